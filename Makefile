@@ -1,0 +1,84 @@
+# One command per chore; `make` alone lists them. Stamps keep a second run quick.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+export PYTHON
+
+WORKERS ?= $(shell n=$$(nproc); echo $$((n < 2 ? 2 : n > 4 ? 4 : n)))
+TESTS ?= tests
+ARGS ?=
+CHECKED := src tests bench
+
+.PHONY: help
+help: ## Show this list
+	@echo "Hythe: your own Docker Hub. Targets:"
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1|\2/' | column -t -s '|'
+	@echo "Variables: PYTHON=python3.12  NO_SYSTEM_PACKAGES=1  ARGS='--listen 0.0.0.0:5000'  TESTS=tests/unit  WORKERS=2"
+
+.PHONY: serve
+serve: .venv/.serve ## Install what a hub needs, and run one on http://127.0.0.1:5000
+	@exec .venv/bin/hythe serve $(ARGS)
+
+.PHONY: install
+install: .venv/.serve ## Make the environment alone; the command is then .venv/bin/hythe
+
+.PHONY: install-dev
+install-dev: .venv/.dev ## Make the environment with the tools for tests and checks
+
+.PHONY: system-packages
+system-packages: ## Install all system packages that hub, tests and benchmarks use
+	@scripts/system-packages all
+
+.PHONY: test
+test: .venv/.dev .cache/node/.stamp ## Install what the tests need, and run them (TESTS=.. for some)
+	@scripts/system-packages serve test
+	.venv/bin/pytest -n $(WORKERS) --dist loadgroup $(TESTS) $(ARGS)
+
+.PHONY: faults
+faults: .venv/.dev .cache/node/.stamp ## The fault tests with all their rounds: kills, full disks, races
+	@scripts/system-packages serve test
+	.venv/bin/pytest --all-rounds tests/faults $(ARGS)
+
+.PHONY: bench
+bench: .venv/.dev ## Measure beside peers and print the ratios
+	@scripts/system-packages serve bench
+	.venv/bin/python -m bench $(ARGS)
+
+.PHONY: lint
+lint: .venv/.dev ## Check format, style, types and import rules
+	.venv/bin/ruff format --check $(CHECKED)
+	.venv/bin/ruff check $(CHECKED)
+	.venv/bin/mypy src tests/parts tests/parts_selftest tests/architecture
+	.venv/bin/lint-imports --no-cache
+
+.PHONY: check
+check: lint test ## lint, then test
+
+.PHONY: format
+format: .venv/.dev ## Format the code and sort its imports
+	.venv/bin/ruff check --fix $(CHECKED)
+	.venv/bin/ruff format $(CHECKED)
+
+.PHONY: lock
+lock: .venv/.serve ## Write requirements/*.lock from pyproject.toml (ARGS=--upgrade for newer versions)
+	scripts/lock $(ARGS)
+
+.PHONY: clean
+clean: ## Remove the environment and all caches; data of a hub is not touched
+	rm -rf .venv .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+
+.venv/.serve: requirements/serve.lock pyproject.toml scripts/python-environment
+	@scripts/find-python "$(PYTHON)" >/dev/null
+	@PYTHON="$$(scripts/find-python "$(PYTHON)")" scripts/system-packages serve || echo "Going on without them: what needs them will say so."
+	@echo "Making the Python environment in .venv .."
+	@scripts/python-environment requirements/serve.lock
+	@touch $@
+
+.venv/.dev: .venv/.serve requirements/dev.lock
+	@echo "Adding the tools for tests and checks .."
+	@scripts/python-environment requirements/dev.lock
+	@touch $@
+
+.cache/node/.stamp: tests/parts/package.json tests/parts/package-lock.json
+	@scripts/system-packages serve test
+	@scripts/node-packages
+	@touch $@

@@ -1,0 +1,1 @@
+"""Benchmarks: each file measures one thing beside a peer in the same run and prints the ratio."""

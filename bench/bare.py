@@ -1,0 +1,39 @@
+"""A bare application on hythe's HTTP server: what an application on it could reach at best.
+
+``GET /manifest`` and ``/blob`` return files of a folder, the first from memory.
+"""
+
+import sys
+from pathlib import Path
+
+import uvloop
+from starlette.types import Receive, Scope, Send
+
+from hythe.server.http import HTTPOptions, bind, serve
+
+
+class Bare:
+    """Returns the same bytes again and again."""
+
+    def __init__(self, folder: Path) -> None:
+        self._blob = folder / "blob"
+        manifest = folder / "manifest"
+        self._manifest = manifest.read_bytes() if manifest.exists() else b""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["path"] == "/blob":
+            size = self._blob.stat().st_size
+            await send({"type": "http.response.start", "status": 200, "headers": _length(size)})
+            await send({"type": "http.response.pathsend", "path": str(self._blob), "start": 0, "stop": size})
+        else:
+            await send({"type": "http.response.start", "status": 200, "headers": _length(len(self._manifest))})
+            await send({"type": "http.response.body", "body": self._manifest})
+
+
+def _length(length: int) -> list[tuple[bytes, bytes]]:
+    return [(b"content-length", b"%d" % length)]
+
+
+if __name__ == "__main__":
+    uvloop.run(serve(Bare(Path(sys.argv[2])), bind(("127.0.0.1", int(sys.argv[1]))), HTTPOptions(75, 120, 1)))

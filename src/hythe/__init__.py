@@ -1,0 +1,1 @@
+"""Hythe: your own Docker Hub, in one process."""

@@ -1,0 +1,1 @@
+"""Builders: what turns a Dockerfile and its context into an image."""

@@ -1,0 +1,109 @@
+"""A docker engine as the builder, for hosts that have one, at the price of its containment.
+
+The engine is root on its host and builds outside of our sandbox: of the limits, time is kept by us, memory and network
+are asked of the engine, disk and processes are the engine's own. It fetches base images itself, with what its host may
+read. So it is chosen by setting alone.
+"""
+
+import subprocess
+import tempfile
+import threading
+from collections.abc import Sequence
+
+from hythe.builds.builders.bases import BaseImages
+from hythe.builds.builders.labels import labelled
+from hythe.builds.builders.port import Image, Order
+from hythe.builds.dockerfile import base_images
+from hythe.builds.isolation.sandbox import Sandbox
+from hythe.builds.job import Limits
+from hythe.builds.setup import Network
+from hythe.builds.worker.failure import BuildFailed
+from hythe.builds.worker.record import Record
+from hythe.builds.worker.source_tree import cleared, inside
+from hythe.client.docker_archive import read_archive
+from hythe.client.layout import ImageLayout
+
+LOOK_SECONDS = 0.3
+
+
+class DockerBuilder:
+    """Builds by the docker command, against the engine at ``address`` (``unix:///var/run/docker.sock``)."""
+
+    def __init__(self, address: str, sandbox: Sandbox, record: Record, bases: BaseImages, limits: Limits) -> None:
+        self._docker = ["docker", "--host", address]
+        self._sandbox = sandbox
+        self._record = record
+        self._bases = bases
+        self._limits = limits
+        self.name = self._version()
+
+    def _version(self) -> str:
+        command = [*self._docker, "version", "--format", "{{.Server.Version}}"]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=20)
+        except (OSError, subprocess.SubprocessError) as error:
+            raise BuildFailed(f"the docker engine at {self._docker[2]} does not answer: start it") from error
+        return f"docker {done.stdout.strip()}"
+
+    def fetch_bases(self, order: Order) -> dict[str, str]:
+        """See Builder. The engine pulls; only the digests are looked up here, where the registry tells them."""
+        found = {}
+        for name in base_images(order.dockerfile_text, order.arguments):
+            digest = self._bases.digest(self._bases.reference(name), order.platform)
+            if digest is not None:
+                found[name] = digest
+        return found
+
+    def build(self, order: Order) -> Image:
+        """See Builder."""
+        source = self._sandbox.work / "src"
+        with tempfile.NamedTemporaryFile("w", suffix=".Dockerfile") as dockerfile:
+            dockerfile.write(order.dockerfile_text)
+            dockerfile.flush()
+            context = inside(source, order.context)
+            code = self._run([*self._flags(order), "--file", dockerfile.name, str(context)])
+        if code:
+            raise BuildFailed(f"the Dockerfile's build ended with {code}: see the log")
+        return self.export(order)
+
+    def _flags(self, order: Order) -> list[str]:
+        flags = [*self._docker, "build", "--tag", order.image, "--force-rm", "--memory", str(self._limits.memory)]
+        flags += [] if order.cache else ["--no-cache"]
+        flags += ["--network", "none"] if self._limits.network is Network.OFF else []
+        flags += ["--platform", order.platform] if order.platform else []
+        flags += ["--target", order.target] if order.target else []
+        for name, value in sorted(order.arguments.items()):
+            flags += ["--build-arg", f"{name}={value}"]
+        if order.secrets:
+            raise BuildFailed("a docker engine of this kind takes no build secrets: let buildah build this")
+        return flags
+
+    def export(self, order: Order) -> Image:
+        """See Builder."""
+        layout = ImageLayout(cleared(self._sandbox.work, f"out/{order.platform.replace('/', '-') or 'image'}"))
+        with tempfile.TemporaryFile() as archive:
+            saved = subprocess.run([*self._docker, "save", order.image], stdout=archive, check=False)
+            if saved.returncode:
+                raise BuildFailed(f"the build gave no image called {order.image}: see the log")
+            archive.seek(0)
+            images = read_archive(archive, layout)
+        if len(images) != 1:
+            raise BuildFailed("the build gave more than one image")
+        return Image(layout.folder, labelled(layout, images[0].descriptor, order.labels))
+
+    def _run(self, command: Sequence[str]) -> int:
+        """Run a command of the host, ended with the sandbox; its lines go to the log."""
+        with subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        ) as process:
+            threading.Thread(target=self._watch, args=(process,), daemon=True).start()
+            for line in process.stdout or ():
+                self._record.line(line.rstrip("\n"))
+            code = process.wait()
+        self._sandbox.require_time()
+        return code
+
+    def _watch(self, process: subprocess.Popen[str]) -> None:
+        while process.poll() is None:
+            if self._sandbox.is_over(LOOK_SECONDS):
+                process.kill()

@@ -1,0 +1,49 @@
+"""The port: what the worker asks of a builder, whichever it is."""
+
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from hythe.oci.manifest import Descriptor
+
+
+class Order(msgspec.Struct, frozen=True, kw_only=True):
+    """One image to build, for one platform. Paths are relative to the source; ``time`` in seconds since 1970."""
+
+    context: str
+    dockerfile: str
+    dockerfile_text: str
+    platform: str
+    arguments: dict[str, str]
+    target: str
+    labels: dict[str, str]
+    secrets: tuple[str, ...]
+    """Names; their values lie below ``/work/secrets``."""
+    cache: bool
+    time: int
+    image: str
+    """The name under which hooks know the image, REPOSITORY:TAG with the registry's host."""
+
+
+class Image(msgspec.Struct, frozen=True):
+    """An image in an OCI layout on the worker's disk."""
+
+    layout: Path
+    descriptor: Descriptor
+
+
+class Builder(Protocol):
+    """Builds images of one source, one after the other."""
+
+    name: str
+    """The builder and its version, for the provenance."""
+
+    def fetch_bases(self, order: Order) -> dict[str, str]:
+        """Bring the base images; return the digest of each, as written in the Dockerfile. Raises BuildFailed."""
+
+    def build(self, order: Order) -> Image:
+        """Build and return the image. Raises BuildFailed, LimitReached, Stopped."""
+
+    def export(self, order: Order) -> Image:
+        """Return the image that is called ``order.image`` here: a hook built it. Raises BuildFailed."""

@@ -1,0 +1,262 @@
+"""Builds: asked for by pushes, triggers, people, the clock and base images; listed, followed, cancelled, retried."""
+
+import hmac
+import secrets
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+import msgspec
+
+from hythe.builds.build import Build, Cause, Commit, Place
+from hythe.builds.errors import Conflict, InvalidSetup
+from hythe.builds.queue import Queue
+from hythe.builds.rules import Match, Rule, SourceRef, SourceType, docker_tags
+from hythe.builds.setup import Forge, Setup
+from hythe.builds.setups import MANAGE, TRIGGER_TOKEN
+from hythe.builds.store import builds as rows
+from hythe.builds.store import logs
+from hythe.builds.store import setups as setup_rows
+from hythe.builds.store.builds import Filter, NewBuild
+from hythe.builds.store.setups import Call
+from hythe.builds.vault import Vault
+from hythe.database import Database, Session
+from hythe.hub.access import HubAccess
+from hythe.hub.actor import HubActor
+from hythe.hub.errors import NotFound
+from hythe.hub.namespaces import short_name
+from hythe.registry.access import Action
+
+REBUILT_REFS = 20
+"""Most branches and tags of one expression that the clock or a base image builds anew."""
+
+
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """Why and by whom builds are asked for, and of which commit."""
+
+    cause: Cause
+    by: str
+    commit: Commit = Commit()
+    trusted: bool = True
+
+
+class TriggerCall(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A trigger URL's body, in the words of 2014: nothing, a Docker tag, or a branch or tag of the source."""
+
+    docker_tag: str = ""
+    source_type: str = ""
+    source_name: str = ""
+
+
+class BuildService:
+    """What can be done with builds. Calls with an actor raise NotFound, SignInNeeded or Refused by ``hub.access``."""
+
+    def __init__(self, database: Database, access: HubAccess, vault: Vault, queue: Queue) -> None:
+        self._database = database
+        self._access = access
+        self._vault = vault
+        self._queue = queue
+
+    async def source_moved(self, forge: Forge, forge_repository: str, ref: SourceRef, wanted: Wanted) -> list[int]:
+        """A branch or tag moved at a forge: queue what the rules of every set-up of it say. Returns the builds' ids."""
+        async with self._database.writing() as session:
+            queued: list[int] = []
+            for setup in await setup_rows.by_source(session, forge, forge_repository):
+                queued += await self.queue_ref(session, setup, ref, wanted)
+        self._queue.wake()
+        return queued
+
+    async def queue_ref(self, session: Session, setup: Setup, ref: SourceRef, wanted: Wanted) -> list[int]:
+        """Queue what the set-up's rules say of ``ref``, inside the caller's transaction; ``wake`` comes after it."""
+        if not setup.active:
+            return []
+        pushed = wanted.cause is Cause.PUSH
+        rules = [rule for rule in setup.rules if rule.autobuild or not pushed]
+        return await self._queue_rules(session, setup, rules, ref, wanted)
+
+    async def _queue_rules(
+        self, session: Session, setup: Setup, rules: Iterable[Rule], ref: SourceRef, wanted: Wanted
+    ) -> list[int]:
+        queued = []
+        for rule in rules:
+            match = rule.match(ref)
+            if match is None:
+                continue
+            new = NewBuild(
+                setup_id=setup.id,
+                account=setup.account,
+                ref=ref,
+                commit=Commit(wanted.commit.message[:2000], wanted.commit.author[:250]),
+                cause=wanted.cause,
+                started_by=wanted.by,
+                rule=rule,
+                tags=_tags_so_far(rule, ref, match),
+                trusted=wanted.trusted,
+            )
+            queued.append(await self._queue.add(session, setup, new))
+        return queued
+
+    async def start(self, actor: HubActor, repository: str, ref: SourceRef | None = None) -> list[Build]:
+        """Build by hand: ``ref``, or what every rule with a plain name says. Raises InvalidSetup, Conflict."""
+        async with self._database.writing() as session:
+            setup = await self._allowed(session, actor, repository, MANAGE)
+            if not setup.active:
+                raise Conflict(f"builds of {short_name(repository)} are switched off", "switch them on first")
+            queued = await self._queue_anew(session, setup, ref, Wanted(cause=Cause.MANUAL, by=actor.name))
+            started = [await _build(session, build_id) for build_id in queued]
+        self._queue.wake()
+        return started
+
+    async def _queue_anew(self, session: Session, setup: Setup, ref: SourceRef | None, wanted: Wanted) -> list[int]:
+        refs = [ref] if ref else _named_refs(setup)
+        queued: list[int] = []
+        for each in refs:
+            queued += await self.queue_ref(session, setup, each, wanted)
+        if not queued:
+            name = f"{ref.type.value} {ref.name!r}" if ref else "no rule with a plain name"
+            raise InvalidSetup(f"{name} matches no rule of this set-up", "add a rule, or name a branch or tag")
+        return queued
+
+    async def rebuild(self, session: Session, setup: Setup, wanted: Wanted) -> list[int]:
+        """Queue anew what the set-up's rules built before (clock, base image); ``wake`` comes after the commit."""
+        built = await rows.listed(session, Filter(repository=setup.repository, status="succeeded", limit=200))
+        refs = dict.fromkeys([*_named_refs(setup), *(SourceRef(b.ref.type, b.ref.name) for b in built)])
+        queued: list[int] = []
+        for ref in list(refs)[:REBUILT_REFS]:
+            queued += await self.queue_ref(session, setup, ref, wanted)
+        return queued
+
+    async def trigger(self, repository: str, token: str, call: TriggerCall, address: str) -> list[Build]:
+        """Answer the trigger URL. Raises NotFound for a wrong token or repository, InvalidSetup, Conflict."""
+        async with self._database.writing() as session:
+            setup = await setup_rows.by_repository(session, repository)
+            if setup is None or not await self._is_token(session, setup, token):
+                raise NotFound("there is no such trigger", "copy its URL anew from the set-up")
+            queued, outcome = await self._triggered(session, setup, call)
+            await setup_rows.add_call(session, setup.id, Call(datetime.now(UTC), address[:64], outcome))
+            started = [await _build(session, build_id) for build_id in queued]
+        self._queue.wake()
+        if not started:
+            raise Conflict(outcome, "look at the set-up's rules")
+        return started
+
+    async def _triggered(self, session: Session, setup: Setup, call: TriggerCall) -> tuple[list[int], str]:
+        if not setup.active:
+            return [], "builds of this repository are switched off"
+        wanted = Wanted(cause=Cause.TRIGGER, by="trigger")
+        queued: list[int] = []
+        for ref, rules in _called_for(setup, call):
+            queued += await self._queue_rules(session, setup, rules, ref, wanted)
+        return queued, f"{len(queued)} builds" if queued else "nothing matches what was asked for"
+
+    async def trigger_token(self, actor: HubActor, repository: str, *, anew: bool = False) -> str:
+        """Return the token of the trigger URL, made anew when asked for: the old one is then worthless."""
+        async with self._database.writing() as session:
+            setup = await self._allowed(session, actor, repository, MANAGE)
+            if anew:
+                sealed = self._vault.seal(TRIGGER_TOKEN, secrets.token_urlsafe(24))
+                await setup_rows.set_trigger_token(session, setup.id, sealed)
+            return self._vault.unseal(TRIGGER_TOKEN, (await setup_rows.sealed(session, setup.id))[1])
+
+    async def trigger_calls(self, actor: HubActor, repository: str) -> list[Call]:
+        """Return the last ten calls of the trigger URL, newest first."""
+        async with self._database.reading() as session:
+            setup = await self._allowed(session, actor, repository, MANAGE)
+            return await setup_rows.calls(session, setup.id)
+
+    async def _is_token(self, session: Session, setup: Setup, token: str) -> bool:
+        sealed = (await setup_rows.sealed(session, setup.id))[1]
+        return hmac.compare_digest(self._vault.unseal(TRIGGER_TOKEN, sealed).encode(), token.encode())
+
+    async def listed(self, actor: HubActor, wanted: Filter) -> list[Build]:
+        """Return builds of repositories that the actor may read, newest first."""
+        async with self._database.reading() as session:
+            if wanted.repository:
+                await self._access.require_repository(actor, wanted.repository, Action.PULL, session)
+            found = await rows.listed(session, wanted)
+        visible = await self._access.visible(actor, {build.repository for build in found})
+        return [build for build in found if build.repository in visible]
+
+    async def get(self, actor: HubActor, repository: str, number: int) -> tuple[Build, Place | None]:
+        """Return a build and, while it waits, its place in the queue."""
+        async with self._database.reading() as session:
+            build = await self._readable(session, actor, repository, number)
+            return build, await self._queue.place(session, build)
+
+    async def badge(self, actor: HubActor, repository: str, source_name: str = "") -> Build | None:
+        """Return the build that the badge speaks of."""
+        async with self._database.reading() as session:
+            setup = await self._allowed(session, actor, repository, Action.PULL)
+            return await rows.last_finished(session, setup.id, source_name)
+
+    async def log(self, actor: HubActor, repository: str, number: int, start: int = 0) -> tuple[Build, bytes]:
+        """Return a build and its log from byte ``start`` on, in pieces of about a megabyte."""
+        async with self._database.reading() as session:
+            build = await self._readable(session, actor, repository, number)
+            return build, await logs.read(session, build.id, start)
+
+    async def cancel(self, actor: HubActor, repository: str, number: int) -> Build:
+        """Cancel a build that waits, or stop one that runs. Raises Conflict when it is over."""
+        async with self._database.writing() as session:
+            await self._access.require_repository(actor, repository, MANAGE, session)
+            build = await self._readable(session, actor, repository, number)
+            if not await self._queue.cancel(session, build, actor.name):
+                raise Conflict(f"build {number} is over: it {build.status.value}", "start a new one")
+            return await _build(session, build.id)
+
+    async def retry(self, actor: HubActor, repository: str, number: int) -> Build:
+        """Build the same commit by the same rule again. Raises Conflict while it is not over."""
+        async with self._database.writing() as session:
+            setup = await self._allowed(session, actor, repository, MANAGE)
+            build = await self._readable(session, actor, repository, number)
+            if not build.status.is_over:
+                raise Conflict(f"build {number} is not over yet", "cancel it first")
+            wanted = Wanted(cause=Cause.RETRY, by=actor.name, commit=build.commit, trusted=build.trusted)
+            queued = await self._queue_rules(session, setup, [build.rule], build.ref, wanted)
+            again = await _build(session, queued[0])
+        self._queue.wake()
+        return again
+
+    async def _readable(self, session: Session, actor: HubActor, repository: str, number: int) -> Build:
+        await self._access.require_repository(actor, repository, Action.PULL, session)
+        build = await rows.by_number(session, repository, number)
+        if build is None:
+            raise NotFound(f"{short_name(repository)} has no build {number}")
+        return build
+
+    async def _allowed(self, session: Session, actor: HubActor, repository: str, action: Action) -> Setup:
+        await self._access.require_repository(actor, repository, action, session)
+        setup = await setup_rows.by_repository(session, repository)
+        if setup is None:
+            raise NotFound(f"{short_name(repository)} has no Trusted Builds", "set them up first")
+        return setup
+
+
+async def _build(session: Session, build_id: int) -> Build:
+    build = await rows.by_id(session, build_id)
+    if build is None:
+        raise NotFound("this build was removed meanwhile")
+    return build
+
+
+def _tags_so_far(rule: Rule, ref: SourceRef, match: Match) -> tuple[str, ...]:
+    """The tags as far as they are known before the commit is; the checkout settles them."""
+    try:
+        return docker_tags(rule, ref, match)
+    except InvalidSetup:
+        return ()
+
+
+def _named_refs(setup: Setup) -> list[SourceRef]:
+    plain = [rule for rule in setup.rules if not rule.is_expression]
+    return list(dict.fromkeys(SourceRef(rule.source_type, rule.source) for rule in plain))
+
+
+def _called_for(setup: Setup, call: TriggerCall) -> list[tuple[SourceRef, list[Rule]]]:
+    """Return what a trigger's body asks for: a ref with the rules to ask about it."""
+    if call.source_name:
+        kind = SourceType.TAG if call.source_type.lower() == "tag" else SourceType.BRANCH
+        return [(SourceRef(kind, call.source_name), list(setup.rules))]
+    if call.docker_tag:
+        rules = [rule for rule in setup.rules if call.docker_tag in [tag.strip() for tag in rule.tags.split(",")]]
+        return [(SourceRef(rule.source_type, rule.source), [rule]) for rule in rules if not rule.is_expression]
+    return [(ref, list(setup.rules)) for ref in _named_refs(setup)]

@@ -1,0 +1,83 @@
+"""Settings of Docker Hub's automated builds, carried over: their own words become a set-up.
+
+The file has the fields of Docker Hub's build settings; ``docs/trusted-builds.md`` describes it.
+"""
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from hythe.builds.errors import InvalidSetup
+from hythe.builds.rules import Rule, SourceType
+from hythe.builds.setup import Forge, NewSetup, Options, Source
+
+PROVIDERS = {"github": (Forge.GITHUB, "https://github.com"), "bitbucket": (Forge.BITBUCKET, "https://bitbucket.org")}
+"""What automated builds could be linked with."""
+
+
+class BuildSetting(msgspec.Struct, frozen=True, kw_only=True):
+    """One build rule of Docker Hub."""
+
+    source_type: Literal["Branch", "Tag"] = "Branch"
+    source_name: Annotated[str, Meta(min_length=1, max_length=250)]
+    tag: Annotated[str, Meta(max_length=1000)] = "latest"
+    dockerfile: Annotated[str, Meta(max_length=500)] = "Dockerfile"
+    build_context: Annotated[str, Meta(max_length=500)] = "/"
+    autobuild: bool = True
+    nocache: bool = False
+
+
+class EnvironmentVariable(msgspec.Struct, frozen=True):
+    """A build environment variable of Docker Hub."""
+
+    name: str
+    value: str = ""
+
+
+class DockerHubSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """An automated build of Docker Hub. ``repo_links``: rebuilt when the base image moved."""
+
+    provider: str = ""
+    owner: Annotated[str, Meta(max_length=100)] = ""
+    repository: Annotated[str, Meta(max_length=150)] = ""
+    autotests: Literal["OFF", "SOURCE_ONLY", "SOURCE_AND_PRS"] = "OFF"
+    repo_links: bool = False
+    envvars: Annotated[tuple[EnvironmentVariable, ...], Meta(max_length=100)] = ()
+    build_settings: Annotated[tuple[BuildSetting, ...], Meta(min_length=1, max_length=50)]
+
+
+def carried_over(old: DockerHubSettings, *, link_id: int | None = None) -> NewSetup:
+    """Return the set-up that does the same here. Raises InvalidSetup."""
+    provider = PROVIDERS.get(old.provider.lower())
+    if provider is None or not old.owner or not old.repository:
+        raise InvalidSetup("the file does not say where the source is", "it needs provider, owner and repository")
+    forge, root = provider
+    name = f"{old.owner}/{old.repository}"
+    plain = [each.source_name for each in old.build_settings if each.source_type == "Branch"]
+    branch = next((each for each in plain if not each.startswith("/")), "main")
+    return NewSetup(
+        source=Source(
+            url=f"{root}/{name}.git", forge=forge, forge_repository=name, link_id=link_id, default_branch=branch
+        ),
+        rules=tuple(_rule(each, old) for each in old.build_settings),
+        options=Options(autotest=old.autotests != "OFF", base_link=old.repo_links),
+    )
+
+
+def _rule(setting: BuildSetting, old: DockerHubSettings) -> Rule:
+    return Rule(
+        source_type=SourceType(setting.source_type.lower()),
+        source=setting.source_name,
+        tags=setting.tag,
+        context=setting.build_context or "/",
+        dockerfile=_path(setting.dockerfile),
+        arguments={each.name: each.value for each in old.envvars},
+        cache=not setting.nocache,
+        autobuild=setting.autobuild,
+    )
+
+
+def _path(dockerfile: str) -> str:
+    """Old rules name the folder (``/``), newer ones the file."""
+    return f"{dockerfile}Dockerfile" if dockerfile.endswith("/") else dockerfile or "Dockerfile"

@@ -1,0 +1,130 @@
+"""Commit statuses: what became of a commit's build is said on the forge, by an outbox that never holds up a build."""
+
+import asyncio
+from datetime import datetime, timedelta
+
+import structlog
+
+from hythe.builds.build import Build
+from hythe.builds.forges.errors import ForgeAway
+from hythe.builds.forges.port import CommitStatus, StatusState
+from hythe.builds.links import Links
+from hythe.builds.setup import Setup
+from hythe.builds.status import Status
+from hythe.builds.store import forge_hooks as hook_rows
+from hythe.builds.store import forge_statuses as rows
+from hythe.builds.store.forge_statuses import Outgoing, Sent
+from hythe.database import Database, DatabaseError, Session
+from hythe.hub.errors import HubError
+from hythe.hub.namespaces import short_name
+from hythe.registry.clock import Clock, now
+
+PAUSE = 0.5
+"""Seconds between two looks into the outbox."""
+CLAIMED_FOR = timedelta(minutes=2)
+MOST_ATTEMPTS = 10
+_LOG = structlog.get_logger()
+
+_STATES = {
+    Status.QUEUED: StatusState.PENDING,
+    Status.RUNNING: StatusState.RUNNING,
+    Status.SUCCEEDED: StatusState.SUCCESS,
+    Status.FAILED: StatusState.FAILURE,
+    Status.CANCELLED: StatusState.CANCELLED,
+    Status.SUPERSEDED: StatusState.CANCELLED,
+}
+
+
+class StatusOutbox:
+    """Hears of builds (``builds.events.BuildListener``) and writes down what is to be said of them."""
+
+    def __init__(self, clock: Clock = now) -> None:
+        self._clock = clock
+
+    async def build_changed(self, session: Session, setup: Setup, build: Build) -> None:
+        """See BuildListener. Only for commits that are known, of set-ups whose webhook a linked account installed."""
+        if not build.ref.commit:
+            return
+        found = await hook_rows.by_setup(session, setup.id)
+        hook = found[0] if found else None
+        if hook is None or hook.link_id is None:
+            return
+        outgoing = Outgoing(
+            build_id=build.id,
+            link_id=hook.link_id,
+            forge_repository=hook.forge_repository,
+            status=status_of(build, hook.hub_url),
+            version=1,
+            attempts=0,
+        )
+        await rows.put(session, outgoing, self._clock())
+
+
+def status_of(build: Build, hub_url: str) -> CommitStatus:
+    """Return what is to be said of a build's commit."""
+    name = short_name(build.repository)
+    return CommitStatus(
+        commit=build.ref.commit,
+        state=_STATES[build.status],
+        context=f"hythe/{name}:{build.rule.tags}",
+        description=_said(build),
+        target_url=f"{hub_url}/{name}/-/builds/{build.number}",
+    )
+
+
+def _said(build: Build) -> str:
+    match build.status:
+        case Status.QUEUED:
+            return "waits in the queue"
+        case Status.RUNNING:
+            return "is being built"
+        case Status.SUCCEEDED:
+            return f"built as {', '.join(build.tags)}"
+        case _:
+            return build.reason or build.status.value
+
+
+class StatusSender:
+    """Sends what is in the outbox; several servers may do so at once."""
+
+    def __init__(self, database: Database, links: Links, clock: Clock) -> None:
+        self._database = database
+        self._links = links
+        self._clock = clock
+
+    async def run(self) -> None:
+        """Send, for ever."""
+        while True:
+            try:
+                await self.send_due()
+            except DatabaseError as error:
+                _LOG.warning("commit statuses cannot be looked up", error=str(error))
+            await asyncio.sleep(PAUSE)
+
+    async def send_due(self) -> int:
+        """Send what is due; returns how many there were."""
+        async with self._database.reading() as session:
+            due = await rows.due(session, self._clock())
+        await asyncio.gather(*(self._send(each) for each in due))
+        return len(due)
+
+    async def _send(self, outgoing: Outgoing) -> None:
+        present = self._clock()
+        async with self._database.writing(durable=False) as session:
+            if not await rows.claim(session, outgoing, present, present + CLAIMED_FOR):
+                return
+        sent = await self._tried(outgoing, present)
+        async with self._database.writing(durable=False) as session:
+            await rows.settle(session, outgoing, sent)
+
+    async def _tried(self, outgoing: Outgoing, present: datetime) -> Sent:
+        attempts = outgoing.attempts + 1
+        try:
+            async with self._links.using(outgoing.link_id) as client:
+                await client.set_status(outgoing.forge_repository, outgoing.status)
+        except ForgeAway as error:
+            again = present + timedelta(seconds=5 * 2**attempts) if attempts < MOST_ATTEMPTS else None
+            return Sent(attempts, again, str(error))
+        except HubError as error:
+            return Sent(attempts, None, str(error))
+        return Sent(attempts, None, "")

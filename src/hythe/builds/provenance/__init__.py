@@ -1,0 +1,1 @@
+"""What an image was built from, in signed statements: SLSA provenance and a bill of materials."""

@@ -1,0 +1,54 @@
+"""What builds have to do with the registry's events: only the attempt that holds its build's lease moves tags, and a
+tag that moved may be the base of other repositories' images.
+"""
+
+from hythe.builds.bases import Bases
+from hythe.builds.errors import LeaseLost
+from hythe.builds.queue import Queue
+from hythe.builds.store.queue import Lease
+from hythe.database import Session
+from hythe.hub.access import hub_actor
+from hythe.oci.digest import Digest
+from hythe.oci.errors import ErrorCode, WireError
+from hythe.registry.access import Actor
+from hythe.registry.events import Listener, Repository, TagMove
+
+
+class BuildPushes:
+    """The registry's ``Listener``, around the hub's own."""
+
+    def __init__(self, inner: Listener, queue: Queue, bases: Bases) -> None:
+        self._inner = inner
+        self._queue = queue
+        self._bases = bases
+
+    async def repository_created(self, session: Session, repository: Repository, actor: Actor) -> None:
+        """See Listener."""
+        await self._inner.repository_created(session, repository, actor)
+
+    async def repository_deleted(self, session: Session, repository: Repository, actor: Actor) -> None:
+        """See Listener. The set-up goes with the repository's row."""
+        await self._inner.repository_deleted(session, repository, actor)
+
+    async def manifest_pushed(
+        self, session: Session, repository: Repository, digest: Digest, media_type: str, size: int, actor: Actor
+    ) -> None:
+        """See Listener."""
+        await self._inner.manifest_pushed(session, repository, digest, media_type, size, actor)
+
+    async def tags_moved(
+        self, session: Session, repository: Repository, moves: tuple[TagMove, ...], actor: Actor
+    ) -> None:
+        """See Listener. Refuses an attempt that lost its lease, in the transaction that would move the tag."""
+        lease = hub_actor(actor).build
+        if lease is not None:
+            try:
+                await self._queue.require(session, Lease(lease.build_id, lease.fence, lease.key_digest))
+            except LeaseLost as error:
+                raise WireError(ErrorCode.DENIED, f"this build may not move tags any more: {error.message}") from error
+        await self._inner.tags_moved(session, repository, moves, actor)
+        await self._bases.moved_here(session, repository.name, moves)
+
+    async def manifest_pulled(self, repository: Repository, tag: str | None, digest: Digest, actor: Actor) -> None:
+        """See Listener."""
+        await self._inner.manifest_pulled(repository, tag, digest, actor)

@@ -1,0 +1,282 @@
+"""The queue: durable, fair between accounts, with leases and fencing.
+
+It is the build rows themselves, on SQLite as on PostgreSQL. A worker claims a build for ``lease`` seconds and says from
+time to time that it lives; a build whose lease is over is claimed by the next worker that asks. Each claim raises the
+row's fence: whatever a worker of an earlier claim says or pushes is refused (LeaseLost).
+
+Why not procrastinate on PostgreSQL, as first planned: its job row would have to be kept equal to the build row, which
+needs the lease, fence, lane and account limits anyway; and its workers need the database's password on every builder
+host. Workers here talk HTTP and know one token (DESIGN: one source of truth).
+"""
+
+import asyncio
+import hashlib
+import secrets
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+
+from hythe.builds.build import Build, Cause, Place, Step
+from hythe.builds.errors import LeaseLost
+from hythe.builds.events import BuildListener
+from hythe.builds.job import Found, Outcome
+from hythe.builds.rules import SourceRef, docker_tags
+from hythe.builds.setup import Setup
+from hythe.builds.status import Status
+from hythe.builds.store import builds as build_rows
+from hythe.builds.store import logs
+from hythe.builds.store import queue as rows
+from hythe.builds.store import setups as setup_rows
+from hythe.builds.store.builds import NewBuild
+from hythe.builds.store.queue import Lease
+from hythe.database import Database, Session
+
+LOOK_EVERY = 1.0
+"""Seconds after which a waiting worker looks again: another server may have queued something."""
+LONGEST_REASON = 2000
+
+
+class QueueRules(msgspec.Struct, frozen=True, kw_only=True):
+    """How the queue works; ``lease`` in seconds, ``per_account`` 0: no limit."""
+
+    lease: int = 30
+    per_account: int = 4
+    attempts: int = 3
+    supersede_running: bool = False
+
+
+class Claimed(msgspec.Struct, frozen=True):
+    """A build that a worker got, and the key that it shows from now on."""
+
+    build: Build
+    key: str
+
+
+class Queue:
+    """Builds that wait or run."""
+
+    def __init__(self, database: Database, rules: QueueRules, listeners: Sequence[BuildListener] = ()) -> None:
+        self._database = database
+        self._rules = rules
+        self._listeners = listeners
+        self._arrivals: set[asyncio.Event] = set()
+
+    async def add(self, session: Session, setup: Setup, new: NewBuild) -> int:
+        """Record and queue a build inside the caller's transaction; call ``wake`` once that is committed."""
+        now = datetime.now(UTC)
+        build_id = await build_rows.add(session, new, now)
+        for older in await build_rows.supersede(session, new, build_id, now):
+            await self._tell(session, setup, older)
+        if self._rules.supersede_running:
+            for older in await build_rows.running_in_lane(session, new.lane):
+                await rows.cancel(session, older, "a newer commit", now)
+        await self._tell(session, setup, build_id)
+        return build_id
+
+    def wake(self) -> None:
+        """Let the workers that wait look at once."""
+        for event in self._arrivals:
+            event.set()
+
+    async def wait_for_work(self, every: float) -> None:
+        """Return once a build waits or runs, looking ``every`` so many seconds and whenever one is queued here."""
+        arrival = asyncio.Event()
+        self._arrivals.add(arrival)
+        try:
+            while not await self._has_work():
+                await asyncio.gather(asyncio.wait_for(arrival.wait(), every), return_exceptions=True)
+                arrival.clear()
+        finally:
+            self._arrivals.discard(arrival)
+
+    async def _has_work(self) -> bool:
+        async with self._database.reading() as session:
+            return await rows.any_waiting(session)
+
+    async def claim(self, worker: str, wait: float = 0) -> Claimed | None:
+        """Return the next build for this worker; None when there is none within ``wait`` seconds."""
+        arrival = asyncio.Event()
+        self._arrivals.add(arrival)
+        give_up = asyncio.get_running_loop().time() + wait
+        try:
+            while True:
+                arrival.clear()
+                claimed = await self._claim(worker)
+                left = give_up - asyncio.get_running_loop().time()
+                if claimed is not None or left <= 0:
+                    return claimed
+                with_timeout = asyncio.wait_for(arrival.wait(), min(left, LOOK_EVERY))
+                await asyncio.gather(with_timeout, return_exceptions=True)
+        finally:
+            self._arrivals.discard(arrival)
+
+    async def _claim(self, worker: str) -> Claimed | None:
+        async with self._database.reading() as session:
+            if await rows.candidate(session, datetime.now(UTC), self._rules.per_account) is None:
+                return None
+        async with self._database.writing() as session:
+            now = datetime.now(UTC)
+            found = await rows.candidate(session, now, self._rules.per_account)
+            if found is None:
+                return None
+            build_id, fence, status = found
+            if status == Status.RUNNING.value and await self._given_up(session, build_id, fence, now):
+                return None
+            key = secrets.token_urlsafe(32)
+            lease = Lease(build_id, fence + 1, digest_of(key))
+            if not await rows.take(session, lease, worker, now, now + timedelta(seconds=self._rules.lease)):
+                return None
+            build = await self._tell_by_id(session, build_id)
+        return Claimed(build, key)
+
+    async def _given_up(self, session: Session, build_id: int, fence: int, now: datetime) -> bool:
+        """End a build that was asked to stop, or that took too many workers with it."""
+        build = await build_rows.by_id(session, build_id)
+        if build is not None and build.cancelled_by:
+            reason = f"cancelled by {build.cancelled_by}"
+        elif fence >= self._rules.attempts:
+            reason = f"{fence} workers were lost while building this: look at their logs, then retry"
+        else:
+            return False
+        await rows.give_up(session, build_id, fence, reason, now)
+        await self._tell_by_id(session, build_id)
+        return True
+
+    async def heartbeat(self, lease: Lease, steps: tuple[Step, ...] | None = None) -> rows.Held:
+        """Say that the worker lives. Returns whether it shall stop. Raises LeaseLost."""
+        async with self._database.reading() as session:
+            held = await rows.held(session, lease)
+        if held is None:
+            raise _lost()
+        now = datetime.now(UTC)
+        if steps is None and held.lease_until - now > timedelta(seconds=self._rules.lease * 2 / 3):
+            return held
+        async with self._database.writing(durable=False) as session:
+            if not await rows.extend(session, lease, now + timedelta(seconds=self._rules.lease)):
+                raise _lost()
+            if steps is not None:
+                await rows.set_steps(session, lease, steps)
+        return held
+
+    async def append_log(self, lease: Lease, offset: int, content: bytes) -> rows.Held:
+        """Add a piece of log; returns how long the log is now. A gap changes nothing. Raises LeaseLost."""
+        async with self._database.writing(durable=False) as session:
+            held = await rows.held(session, lease)
+            if held is None:
+                raise _lost()
+            if offset != held.log_size or not content:
+                return held
+            await logs.append(session, lease.build_id, offset, content)
+            await rows.set_log_size(session, lease, offset + len(content))
+        return msgspec.structs.replace(held, log_size=offset + len(content))
+
+    async def found(self, lease: Lease, found: Found) -> tuple[str, ...]:
+        """Note the commit that the checkout found; returns the Docker tags. Raises LeaseLost, InvalidSetup."""
+        async with self._database.writing() as session:
+            if not await rows.set_commit(session, lease, found.commit, found.message[:2000], found.author[:250]):
+                raise _lost()
+            build = await build_rows.by_id(session, lease.build_id)
+            if build is None:
+                raise _lost()
+            ref = SourceRef(build.ref.type, build.ref.name, found.commit)
+            match = build.rule.match(ref)
+            tags = docker_tags(build.rule, ref, match, build.created_at) if match else build.tags
+            await rows.set_tags(session, lease, tags)
+            await self._tell(session, await _setup_of(session, build), build.id)
+        return tags
+
+    async def finish(self, lease: Lease, outcome: Outcome) -> Build:
+        """End a build. Raises LeaseLost when it belongs to another worker, or is over."""
+        async with self._database.writing() as session:
+            reason = outcome.reason[:LONGEST_REASON]
+            ended = await rows.finish(
+                session, lease, Status(outcome.status), reason, outcome.digest, outcome.result, datetime.now(UTC)
+            )
+            if not ended:
+                raise _lost()
+            await logs.compact(session, lease.build_id)
+            build = await self._tell_by_id(session, lease.build_id)
+            await self._reproduce(session, build)
+        self.wake()
+        return build
+
+    async def _reproduce(self, session: Session, build: Build) -> None:
+        """Where the set-up asks for it, build again from nothing; then note whether the image came out equal."""
+        if build.reproduces is not None:
+            original = await build_rows.by_id(session, build.reproduces)
+            if original is not None and build.status is Status.SUCCEEDED:
+                result = msgspec.structs.replace(original.result, reproduced=build.result.reproduced)
+                await build_rows.set_reproduced(session, original.id, result)
+            return
+        setup = await _setup_of(session, build)
+        if build.status is not Status.SUCCEEDED or not build.digest or not setup.options.reproduce:
+            return
+        again = NewBuild(
+            setup_id=setup.id,
+            account=build.account,
+            ref=build.ref,
+            commit=build.commit,
+            cause=Cause.REPRODUCE,
+            started_by=f"build {build.number}",
+            rule=msgspec.structs.replace(build.rule, cache=False),
+            tags=build.tags,
+            reproduces=build.id,
+        )
+        await self.add(session, setup, again)
+
+    async def cancel(self, session: Session, build: Build, by: str) -> bool:
+        """Cancel a build inside the caller's transaction; returns False when it was over already."""
+        was = await rows.cancel(session, build.id, by, datetime.now(UTC))
+        if was is Status.QUEUED:
+            await self._tell_by_id(session, build.id)
+        return was is not None
+
+    async def place(self, session: Session, build: Build) -> Place | None:
+        """Return where a waiting build stands, None when it does not wait."""
+        if build.status is not Status.QUEUED:
+            return None
+        waiting, running = await rows.before(session, build.id)
+        ahead = await rows.waiting_setups(session, build.id)
+        usual = await build_rows.usual_seconds(session, ahead or [build.setup_id])
+        if usual is None:
+            return Place(waiting, None)
+        return Place(waiting, datetime.now(UTC) + timedelta(seconds=usual * (waiting + (running > 0))))
+
+    async def require(self, session: Session, lease: Lease) -> None:
+        """Return when the lease holds; inside the transaction that depends on it. Raises LeaseLost."""
+        held = await rows.held(session, lease)
+        if held is None or held.cancelled_by:
+            raise _lost()
+
+    async def _tell_by_id(self, session: Session, build_id: int) -> Build:
+        build = await build_rows.by_id(session, build_id)
+        if build is None:
+            raise _lost()
+        await self._tell(session, await _setup_of(session, build), build_id)
+        return build
+
+    async def _tell(self, session: Session, setup: Setup, build_id: int) -> None:
+        if not self._listeners:
+            return
+        build = await build_rows.by_id(session, build_id)
+        if build is None:
+            raise _lost()
+        for listener in self._listeners if build.reproduces is None else ():
+            await listener.build_changed(session, setup, build)
+
+
+def digest_of(key: str) -> str:
+    """Return what is kept of a worker's key."""
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+async def _setup_of(session: Session, build: Build) -> Setup:
+    setup = await setup_rows.by_id(session, build.setup_id)
+    if setup is None:
+        raise _lost()
+    return setup
+
+
+def _lost() -> LeaseLost:
+    return LeaseLost("this build belongs to another worker now, or is over", "stop working on it")

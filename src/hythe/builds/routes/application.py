@@ -1,0 +1,59 @@
+"""All addresses of Trusted Builds, in one table."""
+
+from collections.abc import Awaitable, Callable
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from hythe.builds.routes import builds as build_routes
+from hythe.builds.routes import live, notices, setups, workers
+from hythe.builds.service import Builds
+from hythe.database import DatabaseError
+from hythe.hub.errors import HubError
+from hythe.hub.routes.endpoint import Endpoint
+from hythe.hub.routes.problems import problem_response
+from hythe.hub.service import Hub
+from hythe.oci.errors import OCIError
+
+_BUILD = "/api/v1/repositories/{namespace}/{name:path}/builds/{number:int}"
+
+PLAIN: tuple[tuple[str, str, Callable[[Builds, Hub, Request], Awaitable[Response]]], ...] = (
+    ("GET", f"{_BUILD}/log", live.log_text),
+    ("GET", f"{_BUILD}/events", live.log_events),
+    ("GET", "/badge/{namespace}/{name:path}.svg", live.badge),
+    ("POST", "/u/{namespace}/{name:path}/trigger/{token}/", live.trigger),
+    ("POST", "/u/{namespace}/{name:path}/trigger/{token}", live.trigger),
+    ("POST", "/u/{namespace}/{name:path}/hook/{callback}/", live.callback),
+    ("GET", "/.well-known/hythe/builds.pem", live.public_key),
+)
+
+
+def endpoints(builds: Builds) -> tuple[Endpoint, ...]:
+    """Return the JSON API's part, for the hub's table and description."""
+    return (*setups.endpoints(builds), *notices.endpoints(builds), *build_routes.endpoints(builds))
+
+
+def routes(builds: Builds, hub: Hub) -> list[BaseRoute]:
+    """Return every route that is not of the JSON API; they come before the hub's, whose names may hold slashes."""
+    return [
+        Route("/api/v1/workers/claim", workers.answered(builds, workers.claim), methods=["POST"]),
+        Route(
+            "/api/v1/workers/builds/{build_id:int}/{what}",
+            workers.answered(builds, workers.build_call),
+            methods=["POST"],
+        ),
+        *(Route(path, _bound(builds, hub, answer), methods=[method]) for method, path, answer in PLAIN),
+    ]
+
+
+def _bound(
+    builds: Builds, hub: Hub, answer: Callable[[Builds, Hub, Request], Awaitable[Response]]
+) -> Callable[[Request], Awaitable[Response]]:
+    async def answering(request: Request) -> Response:
+        try:
+            return await answer(builds, hub, request)
+        except (HubError, OCIError, DatabaseError) as error:
+            return problem_response(error)
+
+    return answering

@@ -1,0 +1,155 @@
+"""Builds in the JSON API."""
+
+from datetime import datetime
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from hythe.builds.build import Build, Cause, Commit, Place, Result, Step
+from hythe.builds.routes.binding import bound
+from hythe.builds.rules import Rule, SourceRef, SourceType
+from hythe.builds.service import Builds
+from hythe.builds.status import Status
+from hythe.builds.store.builds import Filter
+from hythe.hub.errors import NotFound
+from hythe.hub.routes.endpoint import Call, Endpoint, Nothing
+from hythe.hub.routes.repositories import repository_path
+from hythe.hub.service import Hub
+
+
+class BuildSummary(msgspec.Struct, frozen=True):
+    """A build in a list."""
+
+    id: int
+    number: int
+    repository: str
+    status: Status
+    ref: SourceRef
+    commit: Commit
+    cause: Cause
+    started_by: str
+    tags: tuple[str, ...]
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    reason: str
+    digest: str
+
+
+class BuildReply(BuildSummary, frozen=True):
+    """A build; ``place`` is where it stands in the queue while it waits."""
+
+    rule: Rule
+    steps: tuple[Step, ...]
+    result: Result
+    trusted: bool
+    fence: int
+    worker: str
+    cancelled_by: str
+    log_size: int
+    place: Place | None = None
+
+
+class BuildsReply(msgspec.Struct, frozen=True):
+    """Builds, newest first; ``next`` is the ``before`` of the next page, 0 when there is none."""
+
+    items: tuple[BuildSummary, ...]
+    next: int
+
+
+class BuildsQuery(msgspec.Struct, frozen=True):
+    """Which builds to list; what is empty does not narrow."""
+
+    account: str = ""
+    status: str = ""
+    source_name: str = ""
+    commit: str = ""
+    cause: str = ""
+    tag: str = ""
+    before: Annotated[int, Meta(ge=0, le=2**53)] = 0
+    limit: Annotated[int, Meta(ge=1, le=100)] = 25
+
+
+class StartBody(msgspec.Struct, frozen=True):
+    """What to build by hand; nothing: every branch and tag that a rule names."""
+
+    source_type: SourceType = SourceType.BRANCH
+    source_name: Annotated[str, Meta(max_length=250)] = ""
+    commit: Annotated[str, Meta(pattern="^([0-9a-f]{40,64})?$")] = ""
+
+
+class StartedReply(msgspec.Struct, frozen=True):
+    """The builds that were queued."""
+
+    items: tuple[BuildSummary, ...]
+
+
+async def _list(builds: Builds, _hub: Hub, call: Call[Nothing, BuildsQuery]) -> BuildsReply:
+    return await _listed(builds, call, "")
+
+
+async def _list_repository(builds: Builds, _hub: Hub, call: Call[Nothing, BuildsQuery]) -> BuildsReply:
+    return await _listed(builds, call, repository_path(call))
+
+
+async def _listed(builds: Builds, call: Call[Nothing, BuildsQuery], repository: str) -> BuildsReply:
+    wanted = Filter(repository=repository, **msgspec.structs.asdict(call.query))
+    found = await builds.builds.listed(call.actor, wanted)
+    more = found[-1].id if len(found) == wanted.limit else 0
+    return BuildsReply(tuple(map(_summary, found)), more)
+
+
+async def _start(builds: Builds, _hub: Hub, call: Call[StartBody, Nothing]) -> StartedReply:
+    body = call.body
+    ref = SourceRef(body.source_type, body.source_name, body.commit) if body.source_name else None
+    started = await builds.builds.start(call.actor, repository_path(call), ref)
+    return StartedReply(tuple(map(_summary, started)))
+
+
+async def _get(builds: Builds, _hub: Hub, call: Call[Nothing, Nothing]) -> BuildReply:
+    return _reply(*await builds.builds.get(call.actor, repository_path(call), build_number(call)))
+
+
+async def _cancel(builds: Builds, _hub: Hub, call: Call[Nothing, Nothing]) -> BuildReply:
+    return _reply(await builds.builds.cancel(call.actor, repository_path(call), build_number(call)))
+
+
+async def _retry(builds: Builds, _hub: Hub, call: Call[Nothing, Nothing]) -> BuildReply:
+    return _reply(await builds.builds.retry(call.actor, repository_path(call), build_number(call)))
+
+
+def build_number(call: Call[Any, Any]) -> int:
+    """Return the build's number in the path. Raises NotFound."""
+    text = str(call.path["number"])
+    if not text.isdigit() or len(text) > 9:
+        raise NotFound(f"{text[:20]!r} is not a build's number")
+    return int(text)
+
+
+def _summary(build: Build) -> BuildSummary:
+    return msgspec.convert(build, BuildSummary, from_attributes=True)
+
+
+def _reply(build: Build, place: Place | None = None) -> BuildReply:
+    return msgspec.structs.replace(msgspec.convert(build, BuildReply, from_attributes=True), place=place)
+
+
+_BUILDS = "/api/v1/repositories/{namespace}/{name:path}/builds"
+
+TABLE = (
+    ("GET", "/api/v1/builds", "List builds of all repositories", _list, Nothing, BuildsQuery, BuildsReply),
+    ("POST", f"{_BUILDS}/{{number}}/cancel", "Cancel a build", _cancel, Nothing, Nothing, BuildReply),
+    ("POST", f"{_BUILDS}/{{number}}/retry", "Build the same commit again", _retry, Nothing, Nothing, BuildReply),
+    ("GET", f"{_BUILDS}/{{number}}", "Show a build", _get, Nothing, Nothing, BuildReply),
+    ("GET", _BUILDS, "List a repository's builds", _list_repository, Nothing, BuildsQuery, BuildsReply),
+    ("POST", _BUILDS, "Build by hand", _start, StartBody, Nothing, StartedReply),
+)
+
+
+def endpoints(builds: Builds) -> list[Endpoint]:
+    """Return the addresses of builds."""
+    return [
+        Endpoint(method, path, summary, bound(builds, handler), body=body, query=query, reply=reply)
+        for method, path, summary, handler, body, query, reply in TABLE
+    ]

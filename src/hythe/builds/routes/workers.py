@@ -1,0 +1,118 @@
+"""The workers' protocol: they show the workers' token, and for a build the key that came with it."""
+
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from typing import TypeVar
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from hythe.builds.job import Claim, Found, Outcome, Progress, Statement
+from hythe.builds.service import Builds
+from hythe.builds.store.queue import Lease
+from hythe.builds.workers import lease_of
+from hythe.database import DatabaseError
+from hythe.hub.errors import HubError, NotFound
+from hythe.hub.routes.problems import BadRequest, problem_response
+
+T = TypeVar("T")
+
+LARGEST = 16 << 20
+"""Bytes of the largest body that is taken from a worker: a bill of materials to be signed."""
+
+
+async def claim(builds: Builds, request: Request) -> Response:
+    """POST /api/v1/workers/claim: wait for a build; 204 when there was none."""
+    job = await builds.workers.claim(await _body(request, Claim))
+    return Response(status_code=HTTPStatus.NO_CONTENT) if job is None else _json(job)
+
+
+async def _progress(builds: Builds, lease: Lease, request: Request) -> object:
+    content = await _read(request)
+    return await builds.workers.progress(lease, _decoded(content, Progress) if content else None)
+
+
+async def _log(builds: Builds, lease: Lease, request: Request) -> object:
+    offset = request.query_params.get("offset", "")
+    if not offset.isdigit() or len(offset) > 12:
+        raise BadRequest("where the piece of log begins is not said", "send ?offset=BYTES")
+    return await builds.workers.log(lease, int(offset), await _read(request))
+
+
+async def _commit(builds: Builds, lease: Lease, request: Request) -> object:
+    return await builds.workers.found(lease, await _body(request, Found))
+
+
+async def _token(builds: Builds, lease: Lease, request: Request) -> object:
+    return await builds.workers.push_token(lease, await _body(request, tuple[str, ...]))
+
+
+async def _sign(builds: Builds, lease: Lease, request: Request) -> object:
+    statement = await _body(request, Statement)
+    return await builds.workers.sign(lease, statement.payload.encode())
+
+
+async def _finish(builds: Builds, lease: Lease, request: Request) -> object:
+    await builds.workers.finish(lease, await _body(request, Outcome))
+    return {}
+
+
+_CALLS: dict[str, Callable[[Builds, Lease, Request], Awaitable[object]]] = {
+    "progress": _progress,
+    "log": _log,
+    "commit": _commit,
+    "token": _token,
+    "sign": _sign,
+    "finish": _finish,
+}
+
+
+async def build_call(builds: Builds, request: Request) -> Response:
+    """POST /api/v1/workers/builds/ID/WHAT: what the worker that holds a build says and asks."""
+    call = _CALLS.get(request.path_params["what"])
+    fence = request.headers.get("hythe-build-fence", "")
+    if call is None or not fence.isdigit() or len(fence) > 9:
+        raise NotFound("there is no such call")
+    lease = lease_of(request.path_params["build_id"], int(fence), request.headers.get("hythe-build-key", ""))
+    return _json(await call(builds, lease, request))
+
+
+def answered(
+    builds: Builds, answer: Callable[[Builds, Request], Awaitable[Response]]
+) -> Callable[[Request], Awaitable[Response]]:
+    """Return ``answer`` for workers alone, its errors in the form of the JSON API."""
+
+    async def answering(request: Request) -> Response:
+        try:
+            builds.workers.require_worker(request.headers.get("authorization"))
+            return await answer(builds, request)
+        except (HubError, DatabaseError) as error:
+            return problem_response(error)
+
+    return answering
+
+
+async def _body(request: Request, wanted: type[T]) -> T:
+    return _decoded(await _read(request), wanted)
+
+
+def _decoded(content: bytes, wanted: type[T]) -> T:
+    try:
+        return msgspec.json.decode(content, type=wanted)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise BadRequest(f"the body cannot be read: {error}", "use a worker of the hub's own version") from error
+
+
+async def _read(request: Request) -> bytes:
+    pieces, size = [], 0
+    async for piece in request.stream():
+        size += len(piece)
+        if size > LARGEST:
+            raise BadRequest(f"the body has more than {LARGEST} bytes")
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+def _json(value: object) -> Response:
+    return Response(msgspec.json.encode(value), media_type="application/json")

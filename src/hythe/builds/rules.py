@@ -1,0 +1,196 @@
+"""Build rules: which branches and tags build, as which Docker tags.
+
+A rule's source is a name (``main``) or a regular expression between slashes (``/^v([0-9.]+)$/``, RE2: linear time,
+searched in the name). Its Docker tags are a comma list of templates with
+
+    {sourceref}     the branch's or tag's name
+    {\\1} .. {\\9}    what the expression's groups matched
+    {shortsha}      the commit's first seven digits
+    {date}          the day of the build in UTC, YYYYMMDD
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from enum import Enum
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+import re2
+
+from hythe.builds.errors import InvalidSetup
+from hythe.oci.errors import InvalidReference
+from hythe.oci.reference import parse_tag
+
+EXPRESSION_MEMORY = 1 << 20
+"""Bytes that one compiled expression may take."""
+LONGEST_SOURCE = 250
+MOST_TAGS = 20
+_PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
+_NOT_IN_TAGS = re.compile(r"[^A-Za-z0-9_.-]+")
+_GROUP = re.compile(r"\\[1-9]")
+_PLATFORM = re.compile(r"[a-z0-9]+/[a-z0-9]+(?:/[a-z0-9.]+)?")
+_ARGUMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+class SourceType(Enum):
+    """What a rule looks at; the values are the words of the API."""
+
+    BRANCH = "branch"
+    TAG = "tag"
+
+
+class SourceRef(msgspec.Struct, frozen=True):
+    """A branch or tag of the source repository that is, or moved to, ``commit`` (empty: not known yet)."""
+
+    type: SourceType
+    name: str
+    commit: str = ""
+
+
+class Rule(msgspec.Struct, frozen=True, kw_only=True):
+    """One row of a set-up. ``timeout`` is in seconds (0: the installation's own); paths are relative to the source."""
+
+    source_type: SourceType = SourceType.BRANCH
+    source: str
+    tags: str = "latest"
+    context: str = "/"
+    dockerfile: str = "Dockerfile"
+    arguments: dict[str, str] = {}
+    target: str = ""
+    platforms: tuple[str, ...] = ()
+    cache: bool = True
+    timeout: int = 0
+    autobuild: bool = True
+    id: int = 0
+
+    def match(self, ref: SourceRef) -> "Match | None":
+        """Return how this rule's source matches ``ref``, None when it does not."""
+        if ref.type is not self.source_type:
+            return None
+        if not self.is_expression:
+            return Match() if ref.name == self.source else None
+        found = _compiled(self.source[1:-1]).search(ref.name)
+        return Match(tuple(group or "" for group in found.groups())) if found else None
+
+    @property
+    def is_expression(self) -> bool:
+        """Whether the source is a regular expression between slashes."""
+        return len(self.source) > 2 and self.source.startswith("/") and self.source.endswith("/")
+
+
+class Match(msgspec.Struct, frozen=True):
+    """A rule's source that matched, with what its groups caught."""
+
+    groups: tuple[str, ...] = ()
+
+
+class Preview(msgspec.Struct, frozen=True):
+    """One line of "what would build as what"; ``problem`` says why nothing would come of it."""
+
+    ref: SourceRef
+    rule: int
+    tags: tuple[str, ...] = ()
+    problem: str = ""
+
+
+def check_rule(rule: Rule) -> Rule:
+    """Return the rule with its paths cleaned; raises InvalidSetup saying what is wrong with it."""
+    if not rule.source or len(rule.source) > LONGEST_SOURCE:
+        raise InvalidSetup("a rule needs a branch or tag name, or a /regular expression/, of at most 250 characters")
+    if rule.is_expression:
+        _compiled(rule.source[1:-1])
+    _check_templates(rule)
+    for platform in rule.platforms:
+        if not _PLATFORM.fullmatch(platform):
+            raise InvalidSetup(f"{platform!r} is not a platform: write OS/ARCHITECTURE, such as linux/arm64")
+    for name in rule.arguments:
+        if not _ARGUMENT.fullmatch(name):
+            raise InvalidSetup(f"{name!r} is not a name of a build argument: use letters, digits and '_'")
+    if rule.timeout < 0:
+        raise InvalidSetup("a timeout is a number of seconds, 0 for the installation's own")
+    context, dockerfile = clean_path(rule.context) or "/", clean_path(rule.dockerfile) or "Dockerfile"
+    return msgspec.structs.replace(rule, context=context, dockerfile=dockerfile)
+
+
+def clean_path(path: str) -> str:
+    """Return a path in the source without leading ``/``, ``.`` and doubled slashes; raises InvalidSetup on ``..``."""
+    parts = [part for part in path.split("/") if part not in ("", ".")]
+    if ".." in parts or "\0" in path:
+        raise InvalidSetup(f"the path {path!r} leaves the source: write it relative to the repository's root")
+    return "/".join(parts)
+
+
+def docker_tags(rule: Rule, ref: SourceRef, match: Match, now: datetime | None = None) -> tuple[str, ...]:
+    """Return the Docker tags that ``ref`` builds as. Raises InvalidSetup when one of them is no tag.
+
+    Characters of source names that tags cannot hold (``feature/x``) become ``-``.
+    """
+    filled = (_fill(template, ref, match, now or datetime.now(UTC)) for template in _templates(rule.tags))
+    return tuple(dict.fromkeys(filled))
+
+
+def preview(rules: Sequence[Rule], refs: Iterable[SourceRef]) -> list[Preview]:
+    """Return which of ``refs`` would build as what, in their order; a ref that no rule matches has no line."""
+    lines = []
+    for ref in refs:
+        for number, rule in enumerate(rules, 1):
+            match = rule.match(ref)
+            if match is not None:
+                lines.append(_preview_line(number, rule, ref, match))
+    return lines
+
+
+def _preview_line(number: int, rule: Rule, ref: SourceRef, match: Match) -> Preview:
+    try:
+        return Preview(ref, number, docker_tags(rule, ref, match))
+    except InvalidSetup as error:
+        return Preview(ref, number, problem=str(error))
+
+
+def _templates(tags: str) -> list[str]:
+    templates = [template.strip() for template in tags.split(",") if template.strip()]
+    if not 1 <= len(templates) <= MOST_TAGS:
+        raise InvalidSetup(f"a rule has 1 to {MOST_TAGS} Docker tags, separated by commas")
+    return templates
+
+
+def _check_templates(rule: Rule) -> None:
+    groups = _compiled(rule.source[1:-1]).groups if rule.is_expression else 0
+    for template in _templates(rule.tags):
+        for name in _PLACEHOLDER.findall(template):
+            if _GROUP.fullmatch(name):
+                if int(name[1]) > groups:
+                    raise InvalidSetup(f"{{{name}}} in {template!r}: the source has {groups} groups; add one in ( )")
+            elif name not in ("sourceref", "shortsha", "date"):
+                raise InvalidSetup(
+                    f"{{{name}}} is not known: use {{sourceref}}, {{\\1}} to {{\\9}}, {{shortsha}} or {{date}}"
+                )
+        _as_tag(_PLACEHOLDER.sub("x", template), template)
+
+
+def _fill(template: str, ref: SourceRef, match: Match, now: datetime) -> str:
+    values = {"sourceref": ref.name, "shortsha": ref.commit[:7], "date": now.strftime("%Y%m%d")}
+    values |= {f"\\{number}": value for number, value in enumerate(match.groups, 1)}
+    filled = _PLACEHOLDER.sub(lambda found: _NOT_IN_TAGS.sub("-", values.get(found[1], "")), template)
+    return _as_tag(filled.lstrip(".-"), template)
+
+
+def _as_tag(text: str, template: str) -> str:
+    try:
+        return parse_tag(text)
+    except InvalidReference as error:
+        raise InvalidSetup(f"{template!r} gives no Docker tag: {error}") from error
+
+
+@lru_cache(maxsize=1024)
+def _compiled(expression: str) -> Any:
+    options = re2.Options()
+    options.max_mem = EXPRESSION_MEMORY
+    options.log_errors = False
+    try:
+        return re2.compile(expression, options)
+    except re2.error as error:
+        said = error.args[0].decode(errors="replace") if error.args else "not valid"
+        raise InvalidSetup(f"/{expression}/ is not a regular expression that RE2 knows: {said}") from error

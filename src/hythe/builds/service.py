@@ -1,0 +1,101 @@
+"""Trusted Builds as one value: every service, wired to the hub's identity."""
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hythe.builds.bases import Bases
+from hythe.builds.builds import BuildService
+from hythe.builds.clock import Clock
+from hythe.builds.descriptions import Descriptions
+from hythe.builds.events import BuildListener
+from hythe.builds.job import Limits
+from hythe.builds.notices import NoticeOutbox, Notices
+from hythe.builds.pushes import BuildPushes
+from hythe.builds.queue import Queue, QueueRules
+from hythe.builds.setup import Network
+from hythe.builds.setups import SetupService
+from hythe.builds.vault import Vault
+from hythe.builds.workers import Workers
+from hythe.hub.keys import SigningKeys
+from hythe.hub.service import Identity
+from hythe.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Builds:
+    """Every service of Trusted Builds; ``listener`` is what the registry listens to in the hub's stead."""
+
+    settings: Settings
+    setups: SetupService
+    builds: BuildService
+    workers: Workers
+    queue: Queue
+    bases: Bases
+    clock: Clock
+    notices: Notices
+    vault: Vault
+    keys: SigningKeys
+    listener: BuildPushes
+    worker_token: str
+
+
+def make_builds(identity: Identity, settings: Settings, listeners: Sequence[BuildListener] = ()) -> Builds:
+    """Return the services. Raises VaultError, OSError. ``listeners`` are told of every build that changes."""
+    database, access = identity.database, identity.access
+    vault = Vault.open(settings.data_folder, settings.builds_key)
+    outbox = NoticeOutbox(settings.public_url, mail=bool(settings.mail_server))
+    heard: list[BuildListener] = [Descriptions(), outbox, *listeners]
+    queue = Queue(database, _queue_rules(settings), heard)
+    builds = BuildService(database, access, vault, queue)
+    bases = Bases(database, builds)
+    heard.append(bases)
+    token = settings.worker_token or secrets.token_urlsafe(32)
+    workers = Workers(
+        database,
+        access,
+        vault,
+        identity.keys,
+        queue,
+        identity.clock,
+        token=token,
+        limits=limits_of(settings),
+        public_url=settings.public_url,
+    )
+    setups = SetupService(database, access, vault, queue)
+    return Builds(
+        settings=settings,
+        setups=setups,
+        notices=Notices(database, setups, vault, settings.mail_server, settings.mail_from),
+        builds=builds,
+        workers=workers,
+        queue=queue,
+        bases=bases,
+        clock=Clock(database, builds, queue),
+        vault=vault,
+        keys=identity.keys,
+        listener=BuildPushes(identity.listener, queue, bases),
+        worker_token=token,
+    )
+
+
+def limits_of(settings: Settings) -> Limits:
+    """Return what one build may use."""
+    return Limits(
+        processors=settings.builds_processors,
+        memory=settings.builds_memory,
+        processes=settings.builds_processes,
+        disk=settings.builds_disk,
+        files=settings.builds_files,
+        seconds=settings.builds_timeout,
+        log=settings.builds_log_size,
+        network=Network(settings.builds_network),
+    )
+
+
+def _queue_rules(settings: Settings) -> QueueRules:
+    return QueueRules(
+        lease=settings.builds_lease,
+        per_account=settings.builds_per_account,
+        supersede_running=settings.builds_supersede_running,
+    )

@@ -1,0 +1,217 @@
+"""Set-ups: made, read, changed, switched off and removed by those who may manage the repository."""
+
+import secrets
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from urllib.parse import SplitResult, urlsplit
+
+import msgspec
+from sqlalchemy.exc import IntegrityError
+
+from hythe.builds.errors import Conflict, InvalidSetup
+from hythe.builds.queue import Queue
+from hythe.builds.rules import Preview, Rule, SourceRef, SourceType, check_rule, preview
+from hythe.builds.schedule import next_due
+from hythe.builds.setup import Changes, Forge, NewSetup, Options, Setup, Source
+from hythe.builds.store import queue as queue_rows
+from hythe.builds.store import setups as rows
+from hythe.builds.vault import Vault
+from hythe.database import Database, Session
+from hythe.hub.access import HubAccess
+from hythe.hub.actor import HubActor
+from hythe.hub.errors import NotFound
+from hythe.hub.namespaces import short_name
+from hythe.registry.access import Action
+
+MANAGE = Action.DELETE
+"""What somebody must be allowed who manages a set-up; pushing is refused to all in such a repository."""
+
+MOST_RULES = 50
+MOST_SECRETS = 50
+LARGEST_SECRET = 64 * 1024
+CREDENTIALS = "source credentials"
+TRIGGER_TOKEN = "trigger token"  # noqa: S105 (the name of a purpose)
+BUILD_SECRET = "build secret"  # noqa: S105 (the name of a purpose)
+_SCHEMES = ("http", "https", "ssh", "git")
+
+
+class SetupService:
+    """What can be done with set-ups. Every call raises NotFound, SignInNeeded or Refused by ``hub.access``."""
+
+    def __init__(self, database: Database, access: HubAccess, vault: Vault, queue: Queue) -> None:
+        self._database = database
+        self._access = access
+        self._vault = vault
+        self._queue = queue
+
+    async def create(self, actor: HubActor, repository: str, new: NewSetup) -> Setup:
+        """Set up builds for an existing repository. Raises InvalidSetup, and Conflict when it has a set-up."""
+        checked = _checked(new)
+        now = datetime.now(UTC)
+        sealed = self._vault.seal(CREDENTIALS, new.credentials) if new.credentials else None
+        token = self._vault.seal(TRIGGER_TOKEN, secrets.token_urlsafe(24))
+        try:
+            async with self._database.writing() as session:
+                standing = await self._access.require_repository(actor, repository, MANAGE, session)
+                if standing.repository_id is None:
+                    raise NotFound(f"there is no repository {short_name(repository)!r}")
+                account = repository.partition("/")[0]
+                setup_id = await rows.add(
+                    session, standing.repository_id, account, checked, sealed, token, actor.name, now
+                )
+                await rows.set_due(session, setup_id, next_due(checked.options.schedule, now))
+                return await _present(session, setup_id)
+        except IntegrityError as error:
+            raise Conflict(
+                f"{short_name(repository)} has Trusted Builds already", "change its set-up, or delete it first"
+            ) from error
+
+    async def get(self, actor: HubActor, repository: str) -> Setup:
+        """Return the set-up of a repository that the actor may read."""
+        async with self._database.reading() as session:
+            return await self._allowed(session, actor, repository, Action.PULL)
+
+    async def exists(self, actor: HubActor, repository: str) -> bool:
+        """Whether the actor sees a set-up of this repository."""
+        try:
+            await self.get(actor, repository)
+        except NotFound:
+            return False
+        return True
+
+    async def managed(self, actor: HubActor, repository: str) -> Setup:
+        """Return the set-up of a repository that the actor may manage."""
+        async with self._database.reading() as session:
+            return await self._allowed(session, actor, repository, MANAGE)
+
+    async def of_account(self, actor: HubActor, account: str) -> list[Setup]:
+        """Return the set-ups of a namespace that the actor may read."""
+        async with self._database.reading() as session:
+            found = await rows.of_account(session, account)
+        visible = await self._access.visible(actor, [setup.repository for setup in found])
+        return [setup for setup in found if setup.repository in visible]
+
+    async def change(self, actor: HubActor, repository: str, changes: Changes) -> Setup:
+        """Change what ``changes`` names; switching off keeps everything and stops triggers. Raises InvalidSetup."""
+        async with self._database.writing() as session:
+            setup = await self._allowed(session, actor, repository, MANAGE)
+            checked = _checked_changes(changes)
+            sealed = self._vault.seal(CREDENTIALS, changes.credentials) if changes.credentials else None
+            await rows.change(session, setup.id, checked, sealed)
+            changed = await _present(session, setup.id)
+            due = next_due(changed.options.schedule, datetime.now(UTC)) if changed.active else None
+            await rows.set_due(session, setup.id, due)
+            if changes.active is False:
+                await queue_rows.cancel_all(session, setup.id, actor.name, datetime.now(UTC))
+            return changed
+
+    async def remove(self, actor: HubActor, repository: str) -> Setup:
+        """Remove a set-up with its builds; the image stays, and can be pushed to by hand. Returns what it was."""
+        async with self._database.writing() as session:
+            setup = await self._allowed(session, actor, repository, MANAGE)
+            await rows.remove(session, setup.id)
+        return setup
+
+    async def preview(self, actor: HubActor, rules: Iterable[Rule], refs: Iterable[SourceRef]) -> list[Preview]:
+        """Return what would build as what by these rules. Raises InvalidSetup."""
+        return preview([check_rule(rule) for rule in rules], refs)
+
+    async def set_secret(self, actor: HubActor, repository: str, name: str, value: str) -> None:
+        """Keep a build secret, sealed. Raises InvalidSetup."""
+        _check_secret(name, value)
+        async with self._database.writing() as session:
+            setup = await self._allowed(session, actor, repository, MANAGE)
+            if len(await rows.secrets(session, setup.id)) >= MOST_SECRETS:
+                raise InvalidSetup(f"a set-up has at most {MOST_SECRETS} secrets", "remove one that is not used")
+            await rows.set_secret(session, setup.id, name, self._vault.seal(BUILD_SECRET, value))
+
+    async def remove_secret(self, actor: HubActor, repository: str, name: str) -> None:
+        """Forget a build secret. Raises NotFound."""
+        async with self._database.writing() as session:
+            setup = await self._allowed(session, actor, repository, MANAGE)
+            if not await rows.remove_secret(session, setup.id, name):
+                raise NotFound(f"there is no secret {name!r}")
+
+    async def secret_names(self, actor: HubActor, repository: str) -> list[str]:
+        """Return the names of the build secrets; their values are shown to nobody."""
+        async with self._database.reading() as session:
+            setup = await self._allowed(session, actor, repository, MANAGE)
+            return sorted(await rows.secrets(session, setup.id))
+
+    async def _allowed(self, session: Session, actor: HubActor, repository: str, action: Action) -> Setup:
+        await self._access.require_repository(actor, repository, action, session)
+        setup = await rows.by_repository(session, repository)
+        if setup is None:
+            raise NotFound(f"{short_name(repository)} has no Trusted Builds", "set them up first")
+        return setup
+
+
+async def _present(session: Session, setup_id: int) -> Setup:
+    setup = await rows.by_id(session, setup_id)
+    if setup is None:
+        raise NotFound("this set-up was removed meanwhile")
+    return setup
+
+
+def _checked(new: NewSetup) -> NewSetup:
+    source = _checked_source(new.source)
+    rules = new.rules or (Rule(source_type=SourceType.BRANCH, source=source.default_branch),)
+    return msgspec.structs.replace(
+        new, source=source, rules=_checked_rules(rules), options=_checked_options(new.options)
+    )
+
+
+def _checked_changes(changes: Changes) -> Changes:
+    checked = changes
+    if changes.source is not None:
+        checked = msgspec.structs.replace(checked, source=_checked_source(changes.source))
+    if changes.rules is not None:
+        checked = msgspec.structs.replace(checked, rules=_checked_rules(changes.rules))
+    if changes.options is not None:
+        checked = msgspec.structs.replace(checked, options=_checked_options(changes.options))
+    return checked
+
+
+def _checked_rules(rules: tuple[Rule, ...]) -> tuple[Rule, ...]:
+    if not 1 <= len(rules) <= MOST_RULES:
+        raise InvalidSetup(f"a set-up has 1 to {MOST_RULES} rules")
+    return tuple(check_rule(rule) for rule in rules)
+
+
+def _checked_options(options: Options) -> Options:
+    next_due(options.schedule, datetime.now(UTC))
+    return options
+
+
+def _checked_source(source: Source) -> Source:
+    """Take http(s), ssh and git addresses, and scp's short form; nothing that git would run or read from the disk."""
+    url = source.url.strip()
+    if "://" not in url and "@" in url and ":" in url:
+        user_and_host, _, path = url.partition(":")
+        url = f"ssh://{user_and_host}/{path}"
+    parts = _parts(url)
+    if parts.scheme not in _SCHEMES or not parts.hostname or url.startswith("-"):
+        raise InvalidSetup(f"{url!r} is not an address to clone from", "use https://HOST/OWNER/NAME.git or ssh://..")
+    if parts.password:
+        raise InvalidSetup("the address holds a password", "give it as credentials: they are kept sealed")
+    name = source.forge_repository or parts.path.strip("/").removesuffix(".git")
+    if source.forge is not Forge.GIT and name.count("/") < 1:
+        raise InvalidSetup(f"{name!r} is not a repository of {source.forge.value}", "write OWNER/NAME")
+    return msgspec.structs.replace(source, url=url, forge_repository=name)
+
+
+def _parts(url: str) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+        # A port that is no number, and a host that no name server could know, are told only when they are asked for.
+        _ = parts.port, (parts.hostname or "").encode("idna")
+    except ValueError as error:
+        raise InvalidSetup(f"{url!r} is not an address: {error}", "use https://HOST/OWNER/NAME.git") from error
+    return parts
+
+
+def _check_secret(name: str, value: str) -> None:
+    if not name.replace("_", "").replace("-", "").isalnum() or len(name) > 100 or not name.isascii():
+        raise InvalidSetup(f"{name[:100]!r} is not a name of a secret", "use letters, digits, '_' and '-'")
+    if not value or len(value) > LARGEST_SECRET:
+        raise InvalidSetup(f"a secret has 1 to {LARGEST_SECRET} characters")

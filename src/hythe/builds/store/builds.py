@@ -1,0 +1,229 @@
+"""Rows of builds."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import Row, Select, func, select, update
+
+from hythe.builds.build import Build, Cause, Commit, Result, Step
+from hythe.builds.rules import Rule, SourceRef, SourceType
+from hythe.builds.status import Status
+from hythe.database import Session
+from hythe.database.port import insert
+from hythe.database.tables.builds import build_setups, builds
+from hythe.database.tables.registry import repositories
+
+
+class NewBuild(msgspec.Struct, frozen=True, kw_only=True):
+    """What is written down when a build is asked for."""
+
+    setup_id: int
+    account: str
+    ref: SourceRef
+    commit: Commit
+    cause: Cause
+    started_by: str
+    rule: Rule
+    tags: tuple[str, ...]
+    trusted: bool = True
+    reproduces: int | None = None
+
+    @property
+    def lane(self) -> str:
+        """Builds of one lane run one after the other, and a newer one takes the place of one that waits."""
+        kind = "again/" if self.reproduces else ""
+        return f"{kind}{self.setup_id}/{self.rule.id}/{self.ref.type.value}/{self.ref.name}"
+
+
+class Filter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which builds are asked for; an empty field does not narrow."""
+
+    repository: str = ""
+    account: str = ""
+    status: str = ""
+    source_name: str = ""
+    commit: str = ""
+    cause: str = ""
+    tag: str = ""
+    before: int = 0
+    """Only builds with a smaller id: where the next page goes on."""
+    limit: int = 25
+
+
+def _builds() -> Select[Any]:
+    return select(builds, repositories.c.name).select_from(
+        builds.join(build_setups, builds.c.setup_id == build_setups.c.id).join(
+            repositories, build_setups.c.repository_id == repositories.c.id
+        )
+    )
+
+
+async def add(session: Session, new: NewBuild, now: datetime) -> int:
+    """Insert a waiting build, return its id. To be called inside the transaction that makes it true."""
+    last = await session.row(select(func.max(builds.c.number)).where(builds.c.setup_id == new.setup_id))
+    row = await session.row(
+        insert(session, builds)
+        .values(
+            setup_id=new.setup_id,
+            number=((last[0] if last else None) or 0) + 1,
+            account=new.account,
+            lane=new.lane,
+            status=Status.QUEUED.value,
+            source_type=new.ref.type.value,
+            source_name=new.ref.name,
+            commit=new.ref.commit,
+            message=new.commit.message,
+            author=new.commit.author,
+            cause=new.cause.value,
+            started_by=new.started_by,
+            rule=_json(new.rule),
+            rule_id=new.rule.id,
+            tags=_json(new.tags),
+            trusted=new.trusted,
+            reproduces=new.reproduces,
+            created_at=now,
+            fence=0,
+            key_digest="",
+            worker="",
+            cancelled_by="",
+            reason="",
+            steps="[]",
+            digest="",
+            result="{}",
+            log_size=0,
+        )
+        .returning(builds.c.id)
+    )
+    if row is None:
+        raise LookupError("an INSERT .. RETURNING gave no row")
+    return int(row.id)
+
+
+async def supersede(session: Session, new: NewBuild, newer: int, now: datetime) -> list[int]:
+    """End the builds of the same lane that are still waiting, return their ids."""
+    where = (builds.c.lane == new.lane, builds.c.status == Status.QUEUED.value, builds.c.id != newer)
+    rows = await session.rows(
+        update(builds)
+        .where(*where)
+        .values(
+            status=Status.SUPERSEDED.value,
+            finished_at=now,
+            reason=f"a newer commit of {new.ref.name} came before this one was built",
+        )
+        .returning(builds.c.id)
+    )
+    return [row.id for row in rows]
+
+
+async def running_in_lane(session: Session, lane: str) -> list[int]:
+    """Return the ids of the builds of this lane that are running."""
+    where = (builds.c.lane == lane, builds.c.status == Status.RUNNING.value)
+    return [row.id for row in await session.rows(select(builds.c.id).where(*where))]
+
+
+async def by_id(session: Session, build_id: int) -> Build | None:
+    """Return a build."""
+    row = await session.row(_builds().where(builds.c.id == build_id))
+    return _build(row) if row else None
+
+
+async def by_number(session: Session, repository: str, number: int) -> Build | None:
+    """Return a repository's build of this number."""
+    row = await session.row(_builds().where(repositories.c.name == repository, builds.c.number == number))
+    return _build(row) if row else None
+
+
+async def listed(session: Session, wanted: Filter) -> list[Build]:
+    """Return the builds that the filter names, newest first."""
+    statement = _builds()
+    for column, value in (
+        (repositories.c.name, wanted.repository),
+        (builds.c.account, wanted.account),
+        (builds.c.status, wanted.status),
+        (builds.c.source_name, wanted.source_name),
+        (builds.c.commit, wanted.commit),
+        (builds.c.cause, wanted.cause),
+    ):
+        if value:
+            statement = statement.where(column == value)
+    if wanted.tag:
+        statement = statement.where(builds.c.tags.contains(_json(wanted.tag), autoescape=True))
+    if wanted.before:
+        statement = statement.where(builds.c.id < wanted.before)
+    rows = await session.rows(statement.order_by(builds.c.id.desc()).limit(wanted.limit))
+    return [_build(row) for row in rows]
+
+
+async def last_finished(session: Session, setup_id: int, source_name: str = "") -> Build | None:
+    """Return the newest build that succeeded or failed (of one branch or tag), for the badge."""
+    ended = (Status.SUCCEEDED.value, Status.FAILED.value)
+    where = (builds.c.setup_id == setup_id, builds.c.status.in_(ended), builds.c.reproduces.is_(None))
+    statement = _builds().where(*where)
+    if source_name:
+        statement = statement.where(builds.c.source_name == source_name)
+    row = await session.row(statement.order_by(builds.c.id.desc()).limit(1))
+    return _build(row) if row else None
+
+
+async def by_digest(session: Session, repository: str, digest: str) -> Build | None:
+    """Return the newest build of the repository that gave this image."""
+    where = (repositories.c.name == repository, builds.c.digest == digest, builds.c.reproduces.is_(None))
+    row = await session.row(_builds().where(*where).order_by(builds.c.id.desc()).limit(1))
+    return _build(row) if row else None
+
+
+async def reproduced(session: Session, build_id: int) -> Build | None:
+    """Return the build whose image this one should give again, None for an ordinary build."""
+    original = select(builds.c.reproduces).where(builds.c.id == build_id).scalar_subquery()
+    row = await session.row(_builds().where(builds.c.id == original))
+    return _build(row) if row else None
+
+
+async def set_reproduced(session: Session, build_id: int, result: Result) -> None:
+    """Write what a second, independent build found."""
+    await session.run(update(builds).where(builds.c.id == build_id).values(result=_json(result)))
+
+
+async def usual_seconds(session: Session, setup_ids: Sequence[int]) -> float | None:
+    """Return how long the last builds of these set-ups took on average, None when there were none."""
+    ended = (builds.c.status == Status.SUCCEEDED.value, builds.c.setup_id.in_(setup_ids))
+    columns = select(builds.c.started_at, builds.c.finished_at)
+    rows = await session.rows(columns.where(*ended).order_by(builds.c.id.desc()).limit(10))
+    spans = [(row.finished_at - row.started_at).total_seconds() for row in rows if row.started_at and row.finished_at]
+    return sum(spans) / len(spans) if spans else None
+
+
+def _build(row: Row[Any]) -> Build:
+    return Build(
+        id=row.id,
+        number=row.number,
+        setup_id=row.setup_id,
+        repository=row.name,
+        account=row.account,
+        status=Status(row.status),
+        ref=SourceRef(SourceType(row.source_type), row.source_name, row.commit),
+        commit=Commit(row.message, row.author),
+        cause=Cause(row.cause),
+        started_by=row.started_by,
+        rule=msgspec.json.decode(row.rule, type=Rule),
+        tags=tuple(msgspec.json.decode(row.tags, type=list[str])),
+        trusted=row.trusted,
+        reproduces=row.reproduces,
+        created_at=row.created_at,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+        fence=row.fence,
+        worker=row.worker,
+        cancelled_by=row.cancelled_by,
+        reason=row.reason,
+        steps=tuple(msgspec.json.decode(row.steps, type=list[Step])),
+        digest=row.digest,
+        result=msgspec.json.decode(row.result, type=Result),
+        log_size=row.log_size,
+    )
+
+
+def _json(value: object) -> str:
+    return msgspec.json.encode(value).decode()

@@ -1,0 +1,92 @@
+"""Rows of the outbox of commit statuses: one a build, which says what is to be said of it now."""
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import Row, select, update
+
+from hythe.builds.forges.port import CommitStatus
+from hythe.database import Session
+from hythe.database.port import insert
+from hythe.database.tables.forges import forge_statuses
+
+
+class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
+    """A status to be sent; ``version`` counts what was to be said of the build."""
+
+    build_id: int
+    link_id: int
+    forge_repository: str
+    status: CommitStatus
+    version: int
+    attempts: int
+
+
+class Sent(msgspec.Struct, frozen=True):
+    """How it went; ``due_at`` None: it is over."""
+
+    attempts: int
+    due_at: datetime | None
+    outcome: str
+
+
+async def put(session: Session, outgoing: Outgoing, now: datetime) -> None:
+    """Write what is to be said of a build now, in the place of what was; the same is not said twice."""
+    values = {
+        "link_id": outgoing.link_id,
+        "forge_repository": outgoing.forge_repository,
+        "status": msgspec.json.encode(outgoing.status).decode(),
+        "attempts": 0,
+        "due_at": now,
+        "outcome": "",
+    }
+    statement = insert(session, forge_statuses).values(build_id=outgoing.build_id, version=1, **values)
+    newer = values | {"version": forge_statuses.c.version + 1}
+    differs = forge_statuses.c.status != values["status"]
+    await session.run(statement.on_conflict_do_update(index_elements=["build_id"], set_=newer, where=differs))
+
+
+async def due(session: Session, now: datetime) -> list[Outgoing]:
+    """Return what is to be sent now, in the order of the builds."""
+    rows = await session.rows(
+        select(forge_statuses).where(forge_statuses.c.due_at <= now).order_by(forge_statuses.c.build_id).limit(50)
+    )
+    return [_outgoing(row) for row in rows]
+
+
+async def claim(session: Session, outgoing: Outgoing, now: datetime, until: datetime) -> bool:
+    """Keep other servers from sending this until ``until``; returns False when another was first."""
+    where = (
+        forge_statuses.c.build_id == outgoing.build_id,
+        forge_statuses.c.version == outgoing.version,
+        forge_statuses.c.due_at <= now,
+    )
+    return bool(await session.run(update(forge_statuses).where(*where).values(due_at=until)))
+
+
+async def settle(session: Session, outgoing: Outgoing, sent: Sent) -> None:
+    """Write how it went, unless something newer is to be said by now."""
+    where = (forge_statuses.c.build_id == outgoing.build_id, forge_statuses.c.version == outgoing.version)
+    await session.run(
+        update(forge_statuses)
+        .where(*where)
+        .values(attempts=sent.attempts, due_at=sent.due_at, outcome=sent.outcome[:500])
+    )
+
+
+async def of_build(session: Session, build_id: int) -> Sent | None:
+    """Return how telling the forge about a build went, None when there is nothing to tell."""
+    row = await session.row(select(forge_statuses).where(forge_statuses.c.build_id == build_id))
+    return Sent(row.attempts, row.due_at, row.outcome) if row else None
+
+
+def _outgoing(row: Row[Any]) -> Outgoing:
+    return Outgoing(
+        build_id=row.build_id,
+        link_id=row.link_id,
+        forge_repository=row.forge_repository,
+        status=msgspec.json.decode(row.status, type=CommitStatus),
+        version=row.version,
+        attempts=row.attempts,
+    )

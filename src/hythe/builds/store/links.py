@@ -1,0 +1,104 @@
+"""Rows of linked accounts."""
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import Row, delete, select, update
+
+from hythe.builds.setup import Forge
+from hythe.database import Session
+from hythe.database.port import insert
+from hythe.database.tables.builds import build_setups
+from hythe.database.tables.forges import forge_links
+
+
+class Link(msgspec.Struct, frozen=True, kw_only=True):
+    """An account of a forge that somebody linked; ``trouble`` says why it does not work any more."""
+
+    id: int
+    user_id: int
+    kind: Forge
+    url: str
+    account_id: str
+    login: str
+    scopes: tuple[str, ...]
+    oauth: bool
+    trouble: str
+    created_at: datetime
+
+
+async def put(session: Session, link: Link, sealed_token: str) -> int:
+    """Insert a link, or renew the one of the same account; returns its id."""
+    values = {
+        "login": link.login,
+        "scopes": " ".join(link.scopes),
+        "oauth": link.oauth,
+        "token": sealed_token,
+        "trouble": "",
+    }
+    fixed = {
+        "user_id": link.user_id,
+        "kind": link.kind.value,
+        "url": link.url,
+        "account_id": link.account_id,
+        "created_at": link.created_at,
+    }
+    statement = insert(session, forge_links).values(**fixed, **values)
+    row = await session.row(
+        statement.on_conflict_do_update(index_elements=["user_id", "url", "account_id"], set_=values).returning(
+            forge_links.c.id
+        )
+    )
+    if row is None:
+        raise LookupError("an INSERT .. RETURNING gave no row")
+    return int(row.id)
+
+
+async def get(session: Session, link_id: int) -> Link | None:
+    """Return a link, whoever's it is."""
+    row = await session.row(select(forge_links).where(forge_links.c.id == link_id))
+    return _link(row) if row else None
+
+
+async def of_user(session: Session, user_id: int) -> list[Link]:
+    """Return the links of an account of the hub, the oldest first."""
+    rows = await session.rows(select(forge_links).where(forge_links.c.user_id == user_id).order_by(forge_links.c.id))
+    return [_link(row) for row in rows]
+
+
+async def sealed_token(session: Session, link_id: int) -> str | None:
+    """Return the sealed token of a link."""
+    row = await session.row(select(forge_links.c.token).where(forge_links.c.id == link_id))
+    return row.token if row else None
+
+
+async def set_token(session: Session, link_id: int, sealed: str) -> None:
+    """Write a token that was renewed."""
+    await session.run(update(forge_links).where(forge_links.c.id == link_id).values(token=sealed, trouble=""))
+
+
+async def set_trouble(session: Session, link_id: int, trouble: str) -> None:
+    """Write why a link does not work any more."""
+    await session.run(update(forge_links).where(forge_links.c.id == link_id).values(trouble=trouble[:500]))
+
+
+async def remove(session: Session, link_id: int) -> None:
+    """Forget a link; its set-ups stay, without it."""
+    await session.run(update(build_setups).where(build_setups.c.link_id == link_id).values(link_id=None))
+    await session.run(delete(forge_links).where(forge_links.c.id == link_id))
+
+
+def _link(row: Row[Any]) -> Link:
+    return Link(
+        id=row.id,
+        user_id=row.user_id,
+        kind=Forge(row.kind),
+        url=row.url,
+        account_id=row.account_id,
+        login=row.login,
+        scopes=tuple(row.scopes.split()),
+        oauth=row.oauth,
+        trouble=row.trouble,
+        created_at=row.created_at,
+    )

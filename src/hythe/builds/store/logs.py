@@ -1,0 +1,48 @@
+"""Rows of logs: pieces as they come, one compressed piece when the build is over."""
+
+import zlib
+from typing import Any
+
+from sqlalchemy import Row, delete, select
+
+from hythe.database import Session
+from hythe.database.port import insert
+from hythe.database.tables.builds import build_log
+
+
+async def append(session: Session, build_id: int, offset: int, content: bytes) -> None:
+    """Write a piece; one that is there already (sent again after a cut) stays as it is."""
+    statement = insert(session, build_log).values(
+        build_id=build_id, offset=offset, size=len(content), content=zlib.compress(content, 1)
+    )
+    await session.run(statement.on_conflict_do_nothing())
+
+
+async def read(session: Session, build_id: int, start: int, most: int = 1 << 20) -> bytes:
+    """Return the log from byte ``start`` on, about ``most`` bytes of it."""
+    where = (build_log.c.build_id == build_id, build_log.c.offset + build_log.c.size > start)
+    rows = await session.rows(select(build_log).where(*where).order_by(build_log.c.offset).limit(200))
+    pieces, length = [], 0
+    for row in rows:
+        piece = _content(row)[max(0, start - row.offset) :]
+        pieces.append(piece)
+        length += len(piece)
+        if length >= most:
+            break
+    return b"".join(pieces)[:most]
+
+
+async def compact(session: Session, build_id: int) -> None:
+    """Make one well compressed piece of all that there are."""
+    rows = await session.rows(select(build_log).where(build_log.c.build_id == build_id).order_by(build_log.c.offset))
+    if len(rows) < 2:
+        return
+    whole = b"".join(_content(row) for row in rows)
+    await session.run(delete(build_log).where(build_log.c.build_id == build_id))
+    await session.run(
+        insert(session, build_log).values(build_id=build_id, offset=0, size=len(whole), content=zlib.compress(whole, 9))
+    )
+
+
+def _content(row: Row[Any]) -> bytes:
+    return zlib.decompress(row.content)

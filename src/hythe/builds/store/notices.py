@@ -1,0 +1,120 @@
+"""Rows of outgoing notices and their deliveries."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row, delete, select, update
+
+from hythe.builds.notice import Delivery, Event, NewNotice, Notice
+from hythe.database import Session
+from hythe.database.port import insert
+from hythe.database.tables.builds import build_deliveries, build_notices
+
+CHAINED = "chained"
+
+
+async def add(session: Session, setup_id: int, new: NewNotice, sealed: str, now: datetime) -> int:
+    """Insert a notice, return its id."""
+    words = [event.value for event in new.events] + ([CHAINED] if new.chained else [])
+    values = {"setup_id": setup_id, "url": new.url, "secret": sealed, "events": " ".join(words), "created_at": now}
+    row = await session.row(insert(session, build_notices).values(values).returning(build_notices.c.id))
+    if row is None:
+        raise LookupError("an INSERT .. RETURNING gave no row")
+    return int(row.id)
+
+
+async def remove(session: Session, setup_id: int, notice_id: int) -> bool:
+    """Delete a notice with its deliveries; returns whether there was one."""
+    where = (build_notices.c.setup_id == setup_id, build_notices.c.id == notice_id)
+    return bool(await session.run(delete(build_notices).where(*where)))
+
+
+async def of_setup(session: Session, setup_id: int) -> list[Notice]:
+    """Return a set-up's notices in the order in which they were made."""
+    statement = select(build_notices).where(build_notices.c.setup_id == setup_id).order_by(build_notices.c.id)
+    return [_notice(row) for row in await session.rows(statement)]
+
+
+async def by_id(session: Session, notice_id: int) -> Notice | None:
+    """Return a notice."""
+    row = await session.row(select(build_notices).where(build_notices.c.id == notice_id))
+    return _notice(row) if row else None
+
+
+async def add_delivery(session: Session, delivery: Delivery) -> None:
+    """Insert a delivery."""
+    values = {name: getattr(delivery, name) for name in Delivery.__struct_fields__}
+    await session.run(insert(session, build_deliveries).values(values | {"event": delivery.event.value}))
+
+
+async def due(session: Session, now: datetime, most: int) -> list[Delivery]:
+    """Return deliveries whose time has come, the oldest first."""
+    statement = select(build_deliveries).where(build_deliveries.c.due_at <= now)
+    return [_delivery(row) for row in await session.rows(statement.order_by(build_deliveries.c.due_at).limit(most))]
+
+
+async def claim(session: Session, delivery: Delivery, until: datetime) -> bool:
+    """Take a delivery for a while, unless another server did."""
+    where = (build_deliveries.c.id == delivery.id, build_deliveries.c.due_at == delivery.due_at)
+    return bool(await session.run(update(build_deliveries).where(*where).values(due_at=until)))
+
+
+async def write_outcome(
+    session: Session, delivery_id: str, attempts: int, status: int, outcome: str, due_at: datetime | None
+) -> None:
+    """Write how an attempt went, and when the next is due."""
+    values = {"attempts": attempts, "status": status, "outcome": outcome[:500], "due_at": due_at}
+    await session.run(update(build_deliveries).where(build_deliveries.c.id == delivery_id).values(values))
+
+
+async def of_notice(session: Session, notice_id: int, most: int = 20) -> list[Delivery]:
+    """Return a notice's last deliveries, newest first."""
+    statement = select(build_deliveries).where(build_deliveries.c.notice_id == notice_id)
+    ordered = statement.order_by(build_deliveries.c.created_at.desc()).limit(most)
+    return [_delivery(row) for row in await session.rows(ordered)]
+
+
+async def delivery_by_id(session: Session, delivery_id: str) -> Delivery | None:
+    """Return a delivery."""
+    row = await session.row(select(build_deliveries).where(build_deliveries.c.id == delivery_id))
+    return _delivery(row) if row else None
+
+
+async def by_callback(session: Session, callback: str) -> Delivery | None:
+    """Return the delivery whose ``callback_url`` ends in this secret."""
+    row = await session.row(select(build_deliveries).where(build_deliveries.c.callback == callback))
+    return _delivery(row) if row else None
+
+
+async def write_callback(session: Session, delivery_id: str, state: str) -> None:
+    """Write what the receiver said."""
+    await session.run(update(build_deliveries).where(build_deliveries.c.id == delivery_id).values(callback_state=state))
+
+
+async def next_in_chain(session: Session, after: Delivery) -> Delivery | None:
+    """Return the delivery of the same build that waits for this one."""
+    statement = select(build_deliveries).where(
+        build_deliveries.c.build_id == after.build_id,
+        build_deliveries.c.notice_id > after.notice_id,
+        build_deliveries.c.callback_state == CHAINED,
+    )
+    row = await session.row(statement.order_by(build_deliveries.c.notice_id).limit(1))
+    return _delivery(row) if row else None
+
+
+def _notice(row: Row[Any]) -> Notice:
+    words = row.events.split()
+    return Notice(
+        id=row.id,
+        setup_id=row.setup_id,
+        url=row.url,
+        secret=row.secret,
+        events=tuple(Event(word) for word in words if word != CHAINED),
+        chained=CHAINED in words,
+        created_at=row.created_at,
+    )
+
+
+def _delivery(row: Row[Any]) -> Delivery:
+    values = {name: getattr(row, name) for name in Delivery.__struct_fields__}
+    return Delivery(**values | {"event": Event(row.event)})

@@ -1,0 +1,256 @@
+"""Rows of set-ups: the set-up, its rules, its secrets and the calls of its trigger URL."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import Row, Select, delete, select, update
+
+from hythe.builds.rules import Rule
+from hythe.builds.setup import Changes, Forge, NewSetup, Options, Setup, Source
+from hythe.database import Session
+from hythe.database.port import insert
+from hythe.database.tables.builds import build_calls, build_rules, build_secrets, build_setups
+from hythe.database.tables.registry import repositories
+
+CALLS_KEPT = 10
+
+
+class Call(msgspec.Struct, frozen=True):
+    """One call of the trigger URL."""
+
+    at: datetime
+    address: str
+    outcome: str
+
+
+def _setups() -> Select[Any]:
+    return select(build_setups, repositories.c.name).join_from(build_setups, repositories)
+
+
+async def add(
+    session: Session,
+    repository_id: int,
+    account: str,
+    new: NewSetup,
+    sealed_credentials: str | None,
+    sealed_token: str,
+    creator: str,
+    now: datetime,
+) -> int:
+    """Insert a set-up with its rules, return its id. Raises IntegrityError when the repository has one."""
+    row = await session.row(
+        insert(session, build_setups)
+        .values(
+            repository_id=repository_id,
+            account=account,
+            **_source_columns(new.source),
+            credentials=sealed_credentials,
+            active=True,
+            trigger_token=sealed_token,
+            options=_json(new.options),
+            failing=False,
+            schedule_due=None,
+            created_at=now,
+            created_by=creator,
+        )
+        .returning(build_setups.c.id)
+    )
+    if row is None:
+        raise LookupError("an INSERT .. RETURNING gave no row")
+    await set_rules(session, row.id, new.rules)
+    return int(row.id)
+
+
+def _source_columns(source: Source) -> dict[str, Any]:
+    return {
+        "source_url": source.url,
+        "forge": source.forge.value,
+        "forge_repository": source.forge_repository,
+        "link_id": source.link_id,
+        "default_branch": source.default_branch,
+    }
+
+
+async def set_rules(session: Session, setup_id: int, rules: Sequence[Rule]) -> None:
+    """Make ``rules`` those of the set-up; a rule that keeps its id stays the same rule."""
+    kept = [rule.id for rule in rules if rule.id]
+    await session.run(delete(build_rules).where(build_rules.c.setup_id == setup_id, build_rules.c.id.not_in(kept)))
+    for position, rule in enumerate(rules):
+        text = _json(msgspec.structs.replace(rule, id=0))
+        changed = await session.run(
+            update(build_rules)
+            .where(build_rules.c.setup_id == setup_id, build_rules.c.id == rule.id)
+            .values(position=position, rule=text)
+        )
+        if not changed:
+            await session.run(insert(session, build_rules).values(setup_id=setup_id, position=position, rule=text))
+
+
+async def change(session: Session, setup_id: int, changes: Changes, sealed_credentials: str | None) -> None:
+    """Write what ``changes`` names."""
+    values: dict[str, Any] = _source_columns(changes.source) if changes.source else {}
+    if changes.options is not None:
+        values["options"] = _json(changes.options)
+    if changes.active is not None:
+        values["active"] = changes.active
+    if changes.credentials is not None:
+        values["credentials"] = sealed_credentials
+    if values:
+        await session.run(update(build_setups).where(build_setups.c.id == setup_id).values(values))
+    if changes.rules is not None:
+        await set_rules(session, setup_id, changes.rules)
+
+
+async def set_trigger_token(session: Session, setup_id: int, sealed: str) -> None:
+    """Replace the token of the trigger URL."""
+    await session.run(update(build_setups).where(build_setups.c.id == setup_id).values(trigger_token=sealed))
+
+
+async def set_failing(session: Session, setup_id: int, *, failing: bool) -> bool:
+    """Remember how the last build ended; returns how the one before it did."""
+    row = await session.row(select(build_setups.c.failing).where(build_setups.c.id == setup_id))
+    await session.run(update(build_setups).where(build_setups.c.id == setup_id).values(failing=failing))
+    return bool(row and row.failing)
+
+
+async def remove(session: Session, setup_id: int) -> None:
+    """Delete a set-up with its builds and logs."""
+    await session.run(delete(build_setups).where(build_setups.c.id == setup_id))
+
+
+async def by_repository(session: Session, repository: str) -> Setup | None:
+    """Return the set-up of the repository of this canonical name."""
+    found = await _read(session, _setups().where(repositories.c.name == repository))
+    return found[0] if found else None
+
+
+async def by_id(session: Session, setup_id: int) -> Setup | None:
+    """Return the set-up of this id."""
+    found = await _read(session, _setups().where(build_setups.c.id == setup_id))
+    return found[0] if found else None
+
+
+async def by_source(session: Session, forge: Forge, forge_repository: str) -> list[Setup]:
+    """Return every active set-up that builds from this repository of this kind of forge."""
+    where = (
+        build_setups.c.forge == forge.value,
+        build_setups.c.forge_repository == forge_repository,
+        build_setups.c.active.is_(True),
+    )
+    return await _read(session, _setups().where(*where))
+
+
+async def by_link(session: Session, link_id: int) -> list[Setup]:
+    """Return every set-up that uses this linked account."""
+    return await _read(session, _setups().where(build_setups.c.link_id == link_id))
+
+
+async def of_account(session: Session, account: str) -> list[Setup]:
+    """Return every set-up of a namespace, by repository name."""
+    return await _read(session, _setups().where(build_setups.c.account == account).order_by(repositories.c.name))
+
+
+async def due(session: Session, now: datetime) -> list[Setup]:
+    """Return the active set-ups whose scheduled time has come."""
+    where = (build_setups.c.schedule_due <= now, build_setups.c.active.is_(True))
+    return await _read(session, _setups().where(*where).limit(100))
+
+
+async def set_due(session: Session, setup_id: int, at: datetime | None) -> None:
+    """Write when the schedule's next build is due."""
+    await session.run(update(build_setups).where(build_setups.c.id == setup_id).values(schedule_due=at))
+
+
+async def sealed(session: Session, setup_id: int) -> tuple[str | None, str]:
+    """Return the sealed credentials of the source and the sealed trigger token. Raises LookupError."""
+    columns = select(build_setups.c.credentials, build_setups.c.trigger_token)
+    row = await session.row(columns.where(build_setups.c.id == setup_id))
+    if row is None:
+        raise LookupError(f"no set-up {setup_id}")
+    return row.credentials, row.trigger_token
+
+
+async def secrets(session: Session, setup_id: int) -> dict[str, str]:
+    """Return the build secrets, still sealed, by name."""
+    rows = await session.rows(select(build_secrets).where(build_secrets.c.setup_id == setup_id))
+    return {row.name: row.sealed for row in rows}
+
+
+async def set_secret(session: Session, setup_id: int, name: str, sealed_value: str) -> None:
+    """Write a build secret."""
+    statement = insert(session, build_secrets).values(setup_id=setup_id, name=name, sealed=sealed_value)
+    await session.run(
+        statement.on_conflict_do_update(index_elements=["setup_id", "name"], set_={"sealed": sealed_value})
+    )
+
+
+async def remove_secret(session: Session, setup_id: int, name: str) -> bool:
+    """Delete a build secret; returns whether there was one."""
+    where = (build_secrets.c.setup_id == setup_id, build_secrets.c.name == name)
+    return bool(await session.run(delete(build_secrets).where(*where)))
+
+
+async def add_call(session: Session, setup_id: int, call: Call) -> None:
+    """Note a call of the trigger URL; only the last ten are kept."""
+    await session.run(
+        insert(session, build_calls).values(setup_id=setup_id, at=call.at, address=call.address, outcome=call.outcome)
+    )
+    newest = (
+        select(build_calls.c.id)
+        .where(build_calls.c.setup_id == setup_id)
+        .order_by(build_calls.c.id.desc())
+        .limit(CALLS_KEPT)
+    )
+    await session.run(delete(build_calls).where(build_calls.c.setup_id == setup_id, build_calls.c.id.not_in(newest)))
+
+
+async def calls(session: Session, setup_id: int) -> list[Call]:
+    """Return the last calls of the trigger URL, newest first."""
+    rows = await session.rows(
+        select(build_calls).where(build_calls.c.setup_id == setup_id).order_by(build_calls.c.id.desc())
+    )
+    return [Call(row.at, row.address, row.outcome) for row in rows]
+
+
+async def _read(session: Session, statement: Select[Any]) -> list[Setup]:
+    rows = await session.rows(statement)
+    rules = await _rules(session, [row.id for row in rows])
+    return [_setup(row, tuple(rules.get(row.id, ()))) for row in rows]
+
+
+async def _rules(session: Session, setup_ids: Sequence[int]) -> dict[int, list[Rule]]:
+    found: dict[int, list[Rule]] = {}
+    if setup_ids:
+        statement = select(build_rules).where(build_rules.c.setup_id.in_(setup_ids)).order_by(build_rules.c.position)
+        for row in await session.rows(statement):
+            rule = msgspec.structs.replace(msgspec.json.decode(row.rule, type=Rule), id=row.id)
+            found.setdefault(row.setup_id, []).append(rule)
+    return found
+
+
+def _setup(row: Row[Any], rules: tuple[Rule, ...]) -> Setup:
+    return Setup(
+        id=row.id,
+        repository=row.name,
+        repository_id=row.repository_id,
+        account=row.account,
+        source=Source(
+            url=row.source_url,
+            forge=Forge(row.forge),
+            forge_repository=row.forge_repository,
+            link_id=row.link_id,
+            default_branch=row.default_branch,
+        ),
+        rules=rules,
+        options=msgspec.json.decode(row.options, type=Options),
+        active=row.active,
+        failing=row.failing,
+        created_at=row.created_at,
+        created_by=row.created_by,
+    )
+
+
+def _json(value: object) -> str:
+    return msgspec.json.encode(value).decode()

@@ -1,0 +1,198 @@
+"""What the hub does for its workers: hands out jobs, takes what they tell, gives tokens, signs statements."""
+
+import hmac
+from collections.abc import Callable
+from datetime import datetime
+
+import msgspec
+
+from hythe.builds.build import Build
+from hythe.builds.errors import InvalidSetup, LeaseLost
+from hythe.builds.job import Claim, Envelope, Found, Job, Limits, Outcome, Progress, PushToken, Standing, Tags
+from hythe.builds.provenance.envelope import sign
+from hythe.builds.queue import Claimed, Queue, digest_of
+from hythe.builds.setup import Setup
+from hythe.builds.setups import BUILD_SECRET, CREDENTIALS
+from hythe.builds.store import builds as build_rows
+from hythe.builds.store import setups as setup_rows
+from hythe.builds.store.queue import Held, Lease
+from hythe.builds.vault import Vault
+from hythe.database import Database, Session
+from hythe.hub.access import HubAccess
+from hythe.hub.access_token import claims_for
+from hythe.hub.actor import BuildLease, HubActor
+from hythe.hub.errors import SignInNeeded
+from hythe.hub.keys import SigningKeys
+from hythe.hub.store import namespaces as namespace_rows
+from hythe.oci.scope import PULL, PUSH, Scope
+
+TOKEN_SECONDS = 600
+"""How long a token of a build is good; a build that still pushes then gets a new one."""
+MOST_REPOSITORIES = 20
+
+
+class Workers:
+    """The hub's side of the workers' protocol. Whoever calls shows the workers' token, then the build's own key."""
+
+    def __init__(
+        self,
+        database: Database,
+        access: HubAccess,
+        vault: Vault,
+        keys: SigningKeys,
+        queue: Queue,
+        clock: Callable[[], datetime],
+        *,
+        token: str,
+        limits: Limits,
+        public_url: str,
+    ) -> None:
+        self._database = database
+        self._access = access
+        self._vault = vault
+        self._keys = keys
+        self._queue = queue
+        self._clock = clock
+        self._token = token
+        self._limits = limits
+        self._public_url = public_url.rstrip("/")
+
+    def require_worker(self, authorization: str | None) -> None:
+        """Return when this is a worker of ours. Raises SignInNeeded."""
+        shown = (authorization or "").removeprefix("Bearer ")
+        if not self._token or not hmac.compare_digest(shown.encode(), self._token.encode()):
+            raise SignInNeeded("this is for workers alone", "start the worker with the hub's worker_token")
+
+    async def claim(self, claim: Claim) -> Job | None:
+        """Return the next build as a job, None when there was none in time."""
+        claimed = await self._queue.claim(claim.worker, claim.wait)
+        return await self._job(claimed) if claimed is not None else None
+
+    async def _job(self, claimed: Claimed) -> Job:
+        build = claimed.build
+        async with self._database.reading() as session:
+            setup = await setup_rows.by_id(session, build.setup_id)
+            if setup is None:
+                raise LeaseLost("the set-up was removed meanwhile")
+            credentials, _ = await setup_rows.sealed(session, setup.id)
+            secrets = await setup_rows.secrets(session, setup.id) if build.trusted else {}
+            original = await build_rows.reproduced(session, build.id)
+        return Job(
+            build_id=build.id,
+            number=build.number,
+            repository=build.repository,
+            fence=build.fence,
+            key=claimed.key,
+            source_url=setup.source.url,
+            credentials=self._vault.unseal(CREDENTIALS, credentials) if credentials else "",
+            ref=build.ref,
+            rule=build.rule,
+            tags=build.tags,
+            options=setup.options,
+            secrets={name: self._vault.unseal(BUILD_SECRET, sealed) for name, sealed in secrets.items()},
+            trusted=build.trusted,
+            limits=self._limits_of(setup, build),
+            log_size=build.log_size,
+            registry=self._public_url.partition("://")[2],
+            hub_url=self._public_url,
+            compare_with=original.digest if original else "",
+        )
+
+    def _limits_of(self, setup: Setup, build: Build) -> Limits:
+        seconds = min(build.rule.timeout or self._limits.seconds, self._limits.seconds)
+        wider = {"off": 0, "registry": 1, "open": 2}
+        network = setup.options.network or self._limits.network
+        if wider[network.value] > wider[self._limits.network.value]:
+            network = self._limits.network
+        return msgspec.structs.replace(self._limits, seconds=seconds, network=network)
+
+    async def progress(self, lease: Lease, progress: Progress | None) -> Standing:
+        """Take a heartbeat with the steps so far. Raises LeaseLost."""
+        return _standing(await self._queue.heartbeat(lease, progress.steps if progress else None))
+
+    async def log(self, lease: Lease, offset: int, content: bytes) -> Standing:
+        """Take a piece of log. Raises LeaseLost."""
+        return _standing(await self._queue.append_log(lease, offset, content[: self._limits.log]))
+
+    async def found(self, lease: Lease, found: Found) -> Tags:
+        """Note the commit; returns the Docker tags. Raises LeaseLost, InvalidSetup."""
+        return Tags(await self._queue.found(lease, found))
+
+    async def finish(self, lease: Lease, outcome: Outcome) -> None:
+        """End the build. Raises LeaseLost."""
+        await self._queue.finish(lease, outcome)
+
+    async def push_token(self, lease: Lease, repositories: tuple[str, ...]) -> PushToken:
+        """Return a token that pushes to the build's repository and reads what its owner may of others."""
+        async with self._database.reading() as session:
+            build = await self._held(session, lease)
+            namespace = await namespace_rows.by_name(session, build.account)
+        owner = HubActor(build.account, user_id=namespace.user_id if namespace else None)
+        own = Scope.repository(build.repository, PULL, *((PUSH,) if build.trusted else ()))
+        asked = [Scope.repository(name, PULL) for name in repositories[:MOST_REPOSITORIES]]
+        granted = [own, *[await self._access.granted(owner, scope) for scope in asked]]
+        actor = HubActor(f"build {build.number}", build=BuildLease(build.id, lease.fence, lease.key_digest))
+        service = self._public_url.partition("://")[2]
+        return PushToken(
+            self._keys.sign(claims_for(actor, service, tuple(granted), self._clock(), TOKEN_SECONDS)), TOKEN_SECONDS
+        )
+
+    async def sign(self, lease: Lease, payload: bytes) -> Envelope:
+        """Sign a statement that a build makes of its own repository and commit. Raises LeaseLost, InvalidSetup."""
+        async with self._database.reading() as session:
+            build = await self._held(session, lease)
+        _require_own(build, payload)
+        key, key_id = self._keys.signing_key()
+        return Envelope(sign(payload, key, key_id).decode())
+
+    async def _held(self, session: Session, lease: Lease) -> Build:
+        await self._queue.require(session, lease)
+        build = await build_rows.by_id(session, lease.build_id)
+        if build is None:
+            raise LeaseLost("this build was removed meanwhile")
+        return build
+
+
+class _Subject(msgspec.Struct):
+    name: str
+    digest: dict[str, str]
+
+
+class _Dependency(msgspec.Struct):
+    uri: str = ""
+    digest: dict[str, str] = {}
+
+
+class _Definition(msgspec.Struct):
+    resolved: tuple[_Dependency, ...] = msgspec.field(name="resolvedDependencies", default=())
+
+
+class _Predicate(msgspec.Struct):
+    definition: _Definition = msgspec.field(name="buildDefinition", default_factory=_Definition)
+
+
+class _Statement(msgspec.Struct):
+    subject: tuple[_Subject, ...]
+    predicate: _Predicate
+
+
+def _require_own(build: Build, payload: bytes) -> None:
+    """Sign for nobody else's repository, and for no other commit than the one that the hub knows of."""
+    try:
+        said = msgspec.json.decode(payload, type=_Statement)
+    except msgspec.MsgspecError as error:
+        raise InvalidSetup(f"this is not a statement: {error}") from error
+    if not said.subject or any(not each.name.endswith(f"/{build.repository}") for each in said.subject):
+        raise InvalidSetup("a build makes statements about its own repository alone")
+    commits = {each.digest.get("gitCommit") for each in said.predicate.definition.resolved} - {None}
+    if commits and commits != {build.ref.commit}:
+        raise InvalidSetup("a build makes statements about its own commit alone")
+
+
+def lease_of(build_id: int, fence: int, key: str) -> Lease:
+    """Return the lease that a worker shows."""
+    return Lease(build_id, fence, digest_of(key))
+
+
+def _standing(held: Held) -> Standing:
+    return Standing(held.cancelled_by, held.log_size)

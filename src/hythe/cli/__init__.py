@@ -1,0 +1,1 @@
+"""The ``hythe`` command: one file a family of verbs, and the output."""

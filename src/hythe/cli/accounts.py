@@ -1,0 +1,153 @@
+"""``login``, ``logout``, ``register``: who we are at registries and hubs.
+
+A mistyped name must neither make an account nor send a password anywhere: where a name is free, logging in asks before
+it does anything, and only a clear yes goes on.
+"""
+
+from argparse import ArgumentParser, Namespace
+
+from hythe.cli.command import Command, CommandFailed
+from hythe.cli.connecting import add_connection_flags, connected
+from hythe.cli.output import add_json_flag, print_json, talk
+from hythe.cli.prompting import (
+    ask,
+    ask_new_password,
+    ask_password,
+    confirm,
+    is_interactive,
+    read_password_from_stdin,
+    require_interactive,
+)
+from hythe.client.client import Client
+from hythe.client.credentials import Credential, key_target
+from hythe.client.errors import NotFound
+from hythe.client.hub import Hub, NameState
+from hythe.client.login import check_credential
+
+
+def _configure_credentials(parser: ArgumentParser) -> None:
+    parser.add_argument("server", nargs="?", default="", metavar="SERVER", help="host (default: the default registry)")
+    parser.add_argument("-u", "--username", default="", help="user name")
+    parser.add_argument("-p", "--password", default="", help="password (others on this machine may see it)")
+    parser.add_argument("--password-stdin", action="store_true", help="read the password from stdin; asks nothing")
+    parser.add_argument(
+        "--legacy-dockercfg", action="store_true", help="keep it in ~/.dockercfg, as docker did until 1.7"
+    )
+    add_json_flag(parser)
+    add_connection_flags(parser)
+
+
+def _configure_register(parser: ArgumentParser) -> None:
+    _configure_credentials(parser)
+    parser.add_argument("-e", "--email", default="", help="e-mail address")
+
+
+def _login(arguments: Namespace) -> int:
+    with connected(arguments) as client:
+        host = _host(client, arguments)
+        credential = _given(arguments) or _asked(client, host, arguments)
+        _keep(client, host, credential, arguments)
+    return 0
+
+
+def _host(client: Client, arguments: Namespace) -> str:
+    return key_target(arguments.server) if arguments.server else client.configuration.default_registry
+
+
+def _given(arguments: Namespace) -> Credential | None:
+    """Return what the flags say in full; raises CommandFailed where they contradict each other."""
+    if arguments.password_stdin:
+        if arguments.password:
+            raise CommandFailed("--password and --password-stdin are mutually exclusive", code=2)
+        if not arguments.username:
+            raise CommandFailed("must provide --username with --password-stdin", code=2)
+        return Credential(arguments.username, read_password_from_stdin(), email=getattr(arguments, "email", ""))
+    if arguments.password:
+        talk("WARNING! Using --password via the CLI is insecure. Use --password-stdin.")
+        if arguments.username:
+            return Credential(arguments.username, arguments.password, email=getattr(arguments, "email", ""))
+    return None
+
+
+def _asked(client: Client, host: str, arguments: Namespace) -> Credential:
+    """Ask for what is missing. Where the name is free, offer to make an account, and do so only after a clear yes."""
+    require_interactive("log in interactively", "use --username NAME --password-stdin")
+    username = arguments.username or ask("Username", client.credentials.find(host).username)
+    if Hub(client, host).name_state(username) is not NameState.FREE:
+        return Credential(username, arguments.password or ask_password())
+    talk(f"There is no account named {username!r} at {host}.")
+    if not confirm(f"Create an account with the name {username!r}?"):
+        raise NotFound(f"not logged in: {host} has no account named {username!r}", "check the spelling")
+    return _sign_up(client, host, Credential(username, ask_new_password(), email=ask("Email")))
+
+
+def _register(arguments: Namespace) -> int:
+    with connected(arguments) as client:
+        host = _host(client, arguments)
+        credential = _given(arguments)
+        if credential is None:
+            require_interactive("register interactively", "use --username NAME --email E --password-stdin")
+            username = arguments.username or ask("Username")
+            credential = Credential(username, ask_new_password(), email=arguments.email or ask("Email"))
+        elif not credential.email:
+            raise CommandFailed("must provide --email to register", code=2)
+        _keep(client, host, _sign_up(client, host, credential), arguments)
+    return 0
+
+
+def _sign_up(client: Client, host: str, credential: Credential) -> Credential:
+    Hub(client, host).sign_up(credential.username, credential.password, credential.email)
+    talk(f"Account {credential.username!r} created at {host}.")
+    return credential
+
+
+def _keep(client: Client, host: str, credential: Credential, arguments: Namespace) -> None:
+    """Try the credential at the registry, and keep it where the flags say."""
+    accepted = check_credential(client, host, credential)
+    if arguments.legacy_dockercfg:
+        accepted = credential  # that file has no room for tokens
+    path = client.credentials.save(host, accepted, arguments.server, legacy=arguments.legacy_dockercfg)
+    if arguments.json:
+        print_json({"host": host, "username": credential.username, "file": str(path)})
+        return
+    if accepted.password and is_interactive():
+        talk(f"WARNING! Your password is stored unencrypted in {path}.")
+    print("Login Succeeded")
+
+
+def _configure_logout(parser: ArgumentParser) -> None:
+    parser.add_argument("server", nargs="?", default="", metavar="SERVER", help="host (default: the default registry)")
+    add_json_flag(parser)
+    parser.set_defaults(plain_http=False)
+
+
+def _logout(arguments: Namespace) -> int:
+    with connected(arguments) as client:
+        host = _host(client, arguments)
+        removed = client.credentials.remove(host)
+    if arguments.json:
+        print_json({"host": host, "removed": removed})
+    else:
+        print(f"Removing login credentials for {host}" if removed else f"Not logged in to {host}")
+    return 0
+
+
+login = Command(
+    _configure_credentials,
+    _login,
+    """
+hythe login
+hythe login registry.example.com
+hythe login -u ann --password-stdin registry.example.com < password-file
+hythe login --legacy-dockercfg https://my-registry.example.com
+""",
+)
+logout = Command(_configure_logout, _logout, "hythe logout\nhythe logout registry.example.com")
+register = Command(
+    _configure_register,
+    _register,
+    """
+hythe register registry.example.com
+hythe register -u ann -e ann@example.com --password-stdin registry.example.com < password-file
+""",
+)

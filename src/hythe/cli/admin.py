@@ -1,0 +1,142 @@
+"""``hythe admin``: what the operator does on the hub's own machine, also while the hub runs."""
+
+import asyncio
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Awaitable, Callable
+from getpass import getpass
+from typing import TYPE_CHECKING
+
+from hythe.cli.command import Command, CommandFailed
+from hythe.cli.housekeeping import STORAGE_FLAGS, collect_garbage, verify
+from hythe.cli.setting_flags import DATABASE_FLAGS, add_setting_flags, load_settings
+
+if TYPE_CHECKING:
+    from hythe.hub.service import Hub
+
+EXAMPLES = """\
+hythe admin create-user ann --email ann@example.org --admin
+echo "$PASSWORD" | hythe admin set-password ann --password-stdin
+hythe admin list-users
+hythe admin gc --dry-run
+hythe admin upgrade --database-url postgresql://hythe@db/hythe"""
+
+
+def _configure(parser: ArgumentParser) -> None:
+    verbs = parser.add_subparsers(title="verbs", dest="verb", required=True, metavar="VERB")
+
+    create = verbs.add_parser("create-user", help="make an account")
+    create.add_argument("name", metavar="NAME")
+    create.add_argument("--email", required=True, metavar="E-MAIL")
+    create.add_argument("--admin", action="store_true", help="the account may administer the hub")
+    create.set_defaults(work=_create_user)
+
+    set_password = verbs.add_parser("set-password", help="give an account another password, and sign it out")
+    set_password.add_argument("name", metavar="NAME")
+    set_password.set_defaults(work=_set_password)
+
+    list_users = verbs.add_parser("list-users", help="list all accounts")
+    list_users.set_defaults(work=_list_users)
+
+    upgrade = verbs.add_parser("upgrade", help="bring the database's schema up to date")
+    upgrade.set_defaults(work=_upgrade)
+
+    garbage = verbs.add_parser("gc", help="free what nothing needs any more; the hub does so by itself")
+    garbage.add_argument("--dry-run", action="store_true", help="only say what would go, and how much")
+    garbage.set_defaults(work=collect_garbage)
+
+    reading = verbs.add_parser("verify", help="read every blob and manifest again, and put aside what is damaged")
+    reading.set_defaults(work=verify)
+
+    for verb in (garbage, reading):
+        add_setting_flags(verb, STORAGE_FLAGS)
+    for verb in (create, set_password):
+        verb.add_argument("--password-stdin", action="store_true", help="read the password from standard input")
+    for verb in (create, set_password, list_users, upgrade):
+        add_setting_flags(verb, DATABASE_FLAGS)
+
+
+def _run(arguments: Namespace) -> int:
+    work: Callable[[Namespace], int] = arguments.work
+    return work(arguments)
+
+
+def _create_user(arguments: Namespace) -> int:
+    from hythe.hub.actor import HubActor
+    from hythe.hub.users import NewUser
+
+    password = _new_password(arguments)
+
+    async def create(hub: "Hub") -> None:
+        new = NewUser(arguments.name, arguments.email, password)
+        await hub.users.create(HubActor.operator(), new, admin=arguments.admin)
+
+    _with_hub(arguments, create)
+    print(f"created {arguments.name}{' (administrator)' if arguments.admin else ''}")
+    return 0
+
+
+def _set_password(arguments: Namespace) -> int:
+    from hythe.hub.actor import HubActor
+
+    password = _new_password(arguments)
+    _with_hub(arguments, lambda hub: hub.users.set_password(HubActor.operator(), arguments.name, password))
+    print(f"set the password of {arguments.name}; every session and login of the account has ended")
+    return 0
+
+
+def _list_users(arguments: Namespace) -> int:
+    from hythe.hub.actor import HubActor
+    from hythe.hub.page import Paging
+
+    async def show(hub: "Hub") -> None:
+        print(f"{'NAME':<40}{'E-MAIL':<36}{'ADMIN':<7}CREATED")
+        number = 1
+        while (page := await hub.users.list(HubActor.operator(), Paging(number, 100))).items:
+            for user in page.items:
+                admin = "yes" if user.admin else "no"
+                print(f"{user.name:<40}{user.email:<36}{admin:<7}{user.created_at:%Y-%m-%d}")
+            number += 1
+
+    _with_hub(arguments, show)
+    return 0
+
+
+def _upgrade(arguments: Namespace) -> int:
+    from hythe.database.migration import upgrade
+    from hythe.database.schema import newest_revision
+
+    settings = load_settings(arguments).settings
+    settings.data_folder.mkdir(parents=True, exist_ok=True)
+    asyncio.run(upgrade(settings.data_folder, settings.database_url))
+    print(f"the database's schema is {newest_revision()}")
+    return 0
+
+
+def _with_hub(arguments: Namespace, work: Callable[["Hub"], Awaitable[None]]) -> None:
+    """Open the hub that the settings name, beside a running one if need be, and do ``work`` with it."""
+    from hythe.hub.errors import HubError
+    from hythe.server.hub import open_hub
+
+    async def run() -> None:
+        async with open_hub(load_settings(arguments).settings) as house:
+            await work(house.hub)
+
+    try:
+        asyncio.run(run())
+    except HubError as error:
+        raise CommandFailed(error.message, error.hint) from error
+
+
+def _new_password(arguments: Namespace) -> str:
+    if arguments.password_stdin:
+        return sys.stdin.readline().rstrip("\n")
+    if not sys.stdin.isatty():
+        raise CommandFailed("no terminal to ask for a password", "use --password-stdin")
+    password = getpass("Password: ")
+    if getpass("Password again: ") != password:
+        raise CommandFailed("the two passwords differ", "type the same one twice")
+    return password
+
+
+command = Command(_configure, _run, EXAMPLES)

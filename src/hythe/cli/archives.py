@@ -1,0 +1,108 @@
+"""``save`` and ``load``: images as files."""
+
+import sys
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+from hythe.cli.command import Command, CommandFailed
+from hythe.cli.output import add_json_flag, print_json
+from hythe.client.client import Client
+from hythe.client.docker_archive import Archived, read_archive, write_archive
+from hythe.client.store import LocalStore
+from hythe.oci.reference import Reference
+
+
+def _configure_save(parser: ArgumentParser) -> None:
+    parser.add_argument("images", metavar="IMAGE", nargs="+", help="a name or the beginning of an ID")
+    parser.add_argument("-o", "--output", default="", metavar="FILE", help="write to a file (default: stdout)")
+    add_json_flag(parser)
+
+
+def _save(arguments: Namespace) -> int:
+    client = Client()
+    store = client.store
+    if not arguments.output and sys.stdout.isatty():
+        raise CommandFailed("cowardly refusing to save to a terminal", "use -o FILE, or redirect stdout", 2)
+    if not arguments.output and arguments.json:
+        raise CommandFailed("--json needs -o FILE: stdout is the archive", code=2)
+    with store.writing():
+        archived = _archived(client, arguments.images)
+        if not arguments.output:
+            write_archive(sys.stdout.buffer, store, archived)
+            return 0
+        path = Path(arguments.output)
+        half = path.with_name(f".{path.name}.half")
+        try:
+            with half.open("wb") as file:
+                write_archive(file, store, archived)
+            half.replace(path)
+        finally:
+            half.unlink(missing_ok=True)
+    if arguments.json:
+        print_json({"file": str(path), "size": path.stat().st_size, "images": arguments.images})
+    return 0
+
+
+def _archived(client: Client, texts: list[str]) -> list[Archived]:
+    """Return the images that were named, each once; a name goes into the archive where it was typed."""
+    found: dict[str, Archived] = {}
+    for text in texts:
+        image = client.store.resolve(text)
+        plain = image.entry.descriptor
+        earlier = found.get(plain.digest, Archived(plain))
+        name = _typed_name(client, text, image.entry.names)
+        found[plain.digest] = Archived(plain, tuple(dict.fromkeys((*earlier.names, *name))))
+    return list(found.values())
+
+
+def _typed_name(client: Client, text: str, names: tuple[str, ...]) -> tuple[Reference, ...]:
+    try:
+        reference = client.reference(text).with_default_tag()
+    except ValueError:
+        return ()
+    return (reference,) if str(reference) in names else ()
+
+
+def _configure_load(parser: ArgumentParser) -> None:
+    parser.add_argument("-i", "--input", default="", metavar="FILE", help="read a file (default: stdin)")
+    parser.add_argument("-q", "--quiet", action="store_true", help="print nothing")
+    add_json_flag(parser)
+
+
+def _load(arguments: Namespace) -> int:
+    store = Client().store
+    if not arguments.input and sys.stdin.isatty():
+        raise CommandFailed("requested load from stdin, but stdin is a terminal", "use -i FILE, or redirect stdin", 2)
+    with store.writing():
+        if arguments.input:
+            with Path(arguments.input).open("rb") as file:
+                archived = read_archive(file, store)
+        else:
+            archived = read_archive(sys.stdin.buffer, store)
+        for image in archived:
+            for name in image.names or (None,):
+                store.put(image.descriptor, name)
+    if arguments.json:
+        print_json([{"digest": image.descriptor.digest, "names": list(map(str, image.names))} for image in archived])
+    elif not arguments.quiet:
+        _say_loaded(store, archived)
+    return 0
+
+
+def _say_loaded(store: LocalStore, archived: list[Archived]) -> None:
+    for image in archived:
+        for name in image.names:
+            print(f"Loaded image: {name.familiar()}")
+        if not image.names:
+            print(f"Loaded image ID: {store.resolve(image.descriptor.digest).id}")
+
+
+save = Command(
+    _configure_save,
+    _save,
+    """
+hythe save -o app.tar ann/app:1 ann/app:2
+hythe save ann/app | ssh other.example.com hythe load
+""",
+)
+load = Command(_configure_load, _load, "hythe load -i app.tar\nhythe load < app.tar")

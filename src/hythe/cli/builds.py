@@ -1,0 +1,261 @@
+"""``hythe builds``: set up, start, follow and cancel Trusted Builds of a repository."""
+
+import sys
+import time
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+from typing import Any
+
+from hythe.cli.command import Command, CommandFailed
+from hythe.cli.connecting import add_connection_flags, connected
+from hythe.cli.output import add_json_flag, print_json, print_table
+from hythe.client.client import Client
+from hythe.oci.reference import Reference
+from hythe.oci.scope import DELETE, PULL, PUSH, Scope
+
+EXAMPLES = """\
+hythe builds set-up hub.example.org/alice/app --source https://git.example.org/alice/app.git
+hythe builds set-up hub.example.org/alice/app --from setup.json
+hythe builds start hub.example.org/alice/app --branch main --follow
+hythe builds list hub.example.org/alice/app
+hythe builds log hub.example.org/alice/app 7 --follow
+hythe builds cancel hub.example.org/alice/app 7
+hythe builds secret hub.example.org/alice/app npm-token < token.txt
+hythe builds delete hub.example.org/alice/app"""
+
+OVER = ("succeeded", "failed", "cancelled", "superseded")
+
+
+def _configure(parser: ArgumentParser) -> None:
+    verbs = parser.add_subparsers(title="verbs", dest="verb", required=True, metavar="VERB")
+
+    def add(name: str, help_text: str, work: Any, *, number: bool = False) -> ArgumentParser:
+        verb: ArgumentParser = verbs.add_parser(name, help=help_text)
+        verb.add_argument("name", metavar="HOST/NAMESPACE/NAME", help="the repository")
+        if number:
+            verb.add_argument("number", type=int, help="the build's number")
+        add_json_flag(verb)
+        add_connection_flags(verb)
+        verb.set_defaults(work=work)
+        return verb
+
+    set_up = add("set-up", "set up Trusted Builds", _set_up)
+    set_up.add_argument("--source", default="", metavar="URL", help="the address that git clones")
+    set_up.add_argument("--branch", default="main", help="the branch to build (default: main)")
+    set_up.add_argument("--tags", default="latest", help="Docker tags, parted by commas (default: latest)")
+    set_up.add_argument("--dockerfile", default="Dockerfile", help="the Dockerfile's path in the source")
+    set_up.add_argument("--private", action="store_true", help="make the repository private, if it is new")
+    set_up.add_argument(
+        "--from", dest="file", type=Path, metavar="FILE", help="the whole set-up as JSON (docs/builds.md)"
+    )
+    start = add("start", "build by hand", _start)
+    start.add_argument("--branch", default="", help="the branch to build; default: all that rules name")
+    start.add_argument("--source-tag", default="", metavar="TAG", help="the tag of the source to build")
+    start.add_argument("--follow", action="store_true", help="print the log until the build is over")
+    add("show", "print the set-up", _show)
+    add("list", "list builds, newest first", _list)
+    add("trigger", "print the trigger URL and its last calls", _trigger)
+    webhook = add("webhook", "install the webhook at the forge, or print what to paste there", _webhook)
+    webhook.add_argument("--hub-url", default="", metavar="URL", help="how the forge reaches the hub")
+    add("log", "print a build's log", _log, number=True).add_argument(
+        "--follow", action="store_true", help="wait for more"
+    )
+    add("cancel", "cancel a build", _cancel, number=True)
+    add("retry", "build the same commit again", _retry, number=True)
+    secret = add("secret", "keep a build secret, read from standard input", _secret)
+    secret.add_argument("secret", metavar="SECRET", help="the secret's name")
+    add("delete", "remove the set-up; the repository can be pushed to by hand again", _delete)
+
+
+def _run(arguments: Namespace) -> int:
+    with connected(arguments) as client:
+        code: int = arguments.work(_Builds(client, client.reference(arguments.name)), arguments)
+        return code
+
+
+class _Builds:
+    """The JSON API of one repository's builds, as the user whose credentials we have."""
+
+    def __init__(self, client: Client, reference: Reference) -> None:
+        self._session = client.session(reference.host, reference.repository)
+        # A token for the repository: after 'hythe login' the password is not kept.
+        self._scopes = (Scope.repository(reference.repository, PULL, PUSH, DELETE),)
+        self._prepared = False
+        self.path = f"/api/v1/repositories/{reference.repository}"
+        self.host = reference.host
+
+    @property
+    def url(self) -> str:
+        """The hub's address as we reach it."""
+        return self._session.base.rstrip("/")
+
+    def call(self, method: str, path: str, body: Any = None) -> Any:
+        """Return the answer's value. Raises CommandFailed with the hub's own words."""
+        content = self.raw(method, path, body)
+        import msgspec
+
+        return msgspec.json.decode(content) if content else None
+
+    def raw(self, method: str, path: str, body: Any = None) -> bytes:
+        """Return the answer's bytes. Raises CommandFailed."""
+        import msgspec
+
+        from hythe.client.connection import BytesBody
+
+        if not self._prepared:
+            self._session.prepare(self._scopes)
+            self._prepared = True
+        headers = {"Content-Type": "application/json"}
+        sent = BytesBody(b"" if body is None else msgspec.json.encode(body)) if method != "GET" else None
+        with self._session.send(method, f"{self.path}{path}", self._scopes, headers, sent) as response:
+            answer = response.read()
+        if answer.status >= 400:
+            raise _refusal(answer.status, answer.body, self.host)
+        return answer.body
+
+    def follow(self, number: int) -> str:
+        """Print a build's log until it is over; returns how it ended."""
+        start = 0
+        while True:
+            build = self.call("GET", f"/builds/{number}")
+            piece = self.raw("GET", f"/builds/{number}/log?start={start}")
+            sys.stdout.buffer.write(piece)
+            sys.stdout.flush()
+            start += len(piece)
+            if build["status"] in OVER and not piece:
+                return str(build["status"])
+            time.sleep(0.5)
+
+
+def _set_up(builds: _Builds, arguments: Namespace) -> int:
+    if arguments.file:
+        import msgspec
+
+        body = msgspec.json.decode(arguments.file.read_bytes())
+    elif arguments.source:
+        rule = {"source": arguments.branch, "tags": arguments.tags, "dockerfile": arguments.dockerfile}
+        body = {"source": {"url": arguments.source, "default_branch": arguments.branch}, "rules": [rule]}
+    else:
+        raise CommandFailed("nothing says where the source is", "give --source URL, or --from FILE", 2)
+    if arguments.private:
+        body["visibility"] = "private"
+    # Settings of Docker Hub's automated builds are told by their list of rules.
+    path = "/build-setup/docker-hub" if "build_settings" in body else "/build-setup"
+    made = builds.call("POST", path, body)
+    return _said(arguments, made, f"{arguments.name} is built from {made['source']['url']}")
+
+
+def _show(builds: _Builds, _arguments: Namespace) -> int:
+    print_json(builds.call("GET", "/build-setup"))
+    return 0
+
+
+def _delete(builds: _Builds, arguments: Namespace) -> int:
+    builds.call("DELETE", "/build-setup")
+    return _said(arguments, {}, f"{arguments.name} has no Trusted Builds any more")
+
+
+def _secret(builds: _Builds, arguments: Namespace) -> int:
+    builds.call("PUT", f"/build-setup/secrets/{arguments.secret}", {"value": sys.stdin.read().rstrip("\n")})
+    return _said(arguments, {}, f"kept the secret {arguments.secret}")
+
+
+def _start(builds: _Builds, arguments: Namespace) -> int:
+    kind, name = ("tag", arguments.source_tag) if arguments.source_tag else ("branch", arguments.branch)
+    started = builds.call("POST", "/builds", {"source_type": kind, "source_name": name})["items"]
+    numbers = [build["number"] for build in started]
+    if not arguments.follow:
+        return _said(arguments, started, "\n".join(map(str, numbers)))
+    ends = [builds.follow(number) for number in numbers]
+    return 0 if set(ends) == {"succeeded"} else 1
+
+
+def _list(builds: _Builds, arguments: Namespace) -> int:
+    items = builds.call("GET", "/builds")["items"]
+    if arguments.json:
+        print_json(items)
+        return 0
+    headings = ("BUILD", "STATUS", "SOURCE", "COMMIT", "CAUSE", "TAGS", "REASON")
+    print_table(headings, [_row(build) for build in items])
+    return 0
+
+
+def _row(build: dict[str, Any]) -> list[str]:
+    ref = build["ref"]
+    tags = ", ".join(build["tags"])
+    return [
+        str(build["number"]),
+        build["status"],
+        ref["name"],
+        ref["commit"][:12],
+        build["cause"],
+        tags,
+        build["reason"],
+    ]
+
+
+def _trigger(builds: _Builds, arguments: Namespace) -> int:
+    found = builds.call("GET", "/build-setup/trigger")
+    if arguments.json:
+        print_json(found)
+        return 0
+    print(f"{builds.host}{found['path']}")
+    for call in found["calls"]:
+        print(f"{call['at']}  {call['address']}  {call['outcome']}", file=sys.stderr)
+    return 0
+
+
+def _webhook(builds: _Builds, arguments: Namespace) -> int:
+    hook = builds.call("POST", "/build-setup/webhook", {"hub_url": arguments.hub_url or builds.url})
+    if arguments.json:
+        print_json(hook)
+        return 0
+    if hook["installed"]:
+        print(f"The webhook of {hook['forge_repository']} is installed.")
+    else:
+        print(f"Add a webhook for pushes at the forge:\n  address: {hook['url']}\n  secret:  {hook['secret']}")
+    if hook["public_key"] and not hook["key_installed"]:
+        print(f"Add this deploy key, which needs to read only:\n  {hook['public_key']}")
+    return 0
+
+
+def _log(builds: _Builds, arguments: Namespace) -> int:
+    if arguments.follow:
+        return 0 if builds.follow(arguments.number) == "succeeded" else 1
+    sys.stdout.buffer.write(builds.raw("GET", f"/builds/{arguments.number}/log"))
+    return 0
+
+
+def _cancel(builds: _Builds, arguments: Namespace) -> int:
+    build = builds.call("POST", f"/builds/{arguments.number}/cancel")
+    return _said(arguments, build, f"build {arguments.number} is asked to stop")
+
+
+def _retry(builds: _Builds, arguments: Namespace) -> int:
+    build = builds.call("POST", f"/builds/{arguments.number}/retry")
+    return _said(arguments, build, str(build["number"]))
+
+
+def _said(arguments: Namespace, value: Any, words: str) -> int:
+    if arguments.json:
+        print_json(value)
+    else:
+        print(words)
+    return 0
+
+
+def _refusal(status: int, body: bytes, host: str) -> CommandFailed:
+    import msgspec
+
+    try:
+        problem = msgspec.json.decode(body, type=dict[str, Any])
+    except msgspec.MsgspecError:
+        problem = {}
+    hint = str(problem.get("hint") or (f"log in with 'hythe login {host}'" if status in (401, 403, 404) else ""))
+    return CommandFailed(
+        str(problem.get("detail") or f"the hub answered {status}"), hint, {404: 3, 401: 4, 403: 4}.get(status, 1)
+    )
+
+
+command = Command(_configure, _run, EXAMPLES)
+"""``hythe builds``."""

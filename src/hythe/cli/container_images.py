@@ -1,0 +1,45 @@
+"""The image that a container is made of: from the local store, or pulled into it."""
+
+import sys
+
+from hythe.client.configuration import load_configuration
+from hythe.client.errors import NotFound
+from hythe.client.platforms import host_platform, parse_platform
+from hythe.client.store import LocalStore, StoredImage
+from hythe.oci.manifest import Platform
+
+
+def open_store() -> LocalStore:
+    """Return the local store, in which short names mean what the user's configuration says."""
+    return LocalStore(default_host=load_configuration().default_registry)
+
+
+def find_image(images: LocalStore, name: str, platform: str, pull: str) -> StoredImage:
+    """Return the image called ``name``; ``pull``: fetch it when missing, always or never. Raises ClientError."""
+    wanted = parse_platform(platform) if platform else None
+    if pull != "always":
+        try:
+            return images.resolve(name, wanted)
+        except NotFound:
+            if pull == "never":
+                raise
+            print(f"Unable to find image '{name}' locally", file=sys.stderr)
+    _pull(name, wanted or host_platform())
+    return images.resolve(name, wanted)
+
+
+def _pull(name: str, platform: Platform) -> None:
+    from hythe.cli.progress import PULL_WORDS, make_display
+    from hythe.client.client import Client
+    from hythe.client.places import RegistryPlace, StorePlace
+    from hythe.client.transfer import Wish, transfer
+
+    client = Client()
+    try:
+        reference = client.reference(name).with_default_tag()
+        source = RegistryPlace(client.repository(reference), reference.target)
+        destination = StorePlace(client.store, reference, policy=client.policy)
+        with client.store.writing(), make_display(PULL_WORDS, quiet=False) as display:
+            transfer(source, destination, Wish((platform,)), display, client.configuration.parallel_transfers)
+    finally:
+        client.close()

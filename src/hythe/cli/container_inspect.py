@@ -1,0 +1,87 @@
+"""A container in full, in the words of ``docker inspect``."""
+
+from typing import Any
+
+import msgspec
+
+from hythe.containers.bundle import hostname
+from hythe.containers.container import Container, Mount, State, Status
+from hythe.containers.errors import ContainerError
+from hythe.containers.store import ContainerStore
+
+_NEVER = "0001-01-01T00:00:00Z"
+
+
+def find_container(text: str) -> dict[str, Any] | None:
+    """Return what docker says of the container that ``text`` names; None when there is none."""
+    store = ContainerStore()
+    try:
+        container = store.find(text)
+    except ContainerError:
+        return None
+    return description(store, container)
+
+
+def description(store: ContainerStore, container: Container) -> dict[str, Any]:
+    """Return what ``docker inspect`` says of a container, field by field."""
+    command = container.command or ("",)
+    return {
+        "Id": container.id,
+        "Created": container.created,
+        "Path": command[0],
+        "Args": list(command[1:]),
+        "State": _state(store.status(container)),
+        "Image": container.image_id,
+        "LogPath": str(store.path(container) / "log.jsonl"),
+        "Name": f"/{container.name}",
+        "Driver": "overlay",
+        "Platform": "linux",
+        "HostConfig": _host(container),
+        "Mounts": [_mount(mount) for mount in container.host.mounts],
+        "Config": {
+            "Hostname": hostname(container),
+            "Image": container.image,
+            "Tty": container.host.terminal,
+            "OpenStdin": container.host.interactive,
+            **msgspec.to_builtins(container.config),
+        },
+    }
+
+
+def _state(status: Status) -> dict[str, Any]:
+    return {
+        "Status": status.state.value,
+        "Running": status.state is State.RUNNING,
+        "Paused": False,
+        "Pid": status.process,
+        "ExitCode": status.exit_code,
+        "Error": status.error,
+        "StartedAt": status.started or _NEVER,
+        "FinishedAt": status.finished or _NEVER,
+    }
+
+
+def _host(container: Container) -> dict[str, Any]:
+    host = container.host
+    return {
+        "NetworkMode": host.network,
+        "AutoRemove": host.auto_remove,
+        "ReadonlyRootfs": host.read_only,
+        "CapAdd": list(host.cap_add),
+        "CapDrop": list(host.cap_drop),
+        "Memory": host.limits.memory,
+        "NanoCpus": int(host.limits.cpus * 10**9),
+        "PidsLimit": host.limits.processes,
+        "Runtime": host.runtime,
+    }
+
+
+def _mount(mount: Mount) -> dict[str, Any]:
+    return {
+        "Type": "volume" if mount.volume else "bind" if mount.source else "tmpfs",
+        "Name": mount.volume.strip("."),
+        "Source": mount.source,
+        "Destination": mount.target,
+        "Mode": ",".join(mount.options),
+        "RW": "ro" not in mount.options,
+    }

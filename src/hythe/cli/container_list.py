@@ -1,0 +1,102 @@
+"""``ps``: the list of containers."""
+
+import json
+from argparse import ArgumentParser, Namespace
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from hythe.cli.command import Command
+from hythe.cli.container_status import describe
+from hythe.cli.output import Column, Row, add_list_flags, parse_filters, print_list
+from hythe.cli.units import docker_time, ellipsis, human_age
+from hythe.containers.container import Container, State, Status
+from hythe.containers.store import ContainerStore
+
+COLUMNS = (
+    Column("CONTAINER ID", "ID"),
+    Column("IMAGE", "Image"),
+    Column("COMMAND", "Command"),
+    Column("CREATED", "RunningFor"),
+    Column("STATUS", "Status"),
+    Column("PORTS", "Ports"),
+    Column("NAMES", "Names"),
+)
+_FILTERS = ("ancestor", "exited", "id", "label", "name", "status")
+_COMMAND_LENGTH = 20
+
+
+def _configure(parser: ArgumentParser) -> None:
+    parser.add_argument("-a", "--all", action="store_true", help="also those that do not run")
+    parser.add_argument("-l", "--latest", action="store_true", help="only the newest, running or not")
+    parser.add_argument("-n", "--last", type=int, default=-1, metavar="COUNT", help="only the newest, running or not")
+    parser.add_argument(
+        "-f", "--filter", action="append", default=[], metavar="KEY=VALUE", help=f"keys: {', '.join(_FILTERS)}"
+    )
+    add_list_flags(parser, quiet="print IDs only")
+
+
+def _list(arguments: Namespace) -> int:
+    store = ContainerStore()
+    filters = parse_filters(arguments.filter, _FILTERS)
+    count = 1 if arguments.latest else arguments.last
+    found = [(container, store.status(container)) for container in store.all()]
+    shows_all = arguments.all or count >= 0 or "status" in filters or "exited" in filters
+    shown = [pair for pair in found if shows_all or pair[1].state is State.RUNNING]
+    shown = [pair for pair in shown if _passes(*pair, filters)]
+    rows = [_row(*pair, full=arguments.no_trunc) for pair in (shown[:count] if count >= 0 else shown)]
+    print_list(rows, COLUMNS, arguments)
+    return 0
+
+
+def _passes(container: Container, status: Status, filters: Mapping[str, Sequence[str]]) -> bool:
+    """Whether a container passes every key's filter by one of its values."""
+    return all(any(_passes_one(container, status, key, value) for value in values) for key, values in filters.items())
+
+
+def _passes_one(container: Container, status: Status, key: str, value: str) -> bool:
+    match key:
+        case "id":
+            return container.id.startswith(value)
+        case "name":
+            return value in container.name
+        case "status":
+            return status.state.value == value
+        case "exited":
+            return status.state is State.EXITED and str(status.exit_code) == value
+        case "ancestor":
+            return container.image in (value, f"{value}:latest") or container.image_id.split(":")[1].startswith(value)
+        case _:
+            name, equals, text = value.partition("=")
+            labels = container.config.labels or {}
+            return name in labels and (not equals or labels[name] == text)
+
+
+def _row(container: Container, status: Status, *, full: bool) -> Row:
+    command = " ".join(container.command)
+    mounts = [mount.volume.strip(".") or mount.source or mount.target for mount in container.host.mounts]
+    labels = container.config.labels or {}
+    fields = {
+        "ID": container.id if full else container.id[:12],
+        "Image": container.image,
+        "Command": json.dumps(command if full else ellipsis(command, _COMMAND_LENGTH), ensure_ascii=False),
+        "CreatedAt": docker_time(container.created),
+        "RunningFor": human_age(container.created),
+        "Status": describe(status),
+        "State": status.state.value,
+        "Ports": "",
+        "Names": container.name,
+        "Labels": ",".join(f"{key}={value}" for key, value in labels.items()),
+        "Mounts": ",".join(mounts),
+        "Networks": container.host.network,
+    }
+    return Row(fields, {**msgspec.to_builtins(container), "status": msgspec.to_builtins(status)})
+
+
+command = Command(
+    _configure,
+    _list,
+    """hythe ps
+hythe ps -a --filter status=exited
+hythe ps --format '{{.Names}}: {{.Status}}'""",
+)

@@ -1,0 +1,123 @@
+"""``run``, ``create`` and ``start``: making containers and letting them run."""
+
+import sys
+from argparse import ArgumentParser, Namespace
+
+from hythe.cli import container_options
+from hythe.cli.command import Command, CommandFailed
+from hythe.cli.container_images import find_image, open_store
+from hythe.cli.container_report import Report, configure_names
+from hythe.cli.output import add_json_flag
+from hythe.client.errors import ClientError
+from hythe.client.store import LocalStore
+from hythe.containers import creation
+from hythe.containers.container import Container
+from hythe.containers.errors import CannotStart, ContainerError
+from hythe.containers.namespace import become_root
+from hythe.containers.pump import Attachment
+from hythe.containers.store import ContainerStore
+from hythe.containers.supervise import supervise, supervise_detached
+from hythe.oci.errors import OCIError
+
+OUR_FAULT = 125
+"""Exit code of ``run`` when the container did not run at all, as docker's."""
+
+
+def _configure_run(parser: ArgumentParser) -> None:
+    parser.add_argument("-d", "--detach", action="store_true", help="run in the background and print the ID")
+    container_options.configure(parser)
+
+
+def _run(arguments: Namespace) -> int:
+    try:
+        become_root()
+        store, images = ContainerStore(), open_store()
+        _check_terminal(arguments)
+        container = _create(store, images, arguments)
+        if not arguments.detach:
+            return _attach(store, images, container, interactive=container.host.interactive)
+        _start_detached(store, images, container)
+        print(container.id)
+        return 0
+    except (ContainerError, ClientError, OCIError, OSError) as error:
+        code = error.exit_code if isinstance(error, CannotStart) else OUR_FAULT
+        raise CommandFailed(str(error), getattr(error, "hint", ""), code) from error
+
+
+def _check_terminal(arguments: Namespace) -> None:
+    if arguments.tty and arguments.interactive and not arguments.detach and not sys.stdin.isatty():
+        raise CommandFailed("the input device is not a terminal", "leave -t out: -i alone passes input on", OUR_FAULT)
+
+
+def _create(store: ContainerStore, images: LocalStore, arguments: Namespace) -> Container:
+    request = container_options.parse_request(arguments)
+    image = find_image(images, arguments.image, arguments.platform, arguments.pull)
+    return creation.create(store, images, image, request)
+
+
+def _start_detached(store: ContainerStore, images: LocalStore, container: Container) -> None:
+    def ended() -> None:
+        if container.host.auto_remove:
+            creation.remove(store, images, container)
+
+    supervise_detached(store, container, ended)
+
+
+def _attach(store: ContainerStore, images: LocalStore, container: Container, *, interactive: bool) -> int:
+    try:
+        return supervise(store, container, Attachment(0 if interactive else -1, 1, 2))
+    finally:
+        if container.host.auto_remove:
+            creation.remove(store, images, container)
+
+
+run = Command(
+    _configure_run,
+    _run,
+    """hythe run --rm -it debian bash
+hythe run -d --name web -v ./site:/site:ro -e PORT=8000 example.com/web
+hythe run --network none --read-only --cap-drop ALL busybox id""",
+)
+
+
+def _configure_create(parser: ArgumentParser) -> None:
+    add_json_flag(parser)
+    container_options.configure(parser)
+
+
+def _create_only(arguments: Namespace) -> int:
+    become_root()
+    container = _create(ContainerStore(), open_store(), arguments)
+    report = Report(arguments)
+    report.done(container.id, container)
+    return report.finish()
+
+
+create = Command(_configure_create, _create_only, "hythe create --name web -e PORT=8000 example.com/web")
+
+
+def _configure_start(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "-a", "--attach", action="store_true", help="show its output, hand signals on, wait for its end"
+    )
+    parser.add_argument("-i", "--interactive", action="store_true", help="pass standard input on as well")
+    configure_names(parser)
+
+
+def _start(arguments: Namespace) -> int:
+    become_root()
+    store, images = ContainerStore(), open_store()
+    containers = [store.find(text) for text in arguments.containers]
+    if arguments.attach or arguments.interactive:
+        if len(containers) > 1:
+            raise CommandFailed("only one container can be attached to", "leave out -a and -i")
+        interactive = arguments.interactive and containers[0].host.interactive
+        return _attach(store, images, containers[0], interactive=interactive)
+    report = Report(arguments)
+    for text, container in zip(arguments.containers, containers, strict=True):
+        _start_detached(store, images, container)
+        report.done(text, container)
+    return report.finish()
+
+
+start = Command(_configure_start, _start, "hythe start web\nhythe start -a -i my_shell")

@@ -1,0 +1,40 @@
+"""How containers stand, in docker's words, and points in time as ``--since`` takes them."""
+
+import re
+from datetime import UTC, datetime, timedelta
+
+from hythe.cli.units import human_age, human_duration, parse_time
+from hythe.containers.container import State, Status
+from hythe.containers.errors import InvalidOption
+
+_AGO = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?")
+
+
+def parse_since(text: str, now: datetime | None = None) -> str:
+    """Return a log's form of a time, or of a duration ago such as ``10m``; "" for "". Raises InvalidOption."""
+    if not text:
+        return ""
+    match = _AGO.fullmatch(text)
+    if match is not None:
+        days, hours, minutes, seconds = (float(part or 0) for part in match.groups())
+        ago = timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
+        return _spelled((now or datetime.now(UTC)) - ago)
+    time = parse_time(text)
+    if time is None:
+        raise InvalidOption(f"{text!r} is not a time", "write 2026-11-23T15:00:00Z, or 10m for ten minutes ago")
+    return _spelled(time)
+
+
+def _spelled(time: datetime) -> str:
+    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f000Z")
+
+
+def describe(status: Status, now: datetime | None = None) -> str:
+    """Return the STATUS column of ``ps``: ``Up 5 minutes``, ``Exited (0) 2 hours ago``, ``Created``."""
+    if status.state is State.EXITED:
+        ago = f" {human_age(status.finished, now)}" if status.finished else ""
+        return f"Exited ({status.exit_code}){ago}"
+    started = parse_time(status.started)
+    if status.state is State.CREATED or started is None:
+        return "Created"
+    return f"Up {human_duration(((now or datetime.now(UTC)) - started).total_seconds())}"

@@ -1,0 +1,71 @@
+"""``copy``: an image from anywhere to anywhere; ``tags``: what a repository has."""
+
+from argparse import ArgumentParser, Namespace
+
+from hythe.cli.command import Command
+from hythe.cli.connecting import add_connection_flags, connected
+from hythe.cli.output import add_json_flag, print_json, print_lines
+from hythe.cli.progress import COPY_WORDS, make_display
+from hythe.client.locations import opened_destination, opened_source
+from hythe.client.platforms import parse_platform
+from hythe.client.transfer import Wish, transfer
+
+
+def _configure_copy(parser: ArgumentParser) -> None:
+    places = "NAME (a registry), store:NAME, oci:FOLDER[:TAG] or docker-archive:FILE[:NAME]"
+    parser.add_argument("source", metavar="SRC", help=places)
+    parser.add_argument("destination", metavar="DST", help="the same")
+    parser.add_argument(
+        "--platform", action="append", default=[], help="copy this platform alone; may be given again (default: all)"
+    )
+    parser.add_argument("-q", "--quiet", action="store_true", help="show no progress")
+    add_json_flag(parser)
+    add_connection_flags(parser)
+
+
+def _copy(arguments: Namespace) -> int:
+    wish = Wish(tuple(map(parse_platform, arguments.platform)))
+    quiet = arguments.quiet or arguments.json
+    with (
+        connected(arguments) as client,
+        opened_source(client, arguments.source) as source,
+        opened_destination(client, arguments.destination, arguments.source) as destination,
+        make_display(COPY_WORDS, quiet=quiet) as display,
+    ):
+        result = transfer(source, destination, wish, display, client.configuration.parallel_transfers)
+    if arguments.json:
+        digest = str(result.manifest.digest())
+        print_json({"source": arguments.source, "destination": arguments.destination, "digest": digest})
+    else:
+        print(result.manifest.digest())
+    return 0
+
+
+def _configure_tags(parser: ArgumentParser) -> None:
+    parser.add_argument("name", metavar="NAME", help="a repository")
+    add_json_flag(parser)
+    add_connection_flags(parser)
+
+
+def _tags(arguments: Namespace) -> int:
+    with connected(arguments) as client:
+        reference = client.reference(arguments.name)
+        found = client.repository(reference).tags()
+        if arguments.json:
+            print_json({"name": f"{reference.host}/{reference.repository}", "tags": list(found)})
+        else:
+            print_lines(found)
+    return 0
+
+
+copy = Command(
+    _configure_copy,
+    _copy,
+    """
+hythe copy docker.io/library/busybox:1.36 registry.example.com/mirror/busybox:1.36
+hythe copy --platform linux/amd64 --platform linux/arm64 debian:12 registry.example.com/debian:12
+hythe copy registry.example.com/ann/app:1 oci:app-folder:1
+hythe copy store:ann/app docker-archive:app.tar:ann/app:latest
+""",
+)
+tags = Command(_configure_tags, _tags, "hythe tags registry.example.com/ann/app\nhythe tags --json busybox")

@@ -1,0 +1,22 @@
+"""``hythe help VERB``."""
+
+from argparse import ArgumentParser, Namespace
+
+from hythe.cli.command import Command
+from hythe.cli.main import find_verb, load, make_parser, overview
+
+
+def _configure(parser: ArgumentParser) -> None:
+    parser.add_argument("verb", nargs="?", metavar="VERB", help="the verb to explain; none: list all")
+
+
+def _run(arguments: Namespace) -> int:
+    if arguments.verb is None:
+        print(overview())
+        return 0
+    verb = find_verb(arguments.verb)
+    make_parser(verb, load(verb)).print_help()
+    return 0
+
+
+command = Command(_configure, _run, "hythe help pull\nhythe help push")

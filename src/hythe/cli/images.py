@@ -1,0 +1,219 @@
+"""``images``, ``tag``, ``rmi``: what is in the local store."""
+
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator
+from fnmatch import fnmatch
+
+from hythe.cli.command import Command, CommandFailed
+from hythe.cli.output import Column, Row, add_json_flag, add_list_flags, parse_filters, print_json, print_list, truth
+from hythe.cli.units import docker_time, human_age, human_size
+from hythe.client.client import Client
+from hythe.client.errors import ClientError, Conflict, NotFound
+from hythe.client.store import Entry, LocalStore, StoredImage, known_digests
+from hythe.oci.config import ImageConfig
+from hythe.oci.errors import OCIError
+from hythe.oci.reference import Reference
+
+NONE = "<none>"
+COLUMNS = (
+    Column("REPOSITORY", "Repository"),
+    Column("TAG", "Tag"),
+    Column("IMAGE ID", "ID"),
+    Column("CREATED", "CreatedSince"),
+    Column("SIZE", "Size"),
+)
+DIGEST_COLUMN = Column("DIGEST", "Digest")
+FILTERS = ("dangling", "label", "reference", "before", "since")
+
+
+def _configure_images(parser: ArgumentParser) -> None:
+    parser.add_argument("repository", nargs="?", default="", metavar="REPOSITORY[:TAG]", help="show these alone")
+    parser.add_argument("-a", "--all", action="store_true", help="no effect: hythe keeps no intermediate images")
+    parser.add_argument("--digests", action="store_true", help="show digests")
+    parser.add_argument("-f", "--filter", action="append", default=[], metavar="KEY=VALUE", help=", ".join(FILTERS))
+    add_list_flags(parser, quiet="print IDs alone")
+
+
+def _images(arguments: Namespace) -> int:
+    client = Client()
+    filters = parse_filters(arguments.filter, FILTERS)
+    chosen = [image for image in _newest_first(client.store) if _passes(client.store, image, filters)]
+    patterns = [*filters.get("reference", []), *([arguments.repository] if arguments.repository else [])]
+    rows = [row for image in chosen for row in _rows(client.store, image, patterns, full=arguments.no_trunc)]
+    if arguments.json:
+        rows = list({row.data["id"]: row for row in rows}.values())
+    if arguments.quiet and not arguments.format:
+        rows = list({row.fields["ID"]: row for row in rows}.values())
+    columns = (*COLUMNS[:2], DIGEST_COLUMN, *COLUMNS[2:]) if arguments.digests else COLUMNS
+    print_list(rows, columns, arguments)
+    return 0
+
+
+def config_of(store: LocalStore, image: StoredImage) -> ImageConfig:
+    """Return an image's configuration; an empty one for an artifact that has none of the kind."""
+    try:
+        return store.read_config(image)
+    except (NotFound, OCIError):
+        return ImageConfig()
+
+
+def _newest_first(store: LocalStore) -> list[StoredImage]:
+    return sorted(store.images(), key=lambda image: config_of(store, image).created, reverse=True)
+
+
+def _passes(store: LocalStore, image: StoredImage, filters: dict[str, list[str]]) -> bool:
+    config = config_of(store, image)
+    labels = (config.config.labels if config.config else None) or {}
+    for wanted in filters.get("label", []):
+        key, equals, value = wanted.partition("=")
+        if key not in labels or (equals and labels[key] != value):
+            return False
+    dangling = not image.entry.names and not image.entry.repository_digests
+    if any(truth(text) != dangling for text in filters.get("dangling", [])):
+        return False
+    newer = all(config.created > _created(store, text) for text in filters.get("since", []))
+    older = all(config.created < _created(store, text) for text in filters.get("before", []))
+    return newer and older
+
+
+def _created(store: LocalStore, text: str) -> str:
+    return config_of(store, store.resolve(text)).created
+
+
+def _rows(store: LocalStore, image: StoredImage, patterns: list[str], *, full: bool) -> Iterator[Row]:
+    """Yield a line for each name, and for a repository that it was pulled from by digest alone."""
+    config = config_of(store, image)
+    for repository, tag, digest in _labels(image.entry):
+        if patterns and not any(_matches(pattern, repository, tag) for pattern in patterns):
+            continue
+        fields = {
+            "Repository": repository,
+            "Tag": tag,
+            "ID": str(image.id) if full else image.id.short,
+            "Digest": digest,
+            "CreatedSince": human_age(config.created),
+            "CreatedAt": docker_time(config.created),
+            "Size": human_size(image.size),
+            "VirtualSize": human_size(image.size),
+        }
+        data = {
+            "id": str(image.id),
+            "names": list(image.entry.names),
+            "repository_digests": sorted(known_digests(image.entry)),
+            "created": config.created,
+            "size": image.size,
+            "platform": "/".join(filter(None, (config.os, config.architecture, config.variant))),
+        }
+        yield Row(fields, data)
+
+
+def _labels(entry: Entry) -> list[tuple[str, str, str]]:
+    """Return repository, tag and digest of each line."""
+    digests = {text.partition("@")[0]: text.partition("@")[2] for text in sorted(known_digests(entry))}
+    named = [
+        (name.familiar_name, name.tag or NONE, digests.get(f"{name.host}/{name.repository}", NONE))
+        for name in entry.references
+    ]
+    shown = {f"{name.host}/{name.repository}" for name in entry.references}
+    bare = [
+        (Reference.parse(repository).familiar_name, NONE, digest)
+        for repository, digest in digests.items()
+        if repository not in shown and not named
+    ]
+    return [*named, *bare] or [(NONE, NONE, NONE)]
+
+
+def _matches(pattern: str, repository: str, tag: str) -> bool:
+    """Whether a line fits ``NAME[:TAG]`` with wildcards, as docker's ``reference`` filter and argument do."""
+    name, colon, wanted = pattern.rpartition(":")
+    if not colon or "/" in wanted:
+        name, wanted = pattern, "*"
+    return fnmatch(repository, name) and fnmatch(tag, wanted)
+
+
+def _configure_tag(parser: ArgumentParser) -> None:
+    parser.add_argument("source", metavar="SOURCE", help="a name or the beginning of an ID")
+    parser.add_argument("target", metavar="TARGET", help="the new name: NAME[:TAG]")
+    add_json_flag(parser)
+
+
+def _tag(arguments: Namespace) -> int:
+    client = Client()
+    target = client.reference(arguments.target)
+    if target.digest:
+        raise CommandFailed("refusing to create a tag with a digest reference", "write NAME:TAG", 2)
+    with client.store.writing():
+        entry = client.store.put(client.store.resolve(arguments.source).entry.descriptor, target)
+    if arguments.json:
+        print_json({"names": list(entry.names), "digest": entry.descriptor.digest})
+    return 0
+
+
+def _configure_rmi(parser: ArgumentParser) -> None:
+    parser.add_argument("images", metavar="IMAGE", nargs="+", help="a name or the beginning of an ID")
+    parser.add_argument("-f", "--force", action="store_true", help="remove an image that has several names, by its ID")
+    add_json_flag(parser)
+
+
+def _rmi(arguments: Namespace) -> int:
+    client = Client()
+    done: list[dict[str, str]] = []
+    failed: ClientError | None = None
+    for text in arguments.images:
+        try:
+            for step in _remove(client, text, force=arguments.force):
+                done.append(step)
+                if not arguments.json:
+                    print("; ".join(f"{key}: {value}" for key, value in step.items()), flush=True)
+        except ClientError as error:
+            failed = failed or error
+    if arguments.json:
+        print_json(done)
+    if failed is not None:
+        raise failed
+    return 0
+
+
+def _remove(client: Client, text: str, *, force: bool) -> Iterator[dict[str, str]]:
+    """Take a name away, and with the last one the image; an ID takes the image with its one name (or all, by force)."""
+    store = client.store
+    image = store.resolve(text)
+    typed = _typed_name(client, text)
+    names = image.entry.references
+    if typed in names and len(names) > 1:
+        store.untag(typed)
+        yield {"Untagged": typed.familiar()}
+        return
+    if len(names) > 1 and not force:
+        raise Conflict(
+            f"unable to delete {image.id.short} (must be forced) - image is referenced in multiple repositories",
+            f"'hythe rmi -f {text}' removes it with all its names",
+        )
+    gone = store.remove(image.entry)
+    for name in names:
+        yield {"Untagged": name.familiar()}
+    for digest in sorted(known_digests(image.entry)):
+        yield {"Untagged": Reference.parse(digest).familiar()}
+    yield {"Deleted": str(image.id)}
+    yield from ({"Deleted": str(digest)} for digest in gone if digest != image.id)
+
+
+def _typed_name(client: Client, text: str) -> Reference | None:
+    try:
+        return client.reference(text).with_default_tag()
+    except OCIError:
+        return None
+
+
+images = Command(
+    _configure_images,
+    _images,
+    """
+hythe images
+hythe images 'ann/*' --filter dangling=false
+hythe images --format '{{.Repository}}:{{.Tag}} {{.Size}}'
+hythe images --json
+""",
+)
+tag = Command(_configure_tag, _tag, "hythe tag busybox registry.example.com/ann/busybox:1\nhythe tag 5f70bf18 ann/app")
+rmi = Command(_configure_rmi, _rmi, "hythe rmi busybox\nhythe rmi -f 5f70bf18")

@@ -1,0 +1,145 @@
+"""``inspect`` and ``history``: one image, or a container, in full."""
+
+import json
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator
+from typing import Any
+
+from hythe.cli.command import Command
+from hythe.cli.images import config_of
+from hythe.cli.output import Column, Row, add_json_flag, add_list_flags, print_list
+from hythe.cli.units import docker_time, ellipsis, human_age, human_size
+from hythe.client.client import Client
+from hythe.client.errors import ClientError
+from hythe.client.platforms import parse_platform
+from hythe.client.store import LocalStore, StoredImage, known_digests
+from hythe.oci.reference import Reference
+
+MISSING = "<missing>"
+COLUMNS = (
+    Column("IMAGE", "ID"),
+    Column("CREATED", "CreatedSince"),
+    Column("CREATED BY", "CreatedBy"),
+    Column("SIZE", "Size"),
+    Column("COMMENT", "Comment"),
+)
+_CREATED_BY = 45
+
+
+def _configure_inspect(parser: ArgumentParser) -> None:
+    parser.add_argument("names", metavar="NAME", nargs="+", help="a container or image: name or beginning of an ID")
+    parser.add_argument("-f", "--format", default="", metavar="TEMPLATE", help="a Go template, or 'json'")
+    parser.add_argument("--platform", default="", help="of an image for several platforms show this one")
+    add_json_flag(parser)
+
+
+def _inspect(arguments: Namespace) -> int:
+    from hythe.cli.container_inspect import find_container
+
+    store = Client().store
+    platform = parse_platform(arguments.platform) if arguments.platform else None
+    found: list[dict[str, Any]] = []
+    failed: ClientError | None = None
+    for name in arguments.names:
+        try:
+            found.append(find_container(name) or description(store, store.resolve(name, platform)))
+        except ClientError as error:
+            failed = failed or error
+    _print_found(found, "" if arguments.json else arguments.format)
+    if failed is not None:
+        raise failed
+    return 0
+
+
+def _print_found(found: list[dict[str, Any]], pattern: str) -> None:
+    if not pattern:
+        print(json.dumps(found, indent=4, ensure_ascii=False))
+        return
+    from hythe.cli.template import Template
+
+    template = Template("{{json .}}" if pattern == "json" else pattern)
+    for one in found:
+        print(template.render(one))
+
+
+def description(store: LocalStore, image: StoredImage) -> dict[str, Any]:
+    """Return what ``docker inspect`` says of an image, field by field; and its manifest."""
+    config = config_of(store, image)
+    raw = json.loads(store.read_document(image.id))
+    entry = image.entry
+    return {
+        "Id": str(image.id),
+        "RepoTags": [name.familiar() for name in entry.references],
+        "RepoDigests": [Reference.parse(text).familiar() for text in sorted(known_digests(entry))],
+        "Parent": "",
+        "Comment": config.history[-1].comment if config.history else "",
+        "Created": config.created,
+        "DockerVersion": "",
+        "Author": config.author,
+        "Config": raw.get("config") or {},
+        "Architecture": config.architecture,
+        "Variant": config.variant,
+        "Os": config.os,
+        "Size": image.size,
+        "RootFS": {"Type": config.rootfs.type, "Layers": list(config.rootfs.diff_ids)},
+        "Metadata": {"LastTagTime": "0001-01-01T00:00:00Z"},
+        "Descriptor": {
+            "mediaType": entry.descriptor.media_type,
+            "digest": entry.descriptor.digest,
+            "size": entry.descriptor.size,
+        },
+        "Manifest": json.loads(image.manifest.content),
+    }
+
+
+def _configure_history(parser: ArgumentParser) -> None:
+    parser.add_argument("name", metavar="IMAGE", help="a name or the beginning of an ID")
+    parser.add_argument("-H", "--human", default="true", choices=("true", "false"), help="sizes and times for people")
+    add_list_flags(parser, quiet="print IDs alone")
+
+
+def _history(arguments: Namespace) -> int:
+    store = Client().store
+    image = store.resolve(arguments.name)
+    rows = list(_steps(store, image, full=arguments.no_trunc, human=arguments.human == "true"))
+    print_list(rows, COLUMNS, arguments)
+    return 0
+
+
+def _steps(store: LocalStore, image: StoredImage, *, full: bool, human: bool) -> Iterator[Row]:
+    """Yield the steps of an image's making, the last first, each with the size of its layer."""
+    config = config_of(store, image)
+    layers = list(image.manifest.layers)
+    for number, step in enumerate(reversed(config.history)):
+        layer = layers.pop() if layers and not step.empty_layer else None
+        size = layer.size if layer else 0
+        words = step.created_by.replace("\t", " ")
+        fields = {
+            "ID": (str(image.id) if full else image.id.short) if number == 0 else MISSING,
+            "CreatedSince": human_age(step.created) if human else step.created,
+            "CreatedAt": docker_time(step.created) if human else step.created,
+            "CreatedBy": words if full else ellipsis(words, _CREATED_BY),
+            "Size": human_size(size) if human else str(size),
+            "Comment": step.comment,
+        }
+        data = {
+            "id": str(image.id) if number == 0 else None,
+            "created": step.created,
+            "created_by": step.created_by,
+            "size": size,
+            "layer": layer.digest if layer else None,
+            "comment": step.comment,
+        }
+        yield Row(fields, data)
+
+
+inspect = Command(
+    _configure_inspect,
+    _inspect,
+    """
+hythe inspect busybox
+hythe inspect --format '{{.Config.Env}}' busybox
+hythe inspect -f '{{range .RootFS.Layers}}{{println .}}{{end}}' busybox
+""",
+)
+history = Command(_configure_history, _history, "hythe history busybox\nhythe history --no-trunc --json busybox")

@@ -1,0 +1,144 @@
+"""``hythe``: finds the verb in a table, imports its module, runs it. Starts fast, so it imports next to nothing."""
+
+import sys
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from collections.abc import Sequence
+from importlib import import_module
+from typing import NoReturn
+
+from hythe.cli.command import Command, CommandFailed, Verb
+
+USAGE = 2
+"""Exit code of a wrong flag or a missing argument."""
+
+GROUPS = {
+    "images": "Images",
+    "registries": "Registries and hubs",
+    "containers": "Containers",
+    "server": "Your own hub",
+    "command": "This command",
+}
+"""Headings of the help, in order."""
+
+VERBS: tuple[Verb, ...] = (
+    Verb("pull", "hythe.cli.pulling:command", "Get an image from a registry", "images"),
+    Verb("push", "hythe.cli.pushing:command", "Send an image to a registry", "images"),
+    Verb("images", "hythe.cli.images:images", "List the images that are here", "images"),
+    Verb("tag", "hythe.cli.images:tag", "Give an image another name", "images"),
+    Verb("rmi", "hythe.cli.images:rmi", "Remove images", "images"),
+    Verb("inspect", "hythe.cli.inspecting:inspect", "Show all about an image or container, as JSON", "images"),
+    Verb("history", "hythe.cli.inspecting:history", "Show how an image was made", "images"),
+    Verb("save", "hythe.cli.archives:save", "Write images to a file", "images"),
+    Verb("load", "hythe.cli.archives:load", "Read images from a file", "images"),
+    Verb("copy", "hythe.cli.copying:copy", "Copy an image between registries, folders and files", "images"),
+    Verb("search", "hythe.cli.searching:command", "Search a hub for repositories", "registries"),
+    Verb("tags", "hythe.cli.copying:tags", "List the tags of a repository", "registries"),
+    Verb("register", "hythe.cli.accounts:register", "Make an account at a hub", "registries"),
+    Verb("login", "hythe.cli.accounts:login", "Log in to a registry", "registries"),
+    Verb("logout", "hythe.cli.accounts:logout", "Forget the credentials of a registry", "registries"),
+    Verb("run", "hythe.cli.container_run:run", "Make a container of an image and run it", "containers"),
+    Verb("create", "hythe.cli.container_run:create", "Make a container, without running it", "containers"),
+    Verb("start", "hythe.cli.container_run:start", "Run containers that are stopped", "containers"),
+    Verb("ps", "hythe.cli.container_list:command", "List containers", "containers"),
+    Verb("logs", "hythe.cli.containers:logs", "Show what a container wrote", "containers"),
+    Verb("stop", "hythe.cli.containers:stop", "Stop running containers", "containers"),
+    Verb("rm", "hythe.cli.containers:rm", "Remove containers", "containers"),
+    Verb("diff", "hythe.cli.containers:diff", "List what a container changed in its files", "containers"),
+    Verb("export", "hythe.cli.containers:export", "Write a container's files as a tar archive", "containers"),
+    Verb("commit", "hythe.cli.container_commit:command", "Make an image of what a container changed", "containers"),
+    Verb("serve", "hythe.cli.serve:command", "Start the hub with its web page", "server"),
+    Verb("admin", "hythe.cli.admin:command", "Accounts, upgrades, garbage, verification of a hub", "server"),
+    Verb("registry", "hythe.cli.registry:command", "Start a private registry: no accounts, no index", "server"),
+    Verb("worker", "hythe.cli.worker:command", "Carry out Trusted Builds for a hub", "server"),
+    Verb("settings", "hythe.cli.settings:command", "Print every setting, where it came from, what it means", "server"),
+    Verb("builds", "hythe.cli.builds:command", "Set up, start and follow Trusted Builds", "registries"),
+    Verb("verify", "hythe.cli.verify:command", "Say which commit an image was built from", "registries"),
+    Verb("config", "hythe.cli.configuration:command", "Read and change the client's settings", "command"),
+    Verb("completion", "hythe.cli.completion:command", "Print what completes hythe's words in a shell", "command"),
+    Verb("help", "hythe.cli.help:command", "Show a verb's flags, with examples", "command"),
+)
+"""Every verb, in the order of the help. Help, dispatch and shell completion are made from this table."""
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run ``hythe`` with ``words`` (default: the process's own); returns the exit code (see docs/exit-codes.md)."""
+    try:
+        return dispatch(list(sys.argv[1:] if words is None else words))
+    except (Exception, KeyboardInterrupt) as error:
+        from hythe.cli.failure import report
+
+        return report(error)
+
+
+def dispatch(words: list[str]) -> int:
+    """Run what ``words`` say; raises whatever the verb raises."""
+    first = words[0] if words else "--help"
+    if first in ("-h", "--help") or words == ["help"]:
+        print(overview())
+        return 0
+    if first in ("-v", "--version", "version"):
+        from importlib.metadata import version
+
+        print(f"hythe {version('hythe')}")
+        return 0
+    verb = find_verb(first)
+    command = load(verb)
+    return command.run(make_parser(verb, command).parse_args(words[1:]))
+
+
+def find_verb(name: str) -> Verb:
+    """Return the row of the verb ``name``; raises CommandFailed naming what comes nearest."""
+    for verb in VERBS:
+        if verb.name == name:
+            return verb
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, [verb.name for verb in VERBS], 1)
+    hint = f"did you mean 'hythe {near[0]}'?" if near else "'hythe --help' lists all verbs"
+    raise CommandFailed(f"{name!r} is not a verb of hythe", hint, USAGE)
+
+
+def load(verb: Verb) -> Command:
+    """Import the verb's module and return its command."""
+    module, _, name = verb.target.partition(":")
+    command = getattr(import_module(module), name)
+    if not isinstance(command, Command):
+        raise TypeError(f"{verb.target} is not a Command")
+    return command
+
+
+class _Parser(ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong with the words, and where the right ones are to be found."""
+        verb = self.prog.partition(" ")[2]
+        raise CommandFailed(message, f"'hythe help {verb.split()[0]}' shows flags and examples", USAGE)
+
+
+def make_parser(verb: Verb, command: Command) -> ArgumentParser:
+    """Return the parser of one verb, whose help ends in examples."""
+    examples = command.examples.strip()
+    parser = _Parser(
+        prog=f"hythe {verb.name}",
+        description=f"{verb.summary}.",
+        epilog="examples:\n" + "\n".join(f"  {line}" for line in examples.splitlines()) if examples else None,
+        formatter_class=RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    command.configure(parser)
+    return parser
+
+
+def overview() -> str:
+    """Return the help of the whole command."""
+    lines = ["usage: hythe VERB [flags] [arguments]", "", "Share container images: your own hub, and its client."]
+    width = max(len(verb.name) for verb in VERBS)
+    for group, heading in GROUPS.items():
+        rows = [f"  {verb.name:<{width}}  {verb.summary}" for verb in VERBS if verb.group == group]
+        lines += ["", f"{heading}:", *rows] if rows else []
+    return "\n".join(
+        [*lines, "", "'hythe help VERB' shows a verb's flags, with examples. 'hythe --version' its version."]
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,200 @@
+"""What is shown while layers move: on a terminal a line a layer with bar, speed and time left; else a line a change.
+
+Goes to stderr, so that stdout stays data.
+"""
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Self, TextIO
+
+from hythe.cli.units import human_size
+from hythe.client.progress import Reporter, State
+from hythe.oci.manifest import DOCKER_CONFIG, OCI_CONFIG, OCI_EMPTY, Descriptor
+
+PULL_WORDS = {
+    State.WAITING: "Waiting",
+    State.EXISTS: "Already exists",
+    State.MOVING: "Downloading",
+    State.RETRYING: "Retrying",
+    State.MOUNTED: "Mounted from",
+    State.DONE: "Pull complete",
+}
+PUSH_WORDS = {
+    State.WAITING: "Waiting",
+    State.EXISTS: "Layer already exists",
+    State.MOVING: "Pushing",
+    State.RETRYING: "Retrying",
+    State.MOUNTED: "Mounted from",
+    State.DONE: "Pushed",
+}
+COPY_WORDS = {**PUSH_WORDS, State.EXISTS: "Already exists", State.MOVING: "Copying", State.DONE: "Copied"}
+_REFRESH_SECONDS = 0.1
+_SMOOTHING_SECONDS = 2.0
+_BAR = 24
+
+
+class LayerLine:
+    """One layer: how far it is, and how fast it moves."""
+
+    def __init__(self, layer: Descriptor) -> None:
+        self.name = layer.parsed_digest.short
+        self.size = layer.size
+        self.state = State.WAITING
+        self.detail = ""
+        self.moved = 0
+        self.speed = 0.0
+        self._seen = 0
+
+    def measure(self, seconds: float) -> None:
+        """Take the bytes that moved in the last ``seconds`` into the speed, which is smoothed."""
+        now = max(0, self.moved - self._seen) / seconds
+        self._seen = self.moved
+        weight = min(1.0, seconds / _SMOOTHING_SECONDS)
+        self.speed = now if not self.speed else self.speed + (now - self.speed) * weight
+
+    def text(self, words: Mapping[State, str], width: int) -> str:
+        """Return the line, at most ``width`` characters."""
+        line = f"{self.name}: {words[self.state]}"
+        if self.state is State.MOVING:
+            line += f" {self._bar()} {human_size(self.moved)}/{human_size(self.size)}{self._pace()}"
+        elif self.detail:
+            line += f" {self.detail}"
+        return line[: width - 1]
+
+    def _bar(self) -> str:
+        filled = min(_BAR, _BAR * self.moved // max(self.size, 1))
+        return f"[{('=' * filled + '>')[:_BAR]:<{_BAR}}]"
+
+    def _pace(self) -> str:
+        if self.speed < 1:
+            return ""
+        left = max(0, self.size - self.moved) / self.speed
+        clock = f"{int(left // 60)}m{int(left % 60):02}s" if left >= 60 else f"{left:.0f}s"
+        return f"  {human_size(self.speed)}/s  {clock} left"
+
+
+class Display(Reporter):
+    """Says nothing; what shows something derives from it. Use it as a context manager."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End the display."""
+
+
+class PlainDisplay(Display):
+    """A line whenever a layer's state changes: for logs and pipes."""
+
+    def __init__(self, words: Mapping[State, str], out: TextIO) -> None:
+        self._words = words
+        self._out = out
+        self._shown: set[str] = set()
+        self._lock = threading.Lock()
+
+    def begin(self, contents: Sequence[Descriptor]) -> None:
+        """Remember which contents are layers."""
+        self._shown.update(content.digest for content in contents if is_layer(content))
+
+    def state(self, content: Descriptor, state: State, detail: str = "") -> None:
+        """Print the new state."""
+        if content.digest in self._shown or state is State.RETRYING:
+            line = f"{content.parsed_digest.short}: {self._words[state]} {detail}".rstrip()
+            with self._lock:
+                print(line, file=self._out, flush=True)
+
+
+class TerminalDisplay(Display):
+    """A line a layer, drawn anew ten times a second."""
+
+    def __init__(self, words: Mapping[State, str], out: TextIO) -> None:
+        self._words = words
+        self._out = out
+        self._lines: dict[str, LayerLine] = {}
+        self._lock = threading.Lock()
+        self._ended = threading.Event()
+        self._drawn = 0
+        self._thread = threading.Thread(target=self._draw_until_ended, daemon=True)
+
+    def begin(self, contents: Sequence[Descriptor]) -> None:
+        """Add a line for every layer."""
+        with self._lock:
+            for content in contents:
+                if is_layer(content):
+                    self._lines.setdefault(content.digest, LayerLine(content))
+
+    def state(self, content: Descriptor, state: State, detail: str = "") -> None:
+        """Change the layer's line."""
+        if line := self._lines.get(content.digest):
+            line.state, line.detail = state, detail
+
+    def advance(self, content: Descriptor, count: int) -> None:
+        """Count the bytes."""
+        if line := self._lines.get(content.digest):
+            line.moved += count
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ended.set()
+        self._thread.join()
+        self._draw()
+
+    def _draw_until_ended(self) -> None:
+        before = time.monotonic()
+        while not self._ended.wait(_REFRESH_SECONDS):
+            now = time.monotonic()
+            for line in list(self._lines.values()):
+                line.measure(now - before)
+            before = now
+            self._draw()
+
+    def _draw(self) -> None:
+        size = _terminal_size(self._out)
+        with self._lock:
+            lines = list(self._lines.values())
+        shown = _most_interesting(lines, size.lines - 2)
+        text = "".join(f"\x1b[2K{line.text(self._words, size.columns)}\n" for line in shown)
+        up = f"\x1b[{self._drawn}A" if self._drawn else ""
+        self._out.write(up + text)
+        self._out.flush()
+        self._drawn = len(shown)
+
+
+def _terminal_size(out: TextIO) -> os.terminal_size:
+    try:
+        return os.get_terminal_size(out.fileno())
+    except OSError:  # no terminal after all
+        return os.terminal_size((80, 24))
+
+
+def _most_interesting(lines: list[LayerLine], room: int) -> list[LayerLine]:
+    """Return what fits on the screen: all, or what moves and what is to come before what is done."""
+    if len(lines) <= room:
+        return lines
+    order = {State.MOVING: 0, State.RETRYING: 0, State.WAITING: 1}
+    chosen = sorted(lines, key=lambda line: order.get(line.state, 2))[:room]
+    return [line for line in lines if line in chosen]
+
+
+def make_display(words: Mapping[State, str], *, quiet: bool, out: TextIO | None = None) -> Display:
+    """Return the display that suits where the output goes."""
+    out = out or sys.stderr
+    if quiet:
+        return Display()
+    return TerminalDisplay(words, out) if out.isatty() else PlainDisplay(words, out)
+
+
+def is_layer(content: Descriptor) -> bool:
+    """Whether people are shown this content: configurations are too small to be of interest."""
+    return content.media_type not in (OCI_CONFIG, DOCKER_CONFIG, OCI_EMPTY)

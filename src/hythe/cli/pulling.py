@@ -1,0 +1,117 @@
+"""``pull``: an image, or all of a repository's tags, into the local store."""
+
+from argparse import ArgumentParser, Namespace
+
+from hythe.cli.command import Command, CommandFailed
+from hythe.cli.connecting import add_connection_flags, connected
+from hythe.cli.output import add_json_flag, print_json
+from hythe.cli.progress import PULL_WORDS, make_display
+from hythe.client.client import Client
+from hythe.client.places import RegistryPlace, StorePlace
+from hythe.client.platforms import host_platform, parse_platform
+from hythe.client.transfer import ALL, Transferred, Wish, transfer
+from hythe.oci.digest import Digest
+from hythe.oci.reference import Reference
+
+
+def _configure(parser: ArgumentParser) -> None:
+    parser.add_argument("name", metavar="NAME[:TAG|@DIGEST]", help="the image to pull")
+    parser.add_argument("-a", "--all-tags", action="store_true", help="pull every tag of the repository")
+    parser.add_argument("--platform", default="", help="pull the image for os/architecture[/variant]")
+    parser.add_argument("--all-platforms", action="store_true", help="pull the images for all platforms")
+    parser.add_argument("--trusted", action="store_true", help="refuse what no Trusted Build made (see hythe verify)")
+    parser.add_argument("-q", "--quiet", action="store_true", help="print the image's name alone")
+    add_json_flag(parser)
+    add_connection_flags(parser)
+
+
+def _run(arguments: Namespace) -> int:
+    with connected(arguments) as client:
+        reference = client.reference(arguments.name)
+        if arguments.all_tags and (reference.tag or reference.digest):
+            raise CommandFailed("tag can't be used with --all-tags/-a", "name the repository alone", 2)
+        results = [
+            pull(client, one, wish_of(arguments), arguments) for one in _references(client, reference, arguments)
+        ]
+    if arguments.json:
+        print_json(results[0] if len(results) == 1 and not arguments.all_tags else results)
+    return 0
+
+
+def _references(client: Client, reference: Reference, arguments: Namespace) -> list[Reference]:
+    if arguments.all_tags:
+        return [reference.with_tag(tag) for tag in client.repository(reference).tags()]
+    if not (reference.tag or reference.digest) and not (arguments.quiet or arguments.json):
+        print("Using default tag: latest", flush=True)
+    return [reference.with_default_tag()]
+
+
+def wish_of(arguments: Namespace) -> Wish:
+    """Return which platforms the flags ask for: one, all, or this machine's."""
+    if arguments.all_platforms:
+        return ALL
+    return Wish((parse_platform(arguments.platform) if arguments.platform else host_platform(),))
+
+
+def pull(client: Client, reference: Reference, wish: Wish, arguments: Namespace) -> dict[str, object]:
+    """Pull one image into the store and say so as docker does; returns what --json shows."""
+    quiet = arguments.quiet or arguments.json
+    if arguments.trusted:
+        reference = _verified(client, reference, quiet=quiet)
+    source = RegistryPlace(client.repository(reference), reference.target)
+    destination = StorePlace(client.store, reference, policy=client.policy)
+    before = _known(client, reference)
+    if not quiet:
+        print(f"{reference.target}: Pulling from {reference.repository}", flush=True)
+    with client.store.writing(), make_display(PULL_WORDS, quiet=quiet) as display:
+        result = transfer(source, destination, wish, display, client.configuration.parallel_transfers)
+    newer = str(result.manifest.digest()) not in before
+    if not quiet:
+        print(f"Digest: {result.origin}")
+        print(f"Status: {'Downloaded newer image' if newer else 'Image is up to date'} for {reference.familiar()}")
+    if not arguments.json:
+        print(str(reference))
+    return _report(reference, result, newer)
+
+
+def _report(reference: Reference, result: Transferred, newer: bool) -> dict[str, object]:
+    config = result.manifest.config
+    return {
+        "name": str(reference),
+        "digest": str(result.origin),
+        "manifest": str(result.manifest.digest()),
+        "id": config.digest if config else str(result.manifest.digest()),
+        "downloaded": newer,
+    }
+
+
+def _verified(client: Client, reference: Reference, *, quiet: bool) -> Reference:
+    """Return the image by the digest that verified, so that nothing else is pulled. Raises CommandFailed."""
+    from hythe.cli.verify import verify
+
+    chain = verify(client, reference)
+    if not quiet:
+        print(f"Trusted: built from {chain.source} {chain.commit}", flush=True)
+    return reference.with_digest(Digest.parse(chain.digest))
+
+
+def _known(client: Client, reference: Reference) -> set[str]:
+    """Return the digest of the image that has the name now, if there is one."""
+    name, pinned = str(reference), f"{reference.host}/{reference.repository}@{reference.digest}"
+    return {
+        entry.descriptor.digest
+        for entry in client.store.entries()
+        if name in entry.names or pinned in entry.repository_digests
+    }
+
+
+command = Command(
+    _configure,
+    _run,
+    """
+hythe pull busybox
+hythe pull registry.example.com/ann/app:1.2
+hythe pull --platform linux/arm64 debian:12
+hythe pull -a registry.example.com/ann/app
+""",
+)

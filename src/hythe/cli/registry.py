@@ -1,0 +1,101 @@
+"""``hythe registry``: the private registry, alone on its own host."""
+
+import asyncio
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
+from pathlib import Path
+
+from hythe.cli.command import Command, CommandFailed
+from hythe.cli.setting_flags import add_setting_flags, load_settings
+
+DATA = "~/.local/share/hythe/registry"
+"""Where the private registry keeps everything when nobody says otherwise: not where a hub does."""
+
+SETTINGS = (
+    "listen", "data", "database_url", "blob_store", "redirect_blobs", "tls_cert", "tls_key", "manifest_size",
+    "mirrors", "mirror_age", "mirror_size", "grace_period", "garbage_interval", "upload_lifetime", "replaced_lifetime",
+    "idle_timeout", "stall_timeout", "stop_timeout", "log_format",
+)  # fmt: skip
+"""The settings that mean something without a hub."""
+
+EXAMPLES = """\
+hythe registry serve --data /srv/registry --listen 0.0.0.0:5000
+htpasswd -Bc users ann && hythe registry serve --htpasswd users --tls-cert host.pem --tls-key host.key
+hythe registry import /var/lib/docker-registry --data /srv/registry
+hythe registry serve --listen 127.0.0.1:5001 --mirror https://registry-1.docker.io"""
+
+
+def _configure(parser: ArgumentParser) -> None:
+    verbs = parser.add_subparsers(title="verbs", dest="verb", required=True, metavar="VERB")
+    serve = verbs.add_parser("serve", help="serve a registry with no accounts and no index")
+    serve.add_argument("--htpasswd", type=Path, metavar="FILE", help="who may enter; made by 'htpasswd -B'")
+    serve.add_argument(
+        "--mirror",
+        action="append",
+        default=[],
+        metavar="[NAME=]URL",
+        help="fetch what is asked for from this registry, and keep it; may be repeated with NAMEs",
+    )
+    serve.add_argument("--read-only", action="store_true", help="refuse every push and delete")
+    add_setting_flags(serve, SETTINGS)
+    serve.set_defaults(work=_serve)
+
+    take = verbs.add_parser("import", help="take in what a docker-registry has, every blob checked")
+    take.add_argument("folder", type=Path, metavar="DIR", help="the docker-registry's rootdirectory")
+    add_setting_flags(take, ("data", "database_url", "blob_store", "manifest_size"))
+    take.set_defaults(work=_import)
+
+
+def _run(arguments: Namespace) -> int:
+    work: Callable[[Namespace], int] = arguments.work
+    return work(arguments)
+
+
+def _serve(arguments: Namespace) -> int:
+    import uvloop
+
+    from hythe.registry.mirror.upstreams import Upstreams
+    from hythe.server.log import set_up_logging
+    from hythe.server.private_registry import serve_registry
+    from hythe.server.welcome import registry_welcome
+
+    settings = load_settings(arguments, {"data": DATA}).settings
+    upstreams = Upstreams(" ".join([settings.mirrors, *arguments.mirror]), bare=True)
+    set_up_logging(settings.log_format)
+
+    def ready(address: tuple[str, int]) -> None:
+        print(registry_welcome(settings, address), flush=True)
+
+    try:
+        uvloop.run(serve_registry(settings, upstreams, arguments.htpasswd, read_only=arguments.read_only, ready=ready))
+    except OSError as error:
+        raise CommandFailed(f"cannot serve: {error}", "check --listen, --data and the TLS files") from error
+    return 0
+
+
+def _import(arguments: Namespace) -> int:
+    from hythe.registry.anonymous import AnonymousAccess
+    from hythe.registry.importing import Import, RegistryFolder
+    from hythe.registry.mirror.upstreams import Upstreams
+    from hythe.server.private_registry import open_registry
+
+    folder = RegistryFolder(arguments.folder)
+    settings = load_settings(arguments, {"data": DATA}).settings
+
+    async def take() -> tuple[int, int]:
+        taken = refused = 0
+        async with open_registry(settings, AnonymousAccess(), Upstreams("")) as registry:
+            async for manifest in Import(registry, folder).run():
+                outcome = f"not taken: {manifest.trouble}" if manifest.trouble else " ".join(manifest.tags)
+                print(f"{manifest.repository}@{manifest.digest} {outcome}")
+                taken, refused = taken + (not manifest.trouble), refused + bool(manifest.trouble)
+        return taken, refused
+
+    taken, refused = asyncio.run(take())
+    print(f"imported {taken} manifests into {settings.data_folder}")
+    if refused:
+        raise CommandFailed(f"{refused} manifests were not taken", "the lines above say why; the others are there")
+    return 0
+
+
+command = Command(_configure, _run, EXAMPLES)

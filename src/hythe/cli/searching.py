@@ -1,0 +1,86 @@
+"""``search``: repositories of a hub."""
+
+from argparse import ArgumentParser, Namespace
+
+from hythe.cli.command import Command, CommandFailed
+from hythe.cli.connecting import add_connection_flags, connected
+from hythe.cli.output import Column, Row, add_list_flags, parse_filters, print_list, truth
+from hythe.client.hub import LIMIT, MOST, Found, Hub
+from hythe.oci.reference import split_host
+
+COLUMNS = (
+    Column("NAME", "Name"),
+    Column("DESCRIPTION", "Description"),
+    Column("STARS", "StarCount"),
+    Column("OFFICIAL", "IsOfficial"),
+    Column("AUTOMATED", "IsAutomated"),
+)
+FILTERS = ("stars", "is-official", "is-automated")
+_DESCRIPTION = 45
+
+
+def _configure(parser: ArgumentParser) -> None:
+    parser.add_argument("term", metavar="[HOST/]TERM", help="what to look for; without a host at the default registry")
+    parser.add_argument("--limit", type=int, default=LIMIT, help=f"at most so many, 1 to {MOST} (default: {LIMIT})")
+    parser.add_argument("-f", "--filter", action="append", default=[], metavar="KEY=VALUE", help=", ".join(FILTERS))
+    add_list_flags(parser, quiet="print names alone")
+    add_connection_flags(parser)
+
+
+def _run(arguments: Namespace) -> int:
+    filters = parse_filters(arguments.filter, FILTERS)
+    if not 1 <= arguments.limit <= MOST:
+        raise CommandFailed(f"--limit {arguments.limit} is outside the range of 1 to {MOST}", code=2)
+    with connected(arguments) as client:
+        host, term = split_host(arguments.term)
+        found = Hub(client, host or client.configuration.default_registry).search(term, arguments.limit)
+    kept = [one for one in found if _passes(one, filters)]
+    rows = [_row(one, full=arguments.no_trunc) for one in sorted(kept, key=lambda one: -one.stars)]
+    print_list(rows, COLUMNS, arguments, quiet_field="Name")
+    return 0
+
+
+def _passes(found: Found, filters: dict[str, list[str]]) -> bool:
+    return (
+        all(found.stars >= _number(text) for text in filters.get("stars", []))
+        and all(found.official == truth(text) for text in filters.get("is-official", []))
+        and all(found.automated == truth(text) for text in filters.get("is-automated", []))
+    )
+
+
+def _number(text: str) -> int:
+    if not text.isdigit():
+        raise CommandFailed(f"invalid filter 'stars={text}'", "write a number", 2)
+    return int(text)
+
+
+def _row(found: Found, *, full: bool) -> Row:
+    description = " ".join(found.description.split())
+    if not full and len(description) > _DESCRIPTION:
+        description = description[: _DESCRIPTION - 3] + "..."
+    fields = {
+        "Name": found.name,
+        "Description": description,
+        "StarCount": str(found.stars),
+        "IsOfficial": "[OK]" if found.official else "",
+        "IsAutomated": "[OK]" if found.automated else "",
+    }
+    data = {
+        "name": found.name,
+        "description": found.description,
+        "stars": found.stars,
+        "official": found.official,
+        "automated": found.automated,
+    }
+    return Row(fields, data)
+
+
+command = Command(
+    _configure,
+    _run,
+    """
+hythe search centos
+hythe search registry.example.com/cent --filter stars=3
+hythe search --no-trunc --limit 5 127.0.0.1:5000/app
+""",
+)

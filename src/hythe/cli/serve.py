@@ -1,0 +1,35 @@
+"""``hythe serve``."""
+
+import sys
+from argparse import Namespace
+
+from hythe.cli.command import Command, CommandFailed
+from hythe.cli.setting_flags import add_setting_flags, load_settings
+
+EXAMPLES = """\
+hythe serve
+hythe serve --listen 0.0.0.0:443 --tls-cert hub.pem --tls-key hub.key --public-url https://hub.example.org
+hythe serve --database-url postgresql://hythe@db/hythe"""
+
+
+def _run(arguments: Namespace) -> int:
+    import uvloop
+
+    from hythe.server.hub import serve_hub
+    from hythe.server.log import set_up_logging
+    from hythe.server.welcome import hub_welcome
+
+    settings = load_settings(arguments).settings
+    set_up_logging(settings.log_format)
+
+    def ready(address: tuple[str, int]) -> None:
+        print(hub_welcome(settings, address, sys.argv[0]), flush=True)
+
+    try:
+        uvloop.run(serve_hub(settings, ready))
+    except OSError as error:
+        raise CommandFailed(f"cannot serve: {error}", "check --listen, --data and the TLS files") from error
+    return 0
+
+
+command = Command(add_setting_flags, _run, EXAMPLES)

@@ -1,0 +1,31 @@
+"""The settings as flags of the server's verbs: one flag a setting, made from the one table."""
+
+from argparse import ArgumentParser, BooleanOptionalAction, Namespace
+from collections.abc import Iterable, Mapping
+
+from hythe.settings import LoadedSettings, Settings, descriptions, load
+
+DATABASE_FLAGS = ("data", "database_url")
+"""What a verb needs that works on the database alone."""
+
+
+def add_setting_flags(parser: ArgumentParser, names: Iterable[str] = Settings.__struct_fields__) -> None:
+    """Add ``--config`` and a flag for each of the settings; a flag that is not given leaves None."""
+    parser.add_argument("--config", metavar="FILE", help="TOML file with settings (default: /etc/hythe/hythe.toml)")
+    documented = descriptions()
+    for name in names:
+        flag = f"--{name.replace('_', '-')}"
+        meaning = (documented[name].description or "").replace("%", "%%")
+        if isinstance(getattr(Settings(), name), bool):
+            parser.add_argument(flag, action=BooleanOptionalAction, default=None, help=meaning)
+        else:
+            parser.add_argument(flag, metavar=name.rpartition("_")[2].upper(), help=meaning)
+
+
+def load_settings(arguments: Namespace, defaults: Mapping[str, str] | None = None) -> LoadedSettings:
+    """Return the settings in force for a verb whose parser ``add_setting_flags`` made; raises SettingsError.
+
+    ``defaults`` are the verb's own, for settings that nobody set.
+    """
+    given = {name: getattr(arguments, name, None) for name in Settings.__struct_fields__}
+    return load(given, config=arguments.config, defaults=defaults)

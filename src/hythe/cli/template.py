@@ -1,0 +1,323 @@
+"""Go's text/template, as far as ``--format`` of docker's users goes.
+
+Fields (``.Config.Env``), ``range``, ``if``, ``with``, ``else``, variables, pipelines, and the functions that docker
+offers. What is shown for lists, maps and missing values is what Go shows.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from hythe.cli.command import CommandFailed
+
+_ACTION = re.compile(r"\s*\{\{-\s+(.*?)\s+-\}\}\s*|\s*\{\{-\s+(.*?)\}\}|\{\{(.*?)\s+-\}\}\s*|\{\{(.*?)\}\}", re.DOTALL)
+_WORD = re.compile(
+    r"""\s*(?:(?P<string>"(?:[^"\\]|\\.)*"|`[^`]*`)|(?P<number>-?\d+(?:\.\d+)?)|(?P<field>(?:\$\w*)?(?:\.\w+)+|\.|\$\w*)"""
+    r"""|(?P<name>\w+)|(?P<sign>:=|[()|,]))"""
+)
+_ESCAPES = {r"\t": "\t", r"\n": "\n"}
+
+Scope = dict[str, Any]
+
+
+class InvalidTemplate(CommandFailed):
+    """A ``--format`` that is no template."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(
+            f"--format: {message}", "it is a Go template, such as '{{.Repository}}:{{.Tag}}', or 'json'", 2
+        )
+
+
+class Word(NamedTuple):
+    """One word of an action: its kind (string, number, field, name, sign) and its text."""
+
+    kind: str
+    text: str
+
+
+class Text(NamedTuple):
+    """Words that stand as they are."""
+
+    text: str
+
+
+class Action(NamedTuple):
+    """``{{pipeline}}``."""
+
+    pipeline: tuple[Word, ...]
+
+
+class Block(NamedTuple):
+    """``{{if}}``, ``{{range}}`` or ``{{with}}``, up to its ``{{end}}``."""
+
+    keyword: str
+    pipeline: tuple[Word, ...]
+    body: "tuple[Node, ...]"
+    otherwise: "tuple[Node, ...]"
+
+
+Node = Text | Action | Block
+
+
+class Template:
+    """A parsed template; ``render`` fills it with a value of maps, lists and scalars."""
+
+    def __init__(self, source: str) -> None:
+        for escape, character in _ESCAPES.items():
+            source = source.replace(escape, character)
+        nodes = _tokens(source)
+        self._nodes, end = _parse(nodes)
+        if end is not None:
+            raise InvalidTemplate(f"{{{{{end[0].text}}}}} without its beginning")
+
+    def render(self, value: Any) -> str:
+        """Return the text for ``value``; raises InvalidTemplate where the template does not fit it."""
+        return "".join(_render(self._nodes, value, {"$": value}))
+
+
+def _tokens(source: str) -> Iterator[Text | Action]:
+    position = 0
+    for match in _ACTION.finditer(source):
+        if match.start() > position:
+            yield Text(source[position : match.start()])
+        words = tuple(_words(next(group for group in match.groups() if group is not None)))
+        if words:
+            yield Action(words)
+        position = match.end()
+    if "{{" in source[position:]:
+        raise InvalidTemplate("'{{' without '}}'")
+    if position < len(source):
+        yield Text(source[position:])
+
+
+def _words(text: str) -> Iterator[Word]:
+    position = 0
+    if text.strip().startswith("/*"):
+        return
+    while text[position:].strip():
+        match = _WORD.match(text, position)
+        if match is None or match.lastgroup is None:
+            raise InvalidTemplate(f"cannot read {text[position:].strip()!r}")
+        yield Word(match.lastgroup, match[match.lastgroup])
+        position = match.end()
+
+
+def _parse(tokens: Iterator[Text | Action]) -> tuple[tuple[Node, ...], tuple[Word, ...] | None]:
+    """Return the nodes up to ``{{end}}`` or ``{{else ..}}``, and that action's words; None at the end of the source."""
+    nodes: list[Node] = []
+    for token in tokens:
+        first = token.pipeline[0].text if isinstance(token, Action) else ""
+        if isinstance(token, Text):
+            nodes.append(token)
+        elif first in ("end", "else"):
+            return tuple(nodes), token.pipeline
+        elif first in ("if", "range", "with"):
+            nodes.append(_block(first, token.pipeline[1:], tokens))
+        else:
+            nodes.append(token)
+    return tuple(nodes), None
+
+
+def _block(keyword: str, pipeline: tuple[Word, ...], tokens: Iterator[Text | Action]) -> Block:
+    body, end = _parse(tokens)
+    otherwise: tuple[Node, ...] = ()
+    if end is not None and end[0].text == "else":
+        if len(end) > 1:
+            otherwise = (_block(end[1].text, end[2:], tokens),)
+            return Block(keyword, pipeline, body, otherwise)
+        otherwise, end = _parse(tokens)
+    if end is None:
+        raise InvalidTemplate(f"{{{{{keyword}}}}} without {{{{end}}}}")
+    return Block(keyword, pipeline, body, otherwise)
+
+
+def _render(nodes: Sequence[Node], dot: Any, scope: Scope) -> Iterator[str]:
+    for node in nodes:
+        if isinstance(node, Text):
+            yield node.text
+        elif isinstance(node, Block):
+            yield from _RENDERERS[node.keyword](node, dot, scope)
+        else:
+            names, words = _assigned(node.pipeline)
+            value = _pipeline(words, dot, scope)
+            if names:
+                scope[names[-1]] = value
+            else:
+                yield go_text(value)
+
+
+def _render_if(block: Block, dot: Any, scope: Scope) -> Iterator[str]:
+    truth = _pipeline(block.pipeline, dot, scope)
+    return _render(block.body if truth else block.otherwise, dot, scope)
+
+
+def _render_with(block: Block, dot: Any, scope: Scope) -> Iterator[str]:
+    names, words = _assigned(block.pipeline)
+    value = _pipeline(words, dot, scope)
+    inner = {**scope, **({names[-1]: value} if names else {})}
+    return _render(block.body, value, inner) if value else _render(block.otherwise, dot, scope)
+
+
+def _render_range(block: Block, dot: Any, scope: Scope) -> Iterator[str]:
+    names, words = _assigned(block.pipeline)
+    value = _pipeline(words, dot, scope) or ()
+    pairs = sorted(value.items()) if isinstance(value, Mapping) else list(enumerate(value))
+    for key, item in pairs:
+        own = dict(zip(names, (key, item) if len(names) > 1 else (item,), strict=False))
+        yield from _render(block.body, item, {**scope, **own})
+    if not pairs:
+        yield from _render(block.otherwise, dot, scope)
+
+
+_RENDERERS: dict[str, Callable[[Block, Any, Scope], Iterator[str]]] = {
+    "if": _render_if,
+    "with": _render_with,
+    "range": _render_range,
+}
+
+
+def _assigned(words: Sequence[Word]) -> tuple[tuple[str, ...], Sequence[Word]]:
+    """Split ``$k, $v := pipeline`` into the variables and the pipeline."""
+    for number, word in enumerate(words):
+        if word.text == ":=":
+            return tuple(w.text for w in words[:number] if w.kind == "field"), words[number + 1 :]
+    return (), words
+
+
+def _pipeline(words: Sequence[Word], dot: Any, scope: Scope) -> Any:
+    """Evaluate commands joined by ``|``: each one's value is the next one's last argument."""
+    value: list[Any] = []
+    for command in _split(words):
+        value = [_command(command, dot, scope, value)]
+    if not value:
+        raise InvalidTemplate("an empty action")
+    return value[0]
+
+
+def _split(words: Sequence[Word]) -> Iterator[list[Word]]:
+    depth = 0
+    command: list[Word] = []
+    for word in words:
+        depth += {"(": 1, ")": -1}.get(word.text, 0) if word.kind == "sign" else 0
+        if word == Word("sign", "|") and depth == 0:
+            yield command
+            command = []
+        else:
+            command.append(word)
+    if command:
+        yield command
+
+
+def _command(words: Sequence[Word], dot: Any, scope: Scope, piped: list[Any]) -> Any:
+    if words and words[0].kind == "name" and words[0].text not in ("true", "false", "nil"):
+        function = FUNCTIONS.get(words[0].text)
+        if function is None:
+            raise InvalidTemplate(f"function {words[0].text!r} is not known: there are {', '.join(FUNCTIONS)}")
+        arguments = [*_operands(words[1:], dot, scope), *piped]
+        try:
+            return function(*arguments)
+        except (TypeError, ValueError, KeyError, IndexError) as error:
+            raise InvalidTemplate(f"{words[0].text}: {error}") from error
+    return next(_operands(words, dot, scope))
+
+
+def _operands(words: Sequence[Word], dot: Any, scope: Scope) -> Iterator[Any]:
+    position = 0
+    while position < len(words):
+        word = words[position]
+        if word.text == "(" and word.kind == "sign":
+            end = _closing(words, position)
+            yield _pipeline(words[position + 1 : end], dot, scope)
+            position = end
+        else:
+            yield _operand(word, dot, scope)
+        position += 1
+
+
+def _closing(words: Sequence[Word], start: int) -> int:
+    depth = 0
+    for position in range(start, len(words)):
+        depth += {"(": 1, ")": -1}.get(words[position].text, 0) if words[position].kind == "sign" else 0
+        if depth == 0:
+            return position
+    raise InvalidTemplate("'(' without ')'")
+
+
+def _operand(word: Word, dot: Any, scope: Scope) -> Any:
+    if word.kind == "string":
+        return (
+            json.loads(word.text.replace("\t", "\\t").replace("\n", "\\n")) if word.text[0] == '"' else word.text[1:-1]
+        )
+    if word.kind == "number":
+        return float(word.text) if "." in word.text else int(word.text)
+    if word.kind == "name":
+        return {"true": True, "false": False}.get(word.text)
+    variable, _, path = word.text.partition(".")
+    if variable and variable not in scope:
+        raise InvalidTemplate(f"variable {variable} is not set")
+    value = scope[variable] if variable else dot
+    for name in filter(None, path.split(".")):
+        value = _field(value, name)
+    return value
+
+
+def _field(value: Any, name: str) -> Any:
+    if isinstance(value, Mapping):
+        return value.get(name)
+    if value is None:
+        return None
+    raise InvalidTemplate(f"{go_text(value)[:40]!r} has no field .{name}")
+
+
+def go_text(value: Any) -> str:
+    """Return a value as Go prints it."""
+    if value is None:
+        return "<no value>"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, Mapping):
+        return f"map[{' '.join(f'{key}:{go_text(item)}' for key, item in sorted(value.items()))}]"
+    if isinstance(value, (list, tuple)):
+        return f"[{' '.join(map(go_text, value))}]"
+    return str(value)
+
+
+def _index(value: Any, *keys: Any) -> Any:
+    for key in keys:
+        value = value.get(key, "") if isinstance(value, Mapping) else value[key]
+    return value
+
+
+def _printf(pattern: str, *values: Any) -> str:
+    words = re.sub(r"%(-?\d*(?:\.\d+)?)v", r"%\1s", pattern).replace("%q", '"%s"')
+    return words % tuple(go_text(value) if isinstance(value, (list, tuple, Mapping)) else value for value in values)
+
+
+FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "json": lambda value: json.dumps(value, ensure_ascii=False, separators=(",", ":")),
+    "join": lambda values, separator: separator.join(map(str, values or ())),
+    "split": lambda text, separator: text.split(separator),
+    "lower": lambda text: str(text).lower(),
+    "upper": lambda text: str(text).upper(),
+    "title": lambda text: str(text).title(),
+    "pad": lambda text, left, right: " " * left + str(text) + " " * right if text else "",
+    "truncate": lambda text, length: str(text)[:length],
+    "println": lambda *values: " ".join(map(go_text, values)) + "\n",
+    "print": lambda *values: "".join(map(go_text, values)),
+    "printf": _printf,
+    "len": lambda value: len(value or ()),
+    "index": _index,
+    "slice": lambda value, *ends: value[slice(*(ends if len(ends) != 1 else (ends[0], None)))],
+    "not": lambda value: not value,
+    "and": lambda *values: next((value for value in values if not value), values[-1]),
+    "or": lambda *values: next((value for value in values if value), values[-1]),
+    "eq": lambda first, *others: first in others,
+    "ne": lambda first, other: first != other,
+    "lt": lambda first, other: first < other,
+    "le": lambda first, other: first <= other,
+    "gt": lambda first, other: first > other,
+    "ge": lambda first, other: first >= other,
+}
+"""Go's own functions, and those that docker adds."""

@@ -1,0 +1,75 @@
+"""``hythe verify``: from an image's digest to the commit that it was built from, in one line."""
+
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hythe.cli.command import Command, CommandFailed
+from hythe.cli.connecting import add_connection_flags, connected
+from hythe.cli.output import add_json_flag, print_json
+from hythe.client.client import Client
+from hythe.oci.reference import Reference
+
+if TYPE_CHECKING:
+    from hythe.builds.provenance.chain import Chain
+
+UNTRUSTED = 6
+"""Exit code: content is not what it should be (docs/exit-codes.md)."""
+
+EXAMPLES = """\
+hythe verify hub.example.org/alice/app
+hythe verify --key hub.pem hub.example.org/alice/app:1.2
+hythe pull --trusted hub.example.org/alice/app"""
+
+
+def _configure(parser: ArgumentParser) -> None:
+    parser.add_argument("name", metavar="NAME[:TAG|@DIGEST]", help="the image to check")
+    parser.add_argument("--key", type=Path, metavar="FILE", help="the hub's public key (PEM); default: ask the hub")
+    add_json_flag(parser)
+    add_connection_flags(parser)
+
+
+def _run(arguments: Namespace) -> int:
+    import msgspec
+
+    with connected(arguments) as client:
+        chain = verify(client, client.reference(arguments.name).with_default_tag(), arguments.key)
+    if arguments.json:
+        print_json(msgspec.to_builtins(chain))
+    else:
+        print(f"{chain.image}@{chain.digest} <- {chain.source} {chain.commit} ({chain.ref}, {chain.dockerfile})")
+    return 0
+
+
+def verify(client: Client, reference: Reference, key: Path | None = None) -> "Chain":
+    """Return where an image comes from. Raises CommandFailed when it does not verify, and the client's errors.
+
+    What checks signatures belongs to the server's half of hythe, and is imported only here.
+    """
+    try:
+        from hythe.builds.provenance.chain import fetched_keys, parse_keys, verified
+        from hythe.builds.provenance.envelope import Untrusted
+    except ImportError as error:
+        raise CommandFailed("checking signatures needs more of hythe", "pip install 'hythe[server]'") from error
+    repository = client.repository(reference)
+    try:
+        keys = parse_keys(key.read_bytes()) if key else fetched_keys(_asking(client, reference))
+        return verified(repository, reference.target, keys)
+    except Untrusted as error:
+        hint = "do not use it, or ask its owner where it comes from"
+        raise CommandFailed(f"{reference} does not verify: {error}", hint, UNTRUSTED) from error
+
+
+def _asking(client: Client, reference: Reference) -> Callable[[str], bytes]:
+    session = client.session(reference.host)
+
+    def ask(path: str) -> bytes:
+        answer = session.ask("GET", path)
+        return answer.body if answer.status == 200 else b""
+
+    return ask
+
+
+command = Command(_configure, _run, EXAMPLES)
+"""``hythe verify``."""

@@ -1,0 +1,78 @@
+"""What belongs together when images move: the user's settings and credentials, open connections, the local store."""
+
+import threading
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from hythe.client.configuration import Configuration, load_configuration
+from hythe.client.connection import Connections
+from hythe.client.credential_files import CredentialFiles
+from hythe.client.credentials import Credential
+from hythe.client.protocol import PUSH_ACTIONS, Repository
+from hythe.client.retry import RetryPolicy
+from hythe.client.session import Session
+from hythe.client.store import LocalStore
+from hythe.client.trust import Trust
+from hythe.oci.reference import Reference
+from hythe.oci.scope import PULL
+
+
+class Client:
+    """One user's way to registries. Safe for threads. Close it to close its connections.
+
+    ``known`` are credentials by host, which stand above the credential files.
+    """
+
+    def __init__(
+        self,
+        configuration: Configuration | None = None,
+        credentials: CredentialFiles | None = None,
+        plain_http: Iterable[str] = (),
+        store: Path | None = None,
+        policy: RetryPolicy | None = None,
+        known: Mapping[str, Credential] | None = None,
+    ) -> None:
+        self.configuration = configuration or load_configuration()
+        self.credentials = credentials or CredentialFiles()
+        self.policy = policy or RetryPolicy()
+        self._known = known or {}
+        self.store = LocalStore(store, self.configuration.default_registry)
+        hosts = (*self.configuration.plain_http, *plain_http)
+        self.connections = Connections(Trust(hosts, self.configuration.certificate_authorities), self.policy.silence)
+
+    def reference(self, text: str) -> Reference:
+        """Return the image that a typed name means; raises InvalidReference."""
+        return Reference.parse(text, self.configuration.default_registry)
+
+    def session(self, host: str, repository: str = "", credential: Credential | None = None) -> Session:
+        """Open a conversation with a registry, as whom the credential files say, or as ``credential``."""
+        given = credential if credential is not None else self._known.get(host)
+        if given is not None:
+            return Session(host, self.connections, lambda: given, self.policy)
+        return Session(host, self.connections, _Remembered(self.credentials, host, repository), self.policy)
+
+    def repository(self, reference: Reference, *, push: bool = False, mounted_from: Iterable[str] = ()) -> Repository:
+        """Return a repository to read from, or to push to."""
+        session = self.session(reference.host, reference.repository)
+        return Repository(session, reference.repository, PUSH_ACTIONS if push else (PULL,), mounted_from)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.connections.close()
+
+
+class _Remembered:
+    """The credential for one repository, looked up once and only when it is needed: a helper may ask the user."""
+
+    def __init__(self, files: CredentialFiles, host: str, repository: str) -> None:
+        self._files = files
+        self._host = host
+        self._repository = repository
+        self._lock = threading.Lock()
+        self._found: Credential | None = None
+
+    def __call__(self) -> Credential:
+        with self._lock:
+            if self._found is None:
+                self._found = self._files.find(self._host, self._repository)
+            return self._found

@@ -1,0 +1,89 @@
+"""What the user set for the client: a JSON file that ``hythe config`` writes, and the environment above it.
+
+``$HYTHE_CONFIG``, else ``$XDG_CONFIG_HOME/hythe/config.json`` (``~/.config/hythe/config.json``).
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from hythe.client.errors import InvalidConfiguration
+from hythe.client.file_lock import write_atomically
+from hythe.oci.reference import DEFAULT_HOST
+
+MEANINGS = {
+    "default-registry": "the host that short names go to (HYTHE_DEFAULT_REGISTRY)",
+    "plain-http": "hosts that are spoken to without TLS, parted by commas (HYTHE_PLAIN_HTTP)",
+    "certificate-authorities": "files of authorities to trust besides the system's (HYTHE_CERTIFICATE_AUTHORITIES)",
+    "parallel-transfers": "how many layers move at once (HYTHE_PARALLEL_TRANSFERS)",
+}
+"""Every key of the file, and what it means; each has an environment variable of the same name."""
+
+
+class Configuration(msgspec.Struct, frozen=True, rename="kebab", forbid_unknown_fields=True):
+    """The client's settings; field names in the file are written with dashes."""
+
+    default_registry: str = DEFAULT_HOST
+    plain_http: tuple[str, ...] = ()
+    certificate_authorities: tuple[str, ...] = ()
+    parallel_transfers: int = 4
+
+    def replace(self, key: str, text: str) -> "Configuration":
+        """Return the configuration with ``key`` set to what ``text`` spells; raises InvalidConfiguration."""
+        if key not in MEANINGS:
+            raise InvalidConfiguration(f"{key!r} is not a setting of the client", f"there are: {', '.join(MEANINGS)}")
+        field = key.replace("-", "_")
+        value: object = text.strip()
+        if isinstance(getattr(self, field), tuple):
+            value = tuple(part.strip() for part in text.split(",") if part.strip())
+        elif isinstance(getattr(self, field), int):
+            value = _positive(key, text)
+        return msgspec.structs.replace(self, **{field: value})
+
+
+def configuration_path(environment: Mapping[str, str] = os.environ) -> Path:
+    """Return where the file lies."""
+    if chosen := environment.get("HYTHE_CONFIG"):
+        return Path(chosen)
+    folder = environment.get("XDG_CONFIG_HOME") or Path(environment.get("HOME", "/root")) / ".config"
+    return Path(folder) / "hythe" / "config.json"
+
+
+def read_configuration_file(path: Path) -> Configuration:
+    """Return what the file says, without the environment; the defaults when there is none."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Configuration)
+    except FileNotFoundError:
+        return Configuration()
+    except msgspec.MsgspecError as error:
+        raise InvalidConfiguration(f"{path}: {error}", "'hythe config set KEY VALUE' writes it") from error
+
+
+def write_configuration_file(path: Path, configuration: Configuration) -> None:
+    """Replace the file, atomically; only what differs from the defaults is written."""
+    defaults = msgspec.to_builtins(Configuration())
+    fields = {k: v for k, v in msgspec.to_builtins(configuration).items() if v != defaults[k]}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, msgspec.json.format(msgspec.json.encode(fields), indent=2) + b"\n")
+
+
+def load_configuration(environment: Mapping[str, str] = os.environ) -> Configuration:
+    """Return the settings in force: the environment's, else the file's, else the defaults."""
+    configuration = read_configuration_file(configuration_path(environment))
+    for key in MEANINGS:
+        if text := environment.get(variable_of(key)):
+            configuration = configuration.replace(key, text)
+    return configuration
+
+
+def variable_of(key: str) -> str:
+    """Return the environment variable that stands above a key of the file."""
+    return "HYTHE_" + key.upper().replace("-", "_")
+
+
+def _positive(key: str, text: str) -> int:
+    if not text.strip().isdigit() or not 1 <= int(text) <= 64:
+        raise InvalidConfiguration(f"{key} is a number from 1 to 64, not {text!r}")
+    return int(text)

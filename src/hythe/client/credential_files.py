@@ -1,0 +1,229 @@
+"""The files where Docker, podman and we keep credentials, each read in every form it ever had.
+
+    $REGISTRY_AUTH_FILE                              podman's, when set
+    $DOCKER_CONFIG/config.json, ~/.docker/config.json
+    $XDG_RUNTIME_DIR/containers/auth.json            podman's
+    $XDG_CONFIG_HOME/containers/auth.json            podman's
+    ~/.dockercfg                                     Docker's until 1.7, in two forms
+
+``$DOCKER_AUTH_CONFIG`` holds a config.json itself, and stands above all files.
+"""
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from hythe.client import credential_helpers
+from hythe.client.credentials import (
+    ANONYMOUS,
+    DOCKER_HUB_KEY,
+    Credential,
+    decode_pair,
+    key_fits,
+    key_target,
+    server_key,
+)
+from hythe.client.errors import InvalidConfiguration
+from hythe.client.file_lock import locked, write_atomically
+
+
+class CredentialFile(msgspec.Struct, frozen=True):
+    """What one file says: credentials by key, and the helpers that keep others."""
+
+    credentials: dict[str, Credential]
+    helpers: dict[str, str] = {}
+    store: str = ""
+
+    def helper_for(self, host: str) -> str:
+        """Return the helper that keeps the credentials of ``host``; "" when the file does so itself."""
+        named = (name for key, name in self.helpers.items() if key_target(key) == host)
+        return next(named, self.store)
+
+
+class CredentialFiles:
+    """All credentials of the user, found as docker and podman find theirs, and written as docker does."""
+
+    def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
+        self._environment = environment
+        self._home = Path(environment.get("HOME", "/root"))
+
+    @property
+    def docker_path(self) -> Path:
+        """Docker's ``config.json``."""
+        return Path(self._environment.get("DOCKER_CONFIG") or self._home / ".docker") / "config.json"
+
+    @property
+    def legacy_path(self) -> Path:
+        """Docker's ``.dockercfg`` of 2013 to 2015."""
+        return self._home / ".dockercfg"
+
+    @property
+    def written_path(self) -> Path:
+        """The file that logging in writes to: what ``$REGISTRY_AUTH_FILE`` names, else docker's."""
+        return Path(self._environment.get("REGISTRY_AUTH_FILE") or self.docker_path)
+
+    def find(self, host: str, repository: str = "") -> Credential:
+        """Return the credential whose key fits most specifically, the first file's among equals; anonymous if none."""
+        best, found = 0, ANONYMOUS
+        for file in self._files():
+            for key, credential in file.credentials.items():
+                fit = key_fits(key, host, repository)
+                if fit > best and credential:
+                    best, found = fit, credential
+            if best < 1 and (helper := file.helper_for(host)):
+                kept = credential_helpers.fetch(helper, server_key(host))
+                best, found = (1, kept) if kept else (best, found)
+        return found
+
+    def hosts(self) -> tuple[str, ...]:
+        """Return what the user is logged in to, as typed."""
+        return tuple(dict.fromkeys(key for file in self._files() for key in file.credentials))
+
+    def save(self, host: str, credential: Credential, typed: str = "", *, legacy: bool = False) -> Path:
+        """Keep a credential as docker does, or in ``.dockercfg`` under the server as ``typed``; returns the file."""
+        if legacy:
+            _change(self.legacy_path, lambda fields: _put_legacy(fields, typed or server_key(host), credential))
+            return self.legacy_path
+        path = self.written_path
+        key = server_key(host)
+        helper = _read(path).helper_for(host) if path.exists() else ""
+        if helper:
+            credential_helpers.keep(helper, key, credential)
+        _change(path, lambda fields: _put(fields, key, {} if helper else _entry(credential)))
+        return path
+
+    def remove(self, host: str) -> bool:
+        """Forget everything that is kept for ``host`` wherever we write; returns whether there was anything."""
+        removed = False
+        for path in dict.fromkeys((self.written_path, self.docker_path, self.legacy_path)):
+            if not path.exists():
+                continue
+            file = _read(path)
+            keys = [key for key in file.credentials if key_target(key) == host]
+            helper = file.helper_for(host)
+            if helper and keys:
+                credential_helpers.erase(helper, server_key(host))
+            if keys:
+                _change(path, partial(_drop, keys))
+                removed = True
+        return removed
+
+    def _files(self) -> Iterator[CredentialFile]:
+        if inline := self._environment.get("DOCKER_AUTH_CONFIG"):
+            yield _parse(inline, "DOCKER_AUTH_CONFIG")
+        for path in self._paths():
+            if path.is_file():
+                yield _read(path)
+
+    def _paths(self) -> Iterator[Path]:
+        if chosen := self._environment.get("REGISTRY_AUTH_FILE"):
+            yield Path(chosen)
+        yield self.docker_path
+        if runtime := self._environment.get("XDG_RUNTIME_DIR"):
+            yield Path(runtime) / "containers" / "auth.json"
+        yield Path(self._environment.get("XDG_CONFIG_HOME") or self._home / ".config") / "containers" / "auth.json"
+        yield self.legacy_path
+
+
+def _read(path: Path) -> CredentialFile:
+    try:
+        return _parse(path.read_text(), str(path))
+    except UnicodeDecodeError as error:
+        raise InvalidConfiguration(f"{path} is not text", "move it away and log in again") from error
+
+
+def _parse(text: str, source: str) -> CredentialFile:
+    """Read any form: config.json and auth.json, the JSON .dockercfg, and the older one of two lines."""
+    if not text.strip():
+        return CredentialFile({})
+    if not text.lstrip().startswith("{"):
+        return CredentialFile({DOCKER_HUB_KEY: _two_lines(text, source)})
+    fields = _decode(text, source)
+    auths = fields.get("auths") if _is_modern(fields) else fields
+    credentials = {key: _credential(value) for key, value in (auths or {}).items() if isinstance(value, dict)}
+    helpers = fields.get("credHelpers") or {}
+    return CredentialFile(
+        credentials, {str(k): str(v) for k, v in helpers.items()}, str(fields.get("credsStore") or "")
+    )
+
+
+def _is_modern(fields: Mapping[str, Any]) -> bool:
+    """Whether this is a config.json: there every value that is an object is a section, in .dockercfg it is a server."""
+    return "auths" in fields or not any(isinstance(v, dict) and "auth" in v for v in fields.values())
+
+
+def _decode(text: str, source: str) -> dict[str, Any]:
+    try:
+        fields = json.loads(text)
+    except ValueError as error:
+        raise InvalidConfiguration(
+            f"{source} is not JSON: {error}", "repair it, or move it away and log in again"
+        ) from error
+    if not isinstance(fields, dict):
+        raise InvalidConfiguration(f"{source} is not a JSON object", "move it away and log in again")
+    return fields
+
+
+def _two_lines(text: str, source: str) -> Credential:
+    halves = (line.partition("=") for line in text.splitlines())
+    pairs = {name.strip(): value.strip() for name, _, value in halves}
+    if "auth" not in pairs:
+        raise InvalidConfiguration(f"{source} has no line 'auth = ..'", "move it away and log in again")
+    return Credential(*decode_pair(pairs["auth"]), email=pairs.get("email", ""))
+
+
+def _credential(entry: Mapping[str, Any]) -> Credential:
+    name, password = decode_pair(str(entry.get("auth") or ""))
+    return Credential(
+        username=name or str(entry.get("username") or ""),
+        password=password or str(entry.get("password") or ""),
+        identity_token=str(entry.get("identitytoken") or ""),
+        registry_token=str(entry.get("registrytoken") or ""),
+        email=str(entry.get("email") or ""),
+    )
+
+
+def _entry(credential: Credential) -> dict[str, str]:
+    entry = {"auth": credential.encoded} if credential.username else {}
+    if credential.identity_token:
+        entry["identitytoken"] = credential.identity_token
+    return entry
+
+
+def _put(fields: dict[str, Any], key: str, entry: dict[str, str]) -> None:
+    fields.setdefault("auths", {})[key] = entry
+
+
+def _put_legacy(fields: dict[str, Any], key: str, credential: Credential) -> None:
+    fields[key] = {"auth": credential.encoded, "email": credential.email}
+    ordered = sorted(fields.items())
+    fields.clear()
+    fields.update(ordered)
+
+
+def _drop(keys: list[str], fields: dict[str, Any]) -> None:
+    for key in keys:
+        fields.get("auths", fields).pop(key, None)
+
+
+def _change(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    """Apply ``change`` to the JSON object of a file, under a lock, and replace the file atomically, mode 0600.
+
+    Written with tabs, as Go's MarshalIndent does for docker. A symbolic link stays one; its target is replaced.
+    """
+    path = path.resolve()
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with locked(path.parent):
+        text = path.read_text() if path.exists() else ""
+        if text.strip() and not text.lstrip().startswith("{"):
+            old = _two_lines(text, str(path))
+            fields: dict[str, Any] = {DOCKER_HUB_KEY: {"auth": old.encoded, "email": old.email}}
+        else:
+            fields = _decode(text, str(path)) if text.strip() else {}
+        change(fields)
+        write_atomically(path, json.dumps(fields, indent="\t", ensure_ascii=False).encode(), 0o600)

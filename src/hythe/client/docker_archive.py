@@ -1,0 +1,266 @@
+"""``docker save`` files: a tar that is an OCI layout and docker's older archive at once.
+
+Written: ``oci-layout``, ``index.json`` and ``blobs/`` as Docker does since 25, and ``manifest.json`` that older
+dockers, podman and skopeo read. Always the same bytes for the same images. Read: both, and the form before 25, whose
+layers lie uncompressed in folders of their own.
+"""
+
+import contextlib
+import gzip
+import io
+import json
+import posixpath
+import shutil
+import tarfile
+import tempfile
+from collections.abc import Iterator, Sequence
+from typing import Any, BinaryIO
+
+import msgspec
+
+from hythe.client.errors import ClientError, ContentMismatch
+from hythe.client.layer_compression import compress_layer
+from hythe.client.layout import CHUNK, ImageLayout
+from hythe.client.store import NAME_KEY
+from hythe.oci.config import ImageConfig
+from hythe.oci.digest import Digest
+from hythe.oci.errors import InvalidReference, OCIError
+from hythe.oci.manifest import (
+    OCI_CONFIG,
+    OCI_INDEX,
+    OCI_LAYER_GZIP,
+    OCI_LAYER_ZSTD,
+    OCI_MANIFEST,
+    Descriptor,
+    ImageManifest,
+    Index,
+    Kind,
+    Manifest,
+)
+from hythe.oci.reference import Reference
+
+CONTAINERD_NAME_KEY = "io.containerd.image.name"
+_MAGIC = {b"\x1f\x8b": OCI_LAYER_GZIP, b"\x28\xb5\x2f\xfd": OCI_LAYER_ZSTD}
+
+
+class Archived(msgspec.Struct, frozen=True):
+    """One image of an archive, and the names it has there."""
+
+    descriptor: Descriptor
+    names: tuple[Reference, ...] = ()
+
+
+class InvalidArchive(ClientError):
+    """A file that is no archive of images."""
+
+
+# Writing
+
+
+def write_archive(file: BinaryIO, layout: ImageLayout, images: Sequence[Archived]) -> None:
+    """Write images of ``layout`` to ``file``, which need not be seekable; raises NotFound when content is missing."""
+    blobs: dict[Digest, int] = {}
+    rows = [row for image in images if (row := _add(layout, image, blobs))]
+    index = Index(2, OCI_INDEX, tuple(d for image in images for d in _named_descriptors(image))).encode()
+    with tarfile.open(fileobj=file, mode="w|", format=tarfile.USTAR_FORMAT, bufsize=CHUNK) as archive:
+        _add_document(archive, "oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
+        _add_document(archive, "index.json", index)
+        _add_document(archive, "manifest.json", json.dumps(rows, separators=(",", ":")).encode())
+        for digest, size in sorted(blobs.items()):
+            with layout.open_blob(digest) as blob:
+                archive.addfile(_member(_blob_name(digest), size), blob)
+
+
+def _add(layout: ImageLayout, image: Archived, blobs: dict[Digest, int]) -> dict[str, Any] | None:
+    """Gather what an image needs; returns its row of manifest.json, None for an index of which no image is here."""
+    row: dict[str, Any] | None = None
+    for manifest in _manifests(layout, image.descriptor):
+        blobs[manifest.digest()] = len(manifest.content)
+        blobs.update((blob.parsed_digest, blob.size) for blob in manifest.blobs)
+        if manifest.kind is Kind.IMAGE and manifest.config and row is None:
+            row = {
+                "Config": _blob_name(manifest.config.parsed_digest),
+                "RepoTags": [name.familiar() for name in image.names] or None,
+                "Layers": [_blob_name(layer.parsed_digest) for layer in manifest.layers],
+            }
+    return row
+
+
+def _manifests(layout: ImageLayout, descriptor: Descriptor) -> Iterator[Manifest]:
+    manifest = layout.read_manifest(descriptor)
+    yield manifest
+    for child in manifest.manifests:
+        if layout.has(child):
+            yield from _manifests(layout, child)
+
+
+def _named_descriptors(image: Archived) -> Iterator[Descriptor]:
+    for name in image.names or (None,):
+        annotations = {CONTAINERD_NAME_KEY: str(name), NAME_KEY: name.tag or ""} if name else {}
+        yield msgspec.structs.replace(image.descriptor, annotations=annotations)
+
+
+def _blob_name(digest: Digest) -> str:
+    return f"blobs/{digest.algorithm}/{digest.hex}"
+
+
+def _add_document(archive: tarfile.TarFile, name: str, content: bytes) -> None:
+    archive.addfile(_member(name, len(content)), io.BytesIO(content))
+
+
+def _member(name: str, size: int) -> tarfile.TarInfo:
+    member = tarfile.TarInfo(name)
+    member.size = size
+    return member
+
+
+# Reading
+
+
+def read_archive(file: BinaryIO, layout: ImageLayout) -> list[Archived]:
+    """Store all images of an archive (also a gzipped one) in ``layout``; raises InvalidArchive, ContentMismatch.
+
+    The images are not named yet: that is for who called.
+    """
+    with _seekable(file) as plain:
+        try:
+            with tarfile.open(fileobj=plain, mode="r:") as archive:
+                return list(_Reader(archive, layout).images())
+        except (tarfile.TarError, KeyError, OCIError, msgspec.MsgspecError, ValueError) as error:
+            raise InvalidArchive(f"not an archive of images: {error}", "it should come from 'save'") from error
+
+
+@contextlib.contextmanager
+def _seekable(file: BinaryIO) -> Iterator[BinaryIO]:
+    """Yield ``file`` uncompressed and seekable, by way of a temporary file where it is not."""
+    head = file.read(2) if not file.seekable() else b""
+    if file.seekable():
+        magic = file.read(2)
+        file.seek(0)
+        if magic != b"\x1f\x8b":
+            yield file
+            return
+        head = b""
+    with tempfile.TemporaryFile() as spool:
+        shutil.copyfileobj(_Joined(head, file), spool, CHUNK)
+        spool.seek(0)
+        if spool.read(2) != b"\x1f\x8b":
+            spool.seek(0)
+            yield spool
+            return
+        spool.seek(0)
+        with gzip.open(spool) as packed, tempfile.TemporaryFile() as plain:
+            shutil.copyfileobj(packed, plain, CHUNK)
+            plain.seek(0)
+            yield plain
+
+
+class _Joined(io.RawIOBase):
+    """A stream with what was read of it put back in front."""
+
+    def __init__(self, head: bytes, rest: BinaryIO) -> None:
+        self._head = head
+        self._rest = rest
+
+    def read(self, size: int = -1) -> bytes:
+        head, self._head = self._head, b""
+        return head or self._rest.read(size)
+
+
+class _Reader:
+    def __init__(self, archive: tarfile.TarFile, layout: ImageLayout) -> None:
+        self._archive = archive
+        self._layout = layout
+        self._members = {posixpath.normpath(member.name): member for member in archive}
+
+    def images(self) -> Iterator[Archived]:
+        rows = json.loads(self._read("manifest.json")) if "manifest.json" in self._members else []
+        if "index.json" in self._members:
+            yield from self._of_layout(rows)
+        elif rows:
+            yield from map(self._of_row, rows)
+        else:
+            raise InvalidArchive("neither index.json nor manifest.json is in it", "it should come from 'save'")
+
+    # As Docker writes since 25, and skopeo as oci-archive
+
+    def _of_layout(self, rows: Sequence[dict[str, Any]]) -> Iterator[Archived]:
+        by_config = {posixpath.basename(row["Config"]): _references(row.get("RepoTags") or ()) for row in rows}
+        found: dict[str, Archived] = {}
+        index = msgspec.json.decode(self._read("index.json"), type=Index)
+        for descriptor in index.manifests:
+            configs = self._store(descriptor)
+            names = _annotated_names(descriptor) or next((by_config[c] for c in configs if c in by_config), ())
+            plain = msgspec.structs.replace(descriptor, annotations={})
+            earlier = found.get(descriptor.digest, Archived(plain))
+            found[descriptor.digest] = Archived(plain, tuple(dict.fromkeys((*earlier.names, *names))))
+        yield from found.values()
+
+    def _store(self, descriptor: Descriptor) -> list[str]:
+        """Store a manifest and everything below it; returns the hex digests of the configurations."""
+        content = self._read(_blob_name(descriptor.parsed_digest))
+        if not descriptor.parsed_digest.matches(content):
+            raise ContentMismatch(f"{descriptor.digest} in the archive is damaged", "save it again")
+        manifest = Manifest.parse(content, descriptor.media_type)
+        self._layout.add_document(content)
+        configs = [manifest.config.parsed_digest.hex] if manifest.config else []
+        for child in manifest.manifests:
+            if _blob_name(child.parsed_digest) in self._members:
+                configs += self._store(child)
+        for blob in manifest.blobs:
+            if not self._layout.has(blob):
+                self._layout.add_blob(self._open(_blob_name(blob.parsed_digest)), blob.parsed_digest)
+        return configs
+
+    # As Docker wrote until 24, and podman and skopeo do as docker-archive
+
+    def _of_row(self, row: dict[str, Any]) -> Archived:
+        config = self._read(row["Config"])
+        diff_ids = ImageConfig.parse(config).rootfs.diff_ids
+        if len(diff_ids) != len(row["Layers"]):
+            raise InvalidArchive("the image's configuration has another number of layers", "save it again")
+        layers = tuple(map(self._layer, row["Layers"], diff_ids))
+        descriptor = Descriptor(OCI_CONFIG, str(self._layout.add_document(config)), len(config))
+        manifest = ImageManifest(2, OCI_MANIFEST, descriptor, layers).encode()
+        root = Descriptor(OCI_MANIFEST, str(self._layout.add_document(manifest)), len(manifest))
+        return Archived(root, _references(row.get("RepoTags") or ()))
+
+    def _layer(self, name: str, diff_id: str) -> Descriptor:
+        """Store one layer, gzipped if it is not compressed already."""
+        with self._open(name) as file:
+            magic = file.read(4)
+            file.seek(0)
+            for beginning, media_type in _MAGIC.items():
+                if magic.startswith(beginning):
+                    digest, size = self._layout.add_blob(file)
+                    return Descriptor(media_type, str(digest), size)
+            descriptor, found = compress_layer(file, self._layout)
+        if str(found) != diff_id:
+            raise ContentMismatch(
+                f"layer {name} of the archive is damaged: it is {found}, not {diff_id}", "save it again"
+            )
+        return descriptor
+
+    def _open(self, name: str) -> BinaryIO:
+        member = self._members.get(posixpath.normpath(name))
+        file = self._archive.extractfile(member) if member else None
+        if file is None:
+            raise InvalidArchive(f"{name} is missing in the archive", "save it again")
+        return file  # type: ignore[return-value]
+
+    def _read(self, name: str) -> bytes:
+        with self._open(name) as file:
+            return file.read(16 << 20)
+
+
+def _annotated_names(descriptor: Descriptor) -> tuple[Reference, ...]:
+    full = descriptor.annotations.get(CONTAINERD_NAME_KEY) or descriptor.annotations.get(NAME_KEY, "")
+    return _references([full] if ":" in full else [])
+
+
+def _references(names: Sequence[str]) -> tuple[Reference, ...]:
+    found = []
+    for name in names:
+        with contextlib.suppress(InvalidReference):
+            found.append(Reference.parse(name).with_default_tag())
+    return tuple(found)

@@ -1,0 +1,159 @@
+"""One blob into a layout: verified as it streams, continued where it broke off, by this process or a later one."""
+
+import fcntl
+import os
+import threading
+from pathlib import Path
+from typing import BinaryIO
+
+from hythe.client.blob_stream import BlobSource
+from hythe.client.connection import ConnectionBroken
+from hythe.client.errors import ClientError, ContentMismatch, RegistryError, Unreachable
+from hythe.client.layout import CHUNK, ImageLayout
+from hythe.client.progress import Reporter, State
+from hythe.client.retry import RETRIED, Retries
+from hythe.oci.manifest import Descriptor
+
+MOST_DAMAGED = 3
+"""How often content may come with a wrong digest before we give up."""
+_LOCK_SECONDS = 0.2
+
+
+class Download:
+    """The download of one blob; the partial file is ours alone while it lasts."""
+
+    def __init__(
+        self,
+        descriptor: Descriptor,
+        source: BlobSource,
+        layout: ImageLayout,
+        reporter: Reporter,
+        retries: Retries,
+        stopped: threading.Event,
+    ) -> None:
+        self._descriptor = descriptor
+        self._source = source
+        self._layout = layout
+        self._reporter = reporter
+        self._retries = retries
+        self._stopped = stopped
+        self._digest = descriptor.parsed_digest
+        self._hasher = self._digest.hasher()
+        self._have = 0
+        self._buffer = memoryview(bytearray(min(CHUNK, max(descriptor.size, 1) + 1)))
+
+    def run(self) -> None:
+        """Bring the content; raises ContentMismatch, Unreachable, RegistryError, NotFound."""
+        partial = self._layout.partial_path(self._digest)
+        while True:
+            with partial.open("a+b", buffering=0) as file:
+                self._lock(file)
+                if self._layout.has(self._descriptor):
+                    self._reporter.state(self._descriptor, State.EXISTS)
+                    if _is_same(file, partial):
+                        partial.unlink()
+                    return
+                if _is_same(file, partial):
+                    self._fetch(file)
+                    self._keep(file, partial)
+                    return
+
+    def _lock(self, file: BinaryIO) -> None:
+        """Wait until no other process or thread brings the same content."""
+        while not self._stopped.is_set():
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                self._stopped.wait(_LOCK_SECONDS)
+            else:
+                return
+        raise Unreachable("the transfer was stopped")
+
+    def _fetch(self, file: BinaryIO) -> None:
+        self._reporter.state(self._descriptor, State.MOVING)
+        self._read_again(file)
+        damaged = 0
+        while True:
+            self._complete(file)
+            if self._have == self._descriptor.size and self._hasher.hexdigest() == self._digest.hex:
+                return
+            damaged += 1
+            self._restart(file)
+            if damaged >= MOST_DAMAGED:
+                raise ContentMismatch(
+                    f"{self._descriptor.digest} came damaged {damaged} times",
+                    "the registry, or a proxy on the way, changes content",
+                )
+            self._reporter.state(self._descriptor, State.RETRYING, "damaged on its way")
+
+    def _read_again(self, file: BinaryIO) -> None:
+        """Hash what an earlier download left; what is longer than the content is dropped."""
+        if os.fstat(file.fileno()).st_size > self._descriptor.size:
+            file.truncate(0)
+        file.seek(0)
+        while count := file.readinto(self._buffer):  # type: ignore[attr-defined]
+            self._take(count)
+
+    def _complete(self, file: BinaryIO) -> None:
+        """Read to the end, as often as it takes; raises when nothing moves any more."""
+        while self._have < self._descriptor.size or not self._have:
+            before = self._have
+            try:
+                self._stream(file)
+                if self._have >= self._descriptor.size:
+                    return
+                raise ConnectionBroken(f"{self._descriptor.digest} ended after {self._have} bytes")
+            except (ConnectionBroken, RegistryError) as error:
+                self._wait_after(error, moved=self._have > before)
+
+    def _wait_after(self, error: ClientError, *, moved: bool) -> None:
+        if getattr(error, "lasting", False) or (isinstance(error, RegistryError) and error.status not in RETRIED):
+            raise error
+        if moved:
+            self._retries.progressed()
+        self._reporter.state(self._descriptor, State.RETRYING, str(error))
+        if not self._retries.wait(getattr(error, "retry_after", "")):
+            raise error
+        self._reporter.state(self._descriptor, State.MOVING)
+
+    def _stream(self, file: BinaryIO) -> None:
+        with self._source.open_blob(self._descriptor, self._have) as stream:
+            if stream.offset != self._have:
+                self._restart(file)
+            while count := stream.readinto(self._buffer):
+                _write(file, self._buffer[:count])
+                self._take(count)
+                if self._have > self._descriptor.size or self._stopped.is_set():
+                    return
+
+    def _take(self, count: int) -> None:
+        self._hasher.update(self._buffer[:count])
+        self._have += count
+        self._reporter.advance(self._descriptor, count)
+
+    def _restart(self, file: BinaryIO) -> None:
+        file.truncate(0)
+        self._reporter.advance(self._descriptor, -self._have)
+        self._have = 0
+        self._hasher = self._digest.hasher()
+
+    def _keep(self, file: BinaryIO, partial: Path) -> None:
+        os.fsync(file.fileno())
+        target = self._layout.blob_path(self._digest)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial.replace(target)
+        target.chmod(0o644)
+        self._reporter.state(self._descriptor, State.DONE)
+
+
+def _write(file: BinaryIO, piece: memoryview) -> None:
+    while len(piece):
+        piece = piece[file.write(piece) :]
+
+
+def _is_same(file: BinaryIO, path: Path) -> bool:
+    """Whether ``path`` still is the file that we locked: another process may have finished and renamed it."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False

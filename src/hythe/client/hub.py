@@ -1,0 +1,192 @@
+"""The hub's side of a registry: search, and making an account.
+
+Search speaks the index protocol of 2013 (``GET /v1/search``), which a hythe hub, Docker Hub's index and others answer,
+and where there is none Docker Hub's newer ``/v2/search/repositories/``. Accounts are made by ``POST /api/v1/users`` on
+a hythe hub, else by ``POST /v1/users/``.
+"""
+
+from enum import Enum
+from urllib.parse import quote, urlencode
+
+import msgspec
+
+from hythe.client.client import Client
+from hythe.client.connection import BytesBody
+from hythe.client.errors import AccessDenied, ClientError, Conflict, RegistryError
+from hythe.client.messages import Answer
+from hythe.client.session import Session, error_of
+from hythe.oci.reference import DEFAULT_HOST
+from hythe.oci.scope import Scope
+
+DOCKER_INDEX = "index.docker.io"
+DOCKER_HUB = "hub.docker.com"
+LIMIT = 25
+MOST = 100
+_SEARCH_SCOPE = (Scope("registry", "catalog", frozenset({"search"})),)
+_JSON = {"Content-Type": "application/json", "Accept": "application/json"}
+
+
+class Found(msgspec.Struct, frozen=True):
+    """One repository that a search found."""
+
+    name: str
+    description: str = ""
+    stars: int = 0
+    official: bool = False
+    automated: bool = False
+
+
+class NameState(Enum):
+    """Whether a user name is to be had at a hub."""
+
+    FREE = "free"
+    TAKEN = "taken"
+    UNKNOWN = "unknown"
+
+
+class _IndexResult(msgspec.Struct, frozen=True):
+    name: str
+    description: str | None = None
+    star_count: int = 0
+    is_official: bool = False
+    is_automated: bool = False
+    is_trusted: bool = False
+
+
+class _IndexReply(msgspec.Struct, frozen=True):
+    results: tuple[_IndexResult, ...] = ()
+
+
+class _HubResult(msgspec.Struct, frozen=True):
+    repo_name: str
+    short_description: str | None = None
+    star_count: int = 0
+    is_official: bool = False
+    is_automated: bool = False
+
+
+class _HubReply(msgspec.Struct, frozen=True):
+    results: tuple[_HubResult, ...] = ()
+
+
+class _Problem(msgspec.Struct, frozen=True):
+    title: str = ""
+    detail: str = ""
+    errors: tuple[dict[str, object], ...] | dict[str, object] = ()
+
+
+class Hub:
+    """The hub of one host, as the user whose credentials we have."""
+
+    def __init__(self, client: Client, host: str) -> None:
+        self.host = host
+        self._session = client.session(DOCKER_INDEX if host == DEFAULT_HOST else host)
+        self._fallback = client.session(DOCKER_HUB) if host == DEFAULT_HOST else self._session
+
+    def search(self, term: str, limit: int = LIMIT) -> list[Found]:
+        """Return what matches ``term``, best first; ``limit`` is 1 to 100. Raises RegistryError, Unreachable."""
+        answer = self._session.ask("GET", f"/v1/search?{urlencode({'q': term, 'n': limit})}", _SEARCH_SCOPE)
+        if answer.status == 200:
+            return parse_index_reply(answer.body)
+        if answer.status not in (404, 410, 501):
+            raise error_of(answer, self._session, "a search")
+        query = urlencode({"query": term, "page_size": limit})
+        answer = self._fallback.ask("GET", f"/v2/search/repositories/?{query}")
+        if answer.status != 200:
+            raise RegistryError(
+                f"{self.host} offers no search", "search a hub: hythe search HOST/TERM", status=answer.status
+            )
+        return parse_hub_reply(answer.body)
+
+    def name_state(self, username: str) -> NameState:
+        """Return whether a user name is to be had here; only a hythe hub says so. Sends nothing but the name.
+
+        Where sign-up is closed, the hub has no page for it, and no name is to be had.
+        """
+        try:
+            answer = self._session.ask("GET", f"/api/v1/users/{quote(username, safe='')}", headers=_JSON)
+            if answer.status == 200:
+                return NameState.TAKEN
+            if answer.status != 404 or not _is_problem(answer):
+                return NameState.UNKNOWN
+            page = self._session.ask("GET", "/sign-up")
+        except AccessDenied:
+            return NameState.UNKNOWN
+        return NameState.FREE if page.status == 200 else NameState.UNKNOWN
+
+    def sign_up(self, username: str, password: str, email: str) -> None:
+        """Make an account; raises Conflict when the name or e-mail is taken, AccessDenied where sign-up is closed."""
+        fields = {"username": username, "password": password, "email": email}
+        answer = self._post("/api/v1/users", fields)
+        if answer.status in (404, 405):
+            answer = self._post("/v1/users/", fields)
+        if answer.status in (200, 201):
+            return
+        raise _sign_up_error(answer, self._session)
+
+    def _post(self, path: str, fields: dict[str, str]) -> Answer:
+        body = BytesBody(msgspec.json.encode(fields))
+        return self._session.ask("POST", path, (), _JSON, body)
+
+
+def _is_problem(answer: Answer) -> bool:
+    return answer.headers.get("content-type", "").startswith("application/problem+json")
+
+
+def _sign_up_error(answer: Answer, session: Session) -> ClientError:
+    said = _words(answer)
+    if answer.status == 409 or "already exists" in said:
+        return Conflict(said or "the user name or e-mail is taken", "choose another, or log in with 'hythe login'")
+    if answer.status in (401, 403):
+        return AccessDenied(said or f"{session.host} takes no new accounts", "ask its administrator for one")
+    if answer.status in (400, 422):
+        return ClientError(f"registration: {said or 'refused'}", "correct it and try again")
+    return error_of(answer, session, "a registration")
+
+
+def _words(answer: Answer) -> str:
+    """Return what an answer says to people: problem details, a JSON string, or plain text."""
+    try:
+        decoded = msgspec.json.decode(answer.body)
+    except msgspec.MsgspecError:
+        text = answer.body.decode(errors="replace").strip()
+        return "" if "<" in text else text[:300]
+    if isinstance(decoded, str):
+        return decoded
+    try:
+        problem = msgspec.convert(decoded, _Problem)
+    except msgspec.ValidationError:
+        return ""
+    return "; ".join(filter(None, [problem.detail or problem.title, *_field_errors(problem)]))
+
+
+def _field_errors(problem: _Problem) -> list[str]:
+    if isinstance(problem.errors, dict):
+        return [f"{field}: {reason}" for field, reason in problem.errors.items()]
+    return [": ".join(str(value) for value in entry.values()) for entry in problem.errors]
+
+
+def parse_index_reply(content: bytes) -> list[Found]:
+    """Return what ``/v1/search`` found; raises RegistryError."""
+    try:
+        reply = msgspec.json.decode(content, type=_IndexReply)
+    except msgspec.MsgspecError as error:
+        raise RegistryError("the answer to the search is not what /v1/search answers") from error
+    return [
+        Found(r.name, r.description or "", r.star_count, r.is_official, r.is_automated or r.is_trusted)
+        for r in reply.results
+    ]
+
+
+def parse_hub_reply(content: bytes) -> list[Found]:
+    """Return what Docker Hub's ``/v2/search/repositories/`` found; raises RegistryError."""
+    try:
+        reply = msgspec.json.decode(content, type=_HubReply)
+    except msgspec.MsgspecError as error:
+        raise RegistryError("the answer to the search is not what Docker Hub answers") from error
+    return [
+        Found(
+            r.repo_name.removeprefix("library/"), r.short_description or "", r.star_count, r.is_official, r.is_automated
+        )
+        for r in reply.results
+    ]

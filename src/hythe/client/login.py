@@ -1,0 +1,37 @@
+"""Logging in: credentials are tried before they are kept (distribution's token specification; Docker's own order)."""
+
+from hythe.client.authorizer import converse
+from hythe.client.client import Client
+from hythe.client.credentials import Credential
+from hythe.client.errors import AccessDenied, RegistryError
+from hythe.client.handshake import authorize
+from hythe.client.session import error_of
+from hythe.oci.challenge import parse_challenges
+
+
+def check_credential(client: Client, host: str, credential: Credential) -> Credential:
+    """Return the credential to keep after the registry took ``credential``: with an identity token, if it gave one.
+
+    Raises AccessDenied when it is refused, RegistryError when the registry answers neither yes nor no.
+    """
+    session = client.session(host, credential=credential)
+    anonymous = client.session(host, credential=Credential())
+    with anonymous.probe() as response:
+        answer = response.read()
+    if answer.status == 200:
+        return credential  # it lets everybody in, and will ask again for what it does not
+    if answer.status != 401:
+        raise error_of(answer, session, "GET /v2/")
+    challenges = parse_challenges(answer.headers.get("www-authenticate", ""))
+    authorization = converse(authorize(challenges, credential, (), offline=True), anonymous.exchange)
+    with anonymous.probe(authorization.header) as response:
+        answer = response.read()
+    if answer.status in (401, 403):
+        raise AccessDenied("unauthorized: incorrect username or password", "check both and try again")
+    if answer.status != 200:
+        raise RegistryError(f"{host} answered {answer.status} to GET /v2/", status=answer.status)
+    if authorization.refresh_token:
+        return Credential(
+            username=credential.username, identity_token=authorization.refresh_token, email=credential.email
+        )
+    return credential

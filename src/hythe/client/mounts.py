@@ -1,0 +1,36 @@
+"""Which other repositories of a registry should hold a layer already, so that it need not be uploaded."""
+
+from hythe.client.errors import NotFound
+from hythe.client.store import LocalStore
+from hythe.oci.errors import OCIError
+from hythe.oci.manifest import Descriptor, Kind, Manifest
+from hythe.oci.reference import Reference
+
+MOST_SOURCES = 4
+"""From how many repositories we mount at most: each is one more scope of the token."""
+
+
+def mount_sources(store: LocalStore, image: Descriptor, target: Reference) -> dict[str, str]:
+    """Return, by blob digest, a repository of ``target``'s host where an image with that blob came from or went to."""
+    wanted = _blobs(store, image)
+    sources: dict[str, str] = {}
+    for entry in store.entries():
+        names = [
+            Reference.parse(text).repository for text in entry.repository_digests if text.startswith(f"{target.host}/")
+        ]
+        others = [name for name in names if name != target.repository]
+        if not others or len({*sources.values(), others[0]}) > MOST_SOURCES:
+            continue
+        for digest in wanted & _blobs(store, entry.descriptor):
+            sources.setdefault(digest, others[0])
+    return sources
+
+
+def _blobs(store: LocalStore, descriptor: Descriptor) -> set[str]:
+    try:
+        manifest: Manifest = store.read_manifest(descriptor)
+    except (NotFound, OCIError):
+        return set()
+    if manifest.kind is Kind.INDEX:
+        return set().union(*(_blobs(store, child) for child in manifest.manifests))
+    return {blob.digest for blob in manifest.blobs}

@@ -1,0 +1,187 @@
+"""Where images are: a repository of a registry, or a layout on disk. Any of them may be either end of a transfer."""
+
+import threading
+from collections.abc import Callable
+from typing import Protocol
+
+import msgspec
+
+from hythe.client.blob_stream import BlobSource, BlobStream, FileStream, ResponseStream
+from hythe.client.download import Download
+from hythe.client.errors import NotFound
+from hythe.client.layout import ImageLayout
+from hythe.client.progress import Reporter
+from hythe.client.protocol import Repository
+from hythe.client.retry import Retries, RetryPolicy
+from hythe.client.store import NAME_KEY, LocalStore
+from hythe.client.upload import Upload
+from hythe.oci.digest import Digest
+from hythe.oci.manifest import Descriptor, Manifest
+from hythe.oci.reference import Reference
+
+
+class Source(BlobSource, Protocol):
+    """A place to take an image from."""
+
+    def root(self) -> Manifest:
+        """Return the manifest or index that the place was opened for; raises NotFound."""
+
+    def child(self, descriptor: Descriptor) -> Manifest:
+        """Return one manifest of an index; raises NotFound."""
+
+    def stop(self) -> None:
+        """Let everything under way fail soon."""
+
+
+class Destination(Protocol):
+    """A place to put an image."""
+
+    def has(self, manifest: Manifest) -> bool:
+        """Whether the image is here already, with everything that it needs."""
+
+    def take(self, content: Descriptor, source: BlobSource, reporter: Reporter) -> None:
+        """Bring one blob here."""
+
+    def put(self, manifest: Manifest) -> None:
+        """Store a manifest whose blobs and children are here."""
+
+    def name(self, manifest: Manifest, origin: Digest) -> None:
+        """Give a stored image the name that the place was opened for; ``origin`` is the digest at the source."""
+
+    def stop(self) -> None:
+        """Let everything under way fail soon."""
+
+
+Mount = Callable[[str], str | None]
+"""Returns a repository of the same registry that should have the blob with a digest already."""
+
+
+def _no_mount(digest: str) -> None:
+    """Know of no other repository."""
+
+
+class RegistryPlace:
+    """One image of a repository: a tag, or a digest."""
+
+    def __init__(self, repository: Repository, target: str, mount: Mount = _no_mount) -> None:
+        self.repository = repository
+        self.target = target
+        self._mount = mount
+
+    def root(self) -> Manifest:
+        """Return the manifest that the tag or digest names."""
+        return self.repository.get_manifest(self.target)
+
+    def child(self, descriptor: Descriptor) -> Manifest:
+        """Return a manifest by its digest."""
+        return self.repository.get_manifest(descriptor.digest)
+
+    def open_blob(self, descriptor: Descriptor, offset: int = 0) -> BlobStream:
+        """Start to read a blob."""
+        return ResponseStream(self.repository.open_blob(descriptor, offset), offset)
+
+    def has(self, manifest: Manifest) -> bool:
+        """Whether the repository has the manifest; a registry keeps what a manifest needs."""
+        return self.repository.has_manifest(str(manifest.digest()))
+
+    def take(self, content: Descriptor, source: BlobSource, reporter: Reporter) -> None:
+        """Upload one blob."""
+        Upload(content, source, self.repository, reporter, self._mount(content.digest)).run()
+
+    def put(self, manifest: Manifest) -> None:
+        """Store a manifest under its digest."""
+        self.repository.put_manifest(manifest, str(manifest.digest()))
+
+    def name(self, manifest: Manifest, origin: Digest) -> None:
+        """Store the manifest under the tag or digest."""
+        self.repository.put_manifest(manifest, self.target)
+
+    def stop(self) -> None:
+        """Close all connections and wait for nothing more."""
+        self.repository.session.stop()
+
+
+class LayoutPlace:
+    """Images of a layout on disk: one to read (``source``), or a tag to give to what is written."""
+
+    def __init__(
+        self,
+        layout: ImageLayout,
+        source: Descriptor | None = None,
+        tag: str = "",
+        policy: RetryPolicy | None = None,
+    ) -> None:
+        self.layout = layout
+        self.named: Descriptor | None = None
+        self._source = source
+        self._tag = tag
+        self._policy = policy or RetryPolicy()
+        self._stopped = threading.Event()
+        layout.create()
+
+    def root(self) -> Manifest:
+        """Return the manifest that the place was opened for."""
+        if self._source is None:
+            raise NotFound(f"no image was named in {self.layout.folder}")
+        return self.layout.read_manifest(self._source)
+
+    def child(self, descriptor: Descriptor) -> Manifest:
+        """Return a manifest by its digest."""
+        return self.layout.read_manifest(descriptor)
+
+    def open_blob(self, descriptor: Descriptor, offset: int = 0) -> BlobStream:
+        """Open a blob's file."""
+        return FileStream(self.layout.open_blob(descriptor.parsed_digest), offset)
+
+    def has(self, manifest: Manifest) -> bool:
+        """Whether the manifest and all its blobs are here."""
+        here = self.layout.has(manifest.descriptor())
+        return here and all(self.layout.has(blob) for blob in (*manifest.blobs, *manifest.manifests))
+
+    def take(self, content: Descriptor, source: BlobSource, reporter: Reporter) -> None:
+        """Download one blob."""
+        Download(content, source, self.layout, reporter, Retries(self._policy, self._stopped), self._stopped).run()
+
+    def put(self, manifest: Manifest) -> None:
+        """Store a manifest."""
+        self.layout.add_document(manifest.content)
+
+    def name(self, manifest: Manifest, origin: Digest) -> None:
+        """Store the manifest and write it into the index, under the tag."""
+        self.put(manifest)
+        self.named = manifest.descriptor()
+        annotations = {NAME_KEY: self._tag} if self._tag else {}
+        with self.layout.changing_index() as descriptors:
+            descriptors[:] = [d for d in descriptors if not _is_replaced(d, self.named, self._tag)]
+            descriptors.append(msgspec.structs.replace(self.named, annotations=annotations))
+
+    def stop(self) -> None:
+        """Let everything under way fail soon."""
+        self._stopped.set()
+
+
+class StorePlace(LayoutPlace):
+    """An image of the local store, read, or written under a reference."""
+
+    def __init__(
+        self,
+        store: LocalStore,
+        reference: Reference | None,
+        source: Descriptor | None = None,
+        policy: RetryPolicy | None = None,
+    ) -> None:
+        super().__init__(store, source, policy=policy)
+        self._store = store
+        self._reference = reference
+
+    def name(self, manifest: Manifest, origin: Digest) -> None:
+        """Store the manifest and make it the image of that name."""
+        self.put(manifest)
+        self.named = manifest.descriptor()
+        self._store.put(self.named, self._reference, origin)
+
+
+def _is_replaced(entry: Descriptor, new: Descriptor, tag: str) -> bool:
+    if tag:
+        return entry.annotations.get(NAME_KEY) == tag
+    return entry.digest == new.digest and NAME_KEY not in entry.annotations

@@ -1,0 +1,68 @@
+"""Which of an index's images suits a machine (image specification, "Image Index", ``platform``)."""
+
+import os
+from collections.abc import Sequence
+
+from hythe.client.errors import ClientError, NotFound
+from hythe.oci.manifest import Descriptor, Platform
+
+_ARCHITECTURES = {
+    "x86_64": ("amd64", ""),
+    "aarch64": ("arm64", "v8"),
+    "armv7l": ("arm", "v7"),
+    "armv6l": ("arm", "v6"),
+    "i686": ("386", ""),
+    "ppc64le": ("ppc64le", ""),
+    "s390x": ("s390x", ""),
+    "riscv64": ("riscv64", ""),
+    "loongarch64": ("loong64", ""),
+}
+
+
+def host_platform() -> Platform:
+    """Return the platform of the machine we run on, in Go's words."""
+    machine = os.uname().machine
+    architecture, variant = _ARCHITECTURES.get(machine, (machine, ""))
+    return Platform(architecture=architecture, os="linux", variant=variant)
+
+
+def parse_platform(text: str) -> Platform:
+    """Return the platform that ``os/architecture[/variant]`` spells (``architecture`` alone is linux's)."""
+    parts = text.split("/")
+    if len(parts) > 3 or not all(parts):
+        raise ClientError(f"{text!r} is not a platform", "write os/architecture[/variant], such as linux/arm64")
+    if len(parts) == 1:
+        return Platform(architecture=parts[0], os="linux")
+    return Platform(architecture=parts[1], os=parts[0], variant=parts[2] if len(parts) == 3 else "")
+
+
+def suits(wanted: Platform, offered: Platform) -> bool:
+    """Whether an image for ``offered`` runs where ``wanted`` is asked for."""
+    if (wanted.os, wanted.architecture) != (offered.os, offered.architecture):
+        return False
+    return _variant(offered) in _runnable_variants(wanted)
+
+
+def _variant(platform: Platform) -> str:
+    return "v8" if platform.architecture == "arm64" and not platform.variant else platform.variant
+
+
+def _runnable_variants(wanted: Platform) -> tuple[str, ...]:
+    """Return the variants that run on ``wanted``, best first: an arm machine runs what older ones ran."""
+    variant = _variant(wanted)
+    if wanted.architecture != "arm":
+        return (variant, "") if variant else ("",)
+    newest = int(variant.removeprefix("v") or 7) if variant.removeprefix("v").isdigit() or not variant else 7
+    return (*(f"v{number}" for number in range(newest, 4, -1)), "")
+
+
+def choose(offered: Sequence[Descriptor], wanted: Platform) -> Descriptor:
+    """Return the image of an index that suits ``wanted`` best; raises NotFound naming what there is."""
+    suitable = [d for d in offered if d.platform and suits(wanted, d.platform)]
+    if not suitable:
+        there = ", ".join(sorted({str(d.platform) for d in offered if d.platform and d.platform.os != "unknown"}))
+        raise NotFound(
+            f"no image for {wanted}", f"there is one for: {there}" if there else "the index names no platform"
+        )
+    order = _runnable_variants(wanted)
+    return min(suitable, key=lambda d: order.index(_variant(d.platform or Platform())))

@@ -1,0 +1,219 @@
+"""A conversation with one registry server: scheme, credentials, redirects, retries. Every request goes through here."""
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from urllib.parse import urljoin, urlsplit
+
+from hythe.client.authorizer import Authorizer
+from hythe.client.connection import Body, BytesBody, ConnectionBroken, Connections, Response
+from hythe.client.credentials import Credential
+from hythe.client.errors import AccessDenied, ClientError, NotFound, RegistryError, Unreachable
+from hythe.client.messages import Answer, Request
+from hythe.client.retry import RETRIED, Retries, RetryPolicy
+from hythe.client.trust import is_loopback
+from hythe.oci.errors import decode_errors
+from hythe.oci.reference import DEFAULT_HOST
+from hythe.oci.scope import Scope
+
+DOCKER_HUB = "registry-1.docker.io"
+USER_AGENT = "hythe"
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_MOST_REDIRECTS = 5
+
+
+class Session:
+    """One registry, as one user. Safe for threads."""
+
+    def __init__(
+        self,
+        host: str,
+        connections: Connections,
+        credential: Callable[[], Credential],
+        policy: RetryPolicy | None = None,
+    ) -> None:
+        self.host = host
+        self.stopped = threading.Event()
+        self.policy = policy or RetryPolicy()
+        self.credential = credential
+        self._connections = connections
+        self._authorizer = Authorizer(credential, self.exchange)
+        self._scheme = _known_scheme(host, connections)
+
+    @property
+    def base(self) -> str:
+        """The server's root, such as ``https://registry-1.docker.io``."""
+        return f"{self._scheme or 'http'}://{DOCKER_HUB if self.host == DEFAULT_HOST else self.host}"
+
+    def stop(self) -> None:
+        """Let every request under way fail, and every wait end."""
+        self.stopped.set()
+        self._connections.close()
+
+    def retries(self) -> Retries:
+        """Return a fresh count of failures."""
+        return Retries(self.policy, self.stopped)
+
+    def send(
+        self,
+        method: str,
+        target: str,
+        scopes: Sequence[Scope] = (),
+        headers: Mapping[str, str] | None = None,
+        body: Body | None = None,
+    ) -> Response:
+        """Send a request to a path (or a URL that the server gave) and return the answer, whatever its status.
+
+        Authenticates when asked to, and does not retry: who streams knows best how to go on. Raises Unreachable,
+        AccessDenied.
+        """
+        sent = self._authorizer.header(scopes)
+        response = self._follow(method, target, _with(headers or {}, sent), body)
+        if response.status != 401:
+            return response
+        with response:
+            response.read()
+        challenge = response.headers.get("www-authenticate", "")
+        renewed = self._authorizer.challenged(challenge, sent, scopes)
+        return self._follow(method, target, _with(headers or {}, renewed), body)
+
+    def ask(
+        self,
+        method: str,
+        target: str,
+        scopes: Sequence[Scope] = (),
+        headers: Mapping[str, str] | None = None,
+        body: Body | None = None,
+    ) -> Answer:
+        """Send a request and return the whole answer, whatever its status.
+
+        Tries again after a broken connection and when the server is busy. Raises Unreachable, AccessDenied,
+        RegistryError (still busy after all).
+        """
+        retries = self.retries()
+        while True:
+            try:
+                with self.send(method, target, scopes, headers, body) as response:
+                    answer = response.read()
+            except ConnectionBroken as error:
+                if error.lasting or not retries.wait():
+                    raise
+                continue
+            if answer.status not in RETRIED:
+                return answer
+            if not retries.wait(answer.retry_after):
+                raise error_of(answer, self, f"{method} {target}")
+
+    def probe(self, authorization: str = "") -> Response:
+        """Ask for ``/v2/`` with nothing but ``authorization``, and return the answer, also a 401."""
+        return self._follow("GET", "/v2/", _with({}, authorization), None)
+
+    def prepare(self, scopes: Sequence[Scope]) -> None:
+        """Get a token for these scopes now, for addresses whose own 401 does not say how (a hub's JSON API).
+
+        Raises Unreachable, AccessDenied.
+        """
+        with self.probe() as response:
+            response.read()
+        if response.status == 401:
+            self._authorizer.challenged(response.headers.get("www-authenticate", ""), "", scopes)
+
+    def exchange(self, request: Request) -> Answer:
+        """Send a request as it is, without credentials of ours, as the handshake wants it; retries when busy."""
+        retries = self.retries()
+        body = BytesBody(request.body) if request.body else None
+        self._check_secrecy(request.url)
+        while True:
+            try:
+                headers = {"User-Agent": USER_AGENT, **request.headers}
+                with self._connections.send(request.method, request.url, headers, body) as response:
+                    answer = response.read()
+            except ConnectionBroken as error:
+                if error.lasting or not retries.wait():
+                    raise
+                continue
+            if answer.status not in RETRIED or not retries.wait(answer.retry_after):
+                return answer
+
+    def _follow(self, method: str, target: str, headers: Mapping[str, str], body: Body | None) -> Response:
+        if self.stopped.is_set():
+            raise Unreachable("the transfer was stopped")
+        url = urljoin(self.base, target)
+        response = self._send_anyhow(method, target, headers, body)
+        for _ in range(_MOST_REDIRECTS):
+            location = response.headers.get("location", "")
+            if response.status not in _REDIRECTS or not location or method not in ("GET", "HEAD"):
+                return response
+            response.close()
+            url, earlier = urljoin(url, location), url
+            if urlsplit(earlier).scheme == "https" and urlsplit(url).scheme != "https":
+                raise Unreachable(
+                    f"{self.host} sends us from TLS to {urlsplit(url).netloc} without", "tell its administrator"
+                )
+            if urlsplit(url).netloc != urlsplit(earlier).netloc:
+                headers = {name: value for name, value in headers.items() if name != "Authorization"}
+            response = self._connections.send(method, url, headers)
+        raise RegistryError(f"{self.host} redirects in a circle", status=response.status)
+
+    def _send_anyhow(self, method: str, target: str, headers: Mapping[str, str], body: Body | None) -> Response:
+        """Send; at a loopback host that was not spoken to yet, find out whether it wants TLS."""
+        if self._scheme:
+            return self._connections.send(method, urljoin(self.base, target), headers, body)
+        try:
+            response = self._connections.send(method, urljoin(self.base, target), headers, body)
+            if response.status != 400:
+                self._scheme = "http"
+                return response
+            response.close()
+        except ConnectionBroken as error:
+            if isinstance(error.__cause__, ConnectionRefusedError):
+                raise
+        self._scheme = "https" if self._speaks_tls() else "http"
+        return self._connections.send(method, urljoin(self.base, target), headers, body)
+
+    def _speaks_tls(self) -> bool:
+        try:
+            self._connections.send("GET", f"https://{self.host}/v2/", {"User-Agent": USER_AGENT}).close()
+        except ConnectionBroken as error:
+            if error.lasting:
+                raise
+            return False
+        return True
+
+    def _check_secrecy(self, url: str) -> None:
+        """Refuse to send credentials in the clear to a host where the user did not allow it."""
+        parts = urlsplit(url)
+        if parts.scheme != "https" and not self._connections.trust.allows_plain_http(parts.netloc):
+            raise AccessDenied(
+                f"{self.host} wants us to authenticate at {parts.netloc} without TLS", f"--plain-http {parts.netloc}"
+            )
+
+
+def _known_scheme(host: str, connections: Connections) -> str:
+    if is_loopback(host) and host not in connections.trust.plain_http:
+        return ""
+    return "http" if connections.trust.allows_plain_http(host) else "https"
+
+
+def _with(headers: Mapping[str, str], authorization: str) -> dict[str, str]:
+    common = {"User-Agent": USER_AGENT, **headers}
+    return {**common, "Authorization": authorization} if authorization else common
+
+
+def error_of(answer: Answer, session: Session, what: str) -> ClientError:
+    """Return what is raised for an error answer, in the registry's words and with a hint of ours."""
+    entries = decode_errors(answer.body)
+    said = "; ".join(f"{entry.code.lower().replace('_', ' ')}: {entry.message}".rstrip(": ") for entry in entries)
+    code = entries[0].code if entries else ""
+    if answer.status in (401, 403):
+        credential = session.credential()
+        who = credential.username or "with a token"
+        hint = f"you are logged in as {who}" if credential else f"log in with 'hythe login {session.host}'"
+        return AccessDenied(said or f"{session.host} refused {what} ({answer.status})", hint)
+    if answer.status == 404:
+        return NotFound(f"{said or 'not found'} ({what})", "check the name; a private repository needs 'hythe login'")
+    if answer.status == 429:
+        wait = f"try again in {answer.retry_after} seconds" if answer.retry_after else "try again later"
+        message = f"{session.host}: too many requests"
+        return RegistryError(message, wait, status=429, code=code, retry_after=answer.retry_after)
+    message = f"{session.host} answered {answer.status} to {what}" + (f": {said}" if said else "")
+    return RegistryError(message, status=answer.status, code=code, retry_after=answer.retry_after)

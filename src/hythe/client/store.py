@@ -1,0 +1,325 @@
+"""The local image store: an image layout with names, IDs, and garbage collection.
+
+Other tools read it: ``skopeo copy oci:STORE:docker.io/library/busybox:latest ..``. A name is the annotation
+``org.opencontainers.image.ref.name``, in full; an image with several names has several descriptors in the index, one
+without any name a bare one.
+
+Safe with several processes: whoever brings content holds ``use.lock`` shared (``writing()``) until the index names it;
+the garbage collector wants it alone. ``pins`` keep images that containers were made of.
+"""
+
+import os
+import re
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+import msgspec
+
+from hythe.client.errors import ClientError, Conflict, NotFound
+from hythe.client.file_lock import locked, locked_if_free, write_atomically
+from hythe.client.layout import ImageLayout
+from hythe.client.platforms import choose, host_platform
+from hythe.oci.config import ImageConfig
+from hythe.oci.digest import Digest
+from hythe.oci.errors import InvalidDigest, InvalidReference, OCIError
+from hythe.oci.manifest import Descriptor, Kind, Manifest, Platform
+from hythe.oci.reference import DEFAULT_HOST, Reference
+
+NAME_KEY = "org.opencontainers.image.ref.name"
+DIGESTS_KEY = "org.hythe.repository-digests"
+"""Annotation: under which digests registries know the image, as ``HOST/REPOSITORY@DIGEST``, parted by spaces."""
+GRACE = 24 * 3600
+"""Seconds that content without an image stays: an interrupted pull is continued from it."""
+_ID = re.compile(r"(?:sha256:)?([0-9a-f]{1,64})")
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """What the index says of one image: what it points at, its full names, and its digests in repositories."""
+
+    descriptor: Descriptor
+    names: tuple[str, ...] = ()
+    repository_digests: tuple[str, ...] = ()
+
+    @property
+    def references(self) -> tuple[Reference, ...]:
+        """The names as values."""
+        return tuple(Reference.parse(name) for name in self.names)
+
+
+class StoredImage(msgspec.Struct, frozen=True):
+    """One image of the store: its entry, and the manifest for one platform."""
+
+    entry: Entry
+    manifest: Manifest
+
+    @property
+    def id(self) -> Digest:
+        """The image ID: the digest of its configuration (of the manifest itself where there is none)."""
+        config = self.manifest.config
+        return config.parsed_digest if config else self.manifest.digest()
+
+    @property
+    def digest(self) -> Digest:
+        """The digest of what the names point at: a manifest or an index."""
+        return self.entry.descriptor.parsed_digest
+
+    @property
+    def size(self) -> int:
+        """Bytes of the layers as they are stored."""
+        return sum(layer.size for layer in self.manifest.layers)
+
+
+def default_folder(environment: Mapping[str, str] = os.environ) -> Path:
+    """Return where the store lies: ``$HYTHE_STORE``, else ``hythe/store`` in the user's data folder."""
+    if chosen := environment.get("HYTHE_STORE"):
+        return Path(chosen)
+    data = environment.get("XDG_DATA_HOME") or Path(environment.get("HOME", "/root")) / ".local" / "share"
+    return Path(data) / "hythe" / "store"
+
+
+class LocalStore(ImageLayout):
+    """The images of this user on this machine."""
+
+    def __init__(self, folder: Path | None = None, default_host: str = DEFAULT_HOST) -> None:
+        super().__init__(folder or default_folder())
+        self.default_host = default_host
+
+    def writing(self) -> AbstractContextManager[None]:
+        """Hold this around everything that adds content and then names it: it keeps the garbage collector away."""
+        self.create()
+        return locked(self.work / "use.lock", shared=True)
+
+    # Reading
+
+    def entries(self) -> tuple[Entry, ...]:
+        """Return what the index holds, one entry an image, in its order."""
+        return _entries(self.read_index().manifests)
+
+    def images(self, platform: Platform | None = None) -> Iterator[StoredImage]:
+        """Yield the images whose manifests are here."""
+        for entry in self.entries():
+            try:
+                yield self.load(entry, platform)
+            except (NotFound, OCIError):
+                continue
+
+    def load(self, entry: Entry, platform: Platform | None = None) -> StoredImage:
+        """Return an entry's image; of an index the one for ``platform`` (default: this machine's). Raises NotFound."""
+        manifest = self.read_manifest(entry.descriptor)
+        if manifest.kind is Kind.INDEX:
+            here = [child for child in manifest.manifests if self.has(child)]
+            manifest = self.read_manifest(self._chosen(here, platform))
+        return StoredImage(entry, manifest)
+
+    @staticmethod
+    def _chosen(here: list[Descriptor], platform: Platform | None) -> Descriptor:
+        if platform is not None or not here:
+            return choose(here, platform or host_platform())
+        try:
+            return choose(here, host_platform())
+        except NotFound:
+            return here[0]
+
+    def read_config(self, image: StoredImage) -> ImageConfig:
+        """Return an image's configuration; raises NotFound, InvalidManifest."""
+        return ImageConfig.parse(self.read_document(image.id))
+
+    def resolve(self, text: str, platform: Platform | None = None) -> StoredImage:
+        """Return the image that a user means by a name, a digest or the beginning of an ID; raises NotFound."""
+        entries = self.entries()
+        entry = self._named(text, entries) or self._by_id(text, entries)
+        if entry is None:
+            raise NotFound(f"no such image: {text}", f"'hythe images' lists them; 'hythe pull {text}' gets it")
+        return self.load(entry, platform)
+
+    def _named(self, text: str, entries: Iterable[Entry]) -> Entry | None:
+        try:
+            reference = Reference.parse(text, self.default_host).with_default_tag()
+        except (InvalidReference, InvalidDigest):
+            return None
+        if reference.digest is None:
+            return next((entry for entry in entries if str(reference) in entry.names), None)
+        pinned = f"{reference.host}/{reference.repository}@{reference.digest}"
+        return next((entry for entry in entries if pinned in known_digests(entry)), None)
+
+    def _by_id(self, text: str, entries: Iterable[Entry]) -> Entry | None:
+        match = _ID.fullmatch(text)
+        if match is None:
+            return None
+        found = {entry.descriptor.digest: entry for entry in entries if self._has_id(entry, match[1])}
+        if len(found) > 1:
+            raise ClientError(f"{text} is the beginning of several images' IDs", "write more of it")
+        return next(iter(found.values()), None)
+
+    def _has_id(self, entry: Entry, prefix: str) -> bool:
+        if entry.descriptor.parsed_digest.hex.startswith(prefix):
+            return True
+        try:
+            return self.load(entry).id.hex.startswith(prefix)
+        except (NotFound, OCIError):
+            return False
+
+    # Changing
+
+    def put(
+        self, descriptor: Descriptor, reference: Reference | None = None, repository_digest: Digest | None = None
+    ) -> Entry:
+        """Make the manifest that ``descriptor`` points at an image of the store, under ``reference`` if there is one.
+
+        Whatever had the name loses it, and stays as an image without that name. With a ``repository_digest`` (of the
+        index it was taken from, say) ``reference``'s repository is known to hold it under that digest.
+        """
+        plain = msgspec.structs.replace(descriptor, annotations={})
+        names = {str(reference.with_default_tag())} if reference and reference.digest is None else set()
+        digests = _repository_digests(reference, repository_digest)
+        with self._changing_entries() as entries:
+            for digest, entry in entries.items():
+                entries[digest] = _without(entry, names)
+            earlier = entries.get(descriptor.digest, Entry(plain))
+            entries[descriptor.digest] = Entry(
+                earlier.descriptor,
+                tuple(sorted({*earlier.names, *names})),
+                tuple(sorted({*earlier.repository_digests, *digests})),
+            )
+            return entries[descriptor.digest]
+
+    def untag(self, reference: Reference) -> Entry:
+        """Take a name away from its image and return what is left of the entry; raises NotFound."""
+        name = str(reference.with_default_tag())
+        with self._changing_entries() as entries:
+            for digest, entry in entries.items():
+                if name in entry.names:
+                    entries[digest] = _without(entry, {name})
+                    return entries[digest]
+        raise NotFound(f"no such image: {reference.familiar()}", "'hythe images' lists them")
+
+    def remove(self, entry: Entry) -> tuple[Digest, ...]:
+        """Take an image out, with all its names and with the content that nothing else needs; returns what went.
+
+        Raises Conflict when a container was made of it.
+        """
+        users = [name for name, digest in self.pins().items() if str(digest) == entry.descriptor.digest]
+        if users:
+            raise Conflict(
+                f"image {entry.descriptor.parsed_digest.short} is used by container {users[0][:12]}",
+                f"'hythe rm {users[0][:12]}' removes the container",
+            )
+        content = self._reachable([entry.descriptor])
+        with self._changing_entries() as entries:
+            entries.pop(entry.descriptor.digest, None)
+        return self.collect_garbage(also=content)
+
+    @contextmanager
+    def _changing_entries(self) -> Iterator[dict[str, Entry]]:
+        with self.changing_index() as descriptors:
+            entries = {entry.descriptor.digest: entry for entry in _entries(descriptors)}
+            yield entries
+            descriptors[:] = [descriptor for entry in entries.values() for descriptor in _descriptors(entry)]
+
+    # Containers
+
+    def pin(self, name: str, digest: Digest) -> None:
+        """Keep the image with ``digest`` while ``name`` (a container's ID) needs it."""
+        (self.work / "pins").mkdir(parents=True, exist_ok=True)
+        write_atomically(self.work / "pins" / name, str(digest).encode())
+
+    def unpin(self, name: str) -> None:
+        """Give the image free that ``name`` kept."""
+        (self.work / "pins" / name).unlink(missing_ok=True)
+
+    def pins(self) -> dict[str, Digest]:
+        """Return which image each container keeps."""
+        folder = self.work / "pins"
+        paths = [path for path in folder.iterdir() if not path.name.startswith(".")] if folder.is_dir() else []
+        return {path.name: Digest.parse(path.read_text()) for path in paths}
+
+    # Garbage
+
+    def collect_garbage(self, also: Iterable[Digest] = ()) -> tuple[Digest, ...]:
+        """Delete content that no image needs: that of ``also``, and what has lain unused for a day. Returns what went.
+
+        While another process brings content, nothing is deleted; a later call will.
+        """
+        self.create()
+        with locked_if_free(self.work / "use.lock") as alone:
+            return self._collect(set(also)) if alone else ()
+
+    def _collect(self, candidates: set[Digest]) -> tuple[Digest, ...]:
+        roots = [entry.descriptor for entry in self.entries()]
+        pinned = [Descriptor("", str(digest), 0) for digest in self.pins().values()]
+        needed = self._reachable([*roots, *pinned])
+        before = time.time() - GRACE
+        for path in (self.work / "partial").iterdir():
+            if path.stat().st_mtime < before:
+                path.unlink()
+        gone = []
+        for path in (self.folder / "blobs").glob("*/*"):
+            digest = Digest(path.parent.name, path.name)
+            if digest not in needed and (digest in candidates or path.stat().st_mtime < before):
+                path.unlink()
+                gone.append(digest)
+        return tuple(gone)
+
+    def _reachable(self, roots: Iterable[Descriptor]) -> set[Digest]:
+        found: set[Digest] = set()
+        waiting = list(roots)
+        while waiting:
+            descriptor = waiting.pop()
+            digest = descriptor.parsed_digest
+            if digest in found:
+                continue
+            found.add(digest)
+            try:
+                manifest = self.read_manifest(descriptor)
+            except (NotFound, OCIError):
+                continue
+            waiting.extend(manifest.manifests)
+            found.update(blob.parsed_digest for blob in (*manifest.layers, *manifest.blobs))
+        return found
+
+
+def known_digests(entry: Entry) -> set[str]:
+    """Return ``HOST/REPOSITORY@DIGEST`` for every repository that the image has a name in or came from."""
+    own = {f"{ref.host}/{ref.repository}@{entry.descriptor.digest}" for ref in entry.references}
+    return own | set(entry.repository_digests)
+
+
+def _repository_digests(reference: Reference | None, digest: Digest | None) -> set[str]:
+    if reference is None:
+        return set()
+    digests = {d for d in (reference.digest, digest) if d is not None}
+    return {f"{reference.host}/{reference.repository}@{d}" for d in digests}
+
+
+def _entries(descriptors: Iterable[Descriptor]) -> tuple[Entry, ...]:
+    """Gather descriptors of one image, each with a name, to one entry."""
+    gathered: dict[str, Entry] = {}
+    for descriptor in descriptors:
+        plain = msgspec.structs.replace(descriptor, annotations={})
+        earlier = gathered.get(descriptor.digest, Entry(plain))
+        name = _full_name(descriptor.annotations.get(NAME_KEY, ""))
+        digests = {*earlier.repository_digests, *descriptor.annotations.get(DIGESTS_KEY, "").split()}
+        names = (*earlier.names, name) if name else earlier.names
+        gathered[descriptor.digest] = Entry(plain, names, tuple(sorted(digests)))
+    return tuple(gathered.values())
+
+
+def _full_name(name: str) -> str:
+    """Return a name as we write it; other tools write short ones into the index, or words that name no image."""
+    try:
+        return str(Reference.parse(name).with_default_tag()) if name else ""
+    except (InvalidReference, InvalidDigest):
+        return ""
+
+
+def _descriptors(entry: Entry) -> Iterator[Descriptor]:
+    digests = {DIGESTS_KEY: " ".join(entry.repository_digests)} if entry.repository_digests else {}
+    for name in entry.names or ("",):
+        annotations = {NAME_KEY: name, **digests} if name else digests
+        yield msgspec.structs.replace(entry.descriptor, annotations=annotations)
+
+
+def _without(entry: Entry, names: set[str]) -> Entry:
+    return msgspec.structs.replace(entry, names=tuple(name for name in entry.names if name not in names))

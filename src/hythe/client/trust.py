@@ -1,0 +1,106 @@
+"""How to reach a host: with TLS or without, trusting whom, through which proxy."""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+import msgspec
+
+from hythe.client.credentials import Credential
+from hythe.client.errors import InvalidConfiguration
+
+if TYPE_CHECKING:
+    from ssl import SSLContext
+
+CERTIFICATE_FOLDERS = ("/etc/hythe/certs.d", "/etc/containers/certs.d", "/etc/docker/certs.d")
+"""Folders of ``HOST[:PORT]/{*.crt,*.cert,*.key}``, as docker and podman keep their own authorities."""
+
+
+class Proxy(msgspec.Struct, frozen=True):
+    """A proxy to go through; ``authorization`` is its header, "" for none."""
+
+    host: str
+    port: int
+    authorization: str = ""
+
+
+class Trust(msgspec.Struct, frozen=True):
+    """The user's choices: hosts spoken to in plain HTTP, authority files besides the system's."""
+
+    plain_http: tuple[str, ...] = ()
+    authorities: tuple[str, ...] = ()
+
+    def allows_plain_http(self, host: str) -> bool:
+        """Whether plain HTTP may be used to ``HOST[:PORT]``: to loopback always, else where the user said so."""
+        return is_loopback(host) or host in self.plain_http or _bare(host) in self.plain_http or "*" in self.plain_http
+
+    def tls_context(self, host: str) -> "SSLContext":
+        """Return what to trust at ``HOST[:PORT]``, and our own certificate where one is kept for it."""
+        from ssl import create_default_context  # costs 7 ms that plain HTTP need not pay
+
+        context = create_default_context()
+        for path in self.authorities:
+            _load_authority(context, Path(path))
+        for folder in _certificate_folders(host):
+            for authority in sorted(folder.glob("*.crt")):
+                _load_authority(context, authority)
+            for certificate in sorted(folder.glob("*.cert")):
+                context.load_cert_chain(certificate, certificate.with_suffix(".key"))
+        return context
+
+
+def _load_authority(context: "SSLContext", path: Path) -> None:
+    try:
+        context.load_verify_locations(path)
+    except OSError as error:  # SSLError is one
+        raise InvalidConfiguration(
+            f"{path} is not a certificate authority's file: {error}", "PEM is expected"
+        ) from error
+
+
+def _certificate_folders(host: str) -> Iterator[Path]:
+    own = Path(os.environ.get("XDG_CONFIG_HOME") or Path(os.environ.get("HOME", "/root")) / ".config")
+    for base in (*map(Path, CERTIFICATE_FOLDERS), own / "containers" / "certs.d", own / "hythe" / "certs.d"):
+        if (base / host).is_dir():
+            yield base / host
+
+
+def _bare(host: str) -> str:
+    return (urlsplit(f"//{host}").hostname or host) if host.count(":") <= 1 or host.startswith("[") else host
+
+
+def is_loopback(host: str) -> bool:
+    """Whether ``HOST[:PORT]`` is this machine itself."""
+    bare = _bare(host)
+    return (
+        bare in ("localhost", "::1", "localhost.localdomain") or bare.startswith("127.") or bare.endswith(".localhost")
+    )
+
+
+def proxy_for(scheme: str, host: str, environment: Mapping[str, str] = os.environ) -> Proxy | None:
+    """Return the proxy that the usual variables name for ``HOST[:PORT]``; never one for loopback.
+
+    Raises InvalidConfiguration.
+    """
+    names: Sequence[str] = (f"{scheme}_proxy", f"{scheme.upper()}_PROXY", "all_proxy", "ALL_PROXY")
+    url = next((environment[name] for name in names if environment.get(name)), "")
+    if not url or is_loopback(host) or _is_excepted(host, environment):
+        return None
+    parts = urlsplit(url if "://" in url else f"http://{url}")
+    if parts.scheme != "http" or not parts.hostname:
+        raise InvalidConfiguration(f"the proxy {url!r} is not supported", "name it as http://HOST:PORT")
+    authorization = ""
+    if parts.username:
+        authorization = f"Basic {Credential(unquote(parts.username), unquote(parts.password or '')).encoded}"
+    return Proxy(parts.hostname, parts.port or 80, authorization)
+
+
+def _is_excepted(host: str, environment: Mapping[str, str]) -> bool:
+    excepted = environment.get("no_proxy") or environment.get("NO_PROXY") or ""
+    bare = _bare(host)
+    for word in (word.strip().lstrip(".") for word in excepted.split(",")):
+        if word and (word in ("*", host, bare) or bare.endswith(f".{word}")):
+            return True
+    return False

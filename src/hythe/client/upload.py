@@ -1,0 +1,165 @@
+"""One blob into a registry: not at all when it is there, mounted where possible, else in chunks that resume."""
+
+from typing import BinaryIO
+
+from hythe.client.blob_stream import BlobSource, BlobStream
+from hythe.client.connection import ConnectionBroken
+from hythe.client.errors import ClientError, NotFound, RegistryError
+from hythe.client.layout import CHUNK
+from hythe.client.progress import Reporter, State
+from hythe.client.protocol import Repository
+from hythe.client.retry import RETRIED, Retries
+from hythe.client.wire import Socket, Wire
+from hythe.oci.manifest import Descriptor
+
+SINGLE = 8 << 20
+"""Up to this size a blob goes in one request; larger ones in chunks, so that a cut costs one chunk at most."""
+UPLOAD_CHUNK = 128 << 20
+MOST_REFUSED = 3
+"""How often the registry may say that content came damaged, or out of order, before we give up."""
+BUSY = 409
+"""What a hythe registry says while another request writes to the same upload."""
+_SENDFILE = 4 << 20
+
+
+class BlobBody:
+    """A part of a blob as the content of a request; can be sent again."""
+
+    def __init__(self, source: BlobSource, descriptor: Descriptor, offset: int, size: int, reporter: Reporter) -> None:
+        self._source = source
+        self._descriptor = descriptor
+        self._offset = offset
+        self._reporter = reporter
+        self._sent = 0
+        self.size = size
+
+    def write_to(self, wire: Wire) -> None:
+        """Send everything; from a file without a detour through Python where there is no TLS."""
+        self._reporter.advance(self._descriptor, -self._sent)
+        self._sent = 0
+        with self._source.open_blob(self._descriptor, self._offset) as stream:
+            _skip(stream, self._offset - stream.offset)
+            if stream.file is not None and not wire.encrypted:
+                self._send_file(stream.file, wire.socket)
+            else:
+                self._send_pieces(stream, wire.socket)
+
+    def _send_file(self, file: BinaryIO, socket: Socket) -> None:
+        while self._sent < self.size:
+            wanted = min(_SENDFILE, self.size - self._sent)
+            self._moved(socket.sendfile(file, self._offset + self._sent, wanted))
+
+    def _send_pieces(self, stream: BlobStream, socket: Socket) -> None:
+        buffer = memoryview(bytearray(CHUNK))
+        while self._sent < self.size:
+            count = stream.readinto(buffer[: self.size - self._sent])
+            socket.sendall(buffer[:count])
+            self._moved(count)
+
+    def _moved(self, count: int) -> None:
+        if count == 0:
+            raise ConnectionBroken(f"{self._descriptor.digest} ends too early where it is read", lasting=True)
+        self._sent += count
+        self._reporter.advance(self._descriptor, count)
+
+
+def _skip(stream: BlobStream, count: int) -> None:
+    buffer = memoryview(bytearray(CHUNK))
+    while count > 0 and (read := stream.readinto(buffer[:count])):
+        count -= read
+
+
+class Upload:
+    """The upload of one blob; ``mount`` names another repository of the registry that should have it already."""
+
+    def __init__(
+        self,
+        descriptor: Descriptor,
+        source: BlobSource,
+        repository: Repository,
+        reporter: Reporter,
+        mount: str | None = None,
+    ) -> None:
+        self._descriptor = descriptor
+        self._source = source
+        self._repository = repository
+        self._reporter = reporter
+        self._mount = mount
+        self._offset = 0
+
+    def run(self) -> None:
+        """Bring the content; raises AccessDenied, Unreachable, RegistryError."""
+        if self._repository.has_blob(self._descriptor):
+            self._reporter.state(self._descriptor, State.EXISTS)
+            return
+        location = self._start()
+        if location:
+            self._reporter.state(self._descriptor, State.MOVING)
+            self._send(location)
+            self._reporter.state(self._descriptor, State.DONE)
+
+    def _start(self) -> str:
+        """Return the location of an upload; "" when the registry took the content from another repository instead."""
+        if self._mount is None:
+            return self._repository.start_upload()
+        location = self._repository.mount_blob(self._descriptor, self._mount)
+        if not location:
+            self._reporter.state(self._descriptor, State.MOUNTED, self._mount)
+        return location
+
+    def _send(self, location: str) -> None:
+        retries = self._repository.session.retries()
+        refused = 0
+        while True:
+            before = self._offset
+            try:
+                self._send_rest(location)
+                return
+            except (ConnectionBroken, RegistryError, NotFound) as error:
+                if self._is_final(error):
+                    raise
+                refused += isinstance(error, NotFound) or getattr(error, "status", 0) in (400, 416)
+                if self._offset > before:
+                    retries.progressed()
+                self._reporter.state(self._descriptor, State.RETRYING, str(error))
+                if refused >= MOST_REFUSED or not retries.wait(getattr(error, "retry_after", "")):
+                    raise
+                if self._repository.has_blob(self._descriptor):
+                    return
+                location = self._resume(location, retries, anew=refused > 0)
+                self._reporter.state(self._descriptor, State.MOVING)
+
+    @staticmethod
+    def _is_final(error: ClientError) -> bool:
+        if isinstance(error, RegistryError):
+            return error.status not in RETRIED | {400, BUSY, 416}
+        return getattr(error, "lasting", False)
+
+    def _send_rest(self, location: str) -> None:
+        size, digest = self._descriptor.size, self._descriptor.digest
+        if self._offset == 0 and size <= SINGLE:
+            self._repository.finish_upload(location, digest, self._body(size))
+            return
+        while self._offset < size:
+            count = min(UPLOAD_CHUNK, size - self._offset)
+            location = self._repository.send_chunk(location, self._body(count), self._offset)
+            self._offset += count
+        self._repository.finish_upload(location, digest)
+
+    def _body(self, size: int) -> BlobBody:
+        return BlobBody(self._source, self._descriptor, self._offset, size, self._reporter)
+
+    def _resume(self, location: str, retries: Retries, *, anew: bool) -> str:
+        """Return where to go on: the same upload from where the server has it, or a new one."""
+        while not anew:
+            try:
+                location, self._offset = self._repository.upload_offset(location)
+            except RegistryError as error:
+                # The server may not have noticed yet that the connection broke.
+                anew = error.status != BUSY or not retries.wait(error.retry_after)
+            except NotFound:
+                anew = True
+            else:
+                return location
+        self._offset = 0
+        return self._repository.start_upload()

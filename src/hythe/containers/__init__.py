@@ -1,0 +1,1 @@
+"""Containers without a daemon: run by an installed OCI runtime, and committed as images."""

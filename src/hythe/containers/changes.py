@@ -1,0 +1,263 @@
+"""What a container changed: its upper folder compared with the layers below, listed (diff) or packed (commit).
+
+The container may run meanwhile and swap what it likes: every folder is opened through ``Root`` without following any
+link, and files are opened once and then looked at by their descriptors.
+"""
+
+import os
+import posixpath
+import stat
+from collections.abc import Iterator, Sequence
+from enum import Enum
+from pathlib import Path
+from typing import IO, BinaryIO, NamedTuple, cast
+
+from hythe.containers import overlay
+from hythe.containers.root import Root
+from hythe.oci.layer import OPAQUE_NAME, Entry, InvalidLayer, Kind, LayerWriter, Opaque, Whiteout
+
+_READ_FOLDER = os.O_RDONLY | os.O_DIRECTORY
+_IGNORED_XATTRS = ("security.selinux", "system.")
+_KINDS = {
+    stat.S_IFREG: Kind.FILE,
+    stat.S_IFDIR: Kind.FOLDER,
+    stat.S_IFLNK: Kind.SYMLINK,
+    stat.S_IFCHR: Kind.CHARACTER,
+    stat.S_IFBLK: Kind.BLOCK,
+    stat.S_IFIFO: Kind.FIFO,
+}
+
+
+class Change(Enum):
+    """What happened to a path, in docker's letters."""
+
+    ADDED = "A"
+    CHANGED = "C"
+    DELETED = "D"
+
+
+class Found(NamedTuple):
+    """One thing in a folder that is walked. ``opaque`` folders hide what is below them."""
+
+    path: str
+    status: os.stat_result
+    opaque: bool = False
+
+
+def walk(root: Root, top: str = "") -> Iterator[Found]:
+    """Yield everything below ``top`` in the order of names, a folder before what is in it; follows no link."""
+    waiting = [top]
+    while waiting:
+        folder = waiting.pop()
+        found = list(_list_folder(root, folder))
+        yield from found
+        waiting += [item.path for item in reversed(found) if stat.S_ISDIR(item.status.st_mode)]
+
+
+def _list_folder(root: Root, folder: str) -> Iterator[Found]:
+    descriptor = root.open(folder, _READ_FOLDER, follow=False)
+    try:
+        for name in sorted(os.listdir(descriptor), key=os.fsencode):  # noqa: PTH208
+            status = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
+            path = posixpath.join(folder, name)
+            yield Found(path, status, stat.S_ISDIR(status.st_mode) and _is_opaque(root, path))
+    finally:
+        os.close(descriptor)
+
+
+def _is_opaque(root: Root, path: str) -> bool:
+    descriptor = root.open(path, _READ_FOLDER, follow=False)
+    try:
+        return overlay.is_opaque(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+# Listing
+
+
+def list_changes(upper: Root, lowers: Sequence[Root]) -> list[tuple[Change, str]]:
+    """Return what ``docker diff`` shows: what was added, changed or deleted, sorted, with leading slashes."""
+    changes = []
+    for found in walk(upper):
+        name = _gone(found)
+        if name is not None:
+            changes.append((Change.DELETED, "/" + name))
+        elif posixpath.basename(found.path) != OPAQUE_NAME:
+            below = exists_below(lowers, found.path)
+            changes.append((Change.CHANGED if below else Change.ADDED, "/" + found.path))
+            if found.opaque and below:
+                changes += [(Change.DELETED, "/" + path) for path in _hidden(upper, lowers, found.path)]
+    return sorted(changes, key=lambda change: os.fsencode(change[1]))
+
+
+def _gone(found: Found) -> str | None:
+    """Return the path that a mark in the upper folder says is gone; None for anything else."""
+    if overlay.is_whiteout(found.status):
+        return found.path
+    folder, name = posixpath.split(found.path)
+    marked = overlay.whiteout_name(name)
+    return None if marked is None else posixpath.join(folder, marked)
+
+
+def _hidden(upper: Root, lowers: Sequence[Root], folder: str) -> Iterator[str]:
+    """Yield what lower layers have directly in ``folder``, which hides it, unless the upper one has it too."""
+    names: set[str] = set()
+    for lower in lowers:
+        try:
+            names.update(posixpath.basename(found.path) for found in _list_folder(lower, folder))
+        except OSError:
+            continue
+    for name in names:
+        path = posixpath.join(folder, name)
+        if not _is_there(upper, path) and exists_below(lowers, path):
+            yield path
+
+
+def _is_there(root: Root, path: str) -> bool:
+    try:
+        os.close(root.open(path, os.O_PATH | os.O_NOFOLLOW, follow=False))
+    except OSError:
+        return False
+    return True
+
+
+def exists_below(lowers: Sequence[Root], path: str) -> bool:
+    """Whether the layers (highest first) joined have ``path``."""
+    for lower in lowers:
+        seen = _seen_in(lower, path)
+        if seen is not None:
+            return seen
+    return False
+
+
+def _seen_in(lower: Root, path: str) -> bool | None:
+    """Whether a layer has ``path``; None when it says nothing about it, so that the next one below counts."""
+    components = path.split("/")
+    for depth in range(1, len(components) + 1):
+        here = "/".join(components[:depth])
+        try:
+            status = _status(lower, here)
+        except OSError:
+            return None
+        if overlay.is_whiteout(status):
+            return False
+        is_last = depth == len(components)
+        if is_last or not stat.S_ISDIR(status.st_mode):
+            return is_last
+        if _is_opaque(lower, here) and not _is_there(lower, "/".join(components[: depth + 1])):
+            return False
+    return None
+
+
+def _status(root: Root, path: str) -> os.stat_result:
+    descriptor = root.open(path, os.O_PATH | os.O_NOFOLLOW, follow=False)
+    try:
+        return os.fstat(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+# Packing
+
+
+def pack_changes(upper: Root, stream: BinaryIO) -> bool:
+    """Write the upper folder as a layer: the same changes give the same bytes. Returns whether there were any."""
+    packer = _Packer(upper, "", LayerWriter(stream))
+    for found in walk(upper):
+        gone = _gone(found)
+        if gone is not None:
+            packer.writer.add(Whiteout(gone))
+        elif posixpath.basename(found.path) != OPAQUE_NAME:
+            packer.add(found)
+    packer.writer.close()
+    return not packer.writer.is_empty
+
+
+def pack_folder(root: Root, top: str, stream: IO[bytes]) -> None:
+    """Write the folder ``top`` (links to it are followed inside ``root``) with everything in it as a tar archive."""
+    descriptor = root.open_folder(top)
+    try:
+        with Root(Path(f"/proc/self/fd/{descriptor}")) as inner:
+            packer = _Packer(inner, "", LayerWriter(cast(BinaryIO, stream)))
+            packer.add(Found("", _status(inner, "")))
+            for found in walk(inner):
+                packer.add(found)
+            packer.writer.close()
+    finally:
+        os.close(descriptor)
+
+
+class _Packer:
+    """Turns files into entries; the second name of a file becomes a hard link to the first."""
+
+    def __init__(self, root: Root, top: str, writer: LayerWriter) -> None:
+        self._root = root
+        self._top = top
+        self.writer = writer
+        self._first_names: dict[tuple[int, int], str] = {}
+
+    def add(self, found: Found) -> None:
+        """Write one thing; sockets have no place in an archive."""
+        kind = _KINDS.get(stat.S_IFMT(found.status.st_mode))
+        if kind is None:
+            return
+        if kind is Kind.FILE:
+            self._add_file(found)
+            return
+        self.writer.add(self._entry(found.path, kind, found.status))
+        if found.opaque:
+            self.writer.add(Opaque(found.path))
+
+    def _add_file(self, found: Found) -> None:
+        descriptor = self._root.open(found.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, follow=False)
+        with os.fdopen(descriptor, "rb", buffering=0) as file:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise InvalidLayer(f"{found.path!r} changed while it was read: stop what writes to it first")
+            first = self._first_names.setdefault((status.st_dev, status.st_ino), found.path)
+            if status.st_nlink > 1 and first != found.path:
+                self.writer.add(self._described(found.path, Kind.HARDLINK, status, target=first))
+                return
+            xattrs = _xattrs(descriptor)
+            self.writer.add(self._described(found.path, Kind.FILE, status, xattrs=xattrs), cast(BinaryIO, file))
+
+    def _entry(self, path: str, kind: Kind, status: os.stat_result) -> Entry:
+        if kind is Kind.FOLDER:
+            descriptor = self._root.open(path, _READ_FOLDER, follow=False)
+            try:
+                return self._described(path, kind, status, xattrs=_xattrs(descriptor))
+            finally:
+                os.close(descriptor)
+        target = self._link_text(path) if kind is Kind.SYMLINK else ""
+        return self._described(path, kind, status, target=target)
+
+    def _link_text(self, path: str) -> str:
+        descriptor = self._root.open(path, os.O_PATH | os.O_NOFOLLOW, follow=False)
+        try:
+            return os.readlink("", dir_fd=descriptor)
+        finally:
+            os.close(descriptor)
+
+    @staticmethod
+    def _described(
+        path: str, kind: Kind, status: os.stat_result, *, target: str = "", xattrs: dict[str, bytes] | None = None
+    ) -> Entry:
+        is_device = kind in (Kind.CHARACTER, Kind.BLOCK)
+        return Entry(
+            path=path,
+            kind=kind,
+            mode=stat.S_IMODE(status.st_mode),
+            uid=status.st_uid,
+            gid=status.st_gid,
+            mtime_ns=status.st_mtime_ns,
+            size=status.st_size if kind is Kind.FILE else 0,
+            target=target,
+            device=(os.major(status.st_rdev), os.minor(status.st_rdev)) if is_device else (0, 0),
+            xattrs=xattrs or {},
+        )
+
+
+def _xattrs(descriptor: int) -> dict[str, bytes]:
+    names = (name for name in os.listxattr(descriptor) if not name.startswith(_IGNORED_XATTRS))
+    return {name: os.getxattr(descriptor, name) for name in names if not overlay.is_own_xattr(name)}

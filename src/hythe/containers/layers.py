@@ -1,0 +1,153 @@
+"""The layers that containers stand on: each unpacked once, into a folder of its own named by what it contains.
+
+FOLDER/sha256/HEX/fs          the layer with this diff id, in the overlay's form
+FOLDER/sha256/HEX/opaque      there when the layer hides everything below it
+FOLDER/incoming/..            being unpacked; renamed when complete and on disk
+FOLDER/sha256/HEX.lock        held while one process unpacks, so that the others wait instead of doing it again
+FOLDER/use.lock               held shared from unpacking until a container names the layers; alone by who removes layers
+"""
+
+import gzip
+import hashlib
+import os
+import secrets
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from isal import igzip_lib, igzip_threaded
+
+from hythe.client.file_lock import locked, locked_if_free
+from hythe.client.layout import ImageLayout
+from hythe.containers import linux
+from hythe.containers.errors import ContainerError
+from hythe.containers.root import remove_tree, usual_umask
+from hythe.containers.unpack import unpack_layer
+from hythe.oci.digest import Digest
+from hythe.oci.layer import InvalidLayer
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+_BROKEN = (EOFError, gzip.BadGzipFile, igzip_lib.IsalError, zstd.ZstdError)
+_CHUNK = 1 << 20
+_GZIP_MAGIC = b"\x1f\x8b"
+_ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+
+
+class LayerCache:
+    """The unpacked layers of one folder; safe with several processes."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def path(self, diff_id: Digest) -> Path:
+        """Return where a layer is, or will be, once unpacked."""
+        return self.folder / diff_id.algorithm / diff_id.hex
+
+    def ensure(self, layout: ImageLayout, layers: Iterable[tuple[Digest, Digest]]) -> None:
+        """Unpack what is missing; ``layers`` are pairs of blob digest and diff id. Raises InvalidLayer, NotFound."""
+        for blob, diff_id in layers:
+            if not self.path(diff_id).is_dir():
+                self._unpack(layout, blob, diff_id)
+
+    def lowers(self, diff_ids: Sequence[Digest]) -> list[Path]:
+        """Return the folders to mount for layers given lowest first: highest first, down to one that hides the rest."""
+        folders = []
+        for diff_id in reversed(diff_ids):
+            path = self.path(diff_id)
+            if not path.is_dir():
+                raise ContainerError(
+                    f"layer {diff_id} is not unpacked any more", "remove the container, create it anew"
+                )
+            folders.append(path / "fs")
+            if (path / "opaque").exists():
+                break
+        return folders
+
+    def using(self) -> AbstractContextManager[None]:
+        """Hold this from ``ensure`` until a container names the layers: nobody prunes meanwhile."""
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return locked(self.folder / "use.lock", shared=True)
+
+    def prune(self, keep: Callable[[], Iterable[Digest]]) -> None:
+        """Remove layers not in ``keep()``, and what interrupted processes left; nothing while layers are being used."""
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with locked_if_free(self.folder / "use.lock") as alone:
+            if not alone:
+                return
+            kept = {self.path(diff_id) for diff_id in keep()}
+            doomed = [path for path in self.folder.glob("*/*") if path.is_dir() and path not in kept]
+            for path in doomed:
+                # Moved first, so that a removal that is cut off leaves no half layer.
+                remove_tree(path if path.parent.name == "incoming" else path.rename(self._incoming()))
+                path.with_name(path.name + ".lock").unlink(missing_ok=True)
+
+    def _unpack(self, layout: ImageLayout, blob: Digest, diff_id: Digest) -> None:
+        target = self.path(diff_id)
+        target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with locked(target.with_name(target.name + ".lock")):
+            if target.is_dir():
+                return
+            incoming = self._incoming()
+            try:
+                self._unpack_to(incoming, layout, blob, diff_id)
+                linux.sync_file_system(incoming)
+                incoming.rename(target)
+            except BaseException:
+                remove_tree(incoming)
+                raise
+
+    def _incoming(self) -> Path:
+        folder = self.folder / "incoming"
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return folder / f"{os.getpid()}-{secrets.token_hex(6)}"
+
+    @staticmethod
+    def _unpack_to(folder: Path, layout: ImageLayout, blob: Digest, diff_id: Digest) -> None:
+        with usual_umask():
+            (folder / "fs").mkdir(parents=True)
+        with layout.open_blob(blob) as file, uncompressed(file) as stream:
+            content = _HashedReader(stream, diff_id)
+            if unpack_layer(cast(BinaryIO, content), folder / "fs"):
+                (folder / "opaque").touch()
+            content.check()
+
+
+class _HashedReader:
+    """Hashes what is read, so that a layer is verified while it is unpacked."""
+
+    def __init__(self, stream: BinaryIO, expected: Digest) -> None:
+        self._stream = stream
+        self._expected = expected
+        self._hash = hashlib.new(expected.algorithm)
+
+    def read(self, size: int = -1) -> bytes:
+        try:
+            data = self._stream.read(size)
+        except _BROKEN as error:  # type: ignore[misc]  # isal's own description of its error is wrong
+            raise InvalidLayer(f"the compression of layer {self._expected} is broken: {error}") from error
+        self._hash.update(data)
+        return data
+
+    def check(self) -> None:
+        """Read what is left; raises InvalidLayer when it was not the layer that it should be."""
+        while self.read(_CHUNK):
+            pass
+        if self._hash.hexdigest() != self._expected.hex:
+            raise InvalidLayer(f"the layer is not {self._expected}, as the image's configuration says")
+
+
+def uncompressed(file: BinaryIO) -> BinaryIO:
+    """Return what ``file`` holds without its compression (gzip, zstd or none), found by its first bytes."""
+    magic = file.read(4)
+    file.seek(0)
+    if magic.startswith(_GZIP_MAGIC):
+        return cast(BinaryIO, igzip_threaded.open(file, "rb", threads=1))  # type: ignore[no-untyped-call]
+    if magic == _ZSTD_MAGIC:
+        return cast(BinaryIO, zstd.open(file, "rb"))
+    return file

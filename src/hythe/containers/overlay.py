@@ -1,0 +1,121 @@
+"""Overlay file systems: the form of whiteouts on disk, and mounting (kernel documentation, "Overlay Filesystem").
+
+On disk a whiteout is a character device 0/0, and an opaque folder has an extended attribute, named ``trusted.*`` for
+root and ``user.*`` inside a user namespace. fuse-overlayfs, which is used where the kernel's overlay cannot be
+mounted, reads these, and writes two forms of its own where it has to.
+"""
+
+import os
+import shutil
+import stat
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from hythe.containers import linux
+from hythe.containers.errors import CannotStart
+from hythe.containers.namespace import in_user_namespace
+from hythe.oci.layer import OPAQUE_NAME, WHITEOUT_PREFIX
+
+_OPAQUE_XATTRS = ("trusted.overlay.opaque", "user.overlay.opaque", "user.fuseoverlayfs.opaque")
+_OWN_PREFIXES = ("trusted.overlay.", "user.overlay.", "user.fuseoverlayfs.")
+MOST_LAYERS = 500
+"""As many lower folders as the kernel takes."""
+
+
+def opaque_xattr() -> str:
+    """Return the name of the attribute that marks an opaque folder for this process's overlays."""
+    return "user.overlay.opaque" if in_user_namespace() else "trusted.overlay.opaque"
+
+
+def is_own_xattr(name: str) -> bool:
+    """Whether an attribute is the overlay's own: it is neither taken from an archive nor put into one."""
+    return name.startswith(_OWN_PREFIXES)
+
+
+def make_whiteout(name: str, folder: int) -> None:
+    """Mark ``name`` in the folder descriptor ``folder`` as gone."""
+    os.mknod(name, stat.S_IFCHR, os.makedev(0, 0), dir_fd=folder)
+
+
+def is_whiteout(status: os.stat_result) -> bool:
+    """Whether a file is the mark of something gone."""
+    return stat.S_ISCHR(status.st_mode) and status.st_rdev == 0
+
+
+def make_opaque(folder: int) -> None:
+    """Hide what lower layers have in the folder, given by a readable descriptor."""
+    os.setxattr(folder, opaque_xattr(), b"y")
+
+
+def is_opaque(folder: int) -> bool:
+    """Whether the folder, given by a readable descriptor, hides what lower layers have in it."""
+    return any(_has_xattr(folder, name) for name in _OPAQUE_XATTRS) or _has_name(folder, OPAQUE_NAME)
+
+
+def whiteout_name(name: str) -> str | None:
+    """Return what a file's name marks as gone in fuse-overlayfs's second form; None for ordinary names."""
+    return name.removeprefix(WHITEOUT_PREFIX) if name.startswith(WHITEOUT_PREFIX) and name != OPAQUE_NAME else None
+
+
+def _has_xattr(folder: int, name: str) -> bool:
+    try:
+        return os.getxattr(folder, name) == b"y"
+    except OSError:
+        return False
+
+
+def _has_name(folder: int, name: str) -> bool:
+    try:
+        os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except OSError:
+        return False
+    return True
+
+
+def mount_overlay(lowers: Sequence[Path], target: Path, upper: Path | None = None, work: Path | None = None) -> None:
+    """Mount ``lowers`` (highest first) under ``upper`` at ``target``; read-only without ``upper``.
+
+    Paths go to the kernel through short links in ``target``'s neighbour folder ``l``, because all options together must
+    fit a page, and because no colon or comma of a path may be taken for a separator. Raises CannotStart.
+    """
+    if len(lowers) > MOST_LAYERS:
+        raise CannotStart(f"the image has {len(lowers)} layers, and overlay mounts take {MOST_LAYERS} at most")
+    links = _make_links(target.with_name(target.name + ".l"), {"u": upper, "w": work}, lowers)
+    options = f"lowerdir={':'.join(str(number) for number in range(len(lowers)))}"
+    if upper is not None:
+        options += ",upperdir=u,workdir=w"
+    before = Path.cwd()
+    os.chdir(links)
+    try:
+        _mount(target, options)
+    finally:
+        os.chdir(before)
+
+
+def _make_links(folder: Path, named: dict[str, Path | None], lowers: Sequence[Path]) -> Path:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    for name, path in named.items():
+        if path is not None:
+            (folder / name).symlink_to(path)
+    for number, lower in enumerate(lowers):
+        (folder / str(number)).symlink_to(lower)
+    return folder
+
+
+def _mount(target: Path, options: str) -> None:
+    extra = ",userxattr" if in_user_namespace() else ",index=off,metacopy=off,redirect_dir=off"
+    try:
+        linux.mount("overlay", target, "overlay", options=options + extra)
+    except OSError as error:
+        _mount_by_fuse(target, options, error)
+
+
+def _mount_by_fuse(target: Path, options: str, reason: OSError) -> None:
+    program = shutil.which("fuse-overlayfs")
+    if program is None:
+        raise CannotStart(f"the kernel mounts no overlay here: {reason.strerror}", "install fuse-overlayfs") from reason
+    outcome = subprocess.run([program, "-o", options, target], capture_output=True, text=True, check=False)
+    if outcome.returncode:
+        raise CannotStart(f"neither the kernel ({reason.strerror}) nor fuse-overlayfs mounts: {outcome.stderr.strip()}")

@@ -1,0 +1,187 @@
+"""Moves bytes between a container and the user, keeps its log, and hands on signals, until the container ends."""
+
+import os
+import select
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+from typing import NamedTuple
+
+from hythe.containers.log import LogWriter
+from hythe.containers.terminal import copy_size
+
+_CHUNK = 64 << 10
+_KEPT = {  # signals that mean hythe itself, or that nobody can catch
+    signal.SIGCHLD,
+    signal.SIGPIPE,
+    signal.SIGKILL,
+    signal.SIGSTOP,
+    signal.SIGTSTP,
+    signal.SIGCONT,
+    signal.SIGTTIN,
+    signal.SIGTTOU,
+    signal.SIGURG,
+    signal.SIGSEGV,
+    signal.SIGBUS,
+    signal.SIGFPE,
+    signal.SIGILL,
+    signal.SIGABRT,
+    signal.SIGTRAP,
+    signal.SIGSYS,
+}
+FORWARDED = tuple(sorted(set(signal.Signals) - _KEPT))
+
+
+class Ends(NamedTuple):
+    """Our ends of the container's streams; -1 where there is none. A terminal is both ``stdin`` and ``stdout``."""
+
+    stdin: int
+    stdout: int
+    stderr: int
+    is_terminal: bool = False
+
+
+class Attachment(NamedTuple):
+    """Which of the user's streams go to and from the container: descriptors, -1 for none."""
+
+    stdin: int = -1
+    stdout: int = -1
+    stderr: int = -1
+
+
+class Pump:
+    """One container's flow of bytes and signals. ``process`` is its first process, a child of ours."""
+
+    def __init__(self, process: int, ends: Ends, attachment: Attachment, log: LogWriter) -> None:
+        self._process = os.pidfd_open(process)
+        self._ends = ends
+        self._attachment = attachment
+        self._log = log
+        self._sources = {ends.stdout: ("stdout", attachment.stdout), ends.stderr: ("stderr", attachment.stderr)}
+        self._sources.pop(-1, None)
+        self._reads_input = attachment.stdin >= 0 and ends.stdin >= 0
+        self._input = b""
+        if ends.stdin >= 0:
+            os.set_blocking(ends.stdin, False)  # stays open, as docker's, even when nobody writes to it
+
+    def run(self) -> None:
+        """Return once the process has ended and everything it wrote is passed on."""
+        with _signals_wake() as (wakeup, received):
+            ended = False
+            while not ended or self._drains():
+                ready = self._wait(wakeup, ended)
+                ended = ended or self._process in ready
+                self._handle_signals(wakeup if wakeup in ready else -1, received)
+                for descriptor in [d for d in self._sources if d in ready]:
+                    self._pass_output(descriptor)
+                self._pass_input(ready)
+                if ended and not any(d in ready for d in self._sources):
+                    break  # a process outside may still hold the pipe: nothing of the container's is left in it
+        os.close(self._process)
+
+    def _drains(self) -> bool:
+        return bool(self._sources)
+
+    def _wait(self, wakeup: int, ended: bool) -> set[int]:
+        poll = select.poll()
+        poll.register(wakeup, select.POLLIN)
+        for descriptor in self._sources:
+            poll.register(descriptor, select.POLLIN)
+        if not ended:
+            poll.register(self._process, select.POLLIN)
+            if self._input:
+                poll.register(self._ends.stdin, select.POLLOUT | (select.POLLIN if self._ends.is_terminal else 0))
+            elif self._reads_input:
+                poll.register(self._attachment.stdin, select.POLLIN)
+        return {descriptor for descriptor, _ in poll.poll(0 if ended else None)}
+
+    def _handle_signals(self, wakeup: int, received: list[int]) -> None:
+        if wakeup >= 0:
+            os.read(wakeup, _CHUNK)
+        while received:
+            number = received.pop(0)
+            if number == signal.SIGWINCH:
+                if self._ends.is_terminal:
+                    copy_size(self._ends.stdin)
+                continue
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._process, number)
+
+    def _pass_output(self, descriptor: int) -> None:
+        name, target = self._sources[descriptor]
+        try:
+            data = os.read(descriptor, _CHUNK)
+        except BlockingIOError:
+            return
+        except OSError:  # EIO: nobody has the terminal open any more
+            data = b""
+        if not data:
+            del self._sources[descriptor]
+            return
+        self._log.write(name, data)
+        if target >= 0 and not _write_all(target, data):
+            self._sources[descriptor] = (name, -1)  # the reader went away; the log goes on
+
+    def _pass_input(self, ready: set[int]) -> None:
+        if self._input and self._ends.stdin in ready:
+            self._flush_input()
+        elif self._reads_input and self._attachment.stdin in ready:
+            try:
+                self._input = os.read(self._attachment.stdin, _CHUNK)
+            except OSError:  # the user's terminal is gone
+                self._input = b""
+            if self._input:
+                self._flush_input()
+            else:
+                self._end_input()
+
+    def _flush_input(self) -> None:
+        try:
+            self._input = self._input[os.write(self._ends.stdin, self._input) :]
+        except BlockingIOError:
+            return
+        except OSError:  # the container closed it
+            self._end_input()
+
+    def _end_input(self) -> None:
+        self._input = b""
+        self._reads_input = False
+        if self._ends.is_terminal:
+            with suppress(OSError):
+                os.write(self._ends.stdin, b"\x04")  # what a terminal says at the end of input
+        else:
+            os.close(self._ends.stdin)
+
+
+def _write_all(descriptor: int, data: bytes) -> bool:
+    view = memoryview(data)
+    while view:
+        try:
+            view = view[os.write(descriptor, view) :]
+        except BlockingIOError:
+            select.select([], [descriptor], [])
+        except OSError:
+            return False
+    return True
+
+
+@contextmanager
+def _signals_wake() -> Iterator[tuple[int, list[int]]]:
+    """Collect signals for the block; yields a descriptor that becomes readable, and the list they are put in."""
+    received: list[int] = []
+    reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+
+    def note(number: int, _frame: FrameType | None) -> None:
+        received.append(number)
+
+    before = {number: signal.signal(number, note) for number in FORWARDED}
+    signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    try:
+        yield reading, received
+    finally:
+        signal.set_wakeup_fd(-1)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        os.close(reading)
+        os.close(writing)

@@ -1,0 +1,115 @@
+"""A folder that is somebody else's root: every path is resolved inside it, as after a chroot.
+
+The kernel does it (``openat2`` with ``RESOLVE_IN_ROOT``): ``..`` and links, absolute ones too, end at the folder, and
+nobody can win a race by swapping a folder for a link meanwhile.
+"""
+
+import errno
+import os
+import posixpath
+import shutil
+import stat
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from hythe.containers import linux
+
+_FOLDER = os.O_PATH | os.O_DIRECTORY
+USUAL_UMASK = 0o022
+_WITHIN = linux.RESOLVE_IN_ROOT | linux.RESOLVE_NO_MAGICLINKS
+
+
+class Root:
+    """A folder as a root. Close it, or use it in a ``with``; raises OSError throughout."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._descriptor = os.open(folder, _FOLDER | os.O_CLOEXEC)
+
+    def open(self, path: str, flags: int = os.O_RDONLY, *, follow: bool = True) -> int:
+        """Return a descriptor of ``path``; without ``follow`` any link on the way is refused."""
+        resolve = _WITHIN if follow else _WITHIN | linux.RESOLVE_NO_SYMLINKS
+        return linux.openat2(self._descriptor, path or ".", flags, resolve)
+
+    def open_folder(self, path: str, *, follow: bool = True) -> int:
+        """Return a descriptor of the folder ``path``, good for ``dir_fd`` only."""
+        return self.open(path, _FOLDER, follow=follow)
+
+    def read(self, path: str, limit: int = 1 << 20) -> bytes:
+        """Return the first ``limit`` bytes of the regular file ``path``."""
+        descriptor = self.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe must not hold us
+        with os.fdopen(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise OSError(errno.EINVAL, "not a regular file", path)
+            return file.read(limit)
+
+    def exists(self, path: str) -> bool:
+        """Whether ``path`` leads to something."""
+        try:
+            os.close(self.open(path, os.O_PATH))
+        except OSError:
+            return False
+        return True
+
+    def make_folders(self, path: str) -> int:
+        """Return a descriptor of the folder ``path``; what is missing on the way is made (mode 0755)."""
+        try:
+            return self.open_folder(path)
+        except (FileNotFoundError, NotADirectoryError):
+            above, name = posixpath.split(path)
+            if not name:
+                raise
+            parent = self.make_folders(above)
+            try:
+                self._make_folder(parent, name)
+            finally:
+                os.close(parent)
+            return self.open_folder(path)
+
+    def _make_folder(self, parent: int, name: str) -> None:
+        """Make one missing folder of ``make_folders``; a subclass may mark it."""
+        os.mkdir(name, 0o755, dir_fd=parent)
+
+    def close(self) -> None:
+        """Give the descriptor back."""
+        os.close(self._descriptor)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+@contextmanager
+def usual_umask() -> Iterator[None]:
+    """Make files of images for the block as their modes say, whatever the user's umask is."""
+    before = os.umask(USUAL_UMASK)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+def remove(name: str, folder: int) -> None:
+    """Remove ``name``, whatever it is, from the folder descriptor ``folder``; it may be missing."""
+    try:
+        os.unlink(name, dir_fd=folder)
+    except FileNotFoundError:
+        return
+    except IsADirectoryError:
+        shutil.rmtree(name, dir_fd=folder)
+
+
+def remove_tree(folder: Path) -> None:
+    """Remove ``folder`` and everything in it, but nothing that is mounted there.
+
+    By ``rm``: containers make trees deeper than Python's recursion goes.
+    """
+    subprocess.run(["rm", "-rf", "--one-file-system", "--", folder], check=True)

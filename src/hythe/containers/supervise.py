@@ -1,0 +1,173 @@
+"""Looking after one container from its start to its end: mounts, runtime, streams, status, clean-up.
+
+Whoever supervises is the container's parent. It mounts in a mount namespace of its own, so the mounts go when it and
+the container are gone, however they end.
+
+    command (run, start -a)  ->  supervise()                       in the command's own process
+    command (run -d, start)  ->  supervise_detached()  ->  fork -> supervise()
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
+from pathlib import Path
+
+from hythe.containers import linux, namespace, overlay
+from hythe.containers.bundle import make_mountpoints, write_bundle
+from hythe.containers.container import Container, State, Status
+from hythe.containers.errors import CannotStart, ContainerError, StillRunning
+from hythe.containers.layers import LayerCache
+from hythe.containers.log import LogWriter, timestamp
+from hythe.containers.process import start_ticks
+from hythe.containers.pump import Attachment, Ends, Pump
+from hythe.containers.root import Root
+from hythe.containers.runtime import Runtime, find_runtime
+from hythe.containers.store import ContainerStore
+from hythe.containers.terminal import ConsoleSocket, copy_size, raw_input
+from hythe.containers.users import find_user
+from hythe.containers.volumes import prepare_mounts
+from hythe.oci.digest import Digest
+
+DETACHED = Attachment()
+OnStarted = Callable[[], None]
+
+
+def supervise(
+    store: ContainerStore, container: Container, attachment: Attachment = DETACHED, started: OnStarted = lambda: None
+) -> int:
+    """Run the container and return its exit code, 128 and the signal's number if one ended it.
+
+    Calls ``started`` once it runs. Raises CannotStart, StillRunning. The process keeps the mount namespace that it
+    moves to, so it should have nothing else to do afterwards.
+    """
+    with store.supervising(container):
+        if store.has_process(container):
+            raise StillRunning(f"container {container.name} is running", f"'hythe stop {container.name}' stops it")
+        runtime = find_runtime(container.host.runtime, store.folder / "runtime")
+        began = timestamp()
+        try:
+            runtime.delete(container.id)  # what a crash may have left
+            exit_code = _run(store, container, runtime, attachment, started)
+        except (ContainerError, OSError) as error:
+            code = error.exit_code if isinstance(error, CannotStart) else 125
+            status = Status(State.CREATED, started=began, finished=timestamp(), exit_code=code, error=str(error))
+            store.set_status(container, status)
+            raise
+        finally:
+            runtime.delete(container.id)
+        before = store.status(container)
+        status = Status(State.EXITED, started=before.started, finished=timestamp(), exit_code=exit_code)
+        store.set_status(container, status)
+        return exit_code
+
+
+def supervise_detached(store: ContainerStore, container: Container, ended: OnStarted = lambda: None) -> None:
+    """Run the container in the background; returns once it runs. Raises CannotStart, StillRunning.
+
+    ``ended`` is called in the background process when the container has ended.
+    """
+    reading, writing = os.pipe()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if os.fork() == 0:
+        os.close(reading)
+        _supervise_in_background(store, container, writing, ended)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        report = pipe.read()
+    if report:
+        problem = json.loads(report)
+        raise CannotStart(problem["message"], problem["hint"], problem["exit_code"])
+
+
+def _supervise_in_background(store: ContainerStore, container: Container, report: int, ended: OnStarted) -> None:
+    """Never returns; closes ``report`` when the container runs, or writes what went wrong to it."""
+    os.setsid()
+    os.chdir("/")
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for stream in range(3):
+        os.dup2(nowhere, stream)
+    try:
+        supervise(store, container, DETACHED, lambda: os.close(report))
+        ended()
+    except BaseException as error:
+        problem = {"message": str(error), "hint": getattr(error, "hint", ""), "exit_code": 125}
+        problem["exit_code"] = getattr(error, "exit_code", 125)
+        with suppress(OSError):  # closed already: the container did run
+            os.write(report, json.dumps(problem).encode())
+    finally:
+        os._exit(0)
+
+
+def _run(
+    store: ContainerStore, container: Container, runtime: Runtime, attachment: Attachment, started: OnStarted
+) -> int:
+    folder = store.path(container)
+    namespace.own_mounts()
+    linux.become_subreaper()
+    with mounted(store, container) as rootfs, Root(rootfs) as root:
+        mounts = prepare_mounts(store, container, root)
+        write_bundle(folder, container, find_user(root, container.config.user), mounts)
+        with ConsoleSocket() if container.host.terminal else nullcontext() as console:
+            process, ends = _create(runtime, folder, container, console)
+        log = LogWriter(folder / "log.jsonl")
+        runtime.start(container.id, folder)
+        store.set_status(
+            container, Status(State.RUNNING, process, start_ticks(process), started=timestamp(), exit_code=0)
+        )
+        started()
+        with raw_input() if ends.is_terminal and attachment.stdin >= 0 else nullcontext():
+            Pump(process, ends, attachment, log).run()
+        log.close()
+        return _exit_code(process)
+
+
+@contextmanager
+def mounted(store: ContainerStore, container: Container) -> Iterator[Path]:
+    """Mount what the container sees at its ``rootfs`` for the block, and return where that is."""
+    folder = store.path(container)
+    lowers = LayerCache(store.folder / "layers").lowers([Digest.parse(text) for text in container.layers])
+    make_mountpoints(folder / "mountpoints")
+    _copy_root_mode(lowers, folder / "upper")
+    rootfs = folder / "rootfs"
+    overlay.mount_overlay([*lowers, folder / "mountpoints"], rootfs, folder / "upper", folder / "work")
+    try:
+        yield rootfs
+    finally:
+        with suppress(OSError):
+            linux.unmount(rootfs)
+
+
+def _copy_root_mode(lowers: list[Path], upper: Path) -> None:
+    """Give the container's root the image's mode and owner: the overlay takes them from the upper folder."""
+    if lowers and not any(upper.iterdir()):
+        status = lowers[-1].stat()
+        os.chown(upper, status.st_uid, status.st_gid)
+        upper.chmod(status.st_mode & 0o7777)
+
+
+def _create(runtime: Runtime, folder: Path, container: Container, console: ConsoleSocket | None) -> tuple[int, Ends]:
+    """Let the runtime set the container up; returns its first process and our ends of its streams."""
+    if console is not None:
+        process = runtime.create(container.id, folder, (subprocess.DEVNULL,) * 3, console.path)
+        terminal = console.receive()
+        os.set_blocking(terminal, False)
+        copy_size(terminal)
+        return process, Ends(terminal, terminal, -1, is_terminal=True)
+    output, errors = os.pipe(), os.pipe()
+    source = os.pipe() if container.host.interactive else (os.open(os.devnull, os.O_RDONLY), -1)
+    try:
+        process = runtime.create(container.id, folder, (source[0], output[1], errors[1]), None)
+    finally:
+        for descriptor in (source[0], output[1], errors[1]):
+            os.close(descriptor)
+    return process, Ends(source[1], output[0], errors[0])
+
+
+def _exit_code(process: int) -> int:
+    _, status = os.waitpid(process, 0)
+    code = os.waitstatus_to_exitcode(status)
+    return 128 - code if code < 0 else code

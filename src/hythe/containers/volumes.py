@@ -1,0 +1,107 @@
+"""Folders of the host in containers: what ``-v`` asks for, and the volumes that an image declares.
+
+A volume that is empty when its container starts is filled with what the image has in its place, as docker does.
+"""
+
+import os
+import tempfile
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from hythe.containers.changes import pack_folder
+from hythe.containers.container import Container, Mount
+from hythe.containers.errors import InvalidOption
+from hythe.containers.names import parse_container_name
+from hythe.containers.root import Root, usual_umask
+from hythe.containers.store import ContainerStore
+from hythe.containers.unpack import unpack_layer
+
+_SPOOLED = 16 << 20
+_MODES = {
+    "ro": ("ro",),
+    "rw": (),
+    "z": (),
+    "Z": (),
+    "rprivate": ("rprivate",),
+    "private": ("private",),
+    "rslave": ("rslave",),
+    "slave": ("slave",),
+    "rshared": ("rshared",),
+    "shared": ("shared",),
+    "nocopy": (),
+}
+
+
+def parse_volume(text: str) -> Mount:
+    """Return the mount that ``-v [SOURCE:]TARGET[:OPTIONS]`` asks for; raises InvalidOption."""
+    parts = text.split(":")
+    if len(parts) > 3 or not all(parts):
+        raise InvalidOption(f"{text!r} is not a volume", "write [SOURCE:]TARGET[:ro]")
+    source, target = ("", parts[0]) if len(parts) == 1 else (parts[0], parts[1])
+    if not target.startswith("/") or os.path.normpath(target) == "/":
+        raise InvalidOption(f"{target!r} cannot be mounted on", "write an absolute path other than /")
+    target = os.path.normpath(target)
+    options = _parse_modes(parts[2]) if len(parts) == 3 else ()
+    if source.startswith(("/", ".", "~")):
+        return Mount(target, source=str(Path(source).expanduser().absolute()), options=options)
+    if source:
+        return Mount(target, volume=parse_container_name(source), options=options)
+    return Mount(target, volume=_ANONYMOUS, options=options)
+
+
+_ANONYMOUS = "."
+"""The name of volumes that belong to one container and go with it."""
+
+
+def parse_tmpfs(text: str) -> Mount:
+    """Return the mount that ``--tmpfs TARGET[:OPTIONS]`` asks for; raises InvalidOption."""
+    target, _, options = text.partition(":")
+    if not target.startswith("/"):
+        raise InvalidOption(f"{target!r} cannot be mounted on", "write an absolute path")
+    return Mount(os.path.normpath(target), options=tuple(filter(None, options.split(","))))
+
+
+def _parse_modes(text: str) -> tuple[str, ...]:
+    options: list[str] = []
+    for mode in text.split(","):
+        if mode not in _MODES:
+            raise InvalidOption(f"unknown volume option {mode!r}", f"use {', '.join(_MODES)}")
+        options += _MODES[mode]
+    return tuple(options)
+
+
+def declared_volumes(paths: tuple[str, ...], chosen: tuple[Mount, ...]) -> tuple[Mount, ...]:
+    """Return mounts for the volumes that an image declares, except where the user chose a mount."""
+    taken = {mount.target for mount in chosen}
+    targets = dict.fromkeys(os.path.normpath("/" + path.strip("/")) for path in paths)
+    return tuple(Mount(target, volume=_ANONYMOUS) for target in targets if target not in taken | {"/"})
+
+
+def prepare_mounts(store: ContainerStore, container: Container, root: Root) -> tuple[Mount, ...]:
+    """Make the folders that the container's mounts need, and return the mounts with their sources on the host."""
+    return tuple(_prepared(store, container, root, number) for number in range(len(container.host.mounts)))
+
+
+def _prepared(store: ContainerStore, container: Container, root: Root, number: int) -> Mount:
+    mount = container.host.mounts[number]
+    if mount.volume:
+        own = store.path(container) / "volumes" / str(number)
+        folder = own if mount.volume == _ANONYMOUS else store.folder / "volumes" / mount.volume
+        folder.parent.mkdir(exist_ok=True, mode=0o700)  # what a container wrote is not for other users of the machine
+        with usual_umask():
+            folder.mkdir(exist_ok=True)
+        _fill(folder, root, mount.target)
+        return Mount(mount.target, source=str(folder), options=mount.options)
+    if mount.source and not Path(mount.source).exists():
+        Path(mount.source).mkdir(parents=True)  # as docker does
+    return mount
+
+
+def _fill(folder: Path, root: Root, target: str) -> None:
+    """Copy what the image has at ``target`` into an empty volume."""
+    if any(folder.iterdir()) or not root.exists(target):
+        return
+    with tempfile.SpooledTemporaryFile(max_size=_SPOOLED) as spool:
+        pack_folder(root, target, spool)
+        spool.seek(0)
+        unpack_layer(cast(BinaryIO, spool), folder)

@@ -1,0 +1,54 @@
+"""Bring a database's schema up to date (alembic).
+
+Migrations expand first and contract a release later, so that an old and a new server can run side by side.
+"""
+
+import asyncio
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+
+from hythe.database.port import UnavailableError
+from hythe.database.schema import MIGRATIONS, newest_revision, present_revision
+from hythe.database.sqlite import SQLITE_FILE, sqlite_engine
+
+UPGRADE_LOCK = 0x68797468
+"""PostgreSQL's advisory lock that keeps two upgrades apart."""
+
+
+async def upgrade(data: Path, database_url: str = "") -> None:
+    """Apply every migration that is missing, in one transaction. Raises SchemaError and UnavailableError."""
+    if database_url:
+        from hythe.database.postgresql import in_transaction
+
+        await in_transaction(database_url, _upgrade)
+    else:
+        await asyncio.to_thread(_upgrade_sqlite, data)
+
+
+def _upgrade(connection: Connection) -> None:
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({UPGRADE_LOCK})")
+    if present_revision(connection) != newest_revision():
+        config = Config()
+        config.set_main_option("script_location", str(MIGRATIONS))
+        config.set_main_option("path_separator", "os")
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+
+def _upgrade_sqlite(data: Path) -> None:
+    engine = sqlite_engine(data / SQLITE_FILE)
+    try:
+        with engine.connect() as connection:
+            connection.exec_driver_sql("PRAGMA busy_timeout = 30000")
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            _upgrade(connection)
+            connection.exec_driver_sql("COMMIT")
+    except DBAPIError as error:
+        raise UnavailableError(f"the database in {data} cannot be used: {error.orig}") from error
+    finally:
+        engine.dispose()

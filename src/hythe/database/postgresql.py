@@ -1,0 +1,110 @@
+"""The port on PostgreSQL, through asyncpg."""
+
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Executable, Row, text
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from hythe.database.port import Dialect, Parameters, UnavailableError
+
+T = TypeVar("T")
+
+POOL_SIZE = 10
+"""Connections that are kept; as many again may be opened for a burst."""
+
+_UNAVAILABLE = ("40", "53", "57P", "58", "25006", "08")
+"""SQLSTATE beginnings: lost to another transaction, no room, shutting down, system error, read-only, connection."""
+
+_NOT_DURABLE = text("SET LOCAL synchronous_commit = off")
+
+
+class PostgreSQLDatabase:
+    """A pool of connections to one PostgreSQL database."""
+
+    dialect: Dialect = "postgresql"
+
+    def __init__(self, url: str) -> None:
+        """Prepare a pool for ``url`` (postgresql://..); nothing is connected yet."""
+        self._engine = postgresql_engine(url)
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator["PostgreSQLSession"]:
+        """See Database.reading."""
+        with _translated():
+            async with self._engine.connect() as connection:
+                await connection.execution_options(isolation_level="AUTOCOMMIT")
+                yield PostgreSQLSession(connection)
+
+    @asynccontextmanager
+    async def writing(self, *, durable: bool = True) -> AsyncIterator["PostgreSQLSession"]:
+        """See Database.writing."""
+        with _translated():
+            async with self._engine.begin() as connection:
+                if not durable:
+                    await connection.execute(_NOT_DURABLE)
+                yield PostgreSQLSession(connection)
+
+    def generation(self) -> int | None:
+        """See Database.generation. Only the server knows, and it is as far away as the answer."""
+        return None
+
+    async def close(self) -> None:
+        """See Database.close."""
+        await self._engine.dispose()
+
+
+class PostgreSQLSession:
+    """See Session."""
+
+    dialect: Dialect = "postgresql"
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def rows(self, statement: Executable, parameters: Parameters | None = None) -> Sequence[Row[Any]]:
+        """See Session.rows."""
+        return (await self._connection.execute(statement, parameters)).all()
+
+    async def row(self, statement: Executable, parameters: Parameters | None = None) -> Row[Any] | None:
+        """See Session.row."""
+        return (await self._connection.execute(statement, parameters)).first()
+
+    async def run(self, statement: Executable, parameters: Parameters | None = None) -> int:
+        """See Session.run."""
+        return (await self._connection.execute(statement, parameters)).rowcount
+
+
+def postgresql_engine(url: str) -> AsyncEngine:
+    """Return an engine for ``url``, whose scheme may be written postgres, postgresql or postgresql+asyncpg."""
+    _, _, rest = url.partition("://")
+    return create_async_engine(
+        f"postgresql+asyncpg://{rest}", pool_size=POOL_SIZE, max_overflow=POOL_SIZE, pool_pre_ping=False
+    )
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except (OSError, PoolTimeoutError, OperationalError) as error:
+        raise UnavailableError(f"the database does not answer: {error}") from error
+    except DBAPIError as error:
+        if str(getattr(error.orig, "sqlstate", "")).startswith(_UNAVAILABLE):
+            raise UnavailableError(f"the database cannot be used now: {error.orig}") from error
+        raise
+
+
+async def in_transaction(url: str, work: Callable[[Connection], T]) -> T:
+    """Open the database at ``url`` for one synchronous piece of work. Raises UnavailableError."""
+    engine = postgresql_engine(url)
+    try:
+        async with engine.begin() as connection:
+            return await connection.run_sync(work)
+    except (OSError, DBAPIError) as error:
+        raise UnavailableError(f"the database does not answer: {error}") from error
+    finally:
+        await engine.dispose()

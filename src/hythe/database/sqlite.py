@@ -1,0 +1,189 @@
+"""The port on SQLite: statements run inline on the event loop, only the disk is waited for in a thread.
+
+A read takes 6 to 35 µs inline, 600 µs through a thread. How commits become durable stands in ``syncing``.
+"""
+
+import asyncio
+import random
+import sqlite3
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Executable, NullPool, Row, create_engine, event
+from sqlalchemy.exc import OperationalError
+
+from hythe.database.compiled import CompiledStatements
+from hythe.database.port import Dialect, Parameters, UnavailableError
+from hythe.database.syncing import LogSync
+
+SQLITE_FILE = "hythe.db"
+"""The database's file in the data folder."""
+
+BUSY_PATIENCE = 30.0
+"""Seconds to wait for another process (``hythe admin``) that is writing."""
+
+MOST_LOG_PAGES = 16384
+"""Pages after which SQLite copies the log by itself, and holds up the loop; ``LogSync`` comes first, but for giants."""
+
+
+class SQLiteDatabase:
+    """A SQLite file in WAL mode. Several processes may have it open; each writes one transaction at a time."""
+
+    dialect: Dialect = "sqlite"
+
+    def __init__(self, path: Path) -> None:
+        """Open the file at ``path``; its folder must exist."""
+        self._path = path
+        self._engine = sqlite_engine(path)
+        self._statements = CompiledStatements()
+        self._idle: list[SQLiteSession] = []
+        self._writer: SQLiteSession | None = None
+        self._watcher: sqlite3.Connection | None = None
+        self._turn = asyncio.Lock()
+        self.log = LogSync(path)
+
+    def _open(self) -> "SQLiteSession":
+        return SQLiteSession(self._engine.connect(), self._statements)
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator["SQLiteSession"]:
+        """See Database.reading."""
+        with _translated():
+            session = self._idle.pop() if self._idle else self._open()
+        try:
+            with _translated():
+                yield session
+        finally:
+            self._idle.append(session)
+
+    @asynccontextmanager
+    async def writing(self, *, durable: bool = True) -> AsyncIterator["SQLiteSession"]:
+        """See Database.writing."""
+        with _translated():
+            async with self._turn:
+                session = self._writer = self._writer or self._open()
+                await _begin(session.raw)
+                try:
+                    yield session
+                    session.raw.execute("COMMIT")
+                except BaseException:
+                    _roll_back(session.raw)
+                    raise
+                await self.log.committed(session.raw)
+            if durable:
+                await self.log.synced()
+
+    def generation(self) -> int | None:
+        """See Database.generation. Takes 2 µs, on a connection that never writes."""
+        try:
+            watcher = self._watcher = self._watcher or sqlite3.connect(self._path, isolation_level=None)
+            generation: int = watcher.execute("PRAGMA data_version").fetchone()[0]
+        except sqlite3.OperationalError as error:
+            raise UnavailableError(f"the database cannot be used now: {error}") from error
+        return generation
+
+    async def close(self) -> None:
+        """See Database.close."""
+        self.log.close()
+        for session in (*self._idle, self._writer):
+            if session is not None:
+                session.close()
+        if self._watcher is not None:
+            self._watcher.close()
+        self._idle.clear()
+        self._writer = self._watcher = None
+        self._engine.dispose()
+
+
+class SQLiteSession:
+    """See Session."""
+
+    dialect: Dialect = "sqlite"
+
+    def __init__(self, connection: Connection, statements: CompiledStatements) -> None:
+        self._connection = connection
+        self._statements = statements
+        raw = connection.connection.dbapi_connection
+        if not isinstance(raw, sqlite3.Connection):
+            raise TypeError(f"{raw!r} is no connection of sqlite3")
+        self.raw: sqlite3.Connection = raw
+
+    async def rows(self, statement: Executable, parameters: Parameters | None = None) -> Sequence[Row[Any]]:
+        """See Session.rows."""
+        compiled = self._statements.get(statement, parameters)
+        if compiled is None:
+            return self._connection.execute(statement, parameters).all()
+        return compiled.rows(compiled.run(self.raw, parameters))
+
+    async def row(self, statement: Executable, parameters: Parameters | None = None) -> Row[Any] | None:
+        """See Session.row."""
+        compiled = self._statements.get(statement, parameters)
+        if compiled is None:
+            return self._connection.execute(statement, parameters).first()
+        return compiled.row(compiled.run(self.raw, parameters))
+
+    async def run(self, statement: Executable, parameters: Parameters | None = None) -> int:
+        """See Session.run."""
+        compiled = self._statements.get(statement, parameters)
+        if compiled is None:
+            return self._connection.execute(statement, parameters).rowcount
+        return compiled.run(self.raw, parameters).rowcount
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+
+def sqlite_engine(path: Path) -> Engine:
+    """Return an engine whose connections are set up as this package needs them; transactions are ours to begin."""
+    engine = create_engine(
+        f"sqlite:///{path}",
+        poolclass=NullPool,
+        isolation_level="AUTOCOMMIT",
+        connect_args={"check_same_thread": False, "timeout": 0, "cached_statements": 512},
+    )
+    event.listen(engine, "connect", _set_up)
+    return engine
+
+
+def _set_up(connection: sqlite3.Connection, _record: object) -> None:
+    connection.execute("PRAGMA busy_timeout = 0")
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute("PRAGMA cache_size = -16384")
+    connection.execute(f"PRAGMA wal_autocheckpoint = {MOST_LOG_PAGES}")
+
+
+async def _begin(connection: sqlite3.Connection) -> None:
+    """Take the write lock; another process may hold it, and then the loop must not stand still."""
+    give_up: float | None = None
+    while True:
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            now = asyncio.get_running_loop().time()
+            give_up = give_up or now + BUSY_PATIENCE
+            if "locked" not in str(error) or now > give_up:
+                raise
+            await asyncio.sleep(random.uniform(0.002, 0.02))  # noqa: S311 (jitter is no secret)
+        else:
+            return
+
+
+def _roll_back(connection: sqlite3.Connection) -> None:
+    """Undo a transaction, unless SQLite itself did so already (as it does when the disk is full)."""
+    if connection.in_transaction:
+        connection.execute("ROLLBACK")
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except OperationalError as error:
+        raise UnavailableError(f"the database cannot be used now: {error.orig}") from error
+    except sqlite3.OperationalError as error:
+        raise UnavailableError(f"the database cannot be used now: {error}") from error

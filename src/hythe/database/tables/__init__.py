@@ -1,0 +1,1 @@
+"""The tables, a file a package; all of them belong to one ``METADATA``."""

@@ -1,0 +1,155 @@
+"""The tables of Trusted Builds.
+
+    repositories ── build_setups ─┬─ build_rules
+                                  ├─ build_secrets            sealed with the installation's key
+                                  ├─ build_calls              the last calls of the trigger URL
+                                  ├─ build_bases              images that it is built from, as last seen
+                                  ├─ build_notices            outgoing webhooks
+                                  │    └─ build_deliveries
+                                  └─ builds ── build_log      pieces while it runs, one compressed piece afterwards
+
+The queue is the rows of ``builds`` that are ``queued``, or ``running`` with a lease that is over. ``fence`` counts
+how often a build was claimed: what a worker says counts only while its fence is the row's.
+"""
+
+from sqlalchemy import Boolean, Column, ForeignKey, Index, Integer, LargeBinary, String, Table, Text, UniqueConstraint
+
+from hythe.database.tables.metadata import METADATA, Identity, Timestamp
+
+_SETUP = "build_setups.id"
+
+build_setups = Table(
+    "build_setups",
+    METADATA,
+    Column("id", Identity, primary_key=True),
+    Column("repository_id", Identity, ForeignKey("repositories.id", ondelete="CASCADE"), nullable=False, unique=True),
+    Column("account", String(39), nullable=False, index=True),  # the namespace: builds are shared out between these
+    Column("source_url", Text, nullable=False),
+    Column("forge", String(16), nullable=False),  # github, gitlab, .. or git
+    Column("forge_repository", String(255), nullable=False),  # OWNER/NAME there
+    Column("link_id", Identity),  # the linked account; NULL: a public address
+    Column("default_branch", String(250), nullable=False),
+    Column("credentials", Text),  # sealed: deploy key, or USER:PASSWORD of the address
+    Column("active", Boolean, nullable=False),
+    Column("trigger_token", Text, nullable=False),  # sealed
+    Column("options", Text, nullable=False),  # JSON: builds.setup.Options
+    Column("failing", Boolean, nullable=False),  # the last build failed: the next success is news
+    Column("schedule_due", Timestamp, index=True),
+    Column("created_at", Timestamp, nullable=False),
+    Column("created_by", String(39), nullable=False),
+    Index("ix_build_setups_forge", "forge", "forge_repository"),
+)
+
+build_rules = Table(
+    "build_rules",
+    METADATA,
+    Column("id", Identity, primary_key=True),
+    Column("setup_id", Identity, ForeignKey(_SETUP, ondelete="CASCADE"), nullable=False, index=True),
+    Column("position", Integer, nullable=False),
+    Column("rule", Text, nullable=False),  # JSON: builds.rules.Rule
+)
+
+build_secrets = Table(
+    "build_secrets",
+    METADATA,
+    Column("setup_id", Identity, ForeignKey(_SETUP, ondelete="CASCADE"), primary_key=True),
+    Column("name", String(100), primary_key=True),
+    Column("sealed", Text, nullable=False),
+)
+
+build_calls = Table(
+    "build_calls",
+    METADATA,
+    Column("id", Identity, primary_key=True),
+    Column("setup_id", Identity, ForeignKey(_SETUP, ondelete="CASCADE"), nullable=False, index=True),
+    Column("at", Timestamp, nullable=False),
+    Column("address", String(64), nullable=False),
+    Column("outcome", Text, nullable=False),
+)
+
+build_bases = Table(
+    "build_bases",
+    METADATA,
+    Column("setup_id", Identity, ForeignKey(_SETUP, ondelete="CASCADE"), primary_key=True),
+    Column("reference", String(400), primary_key=True, index=True),
+    Column("digest", String(140), nullable=False),
+    Column("checked_at", Timestamp, nullable=False, index=True),
+)
+
+builds = Table(
+    "builds",
+    METADATA,
+    Column("id", Identity, primary_key=True),
+    Column("setup_id", Identity, ForeignKey(_SETUP, ondelete="CASCADE"), nullable=False),
+    Column("number", Integer, nullable=False),  # counted per set-up from 1
+    Column("account", String(39), nullable=False),
+    Column("lane", String(300), nullable=False),  # rule and ref: builds of one lane run one after the other
+    Column("status", String(16), nullable=False),
+    Column("source_type", String(8), nullable=False),
+    Column("source_name", String(250), nullable=False),
+    Column("commit", String(64), nullable=False),
+    Column("message", Text, nullable=False),
+    Column("author", String(250), nullable=False),
+    Column("cause", String(16), nullable=False),
+    Column("started_by", String(250), nullable=False),
+    Column("rule", Text, nullable=False),  # JSON, as it was when the build was asked for
+    Column("rule_id", Identity, nullable=False),
+    Column("tags", Text, nullable=False),  # JSON list
+    Column("trusted", Boolean, nullable=False),  # false: from a fork; gets no secrets and pushes nothing
+    Column("reproduces", Identity),  # the build whose image this one, of another worker, should give again
+    Column("created_at", Timestamp, nullable=False),
+    Column("started_at", Timestamp),
+    Column("finished_at", Timestamp),
+    Column("fence", Integer, nullable=False),
+    Column("key_digest", String(64), nullable=False),  # SHA-256 of what the worker that holds it shows
+    Column("worker", String(100), nullable=False),
+    Column("lease_until", Timestamp),
+    Column("cancelled_by", String(250), nullable=False),  # empty: nobody asked for that
+    Column("reason", Text, nullable=False),  # why it failed, in a sentence
+    Column("steps", Text, nullable=False),  # JSON list of builds.build.Step
+    Column("digest", String(140), nullable=False),
+    Column("result", Text, nullable=False),  # JSON: builds.build.Result
+    Column("log_size", Integer, nullable=False),
+    UniqueConstraint("setup_id", "number"),
+    Index("ix_builds_setup", "setup_id", "id"),
+    Index("ix_builds_lane", "lane", "status"),
+)
+_waiting = builds.c.status.in_(("queued", "running"))
+Index("ix_builds_waiting", builds.c.status, builds.c.id, sqlite_where=_waiting, postgresql_where=_waiting)
+
+build_log = Table(
+    "build_log",
+    METADATA,
+    Column("build_id", Identity, ForeignKey("builds.id", ondelete="CASCADE"), primary_key=True),
+    Column("offset", Integer, primary_key=True),  # of its first byte in the whole log
+    Column("size", Integer, nullable=False),  # in bytes, uncompressed
+    Column("content", LargeBinary, nullable=False),  # zlib
+)
+
+build_notices = Table(
+    "build_notices",
+    METADATA,
+    Column("id", Identity, primary_key=True),
+    Column("setup_id", Identity, ForeignKey(_SETUP, ondelete="CASCADE"), nullable=False, index=True),
+    Column("url", Text, nullable=False),
+    Column("secret", Text, nullable=False),  # sealed; empty: not signed
+    Column("events", String(100), nullable=False),  # words, parted by spaces
+    Column("created_at", Timestamp, nullable=False),
+)
+
+build_deliveries = Table(
+    "build_deliveries",
+    METADATA,
+    Column("id", String(36), primary_key=True),
+    Column("notice_id", Identity, ForeignKey("build_notices.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("build_id", Identity, ForeignKey("builds.id", ondelete="CASCADE"), nullable=False),
+    Column("event", String(32), nullable=False),
+    Column("body", Text, nullable=False),
+    Column("callback", String(64), nullable=False, index=True),  # the secret part of its callback_url
+    Column("callback_state", String(16), nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("due_at", Timestamp, index=True),  # NULL: delivered, or given up
+    Column("status", Integer, nullable=False),  # of the last answer; 0: none
+    Column("outcome", Text, nullable=False),
+    Column("created_at", Timestamp, nullable=False),
+)

@@ -1,0 +1,119 @@
+"""The hub's tables: accounts, namespaces, what the index knows of a repository, and credentials.
+
+A credential is never kept itself, only its SHA-256 (tokens are random, so a slow hash adds nothing) or its argon2id
+hash (passwords, which people choose).
+"""
+
+from sqlalchemy import Boolean, Column, ForeignKey, Index, Integer, String, Table, Text, UniqueConstraint
+
+from hythe.database.tables.metadata import METADATA, Identity, Timestamp
+
+users = Table(
+    "users",
+    METADATA,
+    Column("id", Identity, primary_key=True),
+    Column("name", String(39), nullable=False, unique=True),
+    Column("email", String(254), nullable=False, unique=True),  # lower case
+    Column("password_hash", Text, nullable=False),
+    Column("admin", Boolean, nullable=False),
+    Column("default_visibility", String(7), nullable=False),  # of repositories that a push creates
+    Column("private_limit", Integer),  # how many private repositories the plan allows; NULL: any number
+    Column("created_at", Timestamp, nullable=False),
+)
+
+namespaces = Table(
+    "namespaces",
+    METADATA,
+    Column("id", Identity, primary_key=True),
+    Column("name", String(39), nullable=False, unique=True),
+    Column("kind", String(16), nullable=False),  # user; curated: ``library``, where administrators push
+    Column("user_id", Identity, ForeignKey("users.id", ondelete="CASCADE"), index=True),
+)
+
+hub_repositories = Table(
+    "hub_repositories",
+    METADATA,
+    Column(
+        "repository_id",
+        Identity,
+        ForeignKey("repositories.id", ondelete="CASCADE"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    Column("namespace_id", Identity, ForeignKey("namespaces.id", ondelete="CASCADE"), nullable=False),
+    Column("name", String(255), nullable=False),  # without the namespace
+    Column("visibility", String(7), nullable=False),
+    Column("official", Boolean, nullable=False),
+    Column("listed", Boolean, nullable=False),  # in lists and search: made by hand, or pushed to at least once
+    Column("description", String(100), nullable=False),
+    Column("full_description", Text, nullable=False),  # Markdown
+    Column("stars", Integer, nullable=False),
+    Column("pulls", Identity, nullable=False),
+    Column("created_at", Timestamp, nullable=False),
+    Column("updated_at", Timestamp, nullable=False),
+    Column("pushed_at", Timestamp),  # NULL: nothing was pushed yet
+    UniqueConstraint("namespace_id", "name"),
+    Index("ix_hub_repositories_name", "name"),
+    Index("ix_hub_repositories_created_at", "created_at"),
+    Index("ix_hub_repositories_stars", "stars"),
+    Index("ix_hub_repositories_pulls", "pulls"),
+)
+
+sessions = Table(
+    "sessions",
+    METADATA,
+    Column("digest", String(64), primary_key=True),
+    Column("user_id", Identity, ForeignKey("users.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("created_at", Timestamp, nullable=False),
+    Column("expires_at", Timestamp, nullable=False),
+)
+
+personal_tokens = Table(
+    "personal_tokens",
+    METADATA,
+    Column("id", Identity, primary_key=True),
+    Column("user_id", Identity, ForeignKey("users.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("name", String(100), nullable=False),
+    Column("digest", String(64), nullable=False, unique=True),
+    Column("rights", String(200), nullable=False),  # words of ``hub.actor.Right``, parted by spaces
+    Column("created_at", Timestamp, nullable=False),
+    Column("expires_at", Timestamp),
+    Column("used_at", Timestamp),
+)
+
+refresh_tokens = Table(
+    "refresh_tokens",
+    METADATA,
+    Column("digest", String(64), primary_key=True),
+    Column("user_id", Identity, ForeignKey("users.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("personal_token_id", Identity, ForeignKey("personal_tokens.id", ondelete="CASCADE"), index=True),
+    Column("rights", String(200), nullable=False),
+    Column("client", String(100), nullable=False),
+    Column("created_at", Timestamp, nullable=False),
+    Column("expires_at", Timestamp, nullable=False),
+)
+
+signing_keys = Table(
+    "signing_keys",
+    METADATA,
+    Column("id", String(43), primary_key=True),  # the RFC 7638 thumbprint
+    Column("private_key", Text, nullable=False),  # JWK
+    Column("created_at", Timestamp, nullable=False),
+    Column("retired_at", Timestamp),  # signs no more; still verifies what it signed
+)
+
+search_documents = Table(
+    "search_documents",
+    METADATA,
+    # What full-text search looks through: a row for each listed repository. SQLite's index follows it by triggers,
+    # PostgreSQL's are expression indexes (migration 0002).
+    Column(
+        "repository_id",
+        Identity,
+        ForeignKey("hub_repositories.repository_id", ondelete="CASCADE"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    Column("name", String(295), nullable=False),  # NAMESPACE/NAME
+    Column("description", Text, nullable=False),
+)

@@ -1,0 +1,74 @@
+"""The claims of an access token (distribution, "Token Authentication Implementation"): from values and back."""
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from hythe.hub.actor import BuildLease, HubActor
+from hythe.hub.keys import BadToken
+from hythe.hub.namespaces import canonical_name
+from hythe.hub.personal_token import new_secret
+from hythe.oci.scope import Scope
+
+ISSUER = "hythe"
+
+
+class Grant(msgspec.Struct, frozen=True):
+    """One entry of ``access``: perhaps with no actions, when what was asked for is not allowed."""
+
+    type: str
+    name: str
+    actions: tuple[str, ...]
+
+
+class Claims(msgspec.Struct, frozen=True):
+    """What an access token says. ``uid`` is the account's number; None: nobody signed in."""
+
+    iss: str
+    sub: str
+    aud: str
+    exp: int
+    nbf: int
+    iat: int
+    jti: str
+    access: tuple[Grant, ...]
+    uid: int | None = None
+    build: BuildLease | None = None
+
+
+def claims_for(
+    actor: HubActor, service: str, granted: tuple[Scope, ...], at: datetime, lifetime: int
+) -> dict[str, Any]:
+    """Return the claims that let ``actor`` use ``granted`` for ``lifetime`` seconds."""
+    now = int(at.timestamp())
+    access = tuple(Grant(scope.type, scope.name, tuple(sorted(scope.actions))) for scope in granted)
+    claims = Claims(
+        ISSUER, actor.name, service, now + lifetime, now - 10, now, new_secret(), access, actor.user_id, actor.build
+    )
+    built: dict[str, Any] = msgspec.to_builtins(claims)
+    return built
+
+
+def actor_of(claims: dict[str, Any]) -> HubActor:
+    """Return who holds a token with these (verified) claims. Raises BadToken."""
+    try:
+        known = msgspec.convert(claims, Claims)
+    except msgspec.ValidationError as error:
+        raise BadToken(str(error)) from error
+    if known.iss != ISSUER:
+        raise BadToken("another's token")
+    granted = tuple(Scope(grant.type, _canonical(grant), frozenset(grant.actions)) for grant in known.access)
+    return HubActor(known.sub, user_id=known.uid, granted=granted, build=known.build)
+
+
+def expiry_of(claims: dict[str, Any]) -> float:
+    """Return when a token with these claims ends, in seconds since 1970. Raises BadToken."""
+    expiry = claims.get("exp")
+    if not isinstance(expiry, int | float):
+        raise BadToken("no exp")
+    return float(expiry)
+
+
+def _canonical(grant: Grant) -> str:
+    return canonical_name(grant.name) if grant.type == "repository" else grant.name

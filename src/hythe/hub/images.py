@@ -1,0 +1,76 @@
+"""Images as the pages show them: platforms, sizes, and the steps by which each was made."""
+
+import asyncio
+
+from hythe.hub.access import HubAccess
+from hythe.hub.actor import HubActor
+from hythe.hub.errors import NotFound
+from hythe.hub.image import Image, PlatformImage, Step
+from hythe.hub.image_config import read_config
+from hythe.hub.namespaces import canonical_name
+from hythe.hub.tags import shown_images
+from hythe.oci.config import History, ImageConfig
+from hythe.oci.digest import Digest
+from hythe.oci.errors import WireError
+from hythe.oci.manifest import Descriptor, Kind, Manifest, Platform
+from hythe.registry.access import Action
+from hythe.registry.blobs import Blobs
+from hythe.registry.manifests import Manifests
+
+
+class Images:
+    """Shows images. Names may be short or long, as for Repositories."""
+
+    def __init__(self, access: HubAccess, manifests: Manifests, blobs: Blobs) -> None:
+        self._access = access
+        self._manifests = manifests
+        self._blobs = blobs
+
+    async def get(self, actor: HubActor, repository: str, reference: str | Digest) -> Image:
+        """Return what a tag or digest names. Raises NotFound."""
+        name = canonical_name(repository)
+        await self._access.require_repository(actor, name, Action.PULL)
+        digest, manifest = await self._manifest(actor, name, reference)
+        if manifest.kind is Kind.INDEX:
+            children = (self._child(actor, name, each) for each in shown_images(manifest))
+            platforms = tuple(filter(None, await asyncio.gather(*children)))
+        else:
+            platforms = (await self._platform(actor, name, digest, manifest),)
+        return Image(digest, manifest.media_type, manifest.artifact_type, manifest.annotations, platforms)
+
+    async def _manifest(self, actor: HubActor, name: str, reference: str | Digest) -> tuple[str, Manifest]:
+        try:
+            found = await self._manifests.get(actor, name, reference)
+        except WireError as error:
+            raise NotFound(f"there is no {reference} in {name}") from error
+        return str(found.digest), Manifest.parse(found.content, found.media_type)
+
+    async def _child(self, actor: HubActor, name: str, listed: Descriptor) -> PlatformImage | None:
+        """Return one image of an index; None for one that is not there (only some of its platforms were copied)."""
+        try:
+            digest, manifest = await self._manifest(actor, name, listed.parsed_digest)
+        except NotFound:
+            return None
+        return await self._platform(actor, name, digest, manifest, listed.platform)
+
+    async def _platform(
+        self, actor: HubActor, name: str, digest: str, manifest: Manifest, platform: Platform | None = None
+    ) -> PlatformImage:
+        config = await read_config(self._blobs, actor, name, manifest.config)
+        own = Platform(config.architecture, config.os, variant=config.variant) if config else Platform()
+        size = sum(each.size for each in (*filter(None, (manifest.config,)), *manifest.layers))
+        return PlatformImage(digest, str(platform or own), size, _steps(config, manifest.layers))
+
+
+def _steps(config: ImageConfig | None, layers: tuple[Descriptor, ...]) -> tuple[Step, ...]:
+    """Return the history beside the layers; the layers alone where the history does not fit them."""
+    history = config.history if config else ()
+    if sum(not entry.empty_layer for entry in history) != len(layers):
+        return tuple(Step("", layer.digest, layer.size) for layer in layers)
+    left = iter(layers)
+    return tuple(_step(entry, None if entry.empty_layer else next(left)) for entry in history)
+
+
+def _step(entry: History, layer: Descriptor | None) -> Step:
+    text = entry.created_by or entry.comment
+    return Step(text, layer.digest, layer.size) if layer else Step(text, "", None)

@@ -1,0 +1,47 @@
+"""Pages of long lists."""
+
+from typing import Generic, TypeVar
+
+import msgspec
+
+from hythe.hub.errors import Invalid
+
+T = TypeVar("T")
+
+PAGE_SIZE = 25
+LARGEST_PAGE = 100
+LAST_PAGE = 1_000_000
+
+
+class Paging(msgspec.Struct, frozen=True):
+    """Which page is asked for, counted from 1, and how many items a page has."""
+
+    page: int = 1
+    page_size: int = PAGE_SIZE
+
+    def __post_init__(self) -> None:
+        troubles = {}
+        if not 1 <= self.page <= LAST_PAGE:
+            troubles["page"] = f"must be 1 to {LAST_PAGE}"
+        if not 1 <= self.page_size <= LARGEST_PAGE:
+            troubles["page_size"] = f"must be 1 to {LARGEST_PAGE}"
+        if troubles:
+            raise Invalid(troubles)
+
+    @property
+    def offset(self) -> int:
+        """How many items come before this page."""
+        return (self.page - 1) * self.page_size
+
+
+class Page(msgspec.Struct, Generic[T], frozen=True):
+    """One page of a list of ``total`` items."""
+
+    items: tuple[T, ...]
+    total: int
+    paging: Paging
+
+    @property
+    def more(self) -> bool:
+        """Whether a page comes after this one."""
+        return self.paging.offset + len(self.items) < self.total

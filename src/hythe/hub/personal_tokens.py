@@ -1,0 +1,62 @@
+"""Personal access tokens: for programs, with fewer rights than the password, and with an end."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from hythe.database import Database
+from hythe.hub.access import HubAccess
+from hythe.hub.actor import HubActor, Right
+from hythe.hub.errors import Invalid, NotFound
+from hythe.hub.personal_token import PREFIX, PersonalToken, digest_of, new_secret
+from hythe.hub.store import tokens as store
+
+
+class NewPersonalToken(msgspec.Struct, frozen=True):
+    """What a token is to be for; ``expires_in_days`` None: it is good until it is taken away."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=100)]
+    rights: tuple[Right, ...]
+    expires_in_days: Annotated[int, Meta(ge=1, le=3650)] | None = None
+
+
+class PersonalTokens:
+    """The personal tokens of the accounts."""
+
+    def __init__(self, database: Database, access: HubAccess, clock: Callable[[], datetime]) -> None:
+        self._database = database
+        self._access = access
+        self._clock = clock
+
+    async def create(self, actor: HubActor, new: NewPersonalToken) -> tuple[str, PersonalToken]:
+        """Make a token for the actor and return its secret (never seen again) beside it. Raises Refused, Invalid."""
+        user_id = self._access.require_account(actor)
+        rights = frozenset(new.rights)
+        if not rights:
+            raise Invalid({"rights": f"must hold some of {', '.join(right.value for right in Right)}"})
+        if not new.name.strip() or "\0" in new.name:
+            raise Invalid({"name": "must say in plain text what the token is for"})
+        secret = new_secret(PREFIX)
+        now = self._clock()
+        expires_at = now + timedelta(days=new.expires_in_days) if new.expires_in_days else None
+        async with self._database.writing() as session:
+            token = await store.add_personal(
+                session, user_id, new.name.strip(), digest_of(secret), rights, now, expires_at
+            )
+        return secret, token
+
+    async def list(self, actor: HubActor) -> tuple[PersonalToken, ...]:
+        """Return the actor's tokens, without their secrets. Raises SignInNeeded, Refused."""
+        user_id = self._access.require_account(actor)
+        async with self._database.reading() as session:
+            return await store.personal_of_user(session, user_id)
+
+    async def delete(self, actor: HubActor, token_id: int) -> None:
+        """Take one of the actor's tokens away, at once. Raises NotFound."""
+        user_id = self._access.require_account(actor)
+        async with self._database.writing() as session:
+            if not await store.remove_personal(session, user_id, token_id):
+                raise NotFound(f"you have no token {token_id}")

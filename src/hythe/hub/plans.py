@@ -1,0 +1,26 @@
+"""Plans: what an account's repositories are when a push makes them, and how many of them may be private."""
+
+from hythe.database import Session
+from hythe.hub.errors import Refused
+from hythe.hub.store import repositories as store
+from hythe.hub.user import Visibility
+
+
+async def admit(session: Session, namespace_id: int, wanted: Visibility | None) -> Visibility:
+    """Return the visibility of one more repository in a namespace (``wanted`` None: the account's default).
+
+    Raises Refused when the plan has no room for another private one. The account's row stays locked until the
+    transaction ends, so that two requests at once cannot both take the last place.
+    """
+    plan = await store.plan_of(session, namespace_id)
+    if plan is None:
+        return wanted or Visibility.PUBLIC
+    visibility = wanted or Visibility(plan.default_visibility)
+    if visibility is Visibility.PUBLIC or plan.private_limit is None:
+        return visibility
+    if await store.count_private(session, plan.id) >= plan.private_limit:
+        raise Refused(
+            f"your plan allows {plan.private_limit} private repositories, and you have them",
+            "make one of them public, or ask the administrator for more",
+        )
+    return visibility

@@ -1,0 +1,184 @@
+"""Repositories as the index knows them: made, described, shown, hidden and deleted."""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+import msgspec
+
+from hythe.database import Database, Session
+from hythe.hub.access import HubAccess
+from hythe.hub.actor import HubActor
+from hythe.hub.checked import Checked, troubles_by
+from hythe.hub.errors import Invalid, NotFound, Taken
+from hythe.hub.listing import enlist
+from hythe.hub.namespaces import (
+    Namespace,
+    NamespaceKind,
+    canonical_name,
+    could_be_name,
+    namespace_trouble,
+    repository_name_trouble,
+    short_name,
+)
+from hythe.hub.page import Page, Paging
+from hythe.hub.plans import admit
+from hythe.hub.repository import DESCRIPTION_LENGTH, FULL_DESCRIPTION_LENGTH, Repository
+from hythe.hub.store import namespaces as namespace_store
+from hythe.hub.store import repositories as store
+from hythe.hub.user import Visibility
+from hythe.registry.access import Action
+from hythe.registry.events import Repository as MadeRepository
+from hythe.registry.repositories import Repositories as RegistryRepositories
+from hythe.registry.store import repositories as registry_store
+
+
+def _text_trouble(longest: int, text: str) -> str | None:
+    if len(text) > longest:
+        return f"must have at most {longest} characters"
+    if "\0" in text or (not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text)):
+        return "must be plain text"
+    return None
+
+
+_TEXTS = {
+    "description": partial(_text_trouble, DESCRIPTION_LENGTH),
+    "full_description": partial(_text_trouble, FULL_DESCRIPTION_LENGTH),
+}
+
+
+class NewRepository(Checked, frozen=True):
+    """A repository to be made; ``visibility`` None: the account's default."""
+
+    namespace: str
+    name: str
+    visibility: Visibility | None = None
+    description: str = ""
+    full_description: str = ""
+
+    @classmethod
+    def troubles(cls, values: Mapping[str, Any]) -> dict[str, str]:
+        """See Checked."""
+        return troubles_by(values, namespace=namespace_trouble, name=repository_name_trouble, **_TEXTS)
+
+
+class RepositoryChange(Checked, frozen=True, omit_defaults=True):
+    """What to change; what is not named stays."""
+
+    visibility: Visibility | msgspec.UnsetType = msgspec.UNSET
+    description: str | msgspec.UnsetType = msgspec.UNSET
+    full_description: str | msgspec.UnsetType = msgspec.UNSET
+
+    @classmethod
+    def troubles(cls, values: Mapping[str, Any]) -> dict[str, str]:
+        """See Checked."""
+        return troubles_by(values, **_TEXTS)
+
+
+class Repositories:
+    """The repositories of the hub. Every name that comes in may be short (``centos``) or long (``library/centos``)."""
+
+    def __init__(
+        self, database: Database, access: HubAccess, registry: RegistryRepositories, clock: Callable[[], datetime]
+    ) -> None:
+        self._database = database
+        self._access = access
+        self._registry = registry
+        self._clock = clock
+
+    async def create(self, actor: HubActor, new: NewRepository) -> Repository:
+        """Make an empty repository. Raises SignInNeeded, Refused, Taken, Invalid."""
+        new.check()
+        full_name = f"{new.namespace}/{new.name}"
+        async with self._database.writing() as session:
+            standing = await self._access.require_namespace(actor, full_name, session)
+            if standing.repository_id is not None:
+                raise _taken(full_name)
+            made = await _made(session, full_name, self._clock())
+            await enlist(
+                session,
+                made,
+                standing,
+                listed=True,
+                visibility=new.visibility,
+                description=new.description.strip(),
+                full_description=new.full_description,
+            )
+        return await self.get(actor, full_name)
+
+    async def get(self, actor: HubActor, name: str) -> Repository:
+        """Return a repository. Raises NotFound, also for one that the actor may not see."""
+        async with self._database.reading() as session:
+            return await self._readable(session, actor, name, Action.PULL)
+
+    async def _readable(self, session: Session, actor: HubActor, name: str, action: Action) -> Repository:
+        standing = await self._access.require_repository(actor, canonical_name(name), action, session)
+        found = await store.by_id(session, standing.repository_id) if standing.repository_id is not None else None
+        if found is None:
+            raise NotFound(f"there is no repository {short_name(name)!r}")
+        return found
+
+    async def edit(self, actor: HubActor, name: str, change: RepositoryChange) -> Repository:
+        """Change a repository and return it as it is then. Raises NotFound, SignInNeeded, Refused, Invalid."""
+        change.check()
+        values = {field: value for field, value in msgspec.structs.asdict(change).items() if value is not msgspec.UNSET}
+        async with self._database.writing() as session:
+            found = await self._readable(session, actor, name, Action.PUSH)
+            visibility = values.get("visibility")
+            if visibility is Visibility.PRIVATE and not found.private:
+                standing = await self._access.standing(actor, found.full_name, session)
+                if standing.namespace is NamespaceKind.CURATED:
+                    raise Invalid({"visibility": "of a top-level repository is always public"})
+                if standing.namespace_id is not None:
+                    await admit(session, standing.namespace_id, visibility)
+            await store.change(session, found.id, _columns(values) | {"updated_at": self._clock()})
+            await store.index(session, found.id)
+        return await self.get(actor, name)
+
+    async def delete(self, actor: HubActor, name: str) -> None:
+        """Delete a repository with all its tags and images. Raises NotFound, SignInNeeded, Refused."""
+        full_name = canonical_name(name)
+        await self._access.require_repository(actor, full_name, Action.DELETE)
+        await self._registry.delete(actor, full_name)
+
+    async def may_write(self, actor: HubActor, name: str) -> bool:
+        """Whether the actor may push to this repository and change it (the pages show or hide what does that)."""
+        return await self._access.may(actor, canonical_name(name), Action.PUSH)
+
+    async def in_namespace(self, actor: HubActor, namespace: str, paging: Paging) -> Page[Repository]:
+        """Return the repositories of a namespace that the actor sees, the latest change first. Raises NotFound."""
+        async with self._database.reading() as session:
+            found = await self._namespace(session, namespace)
+            reader = self._access.reader(actor)
+            items, total = await store.in_namespace(session, found.id, reader, paging)
+        return Page(items, total, paging)
+
+    async def _namespace(self, session: Session, name: str) -> Namespace:
+        found = await namespace_store.by_name(session, name) if could_be_name(name) else None
+        if found is None:
+            raise NotFound(f"there is no user {name!r}")
+        return found
+
+    async def newest(self, paging: Paging) -> Page[Repository]:
+        """Return the public repositories, the newest first."""
+        async with self._database.reading() as session:
+            items, total = await store.newest_public(session, paging)
+        return Page(items, total, paging)
+
+
+def _taken(name: str) -> Taken:
+    return Taken(f"{short_name(name)} exists already", {"name": "is taken"}, "choose another name")
+
+
+async def _made(session: Session, name: str, at: datetime) -> MadeRepository:
+    if not await registry_store.create(session, name, at):
+        raise _taken(name)
+    made = await registry_store.find(session, name)
+    if made is None:
+        raise LookupError(f"{name} was made and is not there")
+    return made
+
+
+def _columns(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value.value if isinstance(value, Visibility) else value for name, value in values.items()}

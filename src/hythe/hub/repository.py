@@ -1,0 +1,50 @@
+"""What the index knows of a repository."""
+
+from datetime import datetime
+
+import msgspec
+
+from hythe.hub.namespaces import short_name
+from hythe.hub.user import Visibility
+
+DESCRIPTION_LENGTH = 100
+"""Most characters of the short description, which lists and search show."""
+
+FULL_DESCRIPTION_LENGTH = 25_000
+"""Most characters of the full description, which is Markdown."""
+
+
+class Repository(msgspec.Struct, frozen=True):
+    """A repository as the index knows it; ``pushed_at`` None: nothing was pushed yet.
+
+    ``built``: it has Trusted Builds.
+    """
+
+    id: int
+    namespace: str
+    name: str
+    visibility: Visibility
+    official: bool
+    description: str
+    full_description: str
+    stars: int
+    pulls: int
+    created_at: datetime
+    updated_at: datetime
+    pushed_at: datetime | None
+    built: bool = False
+
+    @property
+    def full_name(self) -> str:
+        """NAMESPACE/NAME, the spelling under which the registry keeps it."""
+        return f"{self.namespace}/{self.name}"
+
+    @property
+    def short_name(self) -> str:
+        """The name as people type it after the host: ``centos`` for ``library/centos``."""
+        return short_name(self.full_name)
+
+    @property
+    def private(self) -> bool:
+        """Whether only its owner sees it."""
+        return self.visibility is Visibility.PRIVATE

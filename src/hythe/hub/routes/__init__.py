@@ -1,0 +1,1 @@
+"""The hub over HTTP: requests become values and an actor, values become responses."""

@@ -1,0 +1,84 @@
+"""All of the hub's addresses, in one table."""
+
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from typing import TypeAlias
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Match, Route
+from starlette.types import Receive, Scope, Send
+
+from hythe.database import DatabaseError
+from hythe.hub.errors import HubError, NotFound
+from hythe.hub.routes import docker_hub, original, personal_tokens, repositories, tags, users
+from hythe.hub.routes.description import describe
+from hythe.hub.routes.endpoint import Endpoint, routes_of
+from hythe.hub.routes.problems import problem_response
+from hythe.hub.routes.token_server import answer_token
+from hythe.hub.service import Hub
+
+Answering: TypeAlias = Callable[[Hub, Request], Awaitable[Response]]
+
+ENDPOINTS: tuple[Endpoint, ...] = (
+    *users.ENDPOINTS,
+    *personal_tokens.ENDPOINTS,
+    *tags.ENDPOINTS,  # before repositories, whose names may hold slashes
+    *repositories.ENDPOINTS,
+)
+"""The JSON API."""
+
+PLAIN: tuple[tuple[str, str, Answering], ...] = (
+    ("GET", "/token", answer_token),
+    ("POST", "/token", answer_token),
+    ("GET", "/v1/_ping", original.ping),
+    ("GET", "/v1/users/", original.log_in),
+    ("POST", "/v1/users/", original.sign_up),
+    ("GET", "/v1/search", original.search),
+)
+"""What clients of others expect in their own forms."""
+
+
+def routes(hub: Hub, more: tuple[Endpoint, ...] = ()) -> list[BaseRoute]:
+    """Return every route of the hub, for a Starlette application; ``more`` are addresses of parts above the hub."""
+    table = (*more, *ENDPOINTS)  # the hub's last: names of its repositories may hold slashes
+    return [
+        *(Route(path, _bound(hub, answering), methods=[method]) for method, path, answering in PLAIN),
+        Route("/api/openapi.json", _description(table)),
+        *routes_of(table, hub),
+        *routes_of(docker_hub.ENDPOINTS, hub),
+        _NothingElse(),
+    ]
+
+
+def _bound(hub: Hub, answering: Answering) -> Callable[[Request], Awaitable[Response]]:
+    async def answer(request: Request) -> Response:
+        try:
+            return await answering(hub, request)
+        except (HubError, DatabaseError) as error:
+            return problem_response(error)
+
+    return answer
+
+
+def _description(table: tuple[Endpoint, ...]) -> Callable[[Request], Awaitable[Response]]:
+    body = msgspec.json.encode(describe(table))
+
+    async def answer(_request: Request) -> Response:
+        return Response(body, HTTPStatus.OK, media_type="application/json")
+
+    return answer
+
+
+class _NothingElse(BaseRoute):
+    """Everything else below ``/api/``: a problem. A pattern would not do, since paths may hold line breaks."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """See BaseRoute."""
+        return (Match.FULL if scope["type"] == "http" and scope["path"].startswith("/api/") else Match.NONE), {}
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See BaseRoute."""
+        response = problem_response(NotFound("there is no such address", "/api/openapi.json names them all"))
+        await response(scope, receive, send)

@@ -1,0 +1,85 @@
+"""``/api/openapi.json``: the JSON API described from the table and the types that answer it (OpenAPI 3.1)."""
+
+import re
+from collections.abc import Iterable
+from importlib.metadata import version
+from typing import Any
+
+import msgspec
+
+from hythe.hub.routes.endpoint import Endpoint, Nothing
+from hythe.hub.routes.problems import MEDIA_TYPE, Problem
+
+_PARAMETER = re.compile(r"\{(\w+)(?::path)?\}")
+_TEMPLATE = "#/components/schemas/{name}"
+
+
+def describe(endpoints: Iterable[Endpoint]) -> dict[str, Any]:
+    """Return the OpenAPI document of these endpoints."""
+    table = tuple(endpoints)
+    types = [Problem, *(kind for each in table for kind in (each.body, each.reply) if kind not in (Nothing, None))]
+    schemas, components = msgspec.json.schema_components(types, ref_template=_TEMPLATE)
+    by_type = dict(zip(map(str, types), schemas, strict=True))
+    paths: dict[str, dict[str, Any]] = {}
+    for endpoint in table:
+        path = _PARAMETER.sub(r"{\1}", endpoint.path)
+        paths.setdefault(path, {})[endpoint.method.lower()] = _operation(endpoint, by_type)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Hythe", "version": version("hythe")},
+        "paths": paths,
+        "security": [{}, {"basic": []}, {"bearer": []}],
+        "components": {
+            "schemas": components,
+            "securitySchemes": {
+                "basic": {"type": "http", "scheme": "basic"},
+                "bearer": {"type": "http", "scheme": "bearer"},
+            },
+        },
+    }
+
+
+def _operation(endpoint: Endpoint, schemas: dict[str, Any]) -> dict[str, Any]:
+    operation: dict[str, Any] = {
+        "summary": endpoint.summary,
+        "operationId": _operation_id(endpoint),
+        "parameters": [*_path_parameters(endpoint), *_query_parameters(endpoint)],
+        "responses": {
+            str(endpoint.status.value): _success(endpoint, schemas),
+            "default": {
+                "description": "An error, as problem details (RFC 9457)",
+                "content": {MEDIA_TYPE: {"schema": schemas[str(Problem)]}},
+            },
+        },
+    }
+    if endpoint.body is not Nothing:
+        content = {"application/json": {"schema": schemas[str(endpoint.body)]}}
+        operation["requestBody"] = {"required": True, "content": content}
+    return operation
+
+
+def _operation_id(endpoint: Endpoint) -> str:
+    words = re.findall(r"\w+", _PARAMETER.sub(r"by-\1", endpoint.path).removeprefix("/api/v1"))
+    return "-".join([endpoint.method.lower(), *words])
+
+
+def _success(endpoint: Endpoint, schemas: dict[str, Any]) -> dict[str, Any]:
+    if endpoint.reply is None:
+        return {"description": endpoint.status.phrase}
+    content = {"application/json": {"schema": schemas[str(endpoint.reply)]}}
+    return {"description": endpoint.status.phrase, "content": content}
+
+
+def _path_parameters(endpoint: Endpoint) -> list[dict[str, Any]]:
+    return [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+        for name in _PARAMETER.findall(endpoint.path)
+    ]
+
+
+def _query_parameters(endpoint: Endpoint) -> list[dict[str, Any]]:
+    if endpoint.query is Nothing:
+        return []
+    (_,), components = msgspec.json.schema_components([endpoint.query], ref_template=_TEMPLATE)
+    properties = components[endpoint.query.__name__]["properties"]
+    return [{"name": name, "in": "query", "required": False, "schema": schema} for name, schema in properties.items()]

@@ -1,0 +1,236 @@
+"""Docker Hub's own HTTP API, as far as tools still use it: login, repositories, tags, search, below ``/v2/``.
+
+The words ``users``, ``auth``, ``repositories`` and ``search`` are no namespaces, so the registry misses nothing here.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from datetime import datetime
+from http import HTTPStatus
+from typing import Any, Generic, TypeVar
+from urllib.parse import urlencode
+
+import msgspec
+
+from hythe.hub.page import Page, Paging
+from hythe.hub.repository import Repository
+from hythe.hub.routes.endpoint import Call, Endpoint, Nothing
+from hythe.hub.routes.repositories import repository_path
+from hythe.hub.routes.tags import tag_path
+from hythe.hub.service import Hub
+from hythe.hub.tag import Tag, TagImage
+
+T = TypeVar("T")
+V = TypeVar("V")
+
+PREFIXES = ("/v2/users/", "/v2/auth/", "/v2/repositories/", "/v2/search/")
+"""Below these the hub answers, not the registry."""
+
+
+class Login(msgspec.Struct, frozen=True):
+    """Name and password, or a personal token in its place."""
+
+    username: str
+    password: str
+
+
+class Secret(msgspec.Struct, frozen=True):
+    """The same in the words of the newer address."""
+
+    identifier: str
+    secret: str
+
+
+class LoginReply(msgspec.Struct, frozen=True):
+    """``token`` goes back as ``Authorization: Bearer`` or ``JWT``."""
+
+    token: str
+    refresh_token: str = ""
+
+
+class AuthReply(msgspec.Struct, frozen=True):
+    """The same in the words of the newer address."""
+
+    access_token: str
+
+
+class HubQuery(msgspec.Struct, frozen=True):
+    """Which page; ``query`` is what is searched for."""
+
+    page: int = 1
+    page_size: int = 25
+    query: str = ""
+
+
+class Envelope(msgspec.Struct, Generic[T], frozen=True):
+    """A page with the addresses of those around it."""
+
+    count: int
+    next: str | None
+    previous: str | None
+    results: tuple[T, ...]
+
+
+class HubRepository(msgspec.Struct, frozen=True):
+    """A repository in Docker Hub's words."""
+
+    user: str
+    namespace: str
+    name: str
+    description: str
+    full_description: str
+    is_private: bool
+    star_count: int
+    pull_count: int
+    date_registered: datetime
+    last_updated: datetime | None
+    repository_type: str = "image"
+    status: int = 1
+
+
+class HubImage(msgspec.Struct, frozen=True):
+    """One platform of a tag."""
+
+    os: str
+    architecture: str
+    variant: str | None
+    digest: str
+    size: int
+    status: str = "active"
+
+
+class HubTag(msgspec.Struct, frozen=True):
+    """A tag in Docker Hub's words."""
+
+    name: str
+    digest: str
+    full_size: int
+    last_updated: datetime
+    tag_last_pushed: datetime
+    last_updater_username: str
+    media_type: str
+    images: tuple[HubImage, ...]
+    tag_status: str = "active"
+
+
+class HubFound(msgspec.Struct, frozen=True):
+    """A search result."""
+
+    repo_name: str
+    short_description: str
+    star_count: int
+    pull_count: int
+    is_official: bool
+    is_automated: bool
+
+
+async def _log_in(hub: Hub, call: Call[Login, Nothing]) -> LoginReply:
+    return LoginReply(await hub.sessions.bearer(call.body.username, call.body.password, call.address))
+
+
+async def _authorize(hub: Hub, call: Call[Secret, Nothing]) -> AuthReply:
+    return AuthReply(await hub.sessions.bearer(call.body.identifier, call.body.secret, call.address))
+
+
+async def _repositories(hub: Hub, call: Call[Nothing, HubQuery]) -> Envelope[HubRepository]:
+    page = await hub.repositories.in_namespace(call.actor, call.path["namespace"], _paging(call))
+    return _envelope(call, page, _repository)
+
+
+async def _get(hub: Hub, call: Call[Nothing, Nothing]) -> HubRepository:
+    return _repository(await hub.repositories.get(call.actor, repository_path(call)))
+
+
+async def _delete(hub: Hub, call: Call[Nothing, Nothing]) -> None:
+    await hub.repositories.delete(call.actor, repository_path(call))
+
+
+async def _tags(hub: Hub, call: Call[Nothing, HubQuery]) -> Envelope[HubTag]:
+    page = await hub.tags.list(call.actor, repository_path(call), _paging(call))
+    return _envelope(call, page, _tag)
+
+
+async def _get_tag(hub: Hub, call: Call[Nothing, Nothing]) -> HubTag:
+    return _tag(await hub.tags.get(call.actor, repository_path(call), tag_path(call)))
+
+
+async def _delete_tag(hub: Hub, call: Call[Nothing, Nothing]) -> None:
+    await hub.tags.delete(call.actor, repository_path(call), tag_path(call))
+
+
+async def _search(hub: Hub, call: Call[Nothing, HubQuery]) -> Envelope[HubFound]:
+    page = await hub.search.find(call.actor, call.query.query, _paging(call))
+    return _envelope(call, page, _found)
+
+
+def _paging(call: Call[Any, HubQuery]) -> Paging:
+    return Paging(call.query.page, call.query.page_size)
+
+
+def _envelope(call: Call[Any, HubQuery], page: Page[V], shown: Callable[[V], T]) -> Envelope[T]:
+    def address(number: int) -> str:
+        return f"{call.url}?{urlencode(msgspec.structs.asdict(call.query) | {'page': number})}"
+
+    following = address(call.query.page + 1) if page.more else None
+    before = address(call.query.page - 1) if call.query.page > 1 else None
+    return Envelope(page.total, following, before, tuple(shown(item) for item in page.items))
+
+
+def _repository(found: Repository) -> HubRepository:
+    return HubRepository(
+        found.namespace,
+        found.namespace,
+        found.name,
+        found.description,
+        found.full_description,
+        found.private,
+        found.stars,
+        found.pulls,
+        found.created_at,
+        found.pushed_at,
+    )
+
+
+def _tag(tag: Tag) -> HubTag:
+    images = tuple(_image(image) for image in tag.images)
+    at, by = tag.pushed_at, tag.pushed_by
+    return HubTag(tag.name, tag.digest, tag.size, at, at, by, tag.media_type, images)
+
+
+def _image(image: TagImage) -> HubImage:
+    system, architecture, variant = (*image.platform.split("/"), "", "", "")[:3]
+    return HubImage(system, architecture, variant or None, image.digest, image.size)
+
+
+def _found(found: Repository) -> HubFound:
+    return HubFound(found.short_name, found.description, found.stars, found.pulls, found.official, found.built)
+
+
+def _both(endpoints: Iterable[Endpoint]) -> tuple[Endpoint, ...]:
+    """Answer with and without the last slash: tools do not agree on it."""
+    return tuple(replace(each, path=path) for each in endpoints for path in (each.path, each.path + "/"))
+
+
+_ONE = "/v2/repositories/{namespace}/{name}"
+
+ENDPOINTS = _both(
+    (
+        Endpoint("POST", "/v2/users/login", "Log in", _log_in, body=Login, reply=LoginReply),
+        Endpoint("POST", "/v2/auth/token", "Log in", _authorize, body=Secret, reply=AuthReply),
+        Endpoint("GET", "/v2/search/repositories", "Search", _search, query=HubQuery, reply=Envelope[HubFound]),
+        Endpoint(
+            "GET",
+            "/v2/repositories/{namespace}",
+            "List repositories",
+            _repositories,
+            query=HubQuery,
+            reply=Envelope[HubRepository],
+        ),
+        Endpoint("GET", _ONE, "Show a repository", _get, reply=HubRepository),
+        Endpoint("DELETE", _ONE, "Delete a repository", _delete, status=HTTPStatus.ACCEPTED),
+        Endpoint("GET", f"{_ONE}/tags", "List tags", _tags, query=HubQuery, reply=Envelope[HubTag]),
+        Endpoint("GET", f"{_ONE}/tags/{{tag}}", "Show a tag", _get_tag, reply=HubTag),
+        Endpoint("DELETE", f"{_ONE}/tags/{{tag}}", "Delete a tag", _delete_tag, status=HTTPStatus.NO_CONTENT),
+    )
+)
+"""In no description: tools that use it know Docker Hub's."""

@@ -1,0 +1,136 @@
+"""What one address of the JSON API does, as a value: it answers requests, and the description is made of it."""
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, Generic, TypeVar
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from hythe.database import DatabaseError
+from hythe.hub.actor import HubActor
+from hythe.hub.errors import HubError, Refused
+from hythe.hub.page import PAGE_SIZE, Page, Paging
+from hythe.hub.routes.parsing import parse_body, parse_fields, read_body
+from hythe.hub.routes.problems import MethodNotAllowed, problem_response
+from hythe.hub.service import Hub
+from hythe.oci.errors import OCIError
+
+B = TypeVar("B")
+Q = TypeVar("Q")
+T = TypeVar("T")
+
+
+class Nothing(msgspec.Struct, frozen=True):
+    """No fields."""
+
+
+class PageQuery(msgspec.Struct, frozen=True):
+    """Which page of a list."""
+
+    page: int = 1
+    page_size: int = PAGE_SIZE
+
+    def paging(self) -> Paging:
+        """Return it checked; raises Invalid."""
+        return Paging(self.page, self.page_size)
+
+
+class PageReply(msgspec.Struct, Generic[T], frozen=True):
+    """One page of a list of ``total`` items."""
+
+    total: int
+    page: int
+    page_size: int
+    items: tuple[T, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[B, Q]):
+    """A request, parsed: who asks, what the path and the query name, what was sent, and from where.
+
+    ``url`` is the address as the client knows it, without the query.
+    """
+
+    actor: HubActor
+    path: Mapping[str, str]
+    query: Q
+    body: B
+    address: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One method of one path. ``handler`` returns what ``reply`` says, or None for 204."""
+
+    method: str
+    path: str
+    summary: str
+    handler: Callable[[Hub, Any], Awaitable[Any]]
+    body: type[Any] = Nothing
+    query: type[Any] = Nothing
+    reply: Any = None
+    status: HTTPStatus = HTTPStatus.OK
+
+
+def page_reply(page: Page[Any], items: Iterable[T]) -> PageReply[T]:
+    """Return a page with its items in the form of the API."""
+    return PageReply(page.total, page.paging.page, page.paging.page_size, tuple(items))
+
+
+def routes_of(endpoints: Iterable[Endpoint], hub: Hub) -> list[Route]:
+    """Return a route for each path, in the order of the table, with all its methods."""
+    by_path: dict[str, dict[str, Endpoint]] = {}
+    for endpoint in endpoints:
+        by_path.setdefault(endpoint.path, {})[endpoint.method] = endpoint
+    return [Route(path, _Answering(methods, hub)) for path, methods in by_path.items()]
+
+
+class _Answering:
+    """The ASGI application of one path."""
+
+    def __init__(self, methods: Mapping[str, Endpoint], hub: Hub) -> None:
+        self._methods = methods
+        self._hub = hub
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        response = await self._answer(Request(scope, receive))
+        await response(scope, receive, send)
+
+    async def _answer(self, request: Request) -> Response:
+        try:
+            endpoint = self._methods.get("GET" if request.method == "HEAD" else request.method)
+            if endpoint is None:
+                raise MethodNotAllowed(", ".join(self._methods))
+            return encoded(
+                await endpoint.handler(self._hub, await _call(self._hub, endpoint, request)), endpoint.status
+            )
+        except (HubError, OCIError, DatabaseError) as error:
+            return problem_response(error)
+
+
+async def _call(hub: Hub, endpoint: Endpoint, request: Request) -> Call[Any, Any]:
+    _refuse_other_sites(request)
+    address = request.client.host if request.client else ""
+    actor = await hub.credentials.by_header(request.headers.get("authorization"), address)
+    query = parse_fields(dict(request.query_params), endpoint.query, strict=False)
+    body = Nothing() if endpoint.body is Nothing else parse_body(await read_body(request), endpoint.body)
+    url = f"{hub.settings.public_url.rstrip('/') or str(request.base_url).rstrip('/')}{request.url.path}"
+    return Call(actor, request.path_params, query, body, address, url)
+
+
+def _refuse_other_sites(request: Request) -> None:
+    """A browser that remembers a Basic password sends it along with other sites' forms, and says that it does."""
+    if request.method not in ("GET", "HEAD") and request.headers.get("sec-fetch-site") in ("cross-site", "same-site"):
+        raise Refused("this request was made by another site", "use the pages of the hub itself")
+
+
+def encoded(value: Any, status: HTTPStatus) -> Response:
+    """Return a value as a JSON response."""
+    if status is HTTPStatus.NO_CONTENT:
+        return Response(status_code=status)
+    return Response(msgspec.json.encode(value), status, media_type="application/json")

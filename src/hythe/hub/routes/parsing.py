@@ -1,0 +1,66 @@
+"""From what was sent to values, once: every bad field is named, not only the first."""
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import msgspec
+from starlette.requests import ClientDisconnect, Request
+
+from hythe.hub.checked import Checked
+from hythe.hub.errors import Invalid
+from hythe.hub.routes.problems import BadRequest
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+LARGEST_BODY = 256 * 1024
+"""Bytes of the largest request body that is read."""
+
+
+async def read_body(request: Request) -> bytes:
+    """Return the body; raises BadRequest when it is too large or was cut off."""
+    chunks = []
+    size = 0
+    try:
+        async for chunk in request.stream():
+            size += len(chunk)
+            if size > LARGEST_BODY:
+                raise BadRequest(f"the body has more than {LARGEST_BODY} bytes", "send less")
+            chunks.append(chunk)
+    except ClientDisconnect as error:
+        raise BadRequest("the body was cut off") from error
+    return b"".join(chunks)
+
+
+def parse_body(content: bytes, wanted: type[T]) -> T:
+    """Return a JSON object as ``wanted``; raises BadRequest, or Invalid with what is wrong with each field."""
+    try:
+        value = msgspec.json.decode(content)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise BadRequest(f"the body is not JSON: {error}", "send a JSON object") from error
+    if not isinstance(value, dict):
+        raise BadRequest("the body is not a JSON object", "send {..} with the fields that the documentation names")
+    return parse_fields(value, wanted, strict=True)
+
+
+def parse_fields(values: Mapping[str, Any], wanted: type[T], *, strict: bool) -> T:
+    """Return named values as the struct ``wanted``; raises Invalid. ``strict`` False: they all came as text."""
+    troubles: dict[str, str] = {}
+    built: dict[str, Any] = {}
+    for field in msgspec.structs.fields(wanted):
+        if field.encode_name not in values:
+            if field.required:
+                troubles[field.encode_name] = "is required"
+            continue
+        try:
+            built[field.name] = msgspec.convert(values[field.encode_name], field.type, strict=strict)
+        except msgspec.ValidationError as error:
+            troubles[field.encode_name] = _worded(str(error))
+    if issubclass(wanted, Checked):
+        troubles = wanted.troubles(built) | troubles
+    if troubles:
+        raise Invalid(troubles)
+    return wanted(**built)
+
+
+def _worded(trouble: str) -> str:
+    return trouble[:1].lower() + trouble[1:].replace(" - at `$", " at `").replace(" at ``", "")

@@ -1,0 +1,136 @@
+"""Repositories and search in the JSON API."""
+
+from datetime import datetime
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+
+from hythe.hub.errors import NotFound
+from hythe.hub.page import PAGE_SIZE, Paging
+from hythe.hub.repositories import NewRepository, RepositoryChange
+from hythe.hub.repository import Repository
+from hythe.hub.routes.endpoint import Call, Endpoint, Nothing, PageQuery, PageReply, page_reply
+from hythe.hub.service import Hub
+from hythe.hub.user import Visibility
+from hythe.oci.errors import InvalidReference
+from hythe.oci.reference import parse_name
+
+
+class SearchQuery(msgspec.Struct, frozen=True):
+    """What to search for, and which page of what is found."""
+
+    q: str = ""
+    page: int = 1
+    page_size: int = PAGE_SIZE
+
+
+class RepositorySummary(msgspec.Struct, frozen=True):
+    """A repository in a list."""
+
+    namespace: str
+    name: str
+    visibility: Visibility
+    official: bool
+    description: str
+    stars: int
+    pulls: int
+    created_at: datetime
+    updated_at: datetime
+    pushed_at: datetime | None
+
+
+class RepositoryReply(RepositorySummary, frozen=True):
+    """A repository with its full description (Markdown)."""
+
+    full_description: str
+
+
+def repository_path(call: Call[Any, Any]) -> str:
+    """Return the canonical name in the path; raises NotFound for what is no name."""
+    try:
+        return parse_name(f"{call.path['namespace']}/{call.path['name']}")
+    except InvalidReference as error:
+        raise NotFound("there is no such repository") from error
+
+
+def _summary(found: Repository) -> RepositorySummary:
+    return msgspec.convert(found, RepositorySummary, from_attributes=True)
+
+
+def _reply(found: Repository) -> RepositoryReply:
+    return msgspec.convert(found, RepositoryReply, from_attributes=True)
+
+
+async def _create(hub: Hub, call: Call[NewRepository, Nothing]) -> RepositoryReply:
+    return _reply(await hub.repositories.create(call.actor, call.body))
+
+
+async def _list(hub: Hub, call: Call[Nothing, PageQuery]) -> PageReply[RepositorySummary]:
+    page = await hub.repositories.in_namespace(call.actor, call.path["namespace"], call.query.paging())
+    return page_reply(page, map(_summary, page.items))
+
+
+async def _newest(hub: Hub, call: Call[Nothing, PageQuery]) -> PageReply[RepositorySummary]:
+    page = await hub.repositories.newest(call.query.paging())
+    return page_reply(page, map(_summary, page.items))
+
+
+async def _get(hub: Hub, call: Call[Nothing, Nothing]) -> RepositoryReply:
+    return _reply(await hub.repositories.get(call.actor, repository_path(call)))
+
+
+async def _change(hub: Hub, call: Call[RepositoryChange, Nothing]) -> RepositoryReply:
+    return _reply(await hub.repositories.edit(call.actor, repository_path(call), call.body))
+
+
+async def _delete(hub: Hub, call: Call[Nothing, Nothing]) -> None:
+    await hub.repositories.delete(call.actor, repository_path(call))
+
+
+async def _search(hub: Hub, call: Call[Nothing, SearchQuery]) -> PageReply[RepositorySummary]:
+    page = await hub.search.find(call.actor, call.query.q, Paging(call.query.page, call.query.page_size))
+    return page_reply(page, map(_summary, page.items))
+
+
+_ONE = "/api/v1/repositories/{namespace}/{name:path}"
+
+ENDPOINTS = (
+    Endpoint(
+        "GET", "/api/v1/search", "Search repositories", _search, query=SearchQuery, reply=PageReply[RepositorySummary]
+    ),
+    Endpoint(
+        "POST",
+        "/api/v1/repositories",
+        "Make an empty repository",
+        _create,
+        body=NewRepository,
+        reply=RepositoryReply,
+        status=HTTPStatus.CREATED,
+    ),
+    Endpoint(
+        "GET",
+        "/api/v1/repositories",
+        "List the public repositories, the newest first",
+        _newest,
+        query=PageQuery,
+        reply=PageReply[RepositorySummary],
+    ),
+    Endpoint(
+        "GET",
+        "/api/v1/repositories/{namespace}",
+        "List a namespace's repositories, the latest changed first",
+        _list,
+        query=PageQuery,
+        reply=PageReply[RepositorySummary],
+    ),
+    Endpoint("GET", _ONE, "Show a repository", _get, reply=RepositoryReply),
+    Endpoint("PATCH", _ONE, "Change a repository", _change, body=RepositoryChange, reply=RepositoryReply),
+    Endpoint(
+        "DELETE",
+        _ONE,
+        "Delete a repository with everything in it",
+        _delete,
+        status=HTTPStatus.NO_CONTENT,
+    ),
+)

@@ -1,0 +1,110 @@
+"""Tags in the JSON API: shown, their history, restored, kept from moving."""
+
+from datetime import datetime
+from http import HTTPStatus
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from hythe.hub.errors import NotFound
+from hythe.hub.routes.endpoint import Call, Endpoint, Nothing, PageQuery, PageReply, page_reply
+from hythe.hub.routes.repositories import repository_path
+from hythe.hub.service import Hub
+from hythe.hub.tag import Tag
+from hythe.oci.digest import Digest
+from hythe.oci.errors import InvalidReference
+from hythe.oci.reference import parse_tag
+
+
+class HistoryQuery(msgspec.Struct, frozen=True):
+    """From before which move on; 0: from the latest."""
+
+    before: Annotated[int, Meta(ge=0, le=2**62)] = 0
+
+
+class MoveReply(msgspec.Struct, frozen=True):
+    """One move of a tag; ``digest`` None: it was taken away."""
+
+    number: int
+    digest: str | None
+    previous: str | None
+    at: datetime
+    by: str
+
+
+class HistoryReply(msgspec.Struct, frozen=True):
+    """A tag's moves, the newest first."""
+
+    items: tuple[MoveReply, ...]
+
+
+class Restoring(msgspec.Struct, frozen=True):
+    """Where the tag is to point again."""
+
+    digest: str
+
+
+class ImmutableTags(msgspec.Struct, frozen=True):
+    """Patterns (``*``, ``?``, ``[..]``) of tags that may be set once and not moved."""
+
+    patterns: Annotated[
+        tuple[Annotated[str, Meta(max_length=255, pattern=r"^[A-Za-z0-9_.*?\[\]!-]+$")], ...], Meta(max_length=100)
+    ]
+
+
+async def _list(hub: Hub, call: Call[Nothing, PageQuery]) -> PageReply[Tag]:
+    page = await hub.tags.list(call.actor, repository_path(call), call.query.paging())
+    return page_reply(page, page.items)
+
+
+async def _get(hub: Hub, call: Call[Nothing, Nothing]) -> Tag:
+    return await hub.tags.get(call.actor, repository_path(call), tag_path(call))
+
+
+async def _delete(hub: Hub, call: Call[Nothing, Nothing]) -> None:
+    await hub.tags.delete(call.actor, repository_path(call), tag_path(call))
+
+
+async def _history(hub: Hub, call: Call[Nothing, HistoryQuery]) -> HistoryReply:
+    moves = await hub.tags.history(call.actor, repository_path(call), tag_path(call), call.query.before or None)
+    return HistoryReply(tuple(MoveReply(m.number, m.digest, m.previous, m.at, m.by) for m in moves))
+
+
+async def _restore(hub: Hub, call: Call[Restoring, Nothing]) -> Tag:
+    name, tag = repository_path(call), tag_path(call)
+    await hub.tags.restore(call.actor, name, tag, Digest.parse(call.body.digest))
+    return await hub.tags.get(call.actor, name, tag)
+
+
+async def _immutable(hub: Hub, call: Call[Nothing, Nothing]) -> ImmutableTags:
+    return ImmutableTags(await hub.tags.immutable(call.actor, repository_path(call)))
+
+
+async def _set_immutable(hub: Hub, call: Call[ImmutableTags, Nothing]) -> ImmutableTags:
+    name = repository_path(call)
+    await hub.tags.set_immutable(call.actor, name, call.body.patterns)
+    return ImmutableTags(await hub.tags.immutable(call.actor, name))
+
+
+def tag_path(call: Call[Any, Any]) -> str:
+    """Return the tag in the path; raises NotFound for what is no tag."""
+    try:
+        return parse_tag(call.path["tag"])
+    except InvalidReference as error:
+        raise NotFound("there is no such tag") from error
+
+
+_TAGS = "/api/v1/repositories/{namespace}/{name:path}/tags"
+_TAG = f"{_TAGS}/{{tag}}"
+_IMMUTABLE = "/api/v1/repositories/{namespace}/{name:path}/immutable-tags"
+
+ENDPOINTS = (
+    Endpoint("GET", f"{_TAG}/history", "Show a tag's history", _history, query=HistoryQuery, reply=HistoryReply),
+    Endpoint("POST", f"{_TAG}/restore", "Let a tag point again where it did", _restore, body=Restoring, reply=Tag),
+    Endpoint("GET", _IMMUTABLE, "Show which tags may not move", _immutable, reply=ImmutableTags),
+    Endpoint("PUT", _IMMUTABLE, "Say which tags may not move", _set_immutable, body=ImmutableTags, reply=ImmutableTags),
+    Endpoint("GET", _TAGS, "List tags, the latest moved first", _list, query=PageQuery, reply=PageReply[Tag]),
+    Endpoint("GET", _TAG, "Show a tag", _get, reply=Tag),
+    Endpoint("DELETE", _TAG, "Take a tag away, and only the tag", _delete, status=HTTPStatus.NO_CONTENT),
+)

@@ -1,0 +1,118 @@
+"""``/token``: the token server of docker, podman, skopeo and containerd.
+
+Distribution, "Token Authentication Specification" (GET) and "Docker Registry v2 authentication using OAuth2" (POST).
+"""
+
+from collections.abc import Sequence
+from http import HTTPStatus
+from urllib.parse import parse_qsl
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from hythe.database import DatabaseError
+from hythe.hub.actor import NOBODY
+from hythe.hub.errors import HubError, SignInNeeded, TooManyAttempts
+from hythe.hub.routes.parsing import read_body
+from hythe.hub.routes.problems import CHALLENGE, BadRequest
+from hythe.hub.service import Hub
+from hythe.hub.tokens import TokenReply, TokenRequest
+from hythe.oci.errors import ErrorCode, ErrorEntry
+from hythe.oci.scope import InvalidScope, parse_scopes
+
+_YES = ("true", "1", "offline")
+
+
+class TokenFailure(msgspec.Struct, frozen=True):
+    """An error in every form that clients read: the registry's, the older token server's, and OAuth2's."""
+
+    errors: tuple[ErrorEntry, ...]
+    details: str
+    error: str
+    error_description: str
+
+
+async def answer_token(hub: Hub, request: Request) -> Response:
+    """Answer GET with Basic or nothing, and POST with a form."""
+    address = request.client.host if request.client else ""
+    try:
+        if request.method == "POST":
+            form = _pairs((await read_body(request)).decode("utf-8", "replace"))
+            reply = await _by_form(hub, form, address)
+        else:
+            reply = await _by_query(hub, request, address)
+    except (HubError, InvalidScope) as error:
+        return _failure(error)
+    except DatabaseError:
+        return _failure_answer(
+            HTTPStatus.SERVICE_UNAVAILABLE, ErrorCode.UNAVAILABLE, "try again later", "temporarily_unavailable"
+        )
+    return _json(reply, HTTPStatus.OK, {"Cache-Control": "no-store"})
+
+
+async def _by_query(hub: Hub, request: Request, address: str) -> TokenReply:
+    asked = request.query_params
+    wish = _wish(
+        asked.get("service", ""),
+        asked.getlist("scope"),
+        asked.get("client_id", ""),
+        offline=asked.get("offline_token", "").lower() in _YES,
+    )
+    actor = await hub.credentials.by_header(request.headers.get("authorization"), address)
+    return await hub.tokens.issue(actor, wish)
+
+
+async def _by_form(hub: Hub, form: dict[str, list[str]], address: str) -> TokenReply:
+    def first(name: str) -> str:
+        return form.get(name, [""])[0]
+
+    wish = _wish(
+        first("service"), form.get("scope", []), first("client_id"), offline=first("access_type").lower() in _YES
+    )
+    match first("grant_type"):
+        case "refresh_token":
+            return await hub.tokens.renew(first("refresh_token"), wish)
+        case "password":
+            actor = await hub.credentials.by_password(first("username"), first("password"), address)
+            return await hub.tokens.issue(actor, wish)
+        case "":
+            return await hub.tokens.issue(NOBODY, wish)
+    raise BadRequest("this grant_type is not known", "use password or refresh_token")
+
+
+def _wish(service: str, scopes: Sequence[str], client: str, *, offline: bool) -> TokenRequest:
+    return TokenRequest(service[:255], parse_scopes(scopes), client, offline)
+
+
+def _pairs(body: str) -> dict[str, list[str]]:
+    pairs: dict[str, list[str]] = {}
+    try:
+        for name, value in parse_qsl(body, keep_blank_values=True, max_num_fields=1000):
+            pairs.setdefault(name, []).append(value)
+    except ValueError as error:
+        raise BadRequest("the form cannot be read") from error
+    return pairs
+
+
+def _failure(error: HubError | InvalidScope) -> Response:
+    match error:
+        case SignInNeeded():
+            headers = {"WWW-Authenticate": CHALLENGE}
+            return _failure_answer(error.status, ErrorCode.UNAUTHORIZED, error.message, "invalid_grant", headers)
+        case TooManyAttempts():
+            headers = {"Retry-After": str(error.retry_after)}
+            return _failure_answer(error.status, ErrorCode.TOOMANYREQUESTS, str(error), "slow_down", headers)
+        case InvalidScope():
+            return _failure_answer(HTTPStatus.BAD_REQUEST, ErrorCode.NAME_INVALID, str(error), "invalid_scope")
+    return _failure_answer(error.status, ErrorCode.UNSUPPORTED, str(error), "invalid_request")
+
+
+def _failure_answer(
+    status: HTTPStatus, code: ErrorCode, message: str, error: str, headers: dict[str, str] | None = None
+) -> Response:
+    return _json(TokenFailure((ErrorEntry(code.name, message),), message, error, message), status, headers or {})
+
+
+def _json(value: TokenReply | TokenFailure, status: HTTPStatus, headers: dict[str, str]) -> Response:
+    return Response(msgspec.json.encode(value), status, headers, "application/json")

@@ -1,0 +1,80 @@
+"""Accounts in the JSON API."""
+
+from datetime import datetime
+from http import HTTPStatus
+
+import msgspec
+
+from hythe.hub.routes.endpoint import Call, Endpoint, Nothing, PageQuery, PageReply, page_reply
+from hythe.hub.service import Hub
+from hythe.hub.user import User, Visibility
+from hythe.hub.users import NewUser, UserChange
+
+
+class UserReply(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An account; the e-mail address is there for the user and administrators alone."""
+
+    username: str
+    admin: bool
+    created_at: datetime
+    email: str = ""
+    default_visibility: Visibility | msgspec.UnsetType = msgspec.UNSET
+    private_limit: int | None = None
+
+
+class PasswordChange(msgspec.Struct, frozen=True):
+    """A new password, with the present one."""
+
+    current: str
+    password: str
+
+
+def _own(user: User) -> UserReply:
+    return UserReply(user.name, user.admin, user.created_at, user.email, user.default_visibility, user.private_limit)
+
+
+def _shown(user: User) -> UserReply:
+    return UserReply(user.name, user.admin, user.created_at, user.email)
+
+
+async def _create(hub: Hub, call: Call[NewUser, Nothing]) -> UserReply:
+    return _own(await hub.users.create(call.actor, call.body))
+
+
+async def _list(hub: Hub, call: Call[Nothing, PageQuery]) -> PageReply[UserReply]:
+    page = await hub.users.list(call.actor, call.query.paging())
+    return page_reply(page, map(_own, page.items))
+
+
+async def _me(hub: Hub, call: Call[Nothing, Nothing]) -> UserReply:
+    return _own(await hub.users.me(call.actor))
+
+
+async def _change_me(hub: Hub, call: Call[UserChange, Nothing]) -> UserReply:
+    return _own(await hub.users.change_me(call.actor, call.body))
+
+
+async def _set_password(hub: Hub, call: Call[PasswordChange, Nothing]) -> None:
+    me = await hub.users.me(call.actor)
+    await hub.users.set_password(call.actor, me.name, call.body.password, call.body.current)
+
+
+async def _get(hub: Hub, call: Call[Nothing, Nothing]) -> UserReply:
+    return _shown(await hub.users.get(call.actor, call.path["username"]))
+
+
+ENDPOINTS = (
+    Endpoint("POST", "/api/v1/users", "Sign up", _create, body=NewUser, reply=UserReply, status=HTTPStatus.CREATED),
+    Endpoint("GET", "/api/v1/users", "List all accounts", _list, query=PageQuery, reply=PageReply[UserReply]),
+    Endpoint("GET", "/api/v1/users/me", "Show your account", _me, reply=UserReply),
+    Endpoint("PATCH", "/api/v1/users/me", "Change your account", _change_me, body=UserChange, reply=UserReply),
+    Endpoint(
+        "PUT",
+        "/api/v1/users/me/password",
+        "Change your password; ends every session and login",
+        _set_password,
+        body=PasswordChange,
+        status=HTTPStatus.NO_CONTENT,
+    ),
+    Endpoint("GET", "/api/v1/users/{username}", "Show an account", _get, reply=UserReply),
+)

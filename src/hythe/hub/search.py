@@ -1,0 +1,35 @@
+"""Search: which repositories fit what somebody typed, the likeliest first.
+
+Exact names come first, then names that begin so, official ones before others; then what fits best by words, blended
+with stars and pulls. A word fits also in its beginning (``cent``) and, for want of anything better, with a typo.
+"""
+
+from hythe.database import Database
+from hythe.hub.access import HubAccess
+from hythe.hub.actor import HubActor
+from hythe.hub.page import Page, Paging
+from hythe.hub.repository import Repository
+from hythe.hub.search_index import SearchIndex, SearchQuery
+from hythe.hub.store import search as store
+
+
+class Search:
+    """Searches the index; what was pushed or changed is found as soon as that was acknowledged."""
+
+    def __init__(self, database: Database, access: HubAccess, index: SearchIndex) -> None:
+        self._database = database
+        self._access = access
+        self._index = index
+
+    async def find(self, actor: HubActor, typed: str, paging: Paging) -> Page[Repository]:
+        """Return a page of what fits and the actor may see; for nothing typed, what is popular."""
+        query = SearchQuery.parse(typed)
+        reader = self._access.reader(actor)
+        async with self._database.reading() as session:
+            if not query.words:
+                items, total = await store.popular(session, reader, paging)
+            else:
+                items, total = await store.ranked(session, self._index.by_words(query), query.text, reader, paging)
+                if not total and (alike := await self._index.by_likeness(session, query)) is not None:
+                    items, total = await store.ranked(session, alike, query.text, reader, paging)
+        return Page(items, total, paging)

@@ -1,0 +1,39 @@
+"""Web sessions in the database, by the SHA-256 of their cookie."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row, bindparam, delete, insert, select
+
+from hythe.database import Session
+from hythe.database.tables.hub import sessions, users
+
+_FOUND = (
+    select(users.c.id, users.c.name, users.c.admin)
+    .join_from(sessions, users)
+    .where(
+        sessions.c.digest == bindparam("digest"),
+        sessions.c.expires_at > bindparam("now", type_=sessions.c.expires_at.type),
+    )
+)
+
+
+async def add(session: Session, digest: str, user_id: int, at: datetime, expires_at: datetime) -> None:
+    """Add a session, and drop those that ended."""
+    await session.run(delete(sessions).where(sessions.c.expires_at <= at))
+    await session.run(insert(sessions).values(digest=digest, user_id=user_id, created_at=at, expires_at=expires_at))
+
+
+async def account(session: Session, digest: str, now: datetime) -> Row[Any] | None:
+    """Return id, name and admin of the account whose session this is."""
+    return await session.row(_FOUND, {"digest": digest, "now": now})
+
+
+async def remove(session: Session, digest: str) -> None:
+    """End a session."""
+    await session.run(delete(sessions).where(sessions.c.digest == digest))
+
+
+async def remove_of_user(session: Session, user_id: int) -> None:
+    """End every session of an account."""
+    await session.run(delete(sessions).where(sessions.c.user_id == user_id))

@@ -1,0 +1,45 @@
+"""Tags with their manifests, read for lists in one query (the registry's own tables; only it writes them)."""
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from sqlalchemy import Row, Select, and_, func, select
+
+from hythe.database import Session
+from hythe.database.tables.registry import manifests, tags
+from hythe.hub.page import Paging
+
+_COLUMNS = (
+    tags.c.name,
+    tags.c.digest,
+    tags.c.moved_at,
+    tags.c.moved_by,
+    manifests.c.media_type,
+    manifests.c.content,
+)
+
+
+def _tags(repository_id: int) -> Select[Any]:
+    same = and_(manifests.c.repository_id == tags.c.repository_id, manifests.c.digest == tags.c.digest)
+    return select(*_COLUMNS).join_from(tags, manifests, same).where(tags.c.repository_id == repository_id)
+
+
+async def listed(session: Session, repository_id: int, paging: Paging) -> tuple[Sequence[Row[Any]], int]:
+    """Return a page of the tags with their manifests, the latest moved first, and the number of all."""
+    ordered = _tags(repository_id).order_by(tags.c.moved_at.desc(), tags.c.name)
+    rows = await session.rows(ordered.offset(paging.offset).limit(paging.page_size))
+    counted = await session.row(select(func.count()).where(tags.c.repository_id == repository_id))
+    return rows, int(counted[0]) if counted else 0
+
+
+async def one(session: Session, repository_id: int, name: str) -> Row[Any] | None:
+    """Return one tag with its manifest."""
+    return await session.row(_tags(repository_id).where(tags.c.name == name))
+
+
+async def contents(session: Session, repository_id: int, digests: Collection[str]) -> dict[str, tuple[str, bytes]]:
+    """Return media type and bytes of those of the manifests that are there."""
+    columns = (manifests.c.digest, manifests.c.media_type, manifests.c.content)
+    of_repository = manifests.c.repository_id == repository_id
+    rows = await session.rows(select(*columns).where(of_repository, manifests.c.digest.in_(digests)))
+    return {row.digest: (row.media_type, bytes(row.content)) for row in rows}

@@ -1,0 +1,103 @@
+"""The token server: access tokens of minutes for the registry, refresh tokens that stand in for the password.
+
+Distribution, "Token Authentication Specification", "OAuth2 Token Authentication" and "Token Scope Documentation".
+"""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+import msgspec
+
+from hythe.database import Database
+from hythe.hub.access import HubAccess
+from hythe.hub.access_token import claims_for
+from hythe.hub.actor import HubActor
+from hythe.hub.credentials import Credentials
+from hythe.hub.errors import SignInNeeded
+from hythe.hub.keys import SigningKeys
+from hythe.hub.personal_token import digest_of, new_secret
+from hythe.hub.store import tokens as store
+from hythe.hub.store.tokens import TokenHolder
+from hythe.oci.scope import Scope
+
+REFRESH_LIFETIME = timedelta(days=180)
+
+MOST_SCOPES = 100
+"""Most resources that one token may name."""
+
+
+class TokenRequest(msgspec.Struct, frozen=True):
+    """What a client wants: ``offline`` asks for a refresh token, too."""
+
+    service: str = ""
+    scopes: tuple[Scope, ...] = ()
+    client: str = ""
+    offline: bool = False
+
+
+class TokenReply(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The answer in both spellings; ``expires_in`` is in seconds."""
+
+    token: str
+    access_token: str
+    expires_in: int
+    issued_at: str
+    scope: str
+    refresh_token: str = ""
+
+
+class Tokens:
+    """Issues access tokens and refresh tokens."""
+
+    def __init__(
+        self,
+        database: Database,
+        access: HubAccess,
+        credentials: Credentials,
+        keys: SigningKeys,
+        clock: Callable[[], datetime],
+        lifetime: int,
+    ) -> None:
+        self._database = database
+        self._access = access
+        self._credentials = credentials
+        self._keys = keys
+        self._clock = clock
+        self._lifetime = lifetime
+
+    async def issue(self, actor: HubActor, request: TokenRequest) -> TokenReply:
+        """Return a token for as much of what is asked as the actor may do.
+
+        Raises SignInNeeded to who shows an access token: by getting others for it, it would never end.
+        """
+        if actor.granted is not None:
+            raise SignInNeeded("an access token gets no other", "log in again")
+        scopes = request.scopes[:MOST_SCOPES]
+        granted = tuple([await self._access.granted(actor, scope) for scope in scopes])
+        now = self._clock()
+        # Of what is refused the token says nothing: its size is not for the caller to choose.
+        opened = tuple(each for each in granted if each.actions)
+        token = self._keys.sign(claims_for(actor, request.service, opened, now, self._lifetime))
+        refresh = await self._new_refresh_token(actor, request.client) if request.offline else ""
+        issued_at = now.strftime("%Y-%m-%dT%H:%M:%SZ")
+        scope = " ".join(map(str, opened))
+        return TokenReply(token, token, self._lifetime, issued_at, scope, refresh)
+
+    async def renew(self, refresh_token: str, request: TokenRequest) -> TokenReply:
+        """Return a token for the holder of a refresh token. Raises SignInNeeded."""
+        actor = await self._credentials.by_refresh_token(refresh_token)
+        reply = await self.issue(actor, msgspec.structs.replace(request, offline=False))
+        return msgspec.structs.replace(reply, refresh_token=refresh_token)
+
+    async def _new_refresh_token(self, actor: HubActor, client: str) -> str:
+        """Only an account gets one."""
+        if actor.user_id is None:
+            return ""
+        token = new_secret()
+        holder = TokenHolder(actor.user_id, actor.name, actor.admin, actor.rights, actor.personal_token_id)
+        now = self._clock()
+        async with self._database.writing() as session:
+            await store.add_refresh(
+                session, digest_of(token), holder, client.replace("\0", "")[:100], now, now + REFRESH_LIFETIME
+            )
+        return token

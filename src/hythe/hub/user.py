@@ -1,0 +1,25 @@
+"""The values of an account."""
+
+from datetime import datetime
+from enum import Enum
+
+import msgspec
+
+
+class Visibility(Enum):
+    """Who sees a repository."""
+
+    PUBLIC = "public"
+    PRIVATE = "private"
+
+
+class User(msgspec.Struct, frozen=True):
+    """An account. ``private_limit`` is how many private repositories its plan allows; None: any number."""
+
+    id: int
+    name: str
+    email: str
+    admin: bool
+    default_visibility: Visibility
+    private_limit: int | None
+    created_at: datetime

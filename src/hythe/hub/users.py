@@ -1,0 +1,169 @@
+"""Accounts: sign-up, passwords, and what a user may change about their own."""
+
+import re
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy.exc import IntegrityError
+
+from hythe.database import Database
+from hythe.hub.access import HubAccess
+from hythe.hub.actor import HubActor, Right
+from hythe.hub.checked import Checked, troubles_by
+from hythe.hub.errors import Invalid, NotFound, Refused, Taken
+from hythe.hub.namespaces import could_be_name, user_name_trouble
+from hythe.hub.page import Page, Paging
+from hythe.hub.passwords import PASSWORD_LENGTH, Passwords
+from hythe.hub.store import namespaces as namespace_store
+from hythe.hub.store import sessions as session_store
+from hythe.hub.store import tokens as token_store
+from hythe.hub.store import users as store
+from hythe.hub.user import User, Visibility
+
+_EMAIL = re.compile(r"[^@\s\x00-\x1f\ud800-\udfff]{1,64}@[^@\s\x00-\x1f\ud800-\udfff]{1,189}")
+
+
+class NewUser(Checked, frozen=True):
+    """What a sign-up says."""
+
+    username: str
+    email: str
+    password: str
+
+    @classmethod
+    def troubles(cls, values: Mapping[str, Any]) -> dict[str, str]:
+        """See Checked."""
+        return troubles_by(values, username=user_name_trouble, email=email_trouble, password=password_trouble)
+
+
+class UserChange(Checked, frozen=True, omit_defaults=True):
+    """What users change about themselves; what is not named stays."""
+
+    email: str | msgspec.UnsetType = msgspec.UNSET
+    default_visibility: Visibility | msgspec.UnsetType = msgspec.UNSET
+
+    @classmethod
+    def troubles(cls, values: Mapping[str, Any]) -> dict[str, str]:
+        """See Checked."""
+        return troubles_by(values, email=email_trouble)
+
+
+class Users:
+    """The accounts."""
+
+    def __init__(
+        self, database: Database, access: HubAccess, passwords: Passwords, clock: Callable[[], datetime], sign_up: bool
+    ) -> None:
+        self._database = database
+        self._access = access
+        self._passwords = passwords
+        self._clock = clock
+        self.sign_up_open = sign_up
+
+    async def create(self, actor: HubActor, new: NewUser, *, admin: bool = False) -> User:
+        """Make an account and its namespace. Raises Refused, Taken, Invalid (naming every bad field)."""
+        if not (self.sign_up_open or actor.operating or await self._access.is_admin(actor)):
+            raise Refused("sign-up is closed on this hub", "ask its administrator for an account")
+        if admin:
+            await self._access.require_admin(actor)
+        new.check()
+        password_hash = await self._passwords.hash(new.password)
+        try:
+            async with self._database.writing() as session:
+                user = await store.add(
+                    session, new.username, new.email.lower(), password_hash, admin=admin, at=self._clock()
+                )
+                await namespace_store.add_for_user(session, user.name, user.id)
+        except IntegrityError as error:
+            raise await self._taken(new) from error
+        return user
+
+    async def _taken(self, new: NewUser) -> Taken:
+        fields = {}
+        async with self._database.reading() as session:
+            if await store.by_name(session, new.username) or await namespace_store.by_name(session, new.username):
+                fields["username"] = "is taken"
+            if await store.email_in_use(session, new.email.lower()):
+                fields["email"] = "belongs to an account already"
+        return Taken("Username or email already exists", fields, "choose another user name, or sign in")
+
+    async def get(self, actor: HubActor, name: str) -> User:
+        """Return an account; its e-mail address is for the user and administrators alone. Raises NotFound."""
+        user = await self._named(name)
+        if user is None:
+            raise NotFound(f"there is no user {name!r}")
+        if user.id == actor.user_id or await self._access.is_admin(actor):
+            return user
+        return msgspec.structs.replace(user, email="")
+
+    async def _named(self, name: str) -> User | None:
+        if not could_be_name(name):
+            return None
+        async with self._database.reading() as session:
+            return await store.by_name(session, name)
+
+    async def me(self, actor: HubActor) -> User:
+        """Return the actor's account, with its address if they may manage it. Raises SignInNeeded, Refused."""
+        async with self._database.reading() as session:
+            user = await store.by_id(session, self._access.require_signed_in(actor))
+        if user is None:
+            raise NotFound("this account is gone")
+        return user if Right.ACCOUNT in actor.rights else msgspec.structs.replace(user, email="")
+
+    async def change_me(self, actor: HubActor, change: UserChange) -> User:
+        """Change the actor's own account and return it. Raises SignInNeeded, Refused, Invalid, Taken."""
+        user_id = self._access.require_account(actor)
+        change.check()
+        values = {name: value for name, value in msgspec.structs.asdict(change).items() if value is not msgspec.UNSET}
+        if "email" in values:
+            values["email"] = values["email"].lower()
+        try:
+            async with self._database.writing() as session:
+                await store.change(session, user_id, values)
+        except IntegrityError as error:
+            raise Taken("that e-mail address is in use", {"email": "belongs to an account already"}) from error
+        return await self.me(actor)
+
+    async def set_password(self, actor: HubActor, name: str, password: str, current: str | None = None) -> None:
+        """Set a password and end every session and refresh token of the account.
+
+        Administrators need no ``current`` password of others; users need their own. Raises NotFound, Refused, Invalid.
+        """
+        async with self._database.reading() as session:
+            found = await store.credentials(session, name)
+        if found is None:
+            raise NotFound(f"there is no user {name!r}", "'hythe admin list-users' shows all accounts")
+        if found.user_id == actor.user_id:
+            self._access.require_account(actor)
+            if not await self._passwords.matches(name, current or "", found.password_hash):
+                raise Invalid({"current": "is not your password"})
+        else:
+            await self._access.require_admin(actor)
+        if trouble := password_trouble(password):
+            raise Invalid({"password": trouble})
+        password_hash = await self._passwords.hash(password)
+        async with self._database.writing() as session:
+            await store.change(session, found.user_id, {"password_hash": password_hash})
+            await session_store.remove_of_user(session, found.user_id)
+            await token_store.remove_refresh_of_user(session, found.user_id)
+
+    async def list(self, actor: HubActor, paging: Paging) -> Page[User]:
+        """Return the accounts by name; for administrators. Raises Refused."""
+        await self._access.require_admin(actor)
+        async with self._database.reading() as session:
+            return Page(await store.listed(session, paging), await store.count(session), paging)
+
+
+def password_trouble(password: str) -> str | None:
+    """Say what is wrong with a new password; None when nothing is."""
+    shortest, longest = PASSWORD_LENGTH
+    if not shortest <= len(password) <= longest:
+        return f"must have {shortest} to {longest} characters"
+    return None
+
+
+def email_trouble(email: str) -> str | None:
+    """Say what is wrong with an e-mail address; None when nothing is."""
+    return None if _EMAIL.fullmatch(email.lower()) else "must be an e-mail address"

@@ -1,0 +1,39 @@
+"""The ``WWW-Authenticate`` header: challenges as values (RFC 9110, section 11.6.1; distribution, "Token")."""
+
+import re
+
+import msgspec
+
+_SCHEME = re.compile(r"\s*,?\s*([A-Za-z][A-Za-z0-9!#$%&'*+.^_`|~-]*)(?:\s+(?!=)|$|(?=,))")
+_PARAMETER = re.compile(r"\s*,?\s*([A-Za-z0-9_-]+)\s*=\s*(?:\"((?:[^\"\\]|\\.)*)\"|([^\s,\"]+))")
+
+
+class Challenge(msgspec.Struct, frozen=True):
+    """One way to authenticate that a server offers; ``scheme`` and parameter names are lower case."""
+
+    scheme: str
+    parameters: dict[str, str]
+
+    def __str__(self) -> str:
+        pairs = ",".join(f'{name}="{_escape(value)}"' for name, value in self.parameters.items())
+        return f"{self.scheme.title()} {pairs}"
+
+
+def parse_challenges(header: str) -> tuple[Challenge, ...]:
+    """Return the challenges that a header (or several, joined by commas) offers; what is malformed is left out."""
+    challenges: list[Challenge] = []
+    position = 0
+    while position < len(header):
+        if challenges and (match := _PARAMETER.match(header, position)):
+            value = match[3] if match[2] is None else re.sub(r"\\(.)", r"\1", match[2])
+            challenges[-1].parameters[match[1].lower()] = value
+        elif match := _SCHEME.match(header, position):
+            challenges.append(Challenge(match[1].lower(), {}))
+        else:
+            break
+        position = match.end()
+    return tuple(challenges)
+
+
+def _escape(value: str) -> str:
+    return value.replace("\\", "\\\\").replace('"', '\\"')

@@ -1,0 +1,86 @@
+"""Image configurations (image specification, "Image Configuration"; Docker's container configuration)."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from hythe.oci.errors import InvalidManifest
+
+
+class HealthCheck(msgspec.Struct, frozen=True, omit_defaults=True, rename="pascal"):
+    """How to ask a container whether it is well; durations in nanoseconds (Docker's extension)."""
+
+    test: tuple[str, ...] = ()
+    interval: int = 0
+    timeout: int = 0
+    start_period: int = 0
+    retries: int = 0
+
+
+class ContainerConfig(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a container made from the image runs and how; names as on the wire."""
+
+    user: str = msgspec.field(name="User", default="")
+    exposed_ports: dict[str, Any] | None = msgspec.field(name="ExposedPorts", default=None)
+    env: tuple[str, ...] | None = msgspec.field(name="Env", default=None)
+    entrypoint: tuple[str, ...] | None = msgspec.field(name="Entrypoint", default=None)
+    cmd: tuple[str, ...] | None = msgspec.field(name="Cmd", default=None)
+    healthcheck: HealthCheck | None = msgspec.field(name="Healthcheck", default=None)
+    volumes: dict[str, Any] | None = msgspec.field(name="Volumes", default=None)
+    working_dir: str = msgspec.field(name="WorkingDir", default="")
+    on_build: tuple[str, ...] | None = msgspec.field(name="OnBuild", default=None)
+    labels: dict[str, str] | None = msgspec.field(name="Labels", default=None)
+    stop_signal: str = msgspec.field(name="StopSignal", default="")
+    shell: tuple[str, ...] | None = msgspec.field(name="Shell", default=None)
+
+
+class RootFS(msgspec.Struct, frozen=True):
+    """The layers by the digests of their uncompressed tar files, lowest first."""
+
+    type: str = "layers"
+    diff_ids: tuple[str, ...] = ()
+
+
+class History(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One step of an image's making; ``created`` is an RFC 3339 time."""
+
+    created: str = ""
+    created_by: str = ""
+    author: str = ""
+    comment: str = ""
+    empty_layer: bool = False
+
+
+class ImageConfig(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The configuration of one image; its digest is the image ID."""
+
+    architecture: str = ""
+    os: str = ""
+    created: str = ""
+    author: str = ""
+    variant: str = ""
+    os_version: str = msgspec.field(name="os.version", default="")
+    config: ContainerConfig | None = None
+    rootfs: RootFS = RootFS()
+    history: tuple[History, ...] = ()
+
+    @classmethod
+    def parse(cls, content: bytes) -> "ImageConfig":
+        """Read a configuration; raises InvalidManifest."""
+        try:
+            return msgspec.json.decode(content, type=cls)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            raise InvalidManifest(f"not an image configuration: {error}") from error
+
+    def encode(self) -> bytes:
+        """Return the JSON bytes."""
+        return msgspec.json.encode(self)
+
+
+def merge_environment(env: Iterable[str] | None, additions: Iterable[str]) -> tuple[str, ...]:
+    """Return ``NAME=VALUE`` variables with ``additions`` over them: a name keeps its place and gets the new value."""
+    merged = {variable.partition("=")[0]: variable for variable in env or ()}
+    for variable in additions:
+        merged[variable.partition("=")[0]] = variable
+    return tuple(merged.values())

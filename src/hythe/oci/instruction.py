@@ -1,0 +1,205 @@
+"""Dockerfile instructions that change a configuration, as ``docker commit --change`` takes them (Dockerfile reference).
+
+CMD ENTRYPOINT ENV EXPOSE HEALTHCHECK LABEL ONBUILD STOPSIGNAL USER VOLUME WORKDIR
+"""
+
+import posixpath
+import re
+from collections.abc import Callable, Iterable
+
+import msgspec
+
+from hythe.oci.config import ContainerConfig, HealthCheck, merge_environment
+from hythe.oci.errors import OCIError
+from hythe.oci.words import expand, split_words
+
+_DEFAULT_SHELL = ("/bin/sh", "-c")
+_INSTRUCTION = re.compile(r"\s*([A-Za-z]+)(?:\s+(.*?))?\s*", re.DOTALL)
+_PORT = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?(?:/(tcp|udp|sctp))?")
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)")
+_NANOSECONDS = {"ns": 1, "us": 10**3, "µs": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
+_HEALTH_FLAGS = {
+    "interval": "interval",
+    "timeout": "timeout",
+    "start-period": "start_period",
+    "retries": "retries",
+}
+
+
+class InvalidInstruction(OCIError):
+    """An instruction that docker would not take either."""
+
+
+def apply_instructions(config: ContainerConfig, lines: Iterable[str]) -> ContainerConfig:
+    """Return ``config`` changed by Dockerfile instructions, one a line; raises InvalidInstruction.
+
+    As in a Dockerfile, an ENTRYPOINT takes the CMD away that was there before, unless a line set one.
+    """
+    sets_command = False
+    for line in lines:
+        name, arguments = _parse(line)
+        if name == "ENTRYPOINT" and not sets_command:
+            config = msgspec.structs.replace(config, cmd=None)
+        sets_command = sets_command or name == "CMD"
+        config = _CHANGES[name](config, arguments)
+    return config
+
+
+def _parse(line: str) -> tuple[str, str]:
+    match = _INSTRUCTION.fullmatch(line)
+    name = match[1].upper() if match else ""
+    if match is None or name not in _CHANGES:
+        raise InvalidInstruction(f"{line[:200]!r} is not a change: use one of {', '.join(_CHANGES)}")
+    if not match[2]:
+        raise InvalidInstruction(f"{name} needs an argument")
+    return name, match[2]
+
+
+def _json_words(text: str) -> tuple[str, ...] | None:
+    """Return the words of the JSON form; None when it is the shell form."""
+    try:
+        return msgspec.json.decode(text, type=tuple[str, ...])
+    except msgspec.MsgspecError:
+        return None
+
+
+def _command(config: ContainerConfig, text: str) -> tuple[str, ...]:
+    words = _json_words(text)
+    return (*(config.shell or _DEFAULT_SHELL), text) if words is None else words
+
+
+def _cmd(config: ContainerConfig, text: str) -> ContainerConfig:
+    return msgspec.structs.replace(config, cmd=_command(config, text))
+
+
+def _entrypoint(config: ContainerConfig, text: str) -> ContainerConfig:
+    return msgspec.structs.replace(config, entrypoint=_command(config, text) or None)
+
+
+def _variables(config: ContainerConfig) -> dict[str, str]:
+    pairs = (variable.partition("=") for variable in config.env or ())
+    return {name: value for name, _, value in pairs}
+
+
+def _pairs(config: ContainerConfig, name: str, text: str) -> list[tuple[str, str]]:
+    """Return the pairs of ``KEY=VALUE ..``, or of the old form ``KEY VALUE TO THE END``."""
+    variables = _variables(config)
+    words = split_words(text)
+    if "=" not in words[0]:
+        key, _, value = text.partition(" ")
+        if not value.strip():
+            raise InvalidInstruction(f"{name} must have two arguments: write {name} KEY=VALUE")
+        return [(expand(key, variables), expand(value.strip(), variables))]
+    pairs = []
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals or not key:
+            raise InvalidInstruction(f"{name}: {word!r} is not KEY=VALUE")
+        pairs.append((expand(key, variables), expand(value, variables)))
+    return pairs
+
+
+def _env(config: ContainerConfig, text: str) -> ContainerConfig:
+    additions = [f"{key}={value}" for key, value in _pairs(config, "ENV", text)]
+    return msgspec.structs.replace(config, env=merge_environment(config.env, additions))
+
+
+def _label(config: ContainerConfig, text: str) -> ContainerConfig:
+    return msgspec.structs.replace(config, labels=(config.labels or {}) | dict(_pairs(config, "LABEL", text)))
+
+
+def _expose(config: ContainerConfig, text: str) -> ContainerConfig:
+    variables = _variables(config)
+    ports = [port for word in split_words(text) for port in _ports(expand(word, variables))]
+    return msgspec.structs.replace(config, exposed_ports=(config.exposed_ports or {}) | {port: {} for port in ports})
+
+
+def _ports(text: str) -> list[str]:
+    match = _PORT.fullmatch(text)
+    first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
+    if match is None or not 0 < first <= last < 65536:
+        raise InvalidInstruction(f"EXPOSE: {text!r} is not a port: write PORT[-PORT][/tcp|udp|sctp]")
+    return [f"{port}/{match[3] or 'tcp'}" for port in range(first, last + 1)]
+
+
+def _healthcheck(config: ContainerConfig, text: str) -> ContainerConfig:
+    flags: dict[str, int] = {}
+    while text.startswith("--"):
+        word, _, text = text.partition(" ")
+        name, _, value = word.removeprefix("--").partition("=")
+        if name not in _HEALTH_FLAGS:
+            raise InvalidInstruction(f"HEALTHCHECK: unknown flag --{name}")
+        flags[_HEALTH_FLAGS[name]] = _count(value) if name == "retries" else _duration(value)
+        text = text.lstrip()
+    kind, _, command = text.partition(" ")
+    if kind.upper() == "NONE" and not command:
+        return msgspec.structs.replace(config, healthcheck=HealthCheck(test=("NONE",)))
+    if kind.upper() != "CMD" or not command.strip():
+        raise InvalidInstruction("HEALTHCHECK: write NONE, or CMD and a command")
+    words = _json_words(command.strip())
+    test = ("CMD-SHELL", command.strip()) if words is None else ("CMD", *words)
+    return msgspec.structs.replace(config, healthcheck=HealthCheck(test=test, **flags))
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise InvalidInstruction(f"HEALTHCHECK: {text!r} is not a number")
+    return int(text)
+
+
+def _duration(text: str) -> int:
+    """Return the nanoseconds of a duration in Go's form, such as ``1m30s``."""
+    parts = list(_DURATION.finditer(text))
+    if not parts or "".join(part[0] for part in parts) != text:
+        raise InvalidInstruction(f"HEALTHCHECK: {text!r} is not a duration: write 30s or 1m30s")
+    return sum(round(float(part[1]) * _NANOSECONDS[part[2]]) for part in parts)
+
+
+def _onbuild(config: ContainerConfig, text: str) -> ContainerConfig:
+    if text.split()[0].upper() in ("ONBUILD", "FROM", "MAINTAINER"):
+        raise InvalidInstruction(f"{text.split()[0]} is not allowed as an ONBUILD trigger")
+    return msgspec.structs.replace(config, on_build=(*(config.on_build or ()), text))
+
+
+def _stopsignal(config: ContainerConfig, text: str) -> ContainerConfig:
+    return msgspec.structs.replace(config, stop_signal=_single("STOPSIGNAL", config, text))
+
+
+def _user(config: ContainerConfig, text: str) -> ContainerConfig:
+    return msgspec.structs.replace(config, user=_single("USER", config, text))
+
+
+def _single(name: str, config: ContainerConfig, text: str) -> str:
+    words = split_words(text)
+    if len(words) != 1:
+        raise InvalidInstruction(f"{name} takes exactly one argument")
+    return expand(words[0], _variables(config))
+
+
+def _volume(config: ContainerConfig, text: str) -> ContainerConfig:
+    words = _json_words(text)
+    variables = _variables(config)
+    paths = [expand(word, variables) for word in (split_words(text) if words is None else words)]
+    if not paths or not all(paths):
+        raise InvalidInstruction("VOLUME specified can not be an empty string")
+    return msgspec.structs.replace(config, volumes=(config.volumes or {}) | {path: {} for path in paths})
+
+
+def _workdir(config: ContainerConfig, text: str) -> ContainerConfig:
+    path = posixpath.normpath(posixpath.join("/", config.working_dir, expand(text, _variables(config))))
+    return msgspec.structs.replace(config, working_dir="/" + path.lstrip("/"))
+
+
+_CHANGES: dict[str, Callable[[ContainerConfig, str], ContainerConfig]] = {
+    "CMD": _cmd,
+    "ENTRYPOINT": _entrypoint,
+    "ENV": _env,
+    "EXPOSE": _expose,
+    "HEALTHCHECK": _healthcheck,
+    "LABEL": _label,
+    "ONBUILD": _onbuild,
+    "STOPSIGNAL": _stopsignal,
+    "USER": _user,
+    "VOLUME": _volume,
+    "WORKDIR": _workdir,
+}

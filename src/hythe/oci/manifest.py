@@ -1,0 +1,245 @@
+"""Manifests, indexes and descriptors (image specification 1.1; Docker image manifest version 2, schema 2).
+
+A manifest's bytes are never changed: ``Manifest.parse`` reads out of them what the registry and the client need,
+and keeps them as they came, unknown fields and all.
+"""
+
+from enum import Enum
+from typing import Any
+
+import msgspec
+
+from hythe.oci.digest import Digest
+from hythe.oci.errors import InvalidDigest, InvalidManifest
+
+OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+OCI_INDEX = "application/vnd.oci.image.index.v1+json"
+OCI_ARTIFACT = "application/vnd.oci.artifact.manifest.v1+json"
+OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
+OCI_EMPTY = "application/vnd.oci.empty.v1+json"
+OCI_LAYER = "application/vnd.oci.image.layer.v1.tar"
+OCI_LAYER_GZIP = "application/vnd.oci.image.layer.v1.tar+gzip"
+OCI_LAYER_ZSTD = "application/vnd.oci.image.layer.v1.tar+zstd"
+DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
+DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
+DOCKER_LAYER_GZIP = "application/vnd.docker.image.rootfs.diff.tar.gzip"
+DOCKER_FOREIGN_LAYER = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"
+DOCKER_SCHEMA1 = "application/vnd.docker.distribution.manifest.v1+json"
+DOCKER_SCHEMA1_SIGNED = "application/vnd.docker.distribution.manifest.v1+prettyjws"
+
+MANIFEST_MEDIA_TYPES = (OCI_MANIFEST, OCI_INDEX, DOCKER_MANIFEST, DOCKER_LIST, OCI_ARTIFACT)
+"""Every kind of manifest that is understood; also what a client should accept."""
+
+
+class Platform(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The machine that an image is for, in Go's words."""
+
+    architecture: str = ""
+    os: str = ""
+    os_version: str = msgspec.field(name="os.version", default="")
+    os_features: tuple[str, ...] = msgspec.field(name="os.features", default=())
+    variant: str = ""
+
+    def __str__(self) -> str:
+        return "/".join(filter(None, (self.os, self.architecture, self.variant)))
+
+
+class Descriptor(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
+    """Points at content: its kind, digest and size in bytes (image specification, "Content Descriptors")."""
+
+    media_type: str
+    digest: str
+    size: int
+    urls: tuple[str, ...] = ()
+    annotations: dict[str, str] = {}
+    data: str = ""
+    platform: Platform | None = None
+    artifact_type: str = ""
+
+    @property
+    def parsed_digest(self) -> Digest:
+        """The digest as a value; raises InvalidDigest."""
+        return Digest.parse(self.digest)
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether the content may live elsewhere, so that a registry need not hold it."""
+        return bool(self.urls) or ".nondistributable." in self.media_type or ".foreign." in self.media_type
+
+
+class Kind(Enum):
+    """What a manifest is."""
+
+    IMAGE = "image"
+    INDEX = "index"
+    ARTIFACT = "artifact"
+
+
+_KINDS = {
+    OCI_MANIFEST: Kind.IMAGE,
+    DOCKER_MANIFEST: Kind.IMAGE,
+    OCI_INDEX: Kind.INDEX,
+    DOCKER_LIST: Kind.INDEX,
+    OCI_ARTIFACT: Kind.ARTIFACT,
+}
+
+
+class _Fields(msgspec.Struct, frozen=True, rename="camel"):
+    """The fields of all kinds of manifest together."""
+
+    schema_version: int | None = None
+    media_type: str = ""
+    artifact_type: str = ""
+    config: Descriptor | None = None
+    layers: tuple[Descriptor, ...] | None = None
+    manifests: tuple[Descriptor, ...] | None = None
+    blobs: tuple[Descriptor, ...] | None = None
+    subject: Descriptor | None = None
+    annotations: dict[str, str] | None = None
+    fs_layers: Any = None
+
+
+_DECODER = msgspec.json.Decoder(_Fields)
+
+
+class Manifest(msgspec.Struct, frozen=True):
+    """A manifest of any kind, read out of ``content``, which stays byte for byte as it came."""
+
+    kind: Kind
+    media_type: str
+    content: bytes
+    config: Descriptor | None = None
+    layers: tuple[Descriptor, ...] = ()
+    manifests: tuple[Descriptor, ...] = ()
+    subject: Descriptor | None = None
+    artifact_type: str = ""
+    annotations: dict[str, str] = {}
+
+    @classmethod
+    def parse(cls, content: bytes, media_type: str = "") -> "Manifest":
+        """Read a manifest; ``media_type`` is what the Content-Type header said. Raises InvalidManifest.
+
+        The header must agree with the ``mediaType`` field where there are both; where there is neither, the
+        fields tell the kind (image specification, "image manifest" and "image index", ``mediaType``).
+        """
+        try:
+            fields = _DECODER.decode(content)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            raise InvalidManifest(f"not a manifest: {error}") from error
+        media_type = _agreed_media_type(fields, media_type)
+        kind = _KINDS.get(media_type)
+        if kind is None:
+            raise InvalidManifest(
+                f"manifests of type {media_type!r} are not supported: push an OCI or a Docker schema 2 manifest"
+            )
+        _check_shape(kind, fields)
+        manifest = cls(
+            kind=kind,
+            media_type=media_type,
+            content=content,
+            config=fields.config if kind is Kind.IMAGE else None,
+            layers=(fields.layers if kind is Kind.IMAGE else fields.blobs) or (),
+            manifests=(fields.manifests if kind is Kind.INDEX else None) or (),
+            subject=fields.subject,
+            artifact_type=fields.artifact_type,
+            annotations=fields.annotations or {},
+        )
+        _check_descriptors(manifest)
+        return manifest
+
+    @property
+    def blobs(self) -> tuple[Descriptor, ...]:
+        """The blobs that must be there: configuration and layers, without those that live elsewhere."""
+        config = (self.config,) if self.config else ()
+        return tuple(d for d in (*config, *self.layers) if not d.is_foreign)
+
+    @property
+    def effective_artifact_type(self) -> str:
+        """``artifactType``, or the configuration's media type (distribution specification, "Listing Referrers")."""
+        return self.artifact_type or (self.config.media_type if self.config else "")
+
+    def digest(self, algorithm: str = "sha256") -> Digest:
+        """Return the digest of the content."""
+        return Digest.of(self.content, algorithm)
+
+    def descriptor(self) -> Descriptor:
+        """Return a descriptor that points at this manifest."""
+        return Descriptor(self.media_type, str(self.digest()), len(self.content))
+
+
+def _agreed_media_type(fields: _Fields, header: str) -> str:
+    header = header.partition(";")[0].strip().lower()
+    if header in ("", "application/json", "application/octet-stream"):
+        return fields.media_type or _guessed_media_type(fields)
+    if fields.media_type and fields.media_type != header:
+        raise InvalidManifest(
+            f"Content-Type says {header!r}, the manifest's mediaType {fields.media_type!r}: make them equal"
+        )
+    return header
+
+
+def _guessed_media_type(fields: _Fields) -> str:
+    if fields.fs_layers is not None:
+        return DOCKER_SCHEMA1
+    if fields.manifests is not None:
+        return OCI_INDEX
+    if fields.config is not None:
+        return OCI_MANIFEST
+    raise InvalidManifest("not a manifest: neither mediaType nor config nor manifests says what it is")
+
+
+def _check_shape(kind: Kind, fields: _Fields) -> None:
+    if kind is not Kind.ARTIFACT and fields.schema_version != 2:
+        raise InvalidManifest("schemaVersion must be 2")
+    if kind is Kind.IMAGE and (fields.config is None or fields.layers is None):
+        raise InvalidManifest("an image manifest needs config and layers")
+    if kind is Kind.IMAGE and fields.manifests is not None:
+        raise InvalidManifest("an image manifest has no manifests: it cannot be an index too")
+    if kind is Kind.INDEX and fields.manifests is None:
+        raise InvalidManifest("an image index needs manifests")
+    if kind is Kind.INDEX and (fields.layers is not None or fields.config is not None):
+        raise InvalidManifest("an image index has no config or layers: it cannot be an image too")
+
+
+def _check_descriptors(manifest: Manifest) -> None:
+    subject = (manifest.subject,) if manifest.subject else ()
+    config = (manifest.config,) if manifest.config else ()
+    for descriptor in (*config, *manifest.layers, *manifest.manifests, *subject):
+        if descriptor.size < 0:
+            raise InvalidManifest(f"the size of {descriptor.digest} is negative")
+        try:
+            Digest.parse(descriptor.digest)
+        except InvalidDigest as error:
+            raise InvalidManifest(str(error)) from error
+
+
+class Index(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
+    """An image index that is made here (referrers, multi-platform images)."""
+
+    schema_version: int
+    media_type: str
+    manifests: tuple[Descriptor, ...]
+    artifact_type: str = ""
+    subject: Descriptor | None = None
+    annotations: dict[str, str] = {}
+
+    def encode(self) -> bytes:
+        """Return the JSON bytes."""
+        return msgspec.json.encode(self)
+
+
+class ImageManifest(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
+    """An image manifest that is made here (commit, provenance)."""
+
+    schema_version: int
+    media_type: str
+    config: Descriptor
+    layers: tuple[Descriptor, ...]
+    artifact_type: str = ""
+    subject: Descriptor | None = None
+    annotations: dict[str, str] = {}
+
+    def encode(self) -> bytes:
+        """Return the JSON bytes."""
+        return msgspec.json.encode(self)

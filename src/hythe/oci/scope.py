@@ -1,0 +1,58 @@
+"""Scopes of the token protocol: ``repository:NAME:pull,push`` (distribution, "Token Scope Documentation")."""
+
+import re
+from collections.abc import Iterable
+
+import msgspec
+
+from hythe.oci.errors import OCIError
+
+_GRAMMAR = re.compile(r"(?P<type>[a-z0-9]+)(?:\((?P<kind>[a-z0-9]+)\))?:(?P<name>.+):(?P<actions>[a-z*]*(?:,[a-z*]+)*)")
+
+PULL = "pull"
+PUSH = "push"
+DELETE = "delete"
+
+
+class InvalidScope(OCIError):
+    """A scope that the grammar does not allow."""
+
+
+class Scope(msgspec.Struct, frozen=True):
+    """What somebody may do, or asks to do, with one resource."""
+
+    type: str
+    name: str
+    actions: frozenset[str]
+
+    @classmethod
+    def parse(cls, text: str) -> "Scope":
+        """Return the scope that ``text`` spells; raises InvalidScope."""
+        match = _GRAMMAR.fullmatch(text)
+        if match is None:
+            raise InvalidScope(f"{text[:300]!r} is not a scope: write type:name:action[,action]")
+        return cls(match["type"], match["name"], frozenset(filter(None, match["actions"].split(","))))
+
+    @classmethod
+    def repository(cls, name: str, *actions: str) -> "Scope":
+        """Return the scope for ``actions`` on the repository ``name``."""
+        return cls("repository", name, frozenset(actions))
+
+    def __str__(self) -> str:
+        ordered = sorted(self.actions, key=lambda action: (action != PULL, action != PUSH, action))
+        return f"{self.type}:{self.name}:{','.join(ordered)}"
+
+
+def parse_scopes(texts: Iterable[str]) -> tuple[Scope, ...]:
+    """Return the scopes of ``texts``, each holding one or several parted by spaces; raises InvalidScope.
+
+    Scopes of the same resource are united.
+    """
+    united: dict[tuple[str, str], Scope] = {}
+    for text in texts:
+        for word in text.split():
+            scope = Scope.parse(word)
+            key = (scope.type, scope.name)
+            earlier = united.get(key)
+            united[key] = Scope(*key, scope.actions | earlier.actions) if earlier else scope
+    return tuple(united.values())

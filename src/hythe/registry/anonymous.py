@@ -1,0 +1,34 @@
+"""Access for a private registry that asks nobody who they are: whoever reaches it may do everything."""
+
+from collections.abc import Collection
+
+from hythe.oci.challenge import Challenge
+from hythe.registry.access import Action, Actor
+
+ANYBODY = Actor()
+
+
+class AnonymousAccess:
+    """See Access."""
+
+    async def authenticate(self, authorization: str | None, address: str = "") -> Actor:
+        """See Access.authenticate. Credentials are not looked at."""
+        return ANYBODY
+
+    def canonical(self, repository: str) -> str:
+        """See Access.canonical. Every name is its own."""
+        return repository
+
+    async def enter(self, actor: Actor) -> None:
+        """See Access.enter."""
+
+    async def require(self, actor: Actor, repository: str, action: Action) -> None:
+        """See Access.require."""
+
+    async def visible(self, actor: Actor, repositories: Collection[str]) -> frozenset[str]:
+        """See Access.visible."""
+        return frozenset(repositories)
+
+    def challenge(self, repository: str | None, actions: Collection[Action], error: str = "") -> Challenge | None:
+        """See Access.challenge."""
+        return None

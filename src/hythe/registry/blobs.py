@@ -1,0 +1,162 @@
+"""Blobs as clients see them: readable only through a repository that has them, shared by all below."""
+
+import logging
+from collections.abc import AsyncIterator
+
+import msgspec
+
+from hythe.database import Database, Session
+from hythe.database.recollection import Recollection
+from hythe.oci.digest import Digest
+from hythe.oci.errors import ErrorCode, WireError
+from hythe.registry.access import Access, Action, Actor
+from hythe.registry.clock import Clock
+from hythe.registry.policy import Policy
+from hythe.registry.repositories import Repositories
+from hythe.registry.storage.port import BlobMissing, BlobStore, LocalFile, Redirect
+from hythe.registry.store import blobs as store
+from hythe.registry.store import repositories as repository_store
+
+REMEMBERED = 4 * 1024 * 1024
+"""Bytes that are spent on remembering which repository has which blob."""
+
+OVERHEAD = 500
+"""What one of them takes, roughly."""
+
+SOURCES = 200
+"""How many repositories are looked at for a mount that names none."""
+
+log = logging.getLogger(__name__)
+
+
+class Blob(msgspec.Struct, frozen=True):
+    """A blob that the asker may read; ``size`` in bytes."""
+
+    digest: Digest
+    size: int
+
+
+class Blobs:
+    """Reading, mounting and deleting blobs."""
+
+    def __init__(
+        self,
+        database: Database,
+        storage: BlobStore,
+        access: Access,
+        repositories: Repositories,
+        policy: Policy,
+        clock: Clock,
+    ) -> None:
+        self._database = database
+        self._storage = storage
+        self._access = access
+        self._repositories = repositories
+        self._policy = policy
+        self._clock = clock
+        self._found: Recollection[tuple[str, Digest], Blob] = Recollection(database, REMEMBERED)
+
+    async def get(self, actor: Actor, repository: str, digest: Digest) -> Blob:
+        """Return the blob (specification, "Checking if content exists in the registry"); raises BLOB_UNKNOWN.
+
+        Somebody who asks may be about to push a manifest with it, so a blob that would go soon is kept for longer.
+        """
+        await self._access.require(actor, repository, Action.PULL)
+        generation = self._found.generation()
+        known = self._found.get((repository, digest))
+        if known is not None:
+            return known
+        async with self._database.reading() as session:
+            found = await store.find(session, repository, str(digest))
+        if found is None:
+            raise unknown_blob(digest)
+        if found.quarantined:
+            raise rotten_blob(digest)
+        blob = Blob(digest, found.size)
+        if found.free_after is not None:
+            await self._renew(found)
+        else:
+            self._found.keep(generation, (repository, digest), blob, OVERHEAD)
+        return blob
+
+    async def locate(self, blob: Blob) -> LocalFile | Redirect | None:
+        """Return a better way to send the blob than ``read``; raises BLOB_UNKNOWN when its bytes are not whole."""
+        try:
+            return await self._storage.locate(blob.digest, blob.size)
+        except BlobMissing as error:
+            log.exception("the bytes of %s are missing or have another size: run 'hythe admin verify'", blob.digest)
+            raise rotten_blob(blob.digest) from error
+
+    def read(self, blob: Blob, start: int, stop: int) -> AsyncIterator[bytes]:
+        """Yield the bytes from ``start`` to before ``stop``."""
+        return self._storage.read(blob.digest, start, stop)
+
+    async def mount(self, actor: Actor, repository: str, digest: Digest, source: str | None) -> bool:
+        """Let the repository have a blob that another has (specification, "Mounting a blob from another repository").
+
+        False when no repository that the actor may read has it; ``source`` None looks at all of them.
+        """
+        await self._access.require(actor, repository, Action.PUSH)
+        readable = await self._readable_sources(actor, digest, source)
+        for name in readable:
+            if await self._mount_from(actor, repository, digest, name):
+                return True
+        return False
+
+    async def delete(self, actor: Actor, repository: str, digest: Digest) -> None:
+        """Take the blob from the repository at once (specification, "Deleting Blobs"); raises BLOB_UNKNOWN."""
+        await self._access.require(actor, repository, Action.DELETE)
+        async with self._database.writing() as session:
+            found = await repository_store.lock(session, repository, alone=True)
+            if found is None or not await store.unlink(session, found.id, str(digest)):
+                raise unknown_blob(digest)
+            await store.mark(session, str(digest), self._clock() + self._policy.grace)
+
+    async def _renew(self, found: store.FoundBlob) -> None:
+        now = self._clock()
+        if found.free_after is None or found.free_after > now + self._policy.grace / 2:
+            return
+        async with self._database.writing(durable=False) as session:
+            until = now + self._policy.grace
+            await store.renew_link(session, found.repository_id, found.digest, until)
+
+    async def _readable_sources(self, actor: Actor, digest: Digest, source: str | None) -> list[str]:
+        if source is not None:
+            candidates: tuple[str, ...] = (source,)
+        else:
+            async with self._database.reading() as session:
+                candidates = await repository_store.names_holding(session, str(digest), SOURCES)
+        visible = await self._access.visible(actor, candidates)
+        return [name for name in candidates if name in visible]
+
+    async def _mount_from(self, actor: Actor, repository: str, digest: Digest, source: str) -> bool:
+        try:
+            async with self._database.writing() as session:
+                await self._link_from(session, actor, repository, digest, source)
+        except _NotThereError:
+            return False
+        return True
+
+    async def _link_from(self, session: Session, actor: Actor, repository: str, digest: Digest, source: str) -> None:
+        now = self._clock()
+        target = await self._repositories.obtain(session, repository, actor, alone=False)
+        whole = await store.hold(session, str(digest))
+        found = await store.find(session, source, str(digest))
+        if not whole or found is None or found.quarantined:
+            raise _NotThereError
+        await store.link(session, target.id, str(digest), now, now + self._policy.grace)
+
+
+class _NotThereError(Exception):
+    """Ends the transaction of a mount, so that no empty repository stays."""
+
+
+def unknown_blob(digest: Digest) -> WireError:
+    """Return the error for a blob that the repository does not have."""
+    return WireError(ErrorCode.BLOB_UNKNOWN, detail={"digest": str(digest)})
+
+
+def rotten_blob(digest: Digest) -> WireError:
+    """Return the error for a blob whose bytes were damaged."""
+    message = "the bytes of this blob were damaged: push it again, or ask the operator to restore it from a backup"
+    return WireError(ErrorCode.BLOB_UNKNOWN, message, detail={"digest": str(digest)})

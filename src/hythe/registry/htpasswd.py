@@ -1,0 +1,136 @@
+"""Access for a private registry with an htpasswd file: who is in it may do everything, nobody else anything.
+
+The file is that of ``htpasswd -B``: ``NAME:$2y$..`` a line. It is read again when it has changed.
+"""
+
+import asyncio
+import base64
+import binascii
+import hashlib
+import logging
+import re
+from collections import OrderedDict
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+import bcrypt
+
+from hythe.oci.challenge import Challenge
+from hythe.oci.errors import ErrorCode, WireError
+from hythe.registry.access import Action, Actor
+
+REMEMBERED = 1000
+"""How many good passwords are remembered (by their SHA-256): bcrypt takes 50 ms and more each time."""
+
+_BCRYPT = re.compile(r"\$2[aby]\$(?:0[4-9]|[12][0-9]|3[01])\$[./A-Za-z0-9]{53}")
+_NOBODY = bcrypt.hashpw(b"", bcrypt.gensalt(5))
+
+log = logging.getLogger(__name__)
+
+
+class HtpasswdError(ValueError):
+    """A file that cannot be used; the text says which line, and what would be right."""
+
+
+class HtpasswdAccess:
+    """See Access."""
+
+    def __init__(self, path: Path, realm: str = "hythe registry") -> None:
+        """Read the file at ``path``; raises HtpasswdError."""
+        self._path = path
+        self._realm = realm
+        self._stamp = _stamp(path)
+        self._hashes = read_htpasswd(path)
+        self._good: OrderedDict[bytes, str] = OrderedDict()
+
+    async def authenticate(self, authorization: str | None, address: str = "") -> Actor:
+        """See Access.authenticate."""
+        if authorization is None:
+            raise WireError(ErrorCode.UNAUTHORIZED)
+        self._refresh()
+        key = hashlib.sha256(authorization.encode()).digest()
+        name = self._good.get(key)
+        if name is None:
+            name, password = _basic(authorization)
+            hashes = self._hashes
+            await _check(hashes, name, password)
+            if hashes is not self._hashes:
+                return Actor(name)  # the file changed meanwhile: the next request is checked by what it says now
+            self._good[key] = name
+            if len(self._good) > REMEMBERED:
+                self._good.popitem(last=False)
+        return Actor(name)
+
+    def canonical(self, repository: str) -> str:
+        """See Access.canonical. Every name is its own."""
+        return repository
+
+    async def enter(self, actor: Actor) -> None:
+        """See Access.enter. Who got past ``authenticate`` is in the file."""
+
+    async def require(self, actor: Actor, repository: str, action: Action) -> None:
+        """See Access.require."""
+
+    async def visible(self, actor: Actor, repositories: Collection[str]) -> frozenset[str]:
+        """See Access.visible."""
+        return frozenset(repositories)
+
+    def challenge(self, repository: str | None, actions: Collection[Action], error: str = "") -> Challenge | None:
+        """See Access.challenge."""
+        return Challenge("basic", {"realm": self._realm})
+
+    def _refresh(self) -> None:
+        stamp = _stamp(self._path)
+        if stamp == self._stamp:
+            return
+        self._stamp = stamp
+        try:
+            self._hashes = read_htpasswd(self._path)
+        except HtpasswdError:
+            log.exception("the changed htpasswd file cannot be used: its earlier content stays in force")
+            return
+        self._good.clear()
+
+
+async def _check(hashes: Mapping[str, bytes], name: str, password: bytes) -> None:
+    known = hashes.get(name)
+    # An unknown name costs as much as a wrong password, so that the time tells nothing.
+    good = await asyncio.to_thread(bcrypt.checkpw, password, known or _NOBODY)
+    if known is None or not good:
+        raise WireError(ErrorCode.UNAUTHORIZED, "the user name or the password is wrong")
+
+
+def read_htpasswd(path: Path) -> dict[str, bytes]:
+    """Return the bcrypt hash of each name; raises HtpasswdError."""
+    try:
+        lines = path.read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise HtpasswdError(f"cannot read the htpasswd file {path}: {error}") from error
+    hashes = {}
+    for number, line in enumerate(lines, 1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        name, _, hashed = line.strip().partition(":")
+        if not name or not _BCRYPT.fullmatch(hashed):
+            raise HtpasswdError(f"{path}, line {number}: not a bcrypt hash; make the line by 'htpasswd -nB NAME'")
+        hashes[name] = hashed.encode()
+    return hashes
+
+
+def _basic(authorization: str) -> tuple[str, bytes]:
+    scheme, _, encoded = authorization.partition(" ")
+    try:
+        name, colon, password = base64.b64decode(encoded, validate=True).partition(b":")
+        if scheme.lower() == "basic" and colon:
+            return name.decode(), password[:72]  # bcrypt has never looked at more
+    except (binascii.Error, UnicodeDecodeError):
+        pass
+    raise WireError(ErrorCode.UNAUTHORIZED, "sign in with a user name and a password (Basic)")
+
+
+def _stamp(path: Path) -> tuple[int, int, int]:
+    try:
+        found = path.stat()
+    except OSError:
+        return (0, 0, 0)
+    return (found.st_mtime_ns, found.st_size, found.st_ino)

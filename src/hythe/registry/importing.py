@@ -1,0 +1,131 @@
+"""Take in what a docker-registry (distribution) keeps in its folder, every blob and manifest checked by its digest.
+
+    DIR/docker/registry/v2/blobs/sha256/ab/HEX/data
+    DIR/docker/registry/v2/repositories/NAME/_manifests/revisions/sha256/HEX/link
+    DIR/docker/registry/v2/repositories/NAME/_manifests/tags/TAG/current/link
+
+The folder is only read. An import that was stopped goes on where it was: what is here already is not copied again.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import msgspec
+
+from hythe.oci.digest import Digest
+from hythe.oci.errors import ErrorCode, OCIError, WireError
+from hythe.oci.manifest import Manifest
+from hythe.registry.access import Actor
+from hythe.registry.service import Registry
+
+PIECE = 1024 * 1024
+IMPORTER = Actor("import")
+
+
+class NoRegistryFolder(ValueError):
+    """A folder that is no docker-registry's; the text says what was looked for."""
+
+
+class Imported(msgspec.Struct, frozen=True):
+    """One manifest that was looked at; ``trouble`` says why it was not taken, and is empty when it was."""
+
+    repository: str
+    digest: str
+    tags: tuple[str, ...] = ()
+    trouble: str = ""
+
+
+class RegistryFolder:
+    """The folder of a docker-registry."""
+
+    def __init__(self, folder: Path) -> None:
+        """Look at ``folder``, the registry's ``rootdirectory``; raises NoRegistryFolder."""
+        self._root = folder / "docker/registry/v2"
+        if not (self._root / "repositories").is_dir():
+            raise NoRegistryFolder(
+                f"{folder} is not the folder of a docker-registry: there is no docker/registry/v2/repositories in it"
+            )
+
+    def repositories(self) -> Iterator[str]:
+        """Yield the names of the repositories, in order."""
+        top = self._root / "repositories"
+        for manifests in sorted(top.rglob("_manifests")):
+            yield str(manifests.parent.relative_to(top))
+
+    def manifests(self, repository: str) -> Iterator[Digest]:
+        """Yield the digests of a repository's manifests."""
+        for link in sorted(self._manifests(repository).glob("revisions/*/*/link")):
+            yield Digest.parse(link.read_text().strip())
+
+    def tags(self, repository: str) -> dict[str, Digest]:
+        """Return where each tag points."""
+        links = self._manifests(repository).glob("tags/*/current/link")
+        return {link.parent.parent.name: Digest.parse(link.read_text().strip()) for link in sorted(links)}
+
+    def content(self, digest: Digest) -> bytes:
+        """Return a manifest's bytes; raises OSError."""
+        return self._data(digest).read_bytes()
+
+    async def pieces(self, digest: Digest) -> AsyncIterator[bytes]:
+        """Yield a blob's bytes; raises OSError."""
+        with self._data(digest).open("rb") as file:
+            while piece := await asyncio.to_thread(file.read, PIECE):
+                yield piece
+
+    def _manifests(self, repository: str) -> Path:
+        return self._root / "repositories" / repository / "_manifests"
+
+    def _data(self, digest: Digest) -> Path:
+        return self._root / "blobs" / digest.algorithm / digest.hex[:2] / digest.hex / "data"
+
+
+class Import:
+    """Brings the content of a folder into a registry."""
+
+    def __init__(self, registry: Registry, folder: RegistryFolder) -> None:
+        self._registry = registry
+        self._folder = folder
+
+    async def run(self) -> AsyncIterator[Imported]:
+        """Take in everything, and yield what became of each manifest. Damaged content is reported, not taken."""
+        for repository in self._folder.repositories():
+            tags = self._folder.tags(repository)
+            waiting = list(self._folder.manifests(repository))
+            while waiting:
+                # An index is refused until what it lists is here, so it may take several rounds.
+                left: list[tuple[Digest, Imported]] = []
+                for digest in waiting:
+                    names = tuple(tag for tag, target in tags.items() if target == digest)
+                    result = await self._take(repository, digest, names)
+                    if result.trouble:
+                        left.append((digest, result))
+                    else:
+                        yield result
+                if len(left) == len(waiting):
+                    for _, result in left:
+                        yield result
+                    break
+                waiting = [digest for digest, _ in left]
+
+    async def _take(self, repository: str, digest: Digest, tags: tuple[str, ...]) -> Imported:
+        try:
+            content = self._folder.content(digest)
+            manifest = Manifest.parse(content)
+            for descriptor in manifest.blobs:
+                await self._take_blob(repository, descriptor.parsed_digest)
+            await self._registry.manifests.put(IMPORTER, repository, digest, tags, content, manifest.media_type)
+        except OSError as error:
+            return Imported(repository, str(digest), tags, f"cannot be read: {error}")
+        except OCIError as error:
+            return Imported(repository, str(digest), tags, str(error))
+        return Imported(repository, str(digest), tags)
+
+    async def _take_blob(self, repository: str, digest: Digest) -> None:
+        try:
+            await self._registry.blobs.get(IMPORTER, repository, digest)
+        except WireError as error:
+            if error.code is not ErrorCode.BLOB_UNKNOWN:
+                raise
+            if not await self._registry.blobs.mount(IMPORTER, repository, digest, None):
+                await self._registry.uploads.put(IMPORTER, repository, digest, self._folder.pieces(digest))

@@ -1,0 +1,191 @@
+"""Manifests: pushed with everything they refer to in place, kept byte for byte, deleted with their tags."""
+
+from http import HTTPStatus
+
+import msgspec
+
+from hythe.database import Database, Session
+from hythe.database.recollection import Recollection
+from hythe.oci.digest import Digest
+from hythe.oci.errors import ErrorCode, InvalidManifest, WireError
+from hythe.oci.manifest import Manifest
+from hythe.registry.access import Access, Action, Actor
+from hythe.registry.clock import Clock
+from hythe.registry.events import Listener, Repository, TagMove
+from hythe.registry.garbage import mark_unneeded
+from hythe.registry.policy import Policy
+from hythe.registry.repositories import Repositories
+from hythe.registry.store import blobs as blob_store
+from hythe.registry.store import manifests as store
+from hythe.registry.store import repositories as repository_store
+from hythe.registry.store import tags as tag_store
+from hythe.registry.store.manifests import References, StoredManifest
+from hythe.registry.tags import Tags
+
+REMEMBERED = 16 * 1024 * 1024
+"""Bytes of manifests that are kept in memory for the next pull."""
+
+OVERHEAD = 1000
+"""What a remembered manifest takes beside its bytes, roughly."""
+
+NAMED = 5
+"""How many missing digests the sentence of an error names; its detail has all of them."""
+
+
+class Pushed(msgspec.Struct, frozen=True):
+    """What a push of a manifest made true."""
+
+    digest: Digest
+    subject: str | None
+    tags: tuple[str, ...]
+
+
+class Manifests:
+    """The manifests of a registry's repositories."""
+
+    def __init__(
+        self,
+        database: Database,
+        access: Access,
+        listener: Listener,
+        repositories: Repositories,
+        tags: Tags,
+        policy: Policy,
+        clock: Clock,
+    ) -> None:
+        self._database = database
+        self._access = access
+        self._listener = listener
+        self._repositories = repositories
+        self._tags = tags
+        self._policy = policy
+        self._clock = clock
+        self._found: Recollection[tuple[str, str | Digest], StoredManifest] = Recollection(database, REMEMBERED)
+
+    async def get(self, actor: Actor, repository: str, reference: str | Digest) -> StoredManifest:
+        """Return the manifest of a tag or digest (specification, "Pulling manifests"); raises MANIFEST_UNKNOWN."""
+        await self._access.require(actor, repository, Action.PULL)
+        generation = self._found.generation()
+        known = self._found.get((repository, reference))
+        if known is not None:
+            return known
+        async with self._database.reading() as session:
+            found = await store.find(session, repository, reference)
+        if found is None:
+            raise unknown_manifest(reference)
+        if found.free_after is not None:
+            await self._renew(found)
+        else:
+            self._found.keep(generation, (repository, reference), found, len(found.content) + OVERHEAD)
+        return found
+
+    async def put(
+        self, actor: Actor, repository: str, digest: Digest, tags: tuple[str, ...], content: bytes, media_type: str
+    ) -> Pushed:
+        """Keep a manifest and let tags point at it (specification, "Pushing Manifests").
+
+        Raises WireError MANIFEST_INVALID, DIGEST_INVALID, MANIFEST_BLOB_UNKNOWN (naming what is missing), and DENIED
+        for a tag that may not move.
+        """
+        await self._access.require(actor, repository, Action.PUSH)
+        manifest = parse_manifest(content, media_type, self._policy.manifest_size)
+        if not digest.matches(content):
+            raise WireError(ErrorCode.DIGEST_INVALID, f"these bytes are not {digest}: push them unchanged")
+        async with self._database.writing() as session:
+            found = await self._repositories.obtain(session, repository, actor, alone=True)
+            references = await self._references(session, found, manifest)
+            await self.add(session, found, digest, manifest, references, actor)
+            await self._tags.move(session, found, tags, digest, actor)
+        return Pushed(digest, manifest.subject.digest if manifest.subject else None, tags)
+
+    async def delete(self, actor: Actor, repository: str, digest: Digest) -> None:
+        """Delete a manifest and the tags that point at it (specification, "Deleting Manifests").
+
+        What was there for its sake alone goes after the grace period. Raises MANIFEST_UNKNOWN.
+        """
+        await self._access.require(actor, repository, Action.DELETE)
+        async with self._database.writing() as session:
+            found = await repository_store.lock(session, repository, alone=True)
+            if found is None or not await store.exists(session, found.id, str(digest)):
+                raise unknown_manifest(digest)
+            tags = await tag_store.pointing_at(session, found.id, str(digest))
+            await self._tags.refuse_fixed(session, found, tags)
+            await self.remove(session, found, digest, tags, actor)
+
+    async def remove(
+        self, session: Session, repository: Repository, digest: Digest, tags: tuple[str, ...], actor: Actor
+    ) -> None:
+        """Take a manifest and the tags that point at it away, in the caller's transaction. Lock the repository."""
+        now = self._clock()
+        await mark_unneeded(session, repository.id, str(digest), now + self._policy.grace)
+        await store.remove(session, repository.id, str(digest))
+        await self._tags.record(session, repository, tuple(TagMove(tag, None, digest, now) for tag in tags), actor)
+
+    async def _references(self, session: Session, repository: Repository, manifest: Manifest) -> References:
+        """Return what the manifest refers to, all of which is there; raises MANIFEST_BLOB_UNKNOWN."""
+        blobs = {descriptor.digest for descriptor in manifest.blobs}
+        listed = {descriptor.digest for descriptor in manifest.manifests if not descriptor.is_foreign}
+        children = await store.present(session, repository.id, listed)
+        # An index may list blobs, too: the build cache that BuildKit exports does.
+        usable = await blob_store.usable(session, repository.id, blobs | (listed - children))
+        missing = sorted((blobs - usable) | (listed - children - usable))
+        if missing:
+            raise missing_content(missing)
+        return References(usable, children)
+
+    async def add(
+        self,
+        session: Session,
+        repository: Repository,
+        digest: Digest,
+        manifest: Manifest,
+        references: References,
+        actor: Actor,
+    ) -> None:
+        """Keep a manifest, in the caller's transaction. Lock the repository first."""
+        await store.add(session, repository.id, str(digest), manifest, references, self._clock(), actor.name)
+        await blob_store.mark_links(session, repository.id, references.blobs, None)
+        await store.mark(session, repository.id, references.children, None)
+        size = len(manifest.content)
+        await self._listener.manifest_pushed(session, repository, digest, manifest.media_type, size, actor)
+
+    async def _renew(self, found: StoredManifest) -> None:
+        now = self._clock()
+        if found.free_after is None or found.free_after > now + self._policy.grace / 2:
+            return
+        async with self._database.writing(durable=False) as session:
+            await store.renew(session, found.repository.id, str(found.digest), now + self._policy.grace)
+
+
+def parse_manifest(content: bytes, media_type: str, limit: int) -> Manifest:
+    """Return the manifest; raises WireError MANIFEST_INVALID, with status 413 when it is larger than ``limit``."""
+    if len(content) > limit:
+        raise oversized_manifest(limit)
+    try:
+        manifest = Manifest.parse(content, media_type)
+    except InvalidManifest as error:
+        raise WireError(ErrorCode.MANIFEST_INVALID, str(error)) from error
+    if "\0" in manifest.effective_artifact_type:
+        raise WireError(ErrorCode.MANIFEST_INVALID, "artifactType must be a media type: it has a NUL character")
+    return manifest
+
+
+def oversized_manifest(limit: int) -> WireError:
+    """Return the error for a manifest of more than ``limit`` bytes."""
+    message = f"a manifest has at most {limit} bytes here: ask the operator to raise the setting manifest_size"
+    return WireError(ErrorCode.MANIFEST_INVALID, message, status=HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+
+
+def unknown_manifest(reference: str | Digest) -> WireError:
+    """Return the error for a manifest that the repository does not have."""
+    return WireError(ErrorCode.MANIFEST_UNKNOWN, detail={"reference": str(reference)})
+
+
+def missing_content(digests: list[str]) -> WireError:
+    """Return the error for a manifest whose blobs or children are not there."""
+    named = ", ".join(digests[:NAMED]) + (f" and {len(digests) - NAMED} more" if len(digests) > NAMED else "")
+    return WireError(
+        ErrorCode.MANIFEST_BLOB_UNKNOWN,
+        f"the manifest refers to what this repository does not have: push {named} first",
+        detail=[{"digest": digest} for digest in digests],
+    )

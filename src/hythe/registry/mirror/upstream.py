@@ -1,0 +1,187 @@
+"""Asks an upstream registry: manifests and blobs, with the tokens that it wants.
+
+UpstreamError                   root
+├── UpstreamMissing             it says that there is no such thing, or not for us
+└── UpstreamUnavailable         it does not answer, or says to come back later
+"""
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+import msgspec
+
+from hythe.oci.challenge import Challenge, parse_challenges
+from hythe.oci.digest import Digest
+from hythe.oci.errors import InvalidDigest
+from hythe.oci.manifest import MANIFEST_MEDIA_TYPES
+from hythe.oci.scope import PULL, Scope
+from hythe.registry.mirror.upstreams import Upstream
+
+TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=60)
+ACCEPT = ", ".join(MANIFEST_MEDIA_TYPES)
+TOKEN_MARGIN = 10
+"""Seconds before its end at which a token is taken for worn out."""
+
+MOST_TOKENS = 1000
+"""Tokens that are kept, one a repository: whoever asks for names decides how many there could be."""
+
+GONE = (401, 403, 404)
+"""What registries answer for what is not there, or not for everybody."""
+
+
+class UpstreamError(Exception):
+    """Root of what asking an upstream raises."""
+
+
+class UpstreamMissing(UpstreamError):
+    """The upstream does not have it, or not for us."""
+
+
+class UpstreamUnavailable(UpstreamError):
+    """The upstream does not answer as it should; later it may."""
+
+
+class FetchedManifest(msgspec.Struct, frozen=True):
+    """A manifest as the upstream sent it."""
+
+    content: bytes
+    media_type: str
+
+
+class _Token(msgspec.Struct, frozen=True):
+    header: str
+    ends: float
+
+
+class _TokenReply(msgspec.Struct, frozen=True):
+    token: str = ""
+    access_token: str = ""
+    expires_in: int = 60
+
+
+class UpstreamRegistry:
+    """One upstream. Repository names are its own."""
+
+    def __init__(self, session: aiohttp.ClientSession, upstream: Upstream, manifest_size: int) -> None:
+        """Ask through ``session``; manifests of more than ``manifest_size`` bytes are not taken."""
+        self._session = session
+        self._upstream = upstream
+        self._manifest_size = manifest_size
+        self._tokens: dict[str, _Token] = {}
+
+    async def manifest_digest(self, repository: str, tag: str) -> Digest | None:
+        """Return what a tag points at, None when the upstream does not say by HEAD. Raises UpstreamError."""
+        async with self._asked("HEAD", repository, f"manifests/{tag}") as response:
+            text = response.headers.get("Docker-Content-Digest", "")
+        try:
+            return Digest.parse(text)
+        except InvalidDigest:
+            return None
+
+    async def manifest(self, repository: str, reference: str | Digest) -> FetchedManifest:
+        """Return a manifest. Raises UpstreamError."""
+        async with self._asked("GET", repository, f"manifests/{reference}") as response:
+            content = b""
+            async for piece in response.content.iter_any():
+                content += piece
+                if len(content) > self._manifest_size:
+                    raise UpstreamMissing(f"its manifest has more than {self._manifest_size} bytes")
+            return FetchedManifest(content, response.headers.get("Content-Type", ""))
+
+    async def blob_size(self, repository: str, digest: Digest) -> int:
+        """Return how many bytes a blob has. Raises UpstreamError."""
+        async with self._asked("HEAD", repository, f"blobs/{digest}") as response:
+            return _length(response)
+
+    @asynccontextmanager
+    async def blob(self, repository: str, digest: Digest, start: int = 0) -> AsyncIterator["BlobReply"]:
+        """Open a blob, from its byte ``start`` on. Raises UpstreamError."""
+        more = {"Range": f"bytes={start}-"} if start else {}
+        async with self._asked("GET", repository, f"blobs/{digest}", more) as response:
+            if start and response.status != 206:
+                raise UpstreamUnavailable("it does not go on where it was cut")
+            yield BlobReply(_length(response), response)
+
+    @asynccontextmanager
+    async def _asked(
+        self, method: str, repository: str, rest: str, more: dict[str, str] | None = None
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        url = f"{self._upstream.url}/v2/{repository}/{rest}"
+        headers = {"Accept": ACCEPT, "Accept-Encoding": "identity", **(more or {})}
+        try:
+            async with self._session.request(method, url, headers=headers | self._known(repository)) as response:
+                challenges = parse_challenges(", ".join(response.headers.getall("WWW-Authenticate", [])))
+                if response.status != 401 or not challenges:
+                    _check(response)
+                    yield response
+                    return
+            headers["Authorization"] = await self._authorize(repository, challenges[0])
+            async with self._session.request(method, url, headers=headers) as response:
+                _check(response)
+                yield response
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise UpstreamUnavailable(f"{self._upstream.url} does not answer: {error}") from error
+
+    def _known(self, repository: str) -> dict[str, str]:
+        token = self._tokens.get(repository)
+        return {"Authorization": token.header} if token and token.ends > time.monotonic() else {}
+
+    async def _authorize(self, repository: str, challenge: Challenge) -> str:
+        if challenge.scheme == "basic":
+            return self._basic()
+        realm = challenge.parameters.get("realm", "")
+        if challenge.scheme != "bearer" or not realm.startswith(("http://", "https://")):
+            raise UpstreamUnavailable(f"{self._upstream.url} wants {challenge.scheme}, which is not known here")
+        parameters = {
+            "service": challenge.parameters.get("service", ""),
+            "scope": challenge.parameters.get("scope") or str(Scope.repository(repository, PULL)),
+        }
+        headers = {"Authorization": self._basic()} if self._upstream.user else {}
+        async with self._session.get(realm, params=parameters, headers=headers) as response:
+            _check(response)
+            reply = _token_reply(await response.read())
+        header = f"Bearer {reply.token or reply.access_token}"
+        ends = time.monotonic() + max(reply.expires_in, 60) - TOKEN_MARGIN
+        if len(self._tokens) >= MOST_TOKENS:
+            self._tokens.clear()
+        self._tokens[repository] = _Token(header, ends)
+        return header
+
+    def _basic(self) -> str:
+        return aiohttp.encode_basic_auth(self._upstream.user, self._upstream.password)
+
+
+class BlobReply(msgspec.Struct, frozen=True):
+    """An open answer: ``size`` bytes follow."""
+
+    size: int
+    response: Any
+
+    def pieces(self, size: int) -> AsyncIterator[bytes]:
+        """Yield the bytes in pieces of at most ``size``."""
+        pieces: AsyncIterator[bytes] = self.response.content.iter_chunked(size)
+        return pieces
+
+
+def _token_reply(content: bytes) -> _TokenReply:
+    try:
+        return msgspec.json.decode(content, type=_TokenReply)
+    except msgspec.MsgspecError as error:
+        raise UpstreamUnavailable(f"its token server sent no token: {error}") from error
+
+
+def _check(response: aiohttp.ClientResponse) -> None:
+    if response.status in GONE:
+        raise UpstreamMissing(f"{response.url.host} answers {response.status}")
+    if response.status not in (200, 206):
+        raise UpstreamUnavailable(f"{response.url.host} answers {response.status}")
+
+
+def _length(response: aiohttp.ClientResponse) -> int:
+    text = response.headers.get("Content-Length", "")
+    if not text.isdecimal():
+        raise UpstreamUnavailable(f"{response.url.host} does not say how large a blob is")
+    return int(text)

@@ -1,0 +1,104 @@
+"""Which registries stand behind this one, and under which names.
+
+NAME=URL    what the upstream calls REPOSITORY is NAME/REPOSITORY here, or REPOSITORY with ``?ns=NAME``
+URL         what the upstream calls REPOSITORY is REPOSITORY here (a private registry alone, as docker's
+            ``registry-mirrors`` and containerd want it); its NAME is the URL's host
+"""
+
+import re
+from collections.abc import Iterator
+from urllib.parse import unquote, urlsplit
+
+import msgspec
+
+from hythe.oci.errors import InvalidReference
+from hythe.oci.reference import parse_name
+
+DOCKER_HUB = ("registry-1.docker.io", "index.docker.io")
+
+
+class MirrorError(ValueError):
+    """A mirror that cannot be set up; the text says what would be right."""
+
+
+class Upstream(msgspec.Struct, frozen=True):
+    """A registry behind this one; ``prefix`` ends in a slash, or is empty for the one that has every name."""
+
+    name: str
+    prefix: str
+    url: str
+    user: str = ""
+    password: str = ""
+
+
+class Upstreams:
+    """The registries behind this one."""
+
+    def __init__(self, text: str, *, bare: bool = False) -> None:
+        """Read the setting ``mirrors``; ``bare``: there are no users, so any name will do. Raises MirrorError."""
+        self._upstreams = tuple(_parsed(text, bare=bare))
+        names = [upstream.name for upstream in self._upstreams]
+        if len(set(names)) < len(names) or [upstream.prefix for upstream in self._upstreams].count("") > 1:
+            raise MirrorError("two mirrors have the same name, or none: write NAME=URL for each")
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The first components under which mirrored repositories stand."""
+        return frozenset(upstream.name for upstream in self._upstreams if upstream.prefix)
+
+    def of(self, repository: str) -> Upstream | None:
+        """Return the upstream of a repository, by its name here."""
+        fallback = None
+        for upstream in self._upstreams:
+            if not upstream.prefix:
+                fallback = upstream
+            elif repository.startswith(upstream.prefix):
+                return upstream
+        return fallback
+
+    def local_name(self, name: str, repository: str) -> str | None:
+        """Return what ``repository`` of the upstream called ``name`` (``?ns=``) is called here; None: not mirrored."""
+        for upstream in self._upstreams:
+            if upstream.name == name:
+                return f"{upstream.prefix}{repository}"
+        return None
+
+    def __bool__(self) -> bool:
+        return bool(self._upstreams)
+
+
+def _parsed(text: str, *, bare: bool) -> Iterator[Upstream]:
+    for word in re.split(r"[\s,]+", text.strip()):
+        if not word:
+            continue
+        name, equals, url = word.partition("=")
+        if not equals or "://" in name:
+            name, url = "", word
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise MirrorError(f"{url!r} is not the address of a registry: write https://HOST")
+        if not name and not bare:
+            raise MirrorError(f"{word!r} has no name: write NAME={url}, such as docker.io={url}")
+        if not bare and "." not in name:
+            raise MirrorError(f"{name!r} could be a user: give the mirror a name with a dot, such as {name}.mirror")
+        yield Upstream(
+            name=_checked(name) if name else _own_name(parts.netloc.rpartition("@")[2]),
+            prefix=f"{name}/" if name else "",
+            url=f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}",
+            user=unquote(parts.username or ""),
+            password=unquote(parts.password or ""),
+        )
+
+
+def _checked(name: str) -> str:
+    try:
+        parse_name(name)
+    except InvalidReference as error:
+        raise MirrorError(str(error)) from error
+    if "/" in name:
+        raise MirrorError(f"{name!r} cannot be a mirror's name: write one component, such as docker.io")
+    return name
+
+
+def _own_name(host: str) -> str:
+    return "docker.io" if host in DOCKER_HUB else host

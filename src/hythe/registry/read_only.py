@@ -1,0 +1,41 @@
+"""Access that lets nobody change anything, around one that decides the rest."""
+
+from collections.abc import Collection
+
+from hythe.oci.challenge import Challenge
+from hythe.oci.errors import ErrorCode, WireError
+from hythe.registry.access import Access, Action, Actor
+
+
+class ReadOnlyAccess:
+    """See Access."""
+
+    def __init__(self, access: Access) -> None:
+        """Let ``access`` decide who may read."""
+        self._access = access
+
+    async def authenticate(self, authorization: str | None, address: str = "") -> Actor:
+        """See Access.authenticate."""
+        return await self._access.authenticate(authorization, address)
+
+    def canonical(self, repository: str) -> str:
+        """See Access.canonical."""
+        return self._access.canonical(repository)
+
+    async def enter(self, actor: Actor) -> None:
+        """See Access.enter."""
+        await self._access.enter(actor)
+
+    async def require(self, actor: Actor, repository: str, action: Action) -> None:
+        """See Access.require. Raises WireError UNSUPPORTED for everything but a pull."""
+        if action is not Action.PULL:
+            raise WireError(ErrorCode.UNSUPPORTED, "this registry is read-only: push to another one")
+        await self._access.require(actor, repository, action)
+
+    async def visible(self, actor: Actor, repositories: Collection[str]) -> frozenset[str]:
+        """See Access.visible."""
+        return await self._access.visible(actor, repositories)
+
+    def challenge(self, repository: str | None, actions: Collection[Action], error: str = "") -> Challenge | None:
+        """See Access.challenge."""
+        return self._access.challenge(repository, actions, error)

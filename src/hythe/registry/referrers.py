@@ -1,0 +1,56 @@
+"""Referrers: the manifests that say of themselves which manifest they belong to."""
+
+import msgspec
+
+from hythe.database import Database
+from hythe.oci.digest import Digest
+from hythe.oci.manifest import Descriptor
+from hythe.registry.access import Access, Action, Actor
+from hythe.registry.store import referrers as store
+
+LARGEST_PAGE = 1000
+"""Most referrers of one answer."""
+
+LARGEST_ANSWER = 2 * 1024 * 1024
+"""Most bytes of annotations in one answer: clients refuse an index of more than 4 MiB."""
+
+
+class Referring(msgspec.Struct, frozen=True):
+    """A page of referrers in the order of their digests; ``more`` says that others follow the last."""
+
+    descriptors: tuple[Descriptor, ...]
+    more: bool
+
+
+class Referrers:
+    """Who refers to what."""
+
+    def __init__(self, database: Database, access: Access) -> None:
+        self._database = database
+        self._access = access
+
+    async def of(
+        self,
+        actor: Actor,
+        repository: str,
+        subject: Digest,
+        artifact_type: str | None = None,
+        after: str = "",
+        limit: int | None = None,
+    ) -> Referring:
+        """Return the referrers of a manifest, which need not be there (specification, "Listing Referrers")."""
+        await self._access.require(actor, repository, Action.PULL)
+        wanted = min(limit, LARGEST_PAGE) if limit is not None else LARGEST_PAGE
+        async with self._database.reading() as session:
+            found = await store.descriptors_after(session, repository, subject, artifact_type, after, wanted + 1)
+        page = _fitting(found[:wanted])
+        return Referring(page, 0 < len(page) < len(found))
+
+
+def _fitting(descriptors: tuple[Descriptor, ...]) -> tuple[Descriptor, ...]:
+    size = 0
+    for count, descriptor in enumerate(descriptors):
+        size += sum(len(key) + len(value) for key, value in descriptor.annotations.items())
+        if size > LARGEST_ANSWER and count:
+            return descriptors[:count]
+    return descriptors

@@ -1,0 +1,74 @@
+"""Repositories: found, created by the first push or by hand, deleted with everything in them."""
+
+from hythe.database import Database, Session
+from hythe.oci.errors import ErrorCode, WireError
+from hythe.registry.access import Access, Action, Actor
+from hythe.registry.clock import Clock
+from hythe.registry.events import Listener, Repository
+from hythe.registry.policy import Policy
+from hythe.registry.store import blobs as blob_store
+from hythe.registry.store import repositories as store
+
+
+class Repositories:
+    """The repositories of a registry. Names are canonical."""
+
+    def __init__(self, database: Database, access: Access, listener: Listener, policy: Policy, clock: Clock) -> None:
+        self._database = database
+        self._access = access
+        self._listener = listener
+        self._policy = policy
+        self._clock = clock
+
+    async def get(self, actor: Actor, name: str) -> Repository:
+        """Return the repository; raises WireError NAME_UNKNOWN and what Access raises."""
+        await self._access.require(actor, name, Action.PULL)
+        async with self._database.reading() as session:
+            repository = await store.find(session, name)
+        if repository is None:
+            raise unknown_name(name)
+        return repository
+
+    async def create(self, session: Session, name: str, actor: Actor) -> Repository | None:
+        """Add an empty repository in the caller's transaction; None when there is one already.
+
+        The caller has asked Access. The listener may raise WireError DENIED.
+        """
+        if not await store.create(session, name, self._clock()):
+            return None
+        repository = await store.lock(session, name, alone=True)
+        if repository is None:
+            raise unknown_name(name)
+        await self._listener.repository_created(session, repository, actor)
+        return repository
+
+    async def obtain(self, session: Session, name: str, actor: Actor, *, alone: bool) -> Repository:
+        """Return the repository, locked (``alone``: nobody else may add to it), created when it is not there."""
+        while True:
+            repository = await store.lock(session, name, alone=alone) or await self.create(session, name, actor)
+            if repository is not None:
+                return repository
+
+    async def lock(self, session: Session, name: str) -> Repository:
+        """Return the repository, locked for a change; raises WireError NAME_UNKNOWN."""
+        repository = await store.lock(session, name, alone=True)
+        if repository is None:
+            raise unknown_name(name)
+        return repository
+
+    async def delete(self, actor: Actor, name: str) -> None:
+        """Delete the repository with its tags, manifests and blobs; raises WireError NAME_UNKNOWN.
+
+        The space of blobs that no other repository has is freed after the grace period.
+        """
+        await self._access.require(actor, name, Action.DELETE)
+        async with self._database.writing() as session:
+            repository = await self.lock(session, name)
+            await self._listener.repository_deleted(session, repository, actor)
+            await blob_store.mark_all_of(session, repository.id, self._clock() + self._policy.grace)
+            await store.remove(session, repository.id)
+
+
+def unknown_name(name: str) -> WireError:
+    """Return the error for a repository that is not there."""
+    return WireError(ErrorCode.NAME_UNKNOWN, detail={"name": name})

@@ -1,0 +1,112 @@
+"""Everything below ``/v2/`` as one ASGI application: path to handler, exception to answer."""
+
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias
+from urllib.parse import parse_qsl
+
+from starlette.routing import BaseRoute, Mount, Route
+
+from hythe.oci.errors import InvalidReference
+from hythe.oci.reference import NAME_LENGTH, parse_name
+from hythe.registry.routes import blobs, catalog, manifests, referrers, tags, uploads
+from hythe.registry.routes.exchange import Answer, Receive, Request, Scope, Send, header_of, send_answer
+from hythe.registry.routes.failures import failure_answer, method_refused, nothing_here
+from hythe.registry.routes.remembered import RememberedAnswers
+from hythe.registry.routes.target import Endpoint, Target, parse_target
+from hythe.registry.service import Registry
+from hythe.registry.uploads import BodyCut
+
+Handler: TypeAlias = Callable[[Registry, Request], Awaitable[Answer]]
+
+HANDLERS: dict[Endpoint, dict[str, Handler]] = {
+    Endpoint.BASE: {"GET": catalog.get_base, "HEAD": catalog.get_base},
+    Endpoint.CATALOG: {"GET": catalog.list_repositories, "HEAD": catalog.list_repositories},
+    Endpoint.TAGS: {"GET": tags.list_tags, "HEAD": tags.list_tags},
+    Endpoint.REFERRERS: {"GET": referrers.list_referrers, "HEAD": referrers.list_referrers},
+    Endpoint.MANIFEST: {
+        "GET": manifests.get_manifest,
+        "HEAD": manifests.get_manifest,
+        "PUT": manifests.put_manifest,
+        "DELETE": manifests.delete_manifest,
+    },
+    Endpoint.BLOB: {"GET": blobs.get_blob, "HEAD": blobs.head_blob, "DELETE": blobs.delete_blob},
+    Endpoint.UPLOADS: {"POST": uploads.start_upload},
+    Endpoint.UPLOAD: {
+        "GET": uploads.show_upload,
+        "PATCH": uploads.append_upload,
+        "PUT": uploads.finish_upload,
+        "DELETE": uploads.cancel_upload,
+    },
+}
+
+NAMELESS = (Endpoint.BASE, Endpoint.CATALOG)
+
+
+class RegistryApplication:
+    """The distribution protocol as an ASGI application; the whole path is looked at, wherever it is mounted."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._remembered = RememberedAnswers(registry)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request. What fails before the answer's head becomes an answer, what fails later cuts it."""
+        target = parse_target(scope["path"])
+        try:
+            reply = await self._answer(scope, receive, target)
+        except Exception as error:
+            reply = failure_answer(error, self._registry.access, scope, target)
+            if isinstance(error, BodyCut):
+                reply.headers.append((b"connection", b"close"))
+        await send_answer(send, scope["method"], reply)
+        if reply.after is not None:
+            await reply.after()
+
+    async def _answer(self, scope: Scope, receive: Receive, target: Target | None) -> Answer:
+        question = self._remembered.question(scope)
+        if question is None:
+            return await self._fresh_answer(scope, receive, target)
+        generation = self._remembered.generation()
+        known = self._remembered.get(question)
+        if known is not None:
+            return known
+        reply = await self._fresh_answer(scope, receive, target)
+        self._remembered.keep(generation, question, reply)
+        return reply
+
+    async def _fresh_answer(self, scope: Scope, receive: Receive, target: Target | None) -> Answer:
+        access = self._registry.access
+        actor = await access.authenticate(header_of(scope, b"authorization"), _address(scope))
+        if target is None:
+            raise nothing_here()
+        handler = HANDLERS[target.endpoint].get(scope["method"])
+        if handler is None:
+            raise method_refused(list(HANDLERS[target.endpoint]))
+        repository = "" if target.endpoint in NAMELESS else self._repository(scope, parse_name(target.name))
+        return await handler(self._registry, Request(scope, receive, target, actor, repository))
+
+    def _repository(self, scope: Scope, name: str) -> str:
+        canonical = self._canonical(scope, name)
+        if len(canonical) > NAME_LENGTH:
+            raise InvalidReference(f"{canonical} is too long: a repository's name has {NAME_LENGTH} characters at most")
+        return canonical
+
+    def _canonical(self, scope: Scope, name: str) -> str:
+        """Return the canonical name; containerd names the registry that it means by ``?ns=``."""
+        mirror = self._registry.mirror
+        if mirror is not None and b"ns=" in scope["query_string"]:
+            meant = dict(parse_qsl(scope["query_string"].decode("latin-1"))).get("ns", "")
+            if meant and meant != header_of(scope, b"host"):
+                return mirror.local_name(meant, name)
+        return self._registry.access.canonical(name)
+
+
+def _address(scope: Scope) -> str:
+    client = scope.get("client")
+    return str(client[0]) if client else ""
+
+
+def routes(registry: Registry) -> list[BaseRoute]:
+    """Return everything below ``/v2/``, for a Starlette application."""
+    application = RegistryApplication(registry)
+    return [Route("/v2", application, include_in_schema=False), Mount("/v2", application)]

@@ -1,0 +1,90 @@
+"""``/v2/NAME/blobs/DIGEST``."""
+
+from typing import TYPE_CHECKING
+
+from hythe.oci.digest import Digest
+from hythe.registry.blobs import Blob
+from hythe.registry.routes.exchange import Answer, FilePart, Headers, Request, Stream, answer, same_entity
+from hythe.registry.routes.ranges import ByteRange, parse_range
+from hythe.registry.service import Registry
+from hythe.registry.storage.port import LocalFile, Redirect
+
+if TYPE_CHECKING:
+    from hythe.registry.mirror.downloads import Download
+
+
+async def get_blob(registry: Registry, request: Request) -> Answer:
+    """Send a blob, or a range of it (specification, "Pulling blobs")."""
+    digest = Digest.parse(request.rest)
+    if registry.mirror is not None:
+        download = await registry.mirror.blob(request.actor, request.repository, digest)
+        if download is not None:
+            return _download_answer(request, download)
+    blob = await registry.blobs.get(request.actor, request.repository, digest)
+    headers = _headers(blob)
+    if _unchanged(request, blob):
+        return Answer(304, headers)
+    part = parse_range(request.header(b"range"), blob.size)
+    better = await registry.blobs.locate(blob)
+    if isinstance(better, Redirect):
+        return Answer(307, [*headers, (b"location", better.url.encode())])
+    if part is None:
+        return Answer(200, headers, _body(registry, request, blob, ByteRange(0, blob.size), better))
+    headers.append((b"content-range", part.header(blob.size).encode()))
+    return Answer(206, headers, _body(registry, request, blob, part, better))
+
+
+async def head_blob(registry: Registry, request: Request) -> Answer:
+    """Say whether a blob is there and how large it is; also that its bytes are."""
+    digest = Digest.parse(request.rest)
+    if registry.mirror is not None:
+        there = await registry.mirror.blob_at_upstream(request.actor, request.repository, digest)
+        if there is not None:
+            return Answer(200, _headers(there), size=there.size)
+    blob = await registry.blobs.get(request.actor, request.repository, digest)
+    headers = _headers(blob)
+    if _unchanged(request, blob):
+        return Answer(304, headers)
+    await registry.blobs.locate(blob)
+    return Answer(200, headers, size=blob.size)
+
+
+async def delete_blob(registry: Registry, request: Request) -> Answer:
+    """Take a blob from the repository (specification, "Deleting Blobs")."""
+    await registry.blobs.delete(request.actor, request.repository, Digest.parse(request.rest))
+    return answer(202)
+
+
+def _download_answer(request: Request, download: "Download") -> Answer:
+    """Send a mirrored blob, or a range of it, while it is being fetched."""
+    headers = _headers(Blob(download.digest, download.size))
+    part = parse_range(request.header(b"range"), download.size)
+    if part is None:
+        return Answer(200, headers, Stream(download.read(0, download.size), download.size))
+    headers.append((b"content-range", part.header(download.size).encode()))
+    return Answer(206, headers, Stream(download.read(part.start, part.stop), part.stop - part.start))
+
+
+def _headers(blob: Blob) -> Headers:
+    digest = str(blob.digest).encode()
+    return [
+        (b"content-type", b"application/octet-stream"),
+        (b"docker-content-digest", digest),
+        (b"etag", b'"%s"' % digest),
+        (b"accept-ranges", b"bytes"),
+        (b"cache-control", b"max-age=31536000"),
+    ]
+
+
+def _unchanged(request: Request, blob: Blob) -> bool:
+    known = request.header(b"if-none-match")
+    return known is not None and same_entity(known, blob.digest)
+
+
+def _body(
+    registry: Registry, request: Request, blob: Blob, part: ByteRange, better: LocalFile | None
+) -> FilePart | Stream:
+    extensions = request.scope.get("extensions") or {}
+    if better is not None and "ranges" in extensions.get("http.response.pathsend", ()):
+        return FilePart(better.path, part.start, part.stop)
+    return Stream(registry.blobs.read(blob, part.start, part.stop), part.stop - part.start)

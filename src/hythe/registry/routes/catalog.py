@@ -1,0 +1,20 @@
+"""``/v2/`` and ``/v2/_catalog``."""
+
+from hythe.registry.catalog import LARGEST_PAGE
+from hythe.registry.routes.exchange import Answer, Request, json_answer
+from hythe.registry.routes.pages import next_link, page_size
+from hythe.registry.service import Registry
+
+
+async def get_base(registry: Registry, request: Request) -> Answer:
+    """Say that this is a registry and that the credentials are good (specification, "Determining Support")."""
+    await registry.access.enter(request.actor)
+    return json_answer({})
+
+
+async def list_repositories(registry: Registry, request: Request) -> Answer:
+    """List the repositories that the asker may pull (Docker's extension of the protocol)."""
+    size = page_size(request)
+    page = await registry.catalog.names(request.actor, request.parameter("last") or "", size)
+    link = next_link(request, page.names[-1], min(size or LARGEST_PAGE, LARGEST_PAGE)) if page.more else ()
+    return json_answer({"repositories": page.names}, headers=link)

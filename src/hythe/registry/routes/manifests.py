@@ -1,0 +1,93 @@
+"""``/v2/NAME/manifests/REFERENCE``."""
+
+from functools import partial
+
+from hythe.oci.digest import Digest
+from hythe.oci.errors import ErrorCode, InvalidReference, WireError
+from hythe.oci.reference import parse_tag
+from hythe.registry.manifests import oversized_manifest, unknown_manifest
+from hythe.registry.routes.exchange import Answer, Request, answer, same_entity
+from hythe.registry.service import Registry
+from hythe.registry.store.manifests import StoredManifest
+
+MOST_TAGS = 100
+"""How many ``?tag=`` one push may carry."""
+
+
+async def get_manifest(registry: Registry, request: Request) -> Answer:
+    """Send a manifest; HEAD gets its headers (specification, "Pulling manifests")."""
+    wanted = _wanted(request.rest)
+    if registry.mirror is not None:
+        await registry.mirror.refresh(request.actor, request.repository, wanted)
+    found = await registry.manifests.get(request.actor, request.repository, wanted)
+    known = request.header(b"if-none-match")
+    if known is not None and same_entity(known, found.digest):
+        return Answer(304, _headers(found))
+    pulled = None if request.method == "HEAD" else partial(_tell_pull, registry, request, found)
+    return Answer(200, _headers(found), found.content, after=pulled)
+
+
+async def put_manifest(registry: Registry, request: Request) -> Answer:
+    """Keep a manifest (specification, "Pushing Manifests"; ``?tag=`` of its development version)."""
+    given = _pushed_reference(request.rest)
+    added = tuple(dict.fromkeys(_tag(value) for key, value in request.query() if key == "tag"))
+    if len(added) > MOST_TAGS:
+        raise WireError(ErrorCode.TAG_INVALID, f"at most {MOST_TAGS} tags in one push")
+    limit = registry.policy.manifest_size
+    content = await request.whole_body(limit)
+    if content is None:
+        raise oversized_manifest(limit)
+    digest = given if isinstance(given, Digest) else Digest.of(content)
+    tags = added if isinstance(given, Digest) else (given, *(tag for tag in added if tag != given))
+    media_type = request.header(b"content-type") or ""
+    pushed = await registry.manifests.put(request.actor, request.repository, digest, tags, content, media_type)
+    reply = answer(201, location=f"/v2/{request.name}/manifests/{digest}", docker_content_digest=str(digest))
+    if pushed.subject is not None:
+        reply.headers.append((b"oci-subject", pushed.subject.encode()))
+    reply.headers.extend((b"oci-tag", tag.encode()) for tag in added)
+    return reply
+
+
+async def delete_manifest(registry: Registry, request: Request) -> Answer:
+    """Delete a manifest by its digest, or a tag (specification, "Content Management")."""
+    reference = _wanted(request.rest)
+    if isinstance(reference, Digest):
+        await registry.manifests.delete(request.actor, request.repository, reference)
+    else:
+        await registry.tags.delete(request.actor, request.repository, reference)
+    return answer(202)
+
+
+async def _tell_pull(registry: Registry, request: Request, found: StoredManifest) -> None:
+    tag = None if ":" in request.rest else request.rest
+    await registry.listener.manifest_pulled(found.repository, tag, found.digest, request.actor)
+
+
+def _headers(found: StoredManifest) -> list[tuple[bytes, bytes]]:
+    digest = str(found.digest).encode()
+    return [
+        (b"content-type", found.media_type.encode()),
+        (b"docker-content-digest", digest),
+        (b"etag", b'"%s"' % digest),
+    ]
+
+
+def _wanted(text: str) -> str | Digest:
+    """Return the tag or digest that is asked for; what cannot be a tag is one that is not there."""
+    if ":" in text:
+        return Digest.parse(text)
+    try:
+        return parse_tag(text)
+    except InvalidReference as error:
+        raise unknown_manifest(text[:200]) from error
+
+
+def _pushed_reference(text: str) -> str | Digest:
+    return Digest.parse(text) if ":" in text else _tag(text)
+
+
+def _tag(text: str) -> str:
+    try:
+        return parse_tag(text)
+    except InvalidReference as error:
+        raise WireError(ErrorCode.TAG_INVALID, str(error)) from error

@@ -1,0 +1,23 @@
+"""``/v2/NAME/referrers/DIGEST``."""
+
+from hythe.oci.digest import Digest
+from hythe.oci.manifest import OCI_INDEX, Index
+from hythe.registry.referrers import LARGEST_PAGE
+from hythe.registry.routes.exchange import Answer, Headers, Request, json_answer
+from hythe.registry.routes.pages import next_link, page_size
+from hythe.registry.service import Registry
+
+
+async def list_referrers(registry: Registry, request: Request) -> Answer:
+    """List what refers to a manifest, as an index (specification, "Listing Referrers")."""
+    subject = Digest.parse(request.rest)
+    artifact_type = request.parameter("artifactType") or None
+    size = page_size(request)
+    after = request.parameter("last") or ""
+    page = await registry.referrers.of(request.actor, request.repository, subject, artifact_type, after, size)
+    headers: Headers = []
+    if page.more:
+        headers += next_link(request, page.descriptors[-1].digest, min(size or LARGEST_PAGE, LARGEST_PAGE))
+    if artifact_type is not None:
+        headers.append((b"oci-filters-applied", b"artifactType"))
+    return json_answer(Index(2, OCI_INDEX, page.descriptors), OCI_INDEX, headers)

@@ -1,0 +1,15 @@
+"""``/v2/NAME/tags/list``."""
+
+from hythe.registry.routes.exchange import Answer, Request, json_answer
+from hythe.registry.routes.pages import next_link, page_size
+from hythe.registry.service import Registry
+from hythe.registry.tags import LARGEST_PAGE
+
+
+async def list_tags(registry: Registry, request: Request) -> Answer:
+    """List the tags, or a page of them (specification, "Listing Tags")."""
+    size = page_size(request)
+    after = request.parameter("last") or ""
+    page = await registry.tags.names(request.actor, request.repository, after, size)
+    link = next_link(request, page.names[-1], min(size or LARGEST_PAGE, LARGEST_PAGE)) if page.more else ()
+    return json_answer({"name": request.name, "tags": page.names}, headers=link)

@@ -1,0 +1,61 @@
+"""What a path below ``/v2/`` names. Repository names contain slashes, so the last keyword of a path counts.
+
+/v2/                                   BASE
+/v2/_catalog                           CATALOG
+/v2/NAME/tags/list                     TAGS
+/v2/NAME/manifests/REFERENCE           MANIFEST
+/v2/NAME/blobs/DIGEST                  BLOB
+/v2/NAME/blobs/uploads/                UPLOADS
+/v2/NAME/blobs/uploads/ID              UPLOAD
+/v2/NAME/referrers/DIGEST              REFERRERS
+"""
+
+from enum import Enum
+from typing import NamedTuple
+
+PREFIX = "/v2/"
+
+
+class Endpoint(Enum):
+    """What can be asked for."""
+
+    BASE = "base"
+    CATALOG = "catalog"
+    TAGS = "tags"
+    MANIFEST = "manifest"
+    BLOB = "blob"
+    UPLOADS = "uploads"
+    UPLOAD = "upload"
+    REFERRERS = "referrers"
+
+
+class Target(NamedTuple):
+    """A parsed path: ``name`` as the client spelled it, ``rest`` the reference, digest or upload id."""
+
+    endpoint: Endpoint
+    name: str = ""
+    rest: str = ""
+
+
+_BASE = Target(Endpoint.BASE)
+_CATALOG = Target(Endpoint.CATALOG)
+_BY_KEYWORD = {"manifests": Endpoint.MANIFEST, "blobs": Endpoint.BLOB, "referrers": Endpoint.REFERRERS}
+
+
+def parse_target(path: str) -> Target | None:
+    """Return what ``path`` names, None when nothing is there. Names and references are not checked here."""
+    pieces = path[len(PREFIX) :].rsplit("/", 2)
+    if len(pieces) < 3:
+        if path in (PREFIX, "/v2"):
+            return _BASE
+        return _CATALOG if path == "/v2/_catalog" else None
+    name, keyword, rest = pieces
+    if keyword == "uploads" and name.endswith("/blobs"):
+        name = name.removesuffix("/blobs")
+        return Target(Endpoint.UPLOAD, name, rest) if rest else Target(Endpoint.UPLOADS, name)
+    if keyword == "blobs" and rest == "uploads":
+        return Target(Endpoint.UPLOADS, name)
+    if keyword == "tags" and rest == "list":
+        return Target(Endpoint.TAGS, name)
+    endpoint = _BY_KEYWORD.get(keyword)
+    return Target(endpoint, name, rest) if endpoint is not None else None

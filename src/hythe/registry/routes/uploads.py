@@ -1,0 +1,114 @@
+"""``/v2/NAME/blobs/uploads/`` and ``/v2/NAME/blobs/uploads/ID``."""
+
+from collections.abc import AsyncIterator
+
+from hythe.oci.digest import Digest
+from hythe.oci.errors import ErrorCode, InvalidReference, WireError
+from hythe.oci.reference import parse_name
+from hythe.registry.routes.exchange import Answer, Request, answer
+from hythe.registry.routes.ranges import parse_content_range
+from hythe.registry.service import Registry
+from hythe.registry.storage.port import Upload
+from hythe.registry.uploads import Chunk, upload_range
+
+
+async def start_upload(registry: Registry, request: Request) -> Answer:
+    """Mount a blob, take a whole one, or open a session (specification, "Pushing blobs")."""
+    mount = request.parameter("mount")
+    if mount is not None and await _mounted(registry, request, Digest.parse(mount)):
+        return _blob_created(request, Digest.parse(mount))
+    digest = request.parameter("digest")
+    if digest is not None and mount is None:
+        parsed = Digest.parse(digest)
+        await registry.uploads.put(request.actor, request.repository, parsed, request.body())
+        return _blob_created(request, parsed)
+    upload = await registry.uploads.start(request.actor, request.repository)
+    return _session(202, request, upload)
+
+
+async def append_upload(registry: Registry, request: Request) -> Answer:
+    """Add a chunk (specification, "Pushing a blob in chunks")."""
+    try:
+        upload = await registry.uploads.append(request.actor, request.repository, request.rest, _chunk(request))
+    except WireError as error:
+        raise _with_location(request, error) from error
+    return _session(202, request, upload)
+
+
+async def finish_upload(registry: Registry, request: Request) -> Answer:
+    """Turn the session into a blob, perhaps with its last or only chunk."""
+    text = request.parameter("digest")
+    if text is None:
+        raise WireError(ErrorCode.DIGEST_INVALID, "the blob's digest is missing: add ?digest=ALGORITHM:HEX")
+    digest = Digest.parse(text)
+    try:
+        await registry.uploads.finish(request.actor, request.repository, request.rest, digest, _chunk(request))
+    except WireError as error:
+        raise _with_location(request, error) from error
+    return _blob_created(request, digest)
+
+
+async def show_upload(registry: Registry, request: Request) -> Answer:
+    """Say how far a session got (specification, "Pushing a blob in chunks")."""
+    return _session(204, request, await registry.uploads.get(request.actor, request.repository, request.rest))
+
+
+async def cancel_upload(registry: Registry, request: Request) -> Answer:
+    """Forget a session (development version of the specification, "Canceling a blob upload")."""
+    await registry.uploads.cancel(request.actor, request.repository, request.rest)
+    return answer(204)
+
+
+async def _mounted(registry: Registry, request: Request, digest: Digest) -> bool:
+    source = request.parameter("from")
+    try:
+        name = None if source is None else registry.access.canonical(parse_name(source))
+    except InvalidReference:
+        return False
+    return await registry.blobs.mount(request.actor, request.repository, digest, name)
+
+
+def _chunk(request: Request) -> Chunk:
+    place = parse_content_range(request.header(b"content-range"))
+    if place is None:
+        return Chunk(request.body())
+    length = place.stop - place.start
+    if request.content_length not in (None, length):
+        raise WireError(ErrorCode.SIZE_INVALID, "Content-Range and Content-Length do not agree")
+    return Chunk(_exactly(request.body(), length), place.start)
+
+
+async def _exactly(body: AsyncIterator[bytes], length: int) -> AsyncIterator[bytes]:
+    """Pass ``length`` bytes on; a body that a proxy sends in chunks has no Content-Length to be checked by."""
+    left = length
+    async for piece in body:
+        left -= len(piece)
+        if left < 0:
+            raise WireError(ErrorCode.SIZE_INVALID, "more bytes came than Content-Range says")
+        yield piece
+    if left:
+        raise WireError(ErrorCode.SIZE_INVALID, "fewer bytes came than Content-Range says")
+
+
+def _session(status: int, request: Request, upload: Upload) -> Answer:
+    return answer(
+        status,
+        location=_location(request, upload.id),
+        range=upload_range(upload),
+        docker_upload_uuid=upload.id,
+    )
+
+
+def _with_location(request: Request, error: WireError) -> WireError:
+    """Tell a client whose chunk was out of order where the session is, so that it can go on."""
+    if "Range" in error.headers:
+        error.headers.update({"Location": _location(request, request.rest), "Docker-Upload-UUID": request.rest})
+    return error
+
+
+def _location(request: Request, upload_id: str) -> str:
+    return f"/v2/{request.name}/blobs/uploads/{upload_id}"
+
+
+def _blob_created(request: Request, digest: Digest) -> Answer:
+    return answer(201, location=f"/v2/{request.name}/blobs/{digest}", docker_content_digest=str(digest))

@@ -1,0 +1,324 @@
+"""Blobs on a local disk (or anything that is mounted like one).
+
+A blob is written under another name, checked, synced, renamed, and its folder synced: what has a blob's name is whole,
+and what was acknowledged survives a power cut. Hashing and disk calls run in threads.
+"""
+
+import asyncio
+import os
+import secrets
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+from hythe.oci.digest import HEX_LENGTHS, Digest, new_hasher
+from hythe.registry.storage.disk import DiskThreads, completed, disk_errors, make_folder, sync_folder
+from hythe.registry.storage.hash_cache import HashCache
+from hythe.registry.storage.paths import Layout
+from hythe.registry.storage.port import BlobMissing, LocalFile, StorageUnavailable, StoredBlob, Upload, UploadLost
+from hythe.registry.storage.small_blobs import SMALL, SmallBlob, SmallBlobs
+from hythe.registry.storage.upload_file import UploadFile
+
+BATCH = 1024 * 1024
+"""Bytes that are gathered before they are hashed and written; an upload holds two batches at most."""
+
+READ_SIZE = 1024 * 1024
+"""Bytes that ``read`` yields at once."""
+
+THREADS = 8
+"""The most disk calls at once."""
+
+
+class LocalBlobStore:
+    """See BlobStore. Several processes may work in one data folder."""
+
+    def __init__(self, data: Path) -> None:
+        """Open the store in ``data`` and make its folders. Raises StorageUnavailable."""
+        self._layout = Layout(data)
+        self._threads = DiskThreads(data, THREADS)
+        self._small = SmallBlobs(self._threads, data)
+        self._hashes = HashCache()
+        with disk_errors(data):
+            data.mkdir(parents=True, exist_ok=True)
+            for folder in (self._layout.blobs, self._layout.uploads, self._layout.quarantine):
+                make_folder(folder)
+            for algorithm in HEX_LENGTHS:
+                make_folder(self._layout.blobs / algorithm)
+
+    async def start(self, upload_id: str) -> Upload:
+        """See BlobStore.start. The file comes with the first bytes."""
+        self._layout.upload(upload_id)
+        return Upload(upload_id)
+
+    async def append(self, upload: Upload, body: AsyncIterator[bytes]) -> Upload:
+        """See BlobStore.append. When ``body`` raises, what came before stays."""
+        file = UploadFile(self._layout.upload(upload.id), upload.offset, self._hashes.take(upload))
+        try:
+            await self._receive(file, body)
+        except StorageUnavailable:
+            with suppress(StorageUnavailable):
+                await self._threads.run(file.roll_back, upload.offset)
+            raise
+        finally:
+            if file.is_open:
+                await self._threads.run(file.close)
+            self._remember(upload.id, file)
+        return Upload(upload.id, file.offset)
+
+    def _remember(self, upload_id: str, file: UploadFile) -> None:
+        if file.hasher is not None:
+            self._hashes.keep(Upload(upload_id, file.offset), file.hasher)
+
+    async def _receive(self, file: UploadFile, body: AsyncIterator[bytes]) -> None:
+        """Write ``body`` and sync; also what came before the client went away. Nothing is done when nothing came."""
+        writer = BatchWriter(self._threads, file)
+        try:
+            async for piece in body:
+                await writer.add(piece)
+        except StorageUnavailable:
+            raise
+        except BaseException:
+            await self._seal(writer, file)
+            raise
+        await self._seal(writer, file)
+
+    async def _seal(self, writer: "BatchWriter", file: UploadFile) -> None:
+        if writer.has_bytes:
+            await writer.finish(file.seal)
+
+    async def recover(self, upload: Upload) -> Upload:
+        """See BlobStore.recover. Looks at the disk's index inline, which takes some microseconds."""
+        path = self._layout.upload(upload.id)
+        with disk_errors(self._layout.uploads):
+            size = self._size(path, self._layout.uploads) or 0
+        if size < upload.offset:
+            raise UploadLost(f"upload {upload.id} has only {size} of {upload.offset} bytes: start anew")
+        if size > upload.offset:
+            await self._threads.run(_recover, UploadFile(path, size, None))
+        return Upload(upload.id, size)
+
+    async def commit(self, upload: Upload, digest: Digest) -> int:
+        """See BlobStore.commit. Bytes that came by way of another process are read again."""
+        file = UploadFile(self._layout.upload(upload.id), upload.offset, self._hashes.take(upload))
+        await self._threads.run(self._publish, file, digest)
+        return upload.offset
+
+    def _publish(self, file: UploadFile, digest: Digest) -> None:
+        try:
+            file.publish(digest, self._layout.blob(digest))
+        finally:
+            file.close()
+
+    async def put(self, digest: Digest, body: AsyncIterator[bytes]) -> int:
+        """See BlobStore.put. A small blob costs one write, two syncs and a rename, and shares the syncs."""
+        path = self._layout.upload(f"put-{secrets.token_hex(16)}")
+        file = UploadFile(path, 0, new_hasher(digest.algorithm), shared=False)
+        writer = BatchWriter(self._threads, file)
+        try:
+            async for piece in body:
+                await writer.add(piece)
+            pieces = writer.small(SMALL)
+            if pieces is None:
+                await writer.finish(lambda: self._publish(file, digest))
+            else:
+                await self._small.publish(SmallBlob(file, pieces, digest, self._layout.blob(digest)))
+        except BaseException:
+            with suppress(StorageUnavailable):
+                await writer.settle()
+            with suppress(StorageUnavailable):
+                await self._threads.run(self._drop, file)
+            raise
+        return file.offset
+
+    def _drop(self, file: UploadFile) -> None:
+        file.close()
+        file.remove()
+
+    async def cancel(self, upload: Upload) -> None:
+        """See BlobStore.cancel."""
+        path = self._layout.upload(upload.id)
+        if path.exists():
+            await self._threads.run(path.unlink, missing_ok=True)
+
+    async def stat(self, digest: Digest) -> StoredBlob | None:
+        """See BlobStore.stat. Looks at the disk's index inline, which takes some microseconds."""
+        with disk_errors(self._layout.blobs):
+            found = self._stat(self._layout.blob(digest), self._layout.blobs)
+        return None if found is None else _stored(digest, found)
+
+    def _stat(self, path: Path, root: Path) -> os.stat_result | None:
+        """Return None only when the file is not there; a root that is not there is a failure."""
+        try:
+            return path.stat()
+        except FileNotFoundError:
+            root.stat()
+            return None
+
+    def _size(self, path: Path, root: Path) -> int | None:
+        found = self._stat(path, root)
+        return None if found is None else found.st_size
+
+    async def read(self, digest: Digest, start: int = 0, stop: int | None = None) -> AsyncIterator[bytes]:
+        """See BlobStore.read."""
+        descriptor = await self._threads.run(self._open_blob, digest)
+        try:
+            position = start
+            while stop is None or position < stop:
+                wanted = READ_SIZE if stop is None else min(READ_SIZE, stop - position)
+                piece = await self._threads.run(self._pread, digest, descriptor, wanted, position)
+                if not piece:
+                    break
+                yield piece
+                position += len(piece)
+            if stop is not None and position < stop:
+                raise BlobMissing(f"{digest} ends at byte {position}, not {stop}: run 'hythe admin verify'")
+        finally:
+            os.close(descriptor)
+
+    def _open_blob(self, digest: Digest) -> int:
+        try:
+            return os.open(self._layout.blob(digest), os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            self._layout.blobs.stat()
+            raise BlobMissing(f"{digest} is not there") from None
+
+    def _pread(self, digest: Digest, descriptor: int, size: int, position: int) -> bytes:
+        try:
+            return os.pread(descriptor, size, position)
+        except OSError as error:
+            raise BlobMissing(f"{digest} cannot be read: {error.strerror}; run 'hythe admin verify'") from error
+
+    async def locate(self, digest: Digest, size: int) -> LocalFile:
+        """See BlobStore.locate."""
+        path = self._layout.blob(digest)
+        with disk_errors(self._layout.blobs):
+            found = self._size(path, self._layout.blobs)
+        if found is None:
+            raise BlobMissing(f"{digest} is not there")
+        if found != size:
+            raise BlobMissing(f"{digest} has {found} bytes instead of {size}: run 'hythe admin verify'")
+        return LocalFile(path, size)
+
+    async def delete(self, digest: Digest) -> None:
+        """See BlobStore.delete."""
+        await self._threads.run(self._unlink, self._layout.blob(digest))
+
+    def _unlink(self, path: Path) -> None:
+        try:
+            path.unlink()
+        except FileNotFoundError:
+            self._layout.blobs.stat()
+        else:
+            sync_folder(path.parent)
+
+    async def quarantine(self, digest: Digest) -> None:
+        """See BlobStore.quarantine."""
+        await self._threads.run(self._move, self._layout.blob(digest), self._layout.quarantined(digest))
+
+    def _move(self, path: Path, target: Path) -> None:
+        try:
+            path.rename(target)
+        except FileNotFoundError:
+            self._layout.quarantine.stat()
+        else:
+            sync_folder(target.parent)
+            sync_folder(path.parent)
+
+    async def walk(self) -> AsyncIterator[StoredBlob]:
+        """See BlobStore.walk. A blob that comes or goes meanwhile may or may not be among them."""
+        for algorithm in HEX_LENGTHS:
+            for shard in await self._threads.run(_listed, self._layout.blobs / algorithm):
+                for blob in await self._threads.run(_blobs_in, shard, algorithm):
+                    yield blob
+
+    async def sweep(self, live_uploads: frozenset[str], before: datetime) -> int:
+        """See BlobStore.sweep."""
+        return await self._threads.run(self._swept, live_uploads, before.timestamp())
+
+    def _swept(self, live_uploads: frozenset[str], before: float) -> int:
+        dead = [path for path in _listed(self._layout.uploads) if path.name not in live_uploads]
+        return sum(_removed_if_old(path, before) for path in dead)
+
+    async def close(self) -> None:
+        """See BlobStore.close."""
+        self._threads.close()
+        self._small.close()
+
+
+class BatchWriter:
+    """Gathers pieces into batches, and gathers the next while one is hashed and written: two are held at most."""
+
+    def __init__(self, threads: DiskThreads, file: UploadFile) -> None:
+        self._threads = threads
+        self._file = file
+        self._pieces: list[bytes] = []
+        self._size = 0
+        self._writing: asyncio.Future[None] | None = None
+
+    @property
+    def has_bytes(self) -> bool:
+        """Whether any byte came."""
+        return bool(self._size) or self._writing is not None or self._file.is_open
+
+    async def add(self, piece: bytes) -> None:
+        """Take the next bytes; waits while the disk is behind."""
+        if piece:
+            self._pieces.append(piece)
+            self._size += len(piece)
+        if self._size >= BATCH:
+            await self.settle()
+            self._writing = self._threads.start(self._file.write, self._taken())
+
+    def small(self, most: int) -> Sequence[bytes] | None:
+        """Return all bytes that came, when they are no more than ``most``: to be written by the caller."""
+        return self._taken() if self._writing is None and not self._file.is_open and self._size <= most else None
+
+    async def finish(self, ending: Callable[[], None]) -> None:
+        """Write what is left and call ``ending``, in one thread."""
+        await self.settle()
+        await self._threads.run(self._finish, self._taken(), ending)
+
+    def _finish(self, pieces: Sequence[bytes], ending: Callable[[], None]) -> None:
+        self._file.write(pieces)
+        ending()
+
+    async def settle(self) -> None:
+        """Wait for the batch that is being written."""
+        if self._writing is not None:
+            writing, self._writing = self._writing, None
+            await completed(writing)
+
+    def _taken(self) -> list[bytes]:
+        pieces, self._pieces, self._size = self._pieces, [], 0
+        return pieces
+
+
+def _recover(file: UploadFile) -> None:
+    try:
+        file.seal()
+    finally:
+        file.close()
+
+
+def _stored(digest: Digest, found: os.stat_result) -> StoredBlob:
+    return StoredBlob(digest, found.st_size, datetime.fromtimestamp(found.st_mtime, UTC))
+
+
+def _listed(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir())
+
+
+def _blobs_in(shard: Path, algorithm: str) -> list[StoredBlob]:
+    with os.scandir(shard) as entries:
+        return [_stored(Digest(algorithm, entry.name), entry.stat()) for entry in entries]
+
+
+def _removed_if_old(path: Path, before: float) -> bool:
+    try:
+        if path.stat().st_mtime >= before:
+            return False
+        path.unlink()
+    except FileNotFoundError:
+        return False
+    return True

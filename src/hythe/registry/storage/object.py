@@ -1,0 +1,376 @@
+"""Blobs in an object store: S3 and what speaks like it, Google Cloud, Azure.
+
+    blobs/sha256/ab/ab34…           a blob: which data object has its bytes, and its size (JSON)
+    data/TOKEN                      bytes; written once
+    uploads/UPLOAD/OFFSET-TOKEN     marks data/TOKEN as temporary; holds the digest that it is about to become
+    quarantine/sha256-ab34…         a rotten blob's entry, put aside
+
+Nobody knows a blob's digest when its bytes begin to come, and object stores cannot rename: so the bytes stay where
+they went, and the blob is an entry that points there. The marker is there before the bytes and goes after the entry has
+come; whatever breaks in between, ``sweep`` finds all that is temporary by listing the markers alone.
+
+Each PATCH of a session becomes one data object, streamed through in parts. Docker and all others send a layer in one
+PATCH; from one that came in several, ``commit`` writes a single object by reading them once more, since a presigned URL
+can only show one. Nothing touches the local disk. What a killed server leaves of a multipart upload nobody can see or
+list here: give the bucket a lifecycle rule that aborts incomplete uploads after some days.
+"""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator
+from datetime import datetime
+
+import msgspec
+
+from hythe.oci.digest import Digest, Hasher, new_hasher
+from hythe.registry.storage.bucket import Bucket, ObjectMissing, Writer
+from hythe.registry.storage.hash_cache import HashCache
+from hythe.registry.storage.port import (
+    BlobMissing,
+    DigestMismatch,
+    Redirect,
+    StoredBlob,
+    Upload,
+    UploadLost,
+)
+
+BATCH = 1024 * 1024
+"""Bytes that are gathered before they are hashed and handed on."""
+
+
+class Place(msgspec.Struct, frozen=True, array_like=True):
+    """A data object of an upload: where in the upload its bytes begin, and its token."""
+
+    upload_id: str
+    offset: int
+    token: str
+
+    @property
+    def data(self) -> str:
+        """The key of the bytes."""
+        return _data(self.token)
+
+    @property
+    def marker(self) -> str:
+        """The key that marks the bytes as temporary."""
+        return f"uploads/{self.upload_id}/{self.offset:015d}-{self.token}"
+
+    @classmethod
+    def of_marker(cls, key: str) -> "Place":
+        """Return the place that a marker's key names."""
+        _, upload_id, name = key.rsplit("/", 2)
+        offset, _, token = name.partition("-")
+        return cls(upload_id, int(offset), token)
+
+
+class Piece(msgspec.Struct, frozen=True, array_like=True):
+    """A part of an upload that is safely there, as kept in ``Upload.state``."""
+
+    token: str
+    size: int
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """What ``blobs/..`` holds."""
+
+    token: str
+    size: int
+
+
+class ObjectBlobStore:
+    """See BlobStore. Any number of servers may work on one bucket."""
+
+    def __init__(self, bucket: Bucket, *, redirect: bool = True) -> None:
+        """``redirect``: clients fetch blobs from the bucket themselves, by presigned URLs."""
+        self._bucket = bucket
+        self._redirect = redirect
+        self._hashes = HashCache()
+
+    async def start(self, upload_id: str) -> Upload:
+        """See BlobStore.start."""
+        return Upload(upload_id)
+
+    async def append(self, upload: Upload, body: AsyncIterator[bytes]) -> Upload:
+        """See BlobStore.append. When ``body`` raises, what came before stays."""
+        hasher = self._hashes.take(upload)
+        place = Place(upload.id, upload.offset, secrets.token_hex(16))
+        size, cut = await self._receive(place, body, hasher)
+        longer = _with_piece(upload, Piece(place.token, size)) if size else upload
+        if hasher is not None:
+            self._hashes.keep(longer, hasher)
+        if cut is not None:
+            raise cut
+        return longer
+
+    async def _receive(
+        self, place: Place, body: AsyncIterator[bytes], hasher: Hasher | None, digest: Digest | None = None
+    ) -> tuple[int, Exception | None]:
+        """Write ``body``, and what came of it before it raised; return the size and what it raised.
+
+        Without a byte there is no object. Raises StorageUnavailable, and then there is none, too.
+        """
+        batches = _batches(body)
+        try:
+            first = await anext(batches, None)
+        except Exception as error:
+            return 0, error
+        if first is None:
+            return 0, None
+        await self._bucket.put(place.marker, b"" if digest is None else str(digest).encode())
+        async with self._bucket.writing(place.data) as writer:
+            return await _copy(first, batches, writer, hasher)
+
+    async def _receive_whole(
+        self, place: Place, body: AsyncIterator[bytes], hasher: Hasher, digest: Digest | None = None
+    ) -> int:
+        """Write ``body`` to the end, which may be at once, or nothing."""
+        size, cut = await self._receive(place, body, hasher, digest)
+        if cut is not None:
+            await self._discard(place)
+            raise cut
+        if size == 0:
+            await self._bucket.put(place.marker, b"")
+            await self._bucket.put(place.data, b"")
+        return size
+
+    async def recover(self, upload: Upload) -> Upload:
+        """See BlobStore.recover."""
+        for piece in _pieces(upload):
+            found = await self._bucket.head(_data(piece.token))
+            if found is None or found.size != piece.size:
+                raise UploadLost(f"the bytes of upload {upload.id} are gone: start anew")
+        places = [place async for place in self._places(upload.id)]
+        while (longest := await self._longest(places, upload.offset)) is not None:
+            upload = _with_piece(upload, longest)
+        return upload
+
+    async def _places(self, upload_id: str) -> AsyncIterator[Place]:
+        async for listed in self._bucket.list(f"uploads/{upload_id}/"):
+            for found in listed:
+                yield Place.of_marker(found.key)
+
+    async def _longest(self, places: list[Place], offset: int) -> Piece | None:
+        """Return the longest piece that begins at ``offset``: of a PATCH that was never answered, or sent twice."""
+        heads = [(place, await self._bucket.head(place.data)) for place in places if place.offset == offset]
+        pieces = [Piece(place.token, found.size) for place, found in heads if found is not None and found.size]
+        return max(pieces, key=lambda piece: piece.size, default=None)
+
+    async def commit(self, upload: Upload, digest: Digest) -> int:
+        """See BlobStore.commit. Bytes that came by way of another server are read again."""
+        hasher = self._hashes.take(upload)
+        pieces = _pieces(upload)
+        try:
+            if len(pieces) == 1:
+                place = Place(upload.id, 0, pieces[0].token)
+                hasher = await self._hashed(pieces[0], hasher, digest.algorithm)
+            else:
+                place = Place(upload.id, 0, secrets.token_hex(16))
+                hasher = new_hasher(digest.algorithm)
+                await self._receive_whole(place, self._joined(pieces), hasher)
+        except ObjectMissing:
+            raise UploadLost(f"the bytes of upload {upload.id} are gone: start anew") from None
+        if hasher.hexdigest() != digest.hex:
+            await self.cancel(upload)
+            raise _mismatch(digest)
+        await self._publish(place, upload.offset, digest)
+        if len(pieces) > 1:
+            await self.cancel(upload)
+        return upload.offset
+
+    async def _hashed(self, piece: Piece, hasher: Hasher | None, algorithm: str) -> Hasher:
+        if hasher is not None and hasher.name == algorithm:
+            return hasher
+        again = new_hasher(algorithm)
+        async for batch in self._joined([piece]):
+            await asyncio.to_thread(again.update, batch)
+        return again
+
+    async def _joined(self, pieces: list[Piece]) -> AsyncIterator[bytes]:
+        for piece in pieces:
+            async for batch in self._bucket.read(_data(piece.token), 0, piece.size):
+                yield batch
+
+    async def put(self, digest: Digest, body: AsyncIterator[bytes]) -> int:
+        """See BlobStore.put."""
+        place = Place(f"put-{secrets.token_hex(8)}", 0, secrets.token_hex(16))
+        hasher = new_hasher(digest.algorithm)
+        size = await self._receive_whole(place, body, hasher, digest)
+        if hasher.hexdigest() != digest.hex:
+            await self._discard(place)
+            raise _mismatch(digest)
+        await self._publish(place, size, digest)
+        return size
+
+    async def _publish(self, place: Place, size: int, digest: Digest) -> None:
+        """Make the bytes the blob's; of two servers that do so at once for one digest, one keeps its bytes."""
+        await self._bucket.put(place.marker, str(digest).encode())
+        entry = msgspec.json.encode(Entry(place.token, size))
+        if not await self._bucket.create(_blob(digest), entry):
+            kept = await self._entry(digest)
+            if kept is not None and kept.token != place.token and await self._is_whole(kept):
+                await self._discard(place)
+                return
+            await self._bucket.put(_blob(digest), entry)
+        if not await self._is_whole(Entry(place.token, size)):
+            await self._bucket.delete(_blob(digest))
+            raise UploadLost(f"the bytes of upload {place.upload_id} went while it ended: start anew")
+        await self._bucket.delete(place.marker)
+
+    async def _is_whole(self, entry: Entry) -> bool:
+        found = await self._bucket.head(_data(entry.token))
+        return found is not None and found.size == entry.size
+
+    async def cancel(self, upload: Upload) -> None:
+        """See BlobStore.cancel."""
+        async for place in self._places(upload.id):
+            await self._discard(place)
+
+    async def _discard(self, place: Place) -> None:
+        """Remove temporary bytes; those that have become a blob only lose their marker."""
+        marker = await self._bucket.get(place.marker)
+        if marker is None:
+            return
+        if marker.content:
+            entry = await self._entry(Digest.parse(marker.content.decode()))
+            if entry is not None and entry.token == place.token:
+                await self._bucket.delete(place.marker)
+                return
+        await self._bucket.delete(place.data)
+        await self._bucket.delete(place.marker)
+
+    async def _entry(self, digest: Digest) -> Entry | None:
+        found = await self._bucket.get(_blob(digest))
+        return None if found is None else msgspec.json.decode(found.content, type=Entry)
+
+    async def _entry_of(self, digest: Digest) -> Entry:
+        entry = await self._entry(digest)
+        if entry is None:
+            raise BlobMissing(f"{digest} is not there")
+        return entry
+
+    async def stat(self, digest: Digest) -> StoredBlob | None:
+        """See BlobStore.stat."""
+        found = await self._bucket.get(_blob(digest))
+        if found is None:
+            return None
+        return StoredBlob(digest, msgspec.json.decode(found.content, type=Entry).size, found.modified)
+
+    async def read(self, digest: Digest, start: int = 0, stop: int | None = None) -> AsyncIterator[bytes]:
+        """See BlobStore.read."""
+        entry = await self._entry_of(digest)
+        if stop is not None and stop > entry.size:
+            raise BlobMissing(f"{digest} ends at byte {entry.size}, not {stop}: run 'hythe admin verify'")
+        try:
+            async for piece in self._bucket.read(_data(entry.token), start, entry.size if stop is None else stop):
+                yield piece
+        except ObjectMissing as error:
+            raise BlobMissing(f"the bytes of {digest} are gone: {error}; run 'hythe admin verify'") from error
+
+    async def locate(self, digest: Digest, size: int) -> Redirect | None:
+        """See BlobStore.locate."""
+        entry = await self._entry_of(digest)
+        if entry.size != size:
+            raise BlobMissing(f"{digest} has {entry.size} bytes instead of {size}: run 'hythe admin verify'")
+        return Redirect(await self._bucket.sign(_data(entry.token))) if self._redirect else None
+
+    async def delete(self, digest: Digest) -> None:
+        """See BlobStore.delete. The entry goes last, so that a delete that was cut can be repeated."""
+        entry = await self._entry(digest)
+        if entry is not None:
+            await self._bucket.delete(_data(entry.token))
+            await self._bucket.delete(_blob(digest))
+
+    async def quarantine(self, digest: Digest) -> None:
+        """See BlobStore.quarantine. The bytes stay under ``data/``, where the entry that is put aside points."""
+        found = await self._bucket.get(_blob(digest))
+        if found is not None:
+            await self._bucket.put(f"quarantine/{digest.algorithm}-{digest.hex}", found.content)
+            await self._bucket.delete(_blob(digest))
+
+    async def walk(self) -> AsyncIterator[StoredBlob]:
+        """See BlobStore.walk."""
+        async for listed in self._bucket.list("blobs/"):
+            for blob in await asyncio.gather(*(self.stat(_digest(found.key)) for found in listed)):
+                if blob is not None:
+                    yield blob
+
+    async def sweep(self, live_uploads: frozenset[str], before: datetime) -> int:
+        """See BlobStore.sweep."""
+        removed = 0
+        async for listed in self._bucket.list("uploads/"):
+            old = [Place.of_marker(found.key) for found in listed if found.modified < before]
+            for place in old:
+                if place.upload_id not in live_uploads and not await self._came_since(place, before):
+                    await self._discard(place)
+                    removed += 1
+        return removed
+
+    async def _came_since(self, place: Place, before: datetime) -> bool:
+        """Whether the bytes are young though the marker is old: they came slowly, and may become a blob right now."""
+        found = await self._bucket.head(place.data)
+        return found is not None and found.modified >= before
+
+    async def close(self) -> None:
+        """See BlobStore.close. Connections close by themselves when they are idle."""
+
+
+async def _copy(
+    first: bytes, rest: AsyncIterator[bytes], writer: Writer, hasher: Hasher | None
+) -> tuple[int, Exception | None]:
+    """Hand on and hash; return how much it was, and what ``rest`` raised. What ``writer`` raises is raised."""
+    batch: bytes | None = first
+    size = 0
+    while batch is not None:
+        hashing = None if hasher is None else asyncio.to_thread(hasher.update, batch)
+        await asyncio.gather(writer.write(batch), *([hashing] if hashing else []))
+        size += len(batch)
+        try:
+            batch = await anext(rest, None)
+        except Exception as error:
+            return size, error
+    return size, None
+
+
+async def _batches(body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Yield the bytes in larger pieces; also the last ones before ``body`` raises."""
+    gathered: list[bytes] = []
+    size = 0
+    try:
+        async for piece in body:
+            gathered.append(piece)
+            size += len(piece)
+            if size >= BATCH:
+                yield b"".join(gathered)
+                gathered, size = [], 0
+    except Exception:
+        if size:
+            yield b"".join(gathered)
+        raise
+    if size:
+        yield b"".join(gathered)
+
+
+def _pieces(upload: Upload) -> list[Piece]:
+    return msgspec.json.decode(upload.state, type=list[Piece]) if upload.state else []
+
+
+def _with_piece(upload: Upload, piece: Piece) -> Upload:
+    state = msgspec.json.encode([*_pieces(upload), piece]).decode()
+    return Upload(upload.id, upload.offset + piece.size, state)
+
+
+def _data(token: str) -> str:
+    return f"data/{token}"
+
+
+def _blob(digest: Digest) -> str:
+    return f"blobs/{digest.algorithm}/{digest.hex[:2]}/{digest.hex}"
+
+
+def _digest(key: str) -> Digest:
+    algorithm, _, encoded = key.split("/")[-3:]
+    return Digest(algorithm, encoded)
+
+
+def _mismatch(digest: Digest) -> DigestMismatch:
+    return DigestMismatch(f"the bytes sent are not those of {digest}; the upload was dropped: send it anew")

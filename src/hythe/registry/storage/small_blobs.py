@@ -1,0 +1,137 @@
+"""Small blobs, published together: what waits while one round is synced goes into the next.
+
+Alone, a blob of 4 KiB costs two commits of the file system's journal and a dozen changes of threads, which is more than
+everything else about its push. In a round all are written, then all synced, then all renamed, then their folders
+synced: two waits for the disk and one thread, however many they are.
+"""
+
+import asyncio
+import os
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+
+from hythe.oci.digest import Digest
+from hythe.registry.storage.disk import DiskThreads, completed, disk_errors
+from hythe.registry.storage.parallel_sync import ParallelSync
+from hythe.registry.storage.upload_file import UploadFile
+
+SMALL = 64 * 1024
+"""Most bytes of a small blob."""
+
+MOST_AT_ONCE = 64
+"""Most blobs of one round."""
+
+
+class SmallBlob:
+    """A blob whose bytes are all in memory, and the file that it is about to become."""
+
+    def __init__(self, file: UploadFile, pieces: Sequence[bytes], digest: Digest, target: Path) -> None:
+        self.file = file
+        self.target = target
+        self.failure: Exception | None = None
+        self.published: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._pieces = pieces
+        self._digest = digest
+
+    def write(self) -> None:
+        """Write and check the bytes. Raises OSError and DigestMismatch."""
+        self.file.write(self._pieces)
+        self.file.check(self._digest)
+
+    def place(self) -> None:
+        """Give the synced file its name. Raises OSError."""
+        self.file.place(self.target)
+
+    def settle(self) -> None:
+        """Tell who waits how it went."""
+        if self.failure is None:
+            self.published.set_result(None)
+        else:
+            self.published.set_exception(self.failure)
+
+
+class SmallBlobs:
+    """Publishes the small blobs of one store, one round at a time."""
+
+    def __init__(self, threads: DiskThreads, place: Path) -> None:
+        """Work in ``threads``; errors of the disk name ``place``."""
+        self._threads = threads
+        self._place = place
+        self._disk = ParallelSync(MOST_AT_ONCE)
+        self._waiting: list[SmallBlob] = []
+        self._rounds: asyncio.Task[None] | None = None
+
+    async def publish(self, blob: SmallBlob) -> None:
+        """Return once the blob is there and survives a power cut. Raises DigestMismatch and StorageUnavailable."""
+        self._waiting.append(blob)
+        if self._rounds is None:
+            self._rounds = asyncio.create_task(self._publish_waiting())
+        await completed(blob.published)
+
+    def close(self) -> None:
+        """Let go of what the kernel keeps; nothing may be on its way any more."""
+        self._disk.close()
+
+    async def _publish_waiting(self) -> None:
+        try:
+            while self._waiting:
+                some, self._waiting = self._waiting[:MOST_AT_ONCE], self._waiting[MOST_AT_ONCE:]
+                try:
+                    await self._threads.run(self._publish, some)
+                finally:
+                    for blob in some:
+                        blob.settle()
+        finally:
+            self._rounds = None
+            for blob in self._waiting:
+                blob.published.cancel()
+
+    def _publish(self, blobs: Sequence[SmallBlob]) -> None:
+        for blob in blobs:
+            self._attempt(blob, blob.write)
+        self._sync_bytes([blob for blob in blobs if blob.failure is None])
+        for blob in blobs:
+            self._attempt(blob, blob.place)
+        self._sync_names([blob for blob in blobs if blob.failure is None])
+
+    def _attempt(self, blob: SmallBlob, step: Callable[[], None]) -> None:
+        """Take one step with a blob, unless one before failed."""
+        if blob.failure is not None:
+            return
+        try:
+            with disk_errors(self._place):
+                step()
+        except Exception as error:
+            blob.failure = error
+
+    def _sync_bytes(self, blobs: Sequence[SmallBlob]) -> None:
+        for blob, error in zip(blobs, self._disk.data([blob.file.descriptor for blob in blobs]), strict=True):
+            self._attempt(blob, partial(_passed_on, error))
+
+    def _sync_names(self, blobs: Sequence[SmallBlob]) -> None:
+        by_folder: dict[Path, list[SmallBlob]] = {}
+        for blob in blobs:
+            by_folder.setdefault(blob.target.parent, []).append(blob)
+        for placed, error in zip(by_folder.values(), self._synced(list(by_folder)), strict=True):
+            for blob in placed:
+                self._attempt(blob, partial(_passed_on, error))
+
+    def _synced(self, folders: Sequence[Path]) -> Sequence[OSError | None]:
+        try:
+            with ExitStack() as stack:
+                return self._disk.names([_opened(folder, stack) for folder in folders])
+        except OSError as error:
+            return [error] * len(folders)
+
+
+def _opened(folder: Path, stack: ExitStack) -> int:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    stack.callback(os.close, descriptor)
+    return descriptor
+
+
+def _passed_on(error: OSError | None) -> None:
+    if error is not None:
+        raise error

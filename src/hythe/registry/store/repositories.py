@@ -1,0 +1,77 @@
+"""The SQL of repositories. A repository's row is also the lock under which its content changes.
+
+Who adds blobs holds it shared; who changes manifests or tags, or takes away what seems unneeded, holds it alone. On
+SQLite there is one writer anyhow, and the locks say nothing.
+"""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row, bindparam, delete, exists, select
+
+from hythe.database import Session
+from hythe.database.port import insert
+from hythe.database.tables.registry import manifests, repositories, repository_blobs
+from hythe.registry.events import Repository
+
+_BY_NAME = select(repositories).where(repositories.c.name == bindparam("name"))
+_SHARED = _BY_NAME.with_for_update(read=True)
+_ALONE = _BY_NAME.with_for_update()
+_ALONE_BY_ID = select(repositories).where(repositories.c.id == bindparam("id")).with_for_update()
+_AFTER = (
+    select(repositories.c.name)
+    .where(
+        repositories.c.name > bindparam("after"),
+        exists().where(manifests.c.repository_id == repositories.c.id),
+    )
+    .order_by(repositories.c.name)
+    .limit(bindparam("limit"))
+)
+_HOLDING = (
+    select(repositories.c.name)
+    .join(repository_blobs, repository_blobs.c.repository_id == repositories.c.id)
+    .where(repository_blobs.c.digest == bindparam("digest"))
+    .order_by(repositories.c.id)
+    .limit(bindparam("limit"))
+)
+_DELETE = delete(repositories).where(repositories.c.id == bindparam("id"))
+
+
+async def find(session: Session, name: str) -> Repository | None:
+    """Return the repository of this name."""
+    return _repository(await session.row(_BY_NAME, {"name": name}))
+
+
+async def lock(session: Session, name: str, *, alone: bool) -> Repository | None:
+    """Return the repository of this name, locked until the transaction ends."""
+    return _repository(await session.row(_ALONE if alone else _SHARED, {"name": name}))
+
+
+async def lock_by_id(session: Session, repository_id: int) -> Repository | None:
+    """Return the repository of this id, locked alone until the transaction ends."""
+    return _repository(await session.row(_ALONE_BY_ID, {"id": repository_id}))
+
+
+async def create(session: Session, name: str, at: datetime) -> bool:
+    """Add a repository; False when there is one of this name already."""
+    statement = insert(session, repositories).values(name=name, created_at=at).on_conflict_do_nothing()
+    return await session.run(statement) == 1
+
+
+async def remove(session: Session, repository_id: int) -> None:
+    """Delete a repository with everything in it."""
+    await session.run(_DELETE, {"id": repository_id})
+
+
+async def names_after(session: Session, after: str, limit: int) -> tuple[str, ...]:
+    """Return the next names, in order, of repositories that hold a manifest."""
+    return tuple(row.name for row in await session.rows(_AFTER, {"after": after, "limit": limit}))
+
+
+async def names_holding(session: Session, digest: str, limit: int) -> tuple[str, ...]:
+    """Return names of repositories that have this blob."""
+    return tuple(row.name for row in await session.rows(_HOLDING, {"digest": digest, "limit": limit}))
+
+
+def _repository(row: Row[Any] | None) -> Repository | None:
+    return None if row is None else Repository(row.id, row.name, row.created_at)

@@ -1,0 +1,133 @@
+"""The SQL of tags, their history and the rules that keep some of them in place."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row, bindparam, delete, insert, select
+
+from hythe.database import Session, port
+from hythe.database.tables.registry import repositories, tag_moves, tag_rules, tags
+from hythe.oci.digest import Digest
+from hythe.registry.events import TagMove
+
+_OF_TAG = (tags.c.repository_id == bindparam("repository_id"), tags.c.name == bindparam("tag"))
+_TARGET = select(tags.c.digest).where(*_OF_TAG).with_for_update()
+_REMOVE = delete(tags).where(*_OF_TAG)
+_POINTING_AT = (
+    select(tags.c.name)
+    .where(tags.c.repository_id == bindparam("repository_id"), tags.c.digest == bindparam("digest"))
+    .order_by(tags.c.name)
+)
+_NAMES = (
+    select(tags.c.name)
+    .where(tags.c.repository_id == bindparam("repository_id"), tags.c.name > bindparam("after"))
+    .order_by(tags.c.name)
+    .limit(bindparam("limit"))
+)
+_HISTORY = (
+    select(tag_moves)
+    .join(repositories, repositories.c.id == tag_moves.c.repository_id)
+    .where(
+        repositories.c.name == bindparam("repository"),
+        tag_moves.c.tag == bindparam("tag"),
+        tag_moves.c.id < bindparam("before"),
+    )
+    .order_by(tag_moves.c.id.desc())
+    .limit(bindparam("limit"))
+)
+_WAS_AT = (
+    select(tag_moves.c.id)
+    .where(
+        tag_moves.c.repository_id == bindparam("repository_id"),
+        tag_moves.c.tag == bindparam("tag"),
+        tag_moves.c.digest == bindparam("digest"),
+    )
+    .limit(1)
+)
+_ADD_MOVES = insert(tag_moves)
+_RULES = (
+    select(tag_rules.c.pattern)
+    .where(tag_rules.c.repository_id == bindparam("repository_id"))
+    .order_by(tag_rules.c.pattern)
+)
+_REMOVE_RULES = delete(tag_rules).where(tag_rules.c.repository_id == bindparam("repository_id"))
+_ADD_RULES = insert(tag_rules)
+
+NEWEST = 2**62
+"""A ``before`` that lies behind every move."""
+
+
+async def target(session: Session, repository_id: int, tag: str) -> str | None:
+    """Return the digest that a tag points at. Lock the repository first to rely on it."""
+    row = await session.row(_TARGET, {"repository_id": repository_id, "tag": tag})
+    return None if row is None else str(row.digest)
+
+
+async def set_target(session: Session, repository_id: int, tag: str, digest: str, at: datetime, by: str) -> None:
+    """Let a tag point at a manifest."""
+    statement = port.insert(session, tags).values(
+        repository_id=repository_id, name=tag, digest=digest, moved_at=at, moved_by=by
+    )
+    keys = [tags.c.repository_id, tags.c.name]
+    moved = {"digest": digest, "moved_at": at, "moved_by": by}
+    await session.run(statement.on_conflict_do_update(index_elements=keys, set_=moved))
+
+
+async def remove(session: Session, repository_id: int, tag: str) -> None:
+    """Take a tag away."""
+    await session.run(_REMOVE, {"repository_id": repository_id, "tag": tag})
+
+
+async def pointing_at(session: Session, repository_id: int, digest: str) -> tuple[str, ...]:
+    """Return the tags that point at a manifest."""
+    rows = await session.rows(_POINTING_AT, {"repository_id": repository_id, "digest": digest})
+    return tuple(row.name for row in rows)
+
+
+async def names_after(session: Session, repository_id: int, after: str, limit: int) -> tuple[str, ...]:
+    """Return the next tags in order."""
+    rows = await session.rows(_NAMES, {"repository_id": repository_id, "after": after, "limit": limit})
+    return tuple(row.name for row in rows)
+
+
+async def add_moves(session: Session, repository_id: int, moves: Iterable[TagMove], by: str) -> None:
+    """Write into the history."""
+    rows = [
+        {
+            "repository_id": repository_id,
+            "tag": move.tag,
+            "digest": str(move.digest) if move.digest else None,
+            "previous": str(move.previous) if move.previous else None,
+            "moved_at": move.at,
+            "moved_by": by,
+        }
+        for move in moves
+    ]
+    if rows:
+        await session.run(_ADD_MOVES, rows)
+
+
+async def history(session: Session, repository: str, tag: str, before: int, limit: int) -> tuple[Row[Any], ...]:
+    """Return a tag's moves from before the one numbered ``before``, newest first."""
+    values = {"repository": repository, "tag": tag, "before": before, "limit": limit}
+    return tuple(await session.rows(_HISTORY, values))
+
+
+async def was_at(session: Session, repository_id: int, tag: str, digest: Digest) -> bool:
+    """Whether the tag has ever pointed there."""
+    values = {"repository_id": repository_id, "tag": tag, "digest": str(digest)}
+    return await session.row(_WAS_AT, values) is not None
+
+
+async def rules(session: Session, repository_id: int) -> tuple[str, ...]:
+    """Return the patterns of the tags that may be set once and not moved."""
+    return tuple(row.pattern for row in await session.rows(_RULES, {"repository_id": repository_id}))
+
+
+async def set_rules(session: Session, repository_id: int, patterns: Iterable[str]) -> None:
+    """Replace the patterns."""
+    await session.run(_REMOVE_RULES, {"repository_id": repository_id})
+    rows = [{"repository_id": repository_id, "pattern": pattern} for pattern in sorted(set(patterns))]
+    if rows:
+        await session.run(_ADD_RULES, rows)

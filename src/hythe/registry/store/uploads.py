@@ -1,0 +1,88 @@
+"""The SQL of upload sessions."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row, bindparam, delete, insert, select, update
+
+from hythe.database import Session
+from hythe.database.tables.registry import uploads
+from hythe.registry.storage.port import Upload
+
+_ADD = insert(uploads)
+_FIND = select(uploads).where(uploads.c.id == bindparam("id"), uploads.c.repository == bindparam("repository"))
+_SAVE = (
+    update(uploads)
+    .where(uploads.c.id == bindparam("id_"))
+    .values(offset=bindparam("offset_"), state=bindparam("state_"), touched_at=bindparam("at"), digest=None)
+)
+_PLACE = (
+    update(uploads)
+    .where(uploads.c.id == bindparam("id_"))
+    .values(offset=bindparam("offset_"), state=bindparam("state_"), touched_at=bindparam("at"))
+)
+_CLAIM = (
+    update(uploads)
+    .where(uploads.c.id == bindparam("id_"))
+    .values(digest=bindparam("claimed"), touched_at=bindparam("at"))
+)
+_REMOVE = delete(uploads).where(uploads.c.id == bindparam("id"))
+_STALE = select(uploads).where(uploads.c.touched_at < bindparam("before")).order_by(uploads.c.touched_at).limit(100)
+_IDS = select(uploads.c.id)
+_CLAIMED = select(uploads.c.id).where(uploads.c.digest == bindparam("digest")).limit(1)
+
+
+async def add(
+    session: Session, upload: Upload, repository: str, actor: str, at: datetime, digest: str | None = None
+) -> None:
+    """Record a new session, perhaps with its claim on a digest already."""
+    values = {"id": upload.id, "repository": repository, "offset": upload.offset, "state": upload.state}
+    times = {"started_by": actor, "started_at": at, "touched_at": at}
+    await session.run(_ADD, {**values, **times, "digest": digest})
+
+
+async def find(session: Session, upload_id: str, repository: str) -> Upload | None:
+    """Return a session of this repository."""
+    row = await session.row(_FIND, {"id": upload_id, "repository": repository})
+    return None if row is None else _upload(row)
+
+
+async def save(session: Session, upload: Upload, at: datetime) -> bool:
+    """Record where a session stands, and that it claims nothing; False when it is gone."""
+    values = {"id_": upload.id, "offset_": upload.offset, "state_": upload.state, "at": at}
+    return await session.run(_SAVE, values) == 1
+
+
+async def place(session: Session, upload: Upload, at: datetime) -> None:
+    """Record where a session was found to stand; what it claims, it goes on claiming."""
+    values = {"id_": upload.id, "offset_": upload.offset, "state_": upload.state, "at": at}
+    await session.run(_PLACE, values)
+
+
+async def claim(session: Session, upload_id: str, digest: str, at: datetime) -> bool:
+    """Record that the session is becoming this blob; False when it is gone. Hold the blob first."""
+    return await session.run(_CLAIM, {"id_": upload_id, "claimed": digest, "at": at}) == 1
+
+
+async def claimed(session: Session, digest: str) -> bool:
+    """Whether some session is becoming this blob just now."""
+    return await session.row(_CLAIMED, {"digest": digest}) is not None
+
+
+async def remove(session: Session, upload_id: str) -> bool:
+    """Forget a session; False when it was gone."""
+    return await session.run(_REMOVE, {"id": upload_id}) == 1
+
+
+async def stale(session: Session, before: datetime) -> tuple[tuple[Upload, str | None], ...]:
+    """Return some sessions that nobody touched since ``before``, each with the digest that it claims."""
+    return tuple((_upload(row), row.digest) for row in await session.rows(_STALE, {"before": before}))
+
+
+async def ids(session: Session) -> frozenset[str]:
+    """Return the ids of all sessions."""
+    return frozenset(row.id for row in await session.rows(_IDS))
+
+
+def _upload(row: Row[Any]) -> Upload:
+    return Upload(row.id, row.offset, row.state)

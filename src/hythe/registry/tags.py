@@ -1,0 +1,174 @@
+"""Tags: what they point at, how they moved, which may not move, and taking them away."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from fnmatch import fnmatchcase
+
+import msgspec
+
+from hythe.database import Database, Session
+from hythe.oci.digest import Digest
+from hythe.oci.errors import ErrorCode, WireError
+from hythe.registry.access import Access, Action, Actor
+from hythe.registry.clock import Clock
+from hythe.registry.events import Listener, Repository, TagMove
+from hythe.registry.garbage import mark_unneeded
+from hythe.registry.policy import Policy
+from hythe.registry.repositories import Repositories, unknown_name
+from hythe.registry.store import manifests as manifest_store
+from hythe.registry.store import repositories as repository_store
+from hythe.registry.store import tags as store
+
+LARGEST_PAGE = 10_000
+"""Most tags of one answer."""
+
+
+class Names(msgspec.Struct, frozen=True):
+    """A page of names in order; ``more`` says that others follow the last."""
+
+    names: tuple[str, ...]
+    more: bool
+
+
+class Move(msgspec.Struct, frozen=True):
+    """One line of a tag's history; ``number`` rises with time."""
+
+    number: int
+    tag: str
+    digest: str | None
+    previous: str | None
+    at: datetime
+    by: str
+
+
+class Tags:
+    """The tags of a registry's repositories."""
+
+    def __init__(
+        self,
+        database: Database,
+        access: Access,
+        listener: Listener,
+        repositories: Repositories,
+        policy: Policy,
+        clock: Clock,
+    ) -> None:
+        self._database = database
+        self._access = access
+        self._listener = listener
+        self._repositories = repositories
+        self._policy = policy
+        self._clock = clock
+
+    async def names(self, actor: Actor, repository: str, after: str = "", limit: int | None = None) -> Names:
+        """Return the tags behind ``after`` in the order of their bytes (specification, "Listing Tags")."""
+        await self._access.require(actor, repository, Action.PULL)
+        wanted = min(limit, LARGEST_PAGE) if limit is not None else LARGEST_PAGE
+        async with self._database.reading() as session:
+            found = await repository_store.find(session, repository)
+            if found is None:
+                raise unknown_name(repository)
+            names = await store.names_after(session, found.id, after, wanted + 1)
+        return Names(names[:wanted], 0 < wanted < len(names))
+
+    async def delete(self, actor: Actor, repository: str, tag: str) -> None:
+        """Take a tag away, and only the tag (specification, "Deleting Tags"); raises MANIFEST_UNKNOWN.
+
+        A manifest that nothing else needs goes after the grace period.
+        """
+        await self._access.require(actor, repository, Action.DELETE)
+        async with self._database.writing() as session:
+            found = await repository_store.lock(session, repository, alone=True)
+            digest = await store.target(session, found.id, tag) if found else None
+            if found is None or digest is None:
+                raise unknown_tag(tag)
+            await self.refuse_fixed(session, found, (tag,))
+            await store.remove(session, found.id, tag)
+            move = TagMove(tag, None, Digest.parse(digest), self._clock())
+            await self.record(session, found, (move,), actor)
+            await mark_unneeded(session, found.id, digest, move.at + self._policy.grace)
+
+    async def history(
+        self, actor: Actor, repository: str, tag: str, before: int | None = None, limit: int = 100
+    ) -> tuple[Move, ...]:
+        """Return a tag's moves, newest first, from before the move numbered ``before``."""
+        await self._access.require(actor, repository, Action.PULL)
+        async with self._database.reading() as session:
+            rows = await store.history(session, repository, tag, before or store.NEWEST, limit)
+        return tuple(Move(r.id, r.tag, r.digest, r.previous, r.moved_at, r.moved_by) for r in rows)
+
+    async def restore(self, actor: Actor, repository: str, tag: str, digest: Digest) -> None:
+        """Let a tag point again where it once did. Raises MANIFEST_UNKNOWN when it never did, or that is gone."""
+        await self._access.require(actor, repository, Action.PUSH)
+        async with self._database.writing() as session:
+            found = await self._repositories.lock(session, repository)
+            if not await store.was_at(session, found.id, tag, digest):
+                raise WireError(ErrorCode.MANIFEST_UNKNOWN, f"{tag} never pointed at {digest}: see its history")
+            if not await manifest_store.exists(session, found.id, str(digest)):
+                raise WireError(ErrorCode.MANIFEST_UNKNOWN, f"{digest} was deleted meanwhile: push it again")
+            await manifest_store.mark(session, found.id, (str(digest),), None)
+            await self.move(session, found, (tag,), digest, actor)
+
+    async def fixed_patterns(self, actor: Actor, repository: str) -> tuple[str, ...]:
+        """Return the patterns (``*``, ``?``, ``[..]``) of tags that may be set once and not moved."""
+        await self._access.require(actor, repository, Action.PULL)
+        async with self._database.reading() as session:
+            found = await repository_store.find(session, repository)
+            if found is None:
+                raise unknown_name(repository)
+            return await store.rules(session, found.id)
+
+    async def set_fixed_patterns(self, actor: Actor, repository: str, patterns: Iterable[str]) -> None:
+        """Replace the patterns of tags that may be set once and not moved."""
+        await self._access.require(actor, repository, Action.DELETE)
+        async with self._database.writing() as session:
+            found = await self._repositories.lock(session, repository)
+            await store.set_rules(session, found.id, patterns)
+
+    async def move(
+        self, session: Session, repository: Repository, tags: Iterable[str], digest: Digest, actor: Actor
+    ) -> None:
+        """Let tags point at a manifest that is there, in the caller's transaction. Lock the repository first.
+
+        Raises WireError DENIED for a tag that may not move.
+        """
+        now = self._clock()
+        moves: list[TagMove] = []
+        for tag in dict.fromkeys(tags):
+            previous = await store.target(session, repository.id, tag)
+            if previous == str(digest):
+                continue
+            moves.append(TagMove(tag, digest, Digest.parse(previous) if previous else None, now))
+        await self.refuse_fixed(session, repository, [move.tag for move in moves if move.previous])
+        for move in moves:
+            await store.set_target(session, repository.id, move.tag, str(digest), now, actor.name)
+        await self.record(session, repository, tuple(moves), actor)
+        await self._mark_replaced(session, repository, moves)
+
+    async def record(self, session: Session, repository: Repository, moves: tuple[TagMove, ...], actor: Actor) -> None:
+        """Write moves into the history and tell the listener, in the caller's transaction."""
+        if moves:
+            await store.add_moves(session, repository.id, moves, actor.name)
+            await self._listener.tags_moved(session, repository, moves, actor)
+
+    async def _mark_replaced(self, session: Session, repository: Repository, moves: Iterable[TagMove]) -> None:
+        if self._policy.replaced_lifetime is None:
+            return
+        for move in moves:
+            if move.previous is not None:
+                until = move.at + max(self._policy.replaced_lifetime, self._policy.grace)
+                await mark_unneeded(session, repository.id, str(move.previous), until)
+
+    async def refuse_fixed(self, session: Session, repository: Repository, tags: Iterable[str]) -> None:
+        moving = tuple(tags)
+        patterns = await store.rules(session, repository.id) if moving else ()
+        for tag in moving:
+            if any(fnmatchcase(tag, pattern) for pattern in patterns):
+                raise WireError(
+                    ErrorCode.DENIED, f"the tag {tag} may not be moved or deleted in this repository: use another tag"
+                )
+
+
+def unknown_tag(tag: str) -> WireError:
+    """Return the error for a tag that is not there."""
+    return WireError(ErrorCode.MANIFEST_UNKNOWN, detail={"tag": tag})

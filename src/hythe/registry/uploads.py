@@ -1,0 +1,260 @@
+"""Uploads: sessions that take a blob's bytes in any number of requests, and the moment when they become a blob.
+
+    start ──> append* ──> finish        the session's row is the record of where it stands
+      └──────────────────> finish       a whole blob in one request goes to the store's ``put``
+
+Before bytes become a blob, the session claims its digest; when they are, one transaction links the blob and ends the
+session. The garbage collection takes no blob that is linked or claimed, and nobody claims one that is being taken.
+"""
+
+import asyncio
+import re
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from http import HTTPStatus
+
+import msgspec
+
+from hythe.database import Database
+from hythe.oci.digest import Digest
+from hythe.oci.errors import ErrorCode, WireError
+from hythe.registry.access import Access, Action, Actor
+from hythe.registry.clock import Clock
+from hythe.registry.garbage import DOOM_LIFETIME
+from hythe.registry.policy import Policy
+from hythe.registry.repositories import Repositories
+from hythe.registry.storage.port import BlobStore, DigestMismatch, StorageError, Upload, UploadBusy, UploadLost
+from hythe.registry.store import blobs as blob_store
+from hythe.registry.store import garbage as garbage_store
+from hythe.registry.store import uploads as store
+
+DOOM_PATIENCE = 70.0
+"""Seconds to wait for a blob's old bytes to be gone before the same blob is stored anew; beyond DOOM_LIFETIME."""
+
+DOOM_POLL = 0.02
+
+_ID = re.compile("[0-9a-f]{32}")
+
+
+class BodyCut(Exception):
+    """The client went away, or sent fewer bytes than it had announced."""
+
+
+class Chunk(msgspec.Struct, frozen=True):
+    """The body of one request: ``start`` is its place in the blob when the client said so."""
+
+    body: AsyncIterator[bytes]
+    start: int | None = None
+
+
+class Uploads:
+    """The upload sessions of a registry."""
+
+    def __init__(
+        self,
+        database: Database,
+        storage: BlobStore,
+        access: Access,
+        repositories: Repositories,
+        policy: Policy,
+        clock: Clock,
+    ) -> None:
+        self._database = database
+        self._storage = storage
+        self._access = access
+        self._repositories = repositories
+        self._policy = policy
+        self._clock = clock
+
+    async def start(self, actor: Actor, repository: str) -> Upload:
+        """Open a session (specification, "Pushing blobs", "POST then PUT")."""
+        await self._access.require(actor, repository, Action.PUSH)
+        upload = await self._storage.start(uuid.uuid4().hex)
+        async with self._database.writing(durable=False) as session:
+            await store.add(session, upload, repository, actor.name, self._clock())
+        return upload
+
+    async def put(self, actor: Actor, repository: str, digest: Digest, body: AsyncIterator[bytes]) -> int:
+        """Take a whole blob in one request (specification, "Single POST"); return its size.
+
+        Raises WireError DIGEST_INVALID and BodyCut; then nothing stays.
+        """
+        upload = await self.start(actor, repository)
+        try:
+            return await self._finish_whole(actor, repository, upload, digest, body)
+        except (WireError, StorageError, BodyCut):
+            await self._forget(upload)
+            raise
+
+    async def get(self, actor: Actor, repository: str, upload_id: str) -> Upload:
+        """Return where a session stands; raises BLOB_UPLOAD_UNKNOWN."""
+        return await self._recovered(await self._recorded(actor, repository, upload_id))
+
+    async def append(self, actor: Actor, repository: str, upload_id: str, chunk: Chunk) -> Upload:
+        """Add a chunk; return where the session stands (specification, "Pushing a blob in chunks").
+
+        Raises WireError 416 when the chunk is out of order, and the session stays usable; BodyCut when the client
+        went away, and what came before stays.
+        """
+        upload = await self.get(actor, repository, upload_id)
+        _check_order(upload, chunk)
+        return await self._append(upload, chunk.body)
+
+    async def finish(self, actor: Actor, repository: str, upload_id: str, digest: Digest, last: Chunk) -> int:
+        """Turn the session, with perhaps a last chunk, into a blob that the repository has; return its size.
+
+        Raises WireError DIGEST_INVALID, which ends the session, and what ``append`` raises.
+        """
+        upload = await self._recorded(actor, repository, upload_id)
+        if upload.offset == 0 and not last.start:
+            return await self._finish_whole(actor, repository, upload, digest, last.body)
+        upload = await self._recovered(upload)
+        _check_order(upload, last)
+        upload = await self._append(upload, last.body)
+        await self._claim(upload, digest)
+        try:
+            size = await self._storage.commit(upload, digest)
+        except DigestMismatch as error:
+            await self._forget(upload)
+            raise wrong_digest(digest) from error
+        except UploadLost as error:
+            await self._forget(upload)
+            raise unknown_upload(upload.id) from error
+        await self._link(actor, repository, upload, digest, size)
+        return size
+
+    async def cancel(self, actor: Actor, repository: str, upload_id: str) -> None:
+        """Forget a session and its bytes; raises BLOB_UPLOAD_UNKNOWN."""
+        await self._forget(await self._recorded(actor, repository, upload_id))
+
+    async def _finish_whole(
+        self, actor: Actor, repository: str, upload: Upload, digest: Digest, body: AsyncIterator[bytes]
+    ) -> int:
+        await self._claim(upload, digest)
+        try:
+            size = await self._storage.put(digest, body)
+        except DigestMismatch as error:
+            await self._forget(upload)
+            raise wrong_digest(digest) from error
+        except (BodyCut, WireError, StorageError):
+            await self._save(upload)
+            raise
+        await self._link(actor, repository, upload, digest, size)
+        await self._storage.cancel(upload)
+        return size
+
+    async def _append(self, upload: Upload, body: AsyncIterator[bytes]) -> Upload:
+        try:
+            upload = await self._storage.append(upload, body)
+        except (BodyCut, WireError):
+            with suppress(StorageError):
+                await self._save(await self._storage.recover(upload))
+            raise
+        except UploadLost as error:
+            await self._forget(upload)
+            raise unknown_upload(upload.id) from error
+        except UploadBusy as error:
+            raise busy_upload(upload.id) from error
+        await self._save(upload)
+        return upload
+
+    async def _recorded(self, actor: Actor, repository: str, upload_id: str) -> Upload:
+        await self._access.require(actor, repository, Action.PUSH)
+        if not _ID.fullmatch(upload_id):
+            raise unknown_upload(upload_id[:100])
+        async with self._database.reading() as session:
+            upload = await store.find(session, upload_id, repository)
+        if upload is None:
+            raise unknown_upload(upload_id)
+        return upload
+
+    async def _recovered(self, upload: Upload) -> Upload:
+        """Return the session as it really stands: after a crash the row may be behind the bytes."""
+        try:
+            recovered = await self._storage.recover(upload)
+        except UploadBusy as error:
+            raise busy_upload(upload.id) from error
+        except UploadLost as error:
+            await self._forget(upload)
+            raise unknown_upload(upload.id) from error
+        if recovered != upload:
+            async with self._database.writing(durable=False) as session:
+                await store.place(session, recovered, self._clock())
+        return recovered
+
+    async def _claim(self, upload: Upload, digest: Digest) -> None:
+        """Keep the garbage collection from this digest until the session ends."""
+        give_up = asyncio.get_running_loop().time() + DOOM_PATIENCE
+        while True:
+            async with self._database.writing(durable=False) as session:
+                now = self._clock()
+                free = await blob_store.hold(session, str(digest))
+                if not free:
+                    free = await garbage_store.reprieve(session, now - DOOM_LIFETIME, now, str(digest)) == 1
+                if free and not await store.claim(session, upload.id, str(digest), now):
+                    raise unknown_upload(upload.id)
+            if free:
+                return
+            if asyncio.get_running_loop().time() > give_up:
+                raise WireError(ErrorCode.UNAVAILABLE, "this blob is just being removed: push it again in a minute")
+            await asyncio.sleep(DOOM_POLL)
+
+    async def _link(self, actor: Actor, repository: str, upload: Upload, digest: Digest, size: int) -> None:
+        now = self._clock()
+        async with self._database.writing() as session:
+            target = await self._repositories.obtain(session, repository, actor, alone=False)
+            if not await store.remove(session, upload.id):
+                raise unknown_upload(upload.id)
+            await blob_store.add(session, str(digest), size, now)
+            await blob_store.link(session, target.id, str(digest), now, now + self._policy.grace)
+
+    async def _save(self, upload: Upload) -> None:
+        async with self._database.writing(durable=False) as session:
+            await store.save(session, upload, self._clock())
+
+    async def _forget(self, upload: Upload) -> None:
+        async with self._database.writing(durable=False) as session:
+            await store.remove(session, upload.id)
+        await self._storage.cancel(upload)
+
+
+def _check_order(upload: Upload, chunk: Chunk) -> None:
+    if chunk.start is not None and chunk.start != upload.offset:
+        raise WireError(
+            ErrorCode.BLOB_UPLOAD_INVALID,
+            f"the chunk begins at byte {chunk.start}, but the upload goes on at byte {upload.offset}",
+            detail={"offset": upload.offset},
+            status=HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
+            headers={"Range": upload_range(upload)},
+        )
+
+
+def upload_range(upload: Upload) -> str:
+    """Return the Range header of a session: the first and the last byte that are there."""
+    return f"0-{max(upload.offset - 1, 0)}"
+
+
+def unknown_upload(upload_id: str) -> WireError:
+    """Return the error for a session that is not there, or whose bytes are lost."""
+    return WireError(
+        ErrorCode.BLOB_UPLOAD_UNKNOWN, "there is no such upload: start a new one", detail={"id": upload_id}
+    )
+
+
+def busy_upload(upload_id: str) -> WireError:
+    """Return the error for a session that another request is writing to."""
+    return WireError(
+        ErrorCode.BLOB_UPLOAD_INVALID,
+        "another request is still writing to this upload: ask where it stands and go on from there",
+        detail={"id": upload_id},
+        status=HTTPStatus.CONFLICT,
+        headers={"Retry-After": "1"},
+    )
+
+
+def wrong_digest(digest: Digest) -> WireError:
+    """Return the error for bytes of another digest."""
+    return WireError(
+        ErrorCode.DIGEST_INVALID, "the bytes that came have another digest: upload them again", detail=str(digest)
+    )

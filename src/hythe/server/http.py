@@ -1,0 +1,266 @@
+"""The HTTP server: uvicorn, with files sent by the kernel and with an end to silence.
+
+Everything that is particular to uvicorn stands in this file, so that the server can be changed. What the applications
+may rely on beyond ASGI:
+
+- ``http.response.pathsend`` with the keys ``path``, ``start`` and ``stop`` (bytes ``start`` to before ``stop``),
+  offered in ``scope["extensions"]`` where the connection is not encrypted;
+- a transfer in which no byte moves for ``stall_timeout`` seconds ends as a disconnect.
+"""
+
+import asyncio
+import signal
+import socket
+import ssl
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, TypeAlias
+
+import msgspec
+import uvicorn
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from hythe.server.response import LARGEST, Header, announced_length, whole_response
+from hythe.server.sendfile import FileSender
+from hythe.settings import Settings
+
+Address: TypeAlias = tuple[str, int]
+
+EXTENSIONS = {"http.response.pathsend": {"ranges": True}}
+MAX_BACKLOG = 2048
+
+
+class HTTPOptions(msgspec.Struct, frozen=True):
+    """How to serve; times in seconds."""
+
+    idle_timeout: int
+    stall_timeout: int
+    stop_timeout: int
+    tls_cert: str = ""
+    tls_key: str = ""
+
+    @classmethod
+    def of(cls, settings: Settings) -> "HTTPOptions":
+        """Return the options that the settings spell out."""
+        return cls(
+            settings.idle_timeout, settings.stall_timeout, settings.stop_timeout, settings.tls_cert, settings.tls_key
+        )
+
+    def tls_context(self) -> ssl.SSLContext | None:
+        """Return the TLS set-up, or None for plain HTTP; raises OSError when a file cannot be read."""
+        if not self.tls_cert:
+            return None
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(self.tls_cert, self.tls_key)
+        return context
+
+
+def bind(address: Address) -> socket.socket:
+    """Return a listening socket; raises OSError when the address is taken or not ours."""
+    host, port = address
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        if family == socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(MAX_BACKLOG)
+    except OSError:
+        listener.close()
+        raise
+    listener.setblocking(False)
+    return listener
+
+
+async def serve(application: ASGIApp, listener: socket.socket, options: HTTPOptions) -> None:
+    """Answer requests on ``listener`` until SIGTERM or SIGINT, then let running transfers end."""
+    server = _server(application, options)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, server.stop)
+    sender = FileSender(options.stall_timeout)
+    server.config.http_protocol_class = _protocol_class(options, sender)
+    try:
+        await server.serve(sockets=[listener])
+    finally:
+        await sender.close()
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server, stopped by ``stop`` alone: its own handler would end the process by the signal, not by 0."""
+
+    def stop(self) -> None:
+        """Stop listening; a second call cuts what is still running."""
+        self.force_exit = self.should_exit
+        self.should_exit = True
+
+    def capture_signals(self) -> AbstractContextManager[None]:  # type: ignore[override]
+        """Leave the signals alone."""
+        return nullcontext()
+
+
+def _server(application: ASGIApp, options: HTTPOptions) -> _Server:
+    config = uvicorn.Config(
+        application,
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        interface="asgi3",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=options.idle_timeout,
+        timeout_graceful_shutdown=options.stop_timeout,
+    )
+    config.load()
+    config.ssl = options.tls_context()
+    return _Server(config)
+
+
+def _protocol_class(options: HTTPOptions, sender: FileSender) -> type[HttpToolsProtocol]:
+    class Protocol(_Protocol):
+        idle_timeout = options.idle_timeout
+        stall_timeout = options.stall_timeout
+        file_sender = sender
+
+    return Protocol
+
+
+class _Protocol(HttpToolsProtocol):
+    """One connection: uvicorn's, with pathsend and with time limits on every silence."""
+
+    idle_timeout: int
+    stall_timeout: int
+    file_sender: FileSender
+    _head_timer: asyncio.TimerHandle | None = None
+    _in_head = True
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Take a new connection; it must send a request's head soon."""
+        super().connection_made(transport)
+        self._head_timer = self.loop.call_later(self.idle_timeout, transport.close)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the connection."""
+        self._disarm()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes; a head that comes in pieces has ``idle_timeout`` for all of them together."""
+        super().data_received(data)
+        if not self._in_head:
+            self._disarm()
+        elif self._head_timer is None:
+            self._head_timer = self.loop.call_later(self.idle_timeout, self.transport.close)
+
+    def on_message_begin(self) -> None:
+        """Start a request."""
+        self._in_head = True
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        """Start the answer; from now on the stall timeout watches."""
+        self._in_head = False
+        super().on_headers_complete()
+
+    def _disarm(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGIApp) -> None:  # type: ignore[override]
+        if self.scheme == "http":
+            cycle.scope["extensions"] = EXTENSIONS  # type: ignore[typeddict-item]
+        super()._start_asgi_task(cycle, _Exchange(self, cycle, app))  # type: ignore[arg-type]
+
+
+def _stays_open(cycle: RequestResponseCycle, headers: Sequence[Header]) -> bool:
+    return cycle.keep_alive and all(name != b"connection" for name, _ in headers)
+
+
+class _Exchange:
+    """One request and its answer, as an ASGI application around the real one."""
+
+    def __init__(self, protocol: _Protocol, cycle: RequestResponseCycle, application: ASGIApp) -> None:
+        self._protocol = protocol
+        self._cycle = cycle
+        self._application = application
+        self._head: Message | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await self._application(scope, self._receive, self._send)
+        except asyncio.CancelledError:
+            # The server stops and has waited long enough: the client sees the connection end, never a short body.
+            self._cycle.disconnected = True
+            self._cycle.transport.abort()
+
+    async def _receive(self) -> Message:
+        if not self._cycle.more_body or self._cycle.body:
+            return await self._cycle.receive()  # type: ignore[return-value]
+        message: Message = await self._unless_stalled(self._cycle.receive)
+        return message
+
+    async def _send(self, message: Message) -> None:
+        if message["type"] == "http.response.start" and announced_length(message["headers"]) is not None:
+            self._head = message  # waits for the body, which is at hand when its length is
+            return
+        if self._head is not None:
+            head, self._head = self._head, None
+            if self._send_whole(head, message):
+                return
+            await self._pass_on(head)
+        if message["type"] == "http.response.pathsend":
+            await self._send_file(message)
+        else:
+            await self._pass_on(message)
+
+    async def _pass_on(self, message: Message) -> None:
+        if self._cycle.flow.write_paused:
+            await self._unless_stalled(lambda: self._cycle.send(message))  # type: ignore[arg-type]
+        else:
+            await self._cycle.send(message)  # type: ignore[arg-type]
+
+    def _send_whole(self, head: Message, message: Message) -> bool:
+        """Send a short answer in one go, as uvicorn's cycle would in two; False leaves it to that."""
+        cycle = self._cycle
+        body: bytes = message.get("body", b"")
+        simple = message["type"] == "http.response.body" and not message.get("more_body") and len(body) <= LARGEST
+        if not simple or cycle.disconnected or cycle.response_started or cycle.flow.write_paused:
+            return False
+        headers = [*cycle.default_headers, *head["headers"]]
+        is_head = cycle.scope["method"] == "HEAD"
+        if (not is_head and announced_length(head["headers"]) != len(body)) or not _stays_open(cycle, headers):
+            return False
+        content = whole_response(head["status"], headers, b"" if is_head else body)
+        if content is None:
+            return False
+        cycle.transport.write(content)
+        cycle.response_started = cycle.response_complete = True
+        cycle.waiting_for_100_continue = False
+        cycle.message_event.set()
+        cycle.on_response()
+        return True
+
+    async def _send_file(self, message: Message) -> None:
+        cycle = self._cycle
+        start, stop = message.get("start", 0), message.get("stop")
+        length = cycle.expected_content_length if stop is None else stop - start
+        if cycle.scope["method"] != "HEAD" and not cycle.disconnected:
+            whole = await self._protocol.file_sender.send(cycle.transport, message["path"], start, length)
+            if not whole:
+                cycle.transport.abort()
+                return
+        cycle.expected_content_length = 0
+        await cycle.send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _unless_stalled(self, step: Callable[[], Any]) -> Any:
+        try:
+            async with asyncio.timeout(self._protocol.stall_timeout):
+                return await step()
+        except TimeoutError:
+            self._cycle.transport.abort()
+            return {"type": "http.disconnect"}

@@ -1,0 +1,59 @@
+"""The registry alone, for one's own host: no accounts, no index. Nothing of the hub is imported here."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+from hythe.database import open_database
+from hythe.registry.access import Access
+from hythe.registry.anonymous import AnonymousAccess
+from hythe.registry.events import NoListener
+from hythe.registry.htpasswd import HtpasswdAccess
+from hythe.registry.mirror.upstreams import Upstreams
+from hythe.registry.read_only import ReadOnlyAccess
+from hythe.registry.routes.application import RegistryApplication
+from hythe.registry.service import Registry, make_registry
+from hythe.registry.storage.opening import open_blob_store
+from hythe.server.background import running
+from hythe.server.http import Address, HTTPOptions, bind, serve
+from hythe.settings import Settings
+
+
+@asynccontextmanager
+async def open_registry(settings: Settings, access: Access, upstreams: Upstreams) -> AsyncIterator[Registry]:
+    """Open the registry that the settings name until the block ends.
+
+    Raises SchemaError and UnavailableError of the database, StorageUnavailable of the blob store.
+    """
+    async with AsyncExitStack() as stack:
+        database = await open_database(settings.data_folder, settings.database_url)
+        stack.push_async_callback(database.close)
+        blobs = open_blob_store(settings.data_folder, settings.blob_store, redirect=settings.redirect_blobs)
+        stack.push_async_callback(blobs.close)
+        registry = make_registry(database, blobs, access, NoListener(), settings, upstreams)
+        stack.push_async_callback(registry.close)
+        yield registry
+
+
+async def serve_registry(
+    settings: Settings,
+    upstreams: Upstreams,
+    htpasswd: Path | None,
+    *,
+    read_only: bool,
+    ready: Callable[[Address], None],
+) -> None:
+    """Serve the registry until SIGTERM; ``ready`` is called with the address once it listens.
+
+    Raises HtpasswdError and what open_registry does.
+    """
+    async with open_registry(settings, _access(htpasswd, read_only=read_only), upstreams) as registry:
+        with bind(settings.address) as listener:
+            async with running(registry.run_housekeeping()):
+                ready(listener.getsockname()[:2])
+                await serve(RegistryApplication(registry), listener, HTTPOptions.of(settings))
+
+
+def _access(htpasswd: Path | None, *, read_only: bool) -> Access:
+    access: Access = HtpasswdAccess(htpasswd) if htpasswd else AnonymousAccess()
+    return ReadOnlyAccess(access) if read_only else access

@@ -1,0 +1,1 @@
+"""What browsers ask for, a file a kind of page."""

@@ -1,0 +1,75 @@
+"""The pages as one application, to be mounted behind everything else that the server answers."""
+
+from starlette.applications import Starlette
+from starlette.routing import BaseRoute, Mount
+
+from hythe.builds.service import Builds
+from hythe.builds.sources import Sources
+from hythe.hub.service import Hub
+from hythe.registry.clock import now
+from hythe.web.assets import Assets
+from hythe.web.routes import (
+    account,
+    accounts,
+    build_setup,
+    builds,
+    changes,
+    links,
+    new_build,
+    repositories,
+    start,
+)
+from hythe.web.routes.errors import handlers
+from hythe.web.routes.headers import SecurityHeaders
+from hythe.web.routes.site import Site
+from hythe.web.routes.static import static_route
+from hythe.web.routes.visit import Handler, page_route
+from hythe.web.templates import Templates
+
+LOOK = ("GET",)
+FORM = ("GET", "POST")
+SEND = ("POST",)
+
+PAGES: tuple[tuple[str, Handler, tuple[str, ...]], ...] = (
+    ("/", start.start, LOOK),
+    ("/search", start.search, LOOK),
+    ("/sign-up", accounts.sign_up, FORM),
+    ("/sign-in", accounts.sign_in, FORM),
+    ("/sign-out", accounts.sign_out, SEND),
+    ("/account", account.account, FORM),
+    ("/account/password", account.password, FORM),
+    ("/account/tokens", account.tokens, FORM),
+    ("/account/tokens/{token:int}/delete", account.delete_token, SEND),
+    ("/account/links", links.links, FORM),
+    ("/account/links/begin", links.begin, LOOK),
+    ("/account/links/authorized", links.authorized, LOOK),
+    ("/account/links/{link:int}/unlink", links.unlink, FORM),
+    ("/new-build", new_build.choose_place, LOOK),
+    ("/new-build/rules", new_build.choose_rules, FORM),
+    ("/new-build/{link:int}", new_build.choose_repository, LOOK),
+    ("/new", changes.new_repository, FORM),
+    ("/{namespace}", repositories.namespace, LOOK),
+    # A component of a name is never "-", so these hide no repository.
+    ("/{repository:path}/-/tags", repositories.tags, LOOK),
+    ("/{repository:path}/-/settings", changes.settings, FORM),
+    ("/{repository:path}/-/delete", changes.delete, FORM),
+    ("/{repository:path}/-/builds", builds.builds, FORM),
+    ("/{repository:path}/-/builds/{number:int}", builds.build, FORM),
+    ("/{repository:path}/-/builds/{number:int}/log", builds.log, LOOK),
+    ("/{repository:path}/-/builds/{number:int}/events", builds.events, LOOK),
+    ("/{repository:path}/-/build-setup", build_setup.build_setup, FORM),
+    ("/{repository:path}/-/build-setup/preview", build_setup.preview, LOOK),
+    ("/{repository:path}/-/build-setup/rules/{rule:int}", build_setup.rule, FORM),
+    ("/{repository:path}/-/build-setup/delete", build_setup.delete_setup, FORM),
+    ("/{reference:path}", repositories.repository, LOOK),
+)
+"""Every page, in the order in which an address is looked for."""
+
+
+def routes(hub: Hub, trusted_builds: Builds, sources: Sources) -> list[BaseRoute]:
+    """Return what answers every address that nothing else answers: mount it last."""
+    assets = Assets.read()
+    site = Site(hub, trusted_builds, sources, assets, Templates(assets, now))
+    pages = [page_route(site, path, handler, *methods) for path, handler, methods in PAGES]
+    application = Starlette(routes=[static_route(assets), *pages], exception_handlers=handlers(site))
+    return [Mount("/", SecurityHeaders(application))]

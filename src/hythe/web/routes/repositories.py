@@ -1,0 +1,117 @@
+"""Repositories to look at: a namespace's list, one repository with its tags, one image."""
+
+from urllib.parse import quote
+
+from starlette.responses import Response
+
+from hythe.hub.errors import NotFound
+from hythe.hub.page import Paging
+from hythe.hub.repository import Repository
+from hythe.oci.errors import InvalidDigest, InvalidReference
+from hythe.oci.reference import DEFAULT_NAMESPACE, DEFAULT_TAG, Reference
+from hythe.web.routes.start import page_link, paging_of
+from hythe.web.routes.tab import Tab, tabs
+from hythe.web.routes.visit import Visit
+from hythe.web.templates import repository_address
+
+RECENT_TAGS = 5
+"""Tags on a repository's first page."""
+
+
+async def namespace(visit: Visit) -> Response:
+    """List what the visitor sees of a namespace; a short name (``centos``) leads to its repository."""
+    name = visit.request.path_params["namespace"]
+    hub = visit.site.hub
+    try:
+        found = await hub.repositories.in_namespace(visit.actor, name, paging_of(visit))
+    except NotFound:
+        official = await hub.repositories.get(visit.actor, name)
+        return visit.redirect(repository_address(official))
+    return visit.page(
+        "namespace.html",
+        namespace=name,
+        found=found,
+        official=name == DEFAULT_NAMESPACE,
+        own=name == visit.name,
+        page_link=page_link(f"/{quote(name)}"),
+    )
+
+
+async def repository(visit: Visit) -> Response:
+    """Show a repository, or one image of it when the address names a tag or digest (``/NAME:TAG``)."""
+    reference = _reference(visit.request.path_params["reference"])
+    found = await visit.site.hub.repositories.get(visit.actor, reference.repository)
+    if reference.tag or reference.digest:
+        return await _image_page(visit, found, reference)
+    if visit.request.url.path != repository_address(found):
+        return visit.redirect(repository_address(found))
+    latest = await visit.site.hub.tags.list(visit.actor, found.full_name, Paging(1, RECENT_TAGS))
+    return visit.page(
+        "repository.html",
+        repository=found,
+        latest=latest,
+        has_latest=await _has_latest(visit, found),
+        may_write=await visit.site.hub.repositories.may_write(visit.actor, found.full_name),
+        tabs=await repository_tabs(visit, found, repository_address(found)),
+    )
+
+
+async def _has_latest(visit: Visit, found: Repository) -> bool:
+    try:
+        await visit.site.hub.tags.get(visit.actor, found.full_name, DEFAULT_TAG)
+    except NotFound:
+        return False
+    return True
+
+
+def _reference(text: str) -> Reference:
+    """Return what an address names. Raises NotFound."""
+    try:
+        return Reference.parse(f"hub.invalid/{text.strip('/')}")
+    except (InvalidReference, InvalidDigest) as error:
+        raise NotFound(str(error)) from error
+
+
+async def repository_tabs(visit: Visit, found: Repository, current: str) -> tuple[Tab, ...]:
+    own = repository_address(found)
+    pages = [(own, "Overview"), (f"{own}/-/tags", "Tags")]
+    if await visit.site.builds.setups.exists(visit.actor, found.full_name):
+        pages.append((f"{own}/-/builds", "Builds"))
+    if await visit.site.hub.repositories.may_write(visit.actor, found.full_name):
+        pages.append((f"{own}/-/settings", "Settings"))
+    return tabs(current, *pages)
+
+
+async def tags(visit: Visit) -> Response:
+    """List all tags of a repository."""
+    found = await repository_of(visit)
+    page = await visit.site.hub.tags.list(visit.actor, found.full_name, paging_of(visit))
+    address = f"{repository_address(found)}/-/tags"
+    return visit.page(
+        "tags.html",
+        repository=found,
+        page=page,
+        page_link=page_link(address),
+        tabs=await repository_tabs(visit, found, address),
+    )
+
+
+async def _image_page(visit: Visit, found: Repository, reference: Reference) -> Response:
+    target = reference.digest or reference.tag or ""
+    image = await visit.site.hub.images.get(visit.actor, found.full_name, target)
+    moves = await visit.site.hub.tags.history(visit.actor, found.full_name, reference.tag) if reference.tag else ()
+    suffix = f"@{reference.digest}" if reference.digest else f":{reference.tag}"
+    return visit.page(
+        "image.html",
+        repository=found,
+        image=image,
+        moves=moves,
+        suffix=suffix,
+        tabs=await repository_tabs(visit, found, ""),
+    )
+
+
+async def repository_of(visit: Visit) -> Repository:
+    """Return the repository that the address names. Raises NotFound."""
+    name = _reference(visit.request.path_params["repository"]).repository
+    return await visit.site.hub.repositories.get(visit.actor, name)

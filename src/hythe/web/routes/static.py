@@ -1,0 +1,26 @@
+"""Static files: each under a name that says its content, so that it may be kept for ever."""
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from hythe.web.assets import PREFIX, Assets
+
+FOR_EVER = "public, max-age=31536000, immutable"
+
+
+def static_route(assets: Assets) -> Route:
+    """Return the route of the static files."""
+
+    async def static(request: Request) -> Response:
+        asset = assets.get(request.path_params["name"])
+        if asset is None:
+            raise HTTPException(404)
+        headers = {"Cache-Control": FOR_EVER, "Vary": "Accept-Encoding"}
+        if asset.compressed and "gzip" in request.headers.get("accept-encoding", ""):
+            headers["Content-Encoding"] = "gzip"
+            return Response(asset.compressed, media_type=asset.media_type, headers=headers)
+        return Response(asset.content, media_type=asset.media_type, headers=headers)
+
+    return Route(f"{PREFIX}{{name}}", static)

@@ -1,0 +1,57 @@
+"""Templates: jinja2 with everything escaped, and the words that all pages share."""
+
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from hythe.hub.repository import Repository
+from hythe.web.assets import Assets
+from hythe.web.markdown import render
+from hythe.web.wording import age, counted, day, sentence, size, size_range
+
+FOLDER = Path(__file__).parent / "templates"
+
+
+class Templates:
+    """The templates of this package."""
+
+    def __init__(self, assets: Assets, clock: Callable[[], datetime]) -> None:
+        self._environment = Environment(
+            loader=FileSystemLoader(FOLDER),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            auto_reload=False,
+        )
+        self._environment.globals["asset"] = assets.address
+        self._environment.filters.update(
+            address=repository_address,
+            age=lambda moment: _time(moment, age(moment, clock())),
+            day=lambda moment: _time(moment, day(moment)),
+            counted=counted,
+            markdown=render,
+            sentence=sentence,
+            size=size,
+            size_range=size_range,
+        )
+
+    def render(self, name: str, values: dict[str, Any]) -> str:
+        """Return the page that the template of this name makes of the values."""
+        return self._environment.get_template(name).render(values)
+
+
+def repository_address(repository: Repository) -> str:
+    """Return the path of a repository's page."""
+    return f"/{quote(repository.full_name)}"
+
+
+def _time(moment: datetime, text: str) -> Markup:
+    return Markup('<time datetime="{}" title="{}">{}</time>').format(
+        moment.isoformat(timespec="seconds"), f"{moment:%Y-%m-%d %H:%M} UTC", text
+    )

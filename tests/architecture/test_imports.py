@@ -1,0 +1,102 @@
+"""Imports point one way, and each process loads what it needs and no more."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import re
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Callable
+
+from importlinter.cli import EXIT_STATUS_SUCCESS, lint_imports
+from tests.architecture.source import modules
+from tests.parts.hub import HYTHE, HytheServer
+from tests.parts.process import ROOT
+
+HEAVY = ("httpx2", "starlette", "sqlalchemy", "asyncpg", "jinja2", "aiohttp", "uvicorn", "cryptography")
+SERVER_PARTS = ("hub", "builds", "web")
+OPTIONAL = {"rich", "pygments"}  # structlog takes them along where it finds them
+IMPORT_TIME_LINE = re.compile(r"^import time:.*\|\s+([\w.]+)$", re.MULTILINE)
+
+
+def test_the_layers_of_the_house() -> None:
+    """Every contract in .importlinter is kept."""
+    status = lint_imports(str(ROOT / ".importlinter"), no_cache=True)
+
+    assert status == EXIT_STATUS_SUCCESS
+
+
+def test_specifications_need_nothing_but_the_standard_library() -> None:
+    """`oci` has no I/O and no dependency besides msgspec."""
+    allowed = sys.stdlib_module_names | {"msgspec", "hythe"}
+    foreign = {
+        (module.name, name)
+        for module in modules()
+        if module.name.startswith("oci/")
+        for name in module.imported()
+        if name.split(".")[0] not in allowed or name in ("socket", "subprocess", "asyncio")
+    }
+
+    assert foreign == set()
+
+
+def test_only_stores_write_sql() -> None:
+    """Statements are made in `database` and in files or folders named `store`; others know types and exceptions."""
+    outside = {
+        (module.name, name)
+        for module in modules()
+        for name in module.imported_from("sqlalchemy")
+        if not name[0].isupper()
+        and not module.name.startswith("database/")
+        and not {"store", "store.py"} & set(module.name.split("/"))
+    }
+
+    assert outside == set()
+
+
+def test_requests_stay_at_the_edge() -> None:
+    """Starlette is imported by routes, by pages and by the wiring; services never see a request."""
+    inside = {
+        module.name
+        for module in modules()
+        for name in module.imported()
+        if name.split(".")[0] == "starlette"
+        and module.name.split("/")[0] not in ("server", "web")
+        and not {"routes", "routes.py"} & set(module.name.split("/"))
+    }
+
+    assert inside == set()
+
+
+def test_the_command_starts_without_the_server() -> None:
+    """`hythe --help` loads no server, no database and no HTTP library, so that it starts at once."""
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", HYTHE, "--help"], capture_output=True, text=True, check=True
+    )
+    loaded = set(IMPORT_TIME_LINE.findall(done.stderr))
+
+    assert "hythe.cli" in loaded
+    assert {name for name in loaded if name.split(".")[0] in HEAVY} == set()
+
+
+def test_the_private_registry_stands_alone(start_private_registry: Callable[..., HytheServer]) -> None:
+    """`hythe registry serve` never loads accounts, builds or pages, also not when it answers."""
+    registry = start_private_registry(env={"PYTHONPROFILEIMPORTTIME": "1"})
+    with urllib.request.urlopen(f"{registry.url}/v2/_catalog") as answer:
+        assert answer.status == 200
+    loaded = set(IMPORT_TIME_LINE.findall(registry.log))
+
+    assert "hythe.registry" in loaded
+    assert {name for name in loaded if name.startswith(tuple(f"hythe.{part}" for part in SERVER_PARTS))} == set()
+
+
+def test_a_hub_needs_only_what_serving_installs(start_hub: Callable[..., HytheServer]) -> None:
+    """A running hub loads no package that only the tools bring: `make serve` would lack it."""
+    hub = start_hub(env={"PYTHONPROFILEIMPORTTIME": "1"})
+    loaded = {name.split(".")[0] for name in IMPORT_TIME_LINE.findall(hub.log)}
+    locked = set(re.findall(r"^([\w.-]+)==", (ROOT / "requirements/serve.lock").read_text(), re.MULTILINE))
+
+    owners = {owner for name in loaded for owner in importlib.metadata.packages_distributions().get(name, ())}
+
+    assert {re.sub(r"[-_.]+", "-", owner.lower()) for owner in owners} - locked - {"hythe"} - OPTIONAL == set()

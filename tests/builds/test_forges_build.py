@@ -1,0 +1,89 @@
+"""From a push at a forge to `docker run`: linked account, webhook as the forge sends it, real git, buildah, docker."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+from tests.builds.house import House
+from tests.parts.engines import Docker
+from tests.parts.forges import KINDS, running_forge
+from tests.parts.ssh_server import SSHServer
+
+pytestmark = pytest.mark.clients
+
+SUCCESS = {"github": "success", "gitea": "success", "gitlab": "success", "bitbucket": "SUCCESSFUL"}
+
+
+@pytest.fixture(scope="module")
+def forges() -> Iterator[dict[str, Any]]:
+    """One stand-in of each kind."""
+    with ExitStack() as stack:
+        yield {kind: stack.enter_context(running_forge(kind)) for kind in KINDS}
+
+
+@pytest.fixture(scope="module")
+def house(start_house: Callable[..., House], forges: dict[str, Any]) -> House:
+    """A hub that knows these forges."""
+    return start_house({"HYTHE_FORGES": " ".join(forge.setting for forge in forges.values())})
+
+
+@pytest.mark.parametrize("kind", list(KINDS))
+def test_a_push_at_a_forge_becomes_an_image(house: House, forges: dict[str, Any], kind: str, docker: Docker) -> None:
+    """Link, choose, set up, push: the image runs, and the forge knows how the commit's build went."""
+    forge = forges[kind]
+    source = house.source(f"from-{kind}")
+    project = forge.add(source)
+    link = house.call("POST", "/api/v1/links", {"url": forge.url, "token": forge.token()})
+    [found] = house.call("GET", f"/api/v1/links/{link['id']}/repositories?q=from-{kind}")["items"]
+    path = f"/api/v1/repositories/alice/from-{kind}"
+    where = {"url": found["clone_url"], "forge": kind, "forge_repository": found["name"], "link_id": link["id"]}
+    house.call("POST", f"{path}/build-setup", {"source": where})
+    hook = house.call("POST", f"{path}/build-setup/webhook", {"hub_url": house.hub.url})
+
+    commit = source.commit({"new": "file"}, "Second")
+    [sent] = forge.push(project, "refs/heads/main", commit)
+    build = house.built(path, 1)
+
+    assert hook["installed"], hook
+    assert (sent.status, sent.answer["outcome"]) == (202, "accepted")
+    assert build["ref"]["commit"] == commit
+    assert (build["cause"], build["started_by"]) == ("push", "octo")
+    assert docker.ok("run", "--rm", "--network", "none", f"{house.hub.host}/alice/from-{kind}") == "hello from a step"
+    assert last_status(project, SUCCESS[kind])["commit"] == commit
+    assert forge.violations == []
+
+
+def test_private_code_is_built_with_its_deploy_key(house: House, forges: dict[str, Any], ssh_server: SSHServer) -> None:
+    """The key that was installed at the forge opens the source to the build, by real SSH, and no other key does."""
+    forge = forges["gitea"]
+    source = house.source("closed-source", None, private=("nobody", "knows"))
+    project = forge.add(source, private=True)
+    project.ssh = ssh_server.url(source.bare)
+    link = house.call("POST", "/api/v1/links", {"url": forge.url, "token": forge.token()})
+    path = "/api/v1/repositories/alice/closed-source"
+    where = {"url": source.url, "forge": "gitea", "forge_repository": project.name, "link_id": link["id"]}
+    house.call("POST", f"{path}/build-setup", {"source": where})
+    house.call("POST", f"{path}/build-setup/webhook", {"hub_url": house.hub.url})
+    forge.push(project, "refs/heads/main", source.head("main"))
+    shut = house.wait(path, 1)
+
+    ssh_server.admit(key["key"] for key in project.keys.values())
+    forge.push(project, "refs/heads/main", source.commit({"new": "file"}, "Second"))
+    build = house.built(path, 2)
+
+    assert shut["status"] == "failed"
+    assert "PRIVATE KEY" not in build["log"]
+    assert build["ref"]["commit"] == source.head("main")
+
+
+def last_status(project: Any, state: str) -> dict[str, Any]:
+    """The last status of a project, which must come to be `state` within seconds."""
+    end = time.monotonic() + 10
+    while not project.statuses or project.statuses[-1]["state"] != state:
+        assert time.monotonic() < end, project.statuses
+        time.sleep(0.1)
+    return dict(project.statuses[-1])

@@ -1,0 +1,68 @@
+"""Commit statuses: the forge learns how a commit's build stands, in its own words, also when it was away."""
+
+from __future__ import annotations
+
+import pytest
+from tests.builds.forge_house import ForgeHouse, eventually, forged
+from tests.parts.forges import KINDS
+
+__all__ = ["forged"]
+
+MAIN = "refs/heads/main"
+WORDS = {
+    "github": ("pending", "error", "target_url"),
+    "gitea": ("pending", "error", "target_url"),
+    "gitlab": ("pending", "canceled", "target_url"),
+    "bitbucket": ("INPROGRESS", "STOPPED", "url"),
+}
+
+
+@pytest.mark.parametrize("kind", list(KINDS))
+def test_waiting_and_cancelled_builds_are_told(forged: ForgeHouse, kind: str) -> None:
+    """With a link to the build's page and a context of the image's name."""
+    connected = forged.connect(kind, f"told-{kind}")
+    waiting, cancelled, link = WORDS[kind]
+    commit = connected.project.git.head("main")
+    connected.forge.push(connected.project, MAIN, commit)
+    eventually(lambda: connected.project.statuses)
+
+    forged.house.call("POST", f"{connected.path}/builds/1/cancel")
+    eventually(lambda: len(connected.project.statuses) == 2)
+
+    first, second = connected.project.statuses
+    assert (first["state"], second["state"]) == (waiting, cancelled)
+    assert first["commit"] == second["commit"] == commit
+    assert first["context"] == f"hythe/alice/told-{kind}:latest"
+    assert first[link] == f"{forged.house.hub.url}/alice/told-{kind}/-/builds/1"
+    assert second["description"] == "cancelled by alice"
+
+
+def test_a_forge_that_is_away_is_told_later(forged: ForgeHouse) -> None:
+    """The status is sent again; nothing waits for it."""
+    connected = forged.connect("github", "away")
+    connected.forge.fail_next += [503]
+
+    [sent] = connected.forge.push(connected.project, MAIN, connected.project.git.head("main"))
+    eventually(lambda: connected.project.statuses, seconds=30)
+
+    assert sent.status == 202
+    assert [status["state"] for status in connected.project.statuses] == ["pending"]
+
+
+def test_no_status_without_a_link(forged: ForgeHouse) -> None:
+    """Somebody else's link in a set-up tells nobody anything: only the link that installed the webhook is used."""
+    link = forged.link("gitea")
+    git = forged.house.git.create("src/silent")
+    head = git.commit({"Dockerfile": "FROM scratch\n"})
+    project = forged.forges["gitea"].add(git)
+    source = {"url": git.url, "forge": "gitea", "forge_repository": project.name, "link_id": link["id"]}
+    path = "/api/v1/repositories/alice/silent"
+    forged.house.call("POST", f"{path}/build-setup", {"source": source})
+    told = forged.connect("gitea", "told-after")
+
+    start = {"source_name": "main", "commit": head}
+    forged.house.call("POST", f"{path}/builds", start)
+    told.forge.push(told.project, MAIN, told.project.git.head("main"))
+    eventually(lambda: told.project.statuses)
+
+    assert project.statuses == []

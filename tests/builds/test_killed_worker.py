@@ -1,0 +1,70 @@
+"""A worker that is killed in the middle: its build starts anew elsewhere, and no tag is moved twice or half."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from tests.builds.house import House
+from tests.parts.hub import HYTHE
+from tests.parts.process import clear_away
+
+pytestmark = pytest.mark.clients
+
+TOKEN = "the workers' own token"
+
+
+@pytest.fixture
+def start_worker(tmp_path: Path) -> Iterator[Callable[[House], subprocess.Popen[bytes]]]:
+    """Start a worker as on another host: its own folder, the hub over HTTP, the workers' token."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(house: House) -> subprocess.Popen[bytes]:
+        words = ["worker", "--url", house.hub.url, "--builds-folder", str(tmp_path / "worker")]
+        with (tmp_path / f"log-{len(started)}").open("wb") as log:
+            process = subprocess.Popen(
+                [HYTHE, *words], env={**os.environ, "HYTHE_WORKER_TOKEN": TOKEN}, stderr=log, start_new_session=True
+            )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+    clear_away(tmp_path)
+
+
+def test_builds_survive_their_workers(
+    start_house: Callable[..., House],
+    start_worker: Callable[[House], subprocess.Popen[bytes]],
+    rounds: Callable[[int, int], int],
+) -> None:
+    """Killed at any moment, a worker's build is done by the next one, with the tag where it belongs."""
+    house = start_house(env={"HYTHE_BUILDS_WORKERS": "0", "HYTHE_WORKER_TOKEN": TOKEN, "HYTHE_BUILDS_LEASE": "8"})
+    source = house.source("hardy")
+    path = house.set_up("hardy", source)
+    moments = [random.Random(7).uniform(0, 3.0) for _ in range(rounds(2, 10))]
+    for moment in moments:
+        source.commit({"moment": str(moment)})
+        [number] = house.trigger(path)
+        victim = start_worker(house)
+        house.wait_for(path, number, lambda build: build["status"] != "queued")
+        time.sleep(moment)
+        victim.send_signal(signal.SIGKILL)
+        victim.wait()
+        successor = start_worker(house)
+
+        build = house.built(path, number)
+
+        successor.terminate()
+        successor.wait(30)
+        history = house.call("GET", f"{path}/tags/latest")
+        assert build["digest"] == history["digest"]
+        assert build["ref"]["commit"] == source.head("main")

@@ -1,0 +1,164 @@
+"""Where a build's code comes from, what its steps may reach, and what stops it from starting."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+import urllib.request
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import urlsplit
+
+import pytest
+from tests.builds.house import House
+
+pytestmark = pytest.mark.clients
+
+TINY = "FROM scratch\nADD rootfs.tar /\n"
+
+
+@pytest.fixture(scope="module")
+def house(start_house: Callable[..., House]) -> House:
+    """A hub whose builds may reach the network."""
+    return start_house(env={"HYTHE_BUILDS_NETWORK": "open"})
+
+
+@pytest.mark.parametrize(("network", "reached"), [("off", False), ("registry", True), ("open", True)])
+def test_what_steps_reach(house: House, network: str, reached: bool) -> None:
+    """Off: nothing. Registry and open: the hub. Never: other services of the host, or clouds' metadata."""
+    others = (house.hub.port, urlsplit(house.git.url).port)
+    # busybox's nc takes numbers without asking a resolver, which a static program cannot do everywhere.
+    (hub, host), ask = others, "echo | busybox nc -w 3"
+    dockerfile = f"""{TINY}RUN {ask} 127.0.0.1 {hub} > /dev/null && echo hub-reached || echo hub-away
+RUN {ask} 127.0.0.1 {host} || echo host-away
+RUN {ask} 169.254.169.254 80 || echo metadata-away
+"""
+    path = house.set_up(f"net-{network}", house.source(f"net-{network}", {"Dockerfile": dockerfile}))
+    house.call("PATCH", f"{path}/build-setup", {"options": {"network": network}})
+
+    log = house.built(path, house.trigger(path)[0])["log"]
+
+    said = [line for line in log.splitlines() if line.endswith(("-reached", "-away")) and "STEP" not in line]
+    assert [each.rpartition("}")[2] for each in said] == [
+        "hub-reached" if reached else "hub-away",
+        "host-away",
+        "metadata-away",
+    ]
+
+
+def test_submodules_are_fetched(house: House) -> None:
+    """A submodule's files are in the build context."""
+    part = house.git.create("src/part")
+    part.commit({"greeting.txt": "from the submodule\n"})
+    source = house.source("modular", {"Dockerfile": f"{TINY}COPY part/greeting.txt /\nRUN cat /greeting.txt\n"})
+    source.git("-c", "protocol.file.allow=always", "submodule", "--quiet", "add", part.url, "part")
+    source.commit({}, "Add the part")
+    path = house.set_up("modular", source)
+
+    assert "from the submodule" in house.built(path, house.trigger(path)[0])["log"]
+
+
+@pytest.fixture
+def large_files(house: House) -> Iterator[tuple[str, dict[str, bytes]]]:
+    """A server of git LFS (batch API, downloads) before the git server: its address, and what it holds by SHA-256."""
+    held: dict[str, bytes] = {}
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            if not self.path.endswith("/info/lfs/objects/batch"):
+                self._pass_on(body)
+                return
+            objects = [
+                {**each, "actions": {"download": {"href": f"http://{self.headers['Host']}/{each['oid']}"}}}
+                for each in json.loads(body)["objects"]
+            ]
+            self._answer(json.dumps({"transfer": "basic", "objects": objects}).encode(), "application/vnd.git-lfs+json")
+
+        def do_GET(self) -> None:
+            if self.path[1:] in held:
+                self._answer(held[self.path[1:]], "application/octet-stream")
+            else:
+                self._pass_on(None)
+
+        def _pass_on(self, body: bytes | None) -> None:
+            names = ("Content-Type", "Accept", "Git-Protocol", "Content-Encoding")
+            headers = {name: self.headers[name] for name in names if self.headers[name]}
+            request = urllib.request.Request(house.git.url + self.path, body, headers)
+            with urllib.request.urlopen(request) as response:
+                self._answer(response.read(), response.headers["Content-Type"])
+
+        def _answer(self, body: bytes, kind: str) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *arguments: object) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}", held
+    server.shutdown()
+    server.server_close()
+
+
+def test_large_files_are_fetched(house: House, large_files: tuple[str, dict[str, bytes]]) -> None:
+    """A file of git LFS is there with its content, not its pointer."""
+    address, held = large_files
+    content = b"large\n" * 1000
+    digest = hashlib.sha256(content).hexdigest()
+    held[digest] = content
+    files = {
+        ".gitattributes": "*.big filter=lfs diff=lfs merge=lfs -text\n",
+        "data.big": f"version https://git-lfs.github.com/spec/v1\noid sha256:{digest}\nsize {len(content)}\n",
+        "Dockerfile": f"{TINY}COPY data.big /\nRUN busybox wc -c /data.big\n",
+    }
+    source = house.source("large", files)
+    source.url = source.url.replace(house.git.url, address)
+    path = house.set_up("large", source)
+
+    assert f"{len(content)} /data.big" in house.built(path, house.trigger(path)[0])["log"]
+
+
+def test_a_branch_that_is_gone_and_a_commit_that_never_was(house: House) -> None:
+    """The reason names what could not be fetched."""
+    path = house.set_up("gone", house.source("gone"), {"source": "/.*/", "tags": "{sourceref}"})
+    by_name = house.call("POST", f"{path}/builds", {"source_name": "nowhere"})["items"][0]
+    by_commit = house.call("POST", f"{path}/builds", {"source_name": "main", "commit": "0" * 40})["items"][0]
+
+    for started in (by_name, by_commit):
+        build = house.wait(path, started["number"])
+        assert build["status"] == "failed"
+        assert "cannot be fetched" in build["reason"] or "is not there" in build["reason"]
+
+
+def test_switching_off_stops_triggers_and_keeps_everything(house: House) -> None:
+    """An inactive set-up starts nothing, says so to its trigger, and notes the call."""
+    path = house.set_up("resting", house.source("resting", {"Dockerfile": TINY}))
+    house.built(path, house.trigger(path)[0])
+    trigger = house.call("GET", f"{path}/build-setup/trigger")["path"]
+    house.call("PATCH", f"{path}/build-setup", {"active": False})
+
+    status, answer = house.try_call("POST", trigger, {}, user="")
+    calls = house.call("GET", f"{path}/build-setup/trigger")["calls"]
+
+    assert status == 409
+    assert "rules" in answer["hint"]
+    assert [call["outcome"] for call in calls] == ["builds of this repository are switched off", "1 builds"]
+    assert len(house.call("GET", f"{path}/builds")["items"]) == 1
+
+
+def test_a_trigger_made_anew_makes_the_old_one_worthless(house: House) -> None:
+    """The old URL is not found any more; the bodies of 2014 are understood."""
+    rules = ({"source": "main", "tags": "latest"}, {"source": "other", "tags": "special"})
+    path = house.set_up("retold", house.source("retold", {"Dockerfile": TINY}), *rules)
+    old = house.call("GET", f"{path}/build-setup/trigger")["path"]
+    house.call("POST", f"{path}/build-setup/trigger")
+
+    assert house.try_call("POST", old, {}, user="")[0] == 404
+    assert len(house.trigger(path, {"docker_tag": "latest"})) == 1
+    assert len(house.trigger(path, {"source_type": "Branch", "source_name": "main"})) == 1

@@ -1,0 +1,116 @@
+"""Containers without root: in a user namespace, with the subordinate ids of an ordinary user.
+
+The user's account and ranges are bound over /etc/passwd and /etc/subuid in a mount namespace of the test's own.
+"""
+
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tests.parts.base_images import Layout, busybox_rootfs
+from tests.parts.hythe_containers import ContainersHythe, containers_environment_of
+from tests.parts.process import ROOT, missing, own_folder, program
+
+pytestmark = pytest.mark.clients
+
+UID = 54321
+VERSION = f"python{sys.version_info.major}.{sys.version_info.minor}"
+
+
+def python_for_everybody() -> str:
+    """A Python of our version that another user may run: the project's own may lie where only root looks."""
+    for path in (Path(sys.executable).resolve(), Path("/usr/bin", VERSION)):
+        if path.exists() and all(folder.stat().st_mode & 0o001 for folder in (path, *path.parents)):
+            return str(path)
+    return missing(f"/usr/bin/{VERSION}", VERSION)
+
+
+@pytest.fixture
+def hythe_user() -> Iterator[ContainersHythe]:
+    """`hythe` as an ordinary user."""
+    program("newuidmap", "uidmap")
+    with own_folder("rootless") as folder:
+        for name in ("subuid", "subgid"):
+            (folder / name).write_text(f"{UID}:200000:65536\n")
+        account = f"tester:x:{UID}:{UID}::{folder}/home:/bin/sh\n"
+        (folder / "passwd").write_text(Path("/etc/passwd").read_text() + account)
+        layout = Layout(folder / "home" / "store")
+        image = layout.add_image([busybox_rootfs({"etc/first": "1\n"})])
+        layout.tag(image, "docker.io/library/box:latest")
+        os.chown(folder / "home", UID, UID)
+        for path in (folder / "home").rglob("*"):
+            os.chown(path, UID, UID)
+        binds = [f"mount --bind {folder}/{name} /etc/{name}" for name in ("passwd", "subuid", "subgid")]
+        script = " && ".join([*binds, 'exec "$@"'])
+        become = ["unshare", "--mount", "sh", "-c", script, "sh", program("setpriv", "util-linux")]
+        ids = [f"--reuid={UID}", f"--regid={UID}", "--clear-groups"]
+        home = folder / "home"
+        hythe = [python_for_everybody(), "-m", "hythe.cli.main"]
+        tool = ContainersHythe([*become, *ids, *hythe], containers_environment_of(home), home)
+        packages = Path(sys.prefix) / "lib" / VERSION / "site-packages"
+        tool.env |= {"PYTHONPATH": f"{ROOT / 'src'}:{packages}", "PYTHONDONTWRITEBYTECODE": "1"}
+        yield tool
+        tool.remove_everything()
+
+
+def test_root_inside_is_the_user_outside(hythe_user: ContainersHythe) -> None:
+    """The container's root is the user; other users are the user's subordinate ones; files are owned so."""
+    assert hythe_user.ok("run", "--rm", "box", "id", "-u") == "0"
+    script = "echo new > /etc/new; /bin/busybox chown 7:8 /etc/new; cat /etc/first"
+    assert hythe_user.ok("run", "--name", "work", "box", "sh", "-c", script) == "1"
+    [new] = hythe_user.folder.glob("state/containers/*/upper/etc/new")
+
+    assert (new.stat().st_uid, new.stat().st_gid) == (200_006, 200_007)
+    assert hythe_user.ok("diff", "work") == "C /etc\nA /etc/new"
+
+
+def test_committing_and_running_again(hythe_user: ContainersHythe) -> None:
+    """What is committed without root has the owners of inside, and runs."""
+    script = "echo new > /etc/new; /bin/busybox chown 7:8 /etc/new; rm /etc/first; rm -r /root; mkdir /root"
+    hythe_user.ok("run", "--name", "work", "box", "sh", "-c", script)
+    hythe_user.ok("commit", "work", "made:1")
+    done = hythe_user.run("run", "--rm", "made:1", "sh", "-c", "/bin/busybox stat -c '%u:%g' /etc/new; ls /etc/first")
+
+    assert done.stdout == "7:8\n"
+    assert "No such file" in done.stderr
+
+
+def test_stopping_and_removing(hythe_user: ContainersHythe) -> None:
+    """A container that runs as another user inside is stopped and removed by the user outside."""
+    script = "trap 'exit 3' TERM; while :; do sleep 0.1; done"
+    hythe_user.ok("run", "-d", "--name", "one", "-u", "65534", "box", "sh", "-c", script)
+    hythe_user.ok("stop", "one")
+    assert "Exited (3)" in hythe_user.ok("ps", "-a")
+    hythe_user.ok("start", "one")
+    hythe_user.ok("rm", "-f", "one")
+
+    assert list(hythe_user.folder.glob("state/containers/*")) == []
+
+
+def test_networks_and_export(hythe_user: ContainersHythe) -> None:
+    """Both networks work without root, and so does export."""
+    assert hythe_user.ok("run", "--name", "work", "--network", "none", "box", "ls", "/sys/class/net") == "lo"
+    hythe_user.ok("export", "-o", hythe_user.folder / "work.tar", "work")
+
+    assert (hythe_user.folder / "work.tar").stat().st_uid == UID
+
+
+def test_limits_need_root(hythe_user: ContainersHythe) -> None:
+    """They are refused with a reason rather than left out."""
+    done = hythe_user.run("run", "--rm", "-m", "50m", "box", "true")
+
+    assert done.returncode == 125
+    assert "need root" in done.stderr
+
+
+def test_a_user_without_subordinate_ids_is_told(hythe_user: ContainersHythe) -> None:
+    """The message names the file."""
+    (hythe_user.folder.parent / "subuid").write_text("")
+    done = replace(hythe_user).run("run", "--rm", "box", "true")
+    (hythe_user.folder.parent / "subuid").write_text(f"{UID}:200000:65536\n")
+
+    assert done.returncode == 125
+    assert "/etc/subuid" in done.stderr

@@ -1,0 +1,320 @@
+"""Running containers by a real OCI runtime, as root: what docker's users expect of run, ps, logs, stop, rm."""
+
+import json
+import os
+import pty
+import re
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tests.parts.docker_registry import DockerRegistry
+from tests.parts.engines import ContainersTool
+from tests.parts.hythe_containers import ContainersHythe
+
+pytestmark = pytest.mark.clients
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def state_of(hythe: ContainersHythe, name: str) -> str:
+    return hythe.ok("ps", "-a", "--filter", f"name={name}", "--format", "{{.State}}")
+
+
+def test_output_and_exit_code_are_the_containers(hythe_box: ContainersHythe) -> None:
+    """stdout, stderr and the exit code come through; --rm leaves nothing."""
+    done = hythe_box.run("run", "--rm", "box", "sh", "-c", "echo out; echo err >&2; exit 7")
+
+    assert (done.stdout, done.stderr, done.returncode) == ("out\n", "err\n", 7)
+    assert hythe_box.ok("ps", "-aq") == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "code"), [(("nowhere",), 127), (("/etc/first",), 126), (("sh", "-c", "exit 3"), 3), ((), 0)]
+)
+def test_exit_codes_are_dockers(hythe_box: ContainersHythe, words: tuple[str, ...], code: int) -> None:
+    """127 no such program, 126 not to be run, else the program's own."""
+    assert hythe_box.run("run", "--rm", "box", *words).returncode == code
+
+
+def test_our_own_failures_are_125(hythe_box: ContainersHythe) -> None:
+    """A container that cannot be made says why and ends with 125."""
+    done = hythe_box.run("run", "--rm", "-u", "nobody-knows", "box", "true")
+
+    assert done.returncode == 125
+    assert "unable to find user nobody-knows" in done.stderr
+    assert "hint:" in done.stderr
+
+
+def test_the_environment_is_dockers_the_images_and_the_users(hythe_box: ContainersHythe, tmp_path: Path) -> None:
+    """Later ones win: docker's own variables, the image's, those of files, those of flags."""
+    (tmp_path / "env").write_text("# comment\nFILE=file words\nBOTH=file\nCOPIED\n")
+    hythe_box.env["COPIED"] = "from here"
+    flags = ("--env-file", str(tmp_path / "env"), "-e", "BOTH=flag", "--hostname", "named")
+    variables = dict(line.split("=", 1) for line in hythe_box.ok("run", "--rm", *flags, "box", "env").splitlines())
+
+    assert {key: variables.get(key) for key in ("FROM", "FILE", "BOTH", "COPIED", "HOSTNAME", "HOME", "PATH")} == {
+        "FROM": "image",
+        "FILE": "file words",
+        "BOTH": "flag",
+        "COPIED": "from here",
+        "HOSTNAME": "named",
+        "HOME": "/root",
+        "PATH": "/bin",
+    }
+
+
+@pytest.mark.parametrize(
+    ("user", "expected"),
+    [
+        ("nobody", "uid=65534(nobody) gid=65534(nogroup)"),
+        ("12:34", "uid=12 gid=34"),
+        ("nobody:root", "uid=65534(nobody) gid=0(root)"),
+        ("", "uid=0(root) gid=0(root)"),
+    ],
+)
+def test_users_are_resolved_by_the_image(hythe_box: ContainersHythe, user: str, expected: str) -> None:
+    """Names come from the image's own tables; numbers need not be there."""
+    assert hythe_box.ok("run", "--rm", "-u", user, "box", "id").startswith(expected)
+
+
+def test_users_reach_the_files_whatever_the_umask(hythe_box: ContainersHythe) -> None:
+    """The root of the container is open to its users, also when hythe's user hides files from others."""
+    strict = replace(hythe_box, command=["sh", "-c", 'umask 077; exec "$@"', "sh", *hythe_box.command])
+
+    assert strict.ok("run", "--rm", "-u", "nobody", "box", "cat", "/etc/first") == "1"
+    assert strict.ok("run", "--rm", "-u", "nobody", "-v", "/srv/new", "box", "ls", "/srv/new") == ""
+
+
+def test_entrypoint_and_working_folder(hythe_box: ContainersHythe) -> None:
+    """--entrypoint replaces the image's and its command; -w is made when it is missing."""
+    assert hythe_box.ok("run", "--rm", "--entrypoint", "echo", "-w", "/not/there", "box", "a", "--rm") == "a --rm"
+    assert hythe_box.ok("run", "--rm", "-w", "/not/there", "box", "pwd") == "/not/there"
+
+
+def test_input_is_passed_on_and_output_is_whole(hythe_box: ContainersHythe) -> None:
+    """-i passes standard input with its end; large outputs arrive complete."""
+    text = "".join(f"line {number}\n" for number in range(50_000))
+
+    assert hythe_box.run("run", "--rm", "-i", "box", "cat", stdin=text).stdout == text
+    assert hythe_box.run("run", "--rm", "box", "cat", stdin=text).stdout == ""
+
+
+def test_a_terminal(hythe_box: ContainersHythe) -> None:
+    """-it gives a terminal of the user's size; Ctrl-C is the container's."""
+    process, terminal = pty.fork()
+    if process == 0:
+        command = [*hythe_box.command, "run", "-it", "--rm", "box"]
+        os.execvpe(command[0], command, hythe_box.env)
+    said = b""
+
+    def says(text: bytes) -> Callable[[], bool]:
+        def check() -> bool:
+            nonlocal said
+            said += os.read(terminal, 4096)
+            return text in said
+
+        return check
+
+    wait_until(says(b"#"))
+    os.write(terminal, b"trap 'echo caught-$TERM' INT; test -t 1 && echo is-a-$((1+0))-tty\n")
+    wait_until(says(b"is-a-1-tty"))
+    os.write(terminal, b"\x03")
+    wait_until(says(b"caught-xterm"))
+    os.write(terminal, b"exit 4\n")
+
+    assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 4
+
+
+def test_detached_containers(hythe_box: ContainersHythe) -> None:
+    """-d prints the ID; ps shows it, logs keeps both streams, stop ends it with its signal, start runs it again."""
+    script = "echo out; echo err >&2; trap 'echo stopped; exit 3' TERM; while :; do sleep 0.1; done"
+    container = hythe_box.ok("run", "-d", "--name", "web", "box", "sh", "-c", script)
+
+    assert re.fullmatch("[0-9a-f]{64}", container)
+    wait_until(lambda: "err" in hythe_box.run("logs", "web").stderr)
+    assert hythe_box.run("logs", "web").stdout == "out\n"
+    assert (
+        hythe_box.ok("ps", "--format", "{{.ID}} {{.Names}} {{.Image}} {{.State}}")
+        == f"{container[:12]} web box running"
+    )
+    assert hythe_box.ok("stop", "web") == "web"
+    assert "Exited (3)" in hythe_box.ok("ps", "-a")
+    assert hythe_box.ok("logs", "--tail", "1", "web") == "stopped"
+    assert hythe_box.ok("start", "web") == "web"
+    wait_until(lambda: state_of(hythe_box, "web") == "running")
+    assert hythe_box.run("rm", "web").returncode == 7
+    assert hythe_box.ok("rm", "-f", container[:10]) == container[:10]
+
+
+def test_logs_follow_until_the_end(hythe_box: ContainersHythe) -> None:
+    """logs -f shows what comes, and ends with the container."""
+    hythe_box.ok("run", "-d", "--name", "talker", "box", "sh", "-c", "for i in 1 2 3; do echo $i; sleep 0.3; done")
+
+    assert hythe_box.ok("logs", "-f", "talker") == "1\n2\n3"
+
+
+def test_signals_are_forwarded(hythe_box: ContainersHythe) -> None:
+    """What is sent to hythe reaches the container's first process."""
+    script = "trap 'exit 42' TERM; echo ready; while :; do sleep 0.1; done"
+    command = [*hythe_box.command, "run", "--rm", "box", "sh", "-c", script]
+    with subprocess.Popen(command, env=hythe_box.env, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.terminate()
+
+        assert process.wait(20) == 42
+
+
+def test_a_container_that_ignores_its_stop_signal_is_killed(hythe_box: ContainersHythe) -> None:
+    """stop waits as long as it is told, then kills."""
+    hythe_box.ok("run", "-d", "--name", "stubborn", "box", "sh", "-c", "trap '' TERM; while :; do sleep 0.1; done")
+    hythe_box.ok("stop", "-t", "0.3", "stubborn")
+
+    assert "Exited (137)" in hythe_box.ok("ps", "-a")
+
+
+def test_names_are_taken_once(hythe_box: ContainersHythe) -> None:
+    """A second container cannot have the name; without --name each gets one of its own."""
+    hythe_box.ok("create", "--name", "one", "box")
+    done = hythe_box.run("create", "--name", "one", "box")
+
+    assert done.returncode == 7
+    assert "is taken by container" in done.stderr
+    names = {hythe_box.ok("create", "box") for _ in range(3)}
+    assert len(names) == 3
+    assert hythe_box.ok("ps", "-a", "--format", "{{.Status}}").splitlines() == ["Created"] * 4
+
+
+def test_volumes_and_read_only(hythe_box: ContainersHythe, tmp_path: Path) -> None:
+    """-v mounts a folder or a named volume, which is filled from the image at first; --read-only forbids the rest."""
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "page").write_text("hello\n")
+    flags = ("--rm", "--read-only", "-v", f"{tmp_path}/site:/site:ro", "-v", "kept:/data", "--tmpfs", "/scratch")
+    script = "cat /site/page /data/seed; echo x > /scratch/x; echo more > /data/more; touch /etc/x; touch /site/x"
+    done = hythe_box.run("run", *flags, "box", "sh", "-c", script)
+
+    assert done.stdout == "hello\nseed\n"
+    assert done.stderr.count("Read-only file system") == 2
+    assert hythe_box.ok("run", "--rm", "-v", "kept:/elsewhere", "box", "cat", "/elsewhere/more") == "more"
+
+
+def test_isolation_is_dockers_default(hythe_box: ContainersHythe) -> None:
+    """Own processes, docker's capabilities and system call filter; flags narrow it."""
+    usual = hythe_box.ok("run", "--rm", "box", "cat", "/proc/self/status")
+    flags = ("--cap-drop", "all", "--cap-add", "chown", "--network", "none")
+    narrow = hythe_box.ok("run", "--rm", *flags, "box", "cat", "/proc/self/status")
+
+    assert "CapEff:\t00000000a80425fb" in usual
+    assert "Seccomp:\t2" in usual
+    assert "CapEff:\t0000000000000001" in narrow
+    assert hythe_box.ok("run", "--rm", "--network", "none", "box", "ls", "/sys/class/net") == "lo"
+    assert hythe_box.ok("run", "--rm", "box", "sh", "-c", "echo $$") == "1"
+
+
+def test_limits(hythe_box: ContainersHythe) -> None:
+    """--memory is enforced by the kernel: what takes more is killed."""
+    hog = "x=aaaaaaaaaaaaaaaa; while test ${#x} -lt 90000000; do x=$x$x; done; echo survived"
+
+    assert hythe_box.run("run", "--rm", "box", "sh", "-c", hog).stdout == "survived\n"
+    assert hythe_box.run("run", "--rm", "-m", "20m", "box", "sh", "-c", hog).returncode == 137
+
+
+def test_a_missing_image_is_pulled(
+    hythe_box: ContainersHythe, docker_registry: DockerRegistry, skopeo: ContainersTool
+) -> None:
+    """What is not here is fetched first, and said to be; --pull never refuses."""
+    name = f"{docker_registry.host}/ada/web:1"
+    source = f"oci:{hythe_box.folder}/store:docker.io/library/box:latest"
+    skopeo.ok("copy", "--dest-tls-verify=false", source, f"docker://{name}")
+    refused = hythe_box.run("run", "--rm", "--pull", "never", name, "true")
+    done = hythe_box.run("run", "--rm", name, "cat", "/etc/first")
+
+    assert refused.returncode == 125
+    assert (done.stdout, done.returncode) == ("1\n", 0)
+    assert f"Unable to find image '{name}' locally" in done.stderr
+
+
+def test_an_image_in_use_stays(hythe_box: ContainersHythe) -> None:
+    """The image of a container is kept, and committed from, even when its name went to another."""
+    hythe_box.ok("run", "--name", "one", "box", "sh", "-c", "echo 1 > /one")
+    hythe_box.ok("commit", "one", "box:latest")
+    hythe_box.store.collect_garbage()
+    hythe_box.ok("commit", "one", "again:1")
+
+    assert hythe_box.ok("run", "--rm", "again:1", "cat", "/one", "/etc/first") == "1\n1"
+
+
+def test_nothing_is_left_behind(hythe_box: ContainersHythe) -> None:
+    """Removed containers leave no folder, name, mount or pin; layers stay only while an image has them."""
+    hythe_box.ok("run", "-d", "--name", "web", "box", "sleep", "100")
+    hythe_box.ok("rm", "-f", "web")
+    state = hythe_box.folder / "state"
+
+    for folder in ("containers", "names", "removed", "runtime"):
+        assert list((state / folder).iterdir()) == []
+    assert hythe_box.store.pins() == {}
+    assert str(hythe_box.folder) not in Path("/proc/self/mounts").read_text()
+    assert len([path for path in (state / "layers/sha256").iterdir() if path.is_dir()]) == 2
+
+
+def test_a_killed_supervisor(hythe_box: ContainersHythe) -> None:
+    """When hythe itself is killed the container is still seen, stopped and removed; its mounts go with it."""
+    command = [*hythe_box.command, "run", "--name", "orphan", "box", "sleep", "300"]
+    with subprocess.Popen(command, env=hythe_box.env, stdout=subprocess.DEVNULL) as process:
+        wait_until(lambda: state_of(hythe_box, "orphan") == "running")
+        process.kill()
+    assert state_of(hythe_box, "orphan") == "running"
+    hythe_box.ok("stop", "-t", "0", "orphan")
+
+    assert state_of(hythe_box, "orphan") == "exited"
+    hythe_box.ok("start", "orphan")
+    assert state_of(hythe_box, "orphan") == "running"
+    hythe_box.ok("rm", "-f", "orphan")
+    assert list((hythe_box.folder / "state/runtime").iterdir()) == []
+
+
+def test_many_at_once(hythe_box: ContainersHythe) -> None:
+    """Containers started at the same moment share the unpacked layers and do not disturb each other."""
+    command = [*hythe_box.command, "run", "--rm", "box", "cat", "/etc/first", "/etc/second"]
+    running = [subprocess.Popen(command, env=hythe_box.env, stdout=subprocess.PIPE, text=True) for _ in range(6)]
+
+    assert [process.communicate()[0] for process in running] == ["1\n2\n"] * 6
+    assert list((hythe_box.folder / "state/layers/incoming").iterdir()) == []
+
+
+def test_json(hythe_box: ContainersHythe) -> None:
+    """ps --json gives everything about every container."""
+    hythe_box.run("run", "--name", "done", "-l", "a=b", "box", "sh", "-c", "exit 3")
+    [container] = json.loads(hythe_box.ok("ps", "-a", "--json"))
+
+    assert (container["name"], container["status"]["exit_code"]) == ("done", 3)
+    assert container["config"]["Labels"] == {"from": "image", "a": "b"}
+
+
+def test_inspect(hythe_box: ContainersHythe) -> None:
+    """A container is inspected by docker's fields; a name that no container has is an image's."""
+    hythe_box.run("run", "--name", "done", "-v", "/srv:/srv:ro", "-m", "50m", "box", "sh", "-c", "exit 3")
+    form = "{{.Name}} {{.State.Status}} {{.State.ExitCode}} {{.Config.Image}} {{.HostConfig.Memory}} {{.Args}}"
+
+    assert hythe_box.ok("inspect", "-f", form, "done") == "/done exited 3 box 52428800 [-c exit 3]"
+    assert hythe_box.ok("inspect", "-f", "{{range .Mounts}}{{.RW}}{{end}}", "done") == "false"
+    assert hythe_box.ok("inspect", "-f", "{{.Architecture}}", "box") == "amd64"
+
+
+def test_export(hythe_box: ContainersHythe, tmp_path: Path) -> None:
+    """export writes the whole file system, changes included."""
+    hythe_box.ok("run", "--name", "web", "box", "sh", "-c", "echo new > /etc/new; rm /etc/second")
+    hythe_box.ok("export", "-o", tmp_path / "web.tar", "web")
+    names = subprocess.run(["tar", "-tf", tmp_path / "web.tar"], capture_output=True, text=True, check=True).stdout
+
+    assert {"bin/busybox", "etc/first", "etc/new"} <= set(names.splitlines())
+    assert "etc/second" not in names.splitlines()

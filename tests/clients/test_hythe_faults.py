@@ -1,0 +1,222 @@
+"""hythe behind a proxy that cuts, stalls, corrupts and refuses: every pull ends right, or says clearly why not."""
+
+from __future__ import annotations
+
+import hashlib
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from tests.parts.base_images import Layout
+from tests.parts.docker_registry import DockerRegistry
+from tests.parts.faulty_proxy import Fault, FaultyProxy
+from tests.parts.hub import HytheServer
+from tests.parts.hythe_client import HytheClient
+
+from hythe.client.client import Client
+from hythe.client.credential_files import CredentialFiles
+from hythe.client.errors import ClientError, ContentMismatch, RegistryError, Unreachable
+from hythe.client.layout import ImageLayout
+from hythe.client.locations import opened_destination, opened_source
+from hythe.client.retry import RetryPolicy
+from hythe.client.transfer import Transferred, transfer
+
+pytestmark = pytest.mark.clients
+
+FAST = RetryPolicy(attempts=4, first=0.01, longest=0.05, patience=5, silence=1)
+LAYER = 6 << 20
+
+
+@pytest.fixture(scope="module")
+def large_layout(tmp_path_factory: pytest.TempPathFactory) -> Layout:
+    """An image whose two layers do not compress: 6 MiB each."""
+    layout = Layout(tmp_path_factory.mktemp("large"))
+    noise = [b"".join(hashlib.sha256(f"{seed}{n}".encode()).digest() for n in range(LAYER // 32)) for seed in "ab"]
+    layout.tag(layout.add_image(noise), "latest")
+    return layout
+
+
+@pytest.fixture
+def proxy(docker_registry: DockerRegistry, start_faulty_proxy: Callable[[str], FaultyProxy]) -> FaultyProxy:
+    """A proxy in front of an empty docker-registry."""
+    return start_faulty_proxy(docker_registry.url)
+
+
+@pytest.fixture
+def client(tmp_path: Path) -> Iterator[Client]:
+    """A client that tries again at once."""
+    client = Client(credentials=CredentialFiles({"HOME": str(tmp_path)}), store=tmp_path / "store", policy=FAST)
+    yield client
+    client.close()
+
+
+def copy(client: Client, source: str, destination: str) -> Transferred:
+    with opened_source(client, source) as origin, opened_destination(client, destination, source) as target:
+        return transfer(origin, target)
+
+
+def is_whole(layout: ImageLayout, result: Transferred) -> bool:
+    """Whether every blob is there and is what its digest says."""
+    blobs = [blob.parsed_digest for blob in result.manifest.blobs]
+    return all(digest.matches(layout.blob_path(digest).read_bytes()) for digest in blobs)
+
+
+BLOBS = "GET /v2/.*/blobs/"
+MANIFESTS = "GET /v2/.*/manifests/"
+PASSING = {
+    "a cut in a layer": Fault(BLOBS, times=3, cut_at=1 << 20),
+    "a cut before the first byte": Fault(BLOBS, times=3, cut_at=0),
+    "a stall in a layer": Fault(BLOBS, times=1, stall_at=1 << 20),
+    "a changed byte": Fault(BLOBS, times=1, corrupt_at=300_000),
+    "429 with Retry-After": Fault(BLOBS, times=2, status=429, headers={"Retry-After": "0"}),
+    "500": Fault(BLOBS, times=2, status=500),
+    "503 at the manifest": Fault(MANIFESTS, times=2, status=503),
+    "a cut in the manifest": Fault(MANIFESTS, times=2, cut_at=20),
+}
+
+
+@pytest.mark.parametrize("fault", PASSING.values(), ids=PASSING)
+def test_a_pull_survives_what_passes(
+    client: Client, docker_registry: DockerRegistry, proxy: FaultyProxy, large_layout: Layout, fault: Fault
+) -> None:
+    """After faults that end, the image is whole and named."""
+    copy(client, f"oci:{large_layout.folder}", f"{docker_registry.host}/box")
+    proxy.faults = [Fault(**{name: getattr(fault, name) for name in Fault.__slots__})]
+    result = copy(client, f"{proxy.host}/box", f"store:{proxy.host}/box")
+
+    assert proxy.faults[0].times == 0
+    assert is_whole(client.store, result)
+    assert client.store.resolve(f"{proxy.host}/box").manifest.content == result.manifest.content
+
+
+LASTING: dict[str, tuple[Fault, type[ClientError]]] = {
+    "always changed": (Fault(BLOBS, times=999, corrupt_at=300_000), ContentMismatch),
+    "always cut at once": (Fault(BLOBS, times=999, cut_at=0), Unreachable),
+    "always stalled": (Fault(BLOBS, times=999, stall_at=0), Unreachable),
+    "always 503": (Fault(BLOBS, times=999, status=503), RegistryError),
+    "always 429": (Fault(BLOBS, times=999, status=429, headers={"Retry-After": "900"}), RegistryError),
+    "a changed manifest": (Fault(MANIFESTS, times=999, corrupt_at=30), ContentMismatch),
+}
+
+
+@pytest.mark.parametrize(("fault", "error"), LASTING.values(), ids=LASTING)
+def test_a_pull_that_cannot_end_right_says_why_and_names_nothing(
+    client: Client,
+    docker_registry: DockerRegistry,
+    proxy: FaultyProxy,
+    large_layout: Layout,
+    fault: Fault,
+    error: type[ClientError],
+) -> None:
+    """No image appears; and when the fault is gone, the same pull succeeds."""
+    copy(client, f"oci:{large_layout.folder}", f"{docker_registry.host}/box")
+    proxy.faults = [Fault(**{name: getattr(fault, name) for name in Fault.__slots__})]
+    with pytest.raises(error):
+        copy(client, f"{proxy.host}/box", f"store:{proxy.host}/box")
+    assert client.store.entries() == ()
+    proxy.faults = []
+
+    assert is_whole(client.store, copy(client, f"{proxy.host}/box", f"store:{proxy.host}/box"))
+
+
+def test_a_cut_layer_is_continued_by_range(
+    client: Client, docker_registry: DockerRegistry, proxy: FaultyProxy, large_layout: Layout
+) -> None:
+    """What has come is not asked for again."""
+    layer = copy(client, f"oci:{large_layout.folder}", f"{docker_registry.host}/box").manifest.layers[0]
+    proxy.faults = [Fault(f"GET /v2/box/blobs/{layer.digest}", times=1, cut_at=4 << 20)]
+    copy(client, f"{proxy.host}/box", f"store:{proxy.host}/box")
+
+    assert proxy.ranges == [f"bytes={4 << 20}-"]
+
+
+UPLOADS = {
+    "a cut in a chunk": Fault("PATCH /v2/", times=2, cut_upload_at=2 << 20),
+    "a cut at the end": Fault("PUT /v2/.*/uploads/", times=2, cut_upload_at=0),
+    "a lost answer": Fault("PUT /v2/.*/uploads/", times=1, cut_at=0),
+    "500 at the start": Fault("POST /v2/", times=2, status=500),
+    "429": Fault("PATCH|PUT", times=2, status=429, headers={"Retry-After": "0"}),
+    "502 in between": Fault("PATCH|PUT", times=2, status=502),
+}
+
+
+@pytest.mark.parametrize("fault", UPLOADS.values(), ids=UPLOADS)
+def test_a_push_survives_what_passes(
+    client: Client,
+    docker_registry: DockerRegistry,
+    proxy: FaultyProxy,
+    large_layout: Layout,
+    fault: Fault,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """After faults that end, the registry has the image whole."""
+    monkeypatch.setattr("hythe.client.upload.SINGLE", 1 << 20)
+    monkeypatch.setattr("hythe.client.upload.UPLOAD_CHUNK", 4 << 20)
+    proxy.faults = [Fault(**{name: getattr(fault, name) for name in Fault.__slots__})]
+    copy(client, f"oci:{large_layout.folder}", f"{proxy.host}/box")
+    result = copy(client, f"{docker_registry.host}/box", "store:check")
+
+    assert proxy.faults[0].times == 0
+    assert is_whole(client.store, result)
+
+
+def test_a_cut_upload_is_continued(
+    client: Client,
+    private_registry: HytheServer,
+    start_faulty_proxy: Callable[[str], FaultyProxy],
+    large_layout: Layout,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The same upload goes on: one POST a blob, and the server is asked what it has.
+
+    By hythe's own registry; docker-registry refuses to go on where a chunk was cut, and gets a new upload.
+    """
+    proxy = start_faulty_proxy(private_registry.url)
+    monkeypatch.setattr("hythe.client.upload.SINGLE", 1 << 20)
+    proxy.faults = [Fault("PATCH /v2/", times=1, cut_upload_at=4 << 20)]
+    copy(client, f"oci:{large_layout.folder}", f"{proxy.host}/box")
+    started = [request for request in proxy.requests if request.startswith("POST")]
+    asked = [request for request in proxy.requests if request.startswith("GET /v2/box/blobs/uploads/")]
+
+    assert len(started) == 3
+    assert len(asked) >= 1
+
+
+def test_ctrl_c_leaves_a_store_that_the_next_pull_continues(
+    hythe: HytheClient, client: Client, docker_registry: DockerRegistry, proxy: FaultyProxy, large_layout: Layout
+) -> None:
+    """Interrupted in the middle of a layer: exit code 130 at once, no image; then the rest comes by Range."""
+    copy(client, f"oci:{large_layout.folder}", f"{docker_registry.host}/box")
+    proxy.faults = [Fault(BLOBS, times=999, stall_at=3 << 20)]
+    pull = subprocess.Popen(
+        [*hythe.command, "pull", f"{proxy.host}/box"], env=hythe.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    partial = hythe.store.work / "partial"
+    while not (partial.is_dir() and any(path.stat().st_size > 1 << 20 for path in partial.iterdir())):
+        time.sleep(0.02)
+    pull.send_signal(signal.SIGINT)
+    _, said = pull.communicate(timeout=20)
+    proxy.faults = []
+
+    assert pull.returncode == 130
+    assert b"error: interrupted\nhint:" in said
+    assert hythe.json("images") == []
+    hythe.ok("pull", f"{proxy.host}/box")
+    assert any(int(asked.removeprefix("bytes=").rstrip("-")) > 1 << 20 for asked in proxy.ranges)
+
+
+def test_two_pulls_of_the_same_image_fetch_it_once(
+    hythe: HytheClient, client: Client, docker_registry: DockerRegistry, proxy: FaultyProxy, large_layout: Layout
+) -> None:
+    """Two processes at once share the work: no layer is fetched twice, and both end well."""
+    copy(client, f"oci:{large_layout.folder}", f"{docker_registry.host}/box")
+    proxy.faults = [Fault(BLOBS, times=999, bytes_per_second=8 << 20)]
+    command = [*hythe.command, "pull", "-q", f"{proxy.host}/box"]
+    pulls = [subprocess.Popen(command, env=hythe.env, stdout=subprocess.PIPE) for _ in range(2)]
+
+    assert [pull.wait(60) for pull in pulls] == [0, 0]
+    fetched = [request for request in proxy.requests if request.startswith("GET /v2/box/blobs/")]
+    assert len(fetched) == len(set(fetched))

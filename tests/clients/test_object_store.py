@@ -1,0 +1,111 @@
+"""Registries on one PostgreSQL and one S3 (radosgw): uploads move between them, pulls go to the bucket or through."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.parts.base_images import Layout
+from tests.parts.engines import ContainersTool
+from tests.parts.faulty_proxy import Fault, FaultyProxy
+from tests.parts.hub import HytheServer
+from tests.parts.s3 import S3Server
+
+pytestmark = [pytest.mark.clients, pytest.mark.object_store, pytest.mark.postgresql]
+
+MIB = 1024 * 1024
+
+
+@pytest.fixture
+def start_registry(
+    start_private_registry: Callable[..., HytheServer], s3: S3Server, s3_bucket: str, postgresql_url: str
+) -> Callable[..., HytheServer]:
+    """`start_registry("--flag", endpoint=..)`: each has the same database and the same bucket."""
+
+    def start(*arguments: str, endpoint: str = s3.endpoint) -> HytheServer:
+        env = s3.env | {"AWS_ENDPOINT_URL": endpoint}
+        store = ("--blob-store", f"s3://{s3_bucket}/blobs")
+        return start_private_registry([*store, *arguments], database_url=postgresql_url, env=env)
+
+    return start
+
+
+def ask(
+    server: HytheServer, method: str, path: str, body: bytes | None = None
+) -> tuple[http.client.HTTPResponse, bytes]:
+    """One request, no redirect followed."""
+    connection = http.client.HTTPConnection(server.host, timeout=120)
+    connection.request(method, path, body, {"Content-Type": "application/octet-stream"})
+    answer = connection.getresponse()
+    return answer, answer.read()
+
+
+def path_of(answer: http.client.HTTPResponse) -> str:
+    """Where the next request of the session goes, on whichever server."""
+    return "/v2/" + answer.headers["Location"].split("/v2/")[1]
+
+
+def test_an_upload_moves_between_servers(start_registry: Callable[..., HytheServer]) -> None:
+    """A session that one server opened takes its bytes at two, and ends at the first; nothing lands on their disks."""
+    first, second = start_registry(), start_registry("--no-redirect-blobs")
+    blob = os.urandom(20 * MIB)
+    digest = f"sha256:{hashlib.sha256(blob).hexdigest()}"
+
+    opened, _ = ask(first, "POST", "/v2/moving/image/blobs/uploads/")
+    one, _ = ask(second, "PATCH", path_of(opened), blob[: 9 * MIB])
+    two, _ = ask(first, "PATCH", path_of(one), blob[9 * MIB :])
+    mark = "&" if "?" in path_of(two) else "?"
+    done, _ = ask(second, "PUT", f"{path_of(two)}{mark}digest={digest}")
+    redirected, _ = ask(first, "GET", f"/v2/moving/image/blobs/{digest}")
+    proxied, content = ask(second, "GET", f"/v2/moving/image/blobs/{digest}")
+
+    assert [answer.status for answer in (opened, one, two, done)] == [202, 202, 202, 201]
+    assert (redirected.status, proxied.status) == (307, 200)
+    assert content == blob
+    assert sum(file.stat().st_size for server in (first, second) for file in server.data.rglob("*")) < MIB
+
+
+def test_skopeo_pulls_from_the_bucket_and_through_the_server(
+    start_registry: Callable[..., HytheServer], skopeo: ContainersTool, busybox_layout: Layout, tmp_path: Path
+) -> None:
+    """What skopeo pushed to one server it pulls from both, redirected and not, byte for byte."""
+    redirecting, proxying = start_registry(), start_registry("--no-redirect-blobs")
+
+    skopeo.ok("copy", "--dest-tls-verify=false", busybox_layout.source(), f"docker://{redirecting.host}/team/busybox:1")
+    for server in (redirecting, proxying):
+        source = f"docker://{server.host}/team/busybox:1"
+        skopeo.ok("copy", "--src-tls-verify=false", source, f"oci:{tmp_path / str(server.port)}:1")
+
+    pulled = [blobs_in(tmp_path / str(server.port)) for server in (redirecting, proxying)]
+    assert pulled[0] == pulled[1]
+    assert pulled[0].items() <= blobs_in(busybox_layout.folder).items()
+    assert len(pulled[0]) >= 3
+
+
+def blobs_in(layout: Path) -> dict[str, bytes]:
+    """The blobs of an OCI layout by digest."""
+    return {path.name: path.read_bytes() for path in (layout / "blobs/sha256").iterdir()}
+
+
+def test_a_failing_bucket_is_a_503_with_its_reason_in_the_log(
+    start_registry: Callable[..., HytheServer], start_faulty_proxy: Callable[[str], FaultyProxy], s3: S3Server
+) -> None:
+    """When the bucket refuses, so does the registry; the operator reads why, and afterwards the push works."""
+    proxy = start_faulty_proxy(s3.endpoint)
+    server = start_registry(endpoint=proxy.url)
+    blob = b"patience"
+    push = f"/v2/team/image/blobs/uploads/?digest=sha256:{hashlib.sha256(blob).hexdigest()}"
+
+    proxy.faults.append(Fault("", times=10**6, status=403))
+    refused, sentence = ask(server, "POST", push, blob)
+    proxy.faults.clear()
+    accepted, _ = ask(server, "POST", push, blob)
+
+    assert (refused.status, accepted.status) == (503, 201)
+    assert json.loads(sentence)["errors"][0]["detail"]["number"] in server.log
+    assert "access was refused: check the credentials in the environment" in server.log

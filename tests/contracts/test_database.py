@@ -1,0 +1,184 @@
+"""The database port's contract, on SQLite and on PostgreSQL."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import insert, select
+from sqlalchemy.exc import IntegrityError
+from tests.parts.database import Run
+
+from hythe.database import Database, Session, UnavailableError, open_database
+from hythe.database.tables.hub import namespaces
+
+
+async def _add(session: Session, *names: str) -> None:
+    rows = [{"name": name, "kind": "user", "user_id": None} for name in names]
+    await session.run(insert(namespaces), rows)
+
+
+async def _names(database: Database) -> list[str]:
+    async with database.reading() as session:
+        rows = await session.rows(select(namespaces.c.name).where(namespaces.c.kind == "user"))
+    return sorted(row.name for row in rows)
+
+
+def test_what_was_committed_is_read(database: Database, run: Run[Any]) -> None:
+    """A transaction whose block ends well is seen by later readers; both degrees of durability."""
+
+    async def scenario() -> list[str]:
+        async with database.writing() as session:
+            await _add(session, "one")
+        async with database.writing(durable=False) as session:
+            await _add(session, "two")
+        return await _names(database)
+
+    assert run(scenario()) == ["one", "two"]
+
+
+def test_what_raises_leaves_nothing(database: Database, run: Run[Any]) -> None:
+    """A transaction whose block raises is rolled back whole, and the database goes on working."""
+
+    async def scenario() -> list[str]:
+        with pytest.raises(ZeroDivisionError):  # noqa: PT012
+            async with database.writing() as session:
+                await _add(session, "one")
+                raise ZeroDivisionError
+        async with database.writing() as session:
+            await _add(session, "two")
+        return await _names(database)
+
+    assert run(scenario()) == ["two"]
+
+
+def test_breach_of_a_constraint(database: Database, run: Run[Any]) -> None:
+    """A name that is taken comes through as IntegrityError, and undoes its transaction."""
+
+    async def scenario() -> list[str]:
+        async with database.writing() as session:
+            await _add(session, "one")
+        with pytest.raises(IntegrityError):  # noqa: PT012
+            async with database.writing() as session:
+                await _add(session, "two")
+                await _add(session, "one")
+        return await _names(database)
+
+    assert run(scenario()) == ["one"]
+
+
+def test_many_writers_at_once(database: Database, run: Run[Any]) -> None:
+    """Transactions that are begun together all happen, each on its own."""
+
+    async def write(number: int) -> None:
+        async with database.writing() as session:
+            await _add(session, f"n{number}")
+
+    async def scenario() -> int:
+        await asyncio.gather(*(write(number) for number in range(30)))
+        return len(await _names(database))
+
+    assert run(scenario()) == 30
+
+
+def test_a_reader_does_not_see_what_is_not_committed(database: Database, run: Run[Any]) -> None:
+    """Readers go on beside a writer, and see nothing of it until it has committed."""
+
+    async def scenario() -> tuple[list[str], list[str]]:
+        async with database.writing() as session:
+            await _add(session, "one")
+            during = await _names(database)
+        return during, await _names(database)
+
+    assert run(scenario()) == ([], ["one"])
+
+
+def test_cancelled_writer(database: Database, run: Run[Any]) -> None:
+    """A transaction that is cancelled in its block is rolled back, and the next one can begin."""
+
+    async def slow() -> None:
+        async with database.writing() as session:
+            await _add(session, "one")
+            await asyncio.sleep(60)
+
+    async def scenario() -> list[str]:
+        task = asyncio.create_task(slow())
+        await asyncio.sleep(0.1)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        async with database.writing() as session:
+            await _add(session, "two")
+        return await _names(database)
+
+    assert run(scenario()) == ["two"]
+
+
+def test_how_many_rows_changed(database: Database, run: Run[Any]) -> None:
+    """``run`` returns how many rows a statement changed."""
+
+    async def scenario() -> tuple[int, int]:
+        async with database.writing() as session:
+            await _add(session, "one", "two")
+            changed = await session.run(namespaces.update().where(namespaces.c.kind == "user").values(kind="other"))
+            return changed, await session.run(namespaces.delete().where(namespaces.c.name == "nobody"))
+
+    assert run(scenario()) == (2, 0)
+
+
+def test_two_open_at_once(database: Database, database_url: str, run: Run[Any], tmp_path: Path) -> None:
+    """What one process commits, another that has the database open reads; and both write."""
+
+    async def scenario() -> tuple[list[str], list[str]]:
+        other = await open_database(tmp_path, database_url)
+        try:
+            async with database.writing() as session:
+                await _add(session, "one")
+            seen = await _names(other)
+            async with other.writing() as session:
+                await _add(session, "two")
+            return seen, await _names(database)
+        finally:
+            await other.close()
+
+    assert run(scenario()) == (["one"], ["one", "two"])
+
+
+def test_a_generation_tells_of_every_commit(
+    database: Database, database_url: str, run: Run[Any], tmp_path: Path
+) -> None:
+    """While the generation is the same nothing was committed, be it here or by another process (None: cannot tell)."""
+
+    async def scenario() -> tuple[int | None, int | None, int | None]:
+        other = await open_database(tmp_path, database_url)
+        try:
+            before = database.generation()
+            async with database.writing() as session:
+                await _add(session, "one")
+            between = database.generation()
+            async with other.writing() as session:
+                await _add(session, "two")
+            return before, between, database.generation()
+        finally:
+            await other.close()
+
+    seen = run(scenario())
+
+    assert seen == (None, None, None) if database_url else len(set(seen)) == 3
+
+
+def test_no_answer_is_unavailable(run: Run[Any], tmp_path: Path) -> None:
+    """A database that is not there is an UnavailableError that says so."""
+    with pytest.raises(UnavailableError):
+        run(open_database(tmp_path, "postgresql://hythe@127.0.0.1:1/none"))
+
+
+def test_references_hold(database: Database, run: Run[Any]) -> None:
+    """A row that points at one that is not there is refused."""
+
+    async def scenario() -> list[str]:
+        with pytest.raises(IntegrityError):
+            async with database.writing() as session:
+                await session.run(insert(namespaces).values(name="a", kind="user", user_id=12345))
+        return await _names(database)
+
+    assert run(scenario()) == []

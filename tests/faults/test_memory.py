@@ -1,0 +1,163 @@
+"""Large layers and slow clients cost the registry no memory, and nobody waits for a slow client."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import os
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from tests.contracts.distribution import Client, with_digest
+from tests.parts.hub import HytheServer
+
+MIB = 1024 * 1024
+MOST_ADDED = 32
+"""MiB that a transfer may add to the server's memory, however large the layer is."""
+
+LAYER_MIB = (256, 4096)
+SLOW_CLIENTS = 200
+BLOCK = os.urandom(MIB)
+
+
+def layer(mib: int) -> Iterator[bytes]:
+    """The bytes of a layer, no block of which is like another."""
+    return (number.to_bytes(8, "big") + BLOCK[8:] for number in range(mib))
+
+
+def digest_of_layer(mib: int) -> str:
+    """The digest of such a layer."""
+    hasher = hashlib.sha256()
+    for block in layer(mib):
+        hasher.update(block)
+    return f"sha256:{hasher.hexdigest()}"
+
+
+def memory(server: HytheServer, field: str) -> float:
+    """MiB of the server's process: ``VmRSS`` now, ``VmHWM`` at the peak."""
+    lines = Path(f"/proc/{server.pid}/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith(f"{field}:")).split()[1]) / 1024
+
+
+def forget_peak(server: HytheServer) -> float:
+    """Let the peak count from now on; returns what the server takes now."""
+    Path(f"/proc/{server.pid}/clear_refs").write_text("5")
+    return memory(server, "VmRSS")
+
+
+@pytest.fixture
+def warm(private_registry: HytheServer) -> HytheServer:
+    """A registry that has pushed and pulled something before: what it needs for that is in its memory."""
+    client = Client(private_registry.port)
+    digest = push(private_registry, 8, "PUT")
+    assert client("GET", f"/v2/large/blobs/{digest}").status == 200
+    client.close()
+    return private_registry
+
+
+def push(server: HytheServer, mib: int, method: str) -> str:
+    """Push a layer in one request, or as one chunk of a session; returns its digest."""
+    client = Client(server.port)
+    digest = digest_of_layer(mib)
+    place = client.start_upload("large")
+    if method == "PUT":
+        answer = client("PUT", with_digest(place, digest), layer(mib), content_length=str(mib * MIB))
+    else:
+        chunk = client("PATCH", place, layer(mib), content_length=str(mib * MIB))
+        assert chunk.status == 202
+        answer = client("PUT", with_digest(chunk.location, digest), b"")
+    client.close()
+    assert answer.status == 201, answer
+    return digest
+
+
+def pulled_digest(server: HytheServer, digest: str) -> str:
+    """Pull a blob block by block; returns the digest of what came."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+    connection.request("GET", f"/v2/large/blobs/{digest}")
+    answer = connection.getresponse()
+    hasher = hashlib.sha256()
+    while block := answer.read(MIB):
+        hasher.update(block)
+    connection.close()
+    return f"sha256:{hasher.hexdigest()}"
+
+
+def slow_client(server: HytheServer, request: bytes) -> socket.socket:
+    """A client that has sent something and takes next to nothing of the answer."""
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    client.settimeout(60)
+    client.connect(("127.0.0.1", server.port))
+    client.sendall(request)
+    return client
+
+
+def slow_pulls(server: HytheServer, digest: str, count: int) -> list[socket.socket]:
+    """Clients that each took 1 KiB of the blob and now stand still."""
+    request = f"GET /v2/large/blobs/{digest} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+    clients = [slow_client(server, request) for _ in range(count)]
+    for client in clients:
+        assert client.recv(1024).startswith(b"HTTP/1.1 200")
+    return clients
+
+
+def slow_pushes(server: HytheServer, count: int) -> list[socket.socket]:
+    """Clients that each announced a MiB, sent 1 KiB of it, and now stand still."""
+    client = Client(server.port)
+    places = [client.start_upload("large") for _ in range(count)]
+    client.close()
+    head = "PATCH {} HTTP/1.1\r\nHost: x\r\nContent-Length: 1048576\r\n\r\n"
+    return [slow_client(server, head.format(place).encode() + BLOCK[:1024]) for place in places]
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH"])
+def test_a_large_layer_up_and_down(warm: HytheServer, rounds: Callable[[int, int], int], method: str) -> None:
+    """A layer goes through the registry, both ways, and is never in its memory."""
+    mib = rounds(*LAYER_MIB)
+    before = forget_peak(warm)
+
+    digest = push(warm, mib, method)
+    assert pulled_digest(warm, digest) == digest
+
+    assert memory(warm, "VmHWM") - before < MOST_ADDED
+
+
+def test_clients_that_stand_still_cost_next_to_nothing(warm: HytheServer) -> None:
+    """Of a blob that clients do not take, nothing waits in memory for them."""
+    digest = push(warm, 64, "PUT")
+    before = forget_peak(warm)
+
+    clients = slow_pulls(warm, digest, 50)
+    assert pulled_digest(warm, digest) == digest
+
+    assert memory(warm, "VmHWM") - before < MOST_ADDED
+    for client in clients:
+        client.close()
+
+
+def test_slow_clients_do_not_keep_the_next_waiting(warm: HytheServer) -> None:
+    """Two hundred clients that pull at a crawl, and two hundred that push so, hold up neither a pull nor a push."""
+    digest = push(warm, 16, "PUT")
+    clients = slow_pulls(warm, digest, SLOW_CLIENTS) + slow_pushes(warm, SLOW_CLIENTS)
+
+    assert pulled_digest(warm, digest) == digest
+    assert push(warm, 17, "PATCH") == digest_of_layer(17)
+    for client in clients:
+        client.close()
+
+
+def test_a_slow_pull_ends_whole(warm: HytheServer) -> None:
+    """Whoever took the beginning of a blob slowly, and then the rest of it, has all of its bytes."""
+    digest = push(warm, 16, "PUT")
+    request = f"GET /v2/large/blobs/{digest} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    client = slow_client(warm, request.encode())
+    begin = client.recv(1024)
+
+    assert pulled_digest(warm, digest) == digest
+    _, _, body = (begin + b"".join(iter(lambda: client.recv(MIB), b""))).partition(b"\r\n\r\n")
+
+    assert f"sha256:{hashlib.sha256(body).hexdigest()}" == digest
+    client.close()

@@ -1,0 +1,191 @@
+"""Blobs in an S3 (radosgw) that answers 503, cuts connections, is slow, refuses, or goes away in the worst moment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from tests.contracts.blob_scenario import body, content, digests, run, soon
+from tests.parts.faulty_proxy import Fault, FaultyProxy
+from tests.parts.process import free_port
+from tests.parts.s3 import S3Server
+
+from hythe.oci.digest import Digest
+from hythe.registry.storage.bucket import Bucket
+from hythe.registry.storage.object import ObjectBlobStore
+from hythe.registry.storage.opening import open_blob_store
+from hythe.registry.storage.port import StorageUnavailable
+from hythe.settings import SettingsError
+
+pytestmark = pytest.mark.object_store
+
+MIB = 1024 * 1024
+
+
+@pytest.fixture
+def proxy(
+    s3: S3Server, start_faulty_proxy: Callable[[str], FaultyProxy], monkeypatch: pytest.MonkeyPatch
+) -> FaultyProxy:
+    """A faulty way to the S3, and the environment that leads a store there."""
+    proxy = start_faulty_proxy(s3.endpoint)
+    for name, value in s3.env.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
+    return proxy
+
+
+def impatient(url: str) -> ObjectBlobStore:
+    """A store that gives up after two more tries."""
+    pauses = {"init_backoff": timedelta(milliseconds=20), "max_backoff": timedelta(milliseconds=50), "base": 2}
+    patience = {"max_retries": 2, "retry_timeout": timedelta(seconds=10), "backoff": pauses}
+    return ObjectBlobStore(Bucket(url, patience))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault("", times=4, status=503),
+        Fault("^PUT", times=3, status=500),
+        Fault("^GET|^HEAD", times=3, status=502),
+        Fault("^PUT /.*/data/", times=2, cut_upload_at=100_000),
+        Fault("^PUT /.*/blobs/", times=1, cut_at=0),
+        Fault("^GET /.*/data/", times=2, cut_at=100_000),
+        Fault("^GET /.*/data/", times=1, bytes_per_second=10 * MIB),
+    ],
+    ids=["503", "500 to writes", "502 to reads", "cut upload", "lost answer", "cut download", "slow"],
+)
+def test_a_passing_fault_is_not_noticed(proxy: FaultyProxy, s3_bucket: str, fault: Fault) -> None:
+    """Requests that fail a few times are sent again: every blob is whole, and nothing is left over."""
+
+    async def scenario() -> None:
+        store = open_blob_store(None, f"s3://{s3_bucket}")  # type: ignore[arg-type]
+        small, large = os.urandom(400_000), os.urandom(20 * MIB)
+        proxy.faults.append(fault)
+
+        await store.put(Digest.of(small), body(small))
+        upload = await store.append(await store.start("session"), body(large[: 10 * MIB]))
+        upload = await store.append(upload, body(large[10 * MIB :]))
+        await store.commit(upload, Digest.of(large))
+
+        assert await content(store, Digest.of(small)) == small
+        assert await content(store, Digest.of(large)) == large
+        assert fault.times == 0
+        assert await store.sweep(frozenset(), soon()) == 0
+
+    run(scenario())
+
+
+def test_a_lasting_fault_is_said_and_nothing_is_lost(proxy: FaultyProxy, s3_bucket: str) -> None:
+    """A store that keeps failing is given up on in words; afterwards the session stands where it stood."""
+
+    async def scenario() -> None:
+        store = impatient(f"s3://{s3_bucket}")
+        upload = await store.append(await store.start("session"), body(b"begun "))
+
+        proxy.faults.append(Fault("", times=10**6, status=503))
+        failing = pytest.raises(StorageUnavailable, match=r"the object store fails: .*503")
+        with failing:
+            await store.append(upload, body(b"lost", bytes(20 * MIB)))
+        with failing:
+            await store.commit(upload, Digest.of(b"begun "))
+        with failing:
+            await store.put(Digest.of(b"new"), body(b"new"))
+        with failing:
+            await content(store, Digest.of(b"new"))
+        proxy.faults.clear()
+
+        upload = await store.append(await store.recover(upload), body(b"and ended"))
+        await store.commit(upload, Digest.of(b"begun and ended"))
+        assert await content(store, Digest.of(b"begun and ended")) == b"begun and ended"
+        assert await digests(store) == [Digest.of(b"begun and ended")]
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("moment", ["PUT /.*/uploads/", "PUT /.*/blobs/", "HEAD /.*/data/", "POST .*[?&]delete"])
+def test_a_commit_that_broke_off_can_be_repeated(proxy: FaultyProxy, s3_bucket: str, moment: str) -> None:
+    """Wherever a commit breaks off, the next one completes it; the sweep removes neither too little nor too much."""
+
+    async def scenario() -> None:
+        store = impatient(f"s3://{s3_bucket}")
+        upload = await store.append(await store.start("session"), body(b"all of it"))
+
+        proxy.faults.append(Fault(moment, times=3, status=503))
+        with pytest.raises(StorageUnavailable):
+            await store.commit(upload, Digest.of(b"all of it"))
+        again = impatient(f"s3://{s3_bucket}")
+        await again.commit(await again.recover(upload), Digest.of(b"all of it"))
+
+        assert await again.sweep(frozenset(), soon()) == 0
+        assert await content(again, Digest.of(b"all of it")) == b"all of it"
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("moment", ["PUT /.*/uploads/", "PUT /.*/blobs/", "HEAD /.*/data/", "POST .*[?&]delete"])
+def test_a_commit_that_broke_off_may_be_swept(proxy: FaultyProxy, s3_bucket: str, moment: str) -> None:
+    """What a commit that nobody repeats leaves is swept, unless the blob had its entry already: then it stays whole."""
+
+    async def scenario() -> None:
+        store = impatient(f"s3://{s3_bucket}")
+        digest = Digest.of(b"all of it")
+        upload = await store.append(await store.start("session"), body(b"all of it"))
+
+        proxy.faults.append(Fault(moment, times=3, status=503))
+        with pytest.raises(StorageUnavailable):
+            await store.commit(upload, digest)
+        await store.sweep(frozenset(), soon())
+
+        assert await store.sweep(frozenset(), soon()) == 0
+        if await store.stat(digest) is not None:
+            assert await content(store, digest) == b"all of it"
+
+    run(scenario())
+
+
+def test_nobody_there_is_said(proxy: FaultyProxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An endpoint that refuses connections is a failure in words, not a missing blob."""
+
+    async def scenario() -> None:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")
+
+        with pytest.raises(StorageUnavailable, match="s3://bucket: the object store fails"):
+            await impatient("s3://bucket").stat(Digest.of(b"any"))
+
+    run(scenario())
+
+
+def test_a_missing_bucket_is_said(proxy: FaultyProxy) -> None:
+    """Without its bucket the store is unavailable, not empty."""
+
+    async def scenario() -> None:
+        store = impatient("s3://there-is-none")
+        missing = pytest.raises(StorageUnavailable, match="there is no such bucket: create it")
+
+        with missing:
+            await store.stat(Digest.of(b"any"))
+        with missing:
+            await store.put(Digest.of(b"any"), body(b"any"))
+
+    run(scenario())
+
+
+def test_wrong_credentials_are_said(proxy: FaultyProxy, s3_bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refused access is told apart from everything else."""
+
+    async def scenario() -> None:
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
+
+        with pytest.raises(StorageUnavailable, match="access was refused: check the credentials in the environment"):
+            await impatient(f"s3://{s3_bucket}").stat(Digest.of(b"any"))
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("url", ["file:///tmp", "s3:/bucket", "bucket", "memory:///", "http://host/bucket"])
+def test_what_names_no_bucket_is_a_wrong_setting(url: str) -> None:
+    """A blob_store that cannot be one is refused at once, with what to write instead."""
+    with pytest.raises(SettingsError, match="write s3://BUCKET"):
+        Bucket(url)

@@ -1,0 +1,202 @@
+"""Base images made on the spot, so that no test needs an outside network.
+
+Everything made from busybox is deterministic: the same arguments give the same digests.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import json
+import os
+import subprocess
+import tarfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.parts.process import ROOT, missing, own_folder, program
+
+BUSYBOX = Path("/bin/busybox")
+APPLETS = ("sh", "ls", "cat", "echo", "mkdir", "rm", "touch", "env", "id", "pwd", "sleep", "true", "false", "test")
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+INDEX = "application/vnd.oci.image.index.v1+json"
+CONFIG = "application/vnd.oci.image.config.v1+json"
+LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
+PLATFORMS = ("linux/amd64", "linux/arm64")
+
+Descriptor = dict[str, Any]
+
+
+def busybox_rootfs(files: Mapping[str, str] | None = None) -> bytes:
+    """A root file system as an uncompressed tar: static busybox, its usual names, and `files` (path -> text)."""
+    if not BUSYBOX.exists():
+        missing("/bin/busybox", "busybox-static")
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        for name in ("bin", "etc", "tmp", "proc", "sys", "dev", "root"):
+            _add(tar, name, kind=tarfile.DIRTYPE, mode=0o1777 if name == "tmp" else 0o755)
+        _add(tar, "bin/busybox", BUSYBOX.read_bytes(), mode=0o755)
+        for applet in APPLETS:
+            _add(tar, f"bin/{applet}", kind=tarfile.SYMTYPE, target="busybox")
+        _add(tar, "etc/passwd", b"root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n")
+        _add(tar, "etc/group", b"root:x:0:\nnogroup:x:65534:\n")
+        for path, text in (files or {}).items():
+            _add(tar, path, text.encode())
+    return buffer.getvalue()
+
+
+def layer_tar(files: Mapping[str, str]) -> bytes:
+    """A small layer as an uncompressed tar: `files` (path -> text) and nothing else."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        for path, text in files.items():
+            _add(tar, path, text.encode())
+    return buffer.getvalue()
+
+
+def _add(
+    tar: tarfile.TarFile,
+    name: str,
+    content: bytes = b"",
+    *,
+    kind: bytes = tarfile.REGTYPE,
+    mode: int = 0o644,
+    target: str = "",
+) -> None:
+    info = tarfile.TarInfo(name)
+    info.type, info.mode, info.linkname, info.size = kind, mode, target, len(content)
+    info.mtime = 1_400_000_000
+    tar.addfile(info, io.BytesIO(content))
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """A folder in the OCI image layout, as skopeo's `oci:FOLDER:TAG` reads it."""
+
+    folder: Path
+
+    def __post_init__(self) -> None:
+        (self.folder / "blobs/sha256").mkdir(parents=True, exist_ok=True)
+        (self.folder / "oci-layout").write_text('{"imageLayoutVersion":"1.0.0"}')
+        if not (self.folder / "index.json").exists():
+            self._write_index([])
+
+    def source(self, tag: str = "latest") -> str:
+        """The name of one image in it, for skopeo, podman and buildah."""
+        return f"oci:{self.folder}:{tag}"
+
+    def add_blob(self, content: bytes, media_type: str) -> Descriptor:
+        """Store bytes under their digest."""
+        digest = hashlib.sha256(content).hexdigest()
+        (self.folder / "blobs/sha256" / digest).write_bytes(content)
+        return {"mediaType": media_type, "digest": f"sha256:{digest}", "size": len(content)}
+
+    def add_json(self, value: object, media_type: str) -> Descriptor:
+        """Store a value as JSON under its digest."""
+        return self.add_blob(json.dumps(value, separators=(",", ":")).encode(), media_type)
+
+    def add_image(
+        self, layers: Sequence[bytes], platform: str = PLATFORMS[0], config: Mapping[str, Any] | None = None
+    ) -> Descriptor:
+        """Store an image of these uncompressed layers; `config` holds Cmd, Env and so on. Does not tag it."""
+        system, architecture = platform.split("/")
+        diff_ids = [f"sha256:{hashlib.sha256(layer).hexdigest()}" for layer in layers]
+        image = {
+            "created": "2014-05-13T16:53:20Z",
+            "architecture": architecture,
+            "os": system,
+            "config": {"Cmd": ["/bin/sh"], "Env": ["PATH=/bin"]} | dict(config or {}),
+            "rootfs": {"type": "layers", "diff_ids": diff_ids},
+            "history": [{"created": "2014-05-13T16:53:20Z", "created_by": "hythe's tests"} for _ in layers],
+        }
+        manifest = {
+            "schemaVersion": 2,
+            "mediaType": MANIFEST,
+            "config": self.add_json(image, CONFIG),
+            "layers": [self.add_blob(gzip.compress(layer, 6, mtime=0), LAYER) for layer in layers],
+        }
+        return self.add_json(manifest, MANIFEST) | {"platform": {"os": system, "architecture": architecture}}
+
+    def add_index(self, images: Sequence[Descriptor]) -> Descriptor:
+        """Store an index over images that were added before. Does not tag it."""
+        return self.add_json({"schemaVersion": 2, "mediaType": INDEX, "manifests": list(images)}, INDEX)
+
+    def tag(self, descriptor: Descriptor, tag: str) -> None:
+        """Give an image or index a name in this layout."""
+        name = "org.opencontainers.image.ref.name"
+        index = json.loads((self.folder / "index.json").read_text())
+        kept = [entry for entry in index["manifests"] if entry.get("annotations", {}).get(name) != tag]
+        self._write_index([*kept, descriptor | {"annotations": {name: tag}}])
+
+    def _write_index(self, manifests: list[Descriptor]) -> None:
+        (self.folder / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": manifests}))
+
+
+def single_platform(folder: Path, files: Mapping[str, str] | None = None) -> Layout:
+    """A layout whose tag `latest` is busybox for linux/amd64, with `files` in a second layer when given."""
+    layout = Layout(folder)
+    layers = [busybox_rootfs()] + ([layer_tar(files)] if files else [])
+    layout.tag(layout.add_image(layers), "latest")
+    return layout
+
+
+def multi_platform(folder: Path, platforms: Sequence[str] = PLATFORMS) -> Layout:
+    """A layout whose tag `latest` is an index; every platform's image says its own name in /etc/platform."""
+    layout = Layout(folder)
+    base = busybox_rootfs()
+    images = [layout.add_image([base, layer_tar({"etc/platform": f"{name}\n"})], name) for name in platforms]
+    layout.tag(layout.add_index(images), "latest")
+    return layout
+
+
+def many_layers(folder: Path, count: int = 40) -> Layout:
+    """A layout whose tag `latest` is busybox under `count` - 1 small layers."""
+    layout = Layout(folder)
+    small = [layer_tar({f"srv/{number}": f"layer {number}\n" * 50}) for number in range(1, count)]
+    layout.tag(layout.add_image([busybox_rootfs(), *small]), "latest")
+    return layout
+
+
+@pytest.fixture(scope="session")
+def busybox_tar(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A busybox root file system as a tar file, to `docker import`."""
+    path = tmp_path_factory.mktemp("busybox") / "busybox.tar"
+    path.write_bytes(busybox_rootfs())
+    return path
+
+
+@pytest.fixture(scope="session")
+def busybox_layout(tmp_path_factory: pytest.TempPathFactory) -> Layout:
+    """Busybox for linux/amd64 as an OCI layout. Shared: don't change it."""
+    return single_platform(tmp_path_factory.mktemp("single"))
+
+
+@pytest.fixture(scope="session")
+def multi_platform_layout(tmp_path_factory: pytest.TempPathFactory) -> Layout:
+    """An index of two platforms as an OCI layout. Shared: don't change it."""
+    return multi_platform(tmp_path_factory.mktemp("multi"))
+
+
+@pytest.fixture(scope="session")
+def debian_tar() -> Path:
+    """A minimal Debian as a tar file: debootstrap's minbase, made once and kept under `.cache/`. Needs a mirror."""
+    kept = ROOT / ".cache/debian-minbase.tar"
+    if not kept.exists():
+        kept.parent.mkdir(exist_ok=True)
+        half = kept.with_suffix(f".{os.getpid()}")
+        debootstrap(half)
+        half.rename(kept)
+    return kept
+
+
+def debootstrap(target: Path) -> None:
+    """Write the root file system of a minimal Debian stable, as root, into the tar file `target`."""
+    with own_folder("debian") as folder:
+        root = folder / "root"
+        make = [program("debootstrap", "debootstrap"), "--variant=minbase", "stable", str(root)]
+        subprocess.run(make, check=True, capture_output=True)
+        subprocess.run(["tar", "-C", str(root), "--numeric-owner", "-cf", str(target), "."], check=True)

@@ -1,0 +1,73 @@
+"""A real browser: Debian's Chromium without a window, driven by playwright."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+from tests.parts.process import program
+
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-dev-shm-usage",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+DESKTOP = {"width": 1280, "height": 900}
+PHONE = {"width": 390, "height": 844}
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A file's Chromium. Not the session's: as long as it runs, nothing else in this process can use asyncio."""
+    with sync_playwright() as playwright:
+        executable = program("chromium", "chromium")
+        chromium = playwright.chromium.launch(executable_path=executable, args=list(FLAGS), headless=True)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
+    """Factory: each `open_page(**context options of playwright)` is a browser profile of its own, with one page.
+
+    Whatever the page's scripts throw fails the test.
+    """
+    contexts, thrown = [], []
+
+    def open_page(**options: Any) -> Page:
+        context = browser.new_context(**{"viewport": DESKTOP, "locale": "en-GB"} | options)
+        context.set_default_timeout(10_000)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("pageerror", lambda error: thrown.append(str(error)))
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert thrown == []
+
+
+@pytest.fixture
+def page(open_page: Callable[..., Page]) -> Page:
+    """A page on a desktop."""
+    return open_page()
+
+
+@pytest.fixture
+def phone(open_page: Callable[..., Page]) -> Page:
+    """A page on a phone, 390 by 844 points."""
+    return open_page(viewport=PHONE, is_mobile=True, has_touch=True, device_scale_factor=2)
+
+
+@pytest.fixture
+def page_without_javascript(open_page: Callable[..., Page]) -> Page:
+    """A page on a desktop that runs no scripts."""
+    return open_page(java_script_enabled=False)

@@ -1,0 +1,55 @@
+"""An open database on each engine, with the schema in place, and a way to run coroutines on it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+from tests.parts.postgresql import PostgresqlServer
+
+from hythe.database import Database, open_database
+from hythe.database.migration import upgrade
+
+T = TypeVar("T")
+
+Run = Callable[[Coroutine[Any, Any, T]], T]
+
+TEMPLATE = "hythe_template"
+
+
+@pytest.fixture
+def run() -> Iterator[Callable[[Coroutine[Any, Any, Any]], Any]]:
+    """Run coroutines, all on one event loop, which lasts as long as the test."""
+    with asyncio.Runner() as runner:
+        yield runner.run
+
+
+@pytest.fixture(scope="session")
+def postgresql_template(postgresql: PostgresqlServer) -> str:
+    """Name of a PostgreSQL database with the present schema, to be copied."""
+    url = postgresql.create(TEMPLATE)
+    asyncio.run(upgrade(Path("unused"), url))
+    return TEMPLATE
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Where a fresh database with the present schema is: once in the test's folder (""), once on PostgreSQL."""
+    if request.param == "sqlite":
+        yield ""
+        return
+    server: PostgresqlServer = request.getfixturevalue("postgresql")
+    url = server.create(template=request.getfixturevalue("postgresql_template"))
+    yield url
+    server.drop(url.rsplit("/", 1)[1])
+
+
+@pytest.fixture
+def database(database_url: str, run: Run[Any], tmp_path: Path) -> Iterator[Database]:
+    """An open database, on each engine."""
+    opened = run(open_database(tmp_path, database_url))
+    yield opened
+    run(opened.close())

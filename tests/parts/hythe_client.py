@@ -1,0 +1,49 @@
+"""The `hythe` command as a user without Docker has it: a store, credentials and settings of its own."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.parts.engines import Tool, clean_environment
+from tests.parts.process import own_folder
+
+from hythe.client.store import LocalStore
+
+
+@dataclass(slots=True)
+class HytheClient(Tool):
+    """`hythe` with everything below `folder`, which is also its HOME."""
+
+    folder: Path
+
+    @property
+    def store(self) -> LocalStore:
+        """The local image store."""
+        return LocalStore(self.folder / "store")
+
+    @property
+    def docker_config(self) -> Path:
+        """Where `login` writes, and docker reads."""
+        return self.folder / ".docker" / "config.json"
+
+    def json(self, *arguments: str | Path, stdin: str | None = None) -> Any:
+        """Run a verb with --json, which must succeed, and return the value."""
+        return json.loads(self.ok(*arguments, "--json", stdin=stdin))
+
+    def login(self, host: str, user: str, password: str) -> str:
+        """`login` with the password on stdin, which must succeed."""
+        return self.ok("login", "--username", user, "--password-stdin", host, stdin=password)
+
+
+@pytest.fixture
+def hythe() -> Iterator[HytheClient]:
+    """`hythe` with an empty store and no credentials."""
+    with own_folder("client") as folder:
+        env = clean_environment(folder) | {"HYTHE_STORE": str(folder / "store"), "HYTHE_STATE": str(folder / "state")}
+        yield HytheClient([sys.executable, "-m", "hythe.cli.main"], env, folder)

@@ -1,0 +1,190 @@
+"""Start and stop real programs for tests: found by name, in their own process group, with a log, gone afterwards."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+"""The project's folder."""
+
+SEARCHED = (os.environ.get("PATH", ""), "/usr/local/sbin", "/usr/sbin", "/sbin")
+
+
+class PartFailed(Exception):
+    """A real part did not start; the message ends with the end of its log."""
+
+
+def program(name: str, package: str) -> str:
+    """Path of the program `name`; fails the test, naming the install command, when it is missing."""
+    found = shutil.which(name, path=os.pathsep.join(SEARCHED))
+    if found is None:
+        missing(name, package)
+    return found
+
+
+def missing(what: str, package: str) -> NoReturn:
+    """Fail the test because `what`, from the Debian package `package`, is not installed. Never returns."""
+    pytest.fail(
+        f"{what} is not installed. hint: run `make system-packages`, or `apt-get install {package}`",
+        pytrace=False,
+    )
+
+
+def free_port() -> int:
+    """A TCP port of 127.0.0.1 that nobody listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextlib.contextmanager
+def own_folder(name: str) -> Iterator[Path]:
+    """A temporary folder with a short path (unix sockets allow 107 bytes), removed afterwards with all in it."""
+    folder = Path(tempfile.mkdtemp(prefix=f"hythe-{name}-"))
+    folder.chmod(0o755)
+    try:
+        yield folder
+    finally:
+        clear_away(folder)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def clear_away(folder: Path) -> None:
+    """Kill the processes and undo the mounts that a container engine left in `folder`, deepest first."""
+    for process in processes_naming(f"{folder}/"):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
+    lines = Path("/proc/self/mounts").read_text().splitlines()
+    points = [line.split()[1].replace("\\040", " ") for line in lines]
+    for point in sorted((p for p in points if p.startswith(f"{folder}/")), key=len, reverse=True):
+        subprocess.run(["umount", "--lazy", point], check=False, capture_output=True)
+
+
+def processes_naming(text: str) -> list[int]:
+    """Ids of the processes whose command line contains `text` (a unique path of ours)."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            with contextlib.suppress(OSError):
+                if text.encode() in (entry / "cmdline").read_bytes():
+                    found.append(int(entry.name))
+    return found
+
+
+class Program:
+    """One running program in a process group of its own, its output in a log file, its stdout apart when asked."""
+
+    def __init__(
+        self,
+        command: Sequence[str | Path],
+        log: Path,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        out: Path | None = None,
+    ) -> None:
+        self.command = [str(part) for part in command]
+        self.log = log
+        with log.open("ab") as stderr, (out or log).open("ab") as stdout:
+            self.process = subprocess.Popen(
+                self.command,
+                stdin=subprocess.DEVNULL,
+                stdout=stdout,
+                stderr=stderr,
+                env=None if env is None else dict(env),
+                cwd=cwd,
+                start_new_session=True,
+            )
+
+    def wait_until(self, ready: Callable[[], bool], seconds: float = 60) -> None:
+        """Wait until `ready()` is true; raises `PartFailed` when the program ends or the time is over."""
+        deadline = time.monotonic() + seconds
+        while not answers(ready):
+            if self.process.poll() is not None:
+                raise PartFailed(f"{self.command[0]} ended with {self.process.returncode}\n{self.log_end()}")
+            if time.monotonic() > deadline:
+                raise PartFailed(f"{self.command[0]} not ready after {seconds} s\n{self.log_end()}")
+            time.sleep(0.05)
+
+    def log_end(self, lines: int = 40) -> str:
+        """The last lines that the program wrote."""
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+
+    def stop(self, seconds: float = 15, with_signal: signal.Signals = signal.SIGTERM) -> int:
+        """Ask the program to end, wait, then kill its whole group. Returns its exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(with_signal)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(seconds)
+        return self.kill()
+
+    def kill(self) -> int:
+        """SIGKILL to the program and everything in its process group. Returns its exit code."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        return self.process.wait(15)
+
+
+@contextlib.contextmanager
+def running(
+    command: Sequence[str | Path],
+    log: Path,
+    ready: Callable[[], bool],
+    *,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    seconds: float = 60,
+) -> Iterator[Program]:
+    """Run `command` until the block ends, entered when `ready()` is true."""
+    started = Program(command, log, env, cwd)
+    try:
+        started.wait_until(ready, seconds)
+        yield started
+    finally:
+        started.stop()
+
+
+def answers(ready: Callable[[], bool]) -> bool:
+    """`ready()`, where a refused or broken connection counts as not ready."""
+    try:
+        return ready()
+    except OSError:
+        return False
+
+
+def listening(port: int) -> bool:
+    """Does somebody accept connections on this loopback port?"""
+    with socket.create_connection(("127.0.0.1", port), timeout=2):
+        return True
+
+
+def http_answers(url: str) -> bool:
+    """Does any HTTP answer, also an error, come from `url`?"""
+    try:
+        with urllib.request.urlopen(url, timeout=5):
+            return True
+    except urllib.error.HTTPError:
+        return True
+
+
+def with_hosts(command: Sequence[str | Path], hosts: Mapping[str, str], folder: Path) -> list[str]:
+    """`command`, run so that it alone sees these host names (name -> address) in /etc/hosts. Needs root."""
+    own = folder / "hosts"
+    lines = [f"{address} {name}\n" for name, address in hosts.items()]
+    own.write_text(Path("/etc/hosts").read_text() + "".join(lines))
+    bind = 'mount --bind "$1" /etc/hosts && shift && exec "$@"'
+    return ["unshare", "--mount", "sh", "-c", bind, "sh", str(own), *map(str, command)]

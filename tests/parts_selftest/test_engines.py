@@ -1,0 +1,46 @@
+"""Each engine runs a container made of our busybox, with nothing of the machine's own storage or credentials."""
+
+from pathlib import Path
+
+import pytest
+from tests.parts.base_images import Layout
+from tests.parts.engines import ContainersTool, Docker
+
+pytestmark = pytest.mark.clients
+
+
+def test_docker_runs_and_commits(docker: Docker, busybox_tar: Path) -> None:
+    """A committed container runs with the file that it made."""
+    docker.import_image(busybox_tar, "base")
+    docker.ok("run", "--name", "work", "--network", "none", "base", "sh", "-c", "echo hello > /greeting")
+    docker.ok("commit", "work", "greeter")
+
+    assert docker.ok("run", "--network", "none", "greeter", "cat", "/greeting") == "hello"
+
+
+def test_docker_starts_without_images(docker: Docker) -> None:
+    """What another test left in the daemon is gone."""
+    assert docker.ok("images", "--quiet") == ""
+
+
+def test_podman_runs(podman: ContainersTool, busybox_tar: Path) -> None:
+    """The runtime that was found by trying runs a container."""
+    podman.ok("import", busybox_tar, "localhost/base")
+
+    assert podman.ok("run", "--network", "none", "localhost/base", "echo", "hello") == "hello"
+
+
+def test_buildah_builds(buildah: ContainersTool, busybox_layout: Layout, tmp_path: Path) -> None:
+    """A Dockerfile with a RUN builds on a base image of ours."""
+    (tmp_path / "Dockerfile").write_text(f"FROM {busybox_layout.source()}\nRUN echo hello > /greeting\n")
+
+    buildah.ok("build", "--tag", "localhost/greeter", tmp_path)
+
+    assert "localhost/greeter" in buildah.ok("images")
+
+
+def test_skopeo_lists_both_platforms(skopeo: ContainersTool, multi_platform_layout: Layout) -> None:
+    """The index made by hand is one that skopeo reads."""
+    index = skopeo.inspect("inspect", "--raw", multi_platform_layout.source())
+
+    assert [entry["platform"]["architecture"] for entry in index["manifests"]] == ["amd64", "arm64"]

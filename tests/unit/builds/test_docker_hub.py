@@ -1,0 +1,57 @@
+"""Settings of Docker Hub's automated builds become set-ups that do the same."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from hythe.builds.docker_hub import DockerHubSettings, carried_over
+from hythe.builds.errors import InvalidSetup
+from hythe.builds.rules import SourceRef, SourceType, check_rule, preview
+from hythe.builds.setup import Forge
+
+OLD: dict[str, Any] = {
+    "provider": "Github",
+    "owner": "nmstate",
+    "repository": "nmstate",
+    "image": "nmstate/fedora-nmstate-dev",
+    "channel": "Stable",
+    "autotests": "SOURCE_ONLY",
+    "repo_links": True,
+    "envvars": [{"name": "COLOUR", "value": "blue"}],
+    "build_settings": [
+        {"source_type": "Branch", "source_name": "base", "tag": "latest", "dockerfile": "Dockerfile.dev",
+         "build_context": "/packaging", "autobuild": True, "nocache": True},
+        {"source_type": "Tag", "source_name": "/^v([0-9.]+)$/", "tag": "{sourceref},{\\1}", "dockerfile": "/",
+         "build_context": "/", "autobuild": False, "nocache": False},
+    ],
+}  # fmt: skip
+
+
+def test_everything_is_carried_over() -> None:
+    """Source, rules, tests, repository links, variables; fields that mean nothing here are left out."""
+    new = carried_over(msgspec.convert(OLD, DockerHubSettings), link_id=7)
+
+    assert new.source.url == "https://github.com/nmstate/nmstate.git"
+    assert (new.source.forge, new.source.forge_repository) == (Forge.GITHUB, "nmstate/nmstate")
+    assert (new.source.link_id, new.source.default_branch) == (7, "base")
+    assert (new.options.autotest, new.options.base_link) == (True, True)
+    branch, tag = (check_rule(rule) for rule in new.rules)
+    assert (branch.context, branch.dockerfile, branch.cache, branch.autobuild) == (
+        "packaging",
+        "Dockerfile.dev",
+        False,
+        True,
+    )
+    assert (tag.context, tag.dockerfile, tag.cache, tag.autobuild) == ("/", "Dockerfile", True, False)
+    assert branch.arguments == {"COLOUR": "blue"}
+    [line] = preview([tag], [SourceRef(SourceType.TAG, "v1.2")])
+    assert line.tags == ("v1.2", "1.2")
+
+
+def test_a_file_without_a_source_says_so() -> None:
+    """Where the code is must be known."""
+    with pytest.raises(InvalidSetup, match="where the source is"):
+        carried_over(msgspec.convert(OLD | {"provider": "svn"}, DockerHubSettings))

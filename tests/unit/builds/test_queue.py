@@ -1,0 +1,274 @@
+"""The queue: order, fairness, leases, fencing, cancelling; on each database."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from tests.parts.database import Run
+
+from hythe.builds.build import Cause, Commit
+from hythe.builds.errors import LeaseLost
+from hythe.builds.job import Found, Outcome
+from hythe.builds.queue import Claimed, Queue, QueueRules, digest_of
+from hythe.builds.rules import Rule, SourceRef, SourceType
+from hythe.builds.setup import NewSetup, Setup, Source
+from hythe.builds.status import Status
+from hythe.builds.store import builds as build_rows
+from hythe.builds.store import logs
+from hythe.builds.store import setups as setup_rows
+from hythe.builds.store.builds import NewBuild
+from hythe.builds.store.queue import Lease
+from hythe.database import Database
+from hythe.registry.store import repositories as repository_rows
+
+QUICK = QueueRules(lease=30, per_account=2)
+
+
+class Bench:
+    """A queue with set-ups in it."""
+
+    def __init__(self, database: Database, rules: QueueRules) -> None:
+        self.database = database
+        self.queue = Queue(database, rules)
+
+    async def set_up(self, repository: str) -> Setup:
+        new = NewSetup(
+            source=Source(url="https://git.example/a/b.git"), rules=(Rule(source="/.*/", tags="{sourceref}"),)
+        )
+        async with self.database.writing() as session:
+            now = datetime.now(UTC)
+            await repository_rows.create(session, repository, now)
+            made = await repository_rows.find(session, repository)
+            assert made is not None
+            account = repository.partition("/")[0]
+            setup_id = await setup_rows.add(session, made.id, account, new, None, "token", account, now)
+            found = await setup_rows.by_id(session, setup_id)
+        assert found is not None
+        return found
+
+    async def push(self, setup: Setup, commit: str, branch: str = "main") -> int:
+        new = NewBuild(
+            setup_id=setup.id,
+            account=setup.account,
+            ref=SourceRef(SourceType.BRANCH, branch, commit),
+            commit=Commit(f"commit {commit}"),
+            cause=Cause.PUSH,
+            started_by="alice",
+            rule=setup.rules[0],
+            tags=(branch,),
+        )
+        async with self.database.writing() as session:
+            return await self.queue.add(session, setup, new)
+
+    async def status(self, build_id: int) -> Status:
+        async with self.database.reading() as session:
+            build = await build_rows.by_id(session, build_id)
+        assert build is not None
+        return build.status
+
+    async def claim(self) -> Claimed:
+        claimed = await self.queue.claim("worker")
+        assert claimed is not None
+        return claimed
+
+
+def lease_of(claimed: Claimed) -> Lease:
+    return Lease(claimed.build.id, claimed.build.fence, digest_of(claimed.key))
+
+
+DONE = Outcome(status="succeeded")
+
+
+def test_a_newer_commit_takes_the_place_of_one_that_waits(database: Database, run: Run[Any]) -> None:
+    """Of one rule and branch the last commit is built; one of another branch stays."""
+
+    async def pushes() -> list[Status]:
+        bench = Bench(database, QUICK)
+        setup = await bench.set_up("alice/a")
+        first, other, second = [await bench.push(setup, c, b) for c, b in (("1", "main"), ("2", "dev"), ("3", "main"))]
+        return [await bench.status(each) for each in (first, other, second)]
+
+    assert run(pushes()) == [Status.SUPERSEDED, Status.QUEUED, Status.QUEUED]
+
+
+def test_one_that_runs_is_not_superseded_and_the_next_waits_for_it(database: Database, run: Run[Any]) -> None:
+    """Builds of one rule and branch run one after the other, in the order of their pushes."""
+
+    async def pushes() -> None:
+        bench = Bench(database, QUICK)
+        setup = await bench.set_up("alice/a")
+        await bench.push(setup, "1")
+        running = await bench.claim()
+        second = await bench.push(setup, "2")
+
+        assert await bench.status(running.build.id) is Status.RUNNING
+        assert await bench.queue.claim("other") is None
+        await bench.queue.finish(lease_of(running), DONE)
+        assert (await bench.claim()).build.id == second
+
+    run(pushes())
+
+
+def test_accounts_get_their_turn(database: Database, run: Run[Any]) -> None:
+    """Somebody with a hundred builds does not keep others waiting, and has no more at once than allowed."""
+
+    async def claims() -> list[str]:
+        bench = Bench(database, QUICK)
+        busy, quiet = await bench.set_up("busy/a"), await bench.set_up("quiet/a")
+        for number in range(10):
+            await bench.push(busy, "1", f"branch-{number}")
+        await bench.push(quiet, "1")
+        found = []
+        while claimed := await bench.queue.claim("worker"):
+            found.append(claimed.build.account)
+        return found
+
+    assert run(claims()) == ["busy", "quiet", "busy"]
+
+
+def test_a_lost_worker_is_replaced_and_fenced_off(database: Database, run: Run[Any]) -> None:
+    """When the lease is over another worker gets the build, and nothing that the first one says counts any more."""
+
+    async def lose() -> None:
+        bench = Bench(database, QueueRules(lease=0))
+        await bench.push(await bench.set_up("alice/a"), "1")
+        first = await bench.claim()
+        await asyncio.sleep(0.01)
+        second = await bench.claim()
+
+        assert second.build.id == first.build.id
+        assert second.build.fence == first.build.fence + 1
+        for call in (
+            bench.queue.heartbeat(lease_of(first)),
+            bench.queue.append_log(lease_of(first), 0, b"x"),
+            bench.queue.found(lease_of(first), Found("a" * 40)),
+            bench.queue.finish(lease_of(first), DONE),
+        ):
+            with pytest.raises(LeaseLost):
+                await call
+        await bench.queue.finish(lease_of(second), DONE)
+        assert await bench.status(first.build.id) is Status.SUCCEEDED
+
+    run(lose())
+
+
+def test_a_build_that_loses_every_worker_fails(database: Database, run: Run[Any]) -> None:
+    """A build that takes three workers with it is not tried for ever."""
+
+    async def lose() -> tuple[Status, str]:
+        bench = Bench(database, QueueRules(lease=0, attempts=3))
+        build_id = await bench.push(await bench.set_up("alice/a"), "1")
+        for _ in range(3):
+            await bench.claim()
+            await asyncio.sleep(0.01)
+        assert await bench.queue.claim("worker") is None
+        async with database.reading() as session:
+            build = await build_rows.by_id(session, build_id)
+        assert build is not None
+        return build.status, build.reason
+
+    status, reason = run(lose())
+
+    assert status is Status.FAILED
+    assert "3 workers were lost" in reason
+
+
+def test_cancelling(database: Database, run: Run[Any]) -> None:
+    """A waiting build is cancelled at once; a running one is told at its next sign of life."""
+
+    async def cancel() -> None:
+        bench = Bench(database, QUICK)
+        setup = await bench.set_up("alice/a")
+        await bench.push(setup, "1")
+        running = await bench.claim()
+        waiting = await bench.push(setup, "2", "dev")
+        async with database.writing() as session:
+            for build_id in (running.build.id, waiting):
+                build = await build_rows.by_id(session, build_id)
+                assert build is not None
+                assert await bench.queue.cancel(session, build, "alice")
+
+        assert await bench.status(waiting) is Status.CANCELLED
+        assert (await bench.queue.heartbeat(lease_of(running))).cancelled_by == "alice"
+
+    run(cancel())
+
+
+def test_logs_are_taken_once_and_kept_compressed(database: Database, run: Run[Any]) -> None:
+    """A piece that is sent again after a cut is there once; the whole log is readable from any byte."""
+
+    async def write() -> bytes:
+        bench = Bench(database, QUICK)
+        await bench.push(await bench.set_up("alice/a"), "1")
+        claimed = await bench.claim()
+        lease = lease_of(claimed)
+        await bench.queue.append_log(lease, 0, b"one\n")
+        again = await bench.queue.append_log(lease, 0, b"one\n")
+        assert again.log_size == 4
+        await bench.queue.append_log(lease, 4, b"two\n")
+        await bench.queue.finish(lease, DONE)
+        async with database.reading() as session:
+            return await logs.read(session, claimed.build.id, 2)
+
+    assert run(write()) == b"e\ntwo\n"
+
+
+def test_many_workers_claim_each_build_once(database: Database, run: Run[Any]) -> None:
+    """Workers that ask at the same time never get the same build."""
+
+    async def claims() -> Counter[int]:
+        bench = Bench(database, QueueRules(per_account=0))
+        setup = await bench.set_up("alice/a")
+        for number in range(20):
+            await bench.push(setup, "1", f"branch-{number}")
+        found: Counter[int] = Counter()
+
+        async def work() -> None:
+            while claimed := await bench.queue.claim("worker"):
+                found[claimed.build.id] += 1
+
+        await asyncio.gather(*(work() for _ in range(8)))
+        return found
+
+    found = run(claims())
+
+    assert len(found) == 20
+    assert set(found.values()) == {1}
+
+
+def test_two_hundred_pushes_are_built_in_order(database: Database, run: Run[Any]) -> None:
+    """Pushes to twenty repositories at once: per branch commits finish in order, and the last one always is built."""
+
+    async def storm() -> dict[int, list[int]]:
+        bench = Bench(database, QueueRules(per_account=0))
+        setups = [await bench.set_up(f"user{number}/app") for number in range(20)]
+        finished: dict[int, list[int]] = {setup.id: [] for setup in setups}
+        over = asyncio.Event()
+
+        async def push() -> None:
+            for commit in range(10):
+                for setup in setups:
+                    await bench.push(setup, str(commit))
+                bench.queue.wake()
+                await asyncio.sleep(0)
+            over.set()
+
+        async def work() -> None:
+            while (claimed := await bench.queue.claim("worker")) or not over.is_set():
+                if claimed is None:
+                    await asyncio.sleep(0.005)
+                    continue
+                await asyncio.sleep(0.001)
+                finished[claimed.build.setup_id].append(int(claimed.build.ref.commit))
+                await bench.queue.finish(lease_of(claimed), DONE)
+
+        await asyncio.gather(push(), *(work() for _ in range(4)))
+        return finished
+
+    for commits in run(storm()).values():
+        assert commits == sorted(commits)
+        assert commits[-1] == 9

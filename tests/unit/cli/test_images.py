@@ -1,0 +1,242 @@
+"""images, tag, rmi, inspect, history, save, load: the verbs of the local store."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.unit.client.sample_images import add_image, layer_archive
+
+from hythe.cli.main import main
+from hythe.client.store import LocalStore
+from hythe.oci.digest import Digest
+from hythe.oci.reference import Reference
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LocalStore:
+    """A store with tiny:1 and tiny:2, which differ in one layer, and the first also as a private registry's."""
+    monkeypatch.setenv("HYTHE_STORE", str(tmp_path / "store"))
+    monkeypatch.setenv("HYTHE_CONFIG", str(tmp_path / "config.json"))
+    store = LocalStore()
+    first, second = add_image(store, {"a": b"1"}), add_image(store, {"a": b"1"}, {"b": b"2"})
+    store.put(first, Reference.parse("tiny:1"))
+    store.put(first, Reference.parse("localhost:5000/ann/tiny"))
+    store.put(second, Reference.parse("tiny:2"))
+    return store
+
+
+class Said:
+    """Runs verbs and keeps what they print."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+        self._capsys = capsys
+        self.err = ""
+
+    def __call__(self, *words: str, code: int = 0) -> str:
+        """Run a verb that must end with `code`; returns its stdout without the last line's end."""
+        got = main(list(words))
+        captured = self._capsys.readouterr()
+        self.err = captured.err
+        assert got == code, captured.err
+        return captured.out.removesuffix("\n")
+
+    def json(self, *words: str) -> Any:
+        """Run a verb with --json."""
+        return json.loads(self(*words, "--json"))
+
+
+@pytest.fixture
+def said(store: LocalStore, capsys: pytest.CaptureFixture[str]) -> Said:
+    return Said(capsys)
+
+
+def test_images_lists_every_name_in_dockers_columns(said: Said) -> None:
+    """A line a name; the ID short, the size and age for people."""
+    lines = said("images").splitlines()
+
+    assert lines[0].split("  ")[0] == "REPOSITORY"
+    assert lines[0].split() == ["REPOSITORY", "TAG", "IMAGE", "ID", "CREATED", "SIZE"]
+    assert sorted(line.split()[0] + ":" + line.split()[1] for line in lines[1:]) == [
+        "localhost:5000/ann/tiny:latest",
+        "tiny:1",
+        "tiny:2",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "names"),
+    [
+        (["tiny"], ["tiny:1", "tiny:2"]),
+        (["tiny:2"], ["tiny:2"]),
+        (["localhost:5000/*/tiny"], ["localhost:5000/ann/tiny:latest"]),
+        (["--filter", "reference=*:2"], ["tiny:2"]),
+        (["--filter", "label=purpose=test"], ["localhost:5000/ann/tiny:latest", "tiny:1", "tiny:2"]),
+        (["--filter", "label=purpose=other"], []),
+        (["--filter", "dangling=true"], []),
+    ],
+)
+def test_images_are_chosen_by_pattern_and_filter(said: Said, words: list[str], names: list[str]) -> None:
+    """As docker's argument and filters choose."""
+    printed = said("images", "--format", "{{.Repository}}:{{.Tag}}", *words)
+
+    assert sorted(printed.split()) == names
+
+
+def test_images_for_programs(said: Said, store: LocalStore) -> None:
+    """--json has one entry an image, -q one ID a line, each image once."""
+    images = said.json("images")
+
+    assert {image["id"] for image in images} == {str(image.id) for image in store.images()}
+    assert sorted(images, key=lambda image: len(image["names"]))[1]["names"] == [
+        "docker.io/library/tiny:1",
+        "localhost:5000/ann/tiny:latest",
+    ]
+    assert len(said("images", "-q").split()) == 2
+    assert said("images", "-q", "--no-trunc", "tiny:1") == str(store.resolve("tiny:1").id)
+
+
+def test_a_wrong_filter_is_a_usage_error(said: Said) -> None:
+    """And says which there are."""
+    said("images", "--filter", "colour=red", code=2)
+
+    assert "dangling" in said.err
+
+
+def test_tag_and_untag(said: Said, store: LocalStore) -> None:
+    """rmi of a name among several takes the name alone; of the last, the image."""
+    said("tag", "tiny:2", "ann/app:3")
+    untagged = said("rmi", "ann/app:3")
+    removed = said("rmi", "tiny:2").splitlines()
+
+    assert untagged == "Untagged: ann/app:3"
+    assert removed[0] == "Untagged: tiny:2"
+    assert [line.partition(":")[0] for line in removed].count("Deleted") == 3
+    assert len(list(store.images())) == 1
+
+
+def test_rmi_by_id_of_an_image_with_several_names_needs_force(said: Said, store: LocalStore) -> None:
+    """docker's own words, and what to do."""
+    short = store.resolve("tiny:1").id.short
+    said("rmi", short, code=7)
+
+    assert "must be forced" in said.err
+    assert "Deleted" in said("rmi", "-f", short)
+
+
+def test_rmi_goes_on_after_a_name_that_is_not_there(said: Said, store: LocalStore) -> None:
+    """What can be removed is; the exit code tells of the rest."""
+    said("rmi", "nothing", "tiny:2", code=3)
+
+    assert "no such image: nothing" in said.err
+    assert len(list(store.images())) == 1
+
+
+def test_inspect_shows_dockers_fields(said: Said, store: LocalStore) -> None:
+    """One object an image, in a list."""
+    (one,) = said.json("inspect", "tiny:1")
+
+    assert one["Id"] == str(store.resolve("tiny:1").id)
+    assert one["RepoTags"] == ["tiny:1", "localhost:5000/ann/tiny:latest"]
+    assert one["Config"]["Env"] == ["PATH=/bin"]
+    assert one["Os"] == "linux"
+    assert len(one["RootFS"]["Layers"]) == 1
+    assert said("inspect", "-f", "{{.Config.Cmd}} {{.Architecture}}", "tiny:1") == "[/bin/sh] amd64"
+
+
+def test_inspect_of_what_is_not_there_still_shows_the_rest(said: Said) -> None:
+    """As docker does."""
+    out = said("inspect", "tiny:1", "nothing", code=3)
+
+    assert len(json.loads(out)) == 1
+
+
+def test_history_shows_the_steps_last_first(said: Said) -> None:
+    """With the size of each step's layer."""
+    lines = said("history", "tiny:2").splitlines()
+
+    assert lines[0].split() == ["IMAGE", "CREATED", "CREATED", "BY", "SIZE", "COMMENT"]
+    assert ["step 1" in lines[1], "step 0" in lines[2]] == [True, True]
+    assert lines[2].startswith("<missing>")
+    assert [row["created_by"] for row in said.json("history", "tiny:2")] == ["step 1", "step 0"]
+
+
+def test_save_and_load_keep_ids_and_names(said: Said, store: LocalStore, tmp_path: Path) -> None:
+    """The same images give the same file, and the file gives the same images."""
+    before = said.json("images")
+    for name in ("one.tar", "two.tar"):
+        said("save", "-o", str(tmp_path / name), "tiny:1", "localhost:5000/ann/tiny", "tiny:2")
+    said("rmi", "-f", *(image["id"] for image in before))
+    loaded = said("load", "-i", str(tmp_path / "one.tar"))
+
+    assert (tmp_path / "one.tar").read_bytes() == (tmp_path / "two.tar").read_bytes()
+    assert sorted(loaded.splitlines()) == [
+        "Loaded image: localhost:5000/ann/tiny:latest",
+        "Loaded image: tiny:1",
+        "Loaded image: tiny:2",
+    ]
+    assert sorted(image["id"] for image in said.json("images")) == sorted(image["id"] for image in before)
+
+
+def old_docker_archive(layer: bytes) -> bytes:
+    """A file as docker save wrote it until 24: layers uncompressed, in folders of their own."""
+    config = json.dumps(
+        {"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": [str(Digest.of(layer))]}}
+    ).encode()
+    rows = [{"Config": "c.json", "RepoTags": ["old:1"], "Layers": ["l/layer.tar"]}]
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for name, content in (("l/layer.tar", layer), ("c.json", config), ("manifest.json", json.dumps(rows).encode())):
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+def test_an_archive_of_an_older_docker_is_loaded_reproducibly(said: Said, store: LocalStore, tmp_path: Path) -> None:
+    """Its layers are gzipped here, the same way every time."""
+    path = tmp_path / "old.tar"
+    path.write_bytes(old_docker_archive(layer_archive({"etc/x": b"hello"})))
+    digests = set()
+    for _ in range(2):
+        said("load", "-i", str(path))
+        digests.add(store.resolve("old:1").digest)
+        said("rmi", "old:1")
+
+    assert len(digests) == 1
+
+
+def test_a_damaged_or_foreign_archive_is_refused(said: Said, tmp_path: Path) -> None:
+    """Layers must be what the configuration says; a text is no archive."""
+    good = layer_archive({"etc/x": b"hello"})
+    (tmp_path / "bad.tar").write_bytes(old_docker_archive(good).replace(b"hello", b"jello"))
+    (tmp_path / "text").write_text("hello" * 500)
+    said("load", "-i", str(tmp_path / "bad.tar"), code=6)
+    said("load", "-i", str(tmp_path / "text"), code=1)
+
+    assert "not an archive of images" in said.err
+
+
+def test_load_reads_a_pipe(said: Said, store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also gzipped, and not seekable."""
+    import gzip
+    import os
+    import threading
+
+    said("save", "-o", str(tmp_path / "x.tar"), "tiny:2")
+    said("rmi", "tiny:2")
+    reading, writing = os.pipe()
+
+    def feed() -> None:
+        with os.fdopen(writing, "wb") as out:
+            out.write(gzip.compress((tmp_path / "x.tar").read_bytes()))
+
+    threading.Thread(target=feed).start()
+    with os.fdopen(reading, "r") as pipe:
+        monkeypatch.setattr(sys, "stdin", pipe)
+        assert said("load") == "Loaded image: tiny:2"

@@ -1,0 +1,92 @@
+"""The command as a whole: its table of verbs, its help, its errors."""
+
+from __future__ import annotations
+
+import pytest
+
+from hythe.cli.command import Command, CommandFailed, Verb
+from hythe.cli.failure import OUTCOMES, report
+from hythe.cli.main import GROUPS, VERBS, find_verb, load, main, make_parser
+
+
+@pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.name)
+def test_every_verb_loads_and_explains_itself_with_examples(verb: Verb) -> None:
+    """A row of the table leads to a command whose help has flags and examples that call that verb."""
+    command = load(verb)
+    text = make_parser(verb, command).format_help()
+
+    assert isinstance(command, Command)
+    assert verb.group in GROUPS
+    assert f"hythe {verb.name}" in command.examples
+    assert "examples:" in text
+
+
+def test_verbs_are_named_once() -> None:
+    """No verb hides another."""
+    names = [verb.name for verb in VERBS]
+
+    assert sorted(set(names)) == sorted(names)
+
+
+def test_help_lists_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
+    """``hythe --help``, ``hythe help`` and bare ``hythe`` say the same."""
+    texts = []
+    for words in (["--help"], ["help"], []):
+        assert main(words) == 0
+        texts.append(capsys.readouterr().out)
+
+    assert texts[0] == texts[1] == texts[2]
+    assert all(f"  {verb.name} " in texts[0] for verb in VERBS)
+
+
+def test_a_mistyped_verb_is_an_error_that_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    """An unknown verb exits with 2 and a hint on stderr; stdout stays empty."""
+    code = main(["halp"])
+    said = capsys.readouterr()
+
+    assert code == 2
+    assert said.out == ""
+    assert "error: 'halp' is not a verb" in said.err
+    assert "hint: did you mean 'hythe help'?" in said.err
+
+
+def test_a_wrong_flag_is_a_usage_error_with_a_hint(capsys: pytest.CaptureFixture[str]) -> None:
+    """A flag that a verb does not have exits with 2 and says where the right ones are."""
+    code = main(["help", "--no-such-flag"])
+    said = capsys.readouterr()
+
+    assert code == 2
+    assert "hint: 'hythe help help' shows flags" in said.err
+
+
+def test_an_unexpected_error_shows_no_stack_trace(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fault of our own is one line and a hint, unless HYTHE_DEBUG asks for more."""
+    monkeypatch.delenv("HYTHE_DEBUG", raising=False)
+    code = report(ZeroDivisionError("division by zero"))
+    said = capsys.readouterr().err
+
+    assert code == 1
+    assert "Traceback" not in said
+    assert "hint:" in said
+
+
+def test_interruption_has_its_own_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
+    """Ctrl-C ends with 130, as shells expect."""
+    assert report(KeyboardInterrupt()) == 130
+
+
+def test_exit_codes_are_documented() -> None:
+    """Every exit code of the table stands in docs/exit-codes.md."""
+    from tests.parts.process import ROOT
+
+    text = (ROOT / "docs" / "exit-codes.md").read_text()
+
+    assert all(f"| {outcome.code} |" in text for outcome in OUTCOMES.values())
+
+
+def test_finding_a_verb_refuses_the_unknown() -> None:
+    """find_verb raises, it never returns None."""
+    with pytest.raises(CommandFailed):
+        find_verb("nothing-like-it")

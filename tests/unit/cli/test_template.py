@@ -1,0 +1,66 @@
+"""Go templates for --format: what docker's users write gives what docker prints."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from hythe.cli.template import InvalidTemplate, Template
+
+IMAGE: dict[str, Any] = {
+    "Id": "sha256:abc",
+    "RepoTags": ["a:1", "b:2"],
+    "Config": {"Env": ["PATH=/bin"], "Labels": {"b": "2", "a": "1"}, "Cmd": None, "Tty": False},
+    "Size": 42,
+}
+
+
+@pytest.mark.parametrize(
+    ("source", "text"),
+    [
+        ("{{.Id}}", "sha256:abc"),
+        ("{{ .Id }}!", "sha256:abc!"),
+        ("{{.RepoTags}}", "[a:1 b:2]"),
+        ("{{.Config.Labels}}", "map[a:1 b:2]"),
+        ("{{.Config.Tty}} {{.Size}}", "false 42"),
+        ("{{.Config.Cmd}}", "<no value>"),
+        ("{{.Nothing}}", "<no value>"),
+        ("{{json .Config.Env}}", '["PATH=/bin"]'),
+        ("{{.Config.Env | json}}", '["PATH=/bin"]'),
+        ('{{join .RepoTags ", "}}', "a:1, b:2"),
+        ('{{index .Config.Labels "a"}}{{index .RepoTags 1}}', "1b:2"),
+        ("{{range .RepoTags}}<{{.}}>{{end}}", "<a:1><b:2>"),
+        ("{{range $k, $v := .Config.Labels}}{{$k}}={{$v}};{{end}}", "a=1;b=2;"),
+        ("{{range $i, $e := .RepoTags}}{{if $i}},{{end}}{{$e}}{{end}}", "a:1,b:2"),
+        ("{{range .Config.Cmd}}x{{else}}none{{end}}", "none"),
+        ("{{if .Config.Tty}}tty{{else if .Size}}size{{else}}no{{end}}", "size"),
+        ("{{with .Config}}{{.Env}}{{end}}", "[PATH=/bin]"),
+        ("{{if eq .Size 42}}yes{{end}}{{if and .Size (not .Config.Tty)}}!{{end}}", "yes!"),
+        ('{{printf "%s-%d" .Id .Size}}', "sha256:abc-42"),
+        ("{{len .RepoTags}} {{upper .Id}}", "2 SHA256:ABC"),
+        ("{{$x := .Size}}{{$x}}", "42"),
+        ("a {{- .Size -}} b", "a42b"),
+        (r"{{.Id}}\t{{.Size}}", "sha256:abc\t42"),
+        ("{{/* a comment */}}x", "x"),
+        ('{{println "x"}}', "x\n"),
+        ("{{slice .Id 7}}", "abc"),
+        ("{{$.Size}}", "42"),
+    ],
+)
+def test_a_template_gives_what_go_gives(source: str, text: str) -> None:
+    """Text/template and docker's own functions."""
+    assert Template(source).render(IMAGE) == text
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["{{.Id", "{{if .Id}}", "{{end}}", "{{nofunction .Id}}", "{{.Id.More}}", "{{%}}", "{{$x}}", "{{(.Id}}", "{{json}}"],
+)
+def test_a_wrong_template_is_an_error_with_a_hint(source: str) -> None:
+    """Never a stack trace: exit code 2 and how templates look."""
+    with pytest.raises(InvalidTemplate) as caught:
+        Template(source).render(IMAGE)
+
+    assert caught.value.code == 2
+    assert caught.value.hint

@@ -1,0 +1,63 @@
+"""Keys of credential files, and the value that they lead to."""
+
+from __future__ import annotations
+
+import pytest
+
+from hythe.client.credentials import Credential, decode_pair, key_fits, key_target, server_key
+
+
+@pytest.mark.parametrize(
+    ("key", "target"),
+    [
+        ("https://index.docker.io/v1/", "docker.io"),
+        ("index.docker.io", "docker.io"),
+        ("docker.io", "docker.io"),
+        ("registry-1.docker.io", "docker.io"),
+        ("https://my-registry.com", "my-registry.com"),
+        ("https://my-registry.com/v1/", "my-registry.com"),
+        ("http://my-registry.com:5000/any/path", "my-registry.com:5000"),
+        ("my-registry.com/v2/", "my-registry.com"),
+        ("my-registry.com:5000", "my-registry.com:5000"),
+        ("quay.io/ann", "quay.io/ann"),
+        ("quay.io/ann/app", "quay.io/ann/app"),
+    ],
+)
+def test_a_key_stands_for_a_host_or_a_namespace(key: str, target: str) -> None:
+    """Keys are as somebody typed them, over all the years."""
+    assert key_target(key) == target
+
+
+@pytest.mark.parametrize(
+    ("key", "host", "repository", "fit"),
+    [
+        ("quay.io", "quay.io", "ann/app", 1),
+        ("quay.io/ann", "quay.io", "ann/app", 2),
+        ("quay.io/ann/app", "quay.io", "ann/app", 3),
+        ("quay.io/an", "quay.io", "ann/app", 0),
+        ("quay.io/bob", "quay.io", "ann/app", 0),
+        ("quay.io", "other.io", "ann/app", 0),
+        ("quay.io/ann", "quay.io", "", 0),
+        ("https://index.docker.io/v1/", "docker.io", "library/busybox", 1),
+    ],
+)
+def test_the_more_of_a_name_a_key_has_the_better_it_fits(key: str, host: str, repository: str, fit: int) -> None:
+    """Whole components count; a beginning of one does not."""
+    assert key_fits(key, host, repository) == fit
+
+
+def test_a_password_may_hold_colons() -> None:
+    """Only the first colon parts the name from the password."""
+    assert decode_pair(Credential("ann", "a:b:c").encoded) == ("ann", "a:b:c")
+
+
+@pytest.mark.parametrize("text", ["", "no base64!", "bm9jb2xvbg==", "/w=="])
+def test_what_is_no_pair_is_nobody(text: str) -> None:
+    """Broken entries are as good as none."""
+    assert decode_pair(text) == ("", "")
+
+
+def test_docker_hub_has_its_old_key() -> None:
+    """Docker keeps docker.io under the address of its index."""
+    assert server_key("docker.io") == "https://index.docker.io/v1/"
+    assert server_key("quay.io") == "quay.io"

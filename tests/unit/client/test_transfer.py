@@ -1,0 +1,229 @@
+"""The transfer engine between layouts, and its parts: platforms, places by name, threads."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from tests.unit.client.sample_images import add_image, add_index
+
+from hythe.client.client import Client
+from hythe.client.configuration import Configuration
+from hythe.client.credential_files import CredentialFiles
+from hythe.client.errors import ClientError, ContentMismatch, NotFound
+from hythe.client.layout import ImageLayout
+from hythe.client.locations import Location, opened_destination, opened_source
+from hythe.client.parallel import run_parallel
+from hythe.client.places import LayoutPlace
+from hythe.client.platforms import choose, parse_platform, suits
+from hythe.client.progress import Reporter, State
+from hythe.client.transfer import Wish, transfer
+from hythe.oci.digest import Digest
+from hythe.oci.manifest import Descriptor, Kind, Platform
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> ImageLayout:
+    return ImageLayout(tmp_path / "source")
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> ImageLayout:
+    return ImageLayout(tmp_path / "target")
+
+
+class Notes(Reporter):
+    """Remembers what it is told."""
+
+    def __init__(self) -> None:
+        self.states: list[tuple[str, State]] = []
+        self.moved = 0
+
+    def state(self, content: Descriptor, state: State, detail: str = "") -> None:
+        self.states.append((content.digest, state))
+
+    def advance(self, content: Descriptor, count: int) -> None:
+        self.moved += count
+
+
+def test_every_byte_is_told_and_nothing_moves_twice(source: ImageLayout, target: ImageLayout) -> None:
+    """A second transfer finds everything there."""
+    image = add_image(source, {"a": b"1" * 5000}, {"b": b"2"})
+    notes, again = Notes(), Notes()
+    first = transfer(LayoutPlace(source, image), LayoutPlace(target), reporter=notes)
+    second = transfer(LayoutPlace(source, image), LayoutPlace(target), reporter=again)
+
+    assert notes.moved == sum(blob.size for blob in first.manifest.blobs)
+    assert [state for _, state in notes.states].count(State.DONE) == 3
+    assert (first.was_there, second.was_there) == (False, True)
+    assert again.states == []
+
+
+def test_platforms_are_chosen(source: ImageLayout, target: ImageLayout) -> None:
+    """One is copied as an image, two as an index of two, all as they are."""
+    names = ("amd64", "arm64", "s390x")
+    images = {name: add_image(source, {"a": name.encode()}, architecture=name) for name in names}
+    index = add_index(source, **images)
+    place = LayoutPlace(source, index)
+    one = transfer(place, LayoutPlace(target), Wish((parse_platform("arm64"),))).manifest
+    two = transfer(place, LayoutPlace(target), Wish((parse_platform("arm64"), parse_platform("amd64")))).manifest
+    every = transfer(place, LayoutPlace(target)).manifest
+
+    assert str(one.digest()) == images["arm64"].digest
+    assert (two.kind, [m.digest for m in two.manifests]) == (
+        Kind.INDEX,
+        [images["arm64"].digest, images["amd64"].digest],
+    )
+    assert str(every.digest()) == index.digest
+    with pytest.raises(NotFound, match="riscv64"):
+        transfer(place, LayoutPlace(target), Wish((parse_platform("riscv64"),)))
+
+
+def test_an_index_that_is_not_whole_is_refused(source: ImageLayout, target: ImageLayout) -> None:
+    """Its missing image is named, and nothing is named at the target."""
+    here = add_image(source, {"a": b"1"})
+    gone = Descriptor(here.media_type, str(Digest.of(b"gone")), 4)
+    index = add_index(source, amd64=here, arm64=gone)
+
+    with pytest.raises(NotFound, match="linux/arm64"):
+        transfer(LayoutPlace(source, index), LayoutPlace(target, tag="x"))
+    assert target.read_index().manifests == ()
+
+
+def test_rotten_content_is_not_passed_on(source: ImageLayout, target: ImageLayout) -> None:
+    """A blob whose bytes changed on disk stops the transfer."""
+    image = add_image(source, {"a": b"1" * 5000})
+    layer = source.read_manifest(image).layers[0]
+    path = source.blob_path(layer.parsed_digest)
+    path.write_bytes(b"x" + path.read_bytes()[1:])
+
+    with pytest.raises(ContentMismatch):
+        transfer(LayoutPlace(source, image), LayoutPlace(target))
+
+
+def test_a_partial_download_is_completed(source: ImageLayout, target: ImageLayout) -> None:
+    """Bytes that an earlier attempt left count; wrong ones do not spoil the result."""
+    image = add_image(source, {"a": bytes(range(256)) * 40})
+    layer = source.read_manifest(image).layers[0]
+    content = source.blob_path(layer.parsed_digest).read_bytes()
+    for beginning in (content[:50], b"rubbish", content + b"too much"):
+        target.create()
+        target.partial_path(layer.parsed_digest).write_bytes(beginning)
+        transfer(LayoutPlace(source, image), LayoutPlace(target))
+
+        assert target.blob_path(layer.parsed_digest).read_bytes() == content
+        target.blob_path(layer.parsed_digest).unlink()
+
+
+def platform(text: str) -> Platform:
+    return parse_platform(text)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "offered", "fits"),
+    [
+        ("linux/amd64", "linux/amd64", True),
+        ("linux/amd64", "windows/amd64", False),
+        ("linux/arm64", "linux/arm64/v8", True),
+        ("linux/arm64/v8", "linux/arm64", True),
+        ("linux/arm/v7", "linux/arm/v6", True),
+        ("linux/arm/v6", "linux/arm/v7", False),
+        ("linux/arm", "linux/arm/v7", True),
+        ("linux/amd64", "linux/amd64/v3", False),
+    ],
+)
+def test_which_image_runs_where(wanted: str, offered: str, fits: bool) -> None:
+    """Go's words; older arm runs on newer."""
+    assert suits(platform(wanted), platform(offered)) is fits
+
+
+def test_the_best_variant_is_chosen() -> None:
+    """Of several that run, the newest."""
+    offered = [
+        Descriptor("m", str(Digest.of(text.encode())), 1, platform=platform(text))
+        for text in ("linux/arm/v5", "linux/arm/v7", "linux/arm/v6")
+    ]
+
+    assert choose(offered, platform("linux/arm/v7")).platform == platform("linux/arm/v7")
+    assert choose(offered, platform("linux/arm/v6")).platform == platform("linux/arm/v6")
+
+
+@pytest.mark.parametrize("text", ["", "a//b", "linux/", "linux/arm/v7/x"])
+def test_what_is_no_platform(text: str) -> None:
+    """An error with an example."""
+    with pytest.raises(ClientError, match="not a platform"):
+        parse_platform(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "location"),
+    [
+        ("busybox", Location("docker", "busybox")),
+        ("host:5000/a/b:1", Location("docker", "host:5000/a/b:1")),
+        ("docker://host/a", Location("docker", "host/a")),
+        ("docker:24", Location("docker", "docker:24")),
+        ("store:ann/app:1", Location("store", "ann/app:1")),
+        ("oci:folder", Location("oci", "folder")),
+        ("oci:/a/b:1.2", Location("oci", "/a/b", "1.2")),
+        ("docker-archive:x.tar:ann/app:1", Location("docker-archive", "x.tar", "ann/app:1")),
+    ],
+)
+def test_places_as_people_type_them(text: str, location: Location) -> None:
+    """A prefix says what it is; without one it is an image of a registry, even one called docker."""
+    assert Location.parse(text) == location
+
+
+def test_an_archive_and_a_folder_bring_back_the_same_image(source: ImageLayout, tmp_path: Path) -> None:
+    """Folder to archive to store to folder: the digest stays."""
+    image = add_image(source, {"a": b"1"})
+    transfer(LayoutPlace(source, image), LayoutPlace(source, tag="one"))
+    client = Client(Configuration(), CredentialFiles({"HOME": str(tmp_path)}), store=tmp_path / "store")
+    steps = (
+        f"oci:{source.folder}:one",
+        f"docker-archive:{tmp_path}/x.tar:ann/app:1",
+        "store:again",
+        f"oci:{tmp_path}/out:2",
+    )
+    digests = []
+    for here, there in pairwise(steps):
+        with opened_source(client, here) as origin, opened_destination(client, there, here) as destination:
+            digests.append(str(transfer(origin, destination).manifest.digest()))
+
+    assert digests == [image.digest] * 3
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["blobs", "index.json", "oci-layout"]
+
+
+def test_a_folder_with_several_images_wants_a_tag(source: ImageLayout, tmp_path: Path) -> None:
+    """And says which there are."""
+    for tag in ("one", "two"):
+        transfer(LayoutPlace(source, add_image(source, {"a": tag.encode()})), LayoutPlace(source, tag=tag))
+    client = Client(Configuration(), CredentialFiles({"HOME": str(tmp_path)}), store=tmp_path / "store")
+
+    with pytest.raises(NotFound) as caught, opened_source(client, f"oci:{source.folder}"):
+        pass
+    assert "one, two" in caught.value.hint
+
+
+def test_works_run_at_once_and_the_first_error_stops_all() -> None:
+    """The rest is not begun, and what runs is told to stop."""
+    together = threading.Barrier(2, timeout=30)
+    stopped = threading.Event()
+    done: list[int] = []
+
+    def fail() -> None:
+        together.wait()
+        raise ClientError("broken")
+
+    def wait() -> None:
+        together.wait()
+        stopped.wait(30)
+        done.append(1)
+
+    works: Sequence[object] = [fail, wait, lambda: done.append(2)]
+    with pytest.raises(ClientError, match="broken"):
+        run_parallel(works, 2, stopped.set)  # type: ignore[arg-type]
+
+    assert done == [1]

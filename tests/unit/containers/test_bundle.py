@@ -1,0 +1,140 @@
+"""The runtime's configuration: docker's defaults, and what options make of them."""
+
+from pathlib import Path
+
+import pytest
+
+from hythe.containers import seccomp
+from hythe.containers.bundle import (
+    DEFAULT_CAPABILITIES,
+    OTHER_CAPABILITIES,
+    capabilities,
+    environment,
+    make_mountpoints,
+    parse_capability,
+    specification,
+)
+from hythe.containers.container import Container, HostConfig, Limits, Mount
+from hythe.containers.errors import CannotStart, InvalidOption
+from hythe.containers.users import User
+from hythe.oci.config import ContainerConfig
+
+ROOT = User(0, 0, (10,), "/root")
+
+
+def container(config: ContainerConfig | None = None, host: HostConfig | None = None) -> Container:
+    return Container(
+        "c" * 64, "web", "2026-11-23T15:00:00.000000000Z", "box", "", "", (), config or ContainerConfig(cmd=("sh",)),
+        host or HostConfig(network="none"),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("add", "drop", "expected"),
+    [
+        ((), (), set(DEFAULT_CAPABILITIES)),
+        (("CAP_SYS_ADMIN",), (), {*DEFAULT_CAPABILITIES, "CAP_SYS_ADMIN"}),
+        ((), ("CAP_CHOWN",), set(DEFAULT_CAPABILITIES) - {"CAP_CHOWN"}),
+        (("CAP_CHOWN",), ("ALL",), {"CAP_CHOWN"}),
+        (("ALL",), ("CAP_CHOWN",), {*DEFAULT_CAPABILITIES, *OTHER_CAPABILITIES} - {"CAP_CHOWN"}),
+        ((), ("ALL",), set()),
+    ],
+)
+def test_capabilities(add: tuple[str, ...], drop: tuple[str, ...], expected: set[str]) -> None:
+    """Docker's set, with some added and dropped; one by its name wins over ALL."""
+    assert expected == set(capabilities(add, drop))
+
+
+def test_capability_names() -> None:
+    """In any case, with CAP_ or without."""
+    assert {parse_capability(text) for text in ("chown", "CHOWN", "cap_chown")} == {"CAP_CHOWN"}
+    with pytest.raises(InvalidOption):
+        parse_capability("fly")
+
+
+def test_the_process(tmp_path: Path) -> None:
+    """Entrypoint and command are joined; user, groups and folder are the image's."""
+    config = ContainerConfig(entrypoint=("/run",), cmd=("a", "b"), working_dir="/srv")
+    process = specification(tmp_path, container(config), ROOT, ())["process"]
+
+    assert process["args"] == ("/run", "a", "b")
+    assert process["cwd"] == "/srv"
+    assert process["user"] == {"uid": 0, "gid": 0, "additionalGids": (10,)}
+    assert process["noNewPrivileges"] is False
+
+
+def test_a_container_without_a_command_is_refused(tmp_path: Path) -> None:
+    """With the hint to write one."""
+    with pytest.raises(CannotStart, match="no command"):
+        specification(tmp_path, container(ContainerConfig()), ROOT, ())
+
+
+def test_the_environment() -> None:
+    """Docker's own variables stand under the image's."""
+    config = ContainerConfig(cmd=("x",), env=("PATH=/own", "EMPTY=", "EQUALS=a=b"))
+    variables = environment(container(config, HostConfig(network="none", terminal=True)), ROOT)
+
+    assert variables == {
+        "PATH": "/own",
+        "HOSTNAME": "c" * 12,
+        "HOME": "/root",
+        "TERM": "xterm",
+        "EMPTY": "",
+        "EQUALS": "a=b",
+    }
+
+
+@pytest.mark.parametrize(("network", "own"), [("none", True), ("host", False)])
+def test_networks(tmp_path: Path, network: str, own: bool) -> None:
+    """None is a network namespace with nothing in it, host is the machine's."""
+    kinds = specification(tmp_path, container(host=HostConfig(network=network)), ROOT, ())["linux"]["namespaces"]
+
+    assert ({"type": "network"} in kinds) == own
+    assert {"type": "pid"} in kinds
+
+
+def test_limits_and_mounts(tmp_path: Path) -> None:
+    """Bytes, processors and processes; binds, memory, and a chosen /etc/hosts in place of ours."""
+    host = HostConfig(network="none", read_only=True, limits=Limits(1 << 20, 1.5, 100), mounts=(Mount("/etc/hosts"),))
+    mounts = (Mount("/data", source="/srv/data", options=("ro",)), Mount("/scratch", options=("size=1m",)))
+    written = specification(tmp_path, container(host=host), ROOT, mounts)
+    by_target = {mount["destination"]: mount for mount in written["mounts"]}
+    resources = written["linux"]["resources"]
+
+    assert written["root"] == {"path": "rootfs", "readonly": True}
+    assert resources["memory"] == {"limit": 1 << 20}
+    assert resources["cpu"] == {"quota": 150_000, "period": 100_000}
+    assert resources["pids"] == {"limit": 100}
+    assert by_target["/data"] == {
+        "destination": "/data",
+        "type": "bind",
+        "source": "/srv/data",
+        "options": ("rbind", "ro"),
+    }
+    assert by_target["/scratch"]["type"] == "tmpfs"
+    assert "/etc/hosts" not in by_target
+    assert by_target["/etc/hostname"]["source"] == str(tmp_path / "files/hostname")
+
+
+def test_mountpoints(tmp_path: Path) -> None:
+    """Everything that every container has mounted has its place; making them again changes nothing."""
+    make_mountpoints(tmp_path)
+    make_mountpoints(tmp_path)
+
+    assert {path.name for path in tmp_path.iterdir()} == {"dev", "proc", "sys", "etc"}
+    assert (tmp_path / "etc/mtab").readlink() == Path("/proc/mounts")
+
+
+def test_the_system_call_filter_follows_the_capabilities() -> None:
+    """What a capability is for is allowed with it alone; everything unknown is refused."""
+
+    def allowed(held: tuple[str, ...]) -> set[str]:
+        rules = seccomp.default_profile(held)["syscalls"]
+        return {name for rule in rules if rule["action"] == "SCMP_ACT_ALLOW" for name in rule["names"]}
+
+    assert "chroot" in allowed(DEFAULT_CAPABILITIES)
+    assert "chroot" not in allowed(())
+    assert "bpf" not in allowed(DEFAULT_CAPABILITIES)
+    assert "bpf" in allowed(("CAP_SYS_ADMIN",))
+    assert {"read", "openat2", "execve"} <= allowed(())
+    assert seccomp.default_profile(())["defaultAction"] == "SCMP_ACT_ERRNO"

@@ -1,0 +1,78 @@
+"""The log of a container: docker's lines of JSON."""
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hythe.containers.log import LONGEST_PIECE, LogWriter, read_log
+
+
+def write(path: Path, *pieces: tuple[str, bytes]) -> None:
+    writer = LogWriter(path)
+    for stream, data in pieces:
+        writer.write(stream, data)
+    writer.close()
+
+
+def test_lines_are_put_together(tmp_path: Path) -> None:
+    """Lines come out whole however they came in, each stream for itself; the rest is written at the end."""
+    write(tmp_path / "log", ("stdout", b"on"), ("stderr", b"err\n"), ("stdout", b"e\ntwo\r\nthr"), ("stdout", b"ee"))
+    entries = list(read_log(tmp_path / "log"))
+
+    assert [(entry.stream, entry.log) for entry in entries] == [
+        ("stderr", "err\n"),
+        ("stdout", "one\n"),
+        ("stdout", "two\r\n"),
+        ("stdout", "three"),
+    ]
+    assert set(json.loads((tmp_path / "log").read_text().splitlines()[0])) == {"log", "stream", "time"}
+
+
+@given(st.lists(st.text(max_size=30).map(str.encode), max_size=8))
+def test_nothing_is_lost(tmp_path_factory: pytest.TempPathFactory, pieces: list[bytes]) -> None:
+    """The entries joined are what was written."""
+    path = tmp_path_factory.mktemp("log") / "log"
+    write(path, *(("stdout", piece) for piece in pieces))
+
+    assert "".join(entry.log for entry in read_log(path)) == b"".join(pieces).decode()
+
+
+def test_long_lines_are_kept_in_pieces(tmp_path: Path) -> None:
+    """A line without end does not fill the memory; only its last piece ends in a newline."""
+    write(tmp_path / "log", ("stdout", b"x" * (LONGEST_PIECE * 2)), ("stdout", b"y\n"))
+    lengths = [len(entry.log) for entry in read_log(tmp_path / "log")]
+
+    assert max(lengths) <= LONGEST_PIECE
+    assert sum(lengths) == LONGEST_PIECE * 2 + 2
+
+
+def test_tail_since_and_half_lines(tmp_path: Path) -> None:
+    """Only the last ones, only later ones; what is being written at the moment is left for later."""
+    write(tmp_path / "log", ("stdout", b"1\n2\n3\n"))
+    entries = list(read_log(tmp_path / "log"))
+    with (tmp_path / "log").open("ab") as file:
+        file.write(b'{"log": "ha')
+
+    assert [entry.log for entry in read_log(tmp_path / "log", tail=2)] == ["2\n", "3\n"]
+    assert list(read_log(tmp_path / "log", tail=0)) == []
+    assert list(read_log(tmp_path / "log", since=entries[0].time)) == entries
+    assert list(read_log(tmp_path / "log", since="2999")) == []
+    assert list(read_log(tmp_path / "none")) == []
+
+
+def test_following(tmp_path: Path) -> None:
+    """What is written meanwhile is yielded, up to the end, a line that came in two halves as one."""
+    path = tmp_path / "log"
+    write(path, ("stdout", b"before\n"))
+    halves = iter([b'{"log":"half\\n","stream":"stdout",', b'"time":"2026"}\n'])
+    rounds = iter([False, False, True])
+
+    def is_over() -> bool:
+        with path.open("ab") as file:
+            file.write(next(halves, b""))
+        return next(rounds)
+
+    assert [entry.log for entry in read_log(path, is_over=is_over)] == ["before\n", "half\n"]

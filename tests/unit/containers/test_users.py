@@ -1,0 +1,73 @@
+"""Who a container runs as, by the image's own tables."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hythe.containers.errors import CannotStart
+from hythe.containers.root import Root
+from hythe.containers.users import User, find_user
+
+PASSWD = """root:x:0:0:root:/root:/bin/sh
+app:x:1000:1000:app:/home/app:/bin/sh
+broken line
+123:x:7:8::/odd:/bin/sh
+bad:x:nan:0::/:/bin/sh
+homeless:x:5:5:::
+"""
+GROUP = "root:x:0:\napp:x:1000:\nextra:x:2000:app,other\nwheel:x:10:root,app\nbad:x:nan:app\n"
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Iterator[Root]:
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/passwd").write_text(PASSWD)
+    (tmp_path / "etc/group").write_text(GROUP)
+    with Root(tmp_path) as opened:
+        yield opened
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", User(0, 0, (10,), "/root")),
+        ("root", User(0, 0, (10,), "/root")),
+        ("app", User(1000, 1000, (10, 2000), "/home/app")),
+        ("1000", User(1000, 1000, (10, 2000), "/home/app")),
+        ("app:extra", User(1000, 2000, (), "/home/app")),
+        ("app:77", User(1000, 77, (), "/home/app")),
+        ("4711", User(4711, 0, (), "/")),
+        ("4711:4712", User(4711, 4712, (), "/")),
+        ("123", User(7, 8, (), "/odd")),
+        (":extra", User(0, 2000, (), "/root")),
+        ("homeless", User(5, 5, (), "/")),
+    ],
+)
+def test_users(root: Root, text: str, expected: User) -> None:
+    """Names and numbers, groups beside; a name of digits is a name first."""
+    assert expected == find_user(root, text)
+
+
+@pytest.mark.parametrize("text", ["nobody", "bad", "app:none", "99999999999", "0:99999999999", "-1"])
+def test_unknown_users_are_refused(root: Root, text: str) -> None:
+    """A name must be in the table, a number in the range."""
+    with pytest.raises(CannotStart):
+        find_user(root, text)
+
+
+def test_an_image_without_tables(tmp_path: Path) -> None:
+    """Numbers do without them."""
+    with Root(tmp_path) as root:
+        assert find_user(root, "5:6") == User(5, 6, (), "/")
+        assert find_user(root, "") == User(0, 0, (), "/")
+
+
+def test_tables_are_read_inside_the_image(tmp_path: Path) -> None:
+    """A link to the host's table leads to the image's own path."""
+    image = tmp_path / "image"
+    (image / "etc").mkdir(parents=True)
+    (tmp_path / "passwd").write_text("evil:x:0:0::/:/bin/sh\n")
+    (image / "etc/passwd").symlink_to("../../passwd")
+    with Root(image) as root, pytest.raises(CannotStart):
+        find_user(root, "evil")

@@ -1,0 +1,65 @@
+"""The hub of these tests, on each database, and a few people."""
+
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.parts.database import Run
+from tests.unit.hub.house import Clock, House
+
+from hythe.database import Database
+from hythe.hub.actor import NOBODY, HubActor
+from hythe.hub.service import make_hub, open_identity
+from hythe.registry.policy import Policy
+from hythe.registry.service import Registry
+from hythe.registry.storage.opening import open_blob_store
+from hythe.settings import Settings
+
+
+@pytest.fixture
+def settings(tmp_path: Path, database_url: str) -> Settings:
+    """The settings of the hub; a test may say others."""
+    return Settings(data=str(tmp_path), database_url=database_url)
+
+
+@pytest.fixture
+def house(run: Run[Any], database: Database, settings: Settings, tmp_path: Path) -> Iterator[House]:
+    """A hub without accounts, on each database."""
+    stack = AsyncExitStack()
+    clock = Clock()
+
+    async def open_all() -> House:
+        identity = await stack.enter_async_context(open_identity(database, settings, clock))
+        blobs = open_blob_store(tmp_path)
+        stack.push_async_callback(blobs.close)
+        registry = Registry(database, blobs, identity.access, identity.listener, Policy.of(settings), clock)
+        return House(run, database, identity, registry, make_hub(identity, registry), clock)
+
+    yield run(open_all())
+    run(stack.aclose())
+
+
+@pytest.fixture
+def ann(house: House) -> HubActor:
+    """A user."""
+    return house.user("ann")
+
+
+@pytest.fixture
+def ben(house: House) -> HubActor:
+    """Another user."""
+    return house.user("ben")
+
+
+@pytest.fixture
+def curator(house: House) -> HubActor:
+    """An administrator."""
+    return house.user("curator", admin=True)
+
+
+@pytest.fixture
+def nobody() -> HubActor:
+    """Somebody who did not sign in."""
+    return NOBODY

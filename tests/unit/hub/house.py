@@ -1,0 +1,77 @@
+"""A whole hub without HTTP, driven from plain functions, with a clock that can be moved."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from tests.parts.database import Run
+
+from hythe.database import Database
+from hythe.hub.actor import HubActor
+from hythe.hub.service import Hub, Identity
+from hythe.hub.users import NewUser
+from hythe.oci.digest import Digest
+from hythe.oci.manifest import OCI_CONFIG, OCI_MANIFEST, Descriptor, ImageManifest
+from hythe.registry.service import Registry
+
+PASSWORD = "correct horse"
+
+
+@dataclass
+class Clock:
+    """The hub's time."""
+
+    now: datetime = field(default_factory=lambda: datetime(2026, 11, 23, 12, tzinfo=UTC))
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def forward(self, **by: float) -> None:
+        """Let time pass."""
+        self.now += timedelta(**by)
+
+
+@dataclass
+class House:
+    """A hub and its registry, driven from plain functions."""
+
+    run: Run[Any]
+    database: Database
+    identity: Identity
+    registry: Registry
+    hub: Hub
+    clock: Clock
+
+    def user(self, name: str, *, admin: bool = False) -> HubActor:
+        """Make an account and return it as it signs in by its password."""
+        new = NewUser(name, f"{name}@example.com", PASSWORD)
+        self.run(self.hub.users.create(HubActor.operator(), new, admin=admin))
+        actor: HubActor = self.run(self.hub.credentials.by_password(name, PASSWORD))
+        return actor
+
+    def push(
+        self,
+        actor: HubActor,
+        repository: str,
+        tag: str = "latest",
+        content: bytes = b'{"os":"linux"}',
+        said: int | None = None,
+    ) -> str:
+        """Push a small image as an engine would, and return its digest; ``said`` is a wrong size of its content."""
+        return str(self.run(self._push(actor, self.registry.access.canonical(repository), tag, content, said)))
+
+    async def _push(
+        self, actor: HubActor, repository: str, tag: str, content: bytes, said: int | None = None
+    ) -> Digest:
+        config = Digest.of(content)
+        await self.registry.uploads.put(actor, repository, config, _pieces(content))
+        descriptor = Descriptor(OCI_CONFIG, str(config), len(content) if said is None else said)
+        manifest = ImageManifest(2, OCI_MANIFEST, descriptor, ()).encode()
+        digest = Digest.of(manifest)
+        await self.registry.manifests.put(actor, repository, digest, (tag,), manifest, OCI_MANIFEST)
+        return digest
+
+
+async def _pieces(content: bytes) -> AsyncIterator[bytes]:
+    yield content

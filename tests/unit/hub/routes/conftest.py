@@ -1,0 +1,40 @@
+"""A running hub over HTTP, with Ann, Ben and an administrator."""
+
+from collections.abc import Iterator
+
+import httpx2
+import pytest
+from tests.parts.hub import HUB, HytheServer, server_factory
+from tests.parts.postgresql import PostgresqlServer
+from tests.unit.hub.routes.people import PASSWORD, People
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[HytheServer]:
+    """One hub for a file of tests, once on each database."""
+    postgresql: PostgresqlServer | None = None
+    if request.param == "postgresql":
+        postgresql = request.getfixturevalue("postgresql")
+    with server_factory(tmp_path_factory.mktemp("api"), HUB) as start:
+        started: HytheServer = start(database_url=postgresql.create() if postgresql else None)
+        started.create_user("curator", PASSWORD, admin=True)
+        for name in ("ann", "ben"):
+            new = {"username": name, "email": f"{name}@example.com", "password": PASSWORD}
+            assert httpx2.post(f"{started.url}/api/v1/users", json=new).status_code == 201
+        yield started
+
+
+@pytest.fixture(scope="module")
+def as_(server: HytheServer) -> Iterator[People]:
+    """``as_("ann")`` talks to the hub as Ann; ``as_("")`` without credentials."""
+    clients: dict[str, httpx2.Client] = {}
+
+    def client(name: str) -> httpx2.Client:
+        if name not in clients:
+            auth = (name, PASSWORD) if name else None
+            clients[name] = httpx2.Client(base_url=server.url, auth=auth, timeout=30)
+        return clients[name]
+
+    yield client
+    for each in clients.values():
+        each.close()

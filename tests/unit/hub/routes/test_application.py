@@ -1,0 +1,43 @@
+"""What all the hub's addresses have in common."""
+
+import json
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+from starlette.applications import Starlette
+from tests.unit.hub.house import House
+
+from hythe.hub.routes.application import routes
+
+
+def get(house: House, path: str) -> tuple[int, bytes]:
+    """Ask the hub's routes directly; returns status and body."""
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    path, _, query = path.partition("?")
+    scope = {"type": "http", "method": "GET", "path": path, "query_string": query.encode(), "headers": []}
+    house.run(Starlette(routes=routes(house.hub))(scope, receive, send))
+    return sent[0]["status"], b"".join(message.get("body", b"") for message in sent)
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("path", ["/v1/search?q=a", "/api/v1/search?q=a", "/v2/search/repositories?query=a"])
+def test_a_database_that_cannot_be_used(house: House, path: str) -> None:
+    """503 as problem details, and not a failure of the server, whichever dialect is spoken."""
+
+    async def spoil() -> None:
+        async with house.database.writing() as session:
+            await session.run(text("ALTER TABLE hub_repositories RENAME TO elsewhere"))
+
+    house.run(spoil())
+
+    status, body = get(house, path)
+
+    assert (status, json.loads(body)["title"]) == (503, "Service Unavailable")

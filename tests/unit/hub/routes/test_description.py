@@ -1,0 +1,58 @@
+"""The API does what its own description says: schemathesis sends what it allows and what it does not."""
+
+import re
+
+import httpx2
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from schemathesis.specs.openapi.checks import positive_data_acceptance
+from tests.parts.hub import HytheServer
+from tests.parts.process import ROOT
+from tests.unit.hub.routes.people import PASSWORD, People
+
+from hythe.hub.routes.application import ENDPOINTS
+
+
+def test_every_endpoint_is_described(as_: People) -> None:
+    """Each row of the table is in the description, with its body and its reply."""
+    described = as_("").get("/api/openapi.json").json()
+
+    operations = {
+        (method.upper(), path): operation
+        for path, methods in described["paths"].items()
+        for method, operation in methods.items()
+    }
+    assert set(operations) >= {(each.method, each.path.replace(":path", "")) for each in ENDPOINTS}
+    assert len({operation["operationId"] for operation in operations.values()}) == len(operations)
+    sign_up = described["components"]["schemas"]["NewUser"]
+    assert set(sign_up["required"]) == {"username", "email", "password"}
+
+
+def test_it_does_what_it_says(server: HytheServer) -> None:
+    """Whatever is sent: never a 5xx, and every answer is of the form that is described.
+
+    Left out is that everything which fits the form is taken: names have rules that a form does not say.
+    """
+    description = schemathesis.openapi.from_url(f"{server.url}/api/openapi.json")
+    for found in description.get_all_operations():
+        operation = found.ok()
+
+        @given(case=operation.as_strategy())
+        @settings(max_examples=10, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+        def holds(case: schemathesis.Case) -> None:
+            case.call_and_validate(auth=("ann", PASSWORD), excluded_checks=[positive_data_acceptance])
+
+        holds()
+
+
+def test_description_is_json(server: HytheServer) -> None:
+    """It is served without credentials."""
+    assert httpx2.get(f"{server.url}/api/openapi.json").headers["Content-Type"] == "application/json"
+
+
+def test_documentation_names_every_address() -> None:
+    """The table in docs/api.md is the table that answers."""
+    rows = re.findall(r"^\| `([A-Z]+ /\S+)` \| (.+) \|$", (ROOT / "docs/api.md").read_text(), re.MULTILINE)
+
+    short = [(each.method, each.path.replace(":path", "").removeprefix("/api/v1"), each.summary) for each in ENDPOINTS]
+    assert rows == [(f"{method} {path}", summary) for method, path, summary in short]

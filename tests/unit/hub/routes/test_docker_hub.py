@@ -1,0 +1,69 @@
+"""Docker Hub's own API, as tools use it (``clients.md``, section 7)."""
+
+import httpx2
+from tests.parts.hub import HytheServer
+from tests.unit.hub.routes.people import PASSWORD, People
+
+
+def test_log_in(server: HytheServer, as_: People) -> None:
+    """Both addresses give a token that works as Bearer and as JWT; a wrong password is 401 with ``detail``."""
+    first = as_("").post("/v2/users/login/", json={"username": "ann", "password": PASSWORD}).json()["token"]
+    second = as_("").post("/v2/auth/token", json={"identifier": "ann", "secret": PASSWORD}).json()["access_token"]
+    wrong = as_("").post("/v2/users/login", json={"username": "ann", "password": "wrong"})
+
+    for header in (f"Bearer {first}", f"JWT {first}", f"Bearer {second}"):
+        me = httpx2.get(f"{server.url}/api/v1/users/me", headers={"Authorization": header})
+        assert me.json()["username"] == "ann"
+    assert (wrong.status_code, wrong.json()["detail"]) == (401, "incorrect username or password")
+
+
+def test_log_in_by_personal_token(as_: People) -> None:
+    """A personal token logs in and is no more afterwards than it was."""
+    made = as_("ann").post("/api/v1/tokens", json={"name": "x", "rights": ["repo:read"]}).json()["token"]
+
+    token = as_("").post("/v2/users/login", json={"username": "ann", "password": made}).json()["token"]
+
+    headers = {"Authorization": f"Bearer {token}"}
+    assert as_("").get("/api/v1/users/me", headers=headers).status_code == 200
+    assert as_("").get("/api/v1/tokens", headers=headers).status_code == 403
+
+
+def test_repositories_and_tags(server: HytheServer, as_: People) -> None:
+    """The envelope with its neighbours, a repository, its tags, a deletion; private ones are not there."""
+    for number in range(3):
+        new = {"namespace": "ann", "name": f"hub-{number}", "description": "Old words"}
+        assert as_("ann").post("/api/v1/repositories", json=new).status_code == 201
+    as_("ann").patch("/api/v1/repositories/ann/hub-0", json={"visibility": "private"})
+
+    page = as_("").get("/v2/repositories/ann/", params={"page": 1, "page_size": 1}).json()
+    following = as_("").get(page["next"]).json()
+    shown = as_("").get("/v2/repositories/ann/hub-1/").json()
+    tags = as_("").get("/v2/repositories/ann/hub-1/tags/").json()
+
+    assert (page["count"], page["previous"], len(page["results"])) == (2, None, 1)
+    assert page["next"].startswith(f"{server.url}/v2/repositories/ann/?")
+    assert following["results"] != page["results"]
+    assert (shown["name"], shown["namespace"], shown["is_private"]) == ("hub-1", "ann", False)
+    assert (tags["count"], tags["results"]) == (0, [])
+    assert as_("").get("/v2/repositories/ann/hub-0/").status_code == 404
+    assert as_("ben").delete("/v2/repositories/ann/hub-1/").status_code == 403
+    assert as_("ann").delete("/v2/repositories/ann/hub-1/").status_code == 202
+    assert as_("ann").get("/v2/repositories/ann/hub-1/tags/latest/").status_code == 404
+
+
+def test_search(as_: People) -> None:
+    """In Docker Hub's words."""
+    new = {"namespace": "ann", "name": "findme", "description": "Find this"}
+    assert as_("ann").post("/api/v1/repositories", json=new).status_code == 201
+
+    found = as_("").get("/v2/search/repositories/", params={"query": "findme"}).json()
+
+    assert found["count"] == 1
+    assert found["results"][0] == {
+        "repo_name": "ann/findme",
+        "short_description": "Find this",
+        "star_count": 0,
+        "pull_count": 0,
+        "is_official": False,
+        "is_automated": False,
+    }

@@ -1,0 +1,236 @@
+"""Who may do what: the registry's port as the hub implements it, and the hub's own questions."""
+
+import msgspec
+import pytest
+from tests.unit.hub.house import House
+
+from hythe.hub.access import allowed
+from hythe.hub.actor import NOBODY, BuildLease, HubActor, Right
+from hythe.hub.errors import NotFound, Refused, SignInNeeded
+from hythe.hub.namespaces import NamespaceKind
+from hythe.hub.repositories import NewRepository
+from hythe.hub.standing import Standing
+from hythe.hub.user import Visibility
+from hythe.oci.challenge import parse_challenges
+from hythe.oci.errors import ErrorCode, WireError
+from hythe.oci.scope import Scope
+from hythe.registry.access import Action
+
+USER, CURATED = NamespaceKind.USER, NamespaceKind.CURATED
+PUBLIC, PRIVATE = Visibility.PUBLIC, Visibility.PRIVATE
+ALL = frozenset(Action)
+PULL = frozenset({Action.PULL})
+
+
+@pytest.mark.parametrize(
+    ("kind", "visibility", "owner", "user", "admin", "may"),
+    [
+        (None, None, None, 1, True, frozenset()),
+        (USER, None, 1, 1, False, ALL),
+        (USER, PUBLIC, 1, 1, False, ALL),
+        (USER, PRIVATE, 1, 1, False, ALL),
+        (USER, None, 1, 2, False, frozenset()),
+        (USER, PUBLIC, 1, 2, False, PULL),
+        (USER, PRIVATE, 1, 2, False, frozenset()),
+        (USER, PUBLIC, 1, 2, True, PULL),
+        (USER, PRIVATE, 1, 2, True, frozenset()),
+        (USER, None, 1, None, False, frozenset()),
+        (USER, PUBLIC, 1, None, False, PULL),
+        (USER, PRIVATE, 1, None, False, frozenset()),
+        (CURATED, None, None, 1, True, ALL),
+        (CURATED, PUBLIC, None, 1, True, ALL),
+        (CURATED, None, None, 1, False, frozenset()),
+        (CURATED, PUBLIC, None, 1, False, PULL),
+        (CURATED, PUBLIC, None, None, False, PULL),
+        (CURATED, None, None, None, False, frozenset()),
+    ],
+)
+def test_the_table(
+    kind: NamespaceKind | None,
+    visibility: Visibility | None,
+    owner: int | None,
+    user: int | None,
+    admin: bool,
+    may: frozenset[Action],
+) -> None:
+    """Owners everything, everybody public, curators the top level, nobody else's private."""
+    there = None if visibility is None else 7
+    standing = Standing(kind, None if kind is None else 3, owner, there, visibility, user, admin)
+
+    assert allowed(standing) == may
+
+
+def refusal(house: House, actor: HubActor, repository: str, action: Action) -> WireError:
+    """What the registry is told to answer."""
+    with pytest.raises(WireError) as caught:
+        house.run(house.hub.access.require(actor, repository, action))
+    return caught.value
+
+
+def answer(error: WireError, repository: str) -> tuple[object, ...]:
+    """Everything of an answer that a client sees, without the name that it asked for."""
+    text = (error.code, error.status, error.message, str(error.detail), str(error.headers))
+    return tuple(str(part).replace(repository, "NAME") for part in text)
+
+
+def test_private_answers_like_absent(house: House, ann: HubActor, ben: HubActor, curator: HubActor) -> None:
+    """The very same answer to everybody but the owner, for every action; the owner is let through."""
+    house.run(house.hub.repositories.create(ann, NewRepository("ann", "secret", PRIVATE)))
+
+    for actor in (ben, curator, NOBODY):
+        for action in Action:
+            hidden = refusal(house, actor, "ann/secret", action)
+            absent = refusal(house, actor, "ann/absent", action)
+            assert answer(hidden, "ann/secret") == answer(absent, "ann/absent")
+    for action in Action:
+        house.run(house.hub.access.require(ann, "ann/secret", action))
+        house.run(house.hub.access.require(ann, "ann/absent", action))
+
+
+def test_refused_pull_asks_for_a_wider_token(house: House, ann: HubActor) -> None:
+    """A 401 that names the scope, by which engines try once more and then say "may require 'docker login'"."""
+    error = refusal(house, NOBODY, "ann/absent", Action.PULL)
+
+    (challenge,) = parse_challenges(error.headers["WWW-Authenticate"])
+    assert error.code is ErrorCode.UNAUTHORIZED
+    assert challenge.parameters["scope"] == "repository:ann/absent:pull"
+    assert challenge.parameters["error"] == "insufficient_scope"
+
+
+def test_refused_push_says_why(house: House, ann: HubActor, ben: HubActor) -> None:
+    """A signed-in stranger hears who may; one who is not signed in is told to log in."""
+    house.push(ann, "ann/app")
+
+    assert refusal(house, ben, "ann/app", Action.PUSH).message == "only ann may push to ann/.."
+    assert refusal(house, ben, "ann/app", Action.PUSH).code is ErrorCode.DENIED
+    assert "curated" in refusal(house, ben, "library/centos", Action.PUSH).message
+    assert "no namespace 'ghost'" in refusal(house, ben, "ghost/app", Action.PUSH).message
+    asked = refusal(house, NOBODY, "ann/app", Action.PUSH)
+    assert asked.code is ErrorCode.UNAUTHORIZED
+    assert "docker login" in asked.headers["WWW-Authenticate"]
+
+
+def test_tokens_open_what_they_name(house: House, ann: HubActor) -> None:
+    """A token for one repository asks for a wider one at another, and what is public needs none."""
+    house.push(ann, "ann/app")
+    for name in ("one", "two"):
+        house.run(house.hub.repositories.create(ann, NewRepository("ann", name, PRIVATE)))
+    limited = msgspec.structs.replace(ann, granted=(Scope.repository("ann/one", "pull"),))
+
+    house.run(house.hub.access.require(limited, "ann/one", Action.PULL))
+    house.run(house.hub.access.require(limited, "ann/app", Action.PULL))
+    for repository, action in (("ann/two", Action.PULL), ("ann/one", Action.PUSH), ("ann/app", Action.DELETE)):
+        error = refusal(house, limited, repository, action)
+        assert error.code is ErrorCode.UNAUTHORIZED
+        assert 'error="insufficient_scope"' in error.headers["WWW-Authenticate"]
+
+
+def test_decisions_are_of_now(house: House, ann: HubActor, curator: HubActor) -> None:
+    """A token that was right a moment ago opens nothing that has since been closed."""
+    token = msgspec.structs.replace(curator, granted=(Scope.repository("library/centos", "pull", "push"),))
+    house.run(house.hub.access.require(token, "library/centos", Action.PUSH))
+
+    gone = msgspec.structs.replace(token, user_id=99999)
+
+    assert refusal(house, gone, "library/centos", Action.PUSH).code is ErrorCode.DENIED
+
+
+def test_what_a_token_is_granted(house: House, ann: HubActor, ben: HubActor) -> None:
+    """As much of what is asked as one may do; what is refused, or no repository's, comes back with no actions."""
+    house.push(ann, "ann/app")
+    asked = Scope.repository("ann/app", "pull", "push")
+
+    def granted(actor: HubActor, scope: Scope) -> str:
+        return str(house.run(house.hub.access.granted(actor, scope)))
+
+    assert granted(ann, asked) == "repository:ann/app:pull,push"
+    assert granted(ben, asked) == "repository:ann/app:pull"
+    assert granted(NOBODY, asked) == "repository:ann/app:pull"
+    assert granted(NOBODY, Scope.repository("centos", "pull")) == "repository:centos:"
+    assert granted(ann, Scope.repository("ann/app", "*")) == "repository:ann/app:pull,push,delete"
+    assert granted(ann, Scope("registry", "catalog", frozenset({"*"}))) == "registry:catalog:*"
+    assert granted(ann, Scope("plugin", "x", frozenset({"pull"}))) == "plugin:x:"
+    for name in ("ann/\0", "Ann/App", "ä", "a//b"):
+        assert granted(ann, Scope.repository(name, "pull")) == f"repository:{name}:"
+
+
+def test_a_token_that_may_not_read_lists_nothing_private(house: House, ann: HubActor) -> None:
+    """Exchanged for a token of the catalog, a personal token that only writes shows no more than before."""
+    catalog = Scope("registry", "catalog", frozenset({"*"}))
+    writer = msgspec.structs.replace(ann, rights=frozenset({Right.WRITE}))
+
+    granted = house.run(house.hub.access.granted(writer, catalog))
+
+    assert granted.actions == frozenset()
+
+
+def test_the_token_of_a_build_pushes_and_changes_nothing_else(house: House, ann: HubActor) -> None:
+    """A hostile build that got hold of its token cannot make its repository public, or delete tags by the API."""
+    house.push(ann, "ann/app")
+    scope = Scope.repository("ann/app", *(action.value for action in Action))
+    build = HubActor("build 1", granted=(scope,), build=BuildLease(1, 1, "key"))
+    house.run(house.hub.access.require(build, "ann/app", Action.PUSH))
+    house.run(house.hub.access.require_repository(build, "ann/app", Action.PULL))
+
+    for action in (Action.PUSH, Action.DELETE):
+        with pytest.raises(Refused, match="pushes to the registry"):
+            house.run(house.hub.access.require_repository(build, "ann/app", action))
+    with pytest.raises(Refused, match="pushes to the registry"):
+        house.run(house.hub.access.require_namespace(build, "ann/other"))
+
+
+def test_credentials_with_few_rights(house: House, ann: HubActor) -> None:
+    """A read-only token reads the owner's private repositories, and neither writes nor deletes."""
+    house.run(house.hub.repositories.create(ann, NewRepository("ann", "secret", PRIVATE)))
+    reader = msgspec.structs.replace(ann, rights=frozenset({Right.READ}))
+
+    house.run(house.hub.access.require(reader, "ann/secret", Action.PULL))
+    assert refusal(house, reader, "ann/secret", Action.PUSH).code is ErrorCode.UNAUTHORIZED
+    with pytest.raises(Refused, match="this token"):
+        house.run(house.hub.repositories.delete(reader, "ann/secret"))
+
+
+def test_what_is_visible(house: House, ann: HubActor, ben: HubActor) -> None:
+    """The catalog and mounts see public ones and one's own; a token for one repository sees that one."""
+    house.push(ann, "ann/app")
+    for name in ("one", "two"):
+        house.run(house.hub.repositories.create(ann, NewRepository("ann", name, PRIVATE)))
+    names = ["ann/app", "ann/one", "ann/two", "ann/absent", "library/x"]
+    limited = msgspec.structs.replace(ann, granted=(Scope.repository("ann/one", "pull"),))
+    writer = msgspec.structs.replace(ann, rights=frozenset({Right.WRITE}))
+
+    def visible(actor: HubActor) -> set[str]:
+        return set(house.run(house.hub.access.visible(actor, names)))
+
+    assert visible(ann) == {"ann/app", "ann/one", "ann/two"}
+    assert visible(ben) == visible(NOBODY) == visible(writer) == {"ann/app"}
+    assert visible(limited) == {"ann/app", "ann/one"}
+    assert visible(HubActor.operator()) == {"ann/app", "ann/one", "ann/two"}
+
+
+def test_entering(house: House, ann: HubActor) -> None:
+    """``GET /v2/`` wants some token, an anonymous one will do; without any it says where to get one."""
+    token = msgspec.structs.replace(NOBODY, granted=())
+
+    house.run(house.hub.access.enter(ann))
+    house.run(house.hub.access.enter(token))
+    with pytest.raises(WireError):
+        house.run(house.hub.access.enter(NOBODY))
+    challenge = house.hub.access.challenge(None, ())
+    assert challenge is not None
+    assert challenge.parameters["realm"] == "/token"
+
+
+def test_services_ask_the_same(house: House, ann: HubActor, ben: HubActor) -> None:
+    """What one may not see is not there for the services either; what one sees and may not change is refused."""
+    house.run(house.hub.repositories.create(ann, NewRepository("ann", "secret", PRIVATE)))
+    house.run(house.hub.repositories.create(ann, NewRepository("ann", "open", PUBLIC)))
+
+    for actor in (ben, NOBODY):
+        for name in ("ann/secret", "ann/absent"):
+            with pytest.raises(NotFound):
+                house.run(house.hub.access.require_repository(actor, name, Action.DELETE))
+    with pytest.raises(Refused):
+        house.run(house.hub.access.require_repository(ben, "ann/open", Action.PUSH))
+    with pytest.raises(SignInNeeded):
+        house.run(house.hub.access.require_repository(NOBODY, "ann/open", Action.PUSH))

@@ -1,0 +1,281 @@
+"""Who is it? Passwords, personal tokens, access tokens, sessions, and too many wrong ones."""
+
+import asyncio
+import base64
+
+import pytest
+from tests.unit.hub.house import PASSWORD, House
+
+from hythe.hub.actor import NOBODY, HubActor, Right
+from hythe.hub.attempts import ALLOWED, WAIT, Attempts
+from hythe.hub.errors import Invalid, NotFound, SignInNeeded, TooManyAttempts
+from hythe.hub.passwords import Passwords
+from hythe.hub.personal_tokens import NewPersonalToken
+from hythe.hub.tokens import REFRESH_LIFETIME, TokenRequest
+from hythe.oci.scope import Scope
+
+
+def basic(name: str, password: str) -> str:
+    """The header that shows name and password."""
+    return "Basic " + base64.b64encode(f"{name}:{password}".encode()).decode()
+
+
+def test_no_header_is_nobody(house: House) -> None:
+    """Somebody without credentials may still ask."""
+    assert house.run(house.hub.credentials.by_header(None)) == NOBODY
+
+
+def test_basic(house: House, ann: HubActor) -> None:
+    """A right password is the account; passwords may hold colons."""
+    house.run(house.hub.users.set_password(HubActor.operator(), "ann", "with:colons:äöü"))
+
+    assert house.run(house.hub.credentials.by_header(basic("ann", "with:colons:äöü"))).name == "ann"
+
+
+WRONG = (
+    basic("ann", "wrong"),
+    basic("ghost", PASSWORD),
+    basic("ann", ""),
+    basic("a\0n", PASSWORD),
+    basic("ann", "hythe_forged"),
+    "Basic !!!",
+    "Basic " + base64.b64encode(b"no colon").decode(),
+    "Basic " + base64.b64encode(b"\xff\xfe:x").decode(),
+    "Bearer x",
+    "Bearer hythe_forged",
+    "Bearer a.b.c",
+    "Bearer eyJhbGciOiJub25lIn0.e30.",
+    "Digest x",
+    "",
+)
+
+
+def test_wrong_credentials(house: House, ann: HubActor) -> None:
+    """Whatever is wrong with them, they are refused and nothing breaks."""
+    for number, header in enumerate(WRONG):
+        with pytest.raises(SignInNeeded):
+            house.run(house.hub.credentials.by_header(header, f"10.0.0.{number}"))
+
+
+def test_a_personal_token_is_password_and_bearer(house: House, ann: HubActor, ben: HubActor) -> None:
+    """It signs in with its owner's name, by Basic and by Bearer, with its own rights; not with another's name."""
+    secret, token = house.run(house.hub.personal_tokens.create(ann, NewPersonalToken("ci", (Right.READ,))))
+
+    by_basic = house.run(house.hub.credentials.by_header(basic("ann", secret)))
+    by_bearer = house.run(house.hub.credentials.by_header(f"Bearer {secret}"))
+
+    assert secret.startswith("hythe_")
+    assert by_basic == by_bearer
+    assert (by_basic.name, by_basic.rights) == ("ann", frozenset({Right.READ}))
+    with pytest.raises(SignInNeeded):
+        house.run(house.hub.credentials.by_header(basic("ben", secret)))
+    assert house.run(house.hub.personal_tokens.list(ann))[0].used_at == house.clock.now
+    assert token.used_at is None
+
+
+def test_a_personal_token_ends(house: House, ann: HubActor) -> None:
+    """On its day, or when it is taken away."""
+    short, _ = house.run(house.hub.personal_tokens.create(ann, NewPersonalToken("a", (Right.READ,), 1)))
+    taken, token = house.run(house.hub.personal_tokens.create(ann, NewPersonalToken("b", (Right.READ,))))
+    house.run(house.hub.credentials.by_token(short))
+    house.clock.forward(days=1, seconds=1)
+    house.run(house.hub.personal_tokens.delete(ann, token.id))
+
+    for secret in (short, taken):
+        with pytest.raises(SignInNeeded):
+            house.run(house.hub.credentials.by_token(secret))
+
+
+def test_tokens_of_others_are_out_of_reach(house: House, ann: HubActor, ben: HubActor) -> None:
+    """Nobody lists or takes away another's."""
+    _, token = house.run(house.hub.personal_tokens.create(ann, NewPersonalToken("a", (Right.READ,))))
+
+    assert house.run(house.hub.personal_tokens.list(ben)) == ()
+    with pytest.raises(NotFound):
+        house.run(house.hub.personal_tokens.delete(ben, token.id))
+
+
+@pytest.mark.parametrize(("name", "rights"), [("ci", ()), (" ", (Right.READ,)), ("\0", (Right.READ,))])
+def test_personal_tokens_that_make_no_sense(house: House, ann: HubActor, name: str, rights: tuple[Right, ...]) -> None:
+    """A token needs a name and at least one right."""
+    with pytest.raises(Invalid):
+        house.run(house.hub.personal_tokens.create(ann, NewPersonalToken(name, rights)))
+
+
+def test_an_access_token_opens_what_it_names(house: House, ann: HubActor) -> None:
+    """A token of the token server is its account, limited to what was granted, until it ends."""
+    wish = TokenRequest("hub", (Scope.repository("ann/app", "pull"),))
+    reply = house.run(house.hub.tokens.issue(ann, wish))
+
+    actor = house.run(house.hub.credentials.by_token(reply.token))
+
+    assert (actor.name, actor.user_id) == ("ann", ann.user_id)
+    assert actor.granted == wish.scopes
+    house.clock.forward(seconds=reply.expires_in)
+    with pytest.raises(SignInNeeded):
+        house.run(house.hub.credentials.by_token(reply.token))
+
+
+def test_keys_rotate(house: House, ann: HubActor) -> None:
+    """After a rotation old tokens are still known; another server learns the new key; a changed token is refused."""
+    old = house.run(house.hub.tokens.issue(ann, TokenRequest()))
+    house.run(house.hub.keys.rotate())
+    new = house.run(house.hub.tokens.issue(ann, TokenRequest()))
+
+    for reply in (old, new):
+        assert house.run(house.hub.credentials.by_token(reply.token)).name == "ann"
+    head, claims, signature = new.token.split(".")
+    with pytest.raises(SignInNeeded):
+        house.run(house.hub.credentials.by_token(f"{head}.{claims[:-4]}AAAA.{signature}"))
+
+
+def test_refresh_tokens(house: House, ann: HubActor) -> None:
+    """One stands in for the password; nobody gets one."""
+    reply = house.run(house.hub.tokens.issue(ann, TokenRequest(offline=True)))
+
+    renewed = house.run(house.hub.tokens.renew(reply.refresh_token, TokenRequest()))
+
+    assert renewed.refresh_token == reply.refresh_token
+    assert house.run(house.hub.credentials.by_token(renewed.token)).name == "ann"
+    assert house.run(house.hub.tokens.issue(NOBODY, TokenRequest(offline=True))).refresh_token == ""
+    with pytest.raises(SignInNeeded):
+        house.run(house.hub.tokens.renew("forged", TokenRequest()))
+
+
+def test_an_access_token_gets_no_other(house: House, ann: HubActor) -> None:
+    """A token of minutes cannot be made to last by showing it to the token server, not even an anonymous one."""
+    wish = TokenRequest(scopes=(Scope.repository("ann/app", "pull"),))
+    for actor in (ann, NOBODY):
+        reply = house.run(house.hub.tokens.issue(actor, wish))
+        holder = house.run(house.hub.credentials.by_token(reply.token))
+
+        with pytest.raises(SignInNeeded):
+            house.run(house.hub.tokens.issue(holder, wish))
+
+
+def test_a_refresh_token_ends(house: House, ann: HubActor) -> None:
+    """Nobody stays logged in for ever."""
+    reply = house.run(house.hub.tokens.issue(ann, TokenRequest(offline=True)))
+
+    house.clock.forward(seconds=REFRESH_LIFETIME.total_seconds() - 1)
+    house.run(house.hub.tokens.renew(reply.refresh_token, TokenRequest()))
+    house.clock.forward(seconds=1)
+    with pytest.raises(SignInNeeded):
+        house.run(house.hub.tokens.renew(reply.refresh_token, TokenRequest()))
+
+
+def test_a_refresh_token_is_no_stronger_than_what_it_came_from(house: House, ann: HubActor) -> None:
+    """Logged in by a read-only personal token one gets no push, and nothing once that token is taken away."""
+    secret, token = house.run(house.hub.personal_tokens.create(ann, NewPersonalToken("ci", (Right.READ,))))
+    limited = house.run(house.hub.credentials.by_token(secret))
+    reply = house.run(house.hub.tokens.issue(limited, TokenRequest(offline=True)))
+    wish = TokenRequest(scopes=(Scope.repository("ann/app", "pull", "push"),))
+
+    renewed = house.run(house.hub.tokens.renew(reply.refresh_token, wish))
+
+    assert renewed.scope == "repository:ann/app:pull"
+    house.run(house.hub.personal_tokens.delete(ann, token.id))
+    with pytest.raises(SignInNeeded):
+        house.run(house.hub.tokens.renew(reply.refresh_token, wish))
+
+
+def test_sessions(house: House, ann: HubActor) -> None:
+    """A session is its account until it is signed out, or ended by time."""
+    first = house.run(house.hub.sessions.sign_in("ann", PASSWORD, "here"))
+    second = house.run(house.hub.sessions.sign_in("ann", PASSWORD, "here"))
+
+    assert house.run(house.hub.sessions.actor(first.token)) == ann
+    house.run(house.hub.sessions.sign_out(first.token))
+    assert house.run(house.hub.sessions.actor(first.token)) == NOBODY
+    assert house.run(house.hub.sessions.actor(second.token)) == ann
+    house.clock.forward(days=14, seconds=1)
+    assert house.run(house.hub.sessions.actor(second.token)) == NOBODY
+    assert house.run(house.hub.sessions.actor("forged")) == NOBODY
+
+
+def test_personal_tokens_do_not_sign_in_to_pages(house: House, ann: HubActor) -> None:
+    """A token with few rights cannot be turned into a session with all of them."""
+    secret, _ = house.run(house.hub.personal_tokens.create(ann, NewPersonalToken("ci", (Right.READ,))))
+
+    with pytest.raises(SignInNeeded):
+        house.run(house.hub.sessions.sign_in("ann", secret, "here"))
+
+
+def test_too_many_wrong_passwords(house: House, ann: HubActor) -> None:
+    """After a number of failures from one address even the right password waits; other addresses do not."""
+    for _ in range(ALLOWED):
+        with pytest.raises(SignInNeeded):
+            house.run(house.hub.credentials.by_password("ann", "wrong", "10.0.0.1"))
+
+    with pytest.raises(TooManyAttempts) as caught:
+        house.run(house.hub.credentials.by_password("ann", PASSWORD, "10.0.0.1"))
+
+    assert 0 < caught.value.retry_after <= WAIT
+    assert house.run(house.hub.credentials.by_password("ann", PASSWORD, "10.0.0.2")).name == "ann"
+
+
+def test_many_guesses_at_once(house: House, ann: HubActor) -> None:
+    """Guesses that are sent together are not checked more gently: the right one among the last of them is refused."""
+
+    async def scenario() -> list[object]:
+        guesses = [*(f"wrong {number}" for number in range(2 * ALLOWED)), PASSWORD]
+        tried = (house.hub.credentials.by_password("ann", guess, "10.0.0.1") for guess in guesses)
+        return await asyncio.gather(*tried, return_exceptions=True)
+
+    *_, last = house.run(scenario())
+
+    assert isinstance(last, TooManyAttempts)
+
+
+def test_tokens_hold_what_they_open(house: House) -> None:
+    """Whatever is asked for, a token does not grow by what it does not open."""
+    wish = TokenRequest(scopes=tuple(Scope.repository(f"{'x' * 3000}/{number}", "pull") for number in range(50)))
+
+    reply = house.run(house.hub.tokens.issue(NOBODY, wish))
+
+    assert len(reply.token) < 1000
+    assert house.run(house.hub.credentials.by_token(reply.token)).granted == ()
+
+
+def test_names_of_any_length_are_counted(house: House) -> None:
+    """Failures are kept under the beginning of what was typed as a name, so that nobody fills the memory with names."""
+    for number in range(ALLOWED):
+        with pytest.raises(SignInNeeded):
+            house.run(house.hub.credentials.by_password("x" * 100_000 + str(number), "wrong", "here"))
+
+    with pytest.raises(TooManyAttempts):
+        house.run(house.hub.credentials.by_password("x" * 100_001, "wrong", "here"))
+
+
+def test_attempts_are_forgotten() -> None:
+    """By time, and by success."""
+    now = 1000.0
+    attempts = Attempts(lambda: now)
+    for _ in range(ALLOWED):
+        attempts.failed("ann", "here")
+    with pytest.raises(TooManyAttempts):
+        attempts.check("ann", "here")
+
+    now += WAIT
+    attempts.check("ann", "here")
+    attempts.failed("ann", "here")
+    attempts.succeeded("ann", "here")
+
+    for _ in range(ALLOWED - 1):
+        attempts.failed("ann", "here")
+    attempts.check("ann", "here")
+
+
+def test_a_password_once_checked_is_remembered_for_its_hash_alone(house: House) -> None:
+    """The memory answers for the very same password and hash: a changed password is checked anew."""
+    passwords = Passwords()
+    first, second = house.run(passwords.hash("one")), house.run(passwords.hash("two"))
+
+    assert first.startswith("$argon2id$")
+    for _ in range(2):
+        assert house.run(passwords.matches("ann", "one", first))
+        assert not house.run(passwords.matches("ann", "one", second))
+        assert not house.run(passwords.matches("ann", "two", first))
+        assert not house.run(passwords.matches("ann", "one", None))
+        assert not house.run(passwords.matches("ann", "one", "damaged"))
+    passwords.close()

@@ -1,0 +1,152 @@
+"""Accounts: sign-up, passwords, what users see of each other."""
+
+import pytest
+from tests.unit.hub.house import PASSWORD, House
+
+from hythe.hub.actor import NOBODY, HubActor, Right
+from hythe.hub.errors import Invalid, NotFound, Refused, SignInNeeded, Taken
+from hythe.hub.page import Paging
+from hythe.hub.personal_tokens import NewPersonalToken
+from hythe.hub.tokens import TokenRequest
+from hythe.hub.user import Visibility
+from hythe.hub.users import NewUser, UserChange, Users
+
+
+def test_anybody_signs_up(house: House) -> None:
+    """An account that signs up is no administrator, and its e-mail address is kept in lower case."""
+    user = house.run(house.hub.users.create(NOBODY, NewUser("ann", "Ann@Example.com", PASSWORD)))
+
+    assert (user.name, user.email, user.admin) == ("ann", "ann@example.com", False)
+
+
+@pytest.mark.parametrize(
+    "name", ["a", "-ann", "ann-", "an--n", "Ann", "ann_b", "ann.b", "a" * 40, "library", "v2", "api", "", "a\0b", "änn"]
+)
+def test_names_that_are_refused(name: str) -> None:
+    """2 to 39 of [a-z0-9-], no '-' at the ends or twice in a row, nothing reserved."""
+    assert set(NewUser.troubles({"username": name})) == {"username"}
+
+
+@pytest.mark.parametrize("name", ["ab", "a1", "a-b-c", "0day", "a" * 39])
+def test_names_that_are_good(name: str) -> None:
+    """Names at the edges of the rule."""
+    assert NewUser.troubles({"username": name}) == {}
+
+
+def test_every_bad_field_is_named(house: House) -> None:
+    """A sign-up that is wrong everywhere hears of everything at once."""
+    with pytest.raises(Invalid) as caught:
+        house.run(house.hub.users.create(NOBODY, NewUser("-", "nowhere", "short")))
+
+    assert set(caught.value.fields) == {"username", "email", "password"}
+
+
+@pytest.mark.parametrize(
+    ("name", "email", "fields"),
+    [
+        ("ann", "other@example.com", {"username"}),
+        ("other", "ANN@example.com", {"email"}),
+        ("ann", "ann@example.com", {"username", "email"}),
+    ],
+)
+def test_taken(house: House, ann: HubActor, name: str, email: str, fields: set[str]) -> None:
+    """A name or address that somebody has is refused, naming which; nothing of the attempt stays."""
+    with pytest.raises(Taken) as caught:
+        house.run(house.hub.users.create(NOBODY, NewUser(name, email, PASSWORD)))
+
+    assert set(caught.value.fields) == fields
+    assert house.run(house.hub.users.list(HubActor.operator(), Paging())).total == 1
+
+
+def test_closed_sign_up(house: House, curator: HubActor) -> None:
+    """With sign-up closed strangers are refused with a hint; administrators and the operator still make accounts."""
+    users: Users = house.hub.users
+    users.sign_up_open = False
+    with pytest.raises(Refused, match="ask its administrator"):
+        house.run(users.create(NOBODY, NewUser("ann", "ann@example.com", PASSWORD)))
+
+    house.run(users.create(curator, NewUser("ben", "ben@example.com", PASSWORD)))
+    house.run(users.create(HubActor.operator(), NewUser("eve", "eve@example.com", PASSWORD)))
+
+    assert house.run(users.list(curator, Paging())).total == 3
+
+
+def test_only_administrators_make_administrators(house: House, ann: HubActor) -> None:
+    """Nobody becomes one by asking."""
+    with pytest.raises(Refused):
+        house.run(house.hub.users.create(ann, NewUser("eve", "eve@example.com", PASSWORD), admin=True))
+
+
+def test_addresses_are_for_the_user_and_administrators(house: House, ann: HubActor, ben: HubActor) -> None:
+    """Others see the account without its e-mail address."""
+    seen = {who.name: house.run(house.hub.users.get(who, "ann")).email for who in (ann, ben, NOBODY)}
+    seen["operator"] = house.run(house.hub.users.get(HubActor.operator(), "ann")).email
+
+    assert seen == {"ann": "ann@example.com", "ben": "", "": "", "operator": "ann@example.com"}
+
+
+def test_unknown_user(house: House) -> None:
+    """Whatever the name, there is no such user."""
+    for name in ("ghost", "a\0b", "A", "x" * 500):
+        with pytest.raises(NotFound):
+            house.run(house.hub.users.get(NOBODY, name))
+
+
+def test_change_of_address(house: House, ann: HubActor, ben: HubActor) -> None:
+    """What is not named stays; an address of somebody else is refused."""
+    changed = house.run(house.hub.users.change_me(ann, UserChange(default_visibility=Visibility.PRIVATE)))
+    assert (changed.email, changed.default_visibility) == ("ann@example.com", Visibility.PRIVATE)
+
+    with pytest.raises(Taken):
+        house.run(house.hub.users.change_me(ann, UserChange(email="ben@example.com")))
+    with pytest.raises(Invalid):
+        house.run(house.hub.users.change_me(ann, UserChange(email="nowhere")))
+
+
+def test_a_new_password_ends_everything_else(house: House, ann: HubActor) -> None:
+    """The old password, sessions and refresh tokens stop working at once."""
+    session = house.run(house.hub.sessions.sign_in("ann", PASSWORD, "here"))
+    login = house.run(house.hub.tokens.issue(ann, TokenRequest(offline=True)))
+    house.run(house.hub.users.set_password(ann, "ann", "another horse", PASSWORD))
+
+    with pytest.raises(SignInNeeded):
+        house.run(house.hub.tokens.renew(login.refresh_token, TokenRequest()))
+    assert house.run(house.hub.sessions.actor(session.token)) == NOBODY
+    with pytest.raises(SignInNeeded):
+        house.run(house.hub.credentials.by_password("ann", PASSWORD))
+    assert house.run(house.hub.credentials.by_password("ann", "another horse")).name == "ann"
+
+
+def test_a_password_is_changed_by_its_owner(house: House, ann: HubActor, ben: HubActor) -> None:
+    """One's own needs the present one; others' need an administrator."""
+    with pytest.raises(Invalid):
+        house.run(house.hub.users.set_password(ann, "ann", "another horse", "wrong"))
+    with pytest.raises(Refused):
+        house.run(house.hub.users.set_password(ben, "ann", "another horse"))
+
+    assert house.run(house.hub.credentials.by_password("ann", PASSWORD)).name == "ann"
+
+
+def test_a_token_without_the_right_leaves_the_account_alone(house: House, ann: HubActor) -> None:
+    """A personal token that may push may not change the password, the address or make tokens."""
+    new = NewPersonalToken("ci", (Right.READ, Right.WRITE, Right.DELETE))
+    secret, _ = house.run(house.hub.personal_tokens.create(ann, new))
+    limited = house.run(house.hub.credentials.by_token(secret))
+
+    for attempt in (
+        house.hub.users.set_password(limited, "ann", "another horse", PASSWORD),
+        house.hub.users.change_me(limited, UserChange(email="x@example.com")),
+        house.hub.personal_tokens.create(limited, new),
+        house.hub.personal_tokens.list(limited),
+    ):
+        with pytest.raises(Refused):
+            house.run(attempt)
+
+
+def test_lists_are_for_administrators(house: House, ann: HubActor, curator: HubActor) -> None:
+    """The list of all accounts, by name."""
+    with pytest.raises(Refused):
+        house.run(house.hub.users.list(ann, Paging()))
+
+    page = house.run(house.hub.users.list(curator, Paging(page_size=1)))
+    assert ([user.name for user in page.items], page.total, page.more) == (["ann"], 2, True)

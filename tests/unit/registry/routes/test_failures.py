@@ -1,0 +1,68 @@
+"""Every exception becomes an answer of the protocol."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from hythe.database import UnavailableError
+from hythe.oci.challenge import Challenge
+from hythe.oci.errors import ErrorCode, InvalidDigest, InvalidManifest, InvalidReference, WireError
+from hythe.registry.anonymous import AnonymousAccess
+from hythe.registry.routes.exchange import Answer, Scope
+from hythe.registry.routes.failures import failure_answer
+from hythe.registry.routes.target import Endpoint, Target
+from hythe.registry.storage.port import BlobMissing, StorageUnavailable
+from hythe.registry.uploads import BodyCut
+
+TARGET = Target(Endpoint.MANIFEST, "a/b", "latest")
+
+
+class TokenAccess(AnonymousAccess):
+    """Offers tokens of the server that was asked."""
+
+    def challenge(self, repository: str | None, actions: Any, error: str = "") -> Challenge:
+        """See Access."""
+        scope = f"repository:{repository}:{','.join(action.value for action in actions)}"
+        return Challenge("bearer", {"realm": "/token", "service": "", "scope": scope})
+
+
+def answer_to(error: Exception, method: str = "GET") -> Answer:
+    """The answer when a handler raises this."""
+    scope: Scope = {"method": method, "scheme": "https", "headers": [(b"host", b"hub.example:5000")]}
+    return failure_answer(error, TokenAccess(), scope, TARGET)
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code"),
+    [
+        (WireError(ErrorCode.DENIED), 403, "DENIED"),
+        (InvalidReference("x"), 400, "NAME_INVALID"),
+        (InvalidDigest("x"), 400, "DIGEST_INVALID"),
+        (InvalidManifest("x"), 400, "MANIFEST_INVALID"),
+        (BodyCut("x"), 400, "SIZE_INVALID"),
+        (BlobMissing("x"), 404, "BLOB_UNKNOWN"),
+        (StorageUnavailable("x"), 503, "UNAVAILABLE"),
+        (UnavailableError("x"), 503, "UNAVAILABLE"),
+        (RuntimeError("a secret"), 503, "UNAVAILABLE"),
+    ],
+)
+def test_status_and_code(error: Exception, status: int, code: str) -> None:
+    """Never a 500, and never what an exception says inside."""
+    answer = answer_to(error)
+
+    assert isinstance(answer.body, bytes)
+    assert (answer.status, json.loads(answer.body)["errors"][0]["code"]) == (status, code)
+    assert b"secret" not in answer.body
+
+
+@pytest.mark.parametrize(("method", "actions"), [("GET", "pull"), ("PUT", "pull,push"), ("DELETE", "delete")])
+def test_unauthorized_offers_what_the_request_needs(method: str, actions: str) -> None:
+    """A 401 names realm, service and scope; the realm is on the server that the client asked."""
+    headers = dict(answer_to(WireError(ErrorCode.UNAUTHORIZED), method).headers)
+
+    assert headers[b"www-authenticate"].decode() == (
+        f'Bearer realm="https://hub.example:5000/token",service="hub.example:5000",scope="repository:a/b:{actions}"'
+    )

@@ -1,0 +1,123 @@
+"""Pushes race the garbage collection, without any grace period: what was acknowledged is never lost."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from tests.unit.registry.depot import ANN, image, pieces
+
+from hythe.database import open_database
+from hythe.oci.digest import Digest
+from hythe.oci.errors import ErrorCode, WireError
+from hythe.oci.manifest import OCI_MANIFEST
+from hythe.registry.anonymous import AnonymousAccess
+from hythe.registry.events import NoListener
+from hythe.registry.policy import Policy
+from hythe.registry.service import Registry
+from hythe.registry.storage.opening import open_blob_store
+from hythe.registry.uploads import Chunk
+
+CONTENTS = [b"%d" % number * 10 for number in range(3)]
+NO_GRACE = Policy(grace=timedelta(0), upload_lifetime=timedelta(hours=1))
+
+
+async def open_server(stack: AsyncExitStack, data: Path, url: str) -> Registry:
+    """A registry with connections of its own, as another server on the same data has."""
+    database = await open_database(data, url)
+    stack.push_async_callback(database.close)
+    storage = open_blob_store(data / "blobs")
+    stack.push_async_callback(storage.close)
+    return Registry(database, storage, AnonymousAccess(), NoListener(), NO_GRACE)
+
+
+async def push(registry: Registry, repository: str, tag: str, content: bytes) -> Digest:
+    """Push an image until it is acknowledged: without grace, its blobs may go before its manifest comes."""
+    manifest = json.dumps(image(content, config=content, annotations={"tag": tag})).encode()
+    digest = Digest.of(manifest)
+    while True:
+        await offer(registry, repository, content)
+        try:
+            await registry.manifests.put(ANN, repository, digest, (tag,), manifest, OCI_MANIFEST)
+        except WireError as error:
+            if error.code is not ErrorCode.MANIFEST_BLOB_UNKNOWN:
+                raise
+        else:
+            return digest
+
+
+async def offer(registry: Registry, repository: str, content: bytes) -> None:
+    """Make sure that the repository has the blob: by mount, or by upload."""
+    blob = Digest.of(content)
+    if random.random() < 0.3 and await registry.blobs.mount(ANN, repository, blob, None):
+        return
+    if random.random() < 0.5:
+        await registry.uploads.put(ANN, repository, blob, pieces(content))
+        return
+    upload = await registry.uploads.start(ANN, repository)
+    chunk = pieces(content)
+    await registry.uploads.append(ANN, repository, upload.id, Chunk(chunk))
+    await registry.uploads.finish(ANN, repository, upload.id, blob, Chunk(pieces()))
+
+
+async def read(registry: Registry, repository: str, content: bytes) -> bytes:
+    """Pull a blob."""
+    blob = await registry.blobs.get(ANN, repository, Digest.of(content))
+    await registry.blobs.locate(blob)
+    return b"".join([piece async for piece in registry.blobs.read(blob, 0, blob.size)])
+
+
+async def push_and_delete(registry: Registry, repository: str, rounds: int) -> None:
+    """Push, look, delete in one way or another, again and again."""
+    for number in range(rounds):
+        content = random.choice(CONTENTS)
+        digest = await push(registry, repository, f"t{number % 5}", content)
+        assert await read(registry, repository, content) == content
+        if random.random() < 0.5:
+            await registry.manifests.delete(ANN, repository, digest)
+        elif random.random() < 0.5:
+            await registry.tags.delete(ANN, repository, f"t{number % 5}")
+
+
+@pytest.mark.parametrize("pushers", [4])
+def test_no_push_loses_a_blob(
+    database_url: str, tmp_path: Path, rounds: Callable[[int, int], int], pushers: int
+) -> None:
+    """Two servers push, two collect: each acknowledged image is whole at once, and at the end."""
+    each = rounds(60, 2500)
+
+    async def race() -> None:
+        async with AsyncExitStack() as stack:
+            servers = [await open_server(stack, tmp_path, database_url) for _ in range(2)]
+            collectors = [asyncio.create_task(collect_for_ever(server)) for server in servers]
+            await asyncio.gather(*(push_and_delete(servers[n % 2], f"r{n % 3}{n % 2}", each) for n in range(pushers)))
+            for collector in collectors:
+                collector.cancel()
+            await asyncio.gather(*collectors, return_exceptions=True)
+            await everything_is_whole(servers[0])
+
+    asyncio.run(race())
+
+
+async def collect_for_ever(registry: Registry) -> None:
+    """Collect without a pause."""
+    while True:
+        await registry.garbage.collect()
+        await asyncio.sleep(0)
+
+
+async def everything_is_whole(registry: Registry) -> None:
+    """Every tag leads to bytes that are there."""
+    for name in (await registry.catalog.names(ANN)).names:
+        for tag in (await registry.tags.names(ANN, name)).names:
+            found = await registry.manifests.get(ANN, name, tag)
+            config = json.loads(found.content)["config"]["digest"]
+            blob = await registry.blobs.get(ANN, name, Digest.parse(config))
+            content = b"".join([piece async for piece in registry.blobs.read(blob, 0, blob.size)])
+            assert str(Digest.of(content)) == config

@@ -1,0 +1,113 @@
+"""Verification finds what rotted, keeps it from being served, and a push heals it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from tests.unit.registry.depot import ANN, GRACE, Depot, image, pieces
+
+from hythe.database.tables.registry import manifests
+from hythe.oci.digest import Digest
+from hythe.oci.errors import ErrorCode, WireError
+from hythe.registry.verification import Finding
+
+LAYER = b"a layer that will rot"
+
+
+def findings(depot: Depot, what: str) -> list[Finding]:
+    """Everything that one part of the verification says."""
+
+    async def read() -> list[Finding]:
+        return [finding async for finding in getattr(depot.registry.verification, what)()]
+
+    found: list[Finding] = depot.run(read())
+    return found
+
+
+def stored_file(tmp_path: Path, content: bytes) -> Path:
+    """The file of a blob."""
+    return next(path for path in (tmp_path / "blobs").rglob(f"*{Digest.of(content).hex}") if path.is_file())
+
+
+def test_all_is_well(depot: Depot) -> None:
+    """Every blob and manifest is read, and none is complained of."""
+    depot.push_image("a", "v1", layer=LAYER)
+
+    blobs, kept = findings(depot, "blobs"), findings(depot, "manifests")
+
+    assert {(finding.digest, finding.trouble) for finding in blobs} == {
+        (str(Digest.of(LAYER)), ""),
+        (str(Digest.of(b"{}")), ""),
+    }
+    assert [(finding.trouble, finding.repositories) for finding in kept] == [("", ("a",))]
+
+
+@pytest.mark.parametrize("damage", [b"A layer that will rot", b"a layer", None])
+def test_rotten_blob_is_put_aside_and_healed(depot: Depot, tmp_path: Path, damage: bytes | None) -> None:
+    """Flipped, truncated or missing bytes are found; the blob is unknown until it is pushed again."""
+    depot.push_image("a", "v1", layer=LAYER)
+    file = stored_file(tmp_path, LAYER)
+    file.unlink()
+    if damage is not None:
+        file.write_bytes(damage)
+
+    found = [finding for finding in findings(depot, "blobs") if finding.trouble]
+    served = depot.has_blob("a", LAYER)
+    with pytest.raises(WireError) as refused:
+        depot.push("b", image(LAYER), "v1")
+    depot.push_blob("a", LAYER)
+
+    assert [(finding.digest, finding.repositories) for finding in found] == [(str(Digest.of(LAYER)), ("a",))]
+    assert not served
+    assert refused.value.code is ErrorCode.MANIFEST_BLOB_UNKNOWN
+    assert depot.has_blob("a", LAYER)
+    assert not any(finding.trouble for finding in findings(depot, "blobs"))
+
+
+def test_truncated_blob_is_not_served_as_whole(depot: Depot, tmp_path: Path) -> None:
+    """Also before anybody verified: a file of another size is an error, never a short body."""
+    depot.push_image("a", "v1", layer=LAYER)
+    stored_file(tmp_path, LAYER).write_bytes(LAYER[:5])
+
+    assert not depot.has_blob("a", LAYER)
+
+
+def test_quarantined_blob_cannot_be_mounted(depot: Depot, tmp_path: Path) -> None:
+    """A mount of a damaged blob asks for its bytes instead."""
+    depot.push_image("a", "v1", layer=LAYER)
+    stored_file(tmp_path, LAYER).write_bytes(LAYER[::-1])
+    findings(depot, "blobs")
+
+    assert not depot.run(depot.registry.blobs.mount(ANN, "b", Digest.of(LAYER), "a"))
+
+
+def test_damaged_manifest_is_reported(depot: Depot) -> None:
+    """Manifests lie in the database; one whose bytes changed is named with its repository."""
+    digest = depot.push_image("a", "v1")
+
+    async def damage() -> None:
+        async with depot.database.writing() as session:
+            await session.run(manifests.update().values(content=b"rotten"))
+
+    depot.run(damage())
+
+    found = findings(depot, "manifests")
+
+    assert [(f.digest, f.repositories, bool(f.trouble)) for f in found] == [(str(digest), ("a",), True)]
+
+
+def test_stray_bytes_are_freed(depot: Depot) -> None:
+    """Bytes that nobody recorded, as after a power cut, go by way of the garbage collection; new ones are left."""
+    stray = Digest.of(b"stray")
+    depot.run(depot.storage.put(stray, pieces(b"stray")))
+    early = findings(depot, "strays")
+    depot.clock.forward(GRACE + timedelta(minutes=11))
+
+    late = findings(depot, "strays")
+    depot.collect()
+
+    assert early == []
+    assert [finding.digest for finding in late] == [str(stray)]
+    assert not depot.is_stored(b"stray")

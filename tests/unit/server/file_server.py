@@ -1,0 +1,53 @@
+"""A hub's HTTP server alone, for tests: sends files of a folder and counts the bytes of uploads."""
+
+import sys
+from pathlib import Path
+
+import uvloop
+from starlette.types import Receive, Scope, Send
+
+from hythe.server.http import HTTPOptions, bind, serve
+
+
+class FileServer:
+    """GET sends a file (``?START-STOP`` a part of it), PUT answers how many bytes came."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] == "PUT":
+            await self._count(receive, send)
+            return
+        path = self._folder / scope["path"].lstrip("/")
+        start, _, stop = scope["query_string"].decode().partition("-")
+        part = {"start": int(start), "stop": int(stop)} if stop else {}
+        length = int(stop) - int(start) if stop else path.stat().st_size
+        await send({"type": "http.response.start", "status": 200, "headers": _length(length)})
+        await send({"type": "http.response.pathsend", "path": str(path), **part})
+
+    async def _count(self, receive: Receive, send: Send) -> None:
+        count, more = 0, True
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                print(f"disconnect after {count}", flush=True)
+                return
+            count, more = count + len(message["body"]), message["more_body"]
+        body = str(count).encode()
+        await send({"type": "http.response.start", "status": 200, "headers": _length(len(body))})
+        await send({"type": "http.response.body", "body": body})
+
+
+def _length(length: int) -> list[tuple[bytes, bytes]]:
+    return [(b"content-length", str(length).encode())]
+
+
+async def main(folder: str, idle: str, stall: str, stop: str) -> None:
+    listener = bind(("127.0.0.1", 0))
+    print(listener.getsockname()[1], flush=True)
+    await serve(FileServer(Path(folder)), listener, HTTPOptions(int(idle), int(stall), int(stop)))
+
+
+if __name__ == "__main__":
+    uvloop.run(main(*sys.argv[1:5]))

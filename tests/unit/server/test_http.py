@@ -1,0 +1,177 @@
+"""The HTTP server: files sent by the kernel, silences that end, and a clean stop."""
+
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+SIZE = 24 * 1024 * 1024 + 17
+
+Start = Callable[..., "Running"]
+
+
+class Running:
+    """A server process and the port that it listens on."""
+
+    def __init__(self, process: "subprocess.Popen[str]") -> None:
+        assert process.stdout is not None
+        self.process = process
+        self.output = process.stdout
+        self.port = int(self.output.readline())
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.port), timeout=20)
+
+    def get(self, path: str) -> bytes:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        connection.request("GET", path)
+        return connection.getresponse().read()
+
+
+def read_to_the_end(client: socket.socket) -> int:
+    """Read until the other side closes in order; raises ConnectionError when it does so before SIZE bytes."""
+    received = 0
+    while piece := client.recv(65536):
+        received += len(piece)
+    if received < SIZE:
+        raise ConnectionResetError
+    return received
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Start servers with the limits that a test wants."""
+    processes: list[subprocess.Popen[str]] = []
+
+    def begin(idle: int = 20, stall: int = 20, stop: int = 20) -> Running:
+        script = str(Path(__file__).with_name("file_server.py"))
+        words = [sys.executable, script, str(tmp_path), str(idle), str(stall), str(stop)]
+        processes.append(subprocess.Popen(words, stdout=subprocess.PIPE, text=True))
+        return Running(processes[-1])
+
+    yield begin
+    for process in processes:
+        process.kill()
+        process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
+
+
+@pytest.fixture
+def content(tmp_path: Path) -> bytes:
+    """The bytes of the file ``/large``."""
+    data = os.urandom(SIZE)
+    (tmp_path / "large").write_bytes(data)
+    return data
+
+
+def test_a_file_arrives_whole(start: Start, content: bytes) -> None:
+    """A large file is sent byte for byte."""
+    server = start()
+
+    assert server.get("/large") == content
+
+
+@pytest.mark.parametrize(("first", "end"), [(0, 1), (5, 60_000), (SIZE - 3, SIZE), (1_000_000, SIZE - 1)])
+def test_a_part_of_a_file_arrives(start: Start, content: bytes, first: int, end: int) -> None:
+    """``start`` and ``stop`` choose the bytes, for small parts and large ones."""
+    server = start()
+
+    assert server.get(f"/large?{first}-{end}") == content[first:end]
+
+
+def test_one_connection_takes_files_and_answers_in_turn(start: Start, content: bytes) -> None:
+    """After a file the connection goes on."""
+    server = start()
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+
+    for _ in range(3):
+        connection.request("GET", "/large")
+        assert connection.getresponse().read() == content
+        connection.request("PUT", "/x", body=b"12345")
+        assert connection.getresponse().read() == b"5"
+
+
+def test_a_file_that_is_too_short_ends_the_connection(start: Start, content: bytes) -> None:
+    """Bytes that are not there are never made up, nor waited for."""
+    server = start()
+
+    with pytest.raises((http.client.IncompleteRead, ConnectionError)):
+        server.get(f"/large?0-{SIZE + 10}")
+
+
+def test_slow_clients_do_not_keep_others_waiting(start: Start, content: bytes) -> None:
+    """Two hundred clients that read nothing hold neither threads nor the loop."""
+    server = start()
+    slow = [server.connect() for _ in range(200)]
+    for client in slow:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
+
+    assert server.get("/large") == content
+    for client in slow:
+        client.close()
+
+
+def test_a_stalled_download_is_cut(start: Start, content: bytes) -> None:
+    """A client that takes no byte for ``stall_timeout`` loses its connection."""
+    server = start(stall=1)
+    client = server.connect()
+    client.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
+    time.sleep(3)
+
+    with pytest.raises(ConnectionError):
+        read_to_the_end(client)
+
+
+def test_a_stalled_upload_is_a_disconnect(start: Start) -> None:
+    """An upload that stops moving reaches the application as http.disconnect."""
+    server = start(stall=1)
+    client = server.connect()
+    client.sendall(b"PUT /x HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n123")
+
+    assert server.output.readline() == "disconnect after 3\n"
+    assert client.recv(1) == b""
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET / HT", b"GET / HTTP/1.1\r\nHost: x\r\n"])
+def test_an_unfinished_head_ends_the_connection(start: Start, sent: bytes) -> None:
+    """A connection that sends no whole head within ``idle_timeout`` is closed."""
+    server = start(idle=1)
+    client = server.connect()
+    client.sendall(sent)
+
+    assert client.recv(1) == b""
+
+
+def test_sigterm_lets_a_running_transfer_end(start: Start, content: bytes) -> None:
+    """SIGTERM in the middle of a download: it arrives whole, and the exit code is 0."""
+    server = start()
+    client = server.connect()
+    client.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    first = client.recv(1024)
+    server.process.send_signal(signal.SIGTERM)
+    received = first
+    while piece := client.recv(1 << 20):
+        received += piece
+
+    assert received.endswith(content)
+    assert server.process.wait(20) == 0
+
+
+def test_sigterm_cuts_what_takes_too_long(start: Start, content: bytes) -> None:
+    """After ``stop_timeout`` a transfer is cut, and the exit code is 0 all the same."""
+    server = start(stop=1)
+    client = server.connect()
+    client.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
+    client.recv(1024)
+    server.process.send_signal(signal.SIGTERM)
+
+    assert server.process.wait(20) == 0

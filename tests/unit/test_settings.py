@@ -1,0 +1,97 @@
+"""The settings: where a value comes from, and what is said about one that cannot be used."""
+
+from pathlib import Path
+
+import pytest
+
+from hythe.settings import Settings, SettingsError, load
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_flag_wins_over_environment_over_file_over_default(tmp_path: Path) -> None:
+    """Each layer overrides the one below, and the source is told."""
+    file = tmp_path / "hythe.toml"
+    file.write_text('listen = "127.0.0.1:1"\ntoken-lifetime = 100\nidle_timeout = 9\n')
+    environment = {"HYTHE_CONFIG": str(file), "HYTHE_LISTEN": "127.0.0.1:2", "HYTHE_TOKEN_LIFETIME": "200"}
+
+    loaded = load({"listen": "127.0.0.1:3", "data": None}, environment)
+
+    assert loaded.settings.address == ("127.0.0.1", 3)
+    assert loaded.settings.token_lifetime == 200
+    assert loaded.settings.idle_timeout == 9
+    assert loaded.settings.data == Settings().data
+    assert dict(loaded.sources) == {
+        "listen": "flag --listen",
+        "token_lifetime": "environment HYTHE_TOKEN_LIFETIME",
+        "idle_timeout": f"file {file}",
+    }
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        ({"listen": "5000"}, "HOST:PORT"),
+        ({"listen": "127.0.0.1:99999"}, "HOST:PORT"),
+        ({"token_lifetime": "5"}, "token_lifetime (flag --token-lifetime)"),
+        ({"sign_up": "perhaps"}, "sign_up"),
+        ({"tls_cert": "a.pem"}, "tls_key"),
+        ({"log_format": "xml"}, "text or json"),
+    ],
+)
+def test_a_value_that_cannot_be_used_is_named(flags: dict[str, str], said: str) -> None:
+    """The error names the setting and what would be right."""
+    with pytest.raises(SettingsError) as raised:
+        load(flags, {})
+
+    assert said in str(raised.value)
+
+
+@pytest.mark.parametrize("text", ["colour = 1", "listen = ", "listen = 5"])
+def test_a_bad_file_is_refused(tmp_path: Path, text: str) -> None:
+    """Unknown names, broken TOML and wrong types stop the start."""
+    file = tmp_path / "hythe.toml"
+    file.write_text(text)
+
+    with pytest.raises(SettingsError):
+        load({}, {}, str(file))
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    """A file that was asked for must be there."""
+    with pytest.raises(SettingsError, match=r"absent\.toml"):
+        load({}, {}, str(tmp_path / "absent.toml"))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "shown"),
+    [
+        ("database_url", "postgresql://me:secret@db/hythe", "postgresql://me:***@db/hythe"),
+        ("database_url", "postgresql://me:sec@r/e:t@db/hythe", "postgresql://me:***@db/hythe"),
+        ("database_url", "postgresql://me:secret@[db/hythe", "postgresql://me:***@[db/hythe"),
+        (
+            "database_url",
+            "postgresql://db/h?user=me&password=secret&ssl=on",
+            "postgresql://db/h?user=me&password=***&ssl=on",
+        ),
+        ("database_url", "postgresql://me@db:5432/hythe", "postgresql://me@db:5432/hythe"),
+        ("mirrors", "a.b=https://u:secret@h c.d=https://i:5000", "a.b=https://u:***@h c.d=https://i:5000"),
+        ("forges", "gitea+https://id:secret@code.example", "gitea+https://id:***@code.example"),
+        ("forges", "gitea+https://codeberg.org", "gitea+https://codeberg.org"),
+        ("worker_token", "secret", "(set)"),
+    ],
+)
+def test_passwords_are_masked(name: str, value: str, shown: str) -> None:
+    """What ``hythe settings`` prints can be shown to somebody else, and shows all that is no secret."""
+    rows = {row.name: row.value for row in load({name: value}, {}).origins()}
+
+    assert rows[name] == shown
+
+
+def test_every_setting_is_documented() -> None:
+    """``docs/settings.md`` has each setting's name, default and meaning."""
+    page = (ROOT / "docs/settings.md").read_text()
+
+    for row in load({}, {}).origins():
+        default = f"`{row.value}`" if row.value else "(empty)"
+        assert f"| `{row.name}` | {default} | {row.meaning} |" in page

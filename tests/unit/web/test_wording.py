@@ -1,0 +1,65 @@
+"""How pages say times, sizes and counts."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from hythe.web.wording import age, counted, day, sentence, size, size_range
+
+NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("passed", "said"),
+    [
+        (timedelta(seconds=-5), "just now"),
+        (timedelta(seconds=59), "just now"),
+        (timedelta(minutes=1), "1 minute ago"),
+        (timedelta(minutes=59, seconds=59), "59 minutes ago"),
+        (timedelta(hours=23), "23 hours ago"),
+        (timedelta(days=1), "1 day ago"),
+        (timedelta(days=45), "1 month ago"),
+        (timedelta(days=800), "2 years ago"),
+    ],
+)
+def test_ages_are_said_in_the_largest_whole_unit(passed: timedelta, said: str) -> None:
+    """An age is cut, never rounded up, and a clock that runs ahead does no harm."""
+    assert age(NOW - passed, NOW) == said
+
+
+@pytest.mark.parametrize(
+    ("count", "said"),
+    [
+        (0, "0 bytes"),
+        (1, "1 byte"),
+        (999, "999 bytes"),
+        (1000, "1 kB"),
+        (999_499, "999 kB"),
+        (999_999, "1 MB"),
+        (4_214_000, "4.21 MB"),
+        (3 * 10**15, "3e+03 TB"),
+    ],
+)
+def test_sizes_have_three_figures(count: int, said: str) -> None:
+    """Sizes are said in powers of a thousand, as docker does."""
+    assert size(count) == said
+
+
+def test_sizes_that_look_alike_are_said_once() -> None:
+    """A range is a range only where its ends differ as they are said."""
+    assert size_range([4_214_000, 4_214_100]) == "4.21 MB"
+    assert size_range([4_000_000, 3_900_000]) == "3.9 MB to 4 MB"
+
+
+def test_counts_agree_with_their_noun() -> None:
+    """One pull, two pulls, and thousands are set apart."""
+    assert [counted(1, "pull"), counted(2000, "pull")] == ["1 pull", "2,000 pulls"]
+    assert counted(0, "repository", "repositories") == "0 repositories"
+
+
+def test_days_and_sentences() -> None:
+    """A day has no leading zero; a sentence begins with a capital letter."""
+    assert day(datetime(2026, 3, 4, tzinfo=UTC)) == "4 March 2026"
+    assert [sentence("is taken"), sentence("")] == ["Is taken", ""]

@@ -1,0 +1,66 @@
+"""A browser in front of the pages: what a test does again and again there."""
+
+from __future__ import annotations
+
+import re
+
+import httpx2
+from playwright.sync_api import Page
+from tests.web.content import PASSWORD
+
+
+def sign_in(page: Page, url: str, name: str, password: str = PASSWORD) -> None:
+    """Sign in by typing and clicking; the page then shows the account's menu."""
+    page.goto(f"{url}/sign-in")
+    page.get_by_label("User name").fill(name)
+    page.get_by_label("Password").fill(password)
+    page.get_by_role("main").get_by_role("button", name="Sign in").click()
+    page.locator(".menu").wait_for()
+
+
+def sign_out(page: Page) -> None:
+    """Sign out by the account's menu."""
+    page.locator(".menu > summary").click()
+    page.get_by_role("button", name="Sign out").click()
+    page.get_by_role("navigation", name="Account").get_by_role("link", name="Sign in").wait_for()
+
+
+class Raw:
+    """The pages without a browser: one cookie jar, and forms sent with whatever headers a test wants."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.client = httpx2.Client(base_url=url)
+
+    def get(self, path: str) -> httpx2.Response:
+        """Get a page; redirects are not followed."""
+        return self.client.get(path)
+
+    def token(self, path: str) -> str:
+        """The token against forgery in the first form of a page."""
+        found = re.search(r'name="form_token" value="(\w+)"', self.get(path).text)
+        assert found is not None
+        return found[1]
+
+    def post(self, path: str, *, headers: dict[str, str] | None = None, **fields: str) -> httpx2.Response:
+        """Send a form as it is given."""
+        return self.client.post(path, data=fields, headers=headers)
+
+    def send(self, path: str, **fields: str) -> httpx2.Response:
+        """Send the form of this page as a browser would, with its token."""
+        origin = {"Origin": self.url, "Sec-Fetch-Site": "same-origin"}
+        return self.post(path, headers=origin, form_token=self.token(path), **fields)
+
+    def sign_in(self, name: str, password: str = PASSWORD, target: str = "/") -> httpx2.Response:
+        """Sign in by the form."""
+        return self.send("/sign-in", username=name, password=password, next=target)
+
+    @property
+    def session(self) -> str:
+        """The session's cookie; empty when there is none."""
+        return self.client.cookies.get("hythe_session", "")
+
+    @property
+    def signed_in(self) -> bool:
+        """Whether the hub takes this browser for an account's."""
+        return self.get("/account").status_code == 200

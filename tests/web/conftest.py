@@ -1,0 +1,34 @@
+"""What the tests of the pages share: a hub with content, and browsers with and without scripts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from playwright.sync_api import Page
+from tests.parts.chromium import PHONE
+from tests.parts.hub import HytheServer
+from tests.web.browser import Raw
+from tests.web.content import Content
+
+
+@pytest.fixture(scope="session")
+def content(shared_hub: HytheServer) -> Content:
+    """The session's hub, to be filled."""
+    return Content(shared_hub)
+
+
+@pytest.fixture(params=["desktop", "phone without scripts"])
+def visitor(request: pytest.FixtureRequest, open_page: Callable[..., Page]) -> Page:
+    """A browser: on a desktop, and on a phone that runs no scripts."""
+    if request.param == "desktop":
+        return open_page()
+    return open_page(viewport=PHONE, is_mobile=True, has_touch=True, java_script_enabled=False)
+
+
+@pytest.fixture
+def raw(content: Content) -> Iterator[Raw]:
+    """Somebody without a browser, who sends what he likes."""
+    visitor = Raw(content.url)
+    yield visitor
+    visitor.client.close()

@@ -1,0 +1,92 @@
+"""Accounts, repositories and images for the pages to show, made over HTTP as clients make them."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx2
+from tests.parts.hub import HytheServer
+
+PASSWORD = "correct horse battery"
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+INDEX = "application/vnd.oci.image.index.v1+json"
+CONFIG = "application/vnd.oci.image.config.v1+json"
+LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
+
+
+@dataclass(slots=True)
+class Content:
+    """Fills one hub; names of accounts are new with each call, so that tests do not meet."""
+
+    server: HytheServer
+    numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+
+    @property
+    def url(self) -> str:
+        """The root of the hub."""
+        return self.server.url
+
+    def account(self, name: str = "sailor") -> str:
+        """Make an account of a name that nobody has, and return the name."""
+        unused = f"{name}-{next(self.numbers)}"
+        sent = {"username": unused, "email": f"{unused}@example.com", "password": PASSWORD}
+        assert httpx2.post(f"{self.url}/api/v1/users", json=sent).status_code == 201
+        return unused
+
+    def repository(self, owner: str, name: str, visibility: str = "public", **texts: str) -> str:
+        """Make an empty repository and return its full name."""
+        sent = {"namespace": owner, "name": name, "visibility": visibility, **texts}
+        self._send("POST", "/api/v1/repositories", owner, json=sent)
+        return f"{owner}/{name}"
+
+    def builds(self, repository: str, source: str) -> None:
+        """Set up Trusted Builds of a repository, which from then on takes pushes of its builds alone."""
+        body = {"source": {"url": source}, "rules": [{"source": "main"}, {"source": "/" + "x" * 200 + "/"}]}
+        owner = repository.partition("/")[0]
+        self._send("POST", f"/api/v1/repositories/{repository}/build-setup", owner, json=body)
+
+    def image(self, repository: str, tag: str = "", *, architecture: str = "amd64", steps: tuple[str, ...] = ()) -> Any:
+        """Push an image of one layer a step, and return its descriptor for an index."""
+        owner = repository.partition("/")[0]
+        layers = [
+            self._blob(repository, owner, f"{architecture} {step}".encode(), LAYER) for step in steps or ("COPY",)
+        ]
+        config = {
+            "architecture": architecture,
+            "os": "linux",
+            "rootfs": {"type": "layers", "diff_ids": [layer["digest"] for layer in layers]},
+            "history": [{"created_by": step} for step in steps or ("COPY",)],
+        }
+        configured = self._blob(repository, owner, json.dumps(config).encode(), CONFIG)
+        manifest = {"schemaVersion": 2, "mediaType": MANIFEST, "config": configured, "layers": layers}
+        platform = {"architecture": architecture, "os": "linux"}
+        return self._manifest(repository, owner, tag, manifest) | {"platform": platform}
+
+    def index(self, repository: str, tag: str, *architectures: str, **annotations: str) -> Any:
+        """Push one image for each architecture and an index of them."""
+        listed = [self.image(repository, architecture=each) for each in architectures]
+        manifest = {"schemaVersion": 2, "mediaType": INDEX, "manifests": listed, "annotations": annotations}
+        return self._manifest(repository, repository.partition("/")[0], tag, manifest)
+
+    def _blob(self, repository: str, owner: str, content: bytes, media_type: str) -> dict[str, Any]:
+        digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
+        headers = {"Content-Type": "application/octet-stream"}
+        path = f"/v2/{repository}/blobs/uploads/?digest={digest}"
+        self._send("POST", path, owner, content=content, headers=headers)
+        return {"mediaType": media_type, "digest": digest, "size": len(content)}
+
+    def _manifest(self, repository: str, owner: str, tag: str, manifest: dict[str, Any]) -> dict[str, Any]:
+        content = json.dumps(manifest).encode()
+        digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
+        headers = {"Content-Type": manifest["mediaType"]}
+        self._send("PUT", f"/v2/{repository}/manifests/{tag or digest}", owner, content=content, headers=headers)
+        return {"mediaType": manifest["mediaType"], "digest": digest, "size": len(content)}
+
+    def _send(self, method: str, path: str, account: str, **options: Any) -> None:
+        answer = httpx2.request(method, f"{self.url}{path}", auth=(account, PASSWORD), **options)
+        assert answer.status_code == 201, answer.text

@@ -1,0 +1,246 @@
+"""What people do on the pages, by clicking: with scripts on a desktop, and without them on a phone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import httpx2
+import pytest
+from playwright.sync_api import Page, expect
+from tests.web.browser import sign_in, sign_out
+from tests.web.content import PASSWORD, Content
+
+pytestmark = pytest.mark.browser
+
+LOST = "Nothing lies here"
+
+
+def test_sign_up_out_and_in(visitor: Page, content: Content) -> None:
+    """A newcomer signs up and is signed in at once; later the same name and password sign in."""
+    name = f"newcomer-{next(content.numbers)}"
+    visitor.goto(content.url)
+    visitor.get_by_role("navigation", name="Account").get_by_role("link", name="Sign up").click()
+    visitor.get_by_label("User name").fill(name)
+    visitor.get_by_label("E-mail").fill(f"{name}@example.com")
+    visitor.get_by_label("Password").fill(PASSWORD)
+    visitor.get_by_role("button", name="Make my account").click()
+
+    expect(visitor.get_by_role("heading", level=1)).to_have_text(name)
+    expect(visitor.get_by_role("status")).to_contain_text("Welcome")
+    sign_out(visitor)
+    sign_in(visitor, content.url, name)
+    expect(visitor).to_have_url(f"{content.url}/{name}")
+
+
+def test_sign_up_says_what_is_wrong_with_each_field(visitor: Page, content: Content) -> None:
+    """Each bad field is named beside itself and in the summary, and what was typed stays, but for the password."""
+    visitor.goto(f"{content.url}/sign-up")
+    visitor.get_by_label("User name").fill("Not A Name")
+    visitor.get_by_label("E-mail").fill("someone@example.com")
+    visitor.get_by_label("Password").fill("short")
+    visitor.get_by_role("button", name="Make my account").click()
+
+    expect(visitor.locator("#username-error")).to_contain_text("must be 2 to 39")
+    expect(visitor.locator("#password-error")).to_contain_text("must have 8 to 256 characters")
+    expect(visitor.locator("#errors li")).to_have_count(2)
+    expect(visitor.get_by_label("User name")).to_have_value("Not A Name")
+    expect(visitor.get_by_label("Password")).to_have_value("")
+
+
+def test_a_taken_name_is_refused(page: Page, content: Content) -> None:
+    """Somebody who wants a name that another has is told so beside the field."""
+    taken = content.account()
+    page.goto(f"{content.url}/sign-up")
+    page.get_by_label("User name").fill(taken)
+    page.get_by_label("E-mail").fill("other@example.com")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Make my account").click()
+
+    expect(page.locator("#username-error")).to_have_text("User name is taken")
+
+
+def test_a_wrong_password_is_refused(visitor: Page, content: Content) -> None:
+    """The page says that name or password is wrong, and not which."""
+    visitor.goto(f"{content.url}/sign-in")
+    visitor.get_by_label("User name").fill(content.account())
+    visitor.get_by_label("Password").fill("wrong")
+    visitor.get_by_role("main").get_by_role("button", name="Sign in").click()
+
+    expect(visitor.get_by_role("alert")).to_contain_text("Incorrect username or password")
+    expect(visitor.locator(".menu")).to_have_count(0)
+
+
+def test_sign_in_leads_back_to_where_one_was_going(visitor: Page, content: Content) -> None:
+    """Who needs an account for a page comes to it after signing in."""
+    owner = content.account()
+    visitor.goto(f"{content.url}/new")
+    visitor.get_by_label("User name").fill(owner)
+    visitor.get_by_label("Password").fill(PASSWORD)
+    visitor.get_by_role("main").get_by_role("button", name="Sign in").click()
+
+    expect(visitor.get_by_role("heading", level=1)).to_have_text("New repository")
+
+
+def test_a_repository_is_made_hidden_described_and_deleted(
+    visitor: Page, content: Content, open_page: Callable[..., Page]
+) -> None:
+    """The whole life of a repository on the pages; while it is private, others see nothing of it."""
+    owner, stranger = content.account(), open_page()
+    address = f"{content.url}/{owner}/dinghy"
+    sign_in(visitor, content.url, owner)
+    visitor.get_by_role("link", name="New repository", exact=True).last.click()
+    visitor.get_by_label("Name", exact=True).fill("dinghy")
+    visitor.get_by_label("Short description").fill("A very small boat")
+    visitor.get_by_role("button", name="Make the repository").click()
+
+    expect(visitor).to_have_url(address)
+    expect(visitor.get_by_role("heading", level=1)).to_have_text(f"{owner}/dinghy")
+    stranger.goto(address)
+    expect(stranger.get_by_text("A very small boat")).to_be_visible()
+
+    visitor.get_by_role("link", name="Settings").click()
+    visitor.get_by_label("Full description").fill("# Dinghy\n\nRow it with **two** oars.")
+    visitor.get_by_label("Private").check()
+    visitor.get_by_role("button", name="Save").click()
+    visitor.get_by_role("link", name="Overview").click()
+
+    expect(visitor.locator("h1 .mark-private")).to_have_text("Private")
+    expect(visitor.locator(".prose strong")).to_have_text("two")
+    stranger.goto(address)
+    expect(stranger.get_by_role("heading", level=1)).to_have_text(LOST)
+
+    visitor.get_by_role("link", name="Settings").click()
+    visitor.get_by_role("link", name="Delete").click()
+    visitor.get_by_label("Name").fill("something else")
+    visitor.get_by_role("button", name="Delete for good").click()
+    expect(visitor.locator("#confirm-error")).to_have_text(f"Name must be {owner}/dinghy")
+    visitor.get_by_label("Name").fill(f"{owner}/dinghy")
+    visitor.get_by_role("button", name="Delete for good").click()
+
+    expect(visitor.get_by_role("status")).to_contain_text("deleted")
+    assert visitor.goto(address).status == 404
+
+
+def test_a_pushed_image_is_shown(visitor: Page, content: Content) -> None:
+    """The page of a repository names its tags with platforms, and how to pull it; a tag's page its digest and steps."""
+    name = content.repository(content.account(), "sloop", description="One mast")
+    digest = content.index(name, "latest", "amd64", "arm64")["digest"]
+    content.image(name, "old", steps=("ADD hull", "ADD mast"))
+    visitor.goto(f"{content.url}/{name}")
+
+    host = content.server.host
+    expect(visitor.locator(".command code").first).to_have_text(f"docker pull {host}/{name}")
+    row = visitor.get_by_role("row").filter(has=visitor.get_by_role("link", name="latest"))
+    expect(row.locator(".platform")).to_have_text(["linux/amd64", "linux/arm64"])
+    visitor.get_by_role("link", name="latest").click()
+    expect(visitor.get_by_text(digest, exact=True)).to_be_visible()
+    visitor.goto(f"{content.url}/{name}:old")
+    expect(visitor.locator(".layer code")).to_have_text(["ADD hull", "ADD mast"])
+
+
+def test_a_tag_page_shows_where_the_tag_was(page: Page, content: Content) -> None:
+    """The history of a tag leads to the image that it named before."""
+    name = content.repository(content.account(), "ketch")
+    before = content.image(name, "latest", steps=("ADD first",))["digest"]
+    content.image(name, "latest", steps=("ADD second",))
+    page.goto(f"{content.url}/{name}:latest")
+    page.get_by_role("link", name=before[:19]).click()
+
+    expect(page.locator(".layer code")).to_have_text("ADD first")
+    expect(page).to_have_url(f"{content.url}/{name}@{before}")
+
+
+def test_search_finds_what_one_may_see(visitor: Page, content: Content) -> None:
+    """Public repositories are found by anybody, private ones by their owner, and other people's by nobody."""
+    owner = content.account()
+    word = f"schooner{next(content.numbers)}"
+    content.repository(owner, f"{word}-open")
+    content.repository(owner, f"{word}-hidden", "private")
+    visitor.goto(content.url)
+    visitor.get_by_role("searchbox").fill(word)
+    visitor.get_by_role("button", name="Search").click()
+
+    expect(visitor.locator(".repository-card h3 a")).to_have_text([f"{owner}/{word}-open"])
+    sign_in(visitor, content.url, owner)
+    visitor.goto(f"{content.url}/search?q={word}")
+    expect(visitor.locator(".repository-card")).to_have_count(2)
+    expect(visitor.locator(".repository-card .mark-private")).to_have_count(1)
+
+
+def test_long_lists_have_pages(page: Page, content: Content) -> None:
+    """A list of more than a page leads to the next and back."""
+    owner = content.account()
+    for number in range(25):
+        content.repository(owner, f"boat-{number}")
+    page.goto(f"{content.url}/{owner}")
+    expect(page.locator(".repository-card")).to_have_count(24)
+    page.get_by_role("link", name="Next").click()
+
+    expect(page.locator(".repository-card")).to_have_count(1)
+    page.get_by_role("link", name="Previous").click()
+    expect(page.locator(".repository-card")).to_have_count(24)
+
+
+def test_a_new_repository_is_among_the_newest(visitor: Page, content: Content) -> None:
+    """The start page shows the newest public repositories and no private one."""
+    owner = content.account()
+    content.repository(owner, "just-launched")
+    content.repository(owner, "kept-dark", "private")
+    visitor.goto(content.url)
+
+    expect(visitor.locator(".repository-card h3 a").first).to_have_text(f"{owner}/just-launched")
+    expect(visitor.get_by_text("kept-dark")).to_have_count(0)
+
+
+def test_a_top_level_repository_is_marked_official(page: Page, content: Content) -> None:
+    """An administrator makes it, its short name leads to it, and everybody sees the mark."""
+    curator, name = f"curator-{next(content.numbers)}", f"base{next(content.numbers)}"
+    content.server.create_user(curator, PASSWORD, admin=True)
+    sign_in(page, content.url, curator)
+    page.goto(f"{content.url}/new")
+    page.get_by_label("Top-level").check()
+    page.get_by_label("Name", exact=True).fill(name)
+    page.get_by_role("button", name="Make the repository").click()
+    sign_out(page)
+    page.goto(f"{content.url}/{name}")
+
+    expect(page).to_have_url(f"{content.url}/library/{name}")
+    expect(page.locator("h1")).to_contain_text("Official")
+
+
+def test_the_account_is_changed(visitor: Page, content: Content) -> None:
+    """E-mail address and what a push makes are kept; a new password signs in and the old one does not."""
+    name = content.account()
+    sign_in(visitor, content.url, name)
+    visitor.goto(f"{content.url}/account")
+    visitor.get_by_label("E-mail").fill(f"{name}@elsewhere.example")
+    visitor.get_by_label("Private").check()
+    visitor.get_by_role("button", name="Save").click()
+    expect(visitor.get_by_label("E-mail")).to_have_value(f"{name}@elsewhere.example")
+    expect(visitor.get_by_label("Private")).to_be_checked()
+
+    visitor.get_by_role("link", name="Password").click()
+    visitor.get_by_label("Current password").fill(PASSWORD)
+    visitor.get_by_label("New password").fill("another fine password")
+    visitor.get_by_role("button", name="Change the password").click()
+    expect(visitor.get_by_role("status")).to_contain_text("password is changed")
+    sign_out(visitor)
+    sign_in(visitor, content.url, name, "another fine password")
+
+
+def test_a_personal_token_is_shown_once_and_taken_away(visitor: Page, content: Content) -> None:
+    """The secret works in the place of the password until the token is taken away, and is never shown again."""
+    name = content.account()
+    sign_in(visitor, content.url, name)
+    visitor.goto(f"{content.url}/account/tokens")
+    visitor.get_by_label("Name", exact=True).fill("laptop")
+    visitor.get_by_role("button", name="Make the token").click()
+    secret = visitor.locator(".notice .command code").inner_text()
+
+    assert httpx2.get(f"{content.url}/token", auth=(name, secret)).status_code == 200
+    visitor.goto(f"{content.url}/account/tokens")
+    expect(visitor.get_by_text("laptop", exact=True)).to_be_visible()
+    assert secret not in visitor.content()
+    visitor.get_by_role("button", name="Take away laptop").click()
+    expect(visitor.get_by_role("status")).to_contain_text("The token is gone")
+    assert httpx2.get(f"{content.url}/token", auth=(name, secret)).status_code == 401

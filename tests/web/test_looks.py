@@ -1,0 +1,207 @@
+"""How the pages look and feel: narrow windows, the keyboard, contrast in light and dark."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+from tests.web.browser import sign_in
+from tests.web.content import Content
+
+pytestmark = pytest.mark.browser
+
+FAINT = """() => {
+  const parse = text => (text.match(/[\\d.]+/g) || []).map(Number);
+  const light = ([r, g, b]) => [r, g, b].map(v => v / 255)
+    .map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+  const over = (top, below, a = top[3] ?? 1) => top.slice(0, 3).map((v, i) => v * a + below[i] * (1 - a));
+  const ground = element => {
+    const layers = [];
+    for (let e = element; e; e = e.parentElement) layers.unshift(parse(getComputedStyle(e).backgroundColor));
+    return layers.reduce((below, layer) => over(layer, below), [255, 255, 255]);
+  };
+  const faint = [];
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  for (let node; node = walker.nextNode();) {
+    const element = node.parentElement, style = getComputedStyle(element);
+    if (!node.data.trim() || !element.checkVisibility() || element.closest(".hero h1, .hero p, .unseen")) continue;
+    const back = ground(element), fore = over(parse(style.color), back);
+    const [a, b] = [light(fore), light(back)].sort((x, y) => y - x);
+    const size = parseFloat(style.fontSize), large = size >= 24 || (size >= 18.66 && style.fontWeight >= 700);
+    if ((a + 0.05) / (b + 0.05) < (large ? 3 : 4.5)) faint.push([node.data.trim(), style.color, String(back)]);
+  }
+  return faint;
+}"""
+"""Texts whose contrast is below WCAG AA (1.4.3); the headline stands on a gradient and is left out."""
+
+FOCUSED = """() => {
+  const e = document.activeElement, style = getComputedStyle(e), after = getComputedStyle(e, "::after");
+  const label = e.closest("label"), around = label && getComputedStyle(label);
+  const outlined = [style, after, around].some(s => s && s.outlineStyle !== "none" && parseFloat(s.outlineWidth) >= 2);
+  return [e.tagName, (e.getAttribute("aria-label") || e.textContent || e.name).trim(), outlined];
+}"""
+
+PUBLIC = ["/", "/search", "/search?q=nothing-like-this", "/sign-in", "/sign-up", "/absent"]
+OWN = ["/new", "/account", "/account/password", "/account/tokens", "/account/links", "/new-build"]
+OF_REPOSITORY = ["", "/-/tags", "/-/settings", "/-/delete", ":latest"]
+OF_BUILDS = ["builds", "build-setup", "build-setup/rules/0", "build-setup/preview", "build-setup/delete"]
+
+
+@pytest.fixture(scope="module")
+def filled(content: Content) -> tuple[str, str]:
+    """An account, and its repository with long names in it."""
+    owner = content.account("a-very-long-name-of-a-person")
+    text = (
+        "# Title\n\n`"
+        + "code" * 60
+        + "`\n\n```\n"
+        + "x" * 300
+        + "\n```\n\n| a | b |\n|---|---|\n| "
+        + "y" * 200
+        + " | z |"
+    )
+    name = content.repository(owner, "a-rather-long-name-of-a-repository", description="d" * 100, full_description=text)
+    content.index(name, "latest", "amd64", "arm64", "riscv64")
+    content.image(name, "a-long-tag-" + "x" * 80, steps=("RUN " + "z" * 300,))
+    content.repository(owner, "nothing-in-it", "private")
+    content.builds(content.repository(owner, "built"), f"http://127.0.0.1:1/{'team' * 30}/app.git")
+    return owner, name
+
+
+def pages_of(owner: str, name: str) -> list[str]:
+    """Every kind of page, as this owner sees them."""
+    own = [*OWN, f"/{owner}", f"/{owner}/nothing-in-it", "/new-build/rules?url=http://127.0.0.1:1/x/y.git"]
+    of_builds = [f"/{owner}/built/-/{page}" for page in OF_BUILDS]
+    return [*PUBLIC, *own, *of_builds, *(f"/{name}{page}" for page in OF_REPOSITORY)]
+
+
+@pytest.mark.parametrize("width", [320, 360, 768])
+def test_no_page_is_wider_than_a_phone(
+    open_page: Callable[..., Page], content: Content, filled: tuple[str, str], width: int
+) -> None:
+    """Nothing has to be scrolled sideways, with long names and long lines of code (WCAG 1.4.10)."""
+    page = open_page(viewport={"width": width, "height": 800})
+    sign_in(page, content.url, filled[0])
+    wide = []
+    for path in pages_of(*filled):
+        page.goto(content.url + path)
+        if page.evaluate("document.documentElement.scrollWidth > innerWidth"):
+            wide.append(path)
+
+    assert wide == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_text_can_be_read(
+    open_page: Callable[..., Page], content: Content, filled: tuple[str, str], scheme: Any
+) -> None:
+    """Text stands out from its ground as WCAG AA wants it, in both colour schemes."""
+    page = open_page(color_scheme=scheme)
+    sign_in(page, content.url, filled[0])
+    faint = {}
+    for path in pages_of(*filled):
+        page.goto(content.url + path)
+        if found := page.evaluate(FAINT):
+            faint[path] = found
+
+    assert faint == {}
+
+
+def test_every_page_has_one_title_and_every_box_a_label(page: Page, content: Content, filled: tuple[str, str]) -> None:
+    """Screen readers find one first heading, a name for every box and button, and the page's language."""
+    sign_in(page, content.url, filled[0])
+    nameless = {}
+    for path in pages_of(*filled):
+        page.goto(content.url + path)
+        assert page.locator("h1").count() == 1, path
+        expect(page.locator("html")).to_have_attribute("lang", "en")
+        snapshot = page.locator("body").aria_snapshot()
+        bare = [
+            line
+            for line in snapshot.splitlines()
+            if line.strip(" -:") in {"textbox", "button", "link", "radio", "checkbox"}
+        ]
+        if bare:
+            nameless[path] = bare
+
+    assert nameless == {}
+
+
+def reached(page: Page, most: int) -> list[tuple[str, str]]:
+    """What the Tab key comes to, in its order; each must show that it has the focus."""
+    found = []
+    for _ in range(most):
+        page.keyboard.press("Tab")
+        tag, name, outlined = page.evaluate(FOCUSED)
+        if tag == "BODY":
+            break
+        assert outlined, f"{tag} {name} does not show its focus"
+        found.append((tag, name))
+    return found
+
+
+def test_the_keyboard_reaches_everything(page: Page, content: Content, filled: tuple[str, str]) -> None:
+    """Tab goes to each link, box and button once, in the order of the page, and each shows that it has the focus."""
+    owner, name = filled
+    sign_in(page, content.url, owner)
+    for path in ("/", "/new", f"/{name}"):
+        page.goto(content.url + path)
+        groups = "input:not([type=hidden]):not([type=radio]), textarea, select"
+        ways = page.locator(f"a:visible, button:visible, summary, :is({groups}):visible, fieldset:has([type=radio])")
+        wanted = ways.count()
+
+        assert len(reached(page, wanted + 20)) >= wanted
+
+
+def test_the_first_key_skips_to_the_content(page: Page, content: Content) -> None:
+    """Tab and Enter lead past the header."""
+    page.goto(content.url)
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to the content")).to_be_in_viewport()
+    page.keyboard.press("Enter")
+
+    assert page.evaluate("document.activeElement.id") == "main"
+
+
+def test_the_menu_works_by_keyboard(page: Page, content: Content, filled: tuple[str, str]) -> None:
+    """Enter opens the account's menu, Escape closes it and keeps the focus, and its entries can be reached."""
+    sign_in(page, content.url, filled[0])
+    page.locator(".menu > summary").focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("link", name="New repository").first).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.locator(".menu")).not_to_have_attribute("open", "")
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+
+    expect(page).to_have_url(f"{content.url}/new")
+
+
+def test_commands_can_be_copied(open_page: Callable[..., Page], content: Content, filled: tuple[str, str]) -> None:
+    """Where scripts run, a button copies the pull command without its prompt; where they do not, there is none."""
+    page = open_page(permissions=["clipboard-read", "clipboard-write"])
+    page.goto(f"{content.url}/{filled[1]}")
+    page.get_by_role("button", name="Copy").first.click()
+    expect(page.get_by_role("button", name="Copied")).to_be_visible()
+
+    assert page.evaluate("navigator.clipboard.readText()") == f"docker pull {content.server.host}/{filled[1]}"
+    plain = open_page(java_script_enabled=False)
+    plain.goto(f"{content.url}/{filled[1]}")
+    expect(plain.get_by_role("button", name="Copy")).to_have_count(0)
+
+
+def test_nothing_breaks_the_policy(page: Page, content: Content, filled: tuple[str, str]) -> None:
+    """No page holds a script or style that its own security policy forbids, or asks for what is not there."""
+    said: list[str] = []
+    page.on("console", lambda message: said.append(f"{page.url}: {message.text}"))
+    sign_in(page, content.url, filled[0])
+    for path in pages_of(*filled):
+        if path != "/absent":
+            page.goto(content.url + path)
+
+    assert said == []

@@ -1,0 +1,116 @@
+"""Trusted Builds in the pages: linking, setting up with a preview, pushing, the live log, unlinking."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+from tests.builds.house import PASSWORD, House, start_house
+from tests.parts.forges import KINDS, running_forge
+from tests.web.browser import sign_in
+
+pytestmark = [pytest.mark.clients, pytest.mark.browser]
+
+__all__ = ["start_house"]
+
+
+@pytest.fixture(scope="module")
+def forges() -> Iterator[dict[str, Any]]:
+    """One stand-in of each kind."""
+    with ExitStack() as stack:
+        yield {kind: stack.enter_context(running_forge(kind)) for kind in KINDS}
+
+
+@pytest.fixture(scope="module")
+def house(start_house: Callable[..., House], forges: dict[str, Any]) -> House:
+    """A hub that knows these forges and is registered at them."""
+    return start_house({"HYTHE_FORGES": " ".join(forge.setting for forge in forges.values())})
+
+
+@pytest.fixture
+def signed_in(visitor: Page, house: House) -> Page:
+    """A browser of alice's: on a desktop, and on a phone without scripts."""
+    sign_in(visitor, house.hub.url, "alice", PASSWORD)
+    return visitor
+
+
+def link_by_oauth(page: Page, house: House, kind: str, forge: Any) -> None:
+    """Link an account on the forge's own page, as a user who says yes."""
+    page.goto(f"{house.hub.url}/account/links")
+    card = page.get_by_role("region").filter(has=page.get_by_role("heading", name=title(kind, forge)))
+    card.get_by_role("link", name="Link ").last.click()
+    expect(page.get_by_text("The account is linked.")).to_be_visible()
+
+
+def title(kind: str, forge: Any) -> str:
+    """How the pages call a forge."""
+    host = forge.url.removeprefix("http://")
+    names = {
+        "github": f"GitHub Enterprise at {host.partition(':')[0]}",
+        "gitea": f"Gitea or Forgejo at {host}",
+        "gitlab": f"GitLab at {host}",
+        "bitbucket": f"Bitbucket at {host}",
+    }
+    return names[kind]
+
+
+def test_from_linking_to_a_build_that_ran(signed_in: Page, house: House, forges: dict[str, Any]) -> None:
+    """Link GitHub, choose a repository, preview, set up, push, follow the log to its end."""
+    page, forge = signed_in, forges["github"]
+    scripts = page.viewport_size is not None and page.viewport_size["width"] > 600
+    name = f"paged-{'live' if scripts else 'still'}"
+    source = house.source(name, {"Dockerfile": "FROM scratch\nADD rootfs.tar /\nRUN echo seen in the log\n"})
+    source.tag("v1.4")
+    project = forge.add(source)
+    link_by_oauth(page, house, "github", forge)
+
+    page.goto(f"{house.hub.url}/new-build")
+    page.get_by_role("link", name="Choose a repository").first.click()
+    page.get_by_role("link", name=f"Build src/{name}").click()
+    page.get_by_label("Version tags, too").check()
+    page.get_by_role("button", name="Show what would build").click()
+    expect(page.get_by_role("row", name="branch main")).to_contain_text("latest")
+    expect(page.get_by_role("row", name="tag v1.4")).to_contain_text("1.4")
+    page.get_by_role("button", name="Set up").click()
+    expect(page.get_by_text("Installed at the forge for src/")).to_be_visible()
+
+    forge.push(project, "refs/heads/main", source.commit({"new": "file"}, "A second thought"))
+    page.goto(f"{house.hub.url}/alice/{name}/-/builds")
+    page.get_by_role("link", name="Build 1").click()
+    if not scripts:
+        house.built(f"/api/v1/repositories/alice/{name}", 1)
+        page.reload()
+    expect(page.locator("#build-status")).to_contain_text("succeeded", timeout=90_000)
+    expect(page.locator("#log")).to_contain_text("seen in the log")
+    expect(page.get_by_text("A second thought", exact=True)).to_be_visible()
+    assert forge.violations == []
+
+
+def test_what_came_is_listed_and_what_cannot_be_removed_is_said(
+    signed_in: Page, house: House, forges: dict[str, Any]
+) -> None:
+    """An unsigned delivery is listed as refused; unlinking names the webhook that stayed."""
+    page, forge = signed_in, forges["gitlab"]
+    name = f"unlinked-{len(forge.projects)}"
+    project = forge.add(house.source(name))
+    link_by_oauth(page, house, "gitlab", forge)
+    page.goto(f"{house.hub.url}/account/links")
+    page.get_by_role("link", name="New Trusted Build").first.click()
+    page.get_by_role("listitem").filter(has_text=forge.url).get_by_role("link").click()
+    page.get_by_role("link", name=f"Build src/{name}").click()
+    page.get_by_role("button", name="Set up").click()
+    [hook] = project.hooks.values()
+    forge.send(hook, *forge.push_event(project, "refs/heads/main", "0" * 40, "1" * 40), secret="wrong")
+
+    page.reload()
+    expect(page.get_by_text("The signature is missing or wrong")).to_be_visible()
+    project.admin = False
+    page.goto(f"{house.hub.url}/account/links")
+    page.get_by_role("link", name=f"Unlink octo at {forge.url}").click()
+    page.get_by_role("button", name="Unlink").click()
+    expect(page.get_by_role("alert")).to_contain_text(f"The webhook of src/{name}")
+    expect(page.get_by_text("The token of octo")).to_be_visible()
+    assert not [token for token in forge.tokens if token.startswith("oauth-")]
