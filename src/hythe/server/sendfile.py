@@ -12,8 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 SMALL = 64 * 1024
 """Bytes up to which a file is read on the loop: a thread would cost more than the copy."""
 
-STEP = 4 * 1024 * 1024
-"""Most bytes of one call of sendfile."""
+STEP = 256 * 1024
+"""Most bytes of one call of sendfile. With more, sender and reader take turns instead of working side by side: a pull of
+1 GiB took 0.55 s by 4 MiB, 0.28 s by 256 KiB."""
 
 TURN = 64 * 1024 * 1024
 """Bytes after which a thread is given to the next transfer."""
