@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 from hythe.builds.build import Build, Cause
 from hythe.builds.builds import BuildService, Wanted
+from hythe.builds.rounds import repeat
 from hythe.builds.setup import Setup
 from hythe.builds.status import Status
 from hythe.builds.store import bases as rows
@@ -88,9 +89,8 @@ class Bases:
 
     async def watch(self) -> None:
         """Ask other registries for the digests of bases, for ever."""
-        while True:
-            await asyncio.sleep(PAUSE)
-            await self.look(datetime.now(UTC) - LOOK_EVERY)
+        await asyncio.sleep(PAUSE)
+        await repeat(lambda: self.look(datetime.now(UTC) - LOOK_EVERY), PAUSE, "base images of other registries")
 
     async def look(self, before: datetime) -> int:
         """Ask for every base of others' that was not looked at since ``before``; returns how many builds it queued."""
@@ -100,8 +100,8 @@ class Bases:
         for reference, known in due:
             found = await asyncio.to_thread(self._ask, reference)
             async with self._database.writing() as session:
-                await rows.looked_at(session, reference, found or known, datetime.now(UTC))
-                if found and found != known:
+                first = await rows.looked_at(session, reference, known, found or known, datetime.now(UTC))
+                if first and found and found != known:
                     queued += await self._rebuild(session, reference, "")
         return queued
 

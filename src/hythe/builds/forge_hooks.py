@@ -4,7 +4,6 @@ A webhook's row outlives its set-up and repository: ``clean`` removes it at the 
 or hopeless.
 """
 
-import asyncio
 import secrets
 from datetime import timedelta
 from urllib.parse import urlsplit
@@ -18,13 +17,14 @@ from hythe.builds.errors import Conflict
 from hythe.builds.forges.errors import ForgeError
 from hythe.builds.forges.port import ForgeClient, ForgeRepository
 from hythe.builds.links import Links
+from hythe.builds.rounds import repeat
 from hythe.builds.setup import Changes, Setup
 from hythe.builds.setups import SetupService
 from hythe.builds.store import forge_deliveries
 from hythe.builds.store import forge_hooks as rows
 from hythe.builds.store.forge_hooks import ForgeHook
 from hythe.builds.vault import Vault
-from hythe.database import Database, DatabaseError
+from hythe.database import Database
 from hythe.hub.actor import HubActor
 from hythe.hub.errors import HubError, Invalid, NotFound
 from hythe.hub.namespaces import short_name
@@ -225,12 +225,7 @@ class ForgeHooks:
 
     async def run(self) -> None:
         """Clean up from time to time, for ever."""
-        while True:
-            try:
-                await self.clean()
-            except DatabaseError as error:
-                _LOG.warning("webhooks without a set-up cannot be looked up", error=str(error))
-            await asyncio.sleep(PAUSE)
+        await repeat(self.clean, PAUSE, "webhooks without a set-up")
 
     async def clean(self) -> int:
         """Remove webhooks and keys whose set-up is gone; returns how many were looked at."""

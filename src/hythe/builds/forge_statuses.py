@@ -3,18 +3,17 @@
 import asyncio
 from datetime import datetime, timedelta
 
-import structlog
-
 from hythe.builds.build import Build
 from hythe.builds.forges.errors import ForgeAway
 from hythe.builds.forges.port import CommitStatus, StatusState
 from hythe.builds.links import Links
+from hythe.builds.rounds import repeat
 from hythe.builds.setup import Setup
 from hythe.builds.status import Status
 from hythe.builds.store import forge_hooks as hook_rows
 from hythe.builds.store import forge_statuses as rows
 from hythe.builds.store.forge_statuses import Outgoing, Sent
-from hythe.database import Database, DatabaseError, Session
+from hythe.database import Database, Session
 from hythe.hub.errors import HubError
 from hythe.hub.namespaces import short_name
 from hythe.registry.clock import Clock, now
@@ -23,7 +22,6 @@ PAUSE = 0.5
 """Seconds between two looks into the outbox."""
 CLAIMED_FOR = timedelta(minutes=2)
 MOST_ATTEMPTS = 10
-_LOG = structlog.get_logger()
 
 _STATES = {
     Status.QUEUED: StatusState.PENDING,
@@ -94,12 +92,7 @@ class StatusSender:
 
     async def run(self) -> None:
         """Send, for ever."""
-        while True:
-            try:
-                await self.send_due()
-            except DatabaseError as error:
-                _LOG.warning("commit statuses cannot be looked up", error=str(error))
-            await asyncio.sleep(PAUSE)
+        await repeat(self.send_due, PAUSE, "commit statuses")
 
     async def send_due(self) -> int:
         """Send what is due; returns how many there were."""

@@ -16,18 +16,18 @@ from urllib.parse import urlsplit
 import aiohttp
 import aiosmtplib
 import msgspec
-import structlog
 
 from hythe.builds.build import Build
 from hythe.builds.errors import InvalidSetup
 from hythe.builds.notice import CallbackBody, Delivery, Event, NewNotice, Notice, body_of, signature
+from hythe.builds.rounds import repeat
 from hythe.builds.setup import Setup
 from hythe.builds.setups import SetupService
 from hythe.builds.status import Status
 from hythe.builds.store import notices as rows
 from hythe.builds.store import setups as setup_rows
 from hythe.builds.vault import Vault
-from hythe.database import Database, DatabaseError, Session
+from hythe.database import Database, Session
 from hythe.hub.actor import HubActor
 from hythe.hub.errors import NotFound
 from hythe.hub.store import namespaces as namespace_rows
@@ -42,7 +42,6 @@ TIMEOUT_SECONDS = 10
 MOST_NOTICES = 20
 BACK_OFF = (10, 60, 300, 1800, 7200, 21600)
 """Seconds after each failed attempt; after the last the delivery is given up."""
-_LOG = structlog.get_logger()
 
 
 class NoticeOutbox:
@@ -174,12 +173,7 @@ class Notices:
     async def run(self) -> None:
         """Send what is due, for ever."""
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)) as http:
-            while True:
-                try:
-                    await self._send_due(http)
-                except DatabaseError as error:
-                    _LOG.warning("notices cannot be looked up", error=str(error))
-                await asyncio.sleep(PAUSE)
+            await repeat(lambda: self._send_due(http), PAUSE, "notices")
 
     async def _send_due(self, http: aiohttp.ClientSession) -> None:
         now = datetime.now(UTC)

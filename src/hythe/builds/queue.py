@@ -116,6 +116,7 @@ class Queue:
             if await rows.candidate(session, datetime.now(UTC), self._rules.per_account) is None:
                 return None
         async with self._database.writing() as session:
+            await rows.lock_claims(session)
             now = datetime.now(UTC)
             found = await rows.candidate(session, now, self._rules.per_account)
             if found is None:

@@ -240,6 +240,22 @@ def test_many_workers_claim_each_build_once(database: Database, run: Run[Any]) -
     assert set(found.values()) == {1}
 
 
+def test_pushes_at_the_same_time_are_all_kept(database: Database, run: Run[Any]) -> None:
+    """Of branches that are pushed at once each is queued; of one branch the last commit alone."""
+
+    async def push() -> tuple[list[Status], list[Status]]:
+        bench = Bench(database, QUICK)
+        setup = await bench.set_up("alice/a")
+        same = await asyncio.gather(*(bench.push(setup, str(number)) for number in range(10)))
+        others = await asyncio.gather(*(bench.push(setup, "1", f"branch-{number}") for number in range(10)))
+        return [await bench.status(each) for each in same], [await bench.status(each) for each in others]
+
+    same, others = run(push())
+
+    assert sorted(status.value for status in same) == ["queued", *["superseded"] * 9]
+    assert set(others) == {Status.QUEUED}
+
+
 def test_two_hundred_pushes_are_built_in_order(database: Database, run: Run[Any]) -> None:
     """Pushes to twenty repositories at once: per branch commits finish in order, and the last one always is built."""
 

@@ -20,8 +20,9 @@ async def replace(session: Session, setup_id: int, found: Mapping[str, str], now
 
 
 async def built_from(session: Session, reference: str) -> list[int]:
-    """Return the ids of the set-ups that are built from this image."""
-    rows = await session.rows(select(build_bases.c.setup_id).where(build_bases.c.reference == reference))
+    """Return the ids of the set-ups that are built from this image, always in the same order."""
+    statement = select(build_bases.c.setup_id).where(build_bases.c.reference == reference)
+    rows = await session.rows(statement.order_by(build_bases.c.setup_id))
     return [row.setup_id for row in rows]
 
 
@@ -52,10 +53,10 @@ async def due(session: Session, before: datetime, most: int) -> list[tuple[str, 
     return [(row.reference, row.digest) for row in await session.rows(statement) if _has_host(row.reference)]
 
 
-async def looked_at(session: Session, reference: str, digest: str, now: datetime) -> None:
-    """Write when a base was looked at, and what it was."""
-    values = {"digest": digest, "checked_at": now}
-    await session.run(update(build_bases).where(build_bases.c.reference == reference).values(values))
+async def looked_at(session: Session, reference: str, known: str, digest: str, now: datetime) -> bool:
+    """Write when a base was looked at, and what it is; returns False when another server was first."""
+    where = (build_bases.c.reference == reference, build_bases.c.digest == known)
+    return bool(await session.run(update(build_bases).where(*where).values(digest=digest, checked_at=now)))
 
 
 def _has_host(reference: str) -> bool:

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Row, Select, func, select, update
+from sqlalchemy import Row, Select, func, select, text, update
 
 from hythe.builds.build import Build, Cause, Commit, Result, Step
 from hythe.builds.rules import Rule, SourceRef, SourceType
@@ -14,6 +14,9 @@ from hythe.database import Session
 from hythe.database.port import insert
 from hythe.database.tables.builds import build_setups, builds
 from hythe.database.tables.registry import repositories
+
+ORDER_LOCK = 0x6F726472
+"""PostgreSQL's advisory lock under which a set-up's builds get their numbers, and a newer one supersedes others."""
 
 
 class NewBuild(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,6 +65,9 @@ def _builds() -> Select[Any]:
 
 async def add(session: Session, new: NewBuild, now: datetime) -> int:
     """Insert a waiting build, return its id. To be called inside the transaction that makes it true."""
+    if session.dialect == "postgresql":
+        keys = {"lock": ORDER_LOCK, "setup": new.setup_id % 2**31}
+        await session.run(text("SELECT pg_advisory_xact_lock(CAST(:lock AS int), CAST(:setup AS int))"), keys)
     last = await session.row(select(func.max(builds.c.number)).where(builds.c.setup_id == new.setup_id))
     row = await session.row(
         insert(session, builds)

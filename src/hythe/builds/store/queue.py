@@ -33,14 +33,18 @@ class Held(msgspec.Struct, frozen=True):
     log_size: int
 
 
+async def lock_claims(session: Session) -> None:
+    """Let nobody else pick a build until this transaction ends."""
+    if session.dialect == "postgresql":
+        await session.run(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": CLAIM_LOCK})
+
+
 async def candidate(session: Session, now: datetime, per_account: int) -> tuple[int, int, str] | None:
     """Return (id, fence, status) of the build that is next, None when nothing can start.
 
     A build can start when no other of its lane is running and its account is below its limit. The account with the
     fewest running builds comes first, then the build that waited longest; one whose worker is lost comes before.
     """
-    if session.dialect == "postgresql":
-        await session.run(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": CLAIM_LOCK})
     lost = await session.row(
         select(builds.c.id, builds.c.fence, builds.c.status)
         .where(builds.c.status == _RUNNING, builds.c.lease_until < now)

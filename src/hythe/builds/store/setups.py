@@ -155,7 +155,13 @@ async def of_account(session: Session, account: str) -> list[Setup]:
 async def due(session: Session, now: datetime) -> list[Setup]:
     """Return the active set-ups whose scheduled time has come."""
     where = (build_setups.c.schedule_due <= now, build_setups.c.active.is_(True))
-    return await _read(session, _setups().where(*where).limit(100))
+    return await _read(session, _setups().where(*where).order_by(build_setups.c.id).limit(100))
+
+
+async def take_due(session: Session, setup_id: int, now: datetime, at: datetime | None) -> bool:
+    """Write when the next build is due after the one that is due now; returns False when another server was first."""
+    where = (build_setups.c.id == setup_id, build_setups.c.schedule_due <= now)
+    return bool(await session.run(update(build_setups).where(*where).values(schedule_due=at)))
 
 
 async def set_due(session: Session, setup_id: int, at: datetime | None) -> None:

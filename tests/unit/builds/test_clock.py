@@ -1,0 +1,41 @@
+"""Builds by the clock, on each database."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from tests.parts.database import Run
+from tests.unit.builds.test_queue import DONE, QUICK, Bench, lease_of
+
+from hythe.builds.service import make_builds
+from hythe.builds.store import builds as build_rows
+from hythe.builds.store import setups as setup_rows
+from hythe.builds.store.builds import Filter
+from hythe.database import Database
+from hythe.hub.service import open_identity
+from hythe.settings import Settings
+
+
+def test_what_is_due_is_queued_by_one_server(database: Database, run: Run[Any], tmp_path: Path) -> None:
+    """Several servers that look at the same time queue a due build once."""
+
+    async def look() -> tuple[int, int]:
+        settings = Settings(data=str(tmp_path))
+        async with open_identity(database, settings) as identity:
+            builds = make_builds(identity, settings)
+            bench = Bench(database, QUICK)
+            setup = await bench.set_up("alice/a")
+            built = await bench.push(setup, "1")
+            await bench.queue.finish(lease_of(await bench.claim()), DONE)
+            now = datetime.now(UTC)
+            async with database.writing() as session:
+                await setup_rows.set_due(session, setup.id, now - timedelta(minutes=1))
+            queued = await asyncio.gather(*(builds.clock.look(now) for _ in range(4)))
+            async with database.reading() as session:
+                found = await build_rows.listed(session, Filter(repository="alice/a"))
+            return sum(queued), len([build for build in found if build.id != built])
+
+    assert run(look()) == (1, 1)
