@@ -12,7 +12,7 @@ from hythe.registry.routes import blobs, catalog, manifests, referrers, tags, up
 from hythe.registry.routes.exchange import Answer, Receive, Request, Scope, Send, header_of, send_answer
 from hythe.registry.routes.failures import failure_answer, method_refused, nothing_here
 from hythe.registry.routes.remembered import RememberedAnswers
-from hythe.registry.routes.target import Endpoint, Target, parse_target
+from hythe.registry.routes.target import Endpoint, parse_target
 from hythe.registry.service import Registry
 from hythe.registry.uploads import BodyCut
 
@@ -51,31 +51,31 @@ class RegistryApplication:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request. What fails before the answer's head becomes an answer, what fails later cuts it."""
-        target = parse_target(scope["path"])
         try:
-            reply = await self._answer(scope, receive, target)
+            reply = await self._answer(scope, receive)
         except Exception as error:
-            reply = failure_answer(error, self._registry.access, scope, target)
+            reply = failure_answer(error, self._registry.access, scope, parse_target(scope["path"]))
             if isinstance(error, BodyCut):
                 reply.headers.append((b"connection", b"close"))
         await send_answer(send, scope["method"], reply)
         if reply.after is not None:
             await reply.after()
 
-    async def _answer(self, scope: Scope, receive: Receive, target: Target | None) -> Answer:
+    async def _answer(self, scope: Scope, receive: Receive) -> Answer:
         question = self._remembered.question(scope)
         if question is None:
-            return await self._fresh_answer(scope, receive, target)
+            return await self._fresh_answer(scope, receive)
         generation = self._remembered.generation()
         known = self._remembered.get(question)
         if known is not None:
             return known
-        reply = await self._fresh_answer(scope, receive, target)
+        reply = await self._fresh_answer(scope, receive)
         self._remembered.keep(generation, question, reply)
         return reply
 
-    async def _fresh_answer(self, scope: Scope, receive: Receive, target: Target | None) -> Answer:
+    async def _fresh_answer(self, scope: Scope, receive: Receive) -> Answer:
         access = self._registry.access
+        target = parse_target(scope["path"])
         actor = await access.authenticate(header_of(scope, b"authorization"), _address(scope))
         if target is None:
             raise nothing_here()

@@ -123,7 +123,8 @@ class Stream(msgspec.Struct, frozen=True):
 class Answer(msgspec.Struct, frozen=True):
     """What goes back; Content-Length and the version header are added on the way out, ``after`` is called then.
 
-    ``size`` is the Content-Length of an answer to HEAD whose body was not even looked up.
+    ``size`` is the Content-Length of an answer to HEAD whose body was not even looked up. ``complete`` says that every
+    header is there already, as in an answer that is sent again and again.
     """
 
     status: int
@@ -131,6 +132,16 @@ class Answer(msgspec.Struct, frozen=True):
     body: bytes | FilePart | Stream = b""
     size: int | None = None
     after: Callable[[], Awaitable[None]] | None = None
+    complete: bool = False
+
+    def completed(self) -> "Answer":
+        """Return the same with the headers that would be added on its way out."""
+        if self.complete:
+            return self
+        headers = [VERSION_HEADER, *self.headers]
+        if self.status not in (204, 304):
+            headers.append((b"content-length", b"%d" % (_size(self.body) if self.size is None else self.size)))
+        return msgspec.structs.replace(self, headers=headers, complete=True)
 
 
 def answer(status: int, body: bytes = b"", **headers: str) -> Answer:
@@ -167,10 +178,7 @@ def same_entity(if_none_match: str, digest: Digest) -> bool:
 async def send_answer(send: Send, method: str, reply: Answer) -> None:
     """Send the answer; to HEAD, its headers alone."""
     body = reply.body
-    headers = [VERSION_HEADER, *reply.headers]
-    if reply.status not in (204, 304):
-        headers.append((b"content-length", b"%d" % (_size(body) if reply.size is None else reply.size)))
-    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    await send({"type": "http.response.start", "status": reply.status, "headers": reply.completed().headers})
     if method == "HEAD":
         await send({"type": "http.response.body", "body": b""})
     elif isinstance(body, bytes):

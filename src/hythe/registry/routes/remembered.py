@@ -57,4 +57,5 @@ class RememberedAnswers:
     def keep(self, generation: int | None, question: _Question, answer: Answer) -> None:
         """Remember an answer that was made after ``generation`` was asked for."""
         if answer.status == 200 and isinstance(answer.body, bytes):
-            self._answers.keep(generation, question, (time.monotonic(), answer), len(answer.body) + OVERHEAD)
+            made = time.monotonic(), answer.completed()
+            self._answers.keep(generation, question, made, len(answer.body) + OVERHEAD)
