@@ -172,9 +172,9 @@ class BuildService:
         async with self._database.reading() as session:
             if wanted.repository:
                 await self._access.require_repository(actor, wanted.repository, Action.PULL, session)
-            found = await rows.listed(session, wanted)
-        visible = await self._access.visible(actor, {build.repository for build in found})
-        return [build for build in found if build.repository in visible]
+            elif not actor.operating:
+                return await rows.listed_for(session, wanted, self._access.reader(actor))
+            return await rows.listed(session, wanted)
 
     async def get(self, actor: HubActor, repository: str, number: int) -> tuple[Build, Place | None]:
         """Return a build and, while it waits, its place in the queue."""

@@ -13,7 +13,9 @@ from hythe.builds.status import Status
 from hythe.database import Session
 from hythe.database.port import insert
 from hythe.database.tables.builds import build_setups, builds
+from hythe.database.tables.hub import hub_repositories, namespaces
 from hythe.database.tables.registry import repositories
+from hythe.hub.store.standing import seen_by
 
 ORDER_LOCK = 0x6F726472
 """PostgreSQL's advisory lock under which a set-up's builds get their numbers, and a newer one supersedes others."""
@@ -143,7 +145,16 @@ async def by_number(session: Session, repository: str, number: int) -> Build | N
 
 async def listed(session: Session, wanted: Filter) -> list[Build]:
     """Return the builds that the filter names, newest first."""
-    statement = _builds()
+    return await _listed(session, _builds(), wanted)
+
+
+async def listed_for(session: Session, wanted: Filter, reader: int | None) -> list[Build]:
+    """Return those of repositories that the account may read; None: what anybody may."""
+    joined = _builds().join(hub_repositories, hub_repositories.c.repository_id == repositories.c.id)
+    return await _listed(session, seen_by(joined.join(namespaces), reader), wanted)
+
+
+async def _listed(session: Session, statement: Select[Any], wanted: Filter) -> list[Build]:
     for column, value in (
         (repositories.c.name, wanted.repository),
         (builds.c.account, wanted.account),
