@@ -7,7 +7,6 @@ nobody can win a race by swapping a folder for a link meanwhile.
 import errno
 import os
 import posixpath
-import shutil
 import stat
 import subprocess
 from collections.abc import Iterator
@@ -57,18 +56,24 @@ class Root:
 
     def make_folders(self, path: str) -> int:
         """Return a descriptor of the folder ``path``; what is missing on the way is made (mode 0755)."""
-        try:
-            return self.open_folder(path)
-        except (FileNotFoundError, NotADirectoryError):
-            above, name = posixpath.split(path)
-            if not name:
-                raise
-            parent = self.make_folders(above)
+        missing: list[str] = []  # a list and no recursion: archives have names as deep as 2000 folders
+        while True:
             try:
-                self._make_folder(parent, name)
+                descriptor = self.open_folder(path)
+                break
+            except (FileNotFoundError, NotADirectoryError):
+                path, name = posixpath.split(path)
+                if not name:
+                    raise
+                missing.append(name)
+        for name in reversed(missing):
+            try:
+                self._make_folder(descriptor, name)
             finally:
-                os.close(parent)
-            return self.open_folder(path)
+                os.close(descriptor)
+            path = posixpath.join(path, name)
+            descriptor = self.open_folder(path)
+        return descriptor
 
     def _make_folder(self, parent: int, name: str) -> None:
         """Make one missing folder of ``make_folders``; a subclass may mark it."""
@@ -104,12 +109,13 @@ def remove(name: str, folder: int) -> None:
     except FileNotFoundError:
         return
     except IsADirectoryError:
-        shutil.rmtree(name, dir_fd=folder)
+        tree = f"/proc/self/fd/{folder}/{name}"
+        subprocess.run(["rm", "-rf", "--one-file-system", "--", tree], check=True, pass_fds=[folder])
 
 
 def remove_tree(folder: Path) -> None:
     """Remove ``folder`` and everything in it, but nothing that is mounted there.
 
-    By ``rm``: containers make trees deeper than Python's recursion goes.
+    By ``rm``, as above: containers and archives make trees deeper than Python's recursion goes.
     """
     subprocess.run(["rm", "-rf", "--one-file-system", "--", folder], check=True)

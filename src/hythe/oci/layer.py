@@ -30,7 +30,10 @@ LARGEST_HEADER = 1 << 20
 """Most bytes of a PAX header or a GNU long name: they are held in memory."""
 LARGEST_SPARSE_FILE = 1 << 40
 """Most bytes that a sparse file may claim to have."""
+LARGEST_ID = 2**32 - 2
+"""The largest number of a user or group: the one above it means "leave it as it is" to the kernel."""
 _NANOSECONDS = 1_000_000_000
+_LATEST = 2**63 - 1  # nanoseconds: docker takes times beyond it for no time at all, too
 
 
 class InvalidLayer(OCIError):
@@ -179,6 +182,8 @@ def _entry(path: str, info: tarfile.TarInfo) -> Entry:
     kind = _KINDS.get(info.type, Kind.FILE)
     if info.issparse() and info.size > LARGEST_SPARSE_FILE:
         raise InvalidLayer(f"{path!r} claims to be a sparse file of {info.size} bytes")
+    if not (0 <= info.uid <= LARGEST_ID and 0 <= info.gid <= LARGEST_ID):
+        raise InvalidLayer(f"{path!r} has an impossible owner: {info.uid}:{info.gid}")
     if "\0" in info.linkname:
         raise InvalidLayer(f"the target of {path!r} has a zero byte")
     return Entry(
@@ -196,12 +201,13 @@ def _entry(path: str, info: tarfile.TarInfo) -> Entry:
 
 
 def _nanoseconds(info: tarfile.TarInfo) -> int:
-    """Return the modification time exactly: tarfile's floating point loses nanoseconds."""
+    """Return the modification time exactly: tarfile's floating point loses nanoseconds. 0 for one beyond all bounds."""
     whole, _, fraction = info.pax_headers.get("mtime", "").partition(".")
+    time = int(info.mtime) * _NANOSECONDS
     if whole.lstrip("-").isdecimal() and (fraction.isdecimal() or not fraction):
         sign = -1 if whole.startswith("-") else 1
-        return int(whole) * _NANOSECONDS + sign * int(fraction[:9].ljust(9, "0"))
-    return int(info.mtime) * _NANOSECONDS
+        time = int(whole) * _NANOSECONDS + sign * int(fraction[:9].ljust(9, "0"))
+    return time if abs(time) <= _LATEST else 0
 
 
 def _xattrs(info: tarfile.TarInfo) -> dict[str, bytes]:

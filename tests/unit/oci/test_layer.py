@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from hythe.oci.layer import (
     LARGEST_HEADER,
+    LARGEST_ID,
     LARGEST_SPARSE_FILE,
     Entry,
     InvalidLayer,
@@ -29,7 +30,8 @@ COMPONENT = st.text(
 PATH = st.lists(COMPONENT, min_size=1, max_size=4).map("/".join)
 XATTRS = st.dictionaries(st.sampled_from(("user.a", "security.capability")), st.binary(max_size=40))
 NUMBER = st.integers(0, 2**32)
-COMMON = {"path": PATH, "mode": st.integers(0, 0o7777), "uid": NUMBER, "gid": NUMBER, "xattrs": XATTRS}
+OWNER = st.integers(0, LARGEST_ID)
+COMMON = {"path": PATH, "mode": st.integers(0, 0o7777), "uid": OWNER, "gid": OWNER, "xattrs": XATTRS}
 TIME = NUMBER.map(lambda seconds: seconds * 10**9)
 ENTRY = st.one_of(
     st.builds(Entry, kind=st.sampled_from((Kind.FOLDER, Kind.FIFO)), mtime_ns=TIME, **COMMON),
@@ -90,10 +92,15 @@ def test_writing_is_reproducible_and_tarfile_reads_it(members: list[Member]) -> 
     assert written(pairs) == written(pairs)
 
 
+def with_headers(headers: dict[str, str]) -> tarfile.TarInfo:
+    info = tarfile.TarInfo("a")
+    info.pax_headers = headers
+    return info
+
+
 def test_times_keep_their_nanoseconds_when_read_and_lose_them_when_written() -> None:
     """PAX times are read exactly; docker writes whole seconds, and so do we."""
-    info = tarfile.TarInfo("a")
-    info.pax_headers = {"mtime": "1700000000.123456789"}
+    info = with_headers({"mtime": "1700000000.123456789"})
 
     [(entry, _)] = read(archive((info, b""), format=tarfile.PAX_FORMAT))
 
@@ -170,6 +177,24 @@ def sparse_header(real_size: int) -> bytes:
     buffer[148:156] = b"        "
     buffer[148:156] = b"%06o\0 " % sum(buffer)
     return bytes(buffer)
+
+
+@pytest.mark.parametrize("owner", [{"uid": "4294967295"}, {"gid": "-1"}, {"uid": "99999999999999999999"}])
+def test_owners_that_no_file_can_have_are_refused(owner: dict[str, str]) -> None:
+    """To the kernel -1 means "leave it": such a file would be root's."""
+    with pytest.raises(InvalidLayer, match="impossible owner"):
+        read(archive((with_headers(owner), b""), format=tarfile.PAX_FORMAT))
+
+
+@pytest.mark.parametrize(
+    ("time", "expected"), [("99999999999999999999", 0), ("-99999999999.5", 0), ("-5.25", -5_250_000_000)]
+)
+def test_times_beyond_all_bounds_are_no_time(time: str, expected: int) -> None:
+    """As docker takes them: no file can have them."""
+    [(member, _)] = read(archive((with_headers({"mtime": time}), b""), format=tarfile.PAX_FORMAT))
+
+    assert isinstance(member, Entry)
+    assert member.mtime_ns == expected
 
 
 def test_a_sparse_bomb_is_refused() -> None:
