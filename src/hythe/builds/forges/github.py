@@ -4,7 +4,7 @@ REST API version 2022-11-28; webhooks as documented under "Validating webhook de
 """
 
 from datetime import UTC, datetime
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import aiohttp
 import msgspec
@@ -21,6 +21,7 @@ from hythe.builds.forges.port import (
     OAuthAddresses,
     RepositoryPage,
     Rights,
+    UnreadableDelivery,
     parsed_body,
     parsed_ref,
     real_commit,
@@ -195,6 +196,7 @@ class GitHubHooks:
 
     def read(self, headers: Headers, body: bytes) -> Delivery:
         """See the port."""
+        body = _json_of(headers, body)
         event = headers.get("x-github-event", "")
         if event != "push":
             other = parsed_body(body, _Other)
@@ -209,6 +211,17 @@ class GitHubHooks:
             pusher=push.pusher.name or push.pusher.login,
             sent_at=_moment(push.repository.pushed_at),
         )
+
+
+def _json_of(headers: Headers, body: bytes) -> bytes:
+    """Return the JSON, also of a form: the content type that GitHub proposes to who pastes a webhook."""
+    if not headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
+        return body
+    try:
+        fields = parse_qs(body.decode("ascii", errors="replace"), max_num_fields=10)
+    except ValueError as error:
+        raise UnreadableDelivery(f"the body is not a form of GitHub's: {error}") from error
+    return fields.get("payload", [""])[0].encode()
 
 
 def _move(push: _Push) -> Move | None:

@@ -122,7 +122,7 @@ async def _retry(builds: Builds, _hub: Hub, call: Call[Nothing, Nothing]) -> Bui
 def build_number(call: Call[Any, Any]) -> int:
     """Return the build's number in the path. Raises NotFound."""
     text = str(call.path["number"])
-    if not text.isdigit() or len(text) > 9:
+    if not (text.isascii() and text.isdigit()) or len(text) > 9:
         raise NotFound(f"{text[:20]!r} is not a build's number")
     return int(text)
 

@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from html import escape
 from http import HTTPStatus
+from urllib.parse import parse_qsl
 
 import msgspec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -18,7 +19,7 @@ from hythe.builds.status import Status
 from hythe.hub.actor import NOBODY, HubActor
 from hythe.hub.errors import NotFound
 from hythe.hub.namespaces import canonical_name
-from hythe.hub.routes.parsing import parse_body, read_body
+from hythe.hub.routes.parsing import parse_body, parse_fields, read_body
 from hythe.hub.service import Hub
 from hythe.oci.errors import InvalidReference
 from hythe.oci.reference import parse_name
@@ -113,12 +114,21 @@ async def badge(builds: Builds, hub: Hub, request: Request) -> Response:
 
 async def trigger(builds: Builds, _hub: Hub, request: Request) -> Response:
     """POST /u/NAMESPACE/NAME/trigger/TOKEN/: the trigger URL, with the bodies of 2014."""
-    content = await read_body(request)
-    call = parse_body(content, TriggerCall) if content.strip() else TriggerCall()
+    call = _trigger_call(await read_body(request), request.headers.get("content-type", ""))
     address = request.client.host if request.client else ""
     started = await builds.builds.trigger(repository_of(request), request.path_params["token"], call, address)
     reply = {"builds": [build.number for build in started], "status": "ok"}
     return Response(msgspec.json.encode(reply), HTTPStatus.ACCEPTED, media_type="application/json")
+
+
+def _trigger_call(content: bytes, media_type: str) -> TriggerCall:
+    """Return what a trigger's body asks for; a form, as ``curl --data build=true`` sends it, was good in 2014, too."""
+    text = content.strip()
+    if not text:
+        return TriggerCall()
+    if media_type.startswith("application/x-www-form-urlencoded") and not text.startswith(b"{"):
+        return parse_fields(dict(parse_qsl(text.decode(errors="replace"))), TriggerCall, strict=False)
+    return parse_body(content, TriggerCall)
 
 
 async def callback(builds: Builds, _hub: Hub, request: Request) -> Response:
@@ -157,4 +167,4 @@ def _number(request: Request) -> int:
 
 def _start(request: Request) -> int:
     text = request.headers.get("last-event-id") or request.query_params.get("start", "0")
-    return int(text) if text.isdigit() and len(text) < 12 else 0
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 12 else 0

@@ -74,7 +74,7 @@ async def _redeliver(builds: Builds, _hub: Hub, call: Call[Nothing, Nothing]) ->
 
 def _id(call: Call[Nothing, Nothing]) -> int:
     text = call.path["notice"]
-    if not text.isdigit() or len(text) > 15:
+    if not (text.isascii() and text.isdigit()) or len(text) > 15:
         raise NotFound("there is no such notice")
     return int(text)
 

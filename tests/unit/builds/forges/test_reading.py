@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 
@@ -11,7 +12,7 @@ from hythe.builds.forges.bitbucket import BitbucketHooks
 from hythe.builds.forges.gitea import GiteaHooks
 from hythe.builds.forges.github import GitHubHooks
 from hythe.builds.forges.gitlab import GitLabHooks
-from hythe.builds.forges.port import Delivery, Hooks
+from hythe.builds.forges.port import Delivery, Hooks, UnreadableDelivery
 from hythe.builds.rules import SourceRef, SourceType
 
 A, B, TAG_OBJECT, ZERO = "a" * 40, "b" * 40, "c" * 40, "0" * 40
@@ -32,6 +33,19 @@ def test_github_names_the_commit_of_an_annotated_tag() -> None:
     [move] = delivery.moves
     assert move.ref == SourceRef(SourceType.TAG, "v1", A)
     assert (move.before, move.author) == ("", "Ann <ann@example.com>")
+
+
+def test_github_sends_forms_where_nothing_else_was_chosen() -> None:
+    """The content type that GitHub proposes holds the same JSON in a field of a form."""
+    body = {"ref": "refs/heads/main", "before": ZERO, "after": A, "repository": {"full_name": "o/r"}}
+    headers = {"x-github-event": "push", "content-type": "application/x-www-form-urlencoded"}
+
+    delivery = GitHubHooks().read(headers, urlencode({"payload": json.dumps(body)}).encode())
+
+    assert [move.ref for move in delivery.moves] == [SourceRef(SourceType.BRANCH, "main", A)]
+    for bad in (b"", b"payload=", b"&".join([b"a=b"] * 20), b"\xff"):
+        with pytest.raises(UnreadableDelivery):
+            GitHubHooks().read(headers, bad)
 
 
 def test_gitlab_names_the_commit_of_an_annotated_tag() -> None:

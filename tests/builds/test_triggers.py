@@ -1,0 +1,71 @@
+"""The trigger URL: the bodies of 2014, what is no body, and odd numbers in addresses."""
+
+from __future__ import annotations
+
+import urllib.error
+import urllib.request
+
+import pytest
+from tests.builds.forge_house import Connected, ForgeHouse, forged
+
+__all__ = ["forged"]
+
+FORM = "application/x-www-form-urlencoded"
+
+
+@pytest.fixture(scope="module")
+def connected(forged: ForgeHouse) -> Connected:
+    """A set-up with a rule for branch main and one for tags."""
+    return forged.connect("github", "triggered")
+
+
+def post(url: str, body: bytes, media_type: str) -> int:
+    """Send a body as curl does; returns the status."""
+    request = urllib.request.Request(url, body, {"Content-Type": media_type} if media_type else {}, method="POST")
+    try:
+        with urllib.request.urlopen(request, timeout=30) as response:
+            return int(response.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+@pytest.mark.parametrize(
+    ("body", "media_type", "built"),
+    [
+        (b"", "", "main"),
+        (b"build=true", FORM, "main"),
+        (b'{"build": true}', "application/json", "main"),
+        (b'{"docker_tag": "latest"}', FORM, "main"),
+        (b"source_type=Tag&source_name=v1.1", FORM, "v1.1"),
+        (b'{"source_type": "Tag", "source_name": "v1.2"}', "application/json", "v1.2"),
+    ],
+)
+def test_bodies_of_2014(forged: ForgeHouse, connected: Connected, body: bytes, media_type: str, built: str) -> None:
+    """Whatever Docker Hub's documentation showed over the years starts builds."""
+    where = forged.house.call("GET", f"{connected.path}/build-setup/trigger")["path"]
+    before = len(forged.builds(connected))
+
+    status = post(f"{forged.house.hub.url}{where}", body, media_type)
+
+    assert status == 202
+    assert len(forged.builds(connected)) == before + 1
+    assert forged.builds(connected)[0][0] == built
+
+
+def test_what_is_no_body(forged: ForgeHouse, connected: Connected) -> None:
+    """Something else is refused, and so is a ref that no rule builds."""
+    where = forged.house.hub.url + forged.house.call("GET", f"{connected.path}/build-setup/trigger")["path"]
+
+    assert post(where, b"[1]", "application/json") == 400
+    assert post(where, b"\xff\xfe", "text/plain") == 400
+    assert post(where, b"source_name=elsewhere", FORM) == 409
+
+
+@pytest.mark.parametrize(
+    "path", ["/builds/1/log?start=%C2%B2", "/builds/%C2%B2", "/build-notices/%C2%B2/deliveries", "/builds/999999999"]
+)
+def test_numbers_that_are_none(forged: ForgeHouse, connected: Connected, path: str) -> None:
+    """Digits of other scripts are no numbers: the answer is what it is for any other text."""
+    status, _ = forged.house.try_call("GET", f"{connected.path}{path}")
+
+    assert status == (200 if "start" in path else 404)
