@@ -92,8 +92,15 @@ class HytheServer:
 
     def try_admin(self, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
         """`hythe admin ..` on this server's data, whatever comes of it."""
+        return self._try("admin", *arguments, stdin=stdin)
+
+    def look_after(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """`gc` or `verify` of `hythe admin`, or `hythe registry` of a private registry, whatever comes of it."""
+        return self._try("registry" if self.verb == REGISTRY else "admin", *arguments)
+
+    def _try(self, *words: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [HYTHE, "admin", *arguments, *self._places()],
+            [HYTHE, *words, *self._places()],
             input=stdin or "",
             env=self._environment(),
             capture_output=True,

@@ -3,16 +3,18 @@
 import asyncio
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from getpass import getpass
 from typing import TYPE_CHECKING
 
 from hythe.cli.command import Command, CommandFailed
-from hythe.cli.housekeeping import STORAGE_FLAGS, collect_garbage, verify
+from hythe.cli.housekeeping import add_housekeeping
 from hythe.cli.setting_flags import DATABASE_FLAGS, add_setting_flags, load_settings
 
 if TYPE_CHECKING:
     from hythe.hub.service import Hub
+    from hythe.registry.service import Registry
 
 EXAMPLES = """\
 hythe admin create-user ann --email ann@example.org --admin
@@ -41,15 +43,8 @@ def _configure(parser: ArgumentParser) -> None:
     upgrade = verbs.add_parser("upgrade", help="bring the database's schema up to date")
     upgrade.set_defaults(work=_upgrade)
 
-    garbage = verbs.add_parser("gc", help="free what nothing needs any more; the hub does so by itself")
-    garbage.add_argument("--dry-run", action="store_true", help="only say what would go, and how much")
-    garbage.set_defaults(work=collect_garbage)
+    add_housekeeping(verbs, _registry)
 
-    reading = verbs.add_parser("verify", help="read every blob and manifest again, and put aside what is damaged")
-    reading.set_defaults(work=verify)
-
-    for verb in (garbage, reading):
-        add_setting_flags(verb, STORAGE_FLAGS)
     for verb in (create, set_password):
         verb.add_argument("--password-stdin", action="store_true", help="read the password from standard input")
     for verb in (create, set_password, list_users, upgrade):
@@ -126,6 +121,14 @@ def _with_hub(arguments: Namespace, work: Callable[["Hub"], Awaitable[None]]) ->
         asyncio.run(run())
     except HubError as error:
         raise CommandFailed(error.message, error.hint) from error
+
+
+@asynccontextmanager
+async def _registry(arguments: Namespace) -> AsyncIterator["Registry"]:
+    from hythe.server.hub import open_hub
+
+    async with open_hub(load_settings(arguments).settings) as house:
+        yield house.registry
 
 
 def _new_password(arguments: Namespace) -> str:

@@ -1,11 +1,13 @@
-"""``hythe admin gc`` and ``hythe admin verify``: look after what is stored, also while the hub runs."""
+"""``gc`` and ``verify``, of ``hythe admin`` and ``hythe registry``: look after what is stored, also while it serves."""
 
 import asyncio
-from argparse import Namespace
-from typing import TYPE_CHECKING
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from hythe.cli.command import CommandFailed
-from hythe.cli.setting_flags import load_settings
+from hythe.cli.setting_flags import add_setting_flags
 
 if TYPE_CHECKING:
     from hythe.registry.service import Registry
@@ -13,15 +15,32 @@ if TYPE_CHECKING:
 STORAGE_FLAGS = ("data", "database_url", "blob_store", "grace_period", "upload_lifetime", "replaced_lifetime")
 """What a verb needs that works on blobs."""
 
+Opened: TypeAlias = Callable[[Namespace], "AbstractAsyncContextManager[Registry]"]
+"""Opens the registry that the arguments name."""
 
-def collect_garbage(arguments: Namespace) -> int:
+
+def add_housekeeping(verbs: Any, opened: Opened) -> None:
+    """Add the verbs to the others of a command (what ``add_subparsers`` returned)."""
+    garbage: ArgumentParser = verbs.add_parser("gc", help="free what nothing needs; a server does so by itself")
+    garbage.add_argument("--dry-run", action="store_true", help="only say what would go, and how much")
+    garbage.set_defaults(work=lambda arguments: _collect_garbage(opened(arguments), dry_run=arguments.dry_run))
+
+    reading: ArgumentParser = verbs.add_parser(
+        "verify", help="read every blob and manifest again, and put aside what is damaged"
+    )
+    reading.set_defaults(work=lambda arguments: _verify(opened(arguments)))
+
+    for verb in (garbage, reading):
+        add_setting_flags(verb, STORAGE_FLAGS)
+
+
+def _collect_garbage(opened: "AbstractAsyncContextManager[Registry]", *, dry_run: bool) -> int:
     """Free what nothing needs, or say what would be freed."""
-    from hythe.server.hub import open_hub
 
     async def collect() -> None:
-        async with open_hub(load_settings(arguments).settings) as house:
-            done = await house.registry.garbage.collect(dry_run=arguments.dry_run)
-        verb = "would free" if arguments.dry_run else "freed"
+        async with opened as registry:
+            done = await registry.garbage.collect(dry_run=dry_run)
+        verb = "would free" if dry_run else "freed"
         for manifest in done.manifests:
             print(f"{verb} {manifest.repository}@{manifest.digest}")
         for blob in done.blobs:
@@ -39,18 +58,17 @@ def collect_garbage(arguments: Namespace) -> int:
     return 0
 
 
-def verify(arguments: Namespace) -> int:
+def _verify(opened: "AbstractAsyncContextManager[Registry]") -> int:
     """Read every blob and manifest again, name what is damaged and put it aside."""
-    from hythe.server.hub import open_hub
 
     async def read_all() -> tuple[int, int]:
-        async with open_hub(load_settings(arguments).settings) as house:
-            return await _report(house.registry)
+        async with opened as registry:
+            return await _report(registry)
 
     looked_at, damaged = asyncio.run(read_all())
     print(f"read {looked_at} blobs and manifests again")
     if damaged:
-        hint = "push the images again that were named, or restore the files from a backup"
+        hint = "push the images again that were named, or restore the files from a backup and verify again"
         raise CommandFailed(f"{damaged} are damaged and are not served any more", hint)
     return 0
 
@@ -63,6 +81,8 @@ async def _report(registry: "Registry") -> tuple[int, int]:
             if finding.trouble:
                 damaged += 1
                 print(f"{finding.digest}: {finding.trouble}; in {', '.join(finding.repositories) or 'no repository'}")
+            elif finding.healed:
+                print(f"{finding.digest}: its bytes are whole again, and are served")
     async for stray in registry.verification.strays():
         print(f"{stray.digest}: {stray.size} bytes that belong to nothing: they go with the garbage")
     return looked_at, damaged

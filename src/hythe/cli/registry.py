@@ -2,11 +2,17 @@
 
 import asyncio
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hythe.cli.command import Command, CommandFailed
+from hythe.cli.housekeeping import add_housekeeping
 from hythe.cli.setting_flags import add_setting_flags, load_settings
+
+if TYPE_CHECKING:
+    from hythe.registry.service import Registry
 
 DATA = "~/.local/share/hythe/registry"
 """Where the private registry keeps everything when nobody says otherwise: not where a hub does."""
@@ -22,6 +28,8 @@ EXAMPLES = """\
 hythe registry serve --data /srv/registry --listen 0.0.0.0:5000
 htpasswd -Bc users ann && hythe registry serve --htpasswd users --tls-cert host.pem --tls-key host.key
 hythe registry import /var/lib/docker-registry --data /srv/registry
+hythe registry gc --dry-run --data /srv/registry
+hythe registry verify --data /srv/registry
 hythe registry serve --listen 127.0.0.1:5001 --mirror https://registry-1.docker.io"""
 
 
@@ -44,6 +52,8 @@ def _configure(parser: ArgumentParser) -> None:
     take.add_argument("folder", type=Path, metavar="DIR", help="the docker-registry's rootdirectory")
     add_setting_flags(take, ("data", "database_url", "blob_store", "manifest_size"))
     take.set_defaults(work=_import)
+
+    add_housekeeping(verbs, _registry)
 
 
 def _run(arguments: Namespace) -> int:
@@ -73,18 +83,25 @@ def _serve(arguments: Namespace) -> int:
     return 0
 
 
-def _import(arguments: Namespace) -> int:
+@asynccontextmanager
+async def _registry(arguments: Namespace) -> AsyncIterator["Registry"]:
     from hythe.registry.anonymous import AnonymousAccess
-    from hythe.registry.importing import Import, RegistryFolder
     from hythe.registry.mirror.upstreams import Upstreams
     from hythe.server.private_registry import open_registry
 
-    folder = RegistryFolder(arguments.folder)
     settings = load_settings(arguments, {"data": DATA}).settings
+    async with open_registry(settings, AnonymousAccess(), Upstreams("")) as registry:
+        yield registry
+
+
+def _import(arguments: Namespace) -> int:
+    from hythe.registry.importing import Import, RegistryFolder
+
+    folder = RegistryFolder(arguments.folder)
 
     async def take() -> tuple[int, int]:
         taken = refused = 0
-        async with open_registry(settings, AnonymousAccess(), Upstreams("")) as registry:
+        async with _registry(arguments) as registry:
             async for manifest in Import(registry, folder).run():
                 outcome = f"not taken: {manifest.trouble}" if manifest.trouble else " ".join(manifest.tags)
                 print(f"{manifest.repository}@{manifest.digest} {outcome}")
@@ -92,7 +109,7 @@ def _import(arguments: Namespace) -> int:
         return taken, refused
 
     taken, refused = asyncio.run(take())
-    print(f"imported {taken} manifests into {settings.data_folder}")
+    print(f"imported {taken} manifests into {load_settings(arguments, {'data': DATA}).settings.data_folder}")
     if refused:
         raise CommandFailed(f"{refused} manifests were not taken", "the lines above say why; the others are there")
     return 0

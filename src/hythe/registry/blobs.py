@@ -84,7 +84,7 @@ class Blobs:
         try:
             return await self._storage.locate(blob.digest, blob.size)
         except BlobMissing as error:
-            log.exception("the bytes of %s are missing or have another size: run 'hythe admin verify'", blob.digest)
+            log.error("%s: run 'hythe admin verify', or 'hythe registry verify' of a private registry", error)
             raise rotten_blob(blob.digest) from error
 
     def read(self, blob: Blob, start: int, stop: int) -> AsyncIterator[bytes]:

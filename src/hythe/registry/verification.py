@@ -1,7 +1,8 @@
 """Verification: every blob and manifest is read again and compared with its digest; what is rotten is put aside.
 
 A rotten blob is quarantined: it is not served any more, and whoever pushes an image with it is asked for its bytes,
-which heals it. Bytes that nobody has recorded are handed to the garbage collection.
+which heals it. One that is whole again, since its file was put back from a backup, is served again. Bytes that nobody
+has recorded are handed to the garbage collection.
 """
 
 from collections.abc import AsyncIterator
@@ -30,7 +31,7 @@ RECORDING_TIME = timedelta(minutes=10)
 class Finding(msgspec.Struct, frozen=True):
     """What is known of one blob, or of a manifest (``manifest``), after reading it again.
 
-    ``trouble`` is empty when all is well.
+    ``trouble`` is empty when all is well; ``healed`` says that it was not before.
     """
 
     digest: str
@@ -38,6 +39,7 @@ class Finding(msgspec.Struct, frozen=True):
     trouble: str = ""
     repositories: tuple[str, ...] = ()
     manifest: bool = False
+    healed: bool = False
 
 
 class Verification:
@@ -56,7 +58,7 @@ class Verification:
             async with self._database.reading() as session:
                 rows = await store.blobs_after(session, after)
             for row in rows:
-                yield await self._checked(row.digest, row.size)
+                yield await self._checked(row.digest, row.size, quarantined=row.quarantined_at is not None)
             if not rows:
                 return
             after = rows[-1].digest
@@ -93,9 +95,11 @@ class Verification:
             await garbage_store.adopt(session, digest, now)
         return True
 
-    async def _checked(self, digest: str, size: int) -> Finding:
+    async def _checked(self, digest: str, size: int, *, quarantined: bool) -> Finding:
         trouble = await self._trouble(Digest.parse(digest), size)
-        if not trouble or not await self._quarantined(digest):
+        if not trouble:
+            return Finding(digest, size, healed=quarantined and await self._released(digest))
+        if not await self._quarantined(digest):
             return Finding(digest, size)
         async with self._database.reading() as session:
             names = await repository_store.names_holding(session, digest, NAMED_REPOSITORIES)
@@ -113,6 +117,14 @@ class Verification:
         if came != size:
             return f"it has {came} bytes instead of {size}"
         return "" if hasher.hexdigest() == digest.hex else "its bytes have another digest"
+
+    async def _released(self, digest: str) -> bool:
+        """Serve a blob again that was put aside; False when it is being removed just now."""
+        async with self._database.writing() as session:
+            whole = await blob_store.hold(session, digest)
+            if whole:
+                await store.release(session, digest)
+        return whole
 
     async def _quarantined(self, digest: str) -> bool:
         """Put a damaged blob aside; False when it went in the meantime, or is just being pushed anew."""

@@ -66,6 +66,21 @@ def test_rotten_blob_is_put_aside_and_healed(depot: Depot, tmp_path: Path, damag
     assert not any(finding.trouble for finding in findings(depot, "blobs"))
 
 
+def test_what_was_put_back_from_a_backup_is_served_again(depot: Depot, tmp_path: Path) -> None:
+    """A blob that was put aside, and whose file is whole again, needs no push: the next verification heals it."""
+    depot.push_image("a", "v1", layer=LAYER)
+    file = stored_file(tmp_path, LAYER)
+    file.write_bytes(LAYER[::-1])
+    findings(depot, "blobs")
+    file.write_bytes(LAYER)
+
+    healed = [finding.digest for finding in findings(depot, "blobs") if finding.healed]
+
+    assert healed == [str(Digest.of(LAYER))]
+    assert depot.has_blob("a", LAYER)
+    assert not any(finding.healed for finding in findings(depot, "blobs"))
+
+
 def test_truncated_blob_is_not_served_as_whole(depot: Depot, tmp_path: Path) -> None:
     """Also before anybody verified: a file of another size is an error, never a short body."""
     depot.push_image("a", "v1", layer=LAYER)

@@ -15,7 +15,7 @@ _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 _REASONS = {
-    errno.ENOSPC: "the disk is full: free some space, or run 'hythe admin gc'",
+    errno.ENOSPC: "the disk is full: free some space, or collect the garbage",
     errno.EDQUOT: "the disk quota is used up: free some space, or raise it",
     errno.EROFS: "the disk is read-only: mount it for writing, and look for disk errors in the system's log",
     errno.EACCES: "no permission: give the data folder to the user that runs hythe",

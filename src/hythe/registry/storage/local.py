@@ -172,7 +172,7 @@ class LocalBlobStore:
                 yield piece
                 position += len(piece)
             if stop is not None and position < stop:
-                raise BlobMissing(f"{digest} ends at byte {position}, not {stop}: run 'hythe admin verify'")
+                raise BlobMissing(f"{digest} ends at byte {position}, not {stop}: verify what is stored")
         finally:
             os.close(descriptor)
 
@@ -187,7 +187,7 @@ class LocalBlobStore:
         try:
             return os.pread(descriptor, size, position)
         except OSError as error:
-            raise BlobMissing(f"{digest} cannot be read: {error.strerror}; run 'hythe admin verify'") from error
+            raise BlobMissing(f"{digest} cannot be read: {error.strerror}; verify what is stored") from error
 
     async def locate(self, digest: Digest, size: int) -> LocalFile:
         """See BlobStore.locate."""
@@ -197,7 +197,7 @@ class LocalBlobStore:
         if found is None:
             raise BlobMissing(f"{digest} is not there")
         if found != size:
-            raise BlobMissing(f"{digest} has {found} bytes instead of {size}: run 'hythe admin verify'")
+            raise BlobMissing(f"{digest} has {found} bytes instead of {size}: verify what is stored")
         return LocalFile(path, size)
 
     async def delete(self, digest: Digest) -> None:

@@ -259,18 +259,18 @@ class ObjectBlobStore:
         """See BlobStore.read."""
         entry = await self._entry_of(digest)
         if stop is not None and stop > entry.size:
-            raise BlobMissing(f"{digest} ends at byte {entry.size}, not {stop}: run 'hythe admin verify'")
+            raise BlobMissing(f"{digest} ends at byte {entry.size}, not {stop}: verify what is stored")
         try:
             async for piece in self._bucket.read(_data(entry.token), start, entry.size if stop is None else stop):
                 yield piece
         except ObjectMissing as error:
-            raise BlobMissing(f"the bytes of {digest} are gone: {error}; run 'hythe admin verify'") from error
+            raise BlobMissing(f"the bytes of {digest} are gone: {error}; verify what is stored") from error
 
     async def locate(self, digest: Digest, size: int) -> Redirect | None:
         """See BlobStore.locate."""
         entry = await self._entry_of(digest)
         if entry.size != size:
-            raise BlobMissing(f"{digest} has {entry.size} bytes instead of {size}: run 'hythe admin verify'")
+            raise BlobMissing(f"{digest} has {entry.size} bytes instead of {size}: verify what is stored")
         return Redirect(await self._bucket.sign(_data(entry.token))) if self._redirect else None
 
     async def delete(self, digest: Digest) -> None:

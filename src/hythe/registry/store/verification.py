@@ -10,7 +10,7 @@ from hythe.database import Session
 from hythe.database.tables.registry import blobs, manifests, repositories, repository_blobs
 
 _BLOBS = (
-    select(blobs.c.digest, blobs.c.size)
+    select(blobs.c.digest, blobs.c.size, blobs.c.quarantined_at)
     .where(
         blobs.c.digest > bindparam("after"),
         blobs.c.doomed_at.is_(None),
@@ -32,10 +32,11 @@ _QUARANTINE = (
     .where(blobs.c.digest == bindparam("digest_"), blobs.c.doomed_at.is_(None))
     .values(quarantined_at=bindparam("at"))
 )
+_RELEASE = update(blobs).where(blobs.c.digest == bindparam("digest_")).values(quarantined_at=None)
 
 
 async def blobs_after(session: Session, after: str) -> Sequence[Row[Any]]:
-    """Return (digest, size) of the next blobs in order."""
+    """Return (digest, size, quarantined_at) of the next blobs in order."""
     return await session.rows(_BLOBS, {"after": after})
 
 
@@ -52,3 +53,8 @@ async def is_recorded(session: Session, digest: str) -> bool:
 async def quarantine(session: Session, digest: str, at: datetime) -> bool:
     """Say that a blob is rotten; False when it is gone."""
     return await session.run(_QUARANTINE, {"digest_": digest, "at": at}) == 1
+
+
+async def release(session: Session, digest: str) -> None:
+    """Say that a blob's bytes are whole again."""
+    await session.run(_RELEASE, {"digest_": digest})
