@@ -16,8 +16,11 @@ A collector that dies after 1 or 2 leaves a doomed row, which counts for nothing
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from datetime import datetime, timedelta
+from functools import partial
+from typing import TypeAlias
 
 import msgspec
 
@@ -40,6 +43,12 @@ DELETE_PATIENCE = 20.0
 
 DOOMED_AT_ONCE = 20
 """How many blobs are removed between two transactions."""
+
+SWEPT_AT_ONCE = 50
+"""How many manifests one transaction looks at: on SQLite nobody is served meanwhile, and each takes 0.3 ms."""
+
+Turn: TypeAlias = Callable[[], AbstractAsyncContextManager[Session]]
+"""Opens the transaction of one step; a dry run takes all its steps in one, and that ends in nothing."""
 
 log = logging.getLogger(__name__)
 
@@ -124,8 +133,9 @@ class Garbage:
         now = self._clock()
         try:
             async with self._database.writing(durable=False) as session:
+                turn = _always(session)
                 for repository_id in await store.due_repositories(session, now):
-                    manifests += await self._sweep_repository(session, repository_id, now)
+                    manifests += await self._sweep_repository(turn, repository_id, now)
                 blobs += [FreedBlob(row.digest, row.size) for row in await store.free_blobs(session, now)]
                 raise _OnlyLookingError
         except _OnlyLookingError:
@@ -163,44 +173,72 @@ class Garbage:
         freed: list[FreedManifest] = []
         async with self._database.reading() as session:
             due = await store.due_repositories(session, now)
+        # No step need survive a power cut: bytes go only after a durable commit, which takes all before it along.
+        turn = partial(self._database.writing, durable=False)
         for repository_id in due:
-            async with self._database.writing() as session:
-                freed += await self._sweep_repository(session, repository_id, now)
+            freed += await self._sweep_repository(turn, repository_id, now)
         return freed
 
-    async def _sweep_repository(self, session: Session, repository_id: int, now: datetime) -> list[FreedManifest]:
-        """Take what is due and unneeded from one repository, whose lock keeps pushes out meanwhile."""
-        repository = await repository_store.lock_by_id(session, repository_id)
+    async def _sweep_repository(self, turn: Turn, repository_id: int, now: datetime) -> list[FreedManifest]:
+        """Take what is due and unneeded from one repository, whose lock keeps pushes out for a step at a time."""
+        async with turn() as session:
+            repository = await repository_store.lock_by_id(session, repository_id)
         if repository is None:
             return []
-        gone = await self._sweep_manifests(session, repository_id, now)
-        while links := await store.due_links(session, repository_id, now):
-            needed = await store.needed_links(session, repository_id, links)
-            await blob_store.mark_links(session, repository_id, needed, None)
-            await store.remove_links(session, repository_id, set(links) - needed, now)
+        gone = await self._sweep_manifests(turn, repository_id, now)
+        await self._sweep_links(turn, repository_id, now)
         return [FreedManifest(repository.name, digest) for digest in gone]
 
-    async def _sweep_manifests(self, session: Session, repository_id: int, now: datetime) -> list[str]:
+    async def _sweep_manifests(self, turn: Turn, repository_id: int, now: datetime) -> list[str]:
+        """Remove what nothing needs, until nothing more is found; then what is still due is there to stay."""
         gone: list[str] = []
-        while due := await store.due_manifests(session, repository_id, now):
-            removed = await self._remove_unneeded(session, repository_id, due, now)
-            if not removed:
-                await manifest_store.mark(session, repository_id, due, None)
+        while removed := await self._pass_over_manifests(turn, repository_id, now, spare=False):
             gone += removed
-        return gone
+        return gone + await self._pass_over_manifests(turn, repository_id, now, spare=True)
+
+    async def _pass_over_manifests(self, turn: Turn, repository_id: int, now: datetime, *, spare: bool) -> list[str]:
+        removed: list[str] = []
+        after = ""
+        while True:
+            async with turn() as session:
+                due = await store.due_manifests(session, repository_id, now, after)
+            if not due:
+                return removed
+            after = due[-1]
+            for some in blob_store.batches(due, SWEPT_AT_ONCE):
+                async with turn() as session:
+                    removed += await self._remove_unneeded(session, repository_id, some, now, spare=spare)
+                await asyncio.sleep(0)
 
     async def _remove_unneeded(
-        self, session: Session, repository_id: int, due: Iterable[str], now: datetime
+        self, session: Session, repository_id: int, digests: Iterable[str], now: datetime, *, spare: bool
     ) -> list[str]:
-        """Remove what nothing needs; what one of these needed alone is found in the next turn."""
-        removed = []
-        for digest in due:
-            if await manifest_store.needed(session, repository_id, digest):
-                continue
-            await mark_unneeded(session, repository_id, digest, now + self._policy.grace)
-            await manifest_store.remove(session, repository_id, digest)
-            removed.append(digest)
+        """Remove what nothing needs of what is still due; with ``spare``, the rest is due no more."""
+        removed: list[str] = []
+        if await repository_store.lock_by_id(session, repository_id) is None:
+            return removed
+        for digest in await store.still_due(session, repository_id, digests, now):
+            if not await manifest_store.needed(session, repository_id, digest):
+                await mark_unneeded(session, repository_id, digest, now + self._policy.grace)
+                await manifest_store.remove(session, repository_id, digest)
+                removed.append(digest)
+            elif spare:
+                # At once: when what needs it goes in this very step, it is marked anew.
+                await manifest_store.mark(session, repository_id, (digest,), None)
         return removed
+
+    async def _sweep_links(self, turn: Turn, repository_id: int, now: datetime) -> None:
+        while True:
+            async with turn() as session:
+                if await repository_store.lock_by_id(session, repository_id) is None:
+                    return
+                links = await store.due_links(session, repository_id, now)
+                needed = await store.needed_links(session, repository_id, links)
+                await blob_store.mark_links(session, repository_id, needed, None)
+                await store.remove_links(session, repository_id, set(links) - needed, now)
+            if not links:
+                return
+            await asyncio.sleep(0)
 
     async def _remove_blobs(self) -> list[FreedBlob]:
         now = self._clock()
@@ -253,6 +291,10 @@ class Garbage:
         async with self._database.writing() as session:
             await store.bury(session, blob.digest)
         return True
+
+
+def _always(session: Session) -> Turn:
+    return lambda: nullcontext(session)
 
 
 class _OnlyLookingError(Exception):

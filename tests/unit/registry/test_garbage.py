@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 from tests.parts.database import Run
 from tests.unit.registry.depot import ANN, GRACE, Depot, index, pieces, subject
 
-from hythe.database.tables.registry import blobs
+from hythe.database.tables.registry import blobs, manifests
 from hythe.oci.digest import Digest
 from hythe.oci.errors import ErrorCode, WireError
+from hythe.registry import garbage
+from hythe.registry.garbage import Collected
 from hythe.registry.policy import Policy
 from hythe.registry.storage.port import StorageUnavailable
 from hythe.registry.uploads import BodyCut, Chunk
@@ -149,6 +153,37 @@ def test_blob_that_somebody_asks_for_is_kept_for_longer(depot: Depot, how: str) 
 
     assert collected.blobs == ()
     assert depot.is_stored(b"orphan")
+
+
+def test_others_are_served_between_steps(depot: Depot, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of much that is due at once a part goes at a time, so that nobody waits for all of it."""
+    monkeypatch.setattr(garbage, "SWEPT_AT_ONCE", 5)
+    children = [depot.push_image("a", annotations={"number": str(number)}) for number in range(12)]
+    depot.push("a", index(*children), "multi")
+    depot.run(depot.registry.tags.delete(ANN, "a", "multi"))
+    depot.clock.forward(GRACE * 1.01)
+
+    collected, seen = depot.run(_collect_and_watch(depot))
+
+    assert len(collected.manifests) == 13
+    assert any(0 < count < 12 for count in seen)
+    assert not any(depot.has_manifest("a", child) for child in children)
+
+
+def test_what_is_needed_is_looked_at_once(depot: Depot, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Manifests that others need, however many, are due no more, and go when these others have gone."""
+    monkeypatch.setattr(garbage, "SWEPT_AT_ONCE", 5)
+    children = [depot.push_image("a", annotations={"number": str(number)}) for number in range(12)]
+    inner = depot.push("a", index(*children), "inner")
+    outer = depot.push("a", index(inner), "outer")
+    depot.run(depot.registry.tags.delete(ANN, "a", "inner"))
+
+    first = depot.collect_after_grace()
+    depot.run(depot.registry.manifests.delete(ANN, "a", outer))
+    last = depot.collect_after_grace()
+
+    assert (first.manifests, first.waiting) == ((), 0)
+    assert len(last.manifests) == 13
 
 
 def test_dry_run_tells_and_changes_nothing(depot: Depot) -> None:
@@ -296,6 +331,17 @@ def test_replaced_manifest_stays_without_that_setting(depot: Depot) -> None:
     depot.collect_after_grace()
 
     assert depot.has_manifest("a", old)
+
+
+async def _collect_and_watch(depot: Depot) -> tuple[Collected, set[int]]:
+    """One round of the garbage collection, and how many manifests others saw meanwhile."""
+    seen = set()
+    round_ = asyncio.create_task(depot.registry.garbage.collect())
+    while not round_.done():
+        async with depot.database.reading() as session:
+            seen.add(len(await session.rows(select(manifests.c.digest))))
+        await asyncio.sleep(0)
+    return await round_, seen
 
 
 def test_nothing_to_do_writes_nothing(depot: Depot, run: Run[Any]) -> None:

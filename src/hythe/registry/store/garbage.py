@@ -23,7 +23,11 @@ _DUE_REPOSITORIES = union(
 def _due_in_repository(table: Table) -> Any:
     return (
         select(table.c.digest)
-        .where(table.c.repository_id == bindparam("repository_id"), table.c.free_after <= bindparam("now"))
+        .where(
+            table.c.repository_id == bindparam("repository_id"),
+            table.c.free_after <= bindparam("now"),
+            table.c.digest > bindparam("after"),
+        )
         .order_by(table.c.digest)
         .limit(BATCH)
     )
@@ -31,6 +35,11 @@ def _due_in_repository(table: Table) -> Any:
 
 _DUE_MANIFESTS = _due_in_repository(manifests)
 _DUE_LINKS = _due_in_repository(repository_blobs)
+_STILL_DUE = select(manifests.c.digest).where(
+    manifests.c.repository_id == bindparam("repository_id"),
+    manifests.c.digest.in_(bindparam("digests", expanding=True)),
+    manifests.c.free_after <= bindparam("now"),
+)
 _NEEDED_LINKS = (
     select(manifest_blobs.c.blob)
     .where(
@@ -87,15 +96,21 @@ async def due_repositories(session: Session, now: datetime) -> tuple[int, ...]:
     return tuple(row[0] for row in await session.rows(_DUE_REPOSITORIES, {"now": now}))
 
 
-async def due_manifests(session: Session, repository_id: int, now: datetime) -> tuple[str, ...]:
-    """Return some manifests of the repository that are due."""
-    rows = await session.rows(_DUE_MANIFESTS, {"repository_id": repository_id, "now": now})
+async def due_manifests(session: Session, repository_id: int, now: datetime, after: str) -> tuple[str, ...]:
+    """Return the next manifests of the repository that are due, in the order of their digests."""
+    rows = await session.rows(_DUE_MANIFESTS, {"repository_id": repository_id, "now": now, "after": after})
     return tuple(row.digest for row in rows)
+
+
+async def still_due(session: Session, repository_id: int, digests: Iterable[str], now: datetime) -> tuple[str, ...]:
+    """Return those of a few manifests that are due. Lock the repository first to rely on it."""
+    values = {"repository_id": repository_id, "digests": list(digests), "now": now}
+    return tuple(row.digest for row in await session.rows(_STILL_DUE, values))
 
 
 async def due_links(session: Session, repository_id: int, now: datetime) -> tuple[str, ...]:
     """Return some blobs of the repository that are due."""
-    rows = await session.rows(_DUE_LINKS, {"repository_id": repository_id, "now": now})
+    rows = await session.rows(_DUE_LINKS, {"repository_id": repository_id, "now": now, "after": ""})
     return tuple(row.digest for row in rows)
 
 
