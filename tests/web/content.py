@@ -50,8 +50,16 @@ class Content:
         owner = repository.partition("/")[0]
         self._send("POST", f"/api/v1/repositories/{repository}/build-setup", owner, json=body)
 
-    def image(self, repository: str, tag: str = "", *, architecture: str = "amd64", steps: tuple[str, ...] = ()) -> Any:
-        """Push an image of one layer a step, and return its descriptor for an index."""
+    def image(
+        self,
+        repository: str,
+        tag: str = "",
+        *,
+        architecture: str = "amd64",
+        steps: tuple[str, ...] = (),
+        **container: Any,
+    ) -> Any:
+        """Push an image of one layer a step, and return its descriptor for an index; ``container`` is its config."""
         owner = repository.partition("/")[0]
         layers = [
             self._blob(repository, owner, f"{architecture} {step}".encode(), LAYER) for step in steps or ("COPY",)
@@ -59,6 +67,7 @@ class Content:
         config = {
             "architecture": architecture,
             "os": "linux",
+            "config": container,
             "rootfs": {"type": "layers", "diff_ids": [layer["digest"] for layer in layers]},
             "history": [{"created_by": step} for step in steps or ("COPY",)],
         }

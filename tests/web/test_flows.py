@@ -150,6 +150,72 @@ def test_a_tag_page_shows_where_the_tag_was(page: Page, content: Content) -> Non
     expect(page).to_have_url(f"{content.url}/{name}@{before}")
 
 
+def test_an_image_says_what_it_runs(visitor: Page, content: Content) -> None:
+    """The page of an image shows command, environment, ports and labels, and the steps as the Dockerfile had them."""
+    name = content.repository(content.account(), "yawl")
+    container = {"Cmd": ["sail", "to the sea"], "Env": ["WIND=fair"], "ExposedPorts": {"80/tcp": {}}}
+    steps = ("/bin/sh -c #(nop) ADD hull /", "|1 MAST=2 /bin/sh -c rig")
+    content.image(name, "v1", steps=steps, Labels={"captain": "Ann"}, **container)
+    visitor.goto(f"{content.url}/{name}:v1")
+
+    expect(visitor.locator(".fact")).to_have_text(["sail 'to the sea'", "80/tcp", "WIND=fair"])
+    expect(visitor.get_by_role("definition").filter(has_text="Ann")).to_be_visible()
+    expect(visitor.locator(".layer code")).to_have_text(["ADD hull /", "RUN rig"])
+
+
+def test_a_tag_goes_back_is_deleted_and_comes_again(visitor: Page, content: Content) -> None:
+    """The owner lets a tag point where it did, deletes it, and has it again from its history; others may not."""
+    owner = content.account()
+    name = content.repository(owner, "ketch")
+    before = content.image(name, "latest", steps=("ADD first",))["digest"]
+    content.image(name, "latest", steps=("ADD second",))
+    address = f"{content.url}/{name}:latest"
+    visitor.goto(address)
+    expect(visitor.get_by_role("button", name="Restore")).to_have_count(0)
+    expect(visitor.get_by_role("link", name="Delete the tag")).to_have_count(0)
+    sign_in(visitor, content.url, owner)
+    visitor.goto(address)
+    visitor.get_by_role("button", name=f"Restore {before[:19]}").click()
+    expect(visitor.locator(".layer code")).to_have_text("ADD first")
+
+    visitor.get_by_role("link", name="Delete the tag").click()
+    visitor.get_by_role("button", name="Delete the tag").click()
+    expect(visitor.get_by_role("status")).to_have_text("The tag is deleted.")
+    assert httpx2.get(f"{content.url}/v2/{name}/manifests/latest").status_code == 404
+    visitor.get_by_role("button", name=f"Restore {before[:19]}").first.click()
+    expect(visitor.locator(".layer code")).to_have_text("ADD first")
+
+
+def test_tags_are_kept_from_moving(visitor: Page, content: Content) -> None:
+    """Patterns in the settings make tags immutable; a bad one is refused beside its box, and what was typed stays."""
+    owner = content.account()
+    name = content.repository(owner, "mooring")
+    content.image(name, "1.0", steps=("ADD first",))
+    sign_in(visitor, content.url, owner)
+    visitor.goto(f"{content.url}/{name}/-/settings")
+    box = visitor.get_by_label("Tags that never move")
+    box.fill("no/slash")
+    visitor.get_by_role("button", name="Keep these tags").click()
+    expect(visitor.locator("#patterns-error")).to_contain_text("are at most 100 patterns")
+    expect(box).to_have_value("no/slash")
+
+    box.fill("1.*\nstable")
+    visitor.get_by_role("button", name="Keep these tags").click()
+    expect(visitor.get_by_role("status")).to_be_visible()
+    expect(box).to_have_value("1.*\nstable")
+    visitor.goto(f"{content.url}/{name}/-/tags/1.0/delete")
+    visitor.get_by_role("button", name="Delete the tag").click()
+    expect(visitor.get_by_text("may not be moved or deleted")).to_be_visible()
+
+
+def test_docker_hubs_addresses_lead_here(page: Page, content: Content) -> None:
+    """A repository's page is found where Docker Hub has it, which is also what images' labels say."""
+    name = content.repository(content.account(), "beacon")
+    page.goto(f"{content.url}/r/{name}")
+
+    expect(page).to_have_url(f"{content.url}/{name}")
+
+
 def test_search_finds_what_one_may_see(visitor: Page, content: Content) -> None:
     """Public repositories are found by anybody, private ones by their owner, and other people's by nobody."""
     owner = content.account()

@@ -46,7 +46,7 @@ FOCUSED = """() => {
 
 PUBLIC = ["/", "/search", "/search?q=nothing-like-this", "/sign-in", "/sign-up", "/absent"]
 OWN = ["/new", "/account", "/account/password", "/account/tokens", "/account/links", "/new-build"]
-OF_REPOSITORY = ["", "/-/tags", "/-/settings", "/-/delete", ":latest"]
+OF_REPOSITORY = ["", "/-/tags", "/-/settings", "/-/delete", ":latest", ":moved", "/-/tags/latest/delete"]
 OF_BUILDS = ["builds", "build-setup", "build-setup/rules/0", "build-setup/preview", "build-setup/delete"]
 
 
@@ -66,6 +66,8 @@ def filled(content: Content) -> tuple[str, str]:
     name = content.repository(owner, "a-rather-long-name-of-a-repository", description="d" * 100, full_description=text)
     content.index(name, "latest", "amd64", "arm64", "riscv64")
     content.image(name, "a-long-tag-" + "x" * 80, steps=("RUN " + "z" * 300,))
+    content.image(name, "moved", Env=["PATH=" + "p" * 200], Labels={"l" * 100: "m" * 200})
+    content.image(name, "moved", Env=["PATH=" + "q" * 200], Labels={"l" * 100: "m" * 200})
     content.repository(owner, "nothing-in-it", "private")
     content.builds(content.repository(owner, "built"), f"http://127.0.0.1:1/{'team' * 30}/app.git")
     return owner, name

@@ -53,6 +53,21 @@ def test_a_form_without_its_token_is_refused(raw: Raw, content: Content, path: s
     assert raw.signed_in
 
 
+def test_nobody_else_moves_a_tag(raw: Raw, content: Content) -> None:
+    """Tags of other people's repositories are neither restored nor deleted, whatever is sent."""
+    name = content.repository(content.account(), "dinghy")
+    before = content.image(name, "latest", steps=("ADD first",))["digest"]
+    after = content.image(name, "latest", steps=("ADD second",))["digest"]
+    raw.sign_in(content.account("stranger"))
+
+    origin = {"Origin": raw.url}
+    token = raw.token("/new")
+    for path, fields in (("restore", {"digest": before}), ("restore", {"digest": "no digest"}), ("delete", {})):
+        sent = raw.post(f"/{name}/-/tags/latest/{path}", headers=origin, form_token=token, **fields)
+        assert sent.status_code in {403, 404}
+    assert after in raw.get(f"/{name}:latest").text
+
+
 def test_a_token_of_another_session_is_refused(raw: Raw, content: Content) -> None:
     """A token that an attacker got for an account of his own is worth nothing under another's cookie."""
     victim, attacker = content.account(), Raw(content.url)

@@ -1,6 +1,10 @@
 """What the hub shows of an image: for which platforms it is, and by which steps it was made."""
 
+from datetime import datetime
+
 import msgspec
+
+from hythe.oci.config import ContainerConfig
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -12,12 +16,17 @@ class Step(msgspec.Struct, frozen=True):
 
 
 class PlatformImage(msgspec.Struct, frozen=True):
-    """The image for one platform (``linux/amd64``; empty: not said); ``size`` is what a pull brings at most."""
+    """The image for one platform (``linux/amd64``; empty: not said); ``size`` is what a pull brings at most.
+
+    ``made_at`` None: not said. ``container`` is what its containers run and how; None for what is no image.
+    """
 
     digest: str
     platform: str
     size: int
     steps: tuple[Step, ...]
+    made_at: datetime | None
+    container: ContainerConfig | None
 
 
 class Image(msgspec.Struct, frozen=True):

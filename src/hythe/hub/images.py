@@ -1,6 +1,7 @@
 """Images as the pages show them: platforms, sizes, and the steps by which each was made."""
 
 import asyncio
+from datetime import datetime
 
 from hythe.hub.access import HubAccess
 from hythe.hub.actor import HubActor
@@ -59,7 +60,18 @@ class Images:
         config = await read_config(self._blobs, actor, name, manifest.config)
         own = Platform(config.architecture, config.os, variant=config.variant) if config else Platform()
         size = sum(each.size for each in (*filter(None, (manifest.config,)), *manifest.layers))
-        return PlatformImage(digest, str(platform or own), size, _steps(config, manifest.layers))
+        steps = _steps(config, manifest.layers)
+        made_at = _moment(config.created) if config else None
+        return PlatformImage(digest, str(platform or own), size, steps, made_at, config.config if config else None)
+
+
+def _moment(text: str) -> datetime | None:
+    """Return the time that a configuration names; None where that is none, or nobody can tell where it was."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return moment if moment.tzinfo and moment.year > 1 else None
 
 
 def _steps(config: ImageConfig | None, layers: tuple[Descriptor, ...]) -> tuple[Step, ...]:

@@ -11,6 +11,8 @@ class Notice(Enum):
     REPOSITORY_MADE = "The repository is made."
     REPOSITORY_SAVED = "The settings are saved."
     REPOSITORY_DELETED = "The repository and all its images are deleted."
+    TAG_DELETED = "The tag is deleted."
+    TAG_RESTORED = "The tag points there again."
     ACCOUNT_SAVED = "Your account is saved."
     PASSWORD_CHANGED = "Your password is changed, and every other session is ended."  # noqa: S105 (no password)
     ACCOUNT_LINKED = "The account is linked."

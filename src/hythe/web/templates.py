@@ -12,7 +12,7 @@ from markupsafe import Markup
 from hythe.hub.repository import Repository
 from hythe.web.assets import Assets
 from hythe.web.markdown import render
-from hythe.web.wording import age, counted, day, sentence, size, size_range
+from hythe.web.wording import age, command_line, counted, day, instruction, sentence, size, size_range
 
 FOLDER = Path(__file__).parent / "templates"
 
@@ -34,7 +34,9 @@ class Templates:
             address=repository_address,
             age=lambda moment: _time(moment, age(moment, clock())),
             day=lambda moment: _time(moment, day(moment)),
+            command_line=command_line,
             counted=counted,
+            instruction=instruction,
             markdown=render,
             sentence=sentence,
             size=size,

@@ -1,5 +1,8 @@
 """How pages say times, sizes and counts."""
 
+import re
+import shlex
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 _AGES = (
@@ -10,6 +13,7 @@ _AGES = (
     (timedelta(minutes=1), "minute"),
 )
 _SIZES = ("bytes", "kB", "MB", "GB", "TB")
+_SHELL = re.compile(r"(?:RUN )?(?:\|\d+ .*? )?/bin/sh -c (#\(nop\))?\s*", re.DOTALL)
 
 
 def age(moment: datetime, now: datetime) -> str:
@@ -45,6 +49,21 @@ def size_range(counts: list[int]) -> str:
 def counted(count: int, one: str, many: str = "") -> str:
     """Say how many: ``1 pull``, ``2,000 pulls``."""
     return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def instruction(text: str) -> str:
+    """Return a step of an image's history as it stood in the Dockerfile, without what builders write around it."""
+    written = text.removesuffix(" # buildkit")
+    found = _SHELL.match(written)
+    if found is None:
+        return written
+    rest = written[found.end() :]
+    return rest if found[1] else f"RUN {rest}"
+
+
+def command_line(words: Sequence[str] | None) -> str:
+    """Return a command as a shell would take it."""
+    return shlex.join(words or ())
 
 
 def sentence(text: str) -> str:

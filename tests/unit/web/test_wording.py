@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from hythe.web.wording import age, counted, day, sentence, size, size_range
+from hythe.web.wording import age, counted, day, instruction, sentence, size, size_range
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
@@ -57,6 +57,26 @@ def test_counts_agree_with_their_noun() -> None:
     """One pull, two pulls, and thousands are set apart."""
     assert [counted(1, "pull"), counted(2000, "pull")] == ["1 pull", "2,000 pulls"]
     assert counted(0, "repository", "repositories") == "0 repositories"
+
+
+@pytest.mark.parametrize(
+    ("kept", "said"),
+    [
+        ('/bin/sh -c #(nop) CMD ["cat"]', 'CMD ["cat"]'),
+        ("/bin/sh -c #(nop)  ENV A=b", "ENV A=b"),
+        ("/bin/sh -c apt-get update", "RUN apt-get update"),
+        ("|1 COLOUR=light blue /bin/sh -c echo $COLOUR", "RUN echo $COLOUR"),
+        ("RUN /bin/sh -c make all # buildkit", "RUN make all"),
+        ("RUN |2 A=b C=d /bin/sh -c make # buildkit", "RUN make"),
+        ("COPY . /app # buildkit", "COPY . /app"),
+        ("ADD hull", "ADD hull"),
+        ("bazel build ...", "bazel build ..."),
+        ("", ""),
+    ],
+)
+def test_steps_are_said_as_the_dockerfile_had_them(kept: str, said: str) -> None:
+    """What docker, buildah and BuildKit write around an instruction is left out."""
+    assert instruction(kept) == said
 
 
 def test_days_and_sentences() -> None:

@@ -18,6 +18,7 @@ from hythe.web.routes import (
     new_build,
     repositories,
     start,
+    tags,
 )
 from hythe.web.routes.errors import handlers
 from hythe.web.routes.headers import SecurityHeaders
@@ -50,7 +51,9 @@ PAGES: tuple[tuple[str, Handler, tuple[str, ...]], ...] = (
     ("/new", changes.new_repository, FORM),
     ("/{namespace}", repositories.namespace, LOOK),
     # A component of a name is never "-", so these hide no repository.
-    ("/{repository:path}/-/tags", repositories.tags, LOOK),
+    ("/{repository:path}/-/tags", tags.tags, LOOK),
+    ("/{repository:path}/-/tags/{tag}/delete", tags.delete_tag, FORM),
+    ("/{repository:path}/-/tags/{tag}/restore", tags.restore_tag, SEND),
     ("/{repository:path}/-/settings", changes.settings, FORM),
     ("/{repository:path}/-/delete", changes.delete, FORM),
     ("/{repository:path}/-/builds", builds.builds, FORM),
@@ -61,6 +64,9 @@ PAGES: tuple[tuple[str, Handler, tuple[str, ...]], ...] = (
     ("/{repository:path}/-/build-setup/preview", build_setup.preview, LOOK),
     ("/{repository:path}/-/build-setup/rules/{rule:int}", build_setup.rule, FORM),
     ("/{repository:path}/-/build-setup/delete", build_setup.delete_setup, FORM),
+    # As Docker Hub has it; no user name is so short.
+    ("/r/{reference:path}", repositories.elsewhere, LOOK),
+    ("/_/{reference:path}", repositories.elsewhere, LOOK),
     ("/{reference:path}", repositories.repository, LOOK),
 )
 """Every page, in the order in which an address is looked for."""

@@ -5,10 +5,11 @@ from starlette.responses import Response
 from hythe.hub.errors import Invalid, Refused, Taken
 from hythe.hub.repositories import NewRepository, RepositoryChange
 from hythe.hub.repository import DESCRIPTION_LENGTH, Repository
+from hythe.hub.routes.tags import ImmutableTags
 from hythe.oci.reference import DEFAULT_NAMESPACE
 from hythe.registry.access import Action
 from hythe.web.notices import Notice
-from hythe.web.routes.form import Form, filled, parsed
+from hythe.web.routes.form import Form, converted, filled, parsed
 from hythe.web.routes.repositories import repository_of, repository_tabs
 from hythe.web.routes.visit import Visit
 from hythe.web.templates import repository_address
@@ -51,7 +52,10 @@ async def settings(visit: Visit) -> Response:
     )
     if visit.request.method != "POST":
         return await _settings_page(visit, found, form)
-    form = await visit.form()
+    sent = await visit.form()
+    if sent["action"] == "tags":
+        return await _keep_tags(visit, found, sent, form)
+    form = sent
     try:
         change = parsed(form, RepositoryChange, *FIELDS)
         await visit.site.hub.repositories.edit(visit.actor, found.full_name, change)
@@ -62,12 +66,26 @@ async def settings(visit: Visit) -> Response:
     return visit.redirect(f"{repository_address(found)}/-/settings", Notice.REPOSITORY_SAVED)
 
 
+async def _keep_tags(visit: Visit, found: Repository, sent: Form, present: Form) -> Response:
+    """Say which tags may be set once and not moved: patterns, a line each."""
+    try:
+        wanted = converted({"patterns": sent["patterns"].split()}, ImmutableTags)
+    except Invalid as error:
+        trouble = "are at most 100 patterns of letters, digits, '.', '_' and '-', with * and ? for anything else"
+        shown = Form({**present.fields, "patterns": (sent["patterns"],)}, {"patterns": trouble})
+        return await _settings_page(visit, found, shown, error.status)
+    await visit.site.hub.tags.set_immutable(visit.actor, found.full_name, wanted.patterns)
+    return visit.redirect(f"{repository_address(found)}/-/settings", Notice.REPOSITORY_SAVED)
+
+
 async def _settings_page(visit: Visit, found: Repository, form: Form, status: int = 200) -> Response:
+    kept = await visit.site.hub.tags.immutable(visit.actor, found.full_name)
     return visit.page(
         "repository-settings.html",
         status,
         repository=found,
         form=form,
+        patterns=form["patterns"] or "\n".join(kept),
         description_length=DESCRIPTION_LENGTH,
         tabs=await repository_tabs(visit, found, f"{repository_address(found)}/-/settings"),
     )

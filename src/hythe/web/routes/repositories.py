@@ -5,10 +5,12 @@ from urllib.parse import quote
 from starlette.responses import Response
 
 from hythe.hub.errors import NotFound
+from hythe.hub.image import Image
 from hythe.hub.page import Paging
 from hythe.hub.repository import Repository
 from hythe.oci.errors import InvalidDigest, InvalidReference
 from hythe.oci.reference import DEFAULT_NAMESPACE, DEFAULT_TAG, Reference
+from hythe.registry.access import Action
 from hythe.web.routes.start import page_link, paging_of
 from hythe.web.routes.tab import Tab, tabs
 from hythe.web.routes.visit import Visit
@@ -56,6 +58,12 @@ async def repository(visit: Visit) -> Response:
     )
 
 
+async def elsewhere(visit: Visit) -> Response:
+    """Lead from where Docker Hub has a repository's page to where it is here."""
+    reference = _reference(visit.request.path_params["reference"])
+    return visit.redirect(repository_address(await visit.site.hub.repositories.get(visit.actor, reference.repository)))
+
+
 async def _has_latest(visit: Visit, found: Repository) -> bool:
     try:
         await visit.site.hub.tags.get(visit.actor, found.full_name, DEFAULT_TAG)
@@ -73,6 +81,7 @@ def _reference(text: str) -> Reference:
 
 
 async def repository_tabs(visit: Visit, found: Repository, current: str) -> tuple[Tab, ...]:
+    """Return the way between the pages of a repository, as far as they are for the visitor."""
     own = repository_address(found)
     pages = [(own, "Overview"), (f"{own}/-/tags", "Tags")]
     if await visit.site.builds.setups.exists(visit.actor, found.full_name):
@@ -82,33 +91,33 @@ async def repository_tabs(visit: Visit, found: Repository, current: str) -> tupl
     return tabs(current, *pages)
 
 
-async def tags(visit: Visit) -> Response:
-    """List all tags of a repository."""
-    found = await repository_of(visit)
-    page = await visit.site.hub.tags.list(visit.actor, found.full_name, paging_of(visit))
-    address = f"{repository_address(found)}/-/tags"
-    return visit.page(
-        "tags.html",
-        repository=found,
-        page=page,
-        page_link=page_link(address),
-        tabs=await repository_tabs(visit, found, address),
-    )
-
-
 async def _image_page(visit: Visit, found: Repository, reference: Reference) -> Response:
     target = reference.digest or reference.tag or ""
-    image = await visit.site.hub.images.get(visit.actor, found.full_name, target)
     moves = await visit.site.hub.tags.history(visit.actor, found.full_name, reference.tag) if reference.tag else ()
-    suffix = f"@{reference.digest}" if reference.digest else f":{reference.tag}"
+    restorable = await may_restore(visit, found)
+    image: Image | None = None
+    try:
+        image = await visit.site.hub.images.get(visit.actor, found.full_name, target)
+    except NotFound:
+        # A tag that was taken away still has its history, from which it can be had again.
+        if not (moves and restorable):
+            raise
     return visit.page(
         "image.html",
         repository=found,
         image=image,
         moves=moves,
-        suffix=suffix,
-        tabs=await repository_tabs(visit, found, ""),
+        suffix=f"@{reference.digest}" if reference.digest else f":{reference.tag}",
+        tag=reference.tag,
+        may_restore=restorable,
+        may_delete=await visit.site.hub.access.may(visit.actor, found.full_name, Action.DELETE),
+        tabs=await repository_tabs(visit, found, f"{repository_address(found)}/-/tags"),
     )
+
+
+async def may_restore(visit: Visit, found: Repository) -> bool:
+    """Whether the visitor may let tags point again where they did; with Trusted Builds builds alone move them."""
+    return not found.built and await visit.site.hub.repositories.may_write(visit.actor, found.full_name)
 
 
 async def repository_of(visit: Visit) -> Repository:
