@@ -130,3 +130,22 @@ def test_a_plain_address_gets_a_webhook_to_paste(forged: ForgeHouse) -> None:
     assert not hook["installed"]
     assert hook["public_key"].startswith("ssh-ed25519 ")
     assert hook["trouble"] == ""
+
+
+def test_a_source_that_changed_gets_its_own_webhook(forged: ForgeHouse) -> None:
+    """Installed again, the webhook is at the new repository, and the old repository's is removed."""
+    old = forged.connect("github", "moved-here")
+    git = forged.house.git.create("src/moved-there")
+    git.commit({"Dockerfile": "FROM scratch\n"}, "First")
+    new = old.forge.add(git, private=False, admin=True)
+    source = {"url": git.url, "forge": "github", "forge_repository": new.name, "link_id": old.link["id"]}
+    forged.house.call("PATCH", f"{old.path}/build-setup", {"source": source})
+
+    shown = forged.house.call("POST", f"{old.path}/build-setup/webhook", {"hub_url": forged.house.hub.url})
+
+    assert (shown["forge_repository"], shown["installed"]) == (new.name, True)
+    [there] = new.hooks.values()
+    assert there["url"] == shown["url"]
+    eventually(lambda: not old.project.hooks)
+    [sent] = old.forge.push(new, "refs/heads/main", git.head("main"))
+    assert sent.answer["outcome"] == "accepted"

@@ -86,7 +86,7 @@ def test_private_builds_do_not_exist_for_others(hidden: ForgeHouse, who: str) ->
 
 
 def test_public_builds_are_read_by_all_and_changed_by_the_owner(hidden: ForgeHouse) -> None:
-    """Of a public repository others see builds, logs and the set-up; no secret's name, no webhook. They change nothing."""
+    """Of a public repository others see the set-up, builds and logs; no secret's name, no webhook; nothing changes."""
     connected = hidden.connect("github", "shown")
     hidden.house.call("POST", f"{connected.path}/build-notices", {"url": "https://receiver.example/hook"})
     hidden.house.call("POST", f"{connected.path}/builds", {})

@@ -24,7 +24,7 @@ from hythe.builds.store import forge_deliveries
 from hythe.builds.store import forge_hooks as rows
 from hythe.builds.store.forge_hooks import ForgeHook
 from hythe.builds.vault import Vault
-from hythe.database import Database
+from hythe.database import Database, Session
 from hythe.hub.actor import HubActor
 from hythe.hub.errors import HubError, Invalid, NotFound
 from hythe.hub.namespaces import short_name
@@ -108,6 +108,7 @@ class ForgeHooks:
             created_at=self._clock(),
         )
         async with self._database.writing() as session:
+            await _let_go(session, setup)
             await rows.add(session, hook, self._vault.seal(SECRET, secrets.token_urlsafe(32)))
             found = await rows.by_setup(session, setup.id)
             if found is None:
@@ -244,6 +245,17 @@ class ForgeHooks:
             async with self._database.writing() as session:
                 await rows.remove(session, hook.id)
         return len(orphans)
+
+
+async def _let_go(session: Session, setup: Setup) -> None:
+    """Leave a webhook of where the source was before to ``clean``: the present source needs one of its own."""
+    found = await rows.by_setup(session, setup.id)
+    if found is None:
+        return
+    hook, source = found[0], setup.source
+    same_link = hook.link_id is None or hook.link_id == source.link_id
+    if hook.forge_repository != source.forge_repository or not same_link:
+        await rows.change(session, hook.id, setup_id=None)
 
 
 def _installed(hook: ForgeHook) -> dict[str, str]:
