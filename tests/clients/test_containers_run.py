@@ -282,6 +282,50 @@ def test_a_killed_supervisor(hythe_box: ContainersHythe) -> None:
     assert list((hythe_box.folder / "state/runtime").iterdir()) == []
 
 
+def test_what_a_killed_supervisor_left_goes_with_the_container(hythe_box: ContainersHythe) -> None:
+    """The runtime's own notes and the control groups are not left behind by an `rm` without -f."""
+    command = [*hythe_box.command, "run", "--name", "orphan", "box", "sleep", "300"]
+    with subprocess.Popen(command, env=hythe_box.env, stdout=subprocess.DEVNULL) as process:
+        wait_until(lambda: state_of(hythe_box, "orphan") == "running")
+        process.kill()
+    container = hythe_box.ok("ps", "-q", "--no-trunc")
+    hythe_box.ok("stop", "-t", "0", "orphan")
+    hythe_box.ok("rm", "orphan")
+
+    assert list((hythe_box.folder / "state/runtime").iterdir()) == []
+    assert list(Path("/sys/fs/cgroup").glob(f"**/hythe/{container}")) == []
+
+
+def test_several_containers_at_once(hythe_box: ContainersHythe) -> None:
+    """One that fails is said, and the others have their turn; starting what runs is no error."""
+    for name in ("one", "two"):
+        hythe_box.ok("create", "--name", name, "box", "sleep", "100")
+    started = hythe_box.run("start", "one", "nobody", "two", "one")
+    refused = hythe_box.run("rm", "one", "nobody")
+    stopped = hythe_box.run("stop", "-t", "0", "nobody", "one")
+    removed = hythe_box.run("rm", "nobody", "two", "one")
+
+    assert (started.stdout, started.returncode) == ("one\ntwo\none\n", 3)
+    assert (refused.stdout, refused.returncode) == ("", 3)
+    assert "is running" in refused.stderr
+    assert (stopped.stdout, stopped.returncode) == ("one\n", 3)
+    assert (removed.stdout, removed.returncode) == ("one\n", 3)
+    assert state_of(hythe_box, "two") == "running"
+
+
+def test_a_container_that_cannot_start_is_removed_as_asked(hythe_box: ContainersHythe) -> None:
+    """--rm holds in the background, too."""
+    assert hythe_box.run("run", "-d", "--rm", "box", "nowhere").returncode == 127
+    assert hythe_box.ok("ps", "-aq") == ""
+
+
+def test_the_first_group_is_a_further_one_too(hythe_box: ContainersHythe) -> None:
+    """As docker has it since CVE-2022-36109: a program that changes its group must not lose what it is denied by."""
+    script = "grep Groups /proc/self/status"
+
+    assert hythe_box.ok("run", "--rm", "-u", "12:34", "box", "sh", "-c", script).split() == ["Groups:", "34"]
+
+
 def test_many_at_once(hythe_box: ContainersHythe) -> None:
     """Containers started at the same moment share the unpacked layers and do not disturb each other."""
     command = [*hythe_box.command, "run", "--rm", "box", "cat", "/etc/first", "/etc/second"]

@@ -11,7 +11,7 @@ from hythe.cli.output import add_json_flag
 from hythe.client.errors import ClientError
 from hythe.client.store import LocalStore
 from hythe.containers import creation
-from hythe.containers.container import Container
+from hythe.containers.container import Container, State
 from hythe.containers.errors import CannotStart, ContainerError
 from hythe.containers.namespace import become_root
 from hythe.containers.pump import Attachment
@@ -60,7 +60,11 @@ def _start_detached(store: ContainerStore, images: LocalStore, container: Contai
         if container.host.auto_remove:
             creation.remove(store, images, container)
 
-    supervise_detached(store, container, ended)
+    try:
+        supervise_detached(store, container, ended)
+    except CannotStart:
+        ended()
+        raise
 
 
 def _attach(store: ContainerStore, images: LocalStore, container: Container, *, interactive: bool) -> int:
@@ -107,16 +111,18 @@ def _configure_start(parser: ArgumentParser) -> None:
 def _start(arguments: Namespace) -> int:
     become_root()
     store, images = ContainerStore(), open_store()
-    containers = [store.find(text) for text in arguments.containers]
     if arguments.attach or arguments.interactive:
-        if len(containers) > 1:
+        if len(arguments.containers) > 1:
             raise CommandFailed("only one container can be attached to", "leave out -a and -i")
-        interactive = arguments.interactive and containers[0].host.interactive
-        return _attach(store, images, containers[0], interactive=interactive)
+        container = store.find(arguments.containers[0])
+        return _attach(store, images, container, interactive=arguments.interactive and container.host.interactive)
     report = Report(arguments)
-    for text, container in zip(arguments.containers, containers, strict=True):
-        _start_detached(store, images, container)
-        report.done(text, container)
+    for text in arguments.containers:
+        with report.trying():
+            container = store.find(text)
+            if store.status(container).state is not State.RUNNING:  # one that runs is as it should be, as with docker
+                _start_detached(store, images, container)
+            report.done(text, container)
     return report.finish()
 
 

@@ -1,5 +1,6 @@
 """``ps``, ``logs``, ``stop``, ``rm``, ``diff``, ``export``: looking at containers, and ending them."""
 
+import math
 import sys
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
@@ -24,19 +25,28 @@ from hythe.oci.digest import Digest
 
 
 def _configure_stop(parser: ArgumentParser) -> None:
-    parser.add_argument("-t", "--time", "--timeout", type=float, default=10, help="seconds until SIGKILL (10)")
+    parser.add_argument(
+        "-t", "--time", "--timeout", type=float, help="seconds until SIGKILL (default: the container's, 10)"
+    )
     parser.add_argument("-s", "--signal", default="", help="signal to send (default: the image's, else SIGTERM)")
     configure_names(parser)
 
 
 def _stop(arguments: Namespace) -> int:
     store = ContainerStore()
-    found = [store.find(text) for text in arguments.containers]
     report = Report(arguments)
-    for text, container in zip(arguments.containers, found, strict=True):
-        stop_container(store, container, arguments.time, arguments.signal)
-        report.done(text, container)
+    for text in arguments.containers:
+        with report.trying():
+            container = store.find(text)
+            stop_container(store, container, _patience(arguments, container), arguments.signal)
+            report.done(text, container)
     return report.finish()
+
+
+def _patience(arguments: Namespace, container: Container) -> float:
+    """Return how many seconds a container has: as asked for now or when it was made; below 0 any."""
+    seconds = container.host.stop_timeout if arguments.time is None else arguments.time
+    return float(seconds) if seconds >= 0 else math.inf
 
 
 stop = Command(_configure_stop, _stop, "hythe stop web\nhythe stop -t 60 database")
@@ -52,15 +62,17 @@ def _configure_rm(parser: ArgumentParser) -> None:
 
 def _rm(arguments: Namespace) -> int:
     store, images = ContainerStore(), open_store()
-    found = [(text, _found(store, text, arguments.force)) for text in arguments.containers]
-    if arguments.force:
-        for _, container in found:
-            if container is not None:
-                kill(store, container)  # from outside of any user namespace: only there is the right to signal it
-    become_root()
     report = Report(arguments)
+    found: list[tuple[str, Container]] = []
+    for text in arguments.containers:
+        with report.trying():
+            container = _found(store, text, arguments.force)
+            if container is not None and arguments.force:
+                kill(store, container)  # from outside of any user namespace: only there is the right to signal it
+            found += [(text, container)] if container is not None else []
+    become_root()
     for text, container in found:
-        if container is not None:
+        with report.trying():
             creation.remove(store, images, container)
             report.done(text, container)
     creation.prune_layers(store, images)

@@ -41,6 +41,7 @@ class HostConfig(msgspec.Struct, frozen=True, omit_defaults=True):
     interactive: bool = False
     auto_remove: bool = False
     runtime: str = ""
+    stop_timeout: int = 10
 
 
 class Container(msgspec.Struct, frozen=True):

@@ -12,6 +12,7 @@ from hythe.containers.errors import ContainerError, NameTaken
 from hythe.containers.layers import LayerCache
 from hythe.containers.log import timestamp
 from hythe.containers.names import new_id, new_name, parse_container_name
+from hythe.containers.runtime import clear_away
 from hythe.containers.store import ContainerStore
 from hythe.containers.volumes import declared_volumes
 from hythe.oci.config import ContainerConfig, ImageConfig, merge_environment
@@ -60,6 +61,7 @@ def create(store: ContainerStore, images: LocalStore, image: StoredImage, reques
 def remove(store: ContainerStore, images: LocalStore, container: Container) -> None:
     """Remove a container that does not run, and give its image free; raises StillRunning."""
     store.remove(container)
+    clear_away(container.id, container.host.runtime, store.folder / "runtime")
     images.unpin(container.id)
 
 

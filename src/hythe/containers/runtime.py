@@ -91,6 +91,12 @@ def find_runtime(chosen: str, state: Path) -> Runtime:
     raise CannotStart(f"no OCI runtime: {chosen or 'neither crun nor runc'} is not installed", "install runc or crun")
 
 
+def clear_away(container_id: str, chosen: str, state: Path) -> None:
+    """Let the runtime forget a container, processes and control groups too, that a crash of its supervisor left."""
+    if (state / container_id).exists():
+        find_runtime(chosen, state).delete(container_id)
+
+
 def last_error(log: Path) -> str:
     """Return the last error in a runtime's log (JSON lines); "" when there is none."""
     try:

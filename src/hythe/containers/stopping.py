@@ -6,7 +6,7 @@ import time
 from hythe.containers.container import Container, State
 from hythe.containers.errors import ContainerError, InvalidOption
 from hythe.containers.process import is_alive, send_signal
-from hythe.containers.runtime import find_runtime
+from hythe.containers.runtime import clear_away
 from hythe.containers.store import ContainerStore
 
 _POLL = 0.02  # seconds
@@ -32,17 +32,25 @@ def stop(store: ContainerStore, container: Container, patience: float = 10.0, na
 
     Returns when it has ended and its supervisor has written that down. Raises ContainerError when it cannot be ended.
     """
-    number = parse_signal(name or container.config.stop_signal or "SIGTERM")
+    number = parse_signal(name) if name else _own_signal(container)
     if _ends(store, container, number, patience):
         return
     if not _ends(store, container, signal.SIGKILL, _KILL_PATIENCE):
         raise ContainerError(f"container {container.name} does not end", "its process hangs in the kernel")
 
 
+def _own_signal(container: Container) -> int:
+    """Return what the image wants to be stopped by; SIGTERM for an unknown signal, as docker does."""
+    try:
+        return parse_signal(container.config.stop_signal or "SIGTERM")
+    except InvalidOption:
+        return signal.SIGTERM
+
+
 def kill(store: ContainerStore, container: Container) -> None:
     """End the container at once, and take away what a crash of its supervisor may have left."""
     stop(store, container, 0, "SIGKILL")
-    find_runtime(container.host.runtime, store.folder / "runtime").delete(container.id)
+    clear_away(container.id, container.host.runtime, store.folder / "runtime")
 
 
 def _ends(store: ContainerStore, container: Container, number: int, patience: float) -> bool:

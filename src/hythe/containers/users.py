@@ -23,7 +23,8 @@ def find_user(root: Root, text: str) -> User:
     """Return who ``USER[:GROUP]`` (names or numbers, "" is root) is in the image; raises CannotStart.
 
     A number that the image does not know is taken as it is, with group 0. A group that is named alone replaces all
-    groups the user would have.
+    groups the user would have. The first group is among the further ones, too: a set-group-id program must not lose it
+    (CVE-2022-36109).
     """
     name, _, group = text.partition(":")
     name = name or "0"
@@ -34,9 +35,10 @@ def find_user(root: Root, text: str) -> User:
     gid = int(row[3]) if row else 0
     home = (row[5] if row else "") or "/"
     if group:
-        return User(uid, _find_group(root, group), (), home)
+        gid = _find_group(root, group)
+        return User(uid, gid, (gid,), home)
     members = [r for r in _rows(root, "etc/group", 4) if row and row[0] in r[3].split(",")]
-    return User(uid, gid, tuple(sorted({int(r[2]) for r in members} - {gid})), home)
+    return User(uid, gid, tuple(sorted({gid, *(int(r[2]) for r in members)})), home)
 
 
 def _find_group(root: Root, text: str) -> int:
