@@ -1,28 +1,37 @@
-"""The private registry as a process of its own, on both databases: what the protocol's suites run against."""
+"""The servers that the protocol's suites run against: the private registry on both databases, and the hub."""
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator
 
 import pytest
-from tests.contracts.distribution import Client, fresh_name
-from tests.parts.hub import REGISTRY, HytheServer, server_factory
+from tests.contracts.distribution import NAMESPACE, Client, fresh_name
+from tests.parts.hub import HUB, REGISTRY, HytheServer, server_factory
+
+PASSWORD = "correct horse battery"
 
 
-@pytest.fixture(scope="session", params=["sqlite", "postgresql"])
+@pytest.fixture(scope="session", params=["sqlite", "postgresql", "hub"])
 def distribution_server(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[HytheServer]:
-    """One open registry for the session."""
+    """One server for the session: an open registry, or a hub where the tests' namespace is an account."""
     url = request.getfixturevalue("postgresql").create() if request.param == "postgresql" else None
-    with server_factory(tmp_path_factory.mktemp("distribution"), REGISTRY) as start:
-        yield start(database_url=url)
+    verb = HUB if request.param == "hub" else REGISTRY
+    with server_factory(tmp_path_factory.mktemp("distribution"), verb) as start:
+        server = start(database_url=url)
+        if verb == HUB:
+            server.create_user(NAMESPACE, PASSWORD)
+        yield server
 
 
 @pytest.fixture
 def registry(distribution_server: HytheServer) -> Iterator[Client]:
-    """A connection to the registry."""
-    client = Client(distribution_server.port)
+    """A connection to the server, signed in where that is needed."""
+    basic = base64.b64encode(f"{NAMESPACE}:{PASSWORD}".encode()).decode()
+    signed_in = {"Authorization": f"Basic {basic}"} if distribution_server.verb == HUB else {}
+    client = Client(distribution_server.port, signed_in)
     yield client
     client.close()
 

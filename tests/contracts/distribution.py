@@ -15,6 +15,9 @@ INDEX = "application/vnd.oci.image.index.v1+json"
 CONFIG = "application/vnd.oci.image.config.v1+json"
 LAYER = "application/vnd.oci.image.layer.v1.tar"
 
+NAMESPACE = "test"
+"""What every repository of the suites is in; on a hub, an account."""
+
 
 def digest_of(content: bytes, algorithm: str = "sha256") -> str:
     """The digest of these bytes."""
@@ -23,7 +26,7 @@ def digest_of(content: bytes, algorithm: str = "sha256") -> str:
 
 def fresh_name() -> str:
     """A repository that no other test uses."""
-    return f"test/{uuid.uuid4().hex[:12]}"
+    return f"{NAMESPACE}/{uuid.uuid4().hex[:12]}"
 
 
 @dataclass(frozen=True, slots=True)
