@@ -4,6 +4,7 @@ import hashlib
 import http.client
 import json
 import os
+import socket
 import time
 import urllib.error
 import urllib.request
@@ -225,6 +226,75 @@ def test_credentials_open_the_upstream_and_stay_there(
     assert "secret" not in mirror.log
 
 
+def test_wrong_credentials_are_said_and_not_taken_for_a_missing_image(
+    start_docker_registry: Callable[..., DockerRegistry], start_private_registry: StartRegistry
+) -> None:
+    """The operator reads in the log, and whoever pulls in the answer, that it is the mirror's fault."""
+    upstream = start_docker_registry(users={"ann": "secret"})
+    mirror = start_private_registry(["--mirror", upstream.url.replace("://", "://ann:wrong-one@")])
+
+    status, body = fetch(f"{mirror.url}/v2/app/manifests/latest")
+
+    assert status == 503
+    assert b"refuses the credentials" in body
+    assert "refuses the credentials" in mirror.log
+    assert "wrong-one" not in mirror.log + body.decode()
+
+
+def test_a_silent_upstream_does_not_hold_up_what_is_here(
+    upstream: HytheServer, start_private_registry: StartRegistry
+) -> None:
+    """One that takes connections and never answers is waited for a short time, once, and then taken for away."""
+    push_blob(upstream.url, "app", b"content")
+    mirror = start_private_registry(["--mirror", upstream.url])
+    url = f"{mirror.url}/v2/app/manifests/latest"
+    assert fetch(url)[0] == 200
+    mirror.restart()
+    upstream.stop()
+
+    with socket.create_server(("127.0.0.1", upstream.port)) as silent:
+        answers = [fetch(url)[0] for _ in range(3)]
+        silent.settimeout(0)
+        silent.accept()[0].close()
+        with pytest.raises(BlockingIOError):
+            silent.accept()
+
+    assert answers == [200] * 3
+
+
+def test_a_layer_of_two_repositories_is_fetched_once(
+    upstream: HytheServer, start_private_registry: StartRegistry, start_faulty_proxy: Callable[[str], FaultyProxy]
+) -> None:
+    """What one mirrored repository has, another has too when its manifest is here; to all others it stays unknown."""
+    content = os.urandom(MIB)
+    digest = push_blob(upstream.url, "one", content)
+    push_blob(upstream.url, "two", content)
+    proxy = start_faulty_proxy(upstream.url)
+    mirror = start_private_registry(["--mirror", f"up.example={proxy.url}"])
+    local = push_blob(mirror.url, "local", b"nobody's business")
+    for name in ("one", "two"):
+        assert fetch(f"{mirror.url}/v2/up.example/{name}/manifests/latest")[0] == 200
+        assert fetch(f"{mirror.url}/v2/up.example/{name}/blobs/{digest}") == (200, content)
+
+    assert len([request for request in proxy.requests if request.startswith("GET") and digest in request]) == 1
+    assert fetch(f"{mirror.url}/v2/up.example/absent/blobs/{digest}")[0] == 404
+    assert fetch(f"{mirror.url}/v2/up.example/one/blobs/{local}")[0] == 404
+
+
+def test_what_is_mirrored_takes_no_push(upstream: HytheServer, start_private_registry: StartRegistry) -> None:
+    """A push below a mirror would be gone with the next look at the upstream: it is refused, and says where to push."""
+    name = f"up.example={upstream.url}"
+    mirror = start_private_registry(["--mirror", name])
+    push_blob(mirror.url, "own/app", b"mine")
+
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        push_blob(mirror.url, "up.example/team/app", b"mine")
+
+    assert refused.value.code == 405
+    assert b"mirrored from up.example" in refused.value.read()
+    assert fetch(f"{mirror.url}/v2/own/app/manifests/latest")[0] == 200
+
+
 @pytest.mark.parametrize("limit", ["HYTHE_MIRROR_AGE=1", f"HYTHE_MIRROR_SIZE={5 * MIB}"])
 def test_what_is_old_or_too_much_goes(limit: str, upstream: HytheServer, start_private_registry: StartRegistry) -> None:
     """The bytes of what nobody asked for leave the disk; over the limit of size, the longest unused first."""
@@ -243,6 +313,23 @@ def test_what_is_old_or_too_much_goes(limit: str, upstream: HytheServer, start_p
         time.sleep(0.2)
     if "SIZE" in limit:
         assert (mirror.data / "blobs/sha256" / digests[1][7:9] / digests[1][7:]).exists()
+
+
+def test_the_limit_of_size_does_not_wait_for_the_grace_period(
+    upstream: HytheServer, start_private_registry: StartRegistry
+) -> None:
+    """With the settings as they are by themselves, what is over the limit is dropped in the next round."""
+    digests = [push_blob(upstream.url, f"app{number}", os.urandom(3 * MIB)) for number in range(2)]
+    env = {"HYTHE_MIRROR_SIZE": str(5 * MIB), "HYTHE_GARBAGE_INTERVAL": "1"}
+    mirror = start_private_registry(["--mirror", upstream.url], env=env)
+    for number, digest in enumerate(digests):
+        assert fetch(f"{mirror.url}/v2/app{number}/manifests/latest")[0] == 200
+        assert fetch(f"{mirror.url}/v2/app{number}/blobs/{digest}")[0] == 200
+
+    give_up = time.monotonic() + 30
+    while json.loads(fetch(f"{mirror.url}/v2/_catalog")[1])["repositories"] != ["app1"]:
+        assert time.monotonic() < give_up, "the longest unused is still there"
+        time.sleep(0.2)
 
 
 def test_a_hub_mirrors_for_everybody_and_takes_no_push(

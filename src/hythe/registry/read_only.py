@@ -1,18 +1,28 @@
-"""Access that lets nobody change anything, around one that decides the rest."""
+"""Access that lets nobody change anything, or some repositories, around one that decides the rest."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from typing import TypeAlias
 
 from hythe.oci.challenge import Challenge
 from hythe.oci.errors import ErrorCode, WireError
 from hythe.registry.access import Access, Action, Actor
 
+Refusal: TypeAlias = Callable[[str], str]
+"""Says why nobody may change the repository of this name; nothing when somebody may."""
+
+
+def wholly(_repository: str) -> str:
+    """Refuse all changes (a Refusal)."""
+    return "this registry is read-only: push to another one"
+
 
 class ReadOnlyAccess:
     """See Access."""
 
-    def __init__(self, access: Access) -> None:
-        """Let ``access`` decide who may read."""
+    def __init__(self, access: Access, refusal: Refusal = wholly) -> None:
+        """Let ``access`` decide what ``refusal`` does not refuse."""
         self._access = access
+        self._refusal = refusal
 
     async def authenticate(self, authorization: str | None, address: str = "") -> Actor:
         """See Access.authenticate."""
@@ -27,9 +37,9 @@ class ReadOnlyAccess:
         await self._access.enter(actor)
 
     async def require(self, actor: Actor, repository: str, action: Action) -> None:
-        """See Access.require. Raises WireError UNSUPPORTED for everything but a pull."""
-        if action is not Action.PULL:
-            raise WireError(ErrorCode.UNSUPPORTED, "this registry is read-only: push to another one")
+        """See Access.require. Raises WireError UNSUPPORTED for what is refused, which is never a pull."""
+        if action is not Action.PULL and (reason := self._refusal(repository)):
+            raise WireError(ErrorCode.UNSUPPORTED, reason)
         await self._access.require(actor, repository, action)
 
     async def visible(self, actor: Actor, repositories: Collection[str]) -> frozenset[str]:

@@ -47,13 +47,16 @@ async def serve_registry(
 
     Raises HtpasswdError and what open_registry does.
     """
-    async with open_registry(settings, _access(htpasswd, read_only=read_only), upstreams) as registry:
+    access = _access(htpasswd, upstreams, read_only=read_only)
+    async with open_registry(settings, access, upstreams) as registry:
         with bind(settings.address) as listener:
             async with running(registry.run_housekeeping()):
                 ready(listener.getsockname()[:2])
                 await serve(RegistryApplication(registry), listener, HTTPOptions.of(settings))
 
 
-def _access(htpasswd: Path | None, *, read_only: bool) -> Access:
+def _access(htpasswd: Path | None, upstreams: Upstreams, *, read_only: bool) -> Access:
     access: Access = HtpasswdAccess(htpasswd) if htpasswd else AnonymousAccess()
-    return ReadOnlyAccess(access) if read_only else access
+    if read_only:
+        return ReadOnlyAccess(access)
+    return ReadOnlyAccess(access, upstreams.refusal) if upstreams else access

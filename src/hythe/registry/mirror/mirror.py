@@ -3,25 +3,27 @@
     GET manifest ─> refresh: ask the upstream whether the tag moved, fetch what is new   ─> served from the store
     GET blob     ─> blob: here already?  else a download that is sent on while it comes  ─> kept when it is whole
 
-Equal requests wait for the one that is under way. While the upstream is away, what is here is served. What nobody asked
-for in ``mirror_age``, and the longest unused of what is more than ``mirror_size``, is dropped.
+Equal requests wait for the one that is under way. A blob that another mirrored repository has is not fetched again.
+While the upstream is away, or silent, what is here is served. What nobody asked for in ``mirror_age``, and the longest
+unused of what is more than ``mirror_size``, is dropped.
 """
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from pathlib import Path
 
 import aiohttp
+import msgspec
 
 from hythe.database import Database, DatabaseError
 from hythe.oci.digest import Digest
 from hythe.oci.errors import ErrorCode, WireError
 from hythe.registry.access import Access, Action, Actor
 from hythe.registry.anonymous import AnonymousAccess
-from hythe.registry.blobs import Blob, unknown_blob
+from hythe.registry.blobs import SOURCES, Blob, Blobs, unknown_blob
 from hythe.registry.clock import Clock, now
 from hythe.registry.events import NoListener
 from hythe.registry.manifests import Manifests, parse_manifest, unknown_manifest
@@ -39,6 +41,7 @@ from hythe.registry.policy import Policy
 from hythe.registry.repositories import Repositories
 from hythe.registry.storage.port import BlobStore
 from hythe.registry.store import blobs as blob_store
+from hythe.registry.store import garbage as garbage_store
 from hythe.registry.store import manifests as manifest_store
 from hythe.registry.store import mirror as store
 from hythe.registry.store import repositories as repository_store
@@ -48,7 +51,13 @@ from hythe.registry.tags import Tags
 from hythe.registry.uploads import Uploads
 
 FRESH = timedelta(seconds=30)
-"""How long the upstream is not asked again where a tag points."""
+"""How long the upstream is not asked again where a tag points, also when it did not say."""
+
+PATIENCE = 5
+"""Seconds that an upstream has to say where a tag points, when what it pointed at before is here."""
+
+GRACE = timedelta(minutes=10)
+"""How long the bytes of what was dropped are kept at most: they can be fetched again, and ``mirror_size`` waits."""
 
 USE_NOTED = timedelta(hours=1)
 """How exactly it is known when something was last asked for."""
@@ -82,9 +91,11 @@ class Mirror:
         self._access = access
         # What an upstream has is taken in without asking anybody, and nobody listens: it is nobody's repository.
         open_to_us, quiet = AnonymousAccess(), NoListener()
+        policy = msgspec.structs.replace(policy, grace=min(policy.grace, GRACE))
         self._repositories = Repositories(database, open_to_us, quiet, policy, clock)
         self._tags = Tags(database, open_to_us, quiet, self._repositories, policy, clock)
         self._manifests = Manifests(database, open_to_us, quiet, self._repositories, self._tags, policy, clock)
+        self._blobs = Blobs(database, storage, open_to_us, self._repositories, policy, clock)
         self._uploads = Uploads(database, storage, open_to_us, self._repositories, policy, clock)
         self._policy = policy
         self._clock = clock
@@ -139,6 +150,7 @@ class Mirror:
 
         async def keep(pieces: AsyncIterator[bytes]) -> None:
             await self._uploads.put(_actor(repository), repository, digest, pieces)
+            await self._count(repository, digest)
 
         try:
             return await self._downloads.start(digest, self._registry(found), _theirs(found, repository), keep)
@@ -187,8 +199,10 @@ class Mirror:
             await self._fetch(upstream, repository, reference, here)
         except UpstreamUnavailable as error:
             if here is None:
+                log.warning("%s could not be fetched: %s", repository, error)
                 raise _unavailable(error) from error
             log.warning("serving %s as it was, for the upstream is away: %s", repository, error)
+            _remember(self._asked_at, (repository, reference), self._clock())
         except UpstreamError as error:
             raise unknown_manifest(reference) from error
 
@@ -206,7 +220,7 @@ class Mirror:
         if (
             here is not None
             and isinstance(reference, str)
-            and await registry.manifest_digest(theirs, reference) == here.digest
+            and await _soon(registry.manifest_digest(theirs, reference)) == here.digest
         ):
             await self._note_use(here)
         else:
@@ -238,7 +252,30 @@ class Mirror:
         await self._access.require(actor, repository, Action.PULL)
         async with self._database.reading() as session:
             here = await blob_store.find(session, repository, str(digest))
-        return upstream if here is None or here.quarantined else None
+        if (here is None or here.quarantined) and not await self._mounted(repository, digest):
+            return upstream
+        return None
+
+    async def _mounted(self, repository: str, digest: Digest) -> bool:
+        """Let a repository have what another mirrored one has; not one of which nothing is known yet."""
+        async with self._database.reading() as session:
+            if await repository_store.find(session, repository) is None:
+                return False
+            names = await repository_store.names_holding(session, str(digest), SOURCES)
+        # Only from mirrored ones: what they have, whoever asks here might have asked for there.
+        source = next((name for name in names if name != repository and self.upstreams.of(name)), None)
+        if source is None or not await self._blobs.mount(_actor(repository), repository, digest, source):
+            return False
+        await self._count(repository, digest)
+        return True
+
+    async def _count(self, repository: str, digest: Digest) -> None:
+        """Count a blob to what the mirror holds, now and not when garbage is next looked at, if a manifest needs it."""
+        async with self._database.writing(durable=False) as session:
+            found = await repository_store.lock(session, repository, alone=True)
+            if found is not None:
+                needed = await garbage_store.needed_links(session, found.id, [str(digest)])
+                await blob_store.mark_links(session, found.id, needed, None)
 
     async def _note_use(self, here: StoredManifest) -> None:
         now, key = self._clock(), (here.repository.name, here.digest)
@@ -273,6 +310,15 @@ class Mirror:
         if upstream.name not in self._registries:
             self._registries[upstream.name] = UpstreamRegistry(self._session, upstream, self._policy.manifest_size)
         return self._registries[upstream.name]
+
+
+async def _soon(answer: Awaitable[Digest | None]) -> Digest | None:
+    """Return the upstream's answer; raises UpstreamUnavailable when it takes its time, besides what it raises."""
+    try:
+        async with asyncio.timeout(PATIENCE):
+            return await answer
+    except TimeoutError as error:
+        raise UpstreamUnavailable(f"it said nothing for {PATIENCE} seconds") from error
 
 
 def _remember(times: dict[Key, datetime], key: Key, at: datetime) -> None:

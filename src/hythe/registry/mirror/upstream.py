@@ -120,6 +120,8 @@ class UpstreamRegistry:
                     return
             headers["Authorization"] = await self._authorize(repository, challenges[0])
             async with self._session.request(method, url, headers=headers) as response:
+                if challenges[0].scheme == "basic":
+                    self._check_credentials(response)
                 _check(response)
                 yield response
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
@@ -141,6 +143,8 @@ class UpstreamRegistry:
         }
         headers = {"Authorization": self._basic()} if self._upstream.user else {}
         async with self._session.get(realm, params=parameters, headers=headers) as response:
+            if self._upstream.user:
+                self._check_credentials(response)
             _check(response)
             reply = _token_reply(await response.read())
         header = f"Bearer {reply.token or reply.access_token}"
@@ -149,6 +153,14 @@ class UpstreamRegistry:
             self._tokens.clear()
         self._tokens[repository] = _Token(header, ends)
         return header
+
+    def _check_credentials(self, response: aiohttp.ClientResponse) -> None:
+        """Tell credentials that are none from an image that is none: the operator has to mend these."""
+        if response.status == 401:
+            wanted = (
+                "refuses the credentials" if self._upstream.user else "wants credentials: write https://USER:TOKEN@"
+            )
+            raise UpstreamUnavailable(f"{response.url.host} {wanted}")
 
     def _basic(self) -> str:
         return aiohttp.encode_basic_auth(self._upstream.user, self._upstream.password)

@@ -63,6 +63,11 @@ class Upstreams:
                 return f"{upstream.prefix}{repository}"
         return None
 
+    def refusal(self, repository: str) -> str:
+        """Say why nobody may push to a repository, when it is mirrored (a Refusal of ReadOnlyAccess)."""
+        upstream = self.of(repository)
+        return f"{repository} is mirrored from {upstream.name}: push it there" if upstream else ""
+
     def __bool__(self) -> bool:
         return bool(self._upstreams)
 
