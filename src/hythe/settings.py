@@ -173,6 +173,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     builds_supersede_running: Annotated[
         bool, Meta(description="Whether a newer commit also ends the build of an older one that is running.")
     ] = False
+    webhook_networks: Annotated[
+        str, Meta(description="Networks inside to which webhooks may go, such as 10.0.0.0/8; empty: none; *: all.")
+    ] = ""
     mail_server: Annotated[
         str,
         Meta(

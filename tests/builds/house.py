@@ -30,6 +30,7 @@ FAST = {
     "HYTHE_BUILDS_DISK": str(400 << 20),
     "HYTHE_BUILDS_FILES": "20000",
     "HYTHE_BUILDS_NETWORK": "off",
+    "HYTHE_WEBHOOK_NETWORKS": "127.0.0.0/8",
 }
 
 

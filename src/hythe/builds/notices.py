@@ -5,13 +5,12 @@ server that dies in the middle sends again.
 """
 
 import asyncio
-import ipaddress
 import secrets
-import socket
 import uuid
 from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
-from urllib.parse import urlsplit
+from email.utils import format_datetime, make_msgid
+from urllib.parse import unquote, urlsplit
 
 import aiohttp
 import aiosmtplib
@@ -20,19 +19,23 @@ import msgspec
 from hythe.builds.build import Build
 from hythe.builds.errors import InvalidSetup
 from hythe.builds.notice import CallbackBody, Delivery, Event, NewNotice, Notice, body_of, signature
+from hythe.builds.outside import NotOutside, Outside, networks_of, outside_of, require_outside
 from hythe.builds.rounds import repeat
 from hythe.builds.setup import Setup
 from hythe.builds.setups import SetupService
 from hythe.builds.status import Status
+from hythe.builds.store import builds as build_rows
 from hythe.builds.store import notices as rows
 from hythe.builds.store import setups as setup_rows
-from hythe.builds.vault import Vault
+from hythe.builds.vault import Vault, VaultError
 from hythe.database import Database, Session
 from hythe.hub.actor import HubActor
 from hythe.hub.errors import NotFound
 from hythe.hub.store import namespaces as namespace_rows
 from hythe.hub.store import repositories as repository_rows
 from hythe.hub.store import users as user_rows
+from hythe.hub.user import User
+from hythe.settings import Settings
 
 SECRET = "notice secret"  # noqa: S105 (the name of a purpose)
 PAUSE = 1.0
@@ -56,31 +59,46 @@ class NoticeOutbox:
         if build.status not in (Status.SUCCEEDED, Status.FAILED):
             return
         failed = build.status is Status.FAILED
-        was_failing = await setup_rows.set_failing(session, setup.id, failing=failed)
+        was_failing = await build_rows.failed_before(session, build)
+        await setup_rows.set_failing(session, setup.id, failing=failed)
         events = {Event.FAILURE} if failed else {Event.SUCCESS, *([Event.FIXED] if was_failing else [])}
-        if setup.options.mail and self._mail and (failed or was_failing):
+        mails = setup.options.mail and self._mail
+        if mails and (failed or was_failing):
             await self._ensure_mail(session, setup)
         repository = await repository_rows.by_id(session, setup.repository_id)
         if repository is None:
             return
-        for place, notice in enumerate(await rows.of_setup(session, setup.id)):
+        before = False
+        for notice in await rows.of_setup(session, setup.id):
             wanted = [event for event in notice.events if event in events]
-            if not wanted:
+            if not wanted or (notice.is_mail and not mails):
                 continue
             callback = secrets.token_urlsafe(24)
             body = msgspec.json.encode(body_of(build, repository, self._hub_url, callback)).decode()
-            waits = notice.chained and place > 0
+            waits = notice.chained and before
+            before = before or not notice.is_mail
             await rows.add_delivery(session, _new_delivery(notice, build, wanted[0], body, callback, waits=waits))
 
     async def _ensure_mail(self, session: Session, setup: Setup) -> None:
-        """The owner's address is a notice like others, made when it is first needed."""
-        if any(notice.is_mail for notice in await rows.of_setup(session, setup.id)):
+        """The owner's address is a notice like others, made when it is first needed and kept up to date."""
+        user = await _owner(session, setup)
+        if user is None:
             return
-        namespace = await namespace_rows.by_name(session, setup.account)
-        user = await user_rows.by_id(session, namespace.user_id) if namespace and namespace.user_id else None
-        if user is not None:
-            new = NewNotice(url=f"mailto:{user.email}", events=(Event.FAILURE, Event.FIXED))
+        url = f"mailto:{user.email}"
+        mails = [notice for notice in await rows.of_setup(session, setup.id) if notice.is_mail]
+        for notice in mails:
+            await rows.set_url(session, notice.id, url)
+        if not mails:
+            new = NewNotice(url=url, events=(Event.FAILURE, Event.FIXED))
             await rows.add(session, setup.id, new, "", datetime.now(UTC))
+
+
+async def _owner(session: Session, setup: Setup) -> User | None:
+    """Return whose namespace it is; where that is nobody's, who set the builds up."""
+    namespace = await namespace_rows.by_name(session, setup.account)
+    if namespace is not None and namespace.user_id is not None:
+        return await user_rows.by_id(session, namespace.user_id)
+    return await user_rows.by_name(session, setup.created_by)
 
 
 def _new_delivery(notice: Notice, build: Build, event: Event, body: str, callback: str, *, waits: bool) -> Delivery:
@@ -104,14 +122,14 @@ def _new_delivery(notice: Notice, build: Build, event: Event, body: str, callbac
 class Notices:
     """What can be done with notices, and the task that sends them."""
 
-    def __init__(
-        self, database: Database, setups: SetupService, vault: Vault, mail_server: str, mail_from: str
-    ) -> None:
+    def __init__(self, database: Database, setups: SetupService, vault: Vault, settings: Settings) -> None:
+        """Raises SettingsError."""
         self._database = database
         self._setups = setups
         self._vault = vault
-        self._mail_server = mail_server
-        self._mail_from = mail_from
+        self._mail_server = settings.mail_server
+        self._mail_from = settings.mail_from
+        self._refuses = outside_of(networks_of(settings.webhook_networks))
 
     async def add(self, actor: HubActor, repository: str, new: NewNotice) -> Notice:
         """Tell somebody of a repository's builds from now on. Raises InvalidSetup, NotFound, SignInNeeded, Refused."""
@@ -172,7 +190,10 @@ class Notices:
 
     async def run(self) -> None:
         """Send what is due, for ever."""
-        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)) as http:
+        connector = aiohttp.TCPConnector(resolver=Outside(self._refuses), use_dns_cache=False)
+        timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)
+        jar = aiohttp.DummyCookieJar()
+        async with aiohttp.ClientSession(connector=connector, timeout=timeout, cookie_jar=jar) as http:
             await repeat(lambda: self._send_due(http), PAUSE, "notices")
 
     async def _send_due(self, http: aiohttp.ClientSession) -> None:
@@ -202,13 +223,17 @@ class Notices:
         body = delivery.body.encode()
         headers = {"Content-Type": "application/json", "X-Hythe-Event": delivery.event.value}
         headers["X-Hythe-Delivery"] = delivery.id
-        if notice.secret:
-            headers["X-Hub-Signature-256"] = signature(self._vault.unseal(SECRET, notice.secret), body)
         try:
-            await _require_outside(notice.url)
+            if notice.secret:
+                headers["X-Hub-Signature-256"] = signature(self._vault.unseal(SECRET, notice.secret), body)
+            host = urlsplit(notice.url).hostname or ""
+            require_outside(host, host, self._refuses)
             async with http.post(notice.url, data=body, headers=headers, allow_redirects=False) as response:
                 return response.status, f"{response.status} {response.reason or ''}".strip()
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError, VaultError) as error:
+            for each in (error, error.__cause__):
+                if isinstance(each, NotOutside):
+                    return 0, f"{each}: the hub's setting webhook_networks says where inside webhooks may go"
             return 0, f"{type(error).__name__}: {error}"
 
     async def _mail(self, notice: Notice, delivery: Delivery) -> tuple[int, str]:
@@ -221,8 +246,8 @@ class Notices:
                 _letter(said, delivery.event, self._mail_from, notice.url.removeprefix("mailto:")),
                 hostname=server.hostname,
                 port=server.port or (465 if server.scheme == "smtps" else 25),
-                username=server.username,
-                password=server.password,
+                username=unquote(server.username) if server.username else None,
+                password=unquote(server.password) if server.password else None,
                 use_tls=server.scheme == "smtps",
                 timeout=TIMEOUT_SECONDS,
             )
@@ -237,6 +262,10 @@ def _letter(said: dict[str, dict[str, object]], event: Event, sender: str, recei
     word = "failed" if event is Event.FAILURE else "works again"
     letter = EmailMessage()
     letter["From"], letter["To"] = sender, receiver
+    letter["Date"], letter["Message-ID"] = (
+        format_datetime(datetime.now(UTC)),
+        make_msgid(domain=sender.rpartition("@")[2]),
+    )
     letter["Subject"] = f"[hythe] build {build['number']} of {name} {word}"
     lines = (
         f"Build {build['number']} of {name} ({build['source']}, commit {build['commit']}): {build['status']}.",
@@ -245,12 +274,3 @@ def _letter(said: dict[str, dict[str, object]], event: Event, sender: str, recei
     )
     letter.set_content("\n\n".join(line for line in lines if line) + "\n")
     return letter
-
-
-async def _require_outside(url: str) -> None:
-    """Raise ValueError for addresses where clouds keep their metadata."""
-    parts = urlsplit(url)
-    infos = await asyncio.get_running_loop().getaddrinfo(parts.hostname, parts.port or 443, type=socket.SOCK_STREAM)
-    for info in infos:
-        if ipaddress.ip_address(str(info[4][0]).partition("%")[0]).is_link_local:
-            raise ValueError(f"{parts.hostname} is not a host that notices are sent to")

@@ -44,7 +44,7 @@ def make_builds(identity: Identity, settings: Settings, listeners: Sequence[Buil
     """Return the services. Raises VaultError, OSError. ``listeners`` are told of every build that changes."""
     database, access = identity.database, identity.access
     vault = Vault.open(settings.data_folder, settings.builds_key)
-    outbox = NoticeOutbox(settings.public_url, mail=bool(settings.mail_server))
+    outbox = NoticeOutbox(_hub_url(settings), mail=bool(settings.mail_server))
     heard: list[BuildListener] = [Descriptions(), outbox, *listeners]
     queue = Queue(database, _queue_rules(settings), heard)
     builds = BuildService(database, access, vault, queue)
@@ -66,7 +66,7 @@ def make_builds(identity: Identity, settings: Settings, listeners: Sequence[Buil
     return Builds(
         settings=settings,
         setups=setups,
-        notices=Notices(database, setups, vault, settings.mail_server, settings.mail_from),
+        notices=Notices(database, setups, vault, settings),
         builds=builds,
         workers=workers,
         queue=queue,
@@ -91,6 +91,12 @@ def limits_of(settings: Settings) -> Limits:
         log=settings.builds_log_size,
         network=Network(settings.builds_network),
     )
+
+
+def _hub_url(settings: Settings) -> str:
+    """Return where receivers of notices reach the hub, as far as the settings say it."""
+    scheme = "https" if settings.tls_cert else "http"
+    return settings.public_url or f"{scheme}://{settings.listen}"
 
 
 def _queue_rules(settings: Settings) -> QueueRules:

@@ -3,51 +3,19 @@
 gitprotocol-http, version 0: the server's first answer lists every ref, in lines with their length before them.
 """
 
-import ipaddress
 import re
-import socket
 from collections.abc import Iterator
 
 import aiohttp
-from aiohttp.abc import AbstractResolver, ResolveResult
-from aiohttp.resolver import DefaultResolver
 from yarl import URL
 
 from hythe.builds.forges.api import fetch
 from hythe.builds.forges.errors import ForgeAway, ForgeError, NoAddress, RightsLacking
 from hythe.builds.forges.port import MOST_REFS, parsed_ref
+from hythe.builds.outside import holds_metadata, is_address
 from hythe.builds.rules import SourceRef, SourceType
 
 _HEAD = re.compile(rb"symref=HEAD:refs/heads/([^ \n\0]+)")
-
-
-class Outside(AbstractResolver):
-    """Names of hosts that users may make the hub look at: not those where clouds keep their machines' metadata.
-
-    It stands where connections are made, so that a name cannot mean something else after it was checked.
-    """
-
-    def __init__(self) -> None:
-        self._resolver = DefaultResolver()
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        """Return the host's addresses. Raises OSError."""
-        found = await self._resolver.resolve(host, port, family)
-        if any(holds_metadata(each["host"]) for each in found):
-            raise OSError(f"{host} is not a host that sources are fetched from")
-        return found
-
-    async def close(self) -> None:
-        """Let go of what resolving took."""
-        await self._resolver.close()
-
-
-def holds_metadata(address: str) -> bool:
-    """Whether an address is link-local or one of those at which clouds answer about their machines."""
-    parsed = ipaddress.ip_address(address.partition("%")[0])
-    return parsed.is_link_local or str(parsed) in ("100.100.100.200", "fd00:ec2::254")
 
 
 async def advertised(session: aiohttp.ClientSession, url: str) -> tuple[str, tuple[SourceRef, ...]]:
@@ -57,7 +25,7 @@ async def advertised(session: aiohttp.ClientSession, url: str) -> tuple[str, tup
     the hub can reach. Raises ForgeError, RightsLacking.
     """
     address, host = _looked_at(url)
-    if _is_address(host) and holds_metadata(host):
+    if is_address(host) and holds_metadata(host):
         raise ForgeError(f"{host} is not a host that sources are fetched from")
     try:
         answer = await fetch(session, "GET", address, host, {"User-Agent": "git/hythe"}, None)
@@ -80,14 +48,6 @@ def _looked_at(url: str) -> tuple[URL, str]:
     if address.scheme not in ("http", "https") or not address.host:
         raise NoAddress("only http and https addresses can be looked at without an account", "set it up as it is")
     return address, address.host
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
 
 
 def _refs(advertisement: bytes) -> tuple[SourceRef, ...]:

@@ -13,11 +13,12 @@ import aiohttp
 import msgspec
 
 from hythe.builds.forges.bitbucket import Bitbucket, BitbucketHooks
-from hythe.builds.forges.git import Outside, advertised
+from hythe.builds.forges.git import advertised
 from hythe.builds.forges.gitea import Gitea, GiteaHooks
 from hythe.builds.forges.github import GitHub, GitHubHooks
 from hythe.builds.forges.gitlab import GitLab, GitLabHooks
 from hythe.builds.forges.port import Headers, Hooks, Source
+from hythe.builds.outside import Outside, holds_metadata
 from hythe.builds.rules import SourceRef
 from hythe.builds.setup import Forge
 from hythe.hub.errors import NotFound
@@ -115,7 +116,7 @@ class KnownForges:
 async def open_forges(setting: str) -> AsyncIterator[KnownForges]:
     """Open the forges of the setting until the block ends. Raises SettingsError."""
     named = parse_forges(setting)
-    connector = aiohttp.TCPConnector(resolver=Outside(), use_dns_cache=False)
+    connector = aiohttp.TCPConnector(resolver=Outside(holds_metadata), use_dns_cache=False)
     async with (
         aiohttp.ClientSession(trust_env=True, cookie_jar=aiohttp.DummyCookieJar()) as session,
         aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar()) as outside,

@@ -184,6 +184,23 @@ async def last_finished(session: Session, setup_id: int, source_name: str = "") 
     return _build(row) if row else None
 
 
+async def failed_before(session: Session, build: Build) -> bool:
+    """Whether the build that ended before this one failed: of the same rule and branch, or of any tag of the rule."""
+    ended = (Status.SUCCEEDED.value, Status.FAILED.value)
+    statement = select(builds.c.status).where(
+        builds.c.setup_id == build.setup_id,
+        builds.c.rule_id == build.rule.id,
+        builds.c.source_type == build.ref.type.value,
+        builds.c.status.in_(ended),
+        builds.c.reproduces.is_(None),
+        builds.c.id < build.id,
+    )
+    if build.ref.type is SourceType.BRANCH:
+        statement = statement.where(builds.c.source_name == build.ref.name)
+    row = await session.row(statement.order_by(builds.c.id.desc()).limit(1))
+    return row is not None and row.status == Status.FAILED.value
+
+
 async def by_digest(session: Session, repository: str, digest: str) -> Build | None:
     """Return the newest build of the repository that gave this image."""
     where = (repositories.c.name == repository, builds.c.digest == digest, builds.c.reproduces.is_(None))

@@ -41,6 +41,11 @@ async def by_id(session: Session, notice_id: int) -> Notice | None:
     return _notice(row) if row else None
 
 
+async def set_url(session: Session, notice_id: int, url: str) -> None:
+    """Write where a notice goes from now on."""
+    await session.run(update(build_notices).where(build_notices.c.id == notice_id).values(url=url))
+
+
 async def add_delivery(session: Session, delivery: Delivery) -> None:
     """Insert a delivery."""
     values = {name: getattr(delivery, name) for name in Delivery.__struct_fields__}

@@ -108,11 +108,9 @@ async def set_trigger_token(session: Session, setup_id: int, sealed: str) -> Non
     await session.run(update(build_setups).where(build_setups.c.id == setup_id).values(trigger_token=sealed))
 
 
-async def set_failing(session: Session, setup_id: int, *, failing: bool) -> bool:
-    """Remember how the last build ended; returns how the one before it did."""
-    row = await session.row(select(build_setups.c.failing).where(build_setups.c.id == setup_id))
+async def set_failing(session: Session, setup_id: int, *, failing: bool) -> None:
+    """Remember how the last build ended."""
     await session.run(update(build_setups).where(build_setups.c.id == setup_id).values(failing=failing))
-    return bool(row and row.failing)
 
 
 async def remove(session: Session, setup_id: int) -> None:

@@ -8,7 +8,6 @@ import pytest
 from tests.parts.git_server import GitServer
 
 from hythe.builds.forges.errors import ForgeError
-from hythe.builds.forges.git import holds_metadata
 from hythe.builds.forges.known import open_forges
 from hythe.builds.rules import SourceRef, SourceType
 
@@ -64,10 +63,3 @@ def test_what_is_not_looked_at(url: str) -> None:
     """Metadata addresses, other schemes, nobody there: an error in words."""
     with pytest.raises(ForgeError):
         look(url)
-
-
-def test_a_name_for_a_metadata_address() -> None:
-    """What counts is the address that is connected to."""
-    assert holds_metadata("169.254.170.2")
-    assert holds_metadata("fe80::1%eth0")
-    assert not holds_metadata("127.0.0.1")

@@ -1,0 +1,55 @@
+"""A worker by hand: it claims builds and says how they ended, and builds nothing."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from dataclasses import dataclass
+from typing import Any
+
+from tests.builds.forge_house import NO_WORKER
+
+TOKEN = "a worker's token"
+BY_HAND = {**NO_WORKER, "HYTHE_WORKER_TOKEN": TOKEN}
+"""The settings of a hub whose builds a test carries out by hand."""
+
+
+@dataclass(slots=True)
+class HandWorker:
+    """Speaks the workers' protocol with one hub."""
+
+    url: str
+    name: str = "by hand"
+
+    def claim(self, wait: int = 0) -> dict[str, Any] | None:
+        """The next build as a job, None when there is none."""
+        job: dict[str, Any] | None = self._post("claim", {"worker": self.name, "wait": wait}, {})
+        return job
+
+    def finish(self, job: dict[str, Any], status: str = "succeeded", **more: Any) -> None:
+        """End a build."""
+        self.tell(job, "finish", {"status": status, **more})
+
+    def tell(self, job: dict[str, Any], what: str, body: Any) -> Any:
+        """Say something about a build that was claimed."""
+        headers = {"Hythe-Build-Key": job["key"], "Hythe-Build-Fence": str(job["fence"])}
+        return self._post(f"builds/{job['build_id']}/{what}", body, headers)
+
+    def end_all(self, status: str = "succeeded", **more: Any) -> list[str]:
+        """End every build that waits; returns the names of their branches and tags."""
+        ended = []
+        while (job := self.claim()) is not None:
+            self.finish(job, status, **more)
+            ended.append(job["ref"]["name"])
+        return ended
+
+    def _post(self, path: str, body: Any, headers: dict[str, str]) -> Any:
+        request = urllib.request.Request(
+            f"{self.url}/api/v1/workers/{path}",
+            json.dumps(body).encode(),
+            {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json", **headers},
+            method="POST",
+        )
+        with urllib.request.urlopen(request, timeout=60) as response:
+            content = response.read()
+        return json.loads(content) if content else None
