@@ -3,6 +3,7 @@
 import os
 import sys
 import traceback
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from hythe.cli.command import CommandFailed
@@ -59,17 +60,35 @@ def report(error: BaseException) -> int:
         return say("interrupted", "run the same command again: it continues where it stopped", INTERRUPTED)
     if isinstance(error, CommandFailed):
         return say(str(error), error.hint, error.code)
+    if isinstance(error, ModuleNotFoundError) and not (error.name or "").startswith("hythe"):
+        message = f"this needs the server's half of hythe: {error.name} is not installed"
+        return say(message, "pip install 'hythe[server]'", 1)
     outcome = outcome_of(error)
     if outcome is None:
         hint = "this is a fault in hythe: run it again with HYTHE_DEBUG=1 and report what it prints"
         return say(f"{type(error).__name__}: {error}", hint, 1)
-    return say(str(error), getattr(error, "hint", "") or outcome.hint, outcome.code)
+    return say(words_of(error), getattr(error, "hint", "") or outcome.hint, outcome.code)
+
+
+def raise_last(errors: Sequence[Exception]) -> None:
+    """Report all errors of a verb that goes on after one, each in its turn: the last is raised. None: do nothing."""
+    for error in errors[:-1]:
+        report(error)
+    if errors:
+        raise errors[-1]
 
 
 def outcome_of(error: BaseException) -> Outcome | None:
     """Return the row for the exception's class or its nearest ancestor, None for one that nobody expected."""
     names = (f"{kind.__module__}.{kind.__qualname__}" for kind in type(error).__mro__)
     return next((OUTCOMES[name] for name in names if name in OUTCOMES), None)
+
+
+def words_of(error: BaseException) -> str:
+    """Return an exception's message; that of the system without its number, and the file first."""
+    if not isinstance(error, OSError) or not error.strerror:
+        return str(error)
+    return f"{error.filename}: {error.strerror}" if error.filename is not None else error.strerror
 
 
 def say(message: str, hint: str, code: int) -> int:

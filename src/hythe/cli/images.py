@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from fnmatch import fnmatch
 
 from hythe.cli.command import Command, CommandFailed
+from hythe.cli.failure import raise_last
 from hythe.cli.output import Column, Row, add_json_flag, add_list_flags, parse_filters, print_json, print_list, truth
 from hythe.cli.units import docker_time, human_age, human_size
 from hythe.client.client import Client
@@ -158,7 +159,7 @@ def _configure_rmi(parser: ArgumentParser) -> None:
 def _rmi(arguments: Namespace) -> int:
     client = Client()
     done: list[dict[str, str]] = []
-    failed: ClientError | None = None
+    failed: list[ClientError] = []
     for text in arguments.images:
         try:
             for step in _remove(client, text, force=arguments.force):
@@ -166,11 +167,10 @@ def _rmi(arguments: Namespace) -> int:
                 if not arguments.json:
                     print("; ".join(f"{key}: {value}" for key, value in step.items()), flush=True)
         except ClientError as error:
-            failed = failed or error
+            failed.append(error)
     if arguments.json:
         print_json(done)
-    if failed is not None:
-        raise failed
+    raise_last(failed)
     return 0
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from hythe.cli.command import Command
+from hythe.cli.failure import raise_last
 from hythe.cli.images import config_of
 from hythe.cli.output import Column, Row, add_json_flag, add_list_flags, print_list
 from hythe.cli.units import docker_time, ellipsis, human_age, human_size
@@ -39,15 +40,14 @@ def _inspect(arguments: Namespace) -> int:
     store = Client().store
     platform = parse_platform(arguments.platform) if arguments.platform else None
     found: list[dict[str, Any]] = []
-    failed: ClientError | None = None
+    failed: list[ClientError] = []
     for name in arguments.names:
         try:
             found.append(find_container(name) or description(store, store.resolve(name, platform)))
         except ClientError as error:
-            failed = failed or error
+            failed.append(error)
     _print_found(found, "" if arguments.json else arguments.format)
-    if failed is not None:
-        raise failed
+    raise_last(failed)
     return 0
 
 

@@ -131,9 +131,10 @@ def test_rmi_by_id_of_an_image_with_several_names_needs_force(said: Said, store:
 
 def test_rmi_goes_on_after_a_name_that_is_not_there(said: Said, store: LocalStore) -> None:
     """What can be removed is; the exit code tells of the rest."""
-    said("rmi", "nothing", "tiny:2", code=3)
+    said("rmi", "nothing", "tiny:2", "naught", code=3)
 
     assert "no such image: nothing" in said.err
+    assert "no such image: naught" in said.err
     assert len(list(store.images())) == 1
 
 

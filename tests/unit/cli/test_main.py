@@ -72,6 +72,20 @@ def test_an_unexpected_error_shows_no_stack_trace(
     assert "hint:" in said
 
 
+def test_a_verb_of_the_server_says_what_to_install(capsys: pytest.CaptureFixture[str]) -> None:
+    """Where the client alone is installed, that is no fault of hythe's; a module of its own that is missing is."""
+    for name, hint in (("uvloop", "pip install 'hythe[server]'"), ("hythe.cli.gone", "HYTHE_DEBUG=1")):
+        assert report(ModuleNotFoundError(f"No module named {name!r}", name=name)) == 1
+        assert hint in capsys.readouterr().err
+
+
+def test_an_error_of_the_system_names_the_file_first(capsys: pytest.CaptureFixture[str]) -> None:
+    """As other commands say it, without Python's number."""
+    report(FileNotFoundError(2, "No such file or directory", "app.tar"))
+
+    assert capsys.readouterr().err.startswith("error: app.tar: No such file or directory\n")
+
+
 def test_interruption_has_its_own_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
     """Ctrl-C ends with 130, as shells expect."""
     assert report(KeyboardInterrupt()) == 130
