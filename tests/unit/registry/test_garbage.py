@@ -90,6 +90,21 @@ def test_shared_child_and_shared_layer_stay(depot: Depot) -> None:
     assert depot.has_manifest("a", "also")
 
 
+def test_referrer_without_its_tag_stays_with_its_subject(depot: Depot) -> None:
+    """A signature whose own tag was deleted is needed for as long as what it signs is there."""
+    signed = depot.push_image("a", "v1")
+    signature = depot.push("a", index(subject=subject(signed)), "signature")
+    depot.run(depot.registry.tags.delete(ANN, "a", "signature"))
+
+    depot.collect_after_grace()
+    beside_it = depot.has_manifest("a", signature)
+    depot.run(depot.registry.manifests.delete(ANN, "a", signed))
+    depot.collect_after_grace()
+
+    assert beside_it
+    assert not depot.has_manifest("a", signature)
+
+
 def test_referrer_of_a_subject_that_never_came_stays(depot: Depot) -> None:
     """Missing subjects are allowed, so they are no reason to take a referrer."""
     digest = depot.push_image("a", subject=subject(Digest.of(b"absent")))

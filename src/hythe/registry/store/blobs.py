@@ -3,6 +3,7 @@
 hold(digest)   keeps everybody else from linking to, or dooming, one blob until the transaction ends
 """
 
+import asyncio
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
@@ -61,13 +62,17 @@ _RENEW_LINK = (
 _MARK = (update(blobs).where(blobs.c.digest == bindparam("digest_"), blobs.c.doomed_at.is_(None))).values(
     free_after=bindparam("free_after")
 )
-_MARK_ALL_OF = (
-    update(blobs)
+_OF_REPOSITORY = (
+    select(repository_blobs.c.digest)
     .where(
-        blobs.c.digest.in_(
-            select(repository_blobs.c.digest).where(repository_blobs.c.repository_id == bindparam("repository_id"))
-        )
+        repository_blobs.c.repository_id == bindparam("repository_id"), repository_blobs.c.digest > bindparam("after")
     )
+    .order_by(repository_blobs.c.digest)
+    .limit(BATCH)
+)
+_MARK_SOME = (
+    update(blobs)
+    .where(blobs.c.digest.in_(bindparam("digests", expanding=True)))
     .values(free_after=bindparam("free_after"))
 )
 
@@ -153,8 +158,12 @@ async def mark(session: Session, digest: str, free_after: datetime) -> None:
 
 
 async def mark_all_of(session: Session, repository_id: int, free_after: datetime) -> None:
-    """Set from when on a repository's blobs may go, if no other repository has them."""
-    await session.run(_MARK_ALL_OF, {"repository_id": repository_id, "free_after": free_after})
+    """Set from when on a repository's blobs may go, if no other repository has them; others may read between steps."""
+    after = ""
+    while rows := await session.rows(_OF_REPOSITORY, {"repository_id": repository_id, "after": after}):
+        after = rows[-1].digest
+        await session.run(_MARK_SOME, {"digests": [row.digest for row in rows], "free_after": free_after})
+        await asyncio.sleep(0)
 
 
 def batches(values: Iterable[str], size: int = BATCH) -> Iterator[Sequence[str]]:

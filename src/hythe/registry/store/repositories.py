@@ -4,14 +4,15 @@ Who adds blobs holds it shared; who changes manifests or tags, or takes away wha
 SQLite there is one writer anyhow, and the locks say nothing.
 """
 
+import asyncio
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, bindparam, delete, exists, select
+from sqlalchemy import Column, Row, bindparam, delete, exists, select
 
 from hythe.database import Session
 from hythe.database.port import insert
-from hythe.database.tables.registry import manifests, repositories, repository_blobs
+from hythe.database.tables.registry import manifests, repositories, repository_blobs, tag_moves, tags
 from hythe.registry.events import Repository
 
 _BY_NAME = select(repositories).where(repositories.c.name == bindparam("name"))
@@ -36,6 +37,23 @@ _HOLDING = (
 )
 _DELETE = delete(repositories).where(repositories.c.id == bindparam("id"))
 
+DELETED_AT_ONCE = 200
+"""How many rows of a repository one statement deletes: on SQLite nobody is served meanwhile."""
+
+
+def _delete_some(key: Column[Any]) -> Any:
+    of_repository = key.table.c.repository_id == bindparam("id")
+    some = select(key).where(of_repository).order_by(key).limit(bindparam("limit"))
+    return delete(key.table).where(of_repository, key.in_(some))
+
+
+_DELETE_CONTENT = (
+    _delete_some(tags.c.name),
+    _delete_some(tag_moves.c.id),
+    _delete_some(manifests.c.digest),
+    _delete_some(repository_blobs.c.digest),
+)
+
 
 async def find(session: Session, name: str) -> Repository | None:
     """Return the repository of this name."""
@@ -59,7 +77,12 @@ async def create(session: Session, name: str, at: datetime) -> bool:
 
 
 async def remove(session: Session, repository_id: int) -> None:
-    """Delete a repository with everything in it."""
+    """Delete a repository with everything in it, in steps between which others may read."""
+    for statement in _DELETE_CONTENT:
+        deleted = DELETED_AT_ONCE
+        while deleted == DELETED_AT_ONCE:
+            deleted = await session.run(statement, {"id": repository_id, "limit": DELETED_AT_ONCE})
+            await asyncio.sleep(0)
     await session.run(_DELETE, {"id": repository_id})
 
 
