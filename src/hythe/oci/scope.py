@@ -43,6 +43,10 @@ class Scope(msgspec.Struct, frozen=True):
         return f"{self.type}:{self.name}:{','.join(ordered)}"
 
 
+CATALOG = Scope("registry", "catalog", frozenset("*"))
+"""What the list of a registry's repositories takes."""
+
+
 def parse_scopes(texts: Iterable[str]) -> tuple[Scope, ...]:
     """Return the scopes of ``texts``, each holding one or several parted by spaces; raises InvalidScope.
 

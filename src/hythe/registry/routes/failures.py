@@ -10,9 +10,10 @@ from hythe.database import DatabaseError
 from hythe.oci.challenge import Challenge, parse_challenges
 from hythe.oci.errors import ErrorCode, InvalidDigest, InvalidReference, OCIError, WireError, encode_errors
 from hythe.oci.reference import is_name
+from hythe.oci.scope import CATALOG
 from hythe.registry.access import Access, Action
 from hythe.registry.routes.exchange import Answer, Scope, header_of
-from hythe.registry.routes.target import Target
+from hythe.registry.routes.target import Endpoint, Target
 from hythe.registry.storage.port import BlobMissing, StorageError
 from hythe.registry.uploads import BodyCut
 
@@ -87,6 +88,8 @@ def _challenge(error: WireError, access: Access, scope: Scope, target: Target | 
         # Nothing of a name that is none may get into a header.
         repository = access.canonical(target.name) if target is not None and is_name(target.name) else None
         challenge = access.challenge(repository, ACTIONS.get(scope["method"], PUSHING))
+        if challenge is not None and challenge.scheme == "bearer" and target == Target(Endpoint.CATALOG):
+            challenge.parameters["scope"] = str(CATALOG)
     realm = challenge.parameters.get("realm", "") if challenge is not None else ""
     if challenge is None or not realm.startswith("/"):
         return challenge

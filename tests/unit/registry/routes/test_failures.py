@@ -29,10 +29,10 @@ class TokenAccess(AnonymousAccess):
         return Challenge("bearer", {"realm": "/token", "service": "", "scope": scope})
 
 
-def answer_to(error: Exception, method: str = "GET") -> Answer:
+def answer_to(error: Exception, method: str = "GET", target: Target = TARGET) -> Answer:
     """The answer when a handler raises this."""
     scope: Scope = {"method": method, "scheme": "https", "headers": [(b"host", b"hub.example:5000")]}
-    return failure_answer(error, TokenAccess(), scope, TARGET)
+    return failure_answer(error, TokenAccess(), scope, target)
 
 
 @pytest.mark.parametrize(
@@ -66,3 +66,10 @@ def test_unauthorized_offers_what_the_request_needs(method: str, actions: str) -
     assert headers[b"www-authenticate"].decode() == (
         f'Bearer realm="https://hub.example:5000/token",service="hub.example:5000",scope="repository:a/b:{actions}"'
     )
+
+
+def test_unauthorized_catalog_names_its_scope() -> None:
+    """Without it, clients would fetch a token that shows them public repositories alone."""
+    headers = dict(answer_to(WireError(ErrorCode.UNAUTHORIZED), target=Target(Endpoint.CATALOG)).headers)
+
+    assert b'scope="registry:catalog:*"' in headers[b"www-authenticate"]
