@@ -2,7 +2,7 @@
 
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
-from fnmatch import fnmatch
+from fnmatch import fnmatchcase
 
 from hythe.cli.command import Command, CommandFailed
 from hythe.cli.failure import raise_last
@@ -96,6 +96,7 @@ def _rows(store: LocalStore, image: StoredImage, patterns: list[str], *, full: b
             "CreatedAt": docker_time(config.created),
             "Size": human_size(image.size),
             "VirtualSize": human_size(image.size),
+            **dict.fromkeys(("Containers", "SharedSize", "UniqueSize"), "N/A"),
         }
         data = {
             "id": str(image.id),
@@ -126,10 +127,13 @@ def _labels(entry: Entry) -> list[tuple[str, str, str]]:
 
 def _matches(pattern: str, repository: str, tag: str) -> bool:
     """Whether a line fits ``NAME[:TAG]`` with wildcards, as docker's ``reference`` filter and argument do."""
-    name, colon, wanted = pattern.rpartition(":")
-    if not colon or "/" in wanted:
-        name, wanted = pattern, "*"
-    return fnmatch(repository, name) and fnmatch(tag, wanted)
+    return _fits(pattern, repository) or _fits(pattern, f"{repository}:{tag}")
+
+
+def _fits(pattern: str, name: str) -> bool:
+    """Whether a name fits component by component: no wildcard stands for a slash."""
+    patterns, parts = pattern.split("/"), name.split("/")
+    return len(patterns) == len(parts) and all(map(fnmatchcase, parts, patterns))
 
 
 def _configure_tag(parser: ArgumentParser) -> None:

@@ -9,7 +9,7 @@ from hythe.cli.command import Command
 from hythe.cli.failure import raise_last
 from hythe.cli.images import config_of
 from hythe.cli.output import Column, Row, add_json_flag, add_list_flags, print_list
-from hythe.cli.units import docker_time, ellipsis, human_age, human_size
+from hythe.cli.units import ellipsis, exact_time, human_age, human_size
 from hythe.client.client import Client
 from hythe.client.errors import ClientError
 from hythe.client.platforms import parse_platform
@@ -25,6 +25,8 @@ COLUMNS = (
     Column("COMMENT", "Comment"),
 )
 _CREATED_BY = 45
+_CONFIG = {"User": "", "WorkingDir": ""} | dict.fromkeys(("Env", "Cmd", "Entrypoint", "Volumes", "Labels", "OnBuild"))
+"""Fields of an image's configuration that docker shows even if they are not set."""
 
 
 def _configure_inspect(parser: ArgumentParser) -> None:
@@ -76,7 +78,7 @@ def description(store: LocalStore, image: StoredImage) -> dict[str, Any]:
         "Created": config.created,
         "DockerVersion": "",
         "Author": config.author,
-        "Config": raw.get("config") or {},
+        "Config": {**_CONFIG, **(raw.get("config") or {})},
         "Architecture": config.architecture,
         "Variant": config.variant,
         "Os": config.os,
@@ -94,15 +96,22 @@ def description(store: LocalStore, image: StoredImage) -> dict[str, Any]:
 
 def _configure_history(parser: ArgumentParser) -> None:
     parser.add_argument("name", metavar="IMAGE", help="a name or the beginning of an ID")
-    parser.add_argument("-H", "--human", default="true", choices=("true", "false"), help="sizes and times for people")
+    parser.add_argument(
+        "-H",
+        "--human",
+        action="store_true",
+        default=True,
+        help="sizes and times for people (--human=false: exact ones)",
+    )
     add_list_flags(parser, quiet="print IDs alone")
 
 
 def _history(arguments: Namespace) -> int:
     store = Client().store
     image = store.resolve(arguments.name)
-    rows = list(_steps(store, image, full=arguments.no_trunc, human=arguments.human == "true"))
-    print_list(rows, COLUMNS, arguments)
+    rows = list(_steps(store, image, full=arguments.no_trunc, human=arguments.human))
+    columns = COLUMNS if arguments.human else (COLUMNS[0], Column("CREATED AT", "CreatedAt"), *COLUMNS[2:])
+    print_list(rows, columns, arguments)
     return 0
 
 
@@ -116,8 +125,8 @@ def _steps(store: LocalStore, image: StoredImage, *, full: bool, human: bool) ->
         words = step.created_by.replace("\t", " ")
         fields = {
             "ID": (str(image.id) if full else image.id.short) if number == 0 else MISSING,
-            "CreatedSince": human_age(step.created) if human else step.created,
-            "CreatedAt": docker_time(step.created) if human else step.created,
+            "CreatedSince": human_age(step.created),
+            "CreatedAt": exact_time(step.created),
             "CreatedBy": words if full else ellipsis(words, _CREATED_BY),
             "Size": human_size(size) if human else str(size),
             "Comment": step.comment,

@@ -1,5 +1,6 @@
 """What verbs print: tables as docker's, ``--format`` templates, ``--json``. stdout is data, stderr is talk."""
 
+import re
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping, Sequence
@@ -70,9 +71,9 @@ def _print_formatted(rows: Sequence[Row], columns: Sequence[Column], pattern: st
     if not wants_table:
         print_lines(lines)
         return
-    headings = {column.field: column.heading for column in columns}
-    fields = {field for row in rows for field in row.fields} | set(headings)
-    heading = template.render({field: headings.get(field, field.upper()) for field in fields})
+    fields = re.findall(r"\.([A-Z]\w*)", pattern)
+    words = {field: re.sub(r"(?<=[a-z])(?=[A-Z])", " ", field).upper() for field in fields}
+    heading = template.render(words | {column.field: column.heading for column in columns})
     print_table(heading.split("\t"), [line.split("\t") for line in lines])
 
 

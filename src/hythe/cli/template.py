@@ -4,10 +4,12 @@ Fields (``.Config.Env``), ``range``, ``if``, ``with``, ``else``, variables, pipe
 offers. What is shown for lists, maps and missing values is what Go shows.
 """
 
+import html
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
+from urllib.parse import quote_plus
 
 from hythe.cli.command import CommandFailed
 
@@ -145,7 +147,9 @@ def _render(nodes: Sequence[Node], dot: Any, scope: Scope) -> Iterator[str]:
             if names:
                 scope[names[-1]] = value
             else:
-                yield go_text(value)
+                yield (
+                    _NOTHING.get(words[-1].text.rpartition(".")[2], go_text(None)) if value is None else go_text(value)
+                )
 
 
 def _render_if(block: Block, dot: Any, scope: Scope) -> Iterator[str]:
@@ -258,7 +262,10 @@ def _operand(word: Word, dot: Any, scope: Scope) -> Any:
     if variable and variable not in scope:
         raise InvalidTemplate(f"variable {variable} is not set")
     value = scope[variable] if variable else dot
-    for name in filter(None, path.split(".")):
+    names = [name for name in path.split(".") if name]
+    if names and value is scope["$"] and isinstance(value, Mapping) and names[0] not in value:
+        raise InvalidTemplate(f"there is no field .{names[0]}: there are {', '.join(value)}")
+    for name in names:
         value = _field(value, name)
     return value
 
@@ -271,6 +278,12 @@ def _field(value: Any, name: str) -> Any:
     raise InvalidTemplate(f"{go_text(value)[:40]!r} has no field .{name}")
 
 
+_NOTHING = dict.fromkeys(("Cmd", "Entrypoint", "Env", "OnBuild", "Shell"), "[]") | dict.fromkeys(
+    ("ExposedPorts", "Labels", "Volumes"), "map[]"
+)
+"""What docker shows of an image's fields that are not set: its own know that they are lists and maps."""
+
+
 def go_text(value: Any) -> str:
     """Return a value as Go prints it."""
     if value is None:
@@ -278,7 +291,8 @@ def go_text(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, Mapping):
-        return f"map[{' '.join(f'{key}:{go_text(item)}' for key, item in sorted(value.items()))}]"
+        texts = {key: "{}" if item == {} else go_text(item) for key, item in sorted(value.items())}
+        return f"map[{' '.join(f'{key}:{text}' for key, text in texts.items())}]"
     if isinstance(value, (list, tuple)):
         return f"[{' '.join(map(go_text, value))}]"
     return str(value)
@@ -310,6 +324,8 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "len": lambda value: len(value or ()),
     "index": _index,
     "slice": lambda value, *ends: value[slice(*(ends if len(ends) != 1 else (ends[0], None)))],
+    "html": lambda value: html.escape(go_text(value)).replace("&quot;", "&#34;").replace("&#x27;", "&#39;"),
+    "urlquery": lambda value: quote_plus(go_text(value)),
     "not": lambda value: not value,
     "and": lambda *values: next((value for value in values if not value), values[-1]),
     "or": lambda *values: next((value for value in values if value), values[-1]),

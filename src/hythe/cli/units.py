@@ -55,6 +55,12 @@ def docker_time(text: str) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S +0000 UTC") if moment else "N/A"
 
 
+def exact_time(text: str) -> str:
+    """Return an RFC 3339 time to the second, as ``docker history`` has it: ``2026-11-23T15:40:00Z``."""
+    moment = parse_time(text)
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if moment else "N/A"
+
+
 def ellipsis(text: str, length: int) -> str:
     """Cut ``text`` to ``length`` characters, the last an ellipsis."""
     return text if len(text) <= length else text[: length - 1] + "…"

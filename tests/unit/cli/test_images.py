@@ -76,6 +76,8 @@ def test_images_lists_every_name_in_dockers_columns(said: Said) -> None:
         (["tiny:2"], ["tiny:2"]),
         (["localhost:5000/*/tiny"], ["localhost:5000/ann/tiny:latest"]),
         (["--filter", "reference=*:2"], ["tiny:2"]),
+        (["*"], ["tiny:1", "tiny:2"]),
+        (["localhost:5000/*"], []),
         (["--filter", "label=purpose=test"], ["localhost:5000/ann/tiny:latest", "tiny:1", "tiny:2"]),
         (["--filter", "label=purpose=other"], []),
         (["--filter", "dangling=true"], []),
@@ -86,6 +88,16 @@ def test_images_are_chosen_by_pattern_and_filter(said: Said, words: list[str], n
     printed = said("images", "--format", "{{.Repository}}:{{.Tag}}", *words)
 
     assert sorted(printed.split()) == names
+
+
+def test_a_table_of_a_template_has_headings_and_every_field_of_dockers(said: Said) -> None:
+    """Also when there is no line below them; a field that does not exist is an error."""
+    pattern = "table {{.ID}}\\t{{.CreatedAt}}\\t{{.SharedSize}}"
+
+    assert said("images", "--format", pattern, "nothing").split("  ")[0] == "IMAGE ID"
+    assert "CREATED AT" in said("images", "--format", pattern)
+    said("images", "--format", "{{.Colour}}", code=2)
+    assert "there is no field .Colour" in said.err
 
 
 def test_images_for_programs(said: Said, store: LocalStore) -> None:
@@ -148,6 +160,7 @@ def test_inspect_shows_dockers_fields(said: Said, store: LocalStore) -> None:
     assert one["Os"] == "linux"
     assert len(one["RootFS"]["Layers"]) == 1
     assert said("inspect", "-f", "{{.Config.Cmd}} {{.Architecture}}", "tiny:1") == "[/bin/sh] amd64"
+    assert said("inspect", "-f", "{{.Config.User}}|{{.Config.Entrypoint}}|{{.Config.Volumes}}", "tiny:1") == "|[]|map[]"
 
 
 def test_inspect_of_what_is_not_there_still_shows_the_rest(said: Said) -> None:
@@ -165,6 +178,15 @@ def test_history_shows_the_steps_last_first(said: Said) -> None:
     assert ["step 1" in lines[1], "step 0" in lines[2]] == [True, True]
     assert lines[2].startswith("<missing>")
     assert [row["created_by"] for row in said.json("history", "tiny:2")] == ["step 1", "step 0"]
+
+
+def test_history_gives_exact_sizes_and_times_when_asked(said: Said) -> None:
+    """With a heading of its own for the time."""
+    lines = said("history", "--human=false", "tiny:2").splitlines()
+
+    assert lines[0].split() == ["IMAGE", "CREATED", "AT", "CREATED", "BY", "SIZE", "COMMENT"]
+    assert "B" not in lines[1].split("step 1")[1]
+    assert said("history", "-H", "tiny:2") == said("history", "tiny:2")
 
 
 def test_save_and_load_keep_ids_and_names(said: Said, store: LocalStore, tmp_path: Path) -> None:

@@ -11,7 +11,13 @@ from hythe.cli.template import InvalidTemplate, Template
 IMAGE: dict[str, Any] = {
     "Id": "sha256:abc",
     "RepoTags": ["a:1", "b:2"],
-    "Config": {"Env": ["PATH=/bin"], "Labels": {"b": "2", "a": "1"}, "Cmd": None, "Tty": False},
+    "Config": {
+        "Env": ["PATH=/bin"],
+        "Labels": {"b": "2", "a": "1"},
+        "Cmd": None,
+        "Tty": False,
+        "ExposedPorts": {"80/tcp": {}},
+    },
     "Size": 42,
 }
 
@@ -24,8 +30,10 @@ IMAGE: dict[str, Any] = {
         ("{{.RepoTags}}", "[a:1 b:2]"),
         ("{{.Config.Labels}}", "map[a:1 b:2]"),
         ("{{.Config.Tty}} {{.Size}}", "false 42"),
-        ("{{.Config.Cmd}}", "<no value>"),
-        ("{{.Nothing}}", "<no value>"),
+        ("{{.Config.Cmd}} {{json .Config.Cmd}}", "[] null"),
+        ("{{.Config.Nothing}}", "<no value>"),
+        ("{{.Config.ExposedPorts}}", "map[80/tcp:{}]"),
+        ('{{html "<a>"}} {{urlquery "a b"}}', "&lt;a&gt; a+b"),
         ("{{json .Config.Env}}", '["PATH=/bin"]'),
         ("{{.Config.Env | json}}", '["PATH=/bin"]'),
         ('{{join .RepoTags ", "}}', "a:1, b:2"),
@@ -55,7 +63,19 @@ def test_a_template_gives_what_go_gives(source: str, text: str) -> None:
 
 @pytest.mark.parametrize(
     "source",
-    ["{{.Id", "{{if .Id}}", "{{end}}", "{{nofunction .Id}}", "{{.Id.More}}", "{{%}}", "{{$x}}", "{{(.Id}}", "{{json}}"],
+    [
+        "{{.Id",
+        "{{if .Id}}",
+        "{{end}}",
+        "{{nofunction .Id}}",
+        "{{.Id.More}}",
+        "{{.Nothing}}",
+        "{{if .Nothing}}{{end}}",
+        "{{%}}",
+        "{{$x}}",
+        "{{(.Id}}",
+        "{{json}}",
+    ],
 )
 def test_a_wrong_template_is_an_error_with_a_hint(source: str) -> None:
     """Never a stack trace: exit code 2 and how templates look."""
