@@ -47,7 +47,14 @@ FOCUSED = """() => {
 PUBLIC = ["/", "/search", "/search?q=nothing-like-this", "/sign-in", "/sign-up", "/absent"]
 OWN = ["/new", "/account", "/account/password", "/account/tokens", "/account/links", "/new-build"]
 OF_REPOSITORY = ["", "/-/tags", "/-/settings", "/-/delete", ":latest", ":moved", "/-/tags/latest/delete"]
-OF_BUILDS = ["builds", "build-setup", "build-setup/rules/0", "build-setup/preview", "build-setup/delete"]
+OF_BUILDS = [
+    "builds",
+    "build-setup",
+    "build-setup/notices",
+    "build-setup/rules/0",
+    "build-setup/preview",
+    "build-setup/delete",
+]
 
 
 @pytest.fixture(scope="module")

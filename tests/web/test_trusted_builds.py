@@ -16,6 +16,8 @@ pytestmark = [pytest.mark.clients, pytest.mark.browser]
 
 __all__ = ["start_house"]
 
+NOBODY_THERE = "http://127.0.0.1:1/hook"
+
 
 @pytest.fixture(scope="module")
 def forges() -> Iterator[dict[str, Any]]:
@@ -86,7 +88,71 @@ def test_from_linking_to_a_build_that_ran(signed_in: Page, house: House, forges:
     expect(page.locator("#build-status")).to_contain_text("succeeded", timeout=90_000)
     expect(page.locator("#log")).to_contain_text("seen in the log")
     expect(page.get_by_text("A second thought", exact=True)).to_be_visible()
+    expect(page.locator(".command code").first).to_contain_text(f"hythe verify {house.hub.host}/alice/{name}@sha256:")
+    page.get_by_text("Dockerfile", exact=True).click()
+    expect(page.locator("#dockerfile pre")).to_contain_text("RUN echo seen in the log")
+    page.goto(f"{house.hub.url}/alice/{name}")
+    expect(page.locator("h1 .mark-automated")).to_have_text("Trusted Build")
+    expect(page.locator(".table tbody th")).to_have_text(["latest"])
     assert forge.violations == []
+
+
+def test_a_set_up_is_changed(signed_in: Page, house: House) -> None:
+    """Options, the source's address and who is told: each is kept, and a mistake in one leaves the others alone."""
+    page, name = signed_in, f"changed-{len(house.sources)}"
+    source = house.source(name)
+    house.set_up(name, source, {"source": "main"}, options={"schedule": "daily 04:00"})
+    here = f"{house.hub.url}/alice/{name}/-/build-setup"
+    page.goto(here)
+    page.get_by_label("Nothing", exact=True).check()
+    page.get_by_label("Schedule").fill("now and then")
+    page.get_by_role("button", name="Save", exact=True).click()
+    expect(page.get_by_role("alert")).to_be_visible()
+    expect(page.get_by_label("Nothing", exact=True)).to_be_checked()
+    page.get_by_label("Schedule").fill("every 6h")
+    page.get_by_role("button", name="Save", exact=True).click()
+    expect(page.get_by_role("status")).to_contain_text("saved")
+
+    page.get_by_label("Name", exact=True).fill("not a name")
+    page.get_by_label("Value", exact=True).fill("x")
+    page.get_by_role("button", name="Keep this secret").click()
+    expect(page.get_by_role("alert")).to_be_visible()
+    expect(page.get_by_label("Schedule")).to_have_value("every 6h")
+    expect(page.get_by_label("Nothing", exact=True)).to_be_checked()
+
+    page.get_by_label("Address", exact=True).fill(f"{source.url}?moved")
+    page.get_by_role("button", name="Save the source").click()
+    expect(page.get_by_label("Address", exact=True)).to_have_value(f"{source.url}?moved")
+    setup = house.call("GET", f"/api/v1/repositories/alice/{name}/build-setup")
+    assert (setup["options"]["network"], setup["options"]["schedule"]) == ("off", "every 6h")
+
+
+def test_other_programs_are_told_of_builds(signed_in: Page, house: House) -> None:
+    """An address that was added is told of the next build, which is listed and can be sent again; it can be removed."""
+    page, name = signed_in, f"told-{len(house.sources)}"
+    path = house.set_up(name, house.source(name))
+    page.goto(f"{house.hub.url}/alice/{name}/-/build-setup")
+    page.get_by_role("link", name="Who is told").click()
+    page.get_by_label("Address").fill("nowhere")
+    page.get_by_role("button", name="Add").click()
+    expect(page.get_by_role("alert")).to_contain_text("Address must have at least 8 characters")
+    page.get_by_label("Address").fill(NOBODY_THERE)
+    page.get_by_label("Failure", exact=True).check()
+    page.get_by_role("button", name="Add").click()
+    expect(page.get_by_text("success, failure", exact=True)).to_be_visible()
+    [number] = house.trigger(path)
+    house.built(path, number)
+    [notice] = house.call("GET", f"{path}/build-notices")["items"]
+    deliveries = f"{path}/build-notices/{notice['id']}/deliveries"
+    while not house.call("GET", deliveries)["items"][0]["attempts"]:
+        page.wait_for_timeout(100)
+    page.reload()
+    expect(page.get_by_text("Cannot connect to host 127.0.0.1:1")).to_be_visible()
+    page.get_by_role("button", name=f"Send success to {NOBODY_THERE} again").click()
+    expect(page.get_by_role("status")).to_have_text("It is sent again.")
+
+    page.get_by_role("button", name=f"Remove {NOBODY_THERE}").click()
+    expect(page.get_by_text("Nobody yet.")).to_be_visible()
 
 
 def test_what_came_is_listed_and_what_cannot_be_removed_is_said(

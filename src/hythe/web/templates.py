@@ -12,7 +12,7 @@ from markupsafe import Markup
 from hythe.hub.repository import Repository
 from hythe.web.assets import Assets
 from hythe.web.markdown import render
-from hythe.web.wording import age, command_line, counted, day, instruction, sentence, size, size_range
+from hythe.web.wording import age, command_line, counted, day, instruction, sentence, size, size_range, trouble
 
 FOLDER = Path(__file__).parent / "templates"
 
@@ -41,6 +41,7 @@ class Templates:
             sentence=sentence,
             size=size,
             size_range=size_range,
+            trouble=trouble,
         )
 
     def render(self, name: str, values: dict[str, Any]) -> str:

@@ -14,6 +14,16 @@ _AGES = (
 )
 _SIZES = ("bytes", "kB", "MB", "GB", "TB")
 _SHELL = re.compile(r"(?:RUN )?(?:\|\d+ .*? )?/bin/sh -c (#\(nop\))?\s*", re.DOTALL)
+_TROUBLES = (
+    (re.compile(r"expected `str` of length >= (\d+)"), r"must have at least \1 characters"),
+    (re.compile(r"expected `str` of length <= (\d+)"), r"must have at most \1 characters"),
+    (re.compile(r"expected `array` of length >= 1"), "needs a choice"),
+    (re.compile(r"expected `array` of length <= (\d+)"), r"must be at most \1"),
+    (re.compile(r"expected `int` >= (\d+)"), r"must be at least \1"),
+    (re.compile(r"expected `int` <= (\d+)"), r"must be at most \1"),
+    (re.compile(r"expected `int.*`, got .*"), "must be a whole number"),
+    (re.compile(r"invalid enum value .*"), "must be one of the choices"),
+)
 
 
 def age(moment: datetime, now: datetime) -> str:
@@ -59,6 +69,14 @@ def instruction(text: str) -> str:
         return written
     rest = written[found.end() :]
     return rest if found[1] else f"RUN {rest}"
+
+
+def trouble(text: str) -> str:
+    """Say what is wrong with a field as people do, where the parser's word for it is a programmer's."""
+    for pattern, said in _TROUBLES:
+        if found := pattern.match(text):
+            return found.expand(said)
+    return text
 
 
 def command_line(words: Sequence[str] | None) -> str:

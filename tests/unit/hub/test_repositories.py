@@ -246,6 +246,19 @@ def test_a_configuration_larger_than_its_descriptor_says(house: House, ann: HubA
     assert platforms == ["linux/amd64", ""]
 
 
+def test_what_signs_an_image_is_no_tag_of_it(house: House, ann: HubActor) -> None:
+    """Lists leave out cosign's tags, whose names are digests; whoever asks for one by name gets it."""
+    house.push(ann, "ann/app", "v1")
+    digest = "sha256-" + "0" * 64
+    for tag in (digest, f"{digest}.att", f"{digest}.sig", "sha256-is-a-nice-name"):
+        house.push(ann, "ann/app", tag)
+
+    page = house.run(house.hub.tags.list(NOBODY, "ann/app", Paging()))
+    assert {each.name for each in page.items} == {"v1", "sha256-is-a-nice-name"}
+    assert page.total == 2
+    assert house.run(house.hub.tags.get(NOBODY, "ann/app", f"{digest}.att")).name == f"{digest}.att"
+
+
 def test_tags(house: House, ann: HubActor, ben: HubActor) -> None:
     """Tags with digest, size, platform and who pushed them; history, restore and immutable ones."""
     first = house.push(ann, "ann/app", "v1", b'{"os":"linux","architecture":"amd64"}')

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Literal
 
+import msgspec
 import pytest
+from msgspec import Meta
 
-from hythe.web.wording import age, counted, day, instruction, sentence, size, size_range
+from hythe.web.wording import age, counted, day, instruction, sentence, size, size_range, trouble
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
@@ -77,6 +80,29 @@ def test_counts_agree_with_their_noun() -> None:
 def test_steps_are_said_as_the_dockerfile_had_them(kept: str, said: str) -> None:
     """What docker, buildah and BuildKit write around an instruction is left out."""
     assert instruction(kept) == said
+
+
+@pytest.mark.parametrize(
+    ("wanted", "value", "said"),
+    [
+        (Annotated[str, Meta(min_length=8)], "short", "must have at least 8 characters"),
+        (Annotated[str, Meta(max_length=2)], "long", "must have at most 2 characters"),
+        (Annotated[tuple[str, ...], Meta(min_length=1)], (), "needs a choice"),
+        (Annotated[int, Meta(ge=0)], -1, "must be at least 0"),
+        (Annotated[int, Meta(le=9)], 10, "must be at most 9"),
+        (int, "soon", "must be a whole number"),
+        (int | None, "soon", "must be a whole number"),
+        (Literal["a", "b"], "c", "must be one of the choices"),
+    ],
+)
+def test_what_the_parser_says_is_put_into_words(wanted: Any, value: object, said: str) -> None:
+    """People are told in their own words what msgspec does not take; what is said in words already stays."""
+    with pytest.raises(msgspec.ValidationError) as raised:
+        msgspec.convert(value, wanted, strict=False)
+    told = str(raised.value)
+
+    assert trouble(told[:1].lower() + told[1:]) == said
+    assert trouble("is taken") == "is taken"
 
 
 def test_days_and_sentences() -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import Row, Select, and_, func, select
+from sqlalchemy import Row, Select, and_, func, or_, select
 
 from hythe.database import Session
 from hythe.database.tables.registry import manifests, tags
@@ -18,6 +18,10 @@ _COLUMNS = (
     manifests.c.content,
 )
 
+_DIGEST_LENGTH = len("sha256-") + 64
+_OF_IMAGES = or_(tags.c.name.not_like("sha256-%"), func.length(tags.c.name) < _DIGEST_LENGTH)
+"""Tags that people made: not those of cosign and of the referrers' fallback, ``sha256-HEX[.att]``."""
+
 
 def _tags(repository_id: int) -> Select[Any]:
     same = and_(manifests.c.repository_id == tags.c.repository_id, manifests.c.digest == tags.c.digest)
@@ -25,10 +29,13 @@ def _tags(repository_id: int) -> Select[Any]:
 
 
 async def listed(session: Session, repository_id: int, paging: Paging) -> tuple[Sequence[Row[Any]], int]:
-    """Return a page of the tags with their manifests, the latest moved first, and the number of all."""
-    ordered = _tags(repository_id).order_by(tags.c.moved_at.desc(), tags.c.name)
+    """Return a page of the tags with their manifests, the latest moved first, and the number of all.
+
+    What is only about an image (cosign's signatures and statements) is none of them.
+    """
+    ordered = _tags(repository_id).where(_OF_IMAGES).order_by(tags.c.moved_at.desc(), tags.c.name)
     rows = await session.rows(ordered.offset(paging.offset).limit(paging.page_size))
-    counted = await session.row(select(func.count()).where(tags.c.repository_id == repository_id))
+    counted = await session.row(select(func.count()).where(tags.c.repository_id == repository_id, _OF_IMAGES))
     return rows, int(counted[0]) if counted else 0
 
 

@@ -11,6 +11,7 @@ from hythe.web.assets import Assets
 from hythe.web.routes import (
     account,
     accounts,
+    build_notices,
     build_setup,
     builds,
     changes,
@@ -63,6 +64,7 @@ PAGES: tuple[tuple[str, Handler, tuple[str, ...]], ...] = (
     ("/{repository:path}/-/build-setup", build_setup.build_setup, FORM),
     ("/{repository:path}/-/build-setup/preview", build_setup.preview, LOOK),
     ("/{repository:path}/-/build-setup/rules/{rule:int}", build_setup.rule, FORM),
+    ("/{repository:path}/-/build-setup/notices", build_notices.notices, FORM),
     ("/{repository:path}/-/build-setup/delete", build_setup.delete_setup, FORM),
     # As Docker Hub has it; no user name is so short.
     ("/r/{reference:path}", repositories.elsewhere, LOOK),

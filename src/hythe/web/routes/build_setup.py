@@ -7,7 +7,7 @@ from hythe.builds.errors import InvalidSetup
 from hythe.builds.forge_hooks import Removed, ShownHook
 from hythe.builds.forges.errors import ForgeError
 from hythe.builds.rules import Rule, SourceRef
-from hythe.builds.setup import Changes, Options, Setup
+from hythe.builds.setup import Changes, Network, Options, Setup
 from hythe.hub.errors import Invalid, NotFound
 from hythe.hub.repository import Repository
 from hythe.hub.routes.parsing import parse_fields
@@ -25,6 +25,11 @@ SWITCHES = (
     ("reproduce", "Build twice and compare", "A second, independent build marks the image reproduced."),
     ("mail", "Mail on failure", "And on the first success after it."),
 )
+NETWORKS = (
+    ("", "What the hub allows", ""),
+    (Network.REGISTRY.value, "This registry alone", ""),
+    (Network.OFF.value, "Nothing", ""),
+)
 RULE_SWITCHES = (
     ("autobuild", "Build on push", "Off: only by hand, by the trigger URL, the clock and base images."),
     ("cache", "Use the layer cache", ""),
@@ -33,7 +38,7 @@ RULE_SWITCHES = (
 
 async def build_setup(visit: Visit) -> Response:
     """Show everything of the set-up, or change one part of it."""
-    found, setup = await _managed(visit)
+    found, setup = await managed_setup(visit)
     if visit.request.method != "POST":
         return await _page(visit, found, setup, Form())
     form = await visit.form()
@@ -45,7 +50,8 @@ async def build_setup(visit: Visit) -> Response:
         return await _page(visit, found, setup, form.wrong({"": str(error)}))
 
 
-async def _managed(visit: Visit) -> tuple[Repository, Setup]:
+async def managed_setup(visit: Visit) -> tuple[Repository, Setup]:
+    """Return the repository that the address names with its set-up. Raises NotFound, SignInNeeded, Refused."""
     found = await repository_of(visit)
     return found, await visit.site.builds.setups.managed(visit.actor, found.full_name)
 
@@ -57,6 +63,8 @@ async def _changed(visit: Visit, found: Repository, setup: Setup, form: Form) ->
     match form["action"]:
         case "options":
             await services.setups.change(visit.actor, name, Changes(options=_options(setup.options, form)))
+        case "source":
+            await services.setups.change(visit.actor, name, _source(setup, form))
         case "activate" | "deactivate":
             await services.setups.change(visit.actor, name, Changes(active=form["action"] == "activate"))
         case "trigger":
@@ -72,30 +80,51 @@ async def _changed(visit: Visit, found: Repository, setup: Setup, form: Form) ->
 
 def _options(present: Options, form: Form) -> Options:
     switches = {name: name in form.all("switch") for name, _, _ in SWITCHES}
-    return msgspec.structs.replace(present, schedule=form["schedule"].strip()[:100], **switches)
+    network = Network(form["network"]) if form["network"] in {each.value for each in Network} else None
+    return msgspec.structs.replace(present, schedule=form["schedule"].strip()[:100], network=network, **switches)
+
+
+def _source(setup: Setup, form: Form) -> Changes:
+    """Return another address, other credentials, or both; what is left empty stays."""
+    url = form["source_url"].strip()
+    moved = msgspec.structs.replace(setup.source, url=url, forge_repository="") if url != setup.source.url else None
+    return Changes(source=moved if url else None, credentials=form["credentials"] or None)
 
 
 async def _page(visit: Visit, found: Repository, setup: Setup, form: Form) -> Response:
     services = visit.site.builds
     token = await services.builds.trigger_token(visit.actor, found.full_name)
-    if not form.fields:
-        form = filled(schedule=setup.options.schedule)
     return visit.page(
         "build-setup.html",
         422 if form.errors else 200,
         repository=found,
         setup=setup,
-        form=form,
+        form=Form({**_present(setup).fields, **form.fields}, form.errors),
         hook=await _hook(visit, found),
         deliveries=await visit.site.sources.hooks.deliveries(visit.actor, found.full_name),
         trigger_url=f"{visit.site.url(visit.request)}/u/{found.full_name}/trigger/{token}/",
         calls=await services.builds.trigger_calls(visit.actor, found.full_name),
         secrets=await services.setups.secret_names(visit.actor, found.full_name),
         switches=SWITCHES,
-        chosen=[name for name, _, _ in SWITCHES if getattr(setup.options, name)],
+        networks=NETWORKS,
+        chosen=form.all("switch") if form["action"] == "options" else _chosen(setup.options),
         url=visit.site.url(visit.request),
         tabs=await repository_tabs(visit, found, f"{repository_address(found)}/-/builds"),
     )
+
+
+def _present(setup: Setup) -> Form:
+    network = setup.options.network
+    return filled(
+        schedule=setup.options.schedule,
+        # "open" is as much as the hub allows.
+        network="" if network in (None, Network.OPEN) else network.value,
+        source_url=setup.source.url,
+    )
+
+
+def _chosen(options: Options) -> list[str]:
+    return [name for name, _, _ in SWITCHES if getattr(options, name)]
 
 
 async def _hook(visit: Visit, found: Repository) -> ShownHook | None:
@@ -107,7 +136,7 @@ async def _hook(visit: Visit, found: Repository) -> ShownHook | None:
 
 async def rule(visit: Visit) -> Response:
     """Show one rule, or a new one (number 0); save or remove it."""
-    found, setup = await _managed(visit)
+    found, setup = await managed_setup(visit)
     number = visit.request.path_params["rule"]
     present = next((each for each in setup.rules if each.id == number), None)
     if present is None and number:
@@ -184,7 +213,7 @@ def _arguments(text: str) -> dict[str, str]:
 
 async def preview(visit: Visit) -> Response:
     """Show which branches and tags of the source would build as what, now."""
-    found, setup = await _managed(visit)
+    found, setup = await managed_setup(visit)
     refs: tuple[SourceRef, ...] = ()
     trouble = ""
     try:
@@ -207,7 +236,7 @@ async def preview(visit: Visit) -> Response:
 
 async def delete_setup(visit: Visit) -> Response:
     """Ask, and delete the set-up with its builds, its webhook and its deploy key; the image stays."""
-    found, _ = await _managed(visit)
+    found, _ = await managed_setup(visit)
     removed: Removed | None = None
     if visit.request.method == "POST":
         await visit.form()

@@ -28,8 +28,9 @@ async def builds(visit: Visit) -> Response:
         kind = SourceType.TAG if form["source_type"] == "tag" else SourceType.BRANCH
         try:
             ref = SourceRef(kind, name[:250]) if name else None
-            await visit.site.builds.builds.start(visit.actor, found.full_name, ref)
-            return visit.redirect(f"{repository_address(found)}/-/builds", Notice.BUILD_QUEUED)
+            started = await visit.site.builds.builds.start(visit.actor, found.full_name, ref)
+            one = f"/{started[0].number}" if len(started) == 1 else ""
+            return visit.redirect(f"{repository_address(found)}/-/builds{one}", Notice.BUILD_QUEUED)
         except NotFound:
             raise
         except HubError as error:
