@@ -37,6 +37,19 @@ def test_waiting_and_cancelled_builds_are_told(forged: ForgeHouse, kind: str) ->
     assert second["description"] == "cancelled by alice"
 
 
+def test_switching_off_leaves_no_commit_waiting(forged: ForgeHouse) -> None:
+    """What waited is cancelled, and the forge learns of it; a retry is refused then."""
+    connected = forged.connect("github", "switched-off")
+    connected.forge.push(connected.project, MAIN, connected.project.git.head("main"))
+    eventually(lambda: connected.project.statuses)
+
+    forged.house.call("PATCH", f"{connected.path}/build-setup", {"active": False})
+
+    eventually(lambda: len(connected.project.statuses) == 2)
+    assert [status["state"] for status in connected.project.statuses] == ["pending", "error"]
+    assert forged.house.try_call("POST", f"{connected.path}/builds/1/retry")[0] == 409
+
+
 def test_a_forge_that_is_away_is_told_later(forged: ForgeHouse) -> None:
     """The status is sent again; nothing waits for it."""
     connected = forged.connect("github", "away")

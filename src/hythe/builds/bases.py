@@ -10,11 +10,12 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from hythe.builds.build import Build, Cause
-from hythe.builds.builds import BuildService, Wanted
+from hythe.builds.builds import REBUILT_REFS, BuildService, Wanted
 from hythe.builds.rounds import repeat
 from hythe.builds.setup import Setup
 from hythe.builds.status import Status
 from hythe.builds.store import bases as rows
+from hythe.builds.store import builds as build_rows
 from hythe.builds.store import setups as setup_rows
 from hythe.client.client import Client
 from hythe.client.credentials import ANONYMOUS
@@ -42,11 +43,13 @@ class Bases:
         self._client = client
 
     async def note(self, session: Session, setup: Setup, build: Build) -> None:
-        """Remember what a build was made from, once it is done."""
-        if build.status is Status.SUCCEEDED and build.result.bases and build.trusted:
-            now = datetime.now(UTC)
-            found = {_key(name, build.result.registry): digest for name, digest in build.result.bases.items()}
-            await rows.replace(session, setup.id, found, now)
+        """Remember what a build was made from, once it is done, beside what other rules and branches are made from."""
+        if build.status is not Status.SUCCEEDED or not build.trusted:
+            return
+        found: dict[str, str] = {}
+        for result in await build_rows.present_results(session, setup, REBUILT_REFS):
+            found |= {_key(name, result.registry): digest for name, digest in result.bases.items()}
+        await rows.replace(session, setup.id, found, datetime.now(UTC))
 
     async def build_changed(self, session: Session, setup: Setup, build: Build) -> None:
         """See BuildListener."""

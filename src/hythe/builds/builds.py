@@ -14,6 +14,7 @@ from hythe.builds.rules import Match, Rule, SourceRef, SourceType, docker_tags
 from hythe.builds.setup import Forge, Setup
 from hythe.builds.setups import MANAGE, TRIGGER_TOKEN
 from hythe.builds.store import builds as rows
+from hythe.builds.store import forge_deliveries as head_rows
 from hythe.builds.store import logs
 from hythe.builds.store import setups as setup_rows
 from hythe.builds.store.builds import Filter, NewBuild
@@ -99,8 +100,7 @@ class BuildService:
         """Build by hand: ``ref``, or what every rule with a plain name says. Raises InvalidSetup, Conflict."""
         async with self._database.writing() as session:
             setup = await self._allowed(session, actor, repository, MANAGE)
-            if not setup.active:
-                raise Conflict(f"builds of {short_name(repository)} are switched off", "switch them on first")
+            _require_active(setup)
             queued = await self._queue_anew(session, setup, ref, Wanted(cause=Cause.MANUAL, by=actor.name))
             started = [await _build(session, build_id) for build_id in queued]
         self._queue.wake()
@@ -120,8 +120,9 @@ class BuildService:
         """Queue anew what the set-up's rules built before (clock, base image); ``wake`` comes after the commit."""
         built = await rows.listed(session, Filter(repository=setup.repository, status="succeeded", limit=200))
         refs = dict.fromkeys([*_named_refs(setup), *(SourceRef(b.ref.type, b.ref.name) for b in built)])
+        gone = await head_rows.gone(session, setup.id)
         queued: list[int] = []
-        for ref in list(refs)[:REBUILT_REFS]:
+        for ref in [ref for ref in refs if ref not in gone][:REBUILT_REFS]:
             queued += await self.queue_ref(session, setup, ref, wanted)
         return queued
 
@@ -208,8 +209,11 @@ class BuildService:
         async with self._database.writing() as session:
             setup = await self._allowed(session, actor, repository, MANAGE)
             build = await self._readable(session, actor, repository, number)
+            _require_active(setup)
             if not build.status.is_over:
                 raise Conflict(f"build {number} is not over yet", "cancel it first")
+            if build.reproduces is not None:
+                raise Conflict(f"build {number} only compares, and pushes nothing", f"retry {build.started_by} instead")
             wanted = Wanted(cause=Cause.RETRY, by=actor.name, commit=build.commit, trusted=build.trusted)
             queued = await self._queue_rules(session, setup, [build.rule], build.ref, wanted)
             again = await _build(session, queued[0])
@@ -229,6 +233,11 @@ class BuildService:
         if setup is None:
             raise NotFound(f"{short_name(repository)} has no Trusted Builds", "set them up first")
         return setup
+
+
+def _require_active(setup: Setup) -> None:
+    if not setup.active:
+        raise Conflict(f"builds of {short_name(setup.repository)} are switched off", "switch them on first")
 
 
 async def _build(session: Session, build_id: int) -> Build:

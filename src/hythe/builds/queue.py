@@ -66,13 +66,17 @@ class Queue:
         """Record and queue a build inside the caller's transaction; call ``wake`` once that is committed."""
         now = datetime.now(UTC)
         build_id = await build_rows.add(session, new, now)
-        for older in await build_rows.supersede(session, new, build_id, now):
+        if not new.is_of_the_past:
+            await self._supersede(session, setup, new, build_id, now)
+        await self._tell(session, setup, build_id)
+        return build_id
+
+    async def _supersede(self, session: Session, setup: Setup, new: NewBuild, newer: int, now: datetime) -> None:
+        for older in await build_rows.supersede(session, new, newer, now):
             await self._tell(session, setup, older)
         if self._rules.supersede_running:
             for older in await build_rows.running_in_lane(session, new.lane):
                 await rows.cancel(session, older, "a newer commit", now)
-        await self._tell(session, setup, build_id)
-        return build_id
 
     def wake(self) -> None:
         """Let the workers that wait look at once."""
@@ -228,9 +232,17 @@ class Queue:
 
     async def cancel(self, session: Session, build: Build, by: str) -> bool:
         """Cancel a build inside the caller's transaction; returns False when it was over already."""
-        was = await rows.cancel(session, build.id, by, datetime.now(UTC))
+        return await self._cancel(session, build.id, by)
+
+    async def cancel_all(self, session: Session, setup_id: int, by: str) -> None:
+        """Cancel every waiting build of a set-up and ask the running ones to stop, inside the caller's transaction."""
+        for build_id in await rows.unfinished(session, setup_id):
+            await self._cancel(session, build_id, by)
+
+    async def _cancel(self, session: Session, build_id: int, by: str) -> bool:
+        was = await rows.cancel(session, build_id, by, datetime.now(UTC))
         if was is Status.QUEUED:
-            await self._tell_by_id(session, build.id)
+            await self._tell_by_id(session, build_id)
         return was is not None
 
     async def place(self, session: Session, build: Build) -> Place | None:

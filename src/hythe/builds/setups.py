@@ -13,7 +13,6 @@ from hythe.builds.queue import Queue
 from hythe.builds.rules import Preview, Rule, SourceRef, SourceType, check_rule, preview
 from hythe.builds.schedule import next_due
 from hythe.builds.setup import Changes, Forge, NewSetup, Options, Setup, Source
-from hythe.builds.store import queue as queue_rows
 from hythe.builds.store import setups as rows
 from hythe.builds.vault import Vault
 from hythe.database import Database, Session
@@ -102,7 +101,7 @@ class SetupService:
             due = next_due(changed.options.schedule, datetime.now(UTC)) if changed.active else None
             await rows.set_due(session, setup.id, due)
             if changes.active is False:
-                await queue_rows.cancel_all(session, setup.id, actor.name, datetime.now(UTC))
+                await self._queue.cancel_all(session, setup.id, actor.name)
             return changed
 
     async def remove(self, actor: HubActor, repository: str) -> Setup:

@@ -11,7 +11,10 @@ from tests.parts.base_images import Layout
 from tests.parts.database import Run
 from tests.parts.docker_registry import DockerRegistry
 from tests.parts.engines import ContainersTool
+from tests.unit.builds.test_queue import QUICK, Bench, lease_of
 
+from hythe.builds.build import Result
+from hythe.builds.job import Outcome
 from hythe.builds.rules import Rule
 from hythe.builds.service import Builds, make_builds
 from hythe.builds.setup import NewSetup, Options, Setup, Source
@@ -72,6 +75,25 @@ def test_what_is_built_from_a_tag_follows_it(database: Database, run: Run[Any], 
             return await queued(database, "alice/child"), await queued(database, "alice/other")
 
     assert run(move()) == (["alice/base:latest moved"], [])
+
+
+def test_every_rules_bases_are_followed(database: Database, run: Run[Any], settings: Settings) -> None:
+    """What one rule is built from is not forgotten when another rule was built."""
+
+    async def build() -> list[str]:
+        async with open_identity(database, settings) as identity:
+            builds = make_builds(identity, settings)
+            bench = Bench(database, QUICK)
+            setup = await bench.set_up("alice/child")
+            for branch, base in (("main", "one:1"), ("dev", "two:2"), ("main", "three:3")):
+                await bench.push(setup, "1", branch)
+                claimed = await bench.claim()
+                done = Outcome(status="succeeded", result=Result(bases={f"hub/{base}": "sha256:0"}, registry="hub"))
+                await builds.queue.finish(lease_of(claimed), done)
+            async with database.reading() as session:
+                return sorted(await base_rows.bases_of(session, "alice/child"))
+
+    assert run(build()) == ["docker.io/hub/three:3", "docker.io/hub/two:2"]
 
 
 def test_loops_are_noticed_and_refused(database: Database, run: Run[Any], settings: Settings) -> None:

@@ -50,13 +50,13 @@ class Bench:
         assert found is not None
         return found
 
-    async def push(self, setup: Setup, commit: str, branch: str = "main") -> int:
+    async def push(self, setup: Setup, commit: str, branch: str = "main", cause: Cause = Cause.PUSH) -> int:
         new = NewBuild(
             setup_id=setup.id,
             account=setup.account,
             ref=SourceRef(SourceType.BRANCH, branch, commit),
             commit=Commit(f"commit {commit}"),
-            cause=Cause.PUSH,
+            cause=cause,
             started_by="alice",
             rule=setup.rules[0],
             tags=(branch,),
@@ -93,6 +93,24 @@ def test_a_newer_commit_takes_the_place_of_one_that_waits(database: Database, ru
         return [await bench.status(each) for each in (first, other, second)]
 
     assert run(pushes()) == [Status.SUPERSEDED, Status.QUEUED, Status.QUEUED]
+
+
+def test_what_is_retried_takes_no_newer_commits_place(database: Database, run: Run[Any]) -> None:
+    """An old commit that somebody builds again leaves a newer one that waits in the queue, and goes after it."""
+
+    async def pushes() -> list[int]:
+        bench = Bench(database, QUICK)
+        setup = await bench.set_up("alice/a")
+        pushed = [await bench.push(setup, "2"), await bench.push(setup, "1", cause=Cause.RETRY)]
+        claimed = []
+        for _ in pushed:
+            claim = await bench.claim()
+            claimed.append(claim.build.id)
+            await bench.queue.finish(lease_of(claim), DONE)
+        assert claimed == pushed
+        return claimed
+
+    assert len(run(pushes())) == 2
 
 
 def test_one_that_runs_is_not_superseded_and_the_next_waits_for_it(database: Database, run: Run[Any]) -> None:

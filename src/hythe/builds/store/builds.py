@@ -9,6 +9,7 @@ from sqlalchemy import Row, Select, func, select, text, update
 
 from hythe.builds.build import Build, Cause, Commit, Result, Step
 from hythe.builds.rules import Rule, SourceRef, SourceType
+from hythe.builds.setup import Setup
 from hythe.builds.status import Status
 from hythe.database import Session
 from hythe.database.port import insert
@@ -40,6 +41,11 @@ class NewBuild(msgspec.Struct, frozen=True, kw_only=True):
         """Builds of one lane run one after the other, and a newer one takes the place of one that waits."""
         kind = "again/" if self.reproduces else ""
         return f"{kind}{self.setup_id}/{self.rule.id}/{self.ref.type.value}/{self.ref.name}"
+
+    @property
+    def is_of_the_past(self) -> bool:
+        """Whether somebody asked for a certain commit: it takes the place of no newer one that waits."""
+        return bool(self.ref.commit) and self.cause in (Cause.RETRY, Cause.MANUAL)
 
 
 class Filter(msgspec.Struct, frozen=True, kw_only=True):
@@ -206,6 +212,21 @@ async def by_digest(session: Session, repository: str, digest: str) -> Build | N
     where = (repositories.c.name == repository, builds.c.digest == digest, builds.c.reproduces.is_(None))
     row = await session.row(_builds().where(*where).order_by(builds.c.id.desc()).limit(1))
     return _build(row) if row else None
+
+
+async def present_results(session: Session, setup: Setup, most: int) -> list[Result]:
+    """Return what each branch and tag of the set-up's rules gave last, of those built last, the oldest first."""
+    where = (
+        builds.c.setup_id == setup.id,
+        builds.c.rule_id.in_([rule.id for rule in setup.rules]),
+        builds.c.status == Status.SUCCEEDED.value,
+        builds.c.trusted.is_(True),
+        builds.c.reproduces.is_(None),
+    )
+    newest = func.max(builds.c.id)
+    last = select(newest).where(*where).group_by(builds.c.lane).order_by(newest.desc()).limit(most)
+    rows = await session.rows(select(builds.c.result).where(builds.c.id.in_(last)).order_by(builds.c.id))
+    return [msgspec.json.decode(row.result, type=Result) for row in rows]
 
 
 async def reproduced(session: Session, build_id: int) -> Build | None:

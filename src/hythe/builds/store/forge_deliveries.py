@@ -6,10 +6,10 @@ from enum import Enum
 import msgspec
 from sqlalchemy import delete, select
 
-from hythe.builds.rules import SourceRef
+from hythe.builds.rules import SourceRef, SourceType
 from hythe.database import Session
 from hythe.database.port import insert
-from hythe.database.tables.forges import forge_deliveries, forge_heads
+from hythe.database.tables.forges import forge_deliveries, forge_heads, forge_hooks
 
 LISTED = 100
 """Deliveries of one webhook that are kept for looking at."""
@@ -101,6 +101,14 @@ async def head(session: Session, hook_id: str, ref: SourceRef) -> Head | None:
     where = (forge_heads.c.hook_id == hook_id, forge_heads.c.ref == _key(ref))
     row = await session.row(select(forge_heads).where(*where))
     return Head(row.head, tuple(msgspec.json.decode(row.seen, type=list[str]))) if row else None
+
+
+async def gone(session: Session, setup_id: int) -> frozenset[SourceRef]:
+    """Return the branches and tags that a set-up's webhook told the end of."""
+    statement = select(forge_heads.c.ref).join(forge_hooks, forge_hooks.c.id == forge_heads.c.hook_id)
+    rows = await session.rows(statement.where(forge_hooks.c.setup_id == setup_id, forge_heads.c.head == ""))
+    parts = [row.ref.partition("/") for row in rows]
+    return frozenset(SourceRef(SourceType(kind), name) for kind, _, name in parts)
 
 
 async def move_head(session: Session, hook_id: str, ref: SourceRef, was: Head | None) -> None:

@@ -182,13 +182,11 @@ async def cancel(session: Session, build_id: int, by: str, now: datetime) -> Sta
     return Status.RUNNING if await session.run(running.values(cancelled_by=by)) else None
 
 
-async def cancel_all(session: Session, setup_id: int, by: str, now: datetime) -> None:
-    """Cancel every waiting build of a set-up and ask the running ones to stop."""
-    statement = select(builds.c.id).where(
-        builds.c.setup_id == setup_id, or_(builds.c.status == _QUEUED, builds.c.status == _RUNNING)
-    )
-    for row in await session.rows(statement):
-        await cancel(session, row.id, by, now)
+async def unfinished(session: Session, setup_id: int) -> list[int]:
+    """Return the ids of a set-up's builds that wait or run."""
+    wanted = or_(builds.c.status == _QUEUED, builds.c.status == _RUNNING)
+    rows = await session.rows(select(builds.c.id).where(builds.c.setup_id == setup_id, wanted).order_by(builds.c.id))
+    return [row.id for row in rows]
 
 
 async def any_waiting(session: Session) -> bool:
