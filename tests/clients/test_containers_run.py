@@ -228,6 +228,66 @@ def test_limits(hythe_box: ContainersHythe) -> None:
     assert hythe_box.run("run", "--rm", "-m", "20m", "box", "sh", "-c", hog).returncode == 137
 
 
+def test_flags_that_dockers_users_have_in_their_fingers(hythe_box: ContainersHythe, tmp_path: Path) -> None:
+    """Each does what it does in docker."""
+    (tmp_path / "file").write_text("mounted\n")
+    (tmp_path / "labels").write_text("# comment\nfrom=file\n")
+    mounts = ("--mount", f"type=bind,src={tmp_path},dst=/m,ro", "--shm-size", "1m", "--device", "/dev/null:/dev/gone")
+    process = ("--ulimit", "nofile=100:200", "--group-add", "77", "--security-opt", "no-new-privileges")
+    names = ("-h", "named", "--add-host", "there:192.0.2.1", "--dns", "192.0.2.2")
+    ours = ("--cidfile", tmp_path / "id", "--label-file", tmp_path / "labels", "--expose", "80", "--stop-timeout", "3")
+    script = """cat /m/file; ulimit -n; ulimit -Hn; echo $HOSTNAME; cat /etc/resolv.conf
+test -c /dev/gone && echo device; grep there /etc/hosts; grep Groups /proc/self/status; grep NoNewPrivs /proc/self/status; grep /dev/shm /proc/mounts"""
+    flags = (*mounts, *process, *names, *ours, "--rm=false", "--tty=false", "--name", "all")
+    said = hythe_box.ok("run", *flags, "box", "sh", "-c", script).split()
+
+    assert said[:8] == ["mounted", "100", "200", "named", "nameserver", "192.0.2.2", "device", "192.0.2.1"]
+    assert said[8:14] == ["there", "Groups:", "0", "77", "NoNewPrivs:", "1"]
+    assert "size=1024k" in said[17]
+    form = "{{.Id}} {{.Config.StopTimeout}} {{.Config.Labels.from}} {{json .Config.ExposedPorts}}"
+    identity = (tmp_path / "id").read_text()
+    assert hythe_box.ok("inspect", "-f", form, "all") == f'{identity} 3 file {{"80/tcp":{{}}}}'
+
+
+def test_privileged_containers(hythe_box: ContainersHythe) -> None:
+    """Everything that hythe itself may do."""
+    script = "mount -t tmpfs none /tmp && echo mounted; grep Seccomp: /proc/self/status"
+
+    assert hythe_box.ok("run", "--rm", "--privileged", "box", "sh", "-c", script).split() == [
+        "mounted",
+        "Seccomp:",
+        "0",
+    ]
+
+
+def test_an_init_reaps_orphans(hythe_box: ContainersHythe) -> None:
+    """--init puts one before the program, whose exit code is still the program's, and leaves no trace."""
+    done = hythe_box.run("run", "--init", "--name", "one", "box", "sh", "-c", "cat /proc/1/cmdline; exit 5")
+
+    assert (done.stdout.split("\0")[:3], done.returncode) == (["/dev/init", "--", "sh"], 5)
+    assert hythe_box.ok("diff", "one") == ""
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--foo",), "unrecognized arguments: --foo"),
+        (("--network", "bridge"), "there is no network 'bridge'"),
+        (("--restart", "always"), "nobody starts a container anew"),
+        (("--security-opt", "seccomp=mine.json"), "unknown security option"),
+        (("-v", "a/b:/x"), "cannot name a volume"),
+        (("--env-file", "/nowhere"), "/nowhere: No such file or directory"),
+        (("--memory-swap", "1g"), "needs --memory"),
+    ],
+)
+def test_flags_that_are_refused(hythe_box: ContainersHythe, flags: tuple[str, ...], message: str) -> None:
+    """With docker's exit code for them, 125, and the reason."""
+    done = hythe_box.run("run", "--rm", *flags, "box", "true")
+
+    assert done.returncode == 125
+    assert message in done.stderr
+
+
 def test_a_missing_image_is_pulled(
     hythe_box: ContainersHythe, docker_registry: DockerRegistry, skopeo: ContainersTool
 ) -> None:

@@ -10,12 +10,13 @@ class Command(NamedTuple):
 
     ``configure`` adds the verb's flags to its parser; ``run`` does the work and returns the exit code (0 when all
     went well); it raises rather than print an error. ``examples`` is what ``hythe help VERB`` shows below the flags,
-    one command a line.
+    one command a line. ``usage_code`` is the exit code for wrong words.
     """
 
     configure: Callable[[ArgumentParser], None]
     run: Callable[[Namespace], int]
     examples: str = ""
+    usage_code: int = 2
 
 
 class Verb(NamedTuple):

@@ -14,7 +14,7 @@ def open_store() -> LocalStore:
     return LocalStore(default_host=load_configuration().default_registry)
 
 
-def find_image(images: LocalStore, name: str, platform: str, pull: str) -> StoredImage:
+def find_image(images: LocalStore, name: str, platform: str, pull: str, *, quiet: bool = False) -> StoredImage:
     """Return the image called ``name``; ``pull``: fetch it when missing, always or never. Raises ClientError."""
     wanted = parse_platform(platform) if platform else None
     if pull != "always":
@@ -23,12 +23,13 @@ def find_image(images: LocalStore, name: str, platform: str, pull: str) -> Store
         except NotFound:
             if pull == "never":
                 raise
-            print(f"Unable to find image '{name}' locally", file=sys.stderr)
-    _pull(name, wanted or host_platform())
+            if not quiet:
+                print(f"Unable to find image '{name}' locally", file=sys.stderr)
+    _pull(name, wanted or host_platform(), quiet=quiet)
     return images.resolve(name, wanted)
 
 
-def _pull(name: str, platform: Platform) -> None:
+def _pull(name: str, platform: Platform, *, quiet: bool) -> None:
     from hythe.cli.progress import PULL_WORDS, make_display
     from hythe.client.client import Client
     from hythe.client.places import RegistryPlace, StorePlace
@@ -39,7 +40,7 @@ def _pull(name: str, platform: Platform) -> None:
         reference = client.reference(name).with_default_tag()
         source = RegistryPlace(client.repository(reference), reference.target)
         destination = StorePlace(client.store, reference, policy=client.policy)
-        with client.store.writing(), make_display(PULL_WORDS, quiet=False) as display:
+        with client.store.writing(), make_display(PULL_WORDS, quiet=quiet) as display:
             transfer(source, destination, Wish((platform,)), display, client.configuration.parallel_transfers)
     finally:
         client.close()

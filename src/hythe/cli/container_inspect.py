@@ -4,9 +4,9 @@ from typing import Any
 
 import msgspec
 
-from hythe.containers.bundle import hostname
-from hythe.containers.container import Container, Mount, State, Status
+from hythe.containers.container import Container, Device, Mount, State, Status
 from hythe.containers.errors import ContainerError
+from hythe.containers.network_files import hostname
 from hythe.containers.store import ContainerStore
 
 _NEVER = "0001-01-01T00:00:00Z"
@@ -34,6 +34,7 @@ def description(store: ContainerStore, container: Container) -> dict[str, Any]:
         "Image": container.image_id,
         "LogPath": str(store.path(container) / "log.jsonl"),
         "Name": f"/{container.name}",
+        "RestartCount": 0,
         "Driver": "overlay",
         "Platform": "linux",
         "HostConfig": _host(container),
@@ -43,6 +44,7 @@ def description(store: ContainerStore, container: Container) -> dict[str, Any]:
             "Image": container.image,
             "Tty": container.host.terminal,
             "OpenStdin": container.host.interactive,
+            "StopTimeout": container.host.stop_timeout,
             **msgspec.to_builtins(container.config),
         },
     }
@@ -71,8 +73,29 @@ def _host(container: Container) -> dict[str, Any]:
         "CapDrop": list(host.cap_drop),
         "Memory": host.limits.memory,
         "NanoCpus": int(host.limits.cpus * 10**9),
+        "MemorySwap": host.limits.swap,
+        "CpuShares": host.limits.shares,
+        "CpusetCpus": host.limits.processors,
         "PidsLimit": host.limits.processes,
+        "Ulimits": [{"Name": limit.name, "Soft": limit.soft, "Hard": limit.hard} for limit in host.process_limits],
+        "Privileged": host.privileged,
+        "Init": host.init,
+        "GroupAdd": list(host.groups),
+        "Dns": list(host.dns),
+        "ExtraHosts": [":".join(reversed(row.split("\t"))) for row in host.hosts],
+        "ShmSize": host.shared_memory,
+        "Sysctls": host.kernel_settings,
+        "Devices": [_device(device) for device in host.devices],
+        "RestartPolicy": {"Name": "no", "MaximumRetryCount": 0},
         "Runtime": host.runtime,
+    }
+
+
+def _device(device: Device) -> dict[str, str]:
+    return {
+        "PathOnHost": device.source,
+        "PathInContainer": device.target,
+        "CgroupPermissions": device.access,
     }
 
 

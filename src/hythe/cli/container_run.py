@@ -2,11 +2,13 @@
 
 import sys
 from argparse import ArgumentParser, Namespace
+from pathlib import Path
 
 from hythe.cli import container_options
 from hythe.cli.command import Command, CommandFailed
 from hythe.cli.container_images import find_image, open_store
 from hythe.cli.container_report import Report, configure_names
+from hythe.cli.failure import words_of
 from hythe.cli.output import add_json_flag
 from hythe.client.errors import ClientError
 from hythe.client.store import LocalStore
@@ -41,7 +43,7 @@ def _run(arguments: Namespace) -> int:
         return 0
     except (ContainerError, ClientError, OCIError, OSError) as error:
         code = error.exit_code if isinstance(error, CannotStart) else OUR_FAULT
-        raise CommandFailed(str(error), getattr(error, "hint", ""), code) from error
+        raise CommandFailed(words_of(error), getattr(error, "hint", ""), code) from error
 
 
 def _check_terminal(arguments: Namespace) -> None:
@@ -51,8 +53,13 @@ def _check_terminal(arguments: Namespace) -> None:
 
 def _create(store: ContainerStore, images: LocalStore, arguments: Namespace) -> Container:
     request = container_options.parse_request(arguments)
-    image = find_image(images, arguments.image, arguments.platform, arguments.pull)
-    return creation.create(store, images, image, request)
+    image = find_image(images, arguments.image, arguments.platform, arguments.pull, quiet=arguments.quiet)
+    if not arguments.cidfile:
+        return creation.create(store, images, image, request)
+    with Path(arguments.cidfile).open("x") as file:  # a file that is there is another container's
+        container = creation.create(store, images, image, request)
+        file.write(container.id)
+    return container
 
 
 def _start_detached(store: ContainerStore, images: LocalStore, container: Container) -> None:
@@ -81,6 +88,7 @@ run = Command(
     """hythe run --rm -it debian bash
 hythe run -d --name web -v ./site:/site:ro -e PORT=8000 example.com/web
 hythe run --network none --read-only --cap-drop ALL busybox id""",
+    OUR_FAULT,
 )
 
 

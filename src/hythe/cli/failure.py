@@ -40,6 +40,8 @@ OUTCOMES = {
     "hythe.registry.htpasswd.HtpasswdError": Outcome(1),
     "hythe.registry.mirror.upstreams.MirrorError": Outcome(2),
     "hythe.registry.importing.NoRegistryFolder": Outcome(2),
+    "hythe.oci.instruction.InvalidInstruction": Outcome(2, "'hythe help commit' shows examples"),
+    "hythe.oci.layer.InvalidLayer": Outcome(6, "the image is broken or hostile; ask its owner"),
     "hythe.oci.errors.OCIError": Outcome(2, "'hythe help VERB' shows how names are written"),
     "builtins.FileNotFoundError": Outcome(1, "check the path"),
     "builtins.PermissionError": Outcome(1, "check who may read and write there"),

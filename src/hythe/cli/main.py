@@ -1,8 +1,8 @@
 """``hythe``: finds the verb in a table, imports its module, runs it. Starts fast, so it imports next to nothing."""
 
 import sys
-from argparse import ArgumentParser, RawDescriptionHelpFormatter
-from collections.abc import Sequence
+from argparse import Action, ArgumentParser, RawDescriptionHelpFormatter
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import NoReturn
 
@@ -83,7 +83,8 @@ def dispatch(words: list[str]) -> int:
         return 0
     verb = find_verb(first)
     command = load(verb)
-    return command.run(make_parser(verb, command).parse_args(words[1:]))
+    parser = make_parser(verb, command)
+    return command.run(parser.parse_args(plain_switches(parser, words[1:])))
 
 
 def find_verb(name: str) -> Verb:
@@ -108,10 +109,12 @@ def load(verb: Verb) -> Command:
 
 
 class _Parser(ArgumentParser):
+    usage_code = USAGE
+
     def error(self, message: str) -> NoReturn:
         """Say what is wrong with the words, and where the right ones are to be found."""
         verb = self.prog.partition(" ")[2]
-        raise CommandFailed(message, f"'hythe help {verb.split()[0]}' shows flags and examples", USAGE)
+        raise CommandFailed(message, f"'hythe help {verb.split()[0]}' shows flags and examples", self.usage_code)
 
 
 def make_parser(verb: Verb, command: Command) -> ArgumentParser:
@@ -123,9 +126,46 @@ def make_parser(verb: Verb, command: Command) -> ArgumentParser:
         epilog="examples:\n" + "\n".join(f"  {line}" for line in examples.splitlines()) if examples else None,
         formatter_class=RawDescriptionHelpFormatter,
         allow_abbrev=False,
+        conflict_handler="resolve",  # -h is --hostname in docker run
     )
+    parser.usage_code = command.usage_code
     command.configure(parser)
     return parser
+
+
+def plain_switches(parser: ArgumentParser, words: Sequence[str]) -> list[str]:
+    """Return ``words`` with docker's ``--rm=true`` spelled as argparse wants it; ``=false`` turns a switch off.
+
+    Only flags are looked at, not what belongs to them, and nothing after the first argument: it may be a program's.
+    """
+    known = {name: action for action in parser._actions for name in action.option_strings}
+    plain: list[str] = []
+    for number, word in enumerate(words):
+        name, equals, value = word.partition("=")
+        action = known.get(name)
+        if not _is_flag(word, plain[-1:], known):
+            return [*plain, *words[number:]]
+        if not equals or action is None or action.nargs != 0 or value.lower() not in _TRUTHS:
+            plain.append(word)
+        elif _TRUTHS[value.lower()]:
+            plain.append(name)
+        else:
+            parser.set_defaults(**{action.dest: False})
+    return plain
+
+
+_TRUTHS = {"true": True, "1": True, "t": True, "false": False, "0": False, "f": False}
+
+
+def _is_flag(word: str, before: Sequence[str], known: Mapping[str, Action]) -> bool:
+    """Whether a word is a flag or the value of the one ``before``; ``-dp`` is ``-d`` and a ``-p`` that awaits one."""
+    if word.startswith("-") and word != "--":
+        return True
+    last = before[0] if before else ""
+    if len(last) > 2 and last.startswith("-") and not last.startswith("--"):
+        last = f"-{last[-1]}" if all(f"-{letter}" in known for letter in last[1:]) else ""
+    action = known.get(last)
+    return action is not None and action.nargs is None
 
 
 def overview() -> str:

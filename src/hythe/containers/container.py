@@ -19,16 +19,41 @@ class Mount(msgspec.Struct, frozen=True, omit_defaults=True):
     options: tuple[str, ...] = ()
 
 
+class Device(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A device of the host in the container; ``access`` is of the letters r, w and m (make)."""
+
+    source: str
+    target: str
+    access: str = "rwm"
+
+
+class ProcessLimit(msgspec.Struct, frozen=True):
+    """What a process may use at most, by its name in lower case (``getrlimit(2)``); -1 is no limit."""
+
+    name: str
+    soft: int
+    hard: int
+
+
 class Limits(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What the container may use at most; 0 is no limit. ``memory`` in bytes, ``cpus`` in processors."""
+    """What the container may use at most; 0 is no limit. ``memory`` in bytes, ``cpus`` in processors.
+
+    ``swap`` is memory and swap space together; ``shares`` is its weight beside others where processors are scarce.
+    """
 
     memory: int = 0
     cpus: float = 0
     processes: int = 0
+    swap: int = 0
+    shares: int = 0
+    processors: str = ""
 
 
 class HostConfig(msgspec.Struct, frozen=True, omit_defaults=True):
-    """How the container is run, which is no part of an image made from it."""
+    """How the container is run, which is no part of an image made from it.
+
+    ``unconfined``: no filter of system calls. ``hosts`` are lines of ``/etc/hosts``, ``shared_memory`` bytes.
+    """
 
     network: str = "host"
     hostname: str = ""
@@ -42,6 +67,17 @@ class HostConfig(msgspec.Struct, frozen=True, omit_defaults=True):
     auto_remove: bool = False
     runtime: str = ""
     stop_timeout: int = 10
+    privileged: bool = False
+    init: bool = False
+    no_new_privileges: bool = False
+    unconfined: bool = False
+    groups: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
+    dns: tuple[str, ...] = ()
+    devices: tuple[Device, ...] = ()
+    process_limits: tuple[ProcessLimit, ...] = ()
+    shared_memory: int = 64 << 20
+    kernel_settings: dict[str, str] = {}
 
 
 class Container(msgspec.Struct, frozen=True):

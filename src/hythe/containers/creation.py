@@ -18,6 +18,7 @@ from hythe.containers.volumes import declared_volumes
 from hythe.oci.config import ContainerConfig, ImageConfig, merge_environment
 from hythe.oci.digest import Digest
 from hythe.oci.errors import OCIError
+from hythe.oci.instruction import apply_instructions
 
 _ATTEMPTS = 20
 
@@ -38,6 +39,7 @@ class Request(msgspec.Struct, frozen=True):
     user: str = ""
     working_dir: str = ""
     stop_signal: str = ""
+    ports: tuple[str, ...] = ()
     host: HostConfig = HostConfig()
 
 
@@ -111,7 +113,7 @@ def merge(base: ContainerConfig, request: Request) -> ContainerConfig:
         entrypoint, cmd = request.entrypoint or None, request.words or None
     working_dir = request.working_dir or base.working_dir
     return msgspec.structs.replace(
-        base,
+        apply_instructions(base, (f"EXPOSE {port}" for port in request.ports)),
         entrypoint=entrypoint,
         cmd=cmd,
         env=merge_environment(base.env, request.env) or None,

@@ -110,7 +110,7 @@ def _run(
     linux.become_subreaper()
     with mounted(store, container) as rootfs, Root(rootfs) as root:
         mounts = prepare_mounts(store, container, root)
-        write_bundle(folder, container, find_user(root, container.config.user), mounts)
+        write_bundle(folder, container, find_user(root, container.config.user, container.host.groups), mounts)
         with ConsoleSocket() if container.host.terminal else nullcontext() as console:
             process, ends = _create(runtime, folder, container, console)
         log = LogWriter(folder / "log.jsonl")

@@ -19,12 +19,12 @@ class User(NamedTuple):
     home: str
 
 
-def find_user(root: Root, text: str) -> User:
+def find_user(root: Root, text: str, further: tuple[str, ...] = ()) -> User:
     """Return who ``USER[:GROUP]`` (names or numbers, "" is root) is in the image; raises CannotStart.
 
     A number that the image does not know is taken as it is, with group 0. A group that is named alone replaces all
     groups the user would have. The first group is among the further ones, too: a set-group-id program must not lose it
-    (CVE-2022-36109).
+    (CVE-2022-36109). ``further`` groups, names or numbers, are added.
     """
     name, _, group = text.partition(":")
     name = name or "0"
@@ -36,9 +36,13 @@ def find_user(root: Root, text: str) -> User:
     home = (row[5] if row else "") or "/"
     if group:
         gid = _find_group(root, group)
-        return User(uid, gid, (gid,), home)
+        return User(uid, gid, _numbers(root, {gid}, further), home)
     members = [r for r in _rows(root, "etc/group", 4) if row and row[0] in r[3].split(",")]
-    return User(uid, gid, tuple(sorted({gid, *(int(r[2]) for r in members)})), home)
+    return User(uid, gid, _numbers(root, {gid, *(int(r[2]) for r in members)}, further), home)
+
+
+def _numbers(root: Root, own: set[int], further: tuple[str, ...]) -> tuple[int, ...]:
+    return tuple(sorted(own | {_find_group(root, text) for text in further}))
 
 
 def _find_group(root: Root, text: str) -> int:

@@ -45,7 +45,7 @@ def parse_volume(text: str) -> Mount:
     if source.startswith(("/", ".", "~")):
         return Mount(target, source=str(Path(source).expanduser().absolute()), options=options)
     if source:
-        return Mount(target, volume=parse_container_name(source), options=options)
+        return Mount(target, volume=_volume_name(source), options=options)
     return Mount(target, volume=_ANONYMOUS, options=options)
 
 
@@ -59,6 +59,58 @@ def parse_tmpfs(text: str) -> Mount:
     if not target.startswith("/"):
         raise InvalidOption(f"{target!r} cannot be mounted on", "write an absolute path")
     return Mount(os.path.normpath(target), options=tuple(filter(None, options.split(","))))
+
+
+def parse_mount(text: str) -> Mount:
+    """Return the mount that ``--mount type=..,source=..,target=..`` asks for; raises InvalidOption."""
+    pairs = [word.partition("=") for word in text.split(",")]
+    words = {_MOUNT_WORDS.get(key.lower(), key.lower()): value if equals else "true" for key, equals, value in pairs}
+    kind, source, target = words.pop("type", "volume"), words.pop("source", ""), words.pop("target", "")
+    options = _mount_options(words, kind, text)
+    if not target.startswith("/") or os.path.normpath(target) == "/":
+        raise InvalidOption(f"{text!r} has no target to mount on", "write target=/path")
+    target = os.path.normpath(target)
+    if kind == "tmpfs" and not source:
+        return Mount(target, options=options)
+    if kind == "bind" and source:
+        path = Path(source).expanduser().absolute()
+        if not path.exists():
+            raise InvalidOption(f"{path} does not exist", "make it first; -v makes what is missing")
+        return Mount(target, source=str(path), options=options)
+    if kind == "volume":
+        return Mount(target, volume=_volume_name(source) if source else _ANONYMOUS, options=options)
+    raise InvalidOption(f"{text!r} is not a mount", "write type=bind,source=..,target=.., type=volume or type=tmpfs")
+
+
+_MOUNT_WORDS = {"src": "source", "dst": "target", "destination": "target", "ro": "readonly"}
+
+
+def _mount_options(words: dict[str, str], kind: str, text: str) -> tuple[str, ...]:
+    """Return the kernel's options for what is left of a ``--mount``."""
+    options: list[str] = []
+    for key, value in words.items():
+        match kind, key:
+            case _, "readonly":
+                options += ["ro"] if value.lower() in ("true", "1") else []
+            case "tmpfs", "tmpfs-size":
+                options.append(f"size={value}")
+            case "tmpfs", "tmpfs-mode":
+                options.append(f"mode={value}")
+            case "bind", "bind-propagation" if value in _MODES:
+                options += _MODES[value]
+            case ("bind", "consistency") | ("volume", "volume-nocopy"):
+                pass
+            case _:
+                raise InvalidOption(f"unknown option {key!r} in --mount {text}", "'hythe help run' shows examples")
+    return tuple(options)
+
+
+def _volume_name(text: str) -> str:
+    """Return ``text`` when it may name a volume; raises InvalidOption."""
+    try:
+        return parse_container_name(text)
+    except InvalidOption as error:
+        raise InvalidOption(f"{text!r} cannot name a volume", "write ./ before a folder of this machine") from error
 
 
 def _parse_modes(text: str) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ import pytest
 
 from hythe.cli.command import Command, CommandFailed, Verb
 from hythe.cli.failure import OUTCOMES, report
-from hythe.cli.main import GROUPS, VERBS, find_verb, load, main, make_parser
+from hythe.cli.main import GROUPS, VERBS, find_verb, load, main, make_parser, plain_switches
 
 
 @pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.name)
@@ -104,3 +104,30 @@ def test_finding_a_verb_refuses_the_unknown() -> None:
     """find_verb raises, it never returns None."""
     with pytest.raises(CommandFailed):
         find_verb("nothing-like-it")
+
+
+@pytest.mark.parametrize(
+    ("words", "switches", "rest"),
+    [
+        ("-d=true --rm=true box", {"detach": True, "rm": True}, []),
+        ("--tty=false -i=1 --rm=F box", {"tty": False, "interactive": True, "rm": False}, []),
+        ("--name web -e A=true -tdw /srv --rm=true box", {"rm": True, "tty": True, "detach": True}, []),
+        ("--rm box prog --rm=true -t=false", {"rm": True}, ["prog", "--rm=true", "-t=false"]),
+    ],
+)
+def test_switches_are_spelled_as_docker_takes_them(words: str, switches: dict[str, bool], rest: list[str]) -> None:
+    """``--rm=true`` and ``=false``, and not behind the image: there they are the program's."""
+    verb = find_verb("run")
+    parser = make_parser(verb, load(verb))
+    arguments = parser.parse_args(plain_switches(parser, words.split()))
+
+    assert {name: getattr(arguments, name) for name in switches} == switches
+    assert (arguments.image, arguments.words) == ("box", rest)
+
+
+def test_a_switch_that_is_on_by_default_is_turned_off() -> None:
+    """``docker commit --pause=false``, as it was before ``--no-pause``."""
+    verb = find_verb("commit")
+    parser = make_parser(verb, load(verb))
+
+    assert parser.parse_args(plain_switches(parser, ["--pause=false", "web"])).pause is False

@@ -5,16 +5,9 @@ from pathlib import Path
 import pytest
 
 from hythe.containers import seccomp
-from hythe.containers.bundle import (
-    DEFAULT_CAPABILITIES,
-    OTHER_CAPABILITIES,
-    capabilities,
-    environment,
-    make_mountpoints,
-    parse_capability,
-    specification,
-)
-from hythe.containers.container import Container, HostConfig, Limits, Mount
+from hythe.containers.bundle import environment, make_mountpoints, specification
+from hythe.containers.capabilities import DEFAULT_CAPABILITIES, capabilities, own_capabilities, parse_capability
+from hythe.containers.container import Container, Device, HostConfig, Limits, Mount, ProcessLimit
 from hythe.containers.errors import CannotStart, InvalidOption
 from hythe.containers.users import User
 from hythe.oci.config import ContainerConfig
@@ -36,7 +29,7 @@ def container(config: ContainerConfig | None = None, host: HostConfig | None = N
         (("CAP_SYS_ADMIN",), (), {*DEFAULT_CAPABILITIES, "CAP_SYS_ADMIN"}),
         ((), ("CAP_CHOWN",), set(DEFAULT_CAPABILITIES) - {"CAP_CHOWN"}),
         (("CAP_CHOWN",), ("ALL",), {"CAP_CHOWN"}),
-        (("ALL",), ("CAP_CHOWN",), {*DEFAULT_CAPABILITIES, *OTHER_CAPABILITIES} - {"CAP_CHOWN"}),
+        (("ALL",), ("CAP_CHOWN",), set(own_capabilities()) - {"CAP_CHOWN"}),
         ((), ("ALL",), set()),
     ],
 )
@@ -114,6 +107,40 @@ def test_limits_and_mounts(tmp_path: Path) -> None:
     assert by_target["/scratch"]["type"] == "tmpfs"
     assert "/etc/hosts" not in by_target
     assert by_target["/etc/hostname"]["source"] == str(tmp_path / "files/hostname")
+
+
+def test_a_privileged_container(tmp_path: Path) -> None:
+    """Every capability that we have, every device, and nothing hidden, read-only or filtered."""
+    usual = specification(tmp_path, container(), ROOT, ())
+    free = specification(tmp_path, container(host=HostConfig(network="none", privileged=True)), ROOT, ())
+
+    assert free["process"]["capabilities"]["bounding"] == own_capabilities()
+    assert "/dev/zero" in {device["path"] for device in free["linux"]["devices"]}
+    assert free["linux"]["resources"]["devices"] == [{"allow": True, "access": "rwm"}]
+    assert (free["linux"]["maskedPaths"], free["linux"]["readonlyPaths"]) == ((), ())
+    assert "seccomp" not in free["linux"]
+    assert "/proc/kcore" in usual["linux"]["maskedPaths"]
+    assert usual["linux"]["devices"] == []
+
+
+def test_devices_and_limits_of_processes(tmp_path: Path) -> None:
+    """A device is made and allowed; a limit has the kernel's name; -1 is the kernel's word for none."""
+    limits = (ProcessLimit("nofile", 10, 20), ProcessLimit("core", -1, -1))
+    host = HostConfig(network="none", devices=(Device("/dev/null", "/dev/x", "r"),), process_limits=limits)
+    written = specification(tmp_path, container(host=host), ROOT, ())
+    [device] = written["linux"]["devices"]
+
+    assert (device["path"], device["type"], device["major"], device["minor"]) == ("/dev/x", "c", 1, 3)
+    assert written["linux"]["resources"]["devices"][-1] == {
+        "allow": True, "access": "r", "type": "c", "major": 1, "minor": 3,
+    }  # fmt: skip
+    assert written["process"]["rlimits"] == [
+        {"type": "RLIMIT_NOFILE", "soft": 10, "hard": 20},
+        {"type": "RLIMIT_CORE", "soft": 2**64 - 1, "hard": 2**64 - 1},
+    ]
+    for path in ("/nowhere", "/etc/passwd"):
+        with pytest.raises(CannotStart):
+            specification(tmp_path, container(host=HostConfig(devices=(Device(path, path),))), ROOT, ())
 
 
 def test_mountpoints(tmp_path: Path) -> None:

@@ -4,11 +4,14 @@ import signal
 
 import pytest
 
-from hythe.containers.container import Mount
+from hythe.containers.container import Device, Mount, ProcessLimit
 from hythe.containers.creation import Request, merge
+from hythe.containers.devices import parse_device
 from hythe.containers.errors import InvalidOption
+from hythe.containers.network_files import parse_host
+from hythe.containers.process_limits import parse_process_limit
 from hythe.containers.stopping import parse_signal
-from hythe.containers.volumes import declared_volumes, parse_tmpfs, parse_volume
+from hythe.containers.volumes import declared_volumes, parse_mount, parse_tmpfs, parse_volume
 from hythe.oci.config import ContainerConfig
 
 
@@ -32,6 +35,73 @@ def test_volumes_that_make_no_sense(text: str) -> None:
     """Each with what would be right."""
     with pytest.raises(InvalidOption):
         parse_volume(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("type=bind,source=/etc,target=/x", Mount("/x", source="/etc")),
+        ("type=bind,src=/etc,dst=/x/,ro", Mount("/x", source="/etc", options=("ro",))),
+        ("type=bind,src=/etc,destination=/x,readonly=false", Mount("/x", source="/etc")),
+        ("type=bind,src=/etc,dst=/x,bind-propagation=rslave", Mount("/x", source="/etc", options=("rslave",))),
+        ("type=volume,source=named,target=/x", Mount("/x", volume="named")),
+        ("target=/x", Mount("/x", volume=".")),
+        ("type=tmpfs,target=/x,tmpfs-size=1m,tmpfs-mode=700", Mount("/x", options=("size=1m", "mode=700"))),
+    ],
+)
+def test_mounts_in_words(text: str, expected: Mount) -> None:
+    """--mount says the same as -v and --tmpfs."""
+    assert expected == parse_mount(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "type=bind,src=/etc", "type=bind,dst=/x", "type=bind,src=/no/where,dst=/x", "type=bind,src=/etc,dst=/",
+     "type=pipe,src=a,dst=/x", "type=tmpfs,src=/a,dst=/x", "type=bind,src=/etc,dst=/x,size=1", "src=../a,dst=/x"],
+)  # fmt: skip
+def test_mounts_in_words_that_make_no_sense(text: str) -> None:
+    """A bind's folder must be there: -v makes it, --mount does not, as in docker."""
+    with pytest.raises(InvalidOption):
+        parse_mount(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("/dev/fuse", Device("/dev/fuse", "/dev/fuse")),
+        ("/dev/fuse:r", Device("/dev/fuse", "/dev/fuse", "r")),
+        ("/dev/fuse:/dev/x:rw", Device("/dev/fuse", "/dev/x", "rw")),
+    ],
+)
+def test_devices(text: str, expected: Device) -> None:
+    """Here, there, and what may be done with it."""
+    assert expected == parse_device(text)
+
+
+@pytest.mark.parametrize("text", ["", "fuse", "/dev/fuse:x", "/dev/fuse:", "/dev/a:/dev/b:rw:rw"])
+def test_devices_that_make_no_sense(text: str) -> None:
+    """Each with what would be right."""
+    with pytest.raises(InvalidOption):
+        parse_device(text)
+
+
+def test_limits_of_processes() -> None:
+    """Soft and hard, or one number for both."""
+    assert parse_process_limit("nofile=10:20") == ProcessLimit("nofile", 10, 20)
+    assert parse_process_limit("core=-1") == parse_process_limit("core=unlimited") == ProcessLimit("core", -1, -1)
+    for text in ("nofile", "nofile=", "files=1", "nofile=20:10", "nofile=-1:10", "nofile=a"):
+        with pytest.raises(InvalidOption):
+            parse_process_limit(text)
+
+
+def test_hosts() -> None:
+    """Addresses of both kinds, in docker's two spellings."""
+    assert parse_host("a:192.0.2.1") == "192.0.2.1\ta"
+    assert parse_host("a:2001:db8::1") == parse_host("a=2001:db8::1") == parse_host("a:[2001:db8::1]")
+    assert parse_host("here:host-gateway") == "127.0.0.1\there"
+    for text in ("", "a", ":192.0.2.1", "a:b", "a b:192.0.2.1"):
+        with pytest.raises(InvalidOption):
+            parse_host(text)
 
 
 def test_memory_mounts() -> None:

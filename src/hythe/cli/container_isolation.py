@@ -1,0 +1,200 @@
+"""The flags of ``run`` and ``create`` that say what a container shares with the machine, and what they mean."""
+
+import re
+import sys
+from argparse import ArgumentParser, Namespace
+
+from hythe.containers.capabilities import parse_capability
+from hythe.containers.container import HostConfig, Limits
+from hythe.containers.devices import parse_device
+from hythe.containers.errors import InvalidOption
+from hythe.containers.namespace import in_user_namespace
+from hythe.containers.network_files import parse_address, parse_host
+from hythe.containers.process_limits import parse_process_limit
+from hythe.containers.volumes import parse_mount, parse_tmpfs, parse_volume
+
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([bkmgt]?)(?:i?b)?", re.IGNORECASE)
+_UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+LEAST_MEMORY = 6 << 20
+_NETWORKS = ("host", "none")
+_NO_EFFECT = ("apparmor", "label", "systempaths")
+"""Security options about what hythe does not do in the first place."""
+
+
+def configure(parser: ArgumentParser) -> None:
+    """Add the flags."""
+    _configure_network(parser)
+    _configure_files(parser)
+    _configure_rights(parser)
+    _configure_limits(parser)
+
+
+def _configure_network(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--network",
+        "--net",
+        default="host",
+        metavar="{host,none}",
+        help="host (the default): the machine's own network; none: no network. There is no bridge without a daemon",
+    )
+    parser.add_argument("-p", "--publish", action="append", default=[], help="no effect: the network is the host's")
+    parser.add_argument("-P", "--publish-all", action="store_true", help="no effect either")
+    parser.add_argument("-h", "--hostname", default="", metavar="NAME", help="what the container calls itself")
+    parser.add_argument("--add-host", action="append", default=[], metavar="NAME:ADDRESS", help="a line of /etc/hosts")
+    parser.add_argument("--dns", action="append", default=[], metavar="ADDRESS", help="name server, not the machine's")
+
+
+def _configure_files(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "-v", "--volume", action="append", default=[], metavar="[SOURCE:]TARGET[:ro]", help="mount a folder or volume"
+    )
+    parser.add_argument(
+        "--mount",
+        action="append",
+        default=[],
+        metavar="type=KIND,..",
+        help="the same in words: type=bind|volume|tmpfs, source=.., target=.., readonly",
+    )
+    parser.add_argument("--tmpfs", action="append", default=[], metavar="TARGET[:OPTIONS]", help="mount memory")
+    parser.add_argument("--shm-size", default="64m", metavar="SIZE", help="size of /dev/shm (64m)")
+    parser.add_argument("--read-only", action="store_true", help="the container cannot write, but to its volumes")
+    parser.add_argument(
+        "--device", action="append", default=[], metavar="SOURCE[:TARGET][:rwm]", help="give it a device of the machine"
+    )
+
+
+def _configure_rights(parser: ArgumentParser) -> None:
+    parser.add_argument("--cap-add", action="append", default=[], metavar="CAPABILITY", help="grant a capability")
+    parser.add_argument("--cap-drop", action="append", default=[], metavar="CAPABILITY", help="take a capability")
+    parser.add_argument("--privileged", action="store_true", help="all capabilities and devices, nothing filtered")
+    parser.add_argument(
+        "--security-opt",
+        action="append",
+        default=[],
+        metavar="OPTION",
+        help="no-new-privileges, seccomp=unconfined",
+    )
+    parser.add_argument("--group-add", action="append", default=[], metavar="GROUP", help="a further group of the user")
+    parser.add_argument(
+        "--sysctl", action="append", default=[], metavar="NAME=VALUE", help="a kernel setting of its own namespaces"
+    )
+
+
+def _configure_limits(parser: ArgumentParser) -> None:
+    parser.add_argument("-m", "--memory", default="", metavar="SIZE", help="most memory, such as 512m (needs root)")
+    parser.add_argument("--memory-swap", default="", metavar="SIZE", help="most memory and swap space (needs root)")
+    parser.add_argument("--cpus", type=float, default=0, help="most processors, such as 1.5 (needs root)")
+    parser.add_argument(
+        "-c",
+        "--cpu-shares",
+        type=int,
+        default=0,
+        metavar="WEIGHT",
+        help="weight beside others, 1024 is usual (needs root)",
+    )
+    parser.add_argument("--cpuset-cpus", default="", metavar="LIST", help="which processors: 0-2,4 (needs root)")
+    parser.add_argument("--pids-limit", type=int, default=0, metavar="COUNT", help="most processes (needs root)")
+    parser.add_argument(
+        "--ulimit", action="append", default=[], metavar="NAME=SOFT[:HARD]", help="limit of each process: nofile=1024"
+    )
+
+
+def parse_host_config(arguments: Namespace) -> HostConfig:
+    """Return what the flags ask for, those of ``container_options`` too; raises InvalidOption."""
+    _check_network(arguments)
+    volumes = [*map(parse_volume, arguments.volume), *map(parse_mount, arguments.mount)]
+    return HostConfig(
+        network=arguments.network,
+        hostname=arguments.hostname,
+        hosts=tuple(map(parse_host, arguments.add_host)),
+        dns=tuple(map(parse_address, arguments.dns)),
+        mounts=(*volumes, *map(parse_tmpfs, arguments.tmpfs)),
+        shared_memory=parse_size(arguments.shm_size),
+        read_only=arguments.read_only,
+        devices=tuple(map(parse_device, arguments.device)),
+        cap_add=tuple(map(parse_capability, arguments.cap_add)),
+        cap_drop=tuple(map(parse_capability, arguments.cap_drop)),
+        privileged=arguments.privileged,
+        groups=tuple(arguments.group_add),
+        kernel_settings=dict(map(_parse_kernel_setting, arguments.sysctl)),
+        limits=_parse_limits(arguments),
+        process_limits=tuple(map(parse_process_limit, arguments.ulimit)),
+        terminal=arguments.tty,
+        interactive=arguments.interactive,
+        init=arguments.init,
+        auto_remove=arguments.rm,
+        runtime=arguments.runtime,
+        stop_timeout=arguments.stop_timeout,
+        **_parse_security(arguments.security_opt),
+    )
+
+
+def _check_network(arguments: Namespace) -> None:
+    if arguments.network not in _NETWORKS:
+        raise InvalidOption(
+            f"there is no network {arguments.network!r}: without a daemon nobody runs a bridge",
+            "leave it out for the machine's own network, or use --network none",
+        )
+    if arguments.publish or arguments.publish_all:
+        whose = "the machine's own network" if arguments.network == "host" else "no network"
+        print(f"note: published ports are discarded: the container has {whose}", file=sys.stderr)
+
+
+def _parse_security(texts: list[str]) -> dict[str, bool]:
+    """Return the fields of HostConfig that ``--security-opt`` sets."""
+    found: dict[str, bool] = {}
+    for text in texts:
+        name, _, value = text.replace(":", "=", 1).partition("=")
+        if name == "no-new-privileges" and value in ("", "true", "false"):
+            found["no_new_privileges"] = value != "false"
+        elif name == "seccomp" and value == "unconfined":
+            found["unconfined"] = True
+        elif name not in _NO_EFFECT:
+            raise InvalidOption(f"unknown security option {text!r}", "use no-new-privileges, seccomp=unconfined")
+    return found
+
+
+def _parse_kernel_setting(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise InvalidOption(f"{text!r} is not a kernel setting", "write NAME=VALUE")
+    return name, value
+
+
+def _parse_limits(arguments: Namespace) -> Limits:
+    memory = parse_size(arguments.memory) if arguments.memory else 0
+    if memory and memory < LEAST_MEMORY:
+        raise InvalidOption(f"--memory {arguments.memory} is too little", "allow 6m at least")
+    if arguments.cpus < 0 or arguments.cpu_shares < 0 or arguments.pids_limit < -1:
+        raise InvalidOption("a limit cannot be negative", "leave it out for no limit")
+    limits = Limits(
+        memory=memory,
+        swap=_parse_swap(arguments.memory_swap, memory),
+        cpus=arguments.cpus,
+        processes=max(arguments.pids_limit, 0),
+        shares=arguments.cpu_shares,
+        processors=arguments.cpuset_cpus,
+    )
+    if limits != Limits() and in_user_namespace():
+        raise InvalidOption(
+            "limits need control groups, which need root", "leave out --memory, --cpus and the like; --ulimit works"
+        )
+    return limits
+
+
+def _parse_swap(text: str, memory: int) -> int:
+    """Return how much memory and swap space together may be; -1 is any."""
+    swap = -1 if text == "-1" else parse_size(text) if text else 0
+    if swap and not memory:
+        raise InvalidOption("--memory-swap needs --memory", "it is the limit of both together")
+    if 0 < swap < memory:
+        raise InvalidOption("--memory-swap is less than --memory", "it is the limit of both together")
+    return swap
+
+
+def parse_size(text: str) -> int:
+    """Return the bytes of a size such as ``512m``; raises InvalidOption."""
+    match = _SIZE.fullmatch(text.strip())
+    if match is None:
+        raise InvalidOption(f"{text!r} is not a size", "write a number and b, k, m or g, such as 512m")
+    return int(float(match[1]) * _UNITS[match[2].lower()])
