@@ -237,7 +237,8 @@ def test_flags_that_dockers_users_have_in_their_fingers(hythe_box: ContainersHyt
     names = ("-h", "named", "--add-host", "there:192.0.2.1", "--dns", "192.0.2.2")
     ours = ("--cidfile", tmp_path / "id", "--label-file", tmp_path / "labels", "--expose", "80", "--stop-timeout", "3")
     script = """cat /m/file; ulimit -n; ulimit -Hn; echo $HOSTNAME; cat /etc/resolv.conf
-test -c /dev/gone && echo device; grep there /etc/hosts; grep Groups /proc/self/status; grep NoNewPrivs /proc/self/status; grep /dev/shm /proc/mounts"""
+test -c /dev/gone && echo device; grep there /etc/hosts
+grep Groups /proc/self/status; grep NoNewPrivs /proc/self/status; grep /dev/shm /proc/mounts"""
     flags = (*mounts, *process, *names, *ours, "--rm=false", "--tty=false", "--name", "all")
     said = hythe_box.ok("run", *flags, "box", "sh", "-c", script).split()
 
