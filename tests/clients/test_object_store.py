@@ -6,6 +6,7 @@ import hashlib
 import http.client
 import json
 import os
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 from tests.parts.base_images import Layout
 from tests.parts.engines import ContainersTool
 from tests.parts.faulty_proxy import Fault, FaultyProxy
-from tests.parts.hub import HytheServer
+from tests.parts.hub import HYTHE, HytheServer
 from tests.parts.s3 import S3Server
 
 pytestmark = [pytest.mark.clients, pytest.mark.object_store, pytest.mark.postgresql]
@@ -90,6 +91,30 @@ def test_skopeo_pulls_from_the_bucket_and_through_the_server(
 def blobs_in(layout: Path) -> dict[str, bytes]:
     """The blobs of an OCI layout by digest."""
     return {path.name: path.read_bytes() for path in (layout / "blobs/sha256").iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("bucket", "secret", "said"),
+    [("no-such-bucket", None, "there is no such bucket"), (None, "wrong", "access was refused")],
+)
+def test_a_bucket_of_no_use_is_said_at_the_start(
+    s3: S3Server, s3_bucket: str, tmp_path: Path, bucket: str | None, secret: str | None, said: str
+) -> None:
+    """Nothing is served before the bucket has answered once."""
+    words = ["registry", "serve", "--listen", "127.0.0.1:0", "--data", str(tmp_path)]
+    env = os.environ | s3.env | {"AWS_SECRET_ACCESS_KEY": secret or s3.secret_key}
+
+    done = subprocess.run(
+        [HYTHE, *words, "--blob-store", f"s3://{bucket or s3_bucket}"],
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert (done.returncode, done.stdout) == (5, "")
+    assert said in done.stderr
 
 
 def test_a_failing_bucket_is_a_503_with_its_reason_in_the_log(

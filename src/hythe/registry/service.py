@@ -4,6 +4,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from hythe.database import Database
+from hythe.oci.digest import Digest
 from hythe.registry.access import Access
 from hythe.registry.blobs import Blobs
 from hythe.registry.catalog import Catalog
@@ -38,6 +39,7 @@ class Registry:
         clock: Clock = now,
         mirror: "Mirror | None" = None,
     ) -> None:
+        self._storage = storage
         self.database = database
         self.access = access
         self.listener = listener
@@ -52,6 +54,10 @@ class Registry:
         self.garbage = Garbage(database, storage, policy, clock)
         self.verification = Verification(database, storage, policy, clock)
         self.mirror = mirror
+
+    async def try_storage(self) -> None:
+        """Ask the blob store for anything at all; raises StorageUnavailable when it cannot be used."""
+        await self._storage.stat(Digest.of(b""))
 
     async def run_housekeeping(self) -> None:
         """Free what nothing needs, again and again, until cancelled."""

@@ -11,7 +11,6 @@ may rely on beyond ASGI:
 import asyncio
 import signal
 import socket
-import ssl
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeAlias
@@ -21,6 +20,7 @@ import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from hythe.server.certificate import Certificate
 from hythe.server.response import LARGEST, Header, announced_length, whole_response
 from hythe.server.sendfile import FileSender
 from hythe.settings import Settings
@@ -37,23 +37,13 @@ class HTTPOptions(msgspec.Struct, frozen=True):
     idle_timeout: int
     stall_timeout: int
     stop_timeout: int
-    tls_cert: str = ""
-    tls_key: str = ""
+    certificate: Certificate | None = None
 
     @classmethod
     def of(cls, settings: Settings) -> "HTTPOptions":
-        """Return the options that the settings spell out."""
-        return cls(
-            settings.idle_timeout, settings.stall_timeout, settings.stop_timeout, settings.tls_cert, settings.tls_key
-        )
-
-    def tls_context(self) -> ssl.SSLContext | None:
-        """Return the TLS set-up, or None for plain HTTP; raises OSError when a file cannot be read."""
-        if not self.tls_cert:
-            return None
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.load_cert_chain(self.tls_cert, self.tls_key)
-        return context
+        """Return the options that the settings spell out; raises SettingsError for a certificate of no use."""
+        certificate = Certificate.of(settings)
+        return cls(settings.idle_timeout, settings.stall_timeout, settings.stop_timeout, certificate)
 
 
 def bind(address: Address) -> socket.socket:
@@ -80,6 +70,8 @@ async def serve(application: ASGIApp, listener: socket.socket, options: HTTPOpti
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, server.stop)
+    if options.certificate is not None:
+        loop.add_signal_handler(signal.SIGHUP, options.certificate.reload)
     sender = FileSender(options.stall_timeout)
     server.config.http_protocol_class = _protocol_class(options, sender)
     try:
@@ -116,7 +108,7 @@ def _server(application: ASGIApp, options: HTTPOptions) -> _Server:
         timeout_graceful_shutdown=options.stop_timeout,
     )
     config.load()
-    config.ssl = options.tls_context()
+    config.ssl = options.certificate.context if options.certificate is not None else None
     return _Server(config)
 
 

@@ -62,8 +62,13 @@ async def open_hub(settings: Settings) -> AsyncIterator[House]:
 
 
 async def serve_hub(settings: Settings, ready: Callable[[Address], None]) -> None:
-    """Serve the hub until SIGTERM; ``ready`` is called with the address once it listens. Raises what open_hub does."""
+    """Serve the hub until SIGTERM; ``ready`` is called with the address once it listens.
+
+    Raises SettingsError and what open_hub does.
+    """
+    options = HTTPOptions.of(settings)
     async with open_hub(settings) as house:
+        await house.registry.try_storage()
         with bind(settings.address) as listener:
             address: Address = listener.getsockname()[:2]
             works = (
@@ -74,7 +79,7 @@ async def serve_hub(settings: Settings, ready: Callable[[Address], None]) -> Non
             )
             async with running(*works, house.sources.run(), run_worker(house.builds, own_url(settings, address))):
                 ready(address)
-                await serve(HubApplication(house), listener, HTTPOptions.of(settings))
+                await serve(HubApplication(house), listener, options)
 
 
 class HubApplication:

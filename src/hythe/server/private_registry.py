@@ -45,14 +45,16 @@ async def serve_registry(
 ) -> None:
     """Serve the registry until SIGTERM; ``ready`` is called with the address once it listens.
 
-    Raises HtpasswdError and what open_registry does.
+    Raises HtpasswdError, SettingsError and what open_registry does.
     """
+    options = HTTPOptions.of(settings)
     access = _access(htpasswd, upstreams, read_only=read_only)
     async with open_registry(settings, access, upstreams) as registry:
+        await registry.try_storage()
         with bind(settings.address) as listener:
             async with running(registry.run_housekeeping()):
                 ready(listener.getsockname()[:2])
-                await serve(RegistryApplication(registry), listener, HTTPOptions.of(settings))
+                await serve(RegistryApplication(registry), listener, options)
 
 
 def _access(htpasswd: Path | None, upstreams: Upstreams, *, read_only: bool) -> Access:

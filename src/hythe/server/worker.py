@@ -61,6 +61,4 @@ def own_url(settings: Settings, address: Address) -> str:
     """Return where the worker beside us reaches us."""
     if settings.tls_cert and settings.public_url:
         return settings.public_url
-    host, port = address
-    reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 (compared, not listened on)
-    return url_of(settings, (reachable, port))
+    return url_of(settings, address)

@@ -189,12 +189,9 @@ class Bucket:
     def _failures(self) -> Iterator[None]:
         try:
             yield
-        except FileNotFoundError as error:
-            raise StorageUnavailable(
-                f"{self._url}: there is no such bucket: create it, or correct blob_store"
-            ) from error
-        except BaseError as error:
-            raise StorageUnavailable(f"{self._url}: {_sentence(error)}") from error
+        except (BaseError, FileNotFoundError) as error:
+            sentence = _sentence(error)
+            raise StorageUnavailable(f"{self._url}: {sentence}", sentence.partition(":")[0]) from error
 
 
 def _open(url: str, patience: "RetryConfig") -> S3Store | GCSStore | AzureStore:
@@ -213,7 +210,9 @@ def _found(meta: Any) -> Found:
     return Found(meta["path"], meta["size"], meta["last_modified"])
 
 
-def _sentence(error: BaseError) -> str:
+def _sentence(error: BaseError | FileNotFoundError) -> str:
+    if isinstance(error, FileNotFoundError) or any(code in str(error) for code in _NO_BUCKET):
+        return "there is no such bucket: create it, or correct blob_store"
     refused = isinstance(error, (PermissionDeniedError, UnauthenticatedError))
     if refused or any(status in str(error) for status in _REFUSED):
         return "access was refused: check the credentials in the environment, and what they may do there"

@@ -37,7 +37,7 @@ def disk_errors(place: Path) -> Iterator[None]:
         yield
     except OSError as error:
         reason = _REASONS.get(error.errno or 0, error.strerror or str(error))
-        raise StorageUnavailable(f"{place}: {reason}") from error
+        raise StorageUnavailable(f"{place}: {reason}", reason.partition(":")[0]) from error
 
 
 class DiskThreads:

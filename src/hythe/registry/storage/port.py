@@ -26,7 +26,14 @@ class StorageError(Exception):
 
 
 class StorageUnavailable(StorageError):
-    """No room, no answer or no write access; nothing that was acknowledged is lost."""
+    """No room, no answer or no write access; nothing that was acknowledged is lost.
+
+    ``cause`` is what clients may know of it: it names no place.
+    """
+
+    def __init__(self, message: str, cause: str = "it cannot be used") -> None:
+        super().__init__(message)
+        self.cause = cause
 
 
 class UploadLost(StorageError):
