@@ -5,22 +5,26 @@ dockers, podman and skopeo read. Always the same bytes for the same images. Read
 layers lie uncompressed in folders of their own.
 """
 
+import bz2
 import contextlib
 import gzip
 import io
 import json
+import lzma
 import posixpath
 import shutil
+import sys
 import tarfile
 import tempfile
-from collections.abc import Iterator, Sequence
+import zlib
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, BinaryIO
 
 import msgspec
 
 from hythe.client.errors import ClientError, ContentMismatch
 from hythe.client.layer_compression import compress_layer
-from hythe.client.layout import CHUNK, ImageLayout
+from hythe.client.layout import CHUNK, ImageLayout, parse_index
 from hythe.client.store import NAME_KEY
 from hythe.oci.config import ImageConfig
 from hythe.oci.digest import Digest
@@ -39,8 +43,19 @@ from hythe.oci.manifest import (
 )
 from hythe.oci.reference import Reference
 
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
 CONTAINERD_NAME_KEY = "io.containerd.image.name"
 _MAGIC = {b"\x1f\x8b": OCI_LAYER_GZIP, b"\x28\xb5\x2f\xfd": OCI_LAYER_ZSTD}
+_UNPACKERS: dict[bytes, Callable[[BinaryIO], Any]] = {
+    b"\x1f\x8b": gzip.open,
+    b"BZh": bz2.open,
+    b"\xfd7zXZ\0": lzma.open,
+    b"\x28\xb5\x2f\xfd": zstd.open,
+}
 
 
 class Archived(msgspec.Struct, frozen=True):
@@ -58,7 +73,10 @@ class InvalidArchive(ClientError):
 
 
 def write_archive(file: BinaryIO, layout: ImageLayout, images: Sequence[Archived]) -> None:
-    """Write images of ``layout`` to ``file``, which need not be seekable; raises NotFound when content is missing."""
+    """Write images of ``layout`` to ``file``, which need not be seekable.
+
+    Raises NotFound when content is missing, ContentMismatch when it is damaged.
+    """
     blobs: dict[Digest, int] = {}
     rows = [row for image in images if (row := _add(layout, image, blobs))]
     index = Index(2, OCI_INDEX, tuple(d for image in images for d in _named_descriptors(image))).encode()
@@ -67,8 +85,7 @@ def write_archive(file: BinaryIO, layout: ImageLayout, images: Sequence[Archived
         _add_document(archive, "index.json", index)
         _add_document(archive, "manifest.json", json.dumps(rows, separators=(",", ":")).encode())
         for digest, size in sorted(blobs.items()):
-            with layout.open_blob(digest) as blob:
-                archive.addfile(_member(_blob_name(digest), size), blob)
+            _add_blob(archive, layout, digest, size)
 
 
 def _add(layout: ImageLayout, image: Archived, blobs: dict[Digest, int]) -> dict[str, Any] | None:
@@ -104,6 +121,30 @@ def _blob_name(digest: Digest) -> str:
     return f"blobs/{digest.algorithm}/{digest.hex}"
 
 
+def _add_blob(archive: tarfile.TarFile, layout: ImageLayout, digest: Digest, size: int) -> None:
+    with layout.open_blob(digest) as blob:
+        verified = _Verified(blob, digest, size)
+        archive.addfile(_member(_blob_name(digest), size), verified)
+
+
+class _Verified:
+    """A stored blob that is hashed as it is read; raises ContentMismatch at the end of one that is damaged."""
+
+    def __init__(self, file: BinaryIO, digest: Digest, size: int) -> None:
+        self._file = file
+        self._digest = digest
+        self._hasher = digest.hasher()
+        self._left = size
+
+    def read(self, size: int = -1) -> bytes:
+        content = self._file.read(size)
+        self._hasher.update(content)
+        self._left -= len(content)
+        if len(content) < size or (not self._left and self._hasher.hexdigest() != self._digest.hex):
+            raise ContentMismatch(f"{self._digest} is damaged in the store", "remove the image, then get it again")
+        return content
+
+
 def _add_document(archive: tarfile.TarFile, name: str, content: bytes) -> None:
     archive.addfile(_member(name, len(content)), io.BytesIO(content))
 
@@ -118,7 +159,7 @@ def _member(name: str, size: int) -> tarfile.TarInfo:
 
 
 def read_archive(file: BinaryIO, layout: ImageLayout) -> list[Archived]:
-    """Store all images of an archive (also a gzipped one) in ``layout``; raises InvalidArchive, ContentMismatch.
+    """Store all images of an archive (also a compressed one) in ``layout``; raises InvalidArchive, ContentMismatch.
 
     The images are not named yet: that is for who called.
     """
@@ -126,45 +167,41 @@ def read_archive(file: BinaryIO, layout: ImageLayout) -> list[Archived]:
         try:
             with tarfile.open(fileobj=plain, mode="r:") as archive:
                 return list(_Reader(archive, layout).images())
-        except (tarfile.TarError, KeyError, OCIError, msgspec.MsgspecError, ValueError) as error:
+        except (tarfile.TarError, KeyError, TypeError, OCIError, msgspec.MsgspecError, ValueError) as error:
             raise InvalidArchive(f"not an archive of images: {error}", "it should come from 'save'") from error
 
 
 @contextlib.contextmanager
 def _seekable(file: BinaryIO) -> Iterator[BinaryIO]:
     """Yield ``file`` uncompressed and seekable, by way of a temporary file where it is not."""
-    head = file.read(2) if not file.seekable() else b""
-    if file.seekable():
-        magic = file.read(2)
-        file.seek(0)
-        if magic != b"\x1f\x8b":
-            yield file
-            return
-        head = b""
+    with contextlib.ExitStack() as stack:
+        if not file.seekable():
+            file = stack.enter_context(_spooled(file))
+        if packed := _unpacked(file):
+            try:
+                file = stack.enter_context(_spooled(packed))
+            except (OSError, EOFError, zlib.error, lzma.LZMAError, zstd.ZstdError) as error:
+                if getattr(error, "errno", None):
+                    raise  # the disk's, not the archive's
+                raise InvalidArchive(f"the archive is damaged: {error}", "save it again") from error
+        yield file
+
+
+@contextlib.contextmanager
+def _spooled(file: BinaryIO) -> Iterator[BinaryIO]:
     with tempfile.TemporaryFile() as spool:
-        shutil.copyfileobj(_Joined(head, file), spool, CHUNK)
+        shutil.copyfileobj(file, spool, CHUNK)
         spool.seek(0)
-        if spool.read(2) != b"\x1f\x8b":
-            spool.seek(0)
-            yield spool
-            return
-        spool.seek(0)
-        with gzip.open(spool) as packed, tempfile.TemporaryFile() as plain:
-            shutil.copyfileobj(packed, plain, CHUNK)
-            plain.seek(0)
-            yield plain
+        yield spool
 
 
-class _Joined(io.RawIOBase):
-    """A stream with what was read of it put back in front."""
-
-    def __init__(self, head: bytes, rest: BinaryIO) -> None:
-        self._head = head
-        self._rest = rest
-
-    def read(self, size: int = -1) -> bytes:
-        head, self._head = self._head, b""
-        return head or self._rest.read(size)
+def _unpacked(file: BinaryIO) -> BinaryIO | None:
+    """Return what reads a compressed file, of the kinds that ``docker load`` takes; None for one that is not."""
+    magic = file.read(6)
+    file.seek(0)
+    found = (unpack for beginning, unpack in _UNPACKERS.items() if magic.startswith(beginning))
+    unpack = next(found, None)
+    return unpack(file) if unpack else None
 
 
 class _Reader:
@@ -187,7 +224,7 @@ class _Reader:
     def _of_layout(self, rows: Sequence[dict[str, Any]]) -> Iterator[Archived]:
         by_config = {posixpath.basename(row["Config"]): _references(row.get("RepoTags") or ()) for row in rows}
         found: dict[str, Archived] = {}
-        index = msgspec.json.decode(self._read("index.json"), type=Index)
+        index = parse_index(self._read("index.json"))
         for descriptor in index.manifests:
             configs = self._store(descriptor)
             names = _annotated_names(descriptor) or next((by_config[c] for c in configs if c in by_config), ())

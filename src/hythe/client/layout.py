@@ -104,13 +104,11 @@ class ImageLayout:
         """Return the index; an empty one when there is none yet. Raises InvalidConfiguration."""
         path = self.folder / "index.json"
         try:
-            document = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
-            index = msgspec.convert({"mediaType": OCI_INDEX} | document, type=Index)  # older tools leave it out
+            return parse_index(path.read_bytes())
         except FileNotFoundError:
             return Index(2, OCI_INDEX, ())
         except msgspec.MsgspecError as error:
             raise InvalidConfiguration(f"{path} is not an image index: {error}", "repair or remove it") from error
-        return index
 
     @contextmanager
     def changing_index(self) -> Iterator[list[Descriptor]]:
@@ -123,6 +121,12 @@ class ImageLayout:
             if tuple(descriptors) != index.manifests or not (self.folder / "index.json").exists():
                 changed = msgspec.structs.replace(index, manifests=tuple(descriptors))
                 write_atomically(self.folder / "index.json", changed.encode())
+
+
+def parse_index(content: bytes) -> Index:
+    """Return what an ``index.json`` says; older tools leave its media type out. Raises MsgspecError."""
+    document = msgspec.json.decode(content, type=dict[str, Any])
+    return msgspec.convert({"mediaType": OCI_INDEX} | document, type=Index)
 
 
 class BlobWriter:

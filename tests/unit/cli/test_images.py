@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import io
 import json
+import lzma
 import sys
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from backports import zstd
 from tests.unit.client.sample_images import add_image, layer_archive
 
 from hythe.cli.main import main
@@ -245,9 +250,50 @@ def test_a_damaged_or_foreign_archive_is_refused(said: Said, tmp_path: Path) -> 
     assert "not an archive of images" in said.err
 
 
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress, zstd.compress])
+def test_compressed_archives_are_loaded(said: Said, tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
+    """Every kind that docker load takes; one that is cut off is refused."""
+    packed = pack(old_docker_archive(layer_archive({"etc/x": b"hello"})))
+    (tmp_path / "whole").write_bytes(packed)
+    (tmp_path / "cut").write_bytes(packed[: len(packed) // 2])
+
+    assert said("load", "-i", str(tmp_path / "whole")) == "Loaded image: old:1"
+    said("load", "-i", str(tmp_path / "cut"), code=1)
+    assert "the archive is damaged" in said.err
+
+
+@pytest.mark.parametrize("spoil", [lambda content: content[:-1], lambda content: content[:-1] + b"?"])
+def test_what_is_rotten_in_the_store_is_not_saved(
+    said: Said, store: LocalStore, tmp_path: Path, spoil: Callable[[bytes], bytes]
+) -> None:
+    """The error names the layer; no archive is left that would disappoint later."""
+    layer = store.resolve("tiny:1").manifest.layers[0].parsed_digest
+    path = store.blob_path(layer)
+    path.write_bytes(spoil(path.read_bytes()))
+    said("save", "-o", str(tmp_path / "x.tar"), "tiny:1", code=6)
+
+    assert str(layer) in said.err
+    assert not (tmp_path / "x.tar").exists()
+
+
+def test_an_index_without_a_media_type_is_loaded(said: Said, tmp_path: Path) -> None:
+    """As skopeo's oci-archive and buildah leave it out."""
+    said("save", "-o", str(tmp_path / "x.tar"), "tiny:2")
+    with tarfile.open(tmp_path / "x.tar") as old, tarfile.open(tmp_path / "y.tar", "w") as new:
+        for member in old:
+            content = old.extractfile(member).read()  # type: ignore[union-attr]
+            if member.name == "index.json":
+                index = json.loads(content)
+                del index["mediaType"]
+                content = json.dumps(index).encode()
+            member.size = len(content)
+            new.addfile(member, io.BytesIO(content))
+
+    assert said("load", "-i", str(tmp_path / "y.tar")) == "Loaded image: tiny:2"
+
+
 def test_load_reads_a_pipe(said: Said, store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also gzipped, and not seekable."""
-    import gzip
     import os
     import threading
 

@@ -14,7 +14,7 @@ SERVER = (
     "hythe.server",
     "hythe.settings",
 )
-ALLOWED = {"hythe", "msgspec", "isal"}
+ALLOWED = {"hythe", "msgspec", "isal", "backports"}
 """What `pip install hythe` brings and the client uses."""
 
 
@@ -33,7 +33,7 @@ for module in pkgutil.iter_modules(hythe.client.__path__):
 
 
 def test_the_client_imports_nothing_of_the_server() -> None:
-    """Whole, it needs two packages besides the standard library."""
+    """Whole, it needs three packages besides the standard library."""
     loaded = modules_after(EVERYTHING)
     plain = modules_after("")
     foreign = {name.partition(".")[0] for name in loaded - plain} - sys.stdlib_module_names - ALLOWED
