@@ -26,6 +26,16 @@ def manifest(house: House, name: str, target: str = "latest") -> dict[str, Any]:
         return dict(json.loads(response.read()))
 
 
+def configuration(house: House, name: str, target: str = "latest") -> dict[str, Any]:
+    """The configuration of an image, with the fields that OCI's specification does not name."""
+    digest = manifest(house, name, target)["config"]["digest"]
+    token = house.call("GET", f"/token?scope=repository:alice/{name}:pull")["token"]
+    headers = {"Authorization": f"Bearer {token}"}
+    request = urllib.request.Request(f"{house.hub.url}/v2/alice/{name}/blobs/{digest}", headers=headers)
+    with urllib.request.urlopen(request) as response:
+        return dict(json.loads(response.read()))
+
+
 def test_pushing_by_hand_is_refused_until_the_set_up_is_deleted(house: House, docker: Docker) -> None:
     """A repository with Trusted Builds takes pushes from its builds alone, and says why."""
     path = house.set_up("closed", house.source("closed"))
@@ -90,8 +100,48 @@ def test_every_platform_is_there_before_the_tag_moves(house: House) -> None:
     build = house.built(path, house.trigger(path)[0])
 
     index = manifest(house, "wide")
-    assert [each["platform"]["architecture"] for each in index["manifests"]] == ["amd64", "arm64"]
+    named = [each["platform"]["architecture"] for each in index["manifests"]]
+    inside = [configuration(house, "wide", each["digest"])["architecture"] for each in index["manifests"]]
+    assert named == inside == ["amd64", "arm64"]
     assert set(build["result"]["images"]) == {"linux/amd64", "linux/arm64"}
+
+
+def test_building_for_another_platform_on_this_one(house: House) -> None:
+    """A stage on the builder's own platform and one on the target's take the same base, each its own image of it."""
+    platforms = ["linux/amd64", "linux/arm64"]
+    base = house.set_up("both-base", house.source("both-base"), {"source": "main", "platforms": platforms})
+    house.built(base, house.trigger(base)[0])
+    image = f"{house.hub.host}/alice/both-base"
+    dockerfile = f"""\
+FROM --platform=$BUILDPLATFORM {image} AS build
+ARG TARGETARCH
+RUN echo made for $TARGETARCH > /made
+FROM {image}
+COPY --from=build /made /
+COPY --from={image} \\
+  /etc/passwd /copied
+RUN cat /made
+"""
+    source = house.source("crossed", {"Dockerfile": dockerfile})
+    path = house.set_up("crossed", source, {"source": "main", "platforms": platforms})
+
+    builds = [house.built(path, house.trigger(path)[0]) for _ in range(2)]
+
+    assert "made for amd64" in builds[0]["log"]
+    assert "made for arm64" in builds[0]["log"]
+    assert builds[0]["digest"] == builds[1]["digest"]
+
+
+def test_a_base_for_other_platforms_alone_is_named(house: House) -> None:
+    """The reason says what the base is for, rather than that it is not known."""
+    base = house.set_up("narrow-base", house.source("narrow-base"))
+    house.built(base, house.trigger(base)[0])
+    source = house.source("narrow", {"Dockerfile": f"FROM {house.hub.host}/alice/narrow-base\n"})
+    path = house.set_up("narrow", source, {"source": "main", "platforms": ["linux/s390x"]})
+
+    build = house.wait(path, house.trigger(path)[0])
+
+    assert "is for linux/amd64 alone, not for linux/s390x" in build["reason"]
 
 
 def test_hooks_run_with_dockers_variables(house: House) -> None:
@@ -146,6 +196,70 @@ def test_here_documents(house: House) -> None:
     build = house.built(path, house.trigger(path)[0])
 
     assert "one\ntwo\nthree" in build["log"]
+
+
+def test_here_documents_and_ignored_files(house: House) -> None:
+    """What the context leaves out is no matter to here-documents, nor are their files in what ``COPY .`` copies."""
+    dockerfile = (
+        f"{TINY}ARG NAME=world\nCOPY --chmod=640 <<EOF /greeting\nhello $NAME\nEOF\nCOPY . /all\n"
+        "RUN cat /greeting && ls -a /all && ls -l /greeting\n"
+    )
+    files = {"Dockerfile": dockerfile, ".dockerignore": "*\n!rootfs.tar\n", "left-out": ""}
+    path = house.set_up("ignoring", house.source("ignoring", files))
+
+    log = house.built(path, house.trigger(path)[0])["log"]
+
+    assert "hello world\n.\n..\nrootfs.tar\n-rw-r-----" in log
+
+
+def test_a_dockerfile_has_a_dockerignore_of_its_own(house: House) -> None:
+    """NAME.dockerignore beside the Dockerfile goes before the context's."""
+    files = {
+        "docker/Dockerfile": f"{TINY}COPY . /all\nRUN ls /all\n",
+        "docker/Dockerfile.dockerignore": "left-out\n",
+        "left-out": "",
+        "taken": "",
+    }
+    path = house.set_up(
+        "own-ignore", house.source("own-ignore", files), {"source": "main", "dockerfile": "docker/Dockerfile"}
+    )
+
+    log = house.built(path, house.trigger(path)[0])["log"]
+
+    assert "\ntaken\n" in log
+    assert "left-out" not in log
+
+
+def test_health_checks_and_triggers_stay(house: House) -> None:
+    """HEALTHCHECK, ONBUILD and SHELL are in the image, although OCI's specification names none of them."""
+    dockerfile = f'{TINY}HEALTHCHECK --interval=5s CMD true\nONBUILD RUN echo from the base\nSHELL ["/bin/sh", "-ec"]\n'
+    path = house.set_up("healthy", house.source("healthy", {"Dockerfile": dockerfile}))
+    house.built(path, house.trigger(path)[0])
+    child = house.source("healthy-child", {"Dockerfile": f"FROM {house.hub.host}/alice/healthy\n"})
+    child_path = house.set_up("healthy-child", child)
+
+    built = house.built(child_path, house.trigger(child_path)[0])
+
+    settings = [configuration(house, name)["config"] for name in ("healthy", "healthy-child")]
+    assert [each["Healthcheck"]["Test"] for each in settings] == [["CMD-SHELL", "true"]] * 2
+    assert [each["Shell"] for each in settings] == [["/bin/sh", "-ec"]] * 2
+    assert settings[0]["OnBuild"] == ["RUN echo from the base"]
+    assert "\nfrom the base\n" in built["log"]
+    assert "not supported" not in built["log"]
+
+
+def test_a_base_pinned_by_digest(house: House) -> None:
+    """``FROM NAME@DIGEST`` is that very image; the log is about the build alone."""
+    base = house.set_up("pinned-base", house.source("pinned-base"))
+    digest = house.built(base, house.trigger(base)[0])["digest"]
+    image = f"{house.hub.host}/alice/pinned-base@{digest}"
+    path = house.set_up("pinned", house.source("pinned", {"Dockerfile": f"FROM {image}\nRUN cat /greeting\n"}))
+
+    build = house.built(path, house.trigger(path)[0])
+
+    assert build["result"]["bases"] == {image: digest}
+    assert "hello from a step" in build["log"]
+    assert "Permission denied" not in build["log"]
 
 
 def test_a_base_that_is_private_on_the_same_hub_and_moves(house: House) -> None:

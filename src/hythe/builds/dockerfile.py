@@ -3,9 +3,9 @@
 Docker's "Dockerfile reference": parser directives, continuation lines, ``ARG`` before ``FROM``, here-documents.
 """
 
-import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 import msgspec
 
@@ -14,9 +14,11 @@ from hythe.builds.errors import InvalidSetup
 LARGEST = 1 << 20
 _ESCAPE = re.compile(r"#\s*escape\s*=\s*([\\`])\s*$", re.IGNORECASE)
 _DIRECTIVE = re.compile(r"#\s*[a-z]+\s*=", re.IGNORECASE)
-_HEREDOC = re.compile(r"<<(-?)([\"']?)([A-Za-z0-9_.]+)\2")
+_WORD = re.compile(r"""(?:"(?:\\.|[^"\\])*"|'[^']*'|\\.|[^\s"'\\])+""")
+_HEREDOC = re.compile(r"""\d*<<(-?)(["']?)([A-Za-z0-9_.]+)\2""")
 _VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)(?:(:?[-+])([^}]*))?\})")
 _FLAG = re.compile(r"--([a-z-]+)(?:=(\S+))?\s+")
+_NONE: Mapping[str, str] = MappingProxyType({})
 
 
 class Heredoc(msgspec.Struct, frozen=True):
@@ -36,13 +38,22 @@ class Instruction(msgspec.Struct, frozen=True):
     last: int
     heredocs: tuple[Heredoc, ...] = ()
 
-    def flags(self) -> tuple[dict[str, str], str]:
-        """Return the ``--flags`` at the beginning, and what comes after them."""
-        found, rest = {}, self.rest
-        while match := _FLAG.match(rest):
-            found[match[1]] = match[2] or ""
-            rest = rest[match.end() :]
-        return found, rest
+    @property
+    def flags(self) -> str:
+        """The ``--flags`` at the beginning, with the space after them."""
+        end = 0
+        while match := _FLAG.match(self.rest, end):
+            end = match.end()
+        return self.rest[:end]
+
+    @property
+    def words(self) -> str:
+        """What comes after the flags."""
+        return self.rest[len(self.flags) :]
+
+    def flag(self, name: str) -> list[str]:
+        """Return the values of a flag, which may be given several times."""
+        return [match[2] or "" for match in _FLAG.finditer(self.flags) if match[1] == name]
 
 
 class Stage(msgspec.Struct, frozen=True):
@@ -53,45 +64,101 @@ class Stage(msgspec.Struct, frozen=True):
     platform: str
 
 
+class Base(msgspec.Struct, frozen=True):
+    """An image that a Dockerfile takes something from; ``platform`` empty: that of the build."""
+
+    name: str
+    platform: str = ""
+
+
 def parse(text: str) -> list[Instruction]:
     """Return the instructions of a Dockerfile. Raises InvalidSetup for one that breaks off."""
     lines = text.splitlines()
     return list(_instructions(lines, _escape_of(lines)))
 
 
-def stages(instructions: list[Instruction], arguments: Mapping[str, str]) -> list[Stage]:
-    """Return the stages, their bases filled in from ``ARG`` lines before them and from ``arguments``."""
+def stages(
+    instructions: Sequence[Instruction], arguments: Mapping[str, str], automatic: Mapping[str, str] = _NONE
+) -> list[Stage]:
+    """Return the stages; their bases are filled in from ``ARG`` lines before them, ``arguments`` and ``automatic``.
+
+    Raises InvalidSetup.
+    """
     known: dict[str, str] = {}
     found: list[Stage] = []
     for instruction in instructions:
         if instruction.word == "ARG" and not found:
-            name, equals, value = instruction.rest.partition("=")
-            default = fill(value.strip().strip("\"'"), known) if equals else ""
-            known[name.strip()] = arguments.get(name.strip(), default)
+            known |= declared(instruction, known, arguments)
         elif instruction.word == "FROM":
-            flags, rest = instruction.flags()
-            words = fill(rest, known).split()
+            values = {**automatic, **known}
+            words = fill(instruction.words, values).split()
             name = words[2] if len(words) > 2 and words[1].lower() == "as" else ""
-            found.append(Stage(words[0] if words else "", name.lower(), fill(flags.get("platform", ""), known)))
+            platform = fill("".join(instruction.flag("platform")), values)
+            found.append(Stage(words[0] if words else "", name.lower(), platform))
     if not found or not all(stage.base for stage in found):
         raise InvalidSetup("the Dockerfile has no FROM line that names a base image", "begin it with FROM IMAGE")
     return found
 
 
-def base_images(text: str, arguments: Mapping[str, str]) -> tuple[str, ...]:
-    """Return every image that the Dockerfile takes something from, as written. Raises InvalidSetup."""
+def declared(instruction: Instruction, known: Mapping[str, str], arguments: Mapping[str, str]) -> dict[str, str]:
+    """Return the values of the arguments that an ``ARG`` line declares; "" for one without any."""
+    found: dict[str, str] = {}
+    for word in _WORD.findall(instruction.rest):
+        name, equals, value = word.partition("=")
+        default = fill(value.strip("\"'"), {**known, **found}) if equals else ""
+        found[name] = arguments.get(name, default)
+    return found
+
+
+def base_images(text: str, arguments: Mapping[str, str], automatic: Mapping[str, str] = _NONE) -> tuple[Base, ...]:
+    """Return every image that the Dockerfile takes something from, named as written. Raises InvalidSetup."""
+    return tuple(dict.fromkeys(base for _, base in _uses(parse(text), arguments, automatic)))
+
+
+def renamed(text: str, arguments: Mapping[str, str], automatic: Mapping[str, str], names: Mapping[Base, str]) -> str:
+    """Return the Dockerfile with other names for some of its base images.
+
+    Where one stage names its platform, it is spelled out for all: buildahs of before 2023 fill in no variables there,
+    and take it for the stages after it, too.
+    """
+    lines = text.splitlines()
     instructions = parse(text)
-    found = stages(instructions, arguments)
-    names = {stage.name for stage in found if stage.name}
-    own = names | {str(number) for number in range(len(found))} | {"scratch", ""}
-    used = [stage.base for stage in found]
+    found = stages(instructions, arguments, automatic)
+    has_platforms = any(stage.platform for stage in found)
+    for instruction, stage in zip([each for each in instructions if each.word == "FROM"], found, strict=True):
+        platform = stage.platform or automatic.get("TARGETPLATFORM", "")
+        flags = f"--platform={platform} " if has_platforms else instruction.flags
+        name, *rest = instruction.words.split()
+        whole = f"FROM {flags}{' '.join([names.get(Base(stage.base, stage.platform), name), *rest])}"
+        lines[instruction.first : instruction.last + 1] = [whole, *[""] * (instruction.last - instruction.first)]
+    for instruction, base in _uses(instructions, arguments, automatic):
+        if instruction.word != "FROM" and base in names:
+            for number in range(instruction.first, instruction.last + 1):
+                pattern = rf"\bfrom={re.escape(base.name)}(?=[,\s]|$)"
+                lines[number] = re.sub(pattern, f"from={names[base]}", lines[number])
+    return "\n".join(lines) + "\n"
+
+
+def _uses(
+    instructions: Sequence[Instruction], arguments: Mapping[str, str], automatic: Mapping[str, str]
+) -> Iterator[tuple[Instruction, Base]]:
+    """Every image that an instruction takes something from, but for stages of the Dockerfile itself."""
+    found = stages(instructions, arguments, automatic)
+    own = {stage.name for stage in found} | {str(number) for number in range(len(found))} | {"scratch", ""}
+    number = -1
     for instruction in instructions:
-        if instruction.word in ("COPY", "ADD"):
-            used.append(instruction.flags()[0].get("from", ""))
+        used: list[str] = []
+        if instruction.word == "FROM":
+            number += 1
+            used = [found[number].base]
+        elif instruction.word in ("COPY", "ADD"):
+            used = instruction.flag("from")
         elif instruction.word == "RUN":
-            mount = instruction.flags()[0].get("mount", "")
-            used += [part[5:] for part in mount.split(",") if part.startswith("from=")]
-    return tuple(dict.fromkeys(image for image in used if image.lower() not in own and "$" not in image))
+            parts = ",".join(instruction.flag("mount")).split(",")
+            used = [part[5:] for part in parts if part.startswith("from=")]
+        for name in used:
+            if name.lower() not in own and "$" not in name:
+                yield instruction, Base(name, found[max(number, 0)].platform)
 
 
 def fill(text: str, values: Mapping[str, str]) -> str:
@@ -107,56 +174,10 @@ def fill(text: str, values: Mapping[str, str]) -> str:
     return _VARIABLE.sub(value, text)
 
 
-def without_heredocs(text: str, folder: str) -> tuple[str, dict[str, str]]:
-    """Return the Dockerfile for builders that know no here-documents, and the files that it needs then.
-
-    ``RUN <<EOF`` becomes a call of the shell, ``COPY <<EOF /path`` a copy of a file below the build context's
-    ``folder``. The files are named by path in the context.
-    """
-    lines = text.splitlines()
-    files: dict[str, str] = {}
-    result: list[str] = []
-    position = 0
-    for instruction in parse(text):
-        result += lines[position : instruction.first]
-        if instruction.heredocs:
-            result.append(_plain(instruction, folder, files))
-        else:
-            result += lines[instruction.first : instruction.last + 1]
-        position = instruction.last + 1
-    result += lines[position:]
-    return "\n".join(result) + "\n", files
-
-
-def _plain(instruction: Instruction, folder: str, files: dict[str, str]) -> str:
-    if instruction.word == "RUN":
-        flags, rest = _flag_text(instruction.rest)
-        script = _script(rest, instruction.heredocs)
-        return f"RUN {flags}{json.dumps(['/bin/sh', '-c', script])}"
-    rest = instruction.rest
-    for heredoc in instruction.heredocs:
-        path = f"{folder}/{len(files)}/{heredoc.name}"
-        files[path] = heredoc.body
-        rest = _HEREDOC.sub(path, rest, count=1)
-    return f"{instruction.word} {rest}"
-
-
-def _script(rest: str, heredocs: tuple[Heredoc, ...]) -> str:
-    """The shell's own here-documents do the same; alone, the first one is the script."""
-    first = heredocs[0]
-    if _HEREDOC.sub("", rest).strip() == "" and len(heredocs) == 1:
-        return first.body
-    parts = [rest]
-    for heredoc in heredocs:
-        parts += [heredoc.body.rstrip("\n"), heredoc.name]
-    return "\n".join(parts) + "\n"
-
-
-def _flag_text(rest: str) -> tuple[str, str]:
-    start = 0
-    while match := _FLAG.match(rest, start):
-        start = match.end()
-    return rest[:start], rest[start:]
+def heredoc_words(text: str) -> list[tuple[re.Match[str], re.Match[str]]]:
+    """Return the words that begin a here-document, each with its parts. A shift ``1<<3`` or a quoted ``<<`` is none."""
+    words = [(word, _HEREDOC.fullmatch(word[0])) for word in _WORD.finditer(text)]
+    return [(word, found) for word, found in words if found is not None]
 
 
 def _escape_of(lines: list[str]) -> str:
@@ -176,13 +197,13 @@ def _instructions(lines: list[str], escape: str) -> Iterator[Instruction]:
             continue
         first = number
         joined, number = _joined(lines, number, escape)
-        word, _, rest = joined.strip().partition(" ")
+        word, *rest = joined.strip().split(None, 1)
         heredocs: list[Heredoc] = []
         if word.upper() in ("RUN", "COPY", "ADD"):
-            for dash, quote, name in _HEREDOC.findall(rest):
-                body, number = _body(lines, number, name, stripped=bool(dash))
-                heredocs.append(Heredoc(name, body, bool(quote)))
-        yield Instruction(word.upper(), rest.strip(), first, number - 1, tuple(heredocs))
+            for _, found in heredoc_words("".join(rest)):
+                body, number = _body(lines, number, found[3], stripped=bool(found[1]))
+                heredocs.append(Heredoc(found[3], body, bool(found[2])))
+        yield Instruction(word.upper(), "".join(rest).strip(), first, number - 1, tuple(heredocs))
 
 
 def _joined(lines: list[str], number: int, escape: str) -> tuple[str, int]:

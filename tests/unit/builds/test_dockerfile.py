@@ -1,8 +1,8 @@
-"""Dockerfiles: base images and here-documents."""
+"""Dockerfiles: instructions and base images."""
 
 import pytest
 
-from hythe.builds.dockerfile import base_images, parse, without_heredocs
+from hythe.builds.dockerfile import Base, base_images, parse, renamed
 from hythe.builds.errors import InvalidSetup
 
 
@@ -18,8 +18,8 @@ COPY --from=0 /b /b
 COPY --from=busybox:1 /bin /bin
 """
 
-    assert base_images(text, {"VERSION": "13"}) == ("debian:13", "tools/jq", "busybox:1")
-    assert base_images(text, {})[0] == "debian:12"
+    assert [base.name for base in base_images(text, {"VERSION": "13"})] == ["debian:13", "tools/jq", "busybox:1"]
+    assert base_images(text, {})[0] == Base("debian:12", "linux/amd64")
 
 
 def test_continuation_lines_and_comments_are_joined() -> None:
@@ -29,20 +29,31 @@ def test_continuation_lines_and_comments_are_joined() -> None:
     assert [(each.word, each.rest) for each in parse(text)] == [("FROM", "a"), ("RUN", "one two")]
 
 
-def test_a_run_heredoc_becomes_a_call_of_the_shell() -> None:
-    """Builders that know no here-documents get the same script."""
-    text, files = without_heredocs("FROM a\nRUN <<EOF\necho 1\necho 2\nEOF\nCMD x\n", ".heredocs")
+def test_what_only_looks_like_a_heredoc_is_none() -> None:
+    """Shifts, here-strings and quoted signs belong to the shell."""
+    text = "FROM a\nRUN echo $((1<<3)) '<<EOF' \"<<EOF\" && cat <<<word\nCMD x\n"
 
-    assert text == 'FROM a\nRUN ["/bin/sh", "-c", "echo 1\\necho 2\\n"]\nCMD x\n'
-    assert files == {}
+    assert [each.word for each in parse(text)] == ["FROM", "RUN", "CMD"]
 
 
-def test_a_copy_heredoc_becomes_a_file() -> None:
-    """The file's content is the body; what follows stays where it was."""
-    text, files = without_heredocs("FROM a\nCOPY <<one.txt <<two.txt /etc/\n1\none.txt\n2\ntwo.txt\nCMD x\n", ".h")
+def test_each_platform_of_a_base_counts() -> None:
+    """A stage's platform is its bases' too; what was not said is the build's own."""
+    text = """\
+FROM --platform=$BUILDPLATFORM go AS build
+RUN --mount=from=one,target=/1 --mount=type=bind,from=two,target=/2 true
+FROM\tgo
+"""
+    automatic = {"BUILDPLATFORM": "linux/amd64", "TARGETPLATFORM": "linux/arm64"}
 
-    assert text == "FROM a\nCOPY .h/0/one.txt .h/1/two.txt /etc/\nCMD x\n"
-    assert files == {".h/0/one.txt": "1\n", ".h/1/two.txt": "2\n"}
+    found = base_images(text, {}, automatic)
+    new = renamed(text, {}, automatic, {Base("go"): "local/go", Base("two", "linux/amd64"): "local/two"})
+
+    assert found == (Base("go", "linux/amd64"), Base("one", "linux/amd64"), Base("two", "linux/amd64"), Base("go"))
+    assert new.splitlines() == [
+        "FROM --platform=linux/amd64 go AS build",
+        "RUN --mount=from=one,target=/1 --mount=type=bind,from=local/two,target=/2 true",
+        "FROM --platform=linux/arm64 local/go",
+    ]
 
 
 @pytest.mark.parametrize("text", ["", "RUN true", "FROM\n", "FROM a\nRUN <<EOF\nnever ends"])

@@ -8,26 +8,45 @@ import os
 import shlex
 import subprocess
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import msgspec
 
 from hythe.builds.builders.bases import BaseImages
-from hythe.builds.builders.labels import labelled
+from hythe.builds.builders.labels import configured
+from hythe.builds.builders.platforms import automatic_arguments, is_foreign
 from hythe.builds.builders.port import Image, Order
-from hythe.builds.dockerfile import base_images, without_heredocs
+from hythe.builds.dockerfile import Base, base_images, renamed
+from hythe.builds.heredocs import CONTEXT, without_heredocs
 from hythe.builds.isolation.sandbox import Finished, Reach, Sandbox
 from hythe.builds.worker.failure import BuildFailed
 from hythe.builds.worker.record import Record
-from hythe.builds.worker.source_tree import cleared, require_plain, write_inside
+from hythe.builds.worker.source_tree import Escapes, cleared, inside, read_inside, remove, require_plain, write_inside
 from hythe.client.layout import ImageLayout
+from hythe.client.platforms import host_platform, parse_platform, suits
+from hythe.oci.config import ImageConfig
+from hythe.oci.manifest import Platform
 from hythe.oci.reference import Reference
 
 STORAGE = ("--root", "/work/storage", "--runroot", "/work/run", "--storage-driver", "overlay")
-HEREDOCS = ".hythe-heredocs"
+HEREDOCS = "heredocs"
+IGNORED = ".dockerignore"
 DOCKERFILE = "home/Dockerfile"
+DOCKER_ONLY = ("Healthcheck", "OnBuild", "Shell")
+"""What Docker knows of an image's configuration and OCI's specification does not name."""
 _SETTINGS = {"_CONTAINERS_USERNS_CONFIGURED": "done", "BUILDAH_ISOLATION": "chroot", "STORAGE_DRIVER": "overlay"}
 _REGISTRIES = 'unqualified-search-registries = ["docker.io"]\nshort-name-mode = "permissive"\n'
 BASES_KNOWN = "bases.json"
+LARGEST_INSPECTED = 8 << 20
+LONGEST_REASON = 500
+
+
+class _DockerConfig(msgspec.Struct):
+    config: dict[str, Any] = {}
+
+
+class _Inspected(msgspec.Struct):
+    docker: _DockerConfig = msgspec.field(name="Docker", default_factory=_DockerConfig)
 
 
 class BuildahBuilder:
@@ -52,34 +71,33 @@ class BuildahBuilder:
     def fetch_bases(self, order: Order) -> dict[str, str]:
         """See Builder."""
         found = {}
-        for name in base_images(order.dockerfile_text, order.arguments):
-            reference = self._bases.reference(name)
-            digest = self._bases.digest(reference, order.platform)
+        for base in base_images(order.dockerfile_text, order.arguments, automatic_arguments(order.platform)):
+            reference = self._bases.reference(base.name)
+            platform = base.platform or order.platform
+            digest = self._bases.digest(reference, platform)
             if digest is None:
-                raise BuildFailed(f"the base image {name} is not there, or may not be read: {self._bases.trouble}")
-            self._bring(reference, digest, order.platform)
-            found[name] = digest
+                raise BuildFailed(f"the base image {base.name} is not there, or may not be read: {self._bases.trouble}")
+            self._bring(reference, digest, platform)
+            found[base.name] = digest
         return found
 
     def _bring(self, reference: Reference, digest: str, platform: str) -> None:
         """Put a base into buildah's storage, unless a build before this one did."""
         known = self._known_bases()
-        key = f"{reference} {platform}"
-        if (
-            known.get(key) == digest
-            and self._buildah("inspect", "--type", "image", str(reference), said=False).code == 0
-        ):
+        name = local_name(reference, platform)
+        if known.get(name) == digest and not self._buildah("inspect", "--type", "image", name, said=False).code:
             return
-        folder = cleared(self._sandbox.work, "bases")
-        tag = self._bases.fetch(reference, digest, platform, ImageLayout(folder))
+        layout = ImageLayout(cleared(self._sandbox.work, "bases"))
+        tag = self._bases.fetch(reference, digest, platform, layout)
+        _require_platform(layout, reference, platform)
         # By its local name alone: what the Dockerfile names is then found without asking any registry.
-        pulled = self._buildah("pull", "--quiet", f"oci:/work/bases:{tag}")
+        pulled = self._buildah("pull", "--quiet", f"oci:/work/bases:{tag}", said=False)
+        remove(layout.folder)
         if pulled.code:
-            raise BuildFailed(f"the base image {reference} cannot be used: see the log")
-        if self._buildah("tag", pulled.last_lines[-1], str(reference)).code:
+            raise BuildFailed(f"the base image {reference} cannot be used: {' '.join(pulled.last_lines)[:500]}")
+        if self._buildah("tag", pulled.last_lines[-1], name).code:
             raise BuildFailed(f"the base image {reference} cannot be named: see the log")
-        self._run(["rm", "-rf", "/work/bases"])
-        self._write(BASES_KNOWN, msgspec.json.encode({**known, key: digest}).decode())
+        self._write(BASES_KNOWN, msgspec.json.encode({**known, name: digest}).decode())
 
     def _known_bases(self) -> dict[str, str]:
         path = self._sandbox.work / BASES_KNOWN
@@ -93,20 +111,40 @@ class BuildahBuilder:
     def build(self, order: Order) -> Image:
         """See Builder."""
         context = f"src/{order.context}".rstrip("/")
-        text, files = without_heredocs(order.dockerfile_text, HEREDOCS)
-        self._write(DOCKERFILE, text)
+        automatic = automatic_arguments(order.platform)
+        text, files = without_heredocs(order.dockerfile_text, {**automatic, **order.arguments})
+        self._write(DOCKERFILE, renamed(text, order.arguments, automatic, self._local_names(order)))
+        remove(self._sandbox.work / HEREDOCS)
         for path, content in files.items():
-            self._write(f"{context}/{path}", content)
-        build = ["buildah", *STORAGE, *self._flags(order), "--file", f"/work/{DOCKERFILE}", f"/work/{context}"]
+            self._write(f"{HEREDOCS}/{path}", content)
+        more = ["--build-context", f"{CONTEXT}=/work/{HEREDOCS}"] if files else []
+        more += self._ignoring(order, context)
+        build = ["buildah", *STORAGE, *self._flags(order), *more, "--file", f"/work/{DOCKERFILE}", f"/work/{context}"]
         done = self._run(["sh", "-c", f"{shlex.join(build)} && {self._export_command(order)}"])
         if done.code:
             raise BuildFailed(reason_of(done))
         return self._exported(order)
 
+    def _local_names(self, order: Order) -> dict[Base, str]:
+        """Return the bases that are called otherwise here than the Dockerfile calls them."""
+        found = base_images(order.dockerfile_text, order.arguments, automatic_arguments(order.platform))
+        references = {base: self._bases.reference(base.name) for base in found}
+        names = {base: local_name(reference, base.platform or order.platform) for base, reference in references.items()}
+        return {base: name for base, name in names.items() if name != str(references[base])}
+
+    def _ignoring(self, order: Order, context: str) -> list[str]:
+        """Return the flag for a ``.dockerignore`` of this very Dockerfile, which goes before the context's."""
+        path = f"{context}/{order.dockerfile}{IGNORED}"
+        try:
+            own = inside(self._sandbox.work, path).is_file()
+        except Escapes:
+            return []
+        return ["--ignorefile", f"/work/{path}"] if own else []
+
     def _flags(self, order: Order) -> list[str]:
         # Every build ends with --timestamp: times of files and history are the commit's, so that equal sources give
-        # equal digests.
-        flags = ["build", "--isolation", "chroot", "--pull=never", "--format", "oci", "--network", "host"]
+        # equal digests. The format docker, because buildah leaves out DOCKER_ONLY from the other.
+        flags = ["build", "--isolation", "chroot", "--pull=never", "--format", "docker", "--network", "host"]
         flags += ["--timestamp", str(order.time), "--identity-label=false", "--tag", order.image]
         flags += ["--layers=true", *([] if order.cache else ["--no-cache"])]
         flags += ["--platform", order.platform] if order.platform else []
@@ -134,7 +172,9 @@ class BuildahBuilder:
             order.image,
             f"oci:/work/{_folder(order)}:image",
         ]
-        return f"mkdir -p /work/out && rm -rf /work/{_folder(order)} && {shlex.join(push)}"
+        folder = f"/work/{_folder(order)}"
+        inspect = shlex.join(["buildah", *STORAGE, "inspect", "--type", "image", order.image])
+        return f"mkdir -p /work/out && rm -rf {folder} && {shlex.join(push)} && {inspect} > {folder}.json"
 
     def _exported(self, order: Order) -> Image:
         require_plain(self._sandbox.work / "out")
@@ -142,7 +182,13 @@ class BuildahBuilder:
         found = layout.read_index().manifests
         if len(found) != 1:
             raise BuildFailed("the build gave more than one image")
-        return Image(layout.folder, labelled(layout, found[0], order.labels))
+        return Image(layout.folder, configured(layout, found[0], order, self._docker_only(order)))
+
+    def _docker_only(self, order: Order) -> dict[str, Any]:
+        """Return what buildah knows of the image and leaves out of its OCI configuration."""
+        said = read_inside(self._sandbox.work, f"{_folder(order)}.json", LARGEST_INSPECTED)
+        settings = msgspec.json.decode(said, type=_Inspected).docker.config
+        return {name: settings[name] for name in DOCKER_ONLY if settings.get(name)}
 
     def _buildah(self, *words: str, said: bool = True) -> Finished:
         return self._run(["buildah", *STORAGE, *words], said=said)
@@ -156,17 +202,42 @@ class BuildahBuilder:
         os.utime(write_inside(self._sandbox.work, path, content, self._sandbox.give), (0, 0))
 
 
+def local_name(reference: Reference, platform: str) -> str:
+    """Return what a base is called in buildah's storage: names there have no digest, and stand for one platform."""
+    if not is_foreign(platform) and reference.digest is None:
+        return str(reference)
+    path = f"{platform or 'pinned'}/{reference.host}/{reference.repository}".replace(":", "-").lower()
+    return f"localhost/{path}:{reference.target.replace(':', '-')}"
+
+
+def _require_platform(layout: ImageLayout, reference: Reference, platform: str) -> None:
+    """Return when the image in ``layout`` is for this platform; buildah would say that it does not know the image."""
+    found = layout.read_manifest(layout.read_index().manifests[0])
+    if found.config is None:
+        return
+    config = ImageConfig.parse(layout.read_document(found.config.parsed_digest))
+    offered = Platform(config.architecture, config.os, variant=config.variant)
+    if config.architecture and not suits(parse_platform(platform) if platform else host_platform(), offered):
+        raise BuildFailed(f"the base image {reference} is for {offered} alone, not for {platform or host_platform()}")
+
+
 def _folder(order: Order) -> str:
     return f"out/{order.platform.replace('/', '-') or 'image'}"
 
 
 def reason_of(done: Finished) -> str:
-    """Return the sentence in which a builder says why it failed."""
-    for line in reversed(done.last_lines):
-        low = line.strip().lower()
+    """Return the sentence in which a builder says why it failed; it may be of several lines."""
+    for number in reversed(range(len(done.last_lines))):
+        low = done.last_lines[number].strip().lower()
         if low.startswith(("error:", "error ", "err")) or "error building" in low:
-            return f"the Dockerfile's build failed: {line.strip()[:500]}"
+            said = " ".join(line.strip() for line in done.last_lines[number:])
+            return f"the Dockerfile's build failed: {said if len(said) <= LONGEST_REASON else _shortened(said)}"
     return f"the Dockerfile's build ended with {done.code}: see the log"
+
+
+def _shortened(said: str) -> str:
+    """Return the beginning, which names the step, and the end, which says what was wrong."""
+    return f"{said[: LONGEST_REASON // 2]} ... {said[-LONGEST_REASON // 2 :]}"
 
 
 def _ignore(_line: str) -> None:

@@ -11,7 +11,8 @@ import threading
 from collections.abc import Sequence
 
 from hythe.builds.builders.bases import BaseImages
-from hythe.builds.builders.labels import labelled
+from hythe.builds.builders.labels import configured
+from hythe.builds.builders.platforms import automatic_arguments
 from hythe.builds.builders.port import Image, Order
 from hythe.builds.dockerfile import base_images
 from hythe.builds.isolation.sandbox import Sandbox
@@ -48,10 +49,10 @@ class DockerBuilder:
     def fetch_bases(self, order: Order) -> dict[str, str]:
         """See Builder. The engine pulls; only the digests are looked up here, where the registry tells them."""
         found = {}
-        for name in base_images(order.dockerfile_text, order.arguments):
-            digest = self._bases.digest(self._bases.reference(name), order.platform)
+        for base in base_images(order.dockerfile_text, order.arguments, automatic_arguments(order.platform)):
+            digest = self._bases.digest(self._bases.reference(base.name), base.platform or order.platform)
             if digest is not None:
-                found[name] = digest
+                found[base.name] = digest
         return found
 
     def build(self, order: Order) -> Image:
@@ -89,7 +90,7 @@ class DockerBuilder:
             images = read_archive(archive, layout)
         if len(images) != 1:
             raise BuildFailed("the build gave more than one image")
-        return Image(layout.folder, labelled(layout, images[0].descriptor, order.labels))
+        return Image(layout.folder, configured(layout, images[0].descriptor, order))
 
     def _run(self, command: Sequence[str]) -> int:
         """Run a command of the host, ended with the sandbox; its lines go to the log."""

@@ -19,7 +19,7 @@ DOCKER = f"""#!/bin/sh
 word=$1
 [ $# -gt 0 ] && shift
 case "$word" in
-    build) exec buildah {_STORAGE} build --isolation chroot --network host --pull=false --format oci \\
+    build) exec buildah {_STORAGE} build --isolation chroot --network host --pull=false --format docker \\
         --timestamp "${{SOURCE_DATE_EPOCH:-0}}" "$@" ;;
     tag|images|pull|rmi) exec buildah {_STORAGE} "$word" "$@" ;;
     inspect) exec buildah {_STORAGE} inspect --type image "$@" ;;
