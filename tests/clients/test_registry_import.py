@@ -1,5 +1,6 @@
 """`hythe registry import`: what Debian's docker-registry kept is pulled from hythe, byte for byte."""
 
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -63,8 +64,22 @@ def test_damaged_content_is_named_and_left(full_registry: DockerRegistry, tmp_pa
     done = import_folder(full_registry.data, tmp_path / "data")
 
     assert done.returncode == 1
-    assert "the bytes that came have another digest" in done.stdout
+    assert f"the bytes of its blob sha256:{layers[-1].parent.name} have another digest" in done.stdout
     assert "manifests were not taken" in done.stderr
+
+
+def test_links_that_a_power_cut_emptied_cost_nothing_else(full_registry: DockerRegistry, tmp_path: Path) -> None:
+    """A manifest whose link is empty is taken all the same; a tag that tells nothing is named, and left."""
+    repositories = full_registry.data / "docker/registry/v2/repositories"
+    for link in (repositories / "one/_manifests").rglob("link"):
+        link.write_text("")
+
+    done = import_folder(full_registry.data, tmp_path / "data")
+
+    assert done.returncode == 1
+    assert "one latest not taken: the tag points at no manifest" in done.stdout.splitlines()
+    assert re.search(r"^one@sha256:[0-9a-f]{64}$", done.stdout, re.MULTILINE)
+    assert re.search(r"^team/multi@sha256:[0-9a-f]{64} latest$", done.stdout, re.MULTILINE)
 
 
 def test_another_folder_is_refused(tmp_path: Path) -> None:

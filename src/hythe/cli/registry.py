@@ -103,8 +103,9 @@ def _import(arguments: Namespace) -> int:
         taken = refused = 0
         async with _registry(arguments) as registry:
             async for manifest in Import(registry, folder).run():
-                outcome = f"not taken: {manifest.trouble}" if manifest.trouble else " ".join(manifest.tags)
-                print(f"{manifest.repository}@{manifest.digest} {outcome}")
+                name = f"{manifest.repository}@{manifest.digest}" if manifest.digest else manifest.repository
+                refusal = f" not taken: {manifest.trouble}" if manifest.trouble else ""
+                print(" ".join([name, *manifest.tags]) + refusal)
                 taken, refused = taken + (not manifest.trouble), refused + bool(manifest.trouble)
         return taken, refused
 

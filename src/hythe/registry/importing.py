@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from hythe.oci.digest import Digest
-from hythe.oci.errors import ErrorCode, OCIError, WireError
+from hythe.oci.errors import ErrorCode, InvalidDigest, OCIError, WireError
 from hythe.oci.manifest import Manifest
 from hythe.registry.access import Actor
 from hythe.registry.service import Registry
@@ -28,7 +28,10 @@ class NoRegistryFolder(ValueError):
 
 
 class Imported(msgspec.Struct, frozen=True):
-    """One manifest that was looked at; ``trouble`` says why it was not taken, and is empty when it was."""
+    """One manifest that was looked at; ``trouble`` says why it was not taken, and is empty when it was.
+
+    Without a ``digest`` it is a tag that leads nowhere.
+    """
 
     repository: str
     digest: str
@@ -54,14 +57,14 @@ class RegistryFolder:
             yield str(manifests.parent.relative_to(top))
 
     def manifests(self, repository: str) -> Iterator[Digest]:
-        """Yield the digests of a repository's manifests."""
+        """Yield the digests of a repository's manifests: the folders' names, for a power cut may empty a link."""
         for link in sorted(self._manifests(repository).glob("revisions/*/*/link")):
-            yield Digest.parse(link.read_text().strip())
+            yield Digest.parse(f"{link.parent.parent.name}:{link.parent.name}")
 
-    def tags(self, repository: str) -> dict[str, Digest]:
-        """Return where each tag points."""
+    def tags(self, repository: str) -> dict[str, Digest | None]:
+        """Return where each tag points; None where that cannot be read."""
         links = self._manifests(repository).glob("tags/*/current/link")
-        return {link.parent.parent.name: Digest.parse(link.read_text().strip()) for link in sorted(links)}
+        return {link.parent.parent.name: _target(link) for link in sorted(links)}
 
     def content(self, digest: Digest) -> bytes:
         """Return a manifest's bytes; raises OSError."""
@@ -90,33 +93,42 @@ class Import:
     async def run(self) -> AsyncIterator[Imported]:
         """Take in everything, and yield what became of each manifest. Damaged content is reported, not taken."""
         for repository in self._folder.repositories():
-            tags = self._folder.tags(repository)
-            waiting = list(self._folder.manifests(repository))
-            while waiting:
-                # An index is refused until what it lists is here, so it may take several rounds.
-                left: list[tuple[Digest, Imported]] = []
-                for digest in waiting:
-                    names = tuple(tag for tag, target in tags.items() if target == digest)
-                    result = await self._take(repository, digest, names)
-                    if result.trouble:
-                        left.append((digest, result))
-                    else:
-                        yield result
-                if len(left) == len(waiting):
-                    for _, result in left:
-                        yield result
-                    break
-                waiting = [digest for digest, _ in left]
+            async for result in self._take_repository(repository):
+                yield result
+
+    async def _take_repository(self, repository: str) -> AsyncIterator[Imported]:
+        tags = self._folder.tags(repository)
+        waiting = list(self._folder.manifests(repository))
+        for tag, target in tags.items():
+            if target not in waiting:
+                yield Imported(repository, "", (tag,), "the tag points at no manifest")
+        while waiting:
+            # An index is refused until what it lists is here, so it may take several rounds.
+            left: list[tuple[Digest, Imported]] = []
+            for digest in waiting:
+                names = tuple(tag for tag, target in tags.items() if target == digest)
+                result = await self._take(repository, digest, names)
+                if result.trouble:
+                    left.append((digest, result))
+                else:
+                    yield result
+            if len(left) == len(waiting):
+                for _, result in left:
+                    yield result
+                break
+            waiting = [digest for digest, _ in left]
 
     async def _take(self, repository: str, digest: Digest, tags: tuple[str, ...]) -> Imported:
         try:
             content = self._folder.content(digest)
+            if not digest.matches(content):
+                return Imported(repository, str(digest), tags, "its bytes have another digest")
             manifest = Manifest.parse(content)
             for descriptor in manifest.blobs:
                 await self._take_blob(repository, descriptor.parsed_digest)
             await self._registry.manifests.put(IMPORTER, repository, digest, tags, content, manifest.media_type)
         except OSError as error:
-            return Imported(repository, str(digest), tags, f"cannot be read: {error}")
+            return Imported(repository, str(digest), tags, f"cannot be read: {error.strerror}: {error.filename}")
         except OCIError as error:
             return Imported(repository, str(digest), tags, str(error))
         return Imported(repository, str(digest), tags)
@@ -128,4 +140,19 @@ class Import:
             if error.code is not ErrorCode.BLOB_UNKNOWN:
                 raise
             if not await self._registry.blobs.mount(IMPORTER, repository, digest, None):
-                await self._registry.uploads.put(IMPORTER, repository, digest, self._folder.pieces(digest))
+                await self._copy(repository, digest)
+
+    async def _copy(self, repository: str, digest: Digest) -> None:
+        try:
+            await self._registry.uploads.put(IMPORTER, repository, digest, self._folder.pieces(digest))
+        except WireError as error:
+            if error.code is not ErrorCode.DIGEST_INVALID:
+                raise
+            raise InvalidDigest(f"the bytes of its blob {digest} have another digest") from error
+
+
+def _target(link: Path) -> Digest | None:
+    try:
+        return Digest.parse(link.read_text().strip())
+    except (OSError, UnicodeDecodeError, InvalidDigest):
+        return None
