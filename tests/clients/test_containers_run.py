@@ -4,6 +4,7 @@ import json
 import os
 import pty
 import re
+import signal
 import subprocess
 import time
 from collections.abc import Callable
@@ -394,6 +395,47 @@ def test_many_at_once(hythe_box: ContainersHythe) -> None:
 
     assert [process.communicate()[0] for process in running] == ["1\n2\n"] * 6
     assert list((hythe_box.folder / "state/layers/incoming").iterdir()) == []
+
+
+def test_ps_filters(hythe_box: ContainersHythe) -> None:
+    """A name is a regular expression, labels must all be there, and time goes by other containers."""
+    for number, name in enumerate(("old_web", "web", "web_new")):
+        hythe_box.ok("create", "--name", name, "-l", f"n={number}", "-l", "all", "-v", f"v{number}:/v", "box")
+
+    def named(*filters: str) -> list[str]:
+        flags = [word for text in filters for word in ("--filter", text)]
+        return hythe_box.ok("ps", "-a", *flags, "--format", "{{.Names}}").split()
+
+    assert named("name=web") == ["web_new", "web", "old_web"]
+    assert named("name=^/web$") == named("name=^web$") == ["web"]
+    assert named("label=all", "label=n=1") == ["web"]
+    assert (named("before=web"), named("since=web")) == (["old_web"], ["web_new"])
+    assert named("volume=v1") == ["web"]
+    assert named("network=none") == []
+    for wrong in ("status=odd", "exited=x", "name=(", "since=nobody", "color=red"):
+        assert hythe_box.run("ps", "--filter", wrong).returncode in (2, 3)
+
+
+def test_logs_have_two_ends(hythe_box: ContainersHythe) -> None:
+    """--since and --until."""
+    hythe_box.ok("run", "--name", "one", "box", "sh", "-c", "echo first; sleep 0.2; echo second")
+    first, second = (line.split()[0] for line in hythe_box.ok("logs", "-t", "one").splitlines())
+
+    assert hythe_box.ok("logs", "--until", first, "one") == "first"
+    assert hythe_box.ok("logs", "--since", second, "one") == "second"
+    assert hythe_box.ok("logs", "--since", "1h", "--until", "1h", "one") == ""
+
+
+def test_leaving_logs_is_no_error(hythe_box: ContainersHythe) -> None:
+    """Ctrl-C ends -f without a word."""
+    hythe_box.ok("run", "-d", "--name", "one", "box", "sh", "-c", "echo ready; sleep 100")
+    command = [*hythe_box.command, "logs", "-f", "one"]
+    with subprocess.Popen(command, env=hythe_box.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+
+        assert (process.wait(20), process.communicate()[1]) == (130, b"")
 
 
 def test_json(hythe_box: ContainersHythe) -> None:

@@ -1,12 +1,13 @@
 """``ps``: the list of containers."""
 
 import json
+import re
 from argparse import ArgumentParser, Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
-from hythe.cli.command import Command
+from hythe.cli.command import Command, CommandFailed
 from hythe.cli.container_status import describe
 from hythe.cli.output import Column, Row, add_list_flags, parse_filters, print_list
 from hythe.cli.units import docker_time, ellipsis, human_age
@@ -22,7 +23,9 @@ COLUMNS = (
     Column("PORTS", "Ports"),
     Column("NAMES", "Names"),
 )
-_FILTERS = ("ancestor", "exited", "id", "label", "name", "status")
+_FILTERS = ("ancestor", "before", "exited", "id", "label", "name", "network", "since", "status", "volume")
+_STATES = ("created", "restarting", "running", "removing", "paused", "exited", "dead")
+"""Docker's words; a container of hythe's is only ever created, running or exited."""
 _COMMAND_LENGTH = 20
 
 
@@ -38,7 +41,7 @@ def _configure(parser: ArgumentParser) -> None:
 
 def _list(arguments: Namespace) -> int:
     store = ContainerStore()
-    filters = parse_filters(arguments.filter, _FILTERS)
+    filters = _checked(parse_filters(arguments.filter, _FILTERS), store)
     count = 1 if arguments.latest else arguments.last
     found = [(container, store.status(container)) for container in store.all()]
     shows_all = arguments.all or count >= 0 or "status" in filters or "exited" in filters
@@ -49,9 +52,25 @@ def _list(arguments: Namespace) -> int:
     return 0
 
 
+def _checked(filters: dict[str, list[str]], store: ContainerStore) -> dict[str, list[str]]:
+    """Return the filters when they make sense, containers in them replaced by when they were made."""
+    for key, is_right in _CHECKS.items():
+        for value in filters.get(key, ()):
+            if not is_right(value):
+                raise CommandFailed(f"invalid filter '{key}={value}'", "'hythe help ps' shows examples", 2)
+    return filters | {
+        key: [store.find(text).created for text in filters[key]] for key in ("before", "since") if key in filters
+    }
+
+
 def _passes(container: Container, status: Status, filters: Mapping[str, Sequence[str]]) -> bool:
-    """Whether a container passes every key's filter by one of its values."""
-    return all(any(_passes_one(container, status, key, value) for value in values) for key, values in filters.items())
+    """Whether a container passes every key's filter by one of its values; labels, and points in time, by all."""
+    return all(
+        (all if key in ("label", "before", "since") else any)(
+            _passes_one(container, status, key, value) for value in values
+        )
+        for key, values in filters.items()
+    )
 
 
 def _passes_one(container: Container, status: Status, key: str, value: str) -> bool:
@@ -59,7 +78,15 @@ def _passes_one(container: Container, status: Status, key: str, value: str) -> b
         case "id":
             return container.id.startswith(value)
         case "name":
-            return value in container.name
+            return _matches(value, container.name)
+        case "before":
+            return container.created < value
+        case "since":
+            return container.created > value
+        case "network":
+            return container.host.network == value
+        case "volume":
+            return any(value in (mount.volume, mount.source, mount.target) for mount in container.host.mounts)
         case "status":
             return status.state.value == value
         case "exited":
@@ -70,6 +97,26 @@ def _passes_one(container: Container, status: Status, key: str, value: str) -> b
             name, equals, text = value.partition("=")
             labels = container.config.labels or {}
             return name in labels and (not equals or labels[name] == text)
+
+
+def _matches(pattern: str, name: str) -> bool:
+    """Whether a regular expression is found in a name; docker's names begin with a slash, and without."""
+    return any(re.search(pattern, text) for text in (name, f"/{name}"))
+
+
+def _is_pattern(text: str) -> bool:
+    try:
+        re.compile(text)
+    except re.error:
+        return False
+    return True
+
+
+_CHECKS: dict[str, Callable[[str], bool]] = {
+    "status": _STATES.__contains__,
+    "exited": lambda text: text.lstrip("-").isdecimal(),
+    "name": _is_pattern,
+}
 
 
 def _row(container: Container, status: Status, *, full: bool) -> Row:
@@ -97,6 +144,7 @@ command = Command(
     _configure,
     _list,
     """hythe ps
-hythe ps -a --filter status=exited
+hythe ps -a --filter status=exited --filter label=stage=test
+hythe ps -a --filter since=web --filter 'name=^db'
 hythe ps --format '{{.Names}}: {{.Status}}'""",
 )

@@ -8,6 +8,7 @@ from pathlib import Path
 from hythe.cli.command import Command, CommandFailed
 from hythe.cli.container_images import open_store
 from hythe.cli.container_report import Report, configure_names
+from hythe.cli.failure import INTERRUPTED
 from hythe.cli.output import add_json_flag, print_json
 from hythe.containers import creation
 from hythe.containers.changes import list_changes
@@ -145,6 +146,8 @@ def _configure_logs(parser: ArgumentParser) -> None:
     parser.add_argument("-n", "--tail", default="all", metavar="LINES", help="only the last ones, or all")
     parser.add_argument("-t", "--timestamps", action="store_true", help="put the time before each line")
     parser.add_argument("--since", default="", metavar="TIME", help="only lines since then: RFC 3339, or 10m ago")
+    parser.add_argument("--until", default="", metavar="TIME", help="only lines until then")
+    parser.add_argument("--details", action="store_true", help="no effect: lines have no further details")
     parser.add_argument("--json", action="store_true", help="print JSON lines")
     _configure_one(parser)
 
@@ -157,8 +160,11 @@ def _logs(arguments: Namespace) -> int:
     path = store.path(container) / "log.jsonl"
     tail = int(arguments.tail) if arguments.tail.isdecimal() else None
     is_over = (lambda: store.status(container).state is not State.RUNNING) if arguments.follow else None
-    for entry in read_log(path, tail, parse_since(arguments.since), is_over):
-        _print_entry(entry, arguments)
+    try:
+        for entry in read_log(path, tail, parse_since(arguments.since), parse_since(arguments.until), is_over):
+            _print_entry(entry, arguments)
+    except KeyboardInterrupt:
+        return INTERRUPTED  # how one leaves -f: nothing went wrong, and there is nothing to say
     return 0
 
 

@@ -7,6 +7,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
@@ -48,7 +49,8 @@ class LogWriter:
     def _append(self, stream: str, pieces: list[bytes]) -> None:
         now = timestamp()
         entries = (LogEntry(piece.decode("utf-8", "replace"), stream, now) for piece in pieces)
-        self._file.write(b"".join(msgspec.json.encode(entry) + b"\n" for entry in entries))
+        with suppress(OSError):  # a full disk costs the log some lines, not the container its life
+            self._file.write(b"".join(msgspec.json.encode(entry) + b"\n" for entry in entries))
 
     def close(self) -> None:
         """Write what was begun, and close the file."""
@@ -76,22 +78,20 @@ def timestamp() -> str:
 
 
 def read_log(
-    path: Path, tail: int | None = None, since: str = "", is_over: Callable[[], bool] | None = None
+    path: Path, tail: int | None = None, since: str = "", until: str = "", is_over: Callable[[], bool] | None = None
 ) -> Iterator[LogEntry]:
-    """Yield the entries (the last ``tail``, those not before ``since``).
+    """Yield the entries: those not before ``since`` and not after ``until``, of the last ``tail``.
 
     With ``is_over`` go on with what is written meanwhile, until it says so and all is read.
     """
     with _opened(path) as file:
-        lines = _complete_lines(file)
-        for line in lines if tail is None else deque(lines, tail):
-            entry = msgspec.json.decode(line, type=LogEntry)
-            if entry.time >= since:
+        entries = _entries(file)
+        for entry in entries if tail is None else deque(entries, tail):
+            if entry.time >= since and not (until and entry.time > until):
                 yield entry
-        while is_over is not None:
+        while is_over is not None and not (until and timestamp() > until):
             over = is_over()
-            for line in _complete_lines(file):
-                yield msgspec.json.decode(line, type=LogEntry)
+            yield from _entries(file)
             if over:
                 return
             time.sleep(_POLL)
@@ -100,6 +100,13 @@ def read_log(
 def _opened(path: Path) -> BinaryIO:
     """Open a log; that of a container that has written nothing is empty."""
     return path.open("rb") if path.exists() else Path(os.devnull).open("rb")
+
+
+def _entries(file: BinaryIO) -> Iterator[LogEntry]:
+    """Yield the entries up to the end; a line that a crash or a full disk has cut off is no entry."""
+    for line in _complete_lines(file):
+        with suppress(msgspec.MsgspecError, UnicodeDecodeError):
+            yield msgspec.json.decode(line, type=LogEntry)
 
 
 def _complete_lines(file: BinaryIO) -> Iterator[bytes]:

@@ -76,3 +76,20 @@ def test_following(tmp_path: Path) -> None:
         return next(rounds)
 
     assert [entry.log for entry in read_log(path, is_over=is_over)] == ["before\n", "half\n"]
+
+
+def test_a_line_cut_off_by_a_crash_is_left_out(tmp_path: Path) -> None:
+    """What was written before and after it is still read."""
+    path = tmp_path / "log"
+    path.write_bytes(b'{"log":"one\\n","stream":"stdout","time":"1"}\n{"log":"tw{"log":"x"}\n\xff\n')
+    with path.open("ab") as file:
+        file.write(b'{"log":"three\\n","stream":"stdout","time":"3"}\n')
+
+    assert [entry.log for entry in read_log(path)] == ["one\n", "three\n"]
+
+
+def test_a_full_disk_does_not_end_the_container(tmp_path: Path) -> None:
+    """Lines are lost, and the next one is written when there is room again."""
+    writer = LogWriter(Path("/dev/full"))
+    writer.write("stdout", b"lost\n")
+    writer.close()
