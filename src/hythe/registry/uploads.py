@@ -197,7 +197,8 @@ class Uploads:
             if free:
                 return
             if asyncio.get_running_loop().time() > give_up:
-                raise WireError(ErrorCode.UNAVAILABLE, "this blob is just being removed: push it again in a minute")
+                message = "this blob is just being removed: push it again in a minute"
+                raise WireError(ErrorCode.UNAVAILABLE, message, headers={"Retry-After": "60"})
             await asyncio.sleep(DOOM_POLL)
 
     async def _link(self, actor: Actor, repository: str, upload: Upload, digest: Digest, size: int) -> None:
