@@ -16,6 +16,7 @@ class HealthCheck(msgspec.Struct, frozen=True, omit_defaults=True, rename="pasca
     timeout: int = 0
     start_period: int = 0
     retries: int = 0
+    start_interval: int = 0
 
 
 class ContainerConfig(msgspec.Struct, frozen=True, omit_defaults=True):

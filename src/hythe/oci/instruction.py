@@ -15,13 +15,15 @@ from hythe.oci.words import expand, split_words
 
 _DEFAULT_SHELL = ("/bin/sh", "-c")
 _INSTRUCTION = re.compile(r"\s*([A-Za-z]+)(?:\s+(.*?))?\s*", re.DOTALL)
-_PORT = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?(?:/(tcp|udp|sctp))?")
+_CONTINUATION = re.compile(r"\\[ \t]*\n")
+_PORT = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?(?:/(tcp|udp|sctp))?", re.IGNORECASE)
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)")
 _NANOSECONDS = {"ns": 1, "us": 10**3, "µs": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
 _HEALTH_FLAGS = {
     "interval": "interval",
     "timeout": "timeout",
     "start-period": "start_period",
+    "start-interval": "start_interval",
     "retries": "retries",
 }
 
@@ -30,19 +32,26 @@ class InvalidInstruction(OCIError):
     """An instruction that docker would not take either."""
 
 
-def apply_instructions(config: ContainerConfig, lines: Iterable[str]) -> ContainerConfig:
-    """Return ``config`` changed by Dockerfile instructions, one a line; raises InvalidInstruction.
+def apply_instructions(config: ContainerConfig, texts: Iterable[str]) -> ContainerConfig:
+    """Return ``config`` changed by Dockerfile instructions, one or several lines a text; raises InvalidInstruction.
 
-    As in a Dockerfile, an ENTRYPOINT takes the CMD away that was there before, unless a line set one.
+    As in a Dockerfile, an ENTRYPOINT takes the CMD away that was there before, unless a line set one. One that is
+    emptied lets the CMD stand: it is what runs then.
     """
     sets_command = False
-    for line in lines:
+    for line in (line for text in texts for line in _lines(text)):
         name, arguments = _parse(line)
-        if name == "ENTRYPOINT" and not sets_command:
-            config = msgspec.structs.replace(config, cmd=None)
         sets_command = sets_command or name == "CMD"
         config = _CHANGES[name](config, arguments)
+        if name == "ENTRYPOINT" and config.entrypoint and not sets_command:
+            config = msgspec.structs.replace(config, cmd=None)
     return config
+
+
+def _lines(text: str) -> list[str]:
+    """Return the lines of a text, continued ones joined, without comments; a text without any is a wrong line."""
+    joined = _CONTINUATION.sub(" ", text)
+    return [line for line in joined.split("\n") if line.strip() and not line.lstrip().startswith("#")] or [text]
 
 
 def _parse(line: str) -> tuple[str, str]:
@@ -119,7 +128,7 @@ def _ports(text: str) -> list[str]:
     first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
     if match is None or not 0 < first <= last < 65536:
         raise InvalidInstruction(f"EXPOSE: {text!r} is not a port: write PORT[-PORT][/tcp|udp|sctp]")
-    return [f"{port}/{match[3] or 'tcp'}" for port in range(first, last + 1)]
+    return [f"{port}/{(match[3] or 'tcp').lower()}" for port in range(first, last + 1)]
 
 
 def _healthcheck(config: ContainerConfig, text: str) -> ContainerConfig:
@@ -134,16 +143,16 @@ def _healthcheck(config: ContainerConfig, text: str) -> ContainerConfig:
     kind, _, command = text.partition(" ")
     if kind.upper() == "NONE" and not command:
         return msgspec.structs.replace(config, healthcheck=HealthCheck(test=("NONE",)))
-    if kind.upper() != "CMD" or not command.strip():
-        raise InvalidInstruction("HEALTHCHECK: write NONE, or CMD and a command")
     words = _json_words(command.strip())
+    if kind.upper() != "CMD" or not command.strip() or words == ():
+        raise InvalidInstruction("HEALTHCHECK: write NONE, or CMD and a command")
     test = ("CMD-SHELL", command.strip()) if words is None else ("CMD", *words)
     return msgspec.structs.replace(config, healthcheck=HealthCheck(test=test, **flags))
 
 
 def _count(text: str) -> int:
-    if not text.isdecimal():
-        raise InvalidInstruction(f"HEALTHCHECK: {text!r} is not a number")
+    if not (text.isascii() and text.isdecimal()) or int(text) == 0:
+        raise InvalidInstruction(f"HEALTHCHECK: {text!r} is not a number of 1 or more")
     return int(text)
 
 
@@ -152,7 +161,10 @@ def _duration(text: str) -> int:
     parts = list(_DURATION.finditer(text))
     if not parts or "".join(part[0] for part in parts) != text:
         raise InvalidInstruction(f"HEALTHCHECK: {text!r} is not a duration: write 30s or 1m30s")
-    return sum(round(float(part[1]) * _NANOSECONDS[part[2]]) for part in parts)
+    duration = sum(round(float(part[1]) * _NANOSECONDS[part[2]]) for part in parts)
+    if 0 < duration < _NANOSECONDS["ms"]:
+        raise InvalidInstruction(f"HEALTHCHECK: {text} is less than 1ms")
+    return duration
 
 
 def _onbuild(config: ContainerConfig, text: str) -> ContainerConfig:
