@@ -36,7 +36,7 @@ test: .venv/.dev .cache/node/.stamp ## Install what the tests need, and run them
 .PHONY: faults
 faults: .venv/.dev .cache/node/.stamp ## The fault tests with all their rounds: kills, full disks, races
 	@scripts/system-packages serve test
-	.venv/bin/pytest --all-rounds tests/faults $(ARGS)
+	.venv/bin/pytest --all-rounds tests/faults tests/builds/test_killed_worker.py tests/builds/test_push_storm.py $(ARGS)
 
 .PHONY: bench
 bench: .venv/.dev ## Measure beside peers and print the ratios

@@ -1,0 +1,97 @@
+"""Many pushes to many repositories in little time: all come out right, and in order."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.builds.forge_house import Connected, ForgeHouse
+from tests.builds.hand_worker import BY_HAND, TOKEN
+from tests.builds.house import House
+from tests.parts.forges import running_forge
+from tests.parts.hub import HYTHE
+from tests.parts.process import clear_away
+
+pytestmark = pytest.mark.clients
+
+PATIENCE = 600
+
+
+@contextmanager
+def workers(house: House, folder: Path, count: int) -> Iterator[None]:
+    """Workers as on other hosts, each with a folder of its own."""
+    started = []
+    for number in range(count):
+        words = ["worker", "--url", house.hub.url, "--builds-folder", str(folder / f"worker-{number}")]
+        with (folder / f"log-{number}").open("wb") as log:
+            environment = {**os.environ, "HYTHE_WORKER_TOKEN": TOKEN}
+            started.append(subprocess.Popen([HYTHE, *words], env=environment, stderr=log, start_new_session=True))
+    try:
+        yield
+    finally:
+        for process in started:
+            process.terminate()
+        for process in started:
+            process.wait(60)
+        clear_away(folder)
+
+
+def pushed(connected: Connected, pushes: int) -> list[str]:
+    """Push commits one after the other, each with the webhook that the forge sends; returns them."""
+    commits = []
+    for number in range(pushes):
+        commits.append(connected.project.git.commit({"number": str(number)}, f"Push {number}"))
+        [sent] = connected.forge.push(connected.project, "refs/heads/main", commits[-1])
+        assert sent.status == 202, sent.answer
+    return commits
+
+
+def finished(house: House, connected: Connected) -> list[dict[str, Any]]:
+    """Wait until no build of a repository waits or runs; returns all, the oldest first."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        found = house.call("GET", f"{connected.path}/builds?limit=100")["items"][::-1]
+        if all(build["status"] not in ("queued", "running") for build in found):
+            return list(found)
+        assert time.monotonic() < end, [build["status"] for build in found]
+        time.sleep(0.5)
+
+
+@pytest.mark.parametrize("database", ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)])
+def test_all_come_out_right(
+    start_house: Callable[..., House],
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    rounds: Callable[[int, int], int],
+    database: str,
+) -> None:
+    """Real pushes, webhooks and builds on two workers: in order per rule, the last commit is what the tag has."""
+    url = request.getfixturevalue("postgresql_url") if database == "postgresql" else None
+    repositories, pushes = rounds(3, 20), rounds(4, 10)
+    with running_forge("github") as forge:
+        settings = {**BY_HAND, "HYTHE_FORGES": forge.setting, "HYTHE_BUILDS_PER_ACCOUNT": "0"}
+        house = start_house(settings, **({"database_url": url} if url else {}))
+        forged = ForgeHouse(house, {"github": forge})
+        connected = [forged.connect("github", f"{database}-{number}") for number in range(repositories)]
+        for each in connected:
+            each.project.git.commit({"Dockerfile": "FROM scratch\nCOPY number /\n", "number": "none"})
+        with workers(house, tmp_path, 2), ThreadPoolExecutor(repositories) as pool:
+            commits = list(pool.map(lambda each: pushed(each, pushes), connected))
+            builds = [finished(house, each) for each in connected]
+        assert forge.violations == []
+
+    for each, expected, found in zip(connected, commits, builds, strict=True):
+        assert [build["ref"]["commit"] for build in found] == expected
+        assert {build["status"] for build in found} <= {"succeeded", "superseded"}
+        built = [build for build in found if build["status"] == "succeeded"]
+        starts = [build["started_at"] for build in built]
+        assert starts == sorted(starts)
+        assert built[-1]["ref"]["commit"] == expected[-1]
+        assert house.call("GET", f"{each.path}/tags/latest")["digest"] == built[-1]["digest"]
