@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import insert, select
+from sqlalchemy import bindparam, insert, select
 from sqlalchemy.exc import IntegrityError
 from tests.parts.database import Run
 
-from hythe.database import Database, Session, UnavailableError, open_database
+from hythe.database import Database, InvalidValueError, Session, UnavailableError, open_database
 from hythe.database.tables.hub import namespaces
 
 
@@ -182,3 +182,28 @@ def test_references_hold(database: Database, run: Run[Any]) -> None:
         return await _names(database)
 
     assert run(scenario()) == []
+
+
+@pytest.mark.parametrize("value", ["a\0b", "\ud800", 2**63, -(2**63) - 1], ids=ascii)
+def test_what_cannot_be_kept(database: Database, run: Run[Any], value: str | int) -> None:
+    """A value that no column takes is refused before anything happens, also when it is only looked for."""
+    column = namespaces.c.name if isinstance(value, str) else namespaces.c.user_id
+    known = select(namespaces).where(column == bindparam("value"))
+
+    async def scenario() -> list[str]:
+        for _ in range(3):  # the first time a statement is met is not like the others
+            with pytest.raises(InvalidValueError):
+                async with database.reading() as session:
+                    await session.rows(known, {"value": value})
+        with pytest.raises(InvalidValueError):
+            async with database.reading() as session:
+                await session.row(select(namespaces).where(column == value))
+        with pytest.raises(InvalidValueError):  # noqa: PT012
+            async with database.writing() as session:
+                await _add(session, "one")
+                await session.run(namespaces.update().values({column: value}))
+        async with database.writing() as session:
+            await _add(session, "two")
+        return await _names(database)
+
+    assert run(scenario()) == ["two"]

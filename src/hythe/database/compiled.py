@@ -17,6 +17,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from hythe.database.port import Parameters
+from hythe.database.values import check_values
 
 _DIALECT = sqlite_dialect(paramstyle="qmark")
 
@@ -35,12 +36,13 @@ class CompiledStatement:
         self._row = _row_maker(compiled)
 
     def run(self, connection: sqlite3.Connection, parameters: Parameters | None) -> sqlite3.Cursor:
-        """Run it. Raises what SQLAlchemy raises."""
+        """Run it. Raises what SQLAlchemy raises, and InvalidValueError."""
         named = parameters if isinstance(parameters, Mapping) else {}
         values = [
             constant if name is None else named[name] if convert is None else convert(named[name])
             for name, convert, constant in self._arguments
         ]
+        check_values(values)
         try:
             return connection.execute(self.text, values)
         except sqlite3.Error as error:

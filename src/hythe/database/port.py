@@ -2,6 +2,7 @@
 
     DatabaseError                   root
     ├── UnavailableError            no answer, no room, or no write access: try again later, or ask the operator
+    ├── InvalidValueError           a value that no column takes, whatever is tried again
     └── SchemaError                 the schema is older or newer than this program
 
 A breach of a unique or foreign key constraint comes through as ``sqlalchemy.exc.IntegrityError``.
@@ -30,12 +31,19 @@ class UnavailableError(DatabaseError):
     """The database does not answer, has no room, or may not be written."""
 
 
+class InvalidValueError(DatabaseError):
+    """A text with a NUL character, half of a surrogate pair, or more than fits; a number beyond its column's range."""
+
+
 class SchemaError(DatabaseError):
     """The schema does not fit this program; the text says which command mends it."""
 
 
 class Session(Protocol):
-    """Statements inside one ``reading`` or ``writing``; each sees what was committed before it began."""
+    """Statements inside one ``reading`` or ``writing``; each sees what was committed before it began.
+
+    Any of them raises InvalidValueError for a value that cannot be kept, be it only to look for it.
+    """
 
     @property
     def dialect(self) -> Dialect:

@@ -9,7 +9,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from hythe.database.port import Dialect, Parameters, UnavailableError
+from hythe.database.port import Dialect, InvalidValueError, Parameters, UnavailableError
 
 T = TypeVar("T")
 
@@ -18,6 +18,9 @@ POOL_SIZE = 10
 
 _UNAVAILABLE = ("40", "53", "57P", "58", "25006", "08")
 """SQLSTATE beginnings: lost to another transaction, no room, shutting down, system error, read-only, connection."""
+
+_INVALID_VALUE = "22"
+"""SQLSTATE beginning of what cannot be a value: a NUL character, a text too long, a number out of range."""
 
 _NOT_DURABLE = text("SET LOCAL synchronous_commit = off")
 
@@ -93,7 +96,10 @@ def _translated() -> Iterator[None]:
     except (OSError, PoolTimeoutError, OperationalError) as error:
         raise UnavailableError(f"the database does not answer: {error}") from error
     except DBAPIError as error:
-        if str(getattr(error.orig, "sqlstate", "")).startswith(_UNAVAILABLE):
+        state = str(getattr(error.orig, "sqlstate", ""))
+        if state.startswith(_INVALID_VALUE):
+            raise InvalidValueError(f"the database does not take this: {error.orig}") from error
+        if state.startswith(_UNAVAILABLE):
             raise UnavailableError(f"the database cannot be used now: {error.orig}") from error
         raise
 

@@ -17,6 +17,7 @@ from sqlalchemy.exc import OperationalError
 from hythe.database.compiled import CompiledStatements
 from hythe.database.port import Dialect, Parameters, UnavailableError
 from hythe.database.syncing import LogSync
+from hythe.database.values import check_values
 
 SQLITE_FILE = "hythe.db"
 """The database's file in the data folder."""
@@ -145,6 +146,7 @@ def sqlite_engine(path: Path) -> Engine:
         connect_args={"check_same_thread": False, "timeout": 0, "cached_statements": 512},
     )
     event.listen(engine, "connect", _set_up)
+    event.listen(engine, "before_cursor_execute", _check)
     return engine
 
 
@@ -155,6 +157,13 @@ def _set_up(connection: sqlite3.Connection, _record: object) -> None:
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA cache_size = -16384")
     connection.execute(f"PRAGMA wal_autocheckpoint = {MOST_LOG_PAGES}")
+
+
+def _check(
+    _connection: object, _cursor: object, _statement: str, parameters: Any, _context: object, many: bool
+) -> None:
+    for values in parameters if many else (parameters,):
+        check_values(values.values() if isinstance(values, dict) else values)
 
 
 async def _begin(connection: sqlite3.Connection) -> None:

@@ -7,6 +7,7 @@ import aiohttp
 import msgspec
 from yarl import URL
 
+from hythe.builds.foreign import without_nul
 from hythe.builds.forges.errors import ForgeAway, ForgeError, RightsLacking, TokenRefused
 
 T = TypeVar("T")
@@ -26,7 +27,7 @@ class Answer(msgspec.Struct, frozen=True):
     def parsed(self, wanted: type[T]) -> T:
         """Return the body as a value. Raises ForgeError."""
         try:
-            return msgspec.json.decode(self.body, type=wanted)
+            return msgspec.json.decode(without_nul(self.body), type=wanted)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise ForgeError(f"the forge answered something else than its documentation says: {error}") from error
 
@@ -134,8 +135,8 @@ class _Said(msgspec.Struct, frozen=True):
 def _said(body: bytes) -> str:
     """Return what an error says, shortened."""
     try:
-        said = msgspec.json.decode(body, type=_Said)
-    except msgspec.MsgspecError:
+        said = msgspec.json.decode(without_nul(body), type=_Said)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
         return "no reason given"
     nested = said.error.get("message", "") if isinstance(said.error, dict) else said.error
     return str(said.message or said.error_description or nested or "no reason given")[:300]

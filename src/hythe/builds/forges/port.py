@@ -7,6 +7,7 @@ from typing import Any, Protocol, TypeAlias
 
 import msgspec
 
+from hythe.builds.foreign import without_nul
 from hythe.builds.rules import SourceRef, SourceType
 from hythe.builds.setup import Forge as Kind
 
@@ -146,7 +147,7 @@ class UnreadableDelivery(Exception):
 def parsed_body(body: bytes, wanted: type[Any]) -> Any:
     """Return a webhook's JSON body as ``wanted``. Raises UnreadableDelivery."""
     try:
-        return msgspec.json.decode(body, type=wanted)
+        return msgspec.json.decode(without_nul(body), type=wanted)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise UnreadableDelivery(f"the body is not what this forge documents: {error}") from error
 

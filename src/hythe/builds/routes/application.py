@@ -9,12 +9,9 @@ from starlette.routing import BaseRoute, Route
 from hythe.builds.routes import builds as build_routes
 from hythe.builds.routes import live, notices, setups, workers
 from hythe.builds.service import Builds
-from hythe.database import DatabaseError
-from hythe.hub.errors import HubError
 from hythe.hub.routes.endpoint import Endpoint
 from hythe.hub.routes.problems import problem_response
 from hythe.hub.service import Hub
-from hythe.oci.errors import OCIError
 
 _BUILD = "/api/v1/repositories/{namespace}/{name:path}/builds/{number:int}"
 
@@ -53,7 +50,7 @@ def _bound(
     async def answering(request: Request) -> Response:
         try:
             return await answer(builds, hub, request)
-        except (HubError, OCIError, DatabaseError) as error:
+        except Exception as error:
             return problem_response(error)
 
     return answering

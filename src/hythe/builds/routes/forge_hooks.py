@@ -11,7 +11,6 @@ from hythe.builds.forge_deliveries import LARGEST_BODY, Answer, Sent
 from hythe.builds.forge_hooks import Removed, ShownHook
 from hythe.builds.sources import Sources
 from hythe.builds.store.forge_deliveries import Outcome, Received
-from hythe.database import DatabaseError
 from hythe.hub.errors import HubError
 from hythe.hub.routes.endpoint import Call, Endpoint, Nothing
 from hythe.hub.routes.problems import BadRequest, problem_response
@@ -51,7 +50,7 @@ def routes(sources: Sources) -> list[BaseRoute]:
     async def receive(request: Request) -> Response:
         try:
             answer = await _received(sources, request)
-        except (HubError, DatabaseError) as error:
+        except Exception as error:
             return problem_response(error)
         return Response(msgspec.json.encode(answer), _STATUS[answer.outcome], media_type="application/json")
 

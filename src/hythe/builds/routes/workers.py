@@ -8,12 +8,13 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from hythe.builds.foreign import without_nul
 from hythe.builds.job import Claim, Found, Outcome, Progress, Statement
 from hythe.builds.service import Builds
 from hythe.builds.store.queue import Lease
 from hythe.builds.workers import lease_of
-from hythe.database import DatabaseError
-from hythe.hub.errors import HubError, NotFound
+from hythe.hub.errors import NotFound
+from hythe.hub.routes.parsing import read_body
 from hythe.hub.routes.problems import BadRequest, problem_response
 
 T = TypeVar("T")
@@ -35,7 +36,7 @@ async def _progress(builds: Builds, lease: Lease, request: Request) -> object:
 
 async def _log(builds: Builds, lease: Lease, request: Request) -> object:
     offset = request.query_params.get("offset", "")
-    if not offset.isdigit() or len(offset) > 12:
+    if not (offset.isascii() and offset.isdigit()) or len(offset) > 12:
         raise BadRequest("where the piece of log begins is not said", "send ?offset=BYTES")
     return await builds.workers.log(lease, int(offset), await _read(request))
 
@@ -72,7 +73,7 @@ async def build_call(builds: Builds, request: Request) -> Response:
     """POST /api/v1/workers/builds/ID/WHAT: what the worker that holds a build says and asks."""
     call = _CALLS.get(request.path_params["what"])
     fence = request.headers.get("hythe-build-fence", "")
-    if call is None or not fence.isdigit() or len(fence) > 9:
+    if call is None or not (fence.isascii() and fence.isdigit()) or len(fence) > 9:
         raise NotFound("there is no such call")
     lease = lease_of(request.path_params["build_id"], int(fence), request.headers.get("hythe-build-key", ""))
     return _json(await call(builds, lease, request))
@@ -87,7 +88,7 @@ def answered(
         try:
             builds.workers.require_worker(request.headers.get("authorization"))
             return await answer(builds, request)
-        except (HubError, DatabaseError) as error:
+        except Exception as error:
             return problem_response(error)
 
     return answering
@@ -99,19 +100,13 @@ async def _body(request: Request, wanted: type[T]) -> T:
 
 def _decoded(content: bytes, wanted: type[T]) -> T:
     try:
-        return msgspec.json.decode(content, type=wanted)
+        return msgspec.json.decode(without_nul(content), type=wanted)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise BadRequest(f"the body cannot be read: {error}", "use a worker of the hub's own version") from error
 
 
 async def _read(request: Request) -> bytes:
-    pieces, size = [], 0
-    async for piece in request.stream():
-        size += len(piece)
-        if size > LARGEST:
-            raise BadRequest(f"the body has more than {LARGEST} bytes")
-        pieces.append(piece)
-    return b"".join(pieces)
+    return await read_body(request, LARGEST)
 
 
 def _json(value: object) -> Response:

@@ -10,8 +10,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Match, Route
 from starlette.types import Receive, Scope, Send
 
-from hythe.database import DatabaseError
-from hythe.hub.errors import HubError, NotFound
+from hythe.hub.errors import NotFound
 from hythe.hub.routes import docker_hub, original, personal_tokens, repositories, tags, users
 from hythe.hub.routes.description import describe
 from hythe.hub.routes.endpoint import Endpoint, routes_of
@@ -56,7 +55,7 @@ def _bound(hub: Hub, answering: Answering) -> Callable[[Request], Awaitable[Resp
     async def answer(request: Request) -> Response:
         try:
             return await answering(hub, request)
-        except (HubError, DatabaseError) as error:
+        except Exception as error:
             return problem_response(error)
 
     return answer

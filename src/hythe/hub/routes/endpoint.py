@@ -10,14 +10,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from hythe.database import DatabaseError
 from hythe.hub.actor import HubActor
-from hythe.hub.errors import HubError, Refused
+from hythe.hub.errors import Refused
 from hythe.hub.page import PAGE_SIZE, Page, Paging
 from hythe.hub.routes.parsing import parse_body, parse_fields, read_body
 from hythe.hub.routes.problems import MethodNotAllowed, problem_response
 from hythe.hub.service import Hub
-from hythe.oci.errors import OCIError
 
 B = TypeVar("B")
 Q = TypeVar("Q")
@@ -109,7 +107,7 @@ class _Answering:
             return encoded(
                 await endpoint.handler(self._hub, await _call(self._hub, endpoint, request)), endpoint.status
             )
-        except (HubError, OCIError, DatabaseError) as error:
+        except Exception as error:
             return problem_response(error)
 
 

@@ -16,15 +16,15 @@ LARGEST_BODY = 256 * 1024
 """Bytes of the largest request body that is read."""
 
 
-async def read_body(request: Request) -> bytes:
+async def read_body(request: Request, largest: int = LARGEST_BODY) -> bytes:
     """Return the body; raises BadRequest when it is too large or was cut off."""
     chunks = []
     size = 0
     try:
         async for chunk in request.stream():
             size += len(chunk)
-            if size > LARGEST_BODY:
-                raise BadRequest(f"the body has more than {LARGEST_BODY} bytes", "send less")
+            if size > largest:
+                raise BadRequest(f"the body has more than {largest} bytes", "send less")
             chunks.append(chunk)
     except ClientDisconnect as error:
         raise BadRequest("the body was cut off") from error
@@ -51,6 +51,9 @@ def parse_fields(values: Mapping[str, Any], wanted: type[T], *, strict: bool) ->
             if field.required:
                 troubles[field.encode_name] = "is required"
             continue
+        if not _is_plain(values[field.encode_name]):
+            troubles[field.encode_name] = "must be plain text, without NUL characters"
+            continue
         try:
             built[field.name] = msgspec.convert(values[field.encode_name], field.type, strict=strict)
         except msgspec.ValidationError as error:
@@ -60,6 +63,18 @@ def parse_fields(values: Mapping[str, Any], wanted: type[T], *, strict: bool) ->
     if troubles:
         raise Invalid(troubles)
     return wanted(**built)
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether no text in it has a NUL character, which no database keeps and no sensible text needs."""
+    match value:
+        case str():
+            return "\0" not in value
+        case Mapping():
+            return all(_is_plain(key) and _is_plain(each) for key, each in value.items())
+        case list() | tuple():
+            return all(map(_is_plain, value))
+    return True
 
 
 def _worded(trouble: str) -> str:

@@ -1,17 +1,22 @@
 """Errors as problem details (RFC 9457); the one place of the JSON API that turns errors into responses."""
 
+import logging
+import uuid
 from http import HTTPStatus
 
 import msgspec
 from starlette.responses import Response
 
-from hythe.database import DatabaseError
+from hythe.database import DatabaseError, InvalidValueError
 from hythe.hub.errors import HubError, Invalid, SignInNeeded, Taken, TooManyAttempts
 from hythe.oci.errors import OCIError, WireError
 
 MEDIA_TYPE = "application/problem+json"
 
 CHALLENGE = 'Basic realm="hythe", charset="UTF-8"'
+
+
+log = logging.getLogger(__name__)
 
 
 class FieldProblem(msgspec.Struct, frozen=True):
@@ -39,6 +44,22 @@ class BadRequest(HubError):
     status = HTTPStatus.BAD_REQUEST
 
 
+class Unforeseen(HubError):
+    """What nobody foresaw; the log has it under the number."""
+
+    def __init__(self, number: str) -> None:
+        super().__init__("something unforeseen went wrong", f"try again, or tell the operator the number {number}")
+
+
+class Unstorable(BadRequest):
+    """A value that has its right form and that no database keeps."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "something that was sent is too long, too large, or holds what is no character", "send plain, shorter text"
+        )
+
+
 class MethodNotAllowed(HubError):
     """The path exists, and does not do this; ``allowed`` names what it does."""
 
@@ -49,8 +70,9 @@ class MethodNotAllowed(HubError):
         super().__init__(f"this address answers {allowed} alone")
 
 
-def problem_response(error: HubError | OCIError | DatabaseError) -> Response:
-    """Return the answer that reports an error."""
+def problem_response(error: Exception) -> Response:
+    """Return the answer that reports an error, whichever it is."""
+    error = known_error(error)
     problem = Problem(
         title=_status(error).phrase,
         status=_status(error).value,
@@ -61,6 +83,17 @@ def problem_response(error: HubError | OCIError | DatabaseError) -> Response:
     # ``type`` is sent although it is the default: clients look for it.
     body = {"type": problem.type, **msgspec.to_builtins(problem)}
     return Response(msgspec.json.encode(body), problem.status, _headers(error), MEDIA_TYPE)
+
+
+def known_error(error: Exception) -> HubError | OCIError | DatabaseError:
+    """Return what clients are told of an error; what nobody foresaw is logged with a number."""
+    if isinstance(error, InvalidValueError):
+        return Unstorable()
+    if isinstance(error, HubError | OCIError | DatabaseError):
+        return error
+    number = uuid.uuid4().hex[:12]
+    log.error("unforeseen error (%s)", number, exc_info=error)
+    return Unforeseen(number)
 
 
 def _status(error: HubError | OCIError | DatabaseError) -> HTTPStatus:

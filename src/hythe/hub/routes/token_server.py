@@ -15,11 +15,11 @@ from hythe.database import DatabaseError
 from hythe.hub.actor import NOBODY
 from hythe.hub.errors import HubError, SignInNeeded, TooManyAttempts
 from hythe.hub.routes.parsing import read_body
-from hythe.hub.routes.problems import CHALLENGE, BadRequest
+from hythe.hub.routes.problems import CHALLENGE, BadRequest, Unforeseen, known_error
 from hythe.hub.service import Hub
 from hythe.hub.tokens import TokenReply, TokenRequest
-from hythe.oci.errors import ErrorCode, ErrorEntry
-from hythe.oci.scope import InvalidScope, parse_scopes
+from hythe.oci.errors import ErrorCode, ErrorEntry, OCIError
+from hythe.oci.scope import parse_scopes
 
 _YES = ("true", "1", "offline")
 
@@ -42,12 +42,8 @@ async def answer_token(hub: Hub, request: Request) -> Response:
             reply = await _by_form(hub, form, address)
         else:
             reply = await _by_query(hub, request, address)
-    except (HubError, InvalidScope) as error:
-        return _failure(error)
-    except DatabaseError:
-        return _failure_answer(
-            HTTPStatus.SERVICE_UNAVAILABLE, ErrorCode.UNAVAILABLE, "try again later", "temporarily_unavailable"
-        )
+    except Exception as error:
+        return _failure(known_error(error))
     return _json(reply, HTTPStatus.OK, {"Cache-Control": "no-store"})
 
 
@@ -95,7 +91,7 @@ def _pairs(body: str) -> dict[str, list[str]]:
     return pairs
 
 
-def _failure(error: HubError | InvalidScope) -> Response:
+def _failure(error: HubError | OCIError | DatabaseError) -> Response:
     match error:
         case SignInNeeded():
             headers = {"WWW-Authenticate": CHALLENGE}
@@ -103,9 +99,15 @@ def _failure(error: HubError | InvalidScope) -> Response:
         case TooManyAttempts():
             headers = {"Retry-After": str(error.retry_after)}
             return _failure_answer(error.status, ErrorCode.TOOMANYREQUESTS, str(error), "slow_down", headers)
-        case InvalidScope():
+        case Unforeseen():
+            return _failure_answer(error.status, ErrorCode.UNAVAILABLE, str(error), "server_error")
+        case HubError():
+            return _failure_answer(error.status, ErrorCode.UNSUPPORTED, str(error), "invalid_request")
+        case OCIError():
             return _failure_answer(HTTPStatus.BAD_REQUEST, ErrorCode.NAME_INVALID, str(error), "invalid_scope")
-    return _failure_answer(error.status, ErrorCode.UNSUPPORTED, str(error), "invalid_request")
+    return _failure_answer(
+        HTTPStatus.SERVICE_UNAVAILABLE, ErrorCode.UNAVAILABLE, "try again later", "temporarily_unavailable"
+    )
 
 
 def _failure_answer(

@@ -6,7 +6,7 @@ from http import HTTPStatus
 
 from sqlalchemy.exc import DBAPIError
 
-from hythe.database import DatabaseError
+from hythe.database import DatabaseError, InvalidValueError
 from hythe.oci.challenge import Challenge, parse_challenges
 from hythe.oci.errors import ErrorCode, InvalidDigest, InvalidReference, OCIError, WireError, encode_errors
 from hythe.oci.reference import is_name
@@ -50,6 +50,9 @@ def wire_error(error: Exception) -> WireError:
     if isinstance(error, BlobMissing):
         log.error("the bytes of a blob are missing", exc_info=error)
         return WireError(ErrorCode.BLOB_UNKNOWN, "the bytes of this blob are missing: push it again")
+    if isinstance(error, InvalidValueError):
+        message = "something that was sent is too long, too large, or holds what is no character"
+        return WireError(ErrorCode.UNSUPPORTED, message, status=HTTPStatus.BAD_REQUEST)
     number = uuid.uuid4().hex[:12]
     if isinstance(error, (DatabaseError, StorageError)):
         log.error("unavailable (%s)", number, exc_info=error)

@@ -8,7 +8,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from hythe.database.port import UnavailableError
+from hythe.database import InvalidValueError, UnavailableError
 from hythe.hub.errors import HubError, SignInNeeded, TooManyAttempts
 from hythe.oci.errors import WireError
 from hythe.web.routes.form import BadForm
@@ -52,7 +52,7 @@ def handlers(site: Site) -> dict[type[Exception] | int, ErrorHandler]:
         return _page(Visit(site, request), 500)
 
     answers: dict[type[Exception] | int, ErrorHandler] = {Exception: broken}
-    for kind in (HubError, WireError, HTTPException, BadForm, Forged, UnavailableError):
+    for kind in (HubError, WireError, HTTPException, BadForm, Forged, InvalidValueError, UnavailableError):
         answers[kind] = refused
     return answers
 
@@ -79,6 +79,8 @@ def _refused(visit: Visit, error: Exception) -> Response:
             return _page(visit, error.status_code)
         case BadForm():
             return _page(visit, 400, str(error))
+        case InvalidValueError():
+            return _page(visit, 400, "what was sent is too long, too large, or holds what is no character")
         case UnavailableError():
             log.error("a page needed the database: %s", error)
             return _page(visit, 503)

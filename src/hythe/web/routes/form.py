@@ -72,6 +72,8 @@ async def read_form(request: Request) -> Form:
         pairs = parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=FIELDS, errors="strict")
     except ValueError as error:
         raise BadForm("the form was damaged on its way: go back and send it again") from error
+    if any("\0" in name or "\0" in value for name, value in pairs):
+        raise BadForm("the form holds a NUL character, which is no text")
     fields: dict[str, tuple[str, ...]] = {}
     for name, value in pairs:
         fields[name] = (*fields.get(name, ()), value.replace("\r\n", "\n"))

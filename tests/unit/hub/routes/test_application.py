@@ -41,3 +41,25 @@ def test_a_database_that_cannot_be_used(house: House, path: str) -> None:
     status, body = get(house, path)
 
     assert (status, json.loads(body)["title"]) == (503, "Service Unavailable")
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("path", ["/v1/search?q=a", "/api/v1/search?q=a", "/v2/search/repositories?query=a", "/token"])
+def test_what_nobody_foresaw(house: House, path: str, caplog: pytest.LogCaptureFixture) -> None:
+    """500 in the address's own form, with a number under which the log has all of it."""
+
+    async def spoil() -> None:
+        async with house.database.writing() as session:
+            await session.run(text("ALTER TABLE hub_repositories RENAME TO elsewhere"))
+            await session.run(text("ALTER TABLE namespaces RENAME TO nowhere"))
+
+    house.run(spoil())
+
+    status, body = get(house, path if path != "/token" else "/token?scope=repository:ann/app:pull")
+
+    answer = json.loads(body)
+    assert status == 500
+    assert "something unforeseen went wrong" in answer["details" if path == "/token" else "detail"]
+    number = caplog.records[-1].getMessage().removeprefix("unforeseen error (").removesuffix(")")
+    assert number in body.decode()
+    assert caplog.records[-1].exc_info is not None
