@@ -69,10 +69,22 @@ def test_a_taken_name_asks_for_its_password(hub: HytheServer, hythe: HytheClient
     right, _ = converse([*hythe.command, "login", "-u", "ann", hub.host], hythe.env, ("Password:", PASSWORD))
 
     assert wrong == 4, said
+    assert "incorrect username or password" in said
+    assert "hint: check the user name and the password" in said
     assert right == 0
     entry = json.loads(hythe.docker_config.read_text())["auths"][hub.host]
     assert entry["identitytoken"]
     assert PASSWORD not in hythe.docker_config.read_text()
+
+
+def test_a_name_that_cannot_be_is_not_offered(hub: HytheServer, hythe: HytheClient) -> None:
+    """No account Ann: names are lower case; it is a wrong name like any other."""
+    code, shown = converse(
+        [*hythe.command, "login", hub.host], hythe.env, ("Username:", "Ann"), ("Password:", "secret one")
+    )
+
+    assert code == 4
+    assert "Create an account" not in shown
 
 
 def test_where_sign_up_is_closed_no_account_is_offered(
@@ -107,7 +119,7 @@ def test_register_makes_an_account_openly(hub: HytheServer, hythe: HytheClient) 
     assert made.stdout == "Login Succeeded\n"
     assert taken.returncode == 7
     assert short.returncode == 1
-    assert "password" in short.stderr
+    assert short.stderr.count("password: must have") == 1
 
 
 def test_share_and_find_an_image(hub: HytheServer, hythe: HytheClient, busybox_layout: Layout) -> None:

@@ -267,6 +267,7 @@ def test_an_absent_image_and_registry_are_told_apart(hythe: HytheClient, docker_
     silent = hythe.run("pull", "127.0.0.1:1/no/such")
 
     assert (absent.returncode, silent.returncode) == (3, 5)
+    assert f"manifest for {docker_registry.host}/no/such:1 not found: manifest unknown\n" in absent.stderr
     for said in (absent.stderr, silent.stderr):
         assert said.count("error:") == 1
         assert "hint:" in said

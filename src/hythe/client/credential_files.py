@@ -106,8 +106,9 @@ class CredentialFiles:
             file = _read(path)
             keys = [key for key in file.credentials if key_target(key) == host]
             helper = file.helper_for(host)
-            if helper and keys:
+            if helper and (keys or credential_helpers.fetch(helper, server_key(host))):  # not all write the key
                 credential_helpers.erase(helper, server_key(host))
+                removed = True
             if keys:
                 _change(path, partial(_drop, keys))
                 removed = True

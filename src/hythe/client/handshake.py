@@ -82,7 +82,7 @@ def _bearer(challenge: Challenge, credential: Credential, scopes: Sequence[Scope
         answer = yield _get(realm, service, scopes, credential, offline)
         if answer.status in (404, 405) and credential:
             answer = yield _post(realm, service, scopes, _password_fields(credential, offline))
-    return _read_reply(answer, credential)
+    return _read_reply(answer, credential, offline)
 
 
 def _password_fields(credential: Credential, offline: bool) -> dict[str, str]:
@@ -110,10 +110,11 @@ def _post(realm: str, service: str, scopes: Sequence[Scope], fields: dict[str, s
     return Request("POST", realm, {"Content-Type": "application/x-www-form-urlencoded"}, urlencode(form).encode())
 
 
-def _read_reply(answer: Answer, credential: Credential) -> Authorization:
+def _read_reply(answer: Answer, credential: Credential, offline: bool) -> Authorization:
     if answer.status in (400, 401, 403):
         who = "your credentials" if credential else "anonymous access"
-        hint = "log in again with 'hythe login'" if credential else "log in with 'hythe login'"
+        again = "check the user name and the password" if offline else "log in again with 'hythe login'"
+        hint = again if credential else "log in with 'hythe login'"
         raise AccessDenied(f"the token server refused {who}: {_reason(answer)}", hint)
     if answer.status != 200:
         raise RegistryError(f"the token server answered {answer.status}: {_reason(answer)}", status=answer.status)

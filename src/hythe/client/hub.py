@@ -5,6 +5,7 @@ and where there is none Docker Hub's newer ``/v2/search/repositories/``. Account
 a hythe hub, else by ``POST /v1/users/``.
 """
 
+import re
 from enum import Enum
 from urllib.parse import quote, urlencode
 
@@ -23,6 +24,7 @@ DOCKER_HUB = "hub.docker.com"
 LIMIT = 25
 MOST = 100
 _SEARCH_SCOPE = (Scope("registry", "catalog", frozenset({"search"})),)
+_USER_NAME = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 _JSON = {"Content-Type": "application/json", "Accept": "application/json"}
 
 
@@ -101,8 +103,10 @@ class Hub:
     def name_state(self, username: str) -> NameState:
         """Return whether a user name is to be had here; only a hythe hub says so. Sends nothing but the name.
 
-        Where sign-up is closed, the hub has no page for it, and no name is to be had.
+        Where sign-up is closed, the hub has no page for it, and no name is to be had; nor is one outside the grammar.
         """
+        if not _USER_NAME.fullmatch(username):
+            return NameState.UNKNOWN
         try:
             answer = self._session.ask("GET", f"/api/v1/users/{quote(username, safe='')}", headers=_JSON)
             if answer.status == 200:
@@ -163,7 +167,8 @@ def _words(answer: Answer) -> str:
 def _field_errors(problem: _Problem) -> list[str]:
     if isinstance(problem.errors, dict):
         return [f"{field}: {reason}" for field, reason in problem.errors.items()]
-    return [": ".join(str(value) for value in entry.values()) for entry in problem.errors]
+    texts = [": ".join(str(entry[key]) for key in ("field", "detail") if key in entry) for entry in problem.errors]
+    return [text for text in texts if text not in problem.detail]
 
 
 def parse_index_reply(content: bytes) -> list[Found]:

@@ -51,7 +51,7 @@ class Repository:
         """Return the manifest with a tag or digest, its content verified; raises NotFound."""
         answer = self.session.ask("GET", self._manifest_path(target), self.scopes, _ACCEPT)
         if answer.status != 200:
-            raise error_of(answer, self.session, f"manifest {self.name}:{target}")
+            raise error_of(answer, self.session, self._what(target))
         wanted = parse_tag_or_digest(target)
         claimed = wanted if isinstance(wanted, Digest) else _digest_header(answer.headers.get("docker-content-digest"))
         if claimed is not None and not claimed.matches(answer.body):
@@ -61,7 +61,7 @@ class Repository:
     def has_manifest(self, target: str) -> bool:
         """Whether there is a manifest with a tag or digest that we may see."""
         answer = self.session.ask("HEAD", self._manifest_path(target), self.scopes, _ACCEPT)
-        return self._is_there(answer, f"manifest {self.name}:{target}")
+        return self._is_there(answer, self._what(target))
 
     def put_manifest(self, manifest: Manifest, target: str) -> None:
         """Store a manifest under a tag or its digest; raises AccessDenied, RegistryError (a blob is missing, say)."""
@@ -84,6 +84,9 @@ class Repository:
 
     def _pages(self, path: str, what: str) -> Iterator[bytes]:
         yield from pages(self.session, path, self.scopes, what)
+
+    def _what(self, target: str) -> str:
+        return f"manifest for {self.session.host}/{self.name}{'@' if ':' in target else ':'}{target}"
 
     def _manifest_path(self, target: str) -> str:
         return f"{self._root}/manifests/{target}"

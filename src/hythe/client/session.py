@@ -11,7 +11,7 @@ from hythe.client.errors import AccessDenied, ClientError, NotFound, RegistryErr
 from hythe.client.messages import Answer, Request
 from hythe.client.retry import RETRIED, Retries, RetryPolicy
 from hythe.client.trust import is_loopback
-from hythe.oci.errors import decode_errors
+from hythe.oci.errors import ErrorEntry, decode_errors
 from hythe.oci.reference import DEFAULT_HOST
 from hythe.oci.scope import Scope
 
@@ -184,7 +184,8 @@ class Session:
         parts = urlsplit(url)
         if parts.scheme != "https" and not self._connections.trust.allows_plain_http(parts.netloc):
             raise AccessDenied(
-                f"{self.host} wants us to authenticate at {parts.netloc} without TLS", f"--plain-http {parts.netloc}"
+                f"{self.host} wants us to authenticate at {parts.netloc} without TLS",
+                f"hythe config set plain-http {parts.netloc}",
             )
 
 
@@ -202,7 +203,7 @@ def _with(headers: Mapping[str, str], authorization: str) -> dict[str, str]:
 def error_of(answer: Answer, session: Session, what: str) -> ClientError:
     """Return what is raised for an error answer, in the registry's words and with a hint of ours."""
     entries = decode_errors(answer.body)
-    said = "; ".join(f"{entry.code.lower().replace('_', ' ')}: {entry.message}".rstrip(": ") for entry in entries)
+    said = "; ".join(map(_words, entries))
     code = entries[0].code if entries else ""
     if answer.status in (401, 403):
         credential = session.credential()
@@ -210,10 +211,17 @@ def error_of(answer: Answer, session: Session, what: str) -> ClientError:
         hint = f"you are logged in as {who}" if credential else f"log in with 'hythe login {session.host}'"
         return AccessDenied(said or f"{session.host} refused {what} ({answer.status})", hint)
     if answer.status == 404:
-        return NotFound(f"{said or 'not found'} ({what})", "check the name; a private repository needs 'hythe login'")
+        message = f"{what} not found" + (f": {said}" if said else "")
+        return NotFound(message, "check the name; a private repository needs 'hythe login'")
     if answer.status == 429:
         wait = f"try again in {answer.retry_after} seconds" if answer.retry_after else "try again later"
         message = f"{session.host}: too many requests"
         return RegistryError(message, wait, status=429, code=code, retry_after=answer.retry_after)
     message = f"{session.host} answered {answer.status} to {what}" + (f": {said}" if said else "")
     return RegistryError(message, status=answer.status, code=code, retry_after=answer.retry_after)
+
+
+def _words(entry: ErrorEntry) -> str:
+    """Return one of the protocol's errors in words; many registries only repeat the code."""
+    code = entry.code.lower().replace("_", " ")
+    return code if entry.message.lower() == code else f"{code}: {entry.message}".rstrip(": ")

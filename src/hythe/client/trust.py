@@ -100,7 +100,19 @@ def proxy_for(scheme: str, host: str, environment: Mapping[str, str] = os.enviro
 def _is_excepted(host: str, environment: Mapping[str, str]) -> bool:
     excepted = environment.get("no_proxy") or environment.get("NO_PROXY") or ""
     bare = _bare(host)
-    for word in (word.strip().lstrip(".") for word in excepted.split(",")):
-        if word and (word in ("*", host, bare) or bare.endswith(f".{word}")):
+    for word in (word.strip().removeprefix("*.").lstrip(".") for word in excepted.split(",")):
+        if word and (word in ("*", host, bare) or bare.endswith(f".{word}") or _is_within(bare, word)):
             return True
     return False
+
+
+def _is_within(address: str, network: str) -> bool:
+    """Whether an IP address lies in a network such as ``10.0.0.0/8``."""
+    if "/" not in network:
+        return False
+    from ipaddress import ip_address, ip_network
+
+    try:
+        return ip_address(address) in ip_network(network, strict=False)
+    except ValueError:
+        return False

@@ -231,6 +231,16 @@ def test_a_store_keeps_what_logging_in_brings(home: Path, helper: Path) -> None:
     assert "erase a.io" in (helper / "calls").read_text()
 
 
+def test_logging_out_asks_the_helper_also_without_a_key(home: Path, helper: Path) -> None:
+    """Some tools give a helper a secret and write nothing into the file."""
+    write(home / ".docker/config.json", {"credHelpers": {"a.io": "box", "b.io": "box"}})
+    (helper / "kept-a.io").write_text('{"ServerURL":"a.io","Username":"ann","Secret":"pw"}')
+
+    assert files(home).remove("a.io")
+    assert not files(home).remove("b.io")
+    assert "erase a.io" in (helper / "calls").read_text()
+
+
 def test_a_missing_helper_is_an_error(home: Path) -> None:
     """Being nobody because a program is missing would be puzzling."""
     write(home / ".docker/config.json", {"credHelpers": {"a.io": "not-installed"}})

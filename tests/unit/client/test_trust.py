@@ -50,6 +50,10 @@ def test_plain_http_where_the_user_said_so() -> None:
         ("https", "auth.docker.io", {"https_proxy": "http://proxy", "NO_PROXY": "a.b, .docker.io"}, None),
         ("https", "notdocker.io", {"https_proxy": "http://proxy", "no_proxy": "docker.io"}, Proxy("proxy", 80)),
         ("https", "docker.io", {"https_proxy": "http://proxy", "no_proxy": "*"}, None),
+        ("https", "hub.docker.io", {"https_proxy": "http://proxy", "no_proxy": "*.docker.io"}, None),
+        ("https", "10.1.2.3:5000", {"https_proxy": "http://proxy", "no_proxy": "10.0.0.0/8"}, None),
+        ("https", "11.1.2.3:5000", {"https_proxy": "http://proxy", "no_proxy": "10.0.0.0/8"}, Proxy("proxy", 80)),
+        ("https", "docker.io", {"https_proxy": "http://proxy", "no_proxy": "10.0.0.0/8"}, Proxy("proxy", 80)),
         ("http", "127.0.0.1:5000", {"http_proxy": "http://proxy"}, None),
     ],
 )
