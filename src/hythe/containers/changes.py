@@ -8,13 +8,14 @@ import os
 import posixpath
 import stat
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from enum import Enum
 from pathlib import Path
 from typing import IO, BinaryIO, NamedTuple, cast
 
 from hythe.containers import overlay
 from hythe.containers.root import Root
-from hythe.oci.layer import OPAQUE_NAME, Entry, InvalidLayer, Kind, LayerWriter, Opaque, Whiteout
+from hythe.oci.layer import Entry, InvalidLayer, Kind, LayerWriter, Opaque, Whiteout
 
 _READ_FOLDER = os.O_RDONLY | os.O_DIRECTORY
 _IGNORED_XATTRS = ("security.selinux", "system.")
@@ -54,13 +55,23 @@ def walk(root: Root, top: str = "") -> Iterator[Found]:
         waiting += [item.path for item in reversed(found) if stat.S_ISDIR(item.status.st_mode)]
 
 
+def _walk_changes(upper: Root) -> Iterator[Found]:
+    """Yield everything in an upper folder but the marks of opaque folders."""
+    return (found for found in walk(upper) if not overlay.is_opaque_mark(posixpath.basename(found.path)))
+
+
 def _list_folder(root: Root, folder: str) -> Iterator[Found]:
-    descriptor = root.open(folder, _READ_FOLDER, follow=False)
+    """Yield what is in a folder; what vanishes meanwhile, the folder itself perhaps, is left out."""
+    try:
+        descriptor = root.open(folder, _READ_FOLDER, follow=False)
+    except FileNotFoundError:
+        return
     try:
         for name in sorted(os.listdir(descriptor), key=os.fsencode):  # noqa: PTH208
-            status = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
-            path = posixpath.join(folder, name)
-            yield Found(path, status, stat.S_ISDIR(status.st_mode) and _is_opaque(root, path))
+            with suppress(FileNotFoundError):
+                status = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
+                path = posixpath.join(folder, name)
+                yield Found(path, status, stat.S_ISDIR(status.st_mode) and _is_opaque(root, path))
     finally:
         os.close(descriptor)
 
@@ -79,11 +90,11 @@ def _is_opaque(root: Root, path: str) -> bool:
 def list_changes(upper: Root, lowers: Sequence[Root]) -> list[tuple[Change, str]]:
     """Return what ``docker diff`` shows: what was added, changed or deleted, sorted, with leading slashes."""
     changes = []
-    for found in walk(upper):
+    for found in _walk_changes(upper):
         name = _gone(found)
         if name is not None:
             changes.append((Change.DELETED, "/" + name))
-        elif posixpath.basename(found.path) != OPAQUE_NAME:
+        else:
             below = exists_below(lowers, found.path)
             changes.append((Change.CHANGED if below else Change.ADDED, "/" + found.path))
             if found.opaque and below:
@@ -164,11 +175,11 @@ def _status(root: Root, path: str) -> os.stat_result:
 def pack_changes(upper: Root, stream: BinaryIO) -> bool:
     """Write the upper folder as a layer: the same changes give the same bytes. Returns whether there were any."""
     packer = _Packer(upper, "", LayerWriter(stream))
-    for found in walk(upper):
+    for found in _walk_changes(upper):
         gone = _gone(found)
         if gone is not None:
             packer.writer.add(Whiteout(gone))
-        elif posixpath.basename(found.path) != OPAQUE_NAME:
+        else:
             packer.add(found)
     packer.writer.close()
     return not packer.writer.is_empty
@@ -198,16 +209,16 @@ class _Packer:
         self._first_names: dict[tuple[int, int], str] = {}
 
     def add(self, found: Found) -> None:
-        """Write one thing; sockets have no place in an archive."""
+        """Write one thing; sockets have no place in an archive, and what is gone by now has none either."""
         kind = _KINDS.get(stat.S_IFMT(found.status.st_mode))
-        if kind is None:
-            return
         if kind is Kind.FILE:
-            self._add_file(found)
-            return
-        self.writer.add(self._entry(found.path, kind, found.status))
-        if found.opaque:
-            self.writer.add(Opaque(found.path))
+            with suppress(FileNotFoundError):
+                self._add_file(found)
+        elif kind is not None:
+            with suppress(FileNotFoundError):
+                self.writer.add(self._entry(found.path, kind, found.status))
+                if found.opaque:
+                    self.writer.add(Opaque(found.path))
 
     def _add_file(self, found: Found) -> None:
         descriptor = self._root.open(found.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, follow=False)

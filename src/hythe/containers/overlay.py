@@ -19,6 +19,8 @@ from hythe.oci.layer import OPAQUE_NAME, WHITEOUT_PREFIX
 
 _OPAQUE_XATTRS = ("trusted.overlay.opaque", "user.overlay.opaque", "user.fuseoverlayfs.opaque")
 _OWN_PREFIXES = ("trusted.overlay.", "user.overlay.", "user.fuseoverlayfs.")
+_FUSE_OPAQUE_NAME = ".wh..opq"
+"""A whiteout of this name is another mark that fuse-overlayfs makes in an opaque folder."""
 MOST_LAYERS = 500
 """As many lower folders as the kernel takes."""
 
@@ -48,9 +50,16 @@ def make_opaque(folder: int) -> None:
     os.setxattr(folder, opaque_xattr(), b"y")
 
 
+def is_opaque_mark(name: str) -> bool:
+    """Whether a file's name says that its folder is opaque: it is no file of the container's."""
+    return name in (OPAQUE_NAME, _FUSE_OPAQUE_NAME)
+
+
 def is_opaque(folder: int) -> bool:
     """Whether the folder, given by a readable descriptor, hides what lower layers have in it."""
-    return any(_has_xattr(folder, name) for name in _OPAQUE_XATTRS) or _has_name(folder, OPAQUE_NAME)
+    return any(_has_xattr(folder, name) for name in _OPAQUE_XATTRS) or any(
+        _has_name(folder, name) for name in (OPAQUE_NAME, _FUSE_OPAQUE_NAME)
+    )
 
 
 def whiteout_name(name: str) -> str | None:

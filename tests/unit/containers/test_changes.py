@@ -189,6 +189,27 @@ def test_a_container_cannot_make_us_read_outside(stack: Stack, tmp_path: Path) -
     assert stack.changes() == ["A /dir", "A /file"]
 
 
+def test_what_vanishes_meanwhile_is_left_out(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container that runs on removes files between the look and the reading: that is no error."""
+    (stack.upper / "dir/sub").mkdir(parents=True)
+    (stack.upper / "file").touch()
+    (stack.upper / "stays").touch()
+    listed = os.listdir
+
+    def list_and_remove(descriptor: int) -> list[str]:
+        names = listed(descriptor)
+        if "stays" in names:
+            (stack.upper / "file").unlink()
+            names += ["vanished"]
+        elif "sub" in names:
+            shutil.rmtree(stack.upper / "dir")
+        return names
+
+    monkeypatch.setattr(os, "listdir", list_and_remove)
+    with tarfile.open(fileobj=io.BytesIO(stack.pack())) as archive:
+        assert archive.getnames() == ["dir", "stays"]
+
+
 def test_a_folder_that_becomes_a_link_meanwhile_is_refused(stack: Stack, tmp_path: Path) -> None:
     """A swap between listing and opening is an error, not a way out."""
     (stack.upper / "dir").mkdir()
@@ -248,11 +269,18 @@ root = folder / "merged"
 assert not (root / "gone").exists()
 (root / "etc/a").unlink()
 (root / "etc/new").write_text("new")
+(root / "etc/deep/x").unlink()
+(root / "etc/deep").rmdir()
+(root / "etc/deep").mkdir()
+(root / "made").mkdir()
 linux.unmount(root)
 """
     subprocess.run([sys.executable, "-c", script, str(stack.folder)], check=True)
 
-    assert stack.changes() == ["C /etc", "D /etc/a", "A /etc/new"]
+    assert stack.changes() == ["C /etc", "D /etc/a", "C /etc/deep", "D /etc/deep/x", "A /etc/new", "A /made"]
+    with tarfile.open(fileobj=io.BytesIO(stack.pack())) as archive:
+        assert "etc/deep/.wh..wh..opq" in archive.getnames()
+        assert len(archive.getnames()) == len(set(archive.getnames()))
 
 
 def test_pipes_do_not_hang_us(stack: Stack) -> None:
