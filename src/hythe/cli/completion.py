@@ -22,7 +22,7 @@ _hythe() {
     found=("${(@f)$(hythe completion words -- "${(@)words[2,CURRENT]}" 2>/dev/null)}")
     if [[ -n "$found" ]]; then compadd -a found; else _files; fi
 }
-compdef _hythe hythe
+if [[ "${funcstack[1]}" == _hythe ]]; then _hythe "$@"; else compdef _hythe hythe; fi
 """,
     "fish": """\
 function __hythe_words
@@ -35,6 +35,7 @@ complete -c hythe -a '(__hythe_words)'
 _IMAGES = ("IMAGE", "SOURCE", "NAME[:TAG]", "NAME[:TAG|@DIGEST]", "NAME", "REPOSITORY[:TAG]")
 _CONTAINERS = ("CONTAINER",)
 _SERVERS = ("SERVER",)
+_PLACES = ("SRC", "DST")
 
 
 def _configure(parser: ArgumentParser) -> None:
@@ -76,6 +77,10 @@ def _words_of_verb(before: list[str], current: str) -> Iterator[str]:
         yield from _verb_names()
         return
     parser = make_parser(verb, load(verb))
+    awaiting = next((action for action in parser._actions if before[-1] in action.option_strings), None)
+    if awaiting is not None and awaiting.nargs is None:
+        yield from map(str, awaiting.choices or ())  # for none the shell offers files
+        return
     for action in parser._actions:
         if isinstance(action, _SubParsersAction):
             chosen = next((word for word in before[1:] if word in action.choices), None)
@@ -99,6 +104,8 @@ def _arguments(parser: ArgumentParser) -> Iterator[str]:
             yield from map(str, action.choices)
         elif action.metavar in _IMAGES:
             yield from _image_names()
+        elif action.metavar in _PLACES:
+            yield from (f"store:{name}" for name in _image_names())
         elif action.metavar in _CONTAINERS:
             yield from _container_names()
         elif action.metavar in _SERVERS:

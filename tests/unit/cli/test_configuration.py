@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from tests.parts.process import program
+from tests.unit.client.sample_images import add_image
 
 from hythe.cli.completion import SCRIPTS, candidates
 from hythe.cli.main import VERBS, main
+from hythe.client.store import LocalStore
+from hythe.oci.reference import Reference
+
+HYTHE = subprocess.list2cmdline([sys.executable, "-m", "hythe.cli.main"])
 
 
 @pytest.fixture
@@ -73,6 +80,7 @@ def test_a_broken_file_is_named(configuration: Path, capsys: pytest.CaptureFixtu
         (["config", "s"], ["set"]),
         (["config", "get", "def"], ["default-registry"]),
         (["completion", "b"], ["bash"]),
+        (["start", "-a", "--at"], ["--attach"]),
         (["no-such-verb", ""], []),
     ],
 )
@@ -82,6 +90,16 @@ def test_words_are_completed(configuration: Path, typed: list[str], some: list[s
 
     assert set(some) <= set(found)
     assert all(word.startswith(typed[-1]) for word in found)
+
+
+def test_names_are_completed_but_not_as_the_value_of_a_flag(configuration: Path) -> None:
+    """Images for `save`, with store: in front for `copy`; after `save -o` the shell offers files."""
+    store = LocalStore()
+    store.put(add_image(store, {"a": b"1"}), Reference.parse("tiny:1"))
+
+    assert list(candidates(["save", "ti"])) == ["tiny:1"]
+    assert set(candidates(["copy", "store:"])) == {"store:tiny:1"}
+    assert list(candidates(["save", "-o", "ti"])) == []
 
 
 def test_servers_are_completed_from_the_credentials(configuration: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,10 +127,32 @@ def test_scripts_are_printed(shell: str, capsys: pytest.CaptureFixture[str]) -> 
     assert "hythe completion words" in capsys.readouterr().out
 
 
+def test_zsh_completes_at_the_first_tab(tmp_path: Path) -> None:
+    """The file is sourced by the first Tab, in the function that it defines: it must complete at once."""
+    (tmp_path / "_hythe").write_text(SCRIPTS["zsh"])
+    command = f"""
+    hythe() {{ {HYTHE} "$@"; }}
+    compadd() {{ print -r -- ${{(P)2}} }}
+    fpath=({tmp_path} $fpath); autoload -Uz _hythe
+    words=(hythe pu) CURRENT=2; _hythe; _hythe
+    """
+    done = subprocess.run([program("zsh", "zsh"), "-fc", command], capture_output=True, text=True, check=True)
+
+    assert done.stdout == "pull push\npull push\n"
+
+
+def test_fish_completes_by_the_script() -> None:
+    """A real fish, asked what Tab would give."""
+    command = f'function hythe; {HYTHE} $argv; end; hythe completion fish | source; complete -C "hythe pu"'
+    done = subprocess.run([program("fish", "fish"), "-Nc", command], capture_output=True, text=True, check=True)
+
+    assert done.stdout.split() == ["pull", "push"]
+
+
 def test_bash_completes_by_the_script(tmp_path: Path) -> None:
     """A real bash, asked what Tab would give."""
     command = f"""
-    hythe() {{ {subprocess.list2cmdline([__import__("sys").executable, "-m", "hythe.cli.main"])} "$@"; }}
+    hythe() {{ {HYTHE} "$@"; }}
     source <(hythe completion bash)
     COMP_WORDS=(hythe pu); COMP_CWORD=1; _hythe; printf '%s ' "${{COMPREPLY[@]}}"
     """
