@@ -98,6 +98,16 @@ def test_networks_and_export(hythe_user: ContainersHythe) -> None:
     assert (hythe_user.folder / "work.tar").stat().st_uid == UID
 
 
+def test_devices_and_everything(hythe_user: ContainersHythe) -> None:
+    """A device is bound under whatever name; --privileged gives what the user has."""
+    script = "mount -t tmpfs none /tmp && echo mounted"
+
+    assert (
+        hythe_user.ok("run", "--rm", "--device", "/dev/zero:/dev/other", "box", "sh", "-c", "test -c /dev/other") == ""
+    )
+    assert hythe_user.ok("run", "--rm", "--privileged", "box", "sh", "-c", script) == "mounted"
+
+
 def test_limits_need_root(hythe_user: ContainersHythe) -> None:
     """They are refused with a reason rather than left out."""
     done = hythe_user.run("run", "--rm", "-m", "50m", "box", "true")

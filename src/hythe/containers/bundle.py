@@ -69,24 +69,42 @@ def specification(folder: Path, container: Container, user: User, mounts: tuple[
     host = container.host
     held = capabilities(("ALL",), ()) if host.privileged else capabilities(host.cap_add, host.cap_drop)
     filtered = seccomp.is_available() and not (host.privileged or host.unconfined)
-    devices = described(host.devices)
+    rules = [rule for _, rule in described(host.devices)]
     return {
         "ociVersion": "1.0.2",
         "root": {"path": "rootfs", "readonly": host.read_only},
         "hostname": hostname(container),
         "process": _process(container, user, held),
-        "mounts": [*_system_mounts(host), *_file_mounts(folder, host), *(_mount(m) for m in mounts)],
+        "mounts": [
+            *_system_mounts(host),
+            *_file_mounts(folder, host),
+            *(_mount(m) for m in mounts),
+            *_device_mounts(host),
+        ],
         "linux": {
             "namespaces": [{"type": kind} for kind in _namespaces(container)],
             "maskedPaths": () if host.privileged else _MASKED,
             "readonlyPaths": () if host.privileged else _READ_ONLY,
-            "devices": all_devices() if host.privileged else [node for node, _ in devices],
-            "resources": _resources(host, [rule for _, rule in devices]),
+            "devices": _device_nodes(host),
+            "resources": _resources(host, rules),
             "sysctl": host.kernel_settings,
             **({} if in_user_namespace() else {"cgroupsPath": f"/hythe/{container.id}"}),
             **({"seccomp": seccomp.default_profile(held)} if filtered else {}),
         },
     }
+
+
+def _device_nodes(host: HostConfig) -> list[dict[str, Any]]:
+    if host.privileged:
+        return all_devices()
+    return [] if in_user_namespace() else [node for node, _ in described(host.devices)]
+
+
+def _device_mounts(host: HostConfig) -> list[dict[str, Any]]:
+    """Return mounts for devices where none can be made: a runtime without root would look for them at their target."""
+    if not in_user_namespace():
+        return []
+    return [_bound(device.source, device.target, ("rprivate",)) for device in host.devices]
 
 
 def _process(container: Container, user: User, held: tuple[str, ...]) -> dict[str, Any]:
