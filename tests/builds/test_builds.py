@@ -82,6 +82,28 @@ def test_secrets_reach_steps_and_nothing_else(house: House) -> None:
     assert secret.encode() not in kept
 
 
+def test_secrets_of_several_lines_are_in_no_log_and_no_reason(house: House) -> None:
+    """A key is hidden line by line, also where the builder's error repeats one, and is gone after the build."""
+    dockerfile = (
+        f"{TINY}RUN --mount=type=secret,id=key cat /run/secrets/key && "
+        "echo error: $(busybox tail -n 2 /run/secrets/key) && kill -9 $$\n"
+    )
+    files = {"Dockerfile": dockerfile, "hooks/post_build": "#!/bin/sh\nls /work/secrets && exit 1 || true\n"}
+    source = house.source("several-lines", files)
+    path = house.set_up("several-lines", source)
+    house.call("PUT", f"{path}/build-setup/secrets/key", {"value": "--begin--\nAAAA1111\nBBBB2222\n"})
+
+    failed = house.wait(path, house.trigger(path)[0])
+    source.commit({"Dockerfile": dockerfile.replace("kill -9 $$", "true")})
+    built = house.built(path, house.trigger(path)[0])
+
+    assert failed["status"] == "failed"
+    for build in (failed, built):
+        assert "***" in build["log"]
+        assert "1111" not in json.dumps(build)
+        assert "2222" not in json.dumps(build)
+
+
 def test_private_sources_are_cloned_with_their_credentials(house: House) -> None:
     """The address's password opens the source, and is in no log."""
     source = house.source("private", None, private=("reader", "s3same-open"))

@@ -90,6 +90,18 @@ RUN ls /proc | grep -c '^[0-9]'; ! cat /proc/1/environ 2>/dev/null | grep -i hyt
     assert int(first_uid) >= 1_000_000_000
 
 
+@pytest.mark.parametrize("host", ["169.254.169.254", "0xa9fea9fe", "[fd00:ec2::254]"])
+def test_no_base_comes_from_where_clouds_keep_secrets(house: House, host: str) -> None:
+    """The worker fetches bases, and asks none of a machine's metadata for one, however the address is written."""
+    name = f"based-{len(host)}-{host.count(':')}"
+    path = house.set_up(name, house.source(name, {"Dockerfile": f"FROM {host}:80/latest/meta-data\n"}))
+
+    build = house.wait(path, house.trigger(path)[0])
+
+    assert build["status"] == "failed"
+    assert "is not a host that base images are fetched from" in build["reason"]
+
+
 def test_links_that_a_hook_leaves_for_the_worker(house: House) -> None:
     """The worker, who is root, writes through no link that a hook put into its way, in this build or the next."""
     victim = house.hub.data / "victim"

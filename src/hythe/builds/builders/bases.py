@@ -1,6 +1,11 @@
 """Base images: fetched by the worker with the hub's token or without credentials, never by what runs in a sandbox."""
 
+import contextlib
+from urllib.parse import urlsplit
+
+from hythe.builds.isolation.addresses import addresses_of, is_metadata
 from hythe.builds.job import Job
+from hythe.builds.worker.failure import BuildFailed
 from hythe.builds.worker.link import HubLink
 from hythe.client.client import Client
 from hythe.client.credentials import ANONYMOUS, Credential
@@ -27,12 +32,17 @@ class BaseImages:
         self.trouble = ""
 
     def reference(self, name: str) -> Reference:
-        """Return the image that a Dockerfile names; without a host it is Docker Hub's, as Docker reads it."""
+        """Return the image that a Dockerfile names; without a host it is Docker Hub's, as Docker reads it.
+
+        Raises BuildFailed, also for a host of the kind where clouds keep their metadata.
+        """
         try:
-            return Reference.parse(name).with_default_tag()
+            reference = Reference.parse(name).with_default_tag()
         except OCIError as error:
-            self.trouble = str(error)
-            raise
+            raise BuildFailed(f"the base image {name!r} cannot be: {error}") from error
+        if reference.host != self._job.registry and _leads_to_metadata(reference.host):
+            raise BuildFailed(f"{reference.host} is not a host that base images are fetched from")
+        return reference
 
     def digest(self, reference: Reference, platform: str) -> str | None:
         """Return the digest of the image or index, None when there is none for this platform (see ``trouble``)."""
@@ -46,9 +56,12 @@ class BaseImages:
             return None
 
     def fetch(self, reference: Reference, digest: str, platform: str, layout: ImageLayout) -> str:
-        """Bring the image into a layout; returns the tag that it has there. Raises ClientError."""
+        """Bring the image into a layout; returns the tag that it has there. Raises BuildFailed."""
         source = RegistryPlace(self._repository(reference), digest)
-        transfer(source, LayoutPlace(layout, tag=LAYOUT_TAG), Wish((_platform(platform),)))
+        try:
+            transfer(source, LayoutPlace(layout, tag=LAYOUT_TAG), Wish((_platform(platform),)))
+        except ClientError as error:
+            raise BuildFailed(f"the base image {reference} cannot be fetched: {error}") from error
         return LAYOUT_TAG
 
     def _repository(self, reference: Reference) -> Repository:
@@ -60,3 +73,10 @@ class BaseImages:
 
 def _platform(text: str) -> Platform:
     return parse_platform(text) if text else host_platform()
+
+
+def _leads_to_metadata(host: str) -> bool:
+    parts = urlsplit(f"//{host}")
+    with contextlib.suppress(OSError):  # who is not known is said when the image is asked for
+        return any(map(is_metadata, addresses_of(parts.hostname or "", parts.port or 443)))
+    return False

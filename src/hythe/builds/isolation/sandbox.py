@@ -15,6 +15,7 @@ from pathlib import Path
 
 import msgspec
 
+from hythe.builds.isolation.addresses import METADATA
 from hythe.builds.isolation.cgroup import Group
 from hythe.builds.isolation.disk import Disk
 from hythe.builds.isolation.errors import IsolationUnavailable, LimitReached, Stopped
@@ -24,8 +25,6 @@ from hythe.builds.setup import Network
 
 VIEW = Path(__file__).with_name("view.sh").read_text()
 """The script that builds what is seen inside; handed over as text, as nobody inside may read our files."""
-BLOCKED = "169.254.0.0/16 100.100.100.200/32 168.63.129.16/32"
-"""Where clouds keep their metadata: never reachable from a build."""
 LONGEST_LINE = 64 * 1024
 _READY_SECONDS = 20
 _INSIDE = "exec setpriv --pdeathsig KILL --reuid 0 --regid 0 --clear-groups -- unshare --mount --pid --net --ipc --uts \
@@ -162,7 +161,7 @@ class Sandbox:
     def _start(self, command: Sequence[str], reach: Reach, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
         hosts = "\n".join(f"{address} {name}" for address, name in reach.hosts)
         inside = ["unshare", "--user", "--keep-caps", "--", "sh", "-c", _START, "sh", VIEW, "view"]
-        rest = [hosts, reach.network.value, BLOCKED, *command]
+        rest = [hosts, reach.network.value, " ".join(METADATA), *command]
         if os.geteuid() == 0:
             place = ["unshare", "--mount", "--propagation", "private", "--", "sh", "-ec", _PLACE, "sh"]
             words = [*place, str(self.disk.folder), *inside, "/mnt/root", "/mnt/work", *rest]

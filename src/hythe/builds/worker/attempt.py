@@ -40,7 +40,8 @@ SLOTS = 50_000
 """How many ranges of user numbers there are; a repository always has the same, for the sake of its cache."""
 LARGEST_README = 100_000
 READMES = ("README.md", "Readme.md", "readme.md", "README", "README.txt", "README.rst")
-_CLEARED = ("src", "repository.git", "out", "home", "secrets", "tmp", "bases")
+SECRETS = "secrets"
+_CLEARED = ("src", "repository.git", "out", "home", SECRETS, "tmp", "bases")
 """What a build before this one left on a kept disk besides its layers."""
 
 
@@ -78,6 +79,8 @@ class Attempt:
             # A fault of ours. No more signs of life, so that the build starts anew, here or elsewhere.
             record.abandon()
             raise
+        # What a builder says of a failure may be what a step printed.
+        outcome = msgspec.structs.replace(outcome, reason=record.masked(outcome.reason))
         record.line(f"==> {outcome.status}{': ' + outcome.reason if outcome.reason else ''}")
         record.close()
         if record.lost:
@@ -124,6 +127,7 @@ class Attempt:
         slot = zlib.crc32(job.repository.encode()) % SLOTS
         sandbox = self._isolation.sandbox(name, slot, job.limits, image)
         stack.callback(lambda: sandbox.close(keep=bool(free)))
+        stack.callback(lambda: remove(sandbox.work / SECRETS))
         for left in _CLEARED:
             remove(sandbox.work / left)
         return sandbox
@@ -161,6 +165,7 @@ class _Course:
         hooks.run("pre_build")
         self._write_secrets()
         images, bases = self._built(builder, hooks, text, found, when)
+        remove(self._sandbox.work / SECRETS)
         hooks.run("post_build")
         self._tested(hooks)
         return self._published(hooks, builder, images, bases, text, found)
@@ -177,9 +182,9 @@ class _Course:
 
     def _write_secrets(self) -> None:
         work = self._sandbox.work
-        self._sandbox.give(cleared(work, "secrets"))
+        self._sandbox.give(cleared(work, SECRETS))
         for name, value in self._job.secrets.items():
-            write_inside(work, f"secrets/{name}", value, self._sandbox.give, 0o600)
+            write_inside(work, f"{SECRETS}/{name}", value, self._sandbox.give, 0o600)
 
     def _dockerfile(self) -> str:
         rule = self._job.rule

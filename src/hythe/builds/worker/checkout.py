@@ -5,6 +5,7 @@ import socket
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from hythe.builds.isolation.addresses import addresses_of, is_metadata
 from hythe.builds.isolation.gate import Opening
 from hythe.builds.isolation.sandbox import Reach, Sandbox
 from hythe.builds.job import Found, Job
@@ -107,15 +108,16 @@ def source_reach(url: str, networks: frozenset[Network]) -> Reach:
     host = parts.hostname or ""
     port = parts.port or _PORTS[parts.scheme]
     try:
-        addresses = {str(info[4][0]) for info in socket.getaddrinfo(host, port, socket.AF_INET, socket.SOCK_STREAM)}
+        addresses = addresses_of(host, port, socket.AF_INET)
     except OSError as error:
         raise BuildFailed(f"the source's host {host} is not known: {error.strerror}") from error
-    if any(address.startswith("169.254.") or address == "100.100.100.200" for address in addresses):
+    if any(map(is_metadata, addresses)):
         raise BuildFailed(f"{host} is not a host that sources are fetched from")
     network = Network.OPEN if Network.OPEN in networks else Network.OFF
     address = host if host.replace(".", "").isdigit() and host.startswith("127.") else "127.0.0.1"
     hosts = () if address == host or host == "localhost" else ((address, host),)
-    return Reach(network, (Opening(host, port, address),), hosts)
+    # To the address that was looked at: the name may stand for another one by the time that git asks.
+    return Reach(network, (Opening(addresses[0], port, address),), hosts)
 
 
 def _credentials(job: Job, sandbox: Sandbox) -> dict[str, str]:

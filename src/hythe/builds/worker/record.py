@@ -29,7 +29,7 @@ class Record:
         self._job = job
         self._link = link
         self._on_stop = on_stop
-        self._hidden = sorted((value for value in (*job.secrets.values(), job.key) if len(value) > 2), key=len)[::-1]
+        self._hidden: list[str] = []
         self._pending = bytearray()
         self._sent = job.log_size
         self._written = job.log_size
@@ -41,6 +41,7 @@ class Record:
         self._thread = threading.Thread(target=self._run, daemon=True)
         self.cancelled_by = ""
         self.lost = False
+        self.hide(*job.secrets.values(), job.key)
 
     def start(self) -> None:
         """Begin to send."""
@@ -49,14 +50,20 @@ class Record:
     def hide(self, *secrets: str) -> None:
         """Keep these out of the log, too."""
         with self._lock:
-            self._hidden = sorted({*self._hidden, *(value for value in secrets if len(value) > 2)}, key=len)[::-1]
+            # Line by line, as the log comes: a key of several lines is never there as a whole.
+            lines = (line.strip() for value in secrets for line in value.splitlines())
+            self._hidden = sorted({*self._hidden, *(line for line in lines if len(line) > 2)}, key=len)[::-1]
+
+    def masked(self, text: str) -> str:
+        """Return ``text`` without the secrets in it."""
+        for secret in self._hidden:
+            text = text.replace(secret, "***")
+        return text
 
     def line(self, text: str) -> None:
         """Add a line to the log."""
         with self._lock:
-            for secret in self._hidden:
-                text = text.replace(secret, "***")
-            content = text.encode(errors="replace") + b"\n"
+            content = self.masked(text).encode(errors="replace") + b"\n"
             limit = self._job.limits.log
             if self._written >= limit:
                 return
