@@ -45,7 +45,15 @@ FOCUSED = """() => {
 }"""
 
 PUBLIC = ["/", "/search", "/search?q=nothing-like-this", "/sign-in", "/sign-up", "/absent"]
-OWN = ["/new", "/account", "/account/password", "/account/tokens", "/account/links", "/new-build"]
+OWN = [
+    "/new",
+    "/account",
+    "/account/password",
+    "/account/tokens",
+    "/account/links",
+    "/new-build",
+    "/new-build/docker-hub",
+]
 OF_REPOSITORY = ["", "/-/tags", "/-/settings", "/-/delete", ":latest", ":moved", "/-/tags/latest/delete"]
 OF_BUILDS = [
     "builds",

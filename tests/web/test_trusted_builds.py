@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -16,6 +17,7 @@ pytestmark = [pytest.mark.clients, pytest.mark.browser]
 
 __all__ = ["start_house"]
 
+NUMBERS = itertools.count(1)
 NOBODY_THERE = "http://127.0.0.1:1/hook"
 
 
@@ -95,6 +97,37 @@ def test_from_linking_to_a_build_that_ran(signed_in: Page, house: House, forges:
     expect(page.locator("h1 .mark-automated")).to_have_text("Trusted Build")
     expect(page.locator(".table tbody th")).to_have_text(["latest"])
     assert forge.violations == []
+
+
+DOCKER_HUB = """{
+  "provider": "github", "owner": "octo", "repository": "moved", "autotests": "SOURCE_ONLY",
+  "build_settings": [{"source_type": "Tag", "source_name": "/^v(.+)$/", "tag": "{sourceref}", "dockerfile": "/"}]
+}"""
+
+
+def test_a_build_moves_from_docker_hub(signed_in: Page, house: House) -> None:
+    """Pasted settings of an automated build become a set-up; what cannot be read is said beside the box, and stays."""
+    page, name = signed_in, f"moved-{next(NUMBERS)}"
+    page.goto(f"{house.hub.url}/new-build")
+    page.get_by_role("link", name="Move a build").click()
+    page.get_by_label("Image", exact=True).fill(name)
+    page.get_by_label("Settings").fill(DOCKER_HUB[:40])
+    page.get_by_role("button", name="Set up").click()
+    expect(page.locator("#settings-error")).to_contain_text("Settings are not JSON")
+    expect(page.get_by_label("Settings")).to_have_value(DOCKER_HUB[:40])
+    page.get_by_label("Settings").fill(DOCKER_HUB.replace("build_settings", "settings"))
+    page.get_by_role("button", name="Set up").click()
+    expect(page.locator("#settings-error")).to_contain_text("build_settings: is required")
+    page.get_by_label("Settings").fill(DOCKER_HUB)
+    page.get_by_role("button", name="Set up").click()
+
+    expect(page).to_have_url(f"{house.hub.url}/alice/{name}/-/build-setup")
+    expect(page.get_by_text("https://github.com/octo/moved.git", exact=False).first).to_be_visible()
+    setup = house.call("GET", f"/api/v1/repositories/alice/{name}/build-setup")
+    assert setup["options"]["autotest"] is True
+    assert [(rule["source"], rule["tags"], rule["dockerfile"]) for rule in setup["rules"]] == [
+        ("/^v(.+)$/", "{sourceref}", "Dockerfile")
+    ]
 
 
 def test_a_set_up_is_changed(signed_in: Page, house: House) -> None:

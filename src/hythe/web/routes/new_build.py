@@ -66,7 +66,7 @@ async def choose_rules(visit: Visit) -> Response:
         lines = await visit.site.builds.setups.preview(visit.actor, rules, chosen.refs)
         if form["action"] != "set up":
             return _rules_page(visit, chosen, form, lines)
-        return await _set_up(visit, form, chosen, rules)
+        return await set_up(visit, form, NewSetup(source=chosen.source, rules=rules, credentials=form["credentials"]))
     except (Invalid, Taken) as error:
         return _rules_page(visit, chosen, form.wrong(error.fields))
     except (InvalidSetup, Conflict, Refused) as error:
@@ -132,14 +132,17 @@ def _rules_page(visit: Visit, chosen: Chosen, form: Form, lines: list[Preview] |
     return visit.page("new-build-rules.html", status, chosen=chosen, form=form, lines=lines)
 
 
-async def _set_up(visit: Visit, form: Form, chosen: Chosen, rules: tuple[Rule, ...]) -> Response:
+async def set_up(visit: Visit, form: Form, setup: NewSetup) -> Response:
+    """Make the repository that the form names where there is none, set up its builds and install the webhook.
+
+    Raises Invalid, InvalidSetup, Taken, Conflict, Refused.
+    """
     name = form["name"].strip()
     new = parse_fields(
         {"namespace": visit.name, "name": name, "visibility": form["visibility"]}, NewRepository, strict=False
     )
     repository = canonical_name(f"{visit.name}/{name}")
     await make_repository(visit.site.hub, visit.actor, repository, new.visibility)
-    setup = NewSetup(source=chosen.source, rules=rules, credentials=form["credentials"])
     await visit.site.builds.setups.create(visit.actor, repository, setup)
     await visit.site.sources.hooks.install(visit.actor, repository, visit.site.url(visit.request))
     return visit.redirect(f"/{repository}/-/build-setup", Notice.BUILDS_SET_UP)
