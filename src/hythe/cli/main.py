@@ -1,5 +1,6 @@
 """``hythe``: finds the verb in a table, imports its module, runs it. Starts fast, so it imports next to nothing."""
 
+import os
 import sys
 from argparse import Action, ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Mapping, Sequence
@@ -117,6 +118,17 @@ class _Parser(ArgumentParser):
         raise CommandFailed(message, f"'hythe help {verb.split()[0]}' shows flags and examples", self.usage_code)
 
 
+class _Help(RawDescriptionHelpFormatter):
+    """As wide as the terminal. argparse would import shutil to find out, at every flag of every verb: 4 ms."""
+
+    def __init__(self, prog: str) -> None:
+        try:
+            columns = int(os.environ.get("COLUMNS") or os.get_terminal_size().columns)
+        except (ValueError, OSError):
+            columns = 80
+        super().__init__(prog, width=columns - 2)
+
+
 def make_parser(verb: Verb, command: Command) -> ArgumentParser:
     """Return the parser of one verb, whose help ends in examples."""
     examples = command.examples.strip()
@@ -124,7 +136,7 @@ def make_parser(verb: Verb, command: Command) -> ArgumentParser:
         prog=f"hythe {verb.name}",
         description=f"{verb.summary}.",
         epilog="examples:\n" + "\n".join(f"  {line}" for line in examples.splitlines()) if examples else None,
-        formatter_class=RawDescriptionHelpFormatter,
+        formatter_class=_Help,
         allow_abbrev=False,
         conflict_handler="resolve",  # -h is --hostname in docker run
     )

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from socket import IPPROTO_TCP, SHUT_RDWR, TCP_NODELAY, create_connection
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 from urllib.parse import SplitResult, urlsplit
 
 from hythe.client.errors import Unreachable
@@ -183,7 +183,7 @@ class Connections:
     def _connect(self, parts: SplitResult) -> Wire:
         proxy = proxy_for(parts.scheme, parts.netloc)
         host, port = parts.hostname or "", parts.port or _PORTS[parts.scheme]
-        plain = create_connection((proxy.host, proxy.port) if proxy else (host, port), CONNECT_SECONDS)
+        plain = create_connection(_address(*((proxy.host, proxy.port) if proxy else (host, port))), CONNECT_SECONDS)
         # A head and its small body are two packets: without this the second waits for the first one's receipt.
         plain.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
         if parts.scheme == "http":
@@ -215,6 +215,11 @@ class Connections:
         except BaseException:
             self.give_back(key, wire, False)
             raise
+
+
+def _address(host: str, port: int) -> tuple[Any, int]:
+    """Return where to connect to. As bytes, a name does without the tables of IDNA: 2 ms, and no labels too long."""
+    return (host.encode() if host.isascii() else host), port
 
 
 def _open_tunnel(wire: Wire, proxy: Proxy, target: str) -> None:

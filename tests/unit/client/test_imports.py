@@ -49,11 +49,24 @@ def test_the_help_imports_next_to_nothing() -> None:
     assert not loaded & {"ssl", "http.client", "msgspec", "asyncio", "hythe.client.client"}
 
 
+PULLING = """
+from hythe.cli.main import find_verb, load, make_parser
+from hythe.client.connection import Connections, ConnectionBroken, Trust
+verb = find_verb("pull")
+make_parser(verb, load(verb)).parse_args(["busybox"])
+try:
+    Connections(Trust()).send("GET", "http://127.0.0.1:1/", {})
+except ConnectionBroken:
+    pass
+"""
+
+
 def test_pulling_imports_no_more_than_it_needs() -> None:
     """TLS when a host speaks it; email, asyncio and an HTTP package never."""
-    loaded = modules_after("import hythe.cli.pulling")
+    loaded = modules_after(PULLING)
 
     assert not loaded & {"ssl", "http.client", "email", "asyncio", "isal", "logging", "concurrent.futures"}
+    assert not loaded & {"shutil", "encodings.idna"}
 
 
 def test_public_names_come_from_the_package() -> None:
