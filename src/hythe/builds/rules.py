@@ -50,10 +50,13 @@ class SourceRef(msgspec.Struct, frozen=True):
 
 
 class Rule(msgspec.Struct, frozen=True, kw_only=True):
-    """One row of a set-up. ``timeout`` is in seconds (0: the installation's own); paths are relative to the source."""
+    """One row of a set-up. ``timeout`` is in seconds (0: the installation's own); paths are relative to the source.
+
+    Whoever sets builds up may leave ``source`` out: it is the default branch then.
+    """
 
     source_type: SourceType = SourceType.BRANCH
-    source: str
+    source: str = ""
     tags: str = "latest"
     context: str = "/"
     dockerfile: str = "Dockerfile"

@@ -1,7 +1,7 @@
 """Trusted Builds as one value: every service, wired to the hub's identity."""
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from hythe.builds.bases import Bases
@@ -40,8 +40,20 @@ class Builds:
     worker_token: str
 
 
-def make_builds(identity: Identity, settings: Settings, listeners: Sequence[BuildListener] = ()) -> Builds:
-    """Return the services. Raises VaultError, OSError. ``listeners`` are told of every build that changes."""
+async def _unknown(_url: str) -> str:
+    return ""
+
+
+def make_builds(
+    identity: Identity,
+    settings: Settings,
+    listeners: Sequence[BuildListener] = (),
+    default_branch: Callable[[str], Awaitable[str]] = _unknown,
+) -> Builds:
+    """Return the services. Raises VaultError, SettingsError, OSError.
+
+    ``listeners`` are told of every build that changes; ``default_branch`` asks an address for its default branch.
+    """
     database, access = identity.database, identity.access
     vault = Vault.open(settings.data_folder, settings.builds_key)
     outbox = NoticeOutbox(_hub_url(settings), mail=bool(settings.mail_server))
@@ -62,7 +74,7 @@ def make_builds(identity: Identity, settings: Settings, listeners: Sequence[Buil
         limits=limits_of(settings),
         public_url=settings.public_url,
     )
-    setups = SetupService(database, access, vault, queue)
+    setups = SetupService(database, access, vault, queue, default_branch)
     return Builds(
         settings=settings,
         setups=setups,

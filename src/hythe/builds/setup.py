@@ -51,7 +51,8 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     forge: Forge = Forge.GIT
     forge_repository: Annotated[str, Meta(max_length=255)] = ""
     link_id: int | None = None
-    default_branch: Annotated[str, Meta(max_length=250)] = "main"
+    default_branch: Annotated[str, Meta(max_length=250)] = ""
+    """Empty: what the address says it is, ``main`` where it says nothing."""
 
 
 class Setup(msgspec.Struct, frozen=True, kw_only=True):

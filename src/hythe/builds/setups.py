@@ -1,7 +1,7 @@
 """Set-ups: made, read, changed, switched off and removed by those who may manage the repository."""
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, datetime
 from urllib.parse import SplitResult, urlsplit
 
@@ -25,6 +25,7 @@ from hythe.registry.access import Action
 MANAGE = Action.DELETE
 """What somebody must be allowed who manages a set-up; pushing is refused to all in such a repository."""
 
+FALLBACK_BRANCH = "main"
 MOST_RULES = 50
 MOST_SECRETS = 50
 LARGEST_SECRET = 64 * 1024
@@ -37,7 +38,16 @@ _SCHEMES = ("http", "https", "ssh", "git")
 class SetupService:
     """What can be done with set-ups. Every call raises NotFound, SignInNeeded or Refused by ``hub.access``."""
 
-    def __init__(self, database: Database, access: HubAccess, vault: Vault, queue: Queue) -> None:
+    def __init__(
+        self,
+        database: Database,
+        access: HubAccess,
+        vault: Vault,
+        queue: Queue,
+        default_branch: Callable[[str], Awaitable[str]],
+    ) -> None:
+        """``default_branch`` asks an address for its default branch; empty: it does not say."""
+        self._default_branch = default_branch
         self._database = database
         self._access = access
         self._vault = vault
@@ -45,6 +55,9 @@ class SetupService:
 
     async def create(self, actor: HubActor, repository: str, new: NewSetup) -> Setup:
         """Set up builds for an existing repository. Raises InvalidSetup, and Conflict when it has a set-up."""
+        if not new.source.default_branch:
+            await self._access.require_repository(actor, repository, MANAGE)
+            new = msgspec.structs.replace(new, source=await self._settled(new.source))
         checked = _checked(new)
         now = datetime.now(UTC)
         sealed = self._vault.seal(CREDENTIALS, new.credentials) if new.credentials else None
@@ -92,9 +105,12 @@ class SetupService:
 
     async def change(self, actor: HubActor, repository: str, changes: Changes) -> Setup:
         """Change what ``changes`` names; switching off keeps everything and stops triggers. Raises InvalidSetup."""
+        if changes.source is not None and not changes.source.default_branch:
+            await self._access.require_repository(actor, repository, MANAGE)
+            changes = msgspec.structs.replace(changes, source=await self._settled(changes.source))
         async with self._database.writing() as session:
             setup = await self._allowed(session, actor, repository, MANAGE)
-            checked = _checked_changes(changes)
+            checked = _checked_changes(changes, setup.source.default_branch)
             sealed = self._vault.seal(CREDENTIALS, changes.credentials) if changes.credentials else None
             await rows.change(session, setup.id, checked, sealed)
             changed = await _present(session, setup.id)
@@ -103,6 +119,11 @@ class SetupService:
             if changes.active is False:
                 await self._queue.cancel_all(session, setup.id, actor.name)
             return changed
+
+    async def _settled(self, source: Source) -> Source:
+        """Fill in the default branch. Raises InvalidSetup for what is no address."""
+        branch = await self._default_branch(_checked_source(source).url)
+        return msgspec.structs.replace(source, default_branch=branch or FALLBACK_BRANCH)
 
     async def remove(self, actor: HubActor, repository: str) -> Setup:
         """Remove a set-up with its builds; the image stays, and can be pushed to by hand. Returns what it was."""
@@ -120,7 +141,7 @@ class SetupService:
         _check_secret(name, value)
         async with self._database.writing() as session:
             setup = await self._allowed(session, actor, repository, MANAGE)
-            if len(await rows.secrets(session, setup.id)) >= MOST_SECRETS:
+            if len((await rows.secrets(session, setup.id)).keys() - {name}) >= MOST_SECRETS:
                 raise InvalidSetup(f"a set-up has at most {MOST_SECRETS} secrets", "remove one that is not used")
             await rows.set_secret(session, setup.id, name, self._vault.seal(BUILD_SECRET, value))
 
@@ -154,27 +175,32 @@ async def _present(session: Session, setup_id: int) -> Setup:
 
 def _checked(new: NewSetup) -> NewSetup:
     source = _checked_source(new.source)
-    rules = new.rules or (Rule(source_type=SourceType.BRANCH, source=source.default_branch),)
-    return msgspec.structs.replace(
-        new, source=source, rules=_checked_rules(rules), options=_checked_options(new.options)
-    )
+    rules = _checked_rules(new.rules or (Rule(),), source.default_branch)
+    return msgspec.structs.replace(new, source=source, rules=rules, options=_checked_options(new.options))
 
 
-def _checked_changes(changes: Changes) -> Changes:
+def _checked_changes(changes: Changes, default_branch: str) -> Changes:
     checked = changes
+    branch = changes.source.default_branch if changes.source is not None else default_branch
     if changes.source is not None:
         checked = msgspec.structs.replace(checked, source=_checked_source(changes.source))
     if changes.rules is not None:
-        checked = msgspec.structs.replace(checked, rules=_checked_rules(changes.rules))
+        checked = msgspec.structs.replace(checked, rules=_checked_rules(changes.rules, branch))
     if changes.options is not None:
         checked = msgspec.structs.replace(checked, options=_checked_options(changes.options))
     return checked
 
 
-def _checked_rules(rules: tuple[Rule, ...]) -> tuple[Rule, ...]:
+def _checked_rules(rules: tuple[Rule, ...], default_branch: str) -> tuple[Rule, ...]:
     if not 1 <= len(rules) <= MOST_RULES:
         raise InvalidSetup(f"a set-up has 1 to {MOST_RULES} rules")
-    return tuple(check_rule(rule) for rule in rules)
+    return tuple(check_rule(_with_source(rule, default_branch)) for rule in rules)
+
+
+def _with_source(rule: Rule, default_branch: str) -> Rule:
+    if rule.source or rule.source_type is not SourceType.BRANCH:
+        return rule
+    return msgspec.structs.replace(rule, source=default_branch)
 
 
 def _checked_options(options: Options) -> Options:

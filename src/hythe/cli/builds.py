@@ -5,23 +5,28 @@ import time
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from hythe.cli.command import Command, CommandFailed
 from hythe.cli.connecting import add_connection_flags, connected
 from hythe.cli.output import add_json_flag, print_json, print_table
+from hythe.cli.prompting import ask_password, require_interactive
 from hythe.client.client import Client
 from hythe.oci.reference import Reference
 from hythe.oci.scope import DELETE, PULL, PUSH, Scope
 
 EXAMPLES = """\
 hythe builds set-up hub.example.org/alice/app --source https://git.example.org/alice/app.git
+hythe builds set-up hub.example.org/alice/app --link octocat --source octocat/app
 hythe builds set-up hub.example.org/alice/app --from setup.json
 hythe builds start hub.example.org/alice/app --branch main --follow
 hythe builds list hub.example.org/alice/app
 hythe builds log hub.example.org/alice/app 7 --follow
 hythe builds cancel hub.example.org/alice/app 7
 hythe builds secret hub.example.org/alice/app npm-token < token.txt
-hythe builds delete hub.example.org/alice/app"""
+hythe builds deactivate hub.example.org/alice/app
+hythe builds delete hub.example.org/alice/app
+hythe builds links hub.example.org"""
 
 OVER = ("succeeded", "failed", "cancelled", "superseded")
 
@@ -41,7 +46,11 @@ def _configure(parser: ArgumentParser) -> None:
 
     set_up = add("set-up", "set up Trusted Builds", _set_up)
     set_up.add_argument("--source", default="", metavar="URL", help="the address that git clones")
-    set_up.add_argument("--branch", default="main", help="the branch to build (default: main)")
+    set_up.add_argument(
+        "--link", default="", metavar="ACCOUNT", help="a linked account, whose repository --source OWNER/NAME names"
+    )
+    _add_token_flag(set_up)
+    set_up.add_argument("--branch", default="", help="the branch to build (default: the source's default branch)")
     set_up.add_argument("--tags", default="latest", help="Docker tags, parted by commas (default: latest)")
     set_up.add_argument("--dockerfile", default="Dockerfile", help="the Dockerfile's path in the source")
     set_up.add_argument("--private", action="store_true", help="make the repository private, if it is new")
@@ -53,9 +62,13 @@ def _configure(parser: ArgumentParser) -> None:
     start.add_argument("--source-tag", default="", metavar="TAG", help="the tag of the source to build")
     start.add_argument("--follow", action="store_true", help="print the log until the build is over")
     add("show", "print the set-up", _show)
-    add("list", "list builds, newest first", _list)
+    listing = add("list", "list builds, newest first", _list)
+    listing.add_argument("--status", default="", help=f"only queued, running, {', '.join(OVER)} ones")
+    listing.add_argument("--branch", default="", help="only those of this branch or tag")
+    listing.add_argument("--limit", type=int, default=25, metavar="N", help="at most so many (default: 25)")
     add("trigger", "print the trigger URL and its last calls", _trigger)
     webhook = add("webhook", "install the webhook at the forge, or print what to paste there", _webhook)
+    _add_token_flag(webhook)
     webhook.add_argument("--hub-url", default="", metavar="URL", help="how the forge reaches the hub")
     add("log", "print a build's log", _log, number=True).add_argument(
         "--follow", action="store_true", help="wait for more"
@@ -64,12 +77,30 @@ def _configure(parser: ArgumentParser) -> None:
     add("retry", "build the same commit again", _retry, number=True)
     secret = add("secret", "keep a build secret, read from standard input", _secret)
     secret.add_argument("secret", metavar="SECRET", help="the secret's name")
+    add("deactivate", "switch the set-up off: everything is kept, and nothing starts builds", _deactivate)
+    add("activate", "switch the set-up on again", _activate)
     add("delete", "remove the set-up; the repository can be pushed to by hand again", _delete)
+    links = verbs.add_parser("links", help="list your linked accounts")
+    links.add_argument("name", metavar="HOST", help="the hub")
+    _add_token_flag(links)
+    add_json_flag(links)
+    add_connection_flags(links)
+    links.set_defaults(work=_links)
+
+
+def _add_token_flag(verb: ArgumentParser) -> None:
+    """Linked accounts are not reached by what ``hythe login`` keeps: that is for repositories alone."""
+    verb.add_argument(
+        "--token-stdin", action="store_true", help="read a personal token that may manage your account from stdin"
+    )
 
 
 def _run(arguments: Namespace) -> int:
     with connected(arguments) as client:
-        code: int = arguments.work(_Builds(client, client.reference(arguments.name)), arguments)
+        # A host alone is the hub, and no image of its name.
+        host_alone = arguments.work is _links
+        reference = client.reference(f"{arguments.name}/any/repository" if host_alone else arguments.name)
+        code: int = arguments.work(_Builds(client, reference), arguments)
         return code
 
 
@@ -81,6 +112,7 @@ class _Builds:
         # A token for the repository: after 'hythe login' the password is not kept.
         self._scopes = (Scope.repository(reference.repository, PULL, PUSH, DELETE),)
         self._prepared = False
+        self._account_token = ""
         self.path = f"/api/v1/repositories/{reference.repository}"
         self.host = reference.host
 
@@ -89,25 +121,42 @@ class _Builds:
         """The hub's address as we reach it."""
         return self._session.base.rstrip("/")
 
+    def sign_in(self, arguments: Namespace) -> None:
+        """Get a token that may manage the user's account, for what linked accounts are needed for."""
+        if arguments.token_stdin:
+            self._account_token = sys.stdin.readline().strip()
+        else:
+            require_interactive("ask for a token", "use --token-stdin")
+            self._account_token = ask_password("Personal token that may manage your account")
+
     def call(self, method: str, path: str, body: Any = None) -> Any:
         """Return the answer's value. Raises CommandFailed with the hub's own words."""
-        content = self.raw(method, path, body)
+        return self.ask_hub(method, f"{self.path}{path}", body)
+
+    def raw(self, method: str, path: str, body: Any = None) -> bytes:
+        """Return the answer's bytes. Raises CommandFailed."""
+        return self._send(method, f"{self.path}{path}", body)
+
+    def ask_hub(self, method: str, path: str, body: Any = None) -> Any:
+        """Return the answer's value of any address of the hub. Raises CommandFailed."""
+        content = self._send(method, path, body)
         import msgspec
 
         return msgspec.json.decode(content) if content else None
 
-    def raw(self, method: str, path: str, body: Any = None) -> bytes:
-        """Return the answer's bytes. Raises CommandFailed."""
+    def _send(self, method: str, path: str, body: Any = None) -> bytes:
         import msgspec
 
         from hythe.client.connection import BytesBody
 
-        if not self._prepared:
+        headers = {"Content-Type": "application/json"}
+        if self._account_token:
+            headers["Authorization"] = f"Bearer {self._account_token}"
+        elif not self._prepared:
             self._session.prepare(self._scopes)
             self._prepared = True
-        headers = {"Content-Type": "application/json"}
         sent = BytesBody(b"" if body is None else msgspec.json.encode(body)) if method != "GET" else None
-        with self._session.send(method, f"{self.path}{path}", self._scopes, headers, sent) as response:
+        with self._session.send(method, path, self._scopes, headers, sent) as response:
             answer = response.read()
         if answer.status >= 400:
             raise _refusal(answer.status, answer.body, self.host)
@@ -134,7 +183,8 @@ def _set_up(builds: _Builds, arguments: Namespace) -> int:
         body = msgspec.json.decode(arguments.file.read_bytes())
     elif arguments.source:
         rule = {"source": arguments.branch, "tags": arguments.tags, "dockerfile": arguments.dockerfile}
-        body = {"source": {"url": arguments.source, "default_branch": arguments.branch}, "rules": [rule]}
+        source = _linked_source(builds, arguments) if arguments.link else {"url": arguments.source}
+        body = {"source": source, "rules": [rule]}
     else:
         raise CommandFailed("nothing says where the source is", "give --source URL, or --from FILE", 2)
     if arguments.private:
@@ -142,7 +192,47 @@ def _set_up(builds: _Builds, arguments: Namespace) -> int:
     # Settings of Docker Hub's automated builds are told by their list of rules.
     path = "/build-setup/docker-hub" if "build_settings" in body else "/build-setup"
     made = builds.call("POST", path, body)
+    if arguments.link:
+        hook = builds.call("POST", "/build-setup/webhook", {"hub_url": builds.url})
+        if not arguments.json:
+            _print_hook(hook)
     return _said(arguments, made, f"{arguments.name} is built from {made['source']['url']}")
+
+
+def _linked_source(builds: _Builds, arguments: Namespace) -> dict[str, Any]:
+    """Return the source that ``--link`` and ``--source OWNER/NAME`` mean. Raises CommandFailed."""
+    builds.sign_in(arguments)
+    links = builds.ask_hub("GET", "/api/v1/links")["items"]
+    fitting = [link for link in links if arguments.link in (link["login"], str(link["id"]))]
+    if len(fitting) != 1:
+        wrong = f"{len(fitting)} linked accounts are called" if fitting else "no linked account is called"
+        raise CommandFailed(
+            f"{wrong} {arguments.link}", f"'hythe builds links {builds.host}' lists them; a number is one"
+        )
+    [link] = fitting
+    query = quote(arguments.source.rpartition("/")[2])
+    found = builds.ask_hub("GET", f"/api/v1/links/{link['id']}/repositories?q={query}")["items"]
+    one = next((each for each in found if each["name"].lower() == arguments.source.lower()), None)
+    if one is None:
+        raise CommandFailed(f"{link['login']} reaches no repository {arguments.source}", "write OWNER/NAME", 3)
+    return {
+        "url": one["clone_url"],
+        "forge": link["kind"],
+        "forge_repository": one["name"],
+        "link_id": link["id"],
+        "default_branch": one["default_branch"],
+    }
+
+
+def _links(builds: _Builds, arguments: Namespace) -> int:
+    builds.sign_in(arguments)
+    items = builds.ask_hub("GET", "/api/v1/links")["items"]
+    if arguments.json:
+        print_json(items)
+        return 0
+    rows = [[str(link["id"]), link["url"], link["login"], link["trouble"]] for link in items]
+    print_table(("ID", "FORGE", "ACCOUNT", "TROUBLE"), rows)
+    return 0
 
 
 def _show(builds: _Builds, _arguments: Namespace) -> int:
@@ -153,6 +243,18 @@ def _show(builds: _Builds, _arguments: Namespace) -> int:
 def _delete(builds: _Builds, arguments: Namespace) -> int:
     builds.call("DELETE", "/build-setup")
     return _said(arguments, {}, f"{arguments.name} has no Trusted Builds any more")
+
+
+def _deactivate(builds: _Builds, arguments: Namespace) -> int:
+    return _said(arguments, _switched(builds, active=False), f"{arguments.name} is built by nothing any more")
+
+
+def _activate(builds: _Builds, arguments: Namespace) -> int:
+    return _said(arguments, _switched(builds, active=True), f"{arguments.name} is built again")
+
+
+def _switched(builds: _Builds, *, active: bool) -> Any:
+    return builds.call("PATCH", "/build-setup", {"active": active})
 
 
 def _secret(builds: _Builds, arguments: Namespace) -> int:
@@ -171,7 +273,8 @@ def _start(builds: _Builds, arguments: Namespace) -> int:
 
 
 def _list(builds: _Builds, arguments: Namespace) -> int:
-    items = builds.call("GET", "/builds")["items"]
+    query = f"limit={arguments.limit}&status={quote(arguments.status)}&source_name={quote(arguments.branch)}"
+    items = builds.call("GET", f"/builds?{query}")["items"]
     if arguments.json:
         print_json(items)
         return 0
@@ -206,17 +309,23 @@ def _trigger(builds: _Builds, arguments: Namespace) -> int:
 
 
 def _webhook(builds: _Builds, arguments: Namespace) -> int:
+    if arguments.token_stdin:
+        builds.sign_in(arguments)
     hook = builds.call("POST", "/build-setup/webhook", {"hub_url": arguments.hub_url or builds.url})
     if arguments.json:
         print_json(hook)
-        return 0
+    else:
+        _print_hook(hook)
+    return 0
+
+
+def _print_hook(hook: dict[str, Any]) -> None:
     if hook["installed"]:
         print(f"The webhook of {hook['forge_repository']} is installed.")
     else:
         print(f"Add a webhook for pushes at the forge:\n  address: {hook['url']}\n  secret:  {hook['secret']}")
     if hook["public_key"] and not hook["key_installed"]:
         print(f"Add this deploy key, which needs to read only:\n  {hook['public_key']}")
-    return 0
 
 
 def _log(builds: _Builds, arguments: Namespace) -> int:

@@ -25,6 +25,7 @@ def _configure(parser: ArgumentParser) -> None:
     parser.add_argument("--until-end-of-input", action="store_true", help="stop when standard input ends")
     parser.add_argument("--check", action="store_true", help="only say which isolation there is")
     add_setting_flags(parser, SETTINGS)
+    parser.add_argument("--token", dest="worker_token", help="the same as --worker-token")
 
 
 def _run(arguments: Namespace) -> int:

@@ -13,6 +13,7 @@ import aiohttp
 import msgspec
 
 from hythe.builds.forges.bitbucket import Bitbucket, BitbucketHooks
+from hythe.builds.forges.errors import ForgeError
 from hythe.builds.forges.git import advertised
 from hythe.builds.forges.gitea import Gitea, GiteaHooks
 from hythe.builds.forges.github import GitHub, GitHubHooks
@@ -110,6 +111,13 @@ class KnownForges:
     async def advertised(self, url: str) -> tuple[str, tuple[SourceRef, ...]]:
         """Return the default branch and the refs of a public address. Raises like ``forges.git.advertised``."""
         return await advertised(self._outside, url)
+
+    async def default_branch(self, url: str) -> str:
+        """Return the default branch of a public address; empty where it cannot be told."""
+        try:
+            return (await self.advertised(url))[0]
+        except ForgeError:
+            return ""
 
 
 @asynccontextmanager
