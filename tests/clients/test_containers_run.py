@@ -416,6 +416,30 @@ def test_ps_filters(hythe_box: ContainersHythe) -> None:
         assert hythe_box.run("ps", "--filter", wrong).returncode in (2, 3)
 
 
+def test_ps_tells_sizes(hythe_box: ContainersHythe) -> None:
+    """-s adds what a container has written, and that together with its image."""
+    hythe_box.ok("run", "--name", "one", "box", "sh", "-c", "printf 12345 > /five; /bin/busybox ln /five /again")
+    [heading, row] = hythe_box.ok("ps", "-a", "-s").splitlines()
+
+    assert heading.endswith("NAMES     SIZE")
+    assert re.search(r"one +5B \(virtual [12][.\d]*MB\)$", row)
+    assert hythe_box.ok("ps", "-a", "--format", "{{.Size}}").startswith("5B (virtual")
+
+
+def test_volumes_of_another_container(hythe_box: ContainersHythe, tmp_path: Path) -> None:
+    """--volumes-from mounts them all, read-only if so asked, but where another mount was asked for."""
+    (tmp_path / "file").touch()
+    flags = ("-v", "/own", "-v", "kept:/kept", "-v", f"{tmp_path}:/bound:ro", "--tmpfs", "/memory")
+    hythe_box.ok("run", "--name", "data", *flags, "box", "sh", "-c", "touch /own/a /kept/b")
+    script = "ls -d /own/a /kept/b /bound/* /memory; touch /own/x"
+
+    done = hythe_box.run("run", "--rm", "--volumes-from", "data:ro", "box", "sh", "-c", script)
+    assert done.stdout.split() == ["/bound/file", "/kept/b", "/own/a"]
+    assert "Read-only" in done.stderr
+    flags = ("--volumes-from", "data", "--tmpfs", "/kept")
+    assert hythe_box.ok("run", "--rm", *flags, "box", "sh", "-c", "touch /own/x; ls /kept") == ""
+
+
 def test_logs_have_two_ends(hythe_box: ContainersHythe) -> None:
     """--since and --until."""
     hythe_box.ok("run", "--name", "one", "box", "sh", "-c", "echo first; sleep 0.2; echo second")

@@ -11,7 +11,8 @@ from hythe.containers.errors import InvalidOption
 from hythe.containers.namespace import in_user_namespace
 from hythe.containers.network_files import parse_address, parse_host
 from hythe.containers.process_limits import parse_process_limit
-from hythe.containers.volumes import parse_mount, parse_tmpfs, parse_volume
+from hythe.containers.store import ContainerStore
+from hythe.containers.volumes import parse_mount, parse_tmpfs, parse_volume, volumes_of
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([bkmgt]?)(?:i?b)?", re.IGNORECASE)
 _UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
@@ -54,6 +55,9 @@ def _configure_files(parser: ArgumentParser) -> None:
         default=[],
         metavar="type=KIND,..",
         help="the same in words: type=bind|volume|tmpfs, source=.., target=.., readonly",
+    )
+    parser.add_argument(
+        "--volumes-from", action="append", default=[], metavar="CONTAINER[:ro]", help="mount what that one has"
     )
     parser.add_argument("--tmpfs", action="append", default=[], metavar="TARGET[:OPTIONS]", help="mount memory")
     parser.add_argument("--shm-size", default="64m", metavar="SIZE", help="size of /dev/shm (64m)")
@@ -102,13 +106,16 @@ def _configure_limits(parser: ArgumentParser) -> None:
 def parse_host_config(arguments: Namespace) -> HostConfig:
     """Return what the flags ask for, those of ``container_options`` too; raises InvalidOption."""
     _check_network(arguments)
-    volumes = [*map(parse_volume, arguments.volume), *map(parse_mount, arguments.mount)]
+    chosen = [*map(parse_volume, arguments.volume), *map(parse_mount, arguments.mount)]
+    chosen += map(parse_tmpfs, arguments.tmpfs)
+    taken = {mount.target for mount in chosen}
+    others = [mount for text in arguments.volumes_from for mount in volumes_of(ContainerStore(), text)]
     return HostConfig(
         network=arguments.network,
         hostname=arguments.hostname,
         hosts=tuple(map(parse_host, arguments.add_host)),
         dns=tuple(map(parse_address, arguments.dns)),
-        mounts=(*volumes, *map(parse_tmpfs, arguments.tmpfs)),
+        mounts=(*(mount for mount in others if mount.target not in taken), *chosen),
         shared_memory=parse_size(arguments.shm_size),
         read_only=arguments.read_only,
         devices=tuple(map(parse_device, arguments.device)),

@@ -4,15 +4,19 @@ import json
 import re
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import msgspec
 
 from hythe.cli.command import Command, CommandFailed
 from hythe.cli.container_status import describe
 from hythe.cli.output import Column, Row, add_list_flags, parse_filters, print_list
-from hythe.cli.units import docker_time, ellipsis, human_age
+from hythe.cli.units import docker_time, ellipsis, human_age, human_size
+from hythe.containers.changes import total_size
 from hythe.containers.container import Container, State, Status
+from hythe.containers.root import Root
 from hythe.containers.store import ContainerStore
+from hythe.oci.digest import Digest
 
 COLUMNS = (
     Column("CONTAINER ID", "ID"),
@@ -23,6 +27,7 @@ COLUMNS = (
     Column("PORTS", "Ports"),
     Column("NAMES", "Names"),
 )
+_SIZE = Column("SIZE", "Size")
 _FILTERS = ("ancestor", "before", "exited", "id", "label", "name", "network", "since", "status", "volume")
 _STATES = ("created", "restarting", "running", "removing", "paused", "exited", "dead")
 """Docker's words; a container of hythe's is only ever created, running or exited."""
@@ -33,6 +38,7 @@ def _configure(parser: ArgumentParser) -> None:
     parser.add_argument("-a", "--all", action="store_true", help="also those that do not run")
     parser.add_argument("-l", "--latest", action="store_true", help="only the newest, running or not")
     parser.add_argument("-n", "--last", type=int, default=-1, metavar="COUNT", help="only the newest, running or not")
+    parser.add_argument("-s", "--size", action="store_true", help="also how much each has written, and with its image")
     parser.add_argument(
         "-f", "--filter", action="append", default=[], metavar="KEY=VALUE", help=f"keys: {', '.join(_FILTERS)}"
     )
@@ -47,9 +53,34 @@ def _list(arguments: Namespace) -> int:
     shows_all = arguments.all or count >= 0 or "status" in filters or "exited" in filters
     shown = [pair for pair in found if shows_all or pair[1].state is State.RUNNING]
     shown = [pair for pair in shown if _passes(*pair, filters)]
-    rows = [_row(*pair, full=arguments.no_trunc) for pair in (shown[:count] if count >= 0 else shown)]
-    print_list(rows, COLUMNS, arguments)
+    shown = shown[:count] if count >= 0 else shown
+    sizes = _sizes(store, shown) if arguments.size or ".Size" in arguments.format else {}
+    rows = [_row(*pair, sizes.get(pair[0].id, "0B"), full=arguments.no_trunc) for pair in shown]
+    print_list(rows, (*COLUMNS, _SIZE) if arguments.size else COLUMNS, arguments)
     return 0
+
+
+def _sizes(store: ContainerStore, shown: Sequence[tuple[Container, Status]]) -> dict[str, str]:
+    """Return the SIZE of containers by their IDs: what was written, and that together with the image."""
+    from hythe.containers.layers import LayerCache
+    from hythe.containers.namespace import become_root
+
+    become_root()
+    cache = LayerCache(store.folder / "layers")
+    own = {container.id: _size(store.path(container) / "upper") for container, _ in shown}
+    layers = {diff_id for container, _ in shown for diff_id in container.layers}
+    below = {diff_id: _size(cache.path(Digest.parse(diff_id)) / "fs") for diff_id in layers}
+    whole = {container.id: own[container.id] + sum(map(below.__getitem__, container.layers)) for container, _ in shown}
+    return {name: f"{human_size(own[name])} (virtual {human_size(whole[name])})" for name in own}
+
+
+def _size(folder: Path) -> int:
+    """Return the bytes of a folder's files; 0 when it was removed meanwhile."""
+    try:
+        with Root(folder) as root:
+            return total_size(root)
+    except FileNotFoundError:
+        return 0
 
 
 def _checked(filters: dict[str, list[str]], store: ContainerStore) -> dict[str, list[str]]:
@@ -119,7 +150,7 @@ _CHECKS: dict[str, Callable[[str], bool]] = {
 }
 
 
-def _row(container: Container, status: Status, *, full: bool) -> Row:
+def _row(container: Container, status: Status, size: str, *, full: bool) -> Row:
     command = " ".join(container.command)
     mounts = [mount.volume.strip(".") or mount.source or mount.target for mount in container.host.mounts]
     labels = container.config.labels or {}
@@ -133,6 +164,7 @@ def _row(container: Container, status: Status, *, full: bool) -> Row:
         "State": status.state.value,
         "Ports": "",
         "Names": container.name,
+        "Size": size,
         "Labels": ",".join(f"{key}={value}" for key, value in labels.items()),
         "Mounts": ",".join(mounts),
         "Networks": container.host.network,

@@ -55,6 +55,12 @@ def walk(root: Root, top: str = "") -> Iterator[Found]:
         waiting += [item.path for item in reversed(found) if stat.S_ISDIR(item.status.st_mode)]
 
 
+def total_size(root: Root) -> int:
+    """Return the bytes of all files in a folder; one with several names counts once."""
+    files = (found.status for found in walk(root) if stat.S_ISREG(found.status.st_mode))
+    return sum({(status.st_dev, status.st_ino): status.st_size for status in files}.values())
+
+
 def _walk_changes(upper: Root) -> Iterator[Found]:
     """Yield everything in an upper folder but the marks of opaque folders."""
     return (found for found in walk(upper) if not overlay.is_opaque_mark(posixpath.basename(found.path)))

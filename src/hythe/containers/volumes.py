@@ -129,6 +129,32 @@ def declared_volumes(paths: tuple[str, ...], chosen: tuple[Mount, ...]) -> tuple
     return tuple(Mount(target, volume=_ANONYMOUS) for target in targets if target not in taken | {"/"})
 
 
+def volumes_of(store: ContainerStore, text: str) -> list[Mount]:
+    """Return the mounts that ``--volumes-from CONTAINER[:ro|rw]`` asks for: another container's volumes and folders.
+
+    Raises NoSuchContainer, InvalidOption.
+    """
+    name, colon, mode = text.partition(":")
+    if colon and mode not in ("ro", "rw"):
+        raise InvalidOption(f"unknown mode {mode!r} in --volumes-from {text}", "use ro or rw")
+    other = store.find(name)
+    extra = ("ro",) if mode == "ro" else ()
+    mounts = (_shared(store, other, number) for number in range(len(other.host.mounts)))
+    return [Mount(m.target, m.source, m.volume, tuple(dict.fromkeys((*m.options, *extra)))) for m in mounts if m]
+
+
+def _shared(store: ContainerStore, container: Container, number: int) -> Mount | None:
+    """Return one of a container's mounts for another container; None for memory, which cannot be shared."""
+    mount = container.host.mounts[number]
+    if mount.volume == _ANONYMOUS:
+        return Mount(mount.target, source=str(_own_volume(store, container, number)), options=mount.options)
+    return mount if mount.volume or mount.source else None
+
+
+def _own_volume(store: ContainerStore, container: Container, number: int) -> Path:
+    return store.path(container) / "volumes" / str(number)
+
+
 def prepare_mounts(store: ContainerStore, container: Container, root: Root) -> tuple[Mount, ...]:
     """Make the folders that the container's mounts need, and return the mounts with their sources on the host."""
     return tuple(_prepared(store, container, root, number) for number in range(len(container.host.mounts)))
@@ -137,7 +163,7 @@ def prepare_mounts(store: ContainerStore, container: Container, root: Root) -> t
 def _prepared(store: ContainerStore, container: Container, root: Root, number: int) -> Mount:
     mount = container.host.mounts[number]
     if mount.volume:
-        own = store.path(container) / "volumes" / str(number)
+        own = _own_volume(store, container, number)
         folder = own if mount.volume == _ANONYMOUS else store.folder / "volumes" / mount.volume
         folder.parent.mkdir(exist_ok=True, mode=0o700)  # what a container wrote is not for other users of the machine
         with usual_umask():
