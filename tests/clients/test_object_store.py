@@ -11,8 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.parts.azurite import AzureAccount
 from tests.parts.base_images import Layout
-from tests.parts.engines import ContainersTool
+from tests.parts.engines import ContainersTool, Docker
 from tests.parts.faulty_proxy import Fault, FaultyProxy
 from tests.parts.hub import HYTHE, HytheServer
 from tests.parts.s3 import S3Server
@@ -91,6 +92,34 @@ def test_skopeo_pulls_from_the_bucket_and_through_the_server(
 def blobs_in(layout: Path) -> dict[str, bytes]:
     """The blobs of an OCI layout by digest."""
     return {path.name: path.read_bytes() for path in (layout / "blobs/sha256").iterdir()}
+
+
+@pytest.mark.parametrize("store", ["s3", "az"])
+def test_docker_pulls_by_presigned_addresses(
+    store: str,
+    s3: S3Server,
+    s3_bucket: str,
+    azurite: AzureAccount,
+    azure_container: str,
+    start_private_registry: Callable[..., HytheServer],
+    docker: Docker,
+    busybox_tar: Path,
+) -> None:
+    """docker follows where it is sent; nothing of a layer passes through the server, or stays on its disk."""
+    env, bucket = {"s3": (s3.env, s3_bucket), "az": (azurite.env, azure_container)}[store]
+    registry = start_private_registry(["--blob-store", f"{store}://{bucket}/hub"], env=env)
+    name = f"{registry.host}/app"
+    docker.import_image(busybox_tar, name)
+    docker.ok("push", name)
+    before = docker.image_id(name)
+    docker.ok("rmi", name)
+
+    docker.ok("pull", name)
+
+    assert docker.image_id(name) == before
+    manifest = json.loads(ask(registry, "GET", "/v2/app/manifests/latest")[1])
+    assert ask(registry, "GET", f"/v2/app/blobs/{manifest['layers'][0]['digest']}")[0].status == 307
+    assert not (registry.data / "blobs").exists()
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Callable
 from datetime import timedelta
@@ -16,7 +17,7 @@ from hythe.oci.digest import Digest
 from hythe.registry.storage.bucket import Bucket
 from hythe.registry.storage.object import ObjectBlobStore
 from hythe.registry.storage.opening import open_blob_store
-from hythe.registry.storage.port import StorageUnavailable
+from hythe.registry.storage.port import BlobStore, StorageUnavailable
 from hythe.settings import SettingsError
 
 pytestmark = pytest.mark.object_store
@@ -73,6 +74,29 @@ def test_a_passing_fault_is_not_noticed(proxy: FaultyProxy, s3_bucket: str, faul
         assert await content(store, Digest.of(large)) == large
         assert fault.times == 0
         assert await store.sweep(frozenset(), soon()) == 0
+
+    run(scenario())
+
+
+def test_what_waits_for_a_slow_reader_is_little(proxy: FaultyProxy, s3_bucket: str) -> None:
+    """Ranges grow for a reader that is faster than the bucket, and stay small for one that is slower."""
+
+    async def requests_of(store: BlobStore, digest: Digest, pause: float) -> int:
+        proxy.ranges.clear()
+        async for _ in store.read(digest):
+            await asyncio.sleep(pause)
+        return len(proxy.ranges)
+
+    async def scenario() -> None:
+        store = open_blob_store(None, f"s3://{s3_bucket}")  # type: ignore[arg-type]
+        blob = os.urandom(8 * MIB)
+        await store.put(Digest.of(blob), body(blob))
+
+        fast = await requests_of(store, Digest.of(blob), 0)
+        slow = await requests_of(store, Digest.of(blob), 0.2)
+
+        assert fast <= 8
+        assert slow > 2 * fast
 
     run(scenario())
 

@@ -36,7 +36,10 @@ PARTS_AT_ONCE = 2
 """Parts that are under way for one upload: what an upload takes of the memory is this and one more."""
 
 RANGE = 4 * 1024 * 1024
-"""Bytes that are read at once. Short requests, since a client may be too slow for one long answer."""
+"""Most bytes that are read at once. Short requests, since a client may be too slow for one long answer."""
+
+LEAST_RANGE = 256 * 1024
+"""Bytes that are read at once for a client that is slower than the bucket: as long as it takes, they lie in memory."""
 
 URL_LIFETIME = timedelta(minutes=15)
 """How long a presigned URL may be used to begin a download."""
@@ -135,27 +138,29 @@ class Bucket:
     async def read(self, key: str, start: int, stop: int) -> AsyncIterator[bytes]:
         """Yield the bytes from ``start`` to before ``stop``, the next range being fetched meanwhile.
 
+        Ranges grow as long as whoever takes them waits for the bucket, and shrink when the bucket waits.
         Raises ObjectMissing, also when the object ends before ``stop``.
         """
-        following: asyncio.Task[bytes] | None = None
+        if start >= stop:
+            return
+        size = LEAST_RANGE
+        following = asyncio.ensure_future(self._range(key, start, min(start + size, stop)))
         try:
-            for position in range(start, stop, RANGE):
-                fetched = following or asyncio.ensure_future(self._range(key, position, stop))
-                following = None
-                piece = await fetched
-                if position + RANGE < stop:
-                    following = asyncio.ensure_future(self._range(key, position + RANGE, stop))
+            while start < stop:
+                size = max(size // 2, LEAST_RANGE) if following.done() else min(size * 2, RANGE)
+                piece = await following
+                start += len(piece)
+                if start < stop:
+                    following = asyncio.ensure_future(self._range(key, start, min(start + size, stop)))
                 yield piece
         finally:
-            if following is not None:
-                following.cancel()
+            following.cancel()
 
-    async def _range(self, key: str, position: int, stop: int) -> bytes:
-        end = min(position + RANGE, stop)
+    async def _range(self, key: str, start: int, stop: int) -> bytes:
         with self._looking():
-            piece = bytes(await obstore.get_range_async(self._store, key, start=position, end=end))
-        if len(piece) != end - position:
-            raise ObjectMissing(f"{key} ends at byte {position + len(piece)}")
+            piece = bytes(await obstore.get_range_async(self._store, key, start=start, end=stop))
+        if len(piece) != stop - start:
+            raise ObjectMissing(f"{key} ends at byte {start + len(piece)}")
         return piece
 
     async def delete(self, key: str) -> None:

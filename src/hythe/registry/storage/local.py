@@ -23,8 +23,8 @@ from hythe.registry.storage.upload_file import UploadFile
 BATCH = 1024 * 1024
 """Bytes that are gathered before they are hashed and written; an upload holds two batches at most."""
 
-READ_SIZE = 1024 * 1024
-"""Bytes that ``read`` yields at once."""
+READ_SIZE = 128 * 1024
+"""Bytes that ``read`` yields at once. A client that is slow over TLS holds three times as many in memory."""
 
 THREADS = 8
 """The most disk calls at once."""
