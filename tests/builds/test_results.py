@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 import json
@@ -9,6 +10,8 @@ import os
 import subprocess
 import threading
 import time
+import urllib.parse
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -47,6 +50,43 @@ def test_an_image_verifies_down_to_its_commit(house: House, tmp_path: Path) -> N
     assert f"{build['digest']} <- {source.url} {source.head('main')}" in verified.stdout
     assert told["packages"] == 1
     assert pulled.returncode == 0, pulled.stderr
+
+
+def test_statements_are_referrers_as_cosign_reads_them(house: House, tmp_path: Path) -> None:
+    """Each is a Sigstore bundle that refers to the image; openssl finds its envelope signed by the published key."""
+    path = house.set_up("bundled", house.source("bundled", {"Dockerfile": TINY}))
+    digest = house.built(path, house.trigger(path)[0])["digest"]
+    registry = f"{house.hub.url}/v2/alice/bundled"
+    token = house.call("GET", "/token?scope=repository:alice/bundled:pull")["token"]
+
+    def get(what: str) -> Any:
+        request = urllib.request.Request(f"{registry}/{what}", headers={"Authorization": f"Bearer {token}"})
+        with urllib.request.urlopen(request) as response:
+            return json.loads(response.read())
+
+    kind = "application/vnd.dev.sigstore.bundle.v0.3+json"
+    listed = get(f"referrers/{digest}?artifactType={urllib.parse.quote(kind)}")["manifests"]
+    key = tmp_path / "key.pem"
+    key.write_bytes(urllib.request.urlopen(f"{house.hub.url}/.well-known/hythe/builds.pem").read())
+
+    assert {each["annotations"]["dev.sigstore.bundle.predicateType"] for each in listed} == {
+        "https://slsa.dev/provenance/v1",
+        "https://spdx.dev/Document",
+    }
+    for each in listed:
+        [layer] = get(f"manifests/{each['digest']}")["layers"]
+        bundle = get(f"blobs/{layer['digest']}")
+        envelope = bundle["dsseEnvelope"]
+        payload = base64.b64decode(envelope["payload"])
+        [signature] = envelope["signatures"]
+        # The pre-authentication encoding, by DSSE's own text.
+        (tmp_path / "signed").write_bytes(b"DSSEv1 28 application/vnd.in-toto+json %d " % len(payload) + payload)
+        (tmp_path / "signature").write_bytes(base64.b64decode(signature["sig"]))
+        command = ["openssl", "dgst", "-sha256", "-verify", "key.pem", "-signature", "signature", "signed"]
+        said = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False).stdout
+        assert (layer["mediaType"], bundle["mediaType"]) == (kind, kind)
+        assert said == "Verified OK\n"
+        assert json.loads(payload)["subject"][0]["digest"]["sha256"] == digest.removeprefix("sha256:")
 
 
 STATUS = "Package: tree\nStatus: install ok installed\nVersion: 2.1\nArchitecture: amd64\n\n"

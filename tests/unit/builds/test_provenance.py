@@ -78,5 +78,6 @@ def test_the_bill_of_materials_is_spdx(tmp_path: Path) -> None:
     bill = bill_of_materials(tmp_path, image, "hub.example/alice/app", datetime(2026, 11, 23, tzinfo=UTC))
 
     assert bill["spdxVersion"] == "SPDX-2.3"
+    assert all(each["filesAnalyzed"] is False for each in bill["packages"]), "else SPDX wants a code over all files"
     assert bill["packages"][1]["externalRefs"][0]["referenceLocator"] == "pkg:deb/bash@5.2-1?arch=amd64"
     assert [each["relationshipType"] for each in bill["relationships"]] == ["DESCRIBES", "CONTAINS"]

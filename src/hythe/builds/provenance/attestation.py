@@ -1,17 +1,22 @@
-"""Statements attached to an image, as cosign keeps them: one manifest, a layer per DSSE envelope.
+"""Statements attached to an image in both of the forms that cosign has.
 
-The manifest has the tag ``sha256-HEX.att`` (cosign's "Attestation Spec") and names the image as its ``subject``, so
-that it is among the image's referrers, too (image specification 1.1).
+Until its version 2, one manifest for an image, a layer per DSSE envelope, under the tag ``sha256-HEX.att`` (cosign's
+"Attestation Spec"); that is what ``hythe verify`` reads, too. Since version 3, a referrer per envelope, which is part
+of a Sigstore bundle then ("Cosign Bundle Specification").
 """
 
 from collections.abc import Sequence
+from typing import Any
+
+import msgspec
 
 from hythe.client.layout import ImageLayout
 from hythe.oci.config import ImageConfig, RootFS
 from hythe.oci.digest import Digest
-from hythe.oci.manifest import OCI_CONFIG, OCI_MANIFEST, Descriptor, ImageManifest, Manifest
+from hythe.oci.manifest import OCI_CONFIG, OCI_EMPTY, OCI_MANIFEST, Descriptor, ImageManifest, Manifest
 
 ENVELOPE = "application/vnd.dsse.envelope.v1+json"
+BUNDLE = "application/vnd.dev.sigstore.bundle.v0.3+json"
 PREDICATE_KEY = "predicateType"
 SIGNATURE_KEY = "dev.cosignproject.cosign/signature"
 
@@ -32,6 +37,36 @@ def attestation_image(layout: ImageLayout, subject: Descriptor, envelopes: Seque
         layers,
         artifact_type=ENVELOPE,
         subject=subject,
+    ).encode()
+    layout.add_document(content)
+    return Manifest.parse(content, OCI_MANIFEST)
+
+
+def bundle_image(layout: ImageLayout, subject: Descriptor, kind: str, envelope: bytes, created: str) -> Manifest:
+    """Write one envelope of predicate type ``kind`` into a layout as a Sigstore bundle that refers to ``subject``.
+
+    The bundle names the key by its id alone: whoever verifies brings it. There is no transparency log.
+    """
+    fields = msgspec.json.decode(envelope, type=dict[str, Any])
+    bundle = msgspec.json.encode(
+        {
+            "mediaType": BUNDLE,
+            "verificationMaterial": {"publicKey": {"hint": fields["signatures"][0]["keyid"]}, "tlogEntries": []},
+            "dsseEnvelope": fields,
+        }
+    )
+    content = ImageManifest(
+        2,
+        OCI_MANIFEST,
+        Descriptor(OCI_EMPTY, str(layout.add_document(b"{}")), 2),
+        (Descriptor(BUNDLE, str(layout.add_document(bundle)), len(bundle)),),
+        artifact_type=BUNDLE,
+        subject=subject,
+        annotations={
+            "dev.sigstore.bundle.content": "dsse-envelope",
+            "dev.sigstore.bundle.predicateType": kind,
+            "org.opencontainers.image.created": created,
+        },
     ).encode()
     layout.add_document(content)
     return Manifest.parse(content, OCI_MANIFEST)

@@ -21,6 +21,7 @@ def bill_of_materials(layout: Path, image: Descriptor, name: str, at: datetime) 
         "name": name,
         "versionInfo": image.digest,
         "downloadLocation": "NOASSERTION",
+        "filesAnalyzed": False,
         "primaryPackagePurpose": "CONTAINER",
         "externalRefs": [_reference(f"pkg:oci/{name.rpartition('/')[2]}@{quote(image.digest, safe='')}")],
     }
@@ -46,6 +47,7 @@ def _entry(number: int, package: Package) -> dict[str, Any]:
         "name": package.name,
         "versionInfo": package.version,
         "downloadLocation": "NOASSERTION",
+        "filesAnalyzed": False,
         "externalRefs": [_reference(url)],
     }
 

@@ -335,7 +335,7 @@ class _Course:
             if image := subjects.get(subject):
                 bill = bill_of_materials(image.layout, image.descriptor, name, self._began)
                 envelopes.append((SPDX, self._signed(name, subject, SPDX, bill)))
-            attached.append(publisher.attach(subject, envelopes, folder))
+            attached.append(publisher.attach(subject, envelopes, folder, made.finished))
         return tuple(attached)
 
     def _signed(self, name: str, digest: str, kind: str, predicate: object) -> bytes:

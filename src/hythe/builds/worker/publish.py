@@ -5,7 +5,7 @@ from pathlib import Path
 
 from hythe.builds.builders.port import Image
 from hythe.builds.job import Job
-from hythe.builds.provenance.attestation import attestation_image, attestation_tag
+from hythe.builds.provenance.attestation import attestation_image, attestation_tag, bundle_image
 from hythe.builds.worker.link import HubLink
 from hythe.client.client import Client
 from hythe.client.credentials import Credential
@@ -37,14 +37,21 @@ class Publisher:
             self._repository.put_manifest(whole, str(whole.digest()))
         return whole
 
-    def attach(self, subject: str, envelopes: Sequence[tuple[str, bytes]], folder: Path) -> str:
-        """Attach signed statements (predicate type, DSSE envelope) to an image; returns their manifest's digest."""
+    def attach(self, subject: str, envelopes: Sequence[tuple[str, bytes]], folder: Path, created: str) -> str:
+        """Attach signed statements (predicate type, DSSE envelope) to an image in each form that verifiers look for.
+
+        Returns the digest of the manifest that has all of them.
+        """
         layout = ImageLayout(folder)
         layout.create()
         image = self._repository.get_manifest(subject)
         manifest = attestation_image(layout, image.descriptor(), envelopes)
         place = RegistryPlace(self._repository, attestation_tag(image.digest()))
         transfer(LayoutPlace(layout, manifest.descriptor()), place)
+        for kind, envelope in envelopes:
+            bundle = bundle_image(layout, image.descriptor(), kind, envelope, created)
+            place = RegistryPlace(self._repository, str(bundle.digest()))
+            transfer(LayoutPlace(layout, bundle.descriptor()), place)
         return str(manifest.digest())
 
     def tag(self, manifest: Manifest, tags: Sequence[str]) -> None:
