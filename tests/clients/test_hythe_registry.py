@@ -91,11 +91,13 @@ def test_all_platforms_or_some(
     hythe.ok("pull", "--platform", "linux/arm64", name)
     one = hythe.json("images")[0]
     hythe.ok("copy", "-q", "--platform", "linux/arm64", name, f"{docker_registry.host}/arm")
+    other = hythe.run("pull", "--platform", "linux/s390x", f"{docker_registry.host}/arm")
 
     assert [m["platform"]["architecture"] for m in raw["manifests"]] == ["amd64", "arm64"]
     assert one["platform"] == "linux/arm64"
     assert one["repository_digests"][-1].endswith(digest) or one["repository_digests"][0].endswith(digest)
     assert "config" in json.loads(skopeo.ok("inspect", "--raw", f"docker://{docker_registry.host}/arm"))
+    assert "is there for linux/arm64 alone, not for linux/s390x" in other.stderr
 
 
 def test_an_image_for_all_platforms_is_pulled_and_pushed_whole(

@@ -7,7 +7,7 @@ from pathlib import Path
 from hythe.cli.command import Command, CommandFailed
 from hythe.cli.output import add_json_flag, print_json
 from hythe.client.client import Client
-from hythe.client.docker_archive import Archived, read_archive, write_archive
+from hythe.client.docker_archive import Archived, read_archive, save_archive, write_archive
 from hythe.client.store import LocalStore
 from hythe.oci.reference import Reference
 
@@ -31,13 +31,7 @@ def _save(arguments: Namespace) -> int:
             write_archive(sys.stdout.buffer, store, archived)
             return 0
         path = Path(arguments.output)
-        half = path.with_name(f".{path.name}.half")
-        try:
-            with half.open("wb") as file:
-                write_archive(file, store, archived)
-            half.replace(path)
-        finally:
-            half.unlink(missing_ok=True)
+        save_archive(path, store, archived)
     if arguments.json:
         print_json({"file": str(path), "size": path.stat().st_size, "images": arguments.images})
     return 0

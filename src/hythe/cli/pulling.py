@@ -4,13 +4,16 @@ from argparse import ArgumentParser, Namespace
 
 from hythe.cli.command import Command, CommandFailed
 from hythe.cli.connecting import add_connection_flags, connected
-from hythe.cli.output import add_json_flag, print_json
+from hythe.cli.output import add_json_flag, print_json, talk
 from hythe.cli.progress import PULL_WORDS, make_display
 from hythe.client.client import Client
 from hythe.client.places import RegistryPlace, StorePlace
-from hythe.client.platforms import host_platform, parse_platform
+from hythe.client.platforms import host_platform, parse_platform, suits
 from hythe.client.transfer import ALL, Transferred, Wish, transfer
+from hythe.oci.config import ImageConfig
 from hythe.oci.digest import Digest
+from hythe.oci.errors import OCIError
+from hythe.oci.manifest import Platform
 from hythe.oci.reference import Reference
 
 
@@ -69,9 +72,24 @@ def pull(client: Client, reference: Reference, wish: Wish, arguments: Namespace)
     if not quiet:
         print(f"Digest: {result.origin}")
         print(f"Status: {'Downloaded newer image' if newer else 'Image is up to date'} for {reference.familiar()}")
+    if arguments.platform:
+        _warn_of_platform(client, reference, result, wish)
     if not arguments.json:
         print(str(reference))
     return _report(reference, result, newer)
+
+
+def _warn_of_platform(client: Client, reference: Reference, result: Transferred, wish: Wish) -> None:
+    """Say so when a repository has the image for one platform alone, and not for the one that was asked for."""
+    if result.manifest.config is None:
+        return
+    try:
+        config = ImageConfig.parse(client.store.read_document(result.manifest.config.parsed_digest))
+    except OCIError:  # an artifact
+        return
+    there = Platform(config.architecture, config.os, variant=config.variant)
+    if there.architecture and not suits(wish.platforms[0], there):
+        talk(f"WARNING: {reference.familiar()} is there for {there} alone, not for {wish.platforms[0]}")
 
 
 def _report(reference: Reference, result: Transferred, newer: bool) -> dict[str, object]:

@@ -18,6 +18,7 @@ import tarfile
 import tempfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import msgspec
@@ -70,6 +71,17 @@ class InvalidArchive(ClientError):
 
 
 # Writing
+
+
+def save_archive(path: Path, layout: ImageLayout, images: Sequence[Archived]) -> None:
+    """Write images to a file, which is there only once it is whole; raises as ``write_archive`` does."""
+    half = path.with_name(f".{path.name}.half")
+    try:
+        with half.open("wb") as file:
+            write_archive(file, layout, images)
+        half.replace(path)
+    finally:
+        half.unlink(missing_ok=True)
 
 
 def write_archive(file: BinaryIO, layout: ImageLayout, images: Sequence[Archived]) -> None:

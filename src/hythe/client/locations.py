@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from hythe.client.client import Client
-from hythe.client.docker_archive import Archived, read_archive, write_archive
+from hythe.client.docker_archive import Archived, read_archive, save_archive
 from hythe.client.errors import ClientError, NotFound
 from hythe.client.layout import ImageLayout
 from hythe.client.places import Destination, LayoutPlace, RegistryPlace, Source, StorePlace
@@ -23,6 +23,8 @@ from hythe.oci.manifest import Descriptor
 from hythe.oci.reference import DEFAULT_TAG, Reference
 
 KINDS = ("store", "oci", "docker-archive", "docker")
+FOREIGN_KINDS = ("oci-archive", "docker-daemon", "containers-storage")
+"""What skopeo knows besides; nobody means an image of such a name."""
 
 
 class Location(msgspec.Struct, frozen=True):
@@ -36,6 +38,10 @@ class Location(msgspec.Struct, frozen=True):
     def parse(cls, text: str) -> "Location":
         """Return what ``text`` means; raises ClientError."""
         kind, colon, rest = text.partition(":")
+        if kind in FOREIGN_KINDS:
+            raise ClientError(
+                f"{kind}: is no kind of place that hythe knows", "there are: NAME, store:, oci:, docker-archive:"
+            )
         if not colon or kind not in KINDS:
             return cls("docker", text)
         if kind == "docker" and not rest.startswith("//"):
@@ -106,6 +112,8 @@ def _registry_destination(client: Client, reference: Reference, source: Location
 
 
 def _find(layout: ImageLayout, name: str) -> Descriptor:
+    if not (layout.folder / "index.json").exists():
+        raise NotFound(f"{layout.folder} is no image layout", "it should hold index.json, oci-layout and blobs")
     descriptors = layout.read_index().manifests
     named = [d for d in descriptors if d.annotations.get(NAME_KEY) == name] if name else list(descriptors)
     if len(named) != 1:
@@ -129,5 +137,4 @@ def _choose(archived: list[Archived], location: Location) -> Descriptor:
 def _write(client: Client, place: LayoutPlace, location: Location) -> None:
     names = (client.reference(location.name).with_default_tag(),) if location.name else ()
     if place.named is not None:
-        with Path(location.place).open("wb") as file:
-            write_archive(file, place.layout, [Archived(place.named, names)])
+        save_archive(Path(location.place), place.layout, [Archived(place.named, names)])

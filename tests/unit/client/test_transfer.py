@@ -176,6 +176,16 @@ def test_places_as_people_type_them(text: str, location: Location) -> None:
     assert Location.parse(text) == location
 
 
+def test_a_place_that_is_none_says_so(tmp_path: Path) -> None:
+    """What skopeo alone knows, and a folder that holds no images."""
+    with pytest.raises(ClientError, match="no kind of place"):
+        Location.parse("docker-daemon:ann/app:1")
+    client = Client(Configuration(), CredentialFiles({"HOME": str(tmp_path)}), store=tmp_path / "store")
+    with pytest.raises(NotFound, match="no image layout"), opened_source(client, f"oci:{tmp_path}/nothing"):
+        pass
+    assert not (tmp_path / "nothing").exists()
+
+
 def test_an_archive_and_a_folder_bring_back_the_same_image(source: ImageLayout, tmp_path: Path) -> None:
     """Folder to archive to store to folder: the digest stays."""
     image = add_image(source, {"a": b"1"})
