@@ -91,11 +91,13 @@ def test_from_linking_to_a_build_that_ran(signed_in: Page, house: House, forges:
     expect(page.locator("#log")).to_contain_text("seen in the log")
     expect(page.get_by_text("A second thought", exact=True)).to_be_visible()
     expect(page.locator(".command code").first).to_contain_text(f"hythe verify {house.hub.host}/alice/{name}@sha256:")
-    page.get_by_text("Dockerfile", exact=True).click()
-    expect(page.locator("#dockerfile pre")).to_contain_text("RUN echo seen in the log")
+    expect(page.get_by_role("region", name="Dockerfile")).to_contain_text("RUN echo seen in the log")
     page.goto(f"{house.hub.url}/alice/{name}")
     expect(page.locator("h1 .mark-automated")).to_have_text("Trusted Build")
     expect(page.locator(".table tbody th")).to_have_text(["latest"])
+    expect(page.get_by_role("link", name=f"src/{name}")).to_have_attribute("href", source.url)
+    page.get_by_role("link", name="Of build 1").click()
+    expect(page.get_by_role("heading", name="Build 1")).to_contain_text("succeeded")
     assert forge.violations == []
 
 

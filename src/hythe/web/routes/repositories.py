@@ -4,6 +4,9 @@ from urllib.parse import quote
 
 from starlette.responses import Response
 
+from hythe.builds.build import Build
+from hythe.builds.status import Status
+from hythe.builds.store.builds import Filter
 from hythe.hub.errors import NotFound
 from hythe.hub.image import Image
 from hythe.hub.page import Paging
@@ -54,8 +57,20 @@ async def repository(visit: Visit) -> Response:
         latest=latest,
         has_latest=await _has_latest(visit, found),
         may_write=await visit.site.hub.repositories.may_write(visit.actor, found.full_name),
+        source=await _source_of(visit, found) if found.built else "",
+        last_build=await _last_build(visit, found) if found.built else None,
+        dockerfile=await _last_build(visit, found, Status.SUCCEEDED) if found.built else None,
         tabs=await repository_tabs(visit, found, repository_address(found)),
     )
+
+
+async def _source_of(visit: Visit, found: Repository) -> str:
+    return (await visit.site.builds.setups.get(visit.actor, found.full_name)).source.url
+
+
+async def _last_build(visit: Visit, found: Repository, status: Status | None = None) -> Build | None:
+    wanted = Filter(repository=found.full_name, status=status.value if status else "", limit=1)
+    return next(iter(await visit.site.builds.builds.listed(visit.actor, wanted)), None)
 
 
 async def elsewhere(visit: Visit) -> Response:
