@@ -74,7 +74,7 @@ class Blobs:
             raise rotten_blob(digest)
         blob = Blob(digest, found.size)
         if found.free_after is not None:
-            await self._renew(found)
+            await self._renew(repository, found, digest)
         else:
             self._found.keep(generation, (repository, digest), blob, OVERHEAD)
         return blob
@@ -112,13 +112,16 @@ class Blobs:
                 raise unknown_blob(digest)
             await store.mark(session, str(digest), self._clock() + self._policy.grace)
 
-    async def _renew(self, found: store.FoundBlob) -> None:
+    async def _renew(self, repository: str, found: store.FoundBlob, digest: Digest) -> None:
+        """Keep what is asked for; raises BLOB_UNKNOWN when the garbage collection was faster."""
         now = self._clock()
         if found.free_after is None or found.free_after > now + self._policy.grace / 2:
             return
         async with self._database.writing(durable=False) as session:
             until = now + self._policy.grace
             await store.renew_link(session, found.repository_id, found.digest, until)
+            if await store.find(session, repository, str(digest)) is None:
+                raise unknown_blob(digest)
 
     async def _readable_sources(self, actor: Actor, digest: Digest, source: str | None) -> list[str]:
         if source is not None:

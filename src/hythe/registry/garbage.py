@@ -24,7 +24,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from hythe.database import Database, DatabaseError, Session
+from hythe.database import Database, Session
 from hythe.oci.digest import Digest
 from hythe.registry.clock import Clock
 from hythe.registry.policy import Policy
@@ -123,7 +123,8 @@ class Garbage:
                 collected = await self.collect()
                 if collected.blobs:
                     log.info("freed %d blobs, %d bytes", len(collected.blobs), collected.freed_bytes)
-            except (DatabaseError, StorageError):
+            except Exception:
+                # Whatever it was, this must not be the last round: nobody would notice before the disk is full.
                 log.exception("the garbage collection could not finish: it goes on in the next round")
             await asyncio.sleep(self._policy.garbage_interval.total_seconds())
 

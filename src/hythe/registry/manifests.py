@@ -150,11 +150,14 @@ class Manifests:
         await self._listener.manifest_pushed(session, repository, digest, manifest.media_type, size, actor)
 
     async def _renew(self, found: StoredManifest) -> None:
+        """Keep what is asked for; raises MANIFEST_UNKNOWN when the garbage collection was faster."""
         now = self._clock()
         if found.free_after is None or found.free_after > now + self._policy.grace / 2:
             return
         async with self._database.writing(durable=False) as session:
             await store.renew(session, found.repository.id, str(found.digest), now + self._policy.grace)
+            if not await store.exists(session, found.repository.id, str(found.digest)):
+                raise unknown_manifest(found.digest)
 
 
 def parse_manifest(content: bytes, media_type: str, limit: int) -> Manifest:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -56,6 +57,19 @@ def test_deleted_manifest_frees_its_blobs_after_the_grace_period(depot: Depot) -
     assert (early.blobs, there) == ((), True)
     assert {blob.digest for blob in late.blobs} == {str(Digest.of(b"layer")), str(Digest.of(b"{}"))}
     assert late.freed_bytes == len(b"layer{}")
+    assert not depot.is_stored(b"layer")
+
+
+def test_deleted_blob_frees_its_bytes_after_the_grace_period(depot: Depot) -> None:
+    """It cannot be pulled at once, and its bytes go when nobody had them mounted meanwhile."""
+    depot.push_image("a", "v1")
+    depot.run(depot.registry.blobs.delete(ANN, "a", Digest.of(b"layer")))
+
+    there = depot.has_blob("a", b"layer")
+    collected = depot.collect_after_grace()
+
+    assert not there
+    assert [blob.digest for blob in collected.blobs] == [str(Digest.of(b"layer"))]
     assert not depot.is_stored(b"layer")
 
 
@@ -183,6 +197,21 @@ def test_others_are_served_between_steps(depot: Depot, monkeypatch: pytest.Monke
     assert len(collected.manifests) == 13
     assert any(0 < count < 12 for count in seen)
     assert not any(depot.has_manifest("a", child) for child in children)
+
+
+def test_what_somebody_pulls_meanwhile_stays(depot: Depot, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between two steps a manifest's time may be extended: then it is not due any more, though it was in the list."""
+    monkeypatch.setattr(garbage, "SWEPT_AT_ONCE", 1)
+    for number in range(20):
+        depot.push_image("a", f"v{number}", annotations={"number": str(number)})
+    for number in range(20):
+        depot.run(depot.registry.tags.delete(ANN, "a", f"v{number}"))
+    depot.clock.forward(GRACE * 1.01)
+
+    pulled = depot.run(_collect_and_ask(depot))
+
+    assert pulled
+    assert all(depot.has_manifest("a", digest) for digest in pulled)
 
 
 def test_what_is_needed_is_looked_at_once(depot: Depot, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -348,15 +377,73 @@ def test_replaced_manifest_stays_without_that_setting(depot: Depot) -> None:
     assert depot.has_manifest("a", old)
 
 
+class TestRounds:
+    """The collector of a server, round after round."""
+
+    @pytest.fixture
+    def policy(self) -> Policy:
+        """No pause between rounds."""
+        return Policy(grace=GRACE, garbage_interval=timedelta(0))
+
+    def test_a_failed_round_is_not_the_last(self, depot: Depot, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Whatever goes wrong in one round, the next one frees what is due."""
+        depot.push_blob("a", b"orphan")
+        depot.clock.forward(GRACE * 1.01)
+        find = depot.storage.sweep
+        failures = [RuntimeError("unforeseen"), StorageUnavailable("no disk")]
+
+        async def sweep(*arguments: Any) -> int:
+            if failures:
+                raise failures.pop()
+            return await find(*arguments)
+
+        monkeypatch.setattr(depot.storage, "sweep", sweep)
+
+        depot.run(_run_until_freed(depot, b"orphan"))
+
+        assert not failures
+
+
+async def _run_until_freed(depot: Depot, content: bytes) -> None:
+    rounds = asyncio.create_task(depot.registry.garbage.run())
+    async with asyncio.timeout(60):
+        stored = True
+        while stored and not rounds.done():
+            await asyncio.sleep(0.01)
+            stored = await depot.storage.stat(Digest.of(content)) is not None
+    rounds.cancel()
+    await asyncio.wait([rounds])
+    assert rounds.cancelled()
+
+
 async def _collect_and_watch(depot: Depot) -> tuple[Collected, set[int]]:
     """One round of the garbage collection, and how many manifests others saw meanwhile."""
     seen = set()
     round_ = asyncio.create_task(depot.registry.garbage.collect())
     while not round_.done():
-        async with depot.database.reading() as session:
-            seen.add(len(await session.rows(select(manifests.c.digest))))
+        seen.add(len(await _all_manifests(depot)))
         await asyncio.sleep(0)
     return await round_, seen
+
+
+async def _collect_and_ask(depot: Depot) -> set[Digest]:
+    """One round of the garbage collection; return what somebody pulled after the first manifest had gone."""
+    pulled = set()
+    before = await _all_manifests(depot)
+    round_ = asyncio.create_task(depot.registry.garbage.collect())
+    while not round_.done():
+        there = await _all_manifests(depot)
+        for digest in there if there != before else ():
+            with suppress(WireError):
+                pulled.add((await depot.registry.manifests.get(ANN, "a", digest)).digest)
+        await asyncio.sleep(0)
+    await round_
+    return pulled
+
+
+async def _all_manifests(depot: Depot) -> set[Digest]:
+    async with depot.database.reading() as session:
+        return {Digest.parse(row.digest) for row in await session.rows(select(manifests.c.digest))}
 
 
 def test_nothing_to_do_writes_nothing(depot: Depot, run: Run[Any]) -> None:

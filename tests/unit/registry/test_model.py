@@ -20,6 +20,7 @@ from tests.unit.registry.depot import ANN, GRACE, Clock, Depot, image, index, pi
 from hythe.database import open_database
 from hythe.oci.digest import Digest
 from hythe.oci.errors import ErrorCode, WireError
+from hythe.oci.manifest import OCI_INDEX
 from hythe.registry.anonymous import AnonymousAccess
 from hythe.registry.events import NoListener
 from hythe.registry.policy import Policy
@@ -128,6 +129,17 @@ class RegistryMachine(RuleBasedStateMachine):
         call = self.depot.registry.uploads.put(ANN, repository, Digest.of(b"not " + content), pieces(content))
         assert self.code(call) is ErrorCode.DIGEST_INVALID
 
+    @rule(repository=REPOSITORIES, content=CONTENTS)
+    def delete_blob(self, repository: str, content: bytes) -> None:
+        """A blob goes at once; not one that a manifest here needs, whose hole the model would not see."""
+        shelf = self.shelves[repository]
+        digest = Digest.of(content)
+        if any(str(digest) in self.needed_blobs(shelf, manifest) for manifest in shelf.manifests):
+            return
+        code = self.code(self.depot.registry.blobs.delete(ANN, repository, digest))
+        assert code is (None if content in shelf.blobs else ErrorCode.BLOB_UNKNOWN)
+        shelf.blobs.discard(content)
+
     @rule(repository=REPOSITORIES)
     def start_upload(self, repository: str) -> None:
         """A session."""
@@ -219,6 +231,14 @@ class RegistryMachine(RuleBasedStateMachine):
     def push_broken_index(self, repository: str, tag: str) -> None:
         """An index of a manifest that is not there."""
         self.push(repository, index(Digest.of(b"absent")), [tag], whole=False)
+
+    @rule(repository=REPOSITORIES, tag=TAGS)
+    def push_wrong_manifest(self, repository: str, tag: str) -> None:
+        """A manifest under the digest of another: nothing of it stays."""
+        content = json.dumps(index()).encode()
+        put = self.depot.registry.manifests.put
+        code = self.code(put(ANN, repository, Digest.of(content + b" "), (tag,), content, OCI_INDEX))
+        assert code is ErrorCode.DIGEST_INVALID
 
     def push(self, repository: str, manifest: dict[str, Any], tags: list[str], *, whole: bool) -> None:
         """Push a manifest, which must be refused unless it is whole."""

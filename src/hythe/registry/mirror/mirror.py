@@ -18,7 +18,7 @@ from pathlib import Path
 import aiohttp
 import msgspec
 
-from hythe.database import Database, DatabaseError
+from hythe.database import Database
 from hythe.oci.digest import Digest
 from hythe.oci.errors import ErrorCode, WireError
 from hythe.registry.access import Access, Action, Actor
@@ -172,7 +172,7 @@ class Mirror:
         while True:
             try:
                 await self.expire()
-            except DatabaseError:
+            except Exception:
                 log.exception("what the mirrors hold could not be looked through: it goes on in the next round")
             await asyncio.sleep(self._policy.garbage_interval.total_seconds())
 

@@ -30,15 +30,21 @@ def _due_in_repository(table: Table) -> Any:
         )
         .order_by(table.c.digest)
         .limit(BATCH)
+        .with_for_update()
     )
 
 
 _DUE_MANIFESTS = _due_in_repository(manifests)
 _DUE_LINKS = _due_in_repository(repository_blobs)
-_STILL_DUE = select(manifests.c.digest).where(
-    manifests.c.repository_id == bindparam("repository_id"),
-    manifests.c.digest.in_(bindparam("digests", expanding=True)),
-    manifests.c.free_after <= bindparam("now"),
+_STILL_DUE = (
+    select(manifests.c.digest)
+    .where(
+        manifests.c.repository_id == bindparam("repository_id"),
+        manifests.c.digest.in_(bindparam("digests", expanding=True)),
+        manifests.c.free_after <= bindparam("now"),
+    )
+    .order_by(manifests.c.digest)
+    .with_for_update()
 )
 _NEEDED_LINKS = (
     select(manifest_blobs.c.blob)
@@ -103,13 +109,13 @@ async def due_manifests(session: Session, repository_id: int, now: datetime, aft
 
 
 async def still_due(session: Session, repository_id: int, digests: Iterable[str], now: datetime) -> tuple[str, ...]:
-    """Return those of a few manifests that are due. Lock the repository first to rely on it."""
+    """Return those of a few manifests that are due; nobody extends their time before the transaction ends."""
     values = {"repository_id": repository_id, "digests": list(digests), "now": now}
     return tuple(row.digest for row in await session.rows(_STILL_DUE, values))
 
 
 async def due_links(session: Session, repository_id: int, now: datetime) -> tuple[str, ...]:
-    """Return some blobs of the repository that are due."""
+    """Return some blobs of the repository that are due; nobody extends their time before the transaction ends."""
     rows = await session.rows(_DUE_LINKS, {"repository_id": repository_id, "now": now, "after": ""})
     return tuple(row.digest for row in rows)
 
