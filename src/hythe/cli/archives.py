@@ -8,6 +8,7 @@ from hythe.cli.command import Command, CommandFailed
 from hythe.cli.output import add_json_flag, print_json
 from hythe.client.client import Client
 from hythe.client.docker_archive import Archived, read_archive, save_archive, write_archive
+from hythe.client.platforms import parse_platform
 from hythe.client.store import LocalStore
 from hythe.oci.reference import Reference
 
@@ -15,6 +16,7 @@ from hythe.oci.reference import Reference
 def _configure_save(parser: ArgumentParser) -> None:
     parser.add_argument("images", metavar="IMAGE", nargs="+", help="a name or the beginning of an ID")
     parser.add_argument("-o", "--output", default="", metavar="FILE", help="write to a file (default: stdout)")
+    parser.add_argument("--platform", default="", help="of an image for several platforms write this one alone")
     add_json_flag(parser)
 
 
@@ -26,7 +28,7 @@ def _save(arguments: Namespace) -> int:
     if not arguments.output and arguments.json:
         raise CommandFailed("--json needs -o FILE: stdout is the archive", code=2)
     with store.writing():
-        archived = _archived(client, arguments.images)
+        archived = _archived(client, arguments.images, arguments.platform)
         if not arguments.output:
             write_archive(sys.stdout.buffer, store, archived)
             return 0
@@ -37,12 +39,12 @@ def _save(arguments: Namespace) -> int:
     return 0
 
 
-def _archived(client: Client, texts: list[str]) -> list[Archived]:
+def _archived(client: Client, texts: list[str], platform: str) -> list[Archived]:
     """Return the images that were named, each once; a name goes into the archive where it was typed."""
     found: dict[str, Archived] = {}
     for text in texts:
-        image = client.store.resolve(text)
-        plain = image.entry.descriptor
+        image = client.store.resolve(text, parse_platform(platform) if platform else None)
+        plain = image.manifest.descriptor() if platform else image.entry.descriptor
         earlier = found.get(plain.digest, Archived(plain))
         name = _typed_name(client, text, image.entry.names)
         found[plain.digest] = Archived(plain, tuple(dict.fromkeys((*earlier.names, *name))))

@@ -157,6 +157,7 @@ def _tag(arguments: Namespace) -> int:
 def _configure_rmi(parser: ArgumentParser) -> None:
     parser.add_argument("images", metavar="IMAGE", nargs="+", help="a name or the beginning of an ID")
     parser.add_argument("-f", "--force", action="store_true", help="remove an image that has several names, by its ID")
+    parser.add_argument("--no-prune", action="store_true", help="no effect: hythe keeps no parents of images")
     add_json_flag(parser)
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from backports import zstd
-from tests.unit.client.sample_images import add_image, layer_archive
+from tests.unit.client.sample_images import add_image, add_index, layer_archive
 
 from hythe.cli.main import main
 from hythe.client.store import LocalStore
@@ -209,6 +209,17 @@ def test_save_and_load_keep_ids_and_names(said: Said, store: LocalStore, tmp_pat
         "Loaded image: tiny:2",
     ]
     assert sorted(image["id"] for image in said.json("images")) == sorted(image["id"] for image in before)
+
+
+def test_save_writes_one_platform_alone(said: Said, store: LocalStore, tmp_path: Path) -> None:
+    """With --platform; else all that are here."""
+    images = {name: add_image(store, {"a": b"1"}, architecture=name) for name in ("arm64", "riscv64")}
+    store.put(add_index(store, **images), Reference.parse("multi:1"))
+    said("save", "-o", str(tmp_path / "x.tar"), "--platform", "linux/riscv64", "multi:1")
+    said("rmi", "--no-prune", "multi:1")
+    said("load", "-i", str(tmp_path / "x.tar"))
+
+    assert store.resolve("multi:1").digest == images["riscv64"].parsed_digest
 
 
 def old_docker_archive(layer: bytes) -> bytes:
