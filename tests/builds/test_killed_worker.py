@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tests.builds.house import House
+from tests.builds.house import DOCKERFILE, House
 from tests.parts.hub import HYTHE
 from tests.parts.process import clear_away
 
@@ -68,3 +68,26 @@ def test_builds_survive_their_workers(
         history = house.call("GET", f"{path}/tags/latest")
         assert build["digest"] == history["digest"]
         assert build["ref"]["commit"] == source.head("main")
+
+
+def test_the_worker_inside_serve_is_replaced(start_house: Callable[..., House]) -> None:
+    """Killed in the middle, it is started anew, and its build is done all the same."""
+    house = start_house(env={"HYTHE_BUILDS_LEASE": "5"})
+    files = {"Dockerfile": f"{DOCKERFILE}RUN sleep 3\n"}
+    path = house.set_up("inside", house.source("inside", files))
+    [number] = house.trigger(path)
+    house.wait_until_log(path, number, "sleep 3")
+    [worker] = [pid for pid in children(house.hub.pid) if b"worker" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+    os.kill(worker, signal.SIGKILL)
+
+    build = house.wait(path, number, seconds=120)
+    assert build["status"] == "succeeded", build["log"]
+    assert build["fence"] == 2
+    assert house.call("GET", f"{path}/tags/latest")["digest"] == build["digest"]
+
+
+def children(pid: int) -> list[int]:
+    """The processes that a process started."""
+    threads = Path(f"/proc/{pid}/task").iterdir()
+    return [int(each) for thread in threads for each in (thread / "children").read_text().split()]

@@ -8,10 +8,12 @@ import asyncio
 import contextlib
 import os
 import sys
+import time
 
 import structlog
 
 from hythe.builds.service import Builds
+from hythe.database import DatabaseError
 from hythe.server.address import url_of
 from hythe.server.http import Address
 from hythe.settings import Settings
@@ -19,6 +21,8 @@ from hythe.settings import Settings
 FIRST_LOOK = 5.0
 PAUSE = 5.0
 LONGEST_PAUSE = 300.0
+LONG = 60.0
+"""A worker that lived so many seconds was in order: the pauses after it are short again."""
 _LOG = structlog.get_logger()
 
 
@@ -27,11 +31,18 @@ async def run_worker(builds: Builds, url: str) -> None:
     settings = builds.settings
     if settings.builds_workers == 0:
         return
-    await builds.queue.wait_for_work(FIRST_LOOK)
     pause = PAUSE
     while True:
-        code = await _run_once(builds, url)
-        _LOG.warning("the worker for Trusted Builds ended", exit_code=code, again_in_seconds=pause)
+        began = time.monotonic()
+        try:
+            await builds.queue.wait_for_work(FIRST_LOOK)
+            began = time.monotonic()
+            ended = f"exit code {await _run_once(builds, url)}"
+        except (DatabaseError, OSError) as error:
+            ended = str(error)
+        if time.monotonic() - began > LONG:
+            pause = PAUSE
+        _LOG.warning("the worker for Trusted Builds ended", because=ended, again_in_seconds=pause)
         await asyncio.sleep(pause)
         pause = min(LONGEST_PAUSE, pause * 2)
 

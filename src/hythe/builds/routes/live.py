@@ -16,8 +16,9 @@ from hythe.builds.builds import TriggerCall
 from hythe.builds.notice import CallbackBody
 from hythe.builds.service import Builds
 from hythe.builds.status import Status
+from hythe.database import DatabaseError
 from hythe.hub.actor import NOBODY, HubActor
-from hythe.hub.errors import NotFound
+from hythe.hub.errors import HubError, NotFound
 from hythe.hub.namespaces import canonical_name
 from hythe.hub.routes.parsing import parse_body, parse_fields, read_body
 from hythe.hub.service import Hub
@@ -66,11 +67,19 @@ async def log_events(builds: Builds, hub: Hub, request: Request) -> Response:
 async def event_stream(
     builds: Builds, actor: HubActor, repository: str, number: int, start: int
 ) -> AsyncIterator[bytes]:
-    """Yield a build's log from byte ``start`` on as server-sent events, until the build is over and all is told."""
+    """Yield a build's log from byte ``start`` on as server-sent events, until the build is over and all is told.
+
+    A build that is removed meanwhile, or hidden from who looks, ends as ``gone``.
+    """
     told = ""
     silent = 0.0
     while True:
-        build, piece = await builds.builds.log(actor, repository, number, start)
+        try:
+            build, piece = await builds.builds.log(actor, repository, number, start)
+        except (HubError, DatabaseError) as error:
+            if isinstance(error, HubError):
+                yield b"event: end\ndata: gone\n\n"
+            return
         if piece:
             # A character may be cut at the end of a piece: the rest of it comes with the next one.
             text, taken = _whole_characters(piece, last=build.status.is_over)
