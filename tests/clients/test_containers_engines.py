@@ -201,6 +201,15 @@ def test_changes_that_docker_refuses(hythe_box: ContainersHythe, change: str) ->
     assert "made" not in json.dumps([entry.names for entry in hythe_box.store.entries()])
 
 
+def test_a_digest_names_no_new_image(hythe_box: ContainersHythe) -> None:
+    """It would name what is not there."""
+    hythe_box.ok("create", "--name", "work", "box")
+    done = hythe_box.run("commit", "work", f"made@sha256:{'a' * 64}")
+
+    assert done.returncode == 2
+    assert "made" not in hythe_box.ok("images")
+
+
 def test_an_image_of_several_platforms(hythe_box: ContainersHythe) -> None:
     """This machine's image of an index is run, and committed from, even when the index holds others."""
     layout = Layout(hythe_box.folder / "store")

@@ -479,6 +479,10 @@ def test_inspect(hythe_box: ContainersHythe) -> None:
     assert hythe_box.ok("inspect", "-f", form, "done") == "/done exited 3 box 52428800 [-c exit 3]"
     assert hythe_box.ok("inspect", "-f", "{{range .Mounts}}{{.RW}}{{end}}", "done") == "false"
     assert hythe_box.ok("inspect", "-f", "{{.Architecture}}", "box") == "amd64"
+    assert hythe_box.ok("inspect", "--type", "container", "-f", "{{.Name}}", "done") == "/done"
+    assert hythe_box.run("inspect", "--type", "image", "done").returncode == 3
+    missing = hythe_box.run("inspect", "--type", "container", "box", "done")
+    assert (missing.returncode, "no such container: box" in missing.stderr) == (3, True)
 
 
 def test_export(hythe_box: ContainersHythe, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from argparse import ArgumentParser, Namespace
 
-from hythe.cli.command import Command
+from hythe.cli.command import Command, CommandFailed
 from hythe.cli.container_images import open_store
 from hythe.cli.output import add_json_flag, print_json
 from hythe.client.configuration import load_configuration
@@ -33,13 +33,20 @@ def _configure(parser: ArgumentParser) -> None:
 def _commit(arguments: Namespace) -> int:
     order = Commit(arguments.author, arguments.message, tuple(arguments.change), arguments.pause)
     host = load_configuration().default_registry
-    name = Reference.parse(arguments.name, host).with_default_tag() if arguments.name else None
+    name = _new_name(arguments.name, host) if arguments.name else None
     image_id = _commit_any(arguments.container, order, name)
     if arguments.json:
         print_json({"id": str(image_id), "name": str(name) if name else None})
     else:
         print(image_id)
     return 0
+
+
+def _new_name(text: str, host: str) -> Reference:
+    reference = Reference.parse(text, host)
+    if reference.digest:
+        raise CommandFailed("an image that is still to be made has no digest", "write REPOSITORY[:TAG]", 2)
+    return reference.with_default_tag()
 
 
 def _commit_any(text: str, order: Commit, name: Reference | None) -> Digest:

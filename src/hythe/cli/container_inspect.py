@@ -12,12 +12,17 @@ from hythe.containers.store import ContainerStore
 _NEVER = "0001-01-01T00:00:00Z"
 
 
-def find_container(text: str) -> dict[str, Any] | None:
-    """Return what docker says of the container that ``text`` names; None when there is none."""
+def find_container(text: str, *, needed: bool = False) -> dict[str, Any] | None:
+    """Return what docker says of the container that ``text`` names; None when there is none.
+
+    Raises ContainerError instead when one is ``needed``: an image may have the name otherwise.
+    """
     store = ContainerStore()
     try:
         container = store.find(text)
     except ContainerError:
+        if needed:
+            raise
         return None
     return description(store, container)
 

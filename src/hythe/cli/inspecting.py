@@ -32,21 +32,26 @@ _CONFIG = {"User": "", "WorkingDir": ""} | dict.fromkeys(("Env", "Cmd", "Entrypo
 def _configure_inspect(parser: ArgumentParser) -> None:
     parser.add_argument("names", metavar="NAME", nargs="+", help="a container or image: name or beginning of an ID")
     parser.add_argument("-f", "--format", default="", metavar="TEMPLATE", help="a Go template, or 'json'")
+    parser.add_argument("--type", default="", choices=("container", "image"), help="look for this alone")
     parser.add_argument("--platform", default="", help="of an image for several platforms show this one")
     add_json_flag(parser)
 
 
 def _inspect(arguments: Namespace) -> int:
     from hythe.cli.container_inspect import find_container
+    from hythe.containers.errors import ContainerError
 
     store = Client().store
     platform = parse_platform(arguments.platform) if arguments.platform else None
     found: list[dict[str, Any]] = []
-    failed: list[ClientError] = []
+    failed: list[Exception] = []
     for name in arguments.names:
         try:
-            found.append(find_container(name) or description(store, store.resolve(name, platform)))
-        except ClientError as error:
+            container = (
+                None if arguments.type == "image" else find_container(name, needed=arguments.type == "container")
+            )
+            found.append(container or description(store, store.resolve(name, platform)))
+        except (ClientError, ContainerError) as error:
             failed.append(error)
     _print_found(found, "" if arguments.json else arguments.format)
     raise_last(failed)
@@ -148,6 +153,7 @@ inspect = Command(
     """
 hythe inspect busybox
 hythe inspect --format '{{.Config.Env}}' busybox
+hythe inspect --type container -f '{{.State.ExitCode}}' web
 hythe inspect -f '{{range .RootFS.Layers}}{{println .}}{{end}}' busybox
 """,
 )
