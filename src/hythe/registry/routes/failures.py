@@ -14,7 +14,7 @@ from hythe.oci.scope import CATALOG
 from hythe.registry.access import Access, Action
 from hythe.registry.routes.exchange import Answer, Scope, header_of
 from hythe.registry.routes.target import Endpoint, Target
-from hythe.registry.storage.port import BlobMissing, StorageError
+from hythe.registry.storage.port import BlobMissing, StorageError, StorageUnavailable
 from hythe.registry.uploads import BodyCut
 
 ACTIONS = {
@@ -55,13 +55,20 @@ def wire_error(error: Exception) -> WireError:
         return WireError(ErrorCode.UNSUPPORTED, message, status=HTTPStatus.BAD_REQUEST)
     number = uuid.uuid4().hex[:12]
     if isinstance(error, (DatabaseError, StorageError)):
-        log.error("unavailable (%s)", number, exc_info=error)
-        message = f"the registry cannot do this now (disk, database or object store): try again; number {number}"
+        log.error("unavailable (%s): %s", number, error)
+        message = f"the registry cannot use its {_broken_part(error)}: try again later; number {number}"
     else:
         log.error("unforeseen error (%s)", number, exc_info=error)
         message = f"something unforeseen went wrong: try again, or tell the operator the number {number}"
     detail = {"number": number, "database": isinstance(error, (DatabaseError, DBAPIError))}
     return WireError(ErrorCode.UNAVAILABLE, message, detail=detail, headers={"Retry-After": "5"})
+
+
+def _broken_part(error: Exception) -> str:
+    """Say what clients may know: no path, no address, nothing of the database."""
+    if isinstance(error, StorageUnavailable):
+        return f"storage, {error.cause}"
+    return "database" if isinstance(error, DatabaseError) else "storage"
 
 
 def _code_of(error: OCIError) -> ErrorCode:

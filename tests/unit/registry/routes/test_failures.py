@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +16,7 @@ from hythe.registry.anonymous import AnonymousAccess
 from hythe.registry.routes.exchange import Answer, Scope
 from hythe.registry.routes.failures import failure_answer
 from hythe.registry.routes.target import Endpoint, Target
+from hythe.registry.storage.disk import disk_errors
 from hythe.registry.storage.port import BlobMissing, StorageUnavailable
 from hythe.registry.uploads import BodyCut
 
@@ -56,6 +59,18 @@ def test_status_and_code(error: Exception, status: int, code: str) -> None:
     assert isinstance(answer.body, bytes)
     assert (answer.status, json.loads(answer.body)["errors"][0]["code"]) == (status, code)
     assert b"secret" not in answer.body
+
+
+def test_a_full_disk_is_said_and_its_place_is_not() -> None:
+    """Whoever pushes learns what is the matter, the operator alone where."""
+    with pytest.raises(StorageUnavailable) as full, disk_errors(Path("/srv/secret")):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    body = answer_to(full.value).body
+
+    assert isinstance(body, bytes)
+    assert b"the disk is full" in body
+    assert b"secret" not in body
 
 
 @pytest.mark.parametrize(("method", "actions"), [("GET", "pull"), ("PUT", "pull,push"), ("DELETE", "delete")])
