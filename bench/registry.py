@@ -298,7 +298,7 @@ def measure_manifests(hythe: Server, theirs: Server, folder: Path, rounds: int) 
         targets = {
             "hythe": (hythe, hythe.url + path, token),
             "docker-registry": (theirs, theirs.url + path, [f"Accept: {MANIFEST}"]),
-            "bare": (bare, f"{bare.url}/manifest", []),
+            "bare": (bare, f"{bare.url}/manifest", token),
         }
         compare_rates("GET of a 10 kB manifest, 32 connections", targets, rounds, rate_of_gets)
         compare_rates("HEAD of it", targets, rounds, rate_of_heads)
