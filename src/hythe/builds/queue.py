@@ -11,8 +11,9 @@ host. Workers here talk HTTP and know one token (DESIGN: one source of truth).
 
 import asyncio
 import hashlib
+import heapq
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -35,6 +36,8 @@ from hythe.database import Database, Session
 LOOK_EVERY = 1.0
 """Seconds after which a waiting worker looks again: another server may have queued something."""
 LONGEST_REASON = 2000
+MOST_AHEAD = 5000
+"""How many waiting builds are looked at to say where one of them stands."""
 
 
 class QueueRules(msgspec.Struct, frozen=True, kw_only=True):
@@ -249,12 +252,15 @@ class Queue:
         """Return where a waiting build stands, None when it does not wait."""
         if build.status is not Status.QUEUED:
             return None
-        waiting, running = await rows.before(session, build.id)
-        ahead = await rows.waiting_setups(session, build.id)
-        usual = await build_rows.usual_seconds(session, ahead or [build.setup_id])
+        by_account = await rows.running_by_account(session)
+        ahead = turns_before(await rows.waiting(session, MOST_AHEAD), by_account, build.id)
+        setups = {each.setup_id for each in ahead[-50:]} or {build.setup_id}
+        usual = await build_rows.usual_seconds(session, list(setups))
         if usual is None:
-            return Place(waiting, None)
-        return Place(waiting, datetime.now(UTC) + timedelta(seconds=usual * (waiting + (running > 0))))
+            return Place(len(ahead), None)
+        running = sum(by_account.values())
+        seconds = usual * (len(ahead) + (running > 0)) / max(1, running)
+        return Place(len(ahead), datetime.now(UTC) + timedelta(seconds=seconds))
 
     async def require(self, session: Session, lease: Lease) -> None:
         """Return when the lease holds; inside the transaction that depends on it. Raises LeaseLost."""
@@ -277,6 +283,25 @@ class Queue:
             raise _lost()
         for listener in self._listeners if build.reproduces is None else ():
             await listener.build_changed(session, setup, build)
+
+
+def turns_before(waiting: Sequence[rows.Waiting], running: Mapping[str, int], build_id: int) -> list[rows.Waiting]:
+    """Return which builds get their turn before one that waits, when accounts take turns as ``candidate`` lets them."""
+    of_account: dict[str, list[rows.Waiting]] = {}
+    for each in reversed(waiting):
+        of_account.setdefault(each.account, []).append(each)
+    heap = [(running.get(account, 0), theirs[-1].build_id, account) for account, theirs in of_account.items()]
+    heapq.heapify(heap)
+    before = []
+    while heap:
+        taken, first, account = heapq.heappop(heap)
+        if first == build_id:
+            break
+        theirs = of_account[account]
+        before.append(theirs.pop())
+        if theirs:
+            heapq.heappush(heap, (taken + 1, theirs[-1].build_id, account))
+    return before
 
 
 def digest_of(key: str) -> str:

@@ -148,6 +148,28 @@ def test_accounts_get_their_turn(database: Database, run: Run[Any]) -> None:
     assert run(claims()) == ["busy", "quiet", "busy"]
 
 
+def test_the_place_is_that_of_the_next_turns(database: Database, run: Run[Any]) -> None:
+    """Where a build stands is how many are begun before it: somebody else's hundred builds do not count."""
+
+    async def places() -> list[int]:
+        bench = Bench(database, QUICK)
+        busy, quiet = await bench.set_up("busy/a"), await bench.set_up("quiet/a")
+        waiting = [await bench.push(busy, "1", f"branch-{number}") for number in range(10)]
+        waiting.append(await bench.push(quiet, "1"))
+        await bench.claim()
+        found = []
+        for build_id in (waiting[1], waiting[9], waiting[10]):
+            async with database.reading() as session:
+                build = await build_rows.by_id(session, build_id)
+                assert build is not None
+                place = await bench.queue.place(session, build)
+            assert place is not None
+            found.append(place.before)
+        return found
+
+    assert run(places()) == [1, 9, 0]
+
+
 def test_a_lost_worker_is_replaced_and_fenced_off(database: Database, run: Run[Any]) -> None:
     """When the lease is over another worker gets the build, and nothing that the first one says counts any more."""
 

@@ -33,6 +33,14 @@ class Held(msgspec.Struct, frozen=True):
     log_size: int
 
 
+class Waiting(msgspec.Struct, frozen=True):
+    """A build that waits, as far as its place depends on it."""
+
+    build_id: int
+    account: str
+    setup_id: int
+
+
 async def lock_claims(session: Session) -> None:
     """Let nobody else pick a build until this transaction ends."""
     if session.dialect == "postgresql":
@@ -195,18 +203,17 @@ async def any_waiting(session: Session) -> bool:
     return await session.row(select(builds.c.id).where(wanted).limit(1)) is not None
 
 
-async def before(session: Session, build_id: int) -> tuple[int, int]:
-    """Return how many builds are waiting before this one, and how many are running."""
-    waiting = select(func.count()).where(builds.c.status == _QUEUED, builds.c.id < build_id)
-    running = select(func.count()).where(builds.c.status == _RUNNING)
-    first, second = await session.row(waiting), await session.row(running)
-    return (first[0] if first else 0), (second[0] if second else 0)
+async def waiting(session: Session, most: int) -> list[Waiting]:
+    """Return the builds that wait, the oldest first, at most so many."""
+    columns = select(builds.c.id, builds.c.account, builds.c.setup_id).where(builds.c.status == _QUEUED)
+    rows = await session.rows(columns.order_by(builds.c.id).limit(most))
+    return [Waiting(row.id, row.account, row.setup_id) for row in rows]
 
 
-async def waiting_setups(session: Session, build_id: int) -> list[int]:
-    """Return the set-ups of the builds that wait before this one."""
-    statement = select(builds.c.setup_id).where(builds.c.status == _QUEUED, builds.c.id < build_id).distinct()
-    return [row.setup_id for row in await session.rows(statement.limit(50))]
+async def running_by_account(session: Session) -> dict[str, int]:
+    """Return how many builds of each account are running."""
+    statement = select(builds.c.account, func.count().label("running")).where(builds.c.status == _RUNNING)
+    return {row.account: row.running for row in await session.rows(statement.group_by(builds.c.account))}
 
 
 def _json(value: object) -> str:
