@@ -203,6 +203,7 @@ def test_ctrl_c_leaves_a_store_that_the_next_pull_continues(
 
     assert pull.returncode == 130
     assert b"error: interrupted\nhint:" in said
+    assert b"Retrying" not in said
     assert hythe.json("images") == []
     hythe.ok("pull", f"{proxy.host}/box")
     assert any(int(asked.removeprefix("bytes=").rstrip("-")) > 1 << 20 for asked in proxy.ranges)

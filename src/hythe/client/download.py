@@ -107,7 +107,8 @@ class Download:
                 self._wait_after(error, moved=self._have > before)
 
     def _wait_after(self, error: ClientError, *, moved: bool) -> None:
-        if getattr(error, "lasting", False) or (isinstance(error, RegistryError) and error.status not in RETRIED):
+        final = getattr(error, "lasting", False) or (isinstance(error, RegistryError) and error.status not in RETRIED)
+        if final or self._stopped.is_set():
             raise error
         if moved:
             self._retries.progressed()

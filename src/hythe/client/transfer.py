@@ -84,8 +84,8 @@ def _bring(
     reporter.begin(contents)
 
     def stop() -> None:
+        destination.stop()  # first: what is under way then knows why its connection breaks
         source.stop()
-        destination.stop()
 
     def work(content: Descriptor) -> Callable[[], None]:
         return lambda: destination.take(content, source, reporter)

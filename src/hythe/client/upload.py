@@ -116,7 +116,7 @@ class Upload:
                 self._send_rest(location)
                 return
             except (ConnectionBroken, RegistryError, NotFound) as error:
-                if self._is_final(error):
+                if self._is_final(error) or self._repository.session.stopped.is_set():
                     raise
                 refused += isinstance(error, NotFound) or getattr(error, "status", 0) in (400, 416)
                 if self._offset > before:
