@@ -305,6 +305,15 @@ def test_a_missing_image_is_pulled(
     assert f"Unable to find image '{name}' locally" in done.stderr
 
 
+def test_an_image_of_another_platform_is_not_run_as_the_right_one(hythe_box: ContainersHythe) -> None:
+    """--platform is not silently passed over by an image that is for one platform only."""
+    done = hythe_box.run("run", "--rm", "--pull", "never", "--platform", "linux/s390x", "box", "true")
+
+    assert done.returncode == 125
+    assert "box is here for linux/amd64, not for linux/s390x" in done.stderr
+    assert hythe_box.run("run", "--rm", "--platform", "linux/amd64", "box", "true").returncode == 0
+
+
 def test_an_image_in_use_stays(hythe_box: ContainersHythe) -> None:
     """The image of a container is kept, and committed from, even when its name went to another."""
     hythe_box.ok("run", "--name", "one", "box", "sh", "-c", "echo 1 > /one")

@@ -4,7 +4,7 @@ import sys
 
 from hythe.client.configuration import load_configuration
 from hythe.client.errors import NotFound
-from hythe.client.platforms import host_platform, parse_platform
+from hythe.client.platforms import host_platform, parse_platform, suits
 from hythe.client.store import LocalStore, StoredImage
 from hythe.oci.manifest import Platform
 
@@ -19,14 +19,24 @@ def find_image(images: LocalStore, name: str, platform: str, pull: str, *, quiet
     wanted = parse_platform(platform) if platform else None
     if pull != "always":
         try:
-            return images.resolve(name, wanted)
+            return _resolve(images, name, wanted)
         except NotFound:
             if pull == "never":
                 raise
             if not quiet:
                 print(f"Unable to find image '{name}' locally", file=sys.stderr)
     _pull(name, wanted or host_platform(), quiet=quiet)
-    return images.resolve(name, wanted)
+    return _resolve(images, name, wanted)
+
+
+def _resolve(images: LocalStore, name: str, wanted: Platform | None) -> StoredImage:
+    """Return the image called ``name`` when it is for ``wanted``: only an index was asked already."""
+    image = images.resolve(name, wanted)
+    config = images.read_config(image)
+    there = Platform(architecture=config.architecture, os=config.os, variant=config.variant)
+    if wanted is not None and not suits(wanted, there):
+        raise NotFound(f"{name} is here for {there}, not for {wanted}", "leave out --platform, or choose another image")
+    return image
 
 
 def _pull(name: str, platform: Platform, *, quiet: bool) -> None:

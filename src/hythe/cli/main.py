@@ -2,7 +2,7 @@
 
 import os
 import sys
-from argparse import Action, ArgumentParser, RawDescriptionHelpFormatter
+from argparse import REMAINDER, Action, ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import NoReturn
@@ -156,7 +156,9 @@ def plain_switches(parser: ArgumentParser, words: Sequence[str]) -> list[str]:
         name, equals, value = word.partition("=")
         action = known.get(name)
         if not _is_flag(word, plain[-1:], known):
-            return [*plain, *words[number:]]
+            runs_program = any(action.nargs == REMAINDER for action in parser._actions)
+            # All that follows is arguments; without the mark argparse would swallow a "--" that is the program's.
+            return [*plain, *(["--"] if runs_program and word != "--" else []), *words[number:]]
         if not equals or action is None or action.nargs != 0 or value.lower() not in _TRUTHS:
             plain.append(word)
         elif _TRUTHS[value.lower()]:

@@ -113,6 +113,8 @@ def test_finding_a_verb_refuses_the_unknown() -> None:
         ("--tty=false -i=1 --rm=F box", {"tty": False, "interactive": True, "rm": False}, []),
         ("--name web -e A=true -tdw /srv --rm=true box", {"rm": True, "tty": True, "detach": True}, []),
         ("--rm box prog --rm=true -t=false", {"rm": True}, ["prog", "--rm=true", "-t=false"]),
+        ("--rm box -- prog -- -t", {"rm": True}, ["--", "prog", "--", "-t"]),
+        ("--rm -- box -- prog", {"rm": True}, ["--", "prog"]),
     ],
 )
 def test_switches_are_spelled_as_docker_takes_them(words: str, switches: dict[str, bool], rest: list[str]) -> None:
