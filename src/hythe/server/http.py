@@ -9,6 +9,7 @@ may rely on beyond ASGI:
 """
 
 import asyncio
+import resource
 import signal
 import socket
 from collections.abc import Callable, Sequence
@@ -29,6 +30,9 @@ Address: TypeAlias = tuple[str, int]
 
 EXTENSIONS = {"http.response.pathsend": {"ranges": True}}
 MAX_BACKLOG = 2048
+
+MANY_FILES = 65536
+"""Open files that are asked for: a transfer takes three, and any process may raise the usual limit of 1024."""
 
 
 class HTTPOptions(msgspec.Struct, frozen=True):
@@ -66,6 +70,7 @@ def bind(address: Address) -> socket.socket:
 
 async def serve(application: ASGIApp, listener: socket.socket, options: HTTPOptions) -> None:
     """Answer requests on ``listener`` until SIGTERM or SIGINT, then let running transfers end."""
+    _allow_many_files()
     server = _server(application, options)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -78,6 +83,13 @@ async def serve(application: ASGIApp, listener: socket.socket, options: HTTPOpti
         await server.serve(sockets=[listener])
     finally:
         await sender.close()
+
+
+def _allow_many_files() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = MANY_FILES if hard == resource.RLIM_INFINITY else min(hard, MANY_FILES)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 class _Server(uvicorn.Server):

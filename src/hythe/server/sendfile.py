@@ -5,6 +5,7 @@ for on the event loop, so that a thousand slow ones hold no thread.
 """
 
 import asyncio
+import logging
 import os
 import select
 from concurrent.futures import ThreadPoolExecutor
@@ -13,8 +14,8 @@ SMALL = 64 * 1024
 """Bytes up to which a file is read on the loop: a thread would cost more than the copy."""
 
 STEP = 256 * 1024
-"""Most bytes of one call of sendfile. With more, sender and reader take turns instead of working side by side: a pull of
-1 GiB took 0.55 s by 4 MiB, 0.28 s by 256 KiB."""
+"""Most bytes of one call of sendfile. With more, sender and reader take turns instead of working side by side: a pull
+of 1 GiB took 0.55 s by 4 MiB, 0.28 s by 256 KiB."""
 
 TURN = 64 * 1024 * 1024
 """Bytes after which a thread is given to the next transfer."""
@@ -23,6 +24,8 @@ PATIENCE_MS = 5
 """How long a thread waits for a client that is nearly fast enough."""
 
 THREADS = 16
+
+log = logging.getLogger(__name__)
 
 
 class FileSender:
@@ -34,8 +37,15 @@ class FileSender:
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="sendfile")
 
     async def send(self, transport: asyncio.Transport, path: str | os.PathLike[str], start: int, length: int) -> bool:
-        """Send ``length`` bytes of the file from ``start``; False when the client went away or the file is shorter."""
-        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        """Send ``length`` bytes of the file from ``start``.
+
+        False when the client went away, or the file is shorter or cannot be read, of which the log tells.
+        """
+        try:
+            file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            log.error("cannot be sent: %s", error)
+            return False
         try:
             if length <= SMALL:
                 content = os.pread(file, length, start)
@@ -45,6 +55,9 @@ class FileSender:
                 await _flushed(transport)
             return await self._copy(transport, file, start, length)
         except (ConnectionError, TimeoutError):
+            return False
+        except OSError as error:
+            log.error("%s was cut while it was sent: %s", path, error)
             return False
         finally:
             os.close(file)

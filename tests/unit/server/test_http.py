@@ -50,9 +50,11 @@ def start(tmp_path: Path) -> Iterator[Start]:
     """Start servers with the limits that a test wants."""
     processes: list[subprocess.Popen[str]] = []
 
-    def begin(idle: int = 20, stall: int = 20, stop: int = 20) -> Running:
+    def begin(idle: int = 20, stall: int = 20, stop: int = 20, files: int | None = None) -> Running:
         script = str(Path(__file__).with_name("file_server.py"))
         words = [sys.executable, script, str(tmp_path), str(idle), str(stall), str(stop)]
+        if files is not None:
+            words = ["prlimit", f"--nofile={files}:", *words]
         processes.append(subprocess.Popen(words, stdout=subprocess.PIPE, text=True))
         return Running(processes[-1])
 
@@ -105,6 +107,26 @@ def test_a_file_that_is_too_short_ends_the_connection(start: Start, content: byt
 
     with pytest.raises((http.client.IncompleteRead, ConnectionError)):
         server.get(f"/large?0-{SIZE + 10}")
+
+
+def test_a_file_that_is_gone_ends_the_connection(start: Start, content: bytes) -> None:
+    """Between the answer's head and its body a file may go: the client sees the connection end, and others go on."""
+    server = start()
+
+    with pytest.raises((http.client.HTTPException, ConnectionError)):
+        server.get("/absent?0-1000000")
+
+    assert server.get("/large") == content
+
+
+def test_the_limit_of_open_files_is_raised(start: Start, content: bytes) -> None:
+    """With the limit that a shell gives, a thousand connections would be too many."""
+    server = start(files=64)
+    waiting = [server.connect() for _ in range(100)]
+
+    assert server.get("/large") == content
+    for client in waiting:
+        client.close()
 
 
 def test_slow_clients_do_not_keep_others_waiting(start: Start, content: bytes) -> None:
