@@ -15,7 +15,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from hythe.client.errors import Unreachable
 from hythe.client.messages import Answer
-from hythe.client.trust import Proxy, Trust, proxy_for
+from hythe.client.trust import Proxy, Trust, is_loopback, proxy_for
 from hythe.client.wire import BadAnswer, Wire
 
 if TYPE_CHECKING:
@@ -218,7 +218,12 @@ class Connections:
 
 
 def _address(host: str, port: int) -> tuple[Any, int]:
-    """Return where to connect to. As bytes, a name does without the tables of IDNA: 2 ms, and no labels too long."""
+    """Return where to connect to. As bytes, a name does without the tables of IDNA: 2 ms, and no labels too long.
+
+    Loopback's other names mean this machine also where the resolver does not know them, or knows better.
+    """
+    if is_loopback(host) and host[-1].isalpha():
+        host = "localhost"
     return (host.encode() if host.isascii() else host), port
 
 

@@ -74,9 +74,8 @@ def _bare(host: str) -> str:
 def is_loopback(host: str) -> bool:
     """Whether ``HOST[:PORT]`` is this machine itself."""
     bare = _bare(host)
-    return (
-        bare in ("localhost", "::1", "localhost.localdomain") or bare.startswith("127.") or bare.endswith(".localhost")
-    )
+    address = bare.startswith("127.") and bare.replace(".", "").isdigit()
+    return address or bare in ("localhost", "::1", "localhost.localdomain") or bare.endswith(".localhost")
 
 
 def proxy_for(scheme: str, host: str, environment: Mapping[str, str] = os.environ) -> Proxy | None:

@@ -19,6 +19,7 @@ from hythe.client.trust import Proxy, Trust, is_loopback, proxy_for
         ("localhost.localdomain:5000", True),
         ("hub.localhost:80", True),
         ("localhost.example.com", False),
+        ("127.example.com", False),
         ("10.0.0.1:5000", False),
         ("docker.io", False),
     ],
