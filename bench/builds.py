@@ -1,10 +1,11 @@
-"""Trusted Builds beside the bare git, buildah and push of the same commit, from the trigger to the moved tag.
+"""Trusted Builds beside the bare git, buildah and push of the same commit, from the webhook to the moved tag.
 
     python -m bench.builds [--rounds 5]
 
 Each round commits a change in the last step, so all but one layer are cached, and runs both one after the other: the
-Trusted Build, and `git clone`, `buildah build --layers`, `buildah push` by hand as root, uncontained. Printed
-are medians of the wall time, the build's own steps, and the answers of the hub while a build runs.
+Trusted Build, started by a webhook as GitHub signs it, and ``git clone``, ``buildah build --layers``, ``buildah push``
+by hand as root, uncontained. Printed are medians of the wall time, the build's own steps, and how fast webhooks are
+answered while a build runs, beside how fast they are when none does.
 """
 
 from __future__ import annotations
@@ -13,94 +14,131 @@ import argparse
 import statistics
 import subprocess
 import tempfile
-import threading
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
+from tests.builds.forge_house import Connected, ForgeHouse
 from tests.builds.house import FAST, PASSWORD, USER, House
+from tests.parts.base_images import busybox_rootfs
+from tests.parts.forges import running_forge
 from tests.parts.git_server import GitRepository, running_git_server
-from tests.parts.hub import HUB, server_factory
+from tests.parts.hub import HUB, HytheServer, server_factory
 from tests.parts.process import clear_away, own_folder
 
 DOCKERFILE = "FROM scratch\nADD rootfs.tar /\nRUN echo layer > /one\nCOPY change /\nRUN cat /change > /two\n"
+MAIN = "refs/heads/main"
+IDLE_WEBHOOKS = 200
 
 
-def by_hand(source: GitRepository, folder: Path, target: str) -> float:
-    """Clone, build with a kept cache and push; returns the seconds."""
-    began = time.perf_counter()
-    with tempfile.TemporaryDirectory(dir=folder) as work:
-        subprocess.run(["git", "clone", "-q", "--depth=1", source.url, f"{work}/src"], check=True)
-        buildah = [
-            "buildah",
-            "--root",
-            f"{folder}/storage",
-            "--runroot",
-            f"{folder}/run",
-            "--storage-driver",
-            "overlay",
-        ]
-        build = [*buildah, "build", "--isolation", "chroot", "--layers", "-t", target, f"{work}/src"]
-        subprocess.run(build, check=True, capture_output=True)
-        push = [*buildah, "push", "--tls-verify=false", "--creds", f"{USER}:{PASSWORD}", target]
-        subprocess.run(push, check=True, capture_output=True)
-    return time.perf_counter() - began
+@dataclass(slots=True)
+class Bench:
+    """A hub, and one repository at a forge whose pushes it builds."""
 
+    house: House
+    connected: Connected
+    folder: Path
 
-def trusted(house: House, path: str) -> tuple[float, dict[str, float]]:
-    """Trigger a build and wait for the moved tag; returns the seconds, and those of each step."""
-    began = time.perf_counter()
-    [number] = house.trigger(path)
-    build = house.built(path, number)
-    return time.perf_counter() - began, {step["name"]: step["seconds"] for step in build["steps"]}
+    @property
+    def source(self) -> GitRepository:
+        """The repository that is built."""
+        return self.connected.project.git
 
+    def push(self, change: str) -> str:
+        """Commit a change; returns its id."""
+        return self.source.commit({"Dockerfile": DOCKERFILE, "change": change})
 
-def answers_meanwhile(house: House, path: str) -> float:
-    """Trigger a build and ask the hub again and again until it is over; returns the slowest hundredth, in ms."""
-    [number] = house.trigger(path)
-    times: list[float] = []
-    over = threading.Event()
+    def deliver(self, commit: str) -> int:
+        """Send the webhook of a commit; returns the number of the build that it queued."""
+        [sent] = self.connected.forge.push(self.connected.project, MAIN, commit)
+        [number] = sent.answer["builds"]
+        return int(number)
 
-    def ask() -> None:
-        while not over.is_set():
+    def trusted(self, commit: str) -> tuple[float, dict[str, float]]:
+        """Send the webhook and wait for the moved tag; returns the seconds, and those of each step."""
+        began = time.perf_counter()
+        build = self.house.built(self.connected.path, self.deliver(commit))
+        return time.perf_counter() - began, {step["name"]: step["seconds"] for step in build["steps"]}
+
+    def by_hand(self) -> float:
+        """Clone, build with a kept cache and push; returns the seconds."""
+        began = time.perf_counter()
+        target = f"{self.house.hub.host}/{USER}/by-hand:latest"
+        storage = ["--root", f"{self.folder}/storage", "--runroot", f"{self.folder}/run", "--storage-driver", "overlay"]
+        with tempfile.TemporaryDirectory(dir=self.folder) as work:
+            subprocess.run(["git", "clone", "-q", "--depth=1", self.source.url, f"{work}/src"], check=True)
+            for words in (
+                ["build", "--isolation", "chroot", "--layers", "-t", target, f"{work}/src"],
+                ["push", "--tls-verify=false", "--creds", f"{USER}:{PASSWORD}", target],
+            ):
+                subprocess.run(["buildah", *storage, *words], check=True, capture_output=True)
+        return time.perf_counter() - began
+
+    def webhook_times(self, wanted: Callable[[int], bool]) -> list[float]:
+        """Send webhooks of a branch that no rule names while ``wanted`` says so of their number; returns ms of each."""
+        times: list[float] = []
+        while wanted(len(times)):
             began = time.perf_counter()
-            house.call("GET", "/v1/_ping", user="")
-            times.append(time.perf_counter() - began)
+            self.connected.forge.push(self.connected.project, "refs/heads/aside", f"{len(times) + 1:040x}")
+            times.append((time.perf_counter() - began) * 1000)
+        return times
 
-    asking = threading.Thread(target=ask)
-    asking.start()
-    house.built(path, number)
-    over.set()
-    asking.join()
-    return sorted(times)[int(len(times) * 0.99)] * 1000
+    def webhook_times_meanwhile(self, commit: str) -> list[float]:
+        """The same while a build of ``commit`` waits and runs."""
+        number = self.deliver(commit)
+        address = f"{self.connected.path}/builds/{number}"
+        going = ("queued", "running")
+        return self.webhook_times(lambda count: count % 10 or self.house.call("GET", address)["status"] in going)
+
+
+def report(bench: Bench, rounds: int) -> None:
+    """Measure and print."""
+    bench.trusted(bench.push("first"))
+    bench.by_hand()
+    ours, theirs, steps = [], [], []
+    for number in range(rounds):
+        total, parts = bench.trusted(bench.push(str(number)))
+        ours.append(total)
+        steps.append(parts)
+        theirs.append(bench.by_hand())
+    print(f"trusted build, warm cache      {statistics.median(ours):6.2f} s")
+    for name in steps[0]:
+        print(f"  {name:<28} {statistics.median(step[name] for step in steps):6.2f} s")
+    print(f"clone, build, push by hand     {statistics.median(theirs):6.2f} s")
+    print(f"overhead                       {statistics.median(ours) - statistics.median(theirs):6.2f} s")
+    print_webhooks("webhooks, nothing else", bench.webhook_times(lambda count: count < IDLE_WEBHOOKS))
+    print_webhooks("webhooks while a build runs", bench.webhook_times_meanwhile(bench.push("last")))
+
+
+def print_webhooks(what: str, times: list[float]) -> None:
+    """The median and the slowest hundredth."""
+    slowest = sorted(times)[int(len(times) * 0.99)]
+    print(f"{what:<30} {statistics.median(times):6.1f} ms, slowest 1 % {slowest:6.1f} ms ({len(times)} sent)")
+
+
+def set_up(hub: HytheServer, house: House, forges: ForgeHouse, folder: Path) -> Bench:
+    """Make the account, link the forge, and set up the repository with its webhook."""
+    hub.create_user(USER, PASSWORD)
+    bench = Bench(house, forges.connect("github", "bench"), folder)
+    (bench.source.work / "rootfs.tar").write_bytes(busybox_rootfs())
+    return bench
 
 
 def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser()
+    """Read the flags, start everything, measure."""
+    parser = argparse.ArgumentParser(description="Measure Trusted Builds beside a build by hand.")
     parser.add_argument("--rounds", type=int, default=5)
     rounds = parser.parse_args().rounds
-    with own_folder("bench") as folder, server_factory(folder, HUB) as start, running_git_server(folder / "git") as git:
-        hub = start(env=FAST)
-        hub.create_user(USER, PASSWORD)
+    with (
+        own_folder("bench") as folder,
+        server_factory(folder, HUB) as start,
+        running_git_server(folder / "git") as git,
+        running_forge("github") as forge,
+    ):
+        hub = start(env={**FAST, "HYTHE_FORGES": forge.setting})
         house = House(hub, git)
-        source = house.source("bench", {"Dockerfile": DOCKERFILE, "change": "0"})
-        path = house.set_up("bench", source)
-        target = f"{hub.host}/{USER}/by-hand:latest"
-        trusted(house, path)
-        by_hand(source, folder, target)
-        ours, theirs, steps = [], [], []
-        for number in range(rounds):
-            source.commit({"change": str(number + 1)})
-            total, parts = trusted(house, path)
-            ours.append(total)
-            steps.append(parts)
-            theirs.append(by_hand(source, folder, target))
-        print(f"trusted build, warm cache      {statistics.median(ours):6.2f} s")
-        for name in steps[0]:
-            print(f"  {name:<28} {statistics.median(step[name] for step in steps):6.2f} s")
-        print(f"clone, build, push by hand     {statistics.median(theirs):6.2f} s")
-        print(f"overhead                       {statistics.median(ours) - statistics.median(theirs):6.2f} s")
-        print(f"slowest 1 % of answers while a build runs {answers_meanwhile(house, path):6.1f} ms")
+        report(set_up(hub, house, ForgeHouse(house, {"github": forge}), folder), rounds)
         hub.stop()
         clear_away(folder)
 
