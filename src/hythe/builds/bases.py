@@ -21,6 +21,7 @@ from hythe.client.client import Client
 from hythe.client.credentials import ANONYMOUS
 from hythe.client.errors import ClientError
 from hythe.client.protocol import Repository
+from hythe.client.retry import RetryPolicy
 from hythe.database import Database, Session
 from hythe.hub.namespaces import canonical_name
 from hythe.oci.errors import OCIError
@@ -32,12 +33,19 @@ DEEPEST = 50
 LOOK_EVERY = timedelta(minutes=15)
 PAUSE = 60.0
 AT_ONCE = 50
+TOGETHER = 3
+"""Registries asked at the same time: the threads for it are the server's own."""
+
+
+def _client() -> Client:
+    """A client that loses no time with a registry that is away: it is asked again in the next round."""
+    return Client(policy=RetryPolicy(attempts=2, patience=0, silence=10))
 
 
 class Bases:
     """Knows which set-ups are built from what."""
 
-    def __init__(self, database: Database, builds: BuildService, client: Callable[[], Client] = Client) -> None:
+    def __init__(self, database: Database, builds: BuildService, client: Callable[[], Client] = _client) -> None:
         self._database = database
         self._builds = builds
         self._client = client
@@ -100,13 +108,18 @@ class Bases:
         async with self._database.reading() as session:
             due = await rows.due(session, before, AT_ONCE)
         queued = 0
-        for reference, known in due:
-            found = await asyncio.to_thread(self._ask, reference)
+        turns = asyncio.Semaphore(TOGETHER)
+        asked = await asyncio.gather(*(self._asked(reference, turns) for reference, _ in due))
+        for (reference, known), found in zip(due, asked, strict=True):
             async with self._database.writing() as session:
                 first = await rows.looked_at(session, reference, known, found or known, datetime.now(UTC))
                 if first and found and found != known:
                     queued += await self._rebuild(session, reference, "")
         return queued
+
+    async def _asked(self, reference: str, turns: asyncio.Semaphore) -> str | None:
+        async with turns:
+            return await asyncio.to_thread(self._ask, reference)
 
     def _ask(self, reference: str) -> str | None:
         client = self._client()
@@ -114,7 +127,9 @@ class Bases:
             parsed = Reference.parse(reference)
             # As nobody: the server's own credentials are not for what users name in their Dockerfiles.
             session = client.session(parsed.host, parsed.repository, ANONYMOUS)
-            return str(Repository(session, parsed.repository).get_manifest(str(parsed.target)).digest())
+            repository, target = Repository(session, parsed.repository), str(parsed.target)
+            # Registries that count pulls count none for this.
+            return str(repository.manifest_digest(target) or repository.get_manifest(target).digest())
         except (ClientError, OCIError):
             return None
         finally:

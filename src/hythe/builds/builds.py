@@ -201,7 +201,7 @@ class BuildService:
             await self._access.require_repository(actor, repository, MANAGE, session)
             build = await self._readable(session, actor, repository, number)
             if not await self._queue.cancel(session, build, actor.name):
-                raise Conflict(f"build {number} is over: it {build.status.value}", "start a new one")
+                raise Conflict(f"build {number} is over: {build.status.value}", "start a new one")
             return await _build(session, build.id)
 
     async def retry(self, actor: HubActor, repository: str, number: int) -> Build:

@@ -63,6 +63,13 @@ class Repository:
         answer = self.session.ask("HEAD", self._manifest_path(target), self.scopes, _ACCEPT)
         return self._is_there(answer, self._what(target))
 
+    def manifest_digest(self, target: str) -> Digest | None:
+        """Return the digest behind a tag, None where the registry does not say. No pull is counted for it."""
+        answer = self.session.ask("HEAD", self._manifest_path(target), self.scopes, _ACCEPT)
+        if not self._is_there(answer, self._what(target)):
+            return None
+        return _digest_header(answer.headers.get("docker-content-digest"))
+
     def put_manifest(self, manifest: Manifest, target: str) -> None:
         """Store a manifest under a tag or its digest; raises AccessDenied, RegistryError (a blob is missing, say)."""
         headers = {"Content-Type": manifest.media_type}

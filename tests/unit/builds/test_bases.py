@@ -132,3 +132,20 @@ def test_bases_of_other_registries_are_asked_for(
             return [await builds.bases.look(datetime.now(UTC)) for _ in range(2)]
 
     assert run(look()) == [1, 0]
+
+
+def test_a_registry_that_is_away_holds_nobody_up(database: Database, run: Run[Any], settings: Settings) -> None:
+    """What cannot be asked now stays as it is known, and is asked again in a later round."""
+
+    async def look() -> tuple[int, int, int]:
+        async with open_identity(database, settings) as identity:
+            builds = make_builds(identity, settings)
+            await linked(database, "alice/child", {"127.0.0.1:9/base:latest": "sha256:0"})
+            began = datetime.now(UTC)
+            queued = await builds.bases.look(began)
+            async with database.reading() as session:
+                same_round = len(await base_rows.due(session, began, 50))
+                next_round = len(await base_rows.due(session, datetime.now(UTC), 50))
+            return queued, same_round, next_round
+
+    assert run(look()) == (0, 0, 1)

@@ -62,10 +62,10 @@ class BuildsQuery(msgspec.Struct, frozen=True):
     """Which builds to list; what is empty does not narrow."""
 
     account: str = ""
-    status: str = ""
+    status: Annotated[str, Meta(pattern=f"^({'|'.join(each.value for each in Status)})?$")] = ""
     source_name: str = ""
     commit: str = ""
-    cause: str = ""
+    cause: Annotated[str, Meta(pattern=f"^({'|'.join(each.value for each in Cause)})?$")] = ""
     tag: str = ""
     before: Annotated[int, Meta(ge=0, le=2**53)] = 0
     limit: Annotated[int, Meta(ge=1, le=100)] = 25
