@@ -208,6 +208,23 @@ def test_tags_are_kept_from_moving(visitor: Page, content: Content) -> None:
     expect(visitor.get_by_text("may not be moved or deleted")).to_be_visible()
 
 
+def test_a_tag_is_found_among_many(visitor: Page, content: Content) -> None:
+    """Where tags fill more than a page, a part of the name finds one; what is called by no tag is said to be none."""
+    name = content.repository(content.account(), "fleet")
+    for number in range(25):
+        content.image(name, f"1.{number}")
+    visitor.goto(f"{content.url}/{name}/-/tags")
+    visitor.get_by_label("Part of the tag's name").fill("1.7")
+    visitor.get_by_role("button", name="Find").click()
+    expect(visitor.locator(".table tbody th")).to_have_text(["1.7"])
+
+    visitor.get_by_label("Part of the tag's name").fill("absent")
+    visitor.get_by_role("button", name="Find").click()
+    expect(visitor.get_by_text("No tag is called so")).to_be_visible()
+    visitor.get_by_role("link", name="All tags").click()
+    expect(visitor.locator(".table tbody tr")).to_have_count(24)
+
+
 def test_docker_hubs_addresses_lead_here(page: Page, content: Content) -> None:
     """A repository's page is found where Docker Hub has it, which is also what images' labels say."""
     name = content.repository(content.account(), "beacon")

@@ -36,12 +36,12 @@ class Tags:
         self._access = access
         self._platforms = platforms
 
-    async def list(self, actor: HubActor, repository: str, paging: Paging) -> Page[Tag]:
-        """Return the tags of a repository, the latest moved first. Raises NotFound."""
+    async def list(self, actor: HubActor, repository: str, paging: Paging, part: str = "") -> Page[Tag]:
+        """Return the tags of a repository whose names hold ``part``, the latest moved first. Raises NotFound."""
         name = canonical_name(repository)
         repository_id = await self._readable(actor, name)
         async with self._database.reading() as session:
-            rows, total = await store.listed(session, repository_id, paging)
+            rows, total = await store.listed(session, repository_id, paging, part)
         return Page(await self._tags(actor, name, repository_id, rows), total, paging)
 
     async def get(self, actor: HubActor, repository: str, tag: str) -> Tag:

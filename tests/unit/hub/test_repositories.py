@@ -246,6 +246,21 @@ def test_a_configuration_larger_than_its_descriptor_says(house: House, ann: HubA
     assert platforms == ["linux/amd64", ""]
 
 
+def test_tags_by_a_part_of_their_name(house: House, ann: HubActor) -> None:
+    """Every character of the part stands for itself."""
+    for tag in ("1.0", "1.1-alpine", "1_0", "2.0-alpine"):
+        house.push(ann, "ann/app", tag)
+
+    def found(part: str) -> tuple[set[str], int]:
+        page = house.run(house.hub.tags.list(NOBODY, "ann/app", Paging(1, 1), part))
+        rest = house.run(house.hub.tags.list(NOBODY, "ann/app", Paging(2, 1), part))
+        return {each.name for each in (*page.items, *rest.items)}, page.total
+
+    assert found("ALPINE") == ({"1.1-alpine", "2.0-alpine"}, 2)
+    assert found("1_") == ({"1_0"}, 1)
+    assert found("%") == (set(), 0)
+
+
 def test_what_signs_an_image_is_no_tag_of_it(house: House, ann: HubActor) -> None:
     """Lists leave out cosign's tags, whose names are digests; whoever asks for one by name gets it."""
     house.push(ann, "ann/app", "v1")

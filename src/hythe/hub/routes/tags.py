@@ -23,6 +23,12 @@ class HistoryQuery(msgspec.Struct, frozen=True):
     before: Annotated[int, Meta(ge=0, le=2**62)] = 0
 
 
+class TagsQuery(PageQuery, frozen=True):
+    """Which page, of the tags whose names hold ``name``."""
+
+    name: Annotated[str, Meta(max_length=128)] = ""
+
+
 class MoveReply(msgspec.Struct, frozen=True):
     """One move of a tag; ``digest`` None: it was taken away."""
 
@@ -53,8 +59,8 @@ class ImmutableTags(msgspec.Struct, frozen=True):
     ]
 
 
-async def _list(hub: Hub, call: Call[Nothing, PageQuery]) -> PageReply[Tag]:
-    page = await hub.tags.list(call.actor, repository_path(call), call.query.paging())
+async def _list(hub: Hub, call: Call[Nothing, TagsQuery]) -> PageReply[Tag]:
+    page = await hub.tags.list(call.actor, repository_path(call), call.query.paging(), call.query.name)
     return page_reply(page, page.items)
 
 
@@ -104,7 +110,7 @@ ENDPOINTS = (
     Endpoint("POST", f"{_TAG}/restore", "Let a tag point again where it did", _restore, body=Restoring, reply=Tag),
     Endpoint("GET", _IMMUTABLE, "Show which tags may not move", _immutable, reply=ImmutableTags),
     Endpoint("PUT", _IMMUTABLE, "Say which tags may not move", _set_immutable, body=ImmutableTags, reply=ImmutableTags),
-    Endpoint("GET", _TAGS, "List tags, the latest moved first", _list, query=PageQuery, reply=PageReply[Tag]),
+    Endpoint("GET", _TAGS, "List tags, the latest moved first", _list, query=TagsQuery, reply=PageReply[Tag]),
     Endpoint("GET", _TAG, "Show a tag", _get, reply=Tag),
     Endpoint("DELETE", _TAG, "Take a tag away, and only the tag", _delete, status=HTTPStatus.NO_CONTENT),
 )

@@ -28,14 +28,17 @@ def _tags(repository_id: int) -> Select[Any]:
     return select(*_COLUMNS).join_from(tags, manifests, same).where(tags.c.repository_id == repository_id)
 
 
-async def listed(session: Session, repository_id: int, paging: Paging) -> tuple[Sequence[Row[Any]], int]:
-    """Return a page of the tags with their manifests, the latest moved first, and the number of all.
+async def listed(
+    session: Session, repository_id: int, paging: Paging, part: str = ""
+) -> tuple[Sequence[Row[Any]], int]:
+    """Return a page of the tags whose names hold ``part``, the latest moved first, and the number of all those.
 
     What is only about an image (cosign's signatures and statements) is none of them.
     """
-    ordered = _tags(repository_id).where(_OF_IMAGES).order_by(tags.c.moved_at.desc(), tags.c.name)
+    fitting = (_OF_IMAGES, tags.c.name.icontains(part, autoescape=True)) if part else (_OF_IMAGES,)
+    ordered = _tags(repository_id).where(*fitting).order_by(tags.c.moved_at.desc(), tags.c.name)
     rows = await session.rows(ordered.offset(paging.offset).limit(paging.page_size))
-    counted = await session.row(select(func.count()).where(tags.c.repository_id == repository_id, _OF_IMAGES))
+    counted = await session.row(select(func.count()).where(tags.c.repository_id == repository_id, *fitting))
     return rows, int(counted[0]) if counted else 0
 
 

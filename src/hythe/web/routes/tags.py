@@ -17,13 +17,15 @@ from hythe.web.templates import repository_address
 async def tags(visit: Visit) -> Response:
     """List all tags of a repository."""
     found = await repository_of(visit)
-    page = await visit.site.hub.tags.list(visit.actor, found.full_name, paging_of(visit))
+    query = visit.request.query_params.get("q", "").strip()[:128]
+    page = await visit.site.hub.tags.list(visit.actor, found.full_name, paging_of(visit), query)
     address = _list_address(found)
     return visit.page(
         "tags.html",
         repository=found,
         page=page,
-        page_link=page_link(address),
+        part=query,
+        page_link=page_link(address, q=query),
         tabs=await repository_tabs(visit, found, address),
     )
 
