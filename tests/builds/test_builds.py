@@ -208,6 +208,42 @@ def test_autotest_is_a_gate_before_the_push(house: House, verdict: str, status: 
     assert ("service sut ended" in build["reason"]) == (status == "failed")
 
 
+SERVICES = """
+services:
+  sut:
+    build: ./checks
+    volumes: ["./checks:/checks:ro", "named:/cache"]
+    environment: [COLOUR=blue, SOURCE_BRANCH]
+    command: $$COLOUR ${DOCKER_TAG}
+  web:
+    image: $IMAGE_NAME
+"""
+
+
+def test_autotest_runs_services_as_compose_does(house: House) -> None:
+    """Entry points, shell commands, variables, folders of the source and images of one's own; the rest is named."""
+    base = house.set_up("checker", house.source("checker"), visibility="private")
+    house.built(base, house.trigger(base)[0])
+    check = (
+        f"FROM {house.hub.host}/alice/checker\n"
+        'ENTRYPOINT ["sh", "-c", "echo \\"$0  $1\\" $COLOUR $SOURCE_BRANCH; sleep 1; cat /checks/mounted"]\n'
+    )
+    files = {
+        "Dockerfile": f"{TINY}CMD echo served one two && true\n",
+        "checks/Dockerfile": check,
+        "checks/mounted": "mounted\n",
+        "app.test.yml": SERVICES,
+    }
+    path = house.set_up("composed", house.source("composed", files), options={"autotest": True})
+
+    log = house.built(path, house.trigger(path)[0])["log"]
+
+    assert "\n$COLOUR  latest blue main\n" in log
+    assert "\nserved one two\n" in log
+    assert "\nmounted\n" in log
+    assert "the volume named:/cache of the service sut is not read" in log
+
+
 def test_here_documents(house: House) -> None:
     """RUN and COPY take here-documents, although this buildah knows none."""
     dockerfile = (

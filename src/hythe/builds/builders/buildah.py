@@ -70,16 +70,21 @@ class BuildahBuilder:
 
     def fetch_bases(self, order: Order) -> dict[str, str]:
         """See Builder."""
-        found = {}
-        for base in base_images(order.dockerfile_text, order.arguments, automatic_arguments(order.platform)):
-            reference = self._bases.reference(base.name)
-            platform = base.platform or order.platform
-            digest = self._bases.digest(reference, platform)
-            if digest is None:
-                raise BuildFailed(f"the base image {base.name} is not there, or may not be read: {self._bases.trouble}")
-            self._bring(reference, digest, platform)
-            found[base.name] = digest
-        return found
+        bases = base_images(order.dockerfile_text, order.arguments, automatic_arguments(order.platform))
+        return {base.name: self._fetch(base.name, base.platform or order.platform) for base in bases}
+
+    def fetch_images(self, names: Sequence[str]) -> None:
+        """See Builder."""
+        for name in names:
+            self._fetch(name, "")
+
+    def _fetch(self, name: str, platform: str) -> str:
+        reference = self._bases.reference(name)
+        digest = self._bases.digest(reference, platform)
+        if digest is None:
+            raise BuildFailed(f"the base image {name} is not there, or may not be read: {self._bases.trouble}")
+        self._bring(reference, digest, platform)
+        return digest
 
     def _bring(self, reference: Reference, digest: str, platform: str) -> None:
         """Put a base into buildah's storage, unless a build before this one did."""

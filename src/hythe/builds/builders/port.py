@@ -1,5 +1,6 @@
 """The port: what the worker asks of a builder, whichever it is."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -41,6 +42,9 @@ class Builder(Protocol):
 
     def fetch_bases(self, order: Order) -> dict[str, str]:
         """Bring the base images; return the digest of each, as written in the Dockerfile. Raises BuildFailed."""
+
+    def fetch_images(self, names: Sequence[str]) -> None:
+        """Bring what tests run beside the image that was built, for the host's platform. Raises BuildFailed."""
 
     def build(self, order: Order) -> Image:
         """Build and return the image. Raises BuildFailed, LimitReached, Stopped."""

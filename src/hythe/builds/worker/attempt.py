@@ -167,7 +167,7 @@ class _Course:
         images, bases = self._built(builder, hooks, text, found, when)
         remove(self._sandbox.work / SECRETS)
         hooks.run("post_build")
-        self._tested(hooks)
+        self._tested(hooks, builder)
         return self._published(hooks, builder, images, bases, text, found)
 
     def _checked_out(self) -> tuple[Found, int]:
@@ -247,10 +247,10 @@ class _Course:
             image=f"{job.registry}/{job.repository}:{job.tags[0] if job.tags else 'latest'}",
         )
 
-    def _tested(self, hooks: Hooks) -> None:
+    def _tested(self, hooks: Hooks, builder: Builder) -> None:
         hooks.run("pre_test")
         if not hooks.run("test") and self._job.options.autotest:
-            Autotest(self._job, self._sandbox, self._record, self._reach).run()
+            Autotest(self._job, self._sandbox, self._record, self._reach, builder, hooks.variables).run()
         hooks.run("post_test")
 
     def _published(

@@ -40,7 +40,8 @@ class Hooks:
         self._reach = reach
         folder = job.rule.dockerfile.rpartition("/")[0]
         self._folder = "/".join(part for part in (job.rule.context.strip("/"), folder) if part)
-        self._environment = variables(job, found) | {
+        self.variables = variables(job, found)
+        self._environment = self.variables | {
             "PATH": "/work/home/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
             "GIT_DIR": REPOSITORY,
             "GIT_WORK_TREE": SOURCE,
