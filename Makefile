@@ -11,7 +11,7 @@ CHECKED := src tests bench
 .PHONY: help
 help: ## Show this list
 	@echo "Hythe: your own Docker Hub. Targets:"
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1|\2/' | column -t -s '|'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' | awk -F '|' '{ printf "  %-16s %s\n", $$1, $$2 }'
 	@echo "Variables: PYTHON=python3.12  NO_SYSTEM_PACKAGES=1  ARGS='--listen 0.0.0.0:5000'  TESTS=tests/unit  WORKERS=2"
 
 .PHONY: serve
