@@ -53,6 +53,16 @@ def test_a_form_without_its_token_is_refused(raw: Raw, content: Content, path: s
     assert raw.signed_in
 
 
+@pytest.mark.parametrize("path", ["/", "//", "/-/tags/", "@evil.example/"])
+def test_a_slash_at_the_end_leads_to_the_page(raw: Raw, content: Content, path: str) -> None:
+    """An address with slashes at its end leads to the one without, and never to another host."""
+    owner = content.account()
+    content.repository(owner, "dinghy")
+    for start in (f"/{owner}", f"/{owner}/dinghy", "/search"):
+        assert raw.get(start + path).headers["Location"] == (start + path).rstrip("/")
+    assert raw.client.get(raw.url + "//evil.example/").headers["Location"] == "/"
+
+
 def test_nobody_else_moves_a_tag(raw: Raw, content: Content) -> None:
     """Tags of other people's repositories are neither restored nor deleted, whatever is sent."""
     name = content.repository(content.account(), "dinghy")

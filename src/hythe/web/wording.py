@@ -15,6 +15,7 @@ _AGES = (
 _SIZES = ("bytes", "kB", "MB", "GB", "TB")
 _SHELL = re.compile(r"(?:RUN )?(?:\|\d+ .*? )?/bin/sh -c (#\(nop\))?\s*", re.DOTALL)
 _TROUBLES = (
+    (re.compile(r"expected `str` of length >= 1\b"), "is required"),
     (re.compile(r"expected `str` of length >= (\d+)"), r"must have at least \1 characters"),
     (re.compile(r"expected `str` of length <= (\d+)"), r"must have at most \1 characters"),
     (re.compile(r"expected `array` of length >= 1"), "needs a choice"),

@@ -85,6 +85,8 @@ def test_steps_are_said_as_the_dockerfile_had_them(kept: str, said: str) -> None
 @pytest.mark.parametrize(
     ("wanted", "value", "said"),
     [
+        (Annotated[str, Meta(min_length=1)], "", "is required"),
+        (Annotated[str, Meta(min_length=12)], "short", "must have at least 12 characters"),
         (Annotated[str, Meta(min_length=8)], "short", "must have at least 8 characters"),
         (Annotated[str, Meta(max_length=2)], "long", "must have at most 2 characters"),
         (Annotated[tuple[str, ...], Meta(min_length=1)], (), "needs a choice"),

@@ -44,11 +44,14 @@ async def namespace(visit: Visit) -> Response:
 
 async def repository(visit: Visit) -> Response:
     """Show a repository, or one image of it when the address names a tag or digest (``/NAME:TAG``)."""
+    path = visit.request.url.path
+    if path.endswith("/"):
+        return visit.redirect(path.rstrip("/"))
     reference = _reference(visit.request.path_params["reference"])
     found = await visit.site.hub.repositories.get(visit.actor, reference.repository)
     if reference.tag or reference.digest:
         return await _image_page(visit, found, reference)
-    if visit.request.url.path != repository_address(found):
+    if path != repository_address(found):
         return visit.redirect(repository_address(found))
     latest = await visit.site.hub.tags.list(visit.actor, found.full_name, Paging(1, RECENT_TAGS))
     return visit.page(

@@ -171,8 +171,13 @@ def page_route(site: Site, path: str, handler: Handler, *methods: str) -> Route:
     async def endpoint(request: Request) -> Response:
         visit = await Visit.of(site, request)
         request.state.visit = visit
-        if any(isinstance(value, int) and value > LARGEST_NUMBER for value in request.path_params.values()):
+        if any(map(_names_nothing, request.path_params.values())):
             raise HTTPException(404)
         return await handler(visit)
 
     return Route(path, endpoint, methods=list(methods or ("GET",)), name=handler.__name__)
+
+
+def _names_nothing(part: object) -> bool:
+    """Whether this part of an address is what no database keeps."""
+    return part > LARGEST_NUMBER if isinstance(part, int) else "\0" in str(part)
