@@ -210,9 +210,11 @@ def killed_pusher(data: Path, blobs: set[str]) -> list[tuple[str, int, str]]:
     """Push until killed; add the blobs that were acknowledged, return the sessions that were, too."""
     command = [sys.executable, "-c", PUSHER, str(data)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path.cwd()) as pusher:
-        time.sleep(random.uniform(0.3, 1.0))
+        assert pusher.stdout is not None
+        first = pusher.stdout.readline()  # however long it takes to start
+        time.sleep(random.uniform(0, 0.7))
         pusher.send_signal(signal.SIGKILL)
-        lines, _ = pusher.communicate()
+        lines = first + pusher.communicate()[0]
     said = [line.split() for line in lines.splitlines(keepends=True) if line.endswith("\n")]
     blobs.update(words[1] for words in said if words[0] == "blob")
     return [(words[1], int(words[2]), words[3]) for words in said if words[0] == "upload" and words[3] not in blobs]
