@@ -23,6 +23,7 @@ from hythe.client.credentials import Credential, key_target
 from hythe.client.errors import NotFound
 from hythe.client.hub import Hub, NameState
 from hythe.client.login import check_credential
+from hythe.oci.reference import is_host
 
 
 def _configure_credentials(parser: ArgumentParser) -> None:
@@ -51,7 +52,12 @@ def _login(arguments: Namespace) -> int:
 
 
 def _host(client: Client, arguments: Namespace) -> str:
-    return key_target(arguments.server) if arguments.server else client.configuration.default_registry
+    if not arguments.server:
+        return client.configuration.default_registry
+    target = key_target(arguments.server)
+    if not is_host(target.partition("/")[0]):
+        raise CommandFailed(f"{arguments.server!r} is not a server", "write HOST[:PORT]", 2)
+    return target
 
 
 def _given(arguments: Namespace) -> Credential | None:

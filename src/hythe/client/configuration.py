@@ -11,7 +11,7 @@ import msgspec
 
 from hythe.client.errors import InvalidConfiguration
 from hythe.client.file_lock import write_atomically
-from hythe.oci.reference import DEFAULT_HOST
+from hythe.oci.reference import DEFAULT_HOST, is_host
 
 MEANINGS = {
     "default-registry": "the host that short names go to (HYTHE_DEFAULT_REGISTRY)",
@@ -36,8 +36,10 @@ class Configuration(msgspec.Struct, frozen=True, rename="kebab", forbid_unknown_
             raise InvalidConfiguration(f"{key!r} is not a setting of the client", f"there are: {', '.join(MEANINGS)}")
         field = key.replace("-", "_")
         value: object = text.strip()
-        if isinstance(getattr(self, field), tuple):
-            value = tuple(part.strip() for part in text.split(",") if part.strip())
+        if key == "default-registry":
+            value = _host(key, text)
+        elif isinstance(getattr(self, field), tuple):
+            value = tuple(_without_scheme(part) for part in text.split(",") if part.strip())
         elif isinstance(getattr(self, field), int):
             value = _positive(key, text)
         return msgspec.structs.replace(self, **{field: value})
@@ -81,6 +83,19 @@ def load_configuration(environment: Mapping[str, str] = os.environ) -> Configura
 def variable_of(key: str) -> str:
     """Return the environment variable that stands above a key of the file."""
     return "HYTHE_" + key.upper().replace("-", "_")
+
+
+def _without_scheme(text: str) -> str:
+    """Return a host as we write it: people paste addresses."""
+    scheme, separator, host = text.strip().partition("://")
+    return host.rstrip("/") if separator else scheme
+
+
+def _host(key: str, text: str) -> str:
+    host = _without_scheme(text)
+    if not is_host(host):
+        raise InvalidConfiguration(f"{key} is a host, not {text!r}", "such as registry.example.com:5000")
+    return host
 
 
 def _positive(key: str, text: str) -> int:

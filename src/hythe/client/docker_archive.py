@@ -75,6 +75,11 @@ class InvalidArchive(ClientError):
 
 def save_archive(path: Path, layout: ImageLayout, images: Sequence[Archived]) -> None:
     """Write images to a file, which is there only once it is whole; raises as ``write_archive`` does."""
+    path = path.resolve()
+    if path.exists() and not path.is_file():  # a device or a pipe must stay what it is
+        with path.open("wb") as file:
+            write_archive(file, layout, images)
+        return
     half = path.with_name(f".{path.name}.half")
     try:
         with half.open("wb") as file:

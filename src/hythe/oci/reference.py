@@ -136,6 +136,11 @@ class Reference(msgspec.Struct, frozen=True):
         return f"{self.host}/{self.repository}{self._suffix()}"
 
 
+def is_host(text: str) -> bool:
+    """Whether ``text`` is ``HOST[:PORT]`` as it may stand in front of a name."""
+    return _HOST.fullmatch(text) is not None
+
+
 def split_host(text: str) -> tuple[str, str]:
     """Split a typed name into its host ("" when it has none) and the rest; raises InvalidReference.
 
@@ -145,7 +150,7 @@ def split_host(text: str) -> tuple[str, str]:
     first, _, rest = text.partition("/")
     if not _begins_like_host(text):
         return "", text
-    if not _HOST.fullmatch(first):
+    if not is_host(first):
         raise InvalidReference(f"{first!r} is not a host: write NAME[:PORT]")
     return (DEFAULT_HOST if first == "index.docker.io" else first), rest
 

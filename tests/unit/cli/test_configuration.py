@@ -30,8 +30,8 @@ def configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_what_is_set_is_got_and_can_be_unset(configuration: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Only what differs from the defaults stands in the file."""
-    assert main(["config", "set", "default-registry", "hub.example.com"]) == 0
-    assert main(["config", "set", "plain-http", "a:1, b"]) == 0
+    assert main(["config", "set", "default-registry", "https://hub.example.com/"]) == 0
+    assert main(["config", "set", "plain-http", "a:1, http://b"]) == 0
     written = json.loads(configuration.read_text())
     main(["config", "get", "default-registry"])
     got = capsys.readouterr().out
@@ -54,7 +54,13 @@ def test_the_environment_stands_above_the_file(
 
 
 @pytest.mark.parametrize(
-    "words", [["set", "colour", "red"], ["set", "parallel-transfers", "many"], ["set", "default-registry", " "]]
+    "words",
+    [
+        ["set", "colour", "red"],
+        ["set", "parallel-transfers", "many"],
+        ["set", "default-registry", " "],
+        ["set", "default-registry", "no host"],
+    ],
 )
 def test_what_makes_no_sense_is_refused(configuration: Path, words: list[str]) -> None:
     """The file is not touched."""

@@ -7,9 +7,11 @@ import gzip
 import io
 import json
 import lzma
+import os
 import sys
 import tarfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -222,6 +224,21 @@ def test_save_writes_one_platform_alone(said: Said, store: LocalStore, tmp_path:
     assert store.resolve("multi:1").digest == images["riscv64"].parsed_digest
 
 
+def test_save_writes_into_a_pipe_and_through_a_link(said: Said, tmp_path: Path) -> None:
+    """What is no file stays what it is (/dev/null, say), and a link stays a link."""
+    pipe, link = tmp_path / "pipe", tmp_path / "link"
+    os.mkfifo(pipe)
+    link.symlink_to(tmp_path / "target")
+    with ThreadPoolExecutor(1) as pool:
+        read = pool.submit(pipe.read_bytes)
+        said("save", "-o", str(pipe), "tiny:1")
+        said("save", "-o", str(link), "tiny:1")
+
+        assert read.result() == (tmp_path / "target").read_bytes()
+    assert pipe.is_fifo()
+    assert link.is_symlink()
+
+
 def old_docker_archive(layer: bytes) -> bytes:
     """A file as docker save wrote it until 24: layers uncompressed, in folders of their own."""
     config = json.dumps(
@@ -305,7 +322,6 @@ def test_an_index_without_a_media_type_is_loaded(said: Said, tmp_path: Path) -> 
 
 def test_load_reads_a_pipe(said: Said, store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also gzipped, and not seekable."""
-    import os
     import threading
 
     said("save", "-o", str(tmp_path / "x.tar"), "tiny:2")
