@@ -126,7 +126,7 @@ def test_oauth_asks_for_little_and_links(forged: ForgeHouse, browser: Raw, kind:
     ended = browser.get(back.removeprefix(forged.house.hub.url))
 
     least = {
-        "github": "public_repo admin:repo_hook",
+        "github": "repo:status admin:repo_hook",
         "gitea": "read:user write:repository",
         "gitlab": "api",
         "bitbucket": "account repository repository:admin webhook",

@@ -37,6 +37,21 @@ def test_waiting_and_cancelled_builds_are_told(forged: ForgeHouse, kind: str) ->
     assert second["description"] == "cancelled by alice"
 
 
+def test_the_least_rights_do_for_public_code(forged: ForgeHouse) -> None:
+    """What GitHub is asked for installs the webhook, tells statuses and removes the webhook; none of it writes code."""
+    offer = next(each for each in forged.house.call("GET", "/api/v1/forges")["items"] if each["kind"] == "github")
+    connected = forged.connect("github", "least-rights", scopes=tuple(offer["public_scopes"]))
+
+    connected.forge.push(connected.project, MAIN, connected.project.git.head("main"))
+    eventually(lambda: connected.project.statuses)
+    assert connected.hook["installed"]
+    assert connected.hook["trouble"] == ""
+    forged.house.call("DELETE", f"{connected.path}/build-setup")
+
+    eventually(lambda: not connected.project.hooks)
+    assert not {"repo", "public_repo"} & set(offer["public_scopes"])
+
+
 def test_switching_off_leaves_no_commit_waiting(forged: ForgeHouse) -> None:
     """What waited is cancelled, and the forge learns of it; a retry is refused then."""
     connected = forged.connect("github", "switched-off")

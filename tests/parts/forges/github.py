@@ -55,12 +55,18 @@ class GitHubForge(Forge):
         return Reply(200, {"id": 583231, "login": LOGIN, "type": "User"}, {"X-OAuth-Scopes": ", ".join(sorted(scopes))})
 
     def repositories(self, asked: Asked) -> Reply:
-        self.need(asked, "repo", "public_repo")
-        return self.paged(asked, [self._shown(each) for each in self.projects.values()], "per_page")
+        seen = [each for each in self.projects.values() if not each.private or self._reads_private(asked)]
+        return self.paged(asked, [self._shown(each) for each in seen], "per_page")
+
+    def _reads_private(self, asked: Asked) -> bool:
+        """What is public needs no scope."""
+        return bool(self.scopes(asked) & {"repo", "*"})
 
     def repository(self, asked: Asked) -> Reply:
-        self.need(asked, "repo", "public_repo")
-        return Reply(200, self._shown(self.project(asked)))
+        project = self.project(asked)
+        if project.private and not self._reads_private(asked):
+            raise Wrong(404, "Not Found")
+        return Reply(200, self._shown(project))
 
     def _shown(self, project: Project) -> dict[str, Any]:
         return {

@@ -79,8 +79,8 @@ class GitHub:
 
     kind = Forge.GITHUB
     public = Rights(
-        ("public_repo", "admin:repo_hook"),
-        "read your public repositories, install webhooks and write commit statuses there",
+        ("repo:status", "admin:repo_hook"),
+        "install webhooks and write commit statuses; what is public it may read without asking, and no code is written",
     )
     private = Rights(
         ("repo",),
