@@ -251,6 +251,15 @@ grep Groups /proc/self/status; grep NoNewPrivs /proc/self/status; grep /dev/shm 
     assert hythe_box.ok("inspect", "-f", form, "all") == f'{identity} 3 file {{"80/tcp":{{}}}}'
 
 
+def test_some_streams_alone(hythe_box: ContainersHythe) -> None:
+    """-a passes on what it names; the log has it all."""
+    done = hythe_box.run("run", "--name", "one", "-a", "stdout", "box", "sh", "-c", "echo out; echo err >&2")
+
+    assert (done.stdout, done.stderr, done.returncode) == ("out\n", "", 0)
+    assert hythe_box.run("logs", "one").stderr == "err\n"
+    assert hythe_box.run("run", "-d", "-a", "stdout", "box", "true").returncode == 125
+
+
 def test_privileged_containers(hythe_box: ContainersHythe) -> None:
     """Everything that hythe itself may do."""
     script = "mount -t tmpfs none /tmp && echo mounted; grep Seccomp: /proc/self/status"

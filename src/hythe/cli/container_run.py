@@ -2,6 +2,7 @@
 
 import sys
 from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
 from pathlib import Path
 
 from hythe.cli import container_options
@@ -23,10 +24,19 @@ from hythe.oci.errors import OCIError
 
 OUR_FAULT = 125
 """Exit code of ``run`` when the container did not run at all, as docker's."""
+_STREAMS = ("stdin", "stdout", "stderr")
+"""In the order of their numbers."""
 
 
 def _configure_run(parser: ArgumentParser) -> None:
     parser.add_argument("-d", "--detach", action="store_true", help="run in the background and print the ID")
+    parser.add_argument(
+        "-a",
+        "--attach",
+        action="append",
+        choices=_STREAMS,
+        help="pass on this stream alone (default: all, stdin by -i)",
+    )
     container_options.configure(parser)
 
 
@@ -37,7 +47,7 @@ def _run(arguments: Namespace) -> int:
         _check_terminal(arguments)
         container = _create(store, images, arguments)
         if not arguments.detach:
-            return _attach(store, images, container, interactive=container.host.interactive)
+            return _attach(store, images, container, _attachment(container, arguments.attach or _STREAMS))
         _start_detached(store, images, container)
         print(container.id)
         return 0
@@ -47,6 +57,8 @@ def _run(arguments: Namespace) -> int:
 
 
 def _check_terminal(arguments: Namespace) -> None:
+    if arguments.attach and arguments.detach:
+        raise CommandFailed("-a and -d exclude each other", "leave out one of them", OUR_FAULT)
     if arguments.tty and arguments.interactive and not arguments.detach and not sys.stdin.isatty():
         raise CommandFailed("the input device is not a terminal", "leave -t out: -i alone passes input on", OUR_FAULT)
 
@@ -74,9 +86,15 @@ def _start_detached(store: ContainerStore, images: LocalStore, container: Contai
         raise
 
 
-def _attach(store: ContainerStore, images: LocalStore, container: Container, *, interactive: bool) -> int:
+def _attachment(container: Container, streams: Sequence[str]) -> Attachment:
+    """Return which of our streams are the container's; input only when it was made with -i."""
+    wanted = [name for name in streams if name != "stdin" or container.host.interactive]
+    return Attachment(*(number if name in wanted else -1 for number, name in enumerate(_STREAMS)))
+
+
+def _attach(store: ContainerStore, images: LocalStore, container: Container, attachment: Attachment) -> int:
     try:
-        return supervise(store, container, Attachment(0 if interactive else -1, 1, 2))
+        return supervise(store, container, attachment)
     finally:
         if container.host.auto_remove:
             creation.remove(store, images, container)
@@ -123,7 +141,8 @@ def _start(arguments: Namespace) -> int:
         if len(arguments.containers) > 1:
             raise CommandFailed("only one container can be attached to", "leave out -a and -i")
         container = store.find(arguments.containers[0])
-        return _attach(store, images, container, interactive=arguments.interactive and container.host.interactive)
+        streams = _STREAMS if arguments.interactive else ("stdout", "stderr")
+        return _attach(store, images, container, _attachment(container, streams))
     report = Report(arguments)
     for text in arguments.containers:
         with report.trying():
