@@ -14,7 +14,7 @@ from typing import BinaryIO
 from hythe.containers import overlay
 from hythe.containers.namespace import in_user_namespace
 from hythe.containers.root import Root, remove, usual_umask
-from hythe.oci.layer import Content, Entry, InvalidLayer, Kind, Member, Opaque, Whiteout, read_layer
+from hythe.oci.layer import Content, Entry, InvalidLayer, Kind, Member, Opaque, Whiteout, read_layer, shown
 
 _READ_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 _IGNORED_XATTR_ERRORS = (errno.ENOTSUP, errno.EPERM, errno.EACCES)
@@ -43,7 +43,7 @@ def _explained(error: OSError, member: Member) -> Exception:
     hint = ""
     if error.errno == errno.EINVAL and in_user_namespace():
         hint = " hint: its owner may be outside of your range in /etc/subuid"
-    return InvalidLayer(f"{member.path!r} cannot be unpacked: {error.strerror}.{hint}")
+    return InvalidLayer(f"{shown(member.path)} cannot be unpacked: {error.strerror}.{hint}")
 
 
 class _LayerRoot(Root):

@@ -32,6 +32,7 @@ LARGEST_SPARSE_FILE = 1 << 40
 """Most bytes that a sparse file may claim to have."""
 LARGEST_ID = 2**32 - 2
 """The largest number of a user or group: the one above it means "leave it as it is" to the kernel."""
+_LONGEST_SHOWN = 200
 _NANOSECONDS = 1_000_000_000
 _LATEST = 2**63 - 1  # nanoseconds: docker takes times beyond it for no time at all, too
 
@@ -218,13 +219,18 @@ def _xattrs(info: tarfile.TarInfo) -> dict[str, bytes]:
     }
 
 
+def shown(path: str) -> str:
+    """Return a path as messages show it: quoted, and cut where a hostile archive makes it endless."""
+    return repr(path if len(path) <= _LONGEST_SHOWN else f"{path[:_LONGEST_SHOWN]}..")
+
+
 def clean_path(name: str) -> str:
     """Return ``name`` relative and clean; raises InvalidLayer when it leaves the root."""
     if "\0" in name:
-        raise InvalidLayer(f"{name!r} has a zero byte")
+        raise InvalidLayer(f"{shown(name)} has a zero byte")
     path = posixpath.normpath(name.lstrip("/")) if name.lstrip("/") else "."
     if path == ".." or path.startswith("../"):
-        raise InvalidLayer(f"{name!r} leads out of the layer")
+        raise InvalidLayer(f"{shown(name)} leads out of the layer")
     return "" if path == "." else path
 
 
