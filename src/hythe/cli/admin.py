@@ -15,6 +15,7 @@ from hythe.cli.setting_flags import DATABASE_FLAGS, add_setting_flags, load_sett
 if TYPE_CHECKING:
     from hythe.hub.service import Hub
     from hythe.registry.service import Registry
+    from hythe.settings import Settings
 
 EXAMPLES = """\
 hythe admin create-user ann --email ann@example.org --admin
@@ -66,7 +67,7 @@ def _create_user(arguments: Namespace) -> int:
         new = NewUser(arguments.name, arguments.email, password)
         await hub.users.create(HubActor.operator(), new, admin=arguments.admin)
 
-    _with_hub(arguments, create)
+    _with_hub(arguments, create, new=True)
     print(f"created {arguments.name}{' (administrator)' if arguments.admin else ''}")
     return 0
 
@@ -108,13 +109,19 @@ def _upgrade(arguments: Namespace) -> int:
     return 0
 
 
-def _with_hub(arguments: Namespace, work: Callable[["Hub"], Awaitable[None]]) -> None:
-    """Open the hub that the settings name, beside a running one if need be, and do ``work`` with it."""
+def _with_hub(arguments: Namespace, work: Callable[["Hub"], Awaitable[None]], *, new: bool = False) -> None:
+    """Open the hub that the settings name, beside a running one if need be, and do ``work`` with it.
+
+    Only with ``new`` it may be one that never ran.
+    """
     from hythe.hub.errors import HubError
     from hythe.server.hub import open_hub
 
+    settings = load_settings(arguments).settings
+    _look_for_hub(settings, new=new)
+
     async def run() -> None:
-        async with open_hub(load_settings(arguments).settings) as house:
+        async with open_hub(settings) as house:
             await work(house.hub)
 
     try:
@@ -127,8 +134,22 @@ def _with_hub(arguments: Namespace, work: Callable[["Hub"], Awaitable[None]]) ->
 async def _registry(arguments: Namespace) -> AsyncIterator["Registry"]:
     from hythe.server.hub import open_hub
 
-    async with open_hub(load_settings(arguments).settings) as house:
+    settings = load_settings(arguments).settings
+    _look_for_hub(settings)
+    async with open_hub(settings) as house:
         yield house.registry
+
+
+def _look_for_hub(settings: "Settings", *, new: bool = False) -> None:
+    """Tell whoever named a wrong folder, which would quietly be made a second, empty hub."""
+    from hythe.database.sqlite import SQLITE_FILE
+
+    folder = settings.data_folder
+    if settings.database_url or (folder / SQLITE_FILE).exists():
+        return
+    if not new:
+        raise CommandFailed(f"there is no hub in {folder}", "give the folder that 'hythe serve' prints: --data DIR")
+    print(f"there was no hub in {folder}: this begins one", file=sys.stderr)
 
 
 def _new_password(arguments: Namespace) -> str:

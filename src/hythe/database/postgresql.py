@@ -82,10 +82,14 @@ class PostgreSQLSession:
 
 
 def postgresql_engine(url: str) -> AsyncEngine:
-    """Return an engine for ``url``, whose scheme may be written postgres, postgresql or postgresql+asyncpg."""
-    _, _, rest = url.partition("://")
+    """Return an engine for ``url``, as libpq writes it: ``?sslmode=require``, several hosts, a socket's folder."""
+    scheme, _, rest = url.partition("://")
     return create_async_engine(
-        f"postgresql+asyncpg://{rest}", pool_size=POOL_SIZE, max_overflow=POOL_SIZE, pool_pre_ping=False
+        "postgresql+asyncpg://",
+        connect_args={"dsn": f"{scheme.removesuffix('+asyncpg')}://{rest}"},
+        pool_size=POOL_SIZE,
+        max_overflow=POOL_SIZE,
+        pool_pre_ping=False,
     )
 
 
@@ -108,9 +112,27 @@ async def in_transaction(url: str, work: Callable[[Connection], T]) -> T:
     """Open the database at ``url`` for one synchronous piece of work. Raises UnavailableError."""
     engine = postgresql_engine(url)
     try:
-        async with engine.begin() as connection:
+        async with _connected(engine) as connection, connection.begin():
             return await connection.run_sync(work)
-    except (OSError, DBAPIError) as error:
+    except OSError as error:
         raise UnavailableError(f"the database does not answer: {error}") from error
+    except DBAPIError as error:
+        raise UnavailableError(f"the database cannot be used: {error.orig}") from error
     finally:
         await engine.dispose()
+
+
+@asynccontextmanager
+async def _connected(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    try:
+        connection = await engine.connect()
+    except ValueError as error:
+        # Its text may hold a piece of the password.
+        raise UnavailableError(
+            "the database's address cannot be read: write postgresql://USER:PASSWORD@HOST:PORT/NAME, "
+            "with %XX for special characters"
+        ) from error
+    try:
+        yield connection
+    finally:
+        await connection.close()

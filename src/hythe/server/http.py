@@ -61,9 +61,9 @@ def bind(address: Address) -> socket.socket:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
         listener.listen(MAX_BACKLOG)
-    except OSError:
+    except OSError as error:
         listener.close()
-        raise
+        raise OSError(f"{host}:{port}: {error.strerror}") from error
     listener.setblocking(False)
     return listener
 
