@@ -180,15 +180,28 @@ def _rmi(arguments: Namespace) -> int:
 
 
 def _remove(client: Client, text: str, *, force: bool) -> Iterator[dict[str, str]]:
-    """Take a name away, and with the last one the image; an ID takes the image with its one name (or all, by force)."""
+    """Take a name away, and with the last one the image; an ID takes the image with its one name (or all, by force).
+
+    Of entries with one ID those without a name go first: an ID of ``images -f dangling=true`` means them.
+    """
     store = client.store
     image = store.resolve(text)
     typed = _typed_name(client, text)
-    names = image.entry.references
-    if typed in names and len(names) > 1:
-        store.untag(typed)
-        yield {"Untagged": typed.familiar()}
+    if typed in image.entry.references:
+        if len(image.entry.names) == 1:
+            yield from _remove_image(store, image, text, force=force)
+        else:
+            store.untag(typed)
+            yield {"Untagged": typed.familiar()}
         return
+    twins = store.with_id(text) or (image.entry,)
+    nameless = [twin for twin in twins if not twin.names]
+    for twin in twins if force else nameless or twins:
+        yield from _remove_image(store, store.load(twin), text, force=force)
+
+
+def _remove_image(store: LocalStore, image: StoredImage, text: str, *, force: bool) -> Iterator[dict[str, str]]:
+    names = image.entry.references
     if len(names) > 1 and not force:
         raise Conflict(
             f"unable to delete {image.id.short} (must be forced) - image is referenced in multiple repositories",

@@ -129,7 +129,10 @@ class LocalStore(ImageLayout):
     def resolve(self, text: str, platform: Platform | None = None) -> StoredImage:
         """Return the image that a user means by a name, a digest or the beginning of an ID; raises NotFound."""
         entries = self.entries()
-        entry = self._named(text, entries) or self._by_id(text, entries)
+        entry = self._named(text, entries)
+        if entry is None:
+            twins = self.with_id(text, entries)
+            entry = next((twin for twin in twins if twin.names), twins[0] if twins else None)
         if entry is None:
             raise NotFound(f"no such image: {text}", f"'hythe images' lists them; 'hythe pull {text}' gets it")
         return self.load(entry, platform)
@@ -144,22 +147,29 @@ class LocalStore(ImageLayout):
         pinned = f"{reference.host}/{reference.repository}@{reference.digest}"
         return next((entry for entry in entries if pinned in known_digests(entry)), None)
 
-    def _by_id(self, text: str, entries: Iterable[Entry]) -> Entry | None:
+    def with_id(self, text: str, entries: Iterable[Entry] | None = None) -> tuple[Entry, ...]:
+        """Return the entries whose ID or digest begins with ``text``; raises ClientError when they are several images.
+
+        One image has several entries when its layers came in several compressions, from a registry and a file, say.
+        """
         match = _ID.fullmatch(text)
         if match is None:
-            return None
-        found = {entry.descriptor.digest: entry for entry in entries if self._has_id(entry, match[1])}
-        if len(found) > 1:
+            return ()
+        candidates = ((self._id(entry), entry) for entry in (self.entries() if entries is None else entries))
+        found = [
+            (image_id, entry)
+            for image_id, entry in candidates
+            if any(hexadecimal.startswith(match[1]) for hexadecimal in (image_id, entry.descriptor.parsed_digest.hex))
+        ]
+        if len({image_id for image_id, _ in found}) > 1:
             raise ClientError(f"{text} is the beginning of several images' IDs", "write more of it")
-        return next(iter(found.values()), None)
+        return tuple(entry for _, entry in found)
 
-    def _has_id(self, entry: Entry, prefix: str) -> bool:
-        if entry.descriptor.parsed_digest.hex.startswith(prefix):
-            return True
+    def _id(self, entry: Entry) -> str:
         try:
-            return self.load(entry).id.hex.startswith(prefix)
+            return self.load(entry).id.hex
         except (NotFound, OCIError):
-            return False
+            return ""
 
     # Changing
 

@@ -22,6 +22,7 @@ from tests.unit.client.sample_images import add_image, add_index, layer_archive
 from hythe.cli.main import main
 from hythe.client.store import LocalStore
 from hythe.oci.digest import Digest
+from hythe.oci.manifest import OCI_LAYER, OCI_MANIFEST, Descriptor, ImageManifest
 from hythe.oci.reference import Reference
 
 
@@ -146,6 +147,25 @@ def test_rmi_by_id_of_an_image_with_several_names_needs_force(said: Said, store:
 
     assert "must be forced" in said.err
     assert "Deleted" in said("rmi", "-f", short)
+
+
+def test_two_entries_of_one_image_are_told_apart_by_their_names(said: Said, store: LocalStore) -> None:
+    """The same layers in another compression: an ID is inspected as the named one; rmi takes the nameless one first."""
+    image = store.resolve("tiny:2")
+    layers = tuple(
+        Descriptor(OCI_LAYER, str(store.add_document(plain)), len(plain))
+        for plain in (gzip.decompress(store.read_document(layer.parsed_digest)) for layer in image.manifest.layers)
+    )
+    config = image.manifest.config
+    assert config is not None
+    content = ImageManifest(2, OCI_MANIFEST, config, layers).encode()
+    store.put(Descriptor(OCI_MANIFEST, str(store.add_document(content)), len(content)))
+    short = image.id.short
+
+    assert said("inspect", "-f", "{{.RepoTags}}", short) == "[tiny:2]"
+    assert said("rmi", said("images", "-q", "-f", "dangling=true")).startswith("Deleted: ")
+    assert said("images", "-q", "tiny:2") == short
+    assert said("rmi", short).startswith("Untagged: tiny:2")
 
 
 def test_rmi_goes_on_after_a_name_that_is_not_there(said: Said, store: LocalStore) -> None:
