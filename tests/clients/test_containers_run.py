@@ -208,6 +208,13 @@ def test_volumes_and_read_only(hythe_box: ContainersHythe, tmp_path: Path) -> No
     assert hythe_box.ok("run", "--rm", "-v", "kept:/elsewhere", "box", "cat", "/elsewhere/more") == "more"
 
 
+@pytest.mark.parametrize("flags", [("-v", "bare:/data:nocopy"), ("--mount", "source=bare,target=/data,volume-nocopy")])
+def test_volumes_that_are_not_filled(hythe_box: ContainersHythe, flags: tuple[str, str]) -> None:
+    """With nocopy a volume begins empty, whatever the image has there; without it, it is filled at the next start."""
+    assert hythe_box.ok("run", "--rm", *flags, "box", "ls", "/data") == ""
+    assert hythe_box.ok("run", "--rm", "-v", "bare:/data", "box", "cat", "/data/seed") == "seed"
+
+
 def test_isolation_is_dockers_default(hythe_box: ContainersHythe) -> None:
     """Own processes, docker's capabilities and system call filter; flags narrow it."""
     usual = hythe_box.ok("run", "--rm", "box", "cat", "/proc/self/status")

@@ -10,13 +10,14 @@ from hythe.oci.config import ContainerConfig
 class Mount(msgspec.Struct, frozen=True, omit_defaults=True):
     """Something of the host in the container: a file or folder, a named volume, or (no source) a folder in memory.
 
-    ``options`` are the kernel's mount options.
+    ``options`` are the kernel's mount options; ``empty``: the volume is not filled from the image.
     """
 
     target: str
     source: str = ""
     volume: str = ""
     options: tuple[str, ...] = ()
+    empty: bool = False
 
 
 class Device(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -8,6 +8,8 @@ import tempfile
 from pathlib import Path
 from typing import BinaryIO, cast
 
+import msgspec
+
 from hythe.containers.changes import pack_folder
 from hythe.containers.container import Container, Mount
 from hythe.containers.errors import InvalidOption
@@ -16,6 +18,7 @@ from hythe.containers.root import Root, usual_umask
 from hythe.containers.store import ContainerStore
 from hythe.containers.unpack import unpack_layer
 
+NOCOPY = "nocopy"
 _SPOOLED = 16 << 20
 _MODES = {
     "ro": ("ro",),
@@ -28,7 +31,7 @@ _MODES = {
     "slave": ("slave",),
     "rshared": ("rshared",),
     "shared": ("shared",),
-    "nocopy": (),
+    NOCOPY: (),
 }
 
 
@@ -41,12 +44,13 @@ def parse_volume(text: str) -> Mount:
     if not target.startswith("/") or os.path.normpath(target) == "/":
         raise InvalidOption(f"{target!r} cannot be mounted on", "write an absolute path other than /")
     target = os.path.normpath(target)
-    options = _parse_modes(parts[2]) if len(parts) == 3 else ()
+    modes = parts[2].split(",") if len(parts) == 3 else []
+    options, empty = _parse_modes(modes), NOCOPY in modes
     if source.startswith(("/", ".", "~")):
+        if empty:
+            raise InvalidOption(f"{text!r} is a folder of this machine, which nothing is copied to", "leave out nocopy")
         return Mount(target, source=str(Path(source).expanduser().absolute()), options=options)
-    if source:
-        return Mount(target, volume=_volume_name(source), options=options)
-    return Mount(target, volume=_ANONYMOUS, options=options)
+    return Mount(target, volume=_volume_name(source) if source else _ANONYMOUS, options=options, empty=empty)
 
 
 _ANONYMOUS = "."
@@ -66,6 +70,7 @@ def parse_mount(text: str) -> Mount:
     pairs = [word.partition("=") for word in text.split(",")]
     words = {_MOUNT_WORDS.get(key.lower(), key.lower()): value if equals else "true" for key, equals, value in pairs}
     kind, source, target = words.pop("type", "volume"), words.pop("source", ""), words.pop("target", "")
+    empty = kind == "volume" and _is_true(words.pop("volume-nocopy", "false"))
     options = _mount_options(words, kind, text)
     if not target.startswith("/") or os.path.normpath(target) == "/":
         raise InvalidOption(f"{text!r} has no target to mount on", "write target=/path")
@@ -78,7 +83,7 @@ def parse_mount(text: str) -> Mount:
             raise InvalidOption(f"{path} does not exist", "make it first; -v makes what is missing")
         return Mount(target, source=str(path), options=options)
     if kind == "volume":
-        return Mount(target, volume=_volume_name(source) if source else _ANONYMOUS, options=options)
+        return Mount(target, volume=_volume_name(source) if source else _ANONYMOUS, options=options, empty=empty)
     raise InvalidOption(f"{text!r} is not a mount", "write type=bind,source=..,target=.., type=volume or type=tmpfs")
 
 
@@ -91,18 +96,22 @@ def _mount_options(words: dict[str, str], kind: str, text: str) -> tuple[str, ..
     for key, value in words.items():
         match kind, key:
             case _, "readonly":
-                options += ["ro"] if value.lower() in ("true", "1") else []
+                options += ["ro"] if _is_true(value) else []
             case "tmpfs", "tmpfs-size":
                 options.append(f"size={value}")
             case "tmpfs", "tmpfs-mode":
                 options.append(f"mode={value}")
             case "bind", "bind-propagation" if value in _MODES:
                 options += _MODES[value]
-            case ("bind", "consistency") | ("volume", "volume-nocopy"):
+            case "bind", "consistency":
                 pass
             case _:
                 raise InvalidOption(f"unknown option {key!r} in --mount {text}", "'hythe help run' shows examples")
     return tuple(options)
+
+
+def _is_true(value: str) -> bool:
+    return value.lower() in ("true", "1")
 
 
 def _volume_name(text: str) -> str:
@@ -113,9 +122,9 @@ def _volume_name(text: str) -> str:
         raise InvalidOption(f"{text!r} cannot name a volume", "write ./ before a folder of this machine") from error
 
 
-def _parse_modes(text: str) -> tuple[str, ...]:
+def _parse_modes(modes: list[str]) -> tuple[str, ...]:
     options: list[str] = []
-    for mode in text.split(","):
+    for mode in modes:
         if mode not in _MODES:
             raise InvalidOption(f"unknown volume option {mode!r}", f"use {', '.join(_MODES)}")
         options += _MODES[mode]
@@ -132,7 +141,7 @@ def declared_volumes(paths: tuple[str, ...], chosen: tuple[Mount, ...]) -> tuple
 def volumes_of(store: ContainerStore, text: str) -> list[Mount]:
     """Return the mounts that ``--volumes-from CONTAINER[:ro|rw]`` asks for: another container's volumes and folders.
 
-    Raises NoSuchContainer, InvalidOption.
+    Nothing is copied to them, as in docker. Raises NoSuchContainer, InvalidOption.
     """
     name, colon, mode = text.partition(":")
     if colon and mode not in ("ro", "rw"):
@@ -140,7 +149,12 @@ def volumes_of(store: ContainerStore, text: str) -> list[Mount]:
     other = store.find(name)
     extra = ("ro",) if mode == "ro" else ()
     mounts = (_shared(store, other, number) for number in range(len(other.host.mounts)))
-    return [Mount(m.target, m.source, m.volume, tuple(dict.fromkeys((*m.options, *extra)))) for m in mounts if m]
+    return [_taken_over(mount, extra) for mount in mounts if mount]
+
+
+def _taken_over(mount: Mount, extra: tuple[str, ...]) -> Mount:
+    options = tuple(dict.fromkeys((*mount.options, *extra)))
+    return msgspec.structs.replace(mount, options=options, empty=bool(mount.volume))
 
 
 def _shared(store: ContainerStore, container: Container, number: int) -> Mount | None:
@@ -168,7 +182,8 @@ def _prepared(store: ContainerStore, container: Container, root: Root, number: i
         folder.parent.mkdir(exist_ok=True, mode=0o700)  # what a container wrote is not for other users of the machine
         with usual_umask():
             folder.mkdir(exist_ok=True)
-        _fill(folder, root, mount.target)
+        if not mount.empty:
+            _fill(folder, root, mount.target)
         return Mount(mount.target, source=str(folder), options=mount.options)
     if mount.source and not Path(mount.source).exists():
         Path(mount.source).mkdir(parents=True)  # as docker does

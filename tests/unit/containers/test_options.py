@@ -23,6 +23,7 @@ from hythe.oci.config import ContainerConfig
         ("/srv:/data:ro,z,rslave", Mount("/data", source="/srv", options=("ro", "rslave"))),
         ("named:/data", Mount("/data", volume="named")),
         ("/data", Mount("/data", volume=".")),
+        ("named:/data:ro,nocopy", Mount("/data", volume="named", options=("ro",), empty=True)),
     ],
 )
 def test_volumes(text: str, expected: Mount) -> None:
@@ -30,7 +31,9 @@ def test_volumes(text: str, expected: Mount) -> None:
     assert expected == parse_volume(text)
 
 
-@pytest.mark.parametrize("text", ["", ":", "/a:", ":/a", "/a:b", "/a:/", "/a:/b:what", "a:b:c:d", "/a:/..", "x/y:/a"])
+@pytest.mark.parametrize(
+    "text", ["", ":", "/a:", ":/a", "/a:b", "/a:/", "/a:/b:what", "a:b:c:d", "/a:/..", "x/y:/a", "/a:/b:nocopy"]
+)
 def test_volumes_that_make_no_sense(text: str) -> None:
     """Each with what would be right."""
     with pytest.raises(InvalidOption):
@@ -46,6 +49,8 @@ def test_volumes_that_make_no_sense(text: str) -> None:
         ("type=bind,src=/etc,dst=/x,bind-propagation=rslave", Mount("/x", source="/etc", options=("rslave",))),
         ("type=volume,source=named,target=/x", Mount("/x", volume="named")),
         ("target=/x", Mount("/x", volume=".")),
+        ("target=/x,volume-nocopy", Mount("/x", volume=".", empty=True)),
+        ("source=named,target=/x,volume-nocopy=false", Mount("/x", volume="named")),
         ("type=tmpfs,target=/x,tmpfs-size=1m,tmpfs-mode=700", Mount("/x", options=("size=1m", "mode=700"))),
     ],
 )
