@@ -10,7 +10,7 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, Literal, get_type_hints
 
 import msgspec
 from msgspec import Meta
@@ -25,6 +25,8 @@ _PASSWORDS = (re.compile(r"(://[^:/@\s]*:)\S*(?=@)"), re.compile(r"([?&]password
 
 Positive = Meta(ge=1)
 NotNegative = Meta(ge=0)
+Count = Meta(ge=0, le=2**31 - 1)
+"""What a column for whole numbers holds."""
 
 
 class SettingsError(ValueError):
@@ -70,6 +72,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     tls_cert: Annotated[str, Meta(description="Certificate file (PEM); empty: plain HTTP.")] = ""
     tls_key: Annotated[str, Meta(description="Key file (PEM) of the certificate.")] = ""
     sign_up: Annotated[bool, Meta(description="Whether anybody may make an account.")] = True
+    private_repositories: Annotated[
+        Annotated[int, Count] | Literal["unlimited"],
+        Meta(description="Private repositories that a new account may have: a number, or unlimited."),
+    ] = "unlimited"
     forges: Annotated[
         str,
         Meta(
@@ -131,10 +137,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     builds_builder: Annotated[
         str,
         Meta(
-            description="buildah, or docker=ADDRESS of a docker engine with its own containment.",
-            pattern="^(buildah|docker=.+)$",
+            description="buildah, or what contains builds itself: docker=ADDRESS of an engine, buildkit=ADDRESS of a daemon.",
+            pattern="^(buildah|docker=.+|buildkit=[a-z-]+://.+)$",
         ),
     ] = "buildah"
+    builds_buildkit_certificates: Annotated[
+        str, Meta(description="Folder with ca.pem, cert.pem and key.pem for a BuildKit behind TLS; empty: no TLS.")
+    ] = ""
+    builds_buildkit_name: Annotated[
+        str, Meta(description="Name in the certificate of BuildKit; empty: the host of its address.")
+    ] = ""
     builds_isolation: Annotated[
         str,
         Meta(
@@ -197,6 +209,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def data_folder(self) -> Path:
         """The data folder as an absolute path."""
         return Path(self.data).expanduser().absolute()
+
+    @property
+    def private_limit(self) -> int | None:
+        """How many private repositories a new account may have; None: any number."""
+        return None if self.private_repositories == "unlimited" else self.private_repositories
 
     @property
     def address(self) -> tuple[str, int]:

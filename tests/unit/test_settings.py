@@ -37,6 +37,8 @@ def test_flag_wins_over_environment_over_file_over_default(tmp_path: Path) -> No
         ({"sign_up": "perhaps"}, "sign_up"),
         ({"tls_cert": "a.pem"}, "tls_key"),
         ({"log_format": "xml"}, "text or json"),
+        ({"private_repositories": "many"}, "a number, or unlimited"),
+        ({"private_repositories": "-1"}, "a number, or unlimited"),
     ],
 )
 def test_a_value_that_cannot_be_used_is_named(flags: dict[str, str], said: str) -> None:
@@ -45,6 +47,12 @@ def test_a_value_that_cannot_be_used_is_named(flags: dict[str, str], said: str) 
         load(flags, {})
 
     assert said in str(raised.value)
+
+
+@pytest.mark.parametrize(("given", "limit"), [("unlimited", None), ("0", 0), (7, 7)])
+def test_private_repositories(given: object, limit: int | None) -> None:
+    """A number, or without a limit."""
+    assert load({"private_repositories": given}, {}).settings.private_limit == limit
 
 
 @pytest.mark.parametrize("text", ["colour = 1", "listen = ", "listen = 5"])

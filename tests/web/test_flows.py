@@ -311,6 +311,22 @@ def test_the_account_is_changed(visitor: Page, content: Content) -> None:
     sign_in(visitor, content.url, name, "another fine password")
 
 
+def test_the_account_tells_of_its_plan(visitor: Page, content: Content) -> None:
+    """How many private repositories there are, of how many; one too many is refused with what to do."""
+    name = content.account()
+    content.repository(name, "hold", "private")
+    content.server.admin("set-plan", name, "--private-repositories", "1")
+    sign_in(visitor, content.url, name)
+    visitor.goto(f"{content.url}/account")
+    expect(visitor.get_by_text("Private repositories: 1 of 1.")).to_be_visible()
+
+    visitor.goto(f"{content.url}/new")
+    visitor.get_by_label("Name", exact=True).fill("bilge")
+    visitor.get_by_label("Private").check()
+    visitor.get_by_role("button", name="Make").click()
+    expect(visitor.locator("#errors")).to_contain_text("ask the administrator for more")
+
+
 def test_a_personal_token_is_shown_once_and_taken_away(visitor: Page, content: Content) -> None:
     """The secret works in the place of the password until the token is taken away, and is never shown again."""
     name = content.account()

@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from getpass import getpass
@@ -21,8 +21,13 @@ EXAMPLES = """\
 hythe admin create-user ann --email ann@example.org --admin
 echo "$PASSWORD" | hythe admin set-password ann --password-stdin
 hythe admin list-users
+hythe admin set-plan ann --private-repositories 5
 hythe admin gc --dry-run
 hythe admin upgrade --database-url postgresql://hythe@db/hythe"""
+
+
+UNLIMITED = "unlimited"
+"""How an account without a limit is written."""
 
 
 def _configure(parser: ArgumentParser) -> None:
@@ -38,6 +43,11 @@ def _configure(parser: ArgumentParser) -> None:
     set_password.add_argument("name", metavar="NAME")
     set_password.set_defaults(work=_set_password)
 
+    set_plan = verbs.add_parser("set-plan", help="say how many private repositories an account may have")
+    set_plan.add_argument("name", metavar="NAME")
+    set_plan.add_argument("--private-repositories", required=True, type=_limit, metavar="N|unlimited")
+    set_plan.set_defaults(work=_set_plan)
+
     list_users = verbs.add_parser("list-users", help="list all accounts")
     list_users.set_defaults(work=_list_users)
 
@@ -48,7 +58,7 @@ def _configure(parser: ArgumentParser) -> None:
 
     for verb in (create, set_password):
         verb.add_argument("--password-stdin", action="store_true", help="read the password from standard input")
-    for verb in (create, set_password, list_users, upgrade):
+    for verb in (create, set_password, set_plan, list_users, upgrade):
         add_setting_flags(verb, DATABASE_FLAGS)
 
 
@@ -81,17 +91,46 @@ def _set_password(arguments: Namespace) -> int:
     return 0
 
 
+def _set_plan(arguments: Namespace) -> int:
+    from hythe.hub.actor import HubActor
+    from hythe.hub.users import PlanChange
+
+    plan = PlanChange(arguments.private_repositories)
+
+    async def change(hub: "Hub") -> None:
+        user = await hub.users.set_plan(HubActor.operator(), arguments.name, plan)
+        print(f"{user.name} may have {_spelled(user.private_limit)} private repositories, and has {user.private_count}")
+
+    _with_hub(arguments, change)
+    return 0
+
+
+def _limit(text: str) -> int | None:
+    if text == UNLIMITED:
+        return None
+    if not (text.isascii() and text.isdigit() and int(text) < 2**31):
+        raise ArgumentTypeError(f"a number, or {UNLIMITED}, not {text!r}")
+    return int(text)
+
+
+def _spelled(limit: int | None) -> str:
+    return UNLIMITED if limit is None else str(limit)
+
+
 def _list_users(arguments: Namespace) -> int:
     from hythe.hub.actor import HubActor
     from hythe.hub.page import Paging
 
     async def show(hub: "Hub") -> None:
-        print(f"{'NAME':<40}{'E-MAIL':<36}{'ADMIN':<7}CREATED")
+        print(f"{'NAME':<40}{'E-MAIL':<36}{'ADMIN':<7}{'CREATED':<12}PRIVATE")
         number = 1
         while (page := await hub.users.list(HubActor.operator(), Paging(number, 100))).items:
             for user in page.items:
                 admin = "yes" if user.admin else "no"
-                print(f"{user.name:<40}{user.email:<36}{admin:<7}{user.created_at:%Y-%m-%d}")
+                print(
+                    f"{user.name:<40}{user.email:<36}{admin:<7}{user.created_at:%Y-%m-%d}  "
+                    f"{user.private_count}/{_spelled(user.private_limit)}"
+                )
             number += 1
 
     _with_hub(arguments, show)

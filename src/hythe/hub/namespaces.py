@@ -12,7 +12,7 @@ NAME_RULE = "2 to 39 lower-case letters, digits and '-', with no '-' at either e
 
 _RESERVED_WORDS = """
 about account accounts admin administrator api auth badge builds catalog dashboard docs events explore favicon
-healthz help hooks hythe internal login logout metrics namespaces new null oauth official organizations orgs
+healthz help hooks hythe internal login logout me metrics namespaces new null oauth official organizations orgs
 ping plans policy pricing privacy public register registry repositories repository root scratch search
 security session sessions settings setup sign-in sign-out sign-up signin signout signup star stars static
 status support system team teams terms token tokens undefined user users v1 v2 v3 verify webhooks well-known

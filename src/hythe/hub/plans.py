@@ -19,8 +19,18 @@ async def admit(session: Session, namespace_id: int, wanted: Visibility | None) 
     if visibility is Visibility.PUBLIC or plan.private_limit is None:
         return visibility
     if await store.count_private(session, plan.id) >= plan.private_limit:
-        raise Refused(
-            f"your plan allows {plan.private_limit} private repositories, and you have them",
-            "make one of them public, or ask the administrator for more",
-        )
+        raise _no_room(plan.private_limit)
     return visibility
+
+
+def _no_room(limit: int) -> Refused:
+    """Say what to do; a push is told too, and its repository became private by the account's default."""
+    if not limit:
+        return Refused(
+            "your plan allows no private repositories",
+            "make it public (on the page of your account: what pushes make), or ask the administrator for more",
+        )
+    allowed = (
+        "1 private repository, and you have it" if limit == 1 else f"{limit} private repositories, and they are there"
+    )
+    return Refused(f"your plan allows {allowed}", "make one public or delete it, or ask the administrator for more")

@@ -14,7 +14,7 @@ class Visibility(Enum):
 
 
 class User(msgspec.Struct, frozen=True):
-    """An account. ``private_limit`` is how many private repositories its plan allows; None: any number."""
+    """An account with ``private_count`` private repositories; it may have ``private_limit`` (None: any number)."""
 
     id: int
     name: str
@@ -22,4 +22,5 @@ class User(msgspec.Struct, frozen=True):
     admin: bool
     default_visibility: Visibility
     private_limit: int | None
+    private_count: int
     created_at: datetime

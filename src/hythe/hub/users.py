@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from sqlalchemy.exc import IntegrityError
@@ -21,6 +21,7 @@ from hythe.hub.store import sessions as session_store
 from hythe.hub.store import tokens as token_store
 from hythe.hub.store import users as store
 from hythe.hub.user import User, Visibility
+from hythe.settings import Count
 
 _EMAIL = re.compile(r"[^@\s\x00-\x1f\ud800-\udfff]{1,64}@[^@\s\x00-\x1f\ud800-\udfff]{1,189}")
 
@@ -50,17 +51,32 @@ class UserChange(Checked, frozen=True, omit_defaults=True):
         return troubles_by(values, email=email_trouble)
 
 
+class PlanChange(msgspec.Struct, frozen=True):
+    """What administrators change about an account; ``private_limit`` None: any number of private repositories."""
+
+    private_limit: Annotated[int, Count] | None
+
+
 class Users:
     """The accounts."""
 
     def __init__(
-        self, database: Database, access: HubAccess, passwords: Passwords, clock: Callable[[], datetime], sign_up: bool
+        self,
+        database: Database,
+        access: HubAccess,
+        passwords: Passwords,
+        clock: Callable[[], datetime],
+        *,
+        sign_up: bool,
+        private_limit: int | None,
     ) -> None:
+        """``private_limit`` is what the plan of a new account allows."""
         self._database = database
         self._access = access
         self._passwords = passwords
         self._clock = clock
         self.sign_up_open = sign_up
+        self._private_limit = private_limit
 
     async def create(self, actor: HubActor, new: NewUser, *, admin: bool = False) -> User:
         """Make an account and its namespace. Raises Refused, Taken, Invalid (naming every bad field)."""
@@ -73,7 +89,13 @@ class Users:
         try:
             async with self._database.writing() as session:
                 user = await store.add(
-                    session, new.username, new.email.lower(), password_hash, admin=admin, at=self._clock()
+                    session,
+                    new.username,
+                    new.email.lower(),
+                    password_hash,
+                    admin=admin,
+                    private_limit=self._private_limit,
+                    at=self._clock(),
                 )
                 await namespace_store.add_for_user(session, user.name, user.id)
         except IntegrityError as error:
@@ -90,13 +112,13 @@ class Users:
         return Taken("Username or email already exists", fields, "choose another user name, or sign in")
 
     async def get(self, actor: HubActor, name: str) -> User:
-        """Return an account; its e-mail address is for the user and administrators alone. Raises NotFound."""
+        """Return an account; its address and its plan are for the user and administrators alone. Raises NotFound."""
         user = await self._named(name)
         if user is None:
             raise NotFound(f"there is no user {name!r}")
         if user.id == actor.user_id or await self._access.is_admin(actor):
             return user
-        return msgspec.structs.replace(user, email="")
+        return msgspec.structs.replace(user, email="", private_limit=None, private_count=0)
 
     async def _named(self, name: str) -> User | None:
         if not could_be_name(name):
@@ -126,6 +148,16 @@ class Users:
             raise Taken("that e-mail address is in use", {"email": "belongs to an account already"}) from error
         return await self.me(actor)
 
+    async def set_plan(self, actor: HubActor, name: str, plan: PlanChange) -> User:
+        """Say how many private repositories an account may have; those beyond stay. Raises Refused, NotFound."""
+        await self._access.require_admin(actor)
+        user = await self._named(name)
+        if user is None:
+            raise _unknown(name)
+        async with self._database.writing() as session:
+            await store.change(session, user.id, {"private_limit": plan.private_limit})
+        return await self.get(actor, name)
+
     async def set_password(self, actor: HubActor, name: str, password: str, current: str | None = None) -> None:
         """Set a password and end every session and refresh token of the account.
 
@@ -134,7 +166,7 @@ class Users:
         async with self._database.reading() as session:
             found = await store.credentials(session, name)
         if found is None:
-            raise NotFound(f"there is no user {name!r}", "'hythe admin list-users' shows all accounts")
+            raise _unknown(name)
         if found.user_id == actor.user_id:
             self._access.require_account(actor)
             if not await self._passwords.matches(name, current or "", found.password_hash):
@@ -154,6 +186,10 @@ class Users:
         await self._access.require_admin(actor)
         async with self._database.reading() as session:
             return Page(await store.listed(session, paging), await store.count(session), paging)
+
+
+def _unknown(name: str) -> NotFound:
+    return NotFound(f"there is no user {name!r}", "'hythe admin list-users' shows all accounts")
 
 
 def password_trouble(password: str) -> str | None:

@@ -38,6 +38,30 @@ def test_accounts(hub_on_each_database: HytheServer) -> None:
     assert httpx2.get(f"{hub.url}/api/v1/users/me", headers=session).status_code == 401
 
 
+def test_plans(hub_on_each_database: HytheServer) -> None:
+    """A plan is given, shown with what is used of it, and kept to at once by the hub that runs."""
+    hub = hub_on_each_database
+    hub.create_user("ann", "correct horse")
+    make = {"namespace": "ann", "visibility": "private"}
+
+    def made(name: str) -> int:
+        new = {**make, "name": name}
+        return httpx2.post(f"{hub.url}/api/v1/repositories", json=new, auth=("ann", "correct horse")).status_code
+
+    said = hub.admin("set-plan", "ann", "--private-repositories", "1")
+    answers = [made("one"), made("two")]
+    listed = hub.admin("list-users").splitlines()[1].split()
+    hub.admin("set-plan", "ann", "--private-repositories", "unlimited")
+
+    assert said == "ann may have 1 private repositories, and has 0\n"
+    assert answers == [201, 403]
+    assert listed[-1] == "1/1"
+    assert made("two") == 201
+    assert hub.admin("list-users").splitlines()[1].endswith(" 2/unlimited")
+    assert hub.try_admin("set-plan", "ann", "--private-repositories", "many").returncode == 2
+    assert hub.try_admin("set-plan", "ben", "--private-repositories", "1").returncode == 1
+
+
 def test_refusals(hub: HytheServer) -> None:
     """Exit code 1, every bad field named, and nothing done."""
     hub.create_user("ann", "correct horse")

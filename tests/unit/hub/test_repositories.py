@@ -4,10 +4,8 @@ import asyncio
 from collections.abc import Sequence
 
 import pytest
-from sqlalchemy import update
 from tests.unit.hub.house import House
 
-from hythe.database.tables.hub import users
 from hythe.hub.actor import NOBODY, HubActor
 from hythe.hub.errors import Invalid, NotFound, Refused, SignInNeeded, Taken
 from hythe.hub.image_config import LARGEST
@@ -15,21 +13,11 @@ from hythe.hub.page import Page, Paging
 from hythe.hub.repositories import NewRepository, RepositoryChange
 from hythe.hub.repository import Repository
 from hythe.hub.user import Visibility
-from hythe.hub.users import UserChange
+from hythe.hub.users import PlanChange, UserChange
 from hythe.oci.digest import Digest
 from hythe.oci.errors import ErrorCode, WireError
 
 PUBLIC, PRIVATE = Visibility.PUBLIC, Visibility.PRIVATE
-
-
-def limit_private(house: House, limit: int | None) -> None:
-    """Give everybody's plan room for so many private repositories."""
-
-    async def change() -> None:
-        async with house.database.writing() as session:
-            await session.run(update(users).values(private_limit=limit))
-
-    house.run(change())
 
 
 def names(page: Page[Repository]) -> Sequence[str]:
@@ -170,12 +158,13 @@ def test_delete(house: House, ann: HubActor, ben: HubActor) -> None:
 
 def test_plan(house: House, ann: HubActor) -> None:
     """A plan's private repositories are counted however they come to be; public ones are not."""
-    limit_private(house, 1)
+    house.run(house.hub.users.set_plan(HubActor.operator(), "ann", PlanChange(1)))
     house.run(house.hub.repositories.create(ann, NewRepository("ann", "one", PRIVATE)))
     house.run(house.hub.repositories.create(ann, NewRepository("ann", "open", PUBLIC)))
     house.run(house.hub.users.change_me(ann, UserChange(default_visibility=PRIVATE)))
 
-    with pytest.raises(Refused, match="your plan allows 1"):
+    assert house.run(house.hub.users.me(ann)).private_count == 1
+    with pytest.raises(Refused, match=r"your plan allows 1 .*ask the administrator"):
         house.run(house.hub.repositories.create(ann, NewRepository("ann", "two", PRIVATE)))
     with pytest.raises(Refused):
         house.run(house.hub.repositories.edit(ann, "ann/open", RepositoryChange(visibility=PRIVATE)))
@@ -184,9 +173,23 @@ def test_plan(house: House, ann: HubActor) -> None:
 
     assert caught.value.code is ErrorCode.DENIED
     assert "your plan allows 1" in caught.value.message
+    assert "make one public or delete it" in caught.value.message
     house.run(house.hub.repositories.edit(ann, "ann/one", RepositoryChange(visibility=PRIVATE)))
     house.run(house.hub.repositories.edit(ann, "ann/one", RepositoryChange(visibility=PUBLIC)))
     house.push(ann, "ann/pushed")
+
+
+def test_smaller_plan(house: House, ann: HubActor) -> None:
+    """What is beyond it stays private, and no more is let in; a plan may allow none at all, or any number."""
+    for name in ("one", "two"):
+        house.run(house.hub.repositories.create(ann, NewRepository("ann", name, PRIVATE)))
+    house.run(house.hub.users.set_plan(HubActor.operator(), "ann", PlanChange(0)))
+
+    with pytest.raises(Refused, match=r"no private repositories .*make it public"):
+        house.run(house.hub.repositories.create(ann, NewRepository("ann", "three", PRIVATE)))
+    assert house.run(house.hub.repositories.get(ann, "ann/two")).private
+    house.run(house.hub.users.set_plan(HubActor.operator(), "ann", PlanChange(None)))
+    house.run(house.hub.repositories.create(ann, NewRepository("ann", "three", PRIVATE)))
 
 
 def test_lists(house: House, ann: HubActor, ben: HubActor) -> None:

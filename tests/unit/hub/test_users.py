@@ -9,7 +9,7 @@ from hythe.hub.page import Paging
 from hythe.hub.personal_tokens import NewPersonalToken
 from hythe.hub.tokens import TokenRequest
 from hythe.hub.user import Visibility
-from hythe.hub.users import NewUser, UserChange, Users
+from hythe.hub.users import NewUser, PlanChange, UserChange, Users
 
 
 def test_anybody_signs_up(house: House) -> None:
@@ -20,7 +20,8 @@ def test_anybody_signs_up(house: House) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["a", "-ann", "ann-", "an--n", "Ann", "ann_b", "ann.b", "a" * 40, "library", "v2", "api", "", "a\0b", "änn"]
+    "name",
+    ["a", "-ann", "ann-", "an--n", "Ann", "ann_b", "ann.b", "a" * 40, "library", "v2", "api", "me", "", "a\0b", "änn"],
 )
 def test_names_that_are_refused(name: str) -> None:
     """2 to 39 of [a-z0-9-], no '-' at the ends or twice in a row, nothing reserved."""
@@ -141,6 +142,37 @@ def test_a_token_without_the_right_leaves_the_account_alone(house: House, ann: H
     ):
         with pytest.raises(Refused):
             house.run(attempt)
+
+
+def test_plans_are_for_administrators(house: House, ann: HubActor, curator: HubActor) -> None:
+    """Others neither change a plan nor see somebody else's, and who asks for nobody's is told so."""
+    with pytest.raises(Refused):
+        house.run(house.hub.users.set_plan(ann, "ann", PlanChange(None)))
+    with pytest.raises(NotFound):
+        house.run(house.hub.users.set_plan(curator, "ghost", PlanChange(1)))
+
+    changed = house.run(house.hub.users.set_plan(curator, "ann", PlanChange(3)))
+
+    assert changed.private_limit == 3
+    assert house.run(house.hub.users.me(ann)).private_limit == 3
+    assert house.run(house.hub.users.get(NOBODY, "ann")).private_limit is None
+
+
+def test_plan_of_new_accounts(house: House) -> None:
+    """It is what the settings say."""
+    users = Users(
+        house.database,
+        house.identity.access,
+        house.identity.passwords,
+        house.clock,
+        sign_up=True,
+        private_limit=2,
+    )
+
+    made = house.run(users.create(NOBODY, NewUser("ann", "ann@example.com", PASSWORD)))
+
+    assert (made.private_limit, made.private_count) == (2, 0)
+    assert house.run(users.get(HubActor.operator(), "ann")) == made
 
 
 def test_lists_are_for_administrators(house: House, ann: HubActor, curator: HubActor) -> None:

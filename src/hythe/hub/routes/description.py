@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from hythe.hub.routes.endpoint import Endpoint, Nothing
+from hythe.hub.routes.parsing import may_be_empty
 from hythe.hub.routes.problems import MEDIA_TYPE, Problem
 
 _PARAMETER = re.compile(r"\{(\w+)(?::path)?\}")
@@ -54,7 +55,7 @@ def _operation(endpoint: Endpoint, schemas: dict[str, Any]) -> dict[str, Any]:
     }
     if endpoint.body is not Nothing:
         content = {"application/json": {"schema": schemas[str(endpoint.body)]}}
-        operation["requestBody"] = {"required": True, "content": content}
+        operation["requestBody"] = {"required": not may_be_empty(endpoint.body), "content": content}
     return operation
 
 

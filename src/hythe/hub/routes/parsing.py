@@ -32,7 +32,12 @@ async def read_body(request: Request, largest: int = LARGEST_BODY) -> bytes:
 
 
 def parse_body(content: bytes, wanted: type[T]) -> T:
-    """Return a JSON object as ``wanted``; raises BadRequest, or Invalid with what is wrong with each field."""
+    """Return a JSON object as ``wanted``; raises BadRequest, or Invalid with what is wrong with each field.
+
+    Nothing at all is as good as ``{}`` where every field may be left out.
+    """
+    if not content and may_be_empty(wanted):
+        content = b"{}"
     try:
         value = msgspec.json.decode(content)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
@@ -40,6 +45,11 @@ def parse_body(content: bytes, wanted: type[T]) -> T:
     if not isinstance(value, dict):
         raise BadRequest("the body is not a JSON object", "send {..} with the fields that the documentation names")
     return parse_fields(value, wanted, strict=True)
+
+
+def may_be_empty(wanted: type[msgspec.Struct]) -> bool:
+    """Whether every field may be left out."""
+    return not any(field.required for field in msgspec.structs.fields(wanted))
 
 
 def parse_fields(values: Mapping[str, Any], wanted: type[T], *, strict: bool) -> T:

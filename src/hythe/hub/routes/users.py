@@ -8,18 +8,22 @@ import msgspec
 from hythe.hub.routes.endpoint import Call, Endpoint, Nothing, PageQuery, PageReply, page_reply
 from hythe.hub.service import Hub
 from hythe.hub.user import User, Visibility
-from hythe.hub.users import NewUser, UserChange
+from hythe.hub.users import NewUser, PlanChange, UserChange
 
 
 class UserReply(msgspec.Struct, frozen=True, omit_defaults=True):
-    """An account; the e-mail address is there for the user and administrators alone."""
+    """An account; all from the e-mail address on is there for the user and administrators alone.
+
+    It has ``private_count`` private repositories and may have ``private_limit`` (null: any number).
+    """
 
     username: str
     admin: bool
     created_at: datetime
     email: str = ""
     default_visibility: Visibility | msgspec.UnsetType = msgspec.UNSET
-    private_limit: int | None = None
+    private_limit: int | msgspec.UnsetType | None = msgspec.UNSET
+    private_count: int | msgspec.UnsetType = msgspec.UNSET
 
 
 class PasswordChange(msgspec.Struct, frozen=True):
@@ -30,7 +34,15 @@ class PasswordChange(msgspec.Struct, frozen=True):
 
 
 def _own(user: User) -> UserReply:
-    return UserReply(user.name, user.admin, user.created_at, user.email, user.default_visibility, user.private_limit)
+    return UserReply(
+        user.name,
+        user.admin,
+        user.created_at,
+        user.email,
+        user.default_visibility,
+        user.private_limit,
+        user.private_count,
+    )
 
 
 def _shown(user: User) -> UserReply:
@@ -63,6 +75,10 @@ async def _get(hub: Hub, call: Call[Nothing, Nothing]) -> UserReply:
     return _shown(await hub.users.get(call.actor, call.path["username"]))
 
 
+async def _set_plan(hub: Hub, call: Call[PlanChange, Nothing]) -> UserReply:
+    return _own(await hub.users.set_plan(call.actor, call.path["username"], call.body))
+
+
 ENDPOINTS = (
     Endpoint("POST", "/api/v1/users", "Sign up", _create, body=NewUser, reply=UserReply, status=HTTPStatus.CREATED),
     Endpoint("GET", "/api/v1/users", "List all accounts", _list, query=PageQuery, reply=PageReply[UserReply]),
@@ -77,4 +93,12 @@ ENDPOINTS = (
         status=HTTPStatus.NO_CONTENT,
     ),
     Endpoint("GET", "/api/v1/users/{username}", "Show an account", _get, reply=UserReply),
+    Endpoint(
+        "PATCH",
+        "/api/v1/users/{username}",
+        "Change an account's plan; for administrators",
+        _set_plan,
+        body=PlanChange,
+        reply=UserReply,
+    ),
 )

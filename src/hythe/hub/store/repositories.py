@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, bindparam, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Row, ScalarSelect, Select, bindparam, delete, func, insert, select, update
 
 from hythe.database import Session
 from hythe.database.port import insert as upsert
@@ -79,15 +79,20 @@ async def forget(session: Session, repository_id: int) -> None:
     await session.run(delete(hub_repositories).where(hub_repositories.c.repository_id == repository_id))
 
 
-async def count_private(session: Session, user_id: int) -> int:
-    """Return how many private repositories an account's namespace has."""
-    statement = (
+def private_count(user_id: ColumnElement[int] | int) -> ScalarSelect[int]:
+    """Return the subquery for how many private repositories an account's namespace has."""
+    return (
         select(func.count())
         .select_from(hub_repositories)
         .join(namespaces)
         .where(namespaces.c.user_id == user_id, hub_repositories.c.visibility == Visibility.PRIVATE.value)
+        .scalar_subquery()
     )
-    row = await session.row(statement)
+
+
+async def count_private(session: Session, user_id: int) -> int:
+    """Return how many private repositories an account's namespace has."""
+    row = await session.row(select(private_count(user_id)))
     return int(row[0]) if row else 0
 
 

@@ -5,11 +5,12 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Row, bindparam, func, insert, select, update
+from sqlalchemy import Row, bindparam, func, insert, literal, select, update
 
 from hythe.database import Session
 from hythe.database.tables.hub import users
 from hythe.hub.page import Paging
+from hythe.hub.store.repositories import private_count
 from hythe.hub.user import User, Visibility
 
 _COLUMNS = (
@@ -21,8 +22,9 @@ _COLUMNS = (
     users.c.private_limit,
     users.c.created_at,
 )
-_BY_NAME = select(*_COLUMNS).where(users.c.name == bindparam("name"))
-_BY_ID = select(*_COLUMNS).where(users.c.id == bindparam("user_id"))
+_ALL = select(*_COLUMNS, private_count(users.c.id).label("private_count"))
+_BY_NAME = _ALL.where(users.c.name == bindparam("name"))
+_BY_ID = _ALL.where(users.c.id == bindparam("user_id"))
 _CREDENTIALS = select(users.c.id, users.c.name, users.c.admin, users.c.password_hash).where(
     users.c.name == bindparam("name")
 )
@@ -37,7 +39,16 @@ class StoredCredentials(msgspec.Struct, frozen=True):
     password_hash: str
 
 
-async def add(session: Session, name: str, email: str, password_hash: str, *, admin: bool, at: datetime) -> User:
+async def add(
+    session: Session,
+    name: str,
+    email: str,
+    password_hash: str,
+    *,
+    admin: bool,
+    private_limit: int | None,
+    at: datetime,
+) -> User:
     """Add an account; raises IntegrityError when name or e-mail address is taken."""
     values = {
         "name": name,
@@ -45,9 +56,10 @@ async def add(session: Session, name: str, email: str, password_hash: str, *, ad
         "password_hash": password_hash,
         "admin": admin,
         "default_visibility": Visibility.PUBLIC.value,
+        "private_limit": private_limit,
         "created_at": at,
     }
-    row = await session.row(insert(users).values(values).returning(*_COLUMNS))
+    row = await session.row(insert(users).values(values).returning(*_COLUMNS, literal(0).label("private_count")))
     if row is None:
         raise LookupError("INSERT .. RETURNING gave no row")
     return _user(row)
@@ -85,7 +97,7 @@ async def change(session: Session, user_id: int, values: Mapping[str, Any]) -> N
 
 async def listed(session: Session, paging: Paging) -> tuple[User, ...]:
     """Return one page of the accounts, by name."""
-    statement = select(*_COLUMNS).order_by(users.c.name).offset(paging.offset).limit(paging.page_size)
+    statement = _ALL.order_by(users.c.name).offset(paging.offset).limit(paging.page_size)
     return tuple(_user(row) for row in await session.rows(statement))
 
 
@@ -97,5 +109,12 @@ async def count(session: Session) -> int:
 
 def _user(row: Row[Any]) -> User:
     return User(
-        row.id, row.name, row.email, row.admin, Visibility(row.default_visibility), row.private_limit, row.created_at
+        row.id,
+        row.name,
+        row.email,
+        row.admin,
+        Visibility(row.default_visibility),
+        row.private_limit,
+        row.private_count,
+        row.created_at,
     )

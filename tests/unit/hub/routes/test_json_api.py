@@ -31,6 +31,24 @@ def test_sign_up(as_: People) -> None:
     assert bad.json()["status"] == 422
 
 
+def test_plan(as_: People) -> None:
+    """Administrators give an account a plan, which it sees; everybody else is refused, and sees nothing of it."""
+    path = "/api/v1/users/ann"
+
+    refused = as_("ann").patch(path, json={"private_limit": 1000})
+    bad = as_("curator").patch(path, json={"private_limit": -1})
+    missing = as_("curator").patch(path, json={})
+    given = as_("curator").patch(path, json={"private_limit": 1000})
+    own = as_("ann").get("/api/v1/users/me").json()
+    as_("curator").patch(path, json={"private_limit": None})
+
+    assert (refused.status_code, bad.status_code, missing.status_code) == (403, 422, 422)
+    assert (given.status_code, given.json()["private_limit"]) == (200, 1000)
+    assert (own["private_limit"], "private_count" in own) == (1000, True)
+    assert "private_limit" not in as_("").get(path).json()
+    assert as_("ann").get("/api/v1/users/me").json()["private_limit"] is None
+
+
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b'"x"', b"\xff", b'{"username": "\\ud800"}', b"[" * 5000])
 def test_bodies_that_are_no_object(as_: People, body: bytes) -> None:
     """A problem that says so, never a 500."""
