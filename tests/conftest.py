@@ -10,6 +10,7 @@ import pytest
 pytest_plugins = [
     "tests.parts.azurite",
     "tests.parts.base_images",
+    "tests.parts.buildkit",
     "tests.parts.chromium",
     "tests.parts.docker_registry",
     "tests.parts.engines",
@@ -25,7 +26,7 @@ pytest_plugins = [
     "tests.parts.ssh_server",
 ]
 
-EXPENSIVE = ("s3", "azurite", "debian_tar")
+EXPENSIVE = ("s3", "azurite")
 """Session parts that take seconds to start: all tests of one such part run on one worker."""
 
 

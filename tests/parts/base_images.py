@@ -9,7 +9,6 @@ import gzip
 import hashlib
 import io
 import json
-import os
 import subprocess
 import tarfile
 from collections.abc import Mapping, Sequence
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.parts.process import ROOT, missing, own_folder, program
+from tests.parts.process import missing, own_folder, program
 
 BUSYBOX = Path("/bin/busybox")
 APPLETS = ("sh", "ls", "cat", "echo", "mkdir", "rm", "touch", "env", "id", "pwd", "sleep", "true", "false", "test")
@@ -179,18 +178,6 @@ def busybox_layout(tmp_path_factory: pytest.TempPathFactory) -> Layout:
 def multi_platform_layout(tmp_path_factory: pytest.TempPathFactory) -> Layout:
     """An index of two platforms as an OCI layout. Shared: don't change it."""
     return multi_platform(tmp_path_factory.mktemp("multi"))
-
-
-@pytest.fixture(scope="session")
-def debian_tar() -> Path:
-    """A minimal Debian as a tar file: debootstrap's minbase, made once and kept under `.cache/`. Needs a mirror."""
-    kept = ROOT / ".cache/debian-minbase.tar"
-    if not kept.exists():
-        kept.parent.mkdir(exist_ok=True)
-        half = kept.with_suffix(f".{os.getpid()}")
-        debootstrap(half)
-        half.rename(kept)
-    return kept
 
 
 def debootstrap(target: Path) -> None:

@@ -180,7 +180,7 @@ def _status(root: Root, path: str) -> os.stat_result:
 
 def pack_changes(upper: Root, stream: BinaryIO) -> bool:
     """Write the upper folder as a layer: the same changes give the same bytes. Returns whether there were any."""
-    packer = _Packer(upper, "", LayerWriter(stream))
+    packer = _Packer(upper, LayerWriter(stream))
     for found in _walk_changes(upper):
         gone = _gone(found)
         if gone is not None:
@@ -196,7 +196,7 @@ def pack_folder(root: Root, top: str, stream: IO[bytes]) -> None:
     descriptor = root.open_folder(top)
     try:
         with Root(Path(f"/proc/self/fd/{descriptor}")) as inner:
-            packer = _Packer(inner, "", LayerWriter(cast(BinaryIO, stream)))
+            packer = _Packer(inner, LayerWriter(cast(BinaryIO, stream)))
             packer.add(Found("", _status(inner, "")))
             for found in walk(inner):
                 packer.add(found)
@@ -208,9 +208,8 @@ def pack_folder(root: Root, top: str, stream: IO[bytes]) -> None:
 class _Packer:
     """Turns files into entries; the second name of a file becomes a hard link to the first."""
 
-    def __init__(self, root: Root, top: str, writer: LayerWriter) -> None:
+    def __init__(self, root: Root, writer: LayerWriter) -> None:
         self._root = root
-        self._top = top
         self.writer = writer
         self._first_names: dict[tuple[int, int], str] = {}
 

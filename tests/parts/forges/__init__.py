@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -82,10 +82,3 @@ def forge(request: pytest.FixtureRequest) -> Iterator[Forge]:
     """Each forge in turn."""
     with running_forge(request.param) as running:
         yield running
-
-
-@pytest.fixture
-def start_forge() -> Iterator[Callable[[str], Any]]:
-    """Factory: `start_forge("github")`; all are stopped after the test."""
-    with contextlib.ExitStack() as stack:
-        yield lambda kind: stack.enter_context(running_forge(kind))

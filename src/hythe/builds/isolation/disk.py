@@ -20,7 +20,6 @@ from hythe.builds.isolation.identity import Identity
 
 FULL = 0.8
 """A cached disk that is fuller than this is not kept."""
-BYTES_PER_FILE = 16384
 SPARE = 64 << 20
 """Bytes short of the limit at which a watched folder or a disk counts as full."""
 

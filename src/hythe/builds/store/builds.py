@@ -207,13 +207,6 @@ async def failed_before(session: Session, build: Build) -> bool:
     return row is not None and row.status == Status.FAILED.value
 
 
-async def by_digest(session: Session, repository: str, digest: str) -> Build | None:
-    """Return the newest build of the repository that gave this image."""
-    where = (repositories.c.name == repository, builds.c.digest == digest, builds.c.reproduces.is_(None))
-    row = await session.row(_builds().where(*where).order_by(builds.c.id.desc()).limit(1))
-    return _build(row) if row else None
-
-
 async def present_results(session: Session, setup: Setup, most: int) -> list[Result]:
     """Return what each branch and tag of the set-up's rules gave last, of those built last, the oldest first."""
     where = (
