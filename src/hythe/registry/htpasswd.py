@@ -86,8 +86,8 @@ class HtpasswdAccess:
         self._stamp = stamp
         try:
             self._hashes = read_htpasswd(self._path)
-        except HtpasswdError:
-            log.exception("the changed htpasswd file cannot be used: its earlier content stays in force")
+        except HtpasswdError as error:
+            log.error("the changed htpasswd file cannot be used, its earlier content stays in force: %s", error)
             return
         self._good.clear()
 

@@ -5,6 +5,8 @@ may rely on beyond ASGI:
 
 - ``http.response.pathsend`` with the keys ``path``, ``start`` and ``stop`` (bytes ``start`` to before ``stop``),
   offered in ``scope["extensions"]`` where the connection is not encrypted;
+- ``http.response.body`` with the key ``stop_when_gone`` raises ConnectionResetError when the client went away, where
+  ASGI would have the rest of a long body made for nobody;
 - a transfer in which no byte moves for ``stall_timeout`` seconds ends as a disconnect.
 """
 
@@ -24,6 +26,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from hythe.server.certificate import Certificate
 from hythe.server.response import LARGEST, Header, announced_length, whole_response
 from hythe.server.sendfile import FileSender
+from hythe.server.silence import unsent_by_kernel, while_moving
 from hythe.settings import Settings
 
 Address: TypeAlias = tuple[str, int]
@@ -197,6 +200,9 @@ class _Exchange:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await self._application(scope, self._receive, self._send)
+        except ConnectionResetError:
+            if not self._cycle.disconnected:
+                raise
         except asyncio.CancelledError:
             # The server stops and has waited long enough: the client sees the connection end, never a short body.
             self._cycle.disconnected = True
@@ -224,9 +230,23 @@ class _Exchange:
 
     async def _pass_on(self, message: Message) -> None:
         if self._cycle.flow.write_paused:
-            await self._unless_stalled(lambda: self._cycle.send(message))  # type: ignore[arg-type]
-        else:
-            await self._cycle.send(message)  # type: ignore[arg-type]
+            await self._drain()
+        if self._cycle.disconnected and message.get("stop_when_gone"):
+            raise ConnectionResetError("the client went away")
+        await self._cycle.send(message)  # type: ignore[arg-type]
+
+    async def _drain(self) -> None:
+        try:
+            await while_moving(self._cycle.flow.drain, self._protocol.stall_timeout, self._unsent)
+        except TimeoutError:
+            self._cycle.disconnected = True
+            self._cycle.transport.abort()
+
+    def _unsent(self) -> int:
+        transport = self._cycle.transport
+        if transport.is_closing():
+            return 0
+        return transport.get_write_buffer_size() + unsent_by_kernel(transport.get_extra_info("socket").fileno())
 
     def _send_whole(self, head: Message, message: Message) -> bool:
         """Send a short answer in one go, as uvicorn's cycle would in two; False leaves it to that."""

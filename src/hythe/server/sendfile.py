@@ -10,6 +10,8 @@ import os
 import select
 from concurrent.futures import ThreadPoolExecutor
 
+from hythe.server.silence import unsent_by_kernel, while_moving
+
 SMALL = 64 * 1024
 """Bytes up to which a file is read on the loop: a thread would cost more than the copy."""
 
@@ -78,8 +80,9 @@ class FileSender:
                 if reached is None:
                     return False
                 if reached < stop and reached - start < TURN:
-                    async with asyncio.timeout(self._stall_timeout):
-                        await _writable(loop, sock)
+                    await while_moving(
+                        lambda: _writable(loop, sock), self._stall_timeout, lambda: unsent_by_kernel(sock)
+                    )
                 start = reached
             return True
         finally:

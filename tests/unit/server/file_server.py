@@ -1,5 +1,6 @@
 """A hub's HTTP server alone, for tests: sends files of a folder and counts the bytes of uploads."""
 
+import asyncio
 import sys
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from hythe.server.http import HTTPOptions, bind, serve
 
 
 class FileServer:
-    """GET sends a file (``?START-STOP`` a part of it), PUT answers how many bytes came."""
+    """GET sends a file (``?START-STOP`` a part of it), or ``/endless`` bytes, PUT answers how many bytes came."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -18,6 +19,9 @@ class FileServer:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] == "PUT":
             await self._count(receive, send)
+            return
+        if scope["path"] == "/endless":
+            await _never_stop(send)
             return
         path = self._folder / scope["path"].lstrip("/")
         start, _, stop = scope["query_string"].decode().partition("-")
@@ -37,6 +41,18 @@ class FileServer:
         body = str(count).encode()
         await send({"type": "http.response.start", "status": 200, "headers": _length(len(body))})
         await send({"type": "http.response.body", "body": body})
+
+
+async def _never_stop(send: Send) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    piece = {"type": "http.response.body", "body": bytes(65536), "more_body": True, "stop_when_gone": True}
+    try:
+        while True:
+            await send(piece)
+            await asyncio.sleep(0)
+    except ConnectionResetError:
+        print("gone", flush=True)
+        raise
 
 
 def _length(length: int) -> list[tuple[bytes, bytes]]:

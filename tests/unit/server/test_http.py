@@ -153,6 +153,35 @@ def test_a_stalled_download_is_cut(start: Start, content: bytes) -> None:
         read_to_the_end(client)
 
 
+@pytest.mark.parametrize("path", ["/large", "/endless"])
+def test_a_crawling_download_is_not_cut(start: Start, content: bytes, path: str) -> None:
+    """While the client takes some bytes now and then it is waited for, though the socket takes no more meanwhile."""
+    server = start(stall=3)
+    client = server.connect()
+    client.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    for _ in range(50):
+        client.recv(32768)
+        time.sleep(0.2)
+
+    rest = 0
+    while rest < SIZE // 2 and (piece := client.recv(1024 * 1024)):
+        rest += len(piece)
+    assert rest >= SIZE // 2
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_nothing_is_made_for_a_client_that_is_gone(start: Start, waits: bool) -> None:
+    """A body without end ends when the client hangs up, or takes nothing for ``stall_timeout``."""
+    server = start(stall=1)
+    client = server.connect()
+    client.sendall(b"GET /endless HTTP/1.1\r\nHost: x\r\n\r\n")
+    client.recv(1024)
+    if not waits:
+        client.close()
+
+    assert server.output.readline() == "gone\n"
+
+
 def test_a_stalled_upload_is_a_disconnect(start: Start) -> None:
     """An upload that stops moving reaches the application as http.disconnect."""
     server = start(stall=1)

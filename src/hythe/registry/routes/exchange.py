@@ -188,7 +188,7 @@ async def send_answer(send: Send, method: str, reply: Answer) -> None:
         await send(message)
     else:
         async for piece in body.pieces:
-            await send({"type": "http.response.body", "body": piece, "more_body": True})
+            await send({"type": "http.response.body", "body": piece, "more_body": True, "stop_when_gone": True})
         await send({"type": "http.response.body", "body": b""})
 
 
