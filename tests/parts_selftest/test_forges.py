@@ -33,9 +33,9 @@ def test_a_webhook_of_another_form_is_a_violation(forge: Forge, git_server: GitS
 
 
 def test_a_token_reaches_no_further_than_its_scopes(forge: Forge) -> None:
-    """Without any right even the account is hidden, or the repositories are."""
-    request = urllib.request.Request(f"{forge.url}{HOOKS[forge.kind].partition('/hooks')[0]}")
-    request.add_header("Authorization", f"Bearer {forge.token('nothing')}")
+    """Without any right nobody makes a webhook, whatever else the forge shows to such a token."""
+    headers = {"Authorization": f"Bearer {forge.token('nothing')}", "Content-Type": "application/json"}
+    request = urllib.request.Request(f"{forge.url}{HOOKS[forge.kind]}", b"{}", headers, method="POST")
 
     with pytest.raises(urllib.error.HTTPError) as raised:
         urllib.request.urlopen(request)

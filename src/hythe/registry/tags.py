@@ -160,6 +160,7 @@ class Tags:
                 await mark_unneeded(session, repository.id, str(move.previous), until)
 
     async def refuse_fixed(self, session: Session, repository: Repository, tags: Iterable[str]) -> None:
+        """Raise DENIED when one of these tags is kept from moving by the repository's rules."""
         moving = tuple(tags)
         patterns = await store.rules(session, repository.id) if moving else ()
         for tag in moving:
