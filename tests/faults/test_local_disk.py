@@ -257,3 +257,10 @@ def test_a_cancelled_write_lets_go_of_its_files(tmp_path: Path) -> None:
         assert await store.sweep(frozenset(), soon()) == 0
 
     run(scenario())
+
+
+def test_other_users_of_the_machine_read_no_blobs(tmp_path: Path) -> None:
+    """Also where the data folder was there before and is open to all: images may be private."""
+    LocalBlobStore(tmp_path)
+
+    assert {0o700} == {folder.stat().st_mode & 0o777 for folder in tmp_path.iterdir()}

@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 
 from hythe.database.port import UnavailableError
 from hythe.database.schema import MIGRATIONS, newest_revision, present_revision
-from hythe.database.sqlite import SQLITE_FILE, sqlite_engine
+from hythe.database.sqlite import SQLITE_FILE, make_private, sqlite_engine
 
 UPGRADE_LOCK = 0x68797468
 """PostgreSQL's advisory lock that keeps two upgrades apart."""
@@ -41,6 +41,7 @@ def _upgrade(connection: Connection) -> None:
 
 
 def _upgrade_sqlite(data: Path) -> None:
+    make_private(data)
     engine = sqlite_engine(data / SQLITE_FILE)
     try:
         with engine.connect() as connection:

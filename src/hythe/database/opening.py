@@ -9,7 +9,7 @@ from sqlalchemy.exc import DBAPIError
 
 from hythe.database.port import Database, SchemaError, UnavailableError
 from hythe.database.schema import newest_revision, present_revision
-from hythe.database.sqlite import SQLITE_FILE, SQLiteDatabase, sqlite_engine
+from hythe.database.sqlite import SQLITE_FILE, SQLiteDatabase, make_private, sqlite_engine
 
 
 async def open_database(data: Path, database_url: str = "") -> Database:
@@ -22,7 +22,7 @@ async def open_database(data: Path, database_url: str = "") -> Database:
 
 
 async def _open_sqlite(data: Path) -> Database:
-    data.mkdir(parents=True, exist_ok=True)
+    make_private(data)
     if _present_in(data) != newest_revision():
         from hythe.database.migration import upgrade
 

@@ -137,6 +137,16 @@ class SQLiteSession:
         self._connection.close()
 
 
+def make_private(data: Path) -> None:
+    """Make the data folder and the database's file for this user alone: signing keys and hashes of passwords are in it.
+
+    A folder that is there keeps its mode. SQLite gives the files beside the database the database's own.
+    """
+    data.mkdir(0o700, parents=True, exist_ok=True)
+    if not (data / SQLITE_FILE).exists():
+        (data / SQLITE_FILE).touch(0o600)
+
+
 def sqlite_engine(path: Path) -> Engine:
     """Return an engine whose connections are set up as this package needs them; transactions are ours to begin."""
     engine = create_engine(

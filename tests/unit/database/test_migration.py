@@ -1,6 +1,8 @@
 """Migrations: they make the tables that the program means, on both engines, and an old schema says so."""
 
 import asyncio
+import os
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,22 @@ def _included(_object: object, name: str | None, kind: str, reflected: bool, _ot
 def _differences(connection: Connection) -> list[Any]:
     context = MigrationContext.configure(connection, opts={"include_object": _included, "compare_type": True})
     return list(compare_metadata(context, METADATA))
+
+
+@pytest.mark.parametrize("opening", [upgrade, open_database])
+def test_other_users_of_the_machine_cannot_read_the_database(
+    tmp_path: Path, opening: Callable[[Path], Coroutine[Any, Any, Any]]
+) -> None:
+    """Whatever the umask and the folder's mode are: the file holds the keys that sign tokens."""
+    old = os.umask(0)
+    try:
+        asyncio.run(opening(tmp_path))
+        asyncio.run(opening(tmp_path / "new"))
+    finally:
+        os.umask(old)
+
+    assert {0o600} == {path.stat().st_mode & 0o777 for path in tmp_path.rglob(f"{SQLITE_FILE}*")}
+    assert (tmp_path / "new").stat().st_mode & 0o777 == 0o700
 
 
 def test_sqlite_has_the_tables_that_are_meant(tmp_path: Path) -> None:

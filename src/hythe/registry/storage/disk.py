@@ -93,9 +93,12 @@ def sync_folder(folder: Path) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Make one folder, if it is not there, so that it survives a power cut. Its parent must be there."""
+    """Make one folder, if it is not there, so that it survives a power cut. Its parent must be there.
+
+    It is for this user alone: images may be private, to other users of the machine, too.
+    """
     try:
-        folder.mkdir()
+        folder.mkdir(0o700)
     except FileExistsError:
         return
     sync_folder(folder.parent)
