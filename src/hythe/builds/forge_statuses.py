@@ -1,6 +1,7 @@
 """Commit statuses: what became of a commit's build is said on the forge, by an outbox that never holds up a build."""
 
 import asyncio
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from hythe.builds.build import Build
@@ -95,11 +96,18 @@ class StatusSender:
         await repeat(self.send_due, PAUSE, "commit statuses")
 
     async def send_due(self) -> int:
-        """Send what is due; returns how many there were."""
+        """Send what is due, about one thing in the order of the builds; returns how many there were."""
         async with self._database.reading() as session:
             due = await rows.due(session, self._clock())
-        await asyncio.gather(*(self._send(each) for each in due))
+        about: dict[tuple[str, str, str], list[Outgoing]] = {}
+        for each in due:
+            about.setdefault((each.forge_repository, each.status.commit, each.status.context), []).append(each)
+        await asyncio.gather(*map(self._send_all, about.values()))
         return len(due)
+
+    async def _send_all(self, in_order: Iterable[Outgoing]) -> None:
+        for each in in_order:
+            await self._send(each)
 
     async def _send(self, outgoing: Outgoing) -> None:
         present = self._clock()
@@ -108,7 +116,7 @@ class StatusSender:
                 return
         sent = await self._tried(outgoing, present)
         async with self._database.writing(durable=False) as session:
-            await rows.settle(session, outgoing, sent)
+            await rows.settle(session, outgoing, sent, self._clock())
 
     async def _tried(self, outgoing: Outgoing, present: datetime) -> Sent:
         attempts = outgoing.attempts + 1

@@ -9,6 +9,7 @@ from sqlalchemy import Row, select, update
 from hythe.builds.forges.port import CommitStatus
 from hythe.database import Session
 from hythe.database.port import insert
+from hythe.database.tables.builds import builds
 from hythe.database.tables.forges import forge_statuses
 
 
@@ -65,20 +66,23 @@ async def claim(session: Session, outgoing: Outgoing, now: datetime, until: date
     return bool(await session.run(update(forge_statuses).where(*where).values(due_at=until)))
 
 
-async def settle(session: Session, outgoing: Outgoing, sent: Sent) -> None:
-    """Write how it went, unless something newer is to be said by now."""
-    where = (forge_statuses.c.build_id == outgoing.build_id, forge_statuses.c.version == outgoing.version)
-    await session.run(
-        update(forge_statuses)
-        .where(*where)
-        .values(attempts=sent.attempts, due_at=sent.due_at, outcome=sent.outcome[:500])
-    )
+async def settle(session: Session, outgoing: Outgoing, sent: Sent, now: datetime) -> None:
+    """Write how it went; where something newer is to be said by now, say that again.
+
+    Another server may have said it while this one was still at it, and the forge believes what comes last.
+    """
+    of_build = update(forge_statuses).where(forge_statuses.c.build_id == outgoing.build_id)
+    values = {"attempts": sent.attempts, "due_at": sent.due_at, "outcome": sent.outcome[:500]}
+    if not await session.run(of_build.where(forge_statuses.c.version == outgoing.version).values(values)):
+        await session.run(of_build.values(due_at=now))
 
 
-async def of_build(session: Session, build_id: int) -> Sent | None:
-    """Return how telling the forge about a build went, None when there is nothing to tell."""
-    row = await session.row(select(forge_statuses).where(forge_statuses.c.build_id == build_id))
-    return Sent(row.attempts, row.due_at, row.outcome) if row else None
+async def any_untried(session: Session, setup_id: int) -> bool:
+    """Whether something is to be said of a set-up's builds that nobody has tried to say yet."""
+    untried = (forge_statuses.c.due_at.is_not(None), forge_statuses.c.attempts == 0)
+    joined = forge_statuses.join(builds, forge_statuses.c.build_id == builds.c.id)
+    statement = select(forge_statuses.c.build_id).select_from(joined).where(builds.c.setup_id == setup_id, *untried)
+    return await session.row(statement.limit(1)) is not None
 
 
 def _outgoing(row: Row[Any]) -> Outgoing:
