@@ -90,7 +90,7 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
     "/account/links/authorized": ("code", "state", "error"),
     "/new-build/rules": ("link", "repository", "url"),
     "/new-build/{link:int}": ("q",),
-    "/{repository:path}/-/builds": ("before",),
+    "/{repository:path}/-/builds": ("before", "status", "source_name"),
     "/{repository:path}/-/builds/{number:int}/log": ("start",),
 }
 """What pages read from their queries."""

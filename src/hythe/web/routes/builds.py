@@ -1,9 +1,12 @@
 """Builds of a repository: the list, one with its live log, starting, cancelling and trying again."""
 
+from urllib.parse import urlencode
+
 from starlette.responses import Response, StreamingResponse
 
 from hythe.builds.routes.live import event_stream
 from hythe.builds.rules import SourceRef, SourceType
+from hythe.builds.status import Status
 from hythe.builds.store.builds import Filter
 from hythe.hub.errors import HubError, NotFound
 from hythe.hub.repository import Repository
@@ -41,7 +44,8 @@ async def builds(visit: Visit) -> Response:
 async def _list_page(visit: Visit, found: Repository, trouble: str) -> Response:
     before = visit.request.query_params.get("before", "0")
     number = int(before) if before.isascii() and before.isdigit() and len(before) < 16 else 0
-    wanted = Filter(repository=found.full_name, before=number, limit=LISTED)
+    narrowed = _narrowed(visit)
+    wanted = Filter(repository=found.full_name, before=number, limit=LISTED, **narrowed)
     address = f"{repository_address(found)}/-/builds"
     return visit.page(
         "builds.html",
@@ -49,11 +53,22 @@ async def _list_page(visit: Visit, found: Repository, trouble: str) -> Response:
         repository=found,
         builds=await visit.site.builds.builds.listed(visit.actor, wanted),
         page_length=LISTED,
+        statuses=[each.value for each in Status],
+        narrowed=narrowed,
+        same=urlencode(narrowed),
         has_setup=await visit.site.builds.setups.exists(visit.actor, found.full_name),
         may_manage=await may_manage(visit, found),
         trouble=trouble,
         tabs=await repository_tabs(visit, found, address),
     )
+
+
+def _narrowed(visit: Visit) -> dict[str, str]:
+    """Return what the address asks to see alone: builds of a status, of a branch or tag."""
+    query = visit.request.query_params
+    status, source = query.get("status", ""), query.get("source_name", "").strip()[:250].replace("\0", "")
+    chosen = {"status": status if status in {each.value for each in Status} else "", "source_name": source}
+    return {name: value for name, value in chosen.items() if value}
 
 
 async def may_manage(visit: Visit, found: Repository) -> bool:
