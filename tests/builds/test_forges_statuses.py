@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import urllib.error
+from collections.abc import Callable
+
 import pytest
 from tests.builds.forge_house import ForgeHouse, eventually, forged
-from tests.parts.forges import KINDS
+from tests.builds.hand_worker import BY_HAND, HandWorker
+from tests.builds.house import PASSWORD, House
+from tests.parts.forges import KINDS, running_forge
+from tests.web.browser import Raw
 
 __all__ = ["forged"]
 
@@ -63,6 +69,45 @@ def test_switching_off_leaves_no_commit_waiting(forged: ForgeHouse) -> None:
     eventually(lambda: len(connected.project.statuses) == 2)
     assert [status["state"] for status in connected.project.statuses] == ["pending", "error"]
     assert forged.house.try_call("POST", f"{connected.path}/builds/1/retry")[0] == 409
+
+
+@pytest.mark.parametrize("by", ["api", "page"])
+def test_deleting_leaves_no_commit_waiting(forged: ForgeHouse, by: str) -> None:
+    """The forge hears that what waited is cancelled, before the set-up goes with its builds and webhook."""
+    connected = forged.connect("github", f"deleted-by-{by}")
+    connected.forge.push(connected.project, MAIN, connected.project.git.head("main"))
+    eventually(lambda: connected.project.statuses)
+
+    if by == "api":
+        forged.house.call("DELETE", f"{connected.path}/build-setup")
+    else:
+        page = Raw(forged.house.hub.url)
+        page.sign_in("alice", PASSWORD)
+        assert "webhook of" in page.send(f"/alice/deleted-by-{by}/-/build-setup/delete").text
+
+    eventually(lambda: not connected.project.hooks)
+    assert [status["state"] for status in connected.project.statuses] == ["pending", "error"]
+    assert forged.house.try_call("GET", f"{connected.path}/build-setup")[0] == 404
+
+
+def test_deleting_ends_what_runs(start_house: Callable[..., House]) -> None:
+    """Its commit is told as cancelled, too, and its worker finds its lease lost."""
+    with running_forge("gitea") as forge:
+        house = start_house({**BY_HAND, "HYTHE_FORGES": forge.setting})
+        connected = ForgeHouse(house, {"gitea": forge}).connect("gitea", "stopped")
+        forge.push(connected.project, MAIN, connected.project.git.head("main"))
+        eventually(lambda: connected.project.statuses)
+        worker = HandWorker(house.hub.url)
+        job = worker.claim(wait=10)
+        assert job is not None
+        eventually(lambda: len(connected.project.statuses) == 2)
+
+        house.call("DELETE", f"{connected.path}/build-setup")
+
+        assert connected.project.statuses[-1]["state"] == "error"
+        with pytest.raises(urllib.error.HTTPError) as lost:
+            worker.finish(job)
+        assert lost.value.code == 409
 
 
 def test_a_forge_that_is_away_is_told_later(forged: ForgeHouse) -> None:

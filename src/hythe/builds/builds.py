@@ -4,14 +4,16 @@ import hmac
 import secrets
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
 from hythe.builds.build import Build, Cause, Commit, Place
 from hythe.builds.errors import Conflict, InvalidSetup
 from hythe.builds.queue import Queue
-from hythe.builds.rules import Match, Rule, SourceRef, SourceType, docker_tags
-from hythe.builds.setup import Forge, Setup
+from hythe.builds.rules import LONGEST_SOURCE, Match, Rule, SourceRef, SourceType, docker_tags
+from hythe.builds.setup import Setup
 from hythe.builds.setups import MANAGE, TRIGGER_TOKEN
 from hythe.builds.store import builds as rows
 from hythe.builds.store import forge_deliveries as head_rows
@@ -45,7 +47,7 @@ class TriggerCall(msgspec.Struct, frozen=True, omit_defaults=True):
 
     docker_tag: str = ""
     source_type: str = ""
-    source_name: str = ""
+    source_name: Annotated[str, Meta(max_length=LONGEST_SOURCE)] = ""
 
 
 class BuildService:
@@ -56,15 +58,6 @@ class BuildService:
         self._access = access
         self._vault = vault
         self._queue = queue
-
-    async def source_moved(self, forge: Forge, forge_repository: str, ref: SourceRef, wanted: Wanted) -> list[int]:
-        """A branch or tag moved at a forge: queue what the rules of every set-up of it say. Returns the builds' ids."""
-        async with self._database.writing() as session:
-            queued: list[int] = []
-            for setup in await setup_rows.by_source(session, forge, forge_repository):
-                queued += await self.queue_ref(session, setup, ref, wanted)
-        self._queue.wake()
-        return queued
 
     async def queue_ref(self, session: Session, setup: Setup, ref: SourceRef, wanted: Wanted) -> list[int]:
         """Queue what the set-up's rules say of ``ref``, inside the caller's transaction; ``wake`` comes after it."""

@@ -122,7 +122,7 @@ class ForgeHooks:
     ) -> ForgeHook:
         """Make a key for a source that needs one: private code at a forge, or an address of SSH."""
         address = (found.ssh_url if found.private else "") if found else setup.source.url
-        if hook.public_key or urlsplit(_as_url(address)).scheme != "ssh":
+        if (hook.public_key and setup.has_credentials) or urlsplit(_as_url(address)).scheme != "ssh":
             return hook
         private_key, public_key = new_key(f"hythe {short_name(setup.repository)}")
         source = msgspec.structs.replace(setup.source, url=address)
@@ -181,6 +181,15 @@ class ForgeHooks:
         setup = await self._setups.managed(actor, repository)
         async with self._database.reading() as session:
             found = await rows.by_setup(session, setup.id)
+        return await self._remove(found[0]) if found else Removed()
+
+    async def remove_setup(self, actor: HubActor, repository: str) -> Removed:
+        """Remove a set-up with its builds, then its webhook and deploy key, here and at the forge."""
+        setup = await self._setups.managed(actor, repository)
+        async with self._database.reading() as session:
+            found = await rows.by_setup(session, setup.id)
+        # The set-up first: that its builds are cancelled is told only while there is a webhook.
+        await self._setups.remove(actor, repository)
         return await self._remove(found[0]) if found else Removed()
 
     async def unlink(self, actor: HubActor, link_id: int) -> Removed:
@@ -254,7 +263,9 @@ async def _let_go(session: Session, setup: Setup) -> None:
         return
     hook, source = found[0], setup.source
     same_link = hook.link_id is None or hook.link_id == source.link_id
-    if hook.forge_repository != source.forge_repository or not same_link:
+    # The key's other half went with the source's host: the public one opens nothing any more.
+    keyless = bool(hook.public_key) and not setup.has_credentials
+    if hook.forge_repository != source.forge_repository or not same_link or keyless:
         await rows.change(session, hook.id, setup_id=None)
 
 

@@ -242,6 +242,11 @@ class Queue:
         for build_id in await rows.unfinished(session, setup_id):
             await self._cancel(session, build_id, by)
 
+    async def end_all(self, session: Session, setup_id: int, by: str) -> None:
+        """End every build of a set-up that goes; a worker that has one of them finds its lease lost."""
+        for build_id in await rows.end_all(session, setup_id, by, datetime.now(UTC)):
+            await self._tell_by_id(session, build_id)
+
     async def _cancel(self, session: Session, build_id: int, by: str) -> bool:
         was = await rows.cancel(session, build_id, by, datetime.now(UTC))
         if was is Status.QUEUED:

@@ -2,12 +2,18 @@
 
 from datetime import datetime
 from enum import Enum
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 import msgspec
 from msgspec import Meta
 
 from hythe.builds.rules import Rule
+
+LONGEST_REPOSITORY = 255
+"""Characters of a repository's name at its forge."""
+
+LinkId: TypeAlias = Annotated[int, Meta(ge=1, le=2**53)]
+"""A linked account's number."""
 
 
 class Forge(Enum):
@@ -49,14 +55,14 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
 
     url: Annotated[str, Meta(min_length=1, max_length=2000)]
     forge: Forge = Forge.GIT
-    forge_repository: Annotated[str, Meta(max_length=255)] = ""
-    link_id: int | None = None
+    forge_repository: Annotated[str, Meta(max_length=LONGEST_REPOSITORY)] = ""
+    link_id: LinkId | None = None
     default_branch: Annotated[str, Meta(max_length=250)] = ""
     """Empty: what the address says it is, ``main`` where it says nothing."""
 
 
 class Setup(msgspec.Struct, frozen=True, kw_only=True):
-    """A repository's set-up; ``repository`` is the canonical name."""
+    """A repository's set-up; ``repository`` is the canonical name. ``has_credentials``: the source has some, sealed."""
 
     id: int
     repository: str
@@ -65,6 +71,7 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     source: Source
     rules: tuple[Rule, ...]
     options: Options
+    has_credentials: bool
     active: bool
     failing: bool
     created_at: datetime
@@ -81,7 +88,10 @@ class NewSetup(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Changes(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What of a set-up shall change; None leaves a thing as it is."""
+    """What of a set-up shall change; None leaves a thing as it is.
+
+    Credentials stay only while the source stays at its host: another host gets those that come along, or none.
+    """
 
     source: Source | None = None
     rules: tuple[Rule, ...] | None = None

@@ -1,5 +1,6 @@
 """Set-ups: made, read, changed, switched off and removed by those who may manage the repository."""
 
+import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, datetime
@@ -12,13 +13,14 @@ from hythe.builds.errors import Conflict, InvalidSetup
 from hythe.builds.queue import Queue
 from hythe.builds.rules import Preview, Rule, SourceRef, SourceType, check_rule, preview
 from hythe.builds.schedule import next_due
-from hythe.builds.setup import Changes, Forge, NewSetup, Options, Setup, Source
+from hythe.builds.setup import LONGEST_REPOSITORY, Changes, Forge, NewSetup, Options, Setup, Source
+from hythe.builds.store import forge_statuses, links
 from hythe.builds.store import setups as rows
 from hythe.builds.vault import Vault
 from hythe.database import Database, Session
 from hythe.hub.access import HubAccess
 from hythe.hub.actor import HubActor
-from hythe.hub.errors import NotFound
+from hythe.hub.errors import Invalid, NotFound
 from hythe.hub.namespaces import short_name
 from hythe.registry.access import Action
 
@@ -29,6 +31,8 @@ FALLBACK_BRANCH = "main"
 MOST_RULES = 50
 MOST_SECRETS = 50
 LARGEST_SECRET = 64 * 1024
+TOLD_WITHIN = 5.0
+"""Seconds that a set-up which is removed waits for the forge to hear that its builds are cancelled."""
 CREDENTIALS = "source credentials"
 TRIGGER_TOKEN = "trigger token"  # noqa: S105 (the name of a purpose)
 BUILD_SECRET = "build secret"  # noqa: S105 (the name of a purpose)
@@ -54,7 +58,7 @@ class SetupService:
         self._queue = queue
 
     async def create(self, actor: HubActor, repository: str, new: NewSetup) -> Setup:
-        """Set up builds for an existing repository. Raises InvalidSetup, and Conflict when it has a set-up."""
+        """Set up builds for an existing repository. Raises InvalidSetup, Invalid, Conflict when it has a set-up."""
         if not new.source.default_branch:
             await self._access.require_repository(actor, repository, MANAGE)
             new = msgspec.structs.replace(new, source=await self._settled(new.source))
@@ -67,6 +71,7 @@ class SetupService:
                 standing = await self._access.require_repository(actor, repository, MANAGE, session)
                 if standing.repository_id is None:
                     raise NotFound(f"there is no repository {short_name(repository)!r}")
+                await _require_link(session, actor, checked.source)
                 account = repository.partition("/")[0]
                 setup_id = await rows.add(
                     session, standing.repository_id, account, checked, sealed, token, actor.name, now
@@ -104,14 +109,19 @@ class SetupService:
         return [setup for setup in found if setup.repository in visible]
 
     async def change(self, actor: HubActor, repository: str, changes: Changes) -> Setup:
-        """Change what ``changes`` names; switching off keeps everything and stops triggers. Raises InvalidSetup."""
+        """Change what ``changes`` names; switching off keeps everything and stops triggers.
+
+        Credentials are not taken along to another host. Raises InvalidSetup, Invalid.
+        """
         if changes.source is not None and not changes.source.default_branch:
             await self._access.require_repository(actor, repository, MANAGE)
             changes = msgspec.structs.replace(changes, source=await self._settled(changes.source))
         async with self._database.writing() as session:
             setup = await self._allowed(session, actor, repository, MANAGE)
-            checked = _checked_changes(changes, setup.source.default_branch)
-            sealed = self._vault.seal(CREDENTIALS, changes.credentials) if changes.credentials else None
+            checked = _moved(setup.source, _checked_changes(changes, setup.source.default_branch))
+            if checked.source is not None and checked.source.link_id != setup.source.link_id:
+                await _require_link(session, actor, checked.source)
+            sealed = self._vault.seal(CREDENTIALS, checked.credentials) if checked.credentials else None
             await rows.change(session, setup.id, checked, sealed)
             changed = await _present(session, setup.id)
             due = next_due(changed.options.schedule, datetime.now(UTC)) if changed.active else None
@@ -126,11 +136,27 @@ class SetupService:
         return msgspec.structs.replace(source, default_branch=branch or FALLBACK_BRANCH)
 
     async def remove(self, actor: HubActor, repository: str) -> Setup:
-        """Remove a set-up with its builds; the image stays, and can be pushed to by hand. Returns what it was."""
+        """Remove a set-up with its builds; the image stays, and can be pushed to by hand. Returns what it was.
+
+        Builds that wait or run are cancelled before, so that the forge hears of it: the outbox goes with them.
+        """
         async with self._database.writing() as session:
             setup = await self._allowed(session, actor, repository, MANAGE)
+            await rows.change(session, setup.id, Changes(active=False), None)
+            await self._queue.end_all(session, setup.id, actor.name)
+        await self._until_told(setup.id)
+        async with self._database.writing() as session:
             await rows.remove(session, setup.id)
         return setup
+
+    async def _until_told(self, setup_id: int) -> None:
+        """Wait until the outbox has tried to tell everything about the set-up's builds, but not for ever."""
+        give_up = asyncio.get_running_loop().time() + TOLD_WITHIN
+        while asyncio.get_running_loop().time() < give_up:
+            async with self._database.reading() as session:
+                if not await forge_statuses.any_untried(session, setup_id):
+                    return
+            await asyncio.sleep(0.1)
 
     async def preview(self, actor: HubActor, rules: Iterable[Rule], refs: Iterable[SourceRef]) -> list[Preview]:
         """Return what would build as what by these rules. Raises InvalidSetup."""
@@ -173,6 +199,27 @@ async def _present(session: Session, setup_id: int) -> Setup:
     return setup
 
 
+async def _require_link(session: Session, actor: HubActor, source: Source) -> None:
+    """Raise Invalid unless the source names no linked account, or one of the actor's own."""
+    if source.link_id is None:
+        return
+    link = await links.get(session, source.link_id)
+    if link is None or link.user_id != actor.user_id:
+        raise Invalid({"link_id": "is none of your linked accounts"})
+
+
+def _moved(present: Source, changes: Changes) -> Changes:
+    """Forget the credentials of a source that goes to another host, where no new ones come along."""
+    if changes.source is None or changes.credentials is not None or _host(changes.source) == _host(present):
+        return changes
+    return msgspec.structs.replace(changes, credentials="")
+
+
+def _host(source: Source) -> tuple[str, str, int | None]:
+    parts = urlsplit(source.url)
+    return parts.scheme, parts.hostname or "", parts.port
+
+
 def _checked(new: NewSetup) -> NewSetup:
     source = _checked_source(new.source)
     rules = _checked_rules(new.rules or (Rule(),), source.default_branch)
@@ -194,6 +241,9 @@ def _checked_changes(changes: Changes, default_branch: str) -> Changes:
 def _checked_rules(rules: tuple[Rule, ...], default_branch: str) -> tuple[Rule, ...]:
     if not 1 <= len(rules) <= MOST_RULES:
         raise InvalidSetup(f"a set-up has 1 to {MOST_RULES} rules")
+    kept = [rule.id for rule in rules if rule.id]
+    if twice := next((each for each in kept if kept.count(each) > 1), None):
+        raise InvalidSetup(f"rule {twice} is there twice", "leave the id out for a new rule")
     return tuple(check_rule(_with_source(rule, default_branch)) for rule in rules)
 
 
@@ -222,6 +272,8 @@ def _checked_source(source: Source) -> Source:
     name = source.forge_repository or parts.path.strip("/").removesuffix(".git")
     if source.forge is not Forge.GIT and name.count("/") < 1:
         raise InvalidSetup(f"{name!r} is not a repository of {source.forge.value}", "write OWNER/NAME")
+    if len(name) > LONGEST_REPOSITORY:
+        raise InvalidSetup(f"the address's path has {len(name)} characters", f"use one of at most {LONGEST_REPOSITORY}")
     return msgspec.structs.replace(source, url=url, forge_repository=name)
 
 

@@ -18,6 +18,7 @@ class Notice(Enum):
     ACCOUNT_LINKED = "The account is linked."
     BUILDS_SET_UP = "Trusted Builds are set up: the next push builds."
     BUILDS_SAVED = "The build set-up is saved."
+    CREDENTIALS_FORGOTTEN = "The source is saved. Its credentials were for the other host, and are forgotten."
     NOTICE_SENT_AGAIN = "It is sent again."
     BUILD_QUEUED = "It is queued."
     BUILD_CANCELLED = "It is being cancelled."

@@ -11,7 +11,7 @@ from hythe.builds.docker_hub import DockerHubSettings, carried_over
 from hythe.builds.routes.binding import bound
 from hythe.builds.rules import Preview, Rule, SourceRef
 from hythe.builds.service import Builds
-from hythe.builds.setup import Changes, NewSetup, Options, Setup, Source
+from hythe.builds.setup import Changes, LinkId, NewSetup, Options, Setup, Source
 from hythe.builds.store.setups import Call as TriggerRecord
 from hythe.hub.actor import HubActor
 from hythe.hub.errors import NotFound
@@ -31,17 +31,18 @@ class SetupBody(NewSetup, frozen=True, kw_only=True):
 class DockerHubBody(DockerHubSettings, frozen=True, kw_only=True):
     """Settings of Docker Hub's automated builds, and the linked account by which webhooks are installed."""
 
-    link_id: int | None = None
+    link_id: LinkId | None = None
     visibility: Visibility | None = None
 
 
 class SetupReply(msgspec.Struct, frozen=True):
-    """A repository's set-up."""
+    """A repository's set-up. ``has_credentials``: some are kept for the source, which nobody is shown."""
 
     repository: str
     source: Source
     rules: tuple[Rule, ...]
     options: Options
+    has_credentials: bool
     active: bool
     failing: bool
     created_at: datetime

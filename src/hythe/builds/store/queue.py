@@ -190,6 +190,21 @@ async def cancel(session: Session, build_id: int, by: str, now: datetime) -> Sta
     return Status.RUNNING if await session.run(running.values(cancelled_by=by)) else None
 
 
+async def end_all(session: Session, setup_id: int, by: str, now: datetime) -> list[int]:
+    """End as cancelled every build of a set-up that waits or runs, whoever holds it; returns their ids."""
+    wanted = or_(builds.c.status == _QUEUED, builds.c.status == _RUNNING)
+    values = {
+        "status": Status.CANCELLED.value,
+        "cancelled_by": by,
+        "reason": f"cancelled by {by}",
+        "finished_at": now,
+        "key_digest": "",
+        "lease_until": None,
+    }
+    ended = update(builds).where(builds.c.setup_id == setup_id, wanted).values(values).returning(builds.c.id)
+    return sorted(row.id for row in await session.rows(ended))
+
+
 async def unfinished(session: Session, setup_id: int) -> list[int]:
     """Return the ids of a set-up's builds that wait or run."""
     wanted = or_(builds.c.status == _QUEUED, builds.c.status == _RUNNING)

@@ -130,16 +130,6 @@ async def by_id(session: Session, setup_id: int) -> Setup | None:
     return found[0] if found else None
 
 
-async def by_source(session: Session, forge: Forge, forge_repository: str) -> list[Setup]:
-    """Return every active set-up that builds from this repository of this kind of forge."""
-    where = (
-        build_setups.c.forge == forge.value,
-        build_setups.c.forge_repository == forge_repository,
-        build_setups.c.active.is_(True),
-    )
-    return await _read(session, _setups().where(*where))
-
-
 async def by_link(session: Session, link_id: int) -> list[Setup]:
     """Return every set-up that uses this linked account."""
     return await _read(session, _setups().where(build_setups.c.link_id == link_id))
@@ -249,6 +239,7 @@ def _setup(row: Row[Any], rules: tuple[Rule, ...]) -> Setup:
         ),
         rules=rules,
         options=msgspec.json.decode(row.options, type=Options),
+        has_credentials=row.credentials is not None,
         active=row.active,
         failing=row.failing,
         created_at=row.created_at,

@@ -64,7 +64,9 @@ async def _changed(visit: Visit, found: Repository, setup: Setup, form: Form) ->
         case "options":
             await services.setups.change(visit.actor, name, Changes(options=_options(setup.options, form)))
         case "source":
-            await services.setups.change(visit.actor, name, _source(setup, form))
+            changed = await services.setups.change(visit.actor, name, _source(setup, form))
+            if setup.has_credentials and not changed.has_credentials:
+                notice = Notice.CREDENTIALS_FORGOTTEN
         case "activate" | "deactivate":
             await services.setups.change(visit.actor, name, Changes(active=form["action"] == "activate"))
         case "trigger":
@@ -240,8 +242,7 @@ async def delete_setup(visit: Visit) -> Response:
     removed: Removed | None = None
     if visit.request.method == "POST":
         await visit.form()
-        removed = await visit.site.sources.hooks.remove(visit.actor, found.full_name)
-        await visit.site.builds.setups.remove(visit.actor, found.full_name)
+        removed = await visit.site.sources.hooks.remove_setup(visit.actor, found.full_name)
     return visit.page(
         "build-setup-delete.html",
         repository=found,
