@@ -1,7 +1,8 @@
 """Blobs as clients see them: readable only through a repository that has them, shared by all below."""
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 
 import msgspec
 
@@ -16,6 +17,7 @@ from hythe.registry.repositories import Repositories
 from hythe.registry.storage.port import BlobMissing, BlobStore, LocalFile, Redirect
 from hythe.registry.store import blobs as store
 from hythe.registry.store import repositories as repository_store
+from hythe.registry.verification import Verification
 
 REMEMBERED = 4 * 1024 * 1024
 """Bytes that are spent on remembering which repository has which blob."""
@@ -25,6 +27,9 @@ OVERHEAD = 500
 
 SOURCES = 200
 """How many repositories are looked at for a mount that names none."""
+
+CHECKED_FIRST = 1024 * 1024
+"""Bytes up to which a blob that is not known to be whole is read before it is sent, and not beside that."""
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +50,7 @@ class Blobs:
         storage: BlobStore,
         access: Access,
         repositories: Repositories,
+        verification: Verification,
         policy: Policy,
         clock: Clock,
     ) -> None:
@@ -52,6 +58,7 @@ class Blobs:
         self._storage = storage
         self._access = access
         self._repositories = repositories
+        self._verification = verification
         self._policy = policy
         self._clock = clock
         self._found: Recollection[tuple[str, Digest], Blob] = Recollection(database, REMEMBERED)
@@ -80,12 +87,31 @@ class Blobs:
         return blob
 
     async def locate(self, blob: Blob) -> LocalFile | Redirect | None:
-        """Return a better way to send the blob than ``read``; raises BLOB_UNKNOWN when its bytes are not whole."""
+        """Return a better way to send the blob than ``read``; raises BLOB_UNKNOWN when its bytes are not whole.
+
+        A large one that comes with a ``check`` must not be sent to its end before that says yes.
+        """
         try:
-            return await self._storage.locate(blob.digest, blob.size)
+            found = await self._storage.locate(blob.digest, blob.size)
         except BlobMissing as error:
             log.error("%s: run 'hythe admin verify', or 'hythe registry verify' of a private registry", error)
             raise rotten_blob(blob.digest) from error
+        if not isinstance(found, LocalFile) or found.check is None:
+            return found
+        check = partial(self._is_whole, blob.digest, found.check)
+        if blob.size > CHECKED_FIRST:
+            return LocalFile(found.path, found.size, check)
+        if not await check():
+            raise rotten_blob(blob.digest)
+        return LocalFile(found.path, found.size)
+
+    async def _is_whole(self, digest: Digest, check: Callable[[], Awaitable[bool]]) -> bool:
+        """Ask ``check``; a blob that is not whole any more is put aside, as ``hythe admin verify`` would."""
+        whole = await check()
+        if not whole:
+            log.error("%s rotted on the disk: it is put aside until it is pushed or restored", digest)
+            await self._verification.quarantine(str(digest))
+        return whole
 
     def read(self, blob: Blob, start: int, stop: int) -> AsyncIterator[bytes]:
         """Yield the bytes from ``start`` to before ``stop``."""

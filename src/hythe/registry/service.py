@@ -45,14 +45,14 @@ class Registry:
         self.listener = listener
         self.policy = policy
         self.repositories = Repositories(database, access, listener, policy, clock)
-        self.blobs = Blobs(database, storage, access, self.repositories, policy, clock)
+        self.verification = Verification(database, storage, policy, clock)
+        self.blobs = Blobs(database, storage, access, self.repositories, self.verification, policy, clock)
         self.uploads = Uploads(database, storage, access, self.repositories, policy, clock)
         self.tags = Tags(database, access, listener, self.repositories, policy, clock)
         self.manifests = Manifests(database, access, listener, self.repositories, self.tags, policy, clock)
         self.referrers = Referrers(database, access)
         self.catalog = Catalog(database, access)
         self.garbage = Garbage(database, storage, policy, clock)
-        self.verification = Verification(database, storage, policy, clock)
         self.mirror = mirror
 
     async def try_storage(self) -> None:

@@ -99,7 +99,7 @@ class Verification:
         trouble = await self._trouble(Digest.parse(digest), size)
         if not trouble:
             return Finding(digest, size, healed=quarantined and await self._released(digest))
-        if not await self._quarantined(digest):
+        if not await self.quarantine(digest):
             return Finding(digest, size)
         async with self._database.reading() as session:
             names = await repository_store.names_holding(session, digest, NAMED_REPOSITORIES)
@@ -126,7 +126,7 @@ class Verification:
                 await store.release(session, digest)
         return whole
 
-    async def _quarantined(self, digest: str) -> bool:
+    async def quarantine(self, digest: str) -> bool:
         """Put a damaged blob aside; False when it went in the meantime, or is just being pushed anew."""
         async with self._database.writing() as session:
             whole = await blob_store.hold(session, digest)

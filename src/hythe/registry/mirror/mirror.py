@@ -49,6 +49,7 @@ from hythe.registry.store import tags as tag_store
 from hythe.registry.store.manifests import References, StoredManifest
 from hythe.registry.tags import Tags
 from hythe.registry.uploads import Uploads
+from hythe.registry.verification import Verification
 
 FRESH = timedelta(seconds=30)
 """How long the upstream is not asked again where a tag points, also when it did not say."""
@@ -95,7 +96,8 @@ class Mirror:
         self._repositories = Repositories(database, open_to_us, quiet, policy, clock)
         self._tags = Tags(database, open_to_us, quiet, self._repositories, policy, clock)
         self._manifests = Manifests(database, open_to_us, quiet, self._repositories, self._tags, policy, clock)
-        self._blobs = Blobs(database, storage, open_to_us, self._repositories, policy, clock)
+        verification = Verification(database, storage, policy, clock)
+        self._blobs = Blobs(database, storage, open_to_us, self._repositories, verification, policy, clock)
         self._uploads = Uploads(database, storage, open_to_us, self._repositories, policy, clock)
         self._policy = policy
         self._clock = clock

@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from hythe.oci.digest import Digest
 from hythe.registry.blobs import Blob
 from hythe.registry.routes.exchange import Answer, FilePart, Headers, Request, Stream, answer, same_entity
@@ -29,7 +31,7 @@ async def get_blob(registry: Registry, request: Request) -> Answer:
     if isinstance(better, Redirect):
         return Answer(307, [*headers, (b"location", better.url.encode())])
     if part is None:
-        return Answer(200, headers, _body(registry, request, blob, ByteRange(0, blob.size), better))
+        return Answer(200, headers, _whole_body(registry, request, blob, better))
     headers.append((b"content-range", part.header(blob.size).encode()))
     return Answer(206, headers, _body(registry, request, blob, part, better))
 
@@ -79,6 +81,14 @@ def _headers(blob: Blob) -> Headers:
 def _unchanged(request: Request, blob: Blob) -> bool:
     known = request.header(b"if-none-match")
     return known is not None and same_entity(known, blob.digest)
+
+
+def _whole_body(registry: Registry, request: Request, blob: Blob, better: LocalFile | None) -> FilePart | Stream:
+    """The body of all bytes, whose end is held back until they are known to be sound; who asks for a part looks."""
+    body = _body(registry, request, blob, ByteRange(0, blob.size), better)
+    if better is None or better.check is None:
+        return body
+    return msgspec.structs.replace(body, check=better.check)
 
 
 def _body(

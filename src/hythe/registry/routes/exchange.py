@@ -1,6 +1,8 @@
 """A request and its answer, as small values over ASGI: the hot paths cannot afford more."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping
+from contextlib import asynccontextmanager
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -12,6 +14,7 @@ from hythe.oci.digest import Digest
 from hythe.oci.errors import ErrorCode, WireError
 from hythe.registry.access import Actor
 from hythe.registry.routes.target import Target
+from hythe.registry.storage.port import BlobMissing
 from hythe.registry.uploads import BodyCut
 
 Scope: TypeAlias = MutableMapping[str, Any]
@@ -19,6 +22,10 @@ Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 Headers: TypeAlias = list[tuple[bytes, bytes]]
+Check: TypeAlias = Callable[[], Awaitable[bool]]
+
+HELD_BACK = 64 * 1024
+"""Bytes at the end of a file that are not sent before it was found whole."""
 
 MOST_PARAMETERS = 1000
 """How many parameters a query may have."""
@@ -106,18 +113,20 @@ class Request:
 
 
 class FilePart(msgspec.Struct, frozen=True):
-    """The bytes of a file from ``start`` to before ``stop``, to be sent by the kernel."""
+    """Bytes of a file from ``start`` to before ``stop``, to be sent by the kernel; their end when ``check`` allows."""
 
     path: Path
     start: int
     stop: int
+    check: Check | None = None
 
 
 class Stream(msgspec.Struct, frozen=True):
-    """``size`` bytes that come piece by piece."""
+    """``size`` bytes that come piece by piece; the last piece is sent when ``check`` allows."""
 
     pieces: AsyncIterator[bytes]
     size: int
+    check: Check | None = None
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -184,12 +193,53 @@ async def send_answer(send: Send, method: str, reply: Answer) -> None:
     elif isinstance(body, bytes):
         await send({"type": "http.response.body", "body": body})
     elif isinstance(body, FilePart):
-        message = {"type": "http.response.pathsend", "path": str(body.path), "start": body.start, "stop": body.stop}
-        await send(message)
+        await _send_file(send, body)
     else:
-        async for piece in body.pieces:
+        async for piece in _until_last(body):
             await send({"type": "http.response.body", "body": piece, "more_body": True, "stop_when_gone": True})
         await send({"type": "http.response.body", "body": b""})
+
+
+async def _send_file(send: Send, part: FilePart) -> None:
+    """Send a file; what must be checked is read beside. Raises BlobMissing, and the client sees a body cut short."""
+    start = part.start
+    if part.check is not None:
+        start = max(start, part.stop - HELD_BACK)
+        async with _checking(part.check):
+            await send({**_file_message(part.path, part.start, start), "more_body": True})
+    await send(_file_message(part.path, start, part.stop))
+
+
+def _file_message(path: Path, start: int, stop: int) -> Message:
+    return {"type": "http.response.pathsend", "path": str(path), "start": start, "stop": stop}
+
+
+async def _until_last(body: Stream) -> AsyncIterator[bytes]:
+    """Yield the pieces; one that may be the last is held back until the check is done. Raises BlobMissing."""
+    if body.check is None:
+        async for piece in body.pieces:
+            yield piece
+        return
+    held = b""
+    async with _checking(body.check):
+        async for piece in body.pieces:
+            if held:
+                yield held
+            held = piece
+    yield held
+
+
+@asynccontextmanager
+async def _checking(check: Check) -> AsyncIterator[None]:
+    """Check beside the block, and end when both are done. Raises BlobMissing when it is not whole."""
+    checking = asyncio.ensure_future(check())
+    try:
+        yield
+        whole = await checking
+    finally:
+        checking.cancel()
+    if not whole:
+        raise BlobMissing("the file was damaged: its end was not sent")
 
 
 def _size(body: bytes | FilePart | Stream) -> int:

@@ -11,7 +11,7 @@ An upload session survives a restart and may be continued by another server: eve
 ``Upload``, which the registry keeps in its database after each call.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
@@ -69,10 +69,14 @@ class StoredBlob(msgspec.Struct, frozen=True):
 
 
 class LocalFile(msgspec.Struct, frozen=True):
-    """A blob that can be sent from a file by the kernel."""
+    """A blob that can be sent from a file by the kernel.
+
+    ``check`` reads it and says whether it is whole; None when that was found out a short while ago.
+    """
 
     path: Path
     size: int
+    check: Callable[[], Awaitable[bool]] | None = None
 
 
 class Redirect(msgspec.Struct, frozen=True):
