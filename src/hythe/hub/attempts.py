@@ -23,14 +23,16 @@ class Attempts:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._failures: dict[tuple[str, str], tuple[int, float]] = {}
-        self._turns: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
-    def turn(self, account: str, address: str) -> asyncio.Lock:
-        """Return what to hold while a sign-in is checked: who guesses many at once is counted as if one by one."""
-        key = _key(account, address)
-        lock = self._turns.get(key)
+    def turn(self, address: str) -> asyncio.Lock:
+        """Return what to hold while a sign-in is checked: whoever sends many at once waits for themselves alone.
+
+        Guesses that come together are counted as if they came one by one.
+        """
+        lock = self._turns.get(address)
         if lock is None:
-            lock = self._turns[key] = asyncio.Lock()
+            lock = self._turns[address] = asyncio.Lock()
         return lock
 
     def check(self, account: str, address: str) -> None:

@@ -59,7 +59,7 @@ class Credentials:
 
     async def by_password(self, name: str, password: str, address: str = "") -> HubActor:
         """Return who signs in, by password or personal token. Raises SignInNeeded, TooManyAttempts."""
-        async with self._attempts.turn(name, address):
+        async with self._attempts.turn(address):
             self._attempts.check(name, address)
             actor = await self._with_password(name, password)
             if actor is None:

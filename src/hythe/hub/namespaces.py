@@ -11,12 +11,13 @@ from hythe.oci.reference import DEFAULT_NAMESPACE, parse_name
 NAME_RULE = "2 to 39 lower-case letters, digits and '-', with no '-' at either end and no two in a row"
 
 _RESERVED_WORDS = """
-about account accounts admin administrator api auth badge builds catalog dashboard docs events explore favicon
-healthz help hooks hythe internal login logout me metrics namespaces new null oauth official organizations orgs
-ping plans policy pricing privacy public register registry repositories repository root scratch search
-security session sessions settings setup sign-in sign-out sign-up signin signout signup star stars static
-status support system team teams terms token tokens undefined user users v1 v2 v3 verify webhooks well-known
-www
+about abuse account accounts admin administrator all anonymous api assets auth badge builds catalog contact
+dashboard docs events everyone explore favicon healthz help hooks hostmaster hythe internal legal livez login
+logout me metrics moderator namespaces new new-build no-reply nobody none noreply null oauth oauth2 official
+operator organizations orgs ping plans policy postmaster pricing privacy public readyz register registry
+repositories repository root scratch search security session sessions settings setup sign-in sign-out sign-up
+signin signout signup staff star stars static status superuser support sysadmin system team teams terms token
+tokens undefined user users v1 v2 v3 verify webhooks webmaster well-known www
 """
 
 RESERVED = frozenset(_RESERVED_WORDS.split()) | {DEFAULT_NAMESPACE}

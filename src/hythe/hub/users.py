@@ -23,7 +23,10 @@ from hythe.hub.store import users as store
 from hythe.hub.user import User, Visibility
 from hythe.settings import Count
 
-_EMAIL = re.compile(r"[^@\s\x00-\x1f\ud800-\udfff]{1,64}@[^@\s\x00-\x1f\ud800-\udfff]{1,189}")
+_LETTER = r"""[^@\s\x00-\x1f\x7f\ud800-\udfff<>()\[\]\\,;:"]"""
+"""Nothing that has a meaning of its own in a letter's head, where it would make another address, or none."""
+
+_EMAIL = re.compile(f"{_LETTER}{{1,64}}@{_LETTER}{{1,189}}")
 
 
 class NewUser(Checked, frozen=True):

@@ -227,6 +227,23 @@ def test_many_guesses_at_once(house: House, ann: HubActor) -> None:
     assert isinstance(last, TooManyAttempts)
 
 
+def test_a_flood_of_guesses_waits_for_itself(house: House, ann: HubActor) -> None:
+    """Whoever sends guesses at many accounts at once does not make others wait until they are all checked."""
+
+    async def scenario() -> int:
+        flood = [
+            asyncio.create_task(house.hub.credentials.by_password(f"name-{number}", "wrong", "10.0.0.1"))
+            for number in range(60)
+        ]
+        await asyncio.sleep(0)
+        await house.hub.credentials.by_password("ann", PASSWORD, "10.0.0.2")
+        waiting = sum(not task.done() for task in flood)
+        await asyncio.gather(*flood, return_exceptions=True)
+        return waiting
+
+    assert house.run(scenario()) > 30
+
+
 def test_tokens_hold_what_they_open(house: House) -> None:
     """Whatever is asked for, a token does not grow by what it does not open."""
     wish = TokenRequest(scopes=tuple(Scope.repository(f"{'x' * 3000}/{number}", "pull") for number in range(50)))

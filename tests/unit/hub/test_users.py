@@ -3,13 +3,17 @@
 import pytest
 from tests.unit.hub.house import PASSWORD, House
 
+from hythe.builds.routes import application as build_routes
 from hythe.hub.actor import NOBODY, HubActor, Right
 from hythe.hub.errors import Invalid, NotFound, Refused, SignInNeeded, Taken
+from hythe.hub.namespaces import user_name_trouble
 from hythe.hub.page import Paging
 from hythe.hub.personal_tokens import NewPersonalToken
+from hythe.hub.routes import application as hub_routes
 from hythe.hub.tokens import TokenRequest
 from hythe.hub.user import Visibility
-from hythe.hub.users import NewUser, PlanChange, UserChange, Users
+from hythe.hub.users import NewUser, PlanChange, UserChange, Users, email_trouble
+from hythe.web.routes.application import PAGES
 
 
 def test_anybody_signs_up(house: House) -> None:
@@ -32,6 +36,23 @@ def test_names_that_are_refused(name: str) -> None:
 def test_names_that_are_good(name: str) -> None:
     """Names at the edges of the rule."""
     assert NewUser.troubles({"username": name}) == {}
+
+
+def test_no_account_gets_the_name_of_an_address() -> None:
+    """The first word of every address of the hub is reserved: whose name it were could not be looked at."""
+    paths = [path for path, *_ in PAGES] + [path for _, path, _ in (*hub_routes.PLAIN, *build_routes.PLAIN)]
+    words = {path.split("/")[1] for path in paths}
+
+    assert {"search", "new-build", "badge"} <= words
+    assert [word for word in words if "{" not in word and user_name_trouble(word) is None] == []
+
+
+@pytest.mark.parametrize(
+    "email", ["<ann@x.org>", "ann@x.org>", '"ann"@x.org', "a,b@x.org", "a:b@x;", "a\x7fb@x", "a@b@c"]
+)
+def test_addresses_that_mean_something_else_in_a_letter(email: str) -> None:
+    """Mail is sent to who signed up, and to nobody whom the address smuggles in."""
+    assert email_trouble(email) is not None
 
 
 def test_every_bad_field_is_named(house: House) -> None:
