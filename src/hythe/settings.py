@@ -5,15 +5,18 @@ capitals) and the command line. ``hythe settings`` prints the table; ``docs/sett
 compares the two.
 """
 
+import ipaddress
 import os
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Annotated, Any, Literal, TypeAlias, get_type_hints
 
 import msgspec
 from msgspec import Meta
+
+Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 CONFIG_FILE = Path("/etc/hythe/hythe.toml")
 """The file that is read when neither ``--config`` nor ``HYTHE_CONFIG`` names one."""
@@ -42,6 +45,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     )
     public_url: Annotated[
         str, Meta(description="Address under which users reach the hub; empty: what the request was sent to.")
+    ] = ""
+    trusted_proxies: Annotated[
+        str,
+        Meta(
+            description="Proxies before the server, by spaces, such as 10.0.0.0/8: their X-Forwarded-For is believed."
+        ),
     ] = ""
     database_url: Annotated[
         str,
@@ -137,7 +146,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     builds_builder: Annotated[
         str,
         Meta(
-            description="buildah, or what contains builds itself: docker=ADDRESS of an engine, buildkit=ADDRESS of a daemon.",
+            description="buildah; docker=ADDRESS or buildkit=ADDRESS: a daemon with its own containment.",
             pattern="^(buildah|docker=.+|buildkit=[a-z-]+://.+)$",
         ),
     ] = "buildah"
@@ -204,11 +213,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         _host_and_port(self.listen)
         if bool(self.tls_cert) != bool(self.tls_key):
             raise SettingsError("tls_cert and tls_key go together: set both or neither")
+        _networks(self.trusted_proxies)
 
     @property
     def data_folder(self) -> Path:
         """The data folder as an absolute path."""
         return Path(self.data).expanduser().absolute()
+
+    @property
+    def proxies(self) -> tuple[Network, ...]:
+        """Where proxies that are believed stand."""
+        return _networks(self.trusted_proxies)
 
     @property
     def private_limit(self) -> int | None:
@@ -273,6 +288,13 @@ def _host_and_port(listen: str) -> tuple[str, int]:
     if not colon or not port.isdecimal() or int(port) > 65535:
         raise SettingsError(f"listen is {listen!r}: write HOST:PORT, such as 127.0.0.1:5000 or [::]:5000")
     return host.strip("[]"), int(port)
+
+
+def _networks(words: str) -> tuple[Network, ...]:
+    try:
+        return tuple(ipaddress.ip_network(word, strict=False) for word in words.split())
+    except ValueError as error:
+        raise SettingsError(f"trusted_proxies: {error}: write addresses or networks such as 10.0.0.0/8") from error
 
 
 def _documented(hint: Any) -> Meta:

@@ -39,6 +39,7 @@ def test_flag_wins_over_environment_over_file_over_default(tmp_path: Path) -> No
         ({"log_format": "xml"}, "text or json"),
         ({"private_repositories": "many"}, "a number, or unlimited"),
         ({"private_repositories": "-1"}, "a number, or unlimited"),
+        ({"trusted_proxies": "10.0.0.1 proxy"}, "trusted_proxies"),
     ],
 )
 def test_a_value_that_cannot_be_used_is_named(flags: dict[str, str], said: str) -> None:

@@ -3,14 +3,12 @@
 import ipaddress
 import socket
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import DefaultResolver
 
-from hythe.settings import SettingsError
+from hythe.settings import Network, SettingsError
 
-Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 EVERYWHERE = "*"
 
 

@@ -3,8 +3,8 @@
 Everything that is particular to uvicorn stands in this file, so that the server can be changed. What the applications
 may rely on beyond ASGI:
 
-- ``http.response.pathsend`` with the keys ``path``, ``start`` and ``stop`` (bytes ``start`` to before ``stop``),
-  offered in ``scope["extensions"]`` where the connection is not encrypted;
+- ``http.response.pathsend`` with the keys ``path``, ``start`` and ``stop`` (bytes ``start`` to before ``stop``), and
+  ``more_body`` when another one follows, offered in ``scope["extensions"]`` where the connection is not encrypted;
 - ``http.response.body`` with the key ``stop_when_gone`` raises ConnectionResetError when the client went away, where
   ASGI would have the rest of a long body made for nobody;
 - a transfer in which no byte moves for ``stall_timeout`` seconds ends as a disconnect.
@@ -27,7 +27,7 @@ from hythe.server.certificate import Certificate
 from hythe.server.response import LARGEST, Header, announced_length, whole_response
 from hythe.server.sendfile import FileSender
 from hythe.server.silence import unsent_by_kernel, while_moving
-from hythe.settings import Settings
+from hythe.settings import Network, Settings
 
 Address: TypeAlias = tuple[str, int]
 
@@ -45,12 +45,13 @@ class HTTPOptions(msgspec.Struct, frozen=True):
     stall_timeout: int
     stop_timeout: int
     certificate: Certificate | None = None
+    proxies: tuple[Network, ...] = ()
 
     @classmethod
     def of(cls, settings: Settings) -> "HTTPOptions":
         """Return the options that the settings spell out; raises SettingsError for a certificate of no use."""
         certificate = Certificate.of(settings)
-        return cls(settings.idle_timeout, settings.stall_timeout, settings.stop_timeout, certificate)
+        return cls(settings.idle_timeout, settings.stall_timeout, settings.stop_timeout, certificate, settings.proxies)
 
 
 def bind(address: Address) -> socket.socket:
@@ -118,13 +119,21 @@ def _server(application: ASGIApp, options: HTTPOptions) -> _Server:
         log_config=None,
         access_log=False,
         server_header=False,
-        proxy_headers=False,
+        proxy_headers=bool(options.proxies),
+        forwarded_allow_ips=[spelling for network in options.proxies for spelling in _spellings(network)],
         timeout_keep_alive=options.idle_timeout,
         timeout_graceful_shutdown=options.stop_timeout,
     )
     config.load()
     config.ssl = options.certificate.context if options.certificate is not None else None
     return _Server(config)
+
+
+def _spellings(network: Network) -> tuple[str, ...]:
+    """A socket that listens for both kinds of addresses writes those of IPv4 as IPv6 has them."""
+    if network.version == 6:
+        return (str(network),)
+    return str(network), f"::ffff:{network.network_address}/{96 + network.prefixlen}"
 
 
 def _protocol_class(options: HTTPOptions, sender: FileSender) -> type[HttpToolsProtocol]:
@@ -278,6 +287,9 @@ class _Exchange:
             if not whole:
                 cycle.transport.abort()
                 return
+        if message.get("more_body"):
+            cycle.expected_content_length -= length
+            return
         cycle.expected_content_length = 0
         await cycle.send({"type": "http.response.body", "body": b"", "more_body": False})
 

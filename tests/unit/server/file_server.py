@@ -8,6 +8,7 @@ import uvloop
 from starlette.types import Receive, Scope, Send
 
 from hythe.server.http import HTTPOptions, bind, serve
+from hythe.settings import Settings
 
 
 class FileServer:
@@ -22,6 +23,9 @@ class FileServer:
             return
         if scope["path"] == "/endless":
             await _never_stop(send)
+            return
+        if scope["path"] == "/client":
+            await _tell(send, f"{scope['scheme']} {scope['client'][0]}".encode())
             return
         path = self._folder / scope["path"].lstrip("/")
         start, _, stop = scope["query_string"].decode().partition("-")
@@ -38,9 +42,12 @@ class FileServer:
                 print(f"disconnect after {count}", flush=True)
                 return
             count, more = count + len(message["body"]), message["more_body"]
-        body = str(count).encode()
-        await send({"type": "http.response.start", "status": 200, "headers": _length(len(body))})
-        await send({"type": "http.response.body", "body": body})
+        await _tell(send, str(count).encode())
+
+
+async def _tell(send: Send, body: bytes) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": _length(len(body))})
+    await send({"type": "http.response.body", "body": body})
 
 
 async def _never_stop(send: Send) -> None:
@@ -59,11 +66,12 @@ def _length(length: int) -> list[tuple[bytes, bytes]]:
     return [(b"content-length", str(length).encode())]
 
 
-async def main(folder: str, idle: str, stall: str, stop: str) -> None:
-    listener = bind(("127.0.0.1", 0))
+async def main(folder: str, idle: str, stall: str, stop: str, host: str, proxies: str) -> None:
+    listener = bind((host, 0))
     print(listener.getsockname()[1], flush=True)
-    await serve(FileServer(Path(folder)), listener, HTTPOptions(int(idle), int(stall), int(stop)))
+    options = HTTPOptions(int(idle), int(stall), int(stop), proxies=Settings(trusted_proxies=proxies).proxies)
+    await serve(FileServer(Path(folder)), listener, options)
 
 
 if __name__ == "__main__":
-    uvloop.run(main(*sys.argv[1:5]))
+    uvloop.run(main(*sys.argv[1:7]))

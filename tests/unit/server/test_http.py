@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -29,9 +29,9 @@ class Running:
     def connect(self) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.port), timeout=20)
 
-    def get(self, path: str) -> bytes:
+    def get(self, path: str, headers: Mapping[str, str] | None = None) -> bytes:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
-        connection.request("GET", path)
+        connection.request("GET", path, headers=dict(headers or {}))
         return connection.getresponse().read()
 
 
@@ -50,9 +50,16 @@ def start(tmp_path: Path) -> Iterator[Start]:
     """Start servers with the limits that a test wants."""
     processes: list[subprocess.Popen[str]] = []
 
-    def begin(idle: int = 20, stall: int = 20, stop: int = 20, files: int | None = None) -> Running:
+    def begin(
+        idle: int = 20,
+        stall: int = 20,
+        stop: int = 20,
+        files: int | None = None,
+        host: str = "127.0.0.1",
+        proxies: str = "",
+    ) -> Running:
         script = str(Path(__file__).with_name("file_server.py"))
-        words = [sys.executable, script, str(tmp_path), str(idle), str(stall), str(stop)]
+        words = [sys.executable, script, str(tmp_path), str(idle), str(stall), str(stop), host, proxies]
         if files is not None:
             words = ["prlimit", f"--nofile={files}:", *words]
         processes.append(subprocess.Popen(words, stdout=subprocess.PIPE, text=True))
@@ -226,3 +233,23 @@ def test_sigterm_cuts_what_takes_too_long(start: Start, content: bytes) -> None:
     server.process.send_signal(signal.SIGTERM)
 
     assert server.process.wait(20) == 0
+
+
+FORWARDED = {"X-Forwarded-For": "6.6.6.6, 192.0.2.7", "X-Forwarded-Proto": "https"}
+
+
+@pytest.mark.parametrize("proxies", ["127.0.0.0/8", "10.0.0.1 127.0.0.1"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "::"])
+def test_a_proxy_that_is_trusted_says_who_asks(start: Start, host: str, proxies: str) -> None:
+    """What it says last is believed, and nothing that the client itself wrote before; also where IPv6 listens, too."""
+    server = start(host=host, proxies=proxies)
+
+    assert server.get("/client", FORWARDED) == b"https 192.0.2.7"
+
+
+@pytest.mark.parametrize("proxies", ["", "10.0.0.0/8"])
+def test_others_cannot_pretend_to_be_somebody(start: Start, proxies: str) -> None:
+    """Without the setting, and from elsewhere, the headers are a client's own words: they are ignored."""
+    server = start(proxies=proxies)
+
+    assert server.get("/client", FORWARDED) == b"http 127.0.0.1"
