@@ -2,8 +2,11 @@
 tag that moved may be the base of other repositories' images.
 """
 
+from datetime import timedelta
+
 from hythe.builds.bases import Bases
 from hythe.builds.errors import LeaseLost
+from hythe.builds.layer_tags import is_layer_tag
 from hythe.builds.queue import Queue
 from hythe.builds.store.queue import Lease
 from hythe.database import Session
@@ -12,15 +15,18 @@ from hythe.oci.digest import Digest
 from hythe.oci.errors import ErrorCode, WireError
 from hythe.registry.access import Actor
 from hythe.registry.events import Listener, Repository, TagMove
+from hythe.registry.garbage import mark_unneeded
 
 
 class BuildPushes:
     """The registry's ``Listener``, around the hub's own."""
 
-    def __init__(self, inner: Listener, queue: Queue, bases: Bases) -> None:
+    def __init__(self, inner: Listener, queue: Queue, bases: Bases, grace: timedelta) -> None:
+        """Keep for ``grace`` what a newer build took the place of, for workers that are fetching it."""
         self._inner = inner
         self._queue = queue
         self._bases = bases
+        self._grace = grace
 
     async def repository_created(self, session: Session, repository: Repository, actor: Actor) -> None:
         """See Listener."""
@@ -48,7 +54,12 @@ class BuildPushes:
                 raise WireError(ErrorCode.DENIED, f"this build may not move tags any more: {error.message}") from error
         await self._inner.tags_moved(session, repository, moves, actor)
         await self._bases.moved_here(session, repository.name, moves)
+        for move in moves:
+            # Layers kept for other workers go as soon as there are newer ones, even where images are kept for ever.
+            if move.previous is not None and is_layer_tag(move.tag):
+                await mark_unneeded(session, repository.id, str(move.previous), move.at + self._grace)
 
     async def manifest_pulled(self, repository: Repository, tag: str | None, digest: Digest, actor: Actor) -> None:
-        """See Listener."""
-        await self._inner.manifest_pulled(repository, tag, digest, actor)
+        """See Listener. What builds read is no pull: nobody chose it."""
+        if hub_actor(actor).build is None:
+            await self._inner.manifest_pulled(repository, tag, digest, actor)

@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 from hythe.builds.bases import Bases
 from hythe.builds.builds import BuildService
@@ -75,6 +76,7 @@ def make_builds(
         public_url=settings.public_url,
     )
     setups = SetupService(database, access, vault, queue, default_branch)
+    grace = timedelta(seconds=settings.grace_period)
     return Builds(
         settings=settings,
         setups=setups,
@@ -86,7 +88,7 @@ def make_builds(
         clock=Clock(database, builds, queue),
         vault=vault,
         keys=identity.keys,
-        listener=BuildPushes(identity.listener, queue, bases),
+        listener=BuildPushes(identity.listener, queue, bases, grace),
         worker_token=token,
     )
 

@@ -7,12 +7,13 @@ one. So a build whose steps have no network at all can still have bases from any
 import os
 import shlex
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from hythe.builds.builders.bases import BaseImages
+from hythe.builds.builders.buildah_layers import BuildahLayers
 from hythe.builds.builders.labels import configured
 from hythe.builds.builders.platforms import automatic_arguments, is_foreign
 from hythe.builds.builders.port import Image, Order
@@ -58,6 +59,7 @@ class BuildahBuilder:
         self._bases = bases
         self._reach = reach
         self.name = self._version()
+        self._layers = BuildahLayers(sandbox.work, self._quietly, sandbox.give)
         self._write("home/registries.conf", _REGISTRIES)
 
     @staticmethod
@@ -125,10 +127,31 @@ class BuildahBuilder:
         more = ["--build-context", f"{CONTEXT}=/work/{HEREDOCS}"] if files else []
         more += self._ignoring(order, context)
         build = ["buildah", *STORAGE, *self._flags(order), *more, "--file", f"/work/{DOCKERFILE}", f"/work/{context}"]
-        done = self._run(["sh", "-c", f"{shlex.join(build)} && {self._export_command(order)}"])
+        hear = self._layers.hearing(order.platform, self._record.line)
+        done = self._run(["sh", "-c", f"{shlex.join(build)} && {self._export_command(order)}"], hear)
         if done.code:
             raise BuildFailed(reason_of(done))
         return self._exported(order)
+
+    def knows_layers(self, name: str) -> bool:
+        """See LayerSharing."""
+        return self._layers.knows(name)
+
+    def take_layers(self, name: str, index: Image) -> int:
+        """See LayerSharing."""
+        return self._layers.take(name, index)
+
+    def has_new_layers(self, name: str, order: Order) -> bool:
+        """See LayerSharing."""
+        return self._layers.has_new(name, order.platform)
+
+    def give_layers(self, order: Order, image: Image) -> Image:
+        """See LayerSharing."""
+        return self._layers.give(order.platform, image)
+
+    def layers_given(self, name: str, order: Order) -> None:
+        """See LayerSharing."""
+        self._layers.given(name, order.platform)
 
     def _local_names(self, order: Order) -> dict[Base, str]:
         """Return the bases that are called otherwise here than the Dockerfile calls them."""
@@ -196,11 +219,15 @@ class BuildahBuilder:
         return {name: settings[name] for name in DOCKER_ONLY if settings.get(name)}
 
     def _buildah(self, *words: str, said: bool = True) -> Finished:
-        return self._run(["buildah", *STORAGE, *words], said=said)
+        return self._run(["buildah", *STORAGE, *words], self._record.line if said else _ignore)
 
-    def _run(self, command: Sequence[str], *, said: bool = True) -> Finished:
-        hear = self._record.line if said else _ignore
-        return self._sandbox.run(command, hear, reach=self._reach, environment=_SETTINGS)
+    def _quietly(self, script: str) -> Finished:
+        """Run a shell script in which ``buildah`` has our storage."""
+        start = f'buildah() {{ command buildah {shlex.join(STORAGE)} "$@"; }}\n'
+        return self._run(["sh", "-c", start + script], _ignore)
+
+    def _run(self, command: Sequence[str], hear: Callable[[str], None] | None = None) -> Finished:
+        return self._sandbox.run(command, hear or self._record.line, reach=self._reach, environment=_SETTINGS)
 
     def _write(self, path: str, content: str) -> None:
         """Write a file that root inside may read and change, with the same time in every build."""

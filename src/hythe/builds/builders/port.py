@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import msgspec
 
@@ -51,3 +51,23 @@ class Builder(Protocol):
 
     def export(self, order: Order) -> Image:
         """Return the image that is called ``order.image`` here: a hook built it. Raises BuildFailed."""
+
+
+@runtime_checkable
+class LayerSharing(Protocol):
+    """A builder that hands its layers to builds on other workers; ``name`` says which: one Dockerfile, one platform."""
+
+    def knows_layers(self, name: str) -> bool:
+        """Whether this disk had them before: by a build, or by ``take_layers``."""
+
+    def take_layers(self, name: str, index: Image) -> int:
+        """Take what another worker's ``give_layers`` returned; returns how many steps it has. Raises BuildFailed."""
+
+    def has_new_layers(self, name: str, order: Order) -> bool:
+        """Whether the build had other steps than those that were taken or given last."""
+
+    def give_layers(self, order: Order, image: Image) -> Image:
+        """Return the index of the build's steps; ``image`` is what ``build`` returned. Raises BuildFailed."""
+
+    def layers_given(self, name: str, order: Order) -> None:
+        """Note that others have the build's layers now."""

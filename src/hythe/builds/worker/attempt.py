@@ -27,8 +27,9 @@ from hythe.builds.worker.checkout import Checkout, forget_credentials
 from hythe.builds.worker.failure import BuildFailed
 from hythe.builds.worker.hooks import Hooks
 from hythe.builds.worker.link import HubLink
-from hythe.builds.worker.publish import Publisher, united
+from hythe.builds.worker.publish import Publisher, own_repository, united
 from hythe.builds.worker.record import Record
+from hythe.builds.worker.shared_layers import FETCHED, SharedLayers
 from hythe.builds.worker.source_tree import Escapes, cleared, read_inside, remove, write_inside
 from hythe.client.client import Client
 from hythe.client.errors import ClientError
@@ -41,7 +42,7 @@ SLOTS = 50_000
 LARGEST_README = 100_000
 READMES = ("README.md", "Readme.md", "readme.md", "README", "README.txt", "README.rst")
 SECRETS = "secrets"
-_CLEARED = ("src", "repository.git", "out", "home", SECRETS, "tmp", "bases")
+_CLEARED = ("src", "repository.git", "out", "home", SECRETS, "tmp", "bases", FETCHED)
 """What a build before this one left on a kept disk besides its layers."""
 
 
@@ -154,6 +155,7 @@ class _Course:
         self._record = record
         self._began = began
         self._reach = build_reach(job, isolation)
+        self._layers = SharedLayers(job, lambda: own_repository(job, link, client), record, sandbox.work)
 
     def run(self) -> Outcome:
         """Check out, build every platform, test, push, attach, tag."""
@@ -218,8 +220,10 @@ class _Course:
             if hooks.has("build"):
                 hooks.run("build")
                 return [(builder.export(order), host_platform())], bases
+            self._layers.bring(builder, order)
             with self._record.step(f"build{suffix}"):
                 image = builder.build(order)
+            self._layers.built(order, image)
             images.append((image, parse_platform(platform) if platform else host_platform()))
         return images, bases
 
@@ -285,6 +289,7 @@ class _Course:
             publisher.tag(manifest, tags)
             self._record.line(f"{', '.join(tags)}: {manifest.digest()}")
         hooks.run("post_push")
+        self._layers.keep(builder)
         result = msgspec.structs.replace(result, tags=tags, attestations=attached)
         return Outcome(status="succeeded", digest=str(manifest.digest()), result=result)
 

@@ -21,11 +21,7 @@ class Publisher:
     """The build's own repository, by tokens of minutes that reach no other."""
 
     def __init__(self, job: Job, link: HubLink, client: Client) -> None:
-        def credential() -> Credential:
-            return Credential(registry_token=link.push_token(job))
-
-        session = Session(job.registry, client.connections, credential, client.policy)
-        self._repository = Repository(session, job.repository, PUSH_ACTIONS)
+        self._repository = own_repository(job, link, client)
 
     def push_images(self, images: Sequence[tuple[Image, Platform]]) -> Manifest:
         """Push the images by digest; return what the tags shall name."""
@@ -58,6 +54,16 @@ class Publisher:
         """Move the tags; the hub refuses when the build belongs to another worker by now."""
         for tag in tags:
             self._repository.put_manifest(manifest, tag)
+
+
+def own_repository(job: Job, link: HubLink, client: Client) -> Repository:
+    """Return the build's repository, with the build's own rights."""
+
+    def credential() -> Credential:
+        return Credential(registry_token=link.push_token(job))
+
+    session = Session(job.registry, client.connections, credential, client.policy)
+    return Repository(session, job.repository, PUSH_ACTIONS)
 
 
 def united(images: Sequence[tuple[Image, Platform]]) -> Manifest:
