@@ -34,6 +34,11 @@ Address: TypeAlias = tuple[str, int]
 EXTENSIONS = {"http.response.pathsend": {"ranges": True}}
 MAX_BACKLOG = 2048
 
+MOST_HEAD = 65536
+"""Bytes of a request's head: tokens and paths have their place in it, and nobody fills the memory with it."""
+
+_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+
 MANY_FILES = 65536
 """Open files that are asked for: a transfer takes three, and any process may raise the usual limit of 1024."""
 
@@ -153,6 +158,7 @@ class _Protocol(HttpToolsProtocol):
     file_sender: FileSender
     _head_timer: asyncio.TimerHandle | None = None
     _in_head = True
+    _head_size = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take a new connection; it must send a request's head soon."""
@@ -166,15 +172,23 @@ class _Protocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Take bytes; a head that comes in pieces has ``idle_timeout`` for all of them together."""
+        began_before = self._in_head
         super().data_received(data)
         if not self._in_head:
             self._disarm()
-        elif self._head_timer is None:
+            return
+        if self._head_timer is None:
             self._head_timer = self.loop.call_later(self.idle_timeout, self.transport.close)
+        # The piece in which a head begins may hold the body before it, and is bounded anyway.
+        self._head_size += len(data) if began_before else 0
+        if self._head_size > MOST_HEAD and not self.transport.is_closing():
+            self.transport.write(_TOO_LARGE)
+            self.transport.close()
 
     def on_message_begin(self) -> None:
         """Start a request."""
         self._in_head = True
+        self._head_size = 0
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:

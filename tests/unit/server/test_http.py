@@ -1,5 +1,6 @@
 """The HTTP server: files sent by the kernel, silences that end, and a clean stop."""
 
+import contextlib
 import http.client
 import os
 import signal
@@ -11,6 +12,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
+
+TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 
 SIZE = 24 * 1024 * 1024 + 17
 
@@ -253,3 +256,39 @@ def test_others_cannot_pretend_to_be_somebody(start: Start, proxies: str) -> Non
     server = start(proxies=proxies)
 
     assert server.get("/client", FORWARDED) == b"http 127.0.0.1"
+
+
+@pytest.mark.parametrize(
+    ("first", "piece"),
+    [
+        (b"GET /", b"a" * 1000),
+        (b"GET /client HTTP/1.1\r\nHost: x\r\nX: ", b"a" * 1000),
+        (b"GET /client HTTP/1.1\r\nHost: x\r\n", b"X: " + b"a" * 995 + b"\r\n"),
+    ],
+    ids=["path", "header", "headers"],
+)
+def test_a_head_without_an_end_is_refused(start: Start, first: bytes, piece: bytes) -> None:
+    """Nobody fills the server's memory with what comes before a request can be looked at."""
+    server = start()
+    client = server.connect()
+
+    answer = b""
+    client.sendall(first)
+    with contextlib.suppress(ConnectionError):
+        for _ in range(100_000):
+            client.sendall(piece)
+    with contextlib.suppress(ConnectionError):
+        answer = client.recv(1000)
+
+    assert answer in (b"", TOO_LARGE)
+    assert server.get("/client") == b"http 127.0.0.1"
+
+
+def test_a_large_head_is_taken(start: Start) -> None:
+    """Long tokens are nothing to be afraid of; nor is a large body that stands before the next head."""
+    server = start()
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+
+    for _ in range(3):
+        connection.request("PUT", "/x", body=b"1" * 5_000_000, headers={"X": "a" * 60_000})
+        assert connection.getresponse().read() == b"5000000"
