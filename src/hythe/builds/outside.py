@@ -10,6 +10,7 @@ from aiohttp.resolver import DefaultResolver
 from hythe.settings import Network, SettingsError
 
 EVERYWHERE = "*"
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
 class NotOutside(OSError):
@@ -87,6 +88,10 @@ def outside_of(allowed: Sequence[Network] | None) -> Callable[[str], bool]:
 
 
 def _parsed(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """Return the address that is reached in the end: gateways turn some of IPv6 into addresses of IPv4."""
     parsed = ipaddress.ip_address(address.partition("%")[0])
-    mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
-    return mapped or parsed
+    if isinstance(parsed, ipaddress.IPv4Address):
+        return parsed
+    if parsed in _NAT64:
+        return ipaddress.IPv4Address(int(parsed) & 0xFFFFFFFF)
+    return parsed.ipv4_mapped or parsed.sixtofour or parsed

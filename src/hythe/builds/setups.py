@@ -132,7 +132,7 @@ class SetupService:
 
     async def _settled(self, source: Source) -> Source:
         """Fill in the default branch. Raises InvalidSetup for what is no address."""
-        branch = await self._default_branch(_checked_source(source).url)
+        branch = await self._default_branch(checked_source(source).url)
         return msgspec.structs.replace(source, default_branch=branch or FALLBACK_BRANCH)
 
     async def remove(self, actor: HubActor, repository: str) -> Setup:
@@ -221,7 +221,7 @@ def _host(source: Source) -> tuple[str, str, int | None]:
 
 
 def _checked(new: NewSetup) -> NewSetup:
-    source = _checked_source(new.source)
+    source = checked_source(new.source)
     rules = _checked_rules(new.rules or (Rule(),), source.default_branch)
     return msgspec.structs.replace(new, source=source, rules=rules, options=_checked_options(new.options))
 
@@ -230,7 +230,7 @@ def _checked_changes(changes: Changes, default_branch: str) -> Changes:
     checked = changes
     branch = changes.source.default_branch if changes.source is not None else default_branch
     if changes.source is not None:
-        checked = msgspec.structs.replace(checked, source=_checked_source(changes.source))
+        checked = msgspec.structs.replace(checked, source=checked_source(changes.source))
     if changes.rules is not None:
         checked = msgspec.structs.replace(checked, rules=_checked_rules(changes.rules, branch))
     if changes.options is not None:
@@ -258,14 +258,17 @@ def _checked_options(options: Options) -> Options:
     return options
 
 
-def _checked_source(source: Source) -> Source:
+def checked_source(source: Source) -> Source:
     """Take http(s), ssh and git addresses, and scp's short form; nothing that git would run or read from the disk."""
     url = source.url.strip()
     if "://" not in url and "@" in url and ":" in url:
         user_and_host, _, path = url.partition(":")
         url = f"ssh://{user_and_host}/{path}"
     parts = _parts(url)
-    if parts.scheme not in _SCHEMES or not parts.hostname or url.startswith("-"):
+    words = (parts.username or "", parts.hostname or "")
+    # What git or ssh would take for an option, or what would end a line of a log, is no address.
+    odd = " " in url or not url.isprintable() or any(word.startswith("-") for word in words)
+    if parts.scheme not in _SCHEMES or not parts.hostname or odd:
         raise InvalidSetup(f"{url!r} is not an address to clone from", "use https://HOST/OWNER/NAME.git or ssh://..")
     if parts.password:
         raise InvalidSetup("the address holds a password", "give it as credentials: they are kept sealed")

@@ -15,6 +15,8 @@ def test_metadata_addresses() -> None:
     assert holds_metadata("169.254.170.2")
     assert holds_metadata("fe80::1%eth0")
     assert holds_metadata("::ffff:169.254.169.254")
+    assert holds_metadata("64:ff9b::a9fe:a9fe")
+    assert holds_metadata("2002:a9fe:a9fe::1")
     assert not holds_metadata("127.0.0.1")
 
 
@@ -30,6 +32,13 @@ def test_inside_is_for_those_that_are_named(address: str) -> None:
     assert not outside_of(networks_of("*"))(address)
     assert outside_of(networks_of("*"))("169.254.169.254")
     assert not outside_of(networks_of(""))("93.184.215.14")
+
+
+@pytest.mark.parametrize("address", ["64:ff9b::10.1.2.3", "2002:a01:203::", "64:ff9b::7f00:1"])
+def test_gateways_lead_back_inside(address: str) -> None:
+    """Addresses of IPv6 that gateways turn into those of IPv4 are judged by where they lead (RFC 6052, RFC 3056)."""
+    assert outside_of(networks_of(""))(address)
+    assert not outside_of(networks_of(""))("64:ff9b::93.184.215.14")
 
 
 def test_a_name_is_what_it_means_when_it_is_connected_to() -> None:
