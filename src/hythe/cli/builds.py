@@ -2,9 +2,10 @@
 
 import sys
 import time
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser, Namespace, _SubParsersAction
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 from urllib.parse import quote
 
 from hythe.cli.command import Command, CommandFailed
@@ -28,64 +29,67 @@ hythe builds deactivate hub.example.org/alice/app
 hythe builds delete hub.example.org/alice/app
 hythe builds links hub.example.org"""
 
+Verbs: TypeAlias = "_SubParsersAction[ArgumentParser]"
+Work: TypeAlias = "Callable[[_Builds, Namespace], int]"
+
 OVER = ("succeeded", "failed", "cancelled", "superseded")
 
 
 def _configure(parser: ArgumentParser) -> None:
     verbs = parser.add_subparsers(title="verbs", dest="verb", required=True, metavar="VERB")
-
-    def add(name: str, help_text: str, work: Any, *, number: bool = False) -> ArgumentParser:
-        verb: ArgumentParser = verbs.add_parser(name, help=help_text)
-        verb.add_argument("name", metavar="HOST/NAMESPACE/NAME", help="the repository")
-        if number:
-            verb.add_argument("number", type=int, help="the build's number")
-        add_json_flag(verb)
-        add_connection_flags(verb)
-        verb.set_defaults(work=work)
-        return verb
-
-    set_up = add("set-up", "set up Trusted Builds", _set_up)
-    set_up.add_argument("--source", default="", metavar="URL", help="the address that git clones")
-    set_up.add_argument(
-        "--link", default="", metavar="ACCOUNT", help="a linked account, whose repository --source OWNER/NAME names"
-    )
-    _add_token_flag(set_up)
-    set_up.add_argument("--branch", default="", help="the branch to build (default: the source's default branch)")
-    set_up.add_argument("--tags", default="latest", help="Docker tags, parted by commas (default: latest)")
-    set_up.add_argument("--dockerfile", default="Dockerfile", help="the Dockerfile's path in the source")
-    set_up.add_argument("--private", action="store_true", help="make the repository private, if it is new")
-    set_up.add_argument(
-        "--from", dest="file", type=Path, metavar="FILE", help="the whole set-up as JSON (docs/builds.md)"
-    )
-    start = add("start", "build by hand", _start)
+    _configure_set_up(_verb(verbs, "set-up", "set up Trusted Builds", _set_up))
+    start = _verb(verbs, "start", "build by hand", _start)
     start.add_argument("--branch", default="", help="the branch to build; default: all that rules name")
     start.add_argument("--source-tag", default="", metavar="TAG", help="the tag of the source to build")
     start.add_argument("--follow", action="store_true", help="print the log until the build is over")
-    add("show", "print the set-up", _show)
-    listing = add("list", "list builds, newest first", _list)
+    _verb(verbs, "show", "print the set-up", _show)
+    listing = _verb(verbs, "list", "list builds, newest first", _list)
     listing.add_argument("--status", default="", help=f"only queued, running, {', '.join(OVER)} ones")
     listing.add_argument("--branch", default="", help="only those of this branch or tag")
     listing.add_argument("--limit", type=int, default=25, metavar="N", help="at most so many (default: 25)")
-    add("trigger", "print the trigger URL and its last calls", _trigger)
-    webhook = add("webhook", "install the webhook at the forge, or print what to paste there", _webhook)
+    _verb(verbs, "trigger", "print the trigger URL and its last calls", _trigger)
+    webhook = _verb(verbs, "webhook", "install the webhook at the forge, or print what to paste there", _webhook)
     _add_token_flag(webhook)
     webhook.add_argument("--hub-url", default="", metavar="URL", help="how the forge reaches the hub")
-    add("log", "print a build's log", _log, number=True).add_argument(
-        "--follow", action="store_true", help="wait for more"
-    )
-    add("cancel", "cancel a build", _cancel, number=True)
-    add("retry", "build the same commit again", _retry, number=True)
-    secret = add("secret", "keep a build secret, read from standard input", _secret)
+    log = _verb(verbs, "log", "print a build's log", _log, number=True)
+    log.add_argument("--follow", action="store_true", help="wait for more")
+    _verb(verbs, "cancel", "cancel a build", _cancel, number=True)
+    _verb(verbs, "retry", "build the same commit again", _retry, number=True)
+    secret = _verb(verbs, "secret", "keep a build secret, read from standard input", _secret)
     secret.add_argument("secret", metavar="SECRET", help="the secret's name")
-    add("deactivate", "switch the set-up off: everything is kept, and nothing starts builds", _deactivate)
-    add("activate", "switch the set-up on again", _activate)
-    add("delete", "remove the set-up; the repository can be pushed to by hand again", _delete)
-    links = verbs.add_parser("links", help="list your linked accounts")
-    links.add_argument("name", metavar="HOST", help="the hub")
-    _add_token_flag(links)
-    add_json_flag(links)
-    add_connection_flags(links)
-    links.set_defaults(work=_links)
+    _verb(verbs, "deactivate", "switch the set-up off: everything is kept, and nothing starts builds", _deactivate)
+    _verb(verbs, "activate", "switch the set-up on again", _activate)
+    _verb(verbs, "delete", "remove the set-up; the repository can be pushed to by hand again", _delete)
+    _add_token_flag(_verb(verbs, "links", "list your linked accounts", _links, place="HOST"))
+
+
+def _verb(
+    verbs: Verbs, name: str, about: str, work: Work, *, number: bool = False, place: str = "HOST/NAMESPACE/NAME"
+) -> ArgumentParser:
+    """Add a verb on what ``place`` names, or on one of its builds by ``number``."""
+    verb = verbs.add_parser(name, help=about)
+    verb.add_argument("name", metavar=place, help="the hub" if place == "HOST" else "the repository")
+    if number:
+        verb.add_argument("number", type=int, help="the build's number")
+    add_json_flag(verb)
+    add_connection_flags(verb)
+    verb.set_defaults(work=work)
+    return verb
+
+
+def _configure_set_up(verb: ArgumentParser) -> None:
+    verb.add_argument("--source", default="", metavar="URL", help="the address that git clones")
+    verb.add_argument(
+        "--link", default="", metavar="ACCOUNT", help="a linked account, whose repository --source OWNER/NAME names"
+    )
+    _add_token_flag(verb)
+    verb.add_argument("--branch", default="", help="the branch to build (default: the source's default branch)")
+    verb.add_argument("--tags", default="latest", help="Docker tags, parted by commas (default: latest)")
+    verb.add_argument("--dockerfile", default="Dockerfile", help="the Dockerfile's path in the source")
+    verb.add_argument("--private", action="store_true", help="make the repository private, if it is new")
+    verb.add_argument(
+        "--from", dest="file", type=Path, metavar="FILE", help="the whole set-up as JSON (docs/builds.md)"
+    )
 
 
 def _add_token_flag(verb: ArgumentParser) -> None:

@@ -10,7 +10,7 @@ import msgspec
 
 from hythe.cli.command import Command, CommandFailed
 from hythe.cli.container_status import describe
-from hythe.cli.output import Column, Row, add_list_flags, parse_filters, print_list
+from hythe.cli.output import Column, Row, add_list_flags, has_label, parse_filters, print_list
 from hythe.cli.units import docker_time, ellipsis, human_age, human_size
 from hythe.containers.changes import total_size
 from hythe.containers.container import Container, State, Status
@@ -125,9 +125,7 @@ def _passes_one(container: Container, status: Status, key: str, value: str) -> b
         case "ancestor":
             return container.image in (value, f"{value}:latest") or container.image_id.split(":")[1].startswith(value)
         case _:
-            name, equals, text = value.partition("=")
-            labels = container.config.labels or {}
-            return name in labels and (not equals or labels[name] == text)
+            return has_label(container.config.labels, value)
 
 
 def _matches(pattern: str, name: str) -> bool:

@@ -6,7 +6,17 @@ from fnmatch import fnmatchcase
 
 from hythe.cli.command import Command, CommandFailed
 from hythe.cli.failure import raise_last
-from hythe.cli.output import Column, Row, add_json_flag, add_list_flags, parse_filters, print_json, print_list, truth
+from hythe.cli.output import (
+    Column,
+    Row,
+    add_json_flag,
+    add_list_flags,
+    has_label,
+    parse_filters,
+    print_json,
+    print_list,
+    truth,
+)
 from hythe.cli.units import docker_time, human_age, human_size
 from hythe.client.client import Client
 from hythe.client.errors import ClientError, Conflict, NotFound
@@ -64,11 +74,9 @@ def _newest_first(store: LocalStore) -> list[StoredImage]:
 
 def _passes(store: LocalStore, image: StoredImage, filters: dict[str, list[str]]) -> bool:
     config = config_of(store, image)
-    labels = (config.config.labels if config.config else None) or {}
-    for wanted in filters.get("label", []):
-        key, equals, value = wanted.partition("=")
-        if key not in labels or (equals and labels[key] != value):
-            return False
+    labels = config.config.labels if config.config else None
+    if not all(has_label(labels, wanted) for wanted in filters.get("label", [])):
+        return False
     dangling = not image.entry.names and not image.entry.repository_digests
     if any(truth(text) != dangling for text in filters.get("dangling", [])):
         return False

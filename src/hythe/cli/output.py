@@ -103,6 +103,12 @@ def parse_filters(texts: Sequence[str], known: Sequence[str]) -> dict[str, list[
     return filters
 
 
+def has_label(labels: Mapping[str, str] | None, wanted: str) -> bool:
+    """Whether ``NAME`` or ``NAME=VALUE``, as a filter wants it, is among the labels."""
+    name, equals, value = wanted.partition("=")
+    return name in (labels or {}) and (not equals or (labels or {})[name] == value)
+
+
 def truth(text: str) -> bool:
     """Return what a filter's value says; raises CommandFailed when it is neither true nor false."""
     words = {"true": True, "1": True, "false": False, "0": False}

@@ -250,15 +250,28 @@ def _closing(words: Sequence[Word], start: int) -> int:
 
 
 def _operand(word: Word, dot: Any, scope: Scope) -> Any:
-    if word.kind == "string":
-        return (
-            json.loads(word.text.replace("\t", "\\t").replace("\n", "\\n")) if word.text[0] == '"' else word.text[1:-1]
-        )
-    if word.kind == "number":
-        return float(word.text) if "." in word.text else int(word.text)
-    if word.kind == "name":
-        return {"true": True, "false": False}.get(word.text)
-    variable, _, path = word.text.partition(".")
+    match word.kind:
+        case "string":
+            return _unquoted(word.text)
+        case "number":
+            return float(word.text) if "." in word.text else int(word.text)
+        case "name":
+            return {"true": True, "false": False}.get(word.text)
+        case _:
+            return _looked_up(word.text, dot, scope)
+
+
+def _unquoted(text: str) -> str:
+    """Return what a string of Go's says: with escapes between double quotes, as it is between backquotes."""
+    if text[0] != '"':
+        return text[1:-1]
+    said: str = json.loads(text.replace("\t", "\\t").replace("\n", "\\n"))
+    return said
+
+
+def _looked_up(text: str, dot: Any, scope: Scope) -> Any:
+    """Return what ``.Field`` or ``$variable.Field`` stands for."""
+    variable, _, path = text.partition(".")
     if variable and variable not in scope:
         raise InvalidTemplate(f"variable {variable} is not set")
     value = scope[variable] if variable else dot
