@@ -49,5 +49,6 @@ class HubListener:
             await store.change(session, repository.id, {"updated_at": moves[-1].at})
 
     async def manifest_pulled(self, repository: Repository, tag: str | None, digest: Digest, actor: Actor) -> None:
-        """Count it."""
-        self._pulls.count(repository.id)
+        """Count it, unless one of the hub's own builds reads it."""
+        if hub_actor(actor).build is None:
+            self._pulls.count(repository.id)

@@ -37,8 +37,8 @@ class PersonalTokens:
         rights = frozenset(new.rights)
         if not rights:
             raise Invalid({"rights": f"must hold some of {', '.join(right.value for right in Right)}"})
-        if not new.name.strip() or "\0" in new.name:
-            raise Invalid({"name": "must say in plain text what the token is for"})
+        if not new.name.strip():
+            raise Invalid({"name": "must say what the token is for"})
         secret = new_secret(PREFIX)
         now = self._clock()
         expires_at = now + timedelta(days=new.expires_in_days) if new.expires_in_days else None

@@ -37,8 +37,6 @@ from hythe.registry.store import repositories as registry_store
 def _text_trouble(longest: int, text: str) -> str | None:
     if len(text) > longest:
         return f"must have at most {longest} characters"
-    if "\0" in text or (not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text)):
-        return "must be plain text"
     return None
 
 

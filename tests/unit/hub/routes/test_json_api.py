@@ -75,6 +75,13 @@ def test_what_a_database_cannot_hold(as_: People) -> None:
 
     assert (patterns.status_code, patterns.json()["errors"][0]["field"]) == (422, "patterns")
     assert (email.status_code, email.json()["errors"][0]["field"]) == (422, "email")
+    for path, value, field in (
+        ("repositories", {"namespace": "ann", "name": "odd", "description": "a\0b"}, "description"),
+        ("repositories", {"namespace": "ann", "name": "odd", "full_description": "a\0b"}, "full_description"),
+        ("tokens", {"name": "c\0i", "rights": ["repo:read"]}, "name"),
+    ):
+        reply = as_("ann").post(f"/api/v1/{path}", json=value)
+        assert (reply.status_code, [error["field"] for error in reply.json()["errors"]]) == (422, [field])
 
 
 def test_forms_of_other_sites(as_: People) -> None:
