@@ -99,7 +99,7 @@ def _set_plan(arguments: Namespace) -> int:
 
     async def change(hub: "Hub") -> None:
         user = await hub.users.set_plan(HubActor.operator(), arguments.name, plan)
-        print(f"{user.name} may have {_spelled(user.private_limit)} private repositories, and has {user.private_count}")
+        print(f"{user.name} has {user.private_count}/{_spelled(user.private_limit)} private repositories")
 
     _with_hub(arguments, change)
     return 0

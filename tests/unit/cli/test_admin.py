@@ -53,7 +53,7 @@ def test_plans(hub_on_each_database: HytheServer) -> None:
     listed = hub.admin("list-users").splitlines()[1].split()
     hub.admin("set-plan", "ann", "--private-repositories", "unlimited")
 
-    assert said == "ann may have 1 private repositories, and has 0\n"
+    assert said == "ann has 0/1 private repositories\n"
     assert answers == [201, 403]
     assert listed[-1] == "1/1"
     assert made("two") == 201
