@@ -16,20 +16,20 @@ A collector that dies after 1 or 2 leaves a doomed row, which counts for nothing
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
-from contextlib import AbstractAsyncContextManager, nullcontext
+from collections.abc import Iterable
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
-from functools import partial
-from typing import TypeAlias
 
 import msgspec
 
 from hythe.database import Database, Session
 from hythe.oci.digest import Digest
 from hythe.registry.clock import Clock
+from hythe.registry.forecast import Forecast
 from hythe.registry.policy import Policy
 from hythe.registry.storage.port import BlobStore, StorageError
 from hythe.registry.store import blobs as blob_store
+from hythe.registry.store import forecast as forecast_store
 from hythe.registry.store import garbage as store
 from hythe.registry.store import manifests as manifest_store
 from hythe.registry.store import repositories as repository_store
@@ -46,9 +46,6 @@ DOOMED_AT_ONCE = 20
 
 SWEPT_AT_ONCE = 50
 """How many manifests one transaction looks at: on SQLite nobody is served meanwhile, and each takes 0.3 ms."""
-
-Turn: TypeAlias = Callable[[], AbstractAsyncContextManager[Session]]
-"""Opens the transaction of one step; a dry run takes all its steps in one, and that ends in nothing."""
 
 log = logging.getLogger(__name__)
 
@@ -107,7 +104,7 @@ class Garbage:
         self._clock = clock
 
     async def collect(self, *, dry_run: bool = False) -> Collected:
-        """Free what is due; with ``dry_run``, only find out what would go."""
+        """Free what is due; with ``dry_run``, only find out what would go, by reading alone."""
         if dry_run:
             return await self._foreseen()
         uploads = await self._expire_uploads()
@@ -129,19 +126,18 @@ class Garbage:
             await asyncio.sleep(self._policy.garbage_interval.total_seconds())
 
     async def _foreseen(self) -> Collected:
-        manifests: list[FreedManifest] = []
-        blobs: list[FreedBlob] = []
         now = self._clock()
-        try:
-            async with self._database.writing(durable=False) as session:
-                turn = _always(session)
-                for repository_id in await store.due_repositories(session, now):
-                    manifests += await self._sweep_repository(turn, repository_id, now)
-                blobs += [FreedBlob(row.digest, row.size) for row in await store.free_blobs(session, now)]
-                raise _OnlyLookingError
-        except _OnlyLookingError:
-            waiting, next_due = await self._waiting()
-        return Collected(tuple(manifests), tuple(blobs), 0, waiting, next_due)
+        stale_before = now - self._policy.upload_lifetime
+        manifests: list[FreedManifest] = []
+        async with self._database.reading() as session:
+            forecast = Forecast(session, now, at_once=not self._policy.grace)
+            for repository_id in await store.due_repositories(session, now):
+                name = await forecast_store.name(session, repository_id) or ""
+                manifests += [FreedManifest(name, digest) for digest in await forecast.manifests(repository_id)]
+            blobs = [FreedBlob(*blob) for blob in await forecast.blobs(now - DOOM_LIFETIME, stale_before)]
+            uploads = await forecast_store.stale_uploads(session, stale_before)
+            waiting, next_due = await store.waiting(session)
+        return Collected(tuple(manifests), tuple(blobs), uploads, waiting, next_due)
 
     async def _waiting(self) -> tuple[int, datetime | None]:
         async with self._database.reading() as session:
@@ -174,40 +170,42 @@ class Garbage:
         freed: list[FreedManifest] = []
         async with self._database.reading() as session:
             due = await store.due_repositories(session, now)
-        # No step need survive a power cut: bytes go only after a durable commit, which takes all before it along.
-        turn = partial(self._database.writing, durable=False)
         for repository_id in due:
-            freed += await self._sweep_repository(turn, repository_id, now)
+            freed += await self._sweep_repository(repository_id, now)
         return freed
 
-    async def _sweep_repository(self, turn: Turn, repository_id: int, now: datetime) -> list[FreedManifest]:
+    def _step(self) -> AbstractAsyncContextManager[Session]:
+        """A transaction that need not survive a power cut: bytes go only after a durable one, which takes all along."""
+        return self._database.writing(durable=False)
+
+    async def _sweep_repository(self, repository_id: int, now: datetime) -> list[FreedManifest]:
         """Take what is due and unneeded from one repository, whose lock keeps pushes out for a step at a time."""
-        async with turn() as session:
+        async with self._step() as session:
             repository = await repository_store.lock_by_id(session, repository_id)
         if repository is None:
             return []
-        gone = await self._sweep_manifests(turn, repository_id, now)
-        await self._sweep_links(turn, repository_id, now)
+        gone = await self._sweep_manifests(repository_id, now)
+        await self._sweep_links(repository_id, now)
         return [FreedManifest(repository.name, digest) for digest in gone]
 
-    async def _sweep_manifests(self, turn: Turn, repository_id: int, now: datetime) -> list[str]:
+    async def _sweep_manifests(self, repository_id: int, now: datetime) -> list[str]:
         """Remove what nothing needs, until nothing more is found; then what is still due is there to stay."""
         gone: list[str] = []
-        while removed := await self._pass_over_manifests(turn, repository_id, now, spare=False):
+        while removed := await self._pass_over_manifests(repository_id, now, spare=False):
             gone += removed
-        return gone + await self._pass_over_manifests(turn, repository_id, now, spare=True)
+        return gone + await self._pass_over_manifests(repository_id, now, spare=True)
 
-    async def _pass_over_manifests(self, turn: Turn, repository_id: int, now: datetime, *, spare: bool) -> list[str]:
+    async def _pass_over_manifests(self, repository_id: int, now: datetime, *, spare: bool) -> list[str]:
         removed: list[str] = []
         after = ""
         while True:
-            async with turn() as session:
+            async with self._step() as session:
                 due = await store.due_manifests(session, repository_id, now, after)
             if not due:
                 return removed
             after = due[-1]
             for some in blob_store.batches(due, SWEPT_AT_ONCE):
-                async with turn() as session:
+                async with self._step() as session:
                     removed += await self._remove_unneeded(session, repository_id, some, now, spare=spare)
                 await asyncio.sleep(0)
 
@@ -228,9 +226,9 @@ class Garbage:
                 await manifest_store.mark(session, repository_id, (digest,), None)
         return removed
 
-    async def _sweep_links(self, turn: Turn, repository_id: int, now: datetime) -> None:
+    async def _sweep_links(self, repository_id: int, now: datetime) -> None:
         while True:
-            async with turn() as session:
+            async with self._step() as session:
                 if await repository_store.lock_by_id(session, repository_id) is None:
                     return
                 links = await store.due_links(session, repository_id, now)
@@ -292,11 +290,3 @@ class Garbage:
         async with self._database.writing() as session:
             await store.bury(session, blob.digest)
         return True
-
-
-def _always(session: Session) -> Turn:
-    return lambda: nullcontext(session)
-
-
-class _OnlyLookingError(Exception):
-    """Ends the transaction of a dry run, so that nothing of it stays."""

@@ -112,9 +112,17 @@ class Depot:
         return collected
 
     def collect_after_grace(self) -> Collected:
-        """One round of the garbage collection after everything's grace period."""
+        """One round of the garbage collection after everything's grace period, which was foreseen rightly."""
         self.clock.forward(GRACE * 1.01)
-        return self.collect()
+        return self.collect_as_foreseen()
+
+    def collect_as_foreseen(self) -> Collected:
+        """One round of the garbage collection, which takes exactly what a dry run just before says."""
+        foreseen = self.collect(dry_run=True)
+        done = self.collect()
+        for taken in ("manifests", "blobs"):
+            assert set(getattr(foreseen, taken)) == set(getattr(done, taken))
+        return done
 
 
 def image(*layers: bytes, config: bytes = b"{}", **fields: Any) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from hythe.registry import garbage
 from hythe.registry.garbage import Collected
 from hythe.registry.policy import Policy
 from hythe.registry.storage.port import StorageUnavailable
+from hythe.registry.store import repositories as repository_store
 from hythe.registry.uploads import BodyCut, Chunk
 
 
@@ -246,6 +247,42 @@ def test_dry_run_tells_and_changes_nothing(depot: Depot) -> None:
     assert [blob.digest for blob in done.blobs] == [str(Digest.of(b"layer"))]
 
 
+def test_dry_run_waits_for_nobody_and_holds_nobody_up(depot: Depot) -> None:
+    """It reads alone: also while somebody writes to the very repository, and takes no turn of a writer's."""
+    depot.push_image("a", "v1")
+    depot.run(depot.registry.tags.delete(ANN, "a", "v1"))
+    depot.clock.forward(GRACE * 1.01)
+
+    async def look_while_somebody_writes() -> Collected:
+        async with asyncio.timeout(60), depot.database.writing() as session:
+            assert await repository_store.lock(session, "a", alone=True)
+            return await depot.registry.garbage.collect(dry_run=True)
+
+    foreseen = depot.run(look_while_somebody_writes())
+
+    assert (len(foreseen.manifests), len(foreseen.blobs)) == (1, 2)
+
+
+@pytest.mark.parametrize("policy", [Policy(grace=timedelta(0), upload_lifetime=GRACE)])
+def test_dry_run_without_a_grace_period(depot: Depot) -> None:
+    """What is there for the sake of what goes is due at once, and goes too, unless something needs it."""
+    shared = depot.push_image("a", layer=b"shared")
+    tagged = depot.push_image("a", "kept", layer=b"kept")
+    inner = depot.push("a", index(depot.push_image("a", layer=b"lonely"), shared))
+    top = depot.push("a", index(inner, tagged), "top")
+    depot.push_image("a", layer=b"sbom", subject=subject(inner))
+    depot.push_image("a", layer=b"note", subject=subject(tagged))
+    depot.push("a", index(shared), "other")
+    depot.collect()
+    depot.run(depot.registry.tags.delete(ANN, "a", "top"))
+
+    done = depot.collect_as_foreseen()
+
+    assert str(top) in {manifest.digest for manifest in done.manifests}
+    assert len(done.manifests) == 4
+    assert len(done.blobs) == 2
+
+
 def test_dry_run_says_what_waits(depot: Depot) -> None:
     """What is still in its grace period is counted, with the moment when it is due."""
     depot.push_blob("a", b"orphan")
@@ -299,7 +336,8 @@ def test_failed_removal_is_tried_again(depot: Depot, monkeypatch: pytest.MonkeyP
     depot.push_blob("a", b"orphan")
     with monkeypatch.context() as failing:
         failing.setattr(depot.storage, "delete", refuse)
-        first = depot.collect_after_grace()
+        depot.clock.forward(GRACE * 1.01)
+        first = depot.collect()
     served = depot.has_blob("a", b"orphan")
     depot.clock.forward(timedelta(minutes=2))
     second = depot.collect()

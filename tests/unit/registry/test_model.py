@@ -287,7 +287,7 @@ class RegistryMachine(RuleBasedStateMachine):
     def collect(self, hours: float) -> None:
         """Grace periods go by. What must stay is compared at once; of the rest, the model learns what went."""
         self.clock.forward(timedelta(hours=hours))
-        self.depot.collect()
+        self.depot.collect_as_foreseen()
         self.compare()
         for name, shelf in self.shelves.items():
             shelf.blobs = {content for content in shelf.blobs if self.depot_has(name, content)}

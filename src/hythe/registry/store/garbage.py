@@ -76,16 +76,6 @@ _USE = select(
 _LOCKED = (
     select(blobs.c.size).where(blobs.c.digest == bindparam("digest"), blobs.c.doomed_at.is_(None)).with_for_update()
 )
-_FREE = (
-    select(blobs.c.digest, blobs.c.size)
-    .where(
-        blobs.c.free_after <= bindparam("now"),
-        blobs.c.doomed_at.is_(None),
-        ~exists().where(repository_blobs.c.digest == blobs.c.digest),
-        ~exists().where(uploads.c.digest == blobs.c.digest),
-    )
-    .order_by(blobs.c.digest)
-)
 _DOOM = update(blobs).where(blobs.c.digest == bindparam("digest_")).values(doomed_at=bindparam("at"))
 _SPARE = update(blobs).where(blobs.c.digest == bindparam("digest_")).values(free_after=bindparam("free_after"))
 _REPRIEVE = (
@@ -136,11 +126,6 @@ async def remove_links(session: Session, repository_id: int, digests: Iterable[s
 async def due_blobs(session: Session, now: datetime, limit: int) -> Sequence[Row[Any]]:
     """Return (digest, size) of some blobs that are due."""
     return await session.rows(_DUE_BLOBS, {"now": now, "limit": limit})
-
-
-async def free_blobs(session: Session, now: datetime) -> Sequence[Row[Any]]:
-    """Return (digest, size) of all blobs that are due and that nothing needs."""
-    return await session.rows(_FREE, {"now": now})
 
 
 async def use(session: Session, digest: str) -> Row[Any] | None:
