@@ -10,9 +10,9 @@ import pytest
 pytest_plugins = [
     "tests.parts.azurite",
     "tests.parts.base_images",
-    "tests.parts.buildkit",
     "tests.parts.chromium",
     "tests.parts.docker_registry",
+    "tests.parts.buildkit",
     "tests.parts.engines",
     "tests.parts.faulty_proxy",
     "tests.parts.git_server",

@@ -7,11 +7,24 @@ import threading
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hythe.cli.command import Command, CommandFailed
 from hythe.cli.setting_flags import add_setting_flags, load_settings
 
-SETTINGS = ("worker_token", "builds_builder", "builds_folder", "builds_isolation", "builds_first_uid")
+if TYPE_CHECKING:
+    from hythe.builds.isolation.choice import Outside
+    from hythe.settings import Settings
+
+SETTINGS = (
+    "worker_token",
+    "builds_builder",
+    "builds_buildkit_certificates",
+    "builds_buildkit_name",
+    "builds_folder",
+    "builds_isolation",
+    "builds_first_uid",
+)
 FOLDER = "/var/lib/hythe-worker"
 
 EXAMPLES = """\
@@ -41,11 +54,12 @@ def _run(arguments: Namespace) -> int:
         isolation = choose(folder, settings.builds_first_uid, weaker=settings.builds_isolation == "weaker")
     except (IsolationUnavailable, OSError) as error:
         raise CommandFailed(str(error), "docs/builds.md says what builds need of their host") from error
-    if settings.builds_builder.startswith("docker="):
-        isolation = msgspec.structs.replace(isolation, docker=settings.builds_builder.removeprefix("docker="))
+    outside = _outside(settings)
+    isolation = msgspec.structs.replace(isolation, outside=outside)
     _say(f"isolation: {isolation}")
+    answers = outside is None or _answers(outside)
     if arguments.check:
-        return 0
+        return 0 if answers else 1
     if not settings.worker_token:
         raise CommandFailed("no worker token", "set HYTHE_WORKER_TOKEN to the hub's worker_token")
     os.environ.pop("HYTHE_WORKER_TOKEN", None)
@@ -56,6 +70,30 @@ def _run(arguments: Namespace) -> int:
         threading.Thread(target=_stop_at_end, args=(worker.stop,), daemon=True).start()
     worker.run()
     return 0
+
+
+def _outside(settings: "Settings") -> "Outside | None":
+    from hythe.builds.isolation.choice import Outside
+
+    match settings.builds_builder.partition("="):
+        case ("docker", _, address):
+            return Outside("docker", address)
+        case ("buildkit", _, address):
+            return Outside("buildkit", address, settings.builds_buildkit_certificates, settings.builds_buildkit_name)
+    return None
+
+
+def _answers(outside: "Outside") -> bool:
+    """Say which builder answers, or why none does: it may come later, and each build asks for itself."""
+    from hythe.builds.builders.choice import version_of
+    from hythe.builds.worker.failure import BuildFailed
+
+    try:
+        _say(f"builder: {version_of(outside)}; what it builds is contained by it, not by hythe: see docs/builds.md")
+    except BuildFailed as error:
+        _say(f"builder: NOT THERE: {error}")
+        return False
+    return True
 
 
 def _stop_at_end(stop: Callable[[], None]) -> None:

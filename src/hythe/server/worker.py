@@ -52,7 +52,8 @@ async def _run_once(builds: Builds, url: str) -> int:
     folder = settings.builds_folder or str(settings.data_folder / "builds")
     words = ["--url", url, "--together", str(settings.builds_workers), "--until-end-of-input"]
     words += ["--builds-folder", folder, "--builds-isolation", settings.builds_isolation]
-    words += ["--builds-builder", settings.builds_builder]
+    words += ["--builds-builder", settings.builds_builder, "--builds-buildkit-name", settings.builds_buildkit_name]
+    words += ["--builds-buildkit-certificates", settings.builds_buildkit_certificates]
     words += ["--builds-first-uid", str(settings.builds_first_uid)]
     environment = {**os.environ, "HYTHE_WORKER_TOKEN": builds.worker_token}
     process = await asyncio.create_subprocess_exec(

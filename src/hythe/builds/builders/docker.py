@@ -7,44 +7,34 @@ read. So it is chosen by setting alone.
 
 import subprocess
 import tempfile
-import threading
 from collections.abc import Sequence
 
 from hythe.builds.builders.bases import BaseImages
 from hythe.builds.builders.labels import configured
+from hythe.builds.builders.on_host import is_offline, run
 from hythe.builds.builders.platforms import automatic_arguments
 from hythe.builds.builders.port import Image, Order
 from hythe.builds.dockerfile import base_images
+from hythe.builds.isolation.choice import Outside
 from hythe.builds.isolation.sandbox import Sandbox
 from hythe.builds.job import Limits
-from hythe.builds.setup import Network
 from hythe.builds.worker.failure import BuildFailed
 from hythe.builds.worker.record import Record
 from hythe.builds.worker.source_tree import cleared, inside
 from hythe.client.docker_archive import read_archive
 from hythe.client.layout import ImageLayout
 
-LOOK_SECONDS = 0.3
-
 
 class DockerBuilder:
-    """Builds by the docker command, against the engine at ``address`` (``unix:///var/run/docker.sock``)."""
+    """Builds by the docker command, against an engine (``unix:///var/run/docker.sock``)."""
 
-    def __init__(self, address: str, sandbox: Sandbox, record: Record, bases: BaseImages, limits: Limits) -> None:
-        self._docker = ["docker", "--host", address]
+    def __init__(self, engine: Outside, sandbox: Sandbox, record: Record, bases: BaseImages, limits: Limits) -> None:
+        self._docker = ["docker", "--host", engine.address]
         self._sandbox = sandbox
         self._record = record
         self._bases = bases
         self._limits = limits
-        self.name = self._version()
-
-    def _version(self) -> str:
-        command = [*self._docker, "version", "--format", "{{.Server.Version}}"]
-        try:
-            done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=20)
-        except (OSError, subprocess.SubprocessError) as error:
-            raise BuildFailed(f"the docker engine at {self._docker[2]} does not answer: start it") from error
-        return f"docker {done.stdout.strip()}"
+        self.name = version(engine)
 
     def fetch_bases(self, order: Order) -> dict[str, str]:
         """See Builder. The engine pulls; only the digests are looked up here, where the registry tells them."""
@@ -66,15 +56,15 @@ class DockerBuilder:
             dockerfile.write(order.dockerfile_text)
             dockerfile.flush()
             context = inside(source, order.context)
-            code = self._run([*self._flags(order), "--file", dockerfile.name, str(context)])
-        if code:
-            raise BuildFailed(f"the Dockerfile's build ended with {code}: see the log")
+            done = run([*self._flags(order), "--file", dockerfile.name, str(context)], self._sandbox, self._record)
+        if done.code:
+            raise BuildFailed(f"the Dockerfile's build ended with {done.code}: see the log")
         return self.export(order)
 
     def _flags(self, order: Order) -> list[str]:
         flags = [*self._docker, "build", "--tag", order.image, "--force-rm", "--memory", str(self._limits.memory)]
         flags += [] if order.cache else ["--no-cache"]
-        flags += ["--network", "none"] if self._limits.network is Network.OFF else []
+        flags += ["--network", "none"] if is_offline(self._limits) else []
         flags += ["--platform", order.platform] if order.platform else []
         flags += ["--target", order.target] if order.target else []
         for name, value in sorted(order.arguments.items()):
@@ -96,19 +86,12 @@ class DockerBuilder:
             raise BuildFailed("the build gave more than one image")
         return Image(layout.folder, configured(layout, images[0].descriptor, order))
 
-    def _run(self, command: Sequence[str]) -> int:
-        """Run a command of the host, ended with the sandbox; its lines go to the log."""
-        with subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        ) as process:
-            threading.Thread(target=self._watch, args=(process,), daemon=True).start()
-            for line in process.stdout or ():
-                self._record.line(line.rstrip("\n"))
-            code = process.wait()
-        self._sandbox.require_time()
-        return code
 
-    def _watch(self, process: subprocess.Popen[str]) -> None:
-        while process.poll() is None:
-            if self._sandbox.is_over(LOOK_SECONDS):
-                process.kill()
+def version(engine: Outside) -> str:
+    """Return which docker answers. Raises BuildFailed when none does."""
+    command = ["docker", "--host", engine.address, "version", "--format", "{{.Server.Version}}"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=20)
+    except (OSError, subprocess.SubprocessError) as error:
+        raise BuildFailed(f"{engine} does not answer: start it") from error
+    return f"docker {done.stdout.strip()}"

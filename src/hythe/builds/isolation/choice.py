@@ -4,6 +4,7 @@ import shutil
 import tempfile
 import time
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
@@ -19,6 +20,19 @@ from hythe.builds.setup import Network
 TRIAL = Limits(processors=1, memory=256 << 20, processes=100, disk=32 << 20, files=1000, seconds=30)
 
 
+class Outside(msgspec.Struct, frozen=True):
+    """A builder beside the sandbox, with containment of its own: chosen by the operator instead of buildah."""
+
+    kind: Literal["docker", "buildkit"]
+    address: str
+    certificates: str = ""
+    """Folder with ``ca.pem``, ``cert.pem`` and ``key.pem``; empty: no TLS."""
+    server_name: str = ""
+
+    def __str__(self) -> str:
+        return f"the {'docker engine' if self.kind == 'docker' else 'BuildKit daemon'} at {self.address}"
+
+
 class Isolation(msgspec.Struct, frozen=True):
     """What a worker's machine gives. Without ``groups`` memory and processes are not limited."""
 
@@ -28,12 +42,12 @@ class Isolation(msgspec.Struct, frozen=True):
     images: bool
     networks: frozenset[Network]
     missing: tuple[str, ...] = ()
-    docker: str = ""
-    """Address of a docker engine that builds in the sandbox's stead, where the operator wants that."""
+    outside: Outside | None = None
+    """What builds in the sandbox's stead, where the operator wants that."""
 
     def __str__(self) -> str:
-        if self.docker:
-            return f"that of the docker engine at {self.docker}; the source is fetched in a user namespace"
+        if self.outside:
+            return f"that of {self.outside}; the source is fetched in a user namespace"
         parts = [
             "user namespace (root inside is nobody on the host)",
             "control group" if self.groups else "NO limit on memory and processes",

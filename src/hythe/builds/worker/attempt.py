@@ -9,8 +9,7 @@ import msgspec
 
 from hythe.builds.build import Result
 from hythe.builds.builders.bases import BaseImages
-from hythe.builds.builders.buildah import BuildahBuilder
-from hythe.builds.builders.docker import DockerBuilder
+from hythe.builds.builders.choice import make_builder
 from hythe.builds.builders.port import Builder, Image, Order
 from hythe.builds.errors import InvalidSetup, LeaseLost
 from hythe.builds.isolation.choice import Isolation
@@ -203,9 +202,8 @@ class _Course:
 
     def _builder(self) -> Builder:
         bases = BaseImages(self._job, self._link, self._client)
-        if self._isolation.docker:
-            return DockerBuilder(self._isolation.docker, self._sandbox, self._record, bases, self._job.limits)
-        return BuildahBuilder(self._sandbox, self._record, bases, self._reach)
+        outside = self._isolation.outside
+        return make_builder(outside, self._sandbox, self._record, bases, self._job.limits, self._reach)
 
     def _built(
         self, builder: Builder, hooks: Hooks, text: str, found: Found, when: int

@@ -1,0 +1,249 @@
+"""BuildKit as the builder, chosen by setting. Its `buildctl` is a stand-in, strict about what it is told."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.builds.house import PATIENCE, House
+from tests.parts.buildkit import BuildKit, running_buildkit
+from tests.parts.docker_registry import Certificate
+from tests.parts.engines import Docker
+from tests.parts.hub import HYTHE
+from tests.parts.process import processes_naming
+
+pytestmark = pytest.mark.clients
+
+TINY = "FROM scratch\nADD rootfs.tar /\n"
+
+
+@pytest.fixture(scope="module")
+def house(start_house: Callable[..., House], buildkit: BuildKit) -> House:
+    """A hub whose builds are BuildKit's."""
+    return start_house(env={"PATH": buildkit.path, "HYTHE_BUILDS_BUILDER": f"buildkit={buildkit.address}"})
+
+
+def test_buildkit_builds(house: House, docker: Docker) -> None:
+    """The image is pushed, labelled and signed like any other; the build says what contained it."""
+    source = house.source("by-buildkit")
+    rule = {"source": "main", "tags": "latest", "arguments": {"GREETING": "good morning"}}
+    path = house.set_up("by-buildkit", source, rule)
+
+    build = house.built(path, house.trigger(path)[0])
+
+    assert build["result"]["builder"] == "BuildKit v0.13.2"
+    assert "BuildKit daemon at unix://" in build["result"]["isolation"]
+    assert "#1 [internal] load build definition" in build["log"]
+    image = f"{house.hub.host}/alice/by-buildkit"
+    docker.ok("pull", image)
+    assert docker.ok("run", "--rm", "--network", "none", image) == "good morning from a step"
+    label = '{{index .Config.Labels "org.opencontainers.image.revision"}}'
+    assert docker.ok("inspect", "--format", label, image) == source.head("main")
+    verified = subprocess.run([HYTHE, "verify", image], capture_output=True, text=True, check=False)
+    assert verified.returncode == 0, verified.stderr
+
+
+def test_the_same_commit_gives_the_same_digest(house: House) -> None:
+    """Also without the daemon's cache: times are the commit's."""
+    path = house.set_up("again", house.source("again"), {"source": "main", "tags": "latest", "cache": False})
+
+    first, second = (house.built(path, house.trigger(path)[0])["digest"] for _ in range(2))
+
+    assert first == second
+
+
+def test_a_target_for_a_platform_with_its_ignored_files(house: House, docker: Docker, buildkit: BuildKit) -> None:
+    """The stage that the rule names; the Dockerfile's own list of ignored files; only what is asked for is ignored."""
+    files = {
+        "deep/app.Dockerfile": f"{TINY}COPY . /src\nRUN ls /src > /listed\nFROM scratch AS rest\nCOPY no-such-file /\n",
+        "deep/app.Dockerfile.dockerignore": "secret-notes\n",
+        "deep/rootfs.tar": house.source("tar-of-target").work.joinpath("rootfs.tar").read_bytes(),
+        "deep/secret-notes": "x",
+        "deep/kept": "x",
+    }
+    files["deep/app.Dockerfile"] = files["deep/app.Dockerfile"].replace("FROM scratch\nADD", "FROM scratch AS app\nADD")
+    rule = {
+        "source": "main",
+        "tags": "latest",
+        "context": "/deep",
+        "dockerfile": "app.Dockerfile",
+        "target": "app",
+        "platforms": ["linux/amd64"],
+        "cache": False,
+    }
+    path = house.set_up("staged", house.source("staged", files), rule)
+
+    house.built(path, house.trigger(path)[0])
+
+    image = f"{house.hub.host}/alice/staged"
+    docker.ok("pull", image)
+    listed = docker.ok("run", "--rm", "--network", "none", image, "cat", "/listed").split()
+    assert "kept" in listed
+    assert "secret-notes" not in listed
+    argv = buildkit.asked()[-1]["argv"]
+    assert "--no-cache" in argv
+    assert {"target=app", "platform=linux/amd64", "force-network-mode=none"} <= set(argv)
+
+
+def test_secrets_reach_steps_and_nothing_else(house: House, buildkit: BuildKit) -> None:
+    """A secret is mounted for a step, and neither log nor command line holds it."""
+    secret = "tell-nobody-4711"
+    dockerfile = f"{TINY}RUN --mount=type=secret,id=token cat /run/secrets/token && echo got it\n"
+    path = house.set_up("secretive", house.source("secretive", {"Dockerfile": dockerfile}))
+    house.call("PUT", f"{path}/build-setup/secrets/token", {"value": secret})
+
+    build = house.built(path, house.trigger(path)[0])
+
+    assert "got it" in build["log"]
+    assert secret not in build["log"]
+    assert secret not in str(buildkit.asked())
+
+
+def test_bases_of_the_same_hub_are_handed_over(house: House, docker: Docker, buildkit: BuildKit) -> None:
+    """A private base of the owner's, used twice, by digest; the daemon gets no credential, the host's nor the hub's."""
+    base = house.set_up("base", house.source("base"), visibility="private")
+    digest = house.built(base, house.trigger(base)[0])["digest"]
+    name = f"{house.hub.host}/alice/base"
+    dockerfile = f"FROM {name} AS first\nRUN echo more > /more\nFROM {name}:latest\nCOPY --from=first /more /more\n"
+    dockerfile += f"COPY --from={name} /who /again\n"
+    path = house.set_up("on-base", house.source("on-base", {"Dockerfile": dockerfile}))
+
+    build = house.built(path, house.trigger(path)[0])
+
+    assert build["result"]["bases"] == {name: digest, f"{name}:latest": digest}
+    asked = buildkit.asked()[-1]
+    assert any(word.endswith(f"@{digest}") for word in asked["argv"] if word.startswith("context:"))
+    assert asked["config"] not in (None, os.environ.get("DOCKER_CONFIG"))
+    assert not Path(asked["config"]).exists()
+
+
+def test_a_base_that_is_not_there(house: House) -> None:
+    """The reason names it, before BuildKit is asked for anything."""
+    dockerfile = f"FROM {house.hub.host}/alice/no-such-base\n"
+    path = house.set_up("baseless", house.source("baseless", {"Dockerfile": dockerfile}))
+
+    build = house.wait(path, house.trigger(path)[0])
+
+    assert build["status"] == "failed"
+    assert f"the base image {house.hub.host}/alice/no-such-base is not there" in build["reason"]
+
+
+def test_a_failing_step_is_the_reason(house: House) -> None:
+    """The sentence in which buildctl ends."""
+    path = house.set_up("failing", house.source("failing", {"Dockerfile": f"{TINY}RUN echo oh && exit 3\n"}))
+
+    build = house.wait(path, house.trigger(path)[0])
+
+    assert build["status"] == "failed"
+    assert 'process "/bin/sh -c echo oh && exit 3" did not complete successfully: exit code: 3' in build["reason"]
+
+
+def test_cancelling_ends_buildctl_and_what_it_started(house: House) -> None:
+    """At once, in the middle of a step, with all of its process group."""
+    token = "9876.54321"
+    path = house.set_up("endless", house.source("endless", {"Dockerfile": f"{TINY}RUN echo begun && sleep {token}\n"}))
+    number = house.trigger(path)[0]
+    house.wait_until_log(path, number, "begun\n")
+
+    house.call("POST", f"{path}/builds/{number}/cancel")
+    build = house.wait(path, number)
+
+    assert build["status"] == "cancelled"
+    end = time.monotonic() + PATIENCE
+    while processes_naming(f"sleep\0{token}") and time.monotonic() < end:
+        time.sleep(0.1)
+    assert processes_naming(f"sleep\0{token}") == []
+
+
+@pytest.mark.parametrize(
+    ("extra", "reason"),
+    [
+        ({"hooks/build": "#!/bin/sh\ntrue\n"}, "BuildKit keeps no images by name"),
+        ({"docker-compose.test.yml": "sut:\n  build: .\n  command: 'true'\n"}, "BuildKit runs no autotests"),
+    ],
+    ids=["hooks/build", "autotest"],
+)
+def test_what_needs_buildah(house: House, extra: dict[str, str], reason: str, request: pytest.FixtureRequest) -> None:
+    """What BuildKit cannot do fails with a sentence that names a way."""
+    name = f"needs-{request.node.callspec.id.replace('/', '-').lower()}"
+    options = {"autotest": True}
+    path = house.set_up(name, house.source(name, extra), options=options)
+
+    build = house.wait(path, house.trigger(path)[0])
+
+    assert build["status"] == "failed"
+    assert reason in build["reason"]
+
+
+def test_a_network_that_buildkit_cannot_limit(start_house: Callable[..., House], buildkit: BuildKit) -> None:
+    """`registry` alone is refused, rather than given as more."""
+    env = {"PATH": buildkit.path, "HYTHE_BUILDS_BUILDER": f"buildkit={buildkit.address}"}
+    house = start_house(env=env | {"HYTHE_BUILDS_NETWORK": "registry"})
+    path = house.set_up("networked", house.source("networked"))
+
+    build = house.wait(path, house.trigger(path)[0])
+
+    assert build["status"] == "failed"
+    assert "set the network to off or open" in build["reason"]
+
+
+def test_a_daemon_that_is_not_there(start_house: Callable[..., House], buildkit: BuildKit, tmp_path: Path) -> None:
+    """The worker says so at its start, and each build fails with what buildctl said."""
+    address = f"unix://{tmp_path}/nobody.sock"
+    house = start_house(env={"PATH": buildkit.path, "HYTHE_BUILDS_BUILDER": f"buildkit={address}"})
+    path = house.set_up("unreached", house.source("unreached"))
+
+    build = house.wait(path, house.trigger(path)[0])
+
+    assert build["status"] == "failed"
+    assert f"the BuildKit daemon at {address} does not answer" in build["reason"]
+    assert "No such file or directory" in build["reason"]
+    assert "builder: NOT THERE" in house.hub.log
+
+
+def check(tmp_path: Path, path: str, *words: str) -> subprocess.CompletedProcess[str]:
+    """`hythe worker --check` with a PATH of its own."""
+    env = {key: value for key, value in os.environ.items() if not key.startswith("HYTHE_")} | {"PATH": path}
+    command = [HYTHE, "worker", "--check", "--url", "http://127.0.0.1:9", "--builds-folder", str(tmp_path), *words]
+    return subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+
+
+def test_buildctl_that_is_not_installed(tmp_path: Path) -> None:
+    """`hythe worker --check` says where to get it, and fails."""
+    done = check(tmp_path, os.environ["PATH"], "--builds-builder", "buildkit=tcp://127.0.0.1:1")
+
+    assert done.returncode == 1
+    assert "buildctl is not installed on the worker" in done.stderr
+    assert "github.com/moby/buildkit/releases" in done.stderr
+
+
+def test_an_address_without_a_scheme(tmp_path: Path) -> None:
+    """It is refused before anything else."""
+    done = check(tmp_path, os.environ["PATH"], "--builds-builder", "buildkit=/run/buildkit/buildkitd.sock")
+
+    assert done.returncode != 0
+    assert "builds_builder" in done.stderr
+
+
+def test_a_daemon_behind_tls(certificate: Certificate, tmp_path: Path) -> None:
+    """Both sides show certificates; a wrong name, no certificates, and a folder without them are refused."""
+    with running_buildkit(certificate) as secured:
+        builder = ("--builds-builder", f"buildkit={secured.address}")
+        known = ("--builds-buildkit-certificates", str(certificate.ca.parent))
+
+        by_address = check(tmp_path, secured.path, *builder, *known)
+        by_name = check(tmp_path, secured.path, *builder, *known, "--builds-buildkit-name", "localhost")
+        wrong = check(tmp_path, secured.path, *builder, *known, "--builds-buildkit-name", "elsewhere.example")
+        empty = check(tmp_path, secured.path, *builder, "--builds-buildkit-certificates", str(tmp_path))
+
+    assert by_address.returncode == 0, by_address.stderr
+    assert f"that of the BuildKit daemon at {secured.address}" in by_address.stderr
+    assert "builder: BuildKit v0.13.2" in by_address.stderr
+    assert by_name.returncode == 0, by_name.stderr
+    assert (wrong.returncode, empty.returncode) == (1, 1)
+    assert "elsewhere.example" in wrong.stderr
+    assert "has no ca.pem" in empty.stderr
