@@ -23,10 +23,17 @@ CONFIG_FILE = Path("/etc/hythe/hythe.toml")
 
 _SPELLINGS = {"yes": True, "on": True, "true": True, "1": True, "no": False, "off": False, "false": False, "0": False}
 
+_SECONDS = {"w": 7 * 86400, "d": 86400, "h": 3600, "m": 60, "s": 1}
+_BYTES = {"TiB": 1 << 40, "GiB": 1 << 30, "MiB": 1 << 20, "KiB": 1 << 10} | {"TB": 10**12, "GB": 10**9, "MB": 10**6}
+_BYTES |= {"kB": 1000, "B": 1} | {"t": 1 << 40, "g": 1 << 30, "m": 1 << 20, "k": 1 << 10}
+_AMOUNT = re.compile(r"(\d{1,18})\s*([A-Za-z]+)")
+
 _PASSWORDS = (re.compile(r"(://[^:/@\s]*:)\S*(?=@)"), re.compile(r"([?&]password=)[^&\s]*"))
 """Where a URL, or several parted by spaces, holds a password."""
 
 Positive = Meta(ge=1)
+Seconds = Meta(extra={"units": _SECONDS})
+Bytes = Meta(extra={"units": _BYTES})
 NotNegative = Meta(ge=0)
 Count = Meta(ge=0, le=2**31 - 1)
 """What a column for whole numbers holds."""
@@ -37,7 +44,7 @@ class SettingsError(ValueError):
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """Every setting, each with its meaning. Times are in seconds, sizes in bytes."""
+    """Every setting, each with its meaning. Times are in seconds, sizes in bytes, unless a unit says otherwise."""
 
     listen: Annotated[str, Meta(description="Address to listen on, HOST:PORT.")] = "127.0.0.1:5000"
     data: Annotated[str, Meta(description="Folder that holds everything: database, blobs, keys.")] = (
@@ -73,10 +80,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = ""
     mirror_age: Annotated[
-        int, NotNegative, Meta(description="What a mirror holds goes when nobody asked for it this long; 0: never.")
+        int,
+        Seconds,
+        NotNegative,
+        Meta(description="What a mirror holds goes when nobody asked for it this long; 0: never."),
     ] = 30 * 86400
     mirror_size: Annotated[
-        int, NotNegative, Meta(description="Mirrors hold so many bytes, then the longest unused goes; 0: no limit.")
+        int,
+        Bytes,
+        NotNegative,
+        Meta(description="Mirrors hold so many bytes, then the longest unused goes; 0: no limit."),
     ] = 0
     tls_cert: Annotated[str, Meta(description="Certificate file (PEM); empty: plain HTTP.")] = ""
     tls_key: Annotated[str, Meta(description="Key file (PEM) of the certificate.")] = ""
@@ -92,34 +105,38 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             extra={"masked": "password"},
         ),
     ] = "github+https://github.com bitbucket+https://bitbucket.org gitlab+https://gitlab.com gitea+https://codeberg.org"
-    manifest_size: Annotated[int, Positive, Meta(description="Largest manifest that is accepted.")] = 4 * 1024 * 1024
+    manifest_size: Annotated[int, Bytes, Positive, Meta(description="Largest manifest that is accepted.")] = (
+        4 * 1024 * 1024
+    )
     grace_period: Annotated[
         int,
+        Seconds,
         NotNegative,
         Meta(description="How long what was deleted, or uploaded and not used, is kept before its space is freed."),
     ] = 86400
     upload_lifetime: Annotated[
-        int, Positive, Meta(description="An unfinished upload is forgotten when nothing came for this time.")
+        int, Seconds, Positive, Meta(description="An unfinished upload is forgotten when nothing came for this time.")
     ] = 86400
     replaced_lifetime: Annotated[
         int,
+        Seconds,
         NotNegative,
         Meta(description="How long a manifest is kept after its last tag moved away from it; 0: for ever."),
     ] = 0
     garbage_interval: Annotated[
-        int, Positive, Meta(description="Pause between two rounds of freeing space while serving.")
+        int, Seconds, Positive, Meta(description="Pause between two rounds of freeing space while serving.")
     ] = 600
-    token_lifetime: Annotated[int, Meta(ge=60, description="How long an access token of the token server is good.")] = (
-        300
-    )
+    token_lifetime: Annotated[
+        int, Seconds, Meta(ge=60, description="How long an access token of the token server is good.")
+    ] = 300
     idle_timeout: Annotated[
-        int, Positive, Meta(description="A connection without a request is closed after this time.")
+        int, Seconds, Positive, Meta(description="A connection without a request is closed after this time.")
     ] = 75
     stall_timeout: Annotated[
-        int, Positive, Meta(description="A transfer is cut when no byte has moved for this time.")
+        int, Seconds, Positive, Meta(description="A transfer is cut when no byte has moved for this time.")
     ] = 120
     stop_timeout: Annotated[
-        int, NotNegative, Meta(description="How long running transfers may go on after SIGTERM.")
+        int, Seconds, NotNegative, Meta(description="How long running transfers may go on after SIGTERM.")
     ] = 20
     builds_workers: Annotated[
         int,
@@ -179,17 +196,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = "open"
     builds_processors: Annotated[float, Meta(description="Processor cores that one build may use.", gt=0)] = 2.0
-    builds_memory: Annotated[int, Positive, Meta(description="Memory that one build may use.")] = 4 << 30
+    builds_memory: Annotated[int, Bytes, Positive, Meta(description="Memory that one build may use.")] = 4 << 30
     builds_processes: Annotated[int, Positive, Meta(description="Processes that one build may have.")] = 2048
-    builds_disk: Annotated[int, Positive, Meta(description="Disk that one build may fill.")] = 20 << 30
+    builds_disk: Annotated[int, Bytes, Positive, Meta(description="Disk that one build may fill.")] = 20 << 30
     builds_files: Annotated[int, Positive, Meta(description="Files that one build may make.")] = 1_000_000
-    builds_timeout: Annotated[int, Positive, Meta(description="How long a build may take at most.")] = 3600
-    builds_log_size: Annotated[int, Positive, Meta(description="How much of a build's log is kept.")] = 8 << 20
+    builds_timeout: Annotated[int, Seconds, Positive, Meta(description="How long a build may take at most.")] = 3600
+    builds_log_size: Annotated[int, Bytes, Positive, Meta(description="How much of a build's log is kept.")] = 8 << 20
     builds_per_account: Annotated[
         int, NotNegative, Meta(description="Builds of one account that run at once; 0: no limit.")
     ] = 4
     builds_lease: Annotated[
-        int, Positive, Meta(description="After this time without a sign of life a build is given to another worker.")
+        int,
+        Seconds,
+        Positive,
+        Meta(description="After this time without a sign of life a build is given to another worker."),
     ] = 30
     builds_supersede_running: Annotated[
         bool, Meta(description="Whether a newer commit also ends the build of an older one that is running.")
@@ -255,7 +275,8 @@ class LoadedSettings(msgspec.Struct, frozen=True):
         """Yield the rows of the table in their order; passwords in values are masked."""
         for name, meta in descriptions().items():
             value = getattr(self.settings, name)
-            yield Origin(name, _shown(value, meta), self.sources.get(name, "default"), meta.description or "")
+            shown = _with_unit(value, _units(name)) if _units(name) else _shown(value, meta)
+            yield Origin(name, shown, self.sources.get(name, "default"), meta.description or "")
 
 
 def load(
@@ -335,12 +356,40 @@ def _read_file(path: Path) -> dict[str, Any]:
 
 def _converted(name: str, value: Any, source: str) -> Any:
     hint = get_type_hints(Settings, include_extras=True)[name]
+    if isinstance(value, str):
+        value = _without_unit(value, _units(name))
     if get_type_hints(Settings)[name] is bool and isinstance(value, str):
         value = _SPELLINGS.get(value.strip().lower(), value)
     try:
         return msgspec.convert(value, hint, strict=False)
     except msgspec.ValidationError as error:
-        raise SettingsError(f"{name} ({source}): {error}; {_documented(hint).description}") from error
+        hints = [_documented(hint).description or ""]
+        if units := _units(name):
+            hints.append(f"Write a whole number, or one with a unit: {', '.join(units)}.")
+        raise SettingsError(f"{name} ({source}): {error}; {' '.join(hints)}") from error
+
+
+def _units(name: str) -> Mapping[str, int]:
+    """Return what a setting's units are worth, the longest first; none when it has none."""
+    metadata = get_type_hints(Settings, include_extras=True)[name].__metadata__
+    found: Iterator[Mapping[str, int]] = (m.extra["units"] for m in metadata if m.extra and "units" in m.extra)
+    return next(found, {})
+
+
+def _without_unit(text: str, units: Mapping[str, int]) -> str:
+    """Return ``16MiB`` as the number it stands for; what is written otherwise stays as it is."""
+    amount = _AMOUNT.fullmatch(text.strip())
+    if amount is None:
+        return text
+    by_spelling = {unit.lower(): worth for unit, worth in units.items()}
+    worth = by_spelling.get(amount[2].lower())
+    return text if worth is None else str(int(amount[1]) * worth)
+
+
+def _with_unit(value: int, units: Mapping[str, int]) -> str:
+    """Return a number with the largest unit that leaves it whole."""
+    unit = next((unit for unit, worth in units.items() if value and value % worth == 0), "")
+    return f"{value // units[unit]}{unit}" if unit else str(value)
 
 
 def _shown(value: Any, meta: Meta) -> str:

@@ -37,6 +37,12 @@ def test_flag_wins_over_environment_over_file_over_default(tmp_path: Path) -> No
         ({"sign_up": "perhaps"}, "sign_up"),
         ({"tls_cert": "a.pem"}, "tls_key"),
         ({"log_format": "xml"}, "text or json"),
+        ({"manifest_size": "16XB"}, "MiB"),
+        ({"manifest_size": "0MiB"}, ">= 1"),
+        ({"manifest_size": "2h"}, "MiB"),
+        ({"grace_period": "2MiB"}, "m, s"),
+        ({"grace_period": "-2h"}, "m, s"),
+        ({"builds_processes": "2k"}, "builds_processes"),
         ({"private_repositories": "many"}, "a number, or unlimited"),
         ({"private_repositories": "-1"}, "a number, or unlimited"),
         ({"trusted_proxies": "10.0.0.1 proxy"}, "trusted_proxies"),
@@ -54,6 +60,34 @@ def test_a_value_that_cannot_be_used_is_named(flags: dict[str, str], said: str) 
 def test_private_repositories(given: object, limit: int | None) -> None:
     """A number, or without a limit."""
     assert load({"private_repositories": given}, {}).settings.private_limit == limit
+
+
+@pytest.mark.parametrize(
+    ("name", "written", "value", "shown"),
+    [
+        ("manifest_size", "16MiB", 16 << 20, "16MiB"),
+        ("manifest_size", "16 mib", 16 << 20, "16MiB"),
+        ("builds_memory", "6g", 6 << 30, "6GiB"),
+        ("mirror_size", "1500MB", 1_500_000_000, "1500MB"),
+        ("mirror_size", "1025", 1025, "1025B"),
+        ("mirror_size", "0", 0, "0"),
+        ("grace_period", "2h", 7200, "2h"),
+        ("mirror_age", "7d", 7 * 86400, "1w"),
+        ("garbage_interval", "10m", 600, "10m"),
+        ("idle_timeout", 90, 90, "90s"),
+    ],
+)
+def test_units(name: str, written: object, value: int, shown: str, tmp_path: Path) -> None:
+    """A size or a time may have a unit, in each place, and is shown with the largest that leaves it whole."""
+    file = tmp_path / "hythe.toml"
+    file.write_text(f"{name} = {written if isinstance(written, int) else repr(written)}\n")
+
+    by_flag = load({name: written}, {})
+    by_variable = load({}, {f"HYTHE_{name.upper()}": str(written)})
+    by_file = load({}, {}, str(file))
+
+    assert [getattr(each.settings, name) for each in (by_flag, by_variable, by_file)] == [value] * 3
+    assert {row.name: row.value for row in by_flag.origins()}[name] == shown
 
 
 @pytest.mark.parametrize("text", ["colour = 1", "listen = ", "listen = 5"])
