@@ -64,6 +64,7 @@ def _run(arguments: Namespace) -> int:
 def _serve(arguments: Namespace) -> int:
     import uvloop
 
+    from hythe.cli.environment import warn_of_unknown_variables
     from hythe.registry.mirror.upstreams import Upstreams
     from hythe.server.log import set_up_logging
     from hythe.server.private_registry import serve_registry
@@ -72,6 +73,7 @@ def _serve(arguments: Namespace) -> int:
     settings = load_settings(arguments, {"data": DATA}).settings
     upstreams = Upstreams(" ".join([settings.mirrors, *arguments.mirror]), bare=True)
     set_up_logging(settings.log_format)
+    warn_of_unknown_variables()
 
     def ready(address: tuple[str, int]) -> None:
         print(registry_welcome(settings, address), flush=True)

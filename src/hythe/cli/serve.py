@@ -15,12 +15,14 @@ hythe serve --database-url postgresql://hythe@db/hythe"""
 def _run(arguments: Namespace) -> int:
     import uvloop
 
+    from hythe.cli.environment import warn_of_unknown_variables
     from hythe.server.hub import serve_hub
     from hythe.server.log import set_up_logging
     from hythe.server.welcome import hub_welcome
 
     settings = load_settings(arguments).settings
     set_up_logging(settings.log_format)
+    warn_of_unknown_variables()
 
     def ready(address: tuple[str, int]) -> None:
         print(hub_welcome(settings, address, sys.argv[0]), flush=True)

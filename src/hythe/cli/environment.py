@@ -1,0 +1,47 @@
+"""The environment variables that hythe knows, so that a server can tell of one that was mistyped."""
+
+import difflib
+import logging
+import os
+import re
+from collections.abc import Iterator, Mapping
+
+from hythe.client.configuration import MEANINGS, variable_of
+from hythe.settings import Settings
+
+PREFIX = "HYTHE_"
+
+KNOWN = frozenset(
+    {
+        *(f"{PREFIX}{name.upper()}" for name in Settings.__struct_fields__),
+        *map(variable_of, MEANINGS),
+        "HYTHE_CONFIG",
+        "HYTHE_DEBUG",
+        "HYTHE_RUNTIME",
+        "HYTHE_STATE",
+        "HYTHE_STORE",
+    }
+)
+"""Every variable that a part of hythe reads."""
+
+_OF_KUBERNETES = re.compile(
+    r"HYTHE(_\w+)?_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP)(_\w+)?)=.*|HYTHE(_\w+)?_PORT=(tcp|udp)://.*"
+)
+"""What Kubernetes tells each container of a service whose name begins with ``hythe``."""
+
+log = logging.getLogger(__name__)
+
+
+def unknown_variables(environment: Mapping[str, str] = os.environ) -> Iterator[tuple[str, str]]:
+    """Yield each variable that looks like ours and is none, beside the nearest that is (empty: none is near)."""
+    for name, value in sorted(environment.items()):
+        if name.startswith(PREFIX) and name not in KNOWN and not _OF_KUBERNETES.fullmatch(f"{name}={value}"):
+            near = difflib.get_close_matches(name, sorted(KNOWN), n=1, cutoff=0.7)
+            yield name, near[0] if near else ""
+
+
+def warn_of_unknown_variables() -> None:
+    """Log a warning for each variable that would be ignored in silence."""
+    for name, near in unknown_variables():
+        advice = f"did you mean {near}?" if near else "'hythe settings' lists those there are"
+        log.warning("the environment variable %s is ignored, for there is no such setting: %s", name, advice)
