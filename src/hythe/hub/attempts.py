@@ -3,18 +3,30 @@
 import asyncio
 import time
 from collections.abc import Callable
+from typing import TypeAlias, TypeVar
 from weakref import WeakValueDictionary
 
 from hythe.hub.errors import TooManyAttempts
 
 ALLOWED = 10
-"""Failures in a row before one has to wait."""
+"""Failures in a row at one account, from one address, before one has to wait."""
+
+ALLOWED_ADDRESS = 1000
+"""Failures from one address within ``WAIT``, whatever the accounts: more than a whole office mistypes."""
 
 WAIT = 300
 """Seconds until the failures are forgotten."""
 
 _REMEMBERED = 10_000
+"""More than ``ALLOWED_ADDRESS``, so that nobody makes us forget their failures by failing elsewhere."""
+
 _LONGEST = 40
+
+_Count: TypeAlias = tuple[int, float]
+"""How many failures, and the time from which they are forgotten after ``WAIT``."""
+
+_NONE: _Count = (0, 0.0)
+_K = TypeVar("_K")
 
 
 class Attempts:
@@ -22,7 +34,8 @@ class Attempts:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._failures: dict[tuple[str, str], tuple[int, float]] = {}
+        self._failures: dict[tuple[str, str], _Count] = {}
+        self._by_address: dict[str, _Count] = {}
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     def turn(self, address: str) -> asyncio.Lock:
@@ -36,25 +49,35 @@ class Attempts:
         return lock
 
     def check(self, account: str, address: str) -> None:
-        """Raise TooManyAttempts when this account failed too often from this address."""
-        count, since = self._failures.get(_key(account, address), (0, 0.0))
-        left = since + WAIT - self._clock()
-        if count >= ALLOWED and left > 0:
-            raise TooManyAttempts(max(1, round(left)))
+        """Raise TooManyAttempts when this account failed too often from this address, or the address altogether."""
+        own = self._failures.get(_key(account, address), _NONE)
+        for (count, since), allowed in ((own, ALLOWED), (self._by_address.get(address, _NONE), ALLOWED_ADDRESS)):
+            left = since + WAIT - self._clock()
+            if count >= allowed and left > 0:
+                raise TooManyAttempts(max(1, round(left)))
 
     def failed(self, account: str, address: str) -> None:
         """Count a failure."""
-        key = _key(account, address)
-        count, since = self._failures.pop(key, (0, 0.0))
-        if self._clock() - since > WAIT:
-            count = 0
-        if len(self._failures) >= _REMEMBERED:
-            del self._failures[next(iter(self._failures))]
-        self._failures[key] = (count + 1, self._clock())
+        now = self._clock()
+        count, _ = self._recent(self._failures, _key(account, address))
+        _keep(self._failures, _key(account, address), (count + 1, now))
+        count, since = self._recent(self._by_address, address)
+        _keep(self._by_address, address, (count + 1, since))
+
+    def _recent(self, counts: dict[_K, _Count], key: _K) -> _Count:
+        now = self._clock()
+        count, since = counts.pop(key, _NONE)
+        return (count, since) if count and now - since <= WAIT else (0, now)
 
     def succeeded(self, account: str, address: str) -> None:
-        """Forget the failures."""
+        """Forget the account's failures; the address's are kept, or one's own password would wipe them out."""
         self._failures.pop(_key(account, address), None)
+
+
+def _keep(counts: dict[_K, _Count], key: _K, count: _Count) -> None:
+    if len(counts) >= _REMEMBERED:
+        del counts[next(iter(counts))]
+    counts[key] = count
 
 
 def _key(account: str, address: str) -> tuple[str, str]:

@@ -7,7 +7,7 @@ import pytest
 from tests.unit.hub.house import PASSWORD, House
 
 from hythe.hub.actor import NOBODY, HubActor, Right
-from hythe.hub.attempts import ALLOWED, WAIT, Attempts
+from hythe.hub.attempts import ALLOWED, ALLOWED_ADDRESS, WAIT, Attempts
 from hythe.hub.errors import Invalid, NotFound, SignInNeeded, TooManyAttempts
 from hythe.hub.passwords import Passwords
 from hythe.hub.personal_tokens import NewPersonalToken
@@ -262,6 +262,32 @@ def test_names_of_any_length_are_counted(house: House) -> None:
 
     with pytest.raises(TooManyAttempts):
         house.run(house.hub.credentials.by_password("x" * 100_001, "wrong", "here"))
+
+
+def test_one_address_does_not_guess_at_every_account() -> None:
+    """Failures at many accounts count together; signing in to one's own account, or failing elsewhere, wipes none."""
+    now = 1000.0
+    attempts = Attempts(lambda: now)
+    for number in range(ALLOWED_ADDRESS):
+        attempts.check("ann", "here")
+        attempts.failed(f"name-{number}", "here")
+        attempts.succeeded("own", "here")
+
+    with pytest.raises(TooManyAttempts):
+        attempts.check("ann", "here")
+    attempts.check("ann", "elsewhere")
+    now += WAIT
+    attempts.check("ann", "here")
+
+
+def test_failures_that_are_far_apart_do_not_add_up() -> None:
+    """A machine with an old password that tries all day does not shut out everybody at its address."""
+    now = 1000.0
+    attempts = Attempts(lambda: now)
+    for number in range(3 * ALLOWED_ADDRESS):
+        attempts.check(f"name-{number}", "here")
+        attempts.failed(f"name-{number}", "here")
+        now += 1
 
 
 def test_attempts_are_forgotten() -> None:
