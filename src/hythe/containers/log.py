@@ -32,6 +32,7 @@ class LogWriter:
     def __init__(self, path: Path) -> None:
         self._file = path.open("ab", buffering=0)
         self._begun: dict[str, bytes] = {}
+        self._cut = False
 
     def write(self, stream: str, data: bytes) -> None:
         """Add ``data`` of ``stream``; a line is written once it is complete."""
@@ -49,8 +50,11 @@ class LogWriter:
     def _append(self, stream: str, pieces: list[bytes]) -> None:
         now = timestamp()
         entries = (LogEntry(piece.decode("utf-8", "replace"), stream, now) for piece in pieces)
+        content = b"".join(msgspec.json.encode(entry) + b"\n" for entry in entries)
+        if self._cut:  # half a line is there already: this must not become its other half
+            content = b"\n" + content
         with suppress(OSError):  # a full disk costs the log some lines, not the container its life
-            self._file.write(b"".join(msgspec.json.encode(entry) + b"\n" for entry in entries))
+            self._cut = self._file.write(content) < len(content)
 
     def close(self) -> None:
         """Write what was begun, and close the file."""

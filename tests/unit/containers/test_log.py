@@ -1,6 +1,9 @@
 """The log of a container: docker's lines of JSON."""
 
 import json
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -88,8 +91,27 @@ def test_a_line_cut_off_by_a_crash_is_left_out(tmp_path: Path) -> None:
     assert [entry.log for entry in read_log(path)] == ["one\n", "three\n"]
 
 
-def test_a_full_disk_does_not_end_the_container(tmp_path: Path) -> None:
-    """Lines are lost, and the next one is written when there is room again."""
-    writer = LogWriter(Path("/dev/full"))
-    writer.write("stdout", b"lost\n")
+@pytest.mark.parametrize("room", [0, 20])
+def test_a_full_disk_does_not_end_the_container(tmp_path: Path, room: int) -> None:
+    """Lines are lost, the first perhaps after its half, and the next one is written when there is room again."""
+    path = tmp_path / "log"
+    writer = LogWriter(path)
+    writer.write("stdout", b"before\n")
+    with files_no_larger_than(path.stat().st_size + room):
+        writer.write("stdout", b"lost\n")
+        writer.write("stdout", b"lost\n")
+    writer.write("stdout", b"after\n")
     writer.close()
+
+    assert [entry.log for entry in read_log(path)] == ["before\n", "after\n"]
+
+
+@contextmanager
+def files_no_larger_than(size: int) -> Iterator[None]:
+    """Writing past ``size`` fails, as on a full disk; what still fits is written."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
