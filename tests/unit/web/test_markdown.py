@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from markupsafe import escape
 
 from hythe.web.markdown import render
 
@@ -70,3 +71,14 @@ def test_tables_task_lists_and_links_are_known() -> None:
 def test_an_input_becomes_a_box_to_look_at() -> None:
     """Nobody types a password into a description."""
     assert boxes(render('<input type="password" name="password">')) == [{'type="checkbox"', 'disabled=""'}]
+
+
+@pytest.mark.parametrize("nest", [">", "> ", "<blockquote>", "<UL>", "<dl><dt>", "<ol><li>"])
+def test_what_has_no_bottom_is_shown_as_it_is(nest: str) -> None:
+    """To clean thousands of quotes within each other takes seconds, in which the hub would serve nobody."""
+    text = nest * (24_000 // len(nest))
+    shown = render(text)
+
+    assert shown == f"<pre>{escape(text)}</pre>"
+    assert render("> > > a").count("<blockquote>") == 3
+    assert "<pre>" not in render("> a\n\nb\n\n" * 500)
