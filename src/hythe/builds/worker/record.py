@@ -20,6 +20,7 @@ FLUSH_SECONDS = 0.2
 BEAT_SECONDS = 1.0
 PIECE = 256 * 1024
 CUT = "\n[the log is longer than {limit} bytes: what follows is not kept]\n"
+GAP = b"[the hub lost a piece of the log here]\n"
 
 
 class Record:
@@ -97,10 +98,10 @@ class Record:
         self._news.set()
 
     def close(self) -> None:
-        """Send what is left."""
+        """Send what is left, however long the hub takes for it; gives up when the link to the hub does."""
         self._over.set()
         self._news.set()
-        self._thread.join(30)
+        self._thread.join()
 
     def _run(self) -> None:
         beat = 0.0
@@ -135,10 +136,14 @@ class Record:
             standing = self._link.log(self._job, self._sent, piece)
             with self._lock:
                 taken = standing.log_size - self._sent
-                del self._pending[:taken]
                 self._sent = standing.log_size
+                if taken < 0:
+                    # Its database forgot pieces, as after a power cut: what is left goes where its log ends now.
+                    self._pending[:0] = GAP
+                else:
+                    del self._pending[: min(taken, len(piece))]
             self._obey(standing)
-            if taken <= 0:
+            if taken == 0:
                 return
 
     def _send_steps(self) -> None:
