@@ -4,22 +4,23 @@ import ast
 
 from tests.architecture.source import modules
 
-FILE_LINES = 500
-FUNCTION_LINES = 60
+FILE_LINES = 450
+FUNCTION_LINES = 50
 
 
 def test_no_long_file() -> None:
-    """A file over 500 lines holds more than one noun."""
+    """A file over 450 lines holds more than one noun."""
     long = {module.name: lines for module in modules() if (lines := module.text.count("\n")) > FILE_LINES}
 
     assert long == {}
 
 
 def test_no_long_function() -> None:
-    """A function over 60 lines cannot be read at a glance."""
+    """A function over 50 lines cannot be read at a glance; migrations are lists of columns, which can."""
     long = {
         f"{module.name}:{function.name}": lines
         for module in modules()
+        if not module.name.startswith("database/migrations/")
         for function in module.functions()
         if (lines := (function.end_lineno or 0) - function.lineno + 1) > FUNCTION_LINES
     }
