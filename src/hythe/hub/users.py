@@ -167,7 +167,7 @@ class Users:
         Administrators need no ``current`` password of others; users need their own. Raises NotFound, Refused, Invalid.
         """
         async with self._database.reading() as session:
-            found = await store.credentials(session, name)
+            found = await store.credentials(session, name) if could_be_name(name) else None
         if found is None:
             raise _unknown(name)
         if found.user_id == actor.user_id:

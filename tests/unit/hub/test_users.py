@@ -109,9 +109,11 @@ def test_addresses_are_for_the_user_and_administrators(house: House, ann: HubAct
 
 def test_unknown_user(house: House) -> None:
     """Whatever the name, there is no such user."""
-    for name in ("ghost", "a\0b", "A", "x" * 500):
+    for name in ("ghost", "a\0b", "a\udcff", "A", "x" * 500):
         with pytest.raises(NotFound):
             house.run(house.hub.users.get(NOBODY, name))
+        with pytest.raises(NotFound):
+            house.run(house.hub.users.set_password(HubActor.operator(), name, PASSWORD))
 
 
 def test_change_of_address(house: House, ann: HubActor, ben: HubActor) -> None:
