@@ -159,6 +159,23 @@ def test_cancelling_ends_buildctl_and_what_it_started(house: House) -> None:
     assert processes_naming(f"sleep\0{token}") == []
 
 
+def test_a_worker_that_is_killed_takes_buildctl_with_it(start_house: Callable[..., House]) -> None:
+    """Nothing goes on building for nobody: the daemon ends a build whose buildctl is gone."""
+    with running_buildkit() as buildkit:
+        house = start_house(env={"PATH": buildkit.path, "HYTHE_BUILDS_BUILDER": f"buildkit={buildkit.address}"})
+        path = house.set_up("orphan", house.source("orphan", {"Dockerfile": f"{TINY}RUN echo begun && sleep 1234.5\n"}))
+        house.wait_until_log(path, house.trigger(path)[0], "begun\n")
+        buildctl = f"{buildkit.folder}/buildctl"
+        assert processes_naming(buildctl)
+
+        house.hub.kill()
+
+        end = time.monotonic() + PATIENCE
+        while processes_naming(buildctl) and time.monotonic() < end:
+            time.sleep(0.1)
+        assert processes_naming(buildctl) == []
+
+
 @pytest.mark.parametrize(
     ("extra", "reason"),
     [

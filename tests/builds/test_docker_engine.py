@@ -23,3 +23,15 @@ def test_a_docker_engine_builds(start_house: Callable[..., House], dockerd: Dock
     image = f"{house.hub.host}/alice/by-docker"
     docker.ok("pull", image)
     assert docker.ok("run", "--rm", "--network", "none", image) == "hello from a step"
+
+
+def test_a_network_that_a_docker_engine_cannot_limit(start_house: Callable[..., House], dockerd: Dockerd) -> None:
+    """`registry` alone is refused, rather than given as more."""
+    env = {"HYTHE_BUILDS_BUILDER": f"docker=unix://{dockerd.socket}", "HYTHE_BUILDS_NETWORK": "registry"}
+    house = start_house(env=env)
+    path = house.set_up("networked", house.source("networked"))
+
+    build = house.wait(path, house.trigger(path)[0])
+
+    assert build["status"] == "failed"
+    assert "set the network to off or open" in build["reason"]
