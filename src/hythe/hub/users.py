@@ -11,6 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from hythe.database import Database
 from hythe.hub.access import HubAccess
 from hythe.hub.actor import HubActor, Right
+from hythe.hub.attempts import Attempts
 from hythe.hub.checked import Checked, troubles_by
 from hythe.hub.errors import Invalid, NotFound, Refused, Taken
 from hythe.hub.namespaces import could_be_name, user_name_trouble
@@ -20,6 +21,7 @@ from hythe.hub.store import namespaces as namespace_store
 from hythe.hub.store import sessions as session_store
 from hythe.hub.store import tokens as token_store
 from hythe.hub.store import users as store
+from hythe.hub.store.users import StoredCredentials
 from hythe.hub.user import User, Visibility
 from hythe.settings import Count
 
@@ -80,6 +82,7 @@ class Users:
         self._clock = clock
         self.sign_up_open = sign_up
         self._private_limit = private_limit
+        self._attempts = Attempts()
 
     async def create(self, actor: HubActor, new: NewUser, *, admin: bool = False) -> User:
         """Make an account and its namespace. Raises Refused, Taken, Invalid (naming every bad field)."""
@@ -164,7 +167,8 @@ class Users:
     async def set_password(self, actor: HubActor, name: str, password: str, current: str | None = None) -> None:
         """Set a password and end every session and refresh token of the account.
 
-        Administrators need no ``current`` password of others; users need their own. Raises NotFound, Refused, Invalid.
+        Administrators need no ``current`` password of others; users need their own. Raises NotFound, Refused, Invalid,
+        TooManyAttempts.
         """
         async with self._database.reading() as session:
             found = await store.credentials(session, name) if could_be_name(name) else None
@@ -172,8 +176,7 @@ class Users:
             raise _unknown(name)
         if found.user_id == actor.user_id:
             self._access.require_account(actor)
-            if not await self._passwords.matches(name, current or "", found.password_hash):
-                raise Invalid({"current": "is not your password"})
+            await self._require_password(found, current or "")
         else:
             await self._access.require_admin(actor)
         if trouble := password_trouble(password):
@@ -183,6 +186,15 @@ class Users:
             await store.change(session, found.user_id, {"password_hash": password_hash})
             await session_store.remove_of_user(session, found.user_id)
             await token_store.remove_refresh_of_user(session, found.user_id)
+
+    async def _require_password(self, found: StoredCredentials, password: str) -> None:
+        """Return when it is the account's. Whoever came by a session only does not find it out by trying."""
+        async with self._attempts.turn(found.name):
+            self._attempts.check(found.name, found.name)
+            if not await self._passwords.matches(found.name, password, found.password_hash):
+                self._attempts.failed(found.name, found.name)
+                raise Invalid({"current": "is not your password"})
+            self._attempts.succeeded(found.name, found.name)
 
     async def list(self, actor: HubActor, paging: Paging) -> Page[User]:
         """Return the accounts by name; for administrators. Raises Refused."""

@@ -5,7 +5,8 @@ from tests.unit.hub.house import PASSWORD, House
 
 from hythe.builds.routes import application as build_routes
 from hythe.hub.actor import NOBODY, HubActor, Right
-from hythe.hub.errors import Invalid, NotFound, Refused, SignInNeeded, Taken
+from hythe.hub.attempts import ALLOWED
+from hythe.hub.errors import Invalid, NotFound, Refused, SignInNeeded, Taken, TooManyAttempts
 from hythe.hub.namespaces import user_name_trouble
 from hythe.hub.page import Paging
 from hythe.hub.personal_tokens import NewPersonalToken
@@ -148,6 +149,17 @@ def test_a_password_is_changed_by_its_owner(house: House, ann: HubActor, ben: Hu
     with pytest.raises(Refused):
         house.run(house.hub.users.set_password(ben, "ann", "another horse"))
 
+    assert house.run(house.hub.credentials.by_password("ann", PASSWORD)).name == "ann"
+
+
+def test_a_password_is_not_found_out_by_changing_it(house: House, ann: HubActor) -> None:
+    """With a borrowed session one may guess as seldom as without; signing in goes on meanwhile."""
+    for _ in range(ALLOWED):
+        with pytest.raises(Invalid):
+            house.run(house.hub.users.set_password(ann, "ann", "another horse", "wrong"))
+
+    with pytest.raises(TooManyAttempts):
+        house.run(house.hub.users.set_password(ann, "ann", "another horse", PASSWORD))
     assert house.run(house.hub.credentials.by_password("ann", PASSWORD)).name == "ann"
 
 
