@@ -7,6 +7,7 @@ server that dies in the middle sends again.
 import asyncio
 import secrets
 import uuid
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
 from email.utils import format_datetime, make_msgid
@@ -31,6 +32,7 @@ from hythe.builds.vault import Vault, VaultError
 from hythe.database import Database, Session
 from hythe.hub.actor import HubActor
 from hythe.hub.errors import NotFound
+from hythe.hub.repository import Repository
 from hythe.hub.store import namespaces as namespace_rows
 from hythe.hub.store import repositories as repository_rows
 from hythe.hub.store import users as user_rows
@@ -65,19 +67,25 @@ class NoticeOutbox:
         mails = setup.options.mail and self._mail
         if mails and (failed or was_failing):
             await self._ensure_mail(session, setup)
+        notices = [notice for notice in await rows.of_setup(session, setup.id) if mails or not notice.is_mail]
         repository = await repository_rows.by_id(session, setup.repository_id)
-        if repository is None:
-            return
+        if repository is not None:
+            await self._queue(session, notices, events, build, repository)
+
+    async def _queue(
+        self, session: Session, notices: Iterable[Notice], events: set[Event], build: Build, repository: Repository
+    ) -> None:
+        """Queue a delivery to each that wants one of the events; a chained one waits for those before it."""
         before = False
-        for notice in await rows.of_setup(session, setup.id):
-            wanted = [event for event in notice.events if event in events]
-            if not wanted or (notice.is_mail and not mails):
+        for notice in notices:
+            wanted = next((event for event in notice.events if event in events), None)
+            if wanted is None:
                 continue
             callback = secrets.token_urlsafe(24)
             body = msgspec.json.encode(body_of(build, repository, self._hub_url, callback)).decode()
             waits = notice.chained and before
             before = before or not notice.is_mail
-            await rows.add_delivery(session, _new_delivery(notice, build, wanted[0], body, callback, waits=waits))
+            await rows.add_delivery(session, _new_delivery(notice, build, wanted, body, callback, waits=waits))
 
     async def _ensure_mail(self, session: Session, setup: Setup) -> None:
         """The owner's address is a notice like others, made when it is first needed and kept up to date."""
