@@ -1,6 +1,7 @@
 """One attempt at one build, from the checkout to the tags. Whatever happens ends as an outcome with a sentence."""
 
 import hashlib
+import logging
 import zlib
 from contextlib import ExitStack
 from datetime import UTC, datetime
@@ -35,6 +36,8 @@ from hythe.client.errors import ClientError
 from hythe.client.platforms import host_platform, parse_platform
 from hythe.oci.errors import OCIError
 from hythe.oci.manifest import Platform
+
+log = logging.getLogger(__name__)
 
 SLOTS = 50_000
 """How many ranges of user numbers there are; a repository always has the same, for the sake of its cache."""
@@ -75,8 +78,12 @@ class Attempt:
         record.line(f"Isolation: {self._isolation}")
         try:
             outcome = self._outcome()
+        except Exception as error:
+            # It would most likely come again wherever the build starts anew, and nobody would be told why it ended.
+            log.exception("build %s of %s met a fault of the worker", self._job.number, self._job.repository)
+            outcome = _failed(f"the worker itself failed ({_told(error)}): its log says where; retry once it is mended")
         except BaseException:
-            # A fault of ours. No more signs of life, so that the build starts anew, here or elsewhere.
+            # The worker is ending. No more signs of life, so that the build starts anew elsewhere.
             record.abandon()
             raise
         # What a builder says of a failure may be what a step printed.
@@ -373,6 +380,10 @@ def build_reach(job: Job, isolation: Isolation) -> Reach:
     loopback = host if host.startswith("127.") else "127.0.0.1"
     hosts = () if host in (loopback, "localhost") else ((loopback, host),)
     return Reach(network, (Opening(host, int(port), loopback),), hosts)
+
+
+def _told(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
 def _failed(reason: str) -> Outcome:
