@@ -11,7 +11,7 @@ from tests.parts.buildkit import BuildKit
 
 def buildctl(buildkit: BuildKit, *words: str) -> subprocess.CompletedProcess[str]:
     """Run it against its daemon."""
-    command = [buildkit.folder / "buildctl", "--addr", buildkit.address, *words]
+    command = [str(buildkit.folder / "buildctl"), "--addr", buildkit.address, *words]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
@@ -64,7 +64,7 @@ def test_what_buildctl_does_not_know_is_refused(
 
 def test_nobody_at_the_address(buildkit: BuildKit, tmp_path: Path) -> None:
     """It says which connection failed."""
-    command = [buildkit.folder / "buildctl", "--addr", f"unix://{tmp_path}/nobody.sock", "debug", "info"]
+    command = [str(buildkit.folder / "buildctl"), "--addr", f"unix://{tmp_path}/nobody.sock", "debug", "info"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
 
     assert done.returncode == 1
