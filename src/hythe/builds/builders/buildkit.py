@@ -8,7 +8,6 @@ processes and the daemon's disk are its operator's.
 
 import re
 import subprocess
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -76,12 +75,12 @@ class BuildKitBuilder:
         out = f"out/{order.platform.replace('/', '-') or 'image'}"
         layout = ImageLayout(cleared(self._sandbox.work, out))
         archive = self._sandbox.work / f"{out}.tar"
-        with tempfile.TemporaryDirectory(prefix="hythe-buildkit-") as folder:
-            self._write_dockerfile(order, Path(folder))
-            words = [*self._buildctl, "build", *self._flags(order), "--local", f"dockerfile={folder}"]
-            words += ["--output", f"type=oci,dest={archive},rewrite-timestamp=true"]
-            # Credentials that the worker's host has for registries are not for builds: buildctl would offer them.
-            done = run(words, self._sandbox, self._record, {"DOCKER_CONFIG": folder})
+        folder = cleared(self._sandbox.work, f"{out}.dockerfile")
+        self._write_dockerfile(order, folder)
+        words = [*self._buildctl, "build", *self._flags(order), "--local", f"dockerfile={folder}"]
+        words += ["--output", f"type=oci,dest={archive},rewrite-timestamp=true"]
+        # Credentials that the worker's host has for registries are not for builds: buildctl would offer them.
+        done = run(words, self._sandbox, self._record, {"DOCKER_CONFIG": str(folder)})
         if done.code:
             raise BuildFailed(reason_of(done))
         return self._received(archive, layout, order)
