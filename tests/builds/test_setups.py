@@ -174,3 +174,13 @@ def test_the_page_shows_some_builds_alone(quiet: House) -> None:
     assert shown("?status=queued&source_name=") == [False, True]
     assert shown("?status=queued&source_name=main") == [False, False]
     assert "No such builds" in page.get("/alice/narrowed/-/builds?source_name=%3Cnone%3E").text
+
+
+def test_nothing_stays_of_a_set_up_that_is_refused(quiet: House) -> None:
+    """Neither a wrong source nor a wrong rule leaves an empty repository of the name behind."""
+    good = {"url": "https://git.example.com/team/app.git"}
+
+    for body in ({"source": {"url": "nonsense"}}, {"source": good, "rules": [{"source": "/(/"}]}):
+        status, _ = quiet.try_call("POST", "/api/v1/repositories/alice/refused/build-setup", body)
+        assert status == 422
+        assert quiet.try_call("GET", "/api/v1/repositories/alice/refused")[0] == 404

@@ -57,6 +57,13 @@ class SetupService:
         self._vault = vault
         self._queue = queue
 
+    async def check(self, actor: HubActor, new: NewSetup) -> None:
+        """Raise what ``create`` would about the set-up itself: nothing is asked of the source."""
+        branch = new.source.default_branch or FALLBACK_BRANCH
+        checked = _checked(msgspec.structs.replace(new, source=_with_branch(new.source, branch)))
+        async with self._database.reading() as session:
+            await _require_link(session, actor, checked.source)
+
     async def create(self, actor: HubActor, repository: str, new: NewSetup) -> Setup:
         """Set up builds for an existing repository. Raises InvalidSetup, Invalid, Conflict when it has a set-up."""
         if not new.source.default_branch:
@@ -133,7 +140,7 @@ class SetupService:
     async def _settled(self, source: Source) -> Source:
         """Fill in the default branch. Raises InvalidSetup for what is no address."""
         branch = await self._default_branch(checked_source(source).url)
-        return msgspec.structs.replace(source, default_branch=branch or FALLBACK_BRANCH)
+        return _with_branch(source, branch or FALLBACK_BRANCH)
 
     async def remove(self, actor: HubActor, repository: str) -> Setup:
         """Remove a set-up with its builds; the image stays, and can be pushed to by hand. Returns what it was.
@@ -218,6 +225,10 @@ def _moved(present: Source, changes: Changes) -> Changes:
 def _host(source: Source) -> tuple[str, str, int | None]:
     parts = urlsplit(source.url)
     return parts.scheme, parts.hostname or "", parts.port
+
+
+def _with_branch(source: Source, branch: str) -> Source:
+    return msgspec.structs.replace(source, default_branch=branch)
 
 
 def _checked(new: NewSetup) -> NewSetup:

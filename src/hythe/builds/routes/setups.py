@@ -82,25 +82,28 @@ class PreviewReply(msgspec.Struct, frozen=True):
 
 
 async def _create(builds: Builds, hub: Hub, call: Call[SetupBody, Nothing]) -> SetupReply:
-    repository = repository_path(call)
-    await make_repository(hub, call.actor, repository, call.body.visibility)
-    return _reply(await builds.setups.create(call.actor, repository, call.body))
+    return _reply(await set_up(builds, hub, call.actor, repository_path(call), call.body, call.body.visibility))
 
 
 async def _carry_over(builds: Builds, hub: Hub, call: Call[DockerHubBody, Nothing]) -> SetupReply:
-    repository, body = repository_path(call), call.body
-    new = carried_over(body, link_id=body.link_id)
-    await make_repository(hub, call.actor, repository, body.visibility)
-    return _reply(await builds.setups.create(call.actor, repository, new))
+    new = carried_over(call.body, link_id=call.body.link_id)
+    return _reply(await set_up(builds, hub, call.actor, repository_path(call), new, call.body.visibility))
 
 
-async def make_repository(hub: Hub, actor: HubActor, repository: str, visibility: Visibility | None) -> None:
-    """Make the repository of a new set-up where there is none. Raises Taken, Invalid, SignInNeeded, Refused."""
+async def set_up(
+    builds: Builds, hub: Hub, actor: HubActor, repository: str, new: NewSetup, visibility: Visibility | None
+) -> Setup:
+    """Set up builds, and make the repository where there is none; of a set-up that is refused no repository stays.
+
+    Raises InvalidSetup, Conflict, Taken, Invalid, SignInNeeded, Refused.
+    """
+    await builds.setups.check(actor, new)
     try:
         await hub.repositories.get(actor, repository)
     except NotFound:
         namespace, _, name = repository.partition("/")
         await hub.repositories.create(actor, NewRepository(namespace, name, visibility))
+    return await builds.setups.create(actor, repository, new)
 
 
 async def _get(builds: Builds, _hub: Hub, call: Call[Nothing, Nothing]) -> SetupReply:

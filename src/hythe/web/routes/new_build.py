@@ -6,7 +6,7 @@ from starlette.responses import Response
 
 from hythe.builds.errors import Conflict, InvalidSetup
 from hythe.builds.forges.errors import ForgeError
-from hythe.builds.routes.setups import make_repository
+from hythe.builds.routes.setups import set_up as set_up_builds
 from hythe.builds.rules import Preview, Rule, SourceRef, SourceType
 from hythe.builds.setup import Forge, NewSetup, Source
 from hythe.hub.errors import Invalid, Refused, Taken
@@ -142,7 +142,6 @@ async def set_up(visit: Visit, form: Form, setup: NewSetup) -> Response:
         {"namespace": visit.name, "name": name, "visibility": form["visibility"]}, NewRepository, strict=False
     )
     repository = canonical_name(f"{visit.name}/{name}")
-    await make_repository(visit.site.hub, visit.actor, repository, new.visibility)
-    await visit.site.builds.setups.create(visit.actor, repository, setup)
+    await set_up_builds(visit.site.builds, visit.site.hub, visit.actor, repository, setup, new.visibility)
     await visit.site.sources.hooks.install(visit.actor, repository, visit.site.url(visit.request))
     return visit.redirect(f"/{repository}/-/build-setup", Notice.BUILDS_SET_UP)
