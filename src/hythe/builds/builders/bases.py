@@ -3,7 +3,7 @@
 import contextlib
 from urllib.parse import urlsplit
 
-from hythe.builds.isolation.addresses import addresses_of, is_metadata
+from hythe.builds.isolation.addresses import addresses_of, is_metadata, is_own
 from hythe.builds.job import Job
 from hythe.builds.worker.failure import BuildFailed
 from hythe.builds.worker.link import HubLink
@@ -34,15 +34,25 @@ class BaseImages:
     def reference(self, name: str) -> Reference:
         """Return the image that a Dockerfile names; without a host it is Docker Hub's, as Docker reads it.
 
-        Raises BuildFailed, also for a host of the kind where clouds keep their metadata.
+        Raises BuildFailed, also for a host of the kind where clouds keep their metadata, and for the worker's own.
         """
         try:
             reference = Reference.parse(name).with_default_tag()
         except OCIError as error:
             raise BuildFailed(f"the base image {name!r} cannot be: {error}") from error
-        if reference.host != self._job.registry and _leads_to_metadata(reference.host):
-            raise BuildFailed(f"{reference.host} is not a host that base images are fetched from")
+        if reference.host != self._job.registry:
+            self._require_foreign(reference.host)
         return reference
+
+    def _require_foreign(self, host: str) -> None:
+        found = _addresses(host)
+        if any(map(is_metadata, found)):
+            raise BuildFailed(f"{host} is not a host that base images are fetched from")
+        trust = self._client.connections.trust
+        if any(map(is_own, found)) and host not in trust.plain_http and "*" not in trust.plain_http:
+            raise BuildFailed(
+                f"{host} is the worker's own host: base images come from there if its HYTHE_PLAIN_HTTP names it"
+            )
 
     def digest(self, reference: Reference, platform: str) -> str | None:
         """Return the digest of the image or index, None when there is none for this platform (see ``trouble``)."""
@@ -75,8 +85,8 @@ def _platform(text: str) -> Platform:
     return parse_platform(text) if text else host_platform()
 
 
-def _leads_to_metadata(host: str) -> bool:
+def _addresses(host: str) -> list[str]:
     parts = urlsplit(f"//{host}")
     with contextlib.suppress(OSError):  # who is not known is said when the image is asked for
-        return any(map(is_metadata, addresses_of(parts.hostname or "", parts.port or 443)))
-    return False
+        return addresses_of(parts.hostname or "", parts.port or 443)
+    return []

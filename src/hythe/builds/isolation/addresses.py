@@ -10,10 +10,19 @@ _NETWORKS = tuple(map(ipaddress.ip_network, (*METADATA, *_METADATA_6)))
 
 def is_metadata(address: str) -> bool:
     """Whether an address, as digits, is where a cloud keeps its metadata."""
-    found = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped:
-        found = found.ipv4_mapped
+    found = _parsed(address)
     return any(found in network for network in _NETWORKS)
+
+
+def is_own(address: str) -> bool:
+    """Whether an address, as digits, is always that of the machine itself."""
+    found = _parsed(address)
+    return found.is_loopback or found.is_unspecified
+
+
+def _parsed(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    found = ipaddress.ip_address(address.partition("%")[0])
+    return found.ipv4_mapped or found if isinstance(found, ipaddress.IPv6Address) else found
 
 
 def addresses_of(host: str, port: int, family: socket.AddressFamily = socket.AF_UNSPEC) -> list[str]:
