@@ -98,6 +98,7 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
 BODIES: dict[tuple[str, str], Any] = {
     ("POST", "/users"): {"username": "zoe", "email": "zoe@example.com", "password": PASSWORD},
     ("PATCH", "/users/me"): {"email": "ann@example.com", "default_visibility": "public"},
+    ("PATCH", "/users/{username}"): {"private_limit": 3},
     ("PUT", "/users/me/password"): {"current": "not mine", "password": PASSWORD},
     ("POST", "/tokens"): {"name": "t", "rights": ["repo:read"], "expires_in_days": 3},
     ("POST", "/repositories"): {"namespace": "ann", "name": "n", "description": "d", "full_description": "f"},

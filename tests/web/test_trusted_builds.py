@@ -203,6 +203,7 @@ def test_what_came_is_listed_and_what_cannot_be_removed_is_said(
     page.get_by_role("listitem").filter(has_text=forge.url).get_by_role("link").click()
     page.get_by_role("link", name=f"Build src/{name}").click()
     page.get_by_role("button", name="Set up").click()
+    expect(page.get_by_text("Trusted Builds are set up")).to_be_visible()
     [hook] = project.hooks.values()
     forge.send(hook, *forge.push_event(project, "refs/heads/main", "0" * 40, "1" * 40), secret="wrong")
 

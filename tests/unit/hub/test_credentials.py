@@ -95,7 +95,7 @@ def test_tokens_of_others_are_out_of_reach(house: House, ann: HubActor, ben: Hub
         house.run(house.hub.personal_tokens.delete(ben, token.id))
 
 
-@pytest.mark.parametrize(("name", "rights"), [("ci", ()), (" ", (Right.READ,)), ("\0", (Right.READ,))])
+@pytest.mark.parametrize(("name", "rights"), [("ci", ()), (" ", (Right.READ,))])
 def test_personal_tokens_that_make_no_sense(house: House, ann: HubActor, name: str, rights: tuple[Right, ...]) -> None:
     """A token needs a name and at least one right."""
     with pytest.raises(Invalid):
