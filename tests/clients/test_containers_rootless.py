@@ -1,6 +1,7 @@
 """Containers without root: in a user namespace, with the subordinate ids of an ordinary user.
 
-The user's account and ranges are bound over /etc/passwd and /etc/subuid in a mount namespace of the test's own.
+The user's account and ranges are bound over /etc/passwd and /etc/subuid in a mount namespace of the test's own, and
+the project to where that user may read it: it may lie in the home of root.
 """
 
 import os
@@ -44,14 +45,17 @@ def hythe_user() -> Iterator[ContainersHythe]:
         for path in (folder / "home").rglob("*"):
             os.chown(path, UID, UID)
         binds = [f"mount --bind {folder}/{name} /etc/{name}" for name in ("passwd", "subuid", "subgid")]
+        sources = {"src": ROOT / "src", "packages": Path(sys.prefix) / "lib" / VERSION / "site-packages"}
+        for name, source in sources.items():
+            (folder / name).mkdir()
+            binds.append(f"mount --bind {source} {folder}/{name}")
         script = " && ".join([*binds, 'exec "$@"'])
         become = ["unshare", "--mount", "sh", "-c", script, "sh", program("setpriv", "util-linux")]
         ids = [f"--reuid={UID}", f"--regid={UID}", "--clear-groups"]
         home = folder / "home"
         hythe = [python_for_everybody(), "-m", "hythe.cli.main"]
         tool = ContainersHythe([*become, *ids, *hythe], containers_environment_of(home), home)
-        packages = Path(sys.prefix) / "lib" / VERSION / "site-packages"
-        tool.env |= {"PYTHONPATH": f"{ROOT / 'src'}:{packages}", "PYTHONDONTWRITEBYTECODE": "1"}
+        tool.env |= {"PYTHONPATH": f"{folder}/src:{folder}/packages", "PYTHONDONTWRITEBYTECODE": "1"}
         yield tool
         tool.remove_everything()
 

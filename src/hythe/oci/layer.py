@@ -133,23 +133,28 @@ def read_layer(stream: BinaryIO) -> Iterator[tuple[Member, Content | None]]:
 
 
 class _BoundedTarInfo(tarfile.TarInfo):
-    """Refuses headers that are broken (tarfile takes them for the end) or that would fill the memory."""
+    """Refuses headers that are broken (tarfile takes them for the end) or that would fill the memory.
+
+    All releases of Python call these two for every header; ``frombuf`` is passed by since a security update of 3.11.
+    """
 
     @classmethod
-    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+    def fromtarfile(cls, archive: tarfile.TarFile) -> Self:
         try:
-            info = super().frombuf(buf, encoding, errors)
+            return super().fromtarfile(archive)
         except (tarfile.EOFHeaderError, tarfile.EmptyHeaderError):  # type: ignore[attr-defined]
             raise
         except tarfile.HeaderError as error:
             raise InvalidLayer(f"a header of the archive is broken: {error}") from error
-        extended = info.type in (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE)
-        long_name = info.type in (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
-        if (extended or long_name) and info.size > LARGEST_HEADER:
-            raise InvalidLayer(f"a header of {info.size} bytes is too large: {LARGEST_HEADER} are allowed")
-        if info.size < 0:
+
+    def _proc_member(self, archive: tarfile.TarFile) -> Self:
+        extended = self.type in (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE)
+        long_name = self.type in (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
+        if (extended or long_name) and self.size > LARGEST_HEADER:
+            raise InvalidLayer(f"a header of {self.size} bytes is too large: {LARGEST_HEADER} are allowed")
+        if self.size < 0:
             raise InvalidLayer("a size in the archive is negative")
-        return info
+        return cast(Self, super()._proc_member(archive))  # type: ignore[misc]
 
 
 _KINDS = {
