@@ -4,6 +4,7 @@ ContainerError                  anything that went wrong with a container
 ├── NoSuchContainer             no container has the name or ID
 ├── NameTaken                   another container has the name
 ├── StillRunning                a container that must be stopped first, or that runs already
+├── NotRemoved                  something is mounted in a folder, or it may not be written
 ├── CannotStart                 the container did not start; ``exit_code`` as docker's
 └── InvalidOption               an option that makes no sense
 """
@@ -27,6 +28,10 @@ class NameTaken(ContainerError):
 
 class StillRunning(ContainerError):
     """The container must be stopped before, or runs already."""
+
+
+class NotRemoved(ContainerError):
+    """A folder could not be removed; what is left of it goes the next time."""
 
 
 class InvalidOption(ContainerError):

@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Self
 
 from hythe.containers import linux
+from hythe.containers.errors import NotRemoved
 
 _FOLDER = os.O_PATH | os.O_DIRECTORY
 USUAL_UMASK = 0o022
@@ -114,8 +115,12 @@ def remove(name: str, folder: int) -> None:
 
 
 def remove_tree(folder: Path) -> None:
-    """Remove ``folder`` and everything in it, but nothing that is mounted there.
+    """Remove ``folder`` and everything in it, but nothing that is mounted there. Raises NotRemoved.
 
     By ``rm``, as above: containers and archives make trees deeper than Python's recursion goes.
     """
-    subprocess.run(["rm", "-rf", "--one-file-system", "--", folder], check=True)
+    command = ["rm", "-rf", "--one-file-system", "--", str(folder)]
+    done = subprocess.run(command, stderr=subprocess.PIPE, text=True, errors="replace", check=False)
+    if done.returncode != 0:
+        said = done.stderr.strip().splitlines() or ["rm failed"]
+        raise NotRemoved(said[-1].removeprefix("rm: "), "it is tried again when the next container is removed")

@@ -30,7 +30,7 @@ import msgspec
 
 from hythe.client.file_lock import write_atomically
 from hythe.containers.container import Container, State, Status
-from hythe.containers.errors import ContainerError, NameTaken, NoSuchContainer, StillRunning
+from hythe.containers.errors import ContainerError, NameTaken, NoSuchContainer, NotRemoved, StillRunning
 from hythe.containers.process import is_alive
 from hythe.containers.root import remove_tree
 
@@ -149,7 +149,7 @@ class ContainerStore:
         write_atomically(self.path(container) / "status.json", msgspec.json.encode(status))
 
     def remove(self, container: Container) -> None:
-        """Remove a container that does not run, with everything it wrote; raises StillRunning."""
+        """Remove a container that does not run, with everything it wrote; raises StillRunning, NotRemoved."""
         with self.supervising(container):
             if self.has_process(container):
                 raise StillRunning(
@@ -160,8 +160,11 @@ class ContainerStore:
             doomed = self.folder / "removed" / f"{container.id}-{secrets.token_hex(4)}"
             doomed.parent.mkdir(exist_ok=True, mode=_PRIVATE)
             self.path(container).rename(doomed)
-        for leftover in (self.folder / "removed").iterdir():
-            remove_tree(leftover)
+        for leftover in doomed.parent.iterdir():
+            if leftover != doomed:
+                with suppress(NotRemoved):
+                    remove_tree(leftover)
+        remove_tree(doomed)
 
     # Supervision
 

@@ -1,5 +1,6 @@
 """Where containers live: names, states, locks, removal."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +9,7 @@ import msgspec
 import pytest
 
 from hythe.containers.container import Container, State, Status
-from hythe.containers.errors import ContainerError, NameTaken, NoSuchContainer, StillRunning
+from hythe.containers.errors import ContainerError, NameTaken, NoSuchContainer, NotRemoved, StillRunning
 from hythe.containers.names import new_id, new_name, parse_container_name
 from hythe.containers.process import start_ticks
 from hythe.containers.store import LOST_EXIT_CODE, ContainerStore, default_folder
@@ -163,3 +164,25 @@ def test_the_folder(tmp_path: Path) -> None:
     assert default_folder({"HYTHE_STATE": str(tmp_path)}) == tmp_path
     assert default_folder({"XDG_DATA_HOME": "/data"}) == Path("/data/hythe/containers")
     assert default_folder({"HOME": "/home/ada"}) == Path("/home/ada/.local/share/hythe/containers")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts")
+def test_what_cannot_be_removed_is_said_and_holds_up_no_other(store: ContainerStore) -> None:
+    """Something mounted in a container is told in words; others go all the same, and it goes once it can."""
+    stuck, other = made(store, "stuck"), made(store, "other")
+    mounted = store.path(stuck) / "mounted"
+    mounted.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", mounted], check=True)
+
+    try:
+        with pytest.raises(NotRemoved, match="cannot remove"):
+            store.remove(stuck)
+        store.remove(other)
+        [left] = (store.folder / "removed").iterdir()
+    finally:
+        [moved] = (store.folder / "removed").glob("*/mounted")
+        subprocess.run(["umount", moved], check=True)
+    store.remove(made(store, "third"))
+
+    assert left.name.startswith(stuck.id)
+    assert not list((store.folder / "removed").iterdir())
