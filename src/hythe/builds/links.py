@@ -158,8 +158,8 @@ class Links:
         """Return one of the actor's links."""
         user_id = self._access.require_account(actor)
         async with self._database.reading() as session:
-            link = await rows.get(session, link_id)
-        if link is None or link.user_id != user_id:
+            link = await rows.get_own(session, link_id, user_id)
+        if link is None:
             raise NotFound("you have no such linked account")
         return link
 

@@ -208,10 +208,7 @@ async def _present(session: Session, setup_id: int) -> Setup:
 
 async def _require_link(session: Session, actor: HubActor, source: Source) -> None:
     """Raise Invalid unless the source names no linked account, or one of the actor's own."""
-    if source.link_id is None:
-        return
-    link = await links.get(session, source.link_id)
-    if link is None or link.user_id != actor.user_id:
+    if source.link_id is not None and await links.get_own(session, source.link_id, actor.user_id) is None:
         raise Invalid({"link_id": "is none of your linked accounts"})
 
 

@@ -61,6 +61,12 @@ async def get(session: Session, link_id: int) -> Link | None:
     return _link(row) if row else None
 
 
+async def get_own(session: Session, link_id: int, user_id: int | None) -> Link | None:
+    """Return a link of this account of the hub; None for another's as for none."""
+    link = await get(session, link_id)
+    return link if link is not None and link.user_id == user_id else None
+
+
 async def of_user(session: Session, user_id: int) -> list[Link]:
     """Return the links of an account of the hub, the oldest first."""
     rows = await session.rows(select(forge_links).where(forge_links.c.user_id == user_id).order_by(forge_links.c.id))
