@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.builds.forge_house import Connected, ForgeHouse
-from tests.builds.house import FAST, PASSWORD, USER, House
+from tests.builds.house import FAST, PASSWORD, USER, Services
 from tests.parts.base_images import busybox_rootfs
 from tests.parts.forges import running_forge
 from tests.parts.git_server import GitRepository, running_git_server
@@ -36,7 +36,7 @@ IDLE_WEBHOOKS = 200
 class Bench:
     """A hub, and one repository at a forge whose pushes it builds."""
 
-    house: House
+    house: Services
     connected: Connected
     folder: Path
 
@@ -117,7 +117,7 @@ def print_webhooks(what: str, times: list[float]) -> None:
     print(f"{what:<30} {statistics.median(times):6.1f} ms, slowest 1 % {slowest:6.1f} ms ({len(times)} sent)")
 
 
-def set_up(hub: HytheServer, house: House, forges: ForgeHouse, folder: Path) -> Bench:
+def set_up(hub: HytheServer, house: Services, forges: ForgeHouse, folder: Path) -> Bench:
     """Make the account, link the forge, and set up the repository with its webhook."""
     hub.create_user(USER, PASSWORD)
     bench = Bench(house, forges.connect("github", "bench"), folder)
@@ -137,7 +137,7 @@ def main() -> None:
         running_forge("github") as forge,
     ):
         hub = start(env={**FAST, "HYTHE_FORGES": forge.setting})
-        house = House(hub, git)
+        house = Services(hub, git)
         report(set_up(hub, house, ForgeHouse(house, {"github": forge}), folder), rounds)
         hub.stop()
         clear_away(folder)

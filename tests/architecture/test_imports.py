@@ -43,14 +43,14 @@ def test_specifications_need_nothing_but_the_standard_library() -> None:
 
 
 def test_only_stores_write_sql() -> None:
-    """Statements are made in `database` and in files or folders named `store`; others know types and exceptions."""
+    """Statements are made in `database` and in files or folders named `sql`; others know types and exceptions."""
     outside = {
         (module.name, name)
         for module in modules()
         for name in module.imported_from("sqlalchemy")
         if not name[0].isupper()
         and not module.name.startswith("database/")
-        and not {"store", "store.py"} & set(module.name.split("/"))
+        and not {"sql", "sql.py"} & set(module.name.split("/"))
     }
 
     assert outside == set()

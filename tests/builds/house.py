@@ -35,7 +35,7 @@ FAST = {
 
 
 @dataclass(slots=True)
-class House:
+class Services:
     """What a test of builds needs: the hub as `alice`, and a git server."""
 
     hub: HytheServer
@@ -82,12 +82,12 @@ class House:
         """Set up Trusted Builds of alice/NAME; returns the path of its API."""
         path = f"/api/v1/repositories/{USER}/{name}"
         body = {"source": {"url": source.url}, **more} | ({"rules": list(rules)} if rules else {})
-        self.call("POST", f"{path}/build-setup", body)
+        self.call("POST", f"{path}/build-configuration", body)
         return path
 
     def trigger(self, path: str, body: object = None) -> list[int]:
         """Call the trigger URL; returns the builds' numbers."""
-        where = self.call("GET", f"{path}/build-setup/trigger")["path"]
+        where = self.call("GET", f"{path}/build-configuration/trigger")["path"]
         return self.call("POST", where, body or {}, user="")["builds"]
 
     def wait(self, path: str, number: int, *, seconds: float = PATIENCE) -> dict[str, Any]:
@@ -140,17 +140,17 @@ def _value(content: bytes) -> Any:
 
 
 @pytest.fixture(scope="module")
-def start_house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., House]]:
+def start_house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Services]]:
     """Factory: `start_house(env={..}, database_url=..)`: a hub with small limits and user alice, and a git server."""
     folder = tmp_path_factory.mktemp("house")
     with server_factory(folder, HUB) as start_hub, running_git_server(folder / "git") as git:
         servers: list[HytheServer] = []
 
-        def start(env: dict[str, str] | None = None, **how: Any) -> House:
+        def start(env: dict[str, str] | None = None, **how: Any) -> Services:
             hub = start_hub(env={**FAST, **(env or {})}, **how)
             servers.append(hub)
             hub.create_user(USER, PASSWORD)
-            return House(hub, git)
+            return Services(hub, git)
 
         try:
             yield start
@@ -162,6 +162,6 @@ def start_house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[.
 
 
 @pytest.fixture(scope="module")
-def house(start_house: Callable[..., House]) -> House:
+def house(start_house: Callable[..., Services]) -> Services:
     """A hub with Trusted Builds by buildah and a git server, for all tests of a file."""
     return start_house()

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.builds.house import PATIENCE, House
+from tests.builds.house import PATIENCE, Services
 from tests.parts.buildkit import BuildKit, running_buildkit
 from tests.parts.docker_registry import Certificate
 from tests.parts.engines import Docker
@@ -22,12 +22,12 @@ TINY = "FROM scratch\nADD rootfs.tar /\n"
 
 
 @pytest.fixture(scope="module")
-def house(start_house: Callable[..., House], buildkit: BuildKit) -> House:
+def house(start_house: Callable[..., Services], buildkit: BuildKit) -> Services:
     """A hub whose builds are BuildKit's."""
     return start_house(env={"PATH": buildkit.path, "HYTHE_BUILDS_BUILDER": f"buildkit={buildkit.address}"})
 
 
-def test_buildkit_builds(house: House, docker: Docker) -> None:
+def test_buildkit_builds(house: Services, docker: Docker) -> None:
     """The image is pushed, labelled and signed like any other; the build says what contained it."""
     source = house.source("by-buildkit")
     rule = {"source": "main", "tags": "latest", "arguments": {"GREETING": "good morning"}}
@@ -47,7 +47,7 @@ def test_buildkit_builds(house: House, docker: Docker) -> None:
     assert verified.returncode == 0, verified.stderr
 
 
-def test_the_same_commit_gives_the_same_digest(house: House) -> None:
+def test_the_same_commit_gives_the_same_digest(house: Services) -> None:
     """Also without the daemon's cache: times are the commit's."""
     path = house.set_up("again", house.source("again"), {"source": "main", "tags": "latest", "cache": False})
 
@@ -56,7 +56,7 @@ def test_the_same_commit_gives_the_same_digest(house: House) -> None:
     assert first == second
 
 
-def test_a_target_for_a_platform_with_its_ignored_files(house: House, docker: Docker, buildkit: BuildKit) -> None:
+def test_a_target_for_a_platform_with_its_ignored_files(house: Services, docker: Docker, buildkit: BuildKit) -> None:
     """The stage that the rule names; the Dockerfile's own list of ignored files; only what is asked for is ignored."""
     files = {
         "deep/app.Dockerfile": f"{TINY}COPY . /src\nRUN ls /src > /listed\nFROM scratch AS rest\nCOPY no-such-file /\n",
@@ -89,12 +89,12 @@ def test_a_target_for_a_platform_with_its_ignored_files(house: House, docker: Do
     assert {"target=app", "platform=linux/amd64", "force-network-mode=none"} <= set(argv)
 
 
-def test_secrets_reach_steps_and_nothing_else(house: House, buildkit: BuildKit) -> None:
+def test_secrets_reach_steps_and_nothing_else(house: Services, buildkit: BuildKit) -> None:
     """A secret is mounted for a step, and neither log nor command line holds it."""
     secret = "tell-nobody-4711"
     dockerfile = f"{TINY}RUN --mount=type=secret,id=token cat /run/secrets/token && echo got it\n"
     path = house.set_up("secretive", house.source("secretive", {"Dockerfile": dockerfile}))
-    house.call("PUT", f"{path}/build-setup/secrets/token", {"value": secret})
+    house.call("PUT", f"{path}/build-configuration/secrets/token", {"value": secret})
 
     build = house.built(path, house.trigger(path)[0])
 
@@ -103,7 +103,7 @@ def test_secrets_reach_steps_and_nothing_else(house: House, buildkit: BuildKit) 
     assert secret not in str(buildkit.asked())
 
 
-def test_bases_of_the_same_hub_are_handed_over(house: House, docker: Docker, buildkit: BuildKit) -> None:
+def test_bases_of_the_same_hub_are_handed_over(house: Services, docker: Docker, buildkit: BuildKit) -> None:
     """A private base of the owner's, used twice, by digest; the daemon gets no credential, the host's nor the hub's."""
     base = house.set_up("base", house.source("base"), visibility="private")
     digest = house.built(base, house.trigger(base)[0])["digest"]
@@ -121,7 +121,7 @@ def test_bases_of_the_same_hub_are_handed_over(house: House, docker: Docker, bui
     assert not Path(asked["config"]).exists()
 
 
-def test_a_base_that_is_not_there(house: House) -> None:
+def test_a_base_that_is_not_there(house: Services) -> None:
     """The reason names it, before BuildKit is asked for anything."""
     dockerfile = f"FROM {house.hub.host}/alice/no-such-base\n"
     path = house.set_up("baseless", house.source("baseless", {"Dockerfile": dockerfile}))
@@ -132,7 +132,7 @@ def test_a_base_that_is_not_there(house: House) -> None:
     assert f"the base image {house.hub.host}/alice/no-such-base is not there" in build["reason"]
 
 
-def test_a_failing_step_is_the_reason(house: House) -> None:
+def test_a_failing_step_is_the_reason(house: Services) -> None:
     """The sentence in which buildctl ends."""
     path = house.set_up("failing", house.source("failing", {"Dockerfile": f"{TINY}RUN echo oh && exit 3\n"}))
 
@@ -142,7 +142,7 @@ def test_a_failing_step_is_the_reason(house: House) -> None:
     assert 'process "/bin/sh -c echo oh && exit 3" did not complete successfully: exit code: 3' in build["reason"]
 
 
-def test_cancelling_ends_buildctl_and_what_it_started(house: House) -> None:
+def test_cancelling_ends_buildctl_and_what_it_started(house: Services) -> None:
     """At once, in the middle of a step, with all of its process group."""
     token = "9876.54321"
     path = house.set_up("endless", house.source("endless", {"Dockerfile": f"{TINY}RUN echo begun && sleep {token}\n"}))
@@ -159,7 +159,7 @@ def test_cancelling_ends_buildctl_and_what_it_started(house: House) -> None:
     assert processes_naming(f"sleep\0{token}") == []
 
 
-def test_a_worker_that_is_killed_takes_buildctl_with_it(start_house: Callable[..., House]) -> None:
+def test_a_worker_that_is_killed_takes_buildctl_with_it(start_house: Callable[..., Services]) -> None:
     """Nothing goes on building for nobody: the daemon ends a build whose buildctl is gone."""
     with running_buildkit() as buildkit:
         house = start_house(env={"PATH": buildkit.path, "HYTHE_BUILDS_BUILDER": f"buildkit={buildkit.address}"})
@@ -184,7 +184,9 @@ def test_a_worker_that_is_killed_takes_buildctl_with_it(start_house: Callable[..
     ],
     ids=["hooks/build", "autotest"],
 )
-def test_what_needs_buildah(house: House, extra: dict[str, str], reason: str, request: pytest.FixtureRequest) -> None:
+def test_what_needs_buildah(
+    house: Services, extra: dict[str, str], reason: str, request: pytest.FixtureRequest
+) -> None:
     """What BuildKit cannot do fails with a sentence that names a way."""
     name = f"needs-{request.node.callspec.id.replace('/', '-').lower()}"
     options = {"autotest": True}
@@ -196,7 +198,7 @@ def test_what_needs_buildah(house: House, extra: dict[str, str], reason: str, re
     assert reason in build["reason"]
 
 
-def test_a_network_that_buildkit_cannot_limit(start_house: Callable[..., House], buildkit: BuildKit) -> None:
+def test_a_network_that_buildkit_cannot_limit(start_house: Callable[..., Services], buildkit: BuildKit) -> None:
     """`registry` alone is refused, rather than given as more."""
     env = {"PATH": buildkit.path, "HYTHE_BUILDS_BUILDER": f"buildkit={buildkit.address}"}
     house = start_house(env=env | {"HYTHE_BUILDS_NETWORK": "registry"})
@@ -208,7 +210,7 @@ def test_a_network_that_buildkit_cannot_limit(start_house: Callable[..., House],
     assert "set the network to off or open" in build["reason"]
 
 
-def test_a_daemon_that_is_not_there(start_house: Callable[..., House], buildkit: BuildKit, tmp_path: Path) -> None:
+def test_a_daemon_that_is_not_there(start_house: Callable[..., Services], buildkit: BuildKit, tmp_path: Path) -> None:
     """The worker says so at its start, and each build fails with what buildctl said."""
     address = f"unix://{tmp_path}/nobody.sock"
     house = start_house(env={"PATH": buildkit.path, "HYTHE_BUILDS_BUILDER": f"buildkit={address}"})

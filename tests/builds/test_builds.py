@@ -8,7 +8,7 @@ import urllib.request
 from typing import Any
 
 import pytest
-from tests.builds.house import PASSWORD, USER, House
+from tests.builds.house import PASSWORD, USER, Services
 from tests.parts.engines import ContainersTool, Docker
 
 pytestmark = pytest.mark.clients
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.clients
 TINY = "FROM scratch\nADD rootfs.tar /\n"
 
 
-def manifest(house: House, name: str, target: str = "latest") -> dict[str, Any]:
+def manifest(house: Services, name: str, target: str = "latest") -> dict[str, Any]:
     """A manifest as anybody gets it."""
     token = house.call("GET", f"/token?scope=repository:alice/{name}:pull")["token"]
     kinds = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json"
@@ -26,7 +26,7 @@ def manifest(house: House, name: str, target: str = "latest") -> dict[str, Any]:
         return dict(json.loads(response.read()))
 
 
-def configuration(house: House, name: str, target: str = "latest") -> dict[str, Any]:
+def configuration(house: Services, name: str, target: str = "latest") -> dict[str, Any]:
     """The configuration of an image, with the fields that OCI's specification does not name."""
     digest = manifest(house, name, target)["config"]["digest"]
     token = house.call("GET", f"/token?scope=repository:alice/{name}:pull")["token"]
@@ -36,7 +36,7 @@ def configuration(house: House, name: str, target: str = "latest") -> dict[str, 
         return dict(json.loads(response.read()))
 
 
-def test_pushing_by_hand_is_refused_until_the_set_up_is_deleted(house: House, docker: Docker) -> None:
+def test_pushing_by_hand_is_refused_until_the_set_up_is_deleted(house: Services, docker: Docker) -> None:
     """A repository with Trusted Builds takes pushes from its builds alone, and says why."""
     path = house.set_up("closed", house.source("closed"))
     image = f"{house.hub.host}/alice/closed:latest"
@@ -46,7 +46,7 @@ def test_pushing_by_hand_is_refused_until_the_set_up_is_deleted(house: House, do
     assert docker.login(house.hub.host, USER, PASSWORD).returncode == 0
 
     refused = docker.run("push", f"{house.hub.host}/alice/closed:mine")
-    house.call("DELETE", f"{path}/build-setup")
+    house.call("DELETE", f"{path}/build-configuration")
     allowed = docker.run("push", f"{house.hub.host}/alice/closed:mine")
 
     assert refused.returncode != 0
@@ -54,7 +54,7 @@ def test_pushing_by_hand_is_refused_until_the_set_up_is_deleted(house: House, do
     assert allowed.returncode == 0, allowed.stderr
 
 
-def test_a_step_that_fails_is_named(house: House) -> None:
+def test_a_step_that_fails_is_named(house: Services) -> None:
     """The build fails with the step's own words, and no tag comes to be."""
     path = house.set_up("broken", house.source("broken", {"Dockerfile": f"{TINY}RUN echo oh no && exit 7\n"}))
 
@@ -65,24 +65,24 @@ def test_a_step_that_fails_is_named(house: House) -> None:
     assert "oh no" in build["log"]
 
 
-def test_secrets_reach_steps_and_nothing_else(house: House) -> None:
+def test_secrets_reach_steps_and_nothing_else(house: Services) -> None:
     """A secret is mounted for a step; the log hides it and no layer or history holds it."""
     secret = "tell-nobody-9f2c"
     dockerfile = f"{TINY}RUN --mount=type=secret,id=token cat /run/secrets/token && echo got it\n"
     path = house.set_up("secretive", house.source("secretive", {"Dockerfile": dockerfile}))
-    house.call("PUT", f"{path}/build-setup/secrets/token", {"value": secret})
+    house.call("PUT", f"{path}/build-configuration/secrets/token", {"value": secret})
 
     build = house.built(path, house.trigger(path)[0])
 
     assert "got it" in build["log"]
     assert "***" in build["log"]
     assert secret not in json.dumps(build)
-    assert house.call("GET", f"{path}/build-setup/secrets") == {"names": ["token"]}
+    assert house.call("GET", f"{path}/build-configuration/secrets") == {"names": ["token"]}
     kept = b"".join(each.read_bytes() for each in house.hub.data.rglob("*") if each.is_file() and each.suffix != ".img")
     assert secret.encode() not in kept
 
 
-def test_secrets_of_several_lines_are_in_no_log_and_no_reason(house: House) -> None:
+def test_secrets_of_several_lines_are_in_no_log_and_no_reason(house: Services) -> None:
     """A key is hidden line by line, also where the builder's error repeats one, and is gone after the build."""
     dockerfile = (
         f"{TINY}RUN --mount=type=secret,id=key cat /run/secrets/key && "
@@ -91,7 +91,7 @@ def test_secrets_of_several_lines_are_in_no_log_and_no_reason(house: House) -> N
     files = {"Dockerfile": dockerfile, "hooks/post_build": "#!/bin/sh\nls /work/secrets && exit 1 || true\n"}
     source = house.source("several-lines", files)
     path = house.set_up("several-lines", source)
-    house.call("PUT", f"{path}/build-setup/secrets/key", {"value": "--begin--\nAAAA1111\nBBBB2222\n"})
+    house.call("PUT", f"{path}/build-configuration/secrets/key", {"value": "--begin--\nAAAA1111\nBBBB2222\n"})
 
     failed = house.wait(path, house.trigger(path)[0])
     source.commit({"Dockerfile": dockerfile.replace("kill -9 $$", "true")})
@@ -104,7 +104,7 @@ def test_secrets_of_several_lines_are_in_no_log_and_no_reason(house: House) -> N
         assert "2222" not in json.dumps(build)
 
 
-def test_private_sources_are_cloned_with_their_credentials(house: House) -> None:
+def test_private_sources_are_cloned_with_their_credentials(house: Services) -> None:
     """The address's password opens the source, and is in no log."""
     source = house.source("private", None, private=("reader", "s3same-open"))
     path = house.set_up("from-private", source, credentials="reader:s3same-open")
@@ -114,7 +114,7 @@ def test_private_sources_are_cloned_with_their_credentials(house: House) -> None
     assert "s3same-open" not in build["log"]
 
 
-def test_every_platform_is_there_before_the_tag_moves(house: House) -> None:
+def test_every_platform_is_there_before_the_tag_moves(house: Services) -> None:
     """Two platforms become one index under the tag."""
     rule = {"source": "main", "platforms": ["linux/amd64", "linux/arm64"]}
     path = house.set_up("wide", house.source("wide", {"Dockerfile": TINY}), rule)
@@ -128,7 +128,7 @@ def test_every_platform_is_there_before_the_tag_moves(house: House) -> None:
     assert set(build["result"]["images"]) == {"linux/amd64", "linux/arm64"}
 
 
-def test_building_for_another_platform_on_this_one(house: House) -> None:
+def test_building_for_another_platform_on_this_one(house: Services) -> None:
     """A stage on the builder's own platform and one on the target's take the same base, each its own image of it."""
     platforms = ["linux/amd64", "linux/arm64"]
     base = house.set_up("both-base", house.source("both-base"), {"source": "main", "platforms": platforms})
@@ -154,7 +154,7 @@ RUN cat /made
     assert builds[0]["digest"] == builds[1]["digest"]
 
 
-def test_a_base_for_other_platforms_alone_is_named(house: House) -> None:
+def test_a_base_for_other_platforms_alone_is_named(house: Services) -> None:
     """The reason says what the base is for, rather than that it is not known."""
     base = house.set_up("narrow-base", house.source("narrow-base"))
     house.built(base, house.trigger(base)[0])
@@ -166,7 +166,7 @@ def test_a_base_for_other_platforms_alone_is_named(house: House) -> None:
     assert "is for linux/amd64 alone, not for linux/s390x" in build["reason"]
 
 
-def test_hooks_run_with_dockers_variables(house: House) -> None:
+def test_hooks_run_with_dockers_variables(house: Services) -> None:
     """Hooks run beside the Dockerfile; `docker build` in hooks/build makes the image."""
     files = {
         "hooks/post_checkout": "#!/bin/sh\necho commit $SOURCE_COMMIT of $SOURCE_BRANCH > from-hook\n",
@@ -195,7 +195,7 @@ web:
 
 
 @pytest.mark.parametrize(("verdict", "status"), [("RUN echo fine > /verdict", "succeeded"), ("", "failed")])
-def test_autotest_is_a_gate_before_the_push(house: House, verdict: str, status: str) -> None:
+def test_autotest_is_a_gate_before_the_push(house: Services, verdict: str, status: str) -> None:
     """The service sut must end with 0, or nothing is pushed."""
     name = f"tested-{status}"
     files = {"Dockerfile": f"{TINY}{verdict}\n", "docker-compose.test.yml": TEST_FILE}
@@ -220,7 +220,7 @@ services:
 """
 
 
-def test_autotest_runs_services_as_compose_does(house: House) -> None:
+def test_autotest_runs_services_as_compose_does(house: Services) -> None:
     """Entry points, shell commands, variables, folders of the source and images of one's own; the rest is named."""
     base = house.set_up("checker", house.source("checker"), visibility="private")
     house.built(base, house.trigger(base)[0])
@@ -244,7 +244,7 @@ def test_autotest_runs_services_as_compose_does(house: House) -> None:
     assert "the volume named:/cache of the service sut is not read" in log
 
 
-def test_here_documents(house: House) -> None:
+def test_here_documents(house: Services) -> None:
     """RUN and COPY take here-documents, although this buildah knows none."""
     dockerfile = (
         f"{TINY}RUN <<EOF\necho one > /a\necho two >> /a\nEOF\nCOPY <<b.txt /\nthree\nb.txt\nRUN cat /a /b.txt\n"
@@ -256,7 +256,7 @@ def test_here_documents(house: House) -> None:
     assert "one\ntwo\nthree" in build["log"]
 
 
-def test_here_documents_and_ignored_files(house: House) -> None:
+def test_here_documents_and_ignored_files(house: Services) -> None:
     """What the context leaves out is no matter to here-documents, nor are their files in what ``COPY .`` copies."""
     dockerfile = (
         f"{TINY}ARG NAME=world\nCOPY --chmod=640 <<EOF /greeting\nhello $NAME\nEOF\nCOPY . /all\n"
@@ -270,7 +270,7 @@ def test_here_documents_and_ignored_files(house: House) -> None:
     assert "hello world\n.\n..\nrootfs.tar\n-rw-r-----" in log
 
 
-def test_a_dockerfile_has_a_dockerignore_of_its_own(house: House) -> None:
+def test_a_dockerfile_has_a_dockerignore_of_its_own(house: Services) -> None:
     """NAME.dockerignore beside the Dockerfile goes before the context's."""
     files = {
         "docker/Dockerfile": f"{TINY}COPY . /all\nRUN ls /all\n",
@@ -288,7 +288,7 @@ def test_a_dockerfile_has_a_dockerignore_of_its_own(house: House) -> None:
     assert "left-out" not in log
 
 
-def test_health_checks_and_triggers_stay(house: House) -> None:
+def test_health_checks_and_triggers_stay(house: Services) -> None:
     """HEALTHCHECK, ONBUILD and SHELL are in the image, although OCI's specification names none of them."""
     dockerfile = f'{TINY}HEALTHCHECK --interval=5s CMD true\nONBUILD RUN echo from the base\nSHELL ["/bin/sh", "-ec"]\n'
     path = house.set_up("healthy", house.source("healthy", {"Dockerfile": dockerfile}))
@@ -306,7 +306,7 @@ def test_health_checks_and_triggers_stay(house: House) -> None:
     assert "not supported" not in built["log"]
 
 
-def test_a_base_pinned_by_digest(house: House) -> None:
+def test_a_base_pinned_by_digest(house: Services) -> None:
     """``FROM NAME@DIGEST`` is that very image; the log is about the build alone."""
     base = house.set_up("pinned-base", house.source("pinned-base"))
     digest = house.built(base, house.trigger(base)[0])["digest"]
@@ -320,7 +320,7 @@ def test_a_base_pinned_by_digest(house: House) -> None:
     assert "Permission denied" not in build["log"]
 
 
-def test_a_base_that_is_private_on_the_same_hub_and_moves(house: House) -> None:
+def test_a_base_that_is_private_on_the_same_hub_and_moves(house: Services) -> None:
     """The owner's private image can be a base; when it moves, what is built from it is built anew."""
     base = house.set_up("base", house.source("base"), visibility="private")
     house.built(base, house.trigger(base)[0])
@@ -337,7 +337,7 @@ def test_a_base_that_is_private_on_the_same_hub_and_moves(house: House) -> None:
     assert "moved" in second["log"]
 
 
-def test_the_same_commit_gives_the_same_digest(house: House) -> None:
+def test_the_same_commit_gives_the_same_digest(house: Services) -> None:
     """A second build of a commit, without any cache, comes out equal byte for byte."""
     path = house.set_up("equal", house.source("equal"), {"source": "main", "cache": False})
     first = house.built(path, house.trigger(path)[0])
@@ -349,7 +349,7 @@ def test_the_same_commit_gives_the_same_digest(house: House) -> None:
     assert first["digest"] == second["digest"]
 
 
-def test_cancelling_ends_a_step_at_once(house: House) -> None:
+def test_cancelling_ends_a_step_at_once(house: Services) -> None:
     """A build in the middle of a RUN ends when somebody says so."""
     path = house.set_up("endless", house.source("endless", {"Dockerfile": f"{TINY}RUN echo begun && sleep 600\n"}))
     [number] = house.trigger(path)
@@ -362,7 +362,7 @@ def test_cancelling_ends_a_step_at_once(house: House) -> None:
     assert build["reason"] == "cancelled by alice"
 
 
-def test_the_live_log_goes_on_where_it_was_left(house: House) -> None:
+def test_the_live_log_goes_on_where_it_was_left(house: Services) -> None:
     """Server-sent events give the whole log once, whatever byte one resumes from, and then the end."""
     path = house.set_up("live", house.source("live"))
     [number] = house.trigger(path)
@@ -381,7 +381,7 @@ def test_the_live_log_goes_on_where_it_was_left(house: House) -> None:
     assert text == build["log"][10:]
 
 
-def test_the_badge_says_how_it_stands(house: House) -> None:
+def test_the_badge_says_how_it_stands(house: Services) -> None:
     """Unknown before, passing after a success; a private repository's is unknown to others."""
     path = house.set_up("badged", house.source("badged"))
     before = house.call("GET", "/badge/alice/badged.svg", user="")
@@ -391,7 +391,7 @@ def test_the_badge_says_how_it_stands(house: House) -> None:
     assert "passing" in house.call("GET", "/badge/alice/badged.svg", user="")
 
 
-def test_buildah_pulls_what_a_build_pushed(house: House, buildah: ContainersTool) -> None:
+def test_buildah_pulls_what_a_build_pushed(house: Services, buildah: ContainersTool) -> None:
     """Labels name source and commit, and the time is the commit's."""
     source = house.source("labelled")
     path = house.set_up("labelled", source)

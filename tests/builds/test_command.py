@@ -47,9 +47,9 @@ def test_a_repository_of_a_linked_account(forged: ForgeHouse, hythe: HytheClient
     assert link["login"] in listed
     assert f"The webhook of {project.name} is installed." in said
     assert len(project.hooks) == 1
-    setup = forged.house.call("GET", "/api/v1/repositories/alice/linked/build-setup")
-    assert setup["source"]["forge_repository"] == project.name
-    assert [rule["source"] for rule in setup["rules"]] == ["main"]
+    configuration = forged.house.call("GET", "/api/v1/repositories/alice/linked/build-configuration")
+    assert configuration["source"]["forge_repository"] == project.name
+    assert [rule["source"] for rule in configuration["rules"]] == ["main"]
 
 
 def test_a_link_that_is_none(forged: ForgeHouse, hythe: HytheClient, name: str) -> None:
@@ -72,9 +72,9 @@ def test_the_default_branch_is_the_sources_own(forged: ForgeHouse, hythe: HytheC
 
     hythe.ok("builds", "set-up", f"{name}/trunked", "--source", git.url, "--tags", "edge")
 
-    setup = forged.house.call("GET", "/api/v1/repositories/alice/trunked/build-setup")
-    assert setup["source"]["default_branch"] == "trunk"
-    assert [(rule["source"], rule["tags"]) for rule in setup["rules"]] == [("trunk", "edge")]
+    configuration = forged.house.call("GET", "/api/v1/repositories/alice/trunked/build-configuration")
+    assert configuration["source"]["default_branch"] == "trunk"
+    assert [(rule["source"], rule["tags"]) for rule in configuration["rules"]] == [("trunk", "edge")]
 
 
 def test_switching_off_and_on(forged: ForgeHouse, hythe: HytheClient, name: str) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from tests.builds.house import House
+from tests.builds.house import Services
 from tests.parts.engines import Docker, Dockerd
 
 pytestmark = pytest.mark.clients
 
 
-def test_a_docker_engine_builds(start_house: Callable[..., House], dockerd: Dockerd, docker: Docker) -> None:
+def test_a_docker_engine_builds(start_house: Callable[..., Services], dockerd: Dockerd, docker: Docker) -> None:
     """The engine's image is pushed, labelled and signed like any other; the build says what contained it."""
     house = start_house(env={"HYTHE_BUILDS_BUILDER": f"docker=unix://{dockerd.socket}"})
     path = house.set_up("by-docker", house.source("by-docker"))
@@ -25,7 +25,7 @@ def test_a_docker_engine_builds(start_house: Callable[..., House], dockerd: Dock
     assert docker.ok("run", "--rm", "--network", "none", image) == "hello from a step"
 
 
-def test_a_network_that_a_docker_engine_cannot_limit(start_house: Callable[..., House], dockerd: Dockerd) -> None:
+def test_a_network_that_a_docker_engine_cannot_limit(start_house: Callable[..., Services], dockerd: Dockerd) -> None:
     """`registry` alone is refused, rather than given as more."""
     env = {"HYTHE_BUILDS_BUILDER": f"docker=unix://{dockerd.socket}", "HYTHE_BUILDS_NETWORK": "registry"}
     house = start_house(env=env)

@@ -6,13 +6,13 @@ import json
 import urllib.request
 
 import pytest
-from tests.builds.house import House
+from tests.builds.house import Services
 from tests.parts.engines import Docker
 
 pytestmark = pytest.mark.clients
 
 
-def test_docker_runs_what_a_build_made(house: House, docker: Docker) -> None:
+def test_docker_runs_what_a_build_made(house: Services, docker: Docker) -> None:
     """A triggered build clones, builds and pushes; docker pulls the image and runs it."""
     source = house.source("hello", {"README.md": "# Hello\n\nFrom the source."})
     path = house.set_up(
@@ -30,7 +30,7 @@ def test_docker_runs_what_a_build_made(house: House, docker: Docker) -> None:
     assert house.call("GET", path)["full_description"].startswith("# Hello")
 
 
-def test_search_marks_what_is_built(house: House) -> None:
+def test_search_marks_what_is_built(house: Services) -> None:
     """Docker 20.10 shows a repository with Trusted Builds as AUTOMATED."""
     house.set_up("marked", house.source("marked"), {"source": "main", "tags": "latest"})
 

@@ -154,7 +154,7 @@ def test_any_forges_webhook_can_be_pasted_for_a_plain_address(forged: ForgeHouse
     git = forged.house.git.create("src/pasted")
     git.commit({"Dockerfile": "FROM scratch\n"})
     path = forged.house.set_up("pasted", git)
-    hook = forged.house.call("POST", f"{path}/build-setup/webhook", {"hub_url": forged.house.hub.url})
+    hook = forged.house.call("POST", f"{path}/build-configuration/forge-webhook", {"hub_url": forged.house.hub.url})
     gitea = forged.forges["gitea"]
     project = gitea.add(git)
 
@@ -211,7 +211,7 @@ def test_a_ping_is_answered(forged: ForgeHouse) -> None:
 def test_switched_off_builds_nothing(forged: ForgeHouse) -> None:
     """Pushes to a set-up that is switched off are listed and build nothing."""
     connected = forged.connect("gitea", "off")
-    forged.house.call("PATCH", f"{connected.path}/build-setup", {"active": False})
+    forged.house.call("PATCH", f"{connected.path}/build-configuration", {"active": False})
 
     [sent] = connected.forge.push(connected.project, MAIN, commit(1))
 

@@ -24,13 +24,13 @@ def test_the_documented_file_becomes_a_set_up(forged: ForgeHouse, hythe: HytheCl
 
     hythe.ok("builds", "set-up", f"{host}/alice/moved", "--from", file)
 
-    setup = forged.house.call("GET", "/api/v1/repositories/alice/moved/build-setup")
-    assert setup["source"]["url"] == "https://github.com/nmstate/nmstate.git"
-    assert [(rule["source"], rule["tags"]) for rule in setup["rules"]] == [
+    configuration = forged.house.call("GET", "/api/v1/repositories/alice/moved/build-configuration")
+    assert configuration["source"]["url"] == "https://github.com/nmstate/nmstate.git"
+    assert [(rule["source"], rule["tags"]) for rule in configuration["rules"]] == [
         ("base", "latest"),
         ("/^v[0-9.]+$/", "{sourceref}"),
     ]
-    assert setup["options"]["base_link"] is True
+    assert configuration["options"]["base_link"] is True
 
 
 def test_the_command_prints_what_to_paste(forged: ForgeHouse, hythe: HytheClient) -> None:

@@ -6,13 +6,13 @@ from collections.abc import Callable
 
 import pytest
 from tests.builds.forge_house import NO_WORKER, ForgeHouse, eventually
-from tests.builds.house import House
+from tests.builds.house import Services
 from tests.parts.forges import running_forge
 
 pytestmark = pytest.mark.postgresql
 
 
-def test_from_link_to_unlinking(start_house: Callable[..., House], postgresql_url: str) -> None:
+def test_from_link_to_unlinking(start_house: Callable[..., Services], postgresql_url: str) -> None:
     """Link, webhook, push, the same delivery again, a status, unlinking."""
     with running_forge("github") as forge:
         house = start_house({**NO_WORKER, "HYTHE_FORGES": forge.setting}, database_url=postgresql_url)
@@ -22,7 +22,7 @@ def test_from_link_to_unlinking(start_house: Callable[..., House], postgresql_ur
         again = forge.deliver(sent)
         eventually(lambda: connected.project.statuses)
 
-        removed = house.call("DELETE", f"/api/v1/links/{connected.link['id']}")
+        removed = house.call("DELETE", f"/api/v1/linked-accounts/{connected.link['id']}")
 
         assert (sent.answer["outcome"], again.answer["outcome"]) == ("accepted", "duplicate")
         assert len(forged.builds(connected)) == 1

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 from tests.builds.forge_house import ForgeHouse, eventually, forged
 from tests.builds.hand_worker import BY_HAND, HandWorker
-from tests.builds.house import PASSWORD, House
+from tests.builds.house import PASSWORD, Services
 from tests.parts.forges import KINDS, running_forge
 from tests.web.browser import Raw
 
@@ -51,8 +51,8 @@ def test_the_least_rights_do_for_public_code(forged: ForgeHouse) -> None:
     connected.forge.push(connected.project, MAIN, connected.project.git.head("main"))
     eventually(lambda: connected.project.statuses)
     assert connected.hook["installed"]
-    assert connected.hook["trouble"] == ""
-    forged.house.call("DELETE", f"{connected.path}/build-setup")
+    assert connected.hook["problem"] == ""
+    forged.house.call("DELETE", f"{connected.path}/build-configuration")
 
     eventually(lambda: not connected.project.hooks)
     assert not {"repo", "public_repo"} & set(offer["public_scopes"])
@@ -64,7 +64,7 @@ def test_switching_off_leaves_no_commit_waiting(forged: ForgeHouse) -> None:
     connected.forge.push(connected.project, MAIN, connected.project.git.head("main"))
     eventually(lambda: connected.project.statuses)
 
-    forged.house.call("PATCH", f"{connected.path}/build-setup", {"active": False})
+    forged.house.call("PATCH", f"{connected.path}/build-configuration", {"active": False})
 
     eventually(lambda: len(connected.project.statuses) == 2)
     assert [status["state"] for status in connected.project.statuses] == ["pending", "error"]
@@ -79,18 +79,18 @@ def test_deleting_leaves_no_commit_waiting(forged: ForgeHouse, by: str) -> None:
     eventually(lambda: connected.project.statuses)
 
     if by == "api":
-        forged.house.call("DELETE", f"{connected.path}/build-setup")
+        forged.house.call("DELETE", f"{connected.path}/build-configuration")
     else:
         page = Raw(forged.house.hub.url)
         page.sign_in("alice", PASSWORD)
-        assert "webhook of" in page.send(f"/alice/deleted-by-{by}/-/build-setup/delete").text
+        assert "webhook of" in page.send(f"/alice/deleted-by-{by}/-/build-configuration/delete").text
 
     eventually(lambda: not connected.project.hooks)
     assert [status["state"] for status in connected.project.statuses] == ["pending", "error"]
-    assert forged.house.try_call("GET", f"{connected.path}/build-setup")[0] == 404
+    assert forged.house.try_call("GET", f"{connected.path}/build-configuration")[0] == 404
 
 
-def test_deleting_ends_what_runs(start_house: Callable[..., House]) -> None:
+def test_deleting_ends_what_runs(start_house: Callable[..., Services]) -> None:
     """Its commit is told as cancelled, too, and its worker finds its lease lost."""
     with running_forge("gitea") as forge:
         house = start_house({**BY_HAND, "HYTHE_FORGES": forge.setting})
@@ -102,7 +102,7 @@ def test_deleting_ends_what_runs(start_house: Callable[..., House]) -> None:
         assert job is not None
         eventually(lambda: len(connected.project.statuses) == 2)
 
-        house.call("DELETE", f"{connected.path}/build-setup")
+        house.call("DELETE", f"{connected.path}/build-configuration")
 
         assert connected.project.statuses[-1]["state"] == "error"
         with pytest.raises(urllib.error.HTTPError) as lost:
@@ -128,9 +128,9 @@ def test_no_status_without_a_link(forged: ForgeHouse) -> None:
     git = forged.house.git.create("src/silent")
     head = git.commit({"Dockerfile": "FROM scratch\n"})
     project = forged.forges["gitea"].add(git)
-    source = {"url": git.url, "forge": "gitea", "forge_repository": project.name, "link_id": link["id"]}
+    source = {"url": git.url, "forge": "gitea", "forge_repository": project.name, "linked_account_id": link["id"]}
     path = "/api/v1/repositories/alice/silent"
-    forged.house.call("POST", f"{path}/build-setup", {"source": source})
+    forged.house.call("POST", f"{path}/build-configuration", {"source": source})
     told = forged.connect("gitea", "told-after")
 
     start = {"source_name": "main", "commit": head}

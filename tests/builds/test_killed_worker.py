@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tests.builds.house import DOCKERFILE, House
+from tests.builds.house import DOCKERFILE, Services
 from tests.parts.hub import HYTHE
 from tests.parts.process import clear_away
 
@@ -21,11 +21,11 @@ TOKEN = "the workers' own token"
 
 
 @pytest.fixture
-def start_worker(tmp_path: Path) -> Iterator[Callable[[House], subprocess.Popen[bytes]]]:
+def start_worker(tmp_path: Path) -> Iterator[Callable[[Services], subprocess.Popen[bytes]]]:
     """Start a worker as on another host: its own folder, the hub over HTTP, the workers' token."""
     started: list[subprocess.Popen[bytes]] = []
 
-    def start(house: House) -> subprocess.Popen[bytes]:
+    def start(house: Services) -> subprocess.Popen[bytes]:
         words = ["worker", "--url", house.hub.url, "--builds-folder", str(tmp_path / "worker")]
         with (tmp_path / f"log-{len(started)}").open("wb") as log:
             process = subprocess.Popen(
@@ -42,8 +42,8 @@ def start_worker(tmp_path: Path) -> Iterator[Callable[[House], subprocess.Popen[
 
 
 def test_builds_survive_their_workers(
-    start_house: Callable[..., House],
-    start_worker: Callable[[House], subprocess.Popen[bytes]],
+    start_house: Callable[..., Services],
+    start_worker: Callable[[Services], subprocess.Popen[bytes]],
     rounds: Callable[[int, int], int],
 ) -> None:
     """Killed at any moment, a worker's build is done by the next one, with the tag where it belongs."""
@@ -70,7 +70,7 @@ def test_builds_survive_their_workers(
         assert build["ref"]["commit"] == source.head("main")
 
 
-def test_the_worker_inside_serve_is_replaced(start_house: Callable[..., House]) -> None:
+def test_the_worker_inside_serve_is_replaced(start_house: Callable[..., Services]) -> None:
     """Killed in the middle, it is started anew, and its build is done all the same."""
     house = start_house(env={"HYTHE_BUILDS_LEASE": "5"})
     files = {"Dockerfile": f"{DOCKERFILE}RUN sleep 3\n"}

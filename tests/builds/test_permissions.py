@@ -16,14 +16,14 @@ PLAIN = (
     ("GET", "/api/v1/repositories/alice/hidden/builds/1/events"),
 )
 BODIES: dict[str, Any] = {
-    "build-setup/secrets/{secret}": {"value": "stolen"},
-    "build-setup/docker-hub": {
+    "build-configuration/secrets/{secret}": {"value": "stolen"},
+    "build-configuration/docker-hub": {
         "provider": "github",
         "owner": "a",
         "repository": "b",
         "build_settings": [{"source_name": "main"}],
     },
-    "build-setup": {"source": {"url": "https://git.example/a/b.git"}},
+    "build-configuration": {"source": {"url": "https://git.example/a/b.git"}},
     "build-notices": {"url": "https://receiver.example/hook"},
 }
 VALUES = {"namespace": "alice", "number": "1", "secret": "TOKEN", "notice": "1", "delivery": "1"}
@@ -35,8 +35,8 @@ def hidden(forged: ForgeHouse) -> ForgeHouse:
     forged.house.hub.create_user("mallory", PASSWORD)
     forged.house.call("POST", "/api/v1/repositories", {"namespace": "alice", "name": "hidden", "visibility": "private"})
     connected = forged.connect("github", "hidden", private=True)
-    forged.house.call("PUT", f"{connected.path}/build-setup/secrets/TOKEN", {"value": "hunter2"})
-    forged.house.call("POST", f"{connected.path}/build-notices", {"url": "https://receiver.example/hook"})
+    forged.house.call("PUT", f"{connected.path}/build-configuration/secrets/TOKEN", {"value": "hunter2"})
+    forged.house.call("POST", f"{connected.path}/webhooks", {"url": "https://receiver.example/hook"})
     forged.house.call("POST", f"{connected.path}/builds", {})
     return forged
 
@@ -58,7 +58,7 @@ def calls_of(forged: ForgeHouse, repository: str) -> list[tuple[str, str, Any]]:
 def test_private_builds_do_not_exist_for_others(hidden: ForgeHouse, who: str) -> None:
     """Whatever another account, or nobody, asks of them is answered as of what is not there; and nothing changes."""
     house = hidden.house
-    before = house.call("GET", "/api/v1/repositories/alice/hidden/build-setup")
+    before = house.call("GET", "/api/v1/repositories/alice/hidden/build-configuration")
     calls = [*calls_of(hidden, "hidden"), *((method, path, None) for method, path in PLAIN)]
 
     answers = {
@@ -68,8 +68,8 @@ def test_private_builds_do_not_exist_for_others(hidden: ForgeHouse, who: str) ->
 
     assert len(answers) > 20
     creating = {
-        "/api/v1/repositories/alice/hidden/build-setup",
-        "/api/v1/repositories/alice/hidden/build-setup/docker-hub",
+        "/api/v1/repositories/alice/hidden/build-configuration",
+        "/api/v1/repositories/alice/hidden/build-configuration/docker-hub",
     }
     odd = {
         call: status
@@ -77,8 +77,8 @@ def test_private_builds_do_not_exist_for_others(hidden: ForgeHouse, who: str) ->
         if status != 404 and not (call[0] == "POST" and call[1] in creating and status in (401, 403))
     }
     assert odd == {}
-    assert house.call("GET", "/api/v1/repositories/alice/hidden/build-setup") == before
-    assert house.call("GET", "/api/v1/repositories/alice/hidden/build-setup/secrets")["names"] == ["TOKEN"]
+    assert house.call("GET", "/api/v1/repositories/alice/hidden/build-configuration") == before
+    assert house.call("GET", "/api/v1/repositories/alice/hidden/build-configuration/secrets")["names"] == ["TOKEN"]
     assert [build["status"] for build in house.call("GET", "/api/v1/repositories/alice/hidden/builds")["items"]] == [
         "queued"
     ]
@@ -88,7 +88,7 @@ def test_private_builds_do_not_exist_for_others(hidden: ForgeHouse, who: str) ->
 def test_public_builds_are_read_by_all_and_changed_by_the_owner(hidden: ForgeHouse) -> None:
     """Of a public repository others see the set-up, builds and logs; no secret's name, no webhook; nothing changes."""
     connected = hidden.connect("github", "shown")
-    hidden.house.call("POST", f"{connected.path}/build-notices", {"url": "https://receiver.example/hook"})
+    hidden.house.call("POST", f"{connected.path}/webhooks", {"url": "https://receiver.example/hook"})
     hidden.house.call("POST", f"{connected.path}/builds", {})
 
     answers = {
@@ -99,7 +99,7 @@ def test_public_builds_are_read_by_all_and_changed_by_the_owner(hidden: ForgeHou
     }
 
     assert {call for call, status in answers.items() if status < 400} == {
-        ("GET", "/build-setup"),
+        ("GET", "/build-configuration"),
         ("GET", "/builds"),
         ("GET", "/builds/1"),
     }

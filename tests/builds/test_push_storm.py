@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from tests.builds.forge_house import Connected, ForgeHouse
 from tests.builds.hand_worker import BY_HAND, TOKEN
-from tests.builds.house import House
+from tests.builds.house import Services
 from tests.parts.forges import running_forge
 from tests.parts.hub import HYTHE
 from tests.parts.process import clear_away
@@ -25,7 +25,7 @@ PATIENCE = 600
 
 
 @contextmanager
-def workers(house: House, folder: Path, count: int) -> Iterator[None]:
+def workers(house: Services, folder: Path, count: int) -> Iterator[None]:
     """Workers as on other hosts, each with a folder of its own."""
     started = []
     for number in range(count):
@@ -53,7 +53,7 @@ def pushed(connected: Connected, pushes: int) -> list[str]:
     return commits
 
 
-def finished(house: House, connected: Connected) -> list[dict[str, Any]]:
+def finished(house: Services, connected: Connected) -> list[dict[str, Any]]:
     """Wait until no build of a repository waits or runs; returns all, the oldest first."""
     end = time.monotonic() + PATIENCE
     while True:
@@ -66,7 +66,7 @@ def finished(house: House, connected: Connected) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("database", ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)])
 def test_all_come_out_right(
-    start_house: Callable[..., House],
+    start_house: Callable[..., Services],
     request: pytest.FixtureRequest,
     tmp_path: Path,
     rounds: Callable[[int, int], int],

@@ -20,7 +20,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from tests.builds.house import House
+from tests.builds.house import Services
 from tests.parts.hub import HYTHE
 
 pytestmark = pytest.mark.clients
@@ -35,7 +35,7 @@ def hythe(tmp_path: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([HYTHE, *words], env=env, capture_output=True, text=True, check=False)
 
 
-def test_an_image_verifies_down_to_its_commit(house: House, tmp_path: Path) -> None:
+def test_an_image_verifies_down_to_its_commit(house: Services, tmp_path: Path) -> None:
     """`hythe verify` names source and commit in one line; `pull --trusted` pulls what verifies."""
     source = house.source("proven", {"Dockerfile": f"{TINY}COPY status /var/lib/dpkg/status\n", "status": STATUS})
     path = house.set_up("proven", source)
@@ -52,7 +52,7 @@ def test_an_image_verifies_down_to_its_commit(house: House, tmp_path: Path) -> N
     assert pulled.returncode == 0, pulled.stderr
 
 
-def test_statements_are_referrers_as_cosign_reads_them(house: House, tmp_path: Path) -> None:
+def test_statements_are_referrers_as_cosign_reads_them(house: Services, tmp_path: Path) -> None:
     """Each is a Sigstore bundle that refers to the image; openssl finds its envelope signed by the published key."""
     path = house.set_up("bundled", house.source("bundled", {"Dockerfile": TINY}))
     digest = house.built(path, house.trigger(path)[0])["digest"]
@@ -92,7 +92,7 @@ def test_statements_are_referrers_as_cosign_reads_them(house: House, tmp_path: P
 STATUS = "Package: tree\nStatus: install ok installed\nVersion: 2.1\nArchitecture: amd64\n\n"
 
 
-def test_what_was_pushed_by_hand_does_not_verify(house: House, tmp_path: Path) -> None:
+def test_what_was_pushed_by_hand_does_not_verify(house: Services, tmp_path: Path) -> None:
     """An image without statements, or with a key that did not sign them, is refused with a hint."""
     path = house.set_up("orphan", house.source("orphan", {"Dockerfile": TINY}))
     house.built(path, house.trigger(path)[0])
@@ -116,7 +116,7 @@ def test_what_was_pushed_by_hand_does_not_verify(house: House, tmp_path: Path) -
     assert "was not made by a Trusted Build" in without.stderr
 
 
-def test_a_second_build_says_reproduced(house: House) -> None:
+def test_a_second_build_says_reproduced(house: Services) -> None:
     """With `reproduce`, an independent build without cache marks the image when it comes out equal."""
     path = house.set_up("twice", house.source("twice"), options={"reproduce": True})
     first = house.built(path, house.trigger(path)[0])
@@ -169,11 +169,11 @@ def receiver() -> Iterator[Receiver]:
     server.server_close()
 
 
-def test_webhooks_are_signed_chained_and_sent_again(house: House, receiver: Receiver) -> None:
+def test_webhooks_are_signed_chained_and_sent_again(house: Services, receiver: Receiver) -> None:
     """Docker Hub's body, GitHub's way of signing; the second of a chain waits for the first one's callback."""
     path = house.set_up("noticed", house.source("noticed", {"Dockerfile": TINY}))
-    first = house.call("POST", f"{path}/build-notices", {"url": receiver.url, "secret": "shared"})
-    house.call("POST", f"{path}/build-notices", {"url": f"{receiver.url}/2", "chained": True})
+    first = house.call("POST", f"{path}/webhooks", {"url": receiver.url, "secret": "shared"})
+    house.call("POST", f"{path}/webhooks", {"url": f"{receiver.url}/2", "chained": True})
     house.built(path, house.trigger(path)[0])
 
     headers, body = receiver.wait(1)[0]
@@ -186,8 +186,8 @@ def test_webhooks_are_signed_chained_and_sent_again(house: House, receiver: Rece
 
     house.call("POST", urlsplit(said["callback_url"]).path, {"state": "success", "description": "deployed"}, user="")
     receiver.wait(2)
-    [delivery] = house.call("GET", f"{path}/build-notices/{first['id']}/deliveries")["items"]
+    [delivery] = house.call("GET", f"{path}/webhooks/{first['id']}/deliveries")["items"]
     assert (delivery["status"], delivery["callback_state"]) == (200, "success")
 
-    house.call("POST", f"{path}/build-notices/deliveries/{delivery['id']}/again")
+    house.call("POST", f"{path}/webhooks/deliveries/{delivery['id']}/again")
     assert receiver.wait(3)[2][1] == body

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tests.builds.house import House
+from tests.builds.house import Services
 
 pytestmark = pytest.mark.clients
 
@@ -31,7 +31,7 @@ CMD ["cat", "/costly"]
 COSTLY = "cat /proc/sys/kernel/random/uuid > /costly"
 
 
-def forget_disks(house: House) -> None:
+def forget_disks(house: Services) -> None:
     """Let the hub's worker be like one on another host: without the disks that it keeps."""
     shutil.rmtree(house.hub.data / "builds" / "cache")
 
@@ -43,7 +43,7 @@ def step_of(log: str, command: str) -> str:
     return lines[place + 1]
 
 
-def registry(house: House, name: str) -> Callable[[str], Any]:
+def registry(house: Services, name: str) -> Callable[[str], Any]:
     """Return what asks the registry for JSON of alice's repository."""
     token = house.call("GET", f"/token?scope=repository:alice/{name}:pull")["token"]
 
@@ -57,19 +57,19 @@ def registry(house: House, name: str) -> Callable[[str], Any]:
     return get
 
 
-def layer_tags(house: House, name: str) -> list[str]:
+def layer_tags(house: Services, name: str) -> list[str]:
     """The tags of a repository that hold layers."""
     return [tag for tag in registry(house, name)("tags/list")["tags"] if tag.endswith(".layers")]
 
 
-def test_another_worker_uses_the_layers(house: House) -> None:
+def test_another_worker_uses_the_layers(house: Services) -> None:
     """Steps of all stages are found again, with secrets as without, and what changed is built and kept anew."""
     base = house.set_up("shared-base", house.source("shared-base"), visibility="private")
     house.built(base, house.trigger(base)[0])
     dockerfile = STEPS.replace("FROM scratch\n", f"FROM {house.hub.host}/alice/shared-base\n")
     source = house.source("shared", {"Dockerfile": dockerfile, "late": "1"})
     path = house.set_up("shared", source)
-    house.call("PUT", f"{path}/build-setup/secrets/word", {"value": "hush hush"})
+    house.call("PUT", f"{path}/build-configuration/secrets/word", {"value": "hush hush"})
     first = house.built(path, house.trigger(path)[0])
     source.commit({"late": "2"}, "Changed late")
     forget_disks(house)
@@ -88,11 +88,11 @@ def test_another_worker_uses_the_layers(house: House) -> None:
     assert second["digest"] == third["digest"]
 
 
-def test_layers_are_no_image_of_people(house: House) -> None:
+def test_layers_are_no_image_of_people(house: Services) -> None:
     """No list of tags shows them, reading them counts as no pull, and no secret lies in them."""
     source = house.source("unseen", {"Dockerfile": STEPS, "late": "1"})
     path = house.set_up("unseen", source)
-    house.call("PUT", f"{path}/build-setup/secrets/word", {"value": "hush hush"})
+    house.call("PUT", f"{path}/build-configuration/secrets/word", {"value": "hush hush"})
     house.built(path, house.trigger(path)[0])
     forget_disks(house)
     house.built(path, house.trigger(path)[0])
@@ -106,7 +106,7 @@ def test_layers_are_no_image_of_people(house: House) -> None:
     assert "hush" not in "".join(configs)
 
 
-def test_a_rule_without_cache_takes_and_leaves_nothing(house: House) -> None:
+def test_a_rule_without_cache_takes_and_leaves_nothing(house: Services) -> None:
     """With the cache off, steps run again, and the repository holds no layers but the image's."""
     source = house.source("uncached", {"Dockerfile": STEPS.replace("RUN --mount", "# RUN"), "late": "1"})
     path = house.set_up("uncached", source, {"source": "main", "cache": False})
@@ -119,7 +119,7 @@ def test_a_rule_without_cache_takes_and_leaves_nothing(house: House) -> None:
     assert layer_tags(house, "uncached") == []
 
 
-def test_broken_layers_break_no_build(house: House) -> None:
+def test_broken_layers_break_no_build(house: Services) -> None:
     """Where a blob of theirs is lost, a line of the log says so, the steps run again, and whole layers are kept."""
     source = house.source("broken", {"Dockerfile": STEPS.replace("RUN --mount", "# RUN"), "late": "1"})
     path = house.set_up("broken", source)

@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
 import pytest
-from tests.builds.house import House
+from tests.builds.house import Services
 
 pytestmark = pytest.mark.clients
 
@@ -19,13 +19,13 @@ TINY = "FROM scratch\nADD rootfs.tar /\n"
 
 
 @pytest.fixture(scope="module")
-def house(start_house: Callable[..., House]) -> House:
+def house(start_house: Callable[..., Services]) -> Services:
     """A hub whose builds may reach the network."""
     return start_house(env={"HYTHE_BUILDS_NETWORK": "open"})
 
 
 @pytest.mark.parametrize(("network", "reached"), [("off", False), ("registry", True), ("open", True)])
-def test_what_steps_reach(house: House, network: str, reached: bool) -> None:
+def test_what_steps_reach(house: Services, network: str, reached: bool) -> None:
     """Off: nothing. Registry and open: the hub. Never: other services of the host, or clouds' metadata."""
     others = (house.hub.port, urlsplit(house.git.url).port)
     # busybox's nc takes numbers without asking a resolver, which a static program cannot do everywhere.
@@ -35,7 +35,7 @@ RUN {ask} 127.0.0.1 {host} || echo host-away
 RUN {ask} 169.254.169.254 80 || echo metadata-away
 """
     path = house.set_up(f"net-{network}", house.source(f"net-{network}", {"Dockerfile": dockerfile}))
-    house.call("PATCH", f"{path}/build-setup", {"options": {"network": network}})
+    house.call("PATCH", f"{path}/build-configuration", {"options": {"network": network}})
 
     log = house.built(path, house.trigger(path)[0])["log"]
 
@@ -47,7 +47,7 @@ RUN {ask} 169.254.169.254 80 || echo metadata-away
     ]
 
 
-def test_submodules_are_fetched(house: House) -> None:
+def test_submodules_are_fetched(house: Services) -> None:
     """A submodule's files are in the build context."""
     part = house.git.create("src/part")
     part.commit({"greeting.txt": "from the submodule\n"})
@@ -60,7 +60,7 @@ def test_submodules_are_fetched(house: House) -> None:
 
 
 @pytest.fixture
-def large_files(house: House) -> Iterator[tuple[str, dict[str, bytes]]]:
+def large_files(house: Services) -> Iterator[tuple[str, dict[str, bytes]]]:
     """A server of git LFS (batch API, downloads) before the git server: its address, and what it holds by SHA-256."""
     held: dict[str, bytes] = {}
 
@@ -106,7 +106,7 @@ def large_files(house: House) -> Iterator[tuple[str, dict[str, bytes]]]:
     server.server_close()
 
 
-def test_large_files_are_fetched(house: House, large_files: tuple[str, dict[str, bytes]]) -> None:
+def test_large_files_are_fetched(house: Services, large_files: tuple[str, dict[str, bytes]]) -> None:
     """A file of git LFS is there with its content, not its pointer."""
     address, held = large_files
     content = b"large\n" * 1000
@@ -124,7 +124,7 @@ def test_large_files_are_fetched(house: House, large_files: tuple[str, dict[str,
     assert f"{len(content)} /data.big" in house.built(path, house.trigger(path)[0])["log"]
 
 
-def test_a_branch_that_is_gone_and_a_commit_that_never_was(house: House) -> None:
+def test_a_branch_that_is_gone_and_a_commit_that_never_was(house: Services) -> None:
     """The reason names what could not be fetched."""
     path = house.set_up("gone", house.source("gone"), {"source": "/.*/", "tags": "{sourceref}"})
     by_name = house.call("POST", f"{path}/builds", {"source_name": "nowhere"})["items"][0]
@@ -136,15 +136,15 @@ def test_a_branch_that_is_gone_and_a_commit_that_never_was(house: House) -> None
         assert reason in build["reason"]
 
 
-def test_switching_off_stops_triggers_and_keeps_everything(house: House) -> None:
+def test_switching_off_stops_triggers_and_keeps_everything(house: Services) -> None:
     """An inactive set-up starts nothing, says so to its trigger, and notes the call."""
     path = house.set_up("resting", house.source("resting", {"Dockerfile": TINY}))
     house.built(path, house.trigger(path)[0])
-    trigger = house.call("GET", f"{path}/build-setup/trigger")["path"]
-    house.call("PATCH", f"{path}/build-setup", {"active": False})
+    trigger = house.call("GET", f"{path}/build-configuration/trigger")["path"]
+    house.call("PATCH", f"{path}/build-configuration", {"active": False})
 
     status, answer = house.try_call("POST", trigger, {}, user="")
-    calls = house.call("GET", f"{path}/build-setup/trigger")["calls"]
+    calls = house.call("GET", f"{path}/build-configuration/trigger")["calls"]
 
     assert status == 409
     assert "rules" in answer["hint"]
@@ -152,12 +152,12 @@ def test_switching_off_stops_triggers_and_keeps_everything(house: House) -> None
     assert len(house.call("GET", f"{path}/builds")["items"]) == 1
 
 
-def test_a_trigger_made_anew_makes_the_old_one_worthless(house: House) -> None:
+def test_a_trigger_made_anew_makes_the_old_one_worthless(house: Services) -> None:
     """The old URL is not found any more; the bodies of 2014 are understood."""
     rules = ({"source": "main", "tags": "latest"}, {"source": "other", "tags": "special"})
     path = house.set_up("retold", house.source("retold", {"Dockerfile": TINY}), *rules)
-    old = house.call("GET", f"{path}/build-setup/trigger")["path"]
-    house.call("POST", f"{path}/build-setup/trigger")
+    old = house.call("GET", f"{path}/build-configuration/trigger")["path"]
+    house.call("POST", f"{path}/build-configuration/trigger")
 
     assert house.try_call("POST", old, {}, user="")[0] == 404
     assert len(house.trigger(path, {"docker_tag": "latest"})) == 1

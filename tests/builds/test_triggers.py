@@ -42,7 +42,7 @@ def post(url: str, body: bytes, media_type: str) -> int:
 )
 def test_bodies_of_2014(forged: ForgeHouse, connected: Connected, body: bytes, media_type: str, built: str) -> None:
     """Whatever Docker Hub's documentation showed over the years starts builds."""
-    where = forged.house.call("GET", f"{connected.path}/build-setup/trigger")["path"]
+    where = forged.house.call("GET", f"{connected.path}/build-configuration/trigger")["path"]
     before = len(forged.builds(connected))
 
     status = post(f"{forged.house.hub.url}{where}", body, media_type)
@@ -54,7 +54,7 @@ def test_bodies_of_2014(forged: ForgeHouse, connected: Connected, body: bytes, m
 
 def test_what_is_no_body(forged: ForgeHouse, connected: Connected) -> None:
     """Something else is refused, and so is a ref that no rule builds."""
-    where = forged.house.hub.url + forged.house.call("GET", f"{connected.path}/build-setup/trigger")["path"]
+    where = forged.house.hub.url + forged.house.call("GET", f"{connected.path}/build-configuration/trigger")["path"]
 
     assert post(where, b"[1]", "application/json") == 400
     assert post(where, b"\xff\xfe", "text/plain") == 400
@@ -62,7 +62,7 @@ def test_what_is_no_body(forged: ForgeHouse, connected: Connected) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/builds/1/log?start=%C2%B2", "/builds/%C2%B2", "/build-notices/%C2%B2/deliveries", "/builds/999999999"]
+    "path", ["/builds/1/log?start=%C2%B2", "/builds/%C2%B2", "/webhooks/%C2%B2/deliveries", "/builds/999999999"]
 )
 def test_numbers_that_are_none(forged: ForgeHouse, connected: Connected, path: str) -> None:
     """Digits of other scripts are no numbers: the answer is what it is for any other text."""

@@ -19,8 +19,8 @@ from tests.parts.hythe_client import HytheClient
 from hythe.client.client import Client
 from hythe.client.credential_files import CredentialFiles
 from hythe.client.errors import ClientError, ContentMismatch, RegistryError, Unreachable
+from hythe.client.image_locations import opened_destination, opened_source
 from hythe.client.layout import ImageLayout
-from hythe.client.locations import opened_destination, opened_source
 from hythe.client.retry import RetryPolicy
 from hythe.client.transfer import Transferred, transfer
 

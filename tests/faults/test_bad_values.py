@@ -86,8 +86,8 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
     "/search": ("q", "page"),
     "/sign-in": ("next",),
     "/sign-up": ("next",),
-    "/account/links/begin": ("url",),
-    "/account/links/authorized": ("code", "state", "error"),
+    "/account/linked-accounts/begin": ("url",),
+    "/account/linked-accounts/authorized": ("code", "state", "error"),
     "/new-build/rules": ("link", "repository", "url"),
     "/new-build/{link:int}": ("q",),
     "/{repository:path}/-/builds": ("before", "status", "source_name"),
@@ -107,18 +107,20 @@ BODIES: dict[tuple[str, str], Any] = {
     ("PUT", "/repositories/{namespace}/{name}/immutable-tags"): {"patterns": ["v*"]},
     ("POST", "/links"): {"url": "https://forge.example.com", "token": "t"},
     ("POST", "/build-preview"): {"rules": [RULE], "refs": [{"type": "branch", "name": "main", "commit": "0" * 40}]},
-    ("PUT", "/repositories/{namespace}/{name}/build-setup/secrets/{secret}"): {"value": "v"},
-    ("POST", "/repositories/{namespace}/{name}/build-setup/docker-hub"): {},
-    ("POST", "/repositories/{namespace}/{name}/build-setup"): {"source": SOURCE, "rules": [RULE]},
-    ("PATCH", "/repositories/{namespace}/{name}/build-setup"): {
-        "source": {**SOURCE, "link_id": None},
+    ("PUT", "/repositories/{namespace}/{name}/build-configuration/secrets/{secret}"): {"value": "v"},
+    ("POST", "/repositories/{namespace}/{name}/build-configuration/docker-hub"): {},
+    ("POST", "/repositories/{namespace}/{name}/build-configuration"): {"source": SOURCE, "rules": [RULE]},
+    ("PATCH", "/repositories/{namespace}/{name}/build-configuration"): {
+        "source": {**SOURCE, "linked_account_id": None},
         "rules": [{**RULE, "id": 1, "timeout": 60}],
         "options": {"schedule": "daily 04:00"},
         "credentials": "user:secret",
     },
-    ("POST", "/repositories/{namespace}/{name}/build-notices"): {"url": "https://example.com/x", "secret": "s"},
+    ("POST", "/repositories/{namespace}/{name}/webhooks"): {"url": "https://example.com/x", "secret": "s"},
     ("POST", "/repositories/{namespace}/{name}/builds"): {"source_type": "branch", "source_name": "b", "commit": ""},
-    ("POST", "/repositories/{namespace}/{name}/build-setup/webhook"): {"hub_url": "https://hub.example.com"},
+    ("POST", "/repositories/{namespace}/{name}/build-configuration/forge-webhook"): {
+        "hub_url": "https://hub.example.com"
+    },
 }
 """What fits the form of each address of the JSON API that takes a body."""
 
@@ -243,9 +245,9 @@ def _furnish(tried: Tried) -> None:
     headers = {"Content-Type": OCI_MANIFEST}
     assert tried.client.put("/v2/ann/app/manifests/latest", content=manifest, headers=headers).status_code == 201
     tried.api("POST", "/repositories", {"namespace": "ann", "name": "other"})
-    tried.api("POST", "/repositories/ann/app/build-setup", {"source": SOURCE, "rules": [RULE]})
-    tried.api("PUT", "/repositories/ann/app/build-setup/secrets/S", {"value": "v"})
-    tried.api("POST", "/repositories/ann/app/build-notices", {"url": "https://example.com/x"})
+    tried.api("POST", "/repositories/ann/app/build-configuration", {"source": SOURCE, "rules": [RULE]})
+    tried.api("PUT", "/repositories/ann/app/build-configuration/secrets/S", {"value": "v"})
+    tried.api("POST", "/repositories/ann/app/webhooks", {"url": "https://example.com/x"})
     tried.api("POST", "/repositories/ann/app/builds", {"source_name": "main"})
 
 
@@ -396,7 +398,7 @@ def test_plain_addresses_of_builds(tried: Tried) -> None:
             tried.send(method, bad, is_anything, **sent({"state": "success"}))
         for query in queries(("start", "branch")):
             tried.send(method, f"{filled(path)}?{query}", is_anything)
-    trigger = tried.api("GET", "/repositories/ann/app/build-setup/trigger")["path"]
+    trigger = tried.api("GET", "/repositories/ann/app/build-configuration/trigger")["path"]
     for bad in spoilt({"source_type": "branch", "source_name": "b", "docker_tag": "t"}):
         tried.send("POST", trigger, is_problem, **sent(bad))
         tried.send("POST", trigger, is_problem, **sent({"source_name": "b"} | bad))
@@ -404,7 +406,9 @@ def test_plain_addresses_of_builds(tried: Tried) -> None:
 
 def test_webhooks_of_forges(tried: Tried) -> None:
     """A delivery is taken whatever text stands in its commits: it comes once."""
-    hook = tried.api("POST", "/repositories/ann/app/build-setup/webhook", {"hub_url": "https://hub.example.com"})
+    hook = tried.api(
+        "POST", "/repositories/ann/app/build-configuration/forge-webhook", {"hub_url": "https://hub.example.com"}
+    )
     address = hook["url"].removeprefix("https://hub.example.com")
     commit = {"id": "1" * 40, "message": "m", "author": {"name": "a", "email": "e"}}
     push = {

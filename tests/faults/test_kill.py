@@ -86,9 +86,9 @@ class Sharer:
         blob = client("GET", f"/v2/{self.name}/blobs/{digest}")
         self.expect(blob.body == self.blobs[digest], f"blob {digest}: {blob.status}")
 
-    def expect(self, true: bool, trouble: str) -> None:
+    def expect(self, true: bool, problem: str) -> None:
         if not true:
-            self.wrong.append(trouble)
+            self.wrong.append(problem)
 
     def check(self, client: Client) -> None:
         """What was acknowledged is whole, and the tag points at the last push or at one that was under way."""
@@ -146,7 +146,7 @@ def test_nothing_acknowledged_is_lost(
     for sharer in sharers:
         sharer.check(client)
         sharer.resume_uploads(client)
-    assert [trouble for sharer in sharers for trouble in sharer.wrong] == []
+    assert [problem for sharer in sharers for problem in sharer.wrong] == []
     assert sum(len(sharer.manifests) for sharer in sharers) > 0
     client.close()
     server.stop()

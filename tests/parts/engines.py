@@ -287,10 +287,10 @@ def podman_setup(busybox_tar: Path) -> PodmanSetup:
     for driver in ("overlay", "vfs"):
         for runtime in ("crun", "runc"):
             setup = PodmanSetup(driver, runtime)
-            trouble = try_podman(setup, busybox_tar)
-            if trouble is None:
+            problem = try_podman(setup, busybox_tar)
+            if problem is None:
                 return setup
-            reasons.append(f"{setup}: {trouble}")
+            reasons.append(f"{setup}: {problem}")
     pytest.fail("podman runs no container on this machine:\n" + "\n".join(reasons))
 
 

@@ -48,7 +48,7 @@ class Content:
         """Set up Trusted Builds of a repository, which from then on takes pushes of its builds alone."""
         body = {"source": {"url": source}, "rules": [{"source": "main"}, {"source": "/" + "x" * 200 + "/"}]}
         owner = repository.partition("/")[0]
-        self._send("POST", f"/api/v1/repositories/{repository}/build-setup", owner, json=body)
+        self._send("POST", f"/api/v1/repositories/{repository}/build-configuration", owner, json=body)
 
     def image(
         self,

@@ -50,18 +50,18 @@ OWN = [
     "/account",
     "/account/password",
     "/account/tokens",
-    "/account/links",
+    "/account/linked-accounts",
     "/new-build",
     "/new-build/docker-hub",
 ]
 OF_REPOSITORY = ["", "/-/tags", "/-/settings", "/-/delete", ":latest", ":moved", "/-/tags/latest/delete"]
 OF_BUILDS = [
     "builds",
-    "build-setup",
-    "build-setup/notices",
-    "build-setup/rules/0",
-    "build-setup/preview",
-    "build-setup/delete",
+    "build-configuration",
+    "build-configuration/notices",
+    "build-configuration/rules/0",
+    "build-configuration/preview",
+    "build-configuration/delete",
 ]
 
 

@@ -39,7 +39,7 @@ def test_numbers_beyond_every_row(raw: Raw, content: Content) -> None:
     raw.sign_in(owner)
     raw.send("/new", namespace=owner, name="x", visibility="public")
 
-    for path in (f"/{owner}/x/-/builds/{10**30}", f"/account/links/{2**63}/unlink"):
+    for path in (f"/{owner}/x/-/builds/{10**30}", f"/account/linked-accounts/{2**63}/unlink"):
         assert raw.get(path).status_code == 404
 
 

@@ -59,7 +59,7 @@ class Build(msgspec.Struct, frozen=True, kw_only=True):
 
     id: int
     number: int
-    setup_id: int
+    configuration_id: int
     repository: str
     account: str
     status: Status

@@ -10,18 +10,18 @@ import msgspec
 from msgspec import Meta
 
 from hythe.builds.build import Build, Cause, Commit, Place
-from hythe.builds.errors import Conflict, InvalidSetup
+from hythe.builds.configuration import BuildConfiguration
+from hythe.builds.configurations import MANAGE, TRIGGER_TOKEN
+from hythe.builds.errors import Conflict, InvalidBuildConfiguration
 from hythe.builds.queue import Queue
 from hythe.builds.rules import LONGEST_SOURCE, Match, Rule, SourceRef, SourceType, docker_tags
-from hythe.builds.setup import Setup
-from hythe.builds.setups import MANAGE, TRIGGER_TOKEN
-from hythe.builds.store import builds as rows
-from hythe.builds.store import forge_deliveries as head_rows
-from hythe.builds.store import logs
-from hythe.builds.store import setups as setup_rows
-from hythe.builds.store.builds import Filter, NewBuild
-from hythe.builds.store.setups import Call
-from hythe.builds.vault import Vault
+from hythe.builds.secret_box import SecretBox
+from hythe.builds.sql import builds as rows
+from hythe.builds.sql import configurations as configuration_rows
+from hythe.builds.sql import forge_deliveries as head_rows
+from hythe.builds.sql import logs
+from hythe.builds.sql.builds import Filter, NewBuild
+from hythe.builds.sql.configurations import Call
 from hythe.database import Database, Session
 from hythe.hub.access import HubAccess
 from hythe.hub.actor import HubActor
@@ -53,22 +53,24 @@ class TriggerCall(msgspec.Struct, frozen=True, omit_defaults=True):
 class BuildService:
     """What can be done with builds. Calls with an actor raise NotFound, SignInNeeded or Refused by ``hub.access``."""
 
-    def __init__(self, database: Database, access: HubAccess, vault: Vault, queue: Queue) -> None:
+    def __init__(self, database: Database, access: HubAccess, vault: SecretBox, queue: Queue) -> None:
         self._database = database
         self._access = access
         self._vault = vault
         self._queue = queue
 
-    async def queue_ref(self, session: Session, setup: Setup, ref: SourceRef, wanted: Wanted) -> list[int]:
+    async def queue_ref(
+        self, session: Session, configuration: BuildConfiguration, ref: SourceRef, wanted: Wanted
+    ) -> list[int]:
         """Queue what the set-up's rules say of ``ref``, inside the caller's transaction; ``wake`` comes after it."""
-        if not setup.active:
+        if not configuration.active:
             return []
         pushed = wanted.cause is Cause.PUSH
-        rules = [rule for rule in setup.rules if rule.autobuild or not pushed]
-        return await self._queue_rules(session, setup, rules, ref, wanted)
+        rules = [rule for rule in configuration.rules if rule.autobuild or not pushed]
+        return await self._queue_rules(session, configuration, rules, ref, wanted)
 
     async def _queue_rules(
-        self, session: Session, setup: Setup, rules: Iterable[Rule], ref: SourceRef, wanted: Wanted
+        self, session: Session, configuration: BuildConfiguration, rules: Iterable[Rule], ref: SourceRef, wanted: Wanted
     ) -> list[int]:
         queued = []
         for rule in rules:
@@ -76,8 +78,8 @@ class BuildService:
             if match is None:
                 continue
             new = NewBuild(
-                setup_id=setup.id,
-                account=setup.account,
+                configuration_id=configuration.id,
+                account=configuration.account,
                 ref=ref,
                 commit=Commit(wanted.commit.message[:2000], wanted.commit.author[:250]),
                 cause=wanted.cause,
@@ -86,79 +88,85 @@ class BuildService:
                 tags=_tags_so_far(rule, ref, match),
                 trusted=wanted.trusted,
             )
-            queued.append(await self._queue.add(session, setup, new))
+            queued.append(await self._queue.add(session, configuration, new))
         return queued
 
     async def start(self, actor: HubActor, repository: str, ref: SourceRef | None = None) -> list[Build]:
-        """Build by hand: ``ref``, or what every rule with a plain name says. Raises InvalidSetup, Conflict."""
+        """Build by hand: ``ref``, or what every rule with a plain name says. Raises InvalidBuildConfiguration, Conflict."""
         async with self._database.writing() as session:
-            setup = await self._allowed(session, actor, repository, MANAGE)
-            _require_active(setup)
-            queued = await self._queue_anew(session, setup, ref, Wanted(cause=Cause.MANUAL, by=actor.name))
+            configuration = await self._allowed(session, actor, repository, MANAGE)
+            _require_active(configuration)
+            queued = await self._queue_anew(session, configuration, ref, Wanted(cause=Cause.MANUAL, by=actor.name))
             started = [await _build(session, build_id) for build_id in queued]
         self._queue.wake()
         return started
 
-    async def _queue_anew(self, session: Session, setup: Setup, ref: SourceRef | None, wanted: Wanted) -> list[int]:
-        refs = [ref] if ref else _named_refs(setup)
+    async def _queue_anew(
+        self, session: Session, configuration: BuildConfiguration, ref: SourceRef | None, wanted: Wanted
+    ) -> list[int]:
+        refs = [ref] if ref else _named_refs(configuration)
         queued: list[int] = []
         for each in refs:
-            queued += await self.queue_ref(session, setup, each, wanted)
+            queued += await self.queue_ref(session, configuration, each, wanted)
         if not queued:
             name = f"{ref.type.value} {ref.name!r}" if ref else "no rule with a plain name"
-            raise InvalidSetup(f"{name} matches no rule of this set-up", "add a rule, or name a branch or tag")
+            raise InvalidBuildConfiguration(
+                f"{name} matches no rule of this set-up", "add a rule, or name a branch or tag"
+            )
         return queued
 
-    async def rebuild(self, session: Session, setup: Setup, wanted: Wanted) -> list[int]:
+    async def rebuild(self, session: Session, configuration: BuildConfiguration, wanted: Wanted) -> list[int]:
         """Queue anew what the set-up's rules built before (clock, base image); ``wake`` comes after the commit."""
-        built = await rows.listed(session, Filter(repository=setup.repository, status="succeeded", limit=200))
-        refs = dict.fromkeys([*_named_refs(setup), *(SourceRef(b.ref.type, b.ref.name) for b in built)])
-        gone = await head_rows.gone(session, setup.id)
+        built = await rows.listed(session, Filter(repository=configuration.repository, status="succeeded", limit=200))
+        refs = dict.fromkeys([*_named_refs(configuration), *(SourceRef(b.ref.type, b.ref.name) for b in built)])
+        gone = await head_rows.gone(session, configuration.id)
         queued: list[int] = []
         for ref in [ref for ref in refs if ref not in gone][:REBUILT_REFS]:
-            queued += await self.queue_ref(session, setup, ref, wanted)
+            queued += await self.queue_ref(session, configuration, ref, wanted)
         return queued
 
     async def trigger(self, repository: str, token: str, call: TriggerCall, address: str) -> list[Build]:
-        """Answer the trigger URL. Raises NotFound for a wrong token or repository, InvalidSetup, Conflict."""
+        """Answer the trigger URL. Raises NotFound for a wrong token or repository, InvalidBuildConfiguration, Conflict."""
         async with self._database.writing() as session:
-            setup = await setup_rows.by_repository(session, repository)
-            if setup is None or not await self._is_token(session, setup, token):
+            configuration = await configuration_rows.by_repository(session, repository)
+            if configuration is None or not await self._is_token(session, configuration, token):
                 raise NotFound("there is no such trigger", "copy its URL anew from the set-up")
-            queued, outcome = await self._triggered(session, setup, call)
-            await setup_rows.add_call(session, setup.id, Call(datetime.now(UTC), address[:64], outcome))
+            queued, outcome = await self._triggered(session, configuration, call)
+            await configuration_rows.add_call(session, configuration.id, Call(datetime.now(UTC), address[:64], outcome))
             started = [await _build(session, build_id) for build_id in queued]
         self._queue.wake()
         if not started:
             raise Conflict(outcome, "look at the set-up's rules")
         return started
 
-    async def _triggered(self, session: Session, setup: Setup, call: TriggerCall) -> tuple[list[int], str]:
-        if not setup.active:
+    async def _triggered(
+        self, session: Session, configuration: BuildConfiguration, call: TriggerCall
+    ) -> tuple[list[int], str]:
+        if not configuration.active:
             return [], "builds of this repository are switched off"
         wanted = Wanted(cause=Cause.TRIGGER, by="trigger")
         queued: list[int] = []
-        for ref, rules in _called_for(setup, call):
-            queued += await self._queue_rules(session, setup, rules, ref, wanted)
+        for ref, rules in _called_for(configuration, call):
+            queued += await self._queue_rules(session, configuration, rules, ref, wanted)
         return queued, f"{len(queued)} builds" if queued else "nothing matches what was asked for"
 
     async def trigger_token(self, actor: HubActor, repository: str, *, anew: bool = False) -> str:
         """Return the token of the trigger URL, made anew when asked for: the old one is then worthless."""
         async with self._database.writing() as session:
-            setup = await self._allowed(session, actor, repository, MANAGE)
+            configuration = await self._allowed(session, actor, repository, MANAGE)
             if anew:
                 sealed = self._vault.seal(TRIGGER_TOKEN, secrets.token_urlsafe(24))
-                await setup_rows.set_trigger_token(session, setup.id, sealed)
-            return self._vault.unseal(TRIGGER_TOKEN, (await setup_rows.sealed(session, setup.id))[1])
+                await configuration_rows.set_trigger_token(session, configuration.id, sealed)
+            return self._vault.unseal(TRIGGER_TOKEN, (await configuration_rows.sealed(session, configuration.id))[1])
 
     async def trigger_calls(self, actor: HubActor, repository: str) -> list[Call]:
         """Return the last ten calls of the trigger URL, newest first."""
         async with self._database.reading() as session:
-            setup = await self._allowed(session, actor, repository, MANAGE)
-            return await setup_rows.calls(session, setup.id)
+            configuration = await self._allowed(session, actor, repository, MANAGE)
+            return await configuration_rows.calls(session, configuration.id)
 
-    async def _is_token(self, session: Session, setup: Setup, token: str) -> bool:
-        sealed = (await setup_rows.sealed(session, setup.id))[1]
+    async def _is_token(self, session: Session, configuration: BuildConfiguration, token: str) -> bool:
+        sealed = (await configuration_rows.sealed(session, configuration.id))[1]
         return hmac.compare_digest(self._vault.unseal(TRIGGER_TOKEN, sealed).encode(), token.encode())
 
     async def listed(self, actor: HubActor, wanted: Filter) -> list[Build]:
@@ -179,8 +187,8 @@ class BuildService:
     async def badge(self, actor: HubActor, repository: str, source_name: str = "") -> Build | None:
         """Return the build that the badge speaks of."""
         async with self._database.reading() as session:
-            setup = await self._allowed(session, actor, repository, Action.PULL)
-            return await rows.last_finished(session, setup.id, source_name)
+            configuration = await self._allowed(session, actor, repository, Action.PULL)
+            return await rows.last_finished(session, configuration.id, source_name)
 
     async def log(self, actor: HubActor, repository: str, number: int, start: int = 0) -> tuple[Build, bytes]:
         """Return a build and its log from byte ``start`` on, in pieces of about a megabyte."""
@@ -200,15 +208,15 @@ class BuildService:
     async def retry(self, actor: HubActor, repository: str, number: int) -> Build:
         """Build the same commit by the same rule again. Raises Conflict while it is not over."""
         async with self._database.writing() as session:
-            setup = await self._allowed(session, actor, repository, MANAGE)
+            configuration = await self._allowed(session, actor, repository, MANAGE)
             build = await self._readable(session, actor, repository, number)
-            _require_active(setup)
+            _require_active(configuration)
             if not build.status.is_over:
                 raise Conflict(f"build {number} is not over yet", "cancel it first")
             if build.reproduces is not None:
                 raise Conflict(f"build {number} only compares, and pushes nothing", f"retry {build.started_by} instead")
             wanted = Wanted(cause=Cause.RETRY, by=actor.name, commit=build.commit, trusted=build.trusted)
-            queued = await self._queue_rules(session, setup, [build.rule], build.ref, wanted)
+            queued = await self._queue_rules(session, configuration, [build.rule], build.ref, wanted)
             again = await _build(session, queued[0])
         self._queue.wake()
         return again
@@ -220,17 +228,17 @@ class BuildService:
             raise NotFound(f"{short_name(repository)} has no build {number}")
         return build
 
-    async def _allowed(self, session: Session, actor: HubActor, repository: str, action: Action) -> Setup:
+    async def _allowed(self, session: Session, actor: HubActor, repository: str, action: Action) -> BuildConfiguration:
         await self._access.require_repository(actor, repository, action, session)
-        setup = await setup_rows.by_repository(session, repository)
-        if setup is None:
+        configuration = await configuration_rows.by_repository(session, repository)
+        if configuration is None:
             raise NotFound(f"{short_name(repository)} has no Trusted Builds", "set them up first")
-        return setup
+        return configuration
 
 
-def _require_active(setup: Setup) -> None:
-    if not setup.active:
-        raise Conflict(f"builds of {short_name(setup.repository)} are switched off", "switch them on first")
+def _require_active(configuration: BuildConfiguration) -> None:
+    if not configuration.active:
+        raise Conflict(f"builds of {short_name(configuration.repository)} are switched off", "switch them on first")
 
 
 async def _build(session: Session, build_id: int) -> Build:
@@ -244,21 +252,23 @@ def _tags_so_far(rule: Rule, ref: SourceRef, match: Match) -> tuple[str, ...]:
     """The tags as far as they are known before the commit is; the checkout settles them."""
     try:
         return docker_tags(rule, ref, match)
-    except InvalidSetup:
+    except InvalidBuildConfiguration:
         return ()
 
 
-def _named_refs(setup: Setup) -> list[SourceRef]:
-    plain = [rule for rule in setup.rules if not rule.is_expression]
+def _named_refs(configuration: BuildConfiguration) -> list[SourceRef]:
+    plain = [rule for rule in configuration.rules if not rule.is_expression]
     return list(dict.fromkeys(SourceRef(rule.source_type, rule.source) for rule in plain))
 
 
-def _called_for(setup: Setup, call: TriggerCall) -> list[tuple[SourceRef, list[Rule]]]:
+def _called_for(configuration: BuildConfiguration, call: TriggerCall) -> list[tuple[SourceRef, list[Rule]]]:
     """Return what a trigger's body asks for: a ref with the rules to ask about it."""
     if call.source_name:
         kind = SourceType.TAG if call.source_type.lower() == "tag" else SourceType.BRANCH
-        return [(SourceRef(kind, call.source_name), list(setup.rules))]
+        return [(SourceRef(kind, call.source_name), list(configuration.rules))]
     if call.docker_tag:
-        rules = [rule for rule in setup.rules if call.docker_tag in [tag.strip() for tag in rule.tags.split(",")]]
+        rules = [
+            rule for rule in configuration.rules if call.docker_tag in [tag.strip() for tag in rule.tags.split(",")]
+        ]
         return [(SourceRef(rule.source_type, rule.source), [rule]) for rule in rules if not rule.is_expression]
-    return [(ref, list(setup.rules)) for ref in _named_refs(setup)]
+    return [(ref, list(configuration.rules)) for ref in _named_refs(configuration)]

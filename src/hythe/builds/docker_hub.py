@@ -8,9 +8,9 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from hythe.builds.errors import InvalidSetup
+from hythe.builds.configuration import Forge, NewBuildConfiguration, Options, Source
+from hythe.builds.errors import InvalidBuildConfiguration
 from hythe.builds.rules import Rule, SourceType
-from hythe.builds.setup import Forge, NewSetup, Options, Source
 
 PROVIDERS = {"github": (Forge.GITHUB, "https://github.com"), "bitbucket": (Forge.BITBUCKET, "https://bitbucket.org")}
 """What automated builds could be linked with."""
@@ -47,18 +47,24 @@ class DockerHubSettings(msgspec.Struct, frozen=True, kw_only=True):
     build_settings: Annotated[tuple[BuildSetting, ...], Meta(min_length=1, max_length=50)]
 
 
-def carried_over(old: DockerHubSettings, *, link_id: int | None = None) -> NewSetup:
-    """Return the set-up that does the same here. Raises InvalidSetup."""
+def carried_over(old: DockerHubSettings, *, linked_account_id: int | None = None) -> NewBuildConfiguration:
+    """Return the set-up that does the same here. Raises InvalidBuildConfiguration."""
     provider = PROVIDERS.get(old.provider.lower())
     if provider is None or not old.owner or not old.repository:
-        raise InvalidSetup("the file does not say where the source is", "it needs provider, owner and repository")
+        raise InvalidBuildConfiguration(
+            "the file does not say where the source is", "it needs provider, owner and repository"
+        )
     forge, root = provider
     name = f"{old.owner}/{old.repository}"
     plain = [each.source_name for each in old.build_settings if each.source_type == "Branch"]
     branch = next((each for each in plain if not each.startswith("/")), "main")
-    return NewSetup(
+    return NewBuildConfiguration(
         source=Source(
-            url=f"{root}/{name}.git", forge=forge, forge_repository=name, link_id=link_id, default_branch=branch
+            url=f"{root}/{name}.git",
+            forge=forge,
+            forge_repository=name,
+            linked_account_id=linked_account_id,
+            default_branch=branch,
         ),
         rules=tuple(_rule(each, old) for each in old.build_settings),
         options=Options(autotest=old.autotests != "OFF", base_link=old.repo_links),

@@ -1,7 +1,7 @@
 """What Trusted Builds refuse beyond the hub's own errors; each text ends in what to do.
 
 HubError
-├── InvalidSetup                422; a rule, tag template, schedule or other part of a set-up that cannot be used
+├── InvalidBuildConfiguration                422; a rule, tag template, schedule or other part of a set-up that cannot be used
 ├── Conflict                    409; the thing is in a state in which this cannot be done
 └── LeaseLost                   409; the build was given to another worker, or is over: stop working on it
 """
@@ -11,7 +11,7 @@ from http import HTTPStatus
 from hythe.hub.errors import HubError
 
 
-class InvalidSetup(HubError):
+class InvalidBuildConfiguration(HubError):
     """A part of a set-up that cannot be used."""
 
     status = HTTPStatus.UNPROCESSABLE_ENTITY

@@ -7,17 +7,17 @@ import msgspec
 
 from hythe.builds.build import Cause, Commit
 from hythe.builds.builds import BuildService, Wanted
-from hythe.builds.forge_hooks import SECRET
-from hythe.builds.forges.known import hooks_of
-from hythe.builds.forges.port import Delivery, Hooks, Move, UnreadableDelivery
+from hythe.builds.configuration import BuildConfiguration, Forge
+from hythe.builds.forge_webhooks import SECRET
 from hythe.builds.queue import Queue
-from hythe.builds.setup import Forge, Setup
-from hythe.builds.store import forge_deliveries as rows
-from hythe.builds.store import forge_hooks as hook_rows
-from hythe.builds.store import setups as setup_rows
-from hythe.builds.store.forge_deliveries import Outcome, Received
-from hythe.builds.vault import Vault
+from hythe.builds.secret_box import SecretBox
+from hythe.builds.sql import configurations as configuration_rows
+from hythe.builds.sql import forge_deliveries as rows
+from hythe.builds.sql import forge_webhooks as webhook_rows
+from hythe.builds.sql.forge_deliveries import Outcome, Received
 from hythe.database import Database, Session
+from hythe.forges.known import hooks_of
+from hythe.forges.port import Delivery, Hooks, Move, UnreadableDelivery
 from hythe.hub.errors import NotFound
 from hythe.registry.clock import Clock
 
@@ -50,34 +50,36 @@ class _Refused(Exception):
 class ForgeDeliveries:
     """Takes what forges send."""
 
-    def __init__(self, database: Database, vault: Vault, builds: BuildService, queue: Queue, clock: Clock) -> None:
+    def __init__(self, database: Database, vault: SecretBox, builds: BuildService, queue: Queue, clock: Clock) -> None:
         self._database = database
         self._vault = vault
         self._builds = builds
         self._queue = queue
         self._clock = clock
 
-    async def require(self, hook_id: str) -> None:
+    async def require(self, forge_webhook_id: str) -> None:
         """Return when there is such a webhook: before its body is read. Raises NotFound."""
         async with self._database.reading() as session:
-            found = await hook_rows.by_id(session, hook_id)
-        if found is None or found[0].setup_id is None:
+            found = await webhook_rows.by_id(session, forge_webhook_id)
+        if found is None or found[0].configuration_id is None:
             raise NotFound("there is no such webhook", "remove it at the forge: its set-up is gone")
 
-    async def receive(self, hook_id: str, sent: Sent) -> Answer:
+    async def receive(self, forge_webhook_id: str, sent: Sent) -> Answer:
         """Take one request; whatever comes of it is written down. Raises NotFound."""
         async with self._database.reading() as session:
-            found = await hook_rows.by_id(session, hook_id)
-            setup = await setup_rows.by_id(session, found[0].setup_id or 0) if found else None
-        if found is None or setup is None:
+            found = await webhook_rows.by_id(session, forge_webhook_id)
+            configuration = await configuration_rows.by_id(session, found[0].configuration_id or 0) if found else None
+        if found is None or configuration is None:
             raise NotFound("there is no such webhook", "remove it at the forge: its set-up is gone")
         try:
-            hooks, delivery_id = self._believed(setup.source.forge, self._vault.unseal(SECRET, found[1]), sent)
+            hooks, delivery_id = self._believed(configuration.source.forge, self._vault.unseal(SECRET, found[1]), sent)
             delivery = hooks.read(sent.headers, sent.body)
         except (_Refused, UnreadableDelivery) as error:
-            return await self._refuse(hook_id, sent, str(error))
+            return await self._refuse(forge_webhook_id, sent, str(error))
         async with self._database.writing() as session:
-            answer = await self._take(session, hook_id, setup, delivery, self._received(sent, delivery_id, delivery))
+            answer = await self._take(
+                session, forge_webhook_id, configuration, delivery, self._received(sent, delivery_id, delivery)
+            )
         if answer.builds:
             self._queue.wake()
         return answer
@@ -107,57 +109,69 @@ class ForgeDeliveries:
             detail="",
         )
 
-    async def _refuse(self, hook_id: str, sent: Sent, why: str) -> Answer:
+    async def _refuse(self, forge_webhook_id: str, sent: Sent, why: str) -> Answer:
         headers = sent.headers
         event = next((headers[name] for name in _EVENT_HEADERS if name in headers), "")
         received = Received(
             at=self._clock(), address=sent.address, event=event, delivery="", outcome=Outcome.REFUSED, detail=why
         )
         async with self._database.writing(durable=False) as session:
-            await rows.refuse(session, hook_id, received)
+            await rows.refuse(session, forge_webhook_id, received)
         return Answer(outcome=Outcome.REFUSED, detail=why)
 
     async def _take(
-        self, session: Session, hook_id: str, setup: Setup, delivery: Delivery, received: Received
+        self,
+        session: Session,
+        forge_webhook_id: str,
+        configuration: BuildConfiguration,
+        delivery: Delivery,
+        received: Received,
     ) -> Answer:
-        if not await rows.take(session, hook_id, received):
+        if not await rows.take(session, forge_webhook_id, received):
             answer = Answer(outcome=Outcome.DUPLICATE, detail="this delivery came before")
-            await rows.refuse(session, hook_id, _with(received, answer))
+            await rows.refuse(session, forge_webhook_id, _with(received, answer))
             return answer
-        answer = await self._worked(session, hook_id, setup, delivery)
-        await rows.settle(session, hook_id, _with(received, answer))
-        await rows.forget_old(session, hook_id, received.at)
+        answer = await self._worked(session, forge_webhook_id, configuration, delivery)
+        await rows.settle(session, forge_webhook_id, _with(received, answer))
+        await rows.forget_old(session, forge_webhook_id, received.at)
         return answer
 
-    async def _worked(self, session: Session, hook_id: str, setup: Setup, delivery: Delivery) -> Answer:
+    async def _worked(
+        self, session: Session, forge_webhook_id: str, configuration: BuildConfiguration, delivery: Delivery
+    ) -> Answer:
         if delivery.sent_at is not None and self._clock() - delivery.sent_at > STALE_AFTER:
             return Answer(outcome=Outcome.STALE, detail=f"it was sent on {delivery.sent_at:%Y-%m-%d %H:%M} UTC")
-        expected = setup.source.forge_repository
+        expected = configuration.source.forge_repository
         about = delivery.repository
-        if setup.source.forge is not Forge.GIT and about and about.lower() != expected.lower():
+        if configuration.source.forge is not Forge.GIT and about and about.lower() != expected.lower():
             return Answer(outcome=Outcome.IGNORED, detail=f"it is about {about}, and the source is {expected}")
         for ref in delivery.gone:
-            await rows.move_head(session, hook_id, ref, await rows.head(session, hook_id, ref))
+            await rows.move_head(session, forge_webhook_id, ref, await rows.head(session, forge_webhook_id, ref))
         if not delivery.moves:
             return Answer(outcome=Outcome.IGNORED, detail=f"{delivery.event or 'it'} moves no branch and no tag")
-        answers = [await self._moved(session, hook_id, setup, move, delivery.pusher) for move in delivery.moves]
+        answers = [
+            await self._moved(session, forge_webhook_id, configuration, move, delivery.pusher)
+            for move in delivery.moves
+        ]
         return _joined(answers)
 
-    async def _moved(self, session: Session, hook_id: str, setup: Setup, move: Move, pusher: str) -> Answer:
+    async def _moved(
+        self, session: Session, forge_webhook_id: str, configuration: BuildConfiguration, move: Move, pusher: str
+    ) -> Answer:
         """Queue what one branch or tag builds, unless this tells of the past.
 
         A delivery that goes on from where the ref was seen last is new. One that does not (some were lost, or it came
         late or again under another id) is new when its commit was not seen there before.
         """
         what = f"{move.ref.type.value} {move.ref.name}"
-        was = await rows.head(session, hook_id, move.ref)
+        was = await rows.head(session, forge_webhook_id, move.ref)
         if was is not None and move.before != was.commit and move.ref.commit in was.seen:
             return Answer(outcome=Outcome.STALE, detail=f"{what} was at {move.ref.commit[:12]} before, and moved on")
-        await rows.move_head(session, hook_id, move.ref, was)
-        if not setup.active:
+        await rows.move_head(session, forge_webhook_id, move.ref, was)
+        if not configuration.active:
             return Answer(outcome=Outcome.IGNORED, detail="builds of this repository are switched off")
         wanted = Wanted(cause=Cause.PUSH, by=pusher[:250], commit=Commit(move.message, move.author))
-        queued = await self._builds.queue_ref(session, setup, move.ref, wanted)
+        queued = await self._builds.queue_ref(session, configuration, move.ref, wanted)
         if not queued:
             return Answer(outcome=Outcome.IGNORED, detail=f"no rule builds {what}")
         detail = f"{what} at {move.ref.commit[:12]}: {len(queued)} build{'s' if len(queued) > 1 else ''}"

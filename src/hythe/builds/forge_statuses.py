@@ -5,18 +5,18 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from hythe.builds.build import Build
-from hythe.builds.forges.errors import ForgeAway
-from hythe.builds.forges.port import CommitStatus, StatusState
-from hythe.builds.links import Links
-from hythe.builds.rounds import repeat
-from hythe.builds.setup import Setup
+from hythe.builds.configuration import BuildConfiguration
+from hythe.builds.linked_accounts import LinkedAccounts
+from hythe.builds.sql import forge_statuses as rows
+from hythe.builds.sql import forge_webhooks as webhook_rows
+from hythe.builds.sql.forge_statuses import Outgoing, Sent
 from hythe.builds.status import Status
-from hythe.builds.store import forge_hooks as hook_rows
-from hythe.builds.store import forge_statuses as rows
-from hythe.builds.store.forge_statuses import Outgoing, Sent
 from hythe.database import Database, Session
+from hythe.forges.errors import ForgeAway
+from hythe.forges.port import CommitStatus, StatusState
 from hythe.hub.errors import HubError
 from hythe.hub.namespaces import short_name
+from hythe.periodic import repeat
 from hythe.registry.clock import Clock, now
 
 PAUSE = 0.5
@@ -40,17 +40,17 @@ class StatusOutbox:
     def __init__(self, clock: Clock = now) -> None:
         self._clock = clock
 
-    async def build_changed(self, session: Session, setup: Setup, build: Build) -> None:
+    async def build_changed(self, session: Session, configuration: BuildConfiguration, build: Build) -> None:
         """See BuildListener. Only for commits that are known, of set-ups whose webhook a linked account installed."""
         if not build.ref.commit:
             return
-        found = await hook_rows.by_setup(session, setup.id)
+        found = await webhook_rows.by_setup(session, configuration.id)
         hook = found[0] if found else None
-        if hook is None or hook.link_id is None:
+        if hook is None or hook.linked_account_id is None:
             return
         outgoing = Outgoing(
             build_id=build.id,
-            link_id=hook.link_id,
+            linked_account_id=hook.linked_account_id,
             forge_repository=hook.forge_repository,
             status=status_of(build, hook.hub_url),
             version=1,
@@ -86,7 +86,7 @@ def _said(build: Build) -> str:
 class StatusSender:
     """Sends what is in the outbox; several servers may do so at once."""
 
-    def __init__(self, database: Database, links: Links, clock: Clock) -> None:
+    def __init__(self, database: Database, links: LinkedAccounts, clock: Clock) -> None:
         self._database = database
         self._links = links
         self._clock = clock
@@ -121,7 +121,7 @@ class StatusSender:
     async def _tried(self, outgoing: Outgoing, present: datetime) -> Sent:
         attempts = outgoing.attempts + 1
         try:
-            async with self._links.using(outgoing.link_id) as client:
+            async with self._links.using(outgoing.linked_account_id) as client:
                 await client.set_status(outgoing.forge_repository, outgoing.status)
         except ForgeAway as error:
             again = present + timedelta(seconds=5 * 2**attempts) if attempts < MOST_ATTEMPTS else None

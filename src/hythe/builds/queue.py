@@ -5,7 +5,7 @@ time to time that it lives; a build whose lease is over is claimed by the next w
 row's fence: whatever a worker of an earlier claim says or pushes is refused (LeaseLost).
 
 Why not procrastinate on PostgreSQL, as first planned: its job row would have to be kept equal to the build row, which
-needs the lease, fence, lane and account limits anyway; and its workers need the database's password on every builder
+needs the lease, fence, concurrency_key and account limits anyway; and its workers need the database's password on every builder
 host. Workers here talk HTTP and know one token (DESIGN: one source of truth).
 """
 
@@ -19,19 +19,19 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 
 from hythe.builds.build import Build, Cause, Place, Step
+from hythe.builds.configuration import BuildConfiguration
 from hythe.builds.errors import LeaseLost
 from hythe.builds.events import BuildListener
-from hythe.builds.job import Found, Outcome
 from hythe.builds.rules import SourceRef, docker_tags
-from hythe.builds.setup import Setup
+from hythe.builds.sql import builds as build_rows
+from hythe.builds.sql import configurations as configuration_rows
+from hythe.builds.sql import logs
+from hythe.builds.sql import queue as rows
+from hythe.builds.sql.builds import NewBuild
+from hythe.builds.sql.queue import Lease
 from hythe.builds.status import Status
-from hythe.builds.store import builds as build_rows
-from hythe.builds.store import logs
-from hythe.builds.store import queue as rows
-from hythe.builds.store import setups as setup_rows
-from hythe.builds.store.builds import NewBuild
-from hythe.builds.store.queue import Lease
 from hythe.database import Database, Session
+from hythe.worker.protocol import Found, Outcome
 
 LOOK_EVERY = 1.0
 """Seconds after which a waiting worker looks again: another server may have queued something."""
@@ -65,20 +65,22 @@ class Queue:
         self._listeners = listeners
         self._arrivals: set[asyncio.Event] = set()
 
-    async def add(self, session: Session, setup: Setup, new: NewBuild) -> int:
+    async def add(self, session: Session, configuration: BuildConfiguration, new: NewBuild) -> int:
         """Record and queue a build inside the caller's transaction; call ``wake`` once that is committed."""
         now = datetime.now(UTC)
         build_id = await build_rows.add(session, new, now)
         if not new.is_of_the_past:
-            await self._supersede(session, setup, new, build_id, now)
-        await self._tell(session, setup, build_id)
+            await self._supersede(session, configuration, new, build_id, now)
+        await self._tell(session, configuration, build_id)
         return build_id
 
-    async def _supersede(self, session: Session, setup: Setup, new: NewBuild, newer: int, now: datetime) -> None:
+    async def _supersede(
+        self, session: Session, configuration: BuildConfiguration, new: NewBuild, newer: int, now: datetime
+    ) -> None:
         for older in await build_rows.supersede(session, new, newer, now):
-            await self._tell(session, setup, older)
+            await self._tell(session, configuration, older)
         if self._rules.supersede_running:
-            for older in await build_rows.running_in_lane(session, new.lane):
+            for older in await build_rows.running_in_lane(session, new.concurrency_key):
                 await rows.cancel(session, older, "a newer commit", now)
 
     def wake(self) -> None:
@@ -180,7 +182,7 @@ class Queue:
         return msgspec.structs.replace(held, log_size=offset + len(content))
 
     async def found(self, lease: Lease, found: Found) -> tuple[str, ...]:
-        """Note the commit that the checkout found; returns the Docker tags. Raises LeaseLost, InvalidSetup."""
+        """Note the commit that the checkout found; returns the Docker tags. Raises LeaseLost, InvalidBuildConfiguration."""
         async with self._database.writing() as session:
             if not await rows.set_commit(session, lease, found.commit, found.message[:2000], found.author[:250]):
                 raise _lost()
@@ -217,11 +219,11 @@ class Queue:
                 result = msgspec.structs.replace(original.result, reproduced=build.result.reproduced)
                 await build_rows.set_reproduced(session, original.id, result)
             return
-        setup = await _setup_of(session, build)
-        if build.status is not Status.SUCCEEDED or not build.digest or not setup.options.reproduce:
+        configuration = await _setup_of(session, build)
+        if build.status is not Status.SUCCEEDED or not build.digest or not configuration.options.reproduce:
             return
         again = NewBuild(
-            setup_id=setup.id,
+            configuration_id=configuration.id,
             account=build.account,
             ref=build.ref,
             commit=build.commit,
@@ -231,20 +233,20 @@ class Queue:
             tags=build.tags,
             reproduces=build.id,
         )
-        await self.add(session, setup, again)
+        await self.add(session, configuration, again)
 
     async def cancel(self, session: Session, build: Build, by: str) -> bool:
         """Cancel a build inside the caller's transaction; returns False when it was over already."""
         return await self._cancel(session, build.id, by)
 
-    async def cancel_all(self, session: Session, setup_id: int, by: str) -> None:
+    async def cancel_all(self, session: Session, configuration_id: int, by: str) -> None:
         """Cancel every waiting build of a set-up and ask the running ones to stop, inside the caller's transaction."""
-        for build_id in await rows.unfinished(session, setup_id):
+        for build_id in await rows.unfinished(session, configuration_id):
             await self._cancel(session, build_id, by)
 
-    async def end_all(self, session: Session, setup_id: int, by: str) -> None:
+    async def end_all(self, session: Session, configuration_id: int, by: str) -> None:
         """End every build of a set-up that goes; a worker that has one of them finds its lease lost."""
-        for build_id in await rows.end_all(session, setup_id, by, datetime.now(UTC)):
+        for build_id in await rows.end_all(session, configuration_id, by, datetime.now(UTC)):
             await self._tell_by_id(session, build_id)
 
     async def _cancel(self, session: Session, build_id: int, by: str) -> bool:
@@ -259,8 +261,8 @@ class Queue:
             return None
         by_account = await rows.running_by_account(session)
         ahead = turns_before(await rows.waiting(session, MOST_AHEAD), by_account, build.id)
-        setups = {each.setup_id for each in ahead[-50:]} or {build.setup_id}
-        usual = await build_rows.usual_seconds(session, list(setups))
+        configurations = {each.configuration_id for each in ahead[-50:]} or {build.configuration_id}
+        usual = await build_rows.usual_seconds(session, list(configurations))
         if usual is None:
             return Place(len(ahead), None)
         running = sum(by_account.values())
@@ -280,14 +282,14 @@ class Queue:
         await self._tell(session, await _setup_of(session, build), build_id)
         return build
 
-    async def _tell(self, session: Session, setup: Setup, build_id: int) -> None:
+    async def _tell(self, session: Session, configuration: BuildConfiguration, build_id: int) -> None:
         if not self._listeners:
             return
         build = await build_rows.by_id(session, build_id)
         if build is None:
             raise _lost()
         for listener in self._listeners if build.reproduces is None else ():
-            await listener.build_changed(session, setup, build)
+            await listener.build_changed(session, configuration, build)
 
 
 def turns_before(waiting: Sequence[rows.Waiting], running: Mapping[str, int], build_id: int) -> list[rows.Waiting]:
@@ -314,11 +316,11 @@ def digest_of(key: str) -> str:
     return hashlib.sha256(key.encode()).hexdigest()
 
 
-async def _setup_of(session: Session, build: Build) -> Setup:
-    setup = await setup_rows.by_id(session, build.setup_id)
-    if setup is None:
+async def _setup_of(session: Session, build: Build) -> BuildConfiguration:
+    configuration = await configuration_rows.by_id(session, build.configuration_id)
+    if configuration is None:
         raise _lost()
-    return setup
+    return configuration
 
 
 def _lost() -> LeaseLost:

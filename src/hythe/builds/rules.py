@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 import re2
 
-from hythe.builds.errors import InvalidSetup
+from hythe.builds.errors import InvalidBuildConfiguration
 from hythe.oci.errors import InvalidReference
 from hythe.oci.reference import parse_tag
 
@@ -99,34 +99,40 @@ class Preview(msgspec.Struct, frozen=True):
 
 
 def check_rule(rule: Rule) -> Rule:
-    """Return the rule with its paths cleaned; raises InvalidSetup saying what is wrong with it."""
+    """Return the rule with its paths cleaned; raises InvalidBuildConfiguration saying what is wrong with it."""
     if not rule.source or len(rule.source) > LONGEST_SOURCE:
-        raise InvalidSetup("a rule needs a branch or tag name, or a /regular expression/, of at most 250 characters")
+        raise InvalidBuildConfiguration(
+            "a rule needs a branch or tag name, or a /regular expression/, of at most 250 characters"
+        )
     if rule.is_expression:
         _compiled(rule.source[1:-1])
     _check_templates(rule)
     for platform in rule.platforms:
         if not _PLATFORM.fullmatch(platform):
-            raise InvalidSetup(f"{platform!r} is not a platform: write OS/ARCHITECTURE, such as linux/arm64")
+            raise InvalidBuildConfiguration(
+                f"{platform!r} is not a platform: write OS/ARCHITECTURE, such as linux/arm64"
+            )
     for name in rule.arguments:
         if not _ARGUMENT.fullmatch(name):
-            raise InvalidSetup(f"{name!r} is not a name of a build argument: use letters, digits and '_'")
+            raise InvalidBuildConfiguration(f"{name!r} is not a name of a build argument: use letters, digits and '_'")
     if rule.timeout < 0:
-        raise InvalidSetup("a timeout is a number of seconds, 0 for the installation's own")
+        raise InvalidBuildConfiguration("a timeout is a number of seconds, 0 for the installation's own")
     context, dockerfile = clean_path(rule.context) or "/", clean_path(rule.dockerfile) or "Dockerfile"
     return msgspec.structs.replace(rule, context=context, dockerfile=dockerfile)
 
 
 def clean_path(path: str) -> str:
-    """Return a path in the source without leading ``/``, ``.`` and doubled slashes; raises InvalidSetup on ``..``."""
+    """Return a path in the source without leading ``/``, ``.`` and doubled slashes; raises InvalidBuildConfiguration on ``..``."""
     parts = [part for part in path.split("/") if part not in ("", ".")]
     if ".." in parts or "\0" in path:
-        raise InvalidSetup(f"the path {path!r} leaves the source: write it relative to the repository's root")
+        raise InvalidBuildConfiguration(
+            f"the path {path!r} leaves the source: write it relative to the repository's root"
+        )
     return "/".join(parts)
 
 
 def docker_tags(rule: Rule, ref: SourceRef, match: Match, now: datetime | None = None) -> tuple[str, ...]:
-    """Return the Docker tags that ``ref`` builds as. Raises InvalidSetup when one of them is no tag.
+    """Return the Docker tags that ``ref`` builds as. Raises InvalidBuildConfiguration when one of them is no tag.
 
     Characters of source names that tags cannot hold (``feature/x``) become ``-``.
     """
@@ -148,14 +154,14 @@ def preview(rules: Sequence[Rule], refs: Iterable[SourceRef]) -> list[Preview]:
 def _preview_line(number: int, rule: Rule, ref: SourceRef, match: Match) -> Preview:
     try:
         return Preview(ref, number, docker_tags(rule, ref, match))
-    except InvalidSetup as error:
+    except InvalidBuildConfiguration as error:
         return Preview(ref, number, problem=str(error))
 
 
 def _templates(tags: str) -> list[str]:
     templates = [template.strip() for template in tags.split(",") if template.strip()]
     if not 1 <= len(templates) <= MOST_TAGS:
-        raise InvalidSetup(f"a rule has 1 to {MOST_TAGS} Docker tags, separated by commas")
+        raise InvalidBuildConfiguration(f"a rule has 1 to {MOST_TAGS} Docker tags, separated by commas")
     return templates
 
 
@@ -165,9 +171,11 @@ def _check_templates(rule: Rule) -> None:
         for name in _PLACEHOLDER.findall(template):
             if _GROUP.fullmatch(name):
                 if int(name[1]) > groups:
-                    raise InvalidSetup(f"{{{name}}} in {template!r}: the source has {groups} groups; add one in ( )")
+                    raise InvalidBuildConfiguration(
+                        f"{{{name}}} in {template!r}: the source has {groups} groups; add one in ( )"
+                    )
             elif name not in ("sourceref", "shortsha", "date"):
-                raise InvalidSetup(
+                raise InvalidBuildConfiguration(
                     f"{{{name}}} is not known: use {{sourceref}}, {{\\1}} to {{\\9}}, {{shortsha}} or {{date}}"
                 )
         _as_tag(_PLACEHOLDER.sub("x", template), template)
@@ -184,7 +192,7 @@ def _as_tag(text: str, template: str) -> str:
     try:
         return parse_tag(text)
     except InvalidReference as error:
-        raise InvalidSetup(f"{template!r} gives no Docker tag: {error}") from error
+        raise InvalidBuildConfiguration(f"{template!r} gives no Docker tag: {error}") from error
 
 
 @lru_cache(maxsize=1024)
@@ -196,4 +204,4 @@ def _compiled(expression: str) -> Any:
         return re2.compile(expression, options)
     except re2.error as error:
         said = error.args[0].decode(errors="replace") if error.args else "not valid"
-        raise InvalidSetup(f"/{expression}/ is not a regular expression that RE2 knows: {said}") from error
+        raise InvalidBuildConfiguration(f"/{expression}/ is not a regular expression that RE2 knows: {said}") from error

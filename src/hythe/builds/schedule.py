@@ -3,7 +3,7 @@
 import re
 from datetime import datetime, timedelta
 
-from hythe.builds.errors import InvalidSetup
+from hythe.builds.errors import InvalidBuildConfiguration
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 SHORTEST = timedelta(minutes=15)
@@ -14,14 +14,14 @@ _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 
 
 def next_due(schedule: str, now: datetime) -> datetime | None:
-    """Return the first moment after ``now`` that the schedule names, None for the empty one. Raises InvalidSetup."""
+    """Return the first moment after ``now`` that the schedule names, None for the empty one. Raises InvalidBuildConfiguration."""
     words = " ".join(schedule.lower().split())
     if not words:
         return None
     if found := _EVERY.fullmatch(words):
         span = timedelta(**{_UNITS[found[2]]: int(found[1])})
         if span < SHORTEST:
-            raise InvalidSetup(f"{schedule!r} is too often", "at most every 15m")
+            raise InvalidBuildConfiguration(f"{schedule!r} is too often", "at most every 15m")
         return now + span
     if found := _DAILY.fullmatch(words):
         due = now.replace(hour=int(found[1]), minute=int(found[2]), second=0, microsecond=0)
@@ -30,4 +30,6 @@ def next_due(schedule: str, now: datetime) -> datetime | None:
         due = now.replace(hour=int(found[2]), minute=int(found[3]), second=0, microsecond=0)
         due += timedelta(days=(DAYS.index(found[1]) - now.weekday()) % 7)
         return due if due > now else due + timedelta(days=7)
-    raise InvalidSetup(f"{schedule!r} is not a schedule", "write 'every 6h', 'daily 04:00' or 'weekly mon 04:00' (UTC)")
+    raise InvalidBuildConfiguration(
+        f"{schedule!r} is not a schedule", "write 'every 6h', 'daily 04:00' or 'weekly mon 04:00' (UTC)"
+    )

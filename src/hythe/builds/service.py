@@ -5,22 +5,22 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from hythe.builds.bases import Bases
+from hythe.builds.base_image_watch import Bases
 from hythe.builds.builds import BuildService
-from hythe.builds.clock import Clock
+from hythe.builds.configuration import Network
+from hythe.builds.configurations import BuildConfigurations
 from hythe.builds.descriptions import Descriptions
 from hythe.builds.events import BuildListener
-from hythe.builds.job import Limits
-from hythe.builds.notices import NoticeOutbox, Notices
-from hythe.builds.pushes import BuildPushes
 from hythe.builds.queue import Queue, QueueRules
-from hythe.builds.setup import Network
-from hythe.builds.setups import SetupService
-from hythe.builds.vault import Vault
+from hythe.builds.registry_listener import BuildRegistryListener
+from hythe.builds.scheduler import Clock
+from hythe.builds.secret_box import SecretBox
 from hythe.builds.workers import Workers
 from hythe.hub.keys import SigningKeys
 from hythe.hub.service import Identity
+from hythe.notifications.webhooks import NoticeOutbox, Notices
 from hythe.settings import Settings
+from hythe.worker.protocol import Limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,16 +28,16 @@ class Builds:
     """Every service of Trusted Builds; ``listener`` is what the registry listens to in the hub's stead."""
 
     settings: Settings
-    setups: SetupService
+    configurations: BuildConfigurations
     builds: BuildService
     workers: Workers
     queue: Queue
     bases: Bases
     clock: Clock
     notices: Notices
-    vault: Vault
+    vault: SecretBox
     keys: SigningKeys
-    listener: BuildPushes
+    listener: BuildRegistryListener
     worker_token: str
 
 
@@ -51,12 +51,12 @@ def make_builds(
     listeners: Sequence[BuildListener] = (),
     default_branch: Callable[[str], Awaitable[str]] = _unknown,
 ) -> Builds:
-    """Return the services. Raises VaultError, SettingsError, OSError.
+    """Return the services. Raises SecretBoxError, SettingsError, OSError.
 
     ``listeners`` are told of every build that changes; ``default_branch`` asks an address for its default branch.
     """
     database, access = identity.database, identity.access
-    vault = Vault.open(settings.data_folder, settings.builds_key)
+    vault = SecretBox.open(settings.data_folder, settings.builds_key)
     outbox = NoticeOutbox(_hub_url(settings), mail=bool(settings.mail_server))
     heard: list[BuildListener] = [Descriptions(), outbox, *listeners]
     queue = Queue(database, _queue_rules(settings), heard)
@@ -75,12 +75,12 @@ def make_builds(
         limits=limits_of(settings),
         public_url=settings.public_url,
     )
-    setups = SetupService(database, access, vault, queue, default_branch)
+    configurations = BuildConfigurations(database, access, vault, queue, default_branch)
     grace = timedelta(seconds=settings.grace_period)
     return Builds(
         settings=settings,
-        setups=setups,
-        notices=Notices(database, setups, vault, settings),
+        configurations=configurations,
+        notices=Notices(database, configurations, vault, settings),
         builds=builds,
         workers=workers,
         queue=queue,
@@ -88,7 +88,7 @@ def make_builds(
         clock=Clock(database, builds, queue),
         vault=vault,
         keys=identity.keys,
-        listener=BuildPushes(identity.listener, queue, bases, grace),
+        listener=BuildRegistryListener(identity.listener, queue, bases, grace),
         worker_token=token,
     )
 

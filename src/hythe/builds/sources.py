@@ -4,11 +4,11 @@ import asyncio
 from dataclasses import dataclass
 
 from hythe.builds.forge_deliveries import ForgeDeliveries
-from hythe.builds.forge_hooks import ForgeHooks
 from hythe.builds.forge_statuses import StatusSender
-from hythe.builds.forges.known import KnownForges
-from hythe.builds.links import Links
+from hythe.builds.forge_webhooks import ForgeWebhooks
+from hythe.builds.linked_accounts import LinkedAccounts
 from hythe.builds.service import Builds
+from hythe.forges.known import KnownForges
 from hythe.hub.service import Identity
 
 
@@ -17,8 +17,8 @@ class Sources:
     """Every service that speaks with forges."""
 
     forges: KnownForges
-    links: Links
-    hooks: ForgeHooks
+    links: LinkedAccounts
+    hooks: ForgeWebhooks
     deliveries: ForgeDeliveries
     statuses: StatusSender
 
@@ -30,11 +30,11 @@ class Sources:
 def make_sources(identity: Identity, builds: Builds, forges: KnownForges) -> Sources:
     """Return the services; ``builds`` must have been made with a ``StatusOutbox`` among its listeners."""
     database, clock = identity.database, identity.clock
-    links = Links(database, identity.access, builds.vault, forges, clock)
+    links = LinkedAccounts(database, identity.access, builds.vault, forges, clock)
     return Sources(
         forges=forges,
         links=links,
-        hooks=ForgeHooks(database, builds.vault, links, builds.setups, clock, identity.settings.public_url),
+        hooks=ForgeWebhooks(database, builds.vault, links, builds.configurations, clock, identity.settings.public_url),
         deliveries=ForgeDeliveries(database, builds.vault, builds.builds, builds.queue, clock),
         statuses=StatusSender(database, links, clock),
     )

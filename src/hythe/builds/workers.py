@@ -7,24 +7,35 @@ from datetime import datetime
 import msgspec
 
 from hythe.builds.build import Build
-from hythe.builds.errors import InvalidSetup, LeaseLost
-from hythe.builds.job import Claim, Envelope, Found, Job, Limits, Outcome, Progress, PushToken, Standing, Tags
-from hythe.builds.provenance.envelope import sign
+from hythe.builds.configuration import BuildConfiguration
+from hythe.builds.configurations import BUILD_SECRET, CREDENTIALS
+from hythe.builds.errors import InvalidBuildConfiguration, LeaseLost
 from hythe.builds.queue import Claimed, Queue, digest_of
-from hythe.builds.setup import Setup
-from hythe.builds.setups import BUILD_SECRET, CREDENTIALS
-from hythe.builds.store import builds as build_rows
-from hythe.builds.store import setups as setup_rows
-from hythe.builds.store.queue import Held, Lease
-from hythe.builds.vault import Vault
+from hythe.builds.secret_box import SecretBox
+from hythe.builds.sql import builds as build_rows
+from hythe.builds.sql import configurations as configuration_rows
+from hythe.builds.sql.queue import Held, Lease
 from hythe.database import Database, Session
 from hythe.hub.access import HubAccess
 from hythe.hub.access_token import claims_for
 from hythe.hub.actor import BuildLease, HubActor
 from hythe.hub.errors import SignInNeeded
 from hythe.hub.keys import SigningKeys
-from hythe.hub.store import namespaces as namespace_rows
+from hythe.hub.sql import namespaces as namespace_rows
 from hythe.oci.scope import PULL, PUSH, Scope
+from hythe.provenance.envelope import sign
+from hythe.worker.protocol import (
+    Claim,
+    Envelope,
+    Found,
+    HeartbeatReply,
+    Job,
+    Limits,
+    Outcome,
+    Progress,
+    PushToken,
+    Tags,
+)
 
 TOKEN_SECONDS = 600
 """How long a token of a build is good; a build that still pushes then gets a new one."""
@@ -38,7 +49,7 @@ class Workers:
         self,
         database: Database,
         access: HubAccess,
-        vault: Vault,
+        vault: SecretBox,
         keys: SigningKeys,
         queue: Queue,
         clock: Callable[[], datetime],
@@ -71,11 +82,11 @@ class Workers:
     async def _job(self, claimed: Claimed) -> Job:
         build = claimed.build
         async with self._database.reading() as session:
-            setup = await setup_rows.by_id(session, build.setup_id)
-            if setup is None:
+            configuration = await configuration_rows.by_id(session, build.configuration_id)
+            if configuration is None:
                 raise LeaseLost("the set-up was removed meanwhile")
-            credentials, _ = await setup_rows.sealed(session, setup.id)
-            secrets = await setup_rows.secrets(session, setup.id) if build.trusted else {}
+            credentials, _ = await configuration_rows.sealed(session, configuration.id)
+            secrets = await configuration_rows.secrets(session, configuration.id) if build.trusted else {}
             original = await build_rows.reproduced(session, build.id)
         return Job(
             build_id=build.id,
@@ -83,39 +94,39 @@ class Workers:
             repository=build.repository,
             fence=build.fence,
             key=claimed.key,
-            source_url=setup.source.url,
+            source_url=configuration.source.url,
             credentials=self._vault.unseal(CREDENTIALS, credentials) if credentials else "",
             ref=build.ref,
             rule=build.rule,
             tags=build.tags,
-            options=setup.options,
+            options=configuration.options,
             secrets={name: self._vault.unseal(BUILD_SECRET, sealed) for name, sealed in secrets.items()},
             trusted=build.trusted,
-            limits=self._limits_of(setup, build),
+            limits=self._limits_of(configuration, build),
             log_size=build.log_size,
             registry=self._public_url.partition("://")[2],
             hub_url=self._public_url,
             compare_with=original.digest if original else "",
         )
 
-    def _limits_of(self, setup: Setup, build: Build) -> Limits:
+    def _limits_of(self, configuration: BuildConfiguration, build: Build) -> Limits:
         seconds = min(build.rule.timeout or self._limits.seconds, self._limits.seconds)
         wider = {"off": 0, "registry": 1, "open": 2}
-        network = setup.options.network or self._limits.network
+        network = configuration.options.network or self._limits.network
         if wider[network.value] > wider[self._limits.network.value]:
             network = self._limits.network
         return msgspec.structs.replace(self._limits, seconds=seconds, network=network)
 
-    async def progress(self, lease: Lease, progress: Progress | None) -> Standing:
+    async def progress(self, lease: Lease, progress: Progress | None) -> HeartbeatReply:
         """Take a heartbeat with the steps so far. Raises LeaseLost."""
-        return _standing(await self._queue.heartbeat(lease, progress.steps if progress else None))
+        return _heartbeat_reply(await self._queue.heartbeat(lease, progress.steps if progress else None))
 
-    async def log(self, lease: Lease, offset: int, content: bytes) -> Standing:
+    async def log(self, lease: Lease, offset: int, content: bytes) -> HeartbeatReply:
         """Take a piece of log. Raises LeaseLost."""
-        return _standing(await self._queue.append_log(lease, offset, content[: self._limits.log]))
+        return _heartbeat_reply(await self._queue.append_log(lease, offset, content[: self._limits.log]))
 
     async def found(self, lease: Lease, found: Found) -> Tags:
-        """Note the commit; returns the Docker tags. Raises LeaseLost, InvalidSetup."""
+        """Note the commit; returns the Docker tags. Raises LeaseLost, InvalidBuildConfiguration."""
         return Tags(await self._queue.found(lease, found))
 
     async def finish(self, lease: Lease, outcome: Outcome) -> None:
@@ -138,7 +149,7 @@ class Workers:
         )
 
     async def sign(self, lease: Lease, payload: bytes) -> Envelope:
-        """Sign a statement that a build makes of its own repository and commit. Raises LeaseLost, InvalidSetup."""
+        """Sign a statement that a build makes of its own repository and commit. Raises LeaseLost, InvalidBuildConfiguration."""
         async with self._database.reading() as session:
             build = await self._held(session, lease)
         _require_own(build, payload)
@@ -181,12 +192,12 @@ def _require_own(build: Build, payload: bytes) -> None:
     try:
         said = msgspec.json.decode(payload, type=_Statement)
     except msgspec.MsgspecError as error:
-        raise InvalidSetup(f"this is not a statement: {error}") from error
+        raise InvalidBuildConfiguration(f"this is not a statement: {error}") from error
     if not said.subject or any(not each.name.endswith(f"/{build.repository}") for each in said.subject):
-        raise InvalidSetup("a build makes statements about its own repository alone")
+        raise InvalidBuildConfiguration("a build makes statements about its own repository alone")
     commits = {each.digest.get("gitCommit") for each in said.predicate.definition.resolved} - {None}
     if commits and commits != {build.ref.commit}:
-        raise InvalidSetup("a build makes statements about its own commit alone")
+        raise InvalidBuildConfiguration("a build makes statements about its own commit alone")
 
 
 def lease_of(build_id: int, fence: int, key: str) -> Lease:
@@ -194,5 +205,5 @@ def lease_of(build_id: int, fence: int, key: str) -> Lease:
     return Lease(build_id, fence, digest_of(key))
 
 
-def _standing(held: Held) -> Standing:
-    return Standing(held.cancelled_by, held.log_size)
+def _heartbeat_reply(held: Held) -> HeartbeatReply:
+    return HeartbeatReply(held.cancelled_by, held.log_size)

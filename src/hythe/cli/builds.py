@@ -19,7 +19,7 @@ from hythe.oci.scope import DELETE, PULL, PUSH, Scope
 EXAMPLES = """\
 hythe builds set-up hub.example.org/alice/app --source https://git.example.org/alice/app.git
 hythe builds set-up hub.example.org/alice/app --link octocat --source octocat/app
-hythe builds set-up hub.example.org/alice/app --from setup.json
+hythe builds set-up hub.example.org/alice/app --from configuration.json
 hythe builds start hub.example.org/alice/app --branch main --follow
 hythe builds list hub.example.org/alice/app
 hythe builds log hub.example.org/alice/app 7 --follow
@@ -194,10 +194,10 @@ def _set_up(builds: _Builds, arguments: Namespace) -> int:
     if arguments.private:
         body["visibility"] = "private"
     # Settings of Docker Hub's automated builds are told by their list of rules.
-    path = "/build-setup/docker-hub" if "build_settings" in body else "/build-setup"
+    path = "/build-configuration/docker-hub" if "build_settings" in body else "/build-configuration"
     made = builds.call("POST", path, body)
     if arguments.link:
-        hook = builds.call("POST", "/build-setup/webhook", {"hub_url": builds.url})
+        hook = builds.call("POST", "/build-configuration/forge-webhook", {"hub_url": builds.url})
         if not arguments.json:
             _print_hook(hook)
     return _said(arguments, made, f"{arguments.name} is built from {made['source']['url']}")
@@ -206,7 +206,7 @@ def _set_up(builds: _Builds, arguments: Namespace) -> int:
 def _linked_source(builds: _Builds, arguments: Namespace) -> dict[str, Any]:
     """Return the source that ``--link`` and ``--source OWNER/NAME`` mean. Raises CommandFailed."""
     builds.sign_in(arguments)
-    links = builds.ask_hub("GET", "/api/v1/links")["items"]
+    links = builds.ask_hub("GET", "/api/v1/linked-accounts")["items"]
     fitting = [link for link in links if arguments.link in (link["login"], str(link["id"]))]
     if len(fitting) != 1:
         wrong = f"{len(fitting)} linked accounts are called" if fitting else "no linked account is called"
@@ -215,7 +215,7 @@ def _linked_source(builds: _Builds, arguments: Namespace) -> dict[str, Any]:
         )
     [link] = fitting
     query = quote(arguments.source.rpartition("/")[2])
-    found = builds.ask_hub("GET", f"/api/v1/links/{link['id']}/repositories?q={query}")["items"]
+    found = builds.ask_hub("GET", f"/api/v1/linked-accounts/{link['id']}/repositories?q={query}")["items"]
     one = next((each for each in found if each["name"].lower() == arguments.source.lower()), None)
     if one is None:
         raise CommandFailed(f"{link['login']} reaches no repository {arguments.source}", "write OWNER/NAME", 3)
@@ -223,29 +223,29 @@ def _linked_source(builds: _Builds, arguments: Namespace) -> dict[str, Any]:
         "url": one["clone_url"],
         "forge": link["kind"],
         "forge_repository": one["name"],
-        "link_id": link["id"],
+        "linked_account_id": link["id"],
         "default_branch": one["default_branch"],
     }
 
 
 def _links(builds: _Builds, arguments: Namespace) -> int:
     builds.sign_in(arguments)
-    items = builds.ask_hub("GET", "/api/v1/links")["items"]
+    items = builds.ask_hub("GET", "/api/v1/linked-accounts")["items"]
     if arguments.json:
         print_json(items)
         return 0
-    rows = [[str(link["id"]), link["url"], link["login"], link["trouble"]] for link in items]
+    rows = [[str(link["id"]), link["url"], link["login"], link["problem"]] for link in items]
     print_table(("ID", "FORGE", "ACCOUNT", "TROUBLE"), rows)
     return 0
 
 
 def _show(builds: _Builds, _arguments: Namespace) -> int:
-    print_json(builds.call("GET", "/build-setup"))
+    print_json(builds.call("GET", "/build-configuration"))
     return 0
 
 
 def _delete(builds: _Builds, arguments: Namespace) -> int:
-    builds.call("DELETE", "/build-setup")
+    builds.call("DELETE", "/build-configuration")
     return _said(arguments, {}, f"{arguments.name} has no Trusted Builds any more")
 
 
@@ -258,11 +258,11 @@ def _activate(builds: _Builds, arguments: Namespace) -> int:
 
 
 def _switched(builds: _Builds, *, active: bool) -> Any:
-    return builds.call("PATCH", "/build-setup", {"active": active})
+    return builds.call("PATCH", "/build-configuration", {"active": active})
 
 
 def _secret(builds: _Builds, arguments: Namespace) -> int:
-    builds.call("PUT", f"/build-setup/secrets/{arguments.secret}", {"value": sys.stdin.read().rstrip("\n")})
+    builds.call("PUT", f"/build-configuration/secrets/{arguments.secret}", {"value": sys.stdin.read().rstrip("\n")})
     return _said(arguments, {}, f"kept the secret {arguments.secret}")
 
 
@@ -302,7 +302,7 @@ def _row(build: dict[str, Any]) -> list[str]:
 
 
 def _trigger(builds: _Builds, arguments: Namespace) -> int:
-    found = builds.call("GET", "/build-setup/trigger")
+    found = builds.call("GET", "/build-configuration/trigger")
     if arguments.json:
         print_json(found)
         return 0
@@ -315,7 +315,7 @@ def _trigger(builds: _Builds, arguments: Namespace) -> int:
 def _webhook(builds: _Builds, arguments: Namespace) -> int:
     if arguments.token_stdin:
         builds.sign_in(arguments)
-    hook = builds.call("POST", "/build-setup/webhook", {"hub_url": arguments.hub_url or builds.url})
+    hook = builds.call("POST", "/build-configuration/forge-webhook", {"hub_url": arguments.hub_url or builds.url})
     if arguments.json:
         print_json(hook)
     else:

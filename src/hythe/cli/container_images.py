@@ -42,8 +42,8 @@ def _resolve(images: LocalStore, name: str, wanted: Platform | None) -> StoredIm
 def _pull(name: str, platform: Platform, *, quiet: bool) -> None:
     from hythe.cli.progress import PULL_WORDS, make_display
     from hythe.client.client import Client
-    from hythe.client.places import RegistryPlace, StorePlace
-    from hythe.client.transfer import Wish, transfer
+    from hythe.client.endpoints import RegistryPlace, StorePlace
+    from hythe.client.transfer import TransferOptions, transfer
 
     client = Client()
     try:
@@ -51,6 +51,8 @@ def _pull(name: str, platform: Platform, *, quiet: bool) -> None:
         source = RegistryPlace(client.repository(reference), reference.target)
         destination = StorePlace(client.store, reference, policy=client.policy)
         with client.store.writing(), make_display(PULL_WORDS, quiet=quiet) as display:
-            transfer(source, destination, Wish((platform,)), display, client.configuration.parallel_transfers)
+            transfer(
+                source, destination, TransferOptions((platform,)), display, client.configuration.parallel_transfers
+            )
     finally:
         client.close()

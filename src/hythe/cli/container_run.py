@@ -17,7 +17,7 @@ from hythe.containers import creation
 from hythe.containers.container import Container, State
 from hythe.containers.errors import CannotStart, ContainerError
 from hythe.containers.namespace import become_root
-from hythe.containers.pump import Attachment
+from hythe.containers.stdio import Attachment
 from hythe.containers.store import ContainerStore
 from hythe.containers.supervise import supervise, supervise_detached
 from hythe.oci.errors import OCIError

@@ -6,9 +6,9 @@ from hythe.cli.command import Command
 from hythe.cli.connecting import add_connection_flags, connected
 from hythe.cli.output import add_json_flag, print_json, print_lines
 from hythe.cli.progress import COPY_WORDS, make_display
-from hythe.client.locations import opened_destination, opened_source
+from hythe.client.image_locations import opened_destination, opened_source
 from hythe.client.platforms import parse_platform
-from hythe.client.transfer import Wish, transfer
+from hythe.client.transfer import TransferOptions, transfer
 
 
 def _configure_copy(parser: ArgumentParser) -> None:
@@ -24,7 +24,7 @@ def _configure_copy(parser: ArgumentParser) -> None:
 
 
 def _copy(arguments: Namespace) -> int:
-    wish = Wish(tuple(map(parse_platform, arguments.platform)))
+    wish = TransferOptions(tuple(map(parse_platform, arguments.platform)))
     quiet = arguments.quiet or arguments.json
     with (
         connected(arguments) as client,

@@ -78,9 +78,9 @@ async def _report(registry: "Registry") -> tuple[int, int]:
     for findings in (registry.verification.blobs(), registry.verification.manifests()):
         async for finding in findings:
             looked_at += 1
-            if finding.trouble:
+            if finding.problem:
                 damaged += 1
-                print(f"{finding.digest}: {finding.trouble}; in {', '.join(finding.repositories) or 'no repository'}")
+                print(f"{finding.digest}: {finding.problem}; in {', '.join(finding.repositories) or 'no repository'}")
             elif finding.healed:
                 print(f"{finding.digest}: its bytes are whole again, and are served")
     async for stray in registry.verification.strays():

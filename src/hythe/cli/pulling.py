@@ -7,9 +7,9 @@ from hythe.cli.connecting import add_connection_flags, connected
 from hythe.cli.output import add_json_flag, print_json, talk
 from hythe.cli.progress import PULL_WORDS, make_display
 from hythe.client.client import Client
-from hythe.client.places import RegistryPlace, StorePlace
+from hythe.client.endpoints import RegistryPlace, StorePlace
 from hythe.client.platforms import host_platform, parse_platform, suits
-from hythe.client.transfer import ALL, Transferred, Wish, transfer
+from hythe.client.transfer import ALL, TransferOptions, Transferred, transfer
 from hythe.oci.config import ImageConfig
 from hythe.oci.digest import Digest
 from hythe.oci.errors import OCIError
@@ -49,14 +49,14 @@ def _references(client: Client, reference: Reference, arguments: Namespace) -> l
     return [reference.with_default_tag()]
 
 
-def wish_of(arguments: Namespace) -> Wish:
+def wish_of(arguments: Namespace) -> TransferOptions:
     """Return which platforms the flags ask for: one, all, or this machine's."""
     if arguments.all_platforms:
         return ALL
-    return Wish((parse_platform(arguments.platform) if arguments.platform else host_platform(),))
+    return TransferOptions((parse_platform(arguments.platform) if arguments.platform else host_platform(),))
 
 
-def pull(client: Client, reference: Reference, wish: Wish, arguments: Namespace) -> dict[str, object]:
+def pull(client: Client, reference: Reference, wish: TransferOptions, arguments: Namespace) -> dict[str, object]:
     """Pull one image into the store and say so as docker does; returns what --json shows."""
     quiet = arguments.quiet or arguments.json
     if arguments.trusted:
@@ -79,7 +79,7 @@ def pull(client: Client, reference: Reference, wish: Wish, arguments: Namespace)
     return _report(reference, result, newer)
 
 
-def _warn_of_platform(client: Client, reference: Reference, result: Transferred, wish: Wish) -> None:
+def _warn_of_platform(client: Client, reference: Reference, result: Transferred, wish: TransferOptions) -> None:
     """Say so when a repository has the image for one platform alone, and not for the one that was asked for."""
     if result.manifest.config is None:
         return

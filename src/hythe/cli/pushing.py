@@ -7,12 +7,12 @@ from hythe.cli.connecting import add_connection_flags, connected
 from hythe.cli.output import add_json_flag, print_json
 from hythe.cli.progress import PUSH_WORDS, is_layer, make_display
 from hythe.client.client import Client
+from hythe.client.endpoints import RegistryPlace, StorePlace
 from hythe.client.errors import NotFound
 from hythe.client.mounts import mount_sources
-from hythe.client.places import RegistryPlace, StorePlace
 from hythe.client.platforms import parse_platform
 from hythe.client.progress import State
-from hythe.client.transfer import ALL, Wish, transfer
+from hythe.client.transfer import ALL, TransferOptions, transfer
 from hythe.oci.reference import DEFAULT_TAG, Reference
 
 
@@ -62,7 +62,7 @@ def _push(client: Client, reference: Reference, arguments: Namespace) -> dict[st
     mounts = mount_sources(client.store, image.entry.descriptor, reference)
     repository = client.repository(reference, push=True, mounted_from=sorted(set(mounts.values())))
     source = StorePlace(client.store, None, image.entry.descriptor)
-    wish = Wish((parse_platform(arguments.platform),)) if arguments.platform else ALL
+    wish = TransferOptions((parse_platform(arguments.platform),)) if arguments.platform else ALL
     destination = RegistryPlace(repository, reference.target, mounts.get)
     with client.store.writing(), make_display(PUSH_WORDS, quiet=quiet) as display:
         result = transfer(source, destination, wish, display, client.configuration.parallel_transfers)

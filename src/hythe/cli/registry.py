@@ -106,9 +106,9 @@ def _import(arguments: Namespace) -> int:
         async with _registry(arguments) as registry:
             async for manifest in Import(registry, folder).run():
                 name = f"{manifest.repository}@{manifest.digest}" if manifest.digest else manifest.repository
-                refusal = f" not taken: {manifest.trouble}" if manifest.trouble else ""
+                refusal = f" not taken: {manifest.problem}" if manifest.problem else ""
                 print(" ".join([name, *manifest.tags]) + refusal)
-                taken, refused = taken + (not manifest.trouble), refused + bool(manifest.trouble)
+                taken, refused = taken + (not manifest.problem), refused + bool(manifest.problem)
         return taken, refused
 
     taken, refused = asyncio.run(take())

@@ -12,7 +12,7 @@ from hythe.client.client import Client
 from hythe.oci.reference import Reference
 
 if TYPE_CHECKING:
-    from hythe.builds.provenance.chain import Chain
+    from hythe.provenance.chain import Chain
 
 UNTRUSTED = 6
 """Exit code: content is not what it should be (docs/exit-codes.md)."""
@@ -48,8 +48,8 @@ def verify(client: Client, reference: Reference, key: Path | None = None) -> "Ch
     What checks signatures belongs to the server's half of hythe, and is imported only here.
     """
     try:
-        from hythe.builds.provenance.chain import fetched_keys, parse_keys, verified
-        from hythe.builds.provenance.envelope import Untrusted
+        from hythe.provenance.chain import fetched_keys, parse_keys, verified
+        from hythe.provenance.envelope import Untrusted
     except ImportError as error:
         raise CommandFailed("checking signatures needs more of hythe", "pip install 'hythe[server]'") from error
     repository = client.repository(reference)

@@ -13,8 +13,8 @@ from hythe.cli.command import Command, CommandFailed
 from hythe.cli.setting_flags import add_setting_flags, load_settings
 
 if TYPE_CHECKING:
-    from hythe.builds.isolation.choice import Outside
     from hythe.settings import Settings
+    from hythe.worker.isolation.selection import Outside
 
 SETTINGS = (
     "worker_token",
@@ -44,9 +44,9 @@ def _configure(parser: ArgumentParser) -> None:
 def _run(arguments: Namespace) -> int:
     import msgspec
 
-    from hythe.builds.isolation.choice import choose
-    from hythe.builds.isolation.errors import IsolationUnavailable
-    from hythe.builds.worker.worker import Worker
+    from hythe.worker.isolation.errors import IsolationUnavailable
+    from hythe.worker.isolation.selection import choose
+    from hythe.worker.worker import Worker
 
     settings = load_settings(arguments).settings
     folder = Path(settings.builds_folder or FOLDER).absolute()
@@ -73,7 +73,7 @@ def _run(arguments: Namespace) -> int:
 
 
 def _outside(settings: "Settings") -> "Outside | None":
-    from hythe.builds.isolation.choice import Outside
+    from hythe.worker.isolation.selection import Outside
 
     match settings.builds_builder.partition("="):
         case ("docker", _, address):
@@ -85,8 +85,8 @@ def _outside(settings: "Settings") -> "Outside | None":
 
 def _answers(outside: "Outside") -> bool:
     """Say which builder answers, or why none does: it may come later, and each build asks for itself."""
-    from hythe.builds.builders.choice import version_of
-    from hythe.builds.worker.failure import BuildFailed
+    from hythe.worker.builders.selection import version_of
+    from hythe.worker.failure import BuildFailed
 
     try:
         _say(f"builder: {version_of(outside)}; what it builds is contained by it, not by hythe: see docs/builds.md")

@@ -4,8 +4,8 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
+from hythe.client.auth_flow import Authorization, Handshake, authorize
 from hythe.client.credentials import Credential
-from hythe.client.handshake import Authorization, Handshake, authorize
 from hythe.client.messages import Answer, Request
 from hythe.oci.challenge import Challenge, parse_challenges
 from hythe.oci.scope import Scope, parse_scopes

@@ -12,7 +12,7 @@ from hythe.client.protocol import PUSH_ACTIONS, Repository
 from hythe.client.retry import RetryPolicy
 from hythe.client.session import Session
 from hythe.client.store import LocalStore
-from hythe.client.trust import Trust
+from hythe.client.tls_and_proxy import Trust
 from hythe.oci.reference import Reference
 from hythe.oci.scope import PULL
 

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 from urllib.parse import SplitResult, urlsplit
 
 from hythe.client.errors import Unreachable
+from hythe.client.http1 import BadAnswer, Wire
 from hythe.client.messages import Answer
-from hythe.client.trust import Proxy, Trust, is_loopback, proxy_for
-from hythe.client.wire import BadAnswer, Wire
+from hythe.client.tls_and_proxy import Proxy, Trust, is_loopback, proxy_for
 
 if TYPE_CHECKING:
     from ssl import SSLContext

@@ -1,10 +1,10 @@
 """Logging in: credentials are tried before they are kept (distribution's token specification; Docker's own order)."""
 
+from hythe.client.auth_flow import authorize
 from hythe.client.authorizer import converse
 from hythe.client.client import Client
 from hythe.client.credentials import Credential
 from hythe.client.errors import AccessDenied, RegistryError
-from hythe.client.handshake import authorize
 from hythe.client.session import error_of
 from hythe.oci.challenge import parse_challenges
 

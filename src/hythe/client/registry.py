@@ -10,11 +10,11 @@ from hythe.client.client import Client
 from hythe.client.credentials import Credential
 from hythe.client.errors import ContentMismatch, NotFound
 from hythe.client.hub import Found, Hub
-from hythe.client.locations import KINDS, opened_destination, opened_source
+from hythe.client.image_locations import KINDS, opened_destination, opened_source
 from hythe.client.platforms import choose, host_platform, parse_platform
 from hythe.client.progress import Reporter
 from hythe.client.protocol import Repository, catalog
-from hythe.client.transfer import Wish, transfer
+from hythe.client.transfer import TransferOptions, transfer
 from hythe.oci.config import ImageConfig
 from hythe.oci.digest import Digest
 from hythe.oci.manifest import Descriptor, Kind, Manifest, Platform
@@ -106,7 +106,7 @@ class Registry:
         Either end is a name (of this registry, or with a host of any other), ``store:NAME``, ``oci:FOLDER[:TAG]`` or
         ``docker-archive:FILE[:NAME]``.
         """
-        wish = Wish(tuple(map(parse_platform, platforms)))
+        wish = TransferOptions(tuple(map(parse_platform, platforms)))
         here, there = self._located(source), self._located(destination)
         parallel = self._client.configuration.parallel_transfers
         with opened_source(self._client, here) as origin, opened_destination(self._client, there, here) as target:

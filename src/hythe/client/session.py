@@ -10,7 +10,7 @@ from hythe.client.credentials import Credential
 from hythe.client.errors import AccessDenied, ClientError, NotFound, RegistryError, Unreachable
 from hythe.client.messages import Answer, Request
 from hythe.client.retry import RETRIED, Retries, RetryPolicy
-from hythe.client.trust import is_loopback
+from hythe.client.tls_and_proxy import is_loopback
 from hythe.oci.errors import ErrorEntry, decode_errors
 from hythe.oci.reference import DEFAULT_HOST
 from hythe.oci.scope import Scope

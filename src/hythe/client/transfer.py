@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
+from hythe.client.endpoints import Destination, Source
 from hythe.client.errors import NotFound, RegistryError
 from hythe.client.parallel import run_parallel
-from hythe.client.places import Destination, Source
 from hythe.client.platforms import choose
 from hythe.client.progress import Reporter
 from hythe.oci.digest import Digest
@@ -19,7 +19,7 @@ from hythe.oci.manifest import Descriptor, Index, Kind, Manifest, Platform
 DEFAULT_PARALLEL = 4
 
 
-class Wish(msgspec.Struct, frozen=True):
+class TransferOptions(msgspec.Struct, frozen=True):
     """Which images of an index: all, or those for ``platforms``; of one platform the image alone, without an index."""
 
     platforms: tuple[Platform, ...] = ()
@@ -30,7 +30,7 @@ class Wish(msgspec.Struct, frozen=True):
         return not self.platforms
 
 
-ALL = Wish()
+ALL = TransferOptions()
 
 
 class Transferred(msgspec.Struct, frozen=True):
@@ -44,7 +44,7 @@ class Transferred(msgspec.Struct, frozen=True):
 def transfer(
     source: Source,
     destination: Destination,
-    wish: Wish = ALL,
+    wish: TransferOptions = ALL,
     reporter: Reporter | None = None,
     parallel: int = DEFAULT_PARALLEL,
     found: Callable[[Manifest], None] | None = None,
@@ -96,7 +96,7 @@ def _bring(
             destination.put(image)
 
 
-def _select(source: Source, origin: Manifest, wish: Wish) -> tuple[Manifest, list[Manifest]]:
+def _select(source: Source, origin: Manifest, wish: TransferOptions) -> tuple[Manifest, list[Manifest]]:
     """Return what will be named, and all manifests below it, children first; raises NotFound."""
     if origin.kind is not Kind.INDEX:
         return origin, [origin]

@@ -5,11 +5,11 @@ from typing import BinaryIO
 from hythe.client.blob_stream import BlobSource, BlobStream
 from hythe.client.connection import ConnectionBroken
 from hythe.client.errors import ClientError, NotFound, RegistryError
+from hythe.client.http1 import Socket, Wire
 from hythe.client.layout import CHUNK
 from hythe.client.progress import Reporter, State
 from hythe.client.protocol import Repository
 from hythe.client.retry import RETRIED, Retries
-from hythe.client.wire import Socket, Wire
 from hythe.oci.manifest import Descriptor
 
 SINGLE = 8 << 20

@@ -22,9 +22,9 @@ from hythe.containers.errors import CannotStart, ContainerError, StillRunning
 from hythe.containers.layers import LayerCache
 from hythe.containers.log import LogWriter, timestamp
 from hythe.containers.process import start_ticks
-from hythe.containers.pump import Attachment, Ends, Pump
 from hythe.containers.root import Root
 from hythe.containers.runtime import Runtime, find_runtime
+from hythe.containers.stdio import Attachment, Ends, Pump
 from hythe.containers.store import ContainerStore
 from hythe.containers.terminal import ConsoleSocket, copy_size, raw_input
 from hythe.containers.users import find_user

@@ -1,19 +1,19 @@
 """Who may do what: the one module that decides, for the registry's protocol and for every service of the hub.
 
-Each decision is made of the present state of the database (one query, ``Standing``) and of what the actor's
+Each decision is made of the present state of the database (one query, ``AccessContext``) and of what the actor's
 credential reaches. What an actor may not know of looks like what does not exist.
 """
 
 from collections.abc import Collection, Mapping
 
 from hythe.database import Database, Session
-from hythe.database.recollection import Recollection
+from hythe.database.read_cache import ReadCache
+from hythe.hub.access_context import AccessContext
 from hythe.hub.actor import HubActor, Right
 from hythe.hub.credentials import Credentials
 from hythe.hub.errors import NotFound, Refused, SignInNeeded, TooManyAttempts
 from hythe.hub.namespaces import NamespaceKind, canonical_name, short_name
-from hythe.hub.standing import Standing
-from hythe.hub.store import standing as store
+from hythe.hub.sql import access_context as store
 from hythe.hub.user import Visibility
 from hythe.oci.challenge import Challenge
 from hythe.oci.errors import ErrorCode, WireError
@@ -32,7 +32,7 @@ STANDING_SIZE = 600
 TOKEN_PATH = "/token"  # noqa: S105 (a path)
 
 
-def allowed(standing: Standing) -> frozenset[Action]:
+def allowed(standing: AccessContext) -> frozenset[Action]:
     """Return what an account of this standing may do with the repository, whether it exists or not."""
     if standing.namespace is None:
         return NOTHING
@@ -43,7 +43,7 @@ def allowed(standing: Standing) -> frozenset[Action]:
     return NOTHING
 
 
-def reached(actor: HubActor, repository: str, standing: Standing) -> frozenset[Action]:
+def reached(actor: HubActor, repository: str, standing: AccessContext) -> frozenset[Action]:
     """Return what the actor may do with the credential that was shown; what is public needs none."""
     if actor.operating:
         return EVERYTHING
@@ -55,7 +55,7 @@ def reached(actor: HubActor, repository: str, standing: Standing) -> frozenset[A
     return through | {Action.PULL} if standing.visibility is Visibility.PUBLIC else through
 
 
-def _may_write(standing: Standing) -> bool:
+def _may_write(standing: AccessContext) -> bool:
     if standing.user_id is None:
         return False
     if standing.namespace is NamespaceKind.CURATED:
@@ -63,7 +63,7 @@ def _may_write(standing: Standing) -> bool:
     return standing.owner_id == standing.user_id
 
 
-def write_refusal(standing: Standing, repository: str) -> str:
+def write_refusal(standing: AccessContext, repository: str) -> str:
     """Say why an account of this standing may not push or delete; tells nothing that is not public."""
     namespace, _, _ = repository.partition("/")
     if standing.namespace is None:
@@ -98,7 +98,7 @@ class HubAccess:
         self._database = database
         self._credentials = credentials
         self._public_url = public_url.rstrip("/")
-        self._standings: Recollection[tuple[int | None, str], Standing] = Recollection(database, REMEMBERED)
+        self._standings: ReadCache[tuple[int | None, str], AccessContext] = ReadCache(database, REMEMBERED)
 
     async def authenticate(self, authorization: str | None, address: str = "") -> HubActor:
         """See registry.access.Access."""
@@ -177,11 +177,11 @@ class HubAccess:
             wanted = frozenset(action.value for action in Action) if "*" in asked.actions else asked.actions
         return Scope(asked.type, asked.name, wanted.intersection(possible))
 
-    async def standing(self, actor: HubActor, repository: str, session: Session | None = None) -> Standing:
+    async def standing(self, actor: HubActor, repository: str, session: Session | None = None) -> AccessContext:
         """Return how the actor stands to the repository of this canonical name, now."""
         namespace, _, name = repository.partition("/")
         if namespace in self._mirrors:
-            return Standing(NamespaceKind.MIRROR, None, None, None, Visibility.PUBLIC, actor.user_id, actor.admin)
+            return AccessContext(NamespaceKind.MIRROR, None, None, None, Visibility.PUBLIC, actor.user_id, actor.admin)
         if session is not None:
             return await store.standing(session, actor.user_id, namespace, name)
         generation = self._standings.generation()
@@ -195,7 +195,7 @@ class HubAccess:
 
     async def require_repository(
         self, actor: HubActor, repository: str, action: Action, session: Session | None = None
-    ) -> Standing:
+    ) -> AccessContext:
         """Return when the actor may do this with an existing repository. Raises NotFound, SignInNeeded, Refused."""
         standing = await self.standing(actor, repository, session)
         if standing.repository_id is None or Action.PULL not in reached(actor, repository, standing):
@@ -211,13 +211,15 @@ class HubAccess:
         """Return whose private repositories lists may show to the actor (an account's number); None: nobody's."""
         return actor.user_id if may_list(actor) else None
 
-    async def require_namespace(self, actor: HubActor, repository: str, session: Session | None = None) -> Standing:
+    async def require_namespace(
+        self, actor: HubActor, repository: str, session: Session | None = None
+    ) -> AccessContext:
         """Return when the actor may create this repository. Raises SignInNeeded, Refused."""
         standing = await self.standing(actor, repository, session)
         self._require_able(actor, standing, repository, Action.PUSH)
         return standing
 
-    def _require_able(self, actor: HubActor, standing: Standing, repository: str, action: Action) -> None:
+    def _require_able(self, actor: HubActor, standing: AccessContext, repository: str, action: Action) -> None:
         if actor.build is not None and action is not Action.PULL:
             raise Refused("a build's token pushes to the registry, and changes nothing else")
         if action in reached(actor, repository, standing):

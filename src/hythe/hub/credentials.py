@@ -8,17 +8,17 @@ from datetime import datetime, timedelta
 from hythe.database import Database
 from hythe.hub.access_token import actor_of, expiry_of
 from hythe.hub.actor import NOBODY, HubActor
-from hythe.hub.attempts import Attempts
 from hythe.hub.errors import SignInNeeded
 from hythe.hub.keys import BadToken, SigningKeys
+from hythe.hub.login_throttle import LoginThrottle
 from hythe.hub.namespaces import could_be_name
 from hythe.hub.passwords import Passwords
 from hythe.hub.personal_token import PREFIX, digest_of
-from hythe.hub.store import sessions as session_store
-from hythe.hub.store import tokens as token_store
-from hythe.hub.store import users as user_store
-from hythe.hub.store.tokens import TokenHolder
-from hythe.hub.store.users import StoredCredentials
+from hythe.hub.sql import sessions as session_store
+from hythe.hub.sql import tokens as token_store
+from hythe.hub.sql import users as user_store
+from hythe.hub.sql.tokens import TokenHolder
+from hythe.hub.sql.users import StoredCredentials
 
 WRONG = "incorrect username or password"
 
@@ -34,7 +34,7 @@ class Credentials:
         self,
         database: Database,
         passwords: Passwords,
-        attempts: Attempts,
+        attempts: LoginThrottle,
         keys: SigningKeys,
         clock: Callable[[], datetime],
     ) -> None:

@@ -59,7 +59,7 @@ class Invalid(HubError):
 
     def __init__(self, fields: Mapping[str, str]) -> None:
         self.fields = dict(fields)
-        super().__init__("; ".join(f"{name}: {trouble}" for name, trouble in fields.items()))
+        super().__init__("; ".join(f"{name}: {problem}" for name, problem in fields.items()))
 
 
 class TooManyAttempts(HubError):

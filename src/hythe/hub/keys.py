@@ -16,8 +16,8 @@ from joserfc.errors import JoseError
 from joserfc.jwk import ECKey
 
 from hythe.database import Database
-from hythe.hub.store import keys as store
-from hythe.hub.store.keys import StoredKey
+from hythe.hub.sql import keys as store
+from hythe.hub.sql.keys import StoredKey
 
 ALGORITHM = "ES256"
 

@@ -20,13 +20,13 @@ class Paging(msgspec.Struct, frozen=True):
     page_size: int = PAGE_SIZE
 
     def __post_init__(self) -> None:
-        troubles = {}
+        problems = {}
         if not 1 <= self.page <= LAST_PAGE:
-            troubles["page"] = f"must be 1 to {LAST_PAGE}"
+            problems["page"] = f"must be 1 to {LAST_PAGE}"
         if not 1 <= self.page_size <= LARGEST_PAGE:
-            troubles["page_size"] = f"must be 1 to {LARGEST_PAGE}"
-        if troubles:
-            raise Invalid(troubles)
+            problems["page_size"] = f"must be 1 to {LARGEST_PAGE}"
+        if problems:
+            raise Invalid(problems)
 
     @property
     def offset(self) -> int:

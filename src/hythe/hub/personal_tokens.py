@@ -12,7 +12,7 @@ from hythe.hub.access import HubAccess
 from hythe.hub.actor import HubActor, Right
 from hythe.hub.errors import Invalid, NotFound
 from hythe.hub.personal_token import PREFIX, PersonalToken, digest_of, new_secret
-from hythe.hub.store import tokens as store
+from hythe.hub.sql import tokens as store
 
 
 class NewPersonalToken(msgspec.Struct, frozen=True):

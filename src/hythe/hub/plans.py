@@ -2,7 +2,7 @@
 
 from hythe.database import Session
 from hythe.hub.errors import Refused
-from hythe.hub.store import repositories as store
+from hythe.hub.sql import repositories as store
 from hythe.hub.user import Visibility
 
 

@@ -5,7 +5,7 @@ import contextlib
 from collections import Counter
 
 from hythe.database import Database, DatabaseError
-from hythe.hub.store import repositories as store
+from hythe.hub.sql import repositories as store
 
 FLUSH_EVERY = 5.0
 """Seconds between two writings; what was counted since the last is lost when the process is killed."""

@@ -10,9 +10,7 @@ import msgspec
 from hythe.database import Database, Session
 from hythe.hub.access import HubAccess
 from hythe.hub.actor import HubActor
-from hythe.hub.checked import Checked, troubles_by
 from hythe.hub.errors import Invalid, NotFound, Taken
-from hythe.hub.listing import enlist
 from hythe.hub.namespaces import (
     Namespace,
     NamespaceKind,
@@ -25,13 +23,15 @@ from hythe.hub.namespaces import (
 from hythe.hub.page import Page, Paging
 from hythe.hub.plans import admit
 from hythe.hub.repository import DESCRIPTION_LENGTH, FULL_DESCRIPTION_LENGTH, Repository
-from hythe.hub.store import namespaces as namespace_store
-from hythe.hub.store import repositories as store
+from hythe.hub.repository_index import enlist
+from hythe.hub.sql import namespaces as namespace_store
+from hythe.hub.sql import repositories as store
 from hythe.hub.user import Visibility
+from hythe.hub.validation import Checked, problems_by
 from hythe.registry.access import Action
 from hythe.registry.events import Repository as MadeRepository
 from hythe.registry.repositories import Repositories as RegistryRepositories
-from hythe.registry.store import repositories as registry_store
+from hythe.registry.sql import repositories as registry_store
 
 
 def _text_trouble(longest: int, text: str) -> str | None:
@@ -56,9 +56,9 @@ class NewRepository(Checked, frozen=True):
     full_description: str = ""
 
     @classmethod
-    def troubles(cls, values: Mapping[str, Any]) -> dict[str, str]:
+    def problems(cls, values: Mapping[str, Any]) -> dict[str, str]:
         """See Checked."""
-        return troubles_by(values, namespace=namespace_trouble, name=repository_name_trouble, **_TEXTS)
+        return problems_by(values, namespace=namespace_trouble, name=repository_name_trouble, **_TEXTS)
 
 
 class RepositoryChange(Checked, frozen=True, omit_defaults=True):
@@ -69,9 +69,9 @@ class RepositoryChange(Checked, frozen=True, omit_defaults=True):
     full_description: str | msgspec.UnsetType = msgspec.UNSET
 
     @classmethod
-    def troubles(cls, values: Mapping[str, Any]) -> dict[str, str]:
+    def problems(cls, values: Mapping[str, Any]) -> dict[str, str]:
         """See Checked."""
-        return troubles_by(values, **_TEXTS)
+        return problems_by(values, **_TEXTS)
 
 
 class Repositories:

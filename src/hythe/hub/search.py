@@ -10,7 +10,7 @@ from hythe.hub.actor import HubActor
 from hythe.hub.page import Page, Paging
 from hythe.hub.repository import Repository
 from hythe.hub.search_index import SearchIndex, SearchQuery
-from hythe.hub.store import search as store
+from hythe.hub.sql import search as store
 
 
 class Search:

@@ -7,21 +7,21 @@ from dataclasses import dataclass
 
 from hythe.database import Database
 from hythe.hub.access import HubAccess
-from hythe.hub.attempts import Attempts
 from hythe.hub.credentials import Credentials
 from hythe.hub.images import Images
 from hythe.hub.keys import SigningKeys
-from hythe.hub.listener import HubListener
+from hythe.hub.login_throttle import LoginThrottle
 from hythe.hub.passwords import Passwords
 from hythe.hub.personal_tokens import PersonalTokens
 from hythe.hub.platforms import Platforms
 from hythe.hub.pulls import PullCounter
+from hythe.hub.registry_listener import HubRegistryListener
 from hythe.hub.repositories import Repositories
 from hythe.hub.search import Search
 from hythe.hub.search_index import SearchIndex
 from hythe.hub.sessions import Sessions
-from hythe.hub.store.search_postgresql import PostgreSQLSearchIndex
-from hythe.hub.store.search_sqlite import SQLiteSearchIndex
+from hythe.hub.sql.search_postgresql import PostgreSQLSearchIndex
+from hythe.hub.sql.search_sqlite import SQLiteSearchIndex
 from hythe.hub.tags import Tags
 from hythe.hub.tokens import Tokens
 from hythe.hub.users import Users
@@ -42,7 +42,7 @@ class Identity:
     credentials: Credentials
     access: HubAccess
     pulls: PullCounter
-    listener: HubListener
+    listener: HubRegistryListener
     clock: Clock
 
 
@@ -70,10 +70,10 @@ async def open_identity(database: Database, settings: Settings, clock: Clock = n
     passwords = Passwords()
     keys = SigningKeys(database, clock)
     await keys.open()
-    credentials = Credentials(database, passwords, Attempts(), keys, clock)
+    credentials = Credentials(database, passwords, LoginThrottle(), keys, clock)
     access = HubAccess(database, credentials, settings.public_url, Upstreams(settings.mirrors).names)
     pulls = PullCounter(database)
-    listener = HubListener(access, pulls, clock)
+    listener = HubRegistryListener(access, pulls, clock)
     counting = asyncio.create_task(pulls.run())
     try:
         yield Identity(database, settings, passwords, keys, credentials, access, pulls, listener, clock)

@@ -10,7 +10,7 @@ from hythe.hub.actor import NOBODY, HubActor
 from hythe.hub.credentials import Credentials
 from hythe.hub.errors import SignInNeeded
 from hythe.hub.personal_token import digest_of, new_secret
-from hythe.hub.store import sessions as store
+from hythe.hub.sql import sessions as store
 
 LIFETIME = timedelta(days=14)
 

@@ -12,7 +12,7 @@ from hythe.hub.errors import NotFound
 from hythe.hub.namespaces import canonical_name
 from hythe.hub.page import Page, Paging
 from hythe.hub.platforms import Platforms
-from hythe.hub.store import tags as store
+from hythe.hub.sql import tags as store
 from hythe.hub.tag import Tag, TagImage
 from hythe.oci.digest import Digest
 from hythe.oci.manifest import Descriptor, Kind, Manifest

@@ -16,8 +16,8 @@ from hythe.hub.credentials import Credentials
 from hythe.hub.errors import SignInNeeded
 from hythe.hub.keys import SigningKeys
 from hythe.hub.personal_token import digest_of, new_secret
-from hythe.hub.store import tokens as store
-from hythe.hub.store.tokens import TokenHolder
+from hythe.hub.sql import tokens as store
+from hythe.hub.sql.tokens import TokenHolder
 from hythe.oci.scope import Scope
 
 REFRESH_LIFETIME = timedelta(days=180)

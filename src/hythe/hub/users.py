@@ -11,18 +11,18 @@ from sqlalchemy.exc import IntegrityError
 from hythe.database import Database
 from hythe.hub.access import HubAccess
 from hythe.hub.actor import HubActor, Right
-from hythe.hub.attempts import Attempts
-from hythe.hub.checked import Checked, troubles_by
 from hythe.hub.errors import Invalid, NotFound, Refused, Taken
+from hythe.hub.login_throttle import LoginThrottle
 from hythe.hub.namespaces import could_be_name, user_name_trouble
 from hythe.hub.page import Page, Paging
 from hythe.hub.passwords import PASSWORD_LENGTH, Passwords
-from hythe.hub.store import namespaces as namespace_store
-from hythe.hub.store import sessions as session_store
-from hythe.hub.store import tokens as token_store
-from hythe.hub.store import users as store
-from hythe.hub.store.users import StoredCredentials
+from hythe.hub.sql import namespaces as namespace_store
+from hythe.hub.sql import sessions as session_store
+from hythe.hub.sql import tokens as token_store
+from hythe.hub.sql import users as store
+from hythe.hub.sql.users import StoredCredentials
 from hythe.hub.user import User, Visibility
+from hythe.hub.validation import Checked, problems_by
 from hythe.settings import Count
 
 _LETTER = r"""[^@\s\x00-\x1f\x7f\ud800-\udfff<>()\[\]\\,;:"]"""
@@ -39,9 +39,9 @@ class NewUser(Checked, frozen=True):
     password: str
 
     @classmethod
-    def troubles(cls, values: Mapping[str, Any]) -> dict[str, str]:
+    def problems(cls, values: Mapping[str, Any]) -> dict[str, str]:
         """See Checked."""
-        return troubles_by(values, username=user_name_trouble, email=email_trouble, password=password_trouble)
+        return problems_by(values, username=user_name_trouble, email=email_trouble, password=password_trouble)
 
 
 class UserChange(Checked, frozen=True, omit_defaults=True):
@@ -51,9 +51,9 @@ class UserChange(Checked, frozen=True, omit_defaults=True):
     default_visibility: Visibility | msgspec.UnsetType = msgspec.UNSET
 
     @classmethod
-    def troubles(cls, values: Mapping[str, Any]) -> dict[str, str]:
+    def problems(cls, values: Mapping[str, Any]) -> dict[str, str]:
         """See Checked."""
-        return troubles_by(values, email=email_trouble)
+        return problems_by(values, email=email_trouble)
 
 
 class PlanChange(msgspec.Struct, frozen=True):
@@ -82,7 +82,7 @@ class Users:
         self._clock = clock
         self.sign_up_open = sign_up
         self._private_limit = private_limit
-        self._attempts = Attempts()
+        self._attempts = LoginThrottle()
 
     async def create(self, actor: HubActor, new: NewUser, *, admin: bool = False) -> User:
         """Make an account and its namespace. Raises Refused, Taken, Invalid (naming every bad field)."""
@@ -179,8 +179,8 @@ class Users:
             await self._require_password(found, current or "")
         else:
             await self._access.require_admin(actor)
-        if trouble := password_trouble(password):
-            raise Invalid({"password": trouble})
+        if problem := password_trouble(password):
+            raise Invalid({"password": problem})
         password_hash = await self._passwords.hash(password)
         async with self._database.writing() as session:
             await store.change(session, found.user_id, {"password_hash": password_hash})

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from hythe.oci.config import ContainerConfig, HealthCheck, merge_environment
+from hythe.oci.dockerfile_lexer import expand, split_words
 from hythe.oci.errors import OCIError
-from hythe.oci.words import expand, split_words
 
 _DEFAULT_SHELL = ("/bin/sh", "-c")
 _INSTRUCTION = re.compile(r"\s*([A-Za-z]+)(?:\s+(.*?))?\s*", re.DOTALL)

@@ -7,16 +7,16 @@ from functools import partial
 import msgspec
 
 from hythe.database import Database, Session
-from hythe.database.recollection import Recollection
+from hythe.database.read_cache import ReadCache
 from hythe.oci.digest import Digest
 from hythe.oci.errors import ErrorCode, WireError
 from hythe.registry.access import Access, Action, Actor
 from hythe.registry.clock import Clock
 from hythe.registry.policy import Policy
 from hythe.registry.repositories import Repositories
+from hythe.registry.sql import blobs as store
+from hythe.registry.sql import repositories as repository_store
 from hythe.registry.storage.port import BlobMissing, BlobStore, LocalFile, Redirect
-from hythe.registry.store import blobs as store
-from hythe.registry.store import repositories as repository_store
 from hythe.registry.verification import Verification
 
 REMEMBERED = 4 * 1024 * 1024
@@ -61,7 +61,7 @@ class Blobs:
         self._verification = verification
         self._policy = policy
         self._clock = clock
-        self._found: Recollection[tuple[str, Digest], Blob] = Recollection(database, REMEMBERED)
+        self._found: ReadCache[tuple[str, Digest], Blob] = ReadCache(database, REMEMBERED)
 
     async def get(self, actor: Actor, repository: str, digest: Digest) -> Blob:
         """Return the blob (specification, "Checking if content exists in the registry"); raises BLOB_UNKNOWN.

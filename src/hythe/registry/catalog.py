@@ -2,7 +2,7 @@
 
 from hythe.database import Database
 from hythe.registry.access import Access, Actor
-from hythe.registry.store import repositories as store
+from hythe.registry.sql import repositories as store
 from hythe.registry.tags import Names
 
 LARGEST_PAGE = 1000

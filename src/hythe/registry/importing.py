@@ -28,7 +28,7 @@ class NoRegistryFolder(ValueError):
 
 
 class Imported(msgspec.Struct, frozen=True):
-    """One manifest that was looked at; ``trouble`` says why it was not taken, and is empty when it was.
+    """One manifest that was looked at; ``problem`` says why it was not taken, and is empty when it was.
 
     Without a ``digest`` it is a tag that leads nowhere.
     """
@@ -36,7 +36,7 @@ class Imported(msgspec.Struct, frozen=True):
     repository: str
     digest: str
     tags: tuple[str, ...] = ()
-    trouble: str = ""
+    problem: str = ""
 
 
 class RegistryFolder:
@@ -108,7 +108,7 @@ class Import:
             for digest in waiting:
                 names = tuple(tag for tag, target in tags.items() if target == digest)
                 result = await self._take(repository, digest, names)
-                if result.trouble:
+                if result.problem:
                     left.append((digest, result))
                 else:
                     yield result

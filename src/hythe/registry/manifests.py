@@ -5,21 +5,21 @@ from http import HTTPStatus
 import msgspec
 
 from hythe.database import Database, Session
-from hythe.database.recollection import Recollection
+from hythe.database.read_cache import ReadCache
 from hythe.oci.digest import Digest
 from hythe.oci.errors import ErrorCode, InvalidManifest, WireError
 from hythe.oci.manifest import Manifest
 from hythe.registry.access import Access, Action, Actor
 from hythe.registry.clock import Clock
 from hythe.registry.events import Listener, Repository, TagMove
-from hythe.registry.garbage import mark_unneeded
+from hythe.registry.garbage_collection import mark_unneeded
 from hythe.registry.policy import Policy
 from hythe.registry.repositories import Repositories
-from hythe.registry.store import blobs as blob_store
-from hythe.registry.store import manifests as store
-from hythe.registry.store import repositories as repository_store
-from hythe.registry.store import tags as tag_store
-from hythe.registry.store.manifests import References, StoredManifest
+from hythe.registry.sql import blobs as blob_store
+from hythe.registry.sql import manifests as store
+from hythe.registry.sql import repositories as repository_store
+from hythe.registry.sql import tags as tag_store
+from hythe.registry.sql.manifests import References, StoredManifest
 from hythe.registry.tags import Tags
 
 REMEMBERED = 16 * 1024 * 1024
@@ -60,7 +60,7 @@ class Manifests:
         self._tags = tags
         self._policy = policy
         self._clock = clock
-        self._found: Recollection[tuple[str, str | Digest], StoredManifest] = Recollection(database, REMEMBERED)
+        self._found: ReadCache[tuple[str, str | Digest], StoredManifest] = ReadCache(database, REMEMBERED)
 
     async def get(self, actor: Actor, repository: str, reference: str | Digest) -> StoredManifest:
         """Return the manifest of a tag or digest (specification, "Pulling manifests"); raises MANIFEST_UNKNOWN."""

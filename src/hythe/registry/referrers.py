@@ -6,7 +6,7 @@ from hythe.database import Database
 from hythe.oci.digest import Digest
 from hythe.oci.manifest import Descriptor
 from hythe.registry.access import Access, Action, Actor
-from hythe.registry.store import referrers as store
+from hythe.registry.sql import referrers as store
 
 LARGEST_PAGE = 1000
 """Most referrers of one answer."""

@@ -6,8 +6,8 @@ from hythe.registry.access import Access, Action, Actor
 from hythe.registry.clock import Clock
 from hythe.registry.events import Listener, Repository
 from hythe.registry.policy import Policy
-from hythe.registry.store import blobs as blob_store
-from hythe.registry.store import repositories as store
+from hythe.registry.sql import blobs as blob_store
+from hythe.registry.sql import repositories as store
 
 
 class Repositories:

@@ -10,7 +10,7 @@ from hythe.registry.blobs import Blobs
 from hythe.registry.catalog import Catalog
 from hythe.registry.clock import Clock, now
 from hythe.registry.events import Listener
-from hythe.registry.garbage import Garbage
+from hythe.registry.garbage_collection import Garbage
 from hythe.registry.manifests import Manifests
 from hythe.registry.mirror.upstreams import Upstreams
 from hythe.registry.policy import Policy

@@ -12,12 +12,12 @@ from hythe.oci.errors import ErrorCode, WireError
 from hythe.registry.access import Access, Action, Actor
 from hythe.registry.clock import Clock
 from hythe.registry.events import Listener, Repository, TagMove
-from hythe.registry.garbage import mark_unneeded
+from hythe.registry.garbage_collection import mark_unneeded
 from hythe.registry.policy import Policy
 from hythe.registry.repositories import Repositories, unknown_name
-from hythe.registry.store import manifests as manifest_store
-from hythe.registry.store import repositories as repository_store
-from hythe.registry.store import tags as store
+from hythe.registry.sql import manifests as manifest_store
+from hythe.registry.sql import repositories as repository_store
+from hythe.registry.sql import tags as store
 
 LARGEST_PAGE = 10_000
 """Most tags of one answer."""

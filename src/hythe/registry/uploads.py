@@ -21,13 +21,13 @@ from hythe.oci.digest import Digest
 from hythe.oci.errors import ErrorCode, WireError
 from hythe.registry.access import Access, Action, Actor
 from hythe.registry.clock import Clock
-from hythe.registry.garbage import DOOM_LIFETIME
+from hythe.registry.garbage_collection import DOOM_LIFETIME
 from hythe.registry.policy import Policy
 from hythe.registry.repositories import Repositories
+from hythe.registry.sql import blobs as blob_store
+from hythe.registry.sql import garbage_collection as garbage_store
+from hythe.registry.sql import uploads as store
 from hythe.registry.storage.port import BlobStore, DigestMismatch, StorageError, Upload, UploadBusy, UploadLost
-from hythe.registry.store import blobs as blob_store
-from hythe.registry.store import garbage as garbage_store
-from hythe.registry.store import uploads as store
 
 DOOM_PATIENCE = 70.0
 """Seconds to wait for a blob's old bytes to be gone before the same blob is stored anew; beyond DOOM_LIFETIME."""

@@ -14,12 +14,12 @@ from hythe.database import Database
 from hythe.oci.digest import Digest
 from hythe.registry.clock import Clock
 from hythe.registry.policy import Policy
+from hythe.registry.sql import blobs as blob_store
+from hythe.registry.sql import garbage_collection as garbage_store
+from hythe.registry.sql import repositories as repository_store
+from hythe.registry.sql import uploads as upload_store
+from hythe.registry.sql import verification as store
 from hythe.registry.storage.port import BlobMissing, BlobStore
-from hythe.registry.store import blobs as blob_store
-from hythe.registry.store import garbage as garbage_store
-from hythe.registry.store import repositories as repository_store
-from hythe.registry.store import uploads as upload_store
-from hythe.registry.store import verification as store
 
 NAMED_REPOSITORIES = 20
 """How many of the repositories that have a damaged blob are named."""
@@ -31,12 +31,12 @@ RECORDING_TIME = timedelta(minutes=10)
 class Finding(msgspec.Struct, frozen=True):
     """What is known of one blob, or of a manifest (``manifest``), after reading it again.
 
-    ``trouble`` is empty when all is well; ``healed`` says that it was not before.
+    ``problem`` is empty when all is well; ``healed`` says that it was not before.
     """
 
     digest: str
     size: int
-    trouble: str = ""
+    problem: str = ""
     repositories: tuple[str, ...] = ()
     manifest: bool = False
     healed: bool = False
@@ -71,8 +71,8 @@ class Verification:
                 rows = await store.manifests_after(session, *after)
             for row in rows:
                 whole = Digest.parse(row.digest).matches(row.content)
-                trouble = "" if whole else "its bytes in the database were damaged: restore a backup, or push it again"
-                yield Finding(row.digest, len(row.content), trouble, (row.name,), manifest=True)
+                problem = "" if whole else "its bytes in the database were damaged: restore a backup, or push it again"
+                yield Finding(row.digest, len(row.content), problem, (row.name,), manifest=True)
             if not rows:
                 return
             after = (rows[-1].repository_id, rows[-1].digest)
@@ -96,14 +96,14 @@ class Verification:
         return True
 
     async def _checked(self, digest: str, size: int, *, quarantined: bool) -> Finding:
-        trouble = await self._trouble(Digest.parse(digest), size)
-        if not trouble:
+        problem = await self._trouble(Digest.parse(digest), size)
+        if not problem:
             return Finding(digest, size, healed=quarantined and await self._released(digest))
         if not await self.quarantine(digest):
             return Finding(digest, size)
         async with self._database.reading() as session:
             names = await repository_store.names_holding(session, digest, NAMED_REPOSITORIES)
-        return Finding(digest, size, trouble, names)
+        return Finding(digest, size, problem, names)
 
     async def _trouble(self, digest: Digest, size: int) -> str:
         hasher = digest.hasher()

@@ -24,9 +24,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from hythe.server.certificate import Certificate
+from hythe.server.idle_timeouts import unsent_by_kernel, while_moving
 from hythe.server.response import LARGEST, Header, announced_length, whole_response
 from hythe.server.sendfile import FileSender
-from hythe.server.silence import unsent_by_kernel, while_moving
 from hythe.settings import Network, Settings
 
 Address: TypeAlias = tuple[str, int]

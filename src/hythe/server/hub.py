@@ -8,12 +8,12 @@ from starlette.applications import Starlette
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from hythe.builds.forge_statuses import StatusOutbox
-from hythe.builds.forges.known import open_forges
 from hythe.builds.routes import application as build_routes
 from hythe.builds.routes import sources as source_routes
 from hythe.builds.service import Builds, make_builds
 from hythe.builds.sources import Sources, make_sources
 from hythe.database import Database, open_database
+from hythe.forges.known import open_forges
 from hythe.hub.routes import application as hub_routes
 from hythe.hub.routes.docker_hub import PREFIXES as DOCKER_HUB_PREFIXES
 from hythe.hub.service import Hub, make_hub, open_identity
@@ -29,7 +29,7 @@ from hythe.web.routes import application as web_routes
 
 
 @dataclass(frozen=True, slots=True)
-class House:
+class Services:
     """Everything of one hub, open; nothing is served yet."""
 
     settings: Settings
@@ -41,7 +41,7 @@ class House:
 
 
 @asynccontextmanager
-async def open_hub(settings: Settings) -> AsyncIterator[House]:
+async def open_hub(settings: Settings) -> AsyncIterator[Services]:
     """Open the hub that the settings name until the block ends.
 
     Raises SchemaError and UnavailableError of the database, StorageUnavailable of the blob store.
@@ -58,7 +58,7 @@ async def open_hub(settings: Settings) -> AsyncIterator[House]:
         registry = make_registry(database, blobs, identity.access, builds.listener, settings, upstreams)
         stack.push_async_callback(registry.close)
         sources = make_sources(identity, builds, forges)
-        yield House(settings, database, registry, make_hub(identity, registry), builds, sources)
+        yield Services(settings, database, registry, make_hub(identity, registry), builds, sources)
 
 
 async def serve_hub(settings: Settings, ready: Callable[[Address], None]) -> None:
@@ -85,7 +85,7 @@ async def serve_hub(settings: Settings, ready: Callable[[Address], None]) -> Non
 class HubApplication:
     """The one ASGI application: the distribution protocol directly, everything else by Starlette's router."""
 
-    def __init__(self, house: House) -> None:
+    def __init__(self, house: Services) -> None:
         """Mount every part of ``house``."""
         self._registry: ASGIApp = RegistryApplication(house.registry)
         more = (*source_routes.endpoints(house.sources), *build_routes.endpoints(house.builds))

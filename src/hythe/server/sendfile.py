@@ -10,7 +10,7 @@ import os
 import select
 from concurrent.futures import ThreadPoolExecutor
 
-from hythe.server.silence import unsent_by_kernel, while_moving
+from hythe.server.idle_timeouts import unsent_by_kernel, while_moving
 
 SMALL = 64 * 1024
 """Bytes up to which a file is read on the loop: a thread would cost more than the copy."""

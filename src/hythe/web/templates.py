@@ -11,8 +11,8 @@ from markupsafe import Markup
 
 from hythe.hub.repository import Repository
 from hythe.web.assets import Assets
+from hythe.web.formatting import age, command_line, counted, day, instruction, problem, sentence, size, size_range
 from hythe.web.markdown import render
-from hythe.web.wording import age, command_line, counted, day, instruction, sentence, size, size_range, trouble
 
 FOLDER = Path(__file__).parent / "templates"
 
@@ -41,7 +41,7 @@ class Templates:
             sentence=sentence,
             size=size,
             size_range=size_range,
-            trouble=trouble,
+            problem=problem,
         )
 
     def render(self, name: str, values: dict[str, Any]) -> str:

@@ -7,10 +7,10 @@ from typing import Any
 import msgspec
 import pytest
 
+from hythe.builds.configuration import Forge
 from hythe.builds.docker_hub import DockerHubSettings, carried_over
-from hythe.builds.errors import InvalidSetup
+from hythe.builds.errors import InvalidBuildConfiguration
 from hythe.builds.rules import SourceRef, SourceType, check_rule, preview
-from hythe.builds.setup import Forge
 
 OLD: dict[str, Any] = {
     "provider": "Github",
@@ -32,11 +32,11 @@ OLD: dict[str, Any] = {
 
 def test_everything_is_carried_over() -> None:
     """Source, rules, tests, repository links, variables; fields that mean nothing here are left out."""
-    new = carried_over(msgspec.convert(OLD, DockerHubSettings), link_id=7)
+    new = carried_over(msgspec.convert(OLD, DockerHubSettings), linked_account_id=7)
 
     assert new.source.url == "https://github.com/nmstate/nmstate.git"
     assert (new.source.forge, new.source.forge_repository) == (Forge.GITHUB, "nmstate/nmstate")
-    assert (new.source.link_id, new.source.default_branch) == (7, "base")
+    assert (new.source.linked_account_id, new.source.default_branch) == (7, "base")
     assert (new.options.autotest, new.options.base_link) == (True, True)
     branch, tag = (check_rule(rule) for rule in new.rules)
     assert (branch.context, branch.dockerfile, branch.cache, branch.autobuild) == (
@@ -53,5 +53,5 @@ def test_everything_is_carried_over() -> None:
 
 def test_a_file_without_a_source_says_so() -> None:
     """Where the code is must be known."""
-    with pytest.raises(InvalidSetup, match="where the source is"):
+    with pytest.raises(InvalidBuildConfiguration, match="where the source is"):
         carried_over(msgspec.convert(OLD | {"provider": "svn"}, DockerHubSettings))

@@ -11,16 +11,16 @@ from typing import Any, cast
 from tests.parts.database import Run
 from tests.unit.builds.test_queue import QUICK, Bench
 
+from hythe.builds.configuration import Forge
 from hythe.builds.forge_statuses import StatusSender
-from hythe.builds.forges.port import CommitStatus, StatusState
-from hythe.builds.links import Links
-from hythe.builds.setup import Forge
-from hythe.builds.store import forge_statuses as rows
-from hythe.builds.store import links as link_rows
-from hythe.builds.store.forge_statuses import Outgoing, Sent
-from hythe.builds.store.links import Link
+from hythe.builds.linked_accounts import LinkedAccounts
+from hythe.builds.sql import forge_statuses as rows
+from hythe.builds.sql import linked_accounts as link_rows
+from hythe.builds.sql.forge_statuses import Outgoing, Sent
+from hythe.builds.sql.linked_accounts import LinkedAccount
 from hythe.database import Database
 from hythe.database.tables.hub import users
+from hythe.forges.port import CommitStatus, StatusState
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 DONE = Sent(1, None, "")
@@ -45,10 +45,10 @@ class SlowAtFirst:
 async def builds_of(database: Database, count: int) -> tuple[int, list[int]]:
     """Make a linked account and builds, return their ids."""
     bench = Bench(database, QUICK)
-    setup = await bench.set_up("alice/app")
-    builds = [await bench.push(setup, f"{number}" * 40, f"branch-{number}") for number in range(count)]
+    configuration = await bench.set_up("alice/app")
+    builds = [await bench.push(configuration, f"{number}" * 40, f"branch-{number}") for number in range(count)]
     user = {"email": "a@example.com", "password_hash": "", "admin": False, "default_visibility": "public"}
-    link = Link(
+    link = LinkedAccount(
         id=0,
         user_id=1,
         kind=Forge.GITHUB,
@@ -57,7 +57,7 @@ async def builds_of(database: Database, count: int) -> tuple[int, list[int]]:
         login="octo",
         scopes=(),
         oauth=False,
-        trouble="",
+        problem="",
         created_at=NOW,
     )
     async with database.writing() as session:
@@ -65,13 +65,18 @@ async def builds_of(database: Database, count: int) -> tuple[int, list[int]]:
         return await link_rows.put(session, link, "sealed"), builds
 
 
-def about(build_id: int, link_id: int, words: str) -> Outgoing:
+def about(build_id: int, linked_account_id: int, words: str) -> Outgoing:
     """Something to be said of one commit in one context, whichever build it is of."""
     status = CommitStatus(
         commit="c" * 40, state=StatusState.PENDING, context="hythe/alice/app", description=words, target_url=""
     )
     return Outgoing(
-        build_id=build_id, link_id=link_id, forge_repository="src/app", status=status, version=1, attempts=0
+        build_id=build_id,
+        linked_account_id=linked_account_id,
+        forge_repository="src/app",
+        status=status,
+        version=1,
+        attempts=0,
     )
 
 
@@ -99,10 +104,10 @@ def test_what_is_newer_is_said_again_after_what_was_late(database: Database, run
     """A server that was still sending the older status when another had sent the newer one has that repeated."""
 
     async def late() -> tuple[list[str], list[str], list[str]]:
-        link_id, [build_id] = await builds_of(database, 1)
-        await put(database, about(build_id, link_id, "waits"))
+        linked_account_id, [build_id] = await builds_of(database, 1)
+        await put(database, about(build_id, linked_account_id, "waits"))
         first = await claimed(database, NOW)
-        await put(database, about(build_id, link_id, "is built"))
+        await put(database, about(build_id, linked_account_id, "is built"))
         second = await claimed(database, NOW)
         after_newer = await settled(database, second)
         after_older = await settled(database, first)
@@ -115,10 +120,10 @@ def test_builds_of_one_commit_are_told_in_their_order(database: Database, run: R
     """What the older build has to say is no longer on its way when the newer one's is sent."""
 
     async def told() -> list[str]:
-        link_id, [older, newer] = await builds_of(database, 2)
-        await put(database, about(newer, link_id, "newer"), about(older, link_id, "older"))
+        linked_account_id, [older, newer] = await builds_of(database, 2)
+        await put(database, about(newer, linked_account_id, "newer"), about(older, linked_account_id, "older"))
         forge = SlowAtFirst()
-        await StatusSender(database, cast("Links", forge), lambda: NOW).send_due()
+        await StatusSender(database, cast("LinkedAccounts", forge), lambda: NOW).send_due()
         return forge.heard
 
     assert run(told()) == ["older", "newer"]

@@ -11,19 +11,19 @@ import pytest
 from tests.parts.database import Run
 
 from hythe.builds.build import Cause, Commit
+from hythe.builds.configuration import BuildConfiguration, NewBuildConfiguration, Source
 from hythe.builds.errors import LeaseLost
-from hythe.builds.job import Found, Outcome
 from hythe.builds.queue import Claimed, Queue, QueueRules, digest_of
 from hythe.builds.rules import Rule, SourceRef, SourceType
-from hythe.builds.setup import NewSetup, Setup, Source
+from hythe.builds.sql import builds as build_rows
+from hythe.builds.sql import configurations as configuration_rows
+from hythe.builds.sql import logs
+from hythe.builds.sql.builds import NewBuild
+from hythe.builds.sql.queue import Lease
 from hythe.builds.status import Status
-from hythe.builds.store import builds as build_rows
-from hythe.builds.store import logs
-from hythe.builds.store import setups as setup_rows
-from hythe.builds.store.builds import NewBuild
-from hythe.builds.store.queue import Lease
 from hythe.database import Database
-from hythe.registry.store import repositories as repository_rows
+from hythe.registry.sql import repositories as repository_rows
+from hythe.worker.protocol import Found, Outcome
 
 QUICK = QueueRules(lease=30, per_account=2)
 
@@ -35,8 +35,8 @@ class Bench:
         self.database = database
         self.queue = Queue(database, rules)
 
-    async def set_up(self, repository: str) -> Setup:
-        new = NewSetup(
+    async def set_up(self, repository: str) -> BuildConfiguration:
+        new = NewBuildConfiguration(
             source=Source(url="https://git.example/a/b.git"), rules=(Rule(source="/.*/", tags="{sourceref}"),)
         )
         async with self.database.writing() as session:
@@ -45,24 +45,26 @@ class Bench:
             made = await repository_rows.find(session, repository)
             assert made is not None
             account = repository.partition("/")[0]
-            setup_id = await setup_rows.add(session, made.id, account, new, None, "token", account, now)
-            found = await setup_rows.by_id(session, setup_id)
+            configuration_id = await configuration_rows.add(session, made.id, account, new, None, "token", account, now)
+            found = await configuration_rows.by_id(session, configuration_id)
         assert found is not None
         return found
 
-    async def push(self, setup: Setup, commit: str, branch: str = "main", cause: Cause = Cause.PUSH) -> int:
+    async def push(
+        self, configuration: BuildConfiguration, commit: str, branch: str = "main", cause: Cause = Cause.PUSH
+    ) -> int:
         new = NewBuild(
-            setup_id=setup.id,
-            account=setup.account,
+            configuration_id=configuration.id,
+            account=configuration.account,
             ref=SourceRef(SourceType.BRANCH, branch, commit),
             commit=Commit(f"commit {commit}"),
             cause=cause,
             started_by="alice",
-            rule=setup.rules[0],
+            rule=configuration.rules[0],
             tags=(branch,),
         )
         async with self.database.writing() as session:
-            return await self.queue.add(session, setup, new)
+            return await self.queue.add(session, configuration, new)
 
     async def status(self, build_id: int) -> Status:
         async with self.database.reading() as session:
@@ -88,8 +90,10 @@ def test_a_newer_commit_takes_the_place_of_one_that_waits(database: Database, ru
 
     async def pushes() -> list[Status]:
         bench = Bench(database, QUICK)
-        setup = await bench.set_up("alice/a")
-        first, other, second = [await bench.push(setup, c, b) for c, b in (("1", "main"), ("2", "dev"), ("3", "main"))]
+        configuration = await bench.set_up("alice/a")
+        first, other, second = [
+            await bench.push(configuration, c, b) for c, b in (("1", "main"), ("2", "dev"), ("3", "main"))
+        ]
         return [await bench.status(each) for each in (first, other, second)]
 
     assert run(pushes()) == [Status.SUPERSEDED, Status.QUEUED, Status.QUEUED]
@@ -100,8 +104,8 @@ def test_what_is_retried_takes_no_newer_commits_place(database: Database, run: R
 
     async def pushes() -> list[int]:
         bench = Bench(database, QUICK)
-        setup = await bench.set_up("alice/a")
-        pushed = [await bench.push(setup, "2"), await bench.push(setup, "1", cause=Cause.RETRY)]
+        configuration = await bench.set_up("alice/a")
+        pushed = [await bench.push(configuration, "2"), await bench.push(configuration, "1", cause=Cause.RETRY)]
         claimed = []
         for _ in pushed:
             claim = await bench.claim()
@@ -118,10 +122,10 @@ def test_one_that_runs_is_not_superseded_and_the_next_waits_for_it(database: Dat
 
     async def pushes() -> None:
         bench = Bench(database, QUICK)
-        setup = await bench.set_up("alice/a")
-        await bench.push(setup, "1")
+        configuration = await bench.set_up("alice/a")
+        await bench.push(configuration, "1")
         running = await bench.claim()
-        second = await bench.push(setup, "2")
+        second = await bench.push(configuration, "2")
 
         assert await bench.status(running.build.id) is Status.RUNNING
         assert await bench.queue.claim("other") is None
@@ -222,10 +226,10 @@ def test_cancelling(database: Database, run: Run[Any]) -> None:
 
     async def cancel() -> None:
         bench = Bench(database, QUICK)
-        setup = await bench.set_up("alice/a")
-        await bench.push(setup, "1")
+        configuration = await bench.set_up("alice/a")
+        await bench.push(configuration, "1")
         running = await bench.claim()
-        waiting = await bench.push(setup, "2", "dev")
+        waiting = await bench.push(configuration, "2", "dev")
         async with database.writing() as session:
             for build_id in (running.build.id, waiting):
                 build = await build_rows.by_id(session, build_id)
@@ -262,9 +266,9 @@ def test_many_workers_claim_each_build_once(database: Database, run: Run[Any]) -
 
     async def claims() -> Counter[int]:
         bench = Bench(database, QueueRules(per_account=0))
-        setup = await bench.set_up("alice/a")
+        configuration = await bench.set_up("alice/a")
         for number in range(20):
-            await bench.push(setup, "1", f"branch-{number}")
+            await bench.push(configuration, "1", f"branch-{number}")
         found: Counter[int] = Counter()
 
         async def work() -> None:
@@ -285,9 +289,9 @@ def test_pushes_at_the_same_time_are_all_kept(database: Database, run: Run[Any])
 
     async def push() -> tuple[list[Status], list[Status]]:
         bench = Bench(database, QUICK)
-        setup = await bench.set_up("alice/a")
-        same = await asyncio.gather(*(bench.push(setup, str(number)) for number in range(10)))
-        others = await asyncio.gather(*(bench.push(setup, "1", f"branch-{number}") for number in range(10)))
+        configuration = await bench.set_up("alice/a")
+        same = await asyncio.gather(*(bench.push(configuration, str(number)) for number in range(10)))
+        others = await asyncio.gather(*(bench.push(configuration, "1", f"branch-{number}") for number in range(10)))
         return [await bench.status(each) for each in same], [await bench.status(each) for each in others]
 
     same, others = run(push())
@@ -301,14 +305,14 @@ def test_two_hundred_pushes_are_built_in_order(database: Database, run: Run[Any]
 
     async def storm() -> dict[int, list[int]]:
         bench = Bench(database, QueueRules(per_account=0))
-        setups = [await bench.set_up(f"user{number}/app") for number in range(20)]
-        finished: dict[int, list[int]] = {setup.id: [] for setup in setups}
+        configurations = [await bench.set_up(f"user{number}/app") for number in range(20)]
+        finished: dict[int, list[int]] = {configuration.id: [] for configuration in configurations}
         over = asyncio.Event()
 
         async def push() -> None:
             for commit in range(10):
-                for setup in setups:
-                    await bench.push(setup, str(commit))
+                for configuration in configurations:
+                    await bench.push(configuration, str(commit))
                 bench.queue.wake()
                 await asyncio.sleep(0)
             over.set()
@@ -319,7 +323,7 @@ def test_two_hundred_pushes_are_built_in_order(database: Database, run: Run[Any]
                     await asyncio.sleep(0.005)
                     continue
                 await asyncio.sleep(0.001)
-                finished[claimed.build.setup_id].append(int(claimed.build.ref.commit))
+                finished[claimed.build.configuration_id].append(int(claimed.build.ref.commit))
                 await bench.queue.finish(lease_of(claimed), DONE)
 
         await asyncio.gather(push(), *(work() for _ in range(4)))

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from hythe.builds.errors import InvalidSetup
+from hythe.builds.errors import InvalidBuildConfiguration
 from hythe.builds.rules import Preview, Rule, SourceRef, SourceType, check_rule, docker_tags, preview
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -84,7 +84,7 @@ def test_equal_tags_are_named_once() -> None:
 )
 def test_bad_rules_are_refused(rule: Rule) -> None:
     """What can never build is refused when it is set up."""
-    with pytest.raises(InvalidSetup):
+    with pytest.raises(InvalidBuildConfiguration):
         check_rule(rule)
 
 

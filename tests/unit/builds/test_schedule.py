@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from hythe.builds.errors import InvalidSetup
+from hythe.builds.errors import InvalidBuildConfiguration
 from hythe.builds.schedule import next_due
 
 MONDAY = datetime(2026, 11, 23, 15, 30, tzinfo=UTC)
@@ -32,7 +32,7 @@ def test_next_due(schedule: str, due: str) -> None:
 @pytest.mark.parametrize("schedule", ["every 1m", "daily 25:00", "weekly someday 04:00", "* * * * *"])
 def test_what_is_no_schedule_is_refused(schedule: str) -> None:
     """The refusal says what would be right."""
-    with pytest.raises(InvalidSetup):
+    with pytest.raises(InvalidBuildConfiguration):
         next_due(schedule, MONDAY)
 
 

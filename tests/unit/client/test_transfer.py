@@ -13,14 +13,14 @@ from tests.unit.client.sample_images import add_image, add_index
 from hythe.client.client import Client
 from hythe.client.configuration import Configuration
 from hythe.client.credential_files import CredentialFiles
+from hythe.client.endpoints import LayoutPlace
 from hythe.client.errors import ClientError, ContentMismatch, NotFound
+from hythe.client.image_locations import Location, opened_destination, opened_source
 from hythe.client.layout import ImageLayout
-from hythe.client.locations import Location, opened_destination, opened_source
 from hythe.client.parallel import run_parallel
-from hythe.client.places import LayoutPlace
 from hythe.client.platforms import choose, parse_platform, suits
 from hythe.client.progress import Reporter, State
-from hythe.client.transfer import Wish, transfer
+from hythe.client.transfer import TransferOptions, transfer
 from hythe.oci.digest import Digest
 from hythe.oci.manifest import Descriptor, Kind, Platform
 
@@ -68,8 +68,10 @@ def test_platforms_are_chosen(source: ImageLayout, target: ImageLayout) -> None:
     images = {name: add_image(source, {"a": name.encode()}, architecture=name) for name in names}
     index = add_index(source, **images)
     place = LayoutPlace(source, index)
-    one = transfer(place, LayoutPlace(target), Wish((parse_platform("arm64"),))).manifest
-    two = transfer(place, LayoutPlace(target), Wish((parse_platform("arm64"), parse_platform("amd64")))).manifest
+    one = transfer(place, LayoutPlace(target), TransferOptions((parse_platform("arm64"),))).manifest
+    two = transfer(
+        place, LayoutPlace(target), TransferOptions((parse_platform("arm64"), parse_platform("amd64")))
+    ).manifest
     every = transfer(place, LayoutPlace(target)).manifest
 
     assert str(one.digest()) == images["arm64"].digest
@@ -79,7 +81,7 @@ def test_platforms_are_chosen(source: ImageLayout, target: ImageLayout) -> None:
     )
     assert str(every.digest()) == index.digest
     with pytest.raises(NotFound, match="riscv64"):
-        transfer(place, LayoutPlace(target), Wish((parse_platform("riscv64"),)))
+        transfer(place, LayoutPlace(target), TransferOptions((parse_platform("riscv64"),)))
 
 
 def test_an_index_that_is_not_whole_is_refused(source: ImageLayout, target: ImageLayout) -> None:

@@ -270,7 +270,7 @@ def test_names_too_long_for_the_disk_are_refused(place: Path) -> None:
 
 
 def test_a_deep_tree_is_unpacked_and_replaced(place: Path) -> None:
-    """As many folders in each other as a path can name are no trouble, although Python recurses less deeply."""
+    """As many folders in each other as a path can name are no problem, although Python recurses less deeply."""
     deep = "/".join("d" * 2000)
     unpack(place, item(f"{deep}/x"), item("d", b"flat"))
 

@@ -27,7 +27,9 @@ ALL = select(blobs).order_by(blobs.c.digest)
 ONE = select(blobs).where(blobs.c.digest == bindparam("digest"))
 FIRST = select(blobs.c.digest).order_by(blobs.c.digest).limit(bindparam("limit"))
 AMONG = select(func.count().label("number")).where(blobs.c.digest.in_(bindparam("digests", expanding=True)))
-FREE = update(blobs).where(blobs.c.digest == bindparam("digest_")).values(free_after=bindparam("at"), doomed_at=None)
+FREE = (
+    update(blobs).where(blobs.c.digest == bindparam("digest_")).values(free_after=bindparam("at"), deleting_since=None)
+)
 REMOVE = delete(blobs).where(blobs.c.digest == bindparam("digest"))
 RENEW = sqlite_insert(blobs).on_conflict_do_update(index_elements=[blobs.c.digest], set_={"size": 7})
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from tests.parts.database import Run
-from tests.unit.hub.house import Clock, House
+from tests.unit.hub.house import Clock, Services
 
 from hythe.database import Database
 from hythe.hub.actor import NOBODY, HubActor
@@ -25,36 +25,36 @@ def settings(tmp_path: Path, database_url: str) -> Settings:
 
 
 @pytest.fixture
-def house(run: Run[Any], database: Database, settings: Settings, tmp_path: Path) -> Iterator[House]:
+def house(run: Run[Any], database: Database, settings: Settings, tmp_path: Path) -> Iterator[Services]:
     """A hub without accounts, on each database."""
     stack = AsyncExitStack()
     clock = Clock()
 
-    async def open_all() -> House:
+    async def open_all() -> Services:
         identity = await stack.enter_async_context(open_identity(database, settings, clock))
         blobs = open_blob_store(tmp_path)
         stack.push_async_callback(blobs.close)
         registry = Registry(database, blobs, identity.access, identity.listener, Policy.of(settings), clock)
-        return House(run, database, identity, registry, make_hub(identity, registry), clock)
+        return Services(run, database, identity, registry, make_hub(identity, registry), clock)
 
     yield run(open_all())
     run(stack.aclose())
 
 
 @pytest.fixture
-def ann(house: House) -> HubActor:
+def ann(house: Services) -> HubActor:
     """A user."""
     return house.user("ann")
 
 
 @pytest.fixture
-def ben(house: House) -> HubActor:
+def ben(house: Services) -> HubActor:
     """Another user."""
     return house.user("ben")
 
 
 @pytest.fixture
-def curator(house: House) -> HubActor:
+def curator(house: Services) -> HubActor:
     """An administrator."""
     return house.user("curator", admin=True)
 

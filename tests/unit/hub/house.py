@@ -33,7 +33,7 @@ class Clock:
 
 
 @dataclass
-class House:
+class Services:
     """A hub and its registry, driven from plain functions."""
 
     run: Run[Any]

@@ -2,14 +2,14 @@
 
 import msgspec
 import pytest
-from tests.unit.hub.house import House
+from tests.unit.hub.house import Services
 
 from hythe.hub.access import allowed
+from hythe.hub.access_context import AccessContext
 from hythe.hub.actor import NOBODY, BuildLease, HubActor, Right
 from hythe.hub.errors import NotFound, Refused, SignInNeeded
 from hythe.hub.namespaces import NamespaceKind
 from hythe.hub.repositories import NewRepository
-from hythe.hub.standing import Standing
 from hythe.hub.user import Visibility
 from hythe.oci.challenge import parse_challenges
 from hythe.oci.errors import ErrorCode, WireError
@@ -55,12 +55,12 @@ def test_the_table(
 ) -> None:
     """Owners everything, everybody public, curators the top level, nobody else's private."""
     there = None if visibility is None else 7
-    standing = Standing(kind, None if kind is None else 3, owner, there, visibility, user, admin)
+    standing = AccessContext(kind, None if kind is None else 3, owner, there, visibility, user, admin)
 
     assert allowed(standing) == may
 
 
-def refusal(house: House, actor: HubActor, repository: str, action: Action) -> WireError:
+def refusal(house: Services, actor: HubActor, repository: str, action: Action) -> WireError:
     """What the registry is told to answer."""
     with pytest.raises(WireError) as caught:
         house.run(house.hub.access.require(actor, repository, action))
@@ -73,7 +73,7 @@ def answer(error: WireError, repository: str) -> tuple[object, ...]:
     return tuple(str(part).replace(repository, "NAME") for part in text)
 
 
-def test_private_answers_like_absent(house: House, ann: HubActor, ben: HubActor, curator: HubActor) -> None:
+def test_private_answers_like_absent(house: Services, ann: HubActor, ben: HubActor, curator: HubActor) -> None:
     """The very same answer to everybody but the owner, for every action; the owner is let through."""
     house.run(house.hub.repositories.create(ann, NewRepository("ann", "secret", PRIVATE)))
 
@@ -87,7 +87,7 @@ def test_private_answers_like_absent(house: House, ann: HubActor, ben: HubActor,
         house.run(house.hub.access.require(ann, "ann/absent", action))
 
 
-def test_refused_pull_asks_for_a_wider_token(house: House, ann: HubActor) -> None:
+def test_refused_pull_asks_for_a_wider_token(house: Services, ann: HubActor) -> None:
     """A 401 that names the scope, by which engines try once more and then say "may require 'docker login'"."""
     error = refusal(house, NOBODY, "ann/absent", Action.PULL)
 
@@ -97,7 +97,7 @@ def test_refused_pull_asks_for_a_wider_token(house: House, ann: HubActor) -> Non
     assert challenge.parameters["error"] == "insufficient_scope"
 
 
-def test_refused_push_says_why(house: House, ann: HubActor, ben: HubActor) -> None:
+def test_refused_push_says_why(house: Services, ann: HubActor, ben: HubActor) -> None:
     """A signed-in stranger hears who may; one who is not signed in is told to log in."""
     house.push(ann, "ann/app")
 
@@ -110,7 +110,7 @@ def test_refused_push_says_why(house: House, ann: HubActor, ben: HubActor) -> No
     assert "docker login" in asked.headers["WWW-Authenticate"]
 
 
-def test_tokens_open_what_they_name(house: House, ann: HubActor) -> None:
+def test_tokens_open_what_they_name(house: Services, ann: HubActor) -> None:
     """A token for one repository asks for a wider one at another, and what is public needs none."""
     house.push(ann, "ann/app")
     for name in ("one", "two"):
@@ -125,7 +125,7 @@ def test_tokens_open_what_they_name(house: House, ann: HubActor) -> None:
         assert 'error="insufficient_scope"' in error.headers["WWW-Authenticate"]
 
 
-def test_decisions_are_of_now(house: House, ann: HubActor, curator: HubActor) -> None:
+def test_decisions_are_of_now(house: Services, ann: HubActor, curator: HubActor) -> None:
     """A token that was right a moment ago opens nothing that has since been closed."""
     token = msgspec.structs.replace(curator, granted=(Scope.repository("library/centos", "pull", "push"),))
     house.run(house.hub.access.require(token, "library/centos", Action.PUSH))
@@ -135,7 +135,7 @@ def test_decisions_are_of_now(house: House, ann: HubActor, curator: HubActor) ->
     assert refusal(house, gone, "library/centos", Action.PUSH).code is ErrorCode.DENIED
 
 
-def test_what_a_token_is_granted(house: House, ann: HubActor, ben: HubActor) -> None:
+def test_what_a_token_is_granted(house: Services, ann: HubActor, ben: HubActor) -> None:
     """As much of what is asked as one may do; what is refused, or no repository's, comes back with no actions."""
     house.push(ann, "ann/app")
     asked = Scope.repository("ann/app", "pull", "push")
@@ -154,7 +154,7 @@ def test_what_a_token_is_granted(house: House, ann: HubActor, ben: HubActor) -> 
         assert granted(ann, Scope.repository(name, "pull")) == f"repository:{name}:"
 
 
-def test_a_token_that_may_not_read_lists_nothing_private(house: House, ann: HubActor) -> None:
+def test_a_token_that_may_not_read_lists_nothing_private(house: Services, ann: HubActor) -> None:
     """Exchanged for a token of the catalog, a personal token that only writes shows no more than before."""
     catalog = Scope("registry", "catalog", frozenset({"*"}))
     writer = msgspec.structs.replace(ann, rights=frozenset({Right.WRITE}))
@@ -164,7 +164,7 @@ def test_a_token_that_may_not_read_lists_nothing_private(house: House, ann: HubA
     assert granted.actions == frozenset()
 
 
-def test_the_token_of_a_build_pushes_and_changes_nothing_else(house: House, ann: HubActor) -> None:
+def test_the_token_of_a_build_pushes_and_changes_nothing_else(house: Services, ann: HubActor) -> None:
     """A hostile build that got hold of its token cannot make its repository public, or delete tags by the API."""
     house.push(ann, "ann/app")
     scope = Scope.repository("ann/app", *(action.value for action in Action))
@@ -179,7 +179,7 @@ def test_the_token_of_a_build_pushes_and_changes_nothing_else(house: House, ann:
         house.run(house.hub.access.require_namespace(build, "ann/other"))
 
 
-def test_credentials_with_few_rights(house: House, ann: HubActor) -> None:
+def test_credentials_with_few_rights(house: Services, ann: HubActor) -> None:
     """A read-only token reads the owner's private repositories, and neither writes nor deletes."""
     house.run(house.hub.repositories.create(ann, NewRepository("ann", "secret", PRIVATE)))
     reader = msgspec.structs.replace(ann, rights=frozenset({Right.READ}))
@@ -190,7 +190,7 @@ def test_credentials_with_few_rights(house: House, ann: HubActor) -> None:
         house.run(house.hub.repositories.delete(reader, "ann/secret"))
 
 
-def test_what_is_visible(house: House, ann: HubActor, ben: HubActor) -> None:
+def test_what_is_visible(house: Services, ann: HubActor, ben: HubActor) -> None:
     """The catalog and mounts see public ones and one's own; a token for one repository sees that one."""
     house.push(ann, "ann/app")
     for name in ("one", "two"):
@@ -208,7 +208,7 @@ def test_what_is_visible(house: House, ann: HubActor, ben: HubActor) -> None:
     assert visible(HubActor.operator()) == {"ann/app", "ann/one", "ann/two"}
 
 
-def test_entering(house: House, ann: HubActor) -> None:
+def test_entering(house: Services, ann: HubActor) -> None:
     """``GET /v2/`` wants some token, an anonymous one will do; without any it says where to get one."""
     token = msgspec.structs.replace(NOBODY, granted=())
 
@@ -221,7 +221,7 @@ def test_entering(house: House, ann: HubActor) -> None:
     assert challenge.parameters["realm"] == "/token"
 
 
-def test_services_ask_the_same(house: House, ann: HubActor, ben: HubActor) -> None:
+def test_services_ask_the_same(house: Services, ann: HubActor, ben: HubActor) -> None:
     """What one may not see is not there for the services either; what one sees and may not change is refused."""
     house.run(house.hub.repositories.create(ann, NewRepository("ann", "secret", PRIVATE)))
     house.run(house.hub.repositories.create(ann, NewRepository("ann", "open", PUBLIC)))

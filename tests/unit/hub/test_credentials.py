@@ -4,11 +4,11 @@ import asyncio
 import base64
 
 import pytest
-from tests.unit.hub.house import PASSWORD, House
+from tests.unit.hub.house import PASSWORD, Services
 
 from hythe.hub.actor import NOBODY, HubActor, Right
-from hythe.hub.attempts import ALLOWED, ALLOWED_ADDRESS, WAIT, Attempts
 from hythe.hub.errors import Invalid, NotFound, SignInNeeded, TooManyAttempts
+from hythe.hub.login_throttle import ALLOWED, ALLOWED_ADDRESS, WAIT, LoginThrottle
 from hythe.hub.passwords import Passwords
 from hythe.hub.personal_tokens import NewPersonalToken
 from hythe.hub.tokens import REFRESH_LIFETIME, TokenRequest
@@ -20,12 +20,12 @@ def basic(name: str, password: str) -> str:
     return "Basic " + base64.b64encode(f"{name}:{password}".encode()).decode()
 
 
-def test_no_header_is_nobody(house: House) -> None:
+def test_no_header_is_nobody(house: Services) -> None:
     """Somebody without credentials may still ask."""
     assert house.run(house.hub.credentials.by_header(None)) == NOBODY
 
 
-def test_basic(house: House, ann: HubActor) -> None:
+def test_basic(house: Services, ann: HubActor) -> None:
     """A right password is the account; passwords may hold colons."""
     house.run(house.hub.users.set_password(HubActor.operator(), "ann", "with:colons:äöü"))
 
@@ -50,14 +50,14 @@ WRONG = (
 )
 
 
-def test_wrong_credentials(house: House, ann: HubActor) -> None:
+def test_wrong_credentials(house: Services, ann: HubActor) -> None:
     """Whatever is wrong with them, they are refused and nothing breaks."""
     for number, header in enumerate(WRONG):
         with pytest.raises(SignInNeeded):
             house.run(house.hub.credentials.by_header(header, f"10.0.0.{number}"))
 
 
-def test_a_personal_token_is_password_and_bearer(house: House, ann: HubActor, ben: HubActor) -> None:
+def test_a_personal_token_is_password_and_bearer(house: Services, ann: HubActor, ben: HubActor) -> None:
     """It signs in with its owner's name, by Basic and by Bearer, with its own rights; not with another's name."""
     secret, token = house.run(house.hub.personal_tokens.create(ann, NewPersonalToken("ci", (Right.READ,))))
 
@@ -73,7 +73,7 @@ def test_a_personal_token_is_password_and_bearer(house: House, ann: HubActor, be
     assert token.used_at is None
 
 
-def test_a_personal_token_ends(house: House, ann: HubActor) -> None:
+def test_a_personal_token_ends(house: Services, ann: HubActor) -> None:
     """On its day, or when it is taken away."""
     short, _ = house.run(house.hub.personal_tokens.create(ann, NewPersonalToken("a", (Right.READ,), 1)))
     taken, token = house.run(house.hub.personal_tokens.create(ann, NewPersonalToken("b", (Right.READ,))))
@@ -86,7 +86,7 @@ def test_a_personal_token_ends(house: House, ann: HubActor) -> None:
             house.run(house.hub.credentials.by_token(secret))
 
 
-def test_tokens_of_others_are_out_of_reach(house: House, ann: HubActor, ben: HubActor) -> None:
+def test_tokens_of_others_are_out_of_reach(house: Services, ann: HubActor, ben: HubActor) -> None:
     """Nobody lists or takes away another's."""
     _, token = house.run(house.hub.personal_tokens.create(ann, NewPersonalToken("a", (Right.READ,))))
 
@@ -96,13 +96,15 @@ def test_tokens_of_others_are_out_of_reach(house: House, ann: HubActor, ben: Hub
 
 
 @pytest.mark.parametrize(("name", "rights"), [("ci", ()), (" ", (Right.READ,))])
-def test_personal_tokens_that_make_no_sense(house: House, ann: HubActor, name: str, rights: tuple[Right, ...]) -> None:
+def test_personal_tokens_that_make_no_sense(
+    house: Services, ann: HubActor, name: str, rights: tuple[Right, ...]
+) -> None:
     """A token needs a name and at least one right."""
     with pytest.raises(Invalid):
         house.run(house.hub.personal_tokens.create(ann, NewPersonalToken(name, rights)))
 
 
-def test_an_access_token_opens_what_it_names(house: House, ann: HubActor) -> None:
+def test_an_access_token_opens_what_it_names(house: Services, ann: HubActor) -> None:
     """A token of the token server is its account, limited to what was granted, until it ends."""
     wish = TokenRequest("hub", (Scope.repository("ann/app", "pull"),))
     reply = house.run(house.hub.tokens.issue(ann, wish))
@@ -116,7 +118,7 @@ def test_an_access_token_opens_what_it_names(house: House, ann: HubActor) -> Non
         house.run(house.hub.credentials.by_token(reply.token))
 
 
-def test_keys_rotate(house: House, ann: HubActor) -> None:
+def test_keys_rotate(house: Services, ann: HubActor) -> None:
     """After a rotation old tokens are still known; another server learns the new key; a changed token is refused."""
     old = house.run(house.hub.tokens.issue(ann, TokenRequest()))
     house.run(house.hub.keys.rotate())
@@ -129,7 +131,7 @@ def test_keys_rotate(house: House, ann: HubActor) -> None:
         house.run(house.hub.credentials.by_token(f"{head}.{claims[:-4]}AAAA.{signature}"))
 
 
-def test_refresh_tokens(house: House, ann: HubActor) -> None:
+def test_refresh_tokens(house: Services, ann: HubActor) -> None:
     """One stands in for the password; nobody gets one."""
     reply = house.run(house.hub.tokens.issue(ann, TokenRequest(offline=True)))
 
@@ -142,7 +144,7 @@ def test_refresh_tokens(house: House, ann: HubActor) -> None:
         house.run(house.hub.tokens.renew("forged", TokenRequest()))
 
 
-def test_an_access_token_gets_no_other(house: House, ann: HubActor) -> None:
+def test_an_access_token_gets_no_other(house: Services, ann: HubActor) -> None:
     """A token of minutes cannot be made to last by showing it to the token server, not even an anonymous one."""
     wish = TokenRequest(scopes=(Scope.repository("ann/app", "pull"),))
     for actor in (ann, NOBODY):
@@ -153,7 +155,7 @@ def test_an_access_token_gets_no_other(house: House, ann: HubActor) -> None:
             house.run(house.hub.tokens.issue(holder, wish))
 
 
-def test_a_refresh_token_ends(house: House, ann: HubActor) -> None:
+def test_a_refresh_token_ends(house: Services, ann: HubActor) -> None:
     """Nobody stays logged in for ever."""
     reply = house.run(house.hub.tokens.issue(ann, TokenRequest(offline=True)))
 
@@ -164,7 +166,7 @@ def test_a_refresh_token_ends(house: House, ann: HubActor) -> None:
         house.run(house.hub.tokens.renew(reply.refresh_token, TokenRequest()))
 
 
-def test_a_refresh_token_is_no_stronger_than_what_it_came_from(house: House, ann: HubActor) -> None:
+def test_a_refresh_token_is_no_stronger_than_what_it_came_from(house: Services, ann: HubActor) -> None:
     """Logged in by a read-only personal token one gets no push, and nothing once that token is taken away."""
     secret, token = house.run(house.hub.personal_tokens.create(ann, NewPersonalToken("ci", (Right.READ,))))
     limited = house.run(house.hub.credentials.by_token(secret))
@@ -179,7 +181,7 @@ def test_a_refresh_token_is_no_stronger_than_what_it_came_from(house: House, ann
         house.run(house.hub.tokens.renew(reply.refresh_token, wish))
 
 
-def test_sessions(house: House, ann: HubActor) -> None:
+def test_sessions(house: Services, ann: HubActor) -> None:
     """A session is its account until it is signed out, or ended by time."""
     first = house.run(house.hub.sessions.sign_in("ann", PASSWORD, "here"))
     second = house.run(house.hub.sessions.sign_in("ann", PASSWORD, "here"))
@@ -193,7 +195,7 @@ def test_sessions(house: House, ann: HubActor) -> None:
     assert house.run(house.hub.sessions.actor("forged")) == NOBODY
 
 
-def test_personal_tokens_do_not_sign_in_to_pages(house: House, ann: HubActor) -> None:
+def test_personal_tokens_do_not_sign_in_to_pages(house: Services, ann: HubActor) -> None:
     """A token with few rights cannot be turned into a session with all of them."""
     secret, _ = house.run(house.hub.personal_tokens.create(ann, NewPersonalToken("ci", (Right.READ,))))
 
@@ -201,7 +203,7 @@ def test_personal_tokens_do_not_sign_in_to_pages(house: House, ann: HubActor) ->
         house.run(house.hub.sessions.sign_in("ann", secret, "here"))
 
 
-def test_too_many_wrong_passwords(house: House, ann: HubActor) -> None:
+def test_too_many_wrong_passwords(house: Services, ann: HubActor) -> None:
     """After a number of failures from one address even the right password waits; other addresses do not."""
     for _ in range(ALLOWED):
         with pytest.raises(SignInNeeded):
@@ -214,7 +216,7 @@ def test_too_many_wrong_passwords(house: House, ann: HubActor) -> None:
     assert house.run(house.hub.credentials.by_password("ann", PASSWORD, "10.0.0.2")).name == "ann"
 
 
-def test_many_guesses_at_once(house: House, ann: HubActor) -> None:
+def test_many_guesses_at_once(house: Services, ann: HubActor) -> None:
     """Guesses that are sent together are not checked more gently: the right one among the last of them is refused."""
 
     async def scenario() -> list[object]:
@@ -227,7 +229,7 @@ def test_many_guesses_at_once(house: House, ann: HubActor) -> None:
     assert isinstance(last, TooManyAttempts)
 
 
-def test_a_flood_of_guesses_waits_for_itself(house: House, ann: HubActor) -> None:
+def test_a_flood_of_guesses_waits_for_itself(house: Services, ann: HubActor) -> None:
     """Whoever sends guesses at many accounts at once does not make others wait until they are all checked."""
 
     async def scenario() -> int:
@@ -244,7 +246,7 @@ def test_a_flood_of_guesses_waits_for_itself(house: House, ann: HubActor) -> Non
     assert house.run(scenario()) > 30
 
 
-def test_tokens_hold_what_they_open(house: House) -> None:
+def test_tokens_hold_what_they_open(house: Services) -> None:
     """Whatever is asked for, a token does not grow by what it does not open."""
     wish = TokenRequest(scopes=tuple(Scope.repository(f"{'x' * 3000}/{number}", "pull") for number in range(50)))
 
@@ -254,7 +256,7 @@ def test_tokens_hold_what_they_open(house: House) -> None:
     assert house.run(house.hub.credentials.by_token(reply.token)).granted == ()
 
 
-def test_names_of_any_length_are_counted(house: House) -> None:
+def test_names_of_any_length_are_counted(house: Services) -> None:
     """Failures are kept under the beginning of what was typed as a name, so that nobody fills the memory with names."""
     for number in range(ALLOWED):
         with pytest.raises(SignInNeeded):
@@ -267,7 +269,7 @@ def test_names_of_any_length_are_counted(house: House) -> None:
 def test_one_address_does_not_guess_at_every_account() -> None:
     """Failures at many accounts count together; signing in to one's own account, or failing elsewhere, wipes none."""
     now = 1000.0
-    attempts = Attempts(lambda: now)
+    attempts = LoginThrottle(lambda: now)
     for number in range(ALLOWED_ADDRESS):
         attempts.check("ann", "here")
         attempts.failed(f"name-{number}", "here")
@@ -283,7 +285,7 @@ def test_one_address_does_not_guess_at_every_account() -> None:
 def test_failures_that_are_far_apart_do_not_add_up() -> None:
     """A machine with an old password that tries all day does not shut out everybody at its address."""
     now = 1000.0
-    attempts = Attempts(lambda: now)
+    attempts = LoginThrottle(lambda: now)
     for number in range(3 * ALLOWED_ADDRESS):
         attempts.check(f"name-{number}", "here")
         attempts.failed(f"name-{number}", "here")
@@ -293,7 +295,7 @@ def test_failures_that_are_far_apart_do_not_add_up() -> None:
 def test_attempts_are_forgotten() -> None:
     """By time, and by success."""
     now = 1000.0
-    attempts = Attempts(lambda: now)
+    attempts = LoginThrottle(lambda: now)
     for _ in range(ALLOWED):
         attempts.failed("ann", "here")
     with pytest.raises(TooManyAttempts):
@@ -309,7 +311,7 @@ def test_attempts_are_forgotten() -> None:
     attempts.check("ann", "here")
 
 
-def test_a_password_once_checked_is_remembered_for_its_hash_alone(house: House) -> None:
+def test_a_password_once_checked_is_remembered_for_its_hash_alone(house: Services) -> None:
     """The memory answers for the very same password and hash: a changed password is checked anew."""
     passwords = Passwords()
     first, second = house.run(passwords.hash("one")), house.run(passwords.hash("two"))

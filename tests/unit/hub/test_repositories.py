@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 
 import pytest
-from tests.unit.hub.house import House
+from tests.unit.hub.house import Services
 
 from hythe.hub.actor import NOBODY, BuildLease, HubActor
 from hythe.hub.errors import Invalid, NotFound, Refused, SignInNeeded, Taken
@@ -24,7 +24,7 @@ def names(page: Page[Repository]) -> Sequence[str]:
     return [each.full_name for each in page.items]
 
 
-def test_made_by_hand(house: House, ann: HubActor) -> None:
+def test_made_by_hand(house: Services, ann: HubActor) -> None:
     """It is there with what was said of it, and nothing was pushed yet."""
     made = house.run(house.hub.repositories.create(ann, NewRepository("ann", "app", PRIVATE, " An app ", "# App")))
 
@@ -34,7 +34,7 @@ def test_made_by_hand(house: House, ann: HubActor) -> None:
     assert (made.official, made.pushed_at, made.created_at) == (False, None, house.clock.now)
 
 
-def test_made_by_a_push(house: House, ann: HubActor) -> None:
+def test_made_by_a_push(house: Services, ann: HubActor) -> None:
     """The first push makes it, with the account's default visibility."""
     house.push(ann, "ann/app")
     house.run(house.hub.users.change_me(ann, UserChange(default_visibility=PRIVATE)))
@@ -46,7 +46,7 @@ def test_made_by_a_push(house: House, ann: HubActor) -> None:
         house.run(house.hub.repositories.get(NOBODY, "ann/hidden"))
 
 
-def test_listed_from_its_first_push(house: House, ann: HubActor) -> None:
+def test_listed_from_its_first_push(house: Services, ann: HubActor) -> None:
     """What an engine began to upload is in no list until its manifest is there."""
     blob = b"layer"
 
@@ -62,7 +62,7 @@ def test_listed_from_its_first_push(house: House, ann: HubActor) -> None:
     assert names(house.run(house.hub.repositories.in_namespace(NOBODY, "ann", Paging()))) == ["ann/app"]
 
 
-def test_top_level(house: House, curator: HubActor, ann: HubActor) -> None:
+def test_top_level(house: Services, curator: HubActor, ann: HubActor) -> None:
     """Curators make official ones; the short and the long name are the same."""
     house.push(curator, "centos")
 
@@ -75,7 +75,7 @@ def test_top_level(house: House, curator: HubActor, ann: HubActor) -> None:
         house.run(house.hub.repositories.edit(curator, "centos", RepositoryChange(visibility=PRIVATE)))
 
 
-def test_only_in_ones_own_namespace(house: House, ann: HubActor, ben: HubActor) -> None:
+def test_only_in_ones_own_namespace(house: Services, ann: HubActor, ben: HubActor) -> None:
     """Strangers and nobody make nothing there, and there is nothing where there is no namespace."""
     for actor, namespace, error in (
         (ben, "ann", Refused),
@@ -87,7 +87,7 @@ def test_only_in_ones_own_namespace(house: House, ann: HubActor, ben: HubActor) 
             house.run(house.hub.repositories.create(actor, NewRepository(namespace, "app")))
 
 
-def test_taken(house: House, ann: HubActor) -> None:
+def test_taken(house: Services, ann: HubActor) -> None:
     """A name is given once, be it by hand or by a push."""
     house.push(ann, "ann/app")
 
@@ -108,10 +108,10 @@ def test_taken(house: House, ann: HubActor) -> None:
 )
 def test_bad_fields(values: dict[str, str], fields: set[str]) -> None:
     """Each bad field is named."""
-    assert set(NewRepository.troubles(values)) == fields
+    assert set(NewRepository.problems(values)) == fields
 
 
-def test_made_twice_at_once(house: House, ann: HubActor) -> None:
+def test_made_twice_at_once(house: Services, ann: HubActor) -> None:
     """Of many that make the same repository at once one does, and the others hear that the name is taken."""
 
     async def scenario() -> list[object]:
@@ -124,7 +124,7 @@ def test_made_twice_at_once(house: House, ann: HubActor) -> None:
     assert sorted(type(outcome).__name__ for outcome in outcomes) == ["Repository", *["Taken"] * 7]
 
 
-def test_edit(house: House, ann: HubActor, ben: HubActor) -> None:
+def test_edit(house: Services, ann: HubActor, ben: HubActor) -> None:
     """What is named changes, the rest stays; strangers may not."""
     house.run(house.hub.repositories.create(ann, NewRepository("ann", "app", PUBLIC, "Old", "# Old")))
     house.clock.forward(hours=1)
@@ -140,7 +140,7 @@ def test_edit(house: House, ann: HubActor, ben: HubActor) -> None:
         house.run(house.hub.repositories.edit(ben, "ann/app", RepositoryChange(visibility=PUBLIC)))
 
 
-def test_delete(house: House, ann: HubActor, ben: HubActor) -> None:
+def test_delete(house: Services, ann: HubActor, ben: HubActor) -> None:
     """It goes with all that was pushed, out of lists and search, and the name is free again."""
     house.push(ann, "ann/app")
     with pytest.raises(Refused):
@@ -155,7 +155,7 @@ def test_delete(house: House, ann: HubActor, ben: HubActor) -> None:
     assert house.run(house.hub.search.find(ann, "app", Paging())).total == 1
 
 
-def test_plan(house: House, ann: HubActor) -> None:
+def test_plan(house: Services, ann: HubActor) -> None:
     """A plan's private repositories are counted however they come to be; public ones are not."""
     house.run(house.hub.users.set_plan(HubActor.operator(), "ann", PlanChange(1)))
     house.run(house.hub.repositories.create(ann, NewRepository("ann", "one", PRIVATE)))
@@ -178,7 +178,7 @@ def test_plan(house: House, ann: HubActor) -> None:
     house.push(ann, "ann/pushed")
 
 
-def test_smaller_plan(house: House, ann: HubActor) -> None:
+def test_smaller_plan(house: Services, ann: HubActor) -> None:
     """What is beyond it stays private, and no more is let in; a plan may allow none at all, or any number."""
     for name in ("one", "two"):
         house.run(house.hub.repositories.create(ann, NewRepository("ann", name, PRIVATE)))
@@ -191,7 +191,7 @@ def test_smaller_plan(house: House, ann: HubActor) -> None:
     house.run(house.hub.repositories.create(ann, NewRepository("ann", "three", PRIVATE)))
 
 
-def test_lists(house: House, ann: HubActor, ben: HubActor) -> None:
+def test_lists(house: Services, ann: HubActor, ben: HubActor) -> None:
     """The latest changed first, in pages; private ones for their owner alone; newest shows public ones."""
     for name, visibility in (("one", PUBLIC), ("two", PRIVATE), ("three", PUBLIC)):
         house.run(house.hub.repositories.create(ann, NewRepository("ann", name, visibility)))
@@ -208,7 +208,7 @@ def test_lists(house: House, ann: HubActor, ben: HubActor) -> None:
         house.run(house.hub.repositories.in_namespace(ann, "ghost", Paging()))
 
 
-def test_pulls_are_counted(house: House, ann: HubActor) -> None:
+def test_pulls_are_counted(house: Services, ann: HubActor) -> None:
     """Reads of manifests are counted, and written together."""
     digest = Digest.parse(house.push(ann, "ann/app"))
     found = house.run(house.registry.repositories.get(ann, "ann/app"))
@@ -221,7 +221,7 @@ def test_pulls_are_counted(house: House, ann: HubActor) -> None:
     assert house.run(house.hub.repositories.get(ann, "ann/app")).pulls == 3
 
 
-def test_reads_of_builds_are_no_pulls(house: House, ann: HubActor) -> None:
+def test_reads_of_builds_are_no_pulls(house: Services, ann: HubActor) -> None:
     """What a Trusted Build reads, its base images and what it pushed itself, shows nobody's interest."""
     digest = Digest.parse(house.push(ann, "ann/app"))
     found = house.run(house.registry.repositories.get(ann, "ann/app"))
@@ -239,7 +239,7 @@ def test_reads_of_builds_are_no_pulls(house: House, ann: HubActor) -> None:
     [b'{"os":"\xff"}', b'{"os":"linux","config":{"Volumes":{"a":' + b"[" * 20_000 + b"]" * 20_000 + b"}}}", b"[]", b""],
     ids=["no UTF-8", "deep", "no object", "empty"],
 )
-def test_configurations_that_cannot_be_read(house: House, ann: HubActor, config: bytes) -> None:
+def test_configurations_that_cannot_be_read(house: Services, ann: HubActor, config: bytes) -> None:
     """An image whose configuration is nonsense is listed and shown like any other, without a platform."""
     digest = house.push(ann, "ann/odd", "v1", config)
 
@@ -250,7 +250,7 @@ def test_configurations_that_cannot_be_read(house: House, ann: HubActor, config:
     assert [platform.platform for platform in image.platforms] == [""]
 
 
-def test_a_configuration_larger_than_its_descriptor_says(house: House, ann: HubActor) -> None:
+def test_a_configuration_larger_than_its_descriptor_says(house: Services, ann: HubActor) -> None:
     """What a page reads into memory is bounded by what is stored, not by what a manifest says of it."""
     content = b'{"os":"linux","architecture":"amd64"}'
     house.push(ann, "ann/app", "honest", content)
@@ -261,7 +261,7 @@ def test_a_configuration_larger_than_its_descriptor_says(house: House, ann: HubA
     assert platforms == ["linux/amd64", ""]
 
 
-def test_tags_by_a_part_of_their_name(house: House, ann: HubActor) -> None:
+def test_tags_by_a_part_of_their_name(house: Services, ann: HubActor) -> None:
     """Every character of the part stands for itself."""
     for tag in ("1.0", "1.1-alpine", "1_0", "2.0-alpine"):
         house.push(ann, "ann/app", tag)
@@ -276,7 +276,7 @@ def test_tags_by_a_part_of_their_name(house: House, ann: HubActor) -> None:
     assert found("%") == (set(), 0)
 
 
-def test_what_signs_an_image_is_no_tag_of_it(house: House, ann: HubActor) -> None:
+def test_what_signs_an_image_is_no_tag_of_it(house: Services, ann: HubActor) -> None:
     """Lists leave out cosign's tags, whose names are digests; whoever asks for one by name gets it."""
     house.push(ann, "ann/app", "v1")
     digest = "sha256-" + "0" * 64
@@ -289,7 +289,7 @@ def test_what_signs_an_image_is_no_tag_of_it(house: House, ann: HubActor) -> Non
     assert house.run(house.hub.tags.get(NOBODY, "ann/app", f"{digest}.att")).name == f"{digest}.att"
 
 
-def test_tags(house: House, ann: HubActor, ben: HubActor) -> None:
+def test_tags(house: Services, ann: HubActor, ben: HubActor) -> None:
     """Tags with digest, size, platform and who pushed them; history, restore and immutable ones."""
     first = house.push(ann, "ann/app", "v1", b'{"os":"linux","architecture":"amd64"}')
     house.clock.forward(minutes=1)

@@ -1,7 +1,7 @@
 """Search: what is found, in which order, and by whom; the same on both databases."""
 
 from sqlalchemy import text, update
-from tests.unit.hub.house import House
+from tests.unit.hub.house import Services
 
 from hythe.database.tables.hub import hub_repositories
 from hythe.hub.actor import NOBODY, HubActor
@@ -10,19 +10,19 @@ from hythe.hub.repositories import NewRepository, RepositoryChange
 from hythe.hub.user import Visibility
 
 
-def make(house: House, actor: HubActor, name: str, description: str = "", *, private: bool = False) -> None:
+def make(house: Services, actor: HubActor, name: str, description: str = "", *, private: bool = False) -> None:
     """Make a repository by hand."""
     namespace, _, rest = name.partition("/")
     visibility = Visibility.PRIVATE if private else Visibility.PUBLIC
     house.run(house.hub.repositories.create(actor, NewRepository(namespace, rest, visibility, description)))
 
 
-def found(house: House, typed: str, actor: HubActor = NOBODY) -> list[str]:
+def found(house: Services, typed: str, actor: HubActor = NOBODY) -> list[str]:
     """The names that a search gives, in order."""
     return [each.short_name for each in house.run(house.hub.search.find(actor, typed, Paging())).items]
 
 
-def set_counts(house: House, name: str, **counts: int) -> None:
+def set_counts(house: Services, name: str, **counts: int) -> None:
     """Give a repository stars and pulls."""
 
     async def change() -> None:
@@ -32,7 +32,7 @@ def set_counts(house: House, name: str, **counts: int) -> None:
     house.run(change())
 
 
-def test_by_beginning_of_name_user_and_words(house: House, ann: HubActor, curator: HubActor) -> None:
+def test_by_beginning_of_name_user_and_words(house: Services, ann: HubActor, curator: HubActor) -> None:
     """``cent`` finds the official ``centos``, what ``centuser`` has, and what says so in its description."""
     centuser = house.user("centuser")
     make(house, ann, "ann/base", "Built on CentOS 7")
@@ -44,7 +44,7 @@ def test_by_beginning_of_name_user_and_words(house: House, ann: HubActor, curato
     assert found(house, "CentOS") == ["centos", "ann/base"]
 
 
-def test_order(house: House, ann: HubActor, curator: HubActor) -> None:
+def test_order(house: Services, ann: HubActor, curator: HubActor) -> None:
     """Exact names first, then beginnings, official ones before others; then by words, stars and pulls."""
     make(house, ann, "ann/web-tools")
     make(house, ann, "ann/web")
@@ -57,7 +57,7 @@ def test_order(house: House, ann: HubActor, curator: HubActor) -> None:
     assert found(house, "ann/web")[0] == "ann/web"
 
 
-def test_several_words(house: House, ann: HubActor) -> None:
+def test_several_words(house: Services, ann: HubActor) -> None:
     """All of them must be there, in whatever order."""
     make(house, ann, "ann/one", "small static web server")
     make(house, ann, "ann/two", "static pages")
@@ -67,14 +67,14 @@ def test_several_words(house: House, ann: HubActor) -> None:
     assert found(house, "static nowhere") == []
 
 
-def test_middle_of_a_name(house: House, ann: HubActor) -> None:
+def test_middle_of_a_name(house: Services, ann: HubActor) -> None:
     """A part of a name that begins no word is found, too."""
     make(house, ann, "ann/mycentos")
 
     assert found(house, "centos") == ["ann/mycentos"]
 
 
-def test_typos(house: House, ann: HubActor) -> None:
+def test_typos(house: Services, ann: HubActor) -> None:
     """What is nowhere as typed finds names that look like it."""
     make(house, ann, "ann/postgresql")
     make(house, ann, "ann/unrelated")
@@ -83,7 +83,7 @@ def test_typos(house: House, ann: HubActor) -> None:
     assert found(house, "zzzzzz") == []
 
 
-def test_without_the_extension(house: House, ann: HubActor) -> None:
+def test_without_the_extension(house: Services, ann: HubActor) -> None:
     """Where pg_trgm may not be installed search does without likeness, and nothing fails."""
     make(house, ann, "ann/postgresql")
     if house.database.dialect == "postgresql":
@@ -98,7 +98,7 @@ def test_without_the_extension(house: House, ann: HubActor) -> None:
     assert found(house, "postg") == found(house, "gresq") == ["ann/postgresql"]
 
 
-def test_private_ones_for_those_who_see_them(house: House, ann: HubActor, ben: HubActor) -> None:
+def test_private_ones_for_those_who_see_them(house: Services, ann: HubActor, ben: HubActor) -> None:
     """The owner finds them, nobody else, be it by name or by description; nor do they count."""
     make(house, ann, "ann/secret", "hush", private=True)
     make(house, ann, "ann/open", "hush hush")
@@ -110,7 +110,7 @@ def test_private_ones_for_those_who_see_them(house: House, ann: HubActor, ben: H
         assert house.run(house.hub.search.find(actor, "", Paging())).total == 1
 
 
-def test_changes_are_found_at_once(house: House, ann: HubActor, ben: HubActor) -> None:
+def test_changes_are_found_at_once(house: Services, ann: HubActor, ben: HubActor) -> None:
     """A new description, a repository made private or public."""
     make(house, ann, "ann/app", "first words")
     house.run(house.hub.repositories.edit(ann, "ann/app", RepositoryChange(description="second words")))
@@ -123,7 +123,7 @@ def test_changes_are_found_at_once(house: House, ann: HubActor, ben: HubActor) -
     assert found(house, "second", ben) == ["ann/app"]
 
 
-def test_pages(house: House, ann: HubActor) -> None:
+def test_pages(house: Services, ann: HubActor) -> None:
     """Every result is on one page, none on two."""
     for number in range(7):
         make(house, ann, f"ann/tool-{number}")
@@ -135,7 +135,7 @@ def test_pages(house: House, ann: HubActor) -> None:
     assert len({each.name for page in pages for each in page.items}) == 7
 
 
-def test_anything_can_be_typed(house: House, ann: HubActor) -> None:
+def test_anything_can_be_typed(house: Services, ann: HubActor) -> None:
     """Signs that mean something to a database are looked for or passed over, and nothing fails."""
     make(house, ann, "ann/c-plus", "100% C++ \"quoted\" 'tools'")
 

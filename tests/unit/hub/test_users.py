@@ -1,12 +1,12 @@
 """Accounts: sign-up, passwords, what users see of each other."""
 
 import pytest
-from tests.unit.hub.house import PASSWORD, House
+from tests.unit.hub.house import PASSWORD, Services
 
 from hythe.builds.routes import application as build_routes
 from hythe.hub.actor import NOBODY, HubActor, Right
-from hythe.hub.attempts import ALLOWED
 from hythe.hub.errors import Invalid, NotFound, Refused, SignInNeeded, Taken, TooManyAttempts
+from hythe.hub.login_throttle import ALLOWED
 from hythe.hub.namespaces import user_name_trouble
 from hythe.hub.page import Paging
 from hythe.hub.personal_tokens import NewPersonalToken
@@ -17,7 +17,7 @@ from hythe.hub.users import NewUser, PlanChange, UserChange, Users, email_troubl
 from hythe.web.routes.application import PAGES
 
 
-def test_anybody_signs_up(house: House) -> None:
+def test_anybody_signs_up(house: Services) -> None:
     """An account that signs up is no administrator, and its e-mail address is kept in lower case."""
     user = house.run(house.hub.users.create(NOBODY, NewUser("ann", "Ann@Example.com", PASSWORD)))
 
@@ -30,13 +30,13 @@ def test_anybody_signs_up(house: House) -> None:
 )
 def test_names_that_are_refused(name: str) -> None:
     """2 to 39 of [a-z0-9-], no '-' at the ends or twice in a row, nothing reserved."""
-    assert set(NewUser.troubles({"username": name})) == {"username"}
+    assert set(NewUser.problems({"username": name})) == {"username"}
 
 
 @pytest.mark.parametrize("name", ["ab", "a1", "a-b-c", "0day", "a" * 39])
 def test_names_that_are_good(name: str) -> None:
     """Names at the edges of the rule."""
-    assert NewUser.troubles({"username": name}) == {}
+    assert NewUser.problems({"username": name}) == {}
 
 
 def test_no_account_gets_the_name_of_an_address() -> None:
@@ -56,7 +56,7 @@ def test_addresses_that_mean_something_else_in_a_letter(email: str) -> None:
     assert email_trouble(email) is not None
 
 
-def test_every_bad_field_is_named(house: House) -> None:
+def test_every_bad_field_is_named(house: Services) -> None:
     """A sign-up that is wrong everywhere hears of everything at once."""
     with pytest.raises(Invalid) as caught:
         house.run(house.hub.users.create(NOBODY, NewUser("-", "nowhere", "short")))
@@ -72,7 +72,7 @@ def test_every_bad_field_is_named(house: House) -> None:
         ("ann", "ann@example.com", {"username", "email"}),
     ],
 )
-def test_taken(house: House, ann: HubActor, name: str, email: str, fields: set[str]) -> None:
+def test_taken(house: Services, ann: HubActor, name: str, email: str, fields: set[str]) -> None:
     """A name or address that somebody has is refused, naming which; nothing of the attempt stays."""
     with pytest.raises(Taken) as caught:
         house.run(house.hub.users.create(NOBODY, NewUser(name, email, PASSWORD)))
@@ -81,7 +81,7 @@ def test_taken(house: House, ann: HubActor, name: str, email: str, fields: set[s
     assert house.run(house.hub.users.list(HubActor.operator(), Paging())).total == 1
 
 
-def test_closed_sign_up(house: House, curator: HubActor) -> None:
+def test_closed_sign_up(house: Services, curator: HubActor) -> None:
     """With sign-up closed strangers are refused with a hint; administrators and the operator still make accounts."""
     users: Users = house.hub.users
     users.sign_up_open = False
@@ -94,13 +94,13 @@ def test_closed_sign_up(house: House, curator: HubActor) -> None:
     assert house.run(users.list(curator, Paging())).total == 3
 
 
-def test_only_administrators_make_administrators(house: House, ann: HubActor) -> None:
+def test_only_administrators_make_administrators(house: Services, ann: HubActor) -> None:
     """Nobody becomes one by asking."""
     with pytest.raises(Refused):
         house.run(house.hub.users.create(ann, NewUser("eve", "eve@example.com", PASSWORD), admin=True))
 
 
-def test_addresses_are_for_the_user_and_administrators(house: House, ann: HubActor, ben: HubActor) -> None:
+def test_addresses_are_for_the_user_and_administrators(house: Services, ann: HubActor, ben: HubActor) -> None:
     """Others see the account without its e-mail address."""
     seen = {who.name: house.run(house.hub.users.get(who, "ann")).email for who in (ann, ben, NOBODY)}
     seen["operator"] = house.run(house.hub.users.get(HubActor.operator(), "ann")).email
@@ -108,7 +108,7 @@ def test_addresses_are_for_the_user_and_administrators(house: House, ann: HubAct
     assert seen == {"ann": "ann@example.com", "ben": "", "": "", "operator": "ann@example.com"}
 
 
-def test_unknown_user(house: House) -> None:
+def test_unknown_user(house: Services) -> None:
     """Whatever the name, there is no such user."""
     for name in ("ghost", "a\0b", "a\udcff", "A", "x" * 500):
         with pytest.raises(NotFound):
@@ -117,7 +117,7 @@ def test_unknown_user(house: House) -> None:
             house.run(house.hub.users.set_password(HubActor.operator(), name, PASSWORD))
 
 
-def test_change_of_address(house: House, ann: HubActor, ben: HubActor) -> None:
+def test_change_of_address(house: Services, ann: HubActor, ben: HubActor) -> None:
     """What is not named stays; an address of somebody else is refused."""
     changed = house.run(house.hub.users.change_me(ann, UserChange(default_visibility=Visibility.PRIVATE)))
     assert (changed.email, changed.default_visibility) == ("ann@example.com", Visibility.PRIVATE)
@@ -128,7 +128,7 @@ def test_change_of_address(house: House, ann: HubActor, ben: HubActor) -> None:
         house.run(house.hub.users.change_me(ann, UserChange(email="nowhere")))
 
 
-def test_a_new_password_ends_everything_else(house: House, ann: HubActor) -> None:
+def test_a_new_password_ends_everything_else(house: Services, ann: HubActor) -> None:
     """The old password, sessions and refresh tokens stop working at once."""
     session = house.run(house.hub.sessions.sign_in("ann", PASSWORD, "here"))
     login = house.run(house.hub.tokens.issue(ann, TokenRequest(offline=True)))
@@ -142,7 +142,7 @@ def test_a_new_password_ends_everything_else(house: House, ann: HubActor) -> Non
     assert house.run(house.hub.credentials.by_password("ann", "another horse")).name == "ann"
 
 
-def test_a_password_is_changed_by_its_owner(house: House, ann: HubActor, ben: HubActor) -> None:
+def test_a_password_is_changed_by_its_owner(house: Services, ann: HubActor, ben: HubActor) -> None:
     """One's own needs the present one; others' need an administrator."""
     with pytest.raises(Invalid):
         house.run(house.hub.users.set_password(ann, "ann", "another horse", "wrong"))
@@ -152,7 +152,7 @@ def test_a_password_is_changed_by_its_owner(house: House, ann: HubActor, ben: Hu
     assert house.run(house.hub.credentials.by_password("ann", PASSWORD)).name == "ann"
 
 
-def test_a_password_is_not_found_out_by_changing_it(house: House, ann: HubActor) -> None:
+def test_a_password_is_not_found_out_by_changing_it(house: Services, ann: HubActor) -> None:
     """With a borrowed session one may guess as seldom as without; signing in goes on meanwhile."""
     for _ in range(ALLOWED):
         with pytest.raises(Invalid):
@@ -163,7 +163,7 @@ def test_a_password_is_not_found_out_by_changing_it(house: House, ann: HubActor)
     assert house.run(house.hub.credentials.by_password("ann", PASSWORD)).name == "ann"
 
 
-def test_a_token_without_the_right_leaves_the_account_alone(house: House, ann: HubActor) -> None:
+def test_a_token_without_the_right_leaves_the_account_alone(house: Services, ann: HubActor) -> None:
     """A personal token that may push may not change the password, the address or make tokens."""
     new = NewPersonalToken("ci", (Right.READ, Right.WRITE, Right.DELETE))
     secret, _ = house.run(house.hub.personal_tokens.create(ann, new))
@@ -179,7 +179,7 @@ def test_a_token_without_the_right_leaves_the_account_alone(house: House, ann: H
             house.run(attempt)
 
 
-def test_plans_are_for_administrators(house: House, ann: HubActor, curator: HubActor) -> None:
+def test_plans_are_for_administrators(house: Services, ann: HubActor, curator: HubActor) -> None:
     """Others neither change a plan nor see somebody else's, and who asks for nobody's is told so."""
     with pytest.raises(Refused):
         house.run(house.hub.users.set_plan(ann, "ann", PlanChange(None)))
@@ -193,7 +193,7 @@ def test_plans_are_for_administrators(house: House, ann: HubActor, curator: HubA
     assert house.run(house.hub.users.get(NOBODY, "ann")).private_limit is None
 
 
-def test_plan_of_new_accounts(house: House) -> None:
+def test_plan_of_new_accounts(house: Services) -> None:
     """It is what the settings say."""
     users = Users(
         house.database,
@@ -210,7 +210,7 @@ def test_plan_of_new_accounts(house: House) -> None:
     assert house.run(users.get(HubActor.operator(), "ann")) == made
 
 
-def test_lists_are_for_administrators(house: House, ann: HubActor, curator: HubActor) -> None:
+def test_lists_are_for_administrators(house: Services, ann: HubActor, curator: HubActor) -> None:
     """The list of all accounts, by name."""
     with pytest.raises(Refused):
         house.run(house.hub.users.list(ann, Paging()))

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hythe.oci.config import ContainerConfig, HealthCheck, ImageConfig, merge_environment
+from hythe.oci.dockerfile_lexer import expand, split_words
 from hythe.oci.errors import InvalidManifest
 from hythe.oci.instruction import InvalidInstruction, apply_instructions
-from hythe.oci.words import expand, split_words
 
 ENV = ("PATH=/bin", "HOME_OF=/srv")
 BASE = ContainerConfig(env=ENV, cmd=("old",), working_dir="/srv", labels={"a": "1"}, exposed_ports={"80/tcp": {}})

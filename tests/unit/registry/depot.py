@@ -15,7 +15,7 @@ from hythe.oci.digest import Digest
 from hythe.oci.errors import ErrorCode, WireError
 from hythe.oci.manifest import OCI_CONFIG, OCI_INDEX, OCI_LAYER, OCI_MANIFEST
 from hythe.registry.access import Actor
-from hythe.registry.garbage import Collected
+from hythe.registry.garbage_collection import Collected
 from hythe.registry.service import Registry
 from hythe.registry.storage.port import BlobStore
 

@@ -337,7 +337,7 @@ class RegistryMachine(RuleBasedStateMachine):
         """Whether the blob is there, without asking in a way that keeps it for longer."""
 
         async def find() -> bool:
-            from hythe.registry.store import blobs
+            from hythe.registry.sql import blobs
 
             async with self.depot.database.reading() as session:
                 return await blobs.find(session, repository, str(Digest.of(content))) is not None

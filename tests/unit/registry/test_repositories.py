@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from tests.unit.registry.depot import ANN, Depot, image
 
-from hythe.registry.store import repositories as store
+from hythe.registry.sql import repositories as store
 
 
 def _fill(depot: Depot, name: str, count: int) -> None:

@@ -37,11 +37,11 @@ def test_all_is_well(depot: Depot) -> None:
 
     blobs, kept = findings(depot, "blobs"), findings(depot, "manifests")
 
-    assert {(finding.digest, finding.trouble) for finding in blobs} == {
+    assert {(finding.digest, finding.problem) for finding in blobs} == {
         (str(Digest.of(LAYER)), ""),
         (str(Digest.of(b"{}")), ""),
     }
-    assert [(finding.trouble, finding.repositories) for finding in kept] == [("", ("a",))]
+    assert [(finding.problem, finding.repositories) for finding in kept] == [("", ("a",))]
 
 
 @pytest.mark.parametrize("damage", [b"A layer that will rot", b"a layer", None])
@@ -53,7 +53,7 @@ def test_rotten_blob_is_put_aside_and_healed(depot: Depot, tmp_path: Path, damag
     if damage is not None:
         file.write_bytes(damage)
 
-    found = [finding for finding in findings(depot, "blobs") if finding.trouble]
+    found = [finding for finding in findings(depot, "blobs") if finding.problem]
     served = depot.has_blob("a", LAYER)
     with pytest.raises(WireError) as refused:
         depot.push("b", image(LAYER), "v1")
@@ -63,7 +63,7 @@ def test_rotten_blob_is_put_aside_and_healed(depot: Depot, tmp_path: Path, damag
     assert not served
     assert refused.value.code is ErrorCode.MANIFEST_BLOB_UNKNOWN
     assert depot.has_blob("a", LAYER)
-    assert not any(finding.trouble for finding in findings(depot, "blobs"))
+    assert not any(finding.problem for finding in findings(depot, "blobs"))
 
 
 def test_what_was_put_back_from_a_backup_is_served_again(depot: Depot, tmp_path: Path) -> None:
@@ -110,7 +110,7 @@ def test_damaged_manifest_is_reported(depot: Depot) -> None:
 
     found = findings(depot, "manifests")
 
-    assert [(f.digest, f.repositories, bool(f.trouble)) for f in found] == [(str(digest), ("a",), True)]
+    assert [(f.digest, f.repositories, bool(f.problem)) for f in found] == [(str(digest), ("a",), True)]
 
 
 def test_stray_bytes_are_freed(depot: Depot) -> None:

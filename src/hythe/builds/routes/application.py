@@ -7,11 +7,13 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from hythe.builds.routes import builds as build_routes
-from hythe.builds.routes import live, notices, setups, workers
+from hythe.builds.routes import configurations as configurations
+from hythe.builds.routes import live, workers
 from hythe.builds.service import Builds
 from hythe.hub.routes.endpoint import Endpoint
-from hythe.hub.routes.problems import problem_response
+from hythe.hub.routes.problem_details import problem_response
 from hythe.hub.service import Hub
+from hythe.notifications.routes import webhooks as notices
 
 _BUILD = "/api/v1/repositories/{namespace}/{name:path}/builds/{number:int}"
 
@@ -28,7 +30,7 @@ PLAIN: tuple[tuple[str, str, Callable[[Builds, Hub, Request], Awaitable[Response
 
 def endpoints(builds: Builds) -> tuple[Endpoint, ...]:
     """Return the JSON API's part, for the hub's table and description."""
-    return (*setups.endpoints(builds), *notices.endpoints(builds), *build_routes.endpoints(builds))
+    return (*configurations.endpoints(builds), *notices.endpoints(builds), *build_routes.endpoints(builds))
 
 
 def routes(builds: Builds, hub: Hub) -> list[BaseRoute]:

@@ -10,8 +10,8 @@ from hythe.builds.build import Build, Cause, Commit, Place, Result, Step
 from hythe.builds.routes.binding import bound
 from hythe.builds.rules import Rule, SourceRef, SourceType
 from hythe.builds.service import Builds
+from hythe.builds.sql.builds import Filter
 from hythe.builds.status import Status
-from hythe.builds.store.builds import Filter
 from hythe.hub.errors import NotFound
 from hythe.hub.routes.endpoint import Call, Endpoint, Nothing
 from hythe.hub.routes.repositories import repository_path

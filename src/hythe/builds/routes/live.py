@@ -13,7 +13,6 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from hythe.builds.builds import TriggerCall
-from hythe.builds.notice import CallbackBody
 from hythe.builds.service import Builds
 from hythe.builds.status import Status
 from hythe.database import DatabaseError
@@ -22,6 +21,7 @@ from hythe.hub.errors import HubError, NotFound
 from hythe.hub.namespaces import canonical_name
 from hythe.hub.routes.parsing import parse_body, parse_fields, read_body
 from hythe.hub.service import Hub
+from hythe.notifications.webhook import CallbackBody
 from hythe.oci.errors import InvalidReference
 from hythe.oci.reference import parse_name
 

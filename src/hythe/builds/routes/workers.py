@@ -8,14 +8,14 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from hythe.builds.foreign import without_nul
-from hythe.builds.job import Claim, Found, Outcome, Progress, Statement
 from hythe.builds.service import Builds
-from hythe.builds.store.queue import Lease
+from hythe.builds.sql.queue import Lease
 from hythe.builds.workers import lease_of
+from hythe.forges.json_sanitizing import without_nul
 from hythe.hub.errors import NotFound
 from hythe.hub.routes.parsing import read_body
-from hythe.hub.routes.problems import BadRequest, problem_response
+from hythe.hub.routes.problem_details import BadRequest, problem_response
+from hythe.worker.protocol import Claim, Found, Outcome, Progress, Statement
 
 T = TypeVar("T")
 

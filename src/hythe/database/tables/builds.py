@@ -1,11 +1,11 @@
 """The tables of Trusted Builds.
 
-    repositories ── build_setups ─┬─ build_rules
+    repositories ── build_configurations ─┬─ build_rules
                                   ├─ build_secrets            sealed with the installation's key
-                                  ├─ build_calls              the last calls of the trigger URL
-                                  ├─ build_bases              images that it is built from, as last seen
-                                  ├─ build_notices            outgoing webhooks
-                                  │    └─ build_deliveries
+                                  ├─ build_trigger_calls              the last calls of the trigger URL
+                                  ├─ build_base_images              images that it is built from, as last seen
+                                  ├─ webhooks            outgoing webhooks
+                                  │    └─ webhook_deliveries
                                   └─ builds ── build_log      pieces while it runs, one compressed piece afterwards
 
 The queue is the rows of ``builds`` that are ``queued``, or ``running`` with a lease that is over. ``fence`` counts
@@ -16,10 +16,10 @@ from sqlalchemy import Boolean, Column, ForeignKey, Index, Integer, LargeBinary,
 
 from hythe.database.tables.metadata import METADATA, Identity, Timestamp
 
-_SETUP = "build_setups.id"
+_SETUP = "build_configurations.id"
 
-build_setups = Table(
-    "build_setups",
+build_configurations = Table(
+    "build_configurations",
     METADATA,
     Column("id", Identity, primary_key=True),
     Column("repository_id", Identity, ForeignKey("repositories.id", ondelete="CASCADE"), nullable=False, unique=True),
@@ -27,24 +27,24 @@ build_setups = Table(
     Column("source_url", Text, nullable=False),
     Column("forge", String(16), nullable=False),  # github, gitlab, .. or git
     Column("forge_repository", String(255), nullable=False),  # OWNER/NAME there
-    Column("link_id", Identity),  # the linked account; NULL: a public address
+    Column("linked_account_id", Identity),  # the linked account; NULL: a public address
     Column("default_branch", String(250), nullable=False),
     Column("credentials", Text),  # sealed: deploy key, or USER:PASSWORD of the address
     Column("active", Boolean, nullable=False),
     Column("trigger_token", Text, nullable=False),  # sealed
-    Column("options", Text, nullable=False),  # JSON: builds.setup.Options
+    Column("options", Text, nullable=False),  # JSON: builds.configuration.Options
     Column("failing", Boolean, nullable=False),  # the last build failed: the next success is news
     Column("schedule_due", Timestamp, index=True),
     Column("created_at", Timestamp, nullable=False),
     Column("created_by", String(39), nullable=False),
-    Index("ix_build_setups_forge", "forge", "forge_repository"),
+    Index("ix_build_configurations_forge", "forge", "forge_repository"),
 )
 
 build_rules = Table(
     "build_rules",
     METADATA,
     Column("id", Identity, primary_key=True),
-    Column("setup_id", Identity, ForeignKey(_SETUP, ondelete="CASCADE"), nullable=False, index=True),
+    Column("configuration_id", Identity, ForeignKey(_SETUP, ondelete="CASCADE"), nullable=False, index=True),
     Column("position", Integer, nullable=False),
     Column("rule", Text, nullable=False),  # JSON: builds.rules.Rule
 )
@@ -52,25 +52,25 @@ build_rules = Table(
 build_secrets = Table(
     "build_secrets",
     METADATA,
-    Column("setup_id", Identity, ForeignKey(_SETUP, ondelete="CASCADE"), primary_key=True),
+    Column("configuration_id", Identity, ForeignKey(_SETUP, ondelete="CASCADE"), primary_key=True),
     Column("name", String(100), primary_key=True),
     Column("sealed", Text, nullable=False),
 )
 
-build_calls = Table(
-    "build_calls",
+build_trigger_calls = Table(
+    "build_trigger_calls",
     METADATA,
     Column("id", Identity, primary_key=True),
-    Column("setup_id", Identity, ForeignKey(_SETUP, ondelete="CASCADE"), nullable=False, index=True),
+    Column("configuration_id", Identity, ForeignKey(_SETUP, ondelete="CASCADE"), nullable=False, index=True),
     Column("at", Timestamp, nullable=False),
     Column("address", String(64), nullable=False),
     Column("outcome", Text, nullable=False),
 )
 
-build_bases = Table(
-    "build_bases",
+build_base_images = Table(
+    "build_base_images",
     METADATA,
-    Column("setup_id", Identity, ForeignKey(_SETUP, ondelete="CASCADE"), primary_key=True),
+    Column("configuration_id", Identity, ForeignKey(_SETUP, ondelete="CASCADE"), primary_key=True),
     Column("reference", String(400), primary_key=True, index=True),
     Column("digest", String(140), nullable=False),
     Column("checked_at", Timestamp, nullable=False, index=True),
@@ -80,10 +80,12 @@ builds = Table(
     "builds",
     METADATA,
     Column("id", Identity, primary_key=True),
-    Column("setup_id", Identity, ForeignKey(_SETUP, ondelete="CASCADE"), nullable=False),
+    Column("configuration_id", Identity, ForeignKey(_SETUP, ondelete="CASCADE"), nullable=False),
     Column("number", Integer, nullable=False),  # counted per set-up from 1
     Column("account", String(39), nullable=False),
-    Column("lane", String(300), nullable=False),  # rule and ref: builds of one lane run one after the other
+    Column(
+        "concurrency_key", String(300), nullable=False
+    ),  # rule and ref: builds of one concurrency_key run one after the other
     Column("status", String(16), nullable=False),
     Column("source_type", String(8), nullable=False),
     Column("source_name", String(250), nullable=False),
@@ -110,9 +112,9 @@ builds = Table(
     Column("digest", String(140), nullable=False),
     Column("result", Text, nullable=False),  # JSON: builds.build.Result
     Column("log_size", Integer, nullable=False),
-    UniqueConstraint("setup_id", "number"),
-    Index("ix_builds_setup", "setup_id", "id"),
-    Index("ix_builds_lane", "lane", "status"),
+    UniqueConstraint("configuration_id", "number"),
+    Index("ix_builds_configuration", "configuration_id", "id"),
+    Index("ix_builds_concurrency_key", "concurrency_key", "status"),
 )
 _waiting = builds.c.status.in_(("queued", "running"))
 Index("ix_builds_waiting", builds.c.status, builds.c.id, sqlite_where=_waiting, postgresql_where=_waiting)
@@ -126,22 +128,22 @@ build_log = Table(
     Column("content", LargeBinary, nullable=False),  # zlib
 )
 
-build_notices = Table(
-    "build_notices",
+webhooks = Table(
+    "webhooks",
     METADATA,
     Column("id", Identity, primary_key=True),
-    Column("setup_id", Identity, ForeignKey(_SETUP, ondelete="CASCADE"), nullable=False, index=True),
+    Column("configuration_id", Identity, ForeignKey(_SETUP, ondelete="CASCADE"), nullable=False, index=True),
     Column("url", Text, nullable=False),
     Column("secret", Text, nullable=False),  # sealed; empty: not signed
     Column("events", String(100), nullable=False),  # words, parted by spaces
     Column("created_at", Timestamp, nullable=False),
 )
 
-build_deliveries = Table(
-    "build_deliveries",
+webhook_deliveries = Table(
+    "webhook_deliveries",
     METADATA,
     Column("id", String(36), primary_key=True),
-    Column("notice_id", Identity, ForeignKey("build_notices.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("webhook_id", Identity, ForeignKey("webhooks.id", ondelete="CASCADE"), nullable=False, index=True),
     Column("build_id", Identity, ForeignKey("builds.id", ondelete="CASCADE"), nullable=False),
     Column("event", String(32), nullable=False),
     Column("body", Text, nullable=False),

@@ -58,7 +58,7 @@ blobs = Table(
     Column("stored_at", Timestamp, nullable=False),
     Column("free_after", Timestamp),
     # Set when its bytes are being removed: from then on nobody may link to it any more.
-    Column("doomed_at", Timestamp),
+    Column("deleting_since", Timestamp),
     # Set when its bytes were found rotten: it is not served until it has been pushed again.
     Column("quarantined_at", Timestamp),
 )

@@ -11,10 +11,11 @@ from starlette.routing import BaseRoute, Match, Route
 from starlette.types import Receive, Scope, Send
 
 from hythe.hub.errors import NotFound
-from hythe.hub.routes import docker_hub, original, personal_tokens, repositories, tags, users
+from hythe.hub.routes import docker_hub, personal_tokens, repositories, tags, users
+from hythe.hub.routes import index_v1 as original
 from hythe.hub.routes.description import describe
 from hythe.hub.routes.endpoint import Endpoint, routes_of
-from hythe.hub.routes.problems import problem_response
+from hythe.hub.routes.problem_details import problem_response
 from hythe.hub.routes.token_server import answer_token
 from hythe.hub.service import Hub
 

@@ -9,7 +9,7 @@ import msgspec
 
 from hythe.hub.routes.endpoint import Endpoint, Nothing
 from hythe.hub.routes.parsing import may_be_empty
-from hythe.hub.routes.problems import MEDIA_TYPE, Problem
+from hythe.hub.routes.problem_details import MEDIA_TYPE, Problem
 
 _PARAMETER = re.compile(r"\{(\w+)(?::path)?\}")
 _TEMPLATE = "#/components/schemas/{name}"

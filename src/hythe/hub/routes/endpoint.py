@@ -14,7 +14,7 @@ from hythe.hub.actor import HubActor
 from hythe.hub.errors import Refused
 from hythe.hub.page import PAGE_SIZE, Page, Paging
 from hythe.hub.routes.parsing import parse_body, parse_fields, read_body
-from hythe.hub.routes.problems import MethodNotAllowed, problem_response
+from hythe.hub.routes.problem_details import MethodNotAllowed, problem_response
 from hythe.hub.service import Hub
 
 B = TypeVar("B")

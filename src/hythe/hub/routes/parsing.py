@@ -6,9 +6,9 @@ from typing import Any, TypeVar
 import msgspec
 from starlette.requests import ClientDisconnect, Request
 
-from hythe.hub.checked import Checked
 from hythe.hub.errors import Invalid
-from hythe.hub.routes.problems import BadRequest
+from hythe.hub.routes.problem_details import BadRequest
+from hythe.hub.validation import Checked
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -54,24 +54,24 @@ def may_be_empty(wanted: type[msgspec.Struct]) -> bool:
 
 def parse_fields(values: Mapping[str, Any], wanted: type[T], *, strict: bool) -> T:
     """Return named values as the struct ``wanted``; raises Invalid. ``strict`` False: they all came as text."""
-    troubles: dict[str, str] = {}
+    problems: dict[str, str] = {}
     built: dict[str, Any] = {}
     for field in msgspec.structs.fields(wanted):
         if field.encode_name not in values:
             if field.required:
-                troubles[field.encode_name] = "is required"
+                problems[field.encode_name] = "is required"
             continue
         if not _is_plain(values[field.encode_name]):
-            troubles[field.encode_name] = "must be plain text, without NUL characters"
+            problems[field.encode_name] = "must be plain text, without NUL characters"
             continue
         try:
             built[field.name] = msgspec.convert(values[field.encode_name], field.type, strict=strict)
         except msgspec.ValidationError as error:
-            troubles[field.encode_name] = _worded(str(error))
+            problems[field.encode_name] = _worded(str(error))
     if issubclass(wanted, Checked):
-        troubles = wanted.troubles(built) | troubles
-    if troubles:
-        raise Invalid(troubles)
+        problems = wanted.problems(built) | problems
+    if problems:
+        raise Invalid(problems)
     return wanted(**built)
 
 
@@ -87,5 +87,5 @@ def _is_plain(value: Any) -> bool:
     return True
 
 
-def _worded(trouble: str) -> str:
-    return trouble[:1].lower() + trouble[1:].replace(" - at `$", " at `").replace(" at ``", "")
+def _worded(problem: str) -> str:
+    return problem[:1].lower() + problem[1:].replace(" - at `$", " at `").replace(" at ``", "")

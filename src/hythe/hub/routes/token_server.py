@@ -15,7 +15,7 @@ from hythe.database import DatabaseError
 from hythe.hub.actor import NOBODY
 from hythe.hub.errors import HubError, SignInNeeded, TooManyAttempts
 from hythe.hub.routes.parsing import read_body
-from hythe.hub.routes.problems import CHALLENGE, BadRequest, Unforeseen, known_error
+from hythe.hub.routes.problem_details import CHALLENGE, BadRequest, Unforeseen, known_error
 from hythe.hub.service import Hub
 from hythe.hub.tokens import TokenReply, TokenRequest
 from hythe.oci.errors import ErrorCode, ErrorEntry, OCIError

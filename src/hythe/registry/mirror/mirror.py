@@ -39,14 +39,14 @@ from hythe.registry.mirror.upstream import (
 from hythe.registry.mirror.upstreams import Upstream, Upstreams
 from hythe.registry.policy import Policy
 from hythe.registry.repositories import Repositories
+from hythe.registry.sql import blobs as blob_store
+from hythe.registry.sql import garbage_collection as garbage_store
+from hythe.registry.sql import manifests as manifest_store
+from hythe.registry.sql import mirror as store
+from hythe.registry.sql import repositories as repository_store
+from hythe.registry.sql import tags as tag_store
+from hythe.registry.sql.manifests import References, StoredManifest
 from hythe.registry.storage.port import BlobStore
-from hythe.registry.store import blobs as blob_store
-from hythe.registry.store import garbage as garbage_store
-from hythe.registry.store import manifests as manifest_store
-from hythe.registry.store import mirror as store
-from hythe.registry.store import repositories as repository_store
-from hythe.registry.store import tags as tag_store
-from hythe.registry.store.manifests import References, StoredManifest
 from hythe.registry.tags import Tags
 from hythe.registry.uploads import Uploads
 from hythe.registry.verification import Verification

@@ -9,10 +9,10 @@ from starlette.routing import BaseRoute, Mount, Route
 from hythe.oci.errors import InvalidReference
 from hythe.oci.reference import NAME_LENGTH, parse_name
 from hythe.registry.routes import blobs, catalog, manifests, referrers, tags, uploads
-from hythe.registry.routes.exchange import Answer, Receive, Request, Scope, Send, header_of, send_answer
-from hythe.registry.routes.failures import failure_answer, method_refused, nothing_here
-from hythe.registry.routes.remembered import RememberedAnswers
-from hythe.registry.routes.target import Endpoint, parse_target
+from hythe.registry.routes.error_responses import failure_answer, method_refused, nothing_here
+from hythe.registry.routes.http import Answer, Receive, Request, Scope, Send, header_of, send_answer
+from hythe.registry.routes.manifest_cache import ManifestCache
+from hythe.registry.routes.routing import Endpoint, parse_target
 from hythe.registry.service import Registry
 from hythe.registry.uploads import BodyCut
 
@@ -47,7 +47,7 @@ class RegistryApplication:
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
-        self._remembered = RememberedAnswers(registry)
+        self._remembered = ManifestCache(registry)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request. What fails before the answer's head becomes an answer, what fails later cuts it."""

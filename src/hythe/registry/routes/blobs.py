@@ -6,7 +6,7 @@ import msgspec
 
 from hythe.oci.digest import Digest
 from hythe.registry.blobs import Blob
-from hythe.registry.routes.exchange import Answer, FilePart, Headers, Request, Stream, answer, same_entity
+from hythe.registry.routes.http import Answer, FilePart, Headers, Request, Stream, answer, same_entity
 from hythe.registry.routes.ranges import ByteRange, parse_range
 from hythe.registry.service import Registry
 from hythe.registry.storage.port import LocalFile, Redirect

@@ -1,7 +1,7 @@
 """``/v2/`` and ``/v2/_catalog``."""
 
 from hythe.registry.catalog import LARGEST_PAGE
-from hythe.registry.routes.exchange import Answer, Request, json_answer
+from hythe.registry.routes.http import Answer, Request, json_answer
 from hythe.registry.routes.pages import next_link, page_size
 from hythe.registry.service import Registry
 

@@ -6,9 +6,9 @@ from hythe.oci.digest import Digest
 from hythe.oci.errors import ErrorCode, InvalidReference, WireError
 from hythe.oci.reference import parse_tag
 from hythe.registry.manifests import oversized_manifest, unknown_manifest
-from hythe.registry.routes.exchange import Answer, Request, answer, same_entity
+from hythe.registry.routes.http import Answer, Request, answer, same_entity
 from hythe.registry.service import Registry
-from hythe.registry.store.manifests import StoredManifest
+from hythe.registry.sql.manifests import StoredManifest
 
 MOST_TAGS = 100
 """How many ``?tag=`` one push may carry."""

@@ -3,7 +3,7 @@
 from urllib.parse import urlencode
 
 from hythe.oci.errors import ErrorCode, WireError
-from hythe.registry.routes.exchange import Headers, Request
+from hythe.registry.routes.http import Headers, Request
 
 
 def page_size(request: Request) -> int | None:

@@ -3,7 +3,7 @@
 from hythe.oci.digest import Digest
 from hythe.oci.manifest import OCI_INDEX, Index
 from hythe.registry.referrers import LARGEST_PAGE
-from hythe.registry.routes.exchange import Answer, Headers, Request, json_answer
+from hythe.registry.routes.http import Answer, Headers, Request, json_answer
 from hythe.registry.routes.pages import next_link, page_size
 from hythe.registry.service import Registry
 

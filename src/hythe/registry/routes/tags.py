@@ -1,6 +1,6 @@
 """``/v2/NAME/tags/list``."""
 
-from hythe.registry.routes.exchange import Answer, Request, json_answer
+from hythe.registry.routes.http import Answer, Request, json_answer
 from hythe.registry.routes.pages import next_link, page_size
 from hythe.registry.service import Registry
 from hythe.registry.tags import LARGEST_PAGE

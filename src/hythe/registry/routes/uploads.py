@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from hythe.oci.digest import Digest
 from hythe.oci.errors import ErrorCode, InvalidReference, WireError
 from hythe.oci.reference import parse_name
-from hythe.registry.routes.exchange import Answer, Request, answer
+from hythe.registry.routes.http import Answer, Request, answer
 from hythe.registry.routes.ranges import parse_content_range
 from hythe.registry.service import Registry
 from hythe.registry.storage.port import Upload

@@ -16,10 +16,10 @@ from pathlib import Path
 from hythe.oci.digest import HEX_LENGTHS, Digest, new_hasher
 from hythe.registry.storage.disk import DiskThreads, completed, disk_errors, make_folder, sync_folder
 from hythe.registry.storage.hash_cache import HashCache
+from hythe.registry.storage.integrity_cache import IntegrityCache
 from hythe.registry.storage.paths import Layout
 from hythe.registry.storage.port import BlobMissing, LocalFile, StorageUnavailable, StoredBlob, Upload, UploadLost
 from hythe.registry.storage.small_blobs import SMALL, SmallBlob, SmallBlobs
-from hythe.registry.storage.soundness import Soundness
 from hythe.registry.storage.upload_file import UploadFile
 
 BATCH = 1024 * 1024
@@ -41,7 +41,7 @@ class LocalBlobStore:
         self._threads = DiskThreads(data, THREADS)
         self._small = SmallBlobs(self._threads, data)
         self._hashes = HashCache()
-        self._soundness = Soundness(data)
+        self._soundness = IntegrityCache(data)
         with disk_errors(data):
             data.mkdir(0o700, parents=True, exist_ok=True)
             for folder in (self._layout.blobs, self._layout.uploads, self._layout.quarantine):

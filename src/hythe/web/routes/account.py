@@ -9,8 +9,8 @@ from hythe.hub.personal_tokens import NewPersonalToken
 from hythe.hub.users import UserChange
 from hythe.web.notices import Notice
 from hythe.web.routes.form import Form, converted, filled, parsed
+from hythe.web.routes.page_request import PageRequest
 from hythe.web.routes.tab import Tab, tabs
-from hythe.web.routes.visit import Visit
 
 RIGHTS = (
     (Right.READ.value, "Pull", "Read your repositories, the private ones too."),
@@ -29,11 +29,11 @@ def account_tabs(current: str) -> tuple[Tab, ...]:
         ("/account", "Profile"),
         ("/account/password", "Password"),
         ("/account/tokens", "Personal tokens"),
-        ("/account/links", "Linked accounts"),
+        ("/account/linked-accounts", "Linked accounts"),
     )
 
 
-async def account(visit: Visit) -> Response:
+async def account(visit: PageRequest) -> Response:
     """Show the account, or change it."""
     visit.require_account()
     users = visit.site.hub.users
@@ -51,7 +51,7 @@ async def account(visit: Visit) -> Response:
     return visit.page("account.html", status, form=form, user=user, tabs=account_tabs("/account"))
 
 
-async def password(visit: Visit) -> Response:
+async def password(visit: PageRequest) -> Response:
     """Show the form, or change the password; this browser alone stays signed in, by a new session."""
     visit.require_account()
     form = Form()
@@ -69,7 +69,7 @@ async def password(visit: Visit) -> Response:
     return visit.page("password.html", status, form=form, tabs=own_tabs, shortest_password=PASSWORD_LENGTH[0])
 
 
-async def tokens(visit: Visit) -> Response:
+async def tokens(visit: PageRequest) -> Response:
     """List the personal tokens, or make one and show its secret this once."""
     visit.require_account()
     form = Form({"rights": (Right.READ.value, Right.WRITE.value), "expires_in_days": ("365",)})
@@ -88,7 +88,7 @@ def _new_token(form: Form) -> NewPersonalToken:
     return converted(values, NewPersonalToken)
 
 
-async def _tokens_page(visit: Visit, form: Form, secret: str = "") -> Response:
+async def _tokens_page(visit: PageRequest, form: Form, secret: str = "") -> Response:
     listed = await visit.site.hub.personal_tokens.list(visit.actor)
     return visit.page(
         "tokens.html",
@@ -102,7 +102,7 @@ async def _tokens_page(visit: Visit, form: Form, secret: str = "") -> Response:
     )
 
 
-async def delete_token(visit: Visit) -> Response:
+async def delete_token(visit: PageRequest) -> Response:
     """Take a personal token away."""
     visit.require_account()
     await visit.form()

@@ -7,12 +7,12 @@ from hythe.hub.namespaces import NAME_RULE
 from hythe.hub.passwords import PASSWORD_LENGTH
 from hythe.hub.users import NewUser
 from hythe.web.notices import Notice
+from hythe.web.redirects import local_target
 from hythe.web.routes.form import Form, filled
-from hythe.web.routes.visit import Visit
-from hythe.web.target import local_target
+from hythe.web.routes.page_request import PageRequest
 
 
-async def sign_up(visit: Visit) -> Response:
+async def sign_up(visit: PageRequest) -> Response:
     """Show the form, or make the account and sign it in."""
     if visit.signed_in:
         return visit.redirect(f"/{visit.name}")
@@ -30,11 +30,11 @@ async def sign_up(visit: Visit) -> Response:
     return visit.begin(visit.redirect(f"/{new.username}", Notice.WELCOME), started)
 
 
-def _sign_up_page(visit: Visit, form: Form, status: int = 200) -> Response:
+def _sign_up_page(visit: PageRequest, form: Form, status: int = 200) -> Response:
     return visit.page("sign-up.html", status, form=form, name_rule=NAME_RULE, shortest_password=PASSWORD_LENGTH[0])
 
 
-async def sign_in(visit: Visit) -> Response:
+async def sign_in(visit: PageRequest) -> Response:
     """Show the form, or begin a new session; one that the browser had before is ended."""
     if visit.request.method != "POST":
         target = local_target(visit.request.query_params.get("next", "/"))
@@ -52,7 +52,7 @@ async def sign_in(visit: Visit) -> Response:
     return visit.begin(visit.redirect(f"/{started.actor.name}" if target == "/" else target), started)
 
 
-async def sign_out(visit: Visit) -> Response:
+async def sign_out(visit: PageRequest) -> Response:
     """End the session."""
     if visit.signed_in:
         await visit.form()

@@ -8,25 +8,16 @@ from hythe.builds.sources import Sources
 from hythe.hub.service import Hub
 from hythe.registry.clock import now
 from hythe.web.assets import Assets
-from hythe.web.routes import (
-    account,
-    accounts,
-    build_notices,
-    build_setup,
-    builds,
-    changes,
-    docker_hub,
-    links,
-    new_build,
-    repositories,
-    start,
-    tags,
-)
+from hythe.web.routes import account, accounts, builds, docker_hub, new_build, repositories, start, tags
+from hythe.web.routes import build_configuration as build_setup
+from hythe.web.routes import linked_accounts as links
+from hythe.web.routes import repository_settings as changes
+from hythe.web.routes import webhooks as webhooks
 from hythe.web.routes.errors import handlers
 from hythe.web.routes.headers import SecurityHeaders
+from hythe.web.routes.page_request import Handler, page_route
 from hythe.web.routes.site import Site
 from hythe.web.routes.static import static_route
-from hythe.web.routes.visit import Handler, page_route
 from hythe.web.templates import Templates
 
 LOOK = ("GET",)
@@ -43,10 +34,10 @@ PAGES: tuple[tuple[str, Handler, tuple[str, ...]], ...] = (
     ("/account/password", account.password, FORM),
     ("/account/tokens", account.tokens, FORM),
     ("/account/tokens/{token:int}/delete", account.delete_token, SEND),
-    ("/account/links", links.links, FORM),
-    ("/account/links/begin", links.begin, LOOK),
-    ("/account/links/authorized", links.authorized, LOOK),
-    ("/account/links/{link:int}/unlink", links.unlink, FORM),
+    ("/account/linked-accounts", links.links, FORM),
+    ("/account/linked-accounts/begin", links.begin, LOOK),
+    ("/account/linked-accounts/authorized", links.authorized, LOOK),
+    ("/account/linked-accounts/{link:int}/unlink", links.unlink, FORM),
     ("/new-build", new_build.choose_place, LOOK),
     ("/new-build/rules", new_build.choose_rules, FORM),
     ("/new-build/docker-hub", docker_hub.carry_over, FORM),
@@ -63,11 +54,11 @@ PAGES: tuple[tuple[str, Handler, tuple[str, ...]], ...] = (
     ("/{repository:path}/-/builds/{number:int}", builds.build, FORM),
     ("/{repository:path}/-/builds/{number:int}/log", builds.log, LOOK),
     ("/{repository:path}/-/builds/{number:int}/events", builds.events, LOOK),
-    ("/{repository:path}/-/build-setup", build_setup.build_setup, FORM),
-    ("/{repository:path}/-/build-setup/preview", build_setup.preview, LOOK),
-    ("/{repository:path}/-/build-setup/rules/{rule:int}", build_setup.rule, FORM),
-    ("/{repository:path}/-/build-setup/notices", build_notices.notices, FORM),
-    ("/{repository:path}/-/build-setup/delete", build_setup.delete_setup, FORM),
+    ("/{repository:path}/-/build-configuration", build_setup.build_setup, FORM),
+    ("/{repository:path}/-/build-configuration/preview", build_setup.preview, LOOK),
+    ("/{repository:path}/-/build-configuration/rules/{rule:int}", build_setup.rule, FORM),
+    ("/{repository:path}/-/webhooks", webhooks.notices, FORM),
+    ("/{repository:path}/-/build-configuration/delete", build_setup.delete_setup, FORM),
     # As Docker Hub has it; no user name is so short.
     ("/r/{reference:path}", repositories.elsewhere, LOOK),
     ("/_/{reference:path}", repositories.elsewhere, LOOK),

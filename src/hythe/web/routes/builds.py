@@ -6,14 +6,14 @@ from starlette.responses import Response, StreamingResponse
 
 from hythe.builds.routes.live import event_stream
 from hythe.builds.rules import SourceRef, SourceType
+from hythe.builds.sql.builds import Filter
 from hythe.builds.status import Status
-from hythe.builds.store.builds import Filter
 from hythe.hub.errors import HubError, NotFound
 from hythe.hub.repository import Repository
 from hythe.registry.access import Action
 from hythe.web.notices import Notice
+from hythe.web.routes.page_request import PageRequest
 from hythe.web.routes.repositories import repository_of, repository_tabs
-from hythe.web.routes.visit import Visit
 from hythe.web.templates import repository_address
 
 LISTED = 25
@@ -21,10 +21,10 @@ LARGEST_LOG = 4 << 20
 """Most bytes of a log that the page itself shows; the rest is a link away."""
 
 
-async def builds(visit: Visit) -> Response:
+async def builds(visit: PageRequest) -> Response:
     """List the builds, or start one by hand."""
     found = await repository_of(visit)
-    trouble = ""
+    problem = ""
     if visit.request.method == "POST":
         form = await visit.form()
         name = form["source"].strip()
@@ -37,11 +37,11 @@ async def builds(visit: Visit) -> Response:
         except NotFound:
             raise
         except HubError as error:
-            trouble = str(error)
-    return await _list_page(visit, found, trouble)
+            problem = str(error)
+    return await _list_page(visit, found, problem)
 
 
-async def _list_page(visit: Visit, found: Repository, trouble: str) -> Response:
+async def _list_page(visit: PageRequest, found: Repository, problem: str) -> Response:
     before = visit.request.query_params.get("before", "0")
     number = int(before) if before.isascii() and before.isdigit() and len(before) < 16 else 0
     narrowed = _narrowed(visit)
@@ -49,21 +49,21 @@ async def _list_page(visit: Visit, found: Repository, trouble: str) -> Response:
     address = f"{repository_address(found)}/-/builds"
     return visit.page(
         "builds.html",
-        422 if trouble else 200,
+        422 if problem else 200,
         repository=found,
         builds=await visit.site.builds.builds.listed(visit.actor, wanted),
         page_length=LISTED,
         statuses=[each.value for each in Status],
         narrowed=narrowed,
         same=urlencode(narrowed),
-        has_setup=await visit.site.builds.setups.exists(visit.actor, found.full_name),
+        has_setup=await visit.site.builds.configurations.exists(visit.actor, found.full_name),
         may_manage=await may_manage(visit, found),
-        trouble=trouble,
+        problem=problem,
         tabs=await repository_tabs(visit, found, address),
     )
 
 
-def _narrowed(visit: Visit) -> dict[str, str]:
+def _narrowed(visit: PageRequest) -> dict[str, str]:
     """Return what the address asks to see alone: builds of a status, of a branch or tag."""
     query = visit.request.query_params
     status, source = query.get("status", ""), query.get("source_name", "").strip()[:250].replace("\0", "")
@@ -71,12 +71,12 @@ def _narrowed(visit: Visit) -> dict[str, str]:
     return {name: value for name, value in chosen.items() if value}
 
 
-async def may_manage(visit: Visit, found: Repository) -> bool:
+async def may_manage(visit: PageRequest, found: Repository) -> bool:
     """Whether the visitor may start, cancel and set up builds."""
     return await visit.site.hub.access.may(visit.actor, found.full_name, Action.DELETE)
 
 
-async def build(visit: Visit) -> Response:
+async def build(visit: PageRequest) -> Response:
     """Show one build with its log; cancel it, or try it again."""
     found = await repository_of(visit)
     number = visit.request.path_params["number"]
@@ -103,7 +103,7 @@ async def build(visit: Visit) -> Response:
     )
 
 
-async def _log(visit: Visit, repository: str, number: int) -> bytes:
+async def _log(visit: PageRequest, repository: str, number: int) -> bytes:
     pieces: list[bytes] = []
     size = 0
     while size < LARGEST_LOG:
@@ -115,7 +115,7 @@ async def _log(visit: Visit, repository: str, number: int) -> bytes:
     return b"".join(pieces)
 
 
-async def log(visit: Visit) -> Response:
+async def log(visit: PageRequest) -> Response:
     """Give the whole log as text."""
     found = await repository_of(visit)
     number = visit.request.path_params["number"]
@@ -127,7 +127,7 @@ async def log(visit: Visit) -> Response:
         content += piece
 
 
-async def events(visit: Visit) -> Response:
+async def events(visit: PageRequest) -> Response:
     """Give the log as it grows, for the page's script."""
     found = await repository_of(visit)
     number = visit.request.path_params["number"]

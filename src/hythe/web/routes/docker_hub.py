@@ -2,18 +2,18 @@
 
 from starlette.responses import Response
 
+from hythe.builds.configuration import NewBuildConfiguration
 from hythe.builds.docker_hub import DockerHubSettings, carried_over
-from hythe.builds.errors import Conflict, InvalidSetup
-from hythe.builds.setup import NewSetup
+from hythe.builds.errors import Conflict, InvalidBuildConfiguration
 from hythe.hub.errors import Invalid, Refused, Taken
 from hythe.hub.routes.parsing import parse_body
-from hythe.hub.routes.problems import BadRequest
+from hythe.hub.routes.problem_details import BadRequest
 from hythe.web.routes.form import Form, filled
 from hythe.web.routes.new_build import set_up
-from hythe.web.routes.visit import Visit
+from hythe.web.routes.page_request import PageRequest
 
 
-async def carry_over(visit: Visit) -> Response:
+async def carry_over(visit: PageRequest) -> Response:
     """Show the form, or set up what the pasted settings say."""
     visit.require_account()
     if visit.request.method != "POST":
@@ -23,12 +23,12 @@ async def carry_over(visit: Visit) -> Response:
         return await set_up(visit, form, _new_setup(form))
     except (Invalid, Taken) as error:
         return await _page(visit, form.wrong(error.fields))
-    except (InvalidSetup, Conflict, Refused) as error:
+    except (InvalidBuildConfiguration, Conflict, Refused) as error:
         return await _page(visit, form.wrong({"": str(error)}))
 
 
-def _new_setup(form: Form) -> NewSetup:
-    """Return what the settings spell. Raises Invalid, naming the field that holds them, and InvalidSetup."""
+def _new_setup(form: Form) -> NewBuildConfiguration:
+    """Return what the settings spell. Raises Invalid, naming the field that holds them, and InvalidBuildConfiguration."""
     link = form["link"]
     try:
         settings = parse_body(form["settings"].encode(), DockerHubSettings)
@@ -36,10 +36,12 @@ def _new_setup(form: Form) -> NewSetup:
         raise Invalid({"settings": str(error).replace("the body is", "are", 1)}) from error
     except Invalid as error:
         raise Invalid({"settings": f"are not complete: {error}"}) from error
-    return carried_over(settings, link_id=int(link) if link.isascii() and link.isdigit() and len(link) < 19 else None)
+    return carried_over(
+        settings, linked_account_id=int(link) if link.isascii() and link.isdigit() and len(link) < 19 else None
+    )
 
 
-async def _page(visit: Visit, form: Form) -> Response:
+async def _page(visit: PageRequest, form: Form) -> Response:
     links = await visit.site.sources.links.listed(visit.actor)
     places = [(str(each.id), each.login, each.url) for each in links]
     choices = [("", "None", "For public code: the webhook is shown for pasting."), *places]

@@ -11,10 +11,10 @@ from starlette.responses import Response
 from hythe.database import InvalidValueError, UnavailableError
 from hythe.hub.errors import HubError, SignInNeeded, TooManyAttempts
 from hythe.oci.errors import WireError
+from hythe.web.formatting import sentence
 from hythe.web.routes.form import BadForm
+from hythe.web.routes.page_request import Forged, PageRequest
 from hythe.web.routes.site import Site
-from hythe.web.routes.visit import Forged, Visit
-from hythe.web.wording import sentence
 
 ErrorHandler = Callable[[Request, Exception], Awaitable[Response]]
 
@@ -49,7 +49,7 @@ def handlers(site: Site) -> dict[type[Exception] | int, ErrorHandler]:
         return _refused(_visit(site, request), error)
 
     async def broken(request: Request, _: Exception) -> Response:
-        return _page(Visit(site, request), 500)
+        return _page(PageRequest(site, request), 500)
 
     answers: dict[type[Exception] | int, ErrorHandler] = {Exception: broken}
     for kind in (HubError, WireError, HTTPException, BadForm, Forged, InvalidValueError, UnavailableError):
@@ -57,12 +57,12 @@ def handlers(site: Site) -> dict[type[Exception] | int, ErrorHandler]:
     return answers
 
 
-def _visit(site: Site, request: Request) -> Visit:
+def _visit(site: Site, request: Request) -> PageRequest:
     found = getattr(request.state, "visit", None)
-    return found if isinstance(found, Visit) else Visit(site, request)
+    return found if isinstance(found, PageRequest) else PageRequest(site, request)
 
 
-def _refused(visit: Visit, error: Exception) -> Response:
+def _refused(visit: PageRequest, error: Exception) -> Response:
     match error:
         case SignInNeeded():
             return visit.redirect(visit.sign_in_address)
@@ -87,7 +87,7 @@ def _refused(visit: Visit, error: Exception) -> Response:
     return _page(visit, 403, FORGED)
 
 
-def _page(visit: Visit, status: int, text: str = "") -> Response:
+def _page(visit: PageRequest, status: int, text: str = "") -> Response:
     title = TITLES.get(status) or HTTPStatus(status).phrase
     # One text for everything that is not there, so that a private repository looks like none at all.
     said = TEXTS[404] if status == 404 else sentence(text) or TEXTS.get(status, "")

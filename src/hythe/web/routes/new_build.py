@@ -4,19 +4,19 @@ from dataclasses import dataclass, replace
 
 from starlette.responses import Response
 
-from hythe.builds.errors import Conflict, InvalidSetup
-from hythe.builds.forges.errors import ForgeError
-from hythe.builds.routes.setups import set_up as set_up_builds
+from hythe.builds.configuration import Forge, NewBuildConfiguration, Source
+from hythe.builds.errors import Conflict, InvalidBuildConfiguration
+from hythe.builds.routes.configurations import set_up as set_up_builds
 from hythe.builds.rules import Preview, Rule, SourceRef, SourceType
-from hythe.builds.setup import Forge, NewSetup, Source
+from hythe.forges.errors import ForgeError
 from hythe.hub.errors import Invalid, Refused, Taken
 from hythe.hub.namespaces import canonical_name
 from hythe.hub.repositories import NewRepository
 from hythe.hub.routes.parsing import parse_fields
 from hythe.web.notices import Notice
 from hythe.web.routes.form import Form, filled
+from hythe.web.routes.page_request import PageRequest
 from hythe.web.routes.start import paging_of
-from hythe.web.routes.visit import Visit
 
 VERSION_TAGS = Rule(source_type=SourceType.TAG, source=r"/^v?([0-9]+(?:\.[0-9]+)*)$/", tags=r"{\1}")
 """What "version tags, too" adds: v1.2.3 builds as 1.2.3."""
@@ -32,13 +32,13 @@ class Chosen:
     unseen: str = ""
 
 
-async def choose_place(visit: Visit) -> Response:
+async def choose_place(visit: PageRequest) -> Response:
     """Step 1: a linked account, or any git address."""
     visit.require_account()
     return visit.page("new-build.html", links=await visit.site.sources.links.listed(visit.actor))
 
 
-async def choose_repository(visit: Visit) -> Response:
+async def choose_repository(visit: PageRequest) -> Response:
     """Step 2: a repository of the linked account."""
     visit.require_account()
     links = visit.site.sources.links
@@ -49,7 +49,7 @@ async def choose_repository(visit: Visit) -> Response:
     return visit.page("new-build-repository.html", link=link, found=found, filter=query, number=number)
 
 
-async def choose_rules(visit: Visit) -> Response:
+async def choose_rules(visit: PageRequest) -> Response:
     """Step 3: name, visibility and rules, with a preview; then everything is set up."""
     visit.require_account()
     form = Form()
@@ -58,26 +58,28 @@ async def choose_rules(visit: Visit) -> Response:
     try:
         chosen = await _chosen(visit, form)
     except (ForgeError, Invalid) as error:
-        return visit.page("new-build.html", error.status, links=await _links(visit), trouble=str(error))
+        return visit.page("new-build.html", error.status, links=await _links(visit), problem=str(error))
     if not form.fields:
         return _rules_page(visit, chosen, _first_form(chosen))
     try:
         rules = rules_of(form)
-        lines = await visit.site.builds.setups.preview(visit.actor, rules, chosen.refs)
+        lines = await visit.site.builds.configurations.preview(visit.actor, rules, chosen.refs)
         if form["action"] != "set up":
             return _rules_page(visit, chosen, form, lines)
-        return await set_up(visit, form, NewSetup(source=chosen.source, rules=rules, credentials=form["credentials"]))
+        return await set_up(
+            visit, form, NewBuildConfiguration(source=chosen.source, rules=rules, credentials=form["credentials"])
+        )
     except (Invalid, Taken) as error:
         return _rules_page(visit, chosen, form.wrong(error.fields))
-    except (InvalidSetup, Conflict, Refused) as error:
+    except (InvalidBuildConfiguration, Conflict, Refused) as error:
         return _rules_page(visit, chosen, form.wrong({"": str(error)}))
 
 
-async def _links(visit: Visit) -> object:
+async def _links(visit: PageRequest) -> object:
     return await visit.site.sources.links.listed(visit.actor)
 
 
-async def _chosen(visit: Visit, form: Form) -> Chosen:
+async def _chosen(visit: PageRequest, form: Form) -> Chosen:
     """Return the source that the address or the form names; what is linked is asked for its addresses."""
     query = visit.request.query_params
     link, name, url = (form[key] or query.get(key, "") for key in ("link", "repository", "url"))
@@ -93,18 +95,18 @@ async def _chosen(visit: Visit, form: Form) -> Chosen:
     return Chosen(Source(url=url.strip(), default_branch=branch or "main"), url.strip(), refs)
 
 
-async def _linked(visit: Visit, link_id: int, name: str) -> Chosen:
+async def _linked(visit: PageRequest, linked_account_id: int, name: str) -> Chosen:
     links = visit.site.sources.links
-    link = await links.get(visit.actor, link_id)
-    found = await links.repository(visit.actor, link_id, name)
+    link = await links.get(visit.actor, linked_account_id)
+    found = await links.repository(visit.actor, linked_account_id, name)
     source = Source(
         url=found.clone_url,
         forge=Forge(link.kind),
         forge_repository=found.name,
-        link_id=link_id,
+        linked_account_id=linked_account_id,
         default_branch=found.default_branch,
     )
-    return Chosen(source, found.name, await links.refs(visit.actor, link_id, name))
+    return Chosen(source, found.name, await links.refs(visit.actor, linked_account_id, name))
 
 
 def _first_form(chosen: Chosen) -> Form:
@@ -127,21 +129,21 @@ def rules_of(form: Form) -> tuple[Rule, ...]:
     return (rule, VERSION_TAGS) if form["versions"] else (rule,)
 
 
-def _rules_page(visit: Visit, chosen: Chosen, form: Form, lines: list[Preview] | None = None) -> Response:
+def _rules_page(visit: PageRequest, chosen: Chosen, form: Form, lines: list[Preview] | None = None) -> Response:
     status = 422 if form.errors else 200
     return visit.page("new-build-rules.html", status, chosen=chosen, form=form, lines=lines)
 
 
-async def set_up(visit: Visit, form: Form, setup: NewSetup) -> Response:
+async def set_up(visit: PageRequest, form: Form, configuration: NewBuildConfiguration) -> Response:
     """Make the repository that the form names where there is none, set up its builds and install the webhook.
 
-    Raises Invalid, InvalidSetup, Taken, Conflict, Refused.
+    Raises Invalid, InvalidBuildConfiguration, Taken, Conflict, Refused.
     """
     name = form["name"].strip()
     new = parse_fields(
         {"namespace": visit.name, "name": name, "visibility": form["visibility"]}, NewRepository, strict=False
     )
     repository = canonical_name(f"{visit.name}/{name}")
-    await set_up_builds(visit.site.builds, visit.site.hub, visit.actor, repository, setup, new.visibility)
+    await set_up_builds(visit.site.builds, visit.site.hub, visit.actor, repository, configuration, new.visibility)
     await visit.site.sources.hooks.install(visit.actor, repository, visit.site.url(visit.request))
-    return visit.redirect(f"/{repository}/-/build-setup", Notice.BUILDS_SET_UP)
+    return visit.redirect(f"/{repository}/-/build-configuration", Notice.BUILDS_SET_UP)

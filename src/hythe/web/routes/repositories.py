@@ -5,8 +5,8 @@ from urllib.parse import quote
 from starlette.responses import Response
 
 from hythe.builds.build import Build
+from hythe.builds.sql.builds import Filter
 from hythe.builds.status import Status
-from hythe.builds.store.builds import Filter
 from hythe.hub.errors import NotFound
 from hythe.hub.image import Image
 from hythe.hub.page import Paging
@@ -14,16 +14,16 @@ from hythe.hub.repository import Repository
 from hythe.oci.errors import InvalidDigest, InvalidReference
 from hythe.oci.reference import DEFAULT_NAMESPACE, DEFAULT_TAG, Reference
 from hythe.registry.access import Action
+from hythe.web.routes.page_request import PageRequest
 from hythe.web.routes.start import page_link, paging_of
 from hythe.web.routes.tab import Tab, tabs
-from hythe.web.routes.visit import Visit
 from hythe.web.templates import repository_address
 
 RECENT_TAGS = 5
 """Tags on a repository's first page."""
 
 
-async def namespace(visit: Visit) -> Response:
+async def namespace(visit: PageRequest) -> Response:
     """List what the visitor sees of a namespace; a short name (``centos``) leads to its repository."""
     name = visit.request.path_params["namespace"]
     hub = visit.site.hub
@@ -42,7 +42,7 @@ async def namespace(visit: Visit) -> Response:
     )
 
 
-async def repository(visit: Visit) -> Response:
+async def repository(visit: PageRequest) -> Response:
     """Show a repository, or one image of it when the address names a tag or digest (``/NAME:TAG``)."""
     path = visit.request.url.path
     if path.endswith("/"):
@@ -67,22 +67,22 @@ async def repository(visit: Visit) -> Response:
     )
 
 
-async def _source_of(visit: Visit, found: Repository) -> str:
-    return (await visit.site.builds.setups.get(visit.actor, found.full_name)).source.url
+async def _source_of(visit: PageRequest, found: Repository) -> str:
+    return (await visit.site.builds.configurations.get(visit.actor, found.full_name)).source.url
 
 
-async def _last_build(visit: Visit, found: Repository, status: Status | None = None) -> Build | None:
+async def _last_build(visit: PageRequest, found: Repository, status: Status | None = None) -> Build | None:
     wanted = Filter(repository=found.full_name, status=status.value if status else "", limit=1)
     return next(iter(await visit.site.builds.builds.listed(visit.actor, wanted)), None)
 
 
-async def elsewhere(visit: Visit) -> Response:
+async def elsewhere(visit: PageRequest) -> Response:
     """Lead from where Docker Hub has a repository's page to where it is here."""
     reference = _reference(visit.request.path_params["reference"])
     return visit.redirect(repository_address(await visit.site.hub.repositories.get(visit.actor, reference.repository)))
 
 
-async def _has_latest(visit: Visit, found: Repository) -> bool:
+async def _has_latest(visit: PageRequest, found: Repository) -> bool:
     try:
         await visit.site.hub.tags.get(visit.actor, found.full_name, DEFAULT_TAG)
     except NotFound:
@@ -98,18 +98,18 @@ def _reference(text: str) -> Reference:
         raise NotFound(str(error)) from error
 
 
-async def repository_tabs(visit: Visit, found: Repository, current: str) -> tuple[Tab, ...]:
+async def repository_tabs(visit: PageRequest, found: Repository, current: str) -> tuple[Tab, ...]:
     """Return the way between the pages of a repository, as far as they are for the visitor."""
     own = repository_address(found)
     pages = [(own, "Overview"), (f"{own}/-/tags", "Tags")]
-    if await visit.site.builds.setups.exists(visit.actor, found.full_name):
+    if await visit.site.builds.configurations.exists(visit.actor, found.full_name):
         pages.append((f"{own}/-/builds", "Builds"))
     if await visit.site.hub.repositories.may_write(visit.actor, found.full_name):
         pages.append((f"{own}/-/settings", "Settings"))
     return tabs(current, *pages)
 
 
-async def _image_page(visit: Visit, found: Repository, reference: Reference) -> Response:
+async def _image_page(visit: PageRequest, found: Repository, reference: Reference) -> Response:
     target = reference.digest or reference.tag or ""
     moves = await visit.site.hub.tags.history(visit.actor, found.full_name, reference.tag) if reference.tag else ()
     restorable = await may_restore(visit, found)
@@ -133,12 +133,12 @@ async def _image_page(visit: Visit, found: Repository, reference: Reference) -> 
     )
 
 
-async def may_restore(visit: Visit, found: Repository) -> bool:
+async def may_restore(visit: PageRequest, found: Repository) -> bool:
     """Whether the visitor may let tags point again where they did; with Trusted Builds builds alone move them."""
     return not found.built and await visit.site.hub.repositories.may_write(visit.actor, found.full_name)
 
 
-async def repository_of(visit: Visit) -> Repository:
+async def repository_of(visit: PageRequest) -> Repository:
     """Return the repository that the address names. Raises NotFound."""
     name = _reference(visit.request.path_params["repository"]).repository
     return await visit.site.hub.repositories.get(visit.actor, name)

@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from hythe.hub.errors import Invalid
 from hythe.hub.page import Paging
-from hythe.web.routes.visit import Visit
+from hythe.web.routes.page_request import PageRequest
 
 NEWEST = 9
 """Repositories on the start page."""
@@ -16,13 +16,13 @@ PAGE = 24
 """Repositories on a page of a list: two or three fill a row."""
 
 
-async def start(visit: Visit) -> Response:
+async def start(visit: PageRequest) -> Response:
     """What this is, the newest public repositories, and how to begin."""
     newest = await visit.site.hub.repositories.newest(Paging(1, NEWEST))
     return visit.page("start.html", newest=newest)
 
 
-async def search(visit: Visit) -> Response:
+async def search(visit: PageRequest) -> Response:
     """What fits the words; without words, the newest."""
     hub, paging = visit.site.hub, paging_of(visit)
     query = visit.request.query_params.get("q", "").strip()[:200]
@@ -30,7 +30,7 @@ async def search(visit: Visit) -> Response:
     return visit.page("search.html", query=query, found=found, page_link=page_link("/search", q=query))
 
 
-def paging_of(visit: Visit) -> Paging:
+def paging_of(visit: PageRequest) -> Paging:
     """Return the page that the address asks for; the first when it asks for nonsense."""
     number = visit.request.query_params.get("page", "1")
     try:

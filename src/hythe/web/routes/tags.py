@@ -8,13 +8,13 @@ from hythe.oci.digest import Digest
 from hythe.oci.errors import InvalidDigest
 from hythe.registry.access import Action
 from hythe.web.notices import Notice
+from hythe.web.routes.page_request import PageRequest
 from hythe.web.routes.repositories import may_restore, repository_of, repository_tabs
 from hythe.web.routes.start import page_link, paging_of
-from hythe.web.routes.visit import Visit
 from hythe.web.templates import repository_address
 
 
-async def tags(visit: Visit) -> Response:
+async def tags(visit: PageRequest) -> Response:
     """List all tags of a repository."""
     found = await repository_of(visit)
     query = visit.request.query_params.get("q", "").strip()[:128]
@@ -30,7 +30,7 @@ async def tags(visit: Visit) -> Response:
     )
 
 
-async def delete_tag(visit: Visit) -> Response:
+async def delete_tag(visit: PageRequest) -> Response:
     """Ask, and take the tag away."""
     found = await repository_of(visit)
     await visit.site.hub.access.require_repository(visit.actor, found.full_name, Action.DELETE)
@@ -44,7 +44,7 @@ async def delete_tag(visit: Visit) -> Response:
     return visit.page("tag-delete.html", repository=found, tag=tag, tabs=own_tabs)
 
 
-async def restore_tag(visit: Visit) -> Response:
+async def restore_tag(visit: PageRequest) -> Response:
     """Let a tag point again where it once did."""
     found = await repository_of(visit)
     tag = visit.request.path_params["tag"]

@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 from starlette.applications import Starlette
-from tests.unit.hub.house import House
+from tests.unit.hub.house import Services
 
 from hythe.hub.routes.application import routes
 
 
-def get(house: House, path: str) -> tuple[int, bytes]:
+def get(house: Services, path: str) -> tuple[int, bytes]:
     """Ask the hub's routes directly; returns status and body."""
     sent: list[dict[str, Any]] = []
 
@@ -29,7 +29,7 @@ def get(house: House, path: str) -> tuple[int, bytes]:
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("path", ["/v1/search?q=a", "/api/v1/search?q=a", "/v2/search/repositories?query=a"])
-def test_a_database_that_cannot_be_used(house: House, path: str) -> None:
+def test_a_database_that_cannot_be_used(house: Services, path: str) -> None:
     """503 as problem details, and not a failure of the server, whichever dialect is spoken."""
 
     async def spoil() -> None:
@@ -45,7 +45,7 @@ def test_a_database_that_cannot_be_used(house: House, path: str) -> None:
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 @pytest.mark.parametrize("path", ["/v1/search?q=a", "/api/v1/search?q=a", "/v2/search/repositories?query=a", "/token"])
-def test_what_nobody_foresaw(house: House, path: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_nobody_foresaw(house: Services, path: str, caplog: pytest.LogCaptureFixture) -> None:
     """500 in the address's own form, with a number under which the log has all of it."""
 
     async def spoil() -> None:

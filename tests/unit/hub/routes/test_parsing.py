@@ -6,7 +6,7 @@ import pytest
 from hythe.hub.routes.description import describe
 from hythe.hub.routes.endpoint import Endpoint
 from hythe.hub.routes.parsing import parse_body
-from hythe.hub.routes.problems import BadRequest
+from hythe.hub.routes.problem_details import BadRequest
 
 
 class Optional(msgspec.Struct, frozen=True):

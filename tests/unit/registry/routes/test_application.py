@@ -21,7 +21,7 @@ from hythe.registry.anonymous import AnonymousAccess
 from hythe.registry.events import NoListener
 from hythe.registry.policy import Policy
 from hythe.registry.routes.application import RegistryApplication
-from hythe.registry.routes.exchange import Message
+from hythe.registry.routes.http import Message
 from hythe.registry.service import Registry
 from hythe.registry.storage.opening import open_blob_store
 

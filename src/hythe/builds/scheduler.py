@@ -1,0 +1,43 @@
+"""Builds by the clock: what is due is queued, and the next time written down, in one transaction."""
+
+from datetime import UTC, datetime
+
+from hythe.builds.build import Cause
+from hythe.builds.builds import BuildService, Wanted
+from hythe.builds.queue import Queue
+from hythe.builds.schedule import next_due
+from hythe.builds.sql import configurations as configuration_rows
+from hythe.database import Database
+from hythe.periodic import repeat
+
+PAUSE = 20.0
+
+
+class Clock:
+    """Queues scheduled builds. Several servers may run it at once: each due time is taken by one of them."""
+
+    def __init__(self, database: Database, builds: BuildService, queue: Queue) -> None:
+        self._database = database
+        self._builds = builds
+        self._queue = queue
+
+    async def run(self) -> None:
+        """Look from time to time, for ever."""
+        await repeat(lambda: self.look(datetime.now(UTC)), PAUSE, "scheduled builds")
+
+    async def look(self, now: datetime) -> int:
+        """Queue what is due; returns how many builds that made."""
+        async with self._database.reading() as session:
+            if not await configuration_rows.due(session, now):
+                return 0
+        queued = 0
+        async with self._database.writing() as session:
+            for configuration in await configuration_rows.due(session, now):
+                if not await configuration_rows.take_due(
+                    session, configuration.id, now, next_due(configuration.options.schedule, now)
+                ):
+                    continue
+                wanted = Wanted(cause=Cause.SCHEDULE, by=f"schedule {configuration.options.schedule}")
+                queued += len(await self._builds.rebuild(session, configuration, wanted))
+        self._queue.wake()
+        return queued

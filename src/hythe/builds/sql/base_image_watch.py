@@ -1,0 +1,64 @@
+"""Rows of base images: what a set-up's images were last built from."""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from sqlalchemy import delete, select, update
+
+from hythe.database import Session
+from hythe.database.port import insert
+from hythe.database.tables.builds import build_base_images, build_configurations
+from hythe.database.tables.registry import repositories
+
+
+async def replace(session: Session, configuration_id: int, found: Mapping[str, str], now: datetime) -> None:
+    """Write what a set-up is built from now."""
+    await session.run(delete(build_base_images).where(build_base_images.c.configuration_id == configuration_id))
+    for reference, digest in found.items():
+        values = {"configuration_id": configuration_id, "reference": reference, "digest": digest, "checked_at": now}
+        await session.run(insert(session, build_base_images).values(values))
+
+
+async def built_from(session: Session, reference: str) -> list[int]:
+    """Return the ids of the set-ups that are built from this image, always in the same order."""
+    statement = select(build_base_images.c.configuration_id).where(build_base_images.c.reference == reference)
+    rows = await session.rows(statement.order_by(build_base_images.c.configuration_id))
+    return [row.configuration_id for row in rows]
+
+
+async def bases_of(session: Session, repository: str) -> list[str]:
+    """Return what the set-up of this repository is built from."""
+    statement = (
+        select(build_base_images.c.reference)
+        .join(build_configurations, build_configurations.c.id == build_base_images.c.configuration_id)
+        .join(repositories, repositories.c.id == build_configurations.c.repository_id)
+        .where(repositories.c.name == repository)
+    )
+    return [row.reference for row in await session.rows(statement)]
+
+
+async def due(session: Session, before: datetime, most: int) -> list[tuple[str, str]]:
+    """Return the bases with a host, of set-ups that want to know, that were not looked at since ``before``."""
+    statement = (
+        select(build_base_images.c.reference, build_base_images.c.digest)
+        .join(build_configurations, build_configurations.c.id == build_base_images.c.configuration_id)
+        .where(
+            build_base_images.c.checked_at < before,
+            build_configurations.c.active.is_(True),
+            build_configurations.c.options.contains('"base_link":true'),
+        )
+        .distinct()
+        .limit(most)
+    )
+    return [(row.reference, row.digest) for row in await session.rows(statement) if _has_host(row.reference)]
+
+
+async def looked_at(session: Session, reference: str, known: str, digest: str, now: datetime) -> bool:
+    """Write when a base was looked at, and what it is; returns False when another server was first."""
+    where = (build_base_images.c.reference == reference, build_base_images.c.digest == known)
+    return bool(await session.run(update(build_base_images).where(*where).values(digest=digest, checked_at=now)))
+
+
+def _has_host(reference: str) -> bool:
+    first = reference.partition("/")[0]
+    return "." in first or ":" in first or first == "localhost"

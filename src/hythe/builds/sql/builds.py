@@ -1,0 +1,281 @@
+"""Rows of builds."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import Row, Select, func, select, text, update
+
+from hythe.builds.build import Build, Cause, Commit, Result, Step
+from hythe.builds.configuration import BuildConfiguration
+from hythe.builds.rules import Rule, SourceRef, SourceType
+from hythe.builds.status import Status
+from hythe.database import Session
+from hythe.database.port import insert
+from hythe.database.tables.builds import build_configurations, builds
+from hythe.database.tables.hub import hub_repositories, namespaces
+from hythe.database.tables.registry import repositories
+from hythe.hub.sql.access_context import seen_by
+
+ORDER_LOCK = 0x6F726472
+"""PostgreSQL's advisory lock under which a set-up's builds get their numbers, and a newer one supersedes others."""
+
+
+class NewBuild(msgspec.Struct, frozen=True, kw_only=True):
+    """What is written down when a build is asked for."""
+
+    configuration_id: int
+    account: str
+    ref: SourceRef
+    commit: Commit
+    cause: Cause
+    started_by: str
+    rule: Rule
+    tags: tuple[str, ...]
+    trusted: bool = True
+    reproduces: int | None = None
+
+    @property
+    def concurrency_key(self) -> str:
+        """Builds of one concurrency_key run one after the other, and a newer one takes the place of one that waits."""
+        kind = "again/" if self.reproduces else ""
+        return f"{kind}{self.configuration_id}/{self.rule.id}/{self.ref.type.value}/{self.ref.name}"
+
+    @property
+    def is_of_the_past(self) -> bool:
+        """Whether somebody asked for a certain commit: it takes the place of no newer one that waits."""
+        return bool(self.ref.commit) and self.cause in (Cause.RETRY, Cause.MANUAL)
+
+
+class Filter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which builds are asked for; an empty field does not narrow."""
+
+    repository: str = ""
+    account: str = ""
+    status: str = ""
+    source_name: str = ""
+    commit: str = ""
+    cause: str = ""
+    tag: str = ""
+    before: int = 0
+    """Only builds with a smaller id: where the next page goes on."""
+    limit: int = 25
+
+
+def _builds() -> Select[Any]:
+    return select(builds, repositories.c.name).select_from(
+        builds.join(build_configurations, builds.c.configuration_id == build_configurations.c.id).join(
+            repositories, build_configurations.c.repository_id == repositories.c.id
+        )
+    )
+
+
+async def add(session: Session, new: NewBuild, now: datetime) -> int:
+    """Insert a waiting build, return its id. To be called inside the transaction that makes it true."""
+    if session.dialect == "postgresql":
+        keys = {"lock": ORDER_LOCK, "configuration": new.configuration_id % 2**31}
+        await session.run(text("SELECT pg_advisory_xact_lock(CAST(:lock AS int), CAST(:configuration AS int))"), keys)
+    last = await session.row(select(func.max(builds.c.number)).where(builds.c.configuration_id == new.configuration_id))
+    row = await session.row(
+        insert(session, builds)
+        .values(
+            configuration_id=new.configuration_id,
+            number=((last[0] if last else None) or 0) + 1,
+            account=new.account,
+            concurrency_key=new.concurrency_key,
+            status=Status.QUEUED.value,
+            source_type=new.ref.type.value,
+            source_name=new.ref.name,
+            commit=new.ref.commit,
+            message=new.commit.message,
+            author=new.commit.author,
+            cause=new.cause.value,
+            started_by=new.started_by,
+            rule=_json(new.rule),
+            rule_id=new.rule.id,
+            tags=_json(new.tags),
+            trusted=new.trusted,
+            reproduces=new.reproduces,
+            created_at=now,
+            fence=0,
+            key_digest="",
+            worker="",
+            cancelled_by="",
+            reason="",
+            steps="[]",
+            digest="",
+            result="{}",
+            log_size=0,
+        )
+        .returning(builds.c.id)
+    )
+    if row is None:
+        raise LookupError("an INSERT .. RETURNING gave no row")
+    return int(row.id)
+
+
+async def supersede(session: Session, new: NewBuild, newer: int, now: datetime) -> list[int]:
+    """End the builds of the same concurrency_key that are still waiting, return their ids."""
+    where = (
+        builds.c.concurrency_key == new.concurrency_key,
+        builds.c.status == Status.QUEUED.value,
+        builds.c.id != newer,
+    )
+    rows = await session.rows(
+        update(builds)
+        .where(*where)
+        .values(
+            status=Status.SUPERSEDED.value,
+            finished_at=now,
+            reason=f"a newer commit of {new.ref.name} came before this one was built",
+        )
+        .returning(builds.c.id)
+    )
+    return [row.id for row in rows]
+
+
+async def running_in_lane(session: Session, concurrency_key: str) -> list[int]:
+    """Return the ids of the builds of this concurrency_key that are running."""
+    where = (builds.c.concurrency_key == concurrency_key, builds.c.status == Status.RUNNING.value)
+    return [row.id for row in await session.rows(select(builds.c.id).where(*where))]
+
+
+async def by_id(session: Session, build_id: int) -> Build | None:
+    """Return a build."""
+    row = await session.row(_builds().where(builds.c.id == build_id))
+    return _build(row) if row else None
+
+
+async def by_number(session: Session, repository: str, number: int) -> Build | None:
+    """Return a repository's build of this number."""
+    row = await session.row(_builds().where(repositories.c.name == repository, builds.c.number == number))
+    return _build(row) if row else None
+
+
+async def listed(session: Session, wanted: Filter) -> list[Build]:
+    """Return the builds that the filter names, newest first."""
+    return await _listed(session, _builds(), wanted)
+
+
+async def listed_for(session: Session, wanted: Filter, reader: int | None) -> list[Build]:
+    """Return those of repositories that the account may read; None: what anybody may."""
+    joined = _builds().join(hub_repositories, hub_repositories.c.repository_id == repositories.c.id)
+    return await _listed(session, seen_by(joined.join(namespaces), reader), wanted)
+
+
+async def _listed(session: Session, statement: Select[Any], wanted: Filter) -> list[Build]:
+    for column, value in (
+        (repositories.c.name, wanted.repository),
+        (builds.c.account, wanted.account),
+        (builds.c.status, wanted.status),
+        (builds.c.source_name, wanted.source_name),
+        (builds.c.commit, wanted.commit),
+        (builds.c.cause, wanted.cause),
+    ):
+        if value:
+            statement = statement.where(column == value)
+    if wanted.tag:
+        statement = statement.where(builds.c.tags.contains(_json(wanted.tag), autoescape=True))
+    if wanted.before:
+        statement = statement.where(builds.c.id < wanted.before)
+    rows = await session.rows(statement.order_by(builds.c.id.desc()).limit(wanted.limit))
+    return [_build(row) for row in rows]
+
+
+async def last_finished(session: Session, configuration_id: int, source_name: str = "") -> Build | None:
+    """Return the newest build that succeeded or failed (of one branch or tag), for the badge."""
+    ended = (Status.SUCCEEDED.value, Status.FAILED.value)
+    where = (builds.c.configuration_id == configuration_id, builds.c.status.in_(ended), builds.c.reproduces.is_(None))
+    statement = _builds().where(*where)
+    if source_name:
+        statement = statement.where(builds.c.source_name == source_name)
+    row = await session.row(statement.order_by(builds.c.id.desc()).limit(1))
+    return _build(row) if row else None
+
+
+async def failed_before(session: Session, build: Build) -> bool:
+    """Whether the build that ended before this one failed: of the same rule and branch, or of any tag of the rule."""
+    ended = (Status.SUCCEEDED.value, Status.FAILED.value)
+    statement = select(builds.c.status).where(
+        builds.c.configuration_id == build.configuration_id,
+        builds.c.rule_id == build.rule.id,
+        builds.c.source_type == build.ref.type.value,
+        builds.c.status.in_(ended),
+        builds.c.reproduces.is_(None),
+        builds.c.id < build.id,
+    )
+    if build.ref.type is SourceType.BRANCH:
+        statement = statement.where(builds.c.source_name == build.ref.name)
+    row = await session.row(statement.order_by(builds.c.id.desc()).limit(1))
+    return row is not None and row.status == Status.FAILED.value
+
+
+async def present_results(session: Session, configuration: BuildConfiguration, most: int) -> list[Result]:
+    """Return what each branch and tag of the set-up's rules gave last, of those built last, the oldest first."""
+    where = (
+        builds.c.configuration_id == configuration.id,
+        builds.c.rule_id.in_([rule.id for rule in configuration.rules]),
+        builds.c.status == Status.SUCCEEDED.value,
+        builds.c.trusted.is_(True),
+        builds.c.reproduces.is_(None),
+    )
+    newest = func.max(builds.c.id)
+    last = select(newest).where(*where).group_by(builds.c.concurrency_key).order_by(newest.desc()).limit(most)
+    rows = await session.rows(select(builds.c.result).where(builds.c.id.in_(last)).order_by(builds.c.id))
+    return [msgspec.json.decode(row.result, type=Result) for row in rows]
+
+
+async def reproduced(session: Session, build_id: int) -> Build | None:
+    """Return the build whose image this one should give again, None for an ordinary build."""
+    original = select(builds.c.reproduces).where(builds.c.id == build_id).scalar_subquery()
+    row = await session.row(_builds().where(builds.c.id == original))
+    return _build(row) if row else None
+
+
+async def set_reproduced(session: Session, build_id: int, result: Result) -> None:
+    """Write what a second, independent build found."""
+    await session.run(update(builds).where(builds.c.id == build_id).values(result=_json(result)))
+
+
+async def usual_seconds(session: Session, setup_ids: Sequence[int]) -> float | None:
+    """Return how long the last builds of these set-ups took on average, None when there were none."""
+    ended = (builds.c.status == Status.SUCCEEDED.value, builds.c.configuration_id.in_(setup_ids))
+    columns = select(builds.c.started_at, builds.c.finished_at)
+    rows = await session.rows(columns.where(*ended).order_by(builds.c.id.desc()).limit(10))
+    spans = [(row.finished_at - row.started_at).total_seconds() for row in rows if row.started_at and row.finished_at]
+    return sum(spans) / len(spans) if spans else None
+
+
+def _build(row: Row[Any]) -> Build:
+    return Build(
+        id=row.id,
+        number=row.number,
+        configuration_id=row.configuration_id,
+        repository=row.name,
+        account=row.account,
+        status=Status(row.status),
+        ref=SourceRef(SourceType(row.source_type), row.source_name, row.commit),
+        commit=Commit(row.message, row.author),
+        cause=Cause(row.cause),
+        started_by=row.started_by,
+        rule=msgspec.json.decode(row.rule, type=Rule),
+        tags=tuple(msgspec.json.decode(row.tags, type=list[str])),
+        trusted=row.trusted,
+        reproduces=row.reproduces,
+        created_at=row.created_at,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+        fence=row.fence,
+        worker=row.worker,
+        cancelled_by=row.cancelled_by,
+        reason=row.reason,
+        steps=tuple(msgspec.json.decode(row.steps, type=list[Step])),
+        digest=row.digest,
+        result=msgspec.json.decode(row.result, type=Result),
+        log_size=row.log_size,
+    )
+
+
+def _json(value: object) -> str:
+    return msgspec.json.encode(value).decode()

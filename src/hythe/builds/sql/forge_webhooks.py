@@ -1,0 +1,82 @@
+"""Rows of webhooks that forges call, and of the deploy keys that go with them."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import ColumnElement, Row, delete, or_, select, update
+
+from hythe.database import Session
+from hythe.database.port import insert
+from hythe.database.tables.forges import forge_webhooks
+
+
+class ForgeWebhook(msgspec.Struct, frozen=True, kw_only=True):
+    """One set-up's webhook. ``remote_webhook_id`` and ``remote_key_id`` are the forge's; empty: not installed by us."""
+
+    id: str
+    configuration_id: int | None
+    linked_account_id: int | None
+    forge_repository: str
+    hub_url: str
+    remote_webhook_id: str
+    public_key: str
+    remote_key_id: str
+    problem: str
+    attempts: int
+    created_at: datetime
+
+    @property
+    def url(self) -> str:
+        """Where the forge sends to."""
+        return f"{self.hub_url}/hooks/{self.id}"
+
+
+async def add(session: Session, hook: ForgeWebhook, sealed_secret: str) -> bool:
+    """Insert a webhook; returns False when its set-up has one already."""
+    values = msgspec.structs.asdict(hook)
+    statement = insert(session, forge_webhooks).values(**values, secret=sealed_secret)
+    return bool(await session.run(statement.on_conflict_do_nothing()))
+
+
+async def by_id(session: Session, forge_webhook_id: str) -> tuple[ForgeWebhook, str] | None:
+    """Return a webhook with its sealed secret."""
+    return await _one(session, forge_webhooks.c.id == forge_webhook_id)
+
+
+async def by_setup(session: Session, configuration_id: int) -> tuple[ForgeWebhook, str] | None:
+    """Return the webhook of a set-up with its sealed secret."""
+    return await _one(session, forge_webhooks.c.configuration_id == configuration_id)
+
+
+async def by_link(session: Session, linked_account_id: int) -> list[ForgeWebhook]:
+    """Return the webhooks that a link installed."""
+    rows = await session.rows(select(forge_webhooks).where(forge_webhooks.c.linked_account_id == linked_account_id))
+    return [_hook(row) for row in rows]
+
+
+async def orphans(session: Session, now: datetime) -> Sequence[ForgeWebhook]:
+    """Return webhooks whose set-up is gone and whose time to be removed has come."""
+    due = or_(forge_webhooks.c.due_at.is_(None), forge_webhooks.c.due_at <= now)
+    rows = await session.rows(select(forge_webhooks).where(forge_webhooks.c.configuration_id.is_(None), due).limit(20))
+    return [_hook(row) for row in rows]
+
+
+async def change(session: Session, key: str, /, **values: Any) -> None:
+    """Write what is different now."""
+    await session.run(update(forge_webhooks).where(forge_webhooks.c.id == key).values(**values))
+
+
+async def remove(session: Session, forge_webhook_id: str) -> None:
+    """Forget a webhook with its deliveries."""
+    await session.run(delete(forge_webhooks).where(forge_webhooks.c.id == forge_webhook_id))
+
+
+async def _one(session: Session, where: ColumnElement[bool]) -> tuple[ForgeWebhook, str] | None:
+    row = await session.row(select(forge_webhooks).where(where))
+    return (_hook(row), row.secret) if row else None
+
+
+def _hook(row: Row[Any]) -> ForgeWebhook:
+    return ForgeWebhook(**{name: getattr(row, name) for name in ForgeWebhook.__struct_fields__})

@@ -1,0 +1,54 @@
+"""What the hub does when something happens in the registry, in the same transaction."""
+
+from collections.abc import Callable
+from datetime import datetime
+
+from hythe.database import Session
+from hythe.hub.access import HubAccess, hub_actor
+from hythe.hub.errors import Refused
+from hythe.hub.pulls import PullCounter
+from hythe.hub.repository_index import enlist
+from hythe.hub.sql import repositories as store
+from hythe.oci.digest import Digest
+from hythe.oci.errors import ErrorCode, WireError
+from hythe.registry.access import Actor
+from hythe.registry.events import Repository, TagMove
+
+
+class HubRegistryListener:
+    """The registry's ``Listener``: keeps the index true."""
+
+    def __init__(self, access: HubAccess, pulls: PullCounter, clock: Callable[[], datetime]) -> None:
+        self._clock = clock
+        self._access = access
+        self._pulls = pulls
+
+    async def repository_created(self, session: Session, repository: Repository, actor: Actor) -> None:
+        """Put it into the index, with the account's default visibility and within its plan."""
+        standing = await self._access.standing(hub_actor(actor), repository.name, session)
+        try:
+            await enlist(session, repository, standing, listed=False)
+        except Refused as error:
+            raise WireError(ErrorCode.DENIED, str(error)) from error
+
+    async def repository_deleted(self, session: Session, repository: Repository, actor: Actor) -> None:
+        """Take it out of the index."""
+        await store.forget(session, repository.id)
+
+    async def manifest_pushed(
+        self, session: Session, repository: Repository, digest: Digest, media_type: str, size: int, actor: Actor
+    ) -> None:
+        """Note the push; the first one puts the repository into lists and search."""
+        await store.note_push(session, repository.id, self._clock())
+
+    async def tags_moved(
+        self, session: Session, repository: Repository, moves: tuple[TagMove, ...], actor: Actor
+    ) -> None:
+        """Note when the repository last changed."""
+        if moves:
+            await store.change(session, repository.id, {"updated_at": moves[-1].at})
+
+    async def manifest_pulled(self, repository: Repository, tag: str | None, digest: Digest, actor: Actor) -> None:
+        """Count it, unless one of the hub's own builds reads it."""
+        if hub_actor(actor).build is None:
+            self._pulls.count(repository.id)

@@ -1,0 +1,113 @@
+"""The index of 2013 and 2014, as docker's clients know it: ``/v1/users/``, ``/v1/search``, ``/v1/_ping``.
+
+Today's docker and podman still search by ``/v1/search``; docker 0.9 to 1.10 sign up and log in by ``/v1/users/``.
+"""
+
+from http import HTTPStatus
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from hythe.hub.actor import NOBODY
+from hythe.hub.errors import Invalid, NotFound, Refused, SignInNeeded, Taken
+from hythe.hub.page import LARGEST_PAGE, LAST_PAGE, PAGE_SIZE, Page, Paging
+from hythe.hub.repository import Repository
+from hythe.hub.routes.parsing import parse_body, read_body
+from hythe.hub.routes.problem_details import BadRequest
+from hythe.hub.service import Hub
+from hythe.hub.users import NewUser
+
+EXISTS = "Username or email already exists"
+"""Docker compares the body with exactly this, quotes and all, and then tries to log in."""
+
+
+class FoundRepository(msgspec.Struct, frozen=True):
+    """One result. Docker 1.0 reads ``is_automated`` or ``is_trusted``, 0.9 the latter alone: both are sent."""
+
+    name: str
+    description: str
+    star_count: int
+    is_official: bool
+    is_automated: bool
+    is_trusted: bool
+
+
+class FoundRepositories(msgspec.Struct, frozen=True):
+    """What ``docker search`` reads."""
+
+    query: str
+    num_results: int
+    num_pages: int
+    page: int
+    page_size: int
+    results: tuple[FoundRepository, ...]
+
+
+async def ping(_hub: Hub, _request: Request) -> Response:
+    """Say that somebody is here."""
+    return _json(True, HTTPStatus.OK)
+
+
+async def sign_up(hub: Hub, request: Request) -> Response:
+    """Make an account as docker 0.9 to 1.10 ask for it; refusals are 400 with a sentence that docker prints."""
+    try:
+        new = parse_body(await read_body(request), NewUser)
+        await hub.users.create(NOBODY, new)
+    except Refused as error:
+        return _json(EXISTS if await _is_there(hub, new.username) else str(error), HTTPStatus.BAD_REQUEST)
+    except Taken:
+        return _json(EXISTS, HTTPStatus.BAD_REQUEST)
+    except (Invalid, BadRequest) as error:
+        return _json(str(error), HTTPStatus.BAD_REQUEST)
+    return _json("User created", HTTPStatus.CREATED)
+
+
+async def _is_there(hub: Hub, name: str) -> bool:
+    try:
+        await hub.users.get(NOBODY, name)
+    except NotFound:
+        return False
+    return True
+
+
+async def log_in(hub: Hub, request: Request) -> Response:
+    """Check a password (Basic); raises SignInNeeded."""
+    actor = await hub.credentials.by_header(request.headers.get("authorization"), _address(request))
+    if not actor.signed_in:
+        raise SignInNeeded("Wrong login/password, please try again")
+    return _json("OK", HTTPStatus.OK)
+
+
+async def search(hub: Hub, request: Request) -> Response:
+    """Answer ``docker search`` and ``podman search``; without credentials, from what is public alone."""
+    typed = request.query_params.get("q", "")
+    page = _number(request.query_params.get("page"), 1, LAST_PAGE)
+    size = _number(request.query_params.get("n"), PAGE_SIZE, LARGEST_PAGE)
+    actor = await hub.credentials.by_header(request.headers.get("authorization"), _address(request))
+    found = await hub.search.find(actor, typed, Paging(page, size))
+    return _json(_results(typed, found), HTTPStatus.OK)
+
+
+def _results(typed: str, found: Page[Repository]) -> FoundRepositories:
+    results = tuple(
+        FoundRepository(each.short_name, each.description, each.stars, each.official, each.built, each.built)
+        for each in found.items
+    )
+    pages = -(-found.total // found.paging.page_size)
+    return FoundRepositories(typed, found.total, pages, found.paging.page, found.paging.page_size, results)
+
+
+def _number(text: str | None, default: int, largest: int) -> int:
+    """Docker's clients never fail on a number that is out of range, so neither does this."""
+    if text is None or not text.isascii() or not text.isdecimal() or len(text) > 9:
+        return default
+    return min(max(int(text), 1), largest)
+
+
+def _address(request: Request) -> str:
+    return request.client.host if request.client else ""
+
+
+def _json(value: object, status: HTTPStatus) -> Response:
+    return Response(msgspec.json.encode(value), status, media_type="application/json")

@@ -1,0 +1,93 @@
+"""What access is decided by, read in one query."""
+
+from collections.abc import Collection
+from typing import Any
+
+from sqlalchemy import Row, Select, and_, bindparam, or_, select, tuple_
+
+from hythe.database import Session
+from hythe.database.tables.builds import build_configurations
+from hythe.database.tables.hub import hub_repositories, namespaces, users
+from hythe.hub.access_context import AccessContext
+from hythe.hub.namespaces import NamespaceKind
+from hythe.hub.user import Visibility
+
+_one = select(1).subquery("one")
+
+_STANDING = (
+    select(
+        namespaces.c.kind,
+        namespaces.c.id,
+        namespaces.c.user_id,
+        hub_repositories.c.repository_id,
+        hub_repositories.c.visibility,
+        users.c.id,
+        users.c.admin,
+        select(1)
+        .where(build_configurations.c.repository_id == hub_repositories.c.repository_id)
+        .exists()
+        .label("built"),
+    )
+    .select_from(_one)
+    .join(namespaces, namespaces.c.name == bindparam("namespace"), isouter=True)
+    .join(
+        hub_repositories,
+        and_(hub_repositories.c.namespace_id == namespaces.c.id, hub_repositories.c.name == bindparam("name")),
+        isouter=True,
+    )
+    .join(users, users.c.id == bindparam("user_id"), isouter=True)
+)
+
+_ADMIN = select(users.c.admin).where(users.c.id == bindparam("user_id"))
+
+NOBODY_ID = -1
+"""Stands in queries for somebody without an account; no row has it."""
+
+
+async def standing(session: Session, user_id: int | None, namespace: str, name: str) -> AccessContext:
+    """Return how the account stands to NAMESPACE/NAME."""
+    parameters = {"namespace": namespace, "name": name, "user_id": NOBODY_ID if user_id is None else user_id}
+    row = await session.row(_STANDING, parameters)
+    if row is None:
+        raise LookupError("a query that always has a row had none")
+    return _standing(row)
+
+
+def _standing(row: Row[Any]) -> AccessContext:
+    kind, namespace_id, owner_id, repository_id, visibility, user_id, admin, built = tuple(row)
+    return AccessContext(
+        NamespaceKind(kind) if kind is not None else None,
+        namespace_id,
+        owner_id,
+        repository_id,
+        Visibility(visibility) if visibility is not None else None,
+        user_id,
+        bool(admin),
+        bool(built),
+    )
+
+
+async def is_admin(session: Session, user_id: int) -> bool:
+    """Whether the account is an administrator's."""
+    row = await session.row(_ADMIN, {"user_id": user_id})
+    return row is not None and bool(row.admin)
+
+
+def seen_by(statement: Select[Any], user_id: int | None) -> Select[Any]:
+    """Keep of a query over repositories joined with namespaces what the account may read."""
+    public = hub_repositories.c.visibility == Visibility.PUBLIC.value
+    if user_id is None:
+        return statement.where(public)
+    return statement.where(or_(public, namespaces.c.user_id == user_id))
+
+
+async def visible(
+    session: Session, user_id: int | None, repositories: Collection[str], *, everything: bool
+) -> frozenset[str]:
+    """Return those of the canonical names that are repositories which the account may read."""
+    statement = select((namespaces.c.name + "/" + hub_repositories.c.name).label("full")).join_from(
+        hub_repositories, namespaces
+    )
+    pairs = [tuple(name.split("/", 1)) for name in repositories]
+    query = statement.where(tuple_(namespaces.c.name, hub_repositories.c.name).in_(pairs))
+    return frozenset(row.full for row in await session.rows(query if everything else seen_by(query, user_id)))

@@ -1,0 +1,158 @@
+"""What the index knows of repositories, in the database."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, ScalarSelect, Select, bindparam, delete, func, insert, select, update
+
+from hythe.database import Session
+from hythe.database.port import insert as upsert
+from hythe.database.tables.builds import build_configurations
+from hythe.database.tables.hub import hub_repositories, namespaces, search_documents, users
+from hythe.hub.page import Paging
+from hythe.hub.repository import Repository
+from hythe.hub.sql.access_context import seen_by
+from hythe.hub.user import Visibility
+
+MOST_COUNTED = 10_000
+"""Longer lists are said to have so many items: counting all of them would cost more than showing a page."""
+
+COLUMNS: tuple[ColumnElement[Any], ...] = (
+    hub_repositories.c.repository_id,
+    namespaces.c.name.label("namespace"),
+    hub_repositories.c.name,
+    hub_repositories.c.visibility,
+    hub_repositories.c.official,
+    hub_repositories.c.description,
+    hub_repositories.c.full_description,
+    hub_repositories.c.stars,
+    hub_repositories.c.pulls,
+    hub_repositories.c.created_at,
+    hub_repositories.c.updated_at,
+    hub_repositories.c.pushed_at,
+    select(1).where(build_configurations.c.repository_id == hub_repositories.c.repository_id).exists().label("built"),
+)
+
+_ALL = select(*COLUMNS).join_from(hub_repositories, namespaces)
+_BY_ID = _ALL.where(hub_repositories.c.repository_id == bindparam("repository_id"))
+
+
+async def add(session: Session, repository_id: int, namespace_id: int, name: str, values: Mapping[str, Any]) -> None:
+    """Add the index's row of a repository that the registry just made."""
+    fixed = {"repository_id": repository_id, "namespace_id": namespace_id, "name": name, "stars": 0, "pulls": 0}
+    await session.run(insert(hub_repositories).values(fixed | dict(values)))
+
+
+async def by_id(session: Session, repository_id: int) -> Repository | None:
+    """Return a repository by its number."""
+    row = await session.row(_BY_ID, {"repository_id": repository_id})
+    return repository_of(row) if row else None
+
+
+async def change(session: Session, repository_id: int, values: Mapping[str, Any]) -> None:
+    """Set columns of a repository."""
+    await session.run(update(hub_repositories).where(hub_repositories.c.repository_id == repository_id).values(values))
+
+
+async def note_push(session: Session, repository_id: int, at: datetime) -> None:
+    """Note that something was pushed just now; from the first time on the repository is listed."""
+    row = await session.row(select(hub_repositories.c.listed).where(hub_repositories.c.repository_id == repository_id))
+    await change(session, repository_id, {"pushed_at": at, "updated_at": at, "listed": True})
+    if row is not None and not row.listed:
+        await index(session, repository_id)
+
+
+async def index(session: Session, repository_id: int) -> None:
+    """Bring what search looks through up to date for one repository."""
+    repository = await by_id(session, repository_id)
+    if repository is None:
+        return
+    values = {"name": repository.full_name, "description": repository.description}
+    statement = upsert(session, search_documents).values(repository_id=repository_id, **values)
+    await session.run(statement.on_conflict_do_update(index_elements=["repository_id"], set_=values))
+
+
+async def forget(session: Session, repository_id: int) -> None:
+    """Take a repository out of the index and out of search."""
+    await session.run(delete(search_documents).where(search_documents.c.repository_id == repository_id))
+    await session.run(delete(hub_repositories).where(hub_repositories.c.repository_id == repository_id))
+
+
+def private_count(user_id: ColumnElement[int] | int) -> ScalarSelect[int]:
+    """Return the subquery for how many private repositories an account's namespace has."""
+    return (
+        select(func.count())
+        .select_from(hub_repositories)
+        .join(namespaces)
+        .where(namespaces.c.user_id == user_id, hub_repositories.c.visibility == Visibility.PRIVATE.value)
+        .scalar_subquery()
+    )
+
+
+async def count_private(session: Session, user_id: int) -> int:
+    """Return how many private repositories an account's namespace has."""
+    row = await session.row(select(private_count(user_id)))
+    return int(row[0]) if row else 0
+
+
+async def plan_of(session: Session, namespace_id: int) -> Row[Any] | None:
+    """Return user_id, default_visibility and private_limit of who owns a namespace; lock them against others."""
+    statement = (
+        select(users.c.id, users.c.default_visibility, users.c.private_limit)
+        .join_from(namespaces, users)
+        .where(namespaces.c.id == namespace_id)
+    )
+    return await session.row(statement.with_for_update(of=users))
+
+
+async def in_namespace(
+    session: Session, namespace_id: int, user_id: int | None, paging: Paging
+) -> tuple[tuple[Repository, ...], int]:
+    """Return a page of a namespace's repositories that the account sees, the latest change first, and their number."""
+    statement = _ALL.where(hub_repositories.c.namespace_id == namespace_id, hub_repositories.c.listed)
+    return await _page(session, seen_by(statement, user_id), paging, hub_repositories.c.updated_at.desc())
+
+
+async def newest_public(session: Session, paging: Paging) -> tuple[tuple[Repository, ...], int]:
+    """Return one page of the public repositories, the newest first, and their number."""
+    statement = seen_by(_ALL.where(hub_repositories.c.listed), None)
+    return await _page(session, statement, paging, hub_repositories.c.created_at.desc())
+
+
+async def add_pulls(session: Session, counts: Mapping[int, int]) -> None:
+    """Add to the pull counters."""
+    statement = (
+        update(hub_repositories)
+        .where(hub_repositories.c.repository_id == bindparam("which"))
+        .values(pulls=hub_repositories.c.pulls + bindparam("more"))
+    )
+    await session.run(statement, [{"which": which, "more": more} for which, more in sorted(counts.items())])
+
+
+async def _page(
+    session: Session, statement: Select[Any], paging: Paging, *order: ColumnElement[Any]
+) -> tuple[tuple[Repository, ...], int]:
+    ordered = statement.order_by(*order, hub_repositories.c.repository_id.desc())
+    rows = await session.rows(ordered.offset(paging.offset).limit(paging.page_size))
+    counted = await session.row(select(func.count()).select_from(statement.limit(MOST_COUNTED).subquery()))
+    return tuple(repository_of(row) for row in rows), int(counted[0]) if counted else 0
+
+
+def repository_of(row: Row[Any]) -> Repository:
+    """Return the value of a row of COLUMNS."""
+    return Repository(
+        row.repository_id,
+        row.namespace,
+        row.name,
+        Visibility(row.visibility),
+        row.official,
+        row.description,
+        row.full_description,
+        row.stars,
+        row.pulls,
+        row.created_at,
+        row.updated_at,
+        row.pushed_at,
+        bool(row.built),
+    )

@@ -1,0 +1,119 @@
+"""The chain from an image's digest to the commit that it was built from, checked link by link."""
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+from hythe.client.errors import NotFound
+from hythe.client.protocol import Repository
+from hythe.oci.digest import Digest
+from hythe.oci.manifest import Descriptor
+from hythe.provenance.attestation import ENVELOPE, attestation_tag
+from hythe.provenance.envelope import Untrusted, opened
+from hythe.provenance.statement import BUILD_TYPE, PROVENANCE, SPDX, STATEMENT
+
+KEYS_PATH = "/.well-known/hythe/builds.pem"
+LARGEST = 16 << 20
+_END = b"-----END PUBLIC KEY-----"
+
+
+class Chain(msgspec.Struct, frozen=True):
+    """What a verified image is: built by ``builder`` from ``commit`` of ``source``."""
+
+    image: str
+    digest: str
+    source: str
+    commit: str
+    ref: str
+    dockerfile: str
+    builder: str
+    built_at: str
+    bases: dict[str, str]
+    packages: int
+
+
+def verified(repository: Repository, target: str, keys: list[EllipticCurvePublicKey]) -> Chain:
+    """Check the statements on an image and return where it comes from. Raises Untrusted, NotFound."""
+    image = repository.get_manifest(target)
+    digest = image.digest()
+    statements = _statements(repository, digest, keys)
+    found = statements.get(PROVENANCE)
+    if found is None:
+        raise Untrusted("nothing signed says what it was built from")
+    definition = found["buildDefinition"]
+    if definition["buildType"] != BUILD_TYPE:
+        raise Untrusted(f"it was built by something else: {definition['buildType']}")
+    parameters, dependencies = definition["externalParameters"], definition["resolvedDependencies"]
+    commit = next((each["digest"]["gitCommit"] for each in dependencies if "gitCommit" in each["digest"]), "")
+    if not commit:
+        raise Untrusted("its provenance names no commit")
+    return Chain(
+        image=f"{repository.session.host}/{repository.name}:{target}",
+        digest=str(digest),
+        source=parameters["source"],
+        commit=commit,
+        ref=parameters["ref"],
+        dockerfile=parameters["dockerfile"],
+        builder=found["runDetails"]["builder"]["id"],
+        built_at=found["runDetails"]["metadata"]["finishedOn"],
+        bases={
+            each["uri"].removeprefix("oci:"): ":".join(next(iter(each["digest"].items())))
+            for each in dependencies
+            if each["uri"].startswith("oci:")
+        },
+        packages=max(0, len(statements.get(SPDX, {}).get("packages", ())) - 1),
+    )
+
+
+def fetched_keys(ask: Callable[[str], bytes]) -> list[EllipticCurvePublicKey]:
+    """Return the keys that a hub signs with; ``ask`` returns what is at a path of it. Raises Untrusted."""
+    return parse_keys(ask(KEYS_PATH))
+
+
+def parse_keys(content: bytes) -> list[EllipticCurvePublicKey]:
+    """Return the public keys in a PEM file. Raises Untrusted."""
+    keys = []
+    for block in content.split(_END)[:-1]:
+        try:
+            key = load_pem_public_key(block + _END + b"\n")
+        except ValueError as error:
+            raise Untrusted(f"the key cannot be read: {error}") from error
+        if isinstance(key, EllipticCurvePublicKey):
+            keys.append(key)
+    if not keys:
+        raise Untrusted("there is no public key to check with")
+    return keys
+
+
+def _statements(repository: Repository, digest: Digest, keys: list[EllipticCurvePublicKey]) -> dict[str, Any]:
+    """Return the predicates that are signed by one of ``keys`` and speak of this very digest, by type."""
+    try:
+        attached = repository.get_manifest(attestation_tag(digest))
+    except NotFound as error:
+        raise Untrusted("it carries no statements: it was not made by a Trusted Build") from error
+    found: dict[str, Any] = {}
+    for layer in attached.layers:
+        if layer.media_type != ENVELOPE:
+            continue
+        said = msgspec.json.decode(opened(_content(repository, layer), keys))
+        if said.get("_type") != STATEMENT:
+            continue
+        if not any(subject["digest"].get(digest.algorithm) == digest.hex for subject in said["subject"]):
+            raise Untrusted("what is attached speaks of another image")
+        if not all(subject["name"].endswith(f"/{repository.name}") for subject in said["subject"]):
+            raise Untrusted("what is attached speaks of another repository")
+        found[said["predicateType"]] = said["predicate"]
+    return found
+
+
+def _content(repository: Repository, layer: Descriptor) -> bytes:
+    if layer.size > LARGEST:
+        raise Untrusted(f"a statement of {layer.size} bytes is too large")
+    with repository.open_blob(layer) as response:
+        content = response.read().body
+    if not layer.parsed_digest.matches(content):
+        raise Untrusted("a statement is not what its digest says")
+    return content

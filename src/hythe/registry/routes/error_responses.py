@@ -1,0 +1,110 @@
+"""The one place where what went wrong becomes an answer of the protocol (specification, "Error Codes")."""
+
+import logging
+import uuid
+from http import HTTPStatus
+
+from sqlalchemy.exc import DBAPIError
+
+from hythe.database import DatabaseError, InvalidValueError
+from hythe.oci.challenge import Challenge, parse_challenges
+from hythe.oci.errors import ErrorCode, InvalidDigest, InvalidReference, OCIError, WireError, encode_errors
+from hythe.oci.reference import is_name
+from hythe.oci.scope import CATALOG
+from hythe.registry.access import Access, Action
+from hythe.registry.routes.http import Answer, Scope, header_of
+from hythe.registry.routes.routing import Endpoint, Target
+from hythe.registry.storage.port import BlobMissing, StorageError, StorageUnavailable
+from hythe.registry.uploads import BodyCut
+
+ACTIONS = {
+    "GET": (Action.PULL,),
+    "HEAD": (Action.PULL,),
+    "DELETE": (Action.DELETE,),
+}
+PUSHING = (Action.PULL, Action.PUSH)
+
+log = logging.getLogger(__name__)
+
+
+def failure_answer(error: Exception, access: Access, scope: Scope, target: Target | None) -> Answer:
+    """Return the answer for an exception of a handler; what nobody foresaw is logged with a number."""
+    known = wire_error(error)
+    headers = dict(known.headers)
+    if known.code is ErrorCode.UNAUTHORIZED:
+        challenge = _challenge(known, access, scope, target)
+        if challenge is not None:
+            headers["WWW-Authenticate"] = str(challenge)
+    encoded = [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()]
+    return Answer(int(known.status), [(b"content-type", b"application/json"), *encoded], encode_errors(known))
+
+
+def wire_error(error: Exception) -> WireError:
+    """Return the protocol's error for any exception."""
+    if isinstance(error, WireError):
+        return error
+    if isinstance(error, BodyCut):
+        return WireError(ErrorCode.SIZE_INVALID, f"{error}: send the rest, or all of it again")
+    if isinstance(error, OCIError):
+        return WireError(_code_of(error), str(error))
+    if isinstance(error, BlobMissing):
+        log.error("the bytes of a blob are missing", exc_info=error)
+        return WireError(ErrorCode.BLOB_UNKNOWN, "the bytes of this blob are missing: push it again")
+    if isinstance(error, InvalidValueError):
+        message = "something that was sent is too long, too large, or holds what is no character"
+        return WireError(ErrorCode.UNSUPPORTED, message, status=HTTPStatus.BAD_REQUEST)
+    number = uuid.uuid4().hex[:12]
+    if isinstance(error, (DatabaseError, StorageError)):
+        log.error("unavailable (%s): %s", number, error)
+        message = f"the registry cannot use its {_broken_part(error)}: try again later; number {number}"
+    else:
+        log.error("unforeseen error (%s)", number, exc_info=error)
+        message = f"something unforeseen went wrong: try again, or tell the operator the number {number}"
+    detail = {"number": number, "database": isinstance(error, (DatabaseError, DBAPIError))}
+    return WireError(ErrorCode.UNAVAILABLE, message, detail=detail, headers={"Retry-After": "5"})
+
+
+def _broken_part(error: Exception) -> str:
+    """Say what clients may know: no path, no address, nothing of the database."""
+    if isinstance(error, StorageUnavailable):
+        return f"storage, {error.cause}"
+    return "database" if isinstance(error, DatabaseError) else "storage"
+
+
+def _code_of(error: OCIError) -> ErrorCode:
+    if isinstance(error, InvalidDigest):
+        return ErrorCode.DIGEST_INVALID
+    if isinstance(error, InvalidReference):
+        return ErrorCode.NAME_INVALID
+    return ErrorCode.MANIFEST_INVALID
+
+
+def method_refused(allowed: list[str]) -> WireError:
+    """Return the error for a method that an endpoint does not have."""
+    return WireError(ErrorCode.UNSUPPORTED, headers={"Allow": ", ".join(sorted(allowed))})
+
+
+def nothing_here() -> WireError:
+    """Return the error for a path that is none of the protocol's."""
+    return WireError(ErrorCode.NAME_UNKNOWN, "there is no such endpoint below /v2/", status=HTTPStatus.NOT_FOUND)
+
+
+def _challenge(error: WireError, access: Access, scope: Scope, target: Target | None) -> Challenge | None:
+    """Return what the 401 offers, with the address that the client used where Access left it open."""
+    given = parse_challenges(error.headers.get("WWW-Authenticate", ""))
+    if given:
+        challenge: Challenge | None = given[0]
+    else:
+        # Nothing of a name that is none may get into a header.
+        repository = access.canonical(target.name) if target is not None and is_name(target.name) else None
+        challenge = access.challenge(repository, ACTIONS.get(scope["method"], PUSHING))
+        if challenge is not None and challenge.scheme == "bearer" and target == Target(Endpoint.CATALOG):
+            challenge.parameters["scope"] = str(CATALOG)
+    realm = challenge.parameters.get("realm", "") if challenge is not None else ""
+    if challenge is None or not realm.startswith("/"):
+        return challenge
+    host = header_of(scope, b"host") or "localhost"
+    parameters = {**challenge.parameters, "realm": f"{scope['scheme']}://{host}{realm}"}
+    if not parameters.get("service"):
+        parameters["service"] = host
+    return Challenge(challenge.scheme, parameters)

@@ -1,0 +1,248 @@
+"""A request and its answer, as small values over ASGI: the hot paths cannot afford more."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any, TypeAlias
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from hythe.oci.digest import Digest
+from hythe.oci.errors import ErrorCode, WireError
+from hythe.registry.access import Actor
+from hythe.registry.routes.routing import Target
+from hythe.registry.storage.port import BlobMissing
+from hythe.registry.uploads import BodyCut
+
+Scope: TypeAlias = MutableMapping[str, Any]
+Message: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[Message]]
+Send: TypeAlias = Callable[[Message], Awaitable[None]]
+Headers: TypeAlias = list[tuple[bytes, bytes]]
+Check: TypeAlias = Callable[[], Awaitable[bool]]
+
+HELD_BACK = 64 * 1024
+"""Bytes at the end of a file that are not sent before it was found whole."""
+
+MOST_PARAMETERS = 1000
+"""How many parameters a query may have."""
+
+VERSION_HEADER = (b"docker-distribution-api-version", b"registry/2.0")
+"""Goes with every answer: old clients look for it to tell a version 2 registry."""
+
+
+class Request:
+    """One request below ``/v2/``.
+
+    ``name`` is the repository as the client spelled it, for Location headers; ``repository`` its canonical name.
+    """
+
+    __slots__ = ("_receive", "actor", "method", "name", "repository", "rest", "scope", "target")
+
+    def __init__(self, scope: Scope, receive: Receive, target: Target, actor: Actor, repository: str) -> None:
+        self.scope = scope
+        self._receive = receive
+        self.method: str = scope["method"]
+        self.target = target
+        self.name = target.name
+        self.rest = target.rest
+        self.actor = actor
+        self.repository = repository
+
+    def header(self, name: bytes) -> str | None:
+        """Return a header's value; ``name`` is lower case."""
+        return header_of(self.scope, name)
+
+    def query(self) -> list[tuple[str, str]]:
+        """Return the parameters of the query; raises WireError for what no database could keep."""
+        query = self.scope["query_string"].decode("latin-1")
+        try:
+            parameters = parse_qsl(query, keep_blank_values=True, max_num_fields=MOST_PARAMETERS)
+        except ValueError as error:
+            raise _broken_query(f"at most {MOST_PARAMETERS} parameters") from error
+        if "\0" in query or any("\0" in value for _, value in parameters):
+            raise _broken_query("a parameter has a NUL character")
+        return parameters
+
+    def parameter(self, name: str) -> str | None:
+        """Return the first value of a query parameter."""
+        return next((value for key, value in self.query() if key == name), None)
+
+    @property
+    def content_length(self) -> int | None:
+        """How many bytes the client announced; raises WireError SIZE_INVALID."""
+        text = self.header(b"content-length")
+        if text is None:
+            return None
+        if not text.isascii() or not text.isdecimal() or len(text) > 18:
+            raise WireError(ErrorCode.SIZE_INVALID, "Content-Length is not a number")
+        return int(text)
+
+    async def body(self) -> AsyncIterator[bytes]:
+        """Yield the body's bytes; raises BodyCut when it ends before its announced end."""
+        announced = self.content_length
+        came = 0
+        more = True
+        while more:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise BodyCut(f"the connection ended after {came} bytes")
+            piece = message.get("body", b"")
+            more = message.get("more_body", False)
+            if piece:
+                came += len(piece)
+                yield piece
+        if announced is not None and came != announced:
+            raise BodyCut(f"{came} bytes came instead of {announced}")
+
+    async def whole_body(self, limit: int) -> bytes | None:
+        """Return the body, None when it has more than ``limit`` bytes; raises BodyCut."""
+        announced = self.content_length
+        if announced is not None and announced > limit:
+            return None
+        pieces, size = [], 0
+        async for piece in self.body():
+            size += len(piece)
+            if size > limit:
+                return None
+            pieces.append(piece)
+        return b"".join(pieces)
+
+
+class FilePart(msgspec.Struct, frozen=True):
+    """Bytes of a file from ``start`` to before ``stop``, to be sent by the kernel; their end when ``check`` allows."""
+
+    path: Path
+    start: int
+    stop: int
+    check: Check | None = None
+
+
+class Stream(msgspec.Struct, frozen=True):
+    """``size`` bytes that come piece by piece; the last piece is sent when ``check`` allows."""
+
+    pieces: AsyncIterator[bytes]
+    size: int
+    check: Check | None = None
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What goes back; Content-Length and the version header are added on the way out, ``after`` is called then.
+
+    ``size`` is the Content-Length of an answer to HEAD whose body was not even looked up. ``complete`` says that every
+    header is there already, as in an answer that is sent again and again.
+    """
+
+    status: int
+    headers: Headers = []
+    body: bytes | FilePart | Stream = b""
+    size: int | None = None
+    after: Callable[[], Awaitable[None]] | None = None
+    complete: bool = False
+
+    def completed(self) -> "Answer":
+        """Return the same with the headers that would be added on its way out."""
+        if self.complete:
+            return self
+        headers = [VERSION_HEADER, *self.headers]
+        if self.status not in (204, 304):
+            headers.append((b"content-length", b"%d" % (_size(self.body) if self.size is None else self.size)))
+        return msgspec.structs.replace(self, headers=headers, complete=True)
+
+
+def answer(status: int, body: bytes = b"", **headers: str) -> Answer:
+    """Return an answer; ``content_type="x"`` is the header ``content-type: x``."""
+    return Answer(
+        status, [(name.replace("_", "-").encode(), value.encode("latin-1")) for name, value in headers.items()], body
+    )
+
+
+def json_answer(
+    value: Any, content_type: str = "application/json", headers: Iterable[tuple[bytes, bytes]] = ()
+) -> Answer:
+    """Return 200 with a JSON body."""
+    return Answer(200, [(b"content-type", content_type.encode()), *headers], msgspec.json.encode(value))
+
+
+def header_of(scope: Scope, name: bytes) -> str | None:
+    """Return a header's value; ``name`` is lower case."""
+    for key, value in scope["headers"]:
+        if key == name:
+            return str(value, "latin-1")
+    return None
+
+
+def _broken_query(reason: str) -> WireError:
+    return WireError(ErrorCode.UNSUPPORTED, f"this query is not understood: {reason}", status=HTTPStatus.BAD_REQUEST)
+
+
+def same_entity(if_none_match: str, digest: Digest) -> bool:
+    """Whether an If-None-Match header names this digest, as our ETag does (RFC 9110, section 13.1.2)."""
+    return str(digest) in if_none_match or if_none_match.strip() == "*"
+
+
+async def send_answer(send: Send, method: str, reply: Answer) -> None:
+    """Send the answer; to HEAD, its headers alone."""
+    body = reply.body
+    await send({"type": "http.response.start", "status": reply.status, "headers": reply.completed().headers})
+    if method == "HEAD":
+        await send({"type": "http.response.body", "body": b""})
+    elif isinstance(body, bytes):
+        await send({"type": "http.response.body", "body": body})
+    elif isinstance(body, FilePart):
+        await _send_file(send, body)
+    else:
+        async for piece in _until_last(body):
+            await send({"type": "http.response.body", "body": piece, "more_body": True, "stop_when_gone": True})
+        await send({"type": "http.response.body", "body": b""})
+
+
+async def _send_file(send: Send, part: FilePart) -> None:
+    """Send a file; what must be checked is read beside. Raises BlobMissing, and the client sees a body cut short."""
+    start = part.start
+    if part.check is not None:
+        start = max(start, part.stop - HELD_BACK)
+        async with _checking(part.check):
+            await send({**_file_message(part.path, part.start, start), "more_body": True})
+    await send(_file_message(part.path, start, part.stop))
+
+
+def _file_message(path: Path, start: int, stop: int) -> Message:
+    return {"type": "http.response.pathsend", "path": str(path), "start": start, "stop": stop}
+
+
+async def _until_last(body: Stream) -> AsyncIterator[bytes]:
+    """Yield the pieces; one that may be the last is held back until the check is done. Raises BlobMissing."""
+    if body.check is None:
+        async for piece in body.pieces:
+            yield piece
+        return
+    held = b""
+    async with _checking(body.check):
+        async for piece in body.pieces:
+            if held:
+                yield held
+            held = piece
+    yield held
+
+
+@asynccontextmanager
+async def _checking(check: Check) -> AsyncIterator[None]:
+    """Check beside the block, and end when both are done. Raises BlobMissing when it is not whole."""
+    checking = asyncio.ensure_future(check())
+    try:
+        yield
+        whole = await checking
+    finally:
+        checking.cancel()
+    if not whole:
+        raise BlobMissing("the file was damaged: its end was not sent")
+
+
+def _size(body: bytes | FilePart | Stream) -> int:
+    if isinstance(body, bytes):
+        return len(body)
+    return body.stop - body.start if isinstance(body, FilePart) else body.size

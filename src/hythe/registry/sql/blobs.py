@@ -1,0 +1,191 @@
+"""The SQL of blobs, and of which repository has which.
+
+hold(digest)   keeps everybody else from linking to, or dooming, one blob until the transaction ends
+"""
+
+import asyncio
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from functools import cache
+
+from sqlalchemy import Executable, bindparam, delete, func, select, update
+
+from hythe.database import Session
+from hythe.database.port import Dialect, insert_for
+from hythe.database.tables.registry import blobs, repositories, repository_blobs
+
+BATCH = 500
+"""Most values of one IN list."""
+
+_FIND = (
+    select(
+        repositories.c.id.label("repository_id"),
+        repository_blobs.c.digest,
+        repository_blobs.c.free_after,
+        blobs.c.size,
+        blobs.c.quarantined_at,
+    )
+    .select_from(repositories)
+    .join(repository_blobs, repository_blobs.c.repository_id == repositories.c.id)
+    .join(blobs, blobs.c.digest == repository_blobs.c.digest)
+    .where(repositories.c.name == bindparam("name"), repository_blobs.c.digest == bindparam("digest"))
+)
+_HOLD = select(func.pg_advisory_xact_lock(bindparam("key")))
+_DOOMED = select(blobs.c.deleting_since).where(blobs.c.digest == bindparam("digest"))
+_LINKED = select(repository_blobs.c.digest).where(
+    repository_blobs.c.repository_id == bindparam("repository_id"),
+    repository_blobs.c.digest.in_(bindparam("digests", expanding=True)),
+)
+_USABLE = _LINKED.join(blobs, blobs.c.digest == repository_blobs.c.digest).where(blobs.c.quarantined_at.is_(None))
+_UNLINK = delete(repository_blobs).where(
+    repository_blobs.c.repository_id == bindparam("repository_id"), repository_blobs.c.digest == bindparam("digest")
+)
+_MARK_LINK = (
+    update(repository_blobs)
+    .where(
+        repository_blobs.c.repository_id == bindparam("repository_id_"),
+        repository_blobs.c.digest.in_(bindparam("digests", expanding=True)),
+    )
+    .values(free_after=bindparam("free_after"))
+)
+_MARK_LINK_ONCE = _MARK_LINK.where(repository_blobs.c.free_after.is_(None))
+_RENEW_LINK = (
+    update(repository_blobs)
+    .where(
+        repository_blobs.c.repository_id == bindparam("repository_id_"),
+        repository_blobs.c.digest == bindparam("digest_"),
+        repository_blobs.c.free_after < bindparam("free_after"),
+    )
+    .values(free_after=bindparam("free_after"))
+)
+_MARK = (update(blobs).where(blobs.c.digest == bindparam("digest_"), blobs.c.deleting_since.is_(None))).values(
+    free_after=bindparam("free_after")
+)
+_OF_REPOSITORY = (
+    select(repository_blobs.c.digest)
+    .where(
+        repository_blobs.c.repository_id == bindparam("repository_id"), repository_blobs.c.digest > bindparam("after")
+    )
+    .order_by(repository_blobs.c.digest)
+    .limit(BATCH)
+)
+_MARK_SOME = (
+    update(blobs)
+    .where(blobs.c.digest.in_(bindparam("digests", expanding=True)))
+    .values(free_after=bindparam("free_after"))
+)
+
+
+class FoundBlob:
+    """A blob in a repository; ``free_after`` is set when no manifest there needs it."""
+
+    __slots__ = ("digest", "free_after", "quarantined", "repository_id", "size")
+
+    def __init__(
+        self, repository_id: int, digest: str, size: int, free_after: datetime | None, quarantined: bool
+    ) -> None:
+        self.repository_id = repository_id
+        self.digest = digest
+        self.size = size
+        self.free_after = free_after
+        self.quarantined = quarantined
+
+
+async def find(session: Session, repository: str, digest: str) -> FoundBlob | None:
+    """Return the blob, when the repository of this name has it."""
+    row = await session.row(_FIND, {"name": repository, "digest": digest})
+    if row is None:
+        return None
+    return FoundBlob(row.repository_id, row.digest, row.size, row.free_after, row.quarantined_at is not None)
+
+
+async def hold(session: Session, digest: str) -> bool:
+    """Lock one blob until the transaction ends; False when its bytes are being removed just now.
+
+    SQLite has one writer, so holds everything anyhow. The row may not exist yet, so PostgreSQL holds its name.
+    """
+    if session.dialect == "postgresql":
+        key = int.from_bytes(hashlib.blake2b(digest.encode(), digest_size=8).digest(), signed=True)
+        await session.row(_HOLD, {"key": key})
+    row = await session.row(_DOOMED, {"digest": digest})
+    return row is None or row.deleting_since is None
+
+
+async def add(session: Session, digest: str, size: int, at: datetime) -> None:
+    """Record that a blob's bytes are there and whole. Hold it first."""
+    await session.run(_add(session.dialect), {"digest": digest, "size": size, "stored_at": at})
+
+
+async def link(session: Session, repository_id: int, digest: str, at: datetime, free_after: datetime) -> None:
+    """Let a repository have a blob, kept until ``free_after`` if no manifest needs it. Hold it first."""
+    values = {"repository_id": repository_id, "digest": digest, "linked_at": at, "free_after": free_after}
+    await session.run(_link(session.dialect), values)
+
+
+async def unlink(session: Session, repository_id: int, digest: str) -> bool:
+    """Take a blob from a repository; False when it was not there."""
+    return await session.run(_UNLINK, {"repository_id": repository_id, "digest": digest}) == 1
+
+
+async def usable(session: Session, repository_id: int, digests: Iterable[str]) -> frozenset[str]:
+    """Return those of the digests that the repository has and whose bytes are not known to be rotten."""
+    found: set[str] = set()
+    for some in batches(digests):
+        rows = await session.rows(_USABLE, {"repository_id": repository_id, "digests": some})
+        found.update(row.digest for row in rows)
+    return frozenset(found)
+
+
+async def mark_links(
+    session: Session, repository_id: int, digests: Iterable[str], free_after: datetime | None, *, once: bool = False
+) -> None:
+    """Set when a repository's blobs may go; with ``once``, only where nothing is set yet."""
+    statement = _MARK_LINK_ONCE if once else _MARK_LINK
+    for some in batches(digests):
+        await session.run(statement, {"repository_id_": repository_id, "digests": some, "free_after": free_after})
+
+
+async def renew_link(session: Session, repository_id: int, digest: str, free_after: datetime) -> None:
+    """Keep a blob that no manifest needs for longer: somebody asked for it and may build on it."""
+    values = {"repository_id_": repository_id, "digest_": digest, "free_after": free_after}
+    await session.run(_RENEW_LINK, values)
+
+
+async def mark(session: Session, digest: str, free_after: datetime) -> None:
+    """Set from when on a blob may go, if no repository has it."""
+    await session.run(_MARK, {"digest_": digest, "free_after": free_after})
+
+
+async def mark_all_of(session: Session, repository_id: int, free_after: datetime) -> None:
+    """Set from when on a repository's blobs may go, if no other repository has them; others may read between steps."""
+    after = ""
+    while rows := await session.rows(_OF_REPOSITORY, {"repository_id": repository_id, "after": after}):
+        after = rows[-1].digest
+        await session.run(_MARK_SOME, {"digests": [row.digest for row in rows], "free_after": free_after})
+        await asyncio.sleep(0)
+
+
+def batches(values: Iterable[str], size: int = BATCH) -> Iterator[Sequence[str]]:
+    """Yield the values in lists short enough for an IN."""
+    ordered = list(values)
+    for start in range(0, len(ordered), size):
+        yield ordered[start : start + size]
+
+
+@cache
+def _add(dialect: Dialect) -> Executable:
+    statement = insert_for(dialect, blobs)
+    renewed = {"size": statement.excluded.size, "free_after": None, "quarantined_at": None}
+    return statement.on_conflict_do_update(index_elements=[blobs.c.digest], set_=renewed)
+
+
+@cache
+def _link(dialect: Dialect) -> Executable:
+    statement = insert_for(dialect, repository_blobs)
+    # A link that a manifest needs has no free_after, and gets none.
+    return statement.on_conflict_do_update(
+        index_elements=[repository_blobs.c.repository_id, repository_blobs.c.digest],
+        set_={"free_after": statement.excluded.free_after},
+        where=repository_blobs.c.free_after.is_not(None),
+    )

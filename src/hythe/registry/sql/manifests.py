@@ -1,0 +1,203 @@
+"""The SQL of manifests, and of what they refer to."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import Row, Select, bindparam, delete, select, update
+
+from hythe.database import Session
+from hythe.database.port import insert
+from hythe.database.tables.registry import manifest_blobs, manifest_children, manifests, repositories, tags
+from hythe.oci.digest import Digest
+from hythe.oci.manifest import Manifest
+from hythe.registry.events import Repository
+from hythe.registry.sql.blobs import batches
+
+_ANSWER = select(
+    repositories.c.id,
+    repositories.c.created_at,
+    manifests.c.digest,
+    manifests.c.media_type,
+    manifests.c.content,
+    manifests.c.free_after,
+).select_from(repositories)
+_BY_DIGEST: Select[Any] = _ANSWER.join(manifests, manifests.c.repository_id == repositories.c.id).where(
+    repositories.c.name == bindparam("name"), manifests.c.digest == bindparam("reference")
+)
+_BY_TAG: Select[Any] = (
+    _ANSWER.join(tags, tags.c.repository_id == repositories.c.id)
+    .join(manifests, (manifests.c.repository_id == tags.c.repository_id) & (manifests.c.digest == tags.c.digest))
+    .where(repositories.c.name == bindparam("name"), tags.c.name == bindparam("reference"))
+)
+_HERE = (manifests.c.repository_id == bindparam("repository_id"), manifests.c.digest == bindparam("digest"))
+_EXISTS = select(manifests.c.digest).where(*_HERE).with_for_update()
+_PRESENT = select(manifests.c.digest).where(
+    manifests.c.repository_id == bindparam("repository_id"),
+    manifests.c.digest.in_(bindparam("digests", expanding=True)),
+)
+_REMOVE = delete(manifests).where(*_HERE)
+_MARK = (
+    update(manifests)
+    .where(
+        manifests.c.repository_id == bindparam("repository_id_"),
+        manifests.c.digest.in_(bindparam("digests", expanding=True)),
+    )
+    .values(free_after=bindparam("free_after"))
+)
+_MARK_ONCE = _MARK.where(manifests.c.free_after.is_(None))
+_RENEW = (
+    update(manifests)
+    .where(
+        manifests.c.repository_id == bindparam("repository_id_"),
+        manifests.c.digest == bindparam("digest_"),
+        manifests.c.free_after < bindparam("free_after"),
+    )
+    .values(free_after=bindparam("free_after"))
+)
+_BLOBS = select(manifest_blobs.c.blob.label("digest")).where(
+    manifest_blobs.c.repository_id == bindparam("repository_id"),
+    manifest_blobs.c.manifest.in_(bindparam("digests", expanding=True)),
+)
+_CHILDREN = select(manifest_children.c.child.label("digest")).where(
+    manifest_children.c.repository_id == bindparam("repository_id"),
+    manifest_children.c.manifest.in_(bindparam("digests", expanding=True)),
+)
+_REFERRERS = select(manifests.c.digest).where(
+    manifests.c.repository_id == bindparam("repository_id"),
+    manifests.c.subject.in_(bindparam("digests", expanding=True)),
+)
+_TAGGED = (
+    select(tags.c.name).where(tags.c.repository_id == bindparam("repository_id"), tags.c.digest == bindparam("digest"))
+).limit(1)
+_CONTAINED = (
+    select(manifest_children.c.manifest).where(
+        manifest_children.c.repository_id == bindparam("repository_id"),
+        manifest_children.c.child == bindparam("digest"),
+    )
+).limit(1)
+_subjects = manifests.alias("subjects")
+_REFERRING = (
+    select(manifests.c.digest)
+    .join(
+        _subjects,
+        (_subjects.c.repository_id == manifests.c.repository_id) & (_subjects.c.digest == manifests.c.subject),
+    )
+    .where(*_HERE)
+)
+
+
+class StoredManifest(msgspec.Struct, frozen=True):
+    """A manifest as it is served."""
+
+    repository: Repository
+    digest: Digest
+    media_type: str
+    content: bytes
+    free_after: datetime | None
+
+
+class References(msgspec.Struct, frozen=True):
+    """What a manifest needs: blobs, and manifests within an index."""
+
+    blobs: frozenset[str]
+    children: frozenset[str]
+
+
+async def find(session: Session, repository: str, reference: str | Digest) -> StoredManifest | None:
+    """Return the manifest of this tag or digest."""
+    statement = _BY_DIGEST if isinstance(reference, Digest) else _BY_TAG
+    row = await session.row(statement, {"name": repository, "reference": str(reference)})
+    if row is None:
+        return None
+    found = Repository(row.id, repository, row.created_at)
+    return StoredManifest(found, Digest.parse(row.digest), row.media_type, row.content, row.free_after)
+
+
+async def exists(session: Session, repository_id: int, digest: str) -> bool:
+    """Whether the repository has this manifest; it stays until the transaction ends."""
+    return await session.row(_EXISTS, {"repository_id": repository_id, "digest": digest}) is not None
+
+
+async def present(session: Session, repository_id: int, digests: Iterable[str]) -> frozenset[str]:
+    """Return those of the digests that are manifests of the repository."""
+    return await _collected(session, _PRESENT, repository_id, digests)
+
+
+async def add(
+    session: Session, repository_id: int, digest: str, manifest: Manifest, references: References, at: datetime, by: str
+) -> None:
+    """Keep a manifest; one that is there already is only known to be needed again. Lock the repository first."""
+    statement = insert(session, manifests).values(
+        repository_id=repository_id,
+        digest=digest,
+        kind=manifest.kind.value,
+        media_type=manifest.media_type,
+        artifact_type=manifest.effective_artifact_type,
+        subject=manifest.subject.digest if manifest.subject else None,
+        annotations=msgspec.json.encode(manifest.annotations).decode(),
+        size=len(manifest.content),
+        content=manifest.content,
+        pushed_at=at,
+        pushed_by=by,
+    )
+    keys = [manifests.c.repository_id, manifests.c.digest]
+    await session.run(statement.on_conflict_do_update(index_elements=keys, set_={"free_after": None}))
+    own = {"repository_id": repository_id, "manifest": digest}
+    if references.blobs:
+        rows = [{**own, "blob": blob} for blob in sorted(references.blobs)]
+        await session.run(insert(session, manifest_blobs).on_conflict_do_nothing(), rows)
+    if references.children:
+        rows = [{**own, "child": child} for child in sorted(references.children)]
+        await session.run(insert(session, manifest_children).on_conflict_do_nothing(), rows)
+
+
+async def remove(session: Session, repository_id: int, digest: str) -> bool:
+    """Delete a manifest and its tags; False when it was not there."""
+    return await session.run(_REMOVE, {"repository_id": repository_id, "digest": digest}) == 1
+
+
+async def mark(
+    session: Session, repository_id: int, digests: Iterable[str], free_after: datetime | None, *, once: bool = False
+) -> None:
+    """Set from when on manifests may go, if nothing needs them; with ``once``, only where nothing is set yet."""
+    statement = _MARK_ONCE if once else _MARK
+    for some in batches(digests):
+        await session.run(statement, {"repository_id_": repository_id, "digests": some, "free_after": free_after})
+
+
+async def renew(session: Session, repository_id: int, digest: str, free_after: datetime) -> None:
+    """Keep a manifest that is about to go for longer: somebody asked for it and may build on it."""
+    await session.run(_RENEW, {"repository_id_": repository_id, "digest_": digest, "free_after": free_after})
+
+
+async def blobs_of(session: Session, repository_id: int, digests: Iterable[str]) -> frozenset[str]:
+    """Return the blobs that these manifests need."""
+    return await _collected(session, _BLOBS, repository_id, digests)
+
+
+async def dependents(session: Session, repository_id: int, digests: Iterable[str]) -> frozenset[str]:
+    """Return the manifests that are there for the sake of these: what an index contains, and referrers."""
+    roots = list(digests)
+    children = await _collected(session, _CHILDREN, repository_id, roots)
+    return children | await _collected(session, _REFERRERS, repository_id, roots)
+
+
+async def needed(session: Session, repository_id: int, digest: str) -> bool:
+    """Whether a tag points at the manifest, an index contains it, or it refers to a manifest that is there."""
+    key = {"repository_id": repository_id, "digest": digest}
+    for statement in (_TAGGED, _CONTAINED, _REFERRING):
+        if await session.row(statement, key) is not None:
+            return True
+    return False
+
+
+async def _collected(
+    session: Session, statement: Select[Any], repository_id: int, digests: Iterable[str]
+) -> frozenset[str]:
+    found: set[str] = set()
+    for some in batches(digests):
+        rows: Iterable[Row[Any]] = await session.rows(statement, {"repository_id": repository_id, "digests": some})
+        found.update(row.digest for row in rows)
+    return frozenset(found)

@@ -1,0 +1,390 @@
+"""One attempt at one build, from the checkout to the tags. Whatever happens ends as an outcome with a sentence."""
+
+import hashlib
+import logging
+import zlib
+from contextlib import ExitStack
+from datetime import UTC, datetime
+
+import msgspec
+
+from hythe.builds.build import Result
+from hythe.builds.configuration import Network
+from hythe.builds.errors import InvalidBuildConfiguration, LeaseLost
+from hythe.client.client import Client
+from hythe.client.errors import ClientError
+from hythe.client.platforms import host_platform, parse_platform
+from hythe.oci.errors import OCIError
+from hythe.oci.manifest import Platform
+from hythe.provenance.sbom import bill_of_materials
+from hythe.provenance.statement import PROVENANCE, SPDX, Made, provenance, statement
+from hythe.worker.autotest import Autotest
+from hythe.worker.builders.base_images import BaseImages
+from hythe.worker.builders.port import Builder, Image, Order
+from hythe.worker.builders.selection import make_builder
+from hythe.worker.checkout import Checkout, forget_credentials
+from hythe.worker.failure import BuildFailed
+from hythe.worker.hooks import Hooks
+from hythe.worker.hub_api import HubLink
+from hythe.worker.isolation.disk import locked
+from hythe.worker.isolation.errors import IsolationUnavailable, LimitReached, Stopped
+from hythe.worker.isolation.port_forward import Opening
+from hythe.worker.isolation.sandbox import Reach, Sandbox
+from hythe.worker.isolation.selection import Isolation
+from hythe.worker.progress import Record
+from hythe.worker.protocol import Found, Job, Outcome
+from hythe.worker.publish import Publisher, own_repository, united
+from hythe.worker.shared_layers import FETCHED, SharedLayers
+from hythe.worker.source_tree import Escapes, cleared, read_inside, remove, write_inside
+
+log = logging.getLogger(__name__)
+
+SLOTS = 50_000
+"""How many ranges of user numbers there are; a repository always has the same, for the sake of its cache."""
+LARGEST_README = 100_000
+READMES = ("README.md", "Readme.md", "readme.md", "README", "README.txt", "README.rst")
+SECRETS = "secrets"
+_CLEARED = ("src", "repository.git", "out", "home", SECRETS, "tmp", "bases", FETCHED)
+"""What a build before this one left on a kept disk besides its layers."""
+
+
+class Attempt:
+    """Carries out a job. ``run`` once; ``stop`` from any thread."""
+
+    def __init__(self, job: Job, link: HubLink, client: Client, isolation: Isolation) -> None:
+        self._job = job
+        self._link = link
+        self._client = client
+        self._isolation = isolation
+        self._sandbox: Sandbox | None = None
+        self._record = Record(job, link, self.stop)
+        self._began = datetime.now(UTC)
+
+    def stop(self) -> None:
+        """End the attempt soon, whatever it does."""
+        if self._sandbox is not None:
+            self._sandbox.stop()
+
+    def abandon(self) -> None:
+        """End the attempt and say nothing: the build shall start anew elsewhere."""
+        self._record.abandon()
+        self.stop()
+
+    def run(self) -> Outcome | None:
+        """Build, push and report. Returns the outcome, None when the build was given to another worker."""
+        record = self._record
+        record.start()
+        record.line(f"Build {self._job.number} of {self._job.repository}, attempt {self._job.fence}")
+        record.line(f"Isolation: {self._isolation}")
+        try:
+            outcome = self._outcome()
+        except Exception as error:
+            # It would most likely come again wherever the build starts anew, and nobody would be told why it ended.
+            log.exception("build %s of %s met a fault of the worker", self._job.number, self._job.repository)
+            outcome = _failed(f"the worker itself failed ({_told(error)}): its log says where; retry once it is mended")
+        except BaseException:
+            # The worker is ending. No more signs of life, so that the build starts anew elsewhere.
+            record.abandon()
+            raise
+        # What a builder says of a failure may be what a step printed.
+        outcome = msgspec.structs.replace(outcome, reason=record.masked(outcome.reason))
+        record.line(f"==> {outcome.status}{': ' + outcome.reason if outcome.reason else ''}")
+        record.close()
+        if record.lost:
+            return None
+        if record.cancelled_by:
+            outcome = Outcome(status="cancelled", reason=f"cancelled by {record.cancelled_by}")
+        try:
+            self._link.finish(self._job, outcome)
+        except (LeaseLost, ClientError):
+            return None
+        return outcome
+
+    def _outcome(self) -> Outcome:
+        try:
+            return self._carry_out()
+        except Stopped:
+            return Outcome(status="cancelled", reason="stopped")
+        except LimitReached as error:
+            return _failed(f"the build was ended: {error}")
+        except (BuildFailed, Escapes, IsolationUnavailable, InvalidBuildConfiguration) as error:
+            return _failed(str(error))
+        except LeaseLost:
+            return _failed("the build belongs to another worker")
+        except (ClientError, OCIError) as error:
+            return _failed(f"the image could not be pushed: {error}")
+        except OSError as error:
+            return _failed(f"the worker had problem with its own disk or network: {error}")
+
+    def _carry_out(self) -> Outcome:
+        with ExitStack() as stack:
+            sandbox = self._sandbox = self._opened(stack)
+            return _Course(
+                self._job, self._link, self._client, self._isolation, sandbox, self._record, self._began
+            ).run()
+
+    def _opened(self, stack: ExitStack) -> Sandbox:
+        """Return the sandbox, on the repository's kept disk when that is free and may be used."""
+        job, folder = self._job, self._isolation.folder
+        name = f"{job.build_id}-{job.fence}"
+        kept = hashlib.sha256(job.repository.encode()).hexdigest()[:20]
+        may_keep = job.rule.cache and job.trusted
+        free = may_keep and stack.enter_context(locked(folder / "cache" / f"{kept}.lock"))
+        image = folder / "cache" / f"{kept}.img" if free else folder / "work" / f"{name}.img"
+        slot = zlib.crc32(job.repository.encode()) % SLOTS
+        sandbox = self._isolation.sandbox(name, slot, job.limits, image)
+        stack.callback(lambda: sandbox.close(keep=bool(free)))
+        stack.callback(lambda: remove(sandbox.work / SECRETS))
+        for left in _CLEARED:
+            remove(sandbox.work / left)
+        return sandbox
+
+
+class _Course:
+    """What an attempt does once it has its sandbox, step by step."""
+
+    def __init__(
+        self,
+        job: Job,
+        link: HubLink,
+        client: Client,
+        isolation: Isolation,
+        sandbox: Sandbox,
+        record: Record,
+        began: datetime,
+    ) -> None:
+        self._job = job
+        self._link = link
+        self._client = client
+        self._isolation = isolation
+        self._sandbox = sandbox
+        self._record = record
+        self._began = began
+        self._reach = build_reach(job, isolation)
+        self._layers = SharedLayers(job, lambda: own_repository(job, link, client), record, sandbox.work)
+
+    def run(self) -> Outcome:
+        """Check out, build every platform, test, push, attach, tag."""
+        found, when = self._checked_out()
+        hooks = Hooks(self._job, found, self._sandbox, self._record, self._reach, when)
+        hooks.run("post_checkout")
+        text = self._dockerfile()
+        builder = self._builder()
+        hooks.run("pre_build")
+        self._write_secrets()
+        images, bases = self._built(builder, hooks, text, found, when)
+        remove(self._sandbox.work / SECRETS)
+        hooks.run("post_build")
+        self._tested(hooks, builder)
+        return self._published(hooks, builder, images, bases, text, found)
+
+    def _checked_out(self) -> tuple[Found, int]:
+        with self._record.step("checkout"):
+            checkout = Checkout(self._job, self._sandbox, self._record, self._isolation.networks)
+            found, when = checkout.fetch()
+            forget_credentials(self._sandbox.work)
+            self._record.line(f"commit {found.commit} by {found.author}: {found.message}")
+            tags = self._link.found(self._job, found)
+            self._job = msgspec.structs.replace(self._job, tags=tags)
+            return found, when
+
+    def _write_secrets(self) -> None:
+        work = self._sandbox.work
+        self._sandbox.give(cleared(work, SECRETS))
+        for name, value in self._job.secrets.items():
+            write_inside(work, f"{SECRETS}/{name}", value, self._sandbox.give, 0o600)
+
+    def _dockerfile(self) -> str:
+        rule = self._job.rule
+        path = f"{rule.context.strip('/')}/{rule.dockerfile}".lstrip("/")
+        for candidate in (path, rule.dockerfile, f"{path}/Dockerfile"):
+            try:
+                return read_inside(self._sandbox.work / "src", candidate, 1 << 20).decode(errors="replace")
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            except Escapes as error:
+                if "ordinary file" not in str(error):
+                    raise BuildFailed(f"the Dockerfile: {error}") from error
+        raise BuildFailed(f"there is no Dockerfile at {path}: check the rule's context and Dockerfile")
+
+    def _builder(self) -> Builder:
+        bases = BaseImages(self._job, self._link, self._client)
+        outside = self._isolation.outside
+        return make_builder(outside, self._sandbox, self._record, bases, self._job.limits, self._reach)
+
+    def _built(
+        self, builder: Builder, hooks: Hooks, text: str, found: Found, when: int
+    ) -> tuple[list[tuple[Image, Platform]], dict[str, str]]:
+        images: list[tuple[Image, Platform]] = []
+        bases: dict[str, str] = {}
+        for platform in self._job.rule.platforms or ("",):
+            order = self._order(text, platform, found, when)
+            suffix = f" {platform}" if platform else ""
+            with self._record.step(f"base images{suffix}"):
+                bases |= builder.fetch_bases(order)
+            if hooks.has("build"):
+                hooks.run("build")
+                return [(builder.export(order), host_platform())], bases
+            self._layers.bring(builder, order)
+            with self._record.step(f"build{suffix}"):
+                image = builder.build(order)
+            self._layers.built(order, image)
+            images.append((image, parse_platform(platform) if platform else host_platform()))
+        return images, bases
+
+    def _order(self, text: str, platform: str, found: Found, when: int) -> Order:
+        job, rule = self._job, self._job.rule
+        source = job.source_url.removesuffix(".git")
+        labels = {
+            "org.opencontainers.image.source": source,
+            "org.opencontainers.image.revision": found.commit,
+            "org.opencontainers.image.created": f"{datetime.fromtimestamp(when, UTC):%Y-%m-%dT%H:%M:%SZ}",
+            "org.opencontainers.image.url": f"{job.hub_url}/r/{job.repository}",
+            "org.opencontainers.image.ref.name": job.ref.name,
+        }
+        return Order(
+            context=rule.context.strip("/"),
+            dockerfile=rule.dockerfile,
+            dockerfile_text=text,
+            platform=platform,
+            arguments=rule.arguments,
+            target=rule.target,
+            labels=labels,
+            secrets=tuple(sorted(job.secrets)),
+            cache=rule.cache,
+            time=when,
+            image=f"{job.registry}/{job.repository}:{job.tags[0] if job.tags else 'latest'}",
+        )
+
+    def _tested(self, hooks: Hooks, builder: Builder) -> None:
+        hooks.run("pre_test")
+        if not hooks.run("test") and self._job.options.autotest:
+            Autotest(self._job, self._sandbox, self._record, self._reach, builder, hooks.variables).run()
+        hooks.run("post_test")
+
+    def _published(
+        self,
+        hooks: Hooks,
+        builder: Builder,
+        images: list[tuple[Image, Platform]],
+        bases: dict[str, str],
+        text: str,
+        found: Found,
+    ) -> Outcome:
+        result = Result(
+            bases=bases,
+            registry=self._job.registry,
+            dockerfile=text[:LARGEST_README],
+            readme=self._readme(),
+            builder=builder.name,
+            isolation=str(self._isolation),
+            images={str(platform): image.descriptor.digest for image, platform in images},
+        )
+        if not self._job.trusted:
+            return Outcome(status="succeeded", reason="built, not pushed: it comes from a fork", result=result)
+        if self._job.compare_with:
+            return self._compared(str(united(images).digest()), result)
+        tags = self._tags_to_move(hooks)
+        publisher = Publisher(self._job, self._link, self._client)
+        with self._record.step("push"):
+            manifest = publisher.push_images(images)
+        with self._record.step("provenance"):
+            attached = self._attached(publisher, images, str(manifest.digest()), result, found, text)
+        with self._record.step("tags"):
+            publisher.tag(manifest, tags)
+            self._record.line(f"{', '.join(tags)}: {manifest.digest()}")
+        hooks.run("post_push")
+        self._layers.keep(builder)
+        result = msgspec.structs.replace(result, tags=tags, attestations=attached)
+        return Outcome(status="succeeded", digest=str(manifest.digest()), result=result)
+
+    def _compared(self, digest: str, result: Result) -> Outcome:
+        """A second build of a commit pushes nothing: it says whether its image is the first one's, byte for byte."""
+        same = digest == self._job.compare_with
+        self._record.line(f"{digest} is {'the same as' if same else 'not'} {self._job.compare_with}")
+        reason = "" if same else "the image came out different from the first one"
+        result = msgspec.structs.replace(result, reproduced=same)
+        return Outcome(status="succeeded", reason=reason, digest=digest, result=result)
+
+    def _tags_to_move(self, hooks: Hooks) -> tuple[str, ...]:
+        """The rule's tags, and those of this repository that hooks pushed by name."""
+        hooks.run("pre_push")
+        hooks.run("push")
+        own = f"{self._job.registry}/{self._job.repository}:"
+        extra = [name.removeprefix(own) for name in hooks.pushed() if name.startswith(own)]
+        tags = tuple(dict.fromkeys([*self._job.tags, *extra]))
+        if not tags:
+            raise BuildFailed("the rule gives no Docker tag for this commit: change its tags")
+        return tags
+
+    def _attached(
+        self,
+        publisher: Publisher,
+        images: list[tuple[Image, Platform]],
+        digest: str,
+        result: Result,
+        found: Found,
+        text: str,
+    ) -> tuple[str, ...]:
+        job = self._job
+        made = Made(
+            found=found,
+            dockerfile_digest=f"sha256:{hashlib.sha256(text.encode()).hexdigest()}",
+            bases=result.bases,
+            builder=result.builder,
+            isolation=result.isolation,
+            started=f"{self._began:%Y-%m-%dT%H:%M:%SZ}",
+            finished=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
+        )
+        name = f"{job.registry}/{job.repository}"
+        attached = []
+        folder = self._isolation.folder / "work" / f"{job.build_id}-{job.fence}.attest"
+        subjects = {image.descriptor.digest: image for image, _ in images}
+        for subject in dict.fromkeys([digest, *subjects]):
+            envelopes = [(PROVENANCE, self._signed(name, subject, PROVENANCE, provenance(job, made)))]
+            if image := subjects.get(subject):
+                bill = bill_of_materials(image.layout, image.descriptor, name, self._began)
+                envelopes.append((SPDX, self._signed(name, subject, SPDX, bill)))
+            attached.append(publisher.attach(subject, envelopes, folder, made.finished))
+        return tuple(attached)
+
+    def _signed(self, name: str, digest: str, kind: str, predicate: object) -> bytes:
+        return self._link.sign(self._job, statement(name, digest, kind, predicate))
+
+    def _readme(self) -> str:
+        """The README beside the Dockerfile, else the source's own."""
+        if not self._job.options.readme:
+            return ""
+        rule = self._job.rule
+        beside = f"{rule.context.strip('/')}/{rule.dockerfile}".lstrip("/").rpartition("/")[0]
+        for folder in dict.fromkeys((beside, rule.context.strip("/"), "")):
+            for name in READMES:
+                try:
+                    path = f"{folder}/{name}".lstrip("/")
+                    return read_inside(self._sandbox.work / "src", path, LARGEST_README).decode(errors="replace")
+                except (FileNotFoundError, NotADirectoryError, Escapes):
+                    continue
+        return ""
+
+
+def build_reach(job: Job, isolation: Isolation) -> Reach:
+    """Return what the steps of a build reach. Raises IsolationUnavailable when that cannot be had here."""
+    network = job.limits.network
+    if network is Network.OFF:
+        return Reach()
+    if network not in isolation.networks:
+        raise IsolationUnavailable(
+            f"this worker has no network {network.value!r} for builds: set builds_network to off"
+        )
+    host, _, port = job.registry.rpartition(":") if ":" in job.registry else (job.registry, "", "443")
+    loopback = host if host.startswith("127.") else "127.0.0.1"
+    hosts = () if host in (loopback, "localhost") else ((loopback, host),)
+    return Reach(network, (Opening(host, int(port), loopback),), hosts)
+
+
+def _told(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+
+
+def _failed(reason: str) -> Outcome:
+    return Outcome(status="failed", reason=reason[:2000])

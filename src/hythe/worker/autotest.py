@@ -1,0 +1,233 @@
+"""Autotest: the service ``sut`` of every ``*.test.yml`` beside the Dockerfile must end with 0, or nothing is pushed.
+
+The services of one file run together in the sandbox, each a container of buildah; they find each other by name, on the
+sandbox's own network. READ is what it knows of Compose files.
+"""
+
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import yaml
+
+from hythe.worker.builders.buildah import STORAGE
+from hythe.worker.builders.port import Builder
+from hythe.worker.checkout import SOURCE
+from hythe.worker.dockerfile import base_images, fill
+from hythe.worker.failure import BuildFailed
+from hythe.worker.isolation.sandbox import Finished, Reach, Sandbox
+from hythe.worker.progress import Record
+from hythe.worker.protocol import Job
+from hythe.worker.source_tree import inside, read_inside
+
+SUT = "sut"
+LARGEST_FILE = 256 * 1024
+READ = {"build", "image", "entrypoint", "command", "environment", "working_dir", "volumes"} | {
+    # Without a meaning where all services start together, on one network.
+    *("depends_on", "links", "expose", "ports", "container_name", "restart", "networks"),
+}
+_BUILDAH = " ".join(("buildah", *STORAGE))
+_SETTINGS = {"_CONTAINERS_USERNS_CONFIGURED": "done", "BUILDAH_ISOLATION": "chroot"}
+
+
+class Service(msgspec.Struct, frozen=True):
+    """One service of a test file; ``context`` empty: nothing to build. None: as the image says."""
+
+    name: str
+    image: str = ""
+    context: str = ""
+    dockerfile: str = ""
+    entrypoint: tuple[str, ...] | None = None
+    command: tuple[str, ...] | None = None
+    environment: tuple[str, ...] = ()
+    folder: str = ""
+    volumes: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()
+    """Fields that change nothing here, although they are there."""
+
+
+class _Config(msgspec.Struct):
+    entrypoint: tuple[str, ...] | None = msgspec.field(name="Entrypoint", default=None)
+    command: tuple[str, ...] | None = msgspec.field(name="Cmd", default=None)
+
+
+class _Image(msgspec.Struct):
+    config: _Config = msgspec.field(default_factory=_Config)
+
+
+class _Container(msgspec.Struct):
+    image: _Image = msgspec.field(name="OCIv1", default_factory=_Image)
+
+
+class Autotest:
+    """The test files of one source."""
+
+    def __init__(
+        self,
+        job: Job,
+        sandbox: Sandbox,
+        record: Record,
+        reach: Reach,
+        builder: Builder,
+        variables: Mapping[str, str],
+    ) -> None:
+        """Test with ``variables``, the ones of hooks, to be named in the files."""
+        self._builder = builder
+        self._sandbox = sandbox
+        self._record = record
+        self._reach = reach
+        self._variables = variables
+        self._image = f"{job.registry}/{job.repository}:{job.tags[0] if job.tags else 'latest'}"
+        dockerfile = job.rule.dockerfile.rpartition("/")[0]
+        self._folder = "/".join(part for part in (job.rule.context.strip("/"), dockerfile) if part)
+
+    def run(self) -> None:
+        """Run every test file. Raises BuildFailed when one says no."""
+        folder = inside(self._sandbox.work / "src", self._folder)
+        for path in sorted(folder.glob("*.test.yml")) + sorted(folder.glob("*.test.yaml")):
+            with self._record.step(f"test {path.name}"):
+                self._run_file(path)
+
+    def _run_file(self, path: Path) -> None:
+        relative = f"src/{self._folder}/{path.name}".replace("//", "/")
+        text = read_inside(self._sandbox.work, relative, LARGEST_FILE).decode(errors="replace")
+        services = parse(text, self._variables)
+        for service in services:
+            for field in service.unread:
+                self._record.line(f"{path.name}: {field} of the service {service.name} is not read")
+        self._fetch(services)
+        lines = ["set -e", *(_prepared(service, self._image, self._folder) for service in services)]
+        if self._run("\n".join(lines), self._reach).code:
+            raise BuildFailed(f"{path.name}: its services cannot be made: see the log")
+        hosts = tuple(("127.0.0.1", service.name) for service in services)
+        reach = msgspec.structs.replace(self._reach, hosts=(*self._reach.hosts, *hosts))
+        others = [f"{self._started(service)} &" for service in services if service.name != SUT]
+        sut = next(service for service in services if service.name == SUT)
+        done = self._run("\n".join([*others, self._started(sut), "exit $?"]), reach)
+        if done.code:
+            raise BuildFailed(f"{path.name}: the service sut ended with {done.code}, so nothing was pushed")
+
+    def _fetch(self, services: Sequence[Service]) -> None:
+        """Bring what services are made from, besides the image under test."""
+        names = [service.image for service in services if service.image and not service.context]
+        for service in services:
+            if _is_built(service):
+                path = f"{self._folder}/{service.context}/{service.dockerfile or 'Dockerfile'}"
+                try:
+                    text = read_inside(self._sandbox.work / "src", path, LARGEST_FILE).decode(errors="replace")
+                except FileNotFoundError as error:
+                    raise BuildFailed(f"the service {service.name} has no Dockerfile at {path}") from error
+                names += [base.name for base in base_images(text, {})]
+        self._builder.fetch_images([name for name in dict.fromkeys(names) if name != self._image])
+
+    def _run(self, script: str, reach: Reach) -> Finished:
+        return self._sandbox.run(["sh", "-c", script], self._record.line, reach=reach, environment=_SETTINGS)
+
+    def _started(self, service: Service) -> str:
+        """The line that runs a service's container."""
+        flags = [word for pair in service.environment for word in ("--env", pair)]
+        flags += ["--workingdir", service.folder] if service.folder else []
+        for volume in service.volumes:
+            where, _, rest = volume.partition(":")
+            real = inside(self._sandbox.work / "src", f"{self._folder}/{where}")
+            flags += ["--volume", f"{SOURCE}/{real.relative_to(inside(self._sandbox.work, 'src'))}:{rest}"]
+        words = ["run", "--isolation", "chroot", *flags, f"test-{service.name}", "--", *self._command(service)]
+        return f"{_BUILDAH} {shlex.join(words)}"
+
+    def _command(self, service: Service) -> tuple[str, ...]:
+        """What a service runs: buildah itself starts neither an image's command nor its entry point."""
+        lines: list[str] = []
+        command = ["buildah", *STORAGE, "inspect", f"test-{service.name}"]
+        self._sandbox.run(command, lines.append, environment=_SETTINGS)
+        try:
+            own = msgspec.json.decode("\n".join(lines), type=_Container).image.config
+        except msgspec.MsgspecError as error:
+            raise BuildFailed(f"the service {service.name} cannot be looked at: {error}") from error
+        if service.entrypoint is not None:
+            words = service.entrypoint + (service.command or ())
+        else:
+            words = (own.entrypoint or ()) + (service.command if service.command is not None else own.command or ())
+        if not words:
+            raise BuildFailed(f"the service {service.name} has no command, nor has its image")
+        return words
+
+
+def parse(text: str, variables: Mapping[str, str]) -> list[Service]:
+    """Return the services of a Compose file, ``variables`` filled in. Raises BuildFailed."""
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise BuildFailed(f"the test file is not YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise BuildFailed("the test file holds no services")
+    found = content.get("services", content)
+    if not isinstance(found, dict):
+        raise BuildFailed("the test file holds no services")
+    named = {str(name): _filled(each, variables) for name, each in found.items() if isinstance(each, dict)}
+    services = [_service(name, each, variables) for name, each in named.items()]
+    if not any(service.name == SUT for service in services):
+        raise BuildFailed("the test file has no service called sut")
+    return services
+
+
+def _service(name: str, fields: Mapping[str, Any], variables: Mapping[str, str]) -> Service:
+    build = fields.get("build", "")
+    where = build if isinstance(build, dict) else {"context": build}
+    environment = fields.get("environment") or {}
+    pairs = environment if isinstance(environment, list) else [f"{key}={value}" for key, value in environment.items()]
+    volumes = [str(volume) for volume in fields.get("volumes") or ()]
+    return Service(
+        name=name,
+        image=str(fields.get("image", "")),
+        context=str(where.get("context", "") or ""),
+        dockerfile=str(where.get("dockerfile", "")),
+        entrypoint=_words(fields.get("entrypoint")),
+        command=_words(fields.get("command")),
+        environment=tuple(pair if "=" in pair else f"{pair}={variables.get(pair, '')}" for pair in map(str, pairs)),
+        folder=str(fields.get("working_dir", "")),
+        volumes=tuple(volume for volume in volumes if _is_of_source(volume)),
+        unread=(*sorted(set(fields) - READ), *(f"the volume {each}" for each in volumes if not _is_of_source(each))),
+    )
+
+
+def _words(command: object) -> tuple[str, ...] | None:
+    if isinstance(command, str):
+        return tuple(shlex.split(command))
+    return tuple(map(str, command)) if isinstance(command, list) else None
+
+
+def _is_of_source(volume: str) -> bool:
+    return volume.startswith(".") and ":" in volume
+
+
+def _filled(value: Any, variables: Mapping[str, str]) -> Any:
+    """Replace variables as Compose does: ``$NAME``, ``${NAME}``, ``${NAME:-word}``, and ``$$`` for the sign itself."""
+    if isinstance(value, dict):
+        return {name: _filled(each, variables) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_filled(each, variables) for each in value]
+    if not isinstance(value, str):
+        return value
+    return "$".join(fill(part, variables) for part in value.split("$$"))
+
+
+def _is_built(service: Service) -> bool:
+    """Whether a service has an image of its own; what is built from the very Dockerfile is the image under test."""
+    return bool(service.context.strip("./") or (service.context and service.dockerfile))
+
+
+def _prepared(service: Service, built: str, folder: str) -> str:
+    """The lines that make a service's container."""
+    image = service.image or built
+    lines = []
+    if _is_built(service):
+        image = f"localhost/hythe-test-{service.name.lower()}"
+        context = f"{SOURCE}/{folder}/{service.context}"
+        file = f"--file {shlex.quote(f'{context}/{service.dockerfile}')}" if service.dockerfile else ""
+        lines.append(
+            f"{_BUILDAH} build --isolation chroot --network host --pull=never {file} -t {image} {shlex.quote(context)}"
+        )
+    lines.append(f"{_BUILDAH} from --pull=never --name {shlex.quote(f'test-{service.name}')} {shlex.quote(image)}")
+    return "\n".join(lines)

@@ -1,0 +1,92 @@
+"""Base images: fetched by the worker with the hub's token or without credentials, never by what runs in a sandbox."""
+
+import contextlib
+from urllib.parse import urlsplit
+
+from hythe.client.client import Client
+from hythe.client.credentials import ANONYMOUS, Credential
+from hythe.client.endpoints import LayoutPlace, RegistryPlace
+from hythe.client.errors import ClientError
+from hythe.client.layout import ImageLayout
+from hythe.client.platforms import choose, host_platform, parse_platform
+from hythe.client.protocol import Repository
+from hythe.client.transfer import TransferOptions, transfer
+from hythe.oci.errors import OCIError
+from hythe.oci.manifest import Kind, Platform
+from hythe.oci.reference import Reference
+from hythe.worker.failure import BuildFailed
+from hythe.worker.hub_api import HubLink
+from hythe.worker.isolation.addresses import addresses_of, is_metadata, is_own
+from hythe.worker.protocol import Job
+
+LAYOUT_TAG = "base"
+
+
+class BaseImages:
+    """What a build may take: of its own hub what the repository's owner may read, elsewhere what is public."""
+
+    def __init__(self, job: Job, link: HubLink, client: Client) -> None:
+        self._job = job
+        self._link = link
+        self._client = client
+        self.problem = ""
+
+    def reference(self, name: str) -> Reference:
+        """Return the image that a Dockerfile names; without a host it is Docker Hub's, as Docker reads it.
+
+        Raises BuildFailed, also for a host of the kind where clouds keep their metadata, and for the worker's own.
+        """
+        try:
+            reference = Reference.parse(name).with_default_tag()
+        except OCIError as error:
+            raise BuildFailed(f"the base image {name!r} cannot be: {error}") from error
+        if reference.host != self._job.registry:
+            self._require_foreign(reference.host)
+        return reference
+
+    def _require_foreign(self, host: str) -> None:
+        found = _addresses(host)
+        if any(map(is_metadata, found)):
+            raise BuildFailed(f"{host} is not a host that base images are fetched from")
+        trust = self._client.connections.trust
+        if any(map(is_own, found)) and host not in trust.plain_http and "*" not in trust.plain_http:
+            raise BuildFailed(
+                f"{host} is the worker's own host: base images come from there if its HYTHE_PLAIN_HTTP names it"
+            )
+
+    def digest(self, reference: Reference, platform: str) -> str | None:
+        """Return the digest of the image or index, None when there is none for this platform (see ``problem``)."""
+        try:
+            found = self._repository(reference).get_manifest(str(reference.target))
+            if found.kind is Kind.INDEX:
+                choose(found.manifests, _platform(platform))
+            return str(found.digest())
+        except ClientError as error:
+            self.problem = str(error)
+            return None
+
+    def fetch(self, reference: Reference, digest: str, platform: str, layout: ImageLayout) -> str:
+        """Bring the image into a layout; returns the tag that it has there. Raises BuildFailed."""
+        source = RegistryPlace(self._repository(reference), digest)
+        try:
+            transfer(source, LayoutPlace(layout, tag=LAYOUT_TAG), TransferOptions((_platform(platform),)))
+        except ClientError as error:
+            raise BuildFailed(f"the base image {reference} cannot be fetched: {error}") from error
+        return LAYOUT_TAG
+
+    def _repository(self, reference: Reference) -> Repository:
+        credential = ANONYMOUS
+        if reference.host == self._job.registry:
+            credential = Credential(registry_token=self._link.push_token(self._job, (reference.repository,)))
+        return Repository(self._client.session(reference.host, reference.repository, credential), reference.repository)
+
+
+def _platform(text: str) -> Platform:
+    return parse_platform(text) if text else host_platform()
+
+
+def _addresses(host: str) -> list[str]:
+    parts = urlsplit(f"//{host}")
+    with contextlib.suppress(OSError):  # who is not known is said when the image is asked for
+        return addresses_of(parts.hostname or "", parts.port or 443)
+    return []

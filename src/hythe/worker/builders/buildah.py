@@ -1,0 +1,280 @@
+"""buildah in the sandbox: the default builder. It never sees a credential of any registry.
+
+Base images are fetched by the worker, outside of the sandbox, and handed in as an OCI layout; the result comes out as
+one. So a build whose steps have no network at all can still have bases from anywhere.
+"""
+
+import os
+import shlex
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from hythe.client.layout import ImageLayout
+from hythe.client.platforms import host_platform, parse_platform, suits
+from hythe.oci.config import ImageConfig
+from hythe.oci.manifest import Platform
+from hythe.oci.reference import Reference
+from hythe.worker.builders.base_images import BaseImages
+from hythe.worker.builders.buildah_layers import BuildahLayers
+from hythe.worker.builders.labels import configured
+from hythe.worker.builders.platforms import automatic_arguments, is_foreign
+from hythe.worker.builders.port import Image, Order
+from hythe.worker.dockerfile import Base, base_images, renamed
+from hythe.worker.failure import BuildFailed
+from hythe.worker.heredocs import CONTEXT, without_heredocs
+from hythe.worker.isolation.sandbox import Finished, Reach, Sandbox
+from hythe.worker.progress import Record
+from hythe.worker.source_tree import Escapes, cleared, inside, read_inside, remove, require_plain, write_inside
+
+STORAGE = ("--root", "/work/storage", "--runroot", "/work/run", "--storage-driver", "overlay")
+HEREDOCS = "heredocs"
+IGNORED = ".dockerignore"
+DOCKERFILE = "home/Dockerfile"
+DOCKER_ONLY = ("Healthcheck", "OnBuild", "Shell")
+"""What Docker knows of an image's configuration and OCI's specification does not name."""
+_SETTINGS = {"_CONTAINERS_USERNS_CONFIGURED": "done", "BUILDAH_ISOLATION": "chroot", "STORAGE_DRIVER": "overlay"}
+_REGISTRIES = 'unqualified-search-registries = ["docker.io"]\nshort-name-mode = "permissive"\n'
+BASES_KNOWN = "bases.json"
+LARGEST_INSPECTED = 8 << 20
+LONGEST_REASON = 500
+
+
+class _DockerConfig(msgspec.Struct):
+    config: dict[str, Any] = {}
+
+
+class _Inspected(msgspec.Struct):
+    docker: _DockerConfig = msgspec.field(name="Docker", default_factory=_DockerConfig)
+
+
+class BuildahBuilder:
+    """Builds in one sandbox, whose disk keeps the layers."""
+
+    def __init__(self, sandbox: Sandbox, record: Record, bases: BaseImages, reach: Reach) -> None:
+        self._sandbox = sandbox
+        self._record = record
+        self._bases = bases
+        self._reach = reach
+        self.name = self._version()
+        self._layers = BuildahLayers(sandbox.work, self._quietly, sandbox.give)
+        self._write("home/registries.conf", _REGISTRIES)
+
+    @staticmethod
+    def _version() -> str:
+        try:
+            done = subprocess.run(["buildah", "--version"], capture_output=True, text=True, check=True)
+        except (OSError, subprocess.CalledProcessError) as error:
+            raise BuildFailed("buildah is not installed on the worker: install the package buildah") from error
+        return " ".join(done.stdout.split()[:3])
+
+    def fetch_bases(self, order: Order) -> dict[str, str]:
+        """See Builder."""
+        bases = base_images(order.dockerfile_text, order.arguments, automatic_arguments(order.platform))
+        return {base.name: self._fetch(base.name, base.platform or order.platform) for base in bases}
+
+    def fetch_images(self, names: Sequence[str]) -> None:
+        """See Builder."""
+        for name in names:
+            self._fetch(name, "")
+
+    def _fetch(self, name: str, platform: str) -> str:
+        reference = self._bases.reference(name)
+        digest = self._bases.digest(reference, platform)
+        if digest is None:
+            raise BuildFailed(f"the base image {name} is not there, or may not be read: {self._bases.problem}")
+        self._bring(reference, digest, platform)
+        return digest
+
+    def _bring(self, reference: Reference, digest: str, platform: str) -> None:
+        """Put a base into buildah's storage, unless a build before this one did."""
+        known = self._known_bases()
+        name = local_name(reference, platform)
+        if known.get(name) == digest and not self._buildah("inspect", "--type", "image", name, said=False).code:
+            return
+        layout = ImageLayout(cleared(self._sandbox.work, "bases"))
+        tag = self._bases.fetch(reference, digest, platform, layout)
+        _require_platform(layout, reference, platform)
+        # By its local name alone: what the Dockerfile names is then found without asking any registry.
+        pulled = self._buildah("pull", "--quiet", f"oci:/work/bases:{tag}", said=False)
+        remove(layout.folder)
+        if pulled.code:
+            raise BuildFailed(f"the base image {reference} cannot be used: {' '.join(pulled.last_lines)[:500]}")
+        if self._buildah("tag", pulled.last_lines[-1], name).code:
+            raise BuildFailed(f"the base image {reference} cannot be named: see the log")
+        self._write(BASES_KNOWN, msgspec.json.encode({**known, name: digest}).decode())
+
+    def _known_bases(self) -> dict[str, str]:
+        path = self._sandbox.work / BASES_KNOWN
+        if not path.is_file() or path.is_symlink():
+            return {}
+        try:
+            return msgspec.json.decode(path.read_bytes(), type=dict[str, str])
+        except msgspec.MsgspecError:
+            return {}
+
+    def build(self, order: Order) -> Image:
+        """See Builder."""
+        context = f"src/{order.context}".rstrip("/")
+        automatic = automatic_arguments(order.platform)
+        text, files = without_heredocs(order.dockerfile_text, {**automatic, **order.arguments})
+        self._write(DOCKERFILE, renamed(text, order.arguments, automatic, self._local_names(order)))
+        remove(self._sandbox.work / HEREDOCS)
+        for path, content in files.items():
+            self._write(f"{HEREDOCS}/{path}", content)
+        more = ["--build-context", f"{CONTEXT}=/work/{HEREDOCS}"] if files else []
+        more += self._ignoring(order, context)
+        build = ["buildah", *STORAGE, *self._flags(order), *more, "--file", f"/work/{DOCKERFILE}", f"/work/{context}"]
+        hear = self._layers.hearing(order.platform, self._record.line)
+        done = self._run(["sh", "-c", f"{shlex.join(build)} && {self._export_command(order)}"], hear)
+        if done.code:
+            raise BuildFailed(reason_of(done))
+        return self._exported(order)
+
+    def knows_layers(self, name: str) -> bool:
+        """See LayerSharing."""
+        return self._layers.knows(name)
+
+    def take_layers(self, name: str, index: Image) -> int:
+        """See LayerSharing."""
+        return self._layers.take(name, index)
+
+    def has_new_layers(self, name: str, order: Order) -> bool:
+        """See LayerSharing."""
+        return self._layers.has_new(name, order.platform)
+
+    def give_layers(self, order: Order, image: Image) -> Image:
+        """See LayerSharing."""
+        return self._layers.give(order.platform, image)
+
+    def layers_given(self, name: str, order: Order) -> None:
+        """See LayerSharing."""
+        self._layers.given(name, order.platform)
+
+    def _local_names(self, order: Order) -> dict[Base, str]:
+        """Return the bases that are called otherwise here than the Dockerfile calls them."""
+        found = base_images(order.dockerfile_text, order.arguments, automatic_arguments(order.platform))
+        references = {base: self._bases.reference(base.name) for base in found}
+        names = {base: local_name(reference, base.platform or order.platform) for base, reference in references.items()}
+        return {base: name for base, name in names.items() if name != str(references[base])}
+
+    def _ignoring(self, order: Order, context: str) -> list[str]:
+        """Return the flag for a ``.dockerignore`` of this very Dockerfile, which goes before the context's."""
+        path = f"{context}/{order.dockerfile}{IGNORED}"
+        try:
+            own = inside(self._sandbox.work, path).is_file()
+        except Escapes:
+            return []
+        return ["--ignorefile", f"/work/{path}"] if own else []
+
+    def _flags(self, order: Order) -> list[str]:
+        # Every build ends with --timestamp: times of files and history are the commit's, so that equal sources give
+        # equal digests. The format docker, because buildah leaves out DOCKER_ONLY from the other.
+        flags = ["build", "--isolation", "chroot", "--pull=never", "--format", "docker", "--network", "host"]
+        flags += ["--timestamp", str(order.time), "--identity-label=false", "--tag", order.image]
+        flags += ["--layers=true", *([] if order.cache else ["--no-cache"])]
+        flags += ["--platform", order.platform] if order.platform else []
+        flags += ["--target", order.target] if order.target else []
+        flags += _pairs("--build-arg", order.arguments)
+        for name in order.secrets:
+            flags += ["--secret", f"id={name},src=/work/secrets/{name}"]
+        return flags
+
+    def export(self, order: Order) -> Image:
+        """See Builder."""
+        done = self._run(["sh", "-c", self._export_command(order)])
+        if done.code:
+            raise BuildFailed(f"the build gave no image called {order.image}: see the log")
+        return self._exported(order)
+
+    def _export_command(self, order: Order) -> str:
+        push = [
+            "buildah",
+            *STORAGE,
+            "push",
+            "--quiet",
+            "--format",
+            "oci",
+            order.image,
+            f"oci:/work/{_folder(order)}:image",
+        ]
+        folder = f"/work/{_folder(order)}"
+        inspect = shlex.join(["buildah", *STORAGE, "inspect", "--type", "image", order.image])
+        return f"mkdir -p /work/out && rm -rf {folder} && {shlex.join(push)} && {inspect} > {folder}.json"
+
+    def _exported(self, order: Order) -> Image:
+        require_plain(self._sandbox.work / "out")
+        layout = ImageLayout(self._sandbox.work / _folder(order))
+        found = layout.read_index().manifests
+        if len(found) != 1:
+            raise BuildFailed("the build gave more than one image")
+        return Image(layout.folder, configured(layout, found[0], order, self._docker_only(order)))
+
+    def _docker_only(self, order: Order) -> dict[str, Any]:
+        """Return what buildah knows of the image and leaves out of its OCI configuration."""
+        said = read_inside(self._sandbox.work, f"{_folder(order)}.json", LARGEST_INSPECTED)
+        settings = msgspec.json.decode(said, type=_Inspected).docker.config
+        return {name: settings[name] for name in DOCKER_ONLY if settings.get(name)}
+
+    def _buildah(self, *words: str, said: bool = True) -> Finished:
+        return self._run(["buildah", *STORAGE, *words], self._record.line if said else _ignore)
+
+    def _quietly(self, script: str) -> Finished:
+        """Run a shell script in which ``buildah`` has our storage."""
+        start = f'buildah() {{ command buildah {shlex.join(STORAGE)} "$@"; }}\n'
+        return self._run(["sh", "-c", start + script], _ignore)
+
+    def _run(self, command: Sequence[str], hear: Callable[[str], None] | None = None) -> Finished:
+        return self._sandbox.run(command, hear or self._record.line, reach=self._reach, environment=_SETTINGS)
+
+    def _write(self, path: str, content: str) -> None:
+        """Write a file that root inside may read and change, with the same time in every build."""
+        os.utime(write_inside(self._sandbox.work, path, content, self._sandbox.give), (0, 0))
+
+
+def local_name(reference: Reference, platform: str) -> str:
+    """Return what a base is called in buildah's storage: names there have no digest, and stand for one platform."""
+    if not is_foreign(platform) and reference.digest is None:
+        return str(reference)
+    path = f"{platform or 'pinned'}/{reference.host}/{reference.repository}".replace(":", "-").lower()
+    return f"localhost/{path}:{reference.target.replace(':', '-')}"
+
+
+def _require_platform(layout: ImageLayout, reference: Reference, platform: str) -> None:
+    """Return when the image in ``layout`` is for this platform; buildah would say that it does not know the image."""
+    found = layout.read_manifest(layout.read_index().manifests[0])
+    if found.config is None:
+        return
+    config = ImageConfig.parse(layout.read_document(found.config.parsed_digest))
+    offered = Platform(config.architecture, config.os, variant=config.variant)
+    if config.architecture and not suits(parse_platform(platform) if platform else host_platform(), offered):
+        raise BuildFailed(f"the base image {reference} is for {offered} alone, not for {platform or host_platform()}")
+
+
+def _folder(order: Order) -> str:
+    return f"out/{order.platform.replace('/', '-') or 'image'}"
+
+
+def reason_of(done: Finished) -> str:
+    """Return the sentence in which a builder says why it failed; it may be of several lines."""
+    for number in reversed(range(len(done.last_lines))):
+        low = done.last_lines[number].strip().lower()
+        if low.startswith(("error:", "error ", "err")) or "error building" in low:
+            said = " ".join(line.strip() for line in done.last_lines[number:])
+            return f"the Dockerfile's build failed: {said if len(said) <= LONGEST_REASON else _shortened(said)}"
+    return f"the Dockerfile's build ended with {done.code}: see the log"
+
+
+def _shortened(said: str) -> str:
+    """Return the beginning, which names the step, and the end, which says what was wrong."""
+    return f"{said[: LONGEST_REASON // 2]} ... {said[-LONGEST_REASON // 2 :]}"
+
+
+def _ignore(_line: str) -> None:
+    """What is said to us alone."""
+
+
+def _pairs(flag: str, values: Mapping[str, str]) -> list[str]:
+    return [word for name, value in sorted(values.items()) for word in (flag, f"{name}={value}")]

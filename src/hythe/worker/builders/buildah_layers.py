@@ -1,0 +1,211 @@
+"""buildah's layer cache from worker to worker: the images of a build's single steps, as one index.
+
+buildah finds a step again by an image of Docker's format with the same history upon the same layers. So what goes into
+the index are those images as they are in its storage, but that their layers are named by their compressed form: mostly
+blobs of the image that was built, which the registry has already. They come back by ``dir:``, as buildah reads images
+of Docker's format from no OCI layout.
+"""
+
+import os
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import msgspec
+
+from hythe.client.layout import ImageLayout
+from hythe.client.store import NAME_KEY
+from hythe.oci.digest import Digest
+from hythe.oci.manifest import (
+    DOCKER_CONFIG,
+    DOCKER_LAYER_GZIP,
+    DOCKER_MANIFEST,
+    OCI_INDEX,
+    Descriptor,
+    ImageManifest,
+    Index,
+    Kind,
+    Manifest,
+)
+from hythe.worker.builders.port import Image
+from hythe.worker.failure import BuildFailed
+from hythe.worker.isolation.sandbox import Finished
+from hythe.worker.source_tree import cleared, read_inside, remove, require_plain, write_inside
+
+LAYERS = "application/vnd.hythe.buildah.layers.v1"
+KNOWN = "layers.json"
+FOLDER = "layers"
+LARGEST = 8 << 20
+_STEP = re.compile(r"--> (?:Using cache )?([0-9a-f]{11,64})")
+_SHORT = 11
+"""Digits of an ID in buildah's log."""
+
+
+class _Stored(msgspec.Struct, rename="pascal"):
+    """An image of buildah's storage, as `buildah inspect` tells it."""
+
+    manifest: str = ""
+    config: str = ""
+
+
+class _RootFS(msgspec.Struct):
+    diff_ids: list[str] | None = None
+
+
+class _Config(msgspec.Struct):
+    rootfs: _RootFS = msgspec.field(default_factory=_RootFS)
+
+
+class _Step(msgspec.Struct, frozen=True):
+    """An image of one step: its configuration, and its layers by the digests of what is in them."""
+
+    id: str
+    config: bytes
+    contents: tuple[str, ...]
+
+
+class BuildahLayers:
+    """The steps of builds on one disk. ``run`` runs a shell script in the sandbox; ``buildah`` is buildah there."""
+
+    def __init__(self, work: Path, run: Callable[[str], Finished], give: Callable[[Path], None]) -> None:
+        self._work = work
+        self._run = run
+        self._give = give
+        self._heard: dict[str, list[str]] = {}
+
+    def hearing(self, platform: str, then: Callable[[str], None]) -> Callable[[str], None]:
+        """Return what hears a build's log, to know which steps it had."""
+        # A step can print such lines, too; it names no image but its own repository's then, or none.
+        heard = self._heard[platform] = []
+
+        def hear(line: str) -> None:
+            if found := _STEP.fullmatch(line):
+                heard.append(found[1][:_SHORT])
+            then(line)
+
+        return hear
+
+    def knows(self, name: str) -> bool:
+        """See LayerSharing."""
+        return name in self._known()
+
+    def given(self, name: str, platform: str) -> None:
+        """See LayerSharing."""
+        self._note(name, self._heard.get(platform, ()))
+
+    def has_new(self, name: str, platform: str) -> bool:
+        """See LayerSharing."""
+        heard = set(self._heard.get(platform, ()))
+        return bool(heard) and heard != set(self._known().get(name, ()))
+
+    def give(self, platform: str, image: Image) -> Image:
+        """See LayerSharing."""
+        layout = ImageLayout(image.layout)
+        steps = self._steps(sorted(set(self._heard[platform])))
+        layers = self._compressed(layout, image, steps)
+        entries = tuple(_added(layout, step, [layers[content] for content in step.contents]) for step in steps)
+        content = Index(2, OCI_INDEX, entries, artifact_type=LAYERS).encode()
+        layout.add_document(content)
+        return Image(image.layout, Manifest.parse(content, OCI_INDEX).descriptor())
+
+    def _steps(self, ids: Iterable[str]) -> list[_Step]:
+        self._give(cleared(self._work, FOLDER))
+        words = " ".join(ids)
+        script = f"for id in {words}; do buildah inspect --type image $id > /work/{FOLDER}/$id.json || :; done"
+        self._require(self._run(script))
+        found = [read_inside(self._work, f"{FOLDER}/{id}.json", LARGEST) for id in words.split()]
+        remove(self._work / FOLDER)
+        return [step for said in found if said and (step := _step(msgspec.json.decode(said, type=_Stored)))]
+
+    def _compressed(self, layout: ImageLayout, image: Image, steps: list[_Step]) -> dict[str, Descriptor]:
+        """Return the layers of all steps by their contents; those that the image does not have are written as well."""
+        require_plain(self._work / "out")
+        layers = _layers_of(layout, image.descriptor)
+        last: list[_Step] = []
+        covered = set(layers)
+        for step in sorted(steps, key=lambda step: len(step.contents), reverse=True):
+            if not covered.issuperset(step.contents):
+                last.append(step)
+                covered.update(step.contents)
+        if last:
+            place = f"oci:/work/{layout.folder.relative_to(self._work)}"
+            pushes = [f"buildah push --quiet --format oci {step.id} {place}:{step.id}" for step in last]
+            self._require(self._run(" && ".join(pushes)))
+            require_plain(self._work / "out")
+            names = {step.id for step in last}
+            for entry in layout.read_index().manifests:
+                if entry.annotations.get(NAME_KEY) in names:
+                    layers |= _layers_of(layout, entry)
+        return layers
+
+    def take(self, name: str, index: Image) -> int:
+        """See LayerSharing."""
+        layout = ImageLayout(index.layout)
+        manifest = layout.read_manifest(index.descriptor)
+        if manifest.artifact_type != LAYERS:
+            return 0
+        folder = cleared(self._work, FOLDER)
+        for number, entry in enumerate(manifest.manifests):
+            _write_plain(layout, layout.read_manifest(entry), folder / str(number))
+        script = f"for step in /work/{FOLDER}/*; do buildah pull --quiet dir:$step || exit; done"
+        done = self._run(script)
+        remove(folder)
+        self._require(done)
+        self._note(name, [_id_of(layout.read_manifest(entry)) for entry in manifest.manifests])
+        return len(manifest.manifests)
+
+    def _known(self) -> dict[str, list[str]]:
+        try:
+            return msgspec.json.decode(read_inside(self._work, KNOWN, LARGEST), type=dict[str, list[str]])
+        except (FileNotFoundError, msgspec.MsgspecError):
+            return {}
+
+    def _note(self, name: str, ids: Iterable[str]) -> None:
+        content = msgspec.json.encode(self._known() | {name: sorted({id[:_SHORT] for id in ids})})
+        write_inside(self._work, KNOWN, content.decode(), self._give)
+
+    @staticmethod
+    def _require(done: Finished) -> None:
+        if done.code:
+            raise BuildFailed(" ".join(done.last_lines)[-300:] or f"buildah ended with {done.code}")
+
+
+def _step(stored: _Stored) -> _Step | None:
+    """Return the image of a step; None for one in another format than ours, which no build would use again."""
+    manifest = Manifest.parse(stored.manifest.encode())
+    config = stored.config.encode()
+    if manifest.media_type != DOCKER_MANIFEST or Digest.of(config).hex != _id_of(manifest):
+        return None
+    contents = msgspec.json.decode(config, type=_Config).rootfs.diff_ids or ()
+    return _Step(_id_of(manifest), config, tuple(contents))
+
+
+def _id_of(manifest: Manifest) -> str:
+    """Return the ID of an image: the digest of its configuration."""
+    return manifest.config.parsed_digest.hex if manifest.config else ""
+
+
+def _layers_of(layout: ImageLayout, image: Descriptor) -> dict[str, Descriptor]:
+    """Return the layers of an image by the digests of their contents."""
+    manifest = layout.read_manifest(image)
+    if manifest.kind is not Kind.IMAGE or manifest.config is None:
+        return {}
+    config = msgspec.json.decode(layout.read_document(manifest.config.parsed_digest), type=_Config)
+    return dict(zip(config.rootfs.diff_ids or (), manifest.layers, strict=True))
+
+
+def _added(layout: ImageLayout, step: _Step, layers: Iterable[Descriptor]) -> Descriptor:
+    """Write a step's image into the layout."""
+    config = Descriptor(DOCKER_CONFIG, str(layout.add_document(step.config)), len(step.config))
+    compressed = tuple(Descriptor(DOCKER_LAYER_GZIP, layer.digest, layer.size) for layer in layers)
+    content = ImageManifest(2, DOCKER_MANIFEST, config, compressed).encode()
+    layout.add_document(content)
+    return Manifest.parse(content, DOCKER_MANIFEST).descriptor()
+
+
+def _write_plain(layout: ImageLayout, manifest: Manifest, folder: Path) -> None:
+    """Write an image into a folder as ``dir:`` reads it; its blobs are links to the layout's."""
+    folder.mkdir()
+    (folder / "manifest.json").write_bytes(manifest.content)
+    for digest in {Digest.parse(blob.digest) for blob in manifest.blobs}:
+        os.link(layout.blob_path(digest), folder / digest.hex)

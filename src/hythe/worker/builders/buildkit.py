@@ -1,0 +1,166 @@
+"""BuildKit as the builder: ``buildctl`` against a ``buildkitd`` anywhere, at the price of that daemon's containment.
+
+Written after BuildKit's own documentation (docs/reference/buildctl.md, docs/build-repro.md). Base images are fetched by
+the worker and handed over as OCI layouts, by digest; the result comes back as an OCI archive. So the daemon needs no
+way to the hub, nor any credential for it. Of the limits, time, the network and the size of the image are ours; memory,
+processes and the daemon's disk are its operator's.
+"""
+
+import re
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from hythe.client.docker_archive import read_archive
+from hythe.client.layout import ImageLayout
+from hythe.oci.manifest import Kind
+from hythe.worker.builders.base_images import BaseImages
+from hythe.worker.builders.buildah import reason_of
+from hythe.worker.builders.host_process import is_offline, run
+from hythe.worker.builders.labels import configured
+from hythe.worker.builders.platforms import automatic_arguments
+from hythe.worker.builders.port import Image, Order
+from hythe.worker.dockerfile import Base, base_images, renamed
+from hythe.worker.failure import BuildFailed
+from hythe.worker.isolation.sandbox import Sandbox
+from hythe.worker.isolation.selection import Outside
+from hythe.worker.progress import Record
+from hythe.worker.protocol import Limits
+from hythe.worker.source_tree import Escapes, cleared, inside, read_inside
+
+INSTALL = "buildctl is not installed on the worker: put it on the PATH, from github.com/moby/buildkit/releases"
+ANSWER_SECONDS = 20
+DOCKERFILE = "Dockerfile"
+IGNORED = ".dockerignore"
+LARGEST_IGNORED = 1 << 20
+_VERSION = re.compile(r"BuildKit:\s+\S+\s+(\S+)")
+_TLS_FILES = (("--tlscacert", "ca.pem"), ("--tlscert", "cert.pem"), ("--tlskey", "key.pem"))
+
+
+class BuildKitBuilder:
+    """Builds by the buildctl command."""
+
+    def __init__(self, daemon: Outside, sandbox: Sandbox, record: Record, bases: BaseImages, limits: Limits) -> None:
+        self._buildctl = _buildctl(daemon)
+        self._sandbox = sandbox
+        self._record = record
+        self._bases = bases
+        self._limits = limits
+        self._fetched: dict[Base, ImageLayout] = {}
+        self.name = version(daemon)
+
+    def fetch_bases(self, order: Order) -> dict[str, str]:
+        """See Builder."""
+        self._fetched = {}
+        cleared(self._sandbox.work, "bases")
+        found = base_images(order.dockerfile_text, order.arguments, automatic_arguments(order.platform))
+        return {base.name: self._fetch(base, order.platform) for base in found}
+
+    def _fetch(self, base: Base, platform: str) -> str:
+        reference = self._bases.reference(base.name)
+        digest = self._bases.digest(reference, base.platform or platform)
+        if digest is None:
+            raise BuildFailed(f"the base image {base.name} is not there, or may not be read: {self._bases.problem}")
+        layout = ImageLayout(cleared(self._sandbox.work, f"bases/{len(self._fetched)}"))
+        self._bases.fetch(reference, digest, base.platform or platform, layout)
+        self._fetched[base] = layout
+        return digest
+
+    def fetch_images(self, names: Sequence[str]) -> None:
+        """See Builder."""
+        raise BuildFailed("BuildKit runs no autotests: let buildah build this, or test in hooks/test")
+
+    def build(self, order: Order) -> Image:
+        """See Builder."""
+        out = f"out/{order.platform.replace('/', '-') or 'image'}"
+        layout = ImageLayout(cleared(self._sandbox.work, out))
+        archive = self._sandbox.work / f"{out}.tar"
+        folder = cleared(self._sandbox.work, f"{out}.dockerfile")
+        self._write_dockerfile(order, folder)
+        words = [*self._buildctl, "build", *self._flags(order), "--local", f"dockerfile={folder}"]
+        words += ["--output", f"type=oci,dest={archive},rewrite-timestamp=true"]
+        # Credentials that the worker's host has for registries are not for builds: buildctl would offer them.
+        done = run(words, self._sandbox, self._record, {"DOCKER_CONFIG": str(folder)})
+        if done.code:
+            raise BuildFailed(reason_of(done))
+        return self._received(archive, layout, order)
+
+    def _write_dockerfile(self, order: Order, folder: Path) -> None:
+        automatic = automatic_arguments(order.platform)
+        text = renamed(order.dockerfile_text, order.arguments, automatic, self._names())
+        (folder / DOCKERFILE).write_text(text)
+        try:
+            # One of this very Dockerfile goes before the context's; BuildKit looks for it beside the Dockerfile.
+            path = f"{order.context}/{order.dockerfile}{IGNORED}"
+            ignored = read_inside(self._sandbox.work / "src", path, LARGEST_IGNORED)
+        except (FileNotFoundError, NotADirectoryError, Escapes):
+            return
+        (folder / f"{DOCKERFILE}{IGNORED}").write_bytes(ignored)
+
+    def _names(self) -> dict[Base, str]:
+        """Return what the bases are called in the Dockerfile that BuildKit gets: each stands for one digest."""
+        repositories = [self._bases.reference(base.name).repository for base in self._fetched]
+        names = [f"base-{number}-{name.rpartition('/')[2]}" for number, name in enumerate(repositories)]
+        return dict(zip(self._fetched, names, strict=True))
+
+    def _flags(self, order: Order) -> list[str]:
+        flags = ["--progress", "plain", "--frontend", "dockerfile.v0"]
+        flags += ["--local", f"context={inside(self._sandbox.work / 'src', order.context)}"]
+        flags += [] if order.cache else ["--no-cache"]
+        options = {"filename": DOCKERFILE, "platform": automatic_arguments(order.platform)["TARGETPLATFORM"]}
+        options |= {"target": order.target} if order.target else {}
+        options |= {"force-network-mode": "none"} if is_offline(self._limits) else {}
+        # Times of files and history are the commit's, so that equal sources give equal digests.
+        arguments = {"SOURCE_DATE_EPOCH": str(order.time), **order.arguments}
+        options |= {f"build-arg:{name}": value for name, value in sorted(arguments.items())}
+        for base, name in self._names().items():
+            layout = self._fetched[base]
+            flags += ["--oci-layout", f"{name}={layout.folder}"]
+            options[f"context:{name}"] = f"oci-layout://{name}@{layout.read_index().manifests[0].digest}"
+        for name in order.secrets:
+            flags += ["--secret", f"id={name},src={self._sandbox.work / 'secrets' / name}"]
+        return flags + _options(options)
+
+    def _received(self, archive: Path, layout: ImageLayout, order: Order) -> Image:
+        with archive.open("rb") as file:
+            images = read_archive(file, layout)
+        archive.unlink()
+        if len(images) != 1 or layout.read_manifest(images[0].descriptor).kind is not Kind.IMAGE:
+            raise BuildFailed("the build gave more than one image")
+        return Image(layout.folder, configured(layout, images[0].descriptor, order))
+
+    def export(self, order: Order) -> Image:
+        """See Builder."""
+        raise BuildFailed("BuildKit keeps no images by name: let buildah build what hooks/build makes")
+
+
+def version(daemon: Outside) -> str:
+    """Return which BuildKit answers. Raises BuildFailed when none does, or there is no buildctl to ask."""
+    command = [*_buildctl(daemon), "debug", "info"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=ANSWER_SECONDS)
+    except FileNotFoundError as error:
+        raise BuildFailed(INSTALL) from error
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise BuildFailed(f"{daemon} does not answer: {error}") from error
+    if done.returncode:
+        said = done.stderr.strip().splitlines() or [f"buildctl ended with {done.returncode}"]
+        raise BuildFailed(f"{daemon} does not answer: {said[-1]}")
+    found = _VERSION.search(done.stdout)
+    return f"BuildKit {found[1]}" if found else "BuildKit"
+
+
+def _buildctl(daemon: Outside) -> list[str]:
+    """Return the command with what it needs to reach the daemon. Raises BuildFailed rather than go without TLS."""
+    command = ["buildctl", "--addr", daemon.address]
+    if daemon.certificates:
+        folder = Path(daemon.certificates)
+        if not (folder / "ca.pem").exists():
+            raise BuildFailed(f"{folder} has no ca.pem: builds_buildkit_certificates names a folder with it")
+        files = [(flag, str(folder / name)) for flag, name in _TLS_FILES if (folder / name).exists()]
+        command += [word for pair in files for word in pair]
+    return command + (["--tlsservername", daemon.server_name] if daemon.server_name else [])
+
+
+def _options(values: Mapping[str, str]) -> list[str]:
+    return [word for name, value in values.items() for word in ("--opt", f"{name}={value}")]

@@ -1,0 +1,97 @@
+"""A docker engine as the builder, for hosts that have one, at the price of its containment.
+
+The engine is root on its host and builds outside of our sandbox: of the limits, time is kept by us, memory and network
+are asked of the engine, disk and processes are the engine's own. It fetches base images itself, with what its host may
+read. So it is chosen by setting alone.
+"""
+
+import subprocess
+import tempfile
+from collections.abc import Sequence
+
+from hythe.client.docker_archive import read_archive
+from hythe.client.layout import ImageLayout
+from hythe.worker.builders.base_images import BaseImages
+from hythe.worker.builders.host_process import is_offline, run
+from hythe.worker.builders.labels import configured
+from hythe.worker.builders.platforms import automatic_arguments
+from hythe.worker.builders.port import Image, Order
+from hythe.worker.dockerfile import base_images
+from hythe.worker.failure import BuildFailed
+from hythe.worker.isolation.sandbox import Sandbox
+from hythe.worker.isolation.selection import Outside
+from hythe.worker.progress import Record
+from hythe.worker.protocol import Limits
+from hythe.worker.source_tree import cleared, inside
+
+
+class DockerBuilder:
+    """Builds by the docker command, against an engine (``unix:///var/run/docker.sock``)."""
+
+    def __init__(self, engine: Outside, sandbox: Sandbox, record: Record, bases: BaseImages, limits: Limits) -> None:
+        self._docker = ["docker", "--host", engine.address]
+        self._sandbox = sandbox
+        self._record = record
+        self._bases = bases
+        self._limits = limits
+        self.name = version(engine)
+
+    def fetch_bases(self, order: Order) -> dict[str, str]:
+        """See Builder. The engine pulls; only the digests are looked up here, where the registry tells them."""
+        found = {}
+        for base in base_images(order.dockerfile_text, order.arguments, automatic_arguments(order.platform)):
+            digest = self._bases.digest(self._bases.reference(base.name), base.platform or order.platform)
+            if digest is not None:
+                found[base.name] = digest
+        return found
+
+    def fetch_images(self, names: Sequence[str]) -> None:
+        """See Builder."""
+        raise BuildFailed("a docker engine runs no autotests: let buildah build this, or test in hooks/test")
+
+    def build(self, order: Order) -> Image:
+        """See Builder."""
+        source = self._sandbox.work / "src"
+        with tempfile.NamedTemporaryFile("w", suffix=".Dockerfile") as dockerfile:
+            dockerfile.write(order.dockerfile_text)
+            dockerfile.flush()
+            context = inside(source, order.context)
+            done = run([*self._flags(order), "--file", dockerfile.name, str(context)], self._sandbox, self._record)
+        if done.code:
+            raise BuildFailed(f"the Dockerfile's build ended with {done.code}: see the log")
+        return self.export(order)
+
+    def _flags(self, order: Order) -> list[str]:
+        flags = [*self._docker, "build", "--tag", order.image, "--force-rm", "--memory", str(self._limits.memory)]
+        flags += [] if order.cache else ["--no-cache"]
+        flags += ["--network", "none"] if is_offline(self._limits) else []
+        flags += ["--platform", order.platform] if order.platform else []
+        flags += ["--target", order.target] if order.target else []
+        for name, value in sorted(order.arguments.items()):
+            flags += ["--build-arg", f"{name}={value}"]
+        if order.secrets:
+            raise BuildFailed("a docker engine of this kind takes no build secrets: let buildah build this")
+        return flags
+
+    def export(self, order: Order) -> Image:
+        """See Builder."""
+        layout = ImageLayout(cleared(self._sandbox.work, f"out/{order.platform.replace('/', '-') or 'image'}"))
+        with tempfile.TemporaryFile() as archive:
+            saved = subprocess.run([*self._docker, "save", order.image], stdout=archive, check=False)
+            if saved.returncode:
+                raise BuildFailed(f"the build gave no image called {order.image}: see the log")
+            archive.seek(0)
+            images = read_archive(archive, layout)
+        if len(images) != 1:
+            raise BuildFailed("the build gave more than one image")
+        return Image(layout.folder, configured(layout, images[0].descriptor, order))
+
+
+def version(engine: Outside) -> str:
+    """Return which docker answers. Raises BuildFailed when none does."""
+    command = ["docker", "--host", engine.address, "version", "--format", "{{.Server.Version}}"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=20)
+    except (OSError, subprocess.SubprocessError) as error:
+        raise BuildFailed(f"{engine} does not answer: start it") from error
+    return f"docker {done.stdout.strip()}"

@@ -1,0 +1,62 @@
+"""What builders outside of the sandbox share: their command runs on the host, yet ends with the sandbox."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import threading
+from collections import deque
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+
+from hythe.builds.configuration import Network
+from hythe.worker.failure import BuildFailed
+from hythe.worker.isolation.sandbox import Finished, Sandbox
+from hythe.worker.progress import Record
+from hythe.worker.protocol import Limits
+
+LOOK_SECONDS = 0.3
+KEPT_LINES = 40
+_NONE: Mapping[str, str] = MappingProxyType({})
+
+
+def run(command: Sequence[str], sandbox: Sandbox, record: Record, environment: Mapping[str, str] = _NONE) -> Finished:
+    """Run a command of the host; its lines go to the log. Raises LimitReached and Stopped when the sandbox's time ends.
+
+    All of its processes end then, and also with a worker that is killed.
+    """
+    ended = threading.Event()
+    last: deque[str] = deque(maxlen=KEPT_LINES)
+    with subprocess.Popen(
+        ["setpriv", "--pdeathsig", "KILL", "--", *command],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        env=os.environ | dict(environment),
+        start_new_session=True,
+    ) as process:
+        threading.Thread(target=_watch, args=(sandbox, process.pid, ended), daemon=True).start()
+        for line in process.stdout or ():
+            last.append(line.rstrip("\n"))
+            record.line(last[-1])
+        code = process.wait()
+        ended.set()
+    sandbox.require_time()
+    return Finished(code, tuple(last))
+
+
+def is_offline(limits: Limits) -> bool:
+    """Whether steps get no network at all. Raises BuildFailed where they would get more than they may have."""
+    if limits.network is Network.REGISTRY:
+        raise BuildFailed("this builder cannot let steps reach the registry alone: set the network to off or open")
+    return limits.network is Network.OFF
+
+
+def _watch(sandbox: Sandbox, group: int, ended: threading.Event) -> None:
+    while not ended.is_set():
+        if sandbox.is_over(LOOK_SECONDS):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(group, signal.SIGKILL)
+            return

@@ -1,0 +1,146 @@
+"""Getting the source: the git command in the sandbox; shallow, pinned to a commit, with submodules and LFS."""
+
+import base64
+import socket
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from hythe.builds.configuration import Network
+from hythe.builds.rules import SourceType
+from hythe.worker.failure import BuildFailed
+from hythe.worker.isolation.addresses import addresses_of, is_metadata
+from hythe.worker.isolation.port_forward import Opening
+from hythe.worker.isolation.sandbox import Reach, Sandbox
+from hythe.worker.progress import Record
+from hythe.worker.protocol import Found, Job
+from hythe.worker.source_tree import write_inside
+
+SOURCE = "/work/src"
+REPOSITORY = "/work/repository.git"
+"""Where git's own files are while hooks and the build run: hooks get it as GIT_DIR."""
+_TO_US = "\x1e"
+SCRIPT = r"""
+set -e
+url=$1 name=$2 commit=$3 submodules=$4
+g() { git -c core.hooksPath=/dev/null "$@"; }
+g init --quiet --initial-branch=hythe /work/src
+cd /work/src
+g remote add origin "$url"
+if [ -z "$commit" ] || ! g fetch --quiet --depth=1 origin "$commit"; then
+    # By name: a server that gives no single commits is asked for the history until the commit is there.
+    g fetch --quiet --depth=1 origin "$name" || exit 101
+    if [ -n "$commit" ] && ! g cat-file -e "$commit^{commit}" 2>/dev/null; then
+        g fetch --quiet --unshallow origin "$name" || exit 101
+    fi
+fi
+g checkout --quiet --detach "${commit:-FETCH_HEAD}" || exit 102
+if [ "$submodules" = yes ] && [ -f .gitmodules ]; then
+    g submodule update --quiet --init --recursive --depth=1 || exit 103
+fi
+if [ -f .gitattributes ] && grep -q filter=lfs .gitattributes; then
+    { g lfs install --local --skip-repo && g lfs pull; } || exit 104
+fi
+printf '\036%s\n' "$(g log -1 --format=%H%x1f%an\ \<%ae\>%x1f%ct%x1f%s)"
+# Out of the build context, where git's own files would change the image with every commit.
+mv .git /work/repository.git
+"""
+_FAILURES = {
+    101: "it cannot be fetched",
+    102: "the commit is not there",
+    103: "a submodule cannot be fetched",
+    104: "files of git LFS cannot be fetched",
+}
+_PORTS = {"https": 443, "http": 80, "ssh": 22, "git": 9418}
+_QUIET = {
+    "GIT_TERMINAL_PROMPT": "0",
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_ALLOW_PROTOCOL": "http:https:ssh:git",
+    "GIT_LFS_SKIP_SMUDGE": "1",
+    "GIT_ADVICE": "0",
+}
+
+
+class Checkout:
+    """One build's source in its sandbox."""
+
+    def __init__(self, job: Job, sandbox: Sandbox, record: Record, networks: frozenset[Network]) -> None:
+        self._job = job
+        self._sandbox = sandbox
+        self._record = record
+        self._environment = _QUIET | _credentials(job, sandbox)
+        self._reach = source_reach(job.source_url, networks)
+        self._said = ""
+        record.hide(job.credentials, job.credentials.partition(":")[2])
+
+    def fetch(self) -> tuple[Found, int]:
+        """Check out the commit, or what the branch or tag stands for now; git's own files end up aside.
+
+        Returns the commit, and when it was made in seconds since 1970. Raises BuildFailed.
+        """
+        job, ref = self._job, self._job.ref
+        name = f"refs/heads/{ref.name}" if ref.type is SourceType.BRANCH else f"refs/tags/{ref.name}"
+        words = [job.source_url, name, ref.commit, "yes" if job.options.submodules else "no"]
+        command = ["sh", "-c", SCRIPT, "checkout", *words]
+        done = self._sandbox.run(command, self._hear, reach=self._reach, environment=self._environment)
+        if done.code:
+            what = _FAILURES.get(done.code, f"git ended with {done.code}")
+            raise BuildFailed(f"{ref.type.value} {ref.name!r} of {job.source_url}: {what}: see the log")
+        fields = self._said.split("\x1f")
+        if len(fields) != 4:
+            raise BuildFailed("git does not say which commit this is")
+        commit, author, when, message = fields
+        return Found(commit, message[:2000], author[:250]), int(when) if when.isdigit() else 0
+
+    def _hear(self, line: str) -> None:
+        """Pass on what git says to people, and keep what the script says to us."""
+        if line.startswith(_TO_US):
+            self._said = line.removeprefix(_TO_US)
+        else:
+            self._record.line(line)
+
+
+def source_reach(url: str, networks: frozenset[Network]) -> Reach:
+    """Return what git may reach: everything outside (submodules, LFS), and the source's host wherever it is.
+
+    Raises BuildFailed for a host of the kind where clouds keep their metadata.
+    """
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    port = parts.port or _PORTS[parts.scheme]
+    try:
+        addresses = addresses_of(host, port, socket.AF_INET)
+    except OSError as error:
+        raise BuildFailed(f"the source's host {host} is not known: {error.strerror}") from error
+    if any(map(is_metadata, addresses)):
+        raise BuildFailed(f"{host} is not a host that sources are fetched from")
+    network = Network.OPEN if Network.OPEN in networks else Network.OFF
+    address = host if host.replace(".", "").isdigit() and host.startswith("127.") else "127.0.0.1"
+    hosts = () if address == host or host == "localhost" else ((address, host),)
+    # To the address that was looked at: the name may stand for another one by the time that git asks.
+    return Reach(network, (Opening(addresses[0], port, address),), hosts)
+
+
+def _credentials(job: Job, sandbox: Sandbox) -> dict[str, str]:
+    """Return the environment that opens a private source; no secret is in an argument or in the checkout."""
+    if not job.credentials:
+        return {}
+    if "PRIVATE KEY" in job.credentials:
+        return _ssh(job.credentials, sandbox)
+    encoded = base64.b64encode(job.credentials.encode()).decode()
+    parts = urlsplit(job.source_url)
+    return {
+        "GIT_CONFIG_COUNT": "1",
+        "GIT_CONFIG_KEY_0": f"http.{parts.scheme}://{parts.netloc}/.extraHeader",
+        "GIT_CONFIG_VALUE_0": f"Authorization: Basic {encoded}",
+    }
+
+
+def _ssh(key: str, sandbox: Sandbox) -> dict[str, str]:
+    write_inside(sandbox.work, "home/deploy-key", key if key.endswith("\n") else f"{key}\n", sandbox.give, 0o600)
+    options = "-o BatchMode=yes -o StrictHostKeyChecking=accept-new -o UserKnownHostsFile=/work/home/known_hosts"
+    return {"GIT_SSH_COMMAND": f"ssh -i /work/home/deploy-key -o IdentitiesOnly=yes {options}"}
+
+
+def forget_credentials(work: Path) -> None:
+    """Remove what opened the source, before anything of it runs."""
+    (work / "home/deploy-key").unlink(missing_ok=True)

@@ -1,0 +1,234 @@
+"""Dockerfiles, as far as a build must understand them: instructions, base images, heredocs.
+
+Docker's "Dockerfile reference": parser directives, continuation lines, ``ARG`` before ``FROM``, here-documents.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
+
+import msgspec
+
+from hythe.builds.errors import InvalidBuildConfiguration
+
+LARGEST = 1 << 20
+_ESCAPE = re.compile(r"#\s*escape\s*=\s*([\\`])\s*$", re.IGNORECASE)
+_DIRECTIVE = re.compile(r"#\s*[a-z]+\s*=", re.IGNORECASE)
+_WORD = re.compile(r"""(?:"(?:\\.|[^"\\])*"|'[^']*'|\\.|[^\s"'\\])+""")
+_HEREDOC = re.compile(r"""\d*<<(-?)(["']?)([A-Za-z0-9_.]+)\2""")
+_VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)(?:(:?[-+])([^}]*))?\})")
+_FLAG = re.compile(r"--([a-z-]+)(?:=(\S+))?\s+")
+_NONE: Mapping[str, str] = MappingProxyType({})
+
+
+class Heredoc(msgspec.Struct, frozen=True):
+    """A here-document; ``literal``: its name was quoted, nothing in it is replaced."""
+
+    name: str
+    body: str
+    literal: bool
+
+
+class Instruction(msgspec.Struct, frozen=True):
+    """One instruction; ``rest`` is on one line; ``first`` and ``last`` are line numbers from 0."""
+
+    word: str
+    rest: str
+    first: int
+    last: int
+    heredocs: tuple[Heredoc, ...] = ()
+
+    @property
+    def flags(self) -> str:
+        """The ``--flags`` at the beginning, with the space after them."""
+        end = 0
+        while match := _FLAG.match(self.rest, end):
+            end = match.end()
+        return self.rest[:end]
+
+    @property
+    def words(self) -> str:
+        """What comes after the flags."""
+        return self.rest[len(self.flags) :]
+
+    def flag(self, name: str) -> list[str]:
+        """Return the values of a flag, which may be given several times."""
+        return [match[2] or "" for match in _FLAG.finditer(self.flags) if match[1] == name]
+
+
+class Stage(msgspec.Struct, frozen=True):
+    """One ``FROM``: the base with variables filled in, and the stage's name if it has one."""
+
+    base: str
+    name: str
+    platform: str
+
+
+class Base(msgspec.Struct, frozen=True):
+    """An image that a Dockerfile takes something from; ``platform`` empty: that of the build."""
+
+    name: str
+    platform: str = ""
+
+
+def parse(text: str) -> list[Instruction]:
+    """Return the instructions of a Dockerfile. Raises InvalidBuildConfiguration for one that breaks off."""
+    lines = text.splitlines()
+    return list(_instructions(lines, _escape_of(lines)))
+
+
+def stages(
+    instructions: Sequence[Instruction], arguments: Mapping[str, str], automatic: Mapping[str, str] = _NONE
+) -> list[Stage]:
+    """Return the stages; their bases are filled in from ``ARG`` lines before them, ``arguments`` and ``automatic``.
+
+    Raises InvalidBuildConfiguration.
+    """
+    known: dict[str, str] = {}
+    found: list[Stage] = []
+    for instruction in instructions:
+        if instruction.word == "ARG" and not found:
+            known |= declared(instruction, known, arguments)
+        elif instruction.word == "FROM":
+            values = {**automatic, **known}
+            words = fill(instruction.words, values).split()
+            name = words[2] if len(words) > 2 and words[1].lower() == "as" else ""
+            platform = fill("".join(instruction.flag("platform")), values)
+            found.append(Stage(words[0] if words else "", name.lower(), platform))
+    if not found or not all(stage.base for stage in found):
+        raise InvalidBuildConfiguration(
+            "the Dockerfile has no FROM line that names a base image", "begin it with FROM IMAGE"
+        )
+    return found
+
+
+def declared(instruction: Instruction, known: Mapping[str, str], arguments: Mapping[str, str]) -> dict[str, str]:
+    """Return the values of the arguments that an ``ARG`` line declares; "" for one without any."""
+    found: dict[str, str] = {}
+    for word in _WORD.findall(instruction.rest):
+        name, equals, value = word.partition("=")
+        default = fill(value.strip("\"'"), {**known, **found}) if equals else ""
+        found[name] = arguments.get(name, default)
+    return found
+
+
+def base_images(text: str, arguments: Mapping[str, str], automatic: Mapping[str, str] = _NONE) -> tuple[Base, ...]:
+    """Return every image that the Dockerfile takes something from, named as written. Raises InvalidBuildConfiguration."""
+    return tuple(dict.fromkeys(base for _, base in _uses(parse(text), arguments, automatic)))
+
+
+def renamed(text: str, arguments: Mapping[str, str], automatic: Mapping[str, str], names: Mapping[Base, str]) -> str:
+    """Return the Dockerfile with other names for some of its base images.
+
+    Where one stage names its platform, it is spelled out for all: buildahs of before 2023 fill in no variables there,
+    and take it for the stages after it, too.
+    """
+    lines = text.splitlines()
+    instructions = parse(text)
+    found = stages(instructions, arguments, automatic)
+    has_platforms = any(stage.platform for stage in found)
+    for instruction, stage in zip([each for each in instructions if each.word == "FROM"], found, strict=True):
+        platform = stage.platform or automatic.get("TARGETPLATFORM", "")
+        flags = f"--platform={platform} " if has_platforms else instruction.flags
+        name, *rest = instruction.words.split()
+        whole = f"FROM {flags}{' '.join([names.get(Base(stage.base, stage.platform), name), *rest])}"
+        lines[instruction.first : instruction.last + 1] = [whole, *[""] * (instruction.last - instruction.first)]
+    for instruction, base in _uses(instructions, arguments, automatic):
+        if instruction.word != "FROM" and base in names:
+            for number in range(instruction.first, instruction.last + 1):
+                pattern = rf"\bfrom={re.escape(base.name)}(?=[,\s]|$)"
+                lines[number] = re.sub(pattern, f"from={names[base]}", lines[number])
+    return "\n".join(lines) + "\n"
+
+
+def _uses(
+    instructions: Sequence[Instruction], arguments: Mapping[str, str], automatic: Mapping[str, str]
+) -> Iterator[tuple[Instruction, Base]]:
+    """Every image that an instruction takes something from, but for stages of the Dockerfile itself."""
+    found = stages(instructions, arguments, automatic)
+    own = {stage.name for stage in found} | {str(number) for number in range(len(found))} | {"scratch", ""}
+    number = -1
+    for instruction in instructions:
+        used: list[str] = []
+        if instruction.word == "FROM":
+            number += 1
+            used = [found[number].base]
+        elif instruction.word in ("COPY", "ADD"):
+            used = instruction.flag("from")
+        elif instruction.word == "RUN":
+            parts = ",".join(instruction.flag("mount")).split(",")
+            used = [part[5:] for part in parts if part.startswith("from=")]
+        for name in used:
+            if name.lower() not in own and "$" not in name:
+                yield instruction, Base(name, found[max(number, 0)].platform)
+
+
+def fill(text: str, values: Mapping[str, str]) -> str:
+    """Return ``text`` with ``$NAME``, ``${NAME}``, ``${NAME:-word}`` and ``${NAME:+word}`` replaced."""
+
+    def value(found: re.Match[str]) -> str:
+        name, sign, word = found[1] or found[2], found[3] or "", found[4] or ""
+        known = values.get(name, "")
+        if sign.endswith("+"):
+            return word if known else ""
+        return known or word
+
+    return _VARIABLE.sub(value, text)
+
+
+def heredoc_words(text: str) -> list[tuple[re.Match[str], re.Match[str]]]:
+    """Return the words that begin a here-document, each with its parts. A shift ``1<<3`` or a quoted ``<<`` is none."""
+    words = [(word, _HEREDOC.fullmatch(word[0])) for word in _WORD.finditer(text)]
+    return [(word, found) for word, found in words if found is not None]
+
+
+def _escape_of(lines: list[str]) -> str:
+    for line in lines:
+        if found := _ESCAPE.match(line.strip()):
+            return found[1]
+        if not _DIRECTIVE.match(line.strip()):
+            break
+    return "\\"
+
+
+def _instructions(lines: list[str], escape: str) -> Iterator[Instruction]:
+    number = 0
+    while number < len(lines):
+        if not lines[number].strip() or lines[number].lstrip().startswith("#"):
+            number += 1
+            continue
+        first = number
+        joined, number = _joined(lines, number, escape)
+        word, *rest = joined.strip().split(None, 1)
+        heredocs: list[Heredoc] = []
+        if word.upper() in ("RUN", "COPY", "ADD"):
+            for _, found in heredoc_words("".join(rest)):
+                body, number = _body(lines, number, found[3], stripped=bool(found[1]))
+                heredocs.append(Heredoc(found[3], body, bool(found[2])))
+        yield Instruction(word.upper(), "".join(rest).strip(), first, number - 1, tuple(heredocs))
+
+
+def _joined(lines: list[str], number: int, escape: str) -> tuple[str, int]:
+    """Return a line with those that continue it (comments between are left out), and the number after them."""
+    parts: list[str] = []
+    while number < len(lines):
+        line = lines[number].rstrip()
+        number += 1
+        if parts and (line.lstrip().startswith("#") or not line.strip()):
+            continue
+        if not line.endswith(escape):
+            parts.append(line)
+            break
+        parts.append(line[: -len(escape)])
+    return " ".join(part.strip() for part in parts), number
+
+
+def _body(lines: list[str], number: int, name: str, *, stripped: bool) -> tuple[str, int]:
+    body: list[str] = []
+    while number < len(lines):
+        line = lines[number].lstrip("\t") if stripped else lines[number]
+        number += 1
+        if line == name:
+            return "".join(f"{each}\n" for each in body), number
+        body.append(line)
+    raise InvalidBuildConfiguration(f"the here-document <<{name} does not end", f"add a line {name}")

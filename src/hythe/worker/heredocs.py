@@ -1,0 +1,142 @@
+"""Dockerfiles for builders of before 2023: written anew without here-documents, with the files that it needs then.
+
+``COPY --link``, which changes how a layer is made and not what is in it, is left out, too.
+"""
+
+import json
+import re
+import shlex
+from collections.abc import Mapping
+
+from hythe.worker.dockerfile import Heredoc, Instruction, declared, heredoc_words, parse
+
+CONTEXT = "hythe-heredocs"
+"""Name of the additional build context that holds the files: below the source they would be copied by ``COPY .``."""
+SHELL = ("/bin/sh", "-c")
+_VARIABLE = re.compile(r"\\\$|\$(?:(\w+)|\{(\w+)\})")
+_LINK = re.compile(r"--link(=\S+)?\s+")
+
+
+def without_heredocs(text: str, arguments: Mapping[str, str]) -> tuple[str, dict[str, str]]:
+    """Return the Dockerfile for builders that know no here-documents, and the files of the context CONTEXT by path.
+
+    ``RUN <<EOF`` becomes a call of the shell, ``COPY <<EOF /path`` a copy out of that context.
+    """
+    return _Rewriting(text, arguments).run()
+
+
+class _Rewriting:
+    """One Dockerfile on its way, instruction by instruction."""
+
+    def __init__(self, text: str, arguments: Mapping[str, str]) -> None:
+        self._text = text
+        self._arguments = arguments
+        self._files: dict[str, str] = {}
+        self._shell: tuple[str, ...] = SHELL
+        self._shells: dict[str, tuple[str, ...]] = {}
+        self._stage: str | None = None
+        self._global: dict[str, str] = {}
+        self._values: dict[str, str] = {}
+
+    def run(self) -> tuple[str, dict[str, str]]:
+        lines = self._text.splitlines()
+        result: list[str] = []
+        position = 0
+        for instruction in parse(self._text):
+            result += lines[position : instruction.first]
+            if instruction.heredocs:
+                result += self._plain(instruction)
+            elif instruction.word in ("COPY", "ADD") and instruction.flag("link"):
+                result.append(f"{instruction.word} {_LINK.sub('', instruction.flags)}{instruction.words}")
+            else:
+                self._note(instruction)
+                result += lines[instruction.first : instruction.last + 1]
+            position = instruction.last + 1
+        result += lines[position:]
+        return "\n".join(result) + "\n", self._files
+
+    def _note(self, instruction: Instruction) -> None:
+        """Remember what later here-documents of the stage depend on: its shell and its variables."""
+        if instruction.word == "FROM":
+            words = instruction.words.split()
+            self._shell = self._shells.get(words[0].lower(), SHELL) if words else SHELL
+            self._stage = words[2].lower() if len(words) > 2 else ""
+            self._values = {}
+        elif instruction.word == "SHELL":
+            self._shell = _words(instruction.rest)
+            self._shells[self._stage or ""] = self._shell
+        elif instruction.word == "ARG" and self._stage is None:
+            self._global |= declared(instruction, self._global, self._arguments)
+        elif instruction.word == "ARG":
+            found = declared(instruction, self._values, self._arguments)
+            self._values |= {name: value or self._global.get(name, "") for name, value in found.items()}
+        elif instruction.word == "ENV":
+            self._values |= _environment(_filled(instruction.rest, self._values))
+
+    def _plain(self, instruction: Instruction) -> list[str]:
+        if instruction.word == "RUN":
+            script = _script(instruction.words, instruction.heredocs)
+            return [f"RUN {instruction.flags}{json.dumps([*self._shell, script])}"]
+        sources = []
+        for heredoc in instruction.heredocs:
+            sources.append(f"{len(self._files)}/{heredoc.name}")
+            self._files[sources[-1]] = heredoc.body if heredoc.literal else _filled(heredoc.body, self._values)
+        *others, target = _without(instruction.words).split()
+        flags = _LINK.sub("", instruction.flags)
+        copies = [f"COPY {flags}--from={CONTEXT} {' '.join(sources)} {target}"]
+        if others:
+            copies.append(f"{instruction.word} {flags}{' '.join(others)} {target}")
+        return copies
+
+
+def _script(words: str, heredocs: tuple[Heredoc, ...]) -> str:
+    """The shell's own here-documents do the same; alone, the first one is the script."""
+    first = heredocs[0]
+    if _without(words).strip() == "" and len(heredocs) == 1:
+        if not first.body.startswith("#!"):
+            return first.body
+        # A script for another program: it has to be a file, and to be gone again before the layer is made.
+        text = first.body.rstrip("\n")
+        return f"cat > /tmp/.script <<'{first.name}'\n{text}\n{first.name}\nchmod 700 /tmp/.script\n/tmp/.script\n" + (
+            "code=$?\nrm /tmp/.script\nexit $code\n"
+        )
+    parts = [words]
+    for heredoc in heredocs:
+        parts += [heredoc.body.rstrip("\n"), heredoc.name]
+    return "\n".join(parts) + "\n"
+
+
+def _without(words: str) -> str:
+    """What is left when the words that begin here-documents are taken out."""
+    for word, _ in reversed(heredoc_words(words)):
+        words = words[: word.start()] + words[word.end() :]
+    return words
+
+
+def _filled(text: str, values: Mapping[str, str]) -> str:
+    """Replace variables that are known here; those that the base image sets are not."""
+
+    def value(found: re.Match[str]) -> str:
+        if found[0].startswith("\\"):
+            return "$"
+        return values.get(found[1] or found[2], found[0])
+
+    return _VARIABLE.sub(value, text)
+
+
+def _environment(rest: str) -> dict[str, str]:
+    try:
+        words = shlex.split(rest)
+    except ValueError:
+        return {}
+    if words and "=" not in words[0]:
+        return {words[0]: rest.split(None, 1)[-1]}
+    return {name: value for name, _, value in (word.partition("=") for word in words)}
+
+
+def _words(rest: str) -> tuple[str, ...]:
+    try:
+        found = json.loads(rest)
+    except ValueError:
+        return SHELL
+    return tuple(map(str, found)) if isinstance(found, list) and found else SHELL

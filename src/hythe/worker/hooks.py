@@ -1,0 +1,106 @@
+"""Hooks: scripts in ``hooks/`` beside the Dockerfile, with the variables of Docker's automated builds.
+
+They run in the sandbox. Their ``docker`` is a small script of ours that builds, tags and notes pushes by buildah: no
+credential is ever inside, the worker itself pushes what a hook wanted pushed.
+"""
+
+from hythe.worker.builders.buildah import STORAGE
+from hythe.worker.checkout import REPOSITORY, SOURCE
+from hythe.worker.failure import BuildFailed
+from hythe.worker.isolation.sandbox import Reach, Sandbox
+from hythe.worker.progress import Record
+from hythe.worker.protocol import Found, Job
+from hythe.worker.source_tree import Escapes, inside, read_inside, write_inside
+
+PUSHED = "home/pushed"
+_STORAGE = " ".join(STORAGE)
+DOCKER = f"""#!/bin/sh
+# What hooks find as 'docker': buildah, as far as hooks of automated builds use it.
+word=$1
+[ $# -gt 0 ] && shift
+case "$word" in
+    build) exec buildah {_STORAGE} build --isolation chroot --network host --pull=false --format docker \\
+        --timestamp "${{SOURCE_DATE_EPOCH:-0}}" "$@" ;;
+    tag|images|pull|rmi) exec buildah {_STORAGE} "$word" "$@" ;;
+    inspect) exec buildah {_STORAGE} inspect --type image "$@" ;;
+    push) for name; do :; done; printf '%s\\n' "$name" >> /work/{PUSHED} ;;
+    login|logout) ;;
+    *) echo "docker $word is not to be had in a Trusted Build: use build, tag, images, pull, inspect, rmi, push" >&2
+       exit 125 ;;
+esac
+"""
+
+
+class Hooks:
+    """The hooks of one source."""
+
+    def __init__(self, job: Job, found: Found, sandbox: Sandbox, record: Record, reach: Reach, time: int) -> None:
+        self._sandbox = sandbox
+        self._record = record
+        self._reach = reach
+        folder = job.rule.dockerfile.rpartition("/")[0]
+        self._folder = "/".join(part for part in (job.rule.context.strip("/"), folder) if part)
+        self.variables = variables(job, found)
+        self._environment = self.variables | {
+            "PATH": "/work/home/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
+            "GIT_DIR": REPOSITORY,
+            "GIT_WORK_TREE": SOURCE,
+            "SOURCE_DATE_EPOCH": str(time),
+            "_CONTAINERS_USERNS_CONFIGURED": "done",
+        }
+
+    def has(self, name: str) -> bool:
+        """Whether there is a hook of this name."""
+        try:
+            return inside(self._sandbox.work / "src", f"{self._folder}/hooks/{name}").is_file()
+        except Escapes:
+            return False
+
+    def run(self, name: str) -> bool:
+        """Run a hook if there is one; returns whether there was. Raises BuildFailed when it fails."""
+        if not self.has(name):
+            return False
+        self._provide_docker()
+        folder = f"{SOURCE}/{self._folder}".rstrip("/")
+        with self._record.step(f"hook {name}"):
+            done = self._sandbox.run(
+                ["sh", "-c", f"[ -x hooks/{name} ] && exec hooks/{name}; exec sh hooks/{name}"],
+                self._record.line,
+                reach=self._reach,
+                environment=self._environment,
+                folder=folder,
+            )
+        if done.code:
+            raise BuildFailed(f"hooks/{name} ended with {done.code}: see the log")
+        return True
+
+    def pushed(self) -> list[str]:
+        """Return the image names that hooks pushed."""
+        try:
+            text = read_inside(self._sandbox.work, PUSHED, 64 * 1024).decode(errors="replace")
+        except FileNotFoundError:
+            return []
+        return list(dict.fromkeys(text.split()))
+
+    def _provide_docker(self) -> None:
+        write_inside(self._sandbox.work, "home/bin/docker", DOCKER, self._sandbox.give, 0o755)
+
+
+def variables(job: Job, found: Found) -> dict[str, str]:
+    """Return the variables that Docker's automated builds gave to hooks, arguments among them."""
+    tag = job.tags[0] if job.tags else "latest"
+    name = f"{job.registry}/{job.repository}"
+    return {
+        **job.rule.arguments,
+        "SOURCE_BRANCH": job.ref.name,
+        "SOURCE_TYPE": job.ref.type.value.title(),
+        "SOURCE_COMMIT": found.commit,
+        "COMMIT_MSG": found.message,
+        "DOCKER_REPO": name,
+        "DOCKERFILE_PATH": job.rule.dockerfile,
+        "BUILD_PATH": job.rule.context,
+        "DOCKER_TAG": tag,
+        "DOCKER_TAGS": ",".join(job.tags),
+        "CACHE_TAG": "",
+        "IMAGE_NAME": f"{name}:{tag}",
+    }

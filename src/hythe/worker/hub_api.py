@@ -1,0 +1,104 @@
+"""The worker's way to the hub: claim a build, tell how it goes, end it. Safe for threads."""
+
+import msgspec
+
+from hythe.builds.build import Step
+from hythe.builds.errors import LeaseLost
+from hythe.client.connection import BytesBody, Connections
+from hythe.client.errors import ClientError, RegistryError
+from hythe.client.messages import Answer
+from hythe.client.retry import RETRIED, Retries, RetryPolicy
+from hythe.worker.protocol import (
+    Claim,
+    Envelope,
+    Found,
+    HeartbeatReply,
+    Job,
+    Outcome,
+    Progress,
+    PushToken,
+    Statement,
+    Tags,
+)
+
+KEY_HEADER = "Hythe-Build-Key"
+FENCE_HEADER = "Hythe-Build-Fence"
+GONE = (404, 409)
+"""What the hub answers when a build is not this worker's any more."""
+
+
+class HubLink:
+    """One hub, as one worker. Calls that fail on the way are tried again; raises ClientError at last."""
+
+    def __init__(self, url: str, token: str, connections: Connections, retries: Retries) -> None:
+        self.url = url.rstrip("/")
+        self._token = token
+        self._connections = connections
+        self._retries = retries
+
+    def claim(self, claim: Claim) -> Job | None:
+        """Wait for a build; None when there was none."""
+        answer = self._once("POST", "/api/v1/workers/claim", msgspec.json.encode(claim), {})
+        if answer.status == 204:
+            return None
+        return msgspec.json.decode(_good(answer, "asking for a build").body, type=Job)
+
+    def tell(self, job: Job, steps: tuple[Step, ...] | None) -> HeartbeatReply:
+        """Say that the build goes on, and its steps where they changed. Raises LeaseLost."""
+        body = msgspec.json.encode(Progress(steps)) if steps is not None else b""
+        return msgspec.json.decode(self._of(job, "progress", body), type=HeartbeatReply)
+
+    def log(self, job: Job, offset: int, content: bytes) -> HeartbeatReply:
+        """Add a piece of log that begins at ``offset``. Raises LeaseLost."""
+        return msgspec.json.decode(self._of(job, f"log?offset={offset}", content), type=HeartbeatReply)
+
+    def found(self, job: Job, found: Found) -> tuple[str, ...]:
+        """Say which commit it is; returns the Docker tags. Raises LeaseLost."""
+        return msgspec.json.decode(self._of(job, "commit", msgspec.json.encode(found)), type=Tags).tags
+
+    def push_token(self, job: Job, repositories: tuple[str, ...] = ()) -> str:
+        """Return a token for the build's repository, which also reads what its owner may of ``repositories``."""
+        return msgspec.json.decode(self._of(job, "token", msgspec.json.encode(repositories)), type=PushToken).token
+
+    def sign(self, job: Job, payload: bytes) -> bytes:
+        """Return the DSSE envelope with the hub's signature around a statement."""
+        body = msgspec.json.encode(Statement(payload.decode()))
+        return msgspec.json.decode(self._of(job, "sign", body), type=Envelope).envelope.encode()
+
+    def finish(self, job: Job, outcome: Outcome) -> None:
+        """End the build. Raises LeaseLost."""
+        self._of(job, "finish", msgspec.json.encode(outcome))
+
+    def _of(self, job: Job, what: str, body: bytes) -> bytes:
+        headers = {KEY_HEADER: job.key, FENCE_HEADER: str(job.fence)}
+        path = f"/api/v1/workers/builds/{job.build_id}/{what}"
+        while True:
+            try:
+                answer = self._once("POST", path, body, headers)
+            except ClientError:
+                if not self._retries.wait():
+                    raise
+                continue
+            if answer.status in RETRIED and self._retries.wait(answer.retry_after):
+                continue
+            self._retries.progressed()
+            return _good(answer, what).body
+
+    def _once(self, method: str, path: str, body: bytes, headers: dict[str, str]) -> Answer:
+        sent = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json", **headers}
+        with self._connections.send(method, self.url + path, sent, BytesBody(body)) as response:
+            return response.read()
+
+
+def patience() -> RetryPolicy:
+    """Return how patient a worker is with a hub that starts anew: about a minute."""
+    return RetryPolicy(attempts=12, first=0.2, longest=10)
+
+
+def _good(answer: Answer, what: str) -> Answer:
+    if answer.status in GONE:
+        raise LeaseLost("this build belongs to another worker now, or is over", "stop working on it")
+    if answer.status not in (200, 204):
+        said = answer.body[:300].decode(errors="replace")
+        raise RegistryError(f"the hub answered {answer.status} to {what}: {said}", status=answer.status)
+    return answer

@@ -1,0 +1,134 @@
+"""A build's disk: a file system of its own in a file, so that a full one fills nothing else.
+
+A cached disk keeps the layers of a repository from one build to the next. It carries a mark while it is in use: one
+whose build did not end well (a killed worker) is thrown away rather than trusted.
+
+A worker that may not mount gets a folder instead, whose size is looked at from time to time.
+"""
+
+import contextlib
+import fcntl
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+from hythe.worker.isolation.errors import IsolationUnavailable
+from hythe.worker.isolation.id_mapping import Identity
+
+FULL = 0.8
+"""A cached disk that is fuller than this is not kept."""
+SPARE = 64 << 20
+"""Bytes short of the limit at which a watched folder or a disk counts as full."""
+
+
+class Disk(Protocol):
+    """Where a build keeps its files."""
+
+    folder: Path
+
+    def problem(self) -> str:
+        """Say that it is full, empty while it is not."""
+
+    def close(self, *, keep: bool) -> None:
+        """Let go of it; with ``keep`` its content is there for the next build."""
+
+
+class ImageDisk:
+    """A file system in a file, mounted through a loop device. Needs root."""
+
+    def __init__(self, image: Path, folder: Path, size: int, files: int, identity: Identity) -> None:
+        """Mount ``image`` at ``folder``, made anew unless it is there and was left in order."""
+        self.folder = folder
+        self._image = image
+        self._size = size
+        self._files = files
+        self._mark = image.with_suffix(".in-use")
+        if self._mark.exists() or not image.exists() or image.stat().st_size != size:
+            _make_file_system(image, size, files, identity)
+        self._mark.touch()
+        folder.mkdir(parents=True, exist_ok=True)
+        _run("mount", "-o", "loop,nodev,noatime", str(image), str(folder))
+        os.chown(folder, identity.owner, identity.owner)
+
+    def problem(self) -> str:
+        """See Disk."""
+        state = os.statvfs(self.folder)
+        if state.f_bavail * state.f_frsize < min(SPARE, self._size // 50):
+            return f"it filled its disk of {self._size >> 20} MiB"
+        if state.f_ffree < 100:
+            return f"it made more than its {self._files} files"
+        return ""
+
+    def close(self, *, keep: bool) -> None:
+        """See Disk."""
+        state = os.statvfs(self.folder)
+        room = state.f_bavail / state.f_blocks > 1 - FULL and state.f_ffree / state.f_files > 1 - FULL
+        _run("umount", "--lazy" if not keep else "--no-canonicalize", str(self.folder), check=keep)
+        if not (keep and room):
+            self._image.unlink(missing_ok=True)
+        self._mark.unlink(missing_ok=True)
+
+
+class WatchedDisk:
+    """An ordinary folder; what is in it is counted when somebody asks."""
+
+    def __init__(self, folder: Path, size: int, files: int) -> None:
+        self.folder = folder
+        self._size = size
+        self._files = files
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def problem(self) -> str:
+        """See Disk."""
+        size, files = _used(self.folder)
+        if size > self._size:
+            return f"it filled its disk of {self._size >> 20} MiB"
+        return f"it made more than its {self._files} files" if files > self._files else ""
+
+    def close(self, *, keep: bool) -> None:
+        """See Disk."""
+        if not keep:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[bool]:
+    """Hold the lock at ``path``; yields False when somebody else has it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        yield True
+
+
+def _make_file_system(image: Path, size: int, files: int, identity: Identity) -> None:
+    image.parent.mkdir(parents=True, exist_ok=True)
+    image.unlink(missing_ok=True)
+    with image.open("wb") as file:
+        file.truncate(size)
+    owner = f"root_owner={identity.owner}:{identity.owner},lazy_itable_init=1,nodiscard"
+    count = str(max(1024, min(files, size // 4096)))
+    _run("mkfs.ext4", "-q", "-F", "-m", "0", "-N", count, "-O", "^has_journal", "-E", owner, str(image))
+
+
+def _run(*command: str, check: bool = True) -> None:
+    environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    if check and done.returncode:
+        raise IsolationUnavailable(f"{command[0]} failed: {done.stderr.strip()}")
+
+
+def _used(folder: Path) -> tuple[int, int]:
+    size = files = 0
+    for root, folders, names in os.walk(folder):
+        files += len(folders) + len(names)
+        for name in names:
+            with contextlib.suppress(OSError):
+                size += os.lstat(Path(root) / name).st_blocks * 512
+    return size, files

@@ -1,0 +1,112 @@
+"""Gates: single addresses of the host's network that a sandbox may reach, each by a socket that listens inside it.
+
+The socket is made by a thread that enters the sandbox's network for a moment; no process of ours stays inside.
+"""
+
+import contextlib
+import ctypes
+import os
+import select
+import socket
+import threading
+from pathlib import Path
+
+import msgspec
+
+from hythe.worker.isolation.errors import IsolationUnavailable
+
+_CLONE_NEWNET = 0x40000000
+_CHUNK = 1 << 18
+
+
+class Opening(msgspec.Struct, frozen=True):
+    """Inside, ``address``:``port`` leads to ``host``:``port`` as the worker sees it."""
+
+    host: str
+    port: int
+    address: str = "127.0.0.1"
+
+
+class Gate:
+    """One opening, served by threads until closed."""
+
+    def __init__(self, pid: int, opening: Opening) -> None:
+        """Listen in the network of process ``pid``. Raises IsolationUnavailable."""
+        self._opening = opening
+        self._listener = _listen_inside(pid, opening)
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop listening; connections end with the sandbox's processes."""
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                inner, _ = self._listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._join, args=(inner,), daemon=True).start()
+
+    def _join(self, inner: socket.socket) -> None:
+        with inner:
+            try:
+                outer = socket.create_connection((self._opening.host, self._opening.port), timeout=15)
+            except OSError:
+                return
+            with outer:
+                outer.settimeout(None)
+                _pass_on(inner, outer)
+
+
+def _pass_on(inner: socket.socket, outer: socket.socket) -> None:
+    """Copy both ways until both sides are done."""
+    ways = {inner: outer, outer: inner}
+    open_ends = [inner, outer]
+    while open_ends:
+        readable, _, _ = select.select(open_ends, [], [], 600)
+        if not readable:
+            return
+        for end in readable:
+            try:
+                data = end.recv(_CHUNK)
+                if data:
+                    ways[end].sendall(data)
+                    continue
+                ways[end].shutdown(socket.SHUT_WR)
+            except OSError:
+                return
+            open_ends.remove(end)
+
+
+def _listen_inside(pid: int, opening: Opening) -> socket.socket:
+    found: list[socket.socket | OSError] = []
+
+    def listen() -> None:
+        try:
+            found.append(_listen(pid, opening))
+        except OSError as error:
+            found.append(error)
+
+    thread = threading.Thread(target=listen)
+    thread.start()
+    thread.join()
+    if isinstance(found[0], OSError):
+        raise IsolationUnavailable(f"the sandbox's network cannot be entered: {found[0]}; run the worker as root")
+    return found[0]
+
+
+def _listen(pid: int, opening: Opening) -> socket.socket:
+    """Make the socket with this thread inside; the thread ends afterwards, so it need not come back."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    with Path(f"/proc/{pid}/ns/net").open("rb") as namespace:
+        if libc.setns(namespace.fileno(), _CLONE_NEWNET):
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind((opening.address, opening.port))
+    listener.listen(64)
+    return listener

@@ -1,0 +1,246 @@
+"""A sandbox: runs commands of a build in namespaces of their own, within limits.
+
+What runs inside is root of a user namespace and nobody on the host. It sees programs and libraries of the host (read
+only), its own work folder at ``/work``, its own processes, and the network that it was given.
+"""
+
+import contextlib
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
+from hythe.builds.configuration import Network
+from hythe.worker.isolation.addresses import METADATA
+from hythe.worker.isolation.cgroup import Group
+from hythe.worker.isolation.disk import Disk
+from hythe.worker.isolation.errors import IsolationUnavailable, LimitReached, Stopped
+from hythe.worker.isolation.id_mapping import Identity
+from hythe.worker.isolation.port_forward import Gate, Opening
+
+VIEW = Path(__file__).with_name("view.sh").read_text()
+"""The script that builds what is seen inside; handed over as text, as nobody inside may read our files."""
+LONGEST_LINE = 64 * 1024
+_READY_SECONDS = 20
+_INSIDE = "exec setpriv --pdeathsig KILL --reuid 0 --regid 0 --clear-groups -- unshare --mount --pid --net --ipc --uts \
+--cgroup --fork --kill-child=KILL --propagation private "
+_PLACE = """mount -t tmpfs -o mode=755,size=1m hythe /mnt && mkdir /mnt/root /mnt/work \
+&& mount --bind "$1" /mnt/work && shift && exec "$@\""""
+"""A root worker's data lies where nobody else may go: in a mount namespace of its own, the work folder moves to a place
+that root inside reaches."""
+_START = "read go || exit 1; " + _INSIDE + '-- sh -c "$@"'
+ENVIRONMENT = {
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "HOME": "/work/home",
+    "TMPDIR": "/work/tmp",
+    "XDG_RUNTIME_DIR": "/work/home",
+    "LANG": "C.UTF-8",
+}
+
+
+class Reach(msgspec.Struct, frozen=True):
+    """What of the network a command reaches: ``network`` OPEN is everything but what is blocked; ``gates`` lead out."""
+
+    network: Network = Network.OFF
+    gates: tuple[Opening, ...] = ()
+    hosts: tuple[tuple[str, str], ...] = ()
+    """(address, name) for its /etc/hosts."""
+
+
+NOTHING = Reach()
+"""No network at all."""
+
+
+class Finished(msgspec.Struct, frozen=True):
+    """A command that ended: its exit code and the last lines that it wrote."""
+
+    code: int
+    last_lines: tuple[str, ...]
+
+
+class Sandbox:
+    """Where one build's commands run, one after the other."""
+
+    def __init__(self, identity: Identity, disk: Disk, group: Group | None, *, deadline: float, limit: int) -> None:
+        """Limit the sandbox to ``deadline`` (``time.monotonic``), which is ``limit`` seconds from its beginning."""
+        self.disk = disk
+        self._identity = identity
+        self._group = group
+        self._deadline = deadline
+        self._limit = limit
+        self._running: subprocess.Popen[bytes] | None = None
+        self._stop = threading.Event()
+        self._root = disk.folder.parent / f"{disk.folder.name}.root"
+        self._root.mkdir(exist_ok=True)
+        os.chown(self._root, identity.owner, identity.owner)
+
+    @property
+    def work(self) -> Path:
+        """The host's path of what is ``/work`` inside."""
+        return self.disk.folder
+
+    def give(self, *paths: Path) -> None:
+        """Make files that the worker wrote belong to root inside."""
+        for path in paths:
+            os.lchown(path, self._identity.owner, self._identity.owner)
+
+    def stop(self) -> None:
+        """End what is running, and let nothing start any more. Safe from any thread."""
+        self._stop.set()
+        self._kill()
+
+    def is_over(self, wait: float) -> bool:
+        """Wait some seconds; return whether nothing may run for this build any more."""
+        return self._stop.wait(wait) or time.monotonic() > self._deadline
+
+    def require_time(self) -> None:
+        """Return while the build may go on. Raises Stopped, LimitReached."""
+        if self._stop.is_set():
+            raise Stopped
+        if time.monotonic() > self._deadline:
+            raise LimitReached(f"it took longer than its {self._limit} seconds")
+
+    def _kill(self) -> None:
+        process = self._running
+        if process is not None and process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process.pid, signal.SIGKILL)
+
+    def run(
+        self,
+        command: Sequence[str],
+        on_line: Callable[[str], None],
+        *,
+        reach: Reach = NOTHING,
+        environment: Mapping[str, str] | None = None,
+        folder: str = "/work",
+    ) -> Finished:
+        """Run a command inside until it ends; its lines go to ``on_line``.
+
+        Raises LimitReached when it used too much, Stopped after ``stop``, IsolationUnavailable when it cannot start.
+        """
+        if self._stop.is_set():
+            raise Stopped
+        process = self._start(["env", "-C", folder, *command], reach, environment or {})
+        self._running = process
+        doors: list[Gate] = []
+        tap: subprocess.Popen[bytes] | None = None
+        watcher = threading.Thread(target=self._watch, args=(process,), daemon=True)
+        try:
+            self._enter(process)
+            doors = [Gate(process.pid, opening) for opening in reach.gates]
+            tap = _connect(process.pid) if reach.network is Network.OPEN else None
+            watcher.start()
+            last = _read_lines(process, on_line)
+            code = process.wait()
+        finally:
+            self._kill()
+            process.wait()
+            for door in doors:
+                door.close()
+            if tap is not None:
+                tap.kill()
+                tap.wait()
+        self._raise_trouble(code)
+        return Finished(code, last)
+
+    def close(self, *, keep: bool) -> None:
+        """End everything, and let go of the disk; with ``keep`` its content is there for the next build."""
+        self.stop()
+        if self._group is not None:
+            self._group.close()
+        self.disk.close(keep=keep)
+        with contextlib.suppress(OSError):
+            self._root.rmdir()
+
+    def _start(self, command: Sequence[str], reach: Reach, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+        hosts = "\n".join(f"{address} {name}" for address, name in reach.hosts)
+        inside = ["unshare", "--user", "--keep-caps", "--", "sh", "-c", _START, "sh", VIEW, "view"]
+        rest = [hosts, reach.network.value, " ".join(METADATA), *command]
+        if os.geteuid() == 0:
+            place = ["unshare", "--mount", "--propagation", "private", "--", "sh", "-ec", _PLACE, "sh"]
+            words = [*place, str(self.disk.folder), *inside, "/mnt/root", "/mnt/work", *rest]
+        else:
+            words = [*inside, str(self._root), str(self.disk.folder), *rest]
+        return subprocess.Popen(
+            words,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=ENVIRONMENT | dict(environment),
+            start_new_session=True,
+        )
+
+    def _enter(self, process: subprocess.Popen[bytes]) -> None:
+        """Once the process has its user namespace, give it limits and numbers, then let it go on."""
+        if process.stdin is None:
+            raise IsolationUnavailable("the sandbox has no input")
+        _await_new_namespace(process, "user")
+        if self._group is not None:
+            self._group.add(process.pid)
+        self._identity.write_maps(process.pid)
+        process.stdin.write(b"\n")
+        process.stdin.close()
+        _await_new_namespace(process, "net")
+
+    def _watch(self, process: subprocess.Popen[bytes]) -> None:
+        """End the process when its time is over or its disk is full."""
+        while process.poll() is None:
+            if time.monotonic() > self._deadline or self._stop.is_set() or self.disk.problem():
+                self._kill()
+                return
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(0.5)
+
+    def _raise_trouble(self, code: int) -> None:
+        if code or self._stop.is_set():
+            self.require_time()
+        if code == 0:
+            return
+        said = self.disk.problem() or (self._group.problem() if self._group else "")
+        if said:
+            raise LimitReached(said)
+
+
+def _await_new_namespace(process: subprocess.Popen[bytes], kind: str) -> None:
+    own = Path(f"/proc/self/ns/{kind}").readlink()
+    give_up = time.monotonic() + _READY_SECONDS
+    while time.monotonic() < give_up:
+        if process.poll() is not None:
+            said = process.stdout.read(2000).decode(errors="replace").strip() if process.stdout else ""
+            raise IsolationUnavailable(f"the sandbox did not start: {said or process.returncode}")
+        with contextlib.suppress(OSError):
+            if Path(f"/proc/{process.pid}/ns/{kind}").readlink() != own:
+                return
+        time.sleep(0.002)
+    raise IsolationUnavailable(f"the sandbox got no {kind} namespace within {_READY_SECONDS} s")
+
+
+def _connect(pid: int) -> subprocess.Popen[bytes]:
+    """Give the sandbox a network of its own that leads outside, without the host's loopback."""
+    command = ["slirp4netns", "--configure", "--mtu=65520", "--disable-host-loopback"]
+    namespaces = [f"--userns-path=/proc/{pid}/ns/user", "--netns-type=path", f"/proc/{pid}/ns/net", "tap0"]
+    try:
+        return subprocess.Popen(
+            [*command, *namespaces], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+    except FileNotFoundError as error:
+        raise IsolationUnavailable(
+            "slirp4netns is not installed: install it, or set builds_network to registry or off"
+        ) from error
+
+
+def _read_lines(process: subprocess.Popen[bytes], on_line: Callable[[str], None]) -> tuple[str, ...]:
+    last: list[str] = []
+    if process.stdout is None:
+        return ()
+    while piece := process.stdout.readline(LONGEST_LINE):
+        line = piece.decode(errors="replace").rstrip("\r\n")
+        last = [*last[-39:], line]
+        on_line(line)
+    return tuple(last)

@@ -1,0 +1,127 @@
+"""Which isolation a worker has: found by trying, said at its start, refused when it is less than asked for."""
+
+import shutil
+import tempfile
+import time
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from hythe.builds.configuration import Network
+from hythe.worker.isolation.cgroup import Group, make_group
+from hythe.worker.isolation.disk import Disk, ImageDisk, WatchedDisk
+from hythe.worker.isolation.errors import IsolationUnavailable
+from hythe.worker.isolation.id_mapping import Identity, identity
+from hythe.worker.isolation.port_forward import Opening
+from hythe.worker.isolation.sandbox import Reach, Sandbox
+from hythe.worker.protocol import Limits
+
+TRIAL = Limits(processors=1, memory=256 << 20, processes=100, disk=32 << 20, files=1000, seconds=30)
+
+
+class Outside(msgspec.Struct, frozen=True):
+    """A builder beside the sandbox, with containment of its own: chosen by the operator instead of buildah."""
+
+    kind: Literal["docker", "buildkit"]
+    address: str
+    certificates: str = ""
+    """Folder with ``ca.pem``, ``cert.pem`` and ``key.pem``; empty: no TLS."""
+    server_name: str = ""
+
+    def __str__(self) -> str:
+        return f"the {'docker engine' if self.kind == 'docker' else 'BuildKit daemon'} at {self.address}"
+
+
+class Isolation(msgspec.Struct, frozen=True):
+    """What a worker's machine gives. Without ``groups`` memory and processes are not limited."""
+
+    folder: Path
+    first: int
+    groups: bool
+    images: bool
+    networks: frozenset[Network]
+    missing: tuple[str, ...] = ()
+    outside: Outside | None = None
+    """What builds in the sandbox's stead, where the operator wants that."""
+
+    def __str__(self) -> str:
+        if self.outside:
+            return f"that of {self.outside}; the source is fetched in a user namespace"
+        parts = [
+            "user namespace (root inside is nobody on the host)",
+            "control group" if self.groups else "NO limit on memory and processes",
+            "file system of its own" if self.images else "watched folder",
+            "networks: " + ", ".join(sorted(network.value for network in self.networks)),
+        ]
+        return "; ".join(parts)
+
+    def sandbox(self, name: str, slot: int, limits: Limits, image: Path) -> Sandbox:
+        """Return a new sandbox with these limits, its disk kept in ``image``. Raises IsolationUnavailable."""
+        numbers = identity(slot, self.first)
+        disk = self._disk(name, limits, image, numbers)
+        group: Group | None = make_group(self.folder, name, limits) if self.groups else None
+        deadline = time.monotonic() + limits.seconds
+        return Sandbox(numbers, disk, group, deadline=deadline, limit=limits.seconds)
+
+    def _disk(self, name: str, limits: Limits, image: Path, numbers: Identity) -> Disk:
+        folder = self.folder / "work" / name
+        if self.images:
+            return ImageDisk(image, folder, limits.disk, limits.files, numbers)
+        return WatchedDisk(folder, limits.disk, limits.files)
+
+
+def choose(folder: Path, first: int, *, weaker: bool) -> Isolation:
+    """Return the isolation that this machine gives.
+
+    Raises IsolationUnavailable when a build would be root on the host or could use up the machine, the latter unless
+    the operator said that ``weaker`` will do.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    full = Isolation(folder, first, groups=True, images=True, networks=frozenset({Network.OFF}))
+    without_image = msgspec.structs.replace(full, images=False)
+    bare = msgspec.structs.replace(without_image, groups=False)
+    missing: list[str] = []
+    for candidate in (full, without_image, bare):
+        try:
+            _try(candidate, Network.OFF)
+        except (IsolationUnavailable, OSError) as error:
+            missing.append(str(error))
+            continue
+        if not candidate.groups and not weaker:
+            break
+        return msgspec.structs.replace(candidate, networks=_networks(candidate), missing=tuple(missing))
+    raise IsolationUnavailable(
+        "this machine cannot contain builds: "
+        + "; ".join(missing)
+        + ". Set builds_isolation=weaker to do without limits"
+    )
+
+
+def _networks(isolation: Isolation) -> frozenset[Network]:
+    found = {Network.OFF}
+    for network in (Network.REGISTRY, Network.OPEN):
+        try:
+            _try(isolation, network)
+        except (IsolationUnavailable, OSError):
+            continue
+        found.add(network)
+    return frozenset(found)
+
+
+def _try(isolation: Isolation, network: Network) -> None:
+    """Run ``true`` in a sandbox of this kind. Raises IsolationUnavailable."""
+    name = Path(tempfile.mkdtemp(prefix="trial-", dir=isolation.folder)).name
+    image = isolation.folder / name / "disk.img"
+    said: list[str] = []
+    gates = (Opening("127.0.0.1", 9),) if network is Network.REGISTRY else ()
+    try:
+        sandbox = isolation.sandbox(name, 0, TRIAL, image)
+        try:
+            done = sandbox.run(["true"], said.append, reach=Reach(network, gates))
+        finally:
+            sandbox.close(keep=False)
+        if done.code:
+            raise IsolationUnavailable("; ".join(said) or f"the trial ended with {done.code}")
+    finally:
+        shutil.rmtree(isolation.folder / name, ignore_errors=True)

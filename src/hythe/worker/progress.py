@@ -1,0 +1,158 @@
+"""What a build tells while it runs: lines of log and steps, sent to the hub by a thread of its own.
+
+The same thread is the heartbeat. When the hub says that the build is cancelled or belongs to another worker, it calls
+``on_stop`` at once, in the middle of whatever step there is.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+from hythe.builds.build import Step
+from hythe.builds.errors import LeaseLost
+from hythe.client.errors import ClientError
+from hythe.worker.hub_api import HubLink
+from hythe.worker.protocol import HeartbeatReply, Job
+
+FLUSH_SECONDS = 0.2
+BEAT_SECONDS = 1.0
+PIECE = 256 * 1024
+CUT = "\n[the log is longer than {limit} bytes: what follows is not kept]\n"
+GAP = b"[the hub lost a piece of the log here]\n"
+
+
+class Record:
+    """Collects what a build says, hides its secrets, and sends it on."""
+
+    def __init__(self, job: Job, link: HubLink, on_stop: Callable[[], None]) -> None:
+        self._job = job
+        self._link = link
+        self._on_stop = on_stop
+        self._hidden: list[str] = []
+        self._pending = bytearray()
+        self._sent = job.log_size
+        self._written = job.log_size
+        self._steps: list[Step] = []
+        self._steps_told = True
+        self._lock = threading.Lock()
+        self._over = threading.Event()
+        self._news = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self.cancelled_by = ""
+        self.lost = False
+        self.hide(*job.secrets.values(), job.key)
+
+    def start(self) -> None:
+        """Begin to send."""
+        self._thread.start()
+
+    def hide(self, *secrets: str) -> None:
+        """Keep these out of the log, too."""
+        with self._lock:
+            # Line by line, as the log comes: a key of several lines is never there as a whole.
+            lines = (line.strip() for value in secrets for line in value.splitlines())
+            self._hidden = sorted({*self._hidden, *(line for line in lines if len(line) > 2)}, key=len)[::-1]
+
+    def masked(self, text: str) -> str:
+        """Return ``text`` without the secrets in it."""
+        for secret in self._hidden:
+            text = text.replace(secret, "***")
+        return text
+
+    def line(self, text: str) -> None:
+        """Add a line to the log."""
+        with self._lock:
+            content = self.masked(text).encode(errors="replace") + b"\n"
+            limit = self._job.limits.log
+            if self._written >= limit:
+                return
+            if self._written + len(content) > limit:
+                content = CUT.format(limit=limit).encode()
+                self._written = limit
+            self._pending += content
+            self._written += len(content)
+        self._news.set()
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Time a step; it is shown while it runs."""
+        began = time.time()
+        self.line(f"==> {name} ({datetime.now(UTC):%H:%M:%S})")
+        with self._lock:
+            self._steps.append(Step(name, began))
+            place = len(self._steps) - 1
+            self._steps_told = False
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._steps[place] = Step(name, began, round(time.time() - began, 3))
+                self._steps_told = False
+
+    def abandon(self) -> None:
+        """Say nothing more, not even that the build goes on: another worker shall take over."""
+        self.lost = True
+        self._over.set()
+        self._news.set()
+
+    def close(self) -> None:
+        """Send what is left, however long the hub takes for it; gives up when the link to the hub does."""
+        self._over.set()
+        self._news.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        beat = 0.0
+        while not self.lost:
+            over = self._over.is_set()
+            try:
+                self._send_log()
+                if time.monotonic() - beat > BEAT_SECONDS or over:
+                    self._send_steps()
+                    beat = time.monotonic()
+            except LeaseLost:
+                self.lost = True
+                self._on_stop()
+                return
+            except ClientError:
+                # The hub is away for longer than we wait: the lease will run out, and another worker takes over.
+                self.lost = True
+                self._on_stop()
+                return
+            if over:
+                return
+            if self._news.wait(BEAT_SECONDS):
+                self._news.clear()
+                self._over.wait(FLUSH_SECONDS)
+
+    def _send_log(self) -> None:
+        while True:
+            with self._lock:
+                piece = bytes(self._pending[:PIECE])
+            if not piece:
+                return
+            reply = self._link.log(self._job, self._sent, piece)
+            with self._lock:
+                taken = reply.log_size - self._sent
+                self._sent = reply.log_size
+                if taken < 0:
+                    # Its database forgot pieces, as after a power cut: what is left goes where its log ends now.
+                    self._pending[:0] = GAP
+                else:
+                    del self._pending[: min(taken, len(piece))]
+            self._obey(reply)
+            if taken == 0:
+                return
+
+    def _send_steps(self) -> None:
+        with self._lock:
+            steps = None if self._steps_told else tuple(self._steps)
+            self._steps_told = True
+        self._obey(self._link.tell(self._job, steps))
+
+    def _obey(self, reply: HeartbeatReply) -> None:
+        if reply.cancelled_by and not self.cancelled_by:
+            self.cancelled_by = reply.cancelled_by
+            self._on_stop()

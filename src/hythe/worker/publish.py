@@ -1,0 +1,78 @@
+"""Pushing what was built: every platform's image by digest first, what is attached to it, and the tags last of all."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from hythe.client.client import Client
+from hythe.client.credentials import Credential
+from hythe.client.endpoints import LayoutPlace, RegistryPlace
+from hythe.client.layout import ImageLayout
+from hythe.client.protocol import PUSH_ACTIONS, Repository
+from hythe.client.session import Session
+from hythe.client.transfer import transfer
+from hythe.oci.manifest import OCI_INDEX, Descriptor, Index, Manifest, Platform
+from hythe.provenance.attestation import attestation_image, attestation_tag, bundle_image
+from hythe.worker.builders.port import Image
+from hythe.worker.hub_api import HubLink
+from hythe.worker.protocol import Job
+
+
+class Publisher:
+    """The build's own repository, by tokens of minutes that reach no other."""
+
+    def __init__(self, job: Job, link: HubLink, client: Client) -> None:
+        self._repository = own_repository(job, link, client)
+
+    def push_images(self, images: Sequence[tuple[Image, Platform]]) -> Manifest:
+        """Push the images by digest; return what the tags shall name."""
+        for image, _ in images:
+            place = RegistryPlace(self._repository, image.descriptor.digest)
+            transfer(LayoutPlace(ImageLayout(image.layout), image.descriptor), place)
+        whole = united(images)
+        if len(images) > 1:
+            self._repository.put_manifest(whole, str(whole.digest()))
+        return whole
+
+    def attach(self, subject: str, envelopes: Sequence[tuple[str, bytes]], folder: Path, created: str) -> str:
+        """Attach signed statements (predicate type, DSSE envelope) to an image in each form that verifiers look for.
+
+        Returns the digest of the manifest that has all of them.
+        """
+        layout = ImageLayout(folder)
+        layout.create()
+        image = self._repository.get_manifest(subject)
+        manifest = attestation_image(layout, image.descriptor(), envelopes)
+        place = RegistryPlace(self._repository, attestation_tag(image.digest()))
+        transfer(LayoutPlace(layout, manifest.descriptor()), place)
+        for kind, envelope in envelopes:
+            bundle = bundle_image(layout, image.descriptor(), kind, envelope, created)
+            place = RegistryPlace(self._repository, str(bundle.digest()))
+            transfer(LayoutPlace(layout, bundle.descriptor()), place)
+        return str(manifest.digest())
+
+    def tag(self, manifest: Manifest, tags: Sequence[str]) -> None:
+        """Move the tags; the hub refuses when the build belongs to another worker by now."""
+        for tag in tags:
+            self._repository.put_manifest(manifest, tag)
+
+
+def own_repository(job: Job, link: HubLink, client: Client) -> Repository:
+    """Return the build's repository, with the build's own rights."""
+
+    def credential() -> Credential:
+        return Credential(registry_token=link.push_token(job))
+
+    session = Session(job.registry, client.connections, credential, client.policy)
+    return Repository(session, job.repository, PUSH_ACTIONS)
+
+
+def united(images: Sequence[tuple[Image, Platform]]) -> Manifest:
+    """Return the one image's manifest, or the index of all platforms."""
+    if len(images) == 1:
+        image, _ = images[0]
+        return ImageLayout(image.layout).read_manifest(image.descriptor)
+    entries = tuple(
+        Descriptor(image.descriptor.media_type, image.descriptor.digest, image.descriptor.size, platform=platform)
+        for image, platform in images
+    )
+    return Manifest.parse(Index(2, OCI_INDEX, entries).encode(), OCI_INDEX)

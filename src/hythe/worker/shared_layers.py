@@ -1,0 +1,114 @@
+"""Layers for builds on other workers: kept in the repository itself, so that who may not read it gets none of them.
+
+They make builds faster and nothing else: whatever is wrong with them costs a line of the log, never the build.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from hythe.client.endpoints import LayoutPlace, RegistryPlace
+from hythe.client.errors import ClientError
+from hythe.client.layout import ImageLayout
+from hythe.client.platforms import host_platform
+from hythe.client.protocol import Repository
+from hythe.client.transfer import transfer
+from hythe.oci.errors import OCIError
+from hythe.worker.builders.port import Builder, Image, LayerSharing, Order
+from hythe.worker.failure import BuildFailed
+from hythe.worker.isolation.errors import IsolationUnavailable, LimitReached
+from hythe.worker.layer_tags import layer_tag
+from hythe.worker.progress import Record
+from hythe.worker.protocol import Job
+from hythe.worker.source_tree import Escapes, cleared, remove
+
+FETCHED = "shared"
+SHARE = 8
+"""What takes more than one part in so many of a build's disk is not kept: it would fill the disk that it comes to."""
+_TROUBLE = (
+    BuildFailed,
+    ClientError,
+    Escapes,
+    IsolationUnavailable,
+    LimitReached,
+    OCIError,
+    OSError,
+    ValueError,
+    msgspec.MsgspecError,
+)
+
+
+class SharedLayers:
+    """What one attempt takes of the builds before it, and leaves for those after it."""
+
+    def __init__(self, job: Job, repository: Callable[[], Repository], record: Record, work: Path) -> None:
+        self._job = job
+        self._repository = repository
+        self._record = record
+        self._work = work
+        self._built: list[tuple[Order, Image]] = []
+        # What comes from a fork neither sees layers of ours nor makes any that others would begin with.
+        self._wanted = job.trusted and job.rule.cache
+
+    def bring(self, builder: Builder, order: Order) -> None:
+        """Before a build: where this disk has no layers of such a build, take those of another worker, if any."""
+        if not self._wanted or not isinstance(builder, LayerSharing) or builder.knows_layers(_name(order)):
+            return
+        with self._forgiving("the layers of other workers are not used"):
+            self._bring(builder, _name(order))
+        remove(self._work / FETCHED)
+
+    def _bring(self, builder: LayerSharing, name: str) -> None:
+        repository = self._repository()
+        if not repository.has_manifest(name):
+            return
+        with self._record.step("layers of other workers"):
+            layout = ImageLayout(cleared(self._work, FETCHED))
+            index = transfer(RegistryPlace(repository, name), LayoutPlace(layout)).manifest
+            steps = builder.take_layers(name, Image(layout.folder, index.descriptor()))
+            self._record.line(f"{steps} steps of earlier builds")
+
+    def built(self, order: Order, image: Image) -> None:
+        """Remember what was built, for ``keep``."""
+        self._built.append((order, image))
+
+    def keep(self, builder: Builder) -> None:
+        """After the push: put layers that are new into the repository, in the place of those before."""
+        if not self._wanted or not isinstance(builder, LayerSharing):
+            return
+        for order, image in self._built:
+            with self._forgiving("the layers are not kept for other workers"):
+                self._keep(builder, order, image)
+
+    def _keep(self, builder: LayerSharing, order: Order, image: Image) -> None:
+        name = _name(order)
+        if not builder.has_new_layers(name, order):
+            return
+        with self._record.step("layers for other workers"):
+            index = builder.give_layers(order, image)
+            self._require_small(index)
+            place = LayoutPlace(ImageLayout(index.layout), index.descriptor)
+            transfer(place, RegistryPlace(self._repository(), name))
+            builder.layers_given(name, order)
+
+    def _require_small(self, index: Image) -> None:
+        layout = ImageLayout(index.layout)
+        steps = [layout.read_manifest(each) for each in layout.read_manifest(index.descriptor).manifests]
+        size = sum({blob.digest: blob.size for step in steps for blob in step.blobs}.values())
+        most = self._job.limits.disk // SHARE
+        if size > most:
+            raise BuildFailed(f"they are larger than {most >> 20} MiB")
+
+    @contextmanager
+    def _forgiving(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except _TROUBLE as error:
+            self._record.line(f"{what}: {' '.join(str(error).split())[:300]}")
+
+
+def _name(order: Order) -> str:
+    platform = order.platform or str(host_platform())
+    return layer_tag(order.context, order.dockerfile, order.target, order.arguments, platform)

@@ -1,0 +1,151 @@
+"""Repository links: what is built anew when a base image moved."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.parts.base_images import Layout
+from tests.parts.database import Run
+from tests.parts.docker_registry import DockerRegistry
+from tests.parts.engines import ContainersTool
+from tests.unit.builds.test_queue import QUICK, Bench, lease_of
+
+from hythe.builds.build import Result
+from hythe.builds.configuration import BuildConfiguration, NewBuildConfiguration, Options, Source
+from hythe.builds.rules import Rule
+from hythe.builds.service import Builds, make_builds
+from hythe.builds.sql import base_image_watch as base_rows
+from hythe.builds.sql import builds as build_rows
+from hythe.builds.sql import configurations as configuration_rows
+from hythe.builds.sql.builds import Filter
+from hythe.database import Database
+from hythe.hub.service import open_identity
+from hythe.oci.digest import Digest
+from hythe.registry.events import TagMove
+from hythe.registry.sql import repositories as repository_rows
+from hythe.settings import Settings
+from hythe.worker.protocol import Outcome
+
+MOVE = TagMove("latest", Digest.of(b"new"), Digest.of(b"old"), datetime.now(UTC))
+
+
+async def linked(database: Database, name: str, bases: dict[str, str]) -> BuildConfiguration:
+    """A repository that is built from these bases and wants to follow them."""
+    now = datetime.now(UTC)
+    new = NewBuildConfiguration(
+        source=Source(url="https://git.example/a/b.git"), rules=(Rule(source="main"),), options=Options(base_link=True)
+    )
+    async with database.writing() as session:
+        await repository_rows.create(session, name, now)
+        made = await repository_rows.find(session, name)
+        assert made is not None
+        configuration_id = await configuration_rows.add(session, made.id, "alice", new, None, "token", "alice", now)
+        await base_rows.replace(session, configuration_id, bases, now)
+        found = await configuration_rows.by_id(session, configuration_id)
+    assert found is not None
+    return found
+
+
+async def queued(database: Database, name: str) -> list[str]:
+    """Who asked for the builds of a repository."""
+    async with database.reading() as session:
+        return [build.started_by for build in await build_rows.listed(session, Filter(repository=name))]
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """Settings of a hub in this test's folder."""
+    return Settings(data=str(tmp_path))
+
+
+def test_what_is_built_from_a_tag_follows_it(database: Database, run: Run[Any], settings: Settings) -> None:
+    """A tag that moved queues what is built from it; one that only was pushed again does not."""
+
+    async def move() -> tuple[list[str], list[str]]:
+        async with open_identity(database, settings) as identity:
+            builds: Builds = make_builds(identity, settings)
+            await linked(database, "alice/child", {"alice/base:latest": "sha256:0"})
+            await linked(database, "alice/other", {"alice/base:stable": "sha256:0"})
+            same = TagMove("latest", MOVE.previous, MOVE.previous, MOVE.at)
+            async with database.writing() as session:
+                await builds.bases.moved_here(session, "alice/base", (same, MOVE))
+            return await queued(database, "alice/child"), await queued(database, "alice/other")
+
+    assert run(move()) == (["alice/base:latest moved"], [])
+
+
+def test_every_rules_bases_are_followed(database: Database, run: Run[Any], settings: Settings) -> None:
+    """What one rule is built from is not forgotten when another rule was built."""
+
+    async def build() -> list[str]:
+        async with open_identity(database, settings) as identity:
+            builds = make_builds(identity, settings)
+            bench = Bench(database, QUICK)
+            configuration = await bench.set_up("alice/child")
+            for branch, base in (("main", "one:1"), ("dev", "two:2"), ("main", "three:3")):
+                await bench.push(configuration, "1", branch)
+                claimed = await bench.claim()
+                done = Outcome(status="succeeded", result=Result(bases={f"hub/{base}": "sha256:0"}, registry="hub"))
+                await builds.queue.finish(lease_of(claimed), done)
+            async with database.reading() as session:
+                return sorted(await base_rows.bases_of(session, "alice/child"))
+
+    assert run(build()) == ["docker.io/hub/three:3", "docker.io/hub/two:2"]
+
+
+def test_loops_are_noticed_and_refused(database: Database, run: Run[Any], settings: Settings) -> None:
+    """Images that are built from each other, through however many, do not chase each other."""
+
+    async def move() -> list[list[str]]:
+        async with open_identity(database, settings) as identity:
+            builds = make_builds(identity, settings)
+            await linked(database, "alice/a", {"alice/c:latest": "sha256:0"})
+            await linked(database, "alice/b", {"alice/a:latest": "sha256:0"})
+            await linked(database, "alice/c", {"alice/b:latest": "sha256:0"})
+            async with database.writing() as session:
+                for name in ("alice/a", "alice/b", "alice/c"):
+                    await builds.bases.moved_here(session, name, (MOVE,))
+            return [await queued(database, name) for name in ("alice/a", "alice/b", "alice/c")]
+
+    assert run(move()) == [[], [], []]
+
+
+def test_bases_of_other_registries_are_asked_for(
+    database: Database,
+    run: Run[Any],
+    settings: Settings,
+    docker_registry: DockerRegistry,
+    skopeo: ContainersTool,
+    busybox_layout: Layout,
+) -> None:
+    """A digest that changed at Debian's docker-registry queues a build, once."""
+    image = f"{docker_registry.host}/base:latest"
+    skopeo.ok("copy", "--dest-tls-verify=false", busybox_layout.source(), f"docker://{image}")
+
+    async def look() -> list[int]:
+        async with open_identity(database, settings) as identity:
+            builds = make_builds(identity, settings)
+            await linked(database, "alice/child", {image: "sha256:0"})
+            return [await builds.bases.look(datetime.now(UTC)) for _ in range(2)]
+
+    assert run(look()) == [1, 0]
+
+
+def test_a_registry_that_is_away_holds_nobody_up(database: Database, run: Run[Any], settings: Settings) -> None:
+    """What cannot be asked now stays as it is known, and is asked again in a later round."""
+
+    async def look() -> tuple[int, int, int]:
+        async with open_identity(database, settings) as identity:
+            builds = make_builds(identity, settings)
+            await linked(database, "alice/child", {"127.0.0.1:9/base:latest": "sha256:0"})
+            began = datetime.now(UTC)
+            queued = await builds.bases.look(began)
+            async with database.reading() as session:
+                same_round = len(await base_rows.due(session, began, 50))
+                next_round = len(await base_rows.due(session, datetime.now(UTC), 50))
+            return queued, same_round, next_round
+
+    assert run(look()) == (0, 0, 1)

@@ -1,0 +1,121 @@
+"""HTTP/1.1 as bytes: what servers may send, and what they must not."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from hythe.client.http1 import BadAnswer, Wire
+
+
+class Server:
+    """The other end of a connection, whose bytes are written by hand."""
+
+    def __init__(self) -> None:
+        ours, self.theirs = socket.socketpair()
+        ours.settimeout(10)
+        self.wire = Wire(ours)
+
+    def sends(self, content: bytes, *, end: bool = True) -> Wire:
+        """Let the server say this (and hang up); returns our end."""
+        self.theirs.sendall(content)
+        if end:
+            self.theirs.shutdown(socket.SHUT_WR)
+        return self.wire
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    server = Server()
+    yield server
+    server.wire.close()
+    server.theirs.close()
+
+
+def read_all(wire: Wire, method: str = "GET") -> bytes:
+    body = wire.body(method, wire.read_head())
+    content, piece = b"", memoryview(bytearray(3))
+    while count := body.readinto(piece):
+        content += piece[:count]
+    assert body.ended
+    return content
+
+
+@pytest.mark.parametrize(
+    ("sent", "method", "content"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", "GET", b"hello"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhellomore", "GET", b"hello"),
+        (b"HTTP/1.1 200 OK\nContent-Length: 5\n\nhello", "GET", b"hello"),
+        (b"HTTP/1.1 200\r\ncontent-length:5\r\n\r\nhello", "GET", b"hello"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", "HEAD", b""),
+        (b"HTTP/1.1 204 No Content\r\n\r\n", "PUT", b""),
+        (b"HTTP/1.1 200 OK\r\n\r\nup to the end", "GET", b"up to the end"),
+        (
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+            b"5;x=y\r\nhello\r\n6\r\n world\r\n0\r\nTrailer: t\r\n\r\n",
+            "GET",
+            b"hello world",
+        ),
+        (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", "GET", b"ok"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", "GET", b""),
+    ],
+)
+def test_bodies_end_where_they_say(server: Server, sent: bytes, method: str, content: bytes) -> None:
+    """RFC 9112, section 6.3: length, chunks, end of the connection, and answers without a body."""
+    assert read_all(server.sends(sent), method) == content
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"",
+        b"HTTP/1.1 200 OK\r\nContent-Le",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhel",
+        b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",
+        b"\x15\x03\x01\x00\x02\x02P",
+        b"SSH-2.0-OpenSSH\r\n",
+        b"HTTP/1.1 abc\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 300 + b"\r\n",
+        b"HTTP/1.1 200 OK\r\nA: " + b"b" * 100_000 + b"\r\n\r\n",
+    ],
+)
+def test_what_is_no_answer_or_cut_off_is_an_error(server: Server, sent: bytes) -> None:
+    """Never a short body that looks whole."""
+    with pytest.raises(BadAnswer):
+        read_all(server.sends(sent))
+
+
+@pytest.mark.parametrize(
+    ("head", "stays"),
+    [
+        (b"HTTP/1.1 200 OK\r\n", True),
+        (b"HTTP/1.1 200 OK\r\nConnection: close\r\n", False),
+        (b"HTTP/1.0 200 OK\r\n", False),
+        (b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\n", True),
+    ],
+)
+def test_whether_a_connection_can_be_used_again(server: Server, head: bytes, stays: bool) -> None:
+    """RFC 9112, section 9.3."""
+    assert server.sends(head + b"\r\n").read_head().stays_open is stays
+
+
+def test_several_fields_of_one_name_are_joined(server: Server) -> None:
+    """Names in whatever case; several challenges are one list."""
+    sent = b"HTTP/1.1 401 No\r\nWWW-Authenticate: Basic\r\nWww-authenticate: Bearer realm=x\r\n\r\n"
+
+    assert server.sends(sent).read_head().headers == {"www-authenticate": "Basic, Bearer realm=x"}
+
+
+def test_a_request_is_sent_as_it_should(server: Server) -> None:
+    """And a line break in a header, which would begin another, is refused."""
+    server.wire.send_head("GET", "/v2/", {"Host": "h", "Accept": "a"})
+
+    assert server.theirs.recv(1000) == b"GET /v2/ HTTP/1.1\r\nHost: h\r\nAccept: a\r\n\r\n"
+    with pytest.raises(BadAnswer):
+        server.wire.send_head("GET", "/v2/", {"Host": "h\r\nX: y"})

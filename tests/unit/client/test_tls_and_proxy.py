@@ -1,0 +1,71 @@
+"""How hosts are reached: plain HTTP, loopback, proxies."""
+
+from __future__ import annotations
+
+import pytest
+
+from hythe.client.errors import InvalidConfiguration
+from hythe.client.tls_and_proxy import Proxy, Trust, is_loopback, proxy_for
+
+
+@pytest.mark.parametrize(
+    ("host", "loopback"),
+    [
+        ("localhost", True),
+        ("localhost:5000", True),
+        ("127.0.0.1:5000", True),
+        ("127.9.9.9", True),
+        ("[::1]:5000", True),
+        ("localhost.localdomain:5000", True),
+        ("hub.localhost:80", True),
+        ("localhost.example.com", False),
+        ("127.example.com", False),
+        ("10.0.0.1:5000", False),
+        ("docker.io", False),
+    ],
+)
+def test_loopback(host: str, loopback: bool) -> None:
+    """Only this machine itself is spoken to in plain HTTP unasked."""
+    assert is_loopback(host) is loopback
+    assert Trust().allows_plain_http(host) is loopback
+
+
+def test_plain_http_where_the_user_said_so() -> None:
+    """By host with port, by host alone, or everywhere."""
+    assert Trust(("build:5000",)).allows_plain_http("build:5000")
+    assert not Trust(("build:5000",)).allows_plain_http("build:5001")
+    assert Trust(("build",)).allows_plain_http("build:5001")
+    assert Trust(("*",)).allows_plain_http("anywhere.example.com")
+
+
+@pytest.mark.parametrize(
+    ("scheme", "host", "environment", "expected"),
+    [
+        ("https", "docker.io", {}, None),
+        ("https", "docker.io", {"HTTPS_PROXY": "http://proxy:3128"}, Proxy("proxy", 3128)),
+        ("https", "docker.io", {"https_proxy": "proxy:3128"}, Proxy("proxy", 3128)),
+        ("http", "docker.io", {"HTTPS_PROXY": "http://proxy:3128"}, None),
+        ("http", "docker.io", {"ALL_PROXY": "http://proxy"}, Proxy("proxy", 80)),
+        ("https", "docker.io", {"https_proxy": "http://u:p%40@proxy"}, Proxy("proxy", 80, "Basic dTpwQA==")),
+        ("https", "docker.io", {"https_proxy": "http://proxy", "no_proxy": "docker.io"}, None),
+        ("https", "auth.docker.io", {"https_proxy": "http://proxy", "NO_PROXY": "a.b, .docker.io"}, None),
+        ("https", "notdocker.io", {"https_proxy": "http://proxy", "no_proxy": "docker.io"}, Proxy("proxy", 80)),
+        ("https", "docker.io", {"https_proxy": "http://proxy", "no_proxy": "*"}, None),
+        ("https", "hub.docker.io", {"https_proxy": "http://proxy", "no_proxy": "*.docker.io"}, None),
+        ("https", "10.1.2.3:5000", {"https_proxy": "http://proxy", "no_proxy": "10.0.0.0/8"}, None),
+        ("https", "11.1.2.3:5000", {"https_proxy": "http://proxy", "no_proxy": "10.0.0.0/8"}, Proxy("proxy", 80)),
+        ("https", "docker.io", {"https_proxy": "http://proxy", "no_proxy": "10.0.0.0/8"}, Proxy("proxy", 80)),
+        ("http", "127.0.0.1:5000", {"http_proxy": "http://proxy"}, None),
+    ],
+)
+def test_proxies_by_the_usual_variables(
+    scheme: str, host: str, environment: dict[str, str], expected: Proxy | None
+) -> None:
+    """As Go's tools read them: loopback never goes through one."""
+    assert proxy_for(scheme, host, environment) == expected
+
+
+def test_a_proxy_of_another_kind_is_refused() -> None:
+    """Better an error than a direct connection that nobody wanted."""
+    with pytest.raises(InvalidConfiguration, match="socks5"):
+        proxy_for("https", "docker.io", {"ALL_PROXY": "socks5://proxy:1080"})

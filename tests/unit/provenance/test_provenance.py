@@ -1,0 +1,83 @@
+"""Statements: signed, opened, and made of what is installed."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
+from tests.parts.base_images import Layout, layer_tar
+
+from hythe.client.layout import ImageLayout
+from hythe.oci.manifest import Descriptor
+from hythe.provenance.envelope import Untrusted, opened, sign
+from hythe.provenance.packages import Package, installed
+from hythe.provenance.sbom import bill_of_materials
+
+DPKG = """\
+Package: bash
+Status: install ok installed
+Version: 5.2-1
+Architecture: amd64
+
+Package: gone
+Status: deinstall ok config-files
+Version: 1
+Architecture: amd64
+"""
+APK = "P:musl\nV:1.2.4-r2\nA:x86_64\n\nP:zlib\nV:1.3\nA:x86_64\n"
+
+
+def test_an_envelope_opens_with_the_key_that_signed_it() -> None:
+    """Another key, or a changed payload, opens nothing."""
+    key, other = generate_private_key(SECP256R1()), generate_private_key(SECP256R1())
+    envelope = sign(b'{"a": 1}', key, "k")
+
+    assert opened(envelope, [other.public_key(), key.public_key()]) == b'{"a": 1}'
+    for broken, keys in (
+        (envelope, [other.public_key()]),
+        (envelope.replace(b"eyJ", b"eyK"), [key.public_key()]),
+        (b"{}", [key.public_key()]),
+        (b"\xff", [key.public_key()]),
+    ):
+        with pytest.raises(Untrusted):
+            opened(broken, keys)
+
+
+def _image(folder: Path, *layers: bytes) -> tuple[ImageLayout, Descriptor]:
+    layout = Layout(folder)
+    added = layout.add_image(layers)
+    return ImageLayout(folder), Descriptor(added["mediaType"], added["digest"], added["size"])
+
+
+def test_packages_of_debian_and_alpine(tmp_path: Path) -> None:
+    """What dpkg and apk say is installed is found in whatever layer it is; what was removed is not."""
+    layout, image = _image(tmp_path, layer_tar({"var/lib/dpkg/status": DPKG}), layer_tar({"lib/apk/db/installed": APK}))
+
+    assert installed(layout, image) == [
+        Package("apk", "musl", "1.2.4-r2", "x86_64"),
+        Package("apk", "zlib", "1.3", "x86_64"),
+        Package("deb", "bash", "5.2-1", "amd64"),
+    ]
+
+
+def test_an_upper_layer_wins(tmp_path: Path) -> None:
+    """A database that a later layer replaces or deletes counts as it is at the end."""
+    lower = layer_tar({"var/lib/dpkg/status": DPKG, "lib/apk/db/installed": APK})
+    upper = layer_tar({"var/lib/dpkg/status": DPKG.replace("5.2-1", "5.3-1"), "lib/apk/db/.wh.installed": ""})
+    layout, image = _image(tmp_path, lower, upper)
+
+    assert installed(layout, image) == [Package("deb", "bash", "5.3-1", "amd64")]
+
+
+def test_the_bill_of_materials_is_spdx(tmp_path: Path) -> None:
+    """The document describes the image, which contains its packages, each with a package URL."""
+    _, image = _image(tmp_path, layer_tar({"var/lib/dpkg/status": DPKG}))
+
+    bill = bill_of_materials(tmp_path, image, "hub.example/alice/app", datetime(2026, 11, 23, tzinfo=UTC))
+
+    assert bill["spdxVersion"] == "SPDX-2.3"
+    assert all(each["filesAnalyzed"] is False for each in bill["packages"]), "else SPDX wants a code over all files"
+    assert bill["packages"][1]["externalRefs"][0]["referenceLocator"] == "pkg:deb/bash@5.2-1?arch=amd64"
+    assert [each["relationshipType"] for each in bill["relationships"]] == ["DESCRIBES", "CONTAINS"]

@@ -1,0 +1,47 @@
+"""Where one may be sent after signing in."""
+
+from __future__ import annotations
+
+from urllib.parse import urljoin, urlsplit
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hythe.web.redirects import local_target
+
+
+@pytest.mark.parametrize(
+    "text", ["/", "/alice", "/alice/app:1.0", "/search?q=a&page=2", "/a%20b", "/alice/app/-/settings"]
+)
+def test_paths_of_this_hub_are_kept(text: str) -> None:
+    """A path with its query is where one wanted to go."""
+    assert local_target(text) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "alice",
+        "//evil.example",
+        "https://evil.example",
+        "/\\evil.example",
+        "/\tx",
+        "/\n/x",
+        "/ä",
+        "javascript:1",
+    ],
+)
+def test_anything_else_leads_to_the_start_page(text: str) -> None:
+    """What a browser could take for another place is dropped."""
+    assert local_target(text) == "/"
+
+
+@given(st.text(alphabet="/\\:.@?#[]%\t\n\rahtps", max_size=12))
+def test_no_text_leads_elsewhere(text: str) -> None:
+    """Whatever is asked for, joined to our address it stays at our host, also with backslashes read as slashes."""
+    found = local_target(text)
+
+    for read in (found, found.replace("\\", "/")):
+        assert urlsplit(urljoin("https://hub.example/sign-in", read)).netloc == "hub.example"

@@ -1,0 +1,34 @@
+"""Which hosts base images come from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tests.unit.worker.test_shared_layers import JOB
+
+from hythe.client.client import Client
+from hythe.worker.builders.base_images import BaseImages
+from hythe.worker.failure import BuildFailed
+
+OWN = ["127.0.0.1:5000", "127.9.9.9", "localhost:2375", "0x7f000001:5000", "0.0.0.0:5000", "[::1]:5000"]
+
+
+def bases(*plain_http: str) -> BaseImages:
+    """The base images of a build whose worker speaks plain HTTP with these."""
+    link: Any = None
+    return BaseImages(JOB, link, Client(plain_http=plain_http))
+
+
+@pytest.mark.parametrize("host", OWN)
+def test_no_base_comes_from_the_worker_itself(host: str) -> None:
+    """What listens on the worker's loopback trusts the machine, not whoever writes a Dockerfile."""
+    with pytest.raises(BuildFailed, match="is the worker's own host"):
+        bases().reference(f"{host}/alice/app")
+
+
+def test_a_registry_beside_the_worker_may_be_named() -> None:
+    """Where its operator says so, and where it is the hub."""
+    assert bases("127.0.0.1:5000").reference("127.0.0.1:5000/alice/app").host == "127.0.0.1:5000"
+    assert bases("*").reference("localhost:5000/alice/app").host == "localhost:5000"
+    assert bases().reference(f"{JOB.registry}/alice/app").host == JOB.registry

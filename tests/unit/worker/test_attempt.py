@@ -1,0 +1,42 @@
+"""How an attempt ends, whatever comes of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from tests.unit.builds.worker.test_record import Hub
+from tests.unit.builds.worker.test_shared_layers import JOB
+
+from hythe.worker.attempt import Attempt
+from hythe.worker.protocol import Job, Outcome
+
+
+class Finishing(Hub):
+    """A hub that is told how builds end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.outcomes: list[Outcome] = []
+
+    def finish(self, _job: Job, outcome: Outcome) -> None:
+        """Take an outcome."""
+        self.outcomes.append(outcome)
+
+
+def test_a_fault_of_the_worker_ends_the_build_with_a_sentence() -> None:
+    """It is told as the reason, without the build's secrets, rather than as workers that were lost."""
+    hub: Any = Finishing()
+    client: Any = None
+    faulty: Any = None  # what has no folder, to begin with
+    job = msgspec.structs.replace(JOB, secrets={"token": "NoneType"})
+
+    outcome = Attempt(job, hub, client, faulty).run()
+
+    assert outcome is not None
+    assert hub.outcomes == [outcome]
+    assert outcome.status == "failed"
+    assert outcome.reason.startswith(
+        "the worker itself failed (AttributeError: '***' object has no attribute 'folder')"
+    )
+    assert outcome.reason in hub.text.decode()

@@ -1,0 +1,63 @@
+"""Dockerfiles: instructions and base images."""
+
+import pytest
+
+from hythe.builds.errors import InvalidBuildConfiguration
+from hythe.worker.dockerfile import Base, base_images, parse, renamed
+
+
+def test_base_images_leave_out_stages_and_scratch() -> None:
+    """Images of FROM, COPY --from and RUN --mount count; names and numbers of stages do not."""
+    text = """\
+ARG VERSION=12
+FROM --platform=linux/amd64 debian:${VERSION} AS Build
+RUN --mount=type=bind,from=tools/jq,target=/jq true
+FROM scratch
+COPY --from=build /a /a
+COPY --from=0 /b /b
+COPY --from=busybox:1 /bin /bin
+"""
+
+    assert [base.name for base in base_images(text, {"VERSION": "13"})] == ["debian:13", "tools/jq", "busybox:1"]
+    assert base_images(text, {})[0] == Base("debian:12", "linux/amd64")
+
+
+def test_continuation_lines_and_comments_are_joined() -> None:
+    """A comment between continued lines belongs to none of them; the escape directive is obeyed."""
+    text = "# escape=`\nFROM a\nRUN one `\n  # not this\n  two\n"
+
+    assert [(each.word, each.rest) for each in parse(text)] == [("FROM", "a"), ("RUN", "one two")]
+
+
+def test_what_only_looks_like_a_heredoc_is_none() -> None:
+    """Shifts, here-strings and quoted signs belong to the shell."""
+    text = "FROM a\nRUN echo $((1<<3)) '<<EOF' \"<<EOF\" && cat <<<word\nCMD x\n"
+
+    assert [each.word for each in parse(text)] == ["FROM", "RUN", "CMD"]
+
+
+def test_each_platform_of_a_base_counts() -> None:
+    """A stage's platform is its bases' too; what was not said is the build's own."""
+    text = """\
+FROM --platform=$BUILDPLATFORM go AS build
+RUN --mount=from=one,target=/1 --mount=type=bind,from=two,target=/2 true
+FROM\tgo
+"""
+    automatic = {"BUILDPLATFORM": "linux/amd64", "TARGETPLATFORM": "linux/arm64"}
+
+    found = base_images(text, {}, automatic)
+    new = renamed(text, {}, automatic, {Base("go"): "local/go", Base("two", "linux/amd64"): "local/two"})
+
+    assert found == (Base("go", "linux/amd64"), Base("one", "linux/amd64"), Base("two", "linux/amd64"), Base("go"))
+    assert new.splitlines() == [
+        "FROM --platform=linux/amd64 go AS build",
+        "RUN --mount=from=one,target=/1 --mount=type=bind,from=local/two,target=/2 true",
+        "FROM --platform=linux/arm64 local/go",
+    ]
+
+
+@pytest.mark.parametrize("text", ["", "RUN true", "FROM\n", "FROM a\nRUN <<EOF\nnever ends"])
+def test_what_is_no_dockerfile_is_refused(text: str) -> None:
+    """A Dockerfile without a base or with an open here-document is refused in words."""
+    with pytest.raises(InvalidBuildConfiguration):
+        base_images(text, {})

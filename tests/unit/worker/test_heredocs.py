@@ -1,0 +1,68 @@
+"""Here-documents for builders that know none."""
+
+from hythe.worker.heredocs import without_heredocs
+
+
+def test_a_run_heredoc_becomes_a_call_of_the_shell() -> None:
+    """The script is the same, and the shell the stage's own."""
+    text, files = without_heredocs(
+        'FROM a\nRUN <<EOF\necho 1\necho 2\nEOF\nSHELL ["/bin/bash", "-c"]\nRUN <<EOF\necho 3\nEOF\nCMD x\n', {}
+    )
+
+    assert text.splitlines() == [
+        "FROM a",
+        'RUN ["/bin/sh", "-c", "echo 1\\necho 2\\n"]',
+        'SHELL ["/bin/bash", "-c"]',
+        'RUN ["/bin/bash", "-c", "echo 3\\n"]',
+        "CMD x",
+    ]
+    assert files == {}
+
+
+def test_a_script_for_another_program_is_run_by_it() -> None:
+    """A first line with #! names who runs it; the file is gone afterwards."""
+    text, _ = without_heredocs("FROM a\nRUN <<EOF\n#!/usr/bin/env python3\nprint(1)\nEOF\n", {})
+
+    assert "#!/usr/bin/env python3\\nprint(1)" in text
+    assert "rm /tmp/.script" in text
+
+
+def test_a_copy_heredoc_comes_from_a_context_of_its_own() -> None:
+    """Flags stay, sources of the build context are copied by themselves, what follows stays where it was."""
+    text, files = without_heredocs(
+        "FROM a\nCOPY --chmod=600 <<one.txt <<two.txt three /etc/\n1\none.txt\n2\ntwo.txt\nCMD x\n", {}
+    )
+
+    assert text.splitlines() == [
+        "FROM a",
+        "COPY --chmod=600 --from=hythe-heredocs 0/one.txt 1/two.txt /etc/",
+        "COPY --chmod=600 three /etc/",
+        "CMD x",
+    ]
+    assert files == {"0/one.txt": "1\n", "1/two.txt": "2\n"}
+
+
+def test_variables_in_a_copied_heredoc() -> None:
+    """Arguments and variables of the stage are filled in; a quoted name keeps the text as it is."""
+    text = """\
+ARG RELEASE=1
+FROM a
+ARG RELEASE
+ARG COLOUR=red
+ENV GREETING="good day" NAME=$COLOUR
+COPY <<EOF /a
+$RELEASE ${COLOUR} $GREETING $NAME \\$COLOUR $HOME
+EOF
+COPY <<'EOF' /b
+$RELEASE
+EOF
+"""
+
+    _, files = without_heredocs(text, {"COLOUR": "blue"})
+
+    assert files == {"0/EOF": "1 blue good day blue $COLOUR $HOME\n", "1/EOF": "$RELEASE\n"}
+
+
+def test_copy_link_is_an_ordinary_copy() -> None:
+    """The flag says how a layer is made, not what is in it."""
+    assert without_heredocs("FROM a\nCOPY --link --from=b /x /\n", {})[0] == "FROM a\nCOPY --from=b /x /\n"

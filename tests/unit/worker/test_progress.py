@@ -1,0 +1,80 @@
+"""A build's log on its way to the hub."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+from tests.unit.builds.worker.test_shared_layers import JOB
+
+from hythe.builds.build import Step
+from hythe.worker.progress import GAP, Record
+from hythe.worker.protocol import AccessContext, Job
+
+
+class Hub:
+    """The hub's side of a log: a piece counts where the log ends, and nowhere else."""
+
+    def __init__(self) -> None:
+        self.text = b""
+        self.forget = 0
+
+    def log(self, _job: Job, offset: int, content: bytes) -> AccessContext:
+        """Take a piece; once, after the first, the end of the log is forgotten before the next one comes."""
+        if self.text and self.forget:
+            self.text, self.forget = self.text[: -self.forget], 0
+        if offset == len(self.text):
+            self.text += content
+        return AccessContext(log_size=len(self.text))
+
+    def tell(self, _job: Job, _steps: tuple[Step, ...] | None) -> AccessContext:
+        """Take a sign of life."""
+        return AccessContext(log_size=len(self.text))
+
+
+@pytest.fixture
+def hub() -> Hub:
+    """A hub that keeps one log."""
+    return Hub()
+
+
+def recording(hub: Any) -> Record:
+    """A record that is being sent to ``hub``."""
+    record = Record(JOB, hub, lambda: None)
+    record.start()
+    return record
+
+
+def test_every_line_arrives_in_order(hub: Hub) -> None:
+    """Also the last ones before the end, from several threads, and what is longer than a piece."""
+    record = recording(hub)
+    texts = [[f"{thread} {number} {'x' * 100}" for number in range(5000)] for thread in range(4)]
+    threads = [threading.Thread(target=lambda lines=lines: [record.line(line) for line in lines]) for lines in texts]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    record.line("the last one")
+    record.close()
+
+    arrived = hub.text.decode().splitlines()
+    assert arrived[-1] == "the last one"
+    assert len(arrived) == 20_001
+    for number, lines in enumerate(texts):
+        assert [line for line in arrived if line.startswith(f"{number} ")] == lines
+
+
+def test_a_hub_that_forgot_the_end_gets_the_rest(hub: Hub) -> None:
+    """What it lost is said to be lost; all that comes after is there as a whole."""
+    record = recording(hub)
+    record.line("one")
+    while not hub.text:
+        threading.Event().wait(0.01)
+    hub.forget = len("one\n")
+    lines = [f"line {number}" for number in range(100)]
+    for line in lines:
+        record.line(line)
+    record.close()
+
+    assert hub.text.decode() == GAP.decode() + "".join(f"{line}\n" for line in lines)

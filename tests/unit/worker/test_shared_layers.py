@@ -1,0 +1,91 @@
+"""Which builds have to do with the layers of other workers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from hythe.builds.configuration import Options
+from hythe.builds.rules import Rule, SourceRef, SourceType
+from hythe.worker.builders.port import Order
+from hythe.worker.protocol import Job, Limits
+from hythe.worker.shared_layers import SharedLayers
+
+JOB = Job(
+    build_id=1,
+    number=1,
+    repository="alice/app",
+    fence=1,
+    key="key",
+    source_url="https://git.example/alice/app.git",
+    credentials="",
+    ref=SourceRef(SourceType.BRANCH, "main"),
+    rule=Rule(source="main"),
+    tags=("latest",),
+    options=Options(),
+    secrets={},
+    trusted=True,
+    limits=Limits(),
+    log_size=0,
+    registry="hub.example",
+    hub_url="https://hub.example",
+)
+
+
+class Untouched:
+    """A builder that could share layers, of which nothing may be asked; also a repository and a record."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise AssertionError(f"{name} was asked for")
+
+    def _refuse(self, *_arguments: object) -> Any:
+        raise AssertionError("the builder was asked")
+
+    name = "some builder"
+    fetch_bases = fetch_images = build = export = _refuse
+    knows_layers = take_layers = has_new_layers = give_layers = layers_given = _refuse
+
+
+def order() -> Order:
+    """Some order."""
+    return Order(
+        context="",
+        dockerfile="Dockerfile",
+        dockerfile_text="",
+        platform="",
+        arguments={},
+        target="",
+        labels={},
+        secrets=(),
+        cache=True,
+        time=0,
+        image="hub.example/alice/app:latest",
+    )
+
+
+@pytest.mark.parametrize(
+    "job",
+    [
+        pytest.param(msgspec.structs.replace(JOB, trusted=False), id="of a fork"),
+        pytest.param(msgspec.structs.replace(JOB, rule=Rule(source="main", cache=False)), id="without cache"),
+    ],
+)
+def test_these_builds_take_and_leave_nothing(job: Job, tmp_path: Path) -> None:
+    """A build of a fork, or of a rule without cache, asks neither its builder nor the registry for layers."""
+    nothing: Any = Untouched()
+    layers = SharedLayers(job, nothing, nothing, tmp_path)
+
+    layers.bring(nothing, order())
+    layers.built(order(), nothing)
+    layers.keep(nothing)
+
+
+def test_others_ask_their_builder(tmp_path: Path) -> None:
+    """What the tests above rule out does happen in a build of ours."""
+    nothing: Any = Untouched()
+
+    with pytest.raises(AssertionError, match="the builder was asked"):
+        SharedLayers(JOB, nothing, nothing, tmp_path).bring(nothing, order())
