@@ -1,4 +1,4 @@
-# One command per chore; `make` alone lists them. Stamps keep a second run quick.
+# One command per chore; `make` lists them. Stamp files keep repeated runs fast.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 export PYTHON
@@ -19,27 +19,27 @@ serve: .venv/.serve ## Install what a hub needs, and run one on http://127.0.0.1
 	@exec .venv/bin/hythe serve $(ARGS)
 
 .PHONY: install
-install: .venv/.serve ## Make the environment alone; the command is then .venv/bin/hythe
+install: .venv/.serve ## Create the environment only; the command is .venv/bin/hythe
 
 .PHONY: install-dev
-install-dev: .venv/.dev ## Make the environment with the tools for tests and checks
+install-dev: .venv/.dev ## Create the environment with the tools for tests and checks
 
 .PHONY: system-packages
 system-packages: ## Install all system packages that hub, tests and benchmarks use
 	@scripts/system-packages all
 
 .PHONY: test
-test: .venv/.dev .cache/node/.stamp ## Install what the tests need, and run them (TESTS=.. for some)
+test: .venv/.dev .cache/node/.stamp ## Install what the tests need and run them (TESTS=.. for a part)
 	@scripts/system-packages serve test
 	.venv/bin/pytest -n $(WORKERS) --dist loadgroup $(TESTS) $(ARGS)
 
 .PHONY: faults
-faults: .venv/.dev .cache/node/.stamp ## The fault tests with all their rounds: kills, full disks, races
+faults: .venv/.dev .cache/node/.stamp ## Run the fault tests with all repetitions: kills, full disks, races
 	@scripts/system-packages serve test
 	.venv/bin/pytest --all-rounds tests/faults tests/builds/test_killed_worker.py tests/builds/test_push_storm.py $(ARGS)
 
 .PHONY: bench
-bench: .venv/.dev ## Measure beside peers and print the ratios
+bench: .venv/.dev ## Run the benchmarks next to peers and print the ratios
 	@scripts/system-packages serve bench
 	.venv/bin/python -m bench $(ARGS)
 
@@ -51,7 +51,7 @@ lint: .venv/.dev ## Check format, style, types and import rules
 	.venv/bin/lint-imports --no-cache
 
 .PHONY: check
-check: lint test ## lint, then test
+check: lint test ## Run lint, then test
 
 .PHONY: format
 format: .venv/.dev ## Format the code and sort its imports
@@ -63,13 +63,13 @@ lock: .venv/.serve ## Write requirements/*.lock from pyproject.toml (ARGS=--upgr
 	scripts/lock $(ARGS)
 
 .PHONY: clean
-clean: ## Remove the environment and all caches; data of a hub is not touched
+clean: ## Remove the environment and all caches, but no hub data
 	rm -rf .venv .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
 .venv/.serve: requirements/serve.lock pyproject.toml scripts/python-environment
 	@scripts/find-python "$(PYTHON)" >/dev/null
-	@PYTHON="$$(scripts/find-python "$(PYTHON)")" scripts/system-packages serve || echo "Going on without them: what needs them will say so."
-	@echo "Making the Python environment in .venv .."
+	@PYTHON="$$(scripts/find-python "$(PYTHON)")" scripts/system-packages serve || echo "Continuing without them; features that need them will say so."
+	@echo "Creating the Python environment in .venv .."
 	@scripts/python-environment requirements/serve.lock
 	@touch $@
 
