@@ -1,1 +1,1 @@
-"""Benchmarks: each file measures one thing beside a peer in the same run and prints the ratio."""
+"""Benchmarks: each file measures one thing and a peer in the same run, and prints the ratio."""

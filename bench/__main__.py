@@ -8,17 +8,17 @@ FOLDER = Path(__file__).parent
 
 
 def names() -> list[str]:
-    """The files that measure something: each can be run by itself."""
+    """Return the names of the benchmarks: the files here that can be run as programs."""
     runnable = (path for path in sorted(FOLDER.glob("*.py")) if 'if __name__ == "__main__"' in path.read_text())
     return [path.stem for path in runnable if path.stem not in ("__main__", "bare")]
 
 
 def main() -> int:
-    """Run what was asked for; returns how many failed."""
+    """Run the benchmarks named on the command line and return how many failed."""
     known = names()
     wanted = sys.argv[1:] or known
     if unknown := sorted(set(wanted) - set(known)):
-        print(f"no benchmark {', '.join(unknown)}: there are {', '.join(known)}", file=sys.stderr)
+        print(f"no such benchmark: {', '.join(unknown)}\nhint: choose from {', '.join(known)}", file=sys.stderr)
         return 2
     failed = 0
     for name in wanted:

@@ -1,6 +1,6 @@
-"""A bare application on hythe's HTTP server: what an application on it could reach at best.
+"""A bare application on Hythe's HTTP server: the upper limit for any application on it.
 
-``GET /manifest`` and ``/blob`` return files of a folder, the first from memory.
+``GET /manifest`` and ``GET /blob`` return two files of a folder; the manifest is kept in memory.
 """
 
 import sys
@@ -13,7 +13,7 @@ from hythe.server.http import HTTPOptions, bind, serve
 
 
 class Bare:
-    """Returns the same bytes again and again."""
+    """An ASGI application that always returns the same bytes."""
 
     def __init__(self, folder: Path) -> None:
         self._blob = folder / "blob"

@@ -1,11 +1,11 @@
-"""The local blob store beside what the machine can do at all: a large push, small pushes, a read.
+"""Compare the local blob store with the limits of the machine: a large push, small pushes, a read.
 
     python bench/blob_store.py [--folder DIR] [--rounds 5] [--mib 1024]
 
-Each round runs the store and its limit one after the other; printed are the medians, the CPU seconds, and how much of
-the limit is reached. The limit of a large push is the slower of two: SHA-256 of the bytes in memory, and writing them
-past the page cache (O_DIRECT) and syncing. That of small pushes is plain threads that create, write, sync, rename and
-sync the folder. Of a read, pread.
+Each round runs the store and then its limit. Prints medians, CPU seconds, and the share of the limit that the store
+reaches. The limit of a large push is the slower of SHA-256 over the bytes in memory and writing them with O_DIRECT and
+fdatasync. The limit of small pushes is plain threads that create, write, sync and rename a file and sync the folder.
+The limit of a read is pread.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ SMALL = 4096
 SMALL_PUSHES = 1000
 PIECE = os.urandom(MIB)
 HTTP_PIECE = 64 * 1024
-"""What a server hands on at once."""
+"""Bytes of a request body that the HTTP server passes on at a time."""
 
 
 @dataclass
 class Clock:
-    """Seconds and CPU seconds of the rounds of one thing."""
+    """Wall time and CPU time of one operation, one value for each round."""
 
     seconds: list[float] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
@@ -62,19 +62,19 @@ class Clock:
 
 
 async def pieces(mib: int) -> AsyncIterator[bytes]:
-    """A body of that size, in pieces as a server gives them."""
+    """Yield a body of ``mib`` MiB in pieces of the size that the HTTP server passes on."""
     for _ in range(mib):
         for start in range(0, MIB, HTTP_PIECE):
             yield PIECE[start : start + HTTP_PIECE]
 
 
 async def small_body(blob: bytes) -> AsyncIterator[bytes]:
-    """A body of one piece."""
+    """Yield a body in one piece."""
     yield blob
 
 
 def digest_of(mib: int) -> Digest:
-    """SHA-256 of the large blob, from memory."""
+    """Return the SHA-256 digest of the large blob, computed from memory."""
     hasher = new_hasher()
     for _ in range(mib):
         hasher.update(PIECE)
@@ -82,7 +82,7 @@ def digest_of(mib: int) -> Digest:
 
 
 def write_and_sync(path: Path, mib: int) -> None:
-    """Write the large blob as dd does with oflag=direct conv=fdatasync."""
+    """Write the large blob like ``dd oflag=direct conv=fdatasync``."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_DIRECT, 0o644)
     with mmap.mmap(-1, MIB) as aligned:
         aligned.write(PIECE)
@@ -94,7 +94,7 @@ def write_and_sync(path: Path, mib: int) -> None:
 
 
 def in_threads(number: int, work: Callable[[], None]) -> None:
-    """Run the work in so many threads at once."""
+    """Run ``work`` in ``number`` threads and wait for them."""
     threads = [threading.Thread(target=work) for _ in range(number)]
     for thread in threads:
         thread.start()
@@ -103,7 +103,7 @@ def in_threads(number: int, work: Callable[[], None]) -> None:
 
 
 def plain_small_pushes(folder: Path, blobs: list[bytes], at_once: int) -> None:
-    """What a small push has to do on the disk, and nothing else."""
+    """Do the disk operations of small pushes, and nothing else, in ``at_once`` threads."""
     target = folder / "target"
     target.mkdir()
     left = iter(enumerate(blobs))
@@ -129,7 +129,7 @@ def plain_small_pushes(folder: Path, blobs: list[bytes], at_once: int) -> None:
 
 
 async def small_pushes(store: LocalBlobStore, blobs: list[bytes], at_once: int) -> None:
-    """Put the blobs, so many at once."""
+    """Put the blobs, ``at_once`` at a time."""
     left = iter([(Digest.of(blob), blob) for blob in blobs])
 
     async def work() -> None:
@@ -140,13 +140,13 @@ async def small_pushes(store: LocalBlobStore, blobs: list[bytes], at_once: int) 
 
 
 async def timed(clock: Clock, work: Awaitable[object]) -> None:
-    """Time something that is awaited."""
+    """Await ``work`` and record its time."""
     with clock.running():
         await work
 
 
 async def measure_large(store: LocalBlobStore, folder: Path, rounds: int, mib: int) -> None:
-    """A large push and a large read."""
+    """Measure a large push and a large read."""
     digest = digest_of(mib)
     await pushed(store, "first", digest, mib)
     file = await store.locate(digest, mib * MIB)
@@ -168,7 +168,7 @@ async def measure_large(store: LocalBlobStore, folder: Path, rounds: int, mib: i
 
 
 async def pushed(store: LocalBlobStore, upload_id: str, digest: Digest, mib: int) -> None:
-    """Push the large blob by a session, as docker does."""
+    """Push the large blob through an upload session, as docker does."""
     upload = await store.append(await store.start(upload_id), pieces(mib))
     await store.commit(upload, digest)
 
@@ -180,7 +180,7 @@ async def consumed(store: LocalBlobStore, digest: Digest) -> None:
 
 
 def plain_read(path: Path) -> None:
-    """Read the large blob's file."""
+    """Read the file of the large blob with pread."""
     descriptor = os.open(path, os.O_RDONLY)
     position = 0
     while piece := os.pread(descriptor, MIB, position):
@@ -189,7 +189,7 @@ def plain_read(path: Path) -> None:
 
 
 async def measure_small(store: LocalBlobStore, folder: Path, rounds: int, at_once: int) -> None:
-    """Small pushes, so many at once."""
+    """Measure small pushes, ``at_once`` at a time."""
     push, plain = Clock(), Clock()
     for _ in range(rounds):
         await timed(push, small_pushes(store, [os.urandom(SMALL) for _ in range(SMALL_PUSHES)], at_once))
@@ -201,7 +201,7 @@ async def measure_small(store: LocalBlobStore, folder: Path, rounds: int, at_onc
 
 
 async def measure(folder: Path, rounds: int, mib: int) -> None:
-    """All of it."""
+    """Run all measurements."""
     store = LocalBlobStore(folder / "data")
     await measure_large(store, folder, rounds, mib)
     for at_once in (1, 8, 32):
@@ -211,8 +211,8 @@ async def measure(folder: Path, rounds: int, mib: int) -> None:
 
 def main() -> None:
     """Read the flags and measure."""
-    parser = argparse.ArgumentParser(description="Measure the local blob store beside the limits of the machine.")
-    parser.add_argument("--folder", type=Path, default=Path.cwd(), help="a folder on the disk to measure")
+    parser = argparse.ArgumentParser(description="Compare the local blob store with the limits of the machine.")
+    parser.add_argument("--folder", type=Path, default=Path.cwd(), help="folder on the disk to measure")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--mib", type=int, default=1024, help="size of the large blob")
     flags = parser.parse_args()

@@ -1,11 +1,11 @@
-"""Trusted Builds beside the bare git, buildah and push of the same commit, from the webhook to the moved tag.
+"""Compare a Trusted Build, from the webhook to the moved tag, with git, buildah and push by hand.
 
     python -m bench.builds [--rounds 5]
 
-Each round commits a change in the last step, so all but one layer are cached, and runs both one after the other: the
-Trusted Build, started by a webhook as GitHub signs it, and ``git clone``, ``buildah build --layers``, ``buildah push``
-by hand as root, uncontained. Printed are medians of the wall time, the build's own steps, and how fast webhooks are
-answered while a build runs, beside how fast they are when none does.
+Each round commits a change in the last step, so all layers but one come from the cache. It then runs the Trusted Build,
+started by a webhook signed as GitHub signs it, and ``git clone``, ``buildah build --layers``, ``buildah push`` as root
+without a sandbox. Prints medians of the wall time and of the build's steps, and response times of webhooks while a
+build runs and while none does.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ IDLE_WEBHOOKS = 200
 
 @dataclass(slots=True)
 class Bench:
-    """A hub, and one repository at a forge whose pushes it builds."""
+    """A hub and one repository at a forge; the hub builds each push to it."""
 
     house: Services
     connected: Connected
@@ -46,23 +46,23 @@ class Bench:
         return self.connected.project.git
 
     def push(self, change: str) -> str:
-        """Commit a change; returns its id."""
+        """Commit a change and return the commit's id."""
         return self.source.commit({"Dockerfile": DOCKERFILE, "change": change})
 
     def deliver(self, commit: str) -> int:
-        """Send the webhook of a commit; returns the number of the build that it queued."""
+        """Send the webhook of a commit and return the number of the build that it queued."""
         [sent] = self.connected.forge.push(self.connected.project, MAIN, commit)
         [number] = sent.answer["builds"]
         return int(number)
 
     def trusted(self, commit: str) -> tuple[float, dict[str, float]]:
-        """Send the webhook and wait for the moved tag; returns the seconds, and those of each step."""
+        """Send the webhook, wait for the moved tag, and return the seconds in total and for each step."""
         began = time.perf_counter()
         build = self.house.built(self.connected.path, self.deliver(commit))
         return time.perf_counter() - began, {step["name"]: step["seconds"] for step in build["steps"]}
 
     def by_hand(self) -> float:
-        """Clone, build with a kept cache and push; returns the seconds."""
+        """Clone, build with a warm cache and push; return the seconds."""
         began = time.perf_counter()
         target = f"{self.house.hub.host}/{USER}/by-hand:latest"
         storage = ["--root", f"{self.folder}/storage", "--runroot", f"{self.folder}/run", "--storage-driver", "overlay"]
@@ -76,7 +76,7 @@ class Bench:
         return time.perf_counter() - began
 
     def webhook_times(self, wanted: Callable[[int], bool]) -> list[float]:
-        """Send webhooks of a branch that no rule names while ``wanted`` says so of their number; returns ms of each."""
+        """Send webhooks of a branch that no rule names while ``wanted(count)`` is true; return the ms of each."""
         times: list[float] = []
         while wanted(len(times)):
             began = time.perf_counter()
@@ -84,16 +84,16 @@ class Bench:
             times.append((time.perf_counter() - began) * 1000)
         return times
 
-    def webhook_times_meanwhile(self, commit: str) -> list[float]:
-        """The same while a build of ``commit`` waits and runs."""
+    def webhook_times_during_build(self, commit: str) -> list[float]:
+        """Send such webhooks until a build of ``commit`` has ended; return the ms of each."""
         number = self.deliver(commit)
         address = f"{self.connected.path}/builds/{number}"
-        going = ("queued", "running")
-        return self.webhook_times(lambda count: count % 10 or self.house.call("GET", address)["status"] in going)
+        unfinished = ("queued", "running")
+        return self.webhook_times(lambda count: count % 10 or self.house.call("GET", address)["status"] in unfinished)
 
 
 def report(bench: Bench, rounds: int) -> None:
-    """Measure and print."""
+    """Run all measurements and print the figures."""
     bench.trusted(bench.push("first"))
     bench.by_hand()
     ours, theirs, steps = [], [], []
@@ -107,18 +107,18 @@ def report(bench: Bench, rounds: int) -> None:
         print(f"  {name:<28} {statistics.median(step[name] for step in steps):6.2f} s")
     print(f"clone, build, push by hand     {statistics.median(theirs):6.2f} s")
     print(f"overhead                       {statistics.median(ours) - statistics.median(theirs):6.2f} s")
-    print_webhooks("webhooks, nothing else", bench.webhook_times(lambda count: count < IDLE_WEBHOOKS))
-    print_webhooks("webhooks while a build runs", bench.webhook_times_meanwhile(bench.push("last")))
+    print_webhooks("webhooks, hub idle", bench.webhook_times(lambda count: count < IDLE_WEBHOOKS))
+    print_webhooks("webhooks while a build runs", bench.webhook_times_during_build(bench.push("last")))
 
 
 def print_webhooks(what: str, times: list[float]) -> None:
-    """The median and the slowest hundredth."""
+    """Print the median and the 99th percentile."""
     slowest = sorted(times)[int(len(times) * 0.99)]
-    print(f"{what:<30} {statistics.median(times):6.1f} ms, slowest 1 % {slowest:6.1f} ms ({len(times)} sent)")
+    print(f"{what:<30} {statistics.median(times):6.1f} ms, 99th percentile {slowest:6.1f} ms ({len(times)} sent)")
 
 
 def set_up(hub: HytheServer, house: Services, forges: ForgeHouse, folder: Path) -> Bench:
-    """Make the account, link the forge, and set up the repository with its webhook."""
+    """Create the account, link the forge account, and configure the repository's builds and webhook."""
     hub.create_user(USER, PASSWORD)
     bench = Bench(house, forges.connect("github", "bench"), folder)
     (bench.source.work / "rootfs.tar").write_bytes(busybox_rootfs())
@@ -127,7 +127,7 @@ def set_up(hub: HytheServer, house: Services, forges: ForgeHouse, folder: Path) 
 
 def main() -> None:
     """Read the flags, start everything, measure."""
-    parser = argparse.ArgumentParser(description="Measure Trusted Builds beside a build by hand.")
+    parser = argparse.ArgumentParser(description="Compare Trusted Builds with a build by hand.")
     parser.add_argument("--rounds", type=int, default=5)
     rounds = parser.parse_args().rounds
     with (

@@ -1,14 +1,14 @@
-"""The client beside skopeo, podman and docker: pull and push, cold and with all layers there.
+"""Compare the client with skopeo, podman and docker: pull and push, cold and with all layers present.
 
     python -m bench.client_transfer [--rounds 3] [--image large|small|both] [--keep FOLDER]
 
-Two images: a large one (Debian by debootstrap and two layers of this machine's own files, 300 MB and more as sent) and
-one of 40 small layers. The registry is Debian's docker-registry, the same for all; the tools take turns. Printed are
-medians of wall time, CPU seconds (docker's with its daemon's) and the memory of the process that was called; then how
-hythe stands to the fastest of the others. ``--keep`` keeps the large image there for the next time.
+Two images: a large one (Debian by debootstrap and two layers of files from this machine, over 300 MB compressed) and
+one of 40 small layers. All tools use the same registry, Debian's docker-registry, and take turns. Prints medians of
+wall time, CPU seconds (docker's include its daemon's) and memory of the called process, then the ratio of hythe to the
+fastest other tool. ``--keep FOLDER`` keeps the large image for the next run.
 
-hythe runs in an environment of its own with what ``pip install hythe`` brings. What differs by nature: hythe and skopeo
-keep layers as they came; podman and docker unpack them when they pull, and compress them when they push.
+hythe runs in an environment that holds what ``pip install hythe`` installs. The tools differ in what they do: hythe and
+skopeo store layers as received; podman and docker unpack them on pull and compress them on push.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from tests.parts.engines import clean_environment, containers_environment, docke
 from tests.parts.process import ROOT, own_folder, processes_naming
 
 CAP = 400 << 20
-"""Bytes of this machine's own files that a layer of the large image takes at most, uncompressed."""
+"""Maximum uncompressed bytes of this machine's files in a layer of the large image."""
 MEASURE = """
 import os, sys, time
 started = time.perf_counter()
@@ -43,13 +43,13 @@ print()
 print(time.perf_counter() - started, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
 sys.exit(os.waitstatus_to_exitcode(status))
 """
-"""Starts a command, prints its seconds, CPU seconds and MB. Small itself: a child's memory counts from the fork."""
+"""Starts a command; prints its seconds, CPU seconds and MB. Stays small: a child's peak memory counts from the fork."""
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What one command cost: seconds, CPU seconds, MB of memory at most."""
+    """What one command cost: seconds, CPU seconds, peak memory in MB."""
 
     seconds: float
     cpu: float
@@ -57,7 +57,7 @@ class Cost:
 
 
 class Tool:
-    """A client with storage of its own; knows how to pull, push and forget an image."""
+    """A client with its own image storage."""
 
     name = ""
 
@@ -66,7 +66,7 @@ class Tool:
         self.env = env
 
     def run(self, *command: str | Path) -> Cost:
-        """Run a command, which must succeed, and return its cost."""
+        """Run a command and return its cost. Raises SystemExit if it fails."""
         before = self.daemon_cpu()
         measured = [sys.executable, "-S", "-E", "-c", MEASURE, *map(str, command)]
         done = subprocess.run(measured, env=self.env, capture_output=True, text=True, check=False)
@@ -76,11 +76,11 @@ class Tool:
         return Cost(seconds, cpu + self.daemon_cpu() - before, memory)
 
     def daemon_cpu(self) -> float:
-        """CPU seconds of a daemon that works for the command, so far."""
+        """Return the CPU seconds that the tool's daemon has used so far; 0 without a daemon."""
         return 0
 
     def load(self, layout: Layout, name: str) -> None:
-        """Bring an image into the tool's storage, under the name that it will be pushed as."""
+        """Load an image into the tool's storage under the name that it is pushed as."""
         raise NotImplementedError
 
     def pull(self, name: str) -> Cost:
@@ -91,13 +91,13 @@ class Tool:
         """Push an image."""
         raise NotImplementedError
 
-    def forget(self) -> None:
+    def clear(self) -> None:
         """Empty the storage."""
         raise NotImplementedError
 
 
 class Hythe(Tool):
-    """hythe, as ``pip install hythe`` installs it."""
+    """The hythe command as ``pip install hythe`` installs it."""
 
     name = "hythe"
 
@@ -108,7 +108,7 @@ class Hythe(Tool):
         self.run(self._command, "images")
 
     def load(self, layout: Layout, name: str) -> None:
-        """Bring an image into the store."""
+        """Load an image into the store."""
         self.run(self._command, "copy", "-q", f"oci:{layout.folder}", f"store:{name}")
 
     def pull(self, name: str) -> Cost:
@@ -119,13 +119,13 @@ class Hythe(Tool):
         """Push an image."""
         return self.run(self._command, "push", "-q", name)
 
-    def forget(self) -> None:
+    def clear(self) -> None:
         """Empty the store."""
         shutil.rmtree(self.folder / "store", ignore_errors=True)
 
 
 class Skopeo(Tool):
-    """skopeo, to and from an image layout."""
+    """skopeo, which copies to and from an image layout."""
 
     name = "skopeo"
 
@@ -133,7 +133,7 @@ class Skopeo(Tool):
         super().__init__(folder, containers_environment(folder, "vfs", "runc"))
 
     def load(self, layout: Layout, name: str) -> None:
-        """Bring an image into the layout."""
+        """Load an image into the layout."""
         self.run("skopeo", "copy", "-q", layout.source(), f"oci:{self.folder}/images:x")
 
     def pull(self, name: str) -> Cost:
@@ -146,13 +146,13 @@ class Skopeo(Tool):
         target = f"docker://{name}"
         return self.run("skopeo", "copy", "-q", "--dest-tls-verify=false", f"oci:{self.folder}/images:x", target)
 
-    def forget(self) -> None:
+    def clear(self) -> None:
         """Empty the layout."""
         shutil.rmtree(self.folder / "images", ignore_errors=True)
 
 
 class Podman(Tool):
-    """podman, with the overlay driver."""
+    """podman with the overlay driver."""
 
     name = "podman"
 
@@ -160,7 +160,7 @@ class Podman(Tool):
         super().__init__(folder, containers_environment(folder, "overlay", "runc"))
 
     def load(self, layout: Layout, name: str) -> None:
-        """Bring an image into the storage."""
+        """Load an image into the storage."""
         self.run("podman", "pull", "-q", layout.source())
         listed = ["podman", "images", "-q"]
         image = subprocess.run(listed, env=self.env, capture_output=True, text=True, check=True).stdout.split()[0]
@@ -174,13 +174,13 @@ class Podman(Tool):
         """Push an image."""
         return self.run("podman", "push", "-q", "--tls-verify=false", name)
 
-    def forget(self) -> None:
+    def clear(self) -> None:
         """Remove all images."""
         self.run("podman", "rmi", "--all", "--force")
 
 
 class Docker(Tool):
-    """docker, with a daemon of its own."""
+    """docker with its own daemon."""
 
     name = "docker"
 
@@ -190,7 +190,7 @@ class Docker(Tool):
         self._command = docker_command()
 
     def daemon_cpu(self) -> float:
-        """CPU seconds of dockerd and containerd."""
+        """Return the CPU seconds of dockerd and containerd."""
         ticks = 0
         for pid in processes_naming(str(self._daemon)):
             with contextlib.suppress(OSError):
@@ -199,7 +199,7 @@ class Docker(Tool):
         return ticks / TICKS
 
     def load(self, layout: Layout, name: str) -> None:
-        """Bring an image into the daemon."""
+        """Load an image into the daemon."""
         with tempfile.NamedTemporaryFile(suffix=".tar") as file:
             Path(file.name).unlink()
             subprocess.run(["skopeo", "copy", "-q", layout.source(), f"docker-archive:{file.name}:{name}"], check=True)
@@ -214,13 +214,13 @@ class Docker(Tool):
         """Push an image."""
         return self.run(self._command, "push", "-q", name)
 
-    def forget(self) -> None:
+    def clear(self) -> None:
         """Remove all images."""
         self.run(self._command, "image", "prune", "--all", "--force")
 
 
 def client_environment(folder: Path) -> Path:
-    """Make an environment that has what ``pip install hythe`` brings, and nothing of the server's; returns it."""
+    """Create an environment with what ``pip install hythe`` installs, without server packages; return its folder."""
     uv = shutil.which("uv") or str(next((ROOT / ".cache/uv").glob("**/bin/uv")))
     subprocess.run([uv, "venv", "-q", "--python", sys.executable, folder], check=True)
     subprocess.run([uv, "pip", "install", "-q", "--python", folder / "bin" / "python", ROOT], check=True)
@@ -228,10 +228,10 @@ def client_environment(folder: Path) -> Path:
 
 
 def large_image(folder: Path) -> Layout:
-    """Debian by debootstrap, and two layers of this machine's files; made unless the folder holds it already."""
-    made = (folder / "index.json").exists()
+    """Build Debian with debootstrap and add two layers of this machine's files, unless the folder holds the image."""
+    exists = (folder / "index.json").exists()
     layout = Layout(folder)
-    if made:
+    if exists:
         return layout
     with own_folder("debootstrap") as work:
         debootstrap(work / "debian.tar")
@@ -242,7 +242,7 @@ def large_image(folder: Path) -> Layout:
 
 
 def packed_files(folder: Path) -> bytes:
-    """A tar of the files below a folder, in order, up to CAP bytes of content."""
+    """Return a tar of the files below a folder, sorted by path, up to CAP bytes of content."""
     buffer, room = io.BytesIO(), CAP
     with tarfile.open(fileobj=buffer, mode="w") as archive:
         for path in sorted(folder.rglob("*")):
@@ -253,7 +253,7 @@ def packed_files(folder: Path) -> bytes:
 
 
 def rounds_of(tools: list[Tool], layout: Layout, rounds: int) -> dict[str, dict[str, list[Cost]]]:
-    """Let the tools take turns; returns the costs by case and tool."""
+    """Let the tools take turns; return the costs by case and tool."""
     costs: dict[str, dict[str, list[Cost]]] = {}
     with docker_registry_server() as source:
         target = f"docker://{source.host}/bench/image:1"
@@ -268,20 +268,20 @@ def rounds_of(tools: list[Tool], layout: Layout, rounds: int) -> dict[str, dict[
 
 def one_round(tool: Tool, layout: Layout, source: DockerRegistry) -> Iterator[tuple[str, Cost]]:
     """Yield the cost of each case."""
-    tool.forget()
+    tool.clear()
     name = f"{source.host}/bench/image:1"
     yield "pull, cold", tool.pull(name)
-    yield "pull, all there", tool.pull(name)
+    yield "pull, all present", tool.pull(name)
     with docker_registry_server() as empty:
         name = f"{empty.host}/bench/image:1"
-        tool.forget()
+        tool.clear()
         tool.load(layout, name)
         yield "push, cold", tool.push(name)
-        yield "push, all there", tool.push(name)
+        yield "push, all present", tool.push(name)
 
 
 def print_costs(title: str, costs: dict[str, dict[str, list[Cost]]]) -> None:
-    """Print a table as docs/performance.md has it."""
+    """Print a table in the form of docs/performance.md."""
     print(f"\n{title}\n\n| | " + " | ".join(next(iter(costs.values()))) + " | hythe to the fastest other |")
     print("|---|" + "---|" * (len(next(iter(costs.values()))) + 1))
     for case, by_tool in costs.items():
@@ -296,7 +296,7 @@ def print_costs(title: str, costs: dict[str, dict[str, list[Cost]]]) -> None:
 
 
 def main() -> None:
-    """Measure and print."""
+    """Run all measurements and print the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--keep", type=Path, default=None)

@@ -1,9 +1,9 @@
-"""The registry beside Debian's docker-registry, interleaved in one run, and beside the limits of the machine.
+"""Compare the registry with Debian's docker-registry, interleaved in one run, and with the limits of the machine.
 
     python -m bench.registry [--rounds 5] [--mib 1024] [--tags 100000]
 
-Printed are medians, CPU seconds of the server, and the ratio of docker-registry to hythe (above 1: hythe needs less).
-Manifests are read from the hub with a token, as docker asks; docker-registry answers without one, which favours it.
+Prints medians, CPU seconds of the server, and the ratio of docker-registry to hythe (above 1: hythe needs less).
+Manifests are read from the hub with a token, as docker does; docker-registry requires no token, which favours it.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 SMALL_PUSHES = 1000
 CONNECTIONS = 32
 SECONDS = 3
-"""How long wrk asks."""
+"""Duration of one measurement of a request rate."""
 
 
 @dataclass
 class Figures:
-    """Seconds and CPU seconds (or rates and CPU seconds of one request) of the rounds of one thing at one server."""
+    """Results of one server, one value for each round: seconds (or requests per second) and CPU seconds."""
 
     values: list[float] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
@@ -62,16 +62,16 @@ class Figures:
         return statistics.median(self.values)
 
     def seconds(self) -> str:
-        """Words for a table."""
+        """Format the medians of a duration."""
         return f"{self.median:7.3f} s  {statistics.median(self.cpu):6.2f} CPU"
 
     def rate(self) -> str:
-        """Words for a table."""
+        """Format the medians of a request rate."""
         return f"{self.median:9,.0f} /s {statistics.median(self.cpu) * 1e6:6.0f} us CPU each"
 
 
 def compare(what: str, servers: list[Server], rounds: int, work: Callable[[Server], None]) -> dict[str, Figures]:
-    """Let each server do ``work`` in turn, ``rounds`` times, and print the medians and the ratio."""
+    """Run ``work`` on each server in turn, ``rounds`` times; print the medians and the ratio."""
     figures = {server.name: Figures() for server in servers}
     for _ in range(rounds):
         for server in servers:
@@ -87,7 +87,7 @@ Rate: TypeAlias = Callable[[str, list[str]], float]
 
 
 def compare_rates(what: str, targets: dict[str, tuple[Server, str, list[str]]], rounds: int, measured: Rate) -> None:
-    """Ask each of the addresses in turn, over and over for some seconds."""
+    """Measure the request rate of each target in turn, ``rounds`` times; print the medians and ratios."""
     figures = {name: Figures() for name in targets}
     for _ in range(rounds):
         for name, (server, url, headers) in targets.items():
@@ -103,7 +103,7 @@ def compare_rates(what: str, targets: dict[str, tuple[Server, str, list[str]]], 
 
 
 def rate_of_gets(url: str, headers: list[str]) -> float:
-    """GETs a second over 32 connections, by wrk."""
+    """Return GET requests per second over 32 connections, measured by wrk."""
     words = [program("wrk", "wrk"), "-t", "1", "-c", str(CONNECTIONS), "-d", f"{SECONDS}s"]
     for header in headers:
         words += ["-H", header]
@@ -115,7 +115,10 @@ def rate_of_gets(url: str, headers: list[str]) -> float:
 
 
 def rate_of_heads(url: str, headers: list[str]) -> float:
-    """HEADs a second over 32 connections, by a client in Python, since wrk waits for a body: it is at its limit."""
+    """Return HEAD requests per second over 32 connections.
+
+    wrk waits for a body, so a small Python client sends them; its own speed limits the figure.
+    """
     address = urlsplit(url)
     lines = [f"HEAD {address.path} HTTP/1.1", f"Host: {address.netloc}", *headers]
     content = "".join(f"{line}\r\n" for line in lines).encode() + b"\r\n"
@@ -127,30 +130,30 @@ def rate_of_heads(url: str, headers: list[str]) -> float:
             for connection in connections:
                 connection.sendall(content)
             for connection in connections:
-                if not head_of_answer(connection).startswith("HTTP/1.1 200 "):
+                if not response_head(connection).startswith("HTTP/1.1 200 "):
                     raise RuntimeError(url)
             count += CONNECTIONS
     return count / SECONDS
 
 
-def head_of_answer(connection: socket.socket) -> str:
-    """Read an answer that has no body."""
-    answer = b""
-    while not answer.endswith(b"\r\n\r\n"):
+def response_head(connection: socket.socket) -> str:
+    """Read a response without a body."""
+    response = b""
+    while not response.endswith(b"\r\n\r\n"):
         piece = connection.recv(65536)
         if not piece:
-            raise RuntimeError("the connection ended")
-        answer += piece
-    return answer.decode("latin-1")
+            raise RuntimeError("the server closed the connection")
+        response += piece
+    return response.decode("latin-1")
 
 
 def curl(*words: str) -> None:
-    """Run curl, which must succeed."""
+    """Run curl. Raises CalledProcessError if it fails."""
     subprocess.run(["curl", "-sSf", "-o", "/dev/null", *words], check=True)
 
 
 def push_blob(server: Server, repository: str, content: bytes, headers: dict[str, str] | None = None) -> str:
-    """Push a blob; returns its digest."""
+    """Push a blob and return its digest."""
     digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
     place = start_upload(server, repository, headers)
     request("PUT", with_digest(place, digest), content, {"Content-Type": "application/octet-stream", **(headers or {})})
@@ -158,18 +161,18 @@ def push_blob(server: Server, repository: str, content: bytes, headers: dict[str
 
 
 def start_upload(server: Server, repository: str, headers: dict[str, str] | None = None) -> str:
-    """Open an upload session; returns its URL."""
+    """Open an upload session and return its URL."""
     place = request("POST", f"{server.url}/v2/{repository}/blobs/uploads/", b"", headers)
     return place if place.startswith("http") else server.url + place
 
 
 def with_digest(place: str, digest: str) -> str:
-    """The address that ends an upload."""
+    """Return the URL that completes an upload."""
     return f"{place}{'&' if '?' in place else '?'}digest={digest}"
 
 
 def manifest_of(server: Server, repository: str, size: int, headers: dict[str, str] | None = None) -> bytes:
-    """Push a small image whose manifest has about ``size`` bytes; returns the manifest."""
+    """Push a small image whose manifest has about ``size`` bytes; return the manifest."""
     config, layer = b"{}", b"layer"
     blobs = [push_blob(server, repository, content, headers) for content in (config, layer)]
     manifest = {
@@ -187,7 +190,7 @@ def manifest_of(server: Server, repository: str, size: int, headers: dict[str, s
 
 
 def measure_pulls(servers: list[Server], bare: Server, digest: str, flags: argparse.Namespace) -> None:
-    """A large blob out, to one client and to four."""
+    """Measure pulls of a large blob by one client and by four."""
 
     def one(server: Server) -> None:
         curl(f"{server.url}/v2/big/blobs/{digest}")
@@ -209,7 +212,7 @@ def measure_pulls(servers: list[Server], bare: Server, digest: str, flags: argpa
 
 
 def measure_pushes(servers: list[Server], blob: Path, digest: str, flags: argparse.Namespace) -> None:
-    """A large blob in, by one PUT and by PATCH; deleted before each round, so that its bytes must be kept anew."""
+    """Measure pushes of a large blob, with one PUT and with PATCH and PUT, each to a new repository."""
     number = iter(range(1_000_000))
 
     def monolithic(server: Server) -> None:
@@ -219,15 +222,15 @@ def measure_pushes(servers: list[Server], blob: Path, digest: str, flags: argpar
     def by_patch(server: Server) -> None:
         content = f"push/patch{next(number)}"
         place = start_upload(server, content)
-        answer = subprocess.run(
+        headers = subprocess.run(
             ["curl", "-sSf", "-o", "/dev/null", "-D", "-", "-X", "PATCH", "-T", str(blob), place],
             check=True,
             capture_output=True,
             text=True,
         ).stdout
-        found = re.search(r"(?im)^location: (\S+)", answer)
+        found = re.search(r"(?im)^location: (\S+)", headers)
         if found is None:
-            raise RuntimeError(answer)
+            raise RuntimeError(headers)
         place = found[1] if found[1].startswith("http") else server.url + found[1]
         curl("-X", "PUT", "-H", "Content-Length: 0", with_digest(place, digest))
 
@@ -240,7 +243,7 @@ def measure_pushes(servers: list[Server], blob: Path, digest: str, flags: argpar
 
 
 def measure_small_pushes(servers: list[Server], rounds: int) -> None:
-    """A thousand blobs of 4 KiB by 8 clients, who speak over plain sockets to leave the cores to the server."""
+    """Measure pushes of 4 KiB blobs by 8 clients on plain sockets, which leave the cores to the server."""
 
     def push_many(server: Server) -> None:
         def work() -> None:
@@ -249,7 +252,7 @@ def measure_small_pushes(servers: list[Server], rounds: int) -> None:
                     push_small(connection, os.urandom(4096))
 
         failures: list[BaseException] = []
-        threads = [threading.Thread(target=_noting, args=(failures, work)) for _ in range(8)]
+        threads = [threading.Thread(target=_record_failure, args=(failures, work)) for _ in range(8)]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -260,7 +263,7 @@ def measure_small_pushes(servers: list[Server], rounds: int) -> None:
     compare(f"{SMALL_PUSHES} pushes of 4 KiB, 8 clients", servers, rounds, push_many)
 
 
-def _noting(failures: list[BaseException], work: Callable[[], None]) -> None:
+def _record_failure(failures: list[BaseException], work: Callable[[], None]) -> None:
     try:
         work()
     except BaseException as error:
@@ -268,27 +271,27 @@ def _noting(failures: list[BaseException], work: Callable[[], None]) -> None:
 
 
 def push_small(connection: socket.socket, content: bytes) -> None:
-    """Push a blob by POST and PUT."""
-    head = ask(connection, "POST", "/v2/small/blobs/uploads/", b"", 202)
+    """Push a blob with POST and PUT."""
+    head = exchange(connection, "POST", "/v2/small/blobs/uploads/", b"", 202)
     found = re.search(r"(?im)^location: (?:https?://[^/]+)?(/\S+)", head)
     if found is None:
         raise RuntimeError(head)
     place = with_digest(found[1], f"sha256:{hashlib.sha256(content).hexdigest()}")
-    ask(connection, "PUT", place, content, 201)
+    exchange(connection, "PUT", place, content, 201)
 
 
-def ask(connection: socket.socket, method: str, path: str, body: bytes, status: int) -> str:
-    """Send a request whose answer has no body, and must be ``status``; returns the answer's head."""
+def exchange(connection: socket.socket, method: str, path: str, body: bytes, status: int) -> str:
+    """Send a request, check the status of its response, which has no body, and return the response's head."""
     head = f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(body)}\r\n\r\n"
     connection.sendall(head.encode() + body)
-    text = head_of_answer(connection)
+    text = response_head(connection)
     if not text.startswith(f"HTTP/1.1 {status} "):
         raise RuntimeError(text)
     return text
 
 
 def measure_manifests(hythe: Server, theirs: Server, folder: Path, rounds: int) -> None:
-    """A manifest of 10 kB, over 32 connections."""
+    """Measure GET and HEAD of a 10 kB manifest over 32 connections."""
     headers = hub_token(hythe)
     (folder / "manifest").write_bytes(manifest_of(hythe, "bench/app", 10_000, headers))
     manifest_of(theirs, "bench/app", 10_000)
@@ -305,7 +308,7 @@ def measure_manifests(hythe: Server, theirs: Server, folder: Path, rounds: int) 
 
 
 def hub_token(hub: Server) -> dict[str, str]:
-    """Sign up, and get a token to push to and pull from ``bench/app``."""
+    """Sign up and return the header with a token that may push to and pull from ``bench/app``."""
     user = json.dumps({"username": "bench", "email": "bench@example.org", "password": "a-long-password"}).encode()
     request("POST", f"{hub.url}/api/v1/users", user, {"Content-Type": "application/json"})
     scope = f"service=127.0.0.1:{hub.port}&scope=repository:bench/app:pull,push"
@@ -315,7 +318,7 @@ def hub_token(hub: Server) -> dict[str, str]:
 
 
 def measure_layers(servers: list[Server], folder: Path, rounds: int) -> None:
-    """An image of 40 layers by skopeo, pushed and pulled."""
+    """Measure skopeo pushing and pulling an image of 40 layers."""
     layout = many_layers(folder / "layers", 40)
     home = folder / "skopeo"
     skopeo = ContainersTool([program("skopeo", "skopeo")], containers_environment(home, "vfs", "runc"), home)
@@ -337,17 +340,17 @@ def measure_layers(servers: list[Server], folder: Path, rounds: int) -> None:
 
 
 def measure_tags(hythe: Server, count: int) -> None:
-    """Pages of a long tag list: the first, and one near the end."""
+    """Measure pages at the beginning, in the middle and at the end of a long tag list."""
     manifest = manifest_of(hythe, "many/tags", 10)
     digest = f"sha256:{hashlib.sha256(manifest).hexdigest()}"
     connection = http.client.HTTPConnection("127.0.0.1", hythe.port)
     for start in range(0, count, 50):
         tags = "&".join(f"tag=t{number:06}" for number in range(start, start + 50))
         connection.request("PUT", f"/v2/many/tags/manifests/{digest}?{tags}", manifest, {"Content-Type": MANIFEST})
-        answer = connection.getresponse()
-        answer.read()
-        if answer.status != 201:
-            raise RuntimeError(f"{answer.status}")
+        response = connection.getresponse()
+        response.read()
+        if response.status != 201:
+            raise RuntimeError(f"{response.status}")
     for what, last in (
         ("the first", ""),
         ("one in the middle", f"t{count // 2:06}"),
@@ -366,7 +369,7 @@ def measure_tags(hythe: Server, count: int) -> None:
 
 
 def measure(folder: Path, flags: argparse.Namespace) -> None:
-    """All of it."""
+    """Run all measurements."""
     blob = folder / "blob"
     with blob.open("wb") as file:
         for _ in range(flags.mib):
@@ -377,7 +380,7 @@ def measure(folder: Path, flags: argparse.Namespace) -> None:
         hythe, theirs = (stack.enter_context(start(folder)) for start in (hythe_registry, docker_registry))
         servers = [hythe, theirs]
         for server in servers:
-            print(f"{server.name}: first answer after {server.started_in:.2f} s, {server.memory():.0f} MiB idle")
+            print(f"{server.name}: first response after {server.started_in:.2f} s, {server.memory():.0f} MiB idle")
         measure_pushes(servers, blob, digest, flags)
         for server in servers:
             curl("-X", "PUT", "-T", str(blob), with_digest(start_upload(server, "big"), digest))
@@ -390,13 +393,13 @@ def measure(folder: Path, flags: argparse.Namespace) -> None:
         hub.name = "hythe"
         measure_manifests(hub, theirs, folder, flags.rounds)
         for server in servers:
-            print(f"{server.name}: {server.memory():.0f} MiB after all, {server.memory('VmHWM'):.0f} MiB at the peak")
+            print(f"{server.name}: {server.memory():.0f} MiB at the end, {server.memory('VmHWM'):.0f} MiB at the peak")
 
 
 def main() -> None:
     """Read the flags and measure."""
-    parser = argparse.ArgumentParser(description="Measure the registry beside Debian's docker-registry.")
-    parser.add_argument("--folder", type=Path, default=Path.cwd(), help="a folder on the disk to measure")
+    parser = argparse.ArgumentParser(description="Compare the registry with Debian's docker-registry.")
+    parser.add_argument("--folder", type=Path, default=Path.cwd(), help="folder on the disk to measure")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--mib", type=int, default=1024, help="size of the large blob")
     parser.add_argument("--tags", type=int, default=100_000)

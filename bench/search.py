@@ -1,9 +1,9 @@
-"""Search on a large hub, beside how podman searches a registry that has no search: all of its catalog, page by page.
+"""Compare search on a large hub with podman's way to search a registry without search: reading its whole catalog.
 
     python -m bench.search [--rounds 5] [--repositories 100000]
 
-The peer is Debian's docker-registry with repositories of the same names. Printed are medians of the time of one search
-over HTTP, and the ratio of docker-registry to hythe (above 1: hythe needs less).
+The peer is Debian's docker-registry with repositories of the same names. Prints the median time of one search over HTTP
+and the ratio of docker-registry to hythe (above 1: hythe is faster).
 """
 
 from __future__ import annotations
@@ -46,26 +46,26 @@ WORDS = (
     "cent",
     "node",
 )
-"""What names and descriptions are made of, so that a word fits many repositories."""
+"""Names and descriptions are made of these words, so that each word matches many repositories."""
 
 SEARCHES = {
     "an exact name": "web-static-17",
-    "the beginning of a name": "web-stat",
-    "a word that fits a ninth": "mail",
+    "a name prefix": "web-stat",
+    "a word in a ninth of all": "mail",
     "two words": "proxy gateway",
     "a typo": "web-statik-17",
-    "what is nowhere": "zzyzx",
+    "no match": "zzyzx",
 }
 BATCH = 5000
 
 
 def name_of(number: int) -> str:
-    """The name of a repository."""
+    """Return the name of repository ``number``."""
     return f"{WORDS[number % len(WORDS)]}-{WORDS[number // len(WORDS) % len(WORDS)]}-{number // len(WORDS) ** 2}"
 
 
 def rows_of(numbers: range) -> Iterator[tuple[Table, list[dict[str, object]]]]:
-    """The rows of some public repositories of the account ``bench``, table by table."""
+    """Yield the rows of public repositories of the user ``bench``, table by table."""
     now = datetime.now(UTC)
     names = {number: name_of(number) for number in numbers}
     described = {number: f"A {WORDS[number * 7 % len(WORDS)]} for everybody" for number in numbers}
@@ -88,7 +88,7 @@ def rows_of(numbers: range) -> Iterator[tuple[Table, list[dict[str, object]]]]:
 
 
 def fill_hub(connection: Connection, count: int) -> None:
-    """Put an account with its repositories into the hub's database."""
+    """Insert a user with ``count`` repositories into the hub's database."""
     account = {"id": 1000, "name": "bench", "email": "bench@example.org", "password_hash": "none", "admin": False}
     made = {"default_visibility": "public", "private_limit": None, "created_at": datetime.now(UTC)}
     connection.execute(insert(users), account | made)
@@ -99,31 +99,31 @@ def fill_hub(connection: Connection, count: int) -> None:
 
 
 def fill_registry(folder: Path, count: int) -> None:
-    """Make the folders by which docker-registry knows a repository."""
+    """Create the folders by which docker-registry finds its repositories."""
     root = folder / "docker-registry/docker/registry/v2/repositories/bench"
     for number in range(1, count + 1):
         (root / name_of(number) / "_layers").mkdir(parents=True)
 
 
 def search_hub(server: Server, text: str) -> int:
-    """What docker and podman ask of a hub; returns how many were found."""
-    with urllib.request.urlopen(f"{server.url}/v1/search?q={quote(text)}&n=25") as answer:
-        return len(json.load(answer)["results"])
+    """Search as docker and podman search a hub; return the number of results."""
+    with urllib.request.urlopen(f"{server.url}/v1/search?q={quote(text)}&n=25") as response:
+        return len(json.load(response)["results"])
 
 
 def search_catalog(server: Server, text: str) -> int:
-    """What podman does where there is no search: it reads the catalog and compares."""
+    """Search as podman does without a search API: read the catalog and compare names."""
     found, address = 0, f"{server.url}/v2/_catalog?n=1000"
     while address:
-        with urllib.request.urlopen(address) as answer:
-            found += sum(text in name for name in json.load(answer)["repositories"])
-            more = answer.headers["Link"]
+        with urllib.request.urlopen(address) as response:
+            found += sum(text in name for name in json.load(response)["repositories"])
+            more = response.headers["Link"]
         address = server.url + more[1 : more.index(">")] if more else ""
     return found
 
 
 def seconds(search: Callable[[Server, str], int], server: Server, text: str, rounds: int) -> float:
-    """The median time of a search."""
+    """Return the median seconds of a search."""
     times = []
     for _ in range(rounds):
         begun = time.perf_counter()
@@ -133,9 +133,9 @@ def seconds(search: Callable[[Server, str], int], server: Server, text: str, rou
 
 
 def measure(folder: Path, rounds: int, count: int) -> None:
-    """Fill both, and search."""
+    """Fill both servers and search."""
     with hythe_hub(folder):
-        pass  # makes the database
+        pass  # creates the database
     with sqlite_engine(folder / "hub" / SQLITE_FILE).begin() as connection:
         fill_hub(connection, count)
     fill_registry(folder, count)

@@ -1,4 +1,4 @@
-"""The servers that are compared, each a process of its own whose CPU time and memory can be read."""
+"""The servers under comparison; each is a process whose CPU time and memory can be read."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ class Server:
     url: str
     process: int
     started_in: float
-    """Seconds from its start to its first answer."""
+    """Seconds from its start to its first response."""
 
     @property
     def port(self) -> int:
-        """Where it listens."""
+        """The port that it listens on."""
         return int(self.url.rpartition(":")[2])
 
     def cpu(self) -> float:
-        """CPU seconds of the process so far."""
+        """Return the CPU seconds that the process has used so far."""
         fields = Path(f"/proc/{self.process}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / TICKS
 
     def memory(self, field: str = "VmRSS") -> float:
-        """MiB: ``VmRSS`` now, ``VmHWM`` at its peak."""
+        """Return the memory in MiB: ``VmRSS`` for now, ``VmHWM`` for the peak."""
         lines = Path(f"/proc/{self.process}/status").read_text().splitlines()
         return int(next(line for line in lines if line.startswith(f"{field}:")).split()[1]) / 1024
 
@@ -69,7 +69,7 @@ def _answers(url: str) -> bool:
 
 @contextlib.contextmanager
 def hythe_registry(folder: Path) -> Iterator[Server]:
-    """Our registry alone."""
+    """Run Hythe's private registry."""
     port = free_port()
     words = [str(HYTHE), "registry", "serve", "--listen", f"127.0.0.1:{port}", "--data", str(folder / "hythe")]
     with running("hythe", words, port, folder) as server:
@@ -78,7 +78,7 @@ def hythe_registry(folder: Path) -> Iterator[Server]:
 
 @contextlib.contextmanager
 def hythe_hub(folder: Path) -> Iterator[Server]:
-    """Our hub, with accounts and tokens."""
+    """Run Hythe's hub, with accounts and tokens."""
     port = free_port()
     words = [str(HYTHE), "serve", "--listen", f"127.0.0.1:{port}", "--data", str(folder / "hub")]
     with running("hub", words, port, folder) as server:
@@ -87,7 +87,7 @@ def hythe_hub(folder: Path) -> Iterator[Server]:
 
 @contextlib.contextmanager
 def docker_registry(folder: Path) -> Iterator[Server]:
-    """Debian's docker-registry, as its package configures it but for the place and the log."""
+    """Run Debian's docker-registry with its package's configuration, apart from folder and log."""
     port = free_port()
     config = {
         "version": "0.1",
@@ -107,7 +107,7 @@ def docker_registry(folder: Path) -> Iterator[Server]:
 
 @contextlib.contextmanager
 def bare_application(folder: Path) -> Iterator[Server]:
-    """A bare application on our HTTP server, which returns the bytes of the files in ``folder``: the limit."""
+    """Run the bare application on Hythe's HTTP server; it sends the files of ``folder`` and is the upper limit."""
     port = free_port()
     words = [sys.executable, "-m", "bench.bare", str(port), str(folder)]
     with running("bare", words, port, folder, "/ready") as server:
@@ -115,7 +115,7 @@ def bare_application(folder: Path) -> Iterator[Server]:
 
 
 def request(method: str, url: str, body: bytes | None = None, headers: dict[str, str] | None = None) -> str:
-    """Send one request, which must succeed; returns its Location, or its body's text."""
+    """Send one request; return its Location header, or its body as text. Raises HTTPError if it fails."""
     made = urllib.request.Request(url, data=body, method=method, headers=headers or {})
     with urllib.request.urlopen(made) as response:
         place: str | None = response.headers["Location"]
