@@ -7,6 +7,7 @@ WORKERS ?= $(shell n=$$(nproc); echo $$((n < 2 ? 2 : n > 4 ? 4 : n)))
 TESTS ?= tests
 ARGS ?=
 CHECKED := src tests bench
+FAST_TESTS := not clients and not browser and not postgresql and not object_store
 
 .PHONY: help
 help: ## Show this list
@@ -32,6 +33,11 @@ system-packages: ## Install all system packages that hub, tests and benchmarks u
 test: .venv/.dev .cache/node/.stamp ## Install what the tests need and run them (TESTS=.. for a part)
 	@scripts/system-packages serve test
 	.venv/bin/pytest -n $(WORKERS) --dist loadgroup $(TESTS) $(ARGS)
+
+.PHONY: test-fast
+test-fast: .venv/.dev ## Run the tests that need no daemon, database server or browser (SQLite only)
+	@scripts/system-packages serve
+	.venv/bin/pytest -n $(WORKERS) -m "$(FAST_TESTS)" tests/unit tests/contracts tests/architecture $(ARGS)
 
 .PHONY: faults
 faults: .venv/.dev .cache/node/.stamp ## Run the fault tests with all repetitions: kills, full disks, races

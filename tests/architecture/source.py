@@ -1,4 +1,4 @@
-"""The product's own source, parsed once for all tests of how it is built."""
+"""The product's source, parsed once for all architecture tests."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SOURCE = ROOT / "src/hythe"
 
 @dataclass(frozen=True, slots=True)
 class Module:
-    """One file of the product."""
+    """A Python file of the product."""
 
     path: Path
     text: str
@@ -23,11 +23,11 @@ class Module:
 
     @property
     def name(self) -> str:
-        """Its path below src/hythe, as people say it: `registry/store/tags.py`."""
+        """Its path below src/hythe, for instance `registry/sql/tags.py`."""
         return self.path.relative_to(SOURCE).as_posix()
 
     def imported(self) -> Iterator[str]:
-        """The dotted names that it imports, wherever in the file."""
+        """Yield the dotted names of all modules that it imports, at any place in the file."""
         for node in ast.walk(self.tree):
             if isinstance(node, ast.Import):
                 yield from (alias.name for alias in node.names)
@@ -35,7 +35,7 @@ class Module:
                 yield node.module
 
     def imported_from(self, package: str) -> Iterator[str]:
-        """The names that it takes from `package` or below; the package's own name where it imports that whole."""
+        """Yield the names that it imports from `package` or its submodules, and `package` if it imports that itself."""
         for node in ast.walk(self.tree):
             if isinstance(node, ast.Import):
                 yield from (alias.name for alias in node.names if alias.name.split(".")[0] == package)
@@ -43,7 +43,7 @@ class Module:
                 yield from (alias.name for alias in node.names)
 
     def functions(self) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
-        """All its functions and methods."""
+        """Yield all its functions and methods."""
         for node in ast.walk(self.tree):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 yield node
@@ -51,12 +51,12 @@ class Module:
 
 @functools.cache
 def modules() -> tuple[Module, ...]:
-    """Every Python file of the product."""
+    """Return every Python file of the product."""
     paths = sorted(SOURCE.rglob("*.py"))
     texts = [path.read_text() for path in paths]
     return tuple(Module(path, text, ast.parse(text)) for path, text in zip(paths, texts, strict=True))
 
 
 def packages() -> list[str]:
-    """Names of the packages right below hythe."""
+    """Return the names of the packages directly below hythe."""
     return sorted(path.parent.name for path in SOURCE.glob("*/__init__.py"))

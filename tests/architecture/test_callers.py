@@ -1,4 +1,4 @@
-"""What is there is used: a function that nothing names any more goes, with what only it needed."""
+"""No dead code: every function and class is used."""
 
 import ast
 import re
@@ -13,7 +13,7 @@ CALLED_BY_LIBRARIES = {"capture_signals", "process_bind_param", "process_result_
 
 
 def test_every_function_and_class_is_named_somewhere() -> None:
-    """By the product, its templates, or a test of the library that scripts may use."""
+    """The product, its templates or the tests mention every function and class apart from its definition."""
     texts = [module.text for module in modules()]
     others = {*SOURCE.rglob("*.html"), *(ROOT / "tests").rglob("*.py")} - {Path(__file__)}
     texts += [path.read_text() for path in others]

@@ -1,4 +1,4 @@
-"""What is there is documented: packages, dependencies, settings, files at the top, links."""
+"""Packages, dependencies, settings and top-level files are documented, and links work."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ REQUIREMENT = re.compile(r"^[A-Za-z0-9-]+")
 
 
 def first_column(document: str) -> set[str]:
-    """What the rows of a page's tables are about."""
+    """Return the names in the first column of all tables of a document."""
     rows = TABLE_ROW.findall((ROOT / document).read_text())
     return {name.strip("` ") for row in rows for name in row.split(", ")}
 
 
 def declared_dependencies() -> set[str]:
-    """Names of all dependencies in pyproject.toml."""
+    """Return the names of all dependencies in pyproject.toml."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     lists = [project["project"]["dependencies"], project["dependency-groups"]["dev"]]
     lists += project["project"]["optional-dependencies"].values()
@@ -34,35 +34,35 @@ def declared_dependencies() -> set[str]:
 
 
 def system_packages() -> set[str]:
-    """Names of all packages that scripts/system-packages may install."""
+    """Return the names of all packages that scripts/system-packages can install."""
     rows = re.findall(r"^\w+ +\|[^|]+\| (.+)$", (ROOT / "scripts/system-packages").read_text(), re.MULTILINE)
     return {name for row in rows for name in row.split()}
 
 
 def tracked_files() -> list[str]:
-    """All files in git, by path."""
+    """Return the paths of all files in git."""
     listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True)
     return listed.stdout.splitlines()
 
 
 @pytest.mark.parametrize("package", packages())
 def test_every_package_has_a_readme(package: str) -> None:
-    """A dozen lines: purpose, data flow, where a change goes."""
+    """Each package has a README of about a dozen lines: purpose, data flow, where a change goes."""
     readme = SOURCE / package / "README.md"
 
     assert readme.exists(), f"src/hythe/{package}/README.md is missing"
     assert len(readme.read_text().splitlines()) >= 5
 
 
-def test_every_dependency_has_its_reason() -> None:
-    """docs/dependencies.md says of each dependency what for and why, and of nothing else."""
+def test_every_dependency_has_a_reason() -> None:
+    """docs/dependencies.md lists exactly the dependencies, each with its purpose and the reason for it."""
     documented = first_column("docs/dependencies.md") - {"package", "---"}
 
     assert documented == declared_dependencies() | system_packages()
 
 
 def test_every_setting_is_documented() -> None:
-    """docs/settings.md has each setting with its meaning, word for word, and no other."""
+    """docs/settings.md lists exactly the settings, each with its description word for word."""
     text = (ROOT / "docs/settings.md").read_text()
     missing = {name for name, meta in descriptions().items() if f"| {meta.description} |" not in text}
 
@@ -70,8 +70,8 @@ def test_every_setting_is_documented() -> None:
     assert first_column("docs/settings.md") - {"setting", "---"} == set(descriptions())
 
 
-def test_everything_at_the_top_has_its_place() -> None:
-    """CONTRIBUTING or README name each folder and each file at the top of the project."""
+def test_top_level_files_are_documented() -> None:
+    """CONTRIBUTING or README names each top-level folder and file."""
     usual = {".gitignore", ".gitattributes", "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "LICENSE", "SECURITY.md"}
     text = (ROOT / "CONTRIBUTING.md").read_text() + (ROOT / "README.md").read_text()
     top = {path.split("/")[0] for path in tracked_files()} - usual
@@ -80,7 +80,7 @@ def test_everything_at_the_top_has_its_place() -> None:
 
 
 def test_every_data_file_is_used() -> None:
-    """A file in the product that is not Python is named by another one, or found by its ending (`*.css`)."""
+    """Another file mentions each non-Python file of the product by its name or by its suffix (`*.css`)."""
     plain = [path for path in SOURCE.rglob("*") if path.suffix in (".py", ".css", ".html", ".js", ".json", ".toml")]
     texts = {path: path.read_text() for path in plain}
     by_convention = {"py.typed", "OFL.txt", "LICENSE", "script.py.mako"}
@@ -100,8 +100,8 @@ def _is_named(path: Path, texts: dict[Path, str]) -> bool:
 
 
 @pytest.mark.parametrize("document", [path for path in tracked_files() if path.endswith(".md")])
-def test_links_lead_somewhere(document: str) -> None:
-    """A relative link in a document points to a file or folder."""
+def test_links_work(document: str) -> None:
+    """Each relative link in a document points to an existing file or folder."""
     path = ROOT / document
     broken = [link for link in LINK.findall(path.read_text()) if not (path.parent / link.strip("<>")).exists()]
 

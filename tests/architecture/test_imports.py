@@ -1,4 +1,4 @@
-"""Imports point one way, and each process loads what it needs and no more."""
+"""Imports point one way, and each process loads only what it needs."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from tests.parts.process import ROOT
 LINT_IMPORTS = Path(sys.executable).parent / "lint-imports"
 HEAVY = ("httpx2", "starlette", "sqlalchemy", "asyncpg", "jinja2", "aiohttp", "uvicorn", "cryptography")
 SERVER_PARTS = ("hub", "builds", "web")
-OPTIONAL = {"rich", "pygments"}  # structlog takes them along where it finds them
+OPTIONAL = {"rich", "pygments"}  # structlog imports them if they are installed
 IMPORT_TIME_LINE = re.compile(r"^import time:.*\|\s+([\w.]+)$", re.MULTILINE)
 
 
-def test_the_layers_of_the_house() -> None:
-    """Every contract in .importlinter is kept. In a process of its own, for it sets up logging in its way."""
+def test_layers() -> None:
+    """Every contract in .importlinter holds. import-linter configures logging, so it runs in a separate process."""
     done = subprocess.run([LINT_IMPORTS, "--no-cache"], cwd=ROOT, capture_output=True, text=True, check=False)
 
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_specifications_need_nothing_but_the_standard_library() -> None:
-    """`oci` has no I/O and no dependency besides msgspec."""
+def test_oci_depends_on_the_standard_library_and_msgspec() -> None:
+    """`oci` does no I/O and has no dependency except msgspec."""
     allowed = sys.stdlib_module_names | {"msgspec", "hythe"}
-    foreign = {
+    others = {
         (module.name, name)
         for module in modules()
         if module.name.startswith("oci/")
@@ -39,11 +39,11 @@ def test_specifications_need_nothing_but_the_standard_library() -> None:
         if name.split(".")[0] not in allowed or name in ("socket", "subprocess", "asyncio")
     }
 
-    assert foreign == set()
+    assert others == set()
 
 
-def test_only_stores_write_sql() -> None:
-    """Statements are made in `database` and in files or folders named `sql`; others know types and exceptions."""
+def test_only_sql_modules_write_sql() -> None:
+    """Only `database` and files or folders named `sql` build statements; others import types and exceptions."""
     outside = {
         (module.name, name)
         for module in modules()
@@ -56,8 +56,8 @@ def test_only_stores_write_sql() -> None:
     assert outside == set()
 
 
-def test_requests_stay_at_the_edge() -> None:
-    """Starlette is imported by routes, by pages and by the wiring; services never see a request."""
+def test_only_routes_import_starlette() -> None:
+    """Only routes, pages and the server import Starlette; services never see a request object."""
     inside = {
         module.name
         for module in modules()
@@ -71,7 +71,7 @@ def test_requests_stay_at_the_edge() -> None:
 
 
 def test_the_command_starts_without_the_server() -> None:
-    """`hythe --help` loads no server, no database and no HTTP library, so that it starts at once."""
+    """`hythe --help` loads no server, database or HTTP library, so it starts quickly."""
     done = subprocess.run(
         [sys.executable, "-X", "importtime", HYTHE, "--help"], capture_output=True, text=True, check=True
     )
@@ -82,10 +82,10 @@ def test_the_command_starts_without_the_server() -> None:
 
 
 def test_the_private_registry_stands_alone(start_private_registry: Callable[..., HytheServer]) -> None:
-    """`hythe registry serve` never loads accounts, builds or pages, also not when it answers."""
+    """`hythe registry serve` never loads hub, builds or web, not even to answer a request."""
     registry = start_private_registry(env={"PYTHONPROFILEIMPORTTIME": "1"})
-    with urllib.request.urlopen(f"{registry.url}/v2/_catalog") as answer:
-        assert answer.status == 200
+    with urllib.request.urlopen(f"{registry.url}/v2/_catalog") as response:
+        assert response.status == 200
     loaded = set(IMPORT_TIME_LINE.findall(registry.log))
 
     assert "hythe.registry" in loaded
@@ -93,7 +93,7 @@ def test_the_private_registry_stands_alone(start_private_registry: Callable[...,
 
 
 def test_a_hub_needs_only_what_serving_installs(start_hub: Callable[..., HytheServer]) -> None:
-    """A running hub loads no package that only the tools bring: `make serve` would lack it."""
+    """A running hub loads only packages that `make serve` installs, none that only the development tools install."""
     hub = start_hub(env={"PYTHONPROFILEIMPORTTIME": "1"})
     loaded = {name.split(".")[0] for name in IMPORT_TIME_LINE.findall(hub.log)}
     locked = set(re.findall(r"^([\w.-]+)==", (ROOT / "requirements/serve.lock").read_text(), re.MULTILINE))

@@ -1,4 +1,4 @@
-"""Files and functions stay small enough to be read in one go."""
+"""Files and functions stay small enough to read in one go."""
 
 import ast
 
@@ -9,14 +9,14 @@ FUNCTION_LINES = 50
 
 
 def test_no_long_file() -> None:
-    """A file over 450 lines holds more than one noun."""
+    """No file has more than 450 lines: a longer one holds more than one noun."""
     long = {module.name: lines for module in modules() if (lines := module.text.count("\n")) > FILE_LINES}
 
     assert long == {}
 
 
 def test_no_long_function() -> None:
-    """A function over 50 lines cannot be read at a glance; migrations are lists of columns, which can."""
+    """No function has more than 50 lines, except in migrations, which list columns."""
     long = {
         f"{module.name}:{function.name}": lines
         for module in modules()
@@ -28,16 +28,16 @@ def test_no_long_function() -> None:
     assert long == {}
 
 
-def test_no_file_without_a_noun() -> None:
-    """`utils` and its like are places where things without an owner gather."""
+def test_no_catch_all_files() -> None:
+    """No file is named `utils` or alike: such files collect code that belongs elsewhere."""
     names = {"utils", "util", "helpers", "helper", "common", "misc", "tools", "shared"}
     found = {module.name for module in modules() if names & set(module.name.removesuffix(".py").split("/"))}
 
     assert found == set()
 
 
-def test_every_module_says_what_it_is() -> None:
-    """Each file that holds anything begins with a docstring."""
-    silent = {module.name for module in modules() if module.text.strip() and not ast.get_docstring(module.tree)}
+def test_every_module_has_a_docstring() -> None:
+    """Each file that holds code begins with a docstring."""
+    undocumented = {module.name for module in modules() if module.text.strip() and not ast.get_docstring(module.tree)}
 
-    assert silent == set()
+    assert undocumented == set()
