@@ -10,12 +10,12 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from hythe.builds.build import Build, Cause
-from hythe.builds.builds import REBUILT_REFS, BuildService, Wanted
+from hythe.builds.builds import REBUILT_REFS, BuildRequest, BuildService
 from hythe.builds.configuration import BuildConfiguration
 from hythe.builds.sql import base_image_watch as rows
 from hythe.builds.sql import builds as build_rows
 from hythe.builds.sql import configurations as configuration_rows
-from hythe.builds.status import Status
+from hythe.builds.status import BuildStatus
 from hythe.client.client import Client
 from hythe.client.credentials import ANONYMOUS
 from hythe.client.errors import ClientError
@@ -42,7 +42,7 @@ def _client() -> Client:
     return Client(policy=RetryPolicy(attempts=2, patience=0, silence=10))
 
 
-class Bases:
+class BaseImageWatch:
     """Knows which set-ups are built from what."""
 
     def __init__(self, database: Database, builds: BuildService, client: Callable[[], Client] = _client) -> None:
@@ -52,7 +52,7 @@ class Bases:
 
     async def note(self, session: Session, configuration: BuildConfiguration, build: Build) -> None:
         """Remember what a build was made from, once it is done, beside what other rules and branches are made from."""
-        if build.status is not Status.SUCCEEDED or not build.trusted:
+        if build.status is not BuildStatus.SUCCEEDED or not build.trusted:
             return
         found: dict[str, str] = {}
         for result in await build_rows.present_results(session, configuration, REBUILT_REFS):
@@ -80,7 +80,7 @@ class Bases:
                 continue
             if repository and await self._is_loop(session, configuration.repository, repository):
                 continue
-            wanted = Wanted(cause=Cause.BASE, by=f"{reference} moved")
+            wanted = BuildRequest(cause=Cause.BASE, by=f"{reference} moved")
             queued += len(await self._builds.rebuild(session, configuration, wanted))
         return queued
 

@@ -6,7 +6,7 @@ from enum import Enum
 import msgspec
 
 from hythe.builds.rules import Rule, SourceRef
-from hythe.builds.status import Status
+from hythe.builds.status import BuildStatus
 
 
 class Cause(Enum):
@@ -21,7 +21,7 @@ class Cause(Enum):
     REPRODUCE = "reproduce"
 
 
-class Commit(msgspec.Struct, frozen=True):
+class SourceCommit(msgspec.Struct, frozen=True):
     """What is known of the commit when the build is asked for."""
 
     message: str = ""
@@ -62,9 +62,9 @@ class Build(msgspec.Struct, frozen=True, kw_only=True):
     configuration_id: int
     repository: str
     account: str
-    status: Status
+    status: BuildStatus
     ref: SourceRef
-    commit: Commit
+    commit: SourceCommit
     cause: Cause
     started_by: str
     rule: Rule
@@ -85,7 +85,7 @@ class Build(msgspec.Struct, frozen=True, kw_only=True):
     log_size: int
 
 
-class Place(msgspec.Struct, frozen=True):
+class QueuePosition(msgspec.Struct, frozen=True):
     """Where a waiting build stands: how many come before it, and when it should start (None: cannot be said)."""
 
     before: int

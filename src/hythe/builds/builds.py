@@ -9,19 +9,19 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from hythe.builds.build import Build, Cause, Commit, Place
+from hythe.builds.build import Build, Cause, QueuePosition, SourceCommit
 from hythe.builds.configuration import BuildConfiguration
 from hythe.builds.configurations import MANAGE, TRIGGER_TOKEN
-from hythe.builds.errors import Conflict, InvalidBuildConfiguration
-from hythe.builds.queue import Queue
-from hythe.builds.rules import LONGEST_SOURCE, Match, Rule, SourceRef, SourceType, docker_tags
+from hythe.builds.errors import BuildConflict, InvalidBuildConfiguration
+from hythe.builds.queue import BuildQueue
+from hythe.builds.rules import LONGEST_SOURCE, Rule, RuleMatch, SourceRef, SourceType, docker_tags
 from hythe.builds.secret_box import SecretBox
 from hythe.builds.sql import builds as rows
 from hythe.builds.sql import configurations as configuration_rows
 from hythe.builds.sql import forge_deliveries as head_rows
 from hythe.builds.sql import logs
-from hythe.builds.sql.builds import Filter, NewBuild
-from hythe.builds.sql.configurations import Call
+from hythe.builds.sql.builds import BuildFilter, NewBuild
+from hythe.builds.sql.configurations import TriggerCall
 from hythe.database import Database, Session
 from hythe.hub.access import HubAccess
 from hythe.hub.actor import HubActor
@@ -33,16 +33,16 @@ REBUILT_REFS = 20
 """Most branches and tags of one expression that the clock or a base image builds anew."""
 
 
-class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+class BuildRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Why and by whom builds are asked for, and of which commit."""
 
     cause: Cause
     by: str
-    commit: Commit = Commit()
+    commit: SourceCommit = SourceCommit()
     trusted: bool = True
 
 
-class TriggerCall(msgspec.Struct, frozen=True, omit_defaults=True):
+class TriggerBody(msgspec.Struct, frozen=True, omit_defaults=True):
     """A trigger URL's body, in the words of 2014: nothing, a Docker tag, or a branch or tag of the source."""
 
     docker_tag: str = ""
@@ -53,14 +53,14 @@ class TriggerCall(msgspec.Struct, frozen=True, omit_defaults=True):
 class BuildService:
     """What can be done with builds. Calls with an actor raise NotFound, SignInNeeded or Refused by ``hub.access``."""
 
-    def __init__(self, database: Database, access: HubAccess, vault: SecretBox, queue: Queue) -> None:
+    def __init__(self, database: Database, access: HubAccess, secret_box: SecretBox, queue: BuildQueue) -> None:
         self._database = database
         self._access = access
-        self._vault = vault
+        self._secret_box = secret_box
         self._queue = queue
 
     async def queue_ref(
-        self, session: Session, configuration: BuildConfiguration, ref: SourceRef, wanted: Wanted
+        self, session: Session, configuration: BuildConfiguration, ref: SourceRef, wanted: BuildRequest
     ) -> list[int]:
         """Queue what the set-up's rules say of ``ref``, inside the caller's transaction; ``wake`` comes after it."""
         if not configuration.active:
@@ -70,7 +70,12 @@ class BuildService:
         return await self._queue_rules(session, configuration, rules, ref, wanted)
 
     async def _queue_rules(
-        self, session: Session, configuration: BuildConfiguration, rules: Iterable[Rule], ref: SourceRef, wanted: Wanted
+        self,
+        session: Session,
+        configuration: BuildConfiguration,
+        rules: Iterable[Rule],
+        ref: SourceRef,
+        wanted: BuildRequest,
     ) -> list[int]:
         queued = []
         for rule in rules:
@@ -81,7 +86,7 @@ class BuildService:
                 configuration_id=configuration.id,
                 account=configuration.account,
                 ref=ref,
-                commit=Commit(wanted.commit.message[:2000], wanted.commit.author[:250]),
+                commit=SourceCommit(wanted.commit.message[:2000], wanted.commit.author[:250]),
                 cause=wanted.cause,
                 started_by=wanted.by,
                 rule=rule,
@@ -96,13 +101,15 @@ class BuildService:
         async with self._database.writing() as session:
             configuration = await self._allowed(session, actor, repository, MANAGE)
             _require_active(configuration)
-            queued = await self._queue_anew(session, configuration, ref, Wanted(cause=Cause.MANUAL, by=actor.name))
+            queued = await self._queue_anew(
+                session, configuration, ref, BuildRequest(cause=Cause.MANUAL, by=actor.name)
+            )
             started = [await _build(session, build_id) for build_id in queued]
         self._queue.wake()
         return started
 
     async def _queue_anew(
-        self, session: Session, configuration: BuildConfiguration, ref: SourceRef | None, wanted: Wanted
+        self, session: Session, configuration: BuildConfiguration, ref: SourceRef | None, wanted: BuildRequest
     ) -> list[int]:
         refs = [ref] if ref else _named_refs(configuration)
         queued: list[int] = []
@@ -115,9 +122,11 @@ class BuildService:
             )
         return queued
 
-    async def rebuild(self, session: Session, configuration: BuildConfiguration, wanted: Wanted) -> list[int]:
+    async def rebuild(self, session: Session, configuration: BuildConfiguration, wanted: BuildRequest) -> list[int]:
         """Queue anew what the set-up's rules built before (clock, base image); ``wake`` comes after the commit."""
-        built = await rows.listed(session, Filter(repository=configuration.repository, status="succeeded", limit=200))
+        built = await rows.listed(
+            session, BuildFilter(repository=configuration.repository, status="succeeded", limit=200)
+        )
         refs = dict.fromkeys([*_named_refs(configuration), *(SourceRef(b.ref.type, b.ref.name) for b in built)])
         gone = await head_rows.gone(session, configuration.id)
         queued: list[int] = []
@@ -125,26 +134,28 @@ class BuildService:
             queued += await self.queue_ref(session, configuration, ref, wanted)
         return queued
 
-    async def trigger(self, repository: str, token: str, call: TriggerCall, address: str) -> list[Build]:
+    async def trigger(self, repository: str, token: str, call: TriggerBody, address: str) -> list[Build]:
         """Answer the trigger URL. Raises NotFound for a wrong token or repository, InvalidBuildConfiguration, Conflict."""
         async with self._database.writing() as session:
             configuration = await configuration_rows.by_repository(session, repository)
             if configuration is None or not await self._is_token(session, configuration, token):
                 raise NotFound("there is no such trigger", "copy its URL anew from the set-up")
             queued, outcome = await self._triggered(session, configuration, call)
-            await configuration_rows.add_call(session, configuration.id, Call(datetime.now(UTC), address[:64], outcome))
+            await configuration_rows.add_call(
+                session, configuration.id, TriggerCall(datetime.now(UTC), address[:64], outcome)
+            )
             started = [await _build(session, build_id) for build_id in queued]
         self._queue.wake()
         if not started:
-            raise Conflict(outcome, "look at the set-up's rules")
+            raise BuildConflict(outcome, "look at the set-up's rules")
         return started
 
     async def _triggered(
-        self, session: Session, configuration: BuildConfiguration, call: TriggerCall
+        self, session: Session, configuration: BuildConfiguration, call: TriggerBody
     ) -> tuple[list[int], str]:
         if not configuration.active:
             return [], "builds of this repository are switched off"
-        wanted = Wanted(cause=Cause.TRIGGER, by="trigger")
+        wanted = BuildRequest(cause=Cause.TRIGGER, by="trigger")
         queued: list[int] = []
         for ref, rules in _called_for(configuration, call):
             queued += await self._queue_rules(session, configuration, rules, ref, wanted)
@@ -155,11 +166,13 @@ class BuildService:
         async with self._database.writing() as session:
             configuration = await self._allowed(session, actor, repository, MANAGE)
             if anew:
-                sealed = self._vault.seal(TRIGGER_TOKEN, secrets.token_urlsafe(24))
+                sealed = self._secret_box.seal(TRIGGER_TOKEN, secrets.token_urlsafe(24))
                 await configuration_rows.set_trigger_token(session, configuration.id, sealed)
-            return self._vault.unseal(TRIGGER_TOKEN, (await configuration_rows.sealed(session, configuration.id))[1])
+            return self._secret_box.unseal(
+                TRIGGER_TOKEN, (await configuration_rows.sealed(session, configuration.id))[1]
+            )
 
-    async def trigger_calls(self, actor: HubActor, repository: str) -> list[Call]:
+    async def trigger_calls(self, actor: HubActor, repository: str) -> list[TriggerCall]:
         """Return the last ten calls of the trigger URL, newest first."""
         async with self._database.reading() as session:
             configuration = await self._allowed(session, actor, repository, MANAGE)
@@ -167,9 +180,9 @@ class BuildService:
 
     async def _is_token(self, session: Session, configuration: BuildConfiguration, token: str) -> bool:
         sealed = (await configuration_rows.sealed(session, configuration.id))[1]
-        return hmac.compare_digest(self._vault.unseal(TRIGGER_TOKEN, sealed).encode(), token.encode())
+        return hmac.compare_digest(self._secret_box.unseal(TRIGGER_TOKEN, sealed).encode(), token.encode())
 
-    async def listed(self, actor: HubActor, wanted: Filter) -> list[Build]:
+    async def listed(self, actor: HubActor, wanted: BuildFilter) -> list[Build]:
         """Return builds of repositories that the actor may read, newest first."""
         async with self._database.reading() as session:
             if wanted.repository:
@@ -178,7 +191,7 @@ class BuildService:
                 return await rows.listed_for(session, wanted, self._access.reader(actor))
             return await rows.listed(session, wanted)
 
-    async def get(self, actor: HubActor, repository: str, number: int) -> tuple[Build, Place | None]:
+    async def get(self, actor: HubActor, repository: str, number: int) -> tuple[Build, QueuePosition | None]:
         """Return a build and, while it waits, its place in the queue."""
         async with self._database.reading() as session:
             build = await self._readable(session, actor, repository, number)
@@ -202,7 +215,7 @@ class BuildService:
             await self._access.require_repository(actor, repository, MANAGE, session)
             build = await self._readable(session, actor, repository, number)
             if not await self._queue.cancel(session, build, actor.name):
-                raise Conflict(f"build {number} is over: {build.status.value}", "start a new one")
+                raise BuildConflict(f"build {number} is over: {build.status.value}", "start a new one")
             return await _build(session, build.id)
 
     async def retry(self, actor: HubActor, repository: str, number: int) -> Build:
@@ -212,10 +225,12 @@ class BuildService:
             build = await self._readable(session, actor, repository, number)
             _require_active(configuration)
             if not build.status.is_over:
-                raise Conflict(f"build {number} is not over yet", "cancel it first")
+                raise BuildConflict(f"build {number} is not over yet", "cancel it first")
             if build.reproduces is not None:
-                raise Conflict(f"build {number} only compares, and pushes nothing", f"retry {build.started_by} instead")
-            wanted = Wanted(cause=Cause.RETRY, by=actor.name, commit=build.commit, trusted=build.trusted)
+                raise BuildConflict(
+                    f"build {number} only compares, and pushes nothing", f"retry {build.started_by} instead"
+                )
+            wanted = BuildRequest(cause=Cause.RETRY, by=actor.name, commit=build.commit, trusted=build.trusted)
             queued = await self._queue_rules(session, configuration, [build.rule], build.ref, wanted)
             again = await _build(session, queued[0])
         self._queue.wake()
@@ -238,7 +253,9 @@ class BuildService:
 
 def _require_active(configuration: BuildConfiguration) -> None:
     if not configuration.active:
-        raise Conflict(f"builds of {short_name(configuration.repository)} are switched off", "switch them on first")
+        raise BuildConflict(
+            f"builds of {short_name(configuration.repository)} are switched off", "switch them on first"
+        )
 
 
 async def _build(session: Session, build_id: int) -> Build:
@@ -248,7 +265,7 @@ async def _build(session: Session, build_id: int) -> Build:
     return build
 
 
-def _tags_so_far(rule: Rule, ref: SourceRef, match: Match) -> tuple[str, ...]:
+def _tags_so_far(rule: Rule, ref: SourceRef, match: RuleMatch) -> tuple[str, ...]:
     """The tags as far as they are known before the commit is; the checkout settles them."""
     try:
         return docker_tags(rule, ref, match)
@@ -261,7 +278,7 @@ def _named_refs(configuration: BuildConfiguration) -> list[SourceRef]:
     return list(dict.fromkeys(SourceRef(rule.source_type, rule.source) for rule in plain))
 
 
-def _called_for(configuration: BuildConfiguration, call: TriggerCall) -> list[tuple[SourceRef, list[Rule]]]:
+def _called_for(configuration: BuildConfiguration, call: TriggerBody) -> list[tuple[SourceRef, list[Rule]]]:
     """Return what a trigger's body asks for: a ref with the rules to ask about it."""
     if call.source_name:
         kind = SourceType.TAG if call.source_type.lower() == "tag" else SourceType.BRANCH

@@ -50,7 +50,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     mail: bool = True
 
 
-class Source(msgspec.Struct, frozen=True, kw_only=True):
+class BuildSource(msgspec.Struct, frozen=True, kw_only=True):
     """Where the code is. ``url`` is what git clones; ``forge_repository`` is OWNER/NAME at the forge."""
 
     url: Annotated[str, Meta(min_length=1, max_length=2000)]
@@ -68,7 +68,7 @@ class BuildConfiguration(msgspec.Struct, frozen=True, kw_only=True):
     repository: str
     repository_id: int
     account: str
-    source: Source
+    source: BuildSource
     rules: tuple[Rule, ...]
     options: Options
     has_credentials: bool
@@ -81,19 +81,19 @@ class BuildConfiguration(msgspec.Struct, frozen=True, kw_only=True):
 class NewBuildConfiguration(msgspec.Struct, frozen=True, kw_only=True):
     """What somebody asks for; ``credentials`` opens a private address (``USER:PASSWORD`` or a private SSH key)."""
 
-    source: Source
+    source: BuildSource
     rules: tuple[Rule, ...] = ()
     options: Options = Options()
     credentials: Annotated[str, Meta(max_length=20_000)] = ""
 
 
-class Changes(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class ConfigurationChanges(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What of a set-up shall change; None leaves a thing as it is.
 
     Credentials stay only while the source stays at its host: another host gets those that come along, or none.
     """
 
-    source: Source | None = None
+    source: BuildSource | None = None
     rules: tuple[Rule, ...] | None = None
     options: Options | None = None
     credentials: Annotated[str, Meta(max_length=20_000)] | None = None

@@ -12,15 +12,15 @@ from sqlalchemy.exc import IntegrityError
 from hythe.builds.configuration import (
     LONGEST_REPOSITORY,
     BuildConfiguration,
-    Changes,
+    BuildSource,
+    ConfigurationChanges,
     Forge,
     NewBuildConfiguration,
     Options,
-    Source,
 )
-from hythe.builds.errors import Conflict, InvalidBuildConfiguration
-from hythe.builds.queue import Queue
-from hythe.builds.rules import Preview, Rule, SourceRef, SourceType, check_rule, preview
+from hythe.builds.errors import BuildConflict, InvalidBuildConfiguration
+from hythe.builds.queue import BuildQueue
+from hythe.builds.rules import Rule, RulePreview, SourceRef, SourceType, check_rule, preview
 from hythe.builds.schedule import next_due
 from hythe.builds.secret_box import SecretBox
 from hythe.builds.sql import configurations as rows
@@ -48,22 +48,22 @@ BUILD_SECRET = "build secret"  # noqa: S105 (the name of a purpose)
 _SCHEMES = ("http", "https", "ssh", "git")
 
 
-class BuildConfigurations:
+class BuildConfigurationService:
     """What can be done with set-ups. Every call raises NotFound, SignInNeeded or Refused by ``hub.access``."""
 
     def __init__(
         self,
         database: Database,
         access: HubAccess,
-        vault: SecretBox,
-        queue: Queue,
+        secret_box: SecretBox,
+        queue: BuildQueue,
         default_branch: Callable[[str], Awaitable[str]],
     ) -> None:
         """``default_branch`` asks an address for its default branch; empty: it does not say."""
         self._default_branch = default_branch
         self._database = database
         self._access = access
-        self._vault = vault
+        self._secret_box = secret_box
         self._queue = queue
 
     async def check(self, actor: HubActor, new: NewBuildConfiguration) -> None:
@@ -80,8 +80,8 @@ class BuildConfigurations:
             new = msgspec.structs.replace(new, source=await self._settled(new.source))
         checked = _checked(new)
         now = datetime.now(UTC)
-        sealed = self._vault.seal(CREDENTIALS, new.credentials) if new.credentials else None
-        token = self._vault.seal(TRIGGER_TOKEN, secrets.token_urlsafe(24))
+        sealed = self._secret_box.seal(CREDENTIALS, new.credentials) if new.credentials else None
+        token = self._secret_box.seal(TRIGGER_TOKEN, secrets.token_urlsafe(24))
         try:
             async with self._database.writing() as session:
                 standing = await self._access.require_repository(actor, repository, MANAGE, session)
@@ -95,7 +95,7 @@ class BuildConfigurations:
                 await rows.set_due(session, configuration_id, next_due(checked.options.schedule, now))
                 return await _present(session, configuration_id)
         except IntegrityError as error:
-            raise Conflict(
+            raise BuildConflict(
                 f"{short_name(repository)} has Trusted Builds already", "change its set-up, or delete it first"
             ) from error
 
@@ -124,7 +124,7 @@ class BuildConfigurations:
         visible = await self._access.visible(actor, [configuration.repository for configuration in found])
         return [configuration for configuration in found if configuration.repository in visible]
 
-    async def change(self, actor: HubActor, repository: str, changes: Changes) -> BuildConfiguration:
+    async def change(self, actor: HubActor, repository: str, changes: ConfigurationChanges) -> BuildConfiguration:
         """Change what ``changes`` names; switching off keeps everything and stops triggers.
 
         Credentials are not taken along to another host. Raises InvalidBuildConfiguration, Invalid.
@@ -140,7 +140,7 @@ class BuildConfigurations:
                 and checked.source.linked_account_id != configuration.source.linked_account_id
             ):
                 await _require_link(session, actor, checked.source)
-            sealed = self._vault.seal(CREDENTIALS, checked.credentials) if checked.credentials else None
+            sealed = self._secret_box.seal(CREDENTIALS, checked.credentials) if checked.credentials else None
             await rows.change(session, configuration.id, checked, sealed)
             changed = await _present(session, configuration.id)
             due = next_due(changed.options.schedule, datetime.now(UTC)) if changed.active else None
@@ -149,7 +149,7 @@ class BuildConfigurations:
                 await self._queue.cancel_all(session, configuration.id, actor.name)
             return changed
 
-    async def _settled(self, source: Source) -> Source:
+    async def _settled(self, source: BuildSource) -> BuildSource:
         """Fill in the default branch. Raises InvalidBuildConfiguration for what is no address."""
         branch = await self._default_branch(checked_source(source).url)
         return _with_branch(source, branch or FALLBACK_BRANCH)
@@ -161,7 +161,7 @@ class BuildConfigurations:
         """
         async with self._database.writing() as session:
             configuration = await self._allowed(session, actor, repository, MANAGE)
-            await rows.change(session, configuration.id, Changes(active=False), None)
+            await rows.change(session, configuration.id, ConfigurationChanges(active=False), None)
             await self._queue.end_all(session, configuration.id, actor.name)
         await self._until_told(configuration.id)
         async with self._database.writing() as session:
@@ -177,7 +177,7 @@ class BuildConfigurations:
                     return
             await asyncio.sleep(0.1)
 
-    async def preview(self, actor: HubActor, rules: Iterable[Rule], refs: Iterable[SourceRef]) -> list[Preview]:
+    async def preview(self, actor: HubActor, rules: Iterable[Rule], refs: Iterable[SourceRef]) -> list[RulePreview]:
         """Return what would build as what by these rules. Raises InvalidBuildConfiguration."""
         return preview([check_rule(rule) for rule in rules], refs)
 
@@ -190,7 +190,7 @@ class BuildConfigurations:
                 raise InvalidBuildConfiguration(
                     f"a set-up has at most {MOST_SECRETS} secrets", "remove one that is not used"
                 )
-            await rows.set_secret(session, configuration.id, name, self._vault.seal(BUILD_SECRET, value))
+            await rows.set_secret(session, configuration.id, name, self._secret_box.seal(BUILD_SECRET, value))
 
     async def remove_secret(self, actor: HubActor, repository: str, name: str) -> None:
         """Forget a build secret. Raises NotFound."""
@@ -220,7 +220,7 @@ async def _present(session: Session, configuration_id: int) -> BuildConfiguratio
     return configuration
 
 
-async def _require_link(session: Session, actor: HubActor, source: Source) -> None:
+async def _require_link(session: Session, actor: HubActor, source: BuildSource) -> None:
     """Raise Invalid unless the source names no linked account, or one of the actor's own."""
     if (
         source.linked_account_id is not None
@@ -229,19 +229,19 @@ async def _require_link(session: Session, actor: HubActor, source: Source) -> No
         raise Invalid({"linked_account_id": "is none of your linked accounts"})
 
 
-def _moved(present: Source, changes: Changes) -> Changes:
+def _moved(present: BuildSource, changes: ConfigurationChanges) -> ConfigurationChanges:
     """Forget the credentials of a source that goes to another host, where no new ones come along."""
     if changes.source is None or changes.credentials is not None or _host(changes.source) == _host(present):
         return changes
     return msgspec.structs.replace(changes, credentials="")
 
 
-def _host(source: Source) -> tuple[str, str, int | None]:
+def _host(source: BuildSource) -> tuple[str, str, int | None]:
     parts = urlsplit(source.url)
     return parts.scheme, parts.hostname or "", parts.port
 
 
-def _with_branch(source: Source, branch: str) -> Source:
+def _with_branch(source: BuildSource, branch: str) -> BuildSource:
     return msgspec.structs.replace(source, default_branch=branch)
 
 
@@ -251,7 +251,7 @@ def _checked(new: NewBuildConfiguration) -> NewBuildConfiguration:
     return msgspec.structs.replace(new, source=source, rules=rules, options=_checked_options(new.options))
 
 
-def _checked_changes(changes: Changes, default_branch: str) -> Changes:
+def _checked_changes(changes: ConfigurationChanges, default_branch: str) -> ConfigurationChanges:
     checked = changes
     branch = changes.source.default_branch if changes.source is not None else default_branch
     if changes.source is not None:
@@ -283,7 +283,7 @@ def _checked_options(options: Options) -> Options:
     return options
 
 
-def checked_source(source: Source) -> Source:
+def checked_source(source: BuildSource) -> BuildSource:
     """Take http(s), ssh and git addresses, and scp's short form; nothing that git would run or read from the disk."""
     url = source.url.strip()
     if "://" not in url and "@" in url and ":" in url:

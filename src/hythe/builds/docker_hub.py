@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from hythe.builds.configuration import Forge, NewBuildConfiguration, Options, Source
+from hythe.builds.configuration import BuildSource, Forge, NewBuildConfiguration, Options
 from hythe.builds.errors import InvalidBuildConfiguration
 from hythe.builds.rules import Rule, SourceType
 
@@ -59,7 +59,7 @@ def carried_over(old: DockerHubSettings, *, linked_account_id: int | None = None
     plain = [each.source_name for each in old.build_settings if each.source_type == "Branch"]
     branch = next((each for each in plain if not each.startswith("/")), "main")
     return NewBuildConfiguration(
-        source=Source(
+        source=BuildSource(
             url=f"{root}/{name}.git",
             forge=forge,
             forge_repository=name,

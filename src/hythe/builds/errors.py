@@ -17,11 +17,11 @@ class InvalidBuildConfiguration(HubError):
     status = HTTPStatus.UNPROCESSABLE_ENTITY
 
 
-class Conflict(HubError):
+class BuildConflict(HubError):
     """The thing is in a state in which this cannot be done."""
 
     status = HTTPStatus.CONFLICT
 
 
-class LeaseLost(Conflict):
+class LeaseLost(BuildConflict):
     """The build belongs to another worker now, or is over."""

@@ -5,11 +5,11 @@ from datetime import timedelta
 
 import msgspec
 
-from hythe.builds.build import Cause, Commit
-from hythe.builds.builds import BuildService, Wanted
+from hythe.builds.build import Cause, SourceCommit
+from hythe.builds.builds import BuildRequest, BuildService
 from hythe.builds.configuration import BuildConfiguration, Forge
 from hythe.builds.forge_webhooks import SECRET
-from hythe.builds.queue import Queue
+from hythe.builds.queue import BuildQueue
 from hythe.builds.secret_box import SecretBox
 from hythe.builds.sql import configurations as configuration_rows
 from hythe.builds.sql import forge_deliveries as rows
@@ -50,9 +50,11 @@ class _Refused(Exception):
 class ForgeDeliveries:
     """Takes what forges send."""
 
-    def __init__(self, database: Database, vault: SecretBox, builds: BuildService, queue: Queue, clock: Clock) -> None:
+    def __init__(
+        self, database: Database, secret_box: SecretBox, builds: BuildService, queue: BuildQueue, clock: Clock
+    ) -> None:
         self._database = database
-        self._vault = vault
+        self._secret_box = secret_box
         self._builds = builds
         self._queue = queue
         self._clock = clock
@@ -72,7 +74,9 @@ class ForgeDeliveries:
         if found is None or configuration is None:
             raise NotFound("there is no such webhook", "remove it at the forge: its set-up is gone")
         try:
-            hooks, delivery_id = self._believed(configuration.source.forge, self._vault.unseal(SECRET, found[1]), sent)
+            hooks, delivery_id = self._believed(
+                configuration.source.forge, self._secret_box.unseal(SECRET, found[1]), sent
+            )
             delivery = hooks.read(sent.headers, sent.body)
         except (_Refused, UnreadableDelivery) as error:
             return await self._refuse(forge_webhook_id, sent, str(error))
@@ -170,7 +174,7 @@ class ForgeDeliveries:
         await rows.move_head(session, forge_webhook_id, move.ref, was)
         if not configuration.active:
             return Answer(outcome=Outcome.IGNORED, detail="builds of this repository are switched off")
-        wanted = Wanted(cause=Cause.PUSH, by=pusher[:250], commit=Commit(move.message, move.author))
+        wanted = BuildRequest(cause=Cause.PUSH, by=pusher[:250], commit=SourceCommit(move.message, move.author))
         queued = await self._builds.queue_ref(session, configuration, move.ref, wanted)
         if not queued:
             return Answer(outcome=Outcome.IGNORED, detail=f"no rule builds {what}")

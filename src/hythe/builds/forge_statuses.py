@@ -10,7 +10,7 @@ from hythe.builds.linked_accounts import LinkedAccounts
 from hythe.builds.sql import forge_statuses as rows
 from hythe.builds.sql import forge_webhooks as webhook_rows
 from hythe.builds.sql.forge_statuses import Outgoing, Sent
-from hythe.builds.status import Status
+from hythe.builds.status import BuildStatus
 from hythe.database import Database, Session
 from hythe.forges.errors import ForgeAway
 from hythe.forges.port import CommitStatus, StatusState
@@ -25,12 +25,12 @@ CLAIMED_FOR = timedelta(minutes=2)
 MOST_ATTEMPTS = 10
 
 _STATES = {
-    Status.QUEUED: StatusState.PENDING,
-    Status.RUNNING: StatusState.RUNNING,
-    Status.SUCCEEDED: StatusState.SUCCESS,
-    Status.FAILED: StatusState.FAILURE,
-    Status.CANCELLED: StatusState.CANCELLED,
-    Status.SUPERSEDED: StatusState.CANCELLED,
+    BuildStatus.QUEUED: StatusState.PENDING,
+    BuildStatus.RUNNING: StatusState.RUNNING,
+    BuildStatus.SUCCEEDED: StatusState.SUCCESS,
+    BuildStatus.FAILED: StatusState.FAILURE,
+    BuildStatus.CANCELLED: StatusState.CANCELLED,
+    BuildStatus.SUPERSEDED: StatusState.CANCELLED,
 }
 
 
@@ -73,11 +73,11 @@ def status_of(build: Build, hub_url: str) -> CommitStatus:
 
 def _said(build: Build) -> str:
     match build.status:
-        case Status.QUEUED:
+        case BuildStatus.QUEUED:
             return "waits in the queue"
-        case Status.RUNNING:
+        case BuildStatus.RUNNING:
             return "is being built"
-        case Status.SUCCEEDED:
+        case BuildStatus.SUCCEEDED:
             return f"built as {', '.join(build.tags)}"
         case _:
             return build.reason or build.status.value

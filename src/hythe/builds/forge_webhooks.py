@@ -13,9 +13,9 @@ import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from hythe.builds.configuration import BuildConfiguration, Changes
-from hythe.builds.configurations import BuildConfigurations
-from hythe.builds.errors import Conflict
+from hythe.builds.configuration import BuildConfiguration, ConfigurationChanges
+from hythe.builds.configurations import BuildConfigurationService
+from hythe.builds.errors import BuildConflict
 from hythe.builds.linked_accounts import LinkedAccounts
 from hythe.builds.secret_box import SecretBox
 from hythe.builds.sql import forge_deliveries
@@ -64,14 +64,14 @@ class ForgeWebhooks:
     def __init__(
         self,
         database: Database,
-        vault: SecretBox,
+        secret_box: SecretBox,
         links: LinkedAccounts,
-        configurations: BuildConfigurations,
+        configurations: BuildConfigurationService,
         clock: Clock,
         public_url: str,
     ) -> None:
         self._database = database
-        self._vault = vault
+        self._secret_box = secret_box
         self._links = links
         self._setups = configurations
         self._clock = clock
@@ -115,13 +115,13 @@ class ForgeWebhooks:
         )
         async with self._database.writing() as session:
             await _let_go(session, configuration)
-            await rows.add(session, hook, self._vault.seal(SECRET, secrets.token_urlsafe(32)))
+            await rows.add(session, hook, self._secret_box.seal(SECRET, secrets.token_urlsafe(32)))
             found = await rows.by_setup(session, configuration.id)
             if found is None:
-                raise Conflict("this set-up was removed meanwhile")
+                raise BuildConflict("this set-up was removed meanwhile")
             if found[0].linked_account_id is None and configuration.source.linked_account_id is not None:
                 await rows.change(session, found[0].id, linked_account_id=configuration.source.linked_account_id)
-        return found[0], self._vault.unseal(SECRET, found[1])
+        return found[0], self._secret_box.unseal(SECRET, found[1])
 
     async def _with_key(
         self, actor: HubActor, configuration: BuildConfiguration, hook: ForgeWebhook, found: ForgeRepository | None
@@ -132,7 +132,9 @@ class ForgeWebhooks:
             return hook
         private_key, public_key = new_key(f"hythe {short_name(configuration.repository)}")
         source = msgspec.structs.replace(configuration.source, url=address)
-        await self._setups.change(actor, configuration.repository, Changes(source=source, credentials=private_key))
+        await self._setups.change(
+            actor, configuration.repository, ConfigurationChanges(source=source, credentials=private_key)
+        )
         await self._change(hook.id, public_key=public_key)
         return msgspec.structs.replace(hook, public_key=public_key)
 
@@ -166,7 +168,7 @@ class ForgeWebhooks:
         hook, sealed = found
         return ShownHook(
             url=hook.url,
-            secret=self._vault.unseal(SECRET, sealed),
+            secret=self._secret_box.unseal(SECRET, sealed),
             forge_repository=hook.forge_repository,
             installed=bool(hook.remote_webhook_id),
             public_key=hook.public_key,

@@ -58,11 +58,11 @@ class LinkedAccounts:
     """What can be done with linked accounts. Calls raise SignInNeeded, Refused, NotFound, and what forges raise."""
 
     def __init__(
-        self, database: Database, access: HubAccess, vault: SecretBox, forges: KnownForges, clock: Clock
+        self, database: Database, access: HubAccess, secret_box: SecretBox, forges: KnownForges, clock: Clock
     ) -> None:
         self._database = database
         self._access = access
-        self._vault = vault
+        self._secret_box = secret_box
         self._forges = forges
         self._clock = clock
 
@@ -97,7 +97,7 @@ class LinkedAccounts:
             client,
             source.private if private else source.public,
             redirect_uri=f"{hub_url}{CALLBACK}",
-            state=self._vault.seal(STATE, msgspec.json.encode(state).decode()),
+            state=self._secret_box.seal(STATE, msgspec.json.encode(state).decode()),
             verifier=state.verifier,
         )
 
@@ -113,7 +113,7 @@ class LinkedAccounts:
 
     def _begun(self, user_id: int, state: str) -> _State:
         try:
-            begun = msgspec.json.decode(self._vault.unseal(STATE, state), type=_State)
+            begun = msgspec.json.decode(self._secret_box.unseal(STATE, state), type=_State)
         except (SecretBoxError, msgspec.MsgspecError) as error:
             raise Refused("this did not begin here", "link the account from your account's page") from error
         if begun.user_id != user_id or begun.until < self._clock():
@@ -204,7 +204,7 @@ class LinkedAccounts:
         if link is None or sealed is None:
             raise NotFound("there is no such linked account any more")
         source = self._forges.get(link.url)
-        token = msgspec.json.decode(self._vault.unseal(TOKEN, sealed), type=Token)
+        token = msgspec.json.decode(self._secret_box.unseal(TOKEN, sealed), type=Token)
         return source, await self._renewed(linked_account_id, source, token) if token.ends_soon(
             self._clock()
         ) else token
@@ -217,7 +217,7 @@ class LinkedAccounts:
             # Another request may have renewed it at the same time: a refresh token is good once.
             async with self._database.reading() as session:
                 sealed = await rows.sealed_token(session, linked_account_id)
-            present = msgspec.json.decode(self._vault.unseal(TOKEN, sealed or ""), type=Token)
+            present = msgspec.json.decode(self._secret_box.unseal(TOKEN, sealed or ""), type=Token)
             if present.access == token.access:
                 raise
             return present
@@ -247,7 +247,7 @@ class LinkedAccounts:
             return f"the token: {error}"
 
     def _seal(self, token: Token) -> str:
-        return self._vault.seal(TOKEN, msgspec.json.encode(token).decode())
+        return self._secret_box.seal(TOKEN, msgspec.json.encode(token).decode())
 
 
 def checked_name(name: str) -> str:

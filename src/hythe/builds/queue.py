@@ -18,7 +18,7 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
-from hythe.builds.build import Build, Cause, Place, Step
+from hythe.builds.build import Build, Cause, QueuePosition, Step
 from hythe.builds.configuration import BuildConfiguration
 from hythe.builds.errors import LeaseLost
 from hythe.builds.events import BuildListener
@@ -29,7 +29,7 @@ from hythe.builds.sql import logs
 from hythe.builds.sql import queue as rows
 from hythe.builds.sql.builds import NewBuild
 from hythe.builds.sql.queue import Lease
-from hythe.builds.status import Status
+from hythe.builds.status import BuildStatus
 from hythe.database import Database, Session
 from hythe.worker.protocol import Found, Outcome
 
@@ -40,7 +40,7 @@ MOST_AHEAD = 5000
 """How many waiting builds are looked at to say where one of them stands."""
 
 
-class QueueRules(msgspec.Struct, frozen=True, kw_only=True):
+class QueuePolicy(msgspec.Struct, frozen=True, kw_only=True):
     """How the queue works; ``lease`` in seconds, ``per_account`` 0: no limit."""
 
     lease: int = 30
@@ -49,17 +49,17 @@ class QueueRules(msgspec.Struct, frozen=True, kw_only=True):
     supersede_running: bool = False
 
 
-class Claimed(msgspec.Struct, frozen=True):
+class ClaimedBuild(msgspec.Struct, frozen=True):
     """A build that a worker got, and the key that it shows from now on."""
 
     build: Build
     key: str
 
 
-class Queue:
+class BuildQueue:
     """Builds that wait or run."""
 
-    def __init__(self, database: Database, rules: QueueRules, listeners: Sequence[BuildListener] = ()) -> None:
+    def __init__(self, database: Database, rules: QueuePolicy, listeners: Sequence[BuildListener] = ()) -> None:
         self._database = database
         self._rules = rules
         self._listeners = listeners
@@ -103,7 +103,7 @@ class Queue:
         async with self._database.reading() as session:
             return await rows.any_waiting(session)
 
-    async def claim(self, worker: str, wait: float = 0) -> Claimed | None:
+    async def claim(self, worker: str, wait: float = 0) -> ClaimedBuild | None:
         """Return the next build for this worker; None when there is none within ``wait`` seconds."""
         arrival = asyncio.Event()
         self._arrivals.add(arrival)
@@ -120,7 +120,7 @@ class Queue:
         finally:
             self._arrivals.discard(arrival)
 
-    async def _claim(self, worker: str) -> Claimed | None:
+    async def _claim(self, worker: str) -> ClaimedBuild | None:
         async with self._database.reading() as session:
             if await rows.candidate(session, datetime.now(UTC), self._rules.per_account) is None:
                 return None
@@ -131,14 +131,14 @@ class Queue:
             if found is None:
                 return None
             build_id, fence, status = found
-            if status == Status.RUNNING.value and await self._given_up(session, build_id, fence, now):
+            if status == BuildStatus.RUNNING.value and await self._given_up(session, build_id, fence, now):
                 return None
             key = secrets.token_urlsafe(32)
             lease = Lease(build_id, fence + 1, digest_of(key))
             if not await rows.take(session, lease, worker, now, now + timedelta(seconds=self._rules.lease)):
                 return None
             build = await self._tell_by_id(session, build_id)
-        return Claimed(build, key)
+        return ClaimedBuild(build, key)
 
     async def _given_up(self, session: Session, build_id: int, fence: int, now: datetime) -> bool:
         """End a build that was asked to stop, or that took too many workers with it."""
@@ -153,7 +153,7 @@ class Queue:
         await self._tell_by_id(session, build_id)
         return True
 
-    async def heartbeat(self, lease: Lease, steps: tuple[Step, ...] | None = None) -> rows.Held:
+    async def heartbeat(self, lease: Lease, steps: tuple[Step, ...] | None = None) -> rows.LeaseState:
         """Say that the worker lives. Returns whether it shall stop. Raises LeaseLost."""
         async with self._database.reading() as session:
             held = await rows.held(session, lease)
@@ -169,7 +169,7 @@ class Queue:
                 await rows.set_steps(session, lease, steps)
         return held
 
-    async def append_log(self, lease: Lease, offset: int, content: bytes) -> rows.Held:
+    async def append_log(self, lease: Lease, offset: int, content: bytes) -> rows.LeaseState:
         """Add a piece of log; returns how long the log is now. A gap changes nothing. Raises LeaseLost."""
         async with self._database.writing(durable=False) as session:
             held = await rows.held(session, lease)
@@ -201,7 +201,7 @@ class Queue:
         async with self._database.writing() as session:
             reason = outcome.reason[:LONGEST_REASON]
             ended = await rows.finish(
-                session, lease, Status(outcome.status), reason, outcome.digest, outcome.result, datetime.now(UTC)
+                session, lease, BuildStatus(outcome.status), reason, outcome.digest, outcome.result, datetime.now(UTC)
             )
             if not ended:
                 raise _lost()
@@ -215,12 +215,12 @@ class Queue:
         """Where the set-up asks for it, build again from nothing; then note whether the image came out equal."""
         if build.reproduces is not None:
             original = await build_rows.by_id(session, build.reproduces)
-            if original is not None and build.status is Status.SUCCEEDED:
+            if original is not None and build.status is BuildStatus.SUCCEEDED:
                 result = msgspec.structs.replace(original.result, reproduced=build.result.reproduced)
                 await build_rows.set_reproduced(session, original.id, result)
             return
         configuration = await _setup_of(session, build)
-        if build.status is not Status.SUCCEEDED or not build.digest or not configuration.options.reproduce:
+        if build.status is not BuildStatus.SUCCEEDED or not build.digest or not configuration.options.reproduce:
             return
         again = NewBuild(
             configuration_id=configuration.id,
@@ -251,23 +251,23 @@ class Queue:
 
     async def _cancel(self, session: Session, build_id: int, by: str) -> bool:
         was = await rows.cancel(session, build_id, by, datetime.now(UTC))
-        if was is Status.QUEUED:
+        if was is BuildStatus.QUEUED:
             await self._tell_by_id(session, build_id)
         return was is not None
 
-    async def place(self, session: Session, build: Build) -> Place | None:
+    async def place(self, session: Session, build: Build) -> QueuePosition | None:
         """Return where a waiting build stands, None when it does not wait."""
-        if build.status is not Status.QUEUED:
+        if build.status is not BuildStatus.QUEUED:
             return None
         by_account = await rows.running_by_account(session)
         ahead = turns_before(await rows.waiting(session, MOST_AHEAD), by_account, build.id)
         configurations = {each.configuration_id for each in ahead[-50:]} or {build.configuration_id}
         usual = await build_rows.usual_seconds(session, list(configurations))
         if usual is None:
-            return Place(len(ahead), None)
+            return QueuePosition(len(ahead), None)
         running = sum(by_account.values())
         seconds = usual * (len(ahead) + (running > 0)) / max(1, running)
-        return Place(len(ahead), datetime.now(UTC) + timedelta(seconds=seconds))
+        return QueuePosition(len(ahead), datetime.now(UTC) + timedelta(seconds=seconds))
 
     async def require(self, session: Session, lease: Lease) -> None:
         """Return when the lease holds; inside the transaction that depends on it. Raises LeaseLost."""
@@ -292,9 +292,11 @@ class Queue:
             await listener.build_changed(session, configuration, build)
 
 
-def turns_before(waiting: Sequence[rows.Waiting], running: Mapping[str, int], build_id: int) -> list[rows.Waiting]:
+def turns_before(
+    waiting: Sequence[rows.WaitingBuild], running: Mapping[str, int], build_id: int
+) -> list[rows.WaitingBuild]:
     """Return which builds get their turn before one that waits, when accounts take turns as ``candidate`` lets them."""
-    of_account: dict[str, list[rows.Waiting]] = {}
+    of_account: dict[str, list[rows.WaitingBuild]] = {}
     for each in reversed(waiting):
         of_account.setdefault(each.account, []).append(each)
     heap = [(running.get(account, 0), theirs[-1].build_id, account) for account, theirs in of_account.items()]

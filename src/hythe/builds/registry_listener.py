@@ -4,9 +4,9 @@ tag that moved may be the base of other repositories' images.
 
 from datetime import timedelta
 
-from hythe.builds.base_image_watch import Bases
+from hythe.builds.base_image_watch import BaseImageWatch
 from hythe.builds.errors import LeaseLost
-from hythe.builds.queue import Queue
+from hythe.builds.queue import BuildQueue
 from hythe.builds.sql.queue import Lease
 from hythe.database import Session
 from hythe.hub.access import hub_actor
@@ -21,7 +21,7 @@ from hythe.worker.layer_tags import is_layer_tag
 class BuildRegistryListener:
     """The registry's ``Listener``, around the hub's own."""
 
-    def __init__(self, inner: Listener, queue: Queue, bases: Bases, grace: timedelta) -> None:
+    def __init__(self, inner: Listener, queue: BuildQueue, bases: BaseImageWatch, grace: timedelta) -> None:
         """Keep for ``grace`` what a newer build took the place of, for workers that are fetching it."""
         self._inner = inner
         self._queue = queue

@@ -68,14 +68,14 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     autobuild: bool = True
     id: int = 0
 
-    def match(self, ref: SourceRef) -> "Match | None":
+    def match(self, ref: SourceRef) -> "RuleMatch | None":
         """Return how this rule's source matches ``ref``, None when it does not."""
         if ref.type is not self.source_type:
             return None
         if not self.is_expression:
-            return Match() if ref.name == self.source else None
+            return RuleMatch() if ref.name == self.source else None
         found = _compiled(self.source[1:-1]).search(ref.name)
-        return Match(tuple(group or "" for group in found.groups())) if found else None
+        return RuleMatch(tuple(group or "" for group in found.groups())) if found else None
 
     @property
     def is_expression(self) -> bool:
@@ -83,13 +83,13 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
         return len(self.source) > 2 and self.source.startswith("/") and self.source.endswith("/")
 
 
-class Match(msgspec.Struct, frozen=True):
+class RuleMatch(msgspec.Struct, frozen=True):
     """A rule's source that matched, with what its groups caught."""
 
     groups: tuple[str, ...] = ()
 
 
-class Preview(msgspec.Struct, frozen=True):
+class RulePreview(msgspec.Struct, frozen=True):
     """One line of "what would build as what"; ``problem`` says why nothing would come of it."""
 
     ref: SourceRef
@@ -131,7 +131,7 @@ def clean_path(path: str) -> str:
     return "/".join(parts)
 
 
-def docker_tags(rule: Rule, ref: SourceRef, match: Match, now: datetime | None = None) -> tuple[str, ...]:
+def docker_tags(rule: Rule, ref: SourceRef, match: RuleMatch, now: datetime | None = None) -> tuple[str, ...]:
     """Return the Docker tags that ``ref`` builds as. Raises InvalidBuildConfiguration when one of them is no tag.
 
     Characters of source names that tags cannot hold (``feature/x``) become ``-``.
@@ -140,7 +140,7 @@ def docker_tags(rule: Rule, ref: SourceRef, match: Match, now: datetime | None =
     return tuple(dict.fromkeys(filled))
 
 
-def preview(rules: Sequence[Rule], refs: Iterable[SourceRef]) -> list[Preview]:
+def preview(rules: Sequence[Rule], refs: Iterable[SourceRef]) -> list[RulePreview]:
     """Return which of ``refs`` would build as what, in their order; a ref that no rule matches has no line."""
     lines = []
     for ref in refs:
@@ -151,11 +151,11 @@ def preview(rules: Sequence[Rule], refs: Iterable[SourceRef]) -> list[Preview]:
     return lines
 
 
-def _preview_line(number: int, rule: Rule, ref: SourceRef, match: Match) -> Preview:
+def _preview_line(number: int, rule: Rule, ref: SourceRef, match: RuleMatch) -> RulePreview:
     try:
-        return Preview(ref, number, docker_tags(rule, ref, match))
+        return RulePreview(ref, number, docker_tags(rule, ref, match))
     except InvalidBuildConfiguration as error:
-        return Preview(ref, number, problem=str(error))
+        return RulePreview(ref, number, problem=str(error))
 
 
 def _templates(tags: str) -> list[str]:
@@ -181,7 +181,7 @@ def _check_templates(rule: Rule) -> None:
         _as_tag(_PLACEHOLDER.sub("x", template), template)
 
 
-def _fill(template: str, ref: SourceRef, match: Match, now: datetime) -> str:
+def _fill(template: str, ref: SourceRef, match: RuleMatch, now: datetime) -> str:
     values = {"sourceref": ref.name, "shortsha": ref.commit[:7], "date": now.strftime("%Y%m%d")}
     values |= {f"\\{number}": value for number, value in enumerate(match.groups, 1)}
     filled = _PLACEHOLDER.sub(lambda found: _NOT_IN_TAGS.sub("-", values.get(found[1], "")), template)

@@ -3,8 +3,8 @@
 from datetime import UTC, datetime
 
 from hythe.builds.build import Cause
-from hythe.builds.builds import BuildService, Wanted
-from hythe.builds.queue import Queue
+from hythe.builds.builds import BuildRequest, BuildService
+from hythe.builds.queue import BuildQueue
 from hythe.builds.schedule import next_due
 from hythe.builds.sql import configurations as configuration_rows
 from hythe.database import Database
@@ -13,10 +13,10 @@ from hythe.periodic import repeat
 PAUSE = 20.0
 
 
-class Clock:
+class BuildScheduler:
     """Queues scheduled builds. Several servers may run it at once: each due time is taken by one of them."""
 
-    def __init__(self, database: Database, builds: BuildService, queue: Queue) -> None:
+    def __init__(self, database: Database, builds: BuildService, queue: BuildQueue) -> None:
         self._database = database
         self._builds = builds
         self._queue = queue
@@ -37,7 +37,7 @@ class Clock:
                     session, configuration.id, now, next_due(configuration.options.schedule, now)
                 ):
                     continue
-                wanted = Wanted(cause=Cause.SCHEDULE, by=f"schedule {configuration.options.schedule}")
+                wanted = BuildRequest(cause=Cause.SCHEDULE, by=f"schedule {configuration.options.schedule}")
                 queued += len(await self._builds.rebuild(session, configuration, wanted))
         self._queue.wake()
         return queued

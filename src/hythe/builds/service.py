@@ -5,17 +5,17 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from hythe.builds.base_image_watch import Bases
+from hythe.builds.base_image_watch import BaseImageWatch
 from hythe.builds.builds import BuildService
 from hythe.builds.configuration import Network
-from hythe.builds.configurations import BuildConfigurations
-from hythe.builds.descriptions import Descriptions
+from hythe.builds.configurations import BuildConfigurationService
+from hythe.builds.descriptions import DescriptionListener
 from hythe.builds.events import BuildListener
-from hythe.builds.queue import Queue, QueueRules
+from hythe.builds.queue import BuildQueue, QueuePolicy
 from hythe.builds.registry_listener import BuildRegistryListener
-from hythe.builds.scheduler import Clock
+from hythe.builds.scheduler import BuildScheduler
 from hythe.builds.secret_box import SecretBox
-from hythe.builds.workers import Workers
+from hythe.builds.workers import WorkerService
 from hythe.hub.keys import SigningKeys
 from hythe.hub.service import Identity
 from hythe.notifications.webhooks import NoticeOutbox, Notices
@@ -24,18 +24,18 @@ from hythe.worker.protocol import Limits
 
 
 @dataclass(frozen=True, slots=True)
-class Builds:
+class BuildsServices:
     """Every service of Trusted Builds; ``listener`` is what the registry listens to in the hub's stead."""
 
     settings: Settings
-    configurations: BuildConfigurations
+    configurations: BuildConfigurationService
     builds: BuildService
-    workers: Workers
-    queue: Queue
-    bases: Bases
-    clock: Clock
+    workers: WorkerService
+    queue: BuildQueue
+    bases: BaseImageWatch
+    clock: BuildScheduler
     notices: Notices
-    vault: SecretBox
+    secret_box: SecretBox
     keys: SigningKeys
     listener: BuildRegistryListener
     worker_token: str
@@ -50,24 +50,24 @@ def make_builds(
     settings: Settings,
     listeners: Sequence[BuildListener] = (),
     default_branch: Callable[[str], Awaitable[str]] = _unknown,
-) -> Builds:
+) -> BuildsServices:
     """Return the services. Raises SecretBoxError, SettingsError, OSError.
 
     ``listeners`` are told of every build that changes; ``default_branch`` asks an address for its default branch.
     """
     database, access = identity.database, identity.access
-    vault = SecretBox.open(settings.data_folder, settings.builds_key)
+    secret_box = SecretBox.open(settings.data_folder, settings.builds_key)
     outbox = NoticeOutbox(_hub_url(settings), mail=bool(settings.mail_server))
-    heard: list[BuildListener] = [Descriptions(), outbox, *listeners]
-    queue = Queue(database, _queue_rules(settings), heard)
-    builds = BuildService(database, access, vault, queue)
-    bases = Bases(database, builds)
+    heard: list[BuildListener] = [DescriptionListener(), outbox, *listeners]
+    queue = BuildQueue(database, _queue_rules(settings), heard)
+    builds = BuildService(database, access, secret_box, queue)
+    bases = BaseImageWatch(database, builds)
     heard.append(bases)
     token = settings.worker_token or secrets.token_urlsafe(32)
-    workers = Workers(
+    workers = WorkerService(
         database,
         access,
-        vault,
+        secret_box,
         identity.keys,
         queue,
         identity.clock,
@@ -75,18 +75,18 @@ def make_builds(
         limits=limits_of(settings),
         public_url=settings.public_url,
     )
-    configurations = BuildConfigurations(database, access, vault, queue, default_branch)
+    configurations = BuildConfigurationService(database, access, secret_box, queue, default_branch)
     grace = timedelta(seconds=settings.grace_period)
-    return Builds(
+    return BuildsServices(
         settings=settings,
         configurations=configurations,
-        notices=Notices(database, configurations, vault, settings),
+        notices=Notices(database, configurations, secret_box, settings),
         builds=builds,
         workers=workers,
         queue=queue,
         bases=bases,
-        clock=Clock(database, builds, queue),
-        vault=vault,
+        clock=BuildScheduler(database, builds, queue),
+        secret_box=secret_box,
         keys=identity.keys,
         listener=BuildRegistryListener(identity.listener, queue, bases, grace),
         worker_token=token,
@@ -113,8 +113,8 @@ def _hub_url(settings: Settings) -> str:
     return settings.public_url or f"{scheme}://{settings.listen}"
 
 
-def _queue_rules(settings: Settings) -> QueueRules:
-    return QueueRules(
+def _queue_rules(settings: Settings) -> QueuePolicy:
+    return QueuePolicy(
         lease=settings.builds_lease,
         per_account=settings.builds_per_account,
         supersede_running=settings.builds_supersede_running,

@@ -7,7 +7,7 @@ from hythe.builds.forge_deliveries import ForgeDeliveries
 from hythe.builds.forge_statuses import StatusSender
 from hythe.builds.forge_webhooks import ForgeWebhooks
 from hythe.builds.linked_accounts import LinkedAccounts
-from hythe.builds.service import Builds
+from hythe.builds.service import BuildsServices
 from hythe.forges.known import KnownForges
 from hythe.hub.service import Identity
 
@@ -27,14 +27,16 @@ class Sources:
         await asyncio.gather(self.statuses.run(), self.hooks.run())
 
 
-def make_sources(identity: Identity, builds: Builds, forges: KnownForges) -> Sources:
+def make_sources(identity: Identity, builds: BuildsServices, forges: KnownForges) -> Sources:
     """Return the services; ``builds`` must have been made with a ``StatusOutbox`` among its listeners."""
     database, clock = identity.database, identity.clock
-    links = LinkedAccounts(database, identity.access, builds.vault, forges, clock)
+    links = LinkedAccounts(database, identity.access, builds.secret_box, forges, clock)
     return Sources(
         forges=forges,
         links=links,
-        hooks=ForgeWebhooks(database, builds.vault, links, builds.configurations, clock, identity.settings.public_url),
-        deliveries=ForgeDeliveries(database, builds.vault, builds.builds, builds.queue, clock),
+        hooks=ForgeWebhooks(
+            database, builds.secret_box, links, builds.configurations, clock, identity.settings.public_url
+        ),
+        deliveries=ForgeDeliveries(database, builds.secret_box, builds.builds, builds.queue, clock),
         statuses=StatusSender(database, links, clock),
     )

@@ -9,10 +9,10 @@ queued ──claimed──> running ──> succeeded
 
 from enum import Enum
 
-from hythe.builds.errors import Conflict
+from hythe.builds.errors import BuildConflict
 
 
-class Status(Enum):
+class BuildStatus(Enum):
     """Where a build stands; the values are the words of the API."""
 
     QUEUED = "queued"
@@ -29,17 +29,17 @@ class Status(Enum):
 
 
 _NEXT = {
-    Status.QUEUED: {Status.RUNNING, Status.CANCELLED, Status.SUPERSEDED, Status.FAILED},
-    Status.RUNNING: {Status.QUEUED, Status.SUCCEEDED, Status.FAILED, Status.CANCELLED},
-    Status.SUCCEEDED: set(),
-    Status.FAILED: set(),
-    Status.CANCELLED: set(),
-    Status.SUPERSEDED: set(),
+    BuildStatus.QUEUED: {BuildStatus.RUNNING, BuildStatus.CANCELLED, BuildStatus.SUPERSEDED, BuildStatus.FAILED},
+    BuildStatus.RUNNING: {BuildStatus.QUEUED, BuildStatus.SUCCEEDED, BuildStatus.FAILED, BuildStatus.CANCELLED},
+    BuildStatus.SUCCEEDED: set(),
+    BuildStatus.FAILED: set(),
+    BuildStatus.CANCELLED: set(),
+    BuildStatus.SUPERSEDED: set(),
 }
 
 
-def follow(present: Status, wanted: Status) -> Status:
+def follow(present: BuildStatus, wanted: BuildStatus) -> BuildStatus:
     """Return ``wanted`` when it may follow ``present``; raises Conflict."""
     if wanted not in _NEXT[present]:
-        raise Conflict(f"a build that is {present.value} cannot become {wanted.value}")
+        raise BuildConflict(f"a build that is {present.value} cannot become {wanted.value}")
     return wanted

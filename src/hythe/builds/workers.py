@@ -10,11 +10,11 @@ from hythe.builds.build import Build
 from hythe.builds.configuration import BuildConfiguration
 from hythe.builds.configurations import BUILD_SECRET, CREDENTIALS
 from hythe.builds.errors import InvalidBuildConfiguration, LeaseLost
-from hythe.builds.queue import Claimed, Queue, digest_of
+from hythe.builds.queue import BuildQueue, ClaimedBuild, digest_of
 from hythe.builds.secret_box import SecretBox
 from hythe.builds.sql import builds as build_rows
 from hythe.builds.sql import configurations as configuration_rows
-from hythe.builds.sql.queue import Held, Lease
+from hythe.builds.sql.queue import Lease, LeaseState
 from hythe.database import Database, Session
 from hythe.hub.access import HubAccess
 from hythe.hub.access_token import claims_for
@@ -42,16 +42,16 @@ TOKEN_SECONDS = 600
 MOST_REPOSITORIES = 20
 
 
-class Workers:
+class WorkerService:
     """The hub's side of the workers' protocol. Whoever calls shows the workers' token, then the build's own key."""
 
     def __init__(
         self,
         database: Database,
         access: HubAccess,
-        vault: SecretBox,
+        secret_box: SecretBox,
         keys: SigningKeys,
-        queue: Queue,
+        queue: BuildQueue,
         clock: Callable[[], datetime],
         *,
         token: str,
@@ -60,7 +60,7 @@ class Workers:
     ) -> None:
         self._database = database
         self._access = access
-        self._vault = vault
+        self._secret_box = secret_box
         self._keys = keys
         self._queue = queue
         self._clock = clock
@@ -79,7 +79,7 @@ class Workers:
         claimed = await self._queue.claim(claim.worker, claim.wait)
         return await self._job(claimed) if claimed is not None else None
 
-    async def _job(self, claimed: Claimed) -> Job:
+    async def _job(self, claimed: ClaimedBuild) -> Job:
         build = claimed.build
         async with self._database.reading() as session:
             configuration = await configuration_rows.by_id(session, build.configuration_id)
@@ -95,12 +95,12 @@ class Workers:
             fence=build.fence,
             key=claimed.key,
             source_url=configuration.source.url,
-            credentials=self._vault.unseal(CREDENTIALS, credentials) if credentials else "",
+            credentials=self._secret_box.unseal(CREDENTIALS, credentials) if credentials else "",
             ref=build.ref,
             rule=build.rule,
             tags=build.tags,
             options=configuration.options,
-            secrets={name: self._vault.unseal(BUILD_SECRET, sealed) for name, sealed in secrets.items()},
+            secrets={name: self._secret_box.unseal(BUILD_SECRET, sealed) for name, sealed in secrets.items()},
             trusted=build.trusted,
             limits=self._limits_of(configuration, build),
             log_size=build.log_size,
@@ -205,5 +205,5 @@ def lease_of(build_id: int, fence: int, key: str) -> Lease:
     return Lease(build_id, fence, digest_of(key))
 
 
-def _heartbeat_reply(held: Held) -> HeartbeatReply:
+def _heartbeat_reply(held: LeaseState) -> HeartbeatReply:
     return HeartbeatReply(held.cancelled_by, held.log_size)

@@ -19,12 +19,12 @@ import msgspec
 
 from hythe.builds.build import Build
 from hythe.builds.configuration import BuildConfiguration
-from hythe.builds.configurations import BuildConfigurations
+from hythe.builds.configurations import BuildConfigurationService
 from hythe.builds.errors import InvalidBuildConfiguration
 from hythe.builds.secret_box import SecretBox, SecretBoxError
 from hythe.builds.sql import builds as build_rows
 from hythe.builds.sql import configurations as configuration_rows
-from hythe.builds.status import Status
+from hythe.builds.status import BuildStatus
 from hythe.database import Database, Session
 from hythe.egress import NotOutside, Outside, networks_of, outside_of, require_outside
 from hythe.hub.actor import HubActor
@@ -58,9 +58,9 @@ class NoticeOutbox:
 
     async def build_changed(self, session: Session, configuration: BuildConfiguration, build: Build) -> None:
         """See BuildListener."""
-        if build.status not in (Status.SUCCEEDED, Status.FAILED):
+        if build.status not in (BuildStatus.SUCCEEDED, BuildStatus.FAILED):
             return
-        failed = build.status is Status.FAILED
+        failed = build.status is BuildStatus.FAILED
         was_failing = await build_rows.failed_before(session, build)
         await configuration_rows.set_failing(session, configuration.id, failing=failed)
         events = {Event.FAILURE} if failed else {Event.SUCCESS, *([Event.FIXED] if was_failing else [])}
@@ -131,12 +131,12 @@ class Notices:
     """What can be done with notices, and the task that sends them."""
 
     def __init__(
-        self, database: Database, configurations: BuildConfigurations, vault: SecretBox, settings: Settings
+        self, database: Database, configurations: BuildConfigurationService, secret_box: SecretBox, settings: Settings
     ) -> None:
         """Raises SettingsError."""
         self._database = database
         self._setups = configurations
-        self._vault = vault
+        self._secret_box = secret_box
         self._mail_server = settings.mail_server
         self._mail_from = settings.mail_from
         self._refuses = outside_of(networks_of(settings.webhook_networks))
@@ -148,7 +148,7 @@ class Notices:
             raise InvalidBuildConfiguration(
                 "a notice needs an http(s) address and an event", "success, failure or fixed"
             )
-        sealed = self._vault.seal(SECRET, new.secret) if new.secret else ""
+        sealed = self._secret_box.seal(SECRET, new.secret) if new.secret else ""
         async with self._database.writing() as session:
             if len(await rows.of_setup(session, configuration.id)) >= MOST_NOTICES:
                 raise InvalidBuildConfiguration(f"a set-up has at most {MOST_NOTICES} notices", "remove one")
@@ -237,7 +237,7 @@ class Notices:
         headers["X-Hythe-Delivery"] = delivery.id
         try:
             if notice.secret:
-                headers["X-Hub-Signature-256"] = signature(self._vault.unseal(SECRET, notice.secret), body)
+                headers["X-Hub-Signature-256"] = signature(self._secret_box.unseal(SECRET, notice.secret), body)
             host = urlsplit(notice.url).hostname or ""
             require_outside(host, host, self._refuses)
             async with http.post(notice.url, data=body, headers=headers, allow_redirects=False) as response:

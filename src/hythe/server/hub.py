@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from hythe.builds.forge_statuses import StatusOutbox
 from hythe.builds.routes import application as build_routes
 from hythe.builds.routes import sources as source_routes
-from hythe.builds.service import Builds, make_builds
+from hythe.builds.service import BuildsServices, make_builds
 from hythe.builds.sources import Sources, make_sources
 from hythe.database import Database, open_database
 from hythe.forges.known import open_forges
@@ -36,7 +36,7 @@ class Services:
     database: Database
     registry: Registry
     hub: Hub
-    builds: Builds
+    builds: BuildsServices
     sources: Sources
 
 

@@ -12,7 +12,7 @@ import time
 
 import structlog
 
-from hythe.builds.service import Builds
+from hythe.builds.service import BuildsServices
 from hythe.database import DatabaseError
 from hythe.server.address import url_of
 from hythe.server.http import Address
@@ -26,7 +26,7 @@ LONG = 60.0
 _LOG = structlog.get_logger()
 
 
-async def run_worker(builds: Builds, url: str) -> None:
+async def run_worker(builds: BuildsServices, url: str) -> None:
     """Keep a worker running for ever, from the first waiting build on; nothing where the settings want none."""
     settings = builds.settings
     if settings.builds_workers == 0:
@@ -47,7 +47,7 @@ async def run_worker(builds: Builds, url: str) -> None:
         pause = min(LONGEST_PAUSE, pause * 2)
 
 
-async def _run_once(builds: Builds, url: str) -> int:
+async def _run_once(builds: BuildsServices, url: str) -> int:
     settings = builds.settings
     folder = settings.builds_folder or str(settings.data_folder / "builds")
     words = ["--url", url, "--together", str(settings.builds_workers), "--until-end-of-input"]

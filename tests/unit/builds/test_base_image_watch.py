@@ -14,13 +14,13 @@ from tests.parts.engines import ContainersTool
 from tests.unit.builds.test_queue import QUICK, Bench, lease_of
 
 from hythe.builds.build import Result
-from hythe.builds.configuration import BuildConfiguration, NewBuildConfiguration, Options, Source
+from hythe.builds.configuration import BuildConfiguration, BuildSource, NewBuildConfiguration, Options
 from hythe.builds.rules import Rule
-from hythe.builds.service import Builds, make_builds
+from hythe.builds.service import BuildsServices, make_builds
 from hythe.builds.sql import base_image_watch as base_rows
 from hythe.builds.sql import builds as build_rows
 from hythe.builds.sql import configurations as configuration_rows
-from hythe.builds.sql.builds import Filter
+from hythe.builds.sql.builds import BuildFilter
 from hythe.database import Database
 from hythe.hub.service import open_identity
 from hythe.oci.digest import Digest
@@ -36,7 +36,9 @@ async def linked(database: Database, name: str, bases: dict[str, str]) -> BuildC
     """A repository that is built from these bases and wants to follow them."""
     now = datetime.now(UTC)
     new = NewBuildConfiguration(
-        source=Source(url="https://git.example/a/b.git"), rules=(Rule(source="main"),), options=Options(base_link=True)
+        source=BuildSource(url="https://git.example/a/b.git"),
+        rules=(Rule(source="main"),),
+        options=Options(base_link=True),
     )
     async with database.writing() as session:
         await repository_rows.create(session, name, now)
@@ -52,7 +54,7 @@ async def linked(database: Database, name: str, bases: dict[str, str]) -> BuildC
 async def queued(database: Database, name: str) -> list[str]:
     """Who asked for the builds of a repository."""
     async with database.reading() as session:
-        return [build.started_by for build in await build_rows.listed(session, Filter(repository=name))]
+        return [build.started_by for build in await build_rows.listed(session, BuildFilter(repository=name))]
 
 
 @pytest.fixture
@@ -66,7 +68,7 @@ def test_what_is_built_from_a_tag_follows_it(database: Database, run: Run[Any], 
 
     async def move() -> tuple[list[str], list[str]]:
         async with open_identity(database, settings) as identity:
-            builds: Builds = make_builds(identity, settings)
+            builds: BuildsServices = make_builds(identity, settings)
             await linked(database, "alice/child", {"alice/base:latest": "sha256:0"})
             await linked(database, "alice/other", {"alice/base:stable": "sha256:0"})
             same = TagMove("latest", MOVE.previous, MOVE.previous, MOVE.at)

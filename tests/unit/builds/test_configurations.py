@@ -2,7 +2,7 @@
 
 import pytest
 
-from hythe.builds.configuration import Source
+from hythe.builds.configuration import BuildSource
 from hythe.builds.configurations import checked_source
 from hythe.builds.errors import InvalidBuildConfiguration
 
@@ -25,7 +25,7 @@ from hythe.builds.errors import InvalidBuildConfiguration
 def test_what_git_would_misread_is_no_address(url: str) -> None:
     """Nothing that git or ssh would run, read from the disk or take for an option, and nothing that forges a line."""
     with pytest.raises(InvalidBuildConfiguration):
-        checked_source(Source(url=url))
+        checked_source(BuildSource(url=url))
 
 
 @pytest.mark.parametrize(
@@ -33,4 +33,4 @@ def test_what_git_would_misread_is_no_address(url: str) -> None:
 )
 def test_what_is_an_address(url: str) -> None:
     """Web addresses, scp's short form, and hosts of any alphabet."""
-    assert checked_source(Source(url=url)).url.endswith(url.rpartition("/")[2])
+    assert checked_source(BuildSource(url=url)).url.endswith(url.rpartition("/")[2])

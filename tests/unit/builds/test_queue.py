@@ -10,34 +10,34 @@ from typing import Any
 import pytest
 from tests.parts.database import Run
 
-from hythe.builds.build import Cause, Commit
-from hythe.builds.configuration import BuildConfiguration, NewBuildConfiguration, Source
+from hythe.builds.build import Cause, SourceCommit
+from hythe.builds.configuration import BuildConfiguration, BuildSource, NewBuildConfiguration
 from hythe.builds.errors import LeaseLost
-from hythe.builds.queue import Claimed, Queue, QueueRules, digest_of
+from hythe.builds.queue import BuildQueue, ClaimedBuild, QueuePolicy, digest_of
 from hythe.builds.rules import Rule, SourceRef, SourceType
 from hythe.builds.sql import builds as build_rows
 from hythe.builds.sql import configurations as configuration_rows
 from hythe.builds.sql import logs
 from hythe.builds.sql.builds import NewBuild
 from hythe.builds.sql.queue import Lease
-from hythe.builds.status import Status
+from hythe.builds.status import BuildStatus
 from hythe.database import Database
 from hythe.registry.sql import repositories as repository_rows
 from hythe.worker.protocol import Found, Outcome
 
-QUICK = QueueRules(lease=30, per_account=2)
+QUICK = QueuePolicy(lease=30, per_account=2)
 
 
 class Bench:
     """A queue with set-ups in it."""
 
-    def __init__(self, database: Database, rules: QueueRules) -> None:
+    def __init__(self, database: Database, rules: QueuePolicy) -> None:
         self.database = database
-        self.queue = Queue(database, rules)
+        self.queue = BuildQueue(database, rules)
 
     async def set_up(self, repository: str) -> BuildConfiguration:
         new = NewBuildConfiguration(
-            source=Source(url="https://git.example/a/b.git"), rules=(Rule(source="/.*/", tags="{sourceref}"),)
+            source=BuildSource(url="https://git.example/a/b.git"), rules=(Rule(source="/.*/", tags="{sourceref}"),)
         )
         async with self.database.writing() as session:
             now = datetime.now(UTC)
@@ -57,7 +57,7 @@ class Bench:
             configuration_id=configuration.id,
             account=configuration.account,
             ref=SourceRef(SourceType.BRANCH, branch, commit),
-            commit=Commit(f"commit {commit}"),
+            commit=SourceCommit(f"commit {commit}"),
             cause=cause,
             started_by="alice",
             rule=configuration.rules[0],
@@ -66,19 +66,19 @@ class Bench:
         async with self.database.writing() as session:
             return await self.queue.add(session, configuration, new)
 
-    async def status(self, build_id: int) -> Status:
+    async def status(self, build_id: int) -> BuildStatus:
         async with self.database.reading() as session:
             build = await build_rows.by_id(session, build_id)
         assert build is not None
         return build.status
 
-    async def claim(self) -> Claimed:
+    async def claim(self) -> ClaimedBuild:
         claimed = await self.queue.claim("worker")
         assert claimed is not None
         return claimed
 
 
-def lease_of(claimed: Claimed) -> Lease:
+def lease_of(claimed: ClaimedBuild) -> Lease:
     return Lease(claimed.build.id, claimed.build.fence, digest_of(claimed.key))
 
 
@@ -88,7 +88,7 @@ DONE = Outcome(status="succeeded")
 def test_a_newer_commit_takes_the_place_of_one_that_waits(database: Database, run: Run[Any]) -> None:
     """Of one rule and branch the last commit is built; one of another branch stays."""
 
-    async def pushes() -> list[Status]:
+    async def pushes() -> list[BuildStatus]:
         bench = Bench(database, QUICK)
         configuration = await bench.set_up("alice/a")
         first, other, second = [
@@ -96,7 +96,7 @@ def test_a_newer_commit_takes_the_place_of_one_that_waits(database: Database, ru
         ]
         return [await bench.status(each) for each in (first, other, second)]
 
-    assert run(pushes()) == [Status.SUPERSEDED, Status.QUEUED, Status.QUEUED]
+    assert run(pushes()) == [BuildStatus.SUPERSEDED, BuildStatus.QUEUED, BuildStatus.QUEUED]
 
 
 def test_what_is_retried_takes_no_newer_commits_place(database: Database, run: Run[Any]) -> None:
@@ -127,7 +127,7 @@ def test_one_that_runs_is_not_superseded_and_the_next_waits_for_it(database: Dat
         running = await bench.claim()
         second = await bench.push(configuration, "2")
 
-        assert await bench.status(running.build.id) is Status.RUNNING
+        assert await bench.status(running.build.id) is BuildStatus.RUNNING
         assert await bench.queue.claim("other") is None
         await bench.queue.finish(lease_of(running), DONE)
         assert (await bench.claim()).build.id == second
@@ -178,7 +178,7 @@ def test_a_lost_worker_is_replaced_and_fenced_off(database: Database, run: Run[A
     """When the lease is over another worker gets the build, and nothing that the first one says counts any more."""
 
     async def lose() -> None:
-        bench = Bench(database, QueueRules(lease=0))
+        bench = Bench(database, QueuePolicy(lease=0))
         await bench.push(await bench.set_up("alice/a"), "1")
         first = await bench.claim()
         await asyncio.sleep(0.01)
@@ -195,7 +195,7 @@ def test_a_lost_worker_is_replaced_and_fenced_off(database: Database, run: Run[A
             with pytest.raises(LeaseLost):
                 await call
         await bench.queue.finish(lease_of(second), DONE)
-        assert await bench.status(first.build.id) is Status.SUCCEEDED
+        assert await bench.status(first.build.id) is BuildStatus.SUCCEEDED
 
     run(lose())
 
@@ -203,8 +203,8 @@ def test_a_lost_worker_is_replaced_and_fenced_off(database: Database, run: Run[A
 def test_a_build_that_loses_every_worker_fails(database: Database, run: Run[Any]) -> None:
     """A build that takes three workers with it is not tried for ever."""
 
-    async def lose() -> tuple[Status, str]:
-        bench = Bench(database, QueueRules(lease=0, attempts=3))
+    async def lose() -> tuple[BuildStatus, str]:
+        bench = Bench(database, QueuePolicy(lease=0, attempts=3))
         build_id = await bench.push(await bench.set_up("alice/a"), "1")
         for _ in range(3):
             await bench.claim()
@@ -217,7 +217,7 @@ def test_a_build_that_loses_every_worker_fails(database: Database, run: Run[Any]
 
     status, reason = run(lose())
 
-    assert status is Status.FAILED
+    assert status is BuildStatus.FAILED
     assert "3 workers were lost" in reason
 
 
@@ -236,7 +236,7 @@ def test_cancelling(database: Database, run: Run[Any]) -> None:
                 assert build is not None
                 assert await bench.queue.cancel(session, build, "alice")
 
-        assert await bench.status(waiting) is Status.CANCELLED
+        assert await bench.status(waiting) is BuildStatus.CANCELLED
         assert (await bench.queue.heartbeat(lease_of(running))).cancelled_by == "alice"
 
     run(cancel())
@@ -265,7 +265,7 @@ def test_many_workers_claim_each_build_once(database: Database, run: Run[Any]) -
     """Workers that ask at the same time never get the same build."""
 
     async def claims() -> Counter[int]:
-        bench = Bench(database, QueueRules(per_account=0))
+        bench = Bench(database, QueuePolicy(per_account=0))
         configuration = await bench.set_up("alice/a")
         for number in range(20):
             await bench.push(configuration, "1", f"branch-{number}")
@@ -287,7 +287,7 @@ def test_many_workers_claim_each_build_once(database: Database, run: Run[Any]) -
 def test_pushes_at_the_same_time_are_all_kept(database: Database, run: Run[Any]) -> None:
     """Of branches that are pushed at once each is queued; of one branch the last commit alone."""
 
-    async def push() -> tuple[list[Status], list[Status]]:
+    async def push() -> tuple[list[BuildStatus], list[BuildStatus]]:
         bench = Bench(database, QUICK)
         configuration = await bench.set_up("alice/a")
         same = await asyncio.gather(*(bench.push(configuration, str(number)) for number in range(10)))
@@ -297,14 +297,14 @@ def test_pushes_at_the_same_time_are_all_kept(database: Database, run: Run[Any])
     same, others = run(push())
 
     assert sorted(status.value for status in same) == ["queued", *["superseded"] * 9]
-    assert set(others) == {Status.QUEUED}
+    assert set(others) == {BuildStatus.QUEUED}
 
 
 def test_two_hundred_pushes_are_built_in_order(database: Database, run: Run[Any]) -> None:
     """Pushes to twenty repositories at once: per branch commits finish in order, and the last one always is built."""
 
     async def storm() -> dict[int, list[int]]:
-        bench = Bench(database, QueueRules(per_account=0))
+        bench = Bench(database, QueuePolicy(per_account=0))
         configurations = [await bench.set_up(f"user{number}/app") for number in range(20)]
         finished: dict[int, list[int]] = {configuration.id: [] for configuration in configurations}
         over = asyncio.Event()

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from hythe.builds.errors import InvalidBuildConfiguration
-from hythe.builds.rules import Preview, Rule, SourceRef, SourceType, check_rule, docker_tags, preview
+from hythe.builds.rules import Rule, RulePreview, SourceRef, SourceType, check_rule, docker_tags, preview
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 NOW = datetime(2026, 11, 23, 15, tzinfo=UTC)
@@ -108,6 +108,6 @@ def test_preview_names_what_would_build_as_what() -> None:
 
     lines = preview(rules, [branch("main"), branch("other"), tag("v1"), tag("v")])
 
-    assert lines[:2] == [Preview(branch("main"), 1, ("latest",)), Preview(tag("v1"), 2, ("1",))]
+    assert lines[:2] == [RulePreview(branch("main"), 1, ("latest",)), RulePreview(tag("v1"), 2, ("1",))]
     assert lines[2].tags == ()
     assert "no Docker tag" in lines[2].problem

@@ -9,7 +9,7 @@ from starlette.routing import BaseRoute, Route
 from hythe.builds.routes import builds as build_routes
 from hythe.builds.routes import configurations as configurations
 from hythe.builds.routes import live, workers
-from hythe.builds.service import Builds
+from hythe.builds.service import BuildsServices
 from hythe.hub.routes.endpoint import Endpoint
 from hythe.hub.routes.problem_details import problem_response
 from hythe.hub.service import Hub
@@ -17,7 +17,7 @@ from hythe.notifications.routes import webhooks as notices
 
 _BUILD = "/api/v1/repositories/{namespace}/{name:path}/builds/{number:int}"
 
-PLAIN: tuple[tuple[str, str, Callable[[Builds, Hub, Request], Awaitable[Response]]], ...] = (
+PLAIN: tuple[tuple[str, str, Callable[[BuildsServices, Hub, Request], Awaitable[Response]]], ...] = (
     ("GET", f"{_BUILD}/log", live.log_text),
     ("GET", f"{_BUILD}/events", live.log_events),
     ("GET", "/badge/{namespace}/{name:path}.svg", live.badge),
@@ -28,12 +28,12 @@ PLAIN: tuple[tuple[str, str, Callable[[Builds, Hub, Request], Awaitable[Response
 )
 
 
-def endpoints(builds: Builds) -> tuple[Endpoint, ...]:
+def endpoints(builds: BuildsServices) -> tuple[Endpoint, ...]:
     """Return the JSON API's part, for the hub's table and description."""
     return (*configurations.endpoints(builds), *notices.endpoints(builds), *build_routes.endpoints(builds))
 
 
-def routes(builds: Builds, hub: Hub) -> list[BaseRoute]:
+def routes(builds: BuildsServices, hub: Hub) -> list[BaseRoute]:
     """Return every route that is not of the JSON API; they come before the hub's, whose names may hold slashes."""
     return [
         Route("/api/v1/workers/claim", workers.answered(builds, workers.claim), methods=["POST"]),
@@ -47,7 +47,7 @@ def routes(builds: Builds, hub: Hub) -> list[BaseRoute]:
 
 
 def _bound(
-    builds: Builds, hub: Hub, answer: Callable[[Builds, Hub, Request], Awaitable[Response]]
+    builds: BuildsServices, hub: Hub, answer: Callable[[BuildsServices, Hub, Request], Awaitable[Response]]
 ) -> Callable[[Request], Awaitable[Response]]:
     async def answering(request: Request) -> Response:
         try:

@@ -3,13 +3,13 @@
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias
 
-from hythe.builds.service import Builds
+from hythe.builds.service import BuildsServices
 from hythe.hub.service import Hub
 
-Handler: TypeAlias = Callable[[Builds, Hub, Any], Awaitable[Any]]
+Handler: TypeAlias = Callable[[BuildsServices, Hub, Any], Awaitable[Any]]
 
 
-def bound(builds: Builds, handler: Handler) -> Callable[[Hub, Any], Awaitable[Any]]:
+def bound(builds: BuildsServices, handler: Handler) -> Callable[[Hub, Any], Awaitable[Any]]:
     """Return ``handler`` as the hub's table of addresses wants it."""
 
     async def answer(hub: Hub, call: Any) -> Any:

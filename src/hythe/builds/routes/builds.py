@@ -6,12 +6,12 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from hythe.builds.build import Build, Cause, Commit, Place, Result, Step
+from hythe.builds.build import Build, Cause, QueuePosition, Result, SourceCommit, Step
 from hythe.builds.routes.binding import bound
 from hythe.builds.rules import Rule, SourceRef, SourceType
-from hythe.builds.service import Builds
-from hythe.builds.sql.builds import Filter
-from hythe.builds.status import Status
+from hythe.builds.service import BuildsServices
+from hythe.builds.sql.builds import BuildFilter
+from hythe.builds.status import BuildStatus
 from hythe.hub.errors import NotFound
 from hythe.hub.routes.endpoint import Call, Endpoint, Nothing
 from hythe.hub.routes.repositories import repository_path
@@ -24,9 +24,9 @@ class BuildSummary(msgspec.Struct, frozen=True):
     id: int
     number: int
     repository: str
-    status: Status
+    status: BuildStatus
     ref: SourceRef
-    commit: Commit
+    commit: SourceCommit
     cause: Cause
     started_by: str
     tags: tuple[str, ...]
@@ -48,7 +48,7 @@ class BuildReply(BuildSummary, frozen=True):
     worker: str
     cancelled_by: str
     log_size: int
-    place: Place | None = None
+    place: QueuePosition | None = None
 
 
 class BuildsReply(msgspec.Struct, frozen=True):
@@ -62,7 +62,7 @@ class BuildsQuery(msgspec.Struct, frozen=True):
     """Which builds to list; what is empty does not narrow."""
 
     account: str = ""
-    status: Annotated[str, Meta(pattern=f"^({'|'.join(each.value for each in Status)})?$")] = ""
+    status: Annotated[str, Meta(pattern=f"^({'|'.join(each.value for each in BuildStatus)})?$")] = ""
     source_name: str = ""
     commit: str = ""
     cause: Annotated[str, Meta(pattern=f"^({'|'.join(each.value for each in Cause)})?$")] = ""
@@ -85,37 +85,37 @@ class StartedReply(msgspec.Struct, frozen=True):
     items: tuple[BuildSummary, ...]
 
 
-async def _list(builds: Builds, _hub: Hub, call: Call[Nothing, BuildsQuery]) -> BuildsReply:
+async def _list(builds: BuildsServices, _hub: Hub, call: Call[Nothing, BuildsQuery]) -> BuildsReply:
     return await _listed(builds, call, "")
 
 
-async def _list_repository(builds: Builds, _hub: Hub, call: Call[Nothing, BuildsQuery]) -> BuildsReply:
+async def _list_repository(builds: BuildsServices, _hub: Hub, call: Call[Nothing, BuildsQuery]) -> BuildsReply:
     return await _listed(builds, call, repository_path(call))
 
 
-async def _listed(builds: Builds, call: Call[Nothing, BuildsQuery], repository: str) -> BuildsReply:
-    wanted = Filter(repository=repository, **msgspec.structs.asdict(call.query))
+async def _listed(builds: BuildsServices, call: Call[Nothing, BuildsQuery], repository: str) -> BuildsReply:
+    wanted = BuildFilter(repository=repository, **msgspec.structs.asdict(call.query))
     found = await builds.builds.listed(call.actor, wanted)
     more = found[-1].id if len(found) == wanted.limit else 0
     return BuildsReply(tuple(map(_summary, found)), more)
 
 
-async def _start(builds: Builds, _hub: Hub, call: Call[StartBody, Nothing]) -> StartedReply:
+async def _start(builds: BuildsServices, _hub: Hub, call: Call[StartBody, Nothing]) -> StartedReply:
     body = call.body
     ref = SourceRef(body.source_type, body.source_name, body.commit) if body.source_name else None
     started = await builds.builds.start(call.actor, repository_path(call), ref)
     return StartedReply(tuple(map(_summary, started)))
 
 
-async def _get(builds: Builds, _hub: Hub, call: Call[Nothing, Nothing]) -> BuildReply:
+async def _get(builds: BuildsServices, _hub: Hub, call: Call[Nothing, Nothing]) -> BuildReply:
     return _reply(*await builds.builds.get(call.actor, repository_path(call), build_number(call)))
 
 
-async def _cancel(builds: Builds, _hub: Hub, call: Call[Nothing, Nothing]) -> BuildReply:
+async def _cancel(builds: BuildsServices, _hub: Hub, call: Call[Nothing, Nothing]) -> BuildReply:
     return _reply(await builds.builds.cancel(call.actor, repository_path(call), build_number(call)))
 
 
-async def _retry(builds: Builds, _hub: Hub, call: Call[Nothing, Nothing]) -> BuildReply:
+async def _retry(builds: BuildsServices, _hub: Hub, call: Call[Nothing, Nothing]) -> BuildReply:
     return _reply(await builds.builds.retry(call.actor, repository_path(call), build_number(call)))
 
 
@@ -131,7 +131,7 @@ def _summary(build: Build) -> BuildSummary:
     return msgspec.convert(build, BuildSummary, from_attributes=True)
 
 
-def _reply(build: Build, place: Place | None = None) -> BuildReply:
+def _reply(build: Build, place: QueuePosition | None = None) -> BuildReply:
     return msgspec.structs.replace(msgspec.convert(build, BuildReply, from_attributes=True), place=place)
 
 
@@ -147,7 +147,7 @@ TABLE = (
 )
 
 
-def endpoints(builds: Builds) -> list[Endpoint]:
+def endpoints(builds: BuildsServices) -> list[Endpoint]:
     """Return the addresses of builds."""
     return [
         Endpoint(method, path, summary, bound(builds, handler), body=body, query=query, reply=reply)

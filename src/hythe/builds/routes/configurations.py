@@ -9,17 +9,17 @@ from msgspec import Meta
 
 from hythe.builds.configuration import (
     BuildConfiguration,
-    Changes,
+    BuildSource,
+    ConfigurationChanges,
     LinkedAccountId,
     NewBuildConfiguration,
     Options,
-    Source,
 )
 from hythe.builds.docker_hub import DockerHubSettings, carried_over
 from hythe.builds.routes.binding import bound
-from hythe.builds.rules import Preview, Rule, SourceRef
-from hythe.builds.service import Builds
-from hythe.builds.sql.configurations import Call as TriggerRecord
+from hythe.builds.rules import Rule, RulePreview, SourceRef
+from hythe.builds.service import BuildsServices
+from hythe.builds.sql.configurations import TriggerCall
 from hythe.hub.actor import HubActor
 from hythe.hub.errors import NotFound
 from hythe.hub.repositories import NewRepository
@@ -46,7 +46,7 @@ class BuildConfigurationReply(msgspec.Struct, frozen=True):
     """A repository's set-up. ``has_credentials``: some are kept for the source, which nobody is shown."""
 
     repository: str
-    source: Source
+    source: BuildSource
     rules: tuple[Rule, ...]
     options: Options
     has_credentials: bool
@@ -72,7 +72,7 @@ class TriggerReply(msgspec.Struct, frozen=True):
     """The trigger URL's path below the hub's address, and its last ten calls."""
 
     path: str
-    calls: tuple[TriggerRecord, ...]
+    calls: tuple[TriggerCall, ...]
 
 
 class PreviewBody(msgspec.Struct, frozen=True):
@@ -85,20 +85,22 @@ class PreviewBody(msgspec.Struct, frozen=True):
 class PreviewReply(msgspec.Struct, frozen=True):
     """Which branches and tags would build as what."""
 
-    lines: tuple[Preview, ...]
+    lines: tuple[RulePreview, ...]
 
 
-async def _create(builds: Builds, hub: Hub, call: Call[BuildConfigurationBody, Nothing]) -> BuildConfigurationReply:
+async def _create(
+    builds: BuildsServices, hub: Hub, call: Call[BuildConfigurationBody, Nothing]
+) -> BuildConfigurationReply:
     return _reply(await set_up(builds, hub, call.actor, repository_path(call), call.body, call.body.visibility))
 
 
-async def _carry_over(builds: Builds, hub: Hub, call: Call[DockerHubBody, Nothing]) -> BuildConfigurationReply:
+async def _carry_over(builds: BuildsServices, hub: Hub, call: Call[DockerHubBody, Nothing]) -> BuildConfigurationReply:
     new = carried_over(call.body, linked_account_id=call.body.linked_account_id)
     return _reply(await set_up(builds, hub, call.actor, repository_path(call), new, call.body.visibility))
 
 
 async def set_up(
-    builds: Builds,
+    builds: BuildsServices,
     hub: Hub,
     actor: HubActor,
     repository: str,
@@ -118,46 +120,48 @@ async def set_up(
     return await builds.configurations.create(actor, repository, new)
 
 
-async def _get(builds: Builds, _hub: Hub, call: Call[Nothing, Nothing]) -> BuildConfigurationReply:
+async def _get(builds: BuildsServices, _hub: Hub, call: Call[Nothing, Nothing]) -> BuildConfigurationReply:
     return _reply(await builds.configurations.get(call.actor, repository_path(call)))
 
 
-async def _change(builds: Builds, _hub: Hub, call: Call[Changes, Nothing]) -> BuildConfigurationReply:
+async def _change(
+    builds: BuildsServices, _hub: Hub, call: Call[ConfigurationChanges, Nothing]
+) -> BuildConfigurationReply:
     return _reply(await builds.configurations.change(call.actor, repository_path(call), call.body))
 
 
-async def _delete(builds: Builds, _hub: Hub, call: Call[Nothing, Nothing]) -> None:
+async def _delete(builds: BuildsServices, _hub: Hub, call: Call[Nothing, Nothing]) -> None:
     await builds.configurations.remove(call.actor, repository_path(call))
 
 
-async def _secrets(builds: Builds, _hub: Hub, call: Call[Nothing, Nothing]) -> SecretsReply:
+async def _secrets(builds: BuildsServices, _hub: Hub, call: Call[Nothing, Nothing]) -> SecretsReply:
     return SecretsReply(tuple(await builds.configurations.secret_names(call.actor, repository_path(call))))
 
 
-async def _set_secret(builds: Builds, _hub: Hub, call: Call[SecretBody, Nothing]) -> None:
+async def _set_secret(builds: BuildsServices, _hub: Hub, call: Call[SecretBody, Nothing]) -> None:
     await builds.configurations.set_secret(call.actor, repository_path(call), call.path["secret"], call.body.value)
 
 
-async def _remove_secret(builds: Builds, _hub: Hub, call: Call[Nothing, Nothing]) -> None:
+async def _remove_secret(builds: BuildsServices, _hub: Hub, call: Call[Nothing, Nothing]) -> None:
     await builds.configurations.remove_secret(call.actor, repository_path(call), call.path["secret"])
 
 
-async def _trigger(builds: Builds, _hub: Hub, call: Call[Nothing, Nothing]) -> TriggerReply:
+async def _trigger(builds: BuildsServices, _hub: Hub, call: Call[Nothing, Nothing]) -> TriggerReply:
     return await _trigger_of(builds, call, anew=False)
 
 
-async def _new_trigger(builds: Builds, _hub: Hub, call: Call[Nothing, Nothing]) -> TriggerReply:
+async def _new_trigger(builds: BuildsServices, _hub: Hub, call: Call[Nothing, Nothing]) -> TriggerReply:
     return await _trigger_of(builds, call, anew=True)
 
 
-async def _trigger_of(builds: Builds, call: Call[Nothing, Nothing], *, anew: bool) -> TriggerReply:
+async def _trigger_of(builds: BuildsServices, call: Call[Nothing, Nothing], *, anew: bool) -> TriggerReply:
     repository = repository_path(call)
     token = await builds.builds.trigger_token(call.actor, repository, anew=anew)
     calls = await builds.builds.trigger_calls(call.actor, repository)
     return TriggerReply(f"/u/{repository}/trigger/{token}/", tuple(calls))
 
 
-async def _preview(builds: Builds, _hub: Hub, call: Call[PreviewBody, Nothing]) -> PreviewReply:
+async def _preview(builds: BuildsServices, _hub: Hub, call: Call[PreviewBody, Nothing]) -> PreviewReply:
     return PreviewReply(tuple(await builds.configurations.preview(call.actor, call.body.rules, call.body.refs)))
 
 
@@ -202,12 +206,12 @@ TABLE = (
         HTTPStatus.CREATED,
     ),
     ("GET", _SETUP, "Show the build set-up", _get, Nothing, BuildConfigurationReply, HTTPStatus.OK),
-    ("PATCH", _SETUP, "Change the build set-up", _change, Changes, BuildConfigurationReply, HTTPStatus.OK),
+    ("PATCH", _SETUP, "Change the build set-up", _change, ConfigurationChanges, BuildConfigurationReply, HTTPStatus.OK),
     ("DELETE", _SETUP, "Remove the build set-up with its builds", _delete, Nothing, None, _NO_CONTENT),
 )
 
 
-def endpoints(builds: Builds) -> list[Endpoint]:
+def endpoints(builds: BuildsServices) -> list[Endpoint]:
     """Return the addresses of set-ups."""
     return [
         Endpoint(method, path, summary, bound(builds, handler), body=body, reply=reply, status=status)

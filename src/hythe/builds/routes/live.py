@@ -12,9 +12,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from hythe.builds.builds import TriggerCall
-from hythe.builds.service import Builds
-from hythe.builds.status import Status
+from hythe.builds.builds import TriggerBody
+from hythe.builds.service import BuildsServices
+from hythe.builds.status import BuildStatus
 from hythe.database import DatabaseError
 from hythe.hub.actor import NOBODY, HubActor
 from hythe.hub.errors import HubError, NotFound
@@ -28,7 +28,7 @@ from hythe.oci.reference import parse_name
 LOOK_SECONDS = 0.3
 SILENCE_SECONDS = 15.0
 """After so much silence a comment is sent, so that proxies keep the connection."""
-_COLOURS = {Status.SUCCEEDED: "#2e7d32", Status.FAILED: "#c62828"}
+_COLOURS = {BuildStatus.SUCCEEDED: "#2e7d32", BuildStatus.FAILED: "#c62828"}
 _BADGE = """<svg xmlns="http://www.w3.org/2000/svg" width="104" height="20" role="img" aria-label="build: {word}">
 <title>build: {word}</title><rect width="38" height="20" fill="#444"/>\
 <rect x="38" width="66" height="20" fill="{colour}"/>
@@ -37,7 +37,7 @@ _BADGE = """<svg xmlns="http://www.w3.org/2000/svg" width="104" height="20" role
 """
 
 
-async def log_text(builds: Builds, hub: Hub, request: Request) -> Response:
+async def log_text(builds: BuildsServices, hub: Hub, request: Request) -> Response:
     """GET ../builds/N/log: the log as text from ``?start=`` on."""
     actor = await _actor(hub, request)
     pieces, start = [], _start(request)
@@ -50,7 +50,7 @@ async def log_text(builds: Builds, hub: Hub, request: Request) -> Response:
     return Response(b"".join(pieces), media_type="text/plain; charset=utf-8")
 
 
-async def log_events(builds: Builds, hub: Hub, request: Request) -> Response:
+async def log_events(builds: BuildsServices, hub: Hub, request: Request) -> Response:
     """GET ../builds/N/events: the log as it grows; ``Last-Event-ID`` or ``?start=`` says where to go on.
 
     ``event: log`` has a JSON string of new text, its ``id`` is where the next begins; ``event: status`` a word;
@@ -65,7 +65,7 @@ async def log_events(builds: Builds, hub: Hub, request: Request) -> Response:
 
 
 async def event_stream(
-    builds: Builds, actor: HubActor, repository: str, number: int, start: int
+    builds: BuildsServices, actor: HubActor, repository: str, number: int, start: int
 ) -> AsyncIterator[bytes]:
     """Yield a build's log from byte ``start`` on as server-sent events, until the build is over and all is told.
 
@@ -107,7 +107,7 @@ def _whole_characters(piece: bytes, *, last: bool) -> tuple[str, int]:
     return piece.decode(errors="replace"), len(piece)
 
 
-async def badge(builds: Builds, hub: Hub, request: Request) -> Response:
+async def badge(builds: BuildsServices, hub: Hub, request: Request) -> Response:
     """GET /badge/NAMESPACE/NAME.svg[?branch=..]: how the last build ended."""
     actor = await _actor(hub, request)
     try:
@@ -115,13 +115,17 @@ async def badge(builds: Builds, hub: Hub, request: Request) -> Response:
         status = build.status if build else None
     except NotFound:
         status = None
-    word = {Status.SUCCEEDED: "passing", Status.FAILED: "failing"}.get(status, "unknown") if status else "unknown"
+    word = (
+        {BuildStatus.SUCCEEDED: "passing", BuildStatus.FAILED: "failing"}.get(status, "unknown")
+        if status
+        else "unknown"
+    )
     colour = _COLOURS.get(status, "#9e9e9e") if status else "#9e9e9e"
     headers = {"Cache-Control": "no-cache"}
     return Response(_BADGE.format(word=escape(word), colour=colour), media_type="image/svg+xml", headers=headers)
 
 
-async def trigger(builds: Builds, _hub: Hub, request: Request) -> Response:
+async def trigger(builds: BuildsServices, _hub: Hub, request: Request) -> Response:
     """POST /u/NAMESPACE/NAME/trigger/TOKEN/: the trigger URL, with the bodies of 2014."""
     call = _trigger_call(await read_body(request), request.headers.get("content-type", ""))
     address = request.client.host if request.client else ""
@@ -130,24 +134,24 @@ async def trigger(builds: Builds, _hub: Hub, request: Request) -> Response:
     return Response(msgspec.json.encode(reply), HTTPStatus.ACCEPTED, media_type="application/json")
 
 
-def _trigger_call(content: bytes, media_type: str) -> TriggerCall:
+def _trigger_call(content: bytes, media_type: str) -> TriggerBody:
     """Return what a trigger's body asks for; a form, as ``curl --data build=true`` sends it, was good in 2014, too."""
     text = content.strip()
     if not text:
-        return TriggerCall()
+        return TriggerBody()
     if media_type.startswith("application/x-www-form-urlencoded") and not text.startswith(b"{"):
-        return parse_fields(dict(parse_qsl(text.decode(errors="replace"))), TriggerCall, strict=False)
-    return parse_body(content, TriggerCall)
+        return parse_fields(dict(parse_qsl(text.decode(errors="replace"))), TriggerBody, strict=False)
+    return parse_body(content, TriggerBody)
 
 
-async def callback(builds: Builds, _hub: Hub, request: Request) -> Response:
+async def callback(builds: BuildsServices, _hub: Hub, request: Request) -> Response:
     """POST /u/NAMESPACE/NAME/hook/SECRET/: what a webhook's receiver says to its ``callback_url``."""
     body = parse_body(await read_body(request), CallbackBody)
     await builds.notices.called_back(request.path_params["callback"], body)
     return Response(b"{}", media_type="application/json")
 
 
-async def public_key(builds: Builds, _hub: Hub, _request: Request) -> Response:
+async def public_key(builds: BuildsServices, _hub: Hub, _request: Request) -> Response:
     """GET /.well-known/hythe/builds.pem: the keys that sign provenance, the present one first."""
     encoded = [key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo) for key in builds.keys.public_keys()]
     return Response(b"".join(encoded), media_type="application/x-pem-file")

@@ -8,7 +8,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from hythe.builds.service import Builds
+from hythe.builds.service import BuildsServices
 from hythe.builds.sql.queue import Lease
 from hythe.builds.workers import lease_of
 from hythe.forges.json_sanitizing import without_nul
@@ -23,43 +23,43 @@ LARGEST = 16 << 20
 """Bytes of the largest body that is taken from a worker: a bill of materials to be signed."""
 
 
-async def claim(builds: Builds, request: Request) -> Response:
+async def claim(builds: BuildsServices, request: Request) -> Response:
     """POST /api/v1/workers/claim: wait for a build; 204 when there was none."""
     job = await builds.workers.claim(await _body(request, Claim))
     return Response(status_code=HTTPStatus.NO_CONTENT) if job is None else _json(job)
 
 
-async def _progress(builds: Builds, lease: Lease, request: Request) -> object:
+async def _progress(builds: BuildsServices, lease: Lease, request: Request) -> object:
     content = await _read(request)
     return await builds.workers.progress(lease, _decoded(content, Progress) if content else None)
 
 
-async def _log(builds: Builds, lease: Lease, request: Request) -> object:
+async def _log(builds: BuildsServices, lease: Lease, request: Request) -> object:
     offset = request.query_params.get("offset", "")
     if not (offset.isascii() and offset.isdigit()) or len(offset) > 12:
         raise BadRequest("where the piece of log begins is not said", "send ?offset=BYTES")
     return await builds.workers.log(lease, int(offset), await _read(request))
 
 
-async def _commit(builds: Builds, lease: Lease, request: Request) -> object:
+async def _commit(builds: BuildsServices, lease: Lease, request: Request) -> object:
     return await builds.workers.found(lease, await _body(request, Found))
 
 
-async def _token(builds: Builds, lease: Lease, request: Request) -> object:
+async def _token(builds: BuildsServices, lease: Lease, request: Request) -> object:
     return await builds.workers.push_token(lease, await _body(request, tuple[str, ...]))
 
 
-async def _sign(builds: Builds, lease: Lease, request: Request) -> object:
+async def _sign(builds: BuildsServices, lease: Lease, request: Request) -> object:
     statement = await _body(request, Statement)
     return await builds.workers.sign(lease, statement.payload.encode())
 
 
-async def _finish(builds: Builds, lease: Lease, request: Request) -> object:
+async def _finish(builds: BuildsServices, lease: Lease, request: Request) -> object:
     await builds.workers.finish(lease, await _body(request, Outcome))
     return {}
 
 
-_CALLS: dict[str, Callable[[Builds, Lease, Request], Awaitable[object]]] = {
+_CALLS: dict[str, Callable[[BuildsServices, Lease, Request], Awaitable[object]]] = {
     "progress": _progress,
     "log": _log,
     "commit": _commit,
@@ -69,7 +69,7 @@ _CALLS: dict[str, Callable[[Builds, Lease, Request], Awaitable[object]]] = {
 }
 
 
-async def build_call(builds: Builds, request: Request) -> Response:
+async def build_call(builds: BuildsServices, request: Request) -> Response:
     """POST /api/v1/workers/builds/ID/WHAT: what the worker that holds a build says and asks."""
     call = _CALLS.get(request.path_params["what"])
     fence = request.headers.get("hythe-build-fence", "")
@@ -80,7 +80,7 @@ async def build_call(builds: Builds, request: Request) -> Response:
 
 
 def answered(
-    builds: Builds, answer: Callable[[Builds, Request], Awaitable[Response]]
+    builds: BuildsServices, answer: Callable[[BuildsServices, Request], Awaitable[Response]]
 ) -> Callable[[Request], Awaitable[Response]]:
     """Return ``answer`` for workers alone, its errors in the form of the JSON API."""
 

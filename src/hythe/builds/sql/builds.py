@@ -7,10 +7,10 @@ from typing import Any
 import msgspec
 from sqlalchemy import Row, Select, func, select, text, update
 
-from hythe.builds.build import Build, Cause, Commit, Result, Step
+from hythe.builds.build import Build, Cause, Result, SourceCommit, Step
 from hythe.builds.configuration import BuildConfiguration
 from hythe.builds.rules import Rule, SourceRef, SourceType
-from hythe.builds.status import Status
+from hythe.builds.status import BuildStatus
 from hythe.database import Session
 from hythe.database.port import insert
 from hythe.database.tables.builds import build_configurations, builds
@@ -28,7 +28,7 @@ class NewBuild(msgspec.Struct, frozen=True, kw_only=True):
     configuration_id: int
     account: str
     ref: SourceRef
-    commit: Commit
+    commit: SourceCommit
     cause: Cause
     started_by: str
     rule: Rule
@@ -48,7 +48,7 @@ class NewBuild(msgspec.Struct, frozen=True, kw_only=True):
         return bool(self.ref.commit) and self.cause in (Cause.RETRY, Cause.MANUAL)
 
 
-class Filter(msgspec.Struct, frozen=True, kw_only=True):
+class BuildFilter(msgspec.Struct, frozen=True, kw_only=True):
     """Which builds are asked for; an empty field does not narrow."""
 
     repository: str = ""
@@ -84,7 +84,7 @@ async def add(session: Session, new: NewBuild, now: datetime) -> int:
             number=((last[0] if last else None) or 0) + 1,
             account=new.account,
             concurrency_key=new.concurrency_key,
-            status=Status.QUEUED.value,
+            status=BuildStatus.QUEUED.value,
             source_type=new.ref.type.value,
             source_name=new.ref.name,
             commit=new.ref.commit,
@@ -119,14 +119,14 @@ async def supersede(session: Session, new: NewBuild, newer: int, now: datetime) 
     """End the builds of the same concurrency_key that are still waiting, return their ids."""
     where = (
         builds.c.concurrency_key == new.concurrency_key,
-        builds.c.status == Status.QUEUED.value,
+        builds.c.status == BuildStatus.QUEUED.value,
         builds.c.id != newer,
     )
     rows = await session.rows(
         update(builds)
         .where(*where)
         .values(
-            status=Status.SUPERSEDED.value,
+            status=BuildStatus.SUPERSEDED.value,
             finished_at=now,
             reason=f"a newer commit of {new.ref.name} came before this one was built",
         )
@@ -137,7 +137,7 @@ async def supersede(session: Session, new: NewBuild, newer: int, now: datetime) 
 
 async def running_in_lane(session: Session, concurrency_key: str) -> list[int]:
     """Return the ids of the builds of this concurrency_key that are running."""
-    where = (builds.c.concurrency_key == concurrency_key, builds.c.status == Status.RUNNING.value)
+    where = (builds.c.concurrency_key == concurrency_key, builds.c.status == BuildStatus.RUNNING.value)
     return [row.id for row in await session.rows(select(builds.c.id).where(*where))]
 
 
@@ -153,18 +153,18 @@ async def by_number(session: Session, repository: str, number: int) -> Build | N
     return _build(row) if row else None
 
 
-async def listed(session: Session, wanted: Filter) -> list[Build]:
+async def listed(session: Session, wanted: BuildFilter) -> list[Build]:
     """Return the builds that the filter names, newest first."""
     return await _listed(session, _builds(), wanted)
 
 
-async def listed_for(session: Session, wanted: Filter, reader: int | None) -> list[Build]:
+async def listed_for(session: Session, wanted: BuildFilter, reader: int | None) -> list[Build]:
     """Return those of repositories that the account may read; None: what anybody may."""
     joined = _builds().join(hub_repositories, hub_repositories.c.repository_id == repositories.c.id)
     return await _listed(session, seen_by(joined.join(namespaces), reader), wanted)
 
 
-async def _listed(session: Session, statement: Select[Any], wanted: Filter) -> list[Build]:
+async def _listed(session: Session, statement: Select[Any], wanted: BuildFilter) -> list[Build]:
     for column, value in (
         (repositories.c.name, wanted.repository),
         (builds.c.account, wanted.account),
@@ -185,7 +185,7 @@ async def _listed(session: Session, statement: Select[Any], wanted: Filter) -> l
 
 async def last_finished(session: Session, configuration_id: int, source_name: str = "") -> Build | None:
     """Return the newest build that succeeded or failed (of one branch or tag), for the badge."""
-    ended = (Status.SUCCEEDED.value, Status.FAILED.value)
+    ended = (BuildStatus.SUCCEEDED.value, BuildStatus.FAILED.value)
     where = (builds.c.configuration_id == configuration_id, builds.c.status.in_(ended), builds.c.reproduces.is_(None))
     statement = _builds().where(*where)
     if source_name:
@@ -196,7 +196,7 @@ async def last_finished(session: Session, configuration_id: int, source_name: st
 
 async def failed_before(session: Session, build: Build) -> bool:
     """Whether the build that ended before this one failed: of the same rule and branch, or of any tag of the rule."""
-    ended = (Status.SUCCEEDED.value, Status.FAILED.value)
+    ended = (BuildStatus.SUCCEEDED.value, BuildStatus.FAILED.value)
     statement = select(builds.c.status).where(
         builds.c.configuration_id == build.configuration_id,
         builds.c.rule_id == build.rule.id,
@@ -208,7 +208,7 @@ async def failed_before(session: Session, build: Build) -> bool:
     if build.ref.type is SourceType.BRANCH:
         statement = statement.where(builds.c.source_name == build.ref.name)
     row = await session.row(statement.order_by(builds.c.id.desc()).limit(1))
-    return row is not None and row.status == Status.FAILED.value
+    return row is not None and row.status == BuildStatus.FAILED.value
 
 
 async def present_results(session: Session, configuration: BuildConfiguration, most: int) -> list[Result]:
@@ -216,7 +216,7 @@ async def present_results(session: Session, configuration: BuildConfiguration, m
     where = (
         builds.c.configuration_id == configuration.id,
         builds.c.rule_id.in_([rule.id for rule in configuration.rules]),
-        builds.c.status == Status.SUCCEEDED.value,
+        builds.c.status == BuildStatus.SUCCEEDED.value,
         builds.c.trusted.is_(True),
         builds.c.reproduces.is_(None),
     )
@@ -240,7 +240,7 @@ async def set_reproduced(session: Session, build_id: int, result: Result) -> Non
 
 async def usual_seconds(session: Session, setup_ids: Sequence[int]) -> float | None:
     """Return how long the last builds of these set-ups took on average, None when there were none."""
-    ended = (builds.c.status == Status.SUCCEEDED.value, builds.c.configuration_id.in_(setup_ids))
+    ended = (builds.c.status == BuildStatus.SUCCEEDED.value, builds.c.configuration_id.in_(setup_ids))
     columns = select(builds.c.started_at, builds.c.finished_at)
     rows = await session.rows(columns.where(*ended).order_by(builds.c.id.desc()).limit(10))
     spans = [(row.finished_at - row.started_at).total_seconds() for row in rows if row.started_at and row.finished_at]
@@ -254,9 +254,9 @@ def _build(row: Row[Any]) -> Build:
         configuration_id=row.configuration_id,
         repository=row.name,
         account=row.account,
-        status=Status(row.status),
+        status=BuildStatus(row.status),
         ref=SourceRef(SourceType(row.source_type), row.source_name, row.commit),
-        commit=Commit(row.message, row.author),
+        commit=SourceCommit(row.message, row.author),
         cause=Cause(row.cause),
         started_by=row.started_by,
         rule=msgspec.json.decode(row.rule, type=Rule),

@@ -7,7 +7,14 @@ from typing import Any
 import msgspec
 from sqlalchemy import Row, Select, delete, select, update
 
-from hythe.builds.configuration import BuildConfiguration, Changes, Forge, NewBuildConfiguration, Options, Source
+from hythe.builds.configuration import (
+    BuildConfiguration,
+    BuildSource,
+    ConfigurationChanges,
+    Forge,
+    NewBuildConfiguration,
+    Options,
+)
 from hythe.builds.rules import Rule
 from hythe.database import Session
 from hythe.database.port import insert
@@ -17,7 +24,7 @@ from hythe.database.tables.registry import repositories
 CALLS_KEPT = 10
 
 
-class Call(msgspec.Struct, frozen=True):
+class TriggerCall(msgspec.Struct, frozen=True):
     """One call of the trigger URL."""
 
     at: datetime
@@ -63,7 +70,7 @@ async def add(
     return int(row.id)
 
 
-def _source_columns(source: Source) -> dict[str, Any]:
+def _source_columns(source: BuildSource) -> dict[str, Any]:
     return {
         "source_url": source.url,
         "forge": source.forge.value,
@@ -92,7 +99,9 @@ async def set_rules(session: Session, configuration_id: int, rules: Sequence[Rul
             )
 
 
-async def change(session: Session, configuration_id: int, changes: Changes, sealed_credentials: str | None) -> None:
+async def change(
+    session: Session, configuration_id: int, changes: ConfigurationChanges, sealed_credentials: str | None
+) -> None:
     """Write what ``changes`` names."""
     values: dict[str, Any] = _source_columns(changes.source) if changes.source else {}
     if changes.options is not None:
@@ -200,7 +209,7 @@ async def remove_secret(session: Session, configuration_id: int, name: str) -> b
     return bool(await session.run(delete(build_secrets).where(*where)))
 
 
-async def add_call(session: Session, configuration_id: int, call: Call) -> None:
+async def add_call(session: Session, configuration_id: int, call: TriggerCall) -> None:
     """Note a call of the trigger URL; only the last ten are kept."""
     await session.run(
         insert(session, build_trigger_calls).values(
@@ -220,14 +229,14 @@ async def add_call(session: Session, configuration_id: int, call: Call) -> None:
     )
 
 
-async def calls(session: Session, configuration_id: int) -> list[Call]:
+async def calls(session: Session, configuration_id: int) -> list[TriggerCall]:
     """Return the last calls of the trigger URL, newest first."""
     rows = await session.rows(
         select(build_trigger_calls)
         .where(build_trigger_calls.c.configuration_id == configuration_id)
         .order_by(build_trigger_calls.c.id.desc())
     )
-    return [Call(row.at, row.address, row.outcome) for row in rows]
+    return [TriggerCall(row.at, row.address, row.outcome) for row in rows]
 
 
 async def _read(session: Session, statement: Select[Any]) -> list[BuildConfiguration]:
@@ -254,7 +263,7 @@ def _setup(row: Row[Any], rules: tuple[Rule, ...]) -> BuildConfiguration:
         repository=row.name,
         repository_id=row.repository_id,
         account=row.account,
-        source=Source(
+        source=BuildSource(
             url=row.source_url,
             forge=Forge(row.forge),
             forge_repository=row.forge_repository,

@@ -6,15 +6,15 @@ import msgspec
 from sqlalchemy import ColumnElement, and_, func, literal, or_, select, text, update
 
 from hythe.builds.build import Result, Step
-from hythe.builds.status import Status
+from hythe.builds.status import BuildStatus
 from hythe.database import Session
 from hythe.database.tables.builds import builds
 
 CLAIM_LOCK = 0x6275696C
 """PostgreSQL's advisory lock under which a build is picked: limits per account hold over all hosts."""
 
-_QUEUED = Status.QUEUED.value
-_RUNNING = Status.RUNNING.value
+_QUEUED = BuildStatus.QUEUED.value
+_RUNNING = BuildStatus.RUNNING.value
 
 
 class Lease(msgspec.Struct, frozen=True):
@@ -25,7 +25,7 @@ class Lease(msgspec.Struct, frozen=True):
     key_digest: str
 
 
-class Held(msgspec.Struct, frozen=True):
+class LeaseState(msgspec.Struct, frozen=True):
     """What a row says to the worker that holds it."""
 
     cancelled_by: str
@@ -33,7 +33,7 @@ class Held(msgspec.Struct, frozen=True):
     log_size: int
 
 
-class Waiting(msgspec.Struct, frozen=True):
+class WaitingBuild(msgspec.Struct, frozen=True):
     """A build that waits, as far as its place depends on it."""
 
     build_id: int
@@ -116,11 +116,11 @@ def _held(lease: Lease) -> ColumnElement[bool]:
     )
 
 
-async def held(session: Session, lease: Lease) -> Held | None:
+async def held(session: Session, lease: Lease) -> LeaseState | None:
     """Return what the row says, None when the lease is lost."""
     columns = select(builds.c.cancelled_by, builds.c.lease_until, builds.c.log_size)
     row = await session.row(columns.where(_held(lease)))
-    return Held(row.cancelled_by, row.lease_until, row.log_size) if row else None
+    return LeaseState(row.cancelled_by, row.lease_until, row.log_size) if row else None
 
 
 async def extend(session: Session, lease: Lease, until: datetime) -> bool:
@@ -150,7 +150,7 @@ async def set_tags(session: Session, lease: Lease, tags: tuple[str, ...]) -> boo
 
 
 async def finish(
-    session: Session, lease: Lease, status: Status, reason: str, digest: str, result: Result, now: datetime
+    session: Session, lease: Lease, status: BuildStatus, reason: str, digest: str, result: Result, now: datetime
 ) -> bool:
     """End a build that this lease holds; returns False when it does not hold it any more."""
     return bool(
@@ -174,7 +174,7 @@ async def give_up(session: Session, build_id: int, fence: int, reason: str, now:
     """End as failed a build whose workers were lost too often."""
     where = (builds.c.id == build_id, builds.c.fence == fence, builds.c.status == _RUNNING)
     values = {
-        "status": Status.FAILED.value,
+        "status": BuildStatus.FAILED.value,
         "reason": reason,
         "finished_at": now,
         "key_digest": "",
@@ -183,22 +183,22 @@ async def give_up(session: Session, build_id: int, fence: int, reason: str, now:
     return bool(await session.run(update(builds).where(*where).values(values)))
 
 
-async def cancel(session: Session, build_id: int, by: str, now: datetime) -> Status | None:
+async def cancel(session: Session, build_id: int, by: str, now: datetime) -> BuildStatus | None:
     """Cancel a waiting build, or ask a running one to stop; returns the status it had, None when it was over."""
     waiting = update(builds).where(builds.c.id == build_id, builds.c.status == _QUEUED)
     reason = f"cancelled by {by}"
-    values = {"status": Status.CANCELLED.value, "cancelled_by": by, "finished_at": now, "reason": reason}
+    values = {"status": BuildStatus.CANCELLED.value, "cancelled_by": by, "finished_at": now, "reason": reason}
     if await session.run(waiting.values(values)):
-        return Status.QUEUED
+        return BuildStatus.QUEUED
     running = update(builds).where(builds.c.id == build_id, builds.c.status == _RUNNING)
-    return Status.RUNNING if await session.run(running.values(cancelled_by=by)) else None
+    return BuildStatus.RUNNING if await session.run(running.values(cancelled_by=by)) else None
 
 
 async def end_all(session: Session, configuration_id: int, by: str, now: datetime) -> list[int]:
     """End as cancelled every build of a set-up that waits or runs, whoever holds it; returns their ids."""
     wanted = or_(builds.c.status == _QUEUED, builds.c.status == _RUNNING)
     values = {
-        "status": Status.CANCELLED.value,
+        "status": BuildStatus.CANCELLED.value,
         "cancelled_by": by,
         "reason": f"cancelled by {by}",
         "finished_at": now,
@@ -229,11 +229,11 @@ async def any_waiting(session: Session) -> bool:
     return await session.row(select(builds.c.id).where(wanted).limit(1)) is not None
 
 
-async def waiting(session: Session, most: int) -> list[Waiting]:
+async def waiting(session: Session, most: int) -> list[WaitingBuild]:
     """Return the builds that wait, the oldest first, at most so many."""
     columns = select(builds.c.id, builds.c.account, builds.c.configuration_id).where(builds.c.status == _QUEUED)
     rows = await session.rows(columns.order_by(builds.c.id).limit(most))
-    return [Waiting(row.id, row.account, row.configuration_id) for row in rows]
+    return [WaitingBuild(row.id, row.account, row.configuration_id) for row in rows]
 
 
 async def running_by_account(session: Session) -> dict[str, int]:

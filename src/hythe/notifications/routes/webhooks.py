@@ -6,7 +6,7 @@ from http import HTTPStatus
 import msgspec
 
 from hythe.builds.routes.binding import bound
-from hythe.builds.service import Builds
+from hythe.builds.service import BuildsServices
 from hythe.hub.errors import NotFound
 from hythe.hub.routes.endpoint import Call, Endpoint, Nothing
 from hythe.hub.routes.repositories import repository_path
@@ -51,24 +51,24 @@ class DeliveriesReply(msgspec.Struct, frozen=True):
     items: tuple[DeliveryReply, ...]
 
 
-async def _add(builds: Builds, _hub: Hub, call: Call[NewNotice, Nothing]) -> NoticeReply:
+async def _add(builds: BuildsServices, _hub: Hub, call: Call[NewNotice, Nothing]) -> NoticeReply:
     return _reply(await builds.notices.add(call.actor, repository_path(call), call.body))
 
 
-async def _list(builds: Builds, _hub: Hub, call: Call[Nothing, Nothing]) -> NoticesReply:
+async def _list(builds: BuildsServices, _hub: Hub, call: Call[Nothing, Nothing]) -> NoticesReply:
     return NoticesReply(tuple(map(_reply, await builds.notices.listed(call.actor, repository_path(call)))))
 
 
-async def _remove(builds: Builds, _hub: Hub, call: Call[Nothing, Nothing]) -> None:
+async def _remove(builds: BuildsServices, _hub: Hub, call: Call[Nothing, Nothing]) -> None:
     await builds.notices.remove(call.actor, repository_path(call), _id(call))
 
 
-async def _deliveries(builds: Builds, _hub: Hub, call: Call[Nothing, Nothing]) -> DeliveriesReply:
+async def _deliveries(builds: BuildsServices, _hub: Hub, call: Call[Nothing, Nothing]) -> DeliveriesReply:
     found = await builds.notices.deliveries(call.actor, repository_path(call), _id(call))
     return DeliveriesReply(tuple(_delivery(each) for each in found))
 
 
-async def _redeliver(builds: Builds, _hub: Hub, call: Call[Nothing, Nothing]) -> None:
+async def _redeliver(builds: BuildsServices, _hub: Hub, call: Call[Nothing, Nothing]) -> None:
     await builds.notices.redeliver(call.actor, repository_path(call), call.path["delivery"][:36])
 
 
@@ -108,7 +108,7 @@ TABLE = (
 )
 
 
-def endpoints(builds: Builds) -> list[Endpoint]:
+def endpoints(builds: BuildsServices) -> list[Endpoint]:
     """Return the addresses of outgoing webhooks."""
     return [
         Endpoint(method, path, summary, bound(builds, handler), body=body, reply=reply, status=status)

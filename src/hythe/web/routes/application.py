@@ -3,7 +3,7 @@
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute, Mount
 
-from hythe.builds.service import Builds
+from hythe.builds.service import BuildsServices
 from hythe.builds.sources import Sources
 from hythe.hub.service import Hub
 from hythe.registry.clock import now
@@ -67,7 +67,7 @@ PAGES: tuple[tuple[str, Handler, tuple[str, ...]], ...] = (
 """Every page, in the order in which an address is looked for."""
 
 
-def routes(hub: Hub, trusted_builds: Builds, sources: Sources) -> list[BaseRoute]:
+def routes(hub: Hub, trusted_builds: BuildsServices, sources: Sources) -> list[BaseRoute]:
     """Return what answers every address that nothing else answers: mount it last."""
     assets = Assets.read()
     site = Site(hub, trusted_builds, sources, assets, Templates(assets, now))

@@ -3,7 +3,7 @@
 import msgspec
 from starlette.responses import Response
 
-from hythe.builds.configuration import BuildConfiguration, Changes, Network, Options
+from hythe.builds.configuration import BuildConfiguration, ConfigurationChanges, Network, Options
 from hythe.builds.errors import InvalidBuildConfiguration
 from hythe.builds.forge_webhooks import Removed, ShownHook
 from hythe.builds.rules import Rule, SourceRef
@@ -63,14 +63,14 @@ async def _changed(visit: PageRequest, found: Repository, configuration: BuildCo
     match form["action"]:
         case "options":
             await services.configurations.change(
-                visit.actor, name, Changes(options=_options(configuration.options, form))
+                visit.actor, name, ConfigurationChanges(options=_options(configuration.options, form))
             )
         case "source":
             changed = await services.configurations.change(visit.actor, name, _source(configuration, form))
             if configuration.has_credentials and not changed.has_credentials:
                 notice = Notice.CREDENTIALS_FORGOTTEN
         case "activate" | "deactivate":
-            await services.configurations.change(visit.actor, name, Changes(active=form["action"] == "activate"))
+            await services.configurations.change(visit.actor, name, ConfigurationChanges(active=form["action"] == "activate"))
         case "trigger":
             await services.builds.trigger_token(visit.actor, name, anew=True)
         case "webhook":
@@ -90,7 +90,7 @@ def _options(present: Options, form: Form) -> Options:
     return msgspec.structs.replace(present, schedule=form["schedule"].strip()[:100], network=network, **switches)
 
 
-def _source(configuration: BuildConfiguration, form: Form) -> Changes:
+def _source(configuration: BuildConfiguration, form: Form) -> ConfigurationChanges:
     """Return another address, other credentials, or both; what is left empty stays."""
     url = form["source_url"].strip()
     moved = (
@@ -98,7 +98,7 @@ def _source(configuration: BuildConfiguration, form: Form) -> Changes:
         if url != configuration.source.url
         else None
     )
-    return Changes(source=moved if url else None, credentials=form["credentials"] or None)
+    return ConfigurationChanges(source=moved if url else None, credentials=form["credentials"] or None)
 
 
 async def _page(visit: PageRequest, found: Repository, configuration: BuildConfiguration, form: Form) -> Response:
@@ -156,7 +156,7 @@ async def rule(visit: PageRequest) -> Response:
     form = await visit.form()
     try:
         rules = _with_rule(configuration.rules, number, None if form["action"] == "remove" else rule_of(form, number))
-        await visit.site.builds.configurations.change(visit.actor, found.full_name, Changes(rules=rules))
+        await visit.site.builds.configurations.change(visit.actor, found.full_name, ConfigurationChanges(rules=rules))
     except Invalid as error:
         return await _rule_page(visit, found, form.wrong(error.fields), present)
     except InvalidBuildConfiguration as error:

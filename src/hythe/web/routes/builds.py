@@ -6,8 +6,8 @@ from starlette.responses import Response, StreamingResponse
 
 from hythe.builds.routes.live import event_stream
 from hythe.builds.rules import SourceRef, SourceType
-from hythe.builds.sql.builds import Filter
-from hythe.builds.status import Status
+from hythe.builds.sql.builds import BuildFilter
+from hythe.builds.status import BuildStatus
 from hythe.hub.errors import HubError, NotFound
 from hythe.hub.repository import Repository
 from hythe.registry.access import Action
@@ -45,7 +45,7 @@ async def _list_page(visit: PageRequest, found: Repository, problem: str) -> Res
     before = visit.request.query_params.get("before", "0")
     number = int(before) if before.isascii() and before.isdigit() and len(before) < 16 else 0
     narrowed = _narrowed(visit)
-    wanted = Filter(repository=found.full_name, before=number, limit=LISTED, **narrowed)
+    wanted = BuildFilter(repository=found.full_name, before=number, limit=LISTED, **narrowed)
     address = f"{repository_address(found)}/-/builds"
     return visit.page(
         "builds.html",
@@ -53,7 +53,7 @@ async def _list_page(visit: PageRequest, found: Repository, problem: str) -> Res
         repository=found,
         builds=await visit.site.builds.builds.listed(visit.actor, wanted),
         page_length=LISTED,
-        statuses=[each.value for each in Status],
+        statuses=[each.value for each in BuildStatus],
         narrowed=narrowed,
         same=urlencode(narrowed),
         has_setup=await visit.site.builds.configurations.exists(visit.actor, found.full_name),
@@ -67,7 +67,7 @@ def _narrowed(visit: PageRequest) -> dict[str, str]:
     """Return what the address asks to see alone: builds of a status, of a branch or tag."""
     query = visit.request.query_params
     status, source = query.get("status", ""), query.get("source_name", "").strip()[:250].replace("\0", "")
-    chosen = {"status": status if status in {each.value for each in Status} else "", "source_name": source}
+    chosen = {"status": status if status in {each.value for each in BuildStatus} else "", "source_name": source}
     return {name: value for name, value in chosen.items() if value}
 
 

@@ -4,7 +4,7 @@ from starlette.responses import Response
 
 from hythe.builds.configuration import NewBuildConfiguration
 from hythe.builds.docker_hub import DockerHubSettings, carried_over
-from hythe.builds.errors import Conflict, InvalidBuildConfiguration
+from hythe.builds.errors import BuildConflict, InvalidBuildConfiguration
 from hythe.hub.errors import Invalid, Refused, Taken
 from hythe.hub.routes.parsing import parse_body
 from hythe.hub.routes.problem_details import BadRequest
@@ -23,7 +23,7 @@ async def carry_over(visit: PageRequest) -> Response:
         return await set_up(visit, form, _new_setup(form))
     except (Invalid, Taken) as error:
         return await _page(visit, form.wrong(error.fields))
-    except (InvalidBuildConfiguration, Conflict, Refused) as error:
+    except (InvalidBuildConfiguration, BuildConflict, Refused) as error:
         return await _page(visit, form.wrong({"": str(error)}))
 
 

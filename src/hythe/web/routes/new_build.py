@@ -4,10 +4,10 @@ from dataclasses import dataclass, replace
 
 from starlette.responses import Response
 
-from hythe.builds.configuration import Forge, NewBuildConfiguration, Source
-from hythe.builds.errors import Conflict, InvalidBuildConfiguration
+from hythe.builds.configuration import BuildSource, Forge, NewBuildConfiguration
+from hythe.builds.errors import BuildConflict, InvalidBuildConfiguration
 from hythe.builds.routes.configurations import set_up as set_up_builds
-from hythe.builds.rules import Preview, Rule, SourceRef, SourceType
+from hythe.builds.rules import Rule, RulePreview, SourceRef, SourceType
 from hythe.forges.errors import ForgeError
 from hythe.hub.errors import Invalid, Refused, Taken
 from hythe.hub.namespaces import canonical_name
@@ -26,7 +26,7 @@ VERSION_TAGS = Rule(source_type=SourceType.TAG, source=r"/^v?([0-9]+(?:\.[0-9]+)
 class Chosen:
     """A source that was chosen: what git clones, and its branches and tags as far as they can be seen."""
 
-    source: Source
+    source: BuildSource
     title: str
     refs: tuple[SourceRef, ...] = ()
     unseen: str = ""
@@ -71,7 +71,7 @@ async def choose_rules(visit: PageRequest) -> Response:
         )
     except (Invalid, Taken) as error:
         return _rules_page(visit, chosen, form.wrong(error.fields))
-    except (InvalidBuildConfiguration, Conflict, Refused) as error:
+    except (InvalidBuildConfiguration, BuildConflict, Refused) as error:
         return _rules_page(visit, chosen, form.wrong({"": str(error)}))
 
 
@@ -87,19 +87,19 @@ async def _chosen(visit: PageRequest, form: Form) -> Chosen:
         return await _linked(visit, int(link), name)
     if not url:
         raise Invalid({"url": "is the address that git clones"})
-    chosen = Chosen(Source(url=url.strip()), url.strip())
+    chosen = Chosen(BuildSource(url=url.strip()), url.strip())
     try:
         branch, refs = await visit.site.sources.forges.advertised(url.strip())
     except ForgeError as error:
         return replace(chosen, unseen=str(error))
-    return Chosen(Source(url=url.strip(), default_branch=branch or "main"), url.strip(), refs)
+    return Chosen(BuildSource(url=url.strip(), default_branch=branch or "main"), url.strip(), refs)
 
 
 async def _linked(visit: PageRequest, linked_account_id: int, name: str) -> Chosen:
     links = visit.site.sources.links
     link = await links.get(visit.actor, linked_account_id)
     found = await links.repository(visit.actor, linked_account_id, name)
-    source = Source(
+    source = BuildSource(
         url=found.clone_url,
         forge=Forge(link.kind),
         forge_repository=found.name,
@@ -129,7 +129,7 @@ def rules_of(form: Form) -> tuple[Rule, ...]:
     return (rule, VERSION_TAGS) if form["versions"] else (rule,)
 
 
-def _rules_page(visit: PageRequest, chosen: Chosen, form: Form, lines: list[Preview] | None = None) -> Response:
+def _rules_page(visit: PageRequest, chosen: Chosen, form: Form, lines: list[RulePreview] | None = None) -> Response:
     status = 422 if form.errors else 200
     return visit.page("new-build-rules.html", status, chosen=chosen, form=form, lines=lines)
 

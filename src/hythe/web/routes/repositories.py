@@ -5,8 +5,8 @@ from urllib.parse import quote
 from starlette.responses import Response
 
 from hythe.builds.build import Build
-from hythe.builds.sql.builds import Filter
-from hythe.builds.status import Status
+from hythe.builds.sql.builds import BuildFilter
+from hythe.builds.status import BuildStatus
 from hythe.hub.errors import NotFound
 from hythe.hub.image import Image
 from hythe.hub.page import Paging
@@ -62,7 +62,7 @@ async def repository(visit: PageRequest) -> Response:
         may_write=await visit.site.hub.repositories.may_write(visit.actor, found.full_name),
         source=await _source_of(visit, found) if found.built else "",
         last_build=await _last_build(visit, found) if found.built else None,
-        dockerfile=await _last_build(visit, found, Status.SUCCEEDED) if found.built else None,
+        dockerfile=await _last_build(visit, found, BuildStatus.SUCCEEDED) if found.built else None,
         tabs=await repository_tabs(visit, found, repository_address(found)),
     )
 
@@ -71,8 +71,8 @@ async def _source_of(visit: PageRequest, found: Repository) -> str:
     return (await visit.site.builds.configurations.get(visit.actor, found.full_name)).source.url
 
 
-async def _last_build(visit: PageRequest, found: Repository, status: Status | None = None) -> Build | None:
-    wanted = Filter(repository=found.full_name, status=status.value if status else "", limit=1)
+async def _last_build(visit: PageRequest, found: Repository, status: BuildStatus | None = None) -> Build | None:
+    wanted = BuildFilter(repository=found.full_name, status=status.value if status else "", limit=1)
     return next(iter(await visit.site.builds.builds.listed(visit.actor, wanted)), None)
 
 

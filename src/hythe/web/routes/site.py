@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 from starlette.requests import Request
 
-from hythe.builds.service import Builds
+from hythe.builds.service import BuildsServices
 from hythe.builds.sources import Sources
 from hythe.hub.service import Hub
 from hythe.web.assets import Assets
@@ -23,7 +23,7 @@ class Site:
     """One hub's pages."""
 
     hub: Hub
-    builds: Builds
+    builds: BuildsServices
     sources: Sources
     assets: Assets
     templates: Templates
