@@ -1,12 +1,16 @@
 """The hub and the private registry start, stop, die and come back at the same address."""
 
+import http.client
 import json
+import ssl
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
 
 import pytest
 from tests.parts.base_images import Layout
+from tests.parts.docker_registry import Certificate
 from tests.parts.engines import ContainersTool
 from tests.parts.hub import HytheServer
 
@@ -41,6 +45,29 @@ def test_a_hub_with_a_public_address_stops_with_0(start_hub: Callable[..., Hythe
 
     assert status(f"{hub.url}/v2/") == 401
     assert hub.stop() == 0
+
+
+@pytest.mark.parametrize("with_tls", [False, True])
+def test_stopping_does_not_wait_for_idle_connections(
+    with_tls: bool, start_private_registry: Callable[..., HytheServer], certificate: Certificate
+) -> None:
+    """A client that keeps its connection open and never closes it does not delay the stop."""
+    flags = ["--tls-cert", str(certificate.cert), "--tls-key", str(certificate.key)]
+    server = start_private_registry(flags if with_tls else ())
+    context = ssl.create_default_context(cafile=str(certificate.ca))
+    host, port = server.host.split(":")
+    connection = (
+        http.client.HTTPSConnection(host, int(port), context=context)
+        if with_tls
+        else http.client.HTTPConnection(host, int(port))
+    )
+    connection.request("GET", "/v2/")
+    assert connection.getresponse().read() == b"{}"
+    began = time.monotonic()
+
+    assert server.stop() == 0
+    assert time.monotonic() - began < 5
+    connection.close()
 
 
 @pytest.mark.clients

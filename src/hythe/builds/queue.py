@@ -64,6 +64,7 @@ class BuildQueue:
         self._rules = rules
         self._listeners = listeners
         self._arrivals: set[asyncio.Event] = set()
+        self.is_closed = False
 
     async def add(self, session: Session, configuration: BuildConfiguration, new: NewBuild) -> int:
         """Record and queue a build inside the caller's transaction; call ``wake`` once that is committed."""
@@ -88,6 +89,11 @@ class BuildQueue:
         for event in self._arrivals:
             event.set()
 
+    def close(self) -> None:
+        """Hand out no more builds from this server, which is stopping, and end the requests that wait for one."""
+        self.is_closed = True
+        self.wake()
+
     async def wait_for_work(self, every: float) -> None:
         """Return once a build waits or runs, looking ``every`` so many seconds and whenever one is queued here."""
         arrival = asyncio.Event()
@@ -109,7 +115,7 @@ class BuildQueue:
         self._arrivals.add(arrival)
         give_up = asyncio.get_running_loop().time() + wait
         try:
-            while True:
+            while not self.is_closed:
                 arrival.clear()
                 claimed = await self._claim(worker)
                 left = give_up - asyncio.get_running_loop().time()
@@ -117,6 +123,7 @@ class BuildQueue:
                     return claimed
                 with_timeout = asyncio.wait_for(arrival.wait(), min(left, LOOK_EVERY))
                 await asyncio.gather(with_timeout, return_exceptions=True)
+            return None
         finally:
             self._arrivals.discard(arrival)
 
@@ -283,12 +290,15 @@ class BuildQueue:
         return build
 
     async def _tell(self, session: Session, configuration: BuildConfiguration, build_id: int) -> None:
-        if not self._listeners:
-            return
         build = await build_rows.by_id(session, build_id)
         if build is None:
             raise _lost()
-        for listener in self._listeners if build.reproduces is None else ():
+        if build.reproduces is not None:
+            return
+        if build.status in (BuildStatus.SUCCEEDED, BuildStatus.FAILED):
+            failing = build.status is BuildStatus.FAILED
+            await configuration_rows.set_failing(session, configuration.id, failing=failing)
+        for listener in self._listeners:
             await listener.build_changed(session, configuration, build)
 
 

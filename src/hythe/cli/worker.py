@@ -97,7 +97,8 @@ def _answers(outside: "Outside") -> bool:
 
 
 def _stop_at_end(stop: Callable[[], None]) -> None:
-    sys.stdin.buffer.read()
+    while os.read(0, 65536):  # sys.stdin would hold a lock that the interpreter needs when it exits
+        pass
     stop()
 
 

@@ -40,6 +40,7 @@ MOST_HEAD = 65536
 _TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 
 MANY_FILES = 65536
+TLS_CLOSE_TIMEOUT = 0.5
 """Open files that are asked for: a transfer takes three, and any process may raise the usual limit of 1024."""
 
 
@@ -77,10 +78,16 @@ def bind(address: Address) -> socket.socket:
     return listener
 
 
-async def serve(application: ASGIApp, listener: socket.socket, options: HTTPOptions) -> None:
-    """Answer requests on ``listener`` until SIGTERM or SIGINT, then let running transfers end."""
+async def serve(
+    application: ASGIApp, listener: socket.socket, options: HTTPOptions, on_stop: Callable[[], None] = lambda: None
+) -> None:
+    """Serve requests on ``listener`` until SIGTERM or SIGINT, then let running transfers end.
+
+    ``on_stop`` is called when the stop begins, to end requests that wait for something to happen.
+    """
     _allow_many_files()
     server = _server(application, options)
+    server.on_stop = on_stop
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, server.stop)
@@ -104,10 +111,13 @@ def _allow_many_files() -> None:
 class _Server(uvicorn.Server):
     """uvicorn's server, stopped by ``stop`` alone: its own handler would end the process by the signal, not by 0."""
 
+    on_stop: Callable[[], None]
+
     def stop(self) -> None:
         """Stop listening; a second call cuts what is still running."""
         self.force_exit = self.should_exit
         self.should_exit = True
+        self.on_stop()
 
     def capture_signals(self) -> AbstractContextManager[None]:  # type: ignore[override]
         """Leave the signals alone."""
@@ -169,6 +179,16 @@ class _Protocol(HttpToolsProtocol):
         """Forget the connection."""
         self._disarm()
         super().connection_lost(exc)
+
+    def shutdown(self) -> None:
+        """Close the connection for the server's stop, once the response that runs has ended.
+
+        With TLS, an idle client does not answer the closing handshake: its connection is cut after a moment.
+        """
+        idle = self.transport.get_write_buffer_size() == 0
+        super().shutdown()
+        if idle and self.transport.is_closing():
+            self.loop.call_later(TLS_CLOSE_TIMEOUT, self.transport.abort)
 
     def data_received(self, data: bytes) -> None:
         """Take bytes; a head that comes in pieces has ``idle_timeout`` for all of them together."""

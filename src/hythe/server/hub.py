@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from starlette.applications import Starlette
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from hythe.builds.descriptions import DescriptionListener
+from hythe.builds.events import BuildListener
 from hythe.builds.forge_statuses import StatusOutbox
 from hythe.builds.routes import application as build_routes
 from hythe.builds.routes import sources as source_routes
@@ -17,6 +19,8 @@ from hythe.forges.known import open_forges
 from hythe.hub.routes import application as hub_routes
 from hythe.hub.routes.docker_hub import PREFIXES as DOCKER_HUB_PREFIXES
 from hythe.hub.service import Hub, make_hub, open_identity
+from hythe.notifications.routes import webhooks as webhook_routes
+from hythe.notifications.service import NotificationServices, make_notifications
 from hythe.registry.mirror.upstreams import Upstreams
 from hythe.registry.routes.application import RegistryApplication
 from hythe.registry.service import Registry, make_registry
@@ -37,6 +41,7 @@ class Services:
     registry: Registry
     hub: Hub
     builds: BuildsServices
+    notifications: NotificationServices
     sources: Sources
 
 
@@ -53,12 +58,21 @@ async def open_hub(settings: Settings) -> AsyncIterator[Services]:
         stack.push_async_callback(blobs.close)
         identity = await stack.enter_async_context(open_identity(database, settings))
         forges = await stack.enter_async_context(open_forges(settings.forges))
-        builds = make_builds(identity, settings, (StatusOutbox(identity.clock),), forges.default_branch)
+        build_listeners: list[BuildListener] = []
+        builds = make_builds(identity, settings, build_listeners, forges.default_branch)
+        notifications = make_notifications(database, builds, settings)
+        # In this order: the body of a webhook contains the description.
+        build_listeners += (
+            DescriptionListener(),
+            notifications.build_listener,
+            StatusOutbox(identity.clock),
+            builds.base_image_watch,
+        )
         upstreams = Upstreams(settings.mirrors)
-        registry = make_registry(database, blobs, identity.access, builds.listener, settings, upstreams)
+        registry = make_registry(database, blobs, identity.access, builds.registry_listener, settings, upstreams)
         stack.push_async_callback(registry.close)
         sources = make_sources(identity, builds, forges)
-        yield Services(settings, database, registry, make_hub(identity, registry), builds, sources)
+        yield Services(settings, database, registry, make_hub(identity, registry), builds, notifications, sources)
 
 
 async def serve_hub(settings: Settings, ready: Callable[[Address], None]) -> None:
@@ -73,13 +87,13 @@ async def serve_hub(settings: Settings, ready: Callable[[Address], None]) -> Non
             address: Address = listener.getsockname()[:2]
             works = (
                 house.registry.run_housekeeping(),
-                house.builds.clock.run(),
-                house.builds.bases.watch(),
-                house.builds.notices.run(),
+                house.builds.scheduler.run(),
+                house.builds.base_image_watch.run(),
+                house.notifications.sender.run(),
             )
             async with running(*works, house.sources.run(), run_worker(house.builds, own_url(settings, address))):
                 ready(address)
-                await serve(HubApplication(house), listener, options)
+                await serve(HubApplication(house), listener, options, on_stop=house.builds.queue.close)
 
 
 class HubApplication:
@@ -88,13 +102,20 @@ class HubApplication:
     def __init__(self, house: Services) -> None:
         """Mount every part of ``house``."""
         self._registry: ASGIApp = RegistryApplication(house.registry)
-        more = (*source_routes.endpoints(house.sources), *build_routes.endpoints(house.builds))
+        webhooks = house.notifications.webhooks
+        more = (
+            *source_routes.endpoints(house.sources),
+            *webhook_routes.endpoints(webhooks),
+            *build_routes.endpoints(house.builds),
+        )
         routes = [
             *source_routes.routes(house.sources),
+            *webhook_routes.routes(webhooks),
             *build_routes.routes(house.builds, house.hub),
             *hub_routes.routes(house.hub, more),
         ]
-        self._rest: ASGIApp = Starlette(routes=[*routes, *web_routes.routes(house.hub, house.builds, house.sources)])
+        pages = web_routes.routes(house.hub, house.builds, house.notifications, house.sources)
+        self._rest: ASGIApp = Starlette(routes=[*routes, *pages])
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""

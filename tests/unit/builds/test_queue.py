@@ -332,3 +332,17 @@ def test_two_hundred_pushes_are_built_in_order(database: Database, run: Run[Any]
     for commits in run(storm()).values():
         assert commits == sorted(commits)
         assert commits[-1] == 9
+
+
+def test_closing_ends_waiting_claims(database: Database, run: Run[Any]) -> None:
+    """A server that stops answers the workers that wait for a build, and hands out no more."""
+    queue = BuildQueue(database, QUICK)
+
+    async def close_while_waiting() -> ClaimedBuild | None:
+        waiting = asyncio.create_task(queue.claim("worker", wait=60))
+        await asyncio.sleep(0.05)
+        queue.close()
+        return await asyncio.wait_for(waiting, 5)
+
+    assert run(close_while_waiting()) is None
+    assert run(queue.claim("worker", wait=60)) is None

@@ -21,7 +21,6 @@ from hythe.hub.errors import HubError, NotFound
 from hythe.hub.namespaces import canonical_name
 from hythe.hub.routes.parsing import parse_body, parse_fields, read_body
 from hythe.hub.service import Hub
-from hythe.notifications.webhook import CallbackBody
 from hythe.oci.errors import InvalidReference
 from hythe.oci.reference import parse_name
 
@@ -73,7 +72,7 @@ async def event_stream(
     """
     told = ""
     silent = 0.0
-    while True:
+    while not builds.queue.is_closed:
         try:
             build, piece = await builds.builds.log(actor, repository, number, start)
         except (HubError, DatabaseError) as error:
@@ -142,13 +141,6 @@ def _trigger_call(content: bytes, media_type: str) -> TriggerBody:
     if media_type.startswith("application/x-www-form-urlencoded") and not text.startswith(b"{"):
         return parse_fields(dict(parse_qsl(text.decode(errors="replace"))), TriggerBody, strict=False)
     return parse_body(content, TriggerBody)
-
-
-async def callback(builds: BuildsServices, _hub: Hub, request: Request) -> Response:
-    """POST /u/NAMESPACE/NAME/hook/SECRET/: what a webhook's receiver says to its ``callback_url``."""
-    body = parse_body(await read_body(request), CallbackBody)
-    await builds.notices.called_back(request.path_params["callback"], body)
-    return Response(b"{}", media_type="application/json")
 
 
 async def public_key(builds: BuildsServices, _hub: Hub, _request: Request) -> Response:
