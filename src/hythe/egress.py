@@ -1,4 +1,4 @@
-"""Which hosts users may make the hub send requests to: sources that it looks at, receivers of webhooks."""
+"""Hosts that user-supplied URLs can reach: source repositories and webhook receivers (protection against SSRF)."""
 
 import ipaddress
 import socket
@@ -9,19 +9,19 @@ from aiohttp.resolver import DefaultResolver
 
 from hythe.settings import Network, SettingsError
 
-EVERYWHERE = "*"
+ANY_NETWORK = "*"
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
-class NotOutside(OSError):
-    """A host that nobody may make the hub send requests to."""
+class EgressDenied(OSError):
+    """A host that user-supplied URLs must not reach."""
 
 
-class Outside(AbstractResolver):
-    """Names of hosts, but not of those that ``refuses`` an address of.
+class EgressResolver(AbstractResolver):
+    """Resolves host names, and fails when ``refuses`` is true for one of their addresses.
 
-    It stands where connections are made, so that a name cannot mean something else after it was checked. Addresses
-    that need no resolving do not come by here: ``require_outside`` is for them.
+    It checks at connect time, so that a name cannot resolve to another address after the check. aiohttp does not
+    resolve IP addresses: call ``require_allowed`` for those.
     """
 
     def __init__(self, refuses: Callable[[str], bool]) -> None:
@@ -31,64 +31,67 @@ class Outside(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
-        """Return the host's addresses. Raises NotOutside, OSError."""
-        found = await self._resolver.resolve(host, port, family)
-        for each in found:
-            require_outside(each["host"], host, self._refuses)
-        return found
+        """Return the host's addresses. Raises EgressDenied, OSError."""
+        results = await self._resolver.resolve(host, port, family)
+        for result in results:
+            require_allowed(result["host"], host, self._refuses)
+        return results
 
     async def close(self) -> None:
-        """Let go of what resolving took."""
+        """Release the resolver's resources."""
         await self._resolver.close()
 
 
-def require_outside(address: str, host: str, refuses: Callable[[str], bool]) -> None:
-    """Return when ``address`` of ``host`` may be connected to, or is a name. Raises NotOutside."""
+def require_allowed(address: str, host: str, refuses: Callable[[str], bool]) -> None:
+    """Return if ``address`` of ``host`` is allowed, or is a name that is still to be resolved. Raises EgressDenied."""
     if is_address(address) and refuses(address):
-        raise NotOutside(f"{host} is not a host outside")
+        raise EgressDenied(f"{host} is not a public address")
 
 
 def is_address(host: str) -> bool:
-    """Whether this is an IP address, and no name."""
+    """Whether this is an IP address, not a name."""
     try:
-        _parsed(host)
+        _effective(host)
     except ValueError:
         return False
     return True
 
 
-def holds_metadata(address: str) -> bool:
-    """Whether an address is link-local or one of those at which clouds answer about their machines."""
-    parsed = _parsed(address)
-    return parsed.is_link_local or str(parsed) in ("100.100.100.200", "fd00:ec2::254")
+def is_metadata_address(address: str) -> bool:
+    """Whether an address is link-local, or serves a cloud's instance metadata."""
+    effective = _effective(address)
+    return effective.is_link_local or str(effective) in ("100.100.100.200", "fd00:ec2::254")
 
 
-def networks_of(setting: str) -> tuple[Network, ...] | None:
-    """Return the networks of the setting ``webhook_networks``; None: everywhere. Raises SettingsError."""
-    if setting.strip() == EVERYWHERE:
+def parse_networks(setting: str) -> tuple[Network, ...] | None:
+    """Return the networks of the setting ``webhook_networks``; None means any network. Raises SettingsError."""
+    if setting.strip() == ANY_NETWORK:
         return None
     try:
-        return tuple(ipaddress.ip_network(word, strict=False) for word in setting.split())
+        return tuple(ipaddress.ip_network(text, strict=False) for text in setting.split())
     except ValueError as error:
         raise SettingsError(f"webhook_networks: {error}: write networks such as 10.0.0.0/8, or *") from error
 
 
-def outside_of(allowed: Sequence[Network] | None) -> Callable[[str], bool]:
-    """Return what refuses every address that is neither on the public internet nor in ``allowed`` (None: all are)."""
+def egress_filter(allowed: Sequence[Network] | None) -> Callable[[str], bool]:
+    """Return a predicate that refuses addresses outside the public internet and ``allowed`` (None: any network).
+
+    Metadata addresses are always refused.
+    """
 
     def refuses(address: str) -> bool:
-        parsed = _parsed(address)
-        if holds_metadata(address):
+        effective = _effective(address)
+        if is_metadata_address(address):
             return True
-        if allowed is None or parsed.is_global:
+        if allowed is None or effective.is_global:
             return False
-        return not any(parsed in network for network in allowed)
+        return not any(effective in network for network in allowed)
 
     return refuses
 
 
-def _parsed(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    """Return the address that is reached in the end: gateways turn some of IPv6 into addresses of IPv4."""
+def _effective(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """Return the address that is reached in the end: NAT64, 6to4 and mapped IPv6 addresses lead to IPv4 ones."""
     parsed = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(parsed, ipaddress.IPv4Address):
         return parsed

@@ -1,4 +1,4 @@
-"""Work that is done from time to time beside the answers."""
+"""Periodic background tasks."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -8,12 +8,12 @@ import structlog
 _LOG = structlog.get_logger()
 
 
-async def repeat(work: Callable[[], Awaitable[object]], pause: float, about: str) -> None:
-    """Do ``work`` every ``pause`` seconds, for ever: what goes wrong is logged, and tried again in the next round."""
+async def repeat(task: Callable[[], Awaitable[object]], interval: float, name: str) -> None:
+    """Run ``task`` until cancelled, with a pause of ``interval`` seconds; failures are logged, and the task goes on."""
     while True:
         try:
-            await work()
+            await task()
         except Exception as error:
-            # A round that fails, for whatever reason, must not be the last one: nobody would notice.
-            _LOG.warning("a round of background work failed", about=about, error=f"{type(error).__name__}: {error}")
-        await asyncio.sleep(pause)
+            # One failure of any kind must not stop a periodic task: it would stay stopped until the next restart.
+            _LOG.warning("periodic task failed", task=name, error=f"{type(error).__name__}: {error}")
+        await asyncio.sleep(interval)

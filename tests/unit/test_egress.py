@@ -6,18 +6,25 @@ import asyncio
 
 import pytest
 
-from hythe.egress import NotOutside, Outside, holds_metadata, networks_of, outside_of, require_outside
+from hythe.egress import (
+    EgressDenied,
+    EgressResolver,
+    egress_filter,
+    is_metadata_address,
+    parse_networks,
+    require_allowed,
+)
 from hythe.settings import SettingsError
 
 
 def test_metadata_addresses() -> None:
     """Link-local ones, in whatever form they are written, and those of some clouds."""
-    assert holds_metadata("169.254.170.2")
-    assert holds_metadata("fe80::1%eth0")
-    assert holds_metadata("::ffff:169.254.169.254")
-    assert holds_metadata("64:ff9b::a9fe:a9fe")
-    assert holds_metadata("2002:a9fe:a9fe::1")
-    assert not holds_metadata("127.0.0.1")
+    assert is_metadata_address("169.254.170.2")
+    assert is_metadata_address("fe80::1%eth0")
+    assert is_metadata_address("::ffff:169.254.169.254")
+    assert is_metadata_address("64:ff9b::a9fe:a9fe")
+    assert is_metadata_address("2002:a9fe:a9fe::1")
+    assert not is_metadata_address("127.0.0.1")
 
 
 @pytest.mark.parametrize(
@@ -27,37 +34,37 @@ def test_inside_is_for_those_that_are_named(address: str) -> None:
     """Nothing inside by default; a network that is named, or all; metadata never."""
     mapped = address.rpartition(":")[2] if address.startswith("::ffff:") else address
 
-    assert outside_of(networks_of(""))(address)
-    assert not outside_of(networks_of(f"203.0.113.0/24 {mapped}"))(address)
-    assert not outside_of(networks_of("*"))(address)
-    assert outside_of(networks_of("*"))("169.254.169.254")
-    assert not outside_of(networks_of(""))("93.184.215.14")
+    assert egress_filter(parse_networks(""))(address)
+    assert not egress_filter(parse_networks(f"203.0.113.0/24 {mapped}"))(address)
+    assert not egress_filter(parse_networks("*"))(address)
+    assert egress_filter(parse_networks("*"))("169.254.169.254")
+    assert not egress_filter(parse_networks(""))("93.184.215.14")
 
 
 @pytest.mark.parametrize("address", ["64:ff9b::10.1.2.3", "2002:a01:203::", "64:ff9b::7f00:1"])
 def test_gateways_lead_back_inside(address: str) -> None:
     """Addresses of IPv6 that gateways turn into those of IPv4 are judged by where they lead (RFC 6052, RFC 3056)."""
-    assert outside_of(networks_of(""))(address)
-    assert not outside_of(networks_of(""))("64:ff9b::93.184.215.14")
+    assert egress_filter(parse_networks(""))(address)
+    assert not egress_filter(parse_networks(""))("64:ff9b::93.184.215.14")
 
 
 def test_a_name_is_what_it_means_when_it_is_connected_to() -> None:
     """A name of an address inside is refused by the resolver of the connection itself."""
 
     async def resolve() -> None:
-        resolver = Outside(outside_of(()))
+        resolver = EgressResolver(egress_filter(()))
         try:
             await resolver.resolve("localhost", 80)
         finally:
             await resolver.close()
 
-    with pytest.raises(NotOutside):
+    with pytest.raises(EgressDenied):
         asyncio.run(resolve())
-    with pytest.raises(NotOutside):
-        require_outside("127.0.0.1", "127.0.0.1", outside_of(()))
+    with pytest.raises(EgressDenied):
+        require_allowed("127.0.0.1", "127.0.0.1", egress_filter(()))
 
 
 def test_what_is_no_network() -> None:
     """The setting's error says what to write."""
     with pytest.raises(SettingsError, match=r"10\.0\.0\.0/8"):
-        networks_of("intern")
+        parse_networks("intern")

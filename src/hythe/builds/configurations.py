@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from urllib.parse import SplitResult, urlsplit
 
@@ -19,13 +19,14 @@ from hythe.builds.configuration import (
     Options,
 )
 from hythe.builds.errors import BuildConflict, InvalidBuildConfiguration
+from hythe.builds.events import BuildListener
 from hythe.builds.queue import BuildQueue
 from hythe.builds.rules import Rule, RulePreview, SourceRef, SourceType, check_rule, preview
-from hythe.builds.schedule import next_due
 from hythe.builds.secret_box import SecretBox
 from hythe.builds.sql import configurations as rows
 from hythe.builds.sql import forge_statuses
 from hythe.builds.sql import linked_accounts as links
+from hythe.builds.triggers.schedule import next_due
 from hythe.database import Database, Session
 from hythe.hub.access import HubAccess
 from hythe.hub.actor import HubActor
@@ -58,8 +59,10 @@ class BuildConfigurationService:
         secret_box: SecretBox,
         queue: BuildQueue,
         default_branch: Callable[[str], Awaitable[str]],
+        listeners: Sequence[BuildListener],
     ) -> None:
-        """``default_branch`` asks an address for its default branch; empty: it does not say."""
+        """``default_branch`` returns the default branch of a URL, or "" if it cannot be read."""
+        self._listeners = listeners
         self._default_branch = default_branch
         self._database = database
         self._access = access
@@ -165,6 +168,8 @@ class BuildConfigurationService:
             await self._queue.end_all(session, configuration.id, actor.name)
         await self._until_told(configuration.id)
         async with self._database.writing() as session:
+            for listener in self._listeners:
+                await listener.configuration_removed(session, configuration)
             await rows.remove(session, configuration.id)
         return configuration
 

@@ -2,13 +2,14 @@
 
 from hythe.builds.build import Build
 from hythe.builds.configuration import BuildConfiguration
+from hythe.builds.events import BuildListener
 from hythe.builds.status import BuildStatus
 from hythe.database import Session
 from hythe.hub.repository import FULL_DESCRIPTION_LENGTH
 from hythe.hub.sql import repositories as repository_rows
 
 
-class DescriptionListener:
+class DescriptionListener(BuildListener):
     """A BuildListener; pages clean what they show of a description, wherever it came from."""
 
     async def build_changed(self, session: Session, configuration: BuildConfiguration, build: Build) -> None:

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from hythe.builds.build import Build
 from hythe.builds.configuration import BuildConfiguration
+from hythe.builds.events import BuildListener
 from hythe.builds.linked_accounts import LinkedAccounts
 from hythe.builds.sql import forge_statuses as rows
 from hythe.builds.sql import forge_webhooks as webhook_rows
@@ -34,7 +35,7 @@ _STATES = {
 }
 
 
-class StatusOutbox:
+class StatusOutbox(BuildListener):
     """Hears of builds (``builds.events.BuildListener``) and writes down what is to be said of them."""
 
     def __init__(self, clock: Clock = now) -> None:

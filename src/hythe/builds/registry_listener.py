@@ -4,10 +4,10 @@ tag that moved may be the base of other repositories' images.
 
 from datetime import timedelta
 
-from hythe.builds.base_image_watch import BaseImageWatch
 from hythe.builds.errors import LeaseLost
 from hythe.builds.queue import BuildQueue
 from hythe.builds.sql.queue import Lease
+from hythe.builds.triggers.base_image_watch import BaseImageWatch
 from hythe.database import Session
 from hythe.hub.access import hub_actor
 from hythe.oci.digest import Digest
@@ -21,11 +21,11 @@ from hythe.worker.layer_tags import is_layer_tag
 class BuildRegistryListener:
     """The registry's ``Listener``, around the hub's own."""
 
-    def __init__(self, inner: Listener, queue: BuildQueue, bases: BaseImageWatch, grace: timedelta) -> None:
+    def __init__(self, inner: Listener, queue: BuildQueue, base_image_watch: BaseImageWatch, grace: timedelta) -> None:
         """Keep for ``grace`` what a newer build took the place of, for workers that are fetching it."""
         self._inner = inner
         self._queue = queue
-        self._bases = bases
+        self._base_image_watch = base_image_watch
         self._grace = grace
 
     async def repository_created(self, session: Session, repository: Repository, actor: Actor) -> None:
@@ -53,7 +53,7 @@ class BuildRegistryListener:
             except LeaseLost as error:
                 raise WireError(ErrorCode.DENIED, f"this build may not move tags any more: {error.message}") from error
         await self._inner.tags_moved(session, repository, moves, actor)
-        await self._bases.moved_here(session, repository.name, moves)
+        await self._base_image_watch.tags_moved(session, repository.name, moves)
         for move in moves:
             # Layers kept for other workers go as soon as there are newer ones, even where images are kept for ever.
             if move.previous is not None and is_layer_tag(move.tag):

@@ -10,7 +10,7 @@ import aiohttp
 from yarl import URL
 
 from hythe.builds.rules import SourceRef, SourceType
-from hythe.egress import holds_metadata, is_address
+from hythe.egress import is_address, is_metadata_address
 from hythe.forges.api import fetch
 from hythe.forges.errors import ForgeAway, ForgeError, NoAddress, RightsLacking
 from hythe.forges.port import MOST_REFS, parsed_ref
@@ -21,11 +21,11 @@ _HEAD = re.compile(rb"symref=HEAD:refs/heads/([^ \n\0]+)")
 async def advertised(session: aiohttp.ClientSession, url: str) -> tuple[str, tuple[SourceRef, ...]]:
     """Return the default branch (empty: not said) and the branches and tags of a public http(s) address.
 
-    ``session`` resolves by ``Outside``. What goes wrong is told in few words: whoever asks shall not learn what else
+    ``session`` uses ``EgressResolver``. What goes wrong is told in few words: whoever asks shall not learn what else
     the hub can reach. Raises ForgeError, RightsLacking.
     """
     address, host = _looked_at(url)
-    if is_address(host) and holds_metadata(host):
+    if is_address(host) and is_metadata_address(host):
         raise ForgeError(f"{host} is not a host that sources are fetched from")
     try:
         answer = await fetch(session, "GET", address, host, {"User-Agent": "git/hythe"}, None)

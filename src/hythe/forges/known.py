@@ -14,7 +14,7 @@ import msgspec
 
 from hythe.builds.configuration import Forge
 from hythe.builds.rules import SourceRef
-from hythe.egress import Outside, holds_metadata
+from hythe.egress import EgressResolver, is_metadata_address
 from hythe.forges.bitbucket import Bitbucket, BitbucketHooks
 from hythe.forges.errors import ForgeError
 from hythe.forges.git import advertised
@@ -124,7 +124,7 @@ class KnownForges:
 async def open_forges(setting: str) -> AsyncIterator[KnownForges]:
     """Open the forges of the setting until the block ends. Raises SettingsError."""
     named = parse_forges(setting)
-    connector = aiohttp.TCPConnector(resolver=Outside(holds_metadata), use_dns_cache=False)
+    connector = aiohttp.TCPConnector(resolver=EgressResolver(is_metadata_address), use_dns_cache=False)
     async with (
         aiohttp.ClientSession(trust_env=True, cookie_jar=aiohttp.DummyCookieJar()) as session,
         aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar()) as outside,

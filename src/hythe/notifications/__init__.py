@@ -1,1 +1,1 @@
-"""TODO."""
+"""Notifications: outgoing webhooks and e-mail about what happens to repositories."""

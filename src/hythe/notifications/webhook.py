@@ -1,60 +1,53 @@
-"""Outgoing notices as values: who wants to be told, what is sent, and how it went."""
+"""Outgoing webhooks and their deliveries, as values."""
 
 import hashlib
 import hmac
 from datetime import datetime
-from enum import Enum
 from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
 
-from hythe.builds.build import Build
-from hythe.hub.namespaces import short_name
 from hythe.hub.repository import Repository
+from hythe.notifications.event import EventKind, NotificationEvent
 
 
-class Event(Enum):
-    """What a notice can be about; ``fixed`` is the first success after a failure."""
-
-    SUCCESS = "success"
-    FAILURE = "failure"
-    FIXED = "fixed"
-
-
-class NewNotice(msgspec.Struct, frozen=True, kw_only=True):
-    """Where to send what. With ``chained`` it waits until the one before it was called back with success."""
+class NewWebhook(msgspec.Struct, frozen=True, kw_only=True):
+    """A webhook to add. A ``chained`` webhook waits until the receiver before it has called back with success."""
 
     url: Annotated[str, Meta(min_length=8, max_length=2000)]
     secret: Annotated[str, Meta(max_length=200)] = ""
-    events: tuple[Event, ...] = (Event.SUCCESS,)
+    events: tuple[EventKind, ...] = (EventKind.SUCCESS,)
     chained: bool = False
 
 
-class Notice(msgspec.Struct, frozen=True, kw_only=True):
-    """A place that is told of builds; ``secret`` is sealed."""
+class Webhook(msgspec.Struct, frozen=True, kw_only=True):
+    """A subscription to events of one repository; ``secret`` is sealed."""
 
     id: int
-    configuration_id: int
+    repository_id: int
     url: str
     secret: str
-    events: tuple[Event, ...]
+    events: tuple[EventKind, ...]
     chained: bool
     created_at: datetime
 
     @property
     def is_mail(self) -> bool:
-        """Whether this is an e-mail address."""
+        """Whether the receiver is an e-mail address."""
         return self.url.startswith("mailto:")
 
 
-class Delivery(msgspec.Struct, frozen=True, kw_only=True):
-    """One notice of one build; ``due_at`` None: delivered, given up, or waiting for the one before it."""
+class WebhookDelivery(msgspec.Struct, frozen=True, kw_only=True):
+    """One event for one webhook; deliveries of the same event share ``event_id``.
+
+    ``due_at`` is None once it is delivered or given up, and while it waits for the webhook before it.
+    """
 
     id: str
     webhook_id: int
-    build_id: int
-    event: Event
+    event_id: str
+    event: EventKind
     body: str
     callback: str
     callback_state: str
@@ -66,7 +59,7 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CallbackBody(msgspec.Struct, frozen=True):
-    """What a receiver answers to ``callback_url`` (Docker Hub's webhook chains)."""
+    """What a receiver sends to ``callback_url`` (Docker Hub's webhook chains)."""
 
     state: str
     description: Annotated[str, Meta(max_length=255)] = ""
@@ -74,17 +67,12 @@ class CallbackBody(msgspec.Struct, frozen=True):
     target_url: Annotated[str, Meta(max_length=2000)] = ""
 
 
-def body_of(build: Build, repository: Repository, hub_url: str, callback: str) -> dict[str, Any]:
-    """Return Docker Hub's webhook body, with what a build adds to it."""
-    name = short_name(build.repository)
-    return {
-        "callback_url": f"{hub_url}/u/{build.repository}/hook/{callback}/",
-        "push_data": {
-            "pushed_at": int((build.finished_at or build.created_at).timestamp()),
-            "pusher": build.account,
-            "tag": build.tags[0] if build.tags else "",
-            "images": [],
-        },
+def body_of(event: NotificationEvent, repository: Repository, hub_url: str, callback: str) -> dict[str, Any]:
+    """Return the body of Docker Hub's webhooks, with a field ``build`` for events of builds."""
+    name = repository.short_name
+    body: dict[str, Any] = {
+        "callback_url": f"{hub_url}/u/{repository.full_name}/hook/{callback}/",
+        "push_data": {"pushed_at": int(event.at.timestamp()), "pusher": event.pusher, "tag": event.tag, "images": []},
         "repository": {
             "name": repository.name,
             "namespace": repository.namespace,
@@ -95,25 +83,17 @@ def body_of(build: Build, repository: Repository, hub_url: str, callback: str) -
             "full_description": repository.full_description,
             "is_private": repository.private,
             "is_official": repository.official,
-            "is_trusted": True,
+            "is_trusted": event.build is not None or repository.built,
             "star_count": repository.stars,
             "comment_count": 0,
             "date_created": int(repository.created_at.timestamp()),
-            "dockerfile": build.result.dockerfile,
+            "dockerfile": event.dockerfile,
             "status": "Active",
         },
-        "build": {
-            "number": build.number,
-            "status": build.status.value,
-            "reason": build.reason,
-            "commit": build.ref.commit,
-            "source": build.ref.name,
-            "tags": list(build.tags),
-            "digest": build.digest,
-        },
     }
+    return body if event.build is None else body | {"build": event.build}
 
 
 def signature(secret: str, body: bytes) -> str:
-    """Return the value of ``X-Hub-Signature-256``, as GitHub signs its own."""
+    """Return the value of ``X-Hub-Signature-256``, computed as GitHub does."""
     return f"sha256={hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()}"

@@ -56,7 +56,7 @@ def test_replaced_layers_may_be_freed(database: Database, run: Run[Any], setting
 
     async def freed() -> list[bool]:
         async with open_identity(database, settings) as identity:
-            listener = make_builds(identity, settings).listener
+            listener = make_builds(identity, settings).registry_listener
             repository, [layers, image, new] = await with_indexes(database, "x/layers", "x/image", "x/new")
             tag = layer_tag("", "Dockerfile", "", {}, "linux/amd64")
             moves = (TagMove(tag, new, layers, NOW), TagMove("latest", new, image, NOW))
@@ -74,7 +74,7 @@ def test_what_builds_read_is_no_pull(database: Database, run: Run[Any], settings
 
     async def counted() -> int:
         async with open_identity(database, settings) as identity:
-            listener = make_builds(identity, settings).listener
+            listener = make_builds(identity, settings).registry_listener
             repository, [digest] = await with_indexes(database, "x/image")
             for actor in (BUILD, HubActor("alice"), BUILD):
                 await listener.manifest_pulled(repository, "latest", digest, actor)

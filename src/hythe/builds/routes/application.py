@@ -13,7 +13,6 @@ from hythe.builds.service import BuildsServices
 from hythe.hub.routes.endpoint import Endpoint
 from hythe.hub.routes.problem_details import problem_response
 from hythe.hub.service import Hub
-from hythe.notifications.routes import webhooks as notices
 
 _BUILD = "/api/v1/repositories/{namespace}/{name:path}/builds/{number:int}"
 
@@ -23,14 +22,13 @@ PLAIN: tuple[tuple[str, str, Callable[[BuildsServices, Hub, Request], Awaitable[
     ("GET", "/badge/{namespace}/{name:path}.svg", live.badge),
     ("POST", "/u/{namespace}/{name:path}/trigger/{token}/", live.trigger),
     ("POST", "/u/{namespace}/{name:path}/trigger/{token}", live.trigger),
-    ("POST", "/u/{namespace}/{name:path}/hook/{callback}/", live.callback),
     ("GET", "/.well-known/hythe/builds.pem", live.public_key),
 )
 
 
 def endpoints(builds: BuildsServices) -> tuple[Endpoint, ...]:
     """Return the JSON API's part, for the hub's table and description."""
-    return (*configurations.endpoints(builds), *notices.endpoints(builds), *build_routes.endpoints(builds))
+    return (*configurations.endpoints(builds), *build_routes.endpoints(builds))
 
 
 def routes(builds: BuildsServices, hub: Hub) -> list[BaseRoute]:

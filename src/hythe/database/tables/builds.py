@@ -127,31 +127,3 @@ build_log = Table(
     Column("size", Integer, nullable=False),  # in bytes, uncompressed
     Column("content", LargeBinary, nullable=False),  # zlib
 )
-
-webhooks = Table(
-    "webhooks",
-    METADATA,
-    Column("id", Identity, primary_key=True),
-    Column("configuration_id", Identity, ForeignKey(_SETUP, ondelete="CASCADE"), nullable=False, index=True),
-    Column("url", Text, nullable=False),
-    Column("secret", Text, nullable=False),  # sealed; empty: not signed
-    Column("events", String(100), nullable=False),  # words, parted by spaces
-    Column("created_at", Timestamp, nullable=False),
-)
-
-webhook_deliveries = Table(
-    "webhook_deliveries",
-    METADATA,
-    Column("id", String(36), primary_key=True),
-    Column("webhook_id", Identity, ForeignKey("webhooks.id", ondelete="CASCADE"), nullable=False, index=True),
-    Column("build_id", Identity, ForeignKey("builds.id", ondelete="CASCADE"), nullable=False),
-    Column("event", String(32), nullable=False),
-    Column("body", Text, nullable=False),
-    Column("callback", String(64), nullable=False, index=True),  # the secret part of its callback_url
-    Column("callback_state", String(16), nullable=False),
-    Column("attempts", Integer, nullable=False),
-    Column("due_at", Timestamp, index=True),  # NULL: delivered, or given up
-    Column("status", Integer, nullable=False),  # of the last answer; 0: none
-    Column("outcome", Text, nullable=False),
-    Column("created_at", Timestamp, nullable=False),
-)

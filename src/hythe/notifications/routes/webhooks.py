@@ -1,41 +1,46 @@
-"""Outgoing webhooks of builds in the JSON API."""
+"""Outgoing webhooks in the JSON API, and the callback URL of their receivers."""
 
 from datetime import datetime
 from http import HTTPStatus
 
 import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
 
-from hythe.builds.routes.binding import bound
-from hythe.builds.service import BuildsServices
 from hythe.hub.errors import NotFound
 from hythe.hub.routes.endpoint import Call, Endpoint, Nothing
+from hythe.hub.routes.parsing import parse_body, read_body
+from hythe.hub.routes.problem_details import problem_response
 from hythe.hub.routes.repositories import repository_path
 from hythe.hub.service import Hub
-from hythe.notifications.webhook import Delivery, Event, NewNotice, Notice
+from hythe.notifications.event import EventKind
+from hythe.notifications.webhook import CallbackBody, NewWebhook, Webhook, WebhookDelivery
+from hythe.notifications.webhooks import WebhookService
 
 
-class NoticeReply(msgspec.Struct, frozen=True):
-    """A place that is told of builds; its secret is shown to nobody."""
+class WebhookReply(msgspec.Struct, frozen=True):
+    """A webhook; its secret is never returned, ``signed`` tells whether it has one."""
 
     id: int
     url: str
-    events: tuple[Event, ...]
+    events: tuple[EventKind, ...]
     chained: bool
     signed: bool
     created_at: datetime
 
 
-class NoticesReply(msgspec.Struct, frozen=True):
-    """Every notice of a repository."""
+class WebhooksReply(msgspec.Struct, frozen=True):
+    """Every webhook of a repository."""
 
-    items: tuple[NoticeReply, ...]
+    items: tuple[WebhookReply, ...]
 
 
-class DeliveryReply(msgspec.Struct, frozen=True):
-    """One delivery; ``status`` is that of the last answer, 0 when there was none."""
+class WebhookDeliveryReply(msgspec.Struct, frozen=True):
+    """A delivery; ``status`` is the HTTP status of the last response, 0 without a response."""
 
     id: str
-    event: Event
+    event: EventKind
     body: str
     attempts: int
     due_at: datetime | None
@@ -45,72 +50,85 @@ class DeliveryReply(msgspec.Struct, frozen=True):
     created_at: datetime
 
 
-class DeliveriesReply(msgspec.Struct, frozen=True):
-    """The last deliveries of a notice, newest first."""
+class WebhookDeliveriesReply(msgspec.Struct, frozen=True):
+    """The last deliveries of a webhook, newest first."""
 
-    items: tuple[DeliveryReply, ...]
-
-
-async def _add(builds: BuildsServices, _hub: Hub, call: Call[NewNotice, Nothing]) -> NoticeReply:
-    return _reply(await builds.notices.add(call.actor, repository_path(call), call.body))
+    items: tuple[WebhookDeliveryReply, ...]
 
 
-async def _list(builds: BuildsServices, _hub: Hub, call: Call[Nothing, Nothing]) -> NoticesReply:
-    return NoticesReply(tuple(map(_reply, await builds.notices.listed(call.actor, repository_path(call)))))
+class WebhookEndpoints:
+    """Handlers of the JSON API."""
 
+    def __init__(self, service: WebhookService) -> None:
+        self._service = service
 
-async def _remove(builds: BuildsServices, _hub: Hub, call: Call[Nothing, Nothing]) -> None:
-    await builds.notices.remove(call.actor, repository_path(call), _id(call))
+    async def add(self, _hub: Hub, call: Call[NewWebhook, Nothing]) -> WebhookReply:
+        """Add a webhook."""
+        return _reply(await self._service.add(call.actor, repository_path(call), call.body))
 
+    async def of_repository(self, _hub: Hub, call: Call[Nothing, Nothing]) -> WebhooksReply:
+        """List the webhooks of a repository."""
+        return WebhooksReply(tuple(map(_reply, await self._service.of_repository(call.actor, repository_path(call)))))
 
-async def _deliveries(builds: BuildsServices, _hub: Hub, call: Call[Nothing, Nothing]) -> DeliveriesReply:
-    found = await builds.notices.deliveries(call.actor, repository_path(call), _id(call))
-    return DeliveriesReply(tuple(_delivery(each) for each in found))
+    async def remove(self, _hub: Hub, call: Call[Nothing, Nothing]) -> None:
+        """Remove a webhook."""
+        await self._service.remove(call.actor, repository_path(call), _id(call))
 
+    async def deliveries(self, _hub: Hub, call: Call[Nothing, Nothing]) -> WebhookDeliveriesReply:
+        """List the last deliveries of a webhook."""
+        found = await self._service.deliveries(call.actor, repository_path(call), _id(call))
+        return WebhookDeliveriesReply(tuple(map(_delivery, found)))
 
-async def _redeliver(builds: BuildsServices, _hub: Hub, call: Call[Nothing, Nothing]) -> None:
-    await builds.notices.redeliver(call.actor, repository_path(call), call.path["delivery"][:36])
+    async def redeliver(self, _hub: Hub, call: Call[Nothing, Nothing]) -> None:
+        """Send a delivery again."""
+        await self._service.redeliver(call.actor, repository_path(call), call.path["delivery"][:36])
 
 
 def _id(call: Call[Nothing, Nothing]) -> int:
-    text = call.path["notice"]
+    text = call.path["webhook"]
     if not (text.isascii() and text.isdigit()) or len(text) > 15:
-        raise NotFound("there is no such notice")
+        raise NotFound(f"{text[:20]!r} is not a webhook id")
     return int(text)
 
 
-def _reply(notice: Notice) -> NoticeReply:
-    signed = bool(notice.secret)
-    return NoticeReply(notice.id, notice.url, notice.events, notice.chained, signed, notice.created_at)
+def _reply(webhook: Webhook) -> WebhookReply:
+    signed = bool(webhook.secret)
+    return WebhookReply(webhook.id, webhook.url, webhook.events, webhook.chained, signed, webhook.created_at)
 
 
-def _delivery(delivery: Delivery) -> DeliveryReply:
-    return msgspec.convert(delivery, DeliveryReply, from_attributes=True)
+def _delivery(delivery: WebhookDelivery) -> WebhookDeliveryReply:
+    return msgspec.convert(delivery, WebhookDeliveryReply, from_attributes=True)
 
 
-_NOTICES = "/api/v1/repositories/{namespace}/{name:path}/webhooks"
-_NONE = HTTPStatus.NO_CONTENT
-
-TABLE = (
-    (
-        "GET",
-        f"{_NOTICES}/{{notice}}/deliveries",
-        "List deliveries",
-        _deliveries,
-        Nothing,
-        DeliveriesReply,
-        HTTPStatus.OK,
-    ),
-    ("POST", f"{_NOTICES}/deliveries/{{delivery}}/again", "Send a delivery again", _redeliver, Nothing, None, _NONE),
-    ("DELETE", f"{_NOTICES}/{{notice}}", "Remove a webhook of builds", _remove, Nothing, None, _NONE),
-    ("GET", _NOTICES, "List webhooks of builds", _list, Nothing, NoticesReply, HTTPStatus.OK),
-    ("POST", _NOTICES, "Add a webhook of builds", _add, NewNotice, NoticeReply, HTTPStatus.CREATED),
-)
+_WEBHOOKS = "/api/v1/repositories/{namespace}/{name:path}/webhooks"
+_NO_CONTENT = HTTPStatus.NO_CONTENT
 
 
-def endpoints(builds: BuildsServices) -> list[Endpoint]:
-    """Return the addresses of outgoing webhooks."""
-    return [
-        Endpoint(method, path, summary, bound(builds, handler), body=body, reply=reply, status=status)
-        for method, path, summary, handler, body, reply, status in TABLE
-    ]
+def endpoints(service: WebhookService) -> tuple[Endpoint, ...]:
+    """Return the endpoints of the JSON API."""
+    handlers = WebhookEndpoints(service)
+    one = f"{_WEBHOOKS}/{{webhook}}"
+    redeliver = f"{_WEBHOOKS}/deliveries/{{delivery}}/redeliver"
+    return (
+        Endpoint("GET", f"{one}/deliveries", "List deliveries", handlers.deliveries, reply=WebhookDeliveriesReply),
+        Endpoint("POST", redeliver, "Send a delivery again", handlers.redeliver, status=_NO_CONTENT),
+        Endpoint("DELETE", one, "Remove a webhook", handlers.remove, status=_NO_CONTENT),
+        Endpoint("GET", _WEBHOOKS, "List webhooks", handlers.of_repository, reply=WebhooksReply),
+        Endpoint(
+            "POST", _WEBHOOKS, "Add a webhook", handlers.add, NewWebhook, reply=WebhookReply, status=HTTPStatus.CREATED
+        ),
+    )
+
+
+def routes(service: WebhookService) -> list[BaseRoute]:
+    """Return the route of ``callback_url``; it comes before the hub's routes, whose names can contain slashes."""
+
+    async def callback(request: Request) -> Response:
+        try:
+            body = parse_body(await read_body(request), CallbackBody)
+            await service.record_callback(request.path_params["callback"], body)
+        except Exception as error:
+            return problem_response(error)
+        return Response(b"{}", media_type="application/json")
+
+    return [Route("/u/{namespace}/{name:path}/hook/{callback}/", callback, methods=["POST"])]

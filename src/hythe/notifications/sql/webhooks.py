@@ -1,4 +1,4 @@
-"""Rows of outgoing notices and their deliveries."""
+"""Rows of outgoing webhooks and their deliveries."""
 
 from datetime import datetime
 from typing import Any
@@ -7,107 +7,113 @@ from sqlalchemy import Row, delete, select, update
 
 from hythe.database import Session
 from hythe.database.port import insert
-from hythe.database.tables.builds import webhook_deliveries, webhooks
-from hythe.notifications.webhook import Delivery, Event, NewNotice, Notice
+from hythe.database.tables.notifications import webhook_deliveries, webhooks
+from hythe.notifications.event import EventKind
+from hythe.notifications.webhook import NewWebhook, Webhook, WebhookDelivery
 
 CHAINED = "chained"
 
 
-async def add(session: Session, configuration_id: int, new: NewNotice, sealed: str, now: datetime) -> int:
-    """Insert a notice, return its id."""
-    words = [event.value for event in new.events] + ([CHAINED] if new.chained else [])
+async def add(session: Session, repository_id: int, new: NewWebhook, sealed: str, now: datetime) -> int:
+    """Insert a webhook, return its id."""
+    events = [event.value for event in new.events] + ([CHAINED] if new.chained else [])
     values = {
-        "configuration_id": configuration_id,
+        "repository_id": repository_id,
         "url": new.url,
         "secret": sealed,
-        "events": " ".join(words),
+        "events": " ".join(events),
         "created_at": now,
     }
     row = await session.row(insert(session, webhooks).values(values).returning(webhooks.c.id))
     if row is None:
-        raise LookupError("an INSERT .. RETURNING gave no row")
+        raise LookupError("INSERT .. RETURNING returned no row")
     return int(row.id)
 
 
-async def remove(session: Session, configuration_id: int, webhook_id: int) -> bool:
-    """Delete a notice with its deliveries; returns whether there was one."""
-    where = (webhooks.c.configuration_id == configuration_id, webhooks.c.id == webhook_id)
+async def remove(session: Session, repository_id: int, webhook_id: int) -> bool:
+    """Delete a webhook with its deliveries; return whether it existed."""
+    where = (webhooks.c.repository_id == repository_id, webhooks.c.id == webhook_id)
     return bool(await session.run(delete(webhooks).where(*where)))
 
 
-async def of_setup(session: Session, configuration_id: int) -> list[Notice]:
-    """Return a set-up's notices in the order in which they were made."""
-    statement = select(webhooks).where(webhooks.c.configuration_id == configuration_id).order_by(webhooks.c.id)
-    return [_notice(row) for row in await session.rows(statement)]
+async def remove_all(session: Session, repository_id: int) -> None:
+    """Delete every webhook of a repository with its deliveries."""
+    await session.run(delete(webhooks).where(webhooks.c.repository_id == repository_id))
 
 
-async def by_id(session: Session, webhook_id: int) -> Notice | None:
-    """Return a notice."""
+async def of_repository(session: Session, repository_id: int) -> list[Webhook]:
+    """Return a repository's webhooks, oldest first."""
+    statement = select(webhooks).where(webhooks.c.repository_id == repository_id).order_by(webhooks.c.id)
+    return [_webhook(row) for row in await session.rows(statement)]
+
+
+async def by_id(session: Session, webhook_id: int) -> Webhook | None:
+    """Return a webhook."""
     row = await session.row(select(webhooks).where(webhooks.c.id == webhook_id))
-    return _notice(row) if row else None
+    return _webhook(row) if row else None
 
 
 async def set_url(session: Session, webhook_id: int, url: str) -> None:
-    """Write where a notice goes from now on."""
+    """Change the receiver of a webhook."""
     await session.run(update(webhooks).where(webhooks.c.id == webhook_id).values(url=url))
 
 
-async def add_delivery(session: Session, delivery: Delivery) -> None:
+async def add_delivery(session: Session, delivery: WebhookDelivery) -> None:
     """Insert a delivery."""
-    values = {name: getattr(delivery, name) for name in Delivery.__struct_fields__}
+    values = {name: getattr(delivery, name) for name in WebhookDelivery.__struct_fields__}
     await session.run(insert(session, webhook_deliveries).values(values | {"event": delivery.event.value}))
 
 
-async def due(session: Session, now: datetime, most: int) -> list[Delivery]:
-    """Return deliveries whose time has come, the oldest first."""
+async def due(session: Session, now: datetime, limit: int) -> list[WebhookDelivery]:
+    """Return deliveries that are due, oldest first."""
     statement = select(webhook_deliveries).where(webhook_deliveries.c.due_at <= now)
-    return [_delivery(row) for row in await session.rows(statement.order_by(webhook_deliveries.c.due_at).limit(most))]
+    return [_delivery(row) for row in await session.rows(statement.order_by(webhook_deliveries.c.due_at).limit(limit))]
 
 
-async def claim(session: Session, delivery: Delivery, until: datetime) -> bool:
-    """Take a delivery for a while, unless another server did."""
+async def claim(session: Session, delivery: WebhookDelivery, until: datetime) -> bool:
+    """Reserve a delivery until then; return False when another server has claimed it."""
     where = (webhook_deliveries.c.id == delivery.id, webhook_deliveries.c.due_at == delivery.due_at)
     return bool(await session.run(update(webhook_deliveries).where(*where).values(due_at=until)))
 
 
-async def write_outcome(
+async def set_outcome(
     session: Session, delivery_id: str, attempts: int, status: int, outcome: str, due_at: datetime | None
 ) -> None:
-    """Write how an attempt went, and when the next is due."""
+    """Record the result of an attempt, and when the next one is due."""
     values = {"attempts": attempts, "status": status, "outcome": outcome[:500], "due_at": due_at}
     await session.run(update(webhook_deliveries).where(webhook_deliveries.c.id == delivery_id).values(values))
 
 
-async def of_notice(session: Session, webhook_id: int, most: int = 20) -> list[Delivery]:
-    """Return a notice's last deliveries, newest first."""
+async def deliveries(session: Session, webhook_id: int, limit: int = 20) -> list[WebhookDelivery]:
+    """Return the last deliveries of a webhook, newest first."""
     statement = select(webhook_deliveries).where(webhook_deliveries.c.webhook_id == webhook_id)
-    ordered = statement.order_by(webhook_deliveries.c.created_at.desc()).limit(most)
+    ordered = statement.order_by(webhook_deliveries.c.created_at.desc()).limit(limit)
     return [_delivery(row) for row in await session.rows(ordered)]
 
 
-async def delivery_by_id(session: Session, delivery_id: str) -> Delivery | None:
+async def delivery_by_id(session: Session, delivery_id: str) -> WebhookDelivery | None:
     """Return a delivery."""
     row = await session.row(select(webhook_deliveries).where(webhook_deliveries.c.id == delivery_id))
     return _delivery(row) if row else None
 
 
-async def by_callback(session: Session, callback: str) -> Delivery | None:
+async def by_callback(session: Session, callback: str) -> WebhookDelivery | None:
     """Return the delivery whose ``callback_url`` ends in this secret."""
     row = await session.row(select(webhook_deliveries).where(webhook_deliveries.c.callback == callback))
     return _delivery(row) if row else None
 
 
-async def write_callback(session: Session, delivery_id: str, state: str) -> None:
-    """Write what the receiver said."""
+async def set_callback_state(session: Session, delivery_id: str, state: str) -> None:
+    """Record the state that the receiver reported."""
     await session.run(
         update(webhook_deliveries).where(webhook_deliveries.c.id == delivery_id).values(callback_state=state)
     )
 
 
-async def next_in_chain(session: Session, after: Delivery) -> Delivery | None:
-    """Return the delivery of the same build that waits for this one."""
+async def next_in_chain(session: Session, after: WebhookDelivery) -> WebhookDelivery | None:
+    """Return the delivery of the same event that waits for this one."""
     statement = select(webhook_deliveries).where(
-        webhook_deliveries.c.build_id == after.build_id,
+        webhook_deliveries.c.event_id == after.event_id,
         webhook_deliveries.c.webhook_id > after.webhook_id,
         webhook_deliveries.c.callback_state == CHAINED,
     )
@@ -115,19 +121,19 @@ async def next_in_chain(session: Session, after: Delivery) -> Delivery | None:
     return _delivery(row) if row else None
 
 
-def _notice(row: Row[Any]) -> Notice:
-    words = row.events.split()
-    return Notice(
+def _webhook(row: Row[Any]) -> Webhook:
+    events = row.events.split()
+    return Webhook(
         id=row.id,
-        configuration_id=row.configuration_id,
+        repository_id=row.repository_id,
         url=row.url,
         secret=row.secret,
-        events=tuple(Event(word) for word in words if word != CHAINED),
-        chained=CHAINED in words,
+        events=tuple(EventKind(event) for event in events if event != CHAINED),
+        chained=CHAINED in events,
         created_at=row.created_at,
     )
 
 
-def _delivery(row: Row[Any]) -> Delivery:
-    values = {name: getattr(row, name) for name in Delivery.__struct_fields__}
-    return Delivery(**values | {"event": Event(row.event)})
+def _delivery(row: Row[Any]) -> WebhookDelivery:
+    values = {name: getattr(row, name) for name in WebhookDelivery.__struct_fields__}
+    return WebhookDelivery(**values | {"event": EventKind(row.event)})

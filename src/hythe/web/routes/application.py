@@ -6,6 +6,7 @@ from starlette.routing import BaseRoute, Mount
 from hythe.builds.service import BuildsServices
 from hythe.builds.sources import Sources
 from hythe.hub.service import Hub
+from hythe.notifications.service import NotificationServices
 from hythe.registry.clock import now
 from hythe.web.assets import Assets
 from hythe.web.routes import account, accounts, builds, docker_hub, new_build, repositories, start, tags
@@ -67,10 +68,12 @@ PAGES: tuple[tuple[str, Handler, tuple[str, ...]], ...] = (
 """Every page, in the order in which an address is looked for."""
 
 
-def routes(hub: Hub, trusted_builds: BuildsServices, sources: Sources) -> list[BaseRoute]:
+def routes(
+    hub: Hub, trusted_builds: BuildsServices, notifications: NotificationServices, sources: Sources
+) -> list[BaseRoute]:
     """Return what answers every address that nothing else answers: mount it last."""
     assets = Assets.read()
-    site = Site(hub, trusted_builds, sources, assets, Templates(assets, now))
+    site = Site(hub, trusted_builds, notifications, sources, assets, Templates(assets, now))
     pages = [page_route(site, path, handler, *methods) for path, handler, methods in PAGES]
     application = Starlette(routes=[static_route(assets), *pages], exception_handlers=handlers(site))
     return [Mount("/", SecurityHeaders(application))]

@@ -8,6 +8,7 @@ from starlette.requests import Request
 from hythe.builds.service import BuildsServices
 from hythe.builds.sources import Sources
 from hythe.hub.service import Hub
+from hythe.notifications.service import NotificationServices
 from hythe.web.assets import Assets
 from hythe.web.templates import Templates
 
@@ -24,6 +25,7 @@ class Site:
 
     hub: Hub
     builds: BuildsServices
+    notifications: NotificationServices
     sources: Sources
     assets: Assets
     templates: Templates

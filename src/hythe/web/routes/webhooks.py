@@ -2,10 +2,11 @@
 
 from starlette.responses import Response
 
-from hythe.builds.errors import InvalidBuildConfiguration
 from hythe.hub.errors import Invalid, NotFound
 from hythe.hub.repository import Repository
-from hythe.notifications.webhook import Event, NewNotice
+from hythe.notifications.errors import InvalidWebhook
+from hythe.notifications.event import EventKind
+from hythe.notifications.webhook import NewWebhook
 from hythe.web.notices import Notice
 from hythe.web.routes.build_configuration import managed_setup
 from hythe.web.routes.form import Form, converted
@@ -17,9 +18,9 @@ SHOWN = 5
 """Deliveries of one address that the page shows."""
 
 EVENTS = (
-    (Event.SUCCESS.value, "Success", "Every build that ended well."),
-    (Event.FAILURE.value, "Failure", ""),
-    (Event.FIXED.value, "Fixed", "The first success after a failure."),
+    (EventKind.SUCCESS.value, "Success", "Every build that ended well."),
+    (EventKind.FAILURE.value, "Failure", ""),
+    (EventKind.FIXED.value, "Fixed", "The first success after a failure."),
 )
 
 
@@ -27,19 +28,19 @@ async def notices(visit: PageRequest) -> Response:
     """List who is told; add and remove an address, or send a delivery again."""
     found, _ = await managed_setup(visit)
     if visit.request.method != "POST":
-        return await _page(visit, found, Form({"events": (Event.SUCCESS.value,)}))
+        return await _page(visit, found, Form({"events": (EventKind.SUCCESS.value,)}))
     form = await visit.form()
     try:
         said = await _changed(visit, found.full_name, form)
     except Invalid as error:
         return await _page(visit, found, form.wrong(error.fields))
-    except InvalidBuildConfiguration as error:
+    except InvalidWebhook as error:
         return await _page(visit, found, form.wrong({"": str(error)}))
     return visit.redirect(f"{repository_address(found)}/-/webhooks", said)
 
 
 async def _changed(visit: PageRequest, repository: str, form: Form) -> Notice:
-    service = visit.site.builds.notices
+    service = visit.site.notifications.webhooks
     match form["action"]:
         case "remove":
             await service.remove(visit.actor, repository, _number(form["notice"]))
@@ -51,9 +52,9 @@ async def _changed(visit: PageRequest, repository: str, form: Form) -> Notice:
     return Notice.BUILDS_SAVED
 
 
-def _new_notice(form: Form) -> NewNotice:
+def _new_notice(form: Form) -> NewWebhook:
     texts = {"url": form["url"].strip(), "secret": form["secret"]}
-    return converted({**texts, "events": form.all("events"), "chained": form["chained"] == "yes"}, NewNotice)
+    return converted({**texts, "events": form.all("events"), "chained": form["chained"] == "yes"}, NewWebhook)
 
 
 def _number(text: str) -> int:
@@ -63,8 +64,8 @@ def _number(text: str) -> int:
 
 
 async def _page(visit: PageRequest, found: Repository, form: Form) -> Response:
-    service = visit.site.builds.notices
-    listed = await service.listed(visit.actor, found.full_name)
+    service = visit.site.notifications.webhooks
+    listed = await service.of_repository(visit.actor, found.full_name)
     sent = {each.id: await service.deliveries(visit.actor, found.full_name, each.id) for each in listed}
     return visit.page(
         "webhooks.html",

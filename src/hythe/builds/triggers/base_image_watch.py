@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from hythe.builds.build import Build, Cause
 from hythe.builds.builds import REBUILT_REFS, BuildRequest, BuildService
 from hythe.builds.configuration import BuildConfiguration
+from hythe.builds.events import BuildListener
 from hythe.builds.sql import base_image_watch as rows
 from hythe.builds.sql import builds as build_rows
 from hythe.builds.sql import configurations as configuration_rows
@@ -42,7 +43,7 @@ def _client() -> Client:
     return Client(policy=RetryPolicy(attempts=2, patience=0, silence=10))
 
 
-class BaseImageWatch:
+class BaseImageWatch(BuildListener):
     """Knows which set-ups are built from what."""
 
     def __init__(self, database: Database, builds: BuildService, client: Callable[[], Client] = _client) -> None:
@@ -50,7 +51,7 @@ class BaseImageWatch:
         self._builds = builds
         self._client = client
 
-    async def note(self, session: Session, configuration: BuildConfiguration, build: Build) -> None:
+    async def record(self, session: Session, configuration: BuildConfiguration, build: Build) -> None:
         """Remember what a build was made from, once it is done, beside what other rules and branches are made from."""
         if build.status is not BuildStatus.SUCCEEDED or not build.trusted:
             return
@@ -61,9 +62,9 @@ class BaseImageWatch:
 
     async def build_changed(self, session: Session, configuration: BuildConfiguration, build: Build) -> None:
         """See BuildListener."""
-        await self.note(session, configuration, build)
+        await self.record(session, configuration, build)
 
-    async def moved_here(self, session: Session, repository: str, moves: tuple[TagMove, ...]) -> None:
+    async def tags_moved(self, session: Session, repository: str, moves: tuple[TagMove, ...]) -> None:
         """Tags of this hub moved: queue what is built from them, in the same transaction.
 
         Nobody is woken: workers that wait look again within a second, by when this is committed.
@@ -98,12 +99,12 @@ class BaseImageWatch:
                     todo.append(name)
         return base == repository
 
-    async def watch(self) -> None:
-        """Ask other registries for the digests of bases, for ever."""
+    async def run(self) -> None:
+        """Ask other registries for the digests of base images until cancelled."""
         await asyncio.sleep(PAUSE)
-        await repeat(lambda: self.look(datetime.now(UTC) - LOOK_EVERY), PAUSE, "base images of other registries")
+        await repeat(lambda: self.check(datetime.now(UTC) - LOOK_EVERY), PAUSE, "base images of other registries")
 
-    async def look(self, before: datetime) -> int:
+    async def check(self, before: datetime) -> int:
         """Ask for every base of others' that was not looked at since ``before``; returns how many builds it queued."""
         async with self._database.reading() as session:
             due = await rows.due(session, before, AT_ONCE)

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from hythe.builds.errors import InvalidBuildConfiguration
-from hythe.builds.schedule import next_due
+from hythe.builds.triggers.schedule import next_due
 
 MONDAY = datetime(2026, 11, 23, 15, 30, tzinfo=UTC)
 

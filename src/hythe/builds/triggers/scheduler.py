@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 from hythe.builds.build import Cause
 from hythe.builds.builds import BuildRequest, BuildService
 from hythe.builds.queue import BuildQueue
-from hythe.builds.schedule import next_due
 from hythe.builds.sql import configurations as configuration_rows
+from hythe.builds.triggers.schedule import next_due
 from hythe.database import Database
 from hythe.periodic import repeat
 
@@ -23,9 +23,9 @@ class BuildScheduler:
 
     async def run(self) -> None:
         """Look from time to time, for ever."""
-        await repeat(lambda: self.look(datetime.now(UTC)), PAUSE, "scheduled builds")
+        await repeat(lambda: self.queue_due(datetime.now(UTC)), PAUSE, "scheduled builds")
 
-    async def look(self, now: datetime) -> int:
+    async def queue_due(self, now: datetime) -> int:
         """Queue what is due; returns how many builds that made."""
         async with self._database.reading() as session:
             if not await configuration_rows.due(session, now):

@@ -15,6 +15,7 @@ from tests.unit.builds.test_queue import QUICK, Bench, lease_of
 
 from hythe.builds.build import Result
 from hythe.builds.configuration import BuildConfiguration, BuildSource, NewBuildConfiguration, Options
+from hythe.builds.events import BuildListener
 from hythe.builds.rules import Rule
 from hythe.builds.service import BuildsServices, make_builds
 from hythe.builds.sql import base_image_watch as base_rows
@@ -73,7 +74,7 @@ def test_what_is_built_from_a_tag_follows_it(database: Database, run: Run[Any], 
             await linked(database, "alice/other", {"alice/base:stable": "sha256:0"})
             same = TagMove("latest", MOVE.previous, MOVE.previous, MOVE.at)
             async with database.writing() as session:
-                await builds.bases.moved_here(session, "alice/base", (same, MOVE))
+                await builds.base_image_watch.tags_moved(session, "alice/base", (same, MOVE))
             return await queued(database, "alice/child"), await queued(database, "alice/other")
 
     assert run(move()) == (["alice/base:latest moved"], [])
@@ -84,7 +85,9 @@ def test_every_rules_bases_are_followed(database: Database, run: Run[Any], setti
 
     async def build() -> list[str]:
         async with open_identity(database, settings) as identity:
-            builds = make_builds(identity, settings)
+            listeners: list[BuildListener] = []
+            builds = make_builds(identity, settings, listeners)
+            listeners.append(builds.base_image_watch)
             bench = Bench(database, QUICK)
             configuration = await bench.set_up("alice/child")
             for branch, base in (("main", "one:1"), ("dev", "two:2"), ("main", "three:3")):
@@ -109,7 +112,7 @@ def test_loops_are_noticed_and_refused(database: Database, run: Run[Any], settin
             await linked(database, "alice/c", {"alice/b:latest": "sha256:0"})
             async with database.writing() as session:
                 for name in ("alice/a", "alice/b", "alice/c"):
-                    await builds.bases.moved_here(session, name, (MOVE,))
+                    await builds.base_image_watch.tags_moved(session, name, (MOVE,))
             return [await queued(database, name) for name in ("alice/a", "alice/b", "alice/c")]
 
     assert run(move()) == [[], [], []]
@@ -127,27 +130,27 @@ def test_bases_of_other_registries_are_asked_for(
     image = f"{docker_registry.host}/base:latest"
     skopeo.ok("copy", "--dest-tls-verify=false", busybox_layout.source(), f"docker://{image}")
 
-    async def look() -> list[int]:
+    async def check() -> list[int]:
         async with open_identity(database, settings) as identity:
             builds = make_builds(identity, settings)
             await linked(database, "alice/child", {image: "sha256:0"})
-            return [await builds.bases.look(datetime.now(UTC)) for _ in range(2)]
+            return [await builds.base_image_watch.check(datetime.now(UTC)) for _ in range(2)]
 
-    assert run(look()) == [1, 0]
+    assert run(check()) == [1, 0]
 
 
 def test_a_registry_that_is_away_holds_nobody_up(database: Database, run: Run[Any], settings: Settings) -> None:
     """What cannot be asked now stays as it is known, and is asked again in a later round."""
 
-    async def look() -> tuple[int, int, int]:
+    async def check() -> tuple[int, int, int]:
         async with open_identity(database, settings) as identity:
             builds = make_builds(identity, settings)
             await linked(database, "alice/child", {"127.0.0.1:9/base:latest": "sha256:0"})
             began = datetime.now(UTC)
-            queued = await builds.bases.look(began)
+            queued = await builds.base_image_watch.check(began)
             async with database.reading() as session:
                 same_round = len(await base_rows.due(session, began, 50))
                 next_round = len(await base_rows.due(session, datetime.now(UTC), 50))
             return queued, same_round, next_round
 
-    assert run(look()) == (0, 0, 1)
+    assert run(check()) == (0, 0, 1)

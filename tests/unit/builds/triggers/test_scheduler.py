@@ -40,7 +40,7 @@ HOOK = partial(
 def test_what_is_due_is_queued_by_one_server(database: Database, run: Run[Any], tmp_path: Path) -> None:
     """Several servers that look at the same time queue a due build once."""
 
-    async def look() -> tuple[int, int]:
+    async def queue() -> tuple[int, int]:
         settings = Settings(data=str(tmp_path))
         async with open_identity(database, settings) as identity:
             builds = make_builds(identity, settings)
@@ -51,18 +51,18 @@ def test_what_is_due_is_queued_by_one_server(database: Database, run: Run[Any], 
             now = datetime.now(UTC)
             async with database.writing() as session:
                 await configuration_rows.set_due(session, configuration.id, now - timedelta(minutes=1))
-            queued = await asyncio.gather(*(builds.clock.look(now) for _ in range(4)))
+            queued = await asyncio.gather(*(builds.scheduler.queue_due(now) for _ in range(4)))
             async with database.reading() as session:
                 found = await build_rows.listed(session, BuildFilter(repository="alice/a"))
             return sum(queued), len([build for build in found if build.id != built])
 
-    assert run(look()) == (1, 1)
+    assert run(queue()) == (1, 1)
 
 
 def test_branches_that_are_gone_are_not_built_anew(database: Database, run: Run[Any], tmp_path: Path) -> None:
     """What the webhook told the end of stays out of builds by the clock and by base images."""
 
-    async def look() -> list[str]:
+    async def queue() -> list[str]:
         settings = Settings(data=str(tmp_path))
         async with open_identity(database, settings) as identity:
             builds = make_builds(identity, settings)
@@ -76,9 +76,9 @@ def test_branches_that_are_gone_are_not_built_anew(database: Database, run: Run[
                 await webhook_rows.add(session, HOOK(configuration_id=configuration.id, created_at=now), "sealed")
                 await delivery_rows.move_head(session, "hook", SourceRef(SourceType.BRANCH, "gone"), None)
                 await configuration_rows.set_due(session, configuration.id, now - timedelta(minutes=1))
-            await builds.clock.look(now)
+            await builds.scheduler.queue_due(now)
             async with database.reading() as session:
                 found = await build_rows.listed(session, BuildFilter(repository="alice/a", status="queued"))
             return [build.ref.name for build in found]
 
-    assert run(look()) == ["main"]
+    assert run(queue()) == ["main"]

@@ -1,0 +1,1 @@
+"""What queues builds by itself: schedules, and base images that change."""

@@ -1,0 +1,29 @@
+"""Events that people and programs can subscribe to, in one form whoever they come from."""
+
+from datetime import datetime
+from enum import Enum
+from typing import Any
+
+import msgspec
+
+
+class EventKind(Enum):
+    """What a webhook can subscribe to. The values are those of the API; ``fixed`` is the first success after a failure."""
+
+    SUCCESS = "success"
+    FAILURE = "failure"
+    FIXED = "fixed"
+    PUSH = "push"
+
+
+class NotificationEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """An event of a repository. A build that succeeds after a failure has two kinds, ``success`` and ``fixed``."""
+
+    kinds: tuple[EventKind, ...]
+    repository_id: int
+    at: datetime
+    pusher: str
+    tag: str = ""
+    dockerfile: str = ""
+    build: dict[str, Any] | None = None
+    """The field ``build`` of the webhook body; None for events that are not about a build."""

@@ -1,0 +1,31 @@
+"""Events of the registry: a tag was pushed."""
+
+from hythe.database import Session
+from hythe.hub.access import hub_actor
+from hythe.notifications.event import EventKind, NotificationEvent
+from hythe.notifications.outbox import Outbox
+from hythe.registry.access import Actor
+from hythe.registry.events import NoListener, Repository, TagMove
+from hythe.worker.layer_tags import is_layer_tag
+
+
+class NotificationRegistryListener(NoListener):
+    """Puts every tag that was pushed into the outbox."""
+
+    def __init__(self, outbox: Outbox) -> None:
+        self._outbox = outbox
+
+    async def tags_moved(
+        self, session: Session, repository: Repository, moves: tuple[TagMove, ...], actor: Actor
+    ) -> None:
+        """See Listener. Tags that workers keep layers under are not for people, and cause no event."""
+        for move in moves:
+            if move.digest is not None and not is_layer_tag(move.tag):
+                event = NotificationEvent(
+                    kinds=(EventKind.PUSH,),
+                    repository_id=repository.id,
+                    at=move.at,
+                    pusher=hub_actor(actor).name,
+                    tag=move.tag,
+                )
+                await self._outbox.add(session, event)

@@ -1,0 +1,89 @@
+"""Sends what is in the outbox: webhooks over HTTP, signed, and e-mail; retries until a receiver accepts it."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from urllib.parse import urlsplit
+
+import aiohttp
+
+from hythe.builds.secret_box import SecretBox, SecretBoxError
+from hythe.database import Database
+from hythe.egress import EgressDenied, EgressResolver, egress_filter, parse_networks, require_allowed
+from hythe.notifications.mail import Mailer
+from hythe.notifications.sql import webhooks as rows
+from hythe.notifications.webhook import Webhook, WebhookDelivery, signature
+from hythe.periodic import repeat
+from hythe.settings import Settings
+
+SECRET = "notice secret"  # noqa: S105
+"""The purpose that webhook secrets are sealed for; stored secrets open only with this spelling."""
+POLL_INTERVAL = 1.0
+BATCH_SIZE = 20
+CLAIMED_FOR = timedelta(minutes=2)
+TIMEOUT_SECONDS = 10
+RETRY_DELAYS = (10, 60, 300, 1800, 7200, 21600)
+"""Seconds after each failed attempt; after the last one the delivery is given up."""
+
+
+class WebhookSender:
+    """Sends due deliveries. Several servers can run it at once: each delivery is claimed by one of them."""
+
+    def __init__(self, database: Database, secret_box: SecretBox, settings: Settings) -> None:
+        """Raises SettingsError."""
+        self._database = database
+        self._secret_box = secret_box
+        self._mailer = Mailer(settings.mail_server, settings.mail_from)
+        self._refuses = egress_filter(parse_networks(settings.webhook_networks))
+
+    async def run(self) -> None:
+        """Send due deliveries until cancelled."""
+        connector = aiohttp.TCPConnector(resolver=EgressResolver(self._refuses), use_dns_cache=False)
+        timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)
+        jar = aiohttp.DummyCookieJar()
+        async with aiohttp.ClientSession(connector=connector, timeout=timeout, cookie_jar=jar) as http:
+            await repeat(lambda: self._send_due(http), POLL_INTERVAL, "webhooks")
+
+    async def _send_due(self, http: aiohttp.ClientSession) -> None:
+        now = datetime.now(UTC)
+        async with self._database.reading() as session:
+            due = await rows.due(session, now, BATCH_SIZE)
+        if due:
+            await asyncio.gather(*(self._send(http, delivery) for delivery in due))
+
+    async def _send(self, http: aiohttp.ClientSession, delivery: WebhookDelivery) -> None:
+        async with self._database.writing() as session:
+            if not await rows.claim(session, delivery, datetime.now(UTC) + CLAIMED_FOR):
+                return
+            webhook = await rows.by_id(session, delivery.webhook_id)
+        if webhook is None:
+            return
+        if webhook.is_mail:
+            status, outcome = await self._mailer.send(webhook.url.removeprefix("mailto:"), delivery)
+        else:
+            status, outcome = await self._post(http, webhook, delivery)
+        attempts = delivery.attempts + 1
+        retry_at = None
+        if not 200 <= status < 300 and attempts <= len(RETRY_DELAYS):
+            retry_at = datetime.now(UTC) + timedelta(seconds=RETRY_DELAYS[attempts - 1])
+        async with self._database.writing() as session:
+            await rows.set_outcome(session, delivery.id, attempts, status, outcome, retry_at)
+
+    async def _post(self, http: aiohttp.ClientSession, webhook: Webhook, delivery: WebhookDelivery) -> tuple[int, str]:
+        body = delivery.body.encode()
+        headers = {"Content-Type": "application/json", "X-Hythe-Event": delivery.event.value}
+        headers["X-Hythe-Delivery"] = delivery.id
+        try:
+            if webhook.secret:
+                headers["X-Hub-Signature-256"] = signature(self._secret_box.unseal(SECRET, webhook.secret), body)
+            host = urlsplit(webhook.url).hostname or ""
+            require_allowed(host, host, self._refuses)
+            async with http.post(webhook.url, data=body, headers=headers, allow_redirects=False) as response:
+                return response.status, f"{response.status} {response.reason or ''}".strip()
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError, SecretBoxError) as error:
+            for each in (error, error.__cause__):
+                if isinstance(each, EgressDenied):
+                    return (
+                        0,
+                        f"{each}: the setting webhook_networks lists the internal networks that webhooks can reach",
+                    )
+            return 0, f"{type(error).__name__}: {error}"

@@ -1,0 +1,39 @@
+"""Creates the services of notifications."""
+
+from dataclasses import dataclass
+
+from hythe.builds.service import BuildsServices
+from hythe.database import Database
+from hythe.notifications.build_listener import NotificationBuildListener
+from hythe.notifications.outbox import Outbox
+from hythe.notifications.registry_listener import NotificationRegistryListener
+from hythe.notifications.sender import WebhookSender
+from hythe.notifications.webhooks import WebhookService
+from hythe.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class NotificationServices:
+    """Every service of notifications; ``server/hub.py`` adds the listeners to the lists of registry and builds."""
+
+    webhooks: WebhookService
+    sender: WebhookSender
+    build_listener: NotificationBuildListener
+    registry_listener: NotificationRegistryListener
+
+
+def make_notifications(database: Database, builds: BuildsServices, settings: Settings) -> NotificationServices:
+    """Return the services. Raises SettingsError."""
+    outbox = Outbox(_hub_url(settings))
+    return NotificationServices(
+        webhooks=WebhookService(database, builds.configurations, builds.secret_box),
+        sender=WebhookSender(database, builds.secret_box, settings),
+        build_listener=NotificationBuildListener(outbox, mail=bool(settings.mail_server)),
+        registry_listener=NotificationRegistryListener(outbox),
+    )
+
+
+def _hub_url(settings: Settings) -> str:
+    """Return the URL of the hub for receivers: ``public_url``, or the address that the hub listens on."""
+    scheme = "https" if settings.tls_cert else "http"
+    return settings.public_url or f"{scheme}://{settings.listen}"
