@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.builds.forge_house import Connected, ForgeHouse
-from tests.builds.house import FAST, PASSWORD, USER, Services
+from tests.builds.services import FAST, PASSWORD, USER, Services
 from tests.parts.base_images import busybox_rootfs
 from tests.parts.forges import running_forge
 from tests.parts.git_server import GitRepository, running_git_server
@@ -36,7 +36,7 @@ IDLE_WEBHOOKS = 200
 class Bench:
     """A hub and one repository at a forge; the hub builds each push to it."""
 
-    house: Services
+    services: Services
     connected: Connected
     folder: Path
 
@@ -58,13 +58,13 @@ class Bench:
     def trusted(self, commit: str) -> tuple[float, dict[str, float]]:
         """Send the webhook, wait for the moved tag, and return the seconds in total and for each step."""
         began = time.perf_counter()
-        build = self.house.built(self.connected.path, self.deliver(commit))
+        build = self.services.built(self.connected.path, self.deliver(commit))
         return time.perf_counter() - began, {step["name"]: step["seconds"] for step in build["steps"]}
 
     def by_hand(self) -> float:
         """Clone, build with a warm cache and push; return the seconds."""
         began = time.perf_counter()
-        target = f"{self.house.hub.host}/{USER}/by-hand:latest"
+        target = f"{self.services.hub.host}/{USER}/by-hand:latest"
         storage = ["--root", f"{self.folder}/storage", "--runroot", f"{self.folder}/run", "--storage-driver", "overlay"]
         with tempfile.TemporaryDirectory(dir=self.folder) as work:
             subprocess.run(["git", "clone", "-q", "--depth=1", self.source.url, f"{work}/src"], check=True)
@@ -89,7 +89,9 @@ class Bench:
         number = self.deliver(commit)
         address = f"{self.connected.path}/builds/{number}"
         unfinished = ("queued", "running")
-        return self.webhook_times(lambda count: count % 10 or self.house.call("GET", address)["status"] in unfinished)
+        return self.webhook_times(
+            lambda count: count % 10 or self.services.call("GET", address)["status"] in unfinished
+        )
 
 
 def report(bench: Bench, rounds: int) -> None:
@@ -117,10 +119,10 @@ def print_webhooks(what: str, times: list[float]) -> None:
     print(f"{what:<30} {statistics.median(times):6.1f} ms, 99th percentile {slowest:6.1f} ms ({len(times)} sent)")
 
 
-def set_up(hub: HytheServer, house: Services, forges: ForgeHouse, folder: Path) -> Bench:
+def set_up(hub: HytheServer, services: Services, forges: ForgeHouse, folder: Path) -> Bench:
     """Create the account, link the forge account, and configure the repository's builds and webhook."""
     hub.create_user(USER, PASSWORD)
-    bench = Bench(house, forges.connect("github", "bench"), folder)
+    bench = Bench(services, forges.connect("github", "bench"), folder)
     (bench.source.work / "rootfs.tar").write_bytes(busybox_rootfs())
     return bench
 
@@ -137,8 +139,8 @@ def main() -> None:
         running_forge("github") as forge,
     ):
         hub = start(env={**FAST, "HYTHE_FORGES": forge.setting})
-        house = Services(hub, git)
-        report(set_up(hub, house, ForgeHouse(house, {"github": forge}), folder), rounds)
+        services = Services(hub, git)
+        report(set_up(hub, services, ForgeHouse(services, {"github": forge}), folder), rounds)
         hub.stop()
         clear_away(folder)
 

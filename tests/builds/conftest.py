@@ -1,5 +1,5 @@
-"""Fixtures of the builds' tests."""
+"""Fixtures of the tests of builds."""
 
-from tests.builds.house import house, start_house
+from tests.builds.services import services, start_services
 
-__all__ = ["house", "start_house"]
+__all__ = ["services", "start_services"]

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.builds.house import PATIENCE, Services
+from tests.builds.services import TIMEOUT, Services
 from tests.parts.buildkit import BuildKit, running_buildkit
 from tests.parts.docker_registry import Certificate
 from tests.parts.engines import Docker
@@ -22,23 +22,23 @@ TINY = "FROM scratch\nADD rootfs.tar /\n"
 
 
 @pytest.fixture(scope="module")
-def house(start_house: Callable[..., Services], buildkit: BuildKit) -> Services:
+def services(start_services: Callable[..., Services], buildkit: BuildKit) -> Services:
     """A hub whose builds are BuildKit's."""
-    return start_house(env={"PATH": buildkit.path, "HYTHE_BUILDS_BUILDER": f"buildkit={buildkit.address}"})
+    return start_services(env={"PATH": buildkit.path, "HYTHE_BUILDS_BUILDER": f"buildkit={buildkit.address}"})
 
 
-def test_buildkit_builds(house: Services, docker: Docker) -> None:
+def test_buildkit_builds(services: Services, docker: Docker) -> None:
     """The image is pushed, labelled and signed like any other; the build says what contained it."""
-    source = house.source("by-buildkit")
+    source = services.source("by-buildkit")
     rule = {"source": "main", "tags": "latest", "arguments": {"GREETING": "good morning"}}
-    path = house.set_up("by-buildkit", source, rule)
+    path = services.set_up("by-buildkit", source, rule)
 
-    build = house.built(path, house.trigger(path)[0])
+    build = services.built(path, services.trigger(path)[0])
 
     assert build["result"]["builder"] == "BuildKit v0.13.2"
     assert "BuildKit daemon at unix://" in build["result"]["isolation"]
     assert "#1 [internal] load build definition" in build["log"]
-    image = f"{house.hub.host}/alice/by-buildkit"
+    image = f"{services.hub.host}/alice/by-buildkit"
     docker.ok("pull", image)
     assert docker.ok("run", "--rm", "--network", "none", image) == "good morning from a step"
     label = '{{index .Config.Labels "org.opencontainers.image.revision"}}'
@@ -47,21 +47,21 @@ def test_buildkit_builds(house: Services, docker: Docker) -> None:
     assert verified.returncode == 0, verified.stderr
 
 
-def test_the_same_commit_gives_the_same_digest(house: Services) -> None:
+def test_the_same_commit_gives_the_same_digest(services: Services) -> None:
     """Also without the daemon's cache: times are the commit's."""
-    path = house.set_up("again", house.source("again"), {"source": "main", "tags": "latest", "cache": False})
+    path = services.set_up("again", services.source("again"), {"source": "main", "tags": "latest", "cache": False})
 
-    first, second = (house.built(path, house.trigger(path)[0])["digest"] for _ in range(2))
+    first, second = (services.built(path, services.trigger(path)[0])["digest"] for _ in range(2))
 
     assert first == second
 
 
-def test_a_target_for_a_platform_with_its_ignored_files(house: Services, docker: Docker, buildkit: BuildKit) -> None:
+def test_a_target_for_a_platform_with_its_ignored_files(services: Services, docker: Docker, buildkit: BuildKit) -> None:
     """The stage that the rule names; the Dockerfile's own list of ignored files; only what is asked for is ignored."""
     files = {
         "deep/app.Dockerfile": f"{TINY}COPY . /src\nRUN ls /src > /listed\nFROM scratch AS rest\nCOPY no-such-file /\n",
         "deep/app.Dockerfile.dockerignore": "secret-notes\n",
-        "deep/rootfs.tar": house.source("tar-of-target").work.joinpath("rootfs.tar").read_bytes(),
+        "deep/rootfs.tar": services.source("tar-of-target").work.joinpath("rootfs.tar").read_bytes(),
         "deep/secret-notes": "x",
         "deep/kept": "x",
     }
@@ -75,11 +75,11 @@ def test_a_target_for_a_platform_with_its_ignored_files(house: Services, docker:
         "platforms": ["linux/amd64"],
         "cache": False,
     }
-    path = house.set_up("staged", house.source("staged", files), rule)
+    path = services.set_up("staged", services.source("staged", files), rule)
 
-    house.built(path, house.trigger(path)[0])
+    services.built(path, services.trigger(path)[0])
 
-    image = f"{house.hub.host}/alice/staged"
+    image = f"{services.hub.host}/alice/staged"
     docker.ok("pull", image)
     listed = docker.ok("run", "--rm", "--network", "none", image, "cat", "/listed").split()
     assert "kept" in listed
@@ -89,30 +89,30 @@ def test_a_target_for_a_platform_with_its_ignored_files(house: Services, docker:
     assert {"target=app", "platform=linux/amd64", "force-network-mode=none"} <= set(argv)
 
 
-def test_secrets_reach_steps_and_nothing_else(house: Services, buildkit: BuildKit) -> None:
+def test_secrets_reach_steps_and_nothing_else(services: Services, buildkit: BuildKit) -> None:
     """A secret is mounted for a step, and neither log nor command line holds it."""
     secret = "tell-nobody-4711"
     dockerfile = f"{TINY}RUN --mount=type=secret,id=token cat /run/secrets/token && echo got it\n"
-    path = house.set_up("secretive", house.source("secretive", {"Dockerfile": dockerfile}))
-    house.call("PUT", f"{path}/build-configuration/secrets/token", {"value": secret})
+    path = services.set_up("secretive", services.source("secretive", {"Dockerfile": dockerfile}))
+    services.call("PUT", f"{path}/build-configuration/secrets/token", {"value": secret})
 
-    build = house.built(path, house.trigger(path)[0])
+    build = services.built(path, services.trigger(path)[0])
 
     assert "got it" in build["log"]
     assert secret not in build["log"]
     assert secret not in str(buildkit.asked())
 
 
-def test_bases_of_the_same_hub_are_handed_over(house: Services, docker: Docker, buildkit: BuildKit) -> None:
+def test_bases_of_the_same_hub_are_handed_over(services: Services, docker: Docker, buildkit: BuildKit) -> None:
     """A private base of the owner's, used twice, by digest; the daemon gets no credential, the host's nor the hub's."""
-    base = house.set_up("base", house.source("base"), visibility="private")
-    digest = house.built(base, house.trigger(base)[0])["digest"]
-    name = f"{house.hub.host}/alice/base"
+    base = services.set_up("base", services.source("base"), visibility="private")
+    digest = services.built(base, services.trigger(base)[0])["digest"]
+    name = f"{services.hub.host}/alice/base"
     dockerfile = f"FROM {name} AS first\nRUN echo more > /more\nFROM {name}:latest\nCOPY --from=first /more /more\n"
     dockerfile += f"COPY --from={name} /who /again\n"
-    path = house.set_up("on-base", house.source("on-base", {"Dockerfile": dockerfile}))
+    path = services.set_up("on-base", services.source("on-base", {"Dockerfile": dockerfile}))
 
-    build = house.built(path, house.trigger(path)[0])
+    build = services.built(path, services.trigger(path)[0])
 
     assert build["result"]["bases"] == {name: digest, f"{name}:latest": digest}
     asked = buildkit.asked()[-1]
@@ -121,56 +121,60 @@ def test_bases_of_the_same_hub_are_handed_over(house: Services, docker: Docker, 
     assert not Path(asked["config"]).exists()
 
 
-def test_a_base_that_is_not_there(house: Services) -> None:
+def test_a_base_that_is_not_there(services: Services) -> None:
     """The reason names it, before BuildKit is asked for anything."""
-    dockerfile = f"FROM {house.hub.host}/alice/no-such-base\n"
-    path = house.set_up("baseless", house.source("baseless", {"Dockerfile": dockerfile}))
+    dockerfile = f"FROM {services.hub.host}/alice/no-such-base\n"
+    path = services.set_up("baseless", services.source("baseless", {"Dockerfile": dockerfile}))
 
-    build = house.wait(path, house.trigger(path)[0])
+    build = services.wait(path, services.trigger(path)[0])
 
     assert build["status"] == "failed"
-    assert f"the base image {house.hub.host}/alice/no-such-base is not there" in build["reason"]
+    assert f"the base image {services.hub.host}/alice/no-such-base is not there" in build["reason"]
 
 
-def test_a_failing_step_is_the_reason(house: Services) -> None:
+def test_a_failing_step_is_the_reason(services: Services) -> None:
     """The sentence in which buildctl ends."""
-    path = house.set_up("failing", house.source("failing", {"Dockerfile": f"{TINY}RUN echo oh && exit 3\n"}))
+    path = services.set_up("failing", services.source("failing", {"Dockerfile": f"{TINY}RUN echo oh && exit 3\n"}))
 
-    build = house.wait(path, house.trigger(path)[0])
+    build = services.wait(path, services.trigger(path)[0])
 
     assert build["status"] == "failed"
     assert 'process "/bin/sh -c echo oh && exit 3" did not complete successfully: exit code: 3' in build["reason"]
 
 
-def test_cancelling_ends_buildctl_and_what_it_started(house: Services) -> None:
+def test_cancelling_ends_buildctl_and_what_it_started(services: Services) -> None:
     """At once, in the middle of a step, with all of its process group."""
     token = "9876.54321"
-    path = house.set_up("endless", house.source("endless", {"Dockerfile": f"{TINY}RUN echo begun && sleep {token}\n"}))
-    number = house.trigger(path)[0]
-    house.wait_until_log(path, number, "begun\n")
+    path = services.set_up(
+        "endless", services.source("endless", {"Dockerfile": f"{TINY}RUN echo begun && sleep {token}\n"})
+    )
+    number = services.trigger(path)[0]
+    services.wait_until_log(path, number, "begun\n")
 
-    house.call("POST", f"{path}/builds/{number}/cancel")
-    build = house.wait(path, number)
+    services.call("POST", f"{path}/builds/{number}/cancel")
+    build = services.wait(path, number)
 
     assert build["status"] == "cancelled"
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + TIMEOUT
     while processes_naming(f"sleep\0{token}") and time.monotonic() < end:
         time.sleep(0.1)
     assert processes_naming(f"sleep\0{token}") == []
 
 
-def test_a_worker_that_is_killed_takes_buildctl_with_it(start_house: Callable[..., Services]) -> None:
+def test_a_worker_that_is_killed_takes_buildctl_with_it(start_services: Callable[..., Services]) -> None:
     """Nothing goes on building for nobody: the daemon ends a build whose buildctl is gone."""
     with running_buildkit() as buildkit:
-        house = start_house(env={"PATH": buildkit.path, "HYTHE_BUILDS_BUILDER": f"buildkit={buildkit.address}"})
-        path = house.set_up("orphan", house.source("orphan", {"Dockerfile": f"{TINY}RUN echo begun && sleep 1234.5\n"}))
-        house.wait_until_log(path, house.trigger(path)[0], "begun\n")
+        services = start_services(env={"PATH": buildkit.path, "HYTHE_BUILDS_BUILDER": f"buildkit={buildkit.address}"})
+        path = services.set_up(
+            "orphan", services.source("orphan", {"Dockerfile": f"{TINY}RUN echo begun && sleep 1234.5\n"})
+        )
+        services.wait_until_log(path, services.trigger(path)[0], "begun\n")
         buildctl = f"{buildkit.folder}/buildctl"
         assert processes_naming(buildctl)
 
-        house.hub.kill()
+        services.hub.kill()
 
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + TIMEOUT
         while processes_naming(buildctl) and time.monotonic() < end:
             time.sleep(0.1)
         assert processes_naming(buildctl) == []
@@ -185,43 +189,45 @@ def test_a_worker_that_is_killed_takes_buildctl_with_it(start_house: Callable[..
     ids=["hooks/build", "autotest"],
 )
 def test_what_needs_buildah(
-    house: Services, extra: dict[str, str], reason: str, request: pytest.FixtureRequest
+    services: Services, extra: dict[str, str], reason: str, request: pytest.FixtureRequest
 ) -> None:
     """What BuildKit cannot do fails with a sentence that names a way."""
     name = f"needs-{request.node.callspec.id.replace('/', '-').lower()}"
     options = {"autotest": True}
-    path = house.set_up(name, house.source(name, extra), options=options)
+    path = services.set_up(name, services.source(name, extra), options=options)
 
-    build = house.wait(path, house.trigger(path)[0])
+    build = services.wait(path, services.trigger(path)[0])
 
     assert build["status"] == "failed"
     assert reason in build["reason"]
 
 
-def test_a_network_that_buildkit_cannot_limit(start_house: Callable[..., Services], buildkit: BuildKit) -> None:
+def test_a_network_that_buildkit_cannot_limit(start_services: Callable[..., Services], buildkit: BuildKit) -> None:
     """`registry` alone is refused, rather than given as more."""
     env = {"PATH": buildkit.path, "HYTHE_BUILDS_BUILDER": f"buildkit={buildkit.address}"}
-    house = start_house(env=env | {"HYTHE_BUILDS_NETWORK": "registry"})
-    path = house.set_up("networked", house.source("networked"))
+    services = start_services(env=env | {"HYTHE_BUILDS_NETWORK": "registry"})
+    path = services.set_up("networked", services.source("networked"))
 
-    build = house.wait(path, house.trigger(path)[0])
+    build = services.wait(path, services.trigger(path)[0])
 
     assert build["status"] == "failed"
     assert "set the network to off or open" in build["reason"]
 
 
-def test_a_daemon_that_is_not_there(start_house: Callable[..., Services], buildkit: BuildKit, tmp_path: Path) -> None:
+def test_a_daemon_that_is_not_there(
+    start_services: Callable[..., Services], buildkit: BuildKit, tmp_path: Path
+) -> None:
     """The worker says so at its start, and each build fails with what buildctl said."""
     address = f"unix://{tmp_path}/nobody.sock"
-    house = start_house(env={"PATH": buildkit.path, "HYTHE_BUILDS_BUILDER": f"buildkit={address}"})
-    path = house.set_up("unreached", house.source("unreached"))
+    services = start_services(env={"PATH": buildkit.path, "HYTHE_BUILDS_BUILDER": f"buildkit={address}"})
+    path = services.set_up("unreached", services.source("unreached"))
 
-    build = house.wait(path, house.trigger(path)[0])
+    build = services.wait(path, services.trigger(path)[0])
 
     assert build["status"] == "failed"
     assert f"the BuildKit daemon at {address} does not answer" in build["reason"]
     assert "No such file or directory" in build["reason"]
-    assert "builder: NOT THERE" in house.hub.log
+    assert "builder: NOT THERE" in services.hub.log
 
 
 def check(tmp_path: Path, path: str, *words: str) -> subprocess.CompletedProcess[str]:

@@ -8,7 +8,7 @@ import urllib.request
 from typing import Any
 
 import pytest
-from tests.builds.house import PASSWORD, USER, Services
+from tests.builds.services import PASSWORD, USER, Services
 from tests.parts.engines import ContainersTool, Docker
 
 pytestmark = pytest.mark.clients
@@ -16,86 +16,88 @@ pytestmark = pytest.mark.clients
 TINY = "FROM scratch\nADD rootfs.tar /\n"
 
 
-def manifest(house: Services, name: str, target: str = "latest") -> dict[str, Any]:
+def manifest(services: Services, name: str, target: str = "latest") -> dict[str, Any]:
     """A manifest as anybody gets it."""
-    token = house.call("GET", f"/token?scope=repository:alice/{name}:pull")["token"]
+    token = services.call("GET", f"/token?scope=repository:alice/{name}:pull")["token"]
     kinds = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json"
     headers = {"Authorization": f"Bearer {token}", "Accept": kinds}
-    request = urllib.request.Request(f"{house.hub.url}/v2/alice/{name}/manifests/{target}", headers=headers)
+    request = urllib.request.Request(f"{services.hub.url}/v2/alice/{name}/manifests/{target}", headers=headers)
     with urllib.request.urlopen(request) as response:
         return dict(json.loads(response.read()))
 
 
-def configuration(house: Services, name: str, target: str = "latest") -> dict[str, Any]:
+def configuration(services: Services, name: str, target: str = "latest") -> dict[str, Any]:
     """The configuration of an image, with the fields that OCI's specification does not name."""
-    digest = manifest(house, name, target)["config"]["digest"]
-    token = house.call("GET", f"/token?scope=repository:alice/{name}:pull")["token"]
+    digest = manifest(services, name, target)["config"]["digest"]
+    token = services.call("GET", f"/token?scope=repository:alice/{name}:pull")["token"]
     headers = {"Authorization": f"Bearer {token}"}
-    request = urllib.request.Request(f"{house.hub.url}/v2/alice/{name}/blobs/{digest}", headers=headers)
+    request = urllib.request.Request(f"{services.hub.url}/v2/alice/{name}/blobs/{digest}", headers=headers)
     with urllib.request.urlopen(request) as response:
         return dict(json.loads(response.read()))
 
 
-def test_pushing_by_hand_is_refused_until_the_set_up_is_deleted(house: Services, docker: Docker) -> None:
+def test_pushing_by_hand_is_refused_until_the_set_up_is_deleted(services: Services, docker: Docker) -> None:
     """A repository with Trusted Builds takes pushes from its builds alone, and says why."""
-    path = house.set_up("closed", house.source("closed"))
-    image = f"{house.hub.host}/alice/closed:latest"
-    house.built(path, house.trigger(path)[0])
+    path = services.set_up("closed", services.source("closed"))
+    image = f"{services.hub.host}/alice/closed:latest"
+    services.built(path, services.trigger(path)[0])
     docker.ok("pull", image)
-    docker.ok("tag", image, f"{house.hub.host}/alice/closed:mine")
-    assert docker.login(house.hub.host, USER, PASSWORD).returncode == 0
+    docker.ok("tag", image, f"{services.hub.host}/alice/closed:mine")
+    assert docker.login(services.hub.host, USER, PASSWORD).returncode == 0
 
-    refused = docker.run("push", f"{house.hub.host}/alice/closed:mine")
-    house.call("DELETE", f"{path}/build-configuration")
-    allowed = docker.run("push", f"{house.hub.host}/alice/closed:mine")
+    refused = docker.run("push", f"{services.hub.host}/alice/closed:mine")
+    services.call("DELETE", f"{path}/build-configuration")
+    allowed = docker.run("push", f"{services.hub.host}/alice/closed:mine")
 
     assert refused.returncode != 0
     assert "only its builds push to it" in refused.stderr + refused.stdout
     assert allowed.returncode == 0, allowed.stderr
 
 
-def test_a_step_that_fails_is_named(house: Services) -> None:
+def test_a_step_that_fails_is_named(services: Services) -> None:
     """The build fails with the step's own words, and no tag comes to be."""
-    path = house.set_up("broken", house.source("broken", {"Dockerfile": f"{TINY}RUN echo oh no && exit 7\n"}))
+    path = services.set_up("broken", services.source("broken", {"Dockerfile": f"{TINY}RUN echo oh no && exit 7\n"}))
 
-    build = house.wait(path, house.trigger(path)[0])
+    build = services.wait(path, services.trigger(path)[0])
 
     assert build["status"] == "failed"
     assert "exit status 7" in build["reason"]
     assert "oh no" in build["log"]
 
 
-def test_secrets_reach_steps_and_nothing_else(house: Services) -> None:
+def test_secrets_reach_steps_and_nothing_else(services: Services) -> None:
     """A secret is mounted for a step; the log hides it and no layer or history holds it."""
     secret = "tell-nobody-9f2c"
     dockerfile = f"{TINY}RUN --mount=type=secret,id=token cat /run/secrets/token && echo got it\n"
-    path = house.set_up("secretive", house.source("secretive", {"Dockerfile": dockerfile}))
-    house.call("PUT", f"{path}/build-configuration/secrets/token", {"value": secret})
+    path = services.set_up("secretive", services.source("secretive", {"Dockerfile": dockerfile}))
+    services.call("PUT", f"{path}/build-configuration/secrets/token", {"value": secret})
 
-    build = house.built(path, house.trigger(path)[0])
+    build = services.built(path, services.trigger(path)[0])
 
     assert "got it" in build["log"]
     assert "***" in build["log"]
     assert secret not in json.dumps(build)
-    assert house.call("GET", f"{path}/build-configuration/secrets") == {"names": ["token"]}
-    kept = b"".join(each.read_bytes() for each in house.hub.data.rglob("*") if each.is_file() and each.suffix != ".img")
+    assert services.call("GET", f"{path}/build-configuration/secrets") == {"names": ["token"]}
+    kept = b"".join(
+        each.read_bytes() for each in services.hub.data.rglob("*") if each.is_file() and each.suffix != ".img"
+    )
     assert secret.encode() not in kept
 
 
-def test_secrets_of_several_lines_are_in_no_log_and_no_reason(house: Services) -> None:
+def test_secrets_of_several_lines_are_in_no_log_and_no_reason(services: Services) -> None:
     """A key is hidden line by line, also where the builder's error repeats one, and is gone after the build."""
     dockerfile = (
         f"{TINY}RUN --mount=type=secret,id=key cat /run/secrets/key && "
         "echo error: $(busybox tail -n 2 /run/secrets/key) && kill -9 $$\n"
     )
     files = {"Dockerfile": dockerfile, "hooks/post_build": "#!/bin/sh\nls /work/secrets && exit 1 || true\n"}
-    source = house.source("several-lines", files)
-    path = house.set_up("several-lines", source)
-    house.call("PUT", f"{path}/build-configuration/secrets/key", {"value": "--begin--\nAAAA1111\nBBBB2222\n"})
+    source = services.source("several-lines", files)
+    path = services.set_up("several-lines", source)
+    services.call("PUT", f"{path}/build-configuration/secrets/key", {"value": "--begin--\nAAAA1111\nBBBB2222\n"})
 
-    failed = house.wait(path, house.trigger(path)[0])
+    failed = services.wait(path, services.trigger(path)[0])
     source.commit({"Dockerfile": dockerfile.replace("kill -9 $$", "true")})
-    built = house.built(path, house.trigger(path)[0])
+    built = services.built(path, services.trigger(path)[0])
 
     assert failed["status"] == "failed"
     for build in (failed, built):
@@ -104,36 +106,36 @@ def test_secrets_of_several_lines_are_in_no_log_and_no_reason(house: Services) -
         assert "2222" not in json.dumps(build)
 
 
-def test_private_sources_are_cloned_with_their_credentials(house: Services) -> None:
+def test_private_sources_are_cloned_with_their_credentials(services: Services) -> None:
     """The address's password opens the source, and is in no log."""
-    source = house.source("private", None, private=("reader", "s3same-open"))
-    path = house.set_up("from-private", source, credentials="reader:s3same-open")
+    source = services.source("private", None, private=("reader", "s3same-open"))
+    path = services.set_up("from-private", source, credentials="reader:s3same-open")
 
-    build = house.built(path, house.trigger(path)[0])
+    build = services.built(path, services.trigger(path)[0])
 
     assert "s3same-open" not in build["log"]
 
 
-def test_every_platform_is_there_before_the_tag_moves(house: Services) -> None:
+def test_every_platform_is_there_before_the_tag_moves(services: Services) -> None:
     """Two platforms become one index under the tag."""
     rule = {"source": "main", "platforms": ["linux/amd64", "linux/arm64"]}
-    path = house.set_up("wide", house.source("wide", {"Dockerfile": TINY}), rule)
+    path = services.set_up("wide", services.source("wide", {"Dockerfile": TINY}), rule)
 
-    build = house.built(path, house.trigger(path)[0])
+    build = services.built(path, services.trigger(path)[0])
 
-    index = manifest(house, "wide")
+    index = manifest(services, "wide")
     named = [each["platform"]["architecture"] for each in index["manifests"]]
-    inside = [configuration(house, "wide", each["digest"])["architecture"] for each in index["manifests"]]
+    inside = [configuration(services, "wide", each["digest"])["architecture"] for each in index["manifests"]]
     assert named == inside == ["amd64", "arm64"]
     assert set(build["result"]["images"]) == {"linux/amd64", "linux/arm64"}
 
 
-def test_building_for_another_platform_on_this_one(house: Services) -> None:
+def test_building_for_another_platform_on_this_one(services: Services) -> None:
     """A stage on the builder's own platform and one on the target's take the same base, each its own image of it."""
     platforms = ["linux/amd64", "linux/arm64"]
-    base = house.set_up("both-base", house.source("both-base"), {"source": "main", "platforms": platforms})
-    house.built(base, house.trigger(base)[0])
-    image = f"{house.hub.host}/alice/both-base"
+    base = services.set_up("both-base", services.source("both-base"), {"source": "main", "platforms": platforms})
+    services.built(base, services.trigger(base)[0])
+    image = f"{services.hub.host}/alice/both-base"
     dockerfile = f"""\
 FROM --platform=$BUILDPLATFORM {image} AS build
 ARG TARGETARCH
@@ -144,29 +146,29 @@ COPY --from={image} \\
   /etc/passwd /copied
 RUN cat /made
 """
-    source = house.source("crossed", {"Dockerfile": dockerfile})
-    path = house.set_up("crossed", source, {"source": "main", "platforms": platforms})
+    source = services.source("crossed", {"Dockerfile": dockerfile})
+    path = services.set_up("crossed", source, {"source": "main", "platforms": platforms})
 
-    builds = [house.built(path, house.trigger(path)[0]) for _ in range(2)]
+    builds = [services.built(path, services.trigger(path)[0]) for _ in range(2)]
 
     assert "made for amd64" in builds[0]["log"]
     assert "made for arm64" in builds[0]["log"]
     assert builds[0]["digest"] == builds[1]["digest"]
 
 
-def test_a_base_for_other_platforms_alone_is_named(house: Services) -> None:
+def test_a_base_for_other_platforms_alone_is_named(services: Services) -> None:
     """The reason says what the base is for, rather than that it is not known."""
-    base = house.set_up("narrow-base", house.source("narrow-base"))
-    house.built(base, house.trigger(base)[0])
-    source = house.source("narrow", {"Dockerfile": f"FROM {house.hub.host}/alice/narrow-base\n"})
-    path = house.set_up("narrow", source, {"source": "main", "platforms": ["linux/s390x"]})
+    base = services.set_up("narrow-base", services.source("narrow-base"))
+    services.built(base, services.trigger(base)[0])
+    source = services.source("narrow", {"Dockerfile": f"FROM {services.hub.host}/alice/narrow-base\n"})
+    path = services.set_up("narrow", source, {"source": "main", "platforms": ["linux/s390x"]})
 
-    build = house.wait(path, house.trigger(path)[0])
+    build = services.wait(path, services.trigger(path)[0])
 
     assert "is for linux/amd64 alone, not for linux/s390x" in build["reason"]
 
 
-def test_hooks_run_with_dockers_variables(house: Services) -> None:
+def test_hooks_run_with_dockers_variables(services: Services) -> None:
     """Hooks run beside the Dockerfile; `docker build` in hooks/build makes the image."""
     files = {
         "hooks/post_checkout": "#!/bin/sh\necho commit $SOURCE_COMMIT of $SOURCE_BRANCH > from-hook\n",
@@ -174,10 +176,10 @@ def test_hooks_run_with_dockers_variables(house: Services) -> None:
         "hooks/push": "#!/bin/sh\ndocker tag $IMAGE_NAME $DOCKER_REPO:extra\ndocker push $DOCKER_REPO:extra\n",
         "Dockerfile": f"{TINY}ARG GREETING\nCOPY from-hook /\nRUN cat /from-hook && echo tag $GREETING\n",
     }
-    source = house.source("hooked", files)
-    path = house.set_up("hooked", source)
+    source = services.source("hooked", files)
+    path = services.set_up("hooked", source)
 
-    build = house.built(path, house.trigger(path)[0])
+    build = services.built(path, services.trigger(path)[0])
 
     assert f"commit {source.head('main')} of main" in build["log"]
     assert "tag latest" in build["log"]
@@ -195,13 +197,13 @@ web:
 
 
 @pytest.mark.parametrize(("verdict", "status"), [("RUN echo fine > /verdict", "succeeded"), ("", "failed")])
-def test_autotest_is_a_gate_before_the_push(house: Services, verdict: str, status: str) -> None:
+def test_autotest_is_a_gate_before_the_push(services: Services, verdict: str, status: str) -> None:
     """The service sut must end with 0, or nothing is pushed."""
     name = f"tested-{status}"
     files = {"Dockerfile": f"{TINY}{verdict}\n", "docker-compose.test.yml": TEST_FILE}
-    path = house.set_up(name, house.source(name, files), options={"autotest": True})
+    path = services.set_up(name, services.source(name, files), options={"autotest": True})
 
-    build = house.wait(path, house.trigger(path)[0])
+    build = services.wait(path, services.trigger(path)[0])
 
     assert build["status"] == status, build["log"]
     assert bool(build["digest"]) == (status == "succeeded")
@@ -220,12 +222,12 @@ services:
 """
 
 
-def test_autotest_runs_services_as_compose_does(house: Services) -> None:
+def test_autotest_runs_services_as_compose_does(services: Services) -> None:
     """Entry points, shell commands, variables, folders of the source and images of one's own; the rest is named."""
-    base = house.set_up("checker", house.source("checker"), visibility="private")
-    house.built(base, house.trigger(base)[0])
+    base = services.set_up("checker", services.source("checker"), visibility="private")
+    services.built(base, services.trigger(base)[0])
     check = (
-        f"FROM {house.hub.host}/alice/checker\n"
+        f"FROM {services.hub.host}/alice/checker\n"
         'ENTRYPOINT ["sh", "-c", "echo \\"$0  $1\\" $COLOUR $SOURCE_BRANCH; sleep 1; cat /checks/mounted"]\n'
     )
     files = {
@@ -234,9 +236,9 @@ def test_autotest_runs_services_as_compose_does(house: Services) -> None:
         "checks/mounted": "mounted\n",
         "app.test.yml": SERVICES,
     }
-    path = house.set_up("composed", house.source("composed", files), options={"autotest": True})
+    path = services.set_up("composed", services.source("composed", files), options={"autotest": True})
 
-    log = house.built(path, house.trigger(path)[0])["log"]
+    log = services.built(path, services.trigger(path)[0])["log"]
 
     assert "\n$COLOUR  latest blue main\n" in log
     assert "\nserved one two\n" in log
@@ -244,33 +246,33 @@ def test_autotest_runs_services_as_compose_does(house: Services) -> None:
     assert "the volume named:/cache of the service sut is not read" in log
 
 
-def test_here_documents(house: Services) -> None:
+def test_here_documents(services: Services) -> None:
     """RUN and COPY take here-documents, although this buildah knows none."""
     dockerfile = (
         f"{TINY}RUN <<EOF\necho one > /a\necho two >> /a\nEOF\nCOPY <<b.txt /\nthree\nb.txt\nRUN cat /a /b.txt\n"
     )
-    path = house.set_up("heredocs", house.source("heredocs", {"Dockerfile": dockerfile}))
+    path = services.set_up("heredocs", services.source("heredocs", {"Dockerfile": dockerfile}))
 
-    build = house.built(path, house.trigger(path)[0])
+    build = services.built(path, services.trigger(path)[0])
 
     assert "one\ntwo\nthree" in build["log"]
 
 
-def test_here_documents_and_ignored_files(house: Services) -> None:
+def test_here_documents_and_ignored_files(services: Services) -> None:
     """What the context leaves out is no matter to here-documents, nor are their files in what ``COPY .`` copies."""
     dockerfile = (
         f"{TINY}ARG NAME=world\nCOPY --chmod=640 <<EOF /greeting\nhello $NAME\nEOF\nCOPY . /all\n"
         "RUN cat /greeting && ls -a /all && ls -l /greeting\n"
     )
     files = {"Dockerfile": dockerfile, ".dockerignore": "*\n!rootfs.tar\n", "left-out": ""}
-    path = house.set_up("ignoring", house.source("ignoring", files))
+    path = services.set_up("ignoring", services.source("ignoring", files))
 
-    log = house.built(path, house.trigger(path)[0])["log"]
+    log = services.built(path, services.trigger(path)[0])["log"]
 
     assert "hello world\n.\n..\nrootfs.tar\n-rw-r-----" in log
 
 
-def test_a_dockerfile_has_a_dockerignore_of_its_own(house: Services) -> None:
+def test_a_dockerfile_has_a_dockerignore_of_its_own(services: Services) -> None:
     """NAME.dockerignore beside the Dockerfile goes before the context's."""
     files = {
         "docker/Dockerfile": f"{TINY}COPY . /all\nRUN ls /all\n",
@@ -278,27 +280,27 @@ def test_a_dockerfile_has_a_dockerignore_of_its_own(house: Services) -> None:
         "left-out": "",
         "taken": "",
     }
-    path = house.set_up(
-        "own-ignore", house.source("own-ignore", files), {"source": "main", "dockerfile": "docker/Dockerfile"}
+    path = services.set_up(
+        "own-ignore", services.source("own-ignore", files), {"source": "main", "dockerfile": "docker/Dockerfile"}
     )
 
-    log = house.built(path, house.trigger(path)[0])["log"]
+    log = services.built(path, services.trigger(path)[0])["log"]
 
     assert "\ntaken\n" in log
     assert "left-out" not in log
 
 
-def test_health_checks_and_triggers_stay(house: Services) -> None:
+def test_health_checks_and_triggers_stay(services: Services) -> None:
     """HEALTHCHECK, ONBUILD and SHELL are in the image, although OCI's specification names none of them."""
     dockerfile = f'{TINY}HEALTHCHECK --interval=5s CMD true\nONBUILD RUN echo from the base\nSHELL ["/bin/sh", "-ec"]\n'
-    path = house.set_up("healthy", house.source("healthy", {"Dockerfile": dockerfile}))
-    house.built(path, house.trigger(path)[0])
-    child = house.source("healthy-child", {"Dockerfile": f"FROM {house.hub.host}/alice/healthy\n"})
-    child_path = house.set_up("healthy-child", child)
+    path = services.set_up("healthy", services.source("healthy", {"Dockerfile": dockerfile}))
+    services.built(path, services.trigger(path)[0])
+    child = services.source("healthy-child", {"Dockerfile": f"FROM {services.hub.host}/alice/healthy\n"})
+    child_path = services.set_up("healthy-child", child)
 
-    built = house.built(child_path, house.trigger(child_path)[0])
+    built = services.built(child_path, services.trigger(child_path)[0])
 
-    settings = [configuration(house, name)["config"] for name in ("healthy", "healthy-child")]
+    settings = [configuration(services, name)["config"] for name in ("healthy", "healthy-child")]
     assert [each["Healthcheck"]["Test"] for each in settings] == [["CMD-SHELL", "true"]] * 2
     assert [each["Shell"] for each in settings] == [["/bin/sh", "-ec"]] * 2
     assert settings[0]["OnBuild"] == ["RUN echo from the base"]
@@ -306,70 +308,72 @@ def test_health_checks_and_triggers_stay(house: Services) -> None:
     assert "not supported" not in built["log"]
 
 
-def test_a_base_pinned_by_digest(house: Services) -> None:
+def test_a_base_pinned_by_digest(services: Services) -> None:
     """``FROM NAME@DIGEST`` is that very image; the log is about the build alone."""
-    base = house.set_up("pinned-base", house.source("pinned-base"))
-    digest = house.built(base, house.trigger(base)[0])["digest"]
-    image = f"{house.hub.host}/alice/pinned-base@{digest}"
-    path = house.set_up("pinned", house.source("pinned", {"Dockerfile": f"FROM {image}\nRUN cat /greeting\n"}))
+    base = services.set_up("pinned-base", services.source("pinned-base"))
+    digest = services.built(base, services.trigger(base)[0])["digest"]
+    image = f"{services.hub.host}/alice/pinned-base@{digest}"
+    path = services.set_up("pinned", services.source("pinned", {"Dockerfile": f"FROM {image}\nRUN cat /greeting\n"}))
 
-    build = house.built(path, house.trigger(path)[0])
+    build = services.built(path, services.trigger(path)[0])
 
     assert build["result"]["bases"] == {image: digest}
     assert "hello from a step" in build["log"]
     assert "Permission denied" not in build["log"]
 
 
-def test_a_base_that_is_private_on_the_same_hub_and_moves(house: Services) -> None:
+def test_a_base_that_is_private_on_the_same_hub_and_moves(services: Services) -> None:
     """The owner's private image can be a base; when it moves, what is built from it is built anew."""
-    base = house.set_up("base", house.source("base"), visibility="private")
-    house.built(base, house.trigger(base)[0])
-    dockerfile = f"FROM {house.hub.host}/alice/base\nRUN cat /greeting\n"
-    child = house.set_up("child", house.source("child", {"Dockerfile": dockerfile}), options={"base_link": True})
-    first = house.built(child, house.trigger(child)[0])
+    base = services.set_up("base", services.source("base"), visibility="private")
+    services.built(base, services.trigger(base)[0])
+    dockerfile = f"FROM {services.hub.host}/alice/base\nRUN cat /greeting\n"
+    child = services.set_up("child", services.source("child", {"Dockerfile": dockerfile}), options={"base_link": True})
+    first = services.built(child, services.trigger(child)[0])
 
-    house.git_repository("base").commit({"new": "file", "Dockerfile": f"{TINY}RUN echo moved > /greeting\n"})
-    house.built(base, house.trigger(base)[0])
-    second = house.built(child, first["number"] + 1)
+    services.git_repository("base").commit({"new": "file", "Dockerfile": f"{TINY}RUN echo moved > /greeting\n"})
+    services.built(base, services.trigger(base)[0])
+    second = services.built(child, first["number"] + 1)
 
     assert "hello from a step" in first["log"]
     assert second["cause"] == "base"
     assert "moved" in second["log"]
 
 
-def test_the_same_commit_gives_the_same_digest(house: Services) -> None:
+def test_the_same_commit_gives_the_same_digest(services: Services) -> None:
     """A second build of a commit, without any cache, comes out equal byte for byte."""
-    path = house.set_up("equal", house.source("equal"), {"source": "main", "cache": False})
-    first = house.built(path, house.trigger(path)[0])
+    path = services.set_up("equal", services.source("equal"), {"source": "main", "cache": False})
+    first = services.built(path, services.trigger(path)[0])
     time.sleep(1.1)
 
-    again = house.call("POST", f"{path}/builds/{first['number']}/retry")
-    second = house.built(path, again["number"])
+    again = services.call("POST", f"{path}/builds/{first['number']}/retry")
+    second = services.built(path, again["number"])
 
     assert first["digest"] == second["digest"]
 
 
-def test_cancelling_ends_a_step_at_once(house: Services) -> None:
+def test_cancelling_ends_a_step_at_once(services: Services) -> None:
     """A build in the middle of a RUN ends when somebody says so."""
-    path = house.set_up("endless", house.source("endless", {"Dockerfile": f"{TINY}RUN echo begun && sleep 600\n"}))
-    [number] = house.trigger(path)
-    house.wait_until_log(path, number, "begun")
+    path = services.set_up(
+        "endless", services.source("endless", {"Dockerfile": f"{TINY}RUN echo begun && sleep 600\n"})
+    )
+    [number] = services.trigger(path)
+    services.wait_until_log(path, number, "begun")
 
-    house.call("POST", f"{path}/builds/{number}/cancel")
-    build = house.wait(path, number, seconds=10)
+    services.call("POST", f"{path}/builds/{number}/cancel")
+    build = services.wait(path, number, seconds=10)
 
     assert build["status"] == "cancelled"
     assert build["reason"] == "cancelled by alice"
 
 
-def test_the_live_log_goes_on_where_it_was_left(house: Services) -> None:
+def test_the_live_log_goes_on_where_it_was_left(services: Services) -> None:
     """Server-sent events give the whole log once, whatever byte one resumes from, and then the end."""
-    path = house.set_up("live", house.source("live"))
-    [number] = house.trigger(path)
-    build = house.built(path, number)
+    path = services.set_up("live", services.source("live"))
+    [number] = services.trigger(path)
+    build = services.built(path, number)
 
     def events(start: int) -> str:
-        request = urllib.request.Request(f"{house.hub.url}{path}/builds/{number}/events")
+        request = urllib.request.Request(f"{services.hub.url}{path}/builds/{number}/events")
         request.add_header("Last-Event-ID", str(start))
         with urllib.request.urlopen(request, timeout=20) as response:
             return str(response.read().decode())
@@ -381,23 +385,23 @@ def test_the_live_log_goes_on_where_it_was_left(house: Services) -> None:
     assert text == build["log"][10:]
 
 
-def test_the_badge_says_how_it_stands(house: Services) -> None:
+def test_the_badge_says_how_it_stands(services: Services) -> None:
     """Unknown before, passing after a success; a private repository's is unknown to others."""
-    path = house.set_up("badged", house.source("badged"))
-    before = house.call("GET", "/badge/alice/badged.svg", user="")
-    house.built(path, house.trigger(path)[0])
+    path = services.set_up("badged", services.source("badged"))
+    before = services.call("GET", "/badge/alice/badged.svg", user="")
+    services.built(path, services.trigger(path)[0])
 
     assert "unknown" in before
-    assert "passing" in house.call("GET", "/badge/alice/badged.svg", user="")
+    assert "passing" in services.call("GET", "/badge/alice/badged.svg", user="")
 
 
-def test_buildah_pulls_what_a_build_pushed(house: Services, buildah: ContainersTool) -> None:
+def test_buildah_pulls_what_a_build_pushed(services: Services, buildah: ContainersTool) -> None:
     """Labels name source and commit, and the time is the commit's."""
-    source = house.source("labelled")
-    path = house.set_up("labelled", source)
-    house.built(path, house.trigger(path)[0])
+    source = services.source("labelled")
+    path = services.set_up("labelled", source)
+    services.built(path, services.trigger(path)[0])
 
-    image = f"{house.hub.host}/alice/labelled"
+    image = f"{services.hub.host}/alice/labelled"
     buildah.ok("pull", "--tls-verify=false", image)
     found = json.loads(buildah.ok("inspect", "--type", "image", image))
 

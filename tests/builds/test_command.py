@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from tests.builds.forge_house import ForgeHouse, forged
-from tests.builds.house import PASSWORD
+from tests.builds.services import PASSWORD
 from tests.parts.hub import HYTHE
 from tests.parts.hythe_client import HytheClient
 
@@ -18,25 +18,25 @@ __all__ = ["forged"]
 @pytest.fixture
 def name(forged: ForgeHouse, hythe: HytheClient) -> str:
     """The hub's address, with alice logged in."""
-    hythe.login(forged.house.hub.host, "alice", PASSWORD)
-    return f"{forged.house.hub.host}/alice"
+    hythe.login(forged.services.hub.host, "alice", PASSWORD)
+    return f"{forged.services.hub.host}/alice"
 
 
 def account_token(forged: ForgeHouse) -> str:
     """A personal token that may manage the account."""
     body = {"name": "builds", "rights": ["account", "repo:read", "repo:write", "repo:delete"]}
-    return str(forged.house.call("POST", "/api/v1/tokens", body)["token"])
+    return str(forged.services.call("POST", "/api/v1/tokens", body)["token"])
 
 
 def test_a_repository_of_a_linked_account(forged: ForgeHouse, hythe: HytheClient, name: str) -> None:
     """Named as the forge names it: its default branch is built, and the webhook is installed."""
     forge = forged.forges["github"]
-    git = forged.house.git.create("src/from-the-shell")
+    git = forged.services.git.create("src/from-the-shell")
     git.commit({"Dockerfile": "FROM scratch\n"}, "First")
     project = forge.add(git)
     link = forged.link("github")
     token = account_token(forged)
-    host = forged.house.hub.host
+    host = forged.services.hub.host
 
     listed = hythe.ok("builds", "links", host, "--token-stdin", stdin=token)
     said = hythe.ok(
@@ -47,7 +47,7 @@ def test_a_repository_of_a_linked_account(forged: ForgeHouse, hythe: HytheClient
     assert link["login"] in listed
     assert f"The webhook of {project.name} is installed." in said
     assert len(project.hooks) == 1
-    configuration = forged.house.call("GET", "/api/v1/repositories/alice/linked/build-configuration")
+    configuration = forged.services.call("GET", "/api/v1/repositories/alice/linked/build-configuration")
     assert configuration["source"]["forge_repository"] == project.name
     assert [rule["source"] for rule in configuration["rules"]] == ["main"]
 
@@ -66,20 +66,20 @@ def test_a_link_that_is_none(forged: ForgeHouse, hythe: HytheClient, name: str) 
 
 def test_the_default_branch_is_the_sources_own(forged: ForgeHouse, hythe: HytheClient, name: str) -> None:
     """Where no branch is named, an address is asked for its default branch; a rule without source means it, too."""
-    git = forged.house.git.create("src/trunked")
+    git = forged.services.git.create("src/trunked")
     git.commit({"Dockerfile": "FROM scratch\n"}, "First", branch="trunk")
     git.git("--git-dir", str(git.bare), "symbolic-ref", "HEAD", "refs/heads/trunk")
 
     hythe.ok("builds", "set-up", f"{name}/trunked", "--source", git.url, "--tags", "edge")
 
-    configuration = forged.house.call("GET", "/api/v1/repositories/alice/trunked/build-configuration")
+    configuration = forged.services.call("GET", "/api/v1/repositories/alice/trunked/build-configuration")
     assert configuration["source"]["default_branch"] == "trunk"
     assert [(rule["source"], rule["tags"]) for rule in configuration["rules"]] == [("trunk", "edge")]
 
 
 def test_switching_off_and_on(forged: ForgeHouse, hythe: HytheClient, name: str) -> None:
     """``deactivate`` keeps the builds and starts no more; ``activate`` starts them again; ``list`` narrows."""
-    git = forged.house.git.create("src/switched")
+    git = forged.services.git.create("src/switched")
     git.commit({"Dockerfile": "FROM scratch\n"}, "First")
     repository = f"{name}/switched"
     hythe.ok("builds", "set-up", repository, "--source", git.url)
@@ -98,7 +98,16 @@ def test_switching_off_and_on(forged: ForgeHouse, hythe: HytheClient, name: str)
 
 def test_a_worker_takes_its_token_by_either_flag(forged: ForgeHouse, tmp_path: Path) -> None:
     """``--token`` is short for ``--worker-token``."""
-    words = ["worker", "--url", forged.house.hub.url, "--token", "secret", "--builds-folder", str(tmp_path), "--check"]
+    words = [
+        "worker",
+        "--url",
+        forged.services.hub.url,
+        "--token",
+        "secret",
+        "--builds-folder",
+        str(tmp_path),
+        "--check",
+    ]
     environment = {key: value for key, value in os.environ.items() if not key.startswith("HYTHE_")}
 
     done = subprocess.run([HYTHE, *words], capture_output=True, text=True, env=environment, timeout=60, check=False)

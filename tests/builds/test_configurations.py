@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from tests.builds.forge_house import NO_WORKER, ForgeHouse, forged
-from tests.builds.house import PASSWORD, Services
+from tests.builds.services import PASSWORD, Services
 from tests.parts.postgresql import PostgresqlServer
 from tests.web.browser import Raw
 
@@ -23,48 +23,48 @@ DOCKER_HUB = {
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
-def quiet(request: pytest.FixtureRequest, start_house: Callable[..., Services]) -> Services:
+def quiet(request: pytest.FixtureRequest, start_services: Callable[..., Services]) -> Services:
     """A hub without workers, once on each database."""
     server: PostgresqlServer | None = request.getfixturevalue("postgresql") if request.param == "postgresql" else None
-    return start_house(NO_WORKER, database_url=server.create() if server else None)
+    return start_services(NO_WORKER, database_url=server.create() if server else None)
 
 
-def plain(house: Services, name: str, **more: Any) -> str:
+def plain(services: Services, name: str, **more: Any) -> str:
     """Set up alice/NAME from an address; returns the path of the set-up."""
     path = f"/api/v1/repositories/alice/{name}/build-configuration"
-    house.call("POST", path, {"source": {"url": "https://git.example.com/team/app.git"}, **more})
+    services.call("POST", path, {"source": {"url": "https://git.example.com/team/app.git"}, **more})
     return path
 
 
 def test_links_of_others_are_like_none(forged: ForgeHouse) -> None:
     """Whether there is a linked account of that number is not said, by none of the ways to name one."""
-    forged.house.hub.create_user("eve", PASSWORD)
+    forged.services.hub.create_user("eve", PASSWORD)
     foreign, unknown = forged.link("github")["id"], 999_999
     path = "/api/v1/repositories/eve/app/build-configuration"
     source = {"url": "https://git.example.com/team/app.git"}
 
     def tried(method: str, path: str, body: object) -> list[Any]:
-        return [forged.house.try_call(method, path, body(link), user="eve") for link in (foreign, unknown)]  # type: ignore[operator]
+        return [forged.services.try_call(method, path, body(link), user="eve") for link in (foreign, unknown)]  # type: ignore[operator]
 
     made = tried("POST", path, lambda link: {"source": {**source, "linked_account_id": link}})
     carried = tried("POST", f"{path}/docker-hub", lambda link: {**DOCKER_HUB, "linked_account_id": link})
-    forged.house.call("POST", path, {"source": source}, user="eve")
+    forged.services.call("POST", path, {"source": source}, user="eve")
     changed = tried("PATCH", path, lambda link: {"source": {**source, "linked_account_id": link}})
 
     for like_none in (made, carried, changed):
         assert like_none[0] == like_none[1]
         assert like_none[0][0] == 422
         assert [error["field"] for error in like_none[0][1]["errors"]] == ["linked_account_id"]
-    assert forged.house.call("GET", path, user="eve")["source"]["linked_account_id"] is None
+    assert forged.services.call("GET", path, user="eve")["source"]["linked_account_id"] is None
 
 
 def test_a_link_that_is_there_stays(forged: ForgeHouse) -> None:
     """A change that names the present link again is taken, as scripts send back what they read."""
     path = f"{forged.connect('github', 'echoed').path}/build-configuration"
 
-    source = forged.house.call("GET", path)["source"]
+    source = forged.services.call("GET", path)["source"]
 
-    assert forged.house.call("PATCH", path, {"source": source})["source"] == source
+    assert forged.services.call("PATCH", path, {"source": source})["source"] == source
 
 
 @pytest.mark.parametrize(

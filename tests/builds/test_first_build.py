@@ -6,35 +6,35 @@ import json
 import urllib.request
 
 import pytest
-from tests.builds.house import Services
+from tests.builds.services import Services
 from tests.parts.engines import Docker
 
 pytestmark = pytest.mark.clients
 
 
-def test_docker_runs_what_a_build_made(house: Services, docker: Docker) -> None:
+def test_docker_runs_what_a_build_made(services: Services, docker: Docker) -> None:
     """A triggered build clones, builds and pushes; docker pulls the image and runs it."""
-    source = house.source("hello", {"README.md": "# Hello\n\nFrom the source."})
-    path = house.set_up(
+    source = services.source("hello", {"README.md": "# Hello\n\nFrom the source."})
+    path = services.set_up(
         "hello", source, {"source": "main", "tags": "latest,{shortsha}", "arguments": {"GREETING": "hi"}}
     )
-    [number] = house.trigger(path)
+    [number] = services.trigger(path)
 
-    build = house.built(path, number)
+    build = services.built(path, number)
 
     commit = source.head("main")
     assert build["ref"]["commit"] == commit
     assert build["result"]["tags"] == ["latest", commit[:7]]
-    image = f"{house.hub.host}/alice/hello:latest"
+    image = f"{services.hub.host}/alice/hello:latest"
     assert docker.ok("run", "--rm", "--network", "none", image) == "hi from a step"
-    assert house.call("GET", path)["full_description"].startswith("# Hello")
+    assert services.call("GET", path)["full_description"].startswith("# Hello")
 
 
-def test_search_marks_what_is_built(house: Services) -> None:
+def test_search_marks_what_is_built(services: Services) -> None:
     """Docker 20.10 shows a repository with Trusted Builds as AUTOMATED."""
-    house.set_up("marked", house.source("marked"), {"source": "main", "tags": "latest"})
+    services.set_up("marked", services.source("marked"), {"source": "main", "tags": "latest"})
 
-    with urllib.request.urlopen(f"{house.hub.url}/v1/search?q=marked") as answer:
+    with urllib.request.urlopen(f"{services.hub.url}/v1/search?q=marked") as answer:
         [found] = json.load(answer)["results"]
 
     assert (found["name"], found["is_automated"], found["is_trusted"]) == ("alice/marked", True, True)

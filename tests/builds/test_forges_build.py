@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
-from tests.builds.house import Services
+from tests.builds.services import Services
 from tests.parts.engines import Docker
 from tests.parts.forges import KINDS, running_forge
 from tests.parts.ssh_server import SSHServer
@@ -26,19 +26,21 @@ def forges() -> Iterator[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def house(start_house: Callable[..., Services], forges: dict[str, Any]) -> Services:
+def services(start_services: Callable[..., Services], forges: dict[str, Any]) -> Services:
     """A hub that knows these forges."""
-    return start_house({"HYTHE_FORGES": " ".join(forge.setting for forge in forges.values())})
+    return start_services({"HYTHE_FORGES": " ".join(forge.setting for forge in forges.values())})
 
 
 @pytest.mark.parametrize("kind", list(KINDS))
-def test_a_push_at_a_forge_becomes_an_image(house: Services, forges: dict[str, Any], kind: str, docker: Docker) -> None:
+def test_a_push_at_a_forge_becomes_an_image(
+    services: Services, forges: dict[str, Any], kind: str, docker: Docker
+) -> None:
     """Link, choose, set up, push: the image runs, and the forge knows how the commit's build went."""
     forge = forges[kind]
-    source = house.source(f"from-{kind}")
+    source = services.source(f"from-{kind}")
     project = forge.add(source)
-    link = house.call("POST", "/api/v1/linked-accounts", {"url": forge.url, "token": forge.token()})
-    [found] = house.call("GET", f"/api/v1/linked-accounts/{link['id']}/repositories?q=from-{kind}")["items"]
+    link = services.call("POST", "/api/v1/linked-accounts", {"url": forge.url, "token": forge.token()})
+    [found] = services.call("GET", f"/api/v1/linked-accounts/{link['id']}/repositories?q=from-{kind}")["items"]
     path = f"/api/v1/repositories/alice/from-{kind}"
     where = {
         "url": found["clone_url"],
@@ -46,41 +48,43 @@ def test_a_push_at_a_forge_becomes_an_image(house: Services, forges: dict[str, A
         "forge_repository": found["name"],
         "linked_account_id": link["id"],
     }
-    house.call("POST", f"{path}/build-configuration", {"source": where})
-    hook = house.call("POST", f"{path}/build-configuration/forge-webhook", {"hub_url": house.hub.url})
+    services.call("POST", f"{path}/build-configuration", {"source": where})
+    hook = services.call("POST", f"{path}/build-configuration/forge-webhook", {"hub_url": services.hub.url})
 
     commit = source.commit({"new": "file"}, "Second")
     [sent] = forge.push(project, "refs/heads/main", commit)
-    build = house.built(path, 1)
+    build = services.built(path, 1)
 
     assert hook["installed"], hook
     assert (sent.status, sent.answer["outcome"]) == (202, "accepted")
     assert build["ref"]["commit"] == commit
     assert (build["cause"], build["started_by"]) == ("push", "octo")
-    assert docker.ok("run", "--rm", "--network", "none", f"{house.hub.host}/alice/from-{kind}") == "hello from a step"
+    assert (
+        docker.ok("run", "--rm", "--network", "none", f"{services.hub.host}/alice/from-{kind}") == "hello from a step"
+    )
     assert last_status(project, SUCCESS[kind])["commit"] == commit
     assert forge.violations == []
 
 
 def test_private_code_is_built_with_its_deploy_key(
-    house: Services, forges: dict[str, Any], ssh_server: SSHServer
+    services: Services, forges: dict[str, Any], ssh_server: SSHServer
 ) -> None:
     """The key that was installed at the forge opens the source to the build, by real SSH, and no other key does."""
     forge = forges["gitea"]
-    source = house.source("closed-source", None, private=("nobody", "knows"))
+    source = services.source("closed-source", None, private=("nobody", "knows"))
     project = forge.add(source, private=True)
     project.ssh = ssh_server.url(source.bare)
-    link = house.call("POST", "/api/v1/linked-accounts", {"url": forge.url, "token": forge.token()})
+    link = services.call("POST", "/api/v1/linked-accounts", {"url": forge.url, "token": forge.token()})
     path = "/api/v1/repositories/alice/closed-source"
     where = {"url": source.url, "forge": "gitea", "forge_repository": project.name, "linked_account_id": link["id"]}
-    house.call("POST", f"{path}/build-configuration", {"source": where})
-    house.call("POST", f"{path}/build-configuration/forge-webhook", {"hub_url": house.hub.url})
+    services.call("POST", f"{path}/build-configuration", {"source": where})
+    services.call("POST", f"{path}/build-configuration/forge-webhook", {"hub_url": services.hub.url})
     forge.push(project, "refs/heads/main", source.head("main"))
-    shut = house.wait(path, 1)
+    shut = services.wait(path, 1)
 
     ssh_server.admit(key["key"] for key in project.keys.values())
     forge.push(project, "refs/heads/main", source.commit({"new": "file"}, "Second"))
-    build = house.built(path, 2)
+    build = services.built(path, 2)
 
     assert shut["status"] == "failed"
     assert "PRIVATE KEY" not in build["log"]

@@ -151,10 +151,12 @@ def test_a_webhook_in_the_wrong_place_builds_nothing(forged: ForgeHouse) -> None
 
 def test_any_forges_webhook_can_be_pasted_for_a_plain_address(forged: ForgeHouse) -> None:
     """A set-up without an account takes a Gitea's webhook that somebody pasted."""
-    git = forged.house.git.create("src/pasted")
+    git = forged.services.git.create("src/pasted")
     git.commit({"Dockerfile": "FROM scratch\n"})
-    path = forged.house.set_up("pasted", git)
-    hook = forged.house.call("POST", f"{path}/build-configuration/forge-webhook", {"hub_url": forged.house.hub.url})
+    path = forged.services.set_up("pasted", git)
+    hook = forged.services.call(
+        "POST", f"{path}/build-configuration/forge-webhook", {"hub_url": forged.services.hub.url}
+    )
     gitea = forged.forges["gitea"]
     project = gitea.add(git)
 
@@ -188,8 +190,8 @@ def test_unknown_addresses_and_floods(forged: ForgeHouse) -> None:
     forge = connected.forge
     event = forge.push_event(connected.project, MAIN, ZERO, commit(1))
 
-    unknown = forge.send({"url": f"{forged.house.hub.url}/hooks/nothing-here", "secret": "x"}, *event)
-    with contextlib.closing(HTTPConnection(forged.house.hub.host, timeout=20)) as connection:
+    unknown = forge.send({"url": f"{forged.services.hub.url}/hooks/nothing-here", "secret": "x"}, *event)
+    with contextlib.closing(HTTPConnection(forged.services.hub.host, timeout=20)) as connection:
         connection.putrequest("POST", urlsplit(connected.there["url"]).path)
         for name, value in {**event[0], "Content-Length": str((25 << 20) + 1)}.items():
             connection.putheader(name, value)
@@ -211,7 +213,7 @@ def test_a_ping_is_answered(forged: ForgeHouse) -> None:
 def test_switched_off_builds_nothing(forged: ForgeHouse) -> None:
     """Pushes to a set-up that is switched off are listed and build nothing."""
     connected = forged.connect("gitea", "off")
-    forged.house.call("PATCH", f"{connected.path}/build-configuration", {"active": False})
+    forged.services.call("PATCH", f"{connected.path}/build-configuration", {"active": False})
 
     [sent] = connected.forge.push(connected.project, MAIN, commit(1))
 

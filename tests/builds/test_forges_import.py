@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from tests.builds.forge_house import ForgeHouse, forged
-from tests.builds.house import PASSWORD
+from tests.builds.services import PASSWORD
 from tests.parts.hythe_client import HytheClient
 from tests.parts.process import ROOT
 
@@ -19,12 +19,12 @@ def test_the_documented_file_becomes_a_set_up(forged: ForgeHouse, hythe: HytheCl
     [example] = re.findall(r"```json\n(.*?)```", page, re.DOTALL)
     file = tmp_path / "docker-hub.json"
     file.write_text(example)
-    host = forged.house.hub.host
+    host = forged.services.hub.host
     hythe.login(host, "alice", PASSWORD)
 
     hythe.ok("builds", "set-up", f"{host}/alice/moved", "--from", file)
 
-    configuration = forged.house.call("GET", "/api/v1/repositories/alice/moved/build-configuration")
+    configuration = forged.services.call("GET", "/api/v1/repositories/alice/moved/build-configuration")
     assert configuration["source"]["url"] == "https://github.com/nmstate/nmstate.git"
     assert [(rule["source"], rule["tags"]) for rule in configuration["rules"]] == [
         ("base", "latest"),
@@ -35,15 +35,15 @@ def test_the_documented_file_becomes_a_set_up(forged: ForgeHouse, hythe: HytheCl
 
 def test_the_command_prints_what_to_paste(forged: ForgeHouse, hythe: HytheClient) -> None:
     """Without a linked account `hythe builds webhook` says address and secret, and the same ones again."""
-    git = forged.house.git.create("src/pasted-by-command")
+    git = forged.services.git.create("src/pasted-by-command")
     git.commit({"Dockerfile": "FROM scratch\n"})
-    forged.house.set_up("by-command", git)
-    name = f"{forged.house.hub.host}/alice/by-command"
-    hythe.login(forged.house.hub.host, "alice", PASSWORD)
+    forged.services.set_up("by-command", git)
+    name = f"{forged.services.hub.host}/alice/by-command"
+    hythe.login(forged.services.hub.host, "alice", PASSWORD)
 
     said = hythe.ok("builds", "webhook", name)
     hook = hythe.json("builds", "webhook", name)
 
-    assert hook["url"].startswith(f"{forged.house.hub.url}/hooks/")
+    assert hook["url"].startswith(f"{forged.services.hub.url}/hooks/")
     assert hook["url"] in said
     assert hook["secret"] in said

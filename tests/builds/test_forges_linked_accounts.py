@@ -6,7 +6,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from tests.builds.forge_house import ForgeHouse, forged
-from tests.builds.house import PASSWORD
+from tests.builds.services import PASSWORD
 from tests.parts.forges import KINDS
 from tests.web.browser import Raw
 
@@ -16,7 +16,7 @@ __all__ = ["forged"]
 @pytest.fixture
 def browser(forged: ForgeHouse) -> Raw:
     """Alice in a browser without scripts."""
-    raw = Raw(forged.house.hub.url)
+    raw = Raw(forged.services.hub.url)
     raw.sign_in("alice", PASSWORD)
     return raw
 
@@ -27,7 +27,7 @@ def test_a_token_links_an_account(forged: ForgeHouse, kind: str) -> None:
     first = forged.link(kind)
     again = forged.link(kind)
 
-    listed = forged.house.call("GET", "/api/v1/linked-accounts")["items"]
+    listed = forged.services.call("GET", "/api/v1/linked-accounts")["items"]
     assert again["id"] == first["id"]
     assert [link["login"] for link in listed if link["kind"] == kind] == ["octo"]
 
@@ -36,7 +36,7 @@ def test_a_wrong_token_is_refused_by_its_field(forged: ForgeHouse) -> None:
     """Nothing is linked, and the answer says which field is wrong."""
     body = {"url": forged.forges["github"].url, "token": "ghp_wrong"}
 
-    status, answer = forged.house.try_call("POST", "/api/v1/linked-accounts", body)
+    status, answer = forged.services.try_call("POST", "/api/v1/linked-accounts", body)
 
     assert status == 422
     assert answer["errors"][0]["field"] == "token"
@@ -44,26 +44,26 @@ def test_a_wrong_token_is_refused_by_its_field(forged: ForgeHouse) -> None:
 
 def test_only_forges_of_the_setting_are_asked(forged: ForgeHouse) -> None:
     """A user cannot make the hub send requests anywhere else."""
-    body = {"url": forged.house.git.url, "token": "anything"}
-    asked = len(forged.house.git.requests)
+    body = {"url": forged.services.git.url, "token": "anything"}
+    asked = len(forged.services.git.requests)
 
-    status, _ = forged.house.try_call("POST", "/api/v1/linked-accounts", body)
+    status, _ = forged.services.try_call("POST", "/api/v1/linked-accounts", body)
 
     assert status == 404
-    assert len(forged.house.git.requests) == asked
+    assert len(forged.services.git.requests) == asked
 
 
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_repositories_branches_and_tags_are_listed(forged: ForgeHouse, kind: str) -> None:
     """By part of the name; annotated tags stand for their commits."""
-    git = forged.house.git.create(f"src/listed-{kind}")
+    git = forged.services.git.create(f"src/listed-{kind}")
     commit = git.commit({"Dockerfile": "FROM scratch\n"})
     git.tag("v1")
     forged.forges[kind].add(git)
     link = forged.link(kind)
 
-    found = forged.house.call("GET", f"/api/v1/linked-accounts/{link['id']}/repositories?q=listed-{kind}")["items"]
-    refs = forged.house.call("GET", f"/api/v1/linked-accounts/{link['id']}/refs?repository=src/listed-{kind}")
+    found = forged.services.call("GET", f"/api/v1/linked-accounts/{link['id']}/repositories?q=listed-{kind}")["items"]
+    refs = forged.services.call("GET", f"/api/v1/linked-accounts/{link['id']}/refs?repository=src/listed-{kind}")
 
     assert [each["name"] for each in found] == [f"src/listed-{kind}"]
     assert found[0]["clone_url"] == git.url
@@ -76,13 +76,13 @@ def test_repositories_branches_and_tags_are_listed(forged: ForgeHouse, kind: str
 
 def test_a_git_address_is_looked_at_without_an_account(forged: ForgeHouse) -> None:
     """Branches, tags and the default branch of any public address; a private one says so."""
-    git = forged.house.git.create("src/plain")
+    git = forged.services.git.create("src/plain")
     commit = git.commit({"Dockerfile": "FROM scratch\n"})
     git.tag("v2")
-    closed = forged.house.git.create("src/closed", private=("a", "b"))
+    closed = forged.services.git.create("src/closed", private=("a", "b"))
 
-    seen = forged.house.call("GET", f"/api/v1/git-refs?url={git.url}")
-    status, answer = forged.house.try_call("GET", f"/api/v1/git-refs?url={closed.url}")
+    seen = forged.services.call("GET", f"/api/v1/git-refs?url={git.url}")
+    status, answer = forged.services.try_call("GET", f"/api/v1/git-refs?url={closed.url}")
 
     assert seen["default_branch"] == "main"
     assert [(ref["type"], ref["name"], ref["commit"]) for ref in seen["refs"]] == [
@@ -94,20 +94,20 @@ def test_a_git_address_is_looked_at_without_an_account(forged: ForgeHouse) -> No
 
 def test_links_belong_to_one_user(forged: ForgeHouse) -> None:
     """For everybody else a link does not exist, also as the source of a set-up of theirs."""
-    hub = forged.house.hub
+    hub = forged.services.hub
     link = forged.link("github")
     hub.create_user("mallory", PASSWORD)
-    git = forged.house.git.create("src/mine")
+    git = forged.services.git.create("src/mine")
     git.commit({"Dockerfile": "FROM scratch\n"})
     project = forged.forges["github"].add(git)
     source = {"url": git.url, "forge": "github", "forge_repository": project.name, "linked_account_id": link["id"]}
     path = "/api/v1/repositories/mallory/mine/build-configuration"
 
-    listed = forged.house.call("GET", "/api/v1/linked-accounts", user="mallory")
-    reached, _ = forged.house.try_call("GET", f"/api/v1/linked-accounts/{link['id']}/repositories", user="mallory")
-    removed, _ = forged.house.try_call("DELETE", f"/api/v1/linked-accounts/{link['id']}", user="mallory")
-    made, _ = forged.house.try_call("POST", path, {"source": source}, user="mallory")
-    hooked, _ = forged.house.try_call("POST", f"{path}/webhook", {"hub_url": hub.url}, user="mallory")
+    listed = forged.services.call("GET", "/api/v1/linked-accounts", user="mallory")
+    reached, _ = forged.services.try_call("GET", f"/api/v1/linked-accounts/{link['id']}/repositories", user="mallory")
+    removed, _ = forged.services.try_call("DELETE", f"/api/v1/linked-accounts/{link['id']}", user="mallory")
+    made, _ = forged.services.try_call("POST", path, {"source": source}, user="mallory")
+    hooked, _ = forged.services.try_call("POST", f"{path}/webhook", {"hub_url": hub.url}, user="mallory")
 
     assert listed == {"items": []}
     assert (reached, removed, made, hooked) == (404, 404, 422, 404)
@@ -123,7 +123,7 @@ def test_oauth_asks_for_little_and_links(forged: ForgeHouse, browser: Raw, kind:
     asked = {name: values[0] for name, values in parse_qs(urlsplit(where).query).items()}
 
     back = forge.allow(where)
-    ended = browser.get(back.removeprefix(forged.house.hub.url))
+    ended = browser.get(back.removeprefix(forged.services.hub.url))
 
     least = {
         "github": "repo:status admin:repo_hook",
@@ -132,26 +132,26 @@ def test_oauth_asks_for_little_and_links(forged: ForgeHouse, browser: Raw, kind:
         "bitbucket": "account repository repository:admin webhook",
     }
     assert asked["scope"] == least[kind]
-    assert asked["redirect_uri"] == f"{forged.house.hub.url}/account/linked-accounts/authorized"
+    assert asked["redirect_uri"] == f"{forged.services.hub.url}/account/linked-accounts/authorized"
     assert (ended.status_code, ended.headers["location"]) == (303, "/account/linked-accounts")
-    links = forged.house.call("GET", "/api/v1/linked-accounts")["items"]
+    links = forged.services.call("GET", "/api/v1/linked-accounts")["items"]
     assert [link["oauth"] for link in links if link["url"] == forge.url] == [True]
 
 
 def test_a_code_of_somebody_else_links_nothing(forged: ForgeHouse, browser: Raw) -> None:
     """A state that another user began with, or a made-up one, is refused (login CSRF)."""
     forge = forged.forges["gitea"]
-    forged.house.hub.create_user("victim", PASSWORD)
-    victim = Raw(forged.house.hub.url)
+    forged.services.hub.create_user("victim", PASSWORD)
+    victim = Raw(forged.services.hub.url)
     victim.sign_in("victim", PASSWORD)
     back = forge.allow(browser.get(f"/account/linked-accounts/begin?url={forge.url}").headers["location"])
 
-    foreign = victim.get(back.removeprefix(forged.house.hub.url))
+    foreign = victim.get(back.removeprefix(forged.services.hub.url))
     invented = victim.get("/account/linked-accounts/authorized?state=AAAA&code=1")
 
     assert (foreign.status_code, invented.status_code) == (422, 422)
     assert "begun by somebody else" in foreign.text
-    assert forged.house.call("GET", "/api/v1/linked-accounts", user="victim") == {"items": []}
+    assert forged.services.call("GET", "/api/v1/linked-accounts", user="victim") == {"items": []}
 
 
 def test_tokens_are_renewed_before_they_end(forged: ForgeHouse, browser: Raw) -> None:
@@ -159,13 +159,15 @@ def test_tokens_are_renewed_before_they_end(forged: ForgeHouse, browser: Raw) ->
     forge = forged.forges["gitlab"]
     forge.lifetime = 60
     back = forge.allow(browser.get(f"/account/linked-accounts/begin?url={forge.url}").headers["location"])
-    browser.get(back.removeprefix(forged.house.hub.url))
-    [link] = [link for link in forged.house.call("GET", "/api/v1/linked-accounts")["items"] if link["url"] == forge.url]
+    browser.get(back.removeprefix(forged.services.hub.url))
+    [link] = [
+        link for link in forged.services.call("GET", "/api/v1/linked-accounts")["items"] if link["url"] == forge.url
+    ]
     forge.lifetime = 7200
     before = set(forge.tokens)
 
-    forged.house.call("GET", f"/api/v1/linked-accounts/{link['id']}/repositories")
-    forged.house.call("GET", f"/api/v1/linked-accounts/{link['id']}/repositories")
+    forged.services.call("GET", f"/api/v1/linked-accounts/{link['id']}/repositories")
+    forged.services.call("GET", f"/api/v1/linked-accounts/{link['id']}/repositories")
 
     assert len(set(forge.tokens) - before) == 1
 
@@ -175,12 +177,12 @@ def test_a_token_that_was_taken_back_is_said_with_the_link(forged: ForgeHouse) -
     link = forged.link("gitea")
     forged.forges["gitea"].tokens.clear()
 
-    status, answer = forged.house.try_call("GET", f"/api/v1/linked-accounts/{link['id']}/repositories")
+    status, answer = forged.services.try_call("GET", f"/api/v1/linked-accounts/{link['id']}/repositories")
 
     assert status == 409
     assert "link the account anew" in answer["hint"]
     [shown] = [
-        each for each in forged.house.call("GET", "/api/v1/linked-accounts")["items"] if each["id"] == link["id"]
+        each for each in forged.services.call("GET", "/api/v1/linked-accounts")["items"] if each["id"] == link["id"]
     ]
     assert "does not accept this token" in shown["problem"]
 
@@ -189,7 +191,7 @@ def test_tokens_are_sealed_at_rest(forged: ForgeHouse) -> None:
     """No file of the hub holds a token or the client's secret as it is."""
     forge = forged.forges["github"]
     token = forge.token()
-    forged.house.call("POST", "/api/v1/linked-accounts", {"url": forge.url, "token": token})
+    forged.services.call("POST", "/api/v1/linked-accounts", {"url": forge.url, "token": token})
 
-    kept = b"".join(path.read_bytes() for path in forged.house.hub.data.rglob("*") if path.is_file())
+    kept = b"".join(path.read_bytes() for path in forged.services.hub.data.rglob("*") if path.is_file())
     assert token.encode() not in kept

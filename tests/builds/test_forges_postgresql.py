@@ -6,23 +6,23 @@ from collections.abc import Callable
 
 import pytest
 from tests.builds.forge_house import NO_WORKER, ForgeHouse, eventually
-from tests.builds.house import Services
+from tests.builds.services import Services
 from tests.parts.forges import running_forge
 
 pytestmark = pytest.mark.postgresql
 
 
-def test_from_link_to_unlinking(start_house: Callable[..., Services], postgresql_url: str) -> None:
+def test_from_link_to_unlinking(start_services: Callable[..., Services], postgresql_url: str) -> None:
     """Link, webhook, push, the same delivery again, a status, unlinking."""
     with running_forge("github") as forge:
-        house = start_house({**NO_WORKER, "HYTHE_FORGES": forge.setting}, database_url=postgresql_url)
-        forged = ForgeHouse(house, {"github": forge})
+        services = start_services({**NO_WORKER, "HYTHE_FORGES": forge.setting}, database_url=postgresql_url)
+        forged = ForgeHouse(services, {"github": forge})
         connected = forged.connect("github", "on-postgresql")
         [sent] = forge.push(connected.project, "refs/heads/main", connected.project.git.head("main"))
         again = forge.deliver(sent)
         eventually(lambda: connected.project.statuses)
 
-        removed = house.call("DELETE", f"/api/v1/linked-accounts/{connected.link['id']}")
+        removed = services.call("DELETE", f"/api/v1/linked-accounts/{connected.link['id']}")
 
         assert (sent.answer["outcome"], again.answer["outcome"]) == ("accepted", "duplicate")
         assert len(forged.builds(connected)) == 1

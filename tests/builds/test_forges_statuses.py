@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 from tests.builds.forge_house import ForgeHouse, eventually, forged
 from tests.builds.hand_worker import BY_HAND, HandWorker
-from tests.builds.house import PASSWORD, Services
+from tests.builds.services import PASSWORD, Services
 from tests.parts.forges import KINDS, running_forge
 from tests.web.browser import Raw
 
@@ -32,27 +32,27 @@ def test_waiting_and_cancelled_builds_are_told(forged: ForgeHouse, kind: str) ->
     connected.forge.push(connected.project, MAIN, commit)
     eventually(lambda: connected.project.statuses)
 
-    forged.house.call("POST", f"{connected.path}/builds/1/cancel")
+    forged.services.call("POST", f"{connected.path}/builds/1/cancel")
     eventually(lambda: len(connected.project.statuses) == 2)
 
     first, second = connected.project.statuses
     assert (first["state"], second["state"]) == (waiting, cancelled)
     assert first["commit"] == second["commit"] == commit
     assert first["context"] == f"hythe/alice/told-{kind}:latest"
-    assert first[link] == f"{forged.house.hub.url}/alice/told-{kind}/-/builds/1"
+    assert first[link] == f"{forged.services.hub.url}/alice/told-{kind}/-/builds/1"
     assert second["description"] == "cancelled by alice"
 
 
 def test_the_least_rights_do_for_public_code(forged: ForgeHouse) -> None:
     """What GitHub is asked for installs the webhook, tells statuses and removes the webhook; none of it writes code."""
-    offer = next(each for each in forged.house.call("GET", "/api/v1/forges")["items"] if each["kind"] == "github")
+    offer = next(each for each in forged.services.call("GET", "/api/v1/forges")["items"] if each["kind"] == "github")
     connected = forged.connect("github", "least-rights", scopes=tuple(offer["public_scopes"]))
 
     connected.forge.push(connected.project, MAIN, connected.project.git.head("main"))
     eventually(lambda: connected.project.statuses)
     assert connected.hook["installed"]
     assert connected.hook["problem"] == ""
-    forged.house.call("DELETE", f"{connected.path}/build-configuration")
+    forged.services.call("DELETE", f"{connected.path}/build-configuration")
 
     eventually(lambda: not connected.project.hooks)
     assert not {"repo", "public_repo"} & set(offer["public_scopes"])
@@ -64,11 +64,11 @@ def test_switching_off_leaves_no_commit_waiting(forged: ForgeHouse) -> None:
     connected.forge.push(connected.project, MAIN, connected.project.git.head("main"))
     eventually(lambda: connected.project.statuses)
 
-    forged.house.call("PATCH", f"{connected.path}/build-configuration", {"active": False})
+    forged.services.call("PATCH", f"{connected.path}/build-configuration", {"active": False})
 
     eventually(lambda: len(connected.project.statuses) == 2)
     assert [status["state"] for status in connected.project.statuses] == ["pending", "error"]
-    assert forged.house.try_call("POST", f"{connected.path}/builds/1/retry")[0] == 409
+    assert forged.services.try_call("POST", f"{connected.path}/builds/1/retry")[0] == 409
 
 
 @pytest.mark.parametrize("by", ["api", "page"])
@@ -79,30 +79,30 @@ def test_deleting_leaves_no_commit_waiting(forged: ForgeHouse, by: str) -> None:
     eventually(lambda: connected.project.statuses)
 
     if by == "api":
-        forged.house.call("DELETE", f"{connected.path}/build-configuration")
+        forged.services.call("DELETE", f"{connected.path}/build-configuration")
     else:
-        page = Raw(forged.house.hub.url)
+        page = Raw(forged.services.hub.url)
         page.sign_in("alice", PASSWORD)
         assert "webhook of" in page.send(f"/alice/deleted-by-{by}/-/build-configuration/delete").text
 
     eventually(lambda: not connected.project.hooks)
     assert [status["state"] for status in connected.project.statuses] == ["pending", "error"]
-    assert forged.house.try_call("GET", f"{connected.path}/build-configuration")[0] == 404
+    assert forged.services.try_call("GET", f"{connected.path}/build-configuration")[0] == 404
 
 
-def test_deleting_ends_what_runs(start_house: Callable[..., Services]) -> None:
+def test_deleting_ends_what_runs(start_services: Callable[..., Services]) -> None:
     """Its commit is told as cancelled, too, and its worker finds its lease lost."""
     with running_forge("gitea") as forge:
-        house = start_house({**BY_HAND, "HYTHE_FORGES": forge.setting})
-        connected = ForgeHouse(house, {"gitea": forge}).connect("gitea", "stopped")
+        services = start_services({**BY_HAND, "HYTHE_FORGES": forge.setting})
+        connected = ForgeHouse(services, {"gitea": forge}).connect("gitea", "stopped")
         forge.push(connected.project, MAIN, connected.project.git.head("main"))
         eventually(lambda: connected.project.statuses)
-        worker = HandWorker(house.hub.url)
+        worker = HandWorker(services.hub.url)
         job = worker.claim(wait=10)
         assert job is not None
         eventually(lambda: len(connected.project.statuses) == 2)
 
-        house.call("DELETE", f"{connected.path}/build-configuration")
+        services.call("DELETE", f"{connected.path}/build-configuration")
 
         assert connected.project.statuses[-1]["state"] == "error"
         with pytest.raises(urllib.error.HTTPError) as lost:
@@ -125,16 +125,16 @@ def test_a_forge_that_is_away_is_told_later(forged: ForgeHouse) -> None:
 def test_no_status_without_a_link(forged: ForgeHouse) -> None:
     """Somebody else's link in a set-up tells nobody anything: only the link that installed the webhook is used."""
     link = forged.link("gitea")
-    git = forged.house.git.create("src/silent")
+    git = forged.services.git.create("src/silent")
     head = git.commit({"Dockerfile": "FROM scratch\n"})
     project = forged.forges["gitea"].add(git)
     source = {"url": git.url, "forge": "gitea", "forge_repository": project.name, "linked_account_id": link["id"]}
     path = "/api/v1/repositories/alice/silent"
-    forged.house.call("POST", f"{path}/build-configuration", {"source": source})
+    forged.services.call("POST", f"{path}/build-configuration", {"source": source})
     told = forged.connect("gitea", "told-after")
 
     start = {"source_name": "main", "commit": head}
-    forged.house.call("POST", f"{path}/builds", start)
+    forged.services.call("POST", f"{path}/builds", start)
     told.forge.push(told.project, MAIN, told.project.git.head("main"))
     eventually(lambda: told.project.statuses)
 

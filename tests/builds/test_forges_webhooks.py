@@ -17,7 +17,7 @@ def test_private_code_gets_a_key_that_only_reads(forged: ForgeHouse, kind: str) 
     connected = forged.connect(kind, f"private-{kind}", private=True)
 
     [key] = connected.project.keys.values()
-    configuration = forged.house.call("GET", f"{connected.path}/build-configuration")
+    configuration = forged.services.call("GET", f"{connected.path}/build-configuration")
     assert connected.hook["installed"]
     assert connected.hook["key_installed"]
     assert key["key"] == connected.hook["public_key"]
@@ -32,7 +32,7 @@ def test_what_rights_lack_for_is_shown_for_pasting(forged: ForgeHouse, kind: str
     hook = connected.hook
     assert not hook["installed"]
     assert not hook["key_installed"]
-    assert hook["url"].startswith(f"{forged.house.hub.url}/hooks/")
+    assert hook["url"].startswith(f"{forged.services.hub.url}/hooks/")
     assert len(hook["secret"]) >= 32
     assert hook["public_key"].startswith("ssh-ed25519 ")
     assert "the webhook: " in hook["problem"]
@@ -45,8 +45,8 @@ def test_installing_again_adds_what_was_missing(forged: ForgeHouse) -> None:
     connected.project.admin = True
 
     hooks = [
-        forged.house.call(
-            "POST", f"{connected.path}/build-configuration/forge-webhook", {"hub_url": forged.house.hub.url}
+        forged.services.call(
+            "POST", f"{connected.path}/build-configuration/forge-webhook", {"hub_url": forged.services.hub.url}
         )
         for _ in range(2)
     ]
@@ -61,7 +61,7 @@ def test_unlinking_leaves_nothing_behind(forged: ForgeHouse, kind: str) -> None:
     """Webhook and key are gone at the forge; what was pasted by hand is named."""
     connected = forged.connect(kind, f"unlinked-{kind}", private=True)
 
-    answer = forged.house.call("DELETE", f"/api/v1/linked-accounts/{connected.link['id']}")
+    answer = forged.services.call("DELETE", f"/api/v1/linked-accounts/{connected.link['id']}")
 
     assert connected.project.hooks == {}
     assert connected.project.keys == {}
@@ -70,7 +70,7 @@ def test_unlinking_leaves_nothing_behind(forged: ForgeHouse, kind: str) -> None:
     assert len(answer["left"]) == 1
     assert "the token that you pasted" in answer["left"][0]
     assert connected.link["id"] not in [
-        link["id"] for link in forged.house.call("GET", "/api/v1/linked-accounts")["items"]
+        link["id"] for link in forged.services.call("GET", "/api/v1/linked-accounts")["items"]
     ]
 
 
@@ -80,7 +80,7 @@ def test_unlinking_says_what_it_could_not_remove(forged: ForgeHouse) -> None:
     there = connected.there
     connected.project.admin = False
 
-    answer = forged.house.call("DELETE", f"/api/v1/linked-accounts/{connected.link['id']}")
+    answer = forged.services.call("DELETE", f"/api/v1/linked-accounts/{connected.link['id']}")
     sent = forged.forges["gitea"].send(
         there, *forged.forges["gitea"].push_event(connected.project, "refs/heads/main", "0" * 40, "1" * 40)
     )
@@ -94,7 +94,7 @@ def test_deleting_the_set_up_removes_its_webhook(forged: ForgeHouse) -> None:
     connected = forged.connect("gitlab", "deleted", private=True)
     connected.forge.fail_next.append(503)
 
-    forged.house.call("DELETE", f"{connected.path}/build-configuration")
+    forged.services.call("DELETE", f"{connected.path}/build-configuration")
 
     eventually(lambda: not (connected.project.hooks and connected.project.keys))
     eventually(lambda: not connected.project.hooks and not connected.project.keys, seconds=50)
@@ -104,7 +104,7 @@ def test_deleting_the_repository_removes_its_webhook(forged: ForgeHouse) -> None
     """A hook is never left behind, whatever goes away here."""
     connected = forged.connect("bitbucket", "gone-with-all")
 
-    forged.house.call("DELETE", connected.path)
+    forged.services.call("DELETE", connected.path)
 
     eventually(lambda: not connected.project.hooks)
 
@@ -112,13 +112,13 @@ def test_deleting_the_repository_removes_its_webhook(forged: ForgeHouse) -> None
 @pytest.mark.parametrize("url", ["http://[", "https://host:port/", "ftp://x", "", "http://" + "x" * 300])
 def test_bad_addresses_are_said(forged: ForgeHouse, url: str) -> None:
     """What is no address of a source, and what is none of a hub, is refused in words."""
-    git = forged.house.git.create(f"src/addressed-{abs(hash(url))}")
+    git = forged.services.git.create(f"src/addressed-{abs(hash(url))}")
     git.commit({"Dockerfile": "FROM scratch\n"})
-    path = forged.house.set_up(f"addressed-{abs(hash(url))}", git)
+    path = forged.services.set_up(f"addressed-{abs(hash(url))}", git)
 
-    source, _ = forged.house.try_call("PATCH", f"{path}/build-configuration", {"source": {"url": url}})
-    hub, _ = forged.house.try_call("POST", f"{path}/build-configuration/forge-webhook", {"hub_url": url})
-    seen, _ = forged.house.try_call("GET", f"/api/v1/git-refs?url={quote(url)}")
+    source, _ = forged.services.try_call("PATCH", f"{path}/build-configuration", {"source": {"url": url}})
+    hub, _ = forged.services.try_call("POST", f"{path}/build-configuration/forge-webhook", {"hub_url": url})
+    seen, _ = forged.services.try_call("GET", f"/api/v1/git-refs?url={quote(url)}")
 
     assert (source, hub) == (422, 422)
     assert seen in (422, 502)
@@ -127,9 +127,11 @@ def test_bad_addresses_are_said(forged: ForgeHouse, url: str) -> None:
 def test_a_plain_address_gets_a_webhook_to_paste(forged: ForgeHouse) -> None:
     """Without an account any forge's webhook can be pasted; an SSH address gets a key."""
     path = "/api/v1/repositories/alice/plain-ssh"
-    forged.house.call("POST", f"{path}/build-configuration", {"source": {"url": "git@git.example.com:team/app.git"}})
+    forged.services.call("POST", f"{path}/build-configuration", {"source": {"url": "git@git.example.com:team/app.git"}})
 
-    hook = forged.house.call("POST", f"{path}/build-configuration/forge-webhook", {"hub_url": forged.house.hub.url})
+    hook = forged.services.call(
+        "POST", f"{path}/build-configuration/forge-webhook", {"hub_url": forged.services.hub.url}
+    )
 
     assert not hook["installed"]
     assert hook["public_key"].startswith("ssh-ed25519 ")
@@ -139,14 +141,14 @@ def test_a_plain_address_gets_a_webhook_to_paste(forged: ForgeHouse) -> None:
 def test_a_source_that_changed_gets_its_own_webhook(forged: ForgeHouse) -> None:
     """Installed again, the webhook is at the new repository, and the old repository's is removed."""
     old = forged.connect("github", "moved-here")
-    git = forged.house.git.create("src/moved-there")
+    git = forged.services.git.create("src/moved-there")
     git.commit({"Dockerfile": "FROM scratch\n"}, "First")
     new = old.forge.add(git, private=False, admin=True)
     source = {"url": git.url, "forge": "github", "forge_repository": new.name, "linked_account_id": old.link["id"]}
-    forged.house.call("PATCH", f"{old.path}/build-configuration", {"source": source})
+    forged.services.call("PATCH", f"{old.path}/build-configuration", {"source": source})
 
-    shown = forged.house.call(
-        "POST", f"{old.path}/build-configuration/forge-webhook", {"hub_url": forged.house.hub.url}
+    shown = forged.services.call(
+        "POST", f"{old.path}/build-configuration/forge-webhook", {"hub_url": forged.services.hub.url}
     )
 
     assert (shown["forge_repository"], shown["installed"]) == (new.name, True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from tests.builds.house import Services
+from tests.builds.services import Services
 
 pytestmark = pytest.mark.clients
 
@@ -21,9 +21,9 @@ BOMB = "RUN i=0; while [ $i -lt 400 ]; do sleep 30 & i=$((i+1)); done; wait\n"
 
 
 @pytest.fixture(scope="module")
-def house(start_house: Callable[..., Services]) -> Services:
+def services(start_services: Callable[..., Services]) -> Services:
     """A hub whose builds may use very little."""
-    return start_house(env=SMALL)
+    return start_services(env=SMALL)
 
 
 @pytest.mark.parametrize(
@@ -36,83 +36,83 @@ def house(start_house: Callable[..., Services]) -> Services:
         ("many-files", "RUN i=0; while [ $i -lt 9000 ]; do : > /tmp/$i; i=$((i+1)); done\n", "3000 files"),
     ],
 )
-def test_using_too_much(house: Services, name: str, steps: str, said: str) -> None:
+def test_using_too_much(services: Services, name: str, steps: str, said: str) -> None:
     """A limit that is reached ends the build and is named; the hub answers all the while."""
-    path = house.set_up(name, house.source(name, {"Dockerfile": TINY + steps}))
-    [number] = house.trigger(path)
+    path = services.set_up(name, services.source(name, {"Dockerfile": TINY + steps}))
+    [number] = services.trigger(path)
 
-    build = house.wait(path, number, seconds=60)
+    build = services.wait(path, number, seconds=60)
 
     assert build["status"] == "failed", build["log"][-2000:]
     assert said in build["reason"]
-    assert house.call("GET", f"{path}/builds")["items"][0]["number"] == number
+    assert services.call("GET", f"{path}/builds")["items"][0]["number"] == number
 
 
-def test_a_context_of_very_many_files(house: Services) -> None:
+def test_a_context_of_very_many_files(services: Services) -> None:
     """A source with more files than a build may have does not get checked out."""
-    source = house.source("crowded", {f"files/{number}": "x" for number in range(4000)})
-    path = house.set_up("crowded", source)
+    source = services.source("crowded", {f"files/{number}": "x" for number in range(4000)})
+    path = services.set_up("crowded", source)
 
-    build = house.wait(path, house.trigger(path)[0])
+    build = services.wait(path, services.trigger(path)[0])
 
     assert build["status"] == "failed"
     assert "3000 files" in build["reason"]
 
 
-def test_a_dockerfile_that_is_a_link_out_of_the_source(house: Services) -> None:
+def test_a_dockerfile_that_is_a_link_out_of_the_source(services: Services) -> None:
     """A link to a file of the host is not followed, and nothing of that file is told."""
-    source = house.source("linked")
+    source = services.source("linked")
     (source.work / "Dockerfile").unlink()
     (source.work / "Dockerfile").symlink_to("/etc/passwd")
     source.commit({}, "Link")
-    path = house.set_up("linked", source)
+    path = services.set_up("linked", source)
 
-    build = house.wait(path, house.trigger(path)[0])
+    build = services.wait(path, services.trigger(path)[0])
 
     assert build["status"] == "failed"
     assert "leads out of the source" in build["reason"]
     assert "root:" not in build["log"]
 
 
-def test_steps_see_neither_the_host_nor_metadata(house: Services) -> None:
+def test_steps_see_neither_the_host_nor_metadata(services: Services) -> None:
     """A step is root of nothing: no host files, no other processes, no metadata address, no way to mount."""
     # buildah ends with a step and not with what it has to pass on of it: on a loaded machine the end of it may be lost.
-    probe = f"""{TINY}RUN id -u; ls /work /data {house.hub.data} 2>&1; \\
+    probe = f"""{TINY}RUN id -u; ls /work /data {services.hub.data} 2>&1; \\
  grep -c . /proc/self/uid_map; cat /proc/self/uid_map; mount -t tmpfs x /tmp 2>&1; sleep 1
 RUN ls /proc | grep -c '^[0-9]'; ! cat /proc/1/environ 2>/dev/null | grep -i hythe
 """
-    path = house.set_up("curious", house.source("curious", {"Dockerfile": probe}))
+    path = services.set_up("curious", services.source("curious", {"Dockerfile": probe}))
 
-    build = house.wait(path, house.trigger(path)[0])
+    build = services.wait(path, services.trigger(path)[0])
 
     assert build["status"] == "succeeded", build["log"]
-    assert str(house.hub.data) + ":" in build["log"]
+    assert str(services.hub.data) + ":" in build["log"]
     first_uid = next(line.split()[1] for line in build["log"].splitlines() if line.split()[-1:] == ["65536"])
     assert int(first_uid) >= 1_000_000_000
 
 
 @pytest.mark.parametrize("host", ["169.254.169.254", "0xa9fea9fe", "[fd00:ec2::254]"])
-def test_no_base_comes_from_where_clouds_keep_secrets(house: Services, host: str) -> None:
+def test_no_base_comes_from_where_clouds_keep_secrets(services: Services, host: str) -> None:
     """The worker fetches bases, and asks none of a machine's metadata for one, however the address is written."""
     name = f"based-{len(host)}-{host.count(':')}"
-    path = house.set_up(name, house.source(name, {"Dockerfile": f"FROM {host}:80/latest/meta-data\n"}))
+    path = services.set_up(name, services.source(name, {"Dockerfile": f"FROM {host}:80/latest/meta-data\n"}))
 
-    build = house.wait(path, house.trigger(path)[0])
+    build = services.wait(path, services.trigger(path)[0])
 
     assert build["status"] == "failed"
     assert "is not a host that base images are fetched from" in build["reason"]
 
 
-def test_links_that_a_hook_leaves_for_the_worker(house: Services) -> None:
+def test_links_that_a_hook_leaves_for_the_worker(services: Services) -> None:
     """The worker, who is root, writes through no link that a hook put into its way, in this build or the next."""
-    victim = house.hub.data / "victim"
+    victim = services.hub.data / "victim"
     victim.mkdir()
     hook = f"#!/bin/sh\nrm -rf /work/home /work/secrets\nln -s {victim} /work/home\nln -s {victim} /work/secrets\n"
-    path = house.set_up("trapper", house.source("trapper", {"Dockerfile": TINY, "hooks/post_checkout": hook}))
-    house.call("PUT", f"{path}/build-configuration/secrets/token", {"value": "a secret"})
+    path = services.set_up("trapper", services.source("trapper", {"Dockerfile": TINY, "hooks/post_checkout": hook}))
+    services.call("PUT", f"{path}/build-configuration/secrets/token", {"value": "a secret"})
     before = victim.stat()
 
-    builds = [house.wait(path, house.trigger(path)[0]) for _ in range(2)]
+    builds = [services.wait(path, services.trigger(path)[0]) for _ in range(2)]
 
     assert [build["status"] for build in builds] == ["failed", "failed"]
     assert all("is not an ordinary folder" in build["reason"] for build in builds)

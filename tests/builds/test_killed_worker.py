@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tests.builds.house import DOCKERFILE, Services
+from tests.builds.services import DOCKERFILE, Services
 from tests.parts.hub import HYTHE
 from tests.parts.process import clear_away
 
@@ -25,8 +25,8 @@ def start_worker(tmp_path: Path) -> Iterator[Callable[[Services], subprocess.Pop
     """Start a worker as on another host: its own folder, the hub over HTTP, the workers' token."""
     started: list[subprocess.Popen[bytes]] = []
 
-    def start(house: Services) -> subprocess.Popen[bytes]:
-        words = ["worker", "--url", house.hub.url, "--builds-folder", str(tmp_path / "worker")]
+    def start(services: Services) -> subprocess.Popen[bytes]:
+        words = ["worker", "--url", services.hub.url, "--builds-folder", str(tmp_path / "worker")]
         with (tmp_path / f"log-{len(started)}").open("wb") as log:
             process = subprocess.Popen(
                 [HYTHE, *words], env={**os.environ, "HYTHE_WORKER_TOKEN": TOKEN}, stderr=log, start_new_session=True
@@ -42,49 +42,49 @@ def start_worker(tmp_path: Path) -> Iterator[Callable[[Services], subprocess.Pop
 
 
 def test_builds_survive_their_workers(
-    start_house: Callable[..., Services],
+    start_services: Callable[..., Services],
     start_worker: Callable[[Services], subprocess.Popen[bytes]],
     rounds: Callable[[int, int], int],
 ) -> None:
     """Killed at any moment, a worker's build is done by the next one, with the tag where it belongs."""
-    house = start_house(env={"HYTHE_BUILDS_WORKERS": "0", "HYTHE_WORKER_TOKEN": TOKEN, "HYTHE_BUILDS_LEASE": "8"})
-    source = house.source("hardy")
-    path = house.set_up("hardy", source)
+    services = start_services(env={"HYTHE_BUILDS_WORKERS": "0", "HYTHE_WORKER_TOKEN": TOKEN, "HYTHE_BUILDS_LEASE": "8"})
+    source = services.source("hardy")
+    path = services.set_up("hardy", source)
     moments = [random.Random(7).uniform(0, 3.0) for _ in range(rounds(2, 10))]
     for moment in moments:
         source.commit({"moment": str(moment)})
-        [number] = house.trigger(path)
-        victim = start_worker(house)
-        house.wait_for(path, number, lambda build: build["status"] != "queued")
+        [number] = services.trigger(path)
+        victim = start_worker(services)
+        services.wait_for(path, number, lambda build: build["status"] != "queued")
         time.sleep(moment)
         victim.send_signal(signal.SIGKILL)
         victim.wait()
-        successor = start_worker(house)
+        successor = start_worker(services)
 
-        build = house.built(path, number)
+        build = services.built(path, number)
 
         successor.terminate()
         successor.wait(30)
-        history = house.call("GET", f"{path}/tags/latest")
+        history = services.call("GET", f"{path}/tags/latest")
         assert build["digest"] == history["digest"]
         assert build["ref"]["commit"] == source.head("main")
 
 
-def test_the_worker_inside_serve_is_replaced(start_house: Callable[..., Services]) -> None:
+def test_the_worker_inside_serve_is_replaced(start_services: Callable[..., Services]) -> None:
     """Killed in the middle, it is started anew, and its build is done all the same."""
-    house = start_house(env={"HYTHE_BUILDS_LEASE": "5"})
+    services = start_services(env={"HYTHE_BUILDS_LEASE": "5"})
     files = {"Dockerfile": f"{DOCKERFILE}RUN sleep 3\n"}
-    path = house.set_up("inside", house.source("inside", files))
-    [number] = house.trigger(path)
-    house.wait_until_log(path, number, "sleep 3")
-    [worker] = [pid for pid in children(house.hub.pid) if b"worker" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    path = services.set_up("inside", services.source("inside", files))
+    [number] = services.trigger(path)
+    services.wait_until_log(path, number, "sleep 3")
+    [worker] = [pid for pid in children(services.hub.pid) if b"worker" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
     os.kill(worker, signal.SIGKILL)
 
-    build = house.wait(path, number, seconds=120)
+    build = services.wait(path, number, seconds=120)
     assert build["status"] == "succeeded", build["log"]
     assert build["fence"] == 2
-    assert house.call("GET", f"{path}/tags/latest")["digest"] == build["digest"]
+    assert services.call("GET", f"{path}/tags/latest")["digest"] == build["digest"]
 
 
 def children(pid: int) -> list[int]:

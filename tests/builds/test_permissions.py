@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from tests.builds.forge_house import ForgeHouse, forged
-from tests.builds.house import PASSWORD
+from tests.builds.services import PASSWORD
 
 __all__ = ["forged"]
 
@@ -32,18 +32,20 @@ VALUES = {"namespace": "alice", "number": "1", "secret": "TOKEN", "notice": "1",
 @pytest.fixture(scope="module")
 def hidden(forged: ForgeHouse) -> ForgeHouse:
     """A private repository of alice with all that a set-up can have, and an account that has nothing to do with it."""
-    forged.house.hub.create_user("mallory", PASSWORD)
-    forged.house.call("POST", "/api/v1/repositories", {"namespace": "alice", "name": "hidden", "visibility": "private"})
+    forged.services.hub.create_user("mallory", PASSWORD)
+    forged.services.call(
+        "POST", "/api/v1/repositories", {"namespace": "alice", "name": "hidden", "visibility": "private"}
+    )
     connected = forged.connect("github", "hidden", private=True)
-    forged.house.call("PUT", f"{connected.path}/build-configuration/secrets/TOKEN", {"value": "hunter2"})
-    forged.house.call("POST", f"{connected.path}/webhooks", {"url": "https://receiver.example/hook"})
-    forged.house.call("POST", f"{connected.path}/builds", {})
+    forged.services.call("PUT", f"{connected.path}/build-configuration/secrets/TOKEN", {"value": "hunter2"})
+    forged.services.call("POST", f"{connected.path}/webhooks", {"url": "https://receiver.example/hook"})
+    forged.services.call("POST", f"{connected.path}/builds", {})
     return forged
 
 
 def calls_of(forged: ForgeHouse, repository: str) -> list[tuple[str, str, Any]]:
     """Every call of the API about one repository's builds: method, path and a body that would be taken."""
-    described = forged.house.call("GET", "/api/openapi.json")["paths"]
+    described = forged.services.call("GET", "/api/openapi.json")["paths"]
     found = []
     for path, methods in described.items():
         what = path.removeprefix(OF_REPOSITORY)
@@ -57,12 +59,12 @@ def calls_of(forged: ForgeHouse, repository: str) -> list[tuple[str, str, Any]]:
 @pytest.mark.parametrize("who", ["mallory", ""])
 def test_private_builds_do_not_exist_for_others(hidden: ForgeHouse, who: str) -> None:
     """Whatever another account, or nobody, asks of them is answered as of what is not there; and nothing changes."""
-    house = hidden.house
-    before = house.call("GET", "/api/v1/repositories/alice/hidden/build-configuration")
+    services = hidden.services
+    before = services.call("GET", "/api/v1/repositories/alice/hidden/build-configuration")
     calls = [*calls_of(hidden, "hidden"), *((method, path, None) for method, path in PLAIN)]
 
     answers = {
-        (method, path): house.try_call(method, path, body if method != "GET" else None, user=who)
+        (method, path): services.try_call(method, path, body if method != "GET" else None, user=who)
         for method, path, body in calls
     }
 
@@ -77,22 +79,22 @@ def test_private_builds_do_not_exist_for_others(hidden: ForgeHouse, who: str) ->
         if status != 404 and not (call[0] == "POST" and call[1] in creating and status in (401, 403))
     }
     assert odd == {}
-    assert house.call("GET", "/api/v1/repositories/alice/hidden/build-configuration") == before
-    assert house.call("GET", "/api/v1/repositories/alice/hidden/build-configuration/secrets")["names"] == ["TOKEN"]
-    assert [build["status"] for build in house.call("GET", "/api/v1/repositories/alice/hidden/builds")["items"]] == [
+    assert services.call("GET", "/api/v1/repositories/alice/hidden/build-configuration") == before
+    assert services.call("GET", "/api/v1/repositories/alice/hidden/build-configuration/secrets")["names"] == ["TOKEN"]
+    assert [build["status"] for build in services.call("GET", "/api/v1/repositories/alice/hidden/builds")["items"]] == [
         "queued"
     ]
-    assert "hidden" not in str(house.call("GET", "/api/v1/builds?limit=100", user=who))
+    assert "hidden" not in str(services.call("GET", "/api/v1/builds?limit=100", user=who))
 
 
 def test_public_builds_are_read_by_all_and_changed_by_the_owner(hidden: ForgeHouse) -> None:
     """Of a public repository others see the set-up, builds and logs; no secret's name, no webhook; nothing changes."""
     connected = hidden.connect("github", "shown")
-    hidden.house.call("POST", f"{connected.path}/webhooks", {"url": "https://receiver.example/hook"})
-    hidden.house.call("POST", f"{connected.path}/builds", {})
+    hidden.services.call("POST", f"{connected.path}/webhooks", {"url": "https://receiver.example/hook"})
+    hidden.services.call("POST", f"{connected.path}/builds", {})
 
     answers = {
-        (method, path.removeprefix(connected.path)): hidden.house.try_call(
+        (method, path.removeprefix(connected.path)): hidden.services.try_call(
             method, path, body if method != "GET" else None, user="mallory"
         )[0]
         for method, path, body in calls_of(hidden, "shown")
@@ -108,17 +110,17 @@ def test_public_builds_are_read_by_all_and_changed_by_the_owner(hidden: ForgeHou
 
 def test_pages_of_builds_skip_what_others_hide(hidden: ForgeHouse) -> None:
     """The list over all repositories is as full, and goes on as far, however much in between is private."""
-    house = hidden.house
+    services = hidden.services
     first = hidden.connect("github", "early")
-    house.call("POST", f"{first.path}/builds", {})
+    services.call("POST", f"{first.path}/builds", {})
     for _ in range(3):
-        house.call("POST", "/api/v1/repositories/alice/hidden/builds", {})
+        services.call("POST", "/api/v1/repositories/alice/hidden/builds", {})
     last = hidden.connect("github", "late")
-    house.call("POST", f"{last.path}/builds", {})
+    services.call("POST", f"{last.path}/builds", {})
 
     found, before = [], 0
     while True:
-        page = house.call("GET", f"/api/v1/builds?limit=1&before={before}", user="mallory")
+        page = services.call("GET", f"/api/v1/builds?limit=1&before={before}", user="mallory")
         found += [build["repository"] for build in page["items"]]
         before = page["next"]
         if not before:

@@ -14,22 +14,22 @@ from typing import Any
 import pytest
 from tests.builds.forge_house import Connected, ForgeHouse
 from tests.builds.hand_worker import BY_HAND, TOKEN
-from tests.builds.house import Services
+from tests.builds.services import Services
 from tests.parts.forges import running_forge
 from tests.parts.hub import HYTHE
 from tests.parts.process import clear_away
 
 pytestmark = pytest.mark.clients
 
-PATIENCE = 600
+TIMEOUT = 600
 
 
 @contextmanager
-def workers(house: Services, folder: Path, count: int) -> Iterator[None]:
+def workers(services: Services, folder: Path, count: int) -> Iterator[None]:
     """Workers as on other hosts, each with a folder of its own."""
     started = []
     for number in range(count):
-        words = ["worker", "--url", house.hub.url, "--builds-folder", str(folder / f"worker-{number}")]
+        words = ["worker", "--url", services.hub.url, "--builds-folder", str(folder / f"worker-{number}")]
         with (folder / f"log-{number}").open("wb") as log:
             environment = {**os.environ, "HYTHE_WORKER_TOKEN": TOKEN}
             started.append(subprocess.Popen([HYTHE, *words], env=environment, stderr=log, start_new_session=True))
@@ -53,11 +53,11 @@ def pushed(connected: Connected, pushes: int) -> list[str]:
     return commits
 
 
-def finished(house: Services, connected: Connected) -> list[dict[str, Any]]:
+def finished(services: Services, connected: Connected) -> list[dict[str, Any]]:
     """Wait until no build of a repository waits or runs; returns all, the oldest first."""
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + TIMEOUT
     while True:
-        found = house.call("GET", f"{connected.path}/builds?limit=100")["items"][::-1]
+        found = services.call("GET", f"{connected.path}/builds?limit=100")["items"][::-1]
         if all(build["status"] not in ("queued", "running") for build in found):
             return list(found)
         assert time.monotonic() < end, [build["status"] for build in found]
@@ -66,7 +66,7 @@ def finished(house: Services, connected: Connected) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("database", ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)])
 def test_all_come_out_right(
-    start_house: Callable[..., Services],
+    start_services: Callable[..., Services],
     request: pytest.FixtureRequest,
     tmp_path: Path,
     rounds: Callable[[int, int], int],
@@ -77,14 +77,14 @@ def test_all_come_out_right(
     repositories, pushes = rounds(3, 20), rounds(4, 10)
     with running_forge("github") as forge:
         settings = {**BY_HAND, "HYTHE_FORGES": forge.setting, "HYTHE_BUILDS_PER_ACCOUNT": "0"}
-        house = start_house(settings, **({"database_url": url} if url else {}))
-        forged = ForgeHouse(house, {"github": forge})
+        services = start_services(settings, **({"database_url": url} if url else {}))
+        forged = ForgeHouse(services, {"github": forge})
         connected = [forged.connect("github", f"{database}-{number}") for number in range(repositories)]
         for each in connected:
             each.project.git.commit({"Dockerfile": "FROM scratch\nCOPY number /\n", "number": "none"})
-        with workers(house, tmp_path, 2), ThreadPoolExecutor(repositories) as pool:
+        with workers(services, tmp_path, 2), ThreadPoolExecutor(repositories) as pool:
             commits = list(pool.map(lambda each: pushed(each, pushes), connected))
-            builds = [finished(house, each) for each in connected]
+            builds = [finished(services, each) for each in connected]
         assert forge.violations == []
 
     for each, expected, found in zip(connected, commits, builds, strict=True):
@@ -94,4 +94,4 @@ def test_all_come_out_right(
         starts = [build["started_at"] for build in built]
         assert starts == sorted(starts)
         assert built[-1]["ref"]["commit"] == expected[-1]
-        assert house.call("GET", f"{each.path}/tags/latest")["digest"] == built[-1]["digest"]
+        assert services.call("GET", f"{each.path}/tags/latest")["digest"] == built[-1]["digest"]

@@ -20,7 +20,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from tests.builds.house import Services
+from tests.builds.services import Services
 from tests.parts.hub import HYTHE
 
 pytestmark = pytest.mark.clients
@@ -35,12 +35,12 @@ def hythe(tmp_path: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([HYTHE, *words], env=env, capture_output=True, text=True, check=False)
 
 
-def test_an_image_verifies_down_to_its_commit(house: Services, tmp_path: Path) -> None:
+def test_an_image_verifies_down_to_its_commit(services: Services, tmp_path: Path) -> None:
     """`hythe verify` names source and commit in one line; `pull --trusted` pulls what verifies."""
-    source = house.source("proven", {"Dockerfile": f"{TINY}COPY status /var/lib/dpkg/status\n", "status": STATUS})
-    path = house.set_up("proven", source)
-    build = house.built(path, house.trigger(path)[0])
-    image = f"{house.hub.host}/alice/proven"
+    source = services.source("proven", {"Dockerfile": f"{TINY}COPY status /var/lib/dpkg/status\n", "status": STATUS})
+    path = services.set_up("proven", source)
+    build = services.built(path, services.trigger(path)[0])
+    image = f"{services.hub.host}/alice/proven"
 
     verified = hythe(tmp_path, "verify", image)
     told = json.loads(hythe(tmp_path, "verify", "--json", image).stdout)
@@ -52,12 +52,12 @@ def test_an_image_verifies_down_to_its_commit(house: Services, tmp_path: Path) -
     assert pulled.returncode == 0, pulled.stderr
 
 
-def test_statements_are_referrers_as_cosign_reads_them(house: Services, tmp_path: Path) -> None:
+def test_statements_are_referrers_as_cosign_reads_them(services: Services, tmp_path: Path) -> None:
     """Each is a Sigstore bundle that refers to the image; openssl finds its envelope signed by the published key."""
-    path = house.set_up("bundled", house.source("bundled", {"Dockerfile": TINY}))
-    digest = house.built(path, house.trigger(path)[0])["digest"]
-    registry = f"{house.hub.url}/v2/alice/bundled"
-    token = house.call("GET", "/token?scope=repository:alice/bundled:pull")["token"]
+    path = services.set_up("bundled", services.source("bundled", {"Dockerfile": TINY}))
+    digest = services.built(path, services.trigger(path)[0])["digest"]
+    registry = f"{services.hub.url}/v2/alice/bundled"
+    token = services.call("GET", "/token?scope=repository:alice/bundled:pull")["token"]
 
     def get(what: str) -> Any:
         request = urllib.request.Request(f"{registry}/{what}", headers={"Authorization": f"Bearer {token}"})
@@ -67,7 +67,7 @@ def test_statements_are_referrers_as_cosign_reads_them(house: Services, tmp_path
     kind = "application/vnd.dev.sigstore.bundle.v0.3+json"
     listed = get(f"referrers/{digest}?artifactType={urllib.parse.quote(kind)}")["manifests"]
     key = tmp_path / "key.pem"
-    key.write_bytes(urllib.request.urlopen(f"{house.hub.url}/.well-known/hythe/builds.pem").read())
+    key.write_bytes(urllib.request.urlopen(f"{services.hub.url}/.well-known/hythe/builds.pem").read())
 
     assert {each["annotations"]["dev.sigstore.bundle.predicateType"] for each in listed} == {
         "https://slsa.dev/provenance/v1",
@@ -92,11 +92,11 @@ def test_statements_are_referrers_as_cosign_reads_them(house: Services, tmp_path
 STATUS = "Package: tree\nStatus: install ok installed\nVersion: 2.1\nArchitecture: amd64\n\n"
 
 
-def test_what_was_pushed_by_hand_does_not_verify(house: Services, tmp_path: Path) -> None:
+def test_what_was_pushed_by_hand_does_not_verify(services: Services, tmp_path: Path) -> None:
     """An image without statements, or with a key that did not sign them, is refused with a hint."""
-    path = house.set_up("orphan", house.source("orphan", {"Dockerfile": TINY}))
-    house.built(path, house.trigger(path)[0])
-    image = f"{house.hub.host}/alice/orphan"
+    path = services.set_up("orphan", services.source("orphan", {"Dockerfile": TINY}))
+    services.built(path, services.trigger(path)[0])
+    image = f"{services.hub.host}/alice/orphan"
     other = tmp_path / "other.pem"
     subprocess.run(
         f"openssl ecparam -name prime256v1 -genkey -noout | openssl ec -pubout -out {other}",
@@ -106,8 +106,8 @@ def test_what_was_pushed_by_hand_does_not_verify(house: Services, tmp_path: Path
     )
 
     with_other_key = hythe(tmp_path, "verify", "--key", str(other), image)
-    digest = house.call("GET", f"{path}/tags/latest")["digest"].removeprefix("sha256:")
-    house.call("DELETE", f"{path}/tags/sha256-{digest}.att")
+    digest = services.call("GET", f"{path}/tags/latest")["digest"].removeprefix("sha256:")
+    services.call("DELETE", f"{path}/tags/sha256-{digest}.att")
     without = hythe(tmp_path, "pull", "--trusted", image)
 
     assert with_other_key.returncode == 6
@@ -116,16 +116,16 @@ def test_what_was_pushed_by_hand_does_not_verify(house: Services, tmp_path: Path
     assert "was not made by a Trusted Build" in without.stderr
 
 
-def test_a_second_build_says_reproduced(house: Services) -> None:
+def test_a_second_build_says_reproduced(services: Services) -> None:
     """With `reproduce`, an independent build without cache marks the image when it comes out equal."""
-    path = house.set_up("twice", house.source("twice"), options={"reproduce": True})
-    first = house.built(path, house.trigger(path)[0])
+    path = services.set_up("twice", services.source("twice"), options={"reproduce": True})
+    first = services.built(path, services.trigger(path)[0])
 
-    second = house.built(path, first["number"] + 1)
+    second = services.built(path, first["number"] + 1)
 
     assert second["cause"] == "reproduce"
     assert second["digest"] == first["digest"]
-    assert house.call("GET", f"{path}/builds/{first['number']}")["result"]["reproduced"] is True
+    assert services.call("GET", f"{path}/builds/{first['number']}")["result"]["reproduced"] is True
 
 
 @dataclass(slots=True)
@@ -169,12 +169,12 @@ def receiver() -> Iterator[Receiver]:
     server.server_close()
 
 
-def test_webhooks_are_signed_chained_and_sent_again(house: Services, receiver: Receiver) -> None:
+def test_webhooks_are_signed_chained_and_sent_again(services: Services, receiver: Receiver) -> None:
     """Docker Hub's body, GitHub's way of signing; the second of a chain waits for the first one's callback."""
-    path = house.set_up("noticed", house.source("noticed", {"Dockerfile": TINY}))
-    first = house.call("POST", f"{path}/webhooks", {"url": receiver.url, "secret": "shared"})
-    house.call("POST", f"{path}/webhooks", {"url": f"{receiver.url}/2", "chained": True})
-    house.built(path, house.trigger(path)[0])
+    path = services.set_up("noticed", services.source("noticed", {"Dockerfile": TINY}))
+    first = services.call("POST", f"{path}/webhooks", {"url": receiver.url, "secret": "shared"})
+    services.call("POST", f"{path}/webhooks", {"url": f"{receiver.url}/2", "chained": True})
+    services.built(path, services.trigger(path)[0])
 
     headers, body = receiver.wait(1)[0]
     said: dict[str, Any] = json.loads(body)
@@ -184,10 +184,10 @@ def test_webhooks_are_signed_chained_and_sent_again(house: Services, receiver: R
     assert said["repository"]["repo_name"] == "alice/noticed"
     assert "FROM scratch" in said["repository"]["dockerfile"]
 
-    house.call("POST", urlsplit(said["callback_url"]).path, {"state": "success", "description": "deployed"}, user="")
+    services.call("POST", urlsplit(said["callback_url"]).path, {"state": "success", "description": "deployed"}, user="")
     receiver.wait(2)
-    [delivery] = house.call("GET", f"{path}/webhooks/{first['id']}/deliveries")["items"]
+    [delivery] = services.call("GET", f"{path}/webhooks/{first['id']}/deliveries")["items"]
     assert (delivery["status"], delivery["callback_state"]) == (200, "success")
 
-    house.call("POST", f"{path}/webhooks/deliveries/{delivery['id']}/again")
+    services.call("POST", f"{path}/webhooks/deliveries/{delivery['id']}/again")
     assert receiver.wait(3)[2][1] == body

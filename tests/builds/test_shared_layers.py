@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tests.builds.house import Services
+from tests.builds.services import Services
 
 pytestmark = pytest.mark.clients
 
@@ -31,9 +31,9 @@ CMD ["cat", "/costly"]
 COSTLY = "cat /proc/sys/kernel/random/uuid > /costly"
 
 
-def forget_disks(house: Services) -> None:
+def forget_disks(services: Services) -> None:
     """Let the hub's worker be like one on another host: without the disks that it keeps."""
-    shutil.rmtree(house.hub.data / "builds" / "cache")
+    shutil.rmtree(services.hub.data / "builds" / "cache")
 
 
 def step_of(log: str, command: str) -> str:
@@ -43,40 +43,40 @@ def step_of(log: str, command: str) -> str:
     return lines[place + 1]
 
 
-def registry(house: Services, name: str) -> Callable[[str], Any]:
+def registry(services: Services, name: str) -> Callable[[str], Any]:
     """Return what asks the registry for JSON of alice's repository."""
-    token = house.call("GET", f"/token?scope=repository:alice/{name}:pull")["token"]
+    token = services.call("GET", f"/token?scope=repository:alice/{name}:pull")["token"]
 
     def get(what: str) -> Any:
         accept = "application/vnd.oci.image.index.v1+json, application/vnd.docker.distribution.manifest.v2+json"
         headers = {"Authorization": f"Bearer {token}", "Accept": accept}
-        request = urllib.request.Request(f"{house.hub.url}/v2/alice/{name}/{what}", headers=headers)
+        request = urllib.request.Request(f"{services.hub.url}/v2/alice/{name}/{what}", headers=headers)
         with urllib.request.urlopen(request) as response:
             return json.loads(response.read())
 
     return get
 
 
-def layer_tags(house: Services, name: str) -> list[str]:
+def layer_tags(services: Services, name: str) -> list[str]:
     """The tags of a repository that hold layers."""
-    return [tag for tag in registry(house, name)("tags/list")["tags"] if tag.endswith(".layers")]
+    return [tag for tag in registry(services, name)("tags/list")["tags"] if tag.endswith(".layers")]
 
 
-def test_another_worker_uses_the_layers(house: Services) -> None:
+def test_another_worker_uses_the_layers(services: Services) -> None:
     """Steps of all stages are found again, with secrets as without, and what changed is built and kept anew."""
-    base = house.set_up("shared-base", house.source("shared-base"), visibility="private")
-    house.built(base, house.trigger(base)[0])
-    dockerfile = STEPS.replace("FROM scratch\n", f"FROM {house.hub.host}/alice/shared-base\n")
-    source = house.source("shared", {"Dockerfile": dockerfile, "late": "1"})
-    path = house.set_up("shared", source)
-    house.call("PUT", f"{path}/build-configuration/secrets/word", {"value": "hush hush"})
-    first = house.built(path, house.trigger(path)[0])
+    base = services.set_up("shared-base", services.source("shared-base"), visibility="private")
+    services.built(base, services.trigger(base)[0])
+    dockerfile = STEPS.replace("FROM scratch\n", f"FROM {services.hub.host}/alice/shared-base\n")
+    source = services.source("shared", {"Dockerfile": dockerfile, "late": "1"})
+    path = services.set_up("shared", source)
+    services.call("PUT", f"{path}/build-configuration/secrets/word", {"value": "hush hush"})
+    first = services.built(path, services.trigger(path)[0])
     source.commit({"late": "2"}, "Changed late")
-    forget_disks(house)
-    second = house.built(path, house.trigger(path)[0])
-    warm = house.built(path, house.trigger(path)[0])
-    forget_disks(house)
-    third = house.built(path, house.trigger(path)[0])
+    forget_disks(services)
+    second = services.built(path, services.trigger(path)[0])
+    warm = services.built(path, services.trigger(path)[0])
+    forget_disks(services)
+    third = services.built(path, services.trigger(path)[0])
 
     assert "Using cache" not in first["log"]
     assert "layers for other workers" in first["log"]
@@ -88,51 +88,51 @@ def test_another_worker_uses_the_layers(house: Services) -> None:
     assert second["digest"] == third["digest"]
 
 
-def test_layers_are_no_image_of_people(house: Services) -> None:
+def test_layers_are_no_image_of_people(services: Services) -> None:
     """No list of tags shows them, reading them counts as no pull, and no secret lies in them."""
-    source = house.source("unseen", {"Dockerfile": STEPS, "late": "1"})
-    path = house.set_up("unseen", source)
-    house.call("PUT", f"{path}/build-configuration/secrets/word", {"value": "hush hush"})
-    house.built(path, house.trigger(path)[0])
-    forget_disks(house)
-    house.built(path, house.trigger(path)[0])
-    get = registry(house, "unseen")
-    [tag] = layer_tags(house, "unseen")
+    source = services.source("unseen", {"Dockerfile": STEPS, "late": "1"})
+    path = services.set_up("unseen", source)
+    services.call("PUT", f"{path}/build-configuration/secrets/word", {"value": "hush hush"})
+    services.built(path, services.trigger(path)[0])
+    forget_disks(services)
+    services.built(path, services.trigger(path)[0])
+    get = registry(services, "unseen")
+    [tag] = layer_tags(services, "unseen")
     manifests = [get(f"manifests/{each['digest']}") for each in get(f"manifests/{tag}")["manifests"]]
     configs = [json.dumps(get(f"blobs/{each['config']['digest']}")) for each in manifests]
 
-    assert [each["name"] for each in house.call("GET", f"{path}/tags")["items"]] == ["latest"]
+    assert [each["name"] for each in services.call("GET", f"{path}/tags")["items"]] == ["latest"]
     assert len(configs) == 11
     assert "hush" not in "".join(configs)
 
 
-def test_a_rule_without_cache_takes_and_leaves_nothing(house: Services) -> None:
+def test_a_rule_without_cache_takes_and_leaves_nothing(services: Services) -> None:
     """With the cache off, steps run again, and the repository holds no layers but the image's."""
-    source = house.source("uncached", {"Dockerfile": STEPS.replace("RUN --mount", "# RUN"), "late": "1"})
-    path = house.set_up("uncached", source, {"source": "main", "cache": False})
-    first = house.built(path, house.trigger(path)[0])
-    second = house.built(path, house.trigger(path)[0])
+    source = services.source("uncached", {"Dockerfile": STEPS.replace("RUN --mount", "# RUN"), "late": "1"})
+    path = services.set_up("uncached", source, {"source": "main", "cache": False})
+    first = services.built(path, services.trigger(path)[0])
+    second = services.built(path, services.trigger(path)[0])
 
     assert "Using cache" not in first["log"] + second["log"]
     assert "other workers" not in first["log"] + second["log"]
     assert first["digest"] != second["digest"]
-    assert layer_tags(house, "uncached") == []
+    assert layer_tags(services, "uncached") == []
 
 
-def test_broken_layers_break_no_build(house: Services) -> None:
+def test_broken_layers_break_no_build(services: Services) -> None:
     """Where a blob of theirs is lost, a line of the log says so, the steps run again, and whole layers are kept."""
-    source = house.source("broken", {"Dockerfile": STEPS.replace("RUN --mount", "# RUN"), "late": "1"})
-    path = house.set_up("broken", source)
-    house.built(path, house.trigger(path)[0])
-    get = registry(house, "broken")
-    [tag] = layer_tags(house, "broken")
+    source = services.source("broken", {"Dockerfile": STEPS.replace("RUN --mount", "# RUN"), "late": "1"})
+    path = services.set_up("broken", source)
+    services.built(path, services.trigger(path)[0])
+    get = registry(services, "broken")
+    [tag] = layer_tags(services, "broken")
     steps = get(f"manifests/{tag}")["manifests"]
     digest = get(f"manifests/{steps[0]['digest']}")["config"]["digest"].removeprefix("sha256:")
-    (house.hub.data / "blobs" / "sha256" / digest[:2] / digest).unlink()
-    forget_disks(house)
-    second = house.built(path, house.trigger(path)[0])
-    forget_disks(house)
-    third = house.built(path, house.trigger(path)[0])
+    (services.hub.data / "blobs" / "sha256" / digest[:2] / digest).unlink()
+    forget_disks(services)
+    second = services.built(path, services.trigger(path)[0])
+    forget_disks(services)
+    third = services.built(path, services.trigger(path)[0])
 
     assert "the layers of other workers are not used: " in second["log"]
     assert "Using cache" not in second["log"]

@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
 import pytest
-from tests.builds.house import Services
+from tests.builds.services import Services
 
 pytestmark = pytest.mark.clients
 
@@ -19,25 +19,25 @@ TINY = "FROM scratch\nADD rootfs.tar /\n"
 
 
 @pytest.fixture(scope="module")
-def house(start_house: Callable[..., Services]) -> Services:
+def services(start_services: Callable[..., Services]) -> Services:
     """A hub whose builds may reach the network."""
-    return start_house(env={"HYTHE_BUILDS_NETWORK": "open"})
+    return start_services(env={"HYTHE_BUILDS_NETWORK": "open"})
 
 
 @pytest.mark.parametrize(("network", "reached"), [("off", False), ("registry", True), ("open", True)])
-def test_what_steps_reach(house: Services, network: str, reached: bool) -> None:
+def test_what_steps_reach(services: Services, network: str, reached: bool) -> None:
     """Off: nothing. Registry and open: the hub. Never: other services of the host, or clouds' metadata."""
-    others = (house.hub.port, urlsplit(house.git.url).port)
+    others = (services.hub.port, urlsplit(services.git.url).port)
     # busybox's nc takes numbers without asking a resolver, which a static program cannot do everywhere.
     (hub, host), ask = others, "echo | busybox nc -w 3"
     dockerfile = f"""{TINY}RUN {ask} 127.0.0.1 {hub} > /dev/null && echo hub-reached || echo hub-away
 RUN {ask} 127.0.0.1 {host} || echo host-away
 RUN {ask} 169.254.169.254 80 || echo metadata-away
 """
-    path = house.set_up(f"net-{network}", house.source(f"net-{network}", {"Dockerfile": dockerfile}))
-    house.call("PATCH", f"{path}/build-configuration", {"options": {"network": network}})
+    path = services.set_up(f"net-{network}", services.source(f"net-{network}", {"Dockerfile": dockerfile}))
+    services.call("PATCH", f"{path}/build-configuration", {"options": {"network": network}})
 
-    log = house.built(path, house.trigger(path)[0])["log"]
+    log = services.built(path, services.trigger(path)[0])["log"]
 
     said = [line for line in log.splitlines() if line.endswith(("-reached", "-away")) and "STEP" not in line]
     assert [each.rpartition("}")[2] for each in said] == [
@@ -47,20 +47,20 @@ RUN {ask} 169.254.169.254 80 || echo metadata-away
     ]
 
 
-def test_submodules_are_fetched(house: Services) -> None:
+def test_submodules_are_fetched(services: Services) -> None:
     """A submodule's files are in the build context."""
-    part = house.git.create("src/part")
+    part = services.git.create("src/part")
     part.commit({"greeting.txt": "from the submodule\n"})
-    source = house.source("modular", {"Dockerfile": f"{TINY}COPY part/greeting.txt /\nRUN cat /greeting.txt\n"})
+    source = services.source("modular", {"Dockerfile": f"{TINY}COPY part/greeting.txt /\nRUN cat /greeting.txt\n"})
     source.git("-c", "protocol.file.allow=always", "submodule", "--quiet", "add", part.url, "part")
     source.commit({}, "Add the part")
-    path = house.set_up("modular", source)
+    path = services.set_up("modular", source)
 
-    assert "from the submodule" in house.built(path, house.trigger(path)[0])["log"]
+    assert "from the submodule" in services.built(path, services.trigger(path)[0])["log"]
 
 
 @pytest.fixture
-def large_files(house: Services) -> Iterator[tuple[str, dict[str, bytes]]]:
+def large_files(services: Services) -> Iterator[tuple[str, dict[str, bytes]]]:
     """A server of git LFS (batch API, downloads) before the git server: its address, and what it holds by SHA-256."""
     held: dict[str, bytes] = {}
 
@@ -85,7 +85,7 @@ def large_files(house: Services) -> Iterator[tuple[str, dict[str, bytes]]]:
         def _pass_on(self, body: bytes | None) -> None:
             names = ("Content-Type", "Accept", "Git-Protocol", "Content-Encoding")
             headers = {name: self.headers[name] for name in names if self.headers[name]}
-            request = urllib.request.Request(house.git.url + self.path, body, headers)
+            request = urllib.request.Request(services.git.url + self.path, body, headers)
             with urllib.request.urlopen(request) as response:
                 self._answer(response.read(), response.headers["Content-Type"])
 
@@ -106,7 +106,7 @@ def large_files(house: Services) -> Iterator[tuple[str, dict[str, bytes]]]:
     server.server_close()
 
 
-def test_large_files_are_fetched(house: Services, large_files: tuple[str, dict[str, bytes]]) -> None:
+def test_large_files_are_fetched(services: Services, large_files: tuple[str, dict[str, bytes]]) -> None:
     """A file of git LFS is there with its content, not its pointer."""
     address, held = large_files
     content = b"large\n" * 1000
@@ -117,48 +117,48 @@ def test_large_files_are_fetched(house: Services, large_files: tuple[str, dict[s
         "data.big": f"version https://git-lfs.github.com/spec/v1\noid sha256:{digest}\nsize {len(content)}\n",
         "Dockerfile": f"{TINY}COPY data.big /\nRUN busybox wc -c /data.big\n",
     }
-    source = house.source("large", files)
-    source.url = source.url.replace(house.git.url, address)
-    path = house.set_up("large", source)
+    source = services.source("large", files)
+    source.url = source.url.replace(services.git.url, address)
+    path = services.set_up("large", source)
 
-    assert f"{len(content)} /data.big" in house.built(path, house.trigger(path)[0])["log"]
+    assert f"{len(content)} /data.big" in services.built(path, services.trigger(path)[0])["log"]
 
 
-def test_a_branch_that_is_gone_and_a_commit_that_never_was(house: Services) -> None:
+def test_a_branch_that_is_gone_and_a_commit_that_never_was(services: Services) -> None:
     """The reason names what could not be fetched."""
-    path = house.set_up("gone", house.source("gone"), {"source": "/.*/", "tags": "{sourceref}"})
-    by_name = house.call("POST", f"{path}/builds", {"source_name": "nowhere"})["items"][0]
-    by_commit = house.call("POST", f"{path}/builds", {"source_name": "main", "commit": "0" * 40})["items"][0]
+    path = services.set_up("gone", services.source("gone"), {"source": "/.*/", "tags": "{sourceref}"})
+    by_name = services.call("POST", f"{path}/builds", {"source_name": "nowhere"})["items"][0]
+    by_commit = services.call("POST", f"{path}/builds", {"source_name": "main", "commit": "0" * 40})["items"][0]
 
     for started, reason in ((by_name, "cannot be fetched"), (by_commit, "the commit is not there")):
-        build = house.wait(path, started["number"])
+        build = services.wait(path, started["number"])
         assert build["status"] == "failed"
         assert reason in build["reason"]
 
 
-def test_switching_off_stops_triggers_and_keeps_everything(house: Services) -> None:
+def test_switching_off_stops_triggers_and_keeps_everything(services: Services) -> None:
     """An inactive set-up starts nothing, says so to its trigger, and notes the call."""
-    path = house.set_up("resting", house.source("resting", {"Dockerfile": TINY}))
-    house.built(path, house.trigger(path)[0])
-    trigger = house.call("GET", f"{path}/build-configuration/trigger")["path"]
-    house.call("PATCH", f"{path}/build-configuration", {"active": False})
+    path = services.set_up("resting", services.source("resting", {"Dockerfile": TINY}))
+    services.built(path, services.trigger(path)[0])
+    trigger = services.call("GET", f"{path}/build-configuration/trigger")["path"]
+    services.call("PATCH", f"{path}/build-configuration", {"active": False})
 
-    status, answer = house.try_call("POST", trigger, {}, user="")
-    calls = house.call("GET", f"{path}/build-configuration/trigger")["calls"]
+    status, answer = services.try_call("POST", trigger, {}, user="")
+    calls = services.call("GET", f"{path}/build-configuration/trigger")["calls"]
 
     assert status == 409
     assert "rules" in answer["hint"]
     assert [call["outcome"] for call in calls] == ["builds of this repository are switched off", "1 builds"]
-    assert len(house.call("GET", f"{path}/builds")["items"]) == 1
+    assert len(services.call("GET", f"{path}/builds")["items"]) == 1
 
 
-def test_a_trigger_made_anew_makes_the_old_one_worthless(house: Services) -> None:
+def test_a_trigger_made_anew_makes_the_old_one_worthless(services: Services) -> None:
     """The old URL is not found any more; the bodies of 2014 are understood."""
     rules = ({"source": "main", "tags": "latest"}, {"source": "other", "tags": "special"})
-    path = house.set_up("retold", house.source("retold", {"Dockerfile": TINY}), *rules)
-    old = house.call("GET", f"{path}/build-configuration/trigger")["path"]
-    house.call("POST", f"{path}/build-configuration/trigger")
+    path = services.set_up("retold", services.source("retold", {"Dockerfile": TINY}), *rules)
+    old = services.call("GET", f"{path}/build-configuration/trigger")["path"]
+    services.call("POST", f"{path}/build-configuration/trigger")
 
-    assert house.try_call("POST", old, {}, user="")[0] == 404
-    assert len(house.trigger(path, {"docker_tag": "latest"})) == 1
-    assert len(house.trigger(path, {"source_type": "Branch", "source_name": "main"})) == 1
+    assert services.try_call("POST", old, {}, user="")[0] == 404
+    assert len(services.trigger(path, {"docker_tag": "latest"})) == 1
+    assert len(services.trigger(path, {"source_type": "Branch", "source_name": "main"})) == 1

@@ -42,10 +42,10 @@ def post(url: str, body: bytes, media_type: str) -> int:
 )
 def test_bodies_of_2014(forged: ForgeHouse, connected: Connected, body: bytes, media_type: str, built: str) -> None:
     """Whatever Docker Hub's documentation showed over the years starts builds."""
-    where = forged.house.call("GET", f"{connected.path}/build-configuration/trigger")["path"]
+    where = forged.services.call("GET", f"{connected.path}/build-configuration/trigger")["path"]
     before = len(forged.builds(connected))
 
-    status = post(f"{forged.house.hub.url}{where}", body, media_type)
+    status = post(f"{forged.services.hub.url}{where}", body, media_type)
 
     assert status == 202
     assert len(forged.builds(connected)) == before + 1
@@ -54,7 +54,9 @@ def test_bodies_of_2014(forged: ForgeHouse, connected: Connected, body: bytes, m
 
 def test_what_is_no_body(forged: ForgeHouse, connected: Connected) -> None:
     """Something else is refused, and so is a ref that no rule builds."""
-    where = forged.house.hub.url + forged.house.call("GET", f"{connected.path}/build-configuration/trigger")["path"]
+    where = (
+        forged.services.hub.url + forged.services.call("GET", f"{connected.path}/build-configuration/trigger")["path"]
+    )
 
     assert post(where, b"[1]", "application/json") == 400
     assert post(where, b"\xff\xfe", "text/plain") == 400
@@ -66,6 +68,6 @@ def test_what_is_no_body(forged: ForgeHouse, connected: Connected) -> None:
 )
 def test_numbers_that_are_none(forged: ForgeHouse, connected: Connected, path: str) -> None:
     """Digits of other scripts are no numbers: the answer is what it is for any other text."""
-    status, _ = forged.house.try_call("GET", f"{connected.path}{path}")
+    status, _ = forged.services.try_call("GET", f"{connected.path}{path}")
 
     assert status == (200 if "start" in path else 404)

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 from tests.builds.forge_house import eventually
 from tests.builds.hand_worker import BY_HAND, HandWorker
-from tests.builds.house import Services
+from tests.builds.services import Services
 
 RULES = [{"source": "main"}, {"source": "dev", "tags": "dev"}]
 
@@ -58,33 +58,33 @@ def mailbox() -> Iterator[Mailbox]:
 
 
 @pytest.fixture(scope="module")
-def told(start_house: Callable[..., Services], mailbox: Mailbox) -> Services:
+def told(start_services: Callable[..., Services], mailbox: Mailbox) -> Services:
     """A hub that sends mail, and whose builds are carried out by hand."""
     mail = {"HYTHE_MAIL_SERVER": f"smtp://{mailbox.address}", "HYTHE_MAIL_FROM": "hub@example.com"}
-    return start_house({**BY_HAND, **mail})
+    return start_services({**BY_HAND, **mail})
 
 
 @dataclass(slots=True)
 class SetUp:
     """A set-up of alice, and a worker for it."""
 
-    house: Services
+    services: Services
     path: str
     worker: HandWorker
 
     def build(self, branch: str, status: str, **more: Any) -> None:
         """Let a branch be built, with this end."""
-        self.house.call("POST", f"{self.path}/builds", {"source_name": branch})
+        self.services.call("POST", f"{self.path}/builds", {"source_name": branch})
         assert self.worker.end_all(status, **more) == [branch]
 
 
-def set_up(house: Services, name: str) -> SetUp:
+def set_up(services: Services, name: str) -> SetUp:
     """Set up alice/NAME."""
     path = f"/api/v1/repositories/alice/{name}"
-    house.call(
+    services.call(
         "POST", f"{path}/build-configuration", {"source": {"url": "https://git.example/a/b.git"}, "rules": RULES}
     )
-    return SetUp(house, path, HandWorker(house.hub.url))
+    return SetUp(services, path, HandWorker(services.hub.url))
 
 
 def test_mail_on_failure_and_on_the_first_success_after_it(told: Services, mailbox: Mailbox) -> None:
@@ -142,18 +142,18 @@ def test_a_chain_waits_for_webhooks_alone(told: Services) -> None:
     assert after["callback_state"] == ""
 
 
-def test_webhooks_go_outside(start_house: Callable[..., Services]) -> None:
+def test_webhooks_go_outside(start_services: Callable[..., Services]) -> None:
     """Nothing inside is sent to, by address or by name, where no network of it is named; the owner sees why."""
-    house = start_house({**BY_HAND, "HYTHE_WEBHOOK_NETWORKS": ""})
-    configuration = set_up(house, "inward")
+    services = start_services({**BY_HAND, "HYTHE_WEBHOOK_NETWORKS": ""})
+    configuration = set_up(services, "inward")
     urls = ["http://127.0.0.1:9/hook", "http://localhost:9/hook", "http://[::ffff:127.0.0.1]:9/hook"]
-    notices = [house.call("POST", f"{configuration.path}/webhooks", {"url": url}) for url in urls]
+    notices = [services.call("POST", f"{configuration.path}/webhooks", {"url": url}) for url in urls]
 
     configuration.build("main", "succeeded")
 
     for notice in notices:
         where = f"{configuration.path}/webhooks/{notice['id']}/deliveries"
-        eventually(lambda where=where: house.call("GET", where)["items"][0]["attempts"])
-        [delivery] = house.call("GET", where)["items"]
+        eventually(lambda where=where: services.call("GET", where)["items"][0]["attempts"])
+        [delivery] = services.call("GET", where)["items"]
         assert delivery["status"] == 0
         assert "webhook_networks" in delivery["outcome"]

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
-from tests.builds.house import PASSWORD, Services, start_house
+from tests.builds.services import PASSWORD, Services, start_services
 from tests.parts.forges import KINDS, running_forge
 from tests.web.browser import sign_in
 
 pytestmark = [pytest.mark.clients, pytest.mark.browser]
 
-__all__ = ["start_house"]
+__all__ = ["start_services"]
 
 NUMBERS = itertools.count(1)
 NOBODY_THERE = "http://127.0.0.1:1/hook"
@@ -29,21 +29,21 @@ def forges() -> Iterator[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def house(start_house: Callable[..., Services], forges: dict[str, Any]) -> Services:
+def services(start_services: Callable[..., Services], forges: dict[str, Any]) -> Services:
     """A hub that knows these forges and is registered at them."""
-    return start_house({"HYTHE_FORGES": " ".join(forge.setting for forge in forges.values())})
+    return start_services({"HYTHE_FORGES": " ".join(forge.setting for forge in forges.values())})
 
 
 @pytest.fixture
-def signed_in(visitor: Page, house: Services) -> Page:
+def signed_in(visitor: Page, services: Services) -> Page:
     """A browser of alice's: on a desktop, and on a phone without scripts."""
-    sign_in(visitor, house.hub.url, "alice", PASSWORD)
+    sign_in(visitor, services.hub.url, "alice", PASSWORD)
     return visitor
 
 
-def link_by_oauth(page: Page, house: Services, kind: str, forge: Any) -> None:
+def link_by_oauth(page: Page, services: Services, kind: str, forge: Any) -> None:
     """Link an account on the forge's own page, as a user who says yes."""
-    page.goto(f"{house.hub.url}/account/linked-accounts")
+    page.goto(f"{services.hub.url}/account/linked-accounts")
     card = page.get_by_role("region").filter(has=page.get_by_role("heading", name=title(kind, forge)))
     card.get_by_role("link", name="Link ").last.click()
     expect(page.get_by_text("The account is linked.")).to_be_visible()
@@ -61,17 +61,17 @@ def title(kind: str, forge: Any) -> str:
     return names[kind]
 
 
-def test_from_linking_to_a_build_that_ran(signed_in: Page, house: Services, forges: dict[str, Any]) -> None:
+def test_from_linking_to_a_build_that_ran(signed_in: Page, services: Services, forges: dict[str, Any]) -> None:
     """Link GitHub, choose a repository, preview, set up, push, follow the log to its end."""
     page, forge = signed_in, forges["github"]
     scripts = page.viewport_size is not None and page.viewport_size["width"] > 600
     name = f"paged-{'live' if scripts else 'still'}"
-    source = house.source(name, {"Dockerfile": "FROM scratch\nADD rootfs.tar /\nRUN echo seen in the log\n"})
+    source = services.source(name, {"Dockerfile": "FROM scratch\nADD rootfs.tar /\nRUN echo seen in the log\n"})
     source.tag("v1.4")
     project = forge.add(source)
-    link_by_oauth(page, house, "github", forge)
+    link_by_oauth(page, services, "github", forge)
 
-    page.goto(f"{house.hub.url}/new-build")
+    page.goto(f"{services.hub.url}/new-build")
     page.get_by_role("link", name="Choose a repository").first.click()
     page.get_by_role("link", name=f"Build src/{name}").click()
     page.get_by_label("Version tags, too").check()
@@ -82,17 +82,19 @@ def test_from_linking_to_a_build_that_ran(signed_in: Page, house: Services, forg
     expect(page.get_by_text("Installed at the forge for src/")).to_be_visible()
 
     forge.push(project, "refs/heads/main", source.commit({"new": "file"}, "A second thought"))
-    page.goto(f"{house.hub.url}/alice/{name}/-/builds")
+    page.goto(f"{services.hub.url}/alice/{name}/-/builds")
     page.get_by_role("link", name="Build 1").click()
     if not scripts:
-        house.built(f"/api/v1/repositories/alice/{name}", 1)
+        services.built(f"/api/v1/repositories/alice/{name}", 1)
         page.reload()
     expect(page.locator("#build-status")).to_contain_text("succeeded", timeout=90_000)
     expect(page.locator("#log")).to_contain_text("seen in the log")
     expect(page.get_by_text("A second thought", exact=True)).to_be_visible()
-    expect(page.locator(".command code").first).to_contain_text(f"hythe verify {house.hub.host}/alice/{name}@sha256:")
+    expect(page.locator(".command code").first).to_contain_text(
+        f"hythe verify {services.hub.host}/alice/{name}@sha256:"
+    )
     expect(page.get_by_role("region", name="Dockerfile")).to_contain_text("RUN echo seen in the log")
-    page.goto(f"{house.hub.url}/alice/{name}")
+    page.goto(f"{services.hub.url}/alice/{name}")
     expect(page.locator("h1 .mark-automated")).to_have_text("Trusted Build")
     expect(page.locator(".table tbody th")).to_have_text(["latest"])
     expect(page.get_by_role("link", name=f"src/{name}")).to_have_attribute("href", source.url)
@@ -107,10 +109,10 @@ DOCKER_HUB = """{
 }"""
 
 
-def test_a_build_moves_from_docker_hub(signed_in: Page, house: Services) -> None:
+def test_a_build_moves_from_docker_hub(signed_in: Page, services: Services) -> None:
     """Pasted settings of an automated build become a set-up; what cannot be read is said beside the box, and stays."""
     page, name = signed_in, f"moved-{next(NUMBERS)}"
-    page.goto(f"{house.hub.url}/new-build")
+    page.goto(f"{services.hub.url}/new-build")
     page.get_by_role("link", name="Move a build").click()
     page.get_by_label("Image", exact=True).fill(name)
     page.get_by_label("Settings").fill(DOCKER_HUB[:40])
@@ -123,21 +125,21 @@ def test_a_build_moves_from_docker_hub(signed_in: Page, house: Services) -> None
     page.get_by_label("Settings").fill(DOCKER_HUB)
     page.get_by_role("button", name="Set up").click()
 
-    expect(page).to_have_url(f"{house.hub.url}/alice/{name}/-/build-configuration")
+    expect(page).to_have_url(f"{services.hub.url}/alice/{name}/-/build-configuration")
     expect(page.get_by_text("https://github.com/octo/moved.git", exact=False).first).to_be_visible()
-    configuration = house.call("GET", f"/api/v1/repositories/alice/{name}/build-configuration")
+    configuration = services.call("GET", f"/api/v1/repositories/alice/{name}/build-configuration")
     assert configuration["options"]["autotest"] is True
     assert [(rule["source"], rule["tags"], rule["dockerfile"]) for rule in configuration["rules"]] == [
         ("/^v(.+)$/", "{sourceref}", "Dockerfile")
     ]
 
 
-def test_a_set_up_is_changed(signed_in: Page, house: Services) -> None:
+def test_a_set_up_is_changed(signed_in: Page, services: Services) -> None:
     """Options, the source's address and who is told: each is kept, and a mistake in one leaves the others alone."""
-    page, name = signed_in, f"changed-{len(house.sources)}"
-    source = house.source(name)
-    house.set_up(name, source, {"source": "main"}, options={"schedule": "daily 04:00"})
-    here = f"{house.hub.url}/alice/{name}/-/build-configuration"
+    page, name = signed_in, f"changed-{len(services.sources)}"
+    source = services.source(name)
+    services.set_up(name, source, {"source": "main"}, options={"schedule": "daily 04:00"})
+    here = f"{services.hub.url}/alice/{name}/-/build-configuration"
     page.goto(here)
     page.get_by_label("Nothing", exact=True).check()
     page.get_by_label("Schedule").fill("now and then")
@@ -158,15 +160,15 @@ def test_a_set_up_is_changed(signed_in: Page, house: Services) -> None:
     page.get_by_label("Address", exact=True).fill(f"{source.url}?moved")
     page.get_by_role("button", name="Save the source").click()
     expect(page.get_by_label("Address", exact=True)).to_have_value(f"{source.url}?moved")
-    configuration = house.call("GET", f"/api/v1/repositories/alice/{name}/build-configuration")
+    configuration = services.call("GET", f"/api/v1/repositories/alice/{name}/build-configuration")
     assert (configuration["options"]["network"], configuration["options"]["schedule"]) == ("off", "every 6h")
 
 
-def test_other_programs_are_told_of_builds(signed_in: Page, house: Services) -> None:
+def test_other_programs_are_told_of_builds(signed_in: Page, services: Services) -> None:
     """An address that was added is told of the next build, which is listed and can be sent again; it can be removed."""
-    page, name = signed_in, f"told-{len(house.sources)}"
-    path = house.set_up(name, house.source(name))
-    page.goto(f"{house.hub.url}/alice/{name}/-/build-configuration")
+    page, name = signed_in, f"told-{len(services.sources)}"
+    path = services.set_up(name, services.source(name))
+    page.goto(f"{services.hub.url}/alice/{name}/-/build-configuration")
     page.get_by_role("link", name="Who is told").click()
     page.get_by_label("Address").fill("nowhere")
     page.get_by_role("button", name="Add").click()
@@ -175,11 +177,11 @@ def test_other_programs_are_told_of_builds(signed_in: Page, house: Services) -> 
     page.get_by_label("Failure", exact=True).check()
     page.get_by_role("button", name="Add").click()
     expect(page.get_by_text("success, failure", exact=True)).to_be_visible()
-    [number] = house.trigger(path)
-    house.built(path, number)
-    [notice] = house.call("GET", f"{path}/webhooks")["items"]
+    [number] = services.trigger(path)
+    services.built(path, number)
+    [notice] = services.call("GET", f"{path}/webhooks")["items"]
     deliveries = f"{path}/webhooks/{notice['id']}/deliveries"
-    while not house.call("GET", deliveries)["items"][0]["attempts"]:
+    while not services.call("GET", deliveries)["items"][0]["attempts"]:
         page.wait_for_timeout(100)
     page.reload()
     expect(page.get_by_text("Cannot connect to host 127.0.0.1:1")).to_be_visible()
@@ -191,14 +193,14 @@ def test_other_programs_are_told_of_builds(signed_in: Page, house: Services) -> 
 
 
 def test_what_came_is_listed_and_what_cannot_be_removed_is_said(
-    signed_in: Page, house: Services, forges: dict[str, Any]
+    signed_in: Page, services: Services, forges: dict[str, Any]
 ) -> None:
     """An unsigned delivery is listed as refused; unlinking names the webhook that stayed."""
     page, forge = signed_in, forges["gitlab"]
     name = f"unlinked-{len(forge.projects)}"
-    project = forge.add(house.source(name))
-    link_by_oauth(page, house, "gitlab", forge)
-    page.goto(f"{house.hub.url}/account/linked-accounts")
+    project = forge.add(services.source(name))
+    link_by_oauth(page, services, "gitlab", forge)
+    page.goto(f"{services.hub.url}/account/linked-accounts")
     page.get_by_role("link", name="New Trusted Build").first.click()
     page.get_by_role("listitem").filter(has_text=forge.url).get_by_role("link").click()
     page.get_by_role("link", name=f"Build src/{name}").click()
@@ -210,7 +212,7 @@ def test_what_came_is_listed_and_what_cannot_be_removed_is_said(
     page.reload()
     expect(page.get_by_text("The signature is missing or wrong")).to_be_visible()
     project.admin = False
-    page.goto(f"{house.hub.url}/account/linked-accounts")
+    page.goto(f"{services.hub.url}/account/linked-accounts")
     page.get_by_role("link", name=f"Unlink octo at {forge.url}").click()
     page.get_by_role("button", name="Unlink").click()
     expect(page.get_by_role("alert")).to_contain_text(f"The webhook of src/{name}")

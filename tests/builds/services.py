@@ -18,7 +18,7 @@ from tests.parts.hub import HUB, HytheServer, server_factory
 from tests.parts.process import clear_away
 
 USER, PASSWORD = "alice", "correct horse battery"
-PATIENCE = 25.0
+TIMEOUT = 25.0
 DOCKERFILE = """\
 FROM scratch
 ADD rootfs.tar /
@@ -90,7 +90,7 @@ class Services:
         where = self.call("GET", f"{path}/build-configuration/trigger")["path"]
         return self.call("POST", where, body or {}, user="")["builds"]
 
-    def wait(self, path: str, number: int, *, seconds: float = PATIENCE) -> dict[str, Any]:
+    def wait(self, path: str, number: int, *, seconds: float = TIMEOUT) -> dict[str, Any]:
         """Wait until a build is over; returns it, its log under `log`."""
         end = time.monotonic() + seconds
         while True:
@@ -102,7 +102,7 @@ class Services:
 
     def wait_for(self, path: str, number: int, what: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
         """Wait until a build is as `what` says."""
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + TIMEOUT
         while time.monotonic() < end:
             build = self.call("GET", f"{path}/builds/{number}")
             if what(build):
@@ -112,7 +112,7 @@ class Services:
 
     def wait_until_log(self, path: str, number: int, text: str) -> None:
         """Wait until a running build's log holds `text`."""
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + TIMEOUT
         while text not in self.log(path, number):
             assert time.monotonic() < end, self.log(path, number)
             time.sleep(0.1)
@@ -140,9 +140,9 @@ def _value(content: bytes) -> Any:
 
 
 @pytest.fixture(scope="module")
-def start_house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Services]]:
-    """Factory: `start_house(env={..}, database_url=..)`: a hub with small limits and user alice, and a git server."""
-    folder = tmp_path_factory.mktemp("house")
+def start_services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Services]]:
+    """Factory: `start_services(env={..}, database_url=..)`: a hub with small limits and a git server."""
+    folder = tmp_path_factory.mktemp("builds")
     with server_factory(folder, HUB) as start_hub, running_git_server(folder / "git") as git:
         servers: list[HytheServer] = []
 
@@ -162,6 +162,6 @@ def start_house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[.
 
 
 @pytest.fixture(scope="module")
-def house(start_house: Callable[..., Services]) -> Services:
+def services(start_services: Callable[..., Services]) -> Services:
     """A hub with Trusted Builds by buildah and a git server, for all tests of a file."""
-    return start_house()
+    return start_services()
