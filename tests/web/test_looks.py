@@ -58,7 +58,7 @@ OF_REPOSITORY = ["", "/-/tags", "/-/settings", "/-/delete", ":latest", ":moved",
 OF_BUILDS = [
     "builds",
     "build-configuration",
-    "build-configuration/notices",
+    "webhooks",
     "build-configuration/rules/0",
     "build-configuration/preview",
     "build-configuration/delete",

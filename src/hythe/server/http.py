@@ -39,9 +39,11 @@ MOST_HEAD = 65536
 
 _TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 
-MANY_FILES = 65536
+MAX_OPEN_FILES = 65536
+"""The limit of open files to request: a transfer takes three, and any process can raise the usual limit of 1024."""
+
 TLS_CLOSE_TIMEOUT = 0.5
-"""Open files that are asked for: a transfer takes three, and any process may raise the usual limit of 1024."""
+"""Seconds that an idle TLS client has for the closing handshake when the server stops."""
 
 
 class HTTPOptions(msgspec.Struct, frozen=True):
@@ -103,7 +105,7 @@ async def serve(
 
 def _allow_many_files() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = MANY_FILES if hard == resource.RLIM_INFINITY else min(hard, MANY_FILES)
+    most = MAX_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_OPEN_FILES)
     if soft != resource.RLIM_INFINITY and soft < most:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
