@@ -107,11 +107,11 @@ def test_a_key_that_was_forgotten_is_made_anew(quiet: Services) -> None:
     """The public half of a key whose private one is gone opens nothing: the webhook made again comes with another."""
     path = plain(quiet, "keyed")
     quiet.call("PATCH", path, {"source": SSH})
-    first = quiet.call("POST", f"{path}/webhook", {"hub_url": quiet.hub.url})["public_key"]
-    assert quiet.call("POST", f"{path}/webhook", {"hub_url": quiet.hub.url})["public_key"] == first
+    first = quiet.call("POST", f"{path}/forge-webhook", {"hub_url": quiet.hub.url})["public_key"]
+    assert quiet.call("POST", f"{path}/forge-webhook", {"hub_url": quiet.hub.url})["public_key"] == first
 
     moved = quiet.call("PATCH", path, {"source": {"url": "git@elsewhere.example.com:team/app.git"}})
-    second = quiet.call("POST", f"{path}/webhook", {"hub_url": quiet.hub.url})["public_key"]
+    second = quiet.call("POST", f"{path}/forge-webhook", {"hub_url": quiet.hub.url})["public_key"]
 
     assert moved["has_credentials"] is False
     assert second.startswith("ssh-ed25519 ")

@@ -107,7 +107,7 @@ def test_links_belong_to_one_user(forged: ForgeHouse) -> None:
     reached, _ = forged.services.try_call("GET", f"/api/v1/linked-accounts/{link['id']}/repositories", user="mallory")
     removed, _ = forged.services.try_call("DELETE", f"/api/v1/linked-accounts/{link['id']}", user="mallory")
     made, _ = forged.services.try_call("POST", path, {"source": source}, user="mallory")
-    hooked, _ = forged.services.try_call("POST", f"{path}/webhook", {"hub_url": hub.url}, user="mallory")
+    hooked, _ = forged.services.try_call("POST", f"{path}/forge-webhook", {"hub_url": hub.url}, user="mallory")
 
     assert listed == {"items": []}
     assert (reached, removed, made, hooked) == (404, 404, 422, 404)
