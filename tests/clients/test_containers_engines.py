@@ -9,7 +9,7 @@ from tests.parts.base_images import Layout, busybox_rootfs, layer_tar
 from tests.parts.engines import ContainersTool, Docker
 from tests.parts.hythe_containers import ContainersHythe
 
-from hythe.client.docker_archive import Archived, read_archive, write_archive
+from hythe.client.docker_archive import ArchivedImage, read_archive, write_archive
 from hythe.client.platforms import host_platform
 from hythe.oci.manifest import DOCKER_CONFIG, DOCKER_LAYER_GZIP, DOCKER_MANIFEST, OCI_MANIFEST, Manifest
 from hythe.oci.reference import Reference
@@ -52,7 +52,7 @@ def to_docker(hythe: ContainersHythe, docker: Docker, name: str, folder: Path) -
     path = folder / "image.tar"
     with path.open("wb") as file:
         write_archive(
-            file, hythe.store, [Archived(image.entry.descriptor, (Reference.parse(name).with_default_tag(),))]
+            file, hythe.store, [ArchivedImage(image.entry.descriptor, (Reference.parse(name).with_default_tag(),))]
         )
     docker.ok("load", "--input", path)
 
@@ -129,7 +129,7 @@ def test_committing_podmans_container(hythe_box: ContainersHythe, podman: Contai
     path = tmp_path / "image.tar"
     with path.open("wb") as file:
         image = hythe_box.store.resolve("box")
-        write_archive(file, hythe_box.store, [Archived(image.entry.descriptor, image.entry.references)])
+        write_archive(file, hythe_box.store, [ArchivedImage(image.entry.descriptor, image.entry.references)])
     podman.ok("load", "--input", path)
     podman.ok("run", "--name", "work", "--network", "none", "docker.io/library/box", "sh", "-c", looked(CHANGES))
     hythe_box.env.update({key: podman.env[key] for key in podman.env if key.startswith(("CONTAINERS_", "XDG_"))})

@@ -19,14 +19,14 @@ from tests.parts.hythe_client import HytheClient
 from hythe.client.client import Client
 from hythe.client.credential_files import CredentialFiles
 from hythe.client.errors import ClientError, ContentMismatch, RegistryError, Unreachable
-from hythe.client.image_locations import opened_destination, opened_source
+from hythe.client.image_locations import open_destination, open_source
 from hythe.client.layout import ImageLayout
 from hythe.client.retry import RetryPolicy
-from hythe.client.transfer import Transferred, transfer
+from hythe.client.transfer import TransferResult, transfer
 
 pytestmark = pytest.mark.clients
 
-FAST = RetryPolicy(attempts=4, first=0.01, longest=0.05, patience=5, silence=1)
+FAST = RetryPolicy(attempts=4, first_delay=0.01, max_delay=0.05, max_retry_after=5, read_timeout=1)
 LAYER = 6 << 20
 
 
@@ -53,12 +53,12 @@ def client(tmp_path: Path) -> Iterator[Client]:
     client.close()
 
 
-def copy(client: Client, source: str, destination: str) -> Transferred:
-    with opened_source(client, source) as origin, opened_destination(client, destination, source) as target:
+def copy(client: Client, source: str, destination: str) -> TransferResult:
+    with open_source(client, source) as origin, open_destination(client, destination, source) as target:
         return transfer(origin, target)
 
 
-def is_whole(layout: ImageLayout, result: Transferred) -> bool:
+def is_whole(layout: ImageLayout, result: TransferResult) -> bool:
     """Whether every blob is there and is what its digest says."""
     blobs = [blob.parsed_digest for blob in result.manifest.blobs]
     return all(digest.matches(layout.blob_path(digest).read_bytes()) for digest in blobs)

@@ -20,8 +20,8 @@ from hythe.cli.prompting import (
 )
 from hythe.client.client import Client
 from hythe.client.credentials import Credential, key_target
-from hythe.client.errors import NotFound
-from hythe.client.hub import Hub, NameState
+from hythe.client.errors import RemoteNotFound
+from hythe.client.hub import HubClient, UsernameStatus
 from hythe.client.login import check_credential
 from hythe.oci.reference import is_host
 
@@ -79,11 +79,11 @@ def _asked(client: Client, host: str, arguments: Namespace) -> Credential:
     """Ask for what is missing. Where the name is free, offer to make an account, and do so only after a clear yes."""
     require_interactive("log in interactively", "use --username NAME --password-stdin")
     username = arguments.username or ask("Username", client.credentials.find(host).username)
-    if Hub(client, host).name_state(username) is not NameState.FREE:
+    if HubClient(client, host).username_status(username) is not UsernameStatus.FREE:
         return Credential(username, arguments.password or ask_password())
     talk(f"There is no account named {username!r} at {host}.")
     if not confirm(f"Create an account with the name {username!r}?"):
-        raise NotFound(f"not logged in: {host} has no account named {username!r}", "check the spelling")
+        raise RemoteNotFound(f"not logged in: {host} has no account named {username!r}", "check the spelling")
     return _sign_up(client, host, Credential(username, ask_new_password(), email=ask("Email")))
 
 
@@ -102,7 +102,7 @@ def _register(arguments: Namespace) -> int:
 
 
 def _sign_up(client: Client, host: str, credential: Credential) -> Credential:
-    Hub(client, host).sign_up(credential.username, credential.password, credential.email)
+    HubClient(client, host).sign_up(credential.username, credential.password, credential.email)
     talk(f"Account {credential.username!r} created at {host}.")
     return credential
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from hythe.cli.command import Command, CommandFailed
 from hythe.cli.output import add_json_flag, print_json
 from hythe.client.client import Client
-from hythe.client.docker_archive import Archived, read_archive, save_archive, write_archive
+from hythe.client.docker_archive import ArchivedImage, read_archive, save_archive, write_archive
 from hythe.client.platforms import parse_platform
 from hythe.client.store import LocalStore
 from hythe.oci.reference import Reference
@@ -39,15 +39,15 @@ def _save(arguments: Namespace) -> int:
     return 0
 
 
-def _archived(client: Client, texts: list[str], platform: str) -> list[Archived]:
+def _archived(client: Client, texts: list[str], platform: str) -> list[ArchivedImage]:
     """Return the images that were named, each once; a name goes into the archive where it was typed."""
-    found: dict[str, Archived] = {}
+    found: dict[str, ArchivedImage] = {}
     for text in texts:
         image = client.store.resolve(text, parse_platform(platform) if platform else None)
         plain = image.manifest.descriptor() if platform else image.entry.descriptor
-        earlier = found.get(plain.digest, Archived(plain))
+        earlier = found.get(plain.digest, ArchivedImage(plain))
         name = _typed_name(client, text, image.entry.names)
-        found[plain.digest] = Archived(plain, tuple(dict.fromkeys((*earlier.names, *name))))
+        found[plain.digest] = ArchivedImage(plain, tuple(dict.fromkeys((*earlier.names, *name))))
     return list(found.values())
 
 
@@ -85,7 +85,7 @@ def _load(arguments: Namespace) -> int:
     return 0
 
 
-def _say_loaded(store: LocalStore, archived: list[Archived]) -> None:
+def _say_loaded(store: LocalStore, archived: list[ArchivedImage]) -> None:
     for image in archived:
         for name in image.names:
             print(f"Loaded image: {name.familiar()}")

@@ -157,7 +157,7 @@ class _Builds:
         if self._account_token:
             headers["Authorization"] = f"Bearer {self._account_token}"
         elif not self._prepared:
-            self._session.prepare(self._scopes)
+            self._session.request_token(self._scopes)
             self._prepared = True
         sent = BytesBody(b"" if body is None else msgspec.json.encode(body)) if method != "GET" else None
         with self._session.send(method, path, self._scopes, headers, sent) as response:

@@ -7,7 +7,7 @@ import msgspec
 from hythe.cli.command import Command
 from hythe.cli.output import add_json_flag, print_json, print_table
 from hythe.client.configuration import (
-    MEANINGS,
+    DESCRIPTIONS,
     Configuration,
     configuration_path,
     load_configuration,
@@ -20,10 +20,10 @@ from hythe.client.errors import InvalidConfiguration
 def _configure(parser: ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="set|get|unset|list")
     setting = actions.add_parser("set", help="set a key in the file")
-    setting.add_argument("key", choices=tuple(MEANINGS))
+    setting.add_argument("key", choices=tuple(DESCRIPTIONS))
     setting.add_argument("value")
     for name, what in (("get", "print the value in force"), ("unset", "set a key back to its default")):
-        actions.add_parser(name, help=what).add_argument("key", choices=tuple(MEANINGS))
+        actions.add_parser(name, help=what).add_argument("key", choices=tuple(DESCRIPTIONS))
     actions.add_parser("list", help="print all keys, their values and meanings")
     for action in actions.choices.values():
         add_json_flag(action)
@@ -42,7 +42,7 @@ def _run(arguments: Namespace) -> int:
     elif arguments.json:
         print_json(values)
     else:
-        print_table(("KEY", "VALUE", "MEANING"), [(key, _text(values[key]), MEANINGS[key]) for key in MEANINGS])
+        print_table(("KEY", "VALUE", "MEANING"), [(key, _text(values[key]), DESCRIPTIONS[key]) for key in DESCRIPTIONS])
     return 0
 
 

@@ -3,8 +3,8 @@
 import sys
 
 from hythe.client.configuration import load_configuration
-from hythe.client.errors import NotFound
-from hythe.client.platforms import host_platform, parse_platform, suits
+from hythe.client.errors import RemoteNotFound
+from hythe.client.platforms import host_platform, parse_platform, is_compatible
 from hythe.client.store import LocalStore, StoredImage
 from hythe.oci.manifest import Platform
 
@@ -20,7 +20,7 @@ def find_image(images: LocalStore, name: str, platform: str, pull: str, *, quiet
     if pull != "always":
         try:
             return _resolve(images, name, wanted)
-        except NotFound:
+        except RemoteNotFound:
             if pull == "never":
                 raise
             if not quiet:
@@ -34,22 +34,22 @@ def _resolve(images: LocalStore, name: str, wanted: Platform | None) -> StoredIm
     image = images.resolve(name, wanted)
     config = images.read_config(image)
     there = Platform(architecture=config.architecture, os=config.os, variant=config.variant)
-    if wanted is not None and not suits(wanted, there):
-        raise NotFound(f"{name} is here for {there}, not for {wanted}", "leave out --platform, or choose another image")
+    if wanted is not None and not is_compatible(wanted, there):
+        raise RemoteNotFound(f"{name} is here for {there}, not for {wanted}", "leave out --platform, or choose another image")
     return image
 
 
 def _pull(name: str, platform: Platform, *, quiet: bool) -> None:
     from hythe.cli.progress import PULL_WORDS, make_display
     from hythe.client.client import Client
-    from hythe.client.endpoints import RegistryPlace, StorePlace
+    from hythe.client.endpoints import RegistryEndpoint, StoreEndpoint
     from hythe.client.transfer import TransferOptions, transfer
 
     client = Client()
     try:
         reference = client.reference(name).with_default_tag()
-        source = RegistryPlace(client.repository(reference), reference.target)
-        destination = StorePlace(client.store, reference, policy=client.policy)
+        source = RegistryEndpoint(client.repository(reference), reference.target)
+        destination = StoreEndpoint(client.store, reference, policy=client.policy)
         with client.store.writing(), make_display(PULL_WORDS, quiet=quiet) as display:
             transfer(
                 source, destination, TransferOptions((platform,)), display, client.configuration.parallel_transfers

@@ -6,7 +6,7 @@ from hythe.cli.command import Command
 from hythe.cli.connecting import add_connection_flags, connected
 from hythe.cli.output import add_json_flag, print_json, print_lines
 from hythe.cli.progress import COPY_WORDS, make_display
-from hythe.client.image_locations import opened_destination, opened_source
+from hythe.client.image_locations import open_destination, open_source
 from hythe.client.platforms import parse_platform
 from hythe.client.transfer import TransferOptions, transfer
 
@@ -28,8 +28,8 @@ def _copy(arguments: Namespace) -> int:
     quiet = arguments.quiet or arguments.json
     with (
         connected(arguments) as client,
-        opened_source(client, arguments.source) as source,
-        opened_destination(client, arguments.destination, arguments.source) as destination,
+        open_source(client, arguments.source) as source,
+        open_destination(client, arguments.destination, arguments.source) as destination,
         make_display(COPY_WORDS, quiet=quiet) as display,
     ):
         result = transfer(source, destination, wish, display, client.configuration.parallel_transfers)

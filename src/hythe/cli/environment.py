@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 
-from hythe.client.configuration import MEANINGS, variable_of
+from hythe.client.configuration import DESCRIPTIONS, variable_of
 from hythe.settings import Settings
 
 PREFIX = "HYTHE_"
@@ -14,7 +14,7 @@ PREFIX = "HYTHE_"
 KNOWN = frozenset(
     {
         *(f"{PREFIX}{name.upper()}" for name in Settings.__struct_fields__),
-        *map(variable_of, MEANINGS),
+        *map(variable_of, DESCRIPTIONS),
         "HYTHE_CONFIG",
         "HYTHE_DEBUG",
         "HYTHE_RUNTIME",

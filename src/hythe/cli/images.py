@@ -19,8 +19,8 @@ from hythe.cli.output import (
 )
 from hythe.cli.units import docker_time, human_age, human_size
 from hythe.client.client import Client
-from hythe.client.errors import ClientError, Conflict, NotFound
-from hythe.client.store import Entry, LocalStore, StoredImage, known_digests
+from hythe.client.errors import ClientError, RemoteConflict, RemoteNotFound
+from hythe.client.store import StoreEntry, LocalStore, StoredImage, known_digests
 from hythe.oci.config import ImageConfig
 from hythe.oci.errors import OCIError
 from hythe.oci.reference import Reference
@@ -64,7 +64,7 @@ def config_of(store: LocalStore, image: StoredImage) -> ImageConfig:
     """Return an image's configuration; an empty one for an artifact that has none of the kind."""
     try:
         return store.read_config(image)
-    except (NotFound, OCIError):
+    except (RemoteNotFound, OCIError):
         return ImageConfig()
 
 
@@ -117,7 +117,7 @@ def _rows(store: LocalStore, image: StoredImage, patterns: list[str], *, full: b
         yield Row(fields, data)
 
 
-def _labels(entry: Entry) -> list[tuple[str, str, str]]:
+def _labels(entry: StoreEntry) -> list[tuple[str, str, str]]:
     """Return repository, tag and digest of each line."""
     digests = {text.partition("@")[0]: text.partition("@")[2] for text in sorted(known_digests(entry))}
     named = [
@@ -211,7 +211,7 @@ def _remove(client: Client, text: str, *, force: bool) -> Iterator[dict[str, str
 def _remove_image(store: LocalStore, image: StoredImage, text: str, *, force: bool) -> Iterator[dict[str, str]]:
     names = image.entry.references
     if len(names) > 1 and not force:
-        raise Conflict(
+        raise RemoteConflict(
             f"unable to delete {image.id.short} (must be forced) - image is referenced in multiple repositories",
             f"'hythe rmi -f {text}' removes it with all its names",
         )

@@ -12,26 +12,26 @@ from types import TracebackType
 from typing import Self, TextIO
 
 from hythe.cli.units import human_size
-from hythe.client.progress import Reporter, State
+from hythe.client.progress import Reporter, TransferState
 from hythe.oci.manifest import DOCKER_CONFIG, OCI_CONFIG, OCI_EMPTY, Descriptor
 
 PULL_WORDS = {
-    State.WAITING: "Waiting",
-    State.EXISTS: "Already exists",
-    State.MOVING: "Downloading",
-    State.RETRYING: "Retrying",
-    State.MOUNTED: "Mounted from",
-    State.DONE: "Pull complete",
+    TransferState.WAITING: "Waiting",
+    TransferState.EXISTS: "Already exists",
+    TransferState.MOVING: "Downloading",
+    TransferState.RETRYING: "Retrying",
+    TransferState.MOUNTED: "Mounted from",
+    TransferState.DONE: "Pull complete",
 }
 PUSH_WORDS = {
-    State.WAITING: "Waiting",
-    State.EXISTS: "Layer already exists",
-    State.MOVING: "Pushing",
-    State.RETRYING: "Retrying",
-    State.MOUNTED: "Mounted from",
-    State.DONE: "Pushed",
+    TransferState.WAITING: "Waiting",
+    TransferState.EXISTS: "Layer already exists",
+    TransferState.MOVING: "Pushing",
+    TransferState.RETRYING: "Retrying",
+    TransferState.MOUNTED: "Mounted from",
+    TransferState.DONE: "Pushed",
 }
-COPY_WORDS = {**PUSH_WORDS, State.EXISTS: "Already exists", State.MOVING: "Copying", State.DONE: "Copied"}
+COPY_WORDS = {**PUSH_WORDS, TransferState.EXISTS: "Already exists", TransferState.MOVING: "Copying", TransferState.DONE: "Copied"}
 _REFRESH_SECONDS = 0.1
 _SMOOTHING_SECONDS = 2.0
 _BAR = 24
@@ -43,7 +43,7 @@ class LayerLine:
     def __init__(self, layer: Descriptor) -> None:
         self.name = layer.parsed_digest.short
         self.size = layer.size
-        self.state = State.WAITING
+        self.state = TransferState.WAITING
         self.detail = ""
         self.moved = 0
         self.speed = 0.0
@@ -56,10 +56,10 @@ class LayerLine:
         weight = min(1.0, seconds / _SMOOTHING_SECONDS)
         self.speed = now if not self.speed else self.speed + (now - self.speed) * weight
 
-    def text(self, words: Mapping[State, str], width: int) -> str:
+    def text(self, words: Mapping[TransferState, str], width: int) -> str:
         """Return the line, at most ``width`` characters."""
         line = f"{self.name}: {words[self.state]}"
-        if self.state is State.MOVING:
+        if self.state is TransferState.MOVING:
             line += f" {self._bar()} {human_size(self.moved)}/{human_size(self.size)}{self._pace()}"
         elif self.detail:
             line += f" {self.detail}"
@@ -92,7 +92,7 @@ class Display(Reporter):
 class PlainDisplay(Display):
     """A line whenever a layer's state changes: for logs and pipes."""
 
-    def __init__(self, words: Mapping[State, str], out: TextIO) -> None:
+    def __init__(self, words: Mapping[TransferState, str], out: TextIO) -> None:
         self._words = words
         self._out = out
         self._shown: set[str] = set()
@@ -102,9 +102,9 @@ class PlainDisplay(Display):
         """Remember which contents are layers."""
         self._shown.update(content.digest for content in contents if is_layer(content))
 
-    def state(self, content: Descriptor, state: State, detail: str = "") -> None:
+    def state(self, content: Descriptor, state: TransferState, detail: str = "") -> None:
         """Print the new state."""
-        if content.digest in self._shown or state is State.RETRYING:
+        if content.digest in self._shown or state is TransferState.RETRYING:
             line = f"{content.parsed_digest.short}: {self._words[state]} {detail}".rstrip()
             with self._lock:
                 print(line, file=self._out, flush=True)
@@ -113,7 +113,7 @@ class PlainDisplay(Display):
 class TerminalDisplay(Display):
     """A line a layer, drawn anew ten times a second."""
 
-    def __init__(self, words: Mapping[State, str], out: TextIO) -> None:
+    def __init__(self, words: Mapping[TransferState, str], out: TextIO) -> None:
         self._words = words
         self._out = out
         self._lines: dict[str, LayerLine] = {}
@@ -129,7 +129,7 @@ class TerminalDisplay(Display):
                 if is_layer(content):
                     self._lines.setdefault(content.digest, LayerLine(content))
 
-    def state(self, content: Descriptor, state: State, detail: str = "") -> None:
+    def state(self, content: Descriptor, state: TransferState, detail: str = "") -> None:
         """Change the layer's line."""
         if line := self._lines.get(content.digest):
             line.state, line.detail = state, detail
@@ -182,12 +182,12 @@ def _most_interesting(lines: list[LayerLine], room: int) -> list[LayerLine]:
     """Return what fits on the screen: all, or what moves and what is to come before what is done."""
     if len(lines) <= room:
         return lines
-    order = {State.MOVING: 0, State.RETRYING: 0, State.WAITING: 1}
+    order = {TransferState.MOVING: 0, TransferState.RETRYING: 0, TransferState.WAITING: 1}
     chosen = sorted(lines, key=lambda line: order.get(line.state, 2))[:room]
     return [line for line in lines if line in chosen]
 
 
-def make_display(words: Mapping[State, str], *, quiet: bool, out: TextIO | None = None) -> Display:
+def make_display(words: Mapping[TransferState, str], *, quiet: bool, out: TextIO | None = None) -> Display:
     """Return the display that suits where the output goes."""
     out = out or sys.stderr
     if quiet:

@@ -7,9 +7,9 @@ from hythe.cli.connecting import add_connection_flags, connected
 from hythe.cli.output import add_json_flag, print_json, talk
 from hythe.cli.progress import PULL_WORDS, make_display
 from hythe.client.client import Client
-from hythe.client.endpoints import RegistryPlace, StorePlace
-from hythe.client.platforms import host_platform, parse_platform, suits
-from hythe.client.transfer import ALL, TransferOptions, Transferred, transfer
+from hythe.client.endpoints import RegistryEndpoint, StoreEndpoint
+from hythe.client.platforms import host_platform, parse_platform, is_compatible
+from hythe.client.transfer import ALL, TransferOptions, TransferResult, transfer
 from hythe.oci.config import ImageConfig
 from hythe.oci.digest import Digest
 from hythe.oci.errors import OCIError
@@ -61,8 +61,8 @@ def pull(client: Client, reference: Reference, wish: TransferOptions, arguments:
     quiet = arguments.quiet or arguments.json
     if arguments.trusted:
         reference = _verified(client, reference, quiet=quiet)
-    source = RegistryPlace(client.repository(reference), reference.target)
-    destination = StorePlace(client.store, reference, policy=client.policy)
+    source = RegistryEndpoint(client.repository(reference), reference.target)
+    destination = StoreEndpoint(client.store, reference, policy=client.policy)
     before = _known(client, reference)
     if not quiet:
         print(f"{reference.target}: Pulling from {reference.repository}", flush=True)
@@ -79,7 +79,7 @@ def pull(client: Client, reference: Reference, wish: TransferOptions, arguments:
     return _report(reference, result, newer)
 
 
-def _warn_of_platform(client: Client, reference: Reference, result: Transferred, wish: TransferOptions) -> None:
+def _warn_of_platform(client: Client, reference: Reference, result: TransferResult, wish: TransferOptions) -> None:
     """Say so when a repository has the image for one platform alone, and not for the one that was asked for."""
     if result.manifest.config is None:
         return
@@ -88,11 +88,11 @@ def _warn_of_platform(client: Client, reference: Reference, result: Transferred,
     except OCIError:  # an artifact
         return
     there = Platform(config.architecture, config.os, variant=config.variant)
-    if there.architecture and not suits(wish.platforms[0], there):
+    if there.architecture and not is_compatible(wish.platforms[0], there):
         talk(f"WARNING: {reference.familiar()} is there for {there} alone, not for {wish.platforms[0]}")
 
 
-def _report(reference: Reference, result: Transferred, newer: bool) -> dict[str, object]:
+def _report(reference: Reference, result: TransferResult, newer: bool) -> dict[str, object]:
     config = result.manifest.config
     return {
         "name": str(reference),

@@ -7,11 +7,11 @@ from hythe.cli.connecting import add_connection_flags, connected
 from hythe.cli.output import add_json_flag, print_json
 from hythe.cli.progress import PUSH_WORDS, is_layer, make_display
 from hythe.client.client import Client
-from hythe.client.endpoints import RegistryPlace, StorePlace
-from hythe.client.errors import NotFound
+from hythe.client.endpoints import RegistryEndpoint, StoreEndpoint
+from hythe.client.errors import RemoteNotFound
 from hythe.client.mounts import mount_sources
 from hythe.client.platforms import parse_platform
-from hythe.client.progress import State
+from hythe.client.progress import TransferState
 from hythe.client.transfer import ALL, TransferOptions, transfer
 from hythe.oci.reference import DEFAULT_TAG, Reference
 
@@ -48,7 +48,7 @@ def _references(client: Client, reference: Reference, arguments: Namespace) -> l
         raise CommandFailed("tag can't be used with --all-tags/-a", "name the repository alone", 2)
     found = [name for entry in client.store.entries() for name in entry.references if _same(name, reference)]
     if not found:
-        raise NotFound(f"no image of {reference.familiar_name} is here", "'hythe tag IMAGE NAME:TAG' names one so")
+        raise RemoteNotFound(f"no image of {reference.familiar_name} is here", "'hythe tag IMAGE NAME:TAG' names one so")
     return sorted(found, key=str)
 
 
@@ -61,23 +61,23 @@ def _push(client: Client, reference: Reference, arguments: Namespace) -> dict[st
     image = client.store.resolve(str(reference))
     mounts = mount_sources(client.store, image.entry.descriptor, reference)
     repository = client.repository(reference, push=True, mounted_from=sorted(set(mounts.values())))
-    source = StorePlace(client.store, None, image.entry.descriptor)
+    source = StoreEndpoint(client.store, None, image.entry.descriptor)
     wish = TransferOptions((parse_platform(arguments.platform),)) if arguments.platform else ALL
-    destination = RegistryPlace(repository, reference.target, mounts.get)
+    destination = RegistryEndpoint(repository, reference.target, mounts.get)
     with client.store.writing(), make_display(PUSH_WORDS, quiet=quiet) as display:
         result = transfer(source, destination, wish, display, client.configuration.parallel_transfers)
         client.store.put(image.entry.descriptor, reference.with_digest(result.manifest.digest()))
-        if result.was_there:
+        if result.already_existed:
             layers = [blob for blob in image.manifest.blobs if is_layer(blob)]
             display.begin(layers)
             for layer in layers:
-                display.state(layer, State.EXISTS)
+                display.state(layer, TransferState.EXISTS)
     digest, size = result.manifest.digest(), len(result.manifest.content)
     if arguments.quiet and not arguments.json:
         print(str(reference))
     elif not quiet:
         print(f"{reference.target}: digest: {digest} size: {size}", flush=True)
-    return {"name": str(reference), "digest": str(digest), "size": size, "was_there": result.was_there}
+    return {"name": str(reference), "digest": str(digest), "size": size, "was_there": result.already_existed}
 
 
 command = Command(

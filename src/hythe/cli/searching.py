@@ -5,7 +5,7 @@ from argparse import ArgumentParser, Namespace
 from hythe.cli.command import Command, CommandFailed
 from hythe.cli.connecting import add_connection_flags, connected
 from hythe.cli.output import Column, Row, add_list_flags, parse_filters, print_list, truth
-from hythe.client.hub import LIMIT, MOST, Found, Hub
+from hythe.client.hub import DEFAULT_LIMIT, MAX_LIMIT, SearchResult, HubClient
 from hythe.oci.reference import split_host
 
 COLUMNS = (
@@ -21,7 +21,7 @@ _DESCRIPTION = 45
 
 def _configure(parser: ArgumentParser) -> None:
     parser.add_argument("term", metavar="[HOST/]TERM", help="what to look for; without a host at the default registry")
-    parser.add_argument("--limit", type=int, default=LIMIT, help=f"at most so many, 1 to {MOST} (default: {LIMIT})")
+    parser.add_argument("--limit", type=int, default=DEFAULT_LIMIT, help=f"at most so many, 1 to {MAX_LIMIT} (default: {DEFAULT_LIMIT})")
     parser.add_argument("-f", "--filter", action="append", default=[], metavar="KEY=VALUE", help=", ".join(FILTERS))
     add_list_flags(parser, quiet="print names alone")
     add_connection_flags(parser)
@@ -29,18 +29,18 @@ def _configure(parser: ArgumentParser) -> None:
 
 def _run(arguments: Namespace) -> int:
     filters = parse_filters(arguments.filter, FILTERS)
-    if not 1 <= arguments.limit <= MOST:
-        raise CommandFailed(f"--limit {arguments.limit} is outside the range of 1 to {MOST}", code=2)
+    if not 1 <= arguments.limit <= MAX_LIMIT:
+        raise CommandFailed(f"--limit {arguments.limit} is outside the range of 1 to {MAX_LIMIT}", code=2)
     with connected(arguments) as client:
         host, term = split_host(arguments.term)
-        found = Hub(client, host or client.configuration.default_registry).search(term, arguments.limit)
+        found = HubClient(client, host or client.configuration.default_registry).search(term, arguments.limit)
     kept = [one for one in found if _passes(one, filters)]
     rows = [_row(one, full=arguments.no_trunc) for one in sorted(kept, key=lambda one: -one.stars)]
     print_list(rows, COLUMNS, arguments, quiet_field="Name")
     return 0
 
 
-def _passes(found: Found, filters: dict[str, list[str]]) -> bool:
+def _passes(found: SearchResult, filters: dict[str, list[str]]) -> bool:
     return (
         all(found.stars >= _number(text) for text in filters.get("stars", []))
         and all(found.official == truth(text) for text in filters.get("is-official", []))
@@ -54,7 +54,7 @@ def _number(text: str) -> int:
     return int(text)
 
 
-def _row(found: Found, *, full: bool) -> Row:
+def _row(found: SearchResult, *, full: bool) -> Row:
     description = " ".join(found.description.split())
     if not full and len(description) > _DESCRIPTION:
         description = description[: _DESCRIPTION - 3] + "..."

@@ -65,7 +65,7 @@ def _asking(client: Client, reference: Reference) -> Callable[[str], bytes]:
     session = client.session(reference.host)
 
     def ask(path: str) -> bytes:
-        answer = session.ask("GET", path)
+        answer = session.request("GET", path)
         return answer.body if answer.status == 200 else b""
 
     return ask

@@ -17,16 +17,16 @@ import msgspec
 
 from hythe.client.credentials import Credential
 from hythe.client.errors import AccessDenied, RegistryError
-from hythe.client.messages import Answer, Request
+from hythe.client.http1 import HTTPRequest, HTTPResponse
 from hythe.oci.challenge import Challenge
 from hythe.oci.errors import decode_errors
 from hythe.oci.scope import Scope
 
 CLIENT_ID = "hythe"
-LEAST_SECONDS = 60
+MIN_TOKEN_LIFETIME = 60
 """How long a token lives when its server names no time, or a shorter one (token specification, ``expires_in``)."""
 
-Handshake = Generator[Request, Answer, "Authorization"]
+AuthFlow = Generator[HTTPRequest, HTTPResponse, "Authorization"]
 
 
 class Authorization(msgspec.Struct, frozen=True):
@@ -52,7 +52,7 @@ class _DetailReply(msgspec.Struct, frozen=True):
 
 def authorize(
     challenges: Sequence[Challenge], credential: Credential, scopes: Sequence[Scope], *, offline: bool = False
-) -> Handshake:
+) -> AuthFlow:
     """Answer a server's challenges; ``offline`` asks for a refresh token, as logging in does.
 
     Raises AccessDenied when the token server refuses or nothing that we have fits.
@@ -68,7 +68,7 @@ def authorize(
     raise AccessDenied(f"the server offers {offered} to authenticate", "hythe knows Bearer and Basic")
 
 
-def _bearer(challenge: Challenge, credential: Credential, scopes: Sequence[Scope], offline: bool) -> Handshake:
+def _bearer(challenge: Challenge, credential: Credential, scopes: Sequence[Scope], offline: bool) -> AuthFlow:
     if credential.registry_token:
         return Authorization(f"Bearer {credential.registry_token}")
     realm = challenge.parameters.get("realm", "")
@@ -90,7 +90,7 @@ def _password_fields(credential: Credential, offline: bool) -> dict[str, str]:
     return {**fields, "access_type": "offline"} if offline else fields
 
 
-def _get(realm: str, service: str, scopes: Sequence[Scope], credential: Credential, offline: bool) -> Request:
+def _get(realm: str, service: str, scopes: Sequence[Scope], credential: Credential, offline: bool) -> HTTPRequest:
     query = [("service", service)] if service else []
     query += [("scope", str(scope)) for scope in scopes]
     headers = {}
@@ -100,17 +100,17 @@ def _get(realm: str, service: str, scopes: Sequence[Scope], credential: Credenti
         query.append(("account", credential.username))
         headers["Authorization"] = f"Basic {credential.encoded}"
     joined = "&" if "?" in realm else "?"
-    return Request("GET", f"{realm}{joined}{urlencode(query, quote_via=quote, safe=':/')}", headers)
+    return HTTPRequest("GET", f"{realm}{joined}{urlencode(query, quote_via=quote, safe=':/')}", headers)
 
 
-def _post(realm: str, service: str, scopes: Sequence[Scope], fields: dict[str, str]) -> Request:
+def _post(realm: str, service: str, scopes: Sequence[Scope], fields: dict[str, str]) -> HTTPRequest:
     form = {**fields, "service": service, "client_id": CLIENT_ID}
     if scopes:
         form["scope"] = " ".join(map(str, scopes))
-    return Request("POST", realm, {"Content-Type": "application/x-www-form-urlencoded"}, urlencode(form).encode())
+    return HTTPRequest("POST", realm, {"Content-Type": "application/x-www-form-urlencoded"}, urlencode(form).encode())
 
 
-def _read_reply(answer: Answer, credential: Credential, offline: bool) -> Authorization:
+def _read_reply(answer: HTTPResponse, credential: Credential, offline: bool) -> Authorization:
     if answer.status in (400, 401, 403):
         who = "your credentials" if credential else "anonymous access"
         again = "check the user name and the password" if offline else "log in again with 'hythe login'"
@@ -125,11 +125,11 @@ def _read_reply(answer: Answer, credential: Credential, offline: bool) -> Author
     token = reply.token or reply.access_token
     if not token:
         raise RegistryError("the token server's answer holds no token", "tell its administrator")
-    seconds = max(LEAST_SECONDS, reply.expires_in or LEAST_SECONDS)
+    seconds = max(MIN_TOKEN_LIFETIME, reply.expires_in or MIN_TOKEN_LIFETIME)
     return Authorization(f"Bearer {token}", seconds, reply.refresh_token)
 
 
-def _reason(answer: Answer) -> str:
+def _reason(answer: HTTPResponse) -> str:
     entries = decode_errors(answer.body)
     if entries:
         return "; ".join(entry.message or entry.code.lower() for entry in entries)

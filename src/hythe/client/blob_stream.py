@@ -3,7 +3,7 @@
 from types import TracebackType
 from typing import BinaryIO, Protocol, Self
 
-from hythe.client.connection import Response
+from hythe.client.connection import StreamedResponse
 from hythe.oci.manifest import Descriptor
 
 
@@ -60,7 +60,7 @@ class ResponseStream:
 
     file: BinaryIO | None = None
 
-    def __init__(self, response: Response, offset: int) -> None:
+    def __init__(self, response: StreamedResponse, offset: int) -> None:
         self._response = response
         self.offset = offset if response.status == 206 else 0
         self.readinto = response.readinto

@@ -5,14 +5,14 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from hythe.client.configuration import Configuration, load_configuration
-from hythe.client.connection import Connections
+from hythe.client.connection import ConnectionPool
 from hythe.client.credential_files import CredentialFiles
 from hythe.client.credentials import Credential
-from hythe.client.protocol import PUSH_ACTIONS, Repository
+from hythe.client.protocol import PUSH_ACTIONS, RemoteRepository
 from hythe.client.retry import RetryPolicy
-from hythe.client.session import Session
+from hythe.client.session import RegistrySession
 from hythe.client.store import LocalStore
-from hythe.client.tls_and_proxy import Trust
+from hythe.client.tls_and_proxy import TLSOptions
 from hythe.oci.reference import Reference
 from hythe.oci.scope import PULL
 
@@ -30,38 +30,42 @@ class Client:
         plain_http: Iterable[str] = (),
         store: Path | None = None,
         policy: RetryPolicy | None = None,
-        known: Mapping[str, Credential] | None = None,
+        credentials_by_host: Mapping[str, Credential] | None = None,
     ) -> None:
         self.configuration = configuration or load_configuration()
         self.credentials = credentials or CredentialFiles()
         self.policy = policy or RetryPolicy()
-        self._known = known or {}
+        self._credentials_by_host = credentials_by_host or {}
         self.store = LocalStore(store, self.configuration.default_registry)
         hosts = (*self.configuration.plain_http, *plain_http)
-        self.connections = Connections(Trust(hosts, self.configuration.certificate_authorities), self.policy.silence)
+        self.connections = ConnectionPool(
+            TLSOptions(hosts, self.configuration.certificate_authorities), self.policy.read_timeout
+        )
 
     def reference(self, text: str) -> Reference:
         """Return the image that a typed name means; raises InvalidReference."""
         return Reference.parse(text, self.configuration.default_registry)
 
-    def session(self, host: str, repository: str = "", credential: Credential | None = None) -> Session:
+    def session(self, host: str, repository: str = "", credential: Credential | None = None) -> RegistrySession:
         """Open a conversation with a registry, as whom the credential files say, or as ``credential``."""
-        given = credential if credential is not None else self._known.get(host)
+        given = credential if credential is not None else self._credentials_by_host.get(host)
         if given is not None:
-            return Session(host, self.connections, lambda: given, self.policy)
-        return Session(host, self.connections, _Remembered(self.credentials, host, repository), self.policy)
+            return RegistrySession(host, self.connections, lambda: given, self.policy)
+        return RegistrySession(host, self.connections, _LazyCredential(self.credentials, host, repository), self.policy)
 
-    def repository(self, reference: Reference, *, push: bool = False, mounted_from: Iterable[str] = ()) -> Repository:
+    def repository(
+        self, reference: Reference, *, push: bool = False, mounted_from: Iterable[str] = ()
+    ) -> RemoteRepository:
         """Return a repository to read from, or to push to."""
         session = self.session(reference.host, reference.repository)
-        return Repository(session, reference.repository, PUSH_ACTIONS if push else (PULL,), mounted_from)
+        return RemoteRepository(session, reference.repository, PUSH_ACTIONS if push else (PULL,), mounted_from)
 
     def close(self) -> None:
         """Close all connections."""
         self.connections.close()
 
 
-class _Remembered:
+class _LazyCredential:
     """The credential for one repository, looked up once and only when it is needed: a helper may ask the user."""
 
     def __init__(self, files: CredentialFiles, host: str, repository: str) -> None:

@@ -13,7 +13,7 @@ from hythe.client.errors import InvalidConfiguration
 from hythe.client.file_lock import write_atomically
 from hythe.oci.reference import DEFAULT_HOST, is_host
 
-MEANINGS = {
+DESCRIPTIONS = {
     "default-registry": "the host that short names go to (HYTHE_DEFAULT_REGISTRY)",
     "plain-http": "hosts that are spoken to without TLS, parted by commas (HYTHE_PLAIN_HTTP)",
     "certificate-authorities": "files of authorities to trust besides the system's (HYTHE_CERTIFICATE_AUTHORITIES)",
@@ -32,8 +32,10 @@ class Configuration(msgspec.Struct, frozen=True, rename="kebab", forbid_unknown_
 
     def replace(self, key: str, text: str) -> "Configuration":
         """Return the configuration with ``key`` set to what ``text`` spells; raises InvalidConfiguration."""
-        if key not in MEANINGS:
-            raise InvalidConfiguration(f"{key!r} is not a setting of the client", f"there are: {', '.join(MEANINGS)}")
+        if key not in DESCRIPTIONS:
+            raise InvalidConfiguration(
+                f"{key!r} is not a setting of the client", f"there are: {', '.join(DESCRIPTIONS)}"
+            )
         field = key.replace("-", "_")
         value: object = text.strip()
         if key == "default-registry":
@@ -74,7 +76,7 @@ def write_configuration_file(path: Path, configuration: Configuration) -> None:
 def load_configuration(environment: Mapping[str, str] = os.environ) -> Configuration:
     """Return the settings in force: the environment's, else the file's, else the defaults."""
     configuration = read_configuration_file(configuration_path(environment))
-    for key in MEANINGS:
+    for key in DESCRIPTIONS:
         if text := environment.get(variable_of(key)):
             configuration = configuration.replace(key, text)
     return configuration

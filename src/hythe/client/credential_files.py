@@ -76,7 +76,7 @@ class CredentialFiles:
                 if fit > best and credential:
                     best, found = fit, credential
             if best < 1 and (helper := file.helper_for(host)):
-                kept = credential_helpers.fetch(helper, server_key(host))
+                kept = credential_helpers.get(helper, server_key(host))
                 best, found = (1, kept) if kept else (best, found)
         return found
 
@@ -93,7 +93,7 @@ class CredentialFiles:
         key = server_key(host)
         helper = _read(path).helper_for(host) if path.exists() else ""
         if helper:
-            credential_helpers.keep(helper, key, credential)
+            credential_helpers.store(helper, key, credential)
         _change(path, lambda fields: _put(fields, key, {} if helper else _entry(credential)))
         return path
 
@@ -106,7 +106,7 @@ class CredentialFiles:
             file = _read(path)
             keys = [key for key in file.credentials if key_target(key) == host]
             helper = file.helper_for(host)
-            if helper and (keys or credential_helpers.fetch(helper, server_key(host))):  # not all write the key
+            if helper and (keys or credential_helpers.get(helper, server_key(host))):  # not all write the key
                 credential_helpers.erase(helper, server_key(host))
                 removed = True
             if keys:

@@ -12,7 +12,7 @@ MISS = "credentials not found"
 _SECONDS = 30
 
 
-class Said(NamedTuple):
+class HelperOutput(NamedTuple):
     """What a helper printed, and its exit code."""
 
     words: str
@@ -23,7 +23,7 @@ class HelperFailed(ClientError):
     """A credential helper is missing, or did not do what it was asked."""
 
 
-def fetch(helper: str, server: str) -> Credential:
+def get(helper: str, server: str) -> Credential:
     """Return what the helper keeps for ``server``; anonymous when it has nothing. Raises HelperFailed."""
     answer = _run(helper, "get", server)
     if answer.code != 0:
@@ -38,7 +38,7 @@ def fetch(helper: str, server: str) -> Credential:
     return Credential(identity_token=secret) if name == TOKEN_USER else Credential(name, secret)
 
 
-def keep(helper: str, server: str, credential: Credential) -> None:
+def store(helper: str, server: str, credential: Credential) -> None:
     """Give the helper a credential to keep; raises HelperFailed."""
     name = TOKEN_USER if credential.identity_token else credential.username
     secret = credential.identity_token or credential.password
@@ -54,7 +54,7 @@ def erase(helper: str, server: str) -> None:
         raise _failure(helper, answer)
 
 
-def _run(helper: str, verb: str, words: str) -> Said:
+def _run(helper: str, verb: str, words: str) -> HelperOutput:
     import subprocess  # most users have no helper, and a command starts sooner without
 
     command = [f"docker-credential-{helper}", verb]
@@ -64,8 +64,8 @@ def _run(helper: str, verb: str, words: str) -> Said:
         raise HelperFailed(f"{command[0]} is not installed", "install it, or take it out of config.json") from error
     except subprocess.TimeoutExpired as error:
         raise HelperFailed(f"{command[0]} {verb} did not answer in {_SECONDS} seconds") from error
-    return Said(done.stdout if done.returncode == 0 else done.stdout + done.stderr, done.returncode)
+    return HelperOutput(done.stdout if done.returncode == 0 else done.stdout + done.stderr, done.returncode)
 
 
-def _failure(helper: str, answer: Said) -> HelperFailed:
+def _failure(helper: str, answer: HelperOutput) -> HelperFailed:
     return HelperFailed(f"docker-credential-{helper}: {answer.words.strip() or f'exit code {answer.code}'}")

@@ -25,7 +25,7 @@ import msgspec
 
 from hythe.client.errors import ClientError, ContentMismatch
 from hythe.client.layer_compression import compress_layer
-from hythe.client.layout import CHUNK, ImageLayout, parse_index
+from hythe.client.layout import CHUNK_SIZE, ImageLayout, parse_index
 from hythe.client.store import NAME_KEY
 from hythe.oci.config import ImageConfig
 from hythe.oci.digest import Digest
@@ -59,7 +59,7 @@ _UNPACKERS: dict[bytes, Callable[[BinaryIO], Any]] = {
 }
 
 
-class Archived(msgspec.Struct, frozen=True):
+class ArchivedImage(msgspec.Struct, frozen=True):
     """One image of an archive, and the names it has there."""
 
     descriptor: Descriptor
@@ -73,7 +73,7 @@ class InvalidArchive(ClientError):
 # Writing
 
 
-def save_archive(path: Path, layout: ImageLayout, images: Sequence[Archived]) -> None:
+def save_archive(path: Path, layout: ImageLayout, images: Sequence[ArchivedImage]) -> None:
     """Write images to a file, which is there only once it is whole; raises as ``write_archive`` does."""
     path = path.resolve()
     if path.exists() and not path.is_file():  # a device or a pipe must stay what it is
@@ -89,7 +89,7 @@ def save_archive(path: Path, layout: ImageLayout, images: Sequence[Archived]) ->
         half.unlink(missing_ok=True)
 
 
-def write_archive(file: BinaryIO, layout: ImageLayout, images: Sequence[Archived]) -> None:
+def write_archive(file: BinaryIO, layout: ImageLayout, images: Sequence[ArchivedImage]) -> None:
     """Write images of ``layout`` to ``file``, which need not be seekable.
 
     Raises NotFound when content is missing, ContentMismatch when it is damaged.
@@ -97,7 +97,7 @@ def write_archive(file: BinaryIO, layout: ImageLayout, images: Sequence[Archived
     blobs: dict[Digest, int] = {}
     rows = [row for image in images if (row := _add(layout, image, blobs))]
     index = Index(2, OCI_INDEX, tuple(d for image in images for d in _named_descriptors(image))).encode()
-    with tarfile.open(fileobj=file, mode="w|", format=tarfile.USTAR_FORMAT, bufsize=CHUNK) as archive:
+    with tarfile.open(fileobj=file, mode="w|", format=tarfile.USTAR_FORMAT, bufsize=CHUNK_SIZE) as archive:
         _add_document(archive, "oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
         _add_document(archive, "index.json", index)
         _add_document(archive, "manifest.json", json.dumps(rows, separators=(",", ":")).encode())
@@ -105,7 +105,7 @@ def write_archive(file: BinaryIO, layout: ImageLayout, images: Sequence[Archived
             _add_blob(archive, layout, digest, size)
 
 
-def _add(layout: ImageLayout, image: Archived, blobs: dict[Digest, int]) -> dict[str, Any] | None:
+def _add(layout: ImageLayout, image: ArchivedImage, blobs: dict[Digest, int]) -> dict[str, Any] | None:
     """Gather what an image needs; returns its row of manifest.json, None for an index of which no image is here."""
     row: dict[str, Any] | None = None
     for manifest in _manifests(layout, image.descriptor):
@@ -128,7 +128,7 @@ def _manifests(layout: ImageLayout, descriptor: Descriptor) -> Iterator[Manifest
             yield from _manifests(layout, child)
 
 
-def _named_descriptors(image: Archived) -> Iterator[Descriptor]:
+def _named_descriptors(image: ArchivedImage) -> Iterator[Descriptor]:
     for name in image.names or (None,):
         annotations = {CONTAINERD_NAME_KEY: str(name), NAME_KEY: name.tag or ""} if name else {}
         yield msgspec.structs.replace(image.descriptor, annotations=annotations)
@@ -175,7 +175,7 @@ def _member(name: str, size: int) -> tarfile.TarInfo:
 # Reading
 
 
-def read_archive(file: BinaryIO, layout: ImageLayout) -> list[Archived]:
+def read_archive(file: BinaryIO, layout: ImageLayout) -> list[ArchivedImage]:
     """Store all images of an archive (also a compressed one) in ``layout``; raises InvalidArchive, ContentMismatch.
 
     The images are not named yet: that is for who called.
@@ -207,7 +207,7 @@ def _seekable(file: BinaryIO) -> Iterator[BinaryIO]:
 @contextlib.contextmanager
 def _spooled(file: BinaryIO) -> Iterator[BinaryIO]:
     with tempfile.TemporaryFile() as spool:
-        shutil.copyfileobj(file, spool, CHUNK)
+        shutil.copyfileobj(file, spool, CHUNK_SIZE)
         spool.seek(0)
         yield spool
 
@@ -227,7 +227,7 @@ class _Reader:
         self._layout = layout
         self._members = {posixpath.normpath(member.name): member for member in archive}
 
-    def images(self) -> Iterator[Archived]:
+    def images(self) -> Iterator[ArchivedImage]:
         rows = json.loads(self._read("manifest.json")) if "manifest.json" in self._members else []
         if "index.json" in self._members:
             yield from self._of_layout(rows)
@@ -238,16 +238,16 @@ class _Reader:
 
     # As Docker writes since 25, and skopeo as oci-archive
 
-    def _of_layout(self, rows: Sequence[dict[str, Any]]) -> Iterator[Archived]:
+    def _of_layout(self, rows: Sequence[dict[str, Any]]) -> Iterator[ArchivedImage]:
         by_config = {posixpath.basename(row["Config"]): _references(row.get("RepoTags") or ()) for row in rows}
-        found: dict[str, Archived] = {}
+        found: dict[str, ArchivedImage] = {}
         index = parse_index(self._read("index.json"))
         for descriptor in index.manifests:
             configs = self._store(descriptor)
             names = _annotated_names(descriptor) or next((by_config[c] for c in configs if c in by_config), ())
             plain = msgspec.structs.replace(descriptor, annotations={})
-            earlier = found.get(descriptor.digest, Archived(plain))
-            found[descriptor.digest] = Archived(plain, tuple(dict.fromkeys((*earlier.names, *names))))
+            earlier = found.get(descriptor.digest, ArchivedImage(plain))
+            found[descriptor.digest] = ArchivedImage(plain, tuple(dict.fromkeys((*earlier.names, *names))))
         yield from found.values()
 
     def _store(self, descriptor: Descriptor) -> list[str]:
@@ -268,7 +268,7 @@ class _Reader:
 
     # As Docker wrote until 24, and podman and skopeo do as docker-archive
 
-    def _of_row(self, row: dict[str, Any]) -> Archived:
+    def _of_row(self, row: dict[str, Any]) -> ArchivedImage:
         config = self._read(row["Config"])
         diff_ids = ImageConfig.parse(config).rootfs.diff_ids
         if len(diff_ids) != len(row["Layers"]):
@@ -277,7 +277,7 @@ class _Reader:
         descriptor = Descriptor(OCI_CONFIG, str(self._layout.add_document(config)), len(config))
         manifest = ImageManifest(2, OCI_MANIFEST, descriptor, layers).encode()
         root = Descriptor(OCI_MANIFEST, str(self._layout.add_document(manifest)), len(manifest))
-        return Archived(root, _references(row.get("RepoTags") or ()))
+        return ArchivedImage(root, _references(row.get("RepoTags") or ()))
 
     def _layer(self, name: str, diff_id: str) -> Descriptor:
         """Store one layer, gzipped if it is not compressed already."""

@@ -7,19 +7,19 @@ from pathlib import Path
 from typing import BinaryIO
 
 from hythe.client.blob_stream import BlobSource
-from hythe.client.connection import ConnectionBroken
+from hythe.client.connection import ConnectionFailed
 from hythe.client.errors import ClientError, ContentMismatch, RegistryError, Unreachable
-from hythe.client.layout import CHUNK, ImageLayout
-from hythe.client.progress import Reporter, State
-from hythe.client.retry import RETRIED, Retries
+from hythe.client.layout import CHUNK_SIZE, ImageLayout
+from hythe.client.progress import Reporter, TransferState
+from hythe.client.retry import RETRYABLE_STATUSES, Retries
 from hythe.oci.manifest import Descriptor
 
-MOST_DAMAGED = 3
+MAX_CORRUPT_DOWNLOADS = 3
 """How often content may come with a wrong digest before we give up."""
 _LOCK_SECONDS = 0.2
 
 
-class Download:
+class BlobDownload:
     """The download of one blob; the partial file is ours alone while it lasts."""
 
     def __init__(
@@ -40,7 +40,7 @@ class Download:
         self._digest = descriptor.parsed_digest
         self._hasher = self._digest.hasher()
         self._have = 0
-        self._buffer = memoryview(bytearray(min(CHUNK, max(descriptor.size, 1) + 1)))
+        self._buffer = memoryview(bytearray(min(CHUNK_SIZE, max(descriptor.size, 1) + 1)))
 
     def run(self) -> None:
         """Bring the content; raises ContentMismatch, Unreachable, RegistryError, NotFound."""
@@ -49,7 +49,7 @@ class Download:
             with partial.open("a+b", buffering=0) as file:
                 self._lock(file)
                 if self._layout.has(self._descriptor):
-                    self._reporter.state(self._descriptor, State.EXISTS)
+                    self._reporter.state(self._descriptor, TransferState.EXISTS)
                     if _is_same(file, partial):
                         partial.unlink()
                     return
@@ -70,7 +70,7 @@ class Download:
         raise Unreachable("the transfer was stopped")
 
     def _fetch(self, file: BinaryIO) -> None:
-        self._reporter.state(self._descriptor, State.MOVING)
+        self._reporter.state(self._descriptor, TransferState.MOVING)
         self._read_again(file)
         damaged = 0
         while True:
@@ -79,12 +79,12 @@ class Download:
                 return
             damaged += 1
             self._restart(file)
-            if damaged >= MOST_DAMAGED:
+            if damaged >= MAX_CORRUPT_DOWNLOADS:
                 raise ContentMismatch(
                     f"{self._descriptor.digest} came damaged {damaged} times",
                     "the registry, or a proxy on the way, changes content",
                 )
-            self._reporter.state(self._descriptor, State.RETRYING, "damaged on its way")
+            self._reporter.state(self._descriptor, TransferState.RETRYING, "damaged on its way")
 
     def _read_again(self, file: BinaryIO) -> None:
         """Hash what an earlier download left; what is longer than the content is dropped."""
@@ -102,20 +102,22 @@ class Download:
                 self._stream(file)
                 if self._have >= self._descriptor.size:
                     return
-                raise ConnectionBroken(f"{self._descriptor.digest} ended after {self._have} bytes")
-            except (ConnectionBroken, RegistryError) as error:
+                raise ConnectionFailed(f"{self._descriptor.digest} ended after {self._have} bytes")
+            except (ConnectionFailed, RegistryError) as error:
                 self._wait_after(error, moved=self._have > before)
 
     def _wait_after(self, error: ClientError, *, moved: bool) -> None:
-        final = getattr(error, "lasting", False) or (isinstance(error, RegistryError) and error.status not in RETRIED)
+        final = getattr(error, "permanent", False) or (
+            isinstance(error, RegistryError) and error.status not in RETRYABLE_STATUSES
+        )
         if final or self._stopped.is_set():
             raise error
         if moved:
-            self._retries.progressed()
-        self._reporter.state(self._descriptor, State.RETRYING, str(error))
+            self._retries.reset()
+        self._reporter.state(self._descriptor, TransferState.RETRYING, str(error))
         if not self._retries.wait(getattr(error, "retry_after", "")):
             raise error
-        self._reporter.state(self._descriptor, State.MOVING)
+        self._reporter.state(self._descriptor, TransferState.MOVING)
 
     def _stream(self, file: BinaryIO) -> None:
         with self._source.open_blob(self._descriptor, self._have) as stream:
@@ -144,7 +146,7 @@ class Download:
         target.parent.mkdir(parents=True, exist_ok=True)
         partial.replace(target)
         target.chmod(0o644)
-        self._reporter.state(self._descriptor, State.DONE)
+        self._reporter.state(self._descriptor, TransferState.DONE)
 
 
 def _write(file: BinaryIO, piece: memoryview) -> None:

@@ -7,52 +7,52 @@ from typing import Protocol
 import msgspec
 
 from hythe.client.blob_stream import BlobSource, BlobStream, FileStream, ResponseStream
-from hythe.client.download import Download
-from hythe.client.errors import NotFound
+from hythe.client.download import BlobDownload
+from hythe.client.errors import RemoteNotFound
 from hythe.client.layout import ImageLayout
 from hythe.client.progress import Reporter
-from hythe.client.protocol import Repository
+from hythe.client.protocol import RemoteRepository
 from hythe.client.retry import Retries, RetryPolicy
 from hythe.client.store import NAME_KEY, LocalStore
-from hythe.client.upload import Upload
+from hythe.client.upload import BlobUpload
 from hythe.oci.digest import Digest
 from hythe.oci.manifest import Descriptor, Manifest
 from hythe.oci.reference import Reference
 
 
-class Source(BlobSource, Protocol):
+class TransferSource(BlobSource, Protocol):
     """A place to take an image from."""
 
     def root(self) -> Manifest:
-        """Return the manifest or index that the place was opened for; raises NotFound."""
+        """Return the manifest or index that the place was opened for; raises RemoteNotFound."""
 
     def child(self, descriptor: Descriptor) -> Manifest:
-        """Return one manifest of an index; raises NotFound."""
+        """Return one manifest of an index; raises RemoteNotFound."""
 
     def stop(self) -> None:
         """Let everything under way fail soon."""
 
 
-class Destination(Protocol):
+class TransferDestination(Protocol):
     """A place to put an image."""
 
     def has(self, manifest: Manifest) -> bool:
         """Whether the image is here already, with everything that it needs."""
 
-    def take(self, content: Descriptor, source: BlobSource, reporter: Reporter) -> None:
+    def copy_blob(self, content: Descriptor, source: BlobSource, reporter: Reporter) -> None:
         """Bring one blob here."""
 
     def put(self, manifest: Manifest) -> None:
         """Store a manifest whose blobs and children are here."""
 
-    def name(self, manifest: Manifest, origin: Digest) -> None:
+    def tag(self, manifest: Manifest, origin: Digest) -> None:
         """Give a stored image the name that the place was opened for; ``origin`` is the digest at the source."""
 
     def stop(self) -> None:
         """Let everything under way fail soon."""
 
 
-Mount = Callable[[str], str | None]
+MountLookup = Callable[[str], str | None]
 """Returns a repository of the same registry that should have the blob with a digest already."""
 
 
@@ -60,10 +60,10 @@ def _no_mount(digest: str) -> None:
     """Know of no other repository."""
 
 
-class RegistryPlace:
+class RegistryEndpoint:
     """One image of a repository: a tag, or a digest."""
 
-    def __init__(self, repository: Repository, target: str, mount: Mount = _no_mount) -> None:
+    def __init__(self, repository: RemoteRepository, target: str, mount: MountLookup = _no_mount) -> None:
         self.repository = repository
         self.target = target
         self._mount = mount
@@ -84,15 +84,15 @@ class RegistryPlace:
         """Whether the repository has the manifest; a registry keeps what a manifest needs."""
         return self.repository.has_manifest(str(manifest.digest()))
 
-    def take(self, content: Descriptor, source: BlobSource, reporter: Reporter) -> None:
+    def copy_blob(self, content: Descriptor, source: BlobSource, reporter: Reporter) -> None:
         """Upload one blob."""
-        Upload(content, source, self.repository, reporter, self._mount(content.digest)).run()
+        BlobUpload(content, source, self.repository, reporter, self._mount(content.digest)).run()
 
     def put(self, manifest: Manifest) -> None:
         """Store a manifest under its digest."""
         self.repository.put_manifest(manifest, str(manifest.digest()))
 
-    def name(self, manifest: Manifest, origin: Digest) -> None:
+    def tag(self, manifest: Manifest, origin: Digest) -> None:
         """Store the manifest under the tag or digest."""
         self.repository.put_manifest(manifest, self.target)
 
@@ -101,7 +101,7 @@ class RegistryPlace:
         self.repository.session.stop()
 
 
-class LayoutPlace:
+class LayoutEndpoint:
     """Images of a layout on disk: one to read (``source``), or a tag to give to what is written."""
 
     def __init__(
@@ -112,7 +112,7 @@ class LayoutPlace:
         policy: RetryPolicy | None = None,
     ) -> None:
         self.layout = layout
-        self.named: Descriptor | None = None
+        self.stored: Descriptor | None = None
         self._source = source
         self._tag = tag
         self._policy = policy or RetryPolicy()
@@ -122,7 +122,7 @@ class LayoutPlace:
     def root(self) -> Manifest:
         """Return the manifest that the place was opened for."""
         if self._source is None:
-            raise NotFound(f"no image was named in {self.layout.folder}")
+            raise RemoteNotFound(f"no image was named in {self.layout.folder}")
         return self.layout.read_manifest(self._source)
 
     def child(self, descriptor: Descriptor) -> Manifest:
@@ -138,29 +138,29 @@ class LayoutPlace:
         here = self.layout.has(manifest.descriptor())
         return here and all(self.layout.has(blob) for blob in (*manifest.blobs, *manifest.manifests))
 
-    def take(self, content: Descriptor, source: BlobSource, reporter: Reporter) -> None:
+    def copy_blob(self, content: Descriptor, source: BlobSource, reporter: Reporter) -> None:
         """Download one blob."""
-        Download(content, source, self.layout, reporter, Retries(self._policy, self._stopped), self._stopped).run()
+        BlobDownload(content, source, self.layout, reporter, Retries(self._policy, self._stopped), self._stopped).run()
 
     def put(self, manifest: Manifest) -> None:
         """Store a manifest."""
         self.layout.add_document(manifest.content)
 
-    def name(self, manifest: Manifest, origin: Digest) -> None:
+    def tag(self, manifest: Manifest, origin: Digest) -> None:
         """Store the manifest and write it into the index, under the tag."""
         self.put(manifest)
-        self.named = manifest.descriptor()
+        self.stored = manifest.descriptor()
         annotations = {NAME_KEY: self._tag} if self._tag else {}
         with self.layout.changing_index() as descriptors:
-            descriptors[:] = [d for d in descriptors if not _is_replaced(d, self.named, self._tag)]
-            descriptors.append(msgspec.structs.replace(self.named, annotations=annotations))
+            descriptors[:] = [d for d in descriptors if not _is_replaced(d, self.stored, self._tag)]
+            descriptors.append(msgspec.structs.replace(self.stored, annotations=annotations))
 
     def stop(self) -> None:
         """Let everything under way fail soon."""
         self._stopped.set()
 
 
-class StorePlace(LayoutPlace):
+class StoreEndpoint(LayoutEndpoint):
     """An image of the local store, read, or written under a reference."""
 
     def __init__(
@@ -174,11 +174,11 @@ class StorePlace(LayoutPlace):
         self._store = store
         self._reference = reference
 
-    def name(self, manifest: Manifest, origin: Digest) -> None:
+    def tag(self, manifest: Manifest, origin: Digest) -> None:
         """Store the manifest and make it the image of that name."""
         self.put(manifest)
-        self.named = manifest.descriptor()
-        self._store.put(self.named, self._reference, origin)
+        self.stored = manifest.descriptor()
+        self._store.put(self.stored, self._reference, origin)
 
 
 def _is_replaced(entry: Descriptor, new: Descriptor, tag: str) -> bool:

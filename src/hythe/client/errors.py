@@ -1,12 +1,12 @@
 """What the client library raises. Each message says what went wrong; ``hint`` says what to do.
 
 ClientError                 anything that this package raises
-├── NotFound                no such image, repository, tag or blob
+├── RemoteNotFound                no such image, repository, tag or blob
 ├── AccessDenied            the registry wants credentials, or refuses those it got
 ├── Unreachable             no connection, or one that broke more often than we retry
 ├── RegistryError           the registry answered with an error
 ├── ContentMismatch         content is not what its digest or size says
-├── Conflict                in use, or changed by somebody else meanwhile
+├── RemoteConflict                in use, or changed by somebody else meanwhile
 └── InvalidConfiguration    a configuration or credential file that cannot be read
 """
 
@@ -19,7 +19,7 @@ class ClientError(Exception):
         self.hint = hint
 
 
-class NotFound(ClientError):
+class RemoteNotFound(ClientError):
     """No such image, repository, tag or blob."""
 
 
@@ -45,7 +45,7 @@ class ContentMismatch(ClientError):
     """Content is not what its digest or size says."""
 
 
-class Conflict(ClientError):
+class RemoteConflict(ClientError):
     """In use, or changed by somebody else meanwhile."""
 
 

@@ -6,13 +6,37 @@ Our own and small, because http.client brings email and TLS with it, which costs
 from collections.abc import Mapping
 from typing import BinaryIO, NamedTuple, Protocol
 
-READ_AHEAD = 1 << 16
+import msgspec
+
+READ_BUFFER_SIZE = 1 << 16
 """Bytes that are read at once for heads and small bodies; larger reads go past this buffer."""
-LONGEST_LINE = 1 << 16
-MOST_FIELDS = 200
+MAX_LINE_LENGTH = 1 << 16
+MAX_HEADER_FIELDS = 200
 
 
-class BadAnswer(OSError):
+class HTTPRequest(msgspec.Struct, frozen=True):
+    """What is asked of a server; ``url`` is absolute."""
+
+    method: str
+    url: str
+    headers: dict[str, str] = {}
+    body: bytes = b""
+
+
+class HTTPResponse(msgspec.Struct, frozen=True):
+    """What a server said; header names are lower case."""
+
+    status: int
+    headers: Mapping[str, str] = {}
+    body: bytes = b""
+
+    @property
+    def retry_after(self) -> str:
+        """The ``Retry-After`` header, "" when there is none."""
+        return self.headers.get("retry-after", "")
+
+
+class InvalidResponse(OSError):
     """What came is not HTTP, or ends too early."""
 
 
@@ -35,15 +59,15 @@ class Socket(Protocol):
         """Close."""
 
 
-class Head(NamedTuple):
+class ResponseHead(NamedTuple):
     """The beginning of an answer; header names are lower case."""
 
     status: int
     headers: Mapping[str, str]
-    stays_open: bool
+    keep_alive: bool
 
 
-class Body:
+class ResponseBody:
     """An answer's body. ``ended`` says whether all of it was read."""
 
     def __init__(self, reader: BinaryIO) -> None:
@@ -57,7 +81,7 @@ class Body:
         return count
 
 
-class SizedBody(Body):
+class FixedLengthBody(ResponseBody):
     """A body whose length was said."""
 
     def __init__(self, reader: BinaryIO, size: int) -> None:
@@ -66,31 +90,31 @@ class SizedBody(Body):
         self.ended = size == 0
 
     def readinto(self, buffer: memoryview) -> int:
-        """See Body; raises BadAnswer when the connection ends before the body does."""
+        """See Body; raises InvalidResponse when the connection ends before the body does."""
         if self.ended:
             return 0
         count = super().readinto(buffer[: self._left])
         if count == 0 and len(buffer):
-            raise BadAnswer(f"the answer ended {self._left} bytes too early")
+            raise InvalidResponse(f"the answer ended {self._left} bytes too early")
         self._left -= count
         self.ended = self._left == 0
         return count
 
 
-class ChunkedBody(Body):
+class ChunkedBody(ResponseBody):
     """A body in chunks (RFC 9112, section 7.1)."""
 
     _left = 0
 
     def readinto(self, buffer: memoryview) -> int:
-        """See Body; raises BadAnswer when the connection ends before the last chunk."""
+        """See Body; raises InvalidResponse when the connection ends before the last chunk."""
         if self.ended:
             return 0
         if not self._left and not self._next_chunk():
             return 0
         count = super().readinto(buffer[: self._left])
         if count == 0:
-            raise BadAnswer("the answer ended in the middle of a chunk")
+            raise InvalidResponse("the answer ended in the middle of a chunk")
         self._left -= count
         if not self._left:
             read_line(self._reader)
@@ -101,7 +125,7 @@ class ChunkedBody(Body):
         try:
             self._left = int(line, 16)
         except ValueError as error:
-            raise BadAnswer(f"{line[:40]!r} is not the size of a chunk") from error
+            raise InvalidResponse(f"{line[:40]!r} is not the size of a chunk") from error
         if self._left:
             return True
         while read_line(self._reader):
@@ -110,41 +134,41 @@ class ChunkedBody(Body):
         return False
 
 
-class Wire:
+class HTTP1Connection:
     """One open connection."""
 
     def __init__(self, socket: Socket, *, encrypted: bool = False) -> None:
         self.socket = socket
         self.encrypted = encrypted
-        self._reader: BinaryIO = socket.makefile("rb", READ_AHEAD)  # type: ignore[attr-defined]
+        self._reader: BinaryIO = socket.makefile("rb", READ_BUFFER_SIZE)  # type: ignore[attr-defined]
 
-    def send_head(self, method: str, target: str, headers: Mapping[str, str]) -> None:
+    def send_request_head(self, method: str, target: str, headers: Mapping[str, str]) -> None:
         """Send a request's beginning."""
         lines = [f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
         if any("\r" in line or "\n" in line for line in lines):
-            raise BadAnswer("a line break in a header: the server sent us something strange")
+            raise InvalidResponse("a line break in a header: the server sent us something strange")
         self.socket.sendall("\r\n".join([*lines, "", ""]).encode("latin-1", "backslashreplace"))
 
-    def read_head(self) -> Head:
+    def read_response_head(self) -> ResponseHead:
         """Return the beginning of the final answer (informational ones are passed over); raises OSError."""
-        while (head := self._read_one_head()).status < 200:
+        while (head := self._read_any_response_head()).status < 200:
             pass
         return head
 
-    def _read_one_head(self) -> Head:
+    def _read_any_response_head(self) -> ResponseHead:
         line = read_line(self._reader)
         version, _, rest = line.partition(b" ")
         status = rest[:3]
         if not version.startswith(b"HTTP/1.") or not status.isdigit():
-            raise BadAnswer(f"{line[:40]!r} is not the beginning of an HTTP/1.1 answer")
+            raise InvalidResponse(f"{line[:40]!r} is not the beginning of an HTTP/1.1 answer")
         headers = self._read_fields()
         words = headers.get("connection", "").lower()
-        stays_open = "keep-alive" in words if version == b"HTTP/1.0" else "close" not in words
-        return Head(int(status), headers, stays_open)
+        keep_alive = "keep-alive" in words if version == b"HTTP/1.0" else "close" not in words
+        return ResponseHead(int(status), headers, keep_alive)
 
     def _read_fields(self) -> dict[str, str]:
         headers: dict[str, str] = {}
-        for _ in range(MOST_FIELDS):
+        for _ in range(MAX_HEADER_FIELDS):
             line = read_line(self._reader)
             if not line:
                 return headers
@@ -152,20 +176,20 @@ class Wire:
             if colon:
                 key = name.strip().lower()
                 headers[key] = f"{headers[key]}, {value.strip()}" if key in headers else value.strip()
-        raise BadAnswer(f"the answer has more than {MOST_FIELDS} header fields")
+        raise InvalidResponse(f"the answer has more than {MAX_HEADER_FIELDS} header fields")
 
-    def body(self, method: str, head: Head) -> Body:
+    def body(self, method: str, head: ResponseHead) -> ResponseBody:
         """Return the body that follows a head (RFC 9112, section 6.3)."""
         if method == "HEAD" or head.status in (204, 304):
-            return SizedBody(self._reader, 0)
+            return FixedLengthBody(self._reader, 0)
         if "chunked" in head.headers.get("transfer-encoding", "").lower():
             return ChunkedBody(self._reader)
         length = head.headers.get("content-length")
         if length is None:
-            return Body(self._reader)
+            return ResponseBody(self._reader)
         if not length.isdigit():
-            raise BadAnswer(f"{length[:40]!r} is not a length")
-        return SizedBody(self._reader, int(length))
+            raise InvalidResponse(f"{length[:40]!r} is not a length")
+        return FixedLengthBody(self._reader, int(length))
 
     def close(self) -> None:
         """Close the connection."""
@@ -174,8 +198,10 @@ class Wire:
 
 
 def read_line(reader: BinaryIO) -> bytes:
-    """Return the next line without its end; raises BadAnswer when it is too long, or the connection has ended."""
-    line = reader.readline(LONGEST_LINE)
+    """Return the next line without its end; raises InvalidResponse when it is too long, or the connection has ended."""
+    line = reader.readline(MAX_LINE_LENGTH)
     if not line.endswith(b"\n"):
-        raise BadAnswer("the connection was closed" if len(line) < LONGEST_LINE else "a line of the answer is too long")
+        raise InvalidResponse(
+            "the connection was closed" if len(line) < MAX_LINE_LENGTH else "a line of the answer is too long"
+        )
     return line.rstrip(b"\r\n")

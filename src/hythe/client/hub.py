@@ -13,22 +13,22 @@ import msgspec
 
 from hythe.client.client import Client
 from hythe.client.connection import BytesBody
-from hythe.client.errors import AccessDenied, ClientError, Conflict, RegistryError
-from hythe.client.messages import Answer
-from hythe.client.session import Session, error_of
+from hythe.client.errors import AccessDenied, ClientError, RegistryError, RemoteConflict
+from hythe.client.http1 import HTTPResponse
+from hythe.client.session import RegistrySession, error_from
 from hythe.oci.reference import DEFAULT_HOST
 from hythe.oci.scope import Scope
 
 DOCKER_INDEX = "index.docker.io"
 DOCKER_HUB = "hub.docker.com"
-LIMIT = 25
-MOST = 100
+DEFAULT_LIMIT = 25
+MAX_LIMIT = 100
 _SEARCH_SCOPE = (Scope("registry", "catalog", frozenset({"search"})),)
 _USER_NAME = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 _JSON = {"Content-Type": "application/json", "Accept": "application/json"}
 
 
-class Found(msgspec.Struct, frozen=True):
+class SearchResult(msgspec.Struct, frozen=True):
     """One repository that a search found."""
 
     name: str
@@ -38,7 +38,7 @@ class Found(msgspec.Struct, frozen=True):
     automated: bool = False
 
 
-class NameState(Enum):
+class UsernameStatus(Enum):
     """Whether a user name is to be had at a hub."""
 
     FREE = "free"
@@ -77,7 +77,7 @@ class _Problem(msgspec.Struct, frozen=True):
     errors: tuple[dict[str, object], ...] | dict[str, object] = ()
 
 
-class Hub:
+class HubClient:
     """The hub of one host, as the user whose credentials we have."""
 
     def __init__(self, client: Client, host: str) -> None:
@@ -85,41 +85,41 @@ class Hub:
         self._session = client.session(DOCKER_INDEX if host == DEFAULT_HOST else host)
         self._fallback = client.session(DOCKER_HUB) if host == DEFAULT_HOST else self._session
 
-    def search(self, term: str, limit: int = LIMIT) -> list[Found]:
+    def search(self, term: str, limit: int = DEFAULT_LIMIT) -> list[SearchResult]:
         """Return what matches ``term``, best first; ``limit`` is 1 to 100. Raises RegistryError, Unreachable."""
-        answer = self._session.ask("GET", f"/v1/search?{urlencode({'q': term, 'n': limit})}", _SEARCH_SCOPE)
+        answer = self._session.request("GET", f"/v1/search?{urlencode({'q': term, 'n': limit})}", _SEARCH_SCOPE)
         if answer.status == 200:
             return parse_index_reply(answer.body)
         if answer.status not in (404, 410, 501):
-            raise error_of(answer, self._session, "a search")
+            raise error_from(answer, self._session, "a search")
         query = urlencode({"query": term, "page_size": limit})
-        answer = self._fallback.ask("GET", f"/v2/search/repositories/?{query}")
+        answer = self._fallback.request("GET", f"/v2/search/repositories/?{query}")
         if answer.status != 200:
             raise RegistryError(
                 f"{self.host} offers no search", "search a hub: hythe search HOST/TERM", status=answer.status
             )
         return parse_hub_reply(answer.body)
 
-    def name_state(self, username: str) -> NameState:
+    def username_status(self, username: str) -> UsernameStatus:
         """Return whether a user name is to be had here; only a hythe hub says so. Sends nothing but the name.
 
         Where sign-up is closed, the hub has no page for it, and no name is to be had; nor is one outside the grammar.
         """
         if not _USER_NAME.fullmatch(username):
-            return NameState.UNKNOWN
+            return UsernameStatus.UNKNOWN
         try:
-            answer = self._session.ask("GET", f"/api/v1/users/{quote(username, safe='')}", headers=_JSON)
+            answer = self._session.request("GET", f"/api/v1/users/{quote(username, safe='')}", headers=_JSON)
             if answer.status == 200:
-                return NameState.TAKEN
+                return UsernameStatus.TAKEN
             if answer.status != 404 or not _is_problem(answer):
-                return NameState.UNKNOWN
-            page = self._session.ask("GET", "/sign-up")
+                return UsernameStatus.UNKNOWN
+            page = self._session.request("GET", "/sign-up")
         except AccessDenied:
-            return NameState.UNKNOWN
-        return NameState.FREE if page.status == 200 else NameState.UNKNOWN
+            return UsernameStatus.UNKNOWN
+        return UsernameStatus.FREE if page.status == 200 else UsernameStatus.UNKNOWN
 
     def sign_up(self, username: str, password: str, email: str) -> None:
-        """Make an account; raises Conflict when the name or e-mail is taken, AccessDenied where sign-up is closed."""
+        """Create an account; raises RemoteConflict for a taken name or e-mail, AccessDenied where sign-up is closed."""
         fields = {"username": username, "password": password, "email": email}
         answer = self._post("/api/v1/users", fields)
         if answer.status in (404, 405):
@@ -128,27 +128,29 @@ class Hub:
             return
         raise _sign_up_error(answer, self._session)
 
-    def _post(self, path: str, fields: dict[str, str]) -> Answer:
+    def _post(self, path: str, fields: dict[str, str]) -> HTTPResponse:
         body = BytesBody(msgspec.json.encode(fields))
-        return self._session.ask("POST", path, (), _JSON, body)
+        return self._session.request("POST", path, (), _JSON, body)
 
 
-def _is_problem(answer: Answer) -> bool:
+def _is_problem(answer: HTTPResponse) -> bool:
     return answer.headers.get("content-type", "").startswith("application/problem+json")
 
 
-def _sign_up_error(answer: Answer, session: Session) -> ClientError:
-    said = _words(answer)
+def _sign_up_error(answer: HTTPResponse, session: RegistrySession) -> ClientError:
+    said = _description(answer)
     if answer.status == 409 or "already exists" in said:
-        return Conflict(said or "the user name or e-mail is taken", "choose another, or log in with 'hythe login'")
+        return RemoteConflict(
+            said or "the user name or e-mail is taken", "choose another, or log in with 'hythe login'"
+        )
     if answer.status in (401, 403):
         return AccessDenied(said or f"{session.host} takes no new accounts", "ask its administrator for one")
     if answer.status in (400, 422):
         return ClientError(f"registration: {said or 'refused'}", "correct it and try again")
-    return error_of(answer, session, "a registration")
+    return error_from(answer, session, "a registration")
 
 
-def _words(answer: Answer) -> str:
+def _description(answer: HTTPResponse) -> str:
     """Return what an answer says to people: problem details, a JSON string, or plain text."""
     try:
         decoded = msgspec.json.decode(answer.body)
@@ -171,26 +173,26 @@ def _field_errors(problem: _Problem) -> list[str]:
     return [text for text in texts if text not in problem.detail]
 
 
-def parse_index_reply(content: bytes) -> list[Found]:
+def parse_index_reply(content: bytes) -> list[SearchResult]:
     """Return what ``/v1/search`` found; raises RegistryError."""
     try:
         reply = msgspec.json.decode(content, type=_IndexReply)
     except msgspec.MsgspecError as error:
         raise RegistryError("the answer to the search is not what /v1/search answers") from error
     return [
-        Found(r.name, r.description or "", r.star_count, r.is_official, r.is_automated or r.is_trusted)
+        SearchResult(r.name, r.description or "", r.star_count, r.is_official, r.is_automated or r.is_trusted)
         for r in reply.results
     ]
 
 
-def parse_hub_reply(content: bytes) -> list[Found]:
+def parse_hub_reply(content: bytes) -> list[SearchResult]:
     """Return what Docker Hub's ``/v2/search/repositories/`` found; raises RegistryError."""
     try:
         reply = msgspec.json.decode(content, type=_HubReply)
     except msgspec.MsgspecError as error:
         raise RegistryError("the answer to the search is not what Docker Hub answers") from error
     return [
-        Found(
+        SearchResult(
             r.repo_name.removeprefix("library/"), r.short_description or "", r.star_count, r.is_official, r.is_automated
         )
         for r in reply.results

@@ -17,14 +17,14 @@ from typing import Any, BinaryIO, Self
 
 import msgspec
 
-from hythe.client.errors import ContentMismatch, InvalidConfiguration, NotFound
+from hythe.client.errors import ContentMismatch, InvalidConfiguration, RemoteNotFound
 from hythe.client.file_lock import locked, write_atomically
 from hythe.oci.digest import Digest, new_hasher
 from hythe.oci.manifest import OCI_INDEX, Descriptor, Index, Manifest
 
-CHUNK = 1 << 20
+CHUNK_SIZE = 1 << 20
 """Bytes that are read and written at a time."""
-LARGEST_DOCUMENT = 16 << 20
+MAX_DOCUMENT_SIZE = 16 << 20
 """Most bytes of a manifest or configuration: they are held in memory."""
 
 
@@ -64,17 +64,17 @@ class ImageLayout:
             return False
 
     def open_blob(self, digest: Digest) -> BinaryIO:
-        """Open content for reading; raises NotFound."""
+        """Open content for reading; raises RemoteNotFound."""
         try:
             return self.blob_path(digest).open("rb", buffering=0)
         except FileNotFoundError as error:
-            raise NotFound(f"{digest} is not in {self.folder}", "pull the image again") from error
+            raise RemoteNotFound(f"{digest} is not in {self.folder}", "pull the image again") from error
 
     def read_document(self, digest: Digest) -> bytes:
-        """Return a manifest's or configuration's bytes, verified; raises NotFound or ContentMismatch."""
+        """Return a manifest's or configuration's bytes, verified; raises RemoteNotFound or ContentMismatch."""
         with self.open_blob(digest) as file:
-            content = file.read(LARGEST_DOCUMENT + 1)
-        if len(content) > LARGEST_DOCUMENT or not digest.matches(content):
+            content = file.read(MAX_DOCUMENT_SIZE + 1)
+        if len(content) > MAX_DOCUMENT_SIZE or not digest.matches(content):
             raise ContentMismatch(f"{self.blob_path(digest)} does not hold what its name says", "remove it, pull again")
         return content
 
@@ -89,7 +89,7 @@ class ImageLayout:
     def add_blob(self, source: BinaryIO, expected: Digest | None = None) -> tuple[Digest, int]:
         """Store all of ``source``; returns digest and size. Raises ContentMismatch when it is not ``expected``."""
         with self.new_blob(expected.algorithm if expected else "sha256") as writer:
-            while chunk := source.read(CHUNK):
+            while chunk := source.read(CHUNK_SIZE):
                 writer.write(chunk)
             return writer.commit(expected), writer.size
 

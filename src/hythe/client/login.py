@@ -1,11 +1,11 @@
 """Logging in: credentials are tried before they are kept (distribution's token specification; Docker's own order)."""
 
 from hythe.client.auth_flow import authorize
-from hythe.client.authorizer import converse
+from hythe.client.authorizer import run_auth_flow
 from hythe.client.client import Client
 from hythe.client.credentials import Credential
 from hythe.client.errors import AccessDenied, RegistryError
-from hythe.client.session import error_of
+from hythe.client.session import error_from
 from hythe.oci.challenge import parse_challenges
 
 
@@ -16,15 +16,15 @@ def check_credential(client: Client, host: str, credential: Credential) -> Crede
     """
     session = client.session(host, credential=credential)
     anonymous = client.session(host, credential=Credential())
-    with anonymous.probe() as response:
+    with anonymous.ping() as response:
         answer = response.read()
     if answer.status == 200:
         return credential  # it lets everybody in, and will ask again for what it does not
     if answer.status != 401:
-        raise error_of(answer, session, "GET /v2/")
+        raise error_from(answer, session, "GET /v2/")
     challenges = parse_challenges(answer.headers.get("www-authenticate", ""))
-    authorization = converse(authorize(challenges, credential, (), offline=True), anonymous.exchange)
-    with anonymous.probe(authorization.header) as response:
+    authorization = run_auth_flow(authorize(challenges, credential, (), offline=True), anonymous.exchange)
+    with anonymous.ping(authorization.header) as response:
         answer = response.read()
     if answer.status in (401, 403):
         raise AccessDenied("unauthorized: incorrect username or password", "check both and try again")

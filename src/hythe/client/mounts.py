@@ -1,12 +1,12 @@
 """Which other repositories of a registry should hold a layer already, so that it need not be uploaded."""
 
-from hythe.client.errors import NotFound
+from hythe.client.errors import RemoteNotFound
 from hythe.client.store import LocalStore
 from hythe.oci.errors import OCIError
 from hythe.oci.manifest import Descriptor, Kind, Manifest
 from hythe.oci.reference import Reference
 
-MOST_SOURCES = 4
+MAX_MOUNT_SOURCES = 4
 """From how many repositories we mount at most: each is one more scope of the token."""
 
 
@@ -19,7 +19,7 @@ def mount_sources(store: LocalStore, image: Descriptor, target: Reference) -> di
             Reference.parse(text).repository for text in entry.repository_digests if text.startswith(f"{target.host}/")
         ]
         others = [name for name in names if name != target.repository]
-        if not others or len({*sources.values(), others[0]}) > MOST_SOURCES:
+        if not others or len({*sources.values(), others[0]}) > MAX_MOUNT_SOURCES:
             continue
         for digest in wanted & _blobs(store, entry.descriptor):
             sources.setdefault(digest, others[0])
@@ -29,7 +29,7 @@ def mount_sources(store: LocalStore, image: Descriptor, target: Reference) -> di
 def _blobs(store: LocalStore, descriptor: Descriptor) -> set[str]:
     try:
         manifest: Manifest = store.read_manifest(descriptor)
-    except (NotFound, OCIError):
+    except (RemoteNotFound, OCIError):
         return set()
     if manifest.kind is Kind.INDEX:
         return set().union(*(_blobs(store, child) for child in manifest.manifests))

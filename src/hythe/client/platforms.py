@@ -3,7 +3,7 @@
 import os
 from collections.abc import Sequence
 
-from hythe.client.errors import ClientError, NotFound
+from hythe.client.errors import ClientError, RemoteNotFound
 from hythe.oci.manifest import Descriptor, Platform
 
 _ARCHITECTURES = {
@@ -36,7 +36,7 @@ def parse_platform(text: str) -> Platform:
     return Platform(architecture=parts[1], os=parts[0], variant=parts[2] if len(parts) == 3 else "")
 
 
-def suits(wanted: Platform, offered: Platform) -> bool:
+def is_compatible(wanted: Platform, offered: Platform) -> bool:
     """Whether an image for ``offered`` runs where ``wanted`` is asked for."""
     if (wanted.os, wanted.architecture) != (offered.os, offered.architecture):
         return False
@@ -56,12 +56,12 @@ def _runnable_variants(wanted: Platform) -> tuple[str, ...]:
     return (*(f"v{number}" for number in range(newest, 4, -1)), "")
 
 
-def choose(offered: Sequence[Descriptor], wanted: Platform) -> Descriptor:
-    """Return the image of an index that suits ``wanted`` best; raises NotFound naming what there is."""
-    suitable = [d for d in offered if d.platform and suits(wanted, d.platform)]
+def choose_image(offered: Sequence[Descriptor], wanted: Platform) -> Descriptor:
+    """Return the image of an index that suits ``wanted`` best; raises RemoteNotFound naming what there is."""
+    suitable = [d for d in offered if d.platform and is_compatible(wanted, d.platform)]
     if not suitable:
         there = ", ".join(sorted({str(d.platform) for d in offered if d.platform and d.platform.os != "unknown"}))
-        raise NotFound(
+        raise RemoteNotFound(
             f"no image for {wanted}", f"there is one for: {there}" if there else "the index names no platform"
         )
     order = _runnable_variants(wanted)

@@ -6,7 +6,7 @@ from enum import Enum
 from hythe.oci.manifest import Descriptor
 
 
-class State(Enum):
+class TransferState(Enum):
     """Where one layer or configuration is on its way."""
 
     WAITING = "waiting"
@@ -23,7 +23,7 @@ class Reporter:
     def begin(self, contents: Sequence[Descriptor]) -> None:
         """These will move, or turn out to be there."""
 
-    def state(self, content: Descriptor, state: State, detail: str = "") -> None:
+    def state(self, content: Descriptor, state: TransferState, detail: str = "") -> None:
         """``content`` is now in ``state``; ``detail`` says why it is tried again, or where it was mounted from."""
 
     def advance(self, content: Descriptor, count: int) -> None:

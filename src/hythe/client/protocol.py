@@ -5,10 +5,10 @@ from urllib.parse import quote, urlencode, urljoin
 
 import msgspec
 
-from hythe.client.connection import Body, BytesBody, Response
+from hythe.client.connection import BytesBody, RequestBody, StreamedResponse
 from hythe.client.errors import ContentMismatch
-from hythe.client.messages import Answer
-from hythe.client.session import Session, error_of
+from hythe.client.http1 import HTTPResponse
+from hythe.client.session import RegistrySession, error_from
 from hythe.oci.digest import Digest
 from hythe.oci.errors import InvalidDigest
 from hythe.oci.manifest import MANIFEST_MEDIA_TYPES, Descriptor, Manifest
@@ -17,7 +17,7 @@ from hythe.oci.scope import PULL, PUSH, Scope
 
 _ACCEPT = {"Accept": ", ".join(MANIFEST_MEDIA_TYPES)}
 _STREAM = {"Content-Type": "application/octet-stream"}
-PAGE = 1000
+PAGE_SIZE = 1000
 """How many tags or names are asked for at a time."""
 
 
@@ -29,7 +29,7 @@ class _Catalog(msgspec.Struct, frozen=True):
     repositories: tuple[str, ...] | None = None
 
 
-class Repository:
+class RemoteRepository:
     """One repository of one registry. Safe for threads; all calls raise ClientError's kinds.
 
     ``actions`` are what the token is asked for; ``mounted_from`` are other repositories of the same registry that
@@ -37,7 +37,7 @@ class Repository:
     """
 
     def __init__(
-        self, session: Session, name: str, actions: tuple[str, ...] = (PULL,), mounted_from: Iterable[str] = ()
+        self, session: RegistrySession, name: str, actions: tuple[str, ...] = (PULL,), mounted_from: Iterable[str] = ()
     ) -> None:
         self.session = session
         self.name = name
@@ -49,9 +49,9 @@ class Repository:
 
     def get_manifest(self, target: str) -> Manifest:
         """Return the manifest with a tag or digest, its content verified; raises NotFound."""
-        answer = self.session.ask("GET", self._manifest_path(target), self.scopes, _ACCEPT)
+        answer = self.session.request("GET", self._manifest_path(target), self.scopes, _ACCEPT)
         if answer.status != 200:
-            raise error_of(answer, self.session, self._what(target))
+            raise error_from(answer, self.session, self._what(target))
         wanted = parse_tag_or_digest(target)
         claimed = wanted if isinstance(wanted, Digest) else _digest_header(answer.headers.get("docker-content-digest"))
         if claimed is not None and not claimed.matches(answer.body):
@@ -60,12 +60,12 @@ class Repository:
 
     def has_manifest(self, target: str) -> bool:
         """Whether there is a manifest with a tag or digest that we may see."""
-        answer = self.session.ask("HEAD", self._manifest_path(target), self.scopes, _ACCEPT)
+        answer = self.session.request("HEAD", self._manifest_path(target), self.scopes, _ACCEPT)
         return self._is_there(answer, self._what(target))
 
     def manifest_digest(self, target: str) -> Digest | None:
         """Return the digest behind a tag, None where the registry does not say. No pull is counted for it."""
-        answer = self.session.ask("HEAD", self._manifest_path(target), self.scopes, _ACCEPT)
+        answer = self.session.request("HEAD", self._manifest_path(target), self.scopes, _ACCEPT)
         if not self._is_there(answer, self._what(target)):
             return None
         return _digest_header(answer.headers.get("docker-content-digest"))
@@ -74,19 +74,19 @@ class Repository:
         """Store a manifest under a tag or its digest; raises AccessDenied, RegistryError (a blob is missing, say)."""
         headers = {"Content-Type": manifest.media_type}
         body = BytesBody(manifest.content)
-        answer = self.session.ask("PUT", self._manifest_path(target), self.scopes, headers, body)
+        answer = self.session.request("PUT", self._manifest_path(target), self.scopes, headers, body)
         if answer.status not in (200, 201):
-            raise error_of(answer, self.session, f"pushing the manifest {target}")
+            raise error_from(answer, self.session, f"pushing the manifest {target}")
 
     def delete_manifest(self, target: str) -> None:
         """Delete a tag or a manifest; raises NotFound."""
-        answer = self.session.ask("DELETE", self._manifest_path(target), self.scopes)
+        answer = self.session.request("DELETE", self._manifest_path(target), self.scopes)
         if answer.status not in (200, 202):
-            raise error_of(answer, self.session, f"deleting {self.name}:{target}")
+            raise error_from(answer, self.session, f"deleting {self.name}:{target}")
 
     def tags(self) -> Iterator[str]:
         """Yield all tags, page after page; raises NotFound."""
-        for content in self._pages(f"{self._root}/tags/list?n={PAGE}", f"tags of {self.name}"):
+        for content in self._pages(f"{self._root}/tags/list?n={PAGE_SIZE}", f"tags of {self.name}"):
             yield from msgspec.json.decode(content, type=_Tags).tags or ()
 
     def _pages(self, path: str, what: str) -> Iterator[bytes]:
@@ -102,16 +102,16 @@ class Repository:
 
     def has_blob(self, descriptor: Descriptor) -> bool:
         """Whether the repository has a blob that we may see."""
-        answer = self.session.ask("HEAD", self._blob_path(descriptor), self.scopes)
+        answer = self.session.request("HEAD", self._blob_path(descriptor), self.scopes)
         return self._is_there(answer, f"blob {descriptor.digest}")
 
-    def _is_there(self, answer: Answer, what: str) -> bool:
+    def _is_there(self, answer: HTTPResponse, what: str) -> bool:
         """Read the answer to a HEAD. A refusal has no words here: what is asked next will be refused with them."""
         if answer.status not in (200, 401, 403, 404):
-            raise error_of(answer, self.session, what)
+            raise error_from(answer, self.session, what)
         return answer.status == 200
 
-    def open_blob(self, descriptor: Descriptor, offset: int = 0) -> Response:
+    def open_blob(self, descriptor: Descriptor, offset: int = 0) -> StreamedResponse:
         """Start to read a blob from ``offset``; the answer's status is 206 when that was heeded, 200 if not.
 
         Does not retry: who reads continues from where it broke. Raises NotFound, ConnectionBroken.
@@ -122,7 +122,7 @@ class Repository:
             return response
         with response:
             answer = response.read()
-        raise error_of(answer, self.session, f"blob {descriptor.digest}")
+        raise error_from(answer, self.session, f"blob {descriptor.digest}")
 
     def mount_blob(self, descriptor: Descriptor, source: str) -> str:
         """Take a blob over from another repository: returns "" when done, else the location of an upload instead."""
@@ -134,38 +134,38 @@ class Repository:
         return self._start(f"{self._root}/blobs/uploads/")
 
     def _start(self, path: str) -> str:
-        answer = self.session.ask("POST", path, self.scopes)
+        answer = self.session.request("POST", path, self.scopes)
         if answer.status == 201:
             return ""
         if answer.status != 202:
-            raise error_of(answer, self.session, f"starting an upload to {self.name}")
+            raise error_from(answer, self.session, f"starting an upload to {self.name}")
         return self._location(answer.headers.get("location", ""))
 
     def upload_offset(self, location: str) -> tuple[str, int]:
         """Return an upload's current location and how many bytes the server has; raises NotFound when it is gone."""
-        answer = self.session.ask("GET", location, self.scopes)
+        answer = self.session.request("GET", location, self.scopes)
         if answer.status not in (200, 202, 204):
-            raise error_of(answer, self.session, "the state of an upload")
+            raise error_from(answer, self.session, "the state of an upload")
         last = answer.headers.get("range", "").removeprefix("bytes=").partition("-")[2]
         offset = int(last) + 1 if last.isdigit() and int(last) else 0
         return self._location(answer.headers.get("location", "")) or location, offset
 
-    def send_chunk(self, location: str, body: Body, offset: int) -> str:
+    def send_chunk(self, location: str, body: RequestBody, offset: int) -> str:
         """Append ``body``, which starts at ``offset``; returns the upload's next location. Does not retry."""
         headers = {**_STREAM, "Content-Range": f"{offset}-{offset + body.size - 1}"}
         with self.session.send("PATCH", location, self.scopes, headers, body) as response:
             answer = response.read()
         if answer.status not in (201, 202, 204):
-            raise error_of(answer, self.session, f"uploading to {self.name}")
+            raise error_from(answer, self.session, f"uploading to {self.name}")
         return self._location(answer.headers.get("location", "")) or location
 
-    def finish_upload(self, location: str, digest: str, body: Body | None = None) -> None:
+    def finish_upload(self, location: str, digest: str, body: RequestBody | None = None) -> None:
         """Finish an upload with its digest, and the last (or only) content. Does not retry."""
         url = f"{location}{'&' if '?' in location else '?'}{urlencode({'digest': digest}, safe=':')}"
         with self.session.send("PUT", url, self.scopes, _STREAM, body) as response:
             answer = response.read()
         if answer.status not in (201, 204):
-            raise error_of(answer, self.session, f"uploading to {self.name}")
+            raise error_from(answer, self.session, f"uploading to {self.name}")
 
     def _location(self, header: str) -> str:
         return urljoin(self.session.base, header) if header else ""
@@ -174,19 +174,19 @@ class Repository:
         return f"{self._root}/blobs/{descriptor.digest}"
 
 
-def catalog(session: Session) -> Iterator[str]:
+def catalog(session: RegistrySession) -> Iterator[str]:
     """Yield the names of all repositories that the registry shows us (``_catalog``)."""
     scope = (Scope("registry", "catalog", frozenset({"*"})),)
-    for content in pages(session, f"/v2/_catalog?n={PAGE}", scope, "the list of repositories"):
+    for content in pages(session, f"/v2/_catalog?n={PAGE_SIZE}", scope, "the list of repositories"):
         yield from msgspec.json.decode(content, type=_Catalog).repositories or ()
 
 
-def pages(session: Session, path: str, scopes: tuple[Scope, ...], what: str) -> Iterator[bytes]:
+def pages(session: RegistrySession, path: str, scopes: tuple[Scope, ...], what: str) -> Iterator[bytes]:
     """Yield the bodies of a paged list, following ``Link: <..>; rel="next"`` (RFC 8288)."""
     while path:
-        answer = session.ask("GET", path, scopes)
+        answer = session.request("GET", path, scopes)
         if answer.status != 200:
-            raise error_of(answer, session, what)
+            raise error_from(answer, session, what)
         yield answer.body
         target, _, relation = answer.headers.get("link", "").partition(";")
         path = urljoin(urljoin(session.base, path), target.strip().strip("<>")) if 'rel="next"' in relation else ""

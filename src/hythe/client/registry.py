@@ -8,12 +8,12 @@ import msgspec
 
 from hythe.client.client import Client
 from hythe.client.credentials import Credential
-from hythe.client.errors import ContentMismatch, NotFound
-from hythe.client.hub import Found, Hub
-from hythe.client.image_locations import KINDS, opened_destination, opened_source
-from hythe.client.platforms import choose, host_platform, parse_platform
+from hythe.client.errors import ContentMismatch, RemoteNotFound
+from hythe.client.hub import HubClient, SearchResult
+from hythe.client.image_locations import KINDS, open_destination, open_source
+from hythe.client.platforms import choose_image, host_platform, parse_platform
 from hythe.client.progress import Reporter
-from hythe.client.protocol import Repository, catalog
+from hythe.client.protocol import RemoteRepository, catalog
 from hythe.client.transfer import TransferOptions, transfer
 from hythe.oci.config import ImageConfig
 from hythe.oci.digest import Digest
@@ -59,16 +59,18 @@ class Registry:
         client: Client | None = None,
     ) -> None:
         self.host = host
-        known = {host: Credential(username, password)} if username else {}
-        self._client = client or Client(plain_http=(host,) if plain_http else (), known=known)
+        credentials_by_host = {host: Credential(username, password)} if username else {}
+        self._client = client or Client(
+            plain_http=(host,) if plain_http else (), credentials_by_host=credentials_by_host
+        )
 
     def repositories(self) -> Iterator[str]:
         """Yield the names of the repositories that the registry lists (Docker Hub lists none)."""
         return catalog(self._client.session(self.host))
 
-    def search(self, term: str, limit: int = 25) -> list[Found]:
+    def search(self, term: str, limit: int = 25) -> list[SearchResult]:
         """Return repositories that match ``term``, best first."""
-        return Hub(self._client, self.host).search(term, limit)
+        return HubClient(self._client, self.host).search(term, limit)
 
     def tags(self, repository: str) -> list[str]:
         """Return the tags of a repository."""
@@ -86,9 +88,9 @@ class Registry:
         root = manifest = repository.get_manifest(reference.target)
         if root.kind is Kind.INDEX:
             wanted = parse_platform(platform) if platform else host_platform()
-            manifest = repository.get_manifest(choose(root.manifests, wanted).digest)
+            manifest = repository.get_manifest(choose_image(root.manifests, wanted).digest)
         if manifest.config is None:
-            raise NotFound(f"{name} has no configuration", "it is no image")
+            raise RemoteNotFound(f"{name} has no configuration", "it is no image")
         config = ImageConfig.parse(_read_blob(repository, manifest.config))
         offered = tuple(child.platform for child in root.manifests if child.platform)
         own = Platform(config.architecture, config.os, variant=config.variant)
@@ -106,17 +108,17 @@ class Registry:
         Either end is a name (of this registry, or with a host of any other), ``store:NAME``, ``oci:FOLDER[:TAG]`` or
         ``docker-archive:FILE[:NAME]``.
         """
-        wish = TransferOptions(tuple(map(parse_platform, platforms)))
+        options = TransferOptions(tuple(map(parse_platform, platforms)))
         here, there = self._located(source), self._located(destination)
         parallel = self._client.configuration.parallel_transfers
-        with opened_source(self._client, here) as origin, opened_destination(self._client, there, here) as target:
-            return transfer(origin, target, wish, reporter, parallel).manifest.digest()
+        with open_source(self._client, here) as origin, open_destination(self._client, there, here) as target:
+            return transfer(origin, target, options, reporter, parallel).manifest.digest()
 
     def delete(self, name: str) -> None:
         """Delete a tag, or by its digest a manifest."""
         reference = self.reference(name).with_default_tag()
         session = self._client.session(reference.host, reference.repository)
-        Repository(session, reference.repository, (PULL, DELETE)).delete_manifest(reference.target)
+        RemoteRepository(session, reference.repository, (PULL, DELETE)).delete_manifest(reference.target)
 
     def reference(self, name: str) -> Reference:
         """Return the full name that a short one means here."""
@@ -134,7 +136,7 @@ class Registry:
     ) -> None:
         self.close()
 
-    def _repository(self, reference: Reference) -> Repository:
+    def _repository(self, reference: Reference) -> RemoteRepository:
         return self._client.repository(reference)
 
     def _located(self, text: str) -> str:
@@ -145,7 +147,7 @@ class Registry:
         return str(self.reference(text))
 
 
-def _read_blob(repository: Repository, descriptor: Descriptor) -> bytes:
+def _read_blob(repository: RemoteRepository, descriptor: Descriptor) -> bytes:
     with repository.open_blob(descriptor) as response:
         content = response.read().body
     if not descriptor.parsed_digest.matches(content):

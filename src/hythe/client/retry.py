@@ -1,4 +1,4 @@
-"""When to try again: exponential waiting with jitter, and what ``Retry-After`` says."""
+"""When to retry a request: exponential backoff with jitter, or as ``Retry-After`` asks."""
 
 import random
 import threading
@@ -7,50 +7,50 @@ from datetime import UTC, datetime
 
 import msgspec
 
-RETRIED = frozenset({408, 429, 500, 502, 503, 504})
-"""Statuses after which the same request may succeed."""
+RETRYABLE_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
+"""Statuses after which the same request may succeed later."""
 
 
 class RetryPolicy(msgspec.Struct, frozen=True):
-    """How often and how patiently; times in seconds.
+    """How often to retry, and how long to wait; times in seconds.
 
-    ``attempts`` count failures in a row without progress. A server that asks to wait longer than ``patience`` is
-    not waited for; one that is silent for ``silence`` counts as gone.
+    ``attempts`` counts consecutive failures without progress. A server that asks to wait longer than
+    ``max_retry_after`` is not retried; ``read_timeout`` is how long a connection may be idle.
     """
 
     attempts: int = 6
-    first: float = 0.4
-    longest: float = 20
-    patience: float = 180
-    silence: float = 45
+    first_delay: float = 0.4
+    max_delay: float = 20
+    max_retry_after: float = 180
+    read_timeout: float = 45
 
 
 class Retries:
-    """The failures of one piece of work."""
+    """Counts the failures of one operation and waits between its attempts."""
 
     def __init__(self, policy: RetryPolicy, stopped: threading.Event) -> None:
         self._policy = policy
         self._stopped = stopped
         self._failures = 0
 
-    def progressed(self) -> None:
-        """Start to count anew: something moved since the last failure."""
+    def reset(self) -> None:
+        """Reset the count of failures, after some progress."""
         self._failures = 0
 
     def wait(self, retry_after: str = "") -> bool:
-        """Count a failure and wait; False when it is time to give up, or the work was stopped."""
+        """Count a failure and wait; returns False to give up: too many failures, or the operation was stopped."""
         self._failures += 1
         seconds = seconds_until(retry_after)
-        if self._failures >= self._policy.attempts or (seconds or 0) > self._policy.patience:
+        if self._failures >= self._policy.attempts or (seconds or 0) > self._policy.max_retry_after:
             return False
         if seconds is None:
-            ceiling = min(self._policy.longest, self._policy.first * 2 ** (self._failures - 1))
-            seconds = random.uniform(ceiling / 2, ceiling)  # noqa: S311 - spreads clients, hides nothing
+            ceiling = min(self._policy.max_delay, self._policy.first_delay * 2 ** (self._failures - 1))
+            seconds = random.uniform(ceiling / 2, ceiling)  # noqa: S311 - spreads clients, not a secret
         return not self._stopped.wait(seconds)
 
 
 def seconds_until(retry_after: str) -> float | None:
-    """Return the seconds that ``Retry-After`` asks to wait (RFC 9110, section 10.2.3), None if it does not."""
+    """Return the seconds that a ``Retry-After`` header asks to wait (RFC 9110, section 10.2.3), or None."""
     text = retry_after.strip()
     if not text:
         return None

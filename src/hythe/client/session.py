@@ -5,11 +5,11 @@ from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import urljoin, urlsplit
 
 from hythe.client.authorizer import Authorizer
-from hythe.client.connection import Body, BytesBody, ConnectionBroken, Connections, Response
+from hythe.client.connection import BytesBody, ConnectionFailed, ConnectionPool, RequestBody, StreamedResponse
 from hythe.client.credentials import Credential
-from hythe.client.errors import AccessDenied, ClientError, NotFound, RegistryError, Unreachable
-from hythe.client.messages import Answer, Request
-from hythe.client.retry import RETRIED, Retries, RetryPolicy
+from hythe.client.errors import AccessDenied, ClientError, RegistryError, RemoteNotFound, Unreachable
+from hythe.client.http1 import HTTPRequest, HTTPResponse
+from hythe.client.retry import RETRYABLE_STATUSES, Retries, RetryPolicy
 from hythe.client.tls_and_proxy import is_loopback
 from hythe.oci.errors import ErrorEntry, decode_errors
 from hythe.oci.reference import DEFAULT_HOST
@@ -18,16 +18,16 @@ from hythe.oci.scope import Scope
 DOCKER_HUB = "registry-1.docker.io"
 USER_AGENT = "hythe"
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_MOST_REDIRECTS = 5
+_MAX_REDIRECTS = 5
 
 
-class Session:
+class RegistrySession:
     """One registry, as one user. Safe for threads."""
 
     def __init__(
         self,
         host: str,
-        connections: Connections,
+        connections: ConnectionPool,
         credential: Callable[[], Credential],
         policy: RetryPolicy | None = None,
     ) -> None:
@@ -59,31 +59,31 @@ class Session:
         target: str,
         scopes: Sequence[Scope] = (),
         headers: Mapping[str, str] | None = None,
-        body: Body | None = None,
-    ) -> Response:
+        body: RequestBody | None = None,
+    ) -> StreamedResponse:
         """Send a request to a path (or a URL that the server gave) and return the answer, whatever its status.
 
         Authenticates when asked to, and does not retry: who streams knows best how to go on. Raises Unreachable,
         AccessDenied.
         """
         sent = self._authorizer.header(scopes)
-        response = self._follow(method, target, _with(headers or {}, sent), body)
+        response = self._follow(method, target, _with_common_headers(headers or {}, sent), body)
         if response.status != 401:
             return response
         with response:
             response.read()
         challenge = response.headers.get("www-authenticate", "")
-        renewed = self._authorizer.challenged(challenge, sent, scopes)
-        return self._follow(method, target, _with(headers or {}, renewed), body)
+        renewed = self._authorizer.answer_challenge(challenge, sent, scopes)
+        return self._follow(method, target, _with_common_headers(headers or {}, renewed), body)
 
-    def ask(
+    def request(
         self,
         method: str,
         target: str,
         scopes: Sequence[Scope] = (),
         headers: Mapping[str, str] | None = None,
-        body: Body | None = None,
-    ) -> Answer:
+        body: RequestBody | None = None,
+    ) -> HTTPResponse:
         """Send a request and return the whole answer, whatever its status.
 
         Tries again after a broken connection and when the server is busy. Raises Unreachable, AccessDenied,
@@ -94,52 +94,54 @@ class Session:
             try:
                 with self.send(method, target, scopes, headers, body) as response:
                     answer = response.read()
-            except ConnectionBroken as error:
-                if error.lasting or not retries.wait():
+            except ConnectionFailed as error:
+                if error.permanent or not retries.wait():
                     raise
                 continue
-            if answer.status not in RETRIED:
+            if answer.status not in RETRYABLE_STATUSES:
                 return answer
             if not retries.wait(answer.retry_after):
-                raise error_of(answer, self, f"{method} {target}")
+                raise error_from(answer, self, f"{method} {target}")
 
-    def probe(self, authorization: str = "") -> Response:
+    def ping(self, authorization: str = "") -> StreamedResponse:
         """Ask for ``/v2/`` with nothing but ``authorization``, and return the answer, also a 401."""
-        return self._follow("GET", "/v2/", _with({}, authorization), None)
+        return self._follow("GET", "/v2/", _with_common_headers({}, authorization), None)
 
-    def prepare(self, scopes: Sequence[Scope]) -> None:
+    def request_token(self, scopes: Sequence[Scope]) -> None:
         """Get a token for these scopes now, for addresses whose own 401 does not say how (a hub's JSON API).
 
         Raises Unreachable, AccessDenied.
         """
-        with self.probe() as response:
+        with self.ping() as response:
             response.read()
         if response.status == 401:
-            self._authorizer.challenged(response.headers.get("www-authenticate", ""), "", scopes)
+            self._authorizer.answer_challenge(response.headers.get("www-authenticate", ""), "", scopes)
 
-    def exchange(self, request: Request) -> Answer:
+    def exchange(self, request: HTTPRequest) -> HTTPResponse:
         """Send a request as it is, without credentials of ours, as the handshake wants it; retries when busy."""
         retries = self.retries()
         body = BytesBody(request.body) if request.body else None
-        self._check_secrecy(request.url)
+        self._require_tls(request.url)
         while True:
             try:
                 headers = {"User-Agent": USER_AGENT, **request.headers}
                 with self._connections.send(request.method, request.url, headers, body) as response:
                     answer = response.read()
-            except ConnectionBroken as error:
-                if error.lasting or not retries.wait():
+            except ConnectionFailed as error:
+                if error.permanent or not retries.wait():
                     raise
                 continue
-            if answer.status not in RETRIED or not retries.wait(answer.retry_after):
+            if answer.status not in RETRYABLE_STATUSES or not retries.wait(answer.retry_after):
                 return answer
 
-    def _follow(self, method: str, target: str, headers: Mapping[str, str], body: Body | None) -> Response:
+    def _follow(
+        self, method: str, target: str, headers: Mapping[str, str], body: RequestBody | None
+    ) -> StreamedResponse:
         if self.stopped.is_set():
             raise Unreachable("the transfer was stopped")
         url = urljoin(self.base, target)
-        response = self._send_anyhow(method, target, headers, body)
-        for _ in range(_MOST_REDIRECTS):
+        response = self._send_detecting_scheme(method, target, headers, body)
+        for _ in range(_MAX_REDIRECTS):
             location = response.headers.get("location", "")
             if response.status not in _REDIRECTS or not location or method not in ("GET", "HEAD"):
                 return response
@@ -154,7 +156,9 @@ class Session:
             response = self._connections.send(method, url, headers)
         raise RegistryError(f"{self.host} redirects in a circle", status=response.status)
 
-    def _send_anyhow(self, method: str, target: str, headers: Mapping[str, str], body: Body | None) -> Response:
+    def _send_detecting_scheme(
+        self, method: str, target: str, headers: Mapping[str, str], body: RequestBody | None
+    ) -> StreamedResponse:
         """Send; at a loopback host that was not spoken to yet, find out whether it wants TLS."""
         if self._scheme:
             return self._connections.send(method, urljoin(self.base, target), headers, body)
@@ -164,7 +168,7 @@ class Session:
                 self._scheme = "http"
                 return response
             response.close()
-        except ConnectionBroken as error:
+        except ConnectionFailed as error:
             if isinstance(error.__cause__, ConnectionRefusedError):
                 raise
         self._scheme = "https" if self._speaks_tls() else "http"
@@ -173,37 +177,37 @@ class Session:
     def _speaks_tls(self) -> bool:
         try:
             self._connections.send("GET", f"https://{self.host}/v2/", {"User-Agent": USER_AGENT}).close()
-        except ConnectionBroken as error:
-            if error.lasting:
+        except ConnectionFailed as error:
+            if error.permanent:
                 raise
             return False
         return True
 
-    def _check_secrecy(self, url: str) -> None:
+    def _require_tls(self, url: str) -> None:
         """Refuse to send credentials in the clear to a host where the user did not allow it."""
         parts = urlsplit(url)
-        if parts.scheme != "https" and not self._connections.trust.allows_plain_http(parts.netloc):
+        if parts.scheme != "https" and not self._connections.tls_options.allows_plain_http(parts.netloc):
             raise AccessDenied(
                 f"{self.host} wants us to authenticate at {parts.netloc} without TLS",
                 f"hythe config set plain-http {parts.netloc}",
             )
 
 
-def _known_scheme(host: str, connections: Connections) -> str:
-    if is_loopback(host) and host not in connections.trust.plain_http:
+def _known_scheme(host: str, connections: ConnectionPool) -> str:
+    if is_loopback(host) and host not in connections.tls_options.plain_http:
         return ""
-    return "http" if connections.trust.allows_plain_http(host) else "https"
+    return "http" if connections.tls_options.allows_plain_http(host) else "https"
 
 
-def _with(headers: Mapping[str, str], authorization: str) -> dict[str, str]:
+def _with_common_headers(headers: Mapping[str, str], authorization: str) -> dict[str, str]:
     common = {"User-Agent": USER_AGENT, **headers}
     return {**common, "Authorization": authorization} if authorization else common
 
 
-def error_of(answer: Answer, session: Session, what: str) -> ClientError:
+def error_from(answer: HTTPResponse, session: RegistrySession, what: str) -> ClientError:
     """Return what is raised for an error answer, in the registry's words and with a hint of ours."""
     entries = decode_errors(answer.body)
-    said = "; ".join(map(_words, entries))
+    said = "; ".join(map(_description, entries))
     code = entries[0].code if entries else ""
     if answer.status in (401, 403):
         credential = session.credential()
@@ -212,7 +216,7 @@ def error_of(answer: Answer, session: Session, what: str) -> ClientError:
         return AccessDenied(said or f"{session.host} refused {what} ({answer.status})", hint)
     if answer.status == 404:
         message = f"{what} not found" + (f": {said}" if said else "")
-        return NotFound(message, "check the name; a private repository needs 'hythe login'")
+        return RemoteNotFound(message, "check the name; a private repository needs 'hythe login'")
     if answer.status == 429:
         wait = f"try again in {answer.retry_after} seconds" if answer.retry_after else "try again later"
         message = f"{session.host}: too many requests"
@@ -221,7 +225,7 @@ def error_of(answer: Answer, session: Session, what: str) -> ClientError:
     return RegistryError(message, status=answer.status, code=code, retry_after=answer.retry_after)
 
 
-def _words(entry: ErrorEntry) -> str:
+def _description(entry: ErrorEntry) -> str:
     """Return one of the protocol's errors in words; many registries only repeat the code."""
     code = entry.code.lower().replace("_", " ")
     return code if entry.message.lower() == code else f"{code}: {entry.message}".rstrip(": ")

@@ -17,10 +17,10 @@ from pathlib import Path
 
 import msgspec
 
-from hythe.client.errors import ClientError, Conflict, NotFound
+from hythe.client.errors import ClientError, RemoteConflict, RemoteNotFound
 from hythe.client.file_lock import locked, locked_if_free, write_atomically
 from hythe.client.layout import ImageLayout
-from hythe.client.platforms import choose, host_platform
+from hythe.client.platforms import choose_image, host_platform
 from hythe.oci.config import ImageConfig
 from hythe.oci.digest import Digest
 from hythe.oci.errors import InvalidDigest, InvalidReference, OCIError
@@ -30,12 +30,12 @@ from hythe.oci.reference import DEFAULT_HOST, Reference
 NAME_KEY = "org.opencontainers.image.ref.name"
 DIGESTS_KEY = "org.hythe.repository-digests"
 """Annotation: under which digests registries know the image, as ``HOST/REPOSITORY@DIGEST``, parted by spaces."""
-GRACE = 24 * 3600
+GC_GRACE_PERIOD = 24 * 3600
 """Seconds that content without an image stays: an interrupted pull is continued from it."""
 _ID = re.compile(r"(?:sha256:)?([0-9a-f]{1,64})")
 
 
-class Entry(msgspec.Struct, frozen=True):
+class StoreEntry(msgspec.Struct, frozen=True):
     """What the index says of one image: what it points at, its full names, and its digests in repositories."""
 
     descriptor: Descriptor
@@ -51,7 +51,7 @@ class Entry(msgspec.Struct, frozen=True):
 class StoredImage(msgspec.Struct, frozen=True):
     """One image of the store: its entry, and the manifest for one platform."""
 
-    entry: Entry
+    entry: StoreEntry
     manifest: Manifest
 
     @property
@@ -93,7 +93,7 @@ class LocalStore(ImageLayout):
 
     # Reading
 
-    def entries(self) -> tuple[Entry, ...]:
+    def entries(self) -> tuple[StoreEntry, ...]:
         """Return what the index holds, one entry an image, in its order."""
         return _entries(self.read_index().manifests)
 
@@ -102,11 +102,11 @@ class LocalStore(ImageLayout):
         for entry in self.entries():
             try:
                 yield self.load(entry, platform)
-            except (NotFound, OCIError):
+            except (RemoteNotFound, OCIError):
                 continue
 
-    def load(self, entry: Entry, platform: Platform | None = None) -> StoredImage:
-        """Return an entry's image; of an index the one for ``platform`` (default: this machine's). Raises NotFound."""
+    def load(self, entry: StoreEntry, platform: Platform | None = None) -> StoredImage:
+        """Return an entry's image, for ``platform`` (default: this machine's) if it is an index. Raises RemoteNotFound."""
         manifest = self.read_manifest(entry.descriptor)
         if manifest.kind is Kind.INDEX:
             here = [child for child in manifest.manifests if self.has(child)]
@@ -116,28 +116,28 @@ class LocalStore(ImageLayout):
     @staticmethod
     def _chosen(here: list[Descriptor], platform: Platform | None) -> Descriptor:
         if platform is not None or not here:
-            return choose(here, platform or host_platform())
+            return choose_image(here, platform or host_platform())
         try:
-            return choose(here, host_platform())
-        except NotFound:
+            return choose_image(here, host_platform())
+        except RemoteNotFound:
             return here[0]
 
     def read_config(self, image: StoredImage) -> ImageConfig:
-        """Return an image's configuration; raises NotFound, InvalidManifest."""
+        """Return an image's configuration; raises RemoteNotFound, InvalidManifest."""
         return ImageConfig.parse(self.read_document(image.id))
 
     def resolve(self, text: str, platform: Platform | None = None) -> StoredImage:
-        """Return the image that a user means by a name, a digest or the beginning of an ID; raises NotFound."""
+        """Return the image that a user means by a name, a digest or the beginning of an ID; raises RemoteNotFound."""
         entries = self.entries()
         entry = self._named(text, entries)
         if entry is None:
             twins = self.with_id(text, entries)
             entry = next((twin for twin in twins if twin.names), twins[0] if twins else None)
         if entry is None:
-            raise NotFound(f"no such image: {text}", f"'hythe images' lists them; 'hythe pull {text}' gets it")
+            raise RemoteNotFound(f"no such image: {text}", f"'hythe images' lists them; 'hythe pull {text}' gets it")
         return self.load(entry, platform)
 
-    def _named(self, text: str, entries: Iterable[Entry]) -> Entry | None:
+    def _named(self, text: str, entries: Iterable[StoreEntry]) -> StoreEntry | None:
         try:
             reference = Reference.parse(text, self.default_host).with_default_tag()
         except (InvalidReference, InvalidDigest):
@@ -147,7 +147,7 @@ class LocalStore(ImageLayout):
         pinned = f"{reference.host}/{reference.repository}@{reference.digest}"
         return next((entry for entry in entries if pinned in known_digests(entry)), None)
 
-    def with_id(self, text: str, entries: Iterable[Entry] | None = None) -> tuple[Entry, ...]:
+    def with_id(self, text: str, entries: Iterable[StoreEntry] | None = None) -> tuple[StoreEntry, ...]:
         """Return the entries whose ID or digest begins with ``text``; raises ClientError when they are several images.
 
         One image has several entries when its layers came in several compressions, from a registry and a file, say.
@@ -165,17 +165,17 @@ class LocalStore(ImageLayout):
             raise ClientError(f"{text} is the beginning of several images' IDs", "write more of it")
         return tuple(entry for _, entry in found)
 
-    def _id(self, entry: Entry) -> str:
+    def _id(self, entry: StoreEntry) -> str:
         try:
             return self.load(entry).id.hex
-        except (NotFound, OCIError):
+        except (RemoteNotFound, OCIError):
             return ""
 
     # Changing
 
     def put(
         self, descriptor: Descriptor, reference: Reference | None = None, repository_digest: Digest | None = None
-    ) -> Entry:
+    ) -> StoreEntry:
         """Make the manifest that ``descriptor`` points at an image of the store, under ``reference`` if there is one.
 
         Whatever had the name loses it, and stays as an image without that name. With a ``repository_digest`` (of the
@@ -187,32 +187,32 @@ class LocalStore(ImageLayout):
         with self._changing_entries() as entries:
             for digest, entry in entries.items():
                 entries[digest] = _without(entry, names)
-            earlier = entries.get(descriptor.digest, Entry(plain))
-            entries[descriptor.digest] = Entry(
+            earlier = entries.get(descriptor.digest, StoreEntry(plain))
+            entries[descriptor.digest] = StoreEntry(
                 earlier.descriptor,
                 tuple(sorted({*earlier.names, *names})),
                 tuple(sorted({*earlier.repository_digests, *digests})),
             )
             return entries[descriptor.digest]
 
-    def untag(self, reference: Reference) -> Entry:
-        """Take a name away from its image and return what is left of the entry; raises NotFound."""
+    def untag(self, reference: Reference) -> StoreEntry:
+        """Take a name away from its image and return what is left of the entry; raises RemoteNotFound."""
         name = str(reference.with_default_tag())
         with self._changing_entries() as entries:
             for digest, entry in entries.items():
                 if name in entry.names:
                     entries[digest] = _without(entry, {name})
                     return entries[digest]
-        raise NotFound(f"no such image: {reference.familiar()}", "'hythe images' lists them")
+        raise RemoteNotFound(f"no such image: {reference.familiar()}", "'hythe images' lists them")
 
-    def remove(self, entry: Entry) -> tuple[Digest, ...]:
+    def remove(self, entry: StoreEntry) -> tuple[Digest, ...]:
         """Take an image out, with all its names and with the content that nothing else needs; returns what went.
 
-        Raises Conflict when a container was made of it.
+        Raises RemoteConflict when a container was made of it.
         """
         users = [name for name, digest in self.pins().items() if str(digest) == entry.descriptor.digest]
         if users:
-            raise Conflict(
+            raise RemoteConflict(
                 f"image {entry.descriptor.parsed_digest.short} is used by container {users[0][:12]}",
                 f"'hythe rm {users[0][:12]}' removes the container",
             )
@@ -222,7 +222,7 @@ class LocalStore(ImageLayout):
         return self.collect_garbage(also=content)
 
     @contextmanager
-    def _changing_entries(self) -> Iterator[dict[str, Entry]]:
+    def _changing_entries(self) -> Iterator[dict[str, StoreEntry]]:
         with self.changing_index() as descriptors:
             entries = {entry.descriptor.digest: entry for entry in _entries(descriptors)}
             yield entries
@@ -260,7 +260,7 @@ class LocalStore(ImageLayout):
         roots = [entry.descriptor for entry in self.entries()]
         pinned = [Descriptor("", str(digest), 0) for digest in self.pins().values()]
         needed = self._reachable([*roots, *pinned])
-        before = time.time() - GRACE
+        before = time.time() - GC_GRACE_PERIOD
         for path in (self.work / "partial").iterdir():
             if path.stat().st_mtime < before:
                 path.unlink()
@@ -283,14 +283,14 @@ class LocalStore(ImageLayout):
             found.add(digest)
             try:
                 manifest = self.read_manifest(descriptor)
-            except (NotFound, OCIError):
+            except (RemoteNotFound, OCIError):
                 continue
             waiting.extend(manifest.manifests)
             found.update(blob.parsed_digest for blob in (*manifest.layers, *manifest.blobs))
         return found
 
 
-def known_digests(entry: Entry) -> set[str]:
+def known_digests(entry: StoreEntry) -> set[str]:
     """Return ``HOST/REPOSITORY@DIGEST`` for every repository that the image has a name in or came from."""
     own = {f"{ref.host}/{ref.repository}@{entry.descriptor.digest}" for ref in entry.references}
     return own | set(entry.repository_digests)
@@ -303,16 +303,16 @@ def _repository_digests(reference: Reference | None, digest: Digest | None) -> s
     return {f"{reference.host}/{reference.repository}@{d}" for d in digests}
 
 
-def _entries(descriptors: Iterable[Descriptor]) -> tuple[Entry, ...]:
+def _entries(descriptors: Iterable[Descriptor]) -> tuple[StoreEntry, ...]:
     """Gather descriptors of one image, each with a name, to one entry."""
-    gathered: dict[str, Entry] = {}
+    gathered: dict[str, StoreEntry] = {}
     for descriptor in descriptors:
         plain = msgspec.structs.replace(descriptor, annotations={})
-        earlier = gathered.get(descriptor.digest, Entry(plain))
+        earlier = gathered.get(descriptor.digest, StoreEntry(plain))
         name = _full_name(descriptor.annotations.get(NAME_KEY, ""))
         digests = {*earlier.repository_digests, *descriptor.annotations.get(DIGESTS_KEY, "").split()}
         names = (*earlier.names, name) if name else earlier.names
-        gathered[descriptor.digest] = Entry(plain, names, tuple(sorted(digests)))
+        gathered[descriptor.digest] = StoreEntry(plain, names, tuple(sorted(digests)))
     return tuple(gathered.values())
 
 
@@ -324,12 +324,12 @@ def _full_name(name: str) -> str:
         return ""
 
 
-def _descriptors(entry: Entry) -> Iterator[Descriptor]:
+def _descriptors(entry: StoreEntry) -> Iterator[Descriptor]:
     digests = {DIGESTS_KEY: " ".join(entry.repository_digests)} if entry.repository_digests else {}
     for name in entry.names or ("",):
         annotations = {NAME_KEY: name, **digests} if name else digests
         yield msgspec.structs.replace(entry.descriptor, annotations=annotations)
 
 
-def _without(entry: Entry, names: set[str]) -> Entry:
+def _without(entry: StoreEntry, names: set[str]) -> StoreEntry:
     return msgspec.structs.replace(entry, names=tuple(name for name in entry.names if name not in names))

@@ -26,7 +26,7 @@ class Proxy(msgspec.Struct, frozen=True):
     authorization: str = ""
 
 
-class Trust(msgspec.Struct, frozen=True):
+class TLSOptions(msgspec.Struct, frozen=True):
     """The user's choices: hosts spoken to in plain HTTP, authority files besides the system's."""
 
     plain_http: tuple[str, ...] = ()

@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from hythe.client.endpoints import Destination, Source
-from hythe.client.errors import NotFound, RegistryError
+from hythe.client.endpoints import TransferDestination, TransferSource
+from hythe.client.errors import RegistryError, RemoteNotFound
 from hythe.client.parallel import run_parallel
-from hythe.client.platforms import choose
+from hythe.client.platforms import choose_image
 from hythe.client.progress import Reporter
 from hythe.oci.digest import Digest
 from hythe.oci.manifest import Descriptor, Index, Kind, Manifest, Platform
@@ -33,22 +33,22 @@ class TransferOptions(msgspec.Struct, frozen=True):
 ALL = TransferOptions()
 
 
-class Transferred(msgspec.Struct, frozen=True):
+class TransferResult(msgspec.Struct, frozen=True):
     """What a transfer did: what was named, by which digest the source knows it, and whether it was there before."""
 
     manifest: Manifest
     origin: Digest
-    was_there: bool
+    already_existed: bool
 
 
 def transfer(
-    source: Source,
-    destination: Destination,
-    wish: TransferOptions = ALL,
+    source: TransferSource,
+    destination: TransferDestination,
+    options: TransferOptions = ALL,
     reporter: Reporter | None = None,
     parallel: int = DEFAULT_PARALLEL,
     found: Callable[[Manifest], None] | None = None,
-) -> Transferred:
+) -> TransferResult:
     """Copy an image; ``found`` is told the source's manifest before anything moves.
 
     Raises what the places raise; after an error or Ctrl-C the same call continues where it stopped.
@@ -56,23 +56,23 @@ def transfer(
     origin = source.root()
     if found is not None:
         found(origin)
-    root, images = _select(source, origin, wish)
+    root, images = _select(source, origin, options)
     missing = [image for image in images if not destination.has(image)]
     try:
-        _bring(source, destination, missing, root, reporter or Reporter(), parallel)
-        destination.name(root, origin.digest())
+        _copy(source, destination, missing, root, reporter or Reporter(), parallel)
+        destination.tag(root, origin.digest())
     except RegistryError as error:
         if error.code != "MANIFEST_BLOB_UNKNOWN" or len(missing) == len(images):
             raise
         # The registry has the manifest but lost a blob of it: bring everything.
-        _bring(source, destination, images, root, reporter or Reporter(), parallel)
-        destination.name(root, origin.digest())
-    return Transferred(root, origin.digest(), not missing)
+        _copy(source, destination, images, root, reporter or Reporter(), parallel)
+        destination.tag(root, origin.digest())
+    return TransferResult(root, origin.digest(), not missing)
 
 
-def _bring(
-    source: Source,
-    destination: Destination,
+def _copy(
+    source: TransferSource,
+    destination: TransferDestination,
     images: Sequence[Manifest],
     root: Manifest,
     reporter: Reporter,
@@ -88,7 +88,7 @@ def _bring(
         source.stop()
 
     def work(content: Descriptor) -> Callable[[], None]:
-        return lambda: destination.take(content, source, reporter)
+        return lambda: destination.copy_blob(content, source, reporter)
 
     run_parallel([work(content) for content in contents], parallel, stop)
     for image in images:
@@ -96,30 +96,30 @@ def _bring(
             destination.put(image)
 
 
-def _select(source: Source, origin: Manifest, wish: TransferOptions) -> tuple[Manifest, list[Manifest]]:
-    """Return what will be named, and all manifests below it, children first; raises NotFound."""
+def _select(source: TransferSource, origin: Manifest, options: TransferOptions) -> tuple[Manifest, list[Manifest]]:
+    """Return what will be named, and all manifests below it, children first; raises RemoteNotFound."""
     if origin.kind is not Kind.INDEX:
         return origin, [origin]
-    if wish.is_all:
-        return origin, [*_below(source, origin), origin]
-    found = (choose(origin.manifests, platform) for platform in wish.platforms)
+    if options.is_all:
+        return origin, [*_descendants(source, origin), origin]
+    found = (choose_image(origin.manifests, platform) for platform in options.platforms)
     chosen = list({descriptor.digest: descriptor for descriptor in found}.values())
     if len(chosen) == 1:
         image = source.child(chosen[0])
         return image, [image]
     index = Index(2, origin.media_type, tuple(chosen), annotations=origin.annotations).encode()
     root = Manifest.parse(index, origin.media_type)
-    return root, [*_below(source, root), root]
+    return root, [*_descendants(source, root), root]
 
 
-def _below(source: Source, index: Manifest) -> list[Manifest]:
+def _descendants(source: TransferSource, index: Manifest) -> list[Manifest]:
     found: list[Manifest] = []
     for descriptor in index.manifests:
         try:
             child = source.child(descriptor)
-        except NotFound as error:
+        except RemoteNotFound as error:
             platform = f" ({descriptor.platform})" if descriptor.platform else ""
             hint = "the source holds only some of the platforms: choose with --platform"
-            raise NotFound(f"{descriptor.digest}{platform} of the index is missing", hint) from error
-        found += [*_below(source, child), child] if child.kind is Kind.INDEX else [child]
+            raise RemoteNotFound(f"{descriptor.digest}{platform} of the index is missing", hint) from error
+        found += [*_descendants(source, child), child] if child.kind is Kind.INDEX else [child]
     return found

@@ -3,19 +3,19 @@
 from typing import BinaryIO
 
 from hythe.client.blob_stream import BlobSource, BlobStream
-from hythe.client.connection import ConnectionBroken
-from hythe.client.errors import ClientError, NotFound, RegistryError
-from hythe.client.http1 import Socket, Wire
-from hythe.client.layout import CHUNK
-from hythe.client.progress import Reporter, State
-from hythe.client.protocol import Repository
-from hythe.client.retry import RETRIED, Retries
+from hythe.client.connection import ConnectionFailed
+from hythe.client.errors import ClientError, RegistryError, RemoteNotFound
+from hythe.client.http1 import HTTP1Connection, Socket
+from hythe.client.layout import CHUNK_SIZE
+from hythe.client.progress import Reporter, TransferState
+from hythe.client.protocol import RemoteRepository
+from hythe.client.retry import RETRYABLE_STATUSES, Retries
 from hythe.oci.manifest import Descriptor
 
-SINGLE = 8 << 20
+MONOLITHIC_LIMIT = 8 << 20
 """Up to this size a blob goes in one request; larger ones in chunks, so that a cut costs one chunk at most."""
-UPLOAD_CHUNK = 128 << 20
-MOST_REFUSED = 3
+UPLOAD_CHUNK_SIZE = 128 << 20
+MAX_REJECTIONS = 3
 """How often the registry may say that content came damaged, or out of order, before we give up."""
 BUSY = 409
 """What a hythe registry says while another request writes to the same upload."""
@@ -33,7 +33,7 @@ class BlobBody:
         self._sent = 0
         self.size = size
 
-    def write_to(self, wire: Wire) -> None:
+    def write_to(self, wire: HTTP1Connection) -> None:
         """Send everything; from a file without a detour through Python where there is no TLS."""
         self._reporter.advance(self._descriptor, -self._sent)
         self._sent = 0
@@ -50,7 +50,7 @@ class BlobBody:
             self._moved(socket.sendfile(file, self._offset + self._sent, wanted))
 
     def _send_pieces(self, stream: BlobStream, socket: Socket) -> None:
-        buffer = memoryview(bytearray(CHUNK))
+        buffer = memoryview(bytearray(CHUNK_SIZE))
         while self._sent < self.size:
             count = stream.readinto(buffer[: self.size - self._sent])
             socket.sendall(buffer[:count])
@@ -58,25 +58,25 @@ class BlobBody:
 
     def _moved(self, count: int) -> None:
         if count == 0:
-            raise ConnectionBroken(f"{self._descriptor.digest} ends too early where it is read", lasting=True)
+            raise ConnectionFailed(f"{self._descriptor.digest} ends too early where it is read", permanent=True)
         self._sent += count
         self._reporter.advance(self._descriptor, count)
 
 
 def _skip(stream: BlobStream, count: int) -> None:
-    buffer = memoryview(bytearray(CHUNK))
+    buffer = memoryview(bytearray(CHUNK_SIZE))
     while count > 0 and (read := stream.readinto(buffer[:count])):
         count -= read
 
 
-class Upload:
+class BlobUpload:
     """The upload of one blob; ``mount`` names another repository of the registry that should have it already."""
 
     def __init__(
         self,
         descriptor: Descriptor,
         source: BlobSource,
-        repository: Repository,
+        repository: RemoteRepository,
         reporter: Reporter,
         mount: str | None = None,
     ) -> None:
@@ -90,13 +90,13 @@ class Upload:
     def run(self) -> None:
         """Bring the content; raises AccessDenied, Unreachable, RegistryError."""
         if self._repository.has_blob(self._descriptor):
-            self._reporter.state(self._descriptor, State.EXISTS)
+            self._reporter.state(self._descriptor, TransferState.EXISTS)
             return
         location = self._start()
         if location:
-            self._reporter.state(self._descriptor, State.MOVING)
+            self._reporter.state(self._descriptor, TransferState.MOVING)
             self._send(location)
-            self._reporter.state(self._descriptor, State.DONE)
+            self._reporter.state(self._descriptor, TransferState.DONE)
 
     def _start(self) -> str:
         """Return the location of an upload; "" when the registry took the content from another repository instead."""
@@ -104,7 +104,7 @@ class Upload:
             return self._repository.start_upload()
         location = self._repository.mount_blob(self._descriptor, self._mount)
         if not location:
-            self._reporter.state(self._descriptor, State.MOUNTED, self._mount)
+            self._reporter.state(self._descriptor, TransferState.MOUNTED, self._mount)
         return location
 
     def _send(self, location: str) -> None:
@@ -115,33 +115,33 @@ class Upload:
             try:
                 self._send_rest(location)
                 return
-            except (ConnectionBroken, RegistryError, NotFound) as error:
+            except (ConnectionFailed, RegistryError, RemoteNotFound) as error:
                 if self._is_final(error) or self._repository.session.stopped.is_set():
                     raise
-                refused += isinstance(error, NotFound) or getattr(error, "status", 0) in (400, 416)
+                refused += isinstance(error, RemoteNotFound) or getattr(error, "status", 0) in (400, 416)
                 if self._offset > before:
-                    retries.progressed()
-                self._reporter.state(self._descriptor, State.RETRYING, str(error))
-                if refused >= MOST_REFUSED or not retries.wait(getattr(error, "retry_after", "")):
+                    retries.reset()
+                self._reporter.state(self._descriptor, TransferState.RETRYING, str(error))
+                if refused >= MAX_REJECTIONS or not retries.wait(getattr(error, "retry_after", "")):
                     raise
                 if self._repository.has_blob(self._descriptor):
                     return
-                location = self._resume(location, retries, anew=refused > 0)
-                self._reporter.state(self._descriptor, State.MOVING)
+                location = self._resume(location, retries, restart=refused > 0)
+                self._reporter.state(self._descriptor, TransferState.MOVING)
 
     @staticmethod
     def _is_final(error: ClientError) -> bool:
         if isinstance(error, RegistryError):
-            return error.status not in RETRIED | {400, BUSY, 416}
-        return getattr(error, "lasting", False)
+            return error.status not in RETRYABLE_STATUSES | {400, BUSY, 416}
+        return getattr(error, "permanent", False)
 
     def _send_rest(self, location: str) -> None:
         size, digest = self._descriptor.size, self._descriptor.digest
-        if self._offset == 0 and size <= SINGLE:
+        if self._offset == 0 and size <= MONOLITHIC_LIMIT:
             self._repository.finish_upload(location, digest, self._body(size))
             return
         while self._offset < size:
-            count = min(UPLOAD_CHUNK, size - self._offset)
+            count = min(UPLOAD_CHUNK_SIZE, size - self._offset)
             location = self._repository.send_chunk(location, self._body(count), self._offset)
             self._offset += count
         self._repository.finish_upload(location, digest)
@@ -149,16 +149,16 @@ class Upload:
     def _body(self, size: int) -> BlobBody:
         return BlobBody(self._source, self._descriptor, self._offset, size, self._reporter)
 
-    def _resume(self, location: str, retries: Retries, *, anew: bool) -> str:
+    def _resume(self, location: str, retries: Retries, *, restart: bool) -> str:
         """Return where to go on: the same upload from where the server has it, or a new one."""
-        while not anew:
+        while not restart:
             try:
                 location, self._offset = self._repository.upload_offset(location)
             except RegistryError as error:
                 # The server may not have noticed yet that the connection broke.
-                anew = error.status != BUSY or not retries.wait(error.retry_after)
-            except NotFound:
-                anew = True
+                restart = error.status != BUSY or not retries.wait(error.retry_after)
+            except RemoteNotFound:
+                restart = True
             else:
                 return location
         self._offset = 0

@@ -6,7 +6,7 @@ from typing import BinaryIO, cast
 
 import msgspec
 
-from hythe.client.layer_compression import LayerSink
+from hythe.client.layer_compression import GzipLayerWriter
 from hythe.client.store import LocalStore
 from hythe.containers.changes import pack_changes
 from hythe.containers.container import Container, State
@@ -107,7 +107,7 @@ def paused(store: ContainerStore, container: Container) -> Iterator[None]:
 
 def pack_layer(store: ContainerStore, images: LocalStore, container: Container, media_type: str) -> NewLayer | None:
     """Bring the container's changes to the store as a gzipped layer; None when there are none."""
-    with LayerSink(images) as sink, Root(store.path(container) / "upper") as upper:
+    with GzipLayerWriter(images) as sink, Root(store.path(container) / "upper") as upper:
         if not pack_changes(upper, cast(BinaryIO, sink)):
             return None
         descriptor, diff_id = sink.finish(media_type)

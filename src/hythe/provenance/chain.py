@@ -7,8 +7,8 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-from hythe.client.errors import NotFound
-from hythe.client.protocol import Repository
+from hythe.client.errors import RemoteNotFound
+from hythe.client.protocol import RemoteRepository
 from hythe.oci.digest import Digest
 from hythe.oci.manifest import Descriptor
 from hythe.provenance.attestation import ENVELOPE, attestation_tag
@@ -35,8 +35,8 @@ class Chain(msgspec.Struct, frozen=True):
     packages: int
 
 
-def verified(repository: Repository, target: str, keys: list[EllipticCurvePublicKey]) -> Chain:
-    """Check the statements on an image and return where it comes from. Raises Untrusted, NotFound."""
+def verified(repository: RemoteRepository, target: str, keys: list[EllipticCurvePublicKey]) -> Chain:
+    """Check the statements on an image and return where it comes from. Raises Untrusted, RemoteNotFound."""
     image = repository.get_manifest(target)
     digest = image.digest()
     statements = _statements(repository, digest, keys)
@@ -88,11 +88,11 @@ def parse_keys(content: bytes) -> list[EllipticCurvePublicKey]:
     return keys
 
 
-def _statements(repository: Repository, digest: Digest, keys: list[EllipticCurvePublicKey]) -> dict[str, Any]:
+def _statements(repository: RemoteRepository, digest: Digest, keys: list[EllipticCurvePublicKey]) -> dict[str, Any]:
     """Return the predicates that are signed by one of ``keys`` and speak of this very digest, by type."""
     try:
         attached = repository.get_manifest(attestation_tag(digest))
-    except NotFound as error:
+    except RemoteNotFound as error:
         raise Untrusted("it carries no statements: it was not made by a Trusted Build") from error
     found: dict[str, Any] = {}
     for layer in attached.layers:
@@ -109,7 +109,7 @@ def _statements(repository: Repository, digest: Digest, keys: list[EllipticCurve
     return found
 
 
-def _content(repository: Repository, layer: Descriptor) -> bytes:
+def _content(repository: RemoteRepository, layer: Descriptor) -> bytes:
     if layer.size > LARGEST:
         raise Untrusted(f"a statement of {layer.size} bytes is too large")
     with repository.open_blob(layer) as response:

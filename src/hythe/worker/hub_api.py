@@ -4,10 +4,10 @@ import msgspec
 
 from hythe.builds.build import Step
 from hythe.builds.errors import LeaseLost
-from hythe.client.connection import BytesBody, Connections
+from hythe.client.connection import BytesBody, ConnectionPool
 from hythe.client.errors import ClientError, RegistryError
-from hythe.client.messages import Answer
-from hythe.client.retry import RETRIED, Retries, RetryPolicy
+from hythe.client.http1 import HTTPResponse
+from hythe.client.retry import RETRYABLE_STATUSES, Retries, RetryPolicy
 from hythe.worker.protocol import (
     Claim,
     Envelope,
@@ -30,7 +30,7 @@ GONE = (404, 409)
 class HubLink:
     """One hub, as one worker. Calls that fail on the way are tried again; raises ClientError at last."""
 
-    def __init__(self, url: str, token: str, connections: Connections, retries: Retries) -> None:
+    def __init__(self, url: str, token: str, connections: ConnectionPool, retries: Retries) -> None:
         self.url = url.rstrip("/")
         self._token = token
         self._connections = connections
@@ -79,12 +79,12 @@ class HubLink:
                 if not self._retries.wait():
                     raise
                 continue
-            if answer.status in RETRIED and self._retries.wait(answer.retry_after):
+            if answer.status in RETRYABLE_STATUSES and self._retries.wait(answer.retry_after):
                 continue
-            self._retries.progressed()
+            self._retries.reset()
             return _good(answer, what).body
 
-    def _once(self, method: str, path: str, body: bytes, headers: dict[str, str]) -> Answer:
+    def _once(self, method: str, path: str, body: bytes, headers: dict[str, str]) -> HTTPResponse:
         sent = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json", **headers}
         with self._connections.send(method, self.url + path, sent, BytesBody(body)) as response:
             return response.read()
@@ -92,10 +92,10 @@ class HubLink:
 
 def patience() -> RetryPolicy:
     """Return how patient a worker is with a hub that starts anew: about a minute."""
-    return RetryPolicy(attempts=12, first=0.2, longest=10)
+    return RetryPolicy(attempts=12, first_delay=0.2, max_delay=10)
 
 
-def _good(answer: Answer, what: str) -> Answer:
+def _good(answer: HTTPResponse, what: str) -> HTTPResponse:
     if answer.status in GONE:
         raise LeaseLost("this build belongs to another worker now, or is over", "stop working on it")
     if answer.status not in (200, 204):

@@ -5,10 +5,10 @@ from pathlib import Path
 
 from hythe.client.client import Client
 from hythe.client.credentials import Credential
-from hythe.client.endpoints import LayoutPlace, RegistryPlace
+from hythe.client.endpoints import LayoutEndpoint, RegistryEndpoint
 from hythe.client.layout import ImageLayout
-from hythe.client.protocol import PUSH_ACTIONS, Repository
-from hythe.client.session import Session
+from hythe.client.protocol import PUSH_ACTIONS, RemoteRepository
+from hythe.client.session import RegistrySession
 from hythe.client.transfer import transfer
 from hythe.oci.manifest import OCI_INDEX, Descriptor, Index, Manifest, Platform
 from hythe.provenance.attestation import attestation_image, attestation_tag, bundle_image
@@ -26,8 +26,8 @@ class Publisher:
     def push_images(self, images: Sequence[tuple[Image, Platform]]) -> Manifest:
         """Push the images by digest; return what the tags shall name."""
         for image, _ in images:
-            place = RegistryPlace(self._repository, image.descriptor.digest)
-            transfer(LayoutPlace(ImageLayout(image.layout), image.descriptor), place)
+            place = RegistryEndpoint(self._repository, image.descriptor.digest)
+            transfer(LayoutEndpoint(ImageLayout(image.layout), image.descriptor), place)
         whole = united(images)
         if len(images) > 1:
             self._repository.put_manifest(whole, str(whole.digest()))
@@ -42,12 +42,12 @@ class Publisher:
         layout.create()
         image = self._repository.get_manifest(subject)
         manifest = attestation_image(layout, image.descriptor(), envelopes)
-        place = RegistryPlace(self._repository, attestation_tag(image.digest()))
-        transfer(LayoutPlace(layout, manifest.descriptor()), place)
+        place = RegistryEndpoint(self._repository, attestation_tag(image.digest()))
+        transfer(LayoutEndpoint(layout, manifest.descriptor()), place)
         for kind, envelope in envelopes:
             bundle = bundle_image(layout, image.descriptor(), kind, envelope, created)
-            place = RegistryPlace(self._repository, str(bundle.digest()))
-            transfer(LayoutPlace(layout, bundle.descriptor()), place)
+            place = RegistryEndpoint(self._repository, str(bundle.digest()))
+            transfer(LayoutEndpoint(layout, bundle.descriptor()), place)
         return str(manifest.digest())
 
     def tag(self, manifest: Manifest, tags: Sequence[str]) -> None:
@@ -56,14 +56,14 @@ class Publisher:
             self._repository.put_manifest(manifest, tag)
 
 
-def own_repository(job: Job, link: HubLink, client: Client) -> Repository:
+def own_repository(job: Job, link: HubLink, client: Client) -> RemoteRepository:
     """Return the build's repository, with the build's own rights."""
 
     def credential() -> Credential:
         return Credential(registry_token=link.push_token(job))
 
-    session = Session(job.registry, client.connections, credential, client.policy)
-    return Repository(session, job.repository, PUSH_ACTIONS)
+    session = RegistrySession(job.registry, client.connections, credential, client.policy)
+    return RemoteRepository(session, job.repository, PUSH_ACTIONS)
 
 
 def united(images: Sequence[tuple[Image, Platform]]) -> Manifest:

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import msgspec
 
-from hythe.client.endpoints import LayoutPlace, RegistryPlace
+from hythe.client.endpoints import LayoutEndpoint, RegistryEndpoint
 from hythe.client.errors import ClientError
 from hythe.client.layout import ImageLayout
 from hythe.client.platforms import host_platform
-from hythe.client.protocol import Repository
+from hythe.client.protocol import RemoteRepository
 from hythe.client.transfer import transfer
 from hythe.oci.errors import OCIError
 from hythe.worker.builders.port import Builder, Image, LayerSharing, Order
@@ -43,7 +43,7 @@ _TROUBLE = (
 class SharedLayers:
     """What one attempt takes of the builds before it, and leaves for those after it."""
 
-    def __init__(self, job: Job, repository: Callable[[], Repository], record: Record, work: Path) -> None:
+    def __init__(self, job: Job, repository: Callable[[], RemoteRepository], record: Record, work: Path) -> None:
         self._job = job
         self._repository = repository
         self._record = record
@@ -66,7 +66,7 @@ class SharedLayers:
             return
         with self._record.step("layers of other workers"):
             layout = ImageLayout(cleared(self._work, FETCHED))
-            index = transfer(RegistryPlace(repository, name), LayoutPlace(layout)).manifest
+            index = transfer(RegistryEndpoint(repository, name), LayoutEndpoint(layout)).manifest
             steps = builder.take_layers(name, Image(layout.folder, index.descriptor()))
             self._record.line(f"{steps} steps of earlier builds")
 
@@ -89,8 +89,8 @@ class SharedLayers:
         with self._record.step("layers for other workers"):
             index = builder.give_layers(order, image)
             self._require_small(index)
-            place = LayoutPlace(ImageLayout(index.layout), index.descriptor)
-            transfer(place, RegistryPlace(self._repository(), name))
+            place = LayoutEndpoint(ImageLayout(index.layout), index.descriptor)
+            transfer(place, RegistryEndpoint(self._repository(), name))
             builder.layers_given(name, order)
 
     def _require_small(self, index: Image) -> None:

@@ -6,7 +6,7 @@ import io
 import re
 
 from hythe.cli.progress import PULL_WORDS, Display, LayerLine, PlainDisplay, TerminalDisplay, make_display
-from hythe.client.progress import State
+from hythe.client.progress import TransferState
 from hythe.oci.digest import Digest
 from hythe.oci.manifest import OCI_CONFIG, OCI_LAYER_GZIP, Descriptor
 
@@ -35,9 +35,9 @@ def test_a_log_gets_a_line_a_change_and_none_for_configurations() -> None:
     with make_display(PULL_WORDS, quiet=False, out=out) as display:
         display.begin([LAYER, CONFIG])
         for content in (LAYER, CONFIG):
-            display.state(content, State.MOVING)
+            display.state(content, TransferState.MOVING)
             display.advance(content, 10)
-            display.state(content, State.DONE)
+            display.state(content, TransferState.DONE)
 
     assert out.getvalue() == f"{NAME}: Downloading\n{NAME}: Pull complete\n"
 
@@ -47,9 +47,9 @@ def test_a_terminal_ends_with_how_every_layer_stands() -> None:
     out = Terminal()
     with make_display(PULL_WORDS, quiet=False, out=out) as display:
         display.begin([LAYER, CONFIG])
-        display.state(LAYER, State.MOVING)
+        display.state(LAYER, TransferState.MOVING)
         display.advance(LAYER, LAYER.size)
-        display.state(LAYER, State.DONE)
+        display.state(LAYER, TransferState.DONE)
 
     assert re.sub(r"\x1b\[\d*[A-Z]", "", out.getvalue()).splitlines()[-1] == f"{NAME}: Pull complete"
 
@@ -57,7 +57,7 @@ def test_a_terminal_ends_with_how_every_layer_stands() -> None:
 def test_a_line_has_bar_speed_and_time_left() -> None:
     """Half of 10 MB at 1 MB/s leaves five seconds; it never is wider than the terminal."""
     line = LayerLine(LAYER)
-    line.state = State.MOVING
+    line.state = TransferState.MOVING
     line.moved = 5_000_000
     line.measure(5)
 

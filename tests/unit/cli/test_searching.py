@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from hythe.cli.main import main
-from hythe.client.hub import Found, parse_hub_reply, parse_index_reply
+from hythe.client.hub import SearchResult, parse_hub_reply, parse_index_reply
 
 INDEX_REPLY = {
     "query": "cent",
@@ -128,5 +128,5 @@ def test_either_mark_of_automated_builds_counts() -> None:
     """Docker 0.9 knew is_trusted alone, later ones is_automated."""
     (found,) = parse_index_reply(b'{"results":[{"name":"a","is_trusted":true}]}')
 
-    assert found == Found("a", automated=True)
-    assert parse_hub_reply(json.dumps(HUB_REPLY).encode()) == [Found("centos", "official", 7, official=True)]
+    assert found == SearchResult("a", automated=True)
+    assert parse_hub_reply(json.dumps(HUB_REPLY).encode()) == [SearchResult("centos", "official", 7, official=True)]

@@ -8,10 +8,10 @@ import msgspec
 import pytest
 
 from hythe.client.auth_flow import Authorization, authorize
-from hythe.client.authorizer import Authorizer, converse
+from hythe.client.authorizer import Authorizer, run_auth_flow
 from hythe.client.credentials import ANONYMOUS, Credential
 from hythe.client.errors import AccessDenied, RegistryError
-from hythe.client.messages import Answer, Request
+from hythe.client.http1 import HTTPRequest, HTTPResponse
 from hythe.oci.challenge import parse_challenges
 from hythe.oci.scope import Scope
 
@@ -21,18 +21,18 @@ BOTH = (Scope.repository("ann/app", "pull", "push"), Scope.repository("bob/base"
 ANN = Credential("ann", "pw")
 
 
-def token(**fields: object) -> Answer:
-    return Answer(200, {}, msgspec.json.encode(fields))
+def token(**fields: object) -> HTTPResponse:
+    return HTTPResponse(200, {}, msgspec.json.encode(fields))
 
 
 class Server:
     """Answers a handshake's requests in turn and keeps them."""
 
-    def __init__(self, *answers: Answer) -> None:
-        self.requests: list[Request] = []
+    def __init__(self, *answers: HTTPResponse) -> None:
+        self.requests: list[HTTPRequest] = []
         self._answers = list(answers)
 
-    def __call__(self, request: Request) -> Answer:
+    def __call__(self, request: HTTPRequest) -> HTTPResponse:
         self.requests.append(request)
         return self._answers.pop(0)
 
@@ -48,7 +48,7 @@ class Server:
 def run(
     challenge: str, credential: Credential, server: Server, scopes: tuple[Scope, ...] = PULL, **more: bool
 ) -> Authorization:
-    return converse(authorize(parse_challenges(challenge), credential, scopes, **more), server)
+    return run_auth_flow(authorize(parse_challenges(challenge), credential, scopes, **more), server)
 
 
 def test_nobody_gets_a_token_by_a_plain_get() -> None:
@@ -101,7 +101,7 @@ def test_an_identity_token_is_posted_as_a_form() -> None:
 @pytest.mark.parametrize("status", [404, 405])
 def test_where_get_is_not_served_the_password_is_posted(status: int) -> None:
     """Some token servers know the OAuth form alone."""
-    server = Server(Answer(status), token(access_token="t"))
+    server = Server(HTTPResponse(status), token(access_token="t"))
 
     assert run(BEARER, ANN, server).header == "Bearer t"
     assert server.form["grant_type"] == ["password"]
@@ -126,22 +126,22 @@ def test_bearer_is_preferred_to_basic() -> None:
 @pytest.mark.parametrize(
     ("challenge", "credential", "answer", "words"),
     [
-        ('Basic realm="x"', ANONYMOUS, Answer(200), "authentication required"),
-        ("Negotiate", ANN, Answer(200), "offers negotiate"),
-        ("", ANN, Answer(200), "no way at all"),
-        ('Bearer service="s"', ANN, Answer(200), "names no token server"),
+        ('Basic realm="x"', ANONYMOUS, HTTPResponse(200), "authentication required"),
+        ("Negotiate", ANN, HTTPResponse(200), "offers negotiate"),
+        ("", ANN, HTTPResponse(200), "no way at all"),
+        ('Bearer service="s"', ANN, HTTPResponse(200), "names no token server"),
         (
             BEARER,
             ANN,
-            Answer(401, {}, b'{"details":"incorrect username or password"}'),
+            HTTPResponse(401, {}, b'{"details":"incorrect username or password"}'),
             "incorrect username or password",
         ),
-        (BEARER, ANN, Answer(403, {}, b'{"errors":[{"code":"DENIED","message":"locked"}]}'), "locked"),
-        (BEARER, ANONYMOUS, Answer(401, {}, b"<html>"), "refused anonymous access"),
+        (BEARER, ANN, HTTPResponse(403, {}, b'{"errors":[{"code":"DENIED","message":"locked"}]}'), "locked"),
+        (BEARER, ANONYMOUS, HTTPResponse(401, {}, b"<html>"), "refused anonymous access"),
     ],
 )
 def test_what_cannot_be_answered_is_denied_with_words(
-    challenge: str, credential: Credential, answer: Answer, words: str
+    challenge: str, credential: Credential, answer: HTTPResponse, words: str
 ) -> None:
     """Every refusal says why, and what to do."""
     with pytest.raises(AccessDenied, match=words) as caught:
@@ -150,8 +150,8 @@ def test_what_cannot_be_answered_is_denied_with_words(
     assert caught.value.hint
 
 
-@pytest.mark.parametrize("answer", [Answer(200, {}, b"{}"), Answer(200, {}, b"no JSON"), Answer(500)])
-def test_an_answer_without_a_token_is_the_registrys_fault(answer: Answer) -> None:
+@pytest.mark.parametrize("answer", [HTTPResponse(200, {}, b"{}"), HTTPResponse(200, {}, b"no JSON"), HTTPResponse(500)])
+def test_an_answer_without_a_token_is_the_registrys_fault(answer: HTTPResponse) -> None:
     """Neither yes nor no."""
     with pytest.raises(RegistryError):
         run(BEARER, ANN, Server(answer))
@@ -166,12 +166,12 @@ def test_a_token_is_asked_for_once_and_renewed_when_refused() -> None:
     """A token that ends in the middle of a push is replaced; who comes second gets the one just asked for."""
     server = Server(token(token="one", expires_in=300), token(token="two", expires_in=300))
     authorizer = Authorizer(lambda: ANN, server)
-    first = authorizer.challenged(BEARER, "", PULL)
+    first = authorizer.answer_challenge(BEARER, "", PULL)
 
     assert authorizer.header(PULL) == first == "Bearer one"
     assert len(server.requests) == 1
-    assert authorizer.challenged(BEARER, first, PULL) == "Bearer two"
-    assert authorizer.challenged(BEARER, first, PULL) == "Bearer two"
+    assert authorizer.answer_challenge(BEARER, first, PULL) == "Bearer two"
+    assert authorizer.answer_challenge(BEARER, first, PULL) == "Bearer two"
     assert len(server.requests) == 2
 
 
@@ -181,7 +181,7 @@ def test_a_token_is_renewed_before_it_ends(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr("hythe.client.authorizer.time.monotonic", lambda: clock[0])
     server = Server(token(token="one", expires_in=300), token(token="two", expires_in=300))
     authorizer = Authorizer(lambda: ANN, server)
-    authorizer.challenged(BEARER, "", PULL)
+    authorizer.answer_challenge(BEARER, "", PULL)
     clock[0] += 290
 
     assert authorizer.header(PULL) == "Bearer two"
@@ -191,7 +191,7 @@ def test_other_scopes_are_another_token() -> None:
     """And the scope that the registry itself names is asked for, too."""
     server = Server(token(token="one"), token(token="two"))
     authorizer = Authorizer(lambda: ANN, server)
-    authorizer.challenged(f'{BEARER},scope="repository:ann/app:delete"', "", PULL)
+    authorizer.answer_challenge(f'{BEARER},scope="repository:ann/app:delete"', "", PULL)
 
     assert server.query["scope"] == ["repository:ann/app:pull,delete"]
     assert authorizer.header(BOTH) == "Bearer two"

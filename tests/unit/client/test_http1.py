@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from hythe.client.http1 import BadAnswer, Wire
+from hythe.client.http1 import HTTP1Connection, InvalidResponse
 
 
 class Server:
@@ -16,9 +16,9 @@ class Server:
     def __init__(self) -> None:
         ours, self.theirs = socket.socketpair()
         ours.settimeout(10)
-        self.wire = Wire(ours)
+        self.wire = HTTP1Connection(ours)
 
-    def sends(self, content: bytes, *, end: bool = True) -> Wire:
+    def sends(self, content: bytes, *, end: bool = True) -> HTTP1Connection:
         """Let the server say this (and hang up); returns our end."""
         self.theirs.sendall(content)
         if end:
@@ -34,8 +34,8 @@ def server() -> Iterator[Server]:
     server.theirs.close()
 
 
-def read_all(wire: Wire, method: str = "GET") -> bytes:
-    body = wire.body(method, wire.read_head())
+def read_all(wire: HTTP1Connection, method: str = "GET") -> bytes:
+    body = wire.body(method, wire.read_response_head())
     content, piece = b"", memoryview(bytearray(3))
     while count := body.readinto(piece):
         content += piece[:count]
@@ -87,7 +87,7 @@ def test_bodies_end_where_they_say(server: Server, sent: bytes, method: str, con
 )
 def test_what_is_no_answer_or_cut_off_is_an_error(server: Server, sent: bytes) -> None:
     """Never a short body that looks whole."""
-    with pytest.raises(BadAnswer):
+    with pytest.raises(InvalidResponse):
         read_all(server.sends(sent))
 
 
@@ -102,20 +102,20 @@ def test_what_is_no_answer_or_cut_off_is_an_error(server: Server, sent: bytes) -
 )
 def test_whether_a_connection_can_be_used_again(server: Server, head: bytes, stays: bool) -> None:
     """RFC 9112, section 9.3."""
-    assert server.sends(head + b"\r\n").read_head().stays_open is stays
+    assert server.sends(head + b"\r\n").read_response_head().keep_alive is stays
 
 
 def test_several_fields_of_one_name_are_joined(server: Server) -> None:
     """Names in whatever case; several challenges are one list."""
     sent = b"HTTP/1.1 401 No\r\nWWW-Authenticate: Basic\r\nWww-authenticate: Bearer realm=x\r\n\r\n"
 
-    assert server.sends(sent).read_head().headers == {"www-authenticate": "Basic, Bearer realm=x"}
+    assert server.sends(sent).read_response_head().headers == {"www-authenticate": "Basic, Bearer realm=x"}
 
 
 def test_a_request_is_sent_as_it_should(server: Server) -> None:
     """And a line break in a header, which would begin another, is refused."""
-    server.wire.send_head("GET", "/v2/", {"Host": "h", "Accept": "a"})
+    server.wire.send_request_head("GET", "/v2/", {"Host": "h", "Accept": "a"})
 
     assert server.theirs.recv(1000) == b"GET /v2/ HTTP/1.1\r\nHost: h\r\nAccept: a\r\n\r\n"
-    with pytest.raises(BadAnswer):
-        server.wire.send_head("GET", "/v2/", {"Host": "h\r\nX: y"})
+    with pytest.raises(InvalidResponse):
+        server.wire.send_request_head("GET", "/v2/", {"Host": "h\r\nX: y"})

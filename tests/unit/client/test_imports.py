@@ -51,12 +51,12 @@ def test_the_help_imports_next_to_nothing() -> None:
 
 PULLING = """
 from hythe.cli.main import find_verb, load, make_parser
-from hythe.client.connection import Connections, ConnectionBroken, Trust
+from hythe.client.connection import ConnectionFailed, ConnectionPool, TLSOptions
 verb = find_verb("pull")
 make_parser(verb, load(verb)).parse_args(["busybox"])
 try:
-    Connections(Trust()).send("GET", "http://127.0.0.1:1/", {})
-except ConnectionBroken:
+    ConnectionPool(TLSOptions()).send("GET", "http://127.0.0.1:1/", {})
+except ConnectionFailed:
     pass
 """
 

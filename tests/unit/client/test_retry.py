@@ -26,7 +26,7 @@ class Waits(threading.Event):
 def test_waiting_grows_with_jitter_and_ends() -> None:
     """Each wait is at most twice the one before, never the same for all clients, and then it is enough."""
     waits = Waits()
-    retries = Retries(RetryPolicy(attempts=5, first=1, longest=4), waits)
+    retries = Retries(RetryPolicy(attempts=5, first_delay=1, max_delay=4), waits)
     went_on = [retries.wait() for _ in range(5)]
 
     assert went_on == [True, True, True, True, False]
@@ -35,10 +35,10 @@ def test_waiting_grows_with_jitter_and_ends() -> None:
 
 def test_progress_starts_the_count_anew() -> None:
     """A download that moves between cuts is not given up."""
-    retries = Retries(RetryPolicy(attempts=2, first=0), Waits())
+    retries = Retries(RetryPolicy(attempts=2, first_delay=0), Waits())
     for _ in range(10):
         assert retries.wait()
-        retries.progressed()
+        retries.reset()
     assert retries.wait()
     assert not retries.wait()
 
@@ -55,7 +55,7 @@ def test_a_server_that_asks_too_much_is_not_waited_for() -> None:
     """Rather an error now than an hour of silence."""
     waits = Waits()
 
-    assert not Retries(RetryPolicy(patience=60), waits).wait("3600")
+    assert not Retries(RetryPolicy(max_retry_after=60), waits).wait("3600")
     assert waits.seconds == []
 
 

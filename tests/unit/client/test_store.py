@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from tests.unit.client.sample_images import add_image, add_index
 
-from hythe.client.errors import ClientError, Conflict, ContentMismatch, NotFound
+from hythe.client.errors import ClientError, ContentMismatch, RemoteConflict, RemoteNotFound
 from hythe.client.platforms import parse_platform
-from hythe.client.store import GRACE, LocalStore, default_folder
+from hythe.client.store import GC_GRACE_PERIOD, LocalStore, default_folder
 from hythe.oci.digest import Digest
 from hythe.oci.reference import Reference
 
@@ -48,7 +48,7 @@ def test_an_image_is_found_by_name_digest_and_beginnings_of_ids(store: LocalStor
 
 def test_an_unknown_name_is_not_found_with_a_hint(store: LocalStore) -> None:
     """What is not there is said to be missing, and how to get it."""
-    with pytest.raises(NotFound, match="no such image: nothing") as caught:
+    with pytest.raises(RemoteNotFound, match="no such image: nothing") as caught:
         store.resolve("nothing")
 
     assert "hythe pull nothing" in caught.value.hint
@@ -90,7 +90,7 @@ def test_names_share_one_image(store: LocalStore) -> None:
 
     assert left.names == ("localhost:5000/ann/tiny:2",)
     assert len(store.entries()) == 1
-    with pytest.raises(NotFound):
+    with pytest.raises(RemoteNotFound):
         store.untag(ref("tiny:1"))
 
 
@@ -103,7 +103,7 @@ def test_removing_keeps_what_another_image_needs(store: LocalStore) -> None:
 
     assert len(gone) == 3  # manifest, configuration, the layer of its own
     assert all(store.has(blob) for blob in kept.manifest.blobs)
-    with pytest.raises(NotFound):
+    with pytest.raises(RemoteNotFound):
         store.resolve("one")
 
 
@@ -112,7 +112,7 @@ def test_an_image_that_a_container_uses_is_not_removed(store: LocalStore) -> Non
     entry = store.put(add_image(store, {"a": b"1"}), ref("one"))
     store.pin("c0ffee", Digest.parse(entry.descriptor.digest))
 
-    with pytest.raises(Conflict, match="c0ffee"):
+    with pytest.raises(RemoteConflict, match="c0ffee"):
         store.remove(entry)
     store.unpin("c0ffee")
     assert len(store.remove(entry)) == 3
@@ -124,7 +124,7 @@ def test_garbage_waits_for_writers_and_for_a_day(store: LocalStore) -> None:
     path = store.blob_path(digest)
 
     assert store.collect_garbage() == ()
-    os.utime(path, (time.time() - GRACE - 1,) * 2)
+    os.utime(path, (time.time() - GC_GRACE_PERIOD - 1,) * 2)
     with store.writing():
         assert store.collect_garbage() == ()
     assert store.collect_garbage() == (digest,)
@@ -159,7 +159,7 @@ def test_an_index_gives_the_image_of_the_platform(store: LocalStore) -> None:
 
     assert store.resolve("multi", parse_platform("linux/arm64")).manifest.descriptor().digest == arm.digest
     assert store.resolve("multi", parse_platform("amd64")).manifest.descriptor().digest == amd.digest
-    with pytest.raises(NotFound, match="s390x"):
+    with pytest.raises(RemoteNotFound, match="s390x"):
         store.resolve("multi", parse_platform("linux/s390x"))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hythe.client.errors import InvalidConfiguration
-from hythe.client.tls_and_proxy import Proxy, Trust, is_loopback, proxy_for
+from hythe.client.tls_and_proxy import Proxy, TLSOptions, is_loopback, proxy_for
 
 
 @pytest.mark.parametrize(
@@ -27,15 +27,15 @@ from hythe.client.tls_and_proxy import Proxy, Trust, is_loopback, proxy_for
 def test_loopback(host: str, loopback: bool) -> None:
     """Only this machine itself is spoken to in plain HTTP unasked."""
     assert is_loopback(host) is loopback
-    assert Trust().allows_plain_http(host) is loopback
+    assert TLSOptions().allows_plain_http(host) is loopback
 
 
 def test_plain_http_where_the_user_said_so() -> None:
     """By host with port, by host alone, or everywhere."""
-    assert Trust(("build:5000",)).allows_plain_http("build:5000")
-    assert not Trust(("build:5000",)).allows_plain_http("build:5001")
-    assert Trust(("build",)).allows_plain_http("build:5001")
-    assert Trust(("*",)).allows_plain_http("anywhere.example.com")
+    assert TLSOptions(("build:5000",)).allows_plain_http("build:5000")
+    assert not TLSOptions(("build:5000",)).allows_plain_http("build:5001")
+    assert TLSOptions(("build",)).allows_plain_http("build:5001")
+    assert TLSOptions(("*",)).allows_plain_http("anywhere.example.com")
 
 
 @pytest.mark.parametrize(

@@ -13,13 +13,13 @@ from tests.unit.client.sample_images import add_image, add_index
 from hythe.client.client import Client
 from hythe.client.configuration import Configuration
 from hythe.client.credential_files import CredentialFiles
-from hythe.client.endpoints import LayoutPlace
-from hythe.client.errors import ClientError, ContentMismatch, NotFound
-from hythe.client.image_locations import Location, opened_destination, opened_source
+from hythe.client.endpoints import LayoutEndpoint
+from hythe.client.errors import ClientError, ContentMismatch, RemoteNotFound
+from hythe.client.image_locations import ImageLocation, open_destination, open_source
 from hythe.client.layout import ImageLayout
 from hythe.client.parallel import run_parallel
-from hythe.client.platforms import choose, parse_platform, suits
-from hythe.client.progress import Reporter, State
+from hythe.client.platforms import choose_image, is_compatible, parse_platform
+from hythe.client.progress import Reporter, TransferState
 from hythe.client.transfer import TransferOptions, transfer
 from hythe.oci.digest import Digest
 from hythe.oci.manifest import Descriptor, Kind, Platform
@@ -39,10 +39,10 @@ class Notes(Reporter):
     """Remembers what it is told."""
 
     def __init__(self) -> None:
-        self.states: list[tuple[str, State]] = []
+        self.states: list[tuple[str, TransferState]] = []
         self.moved = 0
 
-    def state(self, content: Descriptor, state: State, detail: str = "") -> None:
+    def state(self, content: Descriptor, state: TransferState, detail: str = "") -> None:
         self.states.append((content.digest, state))
 
     def advance(self, content: Descriptor, count: int) -> None:
@@ -53,12 +53,12 @@ def test_every_byte_is_told_and_nothing_moves_twice(source: ImageLayout, target:
     """A second transfer finds everything there."""
     image = add_image(source, {"a": b"1" * 5000}, {"b": b"2"})
     notes, again = Notes(), Notes()
-    first = transfer(LayoutPlace(source, image), LayoutPlace(target), reporter=notes)
-    second = transfer(LayoutPlace(source, image), LayoutPlace(target), reporter=again)
+    first = transfer(LayoutEndpoint(source, image), LayoutEndpoint(target), reporter=notes)
+    second = transfer(LayoutEndpoint(source, image), LayoutEndpoint(target), reporter=again)
 
     assert notes.moved == sum(blob.size for blob in first.manifest.blobs)
-    assert [state for _, state in notes.states].count(State.DONE) == 3
-    assert (first.was_there, second.was_there) == (False, True)
+    assert [state for _, state in notes.states].count(TransferState.DONE) == 3
+    assert (first.already_existed, second.already_existed) == (False, True)
     assert again.states == []
 
 
@@ -67,12 +67,12 @@ def test_platforms_are_chosen(source: ImageLayout, target: ImageLayout) -> None:
     names = ("amd64", "arm64", "s390x")
     images = {name: add_image(source, {"a": name.encode()}, architecture=name) for name in names}
     index = add_index(source, **images)
-    place = LayoutPlace(source, index)
-    one = transfer(place, LayoutPlace(target), TransferOptions((parse_platform("arm64"),))).manifest
+    place = LayoutEndpoint(source, index)
+    one = transfer(place, LayoutEndpoint(target), TransferOptions((parse_platform("arm64"),))).manifest
     two = transfer(
-        place, LayoutPlace(target), TransferOptions((parse_platform("arm64"), parse_platform("amd64")))
+        place, LayoutEndpoint(target), TransferOptions((parse_platform("arm64"), parse_platform("amd64")))
     ).manifest
-    every = transfer(place, LayoutPlace(target)).manifest
+    every = transfer(place, LayoutEndpoint(target)).manifest
 
     assert str(one.digest()) == images["arm64"].digest
     assert (two.kind, [m.digest for m in two.manifests]) == (
@@ -80,8 +80,8 @@ def test_platforms_are_chosen(source: ImageLayout, target: ImageLayout) -> None:
         [images["arm64"].digest, images["amd64"].digest],
     )
     assert str(every.digest()) == index.digest
-    with pytest.raises(NotFound, match="riscv64"):
-        transfer(place, LayoutPlace(target), TransferOptions((parse_platform("riscv64"),)))
+    with pytest.raises(RemoteNotFound, match="riscv64"):
+        transfer(place, LayoutEndpoint(target), TransferOptions((parse_platform("riscv64"),)))
 
 
 def test_an_index_that_is_not_whole_is_refused(source: ImageLayout, target: ImageLayout) -> None:
@@ -90,8 +90,8 @@ def test_an_index_that_is_not_whole_is_refused(source: ImageLayout, target: Imag
     gone = Descriptor(here.media_type, str(Digest.of(b"gone")), 4)
     index = add_index(source, amd64=here, arm64=gone)
 
-    with pytest.raises(NotFound, match="linux/arm64"):
-        transfer(LayoutPlace(source, index), LayoutPlace(target, tag="x"))
+    with pytest.raises(RemoteNotFound, match="linux/arm64"):
+        transfer(LayoutEndpoint(source, index), LayoutEndpoint(target, tag="x"))
     assert target.read_index().manifests == ()
 
 
@@ -103,7 +103,7 @@ def test_rotten_content_is_not_passed_on(source: ImageLayout, target: ImageLayou
     path.write_bytes(b"x" + path.read_bytes()[1:])
 
     with pytest.raises(ContentMismatch):
-        transfer(LayoutPlace(source, image), LayoutPlace(target))
+        transfer(LayoutEndpoint(source, image), LayoutEndpoint(target))
 
 
 def test_a_partial_download_is_completed(source: ImageLayout, target: ImageLayout) -> None:
@@ -114,7 +114,7 @@ def test_a_partial_download_is_completed(source: ImageLayout, target: ImageLayou
     for beginning in (content[:50], b"rubbish", content + b"too much"):
         target.create()
         target.partial_path(layer.parsed_digest).write_bytes(beginning)
-        transfer(LayoutPlace(source, image), LayoutPlace(target))
+        transfer(LayoutEndpoint(source, image), LayoutEndpoint(target))
 
         assert target.blob_path(layer.parsed_digest).read_bytes() == content
         target.blob_path(layer.parsed_digest).unlink()
@@ -139,7 +139,7 @@ def platform(text: str) -> Platform:
 )
 def test_which_image_runs_where(wanted: str, offered: str, fits: bool) -> None:
     """Go's words; older arm runs on newer."""
-    assert suits(platform(wanted), platform(offered)) is fits
+    assert is_compatible(platform(wanted), platform(offered)) is fits
 
 
 def test_the_best_variant_is_chosen() -> None:
@@ -149,8 +149,8 @@ def test_the_best_variant_is_chosen() -> None:
         for text in ("linux/arm/v5", "linux/arm/v7", "linux/arm/v6")
     ]
 
-    assert choose(offered, platform("linux/arm/v7")).platform == platform("linux/arm/v7")
-    assert choose(offered, platform("linux/arm/v6")).platform == platform("linux/arm/v6")
+    assert choose_image(offered, platform("linux/arm/v7")).platform == platform("linux/arm/v7")
+    assert choose_image(offered, platform("linux/arm/v6")).platform == platform("linux/arm/v6")
 
 
 @pytest.mark.parametrize("text", ["", "a//b", "linux/", "linux/arm/v7/x"])
@@ -163,27 +163,27 @@ def test_what_is_no_platform(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "location"),
     [
-        ("busybox", Location("docker", "busybox")),
-        ("host:5000/a/b:1", Location("docker", "host:5000/a/b:1")),
-        ("docker://host/a", Location("docker", "host/a")),
-        ("docker:24", Location("docker", "docker:24")),
-        ("store:ann/app:1", Location("store", "ann/app:1")),
-        ("oci:folder", Location("oci", "folder")),
-        ("oci:/a/b:1.2", Location("oci", "/a/b", "1.2")),
-        ("docker-archive:x.tar:ann/app:1", Location("docker-archive", "x.tar", "ann/app:1")),
+        ("busybox", ImageLocation("docker", "busybox")),
+        ("host:5000/a/b:1", ImageLocation("docker", "host:5000/a/b:1")),
+        ("docker://host/a", ImageLocation("docker", "host/a")),
+        ("docker:24", ImageLocation("docker", "docker:24")),
+        ("store:ann/app:1", ImageLocation("store", "ann/app:1")),
+        ("oci:folder", ImageLocation("oci", "folder")),
+        ("oci:/a/b:1.2", ImageLocation("oci", "/a/b", "1.2")),
+        ("docker-archive:x.tar:ann/app:1", ImageLocation("docker-archive", "x.tar", "ann/app:1")),
     ],
 )
-def test_places_as_people_type_them(text: str, location: Location) -> None:
+def test_places_as_people_type_them(text: str, location: ImageLocation) -> None:
     """A prefix says what it is; without one it is an image of a registry, even one called docker."""
-    assert Location.parse(text) == location
+    assert ImageLocation.parse(text) == location
 
 
 def test_a_place_that_is_none_says_so(tmp_path: Path) -> None:
     """What skopeo alone knows, and a folder that holds no images."""
     with pytest.raises(ClientError, match="no kind of place"):
-        Location.parse("docker-daemon:ann/app:1")
+        ImageLocation.parse("docker-daemon:ann/app:1")
     client = Client(Configuration(), CredentialFiles({"HOME": str(tmp_path)}), store=tmp_path / "store")
-    with pytest.raises(NotFound, match="no image layout"), opened_source(client, f"oci:{tmp_path}/nothing"):
+    with pytest.raises(RemoteNotFound, match="no image layout"), open_source(client, f"oci:{tmp_path}/nothing"):
         pass
     assert not (tmp_path / "nothing").exists()
 
@@ -191,7 +191,7 @@ def test_a_place_that_is_none_says_so(tmp_path: Path) -> None:
 def test_an_archive_and_a_folder_bring_back_the_same_image(source: ImageLayout, tmp_path: Path) -> None:
     """Folder to archive to store to folder: the digest stays."""
     image = add_image(source, {"a": b"1"})
-    transfer(LayoutPlace(source, image), LayoutPlace(source, tag="one"))
+    transfer(LayoutEndpoint(source, image), LayoutEndpoint(source, tag="one"))
     client = Client(Configuration(), CredentialFiles({"HOME": str(tmp_path)}), store=tmp_path / "store")
     steps = (
         f"oci:{source.folder}:one",
@@ -201,7 +201,7 @@ def test_an_archive_and_a_folder_bring_back_the_same_image(source: ImageLayout, 
     )
     digests = []
     for here, there in pairwise(steps):
-        with opened_source(client, here) as origin, opened_destination(client, there, here) as destination:
+        with open_source(client, here) as origin, open_destination(client, there, here) as destination:
             digests.append(str(transfer(origin, destination).manifest.digest()))
 
     assert digests == [image.digest] * 3
@@ -211,10 +211,10 @@ def test_an_archive_and_a_folder_bring_back_the_same_image(source: ImageLayout, 
 def test_a_folder_with_several_images_wants_a_tag(source: ImageLayout, tmp_path: Path) -> None:
     """And says which there are."""
     for tag in ("one", "two"):
-        transfer(LayoutPlace(source, add_image(source, {"a": tag.encode()})), LayoutPlace(source, tag=tag))
+        transfer(LayoutEndpoint(source, add_image(source, {"a": tag.encode()})), LayoutEndpoint(source, tag=tag))
     client = Client(Configuration(), CredentialFiles({"HOME": str(tmp_path)}), store=tmp_path / "store")
 
-    with pytest.raises(NotFound) as caught, opened_source(client, f"oci:{source.folder}"):
+    with pytest.raises(RemoteNotFound) as caught, open_source(client, f"oci:{source.folder}"):
         pass
     assert "one, two" in caught.value.hint
 

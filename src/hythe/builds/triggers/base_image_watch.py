@@ -1,8 +1,7 @@
-"""Repository links: a set-up that asks for it is built anew when one of its base images moved.
+"""Repository links: rebuilds images when a base image changes, if the build configuration asks for it.
 
-Bases of this hub are noticed as they are pushed; bases elsewhere by asking their registry for the digest from time to
-time. A base that is built, through whatever others, from the very image that it would rebuild is a loop: such a link is
-not followed.
+Base images of this hub are seen as they are pushed; for others, the hub asks their registry for the digest from time to
+time. A link that leads back to the repository it starts from is a loop, and is not followed.
 """
 
 import asyncio
@@ -10,7 +9,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from hythe.builds.build import Build, Cause
-from hythe.builds.builds import REBUILT_REFS, BuildRequest, BuildService
+from hythe.builds.builds import MAX_REBUILT_REFS, BuildRequest, BuildService
 from hythe.builds.configuration import BuildConfiguration
 from hythe.builds.events import BuildListener
 from hythe.builds.sql import base_image_watch as rows
@@ -20,7 +19,7 @@ from hythe.builds.status import BuildStatus
 from hythe.client.client import Client
 from hythe.client.credentials import ANONYMOUS
 from hythe.client.errors import ClientError
-from hythe.client.protocol import Repository
+from hythe.client.protocol import RemoteRepository
 from hythe.client.retry import RetryPolicy
 from hythe.database import Database, Session
 from hythe.hub.namespaces import canonical_name
@@ -29,45 +28,41 @@ from hythe.oci.reference import Reference
 from hythe.periodic import repeat
 from hythe.registry.events import TagMove
 
-DEEPEST = 50
+MAX_LINKS = 50
 """How many links are followed when looking for a loop."""
-LOOK_EVERY = timedelta(minutes=15)
-PAUSE = 60.0
-AT_ONCE = 50
-TOGETHER = 3
-"""Registries asked at the same time: the threads for it are the server's own."""
+CHECK_INTERVAL = timedelta(minutes=15)
+POLL_INTERVAL = 60.0
+BATCH_SIZE = 50
+CONCURRENCY = 3
+"""Registries that are asked at the same time; each takes a thread of the server."""
 
 
 def _client() -> Client:
-    """A client that loses no time with a registry that is away: it is asked again in the next round."""
-    return Client(policy=RetryPolicy(attempts=2, patience=0, silence=10))
+    """Return a client with short timeouts: the next check asks an unreachable registry again."""
+    return Client(policy=RetryPolicy(attempts=2, max_retry_after=0, read_timeout=10))
 
 
 class BaseImageWatch(BuildListener):
-    """Knows which set-ups are built from what."""
+    """Records which base images each repository is built from, and rebuilds it when one of them changes."""
 
     def __init__(self, database: Database, builds: BuildService, client: Callable[[], Client] = _client) -> None:
         self._database = database
         self._builds = builds
         self._client = client
 
-    async def record(self, session: Session, configuration: BuildConfiguration, build: Build) -> None:
-        """Remember what a build was made from, once it is done, beside what other rules and branches are made from."""
+    async def build_changed(self, session: Session, configuration: BuildConfiguration, build: Build) -> None:
+        """Record the base images of a build that succeeded, and keep those of other rules and branches."""
         if build.status is not BuildStatus.SUCCEEDED or not build.trusted:
             return
-        found: dict[str, str] = {}
-        for result in await build_rows.present_results(session, configuration, REBUILT_REFS):
-            found |= {_key(name, result.registry): digest for name, digest in result.bases.items()}
-        await rows.replace(session, configuration.id, found, datetime.now(UTC))
-
-    async def build_changed(self, session: Session, configuration: BuildConfiguration, build: Build) -> None:
-        """See BuildListener."""
-        await self.record(session, configuration, build)
+        digests: dict[str, str] = {}
+        for result in await build_rows.latest_results(session, configuration, MAX_REBUILT_REFS):
+            digests |= {_key(name, result.registry): digest for name, digest in result.bases.items()}
+        await rows.replace(session, configuration.id, digests, datetime.now(UTC))
 
     async def tags_moved(self, session: Session, repository: str, moves: tuple[TagMove, ...]) -> None:
-        """Tags of this hub moved: queue what is built from them, in the same transaction.
+        """Queue rebuilds of what is built from tags of this hub that moved, in the transaction of the move.
 
-        Nobody is woken: workers that wait look again within a second, by when this is committed.
+        Waiting workers are not woken: they poll every second, and by then the transaction is committed.
         """
         for move in moves:
             if move.digest is not None and move.digest != move.previous:
@@ -81,15 +76,15 @@ class BaseImageWatch(BuildListener):
                 continue
             if repository and await self._is_loop(session, configuration.repository, repository):
                 continue
-            wanted = BuildRequest(cause=Cause.BASE, by=f"{reference} moved")
-            queued += len(await self._builds.rebuild(session, configuration, wanted))
+            request = BuildRequest(cause=Cause.BASE, by=f"{reference} moved")
+            queued += len(await self._builds.rebuild(session, configuration, request))
         return queued
 
     async def _is_loop(self, session: Session, repository: str, base: str) -> bool:
         """Whether ``base`` is itself built, through any number of links, from ``repository``."""
         seen = {base}
         todo = [base]
-        while todo and len(seen) <= DEEPEST:
+        while todo and len(seen) <= MAX_LINKS:
             for reference in await rows.bases_of(session, todo.pop()):
                 name = reference.rpartition(":")[0]
                 if name == repository:
@@ -100,36 +95,36 @@ class BaseImageWatch(BuildListener):
         return base == repository
 
     async def run(self) -> None:
-        """Ask other registries for the digests of base images until cancelled."""
-        await asyncio.sleep(PAUSE)
-        await repeat(lambda: self.check(datetime.now(UTC) - LOOK_EVERY), PAUSE, "base images of other registries")
+        """Check the base images of other registries until cancelled."""
+        await asyncio.sleep(POLL_INTERVAL)
+        await repeat(lambda: self.check(datetime.now(UTC) - CHECK_INTERVAL), POLL_INTERVAL, "base image check")
 
     async def check(self, before: datetime) -> int:
-        """Ask for every base of others' that was not looked at since ``before``; returns how many builds it queued."""
+        """Check every base image of other registries that was last checked before then; return how many builds it queued."""
         async with self._database.reading() as session:
-            due = await rows.due(session, before, AT_ONCE)
+            due = await rows.due(session, before, BATCH_SIZE)
         queued = 0
-        turns = asyncio.Semaphore(TOGETHER)
-        asked = await asyncio.gather(*(self._asked(reference, turns) for reference, _ in due))
-        for (reference, known), found in zip(due, asked, strict=True):
+        semaphore = asyncio.Semaphore(CONCURRENCY)
+        digests = await asyncio.gather(*(self._fetch_digest(reference, semaphore) for reference, _ in due))
+        for (reference, known), digest in zip(due, digests, strict=True):
             async with self._database.writing() as session:
-                first = await rows.looked_at(session, reference, known, found or known, datetime.now(UTC))
-                if first and found and found != known:
+                first = await rows.set_checked(session, reference, known, digest or known, datetime.now(UTC))
+                if first and digest and digest != known:
                     queued += await self._rebuild(session, reference, "")
         return queued
 
-    async def _asked(self, reference: str, turns: asyncio.Semaphore) -> str | None:
-        async with turns:
-            return await asyncio.to_thread(self._ask, reference)
+    async def _fetch_digest(self, reference: str, semaphore: asyncio.Semaphore) -> str | None:
+        async with semaphore:
+            return await asyncio.to_thread(self._request_digest, reference)
 
-    def _ask(self, reference: str) -> str | None:
+    def _request_digest(self, reference: str) -> str | None:
         client = self._client()
         try:
             parsed = Reference.parse(reference)
-            # As nobody: the server's own credentials are not for what users name in their Dockerfiles.
+            # Anonymously: the server's own credentials are not for images that users name in their Dockerfiles.
             session = client.session(parsed.host, parsed.repository, ANONYMOUS)
-            repository, target = Repository(session, parsed.repository), str(parsed.target)
-            # Registries that count pulls count none for this.
+            repository, target = RemoteRepository(session, parsed.repository), str(parsed.target)
+            # A HEAD request first: registries that count pulls do not count it.
             return str(repository.manifest_digest(target) or repository.get_manifest(target).digest())
         except (ClientError, OCIError):
             return None
@@ -138,7 +133,7 @@ class BaseImageWatch(BuildListener):
 
 
 def _key(name: str, own_host: str) -> str:
-    """Return a base's name as it is kept: NAMESPACE/NAME:TAG for our own, with its host for others'."""
+    """Return how a base image is stored: NAMESPACE/NAME:TAG for images of this hub, with the host for others."""
     try:
         reference = Reference.parse(name).with_default_tag()
     except OCIError:

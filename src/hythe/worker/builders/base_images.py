@@ -5,11 +5,11 @@ from urllib.parse import urlsplit
 
 from hythe.client.client import Client
 from hythe.client.credentials import ANONYMOUS, Credential
-from hythe.client.endpoints import LayoutPlace, RegistryPlace
+from hythe.client.endpoints import LayoutEndpoint, RegistryEndpoint
 from hythe.client.errors import ClientError
 from hythe.client.layout import ImageLayout
-from hythe.client.platforms import choose, host_platform, parse_platform
-from hythe.client.protocol import Repository
+from hythe.client.platforms import choose_image, host_platform, parse_platform
+from hythe.client.protocol import RemoteRepository
 from hythe.client.transfer import TransferOptions, transfer
 from hythe.oci.errors import OCIError
 from hythe.oci.manifest import Kind, Platform
@@ -48,7 +48,7 @@ class BaseImages:
         found = _addresses(host)
         if any(map(is_metadata, found)):
             raise BuildFailed(f"{host} is not a host that base images are fetched from")
-        trust = self._client.connections.trust
+        trust = self._client.connections.tls_options
         if any(map(is_own, found)) and host not in trust.plain_http and "*" not in trust.plain_http:
             raise BuildFailed(
                 f"{host} is the worker's own host: base images come from there if its HYTHE_PLAIN_HTTP names it"
@@ -59,7 +59,7 @@ class BaseImages:
         try:
             found = self._repository(reference).get_manifest(str(reference.target))
             if found.kind is Kind.INDEX:
-                choose(found.manifests, _platform(platform))
+                choose_image(found.manifests, _platform(platform))
             return str(found.digest())
         except ClientError as error:
             self.problem = str(error)
@@ -67,18 +67,18 @@ class BaseImages:
 
     def fetch(self, reference: Reference, digest: str, platform: str, layout: ImageLayout) -> str:
         """Bring the image into a layout; returns the tag that it has there. Raises BuildFailed."""
-        source = RegistryPlace(self._repository(reference), digest)
+        source = RegistryEndpoint(self._repository(reference), digest)
         try:
-            transfer(source, LayoutPlace(layout, tag=LAYOUT_TAG), TransferOptions((_platform(platform),)))
+            transfer(source, LayoutEndpoint(layout, tag=LAYOUT_TAG), TransferOptions((_platform(platform),)))
         except ClientError as error:
             raise BuildFailed(f"the base image {reference} cannot be fetched: {error}") from error
         return LAYOUT_TAG
 
-    def _repository(self, reference: Reference) -> Repository:
+    def _repository(self, reference: Reference) -> RemoteRepository:
         credential = ANONYMOUS
         if reference.host == self._job.registry:
             credential = Credential(registry_token=self._link.push_token(self._job, (reference.repository,)))
-        return Repository(self._client.session(reference.host, reference.repository, credential), reference.repository)
+        return RemoteRepository(self._client.session(reference.host, reference.repository, credential), reference.repository)
 
 
 def _platform(text: str) -> Platform:

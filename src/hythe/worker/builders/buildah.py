@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from hythe.client.layout import ImageLayout
-from hythe.client.platforms import host_platform, parse_platform, suits
+from hythe.client.platforms import host_platform, parse_platform, is_compatible
 from hythe.oci.config import ImageConfig
 from hythe.oci.manifest import Platform
 from hythe.oci.reference import Reference
@@ -249,7 +249,7 @@ def _require_platform(layout: ImageLayout, reference: Reference, platform: str) 
         return
     config = ImageConfig.parse(layout.read_document(found.config.parsed_digest))
     offered = Platform(config.architecture, config.os, variant=config.variant)
-    if config.architecture and not suits(parse_platform(platform) if platform else host_platform(), offered):
+    if config.architecture and not is_compatible(parse_platform(platform) if platform else host_platform(), offered):
         raise BuildFailed(f"the base image {reference} is for {offered} alone, not for {platform or host_platform()}")
 
 
