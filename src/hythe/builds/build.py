@@ -1,16 +1,17 @@
-"""A build: what was asked for, where it stands, and what came of it."""
+"""A build: what was requested, its status and its result."""
 
 from datetime import datetime
 from enum import Enum
 
 import msgspec
 
-from hythe.builds.rules import Rule, SourceRef
+from hythe.builds.rules import Rule
 from hythe.builds.status import BuildStatus
+from hythe.forges.source_ref import SourceRef
 
 
 class Cause(Enum):
-    """Why a build was asked for."""
+    """What started a build."""
 
     PUSH = "push"
     TRIGGER = "trigger"
@@ -22,14 +23,14 @@ class Cause(Enum):
 
 
 class SourceCommit(msgspec.Struct, frozen=True):
-    """What is known of the commit when the build is asked for."""
+    """What the hub knows about the commit before the checkout."""
 
     message: str = ""
     author: str = ""
 
 
 class Step(msgspec.Struct, frozen=True):
-    """One step of a build that has begun; times in seconds since the epoch; ``seconds`` None while it runs."""
+    """A step that has started. ``started`` is in seconds since the epoch; ``seconds`` is None while it runs."""
 
     name: str
     started: float
@@ -37,14 +38,14 @@ class Step(msgspec.Struct, frozen=True):
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
-    """What a build gave besides the image: digests of what it was built from and of what is attached to it."""
+    """The result of a build besides the image: the digests of its base images and of its attestations."""
 
     images: dict[str, str] = {}
     """Platform -> digest of that platform's image."""
     bases: dict[str, str] = {}
-    """Base image as written -> digest that was used."""
+    """Base image as the Dockerfile names it -> digest that was used."""
     registry: str = ""
-    """HOST[:PORT] under which the worker reached this hub's registry: bases there are our own."""
+    """HOST[:PORT] of this hub's registry for the worker: base images there belong to this hub."""
     attestations: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
     dockerfile: str = ""
@@ -55,7 +56,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Build(msgspec.Struct, frozen=True, kw_only=True):
-    """One build. ``number`` counts within the repository, ``id`` over the whole hub."""
+    """A build. ``number`` is unique in the repository, ``id`` in the hub."""
 
     id: int
     number: int
@@ -71,7 +72,7 @@ class Build(msgspec.Struct, frozen=True, kw_only=True):
     tags: tuple[str, ...]
     trusted: bool
     reproduces: int | None
-    """The build whose image this one should give again; nothing of it is pushed or told."""
+    """The build whose image this one should reproduce; it pushes nothing and notifies no one."""
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
@@ -86,7 +87,7 @@ class Build(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class QueuePosition(msgspec.Struct, frozen=True):
-    """Where a waiting build stands: how many come before it, and when it should start (None: cannot be said)."""
+    """The position of a queued build: how many are ahead of it, and when it should start (None: unknown)."""
 
-    before: int
+    ahead: int
     expected_at: datetime | None

@@ -1,6 +1,6 @@
-"""Settings of Docker Hub's automated builds, carried over: their own words become a set-up.
+"""Import of Docker Hub's automated build settings as a build configuration.
 
-The file has the fields of Docker Hub's build settings; ``docs/trusted-builds.md`` describes it.
+The input has the fields of Docker Hub's build settings; ``docs/trusted-builds.md`` describes them.
 """
 
 from typing import Annotated, Literal
@@ -10,14 +10,15 @@ from msgspec import Meta
 
 from hythe.builds.configuration import BuildSource, Forge, NewBuildConfiguration, Options
 from hythe.builds.errors import InvalidBuildConfiguration
-from hythe.builds.rules import Rule, SourceType
+from hythe.builds.rules import Rule
+from hythe.forges.source_ref import SourceType
 
 PROVIDERS = {"github": (Forge.GITHUB, "https://github.com"), "bitbucket": (Forge.BITBUCKET, "https://bitbucket.org")}
-"""What automated builds could be linked with."""
+"""The forges that Docker Hub's automated builds support."""
 
 
 class BuildSetting(msgspec.Struct, frozen=True, kw_only=True):
-    """One build rule of Docker Hub."""
+    """A build rule of Docker Hub."""
 
     source_type: Literal["Branch", "Tag"] = "Branch"
     source_name: Annotated[str, Meta(min_length=1, max_length=250)]
@@ -36,7 +37,7 @@ class EnvironmentVariable(msgspec.Struct, frozen=True):
 
 
 class DockerHubSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """An automated build of Docker Hub. ``repo_links``: rebuilt when the base image moved."""
+    """An automated build of Docker Hub; ``repo_links`` rebuilds it when the base image changes."""
 
     provider: str = ""
     owner: Annotated[str, Meta(max_length=100)] = ""
@@ -47,12 +48,12 @@ class DockerHubSettings(msgspec.Struct, frozen=True, kw_only=True):
     build_settings: Annotated[tuple[BuildSetting, ...], Meta(min_length=1, max_length=50)]
 
 
-def carried_over(old: DockerHubSettings, *, linked_account_id: int | None = None) -> NewBuildConfiguration:
-    """Return the set-up that does the same here. Raises InvalidBuildConfiguration."""
+def from_docker_hub(old: DockerHubSettings, *, linked_account_id: int | None = None) -> NewBuildConfiguration:
+    """Return the equivalent build configuration. Raises InvalidBuildConfiguration."""
     provider = PROVIDERS.get(old.provider.lower())
     if provider is None or not old.owner or not old.repository:
         raise InvalidBuildConfiguration(
-            "the file does not say where the source is", "it needs provider, owner and repository"
+            "the settings do not name a source", "set provider (github or bitbucket), owner and repository"
         )
     forge, root = provider
     name = f"{old.owner}/{old.repository}"
@@ -85,5 +86,5 @@ def _rule(setting: BuildSetting, old: DockerHubSettings) -> Rule:
 
 
 def _path(dockerfile: str) -> str:
-    """Old rules name the folder (``/``), newer ones the file."""
+    """Return the file: old rules name only the folder (``/``)."""
     return f"{dockerfile}Dockerfile" if dockerfile.endswith("/") else dockerfile or "Dockerfile"

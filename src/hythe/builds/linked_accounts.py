@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 import msgspec
 
 from hythe.builds.configuration import Forge
-from hythe.builds.rules import SourceRef
 from hythe.builds.secret_box import SecretBox, SecretBoxError
 from hythe.builds.sql import linked_accounts as rows
 from hythe.builds.sql.linked_accounts import LinkedAccount
@@ -17,6 +16,7 @@ from hythe.forges.errors import ForgeError, TokenRefused
 from hythe.forges.known import KnownForges
 from hythe.forges.oauth import OAuth, Token, authorization_url
 from hythe.forges.port import ForgeClient, ForgeRepository, RepositoryPage, Source
+from hythe.forges.source_ref import SourceRef
 from hythe.hub.access import HubAccess
 from hythe.hub.actor import HubActor
 from hythe.hub.errors import Invalid, NotFound, Refused

@@ -1,12 +1,12 @@
 """The queue: durable, fair between accounts, with leases and fencing.
 
-It is the build rows themselves, on SQLite as on PostgreSQL. A worker claims a build for ``lease`` seconds and says from
-time to time that it lives; a build whose lease is over is claimed by the next worker that asks. Each claim raises the
-row's fence: whatever a worker of an earlier claim says or pushes is refused (LeaseLost).
+The queue is the build rows themselves, on SQLite and PostgreSQL. A worker claims a build for ``lease`` seconds and
+renews the lease with heartbeats; when a lease expires, the next worker claims the build. Each claim increments the
+fence of the row: requests and pushes of a worker with an older fence are refused (LeaseLost).
 
-Why not procrastinate on PostgreSQL, as first planned: its job row would have to be kept equal to the build row, which
-needs the lease, fence, concurrency_key and account limits anyway; and its workers need the database's password on every builder
-host. Workers here talk HTTP and know one token (DESIGN: one source of truth).
+A job queue such as procrastinate would need a second row that is kept equal to the build row, which has the lease,
+fence, concurrency key and account limits anyway; and its workers need the password of the database on every host.
+Workers here use HTTP and one token.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from hythe.builds.build import Build, Cause, QueuePosition, Step
 from hythe.builds.configuration import BuildConfiguration
 from hythe.builds.errors import LeaseLost
 from hythe.builds.events import BuildListener
-from hythe.builds.rules import SourceRef, docker_tags
+from hythe.builds.rules import docker_tags
 from hythe.builds.sql import builds as build_rows
 from hythe.builds.sql import configurations as configuration_rows
 from hythe.builds.sql import logs
@@ -31,17 +31,18 @@ from hythe.builds.sql.builds import NewBuild
 from hythe.builds.sql.queue import Lease
 from hythe.builds.status import BuildStatus
 from hythe.database import Database, Session
+from hythe.forges.source_ref import SourceRef
 from hythe.worker.protocol import Found, Outcome
 
-LOOK_EVERY = 1.0
-"""Seconds after which a waiting worker looks again: another server may have queued something."""
-LONGEST_REASON = 2000
-MOST_AHEAD = 5000
-"""How many waiting builds are looked at to say where one of them stands."""
+POLL_INTERVAL = 1.0
+"""Seconds between two checks while a claim waits: another server can have queued a build."""
+MAX_REASON_LENGTH = 2000
+MAX_AHEAD = 5000
+"""How many queued builds are read to compute the position of one."""
 
 
 class QueuePolicy(msgspec.Struct, frozen=True, kw_only=True):
-    """How the queue works; ``lease`` in seconds, ``per_account`` 0: no limit."""
+    """Settings of the queue. ``lease`` is in seconds; ``per_account`` limits running builds (0: no limit)."""
 
     lease: int = 30
     per_account: int = 4
@@ -50,42 +51,42 @@ class QueuePolicy(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ClaimedBuild(msgspec.Struct, frozen=True):
-    """A build that a worker got, and the key that it shows from now on."""
+    """A claimed build, and the key that authenticates its worker."""
 
     build: Build
     key: str
 
 
 class BuildQueue:
-    """Builds that wait or run."""
+    """Queued and running builds."""
 
-    def __init__(self, database: Database, rules: QueuePolicy, listeners: Sequence[BuildListener] = ()) -> None:
+    def __init__(self, database: Database, policy: QueuePolicy, listeners: Sequence[BuildListener] = ()) -> None:
         self._database = database
-        self._rules = rules
+        self._policy = policy
         self._listeners = listeners
         self._arrivals: set[asyncio.Event] = set()
         self.is_closed = False
 
     async def add(self, session: Session, configuration: BuildConfiguration, new: NewBuild) -> int:
-        """Record and queue a build inside the caller's transaction; call ``wake`` once that is committed."""
+        """Queue a build in the caller's transaction; call ``wake`` once it is committed."""
         now = datetime.now(UTC)
         build_id = await build_rows.add(session, new, now)
-        if not new.is_of_the_past:
+        if not new.is_old_commit:
             await self._supersede(session, configuration, new, build_id, now)
-        await self._tell(session, configuration, build_id)
+        await self._notify(session, configuration, build_id)
         return build_id
 
     async def _supersede(
         self, session: Session, configuration: BuildConfiguration, new: NewBuild, newer: int, now: datetime
     ) -> None:
         for older in await build_rows.supersede(session, new, newer, now):
-            await self._tell(session, configuration, older)
-        if self._rules.supersede_running:
-            for older in await build_rows.running_in_lane(session, new.concurrency_key):
+            await self._notify(session, configuration, older)
+        if self._policy.supersede_running:
+            for older in await build_rows.running_with_key(session, new.concurrency_key):
                 await rows.cancel(session, older, "a newer commit", now)
 
     def wake(self) -> None:
-        """Let the workers that wait look at once."""
+        """Wake the claims that wait for a build."""
         for event in self._arrivals:
             event.set()
 
@@ -94,34 +95,34 @@ class BuildQueue:
         self.is_closed = True
         self.wake()
 
-    async def wait_for_work(self, every: float) -> None:
-        """Return once a build waits or runs, looking ``every`` so many seconds and whenever one is queued here."""
+    async def wait_for_work(self, interval: float) -> None:
+        """Return once a build is queued or running; check every ``interval`` seconds and when this server queues one."""
         arrival = asyncio.Event()
         self._arrivals.add(arrival)
         try:
             while not await self._has_work():
-                await asyncio.gather(asyncio.wait_for(arrival.wait(), every), return_exceptions=True)
+                await asyncio.gather(asyncio.wait_for(arrival.wait(), interval), return_exceptions=True)
                 arrival.clear()
         finally:
             self._arrivals.discard(arrival)
 
     async def _has_work(self) -> bool:
         async with self._database.reading() as session:
-            return await rows.any_waiting(session)
+            return await rows.has_unfinished(session)
 
     async def claim(self, worker: str, wait: float = 0) -> ClaimedBuild | None:
-        """Return the next build for this worker; None when there is none within ``wait`` seconds."""
+        """Return the next build for this worker; None if there is none within ``wait`` seconds."""
         arrival = asyncio.Event()
         self._arrivals.add(arrival)
-        give_up = asyncio.get_running_loop().time() + wait
+        deadline = asyncio.get_running_loop().time() + wait
         try:
             while not self.is_closed:
                 arrival.clear()
                 claimed = await self._claim(worker)
-                left = give_up - asyncio.get_running_loop().time()
+                left = deadline - asyncio.get_running_loop().time()
                 if claimed is not None or left <= 0:
                     return claimed
-                with_timeout = asyncio.wait_for(arrival.wait(), min(left, LOOK_EVERY))
+                with_timeout = asyncio.wait_for(arrival.wait(), min(left, POLL_INTERVAL))
                 await asyncio.gather(with_timeout, return_exceptions=True)
             return None
         finally:
@@ -129,104 +130,104 @@ class BuildQueue:
 
     async def _claim(self, worker: str) -> ClaimedBuild | None:
         async with self._database.reading() as session:
-            if await rows.candidate(session, datetime.now(UTC), self._rules.per_account) is None:
+            if await rows.candidate(session, datetime.now(UTC), self._policy.per_account) is None:
                 return None
         async with self._database.writing() as session:
             await rows.lock_claims(session)
             now = datetime.now(UTC)
-            found = await rows.candidate(session, now, self._rules.per_account)
+            found = await rows.candidate(session, now, self._policy.per_account)
             if found is None:
                 return None
             build_id, fence, status = found
-            if status == BuildStatus.RUNNING.value and await self._given_up(session, build_id, fence, now):
+            if status == BuildStatus.RUNNING.value and await self._give_up_if_needed(session, build_id, fence, now):
                 return None
             key = secrets.token_urlsafe(32)
             lease = Lease(build_id, fence + 1, digest_of(key))
-            if not await rows.take(session, lease, worker, now, now + timedelta(seconds=self._rules.lease)):
+            if not await rows.take(session, lease, worker, now, now + timedelta(seconds=self._policy.lease)):
                 return None
-            build = await self._tell_by_id(session, build_id)
+            build = await self._notify_by_id(session, build_id)
         return ClaimedBuild(build, key)
 
-    async def _given_up(self, session: Session, build_id: int, fence: int, now: datetime) -> bool:
-        """End a build that was asked to stop, or that took too many workers with it."""
+    async def _give_up_if_needed(self, session: Session, build_id: int, fence: int, now: datetime) -> bool:
+        """End a build that was cancelled, or whose workers were lost too often; return whether it was ended."""
         build = await build_rows.by_id(session, build_id)
         if build is not None and build.cancelled_by:
             reason = f"cancelled by {build.cancelled_by}"
-        elif fence >= self._rules.attempts:
-            reason = f"{fence} workers were lost while building this: look at their logs, then retry"
+        elif fence >= self._policy.attempts:
+            reason = f"{fence} workers were lost during this build: check their logs, then retry"
         else:
             return False
         await rows.give_up(session, build_id, fence, reason, now)
-        await self._tell_by_id(session, build_id)
+        await self._notify_by_id(session, build_id)
         return True
 
     async def heartbeat(self, lease: Lease, steps: tuple[Step, ...] | None = None) -> rows.LeaseState:
-        """Say that the worker lives. Returns whether it shall stop. Raises LeaseLost."""
+        """Renew the lease, and record the steps so far. Raises LeaseLost."""
         async with self._database.reading() as session:
             held = await rows.held(session, lease)
         if held is None:
-            raise _lost()
+            raise _lease_lost()
         now = datetime.now(UTC)
-        if steps is None and held.lease_until - now > timedelta(seconds=self._rules.lease * 2 / 3):
+        if steps is None and held.lease_until - now > timedelta(seconds=self._policy.lease * 2 / 3):
             return held
         async with self._database.writing(durable=False) as session:
-            if not await rows.extend(session, lease, now + timedelta(seconds=self._rules.lease)):
-                raise _lost()
+            if not await rows.extend(session, lease, now + timedelta(seconds=self._policy.lease)):
+                raise _lease_lost()
             if steps is not None:
                 await rows.set_steps(session, lease, steps)
         return held
 
     async def append_log(self, lease: Lease, offset: int, content: bytes) -> rows.LeaseState:
-        """Add a piece of log; returns how long the log is now. A gap changes nothing. Raises LeaseLost."""
+        """Append to the log; a chunk that would leave a gap is ignored. Raises LeaseLost."""
         async with self._database.writing(durable=False) as session:
             held = await rows.held(session, lease)
             if held is None:
-                raise _lost()
+                raise _lease_lost()
             if offset != held.log_size or not content:
                 return held
             await logs.append(session, lease.build_id, offset, content)
             await rows.set_log_size(session, lease, offset + len(content))
         return msgspec.structs.replace(held, log_size=offset + len(content))
 
-    async def found(self, lease: Lease, found: Found) -> tuple[str, ...]:
-        """Note the commit that the checkout found; returns the Docker tags. Raises LeaseLost, InvalidBuildConfiguration."""
+    async def record_commit(self, lease: Lease, found: Found) -> tuple[str, ...]:
+        """Record the commit of the checkout, return the Docker tags. Raises LeaseLost, InvalidBuildConfiguration."""
         async with self._database.writing() as session:
             if not await rows.set_commit(session, lease, found.commit, found.message[:2000], found.author[:250]):
-                raise _lost()
+                raise _lease_lost()
             build = await build_rows.by_id(session, lease.build_id)
             if build is None:
-                raise _lost()
+                raise _lease_lost()
             ref = SourceRef(build.ref.type, build.ref.name, found.commit)
             match = build.rule.match(ref)
             tags = docker_tags(build.rule, ref, match, build.created_at) if match else build.tags
             await rows.set_tags(session, lease, tags)
-            await self._tell(session, await _setup_of(session, build), build.id)
+            await self._notify(session, await _configuration_of(session, build), build.id)
         return tags
 
     async def finish(self, lease: Lease, outcome: Outcome) -> Build:
-        """End a build. Raises LeaseLost when it belongs to another worker, or is over."""
+        """End a build. Raises LeaseLost."""
         async with self._database.writing() as session:
-            reason = outcome.reason[:LONGEST_REASON]
+            reason = outcome.reason[:MAX_REASON_LENGTH]
             ended = await rows.finish(
                 session, lease, BuildStatus(outcome.status), reason, outcome.digest, outcome.result, datetime.now(UTC)
             )
             if not ended:
-                raise _lost()
+                raise _lease_lost()
             await logs.compact(session, lease.build_id)
-            build = await self._tell_by_id(session, lease.build_id)
+            build = await self._notify_by_id(session, lease.build_id)
             await self._reproduce(session, build)
         self.wake()
         return build
 
     async def _reproduce(self, session: Session, build: Build) -> None:
-        """Where the set-up asks for it, build again from nothing; then note whether the image came out equal."""
+        """Queue a second build without cache if the configuration asks for it; record whether it made the same image."""
         if build.reproduces is not None:
             original = await build_rows.by_id(session, build.reproduces)
             if original is not None and build.status is BuildStatus.SUCCEEDED:
                 result = msgspec.structs.replace(original.result, reproduced=build.result.reproduced)
                 await build_rows.set_reproduced(session, original.id, result)
             return
-        configuration = await _setup_of(session, build)
+        configuration = await _configuration_of(session, build)
         if build.status is not BuildStatus.SUCCEEDED or not build.digest or not configuration.options.reproduce:
             return
         again = NewBuild(
@@ -243,33 +244,33 @@ class BuildQueue:
         await self.add(session, configuration, again)
 
     async def cancel(self, session: Session, build: Build, by: str) -> bool:
-        """Cancel a build inside the caller's transaction; returns False when it was over already."""
+        """Cancel a build in the caller's transaction; return False if it has finished."""
         return await self._cancel(session, build.id, by)
 
     async def cancel_all(self, session: Session, configuration_id: int, by: str) -> None:
-        """Cancel every waiting build of a set-up and ask the running ones to stop, inside the caller's transaction."""
+        """Cancel every queued build of a configuration and stop the running ones, in the caller's transaction."""
         for build_id in await rows.unfinished(session, configuration_id):
             await self._cancel(session, build_id, by)
 
     async def end_all(self, session: Session, configuration_id: int, by: str) -> None:
-        """End every build of a set-up that goes; a worker that has one of them finds its lease lost."""
+        """End every build of a configuration that is being deleted; workers that run one lose their lease."""
         for build_id in await rows.end_all(session, configuration_id, by, datetime.now(UTC)):
-            await self._tell_by_id(session, build_id)
+            await self._notify_by_id(session, build_id)
 
     async def _cancel(self, session: Session, build_id: int, by: str) -> bool:
         was = await rows.cancel(session, build_id, by, datetime.now(UTC))
         if was is BuildStatus.QUEUED:
-            await self._tell_by_id(session, build_id)
+            await self._notify_by_id(session, build_id)
         return was is not None
 
-    async def place(self, session: Session, build: Build) -> QueuePosition | None:
-        """Return where a waiting build stands, None when it does not wait."""
+    async def position(self, session: Session, build: Build) -> QueuePosition | None:
+        """Return the position of a queued build, None if it is not queued."""
         if build.status is not BuildStatus.QUEUED:
             return None
         by_account = await rows.running_by_account(session)
-        ahead = turns_before(await rows.waiting(session, MOST_AHEAD), by_account, build.id)
+        ahead = builds_before(await rows.waiting(session, MAX_AHEAD), by_account, build.id)
         configurations = {each.configuration_id for each in ahead[-50:]} or {build.configuration_id}
-        usual = await build_rows.usual_seconds(session, list(configurations))
+        usual = await build_rows.average_seconds(session, list(configurations))
         if usual is None:
             return QueuePosition(len(ahead), None)
         running = sum(by_account.values())
@@ -277,22 +278,22 @@ class BuildQueue:
         return QueuePosition(len(ahead), datetime.now(UTC) + timedelta(seconds=seconds))
 
     async def require(self, session: Session, lease: Lease) -> None:
-        """Return when the lease holds; inside the transaction that depends on it. Raises LeaseLost."""
+        """Return if the lease is valid, in the transaction that depends on it. Raises LeaseLost."""
         held = await rows.held(session, lease)
         if held is None or held.cancelled_by:
-            raise _lost()
+            raise _lease_lost()
 
-    async def _tell_by_id(self, session: Session, build_id: int) -> Build:
+    async def _notify_by_id(self, session: Session, build_id: int) -> Build:
         build = await build_rows.by_id(session, build_id)
         if build is None:
-            raise _lost()
-        await self._tell(session, await _setup_of(session, build), build_id)
+            raise _lease_lost()
+        await self._notify(session, await _configuration_of(session, build), build_id)
         return build
 
-    async def _tell(self, session: Session, configuration: BuildConfiguration, build_id: int) -> None:
+    async def _notify(self, session: Session, configuration: BuildConfiguration, build_id: int) -> None:
         build = await build_rows.by_id(session, build_id)
         if build is None:
-            raise _lost()
+            raise _lease_lost()
         if build.reproduces is not None:
             return
         if build.status in (BuildStatus.SUCCEEDED, BuildStatus.FAILED):
@@ -302,10 +303,10 @@ class BuildQueue:
             await listener.build_changed(session, configuration, build)
 
 
-def turns_before(
+def builds_before(
     waiting: Sequence[rows.WaitingBuild], running: Mapping[str, int], build_id: int
 ) -> list[rows.WaitingBuild]:
-    """Return which builds get their turn before one that waits, when accounts take turns as ``candidate`` lets them."""
+    """Return the builds that start before this one, in the order of ``candidate``: accounts take turns."""
     of_account: dict[str, list[rows.WaitingBuild]] = {}
     for each in reversed(waiting):
         of_account.setdefault(each.account, []).append(each)
@@ -324,16 +325,16 @@ def turns_before(
 
 
 def digest_of(key: str) -> str:
-    """Return what is kept of a worker's key."""
+    """Return the digest of a worker's key, which is what the database stores."""
     return hashlib.sha256(key.encode()).hexdigest()
 
 
-async def _setup_of(session: Session, build: Build) -> BuildConfiguration:
+async def _configuration_of(session: Session, build: Build) -> BuildConfiguration:
     configuration = await configuration_rows.by_id(session, build.configuration_id)
     if configuration is None:
-        raise _lost()
+        raise _lease_lost()
     return configuration
 
 
-def _lost() -> LeaseLost:
-    return LeaseLost("this build belongs to another worker now, or is over", "stop working on it")
+def _lease_lost() -> LeaseLost:
+    return LeaseLost("another worker has this build, or it has finished", "stop working on it")

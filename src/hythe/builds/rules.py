@@ -1,18 +1,17 @@
 """Build rules: which branches and tags build, as which Docker tags.
 
-A rule's source is a name (``main``) or a regular expression between slashes (``/^v([0-9.]+)$/``, RE2: linear time,
-searched in the name). Its Docker tags are a comma list of templates with
+A rule's source is a name (``main``) or a regular expression between slashes (``/^v([0-9.]+)$/``). Expressions are RE2,
+which takes linear time, and match anywhere in the name. The Docker tags are comma-separated templates with
 
-    {sourceref}     the branch's or tag's name
-    {\\1} .. {\\9}    what the expression's groups matched
-    {shortsha}      the commit's first seven digits
-    {date}          the day of the build in UTC, YYYYMMDD
+    {sourceref}     the name of the branch or tag
+    {\\1} .. {\\9}    what the groups of the expression matched
+    {shortsha}      the first seven digits of the commit
+    {date}          the date of the build in UTC, YYYYMMDD
 """
 
 import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from enum import Enum
 from functools import lru_cache
 from typing import Any
 
@@ -20,13 +19,14 @@ import msgspec
 import re2
 
 from hythe.builds.errors import InvalidBuildConfiguration
+from hythe.forges.source_ref import SourceRef, SourceType
 from hythe.oci.errors import InvalidReference
 from hythe.oci.reference import parse_tag
 
-EXPRESSION_MEMORY = 1 << 20
-"""Bytes that one compiled expression may take."""
-LONGEST_SOURCE = 250
-MOST_TAGS = 20
+MAX_EXPRESSION_MEMORY = 1 << 20
+"""Maximum memory of one compiled expression, in bytes."""
+MAX_SOURCE_LENGTH = 250
+MAX_TAGS = 20
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 _NOT_IN_TAGS = re.compile(r"[^A-Za-z0-9_.-]+")
 _GROUP = re.compile(r"\\[1-9]")
@@ -34,25 +34,10 @@ _PLATFORM = re.compile(r"[a-z0-9]+/[a-z0-9]+(?:/[a-z0-9.]+)?")
 _ARGUMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
-class SourceType(Enum):
-    """What a rule looks at; the values are the words of the API."""
-
-    BRANCH = "branch"
-    TAG = "tag"
-
-
-class SourceRef(msgspec.Struct, frozen=True):
-    """A branch or tag of the source repository that is, or moved to, ``commit`` (empty: not known yet)."""
-
-    type: SourceType
-    name: str
-    commit: str = ""
-
-
 class Rule(msgspec.Struct, frozen=True, kw_only=True):
-    """One row of a set-up. ``timeout`` is in seconds (0: the installation's own); paths are relative to the source.
+    """A build rule. ``timeout`` is in seconds (0: the installation's default); paths are relative to the source.
 
-    Whoever sets builds up may leave ``source`` out: it is the default branch then.
+    An empty ``source`` means the default branch.
     """
 
     source_type: SourceType = SourceType.BRANCH
@@ -69,7 +54,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     id: int = 0
 
     def match(self, ref: SourceRef) -> "RuleMatch | None":
-        """Return how this rule's source matches ``ref``, None when it does not."""
+        """Return how the rule matches ``ref``, None if it does not."""
         if ref.type is not self.source_type:
             return None
         if not self.is_expression:
@@ -84,13 +69,13 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RuleMatch(msgspec.Struct, frozen=True):
-    """A rule's source that matched, with what its groups caught."""
+    """A match of a rule, with what the groups of its expression matched."""
 
     groups: tuple[str, ...] = ()
 
 
 class RulePreview(msgspec.Struct, frozen=True):
-    """One line of "what would build as what"; ``problem`` says why nothing would come of it."""
+    """A branch or tag that a rule would build; ``problem`` says why the build would fail."""
 
     ref: SourceRef
     rule: int
@@ -99,8 +84,8 @@ class RulePreview(msgspec.Struct, frozen=True):
 
 
 def check_rule(rule: Rule) -> Rule:
-    """Return the rule with its paths cleaned; raises InvalidBuildConfiguration saying what is wrong with it."""
-    if not rule.source or len(rule.source) > LONGEST_SOURCE:
+    """Return the rule with normalized paths. Raises InvalidBuildConfiguration."""
+    if not rule.source or len(rule.source) > MAX_SOURCE_LENGTH:
         raise InvalidBuildConfiguration(
             "a rule needs a branch or tag name, or a /regular expression/, of at most 250 characters"
         )
@@ -114,34 +99,34 @@ def check_rule(rule: Rule) -> Rule:
             )
     for name in rule.arguments:
         if not _ARGUMENT.fullmatch(name):
-            raise InvalidBuildConfiguration(f"{name!r} is not a name of a build argument: use letters, digits and '_'")
+            raise InvalidBuildConfiguration(f"{name!r} is not a build argument: use letters, digits and '_'")
     if rule.timeout < 0:
-        raise InvalidBuildConfiguration("a timeout is a number of seconds, 0 for the installation's own")
+        raise InvalidBuildConfiguration("the timeout is negative: use seconds, or 0 for the installation's default")
     context, dockerfile = clean_path(rule.context) or "/", clean_path(rule.dockerfile) or "Dockerfile"
     return msgspec.structs.replace(rule, context=context, dockerfile=dockerfile)
 
 
 def clean_path(path: str) -> str:
-    """Return a path in the source without leading ``/``, ``.`` and doubled slashes; raises InvalidBuildConfiguration on ``..``."""
+    """Return a path without leading ``/``, ``.`` and doubled slashes. Raises InvalidBuildConfiguration on ``..``."""
     parts = [part for part in path.split("/") if part not in ("", ".")]
     if ".." in parts or "\0" in path:
         raise InvalidBuildConfiguration(
-            f"the path {path!r} leaves the source: write it relative to the repository's root"
+            f"the path {path!r} leads out of the source: use one relative to the root of the source repository"
         )
     return "/".join(parts)
 
 
 def docker_tags(rule: Rule, ref: SourceRef, match: RuleMatch, now: datetime | None = None) -> tuple[str, ...]:
-    """Return the Docker tags that ``ref`` builds as. Raises InvalidBuildConfiguration when one of them is no tag.
+    """Return the Docker tags of the image. Raises InvalidBuildConfiguration if one of them is not a valid tag.
 
-    Characters of source names that tags cannot hold (``feature/x``) become ``-``.
+    Characters that are not allowed in Docker tags become ``-`` (``feature/x`` -> ``feature-x``).
     """
     filled = (_fill(template, ref, match, now or datetime.now(UTC)) for template in _templates(rule.tags))
     return tuple(dict.fromkeys(filled))
 
 
 def preview(rules: Sequence[Rule], refs: Iterable[SourceRef]) -> list[RulePreview]:
-    """Return which of ``refs`` would build as what, in their order; a ref that no rule matches has no line."""
+    """Return what the rules would build, in the order of ``refs``; a ref that no rule matches has no line."""
     lines = []
     for ref in refs:
         for number, rule in enumerate(rules, 1):
@@ -160,8 +145,8 @@ def _preview_line(number: int, rule: Rule, ref: SourceRef, match: RuleMatch) -> 
 
 def _templates(tags: str) -> list[str]:
     templates = [template.strip() for template in tags.split(",") if template.strip()]
-    if not 1 <= len(templates) <= MOST_TAGS:
-        raise InvalidBuildConfiguration(f"a rule has 1 to {MOST_TAGS} Docker tags, separated by commas")
+    if not 1 <= len(templates) <= MAX_TAGS:
+        raise InvalidBuildConfiguration(f"a rule has 1 to {MAX_TAGS} Docker tags, separated by commas")
     return templates
 
 
@@ -172,11 +157,11 @@ def _check_templates(rule: Rule) -> None:
             if _GROUP.fullmatch(name):
                 if int(name[1]) > groups:
                     raise InvalidBuildConfiguration(
-                        f"{{{name}}} in {template!r}: the source has {groups} groups; add one in ( )"
+                        f"{{{name}}} in {template!r}: the expression has {groups} groups; add a group in ( )"
                     )
             elif name not in ("sourceref", "shortsha", "date"):
                 raise InvalidBuildConfiguration(
-                    f"{{{name}}} is not known: use {{sourceref}}, {{\\1}} to {{\\9}}, {{shortsha}} or {{date}}"
+                    f"unknown variable {{{name}}}: use {{sourceref}}, {{\\1}} to {{\\9}}, {{shortsha}} or {{date}}"
                 )
         _as_tag(_PLACEHOLDER.sub("x", template), template)
 
@@ -192,16 +177,16 @@ def _as_tag(text: str, template: str) -> str:
     try:
         return parse_tag(text)
     except InvalidReference as error:
-        raise InvalidBuildConfiguration(f"{template!r} gives no Docker tag: {error}") from error
+        raise InvalidBuildConfiguration(f"{template!r} is not a valid Docker tag: {error}") from error
 
 
 @lru_cache(maxsize=1024)
 def _compiled(expression: str) -> Any:
     options = re2.Options()
-    options.max_mem = EXPRESSION_MEMORY
+    options.max_mem = MAX_EXPRESSION_MEMORY
     options.log_errors = False
     try:
         return re2.compile(expression, options)
     except re2.error as error:
-        said = error.args[0].decode(errors="replace") if error.args else "not valid"
-        raise InvalidBuildConfiguration(f"/{expression}/ is not a regular expression that RE2 knows: {said}") from error
+        reason = error.args[0].decode(errors="replace") if error.args else "not valid"
+        raise InvalidBuildConfiguration(f"/{expression}/ is not a valid RE2 expression: {reason}") from error

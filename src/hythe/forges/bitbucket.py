@@ -8,7 +8,6 @@ import aiohttp
 import msgspec
 
 from hythe.builds.configuration import Forge
-from hythe.builds.rules import SourceRef, SourceType
 from hythe.forges.api import API
 from hythe.forges.port import (
     MOST_REFS,
@@ -27,6 +26,7 @@ from hythe.forges.port import (
     real_commit,
 )
 from hythe.forges.signatures import is_prefixed_hmac
+from hythe.forges.source_ref import SourceRef, SourceType
 
 PAGE = 100
 MOST_WORKSPACES = 20

@@ -9,11 +9,11 @@ from collections.abc import Iterator
 import aiohttp
 from yarl import URL
 
-from hythe.builds.rules import SourceRef, SourceType
 from hythe.egress import is_address, is_metadata_address
 from hythe.forges.api import fetch
 from hythe.forges.errors import ForgeAway, ForgeError, NoAddress, RightsLacking
 from hythe.forges.port import MOST_REFS, parsed_ref
+from hythe.forges.source_ref import SourceRef, SourceType
 
 _HEAD = re.compile(rb"symref=HEAD:refs/heads/([^ \n\0]+)")
 

@@ -6,7 +6,6 @@ import aiohttp
 import msgspec
 
 from hythe.builds.configuration import Forge
-from hythe.builds.rules import SourceRef, SourceType
 from hythe.forges.api import API, has_next
 from hythe.forges.github_form import GitHubFormClient, repository_path
 from hythe.forges.port import (
@@ -24,6 +23,7 @@ from hythe.forges.port import (
     real_commit,
 )
 from hythe.forges.signatures import is_hmac
+from hythe.forges.source_ref import SourceRef, SourceType
 
 PAGE = 50
 

@@ -11,7 +11,6 @@ import aiohttp
 import msgspec
 
 from hythe.builds.configuration import Forge
-from hythe.builds.rules import SourceRef, SourceType
 from hythe.forges.api import API, has_next
 from hythe.forges.port import (
     MOST_REFS,
@@ -30,6 +29,7 @@ from hythe.forges.port import (
     real_commit,
 )
 from hythe.forges.signatures import is_secret
+from hythe.forges.source_ref import SourceRef, SourceType
 
 PAGE = 100
 MAINTAINER = 40

@@ -13,7 +13,6 @@ import aiohttp
 import msgspec
 
 from hythe.builds.configuration import Forge
-from hythe.builds.rules import SourceRef
 from hythe.egress import EgressResolver, is_metadata_address
 from hythe.forges.bitbucket import Bitbucket, BitbucketHooks
 from hythe.forges.errors import ForgeError
@@ -22,6 +21,7 @@ from hythe.forges.gitea import Gitea, GiteaHooks
 from hythe.forges.github import GitHub, GitHubHooks
 from hythe.forges.gitlab import GitLab, GitLabHooks
 from hythe.forges.port import Headers, Hooks, Source
+from hythe.forges.source_ref import SourceRef
 from hythe.hub.errors import NotFound
 from hythe.settings import SettingsError
 

@@ -8,8 +8,8 @@ from typing import Any, Protocol, TypeAlias
 import msgspec
 
 from hythe.builds.configuration import Forge as Kind
-from hythe.builds.rules import SourceRef, SourceType
 from hythe.forges.json_sanitizing import without_nul
+from hythe.forges.source_ref import SourceRef, SourceType
 
 MOST_REFS = 300
 """Branches, and tags, that a preview looks at."""

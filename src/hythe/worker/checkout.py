@@ -6,7 +6,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from hythe.builds.configuration import Network
-from hythe.builds.rules import SourceType
+from hythe.forges.source_ref import SourceType
 from hythe.worker.failure import BuildFailed
 from hythe.worker.isolation.addresses import addresses_of, is_metadata
 from hythe.worker.isolation.port_forward import Opening

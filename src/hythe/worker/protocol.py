@@ -7,7 +7,8 @@ from msgspec import Meta
 
 from hythe.builds.build import Result, Step
 from hythe.builds.configuration import Network, Options
-from hythe.builds.rules import Rule, SourceRef
+from hythe.builds.rules import Rule
+from hythe.forges.source_ref import SourceRef
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,9 +8,10 @@ import msgspec
 import pytest
 
 from hythe.builds.configuration import Forge
-from hythe.builds.docker_hub import DockerHubSettings, carried_over
+from hythe.builds.docker_hub import DockerHubSettings, from_docker_hub
 from hythe.builds.errors import InvalidBuildConfiguration
-from hythe.builds.rules import SourceRef, SourceType, check_rule, preview
+from hythe.builds.rules import check_rule, preview
+from hythe.forges.source_ref import SourceRef, SourceType
 
 OLD: dict[str, Any] = {
     "provider": "Github",
@@ -32,7 +33,7 @@ OLD: dict[str, Any] = {
 
 def test_everything_is_carried_over() -> None:
     """Source, rules, tests, repository links, variables; fields that mean nothing here are left out."""
-    new = carried_over(msgspec.convert(OLD, DockerHubSettings), linked_account_id=7)
+    new = from_docker_hub(msgspec.convert(OLD, DockerHubSettings), linked_account_id=7)
 
     assert new.source.url == "https://github.com/nmstate/nmstate.git"
     assert (new.source.forge, new.source.forge_repository) == (Forge.GITHUB, "nmstate/nmstate")
@@ -54,4 +55,4 @@ def test_everything_is_carried_over() -> None:
 def test_a_file_without_a_source_says_so() -> None:
     """Where the code is must be known."""
     with pytest.raises(InvalidBuildConfiguration, match="where the source is"):
-        carried_over(msgspec.convert(OLD | {"provider": "svn"}, DockerHubSettings))
+        from_docker_hub(msgspec.convert(OLD | {"provider": "svn"}, DockerHubSettings))

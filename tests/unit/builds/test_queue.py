@@ -14,7 +14,7 @@ from hythe.builds.build import Cause, SourceCommit
 from hythe.builds.configuration import BuildConfiguration, BuildSource, NewBuildConfiguration
 from hythe.builds.errors import LeaseLost
 from hythe.builds.queue import BuildQueue, ClaimedBuild, QueuePolicy, digest_of
-from hythe.builds.rules import Rule, SourceRef, SourceType
+from hythe.builds.rules import Rule
 from hythe.builds.sql import builds as build_rows
 from hythe.builds.sql import configurations as configuration_rows
 from hythe.builds.sql import logs
@@ -22,6 +22,7 @@ from hythe.builds.sql.builds import NewBuild
 from hythe.builds.sql.queue import Lease
 from hythe.builds.status import BuildStatus
 from hythe.database import Database
+from hythe.forges.source_ref import SourceRef, SourceType
 from hythe.registry.sql import repositories as repository_rows
 from hythe.worker.protocol import Found, Outcome
 
@@ -189,7 +190,7 @@ def test_a_lost_worker_is_replaced_and_fenced_off(database: Database, run: Run[A
         for call in (
             bench.queue.heartbeat(lease_of(first)),
             bench.queue.append_log(lease_of(first), 0, b"x"),
-            bench.queue.found(lease_of(first), Found("a" * 40)),
+            bench.queue.record_commit(lease_of(first), Found("a" * 40)),
             bench.queue.finish(lease_of(first), DONE),
         ):
             with pytest.raises(LeaseLost):

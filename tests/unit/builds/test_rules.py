@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 import pytest
 
 from hythe.builds.errors import InvalidBuildConfiguration
-from hythe.builds.rules import Rule, RulePreview, SourceRef, SourceType, check_rule, docker_tags, preview
+from hythe.builds.rules import Rule, RulePreview, check_rule, docker_tags, preview
+from hythe.forges.source_ref import SourceRef, SourceType
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 NOW = datetime(2026, 11, 23, 15, tzinfo=UTC)

@@ -7,9 +7,9 @@ import asyncio
 import pytest
 from tests.parts.git_server import GitServer
 
-from hythe.builds.rules import SourceRef, SourceType
 from hythe.forges.errors import ForgeError
 from hythe.forges.known import open_forges
+from hythe.forges.source_ref import SourceRef, SourceType
 
 
 def look(url: str) -> tuple[str, tuple[SourceRef, ...]]:

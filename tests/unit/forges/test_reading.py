@@ -8,12 +8,12 @@ from urllib.parse import urlencode
 
 import pytest
 
-from hythe.builds.rules import SourceRef, SourceType
 from hythe.forges.bitbucket import BitbucketHooks
 from hythe.forges.gitea import GiteaHooks
 from hythe.forges.github import GitHubHooks
 from hythe.forges.gitlab import GitLabHooks
 from hythe.forges.port import Delivery, Hooks, UnreadableDelivery
+from hythe.forges.source_ref import SourceRef, SourceType
 
 A, B, TAG_OBJECT, ZERO = "a" * 40, "b" * 40, "c" * 40, "0" * 40
 

@@ -9,7 +9,8 @@ import msgspec
 import pytest
 
 from hythe.builds.configuration import Options
-from hythe.builds.rules import Rule, SourceRef, SourceType
+from hythe.builds.rules import Rule
+from hythe.forges.source_ref import SourceRef, SourceType
 from hythe.worker.builders.port import Order
 from hythe.worker.protocol import Job, Limits
 from hythe.worker.shared_layers import SharedLayers

@@ -1,4 +1,4 @@
-"""Builds in the JSON API."""
+"""The JSON API of builds."""
 
 from datetime import datetime
 from typing import Annotated, Any
@@ -8,10 +8,11 @@ from msgspec import Meta
 
 from hythe.builds.build import Build, Cause, QueuePosition, Result, SourceCommit, Step
 from hythe.builds.routes.binding import bound
-from hythe.builds.rules import Rule, SourceRef, SourceType
+from hythe.builds.rules import Rule
 from hythe.builds.service import BuildsServices
 from hythe.builds.sql.builds import BuildFilter
 from hythe.builds.status import BuildStatus
+from hythe.forges.source_ref import SourceRef, SourceType
 from hythe.hub.errors import NotFound
 from hythe.hub.routes.endpoint import Call, Endpoint, Nothing
 from hythe.hub.routes.repositories import repository_path
@@ -38,7 +39,7 @@ class BuildSummary(msgspec.Struct, frozen=True):
 
 
 class BuildReply(BuildSummary, frozen=True):
-    """A build; ``place`` is where it stands in the queue while it waits."""
+    """A build; ``queue_position`` is null unless it is queued."""
 
     rule: Rule
     steps: tuple[Step, ...]
@@ -48,18 +49,18 @@ class BuildReply(BuildSummary, frozen=True):
     worker: str
     cancelled_by: str
     log_size: int
-    place: QueuePosition | None = None
+    queue_position: QueuePosition | None = None
 
 
 class BuildsReply(msgspec.Struct, frozen=True):
-    """Builds, newest first; ``next`` is the ``before`` of the next page, 0 when there is none."""
+    """Builds, newest first; ``next`` is the ``before`` of the next page, 0 on the last page."""
 
     items: tuple[BuildSummary, ...]
     next: int
 
 
 class BuildsQuery(msgspec.Struct, frozen=True):
-    """Which builds to list; what is empty does not narrow."""
+    """Filters for the list of builds; empty fields are ignored."""
 
     account: str = ""
     status: Annotated[str, Meta(pattern=f"^({'|'.join(each.value for each in BuildStatus)})?$")] = ""
@@ -72,7 +73,7 @@ class BuildsQuery(msgspec.Struct, frozen=True):
 
 
 class StartBody(msgspec.Struct, frozen=True):
-    """What to build by hand; nothing: every branch and tag that a rule names."""
+    """What to build; an empty body builds every branch and tag that a rule names."""
 
     source_type: SourceType = SourceType.BRANCH
     source_name: Annotated[str, Meta(max_length=250)] = ""
@@ -94,10 +95,10 @@ async def _list_repository(builds: BuildsServices, _hub: Hub, call: Call[Nothing
 
 
 async def _listed(builds: BuildsServices, call: Call[Nothing, BuildsQuery], repository: str) -> BuildsReply:
-    wanted = BuildFilter(repository=repository, **msgspec.structs.asdict(call.query))
-    found = await builds.builds.listed(call.actor, wanted)
-    more = found[-1].id if len(found) == wanted.limit else 0
-    return BuildsReply(tuple(map(_summary, found)), more)
+    filters = BuildFilter(repository=repository, **msgspec.structs.asdict(call.query))
+    found = await builds.builds.find(call.actor, filters)
+    next_page = found[-1].id if len(found) == filters.limit else 0
+    return BuildsReply(tuple(map(_summary, found)), next_page)
 
 
 async def _start(builds: BuildsServices, _hub: Hub, call: Call[StartBody, Nothing]) -> StartedReply:
@@ -120,10 +121,10 @@ async def _retry(builds: BuildsServices, _hub: Hub, call: Call[Nothing, Nothing]
 
 
 def build_number(call: Call[Any, Any]) -> int:
-    """Return the build's number in the path. Raises NotFound."""
+    """Return the build number in the path. Raises NotFound."""
     text = str(call.path["number"])
     if not (text.isascii() and text.isdigit()) or len(text) > 9:
-        raise NotFound(f"{text[:20]!r} is not a build's number")
+        raise NotFound(f"{text[:20]!r} is not a build number")
     return int(text)
 
 
@@ -131,8 +132,8 @@ def _summary(build: Build) -> BuildSummary:
     return msgspec.convert(build, BuildSummary, from_attributes=True)
 
 
-def _reply(build: Build, place: QueuePosition | None = None) -> BuildReply:
-    return msgspec.structs.replace(msgspec.convert(build, BuildReply, from_attributes=True), place=place)
+def _reply(build: Build, position: QueuePosition | None = None) -> BuildReply:
+    return msgspec.structs.replace(msgspec.convert(build, BuildReply, from_attributes=True), queue_position=position)
 
 
 _BUILDS = "/api/v1/repositories/{namespace}/{name:path}/builds"
@@ -143,12 +144,12 @@ TABLE = (
     ("POST", f"{_BUILDS}/{{number}}/retry", "Build the same commit again", _retry, Nothing, Nothing, BuildReply),
     ("GET", f"{_BUILDS}/{{number}}", "Show a build", _get, Nothing, Nothing, BuildReply),
     ("GET", _BUILDS, "List a repository's builds", _list_repository, Nothing, BuildsQuery, BuildsReply),
-    ("POST", _BUILDS, "Build by hand", _start, StartBody, Nothing, StartedReply),
+    ("POST", _BUILDS, "Start builds", _start, StartBody, Nothing, StartedReply),
 )
 
 
 def endpoints(builds: BuildsServices) -> list[Endpoint]:
-    """Return the addresses of builds."""
+    """Return the endpoints of builds."""
     return [
         Endpoint(method, path, summary, bound(builds, handler), body=body, query=query, reply=reply)
         for method, path, summary, handler, body, query, reply in TABLE

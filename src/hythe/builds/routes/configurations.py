@@ -1,4 +1,4 @@
-"""Set-ups in the JSON API."""
+"""The JSON API of build configurations."""
 
 from datetime import datetime
 from http import HTTPStatus
@@ -15,11 +15,12 @@ from hythe.builds.configuration import (
     NewBuildConfiguration,
     Options,
 )
-from hythe.builds.docker_hub import DockerHubSettings, carried_over
+from hythe.builds.docker_hub import DockerHubSettings, from_docker_hub
 from hythe.builds.routes.binding import bound
-from hythe.builds.rules import Rule, RulePreview, SourceRef
+from hythe.builds.rules import Rule, RulePreview
 from hythe.builds.service import BuildsServices
 from hythe.builds.sql.configurations import TriggerCall
+from hythe.forges.source_ref import SourceRef
 from hythe.hub.actor import HubActor
 from hythe.hub.errors import NotFound
 from hythe.hub.repositories import NewRepository
@@ -30,20 +31,20 @@ from hythe.hub.user import Visibility
 
 
 class BuildConfigurationBody(NewBuildConfiguration, frozen=True, kw_only=True):
-    """A new set-up; where the repository does not exist yet it is made, with this visibility."""
+    """A new build configuration; a repository that does not exist yet is created with this visibility."""
 
     visibility: Visibility | None = None
 
 
 class DockerHubBody(DockerHubSettings, frozen=True, kw_only=True):
-    """Settings of Docker Hub's automated builds, and the linked account by which webhooks are installed."""
+    """Docker Hub's automated build settings, and the linked account that installs webhooks."""
 
     linked_account_id: LinkedAccountId | None = None
     visibility: Visibility | None = None
 
 
 class BuildConfigurationReply(msgspec.Struct, frozen=True):
-    """A repository's set-up. ``has_credentials``: some are kept for the source, which nobody is shown."""
+    """A build configuration. ``has_credentials`` tells whether it has credentials for the source; they are not returned."""
 
     repository: str
     source: BuildSource
@@ -57,33 +58,33 @@ class BuildConfigurationReply(msgspec.Struct, frozen=True):
 
 
 class SecretBody(msgspec.Struct, frozen=True):
-    """A build secret's value."""
+    """The value of a build secret."""
 
     value: Annotated[str, Meta(min_length=1, max_length=64 * 1024)]
 
 
 class SecretsReply(msgspec.Struct, frozen=True):
-    """The names of the build secrets; values are shown to nobody."""
+    """The names of the build secrets; their values are never returned."""
 
     names: tuple[str, ...]
 
 
 class TriggerReply(msgspec.Struct, frozen=True):
-    """The trigger URL's path below the hub's address, and its last ten calls."""
+    """The path of the trigger URL, and its last ten calls."""
 
     path: str
-    calls: tuple[TriggerCall, ...]
+    trigger_calls: tuple[TriggerCall, ...]
 
 
 class PreviewBody(msgspec.Struct, frozen=True):
-    """Rules, and the branches and tags to try them on."""
+    """Rules, and the branches and tags to try them with."""
 
     rules: Annotated[tuple[Rule, ...], Meta(max_length=50)]
     refs: Annotated[tuple[SourceRef, ...], Meta(max_length=1000)]
 
 
 class PreviewReply(msgspec.Struct, frozen=True):
-    """Which branches and tags would build as what."""
+    """Which branches and tags the rules would build, as which Docker tags."""
 
     lines: tuple[RulePreview, ...]
 
@@ -91,15 +92,15 @@ class PreviewReply(msgspec.Struct, frozen=True):
 async def _create(
     builds: BuildsServices, hub: Hub, call: Call[BuildConfigurationBody, Nothing]
 ) -> BuildConfigurationReply:
-    return _reply(await set_up(builds, hub, call.actor, repository_path(call), call.body, call.body.visibility))
+    return _reply(await configure(builds, hub, call.actor, repository_path(call), call.body, call.body.visibility))
 
 
-async def _carry_over(builds: BuildsServices, hub: Hub, call: Call[DockerHubBody, Nothing]) -> BuildConfigurationReply:
-    new = carried_over(call.body, linked_account_id=call.body.linked_account_id)
-    return _reply(await set_up(builds, hub, call.actor, repository_path(call), new, call.body.visibility))
+async def _import(builds: BuildsServices, hub: Hub, call: Call[DockerHubBody, Nothing]) -> BuildConfigurationReply:
+    new = from_docker_hub(call.body, linked_account_id=call.body.linked_account_id)
+    return _reply(await configure(builds, hub, call.actor, repository_path(call), new, call.body.visibility))
 
 
-async def set_up(
+async def configure(
     builds: BuildsServices,
     hub: Hub,
     actor: HubActor,
@@ -107,9 +108,9 @@ async def set_up(
     new: NewBuildConfiguration,
     visibility: Visibility | None,
 ) -> BuildConfiguration:
-    """Set up builds, and make the repository where there is none; of a set-up that is refused no repository stays.
+    """Create a build configuration, and its repository if there is none. An invalid one creates no repository.
 
-    Raises InvalidBuildConfiguration, Conflict, Taken, Invalid, SignInNeeded, Refused.
+    Raises InvalidBuildConfiguration, BuildConflict, Taken, Invalid, SignInNeeded, Refused.
     """
     await builds.configurations.check(actor, new)
     try:
@@ -147,18 +148,18 @@ async def _remove_secret(builds: BuildsServices, _hub: Hub, call: Call[Nothing, 
 
 
 async def _trigger(builds: BuildsServices, _hub: Hub, call: Call[Nothing, Nothing]) -> TriggerReply:
-    return await _trigger_of(builds, call, anew=False)
+    return await _trigger_of(builds, call, rotate=False)
 
 
-async def _new_trigger(builds: BuildsServices, _hub: Hub, call: Call[Nothing, Nothing]) -> TriggerReply:
-    return await _trigger_of(builds, call, anew=True)
+async def _rotate_trigger(builds: BuildsServices, _hub: Hub, call: Call[Nothing, Nothing]) -> TriggerReply:
+    return await _trigger_of(builds, call, rotate=True)
 
 
-async def _trigger_of(builds: BuildsServices, call: Call[Nothing, Nothing], *, anew: bool) -> TriggerReply:
+async def _trigger_of(builds: BuildsServices, call: Call[Nothing, Nothing], *, rotate: bool) -> TriggerReply:
     repository = repository_path(call)
-    token = await builds.builds.trigger_token(call.actor, repository, anew=anew)
-    calls = await builds.builds.trigger_calls(call.actor, repository)
-    return TriggerReply(f"/u/{repository}/trigger/{token}/", tuple(calls))
+    token = await builds.builds.trigger_token(call.actor, repository, rotate=rotate)
+    trigger_calls = await builds.builds.trigger_calls(call.actor, repository)
+    return TriggerReply(f"/u/{repository}/trigger/{token}/", tuple(trigger_calls))
 
 
 async def _preview(builds: BuildsServices, _hub: Hub, call: Call[PreviewBody, Nothing]) -> PreviewReply:
@@ -169,50 +170,58 @@ def _reply(configuration: BuildConfiguration) -> BuildConfigurationReply:
     return msgspec.convert(configuration, BuildConfigurationReply, from_attributes=True)
 
 
-_SETUP = "/api/v1/repositories/{namespace}/{name:path}/build-configuration"
-_NO_CONTENT = HTTPStatus.NO_CONTENT
+_CONFIGURATION = "/api/v1/repositories/{namespace}/{name:path}/build-configuration"
+_CREATED, _NO_CONTENT, _OK = HTTPStatus.CREATED, HTTPStatus.NO_CONTENT, HTTPStatus.OK
 
 TABLE = (
+    ("POST", "/api/v1/build-preview", "Preview what rules would build", _preview, PreviewBody, PreviewReply, _OK),
+    ("GET", f"{_CONFIGURATION}/trigger", "Show the trigger URL", _trigger, Nothing, TriggerReply, _OK),
+    ("POST", f"{_CONFIGURATION}/trigger", "Replace the trigger URL", _rotate_trigger, Nothing, TriggerReply, _OK),
+    ("GET", f"{_CONFIGURATION}/secrets", "List the names of build secrets", _secrets, Nothing, SecretsReply, _OK),
+    ("PUT", f"{_CONFIGURATION}/secrets/{{secret}}", "Set a build secret", _set_secret, SecretBody, None, _NO_CONTENT),
     (
-        "POST",
-        "/api/v1/build-preview",
-        "Show what rules would build",
-        _preview,
-        PreviewBody,
-        PreviewReply,
-        HTTPStatus.OK,
+        "DELETE",
+        f"{_CONFIGURATION}/secrets/{{secret}}",
+        "Delete a build secret",
+        _remove_secret,
+        Nothing,
+        None,
+        _NO_CONTENT,
     ),
-    ("GET", f"{_SETUP}/trigger", "Show the trigger URL", _trigger, Nothing, TriggerReply, HTTPStatus.OK),
-    ("POST", f"{_SETUP}/trigger", "Make the trigger URL anew", _new_trigger, Nothing, TriggerReply, HTTPStatus.OK),
-    ("GET", f"{_SETUP}/secrets", "List build secrets' names", _secrets, Nothing, SecretsReply, HTTPStatus.OK),
-    ("PUT", f"{_SETUP}/secrets/{{secret}}", "Keep a build secret", _set_secret, SecretBody, None, _NO_CONTENT),
-    ("DELETE", f"{_SETUP}/secrets/{{secret}}", "Forget a build secret", _remove_secret, Nothing, None, _NO_CONTENT),
     (
         "POST",
-        f"{_SETUP}/docker-hub",
-        "Set up Trusted Builds from Docker Hub's settings",
-        _carry_over,
+        f"{_CONFIGURATION}/docker-hub",
+        "Create a build configuration from Docker Hub's settings",
+        _import,
         DockerHubBody,
         BuildConfigurationReply,
-        HTTPStatus.CREATED,
+        _CREATED,
     ),
     (
         "POST",
-        _SETUP,
-        "Set up Trusted Builds",
+        _CONFIGURATION,
+        "Create a build configuration",
         _create,
         BuildConfigurationBody,
         BuildConfigurationReply,
-        HTTPStatus.CREATED,
+        _CREATED,
     ),
-    ("GET", _SETUP, "Show the build set-up", _get, Nothing, BuildConfigurationReply, HTTPStatus.OK),
-    ("PATCH", _SETUP, "Change the build set-up", _change, ConfigurationChanges, BuildConfigurationReply, HTTPStatus.OK),
-    ("DELETE", _SETUP, "Remove the build set-up with its builds", _delete, Nothing, None, _NO_CONTENT),
+    ("GET", _CONFIGURATION, "Show the build configuration", _get, Nothing, BuildConfigurationReply, _OK),
+    (
+        "PATCH",
+        _CONFIGURATION,
+        "Change the build configuration",
+        _change,
+        ConfigurationChanges,
+        BuildConfigurationReply,
+        _OK,
+    ),
+    ("DELETE", _CONFIGURATION, "Delete the build configuration and its builds", _delete, Nothing, None, _NO_CONTENT),
 )
 
 
 def endpoints(builds: BuildsServices) -> list[Endpoint]:
-    """Return the addresses of set-ups."""
+    """Return the endpoints of build configurations."""
     return [
         Endpoint(method, path, summary, bound(builds, handler), body=body, reply=reply, status=status)
         for method, path, summary, handler, body, reply, status in TABLE

@@ -10,10 +10,10 @@ from msgspec import Meta
 from hythe.builds.configuration import Forge
 from hythe.builds.forge_webhooks import Removed
 from hythe.builds.linked_accounts import ForgeOffer
-from hythe.builds.rules import SourceRef
 from hythe.builds.sources import Sources
 from hythe.builds.sql.linked_accounts import LinkedAccount
 from hythe.forges.port import ForgeRepository
+from hythe.forges.source_ref import SourceRef
 from hythe.hub.errors import NotFound
 from hythe.hub.routes.endpoint import Call, Endpoint, Nothing
 from hythe.hub.service import Hub

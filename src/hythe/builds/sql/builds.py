@@ -9,21 +9,22 @@ from sqlalchemy import Row, Select, func, select, text, update
 
 from hythe.builds.build import Build, Cause, Result, SourceCommit, Step
 from hythe.builds.configuration import BuildConfiguration
-from hythe.builds.rules import Rule, SourceRef, SourceType
+from hythe.builds.rules import Rule
 from hythe.builds.status import BuildStatus
 from hythe.database import Session
 from hythe.database.port import insert
 from hythe.database.tables.builds import build_configurations, builds
 from hythe.database.tables.hub import hub_repositories, namespaces
 from hythe.database.tables.registry import repositories
+from hythe.forges.source_ref import SourceRef, SourceType
 from hythe.hub.sql.access_context import seen_by
 
 ORDER_LOCK = 0x6F726472
-"""PostgreSQL's advisory lock under which a set-up's builds get their numbers, and a newer one supersedes others."""
+"""PostgreSQL's advisory lock for numbering the builds of a configuration, and for superseding older ones."""
 
 
 class NewBuild(msgspec.Struct, frozen=True, kw_only=True):
-    """What is written down when a build is asked for."""
+    """A build to queue."""
 
     configuration_id: int
     account: str
@@ -38,18 +39,18 @@ class NewBuild(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def concurrency_key(self) -> str:
-        """Builds of one concurrency_key run one after the other, and a newer one takes the place of one that waits."""
+        """Builds with the same key run one at a time, and a newer one supersedes a queued one."""
         kind = "again/" if self.reproduces else ""
         return f"{kind}{self.configuration_id}/{self.rule.id}/{self.ref.type.value}/{self.ref.name}"
 
     @property
-    def is_of_the_past(self) -> bool:
-        """Whether somebody asked for a certain commit: it takes the place of no newer one that waits."""
+    def is_old_commit(self) -> bool:
+        """Whether a user requested a certain commit: such a build does not supersede a queued one."""
         return bool(self.ref.commit) and self.cause in (Cause.RETRY, Cause.MANUAL)
 
 
 class BuildFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """Which builds are asked for; an empty field does not narrow."""
+    """Filters for a list of builds; empty fields are ignored."""
 
     repository: str = ""
     account: str = ""
@@ -59,7 +60,7 @@ class BuildFilter(msgspec.Struct, frozen=True, kw_only=True):
     cause: str = ""
     tag: str = ""
     before: int = 0
-    """Only builds with a smaller id: where the next page goes on."""
+    """Only builds with a smaller id, for the next page."""
     limit: int = 25
 
 
@@ -72,7 +73,7 @@ def _builds() -> Select[Any]:
 
 
 async def add(session: Session, new: NewBuild, now: datetime) -> int:
-    """Insert a waiting build, return its id. To be called inside the transaction that makes it true."""
+    """Insert a queued build, return its id."""
     if session.dialect == "postgresql":
         keys = {"lock": ORDER_LOCK, "configuration": new.configuration_id % 2**31}
         await session.run(text("SELECT pg_advisory_xact_lock(CAST(:lock AS int), CAST(:configuration AS int))"), keys)
@@ -111,12 +112,12 @@ async def add(session: Session, new: NewBuild, now: datetime) -> int:
         .returning(builds.c.id)
     )
     if row is None:
-        raise LookupError("an INSERT .. RETURNING gave no row")
+        raise LookupError("INSERT .. RETURNING returned no row")
     return int(row.id)
 
 
 async def supersede(session: Session, new: NewBuild, newer: int, now: datetime) -> list[int]:
-    """End the builds of the same concurrency_key that are still waiting, return their ids."""
+    """End the queued builds with the same concurrency key, return their ids."""
     where = (
         builds.c.concurrency_key == new.concurrency_key,
         builds.c.status == BuildStatus.QUEUED.value,
@@ -128,15 +129,15 @@ async def supersede(session: Session, new: NewBuild, newer: int, now: datetime) 
         .values(
             status=BuildStatus.SUPERSEDED.value,
             finished_at=now,
-            reason=f"a newer commit of {new.ref.name} came before this one was built",
+            reason=f"superseded by a newer commit of {new.ref.name}",
         )
         .returning(builds.c.id)
     )
     return [row.id for row in rows]
 
 
-async def running_in_lane(session: Session, concurrency_key: str) -> list[int]:
-    """Return the ids of the builds of this concurrency_key that are running."""
+async def running_with_key(session: Session, concurrency_key: str) -> list[int]:
+    """Return the ids of the running builds with this concurrency key."""
     where = (builds.c.concurrency_key == concurrency_key, builds.c.status == BuildStatus.RUNNING.value)
     return [row.id for row in await session.rows(select(builds.c.id).where(*where))]
 
@@ -148,43 +149,43 @@ async def by_id(session: Session, build_id: int) -> Build | None:
 
 
 async def by_number(session: Session, repository: str, number: int) -> Build | None:
-    """Return a repository's build of this number."""
+    """Return the build of a repository with this number."""
     row = await session.row(_builds().where(repositories.c.name == repository, builds.c.number == number))
     return _build(row) if row else None
 
 
-async def listed(session: Session, wanted: BuildFilter) -> list[Build]:
-    """Return the builds that the filter names, newest first."""
-    return await _listed(session, _builds(), wanted)
+async def find(session: Session, filters: BuildFilter) -> list[Build]:
+    """Return the matching builds, newest first."""
+    return await _find(session, _builds(), filters)
 
 
-async def listed_for(session: Session, wanted: BuildFilter, reader: int | None) -> list[Build]:
-    """Return those of repositories that the account may read; None: what anybody may."""
+async def find_readable(session: Session, filters: BuildFilter, reader: int | None) -> list[Build]:
+    """Return the matching builds of repositories that the user can read (None: public ones), newest first."""
     joined = _builds().join(hub_repositories, hub_repositories.c.repository_id == repositories.c.id)
-    return await _listed(session, seen_by(joined.join(namespaces), reader), wanted)
+    return await _find(session, seen_by(joined.join(namespaces), reader), filters)
 
 
-async def _listed(session: Session, statement: Select[Any], wanted: BuildFilter) -> list[Build]:
+async def _find(session: Session, statement: Select[Any], filters: BuildFilter) -> list[Build]:
     for column, value in (
-        (repositories.c.name, wanted.repository),
-        (builds.c.account, wanted.account),
-        (builds.c.status, wanted.status),
-        (builds.c.source_name, wanted.source_name),
-        (builds.c.commit, wanted.commit),
-        (builds.c.cause, wanted.cause),
+        (repositories.c.name, filters.repository),
+        (builds.c.account, filters.account),
+        (builds.c.status, filters.status),
+        (builds.c.source_name, filters.source_name),
+        (builds.c.commit, filters.commit),
+        (builds.c.cause, filters.cause),
     ):
         if value:
             statement = statement.where(column == value)
-    if wanted.tag:
-        statement = statement.where(builds.c.tags.contains(_json(wanted.tag), autoescape=True))
-    if wanted.before:
-        statement = statement.where(builds.c.id < wanted.before)
-    rows = await session.rows(statement.order_by(builds.c.id.desc()).limit(wanted.limit))
+    if filters.tag:
+        statement = statement.where(builds.c.tags.contains(_json(filters.tag), autoescape=True))
+    if filters.before:
+        statement = statement.where(builds.c.id < filters.before)
+    rows = await session.rows(statement.order_by(builds.c.id.desc()).limit(filters.limit))
     return [_build(row) for row in rows]
 
 
 async def last_finished(session: Session, configuration_id: int, source_name: str = "") -> Build | None:
-    """Return the newest build that succeeded or failed (of one branch or tag), for the badge."""
+    """Return the last build that succeeded or failed, of one branch or tag if it is given."""
     ended = (BuildStatus.SUCCEEDED.value, BuildStatus.FAILED.value)
     where = (builds.c.configuration_id == configuration_id, builds.c.status.in_(ended), builds.c.reproduces.is_(None))
     statement = _builds().where(*where)
@@ -195,7 +196,7 @@ async def last_finished(session: Session, configuration_id: int, source_name: st
 
 
 async def failed_before(session: Session, build: Build) -> bool:
-    """Whether the build that ended before this one failed: of the same rule and branch, or of any tag of the rule."""
+    """Whether the previous build of the same rule failed; builds of a branch are compared with that branch only."""
     ended = (BuildStatus.SUCCEEDED.value, BuildStatus.FAILED.value)
     statement = select(builds.c.status).where(
         builds.c.configuration_id == build.configuration_id,
@@ -211,8 +212,8 @@ async def failed_before(session: Session, build: Build) -> bool:
     return row is not None and row.status == BuildStatus.FAILED.value
 
 
-async def present_results(session: Session, configuration: BuildConfiguration, most: int) -> list[Result]:
-    """Return what each branch and tag of the set-up's rules gave last, of those built last, the oldest first."""
+async def latest_results(session: Session, configuration: BuildConfiguration, limit: int) -> list[Result]:
+    """Return the last results of each branch and tag of the rules, oldest first."""
     where = (
         builds.c.configuration_id == configuration.id,
         builds.c.rule_id.in_([rule.id for rule in configuration.rules]),
@@ -221,26 +222,26 @@ async def present_results(session: Session, configuration: BuildConfiguration, m
         builds.c.reproduces.is_(None),
     )
     newest = func.max(builds.c.id)
-    last = select(newest).where(*where).group_by(builds.c.concurrency_key).order_by(newest.desc()).limit(most)
+    last = select(newest).where(*where).group_by(builds.c.concurrency_key).order_by(newest.desc()).limit(limit)
     rows = await session.rows(select(builds.c.result).where(builds.c.id.in_(last)).order_by(builds.c.id))
     return [msgspec.json.decode(row.result, type=Result) for row in rows]
 
 
 async def reproduced(session: Session, build_id: int) -> Build | None:
-    """Return the build whose image this one should give again, None for an ordinary build."""
+    """Return the build whose image this one should reproduce, None for other builds."""
     original = select(builds.c.reproduces).where(builds.c.id == build_id).scalar_subquery()
     row = await session.row(_builds().where(builds.c.id == original))
     return _build(row) if row else None
 
 
 async def set_reproduced(session: Session, build_id: int, result: Result) -> None:
-    """Write what a second, independent build found."""
+    """Replace the result after a second, independent build has finished."""
     await session.run(update(builds).where(builds.c.id == build_id).values(result=_json(result)))
 
 
-async def usual_seconds(session: Session, setup_ids: Sequence[int]) -> float | None:
-    """Return how long the last builds of these set-ups took on average, None when there were none."""
-    ended = (builds.c.status == BuildStatus.SUCCEEDED.value, builds.c.configuration_id.in_(setup_ids))
+async def average_seconds(session: Session, configuration_ids: Sequence[int]) -> float | None:
+    """Return the average time of the last builds of these configurations, None if there were none."""
+    ended = (builds.c.status == BuildStatus.SUCCEEDED.value, builds.c.configuration_id.in_(configuration_ids))
     columns = select(builds.c.started_at, builds.c.finished_at)
     rows = await session.rows(columns.where(*ended).order_by(builds.c.id.desc()).limit(10))
     spans = [(row.finished_at - row.started_at).total_seconds() for row in rows if row.started_at and row.finished_at]

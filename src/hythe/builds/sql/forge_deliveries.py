@@ -6,10 +6,10 @@ from enum import Enum
 import msgspec
 from sqlalchemy import delete, select
 
-from hythe.builds.rules import SourceRef, SourceType
 from hythe.database import Session
 from hythe.database.port import insert
 from hythe.database.tables.forges import forge_deliveries, forge_refs, forge_webhooks
+from hythe.forges.source_ref import SourceRef, SourceType
 
 LISTED = 100
 """Deliveries of one webhook that are kept for looking at."""

@@ -6,18 +6,19 @@ from starlette.responses import Response
 from hythe.builds.configuration import BuildConfiguration, ConfigurationChanges, Network, Options
 from hythe.builds.errors import InvalidBuildConfiguration
 from hythe.builds.forge_webhooks import Removed, ShownHook
-from hythe.builds.rules import Rule, SourceRef
+from hythe.builds.rules import Rule
 from hythe.forges.errors import ForgeError
+from hythe.forges.source_ref import SourceRef
 from hythe.hub.errors import Invalid, NotFound
 from hythe.hub.repository import Repository
 from hythe.hub.routes.parsing import parse_fields
-from hythe.web.notices import Notice
-from hythe.web.routes.form import Form, filled
+from hythe.web.flashes import Flash
+from hythe.web.routes.form import Form, prefilled
 from hythe.web.routes.page_request import PageRequest
 from hythe.web.routes.repositories import repository_of, repository_tabs
 from hythe.web.templates import repository_address
 
-SWITCHES = (
+OPTIONS = (
     ("autotest", "Test before the push", "Run *.test.yml, service sut; what fails is not pushed."),
     ("base_link", "Build anew when a base image moves", "Here or in any registry that can be asked."),
     ("readme", "README becomes the description", "The one beside the Dockerfile."),
@@ -30,62 +31,62 @@ NETWORKS = (
     (Network.REGISTRY.value, "This registry alone", ""),
     (Network.OFF.value, "Nothing", ""),
 )
-RULE_SWITCHES = (
+RULE_OPTIONS = (
     ("autobuild", "Build on push", "Off: only by hand, by the trigger URL, the clock and base images."),
     ("cache", "Use the layer cache", ""),
 )
 
 
-async def build_setup(visit: PageRequest) -> Response:
+async def build_configuration(page: PageRequest) -> Response:
     """Show everything of the set-up, or change one part of it."""
-    found, configuration = await managed_setup(visit)
-    if visit.request.method != "POST":
-        return await _page(visit, found, configuration, Form())
-    form = await visit.form()
+    repository, configuration = await managed_configuration(page)
+    if page.request.method != "POST":
+        return await _render(page, repository, configuration, Form())
+    form = await page.form()
     try:
-        return await _changed(visit, found, configuration, form)
+        return await _apply(page, repository, configuration, form)
     except Invalid as error:
-        return await _page(visit, found, configuration, form.wrong(error.fields))
+        return await _render(page, repository, configuration, form.with_errors(error.fields))
     except (InvalidBuildConfiguration, ForgeError) as error:
-        return await _page(visit, found, configuration, form.wrong({"": str(error)}))
+        return await _render(page, repository, configuration, form.with_errors({"": str(error)}))
 
 
-async def managed_setup(visit: PageRequest) -> tuple[Repository, BuildConfiguration]:
+async def managed_configuration(page: PageRequest) -> tuple[Repository, BuildConfiguration]:
     """Return the repository that the address names with its set-up. Raises NotFound, SignInNeeded, Refused."""
-    found = await repository_of(visit)
-    return found, await visit.site.builds.configurations.managed(visit.actor, found.full_name)
+    repository = await repository_of(page)
+    return repository, await page.site.builds.configurations.managed(page.actor, repository.full_name)
 
 
-async def _changed(visit: PageRequest, found: Repository, configuration: BuildConfiguration, form: Form) -> Response:
-    name, here = found.full_name, f"{repository_address(found)}/-/build-configuration"
-    services = visit.site.builds
-    notice = Notice.BUILDS_SAVED
+async def _apply(page: PageRequest, repository: Repository, configuration: BuildConfiguration, form: Form) -> Response:
+    name, here = repository.full_name, f"{repository_address(repository)}/-/build-configuration"
+    services = page.site.builds
+    notice = Flash.BUILDS_SAVED
     match form["action"]:
         case "options":
             await services.configurations.change(
-                visit.actor, name, ConfigurationChanges(options=_options(configuration.options, form))
+                page.actor, name, ConfigurationChanges(options=_options(configuration.options, form))
             )
         case "source":
-            changed = await services.configurations.change(visit.actor, name, _source(configuration, form))
+            changed = await services.configurations.change(page.actor, name, _source(configuration, form))
             if configuration.has_credentials and not changed.has_credentials:
-                notice = Notice.CREDENTIALS_FORGOTTEN
+                notice = Flash.CREDENTIALS_DELETED
         case "activate" | "deactivate":
-            await services.configurations.change(visit.actor, name, ConfigurationChanges(active=form["action"] == "activate"))
+            await services.configurations.change(page.actor, name, ConfigurationChanges(active=form["action"] == "activate"))
         case "trigger":
-            await services.builds.trigger_token(visit.actor, name, anew=True)
+            await services.builds.trigger_token(page.actor, name, rotate=True)
         case "webhook":
-            await visit.site.sources.hooks.install(visit.actor, name, visit.site.url(visit.request))
+            await page.site.sources.hooks.install(page.actor, name, page.site.url(page.request))
         case "secret":
             await services.configurations.set_secret(
-                visit.actor, name, form["secret_name"].strip(), form["secret_value"]
+                page.actor, name, form["secret_name"].strip(), form["secret_value"]
             )
         case "forget-secret":
-            await services.configurations.remove_secret(visit.actor, name, form["secret_name"])
-    return visit.redirect(here, notice)
+            await services.configurations.remove_secret(page.actor, name, form["secret_name"])
+    return page.redirect(here, notice)
 
 
 def _options(present: Options, form: Form) -> Options:
-    switches = {name: name in form.all("switch") for name, _, _ in SWITCHES}
+    switches = {name: name in form.all("switch") for name, _, _ in OPTIONS}
     network = Network(form["network"]) if form["network"] in {each.value for each in Network} else None
     return msgspec.structs.replace(present, schedule=form["schedule"].strip()[:100], network=network, **switches)
 
@@ -101,31 +102,31 @@ def _source(configuration: BuildConfiguration, form: Form) -> ConfigurationChang
     return ConfigurationChanges(source=moved if url else None, credentials=form["credentials"] or None)
 
 
-async def _page(visit: PageRequest, found: Repository, configuration: BuildConfiguration, form: Form) -> Response:
-    services = visit.site.builds
-    token = await services.builds.trigger_token(visit.actor, found.full_name)
-    return visit.page(
+async def _render(page: PageRequest, repository: Repository, configuration: BuildConfiguration, form: Form) -> Response:
+    services = page.site.builds
+    token = await services.builds.trigger_token(page.actor, repository.full_name)
+    return page.render(
         "build-configuration.html",
         422 if form.errors else 200,
-        repository=found,
+        repository=repository,
         configuration=configuration,
-        form=Form({**_present(configuration).fields, **form.fields}, form.errors),
-        hook=await _hook(visit, found),
-        deliveries=await visit.site.sources.hooks.deliveries(visit.actor, found.full_name),
-        trigger_url=f"{visit.site.url(visit.request)}/u/{found.full_name}/trigger/{token}/",
-        calls=await services.builds.trigger_calls(visit.actor, found.full_name),
-        secrets=await services.configurations.secret_names(visit.actor, found.full_name),
-        switches=SWITCHES,
+        form=Form({**_current(configuration).fields, **form.fields}, form.errors),
+        hook=await _forge_webhook(page, repository),
+        deliveries=await page.site.sources.hooks.deliveries(page.actor, repository.full_name),
+        trigger_url=f"{page.site.url(page.request)}/u/{repository.full_name}/trigger/{token}/",
+        calls=await services.builds.trigger_calls(page.actor, repository.full_name),
+        secrets=await services.configurations.secret_names(page.actor, repository.full_name),
+        switches=OPTIONS,
         networks=NETWORKS,
         chosen=form.all("switch") if form["action"] == "options" else _chosen(configuration.options),
-        url=visit.site.url(visit.request),
-        tabs=await repository_tabs(visit, found, f"{repository_address(found)}/-/builds"),
+        url=page.site.url(page.request),
+        tabs=await repository_tabs(page, repository, f"{repository_address(repository)}/-/builds"),
     )
 
 
-def _present(configuration: BuildConfiguration) -> Form:
+def _current(configuration: BuildConfiguration) -> Form:
     network = configuration.options.network
-    return filled(
+    return prefilled(
         schedule=configuration.options.schedule,
         # "open" is as much as the hub allows.
         network="" if network in (None, Network.OPEN) else network.value,
@@ -134,34 +135,34 @@ def _present(configuration: BuildConfiguration) -> Form:
 
 
 def _chosen(options: Options) -> list[str]:
-    return [name for name, _, _ in SWITCHES if getattr(options, name)]
+    return [name for name, _, _ in OPTIONS if getattr(options, name)]
 
 
-async def _hook(visit: PageRequest, found: Repository) -> ShownHook | None:
+async def _forge_webhook(page: PageRequest, repository: Repository) -> ShownHook | None:
     try:
-        return await visit.site.sources.hooks.shown(visit.actor, found.full_name)
+        return await page.site.sources.hooks.shown(page.actor, repository.full_name)
     except NotFound:
         return None
 
 
-async def rule(visit: PageRequest) -> Response:
+async def rule(page: PageRequest) -> Response:
     """Show one rule, or a new one (number 0); save or remove it."""
-    found, configuration = await managed_setup(visit)
-    number = visit.request.path_params["rule"]
+    repository, configuration = await managed_configuration(page)
+    number = page.request.path_params["rule"]
     present = next((each for each in configuration.rules if each.id == number), None)
     if present is None and number:
         raise NotFound("there is no such rule")
-    if visit.request.method != "POST":
-        return await _rule_page(visit, found, _rule_form(present), present)
-    form = await visit.form()
+    if page.request.method != "POST":
+        return await _rule_page(page, repository, _rule_form(present), present)
+    form = await page.form()
     try:
         rules = _with_rule(configuration.rules, number, None if form["action"] == "remove" else rule_of(form, number))
-        await visit.site.builds.configurations.change(visit.actor, found.full_name, ConfigurationChanges(rules=rules))
+        await page.site.builds.configurations.change(page.actor, repository.full_name, ConfigurationChanges(rules=rules))
     except Invalid as error:
-        return await _rule_page(visit, found, form.wrong(error.fields), present)
+        return await _rule_page(page, repository, form.with_errors(error.fields), present)
     except InvalidBuildConfiguration as error:
-        return await _rule_page(visit, found, form.wrong({"": str(error)}), present)
-    return visit.redirect(f"{repository_address(found)}/-/build-configuration", Notice.BUILDS_SAVED)
+        return await _rule_page(page, repository, form.with_errors({"": str(error)}), present)
+    return page.redirect(f"{repository_address(repository)}/-/build-configuration", Flash.BUILDS_SAVED)
 
 
 def _with_rule(rules: tuple[Rule, ...], number: int, changed: Rule | None) -> tuple[Rule, ...]:
@@ -171,15 +172,15 @@ def _with_rule(rules: tuple[Rule, ...], number: int, changed: Rule | None) -> tu
     return tuple(each for each in (*kept, *added) if each is not None)
 
 
-async def _rule_page(visit: PageRequest, found: Repository, form: Form, present: Rule | None) -> Response:
-    return visit.page(
+async def _rule_page(page: PageRequest, repository: Repository, form: Form, present: Rule | None) -> Response:
+    return page.render(
         "build-rule.html",
         422 if form.errors else 200,
-        repository=found,
+        repository=repository,
         form=form,
         present=present,
-        switches=RULE_SWITCHES,
-        tabs=await repository_tabs(visit, found, f"{repository_address(found)}/-/builds"),
+        switches=RULE_OPTIONS,
+        tabs=await repository_tabs(page, repository, f"{repository_address(repository)}/-/builds"),
     )
 
 
@@ -196,7 +197,7 @@ def _rule_form(present: Rule | None) -> Form:
         "platforms": " ".join(shown.platforms),
         "timeout": str(shown.timeout),
     }
-    switches = tuple(name for name, _, _ in RULE_SWITCHES if getattr(shown, name))
+    switches = tuple(name for name, _, _ in RULE_OPTIONS if getattr(shown, name))
     return Form({**{name: (text,) for name, text in texts.items()}, "switch": switches})
 
 
@@ -210,7 +211,7 @@ def rule_of(form: Form, number: int) -> Rule:
         "timeout": form["timeout"].strip() or "0",
         "id": number,
     }
-    switches = {name: name in form.all("switch") for name, _, _ in RULE_SWITCHES}
+    switches = {name: name in form.all("switch") for name, _, _ in RULE_OPTIONS}
     return parse_fields(values | switches, Rule, strict=False)
 
 
@@ -221,41 +222,41 @@ def _arguments(text: str) -> dict[str, str]:
     return dict(line.split("=", 1) for line in lines)
 
 
-async def preview(visit: PageRequest) -> Response:
+async def preview(page: PageRequest) -> Response:
     """Show which branches and tags of the source would build as what, now."""
-    found, configuration = await managed_setup(visit)
+    repository, configuration = await managed_configuration(page)
     refs: tuple[SourceRef, ...] = ()
     problem = ""
     try:
         if configuration.source.linked_account_id is not None:
-            refs = await visit.site.sources.links.refs(
-                visit.actor, configuration.source.linked_account_id, configuration.source.forge_repository
+            refs = await page.site.sources.links.refs(
+                page.actor, configuration.source.linked_account_id, configuration.source.forge_repository
             )
         else:
-            refs = (await visit.site.sources.forges.advertised(configuration.source.url))[1]
+            refs = (await page.site.sources.forges.advertised(configuration.source.url))[1]
     except (ForgeError, NotFound) as error:
         problem = str(error)
-    return visit.page(
+    return page.render(
         "build-preview.html",
-        repository=found,
+        repository=repository,
         configuration=configuration,
-        lines=await visit.site.builds.configurations.preview(visit.actor, configuration.rules, refs),
+        lines=await page.site.builds.configurations.preview(page.actor, configuration.rules, refs),
         seen=len(refs),
         problem=problem,
-        tabs=await repository_tabs(visit, found, f"{repository_address(found)}/-/builds"),
+        tabs=await repository_tabs(page, repository, f"{repository_address(repository)}/-/builds"),
     )
 
 
-async def delete_setup(visit: PageRequest) -> Response:
+async def delete_configuration(page: PageRequest) -> Response:
     """Ask, and delete the set-up with its builds, its webhook and its deploy key; the image stays."""
-    found, _ = await managed_setup(visit)
+    repository, _ = await managed_configuration(page)
     removed: Removed | None = None
-    if visit.request.method == "POST":
-        await visit.form()
-        removed = await visit.site.sources.hooks.remove_setup(visit.actor, found.full_name)
-    return visit.page(
+    if page.request.method == "POST":
+        await page.form()
+        removed = await page.site.sources.hooks.remove_setup(page.actor, repository.full_name)
+    return page.render(
         "build-configuration-delete.html",
-        repository=found,
+        repository=repository,
         removed=removed,
-        tabs=await repository_tabs(visit, found, f"{repository_address(found)}/-/builds"),
+        tabs=await repository_tabs(page, repository, f"{repository_address(repository)}/-/builds"),
     )

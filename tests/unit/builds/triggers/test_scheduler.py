@@ -11,7 +11,6 @@ from typing import Any
 from tests.parts.database import Run
 from tests.unit.builds.test_queue import DONE, QUICK, Bench, lease_of
 
-from hythe.builds.rules import SourceRef, SourceType
 from hythe.builds.service import make_builds
 from hythe.builds.sql import builds as build_rows
 from hythe.builds.sql import configurations as configuration_rows
@@ -20,6 +19,7 @@ from hythe.builds.sql import forge_webhooks as webhook_rows
 from hythe.builds.sql.builds import BuildFilter
 from hythe.builds.sql.forge_webhooks import ForgeWebhook
 from hythe.database import Database
+from hythe.forges.source_ref import SourceRef, SourceType
 from hythe.hub.service import open_identity
 from hythe.settings import Settings
 
@@ -53,7 +53,7 @@ def test_what_is_due_is_queued_by_one_server(database: Database, run: Run[Any], 
                 await configuration_rows.set_due(session, configuration.id, now - timedelta(minutes=1))
             queued = await asyncio.gather(*(builds.scheduler.queue_due(now) for _ in range(4)))
             async with database.reading() as session:
-                found = await build_rows.listed(session, BuildFilter(repository="alice/a"))
+                found = await build_rows.find(session, BuildFilter(repository="alice/a"))
             return sum(queued), len([build for build in found if build.id != built])
 
     assert run(queue()) == (1, 1)
@@ -78,7 +78,7 @@ def test_branches_that_are_gone_are_not_built_anew(database: Database, run: Run[
                 await configuration_rows.set_due(session, configuration.id, now - timedelta(minutes=1))
             await builds.scheduler.queue_due(now)
             async with database.reading() as session:
-                found = await build_rows.listed(session, BuildFilter(repository="alice/a", status="queued"))
+                found = await build_rows.find(session, BuildFilter(repository="alice/a", status="queued"))
             return [build.ref.name for build in found]
 
     assert run(queue()) == ["main"]
