@@ -6,7 +6,7 @@ from hythe.cli.command import Command, CommandFailed
 from hythe.cli.container_images import open_store
 from hythe.cli.output import add_json_flag, print_json
 from hythe.client.configuration import load_configuration
-from hythe.containers.commit import Commit
+from hythe.containers.commit import CommitOptions
 from hythe.containers.commit import commit as commit_container
 from hythe.containers.errors import NoSuchContainer
 from hythe.containers.namespace import become_root
@@ -31,7 +31,7 @@ def _configure(parser: ArgumentParser) -> None:
 
 
 def _commit(arguments: Namespace) -> int:
-    order = Commit(arguments.author, arguments.message, tuple(arguments.change), arguments.pause)
+    order = CommitOptions(arguments.author, arguments.message, tuple(arguments.change), arguments.pause)
     host = load_configuration().default_registry
     name = _new_name(arguments.name, host) if arguments.name else None
     image_id = _commit_any(arguments.container, order, name)
@@ -49,16 +49,16 @@ def _new_name(text: str, host: str) -> Reference:
     return reference.with_default_tag()
 
 
-def _commit_any(text: str, order: Commit, name: Reference | None) -> Digest:
+def _commit_any(text: str, order: CommitOptions, name: Reference | None) -> Digest:
     """Commit the container of ours that ``text`` names, else one of docker or podman."""
     store, images = ContainerStore(), open_store()
     try:
         container = store.find(text)
     except NoSuchContainer:
-        from hythe.containers.engines import commit_foreign, find_engine
+        from hythe.containers.engines import commit_external, find_engine
 
         engine, foreign = find_engine(text)
-        return commit_foreign(engine, foreign, images, order, name)
+        return commit_external(engine, foreign, images, order, name)
     become_root()
     return commit_container(store, images, container, order, name)
 

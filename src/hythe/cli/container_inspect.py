@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from hythe.containers.container import Container, Device, Mount, State, Status
+from hythe.containers.container import Container, Device, Mount, ContainerState, ContainerStatus
 from hythe.containers.errors import ContainerError
 from hythe.containers.network_files import hostname
 from hythe.containers.store import ContainerStore
@@ -55,10 +55,10 @@ def description(store: ContainerStore, container: Container) -> dict[str, Any]:
     }
 
 
-def _state(status: Status) -> dict[str, Any]:
+def _state(status: ContainerStatus) -> dict[str, Any]:
     return {
         "Status": status.state.value,
-        "Running": status.state is State.RUNNING,
+        "Running": status.state is ContainerState.RUNNING,
         "Paused": False,
         "Pid": status.process,
         "ExitCode": status.exit_code,

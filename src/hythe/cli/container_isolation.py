@@ -5,7 +5,7 @@ import sys
 from argparse import ArgumentParser, Namespace
 
 from hythe.containers.capabilities import parse_capability
-from hythe.containers.container import HostConfig, Limits
+from hythe.containers.container import HostConfig, ResourceLimits
 from hythe.containers.devices import parse_device
 from hythe.containers.errors import InvalidOption
 from hythe.containers.namespace import in_user_namespace
@@ -168,13 +168,13 @@ def _parse_kernel_setting(text: str) -> tuple[str, str]:
     return name, value
 
 
-def _parse_limits(arguments: Namespace) -> Limits:
+def _parse_limits(arguments: Namespace) -> ResourceLimits:
     memory = parse_size(arguments.memory) if arguments.memory else 0
     if memory and memory < LEAST_MEMORY:
         raise InvalidOption(f"--memory {arguments.memory} is too little", "allow 6m at least")
     if arguments.cpus < 0 or arguments.cpu_shares < 0 or arguments.pids_limit < -1:
         raise InvalidOption("a limit cannot be negative", "leave it out for no limit")
-    limits = Limits(
+    limits = ResourceLimits(
         memory=memory,
         swap=_parse_swap(arguments.memory_swap, memory),
         cpus=arguments.cpus,
@@ -182,7 +182,7 @@ def _parse_limits(arguments: Namespace) -> Limits:
         shares=arguments.cpu_shares,
         processors=arguments.cpuset_cpus,
     )
-    if limits != Limits() and in_user_namespace():
+    if limits != ResourceLimits() and in_user_namespace():
         raise InvalidOption(
             "limits need control groups, which need root", "leave out --memory, --cpus and the like; --ulimit works"
         )

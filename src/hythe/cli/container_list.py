@@ -13,7 +13,7 @@ from hythe.cli.container_status import describe
 from hythe.cli.output import Column, Row, add_list_flags, has_label, parse_filters, print_list
 from hythe.cli.units import docker_time, ellipsis, human_age, human_size
 from hythe.containers.changes import total_size
-from hythe.containers.container import Container, State, Status
+from hythe.containers.container import Container, ContainerState, ContainerStatus
 from hythe.containers.root import Root
 from hythe.containers.store import ContainerStore
 from hythe.oci.digest import Digest
@@ -23,7 +23,7 @@ COLUMNS = (
     Column("IMAGE", "Image"),
     Column("COMMAND", "Command"),
     Column("CREATED", "RunningFor"),
-    Column("STATUS", "Status"),
+    Column("STATUS", "ContainerStatus"),
     Column("PORTS", "Ports"),
     Column("NAMES", "Names"),
 )
@@ -51,7 +51,7 @@ def _list(arguments: Namespace) -> int:
     count = 1 if arguments.latest else arguments.last
     found = [(container, store.status(container)) for container in store.all()]
     shows_all = arguments.all or count >= 0 or "status" in filters or "exited" in filters
-    shown = [pair for pair in found if shows_all or pair[1].state is State.RUNNING]
+    shown = [pair for pair in found if shows_all or pair[1].state is ContainerState.RUNNING]
     shown = [pair for pair in shown if _passes(*pair, filters)]
     shown = shown[:count] if count >= 0 else shown
     sizes = _sizes(store, shown) if arguments.size or ".Size" in arguments.format else {}
@@ -60,7 +60,7 @@ def _list(arguments: Namespace) -> int:
     return 0
 
 
-def _sizes(store: ContainerStore, shown: Sequence[tuple[Container, Status]]) -> dict[str, str]:
+def _sizes(store: ContainerStore, shown: Sequence[tuple[Container, ContainerStatus]]) -> dict[str, str]:
     """Return the SIZE of containers by their IDs: what was written, and that together with the image."""
     from hythe.containers.layers import LayerCache
     from hythe.containers.namespace import become_root
@@ -94,7 +94,7 @@ def _checked(filters: dict[str, list[str]], store: ContainerStore) -> dict[str, 
     }
 
 
-def _passes(container: Container, status: Status, filters: Mapping[str, Sequence[str]]) -> bool:
+def _passes(container: Container, status: ContainerStatus, filters: Mapping[str, Sequence[str]]) -> bool:
     """Whether a container passes every key's filter by one of its values; labels, and points in time, by all."""
     return all(
         (all if key in ("label", "before", "since") else any)(
@@ -104,7 +104,7 @@ def _passes(container: Container, status: Status, filters: Mapping[str, Sequence
     )
 
 
-def _passes_one(container: Container, status: Status, key: str, value: str) -> bool:
+def _passes_one(container: Container, status: ContainerStatus, key: str, value: str) -> bool:
     match key:
         case "id":
             return container.id.startswith(value)
@@ -121,7 +121,7 @@ def _passes_one(container: Container, status: Status, key: str, value: str) -> b
         case "status":
             return status.state.value == value
         case "exited":
-            return status.state is State.EXITED and str(status.exit_code) == value
+            return status.state is ContainerState.EXITED and str(status.exit_code) == value
         case "ancestor":
             return container.image in (value, f"{value}:latest") or container.image_id.split(":")[1].startswith(value)
         case _:
@@ -148,7 +148,7 @@ _CHECKS: dict[str, Callable[[str], bool]] = {
 }
 
 
-def _row(container: Container, status: Status, size: str, *, full: bool) -> Row:
+def _row(container: Container, status: ContainerStatus, size: str, *, full: bool) -> Row:
     command = " ".join(container.command)
     mounts = [mount.volume.strip(".") or mount.source or mount.target for mount in container.host.mounts]
     labels = container.config.labels or {}

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from hythe.cli import container_isolation
 from hythe.cli.failure import words_of
-from hythe.containers.creation import Request
 from hythe.containers.errors import InvalidOption
+from hythe.containers.lifecycle import CreateOptions
 
 
 def configure(parser: ArgumentParser) -> None:
@@ -47,11 +47,11 @@ def _configure_process(parser: ArgumentParser) -> None:
     )
 
 
-def parse_request(arguments: Namespace) -> Request:
+def parse_request(arguments: Namespace) -> CreateOptions:
     """Return what the flags ask for; raises InvalidOption."""
     entrypoint = arguments.entrypoint
     _check_restart(arguments)
-    return Request(
+    return CreateOptions(
         image=arguments.image,
         words=tuple(arguments.words),
         name=arguments.name,

@@ -13,8 +13,8 @@ from hythe.cli.failure import words_of
 from hythe.cli.output import add_json_flag
 from hythe.client.errors import ClientError
 from hythe.client.store import LocalStore
-from hythe.containers import creation
-from hythe.containers.container import Container, State
+from hythe.containers import lifecycle
+from hythe.containers.container import Container, ContainerState
 from hythe.containers.errors import CannotStart, ContainerError
 from hythe.containers.namespace import become_root
 from hythe.containers.stdio import Attachment
@@ -67,9 +67,9 @@ def _create(store: ContainerStore, images: LocalStore, arguments: Namespace) -> 
     request = container_options.parse_request(arguments)
     image = find_image(images, arguments.image, arguments.platform, arguments.pull, quiet=arguments.quiet)
     if not arguments.cidfile:
-        return creation.create(store, images, image, request)
+        return lifecycle.create(store, images, image, request)
     with Path(arguments.cidfile).open("x") as file:  # a file that is there is another container's
-        container = creation.create(store, images, image, request)
+        container = lifecycle.create(store, images, image, request)
         file.write(container.id)
     return container
 
@@ -77,7 +77,7 @@ def _create(store: ContainerStore, images: LocalStore, arguments: Namespace) -> 
 def _start_detached(store: ContainerStore, images: LocalStore, container: Container) -> None:
     def ended() -> None:
         if container.host.auto_remove:
-            creation.remove(store, images, container)
+            lifecycle.remove(store, images, container)
 
     try:
         supervise_detached(store, container, ended)
@@ -97,7 +97,7 @@ def _attach(store: ContainerStore, images: LocalStore, container: Container, att
         return supervise(store, container, attachment)
     finally:
         if container.host.auto_remove:
-            creation.remove(store, images, container)
+            lifecycle.remove(store, images, container)
 
 
 run = Command(
@@ -147,7 +147,7 @@ def _start(arguments: Namespace) -> int:
     for text in arguments.containers:
         with report.trying():
             container = store.find(text)
-            if store.status(container).state is not State.RUNNING:  # one that runs is as it should be, as with docker
+            if store.status(container).state is not ContainerState.RUNNING:  # one that runs is as it should be, as with docker
                 _start_detached(store, images, container)
             report.done(text, container)
     return report.finish()

@@ -4,7 +4,7 @@ import re
 from datetime import UTC, datetime, timedelta
 
 from hythe.cli.units import human_age, human_duration, parse_time
-from hythe.containers.container import State, Status
+from hythe.containers.container import ContainerState, ContainerStatus
 from hythe.containers.errors import InvalidOption
 
 _AGO = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?")
@@ -29,12 +29,12 @@ def _spelled(time: datetime) -> str:
     return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f000Z")
 
 
-def describe(status: Status, now: datetime | None = None) -> str:
+def describe(status: ContainerStatus, now: datetime | None = None) -> str:
     """Return the STATUS column of ``ps``: ``Up 5 minutes``, ``Exited (0) 2 hours ago``, ``Created``."""
-    if status.state is State.EXITED:
+    if status.state is ContainerState.EXITED:
         ago = f" {human_age(status.finished, now)}" if status.finished else ""
         return f"Exited ({status.exit_code}){ago}"
     started = parse_time(status.started)
-    if status.state is State.CREATED or started is None:
+    if status.state is ContainerState.CREATED or started is None:
         return "Created"
     return f"Up {human_duration(((now or datetime.now(UTC)) - started).total_seconds())}"

@@ -10,17 +10,17 @@ from hythe.cli.container_images import open_store
 from hythe.cli.container_report import Report, configure_names
 from hythe.cli.failure import INTERRUPTED
 from hythe.cli.output import add_json_flag, print_json
-from hythe.containers import creation
+from hythe.containers import lifecycle
 from hythe.containers.changes import list_changes
-from hythe.containers.container import Container, State
+from hythe.containers.container import Container, ContainerState
 from hythe.containers.errors import NoSuchContainer
 from hythe.containers.export import export as write_export
 from hythe.containers.layers import LayerCache
+from hythe.containers.lifecycle import kill
+from hythe.containers.lifecycle import stop as stop_container
 from hythe.containers.log import LogEntry, read_log
 from hythe.containers.namespace import become_root
 from hythe.containers.root import Root
-from hythe.containers.stopping import kill
-from hythe.containers.stopping import stop as stop_container
 from hythe.containers.store import ContainerStore
 from hythe.oci.digest import Digest
 
@@ -74,9 +74,9 @@ def _rm(arguments: Namespace) -> int:
     become_root()
     for text, container in found:
         with report.trying():
-            creation.remove(store, images, container)
+            lifecycle.remove(store, images, container)
             report.done(text, container)
-    creation.prune_layers(store, images)
+    lifecycle.prune_layers(store, images)
     return report.finish()
 
 
@@ -159,7 +159,7 @@ def _logs(arguments: Namespace) -> int:
     container = store.find(arguments.container)
     path = store.path(container) / "log.jsonl"
     tail = int(arguments.tail) if arguments.tail.isdecimal() else None
-    is_over = (lambda: store.status(container).state is not State.RUNNING) if arguments.follow else None
+    is_over = (lambda: store.status(container).state is not ContainerState.RUNNING) if arguments.follow else None
     try:
         for entry in read_log(path, tail, parse_since(arguments.since), parse_since(arguments.until), is_over):
             _print_entry(entry, arguments)

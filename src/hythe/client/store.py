@@ -106,7 +106,7 @@ class LocalStore(ImageLayout):
                 continue
 
     def load(self, entry: StoreEntry, platform: Platform | None = None) -> StoredImage:
-        """Return an entry's image, for ``platform`` (default: this machine's) if it is an index. Raises RemoteNotFound."""
+        """Return an entry's image; if it is an index, the one for ``platform`` (by default this machine's)."""
         manifest = self.read_manifest(entry.descriptor)
         if manifest.kind is Kind.INDEX:
             here = [child for child in manifest.manifests if self.has(child)]

@@ -1,4 +1,4 @@
-"""The runtime's bundle: what a container is, in the words of the OCI runtime specification (``config.json``).
+"""The runtime's bundle: what a container is, in the words of the OCI runtime runtime_config (``config.json``).
 
 Isolation is docker's default: its capabilities, masked and read-only paths, devices, system call filter. No network of
 its own is wired up: a container has the host's, or none.
@@ -14,12 +14,12 @@ import msgspec
 from hythe.containers import seccomp
 from hythe.containers.capabilities import capabilities
 from hythe.containers.container import Container, HostConfig, Mount, ProcessLimit
-from hythe.containers.devices import EVERYTHING, NOTHING, all_devices, described
+from hythe.containers.devices import ALLOW_ALL, DENY_ALL, all_devices, device_specs
 from hythe.containers.errors import CannotStart
 from hythe.containers.namespace import in_user_namespace
 from hythe.containers.network_files import MOUNTED_FILES, hostname, write_network_files
-from hythe.containers.root import usual_umask
-from hythe.containers.users import User
+from hythe.containers.root import image_umask
+from hythe.containers.users import ContainerUser
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _MASKED = (
@@ -44,10 +44,10 @@ _INITS = ("docker-init", "tini-static", "catatonit")
 _INIT_TARGET = "/dev/init"  # in memory: no trace of it is left in the container's changes
 
 
-def write_bundle(folder: Path, container: Container, user: User, mounts: tuple[Mount, ...]) -> None:
+def write_bundle(folder: Path, container: Container, user: ContainerUser, mounts: tuple[Mount, ...]) -> None:
     """Write ``config.json`` and the files that are mounted into the container's folder; raises CannotStart."""
     write_network_files(folder / "files", container)
-    (folder / "config.json").write_bytes(msgspec.json.encode(specification(folder, container, user, mounts)))
+    (folder / "config.json").write_bytes(msgspec.json.encode(runtime_config(folder, container, user, mounts)))
 
 
 def make_mountpoints(folder: Path) -> None:
@@ -55,7 +55,7 @@ def make_mountpoints(folder: Path) -> None:
 
     It becomes the lowest layer: what the image itself has in these places stays as it is.
     """
-    with usual_umask():
+    with image_umask():
         for name in ("dev/pts", "dev/shm", "proc", "sys", "etc"):
             (folder / name).mkdir(parents=True, exist_ok=True)
         for name in MOUNTED_FILES:
@@ -64,12 +64,14 @@ def make_mountpoints(folder: Path) -> None:
             (folder / "etc/mtab").symlink_to("/proc/mounts")
 
 
-def specification(folder: Path, container: Container, user: User, mounts: tuple[Mount, ...]) -> dict[str, Any]:
+def runtime_config(
+    folder: Path, container: Container, user: ContainerUser, mounts: tuple[Mount, ...]
+) -> dict[str, Any]:
     """Return ``config.json`` as a value."""
     host = container.host
     held = capabilities(("ALL",), ()) if host.privileged else capabilities(host.cap_add, host.cap_drop)
     filtered = seccomp.is_available() and not (host.privileged or host.unconfined)
-    rules = [rule for _, rule in described(host.devices)]
+    rules = [rule for _, rule in device_specs(host.devices)]
     return {
         "ociVersion": "1.0.2",
         "root": {"path": "rootfs", "readonly": host.read_only},
@@ -97,7 +99,7 @@ def specification(folder: Path, container: Container, user: User, mounts: tuple[
 def _device_nodes(host: HostConfig) -> list[dict[str, Any]]:
     if host.privileged:
         return all_devices()
-    return [] if in_user_namespace() else [node for node, _ in described(host.devices)]
+    return [] if in_user_namespace() else [node for node, _ in device_specs(host.devices)]
 
 
 def _device_mounts(host: HostConfig) -> list[dict[str, Any]]:
@@ -107,7 +109,7 @@ def _device_mounts(host: HostConfig) -> list[dict[str, Any]]:
     return [_bound(device.source, device.target, ("rprivate",)) for device in host.devices]
 
 
-def _process(container: Container, user: User, held: tuple[str, ...]) -> dict[str, Any]:
+def _process(container: Container, user: ContainerUser, held: tuple[str, ...]) -> dict[str, Any]:
     if not container.command:
         raise CannotStart("no command specified", "the image names none: write one after the image's name")
     host = container.host
@@ -128,7 +130,7 @@ def _process_limit(limit: ProcessLimit) -> dict[str, Any]:
     return {"type": f"RLIMIT_{limit.name.upper()}", "soft": soft, "hard": hard}
 
 
-def environment(container: Container, user: User) -> Mapping[str, str]:
+def environment(container: Container, user: ContainerUser) -> Mapping[str, str]:
     """Return the variables of the container's process: docker's own, then those of image and options."""
     own = {"PATH": DEFAULT_PATH, "HOSTNAME": hostname(container), "HOME": user.home}
     if container.host.terminal:
@@ -195,7 +197,7 @@ def _bound(source: str, target: str, options: tuple[str, ...]) -> dict[str, Any]
 
 def _resources(host: HostConfig, devices: list[dict[str, Any]]) -> dict[str, Any]:
     limits = host.limits
-    resources: dict[str, Any] = {"devices": [EVERYTHING] if host.privileged else [NOTHING, *devices]}
+    resources: dict[str, Any] = {"devices": [ALLOW_ALL] if host.privileged else [DENY_ALL, *devices]}
     memory = {"limit": limits.memory, "swap": limits.swap}
     cpu = {
         "quota": int(limits.cpus * _CPU_PERIOD),

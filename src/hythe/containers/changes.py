@@ -37,7 +37,7 @@ class Change(Enum):
     DELETED = "D"
 
 
-class Found(NamedTuple):
+class TreeEntry(NamedTuple):
     """One thing in a folder that is walked. ``opaque`` folders hide what is below them."""
 
     path: str
@@ -45,7 +45,7 @@ class Found(NamedTuple):
     opaque: bool = False
 
 
-def walk(root: Root, top: str = "") -> Iterator[Found]:
+def walk(root: Root, top: str = "") -> Iterator[TreeEntry]:
     """Yield everything below ``top`` in the order of names, a folder before what is in it; follows no link."""
     waiting = [top]
     while waiting:
@@ -61,12 +61,12 @@ def total_size(root: Root) -> int:
     return sum({(status.st_dev, status.st_ino): status.st_size for status in files}.values())
 
 
-def _walk_changes(upper: Root) -> Iterator[Found]:
+def _walk_changes(upper: Root) -> Iterator[TreeEntry]:
     """Yield everything in an upper folder but the marks of opaque folders."""
     return (found for found in walk(upper) if not overlay.is_opaque_mark(posixpath.basename(found.path)))
 
 
-def _list_folder(root: Root, folder: str) -> Iterator[Found]:
+def _list_folder(root: Root, folder: str) -> Iterator[TreeEntry]:
     """Yield what is in a folder; what vanishes meanwhile, the folder itself perhaps, is left out."""
     try:
         descriptor = root.open(folder, _READ_FOLDER, follow=False)
@@ -77,7 +77,7 @@ def _list_folder(root: Root, folder: str) -> Iterator[Found]:
             with suppress(FileNotFoundError):
                 status = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
                 path = posixpath.join(folder, name)
-                yield Found(path, status, stat.S_ISDIR(status.st_mode) and _is_opaque(root, path))
+                yield TreeEntry(path, status, stat.S_ISDIR(status.st_mode) and _is_opaque(root, path))
     finally:
         os.close(descriptor)
 
@@ -108,7 +108,7 @@ def list_changes(upper: Root, lowers: Sequence[Root]) -> list[tuple[Change, str]
     return sorted(changes, key=lambda change: os.fsencode(change[1]))
 
 
-def _gone(found: Found) -> str | None:
+def _gone(found: TreeEntry) -> str | None:
     """Return the path that a mark in the upper folder says is gone; None for anything else."""
     if overlay.is_whiteout(found.status):
         return found.path
@@ -197,7 +197,7 @@ def pack_folder(root: Root, top: str, stream: IO[bytes]) -> None:
     try:
         with Root(Path(f"/proc/self/fd/{descriptor}")) as inner:
             packer = _Packer(inner, LayerWriter(cast(BinaryIO, stream)))
-            packer.add(Found("", _status(inner, "")))
+            packer.add(TreeEntry("", _status(inner, "")))
             for found in walk(inner):
                 packer.add(found)
             packer.writer.close()
@@ -213,7 +213,7 @@ class _Packer:
         self.writer = writer
         self._first_names: dict[tuple[int, int], str] = {}
 
-    def add(self, found: Found) -> None:
+    def add(self, found: TreeEntry) -> None:
         """Write one thing; sockets have no place in an archive, and what is gone by now has none either."""
         kind = _KINDS.get(stat.S_IFMT(found.status.st_mode))
         if kind is Kind.FILE:
@@ -225,7 +225,7 @@ class _Packer:
                 if found.opaque:
                     self.writer.add(Opaque(found.path))
 
-    def _add_file(self, found: Found) -> None:
+    def _add_file(self, found: TreeEntry) -> None:
         descriptor = self._root.open(found.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, follow=False)
         with os.fdopen(descriptor, "rb", buffering=0) as file:
             status = os.fstat(descriptor)

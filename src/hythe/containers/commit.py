@@ -9,7 +9,7 @@ import msgspec
 from hythe.client.layer_compression import GzipLayerWriter
 from hythe.client.store import LocalStore
 from hythe.containers.changes import pack_changes
-from hythe.containers.container import Container, State
+from hythe.containers.container import Container, ContainerState
 from hythe.containers.log import timestamp
 from hythe.containers.root import Root
 from hythe.containers.runtime import find_runtime
@@ -31,7 +31,7 @@ from hythe.oci.manifest import (
 from hythe.oci.reference import Reference
 
 
-class Commit(msgspec.Struct, frozen=True):
+class CommitOptions(msgspec.Struct, frozen=True):
     """What ``commit`` is told: who made the image, why, and the instructions that change its configuration."""
 
     author: str = ""
@@ -60,7 +60,7 @@ DOCKER = MediaTypes(DOCKER_MANIFEST, DOCKER_CONFIG, DOCKER_LAYER_GZIP)
 
 
 def commit(
-    store: ContainerStore, images: LocalStore, container: Container, order: Commit, name: Reference | None = None
+    store: ContainerStore, images: LocalStore, container: Container, order: CommitOptions, name: Reference | None = None
 ) -> Digest:
     """Make an image of what the container changed, call it ``name`` if there is one, and return its ID.
 
@@ -73,7 +73,7 @@ def commit(
         with paused(store, container) if order.pause else nullcontext():
             layer = pack_layer(store, images, container, types.layer)
         base_config = ImageConfig.parse(images.read_document(Digest.parse(container.image_id)))
-        image = extended(base_config, config, layer, order, " ".join(container.command))
+        image = new_image_config(base_config, config, layer, order, " ".join(container.command))
         return put_image(images, base, image, layer, types, name)
 
 
@@ -93,7 +93,7 @@ def _base_descriptor(images: LocalStore, container: Container) -> Descriptor:
 @contextmanager
 def paused(store: ContainerStore, container: Container) -> Iterator[None]:
     """Halt the container, if it runs, for the block."""
-    if store.status(container).state is not State.RUNNING:
+    if store.status(container).state is not ContainerState.RUNNING:
         yield
         return
     runtime = find_runtime(container.host.runtime, store.folder / "runtime")
@@ -114,8 +114,8 @@ def pack_layer(store: ContainerStore, images: LocalStore, container: Container, 
         return NewLayer(descriptor, str(diff_id))
 
 
-def extended(
-    base: ImageConfig, config: ContainerConfig, layer: NewLayer | None, order: Commit, created_by: str
+def new_image_config(
+    base: ImageConfig, config: ContainerConfig, layer: NewLayer | None, order: CommitOptions, created_by: str
 ) -> ImageConfig:
     """Return the configuration of the new image: one step of history more, and one layer unless nothing changed."""
     now = timestamp()

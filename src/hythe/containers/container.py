@@ -36,7 +36,7 @@ class ProcessLimit(msgspec.Struct, frozen=True):
     hard: int
 
 
-class Limits(msgspec.Struct, frozen=True, omit_defaults=True):
+class ResourceLimits(msgspec.Struct, frozen=True, omit_defaults=True):
     """What the container may use at most; 0 is no limit. ``memory`` in bytes, ``cpus`` in processors.
 
     ``swap`` is memory and swap space together; ``shares`` is its weight beside others where processors are scarce.
@@ -62,7 +62,7 @@ class HostConfig(msgspec.Struct, frozen=True, omit_defaults=True):
     read_only: bool = False
     cap_add: tuple[str, ...] = ()
     cap_drop: tuple[str, ...] = ()
-    limits: Limits = Limits()
+    limits: ResourceLimits = ResourceLimits()
     terminal: bool = False
     interactive: bool = False
     auto_remove: bool = False
@@ -104,7 +104,7 @@ class Container(msgspec.Struct, frozen=True):
         return (*(self.config.entrypoint or ()), *(self.config.cmd or ()))
 
 
-class State(Enum):
+class ContainerState(Enum):
     """Docker's words for how a container stands."""
 
     CREATED = "created"
@@ -112,13 +112,13 @@ class State(Enum):
     EXITED = "exited"
 
 
-class Status(msgspec.Struct, frozen=True, omit_defaults=True):
+class ContainerStatus(msgspec.Struct, frozen=True, omit_defaults=True):
     """How a container stands. Times are RFC 3339.
 
     ``started_ticks`` tells its process from a later one with the same number (see ``process``).
     """
 
-    state: State = State.CREATED
+    state: ContainerState = ContainerState.CREATED
     process: int = 0
     started_ticks: int = 0
     started: str = ""

@@ -13,8 +13,8 @@ from hythe.containers.errors import CannotStart, InvalidOption
 _OWN_FOLDERS = {"pts", "shm", "mqueue", "fd"}
 """What a container has of its own in ``/dev``."""
 _OWN_DEVICES = {"/dev/console", "/dev/ptmx", "/dev/tty"}
-EVERYTHING = {"allow": True, "access": "rwm"}
-NOTHING = {"allow": False, "access": "rwm"}
+ALLOW_ALL = {"allow": True, "access": "rwm"}
+DENY_ALL = {"allow": False, "access": "rwm"}
 
 
 def parse_device(text: str) -> Device:
@@ -27,7 +27,7 @@ def parse_device(text: str) -> Device:
     return Device(source, target, access)
 
 
-def described(devices: Iterable[Device]) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+def device_specs(devices: Iterable[Device]) -> list[tuple[dict[str, Any], dict[str, Any]]]:
     """Return, for each device, what makes it in the container and what lets it be used; raises CannotStart.
 
     A folder stands for all devices in it.
@@ -38,7 +38,7 @@ def described(devices: Iterable[Device]) -> list[tuple[dict[str, Any], dict[str,
 def all_devices() -> list[dict[str, Any]]:
     """Return what makes every device of the machine in a container."""
     devices = (Device(path, path) for path in _walk("/dev") if path not in _OWN_DEVICES)
-    return [node for node, _ in described(devices)]
+    return [node for node, _ in device_specs(devices)]
 
 
 def _expanded(device: Device) -> Iterator[str]:

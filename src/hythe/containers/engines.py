@@ -19,7 +19,7 @@ from urllib.parse import quote, urlencode
 
 from hythe.client.docker_archive import read_archive
 from hythe.client.store import LocalStore
-from hythe.containers.commit import Commit
+from hythe.containers.commit import CommitOptions
 from hythe.containers.errors import ContainerError, NoSuchContainer
 from hythe.oci.digest import Digest
 from hythe.oci.reference import Reference
@@ -33,7 +33,7 @@ class Engine(Protocol):
     def has(self, container: str) -> bool:
         """Whether the engine has a container with this name or ID."""
 
-    def commit(self, container: str, order: Commit) -> str:
+    def commit(self, container: str, order: CommitOptions) -> str:
         """Make an image without a name; returns its ID."""
 
     def save(self, image: str) -> AbstractContextManager[BinaryIO]:
@@ -43,7 +43,9 @@ class Engine(Protocol):
         """Remove the image that was made."""
 
 
-def commit_foreign(engine: Engine, container: str, images: LocalStore, order: Commit, name: Reference | None) -> Digest:
+def commit_external(
+    engine: Engine, container: str, images: LocalStore, order: CommitOptions, name: Reference | None
+) -> Digest:
     """Commit a container of another engine into the local store and return the image's ID."""
     image = engine.commit(container, order)
     try:
@@ -98,7 +100,7 @@ class DockerSocket:
         with self._request("GET", f"/containers/{quote(container, safe='')}/json") as response:
             return response.status == 200
 
-    def commit(self, container: str, order: Commit) -> str:
+    def commit(self, container: str, order: CommitOptions) -> str:
         """See Engine."""
         query = [
             ("container", container),
@@ -174,7 +176,7 @@ class PodmanCommand:
         """See Engine."""
         return self._run("container", "exists", "--", container, check=False).returncode == 0
 
-    def commit(self, container: str, order: Commit) -> str:
+    def commit(self, container: str, order: CommitOptions) -> str:
         """See Engine. In docker's format, because podman keeps no message in the other."""
         changes = [word for change in order.changes for word in ("--change", change)]
         notes = ["--author", order.author, "--message", order.message, f"--pause={str(order.pause).lower()}"]

@@ -22,7 +22,7 @@ def export(store: ContainerStore, container: Container, stream: BinaryIO) -> Non
     folder = store.path(container)
     make_mountpoints(folder / "mountpoints")
     lowers = LayerCache(store.folder / "layers").lowers([Digest.parse(text) for text in container.layers])
-    namespace.own_mounts()
+    namespace.use_private_mounts()
     with tempfile.TemporaryDirectory(prefix="hythe-export-", dir=store.folder) as place:
         target = Path(place) / "root"
         target.mkdir()

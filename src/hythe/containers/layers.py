@@ -23,7 +23,7 @@ from hythe.client.file_lock import locked, locked_if_free
 from hythe.client.layout import ImageLayout
 from hythe.containers import linux
 from hythe.containers.errors import ContainerError
-from hythe.containers.root import remove_tree, usual_umask
+from hythe.containers.root import image_umask, remove_tree
 from hythe.containers.unpack import unpack_layer
 from hythe.oci.digest import Digest
 from hythe.oci.layer import InvalidLayer
@@ -109,7 +109,7 @@ class LayerCache:
 
     @staticmethod
     def _unpack_to(folder: Path, layout: ImageLayout, blob: Digest, diff_id: Digest) -> None:
-        with usual_umask():
+        with image_umask():
             (folder / "fs").mkdir(parents=True)
         with layout.open_blob(blob) as file, uncompressed(file) as stream:
             content = _HashedReader(stream, diff_id)

@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 import msgspec
 
-LONGEST_PIECE = 16 << 10
+MAX_ENTRY_SIZE = 16 << 10
 _POLL = 0.1  # seconds
 
 
@@ -42,9 +42,9 @@ class LogWriter:
             self._begun[stream] = lines.pop()
         pieces = [piece for line in lines for piece in _pieces(line)]
         rest = self._begun.get(stream, b"")
-        while len(rest) > LONGEST_PIECE:
-            pieces.append(rest[:LONGEST_PIECE])
-            self._begun[stream] = rest = rest[LONGEST_PIECE:]
+        while len(rest) > MAX_ENTRY_SIZE:
+            pieces.append(rest[:MAX_ENTRY_SIZE])
+            self._begun[stream] = rest = rest[MAX_ENTRY_SIZE:]
         self._append(stream, pieces)
 
     def _append(self, stream: str, pieces: list[bytes]) -> None:
@@ -72,8 +72,8 @@ def _split(data: bytes) -> list[bytes]:
 
 
 def _pieces(line: bytes) -> Iterator[bytes]:
-    for start in range(0, len(line), LONGEST_PIECE):
-        yield line[start : start + LONGEST_PIECE]
+    for start in range(0, len(line), MAX_ENTRY_SIZE):
+        yield line[start : start + MAX_ENTRY_SIZE]
 
 
 def timestamp() -> str:

@@ -50,7 +50,7 @@ def become_root() -> None:
         raise ContainerError(message, _HINT)
 
 
-def own_mounts() -> None:
+def use_private_mounts() -> None:
     """Keep mounts made from here on from everybody else; they go when the last process that sees them ends.
 
     Raises ContainerError where root may not do that, as in most containers.

@@ -21,7 +21,7 @@ _OPAQUE_XATTRS = ("trusted.overlay.opaque", "user.overlay.opaque", "user.fuseove
 _OWN_PREFIXES = ("trusted.overlay.", "user.overlay.", "user.fuseoverlayfs.")
 _FUSE_OPAQUE_NAME = ".wh..opq"
 """A whiteout of this name is another mark that fuse-overlayfs makes in an opaque folder."""
-MOST_LAYERS = 500
+MAX_LAYERS = 500
 """As many lower folders as the kernel takes."""
 
 
@@ -88,8 +88,8 @@ def mount_overlay(lowers: Sequence[Path], target: Path, upper: Path | None = Non
     Paths go to the kernel through short links in ``target``'s neighbour folder ``l``, because all options together must
     fit a page, and because no colon or comma of a path may be taken for a separator. Raises CannotStart.
     """
-    if len(lowers) > MOST_LAYERS:
-        raise CannotStart(f"the image has {len(lowers)} layers, and overlay mounts take {MOST_LAYERS} at most")
+    if len(lowers) > MAX_LAYERS:
+        raise CannotStart(f"the image has {len(lowers)} layers, and overlay mounts take {MAX_LAYERS} at most")
     links = _make_links(target.with_name(target.name + ".l"), {"u": upper, "w": work}, lowers)
     options = f"lowerdir={':'.join(str(number) for number in range(len(lowers)))}"
     if upper is not None:

@@ -19,7 +19,7 @@ from hythe.containers import linux
 from hythe.containers.errors import NotRemoved
 
 _FOLDER = os.O_PATH | os.O_DIRECTORY
-USUAL_UMASK = 0o022
+IMAGE_UMASK = 0o022
 _WITHIN = linux.RESOLVE_IN_ROOT | linux.RESOLVE_NO_MAGICLINKS
 
 
@@ -94,9 +94,9 @@ class Root:
 
 
 @contextmanager
-def usual_umask() -> Iterator[None]:
+def image_umask() -> Iterator[None]:
     """Make files of images for the block as their modes say, whatever the user's umask is."""
-    before = os.umask(USUAL_UMASK)
+    before = os.umask(IMAGE_UMASK)
     try:
         yield
     finally:

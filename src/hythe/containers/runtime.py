@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from hythe.containers.errors import CannotStart
-from hythe.containers.root import USUAL_UMASK
+from hythe.containers.root import IMAGE_UMASK
 
 _HYBRID = Path("/sys/fs/cgroup/unified")
 _NOT_FOUND = ("executable file not found", "executable file `", "no such file or directory")
@@ -72,7 +72,7 @@ class Runtime:
         arguments = (self.program, "--root", str(self._state), "--log", str(log), "--log-format", "json", *words)
         standard_input, output, errors = streams
         outcome = subprocess.run(
-            arguments, stdin=standard_input, stdout=output, stderr=errors, check=False, umask=USUAL_UMASK
+            arguments, stdin=standard_input, stdout=output, stderr=errors, check=False, umask=IMAGE_UMASK
         )
         if outcome.returncode:
             message = last_error(log) or f"{self.program} ended with exit code {outcome.returncode}"
@@ -91,7 +91,7 @@ def find_runtime(chosen: str, state: Path) -> Runtime:
     raise CannotStart(f"no OCI runtime: {chosen or 'neither crun nor runc'} is not installed", "install runc or crun")
 
 
-def clear_away(container_id: str, chosen: str, state: Path) -> None:
+def remove_leftovers(container_id: str, chosen: str, state: Path) -> None:
     """Let the runtime forget a container, processes and control groups too, that a crash of its supervisor left."""
     if (state / container_id).exists():
         find_runtime(chosen, state).delete(container_id)

@@ -33,7 +33,7 @@ _KEPT = {  # signals that mean hythe itself, or that nobody can catch
 FORWARDED = tuple(sorted(set(signal.Signals) - _KEPT))
 
 
-class Ends(NamedTuple):
+class ContainerStreams(NamedTuple):
     """Our ends of the container's streams; -1 where there is none. A terminal is both ``stdin`` and ``stdout``."""
 
     stdin: int
@@ -50,10 +50,10 @@ class Attachment(NamedTuple):
     stderr: int = -1
 
 
-class Pump:
+class StreamRelay:
     """One container's flow of bytes and signals. ``process`` is its first process, a child of ours."""
 
-    def __init__(self, process: int, ends: Ends, attachment: Attachment, log: LogWriter) -> None:
+    def __init__(self, process: int, ends: ContainerStreams, attachment: Attachment, log: LogWriter) -> None:
         self._process = os.pidfd_open(process)
         self._ends = ends
         self._attachment = attachment

@@ -29,7 +29,7 @@ from pathlib import Path
 import msgspec
 
 from hythe.client.file_lock import write_atomically
-from hythe.containers.container import Container, State, Status
+from hythe.containers.container import Container, ContainerState, ContainerStatus
 from hythe.containers.errors import ContainerError, NameTaken, NoSuchContainer, NotRemoved, StillRunning
 from hythe.containers.process import is_alive
 from hythe.containers.root import remove_tree
@@ -86,25 +86,25 @@ class ContainerStore:
         except (FileNotFoundError, NotADirectoryError):
             return None  # being made or removed at this moment
 
-    def status(self, container: Container) -> Status:
+    def status(self, container: Container) -> ContainerStatus:
         """Return how the container stands; one whose process vanished unseen has exited with LOST_EXIT_CODE."""
         status = self._recorded(container)
-        if status.state is not State.RUNNING or is_alive(status.process, status.started_ticks):
+        if status.state is not ContainerState.RUNNING or is_alive(status.process, status.started_ticks):
             return status
         if self.is_supervised(container):
             return status
-        return msgspec.structs.replace(status, state=State.EXITED, exit_code=LOST_EXIT_CODE, process=0)
+        return msgspec.structs.replace(status, state=ContainerState.EXITED, exit_code=LOST_EXIT_CODE, process=0)
 
-    def _recorded(self, container: Container) -> Status:
+    def _recorded(self, container: Container) -> ContainerStatus:
         try:
-            return msgspec.json.decode((self.path(container) / "status.json").read_bytes(), type=Status)
+            return msgspec.json.decode((self.path(container) / "status.json").read_bytes(), type=ContainerStatus)
         except FileNotFoundError:
-            return Status()
+            return ContainerStatus()
 
     def has_process(self, container: Container) -> bool:
         """Whether the container's process lives, for the supervisor itself, to whom the lock says nothing."""
         status = self._recorded(container)
-        return status.state is State.RUNNING and is_alive(status.process, status.started_ticks)
+        return status.state is ContainerState.RUNNING and is_alive(status.process, status.started_ticks)
 
     # Changing
 
@@ -144,7 +144,7 @@ class ContainerStore:
             if link.readlink().name == container.id:
                 link.unlink()
 
-    def set_status(self, container: Container, status: Status) -> None:
+    def set_status(self, container: Container, status: ContainerStatus) -> None:
         """Record how the container stands."""
         write_atomically(self.path(container) / "status.json", msgspec.json.encode(status))
 

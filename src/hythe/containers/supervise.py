@@ -17,14 +17,14 @@ from pathlib import Path
 
 from hythe.containers import linux, namespace, overlay
 from hythe.containers.bundle import make_mountpoints, write_bundle
-from hythe.containers.container import Container, State, Status
+from hythe.containers.container import Container, ContainerState, ContainerStatus
 from hythe.containers.errors import CannotStart, ContainerError, StillRunning
 from hythe.containers.layers import LayerCache
 from hythe.containers.log import LogWriter, timestamp
 from hythe.containers.process import start_ticks
 from hythe.containers.root import Root
 from hythe.containers.runtime import Runtime, find_runtime
-from hythe.containers.stdio import Attachment, Ends, Pump
+from hythe.containers.stdio import Attachment, ContainerStreams, StreamRelay
 from hythe.containers.store import ContainerStore
 from hythe.containers.terminal import ConsoleSocket, copy_size, raw_input
 from hythe.containers.users import find_user
@@ -53,13 +53,17 @@ def supervise(
             exit_code = _run(store, container, runtime, attachment, started)
         except (ContainerError, OSError) as error:
             code = error.exit_code if isinstance(error, CannotStart) else 125
-            status = Status(State.CREATED, started=began, finished=timestamp(), exit_code=code, error=str(error))
+            status = ContainerStatus(
+                ContainerState.CREATED, started=began, finished=timestamp(), exit_code=code, error=str(error)
+            )
             store.set_status(container, status)
             raise
         finally:
             runtime.delete(container.id)
         before = store.status(container)
-        status = Status(State.EXITED, started=before.started, finished=timestamp(), exit_code=exit_code)
+        status = ContainerStatus(
+            ContainerState.EXITED, started=before.started, finished=timestamp(), exit_code=exit_code
+        )
         store.set_status(container, status)
         return exit_code
 
@@ -106,7 +110,7 @@ def _run(
     store: ContainerStore, container: Container, runtime: Runtime, attachment: Attachment, started: OnStarted
 ) -> int:
     folder = store.path(container)
-    namespace.own_mounts()
+    namespace.use_private_mounts()
     linux.become_subreaper()
     with mounted(store, container) as rootfs, Root(rootfs) as root:
         mounts = prepare_mounts(store, container, root)
@@ -116,11 +120,12 @@ def _run(
         log = LogWriter(folder / "log.jsonl")
         runtime.start(container.id, folder)
         store.set_status(
-            container, Status(State.RUNNING, process, start_ticks(process), started=timestamp(), exit_code=0)
+            container,
+            ContainerStatus(ContainerState.RUNNING, process, start_ticks(process), started=timestamp(), exit_code=0),
         )
         started()
         with raw_input() if ends.is_terminal and attachment.stdin >= 0 else nullcontext():
-            Pump(process, ends, attachment, log).run()
+            StreamRelay(process, ends, attachment, log).run()
         log.close()
         return _exit_code(process)
 
@@ -149,14 +154,16 @@ def _copy_root_mode(lowers: list[Path], upper: Path) -> None:
         upper.chmod(status.st_mode & 0o7777)
 
 
-def _create(runtime: Runtime, folder: Path, container: Container, console: ConsoleSocket | None) -> tuple[int, Ends]:
+def _create(
+    runtime: Runtime, folder: Path, container: Container, console: ConsoleSocket | None
+) -> tuple[int, ContainerStreams]:
     """Let the runtime set the container up; returns its first process and our ends of its streams."""
     if console is not None:
         process = runtime.create(container.id, folder, (subprocess.DEVNULL,) * 3, console.path)
         terminal = console.receive()
         os.set_blocking(terminal, False)
         copy_size(terminal)
-        return process, Ends(terminal, terminal, -1, is_terminal=True)
+        return process, ContainerStreams(terminal, terminal, -1, is_terminal=True)
     output, errors = os.pipe(), os.pipe()
     source = os.pipe() if container.host.interactive else (os.open(os.devnull, os.O_RDONLY), -1)
     try:
@@ -164,7 +171,7 @@ def _create(runtime: Runtime, folder: Path, container: Container, console: Conso
     finally:
         for descriptor in (source[0], output[1], errors[1]):
             os.close(descriptor)
-    return process, Ends(source[1], output[0], errors[0])
+    return process, ContainerStreams(source[1], output[0], errors[0])
 
 
 def _exit_code(process: int) -> int:

@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 from hythe.containers import overlay
 from hythe.containers.namespace import in_user_namespace
-from hythe.containers.root import Root, remove, usual_umask
+from hythe.containers.root import Root, image_umask, remove
 from hythe.oci.layer import Content, Entry, InvalidLayer, Kind, Member, Opaque, Whiteout, read_layer, shown
 
 _READ_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
@@ -26,7 +26,7 @@ def unpack_layer(stream: BinaryIO, folder: Path) -> bool:
     Returns whether the layer hides everything below it (its root is opaque). Raises InvalidLayer for an archive that is
     broken or would leave the folder, and OSError for a disk that is full or broken.
     """
-    with usual_umask(), _LayerRoot(folder) as root:
+    with image_umask(), _LayerRoot(folder) as root:
         unpacker = _Unpacker(root)
         try:
             for member, content in read_layer(stream):

@@ -10,7 +10,7 @@ _LARGEST_FILE = 8 << 20
 _LARGEST_ID = 2**31 - 1
 
 
-class User(NamedTuple):
+class ContainerUser(NamedTuple):
     """Numbers of user, group and further groups, and the home folder."""
 
     uid: int
@@ -19,7 +19,7 @@ class User(NamedTuple):
     home: str
 
 
-def find_user(root: Root, text: str, further: tuple[str, ...] = ()) -> User:
+def find_user(root: Root, text: str, further: tuple[str, ...] = ()) -> ContainerUser:
     """Return who ``USER[:GROUP]`` (names or numbers, "" is root) is in the image; raises CannotStart.
 
     A number that the image does not know is taken as it is, with group 0. A group that is named alone replaces all
@@ -36,9 +36,9 @@ def find_user(root: Root, text: str, further: tuple[str, ...] = ()) -> User:
     home = (row[5] if row else "") or "/"
     if group:
         gid = _find_group(root, group)
-        return User(uid, gid, _numbers(root, {gid}, further), home)
+        return ContainerUser(uid, gid, _numbers(root, {gid}, further), home)
     members = [r for r in _rows(root, "etc/group", 4) if row and row[0] in r[3].split(",")]
-    return User(uid, gid, _numbers(root, {gid, *(int(r[2]) for r in members)}, further), home)
+    return ContainerUser(uid, gid, _numbers(root, {gid, *(int(r[2]) for r in members)}, further), home)
 
 
 def _numbers(root: Root, own: set[int], further: tuple[str, ...]) -> tuple[int, ...]:

@@ -14,7 +14,7 @@ from hythe.containers.changes import pack_folder
 from hythe.containers.container import Container, Mount
 from hythe.containers.errors import InvalidOption
 from hythe.containers.names import parse_container_name
-from hythe.containers.root import Root, usual_umask
+from hythe.containers.root import Root, image_umask
 from hythe.containers.store import ContainerStore
 from hythe.containers.unpack import unpack_layer
 
@@ -180,7 +180,7 @@ def _prepared(store: ContainerStore, container: Container, root: Root, number: i
         own = _own_volume(store, container, number)
         folder = own if mount.volume == _ANONYMOUS else store.folder / "volumes" / mount.volume
         folder.parent.mkdir(exist_ok=True, mode=0o700)  # what a container wrote is not for other users of the machine
-        with usual_umask():
+        with image_umask():
             folder.mkdir(exist_ok=True)
         if not mount.empty:
             _fill(folder, root, mount.target)

@@ -5,14 +5,14 @@ from pathlib import Path
 import pytest
 
 from hythe.containers import seccomp
-from hythe.containers.bundle import environment, make_mountpoints, specification
+from hythe.containers.bundle import environment, make_mountpoints, runtime_config
 from hythe.containers.capabilities import DEFAULT_CAPABILITIES, capabilities, own_capabilities, parse_capability
-from hythe.containers.container import Container, Device, HostConfig, Limits, Mount, ProcessLimit
+from hythe.containers.container import Container, Device, HostConfig, Mount, ProcessLimit, ResourceLimits
 from hythe.containers.errors import CannotStart, InvalidOption
-from hythe.containers.users import User
+from hythe.containers.users import ContainerUser
 from hythe.oci.config import ContainerConfig
 
-ROOT = User(0, 0, (10,), "/root")
+ROOT = ContainerUser(0, 0, (10,), "/root")
 
 
 def container(config: ContainerConfig | None = None, host: HostConfig | None = None) -> Container:
@@ -48,7 +48,7 @@ def test_capability_names() -> None:
 def test_the_process(tmp_path: Path) -> None:
     """Entrypoint and command are joined; user, groups and folder are the image's."""
     config = ContainerConfig(entrypoint=("/run",), cmd=("a", "b"), working_dir="/srv")
-    process = specification(tmp_path, container(config), ROOT, ())["process"]
+    process = runtime_config(tmp_path, container(config), ROOT, ())["process"]
 
     assert process["args"] == ("/run", "a", "b")
     assert process["cwd"] == "/srv"
@@ -59,7 +59,7 @@ def test_the_process(tmp_path: Path) -> None:
 def test_a_container_without_a_command_is_refused(tmp_path: Path) -> None:
     """With the hint to write one."""
     with pytest.raises(CannotStart, match="no command"):
-        specification(tmp_path, container(ContainerConfig()), ROOT, ())
+        runtime_config(tmp_path, container(ContainerConfig()), ROOT, ())
 
 
 def test_the_environment() -> None:
@@ -80,7 +80,7 @@ def test_the_environment() -> None:
 @pytest.mark.parametrize(("network", "own"), [("none", True), ("host", False)])
 def test_networks(tmp_path: Path, network: str, own: bool) -> None:
     """None is a network namespace with nothing in it, host is the machine's."""
-    kinds = specification(tmp_path, container(host=HostConfig(network=network)), ROOT, ())["linux"]["namespaces"]
+    kinds = runtime_config(tmp_path, container(host=HostConfig(network=network)), ROOT, ())["linux"]["namespaces"]
 
     assert ({"type": "network"} in kinds) == own
     assert {"type": "pid"} in kinds
@@ -88,9 +88,11 @@ def test_networks(tmp_path: Path, network: str, own: bool) -> None:
 
 def test_limits_and_mounts(tmp_path: Path) -> None:
     """Bytes, processors and processes; binds, memory, and a chosen /etc/hosts in place of ours."""
-    host = HostConfig(network="none", read_only=True, limits=Limits(1 << 20, 1.5, 100), mounts=(Mount("/etc/hosts"),))
+    host = HostConfig(
+        network="none", read_only=True, limits=ResourceLimits(1 << 20, 1.5, 100), mounts=(Mount("/etc/hosts"),)
+    )
     mounts = (Mount("/data", source="/srv/data", options=("ro",)), Mount("/scratch", options=("size=1m",)))
-    written = specification(tmp_path, container(host=host), ROOT, mounts)
+    written = runtime_config(tmp_path, container(host=host), ROOT, mounts)
     by_target = {mount["destination"]: mount for mount in written["mounts"]}
     resources = written["linux"]["resources"]
 
@@ -111,8 +113,8 @@ def test_limits_and_mounts(tmp_path: Path) -> None:
 
 def test_a_privileged_container(tmp_path: Path) -> None:
     """Every capability that we have, every device, and nothing hidden, read-only or filtered."""
-    usual = specification(tmp_path, container(), ROOT, ())
-    free = specification(tmp_path, container(host=HostConfig(network="none", privileged=True)), ROOT, ())
+    usual = runtime_config(tmp_path, container(), ROOT, ())
+    free = runtime_config(tmp_path, container(host=HostConfig(network="none", privileged=True)), ROOT, ())
 
     assert free["process"]["capabilities"]["bounding"] == own_capabilities()
     assert "/dev/zero" in {device["path"] for device in free["linux"]["devices"]}
@@ -127,7 +129,7 @@ def test_devices_and_limits_of_processes(tmp_path: Path) -> None:
     """A device is made and allowed; a limit has the kernel's name; -1 is the kernel's word for none."""
     limits = (ProcessLimit("nofile", 10, 20), ProcessLimit("core", -1, -1))
     host = HostConfig(network="none", devices=(Device("/dev/null", "/dev/x", "r"),), process_limits=limits)
-    written = specification(tmp_path, container(host=host), ROOT, ())
+    written = runtime_config(tmp_path, container(host=host), ROOT, ())
     [device] = written["linux"]["devices"]
 
     assert (device["path"], device["type"], device["major"], device["minor"]) == ("/dev/x", "c", 1, 3)
@@ -140,7 +142,7 @@ def test_devices_and_limits_of_processes(tmp_path: Path) -> None:
     ]
     for path in ("/nowhere", "/etc/passwd"):
         with pytest.raises(CannotStart):
-            specification(tmp_path, container(host=HostConfig(devices=(Device(path, path),))), ROOT, ())
+            runtime_config(tmp_path, container(host=HostConfig(devices=(Device(path, path),))), ROOT, ())
 
 
 def test_mountpoints(tmp_path: Path) -> None:

@@ -260,7 +260,7 @@ import sys
 from pathlib import Path
 from hythe.containers import linux, namespace, overlay
 folder = Path(sys.argv[1])
-namespace.own_mounts()
+namespace.use_private_mounts()
 def refuse(*words, **options):
     raise OSError(1, "Operation not permitted")
 linux.mount = refuse

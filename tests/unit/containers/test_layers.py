@@ -12,7 +12,7 @@ import pytest
 from isal import igzip
 from tests.parts.base_images import layer_tar
 
-from hythe.client.errors import NotFound
+from hythe.client.errors import RemoteNotFound
 from hythe.client.layout import ImageLayout
 from hythe.containers.errors import ContainerError
 from hythe.containers.layers import LayerCache
@@ -91,7 +91,7 @@ def test_broken_compression_is_the_layers_fault(layout: ImageLayout, cache: Laye
 def test_a_missing_blob_is_said_to_be_missing(layout: ImageLayout, cache: LayerCache) -> None:
     """With the hint to pull again."""
     layout.create()
-    with pytest.raises(NotFound):
+    with pytest.raises(RemoteNotFound):
         cache.ensure(layout, [(DIFF_ID, DIFF_ID)])
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hythe.containers.log import LONGEST_PIECE, LogWriter, read_log
+from hythe.containers.log import MAX_ENTRY_SIZE, LogWriter, read_log
 
 
 def write(path: Path, *pieces: tuple[str, bytes]) -> None:
@@ -45,11 +45,11 @@ def test_nothing_is_lost(tmp_path_factory: pytest.TempPathFactory, pieces: list[
 
 def test_long_lines_are_kept_in_pieces(tmp_path: Path) -> None:
     """A line without end does not fill the memory; only its last piece ends in a newline."""
-    write(tmp_path / "log", ("stdout", b"x" * (LONGEST_PIECE * 2)), ("stdout", b"y\n"))
+    write(tmp_path / "log", ("stdout", b"x" * (MAX_ENTRY_SIZE * 2)), ("stdout", b"y\n"))
     lengths = [len(entry.log) for entry in read_log(tmp_path / "log")]
 
-    assert max(lengths) <= LONGEST_PIECE
-    assert sum(lengths) == LONGEST_PIECE * 2 + 2
+    assert max(lengths) <= MAX_ENTRY_SIZE
+    assert sum(lengths) == MAX_ENTRY_SIZE * 2 + 2
 
 
 def test_tail_since_and_half_lines(tmp_path: Path) -> None:

@@ -5,12 +5,11 @@ import signal
 import pytest
 
 from hythe.containers.container import Device, Mount, ProcessLimit
-from hythe.containers.creation import Request, merge
 from hythe.containers.devices import parse_device
 from hythe.containers.errors import InvalidOption
+from hythe.containers.lifecycle import CreateOptions, merge, parse_signal
 from hythe.containers.network_files import parse_host
 from hythe.containers.process_limits import parse_process_limit
-from hythe.containers.stopping import parse_signal
 from hythe.containers.volumes import declared_volumes, parse_mount, parse_tmpfs, parse_volume
 from hythe.oci.config import ContainerConfig
 
@@ -138,15 +137,15 @@ BASE = ContainerConfig(entrypoint=("/entry",), cmd=("default",), env=("A=1", "B=
 @pytest.mark.parametrize(
     ("request_", "entrypoint", "cmd"),
     [
-        (Request("box"), ("/entry",), ("default",)),
-        (Request("box", words=("x", "y")), ("/entry",), ("x", "y")),
-        (Request("box", entrypoint=("/own",)), ("/own",), None),
-        (Request("box", entrypoint=("/own",), words=("x",)), ("/own",), ("x",)),
-        (Request("box", entrypoint=(), words=("x",)), None, ("x",)),
+        (CreateOptions("box"), ("/entry",), ("default",)),
+        (CreateOptions("box", words=("x", "y")), ("/entry",), ("x", "y")),
+        (CreateOptions("box", entrypoint=("/own",)), ("/own",), None),
+        (CreateOptions("box", entrypoint=("/own",), words=("x",)), ("/own",), ("x",)),
+        (CreateOptions("box", entrypoint=(), words=("x",)), None, ("x",)),
     ],
 )
 def test_commands_are_merged(
-    request_: Request, entrypoint: tuple[str, ...] | None, cmd: tuple[str, ...] | None
+    request_: CreateOptions, entrypoint: tuple[str, ...] | None, cmd: tuple[str, ...] | None
 ) -> None:
     """Words replace the command; an entrypoint replaces both."""
     merged = merge(BASE, request_)
@@ -156,9 +155,9 @@ def test_commands_are_merged(
 
 def test_the_rest_is_merged() -> None:
     """Variables and labels by name; user and folder as a whole; what is not asked for stays."""
-    merged = merge(BASE, Request("box", env=("B=3", "C=4"), labels={"b": "2"}, working_dir="relative"))
+    merged = merge(BASE, CreateOptions("box", env=("B=3", "C=4"), labels={"b": "2"}, working_dir="relative"))
 
     assert merged.env == ("A=1", "B=3", "C=4")
     assert merged.labels == {"a": "1", "b": "2"}
     assert (merged.user, merged.working_dir) == ("app", "/relative")
-    assert merge(ContainerConfig(), Request("box")) == ContainerConfig()
+    assert merge(ContainerConfig(), CreateOptions("box")) == ContainerConfig()

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from hythe.containers.container import Container, State, Status
+from hythe.containers.container import Container, ContainerState, ContainerStatus
 from hythe.containers.errors import ContainerError, NameTaken, NoSuchContainer, NotRemoved, StillRunning
 from hythe.containers.names import new_id, new_name, parse_container_name
 from hythe.containers.process import start_ticks
@@ -87,8 +87,8 @@ def test_states(store: ContainerStore) -> None:
     """What was recorded counts, unless its process vanished while nobody looked."""
     container = made(store, "one")
     with subprocess.Popen(["sleep", "100"]) as process:
-        running = Status(State.RUNNING, process.pid, start_ticks(process.pid), "2026")
-        assert store.status(container) == Status()
+        running = ContainerStatus(ContainerState.RUNNING, process.pid, start_ticks(process.pid), "2026")
+        assert store.status(container) == ContainerStatus()
         store.set_status(container, running)
         assert store.status(container) == running
         assert store.has_process(container)
@@ -97,7 +97,7 @@ def test_states(store: ContainerStore) -> None:
         process.kill()
     lost = store.status(container)
 
-    assert (lost.state, lost.exit_code) == (State.EXITED, LOST_EXIT_CODE)
+    assert (lost.state, lost.exit_code) == (ContainerState.EXITED, LOST_EXIT_CODE)
     assert not store.has_process(container)
 
 
@@ -105,8 +105,10 @@ def test_another_process_with_the_number_is_not_the_containers(store: ContainerS
     """A number alone means nothing after a restart of the machine."""
     container = made(store, "one")
     with subprocess.Popen(["sleep", "100"]) as process:
-        store.set_status(container, Status(State.RUNNING, process.pid, start_ticks(process.pid) + 1, "2026"))
-        assert store.status(container).state is State.EXITED
+        store.set_status(
+            container, ContainerStatus(ContainerState.RUNNING, process.pid, start_ticks(process.pid) + 1, "2026")
+        )
+        assert store.status(container).state is ContainerState.EXITED
         process.kill()
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from hythe.containers.errors import CannotStart
 from hythe.containers.root import Root
-from hythe.containers.users import User, find_user
+from hythe.containers.users import ContainerUser, find_user
 
 PASSWD = """root:x:0:0:root:/root:/bin/sh
 app:x:1000:1000:app:/home/app:/bin/sh
@@ -31,20 +31,20 @@ def root(tmp_path: Path) -> Iterator[Root]:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("", User(0, 0, (0, 10), "/root")),
-        ("root", User(0, 0, (0, 10), "/root")),
-        ("app", User(1000, 1000, (10, 1000, 2000), "/home/app")),
-        ("1000", User(1000, 1000, (10, 1000, 2000), "/home/app")),
-        ("app:extra", User(1000, 2000, (2000,), "/home/app")),
-        ("app:77", User(1000, 77, (77,), "/home/app")),
-        ("4711", User(4711, 0, (0,), "/")),
-        ("4711:4712", User(4711, 4712, (4712,), "/")),
-        ("123", User(7, 8, (8,), "/odd")),
-        (":extra", User(0, 2000, (2000,), "/root")),
-        ("homeless", User(5, 5, (5,), "/")),
+        ("", ContainerUser(0, 0, (0, 10), "/root")),
+        ("root", ContainerUser(0, 0, (0, 10), "/root")),
+        ("app", ContainerUser(1000, 1000, (10, 1000, 2000), "/home/app")),
+        ("1000", ContainerUser(1000, 1000, (10, 1000, 2000), "/home/app")),
+        ("app:extra", ContainerUser(1000, 2000, (2000,), "/home/app")),
+        ("app:77", ContainerUser(1000, 77, (77,), "/home/app")),
+        ("4711", ContainerUser(4711, 0, (0,), "/")),
+        ("4711:4712", ContainerUser(4711, 4712, (4712,), "/")),
+        ("123", ContainerUser(7, 8, (8,), "/odd")),
+        (":extra", ContainerUser(0, 2000, (2000,), "/root")),
+        ("homeless", ContainerUser(5, 5, (5,), "/")),
     ],
 )
-def test_users(root: Root, text: str, expected: User) -> None:
+def test_users(root: Root, text: str, expected: ContainerUser) -> None:
     """Names and numbers, groups beside; a name of digits is a name first."""
     assert expected == find_user(root, text)
 
@@ -59,8 +59,8 @@ def test_unknown_users_are_refused(root: Root, text: str) -> None:
 def test_an_image_without_tables(tmp_path: Path) -> None:
     """Numbers do without them."""
     with Root(tmp_path) as root:
-        assert find_user(root, "5:6") == User(5, 6, (6,), "/")
-        assert find_user(root, "") == User(0, 0, (0,), "/")
+        assert find_user(root, "5:6") == ContainerUser(5, 6, (6,), "/")
+        assert find_user(root, "") == ContainerUser(0, 0, (0,), "/")
 
 
 def test_tables_are_read_inside_the_image(tmp_path: Path) -> None:

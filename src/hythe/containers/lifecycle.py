@@ -1,18 +1,21 @@
 """Making containers of images: the image's configuration with the user's options over it, its layers unpacked."""
 
 import posixpath
+import signal
+import time
 from contextlib import suppress
 
 import msgspec
 
 from hythe.client.errors import ClientError
 from hythe.client.store import LocalStore, StoredImage
-from hythe.containers.container import Container, HostConfig
-from hythe.containers.errors import ContainerError, NameTaken
+from hythe.containers.container import Container, ContainerState, HostConfig
+from hythe.containers.errors import ContainerError, InvalidOption, NameTaken
 from hythe.containers.layers import LayerCache
 from hythe.containers.log import timestamp
 from hythe.containers.names import new_id, new_name, parse_container_name
-from hythe.containers.runtime import clear_away
+from hythe.containers.process import is_alive, send_signal
+from hythe.containers.runtime import remove_leftovers
 from hythe.containers.store import ContainerStore
 from hythe.containers.volumes import declared_volumes
 from hythe.oci.config import ContainerConfig, ImageConfig, merge_environment
@@ -20,10 +23,12 @@ from hythe.oci.digest import Digest
 from hythe.oci.errors import OCIError
 from hythe.oci.instruction import apply_instructions
 
-_ATTEMPTS = 20
+_NAME_ATTEMPTS = 20
+_POLL_INTERVAL = 0.02  # seconds
+_KILL_TIMEOUT = 10.0  # seconds
 
 
-class Request(msgspec.Struct, frozen=True):
+class CreateOptions(msgspec.Struct, frozen=True):
     """What the user asks for beside the image.
 
     ``entrypoint`` replaces the image's, which takes its command away too; an empty one leaves none. ``words`` replace
@@ -43,7 +48,7 @@ class Request(msgspec.Struct, frozen=True):
     host: HostConfig = HostConfig()
 
 
-def create(store: ContainerStore, images: LocalStore, image: StoredImage, request: Request) -> Container:
+def create(store: ContainerStore, images: LocalStore, image: StoredImage, request: CreateOptions) -> Container:
     """Make a container of ``image``; it does not run yet. Raises ContainerError, InvalidLayer, NotFound."""
     container_id = new_id()
     images.pin(container_id, image.digest)
@@ -63,7 +68,7 @@ def create(store: ContainerStore, images: LocalStore, image: StoredImage, reques
 def remove(store: ContainerStore, images: LocalStore, container: Container) -> None:
     """Remove a container that does not run, and give its image free; raises StillRunning."""
     store.remove(container)
-    clear_away(container.id, container.host.runtime, store.folder / "runtime")
+    remove_leftovers(container.id, container.host.runtime, store.folder / "runtime")
     images.unpin(container.id)
 
 
@@ -90,7 +95,7 @@ def _unpack(cache: LayerCache, images: LocalStore, image: StoredImage, config: I
     cache.ensure(images, zip(blobs, diff_ids, strict=True))
 
 
-def _described(container_id: str, image: StoredImage, config: ImageConfig, request: Request) -> Container:
+def _described(container_id: str, image: StoredImage, config: ImageConfig, request: CreateOptions) -> Container:
     merged = merge(config.config or ContainerConfig(), request)
     mounts = (*request.host.mounts, *declared_volumes(tuple(merged.volumes or ()), request.host.mounts))
     return Container(
@@ -106,7 +111,7 @@ def _described(container_id: str, image: StoredImage, config: ImageConfig, reque
     )
 
 
-def merge(base: ContainerConfig, request: Request) -> ContainerConfig:
+def merge(base: ContainerConfig, request: CreateOptions) -> ContainerConfig:
     """Return an image's configuration with a request's options over it, as docker merges them."""
     entrypoint, cmd = base.entrypoint, request.words or base.cmd
     if request.entrypoint is not None:
@@ -129,8 +134,8 @@ def _added(store: ContainerStore, container: Container, chosen_name: str) -> Con
     if chosen_name:
         store.add(container)
         return container
-    for attempt in range(_ATTEMPTS):
-        name = new_name() if attempt < _ATTEMPTS - 1 else container.id[:12]
+    for attempt in range(_NAME_ATTEMPTS):
+        name = new_name() if attempt < _NAME_ATTEMPTS - 1 else container.id[:12]
         named = msgspec.structs.replace(container, name=name)
         try:
             store.add(named)
@@ -138,3 +143,59 @@ def _added(store: ContainerStore, container: Container, chosen_name: str) -> Con
             continue
         return named
     raise ContainerError("no free name was found", "choose one by --name")
+
+
+# Stopping
+
+
+def parse_signal(text: str) -> int:
+    """Return the signal with a name, ``SIG`` in front or not, or a number; raises InvalidOption.
+
+    Images of systemd stop by ``SIGRTMIN+3``.
+    """
+    name, plus, offset = text.upper().removeprefix("SIG").partition("+")
+    number = int(name) if name.isdecimal() else signal.Signals.__members__.get(f"SIG{name}", 0)
+    if plus:
+        number = signal.SIGRTMIN + int(offset) if name == "RTMIN" and offset.isdecimal() else 0
+    if not 0 < number <= signal.SIGRTMAX:
+        raise InvalidOption(f"unknown signal {text!r}", "'kill -l' lists them")
+    return int(number)
+
+
+def stop(store: ContainerStore, container: Container, timeout: float = 10.0, name: str = "") -> None:
+    """Send the container its stop signal (or the one called ``name``), and SIGKILL after ``timeout`` seconds.
+
+    Returns when it has ended and its supervisor has written that down. Raises ContainerError when it cannot be ended.
+    """
+    number = parse_signal(name) if name else _own_signal(container)
+    if _ended_after(store, container, number, timeout):
+        return
+    if not _ended_after(store, container, signal.SIGKILL, _KILL_TIMEOUT):
+        raise ContainerError(f"container {container.name} does not end", "its process hangs in the kernel")
+
+
+def _own_signal(container: Container) -> int:
+    """Return what the image wants to be stopped by; SIGTERM for an unknown signal, as docker does."""
+    try:
+        return parse_signal(container.config.stop_signal or "SIGTERM")
+    except InvalidOption:
+        return signal.SIGTERM
+
+
+def kill(store: ContainerStore, container: Container) -> None:
+    """End the container at once, and take away what a crash of its supervisor may have left."""
+    stop(store, container, 0, "SIGKILL")
+    remove_leftovers(container.id, container.host.runtime, store.folder / "runtime")
+
+
+def _ended_after(store: ContainerStore, container: Container, number: int, timeout: float) -> bool:
+    status = store.status(container)
+    if status.state is not ContainerState.RUNNING:
+        return True
+    send_signal(status.process, status.started_ticks, number)
+    deadline = time.monotonic() + timeout
+    while is_alive(status.process, status.started_ticks) or store.is_supervised(container):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_POLL_INTERVAL)
+    return True
