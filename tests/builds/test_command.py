@@ -90,7 +90,7 @@ def test_switching_off_and_on(forged: ForgeHouse, hythe: HytheClient, name: str)
     hythe.ok("builds", "activate", repository)
     hythe.ok("builds", "start", repository)
 
-    assert "switched off" in refused.stderr
+    assert "disabled" in refused.stderr
     assert [build["number"] for build in hythe.json("builds", "list", repository)] == [2, 1]
     assert [build["number"] for build in hythe.json("builds", "list", repository, "--status", "cancelled")] == [1]
     assert len(hythe.json("builds", "list", repository, "--limit", "1")) == 1

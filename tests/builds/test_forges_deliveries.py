@@ -217,5 +217,5 @@ def test_switched_off_builds_nothing(forged: ForgeHouse) -> None:
 
     [sent] = connected.forge.push(connected.project, MAIN, commit(1))
 
-    assert sent.answer["detail"] == "builds of this repository are switched off"
+    assert sent.answer["detail"] == "builds of this repository are disabled"
     assert forged.builds(connected) == []

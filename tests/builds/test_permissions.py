@@ -61,11 +61,11 @@ def test_private_builds_do_not_exist_for_others(hidden: ForgeHouse, who: str) ->
     """Whatever another account, or nobody, asks of them is answered as of what is not there; and nothing changes."""
     services = hidden.services
     before = services.call("GET", "/api/v1/repositories/alice/hidden/build-configuration")
-    calls = [*calls_of(hidden, "hidden"), *((method, path, None) for method, path in PLAIN)]
+    trigger_calls = [*calls_of(hidden, "hidden"), *((method, path, None) for method, path in PLAIN)]
 
     answers = {
         (method, path): services.try_call(method, path, body if method != "GET" else None, user=who)
-        for method, path, body in calls
+        for method, path, body in trigger_calls
     }
 
     assert len(answers) > 20

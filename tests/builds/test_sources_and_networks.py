@@ -144,11 +144,11 @@ def test_switching_off_stops_triggers_and_keeps_everything(services: Services) -
     services.call("PATCH", f"{path}/build-configuration", {"active": False})
 
     status, answer = services.try_call("POST", trigger, {}, user="")
-    calls = services.call("GET", f"{path}/build-configuration/trigger")["calls"]
+    trigger_calls = services.call("GET", f"{path}/build-configuration/trigger")["calls"]
 
     assert status == 409
     assert "rules" in answer["hint"]
-    assert [call["outcome"] for call in calls] == ["builds of this repository are switched off", "1 builds"]
+    assert [call["outcome"] for call in trigger_calls] == ["builds of this repository are disabled", "1 builds"]
     assert len(services.call("GET", f"{path}/builds")["items"]) == 1
 
 

@@ -1,4 +1,4 @@
-"""A set-up: what is built into a repository, from where, and how."""
+"""A build configuration: what is built into a repository, from which source, and how."""
 
 from datetime import datetime
 from enum import Enum
@@ -9,15 +9,15 @@ from msgspec import Meta
 
 from hythe.builds.rules import Rule
 
-LONGEST_REPOSITORY = 255
-"""Characters of a repository's name at its forge."""
+MAX_REPOSITORY_LENGTH = 255
+"""Maximum length of a repository's name at its forge."""
 
 LinkedAccountId: TypeAlias = Annotated[int, Meta(ge=1, le=2**53)]
-"""A linked account's number."""
+"""The id of a linked account."""
 
 
 class Forge(Enum):
-    """What kind of place the source is kept at; ``git`` is any address."""
+    """The kind of forge that hosts the source; ``git`` is any git URL."""
 
     GITHUB = "github"
     BITBUCKET = "bitbucket"
@@ -27,7 +27,7 @@ class Forge(Enum):
 
 
 class Network(Enum):
-    """What the steps of a build may reach."""
+    """What the steps of a build can reach."""
 
     OFF = "off"
     REGISTRY = "registry"
@@ -35,34 +35,37 @@ class Network(Enum):
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """Choices of a set-up that are the same for all its rules; an empty choice is the installation's own."""
+    """Options that apply to all rules of a build configuration; an empty one uses the installation's default."""
 
     autotest: bool = False
     base_link: bool = False
-    """Build anew when a base image moved."""
+    """Rebuild when a base image changes."""
     schedule: Annotated[str, Meta(max_length=100)] = ""
-    """When to build anew by the clock: ``daily 04:00``, ``weekly mon 04:00``, ``every 6h``; empty: never."""
+    """When to rebuild: ``daily 04:00``, ``weekly mon 04:00``, ``every 6h`` (UTC); empty: never."""
     network: Network | None = None
     reproduce: bool = False
     submodules: bool = True
     readme: bool = True
-    """Whether the README beside the Dockerfile becomes the description."""
+    """Whether the README next to the Dockerfile becomes the repository's description."""
     mail: bool = True
 
 
 class BuildSource(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the code is. ``url`` is what git clones; ``forge_repository`` is OWNER/NAME at the forge."""
+    """The source repository. git clones ``url``; ``forge_repository`` is OWNER/NAME at the forge."""
 
     url: Annotated[str, Meta(min_length=1, max_length=2000)]
     forge: Forge = Forge.GIT
-    forge_repository: Annotated[str, Meta(max_length=LONGEST_REPOSITORY)] = ""
+    forge_repository: Annotated[str, Meta(max_length=MAX_REPOSITORY_LENGTH)] = ""
     linked_account_id: LinkedAccountId | None = None
     default_branch: Annotated[str, Meta(max_length=250)] = ""
-    """Empty: what the address says it is, ``main`` where it says nothing."""
+    """Empty: read from the source, or ``main`` if the source does not name one."""
 
 
 class BuildConfiguration(msgspec.Struct, frozen=True, kw_only=True):
-    """A repository's set-up; ``repository`` is the canonical name. ``has_credentials``: the source has some, sealed."""
+    """The build configuration of a repository; ``repository`` is its canonical name.
+
+    ``has_credentials`` tells whether there are sealed credentials for the source.
+    """
 
     id: int
     repository: str
@@ -79,7 +82,7 @@ class BuildConfiguration(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NewBuildConfiguration(msgspec.Struct, frozen=True, kw_only=True):
-    """What somebody asks for; ``credentials`` opens a private address (``USER:PASSWORD`` or a private SSH key)."""
+    """A build configuration to create; ``credentials`` for a private source are ``USER:PASSWORD`` or an SSH key."""
 
     source: BuildSource
     rules: tuple[Rule, ...] = ()
@@ -88,9 +91,9 @@ class NewBuildConfiguration(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ConfigurationChanges(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What of a set-up shall change; None leaves a thing as it is.
+    """Changes to a build configuration; None leaves a field as it is.
 
-    Credentials stay only while the source stays at its host: another host gets those that come along, or none.
+    Stored credentials are deleted when the source moves to another host, unless the change has new ones.
     """
 
     source: BuildSource | None = None

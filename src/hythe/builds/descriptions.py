@@ -1,4 +1,4 @@
-"""The README beside the Dockerfile becomes the repository's description, as it was in 2014."""
+"""The README next to the Dockerfile becomes the repository's description."""
 
 from hythe.builds.build import Build
 from hythe.builds.configuration import BuildConfiguration
@@ -10,10 +10,10 @@ from hythe.hub.sql import repositories as repository_rows
 
 
 class DescriptionListener(BuildListener):
-    """A BuildListener; pages clean what they show of a description, wherever it came from."""
+    """Copies the README of a build into the description; the web pages sanitize every description."""
 
     async def build_changed(self, session: Session, configuration: BuildConfiguration, build: Build) -> None:
-        """Take over the README of a build that succeeded, when it is of the default branch or of ``latest``."""
+        """Copy the README if the build succeeded and is of the default branch or the tag ``latest``."""
         main = build.ref.name == configuration.source.default_branch or "latest" in build.tags
         if build.status is BuildStatus.SUCCEEDED and build.trusted and build.result.readme and main:
             text = build.result.readme[:FULL_DESCRIPTION_LENGTH].replace("\0", "")

@@ -1,9 +1,9 @@
-"""What Trusted Builds refuse beyond the hub's own errors; each text ends in what to do.
+"""Errors of Trusted Builds; each has a hint that says what to do.
 
 HubError
-├── InvalidBuildConfiguration                422; a rule, tag template, schedule or other part of a set-up that cannot be used
-├── Conflict                    409; the thing is in a state in which this cannot be done
-└── LeaseLost                   409; the build was given to another worker, or is over: stop working on it
+├── InvalidBuildConfiguration   422; a rule, tag template, schedule or other part of a build configuration is invalid
+└── BuildConflict               409; the build or configuration is in a state that does not allow the request
+    └── LeaseLost               409; another worker has the build, or it has finished: stop working on it
 """
 
 from http import HTTPStatus
@@ -12,16 +12,16 @@ from hythe.hub.errors import HubError
 
 
 class InvalidBuildConfiguration(HubError):
-    """A part of a set-up that cannot be used."""
+    """A part of a build configuration is invalid."""
 
     status = HTTPStatus.UNPROCESSABLE_ENTITY
 
 
 class BuildConflict(HubError):
-    """The thing is in a state in which this cannot be done."""
+    """The state of the build or configuration does not allow the request."""
 
     status = HTTPStatus.CONFLICT
 
 
 class LeaseLost(BuildConflict):
-    """The build belongs to another worker now, or is over."""
+    """Another worker has the build, or it has finished."""

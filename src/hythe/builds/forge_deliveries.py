@@ -154,12 +154,12 @@ class ForgeDeliveries:
         if not delivery.moves:
             return Answer(outcome=Outcome.IGNORED, detail=f"{delivery.event or 'it'} moves no branch and no tag")
         answers = [
-            await self._moved(session, forge_webhook_id, configuration, move, delivery.pusher)
+            await self._without_old_credentials(session, forge_webhook_id, configuration, move, delivery.pusher)
             for move in delivery.moves
         ]
         return _joined(answers)
 
-    async def _moved(
+    async def _without_old_credentials(
         self, session: Session, forge_webhook_id: str, configuration: BuildConfiguration, move: Move, pusher: str
     ) -> Answer:
         """Queue what one branch or tag builds, unless this tells of the past.
@@ -173,7 +173,7 @@ class ForgeDeliveries:
             return Answer(outcome=Outcome.STALE, detail=f"{what} was at {move.ref.commit[:12]} before, and moved on")
         await rows.move_head(session, forge_webhook_id, move.ref, was)
         if not configuration.active:
-            return Answer(outcome=Outcome.IGNORED, detail="builds of this repository are switched off")
+            return Answer(outcome=Outcome.IGNORED, detail="builds of this repository are disabled")
         wanted = BuildRequest(cause=Cause.PUSH, by=pusher[:250], commit=SourceCommit(move.message, move.author))
         queued = await self._builds.queue_ref(session, configuration, move.ref, wanted)
         if not queued:

@@ -45,7 +45,7 @@ class StatusOutbox(BuildListener):
         """See BuildListener. Only for commits that are known, of set-ups whose webhook a linked account installed."""
         if not build.ref.commit:
             return
-        found = await webhook_rows.by_setup(session, configuration.id)
+        found = await webhook_rows.by_configuration(session, configuration.id)
         hook = found[0] if found else None
         if hook is None or hook.linked_account_id is None:
             return
@@ -67,12 +67,12 @@ def status_of(build: Build, hub_url: str) -> CommitStatus:
         commit=build.ref.commit,
         state=_STATES[build.status],
         context=f"hythe/{name}:{build.rule.tags}",
-        description=_said(build),
+        description=_description(build),
         target_url=f"{hub_url}/{name}/-/builds/{build.number}",
     )
 
 
-def _said(build: Build) -> str:
+def _description(build: Build) -> str:
     match build.status:
         case BuildStatus.QUEUED:
             return "waits in the queue"

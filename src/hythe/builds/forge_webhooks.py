@@ -48,7 +48,7 @@ class ShownHook(msgspec.Struct, frozen=True, kw_only=True):
     public_key: str
     key_installed: bool
     problem: str
-    by_link: bool
+    by_linked_account: bool
 
 
 class Removed(msgspec.Struct, frozen=True):
@@ -73,7 +73,7 @@ class ForgeWebhooks:
         self._database = database
         self._secret_box = secret_box
         self._links = links
-        self._setups = configurations
+        self._configurations_with_names = configurations
         self._clock = clock
         self._public_url = public_url.rstrip("/")
 
@@ -83,7 +83,7 @@ class ForgeWebhooks:
         ``hub_url`` is how the asker reaches the hub; the setting ``public_url`` wins. What the link may not do is
         shown for pasting. Raises NotFound, SignInNeeded, Refused, Conflict, Invalid.
         """
-        configuration = await self._setups.managed(actor, repository)
+        configuration = await self._configurations_with_names.managed(actor, repository)
         if configuration.source.linked_account_id is not None:
             await self._links.get(actor, configuration.source.linked_account_id)
         hook, secret = await self._row(configuration, _checked_url(self._public_url or hub_url))
@@ -116,7 +116,7 @@ class ForgeWebhooks:
         async with self._database.writing() as session:
             await _let_go(session, configuration)
             await rows.add(session, hook, self._secret_box.seal(SECRET, secrets.token_urlsafe(32)))
-            found = await rows.by_setup(session, configuration.id)
+            found = await rows.by_configuration(session, configuration.id)
             if found is None:
                 raise BuildConflict("this set-up was removed meanwhile")
             if found[0].linked_account_id is None and configuration.source.linked_account_id is not None:
@@ -132,7 +132,7 @@ class ForgeWebhooks:
             return hook
         private_key, public_key = new_key(f"hythe {short_name(configuration.repository)}")
         source = msgspec.structs.replace(configuration.source, url=address)
-        await self._setups.change(
+        await self._configurations_with_names.change(
             actor, configuration.repository, ConfigurationChanges(source=source, credentials=private_key)
         )
         await self._change(hook.id, public_key=public_key)
@@ -160,9 +160,9 @@ class ForgeWebhooks:
 
     async def shown(self, actor: HubActor, repository: str) -> ShownHook:
         """Return the webhook of a set-up. Raises NotFound, SignInNeeded, Refused."""
-        configuration = await self._setups.managed(actor, repository)
+        configuration = await self._configurations_with_names.managed(actor, repository)
         async with self._database.reading() as session:
-            found = await rows.by_setup(session, configuration.id)
+            found = await rows.by_configuration(session, configuration.id)
         if found is None:
             raise NotFound(f"{short_name(repository)} has no webhook", "install it, or make one to paste")
         hook, sealed = found
@@ -174,37 +174,37 @@ class ForgeWebhooks:
             public_key=hook.public_key,
             key_installed=bool(hook.remote_key_id),
             problem=hook.problem,
-            by_link=hook.linked_account_id is not None,
+            by_linked_account=hook.linked_account_id is not None,
         )
 
     async def deliveries(self, actor: HubActor, repository: str) -> list[forge_deliveries.Received]:
         """Return the last deliveries of a set-up's webhook, the newest first."""
-        configuration = await self._setups.managed(actor, repository)
+        configuration = await self._configurations_with_names.managed(actor, repository)
         async with self._database.reading() as session:
-            found = await rows.by_setup(session, configuration.id)
+            found = await rows.by_configuration(session, configuration.id)
             return await forge_deliveries.listed(session, found[0].id) if found else []
 
     async def remove(self, actor: HubActor, repository: str) -> Removed:
         """Remove a set-up's webhook and deploy key, here and at the forge."""
-        configuration = await self._setups.managed(actor, repository)
+        configuration = await self._configurations_with_names.managed(actor, repository)
         async with self._database.reading() as session:
-            found = await rows.by_setup(session, configuration.id)
+            found = await rows.by_configuration(session, configuration.id)
         return await self._remove(found[0]) if found else Removed()
 
     async def remove_setup(self, actor: HubActor, repository: str) -> Removed:
         """Remove a set-up with its builds, then its webhook and deploy key, here and at the forge."""
-        configuration = await self._setups.managed(actor, repository)
+        configuration = await self._configurations_with_names.managed(actor, repository)
         async with self._database.reading() as session:
-            found = await rows.by_setup(session, configuration.id)
+            found = await rows.by_configuration(session, configuration.id)
         # The set-up first: that its builds are cancelled is told only while there is a webhook.
-        await self._setups.remove(actor, repository)
+        await self._configurations_with_names.remove(actor, repository)
         return await self._remove(found[0]) if found else Removed()
 
     async def unlink(self, actor: HubActor, linked_account_id: int) -> Removed:
         """Unlink an account: every webhook and deploy key that it made goes, then its token."""
         link = await self._links.get(actor, linked_account_id)
         async with self._database.reading() as session:
-            hooks = await rows.by_link(session, link.id)
+            hooks = await rows.by_linked_account(session, link.id)
         done: list[str] = []
         left: list[str] = []
         for hook in hooks:
@@ -268,7 +268,7 @@ class ForgeWebhooks:
 
 async def _let_go(session: Session, configuration: BuildConfiguration) -> None:
     """Leave a webhook of where the source was before to ``clean``: the present source needs one of its own."""
-    found = await rows.by_setup(session, configuration.id)
+    found = await rows.by_configuration(session, configuration.id)
     if found is None:
         return
     hook, source = found[0], configuration.source

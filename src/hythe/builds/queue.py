@@ -96,7 +96,7 @@ class BuildQueue:
         self.wake()
 
     async def wait_for_work(self, interval: float) -> None:
-        """Return once a build is queued or running; check every ``interval`` seconds and when this server queues one."""
+        """Return once a build is queued or running; check every ``interval`` seconds and when one is queued here."""
         arrival = asyncio.Event()
         self._arrivals.add(arrival)
         try:
@@ -220,7 +220,7 @@ class BuildQueue:
         return build
 
     async def _reproduce(self, session: Session, build: Build) -> None:
-        """Queue a second build without cache if the configuration asks for it; record whether it made the same image."""
+        """Queue a second build without cache if configured, and record whether it made the same image."""
         if build.reproduces is not None:
             original = await build_rows.by_id(session, build.reproduces)
             if original is not None and build.status is BuildStatus.SUCCEEDED:

@@ -1,7 +1,7 @@
-"""Secrets at rest: sealed by AES-256-GCM with a key of the installation.
+"""Secrets at rest, sealed with AES-256-GCM and a key of the installation.
 
-The key is in the data folder (``builds.key``, readable by the server alone), or in the setting ``builds_key`` where
-several servers share one database. Sealed text says what it is for, so that one secret cannot stand in for another.
+The key is in the data folder (``builds.key``, which only the server can read), or in the setting ``builds_key`` if
+several servers share one database. A secret is sealed for a purpose, so that one kind cannot be used as another.
 """
 
 import base64
@@ -18,7 +18,7 @@ _NONCE = 12
 
 
 class SecretBoxError(Exception):
-    """A secret that cannot be opened: the key is another than the one it was sealed with."""
+    """A secret cannot be opened, because it was sealed with another key."""
 
 
 class SecretBox:
@@ -29,23 +29,23 @@ class SecretBox:
 
     @classmethod
     def open(cls, data: Path, encoded: str = "") -> "SecretBox":
-        """Return the installation's vault, making its key at first use. Raises SecretBoxError, OSError."""
+        """Return the installation's box; create its key on first use. Raises SecretBoxError, OSError."""
         return cls(_decoded(encoded) if encoded else _key_of(data / KEY_FILE))
 
     def seal(self, purpose: str, secret: str) -> str:
-        """Return ``secret`` as text that only this key opens, for this purpose alone."""
+        """Return ``secret`` as text that only this key opens, and only for this purpose."""
         nonce = secrets.token_bytes(_NONCE)
         sealed = self._cipher.encrypt(nonce, secret.encode(), purpose.encode())
         return base64.b64encode(nonce + sealed).decode()
 
     def unseal(self, purpose: str, sealed: str) -> str:
-        """Return the secret; raises SecretBoxError."""
+        """Return the secret. Raises SecretBoxError."""
         try:
             content = base64.b64decode(sealed, validate=True)
             return self._cipher.decrypt(content[:_NONCE], content[_NONCE:], purpose.encode()).decode()
         except (InvalidTag, ValueError) as error:
             raise SecretBoxError(
-                "a stored secret cannot be opened with this key: give the server the builds_key that it was sealed with"
+                "cannot open a stored secret: it was sealed with another key; set builds_key to that key"
             ) from error
 
 
@@ -53,14 +53,14 @@ def _decoded(encoded: str) -> bytes:
     try:
         key = base64.b64decode(encoded, validate=True)
     except ValueError as error:
-        raise SecretBoxError("builds_key is not base64: make one with 'openssl rand -base64 32'") from error
+        raise SecretBoxError("builds_key is not base64: create one with 'openssl rand -base64 32'") from error
     if len(key) != KEY_SIZE:
-        raise SecretBoxError("builds_key is not 32 bytes long: make one with 'openssl rand -base64 32'")
+        raise SecretBoxError("builds_key is not 32 bytes long: create one with 'openssl rand -base64 32'")
     return key
 
 
 def _key_of(path: Path) -> bytes:
-    """Read the key file, or make it so that two servers starting at once end up with the same key."""
+    """Read the key file, or create it; two servers that start at the same time end up with the same key."""
     if not path.exists():
         own = path.with_name(f"{path.name}.{os.getpid()}")
         descriptor = os.open(own, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)

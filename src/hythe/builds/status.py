@@ -1,10 +1,10 @@
-"""The states of a build, and which may follow which.
+"""The states of a build, and the transitions between them.
 
 queued ──claimed──> running ──> succeeded
   │  ^                 │ │ └──> failed
   │  └──worker lost────┘ └────> cancelled
   ├──────────────────────────> cancelled
-  └──────────────────────────> superseded     (a newer commit of the same rule and ref came)
+  └──────────────────────────> superseded     (a newer commit of the same rule and ref was queued)
 """
 
 from enum import Enum
@@ -13,7 +13,7 @@ from hythe.builds.errors import BuildConflict
 
 
 class BuildStatus(Enum):
-    """Where a build stands; the values are the words of the API."""
+    """The status of a build; the values are those of the API."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -24,7 +24,7 @@ class BuildStatus(Enum):
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing more can happen to a build in this state."""
+        """Whether the build has finished."""
         return not _NEXT[self]
 
 
@@ -39,7 +39,7 @@ _NEXT = {
 
 
 def follow(present: BuildStatus, wanted: BuildStatus) -> BuildStatus:
-    """Return ``wanted`` when it may follow ``present``; raises Conflict."""
+    """Return ``wanted`` if it can follow ``present``. Raises BuildConflict."""
     if wanted not in _NEXT[present]:
         raise BuildConflict(f"a build that is {present.value} cannot become {wanted.value}")
     return wanted

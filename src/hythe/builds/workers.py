@@ -1,4 +1,4 @@
-"""What the hub does for its workers: hands out jobs, takes what they tell, gives tokens, signs statements."""
+"""The hub's side of the worker protocol: jobs, progress, push tokens and signatures."""
 
 import hmac
 from collections.abc import Callable
@@ -38,12 +38,12 @@ from hythe.worker.protocol import (
 )
 
 TOKEN_SECONDS = 600
-"""How long a token of a build is good; a build that still pushes then gets a new one."""
-MOST_REPOSITORIES = 20
+"""How long a push token is valid; a build that pushes longer gets a new one."""
+MAX_TOKEN_REPOSITORIES = 20
 
 
 class WorkerService:
-    """The hub's side of the workers' protocol. Whoever calls shows the workers' token, then the build's own key."""
+    """Serves workers. Callers authenticate with the worker token, and for a build with its key."""
 
     def __init__(
         self,
@@ -69,13 +69,13 @@ class WorkerService:
         self._public_url = public_url.rstrip("/")
 
     def require_worker(self, authorization: str | None) -> None:
-        """Return when this is a worker of ours. Raises SignInNeeded."""
-        shown = (authorization or "").removeprefix("Bearer ")
-        if not self._token or not hmac.compare_digest(shown.encode(), self._token.encode()):
-            raise SignInNeeded("this is for workers alone", "start the worker with the hub's worker_token")
+        """Return if the worker token is correct. Raises SignInNeeded."""
+        token = (authorization or "").removeprefix("Bearer ")
+        if not self._token or not hmac.compare_digest(token.encode(), self._token.encode()):
+            raise SignInNeeded("the worker token is missing or wrong", "start the worker with the hub's worker_token")
 
     async def claim(self, claim: Claim) -> Job | None:
-        """Return the next build as a job, None when there was none in time."""
+        """Return the next build as a job, None if there is none within the requested time."""
         claimed = await self._queue.claim(claim.worker, claim.wait)
         return await self._job(claimed) if claimed is not None else None
 
@@ -84,7 +84,7 @@ class WorkerService:
         async with self._database.reading() as session:
             configuration = await configuration_rows.by_id(session, build.configuration_id)
             if configuration is None:
-                raise LeaseLost("the set-up was removed meanwhile")
+                raise LeaseLost("the build configuration was deleted")
             credentials, _ = await configuration_rows.sealed(session, configuration.id)
             secrets = await configuration_rows.secrets(session, configuration.id) if build.trusted else {}
             original = await build_rows.reproduced(session, build.id)
@@ -118,29 +118,29 @@ class WorkerService:
         return msgspec.structs.replace(self._limits, seconds=seconds, network=network)
 
     async def progress(self, lease: Lease, progress: Progress | None) -> HeartbeatReply:
-        """Take a heartbeat with the steps so far. Raises LeaseLost."""
+        """Record a heartbeat with the steps so far. Raises LeaseLost."""
         return _heartbeat_reply(await self._queue.heartbeat(lease, progress.steps if progress else None))
 
     async def log(self, lease: Lease, offset: int, content: bytes) -> HeartbeatReply:
-        """Take a piece of log. Raises LeaseLost."""
+        """Append to the log. Raises LeaseLost."""
         return _heartbeat_reply(await self._queue.append_log(lease, offset, content[: self._limits.log]))
 
-    async def found(self, lease: Lease, found: Found) -> Tags:
-        """Note the commit; returns the Docker tags. Raises LeaseLost, InvalidBuildConfiguration."""
-        return Tags(await self._queue.found(lease, found))
+    async def record_commit(self, lease: Lease, found: Found) -> Tags:
+        """Record the commit, return the Docker tags. Raises LeaseLost, InvalidBuildConfiguration."""
+        return Tags(await self._queue.record_commit(lease, found))
 
     async def finish(self, lease: Lease, outcome: Outcome) -> None:
         """End the build. Raises LeaseLost."""
         await self._queue.finish(lease, outcome)
 
     async def push_token(self, lease: Lease, repositories: tuple[str, ...]) -> PushToken:
-        """Return a token that pushes to the build's repository and reads what its owner may of others."""
+        """Return a token that can push to the build's repository, and pull others that its owner can pull."""
         async with self._database.reading() as session:
             build = await self._held(session, lease)
             namespace = await namespace_rows.by_name(session, build.account)
         owner = HubActor(build.account, user_id=namespace.user_id if namespace else None)
         own = Scope.repository(build.repository, PULL, *((PUSH,) if build.trusted else ()))
-        asked = [Scope.repository(name, PULL) for name in repositories[:MOST_REPOSITORIES]]
+        asked = [Scope.repository(name, PULL) for name in repositories[:MAX_TOKEN_REPOSITORIES]]
         granted = [own, *[await self._access.granted(owner, scope) for scope in asked]]
         actor = HubActor(f"build {build.number}", build=BuildLease(build.id, lease.fence, lease.key_digest))
         service = self._public_url.partition("://")[2]
@@ -149,7 +149,7 @@ class WorkerService:
         )
 
     async def sign(self, lease: Lease, payload: bytes) -> Envelope:
-        """Sign a statement that a build makes of its own repository and commit. Raises LeaseLost, InvalidBuildConfiguration."""
+        """Sign a statement about the build's own repository and commit. Raises LeaseLost, InvalidBuildConfiguration."""
         async with self._database.reading() as session:
             build = await self._held(session, lease)
         _require_own(build, payload)
@@ -160,7 +160,7 @@ class WorkerService:
         await self._queue.require(session, lease)
         build = await build_rows.by_id(session, lease.build_id)
         if build is None:
-            raise LeaseLost("this build was removed meanwhile")
+            raise LeaseLost("this build was deleted")
         return build
 
 
@@ -188,20 +188,20 @@ class _Statement(msgspec.Struct):
 
 
 def _require_own(build: Build, payload: bytes) -> None:
-    """Sign for nobody else's repository, and for no other commit than the one that the hub knows of."""
+    """Raise InvalidBuildConfiguration if a statement is about another repository or commit than the build's."""
     try:
-        said = msgspec.json.decode(payload, type=_Statement)
+        statement = msgspec.json.decode(payload, type=_Statement)
     except msgspec.MsgspecError as error:
-        raise InvalidBuildConfiguration(f"this is not a statement: {error}") from error
-    if not said.subject or any(not each.name.endswith(f"/{build.repository}") for each in said.subject):
-        raise InvalidBuildConfiguration("a build makes statements about its own repository alone")
-    commits = {each.digest.get("gitCommit") for each in said.predicate.definition.resolved} - {None}
+        raise InvalidBuildConfiguration(f"invalid in-toto statement: {error}") from error
+    if not statement.subject or any(not each.name.endswith(f"/{build.repository}") for each in statement.subject):
+        raise InvalidBuildConfiguration("the statement is about another repository than the build's")
+    commits = {each.digest.get("gitCommit") for each in statement.predicate.definition.resolved} - {None}
     if commits and commits != {build.ref.commit}:
-        raise InvalidBuildConfiguration("a build makes statements about its own commit alone")
+        raise InvalidBuildConfiguration("the statement is about another commit than the build's")
 
 
 def lease_of(build_id: int, fence: int, key: str) -> Lease:
-    """Return the lease that a worker shows."""
+    """Return the lease that a worker claims to have."""
     return Lease(build_id, fence, digest_of(key))
 
 

@@ -8,7 +8,7 @@ import msgspec
 
 
 class EventKind(Enum):
-    """What a webhook can subscribe to. The values are those of the API; ``fixed`` is the first success after a failure."""
+    """What a webhook can subscribe to, as the API spells it. ``fixed`` is the first success after a failure."""
 
     SUCCESS = "success"
     FAILURE = "failure"

@@ -97,7 +97,7 @@ def patience() -> RetryPolicy:
 
 def _good(answer: HTTPResponse, what: str) -> HTTPResponse:
     if answer.status in GONE:
-        raise LeaseLost("this build belongs to another worker now, or is over", "stop working on it")
+        raise LeaseLost("another worker has this build, or it has finished", "stop working on it")
     if answer.status not in (200, 204):
         said = answer.body[:300].decode(errors="replace")
         raise RegistryError(f"the hub answered {answer.status} to {what}: {said}", status=answer.status)

@@ -1,9 +1,9 @@
-"""Set-ups: what is no address to clone from."""
+"""Validation of source URLs."""
 
 import pytest
 
 from hythe.builds.configuration import BuildSource
-from hythe.builds.configurations import checked_source
+from hythe.builds.configurations import validated_source
 from hythe.builds.errors import InvalidBuildConfiguration
 
 
@@ -22,15 +22,15 @@ from hythe.builds.errors import InvalidBuildConfiguration
         "https://user:secret@git.example.com/a",
     ],
 )
-def test_what_git_would_misread_is_no_address(url: str) -> None:
-    """Nothing that git or ssh would run, read from the disk or take for an option, and nothing that forges a line."""
+def test_dangerous_urls_are_refused(url: str) -> None:
+    """Refused: what git or ssh would run, read from disk or take for an option, and what could forge a log line."""
     with pytest.raises(InvalidBuildConfiguration):
-        checked_source(BuildSource(url=url))
+        validated_source(BuildSource(url=url))
 
 
 @pytest.mark.parametrize(
     "url", ["https://git.example.com/team/app.git", "git@git.example.com:team/app", "https://bücher.example/a-b/c"]
 )
-def test_what_is_an_address(url: str) -> None:
-    """Web addresses, scp's short form, and hosts of any alphabet."""
-    assert checked_source(BuildSource(url=url)).url.endswith(url.rpartition("/")[2])
+def test_valid_urls_are_accepted(url: str) -> None:
+    """Accepted: https URLs, scp's short form, and international host names."""
+    assert validated_source(BuildSource(url=url)).url.endswith(url.rpartition("/")[2])

@@ -31,8 +31,8 @@ OLD: dict[str, Any] = {
 }  # fmt: skip
 
 
-def test_everything_is_carried_over() -> None:
-    """Source, rules, tests, repository links, variables; fields that mean nothing here are left out."""
+def test_all_settings_are_imported() -> None:
+    """Source, rules, autotest, repository links and variables are imported; unknown fields are ignored."""
     new = from_docker_hub(msgspec.convert(OLD, DockerHubSettings), linked_account_id=7)
 
     assert new.source.url == "https://github.com/nmstate/nmstate.git"
@@ -52,7 +52,7 @@ def test_everything_is_carried_over() -> None:
     assert line.tags == ("v1.2", "1.2")
 
 
-def test_a_file_without_a_source_says_so() -> None:
-    """Where the code is must be known."""
-    with pytest.raises(InvalidBuildConfiguration, match="where the source is"):
+def test_settings_without_a_source_are_refused() -> None:
+    """The error says that the source is missing."""
+    with pytest.raises(InvalidBuildConfiguration, match="do not name a source"):
         from_docker_hub(msgspec.convert(OLD | {"provider": "svn"}, DockerHubSettings))

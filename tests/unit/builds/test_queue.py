@@ -1,4 +1,4 @@
-"""The queue: order, fairness, leases, fencing, cancelling; on each database."""
+"""The queue on each database: order, fairness, leases, fencing, cancelling."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ QUICK = QueuePolicy(lease=30, per_account=2)
 
 
 class Bench:
-    """A queue with set-ups in it."""
+    """A queue, and the build configurations that use it."""
 
     def __init__(self, database: Database, rules: QueuePolicy) -> None:
         self.database = database
@@ -86,8 +86,8 @@ def lease_of(claimed: ClaimedBuild) -> Lease:
 DONE = Outcome(status="succeeded")
 
 
-def test_a_newer_commit_takes_the_place_of_one_that_waits(database: Database, run: Run[Any]) -> None:
-    """Of one rule and branch the last commit is built; one of another branch stays."""
+def test_a_newer_commit_supersedes_a_queued_one(database: Database, run: Run[Any]) -> None:
+    """Only the last commit of a rule and branch is built; builds of other branches stay queued."""
 
     async def pushes() -> list[BuildStatus]:
         bench = Bench(database, QUICK)
@@ -100,8 +100,8 @@ def test_a_newer_commit_takes_the_place_of_one_that_waits(database: Database, ru
     assert run(pushes()) == [BuildStatus.SUPERSEDED, BuildStatus.QUEUED, BuildStatus.QUEUED]
 
 
-def test_what_is_retried_takes_no_newer_commits_place(database: Database, run: Run[Any]) -> None:
-    """An old commit that somebody builds again leaves a newer one that waits in the queue, and goes after it."""
+def test_a_retry_does_not_supersede_a_newer_commit(database: Database, run: Run[Any]) -> None:
+    """A retried build of an old commit is queued after a newer commit, which stays queued."""
 
     async def pushes() -> list[int]:
         bench = Bench(database, QUICK)
@@ -118,8 +118,8 @@ def test_what_is_retried_takes_no_newer_commits_place(database: Database, run: R
     assert len(run(pushes())) == 2
 
 
-def test_one_that_runs_is_not_superseded_and_the_next_waits_for_it(database: Database, run: Run[Any]) -> None:
-    """Builds of one rule and branch run one after the other, in the order of their pushes."""
+def test_builds_of_one_branch_run_one_at_a_time(database: Database, run: Run[Any]) -> None:
+    """A running build is not superseded; the next one of its rule and branch starts after it."""
 
     async def pushes() -> None:
         bench = Bench(database, QUICK)
@@ -136,8 +136,8 @@ def test_one_that_runs_is_not_superseded_and_the_next_waits_for_it(database: Dat
     run(pushes())
 
 
-def test_accounts_get_their_turn(database: Database, run: Run[Any]) -> None:
-    """Somebody with a hundred builds does not keep others waiting, and has no more at once than allowed."""
+def test_accounts_take_turns(database: Database, run: Run[Any]) -> None:
+    """An account with many builds does not block others, and runs no more builds at once than allowed."""
 
     async def claims() -> list[str]:
         bench = Bench(database, QUICK)
@@ -153,10 +153,10 @@ def test_accounts_get_their_turn(database: Database, run: Run[Any]) -> None:
     assert run(claims()) == ["busy", "quiet", "busy"]
 
 
-def test_the_place_is_that_of_the_next_turns(database: Database, run: Run[Any]) -> None:
-    """Where a build stands is how many are begun before it: somebody else's hundred builds do not count."""
+def test_the_position_considers_that_accounts_take_turns(database: Database, run: Run[Any]) -> None:
+    """The position is the number of builds that start before: not all builds of a busy account count."""
 
-    async def places() -> list[int]:
+    async def positions() -> list[int]:
         bench = Bench(database, QUICK)
         busy, quiet = await bench.set_up("busy/a"), await bench.set_up("quiet/a")
         waiting = [await bench.push(busy, "1", f"branch-{number}") for number in range(10)]
@@ -167,16 +167,16 @@ def test_the_place_is_that_of_the_next_turns(database: Database, run: Run[Any]) 
             async with database.reading() as session:
                 build = await build_rows.by_id(session, build_id)
                 assert build is not None
-                place = await bench.queue.place(session, build)
-            assert place is not None
-            found.append(place.before)
+                position = await bench.queue.position(session, build)
+            assert position is not None
+            found.append(position.ahead)
         return found
 
-    assert run(places()) == [1, 9, 0]
+    assert run(positions()) == [1, 9, 0]
 
 
 def test_a_lost_worker_is_replaced_and_fenced_off(database: Database, run: Run[Any]) -> None:
-    """When the lease is over another worker gets the build, and nothing that the first one says counts any more."""
+    """When a lease expires, another worker gets the build, and requests of the first one are refused."""
 
     async def lose() -> None:
         bench = Bench(database, QueuePolicy(lease=0))
@@ -202,7 +202,7 @@ def test_a_lost_worker_is_replaced_and_fenced_off(database: Database, run: Run[A
 
 
 def test_a_build_that_loses_every_worker_fails(database: Database, run: Run[Any]) -> None:
-    """A build that takes three workers with it is not tried for ever."""
+    """A build whose worker was lost three times is not started again."""
 
     async def lose() -> tuple[BuildStatus, str]:
         bench = Bench(database, QueuePolicy(lease=0, attempts=3))
@@ -223,7 +223,7 @@ def test_a_build_that_loses_every_worker_fails(database: Database, run: Run[Any]
 
 
 def test_cancelling(database: Database, run: Run[Any]) -> None:
-    """A waiting build is cancelled at once; a running one is told at its next sign of life."""
+    """A queued build is cancelled immediately; the worker of a running one learns it from its next heartbeat."""
 
     async def cancel() -> None:
         bench = Bench(database, QUICK)
@@ -243,8 +243,8 @@ def test_cancelling(database: Database, run: Run[Any]) -> None:
     run(cancel())
 
 
-def test_logs_are_taken_once_and_kept_compressed(database: Database, run: Run[Any]) -> None:
-    """A piece that is sent again after a cut is there once; the whole log is readable from any byte."""
+def test_log_chunks_are_stored_once_and_compressed(database: Database, run: Run[Any]) -> None:
+    """A chunk that is sent twice is stored once; the log can be read from any byte."""
 
     async def write() -> bytes:
         bench = Bench(database, QUICK)
@@ -263,7 +263,7 @@ def test_logs_are_taken_once_and_kept_compressed(database: Database, run: Run[An
 
 
 def test_many_workers_claim_each_build_once(database: Database, run: Run[Any]) -> None:
-    """Workers that ask at the same time never get the same build."""
+    """Concurrent claims never return the same build."""
 
     async def claims() -> Counter[int]:
         bench = Bench(database, QueuePolicy(per_account=0))
@@ -285,8 +285,8 @@ def test_many_workers_claim_each_build_once(database: Database, run: Run[Any]) -
     assert set(found.values()) == {1}
 
 
-def test_pushes_at_the_same_time_are_all_kept(database: Database, run: Run[Any]) -> None:
-    """Of branches that are pushed at once each is queued; of one branch the last commit alone."""
+def test_concurrent_pushes_are_all_queued(database: Database, run: Run[Any]) -> None:
+    """Concurrent pushes to different branches are all queued; of one branch only the last commit."""
 
     async def push() -> tuple[list[BuildStatus], list[BuildStatus]]:
         bench = Bench(database, QUICK)
@@ -302,7 +302,7 @@ def test_pushes_at_the_same_time_are_all_kept(database: Database, run: Run[Any])
 
 
 def test_two_hundred_pushes_are_built_in_order(database: Database, run: Run[Any]) -> None:
-    """Pushes to twenty repositories at once: per branch commits finish in order, and the last one always is built."""
+    """During pushes to twenty repositories the commits of each branch finish in order, and the last one is built."""
 
     async def storm() -> dict[int, list[int]]:
         bench = Bench(database, QueuePolicy(per_account=0))
@@ -336,7 +336,7 @@ def test_two_hundred_pushes_are_built_in_order(database: Database, run: Run[Any]
 
 
 def test_closing_ends_waiting_claims(database: Database, run: Run[Any]) -> None:
-    """A server that stops answers the workers that wait for a build, and hands out no more."""
+    """A server that stops responds to waiting claims, and hands out no more builds."""
     queue = BuildQueue(database, QUICK)
 
     async def close_while_waiting() -> ClaimedBuild | None:

@@ -1,4 +1,4 @@
-"""What builds have to do with the registry's events."""
+"""How builds react to events of the registry."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ def settings(tmp_path: Path) -> Settings:
     return Settings(data=str(tmp_path))
 
 
-def test_replaced_layers_may_be_freed(database: Database, run: Run[Any], settings: Settings) -> None:
-    """Layers kept for other workers go once newer ones have their tag; images stay where they are kept for ever."""
+def test_replaced_layers_are_collected(database: Database, run: Run[Any], settings: Settings) -> None:
+    """Layers shared between workers are collected once newer ones have their tag; replaced images are kept."""
 
     async def freed() -> list[bool]:
         async with open_identity(database, settings) as identity:
@@ -84,7 +84,7 @@ def test_what_builds_read_is_no_pull(database: Database, run: Run[Any], settings
 
 
 def test_layer_tags_differ_by_what_is_built() -> None:
-    """One for each Dockerfile, stage, platform and set of arguments; the form is that of tags about images."""
+    """Each Dockerfile, stage, platform and set of arguments has its own tag."""
     first = layer_tag("/app", "Dockerfile", "", {"A": "1", "B": "2"}, "linux/amd64")
 
     assert first == layer_tag("app/", "Dockerfile", "", {"B": "2", "A": "1"}, "linux/amd64")

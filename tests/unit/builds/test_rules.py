@@ -1,4 +1,4 @@
-"""Build rules: what matches, and which Docker tags come of it."""
+"""Build rules: what they match, and which Docker tags they produce."""
 
 from datetime import UTC, datetime
 
@@ -26,7 +26,7 @@ def built_as(rule: Rule, ref: SourceRef) -> tuple[str, ...]:
     return docker_tags(rule, ref, match, NOW)
 
 
-def test_a_name_matches_itself_alone() -> None:
+def test_a_name_matches_only_itself() -> None:
     """A rule with a plain name matches that branch and no other."""
     rule = Rule(source="main")
 
@@ -59,7 +59,7 @@ def test_placeholders(template: str, expected: str) -> None:
 
 
 def test_equal_tags_are_named_once() -> None:
-    """Two templates that give the same tag push it once."""
+    """Two templates with the same result produce one tag."""
     rule = Rule(source="main", tags="{sourceref}, main")
 
     assert built_as(rule, branch("main")) == ("main",)
@@ -84,31 +84,31 @@ def test_equal_tags_are_named_once() -> None:
     ],
 )
 def test_bad_rules_are_refused(rule: Rule) -> None:
-    """What can never build is refused when it is set up."""
+    """Rules that can never build are refused."""
     with pytest.raises(InvalidBuildConfiguration):
         check_rule(rule)
 
 
-def test_paths_are_cleaned() -> None:
-    """Docker Hub's paths begin with a slash; they mean the source's root."""
+def test_paths_are_normalized() -> None:
+    """Docker Hub's paths begin with a slash, which means the root of the source."""
     rule = check_rule(Rule(source="main", context="/images/./web/", dockerfile="/docker/Dockerfile"))
 
     assert (rule.context, rule.dockerfile) == ("images/web", "docker/Dockerfile")
 
 
-def test_an_evil_expression_takes_linear_time() -> None:
-    """An expression that takes a backtracking matcher for ever is answered at once."""
+def test_expressions_take_linear_time() -> None:
+    """An expression that is exponential with backtracking is matched quickly."""
     rule = Rule(source="/^(a+)+$/")
 
     assert rule.match(branch("a" * 200_000 + "b")) is None
 
 
-def test_preview_names_what_would_build_as_what() -> None:
-    """The preview lists each pair of ref and rule, and says why a ref gives no tag."""
+def test_preview_lists_refs_and_tags() -> None:
+    """The preview lists each matching ref and rule, and says why a build would fail."""
     rules = [Rule(source="main"), Rule(source_type=SourceType.TAG, source="/^v(.*)$/", tags=r"{\1}")]
 
     lines = preview(rules, [branch("main"), branch("other"), tag("v1"), tag("v")])
 
     assert lines[:2] == [RulePreview(branch("main"), 1, ("latest",)), RulePreview(tag("v1"), 2, ("1",))]
     assert lines[2].tags == ()
-    assert "no Docker tag" in lines[2].problem
+    assert "not a valid Docker tag" in lines[2].problem

@@ -1,4 +1,4 @@
-"""The vault: secrets at rest."""
+"""Secrets at rest."""
 
 import stat
 from pathlib import Path
@@ -8,8 +8,8 @@ import pytest
 from hythe.builds.secret_box import SecretBox, SecretBoxError
 
 
-def test_a_secret_opens_for_its_purpose_alone(tmp_path: Path) -> None:
-    """The same key opens it after a restart; another purpose or another key does not."""
+def test_a_secret_opens_only_for_its_purpose(tmp_path: Path) -> None:
+    """The key opens a secret after a restart; another purpose or another key does not open it."""
     sealed = SecretBox.open(tmp_path).seal("one", "hush")
 
     assert "hush" not in sealed
@@ -20,14 +20,14 @@ def test_a_secret_opens_for_its_purpose_alone(tmp_path: Path) -> None:
         SecretBox(b"k" * 32).unseal("one", sealed)
 
 
-def test_the_key_is_for_the_server_alone(tmp_path: Path) -> None:
-    """Nobody else may read the key file."""
+def test_only_the_server_can_read_the_key(tmp_path: Path) -> None:
+    """The key file is private."""
     SecretBox.open(tmp_path)
 
     assert stat.S_IMODE((tmp_path / "builds.key").stat().st_mode) == 0o600
 
 
-def test_a_bad_key_is_named(tmp_path: Path) -> None:
-    """A key of the wrong length is refused with how to make one."""
+def test_an_invalid_key_is_refused(tmp_path: Path) -> None:
+    """The error says how to create a valid key."""
     with pytest.raises(SecretBoxError, match="openssl"):
         SecretBox.open(tmp_path, "c2hvcnQ=")

@@ -20,7 +20,7 @@ ROWS = (
     "INSERT INTO build_configurations (id, repository_id, account, source_url, forge, forge_repository,"
     " default_branch, active, trigger_token, options, failing, created_at, created_by)"
     f" VALUES (3, 7, 'alice', 'https://git.example/a', 'git', 'a', 'main', true, '', '{{}}', false, '{NOW}', 'alice')",
-    'INSERT INTO builds (id, configuration_id, number, account, concurrency_key, status, source_type, source_name,'
+    "INSERT INTO builds (id, configuration_id, number, account, concurrency_key, status, source_type, source_name,"
     ' "commit", message, author, cause, started_by, rule, rule_id, tags, trusted, created_at, fence, key_digest, worker,'
     " cancelled_by, reason, steps, digest, result, log_size)"
     " VALUES (11, 3, 1, 'alice', 'k', 'succeeded', 'branch', 'main', '', '', '', 'push', 'alice', '{}', 1, '[]', true,"

@@ -1,1 +1,1 @@
-"""The addresses of Trusted Builds: the JSON API, the live log, the badge, the trigger URL, the workers' protocol."""
+"""The routes of Trusted Builds: the JSON API, the live log, the badge, the trigger URL and the worker protocol."""

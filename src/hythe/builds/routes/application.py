@@ -1,4 +1,4 @@
-"""All addresses of Trusted Builds, in one table."""
+"""All routes of Trusted Builds."""
 
 from collections.abc import Awaitable, Callable
 
@@ -27,30 +27,30 @@ PLAIN: tuple[tuple[str, str, Callable[[BuildsServices, Hub, Request], Awaitable[
 
 
 def endpoints(builds: BuildsServices) -> tuple[Endpoint, ...]:
-    """Return the JSON API's part, for the hub's table and description."""
+    """Return the endpoints of the JSON API, for the hub's table and OpenAPI description."""
     return (*configurations.endpoints(builds), *build_routes.endpoints(builds))
 
 
 def routes(builds: BuildsServices, hub: Hub) -> list[BaseRoute]:
-    """Return every route that is not of the JSON API; they come before the hub's, whose names may hold slashes."""
+    """Return the other routes; they come before the hub's, whose names can contain slashes."""
     return [
-        Route("/api/v1/workers/claim", workers.answered(builds, workers.claim), methods=["POST"]),
+        Route("/api/v1/workers/claim", workers.authenticated(builds, workers.claim), methods=["POST"]),
         Route(
             "/api/v1/workers/builds/{build_id:int}/{what}",
-            workers.answered(builds, workers.build_call),
+            workers.authenticated(builds, workers.build_call),
             methods=["POST"],
         ),
-        *(Route(path, _bound(builds, hub, answer), methods=[method]) for method, path, answer in PLAIN),
+        *(Route(path, _bound(builds, hub, handler), methods=[method]) for method, path, handler in PLAIN),
     ]
 
 
 def _bound(
-    builds: BuildsServices, hub: Hub, answer: Callable[[BuildsServices, Hub, Request], Awaitable[Response]]
+    builds: BuildsServices, hub: Hub, handler: Callable[[BuildsServices, Hub, Request], Awaitable[Response]]
 ) -> Callable[[Request], Awaitable[Response]]:
-    async def answering(request: Request) -> Response:
+    async def handle(request: Request) -> Response:
         try:
-            return await answer(builds, hub, request)
+            return await handler(builds, hub, request)
         except Exception as error:
             return problem_response(error)
 
-    return answering
+    return handle

@@ -1,4 +1,4 @@
-"""Handlers of the JSON API get the hub; those of Trusted Builds need its builds, too."""
+"""Handlers of the JSON API receive the hub; those of Trusted Builds receive its builds, too."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias
@@ -10,9 +10,9 @@ Handler: TypeAlias = Callable[[BuildsServices, Hub, Any], Awaitable[Any]]
 
 
 def bound(builds: BuildsServices, handler: Handler) -> Callable[[Hub, Any], Awaitable[Any]]:
-    """Return ``handler`` as the hub's table of addresses wants it."""
+    """Return ``handler`` with the signature of the hub's endpoints."""
 
-    async def answer(hub: Hub, call: Any) -> Any:
+    async def handle(hub: Hub, call: Any) -> Any:
         return await handler(builds, hub, call)
 
-    return answer
+    return handle

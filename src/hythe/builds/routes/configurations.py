@@ -44,7 +44,7 @@ class DockerHubBody(DockerHubSettings, frozen=True, kw_only=True):
 
 
 class BuildConfigurationReply(msgspec.Struct, frozen=True):
-    """A build configuration. ``has_credentials`` tells whether it has credentials for the source; they are not returned."""
+    """A build configuration. ``has_credentials``: it has credentials for the source, which are never returned."""
 
     repository: str
     source: BuildSource

@@ -1,4 +1,4 @@
-"""What is not JSON: the log as text and as server-sent events, the badge, the trigger URL, the public key."""
+"""Routes outside the JSON API: the log as text and as server-sent events, badge, trigger URL and public key."""
 
 import asyncio
 import contextlib
@@ -24,9 +24,9 @@ from hythe.hub.service import Hub
 from hythe.oci.errors import InvalidReference
 from hythe.oci.reference import parse_name
 
-LOOK_SECONDS = 0.3
-SILENCE_SECONDS = 15.0
-"""After so much silence a comment is sent, so that proxies keep the connection."""
+POLL_INTERVAL = 0.3
+KEEPALIVE_INTERVAL = 15.0
+"""Without output for this long a comment is sent, so that proxies keep the connection open."""
 _COLOURS = {BuildStatus.SUCCEEDED: "#2e7d32", BuildStatus.FAILED: "#c62828"}
 _BADGE = """<svg xmlns="http://www.w3.org/2000/svg" width="104" height="20" role="img" aria-label="build: {word}">
 <title>build: {word}</title><rect width="38" height="20" fill="#444"/>\
@@ -37,7 +37,7 @@ _BADGE = """<svg xmlns="http://www.w3.org/2000/svg" width="104" height="20" role
 
 
 async def log_text(builds: BuildsServices, hub: Hub, request: Request) -> Response:
-    """GET ../builds/N/log: the log as text from ``?start=`` on."""
+    """GET ../builds/N/log: the log as text, from byte ``?start=`` on."""
     actor = await _actor(hub, request)
     pieces, start = [], _start(request)
     while True:
@@ -50,10 +50,10 @@ async def log_text(builds: BuildsServices, hub: Hub, request: Request) -> Respon
 
 
 async def log_events(builds: BuildsServices, hub: Hub, request: Request) -> Response:
-    """GET ../builds/N/events: the log as it grows; ``Last-Event-ID`` or ``?start=`` says where to go on.
+    """GET ../builds/N/events: the log as it grows, from ``Last-Event-ID`` or ``?start=`` on.
 
-    ``event: log`` has a JSON string of new text, its ``id`` is where the next begins; ``event: status`` a word;
-    ``event: end`` the last word.
+    ``event: log`` has new text as a JSON string, its ``id`` is the next offset; ``event: status`` and ``event: end``
+    have the status.
     """
     actor = await _actor(hub, request)
     repository, number, start = repository_of(request), _number(request), _start(request)
@@ -66,12 +66,12 @@ async def log_events(builds: BuildsServices, hub: Hub, request: Request) -> Resp
 async def event_stream(
     builds: BuildsServices, actor: HubActor, repository: str, number: int, start: int
 ) -> AsyncIterator[bytes]:
-    """Yield a build's log from byte ``start`` on as server-sent events, until the build is over and all is told.
+    """Yield the log of a build from byte ``start`` on as server-sent events, until the build has finished.
 
-    A build that is removed meanwhile, or hidden from who looks, ends as ``gone``.
+    A build that is deleted, or that the actor can no longer read, ends as ``gone``.
     """
-    told = ""
-    silent = 0.0
+    sent_status = ""
+    idle_seconds = 0.0
     while not builds.queue.is_closed:
         try:
             build, piece = await builds.builds.log(actor, repository, number, start)
@@ -80,23 +80,23 @@ async def event_stream(
                 yield b"event: end\ndata: gone\n\n"
             return
         if piece:
-            # A character may be cut at the end of a piece: the rest of it comes with the next one.
-            text, taken = _whole_characters(piece, last=build.status.is_over)
-            start += taken
+            # A chunk can end within a character; the rest follows in the next one.
+            text, consumed = _whole_characters(piece, last=build.status.is_over)
+            start += consumed
             yield b"id: %d\nevent: log\ndata: %b\n\n" % (start, msgspec.json.encode(text))
-            silent = 0.0
-        if build.status.value != told:
-            told = build.status.value
-            yield b"event: status\ndata: %b\n\n" % told.encode()
+            idle_seconds = 0.0
+        if build.status.value != sent_status:
+            sent_status = build.status.value
+            yield b"event: status\ndata: %b\n\n" % sent_status.encode()
         if build.status.is_over and not piece:
-            yield b"event: end\ndata: %b\n\n" % told.encode()
+            yield b"event: end\ndata: %b\n\n" % sent_status.encode()
             return
         if not piece:
-            await asyncio.sleep(LOOK_SECONDS)
-            silent += LOOK_SECONDS
-        if silent > SILENCE_SECONDS:
+            await asyncio.sleep(POLL_INTERVAL)
+            idle_seconds += POLL_INTERVAL
+        if idle_seconds > KEEPALIVE_INTERVAL:
             yield b": still here\n\n"
-            silent = 0.0
+            idle_seconds = 0.0
 
 
 def _whole_characters(piece: bytes, *, last: bool) -> tuple[str, int]:
@@ -107,7 +107,7 @@ def _whole_characters(piece: bytes, *, last: bool) -> tuple[str, int]:
 
 
 async def badge(builds: BuildsServices, hub: Hub, request: Request) -> Response:
-    """GET /badge/NAMESPACE/NAME.svg[?branch=..]: how the last build ended."""
+    """GET /badge/NAMESPACE/NAME.svg[?branch=..]: the result of the last build."""
     actor = await _actor(hub, request)
     try:
         build = await builds.builds.badge(actor, repository_of(request), request.query_params.get("branch", "")[:250])
@@ -125,7 +125,7 @@ async def badge(builds: BuildsServices, hub: Hub, request: Request) -> Response:
 
 
 async def trigger(builds: BuildsServices, _hub: Hub, request: Request) -> Response:
-    """POST /u/NAMESPACE/NAME/trigger/TOKEN/: the trigger URL, with the bodies of 2014."""
+    """POST /u/NAMESPACE/NAME/trigger/TOKEN/: the trigger URL, with the bodies of Docker Hub."""
     call = _trigger_call(await read_body(request), request.headers.get("content-type", ""))
     address = request.client.host if request.client else ""
     started = await builds.builds.trigger(repository_of(request), request.path_params["token"], call, address)
@@ -134,7 +134,7 @@ async def trigger(builds: BuildsServices, _hub: Hub, request: Request) -> Respon
 
 
 def _trigger_call(content: bytes, media_type: str) -> TriggerBody:
-    """Return what a trigger's body asks for; a form, as ``curl --data build=true`` sends it, was good in 2014, too."""
+    """Parse the body of a trigger: JSON, or a form as ``curl --data build=true`` sends it."""
     text = content.strip()
     if not text:
         return TriggerBody()
@@ -144,7 +144,7 @@ def _trigger_call(content: bytes, media_type: str) -> TriggerBody:
 
 
 async def public_key(builds: BuildsServices, _hub: Hub, _request: Request) -> Response:
-    """GET /.well-known/hythe/builds.pem: the keys that sign provenance, the present one first."""
+    """GET /.well-known/hythe/builds.pem: the keys that sign provenance, the current one first."""
     encoded = [key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo) for key in builds.keys.public_keys()]
     return Response(b"".join(encoded), media_type="application/x-pem-file")
 
@@ -154,7 +154,7 @@ def repository_of(request: Request) -> str:
     try:
         return canonical_name(parse_name(f"{request.path_params['namespace']}/{request.path_params['name']}"))
     except InvalidReference as error:
-        raise NotFound("there is no such repository") from error
+        raise NotFound("repository not found") from error
 
 
 async def _actor(hub: Hub, request: Request) -> HubActor:
@@ -166,7 +166,7 @@ async def _actor(hub: Hub, request: Request) -> HubActor:
 def _number(request: Request) -> int:
     number: int = request.path_params["number"]
     if number > 10**9:
-        raise NotFound("there is no such build")
+        raise NotFound("build not found")
     return number
 
 

@@ -1,4 +1,4 @@
-"""The workers' protocol: they show the workers' token, and for a build the key that came with it."""
+"""The routes of the worker protocol. Workers authenticate with the worker token, and for a build with its key."""
 
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
@@ -19,12 +19,12 @@ from hythe.worker.protocol import Claim, Found, Outcome, Progress, Statement
 
 T = TypeVar("T")
 
-LARGEST = 16 << 20
-"""Bytes of the largest body that is taken from a worker: a bill of materials to be signed."""
+MAX_BODY_SIZE = 16 << 20
+"""Maximum size of a worker's request body, in bytes; the largest are SBOMs to be signed."""
 
 
 async def claim(builds: BuildsServices, request: Request) -> Response:
-    """POST /api/v1/workers/claim: wait for a build; 204 when there was none."""
+    """POST /api/v1/workers/claim: wait for a build; 204 if there is none in time."""
     job = await builds.workers.claim(await _body(request, Claim))
     return Response(status_code=HTTPStatus.NO_CONTENT) if job is None else _json(job)
 
@@ -37,12 +37,12 @@ async def _progress(builds: BuildsServices, lease: Lease, request: Request) -> o
 async def _log(builds: BuildsServices, lease: Lease, request: Request) -> object:
     offset = request.query_params.get("offset", "")
     if not (offset.isascii() and offset.isdigit()) or len(offset) > 12:
-        raise BadRequest("where the piece of log begins is not said", "send ?offset=BYTES")
+        raise BadRequest("the offset of the log chunk is missing or invalid", "send ?offset=BYTES")
     return await builds.workers.log(lease, int(offset), await _read(request))
 
 
 async def _commit(builds: BuildsServices, lease: Lease, request: Request) -> object:
-    return await builds.workers.found(lease, await _body(request, Found))
+    return await builds.workers.record_commit(lease, await _body(request, Found))
 
 
 async def _token(builds: BuildsServices, lease: Lease, request: Request) -> object:
@@ -70,28 +70,28 @@ _CALLS: dict[str, Callable[[BuildsServices, Lease, Request], Awaitable[object]]]
 
 
 async def build_call(builds: BuildsServices, request: Request) -> Response:
-    """POST /api/v1/workers/builds/ID/WHAT: what the worker that holds a build says and asks."""
+    """POST /api/v1/workers/builds/ID/ACTION: a request of the worker that has leased a build."""
     call = _CALLS.get(request.path_params["what"])
     fence = request.headers.get("hythe-build-fence", "")
     if call is None or not (fence.isascii() and fence.isdigit()) or len(fence) > 9:
-        raise NotFound("there is no such call")
+        raise NotFound("unknown worker request", "use a worker of the same version as the hub")
     lease = lease_of(request.path_params["build_id"], int(fence), request.headers.get("hythe-build-key", ""))
     return _json(await call(builds, lease, request))
 
 
-def answered(
-    builds: BuildsServices, answer: Callable[[BuildsServices, Request], Awaitable[Response]]
+def authenticated(
+    builds: BuildsServices, handler: Callable[[BuildsServices, Request], Awaitable[Response]]
 ) -> Callable[[Request], Awaitable[Response]]:
-    """Return ``answer`` for workers alone, its errors in the form of the JSON API."""
+    """Return ``handler`` for authenticated workers; errors get the form of the JSON API."""
 
-    async def answering(request: Request) -> Response:
+    async def handle(request: Request) -> Response:
         try:
             builds.workers.require_worker(request.headers.get("authorization"))
-            return await answer(builds, request)
+            return await handler(builds, request)
         except Exception as error:
             return problem_response(error)
 
-    return answering
+    return handle
 
 
 async def _body(request: Request, wanted: type[T]) -> T:
@@ -102,11 +102,11 @@ def _decoded(content: bytes, wanted: type[T]) -> T:
     try:
         return msgspec.json.decode(without_nul(content), type=wanted)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise BadRequest(f"the body cannot be read: {error}", "use a worker of the hub's own version") from error
+        raise BadRequest(f"invalid request body: {error}", "use a worker of the same version as the hub") from error
 
 
 async def _read(request: Request) -> bytes:
-    return await read_body(request, LARGEST)
+    return await read_body(request, MAX_BODY_SIZE)
 
 
 def _json(value: object) -> Response:

@@ -1,1 +1,1 @@
-"""The SQL of Trusted Builds, a file a noun: functions that take a database session and give values."""
+"""The SQL of Trusted Builds, one file per noun: functions that take a database session and return values."""

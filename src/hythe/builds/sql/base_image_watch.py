@@ -1,4 +1,4 @@
-"""Rows of base images: what a set-up's images were last built from."""
+"""Rows of base images: what the images of a build configuration were last built from."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -12,7 +12,7 @@ from hythe.database.tables.registry import repositories
 
 
 async def replace(session: Session, configuration_id: int, found: Mapping[str, str], now: datetime) -> None:
-    """Write what a set-up is built from now."""
+    """Replace the base images of a configuration."""
     await session.run(delete(build_base_images).where(build_base_images.c.configuration_id == configuration_id))
     for reference, digest in found.items():
         values = {"configuration_id": configuration_id, "reference": reference, "digest": digest, "checked_at": now}
@@ -20,14 +20,14 @@ async def replace(session: Session, configuration_id: int, found: Mapping[str, s
 
 
 async def built_from(session: Session, reference: str) -> list[int]:
-    """Return the ids of the set-ups that are built from this image, always in the same order."""
+    """Return the ids of the configurations that are built from this image, in ascending order."""
     statement = select(build_base_images.c.configuration_id).where(build_base_images.c.reference == reference)
     rows = await session.rows(statement.order_by(build_base_images.c.configuration_id))
     return [row.configuration_id for row in rows]
 
 
 async def bases_of(session: Session, repository: str) -> list[str]:
-    """Return what the set-up of this repository is built from."""
+    """Return the base images of a repository."""
     statement = (
         select(build_base_images.c.reference)
         .join(build_configurations, build_configurations.c.id == build_base_images.c.configuration_id)
@@ -37,8 +37,8 @@ async def bases_of(session: Session, repository: str) -> list[str]:
     return [row.reference for row in await session.rows(statement)]
 
 
-async def due(session: Session, before: datetime, most: int) -> list[tuple[str, str]]:
-    """Return the bases with a host, of set-ups that want to know, that were not looked at since ``before``."""
+async def due(session: Session, before: datetime, limit: int) -> list[tuple[str, str]]:
+    """Return base images of other registries, with the known digest, that were last checked before then."""
     statement = (
         select(build_base_images.c.reference, build_base_images.c.digest)
         .join(build_configurations, build_configurations.c.id == build_base_images.c.configuration_id)
@@ -48,13 +48,13 @@ async def due(session: Session, before: datetime, most: int) -> list[tuple[str, 
             build_configurations.c.options.contains('"base_link":true'),
         )
         .distinct()
-        .limit(most)
+        .limit(limit)
     )
     return [(row.reference, row.digest) for row in await session.rows(statement) if _has_host(row.reference)]
 
 
-async def looked_at(session: Session, reference: str, known: str, digest: str, now: datetime) -> bool:
-    """Write when a base was looked at, and what it is; returns False when another server was first."""
+async def set_checked(session: Session, reference: str, known: str, digest: str, now: datetime) -> bool:
+    """Record a check and its digest; return False if another server was first."""
     where = (build_base_images.c.reference == reference, build_base_images.c.digest == known)
     return bool(await session.run(update(build_base_images).where(*where).values(digest=digest, checked_at=now)))
 

@@ -1,4 +1,4 @@
-"""Rows of set-ups: the set-up, its rules, its secrets and the calls of its trigger URL."""
+"""Rows of build configurations, their rules, secrets and calls of the trigger URL."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -21,18 +21,18 @@ from hythe.database.port import insert
 from hythe.database.tables.builds import build_configurations, build_rules, build_secrets, build_trigger_calls
 from hythe.database.tables.registry import repositories
 
-CALLS_KEPT = 10
+MAX_TRIGGER_CALLS = 10
 
 
 class TriggerCall(msgspec.Struct, frozen=True):
-    """One call of the trigger URL."""
+    """A call of the trigger URL."""
 
     at: datetime
     address: str
     outcome: str
 
 
-def _setups() -> Select[Any]:
+def _configurations_with_names() -> Select[Any]:
     return select(build_configurations, repositories.c.name).join_from(build_configurations, repositories)
 
 
@@ -46,7 +46,7 @@ async def add(
     creator: str,
     now: datetime,
 ) -> int:
-    """Insert a set-up with its rules, return its id. Raises IntegrityError when the repository has one."""
+    """Insert a configuration with its rules, return its id. Raises IntegrityError if the repository has one."""
     row = await session.row(
         insert(session, build_configurations)
         .values(
@@ -65,7 +65,7 @@ async def add(
         .returning(build_configurations.c.id)
     )
     if row is None:
-        raise LookupError("an INSERT .. RETURNING gave no row")
+        raise LookupError("INSERT .. RETURNING returned no row")
     await set_rules(session, row.id, new.rules)
     return int(row.id)
 
@@ -81,7 +81,7 @@ def _source_columns(source: BuildSource) -> dict[str, Any]:
 
 
 async def set_rules(session: Session, configuration_id: int, rules: Sequence[Rule]) -> None:
-    """Make ``rules`` those of the set-up; a rule that keeps its id stays the same rule."""
+    """Replace the rules of a configuration; a rule that keeps its id stays the same rule."""
     kept = [rule.id for rule in rules if rule.id]
     await session.run(
         delete(build_rules).where(build_rules.c.configuration_id == configuration_id, build_rules.c.id.not_in(kept))
@@ -102,7 +102,7 @@ async def set_rules(session: Session, configuration_id: int, rules: Sequence[Rul
 async def change(
     session: Session, configuration_id: int, changes: ConfigurationChanges, sealed_credentials: str | None
 ) -> None:
-    """Write what ``changes`` names."""
+    """Write changes to a configuration."""
     values: dict[str, Any] = _source_columns(changes.source) if changes.source else {}
     if changes.options is not None:
         values["options"] = _json(changes.options)
@@ -126,55 +126,60 @@ async def set_trigger_token(session: Session, configuration_id: int, sealed: str
 
 
 async def set_failing(session: Session, configuration_id: int, *, failing: bool) -> None:
-    """Remember how the last build ended."""
+    """Record whether the last build failed."""
     await session.run(
         update(build_configurations).where(build_configurations.c.id == configuration_id).values(failing=failing)
     )
 
 
 async def remove(session: Session, configuration_id: int) -> None:
-    """Delete a set-up with its builds and logs."""
+    """Delete a configuration with its builds and logs."""
     await session.run(delete(build_configurations).where(build_configurations.c.id == configuration_id))
 
 
 async def by_repository(session: Session, repository: str) -> BuildConfiguration | None:
-    """Return the set-up of the repository of this canonical name."""
-    found = await _read(session, _setups().where(repositories.c.name == repository))
+    """Return the configuration of the repository with this canonical name."""
+    found = await _read(session, _configurations_with_names().where(repositories.c.name == repository))
     return found[0] if found else None
 
 
 async def by_id(session: Session, configuration_id: int) -> BuildConfiguration | None:
-    """Return the set-up of this id."""
-    found = await _read(session, _setups().where(build_configurations.c.id == configuration_id))
+    """Return the configuration with this id."""
+    found = await _read(session, _configurations_with_names().where(build_configurations.c.id == configuration_id))
     return found[0] if found else None
 
 
-async def by_link(session: Session, linked_account_id: int) -> list[BuildConfiguration]:
-    """Return every set-up that uses this linked account."""
-    return await _read(session, _setups().where(build_configurations.c.linked_account_id == linked_account_id))
+async def by_linked_account(session: Session, linked_account_id: int) -> list[BuildConfiguration]:
+    """Return every configuration that uses this linked account."""
+    return await _read(
+        session, _configurations_with_names().where(build_configurations.c.linked_account_id == linked_account_id)
+    )
 
 
 async def of_account(session: Session, account: str) -> list[BuildConfiguration]:
-    """Return every set-up of a namespace, by repository name."""
+    """Return the configurations of a namespace, by repository name."""
     return await _read(
-        session, _setups().where(build_configurations.c.account == account).order_by(repositories.c.name)
+        session,
+        _configurations_with_names().where(build_configurations.c.account == account).order_by(repositories.c.name),
     )
 
 
 async def due(session: Session, now: datetime) -> list[BuildConfiguration]:
-    """Return the active set-ups whose scheduled time has come."""
+    """Return the active configurations whose scheduled time has passed."""
     where = (build_configurations.c.schedule_due <= now, build_configurations.c.active.is_(True))
-    return await _read(session, _setups().where(*where).order_by(build_configurations.c.id).limit(100))
+    return await _read(
+        session, _configurations_with_names().where(*where).order_by(build_configurations.c.id).limit(100)
+    )
 
 
 async def take_due(session: Session, configuration_id: int, now: datetime, at: datetime | None) -> bool:
-    """Write when the next build is due after the one that is due now; returns False when another server was first."""
+    """Set the next due time; return False if another server has taken the current one."""
     where = (build_configurations.c.id == configuration_id, build_configurations.c.schedule_due <= now)
     return bool(await session.run(update(build_configurations).where(*where).values(schedule_due=at)))
 
 
 async def set_due(session: Session, configuration_id: int, at: datetime | None) -> None:
-    """Write when the schedule's next build is due."""
+    """Set when the next scheduled build is due."""
     await session.run(
         update(build_configurations).where(build_configurations.c.id == configuration_id).values(schedule_due=at)
     )
@@ -185,18 +190,18 @@ async def sealed(session: Session, configuration_id: int) -> tuple[str | None, s
     columns = select(build_configurations.c.credentials, build_configurations.c.trigger_token)
     row = await session.row(columns.where(build_configurations.c.id == configuration_id))
     if row is None:
-        raise LookupError(f"no set-up {configuration_id}")
+        raise LookupError(f"no build configuration {configuration_id}")
     return row.credentials, row.trigger_token
 
 
 async def secrets(session: Session, configuration_id: int) -> dict[str, str]:
-    """Return the build secrets, still sealed, by name."""
+    """Return the sealed build secrets by name."""
     rows = await session.rows(select(build_secrets).where(build_secrets.c.configuration_id == configuration_id))
     return {row.name: row.sealed for row in rows}
 
 
 async def set_secret(session: Session, configuration_id: int, name: str, sealed_value: str) -> None:
-    """Write a build secret."""
+    """Insert or replace a build secret."""
     statement = insert(session, build_secrets).values(configuration_id=configuration_id, name=name, sealed=sealed_value)
     await session.run(
         statement.on_conflict_do_update(index_elements=["configuration_id", "name"], set_={"sealed": sealed_value})
@@ -204,13 +209,13 @@ async def set_secret(session: Session, configuration_id: int, name: str, sealed_
 
 
 async def remove_secret(session: Session, configuration_id: int, name: str) -> bool:
-    """Delete a build secret; returns whether there was one."""
+    """Delete a build secret; return whether it existed."""
     where = (build_secrets.c.configuration_id == configuration_id, build_secrets.c.name == name)
     return bool(await session.run(delete(build_secrets).where(*where)))
 
 
-async def add_call(session: Session, configuration_id: int, call: TriggerCall) -> None:
-    """Note a call of the trigger URL; only the last ten are kept."""
+async def add_trigger_call(session: Session, configuration_id: int, call: TriggerCall) -> None:
+    """Record a call of the trigger URL; only the last ten are kept."""
     await session.run(
         insert(session, build_trigger_calls).values(
             configuration_id=configuration_id, at=call.at, address=call.address, outcome=call.outcome
@@ -220,7 +225,7 @@ async def add_call(session: Session, configuration_id: int, call: TriggerCall) -
         select(build_trigger_calls.c.id)
         .where(build_trigger_calls.c.configuration_id == configuration_id)
         .order_by(build_trigger_calls.c.id.desc())
-        .limit(CALLS_KEPT)
+        .limit(MAX_TRIGGER_CALLS)
     )
     await session.run(
         delete(build_trigger_calls).where(
@@ -229,7 +234,7 @@ async def add_call(session: Session, configuration_id: int, call: TriggerCall) -
     )
 
 
-async def calls(session: Session, configuration_id: int) -> list[TriggerCall]:
+async def trigger_calls(session: Session, configuration_id: int) -> list[TriggerCall]:
     """Return the last calls of the trigger URL, newest first."""
     rows = await session.rows(
         select(build_trigger_calls)
@@ -242,14 +247,16 @@ async def calls(session: Session, configuration_id: int) -> list[TriggerCall]:
 async def _read(session: Session, statement: Select[Any]) -> list[BuildConfiguration]:
     rows = await session.rows(statement)
     rules = await _rules(session, [row.id for row in rows])
-    return [_setup(row, tuple(rules.get(row.id, ()))) for row in rows]
+    return [_configuration(row, tuple(rules.get(row.id, ()))) for row in rows]
 
 
-async def _rules(session: Session, setup_ids: Sequence[int]) -> dict[int, list[Rule]]:
+async def _rules(session: Session, configuration_ids: Sequence[int]) -> dict[int, list[Rule]]:
     found: dict[int, list[Rule]] = {}
-    if setup_ids:
+    if configuration_ids:
         statement = (
-            select(build_rules).where(build_rules.c.configuration_id.in_(setup_ids)).order_by(build_rules.c.position)
+            select(build_rules)
+            .where(build_rules.c.configuration_id.in_(configuration_ids))
+            .order_by(build_rules.c.position)
         )
         for row in await session.rows(statement):
             rule = msgspec.structs.replace(msgspec.json.decode(row.rule, type=Rule), id=row.id)
@@ -257,7 +264,7 @@ async def _rules(session: Session, setup_ids: Sequence[int]) -> dict[int, list[R
     return found
 
 
-def _setup(row: Row[Any], rules: tuple[Rule, ...]) -> BuildConfiguration:
+def _configuration(row: Row[Any], rules: tuple[Rule, ...]) -> BuildConfiguration:
     return BuildConfiguration(
         id=row.id,
         repository=row.name,

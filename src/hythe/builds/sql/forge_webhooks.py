@@ -45,12 +45,12 @@ async def by_id(session: Session, forge_webhook_id: str) -> tuple[ForgeWebhook, 
     return await _one(session, forge_webhooks.c.id == forge_webhook_id)
 
 
-async def by_setup(session: Session, configuration_id: int) -> tuple[ForgeWebhook, str] | None:
+async def by_configuration(session: Session, configuration_id: int) -> tuple[ForgeWebhook, str] | None:
     """Return the webhook of a set-up with its sealed secret."""
     return await _one(session, forge_webhooks.c.configuration_id == configuration_id)
 
 
-async def by_link(session: Session, linked_account_id: int) -> list[ForgeWebhook]:
+async def by_linked_account(session: Session, linked_account_id: int) -> list[ForgeWebhook]:
     """Return the webhooks that a link installed."""
     rows = await session.rows(select(forge_webhooks).where(forge_webhooks.c.linked_account_id == linked_account_id))
     return [_hook(row) for row in rows]

@@ -1,4 +1,4 @@
-"""The queue's SQL: claims, leases, ends. Every change of a running build names its fence."""
+"""The SQL of the queue. Every change to a running build checks its fence."""
 
 from datetime import datetime
 
@@ -11,14 +11,14 @@ from hythe.database import Session
 from hythe.database.tables.builds import builds
 
 CLAIM_LOCK = 0x6275696C
-"""PostgreSQL's advisory lock under which a build is picked: limits per account hold over all hosts."""
+"""PostgreSQL's advisory lock for claims, so that limits per account hold on all servers together."""
 
 _QUEUED = BuildStatus.QUEUED.value
 _RUNNING = BuildStatus.RUNNING.value
 
 
 class Lease(msgspec.Struct, frozen=True):
-    """A worker's hold on a build: ``key`` is what it shows, ``fence`` which claim of the build it is."""
+    """A worker's lease of a build: the digest of its key, and ``fence``, the number of the claim."""
 
     build_id: int
     fence: int
@@ -26,7 +26,7 @@ class Lease(msgspec.Struct, frozen=True):
 
 
 class LeaseState(msgspec.Struct, frozen=True):
-    """What a row says to the worker that holds it."""
+    """The state of a build that its worker needs to know."""
 
     cancelled_by: str
     lease_until: datetime
@@ -34,7 +34,7 @@ class LeaseState(msgspec.Struct, frozen=True):
 
 
 class WaitingBuild(msgspec.Struct, frozen=True):
-    """A build that waits, as far as its place depends on it."""
+    """A queued build, with the fields that decide its position."""
 
     build_id: int
     account: str
@@ -42,16 +42,17 @@ class WaitingBuild(msgspec.Struct, frozen=True):
 
 
 async def lock_claims(session: Session) -> None:
-    """Let nobody else pick a build until this transaction ends."""
+    """Block other claims until this transaction ends."""
     if session.dialect == "postgresql":
         await session.run(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": CLAIM_LOCK})
 
 
 async def candidate(session: Session, now: datetime, per_account: int) -> tuple[int, int, str] | None:
-    """Return (id, fence, status) of the build that is next, None when nothing can start.
+    """Return (id, fence, status) of the next build, None if no build can start.
 
-    A build can start when no other of its concurrency_key is running and its account is below its limit. The account with the
-    fewest running builds comes first, then the build that waited longest; one whose worker is lost comes before.
+    A build whose worker was lost comes first. Otherwise a build can start if no other with its concurrency key is
+    running and its account is below its limit; the account with the fewest running builds comes first, then the build
+    that has waited longest.
     """
     lost = await session.row(
         select(builds.c.id, builds.c.fence, builds.c.status)
@@ -84,7 +85,7 @@ async def candidate(session: Session, now: datetime, per_account: int) -> tuple[
 
 
 async def take(session: Session, lease: Lease, worker: str, now: datetime, until: datetime) -> bool:
-    """Claim a build whose fence is still the one before the lease's, by compare-and-swap; returns whether it worked."""
+    """Claim a build by compare-and-swap on its fence; return whether it succeeded."""
     started = func.coalesce(builds.c.started_at, literal(now, builds.c.started_at.type))
     return bool(
         await session.run(
@@ -117,42 +118,42 @@ def _held(lease: Lease) -> ColumnElement[bool]:
 
 
 async def held(session: Session, lease: Lease) -> LeaseState | None:
-    """Return what the row says, None when the lease is lost."""
+    """Return the state of a leased build, None if the lease was lost."""
     columns = select(builds.c.cancelled_by, builds.c.lease_until, builds.c.log_size)
     row = await session.row(columns.where(_held(lease)))
     return LeaseState(row.cancelled_by, row.lease_until, row.log_size) if row else None
 
 
 async def extend(session: Session, lease: Lease, until: datetime) -> bool:
-    """Move the lease's end."""
+    """Extend a lease."""
     return bool(await session.run(update(builds).where(_held(lease)).values(lease_until=until)))
 
 
 async def set_steps(session: Session, lease: Lease, steps: tuple[Step, ...]) -> bool:
-    """Write the steps so far."""
+    """Record the steps so far."""
     return bool(await session.run(update(builds).where(_held(lease)).values(steps=_json(steps))))
 
 
 async def set_log_size(session: Session, lease: Lease, size: int) -> bool:
-    """Write how long the log is."""
+    """Record the size of the log."""
     return bool(await session.run(update(builds).where(_held(lease)).values(log_size=size)))
 
 
 async def set_commit(session: Session, lease: Lease, commit: str, message: str, author: str) -> bool:
-    """Write which commit the checkout found, where none was known before."""
+    """Record the commit of the checkout."""
     values = {"commit": commit, "message": message, "author": author}
     return bool(await session.run(update(builds).where(_held(lease)).values(values)))
 
 
 async def set_tags(session: Session, lease: Lease, tags: tuple[str, ...]) -> bool:
-    """Write which Docker tags the build gets."""
+    """Record the Docker tags of the build."""
     return bool(await session.run(update(builds).where(_held(lease)).values(tags=_json(tags))))
 
 
 async def finish(
     session: Session, lease: Lease, status: BuildStatus, reason: str, digest: str, result: Result, now: datetime
 ) -> bool:
-    """End a build that this lease holds; returns False when it does not hold it any more."""
+    """End a leased build; return False if the lease was lost."""
     return bool(
         await session.run(
             update(builds)
@@ -171,7 +172,7 @@ async def finish(
 
 
 async def give_up(session: Session, build_id: int, fence: int, reason: str, now: datetime) -> bool:
-    """End as failed a build whose workers were lost too often."""
+    """Mark a build as failed because its workers were lost too often."""
     where = (builds.c.id == build_id, builds.c.fence == fence, builds.c.status == _RUNNING)
     values = {
         "status": BuildStatus.FAILED.value,
@@ -184,7 +185,7 @@ async def give_up(session: Session, build_id: int, fence: int, reason: str, now:
 
 
 async def cancel(session: Session, build_id: int, by: str, now: datetime) -> BuildStatus | None:
-    """Cancel a waiting build, or ask a running one to stop; returns the status it had, None when it was over."""
+    """Cancel a queued build, or request that a running one stops; return its status, None if it has finished."""
     waiting = update(builds).where(builds.c.id == build_id, builds.c.status == _QUEUED)
     reason = f"cancelled by {by}"
     values = {"status": BuildStatus.CANCELLED.value, "cancelled_by": by, "finished_at": now, "reason": reason}
@@ -195,7 +196,7 @@ async def cancel(session: Session, build_id: int, by: str, now: datetime) -> Bui
 
 
 async def end_all(session: Session, configuration_id: int, by: str, now: datetime) -> list[int]:
-    """End as cancelled every build of a set-up that waits or runs, whoever holds it; returns their ids."""
+    """Cancel every unfinished build of a configuration, whoever has leased it; return their ids."""
     wanted = or_(builds.c.status == _QUEUED, builds.c.status == _RUNNING)
     values = {
         "status": BuildStatus.CANCELLED.value,
@@ -215,7 +216,7 @@ async def end_all(session: Session, configuration_id: int, by: str, now: datetim
 
 
 async def unfinished(session: Session, configuration_id: int) -> list[int]:
-    """Return the ids of a set-up's builds that wait or run."""
+    """Return the ids of a configuration's unfinished builds."""
     wanted = or_(builds.c.status == _QUEUED, builds.c.status == _RUNNING)
     rows = await session.rows(
         select(builds.c.id).where(builds.c.configuration_id == configuration_id, wanted).order_by(builds.c.id)
@@ -223,21 +224,21 @@ async def unfinished(session: Session, configuration_id: int) -> list[int]:
     return [row.id for row in rows]
 
 
-async def any_waiting(session: Session) -> bool:
-    """Whether any build waits or runs."""
+async def has_unfinished(session: Session) -> bool:
+    """Whether any build is queued or running."""
     wanted = or_(builds.c.status == _QUEUED, builds.c.status == _RUNNING)
     return await session.row(select(builds.c.id).where(wanted).limit(1)) is not None
 
 
-async def waiting(session: Session, most: int) -> list[WaitingBuild]:
-    """Return the builds that wait, the oldest first, at most so many."""
+async def waiting(session: Session, limit: int) -> list[WaitingBuild]:
+    """Return queued builds, oldest first."""
     columns = select(builds.c.id, builds.c.account, builds.c.configuration_id).where(builds.c.status == _QUEUED)
-    rows = await session.rows(columns.order_by(builds.c.id).limit(most))
+    rows = await session.rows(columns.order_by(builds.c.id).limit(limit))
     return [WaitingBuild(row.id, row.account, row.configuration_id) for row in rows]
 
 
 async def running_by_account(session: Session) -> dict[str, int]:
-    """Return how many builds of each account are running."""
+    """Return the number of running builds of each account."""
     statement = select(builds.c.account, func.count().label("running")).where(builds.c.status == _RUNNING)
     return {row.account: row.running for row in await session.rows(statement.group_by(builds.c.account))}
 

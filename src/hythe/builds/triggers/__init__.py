@@ -1,1 +1,1 @@
-"""What queues builds by itself: schedules, and base images that change."""
+"""What starts builds besides pushes and people: schedules, and base images that change."""

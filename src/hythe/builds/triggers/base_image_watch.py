@@ -100,7 +100,7 @@ class BaseImageWatch(BuildListener):
         await repeat(lambda: self.check(datetime.now(UTC) - CHECK_INTERVAL), POLL_INTERVAL, "base image check")
 
     async def check(self, before: datetime) -> int:
-        """Check every base image of other registries that was last checked before then; return how many builds it queued."""
+        """Check the base images of other registries last checked before then; return how many builds that queued."""
         async with self._database.reading() as session:
             due = await rows.due(session, before, BATCH_SIZE)
         queued = 0

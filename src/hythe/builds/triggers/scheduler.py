@@ -1,4 +1,4 @@
-"""Builds by the clock: what is due is queued, and the next time written down, in one transaction."""
+"""Scheduled builds: queues what is due and sets the next time, in one transaction."""
 
 from datetime import UTC, datetime
 
@@ -10,11 +10,11 @@ from hythe.builds.triggers.schedule import next_due
 from hythe.database import Database
 from hythe.periodic import repeat
 
-PAUSE = 20.0
+POLL_INTERVAL = 20.0
 
 
 class BuildScheduler:
-    """Queues scheduled builds. Several servers may run it at once: each due time is taken by one of them."""
+    """Queues scheduled builds. Several servers can run it at once: one of them takes each due time."""
 
     def __init__(self, database: Database, builds: BuildService, queue: BuildQueue) -> None:
         self._database = database
@@ -22,11 +22,11 @@ class BuildScheduler:
         self._queue = queue
 
     async def run(self) -> None:
-        """Look from time to time, for ever."""
-        await repeat(lambda: self.queue_due(datetime.now(UTC)), PAUSE, "scheduled builds")
+        """Queue due builds until cancelled."""
+        await repeat(lambda: self.queue_due(datetime.now(UTC)), POLL_INTERVAL, "scheduled builds")
 
     async def queue_due(self, now: datetime) -> int:
-        """Queue what is due; returns how many builds that made."""
+        """Queue the builds that are due; return how many."""
         async with self._database.reading() as session:
             if not await configuration_rows.due(session, now):
                 return 0
@@ -37,7 +37,7 @@ class BuildScheduler:
                     session, configuration.id, now, next_due(configuration.options.schedule, now)
                 ):
                     continue
-                wanted = BuildRequest(cause=Cause.SCHEDULE, by=f"schedule {configuration.options.schedule}")
-                queued += len(await self._builds.rebuild(session, configuration, wanted))
+                request = BuildRequest(cause=Cause.SCHEDULE, by=f"schedule {configuration.options.schedule}")
+                queued += len(await self._builds.rebuild(session, configuration, request))
         self._queue.wake()
         return queued

@@ -55,7 +55,7 @@ async def linked(database: Database, name: str, bases: dict[str, str]) -> BuildC
 async def queued(database: Database, name: str) -> list[str]:
     """Who asked for the builds of a repository."""
     async with database.reading() as session:
-        return [build.started_by for build in await build_rows.listed(session, BuildFilter(repository=name))]
+        return [build.started_by for build in await build_rows.find(session, BuildFilter(repository=name))]
 
 
 @pytest.fixture
@@ -64,8 +64,8 @@ def settings(tmp_path: Path) -> Settings:
     return Settings(data=str(tmp_path))
 
 
-def test_what_is_built_from_a_tag_follows_it(database: Database, run: Run[Any], settings: Settings) -> None:
-    """A tag that moved queues what is built from it; one that only was pushed again does not."""
+def test_a_moved_tag_queues_builds_from_it(database: Database, run: Run[Any], settings: Settings) -> None:
+    """A tag that moves to another digest queues builds; pushing the same digest again does not."""
 
     async def move() -> tuple[list[str], list[str]]:
         async with open_identity(database, settings) as identity:
@@ -80,8 +80,8 @@ def test_what_is_built_from_a_tag_follows_it(database: Database, run: Run[Any], 
     assert run(move()) == (["alice/base:latest moved"], [])
 
 
-def test_every_rules_bases_are_followed(database: Database, run: Run[Any], settings: Settings) -> None:
-    """What one rule is built from is not forgotten when another rule was built."""
+def test_the_base_images_of_every_rule_are_recorded(database: Database, run: Run[Any], settings: Settings) -> None:
+    """A build of one rule does not remove the base images of another."""
 
     async def build() -> list[str]:
         async with open_identity(database, settings) as identity:
@@ -101,8 +101,8 @@ def test_every_rules_bases_are_followed(database: Database, run: Run[Any], setti
     assert run(build()) == ["docker.io/hub/three:3", "docker.io/hub/two:2"]
 
 
-def test_loops_are_noticed_and_refused(database: Database, run: Run[Any], settings: Settings) -> None:
-    """Images that are built from each other, through however many, do not chase each other."""
+def test_loops_are_not_followed(database: Database, run: Run[Any], settings: Settings) -> None:
+    """Images that are built from each other in a circle do not rebuild each other."""
 
     async def move() -> list[list[str]]:
         async with open_identity(database, settings) as identity:
@@ -118,7 +118,7 @@ def test_loops_are_noticed_and_refused(database: Database, run: Run[Any], settin
     assert run(move()) == [[], [], []]
 
 
-def test_bases_of_other_registries_are_asked_for(
+def test_base_images_of_other_registries_are_checked(
     database: Database,
     run: Run[Any],
     settings: Settings,
@@ -126,7 +126,7 @@ def test_bases_of_other_registries_are_asked_for(
     skopeo: ContainersTool,
     busybox_layout: Layout,
 ) -> None:
-    """A digest that changed at Debian's docker-registry queues a build, once."""
+    """A digest that changes in Debian's docker-registry queues one build."""
     image = f"{docker_registry.host}/base:latest"
     skopeo.ok("copy", "--dest-tls-verify=false", busybox_layout.source(), f"docker://{image}")
 
@@ -139,8 +139,8 @@ def test_bases_of_other_registries_are_asked_for(
     assert run(check()) == [1, 0]
 
 
-def test_a_registry_that_is_away_holds_nobody_up(database: Database, run: Run[Any], settings: Settings) -> None:
-    """What cannot be asked now stays as it is known, and is asked again in a later round."""
+def test_an_unreachable_registry_is_checked_again_later(database: Database, run: Run[Any], settings: Settings) -> None:
+    """The known digest stays, and the next check asks the registry again."""
 
     async def check() -> tuple[int, int, int]:
         async with open_identity(database, settings) as identity:

@@ -22,7 +22,7 @@ MONDAY = datetime(2026, 11, 23, 15, 30, tzinfo=UTC)
     ],
 )
 def test_next_due(schedule: str, due: str) -> None:
-    """The next moment lies after now, in UTC."""
+    """The next due time is after now, in UTC."""
     found = next_due(schedule, MONDAY)
 
     assert found is not None
@@ -30,8 +30,8 @@ def test_next_due(schedule: str, due: str) -> None:
 
 
 @pytest.mark.parametrize("schedule", ["every 1m", "daily 25:00", "weekly someday 04:00", "* * * * *"])
-def test_what_is_no_schedule_is_refused(schedule: str) -> None:
-    """The refusal says what would be right."""
+def test_invalid_schedules_are_refused(schedule: str) -> None:
+    """Invalid schedules raise an error."""
     with pytest.raises(InvalidBuildConfiguration):
         next_due(schedule, MONDAY)
 

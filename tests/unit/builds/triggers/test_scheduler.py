@@ -1,4 +1,4 @@
-"""Builds by the clock, on each database."""
+"""Scheduled builds, on each database."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ HOOK = partial(
 )
 
 
-def test_what_is_due_is_queued_by_one_server(database: Database, run: Run[Any], tmp_path: Path) -> None:
-    """Several servers that look at the same time queue a due build once."""
+def test_a_due_build_is_queued_once(database: Database, run: Run[Any], tmp_path: Path) -> None:
+    """Several servers that run the scheduler at the same time queue a due build once."""
 
     async def queue() -> tuple[int, int]:
         settings = Settings(data=str(tmp_path))
@@ -59,8 +59,8 @@ def test_what_is_due_is_queued_by_one_server(database: Database, run: Run[Any], 
     assert run(queue()) == (1, 1)
 
 
-def test_branches_that_are_gone_are_not_built_anew(database: Database, run: Run[Any], tmp_path: Path) -> None:
-    """What the webhook told the end of stays out of builds by the clock and by base images."""
+def test_deleted_branches_are_not_rebuilt(database: Database, run: Run[Any], tmp_path: Path) -> None:
+    """Schedules and base images do not build branches that a webhook reported as deleted."""
 
     async def queue() -> list[str]:
         settings = Settings(data=str(tmp_path))
