@@ -1,11 +1,11 @@
-"""A client of registries and hubs, with a local image store. Imports nothing of the server's.
+"""A client for registries and hubs, with a local image store. Imports nothing from the server.
 
     from hythe.client import Registry
 
     with Registry("registry.example.com") as registry:
         print(registry.tags("ann/app"))
 
-``Registry`` is for scripts; ``Client`` and the modules below are what it is made of.
+``Registry`` is the API for scripts; it is built from ``Client`` and the modules below.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from hythe.client.errors import ClientError
     from hythe.client.registry import Registry, RemoteImage
 
-_HOMES = {
+_MODULES = {
     "Client": "hythe.client.client",
     "ClientError": "hythe.client.errors",
     "Registry": "hythe.client.registry",
@@ -26,9 +26,9 @@ __all__ = ["Client", "ClientError", "Registry", "RemoteImage"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import what is asked for, and only then: the command imports parts of this package and must start fast."""
-    if name not in _HOMES:
+    """Import public names on first use: the command imports parts of this package and must start fast."""
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(_HOMES[name]), name)
+    return getattr(import_module(_MODULES[name]), name)

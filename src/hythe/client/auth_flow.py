@@ -1,13 +1,13 @@
-"""How to be let in: the token handshake as a generator that does no I/O of its own.
+"""Registry authentication: the token flow as a generator that does no I/O of its own.
 
-It yields requests for the token server and is sent the answers; what it returns is the ``Authorization`` header to
-use. Distribution's ``docs/content/spec/auth/{token,oauth,scope}.md``; RFC 6749; RFC 7617.
+It yields requests for the token server, receives the responses, and returns the ``Authorization`` header to use.
+Distribution's ``docs/content/spec/auth/{token,oauth,scope}.md``; RFC 6749; RFC 7617.
 
-    Basic                                   name and password, as they are
-    Bearer, registry token                  as it is
+    Basic                                   user name and password as is
+    Bearer, registry token                  used as is
     Bearer, identity token                  POST grant_type=refresh_token
-    Bearer, name and password               GET with Basic; where GET is not served, POST grant_type=password
-    Bearer, nobody                          GET
+    Bearer, user name and password          GET with Basic; if GET is not supported, POST grant_type=password
+    Bearer, anonymous                       GET
 """
 
 from collections.abc import Generator, Sequence
@@ -24,13 +24,13 @@ from hythe.oci.scope import Scope
 
 CLIENT_ID = "hythe"
 MIN_TOKEN_LIFETIME = 60
-"""How long a token lives when its server names no time, or a shorter one (token specification, ``expires_in``)."""
+"""Seconds that a token is valid if its ``expires_in`` is missing or smaller (token specification)."""
 
 AuthFlow = Generator[HTTPRequest, HTTPResponse, "Authorization"]
 
 
 class Authorization(msgspec.Struct, frozen=True):
-    """The ``Authorization`` header to send, for how many seconds, and a refresh token when one was given."""
+    """The ``Authorization`` header, the seconds that it is valid, and the refresh token if the server sent one."""
 
     header: str
     seconds: float = float("inf")
@@ -53,9 +53,9 @@ class _DetailReply(msgspec.Struct, frozen=True):
 def authorize(
     challenges: Sequence[Challenge], credential: Credential, scopes: Sequence[Scope], *, offline: bool = False
 ) -> AuthFlow:
-    """Answer a server's challenges; ``offline`` asks for a refresh token, as logging in does.
+    """Respond to a server's challenges; ``offline`` requests a refresh token, for logging in.
 
-    Raises AccessDenied when the token server refuses or nothing that we have fits.
+    Raises AccessDenied if the token server refuses, or if no offered scheme is supported.
     """
     bearer = next((c for c in challenges if c.scheme == "bearer"), None)
     if bearer is not None:
@@ -64,8 +64,8 @@ def authorize(
         if not (credential.username and credential.password):
             raise AccessDenied("unauthorized: authentication required", "log in with 'hythe login'")
         return Authorization(f"Basic {credential.encoded}")
-    offered = ", ".join(c.scheme for c in challenges) or "no way at all"
-    raise AccessDenied(f"the server offers {offered} to authenticate", "hythe knows Bearer and Basic")
+    offered = ", ".join(c.scheme for c in challenges) or "no scheme"
+    raise AccessDenied(f"unsupported authentication: the server offers {offered}", "hythe supports Bearer and Basic")
 
 
 def _bearer(challenge: Challenge, credential: Credential, scopes: Sequence[Scope], offline: bool) -> AuthFlow:
@@ -73,16 +73,18 @@ def _bearer(challenge: Challenge, credential: Credential, scopes: Sequence[Scope
         return Authorization(f"Bearer {credential.registry_token}")
     realm = challenge.parameters.get("realm", "")
     if urlsplit(realm).scheme not in ("http", "https"):
-        raise AccessDenied(f"the registry names no token server (realm {realm!r})", "tell its administrator")
+        raise AccessDenied(
+            f"invalid authentication challenge: realm {realm!r} is not a URL", "contact the registry's administrator"
+        )
     service = challenge.parameters.get("service", "")
     if credential.identity_token:
         fields = {"grant_type": "refresh_token", "refresh_token": credential.identity_token}
-        answer = yield _post(realm, service, scopes, fields)
+        response = yield _post(realm, service, scopes, fields)
     else:
-        answer = yield _get(realm, service, scopes, credential, offline)
-        if answer.status in (404, 405) and credential:
-            answer = yield _post(realm, service, scopes, _password_fields(credential, offline))
-    return _read_reply(answer, credential, offline)
+        response = yield _get(realm, service, scopes, credential, offline)
+        if response.status in (404, 405) and credential:
+            response = yield _post(realm, service, scopes, _password_fields(credential, offline))
+    return _read_reply(response, credential, offline)
 
 
 def _password_fields(credential: Credential, offline: bool) -> dict[str, str]:
@@ -110,31 +112,35 @@ def _post(realm: str, service: str, scopes: Sequence[Scope], fields: dict[str, s
     return HTTPRequest("POST", realm, {"Content-Type": "application/x-www-form-urlencoded"}, urlencode(form).encode())
 
 
-def _read_reply(answer: HTTPResponse, credential: Credential, offline: bool) -> Authorization:
-    if answer.status in (400, 401, 403):
+def _read_reply(response: HTTPResponse, credential: Credential, offline: bool) -> Authorization:
+    if response.status in (400, 401, 403):
         who = "your credentials" if credential else "anonymous access"
-        again = "check the user name and the password" if offline else "log in again with 'hythe login'"
+        again = "check the user name and password" if offline else "log in again with 'hythe login'"
         hint = again if credential else "log in with 'hythe login'"
-        raise AccessDenied(f"the token server refused {who}: {_reason(answer)}", hint)
-    if answer.status != 200:
-        raise RegistryError(f"the token server answered {answer.status}: {_reason(answer)}", status=answer.status)
+        raise AccessDenied(f"the token server refused {who}: {_reason(response)}", hint)
+    if response.status != 200:
+        raise RegistryError(
+            f"the token server returned status {response.status}: {_reason(response)}", status=response.status
+        )
     try:
-        reply = msgspec.json.decode(answer.body, type=_TokenReply)
+        reply = msgspec.json.decode(response.body, type=_TokenReply)
     except msgspec.MsgspecError as error:
-        raise RegistryError("the token server's answer is not a token", "tell its administrator") from error
+        raise RegistryError(
+            "invalid response from the token server: not JSON", "contact the registry's administrator"
+        ) from error
     token = reply.token or reply.access_token
     if not token:
-        raise RegistryError("the token server's answer holds no token", "tell its administrator")
+        raise RegistryError("invalid response from the token server: no token", "contact the registry's administrator")
     seconds = max(MIN_TOKEN_LIFETIME, reply.expires_in or MIN_TOKEN_LIFETIME)
     return Authorization(f"Bearer {token}", seconds, reply.refresh_token)
 
 
-def _reason(answer: HTTPResponse) -> str:
-    entries = decode_errors(answer.body)
+def _reason(response: HTTPResponse) -> str:
+    entries = decode_errors(response.body)
     if entries:
         return "; ".join(entry.message or entry.code.lower() for entry in entries)
     try:
-        reply = msgspec.json.decode(answer.body, type=_DetailReply)
+        reply = msgspec.json.decode(response.body, type=_DetailReply)
     except msgspec.MsgspecError:
-        return f"status {answer.status}"
-    return reply.details or reply.detail or reply.message or f"status {answer.status}"
+        return f"status {response.status}"
+    return reply.details or reply.detail or reply.message or f"status {response.status}"

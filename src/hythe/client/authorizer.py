@@ -1,4 +1,4 @@
-"""Keeps the tokens of one registry: asks for them, once for all threads, and renews them before they end."""
+"""The token cache of one registry: shared by all threads, and renewed before tokens expire."""
 
 import threading
 import time
@@ -11,11 +11,11 @@ from hythe.oci.challenge import Challenge, parse_challenges
 from hythe.oci.scope import Scope, parse_scopes
 
 RENEWAL_MARGIN = 15
-"""A token is renewed so many seconds before its end, so that a request on its way does not outlive it."""
+"""Seconds before expiry at which a token is renewed, so that it does not expire during a request."""
 
 
 class Authorizer:
-    """The ``Authorization`` headers for one registry, by scopes."""
+    """The ``Authorization`` headers for one registry, by scope."""
 
     def __init__(self, credential: Callable[[], Credential], exchange: Callable[[HTTPRequest], HTTPResponse]) -> None:
         self._credential = credential
@@ -25,7 +25,7 @@ class Authorizer:
         self._tokens: dict[tuple[str, ...], tuple[str, float]] = {}
 
     def header(self, scopes: Sequence[Scope]) -> str:
-        """Return the header to send; "" while the registry has not said what it wants. Raises AccessDenied."""
+        """Return the header to send; "" before the registry's first challenge. Raises AccessDenied."""
         with self._lock:
             header, ends = self._tokens.get(_key(scopes), ("", 0.0))
             if header and time.monotonic() < ends:
@@ -33,30 +33,30 @@ class Authorizer:
             return self._authorize(scopes).header if self._challenges else ""
 
     def answer_challenge(self, challenge: str, refused: str, scopes: Sequence[Scope]) -> str:
-        """Return the header that answers a 401; ``refused`` is what was sent and did not do. Raises AccessDenied."""
+        """Return a new header after a 401; ``refused`` is the header that was rejected. Raises AccessDenied."""
         with self._lock:
             header, ends = self._tokens.get(_key(scopes), ("", 0.0))
             if header and header != refused and time.monotonic() < ends:
-                return header  # another thread has just asked
+                return header  # another thread has just renewed it
             self._challenges = parse_challenges(challenge)
             return self._authorize(scopes).header
 
     def _authorize(self, scopes: Sequence[Scope]) -> Authorization:
         wanted = [c.parameters["scope"] for c in self._challenges if c.parameters.get("scope")]
         united = parse_scopes([*map(str, scopes), *wanted])
-        handshake = authorize(self._challenges, self._credential(), united)
-        authorization = run_auth_flow(handshake, self._exchange)
+        flow = authorize(self._challenges, self._credential(), united)
+        authorization = run_auth_flow(flow, self._exchange)
         lifetime = max(authorization.seconds - RENEWAL_MARGIN, authorization.seconds / 2)
         self._tokens[_key(scopes)] = (authorization.header, time.monotonic() + lifetime)
         return authorization
 
 
-def run_auth_flow(handshake: AuthFlow, exchange: Callable[[HTTPRequest], HTTPResponse]) -> Authorization:
-    """Carry a handshake's requests to the server and its answers back; returns what it comes to."""
+def run_auth_flow(flow: AuthFlow, exchange: Callable[[HTTPRequest], HTTPResponse]) -> Authorization:
+    """Send the requests of an authentication flow and return its result."""
     try:
-        request = next(handshake)
+        request = next(flow)
         while True:
-            request = handshake.send(exchange(request))
+            request = flow.send(exchange(request))
     except StopIteration as end:
         authorization: Authorization = end.value
         return authorization

@@ -1,4 +1,4 @@
-"""Content on its way, from wherever: a file, or a registry's answer."""
+"""Streams of blob content: from a file, or from a registry's response."""
 
 from types import TracebackType
 from typing import BinaryIO, Protocol, Self
@@ -8,13 +8,13 @@ from hythe.oci.manifest import Descriptor
 
 
 class BlobStream(Protocol):
-    """Bytes to read, from ``offset`` of the content on; ``file`` is the open file they come from, if they do."""
+    """Content to read, starting at ``offset``; ``file`` is the open file that it comes from, if any."""
 
     offset: int
     file: BinaryIO | None
 
     def readinto(self, buffer: memoryview) -> int:
-        """Fill ``buffer`` as far as possible; returns the count of bytes, 0 at the end."""
+        """Read into ``buffer``; returns the number of bytes, 0 at the end."""
 
     def __enter__(self) -> Self:
         """Return the stream."""
@@ -26,14 +26,14 @@ class BlobStream(Protocol):
 
 
 class BlobSource(Protocol):
-    """Where content can be read."""
+    """Something that blobs can be read from."""
 
     def open_blob(self, descriptor: Descriptor, offset: int = 0) -> BlobStream:
-        """Open content at ``offset`` (or at its beginning: see the stream's own); raises ClientError's kinds."""
+        """Open a blob at ``offset``, or at its start if ranges are unsupported (see the stream). Raises ClientError."""
 
 
 class FileStream:
-    """Content that lies in a file."""
+    """A blob in a file."""
 
     def __init__(self, file: BinaryIO, offset: int) -> None:
         file.seek(offset)
@@ -42,7 +42,7 @@ class FileStream:
         self._open = file
 
     def readinto(self, buffer: memoryview) -> int:
-        """Fill ``buffer`` as far as possible; returns the count of bytes, 0 at the end."""
+        """Read into ``buffer``; returns the number of bytes, 0 at the end."""
         count: int = self._open.readinto(buffer)  # type: ignore[attr-defined]
         return count
 
@@ -56,7 +56,7 @@ class FileStream:
 
 
 class ResponseStream:
-    """Content that a registry sends."""
+    """A blob in a registry's response."""
 
     file: BinaryIO | None = None
 

@@ -1,4 +1,4 @@
-"""What belongs together when images move: the user's settings and credentials, open connections, the local store."""
+"""``Client``: the user's settings, credentials, connections and local store, shared by all operations."""
 
 import threading
 from collections.abc import Iterable, Mapping
@@ -18,9 +18,9 @@ from hythe.oci.scope import PULL
 
 
 class Client:
-    """One user's way to registries. Safe for threads. Close it to close its connections.
+    """Access to registries as one user. Thread-safe. Close it to close its connections.
 
-    ``known`` are credentials by host, which stand above the credential files.
+    ``known`` are credentials by host, which take precedence over the credential files.
     """
 
     def __init__(
@@ -43,11 +43,11 @@ class Client:
         )
 
     def reference(self, text: str) -> Reference:
-        """Return the image that a typed name means; raises InvalidReference."""
+        """Parse an image name as the user typed it; raises InvalidReference."""
         return Reference.parse(text, self.configuration.default_registry)
 
     def session(self, host: str, repository: str = "", credential: Credential | None = None) -> RegistrySession:
-        """Open a conversation with a registry, as whom the credential files say, or as ``credential``."""
+        """Return a session with a registry, authenticated by ``credential`` or else by the credential files."""
         given = credential if credential is not None else self._credentials_by_host.get(host)
         if given is not None:
             return RegistrySession(host, self.connections, lambda: given, self.policy)
@@ -56,7 +56,7 @@ class Client:
     def repository(
         self, reference: Reference, *, push: bool = False, mounted_from: Iterable[str] = ()
     ) -> RemoteRepository:
-        """Return a repository to read from, or to push to."""
+        """Return a repository to pull from, or to push to."""
         session = self.session(reference.host, reference.repository)
         return RemoteRepository(session, reference.repository, PUSH_ACTIONS if push else (PULL,), mounted_from)
 
@@ -66,7 +66,7 @@ class Client:
 
 
 class _LazyCredential:
-    """The credential for one repository, looked up once and only when it is needed: a helper may ask the user."""
+    """A repository's credential, looked up once and only when needed, because a helper may prompt the user."""
 
     def __init__(self, files: CredentialFiles, host: str, repository: str) -> None:
         self._files = files

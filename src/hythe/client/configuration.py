@@ -1,4 +1,4 @@
-"""What the user set for the client: a JSON file that ``hythe config`` writes, and the environment above it.
+"""The client's settings: a JSON file that ``hythe config`` writes, overridden by environment variables.
 
 ``$HYTHE_CONFIG``, else ``$XDG_CONFIG_HOME/hythe/config.json`` (``~/.config/hythe/config.json``).
 """
@@ -14,16 +14,16 @@ from hythe.client.file_lock import write_atomically
 from hythe.oci.reference import DEFAULT_HOST, is_host
 
 DESCRIPTIONS = {
-    "default-registry": "the host that short names go to (HYTHE_DEFAULT_REGISTRY)",
-    "plain-http": "hosts that are spoken to without TLS, parted by commas (HYTHE_PLAIN_HTTP)",
-    "certificate-authorities": "files of authorities to trust besides the system's (HYTHE_CERTIFICATE_AUTHORITIES)",
-    "parallel-transfers": "how many layers move at once (HYTHE_PARALLEL_TRANSFERS)",
+    "default-registry": "registry for names without a host (HYTHE_DEFAULT_REGISTRY)",
+    "plain-http": "hosts to access without TLS, separated by commas (HYTHE_PLAIN_HTTP)",
+    "certificate-authorities": "CA files to trust in addition to the system's (HYTHE_CERTIFICATE_AUTHORITIES)",
+    "parallel-transfers": "number of layers transferred at the same time (HYTHE_PARALLEL_TRANSFERS)",
 }
-"""Every key of the file, and what it means; each has an environment variable of the same name."""
+"""The description of each key; each key has an environment variable of the same name."""
 
 
 class Configuration(msgspec.Struct, frozen=True, rename="kebab", forbid_unknown_fields=True):
-    """The client's settings; field names in the file are written with dashes."""
+    """The client's settings; the file spells field names with dashes."""
 
     default_registry: str = DEFAULT_HOST
     plain_http: tuple[str, ...] = ()
@@ -31,11 +31,9 @@ class Configuration(msgspec.Struct, frozen=True, rename="kebab", forbid_unknown_
     parallel_transfers: int = 4
 
     def replace(self, key: str, text: str) -> "Configuration":
-        """Return the configuration with ``key`` set to what ``text`` spells; raises InvalidConfiguration."""
+        """Return the configuration with ``key`` set to the value in ``text``; raises InvalidConfiguration."""
         if key not in DESCRIPTIONS:
-            raise InvalidConfiguration(
-                f"{key!r} is not a setting of the client", f"there are: {', '.join(DESCRIPTIONS)}"
-            )
+            raise InvalidConfiguration(f"unknown setting {key!r}", f"the settings are: {', '.join(DESCRIPTIONS)}")
         field = key.replace("-", "_")
         value: object = text.strip()
         if key == "default-registry":
@@ -48,7 +46,7 @@ class Configuration(msgspec.Struct, frozen=True, rename="kebab", forbid_unknown_
 
 
 def configuration_path(environment: Mapping[str, str] = os.environ) -> Path:
-    """Return where the file lies."""
+    """Return the path of the configuration file."""
     if chosen := environment.get("HYTHE_CONFIG"):
         return Path(chosen)
     folder = environment.get("XDG_CONFIG_HOME") or Path(environment.get("HOME", "/root")) / ".config"
@@ -56,17 +54,19 @@ def configuration_path(environment: Mapping[str, str] = os.environ) -> Path:
 
 
 def read_configuration_file(path: Path) -> Configuration:
-    """Return what the file says, without the environment; the defaults when there is none."""
+    """Return the settings in the file, ignoring the environment; the defaults if the file does not exist."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=Configuration)
     except FileNotFoundError:
         return Configuration()
     except msgspec.MsgspecError as error:
-        raise InvalidConfiguration(f"{path}: {error}", "'hythe config set KEY VALUE' writes it") from error
+        raise InvalidConfiguration(
+            f"{path}: {error}", "correct it, or remove it and use 'hythe config set KEY VALUE'"
+        ) from error
 
 
 def write_configuration_file(path: Path, configuration: Configuration) -> None:
-    """Replace the file, atomically; only what differs from the defaults is written."""
+    """Replace the file atomically with the settings that differ from the defaults."""
     defaults = msgspec.to_builtins(Configuration())
     fields = {k: v for k, v in msgspec.to_builtins(configuration).items() if v != defaults[k]}
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -74,7 +74,7 @@ def write_configuration_file(path: Path, configuration: Configuration) -> None:
 
 
 def load_configuration(environment: Mapping[str, str] = os.environ) -> Configuration:
-    """Return the settings in force: the environment's, else the file's, else the defaults."""
+    """Return the effective settings: from the environment, else the file, else the defaults."""
     configuration = read_configuration_file(configuration_path(environment))
     for key in DESCRIPTIONS:
         if text := environment.get(variable_of(key)):
@@ -83,12 +83,12 @@ def load_configuration(environment: Mapping[str, str] = os.environ) -> Configura
 
 
 def variable_of(key: str) -> str:
-    """Return the environment variable that stands above a key of the file."""
+    """Return the environment variable that overrides a key of the file."""
     return "HYTHE_" + key.upper().replace("-", "_")
 
 
 def _without_scheme(text: str) -> str:
-    """Return a host as we write it: people paste addresses."""
+    """Return the host of a pasted URL."""
     scheme, separator, host = text.strip().partition("://")
     return host.rstrip("/") if separator else scheme
 
@@ -96,11 +96,13 @@ def _without_scheme(text: str) -> str:
 def _host(key: str, text: str) -> str:
     host = _without_scheme(text)
     if not is_host(host):
-        raise InvalidConfiguration(f"{key} is a host, not {text!r}", "such as registry.example.com:5000")
+        raise InvalidConfiguration(
+            f"{key}: {text!r} is not a host", "write HOST[:PORT], such as registry.example.com:5000"
+        )
     return host
 
 
 def _positive(key: str, text: str) -> int:
     if not text.strip().isdigit() or not 1 <= int(text) <= 64:
-        raise InvalidConfiguration(f"{key} is a number from 1 to 64, not {text!r}")
+        raise InvalidConfiguration(f"{key}: {text!r} is not a number from 1 to 64")
     return int(text)

@@ -22,31 +22,31 @@ if TYPE_CHECKING:
 
 CONNECT_TIMEOUT = 15
 MAX_RESPONSE_SIZE = 16 << 20
-"""Most bytes of an answer that is held in memory."""
+"""Maximum bytes of a response that is read into memory."""
 _PORTS = {"http": 80, "https": 443}
-_PIECE = 1 << 16
+_READ_SIZE = 1 << 16
 
 
 class RequestBody(Protocol):
-    """The content of a request, whose size in bytes is known."""
+    """The body of a request, with a known size in bytes."""
 
     @property
     def size(self) -> int:
-        """How many bytes ``write_to`` will send."""
+        """Number of bytes that ``write_to`` sends."""
 
     def write_to(self, wire: HTTP1Connection) -> None:
-        """Send everything."""
+        """Send the whole body."""
 
 
 class BytesBody:
-    """Content that is in memory."""
+    """A request body in memory."""
 
     def __init__(self, content: bytes) -> None:
         self._content = content
         self.size = len(content)
 
     def write_to(self, wire: HTTP1Connection) -> None:
-        """Send everything."""
+        """Send the whole body."""
         wire.socket.sendall(self._content)
 
 
@@ -59,7 +59,7 @@ class ConnectionFailed(Unreachable):
 
 
 class StreamedResponse:
-    """A server's answer whose body is still to be read. Use it as a context manager."""
+    """A response whose body has not been read yet. Use it as a context manager."""
 
     def __init__(self, pool: "ConnectionPool", key: str, wire: HTTP1Connection, method: str) -> None:
         self._pool = pool
@@ -72,24 +72,26 @@ class StreamedResponse:
         self._body = wire.body(method, head)
 
     def readinto(self, buffer: memoryview) -> int:
-        """Fill ``buffer`` as far as the body goes; returns the bytes read, 0 at the end. Raises ConnectionFailed."""
+        """Read into ``buffer``; returns the number of bytes, 0 at the end. Raises ConnectionFailed."""
         try:
             return self._body.readinto(buffer)
         except (OSError, ValueError) as error:  # ValueError: closed by another thread
             raise self._pool.connection_error(self._key, error) from error
 
     def read(self) -> HTTPResponse:
-        """Read the whole body into memory; raises ConnectionFailed."""
+        """Read the whole response into memory; raises ConnectionFailed."""
         content = bytearray()
-        piece = memoryview(bytearray(_PIECE))
+        piece = memoryview(bytearray(_READ_SIZE))
         while count := self.readinto(piece):
             content += piece[:count]
             if len(content) > MAX_RESPONSE_SIZE:
-                raise ConnectionFailed(f"the answer of {self._key} is too large", permanent=True)
+                raise ConnectionFailed(
+                    f"{self._key}: response larger than {MAX_RESPONSE_SIZE >> 20} MiB", permanent=True
+                )
         return HTTPResponse(self.status, self.headers, bytes(content))
 
     def close(self) -> None:
-        """Keep the connection when the body was read to its end, else close it."""
+        """Return the connection to the pool if the body was read completely, else close it."""
         self._pool.release(self._key, self._wire, self._body.ended and self._keep_alive)
 
     def __enter__(self) -> Self:
@@ -102,7 +104,7 @@ class StreamedResponse:
 
 
 class ConnectionPool:
-    """Open connections by server; one that is silent for ``silence`` seconds counts as broken. Safe for threads."""
+    """Open connections by server; one that is idle for ``read_timeout`` seconds is given up. Thread-safe."""
 
     def __init__(self, tls_options: TLSOptions, read_timeout: float = 45) -> None:
         self.tls_options = tls_options
@@ -115,9 +117,9 @@ class ConnectionPool:
     def send(
         self, method: str, url: str, headers: Mapping[str, str], body: RequestBody | None = None
     ) -> StreamedResponse:
-        """Send a request and return the answer as soon as its head is there; raises ConnectionFailed.
+        """Send a request and return the response once its headers are read; raises ConnectionFailed.
 
-        A kept connection that the server closed meanwhile is replaced by a new one, unnoticed.
+        If the server has closed a pooled connection, the request is sent again on a new one.
         """
         parts = urlsplit(url)
         key = f"{parts.scheme}://{parts.netloc}"
@@ -131,18 +133,20 @@ class ConnectionPool:
         return self._exchange(key, self._new(key, parts), method, parts, headers, body)
 
     def connection_error(self, key: str, error: Exception) -> ConnectionFailed:
-        """Return what is raised for an error of the socket, in words."""
-        if reason := getattr(error, "verify_message", ""):
-            hint = "trust its authority: hythe config set certificate-authorities FILE.pem"
-            return ConnectionFailed(f"{key}: {reason}", hint, permanent=True)
+        """Return the exception to raise for a socket error."""
+        if verification := getattr(error, "verify_message", ""):
+            hint = "trust its CA: hythe config set certificate-authorities FILE.pem"
+            return ConnectionFailed(f"{key}: {verification}", hint, permanent=True)
         if isinstance(error, TimeoutError):
-            return ConnectionFailed(f"{key} was silent for too long")
+            return ConnectionFailed(f"{key}: timed out waiting for data")
         refused = isinstance(error, ConnectionRefusedError)
-        words = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        return ConnectionFailed(f"{key}: {words}", "is a server running there?" if refused else "")
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        return ConnectionFailed(
+            f"{key}: {reason}", "check the address, and that the server is running" if refused else ""
+        )
 
     def close(self) -> None:
-        """Close everything, also what other threads are using: they fail at once."""
+        """Close all connections; requests in other threads fail at once."""
         with self._lock:
             idle = [wire for kept in self._idle.values() for wire in kept]
             busy = list(self._busy)
@@ -154,7 +158,7 @@ class ConnectionPool:
                 wire.socket.shutdown(SHUT_RDWR)
 
     def release(self, key: str, wire: HTTP1Connection, reusable: bool) -> None:
-        """Keep a connection for the next request, or close it."""
+        """Return a connection to the pool, or close it."""
         with self._lock:
             self._busy.discard(wire)
             if reusable:
@@ -185,7 +189,7 @@ class ConnectionPool:
         proxy = proxy_for(parts.scheme, parts.netloc)
         host, port = parts.hostname or "", parts.port or _PORTS[parts.scheme]
         plain = create_connection(_address(*((proxy.host, proxy.port) if proxy else (host, port))), CONNECT_TIMEOUT)
-        # A head and its small body are two packets: without this the second waits for the first one's receipt.
+        # Headers and a small body are two packets: Nagle's algorithm would delay the second.
         plain.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
         if parts.scheme == "http":
             return HTTP1Connection(plain)
@@ -225,9 +229,9 @@ class ConnectionPool:
 
 
 def _address(host: str, port: int) -> tuple[Any, int]:
-    """Return where to connect to. As bytes, a name does without the tables of IDNA: 2 ms, and no labels too long.
+    """Return the address to connect to. A name as bytes avoids loading IDNA tables (2 ms).
 
-    Loopback's other names mean this machine also where the resolver does not know them, or knows better.
+    Other names for loopback are always resolved as localhost, whatever the resolver says.
     """
     if is_loopback(host) and host[-1].isalpha():
         host = "localhost"
@@ -235,12 +239,12 @@ def _address(host: str, port: int) -> tuple[Any, int]:
 
 
 def _open_tunnel(wire: HTTP1Connection, proxy: Proxy, target: str) -> None:
-    """Ask a proxy for a way through to ``HOST:PORT`` (RFC 9110, section 9.3.6)."""
+    """Open a tunnel to ``HOST:PORT`` through a proxy (RFC 9110, section 9.3.6)."""
     authorization = {"Proxy-Authorization": proxy.authorization} if proxy.authorization else {}
     wire.send_request_head("CONNECT", target, {"Host": target, **authorization})
     head = wire.read_response_head()
     if head.status != 200:
-        raise InvalidResponse(f"the proxy {proxy.host} answered {head.status} to CONNECT {target}")
+        raise InvalidResponse(f"proxy {proxy.host} returned status {head.status} for CONNECT {target}")
 
 
 def _send_request_head(
@@ -258,7 +262,7 @@ def _send_request_head(
 
 
 def _send_body(wire: HTTP1Connection, body: RequestBody | None) -> None:
-    """Send the body. A server may refuse in the middle and close; its answer is then still to be read."""
+    """Send the body. A server can respond and close early; its response is then read with a short timeout."""
     if body is None or not body.size:
         return
     try:

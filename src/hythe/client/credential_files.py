@@ -1,12 +1,12 @@
-"""The files where Docker, podman and we keep credentials, each read in every form it ever had.
+"""The credential files of Docker, podman and hythe, in all current and historical formats.
 
-    $REGISTRY_AUTH_FILE                              podman's, when set
+    $REGISTRY_AUTH_FILE                              podman's, if set
     $DOCKER_CONFIG/config.json, ~/.docker/config.json
     $XDG_RUNTIME_DIR/containers/auth.json            podman's
     $XDG_CONFIG_HOME/containers/auth.json            podman's
-    ~/.dockercfg                                     Docker's until 1.7, in two forms
+    ~/.dockercfg                                     Docker's until 1.7, in two formats
 
-``$DOCKER_AUTH_CONFIG`` holds a config.json itself, and stands above all files.
+``$DOCKER_AUTH_CONFIG`` contains a config.json and takes precedence over all files.
 """
 
 import json
@@ -24,8 +24,8 @@ from hythe.client.credentials import (
     DOCKER_HUB_KEY,
     Credential,
     decode_pair,
-    key_fits,
     key_target,
+    match_length,
     server_key,
 )
 from hythe.client.errors import InvalidConfiguration
@@ -33,20 +33,20 @@ from hythe.client.file_lock import locked, write_atomically
 
 
 class CredentialFile(msgspec.Struct, frozen=True):
-    """What one file says: credentials by key, and the helpers that keep others."""
+    """The content of one file: credentials by key, and the helpers that store others."""
 
     credentials: dict[str, Credential]
     helpers: dict[str, str] = {}
     store: str = ""
 
     def helper_for(self, host: str) -> str:
-        """Return the helper that keeps the credentials of ``host``; "" when the file does so itself."""
+        """Return the helper that stores the credentials of ``host``, "" if the file itself does."""
         named = (name for key, name in self.helpers.items() if key_target(key) == host)
         return next(named, self.store)
 
 
 class CredentialFiles:
-    """All credentials of the user, found as docker and podman find theirs, and written as docker does."""
+    """The user's credentials, looked up like docker and podman do, and written like docker does."""
 
     def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
         self._environment = environment
@@ -59,33 +59,33 @@ class CredentialFiles:
 
     @property
     def legacy_path(self) -> Path:
-        """Docker's ``.dockercfg`` of 2013 to 2015."""
+        """Docker's ``.dockercfg`` (2013 to 2015)."""
         return self._home / ".dockercfg"
 
     @property
     def written_path(self) -> Path:
-        """The file that logging in writes to: what ``$REGISTRY_AUTH_FILE`` names, else docker's."""
+        """The file that login writes to: ``$REGISTRY_AUTH_FILE``, else docker's."""
         return Path(self._environment.get("REGISTRY_AUTH_FILE") or self.docker_path)
 
     def find(self, host: str, repository: str = "") -> Credential:
-        """Return the credential whose key fits most specifically, the first file's among equals; anonymous if none."""
-        best, found = 0, ANONYMOUS
+        """Return the credential with the most specific matching key, the first file's if equal; else ANONYMOUS."""
+        best, credential = 0, ANONYMOUS
         for file in self._files():
-            for key, credential in file.credentials.items():
-                fit = key_fits(key, host, repository)
-                if fit > best and credential:
-                    best, found = fit, credential
+            for key, candidate in file.credentials.items():
+                fit = match_length(key, host, repository)
+                if fit > best and candidate:
+                    best, credential = fit, candidate
             if best < 1 and (helper := file.helper_for(host)):
-                kept = credential_helpers.get(helper, server_key(host))
-                best, found = (1, kept) if kept else (best, found)
-        return found
+                stored = credential_helpers.get(helper, server_key(host))
+                best, credential = (1, stored) if stored else (best, credential)
+        return credential
 
     def hosts(self) -> tuple[str, ...]:
-        """Return what the user is logged in to, as typed."""
+        """Return the keys that the user is logged in to, as typed."""
         return tuple(dict.fromkeys(key for file in self._files() for key in file.credentials))
 
     def save(self, host: str, credential: Credential, typed: str = "", *, legacy: bool = False) -> Path:
-        """Keep a credential as docker does, or in ``.dockercfg`` under the server as ``typed``; returns the file."""
+        """Store a credential like docker does, or in ``.dockercfg`` under the server as ``typed``; returns the file."""
         if legacy:
             _change(self.legacy_path, lambda fields: _put_legacy(fields, typed or server_key(host), credential))
             return self.legacy_path
@@ -98,7 +98,7 @@ class CredentialFiles:
         return path
 
     def remove(self, host: str) -> bool:
-        """Forget everything that is kept for ``host`` wherever we write; returns whether there was anything."""
+        """Remove the credentials for ``host`` from every file that login writes; returns whether there were any."""
         removed = False
         for path in dict.fromkeys((self.written_path, self.docker_path, self.legacy_path)):
             if not path.exists():
@@ -106,7 +106,7 @@ class CredentialFiles:
             file = _read(path)
             keys = [key for key in file.credentials if key_target(key) == host]
             helper = file.helper_for(host)
-            if helper and (keys or credential_helpers.get(helper, server_key(host))):  # not all write the key
+            if helper and (keys or credential_helpers.get(helper, server_key(host))):  # not all clients write the key
                 credential_helpers.erase(helper, server_key(host))
                 removed = True
             if keys:
@@ -135,11 +135,11 @@ def _read(path: Path) -> CredentialFile:
     try:
         return _parse(path.read_text(), str(path))
     except UnicodeDecodeError as error:
-        raise InvalidConfiguration(f"{path} is not text", "move it away and log in again") from error
+        raise InvalidConfiguration(f"{path} is not a text file", "move it away and log in again") from error
 
 
 def _parse(text: str, source: str) -> CredentialFile:
-    """Read any form: config.json and auth.json, the JSON .dockercfg, and the older one of two lines."""
+    """Parse any format: config.json and auth.json, the JSON .dockercfg, and the older one with two lines."""
     if not text.strip():
         return CredentialFile({})
     if not text.lstrip().startswith("{"):
@@ -154,7 +154,7 @@ def _parse(text: str, source: str) -> CredentialFile:
 
 
 def _is_modern(fields: Mapping[str, Any]) -> bool:
-    """Whether this is a config.json: there every value that is an object is a section, in .dockercfg it is a server."""
+    """Whether this is a config.json: its objects are sections, those of .dockercfg are servers."""
     return "auths" in fields or not any(isinstance(v, dict) and "auth" in v for v in fields.values())
 
 
@@ -163,7 +163,7 @@ def _decode(text: str, source: str) -> dict[str, Any]:
         fields = json.loads(text)
     except ValueError as error:
         raise InvalidConfiguration(
-            f"{source} is not JSON: {error}", "repair it, or move it away and log in again"
+            f"{source} is not valid JSON: {error}", "correct it, or move it away and log in again"
         ) from error
     if not isinstance(fields, dict):
         raise InvalidConfiguration(f"{source} is not a JSON object", "move it away and log in again")
@@ -174,7 +174,7 @@ def _two_lines(text: str, source: str) -> Credential:
     halves = (line.partition("=") for line in text.splitlines())
     pairs = {name.strip(): value.strip() for name, _, value in halves}
     if "auth" not in pairs:
-        raise InvalidConfiguration(f"{source} has no line 'auth = ..'", "move it away and log in again")
+        raise InvalidConfiguration(f"{source}: missing line 'auth = ..'", "move it away and log in again")
     return Credential(*decode_pair(pairs["auth"]), email=pairs.get("email", ""))
 
 
@@ -213,9 +213,9 @@ def _drop(keys: list[str], fields: dict[str, Any]) -> None:
 
 
 def _change(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
-    """Apply ``change`` to the JSON object of a file, under a lock, and replace the file atomically, mode 0600.
+    """Apply ``change`` to the JSON object in a file, under a lock, and replace the file atomically with mode 0600.
 
-    Written with tabs, as Go's MarshalIndent does for docker. A symbolic link stays one; its target is replaced.
+    Indented with tabs, like docker does. If the path is a symbolic link, its target is replaced.
     """
     path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -1,4 +1,4 @@
-"""Credentials, and which of those that a user has fits a repository best."""
+"""Credentials, and how specifically the key of a credential file matches a repository."""
 
 import base64
 import binascii
@@ -8,11 +8,11 @@ import msgspec
 from hythe.oci.reference import DEFAULT_HOST
 
 DOCKER_HUB_KEY = "https://index.docker.io/v1/"
-"""Under which Docker keeps the credentials of docker.io."""
+"""The key of docker.io's credentials in Docker's files."""
 
 
 class Credential(msgspec.Struct, frozen=True):
-    """Who we are at a registry: name and password, or an identity token (a refresh token), or a registry token."""
+    """A user name and password, an identity token (refresh token), or a registry token."""
 
     username: str = ""
     password: str = ""
@@ -21,12 +21,12 @@ class Credential(msgspec.Struct, frozen=True):
     email: str = ""
 
     def __bool__(self) -> bool:
-        """Whether this is anybody at all."""
+        """Whether this is a complete credential."""
         return bool(self.identity_token or self.registry_token or (self.username and self.password))
 
     @property
     def encoded(self) -> str:
-        """``base64(username:password)``, as credential files and Basic authentication write it."""
+        """``base64(username:password)``, for credential files and Basic authentication."""
         return base64.b64encode(f"{self.username}:{self.password}".encode()).decode()
 
 
@@ -34,7 +34,7 @@ ANONYMOUS = Credential()
 
 
 def decode_pair(text: str) -> tuple[str, str]:
-    """Return the name and password that ``auth`` of a credential file spells; two empty strings when it spells none."""
+    """Decode the ``auth`` value of a credential file to user name and password; two empty strings if it is invalid."""
     try:
         name, colon, password = base64.b64decode(text, validate=True).decode().partition(":")
     except (binascii.Error, UnicodeDecodeError):
@@ -43,15 +43,15 @@ def decode_pair(text: str) -> tuple[str, str]:
 
 
 def server_key(host: str) -> str:
-    """Return the key under which docker keeps the credentials of ``host``."""
+    """Return the key of ``host`` in docker's credential files."""
     return DOCKER_HUB_KEY if host == DEFAULT_HOST else host
 
 
 def key_target(key: str) -> str:
-    """Return what a credential file's key stands for: a host, or ``HOST/NAMESPACE[/REPOSITORY]``.
+    """Return what the key of a credential file refers to: a host, or ``HOST/NAMESPACE[/REPOSITORY]``.
 
-    Keys are as somebody typed them. One with a scheme means its host; without, a path is a namespace as podman
-    writes it, unless it is the old protocol's ``v1`` or ``v2``.
+    A key with a scheme refers to its host. Otherwise a path is a namespace, as podman writes it, unless it is
+    ``v1`` or ``v2`` of the old protocol.
     """
     scheme, separator, rest = key.partition("://")
     target = rest if separator and scheme in ("http", "https") else key
@@ -62,8 +62,8 @@ def key_target(key: str) -> str:
     return host if separator or path in ("", "v1", "v2") else f"{host}/{path}"
 
 
-def key_fits(key: str, host: str, repository: str) -> int:
-    """Return how specifically a key fits a repository: 0 not at all, 1 the host, 1 more for each component after it."""
+def match_length(key: str, host: str, repository: str) -> int:
+    """Return how many components of a repository a key matches: 0 for no match, 1 for the host alone."""
     wanted = f"{host}/{repository}".rstrip("/").split("/")
     parts = key_target(key).split("/")
     return len(parts) if wanted[: len(parts)] == parts else 0

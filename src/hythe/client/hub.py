@@ -87,18 +87,18 @@ class HubClient:
 
     def search(self, term: str, limit: int = DEFAULT_LIMIT) -> list[SearchResult]:
         """Return what matches ``term``, best first; ``limit`` is 1 to 100. Raises RegistryError, Unreachable."""
-        answer = self._session.request("GET", f"/v1/search?{urlencode({'q': term, 'n': limit})}", _SEARCH_SCOPE)
-        if answer.status == 200:
-            return parse_index_reply(answer.body)
-        if answer.status not in (404, 410, 501):
-            raise error_from(answer, self._session, "a search")
+        response = self._session.request("GET", f"/v1/search?{urlencode({'q': term, 'n': limit})}", _SEARCH_SCOPE)
+        if response.status == 200:
+            return parse_index_reply(response.body)
+        if response.status not in (404, 410, 501):
+            raise error_from(response, self._session, "a search")
         query = urlencode({"query": term, "page_size": limit})
-        answer = self._fallback.request("GET", f"/v2/search/repositories/?{query}")
-        if answer.status != 200:
+        response = self._fallback.request("GET", f"/v2/search/repositories/?{query}")
+        if response.status != 200:
             raise RegistryError(
-                f"{self.host} offers no search", "search a hub: hythe search HOST/TERM", status=answer.status
+                f"{self.host} offers no search", "search a hub: hythe search HOST/TERM", status=response.status
             )
-        return parse_hub_reply(answer.body)
+        return parse_hub_reply(response.body)
 
     def username_status(self, username: str) -> UsernameStatus:
         """Return whether a user name is to be had here; only a hythe hub says so. Sends nothing but the name.
@@ -108,10 +108,10 @@ class HubClient:
         if not _USER_NAME.fullmatch(username):
             return UsernameStatus.UNKNOWN
         try:
-            answer = self._session.request("GET", f"/api/v1/users/{quote(username, safe='')}", headers=_JSON)
-            if answer.status == 200:
+            response = self._session.request("GET", f"/api/v1/users/{quote(username, safe='')}", headers=_JSON)
+            if response.status == 200:
                 return UsernameStatus.TAKEN
-            if answer.status != 404 or not _is_problem(answer):
+            if response.status != 404 or not _is_problem(response):
                 return UsernameStatus.UNKNOWN
             page = self._session.request("GET", "/sign-up")
         except AccessDenied:
@@ -121,41 +121,41 @@ class HubClient:
     def sign_up(self, username: str, password: str, email: str) -> None:
         """Create an account; raises RemoteConflict for a taken name or e-mail, AccessDenied where sign-up is closed."""
         fields = {"username": username, "password": password, "email": email}
-        answer = self._post("/api/v1/users", fields)
-        if answer.status in (404, 405):
-            answer = self._post("/v1/users/", fields)
-        if answer.status in (200, 201):
+        response = self._post("/api/v1/users", fields)
+        if response.status in (404, 405):
+            response = self._post("/v1/users/", fields)
+        if response.status in (200, 201):
             return
-        raise _sign_up_error(answer, self._session)
+        raise _sign_up_error(response, self._session)
 
     def _post(self, path: str, fields: dict[str, str]) -> HTTPResponse:
         body = BytesBody(msgspec.json.encode(fields))
         return self._session.request("POST", path, (), _JSON, body)
 
 
-def _is_problem(answer: HTTPResponse) -> bool:
-    return answer.headers.get("content-type", "").startswith("application/problem+json")
+def _is_problem(response: HTTPResponse) -> bool:
+    return response.headers.get("content-type", "").startswith("application/problem+json")
 
 
-def _sign_up_error(answer: HTTPResponse, session: RegistrySession) -> ClientError:
-    said = _description(answer)
-    if answer.status == 409 or "already exists" in said:
+def _sign_up_error(response: HTTPResponse, session: RegistrySession) -> ClientError:
+    said = _description(response)
+    if response.status == 409 or "already exists" in said:
         return RemoteConflict(
             said or "the user name or e-mail is taken", "choose another, or log in with 'hythe login'"
         )
-    if answer.status in (401, 403):
+    if response.status in (401, 403):
         return AccessDenied(said or f"{session.host} takes no new accounts", "ask its administrator for one")
-    if answer.status in (400, 422):
+    if response.status in (400, 422):
         return ClientError(f"registration: {said or 'refused'}", "correct it and try again")
-    return error_from(answer, session, "a registration")
+    return error_from(response, session, "a registration")
 
 
-def _description(answer: HTTPResponse) -> str:
+def _description(response: HTTPResponse) -> str:
     """Return what an answer says to people: problem details, a JSON string, or plain text."""
     try:
-        decoded = msgspec.json.decode(answer.body)
+        decoded = msgspec.json.decode(response.body)
     except msgspec.MsgspecError:
-        text = answer.body.decode(errors="replace").strip()
+        text = response.body.decode(errors="replace").strip()
         return "" if "<" in text else text[:300]
     if isinstance(decoded, str):
         return decoded

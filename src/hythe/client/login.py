@@ -16,20 +16,20 @@ def check_credential(client: Client, host: str, credential: Credential) -> Crede
     """
     session = client.session(host, credential=credential)
     anonymous = client.session(host, credential=Credential())
-    with anonymous.ping() as response:
-        answer = response.read()
-    if answer.status == 200:
+    with anonymous.ping() as stream:
+        response = stream.read()
+    if response.status == 200:
         return credential  # it lets everybody in, and will ask again for what it does not
-    if answer.status != 401:
-        raise error_from(answer, session, "GET /v2/")
-    challenges = parse_challenges(answer.headers.get("www-authenticate", ""))
+    if response.status != 401:
+        raise error_from(response, session, "GET /v2/")
+    challenges = parse_challenges(response.headers.get("www-authenticate", ""))
     authorization = run_auth_flow(authorize(challenges, credential, (), offline=True), anonymous.exchange)
-    with anonymous.ping(authorization.header) as response:
-        answer = response.read()
-    if answer.status in (401, 403):
+    with anonymous.ping(authorization.header) as stream:
+        response = stream.read()
+    if response.status in (401, 403):
         raise AccessDenied("unauthorized: incorrect username or password", "check both and try again")
-    if answer.status != 200:
-        raise RegistryError(f"{host} answered {answer.status} to GET /v2/", status=answer.status)
+    if response.status != 200:
+        raise RegistryError(f"{host} answered {response.status} to GET /v2/", status=response.status)
     if authorization.refresh_token:
         return Credential(
             username=credential.username, identity_token=authorization.refresh_token, email=credential.email

@@ -49,40 +49,42 @@ class RemoteRepository:
 
     def get_manifest(self, target: str) -> Manifest:
         """Return the manifest with a tag or digest, its content verified; raises NotFound."""
-        answer = self.session.request("GET", self._manifest_path(target), self.scopes, _ACCEPT)
-        if answer.status != 200:
-            raise error_from(answer, self.session, self._what(target))
+        response = self.session.request("GET", self._manifest_path(target), self.scopes, _ACCEPT)
+        if response.status != 200:
+            raise error_from(response, self.session, self._what(target))
         wanted = parse_tag_or_digest(target)
-        claimed = wanted if isinstance(wanted, Digest) else _digest_header(answer.headers.get("docker-content-digest"))
-        if claimed is not None and not claimed.matches(answer.body):
+        claimed = (
+            wanted if isinstance(wanted, Digest) else _digest_header(response.headers.get("docker-content-digest"))
+        )
+        if claimed is not None and not claimed.matches(response.body):
             raise ContentMismatch(f"the manifest {target} that came has another digest", "the registry is at fault")
-        return Manifest.parse(answer.body, answer.headers.get("content-type", ""))
+        return Manifest.parse(response.body, response.headers.get("content-type", ""))
 
     def has_manifest(self, target: str) -> bool:
         """Whether there is a manifest with a tag or digest that we may see."""
-        answer = self.session.request("HEAD", self._manifest_path(target), self.scopes, _ACCEPT)
-        return self._is_there(answer, self._what(target))
+        response = self.session.request("HEAD", self._manifest_path(target), self.scopes, _ACCEPT)
+        return self._is_there(response, self._what(target))
 
     def manifest_digest(self, target: str) -> Digest | None:
         """Return the digest behind a tag, None where the registry does not say. No pull is counted for it."""
-        answer = self.session.request("HEAD", self._manifest_path(target), self.scopes, _ACCEPT)
-        if not self._is_there(answer, self._what(target)):
+        response = self.session.request("HEAD", self._manifest_path(target), self.scopes, _ACCEPT)
+        if not self._is_there(response, self._what(target)):
             return None
-        return _digest_header(answer.headers.get("docker-content-digest"))
+        return _digest_header(response.headers.get("docker-content-digest"))
 
     def put_manifest(self, manifest: Manifest, target: str) -> None:
         """Store a manifest under a tag or its digest; raises AccessDenied, RegistryError (a blob is missing, say)."""
         headers = {"Content-Type": manifest.media_type}
         body = BytesBody(manifest.content)
-        answer = self.session.request("PUT", self._manifest_path(target), self.scopes, headers, body)
-        if answer.status not in (200, 201):
-            raise error_from(answer, self.session, f"pushing the manifest {target}")
+        response = self.session.request("PUT", self._manifest_path(target), self.scopes, headers, body)
+        if response.status not in (200, 201):
+            raise error_from(response, self.session, f"pushing the manifest {target}")
 
     def delete_manifest(self, target: str) -> None:
         """Delete a tag or a manifest; raises NotFound."""
-        answer = self.session.request("DELETE", self._manifest_path(target), self.scopes)
-        if answer.status not in (200, 202):
-            raise error_from(answer, self.session, f"deleting {self.name}:{target}")
+        response = self.session.request("DELETE", self._manifest_path(target), self.scopes)
+        if response.status not in (200, 202):
+            raise error_from(response, self.session, f"deleting {self.name}:{target}")
 
     def tags(self) -> Iterator[str]:
         """Yield all tags, page after page; raises NotFound."""
@@ -102,14 +104,14 @@ class RemoteRepository:
 
     def has_blob(self, descriptor: Descriptor) -> bool:
         """Whether the repository has a blob that we may see."""
-        answer = self.session.request("HEAD", self._blob_path(descriptor), self.scopes)
-        return self._is_there(answer, f"blob {descriptor.digest}")
+        response = self.session.request("HEAD", self._blob_path(descriptor), self.scopes)
+        return self._is_there(response, f"blob {descriptor.digest}")
 
-    def _is_there(self, answer: HTTPResponse, what: str) -> bool:
+    def _is_there(self, response: HTTPResponse, what: str) -> bool:
         """Read the answer to a HEAD. A refusal has no words here: what is asked next will be refused with them."""
-        if answer.status not in (200, 401, 403, 404):
-            raise error_from(answer, self.session, what)
-        return answer.status == 200
+        if response.status not in (200, 401, 403, 404):
+            raise error_from(response, self.session, what)
+        return response.status == 200
 
     def open_blob(self, descriptor: Descriptor, offset: int = 0) -> StreamedResponse:
         """Start to read a blob from ``offset``; the answer's status is 206 when that was heeded, 200 if not.
@@ -117,12 +119,12 @@ class RemoteRepository:
         Does not retry: who reads continues from where it broke. Raises NotFound, ConnectionBroken.
         """
         headers = {"Range": f"bytes={offset}-"} if offset else {}
-        response = self.session.send("GET", self._blob_path(descriptor), self.scopes, headers)
-        if response.status in (200, 206):
-            return response
-        with response:
-            answer = response.read()
-        raise error_from(answer, self.session, f"blob {descriptor.digest}")
+        stream = self.session.send("GET", self._blob_path(descriptor), self.scopes, headers)
+        if stream.status in (200, 206):
+            return stream
+        with stream:
+            response = stream.read()
+        raise error_from(response, self.session, f"blob {descriptor.digest}")
 
     def mount_blob(self, descriptor: Descriptor, source: str) -> str:
         """Take a blob over from another repository: returns "" when done, else the location of an upload instead."""
@@ -134,38 +136,38 @@ class RemoteRepository:
         return self._start(f"{self._root}/blobs/uploads/")
 
     def _start(self, path: str) -> str:
-        answer = self.session.request("POST", path, self.scopes)
-        if answer.status == 201:
+        response = self.session.request("POST", path, self.scopes)
+        if response.status == 201:
             return ""
-        if answer.status != 202:
-            raise error_from(answer, self.session, f"starting an upload to {self.name}")
-        return self._location(answer.headers.get("location", ""))
+        if response.status != 202:
+            raise error_from(response, self.session, f"starting an upload to {self.name}")
+        return self._location(response.headers.get("location", ""))
 
     def upload_offset(self, location: str) -> tuple[str, int]:
         """Return an upload's current location and how many bytes the server has; raises NotFound when it is gone."""
-        answer = self.session.request("GET", location, self.scopes)
-        if answer.status not in (200, 202, 204):
-            raise error_from(answer, self.session, "the state of an upload")
-        last = answer.headers.get("range", "").removeprefix("bytes=").partition("-")[2]
+        response = self.session.request("GET", location, self.scopes)
+        if response.status not in (200, 202, 204):
+            raise error_from(response, self.session, "the state of an upload")
+        last = response.headers.get("range", "").removeprefix("bytes=").partition("-")[2]
         offset = int(last) + 1 if last.isdigit() and int(last) else 0
-        return self._location(answer.headers.get("location", "")) or location, offset
+        return self._location(response.headers.get("location", "")) or location, offset
 
     def send_chunk(self, location: str, body: RequestBody, offset: int) -> str:
         """Append ``body``, which starts at ``offset``; returns the upload's next location. Does not retry."""
         headers = {**_STREAM, "Content-Range": f"{offset}-{offset + body.size - 1}"}
-        with self.session.send("PATCH", location, self.scopes, headers, body) as response:
-            answer = response.read()
-        if answer.status not in (201, 202, 204):
-            raise error_from(answer, self.session, f"uploading to {self.name}")
-        return self._location(answer.headers.get("location", "")) or location
+        with self.session.send("PATCH", location, self.scopes, headers, body) as stream:
+            response = stream.read()
+        if response.status not in (201, 202, 204):
+            raise error_from(response, self.session, f"uploading to {self.name}")
+        return self._location(response.headers.get("location", "")) or location
 
     def finish_upload(self, location: str, digest: str, body: RequestBody | None = None) -> None:
         """Finish an upload with its digest, and the last (or only) content. Does not retry."""
         url = f"{location}{'&' if '?' in location else '?'}{urlencode({'digest': digest}, safe=':')}"
-        with self.session.send("PUT", url, self.scopes, _STREAM, body) as response:
-            answer = response.read()
-        if answer.status not in (201, 204):
-            raise error_from(answer, self.session, f"uploading to {self.name}")
+        with self.session.send("PUT", url, self.scopes, _STREAM, body) as stream:
+            response = stream.read()
+        if response.status not in (201, 204):
+            raise error_from(response, self.session, f"uploading to {self.name}")
 
     def _location(self, header: str) -> str:
         return urljoin(self.session.base, header) if header else ""
@@ -184,11 +186,11 @@ def catalog(session: RegistrySession) -> Iterator[str]:
 def pages(session: RegistrySession, path: str, scopes: tuple[Scope, ...], what: str) -> Iterator[bytes]:
     """Yield the bodies of a paged list, following ``Link: <..>; rel="next"`` (RFC 8288)."""
     while path:
-        answer = session.request("GET", path, scopes)
-        if answer.status != 200:
-            raise error_from(answer, session, what)
-        yield answer.body
-        target, _, relation = answer.headers.get("link", "").partition(";")
+        response = session.request("GET", path, scopes)
+        if response.status != 200:
+            raise error_from(response, session, what)
+        yield response.body
+        target, _, relation = response.headers.get("link", "").partition(";")
         path = urljoin(urljoin(session.base, path), target.strip().strip("<>")) if 'rel="next"' in relation else ""
 
 

@@ -67,12 +67,12 @@ class RegistrySession:
         AccessDenied.
         """
         sent = self._authorizer.header(scopes)
-        response = self._follow(method, target, _with_common_headers(headers or {}, sent), body)
-        if response.status != 401:
-            return response
-        with response:
-            response.read()
-        challenge = response.headers.get("www-authenticate", "")
+        stream = self._follow(method, target, _with_common_headers(headers or {}, sent), body)
+        if stream.status != 401:
+            return stream
+        with stream:
+            stream.read()
+        challenge = stream.headers.get("www-authenticate", "")
         renewed = self._authorizer.answer_challenge(challenge, sent, scopes)
         return self._follow(method, target, _with_common_headers(headers or {}, renewed), body)
 
@@ -92,16 +92,16 @@ class RegistrySession:
         retries = self.retries()
         while True:
             try:
-                with self.send(method, target, scopes, headers, body) as response:
-                    answer = response.read()
+                with self.send(method, target, scopes, headers, body) as stream:
+                    response = stream.read()
             except ConnectionFailed as error:
                 if error.permanent or not retries.wait():
                     raise
                 continue
-            if answer.status not in RETRYABLE_STATUSES:
-                return answer
-            if not retries.wait(answer.retry_after):
-                raise error_from(answer, self, f"{method} {target}")
+            if response.status not in RETRYABLE_STATUSES:
+                return response
+            if not retries.wait(response.retry_after):
+                raise error_from(response, self, f"{method} {target}")
 
     def ping(self, authorization: str = "") -> StreamedResponse:
         """Ask for ``/v2/`` with nothing but ``authorization``, and return the answer, also a 401."""
@@ -112,10 +112,10 @@ class RegistrySession:
 
         Raises Unreachable, AccessDenied.
         """
-        with self.ping() as response:
-            response.read()
-        if response.status == 401:
-            self._authorizer.answer_challenge(response.headers.get("www-authenticate", ""), "", scopes)
+        with self.ping() as stream:
+            stream.read()
+        if stream.status == 401:
+            self._authorizer.answer_challenge(stream.headers.get("www-authenticate", ""), "", scopes)
 
     def exchange(self, request: HTTPRequest) -> HTTPResponse:
         """Send a request as it is, without credentials of ours, as the handshake wants it; retries when busy."""
@@ -125,14 +125,14 @@ class RegistrySession:
         while True:
             try:
                 headers = {"User-Agent": USER_AGENT, **request.headers}
-                with self._connections.send(request.method, request.url, headers, body) as response:
-                    answer = response.read()
+                with self._connections.send(request.method, request.url, headers, body) as stream:
+                    response = stream.read()
             except ConnectionFailed as error:
                 if error.permanent or not retries.wait():
                     raise
                 continue
-            if answer.status not in RETRYABLE_STATUSES or not retries.wait(answer.retry_after):
-                return answer
+            if response.status not in RETRYABLE_STATUSES or not retries.wait(response.retry_after):
+                return response
 
     def _follow(
         self, method: str, target: str, headers: Mapping[str, str], body: RequestBody | None
@@ -140,12 +140,12 @@ class RegistrySession:
         if self.stopped.is_set():
             raise Unreachable("the transfer was stopped")
         url = urljoin(self.base, target)
-        response = self._send_detecting_scheme(method, target, headers, body)
+        stream = self._send_detecting_scheme(method, target, headers, body)
         for _ in range(_MAX_REDIRECTS):
-            location = response.headers.get("location", "")
-            if response.status not in _REDIRECTS or not location or method not in ("GET", "HEAD"):
-                return response
-            response.close()
+            location = stream.headers.get("location", "")
+            if stream.status not in _REDIRECTS or not location or method not in ("GET", "HEAD"):
+                return stream
+            stream.close()
             url, earlier = urljoin(url, location), url
             if urlsplit(earlier).scheme == "https" and urlsplit(url).scheme != "https":
                 raise Unreachable(
@@ -153,8 +153,8 @@ class RegistrySession:
                 )
             if urlsplit(url).netloc != urlsplit(earlier).netloc:
                 headers = {name: value for name, value in headers.items() if name != "Authorization"}
-            response = self._connections.send(method, url, headers)
-        raise RegistryError(f"{self.host} redirects in a circle", status=response.status)
+            stream = self._connections.send(method, url, headers)
+        raise RegistryError(f"{self.host} redirects in a circle", status=stream.status)
 
     def _send_detecting_scheme(
         self, method: str, target: str, headers: Mapping[str, str], body: RequestBody | None
@@ -163,11 +163,11 @@ class RegistrySession:
         if self._scheme:
             return self._connections.send(method, urljoin(self.base, target), headers, body)
         try:
-            response = self._connections.send(method, urljoin(self.base, target), headers, body)
-            if response.status != 400:
+            stream = self._connections.send(method, urljoin(self.base, target), headers, body)
+            if stream.status != 400:
                 self._scheme = "http"
-                return response
-            response.close()
+                return stream
+            stream.close()
         except ConnectionFailed as error:
             if isinstance(error.__cause__, ConnectionRefusedError):
                 raise
@@ -204,25 +204,25 @@ def _with_common_headers(headers: Mapping[str, str], authorization: str) -> dict
     return {**common, "Authorization": authorization} if authorization else common
 
 
-def error_from(answer: HTTPResponse, session: RegistrySession, what: str) -> ClientError:
+def error_from(response: HTTPResponse, session: RegistrySession, what: str) -> ClientError:
     """Return what is raised for an error answer, in the registry's words and with a hint of ours."""
-    entries = decode_errors(answer.body)
+    entries = decode_errors(response.body)
     said = "; ".join(map(_description, entries))
     code = entries[0].code if entries else ""
-    if answer.status in (401, 403):
+    if response.status in (401, 403):
         credential = session.credential()
         who = credential.username or "with a token"
         hint = f"you are logged in as {who}" if credential else f"log in with 'hythe login {session.host}'"
-        return AccessDenied(said or f"{session.host} refused {what} ({answer.status})", hint)
-    if answer.status == 404:
+        return AccessDenied(said or f"{session.host} refused {what} ({response.status})", hint)
+    if response.status == 404:
         message = f"{what} not found" + (f": {said}" if said else "")
         return RemoteNotFound(message, "check the name; a private repository needs 'hythe login'")
-    if answer.status == 429:
-        wait = f"try again in {answer.retry_after} seconds" if answer.retry_after else "try again later"
+    if response.status == 429:
+        wait = f"try again in {response.retry_after} seconds" if response.retry_after else "try again later"
         message = f"{session.host}: too many requests"
-        return RegistryError(message, wait, status=429, code=code, retry_after=answer.retry_after)
-    message = f"{session.host} answered {answer.status} to {what}" + (f": {said}" if said else "")
-    return RegistryError(message, status=answer.status, code=code, retry_after=answer.retry_after)
+        return RegistryError(message, wait, status=429, code=code, retry_after=response.retry_after)
+    message = f"{session.host} answered {response.status} to {what}" + (f": {said}" if said else "")
+    return RegistryError(message, status=response.status, code=code, retry_after=response.retry_after)
 
 
 def _description(entry: ErrorEntry) -> str:

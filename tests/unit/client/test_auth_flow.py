@@ -128,8 +128,8 @@ def test_bearer_is_preferred_to_basic() -> None:
     [
         ('Basic realm="x"', ANONYMOUS, HTTPResponse(200), "authentication required"),
         ("Negotiate", ANN, HTTPResponse(200), "offers negotiate"),
-        ("", ANN, HTTPResponse(200), "no way at all"),
-        ('Bearer service="s"', ANN, HTTPResponse(200), "names no token server"),
+        ("", ANN, HTTPResponse(200), "offers no scheme"),
+        ('Bearer service="s"', ANN, HTTPResponse(200), "realm '' is not a URL"),
         (
             BEARER,
             ANN,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hythe.client.credentials import Credential, decode_pair, key_fits, key_target, server_key
+from hythe.client.credentials import Credential, decode_pair, match_length, key_target, server_key
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_a_key_stands_for_a_host_or_a_namespace(key: str, target: str) -> None:
 )
 def test_the_more_of_a_name_a_key_has_the_better_it_fits(key: str, host: str, repository: str, fit: int) -> None:
     """Whole components count; a beginning of one does not."""
-    assert key_fits(key, host, repository) == fit
+    assert match_length(key, host, repository) == fit
 
 
 def test_a_password_may_hold_colons() -> None:
