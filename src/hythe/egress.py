@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import DefaultResolver
 
-from hythe.settings import Network, SettingsError
+from hythe.settings import IPNetwork, SettingsError
 
 ANY_NETWORK = "*"
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
@@ -63,7 +63,7 @@ def is_metadata_address(address: str) -> bool:
     return effective.is_link_local or str(effective) in ("100.100.100.200", "fd00:ec2::254")
 
 
-def parse_networks(setting: str) -> tuple[Network, ...] | None:
+def parse_networks(setting: str) -> tuple[IPNetwork, ...] | None:
     """Return the networks of the setting ``webhook_networks``; None means any network. Raises SettingsError."""
     if setting.strip() == ANY_NETWORK:
         return None
@@ -73,7 +73,7 @@ def parse_networks(setting: str) -> tuple[Network, ...] | None:
         raise SettingsError(f"webhook_networks: {error}: write networks such as 10.0.0.0/8, or *") from error
 
 
-def egress_filter(allowed: Sequence[Network] | None) -> Callable[[str], bool]:
+def egress_filter(allowed: Sequence[IPNetwork] | None) -> Callable[[str], bool]:
     """Return a predicate that refuses addresses outside the public internet and ``allowed`` (None: any network).
 
     Metadata addresses are always refused.

@@ -27,7 +27,7 @@ from hythe.server.certificate import Certificate
 from hythe.server.idle_timeouts import unsent_by_kernel, while_moving
 from hythe.server.response import LARGEST, Header, announced_length, whole_response
 from hythe.server.sendfile import FileSender
-from hythe.settings import Network, Settings
+from hythe.settings import IPNetwork, Settings
 
 Address: TypeAlias = tuple[str, int]
 
@@ -53,7 +53,7 @@ class HTTPOptions(msgspec.Struct, frozen=True):
     stall_timeout: int
     stop_timeout: int
     certificate: Certificate | None = None
-    proxies: tuple[Network, ...] = ()
+    proxies: tuple[IPNetwork, ...] = ()
 
     @classmethod
     def of(cls, settings: Settings) -> "HTTPOptions":
@@ -146,7 +146,7 @@ def _server(application: ASGIApp, options: HTTPOptions) -> _Server:
     return _Server(config)
 
 
-def _spellings(network: Network) -> tuple[str, ...]:
+def _spellings(network: IPNetwork) -> tuple[str, ...]:
     """A socket that listens for both kinds of addresses writes those of IPv4 as IPv6 has them."""
     if network.version == 6:
         return (str(network),)
