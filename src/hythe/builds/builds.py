@@ -35,7 +35,7 @@ MAX_REBUILT_REFS = 20
 
 
 class BuildRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """Why and by whom builds are requested, and of which commit."""
+    """A request for builds: its cause, who made it, and of which commit."""
 
     cause: Cause
     by: str

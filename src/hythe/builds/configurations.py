@@ -91,13 +91,13 @@ class BuildConfigurationService:
         token = self._secret_box.seal(TRIGGER_TOKEN, secrets.token_urlsafe(24))
         try:
             async with self._database.writing() as session:
-                standing = await self._access.require_repository(actor, repository, MANAGE, session)
-                if standing.repository_id is None:
+                context = await self._access.require_repository(actor, repository, MANAGE, session)
+                if context.repository_id is None:
                     raise NotFound(f"repository {short_name(repository)!r} not found")
                 await _require_linked_account(session, actor, checked.source)
                 account = repository.partition("/")[0]
                 configuration_id = await rows.add(
-                    session, standing.repository_id, account, checked, sealed, token, actor.name, now
+                    session, context.repository_id, account, checked, sealed, token, actor.name, now
                 )
                 await rows.set_due(session, configuration_id, next_due(checked.options.schedule, now))
                 return await _by_id(session, configuration_id)
@@ -301,10 +301,10 @@ def validated_source(source: BuildSource) -> BuildSource:
         user_and_host, _, path = url.partition(":")
         url = f"ssh://{user_and_host}/{path}"
     parts = _parts(url)
-    words = (parts.username or "", parts.hostname or "")
+    names = (parts.username or "", parts.hostname or "")
     # Refuse what git or ssh would take for an option, and what would end a line in a log.
-    odd = " " in url or not url.isprintable() or any(word.startswith("-") for word in words)
-    if parts.scheme not in _SCHEMES or not parts.hostname or odd:
+    unsafe = " " in url or not url.isprintable() or any(name.startswith("-") for name in names)
+    if parts.scheme not in _SCHEMES or not parts.hostname or unsafe:
         raise InvalidBuildConfiguration(
             f"{url!r} is not a git URL", "use https://HOST/OWNER/NAME.git or ssh://USER@HOST/PATH"
         )

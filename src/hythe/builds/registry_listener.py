@@ -1,6 +1,4 @@
-"""What builds have to do with the registry's events: only the attempt that holds its build's lease moves tags, and a
-tag that moved may be the base of other repositories' images.
-"""
+"""How builds react to events of the registry: only a build with a valid lease moves tags, and moved tags start builds."""
 
 from datetime import timedelta
 
@@ -22,7 +20,7 @@ class BuildRegistryListener:
     """The registry's ``Listener``, around the hub's own."""
 
     def __init__(self, inner: Listener, queue: BuildQueue, base_image_watch: BaseImageWatch, grace: timedelta) -> None:
-        """Keep for ``grace`` what a newer build took the place of, for workers that are fetching it."""
+        """Keep replaced layers for ``grace``: other workers may still pull them."""
         self._inner = inner
         self._queue = queue
         self._base_image_watch = base_image_watch
@@ -33,7 +31,7 @@ class BuildRegistryListener:
         await self._inner.repository_created(session, repository, actor)
 
     async def repository_deleted(self, session: Session, repository: Repository, actor: Actor) -> None:
-        """See Listener. The set-up goes with the repository's row."""
+        """See Listener. The build configuration is deleted with the repository's row."""
         await self._inner.repository_deleted(session, repository, actor)
 
     async def manifest_pushed(
@@ -45,21 +43,21 @@ class BuildRegistryListener:
     async def tags_moved(
         self, session: Session, repository: Repository, moves: tuple[TagMove, ...], actor: Actor
     ) -> None:
-        """See Listener. Refuses an attempt that lost its lease, in the transaction that would move the tag."""
+        """See Listener. Refuses builds that lost their lease, in the transaction that would move the tag."""
         lease = hub_actor(actor).build
         if lease is not None:
             try:
                 await self._queue.require(session, Lease(lease.build_id, lease.fence, lease.key_digest))
             except LeaseLost as error:
-                raise WireError(ErrorCode.DENIED, f"this build may not move tags any more: {error.message}") from error
+                raise WireError(ErrorCode.DENIED, f"this build can no longer move tags: {error.message}") from error
         await self._inner.tags_moved(session, repository, moves, actor)
         await self._base_image_watch.tags_moved(session, repository.name, moves)
         for move in moves:
-            # Layers kept for other workers go as soon as there are newer ones, even where images are kept for ever.
+            # Replaced layers are always collected, even if the installation keeps replaced images.
             if move.previous is not None and is_layer_tag(move.tag):
                 await mark_unneeded(session, repository.id, str(move.previous), move.at + self._grace)
 
     async def manifest_pulled(self, repository: Repository, tag: str | None, digest: Digest, actor: Actor) -> None:
-        """See Listener. What builds read is no pull: nobody chose it."""
+        """See Listener. Pulls of builds are not counted."""
         if hub_actor(actor).build is None:
             await self._inner.manifest_pulled(repository, tag, digest, actor)

@@ -196,7 +196,7 @@ async def cancel(session: Session, build_id: int, by: str, now: datetime) -> Bui
 
 
 async def end_all(session: Session, configuration_id: int, by: str, now: datetime) -> list[int]:
-    """Cancel every unfinished build of a configuration, whoever has leased it; return their ids."""
+    """Cancel every unfinished build of a configuration, including leased ones; return their ids."""
     wanted = or_(builds.c.status == _QUEUED, builds.c.status == _RUNNING)
     values = {
         "status": BuildStatus.CANCELLED.value,

@@ -60,7 +60,7 @@ class BaseImageWatch(BuildListener):
         await rows.replace(session, configuration.id, digests, datetime.now(UTC))
 
     async def tags_moved(self, session: Session, repository: str, moves: tuple[TagMove, ...]) -> None:
-        """Queue rebuilds of what is built from tags of this hub that moved, in the transaction of the move.
+        """Queue builds from images of this hub whose tags moved, in the transaction of the move.
 
         Waiting workers are not woken: they poll every second, and by then the transaction is committed.
         """
