@@ -20,7 +20,7 @@ from hythe.oci.scope import PULL
 class Client:
     """Access to registries as one user. Thread-safe. Close it to close its connections.
 
-    ``known`` are credentials by host, which take precedence over the credential files.
+    ``credentials_by_host`` takes precedence over the credential files.
     """
 
     def __init__(

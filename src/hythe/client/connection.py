@@ -1,8 +1,7 @@
-"""ConnectionPool to servers: kept open, each used by one thread at a time.
+"""A pool of HTTP connections, each used by one thread at a time.
 
-Blocking sockets and threads, because measured: a layer moves in fewer steps than through an asynchronous client
-(`recv_into` a large buffer; hashing and writing release the interpreter's lock too), and a command starts sooner
-(docs/performance.md).
+Blocking sockets and threads are faster than an asynchronous client here: `recv_into` reads into a large buffer, hashing
+and writing release the GIL, and commands start sooner (measurements: docs/performance.md).
 """
 
 import threading
@@ -34,7 +33,7 @@ class RequestBody(Protocol):
     def size(self) -> int:
         """Number of bytes that ``write_to`` sends."""
 
-    def write_to(self, wire: HTTP1Connection) -> None:
+    def write_to(self, connection: HTTP1Connection) -> None:
         """Send the whole body."""
 
 
@@ -45,13 +44,13 @@ class BytesBody:
         self._content = content
         self.size = len(content)
 
-    def write_to(self, wire: HTTP1Connection) -> None:
+    def write_to(self, connection: HTTP1Connection) -> None:
         """Send the whole body."""
-        wire.socket.sendall(self._content)
+        connection.socket.sendall(self._content)
 
 
 class ConnectionFailed(Unreachable):
-    """A connection could not be made or broke; trying again may help unless ``lasting``."""
+    """A connection could not be opened, or broke; retrying can help unless ``permanent``."""
 
     def __init__(self, message: str, hint: str = "", *, permanent: bool = False) -> None:
         super().__init__(message, hint)
@@ -61,15 +60,15 @@ class ConnectionFailed(Unreachable):
 class StreamedResponse:
     """A response whose body has not been read yet. Use it as a context manager."""
 
-    def __init__(self, pool: "ConnectionPool", key: str, wire: HTTP1Connection, method: str) -> None:
+    def __init__(self, pool: "ConnectionPool", key: str, connection: HTTP1Connection, method: str) -> None:
         self._pool = pool
         self._key = key
-        self._wire = wire
-        head = wire.read_response_head()
+        self._connection = connection
+        head = connection.read_response_head()
         self.status = head.status
         self.headers = head.headers
         self._keep_alive = head.keep_alive
-        self._body = wire.body(method, head)
+        self._body = connection.body(method, head)
 
     def readinto(self, buffer: memoryview) -> int:
         """Read into ``buffer``; returns the number of bytes, 0 at the end. Raises ConnectionFailed."""
@@ -92,7 +91,7 @@ class StreamedResponse:
 
     def close(self) -> None:
         """Return the connection to the pool if the body was read completely, else close it."""
-        self._pool.release(self._key, self._wire, self._body.ended and self._keep_alive)
+        self._pool.release(self._key, self._connection, self._body.ended and self._keep_alive)
 
     def __enter__(self) -> Self:
         return self
@@ -148,42 +147,42 @@ class ConnectionPool:
     def close(self) -> None:
         """Close all connections; requests in other threads fail at once."""
         with self._lock:
-            idle = [wire for kept in self._idle.values() for wire in kept]
+            idle = [connection for kept in self._idle.values() for connection in kept]
             busy = list(self._busy)
             self._idle.clear()
-        for wire in idle:
-            wire.close()
-        for wire in busy:
+        for connection in idle:
+            connection.close()
+        for connection in busy:
             with suppress(OSError):
-                wire.socket.shutdown(SHUT_RDWR)
+                connection.socket.shutdown(SHUT_RDWR)
 
-    def release(self, key: str, wire: HTTP1Connection, reusable: bool) -> None:
+    def release(self, key: str, connection: HTTP1Connection, reusable: bool) -> None:
         """Return a connection to the pool, or close it."""
         with self._lock:
-            self._busy.discard(wire)
+            self._busy.discard(connection)
             if reusable:
-                self._idle.setdefault(key, []).append(wire)
+                self._idle.setdefault(key, []).append(connection)
                 return
         with suppress(OSError):
-            wire.close()
+            connection.close()
 
     def _take(self, key: str) -> HTTP1Connection | None:
         with self._lock:
             kept = self._idle.get(key)
-            wire = kept.pop() if kept else None
-            if wire is not None:
-                self._busy.add(wire)
-            return wire
+            connection = kept.pop() if kept else None
+            if connection is not None:
+                self._busy.add(connection)
+            return connection
 
     def _new(self, key: str, parts: SplitResult) -> HTTP1Connection:
         try:
-            wire = self._connect(parts)
-            wire.socket.settimeout(self._read_timeout)
+            connection = self._connect(parts)
+            connection.socket.settimeout(self._read_timeout)
         except OSError as error:
             raise self.connection_error(key, error) from error
         with self._lock:
-            self._busy.add(wire)
-        return wire
+            self._busy.add(connection)
+        return connection
 
     def _connect(self, parts: SplitResult) -> HTTP1Connection:
         proxy = proxy_for(parts.scheme, parts.netloc)
@@ -210,21 +209,21 @@ class ConnectionPool:
     def _exchange(
         self,
         key: str,
-        wire: HTTP1Connection,
+        connection: HTTP1Connection,
         method: str,
         parts: SplitResult,
         headers: Mapping[str, str],
         body: RequestBody | None,
     ) -> StreamedResponse:
         try:
-            _send_request_head(wire, method, parts, headers, body)
-            _send_body(wire, body)
-            return StreamedResponse(self, key, wire, method)
+            _send_request_head(connection, method, parts, headers, body)
+            _send_body(connection, body)
+            return StreamedResponse(self, key, connection, method)
         except OSError as error:
-            self.release(key, wire, False)
+            self.release(key, connection, False)
             raise self.connection_error(key, error) from error
         except BaseException:
-            self.release(key, wire, False)
+            self.release(key, connection, False)
             raise
 
 
@@ -238,17 +237,17 @@ def _address(host: str, port: int) -> tuple[Any, int]:
     return (host.encode() if host.isascii() else host), port
 
 
-def _open_tunnel(wire: HTTP1Connection, proxy: Proxy, target: str) -> None:
+def _open_tunnel(connection: HTTP1Connection, proxy: Proxy, target: str) -> None:
     """Open a tunnel to ``HOST:PORT`` through a proxy (RFC 9110, section 9.3.6)."""
     authorization = {"Proxy-Authorization": proxy.authorization} if proxy.authorization else {}
-    wire.send_request_head("CONNECT", target, {"Host": target, **authorization})
-    head = wire.read_response_head()
+    connection.send_request_head("CONNECT", target, {"Host": target, **authorization})
+    head = connection.read_response_head()
     if head.status != 200:
         raise InvalidResponse(f"proxy {proxy.host} returned status {head.status} for CONNECT {target}")
 
 
 def _send_request_head(
-    wire: HTTP1Connection, method: str, parts: SplitResult, headers: Mapping[str, str], body: RequestBody | None
+    connection: HTTP1Connection, method: str, parts: SplitResult, headers: Mapping[str, str], body: RequestBody | None
 ) -> None:
     target = f"{parts.path or '/'}{'?' + parts.query if parts.query else ''}"
     fields = {"Host": parts.netloc, **headers}
@@ -258,14 +257,14 @@ def _send_request_head(
             fields["Proxy-Authorization"] = proxy.authorization
     if body is not None or method in ("POST", "PUT", "PATCH"):
         fields["Content-Length"] = str(body.size if body else 0)
-    wire.send_request_head(method, target, fields)
+    connection.send_request_head(method, target, fields)
 
 
-def _send_body(wire: HTTP1Connection, body: RequestBody | None) -> None:
+def _send_body(connection: HTTP1Connection, body: RequestBody | None) -> None:
     """Send the body. A server can respond and close early; its response is then read with a short timeout."""
     if body is None or not body.size:
         return
     try:
-        body.write_to(wire)
+        body.write_to(connection)
     except (BrokenPipeError, ConnectionResetError):
-        wire.socket.settimeout(5)
+        connection.socket.settimeout(5)

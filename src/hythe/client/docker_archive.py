@@ -1,8 +1,8 @@
-"""``docker save`` files: a tar that is an OCI layout and docker's older archive at once.
+"""Reading and writing ``docker save`` archives.
 
-Written: ``oci-layout``, ``index.json`` and ``blobs/`` as Docker does since 25, and ``manifest.json`` that older
-dockers, podman and skopeo read. Always the same bytes for the same images. Read: both, and the form before 25, whose
-layers lie uncompressed in folders of their own.
+Written archives are an OCI layout (``oci-layout``, ``index.json``, ``blobs/``), as since Docker 25, with the
+``manifest.json`` that older versions, podman and skopeo read. They are reproducible. The reader supports both formats,
+and the one before Docker 25 with an uncompressed layer per folder.
 """
 
 import bz2
@@ -60,39 +60,39 @@ _UNPACKERS: dict[bytes, Callable[[BinaryIO], Any]] = {
 
 
 class ArchivedImage(msgspec.Struct, frozen=True):
-    """One image of an archive, and the names it has there."""
+    """An image in an archive, with its names there."""
 
     descriptor: Descriptor
     names: tuple[Reference, ...] = ()
 
 
 class InvalidArchive(ClientError):
-    """A file that is no archive of images."""
+    """The file is not an archive of images."""
 
 
 # Writing
 
 
 def save_archive(path: Path, layout: ImageLayout, images: Sequence[ArchivedImage]) -> None:
-    """Write images to a file, which is there only once it is whole; raises as ``write_archive`` does."""
+    """Write images to a file, atomically; raises the same errors as ``write_archive``."""
     path = path.resolve()
-    if path.exists() and not path.is_file():  # a device or a pipe must stay what it is
+    if path.exists() and not path.is_file():  # do not replace a device or pipe
         with path.open("wb") as file:
             write_archive(file, layout, images)
         return
-    half = path.with_name(f".{path.name}.half")
+    partial = path.with_name(f".{path.name}.partial")
     try:
-        with half.open("wb") as file:
+        with partial.open("wb") as file:
             write_archive(file, layout, images)
-        half.replace(path)
+        partial.replace(path)
     finally:
-        half.unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)
 
 
 def write_archive(file: BinaryIO, layout: ImageLayout, images: Sequence[ArchivedImage]) -> None:
-    """Write images of ``layout`` to ``file``, which need not be seekable.
+    """Write images in ``layout`` to ``file``, which need not be seekable.
 
-    Raises NotFound when content is missing, ContentMismatch when it is damaged.
+    Raises RemoteNotFound for missing blobs, ContentMismatch for damaged ones.
     """
     blobs: dict[Digest, int] = {}
     rows = [row for image in images if (row := _add(layout, image, blobs))]
@@ -106,7 +106,7 @@ def write_archive(file: BinaryIO, layout: ImageLayout, images: Sequence[Archived
 
 
 def _add(layout: ImageLayout, image: ArchivedImage, blobs: dict[Digest, int]) -> dict[str, Any] | None:
-    """Gather what an image needs; returns its row of manifest.json, None for an index of which no image is here."""
+    """Collect an image's blobs; returns its row in manifest.json, None for an index without stored images."""
     row: dict[str, Any] | None = None
     for manifest in _manifests(layout, image.descriptor):
         blobs[manifest.digest()] = len(manifest.content)
@@ -145,7 +145,7 @@ def _add_blob(archive: tarfile.TarFile, layout: ImageLayout, digest: Digest, siz
 
 
 class _Verified:
-    """A stored blob that is hashed as it is read; raises ContentMismatch at the end of one that is damaged."""
+    """A stored blob that is verified while it is read; raises ContentMismatch at the end."""
 
     def __init__(self, file: BinaryIO, digest: Digest, size: int) -> None:
         self._file = file
@@ -158,7 +158,9 @@ class _Verified:
         self._hasher.update(content)
         self._left -= len(content)
         if len(content) < size or (not self._left and self._hasher.hexdigest() != self._digest.hex):
-            raise ContentMismatch(f"{self._digest} is damaged in the store", "remove the image, then get it again")
+            raise ContentMismatch(
+                f"blob {self._digest} in the store does not match its digest", "remove the image and pull it again"
+            )
         return content
 
 
@@ -176,21 +178,23 @@ def _member(name: str, size: int) -> tarfile.TarInfo:
 
 
 def read_archive(file: BinaryIO, layout: ImageLayout) -> list[ArchivedImage]:
-    """Store all images of an archive (also a compressed one) in ``layout``; raises InvalidArchive, ContentMismatch.
+    """Store all images of an archive, which can be compressed, in ``layout``; raises InvalidArchive, ContentMismatch.
 
-    The images are not named yet: that is for who called.
+    The caller names the images.
     """
     with _seekable(file) as plain:
         try:
             with tarfile.open(fileobj=plain, mode="r:") as archive:
                 return list(_Reader(archive, layout).images())
         except (tarfile.TarError, KeyError, TypeError, OCIError, msgspec.MsgspecError, ValueError) as error:
-            raise InvalidArchive(f"not an archive of images: {error}", "it should come from 'save'") from error
+            raise InvalidArchive(
+                f"not an archive of images: {error}", "use a file written by 'hythe save' or 'docker save'"
+            ) from error
 
 
 @contextlib.contextmanager
 def _seekable(file: BinaryIO) -> Iterator[BinaryIO]:
-    """Yield ``file`` uncompressed and seekable, by way of a temporary file where it is not."""
+    """Yield ``file`` uncompressed and seekable, through a temporary file if necessary."""
     with contextlib.ExitStack() as stack:
         if not file.seekable():
             file = stack.enter_context(_spooled(file))
@@ -199,7 +203,7 @@ def _seekable(file: BinaryIO) -> Iterator[BinaryIO]:
                 file = stack.enter_context(_spooled(packed))
             except (OSError, EOFError, zlib.error, lzma.LZMAError, zstd.ZstdError) as error:
                 if getattr(error, "errno", None):
-                    raise  # the disk's, not the archive's
+                    raise  # an error of the disk, not of the archive
                 raise InvalidArchive(f"the archive is damaged: {error}", "save it again") from error
         yield file
 
@@ -213,7 +217,7 @@ def _spooled(file: BinaryIO) -> Iterator[BinaryIO]:
 
 
 def _unpacked(file: BinaryIO) -> BinaryIO | None:
-    """Return what reads a compressed file, of the kinds that ``docker load`` takes; None for one that is not."""
+    """Return a decompressing reader, for the formats that ``docker load`` supports; None if not compressed."""
     magic = file.read(6)
     file.seek(0)
     found = (unpack for beginning, unpack in _UNPACKERS.items() if magic.startswith(beginning))
@@ -291,7 +295,7 @@ class _Reader:
             descriptor, found = compress_layer(file, self._layout)
         if str(found) != diff_id:
             raise ContentMismatch(
-                f"layer {name} of the archive is damaged: it is {found}, not {diff_id}", "save it again"
+                f"layer {name} of the archive is damaged: diff ID {found}, expected {diff_id}", "save it again"
             )
         return descriptor
 
@@ -299,7 +303,7 @@ class _Reader:
         member = self._members.get(posixpath.normpath(name))
         file = self._archive.extractfile(member) if member else None
         if file is None:
-            raise InvalidArchive(f"{name} is missing in the archive", "save it again")
+            raise InvalidArchive(f"the archive does not contain {name}", "save it again")
         return file  # type: ignore[return-value]
 
     def _read(self, name: str) -> bytes:

@@ -1,4 +1,4 @@
-"""Where images are: a repository of a registry, or a layout on disk. Any of them may be either end of a transfer."""
+"""The endpoints of a transfer: a repository in a registry, an image layout, or the local store."""
 
 import threading
 from collections.abc import Callable
@@ -21,47 +21,47 @@ from hythe.oci.reference import Reference
 
 
 class TransferSource(BlobSource, Protocol):
-    """A place to take an image from."""
+    """An endpoint to read an image from."""
 
     def root(self) -> Manifest:
-        """Return the manifest or index that the place was opened for; raises RemoteNotFound."""
+        """Return the manifest or index of the source; raises RemoteNotFound."""
 
     def child(self, descriptor: Descriptor) -> Manifest:
-        """Return one manifest of an index; raises RemoteNotFound."""
+        """Return a manifest of an index; raises RemoteNotFound."""
 
     def stop(self) -> None:
-        """Let everything under way fail soon."""
+        """Abort all running operations."""
 
 
 class TransferDestination(Protocol):
-    """A place to put an image."""
+    """An endpoint to write an image to."""
 
     def has(self, manifest: Manifest) -> bool:
-        """Whether the image is here already, with everything that it needs."""
+        """Whether the destination has the whole image already."""
 
     def copy_blob(self, content: Descriptor, source: BlobSource, reporter: Reporter) -> None:
-        """Bring one blob here."""
+        """Copy one blob to the destination."""
 
     def put(self, manifest: Manifest) -> None:
-        """Store a manifest whose blobs and children are here."""
+        """Store a manifest; its blobs and children must exist."""
 
     def tag(self, manifest: Manifest, origin: Digest) -> None:
-        """Give a stored image the name that the place was opened for; ``origin`` is the digest at the source."""
+        """Store a manifest under the destination's name; ``origin`` is its digest at the source."""
 
     def stop(self) -> None:
-        """Let everything under way fail soon."""
+        """Abort all running operations."""
 
 
 MountLookup = Callable[[str], str | None]
-"""Returns a repository of the same registry that should have the blob with a digest already."""
+"""Returns another repository of the same registry that should have the blob with a digest."""
 
 
 def _no_mount(digest: str) -> None:
-    """Know of no other repository."""
+    """Never mount."""
 
 
 class RegistryEndpoint:
-    """One image of a repository: a tag, or a digest."""
+    """An image in a registry, by tag or digest."""
 
     def __init__(self, repository: RemoteRepository, target: str, mount: MountLookup = _no_mount) -> None:
         self.repository = repository
@@ -69,7 +69,7 @@ class RegistryEndpoint:
         self._mount = mount
 
     def root(self) -> Manifest:
-        """Return the manifest that the tag or digest names."""
+        """Return the manifest of the tag or digest."""
         return self.repository.get_manifest(self.target)
 
     def child(self, descriptor: Descriptor) -> Manifest:
@@ -77,11 +77,11 @@ class RegistryEndpoint:
         return self.repository.get_manifest(descriptor.digest)
 
     def open_blob(self, descriptor: Descriptor, offset: int = 0) -> BlobStream:
-        """Start to read a blob."""
+        """Open a blob for reading."""
         return ResponseStream(self.repository.open_blob(descriptor, offset), offset)
 
     def has(self, manifest: Manifest) -> bool:
-        """Whether the repository has the manifest; a registry keeps what a manifest needs."""
+        """Whether the repository has the manifest; a registry keeps everything that a manifest refers to."""
         return self.repository.has_manifest(str(manifest.digest()))
 
     def copy_blob(self, content: Descriptor, source: BlobSource, reporter: Reporter) -> None:
@@ -97,12 +97,12 @@ class RegistryEndpoint:
         self.repository.put_manifest(manifest, self.target)
 
     def stop(self) -> None:
-        """Close all connections and wait for nothing more."""
+        """Close all connections and end all waits."""
         self.repository.session.stop()
 
 
 class LayoutEndpoint:
-    """Images of a layout on disk: one to read (``source``), or a tag to give to what is written."""
+    """An image layout on disk: an image to read (``source``), or a tag for the image that is written."""
 
     def __init__(
         self,
@@ -120,9 +120,9 @@ class LayoutEndpoint:
         layout.create()
 
     def root(self) -> Manifest:
-        """Return the manifest that the place was opened for."""
+        """Return the manifest of the source."""
         if self._source is None:
-            raise RemoteNotFound(f"no image was named in {self.layout.folder}")
+            raise RemoteNotFound(f"no image selected in {self.layout.folder}")
         return self.layout.read_manifest(self._source)
 
     def child(self, descriptor: Descriptor) -> Manifest:
@@ -134,7 +134,7 @@ class LayoutEndpoint:
         return FileStream(self.layout.open_blob(descriptor.parsed_digest), offset)
 
     def has(self, manifest: Manifest) -> bool:
-        """Whether the manifest and all its blobs are here."""
+        """Whether the layout has the manifest and all its blobs."""
         here = self.layout.has(manifest.descriptor())
         return here and all(self.layout.has(blob) for blob in (*manifest.blobs, *manifest.manifests))
 
@@ -147,7 +147,7 @@ class LayoutEndpoint:
         self.layout.add_document(manifest.content)
 
     def tag(self, manifest: Manifest, origin: Digest) -> None:
-        """Store the manifest and write it into the index, under the tag."""
+        """Store the manifest and add it to the index, under the tag."""
         self.put(manifest)
         self.stored = manifest.descriptor()
         annotations = {NAME_KEY: self._tag} if self._tag else {}
@@ -156,12 +156,12 @@ class LayoutEndpoint:
             descriptors.append(msgspec.structs.replace(self.stored, annotations=annotations))
 
     def stop(self) -> None:
-        """Let everything under way fail soon."""
+        """Abort all running operations."""
         self._stopped.set()
 
 
 class StoreEndpoint(LayoutEndpoint):
-    """An image of the local store, read, or written under a reference."""
+    """An image in the local store, to read, or to write under a reference."""
 
     def __init__(
         self,
@@ -175,7 +175,7 @@ class StoreEndpoint(LayoutEndpoint):
         self._reference = reference
 
     def tag(self, manifest: Manifest, origin: Digest) -> None:
-        """Store the manifest and make it the image of that name."""
+        """Store the manifest and give it the name."""
         self.put(manifest)
         self.stored = manifest.descriptor()
         self._store.put(self.stored, self._reference, origin)

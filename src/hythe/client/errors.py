@@ -1,18 +1,18 @@
-"""What the client library raises. Each message says what went wrong; ``hint`` says what to do.
+"""The exceptions of the client library. The message says what failed and why; ``hint`` says what to do.
 
-ClientError                 anything that this package raises
-├── RemoteNotFound                no such image, repository, tag or blob
-├── AccessDenied            the registry wants credentials, or refuses those it got
-├── Unreachable             no connection, or one that broke more often than we retry
-├── RegistryError           the registry answered with an error
-├── ContentMismatch         content is not what its digest or size says
-├── RemoteConflict                in use, or changed by somebody else meanwhile
-└── InvalidConfiguration    a configuration or credential file that cannot be read
+ClientError                 base class
+├── RemoteNotFound          an image, repository, tag or blob does not exist
+├── AccessDenied            the registry requires credentials, or rejects the ones it got
+├── Unreachable             no connection, or too many broken ones
+├── RegistryError           the registry returned an error
+├── ContentMismatch         content does not match its digest or size
+├── RemoteConflict          already exists, or is in use
+└── InvalidConfiguration    a configuration or credential file is invalid
 """
 
 
 class ClientError(Exception):
-    """Root of everything that this package raises."""
+    """Base class of the exceptions of this package."""
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
@@ -20,19 +20,19 @@ class ClientError(Exception):
 
 
 class RemoteNotFound(ClientError):
-    """No such image, repository, tag or blob."""
+    """An image, repository, tag or blob does not exist."""
 
 
 class AccessDenied(ClientError):
-    """The registry wants credentials, or refuses those it got."""
+    """The registry requires credentials, or rejects the ones it got."""
 
 
 class Unreachable(ClientError):
-    """No connection, or one that broke more often than we retry."""
+    """No connection could be opened, or too many broke."""
 
 
 class RegistryError(ClientError):
-    """The registry answered ``status``, perhaps one of the protocol's error codes, and when to ask again."""
+    """The registry returned an error; ``code`` is the protocol's error code, if any."""
 
     def __init__(self, message: str, hint: str = "", *, status: int = 0, code: str = "", retry_after: str = "") -> None:
         super().__init__(message, hint)
@@ -42,12 +42,12 @@ class RegistryError(ClientError):
 
 
 class ContentMismatch(ClientError):
-    """Content is not what its digest or size says."""
+    """Content does not match its digest or size."""
 
 
 class RemoteConflict(ClientError):
-    """In use, or changed by somebody else meanwhile."""
+    """Something already exists, or is in use."""
 
 
 class InvalidConfiguration(ClientError):
-    """A configuration or credential file that cannot be read."""
+    """A configuration or credential file is invalid."""

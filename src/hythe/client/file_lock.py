@@ -1,4 +1,4 @@
-"""Locks between processes, by flock: gone with the process that held them, so a crash leaves nothing behind."""
+"""Locks between processes by flock: released when the process ends, so that a crash leaves none behind."""
 
 import fcntl
 import os
@@ -9,9 +9,9 @@ from pathlib import Path
 
 @contextmanager
 def locked(path: Path, *, shared: bool = False) -> Iterator[None]:
-    """Hold the lock on ``path`` (a file, made if missing, or a folder) for the block, waiting for it.
+    """Wait for the lock on ``path`` (a folder, or a file that is created if missing) and hold it for the block.
 
-    ``shared`` holders exclude only the others.
+    ``shared`` locks exclude only exclusive ones.
     """
     descriptor = _open(path)
     try:
@@ -23,7 +23,7 @@ def locked(path: Path, *, shared: bool = False) -> Iterator[None]:
 
 @contextmanager
 def locked_if_free(path: Path) -> Iterator[bool]:
-    """Hold ``path`` exclusively for the block if nobody holds it; yields whether that is so."""
+    """Hold the exclusive lock on ``path`` for the block if it is free; yields whether it is."""
     descriptor = _open(path)
     try:
         try:
@@ -43,7 +43,7 @@ def _open(path: Path) -> int:
 
 
 def write_atomically(path: Path, content: bytes, mode: int = 0o644) -> None:
-    """Replace ``path`` by ``content`` so that a reader, or a crash, sees the old file or the new one, never a half."""
+    """Replace ``path`` so that a reader, or a crash, sees either the old or the new content, never a part."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     try:

@@ -1,8 +1,7 @@
-"""The hub's side of a registry: search, and making an account.
+"""A hub's API: search and sign-up.
 
-Search speaks the index protocol of 2013 (``GET /v1/search``), which a hythe hub, Docker Hub's index and others answer,
-and where there is none Docker Hub's newer ``/v2/search/repositories/``. Accounts are made by ``POST /api/v1/users`` on
-a hythe hub, else by ``POST /v1/users/``.
+Search uses the index protocol of 2013 (``GET /v1/search``) of hythe hubs, Docker Hub and others, else Docker Hub's
+newer ``/v2/search/repositories/``. Sign-up uses ``POST /api/v1/users`` of hythe hubs, else ``POST /v1/users/``.
 """
 
 import re
@@ -29,7 +28,7 @@ _JSON = {"Content-Type": "application/json", "Accept": "application/json"}
 
 
 class SearchResult(msgspec.Struct, frozen=True):
-    """One repository that a search found."""
+    """A repository in a search result."""
 
     name: str
     description: str = ""
@@ -39,7 +38,7 @@ class SearchResult(msgspec.Struct, frozen=True):
 
 
 class UsernameStatus(Enum):
-    """Whether a user name is to be had at a hub."""
+    """Whether a user name is available at a hub."""
 
     FREE = "free"
     TAKEN = "taken"
@@ -78,7 +77,7 @@ class _Problem(msgspec.Struct, frozen=True):
 
 
 class HubClient:
-    """The hub of one host, as the user whose credentials we have."""
+    """The API of the hub at a host, as one user."""
 
     def __init__(self, client: Client, host: str) -> None:
         self.host = host
@@ -86,24 +85,24 @@ class HubClient:
         self._fallback = client.session(DOCKER_HUB) if host == DEFAULT_HOST else self._session
 
     def search(self, term: str, limit: int = DEFAULT_LIMIT) -> list[SearchResult]:
-        """Return what matches ``term``, best first; ``limit`` is 1 to 100. Raises RegistryError, Unreachable."""
+        """Return up to ``limit`` (1 to 100) matches, best first. Raises RegistryError, Unreachable."""
         response = self._session.request("GET", f"/v1/search?{urlencode({'q': term, 'n': limit})}", _SEARCH_SCOPE)
         if response.status == 200:
             return parse_index_reply(response.body)
         if response.status not in (404, 410, 501):
-            raise error_from(response, self._session, "a search")
+            raise error_from(response, self._session, "search")
         query = urlencode({"query": term, "page_size": limit})
         response = self._fallback.request("GET", f"/v2/search/repositories/?{query}")
         if response.status != 200:
             raise RegistryError(
-                f"{self.host} offers no search", "search a hub: hythe search HOST/TERM", status=response.status
+                f"{self.host} does not support search", "search a hub: hythe search HOST/TERM", status=response.status
             )
         return parse_hub_reply(response.body)
 
     def username_status(self, username: str) -> UsernameStatus:
-        """Return whether a user name is to be had here; only a hythe hub says so. Sends nothing but the name.
+        """Return whether a user name is available; UNKNOWN unless this is a hythe hub. Sends only the name.
 
-        Where sign-up is closed, the hub has no page for it, and no name is to be had; nor is one outside the grammar.
+        Also UNKNOWN if sign-up is closed (the hub then has no page for it) or the name is invalid.
         """
         if not _USER_NAME.fullmatch(username):
             return UsernameStatus.UNKNOWN
@@ -138,20 +137,20 @@ def _is_problem(response: HTTPResponse) -> bool:
 
 
 def _sign_up_error(response: HTTPResponse, session: RegistrySession) -> ClientError:
-    said = _description(response)
-    if response.status == 409 or "already exists" in said:
+    reason = _description(response)
+    if response.status == 409 or "already exists" in reason:
         return RemoteConflict(
-            said or "the user name or e-mail is taken", "choose another, or log in with 'hythe login'"
+            reason or "the user name or e-mail is taken", "choose another, or log in with 'hythe login'"
         )
     if response.status in (401, 403):
-        return AccessDenied(said or f"{session.host} takes no new accounts", "ask its administrator for one")
+        return AccessDenied(reason or f"sign-up is closed at {session.host}", "ask its administrator for an account")
     if response.status in (400, 422):
-        return ClientError(f"registration: {said or 'refused'}", "correct it and try again")
-    return error_from(response, session, "a registration")
+        return ClientError(f"sign-up failed: {reason or 'invalid request'}", "correct it and try again")
+    return error_from(response, session, "sign-up")
 
 
 def _description(response: HTTPResponse) -> str:
-    """Return what an answer says to people: problem details, a JSON string, or plain text."""
+    """Return the message of a response: problem details, a JSON string, or plain text."""
     try:
         decoded = msgspec.json.decode(response.body)
     except msgspec.MsgspecError:
@@ -174,11 +173,11 @@ def _field_errors(problem: _Problem) -> list[str]:
 
 
 def parse_index_reply(content: bytes) -> list[SearchResult]:
-    """Return what ``/v1/search`` found; raises RegistryError."""
+    """Parse a response of ``/v1/search``; raises RegistryError."""
     try:
         reply = msgspec.json.decode(content, type=_IndexReply)
     except msgspec.MsgspecError as error:
-        raise RegistryError("the answer to the search is not what /v1/search answers") from error
+        raise RegistryError("invalid response to /v1/search") from error
     return [
         SearchResult(r.name, r.description or "", r.star_count, r.is_official, r.is_automated or r.is_trusted)
         for r in reply.results
@@ -186,11 +185,11 @@ def parse_index_reply(content: bytes) -> list[SearchResult]:
 
 
 def parse_hub_reply(content: bytes) -> list[SearchResult]:
-    """Return what Docker Hub's ``/v2/search/repositories/`` found; raises RegistryError."""
+    """Parse a response of Docker Hub's ``/v2/search/repositories/``; raises RegistryError."""
     try:
         reply = msgspec.json.decode(content, type=_HubReply)
     except msgspec.MsgspecError as error:
-        raise RegistryError("the answer to the search is not what Docker Hub answers") from error
+        raise RegistryError("invalid response to /v2/search/repositories/") from error
     return [
         SearchResult(
             r.repo_name.removeprefix("library/"), r.short_description or "", r.star_count, r.is_official, r.is_automated

@@ -1,9 +1,9 @@
-"""Where a copy comes from and goes to, as people type it.
+"""Parsing and opening the source and destination of a copy, as users type them.
 
 NAME[:TAG|@DIGEST]              a registry (also docker://NAME)
 store:NAME                      the local store
 oci:FOLDER[:TAG]                an image layout
-docker-archive:FILE[:NAME]      a file as 'docker save' writes it
+docker-archive:FILE[:NAME]      a file written by 'docker save'
 """
 
 import contextlib
@@ -24,11 +24,11 @@ from hythe.oci.reference import DEFAULT_TAG, Reference
 
 KINDS = ("store", "oci", "docker-archive", "docker")
 UNSUPPORTED_KINDS = ("oci-archive", "docker-daemon", "containers-storage")
-"""What skopeo knows besides; nobody means an image of such a name."""
+"""Other kinds that skopeo supports: not the name of an image."""
 
 
 class ImageLocation(msgspec.Struct, frozen=True):
-    """One end of a copy: its kind, the name or path, and for paths the name of the image in them."""
+    """A source or destination: its kind, path (or an image's name), and the name of the image in the path."""
 
     kind: str
     path: str
@@ -36,11 +36,11 @@ class ImageLocation(msgspec.Struct, frozen=True):
 
     @classmethod
     def parse(cls, text: str) -> "ImageLocation":
-        """Return what ``text`` means; raises ClientError."""
+        """Parse a location; raises ClientError."""
         kind, colon, rest = text.partition(":")
         if kind in UNSUPPORTED_KINDS:
             raise ClientError(
-                f"{kind}: is no kind of place that hythe knows", "there are: NAME, store:, oci:, docker-archive:"
+                f"unsupported location {kind}:", "use NAME, store:NAME, oci:FOLDER or docker-archive:FILE"
             )
         if not colon or kind not in KINDS:
             return cls("docker", text)
@@ -48,15 +48,15 @@ class ImageLocation(msgspec.Struct, frozen=True):
             return cls("docker", text)  # an image whose name is docker
         if kind in ("docker", "store"):
             return cls(kind, rest.removeprefix("//"))
-        place, _, name = rest.partition(":")
-        if not place:
-            raise ClientError(f"{text!r} names no path", f"write {kind}:PATH[:NAME]")
-        return cls(kind, place, name)
+        path, _, name = rest.partition(":")
+        if not path:
+            raise ClientError(f"missing path in {text!r}", f"write {kind}:PATH[:NAME]")
+        return cls(kind, path, name)
 
 
 @contextlib.contextmanager
 def open_source(client: Client, text: str) -> Iterator[TransferSource]:
-    """Yield the place that ``text`` names to read from; raises ClientError, RemoteNotFound."""
+    """Open the location ``text`` for reading; raises ClientError, RemoteNotFound."""
     location = ImageLocation.parse(text)
     match location.kind:
         case "store":
@@ -79,7 +79,7 @@ def open_source(client: Client, text: str) -> Iterator[TransferSource]:
 
 @contextlib.contextmanager
 def open_destination(client: Client, text: str, source: str) -> Iterator[TransferDestination]:
-    """Yield the place that ``text`` names to write to; an archive's file is written when the block ends well."""
+    """Open the location ``text`` for writing; an archive is written when the block ends without an exception."""
     location = ImageLocation.parse(text)
     match location.kind:
         case "store":
@@ -93,15 +93,15 @@ def open_destination(client: Client, text: str, source: str) -> Iterator[Transfe
             layout.tidy()
         case "docker-archive":
             with tempfile.TemporaryDirectory(prefix="hythe-") as folder:
-                place = LayoutEndpoint(ImageLayout(Path(folder)), policy=client.policy)
-                yield place
-                _write(client, place, location)
+                endpoint = LayoutEndpoint(ImageLayout(Path(folder)), policy=client.policy)
+                yield endpoint
+                _write(client, endpoint, location)
         case _:
             yield _registry_destination(client, client.reference(location.path), ImageLocation.parse(source))
 
 
 def _registry_destination(client: Client, reference: Reference, source: ImageLocation) -> RegistryEndpoint:
-    """Return a repository to push to; blobs of another repository of the same registry are mounted."""
+    """Return a repository to push to; blobs from another repository of the same registry are mounted."""
     target = reference.with_default_tag()
     if source.kind == "docker":
         origin = client.reference(source.path)
@@ -113,13 +113,15 @@ def _registry_destination(client: Client, reference: Reference, source: ImageLoc
 
 def _find(layout: ImageLayout, name: str) -> Descriptor:
     if not (layout.folder / "index.json").exists():
-        raise RemoteNotFound(f"{layout.folder} is no image layout", "it should hold index.json, oci-layout and blobs")
+        raise RemoteNotFound(
+            f"{layout.folder} is not an image layout", "it must contain index.json, oci-layout and blobs"
+        )
     descriptors = layout.read_index().manifests
     named = [d for d in descriptors if d.annotations.get(NAME_KEY) == name] if name else list(descriptors)
     if len(named) != 1:
         tags = ", ".join(sorted(d.annotations.get(NAME_KEY, d.digest) for d in descriptors)) or "nothing"
-        what = f"{name!r} is not in {layout.folder}" if name else f"{layout.folder} holds not exactly one image"
-        raise RemoteNotFound(what, f"it holds: {tags}")
+        what = f"{name!r} is not in {layout.folder}" if name else f"{layout.folder} does not contain exactly one image"
+        raise RemoteNotFound(what, f"it contains: {tags}")
     return named[0]
 
 
@@ -129,7 +131,7 @@ def _choose(archived: list[ArchivedImage], location: ImageLocation) -> Descripto
     chosen = [image for image in archived if not wanted or wanted in map(str, image.names)]
     if len(chosen) != 1:
         raise RemoteNotFound(
-            f"{location.path} holds not exactly one such image", f"it holds: {', '.join(names) or 'nothing'}"
+            f"{location.path} does not contain exactly one such image", f"it contains: {', '.join(names) or 'nothing'}"
         )
     return chosen[0].descriptor
 

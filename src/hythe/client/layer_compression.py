@@ -1,4 +1,4 @@
-"""Layers made here: a tar stream to a gzipped blob, always the same bytes for the same stream."""
+"""Compressing tar streams to gzip layers, reproducibly."""
 
 from types import TracebackType
 from typing import BinaryIO, Self, cast
@@ -10,11 +10,11 @@ from hythe.oci.digest import Digest, new_hasher
 from hythe.oci.manifest import OCI_LAYER_GZIP, Descriptor
 
 COMPRESSION_LEVEL = 2
-"""isal's own scale: 342 MB/s, 39 % of a root file system (the standard library: 21 MB/s, 34 %)."""
+"""isal's level: 342 MB/s, 39 % of a root file system (the standard library: 21 MB/s, 34 %)."""
 
 
 class GzipLayerWriter:
-    """Takes an uncompressed layer piece by piece, stores it gzipped; a context: without ``finish`` it is dropped."""
+    """Stores an uncompressed layer as gzip; a context manager that discards it unless ``finish`` is called."""
 
     def __init__(self, layout: ImageLayout) -> None:
         self._hasher = new_hasher()
@@ -29,7 +29,7 @@ class GzipLayerWriter:
         return len(data)
 
     def finish(self, media_type: str = OCI_LAYER_GZIP) -> tuple[Descriptor, Digest]:
-        """Store the layer; returns its descriptor, and the digest of the uncompressed stream."""
+        """Store the layer; returns its descriptor and the digest of the uncompressed stream."""
         self._packed.close()
         digest = self._blob.commit()
         return Descriptor(media_type, str(digest), self._blob.size), Digest("sha256", self._hasher.hexdigest())
@@ -44,7 +44,7 @@ class GzipLayerWriter:
 
 
 def compress_layer(source: BinaryIO, layout: ImageLayout) -> tuple[Descriptor, Digest]:
-    """Store an uncompressed layer gzipped; returns its descriptor, and the digest of the uncompressed stream."""
+    """Store an uncompressed layer as gzip; returns its descriptor and the digest of the uncompressed stream."""
     with GzipLayerWriter(layout) as sink:
         while chunk := source.read(CHUNK_SIZE):
             sink.write(chunk)

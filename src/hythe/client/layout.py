@@ -3,7 +3,7 @@
 FOLDER/oci-layout             {"imageLayoutVersion": "1.0.0"}
 FOLDER/index.json             descriptors of manifests, with names as annotations
 FOLDER/blobs/sha256/HEX       content, complete and verified: written elsewhere, then renamed
-FOLDER/.hythe/partial/HEX     downloads that broke off, to be continued
+FOLDER/.hythe/partial/HEX     partial downloads, to be resumed
 FOLDER/.hythe/*.lock          see ``file_lock``
 """
 
@@ -23,71 +23,73 @@ from hythe.oci.digest import Digest, new_hasher
 from hythe.oci.manifest import OCI_INDEX, Descriptor, Index, Manifest
 
 CHUNK_SIZE = 1 << 20
-"""Bytes that are read and written at a time."""
+"""Bytes per read and write."""
 MAX_DOCUMENT_SIZE = 16 << 20
-"""Most bytes of a manifest or configuration: they are held in memory."""
+"""Maximum bytes of a manifest or configuration, which is read into memory."""
 
 
 class ImageLayout:
-    """A folder that holds images; several processes may use it at once."""
+    """An image layout in a folder; several processes can use it at the same time."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.work = folder / ".hythe"
 
     def create(self) -> None:
-        """Make the folder an image layout, if it is none yet."""
+        """Create the layout if it does not exist."""
         (self.folder / "blobs" / "sha256").mkdir(parents=True, exist_ok=True)
         (self.work / "partial").mkdir(parents=True, exist_ok=True)
         if not (self.folder / "oci-layout").exists():
             write_atomically(self.folder / "oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
 
     def tidy(self) -> None:
-        """Take our own working folder away if nothing is left in it to continue: for layouts that others read."""
+        """Remove hythe's working folder unless it has partial downloads: for layouts that other tools read."""
         for folder in (self.work / "partial", self.work):
             with suppress(OSError):
                 folder.rmdir()
 
     def blob_path(self, digest: Digest) -> Path:
-        """Return where the content with ``digest`` lies, or would."""
+        """Return the path of the blob with ``digest``, which need not exist."""
         return self.folder / "blobs" / digest.algorithm / digest.hex
 
     def partial_path(self, digest: Digest) -> Path:
-        """Return where a download of ``digest`` lies while it is not complete."""
+        """Return the path of the partial download of ``digest``."""
         return self.work / "partial" / digest.hex
 
     def has(self, descriptor: Descriptor) -> bool:
-        """Whether the content is there, in its full size."""
+        """Whether the blob exists with its full size."""
         try:
             return self.blob_path(descriptor.parsed_digest).stat().st_size == descriptor.size
         except FileNotFoundError:
             return False
 
     def open_blob(self, digest: Digest) -> BinaryIO:
-        """Open content for reading; raises RemoteNotFound."""
+        """Open a blob for reading; raises RemoteNotFound."""
         try:
             return self.blob_path(digest).open("rb", buffering=0)
         except FileNotFoundError as error:
-            raise RemoteNotFound(f"{digest} is not in {self.folder}", "pull the image again") from error
+            raise RemoteNotFound(f"blob {digest} is missing in {self.folder}", "pull the image again") from error
 
     def read_document(self, digest: Digest) -> bytes:
-        """Return a manifest's or configuration's bytes, verified; raises RemoteNotFound or ContentMismatch."""
+        """Return a manifest or configuration, verified; raises RemoteNotFound or ContentMismatch."""
         with self.open_blob(digest) as file:
             content = file.read(MAX_DOCUMENT_SIZE + 1)
         if len(content) > MAX_DOCUMENT_SIZE or not digest.matches(content):
-            raise ContentMismatch(f"{self.blob_path(digest)} does not hold what its name says", "remove it, pull again")
+            raise ContentMismatch(
+                f"blob {digest} in {self.folder} does not match its digest", "remove the image and pull it again"
+            )
         return content
 
     def read_manifest(self, descriptor: Descriptor) -> Manifest:
-        """Return the manifest or index that ``descriptor`` points at."""
+        """Return the manifest or index of ``descriptor``."""
         return Manifest.parse(self.read_document(descriptor.parsed_digest), descriptor.media_type)
 
     def new_blob(self, algorithm: str = "sha256") -> "BlobWriter":
-        """Return a writer for content whose digest is not known yet."""
+        """Return a writer for a blob whose digest is not known yet."""
         return BlobWriter(self, algorithm)
 
     def add_blob(self, source: BinaryIO, expected: Digest | None = None) -> tuple[Digest, int]:
-        """Store all of ``source``; returns digest and size. Raises ContentMismatch when it is not ``expected``."""
+        """Store all of ``source``; returns digest and size. Raises ContentMismatch if it is not ``expected``."""
         with self.new_blob(expected.algorithm if expected else "sha256") as writer:
             while chunk := source.read(CHUNK_SIZE):
                 writer.write(chunk)
@@ -101,18 +103,18 @@ class ImageLayout:
         return digest
 
     def read_index(self) -> Index:
-        """Return the index; an empty one when there is none yet. Raises InvalidConfiguration."""
+        """Return the index, an empty one if it does not exist. Raises InvalidConfiguration."""
         path = self.folder / "index.json"
         try:
             return parse_index(path.read_bytes())
         except FileNotFoundError:
             return Index(2, OCI_INDEX, ())
         except msgspec.MsgspecError as error:
-            raise InvalidConfiguration(f"{path} is not an image index: {error}", "repair or remove it") from error
+            raise InvalidConfiguration(f"{path} is not an image index: {error}", "correct or remove it") from error
 
     @contextmanager
     def changing_index(self) -> Iterator[list[Descriptor]]:
-        """Yield the index's descriptors to be changed in place; they are written when the block ends well."""
+        """Yield the index's descriptors for modification; they are written if the block does not raise."""
         self.create()
         with locked(self.folder):
             index = self.read_index()
@@ -124,13 +126,13 @@ class ImageLayout:
 
 
 def parse_index(content: bytes) -> Index:
-    """Return what an ``index.json`` says; older tools leave its media type out. Raises MsgspecError."""
+    """Parse an ``index.json``, where older tools omit the media type. Raises MsgspecError."""
     document = msgspec.json.decode(content, type=dict[str, Any])
     return msgspec.convert({"mediaType": OCI_INDEX} | document, type=Index)
 
 
 class BlobWriter:
-    """Writes content of unknown digest into a layout: write, write, commit; without commit the block leaves nothing."""
+    """Writes a blob of unknown digest into a layout; a context manager that discards it unless ``commit`` is called."""
 
     def __init__(self, layout: ImageLayout, algorithm: str) -> None:
         layout.create()
@@ -152,14 +154,16 @@ class BlobWriter:
 
     @property
     def digest(self) -> Digest:
-        """The digest of everything written so far."""
+        """The digest of the bytes written so far."""
         return Digest(self._algorithm, self._hasher.hexdigest())
 
     def commit(self, expected: Digest | None = None) -> Digest:
-        """Make the content part of the layout, on disk for good; raises ContentMismatch when it is not ``expected``."""
+        """Sync the blob to disk and add it to the layout; raises ContentMismatch if it is not ``expected``."""
         digest = self.digest
         if expected is not None and digest != expected:
-            raise ContentMismatch(f"content has the digest {digest}, not {expected}", "it was damaged on its way")
+            raise ContentMismatch(
+                f"content has digest {digest}, expected {expected}", "it was damaged in transfer: try again"
+            )
         os.fsync(self._file.fileno())
         self._file.close()
         target = self._layout.blob_path(digest)

@@ -1,4 +1,4 @@
-"""Logging in: credentials are tried before they are kept (distribution's token specification; Docker's own order)."""
+"""Login: credentials are verified before they are saved (distribution's token specification)."""
 
 from hythe.client.auth_flow import authorize
 from hythe.client.authorizer import run_auth_flow
@@ -10,16 +10,16 @@ from hythe.oci.challenge import parse_challenges
 
 
 def check_credential(client: Client, host: str, credential: Credential) -> Credential:
-    """Return the credential to keep after the registry took ``credential``: with an identity token, if it gave one.
+    """Verify a credential and return the one to save: with an identity token if the registry sent one.
 
-    Raises AccessDenied when it is refused, RegistryError when the registry answers neither yes nor no.
+    Raises AccessDenied if it is rejected, RegistryError for any other unexpected response.
     """
     session = client.session(host, credential=credential)
     anonymous = client.session(host, credential=Credential())
     with anonymous.ping() as stream:
         response = stream.read()
     if response.status == 200:
-        return credential  # it lets everybody in, and will ask again for what it does not
+        return credential  # anonymous access is allowed; other requests will be challenged
     if response.status != 401:
         raise error_from(response, session, "GET /v2/")
     challenges = parse_challenges(response.headers.get("www-authenticate", ""))
@@ -29,7 +29,7 @@ def check_credential(client: Client, host: str, credential: Credential) -> Crede
     if response.status in (401, 403):
         raise AccessDenied("unauthorized: incorrect username or password", "check both and try again")
     if response.status != 200:
-        raise RegistryError(f"{host} answered {response.status} to GET /v2/", status=response.status)
+        raise RegistryError(f"{host} returned status {response.status} for GET /v2/", status=response.status)
     if authorization.refresh_token:
         return Credential(
             username=credential.username, identity_token=authorization.refresh_token, email=credential.email

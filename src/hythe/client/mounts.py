@@ -1,4 +1,4 @@
-"""Which other repositories of a registry should hold a layer already, so that it need not be uploaded."""
+"""Finding other repositories of a registry that layers can be mounted from instead of uploaded."""
 
 from hythe.client.errors import RemoteNotFound
 from hythe.client.store import LocalStore
@@ -7,11 +7,11 @@ from hythe.oci.manifest import Descriptor, Kind, Manifest
 from hythe.oci.reference import Reference
 
 MAX_MOUNT_SOURCES = 4
-"""From how many repositories we mount at most: each is one more scope of the token."""
+"""Maximum number of repositories to mount from; each adds a scope to the token request."""
 
 
 def mount_sources(store: LocalStore, image: Descriptor, target: Reference) -> dict[str, str]:
-    """Return, by blob digest, a repository of ``target``'s host where an image with that blob came from or went to."""
+    """Return, by blob digest, another repository on ``target``'s host that should have the blob."""
     wanted = _blobs(store, image)
     sources: dict[str, str] = {}
     for entry in store.entries():

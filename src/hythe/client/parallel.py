@@ -1,26 +1,27 @@
-"""Several pieces of work at once, in threads; the first failure, or Ctrl-C, stops all."""
+"""Running tasks in threads; the first failure, or Ctrl-C, stops all of them."""
 
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 
-Work = Callable[[], None]
-_POLL_SECONDS = 0.5
+Task = Callable[[], None]
+_POLL_INTERVAL = 0.5
 
 
-def run_parallel(works: Sequence[Work], workers: int, stop: Callable[[], None]) -> None:
-    """Do all ``works``, ``workers`` at a time, in order; raises the first error after calling ``stop``.
+def run_parallel(tasks: Sequence[Task], workers: int, stop: Callable[[], None]) -> None:
+    """Run ``tasks`` in order, ``workers`` at a time; after an error, calls ``stop`` and raises the error.
 
-    ``stop`` must make the works that are under way end soon. Ctrl-C counts as an error.
+    ``stop`` must make the running tasks end soon. Ctrl-C counts as an error.
     """
-    if len(works) <= 1:
-        for work in works:
-            work()
+    if len(tasks) <= 1:
+        for task in tasks:
+            task()
         return
-    waiting = deque(works)
+    waiting = deque(tasks)
     errors: list[BaseException] = []
     threads = [
-        threading.Thread(target=_work_off, args=(waiting, errors), daemon=True) for _ in range(min(workers, len(works)))
+        threading.Thread(target=_run_tasks, args=(waiting, errors), daemon=True)
+        for _ in range(min(workers, len(tasks)))
     ]
     try:
         for thread in threads:
@@ -43,18 +44,18 @@ def run_parallel(works: Sequence[Work], workers: int, stop: Callable[[], None]) 
 def _join_one(threads: Sequence[threading.Thread], errors: Sequence[BaseException]) -> None:
     for thread in threads:
         if thread.is_alive():
-            thread.join(0.05 if errors else _POLL_SECONDS)
+            thread.join(0.05 if errors else _POLL_INTERVAL)
             return
 
 
-def _work_off(waiting: deque[Work], errors: list[BaseException]) -> None:
+def _run_tasks(waiting: deque[Task], errors: list[BaseException]) -> None:
     while not errors:
         try:
-            work = waiting.popleft()
+            task = waiting.popleft()
         except IndexError:
             return
         try:
-            work()
+            task()
         except BaseException as error:
             errors.append(error)
             return

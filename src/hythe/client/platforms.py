@@ -1,4 +1,4 @@
-"""Which of an index's images suits a machine (image specification, "Image Index", ``platform``)."""
+"""Choosing the image of an index for a platform (image specification, "Image Index")."""
 
 import os
 from collections.abc import Sequence
@@ -20,24 +20,24 @@ _ARCHITECTURES = {
 
 
 def host_platform() -> Platform:
-    """Return the platform of the machine we run on, in Go's words."""
+    """Return the platform of this machine, with Go's names."""
     machine = os.uname().machine
     architecture, variant = _ARCHITECTURES.get(machine, (machine, ""))
     return Platform(architecture=architecture, os="linux", variant=variant)
 
 
 def parse_platform(text: str) -> Platform:
-    """Return the platform that ``os/architecture[/variant]`` spells (``architecture`` alone is linux's)."""
+    """Parse ``os/architecture[/variant]``, or an ``architecture`` for linux."""
     parts = text.split("/")
     if len(parts) > 3 or not all(parts):
-        raise ClientError(f"{text!r} is not a platform", "write os/architecture[/variant], such as linux/arm64")
+        raise ClientError(f"invalid platform {text!r}", "write os/architecture[/variant], such as linux/arm64")
     if len(parts) == 1:
         return Platform(architecture=parts[0], os="linux")
     return Platform(architecture=parts[1], os=parts[0], variant=parts[2] if len(parts) == 3 else "")
 
 
 def is_compatible(wanted: Platform, offered: Platform) -> bool:
-    """Whether an image for ``offered`` runs where ``wanted`` is asked for."""
+    """Whether an image for ``offered`` runs on ``wanted``."""
     if (wanted.os, wanted.architecture) != (offered.os, offered.architecture):
         return False
     return _variant(offered) in _runnable_variants(wanted)
@@ -48,7 +48,7 @@ def _variant(platform: Platform) -> str:
 
 
 def _runnable_variants(wanted: Platform) -> tuple[str, ...]:
-    """Return the variants that run on ``wanted``, best first: an arm machine runs what older ones ran."""
+    """Return the variants that run on ``wanted``, best first: arm machines also run older variants."""
     variant = _variant(wanted)
     if wanted.architecture != "arm":
         return (variant, "") if variant else ("",)
@@ -57,12 +57,12 @@ def _runnable_variants(wanted: Platform) -> tuple[str, ...]:
 
 
 def choose_image(offered: Sequence[Descriptor], wanted: Platform) -> Descriptor:
-    """Return the image of an index that suits ``wanted`` best; raises RemoteNotFound naming what there is."""
+    """Return the best image of an index for ``wanted``; raises RemoteNotFound with the available platforms."""
     suitable = [d for d in offered if d.platform and is_compatible(wanted, d.platform)]
     if not suitable:
         there = ", ".join(sorted({str(d.platform) for d in offered if d.platform and d.platform.os != "unknown"}))
         raise RemoteNotFound(
-            f"no image for {wanted}", f"there is one for: {there}" if there else "the index names no platform"
+            f"no image for {wanted}", f"available platforms: {there}" if there else "the index lists no platforms"
         )
     order = _runnable_variants(wanted)
     return min(suitable, key=lambda d: order.index(_variant(d.platform or Platform())))

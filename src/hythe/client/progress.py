@@ -1,4 +1,4 @@
-"""What a transfer tells about itself while it runs."""
+"""Progress reports of a transfer."""
 
 from collections.abc import Sequence
 from enum import Enum
@@ -7,7 +7,7 @@ from hythe.oci.manifest import Descriptor
 
 
 class TransferState(Enum):
-    """Where one layer or configuration is on its way."""
+    """The state of one layer or configuration in a transfer."""
 
     WAITING = "waiting"
     EXISTS = "exists"
@@ -18,13 +18,13 @@ class TransferState(Enum):
 
 
 class Reporter:
-    """Is told of progress and says nothing; what shows it to people derives from this. Called by several threads."""
+    """Receives progress and ignores it; displays derive from this class. Called from several threads."""
 
     def begin(self, contents: Sequence[Descriptor]) -> None:
-        """These will move, or turn out to be there."""
+        """The transfer starts, with these blobs."""
 
     def state(self, content: Descriptor, state: TransferState, detail: str = "") -> None:
-        """``content`` is now in ``state``; ``detail`` says why it is tried again, or where it was mounted from."""
+        """A blob is now in ``state``; ``detail``: the reason for a retry, or the repository it was mounted from."""
 
     def advance(self, content: Descriptor, count: int) -> None:
-        """``count`` more bytes of ``content`` moved; fewer than none when it starts anew."""
+        """``count`` more bytes of a blob were transferred; negative if it restarts."""

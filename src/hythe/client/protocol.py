@@ -1,4 +1,4 @@
-"""The distribution protocol, as calls on one repository (distribution specification 1.1)."""
+"""The distribution protocol as methods of one repository (distribution specification 1.1)."""
 
 from collections.abc import Iterable, Iterator
 from urllib.parse import quote, urlencode, urljoin
@@ -18,7 +18,7 @@ from hythe.oci.scope import PULL, PUSH, Scope
 _ACCEPT = {"Accept": ", ".join(MANIFEST_MEDIA_TYPES)}
 _STREAM = {"Content-Type": "application/octet-stream"}
 PAGE_SIZE = 1000
-"""How many tags or names are asked for at a time."""
+"""Number of tags or names per request."""
 
 
 class _Tags(msgspec.Struct, frozen=True):
@@ -30,10 +30,10 @@ class _Catalog(msgspec.Struct, frozen=True):
 
 
 class RemoteRepository:
-    """One repository of one registry. Safe for threads; all calls raise ClientError's kinds.
+    """One repository of one registry. Thread-safe. All methods raise subclasses of ClientError.
 
-    ``actions`` are what the token is asked for; ``mounted_from`` are other repositories of the same registry that
-    blobs may be taken from.
+    ``actions`` are the actions to request a token for; ``mounted_from`` are other repositories of the registry that
+    blobs can be mounted from.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class RemoteRepository:
     # Manifests
 
     def get_manifest(self, target: str) -> Manifest:
-        """Return the manifest with a tag or digest, its content verified; raises NotFound."""
+        """Return the manifest with a tag or digest, verified; raises RemoteNotFound."""
         response = self.session.request("GET", self._manifest_path(target), self.scopes, _ACCEPT)
         if response.status != 200:
             raise error_from(response, self.session, self._what(target))
@@ -57,23 +57,25 @@ class RemoteRepository:
             wanted if isinstance(wanted, Digest) else _digest_header(response.headers.get("docker-content-digest"))
         )
         if claimed is not None and not claimed.matches(response.body):
-            raise ContentMismatch(f"the manifest {target} that came has another digest", "the registry is at fault")
+            raise ContentMismatch(
+                f"manifest {target} does not match its digest", "contact the registry's administrator"
+            )
         return Manifest.parse(response.body, response.headers.get("content-type", ""))
 
     def has_manifest(self, target: str) -> bool:
-        """Whether there is a manifest with a tag or digest that we may see."""
+        """Whether a manifest with a tag or digest exists and is readable."""
         response = self.session.request("HEAD", self._manifest_path(target), self.scopes, _ACCEPT)
         return self._is_there(response, self._what(target))
 
     def manifest_digest(self, target: str) -> Digest | None:
-        """Return the digest behind a tag, None where the registry does not say. No pull is counted for it."""
+        """Return the digest of a tag, None if the registry does not send it. Does not count as a pull."""
         response = self.session.request("HEAD", self._manifest_path(target), self.scopes, _ACCEPT)
         if not self._is_there(response, self._what(target)):
             return None
         return _digest_header(response.headers.get("docker-content-digest"))
 
     def put_manifest(self, manifest: Manifest, target: str) -> None:
-        """Store a manifest under a tag or its digest; raises AccessDenied, RegistryError (a blob is missing, say)."""
+        """Push a manifest under a tag or its digest; raises AccessDenied, RegistryError (for a missing blob)."""
         headers = {"Content-Type": manifest.media_type}
         body = BytesBody(manifest.content)
         response = self.session.request("PUT", self._manifest_path(target), self.scopes, headers, body)
@@ -81,13 +83,13 @@ class RemoteRepository:
             raise error_from(response, self.session, f"pushing the manifest {target}")
 
     def delete_manifest(self, target: str) -> None:
-        """Delete a tag or a manifest; raises NotFound."""
+        """Delete a tag or a manifest; raises RemoteNotFound."""
         response = self.session.request("DELETE", self._manifest_path(target), self.scopes)
         if response.status not in (200, 202):
             raise error_from(response, self.session, f"deleting {self.name}:{target}")
 
     def tags(self) -> Iterator[str]:
-        """Yield all tags, page after page; raises NotFound."""
+        """Yield all tags, page after page; raises RemoteNotFound."""
         for content in self._pages(f"{self._root}/tags/list?n={PAGE_SIZE}", f"tags of {self.name}"):
             yield from msgspec.json.decode(content, type=_Tags).tags or ()
 
@@ -114,9 +116,9 @@ class RemoteRepository:
         return response.status == 200
 
     def open_blob(self, descriptor: Descriptor, offset: int = 0) -> StreamedResponse:
-        """Start to read a blob from ``offset``; the answer's status is 206 when that was heeded, 200 if not.
+        """Open a blob at ``offset``; the response has status 206, or 200 if the server does not support ranges.
 
-        Does not retry: who reads continues from where it broke. Raises NotFound, ConnectionBroken.
+        Does not retry: the reader resumes a broken stream. Raises RemoteNotFound, ConnectionFailed.
         """
         headers = {"Range": f"bytes={offset}-"} if offset else {}
         stream = self.session.send("GET", self._blob_path(descriptor), self.scopes, headers)
@@ -127,7 +129,7 @@ class RemoteRepository:
         raise error_from(response, self.session, f"blob {descriptor.digest}")
 
     def mount_blob(self, descriptor: Descriptor, source: str) -> str:
-        """Take a blob over from another repository: returns "" when done, else the location of an upload instead."""
+        """Mount a blob from another repository; returns "", or the location of an upload if it was not mounted."""
         query = urlencode({"mount": descriptor.digest, "from": source}, quote_via=quote, safe=":")
         return self._start(f"{self._root}/blobs/uploads/?{query}")
 
@@ -144,16 +146,16 @@ class RemoteRepository:
         return self._location(response.headers.get("location", ""))
 
     def upload_offset(self, location: str) -> tuple[str, int]:
-        """Return an upload's current location and how many bytes the server has; raises NotFound when it is gone."""
+        """Return an upload's current location and offset; raises RemoteNotFound if it does not exist."""
         response = self.session.request("GET", location, self.scopes)
         if response.status not in (200, 202, 204):
-            raise error_from(response, self.session, "the state of an upload")
+            raise error_from(response, self.session, "the status of an upload")
         last = response.headers.get("range", "").removeprefix("bytes=").partition("-")[2]
         offset = int(last) + 1 if last.isdigit() and int(last) else 0
         return self._location(response.headers.get("location", "")) or location, offset
 
     def send_chunk(self, location: str, body: RequestBody, offset: int) -> str:
-        """Append ``body``, which starts at ``offset``; returns the upload's next location. Does not retry."""
+        """Append ``body`` at ``offset``; returns the upload's next location. Does not retry."""
         headers = {**_STREAM, "Content-Range": f"{offset}-{offset + body.size - 1}"}
         with self.session.send("PATCH", location, self.scopes, headers, body) as stream:
             response = stream.read()
@@ -162,7 +164,7 @@ class RemoteRepository:
         return self._location(response.headers.get("location", "")) or location
 
     def finish_upload(self, location: str, digest: str, body: RequestBody | None = None) -> None:
-        """Finish an upload with its digest, and the last (or only) content. Does not retry."""
+        """Finish an upload with its digest and optional last content. Does not retry."""
         url = f"{location}{'&' if '?' in location else '?'}{urlencode({'digest': digest}, safe=':')}"
         with self.session.send("PUT", url, self.scopes, _STREAM, body) as stream:
             response = stream.read()
@@ -177,14 +179,14 @@ class RemoteRepository:
 
 
 def catalog(session: RegistrySession) -> Iterator[str]:
-    """Yield the names of all repositories that the registry shows us (``_catalog``)."""
+    """Yield the names of all repositories that the registry lists (``_catalog``)."""
     scope = (Scope("registry", "catalog", frozenset({"*"})),)
     for content in pages(session, f"/v2/_catalog?n={PAGE_SIZE}", scope, "the list of repositories"):
         yield from msgspec.json.decode(content, type=_Catalog).repositories or ()
 
 
 def pages(session: RegistrySession, path: str, scopes: tuple[Scope, ...], what: str) -> Iterator[bytes]:
-    """Yield the bodies of a paged list, following ``Link: <..>; rel="next"`` (RFC 8288)."""
+    """Yield the bodies of a paginated list, following ``Link: <..>; rel="next"`` (RFC 8288)."""
     while path:
         response = session.request("GET", path, scopes)
         if response.status != 200:

@@ -1,4 +1,4 @@
-"""``Registry``: what scripts use to list, read and copy images."""
+"""``Registry``: the API for scripts to list, read and copy images."""
 
 from collections.abc import Iterable, Iterator
 from types import TracebackType
@@ -23,7 +23,7 @@ from hythe.oci.scope import DELETE, PULL
 
 
 class RemoteImage(msgspec.Struct, frozen=True):
-    """One image of a registry, for one platform; ``digest`` is what its name points at (perhaps an index)."""
+    """An image in a registry, for one platform; ``digest`` is what its name refers to (possibly an index)."""
 
     reference: Reference
     digest: Digest
@@ -33,20 +33,20 @@ class RemoteImage(msgspec.Struct, frozen=True):
 
     @property
     def id(self) -> str:
-        """The image ID, as docker shows it."""
+        """The image ID that docker shows."""
         return self.manifest.config.digest if self.manifest.config else str(self.manifest.digest())
 
     @property
     def layers(self) -> tuple[Descriptor, ...]:
-        """The layers, lowest first; sizes in bytes as they are sent."""
+        """The layers, lowest first, with their compressed sizes in bytes."""
         return self.manifest.layers
 
 
 class Registry:
-    """One registry, or hub; use it as a context manager, or close it.
+    """A registry or hub; use it as a context manager, or close it.
 
-    Names may leave out its host: ``ann/app:1``. Credentials are found where docker and podman keep them, unless
-    ``username`` and ``password`` are given. Every call raises kinds of ``hythe.client.errors.ClientError``.
+    Names can omit its host: ``ann/app:1``. Credentials come from the files of docker and podman, unless ``username``
+    and ``password`` are given. All methods raise subclasses of ``hythe.client.errors.ClientError``.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Registry:
         )
 
     def repositories(self) -> Iterator[str]:
-        """Yield the names of the repositories that the registry lists (Docker Hub lists none)."""
+        """Yield the names of all repositories in the registry (not supported by Docker Hub)."""
         return catalog(self._client.session(self.host))
 
     def search(self, term: str, limit: int = 25) -> list[SearchResult]:
@@ -77,12 +77,12 @@ class Registry:
         return list(self._repository(self.reference(repository)).tags())
 
     def manifest(self, name: str) -> Manifest:
-        """Return what a name points at: the manifest of an image, or an index."""
+        """Return the manifest of a name: an image's, or an index."""
         reference = self.reference(name).with_default_tag()
         return self._repository(reference).get_manifest(reference.target)
 
     def image(self, name: str, platform: str = "") -> RemoteImage:
-        """Return an image with its configuration, for ``os/architecture`` (default: this machine's)."""
+        """Return an image with its configuration, for a platform ``os/architecture`` (default: this machine's)."""
         reference = self.reference(name).with_default_tag()
         repository = self._repository(reference)
         root = manifest = repository.get_manifest(reference.target)
@@ -90,38 +90,38 @@ class Registry:
             wanted = parse_platform(platform) if platform else host_platform()
             manifest = repository.get_manifest(choose_image(root.manifests, wanted).digest)
         if manifest.config is None:
-            raise RemoteNotFound(f"{name} has no configuration", "it is no image")
+            raise RemoteNotFound(f"{name} is not an image: it has no configuration")
         config = ImageConfig.parse(_read_blob(repository, manifest.config))
         offered = tuple(child.platform for child in root.manifests if child.platform)
         own = Platform(config.architecture, config.os, variant=config.variant)
         return RemoteImage(reference, root.digest(), offered or (own,), manifest, config)
 
     def read_blob(self, repository: str, descriptor: Descriptor) -> bytes:
-        """Return a blob's content, verified: for configurations and small layers, as it is held in memory."""
+        """Return a verified blob, read into memory: for configurations and small layers."""
         return _read_blob(self._repository(self.reference(repository)), descriptor)
 
     def copy(
         self, source: str, destination: str, platforms: Iterable[str] = (), reporter: Reporter | None = None
     ) -> Digest:
-        """Copy an image, for all platforms or some, and return its digest.
+        """Copy an image, for all or some platforms, and return its digest.
 
-        Either end is a name (of this registry, or with a host of any other), ``store:NAME``, ``oci:FOLDER[:TAG]`` or
-        ``docker-archive:FILE[:NAME]``.
+        Source and destination are a name (in this registry, or with the host of another), ``store:NAME``,
+        ``oci:FOLDER[:TAG]`` or ``docker-archive:FILE[:NAME]``.
         """
         options = TransferOptions(tuple(map(parse_platform, platforms)))
-        here, there = self._located(source), self._located(destination)
+        origin, target = self._location(source), self._location(destination)
         parallel = self._client.configuration.parallel_transfers
-        with open_source(self._client, here) as origin, open_destination(self._client, there, here) as target:
-            return transfer(origin, target, options, reporter, parallel).manifest.digest()
+        with open_source(self._client, origin) as here, open_destination(self._client, target, origin) as there:
+            return transfer(here, there, options, reporter, parallel).manifest.digest()
 
     def delete(self, name: str) -> None:
-        """Delete a tag, or by its digest a manifest."""
+        """Delete a tag, or a manifest by its digest."""
         reference = self.reference(name).with_default_tag()
         session = self._client.session(reference.host, reference.repository)
         RemoteRepository(session, reference.repository, (PULL, DELETE)).delete_manifest(reference.target)
 
     def reference(self, name: str) -> Reference:
-        """Return the full name that a short one means here."""
+        """Return the full reference of a name in this registry."""
         return Reference.parse(name, self.host)
 
     def close(self) -> None:
@@ -139,8 +139,8 @@ class Registry:
     def _repository(self, reference: Reference) -> RemoteRepository:
         return self._client.repository(reference)
 
-    def _located(self, text: str) -> str:
-        """Return a place as ``locations`` reads it: a short name gets our host."""
+    def _location(self, text: str) -> str:
+        """Return a location for ``image_locations``: names without a host get this registry's."""
         kind, colon, _ = text.partition(":")
         if (colon and kind in KINDS) or split_host(text)[0]:
             return text
@@ -148,8 +148,8 @@ class Registry:
 
 
 def _read_blob(repository: RemoteRepository, descriptor: Descriptor) -> bytes:
-    with repository.open_blob(descriptor) as response:
-        content = response.read().body
+    with repository.open_blob(descriptor) as stream:
+        content = stream.read().body
     if not descriptor.parsed_digest.matches(content):
-        raise ContentMismatch(f"{descriptor.digest} came damaged", "try again")
+        raise ContentMismatch(f"blob {descriptor.digest} does not match its digest", "try again")
     return content

@@ -1,4 +1,4 @@
-"""A conversation with one registry server: scheme, credentials, redirects, retries. Every request goes through here."""
+"""``RegistrySession``: every request to a registry, with its scheme, credentials, redirects and retries."""
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +22,7 @@ _MAX_REDIRECTS = 5
 
 
 class RegistrySession:
-    """One registry, as one user. Safe for threads."""
+    """Access to one registry as one user. Thread-safe."""
 
     def __init__(
         self,
@@ -41,16 +41,16 @@ class RegistrySession:
 
     @property
     def base(self) -> str:
-        """The server's root, such as ``https://registry-1.docker.io``."""
+        """The server's root URL, such as ``https://registry-1.docker.io``."""
         return f"{self._scheme or 'http'}://{DOCKER_HUB if self.host == DEFAULT_HOST else self.host}"
 
     def stop(self) -> None:
-        """Let every request under way fail, and every wait end."""
+        """Abort all requests and waits."""
         self.stopped.set()
         self._connections.close()
 
     def retries(self) -> Retries:
-        """Return a fresh count of failures."""
+        """Return a new retry counter."""
         return Retries(self.policy, self.stopped)
 
     def send(
@@ -61,10 +61,10 @@ class RegistrySession:
         headers: Mapping[str, str] | None = None,
         body: RequestBody | None = None,
     ) -> StreamedResponse:
-        """Send a request to a path (or a URL that the server gave) and return the answer, whatever its status.
+        """Send a request to a path, or a URL from the server, and return the response with any status.
 
-        Authenticates when asked to, and does not retry: who streams knows best how to go on. Raises Unreachable,
-        AccessDenied.
+        Authenticates if challenged. Does not retry, because only the caller knows how to resume a stream. Raises
+        Unreachable, AccessDenied.
         """
         sent = self._authorizer.header(scopes)
         stream = self._follow(method, target, _with_common_headers(headers or {}, sent), body)
@@ -84,10 +84,10 @@ class RegistrySession:
         headers: Mapping[str, str] | None = None,
         body: RequestBody | None = None,
     ) -> HTTPResponse:
-        """Send a request and return the whole answer, whatever its status.
+        """Send a request and return the whole response with any status.
 
-        Tries again after a broken connection and when the server is busy. Raises Unreachable, AccessDenied,
-        RegistryError (still busy after all).
+        Retries after a broken connection and if the server is busy. Raises Unreachable, AccessDenied, RegistryError
+        (if the server is still busy after all retries).
         """
         retries = self.retries()
         while True:
@@ -104,11 +104,11 @@ class RegistrySession:
                 raise error_from(response, self, f"{method} {target}")
 
     def ping(self, authorization: str = "") -> StreamedResponse:
-        """Ask for ``/v2/`` with nothing but ``authorization``, and return the answer, also a 401."""
+        """Request ``/v2/`` with the given ``Authorization`` header only; returns the response, also a 401."""
         return self._follow("GET", "/v2/", _with_common_headers({}, authorization), None)
 
     def request_token(self, scopes: Sequence[Scope]) -> None:
-        """Get a token for these scopes now, for addresses whose own 401 does not say how (a hub's JSON API).
+        """Request a token for these scopes now, for URLs whose 401 has no challenge (a hub's JSON API).
 
         Raises Unreachable, AccessDenied.
         """
@@ -118,7 +118,7 @@ class RegistrySession:
             self._authorizer.answer_challenge(stream.headers.get("www-authenticate", ""), "", scopes)
 
     def exchange(self, request: HTTPRequest) -> HTTPResponse:
-        """Send a request as it is, without credentials of ours, as the handshake wants it; retries when busy."""
+        """Send a request of the authentication flow as is, without credentials; retries if the server is busy."""
         retries = self.retries()
         body = BytesBody(request.body) if request.body else None
         self._require_tls(request.url)
@@ -138,7 +138,7 @@ class RegistrySession:
         self, method: str, target: str, headers: Mapping[str, str], body: RequestBody | None
     ) -> StreamedResponse:
         if self.stopped.is_set():
-            raise Unreachable("the transfer was stopped")
+            raise Unreachable("transfer canceled")
         url = urljoin(self.base, target)
         stream = self._send_detecting_scheme(method, target, headers, body)
         for _ in range(_MAX_REDIRECTS):
@@ -149,17 +149,18 @@ class RegistrySession:
             url, earlier = urljoin(url, location), url
             if urlsplit(earlier).scheme == "https" and urlsplit(url).scheme != "https":
                 raise Unreachable(
-                    f"{self.host} sends us from TLS to {urlsplit(url).netloc} without", "tell its administrator"
+                    f"{self.host} redirects from HTTPS to plain HTTP at {urlsplit(url).netloc}",
+                    "contact its administrator",
                 )
             if urlsplit(url).netloc != urlsplit(earlier).netloc:
                 headers = {name: value for name, value in headers.items() if name != "Authorization"}
             stream = self._connections.send(method, url, headers)
-        raise RegistryError(f"{self.host} redirects in a circle", status=stream.status)
+        raise RegistryError(f"{self.host}: too many redirects", status=stream.status)
 
     def _send_detecting_scheme(
         self, method: str, target: str, headers: Mapping[str, str], body: RequestBody | None
     ) -> StreamedResponse:
-        """Send; at a loopback host that was not spoken to yet, find out whether it wants TLS."""
+        """Send a request; on the first request to a loopback host, detect whether it uses TLS."""
         if self._scheme:
             return self._connections.send(method, urljoin(self.base, target), headers, body)
         try:
@@ -184,12 +185,12 @@ class RegistrySession:
         return True
 
     def _require_tls(self, url: str) -> None:
-        """Refuse to send credentials in the clear to a host where the user did not allow it."""
+        """Refuse to send credentials over plain HTTP unless the user allowed it for the host."""
         parts = urlsplit(url)
         if parts.scheme != "https" and not self._connections.tls_options.allows_plain_http(parts.netloc):
             raise AccessDenied(
-                f"{self.host} wants us to authenticate at {parts.netloc} without TLS",
-                f"hythe config set plain-http {parts.netloc}",
+                f"the token server {parts.netloc} of {self.host} does not use TLS",
+                f"allow it with 'hythe config set plain-http {parts.netloc}'",
             )
 
 
@@ -205,27 +206,31 @@ def _with_common_headers(headers: Mapping[str, str], authorization: str) -> dict
 
 
 def error_from(response: HTTPResponse, session: RegistrySession, what: str) -> ClientError:
-    """Return what is raised for an error answer, in the registry's words and with a hint of ours."""
+    """Return the exception for an error response: the registry's message, with a hint."""
     entries = decode_errors(response.body)
-    said = "; ".join(map(_description, entries))
+    reason = "; ".join(map(_description, entries))
     code = entries[0].code if entries else ""
     if response.status in (401, 403):
         credential = session.credential()
         who = credential.username or "with a token"
-        hint = f"you are logged in as {who}" if credential else f"log in with 'hythe login {session.host}'"
-        return AccessDenied(said or f"{session.host} refused {what} ({response.status})", hint)
+        hint = (
+            f"you are logged in as {who}; check its permissions"
+            if credential
+            else f"log in with 'hythe login {session.host}'"
+        )
+        return AccessDenied(reason or f"{session.host} refused {what} ({response.status})", hint)
     if response.status == 404:
-        message = f"{what} not found" + (f": {said}" if said else "")
-        return RemoteNotFound(message, "check the name; a private repository needs 'hythe login'")
+        message = f"{what} not found" + (f": {reason}" if reason else "")
+        return RemoteNotFound(message, "check the name; private repositories need 'hythe login'")
     if response.status == 429:
         wait = f"try again in {response.retry_after} seconds" if response.retry_after else "try again later"
         message = f"{session.host}: too many requests"
         return RegistryError(message, wait, status=429, code=code, retry_after=response.retry_after)
-    message = f"{session.host} answered {response.status} to {what}" + (f": {said}" if said else "")
+    message = f"{session.host} returned status {response.status} for {what}" + (f": {reason}" if reason else "")
     return RegistryError(message, status=response.status, code=code, retry_after=response.retry_after)
 
 
 def _description(entry: ErrorEntry) -> str:
-    """Return one of the protocol's errors in words; many registries only repeat the code."""
+    """Return the text of a protocol error; many registries only repeat the code as the message."""
     code = entry.code.lower().replace("_", " ")
     return code if entry.message.lower() == code else f"{code}: {entry.message}".rstrip(": ")

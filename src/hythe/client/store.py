@@ -1,11 +1,11 @@
-"""The local image store: an image layout with names, IDs, and garbage collection.
+"""The local image store: an image layout with image names, IDs and garbage collection.
 
-Other tools read it: ``skopeo copy oci:STORE:docker.io/library/busybox:latest ..``. A name is the annotation
-``org.opencontainers.image.ref.name``, in full; an image with several names has several descriptors in the index, one
-without any name a bare one.
+Other tools can read it: ``skopeo copy oci:STORE:docker.io/library/busybox:latest ..``. A full name is stored in the
+annotation ``org.opencontainers.image.ref.name``; an image with several names has several descriptors in the index, an
+image without a name has one without that annotation.
 
-Safe with several processes: whoever brings content holds ``use.lock`` shared (``writing()``) until the index names it;
-the garbage collector wants it alone. ``pins`` keep images that containers were made of.
+Several processes can use it: a writer holds ``use.lock`` shared (``writing()``) until the index refers to the new
+content; the garbage collector takes it exclusively. ``pins`` keep the images of containers.
 """
 
 import os
@@ -29,14 +29,14 @@ from hythe.oci.reference import DEFAULT_HOST, Reference
 
 NAME_KEY = "org.opencontainers.image.ref.name"
 DIGESTS_KEY = "org.hythe.repository-digests"
-"""Annotation: under which digests registries know the image, as ``HOST/REPOSITORY@DIGEST``, parted by spaces."""
+"""Annotation: the image's digests in registries, as ``HOST/REPOSITORY@DIGEST``, separated by spaces."""
 GC_GRACE_PERIOD = 24 * 3600
-"""Seconds that content without an image stays: an interrupted pull is continued from it."""
+"""Seconds that unreferenced content is kept, so that an interrupted pull can resume."""
 _ID = re.compile(r"(?:sha256:)?([0-9a-f]{1,64})")
 
 
 class StoreEntry(msgspec.Struct, frozen=True):
-    """What the index says of one image: what it points at, its full names, and its digests in repositories."""
+    """An image in the index: its descriptor, full names, and digests in repositories."""
 
     descriptor: Descriptor
     names: tuple[str, ...] = ()
@@ -44,35 +44,35 @@ class StoreEntry(msgspec.Struct, frozen=True):
 
     @property
     def references(self) -> tuple[Reference, ...]:
-        """The names as values."""
+        """The names, parsed."""
         return tuple(Reference.parse(name) for name in self.names)
 
 
 class StoredImage(msgspec.Struct, frozen=True):
-    """One image of the store: its entry, and the manifest for one platform."""
+    """An image in the store: its entry, and its manifest for one platform."""
 
     entry: StoreEntry
     manifest: Manifest
 
     @property
     def id(self) -> Digest:
-        """The image ID: the digest of its configuration (of the manifest itself where there is none)."""
+        """The image ID: the digest of its configuration, or of the manifest if it has none."""
         config = self.manifest.config
         return config.parsed_digest if config else self.manifest.digest()
 
     @property
     def digest(self) -> Digest:
-        """The digest of what the names point at: a manifest or an index."""
+        """The digest of the manifest or index that the names refer to."""
         return self.entry.descriptor.parsed_digest
 
     @property
     def size(self) -> int:
-        """Bytes of the layers as they are stored."""
+        """The size of the compressed layers in bytes."""
         return sum(layer.size for layer in self.manifest.layers)
 
 
 def default_folder(environment: Mapping[str, str] = os.environ) -> Path:
-    """Return where the store lies: ``$HYTHE_STORE``, else ``hythe/store`` in the user's data folder."""
+    """Return the folder of the store: ``$HYTHE_STORE``, else ``hythe/store`` in the user's data folder."""
     if chosen := environment.get("HYTHE_STORE"):
         return Path(chosen)
     data = environment.get("XDG_DATA_HOME") or Path(environment.get("HOME", "/root")) / ".local" / "share"
@@ -87,18 +87,18 @@ class LocalStore(ImageLayout):
         self.default_host = default_host
 
     def writing(self) -> AbstractContextManager[None]:
-        """Hold this around everything that adds content and then names it: it keeps the garbage collector away."""
+        """Lock out the garbage collector while content is added, until the index refers to it."""
         self.create()
         return locked(self.work / "use.lock", shared=True)
 
     # Reading
 
     def entries(self) -> tuple[StoreEntry, ...]:
-        """Return what the index holds, one entry an image, in its order."""
+        """Return the images in the index, in its order."""
         return _entries(self.read_index().manifests)
 
     def images(self, platform: Platform | None = None) -> Iterator[StoredImage]:
-        """Yield the images whose manifests are here."""
+        """Yield the images whose manifests are in the store."""
         for entry in self.entries():
             try:
                 yield self.load(entry, platform)
@@ -106,15 +106,15 @@ class LocalStore(ImageLayout):
                 continue
 
     def load(self, entry: StoreEntry, platform: Platform | None = None) -> StoredImage:
-        """Return an entry's image; if it is an index, the one for ``platform`` (by default this machine's)."""
+        """Return an entry's image; of an index, the one for ``platform`` (default: the host's)."""
         manifest = self.read_manifest(entry.descriptor)
         if manifest.kind is Kind.INDEX:
             here = [child for child in manifest.manifests if self.has(child)]
-            manifest = self.read_manifest(self._chosen(here, platform))
+            manifest = self.read_manifest(self._choose_platform(here, platform))
         return StoredImage(entry, manifest)
 
     @staticmethod
-    def _chosen(here: list[Descriptor], platform: Platform | None) -> Descriptor:
+    def _choose_platform(here: list[Descriptor], platform: Platform | None) -> Descriptor:
         if platform is not None or not here:
             return choose_image(here, platform or host_platform())
         try:
@@ -127,14 +127,16 @@ class LocalStore(ImageLayout):
         return ImageConfig.parse(self.read_document(image.id))
 
     def resolve(self, text: str, platform: Platform | None = None) -> StoredImage:
-        """Return the image that a user means by a name, a digest or the beginning of an ID; raises RemoteNotFound."""
+        """Find an image by name, digest or ID prefix; raises RemoteNotFound."""
         entries = self.entries()
         entry = self._named(text, entries)
         if entry is None:
             twins = self.with_id(text, entries)
             entry = next((twin for twin in twins if twin.names), twins[0] if twins else None)
         if entry is None:
-            raise RemoteNotFound(f"no such image: {text}", f"'hythe images' lists them; 'hythe pull {text}' gets it")
+            raise RemoteNotFound(
+                f"no such image: {text}", f"'hythe images' lists images; 'hythe pull {text}' downloads it"
+            )
         return self.load(entry, platform)
 
     def _named(self, text: str, entries: Iterable[StoreEntry]) -> StoreEntry | None:
@@ -148,9 +150,10 @@ class LocalStore(ImageLayout):
         return next((entry for entry in entries if pinned in known_digests(entry)), None)
 
     def with_id(self, text: str, entries: Iterable[StoreEntry] | None = None) -> tuple[StoreEntry, ...]:
-        """Return the entries whose ID or digest begins with ``text``; raises ClientError when they are several images.
+        """Find entries by the prefix of an ID or digest; raises ClientError if it matches several images.
 
-        One image has several entries when its layers came in several compressions, from a registry and a file, say.
+        One image has several entries if its layers were stored with different compression, for example from a
+        registry and from a file.
         """
         match = _ID.fullmatch(text)
         if match is None:
@@ -162,7 +165,7 @@ class LocalStore(ImageLayout):
             if any(hexadecimal.startswith(match[1]) for hexadecimal in (image_id, entry.descriptor.parsed_digest.hex))
         ]
         if len({image_id for image_id, _ in found}) > 1:
-            raise ClientError(f"{text} is the beginning of several images' IDs", "write more of it")
+            raise ClientError(f"ambiguous image ID {text}: several images match", "use a longer prefix")
         return tuple(entry for _, entry in found)
 
     def _id(self, entry: StoreEntry) -> str:
@@ -176,10 +179,10 @@ class LocalStore(ImageLayout):
     def put(
         self, descriptor: Descriptor, reference: Reference | None = None, repository_digest: Digest | None = None
     ) -> StoreEntry:
-        """Make the manifest that ``descriptor`` points at an image of the store, under ``reference`` if there is one.
+        """Add the manifest of ``descriptor`` to the index as an image, optionally named ``reference``.
 
-        Whatever had the name loses it, and stays as an image without that name. With a ``repository_digest`` (of the
-        index it was taken from, say) ``reference``'s repository is known to hold it under that digest.
+        Another image with the name loses it but stays in the store. ``repository_digest`` records the digest that the
+        image has in ``reference``'s repository (of the index that it is part of, for example).
         """
         plain = msgspec.structs.replace(descriptor, annotations={})
         names = {str(reference.with_default_tag())} if reference and reference.digest is None else set()
@@ -196,19 +199,19 @@ class LocalStore(ImageLayout):
             return entries[descriptor.digest]
 
     def untag(self, reference: Reference) -> StoreEntry:
-        """Take a name away from its image and return what is left of the entry; raises RemoteNotFound."""
+        """Remove a name from its image and return the changed entry; raises RemoteNotFound."""
         name = str(reference.with_default_tag())
         with self._changing_entries() as entries:
             for digest, entry in entries.items():
                 if name in entry.names:
                     entries[digest] = _without(entry, {name})
                     return entries[digest]
-        raise RemoteNotFound(f"no such image: {reference.familiar()}", "'hythe images' lists them")
+        raise RemoteNotFound(f"no such image: {reference.familiar()}", "'hythe images' lists images")
 
     def remove(self, entry: StoreEntry) -> tuple[Digest, ...]:
-        """Take an image out, with all its names and with the content that nothing else needs; returns what went.
+        """Remove an image with all its names and unshared content; returns the digests of the deleted blobs.
 
-        Raises RemoteConflict when a container was made of it.
+        Raises RemoteConflict if a container uses it.
         """
         users = [name for name, digest in self.pins().items() if str(digest) == entry.descriptor.digest]
         if users:
@@ -231,16 +234,16 @@ class LocalStore(ImageLayout):
     # Containers
 
     def pin(self, name: str, digest: Digest) -> None:
-        """Keep the image with ``digest`` while ``name`` (a container's ID) needs it."""
+        """Keep the image with ``digest`` until ``name`` (a container's ID) is unpinned."""
         (self.work / "pins").mkdir(parents=True, exist_ok=True)
         write_atomically(self.work / "pins" / name, str(digest).encode())
 
     def unpin(self, name: str) -> None:
-        """Give the image free that ``name`` kept."""
+        """Stop keeping the image of ``name``."""
         (self.work / "pins" / name).unlink(missing_ok=True)
 
     def pins(self) -> dict[str, Digest]:
-        """Return which image each container keeps."""
+        """Return the digest of the image that each container keeps."""
         folder = self.work / "pins"
         paths = [path for path in folder.iterdir() if not path.name.startswith(".")] if folder.is_dir() else []
         return {path.name: Digest.parse(path.read_text()) for path in paths}
@@ -248,9 +251,9 @@ class LocalStore(ImageLayout):
     # Garbage
 
     def collect_garbage(self, also: Iterable[Digest] = ()) -> tuple[Digest, ...]:
-        """Delete content that no image needs: that of ``also``, and what has lain unused for a day. Returns what went.
+        """Delete unreferenced content: the blobs in ``also``, and everything older than a day. Returns their digests.
 
-        While another process brings content, nothing is deleted; a later call will.
+        Deletes nothing while another process adds content; a later call does.
         """
         self.create()
         with locked_if_free(self.work / "use.lock") as alone:
@@ -264,13 +267,13 @@ class LocalStore(ImageLayout):
         for path in (self.work / "partial").iterdir():
             if path.stat().st_mtime < before:
                 path.unlink()
-        gone = []
+        deleted = []
         for path in (self.folder / "blobs").glob("*/*"):
             digest = Digest(path.parent.name, path.name)
             if digest not in needed and (digest in candidates or path.stat().st_mtime < before):
                 path.unlink()
-                gone.append(digest)
-        return tuple(gone)
+                deleted.append(digest)
+        return tuple(deleted)
 
     def _reachable(self, roots: Iterable[Descriptor]) -> set[Digest]:
         found: set[Digest] = set()
@@ -291,7 +294,7 @@ class LocalStore(ImageLayout):
 
 
 def known_digests(entry: StoreEntry) -> set[str]:
-    """Return ``HOST/REPOSITORY@DIGEST`` for every repository that the image has a name in or came from."""
+    """Return ``HOST/REPOSITORY@DIGEST`` for every repository that the image is named in or was pulled from."""
     own = {f"{ref.host}/{ref.repository}@{entry.descriptor.digest}" for ref in entry.references}
     return own | set(entry.repository_digests)
 
@@ -304,7 +307,7 @@ def _repository_digests(reference: Reference | None, digest: Digest | None) -> s
 
 
 def _entries(descriptors: Iterable[Descriptor]) -> tuple[StoreEntry, ...]:
-    """Gather descriptors of one image, each with a name, to one entry."""
+    """Merge the descriptors of an image, each with one name, into one entry."""
     gathered: dict[str, StoreEntry] = {}
     for descriptor in descriptors:
         plain = msgspec.structs.replace(descriptor, annotations={})
@@ -317,7 +320,7 @@ def _entries(descriptors: Iterable[Descriptor]) -> tuple[StoreEntry, ...]:
 
 
 def _full_name(name: str) -> str:
-    """Return a name as we write it; other tools write short ones into the index, or words that name no image."""
+    """Return the full form of a name from the index; "" if another tool wrote something that is not a name."""
     try:
         return str(Reference.parse(name).with_default_tag()) if name else ""
     except (InvalidReference, InvalidDigest):

@@ -1,4 +1,4 @@
-"""How to reach a host: with TLS or without, trusting whom, through which proxy."""
+"""Connection options for a host: TLS or plain HTTP, trusted CAs, and proxy."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from ssl import SSLContext
 
 CERTIFICATE_FOLDERS = ("/etc/hythe/certs.d", "/etc/containers/certs.d", "/etc/docker/certs.d")
-"""Folders of ``HOST[:PORT]/{*.crt,*.cert,*.key}``, as docker and podman keep their own authorities."""
+"""Folders of ``HOST[:PORT]/{*.crt,*.cert,*.key}``, as for docker and podman."""
 
 
 class Proxy(msgspec.Struct, frozen=True):
-    """A proxy to go through; ``authorization`` is its header, "" for none."""
+    """A proxy; ``authorization`` is the header to send to it, or ""."""
 
     host: str
     port: int
@@ -27,18 +27,18 @@ class Proxy(msgspec.Struct, frozen=True):
 
 
 class TLSOptions(msgspec.Struct, frozen=True):
-    """The user's choices: hosts spoken to in plain HTTP, authority files besides the system's."""
+    """The user's TLS options: hosts to access over plain HTTP, and CA files to trust in addition to the system's."""
 
     plain_http: tuple[str, ...] = ()
     authorities: tuple[str, ...] = ()
 
     def allows_plain_http(self, host: str) -> bool:
-        """Whether plain HTTP may be used to ``HOST[:PORT]``: to loopback always, else where the user said so."""
+        """Whether plain HTTP is allowed for ``HOST[:PORT]``: always for loopback, else if the user allowed it."""
         return is_loopback(host) or host in self.plain_http or _bare(host) in self.plain_http or "*" in self.plain_http
 
     def tls_context(self, host: str) -> "SSLContext":
-        """Return what to trust at ``HOST[:PORT]``, and our own certificate where one is kept for it."""
-        from ssl import create_default_context  # costs 7 ms that plain HTTP need not pay
+        """Return the TLS context for ``HOST[:PORT]``, with its CAs and client certificates."""
+        from ssl import create_default_context  # takes 7 ms, only needed for TLS
 
         context = create_default_context()
         for path in self.authorities:
@@ -55,9 +55,7 @@ def _load_authority(context: "SSLContext", path: Path) -> None:
     try:
         context.load_verify_locations(path)
     except OSError as error:  # SSLError is one
-        raise InvalidConfiguration(
-            f"{path} is not a certificate authority's file: {error}", "PEM is expected"
-        ) from error
+        raise InvalidConfiguration(f"invalid CA certificate {path}: {error}", "use a file in PEM format") from error
 
 
 def _certificate_folders(host: str) -> Iterator[Path]:
@@ -72,14 +70,14 @@ def _bare(host: str) -> str:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether ``HOST[:PORT]`` is this machine itself."""
+    """Whether ``HOST[:PORT]`` is a loopback address."""
     bare = _bare(host)
     address = bare.startswith("127.") and bare.replace(".", "").isdigit()
     return address or bare in ("localhost", "::1", "localhost.localdomain") or bare.endswith(".localhost")
 
 
 def proxy_for(scheme: str, host: str, environment: Mapping[str, str] = os.environ) -> Proxy | None:
-    """Return the proxy that the usual variables name for ``HOST[:PORT]``; never one for loopback.
+    """Return the proxy for ``HOST[:PORT]`` from the usual environment variables; None for loopback.
 
     Raises InvalidConfiguration.
     """
@@ -89,7 +87,7 @@ def proxy_for(scheme: str, host: str, environment: Mapping[str, str] = os.enviro
         return None
     parts = urlsplit(url if "://" in url else f"http://{url}")
     if parts.scheme != "http" or not parts.hostname:
-        raise InvalidConfiguration(f"the proxy {url!r} is not supported", "name it as http://HOST:PORT")
+        raise InvalidConfiguration(f"unsupported proxy {url!r}", "use http://HOST:PORT")
     authorization = ""
     if parts.username:
         authorization = f"Basic {Credential(unquote(parts.username), unquote(parts.password or '')).encoded}"
@@ -106,7 +104,7 @@ def _is_excepted(host: str, environment: Mapping[str, str]) -> bool:
 
 
 def _is_within(address: str, network: str) -> bool:
-    """Whether an IP address lies in a network such as ``10.0.0.0/8``."""
+    """Whether an IP address is in a network such as ``10.0.0.0/8``."""
     if "/" not in network:
         return False
     from ipaddress import ip_address, ip_network

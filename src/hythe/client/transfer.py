@@ -1,7 +1,7 @@
-"""One engine for pull, push, copy, save and load: an image from one place to another.
+"""``transfer`` copies an image from a source to a destination: the engine of pull, push and copy.
 
-Manifests first, then all blobs in parallel, then the manifests are stored, children before their index, the name last:
-whatever breaks off, the destination never names an image that is not whole.
+It reads the manifests, copies all blobs in parallel, then writes the manifests, children before their index and the
+tag last, so that a tag never refers to an incomplete image.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,13 +20,13 @@ DEFAULT_PARALLEL = 4
 
 
 class TransferOptions(msgspec.Struct, frozen=True):
-    """Which images of an index: all, or those for ``platforms``; of one platform the image alone, without an index."""
+    """Which images of an index to copy: all, or those for ``platforms``; a single one is copied without its index."""
 
     platforms: tuple[Platform, ...] = ()
 
     @property
     def is_all(self) -> bool:
-        """Whether nothing is left out."""
+        """Whether all platforms are copied."""
         return not self.platforms
 
 
@@ -34,7 +34,7 @@ ALL = TransferOptions()
 
 
 class TransferResult(msgspec.Struct, frozen=True):
-    """What a transfer did: what was named, by which digest the source knows it, and whether it was there before."""
+    """The manifest that was tagged, its digest at the source, and whether the destination already had it."""
 
     manifest: Manifest
     origin: Digest
@@ -47,15 +47,15 @@ def transfer(
     options: TransferOptions = ALL,
     reporter: Reporter | None = None,
     parallel: int = DEFAULT_PARALLEL,
-    found: Callable[[Manifest], None] | None = None,
+    on_manifest: Callable[[Manifest], None] | None = None,
 ) -> TransferResult:
-    """Copy an image; ``found`` is told the source's manifest before anything moves.
+    """Copy an image; ``on_manifest`` is called with the source's manifest before any blob is copied.
 
-    Raises what the places raise; after an error or Ctrl-C the same call continues where it stopped.
+    Raises the endpoints' errors. After an error or Ctrl-C, the same call resumes the transfer.
     """
     origin = source.root()
-    if found is not None:
-        found(origin)
+    if on_manifest is not None:
+        on_manifest(origin)
     root, images = _select(source, origin, options)
     missing = [image for image in images if not destination.has(image)]
     try:
@@ -64,7 +64,7 @@ def transfer(
     except RegistryError as error:
         if error.code != "MANIFEST_BLOB_UNKNOWN" or len(missing) == len(images):
             raise
-        # The registry has the manifest but lost a blob of it: bring everything.
+        # The registry has a manifest but lost one of its blobs: copy everything.
         _copy(source, destination, images, root, reporter or Reporter(), parallel)
         destination.tag(root, origin.digest())
     return TransferResult(root, origin.digest(), not missing)
@@ -78,26 +78,26 @@ def _copy(
     reporter: Reporter,
     parallel: int,
 ) -> None:
-    """Bring the blobs of ``images``, then their manifests; the root's is stored by naming it."""
+    """Copy the blobs of ``images``, then their manifests, except for the root's, which is stored by its tag."""
     contents = list({blob.digest: blob for image in images for blob in (*image.layers, *image.blobs)}.values())
     contents = [content for content in contents if not content.is_foreign]
     reporter.begin(contents)
 
     def stop() -> None:
-        destination.stop()  # first: what is under way then knows why its connection breaks
+        destination.stop()  # first, so that running copies know why their connections break
         source.stop()
 
-    def work(content: Descriptor) -> Callable[[], None]:
+    def task(content: Descriptor) -> Callable[[], None]:
         return lambda: destination.copy_blob(content, source, reporter)
 
-    run_parallel([work(content) for content in contents], parallel, stop)
+    run_parallel([task(content) for content in contents], parallel, stop)
     for image in images:
         if image.content != root.content:
             destination.put(image)
 
 
 def _select(source: TransferSource, origin: Manifest, options: TransferOptions) -> tuple[Manifest, list[Manifest]]:
-    """Return what will be named, and all manifests below it, children first; raises RemoteNotFound."""
+    """Return the root manifest and all manifests to copy, children first; raises RemoteNotFound."""
     if origin.kind is not Kind.INDEX:
         return origin, [origin]
     if options.is_all:
@@ -119,7 +119,7 @@ def _descendants(source: TransferSource, index: Manifest) -> list[Manifest]:
             child = source.child(descriptor)
         except RemoteNotFound as error:
             platform = f" ({descriptor.platform})" if descriptor.platform else ""
-            hint = "the source holds only some of the platforms: choose with --platform"
-            raise RemoteNotFound(f"{descriptor.digest}{platform} of the index is missing", hint) from error
+            hint = "the source has only some platforms: select them with --platform"
+            raise RemoteNotFound(f"{descriptor.digest}{platform} of the index does not exist", hint) from error
         found += [*_descendants(source, child), child] if child.kind is Kind.INDEX else [child]
     return found

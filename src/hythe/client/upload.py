@@ -1,4 +1,4 @@
-"""One blob into a registry: not at all when it is there, mounted where possible, else in chunks that resume."""
+"""Uploading a blob to a registry: skipped if it exists, mounted if possible, else sent in resumable chunks."""
 
 from typing import BinaryIO
 
@@ -13,17 +13,17 @@ from hythe.client.retry import RETRYABLE_STATUSES, Retries
 from hythe.oci.manifest import Descriptor
 
 MONOLITHIC_LIMIT = 8 << 20
-"""Up to this size a blob goes in one request; larger ones in chunks, so that a cut costs one chunk at most."""
+"""Blobs up to this size are sent in one request, larger ones in chunks, so that an error costs one chunk at most."""
 UPLOAD_CHUNK_SIZE = 128 << 20
 MAX_REJECTIONS = 3
-"""How often the registry may say that content came damaged, or out of order, before we give up."""
+"""Number of times the registry can reject content (as damaged, or out of order) before the upload fails."""
 BUSY = 409
-"""What a hythe registry says while another request writes to the same upload."""
-_SENDFILE = 4 << 20
+"""Status of a hythe registry while another request writes to the same upload."""
+_SENDFILE_SIZE = 4 << 20
 
 
 class BlobBody:
-    """A part of a blob as the content of a request; can be sent again."""
+    """A range of a blob as a request body; can be sent again."""
 
     def __init__(self, source: BlobSource, descriptor: Descriptor, offset: int, size: int, reporter: Reporter) -> None:
         self._source = source
@@ -33,32 +33,35 @@ class BlobBody:
         self._sent = 0
         self.size = size
 
-    def write_to(self, wire: HTTP1Connection) -> None:
-        """Send everything; from a file without a detour through Python where there is no TLS."""
+    def write_to(self, connection: HTTP1Connection) -> None:
+        """Send the whole range, with sendfile if it comes from a file and TLS is not used."""
         self._reporter.advance(self._descriptor, -self._sent)
         self._sent = 0
         with self._source.open_blob(self._descriptor, self._offset) as stream:
             _skip(stream, self._offset - stream.offset)
-            if stream.file is not None and not wire.encrypted:
-                self._send_file(stream.file, wire.socket)
+            if stream.file is not None and not connection.encrypted:
+                self._send_file(stream.file, connection.socket)
             else:
-                self._send_pieces(stream, wire.socket)
+                self._send_pieces(stream, connection.socket)
 
     def _send_file(self, file: BinaryIO, socket: Socket) -> None:
         while self._sent < self.size:
-            wanted = min(_SENDFILE, self.size - self._sent)
-            self._moved(socket.sendfile(file, self._offset + self._sent, wanted))
+            wanted = min(_SENDFILE_SIZE, self.size - self._sent)
+            self._sent_bytes(socket.sendfile(file, self._offset + self._sent, wanted))
 
     def _send_pieces(self, stream: BlobStream, socket: Socket) -> None:
         buffer = memoryview(bytearray(CHUNK_SIZE))
         while self._sent < self.size:
             count = stream.readinto(buffer[: self.size - self._sent])
             socket.sendall(buffer[:count])
-            self._moved(count)
+            self._sent_bytes(count)
 
-    def _moved(self, count: int) -> None:
+    def _sent_bytes(self, count: int) -> None:
         if count == 0:
-            raise ConnectionFailed(f"{self._descriptor.digest} ends too early where it is read", permanent=True)
+            raise ConnectionFailed(
+                f"blob {self._descriptor.digest} ended after {self._sent} of {self.size} bytes in the source",
+                permanent=True,
+            )
         self._sent += count
         self._reporter.advance(self._descriptor, count)
 
@@ -70,7 +73,7 @@ def _skip(stream: BlobStream, count: int) -> None:
 
 
 class BlobUpload:
-    """The upload of one blob; ``mount`` names another repository of the registry that should have it already."""
+    """The upload of one blob; ``mount`` is another repository of the registry that it can be mounted from."""
 
     def __init__(
         self,
@@ -88,7 +91,7 @@ class BlobUpload:
         self._offset = 0
 
     def run(self) -> None:
-        """Bring the content; raises AccessDenied, Unreachable, RegistryError."""
+        """Upload the blob; raises AccessDenied, Unreachable, RegistryError."""
         if self._repository.has_blob(self._descriptor):
             self._reporter.state(self._descriptor, TransferState.EXISTS)
             return
@@ -99,7 +102,7 @@ class BlobUpload:
             self._reporter.state(self._descriptor, TransferState.DONE)
 
     def _start(self) -> str:
-        """Return the location of an upload; "" when the registry took the content from another repository instead."""
+        """Return the location of a new upload; "" if the blob was mounted instead."""
         if self._mount is None:
             return self._repository.start_upload()
         location = self._repository.mount_blob(self._descriptor, self._mount)
@@ -109,7 +112,7 @@ class BlobUpload:
 
     def _send(self, location: str) -> None:
         retries = self._repository.session.retries()
-        refused = 0
+        rejections = 0
         while True:
             before = self._offset
             try:
@@ -118,15 +121,15 @@ class BlobUpload:
             except (ConnectionFailed, RegistryError, RemoteNotFound) as error:
                 if self._is_final(error) or self._repository.session.stopped.is_set():
                     raise
-                refused += isinstance(error, RemoteNotFound) or getattr(error, "status", 0) in (400, 416)
+                rejections += isinstance(error, RemoteNotFound) or getattr(error, "status", 0) in (400, 416)
                 if self._offset > before:
                     retries.reset()
                 self._reporter.state(self._descriptor, TransferState.RETRYING, str(error))
-                if refused >= MAX_REJECTIONS or not retries.wait(getattr(error, "retry_after", "")):
+                if rejections >= MAX_REJECTIONS or not retries.wait(getattr(error, "retry_after", "")):
                     raise
                 if self._repository.has_blob(self._descriptor):
                     return
-                location = self._resume(location, retries, restart=refused > 0)
+                location = self._resume(location, retries, restart=rejections > 0)
                 self._reporter.state(self._descriptor, TransferState.MOVING)
 
     @staticmethod
@@ -150,12 +153,12 @@ class BlobUpload:
         return BlobBody(self._source, self._descriptor, self._offset, size, self._reporter)
 
     def _resume(self, location: str, retries: Retries, *, restart: bool) -> str:
-        """Return where to go on: the same upload from where the server has it, or a new one."""
+        """Return the location to continue at: the same upload at the server's offset, or a new upload."""
         while not restart:
             try:
                 location, self._offset = self._repository.upload_offset(location)
             except RegistryError as error:
-                # The server may not have noticed yet that the connection broke.
+                # The server may not have noticed the broken connection yet.
                 restart = error.status != BUSY or not retries.wait(error.retry_after)
             except RemoteNotFound:
                 restart = True

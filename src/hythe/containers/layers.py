@@ -50,7 +50,7 @@ class LayerCache:
         return self.folder / diff_id.algorithm / diff_id.hex
 
     def ensure(self, layout: ImageLayout, layers: Iterable[tuple[Digest, Digest]]) -> None:
-        """Unpack what is missing; ``layers`` are pairs of blob digest and diff id. Raises InvalidLayer, NotFound."""
+        """Unpack what is missing; ``layers`` are pairs of blob digest and diff id. Raises InvalidLayer, RemoteNotFound."""
         for blob, diff_id in layers:
             if not self.path(diff_id).is_dir():
                 self._unpack(layout, blob, diff_id)

@@ -49,7 +49,7 @@ class CreateOptions(msgspec.Struct, frozen=True):
 
 
 def create(store: ContainerStore, images: LocalStore, image: StoredImage, request: CreateOptions) -> Container:
-    """Make a container of ``image``; it does not run yet. Raises ContainerError, InvalidLayer, NotFound."""
+    """Make a container of ``image``; it does not run yet. Raises ContainerError, InvalidLayer, RemoteNotFound."""
     container_id = new_id()
     images.pin(container_id, image.digest)
     try:
