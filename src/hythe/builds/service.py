@@ -80,7 +80,7 @@ def make_builds(
         scheduler=BuildScheduler(database, builds, queue),
         secret_box=secret_box,
         keys=identity.keys,
-        registry_listener=BuildRegistryListener(identity.listener, queue, base_image_watch, grace),
+        registry_listener=BuildRegistryListener(queue, base_image_watch, grace),
         worker_token=token,
     )
 

@@ -12,11 +12,11 @@ from hythe.hub.sql import repositories as store
 from hythe.oci.digest import Digest
 from hythe.oci.errors import ErrorCode, WireError
 from hythe.registry.access import Actor
-from hythe.registry.events import Repository, TagMove
+from hythe.registry.events import RegistryListener, Repository, TagMove
 
 
-class HubRegistryListener:
-    """The registry's ``Listener``: keeps the index true."""
+class HubRegistryListener(RegistryListener):
+    """Keeps the index up to date."""
 
     def __init__(self, access: HubAccess, pulls: PullCounter, clock: Callable[[], datetime]) -> None:
         self._clock = clock

@@ -5,11 +5,11 @@ from hythe.hub.access import hub_actor
 from hythe.notifications.event import EventKind, NotificationEvent
 from hythe.notifications.outbox import Outbox
 from hythe.registry.access import Actor
-from hythe.registry.events import NoListener, Repository, TagMove
+from hythe.registry.events import RegistryListener, Repository, TagMove
 from hythe.worker.layer_tags import is_layer_tag
 
 
-class NotificationRegistryListener(NoListener):
+class NotificationRegistryListener(RegistryListener):
     """Puts every tag that was pushed into the outbox."""
 
     def __init__(self, outbox: Outbox) -> None:
@@ -18,7 +18,7 @@ class NotificationRegistryListener(NoListener):
     async def tags_moved(
         self, session: Session, repository: Repository, moves: tuple[TagMove, ...], actor: Actor
     ) -> None:
-        """See Listener. Tags that workers keep layers under are not for people, and cause no event."""
+        """See RegistryListener. Tags of layers that workers share are internal, and cause no event."""
         for move in moves:
             if move.digest is not None and not is_layer_tag(move.tag):
                 event = NotificationEvent(

@@ -1,11 +1,10 @@
-"""The port by which the registry tells what happens.
+"""Events of the registry. ``server/hub.py`` wires the list of listeners; the registry calls them in that order.
 
-A listener is called inside the transaction that makes the thing true: what it writes is committed together with
-it or not at all, and when it raises, the thing does not happen.
+A listener is called in the transaction of the event: what it writes is committed with the event or not at all, and if
+it raises, the event does not happen.
 """
 
 from datetime import datetime
-from typing import Protocol
 
 import msgspec
 
@@ -31,47 +30,24 @@ class TagMove(msgspec.Struct, frozen=True):
     at: datetime
 
 
-class Listener(Protocol):
-    """What the rest of the house wants to know of. ``NoListener`` wants nothing."""
+class RegistryListener:
+    """Listens to the registry. Override what you need: the methods do nothing here."""
 
     async def repository_created(self, session: Session, repository: Repository, actor: Actor) -> None:
-        """A repository came to be, by its first push or by hand. May raise WireError DENIED (a plan's limit)."""
+        """A repository was created, explicitly or by its first push. Can raise WireError DENIED (a plan's limit)."""
 
     async def repository_deleted(self, session: Session, repository: Repository, actor: Actor) -> None:
-        """A repository is about to go with everything in it."""
+        """A repository is about to be deleted with everything in it."""
 
     async def manifest_pushed(
         self, session: Session, repository: Repository, digest: Digest, media_type: str, size: int, actor: Actor
     ) -> None:
-        """A manifest was stored; ``size`` is that of its bytes."""
+        """A manifest of ``size`` bytes was pushed."""
 
     async def tags_moved(
         self, session: Session, repository: Repository, moves: tuple[TagMove, ...], actor: Actor
     ) -> None:
-        """Tags now point elsewhere."""
+        """Tags were set, moved or deleted."""
 
     async def manifest_pulled(self, repository: Repository, tag: str | None, digest: Digest, actor: Actor) -> None:
-        """A manifest was read by GET. Called after the answer, outside any transaction; must not raise."""
-
-
-class NoListener:
-    """Listens to nothing."""
-
-    async def repository_created(self, session: Session, repository: Repository, actor: Actor) -> None:
-        """See Listener."""
-
-    async def repository_deleted(self, session: Session, repository: Repository, actor: Actor) -> None:
-        """See Listener."""
-
-    async def manifest_pushed(
-        self, session: Session, repository: Repository, digest: Digest, media_type: str, size: int, actor: Actor
-    ) -> None:
-        """See Listener."""
-
-    async def tags_moved(
-        self, session: Session, repository: Repository, moves: tuple[TagMove, ...], actor: Actor
-    ) -> None:
-        """See Listener."""
-
-    async def manifest_pulled(self, repository: Repository, tag: str | None, digest: Digest, actor: Actor) -> None:
-        """See Listener."""
+        """A manifest was pulled. Called after the response, outside any transaction; must not raise."""

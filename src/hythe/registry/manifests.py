@@ -1,5 +1,6 @@
 """Manifests: pushed with everything they refer to in place, kept byte for byte, deleted with their tags."""
 
+from collections.abc import Sequence
 from http import HTTPStatus
 
 import msgspec
@@ -11,7 +12,7 @@ from hythe.oci.errors import ErrorCode, InvalidManifest, WireError
 from hythe.oci.manifest import Manifest
 from hythe.registry.access import Access, Action, Actor
 from hythe.registry.clock import Clock
-from hythe.registry.events import Listener, Repository, TagMove
+from hythe.registry.events import RegistryListener, Repository, TagMove
 from hythe.registry.garbage_collection import mark_unneeded
 from hythe.registry.policy import Policy
 from hythe.registry.repositories import Repositories
@@ -47,7 +48,7 @@ class Manifests:
         self,
         database: Database,
         access: Access,
-        listener: Listener,
+        listeners: Sequence[RegistryListener],
         repositories: Repositories,
         tags: Tags,
         policy: Policy,
@@ -55,7 +56,7 @@ class Manifests:
     ) -> None:
         self._database = database
         self._access = access
-        self._listener = listener
+        self._listeners = listeners
         self._repositories = repositories
         self._tags = tags
         self._policy = policy
@@ -147,7 +148,8 @@ class Manifests:
         await blob_store.mark_links(session, repository.id, references.blobs, None)
         await store.mark(session, repository.id, references.children, None)
         size = len(manifest.content)
-        await self._listener.manifest_pushed(session, repository, digest, manifest.media_type, size, actor)
+        for listener in self._listeners:
+            await listener.manifest_pushed(session, repository, digest, manifest.media_type, size, actor)
 
     async def _renew(self, found: StoredManifest) -> None:
         """Keep what is asked for; raises MANIFEST_UNKNOWN when the garbage collection was faster."""

@@ -1,10 +1,12 @@
 """Repositories: found, created by the first push or by hand, deleted with everything in them."""
 
+from collections.abc import Sequence
+
 from hythe.database import Database, Session
 from hythe.oci.errors import ErrorCode, WireError
 from hythe.registry.access import Access, Action, Actor
 from hythe.registry.clock import Clock
-from hythe.registry.events import Listener, Repository
+from hythe.registry.events import RegistryListener, Repository
 from hythe.registry.policy import Policy
 from hythe.registry.sql import blobs as blob_store
 from hythe.registry.sql import repositories as store
@@ -13,10 +15,12 @@ from hythe.registry.sql import repositories as store
 class Repositories:
     """The repositories of a registry. Names are canonical."""
 
-    def __init__(self, database: Database, access: Access, listener: Listener, policy: Policy, clock: Clock) -> None:
+    def __init__(
+        self, database: Database, access: Access, listeners: Sequence[RegistryListener], policy: Policy, clock: Clock
+    ) -> None:
         self._database = database
         self._access = access
-        self._listener = listener
+        self._listeners = listeners
         self._policy = policy
         self._clock = clock
 
@@ -32,14 +36,15 @@ class Repositories:
     async def create(self, session: Session, name: str, actor: Actor) -> Repository | None:
         """Add an empty repository in the caller's transaction; None when there is one already.
 
-        The caller has asked Access. The listener may raise WireError DENIED.
+        The caller has asked Access. Listeners can raise WireError DENIED.
         """
         if not await store.create(session, name, self._clock()):
             return None
         repository = await store.lock(session, name, alone=True)
         if repository is None:
             raise unknown_name(name)
-        await self._listener.repository_created(session, repository, actor)
+        for listener in self._listeners:
+            await listener.repository_created(session, repository, actor)
         return repository
 
     async def obtain(self, session: Session, name: str, actor: Actor, *, alone: bool) -> Repository:
@@ -64,7 +69,8 @@ class Repositories:
         await self._access.require(actor, name, Action.DELETE)
         async with self._database.writing() as session:
             repository = await self.lock(session, name)
-            await self._listener.repository_deleted(session, repository, actor)
+            for listener in self._listeners:
+                await listener.repository_deleted(session, repository, actor)
             await blob_store.mark_all_of(session, repository.id, self._clock() + self._policy.grace)
             await store.remove(session, repository.id)
 

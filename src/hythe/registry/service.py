@@ -1,6 +1,7 @@
 """The registry as one value: its services, built from the parts that they stand on."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from hythe.database import Database
@@ -9,7 +10,7 @@ from hythe.registry.access import Access
 from hythe.registry.blobs import Blobs
 from hythe.registry.catalog import Catalog
 from hythe.registry.clock import Clock, now
-from hythe.registry.events import Listener
+from hythe.registry.events import RegistryListener
 from hythe.registry.garbage_collection import Garbage
 from hythe.registry.manifests import Manifests
 from hythe.registry.mirror.upstreams import Upstreams
@@ -34,7 +35,7 @@ class Registry:
         database: Database,
         storage: BlobStore,
         access: Access,
-        listener: Listener,
+        listeners: Sequence[RegistryListener],
         policy: Policy,
         clock: Clock = now,
         mirror: "Mirror | None" = None,
@@ -42,14 +43,14 @@ class Registry:
         self._storage = storage
         self.database = database
         self.access = access
-        self.listener = listener
+        self.listeners = listeners
         self.policy = policy
-        self.repositories = Repositories(database, access, listener, policy, clock)
+        self.repositories = Repositories(database, access, listeners, policy, clock)
         self.verification = Verification(database, storage, policy, clock)
         self.blobs = Blobs(database, storage, access, self.repositories, self.verification, policy, clock)
         self.uploads = Uploads(database, storage, access, self.repositories, policy, clock)
-        self.tags = Tags(database, access, listener, self.repositories, policy, clock)
-        self.manifests = Manifests(database, access, listener, self.repositories, self.tags, policy, clock)
+        self.tags = Tags(database, access, listeners, self.repositories, policy, clock)
+        self.manifests = Manifests(database, access, listeners, self.repositories, self.tags, policy, clock)
         self.referrers = Referrers(database, access)
         self.catalog = Catalog(database, access)
         self.garbage = Garbage(database, storage, policy, clock)
@@ -76,7 +77,7 @@ def make_registry(
     database: Database,
     storage: BlobStore,
     access: Access,
-    listener: Listener,
+    listeners: Sequence[RegistryListener],
     settings: Settings,
     upstreams: Upstreams,
 ) -> Registry:
@@ -88,4 +89,4 @@ def make_registry(
         from hythe.registry.mirror.mirror import Mirror
 
         mirror = Mirror(upstreams, settings.data_folder, database, storage, access, policy)
-    return Registry(database, storage, access, listener, policy, mirror=mirror)
+    return Registry(database, storage, access, listeners, policy, mirror=mirror)

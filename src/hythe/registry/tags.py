@@ -1,6 +1,6 @@
 """Tags: what they point at, how they moved, which may not move, and taking them away."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from fnmatch import fnmatchcase
 
@@ -11,7 +11,7 @@ from hythe.oci.digest import Digest
 from hythe.oci.errors import ErrorCode, WireError
 from hythe.registry.access import Access, Action, Actor
 from hythe.registry.clock import Clock
-from hythe.registry.events import Listener, Repository, TagMove
+from hythe.registry.events import RegistryListener, Repository, TagMove
 from hythe.registry.garbage_collection import mark_unneeded
 from hythe.registry.policy import Policy
 from hythe.registry.repositories import Repositories, unknown_name
@@ -48,14 +48,14 @@ class Tags:
         self,
         database: Database,
         access: Access,
-        listener: Listener,
+        listeners: Sequence[RegistryListener],
         repositories: Repositories,
         policy: Policy,
         clock: Clock,
     ) -> None:
         self._database = database
         self._access = access
-        self._listener = listener
+        self._listeners = listeners
         self._repositories = repositories
         self._policy = policy
         self._clock = clock
@@ -146,10 +146,11 @@ class Tags:
         await self._mark_replaced(session, repository, moves)
 
     async def record(self, session: Session, repository: Repository, moves: tuple[TagMove, ...], actor: Actor) -> None:
-        """Write moves into the history and tell the listener, in the caller's transaction."""
+        """Write moves into the history and notify the listeners, in the caller's transaction."""
         if moves:
             await store.add_moves(session, repository.id, moves, actor.name)
-            await self._listener.tags_moved(session, repository, moves, actor)
+            for listener in self._listeners:
+                await listener.tags_moved(session, repository, moves, actor)
 
     async def _mark_replaced(self, session: Session, repository: Repository, moves: Iterable[TagMove]) -> None:
         if self._policy.replaced_lifetime is None:

@@ -69,7 +69,9 @@ async def open_hub(settings: Settings) -> AsyncIterator[Services]:
             builds.base_image_watch,
         )
         upstreams = Upstreams(settings.mirrors)
-        registry = make_registry(database, blobs, identity.access, builds.registry_listener, settings, upstreams)
+        # Builds first: they refuse tag moves.
+        registry_listeners = (builds.registry_listener, identity.listener, notifications.registry_listener)
+        registry = make_registry(database, blobs, identity.access, registry_listeners, settings, upstreams)
         stack.push_async_callback(registry.close)
         sources = make_sources(identity, builds, forges)
         yield Services(settings, database, registry, make_hub(identity, registry), builds, notifications, sources)

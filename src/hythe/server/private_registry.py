@@ -7,7 +7,6 @@ from pathlib import Path
 from hythe.database import open_database
 from hythe.registry.access import Access
 from hythe.registry.anonymous import AnonymousAccess
-from hythe.registry.events import NoListener
 from hythe.registry.htpasswd import HtpasswdAccess
 from hythe.registry.mirror.upstreams import Upstreams
 from hythe.registry.read_only import ReadOnlyAccess
@@ -30,7 +29,7 @@ async def open_registry(settings: Settings, access: Access, upstreams: Upstreams
         stack.push_async_callback(database.close)
         blobs = open_blob_store(settings.data_folder, settings.blob_store, redirect=settings.redirect_blobs)
         stack.push_async_callback(blobs.close)
-        registry = make_registry(database, blobs, access, NoListener(), settings, upstreams)
+        registry = make_registry(database, blobs, access, (), settings, upstreams)
         stack.push_async_callback(registry.close)
         yield registry
 

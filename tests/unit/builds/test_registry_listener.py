@@ -69,15 +69,14 @@ def test_replaced_layers_are_collected(database: Database, run: Run[Any], settin
     assert run(freed()) == [True, False, False]
 
 
-def test_what_builds_read_is_no_pull(database: Database, run: Run[Any], settings: Settings) -> None:
-    """Pulls of people are counted, those of builds are not."""
+def test_pulls_of_builds_are_not_counted(database: Database, run: Run[Any], settings: Settings) -> None:
+    """Pulls of users are counted, those of builds are not."""
 
     async def counted() -> int:
         async with open_identity(database, settings) as identity:
-            listener = make_builds(identity, settings).registry_listener
             repository, [digest] = await with_indexes(database, "x/image")
             for actor in (BUILD, HubActor("alice"), BUILD):
-                await listener.manifest_pulled(repository, "latest", digest, actor)
+                await identity.listener.manifest_pulled(repository, "latest", digest, actor)
             return identity.pulls._counts[repository.id]
 
     assert run(counted()) == 1

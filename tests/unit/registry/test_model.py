@@ -22,7 +22,6 @@ from hythe.oci.digest import Digest
 from hythe.oci.errors import ErrorCode, WireError
 from hythe.oci.manifest import OCI_INDEX
 from hythe.registry.anonymous import AnonymousAccess
-from hythe.registry.events import NoListener
 from hythe.registry.policy import Policy
 from hythe.registry.service import Registry
 from hythe.registry.storage.opening import open_blob_store
@@ -90,7 +89,7 @@ class RegistryMachine(RuleBasedStateMachine):
         database = self.runner.run(open_database(data, self.url))
         storage = open_blob_store(data / "blobs")
         policy = Policy(grace=GRACE, upload_lifetime=100 * GRACE)
-        registry = Registry(database, storage, AnonymousAccess(), NoListener(), policy, self.clock)
+        registry = Registry(database, storage, AnonymousAccess(), (), policy, self.clock)
         return Depot(self.runner.run, database, storage, registry, self.clock)
 
     def close(self) -> None:

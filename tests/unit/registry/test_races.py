@@ -18,7 +18,6 @@ from hythe.oci.digest import Digest
 from hythe.oci.errors import ErrorCode, WireError
 from hythe.oci.manifest import OCI_MANIFEST
 from hythe.registry.anonymous import AnonymousAccess
-from hythe.registry.events import NoListener
 from hythe.registry.policy import Policy
 from hythe.registry.service import Registry
 from hythe.registry.storage.opening import open_blob_store
@@ -34,7 +33,7 @@ async def open_server(stack: AsyncExitStack, data: Path, url: str) -> Registry:
     stack.push_async_callback(database.close)
     storage = open_blob_store(data / "blobs")
     stack.push_async_callback(storage.close)
-    return Registry(database, storage, AnonymousAccess(), NoListener(), NO_GRACE)
+    return Registry(database, storage, AnonymousAccess(), (), NO_GRACE)
 
 
 async def push(registry: Registry, repository: str, tag: str, content: bytes) -> Digest:

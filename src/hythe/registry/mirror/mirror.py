@@ -25,7 +25,6 @@ from hythe.registry.access import Access, Action, Actor
 from hythe.registry.anonymous import AnonymousAccess
 from hythe.registry.blobs import SOURCES, Blob, Blobs, unknown_blob
 from hythe.registry.clock import Clock, now
-from hythe.registry.events import NoListener
 from hythe.registry.manifests import Manifests, parse_manifest, unknown_manifest
 from hythe.registry.mirror.downloads import Download, Downloads
 from hythe.registry.mirror.upstream import (
@@ -90,12 +89,12 @@ class Mirror:
         self.upstreams = upstreams
         self._database = database
         self._access = access
-        # What an upstream has is taken in without asking anybody, and nobody listens: it is nobody's repository.
-        open_to_us, quiet = AnonymousAccess(), NoListener()
+        # Mirrored images are stored without access checks and listeners: their repositories belong to no account.
+        open_to_us = AnonymousAccess()
         policy = msgspec.structs.replace(policy, grace=min(policy.grace, GRACE))
-        self._repositories = Repositories(database, open_to_us, quiet, policy, clock)
-        self._tags = Tags(database, open_to_us, quiet, self._repositories, policy, clock)
-        self._manifests = Manifests(database, open_to_us, quiet, self._repositories, self._tags, policy, clock)
+        self._repositories = Repositories(database, open_to_us, (), policy, clock)
+        self._tags = Tags(database, open_to_us, (), self._repositories, policy, clock)
+        self._manifests = Manifests(database, open_to_us, (), self._repositories, self._tags, policy, clock)
         verification = Verification(database, storage, policy, clock)
         self._blobs = Blobs(database, storage, open_to_us, self._repositories, verification, policy, clock)
         self._uploads = Uploads(database, storage, open_to_us, self._repositories, policy, clock)

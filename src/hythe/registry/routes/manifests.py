@@ -60,7 +60,8 @@ async def delete_manifest(registry: Registry, request: Request) -> Answer:
 
 async def _tell_pull(registry: Registry, request: Request, found: StoredManifest) -> None:
     tag = None if ":" in request.rest else request.rest
-    await registry.listener.manifest_pulled(found.repository, tag, found.digest, request.actor)
+    for listener in registry.listeners:
+        await listener.manifest_pulled(found.repository, tag, found.digest, request.actor)
 
 
 def _headers(found: StoredManifest) -> list[tuple[bytes, bytes]]:

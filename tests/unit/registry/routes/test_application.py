@@ -18,7 +18,6 @@ from hythe.database import open_database
 from hythe.oci.digest import Digest
 from hythe.oci.manifest import OCI_MANIFEST
 from hythe.registry.anonymous import AnonymousAccess
-from hythe.registry.events import NoListener
 from hythe.registry.policy import Policy
 from hythe.registry.routes.application import RegistryApplication
 from hythe.registry.routes.http import Message
@@ -90,7 +89,7 @@ def send(request: pytest.FixtureRequest) -> Iterator[Send]:
     with tempfile.TemporaryDirectory() as folder, asyncio.Runner() as runner:
         database = runner.run(open_database(Path(folder), url))
         storage = open_blob_store(Path(folder) / "blobs")
-        application = RegistryApplication(Registry(database, storage, AnonymousAccess(), NoListener(), Policy()))
+        application = RegistryApplication(Registry(database, storage, AnonymousAccess(), (), Policy()))
 
         def call(method: str, path: str, query: bytes = b"", headers: Any = (), body: bytes = b"") -> Any:
             return runner.run(_request(application, method, path, query, list(headers), body))

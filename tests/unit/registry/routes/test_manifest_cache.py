@@ -18,7 +18,7 @@ from hythe.oci.digest import Digest
 from hythe.oci.errors import ErrorCode, WireError
 from hythe.registry.access import Actor
 from hythe.registry.anonymous import AnonymousAccess
-from hythe.registry.events import NoListener, Repository
+from hythe.registry.events import RegistryListener, Repository
 from hythe.registry.policy import Policy
 from hythe.registry.routes.application import RegistryApplication
 from hythe.registry.routes.http import Message
@@ -42,14 +42,14 @@ class TokenAccess(AnonymousAccess):
         return Actor(authorization.split()[1])
 
 
-class Counter(NoListener):
+class Counter(RegistryListener):
     """Notes who pulled."""
 
     def __init__(self) -> None:
         self.pulls: list[str] = []
 
     async def manifest_pulled(self, repository: Repository, tag: str | None, digest: Digest, actor: Actor) -> None:
-        """See Listener.manifest_pulled."""
+        """See RegistryListener.manifest_pulled."""
         self.pulls.append(actor.name)
 
 
@@ -95,7 +95,7 @@ def door(tmp_path: Path) -> Iterator[Door]:
         database = runner.run(open_database(tmp_path))
         storage = open_blob_store(tmp_path / "blobs")
         access, listener = TokenAccess(), Counter()
-        registry = Registry(database, storage, access, listener, Policy())
+        registry = Registry(database, storage, access, (listener,), Policy())
         yield Door(RegistryApplication(registry), runner, access, listener)
         runner.run(storage.close())
         runner.run(database.close())
