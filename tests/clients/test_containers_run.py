@@ -189,7 +189,7 @@ def test_names_are_taken_once(hythe_box: ContainersHythe) -> None:
     done = hythe_box.run("create", "--name", "one", "box")
 
     assert done.returncode == 7
-    assert "is taken by container" in done.stderr
+    assert "is already in use by container" in done.stderr
     names = {hythe_box.ok("create", "box") for _ in range(3)}
     assert len(names) == 3
     assert hythe_box.ok("ps", "-a", "--format", "{{.Status}}").splitlines() == ["Created"] * 4
@@ -293,7 +293,7 @@ def test_an_init_reaps_orphans(hythe_box: ContainersHythe) -> None:
         (("--network", "bridge"), "there is no network 'bridge'"),
         (("--restart", "always"), "nobody starts a container anew"),
         (("--security-opt", "seccomp=mine.json"), "unknown security option"),
-        (("-v", "a/b:/x"), "cannot name a volume"),
+        (("-v", "a/b:/x"), "invalid volume name"),
         (("--env-file", "/nowhere"), "/nowhere: No such file or directory"),
         (("--memory-swap", "1g"), "needs --memory"),
     ],

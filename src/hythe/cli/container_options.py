@@ -53,7 +53,7 @@ def parse_request(arguments: Namespace) -> CreateOptions:
     _check_restart(arguments)
     return CreateOptions(
         image=arguments.image,
-        words=tuple(arguments.words),
+        command=tuple(arguments.words),
         name=arguments.name,
         entrypoint=None if entrypoint is None else (entrypoint,) if entrypoint else (),
         env=parse_environment(arguments.env_file, arguments.env),

@@ -1,7 +1,7 @@
-"""The runtime's bundle: what a container is, in the words of the OCI runtime runtime_config (``config.json``).
+"""The OCI runtime bundle of a container: ``config.json`` of the runtime specification.
 
-Isolation is docker's default: its capabilities, masked and read-only paths, devices, system call filter. No network of
-its own is wired up: a container has the host's, or none.
+The isolation is docker's default: capabilities, masked and read-only paths, devices, system call filter. A container
+has the host's network, or none.
 """
 
 import shutil
@@ -40,20 +40,20 @@ _READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-tr
 _CPU_PERIOD = 100_000  # microseconds
 _NO_LIMIT = 2**64 - 1
 _INITS = ("docker-init", "tini-static", "catatonit")
-"""Programs that reap orphans and hand signals on, by ``--init``: linked statically, as they run in any image."""
-_INIT_TARGET = "/dev/init"  # in memory: no trace of it is left in the container's changes
+"""Init programs for ``--init``, which reap orphans and forward signals; static, so that they run in any image."""
+_INIT_TARGET = "/dev/init"  # in a tmpfs, so that it is not one of the container's changes
 
 
 def write_bundle(folder: Path, container: Container, user: ContainerUser, mounts: tuple[Mount, ...]) -> None:
-    """Write ``config.json`` and the files that are mounted into the container's folder; raises CannotStart."""
+    """Write ``config.json`` and the mounted files to the container's folder; raises CannotStart."""
     write_network_files(folder / "files", container)
     (folder / "config.json").write_bytes(msgspec.json.encode(runtime_config(folder, container, user, mounts)))
 
 
 def make_mountpoints(folder: Path) -> None:
-    """Fill a folder with what every container has mounted over, so that the mounts leave no trace in its changes.
+    """Create the mount points of every container in a folder, so that mounts are not among its changes.
 
-    It becomes the lowest layer: what the image itself has in these places stays as it is.
+    The folder becomes the lowest layer: an image's own files at these paths are not affected.
     """
     with image_umask():
         for name in ("dev/pts", "dev/shm", "proc", "sys", "etc"):
@@ -67,16 +67,16 @@ def make_mountpoints(folder: Path) -> None:
 def runtime_config(
     folder: Path, container: Container, user: ContainerUser, mounts: tuple[Mount, ...]
 ) -> dict[str, Any]:
-    """Return ``config.json`` as a value."""
+    """Return the content of ``config.json``."""
     host = container.host
-    held = capabilities(("ALL",), ()) if host.privileged else capabilities(host.cap_add, host.cap_drop)
+    granted = capabilities(("ALL",), ()) if host.privileged else capabilities(host.cap_add, host.cap_drop)
     filtered = seccomp.is_available() and not (host.privileged or host.unconfined)
     rules = [rule for _, rule in device_specs(host.devices)]
     return {
         "ociVersion": "1.0.2",
         "root": {"path": "rootfs", "readonly": host.read_only},
         "hostname": hostname(container),
-        "process": _process(container, user, held),
+        "process": _process(container, user, granted),
         "mounts": [
             *_system_mounts(host),
             *_file_mounts(folder, host),
@@ -91,7 +91,7 @@ def runtime_config(
             "resources": _resources(host, rules),
             "sysctl": host.kernel_settings,
             **({} if in_user_namespace() else {"cgroupsPath": f"/hythe/{container.id}"}),
-            **({"seccomp": seccomp.default_profile(held)} if filtered else {}),
+            **({"seccomp": seccomp.default_profile(granted)} if filtered else {}),
         },
     }
 
@@ -103,15 +103,15 @@ def _device_nodes(host: HostConfig) -> list[dict[str, Any]]:
 
 
 def _device_mounts(host: HostConfig) -> list[dict[str, Any]]:
-    """Return mounts for devices where none can be made: a runtime without root would look for them at their target."""
+    """Return bind mounts for devices if device nodes cannot be created: without root."""
     if not in_user_namespace():
         return []
     return [_bound(device.source, device.target, ("rprivate",)) for device in host.devices]
 
 
-def _process(container: Container, user: ContainerUser, held: tuple[str, ...]) -> dict[str, Any]:
+def _process(container: Container, user: ContainerUser, granted: tuple[str, ...]) -> dict[str, Any]:
     if not container.command:
-        raise CannotStart("no command specified", "the image names none: write one after the image's name")
+        raise CannotStart("no command specified", "the image has no default command: write one after the image's name")
     host = container.host
     return {
         "terminal": host.terminal,
@@ -119,7 +119,7 @@ def _process(container: Container, user: ContainerUser, held: tuple[str, ...]) -
         "args": (*((_INIT_TARGET, "--") if host.init else ()), *container.command),
         "env": [f"{name}={value}" for name, value in environment(container, user).items()],
         "cwd": container.config.working_dir or "/",
-        "capabilities": dict.fromkeys(("bounding", "effective", "permitted"), held),
+        "capabilities": dict.fromkeys(("bounding", "effective", "permitted"), granted),
         "noNewPrivileges": host.no_new_privileges,
         "rlimits": [_process_limit(limit) for limit in host.process_limits],
     }
@@ -131,7 +131,7 @@ def _process_limit(limit: ProcessLimit) -> dict[str, Any]:
 
 
 def environment(container: Container, user: ContainerUser) -> Mapping[str, str]:
-    """Return the variables of the container's process: docker's own, then those of image and options."""
+    """Return the container's environment: docker's defaults, overridden by image and options."""
     own = {"PATH": DEFAULT_PATH, "HOSTNAME": hostname(container), "HOME": user.home}
     if container.host.terminal:
         own["TERM"] = "xterm"
@@ -164,7 +164,7 @@ def _system_mounts(host: HostConfig) -> list[dict[str, Any]]:
         return [*mounts, _typed("sysfs", "/sys", system), _typed("cgroup", "/sys/fs/cgroup", system)]
     if host.network == "none":
         return [*mounts, _typed("sysfs", "/sys", system)]
-    # A new sysfs belongs to a network namespace, and without root the host's is not ours.
+    # Mounting a new sysfs requires owning the network namespace; without root, the host's is not owned.
     return [*mounts, {"destination": "/sys", "source": "/sys", "type": "none", "options": ("rbind", *guarded, "ro")}]
 
 

@@ -1,4 +1,4 @@
-"""What a container's processes may do beside what every user may (``capabilities(7)``): docker's default, and flags."""
+"""A container's capabilities (``capabilities(7)``): docker's defaults, changed by ``--cap-add`` and ``--cap-drop``."""
 
 from functools import cache
 from pathlib import Path
@@ -73,14 +73,14 @@ def parse_capability(text: str) -> str:
         return name
     name = name if name.startswith("CAP_") else f"CAP_{name}"
     if name not in _IN_KERNEL_ORDER:
-        raise InvalidOption(f"unknown capability {text!r}", "'man 7 capabilities' lists them")
+        raise InvalidOption(f"unknown capability {text!r}", "'man 7 capabilities' lists capabilities")
     return name
 
 
 def capabilities(add: tuple[str, ...], drop: tuple[str, ...]) -> tuple[str, ...]:
-    """Return docker's default capabilities with some added and dropped; a single one wins over ``ALL``.
+    """Return docker's default capabilities with some added and dropped; a single one overrides ``ALL``.
 
-    ``ALL`` stands for all that this process may pass on.
+    ``ALL`` means all that this process can grant.
     """
     base = own_capabilities() if "ALL" in add else () if "ALL" in drop else DEFAULT_CAPABILITIES
     return tuple(name for name in _IN_KERNEL_ORDER if name not in drop and (name in base or name in add))
@@ -88,7 +88,7 @@ def capabilities(add: tuple[str, ...], drop: tuple[str, ...]) -> tuple[str, ...]
 
 @cache
 def own_capabilities() -> tuple[str, ...]:
-    """Return what this process may pass on: neither an old kernel nor a container around it has everything."""
+    """Return the capabilities that this process can grant: fewer on old kernels and inside containers."""
     lines = Path("/proc/self/status").read_text().splitlines()
     mask = next((int(line.split()[1], 16) for line in lines if line.startswith("CapBnd:")), 0)
     return tuple(name for number, name in enumerate(_IN_KERNEL_ORDER) if mask >> number & 1)

@@ -1,7 +1,7 @@
-"""What a container changed: its upper folder compared with the layers below, listed (diff) or packed (commit).
+"""A container's changes: its upper folder compared with the lower layers, listed (diff) or packed (commit).
 
-The container may run meanwhile and swap what it likes: every folder is opened through ``Root`` without following any
-link, and files are opened once and then looked at by their descriptors.
+A running container can replace files at any time: folders are opened through ``Root`` without following links, and
+files are opened once and then inspected by descriptor.
 """
 
 import os
@@ -30,7 +30,7 @@ _KINDS = {
 
 
 class Change(Enum):
-    """What happened to a path, in docker's letters."""
+    """The kind of a change, with docker's letters."""
 
     ADDED = "A"
     CHANGED = "C"
@@ -38,7 +38,7 @@ class Change(Enum):
 
 
 class TreeEntry(NamedTuple):
-    """One thing in a folder that is walked. ``opaque`` folders hide what is below them."""
+    """A file or folder found by ``walk``. ``opaque`` folders hide the lower layers' content."""
 
     path: str
     status: os.stat_result
@@ -46,28 +46,28 @@ class TreeEntry(NamedTuple):
 
 
 def walk(root: Root, top: str = "") -> Iterator[TreeEntry]:
-    """Yield everything below ``top`` in the order of names, a folder before what is in it; follows no link."""
+    """Yield everything below ``top``, sorted by name, folders before their content; does not follow links."""
     waiting = [top]
     while waiting:
         folder = waiting.pop()
-        found = list(_list_folder(root, folder))
-        yield from found
-        waiting += [item.path for item in reversed(found) if stat.S_ISDIR(item.status.st_mode)]
+        entry = list(_list_folder(root, folder))
+        yield from entry
+        waiting += [item.path for item in reversed(entry) if stat.S_ISDIR(item.status.st_mode)]
 
 
 def total_size(root: Root) -> int:
-    """Return the bytes of all files in a folder; one with several names counts once."""
-    files = (found.status for found in walk(root) if stat.S_ISREG(found.status.st_mode))
+    """Return the total size of all files in bytes; hard links count once."""
+    files = (entry.status for entry in walk(root) if stat.S_ISREG(entry.status.st_mode))
     return sum({(status.st_dev, status.st_ino): status.st_size for status in files}.values())
 
 
 def _walk_changes(upper: Root) -> Iterator[TreeEntry]:
-    """Yield everything in an upper folder but the marks of opaque folders."""
-    return (found for found in walk(upper) if not overlay.is_opaque_mark(posixpath.basename(found.path)))
+    """Yield everything in an upper folder except opaque markers."""
+    return (entry for entry in walk(upper) if not overlay.is_opaque_mark(posixpath.basename(entry.path)))
 
 
 def _list_folder(root: Root, folder: str) -> Iterator[TreeEntry]:
-    """Yield what is in a folder; what vanishes meanwhile, the folder itself perhaps, is left out."""
+    """Yield the content of a folder; skips anything that is deleted concurrently, including the folder itself."""
     try:
         descriptor = root.open(folder, _READ_FOLDER, follow=False)
     except FileNotFoundError:
@@ -94,35 +94,35 @@ def _is_opaque(root: Root, path: str) -> bool:
 
 
 def list_changes(upper: Root, lowers: Sequence[Root]) -> list[tuple[Change, str]]:
-    """Return what ``docker diff`` shows: what was added, changed or deleted, sorted, with leading slashes."""
+    """Return the added, changed and deleted paths like ``docker diff``: sorted, with leading slashes."""
     changes = []
-    for found in _walk_changes(upper):
-        name = _gone(found)
+    for entry in _walk_changes(upper):
+        name = _deleted_path(entry)
         if name is not None:
             changes.append((Change.DELETED, "/" + name))
         else:
-            below = exists_below(lowers, found.path)
-            changes.append((Change.CHANGED if below else Change.ADDED, "/" + found.path))
-            if found.opaque and below:
-                changes += [(Change.DELETED, "/" + path) for path in _hidden(upper, lowers, found.path)]
+            below = exists_below(lowers, entry.path)
+            changes.append((Change.CHANGED if below else Change.ADDED, "/" + entry.path))
+            if entry.opaque and below:
+                changes += [(Change.DELETED, "/" + path) for path in _hidden(upper, lowers, entry.path)]
     return sorted(changes, key=lambda change: os.fsencode(change[1]))
 
 
-def _gone(found: TreeEntry) -> str | None:
-    """Return the path that a mark in the upper folder says is gone; None for anything else."""
-    if overlay.is_whiteout(found.status):
-        return found.path
-    folder, name = posixpath.split(found.path)
+def _deleted_path(entry: TreeEntry) -> str | None:
+    """Return the path that a whiteout deletes; None for any other file."""
+    if overlay.is_whiteout(entry.status):
+        return entry.path
+    folder, name = posixpath.split(entry.path)
     marked = overlay.whiteout_name(name)
     return None if marked is None else posixpath.join(folder, marked)
 
 
 def _hidden(upper: Root, lowers: Sequence[Root], folder: str) -> Iterator[str]:
-    """Yield what lower layers have directly in ``folder``, which hides it, unless the upper one has it too."""
+    """Yield the lower layers' entries of the opaque ``folder`` that the upper layer does not have."""
     names: set[str] = set()
     for lower in lowers:
         try:
-            names.update(posixpath.basename(found.path) for found in _list_folder(lower, folder))
+            names.update(posixpath.basename(entry.path) for entry in _list_folder(lower, folder))
         except OSError:
             continue
     for name in names:
@@ -140,16 +140,16 @@ def _is_there(root: Root, path: str) -> bool:
 
 
 def exists_below(lowers: Sequence[Root], path: str) -> bool:
-    """Whether the layers (highest first) joined have ``path``."""
+    """Whether ``path`` exists in the merged layers (highest first)."""
     for lower in lowers:
-        seen = _seen_in(lower, path)
+        seen = _lookup(lower, path)
         if seen is not None:
             return seen
     return False
 
 
-def _seen_in(lower: Root, path: str) -> bool | None:
-    """Whether a layer has ``path``; None when it says nothing about it, so that the next one below counts."""
+def _lookup(lower: Root, path: str) -> bool | None:
+    """Whether a layer has ``path``; None if the next lower layer decides."""
     components = path.split("/")
     for depth in range(1, len(components) + 1):
         here = "/".join(components[:depth])
@@ -179,74 +179,74 @@ def _status(root: Root, path: str) -> os.stat_result:
 
 
 def pack_changes(upper: Root, stream: BinaryIO) -> bool:
-    """Write the upper folder as a layer: the same changes give the same bytes. Returns whether there were any."""
+    """Write the upper folder as a reproducible layer; returns whether there are any changes."""
     packer = _Packer(upper, LayerWriter(stream))
-    for found in _walk_changes(upper):
-        gone = _gone(found)
-        if gone is not None:
-            packer.writer.add(Whiteout(gone))
+    for entry in _walk_changes(upper):
+        deleted = _deleted_path(entry)
+        if deleted is not None:
+            packer.writer.add(Whiteout(deleted))
         else:
-            packer.add(found)
+            packer.add(entry)
     packer.writer.close()
     return not packer.writer.is_empty
 
 
 def pack_folder(root: Root, top: str, stream: IO[bytes]) -> None:
-    """Write the folder ``top`` (links to it are followed inside ``root``) with everything in it as a tar archive."""
+    """Write the folder ``top`` and its content as a tar archive; links to it are resolved inside ``root``."""
     descriptor = root.open_folder(top)
     try:
         with Root(Path(f"/proc/self/fd/{descriptor}")) as inner:
             packer = _Packer(inner, LayerWriter(cast(BinaryIO, stream)))
             packer.add(TreeEntry("", _status(inner, "")))
-            for found in walk(inner):
-                packer.add(found)
+            for entry in walk(inner):
+                packer.add(entry)
             packer.writer.close()
     finally:
         os.close(descriptor)
 
 
 class _Packer:
-    """Turns files into entries; the second name of a file becomes a hard link to the first."""
+    """Writes files as layer entries; further names of a file become hard links to the first."""
 
     def __init__(self, root: Root, writer: LayerWriter) -> None:
         self._root = root
         self.writer = writer
         self._first_names: dict[tuple[int, int], str] = {}
 
-    def add(self, found: TreeEntry) -> None:
-        """Write one thing; sockets have no place in an archive, and what is gone by now has none either."""
-        kind = _KINDS.get(stat.S_IFMT(found.status.st_mode))
+    def add(self, entry: TreeEntry) -> None:
+        """Write an entry; skips sockets, and files that were deleted concurrently."""
+        kind = _KINDS.get(stat.S_IFMT(entry.status.st_mode))
         if kind is Kind.FILE:
             with suppress(FileNotFoundError):
-                self._add_file(found)
+                self._add_file(entry)
         elif kind is not None:
             with suppress(FileNotFoundError):
-                self.writer.add(self._entry(found.path, kind, found.status))
-                if found.opaque:
-                    self.writer.add(Opaque(found.path))
+                self.writer.add(self._entry(entry.path, kind, entry.status))
+                if entry.opaque:
+                    self.writer.add(Opaque(entry.path))
 
-    def _add_file(self, found: TreeEntry) -> None:
-        descriptor = self._root.open(found.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, follow=False)
+    def _add_file(self, entry: TreeEntry) -> None:
+        descriptor = self._root.open(entry.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, follow=False)
         with os.fdopen(descriptor, "rb", buffering=0) as file:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
-                raise InvalidLayer(f"{found.path!r} changed while it was read: stop what writes to it first")
-            first = self._first_names.setdefault((status.st_dev, status.st_ino), found.path)
-            if status.st_nlink > 1 and first != found.path:
-                self.writer.add(self._described(found.path, Kind.HARDLINK, status, target=first))
+                raise InvalidLayer(f"{entry.path!r} changed while it was read: stop the process that writes to it")
+            first = self._first_names.setdefault((status.st_dev, status.st_ino), entry.path)
+            if status.st_nlink > 1 and first != entry.path:
+                self.writer.add(self._layer_entry(entry.path, Kind.HARDLINK, status, target=first))
                 return
             xattrs = _xattrs(descriptor)
-            self.writer.add(self._described(found.path, Kind.FILE, status, xattrs=xattrs), cast(BinaryIO, file))
+            self.writer.add(self._layer_entry(entry.path, Kind.FILE, status, xattrs=xattrs), cast(BinaryIO, file))
 
     def _entry(self, path: str, kind: Kind, status: os.stat_result) -> Entry:
         if kind is Kind.FOLDER:
             descriptor = self._root.open(path, _READ_FOLDER, follow=False)
             try:
-                return self._described(path, kind, status, xattrs=_xattrs(descriptor))
+                return self._layer_entry(path, kind, status, xattrs=_xattrs(descriptor))
             finally:
                 os.close(descriptor)
         target = self._link_text(path) if kind is Kind.SYMLINK else ""
-        return self._described(path, kind, status, target=target)
+        return self._layer_entry(path, kind, status, target=target)
 
     def _link_text(self, path: str) -> str:
         descriptor = self._root.open(path, os.O_PATH | os.O_NOFOLLOW, follow=False)
@@ -256,7 +256,7 @@ class _Packer:
             os.close(descriptor)
 
     @staticmethod
-    def _described(
+    def _layer_entry(
         path: str, kind: Kind, status: os.stat_result, *, target: str = "", xattrs: dict[str, bytes] | None = None
     ) -> Entry:
         is_device = kind in (Kind.CHARACTER, Kind.BLOCK)

@@ -1,4 +1,4 @@
-"""A container's changes as a new image in the local store, as ``docker commit`` makes it."""
+"""Creating an image from a container's changes, like ``docker commit``."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -32,7 +32,7 @@ from hythe.oci.reference import Reference
 
 
 class CommitOptions(msgspec.Struct, frozen=True):
-    """What ``commit`` is told: who made the image, why, and the instructions that change its configuration."""
+    """Author, message, Dockerfile instructions that change the configuration, and whether to pause the container."""
 
     author: str = ""
     message: str = ""
@@ -41,14 +41,14 @@ class CommitOptions(msgspec.Struct, frozen=True):
 
 
 class NewLayer(msgspec.Struct, frozen=True):
-    """A layer in the store: its blob, and the digest of what it holds uncompressed."""
+    """A layer in the store: its blob, and the digest of its uncompressed content."""
 
     descriptor: Descriptor
     diff_id: str
 
 
 class MediaTypes(msgspec.Struct, frozen=True):
-    """The names of one family: an image keeps to that of the image it was made of."""
+    """The media types of one format: a new image uses those of its base image."""
 
     manifest: str
     config: str
@@ -60,25 +60,29 @@ DOCKER = MediaTypes(DOCKER_MANIFEST, DOCKER_CONFIG, DOCKER_LAYER_GZIP)
 
 
 def commit(
-    store: ContainerStore, images: LocalStore, container: Container, order: CommitOptions, name: Reference | None = None
+    store: ContainerStore,
+    images: LocalStore,
+    container: Container,
+    options: CommitOptions,
+    name: Reference | None = None,
 ) -> Digest:
-    """Make an image of what the container changed, call it ``name`` if there is one, and return its ID.
+    """Create an image from the container's changes, with an optional name, and return its ID.
 
-    Raises InvalidInstruction for a change that docker would not take, before anything is written.
+    Raises InvalidInstruction for an instruction that docker would reject, before anything is written.
     """
-    config = apply_instructions(container.config, order.changes)
+    config = apply_instructions(container.config, options.changes)
     with images.writing():
         base = images.read_manifest(_base_descriptor(images, container))
         types = DOCKER if base.media_type == DOCKER_MANIFEST else OCI
-        with paused(store, container) if order.pause else nullcontext():
+        with paused(store, container) if options.pause else nullcontext():
             layer = pack_layer(store, images, container, types.layer)
         base_config = ImageConfig.parse(images.read_document(Digest.parse(container.image_id)))
-        image = new_image_config(base_config, config, layer, order, " ".join(container.command))
+        image = new_image_config(base_config, config, layer, options, " ".join(container.command))
         return put_image(images, base, image, layer, types, name)
 
 
 def _base_descriptor(images: LocalStore, container: Container) -> Descriptor:
-    """Return where the manifest of the container's image is: its name may have pointed at an index."""
+    """Return the descriptor of the manifest of the container's image, also if its name refers to an index."""
     digest = Digest.parse(container.image_digest)
     named = Descriptor("", str(digest), len(images.read_document(digest)))
     manifest = images.read_manifest(named)
@@ -92,41 +96,41 @@ def _base_descriptor(images: LocalStore, container: Container) -> Descriptor:
 
 @contextmanager
 def paused(store: ContainerStore, container: Container) -> Iterator[None]:
-    """Halt the container, if it runs, for the block."""
+    """Pause the container, if it is running, during the block."""
     if store.status(container).state is not ContainerState.RUNNING:
         yield
         return
     runtime = find_runtime(container.host.runtime, store.folder / "runtime")
-    halted = runtime.pause(container.id)
+    was_paused = runtime.pause(container.id)
     try:
         yield
     finally:
-        if halted:
+        if was_paused:
             runtime.resume(container.id)
 
 
 def pack_layer(store: ContainerStore, images: LocalStore, container: Container, media_type: str) -> NewLayer | None:
-    """Bring the container's changes to the store as a gzipped layer; None when there are none."""
-    with GzipLayerWriter(images) as sink, Root(store.path(container) / "upper") as upper:
-        if not pack_changes(upper, cast(BinaryIO, sink)):
+    """Store the container's changes as a gzip layer; returns None if there are none."""
+    with GzipLayerWriter(images) as writer, Root(store.path(container) / "upper") as upper:
+        if not pack_changes(upper, cast(BinaryIO, writer)):
             return None
-        descriptor, diff_id = sink.finish(media_type)
+        descriptor, diff_id = writer.finish(media_type)
         return NewLayer(descriptor, str(diff_id))
 
 
 def new_image_config(
-    base: ImageConfig, config: ContainerConfig, layer: NewLayer | None, order: CommitOptions, created_by: str
+    base: ImageConfig, config: ContainerConfig, layer: NewLayer | None, options: CommitOptions, created_by: str
 ) -> ImageConfig:
-    """Return the configuration of the new image: one step of history more, and one layer unless nothing changed."""
+    """Return the configuration of the new image: another history step, and a layer unless nothing changed."""
     now = timestamp()
     step = History(
-        created=now, created_by=created_by, author=order.author, comment=order.message, empty_layer=layer is None
+        created=now, created_by=created_by, author=options.author, comment=options.message, empty_layer=layer is None
     )
     diff_ids = (*base.rootfs.diff_ids, layer.diff_id) if layer else base.rootfs.diff_ids
     return msgspec.structs.replace(
         base,
         created=now,
-        author=order.author,
+        author=options.author,
         config=config,
         rootfs=RootFS(diff_ids=diff_ids),
         history=(*base.history, step),
@@ -141,7 +145,7 @@ def put_image(
     types: MediaTypes,
     name: Reference | None,
 ) -> Digest:
-    """Store configuration and manifest of the new image, name it, and return its ID."""
+    """Store the configuration and manifest of the new image, name it, and return its ID."""
     content = config.encode()
     image_id = images.add_document(content)
     manifest = ImageManifest(

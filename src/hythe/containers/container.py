@@ -1,4 +1,4 @@
-"""Containers as values: what was asked for (``Container``), and how it stands (``Status``)."""
+"""The data of containers: their configuration (``Container``) and current status (``ContainerStatus``)."""
 
 from enum import Enum
 
@@ -8,9 +8,9 @@ from hythe.oci.config import ContainerConfig
 
 
 class Mount(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Something of the host in the container: a file or folder, a named volume, or (no source) a folder in memory.
+    """A mount in a container: a file or folder of the host, a named volume, or a tmpfs (without source).
 
-    ``options`` are the kernel's mount options; ``empty``: the volume is not filled from the image.
+    ``options`` are the kernel's mount options; with ``empty``, the volume is not filled from the image.
     """
 
     target: str
@@ -21,7 +21,7 @@ class Mount(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Device(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A device of the host in the container; ``access`` is of the letters r, w and m (make)."""
+    """A device of the host in the container; ``access`` consists of the letters r, w and m (mknod)."""
 
     source: str
     target: str
@@ -29,7 +29,7 @@ class Device(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class ProcessLimit(msgspec.Struct, frozen=True):
-    """What a process may use at most, by its name in lower case (``getrlimit(2)``); -1 is no limit."""
+    """A resource limit of a process, with its name in lower case (``getrlimit(2)``); -1 means unlimited."""
 
     name: str
     soft: int
@@ -37,9 +37,9 @@ class ProcessLimit(msgspec.Struct, frozen=True):
 
 
 class ResourceLimits(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What the container may use at most; 0 is no limit. ``memory`` in bytes, ``cpus`` in processors.
+    """The resource limits of a container; 0 means unlimited. ``memory`` is in bytes, ``cpus`` a number of processors.
 
-    ``swap`` is memory and swap space together; ``shares`` is its weight beside others where processors are scarce.
+    ``swap`` is memory and swap space together; ``shares`` is the relative weight for CPU time.
     """
 
     memory: int = 0
@@ -51,9 +51,9 @@ class ResourceLimits(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class HostConfig(msgspec.Struct, frozen=True, omit_defaults=True):
-    """How the container is run, which is no part of an image made from it.
+    """How the container runs; not part of an image created from it.
 
-    ``unconfined``: no filter of system calls. ``hosts`` are lines of ``/etc/hosts``, ``shared_memory`` bytes.
+    ``unconfined``: no system call filter. ``hosts`` are lines of ``/etc/hosts``, ``shared_memory`` bytes.
     """
 
     network: str = "host"
@@ -82,10 +82,10 @@ class HostConfig(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Container(msgspec.Struct, frozen=True):
-    """A container as it was created; this never changes.
+    """A container as it was created; immutable.
 
-    ``image`` is the name as it was typed, ``image_digest`` what the name pointed at, ``image_id`` the digest of the
-    image's configuration, ``layers`` its diff ids, lowest first. ``config`` is the image's with the options over it.
+    ``image`` is the name as typed, ``image_digest`` the digest of its manifest or index, ``image_id`` the digest of the
+    image's configuration, ``layers`` its diff IDs, lowest first. ``config`` is the image's with the options applied.
     """
 
     id: str
@@ -100,12 +100,12 @@ class Container(msgspec.Struct, frozen=True):
 
     @property
     def command(self) -> tuple[str, ...]:
-        """The words that are run."""
+        """The command line to run."""
         return (*(self.config.entrypoint or ()), *(self.config.cmd or ()))
 
 
 class ContainerState(Enum):
-    """Docker's words for how a container stands."""
+    """The state of a container, with docker's names."""
 
     CREATED = "created"
     RUNNING = "running"
@@ -113,9 +113,9 @@ class ContainerState(Enum):
 
 
 class ContainerStatus(msgspec.Struct, frozen=True, omit_defaults=True):
-    """How a container stands. Times are RFC 3339.
+    """The status of a container. Times are RFC 3339.
 
-    ``started_ticks`` tells its process from a later one with the same number (see ``process``).
+    ``started_ticks`` distinguishes its process from a later one with the same PID (see ``process``).
     """
 
     state: ContainerState = ContainerState.CREATED

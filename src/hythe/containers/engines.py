@@ -1,7 +1,7 @@
-"""Containers of a docker or podman on this machine, committed by that engine itself and brought to the local store.
+"""Committing containers of docker or podman on this machine into the local store.
 
-The engine knows best what its container changed, so it makes the image (docker through its socket, podman by its
-command); we take it over in the form that ``save`` writes, and let the engine forget its copy.
+The engine itself commits the container (docker through its socket, podman through its command). The image is then
+imported as a ``save`` archive and removed from the engine.
 """
 
 import http.client
@@ -24,70 +24,70 @@ from hythe.containers.errors import ContainerError, NoSuchContainer
 from hythe.oci.digest import Digest
 from hythe.oci.reference import Reference
 
-_TIMEOUT = 600  # seconds without a byte: a commit of a large container is silent for long
+_TIMEOUT = 600  # seconds without data: committing a large container takes long
 
 
 class Engine(Protocol):
-    """What is asked of another engine. Every method raises ContainerError with what the engine said."""
+    """The operations of another engine. All methods raise ContainerError with the engine's message."""
 
     def has(self, container: str) -> bool:
         """Whether the engine has a container with this name or ID."""
 
-    def commit(self, container: str, order: CommitOptions) -> str:
-        """Make an image without a name; returns its ID."""
+    def commit(self, container: str, options: CommitOptions) -> str:
+        """Create an unnamed image; returns its ID."""
 
     def save(self, image: str) -> AbstractContextManager[BinaryIO]:
         """Open the image as an archive."""
 
-    def forget(self, image: str) -> None:
-        """Remove the image that was made."""
+    def remove_image(self, image: str) -> None:
+        """Remove the committed image."""
 
 
 def commit_external(
-    engine: Engine, container: str, images: LocalStore, order: CommitOptions, name: Reference | None
+    engine: Engine, container: str, images: LocalStore, options: CommitOptions, name: Reference | None
 ) -> Digest:
     """Commit a container of another engine into the local store and return the image's ID."""
-    image = engine.commit(container, order)
+    image = engine.commit(container, options)
     try:
         with images.writing(), engine.save(image) as archive:
             [archived] = read_archive(archive, images)
             entry = images.put(archived.descriptor, name)
             return images.load(entry).id
     finally:
-        engine.forget(image)
+        engine.remove_image(image)
 
 
 def find_engine(container: str, environment: Mapping[str, str] = os.environ) -> tuple[Engine, str]:
     """Return the engine that has a container, and the container's name there.
 
-    ``docker:NAME`` and ``podman:NAME`` say which; a mere name is looked for in both. Raises NoSuchContainer.
+    ``docker:NAME`` and ``podman:NAME`` select the engine; a plain name is looked up in both. Raises NoSuchContainer.
     """
     chosen, colon, name = container.partition(":")
     known = {"docker": lambda: DockerSocket.find(environment), "podman": PodmanCommand.find}
     if colon and chosen in known:
         engine = known[chosen]()
         if engine is None:
-            raise NoSuchContainer(f"no {chosen} was found here", "install it, or set DOCKER_HOST to docker's socket")
+            raise NoSuchContainer(f"{chosen} is not available", "install it, or set DOCKER_HOST to docker's socket")
         if not engine.has(name):
-            raise NoSuchContainer(f"{chosen} has no container {name!r}", f"'{chosen} ps -a' lists what it has")
+            raise NoSuchContainer(f"{chosen} has no container {name!r}", f"'{chosen} ps -a' lists its containers")
         return engine, name
     for find in known.values():
-        with suppress(ContainerError):  # one that we may not use, or that does not run, was not asked for by name
+        with suppress(ContainerError):  # skip an engine that is not running or not accessible
             engine = find()
             if engine is not None and engine.has(container):
                 return engine, container
-    raise NoSuchContainer(f"no such container: {container}", "'hythe ps -a' lists them")
+    raise NoSuchContainer(f"no such container: {container}", "'hythe ps -a' lists containers")
 
 
 class DockerSocket:
-    """A docker daemon behind its socket (Docker Engine API)."""
+    """A docker daemon, through its socket (Docker Engine API)."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     @classmethod
     def find(cls, environment: Mapping[str, str]) -> "DockerSocket | None":
-        """Return the daemon that docker would talk to; None when there is no socket."""
+        """Return the daemon that docker would use; None if its socket does not exist."""
         host = environment.get("DOCKER_HOST", "")
         if host and not host.startswith("unix://"):
             return None
@@ -100,18 +100,18 @@ class DockerSocket:
         with self._request("GET", f"/containers/{quote(container, safe='')}/json") as response:
             return response.status == 200
 
-    def commit(self, container: str, order: CommitOptions) -> str:
+    def commit(self, container: str, options: CommitOptions) -> str:
         """See Engine."""
         query = [
             ("container", container),
-            ("author", order.author),
-            ("comment", order.message),
-            ("pause", str(int(order.pause))),
-            *(("changes", change) for change in order.changes),
+            ("author", options.author),
+            ("comment", options.message),
+            ("pause", str(int(options.pause))),
+            *(("changes", change) for change in options.changes),
         ]
         with self._request("POST", f"/commit?{urlencode(query)}") as response:
-            answer = json.loads(_checked(response).read())
-        return str(answer["Id"])
+            reply = json.loads(_checked(response).read())
+        return str(reply["Id"])
 
     @contextmanager
     def save(self, image: str) -> Iterator[BinaryIO]:
@@ -119,7 +119,7 @@ class DockerSocket:
         with self._request("GET", f"/images/{quote(image, safe='')}/get") as response:
             yield cast(BinaryIO, _checked(response))
 
-    def forget(self, image: str) -> None:
+    def remove_image(self, image: str) -> None:
         """See Engine."""
         with self._request("DELETE", f"/images/{quote(image, safe='')}?noprune=1") as response:
             _checked(response)
@@ -132,7 +132,7 @@ class DockerSocket:
             yield connection.getresponse()
         except (OSError, http.client.HTTPException) as error:
             raise ContainerError(
-                f"docker at {self._path} does not answer: {error}", "check that it runs, and that you may use it"
+                f"cannot connect to docker at {self._path}: {error}", "check that it is running, and your permissions"
             ) from error
         finally:
             connection.close()
@@ -156,19 +156,19 @@ def _checked(response: http.client.HTTPResponse) -> http.client.HTTPResponse:
             message = json.loads(body)["message"]
         except (ValueError, KeyError, TypeError):
             message = body.decode(errors="replace")
-        raise ContainerError(f"docker says: {message}")
+        raise ContainerError(f"docker: {message}")
     return response
 
 
 class PodmanCommand:
-    """podman, which has no daemon to talk to."""
+    """podman, through its command."""
 
     def __init__(self, program: str) -> None:
         self._program = program
 
     @classmethod
     def find(cls) -> "PodmanCommand | None":
-        """Return the podman that is installed, if one is."""
+        """Return the installed podman, or None."""
         program = shutil.which("podman")
         return cls(program) if program else None
 
@@ -176,12 +176,12 @@ class PodmanCommand:
         """See Engine."""
         return self._run("container", "exists", "--", container, check=False).returncode == 0
 
-    def commit(self, container: str, order: CommitOptions) -> str:
-        """See Engine. In docker's format, because podman keeps no message in the other."""
-        changes = [word for change in order.changes for word in ("--change", change)]
-        notes = ["--author", order.author, "--message", order.message, f"--pause={str(order.pause).lower()}"]
-        outcome = self._run("commit", "--quiet", "--format", "docker", *notes, *changes, "--", container)
-        return outcome.stdout.strip().splitlines()[-1]
+    def commit(self, container: str, options: CommitOptions) -> str:
+        """See Engine. Uses docker's format, because the OCI format loses the message."""
+        changes = [word for change in options.changes for word in ("--change", change)]
+        notes = ["--author", options.author, "--message", options.message, f"--pause={str(options.pause).lower()}"]
+        result = self._run("commit", "--quiet", "--format", "docker", *notes, *changes, "--", container)
+        return result.stdout.strip().splitlines()[-1]
 
     @contextmanager
     def save(self, image: str) -> Iterator[BinaryIO]:
@@ -192,12 +192,12 @@ class PodmanCommand:
             with path.open("rb") as file:
                 yield file
 
-    def forget(self, image: str) -> None:
+    def remove_image(self, image: str) -> None:
         """See Engine."""
         self._run("rmi", image)
 
     def _run(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        outcome = subprocess.run([self._program, *words], capture_output=True, text=True, check=False)
-        if check and outcome.returncode:
-            raise ContainerError(f"podman says: {outcome.stderr.strip()}")
-        return outcome
+        result = subprocess.run([self._program, *words], capture_output=True, text=True, check=False)
+        if check and result.returncode:
+            raise ContainerError(f"podman: {result.stderr.strip()}")
+        return result

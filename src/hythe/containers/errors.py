@@ -1,17 +1,17 @@
-"""The exceptions of this package. Each message says what went wrong; ``hint`` says what to do.
+"""The exceptions of this package. The message says what failed and why; ``hint`` says what to do.
 
-ContainerError                  anything that went wrong with a container
+ContainerError                  base class
 ├── NoSuchContainer             no container has the name or ID
 ├── NameTaken                   another container has the name
-├── StillRunning                a container that must be stopped first, or that runs already
-├── NotRemoved                  something is mounted in a folder, or it may not be written
+├── StillRunning                the container is running, or must be stopped first
+├── NotRemoved                  a folder is a mount point, or not writable
 ├── CannotStart                 the container did not start; ``exit_code`` as docker's
-└── InvalidOption               an option that makes no sense
+└── InvalidOption               an invalid option
 """
 
 
 class ContainerError(Exception):
-    """Root of everything that this package raises."""
+    """Base class of the exceptions of this package."""
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
@@ -27,19 +27,19 @@ class NameTaken(ContainerError):
 
 
 class StillRunning(ContainerError):
-    """The container must be stopped before, or runs already."""
+    """The container is running, or must be stopped first."""
 
 
 class NotRemoved(ContainerError):
-    """A folder could not be removed; what is left of it goes the next time."""
+    """A folder could not be removed completely; the next removal tries again."""
 
 
 class InvalidOption(ContainerError):
-    """An option that makes no sense, alone or beside the others."""
+    """An option is invalid, or conflicts with another one."""
 
 
 class CannotStart(ContainerError):
-    """The container did not start. ``exit_code``: 125 our or the runtime's fault, 126 cannot be run, 127 not found."""
+    """The container did not start. ``exit_code``: 127 command not found, 126 not executable, 125 any other error."""
 
     def __init__(self, message: str, hint: str = "", exit_code: int = 125) -> None:
         super().__init__(message, hint)

@@ -1,4 +1,4 @@
-"""A container's whole file system as one tar archive, as ``docker export`` writes it."""
+"""Exporting a container's file system as a tar archive, like ``docker export``."""
 
 import tempfile
 from pathlib import Path
@@ -15,9 +15,9 @@ from hythe.oci.digest import Digest
 
 
 def export(store: ContainerStore, container: Container, stream: BinaryIO) -> None:
-    """Write what the container sees, without what is mounted in it; it may run meanwhile. Raises CannotStart.
+    """Write the container's file system without its mounts; it can be running. Raises CannotStart.
 
-    The process moves to a mount namespace of its own and stays there.
+    Moves this process to a new mount namespace.
     """
     folder = store.path(container)
     make_mountpoints(folder / "mountpoints")

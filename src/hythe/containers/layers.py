@@ -1,10 +1,10 @@
-"""The layers that containers stand on: each unpacked once, into a folder of its own named by what it contains.
+"""The cache of unpacked layers, shared by all containers; each has a folder named after its diff ID.
 
-FOLDER/sha256/HEX/fs          the layer with this diff id, in the overlay's form
-FOLDER/sha256/HEX/opaque      there when the layer hides everything below it
-FOLDER/incoming/..            being unpacked; renamed when complete and on disk
-FOLDER/sha256/HEX.lock        held while one process unpacks, so that the others wait instead of doing it again
-FOLDER/use.lock               held shared from unpacking until a container names the layers; alone by who removes layers
+FOLDER/sha256/HEX/fs          the layer with this diff ID, in overlay format
+FOLDER/sha256/HEX/opaque      exists if the layer hides all lower ones
+FOLDER/incoming/..            layers being unpacked; renamed once complete and synced
+FOLDER/sha256/HEX.lock        held while unpacking, so that other processes wait
+FOLDER/use.lock               held shared from unpacking until a container refers to the layers; exclusively to prune
 """
 
 import gzip
@@ -33,57 +33,55 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-_BROKEN = (EOFError, gzip.BadGzipFile, igzip_lib.IsalError, zstd.ZstdError)
-_CHUNK = 1 << 20
+_DECOMPRESSION_ERRORS = (EOFError, gzip.BadGzipFile, igzip_lib.IsalError, zstd.ZstdError)
+_CHUNK_SIZE = 1 << 20
 _GZIP_MAGIC = b"\x1f\x8b"
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 
 
 class LayerCache:
-    """The unpacked layers of one folder; safe with several processes."""
+    """The unpacked layers in a folder, which several processes can use."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def path(self, diff_id: Digest) -> Path:
-        """Return where a layer is, or will be, once unpacked."""
+        """Return the folder of a layer, which need not be unpacked yet."""
         return self.folder / diff_id.algorithm / diff_id.hex
 
     def ensure(self, layout: ImageLayout, layers: Iterable[tuple[Digest, Digest]]) -> None:
-        """Unpack what is missing; ``layers`` are pairs of blob digest and diff id. Raises InvalidLayer, RemoteNotFound."""
+        """Unpack missing layers, given as (blob digest, diff ID). Raises InvalidLayer, RemoteNotFound."""
         for blob, diff_id in layers:
             if not self.path(diff_id).is_dir():
                 self._unpack(layout, blob, diff_id)
 
     def lowers(self, diff_ids: Sequence[Digest]) -> list[Path]:
-        """Return the folders to mount for layers given lowest first: highest first, down to one that hides the rest."""
+        """Return the lower folders to mount, highest first, for layers given lowest first; stops at an opaque one."""
         folders = []
         for diff_id in reversed(diff_ids):
             path = self.path(diff_id)
             if not path.is_dir():
-                raise ContainerError(
-                    f"layer {diff_id} is not unpacked any more", "remove the container, create it anew"
-                )
+                raise ContainerError(f"unpacked layer {diff_id} is missing", "remove the container and create it again")
             folders.append(path / "fs")
             if (path / "opaque").exists():
                 break
         return folders
 
     def using(self) -> AbstractContextManager[None]:
-        """Hold this from ``ensure`` until a container names the layers: nobody prunes meanwhile."""
+        """Prevent pruning from ``ensure`` until a container refers to the layers."""
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         return locked(self.folder / "use.lock", shared=True)
 
     def prune(self, keep: Callable[[], Iterable[Digest]]) -> None:
-        """Remove layers not in ``keep()``, and what interrupted processes left; nothing while layers are being used."""
+        """Remove layers not in ``keep()`` and leftovers of crashes; does nothing while layers are added."""
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with locked_if_free(self.folder / "use.lock") as alone:
-            if not alone:
+        with locked_if_free(self.folder / "use.lock") as acquired:
+            if not acquired:
                 return
             kept = {self.path(diff_id) for diff_id in keep()}
-            doomed = [path for path in self.folder.glob("*/*") if path.is_dir() and path not in kept]
-            for path in doomed:
-                # Moved first, so that a removal that is cut off leaves no half layer.
+            removed = [path for path in self.folder.glob("*/*") if path.is_dir() and path not in kept]
+            for path in removed:
+                # Rename first, so that an interrupted removal leaves no partial layer.
                 remove_tree(path if path.parent.name == "incoming" else path.rename(self._incoming()))
                 path.with_name(path.name + ".lock").unlink(missing_ok=True)
 
@@ -129,21 +127,21 @@ class _HashedReader:
     def read(self, size: int = -1) -> bytes:
         try:
             data = self._stream.read(size)
-        except _BROKEN as error:  # type: ignore[misc]  # isal's own description of its error is wrong
-            raise InvalidLayer(f"the compression of layer {self._expected} is broken: {error}") from error
+        except _DECOMPRESSION_ERRORS as error:  # type: ignore[misc]  # isal's own description of its error is wrong
+            raise InvalidLayer(f"layer {self._expected} cannot be decompressed: {error}") from error
         self._hash.update(data)
         return data
 
     def check(self) -> None:
-        """Read what is left; raises InvalidLayer when it was not the layer that it should be."""
-        while self.read(_CHUNK):
+        """Read the rest of the stream; raises InvalidLayer if the digest does not match."""
+        while self.read(_CHUNK_SIZE):
             pass
         if self._hash.hexdigest() != self._expected.hex:
-            raise InvalidLayer(f"the layer is not {self._expected}, as the image's configuration says")
+            raise InvalidLayer(f"the layer does not match its diff ID {self._expected}")
 
 
 def uncompressed(file: BinaryIO) -> BinaryIO:
-    """Return what ``file`` holds without its compression (gzip, zstd or none), found by its first bytes."""
+    """Return the decompressed content of ``file`` (gzip, zstd or uncompressed, detected by magic bytes)."""
     magic = file.read(4)
     file.seek(0)
     if magic.startswith(_GZIP_MAGIC):

@@ -1,4 +1,4 @@
-"""Making containers of images: the image's configuration with the user's options over it, its layers unpacked."""
+"""Creating, stopping and removing containers."""
 
 import posixpath
 import signal
@@ -29,14 +29,14 @@ _KILL_TIMEOUT = 10.0  # seconds
 
 
 class CreateOptions(msgspec.Struct, frozen=True):
-    """What the user asks for beside the image.
+    """The options of ``create`` and ``run``, which override the image's configuration.
 
-    ``entrypoint`` replaces the image's, which takes its command away too; an empty one leaves none. ``words`` replace
-    the image's command.
+    ``entrypoint`` replaces the image's entrypoint and clears its command; an empty one means no entrypoint. ``command``
+    replaces the image's command.
     """
 
     image: str
-    words: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
     name: str = ""
     entrypoint: tuple[str, ...] | None = None
     env: tuple[str, ...] = ()
@@ -49,38 +49,38 @@ class CreateOptions(msgspec.Struct, frozen=True):
 
 
 def create(store: ContainerStore, images: LocalStore, image: StoredImage, request: CreateOptions) -> Container:
-    """Make a container of ``image``; it does not run yet. Raises ContainerError, InvalidLayer, RemoteNotFound."""
+    """Create a container from ``image`` without starting it. Raises ContainerError, InvalidLayer, RemoteNotFound."""
     container_id = new_id()
     images.pin(container_id, image.digest)
     try:
         config = images.read_config(image)
         if config.os not in ("", "linux"):
-            raise ContainerError(f"the image is for {config.os}", "only linux images run here")
+            raise ContainerError(f"unsupported image: its operating system is {config.os}", "use an image for linux")
         cache = LayerCache(store.folder / "layers")
         with cache.using():
             _unpack(cache, images, image, config)
-            return _added(store, _described(container_id, image, config, request), chosen_name=request.name)
+            return _add_with_name(store, _new_container(container_id, image, config, request), chosen_name=request.name)
     except BaseException:
         images.unpin(container_id)
         raise
 
 
 def remove(store: ContainerStore, images: LocalStore, container: Container) -> None:
-    """Remove a container that does not run, and give its image free; raises StillRunning."""
+    """Remove a stopped container and unpin its image; raises StillRunning."""
     store.remove(container)
     remove_leftovers(container.id, container.host.runtime, store.folder / "runtime")
     images.unpin(container.id)
 
 
 def prune_layers(store: ContainerStore, images: LocalStore) -> None:
-    """Remove unpacked layers that neither a container nor an image of the store needs."""
+    """Remove unpacked layers that no container and no image in the store uses."""
     LayerCache(store.folder / "layers").prune(lambda: map(Digest.parse, _needed_layers(store, images)))
 
 
 def _needed_layers(store: ContainerStore, images: LocalStore) -> set[str]:
     needed = {diff_id for container in store.all() for diff_id in container.layers}
     for image in images.images():
-        with suppress(ClientError, OCIError):  # no image to be run, or one that is not whole
+        with suppress(ClientError, OCIError):  # not a runnable image, or incomplete
             needed.update(images.read_config(image).rootfs.diff_ids)
     return needed
 
@@ -90,12 +90,13 @@ def _unpack(cache: LayerCache, images: LocalStore, image: StoredImage, config: I
     diff_ids = [Digest.parse(text) for text in config.rootfs.diff_ids]
     if len(blobs) != len(diff_ids):
         raise ContainerError(
-            f"the image has {len(blobs)} layers, its configuration names {len(diff_ids)}", "it is no image to be run"
+            f"invalid image: {len(blobs)} layers, but {len(diff_ids)} diff IDs in its configuration",
+            "pull or build it again",
         )
     cache.ensure(images, zip(blobs, diff_ids, strict=True))
 
 
-def _described(container_id: str, image: StoredImage, config: ImageConfig, request: CreateOptions) -> Container:
+def _new_container(container_id: str, image: StoredImage, config: ImageConfig, request: CreateOptions) -> Container:
     merged = merge(config.config or ContainerConfig(), request)
     mounts = (*request.host.mounts, *declared_volumes(tuple(merged.volumes or ()), request.host.mounts))
     return Container(
@@ -112,10 +113,10 @@ def _described(container_id: str, image: StoredImage, config: ImageConfig, reque
 
 
 def merge(base: ContainerConfig, request: CreateOptions) -> ContainerConfig:
-    """Return an image's configuration with a request's options over it, as docker merges them."""
-    entrypoint, cmd = base.entrypoint, request.words or base.cmd
+    """Return an image's configuration with the options applied, like docker does."""
+    entrypoint, cmd = base.entrypoint, request.command or base.cmd
     if request.entrypoint is not None:
-        entrypoint, cmd = request.entrypoint or None, request.words or None
+        entrypoint, cmd = request.entrypoint or None, request.command or None
     working_dir = request.working_dir or base.working_dir
     return msgspec.structs.replace(
         apply_instructions(base, (f"EXPOSE {port}" for port in request.ports)),
@@ -129,8 +130,8 @@ def merge(base: ContainerConfig, request: CreateOptions) -> ContainerConfig:
     )
 
 
-def _added(store: ContainerStore, container: Container, chosen_name: str) -> Container:
-    """Add the container under its chosen name, or under a new one that is free."""
+def _add_with_name(store: ContainerStore, container: Container, chosen_name: str) -> Container:
+    """Add the container with its chosen name, or with a random unused one."""
     if chosen_name:
         store.add(container)
         return container
@@ -142,40 +143,42 @@ def _added(store: ContainerStore, container: Container, chosen_name: str) -> Con
         except NameTaken:
             continue
         return named
-    raise ContainerError("no free name was found", "choose one by --name")
+    raise ContainerError("no unused name found", "choose one with --name")
 
 
 # Stopping
 
 
 def parse_signal(text: str) -> int:
-    """Return the signal with a name, ``SIG`` in front or not, or a number; raises InvalidOption.
+    """Parse a signal name, with or without ``SIG``, or a number; raises InvalidOption.
 
-    Images of systemd stop by ``SIGRTMIN+3``.
+    Systemd images use ``SIGRTMIN+3``.
     """
     name, plus, offset = text.upper().removeprefix("SIG").partition("+")
     number = int(name) if name.isdecimal() else signal.Signals.__members__.get(f"SIG{name}", 0)
     if plus:
         number = signal.SIGRTMIN + int(offset) if name == "RTMIN" and offset.isdecimal() else 0
     if not 0 < number <= signal.SIGRTMAX:
-        raise InvalidOption(f"unknown signal {text!r}", "'kill -l' lists them")
+        raise InvalidOption(f"unknown signal {text!r}", "'kill -l' lists signals")
     return int(number)
 
 
 def stop(store: ContainerStore, container: Container, timeout: float = 10.0, name: str = "") -> None:
-    """Send the container its stop signal (or the one called ``name``), and SIGKILL after ``timeout`` seconds.
+    """Send the container its stop signal, or the one with ``name``, and SIGKILL after ``timeout`` seconds.
 
-    Returns when it has ended and its supervisor has written that down. Raises ContainerError when it cannot be ended.
+    Returns when it has exited and its supervisor has recorded that. Raises ContainerError if it does not exit.
     """
     number = parse_signal(name) if name else _own_signal(container)
     if _ended_after(store, container, number, timeout):
         return
     if not _ended_after(store, container, signal.SIGKILL, _KILL_TIMEOUT):
-        raise ContainerError(f"container {container.name} does not end", "its process hangs in the kernel")
+        raise ContainerError(
+            f"container {container.name} does not exit after SIGKILL", "its process is blocked in the kernel"
+        )
 
 
 def _own_signal(container: Container) -> int:
-    """Return what the image wants to be stopped by; SIGTERM for an unknown signal, as docker does."""
+    """Return the image's stop signal; SIGTERM if it is unknown, like docker does."""
     try:
         return parse_signal(container.config.stop_signal or "SIGTERM")
     except InvalidOption:
@@ -183,7 +186,7 @@ def _own_signal(container: Container) -> int:
 
 
 def kill(store: ContainerStore, container: Container) -> None:
-    """End the container at once, and take away what a crash of its supervisor may have left."""
+    """Kill the container, and remove what a crashed supervisor left."""
     stop(store, container, 0, "SIGKILL")
     remove_leftovers(container.id, container.host.runtime, store.folder / "runtime")
 

@@ -1,6 +1,6 @@
-"""The system calls that Python's library does not have: openat2, mount, unshare, prctl, syncfs (Linux).
+"""Linux system calls missing in Python's standard library: openat2, mount, unshare, prctl, syncfs.
 
-Every function raises OSError as its neighbours in ``os`` do.
+All functions raise OSError, like those of ``os``.
 """
 
 import ctypes
@@ -38,7 +38,7 @@ def _checked(result: int, what: object) -> int:
 
 
 def openat2(folder: int, path: str, flags: int, resolve: int, mode: int = 0) -> int:
-    """Open ``path`` under the folder descriptor ``folder``; ``resolve`` says how links are followed (openat2(2))."""
+    """Open ``path`` under the folder descriptor ``folder``; ``resolve``: how to follow links (openat2(2))."""
     how = _OpenHow(flags | os.O_CLOEXEC, mode, resolve)
     name = os.fsencode(path)
     return _checked(_libc().syscall(_SYS_OPENAT2, folder, name, ctypes.byref(how), ctypes.sizeof(how)), path)
@@ -51,12 +51,12 @@ def mount(source: str, target: Path | str, kind: str | None, flags: int = 0, opt
 
 
 def unmount(target: Path | str) -> None:
-    """Take the mount at ``target`` away, at once for new users and in the end for those who still hold it."""
+    """Detach the mount at ``target``; processes that still use it keep it until they end (umount2(2))."""
     _checked(_libc().umount2(os.fsencode(target), MNT_DETACH), target)
 
 
 def unshare(flags: int) -> None:
-    """Move this process, which must have one thread, to new namespaces (unshare(2))."""
+    """Move this process, which must be single-threaded, to new namespaces (unshare(2))."""
     _checked(_libc().unshare(flags), "unshare")
 
 
@@ -66,7 +66,7 @@ def become_subreaper() -> None:
 
 
 def sync_file_system(folder: Path) -> None:
-    """Bring everything written to the file system of ``folder`` to the disk (syncfs(2))."""
+    """Sync the file system of ``folder`` to disk (syncfs(2))."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         _checked(_libc().syncfs(descriptor), folder)

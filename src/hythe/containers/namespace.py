@@ -1,8 +1,8 @@
-"""Namespaces of the hythe process itself.
+"""User and mount namespaces of the hythe process itself.
 
-Without root, everything that touches files of containers happens in a user namespace whose ids 1.. are the user's
-subordinate ones (``/etc/subuid``). Mounts are made in a mount namespace that dies with the process that made them, so
-that no crash leaves a mount behind.
+Without root, all access to container files happens in a user namespace whose IDs from 1 on are the user's subordinate
+IDs (``/etc/subuid``). Mounts are made in a private mount namespace that ends with its process, so that a crash leaves
+no mounts.
 """
 
 import contextlib
@@ -19,14 +19,14 @@ _HINT = "run as root, or install uidmap and give your user a range in /etc/subui
 
 
 def in_user_namespace() -> bool:
-    """Whether this process's root is somebody else outside."""
+    """Whether this process runs in a user namespace with other IDs than the host's."""
     return Path("/proc/self/uid_map").read_text().split() != ["0", "0", "4294967295"]
 
 
 def become_root() -> None:
-    """Make this process root: in a user namespace of its own when it is not root already.
+    """Make this process root, in a new user namespace unless it already is root.
 
-    It must have one thread only. Raises ContainerError when the system allows no user namespace.
+    The process must be single-threaded. Raises ContainerError if user namespaces are not allowed.
     """
     if os.geteuid() == 0:
         return
@@ -41,7 +41,7 @@ def become_root() -> None:
     except OSError as error:
         os.close(ready[1])
         os.waitpid(child, 0)
-        raise ContainerError(f"no user namespace can be made here: {error.strerror}", _HINT) from error
+        raise ContainerError(f"cannot create a user namespace: {error.strerror}", _HINT) from error
     os.write(ready[1], b"1")
     os.close(ready[1])
     message = _read_all(proceed[0])
@@ -51,19 +51,21 @@ def become_root() -> None:
 
 
 def use_private_mounts() -> None:
-    """Keep mounts made from here on from everybody else; they go when the last process that sees them ends.
+    """Make further mounts private to this process and its children; the kernel removes them when these end.
 
-    Raises ContainerError where root may not do that, as in most containers.
+    Raises ContainerError if root is not allowed to mount, as in most containers.
     """
     try:
         linux.unshare(linux.CLONE_NEWNS)
         linux.mount("none", "/", None, linux.MS_REC | linux.MS_SLAVE)
     except PermissionError as error:
-        raise ContainerError("this root may not mount", "grant CAP_SYS_ADMIN, or run as an ordinary user") from error
+        raise ContainerError(
+            "root is not allowed to mount here", "grant CAP_SYS_ADMIN, or run as an ordinary user"
+        ) from error
 
 
 def _map_ids_of_parent(ready: tuple[int, int], proceed: tuple[int, int]) -> None:
-    """In the forked child, still outside: map the parent's ids once it has unshared. Never returns."""
+    """In the forked child, outside the namespace: map the parent's IDs once it has unshared. Never returns."""
     try:
         os.close(ready[1])
         os.close(proceed[0])
@@ -86,10 +88,10 @@ def _map(program: str, process: str, own: int, table: str) -> None:
         arguments += [str(inside), str(first), str(count)]
         inside += count
     if inside == 1:
-        raise ContainerError(f"{table} has no range for you")
+        raise ContainerError(f"{table} has no range for your user")
     outcome = subprocess.run(arguments, capture_output=True, text=True, check=False)
     if outcome.returncode:
-        raise ContainerError(f"{program} refused: {outcome.stderr.strip()}")
+        raise ContainerError(f"{program} failed: {outcome.stderr.strip()}")
 
 
 def _subordinate_ranges(table: Path) -> list[tuple[int, int]]:

@@ -1,4 +1,4 @@
-"""The files of ``/etc`` that every container gets from outside: ``hosts``, ``hostname``, ``resolv.conf``."""
+"""The files that are mounted into every container's ``/etc``: ``hosts``, ``hostname``, ``resolv.conf``."""
 
 import ipaddress
 import socket
@@ -16,40 +16,40 @@ ff02::1\tip6-allnodes
 ff02::2\tip6-allrouters
 """
 _GATEWAY = "host-gateway"
-"""Docker's word for the machine's address: on its own network that is loopback."""
+"""Docker's name for the host's address: loopback, on the host's own network."""
 
 
 def parse_host(text: str) -> str:
-    """Return the line of ``/etc/hosts`` that ``--add-host NAME:ADDRESS`` asks for; raises InvalidOption."""
+    """Return the line in ``/etc/hosts`` for ``--add-host NAME:ADDRESS``; raises InvalidOption."""
     name, separator, address = _split(text)
     address = "127.0.0.1" if address == _GATEWAY else address.removeprefix("[").removesuffix("]")
     if not separator or not name or name.split() != [name]:
-        raise InvalidOption(f"{text!r} is not a host", "write NAME:ADDRESS")
+        raise InvalidOption(f"invalid --add-host {text!r}", "write NAME:ADDRESS")
     return f"{parse_address(address)}\t{name}"
 
 
 def _split(text: str) -> tuple[str, str, str]:
-    """Split at the first ``=``, else at the first colon: addresses have colons too."""
+    """Split at the first ``=``, else at the first colon, as addresses also contain colons."""
     return text.partition("=") if "=" in text else text.partition(":")
 
 
 def parse_address(text: str) -> str:
-    """Return an IP address as it is; raises InvalidOption."""
+    """Validate an IP address; raises InvalidOption."""
     try:
         return str(ipaddress.ip_address(text))
     except ValueError:
-        raise InvalidOption(f"{text!r} is not an IP address", "write one such as 192.0.2.1 or 2001:db8::1") from None
+        raise InvalidOption(f"invalid IP address {text!r}", "write one such as 192.0.2.1 or 2001:db8::1") from None
 
 
 def hostname(container: Container) -> str:
-    """Return what the container calls itself: what was asked for, the host's name on its network, else its ID."""
+    """Return the container's host name: the chosen one, the host's on its network, else its ID."""
     if container.host.hostname:
         return container.host.hostname
     return socket.gethostname() if container.host.network == "host" else container.id[:12]
 
 
 def write_network_files(folder: Path, container: Container) -> None:
-    """Write the files of a container to ``folder``."""
+    """Write a container's files to ``folder``."""
     (folder / "hostname").write_text(f"{hostname(container)}\n")
     (folder / "hosts").write_text(_hosts(container))
     servers = "".join(f"nameserver {address}\n" for address in container.host.dns)

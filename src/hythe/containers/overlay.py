@@ -1,8 +1,8 @@
-"""Overlay file systems: the form of whiteouts on disk, and mounting (kernel documentation, "Overlay Filesystem").
+"""Overlay file systems: whiteouts on disk, and mounting (kernel documentation, "Overlay Filesystem").
 
-On disk a whiteout is a character device 0/0, and an opaque folder has an extended attribute, named ``trusted.*`` for
-root and ``user.*`` inside a user namespace. fuse-overlayfs, which is used where the kernel's overlay cannot be
-mounted, reads these, and writes two forms of its own where it has to.
+On disk, a whiteout is a character device 0/0, and an opaque folder has an extended attribute, named ``trusted.*`` for
+root and ``user.*`` in a user namespace. fuse-overlayfs, the fallback if the kernel cannot mount overlays, reads these
+and sometimes writes two other forms.
 """
 
 import os
@@ -20,50 +20,50 @@ from hythe.oci.layer import OPAQUE_NAME, WHITEOUT_PREFIX
 _OPAQUE_XATTRS = ("trusted.overlay.opaque", "user.overlay.opaque", "user.fuseoverlayfs.opaque")
 _OWN_PREFIXES = ("trusted.overlay.", "user.overlay.", "user.fuseoverlayfs.")
 _FUSE_OPAQUE_NAME = ".wh..opq"
-"""A whiteout of this name is another mark that fuse-overlayfs makes in an opaque folder."""
+"""A whiteout with this name is another opaque marker of fuse-overlayfs."""
 MAX_LAYERS = 500
-"""As many lower folders as the kernel takes."""
+"""The kernel's limit of lower folders."""
 
 
 def opaque_xattr() -> str:
-    """Return the name of the attribute that marks an opaque folder for this process's overlays."""
+    """Return the attribute that marks an opaque folder in this process's overlays."""
     return "user.overlay.opaque" if in_user_namespace() else "trusted.overlay.opaque"
 
 
 def is_own_xattr(name: str) -> bool:
-    """Whether an attribute is the overlay's own: it is neither taken from an archive nor put into one."""
+    """Whether an attribute belongs to the overlay: it is never unpacked from or packed into an archive."""
     return name.startswith(_OWN_PREFIXES)
 
 
 def make_whiteout(name: str, folder: int) -> None:
-    """Mark ``name`` in the folder descriptor ``folder`` as gone."""
+    """Create a whiteout for ``name`` in the folder descriptor ``folder``."""
     os.mknod(name, stat.S_IFCHR, os.makedev(0, 0), dir_fd=folder)
 
 
 def is_whiteout(status: os.stat_result) -> bool:
-    """Whether a file is the mark of something gone."""
+    """Whether a file is a whiteout."""
     return stat.S_ISCHR(status.st_mode) and status.st_rdev == 0
 
 
 def make_opaque(folder: int) -> None:
-    """Hide what lower layers have in the folder, given by a readable descriptor."""
+    """Mark a folder, given by a readable descriptor, as opaque."""
     os.setxattr(folder, opaque_xattr(), b"y")
 
 
 def is_opaque_mark(name: str) -> bool:
-    """Whether a file's name says that its folder is opaque: it is no file of the container's."""
+    """Whether a file name is an opaque marker, and not a file of the container."""
     return name in (OPAQUE_NAME, _FUSE_OPAQUE_NAME)
 
 
 def is_opaque(folder: int) -> bool:
-    """Whether the folder, given by a readable descriptor, hides what lower layers have in it."""
+    """Whether the folder, given by a readable descriptor, hides the lower layers' content."""
     return any(_has_xattr(folder, name) for name in _OPAQUE_XATTRS) or any(
         _has_name(folder, name) for name in (OPAQUE_NAME, _FUSE_OPAQUE_NAME)
     )
 
 
 def whiteout_name(name: str) -> str | None:
-    """Return what a file's name marks as gone in fuse-overlayfs's second form; None for ordinary names."""
+    """Return the name that a whiteout in fuse-overlayfs's other form deletes; None for ordinary names."""
     return name.removeprefix(WHITEOUT_PREFIX) if name.startswith(WHITEOUT_PREFIX) and name != OPAQUE_NAME else None
 
 
@@ -85,11 +85,11 @@ def _has_name(folder: int, name: str) -> bool:
 def mount_overlay(lowers: Sequence[Path], target: Path, upper: Path | None = None, work: Path | None = None) -> None:
     """Mount ``lowers`` (highest first) under ``upper`` at ``target``; read-only without ``upper``.
 
-    Paths go to the kernel through short links in ``target``'s neighbour folder ``l``, because all options together must
-    fit a page, and because no colon or comma of a path may be taken for a separator. Raises CannotStart.
+    The kernel gets short links in the folder ``TARGET.l`` instead of the paths: all options must fit into a page, and
+    colons and commas in paths would be separators. Raises CannotStart.
     """
     if len(lowers) > MAX_LAYERS:
-        raise CannotStart(f"the image has {len(lowers)} layers, and overlay mounts take {MAX_LAYERS} at most")
+        raise CannotStart(f"the image has {len(lowers)} layers; the kernel supports {MAX_LAYERS}")
     links = _make_links(target.with_name(target.name + ".l"), {"u": upper, "w": work}, lowers)
     options = f"lowerdir={':'.join(str(number) for number in range(len(lowers)))}"
     if upper is not None:
@@ -124,7 +124,11 @@ def _mount(target: Path, options: str) -> None:
 def _mount_by_fuse(target: Path, options: str, reason: OSError) -> None:
     program = shutil.which("fuse-overlayfs")
     if program is None:
-        raise CannotStart(f"the kernel mounts no overlay here: {reason.strerror}", "install fuse-overlayfs") from reason
+        raise CannotStart(
+            f"the kernel cannot mount an overlay here: {reason.strerror}", "install fuse-overlayfs"
+        ) from reason
     outcome = subprocess.run([program, "-o", options, target], capture_output=True, text=True, check=False)
     if outcome.returncode:
-        raise CannotStart(f"neither the kernel ({reason.strerror}) nor fuse-overlayfs mounts: {outcome.stderr.strip()}")
+        raise CannotStart(
+            f"cannot mount an overlay: kernel: {reason.strerror}; fuse-overlayfs: {outcome.stderr.strip()}"
+        )

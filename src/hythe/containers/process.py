@@ -1,4 +1,4 @@
-"""A process that is told from a later one with the same number by its time of start."""
+"""Processes identified by PID and start time, because PIDs are reused."""
 
 import os
 import signal
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def start_ticks(process: int) -> int:
-    """Return when the process started, in clock ticks since the machine did; 0 when there is none (or a dead one)."""
+    """Return the process's start time in clock ticks since boot; 0 if it does not exist or is a zombie."""
     try:
         fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
@@ -15,12 +15,12 @@ def start_ticks(process: int) -> int:
 
 
 def is_alive(process: int, ticks: int) -> bool:
-    """Whether the process that started at ``ticks`` still runs."""
+    """Whether the process that started at ``ticks`` is still running."""
     return process > 0 and ticks > 0 and start_ticks(process) == ticks
 
 
 def send_signal(process: int, ticks: int, number: int) -> bool:
-    """Send a signal to the process that started at ``ticks``; returns whether it was still there."""
+    """Send a signal to the process that started at ``ticks``; returns whether it still existed."""
     try:
         descriptor = os.pidfd_open(process)
     except ProcessLookupError:

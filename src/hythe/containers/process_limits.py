@@ -1,4 +1,4 @@
-"""Limits of each process in a container, as ``--ulimit`` writes them (``getrlimit(2)``)."""
+"""Parsing ``--ulimit``: resource limits of each process in a container (``getrlimit(2)``)."""
 
 from hythe.containers.container import ProcessLimit
 from hythe.containers.errors import InvalidOption
@@ -10,14 +10,14 @@ _NAMES = (
 
 
 def parse_process_limit(text: str) -> ProcessLimit:
-    """Return the limit that ``NAME=SOFT[:HARD]`` asks for; -1 or ``unlimited`` is none. Raises InvalidOption."""
+    """Parse ``NAME=SOFT[:HARD]``; -1 or ``unlimited`` means no limit. Raises InvalidOption."""
     name, equals, values = text.partition("=")
     soft, colon, hard = values.partition(":")
     if name not in _NAMES or not equals:
-        raise InvalidOption(f"{text!r} is not a limit", f"write NAME=SOFT[:HARD] with one of {', '.join(_NAMES)}")
+        raise InvalidOption(f"invalid limit {text!r}", f"write NAME=SOFT[:HARD] with one of {', '.join(_NAMES)}")
     limit = ProcessLimit(name, _parse(soft), _parse(hard if colon else soft))
     if limit.hard >= 0 and not 0 <= limit.soft <= limit.hard:
-        raise InvalidOption(f"{text!r}: the soft limit is above the hard one", "the hard one is as far as it can go")
+        raise InvalidOption(f"invalid limit {text!r}: the soft limit exceeds the hard limit", "lower the soft limit")
     return limit
 
 
@@ -25,5 +25,5 @@ def _parse(text: str) -> int:
     if text in ("-1", "unlimited"):
         return -1
     if not text.isdecimal():
-        raise InvalidOption(f"{text!r} is not a limit", "write a number, or unlimited")
+        raise InvalidOption(f"invalid limit {text!r}", "write a number, or unlimited")
     return int(text)

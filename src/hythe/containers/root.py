@@ -1,7 +1,7 @@
-"""A folder that is somebody else's root: every path is resolved inside it, as after a chroot.
+"""``Root``: access to untrusted folders, with every path resolved inside them, as after a chroot.
 
-The kernel does it (``openat2`` with ``RESOLVE_IN_ROOT``): ``..`` and links, absolute ones too, end at the folder, and
-nobody can win a race by swapping a folder for a link meanwhile.
+The kernel resolves paths (``openat2`` with ``RESOLVE_IN_ROOT``): ``..`` and absolute links stay inside the folder, and
+there is no race with a process that replaces a folder by a link.
 """
 
 import errno
@@ -24,31 +24,31 @@ _WITHIN = linux.RESOLVE_IN_ROOT | linux.RESOLVE_NO_MAGICLINKS
 
 
 class Root:
-    """A folder as a root. Close it, or use it in a ``with``; raises OSError throughout."""
+    """A folder as the root of paths. Close it, or use it as a context manager. All methods raise OSError."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._descriptor = os.open(folder, _FOLDER | os.O_CLOEXEC)
 
     def open(self, path: str, flags: int = os.O_RDONLY, *, follow: bool = True) -> int:
-        """Return a descriptor of ``path``; without ``follow`` any link on the way is refused."""
+        """Return a descriptor of ``path``; without ``follow``, links anywhere in the path raise an error."""
         resolve = _WITHIN if follow else _WITHIN | linux.RESOLVE_NO_SYMLINKS
         return linux.openat2(self._descriptor, path or ".", flags, resolve)
 
     def open_folder(self, path: str, *, follow: bool = True) -> int:
-        """Return a descriptor of the folder ``path``, good for ``dir_fd`` only."""
+        """Return a descriptor of the folder ``path``, only for use as ``dir_fd``."""
         return self.open(path, _FOLDER, follow=follow)
 
     def read(self, path: str, limit: int = 1 << 20) -> bytes:
         """Return the first ``limit`` bytes of the regular file ``path``."""
-        descriptor = self.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe must not hold us
+        descriptor = self.open(path, os.O_RDONLY | os.O_NONBLOCK)  # do not block on a pipe
         with os.fdopen(descriptor, "rb") as file:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise OSError(errno.EINVAL, "not a regular file", path)
             return file.read(limit)
 
     def exists(self, path: str) -> bool:
-        """Whether ``path`` leads to something."""
+        """Whether ``path`` exists."""
         try:
             os.close(self.open(path, os.O_PATH))
         except OSError:
@@ -56,8 +56,8 @@ class Root:
         return True
 
     def make_folders(self, path: str) -> int:
-        """Return a descriptor of the folder ``path``; what is missing on the way is made (mode 0755)."""
-        missing: list[str] = []  # a list and no recursion: archives have names as deep as 2000 folders
+        """Return a descriptor of the folder ``path``; creates missing folders (mode 0755)."""
+        missing: list[str] = []  # no recursion: archives contain paths 2000 folders deep
         while True:
             try:
                 descriptor = self.open_folder(path)
@@ -77,11 +77,11 @@ class Root:
         return descriptor
 
     def _make_folder(self, parent: int, name: str) -> None:
-        """Make one missing folder of ``make_folders``; a subclass may mark it."""
+        """Create one missing folder of ``make_folders``; subclasses can override it."""
         os.mkdir(name, 0o755, dir_fd=parent)
 
     def close(self) -> None:
-        """Give the descriptor back."""
+        """Close the descriptor."""
         os.close(self._descriptor)
 
     def __enter__(self) -> Self:
@@ -95,7 +95,7 @@ class Root:
 
 @contextmanager
 def image_umask() -> Iterator[None]:
-    """Make files of images for the block as their modes say, whatever the user's umask is."""
+    """Use the umask of images during the block, independent of the user's."""
     before = os.umask(IMAGE_UMASK)
     try:
         yield
@@ -104,7 +104,7 @@ def image_umask() -> Iterator[None]:
 
 
 def remove(name: str, folder: int) -> None:
-    """Remove ``name``, whatever it is, from the folder descriptor ``folder``; it may be missing."""
+    """Remove the file or folder ``name``, if it exists, from the folder descriptor ``folder``."""
     try:
         os.unlink(name, dir_fd=folder)
     except FileNotFoundError:
@@ -115,12 +115,12 @@ def remove(name: str, folder: int) -> None:
 
 
 def remove_tree(folder: Path) -> None:
-    """Remove ``folder`` and everything in it, but nothing that is mounted there. Raises NotRemoved.
+    """Remove ``folder`` and its content, except for mounts in it. Raises NotRemoved.
 
-    By ``rm``, as above: containers and archives make trees deeper than Python's recursion goes.
+    Uses ``rm``, because containers and archives create trees deeper than Python's recursion limit.
     """
     command = ["rm", "-rf", "--one-file-system", "--", str(folder)]
     done = subprocess.run(command, stderr=subprocess.PIPE, text=True, errors="replace", check=False)
     if done.returncode != 0:
-        said = done.stderr.strip().splitlines() or ["rm failed"]
-        raise NotRemoved(said[-1].removeprefix("rm: "), "it is tried again when the next container is removed")
+        lines = done.stderr.strip().splitlines() or ["rm failed"]
+        raise NotRemoved(lines[-1].removeprefix("rm: "), "removing another container tries again")

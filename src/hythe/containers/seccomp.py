@@ -1,6 +1,6 @@
-"""Which system calls a container may make: the default profile, in the runtime's form.
+"""The default seccomp profile, converted to the runtime's format.
 
-``seccomp.json`` is in Docker's form: rules that hold only for some machines or only with some capabilities.
+``seccomp.json`` is in Docker's format, where rules can depend on architecture and capabilities.
 """
 
 from importlib import resources
@@ -55,12 +55,12 @@ def default_profile(capabilities: tuple[str, ...]) -> dict[str, Any]:
         "defaultAction": profile.default_action,
         "defaultErrnoRet": profile.default_errno_ret,
         "architectures": _architectures(profile, machine),
-        "syscalls": [_specified(rule) for rule in profile.syscalls if _holds(rule, capabilities, machine)],
+        "syscalls": [_runtime_rule(rule) for rule in profile.syscalls if _applies(rule, capabilities, machine)],
     }
 
 
 def is_available() -> bool:
-    """Whether this kernel filters system calls."""
+    """Whether this kernel supports seccomp filters."""
     return Path("/proc/sys/kernel/seccomp/actions_avail").exists()
 
 
@@ -70,7 +70,7 @@ def _architectures(profile: _Profile, machine: str) -> list[str]:
     return [name, *known] if name else []
 
 
-def _holds(rule: _Rule, capabilities: tuple[str, ...], machine: str) -> bool:
+def _applies(rule: _Rule, capabilities: tuple[str, ...], machine: str) -> bool:
     includes, excludes = rule.includes, rule.excludes
     if includes.arches and machine not in includes.arches:
         return False
@@ -79,10 +79,10 @@ def _holds(rule: _Rule, capabilities: tuple[str, ...], machine: str) -> bool:
     return machine not in excludes.arches and not any(capability in capabilities for capability in excludes.caps)
 
 
-def _specified(rule: _Rule) -> dict[str, Any]:
-    specified: dict[str, Any] = {"names": rule.names, "action": rule.action}
+def _runtime_rule(rule: _Rule) -> dict[str, Any]:
+    row: dict[str, Any] = {"names": rule.names, "action": rule.action}
     if rule.args:
-        specified["args"] = rule.args
+        row["args"] = rule.args
     if rule.errno_ret is not None:
-        specified["errnoRet"] = rule.errno_ret
-    return specified
+        row["errnoRet"] = rule.errno_ret
+    return row

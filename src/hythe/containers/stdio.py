@@ -1,4 +1,4 @@
-"""Moves bytes between a container and the user, keeps its log, and hands on signals, until the container ends."""
+"""Relays a container's input, output and signals, and writes its log, until it exits."""
 
 import os
 import select
@@ -11,8 +11,8 @@ from typing import NamedTuple
 from hythe.containers.log import LogWriter
 from hythe.containers.terminal import copy_size
 
-_CHUNK = 64 << 10
-_KEPT = {  # signals that mean hythe itself, or that nobody can catch
+_CHUNK_SIZE = 64 << 10
+_NOT_FORWARDED = {  # signals for hythe itself, or that cannot be caught
     signal.SIGCHLD,
     signal.SIGPIPE,
     signal.SIGKILL,
@@ -30,11 +30,11 @@ _KEPT = {  # signals that mean hythe itself, or that nobody can catch
     signal.SIGTRAP,
     signal.SIGSYS,
 }
-FORWARDED = tuple(sorted(set(signal.Signals) - _KEPT))
+FORWARDED = tuple(sorted(set(signal.Signals) - _NOT_FORWARDED))
 
 
 class ContainerStreams(NamedTuple):
-    """Our ends of the container's streams; -1 where there is none. A terminal is both ``stdin`` and ``stdout``."""
+    """Our ends of the container's streams, -1 for none. A terminal is both ``stdin`` and ``stdout``."""
 
     stdin: int
     stdout: int
@@ -43,7 +43,7 @@ class ContainerStreams(NamedTuple):
 
 
 class Attachment(NamedTuple):
-    """Which of the user's streams go to and from the container: descriptors, -1 for none."""
+    """The user's streams that are attached to the container: descriptors, -1 for none."""
 
     stdin: int = -1
     stdout: int = -1
@@ -51,25 +51,25 @@ class Attachment(NamedTuple):
 
 
 class StreamRelay:
-    """One container's flow of bytes and signals. ``process`` is its first process, a child of ours."""
+    """Relays streams and signals of one container; ``process`` is its first process, a child of this one."""
 
-    def __init__(self, process: int, ends: ContainerStreams, attachment: Attachment, log: LogWriter) -> None:
+    def __init__(self, process: int, streams: ContainerStreams, attachment: Attachment, log: LogWriter) -> None:
         self._process = os.pidfd_open(process)
-        self._ends = ends
+        self._streams = streams
         self._attachment = attachment
         self._log = log
-        self._sources = {ends.stdout: ("stdout", attachment.stdout), ends.stderr: ("stderr", attachment.stderr)}
+        self._sources = {streams.stdout: ("stdout", attachment.stdout), streams.stderr: ("stderr", attachment.stderr)}
         self._sources.pop(-1, None)
-        self._reads_input = attachment.stdin >= 0 and ends.stdin >= 0
+        self._reads_input = attachment.stdin >= 0 and streams.stdin >= 0
         self._input = b""
-        if ends.stdin >= 0:
-            os.set_blocking(ends.stdin, False)  # stays open, as docker's, even when nobody writes to it
+        if streams.stdin >= 0:
+            os.set_blocking(streams.stdin, False)  # stays open without a writer, like docker's
 
     def run(self) -> None:
-        """Return once the process has ended and everything it wrote is passed on."""
-        with _signals_wake() as (wakeup, received):
+        """Relay until the process has exited and all its output is written."""
+        with _signal_wakeup() as (wakeup, received):
             ended = False
-            while not ended or self._drains():
+            while not ended or self._has_sources():
                 ready = self._wait(wakeup, ended)
                 ended = ended or self._process in ready
                 self._handle_signals(wakeup if wakeup in ready else -1, received)
@@ -77,10 +77,10 @@ class StreamRelay:
                     self._pass_output(descriptor)
                 self._pass_input(ready)
                 if ended and not any(d in ready for d in self._sources):
-                    break  # a process outside may still hold the pipe: nothing of the container's is left in it
+                    break  # another process may keep the pipe open, but the container's output is complete
         os.close(self._process)
 
-    def _drains(self) -> bool:
+    def _has_sources(self) -> bool:
         return bool(self._sources)
 
     def _wait(self, wakeup: int, ended: bool) -> set[int]:
@@ -91,19 +91,19 @@ class StreamRelay:
         if not ended:
             poll.register(self._process, select.POLLIN)
             if self._input:
-                poll.register(self._ends.stdin, select.POLLOUT | (select.POLLIN if self._ends.is_terminal else 0))
+                poll.register(self._streams.stdin, select.POLLOUT | (select.POLLIN if self._streams.is_terminal else 0))
             elif self._reads_input:
                 poll.register(self._attachment.stdin, select.POLLIN)
         return {descriptor for descriptor, _ in poll.poll(0 if ended else None)}
 
     def _handle_signals(self, wakeup: int, received: list[int]) -> None:
         if wakeup >= 0:
-            os.read(wakeup, _CHUNK)
+            os.read(wakeup, _CHUNK_SIZE)
         while received:
             number = received.pop(0)
             if number == signal.SIGWINCH:
-                if self._ends.is_terminal:
-                    copy_size(self._ends.stdin)
+                if self._streams.is_terminal:
+                    copy_size(self._streams.stdin)
                 continue
             with suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._process, number)
@@ -111,25 +111,25 @@ class StreamRelay:
     def _pass_output(self, descriptor: int) -> None:
         name, target = self._sources[descriptor]
         try:
-            data = os.read(descriptor, _CHUNK)
+            data = os.read(descriptor, _CHUNK_SIZE)
         except BlockingIOError:
             return
-        except OSError:  # EIO: nobody has the terminal open any more
+        except OSError:  # EIO: the terminal has no more users
             data = b""
         if not data:
             del self._sources[descriptor]
             return
         self._log.write(name, data)
         if target >= 0 and not _write_all(target, data):
-            self._sources[descriptor] = (name, -1)  # the reader went away; the log goes on
+            self._sources[descriptor] = (name, -1)  # the reader closed its end; keep logging
 
     def _pass_input(self, ready: set[int]) -> None:
-        if self._input and self._ends.stdin in ready:
+        if self._input and self._streams.stdin in ready:
             self._flush_input()
         elif self._reads_input and self._attachment.stdin in ready:
             try:
-                self._input = os.read(self._attachment.stdin, _CHUNK)
-            except OSError:  # the user's terminal is gone
+                self._input = os.read(self._attachment.stdin, _CHUNK_SIZE)
+            except OSError:  # the user's terminal was closed
                 self._input = b""
             if self._input:
                 self._flush_input()
@@ -138,7 +138,7 @@ class StreamRelay:
 
     def _flush_input(self) -> None:
         try:
-            self._input = self._input[os.write(self._ends.stdin, self._input) :]
+            self._input = self._input[os.write(self._streams.stdin, self._input) :]
         except BlockingIOError:
             return
         except OSError:  # the container closed it
@@ -147,11 +147,11 @@ class StreamRelay:
     def _end_input(self) -> None:
         self._input = b""
         self._reads_input = False
-        if self._ends.is_terminal:
+        if self._streams.is_terminal:
             with suppress(OSError):
-                os.write(self._ends.stdin, b"\x04")  # what a terminal says at the end of input
+                os.write(self._streams.stdin, b"\x04")  # Ctrl-D ends the input of a terminal
         else:
-            os.close(self._ends.stdin)
+            os.close(self._streams.stdin)
 
 
 def _write_all(descriptor: int, data: bytes) -> bool:
@@ -167,15 +167,15 @@ def _write_all(descriptor: int, data: bytes) -> bool:
 
 
 @contextmanager
-def _signals_wake() -> Iterator[tuple[int, list[int]]]:
-    """Collect signals for the block; yields a descriptor that becomes readable, and the list they are put in."""
+def _signal_wakeup() -> Iterator[tuple[int, list[int]]]:
+    """Collect signals during the block; yields a descriptor that becomes readable, and the list of signals."""
     received: list[int] = []
     reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
-    def note(number: int, _frame: FrameType | None) -> None:
+    def record(number: int, _frame: FrameType | None) -> None:
         received.append(number)
 
-    before = {number: signal.signal(number, note) for number in FORWARDED}
+    before = {number: signal.signal(number, record) for number in FORWARDED}
     signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
     try:
         yield reading, received

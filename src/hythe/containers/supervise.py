@@ -1,7 +1,7 @@
-"""Looking after one container from its start to its end: mounts, runtime, streams, status, clean-up.
+"""Supervising a container from start to exit: mounts, runtime, streams, status, cleanup.
 
-Whoever supervises is the container's parent. It mounts in a mount namespace of its own, so the mounts go when it and
-the container are gone, however they end.
+The supervisor is the container's parent process. It mounts in a private mount namespace, so the kernel removes the
+mounts when supervisor and container end, even after a crash.
 
     command (run, start -a)  ->  supervise()                       in the command's own process
     command (run -d, start)  ->  supervise_detached()  ->  fork -> supervise()
@@ -38,10 +38,10 @@ OnStarted = Callable[[], None]
 def supervise(
     store: ContainerStore, container: Container, attachment: Attachment = DETACHED, started: OnStarted = lambda: None
 ) -> int:
-    """Run the container and return its exit code, 128 and the signal's number if one ended it.
+    """Run the container and return its exit code, or 128 + N if signal N ended it.
 
-    Calls ``started`` once it runs. Raises CannotStart, StillRunning. The process keeps the mount namespace that it
-    moves to, so it should have nothing else to do afterwards.
+    Calls ``started`` once it is running. Raises CannotStart, StillRunning. Moves this process to a new mount namespace,
+    so it should do nothing else afterwards.
     """
     with store.supervising(container):
         if store.has_process(container):
@@ -49,7 +49,7 @@ def supervise(
         runtime = find_runtime(container.host.runtime, store.folder / "runtime")
         began = timestamp()
         try:
-            runtime.delete(container.id)  # what a crash may have left
+            runtime.delete(container.id)  # left by a crash
             exit_code = _run(store, container, runtime, attachment, started)
         except (ContainerError, OSError) as error:
             code = error.exit_code if isinstance(error, CannotStart) else 125
@@ -69,9 +69,9 @@ def supervise(
 
 
 def supervise_detached(store: ContainerStore, container: Container, ended: OnStarted = lambda: None) -> None:
-    """Run the container in the background; returns once it runs. Raises CannotStart, StillRunning.
+    """Run the container in the background; returns once it is running. Raises CannotStart, StillRunning.
 
-    ``ended`` is called in the background process when the container has ended.
+    ``ended`` is called in the background process after the container has exited.
     """
     reading, writing = os.pipe()
     sys.stdout.flush()
@@ -88,19 +88,19 @@ def supervise_detached(store: ContainerStore, container: Container, ended: OnSta
 
 
 def _supervise_in_background(store: ContainerStore, container: Container, report: int, ended: OnStarted) -> None:
-    """Never returns; closes ``report`` when the container runs, or writes what went wrong to it."""
+    """Never returns; closes ``report`` once the container is running, or writes the error to it."""
     os.setsid()
     os.chdir("/")
-    nowhere = os.open(os.devnull, os.O_RDWR)
+    null = os.open(os.devnull, os.O_RDWR)
     for stream in range(3):
-        os.dup2(nowhere, stream)
+        os.dup2(null, stream)
     try:
         supervise(store, container, DETACHED, lambda: os.close(report))
         ended()
     except BaseException as error:
         problem = {"message": str(error), "hint": getattr(error, "hint", ""), "exit_code": 125}
         problem["exit_code"] = getattr(error, "exit_code", 125)
-        with suppress(OSError):  # closed already: the container did run
+        with suppress(OSError):  # already closed: the container was running
             os.write(report, json.dumps(problem).encode())
     finally:
         os._exit(0)
@@ -116,7 +116,7 @@ def _run(
         mounts = prepare_mounts(store, container, root)
         write_bundle(folder, container, find_user(root, container.config.user, container.host.groups), mounts)
         with ConsoleSocket() if container.host.terminal else nullcontext() as console:
-            process, ends = _create(runtime, folder, container, console)
+            process, streams = _create(runtime, folder, container, console)
         log = LogWriter(folder / "log.jsonl")
         runtime.start(container.id, folder)
         store.set_status(
@@ -124,15 +124,15 @@ def _run(
             ContainerStatus(ContainerState.RUNNING, process, start_ticks(process), started=timestamp(), exit_code=0),
         )
         started()
-        with raw_input() if ends.is_terminal and attachment.stdin >= 0 else nullcontext():
-            StreamRelay(process, ends, attachment, log).run()
+        with raw_input() if streams.is_terminal and attachment.stdin >= 0 else nullcontext():
+            StreamRelay(process, streams, attachment, log).run()
         log.close()
         return _exit_code(process)
 
 
 @contextmanager
 def mounted(store: ContainerStore, container: Container) -> Iterator[Path]:
-    """Mount what the container sees at its ``rootfs`` for the block, and return where that is."""
+    """Mount the container's file system at its ``rootfs`` during the block; yields the path."""
     folder = store.path(container)
     lowers = LayerCache(store.folder / "layers").lowers([Digest.parse(text) for text in container.layers])
     make_mountpoints(folder / "mountpoints")
@@ -147,7 +147,7 @@ def mounted(store: ContainerStore, container: Container) -> Iterator[Path]:
 
 
 def _copy_root_mode(lowers: list[Path], upper: Path) -> None:
-    """Give the container's root the image's mode and owner: the overlay takes them from the upper folder."""
+    """Copy mode and owner of the image's root to the upper folder, which determines those of the overlay."""
     if lowers and not any(upper.iterdir()):
         status = lowers[-1].stat()
         os.chown(upper, status.st_uid, status.st_gid)
@@ -157,7 +157,7 @@ def _copy_root_mode(lowers: list[Path], upper: Path) -> None:
 def _create(
     runtime: Runtime, folder: Path, container: Container, console: ConsoleSocket | None
 ) -> tuple[int, ContainerStreams]:
-    """Let the runtime set the container up; returns its first process and our ends of its streams."""
+    """Create the container with the runtime; returns its first process and our ends of its streams."""
     if console is not None:
         process = runtime.create(container.id, folder, (subprocess.DEVNULL,) * 3, console.path)
         terminal = console.receive()

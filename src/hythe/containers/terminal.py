@@ -1,4 +1,4 @@
-"""Terminals: the container's, whose other end the runtime sends us, and the user's, which is made raw meanwhile."""
+"""The container's terminal, received from the runtime, and the user's, in raw mode while attached."""
 
 import fcntl
 import os
@@ -14,10 +14,10 @@ from typing import Self
 
 
 class ConsoleSocket:
-    """Where the runtime sends the container's terminal; a context."""
+    """The socket that the runtime sends the container's terminal to; a context manager."""
 
     def __init__(self) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="hythe-")  # the path of a socket is 107 bytes at most
+        self._folder = tempfile.TemporaryDirectory(prefix="hythe-")  # socket paths are limited to 107 bytes
         self.path = Path(self._folder.name) / "console"
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.bind(str(self.path))
@@ -42,7 +42,7 @@ class ConsoleSocket:
 
 @contextmanager
 def raw_input() -> Iterator[None]:
-    """Hand every key of the user's terminal on as it is, Ctrl-C too; without a terminal nothing changes."""
+    """Put the user's terminal, if any, into raw mode during the block, so that all keys reach the container."""
     if not os.isatty(0):
         yield
         return
@@ -55,6 +55,6 @@ def raw_input() -> Iterator[None]:
 
 
 def copy_size(terminal: int) -> None:
-    """Give the container's terminal the size of the user's, if there is one."""
+    """Copy the size of the user's terminal, if any, to the container's."""
     if os.isatty(0):
         fcntl.ioctl(terminal, termios.TIOCSWINSZ, fcntl.ioctl(0, termios.TIOCGWINSZ, bytes(8)))

@@ -1,6 +1,6 @@
-"""Unpacking a layer into a folder of its own, in the overlay's form, never outside of it.
+"""Unpacking a layer into a folder, in overlay format, and never outside of it.
 
-Every path is resolved by ``Root``; files are made with ``O_EXCL``; nothing already there is written through.
+``Root`` resolves all paths, and files are created with ``O_EXCL``, so that existing files and links are not followed.
 """
 
 import errno
@@ -23,8 +23,8 @@ _IGNORED_XATTR_ERRORS = (errno.ENOTSUP, errno.EPERM, errno.EACCES)
 def unpack_layer(stream: BinaryIO, folder: Path) -> bool:
     """Unpack the uncompressed layer ``stream`` into the empty ``folder``.
 
-    Returns whether the layer hides everything below it (its root is opaque). Raises InvalidLayer for an archive that is
-    broken or would leave the folder, and OSError for a disk that is full or broken.
+    Returns whether the layer hides all lower layers (its root is opaque). Raises InvalidLayer for an archive that is
+    damaged or tries to leave the folder, and OSError for errors of the disk.
     """
     with image_umask(), _LayerRoot(folder) as root:
         unpacker = _Unpacker(root)
@@ -36,27 +36,27 @@ def unpack_layer(stream: BinaryIO, folder: Path) -> bool:
         return unpacker.hides_everything
 
 
-def _explained(error: OSError, member: Member) -> Exception:
-    """Return what to raise: the archive's fault is an InvalidLayer, the disk's stays what it is."""
+def _unpack_error(error: OSError, member: Member) -> Exception:
+    """Return the exception to raise: InvalidLayer for the archive's errors, the OSError itself for the disk's."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM):
         return error
     hint = ""
     if error.errno == errno.EINVAL and in_user_namespace():
-        hint = " hint: its owner may be outside of your range in /etc/subuid"
+        hint = " hint: its owner may be outside your range in /etc/subuid"
     return InvalidLayer(f"{shown(member.path)} cannot be unpacked: {error.strerror}.{hint}")
 
 
 class _LayerRoot(Root):
-    """Folders made in place of a whiteout hide what is below, as the whiteout did."""
+    """A root where folders that replace a whiteout are opaque."""
 
     def _make_folder(self, parent: int, name: str) -> None:
         _make_folder(parent, name, replaces=False)
 
 
 def _make_folder(parent: int, name: str, *, replaces: bool) -> None:
-    """Make the folder ``name`` unless it is there.
+    """Create the folder ``name`` if it does not exist.
 
-    A whiteout gives way, and the folder hides what is below as it did; a file or link only when ``replaces``.
+    It replaces a whiteout, and is then opaque; it replaces a file or link only if ``replaces``.
     """
     try:
         os.mkdir(name, 0o755, dir_fd=parent)
@@ -83,21 +83,21 @@ def _on_folder(parent: int, name: str, action: Callable[[int], None]) -> None:
 
 
 class _Unpacker:
-    """Applies members one after the other; keeps the last parent open, because neighbours follow each other."""
+    """Applies members in order; keeps the last parent folder open, because the next member usually has the same."""
 
     def __init__(self, root: Root) -> None:
         self._root = root
         self._parent: tuple[str, int] | None = None
         self._folder_times: dict[str, int] = {}
-        self._drops_devices = in_user_namespace()
+        self._skip_devices = in_user_namespace()
         self.hides_everything = False
 
     def apply(self, member: Member, content: Content | None) -> None:
-        """Do what ``member`` says; raises InvalidLayer for what cannot be."""
+        """Apply a member of the archive; raises InvalidLayer if it is not possible."""
         try:
             self._apply(member, content)
         except OSError as error:
-            raise _explained(error, member) from error
+            raise _unpack_error(error, member) from error
 
     def _apply(self, member: Member, content: Content | None) -> None:
         match member:
@@ -106,15 +106,15 @@ class _Unpacker:
             case Opaque():
                 self._hide(member.path)
             case Whiteout():
-                self._white_out(member.path)
+                self._add_whiteout(member.path)
             case Entry(path=""):
                 self._change_root(member)
             case Entry():
                 self._make(member, content)
 
     def finish(self) -> None:
-        """Set the times of folders, which every file made in them had changed."""
-        self._forget_parent()
+        """Set the times of folders last, because creating files changes them."""
+        self._close_parent()
         for path, mtime in self._folder_times.items():
             self._set_folder_time(path, mtime)
 
@@ -129,11 +129,11 @@ class _Unpacker:
     def _parent_of(self, path: str) -> tuple[int, str]:
         above, name = posixpath.split(path)
         if self._parent is None or self._parent[0] != above:
-            self._forget_parent()
+            self._close_parent()
             self._parent = (above, self._root.make_folders(above))
         return self._parent[1], name
 
-    def _forget_parent(self) -> None:
+    def _close_parent(self) -> None:
         if self._parent is not None:
             os.close(self._parent[1])
             self._parent = None
@@ -144,8 +144,8 @@ class _Unpacker:
         overlay.make_opaque(descriptor)
         os.close(descriptor)
 
-    def _white_out(self, path: str) -> None:
-        """Hide ``path`` of lower layers; what this layer put there itself stays (specification, "Whiteouts")."""
+    def _add_whiteout(self, path: str) -> None:
+        """Hide ``path`` of lower layers, but not what this layer itself adds (specification, "Whiteouts")."""
         parent, name = self._parent_of(path)
         try:
             overlay.make_whiteout(name, parent)
@@ -157,7 +157,7 @@ class _Unpacker:
         if entry.kind is not Kind.FOLDER:
             raise InvalidLayer(f"the root of the layer is a {entry.kind.value}")
         descriptor = self._root.open("", os.O_RDONLY | os.O_DIRECTORY)
-        _dress(descriptor, entry)
+        _apply_metadata(descriptor, entry)
         os.close(descriptor)
         self._folder_times[""] = entry.mtime_ns
 
@@ -170,13 +170,13 @@ class _Unpacker:
             self._make_other(entry, content, parent, name)
         except FileExistsError:
             remove(name, parent)
-            self._forget_parent()  # it may have led through what is gone now
+            self._close_parent()  # its path may have led through the removed file
             parent, name = self._parent_of(entry.path)
             self._make_other(entry, content, parent, name)
 
     def _make_folder(self, entry: Entry, parent: int, name: str) -> None:
         _make_folder(parent, name, replaces=True)
-        _on_folder(parent, name, lambda descriptor: _dress(descriptor, entry))
+        _on_folder(parent, name, lambda descriptor: _apply_metadata(descriptor, entry))
         self._folder_times[entry.path] = entry.mtime_ns
 
     def _make_other(self, entry: Entry, content: Content | None, parent: int, name: str) -> None:
@@ -187,10 +187,10 @@ class _Unpacker:
                 self._link(entry, parent, name)
             case Kind.SYMLINK:
                 os.symlink(entry.target, name, dir_fd=parent)
-                _dress_by_name(entry, parent, name)
+                _apply_metadata_by_name(entry, parent, name)
             case Kind.FIFO:
                 os.mkfifo(name, 0o600, dir_fd=parent)
-                _dress_by_name(entry, parent, name)
+                _apply_metadata_by_name(entry, parent, name)
             case _:
                 self._make_device(entry, parent, name)
 
@@ -205,11 +205,11 @@ class _Unpacker:
             os.close(folder)
 
     def _make_device(self, entry: Entry, parent: int, name: str) -> None:
-        if self._drops_devices:
-            return  # no user namespace may make one; runtimes bind the usual devices from the host
+        if self._skip_devices:
+            return  # not possible in a user namespace; runtimes mount the usual devices from the host
         kind = stat.S_IFCHR if entry.kind is Kind.CHARACTER else stat.S_IFBLK
         os.mknod(name, kind | 0o600, os.makedev(*entry.device), dir_fd=parent)
-        _dress_by_name(entry, parent, name)
+        _apply_metadata_by_name(entry, parent, name)
 
 
 def _write_file(entry: Entry, content: Content | None, parent: int, name: str) -> None:
@@ -222,7 +222,7 @@ def _write_file(entry: Entry, content: Content | None, parent: int, name: str) -
             end = offset + _write(descriptor, data)
         if end != entry.size:
             os.ftruncate(descriptor, entry.size)
-        _dress(descriptor, entry)
+        _apply_metadata(descriptor, entry)
         os.utime(descriptor, ns=(entry.mtime_ns, entry.mtime_ns))
     finally:
         os.close(descriptor)
@@ -235,19 +235,19 @@ def _write(descriptor: int, data: bytes) -> int:
     return len(data)
 
 
-def _dress(descriptor: int, entry: Entry) -> None:
-    """Give a file or folder its owner, mode and attributes, in this order: a new owner takes set-uid bits away."""
+def _apply_metadata(descriptor: int, entry: Entry) -> None:
+    """Set owner, mode and attributes, in this order: changing the owner clears set-uid bits."""
     os.fchown(descriptor, entry.uid, entry.gid)
     os.fchmod(descriptor, entry.mode)
     for name, value in entry.xattrs.items():
         _set_xattr(descriptor, name, value)
 
 
-def _dress_by_name(entry: Entry, parent: int, name: str) -> None:
-    """``_dress`` for what cannot be opened: links, devices, pipes."""
+def _apply_metadata_by_name(entry: Entry, parent: int, name: str) -> None:
+    """Set the metadata of files that cannot be opened: links, devices, pipes."""
     os.chown(name, entry.uid, entry.gid, dir_fd=parent, follow_symlinks=False)
     if entry.kind is not Kind.SYMLINK:
-        os.chmod(name, entry.mode, dir_fd=parent)  # made just now, so it is no link
+        os.chmod(name, entry.mode, dir_fd=parent)  # just created, so it is not a link
     for attribute, value in entry.xattrs.items():
         _set_xattr(f"/proc/self/fd/{parent}/{name}", attribute, value)
     os.utime(name, ns=(entry.mtime_ns, entry.mtime_ns), dir_fd=parent, follow_symlinks=False)
@@ -255,7 +255,7 @@ def _dress_by_name(entry: Entry, parent: int, name: str) -> None:
 
 def _set_xattr(target: int | str, name: str, value: bytes) -> None:
     if overlay.is_own_xattr(name):
-        return  # an archive has no say in how layers are joined
+        return  # an archive must not control the overlay
     try:
         if isinstance(target, int):
             os.setxattr(target, name, value)

@@ -1,6 +1,6 @@
-"""Folders of the host in containers: what ``-v`` asks for, and the volumes that an image declares.
+"""Mounts in containers: of ``-v``, ``--mount`` and ``--tmpfs``, and the volumes that an image declares.
 
-A volume that is empty when its container starts is filled with what the image has in its place, as docker does.
+An empty volume is filled with the image's content at its target when the container starts, like docker does.
 """
 
 import os
@@ -19,7 +19,7 @@ from hythe.containers.store import ContainerStore
 from hythe.containers.unpack import unpack_layer
 
 NOCOPY = "nocopy"
-_SPOOLED = 16 << 20
+_MAX_IN_MEMORY = 16 << 20
 _MODES = {
     "ro": ("ro",),
     "rw": (),
@@ -36,64 +36,70 @@ _MODES = {
 
 
 def parse_volume(text: str) -> Mount:
-    """Return the mount that ``-v [SOURCE:]TARGET[:OPTIONS]`` asks for; raises InvalidOption."""
+    """Parse ``-v [SOURCE:]TARGET[:OPTIONS]``; raises InvalidOption."""
     parts = text.split(":")
     if len(parts) > 3 or not all(parts):
-        raise InvalidOption(f"{text!r} is not a volume", "write [SOURCE:]TARGET[:ro]")
+        raise InvalidOption(f"invalid volume {text!r}", "write [SOURCE:]TARGET[:ro]")
     source, target = ("", parts[0]) if len(parts) == 1 else (parts[0], parts[1])
     if not target.startswith("/") or os.path.normpath(target) == "/":
-        raise InvalidOption(f"{target!r} cannot be mounted on", "write an absolute path other than /")
+        raise InvalidOption(f"invalid mount target {target!r}", "write an absolute path other than /")
     target = os.path.normpath(target)
     modes = parts[2].split(",") if len(parts) == 3 else []
     options, empty = _parse_modes(modes), NOCOPY in modes
     if source.startswith(("/", ".", "~")):
         if empty:
-            raise InvalidOption(f"{text!r} is a folder of this machine, which nothing is copied to", "leave out nocopy")
+            raise InvalidOption(f"nocopy is not supported for the host folder in {text!r}", "remove nocopy")
         return Mount(target, source=str(Path(source).expanduser().absolute()), options=options)
     return Mount(target, volume=_volume_name(source) if source else _ANONYMOUS, options=options, empty=empty)
 
 
 _ANONYMOUS = "."
-"""The name of volumes that belong to one container and go with it."""
+"""The name of volumes that belong to one container and are removed with it."""
 
 
 def parse_tmpfs(text: str) -> Mount:
-    """Return the mount that ``--tmpfs TARGET[:OPTIONS]`` asks for; raises InvalidOption."""
+    """Parse ``--tmpfs TARGET[:OPTIONS]``; raises InvalidOption."""
     target, _, options = text.partition(":")
     if not target.startswith("/"):
-        raise InvalidOption(f"{target!r} cannot be mounted on", "write an absolute path")
+        raise InvalidOption(f"invalid mount target {target!r}", "write an absolute path")
     return Mount(os.path.normpath(target), options=tuple(filter(None, options.split(","))))
 
 
 def parse_mount(text: str) -> Mount:
-    """Return the mount that ``--mount type=..,source=..,target=..`` asks for; raises InvalidOption."""
+    """Parse ``--mount type=..,source=..,target=..``; raises InvalidOption."""
     pairs = [word.partition("=") for word in text.split(",")]
-    words = {_MOUNT_WORDS.get(key.lower(), key.lower()): value if equals else "true" for key, equals, value in pairs}
-    kind, source, target = words.pop("type", "volume"), words.pop("source", ""), words.pop("target", "")
-    empty = kind == "volume" and _is_true(words.pop("volume-nocopy", "false"))
-    options = _mount_options(words, kind, text)
+    options_by_key = {
+        _MOUNT_KEY_ALIASES.get(key.lower(), key.lower()): value if equals else "true" for key, equals, value in pairs
+    }
+    kind, source, target = (
+        options_by_key.pop("type", "volume"),
+        options_by_key.pop("source", ""),
+        options_by_key.pop("target", ""),
+    )
+    empty = kind == "volume" and _is_true(options_by_key.pop("volume-nocopy", "false"))
+    options = _mount_options(options_by_key, kind, text)
     if not target.startswith("/") or os.path.normpath(target) == "/":
-        raise InvalidOption(f"{text!r} has no target to mount on", "write target=/path")
+        raise InvalidOption(f"missing target in --mount {text}", "write target=/path")
     target = os.path.normpath(target)
     if kind == "tmpfs" and not source:
         return Mount(target, options=options)
     if kind == "bind" and source:
         path = Path(source).expanduser().absolute()
         if not path.exists():
-            raise InvalidOption(f"{path} does not exist", "make it first; -v makes what is missing")
+            raise InvalidOption(f"{path} does not exist", "create it first, or use -v, which creates missing folders")
         return Mount(target, source=str(path), options=options)
     if kind == "volume":
         return Mount(target, volume=_volume_name(source) if source else _ANONYMOUS, options=options, empty=empty)
-    raise InvalidOption(f"{text!r} is not a mount", "write type=bind,source=..,target=.., type=volume or type=tmpfs")
+    raise InvalidOption(f"invalid --mount {text}", "write type=bind,source=..,target=.., type=volume or type=tmpfs")
 
 
-_MOUNT_WORDS = {"src": "source", "dst": "target", "destination": "target", "ro": "readonly"}
+_MOUNT_KEY_ALIASES = {"src": "source", "dst": "target", "destination": "target", "ro": "readonly"}
 
 
-def _mount_options(words: dict[str, str], kind: str, text: str) -> tuple[str, ...]:
-    """Return the kernel's options for what is left of a ``--mount``."""
+def _mount_options(options_by_key: dict[str, str], kind: str, text: str) -> tuple[str, ...]:
+    """Return the kernel's mount options for the other keys of a ``--mount``."""
     options: list[str] = []
-    for key, value in words.items():
+    for key, value in options_by_key.items():
         match kind, key:
             case _, "readonly":
                 options += ["ro"] if _is_true(value) else []
@@ -115,11 +121,11 @@ def _is_true(value: str) -> bool:
 
 
 def _volume_name(text: str) -> str:
-    """Return ``text`` when it may name a volume; raises InvalidOption."""
+    """Return ``text`` if it is a valid volume name; raises InvalidOption."""
     try:
         return parse_container_name(text)
     except InvalidOption as error:
-        raise InvalidOption(f"{text!r} cannot name a volume", "write ./ before a folder of this machine") from error
+        raise InvalidOption(f"invalid volume name {text!r}", "write ./ before a folder of the host") from error
 
 
 def _parse_modes(modes: list[str]) -> tuple[str, ...]:
@@ -132,16 +138,16 @@ def _parse_modes(modes: list[str]) -> tuple[str, ...]:
 
 
 def declared_volumes(paths: tuple[str, ...], chosen: tuple[Mount, ...]) -> tuple[Mount, ...]:
-    """Return mounts for the volumes that an image declares, except where the user chose a mount."""
-    taken = {mount.target for mount in chosen}
+    """Return mounts for the volumes that an image declares, except at targets of the user's own mounts."""
+    used = {mount.target for mount in chosen}
     targets = dict.fromkeys(os.path.normpath("/" + path.strip("/")) for path in paths)
-    return tuple(Mount(target, volume=_ANONYMOUS) for target in targets if target not in taken | {"/"})
+    return tuple(Mount(target, volume=_ANONYMOUS) for target in targets if target not in used | {"/"})
 
 
 def volumes_of(store: ContainerStore, text: str) -> list[Mount]:
-    """Return the mounts that ``--volumes-from CONTAINER[:ro|rw]`` asks for: another container's volumes and folders.
+    """Return the mounts for ``--volumes-from CONTAINER[:ro|rw]``: another container's volumes and folders.
 
-    Nothing is copied to them, as in docker. Raises NoSuchContainer, InvalidOption.
+    They are not filled from the image, as in docker. Raises NoSuchContainer, InvalidOption.
     """
     name, colon, mode = text.partition(":")
     if colon and mode not in ("ro", "rw"):
@@ -149,16 +155,16 @@ def volumes_of(store: ContainerStore, text: str) -> list[Mount]:
     other = store.find(name)
     extra = ("ro",) if mode == "ro" else ()
     mounts = (_shared(store, other, number) for number in range(len(other.host.mounts)))
-    return [_taken_over(mount, extra) for mount in mounts if mount]
+    return [_inherited(mount, extra) for mount in mounts if mount]
 
 
-def _taken_over(mount: Mount, extra: tuple[str, ...]) -> Mount:
+def _inherited(mount: Mount, extra: tuple[str, ...]) -> Mount:
     options = tuple(dict.fromkeys((*mount.options, *extra)))
     return msgspec.structs.replace(mount, options=options, empty=bool(mount.volume))
 
 
 def _shared(store: ContainerStore, container: Container, number: int) -> Mount | None:
-    """Return one of a container's mounts for another container; None for memory, which cannot be shared."""
+    """Return a container's mount for use in another container; None for a tmpfs, which cannot be shared."""
     mount = container.host.mounts[number]
     if mount.volume == _ANONYMOUS:
         return Mount(mount.target, source=str(_own_volume(store, container, number)), options=mount.options)
@@ -170,31 +176,31 @@ def _own_volume(store: ContainerStore, container: Container, number: int) -> Pat
 
 
 def prepare_mounts(store: ContainerStore, container: Container, root: Root) -> tuple[Mount, ...]:
-    """Make the folders that the container's mounts need, and return the mounts with their sources on the host."""
-    return tuple(_prepared(store, container, root, number) for number in range(len(container.host.mounts)))
+    """Create the folders of the container's mounts; returns the mounts with their sources on the host."""
+    return tuple(_prepare_mount(store, container, root, number) for number in range(len(container.host.mounts)))
 
 
-def _prepared(store: ContainerStore, container: Container, root: Root, number: int) -> Mount:
+def _prepare_mount(store: ContainerStore, container: Container, root: Root, number: int) -> Mount:
     mount = container.host.mounts[number]
     if mount.volume:
         own = _own_volume(store, container, number)
         folder = own if mount.volume == _ANONYMOUS else store.folder / "volumes" / mount.volume
-        folder.parent.mkdir(exist_ok=True, mode=0o700)  # what a container wrote is not for other users of the machine
+        folder.parent.mkdir(exist_ok=True, mode=0o700)  # other users of the host must not read a container's data
         with image_umask():
             folder.mkdir(exist_ok=True)
         if not mount.empty:
             _fill(folder, root, mount.target)
         return Mount(mount.target, source=str(folder), options=mount.options)
     if mount.source and not Path(mount.source).exists():
-        Path(mount.source).mkdir(parents=True)  # as docker does
+        Path(mount.source).mkdir(parents=True)  # like docker does
     return mount
 
 
 def _fill(folder: Path, root: Root, target: str) -> None:
-    """Copy what the image has at ``target`` into an empty volume."""
+    """Copy the image's content at ``target`` into the volume, if it is empty."""
     if any(folder.iterdir()) or not root.exists(target):
         return
-    with tempfile.SpooledTemporaryFile(max_size=_SPOOLED) as spool:
+    with tempfile.SpooledTemporaryFile(max_size=_MAX_IN_MEMORY) as spool:
         pack_folder(root, target, spool)
         spool.seek(0)
         unpack_layer(cast(BinaryIO, spool), folder)

@@ -138,10 +138,10 @@ BASE = ContainerConfig(entrypoint=("/entry",), cmd=("default",), env=("A=1", "B=
     ("request_", "entrypoint", "cmd"),
     [
         (CreateOptions("box"), ("/entry",), ("default",)),
-        (CreateOptions("box", words=("x", "y")), ("/entry",), ("x", "y")),
+        (CreateOptions("box", command=("x", "y")), ("/entry",), ("x", "y")),
         (CreateOptions("box", entrypoint=("/own",)), ("/own",), None),
-        (CreateOptions("box", entrypoint=("/own",), words=("x",)), ("/own",), ("x",)),
-        (CreateOptions("box", entrypoint=(), words=("x",)), None, ("x",)),
+        (CreateOptions("box", entrypoint=("/own",), command=("x",)), ("/own",), ("x",)),
+        (CreateOptions("box", entrypoint=(), command=("x",)), None, ("x",)),
     ],
 )
 def test_commands_are_merged(
