@@ -21,8 +21,8 @@ ROWS = (
     " default_branch, active, trigger_token, options, failing, created_at, created_by)"
     f" VALUES (3, 7, 'alice', 'https://git.example/a', 'git', 'a', 'main', true, '', '{{}}', false, '{NOW}', 'alice')",
     "INSERT INTO builds (id, configuration_id, number, account, concurrency_key, status, source_type, source_name,"
-    ' "commit", message, author, cause, started_by, rule, rule_id, tags, trusted, created_at, fence, key_digest, worker,'
-    " cancelled_by, reason, steps, digest, result, log_size)"
+    ' "commit", message, author, cause, started_by, rule, rule_id, tags, trusted, created_at, fence, key_digest,'
+    " worker, cancelled_by, reason, steps, digest, result, log_size)"
     " VALUES (11, 3, 1, 'alice', 'k', 'succeeded', 'branch', 'main', '', '', '', 'push', 'alice', '{}', 1, '[]', true,"
     f" '{NOW}', 1, '', '', '', '', '[]', '', '{{}}', 0)",
     "INSERT INTO webhooks (id, configuration_id, url, secret, events, created_at)"
