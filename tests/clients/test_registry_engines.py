@@ -190,7 +190,7 @@ def test_rotten_layer_fails_the_pull_until_it_is_pushed_again(
     content[100] ^= 1
     file.write_bytes(content)
 
-    verified = private_registry.look_after("verify")
+    verified = private_registry.run_maintenance("verify")
     pull = skopeo.run("copy", name, f"oci:{tmp_path / 'back'}:1")
     skopeo.ok("copy", busybox_layout.source(), name)
     skopeo.ok("copy", name, f"oci:{tmp_path / 'again'}:1")
@@ -198,7 +198,7 @@ def test_rotten_layer_fails_the_pull_until_it_is_pushed_again(
     assert verified.returncode != 0
     assert layer in verified.stdout + verified.stderr
     assert pull.returncode != 0
-    assert private_registry.look_after("verify").returncode == 0
+    assert private_registry.run_maintenance("verify").returncode == 0
     assert not list(private_registry.data.glob("*.key")), "it became a hub"
 
 
@@ -211,12 +211,12 @@ def test_deleted_image_frees_its_space_while_the_registry_serves(
     for name in ("kept:1", "gone:1"):
         skopeo.ok("copy", busybox_layout.source(), f"docker://{registry.host}/{name}")
     layer = skopeo.inspect("inspect", f"docker://{registry.host}/kept:1")["Layers"][0]
-    shared = skopeo.run("delete", f"docker://{registry.host}/gone:1").returncode, registry.look_after("gc").stdout
+    shared = skopeo.run("delete", f"docker://{registry.host}/gone:1").returncode, registry.run_maintenance("gc").stdout
     still_there = [path for path in registry.data.rglob("*") if path.name.endswith(layer.removeprefix("sha256:"))]
     skopeo.ok("delete", f"docker://{registry.host}/kept:1")
 
-    foreseen = registry.look_after("gc", "--dry-run").stdout
-    taken = registry.look_after("gc").stdout
+    foreseen = registry.run_maintenance("gc", "--dry-run").stdout
+    taken = registry.run_maintenance("gc").stdout
 
     assert shared[0] == 0
     assert still_there

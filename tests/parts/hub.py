@@ -1,4 +1,4 @@
-"""The real hub and the real private registry, each as a process of its own, as a user starts them."""
+"""Hubs and private registries, each in its own process, started like users do."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from tests.parts.process import Program, free_port, http_answers, listening
+from tests.parts.process import Program, free_port, has_children, http_answers, listening
 
 HYTHE = Path(sys.executable).parent / "hythe"
 READY = re.compile(r"(https?)://127\.0\.0\.1:(\d+)")
@@ -23,7 +23,7 @@ REGISTRY = ("registry", "serve")
 
 @dataclass(slots=True)
 class HytheServer:
-    """`hythe serve` or `hythe registry serve`; after a restart it has the same address and data."""
+    """A `hythe serve` or `hythe registry serve` process; a restart keeps its address and data."""
 
     verb: tuple[str, ...]
     data: Path
@@ -37,31 +37,31 @@ class HytheServer:
 
     @property
     def host(self) -> str:
-        """HOST:PORT, as the first part of an image's name."""
+        """HOST:PORT, the first part of an image name."""
         return f"127.0.0.1:{self.port}"
 
     @property
     def url(self) -> str:
-        """The root of the server, without a slash at the end."""
+        """The root URL of the server, without a trailing slash."""
         return f"{self.scheme}://{self.host}"
 
     @property
     def pid(self) -> int:
-        """Process id of the running server."""
+        """The PID of the running server."""
         assert self.program is not None, "the server is not running"
         return self.program.process.pid
 
     @property
     def log(self) -> str:
-        """What the server wrote to stderr, of all its starts."""
+        """The server's stderr output since its first start."""
         return (self.logs / "stderr").read_text(errors="replace")
 
     def start(self, *, seconds: float = 30) -> None:
-        """Start the server and wait until it answers. Its port stays the same from the first start on."""
+        """Start the server and wait until it responds. Later starts use the same port."""
         (self.logs / "stdout").unlink(missing_ok=True)
         if "--public-url" in self.arguments and self.port == 0:
-            self.port = free_port()  # the ready line then names the public address instead
-        command = [str(HYTHE), *self.verb, "--listen", f"127.0.0.1:{self.port}", *self._places(), *self.arguments]
+            self.port = free_port()  # the ready line then shows the public URL instead
+        command = [str(HYTHE), *self.verb, "--listen", f"127.0.0.1:{self.port}", *self._data_flags(), *self.arguments]
         self.program = Program(command, self.logs / "stderr", self._environment(), out=self.logs / "stdout")
         try:
             self.program.wait_until(self._is_ready, seconds)
@@ -70,37 +70,49 @@ class HytheServer:
             raise
 
     def stop(self) -> int:
-        """SIGTERM, and SIGKILL when that does not end it. Returns the exit code."""
+        """Send SIGTERM, then SIGKILL if the server does not exit. Returns the exit code."""
         assert self.program is not None, "the server is not running"
         return self.program.stop()
 
     def kill(self) -> None:
-        """SIGKILL to the server and all its children."""
+        """Send SIGKILL to the server and all its children."""
         assert self.program is not None, "the server is not running"
         self.program.kill()
 
+    def discard(self) -> None:
+        """Stop the server at the end of a test, without the half second that a graceful stop takes.
+
+        A server with child processes (the build worker) is stopped gracefully, so that the worker can clean up.
+        """
+        if self.program is None or self.program.process.poll() is not None:
+            return
+        if has_children(self.pid):
+            self.stop()
+        else:
+            self.kill()
+
     def restart(self) -> None:
-        """Stop, and start again at the same address with the same data."""
+        """Stop the server and start it again with the same address and data."""
         self.stop()
         self.start()
 
     def admin(self, *arguments: str, stdin: str | None = None) -> str:
-        """`hythe admin ..` on this server's data, which must succeed; returns its stdout."""
+        """Run `hythe admin ..` on this server's data; fails unless it succeeds, returns its stdout."""
         done = self.try_admin(*arguments, stdin=stdin)
         assert done.returncode == 0, f"{done.args}\n{done.stdout}{done.stderr}"
         return done.stdout
 
     def try_admin(self, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
-        """`hythe admin ..` on this server's data, whatever comes of it."""
+        """Run `hythe admin ..` on this server's data, and return the result."""
         return self._try("admin", *arguments, stdin=stdin)
 
-    def look_after(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """`gc` or `verify` of `hythe admin`, or `hythe registry` of a private registry, whatever comes of it."""
+    def run_maintenance(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run `gc` or `verify` of `hythe admin`, or of `hythe registry` for a private registry."""
         return self._try("registry" if self.verb == REGISTRY else "admin", *arguments)
 
-    def _try(self, *words: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+    def _try(self, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [HYTHE, *words, *self._places()],
+            [HYTHE, *arguments, *self._data_flags()],
             input=stdin or "",
             env=self._environment(),
             capture_output=True,
@@ -109,12 +121,12 @@ class HytheServer:
         )
 
     def create_user(self, name: str, password: str, *, admin: bool = False) -> None:
-        """Make an account with this password."""
+        """Create an account."""
         flags = ("--admin",) if admin else ()
         email = f"{name}@example.com"
         self.admin("create-user", name, "--email", email, *flags, "--password-stdin", stdin=password)
 
-    def _places(self) -> list[str]:
+    def _data_flags(self) -> list[str]:
         database = ["--database-url", self.database_url] if self.database_url else []
         return ["--data", str(self.data), *database]
 
@@ -133,8 +145,9 @@ class HytheServer:
 
 @contextlib.contextmanager
 def server_factory(folder: Path, verb: tuple[str, ...]) -> Iterator[Callable[..., HytheServer]]:
-    """A function that starts servers, all of which are stopped at the end; each gets a folder below `folder`."""
+    """Yield a function that starts servers, each in a folder below `folder`; all are stopped at the end."""
     started: list[HytheServer] = []
+    upgraded: set[str] = set()
 
     def start(
         arguments: Sequence[str] = (),
@@ -146,8 +159,9 @@ def server_factory(folder: Path, verb: tuple[str, ...]) -> Iterator[Callable[...
         logs = folder / f"{verb[0]}-{len(started)}"
         logs.mkdir(parents=True)
         server = HytheServer(verb, data or logs / "data", logs, tuple(arguments), database_url, env or {})
-        if database_url is not None:
+        if database_url is not None and database_url not in upgraded:
             server.admin("upgrade")
+            upgraded.add(database_url)
         started.append(server)
         server.start()
         return server
@@ -156,45 +170,44 @@ def server_factory(folder: Path, verb: tuple[str, ...]) -> Iterator[Callable[...
         yield start
     finally:
         for server in started:
-            if server.program is not None:
-                server.stop()
+            server.discard()
 
 
 @pytest.fixture
 def start_hub(tmp_path: Path) -> Iterator[Callable[..., HytheServer]]:
-    """Factory: `start_hub(["--flag"], data=.., database_url=.., env={..})`; every hub is stopped after the test."""
+    """Factory `start_hub(["--flag"], data=.., database_url=.., env={..})`; hubs are stopped after the test."""
     with server_factory(tmp_path, HUB) as start:
         yield start
 
 
 @pytest.fixture
 def hub(start_hub: Callable[..., HytheServer]) -> HytheServer:
-    """A hub of this test's own, on SQLite, without any account."""
+    """A hub on SQLite without accounts, for one test."""
     return start_hub()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def hub_on_each_database(request: pytest.FixtureRequest, start_hub: Callable[..., HytheServer]) -> HytheServer:
-    """A hub of this test's own, once on SQLite and once on PostgreSQL."""
+    """A hub for one test, once on SQLite and once on PostgreSQL."""
     on_postgresql = request.param == "postgresql"
     return start_hub(database_url=request.getfixturevalue("postgresql_url") if on_postgresql else None)
 
 
 @pytest.fixture(scope="session")
 def shared_hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HytheServer]:
-    """One hub for the session, on SQLite: for tests that make accounts and repositories of their own names."""
+    """One hub on SQLite for the whole session: tests must use unique names for accounts and repositories."""
     with server_factory(tmp_path_factory.mktemp("shared"), HUB) as start:
         yield start()
 
 
 @pytest.fixture
 def start_private_registry(tmp_path: Path) -> Iterator[Callable[..., HytheServer]]:
-    """Factory like `start_hub`, for `hythe registry serve`."""
+    """Factory like `start_hub` for `hythe registry serve`."""
     with server_factory(tmp_path, REGISTRY) as start:
         yield start
 
 
 @pytest.fixture
 def private_registry(start_private_registry: Callable[..., HytheServer]) -> HytheServer:
-    """A private registry of this test's own, open to everybody."""
+    """A private registry without authentication, for one test."""
     return start_private_registry()

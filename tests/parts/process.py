@@ -1,4 +1,4 @@
-"""Start and stop real programs for tests: found by name, in their own process group, with a log, gone afterwards."""
+"""Starting and stopping real programs for tests, each in its own process group, with a log file."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from typing import NoReturn
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-"""The project's folder."""
+"""The root of the project."""
 
 SEARCHED = (os.environ.get("PATH", ""), "/usr/local/sbin", "/usr/sbin", "/sbin")
 
 
 class PartFailed(Exception):
-    """A real part did not start; the message ends with the end of its log."""
+    """A program did not start; the message includes the end of its log."""
 
 
 def program(name: str, package: str) -> str:
-    """Path of the program `name`; fails the test, naming the install command, when it is missing."""
+    """Return the path of a program; fails the test, with the install command, if it is not installed."""
     found = shutil.which(name, path=os.pathsep.join(SEARCHED))
     if found is None:
         missing(name, package)
@@ -45,7 +45,7 @@ def missing(what: str, package: str) -> NoReturn:
 
 
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nobody listens on at this moment."""
+    """Return an unused TCP port on 127.0.0.1."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -54,7 +54,7 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def own_folder(name: str) -> Iterator[Path]:
-    """A temporary folder with a short path (unix sockets allow 107 bytes), removed afterwards with all in it."""
+    """A temporary folder with a short path (unix socket paths are limited to 107 bytes), removed afterwards."""
     folder = Path(tempfile.mkdtemp(prefix=f"hythe-{name}-"))
     folder.chmod(0o755)
     try:
@@ -65,7 +65,7 @@ def own_folder(name: str) -> Iterator[Path]:
 
 
 def clear_away(folder: Path) -> None:
-    """Kill the processes and undo the mounts that a container engine left in `folder`, deepest first."""
+    """Kill the processes and unmount the mounts that a container engine left in `folder`."""
     for process in processes_naming(f"{folder}/"):
         with contextlib.suppress(ProcessLookupError):
             os.kill(process, signal.SIGKILL)
@@ -76,7 +76,7 @@ def clear_away(folder: Path) -> None:
 
 
 def processes_naming(text: str) -> list[int]:
-    """Ids of the processes whose command line contains `text` (a unique path of ours)."""
+    """Return the PIDs of processes whose command line contains `text` (a unique path of the test)."""
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and int(entry.name) != os.getpid():
@@ -86,8 +86,18 @@ def processes_naming(text: str) -> list[int]:
     return found
 
 
+def has_children(process: int) -> bool:
+    """Return whether a process has child processes."""
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                if (entry / "stat").read_text().rpartition(")")[2].split()[1] == str(process):
+                    return True
+    return False
+
+
 class Program:
-    """One running program in a process group of its own, its output in a log file, its stdout apart when asked."""
+    """A running program in its own process group; its output goes to `log`, its stdout to `out` if given."""
 
     def __init__(
         self,
@@ -111,21 +121,21 @@ class Program:
             )
 
     def wait_until(self, ready: Callable[[], bool], seconds: float = 60) -> None:
-        """Wait until `ready()` is true; raises `PartFailed` when the program ends or the time is over."""
+        """Wait until `ready()` is true; raises `PartFailed` if the program exits or the timeout is over."""
         deadline = time.monotonic() + seconds
         while not answers(ready):
             if self.process.poll() is not None:
-                raise PartFailed(f"{self.command[0]} ended with {self.process.returncode}\n{self.log_end()}")
+                raise PartFailed(f"{self.command[0]} exited with {self.process.returncode}\n{self.log_end()}")
             if time.monotonic() > deadline:
                 raise PartFailed(f"{self.command[0]} not ready after {seconds} s\n{self.log_end()}")
-            time.sleep(0.05)
+            time.sleep(0.02)
 
     def log_end(self, lines: int = 40) -> str:
-        """The last lines that the program wrote."""
+        """Return the last lines of the program's output."""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
 
     def stop(self, seconds: float = 15, with_signal: signal.Signals = signal.SIGTERM) -> int:
-        """Ask the program to end, wait, then kill its whole group. Returns its exit code."""
+        """Send the program a signal, wait, then kill its process group. Returns its exit code."""
         if self.process.poll() is None:
             self.process.send_signal(with_signal)
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -133,7 +143,7 @@ class Program:
         return self.kill()
 
     def kill(self) -> int:
-        """SIGKILL to the program and everything in its process group. Returns its exit code."""
+        """Send SIGKILL to the program's process group. Returns its exit code."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         return self.process.wait(15)
@@ -149,17 +159,17 @@ def running(
     cwd: Path | None = None,
     seconds: float = 60,
 ) -> Iterator[Program]:
-    """Run `command` until the block ends, entered when `ready()` is true."""
+    """Run `command` during the block, which starts once `ready()` is true."""
     started = Program(command, log, env, cwd)
     try:
         started.wait_until(ready, seconds)
         yield started
     finally:
-        started.stop()
+        started.kill()
 
 
 def answers(ready: Callable[[], bool]) -> bool:
-    """`ready()`, where a refused or broken connection counts as not ready."""
+    """Return `ready()`; a refused or broken connection counts as not ready."""
     try:
         return ready()
     except OSError:
@@ -167,13 +177,13 @@ def answers(ready: Callable[[], bool]) -> bool:
 
 
 def listening(port: int) -> bool:
-    """Does somebody accept connections on this loopback port?"""
+    """Return whether a server accepts connections on this loopback port."""
     with socket.create_connection(("127.0.0.1", port), timeout=2):
         return True
 
 
 def http_answers(url: str) -> bool:
-    """Does any HTTP answer, also an error, come from `url`?"""
+    """Return whether `url` returns any HTTP response, including errors."""
     try:
         with urllib.request.urlopen(url, timeout=5):
             return True
@@ -182,7 +192,7 @@ def http_answers(url: str) -> bool:
 
 
 def with_hosts(command: Sequence[str | Path], hosts: Mapping[str, str], folder: Path) -> list[str]:
-    """`command`, run so that it alone sees these host names (name -> address) in /etc/hosts. Needs root."""
+    """Return `command` wrapped so that only it sees these host names (name -> address) in /etc/hosts. Needs root."""
     own = folder / "hosts"
     lines = [f"{address} {name}\n" for name, address in hosts.items()]
     own.write_text(Path("/etc/hosts").read_text() + "".join(lines))
