@@ -23,7 +23,7 @@ COLUMNS = (
     Column("IMAGE", "Image"),
     Column("COMMAND", "Command"),
     Column("CREATED", "RunningFor"),
-    Column("STATUS", "ContainerStatus"),
+    Column("STATUS", "Status"),
     Column("PORTS", "Ports"),
     Column("NAMES", "Names"),
 )

@@ -19,7 +19,7 @@ class Outcome(NamedTuple):
 
 
 OUTCOMES = {
-    "hythe.client.errors.NotFound": Outcome(3),
+    "hythe.client.errors.RemoteNotFound": Outcome(3),
     "hythe.client.errors.AccessDenied": Outcome(4),
     "hythe.client.errors.Unreachable": Outcome(5, "check the host's name, your network and the proxy variables"),
     "hythe.client.errors.RegistryError": Outcome(5),
