@@ -151,7 +151,7 @@ def test_an_unknown_container_of_an_engine(hythe_box: ContainersHythe, docker: D
     unknown = hythe_box.run("commit", "docker:nobody", "x:1")
 
     assert (missing.returncode, unknown.returncode) == (3, 3)
-    assert "no docker was found" in missing.stderr
+    assert "docker is not available" in missing.stderr
     assert "docker has no container 'nobody'" in unknown.stderr
     assert hythe_box.run("commit", "nobody", "x:1").returncode == 3
 

@@ -153,8 +153,8 @@ def test_a_push_survives_what_passes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """After faults that end, the registry has the image whole."""
-    monkeypatch.setattr("hythe.client.upload.SINGLE", 1 << 20)
-    monkeypatch.setattr("hythe.client.upload.UPLOAD_CHUNK", 4 << 20)
+    monkeypatch.setattr("hythe.client.upload.MONOLITHIC_LIMIT", 1 << 20)
+    monkeypatch.setattr("hythe.client.upload.UPLOAD_CHUNK_SIZE", 4 << 20)
     proxy.faults = [Fault(**{name: getattr(fault, name) for name in Fault.__slots__})]
     copy(client, f"oci:{large_layout.folder}", f"{proxy.host}/box")
     result = copy(client, f"{docker_registry.host}/box", "store:check")
@@ -175,7 +175,7 @@ def test_a_cut_upload_is_continued(
     By hythe's own registry; docker-registry refuses to go on where a chunk was cut, and gets a new upload.
     """
     proxy = start_faulty_proxy(private_registry.url)
-    monkeypatch.setattr("hythe.client.upload.SINGLE", 1 << 20)
+    monkeypatch.setattr("hythe.client.upload.MONOLITHIC_LIMIT", 1 << 20)
     proxy.faults = [Fault("PATCH /v2/", times=1, cut_upload_at=4 << 20)]
     copy(client, f"oci:{large_layout.folder}", f"{proxy.host}/box")
     started = [request for request in proxy.requests if request.startswith("POST")]

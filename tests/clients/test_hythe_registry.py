@@ -206,7 +206,7 @@ def test_tls_by_an_own_authority(
 
     assert refused.returncode == 5
     assert "certificate" in refused.stderr
-    assert "hint: trust its authority" in refused.stderr
+    assert "hint: trust its CA" in refused.stderr
 
 
 def test_short_names_go_to_the_default_registry(

@@ -26,7 +26,7 @@ OUTCOMES = {
     "hythe.client.errors.ContentMismatch": Outcome(
         6, "what came is not what was asked for; try again, or ask the owner"
     ),
-    "hythe.client.errors.Conflict": Outcome(7),
+    "hythe.client.errors.RemoteConflict": Outcome(7),
     "hythe.client.errors.ClientError": Outcome(1),
     "hythe.containers.errors.NoSuchContainer": Outcome(3),
     "hythe.containers.errors.InvalidOption": Outcome(2),

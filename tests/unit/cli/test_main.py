@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
 import pytest
 
 from hythe.cli.command import Command, CommandFailed, Verb
@@ -89,6 +91,13 @@ def test_an_error_of_the_system_names_the_file_first(capsys: pytest.CaptureFixtu
 def test_interruption_has_its_own_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
     """Ctrl-C ends with 130, as shells expect."""
     assert report(KeyboardInterrupt()) == 130
+
+
+def test_every_outcome_names_an_exception() -> None:
+    """The class names in the table of exit codes exist."""
+    for name in OUTCOMES:
+        module, _, class_name = name.rpartition(".")
+        assert issubclass(getattr(import_module(module), class_name), BaseException), name
 
 
 def test_exit_codes_are_documented() -> None:
