@@ -1,4 +1,4 @@
-"""A worker by hand: it claims builds and says how they ended, and builds nothing."""
+"""A worker that a test drives: it claims builds and reports results, and builds nothing."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ BY_HAND = {**NO_WORKER, "HYTHE_WORKER_TOKEN": TOKEN}
 
 @dataclass(slots=True)
 class HandWorker:
-    """Speaks the workers' protocol with one hub."""
+    """Speaks the worker protocol with one hub."""
 
     url: str
     name: str = "by hand"
 
     def claim(self, wait: int = 0) -> dict[str, Any] | None:
-        """The next build as a job, None when there is none."""
+        """The next build as a job, None if there is none."""
         job: dict[str, Any] | None = self._post("claim", {"worker": self.name, "wait": wait}, {})
         return job
 
     def finish(self, job: dict[str, Any], status: str = "succeeded", **more: Any) -> None:
         """End a build."""
-        self.tell(job, "finish", {"status": status, **more})
+        self.send(job, "finish", {"status": status, **more})
 
-    def tell(self, job: dict[str, Any], what: str, body: Any) -> Any:
-        """Say something about a build that was claimed."""
+    def send(self, job: dict[str, Any], what: str, body: Any) -> Any:
+        """Send a request about a claimed build."""
         headers = {"Hythe-Build-Key": job["key"], "Hythe-Build-Fence": str(job["fence"])}
         return self._post(f"builds/{job['build_id']}/{what}", body, headers)
 
     def end_all(self, status: str = "succeeded", **more: Any) -> list[str]:
-        """End every build that waits; returns the names of their branches and tags."""
+        """End every queued build; returns the names of their branches and tags."""
         ended = []
         while (job := self.claim()) is not None:
             self.finish(job, status, **more)

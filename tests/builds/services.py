@@ -1,4 +1,4 @@
-"""A hub with Trusted Builds, its git server, and a user's way to both."""
+"""A hub with Trusted Builds, a git server, and the API as a user calls it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -36,20 +38,20 @@ FAST = {
 
 @dataclass(slots=True)
 class Services:
-    """What a test of builds needs: the hub as `alice`, and a git server."""
+    """The hub as `alice`, and a git server."""
 
     hub: HytheServer
     git: GitServer
     sources: dict[str, GitRepository] = field(default_factory=dict)
 
     def call(self, method: str, path: str, body: object = None, *, user: str = USER) -> Any:
-        """Call the JSON API; returns the answer's value, fails on an error."""
+        """Call the JSON API; returns the response's value, fails on an error."""
         status, answer = self.try_call(method, path, body, user=user)
         assert status < 400, f"{method} {path}: {status} {answer}"
         return answer
 
     def try_call(self, method: str, path: str, body: object = None, *, user: str = USER) -> tuple[int, Any]:
-        """Call the JSON API; returns status and value, whatever they are."""
+        """Call the JSON API; returns status and value."""
         headers = {"Content-Type": "application/json"}
         if user:
             pair = base64.b64encode(f"{user}:{PASSWORD}".encode()).decode()
@@ -63,7 +65,7 @@ class Services:
             return error.code, _value(error.read())
 
     def source(self, name: str, files: dict[str, str | bytes] | None = None, **how: Any) -> GitRepository:
-        """Make a source repository with a Dockerfile on busybox and `files`, pushed to its branch main."""
+        """Create a source repository with a Dockerfile on busybox and `files`, pushed to its branch main."""
         repository = self.git.create(f"src/{name}", **how)
         (repository.work / "rootfs.tar").write_bytes(busybox_rootfs())
         texts = {"Dockerfile": DOCKERFILE}
@@ -78,20 +80,20 @@ class Services:
         self.sources[name] = repository
         return repository
 
-    def set_up(self, name: str, source: GitRepository, *rules: dict[str, Any], **more: Any) -> str:
-        """Set up Trusted Builds of alice/NAME; returns the path of its API."""
+    def configure(self, name: str, source: GitRepository, *rules: dict[str, Any], **more: Any) -> str:
+        """Configure Trusted Builds of alice/NAME; returns the path of its API."""
         path = f"/api/v1/repositories/{USER}/{name}"
         body = {"source": {"url": source.url}, **more} | ({"rules": list(rules)} if rules else {})
         self.call("POST", f"{path}/build-configuration", body)
         return path
 
     def trigger(self, path: str, body: object = None) -> list[int]:
-        """Call the trigger URL; returns the builds' numbers."""
+        """Call the trigger URL; returns the numbers of the builds."""
         where = self.call("GET", f"{path}/build-configuration/trigger")["path"]
         return self.call("POST", where, body or {}, user="")["builds"]
 
     def wait(self, path: str, number: int, *, seconds: float = TIMEOUT) -> dict[str, Any]:
-        """Wait until a build is over; returns it, its log under `log`."""
+        """Wait until a build has finished; returns it, with its log as `log`."""
         end = time.monotonic() + seconds
         while True:
             build = self.call("GET", f"{path}/builds/{number}")
@@ -100,18 +102,18 @@ class Services:
                 return build
             time.sleep(0.1)
 
-    def wait_for(self, path: str, number: int, what: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-        """Wait until a build is as `what` says."""
+    def wait_for(self, path: str, number: int, condition: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        """Wait until `condition` is true for a build."""
         end = time.monotonic() + TIMEOUT
         while time.monotonic() < end:
             build = self.call("GET", f"{path}/builds/{number}")
-            if what(build):
+            if condition(build):
                 return build
             time.sleep(0.05)
         raise AssertionError(f"build {number} is {build}\n{self.log(path, number)}")
 
     def wait_until_log(self, path: str, number: int, text: str) -> None:
-        """Wait until a running build's log holds `text`."""
+        """Wait until the log of a running build contains `text`."""
         end = time.monotonic() + TIMEOUT
         while text not in self.log(path, number):
             assert time.monotonic() < end, self.log(path, number)
@@ -126,7 +128,7 @@ class Services:
         return str(self.call("GET", f"{path}/builds/{number}/log"))
 
     def built(self, path: str, number: int) -> dict[str, Any]:
-        """Wait until a build is over, and fail with its log unless it succeeded."""
+        """Wait until a build has finished, and fail with its log unless it succeeded."""
         build = self.wait(path, number)
         assert build["status"] == "succeeded", f"{build['reason']}\n{build['log']}\n{self.hub.log[-3000:]}"
         return build
@@ -139,10 +141,9 @@ def _value(content: bytes) -> Any:
         return content.decode(errors="replace")
 
 
-@pytest.fixture(scope="module")
-def start_services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Services]]:
-    """Factory: `start_services(env={..}, database_url=..)`: a hub with small limits and a git server."""
-    folder = tmp_path_factory.mktemp("builds")
+@contextmanager
+def services_factory(folder: Path) -> Iterator[Callable[..., Services]]:
+    """Factory: `start(env={..}, database_url=..)` starts a hub with small limits; they share one git server."""
     with server_factory(folder, HUB) as start_hub, running_git_server(folder / "git") as git:
         servers: list[HytheServer] = []
 
@@ -155,13 +156,21 @@ def start_services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callabl
         try:
             yield start
         finally:
-            # A worker that is killed with its hub leaves disks mounted; its next start would clear them away.
+            # A worker that is killed with its hub leaves disks mounted; only its next start would remove them.
             for server in servers:
                 server.stop()
                 clear_away(server.data)
 
 
 @pytest.fixture(scope="module")
-def services(start_services: Callable[..., Services]) -> Services:
-    """A hub with Trusted Builds by buildah and a git server, for all tests of a file."""
-    return start_services()
+def start_services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Services]]:
+    """Factory of hubs that run until the module's last test."""
+    with services_factory(tmp_path_factory.mktemp("builds")) as start:
+        yield start
+
+
+@pytest.fixture(scope="session")
+def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
+    """A hub with Trusted Builds by buildah and a git server, shared by all modules: use unique repository names."""
+    with services_factory(tmp_path_factory.mktemp("shared-builds")) as start:
+        yield start()

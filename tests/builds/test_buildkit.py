@@ -1,4 +1,4 @@
-"""BuildKit as the builder, chosen by setting. Its `buildctl` is a stand-in, strict about what it is told."""
+"""BuildKit as the builder. `buildctl` is a stand-in that refuses unknown arguments."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ TINY = "FROM scratch\nADD rootfs.tar /\n"
 
 @pytest.fixture(scope="module")
 def services(start_services: Callable[..., Services], buildkit: BuildKit) -> Services:
-    """A hub whose builds are BuildKit's."""
+    """A hub that builds with BuildKit."""
     return start_services(env={"PATH": buildkit.path, "HYTHE_BUILDS_BUILDER": f"buildkit={buildkit.address}"})
 
 
 def test_buildkit_builds(services: Services, docker: Docker) -> None:
-    """The image is pushed, labelled and signed like any other; the build says what contained it."""
+    """The image is pushed, labelled and signed like any other; the build names its isolation."""
     source = services.source("by-buildkit")
     rule = {"source": "main", "tags": "latest", "arguments": {"GREETING": "good morning"}}
-    path = services.set_up("by-buildkit", source, rule)
+    path = services.configure("by-buildkit", source, rule)
 
     build = services.built(path, services.trigger(path)[0])
 
@@ -47,9 +47,9 @@ def test_buildkit_builds(services: Services, docker: Docker) -> None:
     assert verified.returncode == 0, verified.stderr
 
 
-def test_the_same_commit_gives_the_same_digest(services: Services) -> None:
-    """Also without the daemon's cache: times are the commit's."""
-    path = services.set_up("again", services.source("again"), {"source": "main", "tags": "latest", "cache": False})
+def test_the_same_commit_produces_the_same_digest(services: Services) -> None:
+    """Also without the daemon's cache: timestamps are those of the commit."""
+    path = services.configure("again", services.source("again"), {"source": "main", "tags": "latest", "cache": False})
 
     first, second = (services.built(path, services.trigger(path)[0])["digest"] for _ in range(2))
 
@@ -57,7 +57,7 @@ def test_the_same_commit_gives_the_same_digest(services: Services) -> None:
 
 
 def test_a_target_for_a_platform_with_its_ignored_files(services: Services, docker: Docker, buildkit: BuildKit) -> None:
-    """The stage that the rule names; the Dockerfile's own list of ignored files; only what is asked for is ignored."""
+    """The rule selects the stage, and the Dockerfile's own .dockerignore applies."""
     files = {
         "deep/app.Dockerfile": f"{TINY}COPY . /src\nRUN ls /src > /listed\nFROM scratch AS rest\nCOPY no-such-file /\n",
         "deep/app.Dockerfile.dockerignore": "secret-notes\n",
@@ -75,7 +75,7 @@ def test_a_target_for_a_platform_with_its_ignored_files(services: Services, dock
         "platforms": ["linux/amd64"],
         "cache": False,
     }
-    path = services.set_up("staged", services.source("staged", files), rule)
+    path = services.configure("staged", services.source("staged", files), rule)
 
     services.built(path, services.trigger(path)[0])
 
@@ -89,11 +89,11 @@ def test_a_target_for_a_platform_with_its_ignored_files(services: Services, dock
     assert {"target=app", "platform=linux/amd64", "force-network-mode=none"} <= set(argv)
 
 
-def test_secrets_reach_steps_and_nothing_else(services: Services, buildkit: BuildKit) -> None:
-    """A secret is mounted for a step, and neither log nor command line holds it."""
+def test_secrets_reach_only_steps(services: Services, buildkit: BuildKit) -> None:
+    """A secret is mounted for a step, and neither log nor command line contains it."""
     secret = "tell-nobody-4711"
     dockerfile = f"{TINY}RUN --mount=type=secret,id=token cat /run/secrets/token && echo got it\n"
-    path = services.set_up("secretive", services.source("secretive", {"Dockerfile": dockerfile}))
+    path = services.configure("secretive", services.source("secretive", {"Dockerfile": dockerfile}))
     services.call("PUT", f"{path}/build-configuration/secrets/token", {"value": secret})
 
     build = services.built(path, services.trigger(path)[0])
@@ -103,14 +103,14 @@ def test_secrets_reach_steps_and_nothing_else(services: Services, buildkit: Buil
     assert secret not in str(buildkit.asked())
 
 
-def test_bases_of_the_same_hub_are_handed_over(services: Services, docker: Docker, buildkit: BuildKit) -> None:
-    """A private base of the owner's, used twice, by digest; the daemon gets no credential, the host's nor the hub's."""
-    base = services.set_up("base", services.source("base"), visibility="private")
+def test_private_base_images_are_passed_by_digest(services: Services, docker: Docker, buildkit: BuildKit) -> None:
+    """The daemon gets no credentials, neither the host's nor the hub's."""
+    base = services.configure("base", services.source("base"), visibility="private")
     digest = services.built(base, services.trigger(base)[0])["digest"]
     name = f"{services.hub.host}/alice/base"
     dockerfile = f"FROM {name} AS first\nRUN echo more > /more\nFROM {name}:latest\nCOPY --from=first /more /more\n"
     dockerfile += f"COPY --from={name} /who /again\n"
-    path = services.set_up("on-base", services.source("on-base", {"Dockerfile": dockerfile}))
+    path = services.configure("on-base", services.source("on-base", {"Dockerfile": dockerfile}))
 
     build = services.built(path, services.trigger(path)[0])
 
@@ -121,10 +121,10 @@ def test_bases_of_the_same_hub_are_handed_over(services: Services, docker: Docke
     assert not Path(asked["config"]).exists()
 
 
-def test_a_base_that_is_not_there(services: Services) -> None:
-    """The reason names it, before BuildKit is asked for anything."""
+def test_a_missing_base_image_fails_the_build(services: Services) -> None:
+    """The reason names it, and BuildKit is not started."""
     dockerfile = f"FROM {services.hub.host}/alice/no-such-base\n"
-    path = services.set_up("baseless", services.source("baseless", {"Dockerfile": dockerfile}))
+    path = services.configure("baseless", services.source("baseless", {"Dockerfile": dockerfile}))
 
     build = services.wait(path, services.trigger(path)[0])
 
@@ -133,8 +133,8 @@ def test_a_base_that_is_not_there(services: Services) -> None:
 
 
 def test_a_failing_step_is_the_reason(services: Services) -> None:
-    """The sentence in which buildctl ends."""
-    path = services.set_up("failing", services.source("failing", {"Dockerfile": f"{TINY}RUN echo oh && exit 3\n"}))
+    """The reason is the last line of buildctl."""
+    path = services.configure("failing", services.source("failing", {"Dockerfile": f"{TINY}RUN echo oh && exit 3\n"}))
 
     build = services.wait(path, services.trigger(path)[0])
 
@@ -142,10 +142,10 @@ def test_a_failing_step_is_the_reason(services: Services) -> None:
     assert 'process "/bin/sh -c echo oh && exit 3" did not complete successfully: exit code: 3' in build["reason"]
 
 
-def test_cancelling_ends_buildctl_and_what_it_started(services: Services) -> None:
-    """At once, in the middle of a step, with all of its process group."""
+def test_cancelling_ends_buildctl_and_its_processes(services: Services) -> None:
+    """Immediately, in the middle of a step, with its process group."""
     token = "9876.54321"
-    path = services.set_up(
+    path = services.configure(
         "endless", services.source("endless", {"Dockerfile": f"{TINY}RUN echo begun && sleep {token}\n"})
     )
     number = services.trigger(path)[0]
@@ -161,11 +161,11 @@ def test_cancelling_ends_buildctl_and_what_it_started(services: Services) -> Non
     assert processes_naming(f"sleep\0{token}") == []
 
 
-def test_a_worker_that_is_killed_takes_buildctl_with_it(start_services: Callable[..., Services]) -> None:
-    """Nothing goes on building for nobody: the daemon ends a build whose buildctl is gone."""
+def test_killing_the_worker_ends_buildctl(start_services: Callable[..., Services]) -> None:
+    """The daemon ends a build whose buildctl has exited."""
     with running_buildkit() as buildkit:
         services = start_services(env={"PATH": buildkit.path, "HYTHE_BUILDS_BUILDER": f"buildkit={buildkit.address}"})
-        path = services.set_up(
+        path = services.configure(
             "orphan", services.source("orphan", {"Dockerfile": f"{TINY}RUN echo begun && sleep 1234.5\n"})
         )
         services.wait_until_log(path, services.trigger(path)[0], "begun\n")
@@ -188,13 +188,13 @@ def test_a_worker_that_is_killed_takes_buildctl_with_it(start_services: Callable
     ],
     ids=["hooks/build", "autotest"],
 )
-def test_what_needs_buildah(
+def test_features_that_need_buildah(
     services: Services, extra: dict[str, str], reason: str, request: pytest.FixtureRequest
 ) -> None:
-    """What BuildKit cannot do fails with a sentence that names a way."""
+    """The reason says what BuildKit does not support, and what to do."""
     name = f"needs-{request.node.callspec.id.replace('/', '-').lower()}"
     options = {"autotest": True}
-    path = services.set_up(name, services.source(name, extra), options=options)
+    path = services.configure(name, services.source(name, extra), options=options)
 
     build = services.wait(path, services.trigger(path)[0])
 
@@ -202,11 +202,11 @@ def test_what_needs_buildah(
     assert reason in build["reason"]
 
 
-def test_a_network_that_buildkit_cannot_limit(start_services: Callable[..., Services], buildkit: BuildKit) -> None:
-    """`registry` alone is refused, rather than given as more."""
+def test_the_network_registry_is_refused(start_services: Callable[..., Services], buildkit: BuildKit) -> None:
+    """BuildKit cannot limit access to the registry only."""
     env = {"PATH": buildkit.path, "HYTHE_BUILDS_BUILDER": f"buildkit={buildkit.address}"}
     services = start_services(env=env | {"HYTHE_BUILDS_NETWORK": "registry"})
-    path = services.set_up("networked", services.source("networked"))
+    path = services.configure("networked", services.source("networked"))
 
     build = services.wait(path, services.trigger(path)[0])
 
@@ -214,13 +214,13 @@ def test_a_network_that_buildkit_cannot_limit(start_services: Callable[..., Serv
     assert "set the network to off or open" in build["reason"]
 
 
-def test_a_daemon_that_is_not_there(
+def test_an_unreachable_daemon_fails_builds(
     start_services: Callable[..., Services], buildkit: BuildKit, tmp_path: Path
 ) -> None:
-    """The worker says so at its start, and each build fails with what buildctl said."""
+    """The worker reports it at startup, and each build fails with the error of buildctl."""
     address = f"unix://{tmp_path}/nobody.sock"
     services = start_services(env={"PATH": buildkit.path, "HYTHE_BUILDS_BUILDER": f"buildkit={address}"})
-    path = services.set_up("unreached", services.source("unreached"))
+    path = services.configure("unreached", services.source("unreached"))
 
     build = services.wait(path, services.trigger(path)[0])
 
@@ -231,14 +231,14 @@ def test_a_daemon_that_is_not_there(
 
 
 def check(tmp_path: Path, path: str, *words: str) -> subprocess.CompletedProcess[str]:
-    """`hythe worker --check` with a PATH of its own."""
+    """`hythe worker --check` with this PATH."""
     env = {key: value for key, value in os.environ.items() if not key.startswith("HYTHE_")} | {"PATH": path}
     command = [HYTHE, "worker", "--check", "--url", "http://127.0.0.1:9", "--builds-folder", str(tmp_path), *words]
     return subprocess.run(command, env=env, capture_output=True, text=True, check=False)
 
 
-def test_buildctl_that_is_not_installed(tmp_path: Path) -> None:
-    """`hythe worker --check` says where to get it, and fails."""
+def test_a_missing_buildctl_fails_the_check(tmp_path: Path) -> None:
+    """`hythe worker --check` says where to get it."""
     done = check(tmp_path, os.environ["PATH"], "--builds-builder", "buildkit=tcp://127.0.0.1:1")
 
     assert done.returncode == 1
@@ -246,16 +246,16 @@ def test_buildctl_that_is_not_installed(tmp_path: Path) -> None:
     assert "github.com/moby/buildkit/releases" in done.stderr
 
 
-def test_an_address_without_a_scheme(tmp_path: Path) -> None:
-    """It is refused before anything else."""
+def test_an_address_needs_a_scheme(tmp_path: Path) -> None:
+    """An address without one is refused first."""
     done = check(tmp_path, os.environ["PATH"], "--builds-builder", "buildkit=/run/buildkit/buildkitd.sock")
 
     assert done.returncode != 0
     assert "builds_builder" in done.stderr
 
 
-def test_a_daemon_behind_tls(certificate: Certificate, tmp_path: Path) -> None:
-    """Both sides show certificates; a wrong name, no certificates, and a folder without them are refused."""
+def test_a_daemon_with_tls(certificate: Certificate, tmp_path: Path) -> None:
+    """Both sides present certificates; a wrong name or missing certificates fail the check."""
     with running_buildkit(certificate) as secured:
         builder = ("--builds-builder", f"buildkit={secured.address}")
         known = ("--builds-buildkit-certificates", str(certificate.ca.parent))

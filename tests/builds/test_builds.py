@@ -1,4 +1,4 @@
-"""What a build does with its source, by real git and buildah."""
+"""Builds with git and buildah."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TINY = "FROM scratch\nADD rootfs.tar /\n"
 
 
 def manifest(services: Services, name: str, target: str = "latest") -> dict[str, Any]:
-    """A manifest as anybody gets it."""
+    """Fetch a manifest with a public token."""
     token = services.call("GET", f"/token?scope=repository:alice/{name}:pull")["token"]
     kinds = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json"
     headers = {"Authorization": f"Bearer {token}", "Accept": kinds}
@@ -27,7 +27,7 @@ def manifest(services: Services, name: str, target: str = "latest") -> dict[str,
 
 
 def configuration(services: Services, name: str, target: str = "latest") -> dict[str, Any]:
-    """The configuration of an image, with the fields that OCI's specification does not name."""
+    """Fetch the configuration of an image, including fields that the OCI specification does not define."""
     digest = manifest(services, name, target)["config"]["digest"]
     token = services.call("GET", f"/token?scope=repository:alice/{name}:pull")["token"]
     headers = {"Authorization": f"Bearer {token}"}
@@ -36,9 +36,9 @@ def configuration(services: Services, name: str, target: str = "latest") -> dict
         return dict(json.loads(response.read()))
 
 
-def test_pushing_by_hand_is_refused_until_the_set_up_is_deleted(services: Services, docker: Docker) -> None:
-    """A repository with Trusted Builds takes pushes from its builds alone, and says why."""
-    path = services.set_up("closed", services.source("closed"))
+def test_users_cannot_push_until_the_configuration_is_deleted(services: Services, docker: Docker) -> None:
+    """The error says that only builds push to the repository."""
+    path = services.configure("closed", services.source("closed"))
     image = f"{services.hub.host}/alice/closed:latest"
     services.built(path, services.trigger(path)[0])
     docker.ok("pull", image)
@@ -54,9 +54,9 @@ def test_pushing_by_hand_is_refused_until_the_set_up_is_deleted(services: Servic
     assert allowed.returncode == 0, allowed.stderr
 
 
-def test_a_step_that_fails_is_named(services: Services) -> None:
-    """The build fails with the step's own words, and no tag comes to be."""
-    path = services.set_up("broken", services.source("broken", {"Dockerfile": f"{TINY}RUN echo oh no && exit 7\n"}))
+def test_a_failing_step_fails_the_build(services: Services) -> None:
+    """The reason has the exit status, and the log the output of the step."""
+    path = services.configure("broken", services.source("broken", {"Dockerfile": f"{TINY}RUN echo oh no && exit 7\n"}))
 
     build = services.wait(path, services.trigger(path)[0])
 
@@ -65,11 +65,11 @@ def test_a_step_that_fails_is_named(services: Services) -> None:
     assert "oh no" in build["log"]
 
 
-def test_secrets_reach_steps_and_nothing_else(services: Services) -> None:
-    """A secret is mounted for a step; the log hides it and no layer or history holds it."""
+def test_secrets_reach_only_steps(services: Services) -> None:
+    """A secret is mounted for a step; the log masks it, and no layer or history contains it."""
     secret = "tell-nobody-9f2c"
     dockerfile = f"{TINY}RUN --mount=type=secret,id=token cat /run/secrets/token && echo got it\n"
-    path = services.set_up("secretive", services.source("secretive", {"Dockerfile": dockerfile}))
+    path = services.configure("secretive", services.source("secretive", {"Dockerfile": dockerfile}))
     services.call("PUT", f"{path}/build-configuration/secrets/token", {"value": secret})
 
     build = services.built(path, services.trigger(path)[0])
@@ -84,15 +84,15 @@ def test_secrets_reach_steps_and_nothing_else(services: Services) -> None:
     assert secret.encode() not in kept
 
 
-def test_secrets_of_several_lines_are_in_no_log_and_no_reason(services: Services) -> None:
-    """A key is hidden line by line, also where the builder's error repeats one, and is gone after the build."""
+def test_secrets_with_several_lines_are_masked(services: Services) -> None:
+    """Each line is masked, also where the builder's error repeats one, and the secret is deleted after the build."""
     dockerfile = (
         f"{TINY}RUN --mount=type=secret,id=key cat /run/secrets/key && "
         "echo error: $(busybox tail -n 2 /run/secrets/key) && kill -9 $$\n"
     )
     files = {"Dockerfile": dockerfile, "hooks/post_build": "#!/bin/sh\nls /work/secrets && exit 1 || true\n"}
     source = services.source("several-lines", files)
-    path = services.set_up("several-lines", source)
+    path = services.configure("several-lines", source)
     services.call("PUT", f"{path}/build-configuration/secrets/key", {"value": "--begin--\nAAAA1111\nBBBB2222\n"})
 
     failed = services.wait(path, services.trigger(path)[0])
@@ -107,19 +107,19 @@ def test_secrets_of_several_lines_are_in_no_log_and_no_reason(services: Services
 
 
 def test_private_sources_are_cloned_with_their_credentials(services: Services) -> None:
-    """The address's password opens the source, and is in no log."""
+    """The password clones the source, and no log contains it."""
     source = services.source("private", None, private=("reader", "s3same-open"))
-    path = services.set_up("from-private", source, credentials="reader:s3same-open")
+    path = services.configure("from-private", source, credentials="reader:s3same-open")
 
     build = services.built(path, services.trigger(path)[0])
 
     assert "s3same-open" not in build["log"]
 
 
-def test_every_platform_is_there_before_the_tag_moves(services: Services) -> None:
+def test_platforms_become_one_index(services: Services) -> None:
     """Two platforms become one index under the tag."""
     rule = {"source": "main", "platforms": ["linux/amd64", "linux/arm64"]}
-    path = services.set_up("wide", services.source("wide", {"Dockerfile": TINY}), rule)
+    path = services.configure("wide", services.source("wide", {"Dockerfile": TINY}), rule)
 
     build = services.built(path, services.trigger(path)[0])
 
@@ -130,10 +130,10 @@ def test_every_platform_is_there_before_the_tag_moves(services: Services) -> Non
     assert set(build["result"]["images"]) == {"linux/amd64", "linux/arm64"}
 
 
-def test_building_for_another_platform_on_this_one(services: Services) -> None:
-    """A stage on the builder's own platform and one on the target's take the same base, each its own image of it."""
+def test_cross_building(services: Services) -> None:
+    """A stage for the build platform and one for the target each use the matching image of the same base."""
     platforms = ["linux/amd64", "linux/arm64"]
-    base = services.set_up("both-base", services.source("both-base"), {"source": "main", "platforms": platforms})
+    base = services.configure("both-base", services.source("both-base"), {"source": "main", "platforms": platforms})
     services.built(base, services.trigger(base)[0])
     image = f"{services.hub.host}/alice/both-base"
     dockerfile = f"""\
@@ -147,7 +147,7 @@ COPY --from={image} \\
 RUN cat /made
 """
     source = services.source("crossed", {"Dockerfile": dockerfile})
-    path = services.set_up("crossed", source, {"source": "main", "platforms": platforms})
+    path = services.configure("crossed", source, {"source": "main", "platforms": platforms})
 
     builds = [services.built(path, services.trigger(path)[0]) for _ in range(2)]
 
@@ -156,20 +156,20 @@ RUN cat /made
     assert builds[0]["digest"] == builds[1]["digest"]
 
 
-def test_a_base_for_other_platforms_alone_is_named(services: Services) -> None:
-    """The reason says what the base is for, rather than that it is not known."""
-    base = services.set_up("narrow-base", services.source("narrow-base"))
+def test_a_base_image_without_the_platform_is_refused(services: Services) -> None:
+    """The reason names the platforms of the base image."""
+    base = services.configure("narrow-base", services.source("narrow-base"))
     services.built(base, services.trigger(base)[0])
     source = services.source("narrow", {"Dockerfile": f"FROM {services.hub.host}/alice/narrow-base\n"})
-    path = services.set_up("narrow", source, {"source": "main", "platforms": ["linux/s390x"]})
+    path = services.configure("narrow", source, {"source": "main", "platforms": ["linux/s390x"]})
 
     build = services.wait(path, services.trigger(path)[0])
 
     assert "is for linux/amd64 alone, not for linux/s390x" in build["reason"]
 
 
-def test_hooks_run_with_dockers_variables(services: Services) -> None:
-    """Hooks run beside the Dockerfile; `docker build` in hooks/build makes the image."""
+def test_hooks_have_docker_hubs_variables(services: Services) -> None:
+    """Hooks run next to the Dockerfile; `docker build` in hooks/build builds the image."""
     files = {
         "hooks/post_checkout": "#!/bin/sh\necho commit $SOURCE_COMMIT of $SOURCE_BRANCH > from-hook\n",
         "hooks/build": '#!/bin/sh\ndocker build -t $IMAGE_NAME --build-arg GREETING="$DOCKER_TAG" .\n',
@@ -177,7 +177,7 @@ def test_hooks_run_with_dockers_variables(services: Services) -> None:
         "Dockerfile": f"{TINY}ARG GREETING\nCOPY from-hook /\nRUN cat /from-hook && echo tag $GREETING\n",
     }
     source = services.source("hooked", files)
-    path = services.set_up("hooked", source)
+    path = services.configure("hooked", source)
 
     build = services.built(path, services.trigger(path)[0])
 
@@ -197,11 +197,11 @@ web:
 
 
 @pytest.mark.parametrize(("verdict", "status"), [("RUN echo fine > /verdict", "succeeded"), ("", "failed")])
-def test_autotest_is_a_gate_before_the_push(services: Services, verdict: str, status: str) -> None:
-    """The service sut must end with 0, or nothing is pushed."""
+def test_autotest_runs_before_the_push(services: Services, verdict: str, status: str) -> None:
+    """Nothing is pushed unless the service sut exits with 0."""
     name = f"tested-{status}"
     files = {"Dockerfile": f"{TINY}{verdict}\n", "docker-compose.test.yml": TEST_FILE}
-    path = services.set_up(name, services.source(name, files), options={"autotest": True})
+    path = services.configure(name, services.source(name, files), options={"autotest": True})
 
     build = services.wait(path, services.trigger(path)[0])
 
@@ -223,8 +223,8 @@ services:
 
 
 def test_autotest_runs_services_as_compose_does(services: Services) -> None:
-    """Entry points, shell commands, variables, folders of the source and images of one's own; the rest is named."""
-    base = services.set_up("checker", services.source("checker"), visibility="private")
+    """Entry points, commands, variables, folders of the source and other images work; ignored fields are logged."""
+    base = services.configure("checker", services.source("checker"), visibility="private")
     services.built(base, services.trigger(base)[0])
     check = (
         f"FROM {services.hub.host}/alice/checker\n"
@@ -236,7 +236,7 @@ def test_autotest_runs_services_as_compose_does(services: Services) -> None:
         "checks/mounted": "mounted\n",
         "app.test.yml": SERVICES,
     }
-    path = services.set_up("composed", services.source("composed", files), options={"autotest": True})
+    path = services.configure("composed", services.source("composed", files), options={"autotest": True})
 
     log = services.built(path, services.trigger(path)[0])["log"]
 
@@ -247,11 +247,11 @@ def test_autotest_runs_services_as_compose_does(services: Services) -> None:
 
 
 def test_here_documents(services: Services) -> None:
-    """RUN and COPY take here-documents, although this buildah knows none."""
+    """RUN and COPY accept here-documents, although this buildah does not support them."""
     dockerfile = (
         f"{TINY}RUN <<EOF\necho one > /a\necho two >> /a\nEOF\nCOPY <<b.txt /\nthree\nb.txt\nRUN cat /a /b.txt\n"
     )
-    path = services.set_up("heredocs", services.source("heredocs", {"Dockerfile": dockerfile}))
+    path = services.configure("heredocs", services.source("heredocs", {"Dockerfile": dockerfile}))
 
     build = services.built(path, services.trigger(path)[0])
 
@@ -259,28 +259,28 @@ def test_here_documents(services: Services) -> None:
 
 
 def test_here_documents_and_ignored_files(services: Services) -> None:
-    """What the context leaves out is no matter to here-documents, nor are their files in what ``COPY .`` copies."""
+    """.dockerignore does not affect here-documents, and ``COPY .`` does not copy their files."""
     dockerfile = (
         f"{TINY}ARG NAME=world\nCOPY --chmod=640 <<EOF /greeting\nhello $NAME\nEOF\nCOPY . /all\n"
         "RUN cat /greeting && ls -a /all && ls -l /greeting\n"
     )
     files = {"Dockerfile": dockerfile, ".dockerignore": "*\n!rootfs.tar\n", "left-out": ""}
-    path = services.set_up("ignoring", services.source("ignoring", files))
+    path = services.configure("ignoring", services.source("ignoring", files))
 
     log = services.built(path, services.trigger(path)[0])["log"]
 
     assert "hello world\n.\n..\nrootfs.tar\n-rw-r-----" in log
 
 
-def test_a_dockerfile_has_a_dockerignore_of_its_own(services: Services) -> None:
-    """NAME.dockerignore beside the Dockerfile goes before the context's."""
+def test_a_dockerfile_can_have_its_own_dockerignore(services: Services) -> None:
+    """NAME.dockerignore next to the Dockerfile takes precedence over the context's."""
     files = {
         "docker/Dockerfile": f"{TINY}COPY . /all\nRUN ls /all\n",
         "docker/Dockerfile.dockerignore": "left-out\n",
         "left-out": "",
         "taken": "",
     }
-    path = services.set_up(
+    path = services.configure(
         "own-ignore", services.source("own-ignore", files), {"source": "main", "dockerfile": "docker/Dockerfile"}
     )
 
@@ -290,13 +290,13 @@ def test_a_dockerfile_has_a_dockerignore_of_its_own(services: Services) -> None:
     assert "left-out" not in log
 
 
-def test_health_checks_and_triggers_stay(services: Services) -> None:
-    """HEALTHCHECK, ONBUILD and SHELL are in the image, although OCI's specification names none of them."""
+def test_docker_specific_fields_are_kept(services: Services) -> None:
+    """HEALTHCHECK, ONBUILD and SHELL are in the image, although the OCI specification does not define them."""
     dockerfile = f'{TINY}HEALTHCHECK --interval=5s CMD true\nONBUILD RUN echo from the base\nSHELL ["/bin/sh", "-ec"]\n'
-    path = services.set_up("healthy", services.source("healthy", {"Dockerfile": dockerfile}))
+    path = services.configure("healthy", services.source("healthy", {"Dockerfile": dockerfile}))
     services.built(path, services.trigger(path)[0])
     child = services.source("healthy-child", {"Dockerfile": f"FROM {services.hub.host}/alice/healthy\n"})
-    child_path = services.set_up("healthy-child", child)
+    child_path = services.configure("healthy-child", child)
 
     built = services.built(child_path, services.trigger(child_path)[0])
 
@@ -309,11 +309,11 @@ def test_health_checks_and_triggers_stay(services: Services) -> None:
 
 
 def test_a_base_pinned_by_digest(services: Services) -> None:
-    """``FROM NAME@DIGEST`` is that very image; the log is about the build alone."""
-    base = services.set_up("pinned-base", services.source("pinned-base"))
+    """``FROM NAME@DIGEST`` uses exactly that image, and the log has no unrelated warnings."""
+    base = services.configure("pinned-base", services.source("pinned-base"))
     digest = services.built(base, services.trigger(base)[0])["digest"]
     image = f"{services.hub.host}/alice/pinned-base@{digest}"
-    path = services.set_up("pinned", services.source("pinned", {"Dockerfile": f"FROM {image}\nRUN cat /greeting\n"}))
+    path = services.configure("pinned", services.source("pinned", {"Dockerfile": f"FROM {image}\nRUN cat /greeting\n"}))
 
     build = services.built(path, services.trigger(path)[0])
 
@@ -322,12 +322,14 @@ def test_a_base_pinned_by_digest(services: Services) -> None:
     assert "Permission denied" not in build["log"]
 
 
-def test_a_base_that_is_private_on_the_same_hub_and_moves(services: Services) -> None:
-    """The owner's private image can be a base; when it moves, what is built from it is built anew."""
-    base = services.set_up("base", services.source("base"), visibility="private")
+def test_a_private_base_image_that_changes(services: Services) -> None:
+    """The owner's private image can be a base image; when it changes, images built from it are rebuilt."""
+    base = services.configure("base", services.source("base"), visibility="private")
     services.built(base, services.trigger(base)[0])
     dockerfile = f"FROM {services.hub.host}/alice/base\nRUN cat /greeting\n"
-    child = services.set_up("child", services.source("child", {"Dockerfile": dockerfile}), options={"base_link": True})
+    child = services.configure(
+        "child", services.source("child", {"Dockerfile": dockerfile}), options={"base_link": True}
+    )
     first = services.built(child, services.trigger(child)[0])
 
     services.git_repository("base").commit({"new": "file", "Dockerfile": f"{TINY}RUN echo moved > /greeting\n"})
@@ -339,9 +341,9 @@ def test_a_base_that_is_private_on_the_same_hub_and_moves(services: Services) ->
     assert "moved" in second["log"]
 
 
-def test_the_same_commit_gives_the_same_digest(services: Services) -> None:
-    """A second build of a commit, without any cache, comes out equal byte for byte."""
-    path = services.set_up("equal", services.source("equal"), {"source": "main", "cache": False})
+def test_the_same_commit_produces_the_same_digest(services: Services) -> None:
+    """A second build of a commit without cache is identical byte for byte."""
+    path = services.configure("equal", services.source("equal"), {"source": "main", "cache": False})
     first = services.built(path, services.trigger(path)[0])
     time.sleep(1.1)
 
@@ -351,9 +353,9 @@ def test_the_same_commit_gives_the_same_digest(services: Services) -> None:
     assert first["digest"] == second["digest"]
 
 
-def test_cancelling_ends_a_step_at_once(services: Services) -> None:
-    """A build in the middle of a RUN ends when somebody says so."""
-    path = services.set_up(
+def test_cancelling_stops_a_running_step(services: Services) -> None:
+    """A build in the middle of a RUN stops when a user cancels it."""
+    path = services.configure(
         "endless", services.source("endless", {"Dockerfile": f"{TINY}RUN echo begun && sleep 600\n"})
     )
     [number] = services.trigger(path)
@@ -366,9 +368,9 @@ def test_cancelling_ends_a_step_at_once(services: Services) -> None:
     assert build["reason"] == "cancelled by alice"
 
 
-def test_the_live_log_goes_on_where_it_was_left(services: Services) -> None:
-    """Server-sent events give the whole log once, whatever byte one resumes from, and then the end."""
-    path = services.set_up("live", services.source("live"))
+def test_the_live_log_can_be_resumed(services: Services) -> None:
+    """Server-sent events return the log once from any byte on, and then the end."""
+    path = services.configure("live", services.source("live"))
     [number] = services.trigger(path)
     build = services.built(path, number)
 
@@ -385,9 +387,9 @@ def test_the_live_log_goes_on_where_it_was_left(services: Services) -> None:
     assert text == build["log"][10:]
 
 
-def test_the_badge_says_how_it_stands(services: Services) -> None:
-    """Unknown before, passing after a success; a private repository's is unknown to others."""
-    path = services.set_up("badged", services.source("badged"))
+def test_the_badge_shows_the_last_result(services: Services) -> None:
+    """Unknown before the first build, passing after a success."""
+    path = services.configure("badged", services.source("badged"))
     before = services.call("GET", "/badge/alice/badged.svg", user="")
     services.built(path, services.trigger(path)[0])
 
@@ -395,10 +397,10 @@ def test_the_badge_says_how_it_stands(services: Services) -> None:
     assert "passing" in services.call("GET", "/badge/alice/badged.svg", user="")
 
 
-def test_buildah_pulls_what_a_build_pushed(services: Services, buildah: ContainersTool) -> None:
-    """Labels name source and commit, and the time is the commit's."""
+def test_buildah_pulls_the_image_of_a_build(services: Services, buildah: ContainersTool) -> None:
+    """Labels name the source and the commit."""
     source = services.source("labelled")
-    path = services.set_up("labelled", source)
+    path = services.configure("labelled", source)
     services.built(path, services.trigger(path)[0])
 
     image = f"{services.hub.host}/alice/labelled"

@@ -1,4 +1,4 @@
-"""``hythe builds`` and ``hythe worker``: what is typed, and what comes of it."""
+"""The commands ``hythe builds`` and ``hythe worker``."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ __all__ = ["forged"]
 
 @pytest.fixture
 def name(forged: ForgeHouse, hythe: HytheClient) -> str:
-    """The hub's address, with alice logged in."""
+    """The namespace of alice on the hub, with alice logged in."""
     hythe.login(forged.services.hub.host, "alice", PASSWORD)
     return f"{forged.services.hub.host}/alice"
 
 
 def account_token(forged: ForgeHouse) -> str:
-    """A personal token that may manage the account."""
+    """A personal token that can manage the account."""
     body = {"name": "builds", "rights": ["account", "repo:read", "repo:write", "repo:delete"]}
     return str(forged.services.call("POST", "/api/v1/tokens", body)["token"])
 
 
 def test_a_repository_of_a_linked_account(forged: ForgeHouse, hythe: HytheClient, name: str) -> None:
-    """Named as the forge names it: its default branch is built, and the webhook is installed."""
+    """OWNER/NAME of the forge selects the repository: its default branch is built, and the webhook is installed."""
     forge = forged.forges["github"]
     git = forged.services.git.create("src/from-the-shell")
     git.commit({"Dockerfile": "FROM scratch\n"}, "First")
@@ -52,8 +52,8 @@ def test_a_repository_of_a_linked_account(forged: ForgeHouse, hythe: HytheClient
     assert [rule["source"] for rule in configuration["rules"]] == ["main"]
 
 
-def test_a_link_that_is_none(forged: ForgeHouse, hythe: HytheClient, name: str) -> None:
-    """An account that is not linked, and a repository that it does not reach, are said."""
+def test_unknown_linked_accounts_and_repositories(forged: ForgeHouse, hythe: HytheClient, name: str) -> None:
+    """The error names the account that is not linked, or the repository that it cannot read."""
     link = forged.link("github")
     token = account_token(forged)
 
@@ -64,8 +64,8 @@ def test_a_link_that_is_none(forged: ForgeHouse, hythe: HytheClient, name: str) 
         assert what in done.stderr
 
 
-def test_the_default_branch_is_the_sources_own(forged: ForgeHouse, hythe: HytheClient, name: str) -> None:
-    """Where no branch is named, an address is asked for its default branch; a rule without source means it, too."""
+def test_the_default_branch_is_read_from_the_source(forged: ForgeHouse, hythe: HytheClient, name: str) -> None:
+    """Without a branch, the source's default branch is used, also by rules without a source."""
     git = forged.services.git.create("src/trunked")
     git.commit({"Dockerfile": "FROM scratch\n"}, "First", branch="trunk")
     git.git("--git-dir", str(git.bare), "symbolic-ref", "HEAD", "refs/heads/trunk")
@@ -77,8 +77,8 @@ def test_the_default_branch_is_the_sources_own(forged: ForgeHouse, hythe: HytheC
     assert [(rule["source"], rule["tags"]) for rule in configuration["rules"]] == [("trunk", "edge")]
 
 
-def test_switching_off_and_on(forged: ForgeHouse, hythe: HytheClient, name: str) -> None:
-    """``deactivate`` keeps the builds and starts no more; ``activate`` starts them again; ``list`` narrows."""
+def test_disabling_and_enabling_builds(forged: ForgeHouse, hythe: HytheClient, name: str) -> None:
+    """``deactivate`` keeps the builds and starts no more; ``activate`` enables them; ``list`` filters."""
     git = forged.services.git.create("src/switched")
     git.commit({"Dockerfile": "FROM scratch\n"}, "First")
     repository = f"{name}/switched"
@@ -96,7 +96,7 @@ def test_switching_off_and_on(forged: ForgeHouse, hythe: HytheClient, name: str)
     assert len(hythe.json("builds", "list", repository, "--limit", "1")) == 1
 
 
-def test_a_worker_takes_its_token_by_either_flag(forged: ForgeHouse, tmp_path: Path) -> None:
+def test_a_worker_accepts_its_token_by_either_flag(forged: ForgeHouse, tmp_path: Path) -> None:
     """``--token`` is short for ``--worker-token``."""
     words = [
         "worker",

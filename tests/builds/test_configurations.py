@@ -1,4 +1,4 @@
-"""What a set-up's source may be: whose link, how long a path, and where its credentials stay."""
+"""Build configurations: linked accounts, limits, and when credentials are kept."""
 
 from __future__ import annotations
 
@@ -23,43 +23,43 @@ DOCKER_HUB = {
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
-def quiet(request: pytest.FixtureRequest, start_services: Callable[..., Services]) -> Services:
+def idle(request: pytest.FixtureRequest, start_services: Callable[..., Services]) -> Services:
     """A hub without workers, once on each database."""
     server: PostgresqlServer | None = request.getfixturevalue("postgresql") if request.param == "postgresql" else None
     return start_services(NO_WORKER, database_url=server.create() if server else None)
 
 
 def plain(services: Services, name: str, **more: Any) -> str:
-    """Set up alice/NAME from an address; returns the path of the set-up."""
+    """Configure builds of alice/NAME from a public URL; returns the path of the configuration."""
     path = f"/api/v1/repositories/alice/{name}/build-configuration"
     services.call("POST", path, {"source": {"url": "https://git.example.com/team/app.git"}, **more})
     return path
 
 
-def test_links_of_others_are_like_none(forged: ForgeHouse) -> None:
-    """Whether there is a linked account of that number is not said, by none of the ways to name one."""
+def test_linked_accounts_of_others_do_not_exist(forged: ForgeHouse) -> None:
+    """The response is the same for a linked account of another user and for one that does not exist."""
     forged.services.hub.create_user("eve", PASSWORD)
-    foreign, unknown = forged.link("github")["id"], 999_999
+    others, unknown = forged.link("github")["id"], 999_999
     path = "/api/v1/repositories/eve/app/build-configuration"
     source = {"url": "https://git.example.com/team/app.git"}
 
-    def tried(method: str, path: str, body: object) -> list[Any]:
-        return [forged.services.try_call(method, path, body(link), user="eve") for link in (foreign, unknown)]  # type: ignore[operator]
+    def responses(method: str, path: str, body: Callable[[int], object]) -> list[Any]:
+        return [forged.services.try_call(method, path, body(account), user="eve") for account in (others, unknown)]
 
-    made = tried("POST", path, lambda link: {"source": {**source, "linked_account_id": link}})
-    carried = tried("POST", f"{path}/docker-hub", lambda link: {**DOCKER_HUB, "linked_account_id": link})
+    created = responses("POST", path, lambda account: {"source": {**source, "linked_account_id": account}})
+    imported = responses("POST", f"{path}/docker-hub", lambda account: {**DOCKER_HUB, "linked_account_id": account})
     forged.services.call("POST", path, {"source": source}, user="eve")
-    changed = tried("PATCH", path, lambda link: {"source": {**source, "linked_account_id": link}})
+    changed = responses("PATCH", path, lambda account: {"source": {**source, "linked_account_id": account}})
 
-    for like_none in (made, carried, changed):
-        assert like_none[0] == like_none[1]
-        assert like_none[0][0] == 422
-        assert [error["field"] for error in like_none[0][1]["errors"]] == ["linked_account_id"]
+    for of_others, of_unknown in (created, imported, changed):
+        assert of_others == of_unknown
+        assert of_others[0] == 422
+        assert [error["field"] for error in of_others[1]["errors"]] == ["linked_account_id"]
     assert forged.services.call("GET", path, user="eve")["source"]["linked_account_id"] is None
 
 
-def test_a_link_that_is_there_stays(forged: ForgeHouse) -> None:
-    """A change that names the present link again is taken, as scripts send back what they read."""
+def test_the_linked_account_can_be_sent_back(forged: ForgeHouse) -> None:
+    """A change can name the current linked account, as scripts send back what they read."""
     path = f"{forged.connect('github', 'echoed').path}/build-configuration"
 
     source = forged.services.call("GET", path)["source"]
@@ -76,22 +76,22 @@ def test_a_link_that_is_there_stays(forged: ForgeHouse) -> None:
         ("https://git.example.com:8443/team/app.git", False),
     ],
 )
-def test_credentials_stay_with_their_host(quiet: Services, url: str, stay: bool) -> None:
-    """Another host is not shown what the first one was; what comes along is kept."""
-    path = plain(quiet, f"host-{len(url)}", credentials="user:secret")
-    assert quiet.call("GET", path)["has_credentials"] is True
+def test_credentials_stay_with_their_host(idle: Services, url: str, stay: bool) -> None:
+    """Moving the source to another host deletes the credentials, unless the change has new ones."""
+    path = plain(idle, f"host-{len(url)}", credentials="user:secret")
+    assert idle.call("GET", path)["has_credentials"] is True
 
-    moved = quiet.call("PATCH", path, {"source": {"url": url}})
-    again = quiet.call("PATCH", path, {"source": {"url": "https://third.example.com/a.git"}, "credentials": "u:p"})
+    moved = idle.call("PATCH", path, {"source": {"url": url}})
+    again = idle.call("PATCH", path, {"source": {"url": "https://third.example.com/a.git"}, "credentials": "u:p"})
 
     assert moved["has_credentials"] is stay
     assert again["has_credentials"] is True
 
 
-def test_the_page_says_that_credentials_are_forgotten(quiet: Services) -> None:
-    """In words, after the source was saved."""
-    plain(quiet, "said", credentials="user:secret")
-    page = Raw(quiet.hub.url)
+def test_the_page_says_that_credentials_were_deleted(idle: Services) -> None:
+    """After the source was saved."""
+    plain(idle, "said", credentials="user:secret")
+    page = Raw(idle.hub.url)
     page.sign_in("alice", PASSWORD)
     here = "/alice/said/-/build-configuration"
 
@@ -99,71 +99,71 @@ def test_the_page_says_that_credentials_are_forgotten(quiet: Services) -> None:
     stayed = page.get(here).text
     page.send(here, action="source", source_url="https://elsewhere.example.com/team/other.git", credentials="")
 
-    assert "credentials were for the other host" not in stayed
-    assert "credentials were for the other host" in page.get(here).text
+    assert "credentials were for the previous host" not in stayed
+    assert "credentials were for the previous host" in page.get(here).text
 
 
-def test_a_key_that_was_forgotten_is_made_anew(quiet: Services) -> None:
-    """The public half of a key whose private one is gone opens nothing: the webhook made again comes with another."""
-    path = plain(quiet, "keyed")
-    quiet.call("PATCH", path, {"source": SSH})
-    first = quiet.call("POST", f"{path}/forge-webhook", {"hub_url": quiet.hub.url})["public_key"]
-    assert quiet.call("POST", f"{path}/forge-webhook", {"hub_url": quiet.hub.url})["public_key"] == first
+def test_a_deleted_deploy_key_is_replaced(idle: Services) -> None:
+    """When the private key was deleted with the host, installing the webhook again generates another pair."""
+    path = plain(idle, "keyed")
+    idle.call("PATCH", path, {"source": SSH})
+    first = idle.call("POST", f"{path}/forge-webhook", {"hub_url": idle.hub.url})["public_key"]
+    assert idle.call("POST", f"{path}/forge-webhook", {"hub_url": idle.hub.url})["public_key"] == first
 
-    moved = quiet.call("PATCH", path, {"source": {"url": "git@elsewhere.example.com:team/app.git"}})
-    second = quiet.call("POST", f"{path}/forge-webhook", {"hub_url": quiet.hub.url})["public_key"]
+    moved = idle.call("PATCH", path, {"source": {"url": "git@elsewhere.example.com:team/app.git"}})
+    second = idle.call("POST", f"{path}/forge-webhook", {"hub_url": idle.hub.url})["public_key"]
 
     assert moved["has_credentials"] is False
     assert second.startswith("ssh-ed25519 ")
     assert second != first
-    assert quiet.call("GET", path)["has_credentials"] is True
+    assert idle.call("GET", path)["has_credentials"] is True
 
 
-def test_a_rule_is_there_once(quiet: Services) -> None:
-    """The same id twice is refused, and nothing changes; new rules have none."""
-    path = plain(quiet, "rules", rules=[{"source": "main"}])
-    [rule] = quiet.call("GET", path)["rules"]
+def test_duplicate_rule_ids_are_refused(idle: Services) -> None:
+    """Duplicate ids are refused and change nothing; new rules have no id."""
+    path = plain(idle, "rules", rules=[{"source": "main"}])
+    [rule] = idle.call("GET", path)["rules"]
 
-    status, answer = quiet.try_call("PATCH", path, {"rules": [rule, {**rule, "source": "next"}]})
+    status, answer = idle.try_call("PATCH", path, {"rules": [rule, {**rule, "source": "next"}]})
 
-    assert (status, "is there twice" in answer["detail"]) == (422, True)
-    assert quiet.call("GET", path)["rules"] == [rule]
-    assert len(quiet.call("PATCH", path, {"rules": [rule, {"source": "a"}, {"source": "b"}]})["rules"]) == 3
+    assert (status, "duplicate rule id" in answer["detail"]) == (422, True)
+    assert idle.call("GET", path)["rules"] == [rule]
+    assert len(idle.call("PATCH", path, {"rules": [rule, {"source": "a"}, {"source": "b"}]})["rules"]) == 3
 
 
-def test_what_is_too_long_is_named(quiet: Services) -> None:
-    """A path beyond what is kept, by an address or by a trigger, on either database."""
-    path = plain(quiet, "lengths", rules=[{"source": "/.*/"}])
-    trigger = quiet.call("GET", f"{path}/trigger")["path"]
+def test_too_long_values_are_refused(idle: Services) -> None:
+    """Paths that exceed the database columns are refused by URL and by trigger, on either database."""
+    path = plain(idle, "lengths", rules=[{"source": "/.*/"}])
+    trigger = idle.call("GET", f"{path}/trigger")["path"]
     long = {"source": {"url": f"https://git.example.com/{'x' * 256}.git", "default_branch": "main"}}
 
-    made, why = quiet.try_call("POST", "/api/v1/repositories/alice/too-long/build-configuration", long)
-    changed, _ = quiet.try_call("PATCH", path, long)
-    called, problem = quiet.try_call("POST", trigger, {"source_name": "x" * 251}, user="")
-    fits, _ = quiet.try_call("POST", trigger, {"source_name": "x" * 250}, user="")
+    created, why = idle.try_call("POST", "/api/v1/repositories/alice/too-long/build-configuration", long)
+    changed, _ = idle.try_call("PATCH", path, long)
+    called, problem = idle.try_call("POST", trigger, {"source_name": "x" * 251}, user="")
+    fits, _ = idle.try_call("POST", trigger, {"source_name": "x" * 250}, user="")
 
-    assert (made, changed, called, fits) == (422, 422, 422, 202)
+    assert (created, changed, called, fits) == (422, 422, 422, 202)
     assert "256 characters" in why["detail"]
     assert [error["field"] for error in problem["errors"]] == ["source_name"]
 
 
-def test_nothing_is_sent_where_nothing_need_be(quiet: Services) -> None:
-    """A build by hand without a body is that of every rule."""
-    plain(quiet, "bodiless", rules=[{"source": "main"}])
+def test_a_build_can_be_started_without_a_body(idle: Services) -> None:
+    """An empty request builds every rule."""
+    plain(idle, "bodiless", rules=[{"source": "main"}])
 
-    started = quiet.call("POST", "/api/v1/repositories/alice/bodiless/builds")
+    started = idle.call("POST", "/api/v1/repositories/alice/bodiless/builds")
 
     assert [build["ref"]["name"] for build in started["items"]] == ["main"]
 
 
-def test_the_page_shows_some_builds_alone(quiet: Services) -> None:
-    """Those of a status, of a branch; without a match it says so, and bad values narrow nothing."""
-    plain(quiet, "narrowed", rules=[{"source": "/.*/"}])
+def test_the_page_filters_builds(idle: Services) -> None:
+    """By status and branch; invalid filters are ignored."""
+    plain(idle, "narrowed", rules=[{"source": "/.*/"}])
     builds = "/api/v1/repositories/alice/narrowed/builds"
     for branch in ("main", "next"):
-        quiet.call("POST", builds, {"source_name": branch})
-    quiet.call("POST", f"{builds}/1/cancel")
-    page = Raw(quiet.hub.url)
+        idle.call("POST", builds, {"source_name": branch})
+    idle.call("POST", f"{builds}/1/cancel")
+    page = Raw(idle.hub.url)
 
     def shown(query: str) -> list[bool]:
         text = page.get(f"/alice/narrowed/-/builds{query}").text
@@ -176,11 +176,11 @@ def test_the_page_shows_some_builds_alone(quiet: Services) -> None:
     assert "No such builds" in page.get("/alice/narrowed/-/builds?source_name=%3Cnone%3E").text
 
 
-def test_nothing_stays_of_a_set_up_that_is_refused(quiet: Services) -> None:
-    """Neither a wrong source nor a wrong rule leaves an empty repository of the name behind."""
+def test_an_invalid_configuration_creates_no_repository(idle: Services) -> None:
+    """Neither an invalid source nor an invalid rule leaves an empty repository behind."""
     good = {"url": "https://git.example.com/team/app.git"}
 
     for body in ({"source": {"url": "nonsense"}}, {"source": good, "rules": [{"source": "/(/"}]}):
-        status, _ = quiet.try_call("POST", "/api/v1/repositories/alice/refused/build-configuration", body)
+        status, _ = idle.try_call("POST", "/api/v1/repositories/alice/refused/build-configuration", body)
         assert status == 422
-        assert quiet.try_call("GET", "/api/v1/repositories/alice/refused")[0] == 404
+        assert idle.try_call("GET", "/api/v1/repositories/alice/refused")[0] == 404

@@ -1,4 +1,4 @@
-"""A docker engine as the builder, chosen by setting."""
+"""A docker engine as the builder."""
 
 from __future__ import annotations
 
@@ -11,10 +11,16 @@ from tests.parts.engines import Docker, Dockerd
 pytestmark = pytest.mark.clients
 
 
-def test_a_docker_engine_builds(start_services: Callable[..., Services], dockerd: Dockerd, docker: Docker) -> None:
-    """The engine's image is pushed, labelled and signed like any other; the build says what contained it."""
-    services = start_services(env={"HYTHE_BUILDS_BUILDER": f"docker=unix://{dockerd.socket}"})
-    path = services.set_up("by-docker", services.source("by-docker"))
+@pytest.fixture(scope="module")
+def services(start_services: Callable[..., Services], dockerd: Dockerd) -> Services:
+    """A hub that builds with a docker engine, by default with the network `registry`."""
+    env = {"HYTHE_BUILDS_BUILDER": f"docker=unix://{dockerd.socket}", "HYTHE_BUILDS_NETWORK": "registry"}
+    return start_services(env=env)
+
+
+def test_a_docker_engine_builds(services: Services, docker: Docker) -> None:
+    """The engine's image is pushed, labelled and signed like any other; the build names its isolation."""
+    path = services.configure("by-docker", services.source("by-docker"), options={"network": "off"})
 
     build = services.built(path, services.trigger(path)[0])
 
@@ -25,11 +31,9 @@ def test_a_docker_engine_builds(start_services: Callable[..., Services], dockerd
     assert docker.ok("run", "--rm", "--network", "none", image) == "hello from a step"
 
 
-def test_a_network_that_a_docker_engine_cannot_limit(start_services: Callable[..., Services], dockerd: Dockerd) -> None:
-    """`registry` alone is refused, rather than given as more."""
-    env = {"HYTHE_BUILDS_BUILDER": f"docker=unix://{dockerd.socket}", "HYTHE_BUILDS_NETWORK": "registry"}
-    services = start_services(env=env)
-    path = services.set_up("networked", services.source("networked"))
+def test_the_network_registry_is_refused(services: Services) -> None:
+    """A docker engine cannot limit access to the registry only."""
+    path = services.configure("networked", services.source("networked"))
 
     build = services.wait(path, services.trigger(path)[0])
 

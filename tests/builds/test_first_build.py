@@ -1,4 +1,4 @@
-"""From a push to the source to `docker run`, with real git, buildah and docker."""
+"""From a push to `docker run`, with git, buildah and docker."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from tests.parts.engines import Docker
 pytestmark = pytest.mark.clients
 
 
-def test_docker_runs_what_a_build_made(services: Services, docker: Docker) -> None:
+def test_docker_runs_the_image_of_a_build(services: Services, docker: Docker) -> None:
     """A triggered build clones, builds and pushes; docker pulls the image and runs it."""
     source = services.source("hello", {"README.md": "# Hello\n\nFrom the source."})
-    path = services.set_up(
+    path = services.configure(
         "hello", source, {"source": "main", "tags": "latest,{shortsha}", "arguments": {"GREETING": "hi"}}
     )
     [number] = services.trigger(path)
@@ -30,9 +30,9 @@ def test_docker_runs_what_a_build_made(services: Services, docker: Docker) -> No
     assert services.call("GET", path)["full_description"].startswith("# Hello")
 
 
-def test_search_marks_what_is_built(services: Services) -> None:
+def test_search_marks_automated_builds(services: Services) -> None:
     """Docker 20.10 shows a repository with Trusted Builds as AUTOMATED."""
-    services.set_up("marked", services.source("marked"), {"source": "main", "tags": "latest"})
+    services.configure("marked", services.source("marked"), {"source": "main", "tags": "latest"})
 
     with urllib.request.urlopen(f"{services.hub.url}/v1/search?q=marked") as answer:
         [found] = json.load(answer)["results"]

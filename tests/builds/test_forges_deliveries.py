@@ -153,7 +153,7 @@ def test_any_forges_webhook_can_be_pasted_for_a_plain_address(forged: ForgeHouse
     """A set-up without an account takes a Gitea's webhook that somebody pasted."""
     git = forged.services.git.create("src/pasted")
     git.commit({"Dockerfile": "FROM scratch\n"})
-    path = forged.services.set_up("pasted", git)
+    path = forged.services.configure("pasted", git)
     hook = forged.services.call(
         "POST", f"{path}/build-configuration/forge-webhook", {"hub_url": forged.services.hub.url}
     )

@@ -37,7 +37,7 @@ def test_the_command_prints_what_to_paste(forged: ForgeHouse, hythe: HytheClient
     """Without a linked account `hythe builds webhook` says address and secret, and the same ones again."""
     git = forged.services.git.create("src/pasted-by-command")
     git.commit({"Dockerfile": "FROM scratch\n"})
-    forged.services.set_up("by-command", git)
+    forged.services.configure("by-command", git)
     name = f"{forged.services.hub.host}/alice/by-command"
     hythe.login(forged.services.hub.host, "alice", PASSWORD)
 

@@ -114,7 +114,7 @@ def test_bad_addresses_are_said(forged: ForgeHouse, url: str) -> None:
     """What is no address of a source, and what is none of a hub, is refused in words."""
     git = forged.services.git.create(f"src/addressed-{abs(hash(url))}")
     git.commit({"Dockerfile": "FROM scratch\n"})
-    path = forged.services.set_up(f"addressed-{abs(hash(url))}", git)
+    path = forged.services.configure(f"addressed-{abs(hash(url))}", git)
 
     source, _ = forged.services.try_call("PATCH", f"{path}/build-configuration", {"source": {"url": url}})
     hub, _ = forged.services.try_call("POST", f"{path}/build-configuration/forge-webhook", {"hub_url": url})

@@ -1,4 +1,4 @@
-"""A worker that is killed in the middle: its build starts anew elsewhere, and no tag is moved twice or half."""
+"""Killed workers: another worker builds again, and no tag moves twice or to an incomplete image."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TOKEN = "the workers' own token"
 
 @pytest.fixture
 def start_worker(tmp_path: Path) -> Iterator[Callable[[Services], subprocess.Popen[bytes]]]:
-    """Start a worker as on another host: its own folder, the hub over HTTP, the workers' token."""
+    """Start a worker as on another host: with its own folder, the hub's URL and the worker token."""
     started: list[subprocess.Popen[bytes]] = []
 
     def start(services: Services) -> subprocess.Popen[bytes]:
@@ -46,10 +46,10 @@ def test_builds_survive_their_workers(
     start_worker: Callable[[Services], subprocess.Popen[bytes]],
     rounds: Callable[[int, int], int],
 ) -> None:
-    """Killed at any moment, a worker's build is done by the next one, with the tag where it belongs."""
-    services = start_services(env={"HYTHE_BUILDS_WORKERS": "0", "HYTHE_WORKER_TOKEN": TOKEN, "HYTHE_BUILDS_LEASE": "8"})
+    """When a worker is killed at any time, the next one finishes the build, and the tag points to its image."""
+    services = start_services(env={"HYTHE_BUILDS_WORKERS": "0", "HYTHE_WORKER_TOKEN": TOKEN, "HYTHE_BUILDS_LEASE": "4"})
     source = services.source("hardy")
-    path = services.set_up("hardy", source)
+    path = services.configure("hardy", source)
     moments = [random.Random(7).uniform(0, 3.0) for _ in range(rounds(2, 10))]
     for moment in moments:
         source.commit({"moment": str(moment)})
@@ -71,10 +71,10 @@ def test_builds_survive_their_workers(
 
 
 def test_the_worker_inside_serve_is_replaced(start_services: Callable[..., Services]) -> None:
-    """Killed in the middle, it is started anew, and its build is done all the same."""
-    services = start_services(env={"HYTHE_BUILDS_LEASE": "5"})
+    """When the worker of `hythe serve` is killed, another is started and finishes the build."""
+    services = start_services(env={"HYTHE_BUILDS_LEASE": "3"})
     files = {"Dockerfile": f"{DOCKERFILE}RUN sleep 3\n"}
-    path = services.set_up("inside", services.source("inside", files))
+    path = services.configure("inside", services.source("inside", files))
     [number] = services.trigger(path)
     services.wait_until_log(path, number, "sleep 3")
     [worker] = [pid for pid in children(services.hub.pid) if b"worker" in Path(f"/proc/{pid}/cmdline").read_bytes()]
@@ -88,6 +88,6 @@ def test_the_worker_inside_serve_is_replaced(start_services: Callable[..., Servi
 
 
 def children(pid: int) -> list[int]:
-    """The processes that a process started."""
+    """The child processes of a process."""
     threads = Path(f"/proc/{pid}/task").iterdir()
     return [int(each) for thread in threads for each in (thread / "children").read_text().split()]

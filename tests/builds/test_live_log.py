@@ -1,4 +1,4 @@
-"""The live log where something happens to the build that is followed."""
+"""The live log of a build that is deleted."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from tests.builds.hand_worker import BY_HAND, HandWorker
 from tests.builds.services import PASSWORD, Services
 
 
-def test_a_build_that_is_removed_ends_its_log(start_services: Callable[..., Services]) -> None:
-    """Whoever follows is told that it is gone; the server has nothing to complain about."""
+def test_deleting_a_build_ends_its_live_log(start_services: Callable[..., Services]) -> None:
+    """Readers get the event ``gone``, and the server logs no error."""
     services = start_services(BY_HAND)
     path = "/api/v1/repositories/alice/followed"
     services.call("POST", f"{path}/build-configuration", {"source": {"url": "https://git.example/a/b.git"}})

@@ -1,4 +1,4 @@
-"""Many pushes to many repositories in little time: all come out right, and in order."""
+"""Many pushes to many repositories in a short time: all are built, and in order."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TIMEOUT = 600
 
 @contextmanager
 def workers(services: Services, folder: Path, count: int) -> Iterator[None]:
-    """Workers as on other hosts, each with a folder of its own."""
+    """Workers as on other hosts, each with its own folder."""
     started = []
     for number in range(count):
         words = ["worker", "--url", services.hub.url, "--builds-folder", str(folder / f"worker-{number}")]
@@ -44,7 +44,7 @@ def workers(services: Services, folder: Path, count: int) -> Iterator[None]:
 
 
 def pushed(connected: Connected, pushes: int) -> list[str]:
-    """Push commits one after the other, each with the webhook that the forge sends; returns them."""
+    """Push commits one after the other, each with its webhook; returns them."""
     commits = []
     for number in range(pushes):
         commits.append(connected.project.git.commit({"number": str(number)}, f"Push {number}"))
@@ -54,7 +54,7 @@ def pushed(connected: Connected, pushes: int) -> list[str]:
 
 
 def finished(services: Services, connected: Connected) -> list[dict[str, Any]]:
-    """Wait until no build of a repository waits or runs; returns all, the oldest first."""
+    """Wait until no build of a repository is queued or running; returns all, oldest first."""
     end = time.monotonic() + TIMEOUT
     while True:
         found = services.call("GET", f"{connected.path}/builds?limit=100")["items"][::-1]
@@ -65,14 +65,14 @@ def finished(services: Services, connected: Connected) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("database", ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)])
-def test_all_come_out_right(
+def test_every_push_is_built_in_order(
     start_services: Callable[..., Services],
     request: pytest.FixtureRequest,
     tmp_path: Path,
     rounds: Callable[[int, int], int],
     database: str,
 ) -> None:
-    """Real pushes, webhooks and builds on two workers: in order per rule, the last commit is what the tag has."""
+    """With pushes, webhooks and builds on two workers, each rule builds in order, and the tag has the last commit."""
     url = request.getfixturevalue("postgresql_url") if database == "postgresql" else None
     repositories, pushes = rounds(3, 20), rounds(4, 10)
     with running_forge("github") as forge:

@@ -1,4 +1,4 @@
-"""Layers kept in the registry: a worker that never built a repository begins with what another one built."""
+"""Layers shared through the registry: a worker starts with the layers that another worker built."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ CMD ["cat", "/costly"]
 COSTLY = "cat /proc/sys/kernel/random/uuid > /costly"
 
 
-def forget_disks(services: Services) -> None:
-    """Let the hub's worker be like one on another host: without the disks that it keeps."""
+def delete_disks(services: Services) -> None:
+    """Delete the disks of the hub's worker, so that it is like one on another host."""
     shutil.rmtree(services.hub.data / "builds" / "cache")
 
 
 def step_of(log: str, command: str) -> str:
-    """The line of a log that follows a step's own."""
+    """The line of a log after a step."""
     lines = log.splitlines()
     [place] = [number for number, line in enumerate(lines) if line.endswith(command)]
     return lines[place + 1]
 
 
 def registry(services: Services, name: str) -> Callable[[str], Any]:
-    """Return what asks the registry for JSON of alice's repository."""
+    """Return a function that fetches JSON from the registry."""
     token = services.call("GET", f"/token?scope=repository:alice/{name}:pull")["token"]
 
     def get(what: str) -> Any:
@@ -58,24 +58,24 @@ def registry(services: Services, name: str) -> Callable[[str], Any]:
 
 
 def layer_tags(services: Services, name: str) -> list[str]:
-    """The tags of a repository that hold layers."""
+    """The tags of a repository under which layers are stored."""
     return [tag for tag in registry(services, name)("tags/list")["tags"] if tag.endswith(".layers")]
 
 
 def test_another_worker_uses_the_layers(services: Services) -> None:
-    """Steps of all stages are found again, with secrets as without, and what changed is built and kept anew."""
-    base = services.set_up("shared-base", services.source("shared-base"), visibility="private")
+    """Steps of all stages come from the cache, with and without secrets; changed steps run and are stored."""
+    base = services.configure("shared-base", services.source("shared-base"), visibility="private")
     services.built(base, services.trigger(base)[0])
     dockerfile = STEPS.replace("FROM scratch\n", f"FROM {services.hub.host}/alice/shared-base\n")
     source = services.source("shared", {"Dockerfile": dockerfile, "late": "1"})
-    path = services.set_up("shared", source)
+    path = services.configure("shared", source)
     services.call("PUT", f"{path}/build-configuration/secrets/word", {"value": "hush hush"})
     first = services.built(path, services.trigger(path)[0])
     source.commit({"late": "2"}, "Changed late")
-    forget_disks(services)
+    delete_disks(services)
     second = services.built(path, services.trigger(path)[0])
     warm = services.built(path, services.trigger(path)[0])
-    forget_disks(services)
+    delete_disks(services)
     third = services.built(path, services.trigger(path)[0])
 
     assert "Using cache" not in first["log"]
@@ -88,13 +88,13 @@ def test_another_worker_uses_the_layers(services: Services) -> None:
     assert second["digest"] == third["digest"]
 
 
-def test_layers_are_no_image_of_people(services: Services) -> None:
-    """No list of tags shows them, reading them counts as no pull, and no secret lies in them."""
+def test_layers_are_hidden_from_users(services: Services) -> None:
+    """No list of tags has them, pulling them is not counted, and they contain no secret."""
     source = services.source("unseen", {"Dockerfile": STEPS, "late": "1"})
-    path = services.set_up("unseen", source)
+    path = services.configure("unseen", source)
     services.call("PUT", f"{path}/build-configuration/secrets/word", {"value": "hush hush"})
     services.built(path, services.trigger(path)[0])
-    forget_disks(services)
+    delete_disks(services)
     services.built(path, services.trigger(path)[0])
     get = registry(services, "unseen")
     [tag] = layer_tags(services, "unseen")
@@ -106,10 +106,10 @@ def test_layers_are_no_image_of_people(services: Services) -> None:
     assert "hush" not in "".join(configs)
 
 
-def test_a_rule_without_cache_takes_and_leaves_nothing(services: Services) -> None:
-    """With the cache off, steps run again, and the repository holds no layers but the image's."""
+def test_a_rule_without_cache_shares_no_layers(services: Services) -> None:
+    """Without cache, steps run again, and no layers are stored."""
     source = services.source("uncached", {"Dockerfile": STEPS.replace("RUN --mount", "# RUN"), "late": "1"})
-    path = services.set_up("uncached", source, {"source": "main", "cache": False})
+    path = services.configure("uncached", source, {"source": "main", "cache": False})
     first = services.built(path, services.trigger(path)[0])
     second = services.built(path, services.trigger(path)[0])
 
@@ -119,19 +119,19 @@ def test_a_rule_without_cache_takes_and_leaves_nothing(services: Services) -> No
     assert layer_tags(services, "uncached") == []
 
 
-def test_broken_layers_break_no_build(services: Services) -> None:
-    """Where a blob of theirs is lost, a line of the log says so, the steps run again, and whole layers are kept."""
-    source = services.source("broken", {"Dockerfile": STEPS.replace("RUN --mount", "# RUN"), "late": "1"})
-    path = services.set_up("broken", source)
+def test_damaged_layers_do_not_fail_a_build(services: Services) -> None:
+    """When a blob is lost, the log says so, the steps run again, and complete layers are stored."""
+    source = services.source("damaged", {"Dockerfile": STEPS.replace("RUN --mount", "# RUN"), "late": "1"})
+    path = services.configure("damaged", source)
     services.built(path, services.trigger(path)[0])
-    get = registry(services, "broken")
-    [tag] = layer_tags(services, "broken")
+    get = registry(services, "damaged")
+    [tag] = layer_tags(services, "damaged")
     steps = get(f"manifests/{tag}")["manifests"]
     digest = get(f"manifests/{steps[0]['digest']}")["config"]["digest"].removeprefix("sha256:")
     (services.hub.data / "blobs" / "sha256" / digest[:2] / digest).unlink()
-    forget_disks(services)
+    delete_disks(services)
     second = services.built(path, services.trigger(path)[0])
-    forget_disks(services)
+    delete_disks(services)
     third = services.built(path, services.trigger(path)[0])
 
     assert "the layers of other workers are not used: " in second["log"]

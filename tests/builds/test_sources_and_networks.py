@@ -1,4 +1,4 @@
-"""Where a build's code comes from, what its steps may reach, and what stops it from starting."""
+"""Sources of builds, network access of their steps, and what prevents a build from starting."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ TINY = "FROM scratch\nADD rootfs.tar /\n"
 
 @pytest.fixture(scope="module")
 def services(start_services: Callable[..., Services]) -> Services:
-    """A hub whose builds may reach the network."""
+    """A hub whose builds can use the network."""
     return start_services(env={"HYTHE_BUILDS_NETWORK": "open"})
 
 
 @pytest.mark.parametrize(("network", "reached"), [("off", False), ("registry", True), ("open", True)])
-def test_what_steps_reach(services: Services, network: str, reached: bool) -> None:
-    """Off: nothing. Registry and open: the hub. Never: other services of the host, or clouds' metadata."""
+def test_network_access_of_steps(services: Services, network: str, reached: bool) -> None:
+    """Off: nothing. Registry and open: the hub. Never: other services of the host, or metadata addresses."""
     others = (services.hub.port, urlsplit(services.git.url).port)
     # busybox's nc takes numbers without asking a resolver, which a static program cannot do everywhere.
     (hub, host), ask = others, "echo | busybox nc -w 3"
@@ -34,7 +34,7 @@ def test_what_steps_reach(services: Services, network: str, reached: bool) -> No
 RUN {ask} 127.0.0.1 {host} || echo host-away
 RUN {ask} 169.254.169.254 80 || echo metadata-away
 """
-    path = services.set_up(f"net-{network}", services.source(f"net-{network}", {"Dockerfile": dockerfile}))
+    path = services.configure(f"net-{network}", services.source(f"net-{network}", {"Dockerfile": dockerfile}))
     services.call("PATCH", f"{path}/build-configuration", {"options": {"network": network}})
 
     log = services.built(path, services.trigger(path)[0])["log"]
@@ -48,20 +48,20 @@ RUN {ask} 169.254.169.254 80 || echo metadata-away
 
 
 def test_submodules_are_fetched(services: Services) -> None:
-    """A submodule's files are in the build context."""
+    """Files of a submodule are in the build context."""
     part = services.git.create("src/part")
     part.commit({"greeting.txt": "from the submodule\n"})
     source = services.source("modular", {"Dockerfile": f"{TINY}COPY part/greeting.txt /\nRUN cat /greeting.txt\n"})
     source.git("-c", "protocol.file.allow=always", "submodule", "--quiet", "add", part.url, "part")
     source.commit({}, "Add the part")
-    path = services.set_up("modular", source)
+    path = services.configure("modular", source)
 
     assert "from the submodule" in services.built(path, services.trigger(path)[0])["log"]
 
 
 @pytest.fixture
 def large_files(services: Services) -> Iterator[tuple[str, dict[str, bytes]]]:
-    """A server of git LFS (batch API, downloads) before the git server: its address, and what it holds by SHA-256."""
+    """A git LFS server (batch API, downloads) in front of the git server: its URL, and its content by SHA-256."""
     held: dict[str, bytes] = {}
 
     class Handler(BaseHTTPRequestHandler):
@@ -107,7 +107,7 @@ def large_files(services: Services) -> Iterator[tuple[str, dict[str, bytes]]]:
 
 
 def test_large_files_are_fetched(services: Services, large_files: tuple[str, dict[str, bytes]]) -> None:
-    """A file of git LFS is there with its content, not its pointer."""
+    """A file of git LFS has its content, not its pointer."""
     address, held = large_files
     content = b"large\n" * 1000
     digest = hashlib.sha256(content).hexdigest()
@@ -119,14 +119,14 @@ def test_large_files_are_fetched(services: Services, large_files: tuple[str, dic
     }
     source = services.source("large", files)
     source.url = source.url.replace(services.git.url, address)
-    path = services.set_up("large", source)
+    path = services.configure("large", source)
 
     assert f"{len(content)} /data.big" in services.built(path, services.trigger(path)[0])["log"]
 
 
-def test_a_branch_that_is_gone_and_a_commit_that_never_was(services: Services) -> None:
-    """The reason names what could not be fetched."""
-    path = services.set_up("gone", services.source("gone"), {"source": "/.*/", "tags": "{sourceref}"})
+def test_unknown_branches_and_commits_fail(services: Services) -> None:
+    """The reason names what git could not fetch."""
+    path = services.configure("gone", services.source("gone"), {"source": "/.*/", "tags": "{sourceref}"})
     by_name = services.call("POST", f"{path}/builds", {"source_name": "nowhere"})["items"][0]
     by_commit = services.call("POST", f"{path}/builds", {"source_name": "main", "commit": "0" * 40})["items"][0]
 
@@ -136,9 +136,9 @@ def test_a_branch_that_is_gone_and_a_commit_that_never_was(services: Services) -
         assert reason in build["reason"]
 
 
-def test_switching_off_stops_triggers_and_keeps_everything(services: Services) -> None:
-    """An inactive set-up starts nothing, says so to its trigger, and notes the call."""
-    path = services.set_up("resting", services.source("resting", {"Dockerfile": TINY}))
+def test_a_disabled_configuration_starts_no_builds(services: Services) -> None:
+    """The trigger responds with an error and records the call; builds are kept."""
+    path = services.configure("resting", services.source("resting", {"Dockerfile": TINY}))
     services.built(path, services.trigger(path)[0])
     trigger = services.call("GET", f"{path}/build-configuration/trigger")["path"]
     services.call("PATCH", f"{path}/build-configuration", {"active": False})
@@ -152,10 +152,10 @@ def test_switching_off_stops_triggers_and_keeps_everything(services: Services) -
     assert len(services.call("GET", f"{path}/builds")["items"]) == 1
 
 
-def test_a_trigger_made_anew_makes_the_old_one_worthless(services: Services) -> None:
-    """The old URL is not found any more; the bodies of 2014 are understood."""
+def test_a_rotated_trigger_invalidates_the_old_one(services: Services) -> None:
+    """The old URL is not found; the new one accepts Docker Hub's bodies."""
     rules = ({"source": "main", "tags": "latest"}, {"source": "other", "tags": "special"})
-    path = services.set_up("retold", services.source("retold", {"Dockerfile": TINY}), *rules)
+    path = services.configure("retold", services.source("retold", {"Dockerfile": TINY}), *rules)
     old = services.call("GET", f"{path}/build-configuration/trigger")["path"]
     services.call("POST", f"{path}/build-configuration/trigger")
 

@@ -1,4 +1,4 @@
-"""The trigger URL: the bodies of 2014, what is no body, and odd numbers in addresses."""
+"""The trigger URL: bodies of Docker Hub, invalid bodies, and invalid numbers in addresses."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FORM = "application/x-www-form-urlencoded"
 
 @pytest.fixture(scope="module")
 def connected(forged: ForgeHouse) -> Connected:
-    """A set-up with a rule for branch main and one for tags."""
+    """A repository with a rule for the branch main and one for tags."""
     return forged.connect("github", "triggered")
 
 
@@ -40,8 +40,8 @@ def post(url: str, body: bytes, media_type: str) -> int:
         (b'{"source_type": "Tag", "source_name": "v1.2"}', "application/json", "v1.2"),
     ],
 )
-def test_bodies_of_2014(forged: ForgeHouse, connected: Connected, body: bytes, media_type: str, built: str) -> None:
-    """Whatever Docker Hub's documentation showed over the years starts builds."""
+def test_docker_hubs_bodies(forged: ForgeHouse, connected: Connected, body: bytes, media_type: str, built: str) -> None:
+    """Every body that Docker Hub's documentation has shown starts builds."""
     where = forged.services.call("GET", f"{connected.path}/build-configuration/trigger")["path"]
     before = len(forged.builds(connected))
 
@@ -52,8 +52,8 @@ def test_bodies_of_2014(forged: ForgeHouse, connected: Connected, body: bytes, m
     assert forged.builds(connected)[0][0] == built
 
 
-def test_what_is_no_body(forged: ForgeHouse, connected: Connected) -> None:
-    """Something else is refused, and so is a ref that no rule builds."""
+def test_invalid_bodies_are_refused(forged: ForgeHouse, connected: Connected) -> None:
+    """Invalid bodies are refused, and refs that no rule matches."""
     where = (
         forged.services.hub.url + forged.services.call("GET", f"{connected.path}/build-configuration/trigger")["path"]
     )
@@ -66,8 +66,8 @@ def test_what_is_no_body(forged: ForgeHouse, connected: Connected) -> None:
 @pytest.mark.parametrize(
     "path", ["/builds/1/log?start=%C2%B2", "/builds/%C2%B2", "/webhooks/%C2%B2/deliveries", "/builds/999999999"]
 )
-def test_numbers_that_are_none(forged: ForgeHouse, connected: Connected, path: str) -> None:
-    """Digits of other scripts are no numbers: the answer is what it is for any other text."""
+def test_digits_of_other_scripts_are_not_numbers(forged: ForgeHouse, connected: Connected, path: str) -> None:
+    """The response is the same as for any other text."""
     status, _ = forged.services.try_call("GET", f"{connected.path}{path}")
 
     assert status == (200 if "start" in path else 404)

@@ -1,10 +1,11 @@
-"""Who is told of builds that ended: by mail, and by webhooks in chains."""
+"""Outgoing webhooks and e-mail: who is notified of builds and pushes, in which order, and what is never reached."""
 
 from __future__ import annotations
 
 import json
 import socketserver
 import threading
+import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from email import message_from_bytes
@@ -16,91 +17,103 @@ import pytest
 from tests.builds.forge_house import eventually
 from tests.builds.hand_worker import BY_HAND, HandWorker
 from tests.builds.services import Services
+from tests.builds.webhook_receiver import Receiver, receiver
+
+__all__ = ["receiver"]
 
 RULES = [{"source": "main"}, {"source": "dev", "tags": "dev"}]
+INDEX = "application/vnd.oci.image.index.v1+json"
 
 
 @dataclass(slots=True)
 class Mailbox:
-    """A mail server that keeps what it is given."""
+    """A mail server that keeps every message."""
 
     address: str = ""
-    letters: list[Message] = field(default_factory=list)
+    messages: list[Message] = field(default_factory=list)
 
     @property
     def subjects(self) -> list[str]:
-        """What the letters are about."""
-        return [str(letter["Subject"]) for letter in self.letters]
+        """The subjects of the messages."""
+        return [str(message["Subject"]) for message in self.messages]
 
 
 @pytest.fixture(scope="module")
 def mailbox() -> Iterator[Mailbox]:
-    """A running one."""
+    """A running mail server."""
     kept = Mailbox()
 
     class Handler(socketserver.StreamRequestHandler):
         def handle(self) -> None:
-            self.wfile.write(b"220 here\r\n")
+            self.wfile.write(b"220 ready\r\n")
             for line in self.rfile:
                 verb = line[:4].upper()
                 if verb == b"DATA":
-                    self.wfile.write(b"354 go on\r\n")
+                    self.wfile.write(b"354 continue\r\n")
                     lines = iter(self.rfile.readline, b".\r\n")
-                    kept.letters.append(message_from_bytes(b"".join(lines)))
-                self.wfile.write(b"221 bye\r\n" if verb == b"QUIT" else b"250 good\r\n")
+                    kept.messages.append(message_from_bytes(b"".join(lines)))
+                self.wfile.write(b"221 bye\r\n" if verb == b"QUIT" else b"250 ok\r\n")
 
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
         server.daemon_threads = True
         kept.address = f"127.0.0.1:{server.server_address[1]}"
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
         yield kept
         server.shutdown()
 
 
 @pytest.fixture(scope="module")
-def told(start_services: Callable[..., Services], mailbox: Mailbox) -> Services:
-    """A hub that sends mail, and whose builds are carried out by hand."""
+def mailing(start_services: Callable[..., Services], mailbox: Mailbox) -> Services:
+    """A hub that sends e-mail, and whose builds a test ends by hand."""
     mail = {"HYTHE_MAIL_SERVER": f"smtp://{mailbox.address}", "HYTHE_MAIL_FROM": "hub@example.com"}
     return start_services({**BY_HAND, **mail})
 
 
 @dataclass(slots=True)
-class SetUp:
-    """A set-up of alice, and a worker for it."""
+class Configured:
+    """A repository of alice with Trusted Builds, and a worker for it."""
 
     services: Services
     path: str
     worker: HandWorker
 
     def build(self, branch: str, status: str, **more: Any) -> None:
-        """Let a branch be built, with this end."""
+        """Start a build of a branch, and end it with this status."""
         self.services.call("POST", f"{self.path}/builds", {"source_name": branch})
         assert self.worker.end_all(status, **more) == [branch]
 
+    def add_webhook(self, **body: Any) -> dict[str, Any]:
+        """Add a webhook."""
+        return dict(self.services.call("POST", f"{self.path}/webhooks", body))
 
-def set_up(services: Services, name: str) -> SetUp:
-    """Set up alice/NAME."""
+    def deliveries(self, webhook: dict[str, Any]) -> list[dict[str, Any]]:
+        """The last deliveries of a webhook, newest first."""
+        return list(self.services.call("GET", f"{self.path}/webhooks/{webhook['id']}/deliveries")["items"])
+
+
+def configure(services: Services, name: str) -> Configured:
+    """Configure builds of alice/NAME."""
     path = f"/api/v1/repositories/alice/{name}"
     services.call(
         "POST", f"{path}/build-configuration", {"source": {"url": "https://git.example/a/b.git"}, "rules": RULES}
     )
-    return SetUp(services, path, HandWorker(services.hub.url))
+    return Configured(services, path, HandWorker(services.hub.url))
 
 
-def test_mail_on_failure_and_on_the_first_success_after_it(told: Services, mailbox: Mailbox) -> None:
-    """One letter for each failure, one when that branch works again, none for the successes of others."""
-    configuration = set_up(told, "mailed")
+def test_e_mail_on_failure_and_on_the_first_success_after_it(mailing: Services, mailbox: Mailbox) -> None:
+    """Each failure sends an e-mail, and the next success of that branch; successes of other branches do not."""
+    configured = configure(mailing, "mailed")
 
     for branch, status in (("main", "succeeded"), ("dev", "failed"), ("main", "succeeded"), ("dev", "succeeded")):
-        configuration.build(branch, status, reason="step 2 failed" if status == "failed" else "")
-    configuration.build("dev", "succeeded")
+        configured.build(branch, status, reason="step 2 failed" if status == "failed" else "")
+    configured.build("dev", "succeeded")
 
     expected = ["[hythe] build 2 of alice/mailed failed", "[hythe] build 4 of alice/mailed works again"]
-    eventually(lambda: len(mailbox.letters) >= len(expected))
-    configuration.build("main", "failed")
-    eventually(lambda: len(mailbox.letters) > len(expected))
+    eventually(lambda: len(mailbox.messages) >= len(expected))
+    configured.build("main", "failed")
+    eventually(lambda: len(mailbox.messages) > len(expected))
     assert sorted(mailbox.subjects) == [*expected, "[hythe] build 6 of alice/mailed failed"]
-    first = mailbox.letters[mailbox.subjects.index(expected[0])]
+    first = mailbox.messages[mailbox.subjects.index(expected[0])]
     assert (first["To"], first["From"]) == ("alice@example.com", "hub@example.com")
     assert first["Date"]
     assert first["Message-ID"]
@@ -108,52 +121,87 @@ def test_mail_on_failure_and_on_the_first_success_after_it(told: Services, mailb
     assert "/alice/mailed/-/builds/2" in str(first.get_payload())
 
 
-def test_mail_can_be_switched_off(told: Services, mailbox: Mailbox) -> None:
-    """Also after the first letter."""
-    configuration = set_up(told, "unmailed")
-    configuration.build("main", "failed")
+def test_e_mail_can_be_disabled(mailing: Services, mailbox: Mailbox) -> None:
+    """Also after the first message."""
+    configured = configure(mailing, "unmailed")
+    configured.build("main", "failed")
     eventually(lambda: "[hythe] build 1 of alice/unmailed failed" in mailbox.subjects)
 
-    told.call("PATCH", f"{configuration.path}/build-configuration", {"options": {"mail": False}})
-    configuration.build("main", "failed")
+    mailing.call("PATCH", f"{configured.path}/build-configuration", {"options": {"mail": False}})
+    configured.build("main", "failed")
 
-    [mail] = told.call("GET", f"{configuration.path}/webhooks")["items"]
-    assert len(told.call("GET", f"{configuration.path}/webhooks/{mail['id']}/deliveries")["items"]) == 1
+    [mail] = mailing.call("GET", f"{configured.path}/webhooks")["items"]
+    assert len(configured.deliveries(mail)) == 1
 
 
-def test_a_chain_waits_for_webhooks_alone(told: Services) -> None:
-    """Neither a mail before it, nor a webhook that is not told of this build, keeps the next of a chain waiting."""
-    configuration = set_up(told, "chained")
-    configuration.build("main", "failed")
+def test_a_chain_waits_only_for_webhooks(mailing: Services) -> None:
+    """A chained webhook waits neither for e-mail nor for a webhook that does not subscribe to the event."""
+    configured = configure(mailing, "chained")
+    configured.build("main", "failed")
     where = {"url": "http://127.0.0.1:9/hook"}
-    told.call("POST", f"{configuration.path}/webhooks", where | {"events": ["failure"]})
-    first = told.call("POST", f"{configuration.path}/webhooks", where | {"chained": True})
-    second = told.call("POST", f"{configuration.path}/webhooks", where | {"chained": True})
+    configured.add_webhook(**where, events=["failure"])
+    first = configured.add_webhook(**where, chained=True)
+    second = configured.add_webhook(**where, chained=True)
 
-    configuration.build("main", "succeeded")
+    configured.build("main", "succeeded")
 
-    [sent] = told.call("GET", f"{configuration.path}/webhooks/{first['id']}/deliveries")["items"]
-    [waits] = told.call("GET", f"{configuration.path}/webhooks/{second['id']}/deliveries")["items"]
-    assert (sent["callback_state"], waits["callback_state"]) == ("", "chained")
+    [sent] = configured.deliveries(first)
+    [waiting] = configured.deliveries(second)
+    assert (sent["callback_state"], waiting["callback_state"]) == ("", "chained")
     callback = urlsplit(json.loads(sent["body"])["callback_url"])
     assert callback.hostname == "127.0.0.1"
-    told.call("POST", callback.path, {"state": "success"}, user="")
-    [after] = told.call("GET", f"{configuration.path}/webhooks/{second['id']}/deliveries")["items"]
+    mailing.call("POST", callback.path, {"state": "success"}, user="")
+    [after] = configured.deliveries(second)
     assert after["callback_state"] == ""
 
 
-def test_webhooks_go_outside(start_services: Callable[..., Services]) -> None:
-    """Nothing inside is sent to, by address or by name, where no network of it is named; the owner sees why."""
+def test_a_push_is_delivered(mailing: Services, receiver: Receiver) -> None:
+    """A webhook that subscribes to pushes is notified of a tag that is pushed; one for builds is not."""
+    configured = configure(mailing, "pushed")
+    configured.add_webhook(url=receiver.url, events=["push"])
+    other = configured.add_webhook(url=receiver.url, events=["success"])
+    mailing.call("POST", f"{configured.path}/builds", {"source_name": "main"})
+    job = configured.worker.claim()
+    assert job is not None
+    token = configured.worker.send(job, "token", [])["token"]
+    request = urllib.request.Request(
+        f"{mailing.hub.url}/v2/alice/pushed/manifests/latest",
+        b'{"schemaVersion": 2, "mediaType": "%b", "manifests": []}' % INDEX.encode(),
+        {"Authorization": f"Bearer {token}", "Content-Type": INDEX},
+        method="PUT",
+    )
+
+    with urllib.request.urlopen(request) as response:
+        assert response.status == 201
+
+    [received] = receiver.wait(1)
+    assert received.headers["X-Hythe-Event"] == "push"
+    assert received.body["push_data"]["tag"] == "latest"
+    assert received.body["repository"]["repo_name"] == "alice/pushed"
+    assert configured.deliveries(other) == []
+
+
+def test_webhooks_are_deleted_with_the_build_configuration(mailing: Services) -> None:
+    """A new configuration of the same repository starts without webhooks."""
+    configured = configure(mailing, "reset")
+    configured.add_webhook(url="http://127.0.0.1:9/hook")
+
+    mailing.call("DELETE", f"{configured.path}/build-configuration")
+
+    assert configure(mailing, "reset").services.call("GET", f"{configured.path}/webhooks")["items"] == []
+
+
+def test_webhooks_do_not_reach_internal_networks(start_services: Callable[..., Services]) -> None:
+    """By address or by name, unless `webhook_networks` lists the network; the delivery says so."""
     services = start_services({**BY_HAND, "HYTHE_WEBHOOK_NETWORKS": ""})
-    configuration = set_up(services, "inward")
+    configured = configure(services, "internal")
     urls = ["http://127.0.0.1:9/hook", "http://localhost:9/hook", "http://[::ffff:127.0.0.1]:9/hook"]
-    notices = [services.call("POST", f"{configuration.path}/webhooks", {"url": url}) for url in urls]
+    webhooks = [configured.add_webhook(url=url) for url in urls]
 
-    configuration.build("main", "succeeded")
+    configured.build("main", "succeeded")
 
-    for notice in notices:
-        where = f"{configuration.path}/webhooks/{notice['id']}/deliveries"
-        eventually(lambda where=where: services.call("GET", where)["items"][0]["attempts"])
-        [delivery] = services.call("GET", where)["items"]
+    for webhook in webhooks:
+        eventually(lambda webhook=webhook: configured.deliveries(webhook)[0]["attempts"])
+        [delivery] = configured.deliveries(webhook)
         assert delivery["status"] == 0
         assert "webhook_networks" in delivery["outcome"]

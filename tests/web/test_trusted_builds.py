@@ -138,7 +138,7 @@ def test_a_set_up_is_changed(signed_in: Page, services: Services) -> None:
     """Options, the source's address and who is told: each is kept, and a mistake in one leaves the others alone."""
     page, name = signed_in, f"changed-{len(services.sources)}"
     source = services.source(name)
-    services.set_up(name, source, {"source": "main"}, options={"schedule": "daily 04:00"})
+    services.configure(name, source, {"source": "main"}, options={"schedule": "daily 04:00"})
     here = f"{services.hub.url}/alice/{name}/-/build-configuration"
     page.goto(here)
     page.get_by_label("Nothing", exact=True).check()
@@ -167,7 +167,7 @@ def test_a_set_up_is_changed(signed_in: Page, services: Services) -> None:
 def test_other_programs_are_told_of_builds(signed_in: Page, services: Services) -> None:
     """An address that was added is told of the next build, which is listed and can be sent again; it can be removed."""
     page, name = signed_in, f"told-{len(services.sources)}"
-    path = services.set_up(name, services.source(name))
+    path = services.configure(name, services.source(name))
     page.goto(f"{services.hub.url}/alice/{name}/-/build-configuration")
     page.get_by_role("link", name="Who is told").click()
     page.get_by_label("Address").fill("nowhere")
