@@ -9,7 +9,7 @@ _LOG = structlog.get_logger()
 
 
 async def repeat(task: Callable[[], Awaitable[object]], interval: float, name: str) -> None:
-    """Run ``task`` until cancelled, with a pause of ``interval`` seconds; failures are logged, and the task goes on."""
+    """Run ``task`` until cancelled, with a pause of ``interval`` seconds; failures are logged and do not stop it."""
     while True:
         try:
             await task()

@@ -1,4 +1,4 @@
-"""Where users may make the hub send requests to."""
+"""Hosts that user-supplied URLs can reach."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from hythe.settings import SettingsError
 
 
 def test_metadata_addresses() -> None:
-    """Link-local ones, in whatever form they are written, and those of some clouds."""
+    """Link-local addresses in every notation, and those of some clouds."""
     assert is_metadata_address("169.254.170.2")
     assert is_metadata_address("fe80::1%eth0")
     assert is_metadata_address("::ffff:169.254.169.254")
@@ -30,8 +30,8 @@ def test_metadata_addresses() -> None:
 @pytest.mark.parametrize(
     "address", ["127.0.0.1", "10.1.2.3", "192.168.0.1", "172.16.0.1", "100.64.0.1", "::1", "fd00::1", "::ffff:10.0.0.1"]
 )
-def test_inside_is_for_those_that_are_named(address: str) -> None:
-    """Nothing inside by default; a network that is named, or all; metadata never."""
+def test_internal_networks_must_be_allowed(address: str) -> None:
+    """No internal address by default; those of listed networks, or all with `*`; metadata addresses never."""
     mapped = address.rpartition(":")[2] if address.startswith("::ffff:") else address
 
     assert egress_filter(parse_networks(""))(address)
@@ -42,14 +42,14 @@ def test_inside_is_for_those_that_are_named(address: str) -> None:
 
 
 @pytest.mark.parametrize("address", ["64:ff9b::10.1.2.3", "2002:a01:203::", "64:ff9b::7f00:1"])
-def test_gateways_lead_back_inside(address: str) -> None:
-    """Addresses of IPv6 that gateways turn into those of IPv4 are judged by where they lead (RFC 6052, RFC 3056)."""
+def test_gateway_addresses_are_judged_by_their_target(address: str) -> None:
+    """IPv6 addresses that gateways translate to internal IPv4 ones are refused (RFC 6052, RFC 3056)."""
     assert egress_filter(parse_networks(""))(address)
     assert not egress_filter(parse_networks(""))("64:ff9b::93.184.215.14")
 
 
-def test_a_name_is_what_it_means_when_it_is_connected_to() -> None:
-    """A name of an address inside is refused by the resolver of the connection itself."""
+def test_names_are_checked_when_connecting() -> None:
+    """The resolver of the connection refuses a name with an internal address."""
 
     async def resolve() -> None:
         resolver = EgressResolver(egress_filter(()))
@@ -64,7 +64,7 @@ def test_a_name_is_what_it_means_when_it_is_connected_to() -> None:
         require_allowed("127.0.0.1", "127.0.0.1", egress_filter(()))
 
 
-def test_what_is_no_network() -> None:
-    """The setting's error says what to write."""
+def test_invalid_networks_are_refused() -> None:
+    """The error says what to write."""
     with pytest.raises(SettingsError, match=r"10\.0\.0\.0/8"):
-        parse_networks("intern")
+        parse_networks("internal")

@@ -1,4 +1,4 @@
-"""Background work goes on whatever happens."""
+"""Periodic tasks continue after failures."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import pytest
 from hythe.periodic import repeat
 
 
-def test_a_round_that_fails_is_not_the_last_one() -> None:
-    """Work that raises, even what nobody thought of, is done again."""
+def test_a_failure_does_not_stop_the_task() -> None:
+    """A task that raises any exception runs again."""
     done: list[int] = []
 
-    async def work() -> None:
+    async def task() -> None:
         done.append(1)
         if len(done) == 3:
             raise asyncio.CancelledError
-        raise RuntimeError("unheard of")
+        raise RuntimeError("unexpected")
 
     with pytest.raises(asyncio.CancelledError):
-        asyncio.run(repeat(work, 0, "this test"))
+        asyncio.run(repeat(task, 0, "this test"))
 
     assert len(done) == 3

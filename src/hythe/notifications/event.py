@@ -1,4 +1,4 @@
-"""Events that people and programs can subscribe to, in one form whoever they come from."""
+"""Events that webhooks and e-mail can subscribe to, in one form for registry, hub and builds."""
 
 from datetime import datetime
 from enum import Enum

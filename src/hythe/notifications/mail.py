@@ -22,7 +22,7 @@ class Mailer:
         self._sender = sender
 
     async def send(self, address: str, delivery: WebhookDelivery) -> tuple[int, str]:
-        """Send one e-mail; return 200 or 0, and the outcome in words."""
+        """Send one e-mail; return 200 or 0, and a description of the outcome."""
         if not self._server:
             return 200, "no mail server is configured"
         server = urlsplit(self._server)

@@ -1,6 +1,6 @@
 """The outbox: writes the deliveries of an event in the transaction that the event belongs to.
 
-``WebhookSender`` sends them later, so a receiver never holds up a push or a build, and a crash loses no event.
+``WebhookSender`` sends them later, so a slow receiver does not delay a push or a build, and a crash loses no event.
 """
 
 import secrets
