@@ -1,39 +1,37 @@
 """The tables of Trusted Builds.
 
     repositories ── build_configurations ─┬─ build_rules
-                                  ├─ build_secrets            sealed with the installation's key
-                                  ├─ build_trigger_calls              the last calls of the trigger URL
-                                  ├─ build_base_images              images that it is built from, as last seen
-                                  ├─ webhooks            outgoing webhooks
-                                  │    └─ webhook_deliveries
-                                  └─ builds ── build_log      pieces while it runs, one compressed piece afterwards
+                                          ├─ build_secrets          sealed with the installation's key
+                                          ├─ build_trigger_calls    the last calls of the trigger URL
+                                          ├─ build_base_images      base images, with the digest last seen
+                                          └─ builds ── build_log    chunks while it runs, then one compressed chunk
 
-The queue is the rows of ``builds`` that are ``queued``, or ``running`` with a lease that is over. ``fence`` counts
-how often a build was claimed: what a worker says counts only while its fence is the row's.
+The queue is the rows of ``builds`` that are ``queued``, or ``running`` with an expired lease. ``fence`` counts how
+often a build was claimed: requests of a worker are valid only while its fence is the row's.
 """
 
 from sqlalchemy import Boolean, Column, ForeignKey, Index, Integer, LargeBinary, String, Table, Text, UniqueConstraint
 
 from hythe.database.tables.metadata import METADATA, Identity, Timestamp
 
-_SETUP = "build_configurations.id"
+_CONFIGURATION = "build_configurations.id"
 
 build_configurations = Table(
     "build_configurations",
     METADATA,
     Column("id", Identity, primary_key=True),
     Column("repository_id", Identity, ForeignKey("repositories.id", ondelete="CASCADE"), nullable=False, unique=True),
-    Column("account", String(39), nullable=False, index=True),  # the namespace: builds are shared out between these
+    Column("account", String(39), nullable=False, index=True),  # the namespace; accounts take turns in the queue
     Column("source_url", Text, nullable=False),
     Column("forge", String(16), nullable=False),  # github, gitlab, .. or git
-    Column("forge_repository", String(255), nullable=False),  # OWNER/NAME there
-    Column("linked_account_id", Identity),  # the linked account; NULL: a public address
+    Column("forge_repository", String(255), nullable=False),  # OWNER/NAME at the forge
+    Column("linked_account_id", Identity),  # NULL: a public source
     Column("default_branch", String(250), nullable=False),
-    Column("credentials", Text),  # sealed: deploy key, or USER:PASSWORD of the address
+    Column("credentials", Text),  # sealed: a deploy key, or USER:PASSWORD
     Column("active", Boolean, nullable=False),
     Column("trigger_token", Text, nullable=False),  # sealed
     Column("options", Text, nullable=False),  # JSON: builds.configuration.Options
-    Column("failing", Boolean, nullable=False),  # the last build failed: the next success is news
+    Column("failing", Boolean, nullable=False),  # the last build failed
     Column("schedule_due", Timestamp, index=True),
     Column("created_at", Timestamp, nullable=False),
     Column("created_by", String(39), nullable=False),
@@ -44,7 +42,7 @@ build_rules = Table(
     "build_rules",
     METADATA,
     Column("id", Identity, primary_key=True),
-    Column("configuration_id", Identity, ForeignKey(_SETUP, ondelete="CASCADE"), nullable=False, index=True),
+    Column("configuration_id", Identity, ForeignKey(_CONFIGURATION, ondelete="CASCADE"), nullable=False, index=True),
     Column("position", Integer, nullable=False),
     Column("rule", Text, nullable=False),  # JSON: builds.rules.Rule
 )
@@ -52,7 +50,7 @@ build_rules = Table(
 build_secrets = Table(
     "build_secrets",
     METADATA,
-    Column("configuration_id", Identity, ForeignKey(_SETUP, ondelete="CASCADE"), primary_key=True),
+    Column("configuration_id", Identity, ForeignKey(_CONFIGURATION, ondelete="CASCADE"), primary_key=True),
     Column("name", String(100), primary_key=True),
     Column("sealed", Text, nullable=False),
 )
@@ -61,7 +59,7 @@ build_trigger_calls = Table(
     "build_trigger_calls",
     METADATA,
     Column("id", Identity, primary_key=True),
-    Column("configuration_id", Identity, ForeignKey(_SETUP, ondelete="CASCADE"), nullable=False, index=True),
+    Column("configuration_id", Identity, ForeignKey(_CONFIGURATION, ondelete="CASCADE"), nullable=False, index=True),
     Column("at", Timestamp, nullable=False),
     Column("address", String(64), nullable=False),
     Column("outcome", Text, nullable=False),
@@ -70,7 +68,7 @@ build_trigger_calls = Table(
 build_base_images = Table(
     "build_base_images",
     METADATA,
-    Column("configuration_id", Identity, ForeignKey(_SETUP, ondelete="CASCADE"), primary_key=True),
+    Column("configuration_id", Identity, ForeignKey(_CONFIGURATION, ondelete="CASCADE"), primary_key=True),
     Column("reference", String(400), primary_key=True, index=True),
     Column("digest", String(140), nullable=False),
     Column("checked_at", Timestamp, nullable=False, index=True),
@@ -80,12 +78,10 @@ builds = Table(
     "builds",
     METADATA,
     Column("id", Identity, primary_key=True),
-    Column("configuration_id", Identity, ForeignKey(_SETUP, ondelete="CASCADE"), nullable=False),
-    Column("number", Integer, nullable=False),  # counted per set-up from 1
+    Column("configuration_id", Identity, ForeignKey(_CONFIGURATION, ondelete="CASCADE"), nullable=False),
+    Column("number", Integer, nullable=False),  # from 1 in each build configuration
     Column("account", String(39), nullable=False),
-    Column(
-        "concurrency_key", String(300), nullable=False
-    ),  # rule and ref: builds of one concurrency_key run one after the other
+    Column("concurrency_key", String(300), nullable=False),  # rule and ref: its builds run one at a time
     Column("status", String(16), nullable=False),
     Column("source_type", String(8), nullable=False),
     Column("source_name", String(250), nullable=False),
@@ -94,20 +90,20 @@ builds = Table(
     Column("author", String(250), nullable=False),
     Column("cause", String(16), nullable=False),
     Column("started_by", String(250), nullable=False),
-    Column("rule", Text, nullable=False),  # JSON, as it was when the build was asked for
+    Column("rule", Text, nullable=False),  # JSON, as it was when the build was queued
     Column("rule_id", Identity, nullable=False),
     Column("tags", Text, nullable=False),  # JSON list
-    Column("trusted", Boolean, nullable=False),  # false: from a fork; gets no secrets and pushes nothing
-    Column("reproduces", Identity),  # the build whose image this one, of another worker, should give again
+    Column("trusted", Boolean, nullable=False),  # false: from a fork, without secrets and push
+    Column("reproduces", Identity),  # the build whose image this one should reproduce
     Column("created_at", Timestamp, nullable=False),
     Column("started_at", Timestamp),
     Column("finished_at", Timestamp),
     Column("fence", Integer, nullable=False),
-    Column("key_digest", String(64), nullable=False),  # SHA-256 of what the worker that holds it shows
+    Column("key_digest", String(64), nullable=False),  # SHA-256 of the key that authenticates its worker
     Column("worker", String(100), nullable=False),
     Column("lease_until", Timestamp),
-    Column("cancelled_by", String(250), nullable=False),  # empty: nobody asked for that
-    Column("reason", Text, nullable=False),  # why it failed, in a sentence
+    Column("cancelled_by", String(250), nullable=False),  # empty: not cancelled
+    Column("reason", Text, nullable=False),  # why it failed
     Column("steps", Text, nullable=False),  # JSON list of builds.build.Step
     Column("digest", String(140), nullable=False),
     Column("result", Text, nullable=False),  # JSON: builds.build.Result
@@ -123,7 +119,7 @@ build_log = Table(
     "build_log",
     METADATA,
     Column("build_id", Identity, ForeignKey("builds.id", ondelete="CASCADE"), primary_key=True),
-    Column("offset", Integer, primary_key=True),  # of its first byte in the whole log
+    Column("offset", Integer, primary_key=True),  # of its first byte in the log
     Column("size", Integer, nullable=False),  # in bytes, uncompressed
     Column("content", LargeBinary, nullable=False),  # zlib
 )
