@@ -41,7 +41,7 @@ MARKS = {
     "postgresql": {"postgresql"},
     "object_store": {"s3", "azurite"},
     "browser": {"browser"},
-    "clients": {"docker", "dockerd", "start_dockerd", "podman", "podman_setup", "buildah", "skopeo"},
+    "clients": {"docker", "dockerd", "start_dockerd", "podman", "podman_configuration", "buildah", "skopeo"},
 }
 """The fixtures, also as parameters of other fixtures, that give a test its mark."""
 

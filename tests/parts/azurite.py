@@ -1,4 +1,4 @@
-"""Azure's blob storage as azurite (from npm, see tests/parts/package.json) speaks it."""
+"""Azure blob storage, emulated by azurite (from npm, see tests/parts/package.json)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SCRIPT = ROOT / ".cache/node/node_modules/azurite/dist/src/blob/main.js"
 
 @dataclass(frozen=True, slots=True)
 class AzureAccount:
-    """A storage account: obstore reads these as `azure_*` settings or AZURE_STORAGE_* variables."""
+    """A storage account, as obstore's `azure_*` settings or AZURE_STORAGE_* variables."""
 
     endpoint: str
     account: str = ACCOUNT
@@ -31,7 +31,7 @@ class AzureAccount:
 
     @property
     def env(self) -> dict[str, str]:
-        """The usual variables of the environment."""
+        """The usual environment variables."""
         return {
             "AZURE_STORAGE_ACCOUNT_NAME": self.account,
             "AZURE_STORAGE_ACCOUNT_KEY": self.key,
@@ -41,7 +41,7 @@ class AzureAccount:
 
 
 def create_container(account: AzureAccount, name: str) -> None:
-    """Make an empty container (`Put Container`, signed by shared key), which obstore cannot."""
+    """Create an empty container (`Put Container`, signed with the shared key), which obstore does not support."""
     path = urllib.parse.urlsplit(account.endpoint).path
     date = email.utils.formatdate(usegmt=True)
     headers = f"x-ms-date:{date}\nx-ms-version:{VERSION}"

@@ -1,6 +1,6 @@
-"""Base images made on the spot, so that no test needs an outside network.
+"""Base images created locally, so that no test needs the internet.
 
-Everything made from busybox is deterministic: the same arguments give the same digests.
+Everything created from busybox is deterministic: the same arguments give the same digests.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Descriptor = dict[str, Any]
 
 
 def busybox_rootfs(files: Mapping[str, str] | None = None) -> bytes:
-    """A root file system as an uncompressed tar: static busybox, its usual names, and `files` (path -> text)."""
+    """Return a root file system as an uncompressed tar: static busybox, links to it, and `files` (path -> text)."""
     if not BUSYBOX.exists():
         missing("/bin/busybox", "busybox-static")
     buffer = io.BytesIO()
@@ -49,7 +49,7 @@ def busybox_rootfs(files: Mapping[str, str] | None = None) -> bytes:
 
 
 def layer_tar(files: Mapping[str, str]) -> bytes:
-    """A small layer as an uncompressed tar: `files` (path -> text) and nothing else."""
+    """Return a small layer as an uncompressed tar with only `files` (path -> text)."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as tar:
         for path, text in files.items():
@@ -74,7 +74,7 @@ def _add(
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """A folder in the OCI image layout, as skopeo's `oci:FOLDER:TAG` reads it."""
+    """An OCI image layout, for skopeo's `oci:FOLDER:TAG`."""
 
     folder: Path
 
@@ -85,23 +85,23 @@ class Layout:
             self._write_index([])
 
     def source(self, tag: str = "latest") -> str:
-        """The name of one image in it, for skopeo, podman and buildah."""
+        """The location of an image in the layout, for skopeo, podman and buildah."""
         return f"oci:{self.folder}:{tag}"
 
     def add_blob(self, content: bytes, media_type: str) -> Descriptor:
-        """Store bytes under their digest."""
+        """Add a blob."""
         digest = hashlib.sha256(content).hexdigest()
         (self.folder / "blobs/sha256" / digest).write_bytes(content)
         return {"mediaType": media_type, "digest": f"sha256:{digest}", "size": len(content)}
 
     def add_json(self, value: object, media_type: str) -> Descriptor:
-        """Store a value as JSON under its digest."""
+        """Add a value as a JSON blob."""
         return self.add_blob(json.dumps(value, separators=(",", ":")).encode(), media_type)
 
     def add_image(
         self, layers: Sequence[bytes], platform: str = PLATFORMS[0], config: Mapping[str, Any] | None = None
     ) -> Descriptor:
-        """Store an image of these uncompressed layers; `config` holds Cmd, Env and so on. Does not tag it."""
+        """Add an image with these uncompressed layers, untagged; `config` contains Cmd, Env and so on."""
         system, architecture = platform.split("/")
         diff_ids = [f"sha256:{hashlib.sha256(layer).hexdigest()}" for layer in layers]
         image = {
@@ -121,11 +121,11 @@ class Layout:
         return self.add_json(manifest, MANIFEST) | {"platform": {"os": system, "architecture": architecture}}
 
     def add_index(self, images: Sequence[Descriptor]) -> Descriptor:
-        """Store an index over images that were added before. Does not tag it."""
+        """Add an index of images that were added before, untagged."""
         return self.add_json({"schemaVersion": 2, "mediaType": INDEX, "manifests": list(images)}, INDEX)
 
     def tag(self, descriptor: Descriptor, tag: str) -> None:
-        """Give an image or index a name in this layout."""
+        """Tag an image or index."""
         name = "org.opencontainers.image.ref.name"
         index = json.loads((self.folder / "index.json").read_text())
         kept = [entry for entry in index["manifests"] if entry.get("annotations", {}).get(name) != tag]
@@ -136,7 +136,7 @@ class Layout:
 
 
 def single_platform(folder: Path, files: Mapping[str, str] | None = None) -> Layout:
-    """A layout whose tag `latest` is busybox for linux/amd64, with `files` in a second layer when given."""
+    """Create a layout whose tag `latest` is busybox for linux/amd64, with optional `files` in a second layer."""
     layout = Layout(folder)
     layers = [busybox_rootfs()] + ([layer_tar(files)] if files else [])
     layout.tag(layout.add_image(layers), "latest")
@@ -144,7 +144,7 @@ def single_platform(folder: Path, files: Mapping[str, str] | None = None) -> Lay
 
 
 def multi_platform(folder: Path, platforms: Sequence[str] = PLATFORMS) -> Layout:
-    """A layout whose tag `latest` is an index; every platform's image says its own name in /etc/platform."""
+    """Create a layout whose tag `latest` is an index; each image contains its platform in /etc/platform."""
     layout = Layout(folder)
     base = busybox_rootfs()
     images = [layout.add_image([base, layer_tar({"etc/platform": f"{name}\n"})], name) for name in platforms]
@@ -153,7 +153,7 @@ def multi_platform(folder: Path, platforms: Sequence[str] = PLATFORMS) -> Layout
 
 
 def many_layers(folder: Path, count: int = 40) -> Layout:
-    """A layout whose tag `latest` is busybox under `count` - 1 small layers."""
+    """Create a layout whose tag `latest` is busybox with `count` - 1 small layers on top."""
     layout = Layout(folder)
     small = [layer_tar({f"srv/{number}": f"layer {number}\n" * 50}) for number in range(1, count)]
     layout.tag(layout.add_image([busybox_rootfs(), *small]), "latest")
@@ -162,7 +162,7 @@ def many_layers(folder: Path, count: int = 40) -> Layout:
 
 @pytest.fixture(scope="session")
 def busybox_tar(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A busybox root file system as a tar file, to `docker import`."""
+    """A busybox root file system as a tar file, for `docker import`."""
     path = tmp_path_factory.mktemp("busybox") / "busybox.tar"
     path.write_bytes(busybox_rootfs())
     return path
@@ -170,18 +170,18 @@ def busybox_tar(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def busybox_layout(tmp_path_factory: pytest.TempPathFactory) -> Layout:
-    """Busybox for linux/amd64 as an OCI layout. Shared: don't change it."""
+    """Busybox for linux/amd64 as an OCI layout. Shared: do not modify it."""
     return single_platform(tmp_path_factory.mktemp("single"))
 
 
 @pytest.fixture(scope="session")
 def multi_platform_layout(tmp_path_factory: pytest.TempPathFactory) -> Layout:
-    """An index of two platforms as an OCI layout. Shared: don't change it."""
+    """An index for two platforms as an OCI layout. Shared: do not modify it."""
     return multi_platform(tmp_path_factory.mktemp("multi"))
 
 
 def debootstrap(target: Path) -> None:
-    """Write the root file system of a minimal Debian stable, as root, into the tar file `target`."""
+    """Write the root file system of a minimal Debian stable to the tar file `target`. Needs root."""
     with own_folder("debian") as folder:
         root = folder / "root"
         make = [program("debootstrap", "debootstrap"), "--variant=minbase", "stable", str(root)]

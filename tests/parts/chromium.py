@@ -1,4 +1,4 @@
-"""A real browser: Debian's Chromium without a window, driven by playwright."""
+"""A real browser: Debian's headless Chromium, controlled by playwright."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PHONE = {"width": 390, "height": 844}
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """A file's Chromium. Not the session's: as long as it runs, nothing else in this process can use asyncio."""
+    """A Chromium for one test file: while it runs, nothing else in this process can use asyncio."""
     with sync_playwright() as playwright:
         executable = program("chromium", "chromium")
         chromium = playwright.chromium.launch(executable_path=executable, args=list(FLAGS), headless=True)
@@ -35,9 +35,9 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
-    """Factory: each `open_page(**context options of playwright)` is a browser profile of its own, with one page.
+    """Factory `open_page(**playwright's context options)`: a new browser profile with one page.
 
-    Whatever the page's scripts throw fails the test.
+    Errors in the page's scripts fail the test.
     """
     contexts, thrown = [], []
 
@@ -63,11 +63,11 @@ def page(open_page: Callable[..., Page]) -> Page:
 
 @pytest.fixture
 def phone(open_page: Callable[..., Page]) -> Page:
-    """A page on a phone, 390 by 844 points."""
+    """A page on a phone with 390 by 844 points."""
     return open_page(viewport=PHONE, is_mobile=True, has_touch=True, device_scale_factor=2)
 
 
 @pytest.fixture
 def page_without_javascript(open_page: Callable[..., Page]) -> Page:
-    """A page on a desktop that runs no scripts."""
+    """A page on a desktop with JavaScript disabled."""
     return open_page(java_script_enabled=False)

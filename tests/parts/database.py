@@ -1,4 +1,4 @@
-"""An open database on each engine, with the schema in place, and a way to run coroutines on it."""
+"""An open database on each engine with the current schema, and a way to run coroutines."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ TEMPLATE = "hythe_template"
 
 @pytest.fixture
 def run() -> Iterator[Callable[[Coroutine[Any, Any, Any]], Any]]:
-    """Run coroutines, all on one event loop, which lasts as long as the test."""
+    """Run coroutines on one event loop, for the duration of the test."""
     with asyncio.Runner() as runner:
         yield runner.run
 
 
 @pytest.fixture(scope="session")
 def postgresql_template(postgresql: PostgresqlServer) -> str:
-    """Name of a PostgreSQL database with the present schema, to be copied."""
+    """Name of a PostgreSQL database with the current schema, to be copied."""
     url = postgresql.create(TEMPLATE)
     asyncio.run(upgrade(Path("unused"), url))
     return TEMPLATE
@@ -37,7 +37,7 @@ def postgresql_template(postgresql: PostgresqlServer) -> str:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Where a fresh database with the present schema is: once in the test's folder (""), once on PostgreSQL."""
+    """URL of a new database with the current schema: once "" (SQLite in the test's folder), once on PostgreSQL."""
     if request.param == "sqlite":
         yield ""
         return
@@ -49,7 +49,7 @@ def database_url(request: pytest.FixtureRequest) -> Iterator[str]:
 
 @pytest.fixture
 def database(database_url: str, run: Run[Any], tmp_path: Path) -> Iterator[Database]:
-    """An open database, on each engine."""
+    """An open database, once on each engine."""
     opened = run(open_database(tmp_path, database_url))
     yield opened
     run(opened.close())

@@ -22,14 +22,14 @@ from tests.parts.process import free_port, http_answers, listening, own_folder, 
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """A self-made CA and a certificate by it for 127.0.0.1 and localhost; all as PEM files."""
+    """A CA and its certificate for 127.0.0.1 and localhost, as PEM files."""
 
     ca: Path
     cert: Path
     key: Path
 
     def trust_in(self, certs_d: Path, host: str) -> None:
-        """Make docker's or podman's folder of CAs (`/etc/docker/certs.d` by default) trust it for `host`."""
+        """Add the CA for `host` to docker's or podman's folder of CAs (`/etc/docker/certs.d` by default)."""
         folder = certs_d / host
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "ca.crt").write_bytes(self.ca.read_bytes())
@@ -37,7 +37,7 @@ class Certificate:
 
 @dataclass(frozen=True, slots=True)
 class DockerRegistry:
-    """A running docker-registry; its blobs lie below `data`/docker/registry/v2."""
+    """A running docker-registry; its blobs are below `data`/docker/registry/v2."""
 
     url: str
     data: Path
@@ -45,7 +45,7 @@ class DockerRegistry:
 
     @property
     def host(self) -> str:
-        """HOST:PORT, as the first part of an image's name."""
+        """HOST:PORT, the first part of an image name."""
         return self.url.split("://")[1]
 
 
@@ -57,7 +57,7 @@ def docker_registry_server(
     mirror_of: str | None = None,
     data: Path | None = None,
 ) -> Iterator[DockerRegistry]:
-    """Run one. `users` are names with passwords; `mirror_of` the URL of an upstream to pull through."""
+    """Run a registry. `users` maps names to passwords; `mirror_of` is the URL of an upstream to mirror."""
     with own_folder("registry") as folder:
         port = free_port()
         scheme = "https" if certificate else "http"
@@ -99,7 +99,7 @@ def _configuration(
 
 
 def htpasswd(users: Mapping[str, str]) -> str:
-    """Text of an htpasswd file (bcrypt) for these names and passwords."""
+    """Return an htpasswd file (bcrypt) for these users."""
     command = program("htpasswd", "apache2-utils")
     lines = []
     for name, password in users.items():
@@ -109,7 +109,7 @@ def htpasswd(users: Mapping[str, str]) -> str:
 
 
 def make_certificate(folder: Path) -> Certificate:
-    """Make a CA and a certificate for 127.0.0.1, localhost and localhost.localdomain, valid for a day."""
+    """Create a CA and a certificate for 127.0.0.1, localhost and localhost.localdomain, valid for a day."""
     folder.mkdir(parents=True, exist_ok=True)
     ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     ca_name, name = _name("hythe test CA"), _name("localhost")
@@ -146,18 +146,18 @@ def _builder(issuer: x509.Name, subject: x509.Name, key: ec.EllipticCurvePublicK
 
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
-    """A certificate of the session's own CA."""
+    """A certificate from the session's CA."""
     return make_certificate(tmp_path_factory.mktemp("certificate"))
 
 
 @pytest.fixture
 def start_docker_registry() -> Iterator[Callable[..., DockerRegistry]]:
-    """Factory: `start_docker_registry(users={"name": "password"}, certificate=.., mirror_of=.., data=..)`."""
+    """Factory `start_docker_registry(users={"name": "password"}, certificate=.., mirror_of=.., data=..)`."""
     with contextlib.ExitStack() as stack:
         yield lambda **wishes: stack.enter_context(docker_registry_server(**wishes))
 
 
 @pytest.fixture
 def docker_registry(start_docker_registry: Callable[..., DockerRegistry]) -> DockerRegistry:
-    """An empty docker-registry, open to everybody, over plain HTTP."""
+    """An empty docker-registry without authentication, over plain HTTP."""
     return start_docker_registry()

@@ -1,7 +1,7 @@
-"""Real container engines, each with storage and credentials of its own: dockerd, podman, buildah, skopeo.
+"""Real container engines, each with its own storage and credentials: dockerd, podman, buildah, skopeo.
 
-dockerd touches nothing of the machine's network (no bridge, no iptables): containers run with `--network none` or
-`--network host`. podman's runtime is found by trying: crun refuses machines with hybrid cgroups, where runc works.
+dockerd does not change the host's network (no bridge, no iptables): containers use `--network none` or `host`.
+podman's runtime is detected by trying, because crun does not support hosts with hybrid cgroups.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ NO_NETWORK = (
 
 @dataclass(slots=True)
 class Tool:
-    """A command with its own environment. `run` never raises; `ok` returns stdout or fails with what was said."""
+    """A command with its own environment. `run` never raises; `ok` returns stdout, or fails with the output."""
 
     command: list[str]
     env: dict[str, str]
 
     def run(self, *arguments: str | Path, stdin: str | None = None, seconds: float = 300) -> Completed:
-        """Run the command with these arguments and return what came of it."""
+        """Run the command and return the result."""
         return subprocess.run(
             [*self.command, *map(str, arguments)],
             input=stdin,
@@ -60,7 +60,7 @@ class Tool:
         )
 
     def ok(self, *arguments: str | Path, stdin: str | None = None, seconds: float = 300) -> str:
-        """Run the command, which must succeed, and return its output without the last line's end."""
+        """Run the command, fail unless it succeeds, and return its output without the last newline."""
         done = self.run(*arguments, stdin=stdin, seconds=seconds)
         assert done.returncode == 0, f"{' '.join(map(str, done.args))}\n{done.stdout}{done.stderr}"
         return done.stdout.removesuffix("\n")
@@ -68,12 +68,12 @@ class Tool:
 
 @dataclass(slots=True)
 class Docker(Tool):
-    """The docker command, against one daemon, with a DOCKER_CONFIG folder of its own."""
+    """The docker command for one daemon, with its own DOCKER_CONFIG folder."""
 
     config: Path
 
     def import_image(self, tar: Path, name: str, *changes: str) -> str:
-        """Make an image named `name` of a root file system, and return its id."""
+        """Create an image named `name` from a root file system, and return its ID."""
         flags = [part for change in ("CMD /bin/sh", *changes) for part in ("--change", change)]
         return self.ok("import", *flags, tar, name)
 
@@ -82,10 +82,10 @@ class Docker(Tool):
         return self.run("login", "--username", user, "--password-stdin", host, stdin=password)
 
     def image_id(self, name: str) -> str:
-        """Full id of a local image."""
+        """The full ID of a local image."""
         return self.ok("image", "inspect", "--format", "{{.Id}}", name)
 
-    def forget_everything(self) -> None:
+    def remove_everything(self) -> None:
         """Remove all containers, images and volumes from the daemon."""
         containers = self.ok("ps", "--all", "--quiet").split()
         if containers:
@@ -105,19 +105,19 @@ class Dockerd:
     log: Path
 
     def client(self, config: Path, cli: str | None = None) -> Docker:
-        """A docker command that talks to this daemon and keeps its credentials in the folder `config`."""
+        """Return a docker command for this daemon, with its credentials in the folder `config`."""
         config.mkdir(parents=True, exist_ok=True)
         env = clean_environment(config) | {"DOCKER_HOST": f"unix://{self.socket}", "DOCKER_CONFIG": str(config)}
         return Docker([cli or docker_command()], env, config)
 
 
 def docker_command() -> str:
-    """Debian's docker where it is installed, so that command and daemon are of one version."""
+    """Return Debian's docker if installed, so that command and daemon have the same version."""
     return "/usr/bin/docker" if Path("/usr/bin/docker").exists() else program("docker", "docker.io")
 
 
 def clean_environment(home: Path) -> dict[str, str]:
-    """This process's environment without anybody's credentials or container settings."""
+    """Return the environment without credentials and container settings of the user."""
     ours = ("DOCKER_", "CONTAINER", "REGISTRY_", "XDG_", "HYTHE_", "BUILDAH_", "STORAGE_")
     kept = {key: value for key, value in os.environ.items() if not key.startswith(ours)}
     return kept | {"HOME": str(home), "PATH": f"{kept['PATH']}:/usr/sbin:/sbin"}
@@ -125,7 +125,7 @@ def clean_environment(home: Path) -> dict[str, str]:
 
 @contextlib.contextmanager
 def running_dockerd(extra: Sequence[str] = (), hosts: Mapping[str, str] | None = None) -> Iterator[Dockerd]:
-    """Run a daemon of our own; `extra` are more flags for it, `hosts` names (-> address) that it alone knows."""
+    """Run a separate daemon; `extra` are flags for it, `hosts` (name -> address) are only known to it."""
     for driver in ("overlay2", "vfs"):
         with own_folder("dockerd") as folder:
             flags = [f"--storage-driver={driver}", *extra]
@@ -168,21 +168,21 @@ def _start_dockerd(folder: Path, flags: list[str], hosts: Mapping[str, str]) -> 
 
 
 def _stop_dockerd(daemon: Dockerd, started: Program) -> None:
-    """Stop the daemon, then whatever it left: containerd and its shims run in groups of their own."""
+    """Stop the daemon, then the processes that it left: containerd and its shims have their own process groups."""
     started.stop()
     clear_away(daemon.folder)
 
 
 @dataclass(slots=True)
 class ContainersTool(Tool):
-    """podman, buildah or skopeo: they share configuration files, here all in one folder of their own."""
+    """podman, buildah or skopeo, with their shared configuration files in one folder."""
 
     folder: Path
     http_hosts: list[str] = field(default_factory=list)
 
     @property
     def auth_file(self) -> Path:
-        """Where `login` writes credentials (REGISTRY_AUTH_FILE)."""
+        """The file that `login` writes credentials to (REGISTRY_AUTH_FILE)."""
         return self.folder / "auth.json"
 
     def login(self, host: str, user: str, password: str) -> Completed:
@@ -190,21 +190,21 @@ class ContainersTool(Tool):
         return self.run("login", "--username", user, "--password-stdin", host, stdin=password)
 
     def allow_http(self, host: str) -> None:
-        """Let the tool speak plain HTTP to `host` (HOST:PORT), as an administrator would in registries.conf."""
+        """Let the tool use plain HTTP for `host` (HOST:PORT), as in an administrator's registries.conf."""
         self.http_hosts.append(host)
         write_registries(self.folder, self.http_hosts)
 
-    def know_hosts(self, hosts: Mapping[str, str]) -> None:
-        """Let the tool alone resolve these names (name -> address), as lines in /etc/hosts would."""
+    def add_hosts(self, hosts: Mapping[str, str]) -> None:
+        """Let only this tool resolve these names (name -> address), like lines in /etc/hosts."""
         self.command = with_hosts(self.command, hosts, self.folder)
 
     def inspect(self, *arguments: str | Path) -> Any:
-        """Run the command, which must print JSON, and return the value."""
+        """Run the command, which must succeed and print JSON, and return the value."""
         return json.loads(self.ok(*arguments))
 
 
 def write_registries(folder: Path, http_hosts: Sequence[str]) -> None:
-    """Write registries.conf: no search registries, plain HTTP for these hosts."""
+    """Write registries.conf: no search registries, and plain HTTP for these hosts."""
     rows = [f'[[registry]]\nlocation = "{host}"\ninsecure = true\n' for host in http_hosts]
     text = "unqualified-search-registries = []\nshort-name-mode = 'disabled'\n"
     (folder / SETTINGS / "registries.conf").write_text(text + "".join(rows))
@@ -236,15 +236,15 @@ def containers_environment(folder: Path, driver: str, runtime: str) -> dict[str,
 
 
 @dataclass(frozen=True, slots=True)
-class PodmanSetup:
-    """What works on this machine."""
+class PodmanConfiguration:
+    """The storage driver and runtime that work on this machine."""
 
     driver: str
     runtime: str
 
 
-def try_podman(setup: PodmanSetup, busybox_tar: Path) -> str | None:
-    """Run a container with this setup; returns what went wrong, or None."""
+def try_podman(setup: PodmanConfiguration, busybox_tar: Path) -> str | None:
+    """Run a container with a configuration; returns the error, or None."""
     with own_folder("podman") as folder:
         podman = ContainersTool([program("podman", "podman")], _podman_environment(folder, setup), folder)
         imported = podman.run("import", "--quiet", busybox_tar, "localhost/trial")
@@ -254,13 +254,13 @@ def try_podman(setup: PodmanSetup, busybox_tar: Path) -> str | None:
         return None if ran.returncode == 0 else ran.stderr
 
 
-def _podman_environment(folder: Path, setup: PodmanSetup) -> dict[str, str]:
+def _podman_environment(folder: Path, setup: PodmanConfiguration) -> dict[str, str]:
     return containers_environment(folder, setup.driver, setup.runtime)
 
 
 @pytest.fixture(scope="session")
 def start_dockerd() -> Iterator[Callable[..., Dockerd]]:
-    """Factory: `start_dockerd(extra=["--registry-mirror=.."], hosts={"name": "127.0.0.1"})`."""
+    """Factory `start_dockerd(extra=["--registry-mirror=.."], hosts={"name": "127.0.0.1"})`."""
     with contextlib.ExitStack() as stack:
         yield lambda **wishes: stack.enter_context(running_dockerd(**wishes))
 
@@ -274,19 +274,19 @@ def dockerd() -> Iterator[Dockerd]:
 
 @pytest.fixture
 def docker(dockerd: Dockerd, tmp_path: Path) -> Iterator[Docker]:
-    """The docker command on the session's daemon: no credentials, and no images or containers of other tests."""
+    """The docker command on the session's daemon, without credentials, images and containers of other tests."""
     client = dockerd.client(tmp_path / "docker-config")
     yield client
-    client.forget_everything()
+    client.remove_everything()
 
 
 @pytest.fixture(scope="session")
-def podman_setup(busybox_tar: Path) -> PodmanSetup:
-    """The storage driver and runtime with which podman runs containers on this machine."""
+def podman_configuration(busybox_tar: Path) -> PodmanConfiguration:
+    """The storage driver and runtime with which podman can run containers on this machine."""
     reasons = []
     for driver in ("overlay", "vfs"):
         for runtime in ("crun", "runc"):
-            setup = PodmanSetup(driver, runtime)
+            setup = PodmanConfiguration(driver, runtime)
             problem = try_podman(setup, busybox_tar)
             if problem is None:
                 return setup
@@ -295,19 +295,19 @@ def podman_setup(busybox_tar: Path) -> PodmanSetup:
 
 
 @pytest.fixture
-def podman(podman_setup: PodmanSetup) -> Iterator[ContainersTool]:
+def podman(podman_configuration: PodmanConfiguration) -> Iterator[ContainersTool]:
     """podman with empty storage and no credentials."""
     with own_folder("podman") as folder:
-        tool = ContainersTool([program("podman", "podman")], _podman_environment(folder, podman_setup), folder)
+        tool = ContainersTool([program("podman", "podman")], _podman_environment(folder, podman_configuration), folder)
         yield tool
         tool.run("rm", "--all", "--force", "--time", "0")
 
 
 @pytest.fixture
-def buildah(podman_setup: PodmanSetup) -> Iterator[ContainersTool]:
+def buildah(podman_configuration: PodmanConfiguration) -> Iterator[ContainersTool]:
     """buildah with empty storage, no credentials and chroot isolation."""
     with own_folder("buildah") as folder:
-        env = _podman_environment(folder, podman_setup)
+        env = _podman_environment(folder, podman_configuration)
         tool = ContainersTool([program("buildah", "buildah")], env, folder)
         yield tool
         tool.run("rm", "--all")

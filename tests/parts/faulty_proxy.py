@@ -1,6 +1,6 @@
-"""A proxy in front of a real server that goes wrong as it is told: cuts, stalls, corrupts, refuses.
+"""A proxy in front of a real server that fails on demand: cuts, stalls, corrupts, refuses.
 
-It passes on the client's own Host, so that addresses in the server's answers lead through the proxy again.
+It forwards the client's Host header, so that URLs in the server's responses also lead through the proxy.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "te", "upgrade", 
 
 @dataclass(slots=True)
 class Fault:
-    """What happens to the next `times` requests whose "METHOD /path?query" the expression `match` is found in.
+    """A fault for the next `times` requests whose "METHOD /path?query" matches the regular expression `match`.
 
-    Offsets count the bytes of the answer's body; `cut_upload_at` those of the request's.
+    Offsets count the bytes of the response body; `cut_upload_at` those of the request body.
     """
 
     match: str
@@ -48,9 +48,9 @@ class Fault:
 
 @dataclass(slots=True)
 class FaultyProxy:
-    """The proxy: `faults` may be added to at any time; `requests` are those that came, as "METHOD /path".
+    """The proxy. `faults` can be added at any time; `requests` are the received ones, as "METHOD /path".
 
-    `ranges` are their `Range` headers, of those that had one.
+    `ranges` are the `Range` headers of the requests that had one.
     """
 
     url: str
@@ -63,11 +63,11 @@ class FaultyProxy:
 
     @property
     def host(self) -> str:
-        """HOST:PORT, as the first part of an image's name."""
+        """HOST:PORT, the first part of an image name."""
         return self.url.split("://")[1]
 
     def take(self, request: str) -> Fault | None:
-        """The fault that this request meets, counted down."""
+        """Return the fault for a request, and count it down."""
         with self.lock:
             self.requests.append(request)
             for fault in self.faults:
@@ -78,7 +78,7 @@ class FaultyProxy:
 
 
 class _Broken(Exception):
-    """The connection to the client is to be closed now."""
+    """The connection to the client must be closed."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -186,7 +186,7 @@ class _Handler(BaseHTTPRequestHandler):
             pass
 
     def log_message(self, format: str, *arguments: object) -> None:
-        """Say nothing: requests are kept in `FaultyProxy.requests`."""
+        """Do nothing: requests are in `FaultyProxy.requests`."""
 
 
 def _cut(pieces: Iterator[bytes], at: int | None) -> Iterator[bytes]:
@@ -201,12 +201,12 @@ def _cut(pieces: Iterator[bytes], at: int | None) -> Iterator[bytes]:
 
 @pytest.fixture
 def start_faulty_proxy() -> Iterator[Callable[[str], FaultyProxy]]:
-    """Factory: `start_faulty_proxy(url)` stands in front of the server at `url`, faultless at first."""
+    """Factory `start_faulty_proxy(url)`: a proxy in front of the server at `url`, at first without faults."""
     running: list[tuple[FaultyProxy, ThreadingHTTPServer]] = []
 
     def start(upstream: str) -> FaultyProxy:
         class Handler(_Handler):
-            """Knows its own proxy, so that several may run."""
+            """A class per proxy, so that several can run."""
 
         server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         server.daemon_threads = True

@@ -1,4 +1,4 @@
-"""The `hythe` command as a user without Docker has it: a store, credentials and settings of its own."""
+"""The `hythe` command of a user without Docker, with its own store, credentials and settings."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from hythe.client.store import LocalStore
 
 @dataclass(slots=True)
 class HytheClient(Tool):
-    """`hythe` with everything below `folder`, which is also its HOME."""
+    """`hythe` with all its files below `folder`, which is also its HOME."""
 
     folder: Path
 
@@ -29,15 +29,15 @@ class HytheClient(Tool):
 
     @property
     def docker_config(self) -> Path:
-        """Where `login` writes, and docker reads."""
+        """The file that `login` writes and docker reads."""
         return self.folder / ".docker" / "config.json"
 
     def json(self, *arguments: str | Path, stdin: str | None = None) -> Any:
-        """Run a verb with --json, which must succeed, and return the value."""
+        """Run a verb with --json, fail unless it succeeds, and return the value."""
         return json.loads(self.ok(*arguments, "--json", stdin=stdin))
 
     def login(self, host: str, user: str, password: str) -> str:
-        """`login` with the password on stdin, which must succeed."""
+        """Run `login` with the password on stdin; fails unless it succeeds."""
         return self.ok("login", "--username", user, "--password-stdin", host, stdin=password)
 
 

@@ -1,4 +1,4 @@
-"""The `hythe` command with a store and containers of its own, for tests that run containers."""
+"""The `hythe` command with its own store and containers, for tests that run containers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from hythe.client.store import LocalStore
 
 @dataclass(slots=True)
 class ContainersHythe(Tool):
-    """`hythe` with folders of its own; the image `box` (busybox, two layers) is in its store."""
+    """`hythe` with its own folders; the image `box` (busybox, two layers) is in its store."""
 
     folder: Path
 
@@ -35,7 +35,7 @@ class ContainersHythe(Tool):
 
 
 def containers_environment_of(folder: Path) -> dict[str, str]:
-    """The environment in which hythe keeps everything below `folder`."""
+    """Return the environment in which hythe has all its files below `folder`."""
     return clean_environment(folder) | {
         "HYTHE_STATE": str(folder / "state"),
         "HYTHE_STORE": str(folder / "store"),
@@ -44,7 +44,7 @@ def containers_environment_of(folder: Path) -> dict[str, str]:
 
 @contextlib.contextmanager
 def hythe_with_containers() -> Iterator[ContainersHythe]:
-    """A `hythe` command whose containers are gone afterwards."""
+    """A `hythe` command whose containers are removed afterwards."""
     with own_folder("containers") as folder:
         layout = Layout(folder / "store")
         config = {"Env": ["PATH=/bin", "FROM=image"], "Labels": {"from": "image"}}

@@ -1,4 +1,4 @@
-"""A PostgreSQL server of our own, one a test session, and a fresh database for each test that asks."""
+"""A PostgreSQL server for the test session, and a new database for each test."""
 
 from __future__ import annotations
 
@@ -33,24 +33,24 @@ SETTINGS = {
 
 @dataclass(slots=True)
 class PostgresqlServer:
-    """A running server. It trusts everybody on loopback."""
+    """A running server. It trusts all connections on loopback."""
 
     port: int
     program: Program
     numbers: Iterator[int] = field(default_factory=itertools.count)
 
     def url(self, database: str = "postgres") -> str:
-        """The address of one database, as `--database-url` takes it."""
+        """The URL of a database, for `--database-url`."""
         return f"postgresql://{USER}@127.0.0.1:{self.port}/{database}"
 
     def create(self, name: str | None = None, template: str = "template0") -> str:
-        """Make a database, as a copy of `template` when given, and return its address."""
+        """Create a database, optionally as a copy of `template`, and return its URL."""
         name = name or f"test_{next(self.numbers)}"
         self._execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template)))
         return self.url(name)
 
     def drop(self, name: str) -> None:
-        """Remove a database, ending the connections that are still open to it."""
+        """Drop a database, closing its connections."""
         self._execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 
     def _execute(self, statement: sql.Composed) -> None:
@@ -59,7 +59,7 @@ class PostgresqlServer:
 
 
 def server_program(name: str) -> str:
-    """Path of one of the server's programs, which Debian keeps outside of PATH, the newest version first."""
+    """Return the path of a server program, of the newest version; Debian installs them outside PATH."""
     folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda p: float(p.parent.name), reverse=True)
     for folder in folders:
         if (folder / name).exists():
@@ -71,7 +71,7 @@ def server_program(name: str) -> str:
 
 
 def as_ordinary_user(folder: Path) -> list[str]:
-    """PostgreSQL refuses root: give `folder` to user postgres or nobody, and say how to become it."""
+    """Give `folder` to user postgres or nobody and return the command prefix to run as that user, if this is root."""
     if os.geteuid() != 0:
         return []
     names = {entry.pw_name for entry in pwd.getpwall()}
@@ -83,7 +83,7 @@ def as_ordinary_user(folder: Path) -> list[str]:
 
 @contextlib.contextmanager
 def postgresql_server(settings: dict[str, str] | None = None) -> Iterator[PostgresqlServer]:
-    """Run a server with an empty cluster; `settings` are added to ours."""
+    """Run a server with an empty cluster; `settings` extend the defaults."""
     with own_folder("pg") as folder:
         become = as_ordinary_user(folder)
         data = folder / "data"
@@ -114,7 +114,7 @@ def postgresql_server(settings: dict[str, str] | None = None) -> Iterator[Postgr
 
 
 def accepts(server: PostgresqlServer) -> bool:
-    """Does the server take connections already?"""
+    """Return whether the server accepts connections."""
     try:
         psycopg.connect(server.url(), connect_timeout=2).close()
     except psycopg.OperationalError:
@@ -124,14 +124,14 @@ def accepts(server: PostgresqlServer) -> bool:
 
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[PostgresqlServer]:
-    """The session's PostgreSQL server: `.create()` makes databases, also as copies of a template."""
+    """The session's PostgreSQL server: `.create()` creates databases, also as copies of a template."""
     with postgresql_server() as server:
         yield server
 
 
 @pytest.fixture
 def postgresql_url(postgresql: PostgresqlServer) -> Iterator[str]:
-    """Address of an empty database, `postgresql://hythe@127.0.0.1:PORT/NAME`, dropped after the test."""
+    """URL of an empty database, `postgresql://hythe@127.0.0.1:PORT/NAME`, dropped after the test."""
     url = postgresql.create()
     yield url
     postgresql.drop(url.rsplit("/", 1)[1])

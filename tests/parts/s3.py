@@ -1,7 +1,7 @@
-"""A real S3: Ceph's radosgw over one ceph-mon and one ceph-osd, in memory and files of our own folder.
+"""A real S3: Ceph's radosgw with one ceph-mon and one ceph-osd, in memory and a temporary folder.
 
-Authentication inside the cluster (cephx) is off, which takes two settings that nobody expects: radosgw wants
-`auth_client_required = none` and `ms_mon_client_mode = crc` for itself, or it cannot speak to the monitor.
+Authentication inside the cluster (cephx) is disabled. Besides the obvious settings, this requires
+`auth_client_required = none` and `ms_mon_client_mode = crc` for radosgw.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ rgw_dns_name =
 
 @dataclass(frozen=True, slots=True)
 class S3Server:
-    """Where the object store is and who may use it."""
+    """The object store's endpoint and credentials."""
 
     endpoint: str
     access_key: str = ACCESS_KEY
@@ -79,7 +79,7 @@ class S3Server:
 
     @property
     def env(self) -> dict[str, str]:
-        """The usual variables of the environment."""
+        """The usual environment variables."""
         return {
             "AWS_ENDPOINT_URL": self.endpoint,
             "AWS_ACCESS_KEY_ID": self.access_key,
@@ -91,7 +91,7 @@ class S3Server:
 
 @dataclass(slots=True)
 class _Cluster:
-    """The folder of a cluster and its running daemons."""
+    """The folder and daemons of a cluster."""
 
     folder: Path
     daemons: list[Program]
@@ -158,7 +158,7 @@ def _make_user(cluster: _Cluster) -> None:
 
 
 def create_bucket(server: S3Server, name: str) -> None:
-    """Make an empty bucket, which obstore cannot (signed by the old version 2, the shortest that radosgw takes)."""
+    """Create an empty bucket (signed with version 2), which obstore does not support."""
     date = email.utils.formatdate(usegmt=True)
     digest = hmac.digest(server.secret_key.encode(), f"PUT\n\n\n{date}\n/{name}".encode(), "sha1")
     signature = base64.b64encode(digest).decode()

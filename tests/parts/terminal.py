@@ -1,4 +1,4 @@
-"""A person at a terminal: a program on a pseudo-terminal of its own, whose questions are answered."""
+"""Running a program on a pseudo-terminal and answering its prompts."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ SECONDS = 30
 
 
 def converse(command: Sequence[str], env: Mapping[str, str], *answers: tuple[str, str]) -> tuple[int, str]:
-    """Run `command` on a terminal; when it shows a question (the first of each pair), type the answer.
+    """Run `command` on a terminal; at each prompt (the first of a pair), type the answer.
 
-    Returns the exit code and everything that the terminal showed. An answer that is never asked for fails the test.
+    Returns the exit code and the terminal's output. A prompt that never appears fails the test.
     """
     ours, theirs = pty.openpty()
 
@@ -53,7 +53,7 @@ def _read_until(terminal: int, shown: str, question: str) -> str:
 
 
 def _read(terminal: int) -> str:
-    """What is shown next; "" when the program is gone, or silent for too long."""
+    """Return the next output; "" if the program has exited or the timeout is over."""
     if not select.select([terminal], [], [], SECONDS)[0]:
         return ""
     with contextlib.suppress(OSError):  # EIO when the program is gone

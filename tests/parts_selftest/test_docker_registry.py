@@ -1,4 +1,4 @@
-"""Debian's registry as a peer: open, with passwords, with TLS and as a mirror."""
+"""Debian's registry as a peer: open, with passwords, with TLS, and as a mirror."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +16,7 @@ Start = Callable[..., DockerRegistry]
 def test_passwords_and_tls(
     skopeo: ContainersTool, start_docker_registry: Start, certificate: Certificate, busybox_layout: Layout
 ) -> None:
-    """With the CA trusted and the password given a push succeeds; without the password it is refused."""
+    """A push succeeds with the CA and the password; without the password it is refused."""
     server = start_docker_registry(users={"ann": "secret"}, certificate=certificate)
     target = f"docker://{server.host}/ann/busybox"
     certificate.trust_in(skopeo.folder / "certs.d", server.host)
@@ -32,7 +32,7 @@ def test_passwords_and_tls(
 def test_a_mirror_pulls_through(
     skopeo: ContainersTool, docker_registry: DockerRegistry, start_docker_registry: Start, busybox_layout: Layout
 ) -> None:
-    """What was pushed to the upstream is read through the mirror."""
+    """Images pushed to the upstream can be pulled from the mirror."""
     mirror = start_docker_registry(mirror_of=docker_registry.url)
     skopeo.allow_http(docker_registry.host)
     skopeo.allow_http(mirror.host)
@@ -48,11 +48,11 @@ def test_a_host_name_that_only_the_engines_know(
     busybox_tar: Path,
     tmp_path: Path,
 ) -> None:
-    """`localhost.localdomain:PORT/repo_name` can be pushed to, though this machine has no such name."""
+    """A push to `localhost.localdomain:PORT/repo_name` works, although the host cannot resolve the name."""
     hosts = {"localhost.localdomain": "127.0.0.1"}
     host = docker_registry.host.replace("127.0.0.1", "localhost.localdomain")
     docker = start_dockerd(hosts=hosts).client(tmp_path / "config")
-    skopeo.know_hosts(hosts)
+    skopeo.add_hosts(hosts)
     skopeo.allow_http(host)
 
     docker.import_image(busybox_tar, f"{host}/repo_name")

@@ -1,4 +1,4 @@
-"""Each engine runs a container made of our busybox, with nothing of the machine's own storage or credentials."""
+"""Each engine runs a container from a busybox image, without the host's storage and credentials."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ pytestmark = pytest.mark.clients
 
 
 def test_docker_runs_and_commits(docker: Docker, busybox_tar: Path) -> None:
-    """A committed container runs with the file that it made."""
+    """A committed container runs with the file that it created."""
     docker.import_image(busybox_tar, "base")
     docker.ok("run", "--name", "work", "--network", "none", "base", "sh", "-c", "echo hello > /greeting")
     docker.ok("commit", "work", "greeter")
@@ -19,19 +19,19 @@ def test_docker_runs_and_commits(docker: Docker, busybox_tar: Path) -> None:
 
 
 def test_docker_starts_without_images(docker: Docker) -> None:
-    """What another test left in the daemon is gone."""
+    """Images of other tests have been removed from the daemon."""
     assert docker.ok("images", "--quiet") == ""
 
 
 def test_podman_runs(podman: ContainersTool, busybox_tar: Path) -> None:
-    """The runtime that was found by trying runs a container."""
+    """The detected runtime runs a container."""
     podman.ok("import", busybox_tar, "localhost/base")
 
     assert podman.ok("run", "--network", "none", "localhost/base", "echo", "hello") == "hello"
 
 
 def test_buildah_builds(buildah: ContainersTool, busybox_layout: Layout, tmp_path: Path) -> None:
-    """A Dockerfile with a RUN builds on a base image of ours."""
+    """A Dockerfile with a RUN instruction builds on a local base image."""
     (tmp_path / "Dockerfile").write_text(f"FROM {busybox_layout.source()}\nRUN echo hello > /greeting\n")
 
     buildah.ok("build", "--tag", "localhost/greeter", tmp_path)
@@ -40,7 +40,7 @@ def test_buildah_builds(buildah: ContainersTool, busybox_layout: Layout, tmp_pat
 
 
 def test_skopeo_lists_both_platforms(skopeo: ContainersTool, multi_platform_layout: Layout) -> None:
-    """The index made by hand is one that skopeo reads."""
+    """skopeo reads the index that the tests create."""
     index = skopeo.inspect("inspect", "--raw", multi_platform_layout.source())
 
     assert [entry["platform"]["architecture"] for entry in index["manifests"]] == ["amd64", "arm64"]

@@ -1,4 +1,4 @@
-"""The faulty proxy passes a real push and pull through, and breaks what it is told to break."""
+"""The faulty proxy passes a real push and pull through, and fails on demand."""
 
 import http.client
 import urllib.error
@@ -19,7 +19,7 @@ Start = Callable[[str], FaultyProxy]
 def blob_url(
     start_faulty_proxy: Start, docker_registry: DockerRegistry, skopeo: ContainersTool, busybox_layout: Layout
 ) -> tuple[FaultyProxy, str]:
-    """A proxy before a registry with an image, pushed through it, and the address of the image's layer."""
+    """The URL of a layer behind a proxy, in an image that was pushed through it."""
     proxy = start_faulty_proxy(docker_registry.url)
     skopeo.allow_http(proxy.host)
     skopeo.ok("copy", busybox_layout.source(), f"docker://{proxy.host}/busybox")
@@ -28,14 +28,14 @@ def blob_url(
 
 
 def read(url: str) -> bytes:
-    """The whole body, or an exception."""
+    """Read the whole body, or raise an exception."""
     with urllib.request.urlopen(url, timeout=30) as answer:
         body: bytes = answer.read()
         return body
 
 
-def test_a_fault_happens_as_often_as_it_was_told(blob_url: tuple[FaultyProxy, str]) -> None:
-    """A cut answer is noticed; the request after it is answered in full."""
+def test_a_fault_happens_as_often_as_requested(blob_url: tuple[FaultyProxy, str]) -> None:
+    """The client notices a cut response; the next request succeeds."""
     proxy, url = blob_url
     whole = read(url)
     proxy.faults.append(Fault("GET .*/blobs/", cut_at=100_000))
@@ -48,7 +48,7 @@ def test_a_fault_happens_as_often_as_it_was_told(blob_url: tuple[FaultyProxy, st
 
 
 def test_corruption_and_refusal(blob_url: tuple[FaultyProxy, str]) -> None:
-    """One byte differs; a refusal carries its headers."""
+    """One byte differs; a refusal has its headers."""
     proxy, url = blob_url
     whole = read(url)
     proxy.faults += [Fault("/blobs/", corrupt_at=7), Fault("/blobs/", status=429, headers={"Retry-After": "1"})]
@@ -64,7 +64,7 @@ def test_corruption_and_refusal(blob_url: tuple[FaultyProxy, str]) -> None:
 def test_an_upload_cut_in_the_middle(
     blob_url: tuple[FaultyProxy, str], skopeo: ContainersTool, tmp_path: Path, multi_platform_layout: Layout
 ) -> None:
-    """A push that loses its connection fails, and succeeds when it is tried again."""
+    """A push whose connection breaks fails, and succeeds on retry."""
     proxy, _ = blob_url
     proxy.faults.append(Fault("PATCH|PUT .*/uploads/", cut_upload_at=50, times=20))
     push = ("copy", multi_platform_layout.source(), f"docker://{proxy.host}/other")

@@ -1,4 +1,4 @@
-"""The hub and the private registry start, stop, die and come back at the same address."""
+"""The hub and the private registry start, stop, crash and restart with the same address."""
 
 import http.client
 import json
@@ -16,7 +16,7 @@ from tests.parts.hub import HytheServer
 
 
 def status(url: str) -> int:
-    """Status of a GET."""
+    """Return the status of a GET request."""
     try:
         with urllib.request.urlopen(url, timeout=30) as answer:
             code: int = answer.status
@@ -26,7 +26,7 @@ def status(url: str) -> int:
 
 
 def test_a_hub_has_accounts_on_each_database(hub_on_each_database: HytheServer) -> None:
-    """An account made by the operator is there, also after a kill."""
+    """An account created by the operator exists, also after a crash."""
     hub = hub_on_each_database
     hub.create_user("ann", "correct horse battery", admin=True)
     before = hub.url
@@ -40,7 +40,7 @@ def test_a_hub_has_accounts_on_each_database(hub_on_each_database: HytheServer) 
 
 
 def test_a_hub_with_a_public_address_stops_with_0(start_hub: Callable[..., HytheServer]) -> None:
-    """The launcher finds the hub also where its ready line names another address."""
+    """Starting also works if the ready line shows a public URL."""
     hub = start_hub(["--public-url", "https://hub.example.org"])
 
     assert status(f"{hub.url}/v2/") == 401
@@ -74,7 +74,7 @@ def test_stopping_does_not_wait_for_idle_connections(
 def test_the_private_registry_takes_an_image(
     private_registry: HytheServer, skopeo: ContainersTool, busybox_layout: Layout
 ) -> None:
-    """Anybody pushes, and the image is there after a restart."""
+    """Anonymous users can push, and the image exists after a restart."""
     skopeo.allow_http(private_registry.host)
     skopeo.ok("copy", busybox_layout.source(), f"docker://{private_registry.host}/repo_name")
 

@@ -1,4 +1,4 @@
-"""The part that runs containers by hythe."""
+"""The fixture that runs containers with hythe."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ pytestmark = pytest.mark.clients
 
 
 def test_it_runs_containers_and_leaves_nothing() -> None:
-    """The image is there, containers run, and with the part everything of theirs goes."""
+    """The image exists, containers run, and everything is removed afterwards."""
     with hythe_with_containers() as tool:
         assert tool.ok("run", "--rm", "box", "cat", "/etc/first", "/etc/second") == "1\n2"
         tool.ok("run", "-d", "box", "sleep", "300")

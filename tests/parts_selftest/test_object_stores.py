@@ -1,4 +1,4 @@
-"""The object stores take and give back what obstore writes to them, and presign addresses for anybody."""
+"""The object stores store what obstore writes, and support presigned URLs."""
 
 import datetime
 import urllib.request
@@ -15,7 +15,7 @@ MINUTE = datetime.timedelta(minutes=1)
 
 
 def test_azurite_by_signed_address(azurite: AzureAccount, azure_container: str) -> None:
-    """What was put with the account's key is read with an address that carries its own permission."""
+    """A blob stored with the account's key can be read with a presigned URL."""
     store = AzureStore(
         azure_container,
         account_name=azurite.account,
@@ -30,7 +30,7 @@ def test_azurite_by_signed_address(azurite: AzureAccount, azure_container: str) 
 
 
 def test_s3_by_signed_address(s3: S3Server, s3_bucket: str) -> None:
-    """What was put with the server's keys is read with an address that carries its own permission."""
+    """An object stored with the server's keys can be read with a presigned URL."""
     store = S3Store(
         s3_bucket,
         endpoint=s3.endpoint,

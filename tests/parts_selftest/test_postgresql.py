@@ -1,11 +1,11 @@
-"""The PostgreSQL part gives what tests rely on."""
+"""The PostgreSQL fixture works as tests expect."""
 
 import psycopg
 from tests.parts.postgresql import PostgresqlServer
 
 
-def test_a_database_may_be_copied_from_a_template(postgresql: PostgresqlServer, postgresql_url: str) -> None:
-    """A copy has the template's tables, so that migrations need to run once a session only."""
+def test_a_database_is_copied_from_a_template(postgresql: PostgresqlServer, postgresql_url: str) -> None:
+    """A copy has the template's tables, so that migrations only run once per session."""
     with psycopg.connect(postgresql_url) as connection:
         connection.execute("CREATE TABLE star (name text)")
 
