@@ -1,4 +1,4 @@
-"""containerd's own client against the token server: it POSTs the password and reads the scope in the 401."""
+"""containerd's own client and the token server: it POSTs the password and reads the scope from the 401."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +16,7 @@ PASSWORD = "correct horse"
 
 @pytest.fixture
 def ctr() -> Iterator[Tool]:
-    """ctr on a containerd of our own."""
+    """ctr with a separate containerd."""
     with own_folder("containerd") as folder:
         socket = folder / "containerd.sock"
         (folder / "config.toml").write_text('version = 2\ndisabled_plugins = ["io.containerd.grpc.v1.cri"]\n')
@@ -30,7 +30,7 @@ def ctr() -> Iterator[Tool]:
 def test_pull_and_push(
     ctr: Tool, hub: HytheServer, skopeo: ContainersTool, busybox_layout: Layout, tmp_path: Path
 ) -> None:
-    """An image is pushed and pulled with its owner's password; strangers do not push; anybody pulls what is public."""
+    """The owner pushes and pulls with a password; other users cannot push; anyone pulls public images."""
     for name in ("ann", "ben"):
         hub.create_user(name, PASSWORD)
     archive = tmp_path / "box.tar"

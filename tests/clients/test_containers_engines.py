@@ -1,4 +1,4 @@
-"""Images go both ways between hythe's containers and docker's and podman's."""
+"""Images move between hythe's containers and those of docker and podman in both directions."""
 
 import json
 import time
@@ -41,7 +41,7 @@ BOX = "/bin/busybox"
 
 
 def looked(script: str) -> str:
-    """The script with busybox's own stat and readlink, which the image has no links for."""
+    """The script with busybox's own stat and readlink, as the image has no links for them."""
     for applet in ("stat", "readlink", "ln", "chmod", "chown", "mkfifo"):
         script = script.replace(f"{applet} ", f"{BOX} {applet} ")
     return script
@@ -66,7 +66,7 @@ def from_docker(docker: Docker, hythe: ContainersHythe, name: str, folder: Path)
 
 
 def test_docker_runs_what_hythe_committed(hythe_box: ContainersHythe, docker: Docker, tmp_path: Path) -> None:
-    """Files, deletions, an emptied folder, hard links, modes, owners and pipes are the same in docker; so is the ID."""
+    """Docker sees the same files, deletions, hard links, modes, owners and pipes; the ID is the same."""
     hythe_box.ok("run", "--name", "work", "box", "sh", "-c", looked(CHANGES))
     order = ("-a", "Ada", "-m", "why", "-c", 'CMD ["sh", "-c", "echo $GREETING"]', "-c", "ENV GREETING='hello there'")
     image_id = hythe_box.ok("commit", *order, "work", "made:1")
@@ -83,7 +83,7 @@ def test_docker_runs_what_hythe_committed(hythe_box: ContainersHythe, docker: Do
 
 
 def test_hythe_runs_what_docker_committed(hythe_box: ContainersHythe, docker: Docker, tmp_path: Path) -> None:
-    """The other way round: everything that docker put into its layer is there in hythe's container."""
+    """hythe's container has everything that is in docker's layer."""
     to_docker(hythe_box, docker, "box", tmp_path)
     docker.ok("run", "--name", "work", "--network", "none", "box", "sh", "-c", looked(CHANGES))
     docker.ok("commit", "--change", 'ENTRYPOINT ["sh", "-c"]', "work", "made:1")
@@ -95,8 +95,8 @@ def test_hythe_runs_what_docker_committed(hythe_box: ContainersHythe, docker: Do
     assert hythe_box.ok("commit", hythe_box.ok("create", "made:1"), "again:1").startswith("sha256:")
 
 
-def test_diff_says_what_docker_says(hythe_box: ContainersHythe, docker: Docker, tmp_path: Path) -> None:
-    """The same changes are listed alike."""
+def test_diff_is_the_same_as_dockers(hythe_box: ContainersHythe, docker: Docker, tmp_path: Path) -> None:
+    """The same changes are listed in the same way."""
     to_docker(hythe_box, docker, "box", tmp_path)
     docker.ok("run", "--name", "work", "--network", "none", "box", "sh", "-c", looked(CHANGES))
     hythe_box.ok("run", "--name", "work", "box", "sh", "-c", looked(CHANGES))
@@ -106,7 +106,7 @@ def test_diff_says_what_docker_says(hythe_box: ContainersHythe, docker: Docker, 
 
 @pytest.mark.parametrize("spelled", ["docker:work", "work"])
 def test_committing_dockers_container(hythe_box: ContainersHythe, docker: Docker, tmp_path: Path, spelled: str) -> None:
-    """A running container of docker becomes an image of hythe's store; docker keeps no copy."""
+    """A running docker container becomes an image in hythe's store; docker keeps no copy."""
     hythe_box.env["DOCKER_HOST"] = docker.env["DOCKER_HOST"]
     to_docker(hythe_box, docker, "box", tmp_path)
     docker.ok("run", "-d", "--name", "work", "--network", "none", "box", "sh", "-c", looked(CHANGES) + "sleep 100")
@@ -125,7 +125,7 @@ def test_committing_dockers_container(hythe_box: ContainersHythe, docker: Docker
 
 
 def test_committing_podmans_container(hythe_box: ContainersHythe, podman: ContainersTool, tmp_path: Path) -> None:
-    """A container of podman is taken over as well."""
+    """A podman container becomes an image in hythe's store."""
     path = tmp_path / "image.tar"
     with path.open("wb") as file:
         image = hythe_box.store.resolve("box")
@@ -144,7 +144,7 @@ def test_committing_podmans_container(hythe_box: ContainersHythe, podman: Contai
 
 
 def test_an_unknown_container_of_an_engine(hythe_box: ContainersHythe, docker: Docker) -> None:
-    """Nobody's container is said to be missing, and so is an engine."""
+    """The error says whether the container or the engine does not exist."""
     hythe_box.env["DOCKER_HOST"] = "unix:///nowhere/docker.sock"
     missing = hythe_box.run("commit", "docker:nobody", "x:1")
     hythe_box.env["DOCKER_HOST"] = docker.env["DOCKER_HOST"]
@@ -156,8 +156,8 @@ def test_an_unknown_container_of_an_engine(hythe_box: ContainersHythe, docker: D
     assert hythe_box.run("commit", "nobody", "x:1").returncode == 3
 
 
-def test_a_commit_keeps_to_its_family(hythe_box: ContainersHythe) -> None:
-    """An OCI image stays one; an unchanged container gives a step of history and no layer."""
+def test_a_commit_keeps_the_media_types(hythe_box: ContainersHythe) -> None:
+    """An OCI image remains one; an unchanged container adds a history entry and no layer."""
     hythe_box.ok("run", "--name", "idle", "box", "true")
     hythe_box.ok("commit", "-m", "nothing", "idle", "same:1")
     before, after = hythe_box.store.resolve("box"), hythe_box.store.resolve("same:1")
@@ -168,8 +168,8 @@ def test_a_commit_keeps_to_its_family(hythe_box: ContainersHythe) -> None:
     assert (history[-1].empty_layer, history[-1].comment) == (True, "nothing")
 
 
-def test_a_container_goes_on_after_its_commit(hythe_box: ContainersHythe) -> None:
-    """It is halted meanwhile, and no longer."""
+def test_a_container_continues_after_its_commit(hythe_box: ContainersHythe) -> None:
+    """It is only paused during the commit."""
     hythe_box.ok("run", "-d", "--name", "work", "box", "sh", "-c", "while :; do echo x; sleep 0.1; done")
     hythe_box.ok("commit", "work", "made:1")
     written = len(hythe_box.ok("logs", "work"))
@@ -179,7 +179,7 @@ def test_a_container_goes_on_after_its_commit(hythe_box: ContainersHythe) -> Non
 
 
 def test_layers_are_reproducible(hythe_box: ContainersHythe) -> None:
-    """The same container committed twice gives the same layer, a running one too."""
+    """Committing the same container twice, even a running one, creates the same layer."""
     hythe_box.ok("run", "-d", "--name", "work", "box", "sh", "-c", looked(CHANGES) + "sleep 100")
     while "/srv/pipe" not in hythe_box.ok("diff", "work"):
         continue
@@ -193,7 +193,7 @@ def test_layers_are_reproducible(hythe_box: ContainersHythe) -> None:
 
 @pytest.mark.parametrize("change", ["RUN true", "CMD", "ENV novalue", "EXPOSE 99999", "WORKDIR"])
 def test_changes_that_docker_refuses(hythe_box: ContainersHythe, change: str) -> None:
-    """A wrong instruction is refused before anything is made."""
+    """An invalid instruction is refused before anything is created."""
     hythe_box.ok("create", "--name", "work", "box")
     done = hythe_box.run("commit", "-c", change, "work", "made:1")
 
@@ -202,7 +202,7 @@ def test_changes_that_docker_refuses(hythe_box: ContainersHythe, change: str) ->
 
 
 def test_a_digest_names_no_new_image(hythe_box: ContainersHythe) -> None:
-    """It would name what is not there."""
+    """A digest is refused as the name of a new image."""
     hythe_box.ok("create", "--name", "work", "box")
     done = hythe_box.run("commit", "work", f"made@sha256:{'a' * 64}")
 
@@ -211,7 +211,7 @@ def test_a_digest_names_no_new_image(hythe_box: ContainersHythe) -> None:
 
 
 def test_an_image_of_several_platforms(hythe_box: ContainersHythe) -> None:
-    """This machine's image of an index is run, and committed from, even when the index holds others."""
+    """An index's image for this machine is run and committed, even if the index has others."""
     layout = Layout(hythe_box.folder / "store")
     images = [
         layout.add_image([busybox_rootfs(), layer_tar({"etc/platform": f"{name}\n"})], name)
@@ -230,7 +230,7 @@ def test_an_image_of_several_platforms(hythe_box: ContainersHythe) -> None:
 
 
 def test_declared_volumes_are_not_committed(hythe_box: ContainersHythe) -> None:
-    """What is written to a volume is no part of the image; the volume begins with what the image has there."""
+    """Files in a volume are not part of the image; the volume starts with the image's content."""
     hythe_box.ok("create", "--name", "base", "box")
     hythe_box.ok("commit", "-c", "VOLUME /data", "base", "volume:1")
     hythe_box.ok("run", "--name", "work", "volume:1", "sh", "-c", "cat /data/seed; echo x > /data/x; echo y > /y")
@@ -241,8 +241,8 @@ def test_declared_volumes_are_not_committed(hythe_box: ContainersHythe) -> None:
     assert hythe_box.ok("run", "--rm", "made:1", "ls", "/data") == "seed"
 
 
-def test_a_docker_image_stays_one(hythe_box: ContainersHythe, skopeo: ContainersTool) -> None:
-    """The media types of the new image are those of docker's family when the old one's are."""
+def test_a_docker_image_remains_one(hythe_box: ContainersHythe, skopeo: ContainersTool) -> None:
+    """A new image has docker's media types if its base image has."""
     store = f"oci:{hythe_box.folder}/store:docker.io/library/box:latest"
     skopeo.ok("copy", "--format", "v2s2", store, f"dir:{hythe_box.folder}/dir")
     manifest = (hythe_box.folder / "dir/manifest.json").read_bytes()

@@ -1,7 +1,7 @@
-"""Containers without root: in a user namespace, with the subordinate ids of an ordinary user.
+"""Containers without root: in a user namespace, with the subordinate IDs of an ordinary user.
 
-The user's account and ranges are bound over /etc/passwd and /etc/subuid in a mount namespace of the test's own, and
-the project to where that user may read it: it may lie in the home of root.
+The test mounts the user's account and ranges over /etc/passwd and /etc/subuid in a private mount namespace, and the
+project at a path that the user can read, because it may be in root's home.
 """
 
 import os
@@ -21,8 +21,8 @@ UID = 54321
 VERSION = f"python{sys.version_info.major}.{sys.version_info.minor}"
 
 
-def python_for_everybody() -> str:
-    """A Python of our version that another user may run: the project's own may lie where only root looks."""
+def python_for_all_users() -> str:
+    """A Python of this version that other users can run: the project's may only be readable by root."""
     for path in (Path(sys.executable).resolve(), Path("/usr/bin", VERSION)):
         if path.exists() and all(folder.stat().st_mode & 0o001 for folder in (path, *path.parents)):
             return str(path)
@@ -53,7 +53,7 @@ def hythe_user() -> Iterator[ContainersHythe]:
         become = ["unshare", "--mount", "sh", "-c", script, "sh", program("setpriv", "util-linux")]
         ids = [f"--reuid={UID}", f"--regid={UID}", "--clear-groups"]
         home = folder / "home"
-        hythe = [python_for_everybody(), "-m", "hythe.cli.main"]
+        hythe = [python_for_all_users(), "-m", "hythe.cli.main"]
         tool = ContainersHythe([*become, *ids, *hythe], containers_environment_of(home), home)
         tool.env |= {"PYTHONPATH": f"{folder}/src:{folder}/packages", "PYTHONDONTWRITEBYTECODE": "1"}
         yield tool
@@ -61,7 +61,7 @@ def hythe_user() -> Iterator[ContainersHythe]:
 
 
 def test_root_inside_is_the_user_outside(hythe_user: ContainersHythe) -> None:
-    """The container's root is the user; other users are the user's subordinate ones; files are owned so."""
+    """The container's root is the user, and its other users have the user's subordinate IDs."""
     assert hythe_user.ok("run", "--rm", "box", "id", "-u") == "0"
     script = "echo new > /etc/new; /bin/busybox chown 7:8 /etc/new; cat /etc/first"
     assert hythe_user.ok("run", "--name", "work", "box", "sh", "-c", script) == "1"
@@ -72,7 +72,7 @@ def test_root_inside_is_the_user_outside(hythe_user: ContainersHythe) -> None:
 
 
 def test_committing_and_running_again(hythe_user: ContainersHythe) -> None:
-    """What is committed without root has the owners of inside, and runs."""
+    """An image committed without root has the owners seen inside the container, and runs."""
     script = "echo new > /etc/new; /bin/busybox chown 7:8 /etc/new; rm /etc/first; rm -r /root; mkdir /root"
     hythe_user.ok("run", "--name", "work", "box", "sh", "-c", script)
     hythe_user.ok("commit", "work", "made:1")
@@ -83,7 +83,7 @@ def test_committing_and_running_again(hythe_user: ContainersHythe) -> None:
 
 
 def test_stopping_and_removing(hythe_user: ContainersHythe) -> None:
-    """A container that runs as another user inside is stopped and removed by the user outside."""
+    """The user can stop and remove a container whose process runs as another user."""
     script = "trap 'exit 3' TERM; while :; do sleep 0.1; done"
     hythe_user.ok("run", "-d", "--name", "one", "-u", "65534", "box", "sh", "-c", script)
     hythe_user.ok("stop", "one")
@@ -95,15 +95,15 @@ def test_stopping_and_removing(hythe_user: ContainersHythe) -> None:
 
 
 def test_networks_and_export(hythe_user: ContainersHythe) -> None:
-    """Both networks work without root, and so does export."""
+    """Both networks and export work without root."""
     assert hythe_user.ok("run", "--name", "work", "--network", "none", "box", "ls", "/sys/class/net") == "lo"
     hythe_user.ok("export", "-o", hythe_user.folder / "work.tar", "work")
 
     assert (hythe_user.folder / "work.tar").stat().st_uid == UID
 
 
-def test_devices_and_everything(hythe_user: ContainersHythe) -> None:
-    """A device is bound under whatever name; --privileged gives what the user has."""
+def test_devices_and_privileged(hythe_user: ContainersHythe) -> None:
+    """A device can be mounted with another name; --privileged grants what the user has."""
     script = "mount -t tmpfs none /tmp && echo mounted"
 
     assert (
@@ -113,14 +113,14 @@ def test_devices_and_everything(hythe_user: ContainersHythe) -> None:
 
 
 def test_limits_need_root(hythe_user: ContainersHythe) -> None:
-    """They are refused with a reason rather than left out."""
+    """Limits are refused with a reason instead of being ignored."""
     done = hythe_user.run("run", "--rm", "-m", "50m", "box", "true")
 
     assert done.returncode == 125
     assert "need root" in done.stderr
 
 
-def test_a_user_without_subordinate_ids_is_told(hythe_user: ContainersHythe) -> None:
+def test_a_user_without_subordinate_ids_gets_a_hint(hythe_user: ContainersHythe) -> None:
     """The message names the file."""
     (hythe_user.folder.parent / "subuid").write_text("")
     done = replace(hythe_user).run("run", "--rm", "box", "true")

@@ -1,4 +1,4 @@
-"""Running containers by a real OCI runtime, as root: what docker's users expect of run, ps, logs, stop, rm."""
+"""Running containers with a real OCI runtime as root: run, ps, logs, stop and rm work like docker's."""
 
 import json
 import os
@@ -31,7 +31,7 @@ def state_of(hythe: ContainersHythe, name: str) -> str:
 
 
 def test_output_and_exit_code_are_the_containers(hythe_box: ContainersHythe) -> None:
-    """stdout, stderr and the exit code come through; --rm leaves nothing."""
+    """stdout, stderr and exit code are passed through; --rm leaves nothing."""
     done = hythe_box.run("run", "--rm", "box", "sh", "-c", "echo out; echo err >&2; exit 7")
 
     assert (done.stdout, done.stderr, done.returncode) == ("out\n", "err\n", 7)
@@ -42,12 +42,12 @@ def test_output_and_exit_code_are_the_containers(hythe_box: ContainersHythe) -> 
     ("words", "code"), [(("nowhere",), 127), (("/etc/first",), 126), (("sh", "-c", "exit 3"), 3), ((), 0)]
 )
 def test_exit_codes_are_dockers(hythe_box: ContainersHythe, words: tuple[str, ...], code: int) -> None:
-    """127 no such program, 126 not to be run, else the program's own."""
+    """127 for not found, 126 for not executable, else the program's own."""
     assert hythe_box.run("run", "--rm", "box", *words).returncode == code
 
 
 def test_our_own_failures_are_125(hythe_box: ContainersHythe) -> None:
-    """A container that cannot be made says why and ends with 125."""
+    """A container that cannot be created exits with 125 and a reason."""
     done = hythe_box.run("run", "--rm", "-u", "nobody-knows", "box", "true")
 
     assert done.returncode == 125
@@ -56,7 +56,7 @@ def test_our_own_failures_are_125(hythe_box: ContainersHythe) -> None:
 
 
 def test_the_environment_is_dockers_the_images_and_the_users(hythe_box: ContainersHythe, tmp_path: Path) -> None:
-    """Later ones win: docker's own variables, the image's, those of files, those of flags."""
+    """Variables of flags override those of files, the image's, and docker's defaults."""
     (tmp_path / "env").write_text("# comment\nFILE=file words\nBOTH=file\nCOPIED\n")
     hythe_box.env["COPIED"] = "from here"
     flags = ("--env-file", str(tmp_path / "env"), "-e", "BOTH=flag", "--hostname", "named")
@@ -83,12 +83,12 @@ def test_the_environment_is_dockers_the_images_and_the_users(hythe_box: Containe
     ],
 )
 def test_users_are_resolved_by_the_image(hythe_box: ContainersHythe, user: str, expected: str) -> None:
-    """Names come from the image's own tables; numbers need not be there."""
+    """Names come from the image's own files; IDs need no entry."""
     assert hythe_box.ok("run", "--rm", "-u", user, "box", "id").startswith(expected)
 
 
 def test_users_reach_the_files_whatever_the_umask(hythe_box: ContainersHythe) -> None:
-    """The root of the container is open to its users, also when hythe's user hides files from others."""
+    """Users of the container can read its root, even with a restrictive umask of hythe's user."""
     strict = replace(hythe_box, command=["sh", "-c", 'umask 077; exec "$@"', "sh", *hythe_box.command])
 
     assert strict.ok("run", "--rm", "-u", "nobody", "box", "cat", "/etc/first") == "1"
@@ -96,13 +96,13 @@ def test_users_reach_the_files_whatever_the_umask(hythe_box: ContainersHythe) ->
 
 
 def test_entrypoint_and_working_folder(hythe_box: ContainersHythe) -> None:
-    """--entrypoint replaces the image's and its command; -w is made when it is missing."""
+    """--entrypoint replaces the image's entrypoint and command; -w creates a missing folder."""
     assert hythe_box.ok("run", "--rm", "--entrypoint", "echo", "-w", "/not/there", "box", "a", "--rm") == "a --rm"
     assert hythe_box.ok("run", "--rm", "-w", "/not/there", "box", "pwd") == "/not/there"
 
 
-def test_input_is_passed_on_and_output_is_whole(hythe_box: ContainersHythe) -> None:
-    """-i passes standard input with its end; large outputs arrive complete."""
+def test_input_and_output_are_complete(hythe_box: ContainersHythe) -> None:
+    """-i passes standard input to its end; large outputs arrive completely."""
     text = "".join(f"line {number}\n" for number in range(50_000))
 
     assert hythe_box.run("run", "--rm", "-i", "box", "cat", stdin=text).stdout == text
@@ -110,7 +110,7 @@ def test_input_is_passed_on_and_output_is_whole(hythe_box: ContainersHythe) -> N
 
 
 def test_a_terminal(hythe_box: ContainersHythe) -> None:
-    """-it gives a terminal of the user's size; Ctrl-C is the container's."""
+    """-it provides a terminal; Ctrl-C is sent to the container."""
     process, terminal = pty.fork()
     if process == 0:
         command = [*hythe_box.command, "run", "-it", "--rm", "box"]
@@ -136,7 +136,7 @@ def test_a_terminal(hythe_box: ContainersHythe) -> None:
 
 
 def test_detached_containers(hythe_box: ContainersHythe) -> None:
-    """-d prints the ID; ps shows it, logs keeps both streams, stop ends it with its signal, start runs it again."""
+    """-d prints the ID; ps lists it, logs has both streams, stop sends the signal, start runs it again."""
     script = "echo out; echo err >&2; trap 'echo stopped; exit 3' TERM; while :; do sleep 0.1; done"
     container = hythe_box.ok("run", "-d", "--name", "web", "box", "sh", "-c", script)
 
@@ -157,14 +157,14 @@ def test_detached_containers(hythe_box: ContainersHythe) -> None:
 
 
 def test_logs_follow_until_the_end(hythe_box: ContainersHythe) -> None:
-    """logs -f shows what comes, and ends with the container."""
+    """logs -f shows new output and ends with the container."""
     hythe_box.ok("run", "-d", "--name", "talker", "box", "sh", "-c", "for i in 1 2 3; do echo $i; sleep 0.3; done")
 
     assert hythe_box.ok("logs", "-f", "talker") == "1\n2\n3"
 
 
 def test_signals_are_forwarded(hythe_box: ContainersHythe) -> None:
-    """What is sent to hythe reaches the container's first process."""
+    """Signals sent to hythe reach the container's first process."""
     script = "trap 'exit 42' TERM; echo ready; while :; do sleep 0.1; done"
     command = [*hythe_box.command, "run", "--rm", "box", "sh", "-c", script]
     with subprocess.Popen(command, env=hythe_box.env, stdout=subprocess.PIPE) as process:
@@ -176,15 +176,15 @@ def test_signals_are_forwarded(hythe_box: ContainersHythe) -> None:
 
 
 def test_a_container_that_ignores_its_stop_signal_is_killed(hythe_box: ContainersHythe) -> None:
-    """stop waits as long as it is told, then kills."""
+    """stop waits for the given time, then kills."""
     hythe_box.ok("run", "-d", "--name", "stubborn", "box", "sh", "-c", "trap '' TERM; while :; do sleep 0.1; done")
     hythe_box.ok("stop", "-t", "0.3", "stubborn")
 
     assert "Exited (137)" in hythe_box.ok("ps", "-a")
 
 
-def test_names_are_taken_once(hythe_box: ContainersHythe) -> None:
-    """A second container cannot have the name; without --name each gets one of its own."""
+def test_names_are_unique(hythe_box: ContainersHythe) -> None:
+    """A second container cannot have the same name; without --name each gets a random one."""
     hythe_box.ok("create", "--name", "one", "box")
     done = hythe_box.run("create", "--name", "one", "box")
 
@@ -196,7 +196,7 @@ def test_names_are_taken_once(hythe_box: ContainersHythe) -> None:
 
 
 def test_volumes_and_read_only(hythe_box: ContainersHythe, tmp_path: Path) -> None:
-    """-v mounts a folder or a named volume, which is filled from the image at first; --read-only forbids the rest."""
+    """-v mounts a folder or a named volume, which is filled from the image once; --read-only protects the rest."""
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / "page").write_text("hello\n")
     flags = ("--rm", "--read-only", "-v", f"{tmp_path}/site:/site:ro", "-v", "kept:/data", "--tmpfs", "/scratch")
@@ -210,13 +210,13 @@ def test_volumes_and_read_only(hythe_box: ContainersHythe, tmp_path: Path) -> No
 
 @pytest.mark.parametrize("flags", [("-v", "bare:/data:nocopy"), ("--mount", "source=bare,target=/data,volume-nocopy")])
 def test_volumes_that_are_not_filled(hythe_box: ContainersHythe, flags: tuple[str, str]) -> None:
-    """With nocopy a volume begins empty, whatever the image has there; without it, it is filled at the next start."""
+    """With nocopy a volume starts empty; without it, it is filled at the next start."""
     assert hythe_box.ok("run", "--rm", *flags, "box", "ls", "/data") == ""
     assert hythe_box.ok("run", "--rm", "-v", "bare:/data", "box", "cat", "/data/seed") == "seed"
 
 
 def test_isolation_is_dockers_default(hythe_box: ContainersHythe) -> None:
-    """Own processes, docker's capabilities and system call filter; flags narrow it."""
+    """Separate processes, docker's capabilities and system call filter; flags restrict them further."""
     usual = hythe_box.ok("run", "--rm", "box", "cat", "/proc/self/status")
     flags = ("--cap-drop", "all", "--cap-add", "chown", "--network", "none")
     narrow = hythe_box.ok("run", "--rm", *flags, "box", "cat", "/proc/self/status")
@@ -229,15 +229,15 @@ def test_isolation_is_dockers_default(hythe_box: ContainersHythe) -> None:
 
 
 def test_limits(hythe_box: ContainersHythe) -> None:
-    """--memory is enforced by the kernel: what takes more is killed."""
+    """The kernel enforces --memory by killing the process."""
     hog = "x=aaaaaaaaaaaaaaaa; while test ${#x} -lt 90000000; do x=$x$x; done; echo survived"
 
     assert hythe_box.run("run", "--rm", "box", "sh", "-c", hog).stdout == "survived\n"
     assert hythe_box.run("run", "--rm", "-m", "20m", "box", "sh", "-c", hog).returncode == 137
 
 
-def test_flags_that_dockers_users_have_in_their_fingers(hythe_box: ContainersHythe, tmp_path: Path) -> None:
-    """Each does what it does in docker."""
+def test_common_docker_flags(hythe_box: ContainersHythe, tmp_path: Path) -> None:
+    """Each flag works like docker's."""
     (tmp_path / "file").write_text("mounted\n")
     (tmp_path / "labels").write_text("# comment\nfrom=file\n")
     mounts = ("--mount", f"type=bind,src={tmp_path},dst=/m,ro", "--shm-size", "1m", "--device", "/dev/null:/dev/gone")
@@ -258,8 +258,8 @@ grep Groups /proc/self/status; grep NoNewPrivs /proc/self/status; grep /dev/shm 
     assert hythe_box.ok("inspect", "-f", form, "all") == f'{identity} 3 file {{"80/tcp":{{}}}}'
 
 
-def test_some_streams_alone(hythe_box: ContainersHythe) -> None:
-    """-a passes on what it names; the log has it all."""
+def test_attaching_some_streams(hythe_box: ContainersHythe) -> None:
+    """-a attaches the given streams; the log has all of them."""
     done = hythe_box.run("run", "--name", "one", "-a", "stdout", "box", "sh", "-c", "echo out; echo err >&2")
 
     assert (done.stdout, done.stderr, done.returncode) == ("out\n", "", 0)
@@ -268,7 +268,7 @@ def test_some_streams_alone(hythe_box: ContainersHythe) -> None:
 
 
 def test_privileged_containers(hythe_box: ContainersHythe) -> None:
-    """Everything that hythe itself may do."""
+    """They have all capabilities of hythe itself."""
     script = "mount -t tmpfs none /tmp && echo mounted; grep Seccomp: /proc/self/status"
 
     assert hythe_box.ok("run", "--rm", "--privileged", "box", "sh", "-c", script).split() == [
@@ -279,7 +279,7 @@ def test_privileged_containers(hythe_box: ContainersHythe) -> None:
 
 
 def test_an_init_reaps_orphans(hythe_box: ContainersHythe) -> None:
-    """--init puts one before the program, whose exit code is still the program's, and leaves no trace."""
+    """--init runs one before the program, keeps the program's exit code, and leaves no trace."""
     done = hythe_box.run("run", "--init", "--name", "one", "box", "sh", "-c", "cat /proc/1/cmdline; exit 5")
 
     assert (done.stdout.split("\0")[:3], done.returncode) == (["/dev/init", "--", "sh"], 5)
@@ -299,7 +299,7 @@ def test_an_init_reaps_orphans(hythe_box: ContainersHythe) -> None:
     ],
 )
 def test_flags_that_are_refused(hythe_box: ContainersHythe, flags: tuple[str, ...], message: str) -> None:
-    """With docker's exit code for them, 125, and the reason."""
+    """Unsupported flags exit with docker's code, 125, and a reason."""
     done = hythe_box.run("run", "--rm", *flags, "box", "true")
 
     assert done.returncode == 125
@@ -309,7 +309,7 @@ def test_flags_that_are_refused(hythe_box: ContainersHythe, flags: tuple[str, ..
 def test_a_missing_image_is_pulled(
     hythe_box: ContainersHythe, docker_registry: DockerRegistry, skopeo: ContainersTool
 ) -> None:
-    """What is not here is fetched first, and said to be; --pull never refuses."""
+    """A missing image is pulled with a message, except with --pull never."""
     name = f"{docker_registry.host}/ada/web:1"
     source = f"oci:{hythe_box.folder}/store:docker.io/library/box:latest"
     skopeo.ok("copy", "--dest-tls-verify=false", source, f"docker://{name}")
@@ -321,8 +321,8 @@ def test_a_missing_image_is_pulled(
     assert f"Unable to find image '{name}' locally" in done.stderr
 
 
-def test_an_image_of_another_platform_is_not_run_as_the_right_one(hythe_box: ContainersHythe) -> None:
-    """--platform is not silently passed over by an image that is for one platform only."""
+def test_an_image_of_another_platform_is_refused(hythe_box: ContainersHythe) -> None:
+    """--platform is not ignored for an image with a single platform."""
     done = hythe_box.run("run", "--rm", "--pull", "never", "--platform", "linux/s390x", "box", "true")
 
     assert done.returncode == 125
@@ -330,8 +330,8 @@ def test_an_image_of_another_platform_is_not_run_as_the_right_one(hythe_box: Con
     assert hythe_box.run("run", "--rm", "--platform", "linux/amd64", "box", "true").returncode == 0
 
 
-def test_an_image_in_use_stays(hythe_box: ContainersHythe) -> None:
-    """The image of a container is kept, and committed from, even when its name went to another."""
+def test_an_image_in_use_is_kept(hythe_box: ContainersHythe) -> None:
+    """A container's image can be committed from even after its name moved to another image."""
     hythe_box.ok("run", "--name", "one", "box", "sh", "-c", "echo 1 > /one")
     hythe_box.ok("commit", "one", "box:latest")
     hythe_box.store.collect_garbage()
@@ -341,7 +341,7 @@ def test_an_image_in_use_stays(hythe_box: ContainersHythe) -> None:
 
 
 def test_nothing_is_left_behind(hythe_box: ContainersHythe) -> None:
-    """Removed containers leave no folder, name, mount or pin; layers stay only while an image has them."""
+    """Removed containers leave no folder, name, mount or pin; layers are kept while an image has them."""
     hythe_box.ok("run", "-d", "--name", "web", "box", "sleep", "100")
     hythe_box.ok("rm", "-f", "web")
     state = hythe_box.folder / "state"
@@ -354,7 +354,7 @@ def test_nothing_is_left_behind(hythe_box: ContainersHythe) -> None:
 
 
 def test_a_killed_supervisor(hythe_box: ContainersHythe) -> None:
-    """When hythe itself is killed the container is still seen, stopped and removed; its mounts go with it."""
+    """If hythe is killed, the container can still be listed, stopped and removed, with its mounts."""
     command = [*hythe_box.command, "run", "--name", "orphan", "box", "sleep", "300"]
     with subprocess.Popen(command, env=hythe_box.env, stdout=subprocess.DEVNULL) as process:
         wait_until(lambda: state_of(hythe_box, "orphan") == "running")
@@ -369,8 +369,8 @@ def test_a_killed_supervisor(hythe_box: ContainersHythe) -> None:
     assert list((hythe_box.folder / "state/runtime").iterdir()) == []
 
 
-def test_what_a_killed_supervisor_left_goes_with_the_container(hythe_box: ContainersHythe) -> None:
-    """The runtime's own notes and the control groups are not left behind by an `rm` without -f."""
+def test_rm_cleans_up_after_a_killed_supervisor(hythe_box: ContainersHythe) -> None:
+    """The runtime's state and cgroups are also removed by `rm` without -f."""
     command = [*hythe_box.command, "run", "--name", "orphan", "box", "sleep", "300"]
     with subprocess.Popen(command, env=hythe_box.env, stdout=subprocess.DEVNULL) as process:
         wait_until(lambda: state_of(hythe_box, "orphan") == "running")
@@ -384,7 +384,7 @@ def test_what_a_killed_supervisor_left_goes_with_the_container(hythe_box: Contai
 
 
 def test_several_containers_at_once(hythe_box: ContainersHythe) -> None:
-    """One that fails is said, and the others have their turn; starting what runs is no error."""
+    """A failure is reported, and the others continue; starting a running one is not an error."""
     for name in ("one", "two"):
         hythe_box.ok("create", "--name", name, "box", "sleep", "100")
     started = hythe_box.run("start", "one", "nobody", "two", "one")
@@ -400,21 +400,21 @@ def test_several_containers_at_once(hythe_box: ContainersHythe) -> None:
     assert state_of(hythe_box, "two") == "running"
 
 
-def test_a_container_that_cannot_start_is_removed_as_asked(hythe_box: ContainersHythe) -> None:
-    """--rm holds in the background, too."""
+def test_a_container_that_cannot_start_is_removed(hythe_box: ContainersHythe) -> None:
+    """--rm also applies to detached containers."""
     assert hythe_box.run("run", "-d", "--rm", "box", "nowhere").returncode == 127
     assert hythe_box.ok("ps", "-aq") == ""
 
 
-def test_the_first_group_is_a_further_one_too(hythe_box: ContainersHythe) -> None:
-    """As docker has it since CVE-2022-36109: a program that changes its group must not lose what it is denied by."""
+def test_the_primary_group_is_also_supplementary(hythe_box: ContainersHythe) -> None:
+    """As in docker since CVE-2022-36109: a program that changes its group must not lose the primary one."""
     script = "grep Groups /proc/self/status"
 
     assert hythe_box.ok("run", "--rm", "-u", "12:34", "box", "sh", "-c", script).split() == ["Groups:", "34"]
 
 
 def test_many_at_once(hythe_box: ContainersHythe) -> None:
-    """Containers started at the same moment share the unpacked layers and do not disturb each other."""
+    """Containers started at the same time share the unpacked layers without conflicts."""
     command = [*hythe_box.command, "run", "--rm", "box", "cat", "/etc/first", "/etc/second"]
     running = [subprocess.Popen(command, env=hythe_box.env, stdout=subprocess.PIPE, text=True) for _ in range(6)]
 
@@ -423,7 +423,7 @@ def test_many_at_once(hythe_box: ContainersHythe) -> None:
 
 
 def test_ps_filters(hythe_box: ContainersHythe) -> None:
-    """A name is a regular expression, labels must all be there, and time goes by other containers."""
+    """Names are regular expressions, all labels must match, and times refer to other containers."""
     for number, name in enumerate(("old_web", "web", "web_new")):
         hythe_box.ok("create", "--name", name, "-l", f"n={number}", "-l", "all", "-v", f"v{number}:/v", "box")
 
@@ -441,8 +441,8 @@ def test_ps_filters(hythe_box: ContainersHythe) -> None:
         assert hythe_box.run("ps", "--filter", wrong).returncode in (2, 3)
 
 
-def test_ps_tells_sizes(hythe_box: ContainersHythe) -> None:
-    """-s adds what a container has written, and that together with its image."""
+def test_ps_shows_sizes(hythe_box: ContainersHythe) -> None:
+    """-s adds the size of the container's changes, and the total with its image."""
     hythe_box.ok("run", "--name", "one", "box", "sh", "-c", "printf 12345 > /five; /bin/busybox ln /five /again")
     [heading, row] = hythe_box.ok("ps", "-a", "-s").splitlines()
 
@@ -452,7 +452,7 @@ def test_ps_tells_sizes(hythe_box: ContainersHythe) -> None:
 
 
 def test_volumes_of_another_container(hythe_box: ContainersHythe, tmp_path: Path) -> None:
-    """--volumes-from mounts them all, read-only if so asked, but where another mount was asked for."""
+    """--volumes-from mounts all of them, optionally read-only, except at targets with another mount."""
     (tmp_path / "file").touch()
     flags = ("-v", "/own", "-v", "kept:/kept", "-v", f"{tmp_path}:/bound:ro", "--tmpfs", "/memory")
     hythe_box.ok("run", "--name", "data", *flags, "box", "sh", "-c", "touch /own/a /kept/b")
@@ -465,7 +465,7 @@ def test_volumes_of_another_container(hythe_box: ContainersHythe, tmp_path: Path
     assert hythe_box.ok("run", "--rm", *flags, "box", "sh", "-c", "touch /own/x; ls /kept") == ""
 
 
-def test_logs_have_two_ends(hythe_box: ContainersHythe) -> None:
+def test_logs_between_two_times(hythe_box: ContainersHythe) -> None:
     """--since and --until."""
     hythe_box.ok("run", "--name", "one", "box", "sh", "-c", "echo first; sleep 0.2; echo second")
     first, second = (line.split()[0] for line in hythe_box.ok("logs", "-t", "one").splitlines())
@@ -475,8 +475,8 @@ def test_logs_have_two_ends(hythe_box: ContainersHythe) -> None:
     assert hythe_box.ok("logs", "--since", "1h", "--until", "1h", "one") == ""
 
 
-def test_leaving_logs_is_no_error(hythe_box: ContainersHythe) -> None:
-    """Ctrl-C ends -f without a word."""
+def test_interrupting_logs_prints_nothing(hythe_box: ContainersHythe) -> None:
+    """Ctrl-C ends -f without output."""
     hythe_box.ok("run", "-d", "--name", "one", "box", "sh", "-c", "echo ready; sleep 100")
     command = [*hythe_box.command, "logs", "-f", "one"]
     with subprocess.Popen(command, env=hythe_box.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
@@ -488,7 +488,7 @@ def test_leaving_logs_is_no_error(hythe_box: ContainersHythe) -> None:
 
 
 def test_json(hythe_box: ContainersHythe) -> None:
-    """ps --json gives everything about every container."""
+    """ps --json contains all data of every container."""
     hythe_box.run("run", "--name", "done", "-l", "a=b", "box", "sh", "-c", "exit 3")
     [container] = json.loads(hythe_box.ok("ps", "-a", "--json"))
 
@@ -497,7 +497,7 @@ def test_json(hythe_box: ContainersHythe) -> None:
 
 
 def test_inspect(hythe_box: ContainersHythe) -> None:
-    """A container is inspected by docker's fields; a name that no container has is an image's."""
+    """A container has docker's fields; a name without a container refers to an image."""
     hythe_box.run("run", "--name", "done", "-v", "/srv:/srv:ro", "-m", "50m", "box", "sh", "-c", "exit 3")
     form = "{{.Name}} {{.State.Status}} {{.State.ExitCode}} {{.Config.Image}} {{.HostConfig.Memory}} {{.Args}}"
 
@@ -511,7 +511,7 @@ def test_inspect(hythe_box: ContainersHythe) -> None:
 
 
 def test_export(hythe_box: ContainersHythe, tmp_path: Path) -> None:
-    """export writes the whole file system, changes included."""
+    """export writes the whole file system, including changes."""
     hythe_box.ok("run", "--name", "web", "box", "sh", "-c", "echo new > /etc/new; rm /etc/second")
     hythe_box.ok("export", "-o", tmp_path / "web.tar", "web")
     names = subprocess.run(["tar", "-tf", tmp_path / "web.tar"], capture_output=True, text=True, check=True).stdout

@@ -1,4 +1,4 @@
-"""Sharing images through the hub with the real docker: issue 2, points 4 to 8, each as a user does it."""
+"""Sharing images through the hub with the real docker, as users do."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +15,7 @@ PASSWORD = "correct horse"
 
 @pytest.fixture(scope="module")
 def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HytheServer]:
-    """One hub for these tests, with Ann, Ben and an administrator; each test has repositories of its own names."""
+    """A hub with Ann, Ben and an administrator for these tests, which use different repository names."""
     with server_factory(tmp_path_factory.mktemp("sharing"), HUB) as start:
         started = start()
         started.create_user("root-user", PASSWORD, admin=True)
@@ -27,7 +27,7 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HytheServer]:
 
 @pytest.fixture(scope="module")
 def logged_in(hub: HytheServer, dockerd: Dockerd, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Docker]:
-    """Docker commands of several people on one daemon, each logged in at the hub."""
+    """Docker commands of several users on one daemon, each logged in to the hub."""
     people = {name: dockerd.client(tmp_path_factory.mktemp(name)) for name in ("ann", "ben", "root-user")}
     for name, docker in people.items():
         done = docker.login(hub.host, name, PASSWORD)
@@ -42,7 +42,7 @@ def people(logged_in: dict[str, Docker], docker: Docker) -> dict[str, Docker]:
 
 
 def test_login_with_the_right_password(hub: HytheServer, docker: Docker) -> None:
-    """`docker login` succeeds and keeps a token instead of the password."""
+    """`docker login` succeeds and stores a token instead of the password."""
     done = docker.login(hub.host, "ann", PASSWORD)
 
     assert done.returncode == 0, done.stderr
@@ -52,7 +52,7 @@ def test_login_with_the_right_password(hub: HytheServer, docker: Docker) -> None
 
 
 def test_login_with_a_wrong_password(hub: HytheServer, docker: Docker) -> None:
-    """It is refused in docker's own words."""
+    """It is refused with docker's message."""
     done = docker.login(hub.host, "ann", "wrong horse")
 
     assert done.returncode == 1
@@ -60,7 +60,7 @@ def test_login_with_a_wrong_password(hub: HytheServer, docker: Docker) -> None:
 
 
 def test_login_with_a_personal_token(hub: HytheServer, docker: Docker, busybox_tar: Path) -> None:
-    """A read-only personal token logs in and pulls, and may not push; taken away, it ends the login."""
+    """A read-only personal token can log in and pull, but not push; revoking it ends the login."""
     name = f"{hub.host}/ann/sealed"
     docker.import_image(busybox_tar, name)
     with httpx2.Client(base_url=hub.url, auth=("ann", PASSWORD)) as api:
@@ -82,7 +82,7 @@ def test_login_with_a_personal_token(hub: HytheServer, docker: Docker, busybox_t
 
 
 def test_run_commit_push_pull_run(people: dict[str, Docker], hub: HytheServer, busybox_tar: Path) -> None:
-    """The walk of the 2014 page: the image comes back with the same ID and says the same."""
+    """The workflow of Docker's tutorial of 2014: the pulled image has the same ID and output."""
     docker = people["ann"]
     name = f"{hub.host}/ann/kickassapp"
     docker.import_image(busybox_tar, "box")
@@ -101,7 +101,7 @@ def test_run_commit_push_pull_run(people: dict[str, Docker], hub: HytheServer, b
 
 
 def test_second_push_uploads_nothing(people: dict[str, Docker], hub: HytheServer, busybox_tar: Path) -> None:
-    """Layers that the repository has are not sent again, and those of another repository are mounted."""
+    """Layers in the repository are not sent again; layers of another repository are mounted."""
     docker = people["ann"]
     first, second = f"{hub.host}/ann/first", f"{hub.host}/ann/second"
     docker.import_image(busybox_tar, first)
@@ -115,7 +115,7 @@ def test_second_push_uploads_nothing(people: dict[str, Docker], hub: HytheServer
 
 
 def test_stranger_may_not_push(people: dict[str, Docker], hub: HytheServer, busybox_tar: Path) -> None:
-    """A push to somebody else's namespace is refused with a sentence that says why."""
+    """A push to another user's namespace is refused with a reason."""
     docker = people["ben"]
     name = f"{hub.host}/ann/app"
     docker.import_image(busybox_tar, name)
@@ -127,7 +127,7 @@ def test_stranger_may_not_push(people: dict[str, Docker], hub: HytheServer, busy
 
 
 def test_push_without_login(people: dict[str, Docker], hub: HytheServer, busybox_tar: Path) -> None:
-    """Somebody who did not log in is refused, too."""
+    """Anonymous pushes are refused."""
     docker = people["nobody"]
     name = f"{hub.host}/ann/app"
     docker.import_image(busybox_tar, name)
@@ -140,7 +140,7 @@ def test_push_without_login(people: dict[str, Docker], hub: HytheServer, busybox
 
 
 def test_top_level_is_curated(people: dict[str, Docker], hub: HytheServer, busybox_tar: Path) -> None:
-    """Administrators alone push `centos`, which is `library/centos`; anybody pulls it by either name."""
+    """Only administrators push `centos`, which is `library/centos`; anyone can pull it by either name."""
     name = f"{hub.host}/centos"
     people["ben"].import_image(busybox_tar, name)
 
@@ -155,7 +155,7 @@ def test_top_level_is_curated(people: dict[str, Docker], hub: HytheServer, busyb
 
 
 def test_private_repository_is_like_none(people: dict[str, Docker], hub: HytheServer, busybox_tar: Path) -> None:
-    """Its owner pushes and pulls it; to everybody else it answers, in docker's words, like one that is not there."""
+    """Its owner pushes and pulls it; for everyone else docker reports that it does not exist."""
     name, absent = f"{hub.host}/ann/secret", f"{hub.host}/ann/absent"
     with httpx2.Client(base_url=hub.url, auth=("ann", PASSWORD)) as api:
         new = {"namespace": "ann", "name": "secret", "visibility": "private"}
@@ -173,7 +173,7 @@ def test_private_repository_is_like_none(people: dict[str, Docker], hub: HytheSe
 
 
 def test_search(people: dict[str, Docker], hub: HytheServer, busybox_tar: Path) -> None:
-    """`docker search HOST/cent` finds by name, user name and description, as soon as the push is through."""
+    """`docker search HOST/cent` matches name, user name and description, directly after the push."""
     docker = people["root-user"]
     docker.import_image(busybox_tar, f"{hub.host}/centos")
     docker.ok("push", f"{hub.host}/centos")

@@ -25,7 +25,7 @@ MIB = 1024 * 1024
 
 
 def fetch(url: str, headers: dict[str, str] | None = None) -> tuple[int, bytes]:
-    """GET: status and body; raises IncompleteRead when the body was cut."""
+    """GET: status and body; raises IncompleteRead if the body was cut."""
     request = urllib.request.Request(url, headers=headers or {})
     try:
         with urllib.request.urlopen(request, timeout=60) as response:
@@ -35,7 +35,7 @@ def fetch(url: str, headers: dict[str, str] | None = None) -> tuple[int, bytes]:
 
 
 def push_blob(server: str, repository: str, content: bytes) -> str:
-    """Push a blob in one PUT, and a manifest that holds it; returns the blob's digest."""
+    """Push a blob with one PUT, and a manifest that contains it; returns the blob's digest."""
     digests = []
     for data in (content, b"{}"):
         digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
@@ -67,7 +67,7 @@ StartRegistry = Callable[..., HytheServer]
 
 @pytest.fixture
 def upstream(start_private_registry: StartRegistry) -> HytheServer:
-    """A second hythe, to be mirrored."""
+    """A second hythe as the upstream."""
     return start_private_registry()
 
 
@@ -79,7 +79,7 @@ def test_dockerd_pulls_through_its_registry_mirror(
     busybox_layout: Layout,
     tmp_path: Path,
 ) -> None:
-    """What dockerd takes for Docker Hub comes out of the mirror."""
+    """dockerd pulls Docker Hub images from the mirror."""
     hub = start_docker_registry()
     skopeo.ok(
         "copy", "--dest-tls-verify=false", f"oci:{busybox_layout.folder}:latest", f"docker://{hub.host}/library/busybox"
@@ -95,7 +95,7 @@ def test_dockerd_pulls_through_its_registry_mirror(
 def test_an_image_is_served_while_the_upstream_is_away(
     upstream: HytheServer, start_private_registry: StartRegistry, skopeo: ContainersTool, tmp_path: Path
 ) -> None:
-    """All platforms and layers that were asked for once are here."""
+    """All platforms and layers that were pulled once are available."""
     layout = many_layers(tmp_path / "layout", 6)
     skopeo.ok("copy", "--dest-tls-verify=false", f"oci:{layout.folder}:latest", f"docker://{upstream.host}/team/app")
     mirror = start_private_registry(["--mirror", f"up={upstream.url}"])
@@ -114,7 +114,7 @@ def test_an_image_is_served_while_the_upstream_is_away(
 def test_a_moved_tag_is_noticed(
     upstream: HytheServer, start_private_registry: StartRegistry, skopeo: ContainersTool, tmp_path: Path
 ) -> None:
-    """After a restart (which forgets when the upstream was asked) the new target comes."""
+    """After a restart, which clears the time of the last check, the new target is served."""
     mirror = start_private_registry(["--mirror", upstream.url])
     push_blob(upstream.url, "app", b"first")
     first = fetch(f"{mirror.url}/v2/app/manifests/latest")
@@ -128,10 +128,8 @@ def test_a_moved_tag_is_noticed(
     assert first != second
 
 
-def test_containerd_names_the_registry_that_it_means(
-    upstream: HytheServer, start_private_registry: StartRegistry
-) -> None:
-    """``?ns=`` chooses the upstream, and one that is not mirrored is not mixed up with another."""
+def test_containerd_selects_the_upstream(upstream: HytheServer, start_private_registry: StartRegistry) -> None:
+    """``?ns=`` selects the upstream; a registry that is not mirrored is not confused with another."""
     push_blob(upstream.url, "app", b"content")
     mirror = start_private_registry(["--mirror", f"docker.example={upstream.url}"])
 
@@ -145,7 +143,7 @@ def test_equal_requests_are_one_download(
     start_private_registry: StartRegistry,
     start_faulty_proxy: Callable[[str], FaultyProxy],
 ) -> None:
-    """Eight clients at once cost the upstream one transfer, and each gets every byte."""
+    """Eight concurrent clients cause one upstream transfer, and each gets all bytes."""
     content = os.urandom(8 * MIB)
     digest = push_blob(upstream.url, "app", content)
     proxy = start_faulty_proxy(upstream.url)
@@ -160,8 +158,8 @@ def test_equal_requests_are_one_download(
     assert len([request for request in proxy.requests if request.startswith("GET") and digest in request]) == 1
 
 
-def test_a_range_of_what_is_on_its_way(upstream: HytheServer, start_private_registry: StartRegistry) -> None:
-    """A client may ask for a part before all of it is here."""
+def test_a_range_of_a_running_download(upstream: HytheServer, start_private_registry: StartRegistry) -> None:
+    """A client can request a range before the download is complete."""
     content = os.urandom(3 * MIB)
     digest = push_blob(upstream.url, "app", content)
     mirror = start_private_registry(["--mirror", upstream.url])
@@ -171,12 +169,12 @@ def test_a_range_of_what_is_on_its_way(upstream: HytheServer, start_private_regi
     assert part == (206, content[1000000:2000001])
 
 
-def test_a_cut_download_goes_on_where_it_was(
+def test_a_cut_download_resumes(
     upstream: HytheServer,
     start_private_registry: StartRegistry,
     start_faulty_proxy: Callable[[str], FaultyProxy],
 ) -> None:
-    """The client notices nothing of a connection to the upstream that breaks twice."""
+    """The client does not notice an upstream connection that breaks twice."""
     content = os.urandom(6 * MIB)
     digest = push_blob(upstream.url, "app", content)
     proxy = start_faulty_proxy(upstream.url)
@@ -187,12 +185,12 @@ def test_a_cut_download_goes_on_where_it_was(
     assert len(proxy.ranges) == 2
 
 
-def test_wrong_bytes_never_arrive_as_whole_ones(
+def test_corrupt_blobs_are_not_served(
     upstream: HytheServer,
     start_private_registry: StartRegistry,
     start_faulty_proxy: Callable[[str], FaultyProxy],
 ) -> None:
-    """A blob that was changed on its way is cut before its end, is not kept, and can be fetched again."""
+    """A blob that was corrupted in transfer is cut off, is not stored, and can be requested again."""
     content = os.urandom(3 * MIB)
     digest = push_blob(upstream.url, "app", content)
     proxy = start_faulty_proxy(upstream.url)
@@ -206,14 +204,14 @@ def test_wrong_bytes_never_arrive_as_whole_ones(
     assert fetch(url) == (200, content)
 
 
-def test_credentials_open_the_upstream_and_stay_there(
+def test_credentials_are_only_for_the_upstream(
     start_docker_registry: Callable[..., DockerRegistry],
     start_private_registry: StartRegistry,
     skopeo: ContainersTool,
     busybox_layout: Layout,
     tmp_path: Path,
 ) -> None:
-    """The mirror signs in at an upstream that wants it; its own clients need not."""
+    """The mirror authenticates to the upstream; its own clients need no credentials."""
     upstream = start_docker_registry(users={"ann": "secret"})
     target = f"docker://{upstream.host}/app"
     source = f"oci:{busybox_layout.folder}:latest"
@@ -226,10 +224,10 @@ def test_credentials_open_the_upstream_and_stay_there(
     assert "secret" not in mirror.log
 
 
-def test_wrong_credentials_are_said_and_not_taken_for_a_missing_image(
+def test_wrong_credentials_are_reported(
     start_docker_registry: Callable[..., DockerRegistry], start_private_registry: StartRegistry
 ) -> None:
-    """The operator reads in the log, and whoever pulls in the answer, that it is the mirror's fault."""
+    """The log and the response say that the mirror's credentials are wrong, not that the image is missing."""
     upstream = start_docker_registry(users={"ann": "secret"})
     mirror = start_private_registry(["--mirror", upstream.url.replace("://", "://ann:wrong-one@")])
 
@@ -241,10 +239,10 @@ def test_wrong_credentials_are_said_and_not_taken_for_a_missing_image(
     assert "wrong-one" not in mirror.log + body.decode()
 
 
-def test_a_silent_upstream_does_not_hold_up_what_is_here(
+def test_an_unresponsive_upstream_does_not_delay_cached_images(
     upstream: HytheServer, start_private_registry: StartRegistry
 ) -> None:
-    """One that takes connections and never answers is waited for a short time, once, and then taken for away."""
+    """An upstream that accepts connections and never responds is tried once, with a short timeout."""
     push_blob(upstream.url, "app", b"content")
     mirror = start_private_registry(["--mirror", upstream.url])
     url = f"{mirror.url}/v2/app/manifests/latest"
@@ -265,7 +263,7 @@ def test_a_silent_upstream_does_not_hold_up_what_is_here(
 def test_a_layer_of_two_repositories_is_fetched_once(
     upstream: HytheServer, start_private_registry: StartRegistry, start_faulty_proxy: Callable[[str], FaultyProxy]
 ) -> None:
-    """What one mirrored repository has, another has too when its manifest is here; to all others it stays unknown."""
+    """A blob is shared by mirrored repositories whose manifests contain it, and hidden from all others."""
     content = os.urandom(MIB)
     digest = push_blob(upstream.url, "one", content)
     push_blob(upstream.url, "two", content)
@@ -281,8 +279,8 @@ def test_a_layer_of_two_repositories_is_fetched_once(
     assert fetch(f"{mirror.url}/v2/up.example/one/blobs/{local}")[0] == 404
 
 
-def test_what_is_mirrored_takes_no_push(upstream: HytheServer, start_private_registry: StartRegistry) -> None:
-    """A push below a mirror would be gone with the next look at the upstream: it is refused, and says where to push."""
+def test_mirrored_repositories_refuse_pushes(upstream: HytheServer, start_private_registry: StartRegistry) -> None:
+    """The error says where to push instead."""
     name = f"up.example={upstream.url}"
     mirror = start_private_registry(["--mirror", name])
     push_blob(mirror.url, "own/app", b"mine")
@@ -296,8 +294,10 @@ def test_what_is_mirrored_takes_no_push(upstream: HytheServer, start_private_reg
 
 
 @pytest.mark.parametrize("limit", ["HYTHE_MIRROR_AGE=1", f"HYTHE_MIRROR_SIZE={5 * MIB}"])
-def test_what_is_old_or_too_much_goes(limit: str, upstream: HytheServer, start_private_registry: StartRegistry) -> None:
-    """The bytes of what nobody asked for leave the disk; over the limit of size, the longest unused first."""
+def test_the_mirror_limits_age_and_size(
+    limit: str, upstream: HytheServer, start_private_registry: StartRegistry
+) -> None:
+    """Unused blobs are removed from the disk; above the size limit, the least recently used first."""
     digests = [push_blob(upstream.url, f"app{number}", os.urandom(3 * MIB)) for number in range(2)]
     name, _, value = limit.partition("=")
     env = {name: value, "HYTHE_GARBAGE_INTERVAL": "1", "HYTHE_GRACE_PERIOD": "1"}
@@ -315,10 +315,8 @@ def test_what_is_old_or_too_much_goes(limit: str, upstream: HytheServer, start_p
         assert (mirror.data / "blobs/sha256" / digests[1][7:9] / digests[1][7:]).exists()
 
 
-def test_the_limit_of_size_does_not_wait_for_the_grace_period(
-    upstream: HytheServer, start_private_registry: StartRegistry
-) -> None:
-    """With the settings as they are by themselves, what is over the limit is dropped in the next round."""
+def test_the_size_limit_ignores_the_grace_period(upstream: HytheServer, start_private_registry: StartRegistry) -> None:
+    """With default settings, the next run removes what exceeds the size limit."""
     digests = [push_blob(upstream.url, f"app{number}", os.urandom(3 * MIB)) for number in range(2)]
     env = {"HYTHE_MIRROR_SIZE": str(5 * MIB), "HYTHE_GARBAGE_INTERVAL": "1"}
     mirror = start_private_registry(["--mirror", upstream.url], env=env)
@@ -332,10 +330,10 @@ def test_the_limit_of_size_does_not_wait_for_the_grace_period(
         time.sleep(0.2)
 
 
-def test_a_hub_mirrors_for_everybody_and_takes_no_push(
+def test_a_hub_mirrors_for_all_users(
     upstream: HytheServer, start_hub: Callable[..., HytheServer], docker: Docker, busybox_tar: Path
 ) -> None:
-    """Below the mirror's name anybody pulls what the upstream has; a push is refused and says why."""
+    """Anyone can pull from the upstream below the mirror's name; a push is refused with a reason."""
     docker.import_image(busybox_tar, f"{upstream.host}/team/app")
     docker.ok("push", f"{upstream.host}/team/app")
     hub = start_hub(env={"HYTHE_MIRRORS": f"up.example={upstream.url}"})

@@ -1,4 +1,4 @@
-"""Registries on one PostgreSQL and one S3 (radosgw): uploads move between them, pulls go to the bucket or through."""
+"""Registries that share one PostgreSQL and one S3 (radosgw): uploads move between them, pulls use the bucket."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MIB = 1024 * 1024
 def start_registry(
     start_private_registry: Callable[..., HytheServer], s3: S3Server, s3_bucket: str, postgresql_url: str
 ) -> Callable[..., HytheServer]:
-    """`start_registry("--flag", endpoint=..)`: each has the same database and the same bucket."""
+    """Factory `start_registry("--flag", endpoint=..)`: all share one database and one bucket."""
 
     def start(*arguments: str, endpoint: str = s3.endpoint) -> HytheServer:
         env = s3.env | {"AWS_ENDPOINT_URL": endpoint}
@@ -37,10 +37,10 @@ def start_registry(
     return start
 
 
-def ask(
+def send(
     server: HytheServer, method: str, path: str, body: bytes | None = None
 ) -> tuple[http.client.HTTPResponse, bytes]:
-    """One request, no redirect followed."""
+    """Send a request without following redirects."""
     connection = http.client.HTTPConnection(server.host, timeout=120)
     connection.request(method, path, body, {"Content-Type": "application/octet-stream"})
     answer = connection.getresponse()
@@ -48,23 +48,23 @@ def ask(
 
 
 def path_of(answer: http.client.HTTPResponse) -> str:
-    """Where the next request of the session goes, on whichever server."""
+    """Return the path of the next request of an upload session, on any server."""
     return "/v2/" + answer.headers["Location"].split("/v2/")[1]
 
 
 def test_an_upload_moves_between_servers(start_registry: Callable[..., HytheServer]) -> None:
-    """A session that one server opened takes its bytes at two, and ends at the first; nothing lands on their disks."""
+    """One upload uses two servers; nothing is stored on their disks."""
     first, second = start_registry(), start_registry("--no-redirect-blobs")
     blob = os.urandom(20 * MIB)
     digest = f"sha256:{hashlib.sha256(blob).hexdigest()}"
 
-    opened, _ = ask(first, "POST", "/v2/moving/image/blobs/uploads/")
-    one, _ = ask(second, "PATCH", path_of(opened), blob[: 9 * MIB])
-    two, _ = ask(first, "PATCH", path_of(one), blob[9 * MIB :])
+    opened, _ = send(first, "POST", "/v2/moving/image/blobs/uploads/")
+    one, _ = send(second, "PATCH", path_of(opened), blob[: 9 * MIB])
+    two, _ = send(first, "PATCH", path_of(one), blob[9 * MIB :])
     mark = "&" if "?" in path_of(two) else "?"
-    done, _ = ask(second, "PUT", f"{path_of(two)}{mark}digest={digest}")
-    redirected, _ = ask(first, "GET", f"/v2/moving/image/blobs/{digest}")
-    proxied, content = ask(second, "GET", f"/v2/moving/image/blobs/{digest}")
+    done, _ = send(second, "PUT", f"{path_of(two)}{mark}digest={digest}")
+    redirected, _ = send(first, "GET", f"/v2/moving/image/blobs/{digest}")
+    proxied, content = send(second, "GET", f"/v2/moving/image/blobs/{digest}")
 
     assert [answer.status for answer in (opened, one, two, done)] == [202, 202, 202, 201]
     assert (redirected.status, proxied.status) == (307, 200)
@@ -75,7 +75,7 @@ def test_an_upload_moves_between_servers(start_registry: Callable[..., HytheServ
 def test_skopeo_pulls_from_the_bucket_and_through_the_server(
     start_registry: Callable[..., HytheServer], skopeo: ContainersTool, busybox_layout: Layout, tmp_path: Path
 ) -> None:
-    """What skopeo pushed to one server it pulls from both, redirected and not, byte for byte."""
+    """skopeo pulls the same bytes from both servers, with and without redirects."""
     redirecting, proxying = start_registry(), start_registry("--no-redirect-blobs")
 
     skopeo.ok("copy", "--dest-tls-verify=false", busybox_layout.source(), f"docker://{redirecting.host}/team/busybox:1")
@@ -90,12 +90,12 @@ def test_skopeo_pulls_from_the_bucket_and_through_the_server(
 
 
 def blobs_in(layout: Path) -> dict[str, bytes]:
-    """The blobs of an OCI layout by digest."""
+    """Return the blobs of an OCI layout by digest."""
     return {path.name: path.read_bytes() for path in (layout / "blobs/sha256").iterdir()}
 
 
 @pytest.mark.parametrize("store", ["s3", "az"])
-def test_docker_pulls_by_presigned_addresses(
+def test_docker_pulls_by_presigned_urls(
     store: str,
     s3: S3Server,
     s3_bucket: str,
@@ -105,7 +105,7 @@ def test_docker_pulls_by_presigned_addresses(
     docker: Docker,
     busybox_tar: Path,
 ) -> None:
-    """docker follows where it is sent; nothing of a layer passes through the server, or stays on its disk."""
+    """docker follows the redirects; no layer data is stored on the server."""
     env, bucket = {"s3": (s3.env, s3_bucket), "az": (azurite.env, azure_container)}[store]
     registry = start_private_registry(["--blob-store", f"{store}://{bucket}/hub"], env=env)
     name = f"{registry.host}/app"
@@ -117,8 +117,8 @@ def test_docker_pulls_by_presigned_addresses(
     docker.ok("pull", name)
 
     assert docker.image_id(name) == before
-    manifest = json.loads(ask(registry, "GET", "/v2/app/manifests/latest")[1])
-    assert ask(registry, "GET", f"/v2/app/blobs/{manifest['layers'][0]['digest']}")[0].status == 307
+    manifest = json.loads(send(registry, "GET", "/v2/app/manifests/latest")[1])
+    assert send(registry, "GET", f"/v2/app/blobs/{manifest['layers'][0]['digest']}")[0].status == 307
     assert not (registry.data / "blobs").exists()
 
 
@@ -126,10 +126,10 @@ def test_docker_pulls_by_presigned_addresses(
     ("bucket", "secret", "said"),
     [("no-such-bucket", None, "there is no such bucket"), (None, "wrong", "access was refused")],
 )
-def test_a_bucket_of_no_use_is_said_at_the_start(
+def test_an_unusable_bucket_fails_the_start(
     s3: S3Server, s3_bucket: str, tmp_path: Path, bucket: str | None, secret: str | None, said: str
 ) -> None:
-    """Nothing is served before the bucket has answered once."""
+    """The server checks the bucket before it serves requests."""
     words = ["registry", "serve", "--listen", "127.0.0.1:0", "--data", str(tmp_path)]
     env = os.environ | s3.env | {"AWS_SECRET_ACCESS_KEY": secret or s3.secret_key}
 
@@ -149,16 +149,16 @@ def test_a_bucket_of_no_use_is_said_at_the_start(
 def test_a_failing_bucket_is_a_503_with_its_reason_in_the_log(
     start_registry: Callable[..., HytheServer], start_faulty_proxy: Callable[[str], FaultyProxy], s3: S3Server
 ) -> None:
-    """When the bucket refuses, so does the registry; the operator reads why, and afterwards the push works."""
+    """If the bucket refuses, so does the registry; the log has the reason, and a later push works."""
     proxy = start_faulty_proxy(s3.endpoint)
     server = start_registry(endpoint=proxy.url)
     blob = b"patience"
     push = f"/v2/team/image/blobs/uploads/?digest=sha256:{hashlib.sha256(blob).hexdigest()}"
 
     proxy.faults.append(Fault("", times=10**6, status=403))
-    refused, sentence = ask(server, "POST", push, blob)
+    refused, sentence = send(server, "POST", push, blob)
     proxy.faults.clear()
-    accepted, _ = ask(server, "POST", push, blob)
+    accepted, _ = send(server, "POST", push, blob)
 
     assert (refused.status, accepted.status) == (503, 201)
     assert json.loads(sentence)["errors"][0]["detail"]["number"] in server.log

@@ -1,4 +1,4 @@
-"""Sharing images through the hub with the real podman, buildah and skopeo: issue 2, points 4 to 8."""
+"""Sharing images through the hub with the real podman, buildah and skopeo."""
 
 import hashlib
 import json
@@ -18,7 +18,7 @@ PASSWORD = "correct horse"
 
 @pytest.fixture(scope="module")
 def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HytheServer]:
-    """One hub for these tests, with Ann, Ben and an administrator; each test has repositories of its own names."""
+    """A hub with Ann, Ben and an administrator for these tests, which use different repository names."""
     with server_factory(tmp_path_factory.mktemp("sharing"), HUB) as start:
         started: HytheServer = start()
         started.create_user("root-user", PASSWORD, admin=True)
@@ -29,21 +29,21 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HytheServer]:
 
 
 def log_in(tool: ContainersTool, hub: HytheServer, name: str) -> None:
-    """Let a tool speak plain HTTP to the hub, and log in."""
+    """Let a tool use plain HTTP for the hub, and log in."""
     tool.allow_http(hub.host)
     done = tool.login(hub.host, name, PASSWORD)
     assert done.returncode == 0, done.stderr
 
 
 def make(hub: HytheServer, user: str, name: str, visibility: str = "public", description: str = "") -> None:
-    """Make a repository by the API."""
+    """Create a repository with the API."""
     new = {"namespace": user, "name": name, "visibility": visibility, "description": description}
     reply = httpx2.post(f"{hub.url}/api/v1/repositories", json=new, auth=(user, PASSWORD))
     assert reply.status_code == 201, reply.text
 
 
 def test_login(hub: HytheServer, podman: ContainersTool, skopeo: ContainersTool) -> None:
-    """A right password is taken, a wrong one refused."""
+    """The right password is accepted, a wrong one refused."""
     for tool in (podman, skopeo):
         tool.allow_http(hub.host)
         right, wrong = tool.login(hub.host, "ann", PASSWORD), tool.login(hub.host, "ann", "wrong")
@@ -55,7 +55,7 @@ def test_login(hub: HytheServer, podman: ContainersTool, skopeo: ContainersTool)
 
 
 def test_commit_push_pull_run(hub: HytheServer, podman: ContainersTool, busybox_layout: Layout) -> None:
-    """A container committed by podman comes back with the same ID and says the same."""
+    """A container committed by podman is pulled with the same ID and output."""
     log_in(podman, hub, "ann")
     name = f"{hub.host}/ann/podman-app:v1"
     podman.ok("pull", busybox_layout.source())
@@ -76,7 +76,7 @@ def test_commit_push_pull_run(hub: HytheServer, podman: ContainersTool, busybox_
 def test_multi_platform(
     hub: HytheServer, skopeo: ContainersTool, multi_platform_layout: Layout, tmp_path: Path
 ) -> None:
-    """An index with all its images goes up byte for byte, and comes down again."""
+    """An index with all its images is pushed and pulled byte for byte."""
     log_in(skopeo, hub, "ann")
     name = f"docker://{hub.host}/ann/everywhere"
 
@@ -92,7 +92,7 @@ def test_multi_platform(
 
 
 def test_buildah_pushes_an_index(hub: HytheServer, buildah: ContainersTool, multi_platform_layout: Layout) -> None:
-    """A manifest list made by buildah is pushed with everything in it."""
+    """A manifest list created by buildah is pushed with all its images."""
     log_in(buildah, hub, "ann")
     buildah.ok("manifest", "create", "everywhere")
     buildah.ok("manifest", "add", "--all", "everywhere", multi_platform_layout.source())
@@ -104,7 +104,7 @@ def test_buildah_pushes_an_index(hub: HytheServer, buildah: ContainersTool, mult
 
 
 def test_anonymous_pull(hub: HytheServer, skopeo: ContainersTool, busybox_layout: Layout) -> None:
-    """What is public needs no login; an administrator's top-level image has a short and a long name."""
+    """Public images need no login; a top-level image has a short and a long name."""
     log_in(skopeo, hub, "root-user")
     skopeo.ok("copy", busybox_layout.source(), f"docker://{hub.host}/busybox")
     skopeo.ok("logout", hub.host)
@@ -116,7 +116,7 @@ def test_anonymous_pull(hub: HytheServer, skopeo: ContainersTool, busybox_layout
 
 
 def test_refusals_say_why(hub: HytheServer, skopeo: ContainersTool, busybox_layout: Layout) -> None:
-    """Strangers push neither to others nor to the top level."""
+    """Users cannot push to other users' namespaces or to the top level."""
     log_in(skopeo, hub, "ben")
 
     other = skopeo.run("copy", busybox_layout.source(), f"docker://{hub.host}/ann/intruder")
@@ -128,7 +128,7 @@ def test_refusals_say_why(hub: HytheServer, skopeo: ContainersTool, busybox_layo
 
 
 def test_private_is_like_absent(hub: HytheServer, skopeo: ContainersTool, busybox_layout: Layout) -> None:
-    """Its owner has it; to others and to nobody it answers like one that is not there."""
+    """Only its owner can see it; for everyone else it does not exist."""
     make(hub, "ann", "hidden", "private")
     log_in(skopeo, hub, "ann")
     hidden, absent = f"docker://{hub.host}/ann/hidden", f"docker://{hub.host}/ann/absent"
@@ -151,7 +151,7 @@ def _timeless(log: str) -> str:
 
 
 def test_search(hub: HytheServer, podman: ContainersTool, skopeo: ContainersTool, busybox_layout: Layout) -> None:
-    """`podman search` lists public repositories by name, user name and description, official ones marked."""
+    """`podman search` finds public repositories by name, user name and description, and marks official ones."""
     log_in(skopeo, hub, "root-user")
     skopeo.ok("copy", busybox_layout.source(), f"docker://{hub.host}/centos")
     make(hub, "centuser", "tool")

@@ -1,4 +1,4 @@
-"""The tour of the README, word for word: `make serve` in one terminal, every block of the tour in another."""
+"""The tour of the README, word for word: `make serve` in one terminal, all commands of the tour in another."""
 
 import os
 import re
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.clients
 
 @pytest.fixture
 def make_serve(tmp_path: Path) -> Iterator[dict[str, str]]:
-    """A hub as `make serve` starts it for a user with an empty home; gives the user's environment."""
+    """A hub started by `make serve` for a user with an empty home; yields the user's environment."""
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", 5000)), f"something listens at {HUB}, which the tour needs: stop it first"
     # Not those either that `make test ARGS=..` hands down to every make below it.
@@ -35,7 +35,7 @@ def make_serve(tmp_path: Path) -> Iterator[dict[str, str]]:
 
 
 def test_every_command_of_the_tour_works(make_serve: dict[str, str], docker: Docker, busybox_tar: Path) -> None:
-    """Each command succeeds and shows what the text around it says."""
+    """Each command succeeds with the output that the text shows."""
     docker.import_image(busybox_tar, "busybox")
     blocks = TOUR.findall((ROOT / "README.md").read_text())
     script = "\n".join(["set -euo pipefail", *blocks])

@@ -36,7 +36,7 @@ def test_docker_shares_an_image(docker: Docker, private_registry: HytheServer, b
 
 
 def test_docker_sends_no_layer_twice(docker: Docker, private_registry: HytheServer, busybox_tar: Path) -> None:
-    """A layer that the repository has is found there; one that another has is mounted from it."""
+    """Layers in the repository are not sent again; layers of another one are mounted."""
     docker.import_image(busybox_tar, f"{private_registry.host}/first:1")
     docker.ok("push", f"{private_registry.host}/first:1")
     for name in ("first:2", "second:1"):
@@ -49,8 +49,8 @@ def test_docker_sends_no_layer_twice(docker: Docker, private_registry: HytheServ
     assert "Mounted from first" in mounted
 
 
-def test_docker_finds_what_a_digest_names(docker: Docker, private_registry: HytheServer, busybox_tar: Path) -> None:
-    """Pull by digest; and docker's own words for what is not there."""
+def test_docker_pulls_by_digest(docker: Docker, private_registry: HytheServer, busybox_tar: Path) -> None:
+    """Pull by digest, and docker's message for a missing image."""
     name = f"{private_registry.host}/a/b/c"
     docker.import_image(busybox_tar, f"{name}:1")
     digest = docker.ok("push", f"{name}:1").split("digest: ")[1].split()[0]
@@ -63,10 +63,10 @@ def test_docker_finds_what_a_digest_names(docker: Docker, private_registry: Hyth
     assert "manifest unknown" in absent.stderr
 
 
-def test_docker_signs_in(
+def test_docker_logs_in(
     docker: Docker, start_private_registry: Callable[..., HytheServer], busybox_tar: Path, tmp_path: Path
 ) -> None:
-    """With an htpasswd file: a right password enters, a wrong one is refused, nobody pushes without."""
+    """With an htpasswd file, the right password is accepted, a wrong one refused, and anonymous pushes too."""
     file = tmp_path / "htpasswd"
     subprocess.run([program("htpasswd", "apache2-utils"), "-cBb", str(file), "ann", "secret"], check=True)
     registry = start_private_registry(["--htpasswd", str(file)])
@@ -86,7 +86,7 @@ def test_docker_signs_in(
 def test_read_only(
     docker: Docker, start_private_registry: Callable[..., HytheServer], busybox_tar: Path, tmp_path: Path
 ) -> None:
-    """A read-only registry is pulled from, and says why it takes no push."""
+    """A read-only registry serves pulls and refuses pushes with a reason."""
     writable = start_private_registry(data=tmp_path / "data")
     docker.import_image(busybox_tar, f"{writable.host}/x")
     docker.ok("push", f"{writable.host}/x")
@@ -104,7 +104,7 @@ def test_read_only(
 def test_name_of_the_2014_page(
     start_dockerd: Callable[..., Dockerd], private_registry: HytheServer, busybox_tar: Path, tmp_path: Path
 ) -> None:
-    """`docker tag X localhost.localdomain:5000/repo_name`, push and pull."""
+    """Push and pull with `localhost.localdomain:5000/repo_name`, as in Docker's documentation of 2014."""
     host = f"localhost.localdomain:{private_registry.port}"
     daemon = start_dockerd(extra=[f"--insecure-registry={host}"], hosts={"localhost.localdomain": "127.0.0.1"})
     docker = daemon.client(tmp_path / "config")
@@ -136,7 +136,7 @@ def test_podman_shares_an_image(podman: ContainersTool, private_registry: HytheS
 def test_skopeo_copies_all_platforms(
     skopeo: ContainersTool, private_registry: HytheServer, multi_platform_layout: Layout, tmp_path: Path
 ) -> None:
-    """An index with its children goes up, lists its tag, comes down the same, and is deleted."""
+    """An index with its children is pushed, listed, pulled byte for byte, and deleted."""
     skopeo.allow_http(private_registry.host)
     name = f"docker://{private_registry.host}/multi"
     skopeo.ok("copy", "--all", multi_platform_layout.source(), f"{name}:1")
@@ -153,7 +153,7 @@ def test_skopeo_copies_all_platforms(
 def test_skopeo_copies_between_repositories(
     skopeo: ContainersTool, private_registry: HytheServer, busybox_layout: Layout
 ) -> None:
-    """A copy inside the registry mounts the blobs; forty layers or one."""
+    """A copy inside the registry mounts the blobs, whether one or forty layers."""
     skopeo.allow_http(private_registry.host)
     skopeo.ok("copy", busybox_layout.source(), f"docker://{private_registry.host}/a:1")
 
@@ -166,7 +166,7 @@ def test_skopeo_copies_between_repositories(
 def test_buildah_pushes_a_manifest_list(
     buildah: ContainersTool, private_registry: HytheServer, multi_platform_layout: Layout
 ) -> None:
-    """A list of images for two platforms, as buildah makes it."""
+    """A manifest list for two platforms, created by buildah."""
     buildah.allow_http(private_registry.host)
     buildah.ok("manifest", "create", "list")
     buildah.ok("manifest", "add", "--all", "list", multi_platform_layout.source())
@@ -177,10 +177,10 @@ def test_buildah_pushes_a_manifest_list(
     assert {m["platform"]["architecture"] for m in answer.json()["manifests"]} == {"amd64", "arm64"}
 
 
-def test_rotten_layer_fails_the_pull_until_it_is_pushed_again(
+def test_a_damaged_layer_fails_the_pull_until_it_is_pushed_again(
     skopeo: ContainersTool, private_registry: HytheServer, busybox_layout: Layout, tmp_path: Path
 ) -> None:
-    """`hythe registry verify` names a damaged blob and puts it aside; a pull fails; a push of the image heals it."""
+    """`hythe registry verify` reports and quarantines a damaged blob; pulls fail until the image is pushed again."""
     skopeo.allow_http(private_registry.host)
     name = f"docker://{private_registry.host}/x:1"
     skopeo.ok("copy", busybox_layout.source(), name)
@@ -205,7 +205,7 @@ def test_rotten_layer_fails_the_pull_until_it_is_pushed_again(
 def test_deleted_image_frees_its_space_while_the_registry_serves(
     skopeo: ContainersTool, start_private_registry: Callable[..., HytheServer], busybox_layout: Layout
 ) -> None:
-    """`hythe registry gc --dry-run` tells what would go, `hythe registry gc` takes it, beside the running server."""
+    """`hythe registry gc --dry-run` lists, and `hythe registry gc` removes unused blobs of a running server."""
     registry = start_private_registry(env={"HYTHE_GRACE_PERIOD": "0", "HYTHE_GARBAGE_INTERVAL": "3600"})
     skopeo.allow_http(registry.host)
     for name in ("kept:1", "gone:1"):

@@ -1,4 +1,4 @@
-"""`hythe registry import`: what Debian's docker-registry kept is pulled from hythe, byte for byte."""
+"""`hythe registry import`: images stored by Debian's docker-registry can be pulled from hythe, byte for byte."""
 
 import re
 import subprocess
@@ -23,7 +23,7 @@ def import_folder(source: Path, data: Path) -> "subprocess.CompletedProcess[str]
 def full_registry(
     docker_registry: DockerRegistry, skopeo: ContainersTool, busybox_layout: Layout, multi_platform_layout: Layout
 ) -> DockerRegistry:
-    """A docker-registry with an image of one platform under two tags, and one of two platforms."""
+    """A docker-registry with a single-platform image under two tags, and an index for two platforms."""
     for layout, names in ((busybox_layout, ("one", "team/one:second")), (multi_platform_layout, ("team/multi",))):
         for name in names:
             source, target = f"oci:{layout.folder}:latest", f"docker://{docker_registry.host}/{name}"
@@ -31,13 +31,13 @@ def full_registry(
     return docker_registry
 
 
-def test_everything_is_taken_in(
+def test_everything_is_imported(
     full_registry: DockerRegistry,
     start_private_registry: Callable[..., HytheServer],
     skopeo: ContainersTool,
     tmp_path: Path,
 ) -> None:
-    """Repositories, tags, indexes with their children and layers; a second import changes nothing."""
+    """Repositories, tags, indexes with children, and layers; a second import changes nothing."""
     first = import_folder(full_registry.data, tmp_path / "data")
     second = import_folder(full_registry.data, tmp_path / "data")
     hythe = start_private_registry(data=tmp_path / "data")
@@ -54,8 +54,8 @@ def test_everything_is_taken_in(
         assert all((theirs / file).read_bytes() == (ours / file).read_bytes() for file in files)
 
 
-def test_damaged_content_is_named_and_left(full_registry: DockerRegistry, tmp_path: Path) -> None:
-    """One rotten layer costs the images that need it, by name, and no others."""
+def test_damaged_content_is_reported_and_skipped(full_registry: DockerRegistry, tmp_path: Path) -> None:
+    """A damaged layer only affects the images that need it, which are listed."""
     layers = sorted(full_registry.data.rglob("blobs/sha256/*/*/data"), key=lambda path: path.stat().st_size)
     content = bytearray(layers[-1].read_bytes())
     content[100] ^= 255
@@ -68,8 +68,8 @@ def test_damaged_content_is_named_and_left(full_registry: DockerRegistry, tmp_pa
     assert "manifests were not taken" in done.stderr
 
 
-def test_links_that_a_power_cut_emptied_cost_nothing_else(full_registry: DockerRegistry, tmp_path: Path) -> None:
-    """A manifest whose link is empty is taken all the same; a tag that tells nothing is named, and left."""
+def test_empty_links_are_skipped(full_registry: DockerRegistry, tmp_path: Path) -> None:
+    """A manifest with an empty link (after a power cut) is imported anyway; a tag with one is reported and skipped."""
     repositories = full_registry.data / "docker/registry/v2/repositories"
     for link in (repositories / "one/_manifests").rglob("link"):
         link.write_text("")
@@ -83,7 +83,7 @@ def test_links_that_a_power_cut_emptied_cost_nothing_else(full_registry: DockerR
 
 
 def test_another_folder_is_refused(tmp_path: Path) -> None:
-    """A folder that is no docker-registry's is said to be none."""
+    """A folder that is not docker-registry's is refused."""
     done = import_folder(tmp_path, tmp_path / "data")
 
     assert done.returncode == 2

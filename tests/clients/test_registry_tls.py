@@ -1,4 +1,4 @@
-"""The private registry over TLS and behind an htpasswd file, as `docs/operating.md` starts it."""
+"""The private registry with TLS and an htpasswd file, started as in `docs/operating.md`."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -16,17 +16,17 @@ pytestmark = pytest.mark.clients
 def registry(
     certificate: Certificate, start_private_registry: Callable[..., HytheServer], tmp_path: Path
 ) -> HytheServer:
-    """A private registry with a certificate by an own authority, for ann alone."""
+    """A private registry with a certificate of a private CA, for user ann only."""
     users = tmp_path / "users"
     users.write_text(htpasswd({"ann": "secret"}))
     flags = ["--tls-cert", certificate.cert, "--tls-key", certificate.key, "--htpasswd", users]
     return start_private_registry([str(flag) for flag in flags])
 
 
-def test_skopeo_checks_the_certificate_and_signs_in(
+def test_skopeo_checks_the_certificate_and_logs_in(
     registry: HytheServer, certificate: Certificate, skopeo: ContainersTool, busybox_layout: Layout, tmp_path: Path
 ) -> None:
-    """What was pushed comes back; without the authority, or without the password, nothing goes through."""
+    """Push and pull work; without the CA or the password, both fail."""
     certificate.trust_in(tmp_path / "certs", "here")
     trust = str(tmp_path / "certs/here")
     image, source = f"docker://{registry.host}/app", f"oci:{busybox_layout.folder}:latest"
@@ -40,7 +40,7 @@ def test_skopeo_checks_the_certificate_and_signs_in(
 
 
 def test_docker_pushes_and_pulls(registry: HytheServer, docker: Docker, busybox_tar: Path) -> None:
-    """docker speaks TLS to it, and takes any certificate of a loopback address."""
+    """docker uses TLS, and accepts any certificate for a loopback address."""
     name = f"{registry.host}/repo_name"
     docker.import_image(busybox_tar, name)
     docker.login(registry.host, "ann", "secret")
