@@ -1,4 +1,4 @@
-"""Small images, made into a layout on the spot."""
+"""Small images, created in a layout."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from hythe.oci.manifest import (
 
 
 def layer_archive(files: dict[str, bytes]) -> bytes:
-    """A tar file that holds ``files``."""
+    """Return a tar file with ``files``."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
         for name, content in files.items():
@@ -36,7 +36,7 @@ def layer_archive(files: dict[str, bytes]) -> bytes:
 
 
 def add_image(layout: ImageLayout, *layers: dict[str, bytes], architecture: str = "amd64") -> Descriptor:
-    """Put an image of these layers into ``layout``, without a name; returns its manifest's descriptor."""
+    """Add an untagged image with these layers to ``layout``; returns its manifest's descriptor."""
     archives = [layer_archive(files) for files in layers]
     packed = [gzip.compress(archive, 6, mtime=0) for archive in archives]
     config = ImageConfig(
@@ -56,7 +56,7 @@ def add_image(layout: ImageLayout, *layers: dict[str, bytes], architecture: str 
 
 
 def add_index(layout: ImageLayout, **images: Descriptor) -> Descriptor:
-    """Put an index of images, by architecture, into ``layout``; returns its descriptor."""
+    """Add an index of images, by architecture, to ``layout``; returns its descriptor."""
     children = tuple(
         msgspec.structs.replace(image, platform=Platform(architecture=architecture, os="linux"))
         for architecture, image in images.items()

@@ -1,4 +1,4 @@
-"""The token handshake, as a table: what is sent for which challenge and credential, and what comes of the answers."""
+"""The token flow as a table: requests for each challenge and credential, and results for each response."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def token(**fields: object) -> HTTPResponse:
 
 
 class Server:
-    """Answers a handshake's requests in turn and keeps them."""
+    """Responds to an authentication flow's requests in order, and records them."""
 
     def __init__(self, *answers: HTTPResponse) -> None:
         self.requests: list[HTTPRequest] = []
@@ -51,7 +51,7 @@ def run(
     return run_auth_flow(authorize(parse_challenges(challenge), credential, scopes, **more), server)
 
 
-def test_nobody_gets_a_token_by_a_plain_get() -> None:
+def test_an_anonymous_token() -> None:
     """Token specification, "Requesting a Token": service and scope in the query, no Authorization."""
     server = Server(token(token="t", expires_in=300))
 
@@ -62,7 +62,7 @@ def test_nobody_gets_a_token_by_a_plain_get() -> None:
     assert "Authorization" not in server.requests[0].headers
 
 
-def test_a_password_goes_as_basic_with_the_account_named() -> None:
+def test_a_password_is_sent_as_basic() -> None:
     """Several scopes are several parameters."""
     server = Server(token(access_token="t"))
 
@@ -72,8 +72,8 @@ def test_a_password_goes_as_basic_with_the_account_named() -> None:
     assert server.requests[0].headers["Authorization"] == f"Basic {ANN.encoded}"
 
 
-def test_logging_in_asks_for_a_refresh_token_and_no_scope() -> None:
-    """What comes back becomes the identity token."""
+def test_login_requests_a_refresh_token_without_scopes() -> None:
+    """The refresh token becomes the identity token."""
     server = Server(token(token="t", refresh_token="r"))
 
     assert run(BEARER, ANN, server, (), offline=True).refresh_token == "r"
@@ -99,8 +99,8 @@ def test_an_identity_token_is_posted_as_a_form() -> None:
 
 
 @pytest.mark.parametrize("status", [404, 405])
-def test_where_get_is_not_served_the_password_is_posted(status: int) -> None:
-    """Some token servers know the OAuth form alone."""
+def test_the_password_is_posted_if_get_is_unsupported(status: int) -> None:
+    """Some token servers only support the OAuth form."""
     server = Server(HTTPResponse(status), token(access_token="t"))
 
     assert run(BEARER, ANN, server).header == "Bearer t"
@@ -109,17 +109,17 @@ def test_where_get_is_not_served_the_password_is_posted(status: int) -> None:
 
 
 def test_a_registry_token_needs_no_server() -> None:
-    """It is used as it is."""
+    """It is used as is."""
     assert run(BEARER, Credential(registry_token="rt"), Server()).header == "Bearer rt"
 
 
-def test_basic_is_answered_by_basic() -> None:
+def test_basic_authentication() -> None:
     """docker-registry with htpasswd."""
     assert run('Basic realm="x"', ANN, Server()).header == f"Basic {ANN.encoded}"
 
 
 def test_bearer_is_preferred_to_basic() -> None:
-    """A registry that offers both means tokens."""
+    """A registry that offers both prefers tokens."""
     assert run(f'Basic realm="x", {BEARER}', ANN, Server(token(token="t"))).header == "Bearer t"
 
 
@@ -140,10 +140,10 @@ def test_bearer_is_preferred_to_basic() -> None:
         (BEARER, ANONYMOUS, HTTPResponse(401, {}, b"<html>"), "refused anonymous access"),
     ],
 )
-def test_what_cannot_be_answered_is_denied_with_words(
+def test_unsupported_challenges_are_explained(
     challenge: str, credential: Credential, answer: HTTPResponse, words: str
 ) -> None:
-    """Every refusal says why, and what to do."""
+    """Every error says why, and what to do."""
     with pytest.raises(AccessDenied, match=words) as caught:
         run(challenge, credential, Server(answer))
 
@@ -151,19 +151,19 @@ def test_what_cannot_be_answered_is_denied_with_words(
 
 
 @pytest.mark.parametrize("answer", [HTTPResponse(200, {}, b"{}"), HTTPResponse(200, {}, b"no JSON"), HTTPResponse(500)])
-def test_an_answer_without_a_token_is_the_registrys_fault(answer: HTTPResponse) -> None:
-    """Neither yes nor no."""
+def test_a_response_without_a_token_is_an_error(answer: HTTPResponse) -> None:
+    """It is neither an approval nor a refusal."""
     with pytest.raises(RegistryError):
         run(BEARER, ANN, Server(answer))
 
 
-def test_a_token_lives_a_minute_at_least() -> None:
+def test_the_minimum_token_lifetime() -> None:
     """Token specification: clients must not assume less than 60 seconds."""
     assert run(BEARER, ANN, Server(token(token="t", expires_in=5))).seconds == 60
 
 
-def test_a_token_is_asked_for_once_and_renewed_when_refused() -> None:
-    """A token that ends in the middle of a push is replaced; who comes second gets the one just asked for."""
+def test_a_token_is_shared_and_renewed_when_rejected() -> None:
+    """A token that expires during a push is replaced once for all threads."""
     server = Server(token(token="one", expires_in=300), token(token="two", expires_in=300))
     authorizer = Authorizer(lambda: ANN, server)
     first = authorizer.answer_challenge(BEARER, "", PULL)
@@ -175,8 +175,8 @@ def test_a_token_is_asked_for_once_and_renewed_when_refused() -> None:
     assert len(server.requests) == 2
 
 
-def test_a_token_is_renewed_before_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No request leaves with a token that would end on its way."""
+def test_a_token_is_renewed_before_it_expires(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No request is sent with a token that would expire during it."""
     clock = [1000.0]
     monkeypatch.setattr("hythe.client.authorizer.time.monotonic", lambda: clock[0])
     server = Server(token(token="one", expires_in=300), token(token="two", expires_in=300))
@@ -187,8 +187,8 @@ def test_a_token_is_renewed_before_it_ends(monkeypatch: pytest.MonkeyPatch) -> N
     assert authorizer.header(PULL) == "Bearer two"
 
 
-def test_other_scopes_are_another_token() -> None:
-    """And the scope that the registry itself names is asked for, too."""
+def test_each_set_of_scopes_has_its_token() -> None:
+    """The scope in the registry's challenge is requested as well."""
     server = Server(token(token="one"), token(token="two"))
     authorizer = Authorizer(lambda: ANN, server)
     authorizer.answer_challenge(f'{BEARER},scope="repository:ann/app:delete"', "", PULL)

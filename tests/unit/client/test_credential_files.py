@@ -1,4 +1,4 @@
-"""Credential files: every form that docker and podman ever wrote, and what we write."""
+"""Credential files: every format that docker and podman ever wrote, and the ones that hythe writes."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def auth(name: str, password: str = "secret") -> dict[str, str]:
 
 
 def test_the_pages_dockercfg_is_written_byte_for_byte(home: Path) -> None:
-    """Two logins with --legacy-dockercfg leave the file that docker left in 2014."""
+    """Two logins with --legacy-dockercfg write the same file as docker in 2014."""
     kept = files(home)
     examples = json.loads(
         PAGE_EXAMPLE.replace("xXxXxXxXxXw=", auth("ann")["auth"]).replace("XxXxXxXxXxU=", auth("bob")["auth"])
@@ -69,7 +69,7 @@ def test_the_pages_dockercfg_is_written_byte_for_byte(home: Path) -> None:
 
 
 def test_the_pages_dockercfg_is_read(home: Path) -> None:
-    """Both servers of one file are found, by the host as it stands in an image's name."""
+    """Both servers in a file are found by the host of an image name."""
     text = PAGE_EXAMPLE.replace("xXxXxXxXxXw=", auth("ann")["auth"]).replace("XxXxXxXxXxU=", auth("bob")["auth"])
     write(home / ".dockercfg", text)
     kept = files(home)
@@ -80,7 +80,7 @@ def test_the_pages_dockercfg_is_read(home: Path) -> None:
 
 
 def test_the_oldest_dockercfg_of_two_lines_is_read_and_becomes_json(home: Path) -> None:
-    """The form before JSON stands for Docker Hub; writing beside it keeps it."""
+    """The format before JSON is for Docker Hub; adding another host keeps its entry."""
     write(home / ".dockercfg", f"auth = {ANN.encoded}\nemail = ann@example.com\n")
     kept = files(home)
 
@@ -91,7 +91,7 @@ def test_the_oldest_dockercfg_of_two_lines_is_read_and_becomes_json(home: Path) 
 
 
 def test_the_most_specific_key_wins_across_files(home: Path) -> None:
-    """podman's namespaces beat a host's key, also when that stands in an earlier file."""
+    """podman's namespaces override a host's key, even one in an earlier file."""
     write(
         home / ".docker/config.json", {"auths": {"quay.io": auth("host"), "https://index.docker.io/v1/": auth("hub")}}
     )
@@ -104,7 +104,7 @@ def test_the_most_specific_key_wins_across_files(home: Path) -> None:
 
 
 def test_the_environment_names_other_files(home: Path) -> None:
-    """DOCKER_AUTH_CONFIG stands above REGISTRY_AUTH_FILE, that above DOCKER_CONFIG."""
+    """DOCKER_AUTH_CONFIG overrides REGISTRY_AUTH_FILE, which overrides DOCKER_CONFIG."""
     write(home / "d/config.json", {"auths": {"a.io": auth("docker"), "b.io": auth("docker"), "c.io": auth("docker")}})
     chosen = write(home / "podman.json", {"auths": {"a.io": auth("podman"), "b.io": auth("podman")}})
     inline = json.dumps({"auths": {"a.io": auth("inline")}})
@@ -122,7 +122,7 @@ def test_podmans_runtime_file_is_read(home: Path) -> None:
 
 
 def test_identity_and_registry_tokens_are_read(home: Path) -> None:
-    """What docker keeps after logging in to a hub with refresh tokens."""
+    """docker stores them after login to a hub with refresh tokens."""
     entries = {"a.io": {**auth("ann", ""), "identitytoken": "idt"}, "b.io": {"registrytoken": "rt"}}
     write(home / ".docker/config.json", {"auths": entries})
     kept = files(home)
@@ -131,8 +131,8 @@ def test_identity_and_registry_tokens_are_read(home: Path) -> None:
     assert kept.find("b.io") == Credential(registry_token="rt")
 
 
-def test_writing_keeps_foreign_keys_and_the_mode(home: Path) -> None:
-    """config.json belongs to docker: whatever else stands in it stays, in its order."""
+def test_writing_keeps_other_keys_and_the_mode(home: Path) -> None:
+    """config.json belongs to docker: its other keys are kept, in order."""
     before = {
         "HttpHeaders": {"X": "1"},
         "auths": {"a.io": auth("old")},
@@ -151,8 +151,8 @@ def test_writing_keeps_foreign_keys_and_the_mode(home: Path) -> None:
     assert path.read_text().startswith('{\n\t"HttpHeaders"')
 
 
-def test_a_symbolic_link_stays_one(home: Path) -> None:
-    """Who keeps dotfiles elsewhere keeps them there."""
+def test_a_symbolic_link_is_kept(home: Path) -> None:
+    """For users who keep their dotfiles in another folder."""
     target = write(home / "dotfiles/config.json", {})
     (home / ".docker").mkdir()
     (home / ".docker/config.json").symlink_to(target)
@@ -162,8 +162,8 @@ def test_a_symbolic_link_stays_one(home: Path) -> None:
     assert "a.io" in json.loads(target.read_text())["auths"]
 
 
-def test_logging_out_forgets_every_spelling_of_a_host(home: Path) -> None:
-    """A host's entries go from all files that we write, others stay."""
+def test_logout_removes_every_spelling_of_a_host(home: Path) -> None:
+    """A host's entries are removed from all files that hythe writes; others are kept."""
     path = write(home / ".docker/config.json", {"auths": {"https://a.io/v1/": auth("ann"), "b.io": auth("bob")}})
     legacy = write(home / ".dockercfg", {"https://a.io": {**auth("ann"), "email": ""}})
     kept = files(home)
@@ -175,8 +175,8 @@ def test_logging_out_forgets_every_spelling_of_a_host(home: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["{", "[]", "nonsense without an equals sign"])
-def test_a_broken_file_is_named(home: Path, content: str) -> None:
-    """What cannot be read is an error with the file's name, never silently nobody."""
+def test_an_invalid_file_is_an_error(home: Path, content: str) -> None:
+    """The error names the file; it is not treated as missing."""
     write(home / ".docker/config.json", content)
 
     with pytest.raises(InvalidConfiguration, match=r"config\.json"):
@@ -197,7 +197,7 @@ esac
 
 @pytest.fixture
 def helper(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder in PATH with docker-credential-box, which answers from files ``kept-HOST``."""
+    """A folder in PATH with docker-credential-box, which returns credentials from files ``kept-HOST``."""
     folder = home / "bin"
     folder.mkdir()
     (folder / "docker-credential-box").write_text(HELPER)
@@ -206,8 +206,8 @@ def helper(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def test_a_helper_answers_for_its_host(home: Path, helper: Path) -> None:
-    """credHelpers names the program; <token> marks an identity token; a miss is nobody."""
+def test_a_helper_for_a_host(home: Path, helper: Path) -> None:
+    """credHelpers selects the program; <token> marks an identity token; a miss means anonymous."""
     write(home / ".docker/config.json", {"credHelpers": {"a.io": "box", "b.io": "box", "c.io": "box"}})
     (helper / "kept-a.io").write_text('{"ServerURL":"a.io","Username":"ann","Secret":"pw"}')
     (helper / "kept-b.io").write_text('{"ServerURL":"b.io","Username":"<token>","Secret":"idt"}')
@@ -220,8 +220,8 @@ def test_a_helper_answers_for_its_host(home: Path, helper: Path) -> None:
     assert "get d.io" not in (helper / "calls").read_text()
 
 
-def test_a_store_keeps_what_logging_in_brings(home: Path, helper: Path) -> None:
-    """With credsStore no secret reaches the file, only the host's name, as docker does."""
+def test_login_with_a_credential_store(home: Path, helper: Path) -> None:
+    """With credsStore, the file only contains the host, without a secret, like docker's."""
     path = write(home / ".docker/config.json", {"credsStore": "box"})
     files(home).save("a.io", ANN)
 
@@ -231,8 +231,8 @@ def test_a_store_keeps_what_logging_in_brings(home: Path, helper: Path) -> None:
     assert "erase a.io" in (helper / "calls").read_text()
 
 
-def test_logging_out_asks_the_helper_also_without_a_key(home: Path, helper: Path) -> None:
-    """Some tools give a helper a secret and write nothing into the file."""
+def test_logout_asks_the_helper_even_without_a_key(home: Path, helper: Path) -> None:
+    """Some tools store a secret in the helper without writing the file."""
     write(home / ".docker/config.json", {"credHelpers": {"a.io": "box", "b.io": "box"}})
     (helper / "kept-a.io").write_text('{"ServerURL":"a.io","Username":"ann","Secret":"pw"}')
 
@@ -242,7 +242,7 @@ def test_logging_out_asks_the_helper_also_without_a_key(home: Path, helper: Path
 
 
 def test_a_missing_helper_is_an_error(home: Path) -> None:
-    """Being nobody because a program is missing would be puzzling."""
+    """Anonymous access because of a missing program would be confusing."""
     write(home / ".docker/config.json", {"credHelpers": {"a.io": "not-installed"}})
 
     with pytest.raises(HelperFailed, match="docker-credential-not-installed is not installed"):

@@ -1,10 +1,10 @@
-"""Keys of credential files, and the value that they lead to."""
+"""Keys of credential files, and the values for them."""
 
 from __future__ import annotations
 
 import pytest
 
-from hythe.client.credentials import Credential, decode_pair, match_length, key_target, server_key
+from hythe.client.credentials import Credential, decode_pair, key_target, match_length, server_key
 
 
 @pytest.mark.parametrize(
@@ -23,8 +23,8 @@ from hythe.client.credentials import Credential, decode_pair, match_length, key_
         ("quay.io/ann/app", "quay.io/ann/app"),
     ],
 )
-def test_a_key_stands_for_a_host_or_a_namespace(key: str, target: str) -> None:
-    """Keys are as somebody typed them, over all the years."""
+def test_a_key_refers_to_a_host_or_a_namespace(key: str, target: str) -> None:
+    """In all spellings that users and tools have written over the years."""
     assert key_target(key) == target
 
 
@@ -41,23 +41,23 @@ def test_a_key_stands_for_a_host_or_a_namespace(key: str, target: str) -> None:
         ("https://index.docker.io/v1/", "docker.io", "library/busybox", 1),
     ],
 )
-def test_the_more_of_a_name_a_key_has_the_better_it_fits(key: str, host: str, repository: str, fit: int) -> None:
-    """Whole components count; a beginning of one does not."""
+def test_the_longest_key_matches_best(key: str, host: str, repository: str, fit: int) -> None:
+    """Only whole components count."""
     assert match_length(key, host, repository) == fit
 
 
-def test_a_password_may_hold_colons() -> None:
-    """Only the first colon parts the name from the password."""
+def test_a_password_can_contain_colons() -> None:
+    """Only the first colon separates name and password."""
     assert decode_pair(Credential("ann", "a:b:c").encoded) == ("ann", "a:b:c")
 
 
 @pytest.mark.parametrize("text", ["", "no base64!", "bm9jb2xvbg==", "/w=="])
-def test_what_is_no_pair_is_nobody(text: str) -> None:
-    """Broken entries are as good as none."""
+def test_an_invalid_pair_is_anonymous(text: str) -> None:
+    """Invalid entries are ignored."""
     assert decode_pair(text) == ("", "")
 
 
 def test_docker_hub_has_its_old_key() -> None:
-    """Docker keeps docker.io under the address of its index."""
+    """Docker stores docker.io under the URL of its index."""
     assert server_key("docker.io") == "https://index.docker.io/v1/"
     assert server_key("quay.io") == "quay.io"

@@ -1,4 +1,4 @@
-"""HTTP/1.1 as bytes: what servers may send, and what they must not."""
+"""HTTP/1.1 as bytes: valid and invalid responses."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hythe.client.http1 import HTTP1Connection, InvalidResponse
 
 
 class Server:
-    """The other end of a connection, whose bytes are written by hand."""
+    """The other end of a connection, whose bytes the test writes."""
 
     def __init__(self) -> None:
         ours, self.theirs = socket.socketpair()
@@ -19,7 +19,7 @@ class Server:
         self.wire = HTTP1Connection(ours)
 
     def sends(self, content: bytes, *, end: bool = True) -> HTTP1Connection:
-        """Let the server say this (and hang up); returns our end."""
+        """Let the server send these bytes and close; returns the client's end."""
         self.theirs.sendall(content)
         if end:
             self.theirs.shutdown(socket.SHUT_WR)
@@ -63,8 +63,8 @@ def read_all(wire: HTTP1Connection, method: str = "GET") -> bytes:
         (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", "GET", b""),
     ],
 )
-def test_bodies_end_where_they_say(server: Server, sent: bytes, method: str, content: bytes) -> None:
-    """RFC 9112, section 6.3: length, chunks, end of the connection, and answers without a body."""
+def test_the_end_of_bodies(server: Server, sent: bytes, method: str, content: bytes) -> None:
+    """RFC 9112, section 6.3: length, chunks, end of the connection, and responses without a body."""
     assert read_all(server.sends(sent), method) == content
 
 
@@ -85,8 +85,8 @@ def test_bodies_end_where_they_say(server: Server, sent: bytes, method: str, con
         b"HTTP/1.1 200 OK\r\nA: " + b"b" * 100_000 + b"\r\n\r\n",
     ],
 )
-def test_what_is_no_answer_or_cut_off_is_an_error(server: Server, sent: bytes) -> None:
-    """Never a short body that looks whole."""
+def test_invalid_and_truncated_responses(server: Server, sent: bytes) -> None:
+    """A truncated body is never returned as complete."""
     with pytest.raises(InvalidResponse):
         read_all(server.sends(sent))
 
@@ -100,20 +100,20 @@ def test_what_is_no_answer_or_cut_off_is_an_error(server: Server, sent: bytes) -
         (b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\n", True),
     ],
 )
-def test_whether_a_connection_can_be_used_again(server: Server, head: bytes, stays: bool) -> None:
+def test_whether_a_connection_can_be_reused(server: Server, head: bytes, stays: bool) -> None:
     """RFC 9112, section 9.3."""
     assert server.sends(head + b"\r\n").read_response_head().keep_alive is stays
 
 
 def test_several_fields_of_one_name_are_joined(server: Server) -> None:
-    """Names in whatever case; several challenges are one list."""
+    """Names are case-insensitive; several challenges become one list."""
     sent = b"HTTP/1.1 401 No\r\nWWW-Authenticate: Basic\r\nWww-authenticate: Bearer realm=x\r\n\r\n"
 
     assert server.sends(sent).read_response_head().headers == {"www-authenticate": "Basic, Bearer realm=x"}
 
 
-def test_a_request_is_sent_as_it_should(server: Server) -> None:
-    """And a line break in a header, which would begin another, is refused."""
+def test_sending_a_request(server: Server) -> None:
+    """A line break in a header, which would start another one, is refused."""
     server.wire.send_request_head("GET", "/v2/", {"Host": "h", "Accept": "a"})
 
     assert server.theirs.recv(1000) == b"GET /v2/ HTTP/1.1\r\nHost: h\r\nAccept: a\r\n\r\n"

@@ -1,4 +1,4 @@
-"""The client is small: nothing of the server's, and it starts without what it does not need."""
+"""The client imports nothing from the server, and starts without modules that it does not need."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ALLOWED = {"hythe", "msgspec", "isal", "backports"}
 
 
 def modules_after(program: str) -> set[str]:
-    """Names of all modules that a fresh interpreter has loaded after a program."""
+    """Return the modules that a new interpreter has loaded after a program."""
     listed = f"{program}\nimport sys\nprint(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", listed], capture_output=True, text=True, check=True)
     return set(done.stdout.split())
@@ -33,7 +33,7 @@ for module in pkgutil.iter_modules(hythe.client.__path__):
 
 
 def test_the_client_imports_nothing_of_the_server() -> None:
-    """Whole, it needs three packages besides the standard library."""
+    """All of it needs three packages in addition to the standard library."""
     loaded = modules_after(EVERYTHING)
     plain = modules_after("")
     foreign = {name.partition(".")[0] for name in loaded - plain} - sys.stdlib_module_names - ALLOWED
@@ -42,7 +42,7 @@ def test_the_client_imports_nothing_of_the_server() -> None:
     assert {name for name in foreign if not name.startswith("_")} <= {"typing_extensions"}
 
 
-def test_the_help_imports_next_to_nothing() -> None:
+def test_the_help_imports_almost_nothing() -> None:
     """`hythe --help` must start fast: no HTTP, no TLS, no msgspec."""
     loaded = modules_after("from hythe.cli.main import overview\noverview()")
 
@@ -62,7 +62,7 @@ except ConnectionFailed:
 
 
 def test_pulling_imports_no_more_than_it_needs() -> None:
-    """TLS when a host speaks it; email, asyncio and an HTTP package never."""
+    """TLS only for HTTPS hosts; never email, asyncio or an HTTP package."""
     loaded = modules_after(PULLING)
 
     assert not loaded & {"ssl", "http.client", "email", "asyncio", "isal", "logging", "concurrent.futures"}

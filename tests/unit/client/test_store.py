@@ -1,4 +1,4 @@
-"""The local store: names, IDs, several processes, garbage."""
+"""The local store: names, IDs, several processes, garbage collection."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def ref(text: str) -> Reference:
     return Reference.parse(text)
 
 
-def test_an_image_is_found_by_name_digest_and_beginnings_of_ids(store: LocalStore) -> None:
-    """Every way in which docker's users name an image leads to the same one."""
+def test_an_image_is_found_by_name_digest_and_id_prefix(store: LocalStore) -> None:
+    """All ways in which docker's users refer to an image find the same one."""
     descriptor = add_image(store, {"a": b"1"})
     store.put(descriptor, ref("tiny:1"))
     image = store.resolve("tiny:1")
@@ -47,7 +47,7 @@ def test_an_image_is_found_by_name_digest_and_beginnings_of_ids(store: LocalStor
 
 
 def test_an_unknown_name_is_not_found_with_a_hint(store: LocalStore) -> None:
-    """What is not there is said to be missing, and how to get it."""
+    """The hint says how to get the image."""
     with pytest.raises(RemoteNotFound, match="no such image: nothing") as caught:
         store.resolve("nothing")
 
@@ -55,7 +55,7 @@ def test_an_unknown_name_is_not_found_with_a_hint(store: LocalStore) -> None:
 
 
 def test_an_ambiguous_id_is_refused(store: LocalStore) -> None:
-    """The beginning of several IDs names none of them."""
+    """A prefix of several IDs is an error."""
     seen: dict[str, int] = {}
     number = 0
     while not any(count > 1 for count in seen.values()):
@@ -71,7 +71,7 @@ def test_an_ambiguous_id_is_refused(store: LocalStore) -> None:
 
 
 def test_a_moved_name_leaves_the_old_image_without_name(store: LocalStore) -> None:
-    """A tag points at one image; the one before stays, reachable by its ID."""
+    """A tag refers to one image; the previous one is still found by its ID."""
     first = add_image(store, {"a": b"1"})
     second = add_image(store, {"a": b"2"})
     store.put(first, ref("tiny"))
@@ -82,7 +82,7 @@ def test_a_moved_name_leaves_the_old_image_without_name(store: LocalStore) -> No
 
 
 def test_names_share_one_image(store: LocalStore) -> None:
-    """Two names of one image are one entry; taking one away leaves the other."""
+    """Two names of an image are one entry; removing one keeps the other."""
     descriptor = add_image(store, {"a": b"1"})
     store.put(descriptor, ref("tiny:1"))
     store.put(descriptor, ref("localhost:5000/ann/tiny:2"))
@@ -95,7 +95,7 @@ def test_names_share_one_image(store: LocalStore) -> None:
 
 
 def test_removing_keeps_what_another_image_needs(store: LocalStore) -> None:
-    """Shared layers stay, own layers go, and the kept image is whole."""
+    """Shared layers are kept, others are deleted, and the other image is complete."""
     first = store.put(add_image(store, {"shared": b"1"}, {"own": b"1"}), ref("one"))
     store.put(add_image(store, {"shared": b"1"}, {"own": b"2"}), ref("two"))
     gone = store.remove(first)
@@ -108,7 +108,7 @@ def test_removing_keeps_what_another_image_needs(store: LocalStore) -> None:
 
 
 def test_an_image_that_a_container_uses_is_not_removed(store: LocalStore) -> None:
-    """A pin refuses removal and keeps the content, until it is taken away."""
+    """A pin prevents removal and keeps the content, until it is removed."""
     entry = store.put(add_image(store, {"a": b"1"}), ref("one"))
     store.pin("c0ffee", Digest.parse(entry.descriptor.digest))
 
@@ -119,7 +119,7 @@ def test_an_image_that_a_container_uses_is_not_removed(store: LocalStore) -> Non
 
 
 def test_garbage_waits_for_writers_and_for_a_day(store: LocalStore) -> None:
-    """Content that no image needs stays while somebody writes, and a day for an interrupted pull."""
+    """Unreferenced content is kept during writes, and for a day, so that an interrupted pull can resume."""
     digest, _ = store.add_blob(io.BytesIO(b"lost"))
     path = store.blob_path(digest)
 
@@ -131,8 +131,8 @@ def test_garbage_waits_for_writers_and_for_a_day(store: LocalStore) -> None:
     assert not path.exists()
 
 
-def test_wrong_content_never_gets_its_name(store: LocalStore) -> None:
-    """Content that differs from the expected digest is refused and leaves nothing behind."""
+def test_content_with_a_wrong_digest_is_refused(store: LocalStore) -> None:
+    """It leaves nothing behind."""
     expected = Digest.of(b"right")
 
     with pytest.raises(ContentMismatch):
@@ -141,8 +141,8 @@ def test_wrong_content_never_gets_its_name(store: LocalStore) -> None:
     assert list((store.work / "partial").iterdir()) == []
 
 
-def test_damaged_content_is_noticed(store: LocalStore) -> None:
-    """A document whose bytes changed on disk is reported, not used."""
+def test_damaged_content_is_an_error(store: LocalStore) -> None:
+    """A document that changed on disk is reported, not used."""
     descriptor = add_image(store, {"a": b"1"})
     store.put(descriptor, ref("tiny"))
     store.blob_path(Digest.parse(descriptor.digest)).write_bytes(b"{}")
@@ -151,8 +151,8 @@ def test_damaged_content_is_noticed(store: LocalStore) -> None:
         store.resolve("tiny")
 
 
-def test_an_index_gives_the_image_of_the_platform(store: LocalStore) -> None:
-    """Of an image for several platforms, the asked one is taken; one that is missing is named."""
+def test_choosing_the_platform_of_an_index(store: LocalStore) -> None:
+    """A missing platform is an error that names it."""
     amd = add_image(store, {"a": b"amd"})
     arm = add_image(store, {"a": b"arm"}, architecture="arm64")
     store.put(add_index(store, amd64=amd, arm64=arm), ref("multi"))
@@ -189,7 +189,7 @@ for number in range(10):
 
 
 def test_skopeo_reads_the_store(store: LocalStore) -> None:
-    """The store is an image layout like any other, its names included."""
+    """The store is a standard image layout, including its names."""
     store.put(add_image(store, {"a": b"1"}), ref("tiny:1"))
     output = subprocess.run(
         ["skopeo", "inspect", "--config", f"oci:{store.folder}:docker.io/library/tiny:1"],
@@ -201,7 +201,7 @@ def test_skopeo_reads_the_store(store: LocalStore) -> None:
 
 
 def test_a_name_that_another_tool_wrote_is_found(store: LocalStore) -> None:
-    """Short names in the index mean what they mean when typed."""
+    """Short names in the index mean the same as when typed."""
     store.put(add_image(store, {"a": b"1"}), ref("tiny:1"))
     subprocess.run(
         ["skopeo", "copy", "-q", f"oci:{store.folder}:docker.io/library/tiny:1", f"oci:{store.folder}:other:2"],
@@ -211,8 +211,8 @@ def test_a_name_that_another_tool_wrote_is_found(store: LocalStore) -> None:
     assert store.resolve("other:2").id == store.resolve("tiny:1").id
 
 
-def test_the_store_lies_where_the_environment_says() -> None:
-    """HYTHE_STORE first, then the XDG data folder, then its default place."""
+def test_the_folder_of_the_store() -> None:
+    """HYTHE_STORE, else the XDG data folder, else its default."""
     assert default_folder({"HYTHE_STORE": "/s", "XDG_DATA_HOME": "/x"}) == Path("/s")
     assert default_folder({"XDG_DATA_HOME": "/x", "HOME": "/h"}) == Path("/x/hythe/store")
     assert default_folder({"HOME": "/h"}) == Path("/h/.local/share/hythe/store")

@@ -1,4 +1,4 @@
-"""How hosts are reached: plain HTTP, loopback, proxies."""
+"""Connection options: plain HTTP, loopback, proxies."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from hythe.client.tls_and_proxy import Proxy, TLSOptions, is_loopback, proxy_for
     ],
 )
 def test_loopback(host: str, loopback: bool) -> None:
-    """Only this machine itself is spoken to in plain HTTP unasked."""
+    """Only loopback hosts are accessed over plain HTTP by default."""
     assert is_loopback(host) is loopback
     assert TLSOptions().allows_plain_http(host) is loopback
 
 
-def test_plain_http_where_the_user_said_so() -> None:
-    """By host with port, by host alone, or everywhere."""
+def test_plain_http_where_the_user_allowed_it() -> None:
+    """By host and port, by host, or everywhere."""
     assert TLSOptions(("build:5000",)).allows_plain_http("build:5000")
     assert not TLSOptions(("build:5000",)).allows_plain_http("build:5001")
     assert TLSOptions(("build",)).allows_plain_http("build:5001")
@@ -58,14 +58,14 @@ def test_plain_http_where_the_user_said_so() -> None:
         ("http", "127.0.0.1:5000", {"http_proxy": "http://proxy"}, None),
     ],
 )
-def test_proxies_by_the_usual_variables(
+def test_proxies_from_the_environment(
     scheme: str, host: str, environment: dict[str, str], expected: Proxy | None
 ) -> None:
-    """As Go's tools read them: loopback never goes through one."""
+    """The same rules as Go's: never a proxy for loopback."""
     assert proxy_for(scheme, host, environment) == expected
 
 
-def test_a_proxy_of_another_kind_is_refused() -> None:
-    """Better an error than a direct connection that nobody wanted."""
+def test_an_unsupported_proxy_is_refused() -> None:
+    """An error is better than an unwanted direct connection."""
     with pytest.raises(InvalidConfiguration, match="socks5"):
         proxy_for("https", "docker.io", {"ALL_PROXY": "socks5://proxy:1080"})

@@ -1,4 +1,4 @@
-"""The transfer engine between layouts, and its parts: platforms, places by name, threads."""
+"""Transfers between layouts, and their parts: platforms, locations, threads."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def target(tmp_path: Path) -> ImageLayout:
 
 
 class Notes(Reporter):
-    """Remembers what it is told."""
+    """Records the progress reports."""
 
     def __init__(self) -> None:
         self.states: list[tuple[str, TransferState]] = []
@@ -49,8 +49,8 @@ class Notes(Reporter):
         self.moved += count
 
 
-def test_every_byte_is_told_and_nothing_moves_twice(source: ImageLayout, target: ImageLayout) -> None:
-    """A second transfer finds everything there."""
+def test_every_byte_is_reported_and_copied_once(source: ImageLayout, target: ImageLayout) -> None:
+    """A second transfer finds everything at the destination."""
     image = add_image(source, {"a": b"1" * 5000}, {"b": b"2"})
     notes, again = Notes(), Notes()
     first = transfer(LayoutEndpoint(source, image), LayoutEndpoint(target), reporter=notes)
@@ -84,8 +84,8 @@ def test_platforms_are_chosen(source: ImageLayout, target: ImageLayout) -> None:
         transfer(place, LayoutEndpoint(target), TransferOptions((parse_platform("riscv64"),)))
 
 
-def test_an_index_that_is_not_whole_is_refused(source: ImageLayout, target: ImageLayout) -> None:
-    """Its missing image is named, and nothing is named at the target."""
+def test_an_incomplete_index_is_refused(source: ImageLayout, target: ImageLayout) -> None:
+    """The error names the missing image, and nothing is tagged at the destination."""
     here = add_image(source, {"a": b"1"})
     gone = Descriptor(here.media_type, str(Digest.of(b"gone")), 4)
     index = add_index(source, amd64=here, arm64=gone)
@@ -95,8 +95,8 @@ def test_an_index_that_is_not_whole_is_refused(source: ImageLayout, target: Imag
     assert target.read_index().manifests == ()
 
 
-def test_rotten_content_is_not_passed_on(source: ImageLayout, target: ImageLayout) -> None:
-    """A blob whose bytes changed on disk stops the transfer."""
+def test_damaged_content_is_not_copied(source: ImageLayout, target: ImageLayout) -> None:
+    """A blob that changed on disk fails the transfer."""
     image = add_image(source, {"a": b"1" * 5000})
     layer = source.read_manifest(image).layers[0]
     path = source.blob_path(layer.parsed_digest)
@@ -107,7 +107,7 @@ def test_rotten_content_is_not_passed_on(source: ImageLayout, target: ImageLayou
 
 
 def test_a_partial_download_is_completed(source: ImageLayout, target: ImageLayout) -> None:
-    """Bytes that an earlier attempt left count; wrong ones do not spoil the result."""
+    """Valid bytes of an earlier download are reused; wrong ones do not damage the result."""
     image = add_image(source, {"a": bytes(range(256)) * 40})
     layer = source.read_manifest(image).layers[0]
     content = source.blob_path(layer.parsed_digest).read_bytes()
@@ -138,12 +138,12 @@ def platform(text: str) -> Platform:
     ],
 )
 def test_which_image_runs_where(wanted: str, offered: str, fits: bool) -> None:
-    """Go's words; older arm runs on newer."""
+    """With Go's names; newer arm machines run older variants."""
     assert is_compatible(platform(wanted), platform(offered)) is fits
 
 
 def test_the_best_variant_is_chosen() -> None:
-    """Of several that run, the newest."""
+    """The newest of those that run."""
     offered = [
         Descriptor("m", str(Digest.of(text.encode())), 1, platform=platform(text))
         for text in ("linux/arm/v5", "linux/arm/v7", "linux/arm/v6")
@@ -154,7 +154,7 @@ def test_the_best_variant_is_chosen() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "a//b", "linux/", "linux/arm/v7/x"])
-def test_what_is_no_platform(text: str) -> None:
+def test_an_invalid_platform(text: str) -> None:
     """An error with an example."""
     with pytest.raises(ClientError, match="invalid platform"):
         parse_platform(text)
@@ -173,13 +173,13 @@ def test_what_is_no_platform(text: str) -> None:
         ("docker-archive:x.tar:ann/app:1", ImageLocation("docker-archive", "x.tar", "ann/app:1")),
     ],
 )
-def test_places_as_people_type_them(text: str, location: ImageLocation) -> None:
-    """A prefix says what it is; without one it is an image of a registry, even one called docker."""
+def test_parsing_locations(text: str, location: ImageLocation) -> None:
+    """A prefix selects the kind; without one it is an image in a registry, even if it is named docker."""
     assert ImageLocation.parse(text) == location
 
 
-def test_a_place_that_is_none_says_so(tmp_path: Path) -> None:
-    """What skopeo alone knows, and a folder that holds no images."""
+def test_invalid_locations(tmp_path: Path) -> None:
+    """A kind that only skopeo supports, and a folder without images."""
     with pytest.raises(ClientError, match="unsupported location"):
         ImageLocation.parse("docker-daemon:ann/app:1")
     client = Client(Configuration(), CredentialFiles({"HOME": str(tmp_path)}), store=tmp_path / "store")
@@ -188,8 +188,8 @@ def test_a_place_that_is_none_says_so(tmp_path: Path) -> None:
     assert not (tmp_path / "nothing").exists()
 
 
-def test_an_archive_and_a_folder_bring_back_the_same_image(source: ImageLayout, tmp_path: Path) -> None:
-    """Folder to archive to store to folder: the digest stays."""
+def test_copying_through_archive_and_folder(source: ImageLayout, tmp_path: Path) -> None:
+    """Folder to archive to store to folder: the digest stays the same."""
     image = add_image(source, {"a": b"1"})
     transfer(LayoutEndpoint(source, image), LayoutEndpoint(source, tag="one"))
     client = Client(Configuration(), CredentialFiles({"HOME": str(tmp_path)}), store=tmp_path / "store")
@@ -208,8 +208,8 @@ def test_an_archive_and_a_folder_bring_back_the_same_image(source: ImageLayout, 
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["blobs", "index.json", "oci-layout"]
 
 
-def test_a_folder_with_several_images_wants_a_tag(source: ImageLayout, tmp_path: Path) -> None:
-    """And says which there are."""
+def test_a_folder_with_several_images_requires_a_tag(source: ImageLayout, tmp_path: Path) -> None:
+    """The error lists them."""
     for tag in ("one", "two"):
         transfer(LayoutEndpoint(source, add_image(source, {"a": tag.encode()})), LayoutEndpoint(source, tag=tag))
     client = Client(Configuration(), CredentialFiles({"HOME": str(tmp_path)}), store=tmp_path / "store")
@@ -219,8 +219,8 @@ def test_a_folder_with_several_images_wants_a_tag(source: ImageLayout, tmp_path:
     assert "one, two" in caught.value.hint
 
 
-def test_works_run_at_once_and_the_first_error_stops_all() -> None:
-    """The rest is not begun, and what runs is told to stop."""
+def test_tasks_run_in_parallel_and_the_first_error_stops_all() -> None:
+    """Waiting tasks are not started, and running ones are asked to stop."""
     together = threading.Barrier(2, timeout=30)
     stopped = threading.Event()
     done: list[int] = []

@@ -1,4 +1,4 @@
-"""The runtime's configuration: docker's defaults, and what options make of them."""
+"""The runtime's configuration: docker's defaults, changed by options."""
 
 from pathlib import Path
 
@@ -34,7 +34,7 @@ def container(config: ContainerConfig | None = None, host: HostConfig | None = N
     ],
 )
 def test_capabilities(add: tuple[str, ...], drop: tuple[str, ...], expected: set[str]) -> None:
-    """Docker's set, with some added and dropped; one by its name wins over ALL."""
+    """Docker's set with additions and removals; a single one overrides ALL."""
     assert expected == set(capabilities(add, drop))
 
 
@@ -46,7 +46,7 @@ def test_capability_names() -> None:
 
 
 def test_the_process(tmp_path: Path) -> None:
-    """Entrypoint and command are joined; user, groups and folder are the image's."""
+    """Entrypoint and command are joined; user, groups and folder come from the image."""
     config = ContainerConfig(entrypoint=("/run",), cmd=("a", "b"), working_dir="/srv")
     process = runtime_config(tmp_path, container(config), ROOT, ())["process"]
 
@@ -57,13 +57,13 @@ def test_the_process(tmp_path: Path) -> None:
 
 
 def test_a_container_without_a_command_is_refused(tmp_path: Path) -> None:
-    """With the hint to write one."""
+    """The hint says to add one."""
     with pytest.raises(CannotStart, match="no command"):
         runtime_config(tmp_path, container(ContainerConfig()), ROOT, ())
 
 
 def test_the_environment() -> None:
-    """Docker's own variables stand under the image's."""
+    """The image's variables override docker's defaults."""
     config = ContainerConfig(cmd=("x",), env=("PATH=/own", "EMPTY=", "EQUALS=a=b"))
     variables = environment(container(config, HostConfig(network="none", terminal=True)), ROOT)
 
@@ -79,7 +79,7 @@ def test_the_environment() -> None:
 
 @pytest.mark.parametrize(("network", "own"), [("none", True), ("host", False)])
 def test_networks(tmp_path: Path, network: str, own: bool) -> None:
-    """None is a network namespace with nothing in it, host is the machine's."""
+    """`none` is an empty network namespace, `host` is the host's."""
     kinds = runtime_config(tmp_path, container(host=HostConfig(network=network)), ROOT, ())["linux"]["namespaces"]
 
     assert ({"type": "network"} in kinds) == own
@@ -87,7 +87,7 @@ def test_networks(tmp_path: Path, network: str, own: bool) -> None:
 
 
 def test_limits_and_mounts(tmp_path: Path) -> None:
-    """Bytes, processors and processes; binds, memory, and a chosen /etc/hosts in place of ours."""
+    """Bytes, processors and processes; bind mounts, tmpfs, and a user's /etc/hosts that replaces the default."""
     host = HostConfig(
         network="none", read_only=True, limits=ResourceLimits(1 << 20, 1.5, 100), mounts=(Mount("/etc/hosts"),)
     )
@@ -112,7 +112,7 @@ def test_limits_and_mounts(tmp_path: Path) -> None:
 
 
 def test_a_privileged_container(tmp_path: Path) -> None:
-    """Every capability that we have, every device, and nothing hidden, read-only or filtered."""
+    """All capabilities and devices; nothing is masked, read-only or filtered."""
     usual = runtime_config(tmp_path, container(), ROOT, ())
     free = runtime_config(tmp_path, container(host=HostConfig(network="none", privileged=True)), ROOT, ())
 
@@ -126,7 +126,7 @@ def test_a_privileged_container(tmp_path: Path) -> None:
 
 
 def test_devices_and_limits_of_processes(tmp_path: Path) -> None:
-    """A device is made and allowed; a limit has the kernel's name; -1 is the kernel's word for none."""
+    """A device is created and allowed; limits have the kernel's names, and -1 means unlimited."""
     limits = (ProcessLimit("nofile", 10, 20), ProcessLimit("core", -1, -1))
     host = HostConfig(network="none", devices=(Device("/dev/null", "/dev/x", "r"),), process_limits=limits)
     written = runtime_config(tmp_path, container(host=host), ROOT, ())
@@ -146,7 +146,7 @@ def test_devices_and_limits_of_processes(tmp_path: Path) -> None:
 
 
 def test_mountpoints(tmp_path: Path) -> None:
-    """Everything that every container has mounted has its place; making them again changes nothing."""
+    """Every standard mount has a mount point; creating them twice changes nothing."""
     make_mountpoints(tmp_path)
     make_mountpoints(tmp_path)
 
@@ -155,7 +155,7 @@ def test_mountpoints(tmp_path: Path) -> None:
 
 
 def test_the_system_call_filter_follows_the_capabilities() -> None:
-    """What a capability is for is allowed with it alone; everything unknown is refused."""
+    """System calls that need a capability are only allowed with it; unknown ones are refused."""
 
     def allowed(held: tuple[str, ...]) -> set[str]:
         rules = seccomp.default_profile(held)["syscalls"]

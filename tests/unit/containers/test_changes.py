@@ -1,4 +1,4 @@
-"""What a container changed, on real overlay mounts: listed, packed, and the same again after unpacking."""
+"""A container's changes on real overlay mounts: listed, packed, and unpacked again."""
 
 import io
 import os
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounts overlays")
 
 
 class Stack:
-    """Two layers, an upper folder, and the overlay of them at ``merged``."""
+    """Two layers, an upper folder, and their overlay at ``merged``."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -92,14 +92,14 @@ def replace_folder(root: Path) -> None:
     ],
 )
 def test_changes_are_listed(stack: Stack, work: Callable[[Path], object], expected: list[str]) -> None:
-    """Added, changed and deleted, as docker says it; what a lower layer had deleted is added."""
+    """Added, changed and deleted, like docker's; a file that a lower layer had deleted is added."""
     changed(stack, work)
 
     assert stack.changes() == expected
 
 
 def test_changes_survive_packing_and_unpacking(stack: Stack, tmp_path: Path) -> None:
-    """A packed layer, unpacked and mounted in the upper folder's place, shows the same files."""
+    """A packed layer, unpacked and mounted instead of the upper folder, has the same files."""
 
     def work(root: Path) -> None:
         replace_folder(root)
@@ -141,7 +141,7 @@ def snapshot(root: Path) -> dict[str, tuple[object, ...]]:
 
 
 def test_packing_is_reproducible(stack: Stack) -> None:
-    """The same changes give the same bytes, in whatever order the folder lists them."""
+    """The same changes give the same bytes, independent of the order on disk."""
     changed(stack, lambda root: [(root / name).touch() for name in ("b", "a", "c")])
     first = stack.pack()
     for name in ("a", "b", "c"):
@@ -155,8 +155,8 @@ def test_packing_is_reproducible(stack: Stack) -> None:
         assert archive.getnames() == ["a", "b", "c"]
 
 
-def test_deletions_are_packed_as_marks(stack: Stack) -> None:
-    """Whiteouts and opaque folders take the layer's form; the overlay's own attributes stay out."""
+def test_deletions_are_packed_as_whiteouts(stack: Stack) -> None:
+    """Whiteouts and opaque folders get the layer format; the overlay's own attributes are not packed."""
 
     def work(root: Path) -> None:
         replace_folder(root)
@@ -169,8 +169,8 @@ def test_deletions_are_packed_as_marks(stack: Stack) -> None:
         assert not any(name.startswith("SCHILY") for member in archive for name in member.pax_headers)
 
 
-def test_the_marks_of_fuse_overlayfs_are_understood(stack: Stack) -> None:
-    """Where it may not make devices it writes files that begin in .wh., and opaque files."""
+def test_whiteouts_of_fuse_overlayfs(stack: Stack) -> None:
+    """Where it cannot create devices, it writes files with the prefix .wh., and opaque files."""
     (stack.upper / "etc/deep").mkdir(parents=True)
     (stack.upper / "etc/.wh.a").touch()
     (stack.upper / "etc/deep/.wh..wh..opq").touch()
@@ -181,7 +181,7 @@ def test_the_marks_of_fuse_overlayfs_are_understood(stack: Stack) -> None:
 
 
 def test_a_container_cannot_make_us_read_outside(stack: Stack, tmp_path: Path) -> None:
-    """A link in a file's or folder's place is packed as a link, never followed."""
+    """A link that replaces a file or folder is packed as a link, never followed."""
     (tmp_path / "secret").write_text("secret")
     changed(stack, lambda root: [(root / "file").symlink_to(tmp_path / "secret"), (root / "dir").symlink_to(tmp_path)])
 
@@ -189,8 +189,8 @@ def test_a_container_cannot_make_us_read_outside(stack: Stack, tmp_path: Path) -
     assert stack.changes() == ["A /dir", "A /file"]
 
 
-def test_what_vanishes_meanwhile_is_left_out(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A container that runs on removes files between the look and the reading: that is no error."""
+def test_files_deleted_during_packing_are_skipped(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A running container can delete files between listing and reading: that is not an error."""
     (stack.upper / "dir/sub").mkdir(parents=True)
     (stack.upper / "file").touch()
     (stack.upper / "stays").touch()
@@ -210,8 +210,8 @@ def test_what_vanishes_meanwhile_is_left_out(stack: Stack, monkeypatch: pytest.M
         assert archive.getnames() == ["dir", "stays"]
 
 
-def test_a_folder_that_becomes_a_link_meanwhile_is_refused(stack: Stack, tmp_path: Path) -> None:
-    """A swap between listing and opening is an error, not a way out."""
+def test_a_folder_that_becomes_a_link_is_refused(stack: Stack, tmp_path: Path) -> None:
+    """Replacing it between listing and opening is an error, not an escape."""
     (stack.upper / "dir").mkdir()
     with Root(stack.upper) as upper:
         (stack.upper / "dir").rmdir()
@@ -220,8 +220,8 @@ def test_a_folder_that_becomes_a_link_meanwhile_is_refused(stack: Stack, tmp_pat
             upper.open("dir", os.O_RDONLY | os.O_DIRECTORY, follow=False)
 
 
-def test_sockets_are_left_out(stack: Stack) -> None:
-    """A socket has no place in an archive."""
+def test_sockets_are_skipped(stack: Stack) -> None:
+    """Archives cannot contain sockets."""
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(stack.upper / "socket"))
 
@@ -230,7 +230,7 @@ def test_sockets_are_left_out(stack: Stack) -> None:
 
 
 def test_an_unchanged_container_has_no_layer(stack: Stack) -> None:
-    """Nothing changed is told from something."""
+    """Packing reports whether there are changes."""
     with Root(stack.upper) as upper:
         assert not pack_changes(upper, io.BytesIO())
         (stack.upper / "a").touch()
@@ -238,7 +238,7 @@ def test_an_unchanged_container_has_no_layer(stack: Stack) -> None:
 
 
 def test_many_layers_are_mounted(tmp_path: Path) -> None:
-    """Two hundred layers with long names fit: their paths go through short links."""
+    """Two hundred layers with long names work, because their paths are replaced by short links."""
     lowers = [tmp_path / f"{'long' * 20},:{number}" for number in range(200)]
     for number, lower in enumerate(lowers):
         lower.mkdir()
@@ -252,8 +252,8 @@ def test_many_layers_are_mounted(tmp_path: Path) -> None:
     assert names == {str(number) for number in range(200)}
 
 
-def test_fuse_overlayfs_stands_in(stack: Stack) -> None:
-    """Where the kernel refuses the mount fuse-overlayfs does it, and what it writes is understood."""
+def test_fuse_overlayfs_is_the_fallback(stack: Stack) -> None:
+    """If the kernel refuses the mount, fuse-overlayfs is used, and its whiteouts are understood."""
     program("fuse-overlayfs", "fuse-overlayfs")
     script = """
 import sys
@@ -283,8 +283,8 @@ linux.unmount(root)
         assert len(archive.getnames()) == len(set(archive.getnames()))
 
 
-def test_pipes_do_not_hang_us(stack: Stack) -> None:
-    """A pipe in a file's place is never waited for."""
+def test_pipes_do_not_block(stack: Stack) -> None:
+    """A pipe that replaces a file is not waited for."""
     os.mkfifo(stack.upper / "pipe")
     with Root(stack.upper) as upper:
         with pytest.raises(OSError):

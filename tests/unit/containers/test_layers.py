@@ -1,4 +1,4 @@
-"""The cache of unpacked layers: verified, made once, never half."""
+"""The cache of unpacked layers: verified, unpacked once, never partial."""
 
 import hashlib
 import io
@@ -48,7 +48,7 @@ def add(layout: ImageLayout, content: bytes) -> Digest:
 def test_layers_are_unpacked_whatever_their_compression(
     layout: ImageLayout, cache: LayerCache, compress: Callable[[bytes], bytes]
 ) -> None:
-    """The first bytes tell the compression."""
+    """The compression is detected by the first bytes."""
     cache.ensure(layout, [(add(layout, compress(TAR)), DIFF_ID)])
 
     [lower] = cache.lowers([DIFF_ID])
@@ -56,7 +56,7 @@ def test_layers_are_unpacked_whatever_their_compression(
 
 
 def test_a_layer_is_unpacked_once(layout: ImageLayout, cache: LayerCache) -> None:
-    """What is there is used, also when the blob has gone meanwhile."""
+    """An unpacked layer is used even if its blob was deleted."""
     blob = add(layout, TAR)
     cache.ensure(layout, [(blob, DIFF_ID)])
     before = (cache.path(DIFF_ID) / "fs").stat()
@@ -73,7 +73,7 @@ def test_a_layer_is_unpacked_once(layout: ImageLayout, cache: LayerCache) -> Non
 def test_a_wrong_layer_leaves_nothing(
     layout: ImageLayout, cache: LayerCache, content: bytes, error: type[Exception]
 ) -> None:
-    """Another content than the configuration names is refused, and nothing of it stays."""
+    """Content that does not match the diff ID is refused, and nothing of it is kept."""
     with pytest.raises(error):
         cache.ensure(layout, [(add(layout, content), DIFF_ID)])
 
@@ -81,22 +81,22 @@ def test_a_wrong_layer_leaves_nothing(
     assert list((cache.folder / "incoming").iterdir()) == []
 
 
-def test_broken_compression_is_the_layers_fault(layout: ImageLayout, cache: LayerCache) -> None:
-    """A gzip that ends in the middle is an invalid layer as well."""
+def test_a_truncated_gzip_is_an_invalid_layer(layout: ImageLayout, cache: LayerCache) -> None:
+    """A gzip stream that ends early raises InvalidLayer."""
     noise = layer_tar({"etc/a": hashlib.sha512(b"x").hexdigest() * 999})
     with pytest.raises(InvalidLayer):
         cache.ensure(layout, [(add(layout, igzip.compress(noise)[:-40]), Digest.of(noise))])
 
 
-def test_a_missing_blob_is_said_to_be_missing(layout: ImageLayout, cache: LayerCache) -> None:
-    """With the hint to pull again."""
+def test_a_missing_blob_is_reported(layout: ImageLayout, cache: LayerCache) -> None:
+    """The hint says to pull again."""
     layout.create()
     with pytest.raises(RemoteNotFound):
         cache.ensure(layout, [(DIFF_ID, DIFF_ID)])
 
 
 def test_an_opaque_root_hides_the_rest(layout: ImageLayout, cache: LayerCache) -> None:
-    """Layers below one whose root is opaque are not mounted."""
+    """Layers below one with an opaque root are not mounted."""
     stream = io.BytesIO()
     writer = LayerWriter(stream)
     writer.add(Opaque(""))
@@ -108,7 +108,7 @@ def test_an_opaque_root_hides_the_rest(layout: ImageLayout, cache: LayerCache) -
 
 
 def test_pruning_keeps_what_is_needed(layout: ImageLayout, cache: LayerCache) -> None:
-    """What nobody needs goes, with what an interrupted process left; nothing goes while layers are being used."""
+    """Unused layers and leftovers are removed, but nothing while layers are being added."""
     other = layer_tar({"b": "2\n"})
     cache.ensure(layout, [(add(layout, TAR), DIFF_ID), (add(layout, other), Digest.of(other))])
     (cache.folder / "incoming/1-half/fs").mkdir(parents=True)
@@ -119,12 +119,12 @@ def test_pruning_keeps_what_is_needed(layout: ImageLayout, cache: LayerCache) ->
 
     assert cache.path(DIFF_ID).is_dir()
     assert list((cache.folder / "incoming").iterdir()) == []
-    with pytest.raises(ContainerError, match="unpacked layer .* is missing"):
+    with pytest.raises(ContainerError, match=r"unpacked layer .* is missing"):
         cache.lowers([Digest.of(other)])
 
 
 def test_several_processes_unpack_the_same_layer(layout: ImageLayout, cache: LayerCache) -> None:
-    """All get it, and nothing half is ever seen."""
+    """All get it, and never see a partial one."""
     blob = add(layout, igzip.compress(layer_tar({f"f{number}": "x" * 1000 for number in range(300)})))
     diff_id = Digest.of(layer_tar({f"f{number}": "x" * 1000 for number in range(300)}))
     script = """

@@ -1,4 +1,4 @@
-"""The log of a container: docker's lines of JSON."""
+"""A container's log: JSON lines in docker's format."""
 
 import json
 import resource
@@ -20,8 +20,8 @@ def write(path: Path, *pieces: tuple[str, bytes]) -> None:
     writer.close()
 
 
-def test_lines_are_put_together(tmp_path: Path) -> None:
-    """Lines come out whole however they came in, each stream for itself; the rest is written at the end."""
+def test_lines_are_joined(tmp_path: Path) -> None:
+    """Lines are complete however they arrived, per stream; an incomplete one is written at the end."""
     write(tmp_path / "log", ("stdout", b"on"), ("stderr", b"err\n"), ("stdout", b"e\ntwo\r\nthr"), ("stdout", b"ee"))
     entries = list(read_log(tmp_path / "log"))
 
@@ -36,15 +36,15 @@ def test_lines_are_put_together(tmp_path: Path) -> None:
 
 @given(st.lists(st.text(max_size=30).map(str.encode), max_size=8))
 def test_nothing_is_lost(tmp_path_factory: pytest.TempPathFactory, pieces: list[bytes]) -> None:
-    """The entries joined are what was written."""
+    """The joined entries are the output."""
     path = tmp_path_factory.mktemp("log") / "log"
     write(path, *(("stdout", piece) for piece in pieces))
 
     assert "".join(entry.log for entry in read_log(path)) == b"".join(pieces).decode()
 
 
-def test_long_lines_are_kept_in_pieces(tmp_path: Path) -> None:
-    """A line without end does not fill the memory; only its last piece ends in a newline."""
+def test_long_lines_are_split(tmp_path: Path) -> None:
+    """An endless line does not fill the memory; only its last part ends with a newline."""
     write(tmp_path / "log", ("stdout", b"x" * (MAX_ENTRY_SIZE * 2)), ("stdout", b"y\n"))
     lengths = [len(entry.log) for entry in read_log(tmp_path / "log")]
 
@@ -52,8 +52,8 @@ def test_long_lines_are_kept_in_pieces(tmp_path: Path) -> None:
     assert sum(lengths) == MAX_ENTRY_SIZE * 2 + 2
 
 
-def test_tail_since_and_half_lines(tmp_path: Path) -> None:
-    """Only the last ones, only later ones; what is being written at the moment is left for later."""
+def test_tail_since_and_incomplete_lines(tmp_path: Path) -> None:
+    """Only the last entries, only later ones; an incomplete line is left for later."""
     write(tmp_path / "log", ("stdout", b"1\n2\n3\n"))
     entries = list(read_log(tmp_path / "log"))
     with (tmp_path / "log").open("ab") as file:
@@ -67,7 +67,7 @@ def test_tail_since_and_half_lines(tmp_path: Path) -> None:
 
 
 def test_following(tmp_path: Path) -> None:
-    """What is written meanwhile is yielded, up to the end, a line that came in two halves as one."""
+    """New entries are yielded until the end; a line that arrived in two parts is one entry."""
     path = tmp_path / "log"
     write(path, ("stdout", b"before\n"))
     halves = iter([b'{"log":"half\\n","stream":"stdout",', b'"time":"2026"}\n'])
@@ -81,8 +81,8 @@ def test_following(tmp_path: Path) -> None:
     assert [entry.log for entry in read_log(path, is_over=is_over)] == ["before\n", "half\n"]
 
 
-def test_a_line_cut_off_by_a_crash_is_left_out(tmp_path: Path) -> None:
-    """What was written before and after it is still read."""
+def test_a_line_truncated_by_a_crash_is_skipped(tmp_path: Path) -> None:
+    """Entries before and after it are still read."""
     path = tmp_path / "log"
     path.write_bytes(b'{"log":"one\\n","stream":"stdout","time":"1"}\n{"log":"tw{"log":"x"}\n\xff\n')
     with path.open("ab") as file:
@@ -93,7 +93,7 @@ def test_a_line_cut_off_by_a_crash_is_left_out(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("room", [0, 20])
 def test_a_full_disk_does_not_end_the_container(tmp_path: Path, room: int) -> None:
-    """Lines are lost, the first perhaps after its half, and the next one is written when there is room again."""
+    """Lines are lost, possibly partially, and logging continues when there is space again."""
     path = tmp_path / "log"
     writer = LogWriter(path)
     writer.write("stdout", b"before\n")
@@ -108,7 +108,7 @@ def test_a_full_disk_does_not_end_the_container(tmp_path: Path, room: int) -> No
 
 @contextmanager
 def files_no_larger_than(size: int) -> Iterator[None]:
-    """Writing past ``size`` fails, as on a full disk; what still fits is written."""
+    """Make writes beyond ``size`` fail, as on a full disk; what fits is written."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:

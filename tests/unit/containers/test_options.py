@@ -1,4 +1,4 @@
-"""What flags mean: volumes, signals, and the image's configuration with options over it."""
+"""Parsing flags: volumes, signals, and options that override the image's configuration."""
 
 import signal
 
@@ -26,15 +26,15 @@ from hythe.oci.config import ContainerConfig
     ],
 )
 def test_volumes(text: str, expected: Mount) -> None:
-    """A path is the host's, a word names a volume, nothing makes one for this container."""
+    """A path is on the host, a word is a named volume, nothing is an anonymous volume."""
     assert expected == parse_volume(text)
 
 
 @pytest.mark.parametrize(
     "text", ["", ":", "/a:", ":/a", "/a:b", "/a:/", "/a:/b:what", "a:b:c:d", "/a:/..", "x/y:/a", "/a:/b:nocopy"]
 )
-def test_volumes_that_make_no_sense(text: str) -> None:
-    """Each with what would be right."""
+def test_invalid_volumes(text: str) -> None:
+    """The hint shows the right form."""
     with pytest.raises(InvalidOption):
         parse_volume(text)
 
@@ -53,8 +53,8 @@ def test_volumes_that_make_no_sense(text: str) -> None:
         ("type=tmpfs,target=/x,tmpfs-size=1m,tmpfs-mode=700", Mount("/x", options=("size=1m", "mode=700"))),
     ],
 )
-def test_mounts_in_words(text: str, expected: Mount) -> None:
-    """--mount says the same as -v and --tmpfs."""
+def test_mounts(text: str, expected: Mount) -> None:
+    """--mount can express the same as -v and --tmpfs."""
     assert expected == parse_mount(text)
 
 
@@ -63,8 +63,8 @@ def test_mounts_in_words(text: str, expected: Mount) -> None:
     ["", "type=bind,src=/etc", "type=bind,dst=/x", "type=bind,src=/no/where,dst=/x", "type=bind,src=/etc,dst=/",
      "type=pipe,src=a,dst=/x", "type=tmpfs,src=/a,dst=/x", "type=bind,src=/etc,dst=/x,size=1", "src=../a,dst=/x"],
 )  # fmt: skip
-def test_mounts_in_words_that_make_no_sense(text: str) -> None:
-    """A bind's folder must be there: -v makes it, --mount does not, as in docker."""
+def test_invalid_mounts(text: str) -> None:
+    """The source of a bind mount must exist for --mount, but not for -v, as in docker."""
     with pytest.raises(InvalidOption):
         parse_mount(text)
 
@@ -78,19 +78,19 @@ def test_mounts_in_words_that_make_no_sense(text: str) -> None:
     ],
 )
 def test_devices(text: str, expected: Device) -> None:
-    """Here, there, and what may be done with it."""
+    """Source, target and access."""
     assert expected == parse_device(text)
 
 
 @pytest.mark.parametrize("text", ["", "fuse", "/dev/fuse:x", "/dev/fuse:", "/dev/a:/dev/b:rw:rw"])
-def test_devices_that_make_no_sense(text: str) -> None:
-    """Each with what would be right."""
+def test_invalid_devices(text: str) -> None:
+    """The hint shows the right form."""
     with pytest.raises(InvalidOption):
         parse_device(text)
 
 
 def test_limits_of_processes() -> None:
-    """Soft and hard, or one number for both."""
+    """Soft and hard limit, or one number for both."""
     assert parse_process_limit("nofile=10:20") == ProcessLimit("nofile", 10, 20)
     assert parse_process_limit("core=-1") == parse_process_limit("core=unlimited") == ProcessLimit("core", -1, -1)
     for text in ("nofile", "nofile=", "files=1", "nofile=20:10", "nofile=-1:10", "nofile=a"):
@@ -99,7 +99,7 @@ def test_limits_of_processes() -> None:
 
 
 def test_hosts() -> None:
-    """Addresses of both kinds, in docker's two spellings."""
+    """IPv4 and IPv6 addresses, in docker's two spellings."""
     assert parse_host("a:192.0.2.1") == "192.0.2.1\ta"
     assert parse_host("a:2001:db8::1") == parse_host("a=2001:db8::1") == parse_host("a:[2001:db8::1]")
     assert parse_host("here:host-gateway") == "127.0.0.1\there"
@@ -108,22 +108,22 @@ def test_hosts() -> None:
             parse_host(text)
 
 
-def test_memory_mounts() -> None:
-    """--tmpfs takes the kernel's options."""
+def test_tmpfs_mounts() -> None:
+    """--tmpfs accepts the kernel's options."""
     assert parse_tmpfs("/run:size=1m,exec") == Mount("/run", options=("size=1m", "exec"))
     with pytest.raises(InvalidOption):
         parse_tmpfs("run")
 
 
 def test_declared_volumes_give_way_to_chosen_mounts() -> None:
-    """A place that the user mounts something on gets no volume besides."""
+    """A target with a user's mount gets no anonymous volume."""
     mounts = declared_volumes(("/data/", "/other", "data", "/", "//../.."), (Mount("/other", source="/srv"),))
 
     assert mounts == (Mount("/data", volume="."),)
 
 
 def test_signals() -> None:
-    """Names in any case, with SIG or without, or numbers."""
+    """Names in any case, with or without SIG, or numbers."""
     assert {parse_signal(text) for text in ("term", "SIGTERM", "15")} == {signal.SIGTERM}
     assert parse_signal("SIGRTMIN+3") == signal.SIGRTMIN + 3
     for text in ("", "SIGNOTHING", "999", "0", "RTMIN+", "RTMIN+99", "TERM+1"):
@@ -147,14 +147,14 @@ BASE = ContainerConfig(entrypoint=("/entry",), cmd=("default",), env=("A=1", "B=
 def test_commands_are_merged(
     request_: CreateOptions, entrypoint: tuple[str, ...] | None, cmd: tuple[str, ...] | None
 ) -> None:
-    """Words replace the command; an entrypoint replaces both."""
+    """Arguments replace the command; an entrypoint replaces both."""
     merged = merge(BASE, request_)
 
     assert (merged.entrypoint, merged.cmd) == (entrypoint, cmd)
 
 
 def test_the_rest_is_merged() -> None:
-    """Variables and labels by name; user and folder as a whole; what is not asked for stays."""
+    """Variables and labels by name; user and folder completely; the rest is kept."""
     merged = merge(BASE, CreateOptions("box", env=("B=3", "C=4"), labels={"b": "2"}, working_dir="relative"))
 
     assert merged.env == ("A=1", "B=3", "C=4")

@@ -1,4 +1,4 @@
-"""Finding a runtime, and what its errors mean."""
+"""Finding a runtime, and the meaning of its errors."""
 
 from pathlib import Path
 
@@ -8,14 +8,14 @@ from hythe.containers.errors import CannotStart
 from hythe.containers.runtime import exit_code_for, find_runtime, last_error
 
 
-def test_a_chosen_runtime_must_be_there(tmp_path: Path) -> None:
-    """A name that is not installed is said to be missing."""
+def test_a_chosen_runtime_must_be_installed(tmp_path: Path) -> None:
+    """The error names it."""
     with pytest.raises(CannotStart, match="no-such-runtime is not installed"):
         find_runtime("no-such-runtime", tmp_path)
 
 
-def test_the_variable_chooses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """HYTHE_RUNTIME counts where no flag does; a path will do."""
+def test_the_variable_selects_the_runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """HYTHE_RUNTIME is the default for the flag, and can be a path."""
     program = tmp_path / "own-runtime"
     program.write_text("#!/bin/sh\n")
     program.chmod(0o755)
@@ -40,12 +40,12 @@ def test_the_variable_chooses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     ],
 )
 def test_exit_codes(message: str, code: int) -> None:
-    """Docker's codes, from what runc and crun say."""
+    """Docker's exit codes for messages of runc and crun."""
     assert exit_code_for(message) == code
 
 
 def test_the_last_error_of_a_log(tmp_path: Path) -> None:
-    """JSON lines of which some warn; other text is taken as it is."""
+    """JSON lines including warnings; other text is an error itself."""
     log = tmp_path / "log"
     assert last_error(log) == ""
     log.write_text('{"level":"error","msg":"first"}\n{"level":"error","msg":"last"}\n{"level":"warning","msg":"x"}\n')

@@ -1,4 +1,4 @@
-"""Where containers live: names, states, locks, removal."""
+"""The containers on disk: names, states, locks, removal."""
 
 import os
 import subprocess
@@ -28,7 +28,7 @@ def made(store: ContainerStore, name: str, created: str = "2026", container_id: 
 
 
 def test_containers_are_found(store: ContainerStore) -> None:
-    """By name, ID, or a beginning of the ID that is enough; the newest is listed first."""
+    """By name, ID, or unique ID prefix; the newest is listed first."""
     one = made(store, "one", "2025", "a1" * 32)
     two = made(store, "two", "2026", "a2" * 32)
 
@@ -41,7 +41,7 @@ def test_containers_are_found(store: ContainerStore) -> None:
             store.find(text)
 
 
-def test_a_name_is_taken_once(store: ContainerStore) -> None:
+def test_a_name_is_unique(store: ContainerStore) -> None:
     """Until its container is removed; a failed attempt leaves nothing."""
     one = made(store, "one")
     with pytest.raises(NameTaken):
@@ -53,15 +53,15 @@ def test_a_name_is_taken_once(store: ContainerStore) -> None:
 
 
 def test_a_name_left_by_a_crash_is_free(store: ContainerStore) -> None:
-    """A name without its container counts for nothing."""
+    """A name without a container is ignored."""
     (store.folder / "names").mkdir(parents=True)
     (store.folder / "names" / "one").symlink_to("gone")
 
     assert store.find(made(store, "one").name)
 
 
-def test_names_are_taken_once_by_many_processes(store: ContainerStore) -> None:
-    """Of several at the same moment one gets it."""
+def test_names_are_unique_among_many_processes(store: ContainerStore) -> None:
+    """Of several concurrent attempts, one succeeds."""
     script = """
 import sys
 from pathlib import Path
@@ -84,7 +84,7 @@ except NameTaken:
 
 
 def test_states(store: ContainerStore) -> None:
-    """What was recorded counts, unless its process vanished while nobody looked."""
+    """The recorded status is valid unless the process ended without a supervisor."""
     container = made(store, "one")
     with subprocess.Popen(["sleep", "100"]) as process:
         running = ContainerStatus(ContainerState.RUNNING, process.pid, start_ticks(process.pid), "2026")
@@ -101,8 +101,8 @@ def test_states(store: ContainerStore) -> None:
     assert not store.has_process(container)
 
 
-def test_another_process_with_the_number_is_not_the_containers(store: ContainerStore) -> None:
-    """A number alone means nothing after a restart of the machine."""
+def test_another_process_with_the_same_pid(store: ContainerStore) -> None:
+    """After a reboot, a PID alone does not identify the process."""
     container = made(store, "one")
     with subprocess.Popen(["sleep", "100"]) as process:
         store.set_status(
@@ -113,7 +113,7 @@ def test_another_process_with_the_number_is_not_the_containers(store: ContainerS
 
 
 def test_one_process_supervises(store: ContainerStore) -> None:
-    """A second one is refused, and everybody sees that there is one."""
+    """A second one is refused, and every process can see that there is one."""
     container = made(store, "one")
     with store.supervising(container):
         assert store.is_supervised(container)
@@ -126,7 +126,7 @@ def test_one_process_supervises(store: ContainerStore) -> None:
 
 
 def test_removal_leaves_nothing(store: ContainerStore) -> None:
-    """Folder and name are gone; to remove it again is an error; the half-removed of others goes too."""
+    """Folder and name are removed; removing it again is an error; leftovers of others are removed too."""
     container = made(store, "one")
     (store.folder / "removed" / "half").mkdir(parents=True)
     store.remove(container)
@@ -138,8 +138,8 @@ def test_removal_leaves_nothing(store: ContainerStore) -> None:
         store.remove(container)
 
 
-def test_a_container_being_made_is_not_seen(store: ContainerStore) -> None:
-    """A folder without its record is no container yet."""
+def test_a_container_being_created_is_not_listed(store: ContainerStore) -> None:
+    """A folder without a record is not a container yet."""
     (store.folder / "containers" / new_id()).mkdir(parents=True)
 
     assert store.all() == ()
@@ -154,7 +154,7 @@ def test_values_survive_the_disk(store: ContainerStore) -> None:
 
 
 def test_names() -> None:
-    """New ones keep to the grammar; others are refused."""
+    """Random names are valid; invalid ones are refused."""
     assert parse_container_name(new_name())
     for text in ("", "a", "-a", "a b", "a/b", "x" * 129, "ä1"):
         with pytest.raises(ContainerError):
@@ -162,15 +162,15 @@ def test_names() -> None:
 
 
 def test_the_folder(tmp_path: Path) -> None:
-    """The variable, then the data folder."""
+    """The variable, else the data folder."""
     assert default_folder({"HYTHE_STATE": str(tmp_path)}) == tmp_path
     assert default_folder({"XDG_DATA_HOME": "/data"}) == Path("/data/hythe/containers")
     assert default_folder({"HOME": "/home/ada"}) == Path("/home/ada/.local/share/hythe/containers")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounts")
-def test_what_cannot_be_removed_is_said_and_holds_up_no_other(store: ContainerStore) -> None:
-    """Something mounted in a container is told in words; others go all the same, and it goes once it can."""
+def test_a_failed_removal_is_reported_and_retried(store: ContainerStore) -> None:
+    """A mount inside a container is reported; other containers are removed, and this one once it can be."""
     stuck, other = made(store, "stuck"), made(store, "other")
     mounted = store.path(stuck) / "mounted"
     mounted.mkdir()

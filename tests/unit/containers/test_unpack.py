@@ -1,4 +1,4 @@
-"""Unpacking: a layer becomes files in the overlay's form, and never anything outside of its folder."""
+"""Unpacking a layer: it becomes files in overlay format, and never anything outside its folder."""
 
 import contextlib
 import io
@@ -52,7 +52,7 @@ def archive(*items: Item) -> io.BytesIO:
 
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[Path]:
-    """A folder to unpack to, beside a folder that must stay as it is."""
+    """A folder to unpack to, next to a folder that must not change."""
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "victim").write_text("untouched")
@@ -77,7 +77,7 @@ def unpack(place: Path, *items: Item) -> bool:
 
 
 def test_files_keep_everything(place: Path) -> None:
-    """Content, mode, owner, time and attributes come out as they went in; set-uid bits survive the change of owner."""
+    """Content, mode, owner, time and attributes are preserved; set-uid bits survive the change of owner."""
     extra = {"SCHILY.xattr.user.note": "hello", "mtime": "1700000000.5"}
     unpack(
         place,
@@ -101,8 +101,8 @@ def test_files_keep_everything(place: Path) -> None:
     assert (place / "bin").stat().st_mtime == 1_600_000_000
 
 
-def test_the_umask_of_the_user_has_no_say(place: Path) -> None:
-    """Modes are the archive's, and folders that it does not name are open to everybody."""
+def test_the_umask_of_the_user_is_ignored(place: Path) -> None:
+    """Modes come from the archive, and folders that it does not contain are readable for all."""
     before = os.umask(0o077)
     try:
         unpack(place, item("implied/file", mode=0o666), folder("named"))
@@ -124,12 +124,12 @@ def test_whiteouts_take_the_overlay_form(place: Path) -> None:
 
 
 def test_an_opaque_root_is_reported(place: Path) -> None:
-    """The overlay knows no opaque root: whoever mounts leaves the lower layers out."""
+    """The overlay does not support an opaque root, so the caller must omit the lower layers."""
     assert unpack(place, item(".wh..wh..opq"))
 
 
 def test_a_whiteout_spares_what_its_own_layer_has(place: Path) -> None:
-    """Whiteouts are about lower layers only, in whichever order they come."""
+    """Whiteouts only apply to lower layers, in any order."""
     unpack(place, item("a", b"1"), item(".wh.a"), folder("b"), item("b/x"), item(".wh.b"), item(".wh.c"), item("c/y"))
 
     assert (place / "a").read_bytes() == b"1"
@@ -140,7 +140,7 @@ def test_a_whiteout_spares_what_its_own_layer_has(place: Path) -> None:
 
 
 def test_the_last_of_several_entries_wins(place: Path) -> None:
-    """A name that comes again replaces what it was, of any kind; a folder stays with its content."""
+    """A repeated name replaces the earlier entry of any kind; a folder keeps its content."""
     unpack(
         place,
         item("a", b"old"),
@@ -163,8 +163,8 @@ def test_the_last_of_several_entries_wins(place: Path) -> None:
 
 @pytest.mark.parametrize("up", ["../outside", "..", "../../../../../../../../../../tmp"])
 @pytest.mark.parametrize("name", ["link/victim", "link/new", "link/.wh.victim", "link/.wh..wh..opq"])
-def test_links_lead_nowhere_outside(place: Path, up: str, name: str) -> None:
-    """Whatever is done through a link that points outside ends inside, or is refused."""
+def test_links_cannot_lead_outside(place: Path, up: str, name: str) -> None:
+    """Access through a link that points outside stays inside, or is refused."""
     with_link = (symlink("link", up), item(name, b"evil"))
     with contextlib.suppress(InvalidLayer):
         unpack(place, *with_link)
@@ -173,7 +173,7 @@ def test_links_lead_nowhere_outside(place: Path, up: str, name: str) -> None:
 
 
 def test_absolute_links_end_at_the_root_of_the_layer(place: Path) -> None:
-    """An absolute link is one inside the layer, as after a chroot."""
+    """An absolute link is resolved inside the layer, as after a chroot."""
     target = place.with_name("outside")
     inside = str(target).lstrip("/")
     unpack(place, folder(inside), symlink("link", str(target)), item("link/victim", b"evil"))
@@ -182,7 +182,7 @@ def test_absolute_links_end_at_the_root_of_the_layer(place: Path) -> None:
 
 
 def test_a_file_is_not_written_through_a_link(place: Path) -> None:
-    """A link and then a file of the same name: the link is replaced, its target untouched."""
+    """A file with the same name replaces a link, and its target is not changed."""
     unpack(place, symlink("a", str(place.with_name("outside") / "victim")), item("a", b"evil"))
 
     assert not (place / "a").is_symlink()
@@ -190,7 +190,7 @@ def test_a_file_is_not_written_through_a_link(place: Path) -> None:
 
 
 def test_a_folder_does_not_take_over_the_target_of_a_link(place: Path) -> None:
-    """A link and then a folder of the same name: neither mode nor owner of the target changes."""
+    """A folder with the same name as a link does not change the target's mode or owner."""
     unpack(place, symlink("a", str(place.with_name("outside"))), folder("a", uid=5), item("a/x", b"evil"))
 
     assert not (place / "a").is_symlink()
@@ -199,14 +199,14 @@ def test_a_folder_does_not_take_over_the_target_of_a_link(place: Path) -> None:
 
 @pytest.mark.parametrize("target", ["{outside}/victim", "link/victim", "/link/victim", "missing", "/", "."])
 def test_hard_links_to_outside_are_refused(place: Path, target: str) -> None:
-    """No name inside ever becomes a file outside."""
+    """No name inside ever refers to a file outside."""
     outside = place.with_name("outside")
     with pytest.raises(InvalidLayer):
         unpack(place, symlink("link", "../outside"), hardlink("mine", target.format(outside=outside)))
 
 
 def test_a_hard_link_to_a_link_is_the_link(place: Path) -> None:
-    """A second name of a link that points outside, then written to: the file outside stays as it is."""
+    """Writing to a hard link to a link that points outside does not change the file outside."""
     victim = place.with_name("outside") / "victim"
     unpack(place, symlink("a", str(victim)), hardlink("b", "a"), item("b", b"evil"))
 
@@ -214,14 +214,14 @@ def test_a_hard_link_to_a_link_is_the_link(place: Path) -> None:
 
 
 def test_swapping_a_folder_for_a_link_midway_stays_inside(place: Path) -> None:
-    """The folder that was just written to becomes a link outside; what comes next does not follow it."""
+    """A folder with content is replaced by a link outside; further entries do not follow it."""
     swap = (folder("a"), item("a/x", b"1"), symlink("a", "../outside"), item("a/victim", b"evil"))
     with pytest.raises(InvalidLayer):
         unpack(place, *swap)
 
 
 def test_times_of_folders_do_not_reach_through_links(place: Path) -> None:
-    """A folder's time is set at the end; by then it may be a link outside."""
+    """Folder times are set at the end, when a folder may have become a link outside."""
     unpack(place, folder("a", mtime=1), symlink("a", "../outside"))
 
     assert (place / "a").is_symlink()
@@ -229,7 +229,7 @@ def test_times_of_folders_do_not_reach_through_links(place: Path) -> None:
 
 @pytest.mark.parametrize("name", ["../victim", "/../outside/victim", "a/../../outside/victim", ".wh..wh..opq/../../x"])
 def test_paths_that_leave_are_refused(place: Path, name: str) -> None:
-    """Dots that lead out are refused before anything is made."""
+    """Paths with .. that lead out are refused before anything is created."""
     with pytest.raises(InvalidLayer, match="leads out"):
         unpack(place, item(name, b"evil"))
 
@@ -241,8 +241,8 @@ def test_absolute_names_are_taken_as_relative(place: Path) -> None:
     assert (place / str(place).lstrip("/")).with_name("outside").joinpath("victim").read_bytes() == b"evil"
 
 
-def test_an_archive_cannot_speak_to_the_overlay(place: Path) -> None:
-    """Attributes by which the overlay joins layers are not taken from archives."""
+def test_an_archive_cannot_set_overlay_attributes(place: Path) -> None:
+    """The overlay's own attributes are not unpacked."""
     names = ("trusted.overlay.redirect", "trusted.overlay.opaque", "user.overlay.opaque", "user.kept")
     headers = {f"SCHILY.xattr.{name}": "y" for name in names}
     unpack(place, folder("a", pax_headers=headers))
@@ -251,26 +251,26 @@ def test_an_archive_cannot_speak_to_the_overlay(place: Path) -> None:
 
 
 def test_a_root_that_is_no_folder_is_refused(place: Path) -> None:
-    """The layer's root is a folder, whatever the archive says."""
+    """The layer's root is always a folder."""
     with pytest.raises(InvalidLayer, match="root"):
         unpack(place, symlink("./", "/etc"))
 
 
 def test_endless_links_are_refused(place: Path) -> None:
-    """A link to itself is an error, not a hang."""
+    """A link to itself is an error, not an endless loop."""
     with pytest.raises(InvalidLayer):
         unpack(place, symlink("a", "a"), item("a/b"))
 
 
 def test_names_too_long_for_the_disk_are_refused(place: Path) -> None:
-    """What the file system cannot name is the archive's fault."""
+    """A name that the file system does not support raises InvalidLayer."""
     with pytest.raises(InvalidLayer) as caught:
         unpack(place, item("x" * 300))
     assert len(str(caught.value)) < 300
 
 
 def test_a_deep_tree_is_unpacked_and_replaced(place: Path) -> None:
-    """As many folders in each other as a path can name are no problem, although Python recurses less deeply."""
+    """Nesting as deep as paths allow works, although Python's recursion limit is lower."""
     deep = "/".join("d" * 2000)
     unpack(place, item(f"{deep}/x"), item("d", b"flat"))
 
@@ -294,8 +294,8 @@ TARGETS = (
 
 
 @pytest.mark.parametrize("seed", range(150))
-def test_random_hostile_archives_stay_inside(place: Path, seed: int) -> None:
-    """Whatever is mixed together out of links, folders, whiteouts and files, nothing outside changes."""
+def test_random_malicious_archives_stay_inside(place: Path, seed: int) -> None:
+    """Random combinations of links, folders, whiteouts and files never change anything outside."""
     chance = random.Random(seed)
     kinds = (tarfile.REGTYPE, tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE)
     items = []

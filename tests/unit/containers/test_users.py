@@ -1,4 +1,4 @@
-"""Who a container runs as, by the image's own tables."""
+"""The user of a container, from the image's own files."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -45,26 +45,26 @@ def root(tmp_path: Path) -> Iterator[Root]:
     ],
 )
 def test_users(root: Root, text: str, expected: ContainerUser) -> None:
-    """Names and numbers, groups beside; a name of digits is a name first."""
+    """Names and IDs, and supplementary groups; a numeric name is looked up as a name first."""
     assert expected == find_user(root, text)
 
 
 @pytest.mark.parametrize("text", ["nobody", "bad", "app:none", "99999999999", "0:99999999999", "-1"])
 def test_unknown_users_are_refused(root: Root, text: str) -> None:
-    """A name must be in the table, a number in the range."""
+    """A name must have an entry, an ID must be in range."""
     with pytest.raises(CannotStart):
         find_user(root, text)
 
 
-def test_an_image_without_tables(tmp_path: Path) -> None:
-    """Numbers do without them."""
+def test_an_image_without_passwd(tmp_path: Path) -> None:
+    """IDs work without entries."""
     with Root(tmp_path) as root:
         assert find_user(root, "5:6") == ContainerUser(5, 6, (6,), "/")
         assert find_user(root, "") == ContainerUser(0, 0, (0,), "/")
 
 
-def test_tables_are_read_inside_the_image(tmp_path: Path) -> None:
-    """A link to the host's table leads to the image's own path."""
+def test_files_are_read_inside_the_image(tmp_path: Path) -> None:
+    """A link to the host's file is resolved inside the image."""
     image = tmp_path / "image"
     (image / "etc").mkdir(parents=True)
     (tmp_path / "passwd").write_text("evil:x:0:0::/:/bin/sh\n")
