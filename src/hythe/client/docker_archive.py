@@ -238,7 +238,10 @@ class _Reader:
         elif rows:
             yield from map(self._of_row, rows)
         else:
-            raise InvalidArchive("neither index.json nor manifest.json is in it", "it should come from 'save'")
+            raise InvalidArchive(
+                "not an archive of images: no index.json or manifest.json",
+                "use a file written by 'hythe save' or 'docker save'",
+            )
 
     # As Docker writes since 25, and skopeo as oci-archive
 
@@ -255,10 +258,12 @@ class _Reader:
         yield from found.values()
 
     def _store(self, descriptor: Descriptor) -> list[str]:
-        """Store a manifest and everything below it; returns the hex digests of the configurations."""
+        """Store a manifest with its children and blobs; returns the hex digests of the configurations."""
         content = self._read(_blob_name(descriptor.parsed_digest))
         if not descriptor.parsed_digest.matches(content):
-            raise ContentMismatch(f"{descriptor.digest} in the archive is damaged", "save it again")
+            raise ContentMismatch(
+                f"manifest {descriptor.digest} in the archive does not match its digest", "save it again"
+            )
         manifest = Manifest.parse(content, descriptor.media_type)
         self._layout.add_document(content)
         configs = [manifest.config.parsed_digest.hex] if manifest.config else []
@@ -276,7 +281,9 @@ class _Reader:
         config = self._read(row["Config"])
         diff_ids = ImageConfig.parse(config).rootfs.diff_ids
         if len(diff_ids) != len(row["Layers"]):
-            raise InvalidArchive("the image's configuration has another number of layers", "save it again")
+            raise InvalidArchive(
+                f"invalid image: {len(row['Layers'])} layers, but {len(diff_ids)} diff IDs", "save it again"
+            )
         layers = tuple(map(self._layer, row["Layers"], diff_ids))
         descriptor = Descriptor(OCI_CONFIG, str(self._layout.add_document(config)), len(config))
         manifest = ImageManifest(2, OCI_MANIFEST, descriptor, layers).encode()
@@ -284,7 +291,7 @@ class _Reader:
         return ArchivedImage(root, _references(row.get("RepoTags") or ()))
 
     def _layer(self, name: str, diff_id: str) -> Descriptor:
-        """Store one layer, gzipped if it is not compressed already."""
+        """Store a layer; compresses it with gzip unless it is compressed already."""
         with self._open(name) as file:
             magic = file.read(4)
             file.seek(0)

@@ -103,7 +103,8 @@ class BlobDownload:
                 if self._received >= self._descriptor.size:
                     return
                 raise ConnectionFailed(
-                    f"blob {self._descriptor.digest} ended after {self._received} of {self._descriptor.size} bytes"
+                    f"blob {self._descriptor.digest} ended after {self._received} of {self._descriptor.size} bytes",
+                    "try again; finished layers are not downloaded twice",
                 )
             except (ConnectionFailed, RegistryError) as error:
                 self._wait_after(error, progressed=self._received > before)

@@ -83,13 +83,13 @@ class RemoteRepository:
             raise error_from(response, self.session, f"pushing the manifest {target}")
 
     def delete_manifest(self, target: str) -> None:
-        """Delete a tag or a manifest; raises RemoteNotFound."""
+        """Delete a tag or manifest; raises RemoteNotFound."""
         response = self.session.request("DELETE", self._manifest_path(target), self.scopes)
         if response.status not in (200, 202):
             raise error_from(response, self.session, f"deleting {self.name}:{target}")
 
     def tags(self) -> Iterator[str]:
-        """Yield all tags, page after page; raises RemoteNotFound."""
+        """Yield all tags, over all pages; raises RemoteNotFound."""
         for content in self._pages(f"{self._root}/tags/list?n={PAGE_SIZE}", f"tags of {self.name}"):
             yield from msgspec.json.decode(content, type=_Tags).tags or ()
 
@@ -105,12 +105,12 @@ class RemoteRepository:
     # Blobs
 
     def has_blob(self, descriptor: Descriptor) -> bool:
-        """Whether the repository has a blob that we may see."""
+        """Whether the repository has a readable blob."""
         response = self.session.request("HEAD", self._blob_path(descriptor), self.scopes)
         return self._is_there(response, f"blob {descriptor.digest}")
 
     def _is_there(self, response: HTTPResponse, what: str) -> bool:
-        """Read the answer to a HEAD. A refusal has no words here: what is asked next will be refused with them."""
+        """Return whether a HEAD request succeeded; False also if access was denied, as the next request will explain."""
         if response.status not in (200, 401, 403, 404):
             raise error_from(response, self.session, what)
         return response.status == 200

@@ -80,7 +80,7 @@ def _copy(
 ) -> None:
     """Copy the blobs of ``images``, then their manifests, except for the root's, which is stored by its tag."""
     contents = list({blob.digest: blob for image in images for blob in (*image.layers, *image.blobs)}.values())
-    contents = [content for content in contents if not content.is_foreign]
+    contents = [content for content in contents if not content.is_nondistributable]
     reporter.begin(contents)
 
     def stop() -> None:

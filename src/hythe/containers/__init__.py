@@ -1,1 +1,1 @@
-"""Containers without a daemon: run by an installed OCI runtime, and committed as images."""
+"""Running containers with an installed OCI runtime, without a daemon, and committing them to images."""

@@ -61,7 +61,7 @@ class Descriptor(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"
         return Digest.parse(self.digest)
 
     @property
-    def is_foreign(self) -> bool:
+    def is_nondistributable(self) -> bool:
         """Whether the content may live elsewhere, so that a registry need not hold it."""
         return bool(self.urls) or ".nondistributable." in self.media_type or ".foreign." in self.media_type
 
@@ -150,7 +150,7 @@ class Manifest(msgspec.Struct, frozen=True):
     def blobs(self) -> tuple[Descriptor, ...]:
         """The blobs that must be there: configuration and layers, without those that live elsewhere."""
         config = (self.config,) if self.config else ()
-        return tuple(d for d in (*config, *self.layers) if not d.is_foreign)
+        return tuple(d for d in (*config, *self.layers) if not d.is_nondistributable)
 
     @property
     def effective_artifact_type(self) -> str:

@@ -125,7 +125,7 @@ class Manifests:
     async def _references(self, session: Session, repository: Repository, manifest: Manifest) -> References:
         """Return what the manifest refers to, all of which is there; raises MANIFEST_BLOB_UNKNOWN."""
         blobs = {descriptor.digest for descriptor in manifest.blobs}
-        listed = {descriptor.digest for descriptor in manifest.manifests if not descriptor.is_foreign}
+        listed = {descriptor.digest for descriptor in manifest.manifests if not descriptor.is_nondistributable}
         children = await store.present(session, repository.id, listed)
         # An index may list blobs, too: the build cache that BuildKit exports does.
         usable = await blob_store.usable(session, repository.id, blobs | (listed - children))
