@@ -110,7 +110,7 @@ class RemoteRepository:
         return self._is_there(response, f"blob {descriptor.digest}")
 
     def _is_there(self, response: HTTPResponse, what: str) -> bool:
-        """Return whether a HEAD request succeeded; False also if access was denied, as the next request will explain."""
+        """Return whether a HEAD request succeeded. A denied request is False: the next one raises the reason."""
         if response.status not in (200, 401, 403, 404):
             raise error_from(response, self.session, what)
         return response.status == 200

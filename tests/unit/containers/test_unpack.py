@@ -309,6 +309,9 @@ def test_random_malicious_archives_stay_inside(place: Path, seed: int) -> None:
         except InvalidLayer:
             items.pop()
 
+    assert items, "every archive was refused, so that nothing was tried"
+    assert (place.parent / "outside/victim").read_text() == "untouched"
+
 
 def empty(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
