@@ -15,7 +15,7 @@ SMALL = {
     "HYTHE_BUILDS_FILES": "3000",
     "HYTHE_BUILDS_MEMORY": str(200 << 20),
     "HYTHE_BUILDS_PROCESSES": "150",
-    "HYTHE_BUILDS_TIMEOUT": "20",
+    "HYTHE_BUILDS_TIMEOUT": "15",
     "HYTHE_BUILDS_WORKERS": "2",
 }
 BOMB = "RUN i=0; while [ $i -lt 400 ]; do sleep 30 & i=$((i+1)); done; wait\n"
@@ -129,4 +129,4 @@ def test_the_timeout_ends_an_endless_build(services: Services) -> None:
     build = services.wait("/api/v1/repositories/alice/endless", 1, seconds=60)
 
     assert build["status"] == "failed", build["log"][-2000:]
-    assert "longer than its 20 seconds" in build["reason"]
+    assert "longer than its 15 seconds" in build["reason"]
