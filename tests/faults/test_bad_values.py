@@ -25,6 +25,7 @@ from tests.unit.registry.depot import image
 from hythe.builds.routes import application as build_routes
 from hythe.hub.routes import application as hub_routes
 from hythe.hub.routes import docker_hub
+from hythe.notifications.routes.webhooks import CALLBACK_PATH
 from hythe.oci.digest import Digest
 from hythe.oci.manifest import OCI_MANIFEST
 from hythe.web.routes.application import PAGES
@@ -63,7 +64,7 @@ PLACES = {
     "reference": "ann/app",
     "id": "1",
     "number": "1",
-    "notice": "1",
+    "webhook": "1",
     "delivery": "1",
     "secret": "S",
     "token": "1",
@@ -105,7 +106,7 @@ BODIES: dict[tuple[str, str], Any] = {
     ("PATCH", "/repositories/{namespace}/{name}"): {"description": "d", "full_description": "f"},
     ("POST", "/repositories/{namespace}/{name}/tags/{tag}/restore"): {"digest": str(Digest.of(b"none"))},
     ("PUT", "/repositories/{namespace}/{name}/immutable-tags"): {"patterns": ["v*"]},
-    ("POST", "/links"): {"url": "https://forge.example.com", "token": "t"},
+    ("POST", "/linked-accounts"): {"url": "https://forge.example.com", "token": "t"},
     ("POST", "/build-preview"): {"rules": [RULE], "refs": [{"type": "branch", "name": "main", "commit": "0" * 40}]},
     ("PUT", "/repositories/{namespace}/{name}/build-configuration/secrets/{secret}"): {"value": "v"},
     ("POST", "/repositories/{namespace}/{name}/build-configuration/docker-hub"): {},
@@ -390,7 +391,8 @@ def test_headers(tried: Tried) -> None:
 
 def test_plain_addresses_of_builds(tried: Tried) -> None:
     """Logs, badges, the trigger URL, callbacks of webhooks."""
-    for method, path, _ in build_routes.PLAIN:
+    plain = [(method, path) for method, path, _ in build_routes.PLAIN]
+    for method, path in (*plain, ("POST", CALLBACK_PATH)):
         if path.endswith("/events"):
             continue
         for bad in (filled(path), *paths(path)):

@@ -100,6 +100,7 @@ def _delivery(delivery: WebhookDelivery) -> WebhookDeliveryReply:
     return msgspec.convert(delivery, WebhookDeliveryReply, from_attributes=True)
 
 
+CALLBACK_PATH = "/u/{namespace}/{name:path}/hook/{callback}/"
 _WEBHOOKS = "/api/v1/repositories/{namespace}/{name:path}/webhooks"
 _NO_CONTENT = HTTPStatus.NO_CONTENT
 
@@ -131,4 +132,4 @@ def routes(service: WebhookService) -> list[BaseRoute]:
             return problem_response(error)
         return Response(b"{}", media_type="application/json")
 
-    return [Route("/u/{namespace}/{name:path}/hook/{callback}/", callback, methods=["POST"])]
+    return [Route(CALLBACK_PATH, callback, methods=["POST"])]
