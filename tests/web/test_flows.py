@@ -334,7 +334,7 @@ def test_a_personal_token_is_shown_once_and_taken_away(visitor: Page, content: C
     visitor.goto(f"{content.url}/account/tokens")
     visitor.get_by_label("Name", exact=True).fill("laptop")
     visitor.get_by_role("button", name="Make the token").click()
-    secret = visitor.locator(".notice .command code").inner_text()
+    secret = visitor.locator(".alert .command code").inner_text()
 
     assert httpx2.get(f"{content.url}/token", auth=(name, secret)).status_code == 200
     visitor.goto(f"{content.url}/account/tokens")

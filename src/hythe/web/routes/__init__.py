@@ -1,1 +1,1 @@
-"""What browsers ask for, a file a kind of page."""
+"""The routes of the pages, one file per kind of page."""

@@ -1,4 +1,4 @@
-"""What users see and change of themselves: e-mail address, password, personal tokens."""
+"""A user's own account: e-mail address, password, personal tokens."""
 
 from starlette.responses import Response
 
@@ -7,23 +7,23 @@ from hythe.hub.errors import Invalid, Taken
 from hythe.hub.passwords import PASSWORD_LENGTH
 from hythe.hub.personal_tokens import NewPersonalToken
 from hythe.hub.users import UserChange
-from hythe.web.notices import Notice
-from hythe.web.routes.form import Form, converted, filled, parsed
+from hythe.web.flashes import Flash
+from hythe.web.routes.form import Form, parse_values, prefilled, parse_form
 from hythe.web.routes.page_request import PageRequest
-from hythe.web.routes.tab import Tab, tabs
+from hythe.web.routes.navigation import Tab, tabs
 
 RIGHTS = (
-    (Right.READ.value, "Pull", "Read your repositories, the private ones too."),
-    (Right.WRITE.value, "Push", "Push to them and change them."),
+    (Right.READ.value, "Pull", "Pull from your repositories, including private ones."),
+    (Right.WRITE.value, "Push", "Push to your repositories and change their settings."),
     (Right.DELETE.value, "Delete", "Delete tags, images and repositories."),
-    (Right.ACCOUNT.value, "Account", "Manage your account, its tokens included."),
+    (Right.ACCOUNT.value, "Account", "Manage your account and its tokens."),
 )
 
-LIFETIMES = (("30", "30 days", ""), ("365", "One year", ""), ("", "Without an end", ""))
+LIFETIMES = (("30", "30 days", ""), ("365", "1 year", ""), ("", "No expiration", ""))
 
 
 def account_tabs(current: str) -> tuple[Tab, ...]:
-    """Return the way between the pages of an account."""
+    """Return the tabs of the account pages."""
     return tabs(
         current,
         ("/account", "Profile"),
@@ -33,64 +33,64 @@ def account_tabs(current: str) -> tuple[Tab, ...]:
     )
 
 
-async def account(visit: PageRequest) -> Response:
-    """Show the account, or change it."""
-    visit.require_account()
-    users = visit.site.hub.users
-    user = await users.me(visit.actor)
-    form = filled(email=user.email, default_visibility=user.default_visibility.value)
-    if visit.request.method == "POST":
-        form = await visit.form()
+async def account(page: PageRequest) -> Response:
+    """Show the account, or save changes to it."""
+    page.require_account()
+    users = page.site.hub.users
+    user = await users.me(page.actor)
+    form = prefilled(email=user.email, default_visibility=user.default_visibility.value)
+    if page.request.method == "POST":
+        form = await page.form()
         try:
-            await users.change_me(visit.actor, parsed(form, UserChange, "email", "default_visibility"))
+            await users.change_me(page.actor, parse_form(form, UserChange, "email", "default_visibility"))
         except (Invalid, Taken) as error:
-            form = form.wrong(error.fields)
+            form = form.with_errors(error.fields)
         else:
-            return visit.redirect("/account", Notice.ACCOUNT_SAVED)
+            return page.redirect("/account", Flash.ACCOUNT_SAVED)
     status = 422 if form.errors else 200
-    return visit.page("account.html", status, form=form, user=user, tabs=account_tabs("/account"))
+    return page.render("account.html", status, form=form, user=user, tabs=account_tabs("/account"))
 
 
-async def password(visit: PageRequest) -> Response:
-    """Show the form, or change the password; this browser alone stays signed in, by a new session."""
-    visit.require_account()
+async def password(page: PageRequest) -> Response:
+    """Show the form, or change the password. Only this browser stays signed in, with a new session."""
+    page.require_account()
     form = Form()
-    if visit.request.method == "POST":
-        form = await visit.form()
+    if page.request.method == "POST":
+        form = await page.form()
         try:
-            await visit.site.hub.users.set_password(visit.actor, visit.name, form["password"], form["current"])
+            await page.site.hub.users.set_password(page.actor, page.name, form["password"], form["current"])
         except Invalid as error:
-            form = form.wrong(error.fields)
+            form = form.with_errors(error.fields)
         else:
-            started = await visit.site.hub.sessions.sign_in(visit.name, form["password"], visit.address)
-            return visit.begin(visit.redirect("/account/password", Notice.PASSWORD_CHANGED), started)
+            started = await page.site.hub.sessions.sign_in(page.name, form["password"], page.client_address)
+            return page.start_session(page.redirect("/account/password", Flash.PASSWORD_CHANGED), started)
     status = 422 if form.errors else 200
     own_tabs = account_tabs("/account/password")
-    return visit.page("password.html", status, form=form, tabs=own_tabs, shortest_password=PASSWORD_LENGTH[0])
+    return page.render("password.html", status, form=form, tabs=own_tabs, min_password_length=PASSWORD_LENGTH[0])
 
 
-async def tokens(visit: PageRequest) -> Response:
-    """List the personal tokens, or make one and show its secret this once."""
-    visit.require_account()
+async def tokens(page: PageRequest) -> Response:
+    """List the personal tokens, or create one and show its secret once."""
+    page.require_account()
     form = Form({"rights": (Right.READ.value, Right.WRITE.value), "expires_in_days": ("365",)})
-    if visit.request.method != "POST":
-        return await _tokens_page(visit, form)
-    sent = await visit.form()
+    if page.request.method != "POST":
+        return await _tokens_page(page, form)
+    sent = await page.form()
     try:
-        secret, _ = await visit.site.hub.personal_tokens.create(visit.actor, _new_token(sent))
+        secret, _ = await page.site.hub.personal_tokens.create(page.actor, _new_token(sent))
     except Invalid as error:
-        return await _tokens_page(visit, sent.wrong(error.fields))
-    return await _tokens_page(visit, form, secret)
+        return await _tokens_page(page, sent.with_errors(error.fields))
+    return await _tokens_page(page, form, secret)
 
 
 def _new_token(form: Form) -> NewPersonalToken:
     values = {"name": form["name"], "rights": form.all("rights"), "expires_in_days": form["expires_in_days"] or None}
-    return converted(values, NewPersonalToken)
+    return parse_values(values, NewPersonalToken)
 
 
-async def _tokens_page(visit: PageRequest, form: Form, secret: str = "") -> Response:
-    listed = await visit.site.hub.personal_tokens.list(visit.actor)
-    return visit.page(
+async def _tokens_page(page: PageRequest, form: Form, secret: str = "") -> Response:
+    listed = await page.site.hub.personal_tokens.list(page.actor)
+    return page.render(
         "tokens.html",
         422 if form.errors else 200,
         form=form,
@@ -102,9 +102,9 @@ async def _tokens_page(visit: PageRequest, form: Form, secret: str = "") -> Resp
     )
 
 
-async def delete_token(visit: PageRequest) -> Response:
-    """Take a personal token away."""
-    visit.require_account()
-    await visit.form()
-    await visit.site.hub.personal_tokens.delete(visit.actor, visit.request.path_params["token"])
-    return visit.redirect("/account/tokens", Notice.TOKEN_DELETED)
+async def delete_token(page: PageRequest) -> Response:
+    """Delete a personal token."""
+    page.require_account()
+    await page.form()
+    await page.site.hub.personal_tokens.delete(page.actor, page.request.path_params["token"])
+    return page.redirect("/account/tokens", Flash.TOKEN_DELETED)

@@ -1,4 +1,4 @@
-"""The pages as one application, to be mounted behind everything else that the server answers."""
+"""The pages as one application. It is mounted last: it handles every address that nothing else does."""
 
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute, Mount
@@ -9,11 +9,20 @@ from hythe.hub.service import Hub
 from hythe.notifications.service import NotificationServices
 from hythe.registry.clock import now
 from hythe.web.assets import Assets
-from hythe.web.routes import account, accounts, builds, docker_hub, new_build, repositories, start, tags
-from hythe.web.routes import build_configuration as build_setup
-from hythe.web.routes import linked_accounts as links
-from hythe.web.routes import repository_settings as changes
-from hythe.web.routes import webhooks as webhooks
+from hythe.web.routes import (
+    account,
+    build_configuration,
+    builds,
+    docker_hub_import,
+    linked_accounts,
+    new_build,
+    repositories,
+    repository_settings,
+    sign_in,
+    start,
+    tags,
+    webhooks,
+)
 from hythe.web.routes.errors import handlers
 from hythe.web.routes.headers import SecurityHeaders
 from hythe.web.routes.page_request import Handler, page_route
@@ -21,57 +30,57 @@ from hythe.web.routes.site import Site
 from hythe.web.routes.static import static_route
 from hythe.web.templates import Templates
 
-LOOK = ("GET",)
+GET = ("GET",)
 FORM = ("GET", "POST")
-SEND = ("POST",)
+POST = ("POST",)
 
 PAGES: tuple[tuple[str, Handler, tuple[str, ...]], ...] = (
-    ("/", start.start, LOOK),
-    ("/search", start.search, LOOK),
-    ("/sign-up", accounts.sign_up, FORM),
-    ("/sign-in", accounts.sign_in, FORM),
-    ("/sign-out", accounts.sign_out, SEND),
+    ("/", start.start, GET),
+    ("/search", start.search, GET),
+    ("/sign-up", sign_in.sign_up, FORM),
+    ("/sign-in", sign_in.sign_in, FORM),
+    ("/sign-out", sign_in.sign_out, POST),
     ("/account", account.account, FORM),
     ("/account/password", account.password, FORM),
     ("/account/tokens", account.tokens, FORM),
-    ("/account/tokens/{token:int}/delete", account.delete_token, SEND),
-    ("/account/linked-accounts", links.links, FORM),
-    ("/account/linked-accounts/begin", links.begin, LOOK),
-    ("/account/linked-accounts/authorized", links.authorized, LOOK),
-    ("/account/linked-accounts/{link:int}/unlink", links.unlink, FORM),
-    ("/new-build", new_build.choose_place, LOOK),
+    ("/account/tokens/{token:int}/delete", account.delete_token, POST),
+    ("/account/linked-accounts", linked_accounts.linked_accounts, FORM),
+    ("/account/linked-accounts/begin", linked_accounts.begin, GET),
+    ("/account/linked-accounts/authorized", linked_accounts.authorized, GET),
+    ("/account/linked-accounts/{link:int}/unlink", linked_accounts.unlink, FORM),
+    ("/new-build", new_build.choose_source, GET),
     ("/new-build/rules", new_build.choose_rules, FORM),
-    ("/new-build/docker-hub", docker_hub.carry_over, FORM),
-    ("/new-build/{link:int}", new_build.choose_repository, LOOK),
-    ("/new", changes.new_repository, FORM),
-    ("/{namespace}", repositories.namespace, LOOK),
-    # A component of a name is never "-", so these hide no repository.
-    ("/{repository:path}/-/tags", tags.tags, LOOK),
+    ("/new-build/docker-hub", docker_hub_import.import_build, FORM),
+    ("/new-build/{link:int}", new_build.choose_repository, GET),
+    ("/new", repository_settings.new_repository, FORM),
+    ("/{namespace}", repositories.namespace, GET),
+    # No part of a repository name is "-", so these shadow no repository.
+    ("/{repository:path}/-/tags", tags.tags, GET),
     ("/{repository:path}/-/tags/{tag}/delete", tags.delete_tag, FORM),
-    ("/{repository:path}/-/tags/{tag}/restore", tags.restore_tag, SEND),
-    ("/{repository:path}/-/settings", changes.settings, FORM),
-    ("/{repository:path}/-/delete", changes.delete, FORM),
+    ("/{repository:path}/-/tags/{tag}/restore", tags.restore_tag, POST),
+    ("/{repository:path}/-/settings", repository_settings.settings, FORM),
+    ("/{repository:path}/-/delete", repository_settings.delete, FORM),
     ("/{repository:path}/-/builds", builds.builds, FORM),
     ("/{repository:path}/-/builds/{number:int}", builds.build, FORM),
-    ("/{repository:path}/-/builds/{number:int}/log", builds.log, LOOK),
-    ("/{repository:path}/-/builds/{number:int}/events", builds.events, LOOK),
-    ("/{repository:path}/-/build-configuration", build_setup.build_setup, FORM),
-    ("/{repository:path}/-/build-configuration/preview", build_setup.preview, LOOK),
-    ("/{repository:path}/-/build-configuration/rules/{rule:int}", build_setup.rule, FORM),
-    ("/{repository:path}/-/webhooks", webhooks.notices, FORM),
-    ("/{repository:path}/-/build-configuration/delete", build_setup.delete_setup, FORM),
-    # As Docker Hub has it; no user name is so short.
-    ("/r/{reference:path}", repositories.elsewhere, LOOK),
-    ("/_/{reference:path}", repositories.elsewhere, LOOK),
-    ("/{reference:path}", repositories.repository, LOOK),
+    ("/{repository:path}/-/builds/{number:int}/log", builds.log, GET),
+    ("/{repository:path}/-/builds/{number:int}/events", builds.events, GET),
+    ("/{repository:path}/-/build-configuration", build_configuration.build_configuration, FORM),
+    ("/{repository:path}/-/build-configuration/preview", build_configuration.preview, GET),
+    ("/{repository:path}/-/build-configuration/rules/{rule:int}", build_configuration.rule, FORM),
+    ("/{repository:path}/-/webhooks", webhooks.webhooks, FORM),
+    ("/{repository:path}/-/build-configuration/delete", build_configuration.delete_configuration, FORM),
+    # The addresses that Docker Hub uses; no user name is this short.
+    ("/r/{reference:path}", repositories.redirect_docker_hub, GET),
+    ("/_/{reference:path}", repositories.redirect_docker_hub, GET),
+    ("/{reference:path}", repositories.overview, GET),
 )
-"""Every page, in the order in which an address is looked for."""
+"""Every page, in the order in which addresses are matched."""
 
 
 def routes(
     hub: Hub, trusted_builds: BuildsServices, notifications: NotificationServices, sources: Sources
 ) -> list[BaseRoute]:
-    """Return what answers every address that nothing else answers: mount it last."""
+    """Return the routes of all pages and static files; mount them last."""
     assets = Assets.read()
     site = Site(hub, trusted_builds, notifications, sources, assets, Templates(assets, now))
     pages = [page_route(site, path, handler, *methods) for path, handler, methods in PAGES]

@@ -1,4 +1,4 @@
-"""Forms as browsers send them: a few short fields, read once into a value."""
+"""Submitted forms: parsed from the body, then converted to a value."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -12,27 +12,27 @@ from hythe.hub.routes.parsing import parse_fields
 
 T = TypeVar("T", bound=msgspec.Struct)
 
-LARGEST = 512 * 1024
-"""Most bytes of a form; the longest field, a description of 25,000 characters, may take nine bytes a character."""
+MAX_FORM_SIZE = 512 * 1024
+"""Bytes; the longest field, a description of 25,000 characters, can take nine bytes per character."""
 
-FIELDS = 50
+MAX_FIELDS = 50
 
 MEDIA_TYPE = "application/x-www-form-urlencoded"
 
 
 class BadForm(Exception):
-    """What was sent is no form of ours; the text says why."""
+    """The body is not a valid form; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """The fields of a form, and what is wrong with them, if anything."""
+    """The fields of a form, and their errors if there are any."""
 
     fields: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     errors: Mapping[str, str] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> str:
-        """Return the first value of a field; empty when there is none."""
+        """Return the first value of a field; empty if there is none."""
         return next(iter(self.fields.get(name, ())), "")
 
     def all(self, name: str) -> tuple[str, ...]:
@@ -40,40 +40,40 @@ class Form:
         return self.fields.get(name, ())
 
     def error(self, name: str) -> str:
-        """Return what is wrong with a field; empty when nothing is."""
+        """Return the error of a field; empty if there is none."""
         return self.errors.get(name, "")
 
-    def wrong(self, errors: Mapping[str, str]) -> Self:
-        """Return the same form with what is wrong with it."""
+    def with_errors(self, errors: Mapping[str, str]) -> Self:
+        """Return the same form with these errors."""
         return replace(self, errors=errors)
 
 
-def filled(**values: str) -> Form:
-    """Return a form that shows what is so at present."""
+def prefilled(**values: str) -> Form:
+    """Return a form that shows these values."""
     return Form({name: (value,) for name, value in values.items()})
 
 
-def parsed(form: Form, wanted: type[T], *fields: str) -> T:
-    """Return the value that these fields of a form spell. Raises Invalid, naming every bad one."""
-    return converted({name: form[name] for name in fields}, wanted)
+def parse_form(form: Form, wanted: type[T], *fields: str) -> T:
+    """Convert these fields of a form to a value. Raises Invalid with an error per bad field."""
+    return parse_values({name: form[name] for name in fields}, wanted)
 
 
-def converted(values: Mapping[str, object], wanted: type[T]) -> T:
-    """Return the value that these texts spell. Raises Invalid, naming every bad one."""
+def parse_values(values: Mapping[str, object], wanted: type[T]) -> T:
+    """Convert texts to a value. Raises Invalid with an error per bad field."""
     return parse_fields(values, wanted, strict=False)
 
 
 async def read_form(request: Request) -> Form:
-    """Read the body. Line ends become those that everything else uses. Raises BadForm."""
+    """Read the body and normalize its line endings. Raises BadForm."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != MEDIA_TYPE:
-        raise BadForm("this page takes what its form sends, and nothing else")
+        raise BadForm(f"expected a form (Content-Type: {MEDIA_TYPE})")
     body = await _body(request)
     try:
-        pairs = parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=FIELDS, errors="strict")
+        pairs = parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=MAX_FIELDS, errors="strict")
     except ValueError as error:
-        raise BadForm("the form was damaged on its way: go back and send it again") from error
+        raise BadForm("the form could not be parsed: go back and submit it again") from error
     if any("\0" in name or "\0" in value for name, value in pairs):
-        raise BadForm("the form holds a NUL character, which is no text")
+        raise BadForm("the form contains a NUL character")
     fields: dict[str, tuple[str, ...]] = {}
     for name, value in pairs:
         fields[name] = (*fields.get(name, ()), value.replace("\r\n", "\n"))
@@ -85,8 +85,8 @@ async def _body(request: Request) -> bytes:
     try:
         async for chunk in request.stream():
             body += chunk
-            if len(body) > LARGEST:
-                raise BadForm("that is more than this form can hold: shorten the text")
+            if len(body) > MAX_FORM_SIZE:
+                raise BadForm("the form is too large: shorten the text")
     except ClientDisconnect as error:
-        raise BadForm("the form was cut off on its way") from error
+        raise BadForm("the connection closed before the form was complete") from error
     return bytes(body)

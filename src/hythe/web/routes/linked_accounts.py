@@ -1,79 +1,79 @@
-"""Linked accounts: what is linked, linking by the forge's own page or by a token, and unlinking."""
+"""Linked accounts: list, link through the forge's OAuth page or with a token, and unlink."""
 
 from starlette.responses import RedirectResponse, Response
 
 from hythe.forges.errors import ForgeError
 from hythe.hub.errors import Invalid, NotFound, Refused
-from hythe.web.notices import Notice
+from hythe.web.flashes import Flash
 from hythe.web.routes.account import account_tabs
 from hythe.web.routes.form import Form
 from hythe.web.routes.page_request import PageRequest
 
-HERE = "/account/linked-accounts"
+ADDRESS = "/account/linked-accounts"
 
 
-async def links(visit: PageRequest) -> Response:
-    """List the linked accounts, or link one by a token."""
-    visit.require_account()
+async def linked_accounts(page: PageRequest) -> Response:
+    """List the linked accounts, or link one with a token."""
+    page.require_account()
     form = Form()
-    if visit.request.method == "POST":
-        form = await visit.form()
+    if page.request.method == "POST":
+        form = await page.form()
         try:
-            await visit.site.sources.links.add_token(visit.actor, form["url"], form["token"])
+            await page.site.sources.links.add_token(page.actor, form["url"], form["token"])
         except Invalid as error:
-            form = form.wrong(error.fields)
+            form = form.with_errors(error.fields)
         except (ForgeError, NotFound) as error:
-            form = form.wrong({"": str(error)})
+            form = form.with_errors({"": str(error)})
         else:
-            return visit.redirect(HERE, Notice.ACCOUNT_LINKED)
-    return await _page(visit, form)
+            return page.redirect(ADDRESS, Flash.ACCOUNT_LINKED)
+    return await _render(page, form)
 
 
-async def _page(visit: PageRequest, form: Form, problem: str = "") -> Response:
-    service = visit.site.sources.links
-    return visit.page(
+async def _render(page: PageRequest, form: Form, problem: str = "") -> Response:
+    service = page.site.sources.links
+    return page.render(
         "linked-accounts.html",
         422 if form.errors or problem else 200,
         form=form,
         problem=problem,
-        links=await service.listed(visit.actor),
+        links=await service.listed(page.actor),
         offers=service.offers,
-        tabs=account_tabs(HERE),
+        tabs=account_tabs(ADDRESS),
     )
 
 
-async def begin(visit: PageRequest) -> Response:
-    """Send the browser to the forge, which asks its user. The address is the forge's, from the settings."""
-    visit.require_account()
-    query = visit.request.query_params
+async def begin(page: PageRequest) -> Response:
+    """Redirect to the forge's OAuth page, whose address comes from the settings."""
+    page.require_account()
+    query = page.request.query_params
     private = query.get("private") == "yes"
-    where = visit.site.sources.links.authorization(
-        visit.actor, query.get("url", ""), visit.site.url(visit.request), private=private
+    where = page.site.sources.links.authorization(
+        page.actor, query.get("url", ""), page.site.url(page.request), private=private
     )
     return RedirectResponse(where, 303)
 
 
-async def authorized(visit: PageRequest) -> Response:
-    """Link the account that the forge sends the browser back from."""
-    visit.require_account()
-    query = visit.request.query_params
+async def authorized(page: PageRequest) -> Response:
+    """Link the account after the forge has redirected the user back."""
+    page.require_account()
+    query = page.request.query_params
     if "code" not in query:
-        said = query.get("error_description") or query.get("error") or "it did not say why"
-        return await _page(visit, Form(), f"The forge did not let the hub in: {said[:300]}")
+        reason = query.get("error_description") or query.get("error") or "no reason given"
+        return await _render(page, Form(), f"The forge refused access: {reason[:300]}")
     try:
-        here = visit.site.url(visit.request)
-        await visit.site.sources.links.authorized(visit.actor, here, query.get("state", ""), query["code"])
+        here = page.site.url(page.request)
+        await page.site.sources.links.authorized(page.actor, here, query.get("state", ""), query["code"])
     except (ForgeError, Refused, NotFound) as error:
-        return await _page(visit, Form(), str(error))
-    return visit.redirect(HERE, Notice.ACCOUNT_LINKED)
+        return await _render(page, Form(), str(error))
+    return page.redirect(ADDRESS, Flash.ACCOUNT_LINKED)
 
 
-async def unlink(visit: PageRequest) -> Response:
-    """Say what unlinking removes, or unlink and say what could not be removed."""
-    visit.require_account()
-    link = await visit.site.sources.links.get(visit.actor, visit.request.path_params["link"])
+async def unlink(page: PageRequest) -> Response:
+    """Ask for confirmation, or unlink and list what could not be removed at the forge."""
+    page.require_account()
+    link = await page.site.sources.links.get(page.actor, page.request.path_params["link"])
     removed = None
-    if visit.request.method == "POST":
-        await visit.form()
-        removed = await visit.site.sources.hooks.unlink(visit.actor, link.id)
-    return visit.page("unlink.html", link=link, removed=removed, tabs=account_tabs(HERE))
+    if page.request.method == "POST":
+        await page.form()
+        removed = await page.site.sources.hooks.unlink(page.actor, link.id)
+    return page.render("unlink.html", link=link, removed=removed, tabs=account_tabs(ADDRESS))

@@ -47,7 +47,7 @@ async def choose_repository(page: PageRequest) -> Response:
     query = page.request.query_params.get("q", "")
     number = paging_of(page).page
     found = await links.repositories(page.actor, link.id, query, number)
-    return page.render("new-build-repository.html", link=link, found=found, filter=query, number=number)
+    return page.render("new-build-repository.html", link=link, listing=found, filter=query, number=number)
 
 
 async def choose_rules(page: PageRequest) -> Response:

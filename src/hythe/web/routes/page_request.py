@@ -1,4 +1,4 @@
-"""One request for a page: who asks, and how the answer is made."""
+"""A request for a page: the user, the session, the form, and the response."""
 
 import secrets
 from collections.abc import Awaitable, Callable
@@ -13,151 +13,151 @@ from starlette.routing import Route
 from hythe.hub.actor import NOBODY, HubActor
 from hythe.hub.errors import SignInNeeded
 from hythe.hub.sessions import LIFETIME, NewSession
-from hythe.web import csrf as forgery
-from hythe.web.notices import Notice, text_of
+from hythe.web import csrf
+from hythe.web.flashes import Flash, text_of
 from hythe.web.redirects import local_target
 from hythe.web.routes.form import Form, read_form
-from hythe.web.routes.site import NOTICE, SESSION, VISITOR, Site
+from hythe.web.routes.site import FLASH, SESSION, ANONYMOUS, Site
 
-LARGEST_NUMBER = 2**63 - 1
-"""No row of a database has a number beyond."""
+MAX_ROW_ID = 2**63 - 1
+"""The largest row ID that a database can store."""
 
 
-class Forged(Exception):
-    """A form that did not come from a page of ours under this session."""
+class CsrfError(Exception):
+    """The form was not submitted from a page of this session."""
 
 
 class PageRequest:
-    """A request with its visitor; it lives as long as the request."""
+    """One request and its user, passed to every handler and template."""
 
     def __init__(self, site: Site, request: Request, actor: HubActor = NOBODY) -> None:
         self.site = site
         self.request = request
         self.actor = actor
-        self._visitor = self._cookie(VISITOR)
-        self._new_visitor = ""
+        self._anonymous = self._cookie(ANONYMOUS)
+        self._new_anonymous = ""
 
     @classmethod
-    async def of(cls, site: Site, request: Request) -> "PageRequest":
-        """Find out who asks."""
-        visit = cls(site, request)
-        if visit.session:
-            visit.actor = await site.hub.sessions.actor(visit.session)
-        return visit
+    async def authenticate(cls, site: Site, request: Request) -> "PageRequest":
+        """Return the page request of the session's user."""
+        page = cls(site, request)
+        if page.session:
+            page.actor = await site.hub.sessions.actor(page.session)
+        return page
 
     def _cookie(self, name: str) -> str:
         return self.request.cookies.get(self.site.cookie_name(name, self.request), "")
 
-    # What templates ask
+    # For templates
 
     @property
     def signed_in(self) -> bool:
-        """Whether this is an account."""
+        """Whether the user is signed in."""
         return self.actor.signed_in
 
     @property
     def name(self) -> str:
-        """The account's name; empty for nobody."""
+        """The user's name; empty if not signed in."""
         return self.actor.name
 
     @property
     def host(self) -> str:
-        """HOST[:PORT] as images' names begin here."""
+        """HOST[:PORT] with which image names of this hub begin."""
         return self.site.host(self.request)
 
     @property
     def sign_up_open(self) -> bool:
-        """Whether anybody may make an account."""
+        """Whether anyone can create an account."""
         return self.site.hub.users.sign_up_open
 
     @property
-    def notice(self) -> str:
-        """What to say once about the form that was sent before."""
-        return text_of(self.request.cookies.get(NOTICE, ""))
+    def flash(self) -> str:
+        """The message about the form submitted before; empty if there is none."""
+        return text_of(self.request.cookies.get(FLASH, ""))
 
     @property
     def sign_in_address(self) -> str:
-        """The path of the sign-in page, from which one comes back here."""
+        """The path of the sign-in page, which redirects back to this page."""
         here = self.request.url.path + (f"?{self.request.url.query}" if self.request.url.query else "")
-        away = here == "/" or here.startswith("/sign-") or self.request.method not in {"GET", "HEAD"}
-        return "/sign-in" if away else f"/sign-in?next={quote(here, safe='/')}"
+        no_return = here == "/" or here.startswith("/sign-") or self.request.method not in {"GET", "HEAD"}
+        return "/sign-in" if no_return else f"/sign-in?next={quote(here, safe='/')}"
 
     def form_token(self) -> str:
-        """Return the token against forgery for a form on this page."""
-        return forgery.form_token(self._secret or self._begin_visitor())
+        """Return the CSRF token for the forms on this page."""
+        return csrf.form_token(self._csrf_secret or self._start_anonymous())
 
     # Session and forms
 
     @property
     def session(self) -> str:
-        """The session's token as the browser sent it; empty when it sent none."""
+        """The session token that the browser sent; empty if there is none."""
         return self._cookie(SESSION)
 
     @property
-    def _secret(self) -> str:
-        return self.session if self.signed_in else self._visitor or self._new_visitor
+    def _csrf_secret(self) -> str:
+        return self.session if self.signed_in else self._anonymous or self._new_anonymous
 
-    def _begin_visitor(self) -> str:
-        self._new_visitor = secrets.token_urlsafe(32)
-        return self._new_visitor
+    def _start_anonymous(self) -> str:
+        self._new_anonymous = secrets.token_urlsafe(32)
+        return self._new_anonymous
 
     @property
-    def address(self) -> str:
-        """The client's address, by which failed sign-ins are counted."""
+    def client_address(self) -> str:
+        """The client's IP address, used to throttle sign-in attempts."""
         return self.request.client.host if self.request.client else ""
 
     def require_account(self) -> None:
-        """Return when somebody is signed in. Raises SignInNeeded, which leads to the sign-in page."""
+        """Raise SignInNeeded, which redirects to the sign-in page, unless the user is signed in."""
         if not self.signed_in:
             raise SignInNeeded("sign in first")
 
     async def form(self) -> Form:
-        """Read the form that was sent. Raises Forged and BadForm."""
+        """Read the submitted form. Raises CsrfError and BadForm."""
         headers = self.request.headers
         hosts = self.site.hosts(self.request)
-        if forgery.comes_from_elsewhere(headers.get("origin"), headers.get("sec-fetch-site"), hosts):
-            raise Forged
+        if csrf.is_cross_site(headers.get("origin"), headers.get("sec-fetch-site"), hosts):
+            raise CsrfError
         form = await read_form(self.request)
-        if not forgery.token_matches(self._secret, form["form_token"]):
-            raise Forged
+        if not csrf.token_matches(self._csrf_secret, form["form_token"]):
+            raise CsrfError
         return form
 
-    # Answers
+    # Responses
 
-    def page(self, template: str, status: int = 200, **values: Any) -> Response:
-        """Return a page; a notice that it shows is not shown again."""
-        content = self.site.templates.render(template, {"visit": self, "status": status} | values)
+    def render(self, template: str, status: int = 200, **values: Any) -> Response:
+        """Render a template; a flash message that it shows is not shown again."""
+        content = self.site.templates.render(template, {"page": self, "status": status} | values)
         response = HTMLResponse(content, status)
-        if self._new_visitor:
-            self._set_cookie(response, self.site.cookie_name(VISITOR, self.request), self._new_visitor)
-        if NOTICE in self.request.cookies:
-            response.delete_cookie(NOTICE)
+        if self._new_anonymous:
+            self._set_cookie(response, self.site.cookie_name(ANONYMOUS, self.request), self._new_anonymous)
+        if FLASH in self.request.cookies:
+            response.delete_cookie(FLASH)
         return response
 
-    def redirect(self, path: str, notice: Notice | None = None) -> Response:
-        """Return the way to another page of ours, which may say something."""
+    def redirect(self, path: str, flash: Flash | None = None) -> Response:
+        """Redirect to another page of this hub, which shows the flash message."""
         response = RedirectResponse(local_target(path), 303)
-        if notice is not None:
-            self._set_cookie(response, NOTICE, notice.name, 60)
+        if flash is not None:
+            self._set_cookie(response, FLASH, flash.name, 60)
         return response
 
-    def begin(self, response: Response, started: NewSession) -> Response:
-        """Give a session's cookie to the browser in the place of what it had."""
+    def start_session(self, response: Response, started: NewSession) -> Response:
+        """Set the session cookie and delete the anonymous one."""
         name = self.site.cookie_name(SESSION, self.request)
         self._set_cookie(response, name, started.token, int(LIFETIME.total_seconds()))
-        self._forget(response, VISITOR)
+        self._delete_cookie(response, ANONYMOUS)
         return response
 
-    def end(self, response: Response) -> Response:
-        """Take the session's cookie from the browser."""
-        self._forget(response, SESSION)
+    def end_session(self, response: Response) -> Response:
+        """Delete the session cookie."""
+        self._delete_cookie(response, SESSION)
         return response
 
     def _set_cookie(self, response: Response, name: str, value: str, seconds: int | None = None) -> None:
         secure = self.site.secure(self.request)
         response.set_cookie(name, value, seconds, path="/", secure=secure, httponly=True, samesite="lax")
 
-    def _forget(self, response: Response, name: str) -> None:
+    def _delete_cookie(self, response: Response, name: str) -> None:
         secure = self.site.secure(self.request)
         response.delete_cookie(self.site.cookie_name(name, self.request), secure=secure, httponly=True, samesite="lax")
 
@@ -166,18 +166,18 @@ Handler = Callable[[PageRequest], Awaitable[Response]]
 
 
 def page_route(site: Site, path: str, handler: Handler, *methods: str) -> Route:
-    """Return the route of a page; what its handler raises becomes a page in ``routes/errors.py``."""
+    """Return the route of a page; ``routes/errors.py`` turns exceptions of the handler into pages."""
 
     async def endpoint(request: Request) -> Response:
-        visit = await PageRequest.of(site, request)
-        request.state.visit = visit
-        if any(map(_names_nothing, request.path_params.values())):
+        page = await PageRequest.authenticate(site, request)
+        request.state.page = page
+        if any(map(_cannot_exist, request.path_params.values())):
             raise HTTPException(404)
-        return await handler(visit)
+        return await handler(page)
 
     return Route(path, endpoint, methods=list(methods or ("GET",)), name=handler.__name__)
 
 
-def _names_nothing(part: object) -> bool:
-    """Whether this part of an address is what no database keeps."""
-    return part > LARGEST_NUMBER if isinstance(part, int) else "\0" in str(part)
+def _cannot_exist(part: object) -> bool:
+    """Whether no database can store this part of an address."""
+    return part > MAX_ROW_ID if isinstance(part, int) else "\0" in str(part)

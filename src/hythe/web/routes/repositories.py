@@ -1,4 +1,4 @@
-"""Repositories to look at: a namespace's list, one repository with its tags, one image."""
+"""Pages that show repositories: those of a namespace, one with its tags, one image."""
 
 from urllib.parse import quote
 
@@ -15,130 +15,129 @@ from hythe.oci.errors import InvalidDigest, InvalidReference
 from hythe.oci.reference import DEFAULT_NAMESPACE, DEFAULT_TAG, Reference
 from hythe.registry.access import Action
 from hythe.web.routes.page_request import PageRequest
-from hythe.web.routes.start import page_link, paging_of
-from hythe.web.routes.tab import Tab, tabs
+from hythe.web.routes.navigation import Tab, page_link, paging_of, tabs
 from hythe.web.templates import repository_address
 
 RECENT_TAGS = 5
-"""Tags on a repository's first page."""
+"""Tags on a repository's overview."""
 
 
-async def namespace(visit: PageRequest) -> Response:
-    """List what the visitor sees of a namespace; a short name (``centos``) leads to its repository."""
-    name = visit.request.path_params["namespace"]
-    hub = visit.site.hub
+async def namespace(page: PageRequest) -> Response:
+    """List the repositories of a namespace that the user can read; redirect a short name (``centos``) to its repository."""
+    name = page.request.path_params["namespace"]
+    hub = page.site.hub
     try:
-        found = await hub.repositories.in_namespace(visit.actor, name, paging_of(visit))
+        listing = await hub.repositories.in_namespace(page.actor, name, paging_of(page))
     except NotFound:
-        official = await hub.repositories.get(visit.actor, name)
-        return visit.redirect(repository_address(official))
-    return visit.page(
+        official = await hub.repositories.get(page.actor, name)
+        return page.redirect(repository_address(official))
+    return page.render(
         "namespace.html",
         namespace=name,
-        found=found,
+        listing=listing,
         official=name == DEFAULT_NAMESPACE,
-        own=name == visit.name,
+        own=name == page.name,
         page_link=page_link(f"/{quote(name)}"),
     )
 
 
-async def repository(visit: PageRequest) -> Response:
-    """Show a repository, or one image of it when the address names a tag or digest (``/NAME:TAG``)."""
-    path = visit.request.url.path
+async def overview(page: PageRequest) -> Response:
+    """Show a repository, or one image if the address contains a tag or digest (``/NAME:TAG``)."""
+    path = page.request.url.path
     if path.endswith("/"):
-        return visit.redirect(path.rstrip("/"))
-    reference = _reference(visit.request.path_params["reference"])
-    found = await visit.site.hub.repositories.get(visit.actor, reference.repository)
+        return page.redirect(path.rstrip("/"))
+    reference = _reference(page.request.path_params["reference"])
+    repository = await page.site.hub.repositories.get(page.actor, reference.repository)
     if reference.tag or reference.digest:
-        return await _image_page(visit, found, reference)
-    if path != repository_address(found):
-        return visit.redirect(repository_address(found))
-    latest = await visit.site.hub.tags.list(visit.actor, found.full_name, Paging(1, RECENT_TAGS))
-    return visit.page(
+        return await _image_page(page, repository, reference)
+    if path != repository_address(repository):
+        return page.redirect(repository_address(repository))
+    latest = await page.site.hub.tags.list(page.actor, repository.full_name, Paging(1, RECENT_TAGS))
+    return page.render(
         "repository.html",
-        repository=found,
+        repository=repository,
         latest=latest,
-        has_latest=await _has_latest(visit, found),
-        may_write=await visit.site.hub.repositories.may_write(visit.actor, found.full_name),
-        source=await _source_of(visit, found) if found.built else "",
-        last_build=await _last_build(visit, found) if found.built else None,
-        dockerfile=await _last_build(visit, found, BuildStatus.SUCCEEDED) if found.built else None,
-        tabs=await repository_tabs(visit, found, repository_address(found)),
+        has_latest=await _has_latest(page, repository),
+        may_write=await page.site.hub.repositories.may_write(page.actor, repository.full_name),
+        source=await _source_of(page, repository) if repository.built else "",
+        last_build=await _last_build(page, repository) if repository.built else None,
+        dockerfile=await _last_build(page, repository, BuildStatus.SUCCEEDED) if repository.built else None,
+        tabs=await repository_tabs(page, repository, repository_address(repository)),
     )
 
 
-async def _source_of(visit: PageRequest, found: Repository) -> str:
-    return (await visit.site.builds.configurations.get(visit.actor, found.full_name)).source.url
+async def _source_of(page: PageRequest, repository: Repository) -> str:
+    return (await page.site.builds.configurations.get(page.actor, repository.full_name)).source.url
 
 
-async def _last_build(visit: PageRequest, found: Repository, status: BuildStatus | None = None) -> Build | None:
-    wanted = BuildFilter(repository=found.full_name, status=status.value if status else "", limit=1)
-    return next(iter(await visit.site.builds.builds.listed(visit.actor, wanted)), None)
+async def _last_build(page: PageRequest, repository: Repository, status: BuildStatus | None = None) -> Build | None:
+    wanted = BuildFilter(repository=repository.full_name, status=status.value if status else "", limit=1)
+    return next(iter(await page.site.builds.builds.find(page.actor, wanted)), None)
 
 
-async def elsewhere(visit: PageRequest) -> Response:
-    """Lead from where Docker Hub has a repository's page to where it is here."""
-    reference = _reference(visit.request.path_params["reference"])
-    return visit.redirect(repository_address(await visit.site.hub.repositories.get(visit.actor, reference.repository)))
+async def redirect_docker_hub(page: PageRequest) -> Response:
+    """Redirect from the address that a repository has on Docker Hub."""
+    reference = _reference(page.request.path_params["reference"])
+    return page.redirect(repository_address(await page.site.hub.repositories.get(page.actor, reference.repository)))
 
 
-async def _has_latest(visit: PageRequest, found: Repository) -> bool:
+async def _has_latest(page: PageRequest, repository: Repository) -> bool:
     try:
-        await visit.site.hub.tags.get(visit.actor, found.full_name, DEFAULT_TAG)
+        await page.site.hub.tags.get(page.actor, repository.full_name, DEFAULT_TAG)
     except NotFound:
         return False
     return True
 
 
 def _reference(text: str) -> Reference:
-    """Return what an address names. Raises NotFound."""
+    """Return the reference in an address. Raises NotFound if it is invalid."""
     try:
         return Reference.parse(f"hub.invalid/{text.strip('/')}")
     except (InvalidReference, InvalidDigest) as error:
         raise NotFound(str(error)) from error
 
 
-async def repository_tabs(visit: PageRequest, found: Repository, current: str) -> tuple[Tab, ...]:
-    """Return the way between the pages of a repository, as far as they are for the visitor."""
-    own = repository_address(found)
+async def repository_tabs(page: PageRequest, repository: Repository, current: str) -> tuple[Tab, ...]:
+    """Return the tabs of a repository that the user has access to."""
+    own = repository_address(repository)
     pages = [(own, "Overview"), (f"{own}/-/tags", "Tags")]
-    if await visit.site.builds.configurations.exists(visit.actor, found.full_name):
+    if await page.site.builds.configurations.exists(page.actor, repository.full_name):
         pages.append((f"{own}/-/builds", "Builds"))
-    if await visit.site.hub.repositories.may_write(visit.actor, found.full_name):
+    if await page.site.hub.repositories.may_write(page.actor, repository.full_name):
         pages.append((f"{own}/-/settings", "Settings"))
     return tabs(current, *pages)
 
 
-async def _image_page(visit: PageRequest, found: Repository, reference: Reference) -> Response:
+async def _image_page(page: PageRequest, repository: Repository, reference: Reference) -> Response:
     target = reference.digest or reference.tag or ""
-    moves = await visit.site.hub.tags.history(visit.actor, found.full_name, reference.tag) if reference.tag else ()
-    restorable = await may_restore(visit, found)
+    moves = await page.site.hub.tags.history(page.actor, repository.full_name, reference.tag) if reference.tag else ()
+    restorable = await may_restore(page, repository)
     image: Image | None = None
     try:
-        image = await visit.site.hub.images.get(visit.actor, found.full_name, target)
+        image = await page.site.hub.images.get(page.actor, repository.full_name, target)
     except NotFound:
-        # A tag that was taken away still has its history, from which it can be had again.
+        # A deleted tag still has a history, from which it can be restored.
         if not (moves and restorable):
             raise
-    return visit.page(
+    return page.render(
         "image.html",
-        repository=found,
+        repository=repository,
         image=image,
         moves=moves,
         suffix=f"@{reference.digest}" if reference.digest else f":{reference.tag}",
         tag=reference.tag,
         may_restore=restorable,
-        may_delete=await visit.site.hub.access.may(visit.actor, found.full_name, Action.DELETE),
-        tabs=await repository_tabs(visit, found, f"{repository_address(found)}/-/tags"),
+        may_delete=await page.site.hub.access.may(page.actor, repository.full_name, Action.DELETE),
+        tabs=await repository_tabs(page, repository, f"{repository_address(repository)}/-/tags"),
     )
 
 
-async def may_restore(visit: PageRequest, found: Repository) -> bool:
-    """Whether the visitor may let tags point again where they did; with Trusted Builds builds alone move them."""
-    return not found.built and await visit.site.hub.repositories.may_write(visit.actor, found.full_name)
+async def may_restore(page: PageRequest, repository: Repository) -> bool:
+    """Whether the user may restore tags; with Trusted Builds, only builds move tags."""
+    return not repository.built and await page.site.hub.repositories.may_write(page.actor, repository.full_name)
 
 
-async def repository_of(visit: PageRequest) -> Repository:
-    """Return the repository that the address names. Raises NotFound."""
-    name = _reference(visit.request.path_params["repository"]).repository
-    return await visit.site.hub.repositories.get(visit.actor, name)
+async def repository_of(page: PageRequest) -> Repository:
+    """Return the repository in the address. Raises NotFound."""
+    name = _reference(page.request.path_params["repository"]).repository
+    return await page.site.hub.repositories.get(page.actor, name)

@@ -1,4 +1,4 @@
-"""Repositories to change: made, described, shown, hidden and deleted by those who may."""
+"""Create, configure and delete a repository."""
 
 from starlette.responses import Response
 
@@ -8,8 +8,8 @@ from hythe.hub.repository import DESCRIPTION_LENGTH, Repository
 from hythe.hub.routes.tags import ImmutableTags
 from hythe.oci.reference import DEFAULT_NAMESPACE
 from hythe.registry.access import Action
-from hythe.web.notices import Notice
-from hythe.web.routes.form import Form, converted, filled, parsed
+from hythe.web.flashes import Flash
+from hythe.web.routes.form import Form, parse_values, prefilled, parse_form
 from hythe.web.routes.page_request import PageRequest
 from hythe.web.routes.repositories import repository_of, repository_tabs
 from hythe.web.templates import repository_address
@@ -17,91 +17,91 @@ from hythe.web.templates import repository_address
 FIELDS = ("visibility", "description", "full_description")
 
 
-async def new_repository(visit: PageRequest) -> Response:
-    """Show the form, or make a repository."""
-    visit.require_account()
-    if visit.request.method != "POST":
-        user = await visit.site.hub.users.me(visit.actor)
-        return await _new_page(visit, filled(visibility=user.default_visibility.value, namespace=visit.name))
-    form = await visit.form()
+async def new_repository(page: PageRequest) -> Response:
+    """Show the form, or create a repository."""
+    page.require_account()
+    if page.request.method != "POST":
+        user = await page.site.hub.users.me(page.actor)
+        return await _new_page(page, prefilled(visibility=user.default_visibility.value, namespace=page.name))
+    form = await page.form()
     try:
-        new = parsed(form, NewRepository, "namespace", "name", *FIELDS)
-        made = await visit.site.hub.repositories.create(visit.actor, new)
+        new = parse_form(form, NewRepository, "namespace", "name", *FIELDS)
+        repository = await page.site.hub.repositories.create(page.actor, new)
     except (Invalid, Taken) as error:
-        return await _new_page(visit, form.wrong(error.fields), error.status)
+        return await _new_page(page, form.with_errors(error.fields), error.status)
     except Refused as error:
-        return await _new_page(visit, form.wrong({"": str(error)}), error.status)
-    return visit.redirect(repository_address(made), Notice.REPOSITORY_MADE)
+        return await _new_page(page, form.with_errors({"": str(error)}), error.status)
+    return page.redirect(repository_address(repository), Flash.REPOSITORY_CREATED)
 
 
-async def _new_page(visit: PageRequest, form: Form, status: int = 200) -> Response:
-    places = [(visit.name, f"{visit.name}/..", "Yours.")]
-    if await visit.site.hub.access.is_admin(visit.actor):
-        places.append((DEFAULT_NAMESPACE, "Top-level", "An official image of this hub: a short name, always public."))
-    return visit.page(
-        "new-repository.html", status, form=form, namespaces=places, description_length=DESCRIPTION_LENGTH
+async def _new_page(page: PageRequest, form: Form, status: int = 200) -> Response:
+    namespaces = [(page.name, f"{page.name}/", "Your own namespace.")]
+    if await page.site.hub.access.is_admin(page.actor):
+        namespaces.append((DEFAULT_NAMESPACE, "Top-level", "An official image of this hub: no namespace in its name, always public."))
+    return page.render(
+        "new-repository.html", status, form=form, namespaces=namespaces, description_length=DESCRIPTION_LENGTH
     )
 
 
-async def settings(visit: PageRequest) -> Response:
-    """Show a repository's settings, or change them."""
-    found = await repository_of(visit)
-    await visit.site.hub.access.require_repository(visit.actor, found.full_name, Action.PUSH)
-    form = filled(
-        visibility=found.visibility.value, description=found.description, full_description=found.full_description
+async def settings(page: PageRequest) -> Response:
+    """Show the settings of a repository, or save them."""
+    repository = await repository_of(page)
+    await page.site.hub.access.require_repository(page.actor, repository.full_name, Action.PUSH)
+    form = prefilled(
+        visibility=repository.visibility.value, description=repository.description, full_description=repository.full_description
     )
-    if visit.request.method != "POST":
-        return await _settings_page(visit, found, form)
-    sent = await visit.form()
-    if sent["action"] == "tags":
-        return await _keep_tags(visit, found, sent, form)
-    form = sent
+    if page.request.method != "POST":
+        return await _settings_page(page, repository, form)
+    submitted = await page.form()
+    if submitted["action"] == "tags":
+        return await _save_immutable_tags(page, repository, submitted, form)
+    form = submitted
     try:
-        change = parsed(form, RepositoryChange, *FIELDS)
-        await visit.site.hub.repositories.edit(visit.actor, found.full_name, change)
+        change = parse_form(form, RepositoryChange, *FIELDS)
+        await page.site.hub.repositories.edit(page.actor, repository.full_name, change)
     except Invalid as error:
-        return await _settings_page(visit, found, form.wrong(error.fields), error.status)
+        return await _settings_page(page, repository, form.with_errors(error.fields), error.status)
     except Refused as error:
-        return await _settings_page(visit, found, form.wrong({"": str(error)}), error.status)
-    return visit.redirect(f"{repository_address(found)}/-/settings", Notice.REPOSITORY_SAVED)
+        return await _settings_page(page, repository, form.with_errors({"": str(error)}), error.status)
+    return page.redirect(f"{repository_address(repository)}/-/settings", Flash.REPOSITORY_SAVED)
 
 
-async def _keep_tags(visit: PageRequest, found: Repository, sent: Form, present: Form) -> Response:
-    """Say which tags may be set once and not moved: patterns, a line each."""
+async def _save_immutable_tags(page: PageRequest, repository: Repository, submitted: Form, current: Form) -> Response:
+    """Save the patterns of immutable tags, one per line."""
     try:
-        wanted = converted({"patterns": sent["patterns"].split()}, ImmutableTags)
+        patterns = parse_values({"patterns": submitted["patterns"].split()}, ImmutableTags).patterns
     except Invalid as error:
-        problem = "are at most 100 patterns of letters, digits, '.', '_' and '-', with * and ? for anything else"
-        shown = Form({**present.fields, "patterns": (sent["patterns"],)}, {"patterns": problem})
-        return await _settings_page(visit, found, shown, error.status)
-    await visit.site.hub.tags.set_immutable(visit.actor, found.full_name, wanted.patterns)
-    return visit.redirect(f"{repository_address(found)}/-/settings", Notice.REPOSITORY_SAVED)
+        problem = "must be at most 100 patterns of letters, digits, '.', '_', '-', '*' and '?'"
+        shown = Form({**current.fields, "patterns": (submitted["patterns"],)}, {"patterns": problem})
+        return await _settings_page(page, repository, shown, error.status)
+    await page.site.hub.tags.set_immutable(page.actor, repository.full_name, patterns)
+    return page.redirect(f"{repository_address(repository)}/-/settings", Flash.REPOSITORY_SAVED)
 
 
-async def _settings_page(visit: PageRequest, found: Repository, form: Form, status: int = 200) -> Response:
-    kept = await visit.site.hub.tags.immutable(visit.actor, found.full_name)
-    return visit.page(
+async def _settings_page(page: PageRequest, repository: Repository, form: Form, status: int = 200) -> Response:
+    saved = await page.site.hub.tags.immutable(page.actor, repository.full_name)
+    return page.render(
         "repository-settings.html",
         status,
-        repository=found,
+        repository=repository,
         form=form,
-        patterns=form["patterns"] or "\n".join(kept),
+        patterns=form["patterns"] or "\n".join(saved),
         description_length=DESCRIPTION_LENGTH,
-        tabs=await repository_tabs(visit, found, f"{repository_address(found)}/-/settings"),
+        tabs=await repository_tabs(page, repository, f"{repository_address(repository)}/-/settings"),
     )
 
 
-async def delete(visit: PageRequest) -> Response:
-    """Ask for the repository's name, and delete it when that was typed."""
-    found = await repository_of(visit)
-    await visit.site.hub.access.require_repository(visit.actor, found.full_name, Action.DELETE)
+async def delete(page: PageRequest) -> Response:
+    """Ask for the repository's name, and delete the repository if it was typed."""
+    repository = await repository_of(page)
+    await page.site.hub.access.require_repository(page.actor, repository.full_name, Action.DELETE)
     form = Form()
-    if visit.request.method == "POST":
-        form = await visit.form()
-        if form["confirm"].strip() in {found.short_name, found.full_name}:
-            await visit.site.hub.repositories.delete(visit.actor, found.full_name)
-            return visit.redirect(f"/{found.namespace}", Notice.REPOSITORY_DELETED)
-        form = form.wrong({"confirm": f"must be {found.short_name}"})
-    own_tabs = await repository_tabs(visit, found, f"{repository_address(found)}/-/settings")
+    if page.request.method == "POST":
+        form = await page.form()
+        if form["confirm"].strip() in {repository.short_name, repository.full_name}:
+            await page.site.hub.repositories.delete(page.actor, repository.full_name)
+            return page.redirect(f"/{repository.namespace}", Flash.REPOSITORY_DELETED)
+        form = form.with_errors({"confirm": f"must be {repository.short_name}"})
+    own_tabs = await repository_tabs(page, repository, f"{repository_address(repository)}/-/settings")
     status = 422 if form.errors else 200
-    return visit.page("repository-delete.html", status, repository=found, form=form, tabs=own_tabs)
+    return page.render("repository-delete.html", status, repository=repository, form=form, tabs=own_tabs)

@@ -1,4 +1,4 @@
-"""What all pages share: the services, the templates, and where the hub is reached."""
+"""What all pages share: services, templates, and the hub's address."""
 
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -13,15 +13,15 @@ from hythe.web.assets import Assets
 from hythe.web.templates import Templates
 
 SESSION = "hythe_session"
-VISITOR = "hythe_visitor"
-"""The cookie that forms are bound to as long as nobody is signed in."""
+ANONYMOUS = "hythe_visitor"
+"""The cookie to which CSRF tokens are bound before signing in."""
 
-NOTICE = "hythe_notice"
+FLASH = "hythe_flash"
 
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """One hub's pages."""
+    """The services and templates behind the pages of one hub."""
 
     hub: Hub
     builds: BuildsServices
@@ -32,25 +32,25 @@ class Site:
 
     @property
     def public_host(self) -> str:
-        """HOST[:PORT] under which users reach the hub; empty: what the request was sent to."""
+        """HOST[:PORT] of the setting ``public_url``; empty if it is not set."""
         return urlsplit(self.hub.settings.public_url).netloc
 
     def host(self, request: Request) -> str:
-        """Return HOST[:PORT] as images' names begin here."""
+        """Return HOST[:PORT] with which image names of this hub begin."""
         return self.public_host or request.url.netloc
 
     def url(self, request: Request) -> str:
-        """Return how users, and forges, reach the hub: without a slash at the end."""
+        """Return the URL at which users and forges reach the hub, without a trailing slash."""
         return self.hub.settings.public_url.rstrip("/") or f"{request.url.scheme}://{request.url.netloc}"
 
     def hosts(self, request: Request) -> frozenset[str]:
-        """Return every HOST[:PORT] that is ours as far as this request goes."""
+        """Return every HOST[:PORT] that is this hub for this request."""
         return frozenset(filter(None, (self.public_host, request.url.netloc)))
 
     def secure(self, request: Request) -> bool:
-        """Whether browsers reach us encrypted (here, or at a proxy before us)."""
+        """Whether browsers use HTTPS, directly or through a proxy."""
         return request.url.scheme == "https" or self.hub.settings.public_url.startswith("https://")
 
     def cookie_name(self, name: str, request: Request) -> str:
-        """Return the name of a cookie; the prefix keeps other hosts of the domain from setting it."""
+        """Return the name of a cookie; the prefix ``__Host-`` keeps other hosts of the domain from setting it."""
         return f"__Host-{name}" if self.secure(request) else name

@@ -1,4 +1,4 @@
-"""Static files: each under a name that says its content, so that it may be kept for ever."""
+"""Static files, cached without expiry because their names contain a hash of their content."""
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -7,7 +7,7 @@ from starlette.routing import Route
 
 from hythe.web.assets import PREFIX, Assets
 
-FOR_EVER = "public, max-age=31536000, immutable"
+CACHE_CONTROL = "public, max-age=31536000, immutable"
 
 
 def static_route(assets: Assets) -> Route:
@@ -17,7 +17,7 @@ def static_route(assets: Assets) -> Route:
         asset = assets.get(request.path_params["name"])
         if asset is None:
             raise HTTPException(404)
-        headers = {"Cache-Control": FOR_EVER, "Vary": "Accept-Encoding"}
+        headers = {"Cache-Control": CACHE_CONTROL, "Vary": "Accept-Encoding"}
         if asset.compressed and "gzip" in request.headers.get("accept-encoding", ""):
             headers["Content-Encoding"] = "gzip"
             return Response(asset.compressed, media_type=asset.media_type, headers=headers)

@@ -1,4 +1,4 @@
-"""A repository's tags: listed, taken away, and set back to where they were."""
+"""The tags of a repository: list, delete and restore."""
 
 from starlette.responses import Response
 
@@ -7,55 +7,55 @@ from hythe.hub.repository import Repository
 from hythe.oci.digest import Digest
 from hythe.oci.errors import InvalidDigest
 from hythe.registry.access import Action
-from hythe.web.notices import Notice
+from hythe.web.flashes import Flash
 from hythe.web.routes.page_request import PageRequest
 from hythe.web.routes.repositories import may_restore, repository_of, repository_tabs
-from hythe.web.routes.start import page_link, paging_of
+from hythe.web.routes.navigation import page_link, paging_of
 from hythe.web.templates import repository_address
 
 
-async def tags(visit: PageRequest) -> Response:
+async def tags(page: PageRequest) -> Response:
     """List all tags of a repository."""
-    found = await repository_of(visit)
-    query = visit.request.query_params.get("q", "").strip()[:128]
-    page = await visit.site.hub.tags.list(visit.actor, found.full_name, paging_of(visit), query)
-    address = _list_address(found)
-    return visit.page(
+    repository = await repository_of(page)
+    query = page.request.query_params.get("q", "").strip()[:128]
+    listing = await page.site.hub.tags.list(page.actor, repository.full_name, paging_of(page), query)
+    address = _list_address(repository)
+    return page.render(
         "tags.html",
-        repository=found,
-        page=page,
+        repository=repository,
+        listing=listing,
         part=query,
         page_link=page_link(address, q=query),
-        tabs=await repository_tabs(visit, found, address),
+        tabs=await repository_tabs(page, repository, address),
     )
 
 
-async def delete_tag(visit: PageRequest) -> Response:
-    """Ask, and take the tag away."""
-    found = await repository_of(visit)
-    await visit.site.hub.access.require_repository(visit.actor, found.full_name, Action.DELETE)
-    tag = await visit.site.hub.tags.get(visit.actor, found.full_name, visit.request.path_params["tag"])
-    if visit.request.method == "POST":
-        await visit.form()
-        await visit.site.hub.tags.delete(visit.actor, found.full_name, tag.name)
-        left = f"{repository_address(found)}:{tag.name}" if await may_restore(visit, found) else _list_address(found)
-        return visit.redirect(left, Notice.TAG_DELETED)
-    own_tabs = await repository_tabs(visit, found, _list_address(found))
-    return visit.page("tag-delete.html", repository=found, tag=tag, tabs=own_tabs)
+async def delete_tag(page: PageRequest) -> Response:
+    """Ask for confirmation, or delete the tag."""
+    repository = await repository_of(page)
+    await page.site.hub.access.require_repository(page.actor, repository.full_name, Action.DELETE)
+    tag = await page.site.hub.tags.get(page.actor, repository.full_name, page.request.path_params["tag"])
+    if page.request.method == "POST":
+        await page.form()
+        await page.site.hub.tags.delete(page.actor, repository.full_name, tag.name)
+        target = f"{repository_address(repository)}:{tag.name}" if await may_restore(page, repository) else _list_address(repository)
+        return page.redirect(target, Flash.TAG_DELETED)
+    own_tabs = await repository_tabs(page, repository, _list_address(repository))
+    return page.render("tag-delete.html", repository=repository, tag=tag, tabs=own_tabs)
 
 
-async def restore_tag(visit: PageRequest) -> Response:
-    """Let a tag point again where it once did."""
-    found = await repository_of(visit)
-    tag = visit.request.path_params["tag"]
-    form = await visit.form()
+async def restore_tag(page: PageRequest) -> Response:
+    """Restore a tag to a digest from its history."""
+    repository = await repository_of(page)
+    tag = page.request.path_params["tag"]
+    form = await page.form()
     try:
         digest = Digest.parse(form["digest"])
     except InvalidDigest as error:
         raise NotFound(str(error)) from error
-    await visit.site.hub.tags.restore(visit.actor, found.full_name, tag, digest)
-    return visit.redirect(f"{repository_address(found)}:{tag}", Notice.TAG_RESTORED)
+    await page.site.hub.tags.restore(page.actor, repository.full_name, tag, digest)
+    return page.redirect(f"{repository_address(repository)}:{tag}", Flash.TAG_RESTORED)
 
 
-def _list_address(found: Repository) -> str:
-    return f"{repository_address(found)}/-/tags"
+def _list_address(repository: Repository) -> str:
+    return f"{repository_address(repository)}/-/tags"

@@ -1,4 +1,4 @@
-"""Who is told of a repository's builds: addresses that get a webhook, what was sent there, and sending it again."""
+"""The webhooks of a repository: list, add, delete, and redeliver."""
 
 from starlette.responses import Response
 
@@ -7,73 +7,74 @@ from hythe.hub.repository import Repository
 from hythe.notifications.errors import InvalidWebhook
 from hythe.notifications.event import EventKind
 from hythe.notifications.webhook import NewWebhook
-from hythe.web.notices import Notice
-from hythe.web.routes.build_configuration import managed_setup
-from hythe.web.routes.form import Form, converted
+from hythe.web.flashes import Flash
+from hythe.web.routes.build_configuration import managed_configuration
+from hythe.web.routes.form import Form, parse_values
 from hythe.web.routes.page_request import PageRequest
 from hythe.web.routes.repositories import repository_tabs
 from hythe.web.templates import repository_address
 
-SHOWN = 5
-"""Deliveries of one address that the page shows."""
+SHOWN_DELIVERIES = 5
+"""Deliveries shown per webhook."""
 
 EVENTS = (
-    (EventKind.SUCCESS.value, "Success", "Every build that ended well."),
-    (EventKind.FAILURE.value, "Failure", ""),
-    (EventKind.FIXED.value, "Fixed", "The first success after a failure."),
+    (EventKind.SUCCESS.value, "Success", "A build succeeded."),
+    (EventKind.FAILURE.value, "Failure", "A build failed."),
+    (EventKind.FIXED.value, "Fixed", "A build succeeded after one that failed."),
 )
 
 
-async def notices(visit: PageRequest) -> Response:
-    """List who is told; add and remove an address, or send a delivery again."""
-    found, _ = await managed_setup(visit)
-    if visit.request.method != "POST":
-        return await _page(visit, found, Form({"events": (EventKind.SUCCESS.value,)}))
-    form = await visit.form()
+async def webhooks(page: PageRequest) -> Response:
+    """List the webhooks; add or delete one, or redeliver."""
+    repository, _ = await managed_configuration(page)
+    if page.request.method != "POST":
+        return await _render(page, repository, Form({"events": (EventKind.SUCCESS.value,)}))
+    form = await page.form()
     try:
-        said = await _changed(visit, found.full_name, form)
+        flash = await _apply(page, repository.full_name, form)
     except Invalid as error:
-        return await _page(visit, found, form.wrong(error.fields))
+        return await _render(page, repository, form.with_errors(error.fields))
     except InvalidWebhook as error:
-        return await _page(visit, found, form.wrong({"": str(error)}))
-    return visit.redirect(f"{repository_address(found)}/-/webhooks", said)
+        return await _render(page, repository, form.with_errors({"": str(error)}))
+    return page.redirect(f"{repository_address(repository)}/-/webhooks", flash)
 
 
-async def _changed(visit: PageRequest, repository: str, form: Form) -> Notice:
-    service = visit.site.notifications.webhooks
+async def _apply(page: PageRequest, repository: str, form: Form) -> Flash:
+    service = page.site.notifications.webhooks
     match form["action"]:
         case "remove":
-            await service.remove(visit.actor, repository, _number(form["notice"]))
-        case "again":
-            await service.redeliver(visit.actor, repository, form["delivery"][:36])
-            return Notice.NOTICE_SENT_AGAIN
+            await service.remove(page.actor, repository, _number(form["webhook"]))
+            return Flash.WEBHOOK_DELETED
+        case "redeliver":
+            await service.redeliver(page.actor, repository, form["delivery"][:36])
+            return Flash.WEBHOOK_RESENT
         case _:
-            await service.add(visit.actor, repository, _new_notice(form))
-    return Notice.BUILDS_SAVED
+            await service.add(page.actor, repository, _new_webhook(form))
+            return Flash.WEBHOOK_ADDED
 
 
-def _new_notice(form: Form) -> NewWebhook:
+def _new_webhook(form: Form) -> NewWebhook:
     texts = {"url": form["url"].strip(), "secret": form["secret"]}
-    return converted({**texts, "events": form.all("events"), "chained": form["chained"] == "yes"}, NewWebhook)
+    return parse_values({**texts, "events": form.all("events"), "chained": form["chained"] == "yes"}, NewWebhook)
 
 
 def _number(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 16):
-        raise NotFound("there is no such notice")
+        raise NotFound("webhook not found")
     return int(text)
 
 
-async def _page(visit: PageRequest, found: Repository, form: Form) -> Response:
-    service = visit.site.notifications.webhooks
-    listed = await service.of_repository(visit.actor, found.full_name)
-    sent = {each.id: await service.deliveries(visit.actor, found.full_name, each.id) for each in listed}
-    return visit.page(
+async def _render(page: PageRequest, repository: Repository, form: Form) -> Response:
+    service = page.site.notifications.webhooks
+    webhooks = await service.of_repository(page.actor, repository.full_name)
+    deliveries = {each.id: await service.deliveries(page.actor, repository.full_name, each.id) for each in webhooks}
+    return page.render(
         "webhooks.html",
         422 if form.errors else 200,
-        repository=found,
+        repository=repository,
         form=form,
-        notices=listed,
-        sent={number: deliveries[:SHOWN] for number, deliveries in sent.items()},
+        webhooks=webhooks,
+        deliveries={number: latest[:SHOWN_DELIVERIES] for number, latest in deliveries.items()},
         events=EVENTS,
-        tabs=await repository_tabs(visit, found, f"{repository_address(found)}/-/builds"),
+        tabs=await repository_tabs(page, repository, f"{repository_address(repository)}/-/builds"),
     )

@@ -1,0 +1,33 @@
+"""Flash messages: shown once, on the page after a form. Only the key travels in a cookie, never the text."""
+
+from enum import Enum
+
+
+class Flash(Enum):
+    """The messages by key."""
+
+    WELCOME = "Welcome to Hythe! Your repositories will be listed here."
+    SIGNED_OUT = "You have been signed out."
+    REPOSITORY_CREATED = "Repository created."
+    REPOSITORY_SAVED = "Settings saved."
+    REPOSITORY_DELETED = "The repository and all its images have been deleted."
+    TAG_DELETED = "Tag deleted."
+    TAG_RESTORED = "Tag restored."
+    ACCOUNT_SAVED = "Account settings saved."
+    PASSWORD_CHANGED = "Password changed. All your other sessions have been signed out."  # noqa: S105 (no password)
+    ACCOUNT_LINKED = "Account linked."
+    BUILDS_CONFIGURED = "Trusted Builds are configured. The next push starts a build."
+    BUILDS_SAVED = "Build configuration saved."
+    CREDENTIALS_DELETED = "Source saved. The credentials were for the previous host and have been deleted."
+    WEBHOOK_ADDED = "Webhook added."
+    WEBHOOK_DELETED = "Webhook deleted."
+    WEBHOOK_RESENT = "The delivery has been queued again."
+    BUILD_QUEUED = "Build queued."
+    BUILD_CANCELLED = "Cancelling the build."
+    TOKEN_DELETED = "Token deleted. It can no longer be used to sign in."  # noqa: S105 (no password)
+
+
+def text_of(key: str) -> str:
+    """Return the message for a key; empty if there is none."""
+    flash = Flash.__members__.get(key)
+    return flash.value if flash else ""

@@ -1,0 +1,60 @@
+"""Sign up, sign in and sign out."""
+
+from starlette.responses import Response
+
+from hythe.hub.errors import Invalid, Refused, SignInNeeded, Taken, TooManyAttempts
+from hythe.hub.namespaces import NAME_RULE
+from hythe.hub.passwords import PASSWORD_LENGTH
+from hythe.hub.users import NewUser
+from hythe.web.flashes import Flash
+from hythe.web.redirects import local_target
+from hythe.web.routes.form import Form, prefilled
+from hythe.web.routes.page_request import PageRequest
+
+
+async def sign_up(page: PageRequest) -> Response:
+    """Show the form, or create the account and sign in."""
+    if page.signed_in:
+        return page.redirect(f"/{page.name}")
+    if not page.sign_up_open:
+        raise Refused("sign-up is disabled on this hub", "ask an administrator for an account")
+    if page.request.method != "POST":
+        return _sign_up_page(page, Form())
+    form = await page.form()
+    new = NewUser(form["username"].strip(), form["email"].strip(), form["password"])
+    try:
+        await page.site.hub.users.create(page.actor, new)
+    except (Invalid, Taken) as error:
+        return _sign_up_page(page, form.with_errors(error.fields), error.status)
+    started = await page.site.hub.sessions.sign_in(new.username, new.password, page.client_address)
+    return page.start_session(page.redirect(f"/{new.username}", Flash.WELCOME), started)
+
+
+def _sign_up_page(page: PageRequest, form: Form, status: int = 200) -> Response:
+    return page.render("sign-up.html", status, form=form, name_rule=NAME_RULE, min_password_length=PASSWORD_LENGTH[0])
+
+
+async def sign_in(page: PageRequest) -> Response:
+    """Show the form, or start a session; a session that the browser already had is ended."""
+    if page.request.method != "POST":
+        target = local_target(page.request.query_params.get("next", "/"))
+        if page.signed_in:
+            return page.redirect(target)
+        return page.render("sign-in.html", form=prefilled(next=target))
+    form = await page.form()
+    try:
+        started = await page.site.hub.sessions.sign_in(form["username"].strip(), form["password"], page.client_address)
+    except (SignInNeeded, TooManyAttempts) as error:
+        return page.render("sign-in.html", error.status, form=form.with_errors({"": str(error)}))
+    if page.session:
+        await page.site.hub.sessions.sign_out(page.session)
+    target = local_target(form["next"])
+    return page.start_session(page.redirect(f"/{started.actor.name}" if target == "/" else target), started)
+
+
+async def sign_out(page: PageRequest) -> Response:
+    """End the session."""
+    if page.signed_in:
+        await page.form()
+        await page.site.hub.sessions.sign_out(page.session)
+    return page.end_session(page.redirect("/", Flash.SIGNED_OUT))
