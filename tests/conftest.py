@@ -6,13 +6,18 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
+
+ROOT = Path(__file__).parents[1]
 
 if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
     # The tests start `hythe` hundreds of times: without bytecode each start takes two to three times as long.
-    os.environ.setdefault("PYTHONPYCACHEPREFIX", str(Path(__file__).parents[1] / ".cache/bytecode"))
+    os.environ.setdefault("PYTHONPYCACHEPREFIX", str(ROOT / ".cache/bytecode"))
     sys.pycache_prefix, sys.dont_write_bytecode = os.environ["PYTHONPYCACHEPREFIX"], False
 
 pytest_plugins = [
@@ -34,8 +39,8 @@ pytest_plugins = [
     "tests.parts.ssh_server",
 ]
 
-EXPENSIVE = ("s3", "azurite")
-"""Fixtures of a session that take seconds to start: all tests that use the same one run on one worker."""
+SLOW_FOLDERS = ("builds", "web", "clients", "faults")
+"""Folders with long files: pytest-xdist starts them first, so that no worker runs one alone at the end."""
 
 MARKS = {
     "postgresql": {"postgresql"},
@@ -46,22 +51,44 @@ MARKS = {
 """The fixtures, also as parameters of other fixtures, that give a test its mark."""
 
 
+class FileScheduling(LoadScopeScheduling):  # type: ignore[misc]
+    """Runs a file's tests on one worker, so that the fixtures of a module are set up once, and long files first.
+
+    All files that need an object store share one worker, because it takes long to start. (The mark ``xdist_group`` has
+    no effect with pytest 9.2 and pytest-xdist 3.8.)
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        path = nodeid.split("::")[0]
+        return "object_store" if _needs_object_store(path) else path
+
+
+@cache
+def _needs_object_store(path: str) -> bool:
+    return "object_store" in (ROOT / path).read_text()
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> FileScheduling:
+    """Distribute tests by file."""
+    config.option.loadscopereorder = False
+    return FileScheduling(config, log)
+
+
 def pytest_configure() -> None:
     """Run the teardown of fixtures when SIGTERM ends the tests."""
     signal.signal(signal.SIGTERM, lambda *_: pytest.exit("ended by SIGTERM", returncode=143))
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests by the programs they need, and run a file's tests, or those of an expensive fixture, on one worker."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark tests by the programs they need; with pytest-xdist, put slow folders first."""
     for item in items:
-        names = getattr(item, "fixturenames", ())
-        part = next((name for name in EXPENSIVE if name in names), None)
-        item.add_marker(pytest.mark.xdist_group(part or item.nodeid.split("::")[0]))
-        used = {*names, *_words_of_parameters(item)}
+        used = {*getattr(item, "fixturenames", ()), *_words_of_parameters(item)}
         for mark, fixtures in MARKS.items():
             if used & fixtures:
                 item.add_marker(mark)
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: item.nodeid.split("/")[1] not in SLOW_FOLDERS)
 
 
 def _words_of_parameters(item: pytest.Item) -> list[str]:
