@@ -36,7 +36,7 @@ def workers(services: Services, folder: Path, count: int) -> Iterator[None]:
     try:
         yield
     finally:
-        # Killed rather than stopped: nothing runs any more, and a worker that stops waits for its claim.
+        # Every build has finished, so the workers have nothing to clean up.
         for process in started:
             process.kill()
             process.wait(60)

@@ -77,7 +77,7 @@ def test_statements_are_referrers_as_cosign_reads_them(services: Services, tmp_p
         envelope = bundle["dsseEnvelope"]
         payload = base64.b64decode(envelope["payload"])
         [signature] = envelope["signatures"]
-        # The pre-authentication encoding, by DSSE's own text.
+        # The pre-authentication encoding of the DSSE specification.
         (tmp_path / "signed").write_bytes(b"DSSEv1 28 application/vnd.in-toto+json %d " % len(payload) + payload)
         (tmp_path / "signature").write_bytes(base64.b64decode(signature["sig"]))
         command = ["openssl", "dgst", "-sha256", "-verify", "key.pem", "-signature", "signature", "signed"]

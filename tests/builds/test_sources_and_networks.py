@@ -28,7 +28,7 @@ def services(start_services: Callable[..., Services]) -> Services:
 def test_network_access_of_steps(services: Services, network: str, reached: bool) -> None:
     """Off: nothing. Registry and open: the hub. Never: other services of the host, or metadata addresses."""
     others = (services.hub.port, urlsplit(services.git.url).port)
-    # busybox's nc takes numbers without asking a resolver, which a static program cannot do everywhere.
+    # busybox's nc accepts addresses without a resolver, which static programs cannot use everywhere.
     (hub, host), ask = others, "echo | busybox nc -w 3"
     dockerfile = f"""{TINY}RUN {ask} 127.0.0.1 {hub} > /dev/null && echo hub-reached || echo hub-away
 RUN {ask} 127.0.0.1 {host} || echo host-away

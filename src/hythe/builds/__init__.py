@@ -1,1 +1,1 @@
-"""Trusted Builds: every push to a source repository builds the image, in the open, and says what it was built from."""
+"""Trusted Builds: every push to a source repository builds an image, with a public log and signed provenance."""

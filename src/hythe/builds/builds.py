@@ -189,7 +189,7 @@ class BuildService:
         return hmac.compare_digest(self._secret_box.unseal(TRIGGER_TOKEN, sealed).encode(), token.encode())
 
     async def find(self, actor: HubActor, filters: BuildFilter) -> list[Build]:
-        """Return builds of repositories that the actor may read, newest first."""
+        """Return builds of repositories that the actor can read, newest first."""
         async with self._database.reading() as session:
             if filters.repository:
                 await self._access.require_repository(actor, filters.repository, Action.PULL, session)

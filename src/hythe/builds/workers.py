@@ -140,8 +140,8 @@ class WorkerService:
             namespace = await namespace_rows.by_name(session, build.account)
         owner = HubActor(build.account, user_id=namespace.user_id if namespace else None)
         own = Scope.repository(build.repository, PULL, *((PUSH,) if build.trusted else ()))
-        asked = [Scope.repository(name, PULL) for name in repositories[:MAX_TOKEN_REPOSITORIES]]
-        granted = [own, *[await self._access.granted(owner, scope) for scope in asked]]
+        requested = [Scope.repository(name, PULL) for name in repositories[:MAX_TOKEN_REPOSITORIES]]
+        granted = [own, *[await self._access.granted(owner, scope) for scope in requested]]
         actor = HubActor(f"build {build.number}", build=BuildLease(build.id, lease.fence, lease.key_digest))
         service = self._public_url.partition("://")[2]
         return PushToken(

@@ -41,11 +41,11 @@ async def log_text(builds: BuildsServices, hub: Hub, request: Request) -> Respon
     actor = await _actor(hub, request)
     pieces, start = [], _start(request)
     while True:
-        _, piece = await builds.builds.log(actor, repository_of(request), _number(request), start)
-        if not piece:
+        _, chunk = await builds.builds.log(actor, repository_of(request), _number(request), start)
+        if not chunk:
             break
-        pieces.append(piece)
-        start += len(piece)
+        pieces.append(chunk)
+        start += len(chunk)
     return Response(b"".join(pieces), media_type="text/plain; charset=utf-8")
 
 
@@ -74,36 +74,36 @@ async def event_stream(
     idle_seconds = 0.0
     while not builds.queue.is_closed:
         try:
-            build, piece = await builds.builds.log(actor, repository, number, start)
+            build, chunk = await builds.builds.log(actor, repository, number, start)
         except (HubError, DatabaseError) as error:
             if isinstance(error, HubError):
                 yield b"event: end\ndata: gone\n\n"
             return
-        if piece:
+        if chunk:
             # A chunk can end within a character; the rest follows in the next one.
-            text, consumed = _whole_characters(piece, last=build.status.is_over)
+            text, consumed = _whole_characters(chunk, last=build.status.is_over)
             start += consumed
             yield b"id: %d\nevent: log\ndata: %b\n\n" % (start, msgspec.json.encode(text))
             idle_seconds = 0.0
         if build.status.value != sent_status:
             sent_status = build.status.value
             yield b"event: status\ndata: %b\n\n" % sent_status.encode()
-        if build.status.is_over and not piece:
+        if build.status.is_over and not chunk:
             yield b"event: end\ndata: %b\n\n" % sent_status.encode()
             return
-        if not piece:
+        if not chunk:
             await asyncio.sleep(POLL_INTERVAL)
             idle_seconds += POLL_INTERVAL
         if idle_seconds > KEEPALIVE_INTERVAL:
-            yield b": still here\n\n"
+            yield b": keepalive\n\n"
             idle_seconds = 0.0
 
 
-def _whole_characters(piece: bytes, *, last: bool) -> tuple[str, int]:
+def _whole_characters(chunk: bytes, *, last: bool) -> tuple[str, int]:
     for cut in range(0 if last else 4):
         with contextlib.suppress(UnicodeDecodeError):
-            return piece[: len(piece) - cut].decode(), len(piece) - cut
-    return piece.decode(errors="replace"), len(piece)
+            return chunk[: len(chunk) - cut].decode(), len(chunk) - cut
+    return chunk.decode(errors="replace"), len(chunk)
 
 
 async def badge(builds: BuildsServices, hub: Hub, request: Request) -> Response:

@@ -1,4 +1,4 @@
-"""Repository links: what is built anew when a base image moved."""
+"""Repository links: what is rebuilt when a base image changes."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ from hythe.worker.protocol import Outcome
 MOVE = TagMove("latest", Digest.of(b"new"), Digest.of(b"old"), datetime.now(UTC))
 
 
-async def linked(database: Database, name: str, bases: dict[str, str]) -> BuildConfiguration:
-    """A repository that is built from these bases and wants to follow them."""
+async def configure_linked(database: Database, name: str, bases: dict[str, str]) -> BuildConfiguration:
+    """Configure a repository that is built from these images and follows them."""
     now = datetime.now(UTC)
     new = NewBuildConfiguration(
         source=BuildSource(url="https://git.example/a/b.git"),
@@ -53,7 +53,7 @@ async def linked(database: Database, name: str, bases: dict[str, str]) -> BuildC
 
 
 async def queued(database: Database, name: str) -> list[str]:
-    """Who asked for the builds of a repository."""
+    """What started the builds of a repository."""
     async with database.reading() as session:
         return [build.started_by for build in await build_rows.find(session, BuildFilter(repository=name))]
 
@@ -70,8 +70,8 @@ def test_a_moved_tag_queues_builds_from_it(database: Database, run: Run[Any], se
     async def move() -> tuple[list[str], list[str]]:
         async with open_identity(database, settings) as identity:
             builds: BuildsServices = make_builds(identity, settings)
-            await linked(database, "alice/child", {"alice/base:latest": "sha256:0"})
-            await linked(database, "alice/other", {"alice/base:stable": "sha256:0"})
+            await configure_linked(database, "alice/child", {"alice/base:latest": "sha256:0"})
+            await configure_linked(database, "alice/other", {"alice/base:stable": "sha256:0"})
             same = TagMove("latest", MOVE.previous, MOVE.previous, MOVE.at)
             async with database.writing() as session:
                 await builds.base_image_watch.tags_moved(session, "alice/base", (same, MOVE))
@@ -107,9 +107,9 @@ def test_loops_are_not_followed(database: Database, run: Run[Any], settings: Set
     async def move() -> list[list[str]]:
         async with open_identity(database, settings) as identity:
             builds = make_builds(identity, settings)
-            await linked(database, "alice/a", {"alice/c:latest": "sha256:0"})
-            await linked(database, "alice/b", {"alice/a:latest": "sha256:0"})
-            await linked(database, "alice/c", {"alice/b:latest": "sha256:0"})
+            await configure_linked(database, "alice/a", {"alice/c:latest": "sha256:0"})
+            await configure_linked(database, "alice/b", {"alice/a:latest": "sha256:0"})
+            await configure_linked(database, "alice/c", {"alice/b:latest": "sha256:0"})
             async with database.writing() as session:
                 for name in ("alice/a", "alice/b", "alice/c"):
                     await builds.base_image_watch.tags_moved(session, name, (MOVE,))
@@ -133,7 +133,7 @@ def test_base_images_of_other_registries_are_checked(
     async def check() -> list[int]:
         async with open_identity(database, settings) as identity:
             builds = make_builds(identity, settings)
-            await linked(database, "alice/child", {image: "sha256:0"})
+            await configure_linked(database, "alice/child", {image: "sha256:0"})
             return [await builds.base_image_watch.check(datetime.now(UTC)) for _ in range(2)]
 
     assert run(check()) == [1, 0]
@@ -145,7 +145,7 @@ def test_an_unreachable_registry_is_checked_again_later(database: Database, run:
     async def check() -> tuple[int, int, int]:
         async with open_identity(database, settings) as identity:
             builds = make_builds(identity, settings)
-            await linked(database, "alice/child", {"127.0.0.1:9/base:latest": "sha256:0"})
+            await configure_linked(database, "alice/child", {"127.0.0.1:9/base:latest": "sha256:0"})
             began = datetime.now(UTC)
             queued = await builds.base_image_watch.check(began)
             async with database.reading() as session:
