@@ -12,7 +12,7 @@ from tests.web.content import PASSWORD
 def sign_in(page: Page, url: str, name: str, password: str = PASSWORD) -> None:
     """Sign in by typing and clicking; the page then shows the account's menu."""
     page.goto(f"{url}/sign-in")
-    page.get_by_label("User name").fill(name)
+    page.get_by_label("Username").fill(name)
     page.get_by_label("Password").fill(password)
     page.get_by_role("main").get_by_role("button", name="Sign in").click()
     page.locator(".menu").wait_for()

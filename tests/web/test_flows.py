@@ -12,7 +12,7 @@ from tests.web.content import PASSWORD, Content
 
 pytestmark = pytest.mark.browser
 
-LOST = "Nothing lies here"
+NOT_FOUND = "Page not found"
 
 
 def test_sign_up_out_and_in(visitor: Page, content: Content) -> None:
@@ -20,10 +20,10 @@ def test_sign_up_out_and_in(visitor: Page, content: Content) -> None:
     name = f"newcomer-{next(content.numbers)}"
     visitor.goto(content.url)
     visitor.get_by_role("navigation", name="Account").get_by_role("link", name="Sign up").click()
-    visitor.get_by_label("User name").fill(name)
+    visitor.get_by_label("Username").fill(name)
     visitor.get_by_label("E-mail").fill(f"{name}@example.com")
     visitor.get_by_label("Password").fill(PASSWORD)
-    visitor.get_by_role("button", name="Make my account").click()
+    visitor.get_by_role("button", name="Create account").click()
 
     expect(visitor.get_by_role("heading", level=1)).to_have_text(name)
     expect(visitor.get_by_role("status")).to_contain_text("Welcome")
@@ -35,15 +35,15 @@ def test_sign_up_out_and_in(visitor: Page, content: Content) -> None:
 def test_sign_up_says_what_is_wrong_with_each_field(visitor: Page, content: Content) -> None:
     """Each bad field is named beside itself and in the summary, and what was typed stays, but for the password."""
     visitor.goto(f"{content.url}/sign-up")
-    visitor.get_by_label("User name").fill("Not A Name")
+    visitor.get_by_label("Username").fill("Not A Name")
     visitor.get_by_label("E-mail").fill("someone@example.com")
     visitor.get_by_label("Password").fill("short")
-    visitor.get_by_role("button", name="Make my account").click()
+    visitor.get_by_role("button", name="Create account").click()
 
     expect(visitor.locator("#username-error")).to_contain_text("must be 2 to 39")
     expect(visitor.locator("#password-error")).to_contain_text("must have 8 to 256 characters")
     expect(visitor.locator("#errors li")).to_have_count(2)
-    expect(visitor.get_by_label("User name")).to_have_value("Not A Name")
+    expect(visitor.get_by_label("Username")).to_have_value("Not A Name")
     expect(visitor.get_by_label("Password")).to_have_value("")
 
 
@@ -51,18 +51,18 @@ def test_a_taken_name_is_refused(page: Page, content: Content) -> None:
     """Somebody who wants a name that another has is told so beside the field."""
     taken = content.account()
     page.goto(f"{content.url}/sign-up")
-    page.get_by_label("User name").fill(taken)
+    page.get_by_label("Username").fill(taken)
     page.get_by_label("E-mail").fill("other@example.com")
     page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Make my account").click()
+    page.get_by_role("button", name="Create account").click()
 
-    expect(page.locator("#username-error")).to_have_text("User name is taken")
+    expect(page.locator("#username-error")).to_have_text("Username is taken")
 
 
 def test_a_wrong_password_is_refused(visitor: Page, content: Content) -> None:
     """The page says that name or password is wrong, and not which."""
     visitor.goto(f"{content.url}/sign-in")
-    visitor.get_by_label("User name").fill(content.account())
+    visitor.get_by_label("Username").fill(content.account())
     visitor.get_by_label("Password").fill("wrong")
     visitor.get_by_role("main").get_by_role("button", name="Sign in").click()
 
@@ -74,7 +74,7 @@ def test_sign_in_leads_back_to_where_one_was_going(visitor: Page, content: Conte
     """Who needs an account for a page comes to it after signing in."""
     owner = content.account()
     visitor.goto(f"{content.url}/new")
-    visitor.get_by_label("User name").fill(owner)
+    visitor.get_by_label("Username").fill(owner)
     visitor.get_by_label("Password").fill(PASSWORD)
     visitor.get_by_role("main").get_by_role("button", name="Sign in").click()
 
@@ -91,7 +91,7 @@ def test_a_repository_is_made_hidden_described_and_deleted(
     visitor.get_by_role("link", name="New repository", exact=True).last.click()
     visitor.get_by_label("Name", exact=True).fill("dinghy")
     visitor.get_by_label("Short description").fill("A very small boat")
-    visitor.get_by_role("button", name="Make the repository").click()
+    visitor.get_by_role("button", name="Create repository").click()
 
     expect(visitor).to_have_url(address)
     expect(visitor.get_by_role("heading", level=1)).to_have_text(f"{owner}/dinghy")
@@ -107,15 +107,15 @@ def test_a_repository_is_made_hidden_described_and_deleted(
     expect(visitor.locator("h1 .mark-private")).to_have_text("Private")
     expect(visitor.locator(".prose strong")).to_have_text("two")
     stranger.goto(address)
-    expect(stranger.get_by_role("heading", level=1)).to_have_text(LOST)
+    expect(stranger.get_by_role("heading", level=1)).to_have_text(NOT_FOUND)
 
     visitor.get_by_role("link", name="Settings").click()
     visitor.get_by_role("link", name="Delete").click()
     visitor.get_by_label("Name").fill("something else")
-    visitor.get_by_role("button", name="Delete for good").click()
+    visitor.get_by_role("button", name="Delete this repository").click()
     expect(visitor.locator("#confirm-error")).to_have_text(f"Name must be {owner}/dinghy")
     visitor.get_by_label("Name").fill(f"{owner}/dinghy")
-    visitor.get_by_role("button", name="Delete for good").click()
+    visitor.get_by_role("button", name="Delete this repository").click()
 
     expect(visitor.get_by_role("status")).to_contain_text("deleted")
     assert visitor.goto(address).status == 404
@@ -172,15 +172,15 @@ def test_a_tag_goes_back_is_deleted_and_comes_again(visitor: Page, content: Cont
     address = f"{content.url}/{name}:latest"
     visitor.goto(address)
     expect(visitor.get_by_role("button", name="Restore")).to_have_count(0)
-    expect(visitor.get_by_role("link", name="Delete the tag")).to_have_count(0)
+    expect(visitor.get_by_role("link", name="Delete tag")).to_have_count(0)
     sign_in(visitor, content.url, owner)
     visitor.goto(address)
     visitor.get_by_role("button", name=f"Restore {before[:19]}").click()
     expect(visitor.locator(".layer code")).to_have_text("ADD first")
 
-    visitor.get_by_role("link", name="Delete the tag").click()
-    visitor.get_by_role("button", name="Delete the tag").click()
-    expect(visitor.get_by_role("status")).to_have_text("The tag is deleted.")
+    visitor.get_by_role("link", name="Delete tag").click()
+    visitor.get_by_role("button", name="Delete tag").click()
+    expect(visitor.get_by_role("status")).to_have_text("Tag deleted.")
     assert httpx2.get(f"{content.url}/v2/{name}/manifests/latest").status_code == 404
     visitor.get_by_role("button", name=f"Restore {before[:19]}").first.click()
     expect(visitor.locator(".layer code")).to_have_text("ADD first")
@@ -193,18 +193,18 @@ def test_tags_are_kept_from_moving(visitor: Page, content: Content) -> None:
     content.image(name, "1.0", steps=("ADD first",))
     sign_in(visitor, content.url, owner)
     visitor.goto(f"{content.url}/{name}/-/settings")
-    box = visitor.get_by_label("Tags that never move")
+    box = visitor.get_by_label("Tag patterns")
     box.fill("no/slash")
-    visitor.get_by_role("button", name="Keep these tags").click()
-    expect(visitor.locator("#patterns-error")).to_contain_text("are at most 100 patterns")
+    visitor.get_by_role("button", name="Save tag patterns").click()
+    expect(visitor.locator("#patterns-error")).to_contain_text("must be at most 100 patterns")
     expect(box).to_have_value("no/slash")
 
     box.fill("1.*\nstable")
-    visitor.get_by_role("button", name="Keep these tags").click()
+    visitor.get_by_role("button", name="Save tag patterns").click()
     expect(visitor.get_by_role("status")).to_be_visible()
     expect(box).to_have_value("1.*\nstable")
     visitor.goto(f"{content.url}/{name}/-/tags/1.0/delete")
-    visitor.get_by_role("button", name="Delete the tag").click()
+    visitor.get_by_role("button", name="Delete tag").click()
     expect(visitor.get_by_text("may not be moved or deleted")).to_be_visible()
 
 
@@ -214,13 +214,13 @@ def test_a_tag_is_found_among_many(visitor: Page, content: Content) -> None:
     for number in range(25):
         content.image(name, f"1.{number}")
     visitor.goto(f"{content.url}/{name}/-/tags")
-    visitor.get_by_label("Part of the tag's name").fill("1.7")
-    visitor.get_by_role("button", name="Find").click()
+    visitor.get_by_label("Filter tags").fill("1.7")
+    visitor.get_by_role("button", name="Filter").click()
     expect(visitor.locator(".table tbody th")).to_have_text(["1.7"])
 
-    visitor.get_by_label("Part of the tag's name").fill("absent")
-    visitor.get_by_role("button", name="Find").click()
-    expect(visitor.get_by_text("No tag is called so")).to_be_visible()
+    visitor.get_by_label("Filter tags").fill("absent")
+    visitor.get_by_role("button", name="Filter").click()
+    expect(visitor.get_by_text("No tags match")).to_be_visible()
     visitor.get_by_role("link", name="All tags").click()
     expect(visitor.locator(".table tbody tr")).to_have_count(24)
 
@@ -283,7 +283,7 @@ def test_a_top_level_repository_is_marked_official(page: Page, content: Content)
     page.goto(f"{content.url}/new")
     page.get_by_label("Top-level").check()
     page.get_by_label("Name", exact=True).fill(name)
-    page.get_by_role("button", name="Make the repository").click()
+    page.get_by_role("button", name="Create repository").click()
     sign_out(page)
     page.goto(f"{content.url}/{name}")
 
@@ -305,8 +305,8 @@ def test_the_account_is_changed(visitor: Page, content: Content) -> None:
     visitor.get_by_role("link", name="Password").click()
     visitor.get_by_label("Current password").fill(PASSWORD)
     visitor.get_by_label("New password").fill("another fine password")
-    visitor.get_by_role("button", name="Change the password").click()
-    expect(visitor.get_by_role("status")).to_contain_text("password is changed")
+    visitor.get_by_role("button", name="Change password").click()
+    expect(visitor.get_by_role("status")).to_contain_text("Password changed")
     sign_out(visitor)
     sign_in(visitor, content.url, name, "another fine password")
 
@@ -323,7 +323,7 @@ def test_the_account_tells_of_its_plan(visitor: Page, content: Content) -> None:
     visitor.goto(f"{content.url}/new")
     visitor.get_by_label("Name", exact=True).fill("bilge")
     visitor.get_by_label("Private").check()
-    visitor.get_by_role("button", name="Make").click()
+    visitor.get_by_role("button", name="Create repository").click()
     expect(visitor.locator("#errors")).to_contain_text("ask the administrator for more")
 
 
@@ -333,13 +333,13 @@ def test_a_personal_token_is_shown_once_and_taken_away(visitor: Page, content: C
     sign_in(visitor, content.url, name)
     visitor.goto(f"{content.url}/account/tokens")
     visitor.get_by_label("Name", exact=True).fill("laptop")
-    visitor.get_by_role("button", name="Make the token").click()
+    visitor.get_by_role("button", name="Create token").click()
     secret = visitor.locator(".alert .command code").inner_text()
 
     assert httpx2.get(f"{content.url}/token", auth=(name, secret)).status_code == 200
     visitor.goto(f"{content.url}/account/tokens")
     expect(visitor.get_by_text("laptop", exact=True)).to_be_visible()
     assert secret not in visitor.content()
-    visitor.get_by_role("button", name="Take away laptop").click()
-    expect(visitor.get_by_role("status")).to_contain_text("The token is gone")
+    visitor.get_by_role("button", name="Delete laptop").click()
+    expect(visitor.get_by_role("status")).to_contain_text("Token deleted")
     assert httpx2.get(f"{content.url}/token", auth=(name, secret)).status_code == 401

@@ -177,7 +177,7 @@ def test_the_first_key_skips_to_the_content(page: Page, content: Content) -> Non
     """Tab and Enter lead past the header."""
     page.goto(content.url)
     page.keyboard.press("Tab")
-    expect(page.get_by_role("link", name="Skip to the content")).to_be_in_viewport()
+    expect(page.get_by_role("link", name="Skip to content")).to_be_in_viewport()
     page.keyboard.press("Enter")
 
     assert page.evaluate("document.activeElement.id") == "main"

@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.clients, pytest.mark.browser]
 __all__ = ["start_services"]
 
 NUMBERS = itertools.count(1)
-NOBODY_THERE = "http://127.0.0.1:1/hook"
+UNREACHABLE = "http://127.0.0.1:1/hook"
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def link_by_oauth(page: Page, services: Services, kind: str, forge: Any) -> None
     page.goto(f"{services.hub.url}/account/linked-accounts")
     card = page.get_by_role("region").filter(has=page.get_by_role("heading", name=title(kind, forge)))
     card.get_by_role("link", name="Link ").last.click()
-    expect(page.get_by_text("The account is linked.")).to_be_visible()
+    expect(page.get_by_text("Account linked.")).to_be_visible()
 
 
 def title(kind: str, forge: Any) -> str:
@@ -73,13 +73,13 @@ def test_from_linking_to_a_build_that_ran(signed_in: Page, services: Services, f
 
     page.goto(f"{services.hub.url}/new-build")
     page.get_by_role("link", name="Choose a repository").first.click()
-    page.get_by_role("link", name=f"Build src/{name}").click()
-    page.get_by_label("Version tags, too").check()
-    page.get_by_role("button", name="Show what would build").click()
+    page.get_by_role("link", name=f"Select src/{name}").click()
+    page.get_by_label("Also build version tags").check()
+    page.get_by_role("button", name="Preview").click()
     expect(page.get_by_role("row", name="branch main")).to_contain_text("latest")
     expect(page.get_by_role("row", name="tag v1.4")).to_contain_text("1.4")
-    page.get_by_role("button", name="Set up").click()
-    expect(page.get_by_text("Installed at the forge for src/")).to_be_visible()
+    page.get_by_role("button", name="Create").click()
+    expect(page.get_by_text("Installed in src/")).to_be_visible()
 
     forge.push(project, "refs/heads/main", source.commit({"new": "file"}, "A second thought"))
     page.goto(f"{services.hub.url}/alice/{name}/-/builds")
@@ -98,7 +98,7 @@ def test_from_linking_to_a_build_that_ran(signed_in: Page, services: Services, f
     expect(page.locator("h1 .mark-automated")).to_have_text("Trusted Build")
     expect(page.locator(".table tbody th")).to_have_text(["latest"])
     expect(page.get_by_role("link", name=f"src/{name}")).to_have_attribute("href", source.url)
-    page.get_by_role("link", name="Of build 1").click()
+    page.get_by_role("link", name="From build 1").click()
     expect(page.get_by_role("heading", name="Build 1")).to_contain_text("succeeded")
     assert forge.violations == []
 
@@ -113,17 +113,17 @@ def test_a_build_moves_from_docker_hub(signed_in: Page, services: Services) -> N
     """Pasted settings of an automated build become a set-up; what cannot be read is said beside the box, and stays."""
     page, name = signed_in, f"moved-{next(NUMBERS)}"
     page.goto(f"{services.hub.url}/new-build")
-    page.get_by_role("link", name="Move a build").click()
+    page.get_by_role("link", name="Import a build").click()
     page.get_by_label("Image", exact=True).fill(name)
     page.get_by_label("Settings").fill(DOCKER_HUB[:40])
-    page.get_by_role("button", name="Set up").click()
+    page.get_by_role("button", name="Import").click()
     expect(page.locator("#settings-error")).to_contain_text("Settings are not JSON")
     expect(page.get_by_label("Settings")).to_have_value(DOCKER_HUB[:40])
     page.get_by_label("Settings").fill(DOCKER_HUB.replace("build_settings", "settings"))
-    page.get_by_role("button", name="Set up").click()
+    page.get_by_role("button", name="Import").click()
     expect(page.locator("#settings-error")).to_contain_text("build_settings: is required")
     page.get_by_label("Settings").fill(DOCKER_HUB)
-    page.get_by_role("button", name="Set up").click()
+    page.get_by_role("button", name="Import").click()
 
     expect(page).to_have_url(f"{services.hub.url}/alice/{name}/-/build-configuration")
     expect(page.get_by_text("https://github.com/octo/moved.git", exact=False).first).to_be_visible()
@@ -141,25 +141,25 @@ def test_a_set_up_is_changed(signed_in: Page, services: Services) -> None:
     services.configure(name, source, {"source": "main"}, options={"schedule": "daily 04:00"})
     here = f"{services.hub.url}/alice/{name}/-/build-configuration"
     page.goto(here)
-    page.get_by_label("Nothing", exact=True).check()
+    page.get_by_label("None", exact=True).check()
     page.get_by_label("Schedule").fill("now and then")
     page.get_by_role("button", name="Save", exact=True).click()
     expect(page.get_by_role("alert")).to_be_visible()
-    expect(page.get_by_label("Nothing", exact=True)).to_be_checked()
+    expect(page.get_by_label("None", exact=True)).to_be_checked()
     page.get_by_label("Schedule").fill("every 6h")
     page.get_by_role("button", name="Save", exact=True).click()
     expect(page.get_by_role("status")).to_contain_text("saved")
 
     page.get_by_label("Name", exact=True).fill("not a name")
     page.get_by_label("Value", exact=True).fill("x")
-    page.get_by_role("button", name="Keep this secret").click()
+    page.get_by_role("button", name="Add secret").click()
     expect(page.get_by_role("alert")).to_be_visible()
     expect(page.get_by_label("Schedule")).to_have_value("every 6h")
-    expect(page.get_by_label("Nothing", exact=True)).to_be_checked()
+    expect(page.get_by_label("None", exact=True)).to_be_checked()
 
-    page.get_by_label("Address", exact=True).fill(f"{source.url}?moved")
-    page.get_by_role("button", name="Save the source").click()
-    expect(page.get_by_label("Address", exact=True)).to_have_value(f"{source.url}?moved")
+    page.get_by_label("Git URL", exact=True).fill(f"{source.url}?moved")
+    page.get_by_role("button", name="Save source").click()
+    expect(page.get_by_label("Git URL", exact=True)).to_have_value(f"{source.url}?moved")
     configuration = services.call("GET", f"/api/v1/repositories/alice/{name}/build-configuration")
     assert (configuration["options"]["network"], configuration["options"]["schedule"]) == ("off", "every 6h")
 
@@ -169,13 +169,13 @@ def test_other_programs_are_told_of_builds(signed_in: Page, services: Services) 
     page, name = signed_in, f"told-{len(services.sources)}"
     path = services.configure(name, services.source(name))
     page.goto(f"{services.hub.url}/alice/{name}/-/build-configuration")
-    page.get_by_role("link", name="Who is told").click()
-    page.get_by_label("Address").fill("nowhere")
-    page.get_by_role("button", name="Add").click()
-    expect(page.get_by_role("alert")).to_contain_text("Address must have at least 8 characters")
-    page.get_by_label("Address").fill(NOBODY_THERE)
+    page.get_by_role("link", name="Manage webhooks").click()
+    page.get_by_label("Payload URL").fill("nowhere")
+    page.get_by_role("button", name="Add webhook").click()
+    expect(page.get_by_role("alert")).to_contain_text("Payload URL must have at least 8 characters")
+    page.get_by_label("Payload URL").fill(UNREACHABLE)
     page.get_by_label("Failure", exact=True).check()
-    page.get_by_role("button", name="Add").click()
+    page.get_by_role("button", name="Add webhook").click()
     expect(page.get_by_text("success, failure", exact=True)).to_be_visible()
     [number] = services.trigger(path)
     services.built(path, number)
@@ -185,11 +185,11 @@ def test_other_programs_are_told_of_builds(signed_in: Page, services: Services) 
         page.wait_for_timeout(100)
     page.reload()
     expect(page.get_by_text("Cannot connect to host 127.0.0.1:1")).to_be_visible()
-    page.get_by_role("button", name=f"Send success to {NOBODY_THERE} again").click()
-    expect(page.get_by_role("status")).to_have_text("It is sent again.")
+    page.get_by_role("button", name=f"Redeliver success to {UNREACHABLE}").click()
+    expect(page.get_by_role("status")).to_have_text("The delivery has been queued again.")
 
-    page.get_by_role("button", name=f"Remove {NOBODY_THERE}").click()
-    expect(page.get_by_text("Nobody yet.")).to_be_visible()
+    page.get_by_role("button", name=f"Delete {UNREACHABLE}").click()
+    expect(page.get_by_text("No webhooks yet.")).to_be_visible()
 
 
 def test_what_came_is_listed_and_what_cannot_be_removed_is_said(
@@ -203,9 +203,9 @@ def test_what_came_is_listed_and_what_cannot_be_removed_is_said(
     page.goto(f"{services.hub.url}/account/linked-accounts")
     page.get_by_role("link", name="New Trusted Build").first.click()
     page.get_by_role("listitem").filter(has_text=forge.url).get_by_role("link").click()
-    page.get_by_role("link", name=f"Build src/{name}").click()
-    page.get_by_role("button", name="Set up").click()
-    expect(page.get_by_text("Trusted Builds are set up")).to_be_visible()
+    page.get_by_role("link", name=f"Select src/{name}").click()
+    page.get_by_role("button", name="Create").click()
+    expect(page.get_by_text("Trusted Builds are configured")).to_be_visible()
     [hook] = project.hooks.values()
     forge.send(hook, *forge.push_event(project, "refs/heads/main", "0" * 40, "1" * 40), secret="wrong")
 

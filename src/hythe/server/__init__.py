@@ -1,1 +1,1 @@
-"""The only place where the parts are wired together, and the HTTP server under them."""
+"""The place where all parts are wired together, and the HTTP server."""

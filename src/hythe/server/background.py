@@ -1,4 +1,4 @@
-"""Work that goes on beside the answers."""
+"""Background tasks that run while the server handles requests."""
 
 import asyncio
 import logging
@@ -10,14 +10,14 @@ log = logging.getLogger(__name__)
 
 
 @asynccontextmanager
-async def running(*works: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Run ``works``, each of which never ends by itself, until the block ends; then cancel and await them.
+async def running(*coroutines: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Run endless coroutines until the block ends, then cancel and await them.
 
-    One that breaks all the same is told to the operator when it happens: the answers go on without it.
+    If one fails, the error is logged at once, and the server continues without it.
     """
-    tasks = [asyncio.create_task(work) for work in works]
+    tasks = [asyncio.create_task(each) for each in coroutines]
     for task in tasks:
-        task.add_done_callback(_told)
+        task.add_done_callback(_log_failure)
     try:
         yield
     finally:
@@ -26,6 +26,6 @@ async def running(*works: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _told(task: "asyncio.Task[None]") -> None:
+def _log_failure(task: "asyncio.Task[None]") -> None:
     if not task.cancelled() and (error := task.exception()) is not None:
-        log.error("work beside the answers broke and goes on only after a restart", exc_info=error)
+        log.error("a background task failed and will not run again until the server is restarted", exc_info=error)

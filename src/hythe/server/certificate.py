@@ -1,4 +1,4 @@
-"""The server's certificate: read before anything listens, and again on SIGHUP, as after a renewal."""
+"""The TLS certificate of the server: read at startup, and again on SIGHUP (after a renewal)."""
 
 import logging
 import ssl
@@ -10,29 +10,29 @@ log = logging.getLogger(__name__)
 
 
 class Certificate:
-    """A certificate with its chain and key, for new connections what the files held when they were last read."""
+    """A certificate chain and key, as last read from their files; new connections use it."""
 
     def __init__(self, chain: str, key: str) -> None:
-        """Read the PEM files; raises SettingsError."""
+        """Read the PEM files. Raises SettingsError."""
         self._chain = chain
         self._key = key
         self.context = self._read(ssl.create_default_context(ssl.Purpose.CLIENT_AUTH))
 
     @classmethod
     def of(cls, settings: Settings) -> "Certificate | None":
-        """Return what the settings name, None for plain HTTP; raises SettingsError."""
+        """Return the certificate of the settings, None for plain HTTP. Raises SettingsError."""
         return cls(settings.tls_cert, settings.tls_key) if settings.tls_cert else None
 
     def reload(self) -> None:
-        """Take what the files hold now; when that cannot be used, what was there stays in force."""
+        """Read the files again; if they cannot be used, log an error and keep the current certificate."""
         try:
-            # Tried apart from the one in use, which a chain and a key that do not go together would spoil.
+            # Tried in a new context first: a mismatched chain and key would break the one in use.
             self._read(ssl.create_default_context(ssl.Purpose.CLIENT_AUTH))
             self._read(self.context)
         except SettingsError as error:
-            log.error("the certificate stays as it was: %s", error)
+            log.error("TLS certificate not reloaded, keeping the current one: %s", error)
         else:
-            log.info("the certificate was read again")
+            log.info("TLS certificate reloaded")
 
     def _read(self, context: ssl.SSLContext) -> ssl.SSLContext:
         try:
@@ -50,5 +50,5 @@ class Certificate:
 
 def _reason(error: ssl.SSLError) -> str:
     if error.reason == "KEY_VALUES_MISMATCH":
-        return "the key is not that of the first certificate"
-    return "they are not a certificate and its key in PEM, or the key has a passphrase"
+        return "the key does not match the first certificate"
+    return "not a certificate and its key in PEM format, or the key has a passphrase"

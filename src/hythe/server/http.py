@@ -1,13 +1,13 @@
-"""The HTTP server: uvicorn, with files sent by the kernel and with an end to silence.
+"""The HTTP server: uvicorn, extended with sendfile and idle timeouts.
 
-Everything that is particular to uvicorn stands in this file, so that the server can be changed. What the applications
-may rely on beyond ASGI:
+All code specific to uvicorn is in this file, so that the server can be replaced. Extensions to ASGI that applications
+can use:
 
-- ``http.response.pathsend`` with the keys ``path``, ``start`` and ``stop`` (bytes ``start`` to before ``stop``), and
-  ``more_body`` when another one follows, offered in ``scope["extensions"]`` where the connection is not encrypted;
-- ``http.response.body`` with the key ``stop_when_gone`` raises ConnectionResetError when the client went away, where
-  ASGI would have the rest of a long body made for nobody;
-- a transfer in which no byte moves for ``stall_timeout`` seconds ends as a disconnect.
+- ``http.response.pathsend`` with the keys ``path``, ``start`` and ``stop`` (the byte range, ``stop`` excluded), and
+  ``more_body`` if another one follows; in ``scope["extensions"]`` if the connection is not encrypted;
+- ``http.response.body`` with the key ``stop_when_gone`` raises ConnectionResetError if the client has disconnected,
+  so that the rest of a long body is not produced;
+- a transfer in which no byte moves for ``stall_timeout`` seconds ends like a disconnect.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from hythe.server.certificate import Certificate
 from hythe.server.idle_timeouts import unsent_by_kernel, while_moving
-from hythe.server.response import LARGEST, Header, announced_length, whole_response
+from hythe.server.response import MAX_COPIED_BODY, Header, announced_length, whole_response
 from hythe.server.sendfile import FileSender
 from hythe.settings import IPNetwork, Settings
 
@@ -34,8 +34,8 @@ Address: TypeAlias = tuple[str, int]
 EXTENSIONS = {"http.response.pathsend": {"ranges": True}}
 MAX_BACKLOG = 2048
 
-MOST_HEAD = 65536
-"""Bytes of a request's head: tokens and paths have their place in it, and nobody fills the memory with it."""
+MAX_HEADERS_SIZE = 65536
+"""Bytes of a request's headers: enough for tokens and long paths, and bounded to protect the memory."""
 
 _TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 
@@ -57,13 +57,13 @@ class HTTPOptions(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, settings: Settings) -> "HTTPOptions":
-        """Return the options that the settings spell out; raises SettingsError for a certificate of no use."""
+        """Return the options in the settings. Raises SettingsError if the certificate is invalid."""
         certificate = Certificate.of(settings)
         return cls(settings.idle_timeout, settings.stall_timeout, settings.stop_timeout, certificate, settings.proxies)
 
 
 def bind(address: Address) -> socket.socket:
-    """Return a listening socket; raises OSError when the address is taken or not ours."""
+    """Return a listening socket. Raises OSError if the address is in use or not local."""
     host, port = address
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
@@ -80,12 +80,20 @@ def bind(address: Address) -> socket.socket:
     return listener
 
 
+def url_of(settings: Settings, address: Address) -> str:
+    """Return the URL of a listening address, with loopback for all addresses, without a trailing slash."""
+    host, port = address
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 (compared, not listened on)
+    scheme = "https" if settings.tls_cert else "http"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+
+
 async def serve(
     application: ASGIApp, listener: socket.socket, options: HTTPOptions, on_stop: Callable[[], None] = lambda: None
 ) -> None:
-    """Serve requests on ``listener`` until SIGTERM or SIGINT, then let running transfers end.
+    """Serve requests on ``listener`` until SIGTERM or SIGINT, then wait for running transfers.
 
-    ``on_stop`` is called when the stop begins, to end requests that wait for something to happen.
+    ``on_stop`` is called when the stop begins; it should end requests that wait for an event.
     """
     _allow_many_files()
     server = _server(application, options)
@@ -111,18 +119,18 @@ def _allow_many_files() -> None:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's server, stopped by ``stop`` alone: its own handler would end the process by the signal, not by 0."""
+    """uvicorn's server, stopped only by ``stop``: its own handler would end the process with the signal, not 0."""
 
     on_stop: Callable[[], None]
 
     def stop(self) -> None:
-        """Stop listening; a second call cuts what is still running."""
+        """Stop listening and wait for running requests; a second call ends them."""
         self.force_exit = self.should_exit
         self.should_exit = True
         self.on_stop()
 
     def capture_signals(self) -> AbstractContextManager[None]:  # type: ignore[override]
-        """Leave the signals alone."""
+        """Do nothing: ``serve`` handles signals."""
         return nullcontext()
 
 
@@ -147,7 +155,7 @@ def _server(application: ASGIApp, options: HTTPOptions) -> _Server:
 
 
 def _spellings(network: IPNetwork) -> tuple[str, ...]:
-    """A socket that listens for both kinds of addresses writes those of IPv4 as IPv6 has them."""
+    """Return the network also as IPv4-mapped IPv6, as a dual-stack socket reports IPv4 clients."""
     if network.version == 6:
         return (str(network),)
     return str(network), f"::ffff:{network.network_address}/{96 + network.prefixlen}"
@@ -163,29 +171,29 @@ def _protocol_class(options: HTTPOptions, sender: FileSender) -> type[HttpToolsP
 
 
 class _Protocol(HttpToolsProtocol):
-    """One connection: uvicorn's, with pathsend and with time limits on every silence."""
+    """One connection: uvicorn's, with pathsend and idle timeouts."""
 
     idle_timeout: int
     stall_timeout: int
     file_sender: FileSender
-    _head_timer: asyncio.TimerHandle | None = None
-    _in_head = True
-    _head_size = 0
+    _headers_timer: asyncio.TimerHandle | None = None
+    _in_headers = True
+    _headers_size = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Take a new connection; it must send a request's head soon."""
+        """Start the timeout within which the headers of a request must arrive."""
         super().connection_made(transport)
-        self._head_timer = self.loop.call_later(self.idle_timeout, transport.close)
+        self._headers_timer = self.loop.call_later(self.idle_timeout, transport.close)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the connection."""
+        """Cancel the timeout."""
         self._disarm()
         super().connection_lost(exc)
 
     def shutdown(self) -> None:
-        """Close the connection for the server's stop, once the response that runs has ended.
+        """Close the connection because the server stops, once its current response has been sent.
 
-        With TLS, an idle client does not answer the closing handshake: its connection is cut after a moment.
+        An idle TLS client does not respond to the closing handshake, so its connection is aborted after a moment.
         """
         idle = self.transport.get_write_buffer_size() == 0
         super().shutdown()
@@ -193,35 +201,35 @@ class _Protocol(HttpToolsProtocol):
             self.loop.call_later(TLS_CLOSE_TIMEOUT, self.transport.abort)
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes; a head that comes in pieces has ``idle_timeout`` for all of them together."""
-        began_before = self._in_head
+        """Handle received bytes; headers that arrive in pieces must be complete within ``idle_timeout``."""
+        started_before = self._in_headers
         super().data_received(data)
-        if not self._in_head:
+        if not self._in_headers:
             self._disarm()
             return
-        if self._head_timer is None:
-            self._head_timer = self.loop.call_later(self.idle_timeout, self.transport.close)
-        # The piece in which a head begins may hold the body before it, and is bounded anyway.
-        self._head_size += len(data) if began_before else 0
-        if self._head_size > MOST_HEAD and not self.transport.is_closing():
+        if self._headers_timer is None:
+            self._headers_timer = self.loop.call_later(self.idle_timeout, self.transport.close)
+        # The piece in which headers begin can contain the previous body, and its size is bounded anyway.
+        self._headers_size += len(data) if started_before else 0
+        if self._headers_size > MAX_HEADERS_SIZE and not self.transport.is_closing():
             self.transport.write(_TOO_LARGE)
             self.transport.close()
 
     def on_message_begin(self) -> None:
         """Start a request."""
-        self._in_head = True
-        self._head_size = 0
+        self._in_headers = True
+        self._headers_size = 0
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        """Start the answer; from now on the stall timeout watches."""
-        self._in_head = False
+        """Start the response; from now on the stall timeout applies."""
+        self._in_headers = False
         super().on_headers_complete()
 
     def _disarm(self) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
+        if self._headers_timer is not None:
+            self._headers_timer.cancel()
+            self._headers_timer = None
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGIApp) -> None:  # type: ignore[override]
         if self.scheme == "http":
@@ -234,7 +242,7 @@ def _stays_open(cycle: RequestResponseCycle, headers: Sequence[Header]) -> bool:
 
 
 class _Exchange:
-    """One request and its answer, as an ASGI application around the real one."""
+    """One request and its response: an ASGI application that wraps the real one."""
 
     def __init__(self, protocol: _Protocol, cycle: RequestResponseCycle, application: ASGIApp) -> None:
         self._protocol = protocol
@@ -249,7 +257,7 @@ class _Exchange:
             if not self._cycle.disconnected:
                 raise
         except asyncio.CancelledError:
-            # The server stops and has waited long enough: the client sees the connection end, never a short body.
+            # The grace period at stop is over: abort, so that the client never takes a truncated body for whole.
             self._cycle.disconnected = True
             self._cycle.transport.abort()
 
@@ -261,7 +269,7 @@ class _Exchange:
 
     async def _send(self, message: Message) -> None:
         if message["type"] == "http.response.start" and announced_length(message["headers"]) is not None:
-            self._head = message  # waits for the body, which is at hand when its length is
+            self._head = message  # sent with the body, which follows at once if its length is known
             return
         if self._head is not None:
             head, self._head = self._head, None
@@ -277,7 +285,7 @@ class _Exchange:
         if self._cycle.flow.write_paused:
             await self._drain()
         if self._cycle.disconnected and message.get("stop_when_gone"):
-            raise ConnectionResetError("the client went away")
+            raise ConnectionResetError("the client disconnected")
         await self._cycle.send(message)  # type: ignore[arg-type]
 
     async def _drain(self) -> None:
@@ -294,10 +302,12 @@ class _Exchange:
         return transport.get_write_buffer_size() + unsent_by_kernel(transport.get_extra_info("socket").fileno())
 
     def _send_whole(self, head: Message, message: Message) -> bool:
-        """Send a short answer in one go, as uvicorn's cycle would in two; False leaves it to that."""
+        """Send a short response with one write, where uvicorn needs two; False if uvicorn must send it."""
         cycle = self._cycle
         body: bytes = message.get("body", b"")
-        simple = message["type"] == "http.response.body" and not message.get("more_body") and len(body) <= LARGEST
+        simple = (
+            message["type"] == "http.response.body" and not message.get("more_body") and len(body) <= MAX_COPIED_BODY
+        )
         if not simple or cycle.disconnected or cycle.response_started or cycle.flow.write_paused:
             return False
         headers = [*cycle.default_headers, *head["headers"]]

@@ -1,4 +1,4 @@
-"""The hub: every part made, wired to the others, and served."""
+"""The hub: create every part, wire them together, and serve them."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -34,7 +34,7 @@ from hythe.web.routes import application as web_routes
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """Everything of one hub, open; nothing is served yet."""
+    """All services of an open hub."""
 
     settings: Settings
     database: Database
@@ -47,9 +47,9 @@ class Services:
 
 @asynccontextmanager
 async def open_hub(settings: Settings) -> AsyncIterator[Services]:
-    """Open the hub that the settings name until the block ends.
+    """Open the hub of these settings until the block ends.
 
-    Raises SchemaError and UnavailableError of the database, StorageUnavailable of the blob store.
+    Raises SchemaError, UnavailableError and StorageUnavailable.
     """
     async with AsyncExitStack() as stack:
         database = await open_database(settings.data_folder, settings.database_url)
@@ -80,47 +80,49 @@ async def open_hub(settings: Settings) -> AsyncIterator[Services]:
 async def serve_hub(settings: Settings, ready: Callable[[Address], None]) -> None:
     """Serve the hub until SIGTERM; ``ready`` is called with the address once it listens.
 
-    Raises SettingsError and what open_hub does.
+    Raises SettingsError and the errors of open_hub.
     """
     options = HTTPOptions.of(settings)
-    async with open_hub(settings) as house:
-        await house.registry.try_storage()
+    async with open_hub(settings) as services:
+        await services.registry.try_storage()
         with bind(settings.address) as listener:
             address: Address = listener.getsockname()[:2]
-            works = (
-                house.registry.run_housekeeping(),
-                house.builds.scheduler.run(),
-                house.builds.base_image_watch.run(),
-                house.notifications.sender.run(),
+            background = (
+                services.registry.run_housekeeping(),
+                services.builds.scheduler.run(),
+                services.builds.base_image_watch.run(),
+                services.notifications.sender.run(),
+                services.sources.run(),
+                run_worker(services.builds, own_url(settings, address)),
             )
-            async with running(*works, house.sources.run(), run_worker(house.builds, own_url(settings, address))):
+            async with running(*background):
                 ready(address)
-                await serve(HubApplication(house), listener, options, on_stop=house.builds.queue.close)
+                await serve(HubApplication(services), listener, options, on_stop=services.builds.queue.close)
 
 
 class HubApplication:
-    """The one ASGI application: the distribution protocol directly, everything else by Starlette's router."""
+    """The ASGI application: registry requests go straight to the registry, all others through Starlette's router."""
 
-    def __init__(self, house: Services) -> None:
-        """Mount every part of ``house``."""
-        self._registry: ASGIApp = RegistryApplication(house.registry)
-        webhooks = house.notifications.webhooks
-        more = (
-            *source_routes.endpoints(house.sources),
+    def __init__(self, services: Services) -> None:
+        """Mount the routes of every part."""
+        self._registry: ASGIApp = RegistryApplication(services.registry)
+        webhooks = services.notifications.webhooks
+        endpoints = (
+            *source_routes.endpoints(services.sources),
             *webhook_routes.endpoints(webhooks),
-            *build_routes.endpoints(house.builds),
+            *build_routes.endpoints(services.builds),
         )
         routes = [
-            *source_routes.routes(house.sources),
+            *source_routes.routes(services.sources),
             *webhook_routes.routes(webhooks),
-            *build_routes.routes(house.builds, house.hub),
-            *hub_routes.routes(house.hub, more),
+            *build_routes.routes(services.builds, services.hub),
+            *hub_routes.routes(services.hub, endpoints),
         ]
-        pages = web_routes.routes(house.hub, house.builds, house.notifications, house.sources)
+        pages = web_routes.routes(services.hub, services.builds, services.notifications, services.sources)
         self._rest: ASGIApp = Starlette(routes=[*routes, *pages])
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+        """Handle a request."""
         path: str = scope["path"]
         registry = (path.startswith("/v2/") or path == "/v2") and not path.startswith(DOCKER_HUB_PREFIXES)
         application = self._registry if registry else self._rest

@@ -1,7 +1,7 @@
-"""Clients that are slow and clients that are gone: whoever takes a byte now and then is waited for.
+"""Idle timeouts that tell slow clients from dead ones: a client that takes a byte now and then is waited for.
 
-Between us and a client lie megabytes in the kernel. A socket can be written to again only when a third of them went,
-which takes a slow client minutes: so what counts is what the kernel still holds for it.
+The kernel buffers megabytes per client, and a socket becomes writable only once a third of them has been sent, which
+takes a slow client minutes. So progress is measured by the bytes left in the kernel's buffer.
 """
 
 import asyncio
@@ -12,9 +12,9 @@ from collections.abc import Awaitable, Callable
 
 
 async def while_moving(wait: Callable[[], Awaitable[None]], limit: float, unsent: Callable[[], int]) -> None:
-    """Await ``wait``, given up and called anew every ``limit`` seconds.
+    """Await ``wait``, restarted every ``limit`` seconds as long as ``unsent`` decreases.
 
-    Raises TimeoutError when in that time none of the bytes went that are ``unsent``.
+    Raises TimeoutError if it did not decrease in that time.
     """
     before = unsent()
     while True:
@@ -30,5 +30,5 @@ async def while_moving(wait: Callable[[], Awaitable[None]], limit: float, unsent
 
 
 def unsent_by_kernel(sock: int) -> int:
-    """Return how many bytes that were written to a TCP socket its other side has not taken yet."""
+    """Return how many bytes written to a TCP socket its peer has not acknowledged yet."""
     return int.from_bytes(fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)), sys.byteorder)

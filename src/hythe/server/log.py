@@ -1,4 +1,4 @@
-"""Log lines: text for people at a terminal, JSON for machines, both on stderr."""
+"""Log format: text or JSON, on stderr."""
 
 import logging
 import sys
@@ -14,11 +14,11 @@ _SHARED: list[Any] = [
 
 
 def set_up_logging(log_format: str) -> None:
-    """Send this program's log lines, and those of its libraries, to stderr as ``text`` or ``json``."""
+    """Write the log of this program and its libraries to stderr as ``text`` or ``json``."""
     renderer: Any = (
         structlog.processors.JSONRenderer()
         if log_format == "json"
-        # Plain: where rich is installed, the default would print every local variable, passwords among them.
+        # Plain tracebacks: if rich is installed, the default would print local variables, including passwords.
         else structlog.dev.ConsoleRenderer(
             colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
         )
@@ -38,7 +38,7 @@ def set_up_logging(log_format: str) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(logging.INFO)
-    # What these say of ordinary days is said by us already, in our own words, or is no news.
+    # Their INFO lines repeat ours or are noise.
     for name in ("uvicorn.error", "alembic", "aiohttp"):
         logging.getLogger(name).setLevel(logging.WARNING)
 

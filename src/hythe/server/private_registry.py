@@ -1,4 +1,4 @@
-"""The registry alone, for one's own host: no accounts, no index. Nothing of the hub is imported here."""
+"""The private registry: no accounts, no index. Imports nothing of the hub."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -20,9 +20,9 @@ from hythe.settings import Settings
 
 @asynccontextmanager
 async def open_registry(settings: Settings, access: Access, upstreams: Upstreams) -> AsyncIterator[Registry]:
-    """Open the registry that the settings name until the block ends.
+    """Open the registry of these settings until the block ends.
 
-    Raises SchemaError and UnavailableError of the database, StorageUnavailable of the blob store.
+    Raises SchemaError, UnavailableError and StorageUnavailable.
     """
     async with AsyncExitStack() as stack:
         database = await open_database(settings.data_folder, settings.database_url)
@@ -44,7 +44,7 @@ async def serve_registry(
 ) -> None:
     """Serve the registry until SIGTERM; ``ready`` is called with the address once it listens.
 
-    Raises HtpasswdError, SettingsError and what open_registry does.
+    Raises HtpasswdError, SettingsError and the errors of open_registry.
     """
     options = HTTPOptions.of(settings)
     access = _access(htpasswd, upstreams, read_only=read_only)

@@ -1,13 +1,13 @@
-"""A whole answer as one piece of bytes, so that it leaves by one system call.
+"""Serialize a whole response, so that it is sent with one system call.
 
-uvicorn sends head and body by a call each, which is a third of the time that an answer from memory takes.
+uvicorn sends headers and body with one call each, which takes a third of the time of a response from memory.
 """
 
 from collections.abc import Iterable, Sequence
 from http import HTTPStatus
 
-LARGEST = 64 * 1024
-"""Most bytes of a body that is copied behind its head."""
+MAX_COPIED_BODY = 64 * 1024
+"""Bytes; a longer body is not copied behind its headers."""
 
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
 
@@ -15,7 +15,7 @@ Header = tuple[bytes, bytes]
 
 
 def announced_length(headers: Iterable[Header]) -> int | None:
-    """Return the Content-Length among the headers, None without one."""
+    """Return the Content-Length, None if there is none."""
     for name, value in headers:
         if name == b"content-length":
             return int(value)
@@ -23,12 +23,12 @@ def announced_length(headers: Iterable[Header]) -> int | None:
 
 
 def whole_response(status: int, headers: Sequence[Header], body: bytes) -> bytes | None:
-    """Return the answer as it goes over the wire (RFC 9112, section 2.1); None when a header would break it."""
+    """Return the response in wire format (RFC 9112, section 2.1); None if a header is invalid."""
     line = _STATUS_LINES.get(status)
     if line is None:
         return None
     head = b"".join([line, *(b"%b: %b\r\n" % header for header in headers)])
-    # A line end inside a header would let whoever put it there write headers, or answers, of their own.
+    # A line break inside a header would allow response splitting.
     lines = len(headers) + 1
     if head.count(b"\r") != lines or head.count(b"\n") != lines or b"\0" in head:
         return None

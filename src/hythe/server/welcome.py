@@ -1,26 +1,25 @@
-"""What a server says when it is ready: where it is, and what to type next."""
+"""The message that a server prints once it is ready: its address, and the first commands to type."""
 
 import shlex
 
-from hythe.server.address import url_of
-from hythe.server.http import Address
+from hythe.server.http import Address, url_of
 from hythe.settings import Settings
 
 HUB = """\
-Hythe is at {url}  (data in {data}; stop with Ctrl-C)
+Hythe is running at {url} (data in {data}; press Ctrl-C to stop)
 
-Share your first image:
+Push your first image:
   sign up at {url}/sign-up, then
   docker login {host}
-  docker tag IMAGE {host}/YOU/NAME
-  docker push {host}/YOU/NAME
+  docker tag IMAGE {host}/USERNAME/NAME
+  docker push {host}/USERNAME/NAME
 
-Make the first administrator, who curates top-level names such as {host}/centos:
-  {program} admin create-user NAME --email E-MAIL --admin{place}
+Create the first administrator, who manages official images such as {host}/centos:
+  {program} admin create-user USERNAME --email E-MAIL --admin{flags}
 """
 
 REGISTRY = """\
-The registry is at {url}  (data in {data}; stop with Ctrl-C)
+The registry is running at {url} (data in {data}; press Ctrl-C to stop)
 
   docker tag IMAGE {host}/NAME
   docker push {host}/NAME
@@ -28,13 +27,13 @@ The registry is at {url}  (data in {data}; stop with Ctrl-C)
 
 
 def hub_welcome(settings: Settings, address: Address, program: str) -> str:
-    """Return the first words of a hub; ``program`` is how the ``hythe`` command was called."""
+    """Return the message of a hub; ``program`` is how the ``hythe`` command was called."""
     url = _url(settings, address)
-    return HUB.format(url=url, host=_host(url), data=settings.data_folder, program=program, place=_place(settings))
+    return HUB.format(url=url, host=_host(url), data=settings.data_folder, program=program, flags=_flags(settings))
 
 
 def registry_welcome(settings: Settings, address: Address) -> str:
-    """Return the first words of a private registry."""
+    """Return the message of a private registry."""
     url = _url(settings, address)
     return REGISTRY.format(url=url, host=_host(url), data=settings.data_folder)
 
@@ -49,8 +48,8 @@ def _host(url: str) -> str:
     return url.partition("://")[2]
 
 
-def _place(settings: Settings) -> str:
-    """The flags by which ``hythe admin`` finds the same database."""
+def _flags(settings: Settings) -> str:
+    """Return the flags with which ``hythe admin`` uses the same database."""
     if settings.database_url:
         return " --database-url URL"
     return "" if settings.data == Settings().data else f" --data {shlex.quote(str(settings.data_folder))}"

@@ -14,8 +14,7 @@ import structlog
 
 from hythe.builds.service import BuildsServices
 from hythe.database import DatabaseError
-from hythe.server.address import url_of
-from hythe.server.http import Address
+from hythe.server.http import Address, url_of
 from hythe.settings import Settings
 
 FIRST_LOOK = 5.0

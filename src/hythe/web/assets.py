@@ -1,4 +1,4 @@
-"""Static files, under names that carry a hash of their content, so that browsers may keep them for ever."""
+"""Static files, named after a hash of their content so that browsers can cache them without expiry."""
 
 import gzip
 import hashlib
@@ -14,7 +14,7 @@ STYLES = Path(__file__).parent / "styles"
 PREFIX = "/static/"
 
 STYLESHEET = "hythe.css"
-"""What the files of ``styles/`` become, put together in the order of their names."""
+"""The files of ``styles/``, concatenated in the order of their names."""
 
 _SERVED = frozenset({".css", ".js", ".svg", ".woff2", ".txt"})
 _COMPRESSED = frozenset({".css", ".js", ".svg", ".txt"})
@@ -22,7 +22,7 @@ _TYPES = {".woff2": "font/woff2", ".js": "text/javascript"}
 
 
 class Asset(msgspec.Struct, frozen=True):
-    """One file; ``compressed`` is the same by gzip, empty where that gains nothing."""
+    """One file; ``compressed`` is its gzip form, empty if compression does not help."""
 
     media_type: str
     content: bytes
@@ -30,12 +30,12 @@ class Asset(msgspec.Struct, frozen=True):
 
 
 class Assets:
-    """All static files, read once at the start."""
+    """All static files, read once at startup."""
 
     def __init__(self, files: Mapping[str, bytes]) -> None:
         self._hashed: dict[str, str] = {}
         self._assets: dict[str, Asset] = {}
-        # The style sheet names other files, so it comes last.
+        # The stylesheet contains the hashed names of other files, so it comes last.
         for name in sorted(files, key=lambda name: (name.endswith(".css"), name)):
             self._add(name, files[name])
 
@@ -61,11 +61,11 @@ class Assets:
         self._assets[hashed] = Asset(media_type, content, compressed)
 
     def address(self, name: str) -> str:
-        """Return where the file of this name is served; raises KeyError when there is none."""
+        """Return the address of a file. Raises KeyError if it does not exist."""
         return PREFIX + self._hashed[name]
 
     def get(self, hashed: str) -> Asset | None:
-        """Return the file of this name with its hash."""
+        """Return the file with this hashed name."""
         return self._assets.get(hashed)
 
 

@@ -1,4 +1,4 @@
-"""How pages say times, sizes and counts."""
+"""Format times, sizes, counts, commands and validation errors for pages."""
 
 import re
 import shlex
@@ -14,11 +14,11 @@ _AGES = (
 )
 _SIZES = ("bytes", "kB", "MB", "GB", "TB")
 _SHELL = re.compile(r"(?:RUN )?(?:\|\d+ .*? )?/bin/sh -c (#\(nop\))?\s*", re.DOTALL)
-_TROUBLES = (
+_PROBLEMS = (
     (re.compile(r"expected `str` of length >= 1\b"), "is required"),
     (re.compile(r"expected `str` of length >= (\d+)"), r"must have at least \1 characters"),
     (re.compile(r"expected `str` of length <= (\d+)"), r"must have at most \1 characters"),
-    (re.compile(r"expected `array` of length >= 1"), "needs a choice"),
+    (re.compile(r"expected `array` of length >= 1"), "is required: choose at least one"),
     (re.compile(r"expected `array` of length <= (\d+)"), r"must be at most \1"),
     (re.compile(r"expected `int` >= (\d+)"), r"must be at least \1"),
     (re.compile(r"expected `int` <= (\d+)"), r"must be at most \1"),
@@ -28,7 +28,7 @@ _TROUBLES = (
 
 
 def age(moment: datetime, now: datetime) -> str:
-    """Say how long ago ``moment`` was: ``3 days ago``."""
+    """Format how long ago ``moment`` was: ``3 days ago``."""
     passed = now - moment
     for unit, name in _AGES:
         if passed >= unit:
@@ -37,12 +37,12 @@ def age(moment: datetime, now: datetime) -> str:
 
 
 def day(moment: datetime) -> str:
-    """Say the day: ``23 November 2026``."""
+    """Format a date: ``23 November 2026``."""
     return f"{moment.day} {moment:%B %Y}"
 
 
 def size(count: int) -> str:
-    """Say a number of bytes in powers of a thousand, as docker does: ``4.21 MB``."""
+    """Format bytes in powers of 1000, as docker does: ``4.21 MB``."""
     if count < 1000:
         return counted(count, "byte")
     value, unit = float(count), 0
@@ -52,39 +52,39 @@ def size(count: int) -> str:
 
 
 def size_range(counts: list[int]) -> str:
-    """Say the sizes of several images: ``3.9 MB to 4.2 MB``, or one size where they hardly differ."""
+    """Format a range of sizes: ``3.9 MB to 4.2 MB``, or one size if both ends look the same."""
     smallest, largest = size(min(counts)), size(max(counts))
     return smallest if smallest == largest else f"{smallest} to {largest}"
 
 
 def counted(count: int, one: str, many: str = "") -> str:
-    """Say how many: ``1 pull``, ``2,000 pulls``."""
+    """Format a count with its noun: ``1 pull``, ``2,000 pulls``."""
     return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
 def instruction(text: str) -> str:
-    """Return a step of an image's history as it stood in the Dockerfile, without what builders write around it."""
-    written = text.removesuffix(" # buildkit")
-    found = _SHELL.match(written)
-    if found is None:
-        return written
-    rest = written[found.end() :]
-    return rest if found[1] else f"RUN {rest}"
+    """Return the Dockerfile instruction of a history entry, without what builders add around it."""
+    text = text.removesuffix(" # buildkit")
+    match = _SHELL.match(text)
+    if match is None:
+        return text
+    rest = text[match.end() :]
+    return rest if match[1] else f"RUN {rest}"
 
 
 def problem(text: str) -> str:
-    """Say what is wrong with a field as people do, where the parser's word for it is a programmer's."""
-    for pattern, said in _TROUBLES:
-        if found := pattern.match(text):
-            return found.expand(said)
+    """Translate msgspec's validation errors to plain English; return any other text unchanged."""
+    for pattern, message in _PROBLEMS:
+        if match := pattern.match(text):
+            return match.expand(message)
     return text
 
 
 def command_line(words: Sequence[str] | None) -> str:
-    """Return a command as a shell would take it."""
+    """Return a command quoted for a shell."""
     return shlex.join(words or ())
 
 
 def sentence(text: str) -> str:
-    """Return the text beginning with a capital letter."""
+    """Return the text with a capital first letter."""
     return text[:1].upper() + text[1:]

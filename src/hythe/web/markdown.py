@@ -1,4 +1,4 @@
-"""Descriptions: Markdown by comrak, then only what is harmless by nh3."""
+"""Render descriptions: Markdown to HTML by comrak, sanitized by nh3."""
 
 import re
 
@@ -6,11 +6,11 @@ import comrak
 import nh3
 from markupsafe import Markup
 
-_WORDS = {"a", "abbr", "b", "br", "code", "del", "em", "i", "img", "ins", "kbd", "s", "samp", "strong", "sub", "sup"}
+_INLINE = {"a", "abbr", "b", "br", "code", "del", "em", "i", "img", "ins", "kbd", "s", "samp", "strong", "sub", "sup"}
 _BLOCKS = {"blockquote", "dd", "details", "dl", "dt", "hr", "li", "ol", "p", "pre", "summary", "ul"}
 _HEADINGS = {"h1", "h2", "h3", "h4", "h5", "h6"}
 _TABLES = {"table", "tbody", "td", "th", "thead", "tr"}
-_BOXES = {"input"}
+_CHECKBOXES = {"input"}
 _ATTRIBUTES = {
     "a": {"href", "title"},
     "img": {"src", "alt", "title", "width", "height"},
@@ -19,40 +19,40 @@ _ATTRIBUTES = {
     "th": {"align"},
 }
 _SCHEMES = {"http", "https", "mailto"}
-_NEST = re.compile(r"<(/?)(?:blockquote|details|dl|ol|table|ul)\b", re.IGNORECASE)
-_MOST_NESTED = 100
-"""Quotes and lists within each other. nh3 takes six seconds for 25,000, in which the hub would serve nobody."""
+_NESTING = re.compile(r"<(/?)(?:blockquote|details|dl|ol|table|ul)\b", re.IGNORECASE)
+_MAX_NESTING = 100
+"""Nested quotes and lists. nh3 takes six seconds for 25,000 levels, which would block the event loop."""
 
 _HEADING = re.compile(r"<(/?)h([1-5])>")
 
 
 def render(text: str) -> Markup:
-    """Return the HTML of a description, fit to stand in a page whose title is the only ``h1``.
+    """Return the sanitized HTML of a description for a page whose title is the only ``h1``.
 
-    Headings move one level down; nh3 has written them without attributes, and what looks like one in the text
-    is escaped.
+    Headings move down one level. A regular expression is enough: nh3 leaves them no attributes, and escapes text
+    that looks like a heading.
     """
     raw = comrak.render_markdown(text, extension_options=_extensions(), render_options=_rendering())
-    if _is_bottomless(raw):
+    if _is_too_deep(raw):
         return Markup("<pre>{}</pre>").format(text)
     clean = nh3.clean(
         raw,
-        tags=_WORDS | _BLOCKS | _HEADINGS | _TABLES | _BOXES,
+        tags=_INLINE | _BLOCKS | _HEADINGS | _TABLES | _CHECKBOXES,
         attributes={tag: set(names) for tag, names in _ATTRIBUTES.items()},
-        # Boxes of task lists: to look at, never to fill in.
+        # The checkboxes of task lists are always disabled.
         tag_attribute_values={"input": {"type": {"checkbox"}, "checked": {""}}},
         set_tag_attribute_values={"input": {"type": "checkbox", "disabled": ""}},
         url_schemes=_SCHEMES,
         link_rel="nofollow noopener noreferrer ugc",
     )
-    return Markup(_HEADING.sub(lambda found: f"<{found[1]}h{int(found[2]) + 1}>", clean))  # noqa: S704 (sanitized)
+    return Markup(_HEADING.sub(lambda tag: f"<{tag[1]}h{int(tag[2]) + 1}>", clean))  # noqa: S704 (sanitized)
 
 
-def _is_bottomless(raw: str) -> bool:
+def _is_too_deep(raw: str) -> bool:
     depth = 0
-    for found in _NEST.finditer(raw):
-        depth += -1 if found[1] else 1
-        if depth > _MOST_NESTED:
+    for tag in _NESTING.finditer(raw):
+        depth += -1 if tag[1] else 1
+        if depth > _MAX_NESTING:
             return True
     return False
 
@@ -64,7 +64,7 @@ def _extensions() -> comrak.ExtensionOptions:
 
 
 def _rendering() -> comrak.RenderOptions:
-    """Let HTML through: READMEs use it, and nh3 judges it afterwards."""
+    """Keep raw HTML, which READMEs use; nh3 sanitizes it afterwards."""
     options = comrak.RenderOptions()
     options.unsafe_ = True
     return options

@@ -1,10 +1,10 @@
-"""Where to go after signing in: a path of this hub, and nowhere else."""
+"""Safe redirects: only to a path on this hub."""
 
 
 def local_target(text: str) -> str:
-    """Return ``text`` when it is a path here, else the start page.
+    """Return ``text`` if it is a path on this hub, else the start page.
 
-    Browsers take ``//host``, ``/\\host`` and paths with tabs or line ends in them for other places.
+    Browsers treat ``//host``, ``/\\host`` and paths with tabs or line breaks as other sites.
     """
     plain = text.isascii() and text.isprintable() and "\\" not in text
     return text if plain and text.startswith("/") and not text.startswith("//") else "/"

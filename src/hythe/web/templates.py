@@ -1,4 +1,4 @@
-"""Templates: jinja2 with everything escaped, and the words that all pages share."""
+"""Render templates with jinja2; everything is escaped by default."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -45,12 +45,12 @@ class Templates:
         )
 
     def render(self, name: str, values: dict[str, Any]) -> str:
-        """Return the page that the template of this name makes of the values."""
+        """Render a template with these values."""
         return self._environment.get_template(name).render(values)
 
 
 def repository_address(repository: Repository) -> str:
-    """Return the path of a repository's page."""
+    """Return the path of the repository's page."""
     return f"/{quote(repository.full_name)}"
 
 

@@ -47,7 +47,7 @@ def test_no_certificate_is_plain_http() -> None:
     [
         ("absent", "key", "absent cannot be read: No such file"),
         ("cert", "absent", "absent cannot be read: No such file"),
-        ("cert", "other-key", "the key is not that of the first certificate"),
+        ("cert", "other-key", "the key does not match the first certificate"),
         ("key", "key", "not a certificate and its key in PEM"),
         ("cert", "cert", "not a certificate and its key in PEM"),
     ],

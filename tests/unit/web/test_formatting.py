@@ -89,7 +89,7 @@ def test_steps_are_said_as_the_dockerfile_had_them(kept: str, said: str) -> None
         (Annotated[str, Meta(min_length=12)], "short", "must have at least 12 characters"),
         (Annotated[str, Meta(min_length=8)], "short", "must have at least 8 characters"),
         (Annotated[str, Meta(max_length=2)], "long", "must have at most 2 characters"),
-        (Annotated[tuple[str, ...], Meta(min_length=1)], (), "needs a choice"),
+        (Annotated[tuple[str, ...], Meta(min_length=1)], (), "is required: choose at least one"),
         (Annotated[int, Meta(ge=0)], -1, "must be at least 0"),
         (Annotated[int, Meta(le=9)], 10, "must be at most 9"),
         (int, "soon", "must be a whole number"),

@@ -8,9 +8,9 @@ from hythe.hub.passwords import PASSWORD_LENGTH
 from hythe.hub.personal_tokens import NewPersonalToken
 from hythe.hub.users import UserChange
 from hythe.web.flashes import Flash
-from hythe.web.routes.form import Form, parse_values, prefilled, parse_form
-from hythe.web.routes.page_request import PageRequest
+from hythe.web.routes.form import Form, parse_form, parse_values, prefilled
 from hythe.web.routes.navigation import Tab, tabs
+from hythe.web.routes.page_request import PageRequest
 
 RIGHTS = (
     (Right.READ.value, "Pull", "Pull from your repositories, including private ones."),

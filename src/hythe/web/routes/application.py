@@ -61,7 +61,7 @@ PAGES: tuple[tuple[str, Handler, tuple[str, ...]], ...] = (
     ("/{repository:path}/-/settings", repository_settings.settings, FORM),
     ("/{repository:path}/-/delete", repository_settings.delete, FORM),
     ("/{repository:path}/-/builds", builds.builds, FORM),
-    ("/{repository:path}/-/builds/{number:int}", builds.build, FORM),
+    ("/{repository:path}/-/builds/{number:int}", builds.show_build, FORM),
     ("/{repository:path}/-/builds/{number:int}/log", builds.log, GET),
     ("/{repository:path}/-/builds/{number:int}/events", builds.events, GET),
     ("/{repository:path}/-/build-configuration", build_configuration.build_configuration, FORM),

@@ -1,4 +1,4 @@
-"""A repository's build set-up: rules, options, secrets, trigger URL, webhook, badge; switching off and deleting."""
+"""A repository's build configuration: rules, options, secrets, trigger URL, webhook, badge; disable and delete."""
 
 import msgspec
 from starlette.responses import Response
@@ -19,26 +19,34 @@ from hythe.web.routes.repositories import repository_of, repository_tabs
 from hythe.web.templates import repository_address
 
 OPTIONS = (
-    ("autotest", "Test before the push", "Run *.test.yml, service sut; what fails is not pushed."),
-    ("base_link", "Build anew when a base image moves", "Here or in any registry that can be asked."),
-    ("readme", "README becomes the description", "The one beside the Dockerfile."),
+    ("autotest", "Autotest", "Run the sut service of *.test.yml before pushing; a failed test fails the build."),
+    ("base_link", "Rebuild when a base image changes", "Checks this hub and other registries that can be reached."),
+    ("readme", "Use the README as description", "The README in the Dockerfile's folder."),
     ("submodules", "Fetch submodules", ""),
-    ("reproduce", "Build twice and compare", "A second, independent build marks the image reproduced."),
-    ("mail", "Mail on failure", "And on the first success after it."),
+    (
+        "reproduce",
+        "Build twice and compare",
+        "Marks the image as reproduced if a second, independent build has the same digest.",
+    ),
+    ("mail", "E-mail on failure", "And on the first success afterwards."),
 )
 NETWORKS = (
-    ("", "What the hub allows", ""),
-    (Network.REGISTRY.value, "This registry alone", ""),
-    (Network.OFF.value, "Nothing", ""),
+    ("", "Default", "What this hub allows."),
+    (Network.REGISTRY.value, "This registry only", ""),
+    (Network.OFF.value, "None", ""),
 )
 RULE_OPTIONS = (
-    ("autobuild", "Build on push", "Off: only by hand, by the trigger URL, the clock and base images."),
+    (
+        "autobuild",
+        "Build on push",
+        "If off, only builds started manually, by the trigger URL, the schedule or a base image use this rule.",
+    ),
     ("cache", "Use the layer cache", ""),
 )
 
 
 async def build_configuration(page: PageRequest) -> Response:
-    """Show everything of the set-up, or change one part of it."""
+    """Show the build configuration, or change one part of it."""
     repository, configuration = await managed_configuration(page)
     if page.request.method != "POST":
         return await _render(page, repository, configuration, Form())
@@ -52,7 +60,7 @@ async def build_configuration(page: PageRequest) -> Response:
 
 
 async def managed_configuration(page: PageRequest) -> tuple[Repository, BuildConfiguration]:
-    """Return the repository that the address names with its set-up. Raises NotFound, SignInNeeded, Refused."""
+    """Return the repository in the address and its configuration. Raises NotFound, SignInNeeded, Refused."""
     repository = await repository_of(page)
     return repository, await page.site.builds.configurations.managed(page.actor, repository.full_name)
 
@@ -60,7 +68,7 @@ async def managed_configuration(page: PageRequest) -> tuple[Repository, BuildCon
 async def _apply(page: PageRequest, repository: Repository, configuration: BuildConfiguration, form: Form) -> Response:
     name, here = repository.full_name, f"{repository_address(repository)}/-/build-configuration"
     services = page.site.builds
-    notice = Flash.BUILDS_SAVED
+    flash = Flash.BUILDS_SAVED
     match form["action"]:
         case "options":
             await services.configurations.change(
@@ -69,9 +77,11 @@ async def _apply(page: PageRequest, repository: Repository, configuration: Build
         case "source":
             changed = await services.configurations.change(page.actor, name, _source(configuration, form))
             if configuration.has_credentials and not changed.has_credentials:
-                notice = Flash.CREDENTIALS_DELETED
+                flash = Flash.CREDENTIALS_DELETED
         case "activate" | "deactivate":
-            await services.configurations.change(page.actor, name, ConfigurationChanges(active=form["action"] == "activate"))
+            await services.configurations.change(
+                page.actor, name, ConfigurationChanges(active=form["action"] == "activate")
+            )
         case "trigger":
             await services.builds.trigger_token(page.actor, name, rotate=True)
         case "webhook":
@@ -80,19 +90,19 @@ async def _apply(page: PageRequest, repository: Repository, configuration: Build
             await services.configurations.set_secret(
                 page.actor, name, form["secret_name"].strip(), form["secret_value"]
             )
-        case "forget-secret":
+        case "delete-secret":
             await services.configurations.remove_secret(page.actor, name, form["secret_name"])
-    return page.redirect(here, notice)
+    return page.redirect(here, flash)
 
 
-def _options(present: Options, form: Form) -> Options:
+def _options(current: Options, form: Form) -> Options:
     switches = {name: name in form.all("switch") for name, _, _ in OPTIONS}
     network = Network(form["network"]) if form["network"] in {each.value for each in Network} else None
-    return msgspec.structs.replace(present, schedule=form["schedule"].strip()[:100], network=network, **switches)
+    return msgspec.structs.replace(current, schedule=form["schedule"].strip()[:100], network=network, **switches)
 
 
 def _source(configuration: BuildConfiguration, form: Form) -> ConfigurationChanges:
-    """Return another address, other credentials, or both; what is left empty stays."""
+    """Return the new address, the new credentials, or both; an empty field changes nothing."""
     url = form["source_url"].strip()
     moved = (
         msgspec.structs.replace(configuration.source, url=url, forge_repository="")
@@ -110,31 +120,31 @@ async def _render(page: PageRequest, repository: Repository, configuration: Buil
         422 if form.errors else 200,
         repository=repository,
         configuration=configuration,
-        form=Form({**_current(configuration).fields, **form.fields}, form.errors),
-        hook=await _forge_webhook(page, repository),
+        form=Form({**_current_form(configuration).fields, **form.fields}, form.errors),
+        webhook=await _forge_webhook(page, repository),
         deliveries=await page.site.sources.hooks.deliveries(page.actor, repository.full_name),
         trigger_url=f"{page.site.url(page.request)}/u/{repository.full_name}/trigger/{token}/",
         calls=await services.builds.trigger_calls(page.actor, repository.full_name),
         secrets=await services.configurations.secret_names(page.actor, repository.full_name),
         switches=OPTIONS,
         networks=NETWORKS,
-        chosen=form.all("switch") if form["action"] == "options" else _chosen(configuration.options),
+        chosen=form.all("switch") if form["action"] == "options" else _enabled(configuration.options),
         url=page.site.url(page.request),
         tabs=await repository_tabs(page, repository, f"{repository_address(repository)}/-/builds"),
     )
 
 
-def _current(configuration: BuildConfiguration) -> Form:
+def _current_form(configuration: BuildConfiguration) -> Form:
     network = configuration.options.network
     return prefilled(
         schedule=configuration.options.schedule,
-        # "open" is as much as the hub allows.
+        # "open" is the hub's default.
         network="" if network in (None, Network.OPEN) else network.value,
         source_url=configuration.source.url,
     )
 
 
-def _chosen(options: Options) -> list[str]:
+def _enabled(options: Options) -> list[str]:
     return [name for name, _, _ in OPTIONS if getattr(options, name)]
 
 
@@ -146,46 +156,48 @@ async def _forge_webhook(page: PageRequest, repository: Repository) -> ShownHook
 
 
 async def rule(page: PageRequest) -> Response:
-    """Show one rule, or a new one (number 0); save or remove it."""
+    """Show one rule, or a new one (number 0); save or delete it."""
     repository, configuration = await managed_configuration(page)
     number = page.request.path_params["rule"]
-    present = next((each for each in configuration.rules if each.id == number), None)
-    if present is None and number:
-        raise NotFound("there is no such rule")
+    current = next((each for each in configuration.rules if each.id == number), None)
+    if current is None and number:
+        raise NotFound("build rule not found")
     if page.request.method != "POST":
-        return await _rule_page(page, repository, _rule_form(present), present)
+        return await _rule_page(page, repository, _rule_form(current), current)
     form = await page.form()
     try:
-        rules = _with_rule(configuration.rules, number, None if form["action"] == "remove" else rule_of(form, number))
-        await page.site.builds.configurations.change(page.actor, repository.full_name, ConfigurationChanges(rules=rules))
+        rules = _with_rule(configuration.rules, number, None if form["action"] == "delete" else rule_of(form, number))
+        await page.site.builds.configurations.change(
+            page.actor, repository.full_name, ConfigurationChanges(rules=rules)
+        )
     except Invalid as error:
-        return await _rule_page(page, repository, form.with_errors(error.fields), present)
+        return await _rule_page(page, repository, form.with_errors(error.fields), current)
     except InvalidBuildConfiguration as error:
-        return await _rule_page(page, repository, form.with_errors({"": str(error)}), present)
+        return await _rule_page(page, repository, form.with_errors({"": str(error)}), current)
     return page.redirect(f"{repository_address(repository)}/-/build-configuration", Flash.BUILDS_SAVED)
 
 
 def _with_rule(rules: tuple[Rule, ...], number: int, changed: Rule | None) -> tuple[Rule, ...]:
-    """Return the rules with one changed in its place, added at the end (number 0), or removed (None)."""
+    """Return the rules with one replaced, added (number 0) or deleted (None)."""
     kept = tuple(changed if each.id == number else each for each in rules)
     added = (changed,) if number == 0 else ()
     return tuple(each for each in (*kept, *added) if each is not None)
 
 
-async def _rule_page(page: PageRequest, repository: Repository, form: Form, present: Rule | None) -> Response:
+async def _rule_page(page: PageRequest, repository: Repository, form: Form, current: Rule | None) -> Response:
     return page.render(
         "build-rule.html",
         422 if form.errors else 200,
         repository=repository,
         form=form,
-        present=present,
+        current=current,
         switches=RULE_OPTIONS,
         tabs=await repository_tabs(page, repository, f"{repository_address(repository)}/-/builds"),
     )
 
 
-def _rule_form(present: Rule | None) -> Form:
-    shown = present or Rule(source="")
+def _rule_form(current: Rule | None) -> Form:
+    shown = current or Rule(source="")
     texts = {
         "source_type": shown.source_type.value,
         "source": shown.source,
@@ -202,7 +214,7 @@ def _rule_form(present: Rule | None) -> Form:
 
 
 def rule_of(form: Form, number: int) -> Rule:
-    """Return the rule that the form spells. Raises Invalid."""
+    """Return the rule in the form. Raises Invalid."""
     texts = {name: form[name].strip() for name in ("source_type", "source", "tags", "dockerfile", "context", "target")}
     values: dict[str, object] = {
         **texts,
@@ -218,12 +230,12 @@ def rule_of(form: Form, number: int) -> Rule:
 def _arguments(text: str) -> dict[str, str]:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if any("=" not in line for line in lines):
-        raise Invalid({"arguments": "are lines of NAME=VALUE"})
+        raise Invalid({"arguments": "must be NAME=VALUE, one per line"})
     return dict(line.split("=", 1) for line in lines)
 
 
 async def preview(page: PageRequest) -> Response:
-    """Show which branches and tags of the source would build as what, now."""
+    """Show what each branch and tag of the source would build as."""
     repository, configuration = await managed_configuration(page)
     refs: tuple[SourceRef, ...] = ()
     problem = ""
@@ -241,14 +253,14 @@ async def preview(page: PageRequest) -> Response:
         repository=repository,
         configuration=configuration,
         lines=await page.site.builds.configurations.preview(page.actor, configuration.rules, refs),
-        seen=len(refs),
+        ref_count=len(refs),
         problem=problem,
         tabs=await repository_tabs(page, repository, f"{repository_address(repository)}/-/builds"),
     )
 
 
 async def delete_configuration(page: PageRequest) -> Response:
-    """Ask, and delete the set-up with its builds, its webhook and its deploy key; the image stays."""
+    """Ask for confirmation, or delete the configuration, its builds, webhook and deploy key; images are kept."""
     repository, _ = await managed_configuration(page)
     removed: Removed | None = None
     if page.request.method == "POST":

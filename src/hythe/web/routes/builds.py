@@ -1,4 +1,4 @@
-"""Builds of a repository: the list, one with its live log, starting, cancelling and trying again."""
+"""Builds of a repository: list, one build with its live log, start, cancel and retry."""
 
 from urllib.parse import urlencode
 
@@ -18,11 +18,11 @@ from hythe.web.templates import repository_address
 
 PAGE_SIZE = 25
 MAX_LOG_SIZE = 4 << 20
-"""Most bytes of a log that the page itself shows; the rest is a link away."""
+"""Bytes of a log that the page shows; a link leads to the whole log."""
 
 
 async def builds(page: PageRequest) -> Response:
-    """List the builds, or start one by hand."""
+    """List the builds, or start one manually."""
     repository = await repository_of(page)
     problem = ""
     if page.request.method == "POST":
@@ -32,8 +32,8 @@ async def builds(page: PageRequest) -> Response:
         try:
             ref = SourceRef(kind, name[:250]) if name else None
             started = await page.site.builds.builds.start(page.actor, repository.full_name, ref)
-            one = f"/{started[0].number}" if len(started) == 1 else ""
-            return page.redirect(f"{repository_address(repository)}/-/builds{one}", Flash.BUILD_QUEUED)
+            path = f"/{started[0].number}" if len(started) == 1 else ""
+            return page.redirect(f"{repository_address(repository)}/-/builds{path}", Flash.BUILD_QUEUED)
         except NotFound:
             raise
         except HubError as error:
@@ -52,10 +52,10 @@ async def _list_page(page: PageRequest, repository: Repository, problem: str) ->
         422 if problem else 200,
         repository=repository,
         builds=await page.site.builds.builds.find(page.actor, wanted),
-        page_length=PAGE_SIZE,
+        page_size=PAGE_SIZE,
         statuses=[each.value for each in BuildStatus],
         filters=filters,
-        same=urlencode(filters),
+        filter_query=urlencode(filters),
         has_configuration=await page.site.builds.configurations.exists(page.actor, repository.full_name),
         may_manage=await may_manage(page, repository),
         problem=problem,
@@ -64,7 +64,7 @@ async def _list_page(page: PageRequest, repository: Repository, problem: str) ->
 
 
 def _filters(page: PageRequest) -> dict[str, str]:
-    """Return what the address asks to see alone: builds of a status, of a branch or tag."""
+    """Return the filters in the query: status, branch or tag."""
     query = page.request.query_params
     status, source = query.get("status", ""), query.get("source_name", "").strip()[:250].replace("\0", "")
     chosen = {"status": status if status in {each.value for each in BuildStatus} else "", "source_name": source}
@@ -72,12 +72,12 @@ def _filters(page: PageRequest) -> dict[str, str]:
 
 
 async def may_manage(page: PageRequest, repository: Repository) -> bool:
-    """Whether the visitor may start, cancel and set up builds."""
+    """Whether the user may start, cancel and configure builds."""
     return await page.site.hub.access.may(page.actor, repository.full_name, Action.DELETE)
 
 
-async def build(page: PageRequest) -> Response:
-    """Show one build with its log; cancel it, or try it again."""
+async def show_build(page: PageRequest) -> Response:
+    """Show one build with its log; cancel or retry it."""
     repository = await repository_of(page)
     number = page.request.path_params["number"]
     service = page.site.builds.builds
@@ -87,15 +87,15 @@ async def build(page: PageRequest) -> Response:
         if form["action"] == "cancel":
             await service.cancel(page.actor, repository.full_name, number)
             return page.redirect(f"{address}/{number}", Flash.BUILD_CANCELLED)
-        again = await service.retry(page.actor, repository.full_name, number)
-        return page.redirect(f"{address}/{again.number}", Flash.BUILD_QUEUED)
-    one, place = await service.get(page.actor, repository.full_name, number)
+        retried = await service.retry(page.actor, repository.full_name, number)
+        return page.redirect(f"{address}/{retried.number}", Flash.BUILD_QUEUED)
+    build, position = await service.get(page.actor, repository.full_name, number)
     log = await _log(page, repository.full_name, number)
     return page.render(
         "build.html",
         repository=repository,
-        build=one,
-        place=place,
+        build=build,
+        position=position,
         log=log.decode(errors="replace"),
         log_end=len(log),
         may_manage=await may_manage(page, repository),
@@ -116,7 +116,7 @@ async def _log(page: PageRequest, repository: str, number: int) -> bytes:
 
 
 async def log(page: PageRequest) -> Response:
-    """Give the whole log as text."""
+    """Return the whole log as text."""
     repository = await repository_of(page)
     number = page.request.path_params["number"]
     content = bytearray()
@@ -128,7 +128,7 @@ async def log(page: PageRequest) -> Response:
 
 
 async def events(page: PageRequest) -> Response:
-    """Give the log as it grows, for the page's script."""
+    """Stream the log as server-sent events, for the page's script."""
     repository = await repository_of(page)
     number = page.request.path_params["number"]
     wanted = page.request.headers.get("last-event-id") or page.request.query_params.get("start", "0")

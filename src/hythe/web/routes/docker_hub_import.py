@@ -1,4 +1,4 @@
-"""Moving from Docker Hub: the settings of an automated build there become a set-up here."""
+"""Import an automated build from Docker Hub: its settings become a build configuration."""
 
 from starlette.responses import Response
 
@@ -9,18 +9,18 @@ from hythe.hub.errors import Invalid, Refused, Taken
 from hythe.hub.routes.parsing import parse_body
 from hythe.hub.routes.problem_details import BadRequest
 from hythe.web.routes.form import Form, prefilled
-from hythe.web.routes.new_build import set_up
+from hythe.web.routes.new_build import create_configuration
 from hythe.web.routes.page_request import PageRequest
 
 
 async def import_build(page: PageRequest) -> Response:
-    """Show the form, or set up what the pasted settings say."""
+    """Show the form, or create a configuration from the pasted settings."""
     page.require_account()
     if page.request.method != "POST":
         return await _render(page, prefilled(visibility="public"))
     form = await page.form()
     try:
-        return await set_up(page, form, _new_configuration(form))
+        return await create_configuration(page, form, _new_configuration(form))
     except (Invalid, Taken) as error:
         return await _render(page, form.with_errors(error.fields))
     except (InvalidBuildConfiguration, BuildConflict, Refused) as error:
@@ -28,7 +28,7 @@ async def import_build(page: PageRequest) -> Response:
 
 
 def _new_configuration(form: Form) -> NewBuildConfiguration:
-    """Return what the settings spell. Raises Invalid, naming the field that holds them, and InvalidBuildConfiguration."""
+    """Parse the pasted settings. Raises Invalid and InvalidBuildConfiguration."""
     link = form["link"]
     try:
         settings = parse_body(form["settings"].encode(), DockerHubSettings)
@@ -43,6 +43,6 @@ def _new_configuration(form: Form) -> NewBuildConfiguration:
 
 async def _render(page: PageRequest, form: Form) -> Response:
     links = await page.site.sources.links.listed(page.actor)
-    places = [(str(each.id), each.login, each.url) for each in links]
-    choices = [("", "None", "For public code: the webhook is shown for pasting."), *places]
+    accounts = [(str(each.id), each.login, each.url) for each in links]
+    choices = [("", "None", "For public code. You add the webhook yourself."), *accounts]
     return page.render("new-build-docker-hub.html", 422 if form.errors else 200, form=form, links=choices)

@@ -1,4 +1,4 @@
-"""Setting up Trusted Builds: where the code is, which repository, and what builds as what."""
+"""Create a Trusted Build in three steps: choose the source, its repository, and the build rules."""
 
 from dataclasses import dataclass, replace
 
@@ -20,12 +20,12 @@ from hythe.web.routes.navigation import paging_of
 from hythe.web.routes.page_request import PageRequest
 
 VERSION_TAGS = Rule(source_type=SourceType.TAG, source=r"/^v?([0-9]+(?:\.[0-9]+)*)$/", tags=r"{\1}")
-"""What "version tags, too" adds: v1.2.3 builds as 1.2.3."""
+"""The rule that "Also build version tags" adds: v1.2.3 builds as 1.2.3."""
 
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """A source that was chosen: what git clones, and its branches and tags as far as they can be seen."""
+    """The chosen source with its branches and tags, or the reason why they could not be listed."""
 
     source: BuildSource
     title: str
@@ -34,7 +34,7 @@ class Chosen:
 
 
 async def choose_source(page: PageRequest) -> Response:
-    """Step 1: a linked account, or any git address."""
+    """Step 1: a linked account or any git URL."""
     page.require_account()
     return page.render("new-build.html", links=await page.site.sources.links.listed(page.actor))
 
@@ -46,12 +46,12 @@ async def choose_repository(page: PageRequest) -> Response:
     link = await links.get(page.actor, page.request.path_params["link"])
     query = page.request.query_params.get("q", "")
     number = paging_of(page).page
-    found = await links.repositories(page.actor, link.id, query, number)
-    return page.render("new-build-repository.html", link=link, listing=found, filter=query, number=number)
+    listing = await links.repositories(page.actor, link.id, query, number)
+    return page.render("new-build-repository.html", link=link, listing=listing, filter=query, number=number)
 
 
 async def choose_rules(page: PageRequest) -> Response:
-    """Step 3: name, visibility and rules, with a preview; then everything is set up."""
+    """Step 3: name, visibility and rules, with a preview; then create the configuration."""
     page.require_account()
     form = Form()
     if page.request.method == "POST":
@@ -65,9 +65,9 @@ async def choose_rules(page: PageRequest) -> Response:
     try:
         rules = rules_of(form)
         lines = await page.site.builds.configurations.preview(page.actor, rules, chosen.refs)
-        if form["action"] != "set up":
+        if form["action"] != "create":
             return _rules_page(page, chosen, form, lines)
-        return await set_up(
+        return await create_configuration(
             page, form, NewBuildConfiguration(source=chosen.source, rules=rules, credentials=form["credentials"])
         )
     except (Invalid, Taken) as error:
@@ -81,13 +81,13 @@ async def _links(page: PageRequest) -> object:
 
 
 async def _chosen(page: PageRequest, form: Form) -> Chosen:
-    """Return the source that the address or the form names; what is linked is asked for its addresses."""
+    """Return the source named by the query or the form. Raises Invalid, ForgeError."""
     query = page.request.query_params
     link, name, url = (form[key] or query.get(key, "") for key in ("link", "repository", "url"))
     if link.isascii() and link.isdigit() and len(link) < 19:
         return await _linked(page, int(link), name)
     if not url:
-        raise Invalid({"url": "is the address that git clones"})
+        raise Invalid({"url": "is required"})
     chosen = Chosen(BuildSource(url=url.strip()), url.strip())
     try:
         branch, refs = await page.site.sources.forges.advertised(url.strip())
@@ -99,15 +99,15 @@ async def _chosen(page: PageRequest, form: Form) -> Chosen:
 async def _linked(page: PageRequest, linked_account_id: int, name: str) -> Chosen:
     links = page.site.sources.links
     link = await links.get(page.actor, linked_account_id)
-    found = await links.repository(page.actor, linked_account_id, name)
+    repository = await links.repository(page.actor, linked_account_id, name)
     source = BuildSource(
-        url=found.clone_url,
+        url=repository.clone_url,
         forge=Forge(link.kind),
-        forge_repository=found.name,
+        forge_repository=repository.name,
         linked_account_id=linked_account_id,
-        default_branch=found.default_branch,
+        default_branch=repository.default_branch,
     )
-    return Chosen(source, found.name, await links.refs(page.actor, linked_account_id, name))
+    return Chosen(source, repository.name, await links.refs(page.actor, linked_account_id, name))
 
 
 def _default_form(chosen: Chosen) -> Form:
@@ -124,7 +124,7 @@ def _default_form(chosen: Chosen) -> Form:
 
 
 def rules_of(form: Form) -> tuple[Rule, ...]:
-    """Return the rules that the form spells. Raises Invalid."""
+    """Return the rules in the form. Raises Invalid."""
     names = ("source_type", "source", "tags", "dockerfile", "context")
     rule = parse_fields({name: form[name].strip() for name in names}, Rule, strict=False)
     return (rule, VERSION_TAGS) if form["versions"] else (rule,)
@@ -135,10 +135,10 @@ def _rules_page(page: PageRequest, chosen: Chosen, form: Form, lines: list[RuleP
     return page.render("new-build-rules.html", status, chosen=chosen, form=form, lines=lines)
 
 
-async def set_up(page: PageRequest, form: Form, configuration: NewBuildConfiguration) -> Response:
-    """Make the repository that the form names where there is none, set up its builds and install the webhook.
+async def create_configuration(page: PageRequest, form: Form, configuration: NewBuildConfiguration) -> Response:
+    """Create the repository if it does not exist, configure its builds and install the webhook.
 
-    Raises Invalid, InvalidBuildConfiguration, Taken, Conflict, Refused.
+    Raises Invalid, InvalidBuildConfiguration, Taken, BuildConflict, Refused.
     """
     name = form["name"].strip()
     new = parse_fields(

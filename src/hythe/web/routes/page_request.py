@@ -17,7 +17,7 @@ from hythe.web import csrf
 from hythe.web.flashes import Flash, text_of
 from hythe.web.redirects import local_target
 from hythe.web.routes.form import Form, read_form
-from hythe.web.routes.site import FLASH, SESSION, ANONYMOUS, Site
+from hythe.web.routes.site import ANONYMOUS, FLASH, SESSION, Site
 
 MAX_ROW_ID = 2**63 - 1
 """The largest row ID that a database can store."""

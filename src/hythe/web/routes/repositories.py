@@ -14,8 +14,8 @@ from hythe.hub.repository import Repository
 from hythe.oci.errors import InvalidDigest, InvalidReference
 from hythe.oci.reference import DEFAULT_NAMESPACE, DEFAULT_TAG, Reference
 from hythe.registry.access import Action
-from hythe.web.routes.page_request import PageRequest
 from hythe.web.routes.navigation import Tab, page_link, paging_of, tabs
+from hythe.web.routes.page_request import PageRequest
 from hythe.web.templates import repository_address
 
 RECENT_TAGS = 5
@@ -23,7 +23,7 @@ RECENT_TAGS = 5
 
 
 async def namespace(page: PageRequest) -> Response:
-    """List the repositories of a namespace that the user can read; redirect a short name (``centos``) to its repository."""
+    """List the repositories of a namespace; redirect a short name (``centos``) to its repository."""
     name = page.request.path_params["namespace"]
     hub = page.site.hub
     try:

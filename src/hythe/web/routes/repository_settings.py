@@ -9,7 +9,7 @@ from hythe.hub.routes.tags import ImmutableTags
 from hythe.oci.reference import DEFAULT_NAMESPACE
 from hythe.registry.access import Action
 from hythe.web.flashes import Flash
-from hythe.web.routes.form import Form, parse_values, prefilled, parse_form
+from hythe.web.routes.form import Form, parse_form, parse_values, prefilled
 from hythe.web.routes.page_request import PageRequest
 from hythe.web.routes.repositories import repository_of, repository_tabs
 from hythe.web.templates import repository_address
@@ -37,7 +37,9 @@ async def new_repository(page: PageRequest) -> Response:
 async def _new_page(page: PageRequest, form: Form, status: int = 200) -> Response:
     namespaces = [(page.name, f"{page.name}/", "Your own namespace.")]
     if await page.site.hub.access.is_admin(page.actor):
-        namespaces.append((DEFAULT_NAMESPACE, "Top-level", "An official image of this hub: no namespace in its name, always public."))
+        namespaces.append(
+            (DEFAULT_NAMESPACE, "Top-level", "An official image of this hub: no namespace in its name, always public.")
+        )
     return page.render(
         "new-repository.html", status, form=form, namespaces=namespaces, description_length=DESCRIPTION_LENGTH
     )
@@ -48,7 +50,9 @@ async def settings(page: PageRequest) -> Response:
     repository = await repository_of(page)
     await page.site.hub.access.require_repository(page.actor, repository.full_name, Action.PUSH)
     form = prefilled(
-        visibility=repository.visibility.value, description=repository.description, full_description=repository.full_description
+        visibility=repository.visibility.value,
+        description=repository.description,
+        full_description=repository.full_description,
     )
     if page.request.method != "POST":
         return await _settings_page(page, repository, form)

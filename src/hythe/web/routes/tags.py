@@ -8,9 +8,9 @@ from hythe.oci.digest import Digest
 from hythe.oci.errors import InvalidDigest
 from hythe.registry.access import Action
 from hythe.web.flashes import Flash
+from hythe.web.routes.navigation import page_link, paging_of
 from hythe.web.routes.page_request import PageRequest
 from hythe.web.routes.repositories import may_restore, repository_of, repository_tabs
-from hythe.web.routes.navigation import page_link, paging_of
 from hythe.web.templates import repository_address
 
 
@@ -38,7 +38,11 @@ async def delete_tag(page: PageRequest) -> Response:
     if page.request.method == "POST":
         await page.form()
         await page.site.hub.tags.delete(page.actor, repository.full_name, tag.name)
-        target = f"{repository_address(repository)}:{tag.name}" if await may_restore(page, repository) else _list_address(repository)
+        target = (
+            f"{repository_address(repository)}:{tag.name}"
+            if await may_restore(page, repository)
+            else _list_address(repository)
+        )
         return page.redirect(target, Flash.TAG_DELETED)
     own_tabs = await repository_tabs(page, repository, _list_address(repository))
     return page.render("tag-delete.html", repository=repository, tag=tag, tabs=own_tabs)

@@ -1,4 +1,4 @@
-// The log of a running build grows by itself where scripts run; without, the page has a link to refresh it.
+// Appends to the log of a running build; without scripts, the page has a link to refresh it.
 "use strict";
 
 const build = document.getElementById("build");
@@ -17,7 +17,7 @@ if (build.dataset.events && window.EventSource) {
     mark.textContent = event.data;
     mark.className = `build-status build-${event.data}`;
   });
-  // Everything else on the page (digest, steps, reason) is known now: show it.
+  // Reload to show the digest, the steps and the reason.
   source.addEventListener("end", () => {
     source.close();
     location.reload();

@@ -1,4 +1,4 @@
-// What pages gain where scripts run; every page works without it.
+// Progressive enhancement: every page works without scripts.
 "use strict";
 
 for (const command of document.querySelectorAll(".command")) {
