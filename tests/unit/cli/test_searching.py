@@ -116,7 +116,7 @@ def test_a_host_with_docker_hubs_newer_search_is_asked_that_way(
 def test_a_host_without_search_is_said_to_have_none(serve: Serve, capsys: pytest.CaptureFixture[str]) -> None:
     """docker-registry, say."""
     assert main(["search", f"{serve({})}/x"]) == 5
-    assert "offers no search" in capsys.readouterr().err
+    assert "does not support search" in capsys.readouterr().err
 
 
 def test_a_limit_outside_the_range_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
