@@ -70,7 +70,7 @@ def test_a_taken_name_asks_for_its_password(hub: HytheServer, hythe: HytheClient
 
     assert wrong == 4, said
     assert "incorrect username or password" in said
-    assert "hint: check the user name and the password" in said
+    assert "hint: check the user name and password" in said
     assert right == 0
     entry = json.loads(hythe.docker_config.read_text())["auths"][hub.host]
     assert entry["identitytoken"]

@@ -115,8 +115,8 @@ def _post(realm: str, service: str, scopes: Sequence[Scope], fields: dict[str, s
 def _read_reply(response: HTTPResponse, credential: Credential, offline: bool) -> Authorization:
     if response.status in (400, 401, 403):
         who = "your credentials" if credential else "anonymous access"
-        again = "check the user name and password" if offline else "log in again with 'hythe login'"
-        hint = again if credential else "log in with 'hythe login'"
+        credential_hint = "check the user name and password" if offline else "log in again with 'hythe login'"
+        hint = credential_hint if credential else "log in with 'hythe login'"
         raise AccessDenied(f"the token server refused {who}: {_reason(response)}", hint)
     if response.status != 200:
         raise RegistryError(

@@ -32,19 +32,19 @@ class Authorizer:
                 return header
             return self._authorize(scopes).header if self._challenges else ""
 
-    def answer_challenge(self, challenge: str, refused: str, scopes: Sequence[Scope]) -> str:
-        """Return a new header after a 401; ``refused`` is the header that was rejected. Raises AccessDenied."""
+    def answer_challenge(self, challenge: str, rejected_header: str, scopes: Sequence[Scope]) -> str:
+        """Return a new header after a 401; ``rejected_header`` is the one that was sent. Raises AccessDenied."""
         with self._lock:
             header, ends = self._tokens.get(_key(scopes), ("", 0.0))
-            if header and header != refused and time.monotonic() < ends:
+            if header and header != rejected_header and time.monotonic() < ends:
                 return header  # another thread has just renewed it
             self._challenges = parse_challenges(challenge)
             return self._authorize(scopes).header
 
     def _authorize(self, scopes: Sequence[Scope]) -> Authorization:
-        wanted = [c.parameters["scope"] for c in self._challenges if c.parameters.get("scope")]
-        united = parse_scopes([*map(str, scopes), *wanted])
-        flow = authorize(self._challenges, self._credential(), united)
+        challenge_scopes = [c.parameters["scope"] for c in self._challenges if c.parameters.get("scope")]
+        all_scopes = parse_scopes([*map(str, scopes), *challenge_scopes])
+        flow = authorize(self._challenges, self._credential(), all_scopes)
         authorization = run_auth_flow(flow, self._exchange)
         lifetime = max(authorization.seconds - RENEWAL_MARGIN, authorization.seconds / 2)
         self._tokens[_key(scopes)] = (authorization.header, time.monotonic() + lifetime)

@@ -122,10 +122,10 @@ class ConnectionPool:
         """
         parts = urlsplit(url)
         key = f"{parts.scheme}://{parts.netloc}"
-        kept = self._take(key)
-        if kept is not None:
+        pooled = self._take(key)
+        if pooled is not None:
             try:
-                return self._exchange(key, kept, method, parts, headers, body)
+                return self._exchange(key, pooled, method, parts, headers, body)
             except ConnectionFailed:
                 if body is not None and not isinstance(body, BytesBody):
                     raise
@@ -138,16 +138,16 @@ class ConnectionPool:
             return ConnectionFailed(f"{key}: {verification}", hint, permanent=True)
         if isinstance(error, TimeoutError):
             return ConnectionFailed(f"{key}: timed out waiting for data")
-        refused = isinstance(error, ConnectionRefusedError)
+        is_refused = isinstance(error, ConnectionRefusedError)
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         return ConnectionFailed(
-            f"{key}: {reason}", "check the address, and that the server is running" if refused else ""
+            f"{key}: {reason}", "check the address, and that the server is running" if is_refused else ""
         )
 
     def close(self) -> None:
         """Close all connections; requests in other threads fail at once."""
         with self._lock:
-            idle = [connection for kept in self._idle.values() for connection in kept]
+            idle = [connection for pooled in self._idle.values() for connection in pooled]
             busy = list(self._busy)
             self._idle.clear()
         for connection in idle:
@@ -168,8 +168,8 @@ class ConnectionPool:
 
     def _take(self, key: str) -> HTTP1Connection | None:
         with self._lock:
-            kept = self._idle.get(key)
-            connection = kept.pop() if kept else None
+            pooled = self._idle.get(key)
+            connection = pooled.pop() if pooled else None
             if connection is not None:
                 self._busy.add(connection)
             return connection

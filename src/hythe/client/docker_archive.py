@@ -324,8 +324,8 @@ def _annotated_names(descriptor: Descriptor) -> tuple[Reference, ...]:
 
 
 def _references(names: Sequence[str]) -> tuple[Reference, ...]:
-    found = []
+    references = []
     for name in names:
         with contextlib.suppress(InvalidReference):
-            found.append(Reference.parse(name).with_default_tag())
-    return tuple(found)
+            references.append(Reference.parse(name).with_default_tag())
+    return tuple(references)

@@ -60,9 +60,10 @@ def choose_image(offered: Sequence[Descriptor], wanted: Platform) -> Descriptor:
     """Return the best image of an index for ``wanted``; raises RemoteNotFound with the available platforms."""
     suitable = [d for d in offered if d.platform and is_compatible(wanted, d.platform)]
     if not suitable:
-        there = ", ".join(sorted({str(d.platform) for d in offered if d.platform and d.platform.os != "unknown"}))
+        available = ", ".join(sorted({str(d.platform) for d in offered if d.platform and d.platform.os != "unknown"}))
         raise RemoteNotFound(
-            f"no image for {wanted}", f"available platforms: {there}" if there else "the index lists no platforms"
+            f"no image for {wanted}",
+            f"available platforms: {available}" if available else "the index lists no platforms",
         )
     order = _runnable_variants(wanted)
     return min(suitable, key=lambda d: order.index(_variant(d.platform or Platform())))

@@ -93,8 +93,8 @@ class Registry:
             raise RemoteNotFound(f"{name} is not an image: it has no configuration")
         config = ImageConfig.parse(_read_blob(repository, manifest.config))
         offered = tuple(child.platform for child in root.manifests if child.platform)
-        own = Platform(config.architecture, config.os, variant=config.variant)
-        return RemoteImage(reference, root.digest(), offered or (own,), manifest, config)
+        image_platform = Platform(config.architecture, config.os, variant=config.variant)
+        return RemoteImage(reference, root.digest(), offered or (image_platform,), manifest, config)
 
     def read_blob(self, repository: str, descriptor: Descriptor) -> bytes:
         """Return a verified blob, read into memory: for configurations and small layers."""

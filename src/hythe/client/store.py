@@ -109,18 +109,18 @@ class LocalStore(ImageLayout):
         """Return an entry's image; of an index, the one for ``platform`` (default: the host's)."""
         manifest = self.read_manifest(entry.descriptor)
         if manifest.kind is Kind.INDEX:
-            here = [child for child in manifest.manifests if self.has(child)]
-            manifest = self.read_manifest(self._choose_platform(here, platform))
+            stored = [child for child in manifest.manifests if self.has(child)]
+            manifest = self.read_manifest(self._choose_platform(stored, platform))
         return StoredImage(entry, manifest)
 
     @staticmethod
-    def _choose_platform(here: list[Descriptor], platform: Platform | None) -> Descriptor:
-        if platform is not None or not here:
-            return choose_image(here, platform or host_platform())
+    def _choose_platform(stored: list[Descriptor], platform: Platform | None) -> Descriptor:
+        if platform is not None or not stored:
+            return choose_image(stored, platform or host_platform())
         try:
-            return choose_image(here, host_platform())
+            return choose_image(stored, host_platform())
         except RemoteNotFound:
-            return here[0]
+            return stored[0]
 
     def read_config(self, image: StoredImage) -> ImageConfig:
         """Return an image's configuration; raises RemoteNotFound, InvalidManifest."""
@@ -159,14 +159,14 @@ class LocalStore(ImageLayout):
         if match is None:
             return ()
         candidates = ((self._id(entry), entry) for entry in (self.entries() if entries is None else entries))
-        found = [
+        matches = [
             (image_id, entry)
             for image_id, entry in candidates
             if any(hexadecimal.startswith(match[1]) for hexadecimal in (image_id, entry.descriptor.parsed_digest.hex))
         ]
-        if len({image_id for image_id, _ in found}) > 1:
+        if len({image_id for image_id, _ in matches}) > 1:
             raise ClientError(f"ambiguous image ID {text}: several images match", "use a longer prefix")
-        return tuple(entry for _, entry in found)
+        return tuple(entry for _, entry in matches)
 
     def _id(self, entry: StoreEntry) -> str:
         try:
@@ -276,27 +276,27 @@ class LocalStore(ImageLayout):
         return tuple(deleted)
 
     def _reachable(self, roots: Iterable[Descriptor]) -> set[Digest]:
-        found: set[Digest] = set()
+        reachable: set[Digest] = set()
         waiting = list(roots)
         while waiting:
             descriptor = waiting.pop()
             digest = descriptor.parsed_digest
-            if digest in found:
+            if digest in reachable:
                 continue
-            found.add(digest)
+            reachable.add(digest)
             try:
                 manifest = self.read_manifest(descriptor)
             except (RemoteNotFound, OCIError):
                 continue
             waiting.extend(manifest.manifests)
-            found.update(blob.parsed_digest for blob in (*manifest.layers, *manifest.blobs))
-        return found
+            reachable.update(blob.parsed_digest for blob in (*manifest.layers, *manifest.blobs))
+        return reachable
 
 
 def known_digests(entry: StoreEntry) -> set[str]:
     """Return ``HOST/REPOSITORY@DIGEST`` for every repository that the image is named in or was pulled from."""
-    own = {f"{ref.host}/{ref.repository}@{entry.descriptor.digest}" for ref in entry.references}
-    return own | set(entry.repository_digests)
+    named = {f"{ref.host}/{ref.repository}@{entry.descriptor.digest}" for ref in entry.references}
+    return named | set(entry.repository_digests)
 
 
 def _repository_digests(reference: Reference | None, digest: Digest | None) -> set[str]:

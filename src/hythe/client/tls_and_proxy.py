@@ -59,8 +59,12 @@ def _load_authority(context: "SSLContext", path: Path) -> None:
 
 
 def _certificate_folders(host: str) -> Iterator[Path]:
-    own = Path(os.environ.get("XDG_CONFIG_HOME") or Path(os.environ.get("HOME", "/root")) / ".config")
-    for base in (*map(Path, CERTIFICATE_FOLDERS), own / "containers" / "certs.d", own / "hythe" / "certs.d"):
+    user_folder = Path(os.environ.get("XDG_CONFIG_HOME") or Path(os.environ.get("HOME", "/root")) / ".config")
+    for base in (
+        *map(Path, CERTIFICATE_FOLDERS),
+        user_folder / "containers" / "certs.d",
+        user_folder / "hythe" / "certs.d",
+    ):
         if (base / host).is_dir():
             yield base / host
 
