@@ -68,7 +68,7 @@ PLACES = {
     "delivery": "1",
     "secret": "S",
     "token": "1",
-    "link": "1",
+    "linked_account": "1",
     "rule": "1",
     "callback": "x",
 }
@@ -89,8 +89,8 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
     "/sign-up": ("next",),
     "/account/linked-accounts/begin": ("url",),
     "/account/linked-accounts/authorized": ("code", "state", "error"),
-    "/new-build/rules": ("link", "repository", "url"),
-    "/new-build/{link:int}": ("q",),
+    "/new-build/rules": ("linked_account", "repository", "url"),
+    "/new-build/{linked_account:int}": ("q",),
     "/{repository:path}/-/builds": ("before", "status", "source_name"),
     "/{repository:path}/-/builds/{number:int}/log": ("start",),
 }
@@ -507,7 +507,7 @@ def _forms(as_ann: Tried, address: str) -> None:
     for action, name, bad in itertools.product(actions, sorted(names), (*WORST, "%FF")):
         others = {key: values.get(key, "x") for key in names if key != name}
         form = urlencode({"form_token": token, "action": action, **{k: unescape(v) for k, v in others.items()}})
-        if address.endswith("/delete") or action in ("remove", "deactivate"):
+        if address.endswith("/delete") or action in ("remove", "delete", "deactivate"):
             form = form.replace("form_token", "none")
         headers = {"Content-Type": "application/x-www-form-urlencoded"}
         as_ann.send("POST", address, is_page, content=f"{form}&{name}={bad}", headers=headers)

@@ -101,7 +101,7 @@ def test_a_repository_is_made_hidden_described_and_deleted(
     visitor.get_by_role("link", name="Settings").click()
     visitor.get_by_label("Full description").fill("# Dinghy\n\nRow it with **two** oars.")
     visitor.get_by_label("Private").check()
-    visitor.get_by_role("button", name="Save").click()
+    visitor.get_by_role("button", name="Save", exact=True).click()
     visitor.get_by_role("link", name="Overview").click()
 
     expect(visitor.locator("h1 .mark-private")).to_have_text("Private")
@@ -298,7 +298,7 @@ def test_the_account_is_changed(visitor: Page, content: Content) -> None:
     visitor.goto(f"{content.url}/account")
     visitor.get_by_label("E-mail").fill(f"{name}@elsewhere.example")
     visitor.get_by_label("Private").check()
-    visitor.get_by_role("button", name="Save").click()
+    visitor.get_by_role("button", name="Save", exact=True).click()
     expect(visitor.get_by_label("E-mail")).to_have_value(f"{name}@elsewhere.example")
     expect(visitor.get_by_label("Private")).to_be_checked()
 

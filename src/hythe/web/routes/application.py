@@ -47,11 +47,11 @@ PAGES: tuple[tuple[str, Handler, tuple[str, ...]], ...] = (
     ("/account/linked-accounts", linked_accounts.linked_accounts, FORM),
     ("/account/linked-accounts/begin", linked_accounts.begin, GET),
     ("/account/linked-accounts/authorized", linked_accounts.authorized, GET),
-    ("/account/linked-accounts/{link:int}/unlink", linked_accounts.unlink, FORM),
+    ("/account/linked-accounts/{linked_account:int}/unlink", linked_accounts.unlink, FORM),
     ("/new-build", new_build.choose_source, GET),
     ("/new-build/rules", new_build.choose_rules, FORM),
     ("/new-build/docker-hub", docker_hub_import.import_build, FORM),
-    ("/new-build/{link:int}", new_build.choose_repository, GET),
+    ("/new-build/{linked_account:int}", new_build.choose_repository, GET),
     ("/new", repository_settings.new_repository, FORM),
     ("/{namespace}", repositories.namespace, GET),
     # No part of a repository name is "-", so these shadow no repository.

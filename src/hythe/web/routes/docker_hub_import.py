@@ -8,7 +8,7 @@ from hythe.builds.errors import BuildConflict, InvalidBuildConfiguration
 from hythe.hub.errors import Invalid, Refused, Taken
 from hythe.hub.routes.parsing import parse_body
 from hythe.hub.routes.problem_details import BadRequest
-from hythe.web.routes.form import Form, prefilled
+from hythe.web.routes.form import Form, prefilled, row_id
 from hythe.web.routes.new_build import create_configuration
 from hythe.web.routes.page_request import PageRequest
 
@@ -29,20 +29,17 @@ async def import_build(page: PageRequest) -> Response:
 
 def _new_configuration(form: Form) -> NewBuildConfiguration:
     """Parse the pasted settings. Raises Invalid and InvalidBuildConfiguration."""
-    link = form["link"]
     try:
         settings = parse_body(form["settings"].encode(), DockerHubSettings)
     except BadRequest as error:
         raise Invalid({"settings": str(error).replace("the body is", "are", 1)}) from error
     except Invalid as error:
         raise Invalid({"settings": f"are not complete: {error}"}) from error
-    return from_docker_hub(
-        settings, linked_account_id=int(link) if link.isascii() and link.isdigit() and len(link) < 19 else None
-    )
+    return from_docker_hub(settings, linked_account_id=row_id(form["linked_account"]))
 
 
 async def _render(page: PageRequest, form: Form) -> Response:
-    links = await page.site.sources.links.listed(page.actor)
-    accounts = [(str(each.id), each.login, each.url) for each in links]
-    choices = [("", "None", "For public code. You add the webhook yourself."), *accounts]
-    return page.render("new-build-docker-hub.html", 422 if form.errors else 200, form=form, links=choices)
+    accounts = await page.site.sources.links.listed(page.actor)
+    options = [(str(each.id), each.login, each.url) for each in accounts]
+    choices = [("", "None", "For public code. You add the webhook yourself."), *options]
+    return page.render("new-build-docker-hub.html", 422 if form.errors else 200, form=form, accounts=choices)

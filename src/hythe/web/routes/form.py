@@ -63,6 +63,11 @@ def parse_values(values: Mapping[str, object], wanted: type[T]) -> T:
     return parse_fields(values, wanted, strict=False)
 
 
+def row_id(text: str) -> int | None:
+    """Return the row ID in a text, None if it is not one."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
+
+
 async def read_form(request: Request) -> Form:
     """Read the body and normalize its line endings. Raises BadForm."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != MEDIA_TYPE:

@@ -36,7 +36,7 @@ async def _render(page: PageRequest, form: Form, problem: str = "") -> Response:
         422 if form.errors or problem else 200,
         form=form,
         problem=problem,
-        links=await service.listed(page.actor),
+        accounts=await service.listed(page.actor),
         offers=service.offers,
         tabs=account_tabs(ADDRESS),
     )
@@ -71,9 +71,9 @@ async def authorized(page: PageRequest) -> Response:
 async def unlink(page: PageRequest) -> Response:
     """Ask for confirmation, or unlink and list what could not be removed at the forge."""
     page.require_account()
-    link = await page.site.sources.links.get(page.actor, page.request.path_params["link"])
+    account = await page.site.sources.links.get(page.actor, page.request.path_params["linked_account"])
     removed = None
     if page.request.method == "POST":
         await page.form()
-        removed = await page.site.sources.hooks.unlink(page.actor, link.id)
-    return page.render("unlink.html", link=link, removed=removed, tabs=account_tabs(ADDRESS))
+        removed = await page.site.sources.hooks.unlink(page.actor, account.id)
+    return page.render("unlink.html", account=account, removed=removed, tabs=account_tabs(ADDRESS))

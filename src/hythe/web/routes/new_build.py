@@ -15,7 +15,7 @@ from hythe.hub.namespaces import canonical_name
 from hythe.hub.repositories import NewRepository
 from hythe.hub.routes.parsing import parse_fields
 from hythe.web.flashes import Flash
-from hythe.web.routes.form import Form, prefilled
+from hythe.web.routes.form import Form, prefilled, row_id
 from hythe.web.routes.navigation import paging_of
 from hythe.web.routes.page_request import PageRequest
 
@@ -36,18 +36,18 @@ class Chosen:
 async def choose_source(page: PageRequest) -> Response:
     """Step 1: a linked account or any git URL."""
     page.require_account()
-    return page.render("new-build.html", links=await page.site.sources.links.listed(page.actor))
+    return page.render("new-build.html", accounts=await page.site.sources.links.listed(page.actor))
 
 
 async def choose_repository(page: PageRequest) -> Response:
     """Step 2: a repository of the linked account."""
     page.require_account()
-    links = page.site.sources.links
-    link = await links.get(page.actor, page.request.path_params["link"])
+    accounts = page.site.sources.links
+    account = await accounts.get(page.actor, page.request.path_params["linked_account"])
     query = page.request.query_params.get("q", "")
     number = paging_of(page).page
-    listing = await links.repositories(page.actor, link.id, query, number)
-    return page.render("new-build-repository.html", link=link, listing=listing, filter=query, number=number)
+    listing = await accounts.repositories(page.actor, account.id, query, number)
+    return page.render("new-build-repository.html", account=account, listing=listing, filter=query, number=number)
 
 
 async def choose_rules(page: PageRequest) -> Response:
@@ -59,7 +59,7 @@ async def choose_rules(page: PageRequest) -> Response:
     try:
         chosen = await _chosen(page, form)
     except (ForgeError, Invalid) as error:
-        return page.render("new-build.html", error.status, links=await _links(page), problem=str(error))
+        return page.render("new-build.html", error.status, accounts=await _accounts(page), problem=str(error))
     if not form.fields:
         return _rules_page(page, chosen, _default_form(chosen))
     try:
@@ -76,16 +76,17 @@ async def choose_rules(page: PageRequest) -> Response:
         return _rules_page(page, chosen, form.with_errors({"": str(error)}))
 
 
-async def _links(page: PageRequest) -> object:
+async def _accounts(page: PageRequest) -> object:
     return await page.site.sources.links.listed(page.actor)
 
 
 async def _chosen(page: PageRequest, form: Form) -> Chosen:
     """Return the source named by the query or the form. Raises Invalid, ForgeError."""
     query = page.request.query_params
-    link, name, url = (form[key] or query.get(key, "") for key in ("link", "repository", "url"))
-    if link.isascii() and link.isdigit() and len(link) < 19:
-        return await _linked(page, int(link), name)
+    account, name, url = (form[key] or query.get(key, "") for key in ("linked_account", "repository", "url"))
+    account_id = row_id(account)
+    if account_id is not None:
+        return await _linked(page, account_id, name)
     if not url:
         raise Invalid({"url": "is required"})
     chosen = Chosen(BuildSource(url=url.strip()), url.strip())
@@ -97,17 +98,17 @@ async def _chosen(page: PageRequest, form: Form) -> Chosen:
 
 
 async def _linked(page: PageRequest, linked_account_id: int, name: str) -> Chosen:
-    links = page.site.sources.links
-    link = await links.get(page.actor, linked_account_id)
-    repository = await links.repository(page.actor, linked_account_id, name)
+    accounts = page.site.sources.links
+    account = await accounts.get(page.actor, linked_account_id)
+    repository = await accounts.repository(page.actor, linked_account_id, name)
     source = BuildSource(
         url=repository.clone_url,
-        forge=Forge(link.kind),
+        forge=Forge(account.kind),
         forge_repository=repository.name,
         linked_account_id=linked_account_id,
         default_branch=repository.default_branch,
     )
-    return Chosen(source, repository.name, await links.refs(page.actor, linked_account_id, name))
+    return Chosen(source, repository.name, await accounts.refs(page.actor, linked_account_id, name))
 
 
 def _default_form(chosen: Chosen) -> Form:

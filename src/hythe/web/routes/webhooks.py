@@ -9,7 +9,7 @@ from hythe.notifications.event import EventKind
 from hythe.notifications.webhook import NewWebhook
 from hythe.web.flashes import Flash
 from hythe.web.routes.build_configuration import managed_configuration
-from hythe.web.routes.form import Form, parse_values
+from hythe.web.routes.form import Form, parse_values, row_id
 from hythe.web.routes.page_request import PageRequest
 from hythe.web.routes.repositories import repository_tabs
 from hythe.web.templates import repository_address
@@ -59,9 +59,10 @@ def _new_webhook(form: Form) -> NewWebhook:
 
 
 def _number(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) < 16):
+    number = row_id(text)
+    if number is None:
         raise NotFound("webhook not found")
-    return int(text)
+    return number
 
 
 async def _render(page: PageRequest, repository: Repository, form: Form) -> Response:
