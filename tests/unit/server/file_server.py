@@ -1,4 +1,4 @@
-"""A hub's HTTP server alone, for tests: sends files of a folder and counts the bytes of uploads."""
+"""The HTTP server with a small application for tests: it sends files of a folder and counts the bytes of uploads."""
 
 import asyncio
 import sys
@@ -7,12 +7,13 @@ from pathlib import Path
 import uvloop
 from starlette.types import Receive, Scope, Send
 
+from hythe.server.certificate import Certificate
 from hythe.server.http import HTTPOptions, bind, serve
 from hythe.settings import Settings
 
 
 class FileServer:
-    """GET sends a file (``?START-STOP`` a part of it), or ``/endless`` bytes, PUT answers how many bytes came."""
+    """GET sends a file (a range with ``?START-STOP``) or ``/endless`` bytes; PUT returns the size of its body."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -22,10 +23,10 @@ class FileServer:
             await self._count(receive, send)
             return
         if scope["path"] == "/endless":
-            await _never_stop(send)
+            await _send_endlessly(send)
             return
         if scope["path"] == "/client":
-            await _tell(send, f"{scope['scheme']} {scope['client'][0]}".encode())
+            await _respond(send, f"{scope['scheme']} {scope['client'][0]}".encode())
             return
         path = self._folder / scope["path"].lstrip("/")
         start, _, stop = scope["query_string"].decode().partition("-")
@@ -42,15 +43,15 @@ class FileServer:
                 print(f"disconnect after {count}", flush=True)
                 return
             count, more = count + len(message["body"]), message["more_body"]
-        await _tell(send, str(count).encode())
+        await _respond(send, str(count).encode())
 
 
-async def _tell(send: Send, body: bytes) -> None:
+async def _respond(send: Send, body: bytes) -> None:
     await send({"type": "http.response.start", "status": 200, "headers": _length(len(body))})
     await send({"type": "http.response.body", "body": body})
 
 
-async def _never_stop(send: Send) -> None:
+async def _send_endlessly(send: Send) -> None:
     await send({"type": "http.response.start", "status": 200, "headers": []})
     piece = {"type": "http.response.body", "body": bytes(65536), "more_body": True, "stop_when_gone": True}
     try:
@@ -58,7 +59,7 @@ async def _never_stop(send: Send) -> None:
             await send(piece)
             await asyncio.sleep(0)
     except ConnectionResetError:
-        print("gone", flush=True)
+        print("disconnected", flush=True)
         raise
 
 
@@ -66,12 +67,14 @@ def _length(length: int) -> list[tuple[bytes, bytes]]:
     return [(b"content-length", str(length).encode())]
 
 
-async def main(folder: str, idle: str, stall: str, stop: str, host: str, proxies: str) -> None:
+async def main(folder: str, idle: str, stall: str, stop: str, host: str, proxies: str, *tls: str) -> None:
     listener = bind((host, 0))
     print(listener.getsockname()[1], flush=True)
-    options = HTTPOptions(int(idle), int(stall), int(stop), proxies=Settings(trusted_proxies=proxies).proxies)
+    certificate = Certificate(*tls) if tls else None
+    networks = Settings(trusted_proxies=proxies).proxies
+    options = HTTPOptions(int(idle), int(stall), int(stop), certificate, networks)
     await serve(FileServer(Path(folder)), listener, options)
 
 
 if __name__ == "__main__":
-    uvloop.run(main(*sys.argv[1:7]))
+    uvloop.run(main(*sys.argv[1:]))

@@ -9,8 +9,8 @@ import pytest
 from hythe.server.background import running
 
 
-def test_what_breaks_is_told_when_it_happens(caplog: pytest.LogCaptureFixture) -> None:
-    """Nobody awaits the work before the server stops, so the log is where the operator reads of its end."""
+def test_a_failure_is_logged_at_once(caplog: pytest.LogCaptureFixture) -> None:
+    """No one awaits a background task before the server stops, so its failure must be logged."""
 
     async def breaks() -> None:
         raise RuntimeError("unforeseen")

@@ -1,4 +1,4 @@
-"""The certificate: read at the start, said plainly when it is of no use, and read again on demand."""
+"""The TLS certificate: read at startup, invalid files are reported, and reloaded on demand."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def other_certificate(tmp_path_factory: pytest.TempPathFactory) -> Files:
 
 
 def shown(certificate: Certificate) -> bytes:
-    """The certificate that a client gets to see, as DER."""
+    """The certificate that a client receives, as DER."""
 
     async def look() -> bytes:
         server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0, ssl=certificate.context)
@@ -43,7 +43,7 @@ def test_no_certificate_is_plain_http() -> None:
 
 
 @pytest.mark.parametrize(
-    ("cert", "key", "said"),
+    ("cert", "key", "message"),
     [
         ("absent", "key", "absent cannot be read: No such file"),
         ("cert", "absent", "absent cannot be read: No such file"),
@@ -53,13 +53,13 @@ def test_no_certificate_is_plain_http() -> None:
     ],
 )
 def test_files_of_no_use_are_named(
-    certificate: Files, other_certificate: Files, tmp_path: Path, cert: str, key: str, said: str
+    certificate: Files, other_certificate: Files, tmp_path: Path, cert: str, key: str, message: str
 ) -> None:
     """The error names the files and what is wrong with them."""
     files = {"cert": certificate.cert, "key": certificate.key, "other-key": other_certificate.key}
     given = [str(files.get(name, tmp_path / name)) for name in (cert, key)]
 
-    with pytest.raises(SettingsError, match=said):
+    with pytest.raises(SettingsError, match=message):
         Certificate(*given)
 
 

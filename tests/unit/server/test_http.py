@@ -1,10 +1,11 @@
-"""The HTTP server: files sent by the kernel, silences that end, and a clean stop."""
+"""The HTTP server: sendfile, idle timeouts, and a clean stop."""
 
 import contextlib
 import http.client
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
+from tests.parts.docker_registry import Certificate
 
 TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 
@@ -21,7 +23,7 @@ Start = Callable[..., "Running"]
 
 
 class Running:
-    """A server process and the port that it listens on."""
+    """A server process and its port."""
 
     def __init__(self, process: "subprocess.Popen[str]") -> None:
         assert process.stdout is not None
@@ -39,7 +41,7 @@ class Running:
 
 
 def read_to_the_end(client: socket.socket) -> int:
-    """Read until the other side closes in order; raises ConnectionError when it does so before SIZE bytes."""
+    """Read until the server closes the connection; raise ConnectionError if that is before SIZE bytes."""
     received = 0
     while piece := client.recv(65536):
         received += len(piece)
@@ -48,9 +50,36 @@ def read_to_the_end(client: socket.socket) -> int:
     return received
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder whose files the servers of this module send."""
+    return tmp_path_factory.mktemp("files")
+
+
+@pytest.fixture(scope="module")
+def start_for_module(folder: Path) -> Iterator[Start]:
+    """Factory of servers that run until the end of the module."""
+    with starting(folder) as start:
+        yield start
+
+
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator[Start]:
-    """Start servers with the limits that a test wants."""
+def start(folder: Path) -> Iterator[Start]:
+    """Factory of servers with the limits that a test needs."""
+    with starting(folder) as start:
+        yield start
+
+
+@pytest.fixture(scope="module")
+def server(start_for_module: Start) -> Running:
+    """A server with long timeouts, shared by the tests that do not stop it."""
+    running: Running = start_for_module()
+    return running
+
+
+@contextlib.contextmanager
+def starting(folder: Path) -> Iterator[Start]:
+    """Factory of servers; they are killed when the block ends."""
     processes: list[subprocess.Popen[str]] = []
 
     def begin(
@@ -60,9 +89,12 @@ def start(tmp_path: Path) -> Iterator[Start]:
         files: int | None = None,
         host: str = "127.0.0.1",
         proxies: str = "",
+        certificate: Certificate | None = None,
     ) -> Running:
         script = str(Path(__file__).with_name("file_server.py"))
-        words = [sys.executable, script, str(tmp_path), str(idle), str(stall), str(stop), host, proxies]
+        words = [sys.executable, script, str(folder), str(idle), str(stall), str(stop), host, proxies]
+        if certificate is not None:
+            words += [str(certificate.cert), str(certificate.key)]
         if files is not None:
             words = ["prlimit", f"--nofile={files}:", *words]
         processes.append(subprocess.Popen(words, stdout=subprocess.PIPE, text=True))
@@ -76,32 +108,27 @@ def start(tmp_path: Path) -> Iterator[Start]:
         process.stdout.close()
 
 
-@pytest.fixture
-def content(tmp_path: Path) -> bytes:
+@pytest.fixture(scope="module")
+def content(folder: Path) -> bytes:
     """The bytes of the file ``/large``."""
     data = os.urandom(SIZE)
-    (tmp_path / "large").write_bytes(data)
+    (folder / "large").write_bytes(data)
     return data
 
 
-def test_a_file_arrives_whole(start: Start, content: bytes) -> None:
+def test_a_file_arrives_whole(server: Running, content: bytes) -> None:
     """A large file is sent byte for byte."""
-    server = start()
-
     assert server.get("/large") == content
 
 
 @pytest.mark.parametrize(("first", "end"), [(0, 1), (5, 60_000), (SIZE - 3, SIZE), (1_000_000, SIZE - 1)])
-def test_a_part_of_a_file_arrives(start: Start, content: bytes, first: int, end: int) -> None:
-    """``start`` and ``stop`` choose the bytes, for small parts and large ones."""
-    server = start()
-
+def test_a_range_of_a_file_arrives(server: Running, content: bytes, first: int, end: int) -> None:
+    """``start`` and ``stop`` select the bytes, for small and large ranges."""
     assert server.get(f"/large?{first}-{end}") == content[first:end]
 
 
-def test_one_connection_takes_files_and_answers_in_turn(start: Start, content: bytes) -> None:
-    """After a file the connection goes on."""
-    server = start()
+def test_one_connection_sends_files_and_responses_in_turn(server: Running, content: bytes) -> None:
+    """A connection stays usable after a file was sent."""
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
 
     for _ in range(3):
@@ -111,18 +138,14 @@ def test_one_connection_takes_files_and_answers_in_turn(start: Start, content: b
         assert connection.getresponse().read() == b"5"
 
 
-def test_a_file_that_is_too_short_ends_the_connection(start: Start, content: bytes) -> None:
-    """Bytes that are not there are never made up, nor waited for."""
-    server = start()
-
+def test_a_file_that_is_too_short_ends_the_connection(server: Running, content: bytes) -> None:
+    """Missing bytes are neither invented nor waited for."""
     with pytest.raises((http.client.IncompleteRead, ConnectionError)):
         server.get(f"/large?0-{SIZE + 10}")
 
 
-def test_a_file_that_is_gone_ends_the_connection(start: Start, content: bytes) -> None:
-    """Between the answer's head and its body a file may go: the client sees the connection end, and others go on."""
-    server = start()
-
+def test_a_deleted_file_ends_the_connection(server: Running, content: bytes) -> None:
+    """If a file is deleted between headers and body, the connection ends; other clients are not affected."""
     with pytest.raises((http.client.HTTPException, ConnectionError)):
         server.get("/absent?0-1000000")
 
@@ -130,7 +153,7 @@ def test_a_file_that_is_gone_ends_the_connection(start: Start, content: bytes) -
 
 
 def test_the_limit_of_open_files_is_raised(start: Start, content: bytes) -> None:
-    """With the limit that a shell gives, a thousand connections would be too many."""
+    """The usual limit of a shell would not allow a thousand connections."""
     server = start(files=64)
     waiting = [server.connect() for _ in range(100)]
 
@@ -139,9 +162,8 @@ def test_the_limit_of_open_files_is_raised(start: Start, content: bytes) -> None
         client.close()
 
 
-def test_slow_clients_do_not_keep_others_waiting(start: Start, content: bytes) -> None:
-    """Two hundred clients that read nothing hold neither threads nor the loop."""
-    server = start()
+def test_slow_clients_do_not_keep_others_waiting(server: Running, content: bytes) -> None:
+    """Two hundred clients that read nothing block neither threads nor the event loop."""
     slow = [server.connect() for _ in range(200)]
     for client in slow:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -153,11 +175,11 @@ def test_slow_clients_do_not_keep_others_waiting(start: Start, content: bytes) -
 
 
 def test_a_stalled_download_is_cut(start: Start, content: bytes) -> None:
-    """A client that takes no byte for ``stall_timeout`` loses its connection."""
+    """A client that takes no byte for ``stall_timeout`` is disconnected."""
     server = start(stall=1)
     client = server.connect()
     client.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
-    time.sleep(3)
+    time.sleep(2.5)
 
     with pytest.raises(ConnectionError):
         read_to_the_end(client)
@@ -165,13 +187,13 @@ def test_a_stalled_download_is_cut(start: Start, content: bytes) -> None:
 
 @pytest.mark.parametrize("path", ["/large", "/endless"])
 def test_a_crawling_download_is_not_cut(start: Start, content: bytes, path: str) -> None:
-    """While the client takes some bytes now and then it is waited for, though the socket takes no more meanwhile."""
-    server = start(stall=3)
+    """A client that reads slowly is not disconnected, even while the socket is not writable for ``stall_timeout``."""
+    server = start(stall=2)
     client = server.connect()
     client.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
     for _ in range(50):
         client.recv(32768)
-        time.sleep(0.2)
+        time.sleep(0.1)
 
     rest = 0
     while rest < SIZE // 2 and (piece := client.recv(1024 * 1024)):
@@ -180,8 +202,8 @@ def test_a_crawling_download_is_not_cut(start: Start, content: bytes, path: str)
 
 
 @pytest.mark.parametrize("waits", [False, True])
-def test_nothing_is_made_for_a_client_that_is_gone(start: Start, waits: bool) -> None:
-    """A body without end ends when the client hangs up, or takes nothing for ``stall_timeout``."""
+def test_an_endless_body_ends_with_its_client(start: Start, waits: bool) -> None:
+    """An endless body ends when the client disconnects, or takes nothing for ``stall_timeout``."""
     server = start(stall=1)
     client = server.connect()
     client.sendall(b"GET /endless HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -189,7 +211,7 @@ def test_nothing_is_made_for_a_client_that_is_gone(start: Start, waits: bool) ->
     if not waits:
         client.close()
 
-    assert server.output.readline() == "gone\n"
+    assert server.output.readline() == "disconnected\n"
 
 
 def test_a_stalled_upload_is_a_disconnect(start: Start) -> None:
@@ -203,17 +225,17 @@ def test_a_stalled_upload_is_a_disconnect(start: Start) -> None:
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET / HT", b"GET / HTTP/1.1\r\nHost: x\r\n"])
-def test_an_unfinished_head_ends_the_connection(start: Start, sent: bytes) -> None:
-    """A connection that sends no whole head within ``idle_timeout`` is closed."""
-    server = start(idle=1)
+def test_incomplete_headers_end_the_connection(start_for_module: Start, sent: bytes) -> None:
+    """A connection that does not send complete headers within ``idle_timeout`` is closed."""
+    server = start_for_module(idle=1)
     client = server.connect()
     client.sendall(sent)
 
     assert client.recv(1) == b""
 
 
-def test_sigterm_lets_a_running_transfer_end(start: Start, content: bytes) -> None:
-    """SIGTERM in the middle of a download: it arrives whole, and the exit code is 0."""
+def test_sigterm_waits_for_a_running_transfer(start: Start, content: bytes) -> None:
+    """After SIGTERM during a download, the file arrives whole and the exit code is 0."""
     server = start()
     client = server.connect()
     client.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
@@ -228,7 +250,7 @@ def test_sigterm_lets_a_running_transfer_end(start: Start, content: bytes) -> No
 
 
 def test_sigterm_cuts_what_takes_too_long(start: Start, content: bytes) -> None:
-    """After ``stop_timeout`` a transfer is cut, and the exit code is 0 all the same."""
+    """After ``stop_timeout`` a transfer is cut, and the exit code is still 0."""
     server = start(stop=1)
     client = server.connect()
     client.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -238,21 +260,47 @@ def test_sigterm_cuts_what_takes_too_long(start: Start, content: bytes) -> None:
     assert server.process.wait(20) == 0
 
 
+def test_sigterm_closes_idle_connections(start: Start, content: bytes) -> None:
+    """A keep-alive connection without a request does not delay the stop."""
+    server = start()
+    idle = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+    idle.request("GET", "/client")
+    assert idle.getresponse().read()
+    server.process.send_signal(signal.SIGTERM)
+
+    assert server.process.wait(5) == 0
+    idle.close()
+
+
+def test_sigterm_closes_idle_tls_connections(start: Start, certificate: Certificate) -> None:
+    """The same with TLS, where an idle client does not respond to the closing handshake."""
+    server = start(certificate=certificate)
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    idle = http.client.HTTPSConnection("127.0.0.1", server.port, timeout=20, context=context)
+    idle.request("GET", "/client")
+    assert idle.getresponse().read()
+    server.process.send_signal(signal.SIGTERM)
+
+    assert server.process.wait(5) == 0
+    idle.close()
+
+
 FORWARDED = {"X-Forwarded-For": "6.6.6.6, 192.0.2.7", "X-Forwarded-Proto": "https"}
 
 
 @pytest.mark.parametrize("proxies", ["127.0.0.0/8", "10.0.0.1 127.0.0.1"])
 @pytest.mark.parametrize("host", ["127.0.0.1", "::"])
-def test_a_proxy_that_is_trusted_says_who_asks(start: Start, host: str, proxies: str) -> None:
-    """What it says last is believed, and nothing that the client itself wrote before; also where IPv6 listens, too."""
+def test_a_trusted_proxy_names_the_client(start: Start, host: str, proxies: str) -> None:
+    """The last entry is used, not what the client itself sent; also on a dual-stack socket."""
     server = start(host=host, proxies=proxies)
 
     assert server.get("/client", FORWARDED) == b"https 192.0.2.7"
 
 
 @pytest.mark.parametrize("proxies", ["", "10.0.0.0/8"])
-def test_others_cannot_pretend_to_be_somebody(start: Start, proxies: str) -> None:
-    """Without the setting, and from elsewhere, the headers are a client's own words: they are ignored."""
+def test_forwarded_headers_of_other_clients_are_ignored(start: Start, proxies: str) -> None:
+    """Without the setting, or from an address that it does not contain, the headers have no effect."""
     server = start(proxies=proxies)
 
     assert server.get("/client", FORWARDED) == b"http 127.0.0.1"
@@ -267,26 +315,24 @@ def test_others_cannot_pretend_to_be_somebody(start: Start, proxies: str) -> Non
     ],
     ids=["path", "header", "headers"],
 )
-def test_a_head_without_an_end_is_refused(start: Start, first: bytes, piece: bytes) -> None:
-    """Nobody fills the server's memory with what comes before a request can be looked at."""
-    server = start()
+def test_endless_headers_are_refused(server: Running, first: bytes, piece: bytes) -> None:
+    """Headers that never end do not fill the memory."""
     client = server.connect()
 
-    answer = b""
+    response = b""
     client.sendall(first)
     with contextlib.suppress(ConnectionError):
         for _ in range(100_000):
             client.sendall(piece)
     with contextlib.suppress(ConnectionError):
-        answer = client.recv(1000)
+        response = client.recv(1000)
 
-    assert answer in (b"", TOO_LARGE)
+    assert response in (b"", TOO_LARGE)
     assert server.get("/client") == b"http 127.0.0.1"
 
 
-def test_a_large_head_is_taken(start: Start) -> None:
-    """Long tokens are nothing to be afraid of; nor is a large body that stands before the next head."""
-    server = start()
+def test_large_headers_are_accepted(server: Running) -> None:
+    """Long tokens are accepted, also after a large body on the same connection."""
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
 
     for _ in range(3):

@@ -19,13 +19,13 @@ def test_an_answer_is_one_piece() -> None:
 @pytest.mark.parametrize("value", [b"a\r\nset-cookie: b", b"a\nb", b"a\rb", b"a\0b", b"\r\n\r\nHTTP/1.1 200 OK"])
 @pytest.mark.parametrize("place", ["name", "value"])
 def test_no_header_brings_another(place: str, value: bytes) -> None:
-    """A line end in a header, name or value, is refused: it could begin a header, or an answer, of somebody else."""
+    """A line break in a header name or value is refused: it would allow response splitting."""
     header = (value, b"x") if place == "name" else (b"x", value)
 
     assert whole_response(200, [*HEADERS, header], b"ok") is None
 
 
-def test_a_status_that_nobody_knows() -> None:
+def test_an_unknown_status() -> None:
     """It is left to the server below."""
     assert whole_response(799, HEADERS, b"ok") is None
 
