@@ -255,7 +255,7 @@ def test_a_closed_hub_offers_no_sign_up(start_hub: Callable[..., HytheServer]) -
     assert "/sign-up" not in httpx2.get(f"{hub.url}/sign-in").text
     closed = httpx2.get(f"{hub.url}/sign-up")
     assert closed.status_code == 403
-    assert "ask its administrator" in closed.text
+    assert "ask an administrator" in closed.text
 
 
 BAD = [
