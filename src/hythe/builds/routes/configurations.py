@@ -73,7 +73,7 @@ class TriggerReply(msgspec.Struct, frozen=True):
     """The path of the trigger URL, and its last ten calls."""
 
     path: str
-    trigger_calls: tuple[TriggerCall, ...]
+    calls: tuple[TriggerCall, ...]
 
 
 class PreviewBody(msgspec.Struct, frozen=True):
