@@ -23,8 +23,9 @@ TINY = "FROM scratch\nADD rootfs.tar /\n"
 
 @pytest.fixture(scope="module")
 def services(start_services: Callable[..., Services], buildkit: BuildKit) -> Services:
-    """A hub that builds with BuildKit."""
-    return start_services(env={"PATH": buildkit.path, "HYTHE_BUILDS_BUILDER": f"buildkit={buildkit.address}"})
+    """A hub that builds with BuildKit, by default with the network `open`."""
+    builder = {"PATH": buildkit.path, "HYTHE_BUILDS_BUILDER": f"buildkit={buildkit.address}"}
+    return start_services(env=builder | {"HYTHE_BUILDS_NETWORK": "open"})
 
 
 def test_buildkit_builds(services: Services, docker: Docker) -> None:
@@ -75,7 +76,7 @@ def test_a_target_for_a_platform_with_its_ignored_files(services: Services, dock
         "platforms": ["linux/amd64"],
         "cache": False,
     }
-    path = services.configure("staged", services.source("staged", files), rule)
+    path = services.configure("staged", services.source("staged", files), rule, options={"network": "off"})
 
     services.built(path, services.trigger(path)[0])
 
@@ -202,11 +203,9 @@ def test_features_that_need_buildah(
     assert reason in build["reason"]
 
 
-def test_the_network_registry_is_refused(start_services: Callable[..., Services], buildkit: BuildKit) -> None:
+def test_the_network_registry_is_refused(services: Services) -> None:
     """BuildKit cannot limit access to the registry only."""
-    env = {"PATH": buildkit.path, "HYTHE_BUILDS_BUILDER": f"buildkit={buildkit.address}"}
-    services = start_services(env=env | {"HYTHE_BUILDS_NETWORK": "registry"})
-    path = services.configure("networked", services.source("networked"))
+    path = services.configure("networked", services.source("networked"), options={"network": "registry"})
 
     build = services.wait(path, services.trigger(path)[0])
 
