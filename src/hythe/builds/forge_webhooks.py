@@ -191,7 +191,7 @@ class ForgeWebhooks:
             found = await rows.by_configuration(session, configuration.id)
         return await self._remove(found[0]) if found else Removed()
 
-    async def remove_setup(self, actor: HubActor, repository: str) -> Removed:
+    async def delete_configuration(self, actor: HubActor, repository: str) -> Removed:
         """Remove a set-up with its builds, then its webhook and deploy key, here and at the forge."""
         configuration = await self._configurations_with_names.managed(actor, repository)
         async with self._database.reading() as session:

@@ -68,5 +68,5 @@ class HubActor(Actor, frozen=True):
         )
 
 
-NOBODY = HubActor()
+ANONYMOUS = HubActor()
 """Somebody who did not sign in."""

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from hythe.database import Database
 from hythe.hub.access_token import actor_of, expiry_of
-from hythe.hub.actor import NOBODY, HubActor
+from hythe.hub.actor import ANONYMOUS, HubActor
 from hythe.hub.errors import SignInNeeded
 from hythe.hub.keys import BadToken, SigningKeys
 from hythe.hub.login_throttle import LoginThrottle
@@ -48,7 +48,7 @@ class Credentials:
     async def by_header(self, authorization: str | None, address: str = "") -> HubActor:
         """Return who an Authorization header stands for. Raises SignInNeeded, TooManyAttempts."""
         if authorization is None:
-            return NOBODY
+            return ANONYMOUS
         scheme, _, rest = authorization.partition(" ")
         match scheme.lower():
             case "basic":

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from hythe.database import Database
-from hythe.hub.actor import NOBODY, HubActor
+from hythe.hub.actor import ANONYMOUS, HubActor
 from hythe.hub.credentials import Credentials
 from hythe.hub.errors import SignInNeeded
 from hythe.hub.personal_token import digest_of, new_secret
@@ -53,8 +53,8 @@ class Sessions:
         return (await self.sign_in(name, password, address)).token
 
     async def actor(self, token: str) -> HubActor:
-        """Return whose session this is; NOBODY when it ended or never was."""
-        return await self._credentials.by_session(token) or NOBODY
+        """Return whose session this is; ANONYMOUS when it ended or never was."""
+        return await self._credentials.by_session(token) or ANONYMOUS
 
     async def sign_out(self, token: str) -> None:
         """End a session."""

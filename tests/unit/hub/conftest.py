@@ -10,7 +10,7 @@ from tests.parts.database import Run
 from tests.unit.hub.house import Clock, Services
 
 from hythe.database import Database
-from hythe.hub.actor import NOBODY, HubActor
+from hythe.hub.actor import ANONYMOUS, HubActor
 from hythe.hub.service import make_hub, open_identity
 from hythe.registry.policy import Policy
 from hythe.registry.service import Registry
@@ -62,4 +62,4 @@ def curator(house: Services) -> HubActor:
 @pytest.fixture
 def nobody() -> HubActor:
     """Somebody who did not sign in."""
-    return NOBODY
+    return ANONYMOUS

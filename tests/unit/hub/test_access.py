@@ -6,7 +6,7 @@ from tests.unit.hub.house import Services
 
 from hythe.hub.access import allowed
 from hythe.hub.access_context import AccessContext
-from hythe.hub.actor import NOBODY, BuildLease, HubActor, Right
+from hythe.hub.actor import ANONYMOUS, BuildLease, HubActor, Right
 from hythe.hub.errors import NotFound, Refused, SignInNeeded
 from hythe.hub.namespaces import NamespaceKind
 from hythe.hub.repositories import NewRepository
@@ -77,7 +77,7 @@ def test_private_answers_like_absent(house: Services, ann: HubActor, ben: HubAct
     """The very same answer to everybody but the owner, for every action; the owner is let through."""
     house.run(house.hub.repositories.create(ann, NewRepository("ann", "secret", PRIVATE)))
 
-    for actor in (ben, curator, NOBODY):
+    for actor in (ben, curator, ANONYMOUS):
         for action in Action:
             hidden = refusal(house, actor, "ann/secret", action)
             absent = refusal(house, actor, "ann/absent", action)
@@ -89,7 +89,7 @@ def test_private_answers_like_absent(house: Services, ann: HubActor, ben: HubAct
 
 def test_refused_pull_asks_for_a_wider_token(house: Services, ann: HubActor) -> None:
     """A 401 that names the scope, by which engines try once more and then say "may require 'docker login'"."""
-    error = refusal(house, NOBODY, "ann/absent", Action.PULL)
+    error = refusal(house, ANONYMOUS, "ann/absent", Action.PULL)
 
     (challenge,) = parse_challenges(error.headers["WWW-Authenticate"])
     assert error.code is ErrorCode.UNAUTHORIZED
@@ -105,7 +105,7 @@ def test_refused_push_says_why(house: Services, ann: HubActor, ben: HubActor) ->
     assert refusal(house, ben, "ann/app", Action.PUSH).code is ErrorCode.DENIED
     assert "curated" in refusal(house, ben, "library/centos", Action.PUSH).message
     assert "no namespace 'ghost'" in refusal(house, ben, "ghost/app", Action.PUSH).message
-    asked = refusal(house, NOBODY, "ann/app", Action.PUSH)
+    asked = refusal(house, ANONYMOUS, "ann/app", Action.PUSH)
     assert asked.code is ErrorCode.UNAUTHORIZED
     assert "docker login" in asked.headers["WWW-Authenticate"]
 
@@ -145,8 +145,8 @@ def test_what_a_token_is_granted(house: Services, ann: HubActor, ben: HubActor) 
 
     assert granted(ann, asked) == "repository:ann/app:pull,push"
     assert granted(ben, asked) == "repository:ann/app:pull"
-    assert granted(NOBODY, asked) == "repository:ann/app:pull"
-    assert granted(NOBODY, Scope.repository("centos", "pull")) == "repository:centos:"
+    assert granted(ANONYMOUS, asked) == "repository:ann/app:pull"
+    assert granted(ANONYMOUS, Scope.repository("centos", "pull")) == "repository:centos:"
     assert granted(ann, Scope.repository("ann/app", "*")) == "repository:ann/app:pull,push,delete"
     assert granted(ann, Scope("registry", "catalog", frozenset({"*"}))) == "registry:catalog:*"
     assert granted(ann, Scope("plugin", "x", frozenset({"pull"}))) == "plugin:x:"
@@ -203,19 +203,19 @@ def test_what_is_visible(house: Services, ann: HubActor, ben: HubActor) -> None:
         return set(house.run(house.hub.access.visible(actor, names)))
 
     assert visible(ann) == {"ann/app", "ann/one", "ann/two"}
-    assert visible(ben) == visible(NOBODY) == visible(writer) == {"ann/app"}
+    assert visible(ben) == visible(ANONYMOUS) == visible(writer) == {"ann/app"}
     assert visible(limited) == {"ann/app", "ann/one"}
     assert visible(HubActor.operator()) == {"ann/app", "ann/one", "ann/two"}
 
 
 def test_entering(house: Services, ann: HubActor) -> None:
     """``GET /v2/`` wants some token, an anonymous one will do; without any it says where to get one."""
-    token = msgspec.structs.replace(NOBODY, granted=())
+    token = msgspec.structs.replace(ANONYMOUS, granted=())
 
     house.run(house.hub.access.enter(ann))
     house.run(house.hub.access.enter(token))
     with pytest.raises(WireError):
-        house.run(house.hub.access.enter(NOBODY))
+        house.run(house.hub.access.enter(ANONYMOUS))
     challenge = house.hub.access.challenge(None, ())
     assert challenge is not None
     assert challenge.parameters["realm"] == "/token"
@@ -226,11 +226,11 @@ def test_services_ask_the_same(house: Services, ann: HubActor, ben: HubActor) ->
     house.run(house.hub.repositories.create(ann, NewRepository("ann", "secret", PRIVATE)))
     house.run(house.hub.repositories.create(ann, NewRepository("ann", "open", PUBLIC)))
 
-    for actor in (ben, NOBODY):
+    for actor in (ben, ANONYMOUS):
         for name in ("ann/secret", "ann/absent"):
             with pytest.raises(NotFound):
                 house.run(house.hub.access.require_repository(actor, name, Action.DELETE))
     with pytest.raises(Refused):
         house.run(house.hub.access.require_repository(ben, "ann/open", Action.PUSH))
     with pytest.raises(SignInNeeded):
-        house.run(house.hub.access.require_repository(NOBODY, "ann/open", Action.PUSH))
+        house.run(house.hub.access.require_repository(ANONYMOUS, "ann/open", Action.PUSH))

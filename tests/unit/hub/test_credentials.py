@@ -6,7 +6,7 @@ import base64
 import pytest
 from tests.unit.hub.house import PASSWORD, Services
 
-from hythe.hub.actor import NOBODY, HubActor, Right
+from hythe.hub.actor import ANONYMOUS, HubActor, Right
 from hythe.hub.errors import Invalid, NotFound, SignInNeeded, TooManyAttempts
 from hythe.hub.login_throttle import ALLOWED, ALLOWED_ADDRESS, WAIT, LoginThrottle
 from hythe.hub.passwords import Passwords
@@ -22,7 +22,7 @@ def basic(name: str, password: str) -> str:
 
 def test_no_header_is_nobody(house: Services) -> None:
     """Somebody without credentials may still ask."""
-    assert house.run(house.hub.credentials.by_header(None)) == NOBODY
+    assert house.run(house.hub.credentials.by_header(None)) == ANONYMOUS
 
 
 def test_basic(house: Services, ann: HubActor) -> None:
@@ -139,7 +139,7 @@ def test_refresh_tokens(house: Services, ann: HubActor) -> None:
 
     assert renewed.refresh_token == reply.refresh_token
     assert house.run(house.hub.credentials.by_token(renewed.token)).name == "ann"
-    assert house.run(house.hub.tokens.issue(NOBODY, TokenRequest(offline=True))).refresh_token == ""
+    assert house.run(house.hub.tokens.issue(ANONYMOUS, TokenRequest(offline=True))).refresh_token == ""
     with pytest.raises(SignInNeeded):
         house.run(house.hub.tokens.renew("forged", TokenRequest()))
 
@@ -147,7 +147,7 @@ def test_refresh_tokens(house: Services, ann: HubActor) -> None:
 def test_an_access_token_gets_no_other(house: Services, ann: HubActor) -> None:
     """A token of minutes cannot be made to last by showing it to the token server, not even an anonymous one."""
     wish = TokenRequest(scopes=(Scope.repository("ann/app", "pull"),))
-    for actor in (ann, NOBODY):
+    for actor in (ann, ANONYMOUS):
         reply = house.run(house.hub.tokens.issue(actor, wish))
         holder = house.run(house.hub.credentials.by_token(reply.token))
 
@@ -188,11 +188,11 @@ def test_sessions(house: Services, ann: HubActor) -> None:
 
     assert house.run(house.hub.sessions.actor(first.token)) == ann
     house.run(house.hub.sessions.sign_out(first.token))
-    assert house.run(house.hub.sessions.actor(first.token)) == NOBODY
+    assert house.run(house.hub.sessions.actor(first.token)) == ANONYMOUS
     assert house.run(house.hub.sessions.actor(second.token)) == ann
     house.clock.forward(days=14, seconds=1)
-    assert house.run(house.hub.sessions.actor(second.token)) == NOBODY
-    assert house.run(house.hub.sessions.actor("forged")) == NOBODY
+    assert house.run(house.hub.sessions.actor(second.token)) == ANONYMOUS
+    assert house.run(house.hub.sessions.actor("forged")) == ANONYMOUS
 
 
 def test_personal_tokens_do_not_sign_in_to_pages(house: Services, ann: HubActor) -> None:
@@ -250,7 +250,7 @@ def test_tokens_hold_what_they_open(house: Services) -> None:
     """Whatever is asked for, a token does not grow by what it does not open."""
     wish = TokenRequest(scopes=tuple(Scope.repository(f"{'x' * 3000}/{number}", "pull") for number in range(50)))
 
-    reply = house.run(house.hub.tokens.issue(NOBODY, wish))
+    reply = house.run(house.hub.tokens.issue(ANONYMOUS, wish))
 
     assert len(reply.token) < 1000
     assert house.run(house.hub.credentials.by_token(reply.token)).granted == ()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pytest
 from tests.unit.hub.house import Services
 
-from hythe.hub.actor import NOBODY, BuildLease, HubActor
+from hythe.hub.actor import ANONYMOUS, BuildLease, HubActor
 from hythe.hub.errors import Invalid, NotFound, Refused, SignInNeeded, Taken
 from hythe.hub.image_config import LARGEST
 from hythe.hub.page import Page, Paging
@@ -40,10 +40,10 @@ def test_made_by_a_push(house: Services, ann: HubActor) -> None:
     house.run(house.hub.users.change_me(ann, UserChange(default_visibility=PRIVATE)))
     house.push(ann, "ann/hidden")
 
-    assert house.run(house.hub.repositories.get(NOBODY, "ann/app")).pushed_at == house.clock.now
+    assert house.run(house.hub.repositories.get(ANONYMOUS, "ann/app")).pushed_at == house.clock.now
     assert house.run(house.hub.repositories.get(ann, "ann/hidden")).private
     with pytest.raises(NotFound):
-        house.run(house.hub.repositories.get(NOBODY, "ann/hidden"))
+        house.run(house.hub.repositories.get(ANONYMOUS, "ann/hidden"))
 
 
 def test_listed_from_its_first_push(house: Services, ann: HubActor) -> None:
@@ -59,15 +59,15 @@ def test_listed_from_its_first_push(house: Services, ann: HubActor) -> None:
 
     assert names(before) == []
     assert names(house.run(house.hub.repositories.newest(Paging()))) == ["ann/app"]
-    assert names(house.run(house.hub.repositories.in_namespace(NOBODY, "ann", Paging()))) == ["ann/app"]
+    assert names(house.run(house.hub.repositories.in_namespace(ANONYMOUS, "ann", Paging()))) == ["ann/app"]
 
 
 def test_top_level(house: Services, curator: HubActor, ann: HubActor) -> None:
     """Curators make official ones; the short and the long name are the same."""
     house.push(curator, "centos")
 
-    short = house.run(house.hub.repositories.get(NOBODY, "centos"))
-    assert short == house.run(house.hub.repositories.get(NOBODY, "library/centos"))
+    short = house.run(house.hub.repositories.get(ANONYMOUS, "centos"))
+    assert short == house.run(house.hub.repositories.get(ANONYMOUS, "library/centos"))
     assert (short.official, short.short_name) == (True, "centos")
     with pytest.raises(Refused):
         house.run(house.hub.repositories.create(ann, NewRepository("library", "mine")))
@@ -79,7 +79,7 @@ def test_only_in_ones_own_namespace(house: Services, ann: HubActor, ben: HubActo
     """Strangers and nobody make nothing there, and there is nothing where there is no namespace."""
     for actor, namespace, error in (
         (ben, "ann", Refused),
-        (NOBODY, "ann", SignInNeeded),
+        (ANONYMOUS, "ann", SignInNeeded),
         (ann, "ghost", Refused),
         (ann, "a\0b", Invalid),
     ):
@@ -213,7 +213,7 @@ def test_pulls_are_counted(house: Services, ann: HubActor) -> None:
     digest = Digest.parse(house.push(ann, "ann/app"))
     found = house.run(house.registry.repositories.get(ann, "ann/app"))
     for _ in range(3):
-        house.run(house.identity.listener.manifest_pulled(found, "latest", digest, NOBODY))
+        house.run(house.identity.listener.manifest_pulled(found, "latest", digest, ANONYMOUS))
 
     house.run(house.identity.pulls.flush())
     house.run(house.identity.pulls.flush())
@@ -243,8 +243,8 @@ def test_configurations_that_cannot_be_read(house: Services, ann: HubActor, conf
     """An image whose configuration is nonsense is listed and shown like any other, without a platform."""
     digest = house.push(ann, "ann/odd", "v1", config)
 
-    (tag,) = house.run(house.hub.tags.list(NOBODY, "ann/odd", Paging())).items
-    image = house.run(house.hub.images.get(NOBODY, "ann/odd", "v1"))
+    (tag,) = house.run(house.hub.tags.list(ANONYMOUS, "ann/odd", Paging())).items
+    image = house.run(house.hub.images.get(ANONYMOUS, "ann/odd", "v1"))
 
     assert (tag.digest, tag.images[0].platform) == (digest, "")
     assert [platform.platform for platform in image.platforms] == [""]
@@ -256,7 +256,7 @@ def test_a_configuration_larger_than_its_descriptor_says(house: Services, ann: H
     house.push(ann, "ann/app", "honest", content)
     house.push(ann, "ann/app", "liar", content + b" " * LARGEST, said=len(content))
 
-    platforms = [house.run(house.hub.tags.get(NOBODY, "ann/app", tag)).images[0].platform for tag in ("honest", "liar")]
+    platforms = [house.run(house.hub.tags.get(ANONYMOUS, "ann/app", tag)).images[0].platform for tag in ("honest", "liar")]
 
     assert platforms == ["linux/amd64", ""]
 
@@ -267,8 +267,8 @@ def test_tags_by_a_part_of_their_name(house: Services, ann: HubActor) -> None:
         house.push(ann, "ann/app", tag)
 
     def found(part: str) -> tuple[set[str], int]:
-        page = house.run(house.hub.tags.list(NOBODY, "ann/app", Paging(1, 1), part))
-        rest = house.run(house.hub.tags.list(NOBODY, "ann/app", Paging(2, 1), part))
+        page = house.run(house.hub.tags.list(ANONYMOUS, "ann/app", Paging(1, 1), part))
+        rest = house.run(house.hub.tags.list(ANONYMOUS, "ann/app", Paging(2, 1), part))
         return {each.name for each in (*page.items, *rest.items)}, page.total
 
     assert found("ALPINE") == ({"1.1-alpine", "2.0-alpine"}, 2)
@@ -283,10 +283,10 @@ def test_what_signs_an_image_is_no_tag_of_it(house: Services, ann: HubActor) -> 
     for tag in (digest, f"{digest}.att", f"{digest}.sig", "sha256-is-a-nice-name"):
         house.push(ann, "ann/app", tag)
 
-    page = house.run(house.hub.tags.list(NOBODY, "ann/app", Paging()))
+    page = house.run(house.hub.tags.list(ANONYMOUS, "ann/app", Paging()))
     assert {each.name for each in page.items} == {"v1", "sha256-is-a-nice-name"}
     assert page.total == 2
-    assert house.run(house.hub.tags.get(NOBODY, "ann/app", f"{digest}.att")).name == f"{digest}.att"
+    assert house.run(house.hub.tags.get(ANONYMOUS, "ann/app", f"{digest}.att")).name == f"{digest}.att"
 
 
 def test_tags(house: Services, ann: HubActor, ben: HubActor) -> None:
@@ -296,16 +296,16 @@ def test_tags(house: Services, ann: HubActor, ben: HubActor) -> None:
     second = house.push(ann, "ann/app", "v1", b'{"os":"linux","architecture":"arm64","variant":"v8"}')
     house.push(ann, "ann/app", "v2", b"{}")
 
-    page = house.run(house.hub.tags.list(NOBODY, "ann/app", Paging()))
-    tag = house.run(house.hub.tags.get(NOBODY, "ann/app", "v1"))
-    moves = house.run(house.hub.tags.history(NOBODY, "ann/app", "v1"))
+    page = house.run(house.hub.tags.list(ANONYMOUS, "ann/app", Paging()))
+    tag = house.run(house.hub.tags.get(ANONYMOUS, "ann/app", "v1"))
+    moves = house.run(house.hub.tags.history(ANONYMOUS, "ann/app", "v1"))
 
     assert {each.name for each in page.items} == {"v1", "v2"}
     assert (tag.digest, tag.pushed_by, tag.images[0].platform) == (second, "ann", "linux/arm64/v8")
     assert tag.size == tag.images[0].size == 52
     assert [(move.digest, move.previous) for move in moves] == [(second, first), (first, None)]
     house.run(house.hub.tags.restore(ann, "ann/app", "v1", Digest.parse(first)))
-    assert house.run(house.hub.tags.get(NOBODY, "ann/app", "v1")).digest == first
+    assert house.run(house.hub.tags.get(ANONYMOUS, "ann/app", "v1")).digest == first
     house.run(house.hub.tags.set_immutable(ann, "ann/app", ("v*",)))
     with pytest.raises(WireError):
         house.run(house.hub.tags.restore(ann, "ann/app", "v1", Digest.parse(second)))

@@ -4,7 +4,7 @@ from sqlalchemy import text, update
 from tests.unit.hub.house import Services
 
 from hythe.database.tables.hub import hub_repositories
-from hythe.hub.actor import NOBODY, HubActor
+from hythe.hub.actor import ANONYMOUS, HubActor
 from hythe.hub.page import Paging
 from hythe.hub.repositories import NewRepository, RepositoryChange
 from hythe.hub.user import Visibility
@@ -17,7 +17,7 @@ def make(house: Services, actor: HubActor, name: str, description: str = "", *, 
     house.run(house.hub.repositories.create(actor, NewRepository(namespace, rest, visibility, description)))
 
 
-def found(house: Services, typed: str, actor: HubActor = NOBODY) -> list[str]:
+def found(house: Services, typed: str, actor: HubActor = ANONYMOUS) -> list[str]:
     """The names that a search gives, in order."""
     return [each.short_name for each in house.run(house.hub.search.find(actor, typed, Paging())).items]
 
@@ -104,7 +104,7 @@ def test_private_ones_for_those_who_see_them(house: Services, ann: HubActor, ben
     make(house, ann, "ann/open", "hush hush")
 
     assert set(found(house, "hush", ann)) == {"ann/secret", "ann/open"}
-    for actor in (ben, NOBODY):
+    for actor in (ben, ANONYMOUS):
         assert found(house, "hush", actor) == ["ann/open"]
         assert found(house, "secret", actor) == []
         assert house.run(house.hub.search.find(actor, "", Paging())).total == 1
@@ -128,7 +128,7 @@ def test_pages(house: Services, ann: HubActor) -> None:
     for number in range(7):
         make(house, ann, f"ann/tool-{number}")
 
-    pages = [house.run(house.hub.search.find(NOBODY, "tool", Paging(number, 3))) for number in (1, 2, 3, 4)]
+    pages = [house.run(house.hub.search.find(ANONYMOUS, "tool", Paging(number, 3))) for number in (1, 2, 3, 4)]
 
     assert [len(page.items) for page in pages] == [3, 3, 1, 0]
     assert {page.total for page in pages} == {7}

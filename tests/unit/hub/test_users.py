@@ -4,7 +4,7 @@ import pytest
 from tests.unit.hub.house import PASSWORD, Services
 
 from hythe.builds.routes import application as build_routes
-from hythe.hub.actor import NOBODY, HubActor, Right
+from hythe.hub.actor import ANONYMOUS, HubActor, Right
 from hythe.hub.errors import Invalid, NotFound, Refused, SignInNeeded, Taken, TooManyAttempts
 from hythe.hub.login_throttle import ALLOWED
 from hythe.hub.namespaces import user_name_trouble
@@ -19,7 +19,7 @@ from hythe.web.routes.application import PAGES
 
 def test_anybody_signs_up(house: Services) -> None:
     """An account that signs up is no administrator, and its e-mail address is kept in lower case."""
-    user = house.run(house.hub.users.create(NOBODY, NewUser("ann", "Ann@Example.com", PASSWORD)))
+    user = house.run(house.hub.users.create(ANONYMOUS, NewUser("ann", "Ann@Example.com", PASSWORD)))
 
     assert (user.name, user.email, user.admin) == ("ann", "ann@example.com", False)
 
@@ -59,7 +59,7 @@ def test_addresses_that_mean_something_else_in_a_letter(email: str) -> None:
 def test_every_bad_field_is_named(house: Services) -> None:
     """A sign-up that is wrong everywhere hears of everything at once."""
     with pytest.raises(Invalid) as caught:
-        house.run(house.hub.users.create(NOBODY, NewUser("-", "nowhere", "short")))
+        house.run(house.hub.users.create(ANONYMOUS, NewUser("-", "nowhere", "short")))
 
     assert set(caught.value.fields) == {"username", "email", "password"}
 
@@ -75,7 +75,7 @@ def test_every_bad_field_is_named(house: Services) -> None:
 def test_taken(house: Services, ann: HubActor, name: str, email: str, fields: set[str]) -> None:
     """A name or address that somebody has is refused, naming which; nothing of the attempt stays."""
     with pytest.raises(Taken) as caught:
-        house.run(house.hub.users.create(NOBODY, NewUser(name, email, PASSWORD)))
+        house.run(house.hub.users.create(ANONYMOUS, NewUser(name, email, PASSWORD)))
 
     assert set(caught.value.fields) == fields
     assert house.run(house.hub.users.list(HubActor.operator(), Paging())).total == 1
@@ -86,7 +86,7 @@ def test_closed_sign_up(house: Services, curator: HubActor) -> None:
     users: Users = house.hub.users
     users.sign_up_open = False
     with pytest.raises(Refused, match="ask its administrator"):
-        house.run(users.create(NOBODY, NewUser("ann", "ann@example.com", PASSWORD)))
+        house.run(users.create(ANONYMOUS, NewUser("ann", "ann@example.com", PASSWORD)))
 
     house.run(users.create(curator, NewUser("ben", "ben@example.com", PASSWORD)))
     house.run(users.create(HubActor.operator(), NewUser("eve", "eve@example.com", PASSWORD)))
@@ -102,7 +102,7 @@ def test_only_administrators_make_administrators(house: Services, ann: HubActor)
 
 def test_addresses_are_for_the_user_and_administrators(house: Services, ann: HubActor, ben: HubActor) -> None:
     """Others see the account without its e-mail address."""
-    seen = {who.name: house.run(house.hub.users.get(who, "ann")).email for who in (ann, ben, NOBODY)}
+    seen = {who.name: house.run(house.hub.users.get(who, "ann")).email for who in (ann, ben, ANONYMOUS)}
     seen["operator"] = house.run(house.hub.users.get(HubActor.operator(), "ann")).email
 
     assert seen == {"ann": "ann@example.com", "ben": "", "": "", "operator": "ann@example.com"}
@@ -112,7 +112,7 @@ def test_unknown_user(house: Services) -> None:
     """Whatever the name, there is no such user."""
     for name in ("ghost", "a\0b", "a\udcff", "A", "x" * 500):
         with pytest.raises(NotFound):
-            house.run(house.hub.users.get(NOBODY, name))
+            house.run(house.hub.users.get(ANONYMOUS, name))
         with pytest.raises(NotFound):
             house.run(house.hub.users.set_password(HubActor.operator(), name, PASSWORD))
 
@@ -136,7 +136,7 @@ def test_a_new_password_ends_everything_else(house: Services, ann: HubActor) -> 
 
     with pytest.raises(SignInNeeded):
         house.run(house.hub.tokens.renew(login.refresh_token, TokenRequest()))
-    assert house.run(house.hub.sessions.actor(session.token)) == NOBODY
+    assert house.run(house.hub.sessions.actor(session.token)) == ANONYMOUS
     with pytest.raises(SignInNeeded):
         house.run(house.hub.credentials.by_password("ann", PASSWORD))
     assert house.run(house.hub.credentials.by_password("ann", "another horse")).name == "ann"
@@ -190,7 +190,7 @@ def test_plans_are_for_administrators(house: Services, ann: HubActor, curator: H
 
     assert changed.private_limit == 3
     assert house.run(house.hub.users.me(ann)).private_limit == 3
-    assert house.run(house.hub.users.get(NOBODY, "ann")).private_limit is None
+    assert house.run(house.hub.users.get(ANONYMOUS, "ann")).private_limit is None
 
 
 def test_plan_of_new_accounts(house: Services) -> None:
@@ -204,7 +204,7 @@ def test_plan_of_new_accounts(house: Services) -> None:
         private_limit=2,
     )
 
-    made = house.run(users.create(NOBODY, NewUser("ann", "ann@example.com", PASSWORD)))
+    made = house.run(users.create(ANONYMOUS, NewUser("ann", "ann@example.com", PASSWORD)))
 
     assert (made.private_limit, made.private_count) == (2, 0)
     assert house.run(users.get(HubActor.operator(), "ann")) == made

@@ -16,7 +16,7 @@ from hythe.builds.builds import TriggerBody
 from hythe.builds.service import BuildsServices
 from hythe.builds.status import BuildStatus
 from hythe.database import DatabaseError
-from hythe.hub.actor import NOBODY, HubActor
+from hythe.hub.actor import ANONYMOUS, HubActor
 from hythe.hub.errors import HubError, NotFound
 from hythe.hub.namespaces import canonical_name
 from hythe.hub.routes.parsing import parse_body, parse_fields, read_body
@@ -160,7 +160,7 @@ def repository_of(request: Request) -> str:
 async def _actor(hub: Hub, request: Request) -> HubActor:
     authorization = request.headers.get("authorization")
     address = request.client.host if request.client else ""
-    return await hub.credentials.by_header(authorization, address) if authorization else NOBODY
+    return await hub.credentials.by_header(authorization, address) if authorization else ANONYMOUS
 
 
 def _number(request: Request) -> int:

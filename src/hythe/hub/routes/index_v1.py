@@ -9,7 +9,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from hythe.hub.actor import NOBODY
+from hythe.hub.actor import ANONYMOUS
 from hythe.hub.errors import Invalid, NotFound, Refused, SignInNeeded, Taken
 from hythe.hub.page import LARGEST_PAGE, LAST_PAGE, PAGE_SIZE, Page, Paging
 from hythe.hub.repository import Repository
@@ -53,7 +53,7 @@ async def sign_up(hub: Hub, request: Request) -> Response:
     """Make an account as docker 0.9 to 1.10 ask for it; refusals are 400 with a sentence that docker prints."""
     try:
         new = parse_body(await read_body(request), NewUser)
-        await hub.users.create(NOBODY, new)
+        await hub.users.create(ANONYMOUS, new)
     except Refused as error:
         return _json(EXISTS if await _is_there(hub, new.username) else str(error), HTTPStatus.BAD_REQUEST)
     except Taken:
@@ -65,7 +65,7 @@ async def sign_up(hub: Hub, request: Request) -> Response:
 
 async def _is_there(hub: Hub, name: str) -> bool:
     try:
-        await hub.users.get(NOBODY, name)
+        await hub.users.get(ANONYMOUS, name)
     except NotFound:
         return False
     return True

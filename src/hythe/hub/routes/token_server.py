@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from hythe.database import DatabaseError
-from hythe.hub.actor import NOBODY
+from hythe.hub.actor import ANONYMOUS
 from hythe.hub.errors import HubError, SignInNeeded, TooManyAttempts
 from hythe.hub.routes.parsing import read_body
 from hythe.hub.routes.problem_details import CHALLENGE, BadRequest, Unforeseen, known_error
@@ -73,7 +73,7 @@ async def _by_form(hub: Hub, form: dict[str, list[str]], address: str) -> TokenR
             actor = await hub.credentials.by_password(first("username"), first("password"), address)
             return await hub.tokens.issue(actor, wish)
         case "":
-            return await hub.tokens.issue(NOBODY, wish)
+            return await hub.tokens.issue(ANONYMOUS, wish)
     raise BadRequest("this grant_type is not known", "use password or refresh_token")
 
 

@@ -265,7 +265,7 @@ async def delete_configuration(page: PageRequest) -> Response:
     removed: Removed | None = None
     if page.request.method == "POST":
         await page.form()
-        removed = await page.site.sources.hooks.remove_setup(page.actor, repository.full_name)
+        removed = await page.site.sources.hooks.delete_configuration(page.actor, repository.full_name)
     return page.render(
         "build-configuration-delete.html",
         repository=repository,

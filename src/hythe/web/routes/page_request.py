@@ -10,14 +10,14 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from hythe.hub.actor import NOBODY, HubActor
+from hythe.hub.actor import ANONYMOUS, HubActor
 from hythe.hub.errors import SignInNeeded
 from hythe.hub.sessions import LIFETIME, NewSession
 from hythe.web import csrf
 from hythe.web.flashes import Flash, text_of
 from hythe.web.redirects import local_target
 from hythe.web.routes.form import Form, read_form
-from hythe.web.routes.site import ANONYMOUS, FLASH, SESSION, Site
+from hythe.web.routes.site import ANONYMOUS_COOKIE, FLASH_COOKIE, SESSION_COOKIE, Site
 
 MAX_ROW_ID = 2**63 - 1
 """The largest row ID that a database can store."""
@@ -30,11 +30,11 @@ class CsrfError(Exception):
 class PageRequest:
     """One request and its user, passed to every handler and template."""
 
-    def __init__(self, site: Site, request: Request, actor: HubActor = NOBODY) -> None:
+    def __init__(self, site: Site, request: Request, actor: HubActor = ANONYMOUS) -> None:
         self.site = site
         self.request = request
         self.actor = actor
-        self._anonymous = self._cookie(ANONYMOUS)
+        self._anonymous = self._cookie(ANONYMOUS_COOKIE)
         self._new_anonymous = ""
 
     @classmethod
@@ -73,7 +73,7 @@ class PageRequest:
     @property
     def flash(self) -> str:
         """The message about the form submitted before; empty if there is none."""
-        return text_of(self.request.cookies.get(FLASH, ""))
+        return text_of(self.request.cookies.get(FLASH_COOKIE, ""))
 
     @property
     def sign_in_address(self) -> str:
@@ -91,7 +91,7 @@ class PageRequest:
     @property
     def session(self) -> str:
         """The session token that the browser sent; empty if there is none."""
-        return self._cookie(SESSION)
+        return self._cookie(SESSION_COOKIE)
 
     @property
     def _csrf_secret(self) -> str:
@@ -129,28 +129,28 @@ class PageRequest:
         content = self.site.templates.render(template, {"page": self, "status": status} | values)
         response = HTMLResponse(content, status)
         if self._new_anonymous:
-            self._set_cookie(response, self.site.cookie_name(ANONYMOUS, self.request), self._new_anonymous)
-        if FLASH in self.request.cookies:
-            response.delete_cookie(FLASH)
+            self._set_cookie(response, self.site.cookie_name(ANONYMOUS_COOKIE, self.request), self._new_anonymous)
+        if FLASH_COOKIE in self.request.cookies:
+            response.delete_cookie(FLASH_COOKIE)
         return response
 
     def redirect(self, path: str, flash: Flash | None = None) -> Response:
         """Redirect to another page of this hub, which shows the flash message."""
         response = RedirectResponse(local_target(path), 303)
         if flash is not None:
-            self._set_cookie(response, FLASH, flash.name, 60)
+            self._set_cookie(response, FLASH_COOKIE, flash.name, 60)
         return response
 
     def start_session(self, response: Response, started: NewSession) -> Response:
         """Set the session cookie and delete the anonymous one."""
-        name = self.site.cookie_name(SESSION, self.request)
+        name = self.site.cookie_name(SESSION_COOKIE, self.request)
         self._set_cookie(response, name, started.token, int(LIFETIME.total_seconds()))
-        self._delete_cookie(response, ANONYMOUS)
+        self._delete_cookie(response, ANONYMOUS_COOKIE)
         return response
 
     def end_session(self, response: Response) -> Response:
         """Delete the session cookie."""
-        self._delete_cookie(response, SESSION)
+        self._delete_cookie(response, SESSION_COOKIE)
         return response
 
     def _set_cookie(self, response: Response, name: str, value: str, seconds: int | None = None) -> None:

@@ -12,11 +12,11 @@ from hythe.notifications.service import NotificationServices
 from hythe.web.assets import Assets
 from hythe.web.templates import Templates
 
-SESSION = "hythe_session"
-ANONYMOUS = "hythe_visitor"
+SESSION_COOKIE = "hythe_session"
+ANONYMOUS_COOKIE = "hythe_visitor"
 """The cookie to which CSRF tokens are bound before signing in."""
 
-FLASH = "hythe_flash"
+FLASH_COOKIE = "hythe_flash"
 
 
 @dataclass(frozen=True, slots=True)
