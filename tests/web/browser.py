@@ -1,4 +1,4 @@
-"""A browser in front of the pages: what a test does again and again there."""
+"""Common steps in a browser, and a client that submits forms without one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.web.content import PASSWORD
 
 
 def sign_in(page: Page, url: str, name: str, password: str = PASSWORD) -> None:
-    """Sign in by typing and clicking; the page then shows the account's menu."""
+    """Sign in with the form and wait for the account menu."""
     page.goto(f"{url}/sign-in")
     page.get_by_label("Username").fill(name)
     page.get_by_label("Password").fill(password)
@@ -19,48 +19,48 @@ def sign_in(page: Page, url: str, name: str, password: str = PASSWORD) -> None:
 
 
 def sign_out(page: Page) -> None:
-    """Sign out by the account's menu."""
+    """Sign out with the account menu."""
     page.locator(".menu > summary").click()
     page.get_by_role("button", name="Sign out").click()
     page.get_by_role("navigation", name="Account").get_by_role("link", name="Sign in").wait_for()
 
 
 class Raw:
-    """The pages without a browser: one cookie jar, and forms sent with whatever headers a test wants."""
+    """The pages without a browser: one cookie jar, and forms sent with any headers."""
 
     def __init__(self, url: str) -> None:
         self.url = url
         self.client = httpx2.Client(base_url=url)
 
     def get(self, path: str) -> httpx2.Response:
-        """Get a page; redirects are not followed."""
+        """Get a page without following redirects."""
         return self.client.get(path)
 
     def token(self, path: str) -> str:
-        """The token against forgery in the first form of a page."""
-        found = re.search(r'name="form_token" value="(\w+)"', self.get(path).text)
-        assert found is not None
-        return found[1]
+        """The CSRF token in the first form of a page."""
+        match = re.search(r'name="form_token" value="(\w+)"', self.get(path).text)
+        assert match is not None
+        return match[1]
 
     def post(self, path: str, *, headers: dict[str, str] | None = None, **fields: str) -> httpx2.Response:
-        """Send a form as it is given."""
+        """Submit a form with exactly these fields."""
         return self.client.post(path, data=fields, headers=headers)
 
     def send(self, path: str, **fields: str) -> httpx2.Response:
-        """Send the form of this page as a browser would, with its token."""
+        """Submit the form of this page as a browser would, with its token."""
         origin = {"Origin": self.url, "Sec-Fetch-Site": "same-origin"}
         return self.post(path, headers=origin, form_token=self.token(path), **fields)
 
     def sign_in(self, name: str, password: str = PASSWORD, target: str = "/") -> httpx2.Response:
-        """Sign in by the form."""
+        """Sign in with the form."""
         return self.send("/sign-in", username=name, password=password, next=target)
 
     @property
     def session(self) -> str:
-        """The session's cookie; empty when there is none."""
+        """The session cookie; empty if there is none."""
         return self.client.cookies.get("hythe_session", "")
 
     @property
     def signed_in(self) -> bool:
-        """Whether the hub takes this browser for an account's."""
+        """Whether the session is valid."""
         return self.get("/account").status_code == 200

@@ -1,4 +1,4 @@
-"""What the tests of the pages share: a hub with content, and browsers with and without scripts."""
+"""Shared fixtures: a hub with content, and browsers with and without scripts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.web.content import Content
 
 @pytest.fixture(scope="session")
 def content(shared_hub: HytheServer) -> Content:
-    """The session's hub, to be filled."""
+    """The hub shared by the session, to be filled with content."""
     return Content(shared_hub)
 
 
@@ -28,7 +28,7 @@ def visitor(request: pytest.FixtureRequest, open_page: Callable[..., Page]) -> P
 
 @pytest.fixture
 def raw(content: Content) -> Iterator[Raw]:
-    """Somebody without a browser, who sends what he likes."""
+    """A client without a browser that sends arbitrary requests."""
     visitor = Raw(content.url)
     yield visitor
     visitor.client.close()

@@ -1,4 +1,4 @@
-"""Accounts, repositories and images for the pages to show, made over HTTP as clients make them."""
+"""Creates accounts, repositories and images over HTTP, as clients do."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
 
 @dataclass(slots=True)
 class Content:
-    """Fills one hub; names of accounts are new with each call, so that tests do not meet."""
+    """Fills one hub; account names are unique, so that tests do not affect each other."""
 
     server: HytheServer
     numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
@@ -32,20 +32,20 @@ class Content:
         return self.server.url
 
     def account(self, name: str = "sailor") -> str:
-        """Make an account of a name that nobody has, and return the name."""
+        """Create an account with an unused name, and return the name."""
         unused = f"{name}-{next(self.numbers)}"
         sent = {"username": unused, "email": f"{unused}@example.com", "password": PASSWORD}
         assert httpx2.post(f"{self.url}/api/v1/users", json=sent).status_code == 201
         return unused
 
     def repository(self, owner: str, name: str, visibility: str = "public", **texts: str) -> str:
-        """Make an empty repository and return its full name."""
+        """Create an empty repository and return its full name."""
         sent = {"namespace": owner, "name": name, "visibility": visibility, **texts}
         self._send("POST", "/api/v1/repositories", owner, json=sent)
         return f"{owner}/{name}"
 
     def builds(self, repository: str, source: str) -> None:
-        """Set up Trusted Builds of a repository, which from then on takes pushes of its builds alone."""
+        """Configure Trusted Builds of a repository, which then accepts pushes only from its builds."""
         body = {"source": {"url": source}, "rules": [{"source": "main"}, {"source": "/" + "x" * 200 + "/"}]}
         owner = repository.partition("/")[0]
         self._send("POST", f"/api/v1/repositories/{repository}/build-configuration", owner, json=body)
@@ -59,7 +59,7 @@ class Content:
         steps: tuple[str, ...] = (),
         **container: Any,
     ) -> Any:
-        """Push an image of one layer a step, and return its descriptor for an index; ``container`` is its config."""
+        """Push an image with one layer per step, and return its descriptor; ``container`` is its config."""
         owner = repository.partition("/")[0]
         layers = [
             self._blob(repository, owner, f"{architecture} {step}".encode(), LAYER) for step in steps or ("COPY",)
@@ -77,7 +77,7 @@ class Content:
         return self._manifest(repository, owner, tag, manifest) | {"platform": platform}
 
     def index(self, repository: str, tag: str, *architectures: str, **annotations: str) -> Any:
-        """Push one image for each architecture and an index of them."""
+        """Push one image per architecture and an index of them."""
         listed = [self.image(repository, architecture=each) for each in architectures]
         manifest = {"schemaVersion": 2, "mediaType": INDEX, "manifests": listed, "annotations": annotations}
         return self._manifest(repository, repository.partition("/")[0], tag, manifest)

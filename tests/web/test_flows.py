@@ -1,4 +1,4 @@
-"""What people do on the pages, by clicking: with scripts on a desktop, and without them on a phone."""
+"""What users do on the pages: with scripts on a desktop, without scripts on a phone."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NOT_FOUND = "Page not found"
 
 
 def test_sign_up_out_and_in(visitor: Page, content: Content) -> None:
-    """A newcomer signs up and is signed in at once; later the same name and password sign in."""
+    """A new user signs up and is signed in at once; later the same name and password sign in."""
     name = f"newcomer-{next(content.numbers)}"
     visitor.goto(content.url)
     visitor.get_by_role("navigation", name="Account").get_by_role("link", name="Sign up").click()
@@ -32,8 +32,8 @@ def test_sign_up_out_and_in(visitor: Page, content: Content) -> None:
     expect(visitor).to_have_url(f"{content.url}/{name}")
 
 
-def test_sign_up_says_what_is_wrong_with_each_field(visitor: Page, content: Content) -> None:
-    """Each bad field is named beside itself and in the summary, and what was typed stays, but for the password."""
+def test_sign_up_reports_an_error_per_field(visitor: Page, content: Content) -> None:
+    """Each invalid field has an error at the field and in the summary; input is kept, except the password."""
     visitor.goto(f"{content.url}/sign-up")
     visitor.get_by_label("Username").fill("Not A Name")
     visitor.get_by_label("E-mail").fill("someone@example.com")
@@ -48,7 +48,7 @@ def test_sign_up_says_what_is_wrong_with_each_field(visitor: Page, content: Cont
 
 
 def test_a_taken_name_is_refused(page: Page, content: Content) -> None:
-    """Somebody who wants a name that another has is told so beside the field."""
+    """A username that is already in use is reported at the field."""
     taken = content.account()
     page.goto(f"{content.url}/sign-up")
     page.get_by_label("Username").fill(taken)
@@ -60,7 +60,7 @@ def test_a_taken_name_is_refused(page: Page, content: Content) -> None:
 
 
 def test_a_wrong_password_is_refused(visitor: Page, content: Content) -> None:
-    """The page says that name or password is wrong, and not which."""
+    """The page does not reveal whether the name or the password is wrong."""
     visitor.goto(f"{content.url}/sign-in")
     visitor.get_by_label("Username").fill(content.account())
     visitor.get_by_label("Password").fill("wrong")
@@ -70,8 +70,8 @@ def test_a_wrong_password_is_refused(visitor: Page, content: Content) -> None:
     expect(visitor.locator(".menu")).to_have_count(0)
 
 
-def test_sign_in_leads_back_to_where_one_was_going(visitor: Page, content: Content) -> None:
-    """Who needs an account for a page comes to it after signing in."""
+def test_sign_in_redirects_back(visitor: Page, content: Content) -> None:
+    """After signing in, the user is redirected to the page that required it."""
     owner = content.account()
     visitor.goto(f"{content.url}/new")
     visitor.get_by_label("Username").fill(owner)
@@ -81,10 +81,10 @@ def test_sign_in_leads_back_to_where_one_was_going(visitor: Page, content: Conte
     expect(visitor.get_by_role("heading", level=1)).to_have_text("New repository")
 
 
-def test_a_repository_is_made_hidden_described_and_deleted(
+def test_a_repository_is_created_made_private_described_and_deleted(
     visitor: Page, content: Content, open_page: Callable[..., Page]
 ) -> None:
-    """The whole life of a repository on the pages; while it is private, others see nothing of it."""
+    """The life cycle of a repository on the pages; while it is private, other users cannot see it."""
     owner, stranger = content.account(), open_page()
     address = f"{content.url}/{owner}/dinghy"
     sign_in(visitor, content.url, owner)
@@ -122,7 +122,7 @@ def test_a_repository_is_made_hidden_described_and_deleted(
 
 
 def test_a_pushed_image_is_shown(visitor: Page, content: Content) -> None:
-    """The page of a repository names its tags with platforms, and how to pull it; a tag's page its digest and steps."""
+    """A repository's page shows its tags with platforms and the pull command; a tag's page its digest and steps."""
     name = content.repository(content.account(), "sloop", description="One mast")
     digest = content.index(name, "latest", "amd64", "arm64")["digest"]
     content.image(name, "old", steps=("ADD hull", "ADD mast"))
@@ -139,7 +139,7 @@ def test_a_pushed_image_is_shown(visitor: Page, content: Content) -> None:
 
 
 def test_a_tag_page_shows_where_the_tag_was(page: Page, content: Content) -> None:
-    """The history of a tag leads to the image that it named before."""
+    """The history of a tag links to the image that it pointed to before."""
     name = content.repository(content.account(), "ketch")
     before = content.image(name, "latest", steps=("ADD first",))["digest"]
     content.image(name, "latest", steps=("ADD second",))
@@ -150,8 +150,8 @@ def test_a_tag_page_shows_where_the_tag_was(page: Page, content: Content) -> Non
     expect(page).to_have_url(f"{content.url}/{name}@{before}")
 
 
-def test_an_image_says_what_it_runs(visitor: Page, content: Content) -> None:
-    """The page of an image shows command, environment, ports and labels, and the steps as the Dockerfile had them."""
+def test_an_image_shows_its_configuration(visitor: Page, content: Content) -> None:
+    """An image's page shows command, environment, ports and labels, and the steps as in the Dockerfile."""
     name = content.repository(content.account(), "yawl")
     container = {"Cmd": ["sail", "to the sea"], "Env": ["WIND=fair"], "ExposedPorts": {"80/tcp": {}}}
     steps = ("/bin/sh -c #(nop) ADD hull /", "|1 MAST=2 /bin/sh -c rig")
@@ -163,8 +163,8 @@ def test_an_image_says_what_it_runs(visitor: Page, content: Content) -> None:
     expect(visitor.locator(".layer code")).to_have_text(["ADD hull /", "RUN rig"])
 
 
-def test_a_tag_goes_back_is_deleted_and_comes_again(visitor: Page, content: Content) -> None:
-    """The owner lets a tag point where it did, deletes it, and has it again from its history; others may not."""
+def test_a_tag_is_restored_and_deleted(visitor: Page, content: Content) -> None:
+    """The owner restores a tag, deletes it, and restores it from its history; other users cannot."""
     owner = content.account()
     name = content.repository(owner, "ketch")
     before = content.image(name, "latest", steps=("ADD first",))["digest"]
@@ -186,8 +186,8 @@ def test_a_tag_goes_back_is_deleted_and_comes_again(visitor: Page, content: Cont
     expect(visitor.locator(".layer code")).to_have_text("ADD first")
 
 
-def test_tags_are_kept_from_moving(visitor: Page, content: Content) -> None:
-    """Patterns in the settings make tags immutable; a bad one is refused beside its box, and what was typed stays."""
+def test_tags_are_made_immutable(visitor: Page, content: Content) -> None:
+    """Patterns in the settings make tags immutable; an invalid pattern is reported at the field, and input is kept."""
     owner = content.account()
     name = content.repository(owner, "mooring")
     content.image(name, "1.0", steps=("ADD first",))
@@ -209,7 +209,7 @@ def test_tags_are_kept_from_moving(visitor: Page, content: Content) -> None:
 
 
 def test_a_tag_is_found_among_many(visitor: Page, content: Content) -> None:
-    """Where tags fill more than a page, a part of the name finds one; what is called by no tag is said to be none."""
+    """If there is more than one page of tags, a filter finds one; no match shows an empty state."""
     name = content.repository(content.account(), "fleet")
     for number in range(25):
         content.image(name, f"1.{number}")
@@ -225,16 +225,16 @@ def test_a_tag_is_found_among_many(visitor: Page, content: Content) -> None:
     expect(visitor.locator(".table tbody tr")).to_have_count(24)
 
 
-def test_docker_hubs_addresses_lead_here(page: Page, content: Content) -> None:
-    """A repository's page is found where Docker Hub has it, which is also what images' labels say."""
+def test_docker_hub_addresses_redirect(page: Page, content: Content) -> None:
+    """The address that a repository has on Docker Hub redirects to its page."""
     name = content.repository(content.account(), "beacon")
     page.goto(f"{content.url}/r/{name}")
 
     expect(page).to_have_url(f"{content.url}/{name}")
 
 
-def test_search_finds_what_one_may_see(visitor: Page, content: Content) -> None:
-    """Public repositories are found by anybody, private ones by their owner, and other people's by nobody."""
+def test_search_finds_readable_repositories(visitor: Page, content: Content) -> None:
+    """Everyone finds public repositories; only the owner finds private ones."""
     owner = content.account()
     word = f"schooner{next(content.numbers)}"
     content.repository(owner, f"{word}-open")
@@ -251,7 +251,7 @@ def test_search_finds_what_one_may_see(visitor: Page, content: Content) -> None:
 
 
 def test_long_lists_have_pages(page: Page, content: Content) -> None:
-    """A list of more than a page leads to the next and back."""
+    """A list of more than one page links to the next page and back."""
     owner = content.account()
     for number in range(25):
         content.repository(owner, f"boat-{number}")
@@ -276,7 +276,7 @@ def test_a_new_repository_is_among_the_newest(visitor: Page, content: Content) -
 
 
 def test_a_top_level_repository_is_marked_official(page: Page, content: Content) -> None:
-    """An administrator makes it, its short name leads to it, and everybody sees the mark."""
+    """An administrator creates it, its short name redirects to it, and everyone sees the badge."""
     curator, name = f"curator-{next(content.numbers)}", f"base{next(content.numbers)}"
     content.server.create_user(curator, PASSWORD, admin=True)
     sign_in(page, content.url, curator)
@@ -292,7 +292,7 @@ def test_a_top_level_repository_is_marked_official(page: Page, content: Content)
 
 
 def test_the_account_is_changed(visitor: Page, content: Content) -> None:
-    """E-mail address and what a push makes are kept; a new password signs in and the old one does not."""
+    """E-mail address and default visibility are saved; the new password signs in."""
     name = content.account()
     sign_in(visitor, content.url, name)
     visitor.goto(f"{content.url}/account")
@@ -311,8 +311,8 @@ def test_the_account_is_changed(visitor: Page, content: Content) -> None:
     sign_in(visitor, content.url, name, "another fine password")
 
 
-def test_the_account_tells_of_its_plan(visitor: Page, content: Content) -> None:
-    """How many private repositories there are, of how many; one too many is refused with what to do."""
+def test_the_account_shows_its_limit(visitor: Page, content: Content) -> None:
+    """The account shows how many private repositories are in use; one too many is refused with a hint."""
     name = content.account()
     content.repository(name, "hold", "private")
     content.server.admin("set-plan", name, "--private-repositories", "1")
@@ -327,8 +327,8 @@ def test_the_account_tells_of_its_plan(visitor: Page, content: Content) -> None:
     expect(visitor.locator("#errors")).to_contain_text("ask the administrator for more")
 
 
-def test_a_personal_token_is_shown_once_and_taken_away(visitor: Page, content: Content) -> None:
-    """The secret works in the place of the password until the token is taken away, and is never shown again."""
+def test_a_personal_token_is_shown_once_and_deleted(visitor: Page, content: Content) -> None:
+    """The secret works instead of the password until the token is deleted, and is never shown again."""
     name = content.account()
     sign_in(visitor, content.url, name)
     visitor.goto(f"{content.url}/account/tokens")

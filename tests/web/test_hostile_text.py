@@ -1,4 +1,4 @@
-"""Text that people write is shown and never run."""
+"""User-written text is shown and never executed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MARKDOWN = f"""# Title <b onclick="window.hit = 1">bold</b>
 
 
 def test_descriptions_run_nothing(page: Page, content: Content) -> None:
-    """A full description keeps its harmless parts; scripts, handlers, forms, frames and styles are gone."""
+    """A full description keeps its harmless parts; scripts, handlers, forms, frames and styles are removed."""
     short = "<script>window.hit=1</script><i>hi</i>"
     name = content.repository(content.account(), "reef", description=short, full_description=MARKDOWN)
     page.goto(f"{content.url}/{name}")
@@ -38,7 +38,7 @@ def test_descriptions_run_nothing(page: Page, content: Content) -> None:
 
 
 def test_images_run_nothing(page: Page, content: Content) -> None:
-    """Steps and annotations of an image are text, whatever they say."""
+    """Steps and annotations of an image are always shown as text."""
     name = content.repository(content.account(), "wreck")
     content.image(name, "steps", steps=(ATTACK,))
     content.index(name, "notes", "amd64", **{ATTACK: ATTACK})
@@ -51,7 +51,7 @@ def test_images_run_nothing(page: Page, content: Content) -> None:
 
 
 def test_search_words_run_nothing(page: Page, content: Content) -> None:
-    """What was searched for is shown as it was typed."""
+    """A search query is shown as it was typed."""
     page.goto(content.url)
     page.get_by_role("searchbox").fill(f'"{ATTACK}')
     page.get_by_role("button", name="Search").click()
@@ -60,8 +60,8 @@ def test_search_words_run_nothing(page: Page, content: Content) -> None:
     assert page.evaluate("window.hit") is None
 
 
-def test_links_in_descriptions_vouch_for_nothing(page: Page, content: Content) -> None:
-    """Links that people write lend no rank to search engines and open no way back."""
+def test_links_in_descriptions_are_untrusted(page: Page, content: Content) -> None:
+    """User-written links pass on neither search ranking nor a reference to the opener."""
     text = "[out](https://elsewhere.example/)"
     name = content.repository(content.account(), "buoy", full_description=text)
     page.goto(f"{content.url}/{name}")

@@ -1,4 +1,4 @@
-"""How the pages look and feel: narrow windows, the keyboard, contrast in light and dark."""
+"""Layout and accessibility: narrow windows, the keyboard, contrast in light and dark."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ FAINT = """() => {
   }
   return faint;
 }"""
-"""Texts whose contrast is below WCAG AA (1.4.3); the headline stands on a gradient and is left out."""
+"""Texts whose contrast is below WCAG AA (1.4.3); the headline on its gradient is left out."""
 
 FOCUSED = """() => {
   const e = document.activeElement, style = getComputedStyle(e), after = getComputedStyle(e, "::after");
@@ -67,7 +67,7 @@ OF_BUILDS = [
 
 @pytest.fixture(scope="module")
 def filled(content: Content) -> tuple[str, str]:
-    """An account, and its repository with long names in it."""
+    """An account and its repository, with long names."""
     owner = content.account("a-very-long-name-of-a-person")
     text = (
         "# Title\n\n`"
@@ -89,7 +89,7 @@ def filled(content: Content) -> tuple[str, str]:
 
 
 def pages_of(owner: str, name: str) -> list[str]:
-    """Every kind of page, as this owner sees them."""
+    """Every kind of page, as this owner sees it."""
     own = [*OWN, f"/{owner}", f"/{owner}/nothing-in-it", "/new-build/rules?url=http://127.0.0.1:1/x/y.git"]
     of_builds = [f"/{owner}/built/-/{page}" for page in OF_BUILDS]
     return [*PUBLIC, *own, *of_builds, *(f"/{name}{page}" for page in OF_REPOSITORY)]
@@ -99,7 +99,7 @@ def pages_of(owner: str, name: str) -> list[str]:
 def test_no_page_is_wider_than_a_phone(
     open_page: Callable[..., Page], content: Content, filled: tuple[str, str], width: int
 ) -> None:
-    """Nothing has to be scrolled sideways, with long names and long lines of code (WCAG 1.4.10)."""
+    """No page scrolls sideways, even with long names and lines of code (WCAG 1.4.10)."""
     page = open_page(viewport={"width": width, "height": 800})
     sign_in(page, content.url, filled[0])
     wide = []
@@ -115,7 +115,7 @@ def test_no_page_is_wider_than_a_phone(
 def test_every_text_can_be_read(
     open_page: Callable[..., Page], content: Content, filled: tuple[str, str], scheme: Any
 ) -> None:
-    """Text stands out from its ground as WCAG AA wants it, in both colour schemes."""
+    """Text has the contrast that WCAG AA requires, in both colour schemes."""
     page = open_page(color_scheme=scheme)
     sign_in(page, content.url, filled[0])
     faint = {}
@@ -128,7 +128,7 @@ def test_every_text_can_be_read(
 
 
 def test_every_page_has_one_title_and_every_box_a_label(page: Page, content: Content, filled: tuple[str, str]) -> None:
-    """Screen readers find one first heading, a name for every box and button, and the page's language."""
+    """Screen readers find one main heading, a name for every control, and the page's language."""
     sign_in(page, content.url, filled[0])
     nameless = {}
     for path in pages_of(*filled):
@@ -148,7 +148,7 @@ def test_every_page_has_one_title_and_every_box_a_label(page: Page, content: Con
 
 
 def reached(page: Page, most: int) -> list[tuple[str, str]]:
-    """What the Tab key comes to, in its order; each must show that it has the focus."""
+    """What the Tab key reaches, in order; each element must show that it has the focus."""
     found = []
     for _ in range(most):
         page.keyboard.press("Tab")
@@ -161,20 +161,22 @@ def reached(page: Page, most: int) -> list[tuple[str, str]]:
 
 
 def test_the_keyboard_reaches_everything(page: Page, content: Content, filled: tuple[str, str]) -> None:
-    """Tab goes to each link, box and button once, in the order of the page, and each shows that it has the focus."""
+    """Tab reaches each link and control in the order of the page, and each shows that it has the focus."""
     owner, name = filled
     sign_in(page, content.url, owner)
     for path in ("/", "/new", f"/{name}"):
         page.goto(content.url + path)
         groups = "input:not([type=hidden]):not([type=radio]), textarea, select"
-        ways = page.locator(f"a:visible, button:visible, summary, :is({groups}):visible, fieldset:has([type=radio])")
-        wanted = ways.count()
+        controls = page.locator(
+            f"a:visible, button:visible, summary, :is({groups}):visible, fieldset:has([type=radio])"
+        )
+        expected = controls.count()
 
-        assert len(reached(page, wanted + 20)) >= wanted
+        assert len(reached(page, expected + 20)) >= expected
 
 
 def test_the_first_key_skips_to_the_content(page: Page, content: Content) -> None:
-    """Tab and Enter lead past the header."""
+    """Tab and Enter skip the header."""
     page.goto(content.url)
     page.keyboard.press("Tab")
     expect(page.get_by_role("link", name="Skip to content")).to_be_in_viewport()
@@ -184,7 +186,7 @@ def test_the_first_key_skips_to_the_content(page: Page, content: Content) -> Non
 
 
 def test_the_menu_works_by_keyboard(page: Page, content: Content, filled: tuple[str, str]) -> None:
-    """Enter opens the account's menu, Escape closes it and keeps the focus, and its entries can be reached."""
+    """Enter opens the account menu, Escape closes it and keeps the focus, and its entries can be reached."""
     sign_in(page, content.url, filled[0])
     page.locator(".menu > summary").focus()
     page.keyboard.press("Enter")
@@ -200,7 +202,7 @@ def test_the_menu_works_by_keyboard(page: Page, content: Content, filled: tuple[
 
 
 def test_commands_can_be_copied(open_page: Callable[..., Page], content: Content, filled: tuple[str, str]) -> None:
-    """Where scripts run, a button copies the pull command without its prompt; where they do not, there is none."""
+    """With scripts, a button copies the pull command without its prompt; without scripts there is no button."""
     page = open_page(permissions=["clipboard-read", "clipboard-write"])
     page.goto(f"{content.url}/{filled[1]}")
     page.get_by_role("button", name="Copy").first.click()
@@ -212,13 +214,13 @@ def test_commands_can_be_copied(open_page: Callable[..., Page], content: Content
     expect(plain.get_by_role("button", name="Copy")).to_have_count(0)
 
 
-def test_nothing_breaks_the_policy(page: Page, content: Content, filled: tuple[str, str]) -> None:
-    """No page holds a script or style that its own security policy forbids, or asks for what is not there."""
-    said: list[str] = []
-    page.on("console", lambda message: said.append(f"{page.url}: {message.text}"))
+def test_no_page_violates_the_content_security_policy(page: Page, content: Content, filled: tuple[str, str]) -> None:
+    """No page contains a script or style that its policy forbids, or loads a missing file."""
+    messages: list[str] = []
+    page.on("console", lambda message: messages.append(f"{page.url}: {message.text}"))
     sign_in(page, content.url, filled[0])
     for path in pages_of(*filled):
         if path != "/absent":
             page.goto(content.url + path)
 
-    assert said == []
+    assert messages == []

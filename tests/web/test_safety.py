@@ -1,4 +1,4 @@
-"""What the pages refuse: forged forms, foreign targets, borrowed sessions; and what they never tell."""
+"""What the pages refuse and hide: forged forms, other sites' redirects, stolen sessions, private repositories."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.web.content import PASSWORD, Content
 
 FORGED = 403
 
-ELSEWHERE = [
+CROSS_SITE = [
     {"Origin": "https://evil.example"},
     {"Origin": "null"},
     {"Sec-Fetch-Site": "cross-site"},
@@ -21,9 +21,9 @@ ELSEWHERE = [
 ]
 
 
-@pytest.mark.parametrize("headers", ELSEWHERE, ids=str)
-def test_a_form_from_elsewhere_is_refused(raw: Raw, content: Content, headers: dict[str, str]) -> None:
-    """What the browser says came from another site is refused, even with the right token."""
+@pytest.mark.parametrize("headers", CROSS_SITE, ids=str)
+def test_a_cross_site_form_is_refused(raw: Raw, content: Content, headers: dict[str, str]) -> None:
+    """A request that the browser marks as cross-site is refused, even with the right token."""
     owner = content.account()
     raw.sign_in(owner)
     token = raw.token("/new")
@@ -34,7 +34,7 @@ def test_a_form_from_elsewhere_is_refused(raw: Raw, content: Content, headers: d
 
 
 def test_numbers_beyond_every_row(raw: Raw, content: Content) -> None:
-    """A number that no database can hold names nothing: 404, not a failure."""
+    """A number that no database can store returns 404, not 500."""
     owner = content.account()
     raw.sign_in(owner)
     raw.send("/new", namespace=owner, name="x", visibility="public")
@@ -45,7 +45,7 @@ def test_numbers_beyond_every_row(raw: Raw, content: Content) -> None:
 
 @pytest.mark.parametrize("path", ["/new", "/account", "/account/password", "/account/tokens", "/sign-out"])
 def test_a_form_without_its_token_is_refused(raw: Raw, content: Content, path: str) -> None:
-    """A signed-in browser's cookie alone does nothing, and the session goes on."""
+    """The session cookie alone is not enough, and the session stays valid."""
     raw.sign_in(content.account())
 
     assert raw.post(path, nothing="").status_code == FORGED
@@ -54,8 +54,8 @@ def test_a_form_without_its_token_is_refused(raw: Raw, content: Content, path: s
 
 
 @pytest.mark.parametrize("path", ["/", "//", "/-/tags/", "@evil.example/"])
-def test_a_slash_at_the_end_leads_to_the_page(raw: Raw, content: Content, path: str) -> None:
-    """An address with slashes at its end leads to the one without, and never to another host."""
+def test_trailing_slashes_redirect(raw: Raw, content: Content, path: str) -> None:
+    """An address with trailing slashes redirects to the one without, and never to another host."""
     owner = content.account()
     content.repository(owner, "dinghy")
     for start in (f"/{owner}", f"/{owner}/dinghy", "/search"):
@@ -63,8 +63,8 @@ def test_a_slash_at_the_end_leads_to_the_page(raw: Raw, content: Content, path: 
     assert raw.client.get(raw.url + "//evil.example/").headers["Location"] == "/"
 
 
-def test_nobody_else_moves_a_tag(raw: Raw, content: Content) -> None:
-    """Tags of other people's repositories are neither restored nor deleted, whatever is sent."""
+def test_other_users_cannot_move_a_tag(raw: Raw, content: Content) -> None:
+    """Another user can neither restore nor delete a tag, with any input."""
     name = content.repository(content.account(), "dinghy")
     before = content.image(name, "latest", steps=("ADD first",))["digest"]
     after = content.image(name, "latest", steps=("ADD second",))["digest"]
@@ -79,7 +79,7 @@ def test_nobody_else_moves_a_tag(raw: Raw, content: Content) -> None:
 
 
 def test_a_token_of_another_session_is_refused(raw: Raw, content: Content) -> None:
-    """A token that an attacker got for an account of his own is worth nothing under another's cookie."""
+    """A CSRF token of an attacker's own session is invalid in another session."""
     victim, attacker = content.account(), Raw(content.url)
     raw.sign_in(victim)
     attacker.sign_in(content.account("attacker"))
@@ -89,8 +89,8 @@ def test_a_token_of_another_session_is_refused(raw: Raw, content: Content) -> No
 
 
 @pytest.mark.parametrize("path", ["/sign-in", "/sign-up"])
-def test_forms_for_strangers_have_tokens_too(raw: Raw, content: Content, path: str) -> None:
-    """Nobody is signed in to another's account behind their back."""
+def test_forms_before_sign_in_have_tokens(raw: Raw, content: Content, path: str) -> None:
+    """Another site cannot sign a user in to the attacker's account."""
     name = content.account()
 
     sent = raw.post(path, username=name, password=PASSWORD, email="x@example.com")
@@ -99,7 +99,7 @@ def test_forms_for_strangers_have_tokens_too(raw: Raw, content: Content, path: s
 
 
 def test_signing_in_begins_a_fresh_session(raw: Raw, content: Content) -> None:
-    """A cookie that somebody planted before is not the session's afterwards, and opens nothing."""
+    """A cookie planted before signing in does not become the session (session fixation)."""
     raw.client.cookies.set("hythe_session", "planted", domain="127.0.0.1")
     raw.sign_in(content.account())
     planted = httpx2.get(f"{content.url}/account", cookies={"hythe_session": "planted"})
@@ -109,7 +109,7 @@ def test_signing_in_begins_a_fresh_session(raw: Raw, content: Content) -> None:
 
 
 def test_a_session_is_renewed_with_the_password(raw: Raw, content: Content) -> None:
-    """The cookie from before the password was changed opens nothing."""
+    """The session cookie from before a password change is invalid."""
     raw.sign_in(content.account())
     first = raw.session
     raw.send("/account/password", current=PASSWORD, password=PASSWORD)
@@ -119,7 +119,7 @@ def test_a_session_is_renewed_with_the_password(raw: Raw, content: Content) -> N
 
 
 def test_signing_out_ends_the_session_on_the_server(raw: Raw, content: Content) -> None:
-    """A cookie that somebody copied is worth nothing after its owner signed out."""
+    """A stolen cookie is invalid after its owner has signed out."""
     raw.sign_in(content.account())
     copied = raw.session
     raw.post("/sign-out", form_token=raw.token("/account"))
@@ -128,7 +128,7 @@ def test_signing_out_ends_the_session_on_the_server(raw: Raw, content: Content) 
 
 
 def test_a_new_password_ends_the_other_sessions(raw: Raw, content: Content) -> None:
-    """Who changes the password stays signed in; every other browser is signed out."""
+    """A password change signs out every other browser."""
     name, other = content.account(), Raw(content.url)
     other.sign_in(name)
     raw.sign_in(name)
@@ -152,8 +152,8 @@ TARGETS = [
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_signing_in_leads_nowhere_else(raw: Raw, content: Content, target: str) -> None:
-    """Wherever the form says to go, one lands on this hub."""
+def test_sign_in_never_redirects_to_another_site(raw: Raw, content: Content, target: str) -> None:
+    """Any redirect target in the form leads to this hub."""
     answer = raw.sign_in(content.account(), target=target)
 
     location = answer.headers["Location"]
@@ -164,8 +164,8 @@ def test_signing_in_leads_nowhere_else(raw: Raw, content: Content, target: str) 
 
 
 @pytest.mark.parametrize("page", ["", "/-/tags", "/-/settings", "/-/delete", ":latest", "@sha256:" + "0" * 64])
-def test_a_private_repository_looks_like_none(raw: Raw, content: Content, page: str) -> None:
-    """To nobody and to another account its pages are, byte for byte, those of a name that does not exist."""
+def test_a_private_repository_looks_absent(raw: Raw, content: Content, page: str) -> None:
+    """For anonymous and other users, its pages are byte for byte those of a name that does not exist."""
     owner = content.account()
     content.repository(owner, "secret", "private")
     content.image(f"{owner}/secret", "latest")
@@ -178,8 +178,8 @@ def test_a_private_repository_looks_like_none(raw: Raw, content: Content, page: 
         assert private.text.replace("secret", "absent") == absent.text
 
 
-def test_others_may_look_and_not_touch(raw: Raw, content: Content) -> None:
-    """A public repository shows no settings to others, and its forms refuse them."""
+def test_other_users_cannot_change_a_repository(raw: Raw, content: Content) -> None:
+    """A public repository hides its settings from other users, and refuses their forms."""
     repository = content.repository(content.account(), "public")
     assert raw.get(f"/{repository}/-/settings").headers["Location"].startswith("/sign-in?next=")
     raw.sign_in(content.account("stranger"))
@@ -192,8 +192,8 @@ def test_others_may_look_and_not_touch(raw: Raw, content: Content) -> None:
     assert raw.get(f"/{repository}").status_code == 200
 
 
-def test_too_many_wrong_passwords_have_to_wait(raw: Raw, content: Content) -> None:
-    """After ten wrong passwords even the right one waits."""
+def test_too_many_wrong_passwords_are_throttled(raw: Raw, content: Content) -> None:
+    """After ten wrong passwords, even the right one is refused for a while."""
     name = content.account()
     for _ in range(10):
         assert raw.sign_in(name, "wrong").status_code == 401
@@ -204,8 +204,8 @@ def test_too_many_wrong_passwords_have_to_wait(raw: Raw, content: Content) -> No
 
 
 @pytest.mark.parametrize("path", ["/", "/sign-in", "/absent/absent", "/static/absent.css"])
-def test_every_answer_has_the_headers(raw: Raw, path: str) -> None:
-    """Scripts and styles come from here alone, nobody frames the page, nothing is guessed or kept."""
+def test_every_response_has_security_headers(raw: Raw, path: str) -> None:
+    """Scripts and styles only from this hub, no framing, no sniffing, no caching."""
     headers = raw.get(path).headers
     policy = dict(part.strip().split(" ", 1) for part in headers["Content-Security-Policy"].split(";"))
 
@@ -216,8 +216,8 @@ def test_every_answer_has_the_headers(raw: Raw, path: str) -> None:
     assert headers["Cache-Control"] == "no-store"
 
 
-def test_static_files_may_be_kept_for_ever(raw: Raw) -> None:
-    """Their names say their content, and they come compressed to who takes that."""
+def test_static_files_are_cached_without_expiry(raw: Raw) -> None:
+    """Their names contain a content hash, and they are compressed if the client accepts it."""
     path = raw.get("/").text.partition('rel="stylesheet" href="')[2].partition('"')[0]
     answer = raw.get(path)
 
@@ -228,8 +228,8 @@ def test_static_files_may_be_kept_for_ever(raw: Raw) -> None:
     assert plain.text == answer.text
 
 
-def test_cookies_are_out_of_reach(raw: Raw, content: Content) -> None:
-    """No script reads them, and other sites' requests do not carry them."""
+def test_session_cookies_are_protected(raw: Raw, content: Content) -> None:
+    """Scripts cannot read them, and cross-site requests do not send them."""
     cookies = raw.sign_in(content.account()).headers.get_list("set-cookie")
 
     session = next(cookie for cookie in cookies if cookie.startswith("hythe_session="))
@@ -238,8 +238,8 @@ def test_cookies_are_out_of_reach(raw: Raw, content: Content) -> None:
     assert "Secure" not in session
 
 
-def test_cookies_are_for_encrypted_connections_where_there_are_any(start_hub: Callable[..., HytheServer]) -> None:
-    """Behind an address that begins with https, cookies are Secure and bound to this host."""
+def test_cookies_are_secure_with_https(start_hub: Callable[..., HytheServer]) -> None:
+    """With an https public URL, cookies are Secure and bound to this host."""
     hub = start_hub(["--public-url", "https://hub.example"])
     cookie = httpx2.get(f"{hub.url}/sign-in").headers["set-cookie"]
 
@@ -248,7 +248,7 @@ def test_cookies_are_for_encrypted_connections_where_there_are_any(start_hub: Ca
 
 
 def test_a_closed_hub_offers_no_sign_up(start_hub: Callable[..., HytheServer]) -> None:
-    """With sign-up turned off no page leads to it, and the form answers why."""
+    """If sign-up is off, no page links to it, and the form explains why."""
     hub = start_hub(env={"HYTHE_SIGN_UP": "off"})
 
     assert "/sign-up" not in httpx2.get(hub.url).text
@@ -282,10 +282,10 @@ BAD = [
 
 
 @pytest.mark.parametrize(("method", "path", "body", "media_type", "status"), BAD, ids=lambda value: str(value)[:40])
-def test_nonsense_gets_a_page(
+def test_invalid_requests_get_an_error_page(
     raw: Raw, content: Content, method: str, path: str, body: bytes, media_type: str, status: int
 ) -> None:
-    """Whatever is sent, the answer is a page with the status that it deserves, and never a 500."""
+    """Any input returns a page with the right status, never 500."""
     if path == "/new":
         raw.sign_in(content.account())
     headers = {"Content-Type": media_type} if media_type else {}
@@ -295,8 +295,8 @@ def test_nonsense_gets_a_page(
     assert "<h1" in answer.text
 
 
-def test_a_form_cut_off_does_nothing(start_hub: Callable[..., HytheServer]) -> None:
-    """A browser that goes away in the middle of a form leaves no account and no fault in the log."""
+def test_an_incomplete_form_has_no_effect(start_hub: Callable[..., HytheServer]) -> None:
+    """A disconnect in the middle of a form creates no account and logs no error."""
     hub = start_hub()
     headers = (f"Host: {hub.host}", "Content-Type: application/x-www-form-urlencoded", "Content-Length: 1000")
     head = "\r\n".join(("POST /sign-up HTTP/1.1", *headers, "", ""))

@@ -1,4 +1,4 @@
-"""Trusted Builds in the pages: linking, setting up with a preview, pushing, the live log, unlinking."""
+"""Trusted Builds in the pages: link, preview, configure, push, live log, unlink."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ def services(start_services: Callable[..., Services], forges: dict[str, Any]) ->
 
 @pytest.fixture
 def signed_in(visitor: Page, services: Services) -> Page:
-    """A browser of alice's: on a desktop, and on a phone without scripts."""
+    """A browser signed in as alice: on a desktop, and on a phone without scripts."""
     sign_in(visitor, services.hub.url, "alice", PASSWORD)
     return visitor
 
 
 def link_by_oauth(page: Page, services: Services, kind: str, forge: Any) -> None:
-    """Link an account on the forge's own page, as a user who says yes."""
+    """Link an account with OAuth; the stand-in grants access at once."""
     page.goto(f"{services.hub.url}/account/linked-accounts")
     card = page.get_by_role("region").filter(has=page.get_by_role("heading", name=title(kind, forge)))
     card.get_by_role("link", name="Link ").last.click()
@@ -50,7 +50,7 @@ def link_by_oauth(page: Page, services: Services, kind: str, forge: Any) -> None
 
 
 def title(kind: str, forge: Any) -> str:
-    """How the pages call a forge."""
+    """The title of a forge in the pages."""
     host = forge.url.removeprefix("http://")
     names = {
         "github": f"GitHub Enterprise at {host.partition(':')[0]}",
@@ -62,7 +62,7 @@ def title(kind: str, forge: Any) -> str:
 
 
 def test_from_linking_to_a_build_that_ran(signed_in: Page, services: Services, forges: dict[str, Any]) -> None:
-    """Link GitHub, choose a repository, preview, set up, push, follow the log to its end."""
+    """Link GitHub, choose a repository, preview, create, push, follow the log to its end."""
     page, forge = signed_in, forges["github"]
     scripts = page.viewport_size is not None and page.viewport_size["width"] > 600
     name = f"paged-{'live' if scripts else 'still'}"
@@ -109,8 +109,8 @@ DOCKER_HUB = """{
 }"""
 
 
-def test_a_build_moves_from_docker_hub(signed_in: Page, services: Services) -> None:
-    """Pasted settings of an automated build become a set-up; what cannot be read is said beside the box, and stays."""
+def test_a_build_is_imported_from_docker_hub(signed_in: Page, services: Services) -> None:
+    """Pasted settings of an automated build become a configuration; errors are shown at the field, input is kept."""
     page, name = signed_in, f"moved-{next(NUMBERS)}"
     page.goto(f"{services.hub.url}/new-build")
     page.get_by_role("link", name="Import a build").click()
@@ -134,8 +134,8 @@ def test_a_build_moves_from_docker_hub(signed_in: Page, services: Services) -> N
     ]
 
 
-def test_a_set_up_is_changed(signed_in: Page, services: Services) -> None:
-    """Options, the source's address and who is told: each is kept, and a mistake in one leaves the others alone."""
+def test_a_configuration_is_changed(signed_in: Page, services: Services) -> None:
+    """Options, secrets and source are saved separately; an error in one does not change the others."""
     page, name = signed_in, f"changed-{len(services.sources)}"
     source = services.source(name)
     services.configure(name, source, {"source": "main"}, options={"schedule": "daily 04:00"})
@@ -164,9 +164,9 @@ def test_a_set_up_is_changed(signed_in: Page, services: Services) -> None:
     assert (configuration["options"]["network"], configuration["options"]["schedule"]) == ("off", "every 6h")
 
 
-def test_other_programs_are_told_of_builds(signed_in: Page, services: Services) -> None:
-    """An address that was added is told of the next build, which is listed and can be sent again; it can be removed."""
-    page, name = signed_in, f"told-{len(services.sources)}"
+def test_webhooks_are_delivered_and_redelivered(signed_in: Page, services: Services) -> None:
+    """A webhook is delivered after the next build, listed, redelivered and deleted."""
+    page, name = signed_in, f"webhook-{len(services.sources)}"
     path = services.configure(name, services.source(name))
     page.goto(f"{services.hub.url}/alice/{name}/-/build-configuration")
     page.get_by_role("link", name="Manage webhooks").click()
@@ -179,8 +179,8 @@ def test_other_programs_are_told_of_builds(signed_in: Page, services: Services) 
     expect(page.get_by_text("success, failure", exact=True)).to_be_visible()
     [number] = services.trigger(path)
     services.built(path, number)
-    [notice] = services.call("GET", f"{path}/webhooks")["items"]
-    deliveries = f"{path}/webhooks/{notice['id']}/deliveries"
+    [webhook] = services.call("GET", f"{path}/webhooks")["items"]
+    deliveries = f"{path}/webhooks/{webhook['id']}/deliveries"
     while not services.call("GET", deliveries)["items"][0]["attempts"]:
         page.wait_for_timeout(100)
     page.reload()
@@ -192,10 +192,10 @@ def test_other_programs_are_told_of_builds(signed_in: Page, services: Services) 
     expect(page.get_by_text("No webhooks yet.")).to_be_visible()
 
 
-def test_what_came_is_listed_and_what_cannot_be_removed_is_said(
+def test_deliveries_are_listed_and_unlinking_reports_what_remains(
     signed_in: Page, services: Services, forges: dict[str, Any]
 ) -> None:
-    """An unsigned delivery is listed as refused; unlinking names the webhook that stayed."""
+    """A delivery with a wrong signature is listed as refused; unlinking names the webhook that could not be removed."""
     page, forge = signed_in, forges["gitlab"]
     name = f"unlinked-{len(forge.projects)}"
     project = forge.add(services.source(name))

@@ -10,7 +10,7 @@ from hythe.web.assets import Assets
 
 
 def test_a_change_changes_the_name() -> None:
-    """What browsers keep for ever is never out of date."""
+    """A cached file is never out of date."""
     before, after = Assets({"a.js": b"1"}), Assets({"a.js": b"2"})
 
     assert before.address("a.js") != after.address("a.js")
@@ -18,7 +18,7 @@ def test_a_change_changes_the_name() -> None:
 
 
 def test_a_stylesheet_names_other_files_by_their_hash() -> None:
-    """A new font gives the stylesheet a new name, too."""
+    """A changed font also changes the name of the stylesheet."""
     one = Assets({"s.css": b'x { src: url("f/a.woff2") }', "f/a.woff2": b"1"})
     two = Assets({"s.css": b'x { src: url("f/a.woff2") }', "f/a.woff2": b"2"})
 
@@ -28,8 +28,8 @@ def test_a_stylesheet_names_other_files_by_their_hash() -> None:
     assert one.address("s.css") != two.address("s.css")
 
 
-def test_text_is_kept_compressed_and_fonts_are_not() -> None:
-    """Compression is done once, and only where it gains something."""
+def test_text_is_compressed_and_fonts_are_not() -> None:
+    """Files are compressed once, and only if it makes them smaller."""
     assets = Assets({"s.css": b"a" * 1000, "a.woff2": b"a" * 1000})
     sheet, font = (assets.get(assets.address(name).rpartition("/")[2]) for name in ("s.css", "a.woff2"))
 
@@ -39,8 +39,8 @@ def test_text_is_kept_compressed_and_fonts_are_not() -> None:
     assert (sheet.media_type, font.media_type, font.compressed) == ("text/css", "font/woff2", b"")
 
 
-def test_what_is_not_there_is_not_found() -> None:
-    """Only hashed names are served; a template that names a missing file fails at once."""
+def test_missing_files_are_not_found() -> None:
+    """Only hashed names are served; a template with a missing file fails."""
     assets = Assets({"a.js": b"1"})
 
     assert assets.get("a.js") is None
@@ -49,7 +49,7 @@ def test_what_is_not_there_is_not_found() -> None:
 
 
 def test_our_own_files_are_complete() -> None:
-    """Every address in the stylesheet is that of a file that is served."""
+    """Every address in the stylesheet is served."""
     assets = Assets.read()
     sheet = assets.get(assets.address("hythe.css").rpartition("/")[2])
 

@@ -1,16 +1,16 @@
-"""Tokens against forgery, and what browsers say of where a request came from."""
+"""CSRF tokens, and the headers that mark a cross-site request."""
 
 from __future__ import annotations
 
 import pytest
 
-from hythe.web.csrf import is_cross_site, form_token, token_matches
+from hythe.web.csrf import form_token, is_cross_site, token_matches
 
 OURS = frozenset({"hub.example", "127.0.0.1:5000"})
 
 
-def test_a_token_fits_its_cookie_alone() -> None:
-    """A token made under one cookie is refused under another, and under none."""
+def test_a_token_matches_only_its_cookie() -> None:
+    """A token made for one cookie is refused for another, and without a cookie."""
     token = form_token("one")
 
     assert token_matches("one", token)
@@ -19,13 +19,13 @@ def test_a_token_fits_its_cookie_alone() -> None:
 
 
 @pytest.mark.parametrize("token", ["", "x", "\ud800", "é" * 64])
-def test_nonsense_is_no_token(token: str) -> None:
-    """What cannot be a token is refused like a wrong one."""
+def test_invalid_tokens_are_refused(token: str) -> None:
+    """A malformed token is refused like a wrong one."""
     assert not token_matches("one", token)
 
 
 @pytest.mark.parametrize(
-    ("origin", "fetch_site", "elsewhere"),
+    ("origin", "fetch_site", "cross_site"),
     [
         (None, None, False),
         ("https://hub.example", "same-origin", False),
@@ -41,6 +41,6 @@ def test_nonsense_is_no_token(token: str) -> None:
         ("https://hub.example", "same-site", True),
     ],
 )
-def test_the_browser_says_where_a_form_came_from(origin: str | None, fetch_site: str | None, elsewhere: bool) -> None:
-    """Another origin is refused; a browser that says nothing is believed by its token alone."""
-    assert is_cross_site(origin, fetch_site, OURS) is elsewhere
+def test_cross_site_requests_are_recognized(origin: str | None, fetch_site: str | None, cross_site: bool) -> None:
+    """Another origin is cross-site; without either header the token alone decides."""
+    assert is_cross_site(origin, fetch_site, OURS) is cross_site

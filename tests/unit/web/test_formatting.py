@@ -1,4 +1,4 @@
-"""How pages say times, sizes and counts."""
+"""Formatting of times, sizes, counts and validation errors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
-    ("passed", "said"),
+    ("passed", "expected"),
     [
         (timedelta(seconds=-5), "just now"),
         (timedelta(seconds=59), "just now"),
@@ -27,13 +27,13 @@ NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
         (timedelta(days=800), "2 years ago"),
     ],
 )
-def test_ages_are_said_in_the_largest_whole_unit(passed: timedelta, said: str) -> None:
-    """An age is cut, never rounded up, and a clock that runs ahead does no harm."""
-    assert age(NOW - passed, NOW) == said
+def test_ages_use_the_largest_whole_unit(passed: timedelta, expected: str) -> None:
+    """An age is rounded down, and a moment in the future is 'just now'."""
+    assert age(NOW - passed, NOW) == expected
 
 
 @pytest.mark.parametrize(
-    ("count", "said"),
+    ("count", "expected"),
     [
         (0, "0 bytes"),
         (1, "1 byte"),
@@ -45,25 +45,25 @@ def test_ages_are_said_in_the_largest_whole_unit(passed: timedelta, said: str) -
         (3 * 10**15, "3e+03 TB"),
     ],
 )
-def test_sizes_have_three_figures(count: int, said: str) -> None:
-    """Sizes are said in powers of a thousand, as docker does."""
-    assert size(count) == said
+def test_sizes_have_three_figures(count: int, expected: str) -> None:
+    """Sizes use powers of 1000, as docker does."""
+    assert size(count) == expected
 
 
-def test_sizes_that_look_alike_are_said_once() -> None:
-    """A range is a range only where its ends differ as they are said."""
+def test_sizes_that_look_alike_are_shown_once() -> None:
+    """A range is shown only if its formatted ends differ."""
     assert size_range([4_214_000, 4_214_100]) == "4.21 MB"
     assert size_range([4_000_000, 3_900_000]) == "3.9 MB to 4 MB"
 
 
 def test_counts_agree_with_their_noun() -> None:
-    """One pull, two pulls, and thousands are set apart."""
+    """One pull, two pulls, with thousands separators."""
     assert [counted(1, "pull"), counted(2000, "pull")] == ["1 pull", "2,000 pulls"]
     assert counted(0, "repository", "repositories") == "0 repositories"
 
 
 @pytest.mark.parametrize(
-    ("kept", "said"),
+    ("history", "expected"),
     [
         ('/bin/sh -c #(nop) CMD ["cat"]', 'CMD ["cat"]'),
         ("/bin/sh -c #(nop)  ENV A=b", "ENV A=b"),
@@ -77,13 +77,13 @@ def test_counts_agree_with_their_noun() -> None:
         ("", ""),
     ],
 )
-def test_steps_are_said_as_the_dockerfile_had_them(kept: str, said: str) -> None:
-    """What docker, buildah and BuildKit write around an instruction is left out."""
-    assert instruction(kept) == said
+def test_steps_are_shown_as_in_the_dockerfile(history: str, expected: str) -> None:
+    """What docker, buildah and BuildKit add around an instruction is removed."""
+    assert instruction(history) == expected
 
 
 @pytest.mark.parametrize(
-    ("wanted", "value", "said"),
+    ("wanted", "value", "expected"),
     [
         (Annotated[str, Meta(min_length=1)], "", "is required"),
         (Annotated[str, Meta(min_length=12)], "short", "must have at least 12 characters"),
@@ -97,13 +97,13 @@ def test_steps_are_said_as_the_dockerfile_had_them(kept: str, said: str) -> None
         (Literal["a", "b"], "c", "must be one of the choices"),
     ],
 )
-def test_what_the_parser_says_is_put_into_words(wanted: Any, value: object, said: str) -> None:
-    """People are told in their own words what msgspec does not take; what is said in words already stays."""
+def test_validation_errors_are_translated(wanted: Any, value: object, expected: str) -> None:
+    """msgspec's errors become plain English; other texts are unchanged."""
     with pytest.raises(msgspec.ValidationError) as raised:
         msgspec.convert(value, wanted, strict=False)
-    told = str(raised.value)
+    text = str(raised.value)
 
-    assert problem(told[:1].lower() + told[1:]) == said
+    assert problem(text[:1].lower() + text[1:]) == expected
     assert problem("is taken") == "is taken"
 
 

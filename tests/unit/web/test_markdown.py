@@ -69,13 +69,13 @@ def test_tables_task_lists_and_links_are_known() -> None:
 
 
 def test_an_input_becomes_a_box_to_look_at() -> None:
-    """Nobody types a password into a description."""
+    """A description cannot contain a password field."""
     assert boxes(render('<input type="password" name="password">')) == [{'type="checkbox"', 'disabled=""'}]
 
 
 @pytest.mark.parametrize("nest", [">", "> ", "<blockquote>", "<UL>", "<dl><dt>", "<ol><li>"])
 def test_what_has_no_bottom_is_shown_as_it_is(nest: str) -> None:
-    """To clean thousands of quotes within each other takes seconds, in which the hub would serve nobody."""
+    """Sanitizing thousands of nested quotes takes seconds, which would block the hub."""
     text = nest * (24_000 // len(nest))
     shown = render(text)
 

@@ -1,4 +1,4 @@
-"""Where one may be sent after signing in."""
+"""Safe redirects after signing in."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hythe.web.redirects import local_target
     "text", ["/", "/alice", "/alice/app:1.0", "/search?q=a&page=2", "/a%20b", "/alice/app/-/settings"]
 )
 def test_paths_of_this_hub_are_kept(text: str) -> None:
-    """A path with its query is where one wanted to go."""
+    """A path with its query is kept."""
     assert local_target(text) == text
 
 
@@ -33,15 +33,15 @@ def test_paths_of_this_hub_are_kept(text: str) -> None:
         "javascript:1",
     ],
 )
-def test_anything_else_leads_to_the_start_page(text: str) -> None:
-    """What a browser could take for another place is dropped."""
+def test_anything_else_redirects_to_the_start_page(text: str) -> None:
+    """Anything that a browser could treat as another site is dropped."""
     assert local_target(text) == "/"
 
 
 @given(st.text(alphabet="/\\:.@?#[]%\t\n\rahtps", max_size=12))
-def test_no_text_leads_elsewhere(text: str) -> None:
-    """Whatever is asked for, joined to our address it stays at our host, also with backslashes read as slashes."""
-    found = local_target(text)
+def test_no_text_redirects_to_another_site(text: str) -> None:
+    """Joined to our address, any result stays on our host, also with backslashes read as slashes."""
+    target = local_target(text)
 
-    for read in (found, found.replace("\\", "/")):
+    for read in (target, target.replace("\\", "/")):
         assert urlsplit(urljoin("https://hub.example/sign-in", read)).netloc == "hub.example"
