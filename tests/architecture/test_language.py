@@ -46,7 +46,7 @@ BANNED = {
     r"patience": "timeout, deadline",
     r"hear(?:s|d)? of": "is notified of",
     r"hearers?": "listener",
-    r"foreign(?! keys?|_keys?|key)": "third-party, other, user-supplied",
+    r"foreign(?! keys?|_keys?|key|_pre_chain)": "third-party, other, user-supplied",
     r"(?:somebody|someone else's)": "someone, a user, another user",
     r"nobody": "no one, no user; or turn the sentence round: only X ..",
     r"anybody": "anyone, every user",

@@ -1,8 +1,8 @@
-"""Every address, sent what is no value: it answers in its own form, and never fails.
+"""Invalid values at every address: the response has the right error format, and never status 500.
 
-Each place of each address (a part of the path, a parameter, a field of the body) is given in turn what neither database
-keeps: NUL characters, halves of surrogate pairs, texts and numbers that are far too large. The addresses come from the
-tables that answer, so a new one is tried without a word here, unless it takes a body.
+Every path parameter, query parameter and body field gets values that the databases cannot store: NUL characters,
+lone surrogates, texts and numbers that are too large. The addresses come from the route tables, so that new ones are
+covered automatically, unless they take a body.
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ RAW = (
     "9" * 40,
     "-1",
 )
-"""For paths and queries, as they are on the wire; two of them are digits, though none of ASCII."""
+"""For paths and queries, as sent; two are digits outside ASCII."""
 
 WORST = ("%00", "%ED%A0%80", "x" * 4000, "9" * 40)
-"""The same for where much is to be tried: one of each kind."""
+"""One of each kind, for addresses with many combinations."""
 
 TEXTS = ("\0", "a\0b", "\ud800", "\udc00x", "x" * 4000, "😀" * 300)
 HEADERS = (b"\xb2", b"\xff", b"x" * 4000, b"9" * 40, b"-1")
@@ -72,7 +72,7 @@ PLACES = {
     "rule": "1",
     "callback": "x",
 }
-"""What stands in each place of a path while another is tried."""
+"""The valid value of each path parameter, used while another one is tried."""
 
 SOURCE = {"url": "https://git.example.com/team/app.git", "forge_repository": "team/app", "default_branch": "main"}
 RULE = {
@@ -94,7 +94,7 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
     "/{repository:path}/-/builds": ("before", "status", "source_name"),
     "/{repository:path}/-/builds/{number:int}/log": ("start",),
 }
-"""What pages read from their queries."""
+"""The query parameters of pages."""
 
 BODIES: dict[tuple[str, str], Any] = {
     ("POST", "/users"): {"username": "zoe", "email": "zoe@example.com", "password": PASSWORD},
@@ -123,60 +123,60 @@ BODIES: dict[tuple[str, str], Any] = {
         "hub_url": "https://hub.example.com"
     },
 }
-"""What fits the form of each address of the JSON API that takes a body."""
+"""A valid body for each address of the JSON API that takes one."""
 
 
 @dataclass
 class Tried:
-    """A hub with Ann, her repository, its set-up and a build; and what broke."""
+    """A hub with Ann's repository, build configuration and build, and the failures found."""
 
     server: HytheServer
     client: httpx2.Client
     token: str = ""
-    broken: list[str] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
 
     def api(self, method: str, path: str, body: object = None) -> Any:
-        """Call the JSON API as Ann, which must do."""
+        """Call the JSON API as Ann; the call must succeed."""
         answer = self.client.request(method, f"/api/v1{path}", json=body)
         assert answer.is_success, f"{method} {path}: {answer.status_code} {answer.text}"
         return answer.json() if answer.content else None
 
     def send(self, method: str, path: str, form: Callable[[httpx2.Response], bool], **request: Any) -> httpx2.Response:
-        """Send one request; what answers by a failure, or by an error that is not of the form, is broken."""
+        """Send a request; record a server error, or an error in the wrong format."""
         answer = self.client.request(method, path, **request)
         if answer.status_code >= 500 or (answer.status_code >= 400 and not form(answer)):
             said = f"{answer.status_code} {answer.headers.get('content-type')} {answer.text[:200]}"
-            self.broken.append(f"{method} {path[:150]} {str(request)[:200]}: {said}")
+            self.failures.append(f"{method} {path[:150]} {str(request)[:200]}: {said}")
         return answer
 
 
 def is_problem(answer: httpx2.Response) -> bool:
-    """The JSON API's form (RFC 9457)."""
+    """The JSON API's error format (RFC 9457)."""
     return answer.headers["content-type"] == "application/problem+json" and answer.json()["status"] >= 400
 
 
 def is_wire_error(answer: httpx2.Response) -> bool:
-    """The registry's form."""
+    """The registry's error format."""
     return not answer.content or {"code", "message", "detail"} == answer.json()["errors"][0].keys()
 
 
 def is_token_failure(answer: httpx2.Response) -> bool:
-    """The token server's form."""
+    """The token server's error format."""
     return bool(answer.json()["error"] and answer.json()["details"])
 
 
 def is_page(answer: httpx2.Response) -> bool:
-    """A page for people."""
+    """An HTML page."""
     return answer.headers["content-type"].startswith("text/html") and "</html>" in answer.text
 
 
 def is_anything(_answer: httpx2.Response) -> bool:
-    """What has no form of its own."""
+    """No specific format."""
     return True
 
 
 def paths(template: str) -> Iterator[str]:
-    """The address with something bad in each of its places in turn."""
+    """The address with an invalid value in each path parameter in turn."""
     names = re.findall(r"\{(\w+)(?::\w+)?\}", template)
     for bad_name in names:
         for bad in RAW:
@@ -184,25 +184,25 @@ def paths(template: str) -> Iterator[str]:
 
 
 def filled(template: str, places: Mapping[str, str] = {}) -> str:
-    """The address with these values in its places, the usual ones in the others."""
+    """The address with these path parameters, and valid ones for the others."""
     return re.sub(r"\{(\w+)(?::\w+)?\}", lambda found: places.get(found[1]) or PLACES[found[1]], template)
 
 
 def queries(names: Iterable[str], values: tuple[str, ...] = RAW) -> Iterator[str]:
-    """Queries with something bad for each of these parameters in turn."""
+    """Queries with an invalid value for each of these parameters in turn."""
     return (f"{name}={bad}" for name in names for bad in values)
 
 
-def spoilt(value: Any) -> Iterator[Any]:
-    """The same JSON with something bad in the place of each text and number in it, in turn."""
+def invalid_variants(value: Any) -> Iterator[Any]:
+    """The JSON value with each text and number replaced by an invalid one, in turn."""
     match value:
         case dict():
             for key, inner in value.items():
-                yield from ({**value, key: bad} for bad in spoilt(inner))
+                yield from ({**value, key: bad} for bad in invalid_variants(inner))
             yield from ({**value, bad: "x"} for bad in TEXTS[:3])
         case list():
             for place, inner in enumerate(value):
-                yield from ([*value[:place], bad, *value[place + 1 :]] for bad in spoilt(inner))
+                yield from ([*value[:place], bad, *value[place + 1 :]] for bad in invalid_variants(inner))
         case str():
             yield from TEXTS
         case bool():
@@ -212,7 +212,7 @@ def spoilt(value: Any) -> Iterator[Any]:
 
 
 def sent(body: Any) -> dict[str, Any]:
-    """A request's JSON body, with what no other encoder would let through."""
+    """A JSON body, which may contain text that other encoders refuse."""
     return {"content": json.dumps(body).encode(), "headers": {"Content-Type": "application/json"}}
 
 
@@ -238,7 +238,7 @@ def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 def _furnish(tried: Tried) -> None:
-    """A tagged image, a set-up with a secret and a notice, a webhook, and a waiting build."""
+    """Create a tagged image, a build configuration with a secret, a webhook, and a queued build."""
     content = b"{}"
     put = {"digest": str(Digest.of(content))}
     assert tried.client.post("/v2/ann/app/blobs/uploads/", params=put, content=content).status_code == 201
@@ -254,14 +254,14 @@ def _furnish(tried: Tried) -> None:
 
 @pytest.fixture
 def tried(whole: Tried) -> Iterator[Tried]:
-    """The same, and nothing of it broke in the test."""
-    whole.broken.clear()
+    """The hub of this module; the test fails if it recorded a failure."""
+    whole.failures.clear()
     yield whole
-    assert not whole.broken, "\n".join([*whole.broken, whole.server.log[-3000:]])
+    assert not whole.failures, "\n".join([*whole.failures, whole.server.log[-3000:]])
 
 
 def test_json_api(tried: Tried) -> None:
-    """Every operation of the description: each place of its path, each parameter, each field of its body."""
+    """Every operation in the OpenAPI description: its path, parameters and body."""
     described = tried.client.get("/api/openapi.json").json()["paths"]
     for path, method in [(path, method) for path, methods in described.items() for method in methods]:
         operation = described[path][method]
@@ -271,34 +271,34 @@ def test_json_api(tried: Tried) -> None:
             tried.send(method.upper(), bad, is_problem, **(sent(body) if body is not None else {}))
         for query in queries(parameters):
             tried.send(method.upper(), f"{filled(path)}?{query}", is_problem)
-        for bad in spoilt(body) if body is not None else ():
+        for bad in invalid_variants(body) if body is not None else ():
             tried.send(method.upper(), filled(path), is_problem, **sent(bad))
 
 
 def test_docker_hubs_api(tried: Tried) -> None:
-    """The same below ``/v2/users/`` and its like."""
+    """The endpoints of Docker Hub's API, such as ``/v2/users/``."""
     for endpoint in docker_hub.ENDPOINTS:
         for bad in paths(endpoint.path):
             tried.send(endpoint.method, bad, is_problem)
         for query in queries(endpoint.query.__struct_fields__):
             tried.send(endpoint.method, f"{filled(endpoint.path)}?{query}", is_problem)
-        for bad in spoilt(dict.fromkeys(endpoint.body.__struct_fields__, "zed")):
+        for bad in invalid_variants(dict.fromkeys(endpoint.body.__struct_fields__, "zed")):
             tried.send(endpoint.method, endpoint.path, is_problem, **sent(bad))
 
 
 def test_original_index(tried: Tried) -> None:
-    """``/v1/``: docker prints what it gets, so errors are sentences."""
+    """``/v1/``: docker prints the body, so errors are sentences."""
     assert {path for _, path, _ in hub_routes.PLAIN} == {"/token", "/v1/_ping", "/v1/users/", "/v1/search"}
     for query in queries(["q", "n", "page"]):
         tried.send("GET", f"/v1/search?{query}", is_anything)
-    for bad in spoilt({"username": "zed", "email": "zed@example.com", "password": PASSWORD}):
+    for bad in invalid_variants({"username": "zed", "email": "zed@example.com", "password": PASSWORD}):
         tried.send("POST", "/v1/users/", is_anything, **sent(bad))
     for name, password in itertools.product(("ann", "\0", "a\0b", "x" * 4000), ("\0", "hythe_\0", "x" * 4000)):
         tried.send("GET", "/v1/users/", is_anything, headers={"Authorization": _basic(name, password)})
 
 
 def test_token_server(tried: Tried) -> None:
-    """``/token`` by query and by form, for everybody and for accounts."""
+    """``/token`` with query and form, anonymous and signed in."""
     names = ("service", "scope", "client_id", "offline_token", "account")
     ours = {"scope": "repository:ann/app:pull", "offline_token": "true", "client_id": "docker", "service": "here"}
     headers = {"Authorization": _basic("ann", tried.token)}
@@ -324,7 +324,7 @@ def _basic(name: str, password: str) -> str:
 
 
 def test_registry(tried: Tried) -> None:
-    """The distribution protocol with the hub behind it: names and references."""
+    """Names and references in the distribution protocol of the hub."""
     whole = ("{}/manifests/latest", "ann/{}/manifests/latest", "ann/other/manifests/{}")
     parts = ("blobs/{}", "blobs/sha256:{}", "blobs/uploads/{}", "referrers/{}")
     for path, bad in itertools.product((*whole, *(f"ann/other/{part}" for part in parts)), RAW):
@@ -333,7 +333,7 @@ def test_registry(tried: Tried) -> None:
 
 
 def test_registrys_parameters(tried: Tried) -> None:
-    """Every parameter of the protocol, and of its extensions."""
+    """Every parameter of the protocol and its extensions."""
     digest = str(Digest.of(b"{}"))
     for path, names in (
         ("_catalog", ("n", "last", "ns")),
@@ -349,19 +349,19 @@ def test_registrys_parameters(tried: Tried) -> None:
 
 
 def test_manifests(tried: Tried) -> None:
-    """Each field of a manifest, and its tags."""
+    """Each field of a manifest, and tags as a parameter."""
     mounted = tried.client.post(f"/v2/ann/other/blobs/uploads/?mount={Digest.of(b'{}')}&from=ann/app")
     assert mounted.status_code == 201
     good = json.loads(json.dumps(image(b"{}", artifactType="application/x", annotations={"a": "b"})))
     media_type = {"headers": {"Content-Type": OCI_MANIFEST}}
-    for bad in spoilt(good):
+    for bad in invalid_variants(good):
         tried.send("PUT", "/v2/ann/other/manifests/bad", is_wire_error, **sent(bad) | media_type)
     for query in queries(("tag",)):
         tried.send("PUT", f"/v2/ann/other/manifests/bad?{query}", is_wire_error, **sent(good) | media_type)
 
 
 def test_headers(tried: Tried) -> None:
-    """What anybody may put in a header: each is text of Latin-1, and hardly ever what it should be."""
+    """Invalid Latin-1 text in every header that the hub reads."""
     names = (
         "Authorization",
         "Range",
@@ -401,13 +401,13 @@ def test_plain_addresses_of_builds(tried: Tried) -> None:
         for query in queries(("start", "branch")):
             tried.send(method, f"{filled(path)}?{query}", is_anything)
     trigger = tried.api("GET", "/repositories/ann/app/build-configuration/trigger")["path"]
-    for bad in spoilt({"source_type": "branch", "source_name": "b", "docker_tag": "t"}):
+    for bad in invalid_variants({"source_type": "branch", "source_name": "b", "docker_tag": "t"}):
         tried.send("POST", trigger, is_problem, **sent(bad))
         tried.send("POST", trigger, is_problem, **sent({"source_name": "b"} | bad))
 
 
 def test_webhooks_of_forges(tried: Tried) -> None:
-    """A delivery is taken whatever text stands in its commits: it comes once."""
+    """A delivery is accepted with any text in its commits, because it is sent only once."""
     hook = tried.api(
         "POST", "/repositories/ann/app/build-configuration/forge-webhook", {"hub_url": "https://hub.example.com"}
     )
@@ -422,14 +422,14 @@ def test_webhooks_of_forges(tried: Tried) -> None:
         "project": {"path_with_namespace": "team/app"},
         "commits": [commit],
     }
-    for number, bad in enumerate(spoilt(push)):
+    for number, bad in enumerate(invalid_variants(push)):
         headers = {"X-Gitlab-Event": "Push Hook", "X-Gitlab-Token": hook["secret"], "Idempotency-Key": str(number)}
         request = sent(bad)
         request["headers"] |= headers
         tried.send("POST", address, is_anything, **request)
     new = {"checkout_sha": "2" * 40, "after": "2" * 40, "before": "1" * 40}
-    told = {**commit, "id": "2" * 40, "message": "a\0b \\u0000"}
-    named = json.dumps({**push, **new, "commits": [told]}).encode()
+    odd_commit = {**commit, "id": "2" * 40, "message": "a\0b \\u0000"}
+    named = json.dumps({**push, **new, "commits": [odd_commit]}).encode()
     signed = {"X-Gitlab-Event": "Push Hook", "X-Gitlab-Token": hook["secret"], "Idempotency-Key": "last"}
     assert tried.client.post(address, content=named, headers=signed).status_code == 202
     newest = tried.api("GET", "/repositories/ann/app/builds?limit=1")["items"][0]
@@ -442,7 +442,7 @@ def test_webhooks_of_forges(tried: Tried) -> None:
 
 
 def test_workers(tried: Tried) -> None:
-    """A worker tells of foreign text: commit messages, reasons, results."""
+    """Workers send third-party text: commit messages, reasons, results."""
     worker = {"Authorization": f"Bearer {WORKER_TOKEN}"}
     calls = {
         "progress": {"steps": [{"name": "s", "status": "running"}]},
@@ -452,14 +452,14 @@ def test_workers(tried: Tried) -> None:
     }
     path, lease = _claimed(tried, worker)
     tried.send("POST", f"{path}/log?offset=0", is_problem, content=b"\0\xff\n", headers=lease)
-    for what, bad in [(what, bad) for what, body in calls.items() for bad in (body, *spoilt(body))]:
+    for what, bad in [(what, bad) for what, body in calls.items() for bad in (body, *invalid_variants(body))]:
         tried.send("POST", f"{path}/{what}", is_problem, **sent(bad) | {"headers": lease})
     end = {"status": "failed", "reason": "r", "digest": "d", "result": {"readme": "r", "dockerfile": "f"}}
-    for bad in spoilt(end):
+    for bad in invalid_variants(end):
         tried.send("POST", f"{path}/finish", is_problem, **sent(bad) | {"headers": lease})
         if not tried.client.post(f"{path}/progress", headers=lease).is_success:
             path, lease = _claimed(tried, worker)
-    for bad in spoilt({"worker": "w", "wait": 0}):
+    for bad in invalid_variants({"worker": "w", "wait": 0}):
         tried.send("POST", "/api/v1/workers/claim", is_problem, **sent(bad) | {"headers": worker})
     for bad in RAW:
         for path in (f"{bad}/progress", f"1/{bad}", f"1/log?offset={bad}"):
@@ -470,7 +470,7 @@ def test_workers(tried: Tried) -> None:
 
 
 def _claimed(tried: Tried, worker: dict[str, str]) -> tuple[str, dict[str, str]]:
-    """A build that a worker took: where to tell of it, and the headers that show the lease."""
+    """Claim a build; return its path in the worker API and the headers that prove the lease."""
     while True:
         claim = tried.client.post("/api/v1/workers/claim", json={"worker": "w", "wait": 0}, headers=worker)
         if claim.status_code == 200:
@@ -481,12 +481,12 @@ def _claimed(tried: Tried, worker: dict[str, str]) -> tuple[str, dict[str, str]]
 
 
 def test_pages(tried: Tried) -> None:
-    """Every page: each place of its address, its parameters, and each field of the forms that are on it."""
+    """Every page: its path, its parameters, and each field of its forms."""
     browser = httpx2.Client(base_url=tried.server.url, timeout=60)
     sign_in = browser.get("/sign-in").text
     fields = {"username": "ann", "password": PASSWORD, "form_token": _form_token(sign_in)}
     assert browser.post("/sign-in", data=fields).status_code == 303
-    as_ann = Tried(tried.server, browser, broken=tried.broken)
+    as_ann = Tried(tried.server, browser, failures=tried.failures)
     for path, _, methods in PAGES:
         if path.endswith("/events"):
             continue

@@ -1,4 +1,4 @@
-"""A registry whose disk is full: it says so in the protocol's words, loses nothing and goes on reading."""
+"""A full disk: the registry returns the protocol's error, loses nothing and still serves pulls."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MIB = 1024 * 1024
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk with room for 24 MiB."""
+    """A disk of 24 MiB."""
     folder = tmp_path / "disk"
     folder.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", folder], check=True)
@@ -33,7 +33,7 @@ def registry(disk: Path, start_private_registry: Callable[..., HytheServer]) -> 
 
 
 def test_a_full_disk_refuses_pushes_and_serves_pulls(disk: Path, registry: HytheServer) -> None:
-    """The answer is the protocol's error body with 503; what was there is served; with room again, pushes go on."""
+    """Pushes get 503 with an error body, pulls work, and pushes work again once there is space."""
     client, name = Client(registry.port), fresh_name()
     kept = os.urandom(4 * MIB)
     digest = client.push_blob(name, kept)
@@ -56,14 +56,14 @@ def test_a_full_disk_refuses_pushes_and_serves_pulls(disk: Path, registry: Hythe
 
 
 def fill(path: Path) -> None:
-    """Write until there is no room left."""
+    """Write until the disk is full."""
     with path.open("wb", buffering=0) as file, suppress(OSError):
         while file.write(bytes(65536)):
             pass
 
 
 def push(server: HytheServer, name: str, content: bytes) -> tuple[int, bytes]:
-    """Push a blob; return the first answer that is no success, or the last."""
+    """Push a blob; return the first failed response, or the last one."""
     client = Client(server.port)
     try:
         start = client("POST", f"/v2/{name}/blobs/uploads/")

@@ -1,4 +1,4 @@
-"""kill -9 at any moment while clients push and pull: nothing acknowledged is lost, nothing is half there."""
+"""kill -9 at any moment while clients push and pull: nothing acknowledged is lost, nothing is partial."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from tests.parts.hub import HytheServer
 
 CLIENTS = 4
 ROUNDS = (6, 500)
-GONE = (http.client.HTTPException, OSError)
+DISCONNECTED = (http.client.HTTPException, OSError)
 
 
 @dataclass(slots=True)
-class Sharer:
-    """A client that pushes images and pulls what it pushed, and remembers what was acknowledged."""
+class Worker:
+    """A client that pushes and pulls images, and records what was acknowledged."""
 
     name: str
     server: HytheServer
@@ -30,21 +30,21 @@ class Sharer:
     blobs: dict[str, bytes] = field(default_factory=dict)
     manifests: dict[str, bytes] = field(default_factory=dict)
     tag: str | None = None
-    hoped: set[str] = field(default_factory=set)
-    """What the tag may point at besides: pushes whose answer never came."""
+    unacknowledged: set[str] = field(default_factory=set)
+    """Manifests whose push got no response: the tag may point to one of them."""
     sessions: list[tuple[str, bytes]] = field(default_factory=list)
-    """Upload sessions that were begun, with the content that they are to have."""
-    wrong: list[str] = field(default_factory=list)
+    """Started upload sessions with their intended content."""
+    problems: list[str] = field(default_factory=list)
 
     def work(self, ended: threading.Event) -> None:
-        """Share images until told to stop, through every death of the server."""
+        """Push and pull images until ``ended`` is set, across server restarts."""
         while not ended.is_set():
             client = Client(self.server.port)
             try:
                 while not ended.is_set():
                     self.push_image(client)
                     self.pull_something(client)
-            except GONE:
+            except DISCONNECTED:
                 time.sleep(0.02)
             finally:
                 client.close()
@@ -55,11 +55,11 @@ class Sharer:
         manifest = image_manifest(self.blobs[config], *(self.blobs[digest] for digest in layers))
         content = json.dumps(manifest).encode()
         digest = digest_of(content)
-        self.hoped.add(digest)
-        answer = client("PUT", f"/v2/{self.name}/manifests/latest", content, content_type=MANIFEST)
-        self.expect(answer.status == 201, f"push of a manifest: {answer.status} {answer.body!r}")
+        self.unacknowledged.add(digest)
+        response = client("PUT", f"/v2/{self.name}/manifests/latest", content, content_type=MANIFEST)
+        self.expect(response.status == 201, f"push of a manifest: {response.status} {response.body!r}")
         self.manifests[digest] = content
-        self.tag, self.hoped = digest, set()
+        self.tag, self.unacknowledged = digest, set()
 
     def push_blob(self, client: Client, content: bytes | None = None) -> str:
         content = content or os.urandom(self.random.choice((10, 4096, 300_000)))
@@ -72,8 +72,8 @@ class Sharer:
             half = len(content) // 2
             place = client("PATCH", place, content[:half], content_range=f"0-{half - 1}").location
             rest = content[half:]
-        answer = client("PUT", with_digest(place, digest), rest)
-        self.expect(answer.status == 201, f"end of an upload: {answer.status} {answer.body!r}")
+        response = client("PUT", with_digest(place, digest), rest)
+        self.expect(response.status == 201, f"end of an upload: {response.status} {response.body!r}")
         self.blobs[digest] = content
         return digest
 
@@ -86,34 +86,38 @@ class Sharer:
         blob = client("GET", f"/v2/{self.name}/blobs/{digest}")
         self.expect(blob.body == self.blobs[digest], f"blob {digest}: {blob.status}")
 
-    def expect(self, true: bool, problem: str) -> None:
-        if not true:
-            self.wrong.append(problem)
+    def expect(self, condition: bool, problem: str) -> None:
+        if not condition:
+            self.problems.append(problem)
 
     def check(self, client: Client) -> None:
-        """What was acknowledged is whole, and the tag points at the last push or at one that was under way."""
+        """Check that everything acknowledged is intact, and the tag points to the last or an unacknowledged push."""
         for digest, content in self.blobs.items():
-            answer = client("GET", f"/v2/{self.name}/blobs/{digest}")
-            self.expect((answer.status, answer.body) == (200, content), f"lost blob {digest}: {answer.status}")
+            response = client("GET", f"/v2/{self.name}/blobs/{digest}")
+            self.expect((response.status, response.body) == (200, content), f"lost blob {digest}: {response.status}")
         for digest, content in self.manifests.items():
-            answer = client("GET", f"/v2/{self.name}/manifests/{digest}", accept=MANIFEST)
-            self.expect((answer.status, answer.body) == (200, content), f"lost manifest {digest}: {answer.status}")
+            response = client("GET", f"/v2/{self.name}/manifests/{digest}", accept=MANIFEST)
+            self.expect(
+                (response.status, response.body) == (200, content), f"lost manifest {digest}: {response.status}"
+            )
         if self.tag is not None:
             target = client("GET", f"/v2/{self.name}/manifests/latest", accept=MANIFEST)
-            self.expect(digest_of(target.body) in {self.tag, *self.hoped}, f"the tag points at {target.body!r}")
+            self.expect(
+                digest_of(target.body) in {self.tag, *self.unacknowledged}, f"the tag points at {target.body!r}"
+            )
 
     def resume_uploads(self, client: Client) -> None:
-        """A session that was cut goes on from where the server says, or is gone; never in between."""
+        """Check that an interrupted session can be resumed where the server says, or does not exist."""
         for place, content in self.sessions[-20:]:
-            answer = client("GET", place)
-            if answer.status == 404:
+            response = client("GET", place)
+            if response.status == 404:
                 continue
-            self.expect(answer.status == 204, f"session: {answer.status} {answer.body!r}")
-            # The specification has no word for "no byte yet": 0-0 is that, or one byte.
-            last = int(answer.headers["Range"].partition("-")[2])
-            end = self.finish(client, answer.location, content, last + 1 if last else 0)
+            self.expect(response.status == 204, f"session: {response.status} {response.body!r}")
+            # In the specification, 0-0 means either no byte or one byte.
+            last = int(response.headers["Range"].partition("-")[2])
+            end = self.finish(client, response.location, content, last + 1 if last else 0)
             if end.status == 416 and last == 0:
-                end = self.finish(client, answer.location, content, 1)
+                end = self.finish(client, response.location, content, 1)
             self.expect(end.status == 201, f"resumed at {last + 1} of {len(content)}: {end.status} {end.body!r}")
 
     def finish(self, client: Client, place: str, content: bytes, there: int) -> Answer:
@@ -126,11 +130,11 @@ def test_nothing_acknowledged_is_lost(
     start_private_registry: Callable[..., HytheServer],
     rounds: Callable[[int, int], int],
 ) -> None:
-    """Four clients share while the server is killed; every acknowledged byte is there at the end, and no litter."""
+    """Four clients work while the server is killed; at the end, everything acknowledged is there, and no leftovers."""
     server = start_private_registry()
-    sharers = [Sharer(f"team/app{number}", server, random.Random(number)) for number in range(CLIENTS)]
+    workers = [Worker(f"team/app{number}", server, random.Random(number)) for number in range(CLIENTS)]
     ended = threading.Event()
-    threads = [threading.Thread(target=sharer.work, args=(ended,)) for sharer in sharers]
+    threads = [threading.Thread(target=worker.work, args=(ended,)) for worker in workers]
     for thread in threads:
         thread.start()
 
@@ -143,28 +147,28 @@ def test_nothing_acknowledged_is_lost(
         thread.join()
 
     client = Client(server.port)
-    for sharer in sharers:
-        sharer.check(client)
-        sharer.resume_uploads(client)
-    assert [problem for sharer in sharers for problem in sharer.wrong] == []
-    assert sum(len(sharer.manifests) for sharer in sharers) > 0
+    for worker in workers:
+        worker.check(client)
+        worker.resume_uploads(client)
+    assert [problem for worker in workers for problem in worker.problems] == []
+    assert sum(len(worker.manifests) for worker in workers) > 0
     client.close()
     server.stop()
-    assert_no_litter(server)
+    assert_no_leftovers(server)
 
 
-def assert_no_litter(server: HytheServer) -> None:
-    """After uploads have expired and the sweep has run, only blobs are on the disk."""
+def assert_no_leftovers(server: HytheServer) -> None:
+    """Once uploads have expired and garbage collection has run, only blobs are on the disk."""
     server.env = {"HYTHE_UPLOAD_LIFETIME": "1", "HYTHE_GARBAGE_INTERVAL": "1", "HYTHE_GRACE_PERIOD": "86400"}
     server.start()
-    give_up = time.monotonic() + 60
-    while left := litter(server.data):
-        assert time.monotonic() < give_up, f"still there: {left}"
+    deadline = time.monotonic() + 60
+    while left := leftovers(server.data):
+        assert time.monotonic() < deadline, f"leftover files: {left}"
         time.sleep(0.5)
 
 
-def litter(data: Path) -> list[Path]:
-    """Files in the data folder that are no blobs under their own name."""
+def leftovers(data: Path) -> list[Path]:
+    """Files in the data folder other than blobs and the database."""
     known = {"hythe.db", "hythe.db-wal", "hythe.db-shm"}
     files = (path for path in data.rglob("*") if path.is_file() and path.name not in known)
     return [path for path in files if not (path.parent.parent.name in ("sha256", "sha512") and len(path.name) >= 64)]

@@ -1,4 +1,4 @@
-"""The local blob store on disks that are full, read-only, gone, or lose their power; and killed at any moment."""
+"""The local blob store on a full, read-only or unmounted disk, after power loss, and when killed."""
 
 from __future__ import annotations
 
@@ -36,19 +36,19 @@ def mounted(folder: Path, *arguments: str) -> Iterator[Path]:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk with room for 8 MiB."""
+    """A disk of 8 MiB."""
     with mounted(tmp_path / "disk", "-t", "tmpfs", "-o", "size=8m", "tmpfs") as folder:
         yield folder
 
 
 async def large(size: int) -> AsyncIterator[bytes]:
-    """A body of that many bytes."""
+    """A body of this many bytes."""
     for _ in range(size // 65536):
         yield bytes(65536)
 
 
 def test_a_full_disk_is_said_and_nothing_is_lost(small_disk: Path) -> None:
-    """What does not fit is refused in words; its space is free again, sessions stand where they stood."""
+    """A blob that does not fit is refused, its space is freed, and other sessions keep their offset."""
 
     async def scenario() -> None:
         store = LocalBlobStore(small_disk / "data")
@@ -72,7 +72,7 @@ def test_a_full_disk_is_said_and_nothing_is_lost(small_disk: Path) -> None:
 
 
 def test_a_read_only_disk_still_serves(small_disk: Path) -> None:
-    """Writing is refused in words while reading goes on; when the disk is writable again, so is the session."""
+    """Writes are refused and reads work; once the disk is writable again, the session can continue."""
 
     async def scenario() -> None:
         store = LocalBlobStore(small_disk / "data")
@@ -106,7 +106,7 @@ def remount(disk: Path, mode: str) -> None:
 
 
 def test_a_vanished_disk_is_not_an_empty_one(tmp_path: Path) -> None:
-    """When the disk is unmounted under the store, blobs and sessions are not missing: the store is unavailable."""
+    """If the disk is unmounted, the store is unavailable; blobs and sessions are not reported as missing."""
 
     async def scenario() -> None:
         kept = Digest.of(b"kept")
@@ -137,7 +137,7 @@ def test_a_vanished_disk_is_not_an_empty_one(tmp_path: Path) -> None:
 
 
 def test_what_was_acknowledged_survives_a_power_cut(tmp_path: Path) -> None:
-    """Of a disk whose power goes away right after the answers, all that was answered is there after the repair.
+    """After a power loss directly after the responses, everything acknowledged is there once the disk is repaired.
 
     The image below a loop device holds what the file system has really written out: a copy of it, taken while the
     file system is in use, is what a power cut leaves.
@@ -197,7 +197,7 @@ asyncio.run(main())
 
 
 def test_kill_at_any_moment_loses_nothing(tmp_path: Path, rounds: Callable[[int, int], int]) -> None:
-    """Whenever the process is killed: acknowledged blobs are whole, sessions resume, and a sweep leaves no rest."""
+    """If the process is killed: acknowledged blobs are intact, sessions resume, and a sweep removes leftovers."""
     blobs: set[str] = set()
     for _ in range(rounds(5, 100)):
         uploads = killed_pusher(tmp_path / "data", blobs)
@@ -207,7 +207,7 @@ def test_kill_at_any_moment_loses_nothing(tmp_path: Path, rounds: Callable[[int,
 
 
 def killed_pusher(data: Path, blobs: set[str]) -> list[tuple[str, int, str]]:
-    """Push until killed; add the blobs that were acknowledged, return the sessions that were, too."""
+    """Push until killed; collect the acknowledged blobs and return the acknowledged sessions."""
     command = [sys.executable, "-c", PUSHER, str(data)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path.cwd()) as pusher:
         assert pusher.stdout is not None
@@ -241,7 +241,7 @@ async def everything_is_there(store: BlobStore, blobs: set[str], uploads: list[t
 
 
 def test_a_cancelled_write_lets_go_of_its_files(tmp_path: Path) -> None:
-    """Requests that are given up at any moment leave no file open and no lock behind."""
+    """Requests that are cancelled at any moment leave no file open and no lock held."""
 
     async def scenario() -> None:
         store = LocalBlobStore(tmp_path / "data")
@@ -260,7 +260,7 @@ def test_a_cancelled_write_lets_go_of_its_files(tmp_path: Path) -> None:
 
 
 def test_other_users_of_the_machine_read_no_blobs(tmp_path: Path) -> None:
-    """Also where the data folder was there before and is open to all: images may be private."""
+    """Files are private even if the data folder existed before and is world-readable: images may be private."""
     LocalBlobStore(tmp_path)
 
     assert {0o700} == {folder.stat().st_mode & 0o777 for folder in tmp_path.iterdir()}

@@ -1,4 +1,4 @@
-"""Large layers and slow clients cost the registry no memory, and nobody waits for a slow client."""
+"""Large layers and slow clients use little memory, and slow clients do not block others."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.parts.hub import HytheServer
 
 MIB = 1024 * 1024
 MOST_ADDED = 32
-"""MiB that a transfer may add to the server's memory, however large the layer is."""
+"""MiB that a transfer may add to the server's memory, for any layer size."""
 
 LAYER_MIB = (256, 4096)
 SLOW_CLIENTS = 200
@@ -23,12 +23,12 @@ BLOCK = os.urandom(MIB)
 
 
 def layer(mib: int) -> Iterator[bytes]:
-    """The bytes of a layer, no block of which is like another."""
+    """The bytes of a layer whose blocks are all different."""
     return (number.to_bytes(8, "big") + BLOCK[8:] for number in range(mib))
 
 
 def digest_of_layer(mib: int) -> str:
-    """The digest of such a layer."""
+    """The digest of this layer."""
     hasher = hashlib.sha256()
     for block in layer(mib):
         hasher.update(block)
@@ -36,20 +36,20 @@ def digest_of_layer(mib: int) -> str:
 
 
 def memory(server: HytheServer, field: str) -> float:
-    """MiB of the server's process: ``VmRSS`` now, ``VmHWM`` at the peak."""
+    """MiB used by the server process: ``VmRSS`` now, ``VmHWM`` at the peak."""
     lines = Path(f"/proc/{server.pid}/status").read_text().splitlines()
     return int(next(line for line in lines if line.startswith(f"{field}:")).split()[1]) / 1024
 
 
 def forget_peak(server: HytheServer) -> float:
-    """Let the peak count from now on; returns what the server takes now."""
+    """Reset the peak; return the memory used now."""
     Path(f"/proc/{server.pid}/clear_refs").write_text("5")
     return memory(server, "VmRSS")
 
 
 @pytest.fixture
 def warm(private_registry: HytheServer) -> HytheServer:
-    """A registry that has pushed and pulled something before: what it needs for that is in its memory."""
+    """A registry that has already handled a push and a pull, so that its code is loaded."""
     client = Client(private_registry.port)
     digest = push(private_registry, 8, "PUT")
     assert client("GET", f"/v2/large/blobs/{digest}").status == 200
@@ -74,7 +74,7 @@ def push(server: HytheServer, mib: int, method: str) -> str:
 
 
 def pulled_digest(server: HytheServer, digest: str) -> str:
-    """Pull a blob block by block; returns the digest of what came."""
+    """Pull a blob block by block; return the digest of the received bytes."""
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
     connection.request("GET", f"/v2/large/blobs/{digest}")
     answer = connection.getresponse()
@@ -86,7 +86,7 @@ def pulled_digest(server: HytheServer, digest: str) -> str:
 
 
 def slow_client(server: HytheServer, request: bytes) -> socket.socket:
-    """A client that has sent something and takes next to nothing of the answer."""
+    """A client that has sent a request and reads almost nothing of the response."""
     client = socket.socket()
     client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     client.settimeout(60)
@@ -96,7 +96,7 @@ def slow_client(server: HytheServer, request: bytes) -> socket.socket:
 
 
 def slow_pulls(server: HytheServer, digest: str, count: int) -> list[socket.socket]:
-    """Clients that each took 1 KiB of the blob and now stand still."""
+    """Clients that each read 1 KiB of the blob and then stop."""
     request = f"GET /v2/large/blobs/{digest} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
     clients = [slow_client(server, request) for _ in range(count)]
     for client in clients:
@@ -105,7 +105,7 @@ def slow_pulls(server: HytheServer, digest: str, count: int) -> list[socket.sock
 
 
 def slow_pushes(server: HytheServer, count: int) -> list[socket.socket]:
-    """Clients that each announced a MiB, sent 1 KiB of it, and now stand still."""
+    """Clients that each announced 1 MiB, sent 1 KiB of it and then stop."""
     client = Client(server.port)
     places = [client.start_upload("large") for _ in range(count)]
     client.close()
@@ -115,7 +115,7 @@ def slow_pushes(server: HytheServer, count: int) -> list[socket.socket]:
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH"])
 def test_a_large_layer_up_and_down(warm: HytheServer, rounds: Callable[[int, int], int], method: str) -> None:
-    """A layer goes through the registry, both ways, and is never in its memory."""
+    """Layers are streamed in both directions and never held in memory."""
     mib = rounds(*LAYER_MIB)
     before = forget_peak(warm)
 
@@ -126,7 +126,7 @@ def test_a_large_layer_up_and_down(warm: HytheServer, rounds: Callable[[int, int
 
 
 def test_clients_that_stand_still_cost_next_to_nothing(warm: HytheServer) -> None:
-    """Of a blob that clients do not take, nothing waits in memory for them."""
+    """Blobs that clients do not read are not buffered in memory."""
     digest = push(warm, 64, "PUT")
     before = forget_peak(warm)
 
@@ -139,7 +139,7 @@ def test_clients_that_stand_still_cost_next_to_nothing(warm: HytheServer) -> Non
 
 
 def test_slow_clients_do_not_keep_the_next_waiting(warm: HytheServer) -> None:
-    """Two hundred clients that pull at a crawl, and two hundred that push so, hold up neither a pull nor a push."""
+    """Two hundred slow pulls and two hundred slow pushes delay neither a pull nor a push."""
     digest = push(warm, 16, "PUT")
     clients = slow_pulls(warm, digest, SLOW_CLIENTS) + slow_pushes(warm, SLOW_CLIENTS)
 
@@ -150,7 +150,7 @@ def test_slow_clients_do_not_keep_the_next_waiting(warm: HytheServer) -> None:
 
 
 def test_a_slow_pull_ends_whole(warm: HytheServer) -> None:
-    """Whoever took the beginning of a blob slowly, and then the rest of it, has all of its bytes."""
+    """A client that reads slowly at first gets all bytes."""
     digest = push(warm, 16, "PUT")
     request = f"GET /v2/large/blobs/{digest} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
     client = slow_client(warm, request.encode())

@@ -1,4 +1,4 @@
-"""Blobs in an S3 (radosgw) that answers 503, cuts connections, is slow, refuses, or goes away in the worst moment."""
+"""Blobs in S3 (radosgw) that returns 503, drops connections, is slow, denies access, or disappears."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MIB = 1024 * 1024
 def proxy(
     s3: S3Server, start_faulty_proxy: Callable[[str], FaultyProxy], monkeypatch: pytest.MonkeyPatch
 ) -> FaultyProxy:
-    """A faulty way to the S3, and the environment that leads a store there."""
+    """A faulty proxy in front of S3, and the environment that makes a store use it."""
     proxy = start_faulty_proxy(s3.endpoint)
     for name, value in s3.env.items():
         monkeypatch.setenv(name, value)
@@ -38,7 +38,7 @@ def proxy(
 
 
 def impatient(url: str) -> ObjectBlobStore:
-    """A store that gives up after two more tries."""
+    """A store that retries twice."""
     pauses = {"init_backoff": timedelta(milliseconds=20), "max_backoff": timedelta(milliseconds=50), "base": 2}
     patience = {"max_retries": 2, "retry_timeout": timedelta(seconds=10), "backoff": pauses}
     return ObjectBlobStore(Bucket(url, patience))  # type: ignore[arg-type]
@@ -58,7 +58,7 @@ def impatient(url: str) -> ObjectBlobStore:
     ids=["503", "500 to writes", "502 to reads", "cut upload", "lost answer", "cut download", "slow"],
 )
 def test_a_passing_fault_is_not_noticed(proxy: FaultyProxy, s3_bucket: str, fault: Fault) -> None:
-    """Requests that fail a few times are sent again: every blob is whole, and nothing is left over."""
+    """Failed requests are retried: every blob is intact, and nothing is left over."""
 
     async def scenario() -> None:
         store = open_blob_store(None, f"s3://{s3_bucket}")  # type: ignore[arg-type]
@@ -102,7 +102,7 @@ def test_what_waits_for_a_slow_reader_is_little(proxy: FaultyProxy, s3_bucket: s
 
 
 def test_a_lasting_fault_is_said_and_nothing_is_lost(proxy: FaultyProxy, s3_bucket: str) -> None:
-    """A store that keeps failing is given up on in words; afterwards the session stands where it stood."""
+    """A store that keeps failing raises an error; the session keeps its offset."""
 
     async def scenario() -> None:
         store = impatient(f"s3://{s3_bucket}")
@@ -130,7 +130,7 @@ def test_a_lasting_fault_is_said_and_nothing_is_lost(proxy: FaultyProxy, s3_buck
 
 @pytest.mark.parametrize("moment", ["PUT /.*/uploads/", "PUT /.*/blobs/", "HEAD /.*/data/", "POST .*[?&]delete"])
 def test_a_commit_that_broke_off_can_be_repeated(proxy: FaultyProxy, s3_bucket: str, moment: str) -> None:
-    """Wherever a commit breaks off, the next one completes it; the sweep removes neither too little nor too much."""
+    """An interrupted commit is completed by the next one, and the sweep removes exactly the leftovers."""
 
     async def scenario() -> None:
         store = impatient(f"s3://{s3_bucket}")
@@ -150,7 +150,7 @@ def test_a_commit_that_broke_off_can_be_repeated(proxy: FaultyProxy, s3_bucket: 
 
 @pytest.mark.parametrize("moment", ["PUT /.*/uploads/", "PUT /.*/blobs/", "HEAD /.*/data/", "POST .*[?&]delete"])
 def test_a_commit_that_broke_off_may_be_swept(proxy: FaultyProxy, s3_bucket: str, moment: str) -> None:
-    """What a commit that nobody repeats leaves is swept, unless the blob had its entry already: then it stays whole."""
+    """Leftovers of an unrepeated commit are swept, unless the blob already has its entry: then it stays intact."""
 
     async def scenario() -> None:
         store = impatient(f"s3://{s3_bucket}")
@@ -170,7 +170,7 @@ def test_a_commit_that_broke_off_may_be_swept(proxy: FaultyProxy, s3_bucket: str
 
 
 def test_nobody_there_is_said(proxy: FaultyProxy, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An endpoint that refuses connections is a failure in words, not a missing blob."""
+    """An endpoint that refuses connections is an error, not a missing blob."""
 
     async def scenario() -> None:
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")
@@ -197,7 +197,7 @@ def test_a_missing_bucket_is_said(proxy: FaultyProxy) -> None:
 
 
 def test_wrong_credentials_are_said(proxy: FaultyProxy, s3_bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Refused access is told apart from everything else."""
+    """Denied access has an error of its own."""
 
     async def scenario() -> None:
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
@@ -210,6 +210,6 @@ def test_wrong_credentials_are_said(proxy: FaultyProxy, s3_bucket: str, monkeypa
 
 @pytest.mark.parametrize("url", ["file:///tmp", "s3:/bucket", "bucket", "memory:///", "http://host/bucket"])
 def test_what_names_no_bucket_is_a_wrong_setting(url: str) -> None:
-    """A blob_store that cannot be one is refused at once, with what to write instead."""
+    """An invalid blob_store is refused at startup, with a hint."""
     with pytest.raises(SettingsError, match="write s3://BUCKET"):
         Bucket(url)

@@ -1,4 +1,4 @@
-"""Bytes that rot on the disk of a running registry are never sent as a whole blob, whoever asks and however."""
+"""Blobs that are corrupted on the disk of a running registry are never sent as complete."""
 
 from __future__ import annotations
 
@@ -20,30 +20,30 @@ MIB = 1024 * 1024
 def registry(
     request: pytest.FixtureRequest, start_private_registry: Callable[..., HytheServer], certificate: Certificate
 ) -> HytheServer:
-    """A private registry, whose files the kernel sends, or with TLS, where Python does."""
+    """A private registry: over HTTP files are sent by the kernel, over TLS by Python."""
     if request.param == "http":
         return start_private_registry()
     return start_private_registry(["--tls-cert", str(certificate.cert), "--tls-key", str(certificate.key)])
 
 
 @pytest.fixture
-def asking(registry: HytheServer) -> httpx2.Client:
-    """A client of it."""
+def client(registry: HytheServer) -> httpx2.Client:
+    """A client of the registry."""
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     return httpx2.Client(base_url=registry.url, verify=context)
 
 
-def pushed(asking: httpx2.Client, content: bytes) -> Digest:
+def push(client: httpx2.Client, content: bytes) -> Digest:
     """Push a blob."""
     digest = Digest.of(content)
-    answer = asking.post("/v2/a/blobs/uploads/", params={"digest": str(digest)}, content=content)
-    assert answer.status_code == 201
+    response = client.post("/v2/a/blobs/uploads/", params={"digest": str(digest)}, content=content)
+    assert response.status_code == 201
     return digest
 
 
-def spoil(registry: HytheServer, digest: Digest) -> None:
-    """Flip a bit in the middle of a blob's file, whose size and time stay."""
+def corrupt(registry: HytheServer, digest: Digest) -> None:
+    """Flip a bit in the middle of a blob's file; its size and modification time stay the same."""
     [path] = [path for path in (registry.data / "blobs").rglob(f"*{digest.hex}") if path.is_file()]
     before = path.stat()
     content = bytearray(path.read_bytes())
@@ -54,41 +54,41 @@ def spoil(registry: HytheServer, digest: Digest) -> None:
 
 @pytest.mark.parametrize("size", [1000, 5 * MIB])
 @pytest.mark.parametrize("restarted", [False, True])
-def test_no_pull_gets_rotten_bytes_as_whole(
-    registry: HytheServer, asking: httpx2.Client, size: int, restarted: bool
+def test_no_pull_gets_corrupt_bytes_as_complete(
+    registry: HytheServer, client: httpx2.Client, size: int, restarted: bool
 ) -> None:
-    """A small one is refused in words, a large one is cut; it is put aside at once, and a push heals it."""
+    """A small blob is refused, a large one truncated; it is quarantined at once, and a push repairs it."""
     content = os.urandom(size)
-    digest = pushed(asking, content)
+    digest = push(client, content)
     address = f"/v2/a/blobs/{digest}"
-    assert asking.get(address).content == content
+    assert client.get(address).content == content
     if restarted:
         registry.restart()
-    spoil(registry, digest)
+    corrupt(registry, digest)
 
     if size < MIB:
-        refused = asking.get(address)
+        refused = client.get(address)
         assert (refused.status_code, refused.json()["errors"][0]["code"]) == (404, "BLOB_UNKNOWN")
     else:
         with pytest.raises(httpx2.RemoteProtocolError):
-            asking.get(address)
+            client.get(address)
 
-    afterwards = asking.get(address)
+    afterwards = client.get(address)
     assert afterwards.status_code == 404
     assert "damaged" in afterwards.json()["errors"][0]["message"]
     assert f"{digest} rotted on the disk" in registry.log
-    pushed(asking, content)
-    assert asking.get(address).content == content
+    push(client, content)
+    assert client.get(address).content == content
 
 
-def test_a_sound_blob_is_sent_after_a_restart(registry: HytheServer, asking: httpx2.Client) -> None:
-    """What is read again because nobody remembers it is sent whole, to several at once and in parts."""
+def test_an_intact_blob_is_sent_after_a_restart(registry: HytheServer, client: httpx2.Client) -> None:
+    """An intact blob that must be verified again is sent, to several clients at once and in ranges."""
     content = os.urandom(5 * MIB)
-    digest = pushed(asking, content)
+    digest = push(client, content)
     registry.restart()
 
-    part = asking.get(f"/v2/a/blobs/{digest}", headers={"Range": "bytes=5-9"})
-    whole = [asking.get(f"/v2/a/blobs/{digest}").content for _ in range(2)]
+    part = client.get(f"/v2/a/blobs/{digest}", headers={"Range": "bytes=5-9"})
+    whole = [client.get(f"/v2/a/blobs/{digest}").content for _ in range(2)]
 
     assert part.content == content[5:10]
     assert whole == [content, content]

@@ -143,7 +143,7 @@ def _sign_up_error(response: HTTPResponse, session: RegistrySession) -> ClientEr
             reason or "the user name or e-mail is taken", "choose another, or log in with 'hythe login'"
         )
     if response.status in (401, 403):
-        return AccessDenied(reason or f"sign-up is closed at {session.host}", "ask its administrator for an account")
+        return AccessDenied(reason or f"sign-up is disabled at {session.host}", "ask an administrator for an account")
     if response.status in (400, 422):
         return ClientError(f"sign-up failed: {reason or 'invalid request'}", "correct it and try again")
     return error_from(response, session, "sign-up")

@@ -87,7 +87,7 @@ class Users:
     async def create(self, actor: HubActor, new: NewUser, *, admin: bool = False) -> User:
         """Make an account and its namespace. Raises Refused, Taken, Invalid (naming every bad field)."""
         if not (self.sign_up_open or actor.operating or await self._access.is_admin(actor)):
-            raise Refused("sign-up is closed on this hub", "ask its administrator for an account")
+            raise Refused("sign-up is disabled on this hub", "ask an administrator for an account")
         if admin:
             await self._access.require_admin(actor)
         new.check()

@@ -85,7 +85,7 @@ def test_closed_sign_up(house: Services, curator: HubActor) -> None:
     """With sign-up closed strangers are refused with a hint; administrators and the operator still make accounts."""
     users: Users = house.hub.users
     users.sign_up_open = False
-    with pytest.raises(Refused, match="ask its administrator"):
+    with pytest.raises(Refused, match="ask an administrator"):
         house.run(users.create(ANONYMOUS, NewUser("ann", "ann@example.com", PASSWORD)))
 
     house.run(users.create(curator, NewUser("ben", "ben@example.com", PASSWORD)))
