@@ -63,7 +63,7 @@ def _run(arguments: Namespace) -> int:
     if not settings.worker_token:
         raise CommandFailed("no worker token", "set HYTHE_WORKER_TOKEN to the hub's worker_token")
     os.environ.pop("HYTHE_WORKER_TOKEN", None)
-    worker = Worker(arguments.url, settings.worker_token, isolation, _say, together=arguments.together)
+    worker = Worker(arguments.url, settings.worker_token, isolation, _say, concurrency=arguments.together)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: worker.stop())
     if arguments.until_end_of_input:

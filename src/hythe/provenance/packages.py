@@ -12,7 +12,7 @@ from isal import igzip
 
 from hythe.client.layout import ImageLayout
 from hythe.oci.digest import Digest
-from hythe.oci.layer import Content, Entry, Kind, Opaque, Whiteout, read_layer
+from hythe.oci.layer import EntryContent, EntryKind, LayerEntry, Opaque, Whiteout, read_layer
 from hythe.oci.manifest import Descriptor
 
 LARGEST_DATABASE = 64 << 20
@@ -52,7 +52,9 @@ def _apply(layout: ImageLayout, digest: Digest, files: dict[str, bytes]) -> None
                 case Whiteout(path) | Opaque(path):
                     for known in [each for each in files if each == path or each.startswith(f"{path}/")]:
                         del files[known]
-                case Entry(path=path, kind=Kind.FILE, size=size) if _reader(path) and size <= LARGEST_DATABASE:
+                case LayerEntry(path=path, kind=EntryKind.FILE, size=size) if (
+                    _reader(path) and size <= LARGEST_DATABASE
+                ):
                     files[path] = _bytes(content)
 
 
@@ -60,7 +62,7 @@ def _opened(compressed: BinaryIO) -> BinaryIO:
     return cast(BinaryIO, igzip.IGzipFile(fileobj=compressed, mode="rb"))  # type: ignore[no-untyped-call]
 
 
-def _bytes(content: Content | None) -> bytes:
+def _bytes(content: EntryContent | None) -> bytes:
     return b"".join(data for _, data in content.segments()) if content is not None else b""
 
 

@@ -90,8 +90,8 @@ class HubLink:
             return response.read()
 
 
-def patience() -> RetryPolicy:
-    """Return how patient a worker is with a hub that starts anew: about a minute."""
+def retry_policy() -> RetryPolicy:
+    """Return the policy for requests to the hub: a restart of the hub, up to about a minute, is waited for."""
     return RetryPolicy(attempts=12, first_delay=0.2, max_delay=10)
 
 

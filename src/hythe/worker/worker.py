@@ -1,10 +1,11 @@
-"""The worker's loop: a thread for each build that it may carry out at once, each claiming for itself."""
+"""The worker's loop: one thread for each concurrent build, each of which claims and runs builds."""
 
 import contextlib
 import shutil
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -13,89 +14,101 @@ import msgspec
 
 from hythe.builds.errors import LeaseLost
 from hythe.client.client import Client
+from hythe.client.connection import ConnectionPool
 from hythe.client.errors import ClientError
 from hythe.client.retry import Retries
 from hythe.worker.attempt import Attempt
-from hythe.worker.hub_api import HubLink, patience
+from hythe.worker.hub_api import HubLink, retry_policy
 from hythe.worker.isolation.cgroup import remove_groups
 from hythe.worker.isolation.selection import Isolation
 from hythe.worker.protocol import Claim, Job
 
-PAUSE = 2.0
-"""Seconds before a worker asks again after the hub did not answer."""
+RETRY_DELAY = 2.0
+"""Seconds before a worker claims again after the request failed."""
+STOP_TIMEOUT = 15.0
+"""Seconds that running builds have to end when the worker stops."""
 
 
 class Worker:
-    """Claims builds and carries them out until told to stop."""
+    """Claims builds and runs them until it is stopped."""
 
     def __init__(
-        self, url: str, token: str, isolation: Isolation, say: Callable[[str], None], *, together: int = 1
+        self, url: str, token: str, isolation: Isolation, report: Callable[[str], None], *, concurrency: int = 1
     ) -> None:
-        """Carry out up to ``together`` builds at once; ``say`` gets a line about each."""
+        """Run up to ``concurrency`` builds at once; ``report`` gets a line about the start and end of each."""
         self._url = url
         self._token = token
         self._isolation = isolation
-        self._say = say
-        self._together = together
+        self._report = report
+        self._concurrency = concurrency
         self._stopped = threading.Event()
         self._attempts: set[Attempt] = set()
         self._name = f"{socket.gethostname()}:{isolation.folder}"[:100]
         parts = urlsplit(url)
         self._client = Client(plain_http=(parts.netloc,) if parts.scheme == "http" else ())
+        self._polls = ConnectionPool(self._client.connections.tls_options)
+        """Connections that wait for builds, apart from the others so that ``stop`` can close them."""
 
     def run(self) -> None:
-        """Work until ``stop``; builds under way are ended then and start anew elsewhere."""
+        """Work until ``stop``; builds that are running then are abandoned, and other workers run them again."""
         clean(self._isolation.folder)
-        threads = [threading.Thread(target=self._loop, daemon=True) for _ in range(self._together)]
+        threads = [threading.Thread(target=self._loop, daemon=True) for _ in range(self._concurrency)]
         for thread in threads:
             thread.start()
         self._stopped.wait()
+        deadline = time.monotonic() + STOP_TIMEOUT
         for attempt in list(self._attempts):
             attempt.abandon()
         for thread in threads:
-            thread.join(15)
+            # More than once: the pool sends a request again if it was on a connection from an earlier one.
+            while thread.is_alive() and time.monotonic() < deadline:
+                self._polls.close()
+                thread.join(0.1)
         self._client.close()
 
     def stop(self) -> None:
-        """Stop claiming. Safe from a signal handler."""
+        """Stop claiming. Safe to call from a signal handler."""
         self._stopped.set()
 
     def _loop(self) -> None:
-        link = HubLink(self._url, self._token, self._client.connections, Retries(patience(), self._stopped))
+        retries = Retries(retry_policy(), self._stopped)
+        polling = HubLink(self._url, self._token, self._polls, retries)
+        link = HubLink(self._url, self._token, self._client.connections, retries)
         while not self._stopped.is_set():
             try:
-                job = link.claim(Claim(self._name))
+                job = polling.claim(Claim(self._name))
             except (ClientError, LeaseLost) as error:
-                self._say(f"the hub does not answer: {error}")
-                self._stopped.wait(PAUSE)
+                if not self._stopped.is_set():
+                    self._report(f"cannot claim a build: {error}")
+                    self._stopped.wait(RETRY_DELAY)
                 continue
-            if job is not None:
-                self._carry_out(self._addressed(job), link)
+            if job is not None and not self._stopped.is_set():
+                self._run_job(self._with_addresses(job), link)
 
-    def _carry_out(self, job: Job, link: HubLink) -> None:
-        what = f"build {job.number} of {job.repository}"
-        self._say(f"{what}: begun")
+    def _run_job(self, job: Job, link: HubLink) -> None:
+        name = f"build {job.number} of {job.repository}"
+        self._report(f"{name}: started")
         attempt = Attempt(job, link, self._client, self._isolation)
         self._attempts.add(attempt)
         try:
             outcome = attempt.run()
         except Exception as error:
-            # Nothing that a build does may end the worker; the lease runs out, and the build is tried again.
-            self._say(f"{what}: the worker failed: {type(error).__name__}: {error}")
+            # No build may end the worker; the lease expires, and the build is tried again.
+            self._report(f"{name}: the worker failed: {type(error).__name__}: {error}")
             return
         finally:
             self._attempts.discard(attempt)
-        self._say(f"{what}: {outcome.status} {outcome.reason}".rstrip() if outcome else f"{what}: lost")
+        self._report(f"{name}: {outcome.status} {outcome.reason}".rstrip() if outcome else f"{name}: lost the lease")
 
-    def _addressed(self, job: Job) -> Job:
-        """Name the hub as we reach it, where it does not say how others do."""
+    def _with_addresses(self, job: Job) -> Job:
+        """Fill in the address of the hub as this worker reaches it, if the hub has no public URL."""
         parts = urlsplit(self._url)
         registry = job.registry or parts.netloc
         return msgspec.structs.replace(job, registry=registry, hub_url=job.hub_url or self._url.rstrip("/"))
 
 
 def clean(folder: Path) -> None:
-    """Remove what a worker that was killed left in ``folder``: mounts, work folders, control groups."""
+    """Remove the mounts, work folders and control groups that a killed worker left in ``folder``."""
     lines = Path("/proc/self/mounts").read_text().splitlines()
     points = [line.split()[1].replace("\\040", " ") for line in lines]
     for point in sorted((point for point in points if point.startswith(f"{folder}/")), key=len, reverse=True):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from tests.unit.builds.worker.test_record import Hub
-from tests.unit.builds.worker.test_shared_layers import JOB
+from tests.unit.worker.test_progress import Hub
+from tests.unit.worker.test_shared_layers import JOB
 
 from hythe.worker.attempt import Attempt
 from hythe.worker.protocol import Job, Outcome

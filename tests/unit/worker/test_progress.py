@@ -6,11 +6,11 @@ import threading
 from typing import Any
 
 import pytest
-from tests.unit.builds.worker.test_shared_layers import JOB
+from tests.unit.worker.test_shared_layers import JOB
 
 from hythe.builds.build import Step
 from hythe.worker.progress import GAP, Record
-from hythe.worker.protocol import AccessContext, Job
+from hythe.worker.protocol import HeartbeatReply, Job
 
 
 class Hub:
@@ -20,17 +20,17 @@ class Hub:
         self.text = b""
         self.forget = 0
 
-    def log(self, _job: Job, offset: int, content: bytes) -> AccessContext:
+    def log(self, _job: Job, offset: int, content: bytes) -> HeartbeatReply:
         """Take a piece; once, after the first, the end of the log is forgotten before the next one comes."""
         if self.text and self.forget:
             self.text, self.forget = self.text[: -self.forget], 0
         if offset == len(self.text):
             self.text += content
-        return AccessContext(log_size=len(self.text))
+        return HeartbeatReply(log_size=len(self.text))
 
-    def tell(self, _job: Job, _steps: tuple[Step, ...] | None) -> AccessContext:
+    def tell(self, _job: Job, _steps: tuple[Step, ...] | None) -> HeartbeatReply:
         """Take a sign of life."""
-        return AccessContext(log_size=len(self.text))
+        return HeartbeatReply(log_size=len(self.text))
 
 
 @pytest.fixture

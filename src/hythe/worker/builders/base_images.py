@@ -12,7 +12,7 @@ from hythe.client.platforms import choose_image, host_platform, parse_platform
 from hythe.client.protocol import RemoteRepository
 from hythe.client.transfer import TransferOptions, transfer
 from hythe.oci.errors import OCIError
-from hythe.oci.manifest import Kind, Platform
+from hythe.oci.manifest import ManifestKind, Platform
 from hythe.oci.reference import Reference
 from hythe.worker.failure import BuildFailed
 from hythe.worker.hub_api import HubLink
@@ -58,7 +58,7 @@ class BaseImages:
         """Return the digest of the image or index, None when there is none for this platform (see ``problem``)."""
         try:
             found = self._repository(reference).get_manifest(str(reference.target))
-            if found.kind is Kind.INDEX:
+            if found.kind is ManifestKind.INDEX:
                 choose_image(found.manifests, _platform(platform))
             return str(found.digest())
         except ClientError as error:
@@ -78,7 +78,9 @@ class BaseImages:
         credential = ANONYMOUS
         if reference.host == self._job.registry:
             credential = Credential(registry_token=self._link.push_token(self._job, (reference.repository,)))
-        return RemoteRepository(self._client.session(reference.host, reference.repository, credential), reference.repository)
+        return RemoteRepository(
+            self._client.session(reference.host, reference.repository, credential), reference.repository
+        )
 
 
 def _platform(text: str) -> Platform:

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from hythe.client.layout import ImageLayout
-from hythe.client.platforms import host_platform, parse_platform, is_compatible
+from hythe.client.platforms import host_platform, is_compatible, parse_platform
 from hythe.oci.config import ImageConfig
 from hythe.oci.manifest import Platform
 from hythe.oci.reference import Reference

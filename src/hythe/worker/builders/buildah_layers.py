@@ -24,8 +24,8 @@ from hythe.oci.manifest import (
     Descriptor,
     ImageManifest,
     Index,
-    Kind,
     Manifest,
+    ManifestKind,
 )
 from hythe.worker.builders.port import Image
 from hythe.worker.failure import BuildFailed
@@ -188,7 +188,7 @@ def _id_of(manifest: Manifest) -> str:
 def _layers_of(layout: ImageLayout, image: Descriptor) -> dict[str, Descriptor]:
     """Return the layers of an image by the digests of their contents."""
     manifest = layout.read_manifest(image)
-    if manifest.kind is not Kind.IMAGE or manifest.config is None:
+    if manifest.kind is not ManifestKind.IMAGE or manifest.config is None:
         return {}
     config = msgspec.json.decode(layout.read_document(manifest.config.parsed_digest), type=_Config)
     return dict(zip(config.rootfs.diff_ids or (), manifest.layers, strict=True))

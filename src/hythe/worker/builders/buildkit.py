@@ -13,7 +13,7 @@ from pathlib import Path
 
 from hythe.client.docker_archive import read_archive
 from hythe.client.layout import ImageLayout
-from hythe.oci.manifest import Kind
+from hythe.oci.manifest import ManifestKind
 from hythe.worker.builders.base_images import BaseImages
 from hythe.worker.builders.buildah import reason_of
 from hythe.worker.builders.host_process import is_offline, run
@@ -125,7 +125,7 @@ class BuildKitBuilder:
         with archive.open("rb") as file:
             images = read_archive(file, layout)
         archive.unlink()
-        if len(images) != 1 or layout.read_manifest(images[0].descriptor).kind is not Kind.IMAGE:
+        if len(images) != 1 or layout.read_manifest(images[0].descriptor).kind is not ManifestKind.IMAGE:
             raise BuildFailed("the build gave more than one image")
         return Image(layout.folder, configured(layout, images[0].descriptor, order))
 
