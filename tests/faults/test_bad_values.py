@@ -145,8 +145,8 @@ class Tried:
         """Send a request; record a server error, or an error in the wrong format."""
         answer = self.client.request(method, path, **request)
         if answer.status_code >= 500 or (answer.status_code >= 400 and not form(answer)):
-            said = f"{answer.status_code} {answer.headers.get('content-type')} {answer.text[:200]}"
-            self.failures.append(f"{method} {path[:150]} {str(request)[:200]}: {said}")
+            problem = f"{answer.status_code} {answer.headers.get('content-type')} {answer.text[:200]}"
+            self.failures.append(f"{method} {path[:150]} {str(request)[:200]}: {problem}")
         return answer
 
 

@@ -47,7 +47,7 @@ async def large(size: int) -> AsyncIterator[bytes]:
         yield bytes(65536)
 
 
-def test_a_full_disk_is_said_and_nothing_is_lost(small_disk: Path) -> None:
+def test_a_full_disk_is_reported_and_nothing_is_lost(small_disk: Path) -> None:
     """A blob that does not fit is refused, its space is freed, and other sessions keep their offset."""
 
     async def scenario() -> None:
@@ -105,7 +105,7 @@ def remount(disk: Path, mode: str) -> None:
     subprocess.run(["mount", "-o", f"remount,{mode}", str(disk)], check=True)
 
 
-def test_a_vanished_disk_is_not_an_empty_one(tmp_path: Path) -> None:
+def test_an_unmounted_disk_is_not_empty(tmp_path: Path) -> None:
     """If the disk is unmounted, the store is unavailable; blobs and sessions are not reported as missing."""
 
     async def scenario() -> None:
@@ -136,7 +136,7 @@ def test_a_vanished_disk_is_not_an_empty_one(tmp_path: Path) -> None:
     run(scenario())
 
 
-def test_what_was_acknowledged_survives_a_power_cut(tmp_path: Path) -> None:
+def test_acknowledged_blobs_survive_a_power_loss(tmp_path: Path) -> None:
     """After a power loss directly after the responses, everything acknowledged is there once the disk is repaired.
 
     The image below a loop device holds what the file system has really written out: a copy of it, taken while the
@@ -215,9 +215,9 @@ def killed_pusher(data: Path, blobs: set[str]) -> list[tuple[str, int, str]]:
         time.sleep(random.uniform(0, 0.7))
         pusher.send_signal(signal.SIGKILL)
         lines = first + pusher.communicate()[0]
-    said = [line.split() for line in lines.splitlines(keepends=True) if line.endswith("\n")]
-    blobs.update(words[1] for words in said if words[0] == "blob")
-    return [(words[1], int(words[2]), words[3]) for words in said if words[0] == "upload" and words[3] not in blobs]
+    printed = [line.split() for line in lines.splitlines(keepends=True) if line.endswith("\n")]
+    blobs.update(words[1] for words in printed if words[0] == "blob")
+    return [(words[1], int(words[2]), words[3]) for words in printed if words[0] == "upload" and words[3] not in blobs]
 
 
 async def everything_is_there(store: BlobStore, blobs: set[str], uploads: list[tuple[str, int, str]]) -> None:
@@ -240,7 +240,7 @@ async def everything_is_there(store: BlobStore, blobs: set[str], uploads: list[t
         assert digest.matches(await content(store, digest))
 
 
-def test_a_cancelled_write_lets_go_of_its_files(tmp_path: Path) -> None:
+def test_a_cancelled_write_closes_its_files(tmp_path: Path) -> None:
     """Requests that are cancelled at any moment leave no file open and no lock held."""
 
     async def scenario() -> None:
@@ -259,7 +259,7 @@ def test_a_cancelled_write_lets_go_of_its_files(tmp_path: Path) -> None:
     run(scenario())
 
 
-def test_other_users_of_the_machine_read_no_blobs(tmp_path: Path) -> None:
+def test_other_users_of_the_host_cannot_read_blobs(tmp_path: Path) -> None:
     """Files are private even if the data folder existed before and is world-readable: images may be private."""
     LocalBlobStore(tmp_path)
 

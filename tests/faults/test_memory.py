@@ -125,7 +125,7 @@ def test_a_large_layer_up_and_down(warm: HytheServer, rounds: Callable[[int, int
     assert memory(warm, "VmHWM") - before < MOST_ADDED
 
 
-def test_clients_that_stand_still_cost_next_to_nothing(warm: HytheServer) -> None:
+def test_idle_clients_use_little_memory(warm: HytheServer) -> None:
     """Blobs that clients do not read are not buffered in memory."""
     digest = push(warm, 64, "PUT")
     before = forget_peak(warm)
@@ -138,7 +138,7 @@ def test_clients_that_stand_still_cost_next_to_nothing(warm: HytheServer) -> Non
         client.close()
 
 
-def test_slow_clients_do_not_keep_the_next_waiting(warm: HytheServer) -> None:
+def test_slow_clients_do_not_block_others(warm: HytheServer) -> None:
     """Two hundred slow pulls and two hundred slow pushes delay neither a pull nor a push."""
     digest = push(warm, 16, "PUT")
     clients = slow_pulls(warm, digest, SLOW_CLIENTS) + slow_pushes(warm, SLOW_CLIENTS)
@@ -149,7 +149,7 @@ def test_slow_clients_do_not_keep_the_next_waiting(warm: HytheServer) -> None:
         client.close()
 
 
-def test_a_slow_pull_ends_whole(warm: HytheServer) -> None:
+def test_a_slow_pull_is_complete(warm: HytheServer) -> None:
     """A client that reads slowly at first gets all bytes."""
     digest = push(warm, 16, "PUT")
     request = f"GET /v2/large/blobs/{digest} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"

@@ -57,7 +57,7 @@ def impatient(url: str) -> ObjectBlobStore:
     ],
     ids=["503", "500 to writes", "502 to reads", "cut upload", "lost answer", "cut download", "slow"],
 )
-def test_a_passing_fault_is_not_noticed(proxy: FaultyProxy, s3_bucket: str, fault: Fault) -> None:
+def test_temporary_faults_are_retried(proxy: FaultyProxy, s3_bucket: str, fault: Fault) -> None:
     """Failed requests are retried: every blob is intact, and nothing is left over."""
 
     async def scenario() -> None:
@@ -78,7 +78,7 @@ def test_a_passing_fault_is_not_noticed(proxy: FaultyProxy, s3_bucket: str, faul
     run(scenario())
 
 
-def test_what_waits_for_a_slow_reader_is_little(proxy: FaultyProxy, s3_bucket: str) -> None:
+def test_little_is_buffered_for_a_slow_reader(proxy: FaultyProxy, s3_bucket: str) -> None:
     """Ranges grow for a reader that is faster than the bucket, and stay small for one that is slower."""
 
     async def requests_of(store: BlobStore, digest: Digest, pause: float) -> int:
@@ -101,7 +101,7 @@ def test_what_waits_for_a_slow_reader_is_little(proxy: FaultyProxy, s3_bucket: s
     run(scenario())
 
 
-def test_a_lasting_fault_is_said_and_nothing_is_lost(proxy: FaultyProxy, s3_bucket: str) -> None:
+def test_a_permanent_fault_is_reported_and_nothing_is_lost(proxy: FaultyProxy, s3_bucket: str) -> None:
     """A store that keeps failing raises an error; the session keeps its offset."""
 
     async def scenario() -> None:
@@ -129,7 +129,7 @@ def test_a_lasting_fault_is_said_and_nothing_is_lost(proxy: FaultyProxy, s3_buck
 
 
 @pytest.mark.parametrize("moment", ["PUT /.*/uploads/", "PUT /.*/blobs/", "HEAD /.*/data/", "POST .*[?&]delete"])
-def test_a_commit_that_broke_off_can_be_repeated(proxy: FaultyProxy, s3_bucket: str, moment: str) -> None:
+def test_an_interrupted_commit_can_be_repeated(proxy: FaultyProxy, s3_bucket: str, moment: str) -> None:
     """An interrupted commit is completed by the next one, and the sweep removes exactly the leftovers."""
 
     async def scenario() -> None:
@@ -149,7 +149,7 @@ def test_a_commit_that_broke_off_can_be_repeated(proxy: FaultyProxy, s3_bucket: 
 
 
 @pytest.mark.parametrize("moment", ["PUT /.*/uploads/", "PUT /.*/blobs/", "HEAD /.*/data/", "POST .*[?&]delete"])
-def test_a_commit_that_broke_off_may_be_swept(proxy: FaultyProxy, s3_bucket: str, moment: str) -> None:
+def test_an_interrupted_commit_can_be_swept(proxy: FaultyProxy, s3_bucket: str, moment: str) -> None:
     """Leftovers of an unrepeated commit are swept, unless the blob already has its entry: then it stays intact."""
 
     async def scenario() -> None:
@@ -169,7 +169,7 @@ def test_a_commit_that_broke_off_may_be_swept(proxy: FaultyProxy, s3_bucket: str
     run(scenario())
 
 
-def test_nobody_there_is_said(proxy: FaultyProxy, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refused_connection_is_reported(proxy: FaultyProxy, monkeypatch: pytest.MonkeyPatch) -> None:
     """An endpoint that refuses connections is an error, not a missing blob."""
 
     async def scenario() -> None:
@@ -181,7 +181,7 @@ def test_nobody_there_is_said(proxy: FaultyProxy, monkeypatch: pytest.MonkeyPatc
     run(scenario())
 
 
-def test_a_missing_bucket_is_said(proxy: FaultyProxy) -> None:
+def test_a_missing_bucket_is_reported(proxy: FaultyProxy) -> None:
     """Without its bucket the store is unavailable, not empty."""
 
     async def scenario() -> None:
@@ -196,7 +196,7 @@ def test_a_missing_bucket_is_said(proxy: FaultyProxy) -> None:
     run(scenario())
 
 
-def test_wrong_credentials_are_said(proxy: FaultyProxy, s3_bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_credentials_are_reported(proxy: FaultyProxy, s3_bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Denied access has an error of its own."""
 
     async def scenario() -> None:
@@ -209,7 +209,7 @@ def test_wrong_credentials_are_said(proxy: FaultyProxy, s3_bucket: str, monkeypa
 
 
 @pytest.mark.parametrize("url", ["file:///tmp", "s3:/bucket", "bucket", "memory:///", "http://host/bucket"])
-def test_what_names_no_bucket_is_a_wrong_setting(url: str) -> None:
+def test_an_invalid_bucket_url_is_refused(url: str) -> None:
     """An invalid blob_store is refused at startup, with a hint."""
     with pytest.raises(SettingsError, match="write s3://BUCKET"):
         Bucket(url)

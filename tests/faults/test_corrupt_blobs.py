@@ -4,34 +4,35 @@ from __future__ import annotations
 
 import os
 import ssl
-from collections.abc import Callable
+from collections.abc import Iterator
 
 import httpx2
 import pytest
 from tests.parts.docker_registry import Certificate
-from tests.parts.hub import HytheServer
+from tests.parts.hub import REGISTRY, HytheServer, server_factory
 
 from hythe.oci.digest import Digest
 
 MIB = 1024 * 1024
 
 
-@pytest.fixture(params=["http", "https"])
+@pytest.fixture(scope="module", params=["http", "https"])
 def registry(
-    request: pytest.FixtureRequest, start_private_registry: Callable[..., HytheServer], certificate: Certificate
-) -> HytheServer:
-    """A private registry: over HTTP files are sent by the kernel, over TLS by Python."""
-    if request.param == "http":
-        return start_private_registry()
-    return start_private_registry(["--tls-cert", str(certificate.cert), "--tls-key", str(certificate.key)])
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, certificate: Certificate
+) -> Iterator[HytheServer]:
+    """A private registry for this module: over HTTP files are sent by the kernel, over TLS by Python."""
+    tls = ["--tls-cert", str(certificate.cert), "--tls-key", str(certificate.key)]
+    with server_factory(tmp_path_factory.mktemp("registry"), REGISTRY) as start:
+        yield start(tls if request.param == "https" else [])
 
 
 @pytest.fixture
-def client(registry: HytheServer) -> httpx2.Client:
+def client(registry: HytheServer) -> Iterator[httpx2.Client]:
     """A client of the registry."""
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    return httpx2.Client(base_url=registry.url, verify=context)
+    with httpx2.Client(base_url=registry.url, verify=context) as client:
+        yield client
 
 
 def push(client: httpx2.Client, content: bytes) -> Digest:
