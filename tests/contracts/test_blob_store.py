@@ -20,8 +20,8 @@ from hythe.registry.storage.port import (
     DigestMismatch,
     LocalFile,
     Redirect,
-    Upload,
     UploadLost,
+    UploadSession,
 )
 
 MIB = 1024 * 1024
@@ -489,7 +489,7 @@ def test_cancel_forgets_a_session(opened: Open) -> None:
 
         await store.cancel(upload)
         await store.cancel(upload)
-        await store.cancel(Upload("never-seen"))
+        await store.cancel(UploadSession("never-seen"))
 
         assert await store.sweep(frozenset(), soon()) == 0
 

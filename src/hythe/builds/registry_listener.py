@@ -10,7 +10,7 @@ from hythe.database import Session
 from hythe.hub.access import hub_actor
 from hythe.oci.errors import ErrorCode, WireError
 from hythe.registry.access import Actor
-from hythe.registry.events import RegistryListener, Repository, TagMove
+from hythe.registry.events import RegistryListener, RepositoryRef, TagMove
 from hythe.registry.garbage_collection import mark_unneeded
 from hythe.worker.layer_tags import is_layer_tag
 
@@ -25,7 +25,7 @@ class BuildRegistryListener(RegistryListener):
         self._grace = grace
 
     async def tags_moved(
-        self, session: Session, repository: Repository, moves: tuple[TagMove, ...], actor: Actor
+        self, session: Session, repository: RepositoryRef, moves: tuple[TagMove, ...], actor: Actor
     ) -> None:
         """See RegistryListener."""
         lease = hub_actor(actor).build

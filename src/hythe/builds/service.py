@@ -16,7 +16,7 @@ from hythe.builds.triggers.base_image_watch import BaseImageWatch
 from hythe.builds.triggers.scheduler import BuildScheduler
 from hythe.builds.workers import WorkerService
 from hythe.hub.keys import SigningKeys
-from hythe.hub.service import Identity
+from hythe.hub.service import HubFoundation
 from hythe.settings import Settings
 from hythe.worker.protocol import Limits
 
@@ -43,7 +43,7 @@ async def _no_default_branch(_url: str) -> str:
 
 
 def make_builds(
-    identity: Identity,
+    identity: HubFoundation,
     settings: Settings,
     listeners: Sequence[BuildListener] = (),
     default_branch: Callable[[str], Awaitable[str]] = _no_default_branch,

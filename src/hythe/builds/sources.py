@@ -9,7 +9,7 @@ from hythe.builds.forge_webhooks import ForgeWebhooks
 from hythe.builds.linked_accounts import LinkedAccounts
 from hythe.builds.service import BuildsServices
 from hythe.forges.known import KnownForges
-from hythe.hub.service import Identity
+from hythe.hub.service import HubFoundation
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Sources:
         await asyncio.gather(self.statuses.run(), self.hooks.run())
 
 
-def make_sources(identity: Identity, builds: BuildsServices, forges: KnownForges) -> Sources:
+def make_sources(identity: HubFoundation, builds: BuildsServices, forges: KnownForges) -> Sources:
     """Return the services; ``builds`` must have been made with a ``StatusOutbox`` among its listeners."""
     database, clock = identity.database, identity.clock
     links = LinkedAccounts(database, identity.access, builds.secret_box, forges, clock)

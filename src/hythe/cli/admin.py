@@ -13,8 +13,8 @@ from hythe.cli.housekeeping import add_housekeeping
 from hythe.cli.setting_flags import DATABASE_FLAGS, add_setting_flags, load_settings
 
 if TYPE_CHECKING:
-    from hythe.hub.service import Hub
-    from hythe.registry.service import Registry
+    from hythe.hub.service import HubServices
+    from hythe.registry.service import RegistryServices
     from hythe.settings import Settings
 
 EXAMPLES = """\
@@ -73,7 +73,7 @@ def _create_user(arguments: Namespace) -> int:
 
     password = _new_password(arguments)
 
-    async def create(hub: "Hub") -> None:
+    async def create(hub: "HubServices") -> None:
         new = NewUser(arguments.name, arguments.email, password)
         await hub.users.create(HubActor.operator(), new, admin=arguments.admin)
 
@@ -97,7 +97,7 @@ def _set_plan(arguments: Namespace) -> int:
 
     plan = PlanChange(arguments.private_repositories)
 
-    async def change(hub: "Hub") -> None:
+    async def change(hub: "HubServices") -> None:
         user = await hub.users.set_plan(HubActor.operator(), arguments.name, plan)
         print(f"{user.name} has {user.private_count}/{_spelled(user.private_limit)} private repositories")
 
@@ -121,7 +121,7 @@ def _list_users(arguments: Namespace) -> int:
     from hythe.hub.actor import HubActor
     from hythe.hub.page import Paging
 
-    async def show(hub: "Hub") -> None:
+    async def show(hub: "HubServices") -> None:
         print(f"{'NAME':<40}{'E-MAIL':<36}{'ADMIN':<7}{'CREATED':<12}PRIVATE")
         number = 1
         while (page := await hub.users.list(HubActor.operator(), Paging(number, 100))).items:
@@ -148,7 +148,7 @@ def _upgrade(arguments: Namespace) -> int:
     return 0
 
 
-def _with_hub(arguments: Namespace, work: Callable[["Hub"], Awaitable[None]], *, new: bool = False) -> None:
+def _with_hub(arguments: Namespace, work: Callable[["HubServices"], Awaitable[None]], *, new: bool = False) -> None:
     """Open the hub that the settings name, beside a running one if need be, and do ``work`` with it.
 
     Only with ``new`` it may be one that never ran.
@@ -170,7 +170,7 @@ def _with_hub(arguments: Namespace, work: Callable[["Hub"], Awaitable[None]], *,
 
 
 @asynccontextmanager
-async def _registry(arguments: Namespace) -> AsyncIterator["Registry"]:
+async def _registry(arguments: Namespace) -> AsyncIterator["RegistryServices"]:
     from hythe.server.hub import open_hub
 
     settings = load_settings(arguments).settings

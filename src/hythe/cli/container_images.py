@@ -4,7 +4,7 @@ import sys
 
 from hythe.client.configuration import load_configuration
 from hythe.client.errors import RemoteNotFound
-from hythe.client.platforms import host_platform, parse_platform, is_compatible
+from hythe.client.platforms import host_platform, is_compatible, parse_platform
 from hythe.client.store import LocalStore, StoredImage
 from hythe.oci.manifest import Platform
 
@@ -35,7 +35,9 @@ def _resolve(images: LocalStore, name: str, wanted: Platform | None) -> StoredIm
     config = images.read_config(image)
     there = Platform(architecture=config.architecture, os=config.os, variant=config.variant)
     if wanted is not None and not is_compatible(wanted, there):
-        raise RemoteNotFound(f"{name} is here for {there}, not for {wanted}", "leave out --platform, or choose another image")
+        raise RemoteNotFound(
+            f"{name} is here for {there}, not for {wanted}", "leave out --platform, or choose another image"
+        )
     return image
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from hythe.containers.container import Container, Device, Mount, ContainerState, ContainerStatus
+from hythe.containers.container import Container, ContainerState, ContainerStatus, Device, Mount
 from hythe.containers.errors import ContainerError
 from hythe.containers.network_files import hostname
 from hythe.containers.store import ContainerStore

@@ -147,7 +147,9 @@ def _start(arguments: Namespace) -> int:
     for text in arguments.containers:
         with report.trying():
             container = store.find(text)
-            if store.status(container).state is not ContainerState.RUNNING:  # one that runs is as it should be, as with docker
+            if (
+                store.status(container).state is not ContainerState.RUNNING
+            ):  # one that runs is as it should be, as with docker
                 _start_detached(store, images, container)
             report.done(text, container)
     return report.finish()

@@ -10,12 +10,12 @@ from hythe.cli.command import CommandFailed
 from hythe.cli.setting_flags import add_setting_flags
 
 if TYPE_CHECKING:
-    from hythe.registry.service import Registry
+    from hythe.registry.service import RegistryServices
 
 STORAGE_FLAGS = ("data", "database_url", "blob_store", "grace_period", "upload_lifetime", "replaced_lifetime")
 """What a verb needs that works on blobs."""
 
-Opened: TypeAlias = Callable[[Namespace], "AbstractAsyncContextManager[Registry]"]
+Opened: TypeAlias = Callable[[Namespace], "AbstractAsyncContextManager[RegistryServices]"]
 """Opens the registry that the arguments name."""
 
 
@@ -34,7 +34,7 @@ def add_housekeeping(verbs: Any, opened: Opened) -> None:
         add_setting_flags(verb, STORAGE_FLAGS)
 
 
-def _collect_garbage(opened: "AbstractAsyncContextManager[Registry]", *, dry_run: bool) -> int:
+def _collect_garbage(opened: "AbstractAsyncContextManager[RegistryServices]", *, dry_run: bool) -> int:
     """Free what nothing needs, or say what would be freed."""
 
     async def collect() -> None:
@@ -58,7 +58,7 @@ def _collect_garbage(opened: "AbstractAsyncContextManager[Registry]", *, dry_run
     return 0
 
 
-def _verify(opened: "AbstractAsyncContextManager[Registry]") -> int:
+def _verify(opened: "AbstractAsyncContextManager[RegistryServices]") -> int:
     """Read every blob and manifest again, name what is damaged and put it aside."""
 
     async def read_all() -> tuple[int, int]:
@@ -73,7 +73,7 @@ def _verify(opened: "AbstractAsyncContextManager[Registry]") -> int:
     return 0
 
 
-async def _report(registry: "Registry") -> tuple[int, int]:
+async def _report(registry: "RegistryServices") -> tuple[int, int]:
     looked_at = damaged = 0
     for findings in (registry.verification.blobs(), registry.verification.manifests()):
         async for finding in findings:

@@ -20,7 +20,7 @@ from hythe.cli.output import (
 from hythe.cli.units import docker_time, human_age, human_size
 from hythe.client.client import Client
 from hythe.client.errors import ClientError, RemoteConflict, RemoteNotFound
-from hythe.client.store import StoreEntry, LocalStore, StoredImage, known_digests
+from hythe.client.store import LocalStore, StoredImage, StoreEntry, known_digests
 from hythe.oci.config import ImageConfig
 from hythe.oci.errors import OCIError
 from hythe.oci.reference import Reference

@@ -31,7 +31,12 @@ PUSH_WORDS = {
     TransferState.MOUNTED: "Mounted from",
     TransferState.DONE: "Pushed",
 }
-COPY_WORDS = {**PUSH_WORDS, TransferState.EXISTS: "Already exists", TransferState.MOVING: "Copying", TransferState.DONE: "Copied"}
+COPY_WORDS = {
+    **PUSH_WORDS,
+    TransferState.EXISTS: "Already exists",
+    TransferState.MOVING: "Copying",
+    TransferState.DONE: "Copied",
+}
 _REFRESH_SECONDS = 0.1
 _SMOOTHING_SECONDS = 2.0
 _BAR = 24

@@ -8,7 +8,7 @@ from hythe.cli.output import add_json_flag, print_json, talk
 from hythe.cli.progress import PULL_WORDS, make_display
 from hythe.client.client import Client
 from hythe.client.endpoints import RegistryEndpoint, StoreEndpoint
-from hythe.client.platforms import host_platform, parse_platform, is_compatible
+from hythe.client.platforms import host_platform, is_compatible, parse_platform
 from hythe.client.transfer import ALL, TransferOptions, TransferResult, transfer
 from hythe.oci.config import ImageConfig
 from hythe.oci.digest import Digest

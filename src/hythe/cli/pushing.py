@@ -48,7 +48,9 @@ def _references(client: Client, reference: Reference, arguments: Namespace) -> l
         raise CommandFailed("tag can't be used with --all-tags/-a", "name the repository alone", 2)
     found = [name for entry in client.store.entries() for name in entry.references if _same(name, reference)]
     if not found:
-        raise RemoteNotFound(f"no image of {reference.familiar_name} is here", "'hythe tag IMAGE NAME:TAG' names one so")
+        raise RemoteNotFound(
+            f"no image of {reference.familiar_name} is here", "'hythe tag IMAGE NAME:TAG' names one so"
+        )
     return sorted(found, key=str)
 
 

@@ -12,7 +12,7 @@ from hythe.cli.housekeeping import add_housekeeping
 from hythe.cli.setting_flags import add_setting_flags, load_settings
 
 if TYPE_CHECKING:
-    from hythe.registry.service import Registry
+    from hythe.registry.service import RegistryServices
 
 DATA = "~/.local/share/hythe/registry"
 """Where the private registry keeps everything when nobody says otherwise: not where a hub does."""
@@ -86,7 +86,7 @@ def _serve(arguments: Namespace) -> int:
 
 
 @asynccontextmanager
-async def _registry(arguments: Namespace) -> AsyncIterator["Registry"]:
+async def _registry(arguments: Namespace) -> AsyncIterator["RegistryServices"]:
     from hythe.registry.anonymous import AnonymousAccess
     from hythe.registry.mirror.upstreams import Upstreams
     from hythe.server.private_registry import open_registry

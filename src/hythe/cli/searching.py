@@ -5,7 +5,7 @@ from argparse import ArgumentParser, Namespace
 from hythe.cli.command import Command, CommandFailed
 from hythe.cli.connecting import add_connection_flags, connected
 from hythe.cli.output import Column, Row, add_list_flags, parse_filters, print_list, truth
-from hythe.client.hub import DEFAULT_LIMIT, MAX_LIMIT, SearchResult, HubClient
+from hythe.client.hub import DEFAULT_LIMIT, MAX_LIMIT, HubClient, SearchResult
 from hythe.oci.reference import split_host
 
 COLUMNS = (
@@ -21,7 +21,9 @@ _DESCRIPTION = 45
 
 def _configure(parser: ArgumentParser) -> None:
     parser.add_argument("term", metavar="[HOST/]TERM", help="what to look for; without a host at the default registry")
-    parser.add_argument("--limit", type=int, default=DEFAULT_LIMIT, help=f"at most so many, 1 to {MAX_LIMIT} (default: {DEFAULT_LIMIT})")
+    parser.add_argument(
+        "--limit", type=int, default=DEFAULT_LIMIT, help=f"at most so many, 1 to {MAX_LIMIT} (default: {DEFAULT_LIMIT})"
+    )
     parser.add_argument("-f", "--filter", action="append", default=[], metavar="KEY=VALUE", help=", ".join(FILTERS))
     add_list_flags(parser, quiet="print names alone")
     add_connection_flags(parser)

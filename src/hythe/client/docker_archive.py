@@ -39,8 +39,8 @@ from hythe.oci.manifest import (
     Descriptor,
     ImageManifest,
     Index,
-    Kind,
     Manifest,
+    ManifestKind,
 )
 from hythe.oci.reference import Reference
 
@@ -111,7 +111,7 @@ def _add(layout: ImageLayout, image: ArchivedImage, blobs: dict[Digest, int]) ->
     for manifest in _manifests(layout, image.descriptor):
         blobs[manifest.digest()] = len(manifest.content)
         blobs.update((blob.parsed_digest, blob.size) for blob in manifest.blobs)
-        if manifest.kind is Kind.IMAGE and manifest.config and row is None:
+        if manifest.kind is ManifestKind.IMAGE and manifest.config and row is None:
             row = {
                 "Config": _blob_name(manifest.config.parsed_digest),
                 "RepoTags": [name.familiar() for name in image.names] or None,

@@ -3,7 +3,7 @@
 from hythe.client.errors import RemoteNotFound
 from hythe.client.store import LocalStore
 from hythe.oci.errors import OCIError
-from hythe.oci.manifest import Descriptor, Kind, Manifest
+from hythe.oci.manifest import Descriptor, Manifest, ManifestKind
 from hythe.oci.reference import Reference
 
 MAX_MOUNT_SOURCES = 4
@@ -31,6 +31,6 @@ def _blobs(store: LocalStore, descriptor: Descriptor) -> set[str]:
         manifest: Manifest = store.read_manifest(descriptor)
     except (RemoteNotFound, OCIError):
         return set()
-    if manifest.kind is Kind.INDEX:
+    if manifest.kind is ManifestKind.INDEX:
         return set().union(*(_blobs(store, child) for child in manifest.manifests))
     return {blob.digest for blob in manifest.blobs}

@@ -17,7 +17,7 @@ from hythe.client.protocol import RemoteRepository, catalog
 from hythe.client.transfer import TransferOptions, transfer
 from hythe.oci.config import ImageConfig
 from hythe.oci.digest import Digest
-from hythe.oci.manifest import Descriptor, Kind, Manifest, Platform
+from hythe.oci.manifest import Descriptor, Manifest, ManifestKind, Platform
 from hythe.oci.reference import Reference, split_host
 from hythe.oci.scope import DELETE, PULL
 
@@ -86,7 +86,7 @@ class Registry:
         reference = self.reference(name).with_default_tag()
         repository = self._repository(reference)
         root = manifest = repository.get_manifest(reference.target)
-        if root.kind is Kind.INDEX:
+        if root.kind is ManifestKind.INDEX:
             wanted = parse_platform(platform) if platform else host_platform()
             manifest = repository.get_manifest(choose_image(root.manifests, wanted).digest)
         if manifest.config is None:

@@ -24,7 +24,7 @@ from hythe.client.platforms import choose_image, host_platform
 from hythe.oci.config import ImageConfig
 from hythe.oci.digest import Digest
 from hythe.oci.errors import InvalidDigest, InvalidReference, OCIError
-from hythe.oci.manifest import Descriptor, Kind, Manifest, Platform
+from hythe.oci.manifest import Descriptor, Manifest, ManifestKind, Platform
 from hythe.oci.reference import DEFAULT_HOST, Reference
 
 NAME_KEY = "org.opencontainers.image.ref.name"
@@ -108,7 +108,7 @@ class LocalStore(ImageLayout):
     def load(self, entry: StoreEntry, platform: Platform | None = None) -> StoredImage:
         """Return an entry's image; of an index, the one for ``platform`` (default: the host's)."""
         manifest = self.read_manifest(entry.descriptor)
-        if manifest.kind is Kind.INDEX:
+        if manifest.kind is ManifestKind.INDEX:
             stored = [child for child in manifest.manifests if self.has(child)]
             manifest = self.read_manifest(self._choose_platform(stored, platform))
         return StoredImage(entry, manifest)

@@ -14,7 +14,7 @@ from hythe.client.parallel import run_parallel
 from hythe.client.platforms import choose_image
 from hythe.client.progress import Reporter
 from hythe.oci.digest import Digest
-from hythe.oci.manifest import Descriptor, Index, Kind, Manifest, Platform
+from hythe.oci.manifest import Descriptor, Index, Manifest, ManifestKind, Platform
 
 DEFAULT_PARALLEL = 4
 
@@ -98,7 +98,7 @@ def _copy(
 
 def _select(source: TransferSource, origin: Manifest, options: TransferOptions) -> tuple[Manifest, list[Manifest]]:
     """Return the root manifest and all manifests to copy, children first; raises RemoteNotFound."""
-    if origin.kind is not Kind.INDEX:
+    if origin.kind is not ManifestKind.INDEX:
         return origin, [origin]
     if options.is_all:
         return origin, [*_descendants(source, origin), origin]
@@ -121,5 +121,5 @@ def _descendants(source: TransferSource, index: Manifest) -> list[Manifest]:
             platform = f" ({descriptor.platform})" if descriptor.platform else ""
             hint = "the source has only some platforms: select them with --platform"
             raise RemoteNotFound(f"{descriptor.digest}{platform} of the index does not exist", hint) from error
-        found += [*_descendants(source, child), child] if child.kind is Kind.INDEX else [child]
+        found += [*_descendants(source, child), child] if child.kind is ManifestKind.INDEX else [child]
     return found

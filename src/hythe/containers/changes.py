@@ -15,17 +15,17 @@ from typing import IO, BinaryIO, NamedTuple, cast
 
 from hythe.containers import overlay
 from hythe.containers.root import Root
-from hythe.oci.layer import Entry, InvalidLayer, Kind, LayerWriter, Opaque, Whiteout
+from hythe.oci.layer import EntryKind, InvalidLayer, LayerEntry, LayerWriter, Opaque, Whiteout
 
 _READ_FOLDER = os.O_RDONLY | os.O_DIRECTORY
 _IGNORED_XATTRS = ("security.selinux", "system.")
 _KINDS = {
-    stat.S_IFREG: Kind.FILE,
-    stat.S_IFDIR: Kind.FOLDER,
-    stat.S_IFLNK: Kind.SYMLINK,
-    stat.S_IFCHR: Kind.CHARACTER,
-    stat.S_IFBLK: Kind.BLOCK,
-    stat.S_IFIFO: Kind.FIFO,
+    stat.S_IFREG: EntryKind.FILE,
+    stat.S_IFDIR: EntryKind.FOLDER,
+    stat.S_IFLNK: EntryKind.SYMLINK,
+    stat.S_IFCHR: EntryKind.CHARACTER,
+    stat.S_IFBLK: EntryKind.BLOCK,
+    stat.S_IFIFO: EntryKind.FIFO,
 }
 
 
@@ -216,7 +216,7 @@ class _Packer:
     def add(self, entry: TreeEntry) -> None:
         """Write an entry; skips sockets, and files that were deleted concurrently."""
         kind = _KINDS.get(stat.S_IFMT(entry.status.st_mode))
-        if kind is Kind.FILE:
+        if kind is EntryKind.FILE:
             with suppress(FileNotFoundError):
                 self._add_file(entry)
         elif kind is not None:
@@ -233,19 +233,19 @@ class _Packer:
                 raise InvalidLayer(f"{entry.path!r} changed while it was read: stop the process that writes to it")
             first = self._first_names.setdefault((status.st_dev, status.st_ino), entry.path)
             if status.st_nlink > 1 and first != entry.path:
-                self.writer.add(self._layer_entry(entry.path, Kind.HARDLINK, status, target=first))
+                self.writer.add(self._layer_entry(entry.path, EntryKind.HARDLINK, status, target=first))
                 return
             xattrs = _xattrs(descriptor)
-            self.writer.add(self._layer_entry(entry.path, Kind.FILE, status, xattrs=xattrs), cast(BinaryIO, file))
+            self.writer.add(self._layer_entry(entry.path, EntryKind.FILE, status, xattrs=xattrs), cast(BinaryIO, file))
 
-    def _entry(self, path: str, kind: Kind, status: os.stat_result) -> Entry:
-        if kind is Kind.FOLDER:
+    def _entry(self, path: str, kind: EntryKind, status: os.stat_result) -> LayerEntry:
+        if kind is EntryKind.FOLDER:
             descriptor = self._root.open(path, _READ_FOLDER, follow=False)
             try:
                 return self._layer_entry(path, kind, status, xattrs=_xattrs(descriptor))
             finally:
                 os.close(descriptor)
-        target = self._link_text(path) if kind is Kind.SYMLINK else ""
+        target = self._link_text(path) if kind is EntryKind.SYMLINK else ""
         return self._layer_entry(path, kind, status, target=target)
 
     def _link_text(self, path: str) -> str:
@@ -257,17 +257,17 @@ class _Packer:
 
     @staticmethod
     def _layer_entry(
-        path: str, kind: Kind, status: os.stat_result, *, target: str = "", xattrs: dict[str, bytes] | None = None
-    ) -> Entry:
-        is_device = kind in (Kind.CHARACTER, Kind.BLOCK)
-        return Entry(
+        path: str, kind: EntryKind, status: os.stat_result, *, target: str = "", xattrs: dict[str, bytes] | None = None
+    ) -> LayerEntry:
+        is_device = kind in (EntryKind.CHARACTER, EntryKind.BLOCK)
+        return LayerEntry(
             path=path,
             kind=kind,
             mode=stat.S_IMODE(status.st_mode),
             uid=status.st_uid,
             gid=status.st_gid,
             mtime_ns=status.st_mtime_ns,
-            size=status.st_size if kind is Kind.FILE else 0,
+            size=status.st_size if kind is EntryKind.FILE else 0,
             target=target,
             device=(os.major(status.st_rdev), os.minor(status.st_rdev)) if is_device else (0, 0),
             xattrs=xattrs or {},

@@ -14,7 +14,17 @@ from typing import BinaryIO
 from hythe.containers import overlay
 from hythe.containers.namespace import in_user_namespace
 from hythe.containers.root import Root, image_umask, remove
-from hythe.oci.layer import Content, Entry, InvalidLayer, Kind, Member, Opaque, Whiteout, read_layer, shown
+from hythe.oci.layer import (
+    EntryContent,
+    EntryKind,
+    InvalidLayer,
+    LayerEntry,
+    Member,
+    Opaque,
+    Whiteout,
+    read_layer,
+    shown,
+)
 
 _READ_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 _IGNORED_XATTR_ERRORS = (errno.ENOTSUP, errno.EPERM, errno.EACCES)
@@ -92,14 +102,14 @@ class _Unpacker:
         self._skip_devices = in_user_namespace()
         self.hides_everything = False
 
-    def apply(self, member: Member, content: Content | None) -> None:
+    def apply(self, member: Member, content: EntryContent | None) -> None:
         """Apply a member of the archive; raises InvalidLayer if it is not possible."""
         try:
             self._apply(member, content)
         except OSError as error:
             raise _unpack_error(error, member) from error
 
-    def _apply(self, member: Member, content: Content | None) -> None:
+    def _apply(self, member: Member, content: EntryContent | None) -> None:
         match member:
             case Opaque(path=""):
                 self.hides_everything = True
@@ -107,9 +117,9 @@ class _Unpacker:
                 self._hide(member.path)
             case Whiteout():
                 self._add_whiteout(member.path)
-            case Entry(path=""):
+            case LayerEntry(path=""):
                 self._change_root(member)
-            case Entry():
+            case LayerEntry():
                 self._make(member, content)
 
     def finish(self) -> None:
@@ -153,17 +163,17 @@ class _Unpacker:
             if stat.S_ISDIR(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode):
                 _on_folder(parent, name, overlay.make_opaque)
 
-    def _change_root(self, entry: Entry) -> None:
-        if entry.kind is not Kind.FOLDER:
+    def _change_root(self, entry: LayerEntry) -> None:
+        if entry.kind is not EntryKind.FOLDER:
             raise InvalidLayer(f"the root of the layer is a {entry.kind.value}")
         descriptor = self._root.open("", os.O_RDONLY | os.O_DIRECTORY)
         _apply_metadata(descriptor, entry)
         os.close(descriptor)
         self._folder_times[""] = entry.mtime_ns
 
-    def _make(self, entry: Entry, content: Content | None) -> None:
+    def _make(self, entry: LayerEntry, content: EntryContent | None) -> None:
         parent, name = self._parent_of(entry.path)
-        if entry.kind is Kind.FOLDER:
+        if entry.kind is EntryKind.FOLDER:
             self._make_folder(entry, parent, name)
             return
         try:
@@ -174,27 +184,27 @@ class _Unpacker:
             parent, name = self._parent_of(entry.path)
             self._make_other(entry, content, parent, name)
 
-    def _make_folder(self, entry: Entry, parent: int, name: str) -> None:
+    def _make_folder(self, entry: LayerEntry, parent: int, name: str) -> None:
         _make_folder(parent, name, replaces=True)
         _on_folder(parent, name, lambda descriptor: _apply_metadata(descriptor, entry))
         self._folder_times[entry.path] = entry.mtime_ns
 
-    def _make_other(self, entry: Entry, content: Content | None, parent: int, name: str) -> None:
+    def _make_other(self, entry: LayerEntry, content: EntryContent | None, parent: int, name: str) -> None:
         match entry.kind:
-            case Kind.FILE:
+            case EntryKind.FILE:
                 _write_file(entry, content, parent, name)
-            case Kind.HARDLINK:
+            case EntryKind.HARDLINK:
                 self._link(entry, parent, name)
-            case Kind.SYMLINK:
+            case EntryKind.SYMLINK:
                 os.symlink(entry.target, name, dir_fd=parent)
                 _apply_metadata_by_name(entry, parent, name)
-            case Kind.FIFO:
+            case EntryKind.FIFO:
                 os.mkfifo(name, 0o600, dir_fd=parent)
                 _apply_metadata_by_name(entry, parent, name)
             case _:
                 self._make_device(entry, parent, name)
 
-    def _link(self, entry: Entry, parent: int, name: str) -> None:
+    def _link(self, entry: LayerEntry, parent: int, name: str) -> None:
         above, target = posixpath.split(entry.target)
         if not target:
             raise InvalidLayer(f"{entry.path!r} is a hard link to the root")
@@ -204,15 +214,15 @@ class _Unpacker:
         finally:
             os.close(folder)
 
-    def _make_device(self, entry: Entry, parent: int, name: str) -> None:
+    def _make_device(self, entry: LayerEntry, parent: int, name: str) -> None:
         if self._skip_devices:
             return  # not possible in a user namespace; runtimes mount the usual devices from the host
-        kind = stat.S_IFCHR if entry.kind is Kind.CHARACTER else stat.S_IFBLK
+        kind = stat.S_IFCHR if entry.kind is EntryKind.CHARACTER else stat.S_IFBLK
         os.mknod(name, kind | 0o600, os.makedev(*entry.device), dir_fd=parent)
         _apply_metadata_by_name(entry, parent, name)
 
 
-def _write_file(entry: Entry, content: Content | None, parent: int, name: str) -> None:
+def _write_file(entry: LayerEntry, content: EntryContent | None, parent: int, name: str) -> None:
     descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=parent)
     try:
         end = 0
@@ -235,7 +245,7 @@ def _write(descriptor: int, data: bytes) -> int:
     return len(data)
 
 
-def _apply_metadata(descriptor: int, entry: Entry) -> None:
+def _apply_metadata(descriptor: int, entry: LayerEntry) -> None:
     """Set owner, mode and attributes, in this order: changing the owner clears set-uid bits."""
     os.fchown(descriptor, entry.uid, entry.gid)
     os.fchmod(descriptor, entry.mode)
@@ -243,10 +253,10 @@ def _apply_metadata(descriptor: int, entry: Entry) -> None:
         _set_xattr(descriptor, name, value)
 
 
-def _apply_metadata_by_name(entry: Entry, parent: int, name: str) -> None:
+def _apply_metadata_by_name(entry: LayerEntry, parent: int, name: str) -> None:
     """Set the metadata of files that cannot be opened: links, devices, pipes."""
     os.chown(name, entry.uid, entry.gid, dir_fd=parent, follow_symlinks=False)
-    if entry.kind is not Kind.SYMLINK:
+    if entry.kind is not EntryKind.SYMLINK:
         os.chmod(name, entry.mode, dir_fd=parent)  # just created, so it is not a link
     for attribute, value in entry.xattrs.items():
         _set_xattr(f"/proc/self/fd/{parent}/{name}", attribute, value)

@@ -10,7 +10,7 @@ from hythe.database import Database, Session
 from hythe.database.read_cache import ReadCache
 from hythe.hub.access_context import AccessContext
 from hythe.hub.actor import HubActor, Right
-from hythe.hub.credentials import Credentials
+from hythe.hub.credentials import CredentialService
 from hythe.hub.errors import NotFound, Refused, SignInNeeded, TooManyAttempts
 from hythe.hub.namespaces import NamespaceKind, canonical_name, short_name
 from hythe.hub.sql import access_context as store
@@ -89,7 +89,7 @@ class HubAccess:
     def __init__(
         self,
         database: Database,
-        credentials: Credentials,
+        credentials: CredentialService,
         public_url: str = "",
         mirrors: frozenset[str] = frozenset(),
     ) -> None:

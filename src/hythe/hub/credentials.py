@@ -27,7 +27,7 @@ _NOTED_EVERY = timedelta(hours=1)
 """How exactly the last use of a personal token is kept."""
 
 
-class Credentials:
+class CredentialService:
     """Checks credentials. An access token is verified once and remembered until it expires."""
 
     def __init__(

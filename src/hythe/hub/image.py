@@ -7,7 +7,7 @@ import msgspec
 from hythe.oci.config import ContainerConfig
 
 
-class Step(msgspec.Struct, frozen=True):
+class HistoryStep(msgspec.Struct, frozen=True):
     """One step of an image's making. ``size`` is that of its layer, compressed, in bytes; None: it added none."""
 
     text: str
@@ -24,12 +24,12 @@ class PlatformImage(msgspec.Struct, frozen=True):
     digest: str
     platform: str
     size: int
-    steps: tuple[Step, ...]
+    steps: tuple[HistoryStep, ...]
     made_at: datetime | None
     container: ContainerConfig | None
 
 
-class Image(msgspec.Struct, frozen=True):
+class ImageDetails(msgspec.Struct, frozen=True):
     """What a tag or digest names: an image, or one for each of several platforms. ``artifact_type`` empty: an image."""
 
     digest: str

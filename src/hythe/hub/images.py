@@ -1,4 +1,4 @@
-"""Images as the pages show them: platforms, sizes, and the steps by which each was made."""
+"""ImageService as the pages show them: platforms, sizes, and the steps by which each was made."""
 
 import asyncio
 from datetime import datetime
@@ -6,20 +6,20 @@ from datetime import datetime
 from hythe.hub.access import HubAccess
 from hythe.hub.actor import HubActor
 from hythe.hub.errors import NotFound
-from hythe.hub.image import Image, PlatformImage, Step
+from hythe.hub.image import HistoryStep, ImageDetails, PlatformImage
 from hythe.hub.image_config import read_config
 from hythe.hub.namespaces import canonical_name
 from hythe.hub.tags import shown_images
 from hythe.oci.config import History, ImageConfig
 from hythe.oci.digest import Digest
 from hythe.oci.errors import WireError
-from hythe.oci.manifest import Descriptor, Kind, Manifest, Platform
+from hythe.oci.manifest import Descriptor, Manifest, ManifestKind, Platform
 from hythe.registry.access import Action
 from hythe.registry.blobs import Blobs
 from hythe.registry.manifests import Manifests
 
 
-class Images:
+class ImageService:
     """Shows images. Names may be short or long, as for Repositories."""
 
     def __init__(self, access: HubAccess, manifests: Manifests, blobs: Blobs) -> None:
@@ -27,17 +27,17 @@ class Images:
         self._manifests = manifests
         self._blobs = blobs
 
-    async def get(self, actor: HubActor, repository: str, reference: str | Digest) -> Image:
+    async def get(self, actor: HubActor, repository: str, reference: str | Digest) -> ImageDetails:
         """Return what a tag or digest names. Raises NotFound."""
         name = canonical_name(repository)
         await self._access.require_repository(actor, name, Action.PULL)
         digest, manifest = await self._manifest(actor, name, reference)
-        if manifest.kind is Kind.INDEX:
+        if manifest.kind is ManifestKind.INDEX:
             children = (self._child(actor, name, each) for each in shown_images(manifest))
             platforms = tuple(filter(None, await asyncio.gather(*children)))
         else:
             platforms = (await self._platform(actor, name, digest, manifest),)
-        return Image(digest, manifest.media_type, manifest.artifact_type, manifest.annotations, platforms)
+        return ImageDetails(digest, manifest.media_type, manifest.artifact_type, manifest.annotations, platforms)
 
     async def _manifest(self, actor: HubActor, name: str, reference: str | Digest) -> tuple[str, Manifest]:
         try:
@@ -74,15 +74,15 @@ def _moment(text: str) -> datetime | None:
     return moment if moment.tzinfo and moment.year > 1 else None
 
 
-def _steps(config: ImageConfig | None, layers: tuple[Descriptor, ...]) -> tuple[Step, ...]:
+def _steps(config: ImageConfig | None, layers: tuple[Descriptor, ...]) -> tuple[HistoryStep, ...]:
     """Return the history beside the layers; the layers alone where the history does not fit them."""
     history = config.history if config else ()
     if sum(not entry.empty_layer for entry in history) != len(layers):
-        return tuple(Step("", layer.digest, layer.size) for layer in layers)
+        return tuple(HistoryStep("", layer.digest, layer.size) for layer in layers)
     left = iter(layers)
     return tuple(_step(entry, None if entry.empty_layer else next(left)) for entry in history)
 
 
-def _step(entry: History, layer: Descriptor | None) -> Step:
+def _step(entry: History, layer: Descriptor | None) -> HistoryStep:
     text = entry.created_by or entry.comment
-    return Step(text, layer.digest, layer.size) if layer else Step(text, "", None)
+    return HistoryStep(text, layer.digest, layer.size) if layer else HistoryStep(text, "", None)

@@ -23,7 +23,7 @@ class NewPersonalToken(msgspec.Struct, frozen=True):
     expires_in_days: Annotated[int, Meta(ge=1, le=3650)] | None = None
 
 
-class PersonalTokens:
+class PersonalTokenService:
     """The personal tokens of the accounts."""
 
     def __init__(self, database: Database, access: HubAccess, clock: Callable[[], datetime]) -> None:

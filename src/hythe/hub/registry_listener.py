@@ -12,7 +12,7 @@ from hythe.hub.sql import repositories as store
 from hythe.oci.digest import Digest
 from hythe.oci.errors import ErrorCode, WireError
 from hythe.registry.access import Actor
-from hythe.registry.events import RegistryListener, Repository, TagMove
+from hythe.registry.events import RegistryListener, RepositoryRef, TagMove
 
 
 class HubRegistryListener(RegistryListener):
@@ -23,7 +23,7 @@ class HubRegistryListener(RegistryListener):
         self._access = access
         self._pulls = pulls
 
-    async def repository_created(self, session: Session, repository: Repository, actor: Actor) -> None:
+    async def repository_created(self, session: Session, repository: RepositoryRef, actor: Actor) -> None:
         """Put it into the index, with the account's default visibility and within its plan."""
         standing = await self._access.standing(hub_actor(actor), repository.name, session)
         try:
@@ -31,24 +31,24 @@ class HubRegistryListener(RegistryListener):
         except Refused as error:
             raise WireError(ErrorCode.DENIED, str(error)) from error
 
-    async def repository_deleted(self, session: Session, repository: Repository, actor: Actor) -> None:
+    async def repository_deleted(self, session: Session, repository: RepositoryRef, actor: Actor) -> None:
         """Take it out of the index."""
         await store.forget(session, repository.id)
 
     async def manifest_pushed(
-        self, session: Session, repository: Repository, digest: Digest, media_type: str, size: int, actor: Actor
+        self, session: Session, repository: RepositoryRef, digest: Digest, media_type: str, size: int, actor: Actor
     ) -> None:
         """Note the push; the first one puts the repository into lists and search."""
         await store.note_push(session, repository.id, self._clock())
 
     async def tags_moved(
-        self, session: Session, repository: Repository, moves: tuple[TagMove, ...], actor: Actor
+        self, session: Session, repository: RepositoryRef, moves: tuple[TagMove, ...], actor: Actor
     ) -> None:
         """Note when the repository last changed."""
         if moves:
             await store.change(session, repository.id, {"updated_at": moves[-1].at})
 
-    async def manifest_pulled(self, repository: Repository, tag: str | None, digest: Digest, actor: Actor) -> None:
+    async def manifest_pulled(self, repository: RepositoryRef, tag: str | None, digest: Digest, actor: Actor) -> None:
         """Count it, unless one of the hub's own builds reads it."""
         if hub_actor(actor).build is None:
             self._pulls.count(repository.id)

@@ -1,4 +1,4 @@
-"""Repositories as the index knows them: made, described, shown, hidden and deleted."""
+"""RepositoryService as the index knows them: made, described, shown, hidden and deleted."""
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -29,7 +29,7 @@ from hythe.hub.sql import repositories as store
 from hythe.hub.user import Visibility
 from hythe.hub.validation import Checked, problems_by
 from hythe.registry.access import Action
-from hythe.registry.events import Repository as MadeRepository
+from hythe.registry.events import RepositoryRef as MadeRepository
 from hythe.registry.repositories import Repositories as RegistryRepositories
 from hythe.registry.sql import repositories as registry_store
 
@@ -74,7 +74,7 @@ class RepositoryChange(Checked, frozen=True, omit_defaults=True):
         return problems_by(values, **_TEXTS)
 
 
-class Repositories:
+class RepositoryService:
     """The repositories of the hub. Every name that comes in may be short (``centos``) or long (``library/centos``)."""
 
     def __init__(

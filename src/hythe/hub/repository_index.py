@@ -7,12 +7,12 @@ from hythe.hub.namespaces import NamespaceKind
 from hythe.hub.plans import admit
 from hythe.hub.sql import repositories as store
 from hythe.hub.user import Visibility
-from hythe.registry.events import Repository
+from hythe.registry.events import RepositoryRef
 
 
 async def enlist(
     session: Session,
-    repository: Repository,
+    repository: RepositoryRef,
     standing: AccessContext,
     *,
     listed: bool,

@@ -1,4 +1,4 @@
-"""Search: which repositories fit what somebody typed, the likeliest first.
+"""SearchService: which repositories fit what somebody typed, the likeliest first.
 
 Exact names come first, then names that begin so, official ones before others; then what fits best by words, blended
 with stars and pulls. A word fits also in its beginning (``cent``) and, for want of anything better, with a typo.
@@ -13,7 +13,7 @@ from hythe.hub.search_index import SearchIndex, SearchQuery
 from hythe.hub.sql import search as store
 
 
-class Search:
+class SearchService:
     """Searches the index; what was pushed or changed is found as soon as that was acknowledged."""
 
     def __init__(self, database: Database, access: HubAccess, index: SearchIndex) -> None:

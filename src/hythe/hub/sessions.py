@@ -7,7 +7,7 @@ import msgspec
 
 from hythe.database import Database
 from hythe.hub.actor import ANONYMOUS, HubActor
-from hythe.hub.credentials import Credentials
+from hythe.hub.credentials import CredentialService
 from hythe.hub.errors import SignInNeeded
 from hythe.hub.personal_token import digest_of, new_secret
 from hythe.hub.sql import sessions as store
@@ -23,10 +23,10 @@ class NewSession(msgspec.Struct, frozen=True):
     expires_at: datetime
 
 
-class Sessions:
+class SessionService:
     """The sessions of the pages."""
 
-    def __init__(self, database: Database, credentials: Credentials, clock: Callable[[], datetime]) -> None:
+    def __init__(self, database: Database, credentials: CredentialService, clock: Callable[[], datetime]) -> None:
         self._database = database
         self._credentials = credentials
         self._clock = clock

@@ -1,4 +1,4 @@
-"""Tags as the pages and the JSON API show them: with sizes, platforms and times."""
+"""TagService as the pages and the JSON API show them: with sizes, platforms and times."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -15,9 +15,9 @@ from hythe.hub.platforms import Platforms
 from hythe.hub.sql import tags as store
 from hythe.hub.tag import Tag, TagImage
 from hythe.oci.digest import Digest
-from hythe.oci.manifest import Descriptor, Kind, Manifest
+from hythe.oci.manifest import Descriptor, Manifest, ManifestKind
 from hythe.registry.access import Action
-from hythe.registry.tags import Move
+from hythe.registry.tags import PastMove
 from hythe.registry.tags import Tags as RegistryTags
 
 MOST_IMAGES = 50
@@ -27,7 +27,7 @@ _ATTESTATION = "vnd.docker.reference.type"
 """Marks manifests in an index that are about an image and are none (BuildKit's attestations)."""
 
 
-class Tags:
+class TagService:
     """Shows tags; what changes them is done by the registry. Names may be short or long, as for Repositories."""
 
     def __init__(self, database: Database, access: HubAccess, platforms: Platforms, registry: RegistryTags) -> None:
@@ -59,7 +59,9 @@ class Tags:
         name = await self._allowed(actor, repository, Action.DELETE)
         await self._registry.delete(actor, name, tag)
 
-    async def history(self, actor: HubActor, repository: str, tag: str, before: int | None = None) -> tuple[Move, ...]:
+    async def history(
+        self, actor: HubActor, repository: str, tag: str, before: int | None = None
+    ) -> tuple[PastMove, ...]:
         """Return a tag's moves, the newest first, from before the move of this number. Raises NotFound."""
         return await self._registry.history(actor, await self._allowed(actor, repository, Action.PULL), tag, before)
 
@@ -110,7 +112,7 @@ class Tags:
     async def _images(
         self, actor: HubActor, name: str, digest: str, manifest: Manifest, children: dict[str, Manifest]
     ) -> tuple[TagImage, ...]:
-        if manifest.kind is Kind.INDEX:
+        if manifest.kind is ManifestKind.INDEX:
             return tuple(_child(each, children.get(each.digest)) for each in shown_images(manifest))
         platform = await self._platforms.of(actor, name, manifest)
         return (TagImage(digest, platform, _size(manifest)),)

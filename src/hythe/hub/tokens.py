@@ -12,7 +12,7 @@ from hythe.database import Database
 from hythe.hub.access import HubAccess
 from hythe.hub.access_token import claims_for
 from hythe.hub.actor import HubActor
-from hythe.hub.credentials import Credentials
+from hythe.hub.credentials import CredentialService
 from hythe.hub.errors import SignInNeeded
 from hythe.hub.keys import SigningKeys
 from hythe.hub.personal_token import digest_of, new_secret
@@ -46,14 +46,14 @@ class TokenReply(msgspec.Struct, frozen=True, omit_defaults=True):
     refresh_token: str = ""
 
 
-class Tokens:
+class TokenService:
     """Issues access tokens and refresh tokens."""
 
     def __init__(
         self,
         database: Database,
         access: HubAccess,
-        credentials: Credentials,
+        credentials: CredentialService,
         keys: SigningKeys,
         clock: Callable[[], datetime],
         lifetime: int,

@@ -62,7 +62,7 @@ class PlanChange(msgspec.Struct, frozen=True):
     private_limit: Annotated[int, Count] | None
 
 
-class Users:
+class UserService:
     """The accounts."""
 
     def __init__(

@@ -5,7 +5,7 @@ from hythe.hub.access import hub_actor
 from hythe.notifications.event import EventKind, NotificationEvent
 from hythe.notifications.outbox import Outbox
 from hythe.registry.access import Actor
-from hythe.registry.events import RegistryListener, Repository, TagMove
+from hythe.registry.events import RegistryListener, RepositoryRef, TagMove
 from hythe.worker.layer_tags import is_layer_tag
 
 
@@ -16,7 +16,7 @@ class NotificationRegistryListener(RegistryListener):
         self._outbox = outbox
 
     async def tags_moved(
-        self, session: Session, repository: Repository, moves: tuple[TagMove, ...], actor: Actor
+        self, session: Session, repository: RepositoryRef, moves: tuple[TagMove, ...], actor: Actor
     ) -> None:
         """See RegistryListener. Tags of layers that workers share are internal, and cause no event."""
         for move in moves:

@@ -2,7 +2,7 @@
 
 ``read_layer`` turns a stream into members, ``LayerWriter`` members into a stream; neither touches a file system.
 
-    Member = Entry       something that is there: a file, folder, link, device or pipe
+    Member = LayerEntry       something that is there: a file, folder, link, device or pipe
            | Whiteout    something of a lower layer that is gone (``.wh.NAME``)
            | Opaque      a folder whose content in lower layers is gone (``.wh..wh..opq``)
 
@@ -41,7 +41,7 @@ class InvalidLayer(OCIError):
     """An archive that is broken, or that would leave the root it is unpacked to."""
 
 
-class Kind(Enum):
+class EntryKind(Enum):
     """What an entry is."""
 
     FILE = "file"
@@ -53,11 +53,11 @@ class Kind(Enum):
     FIFO = "fifo"
 
 
-class Entry(msgspec.Struct, frozen=True):
+class LayerEntry(msgspec.Struct, frozen=True):
     """One thing in a layer. ``target`` is a symbolic link's text, or the clean path that a hard link is to."""
 
     path: str
-    kind: Kind
+    kind: EntryKind
     mode: int = 0o644
     uid: int = 0
     gid: int = 0
@@ -80,10 +80,10 @@ class Opaque(msgspec.Struct, frozen=True):
     path: str
 
 
-Member = Entry | Whiteout | Opaque
+Member = LayerEntry | Whiteout | Opaque
 
 
-class Content:
+class EntryContent:
     """The bytes of a file in a layer; to be read before the next member is asked for."""
 
     def __init__(self, archive: tarfile.TarFile, info: tarfile.TarInfo) -> None:
@@ -113,7 +113,7 @@ def _chunks(stream: BinaryIO, offset: int, size: int) -> Iterator[tuple[int, byt
         offset += len(data)
 
 
-def read_layer(stream: BinaryIO) -> Iterator[tuple[Member, Content | None]]:
+def read_layer(stream: BinaryIO) -> Iterator[tuple[Member, EntryContent | None]]:
     """Yield the members of an uncompressed layer in their order, each file with its content.
 
     Raises InvalidLayer. What follows the end mark of the archive is left unread in ``stream``.
@@ -124,8 +124,8 @@ def read_layer(stream: BinaryIO) -> Iterator[tuple[Member, Content | None]]:
                 archive.members.clear()  # type: ignore[attr-defined]  # or they would pile up
                 member = _member(info)
                 if member is not None:
-                    has_content = isinstance(member, Entry) and member.kind is Kind.FILE
-                    yield member, Content(archive, info) if has_content else None
+                    has_content = isinstance(member, LayerEntry) and member.kind is EntryKind.FILE
+                    yield member, EntryContent(archive, info) if has_content else None
     except (tarfile.TarError, ValueError, IndexError, OverflowError, RecursionError) as error:
         if isinstance(error, OCIError):
             raise
@@ -158,14 +158,14 @@ class _BoundedTarInfo(tarfile.TarInfo):
 
 
 _KINDS = {
-    tarfile.DIRTYPE: Kind.FOLDER,
-    tarfile.SYMTYPE: Kind.SYMLINK,
-    tarfile.LNKTYPE: Kind.HARDLINK,
-    tarfile.CHRTYPE: Kind.CHARACTER,
-    tarfile.BLKTYPE: Kind.BLOCK,
-    tarfile.FIFOTYPE: Kind.FIFO,
+    tarfile.DIRTYPE: EntryKind.FOLDER,
+    tarfile.SYMTYPE: EntryKind.SYMLINK,
+    tarfile.LNKTYPE: EntryKind.HARDLINK,
+    tarfile.CHRTYPE: EntryKind.CHARACTER,
+    tarfile.BLKTYPE: EntryKind.BLOCK,
+    tarfile.FIFOTYPE: EntryKind.FIFO,
 }
-_TYPES = {kind: type_ for type_, kind in _KINDS.items()} | {Kind.FILE: tarfile.REGTYPE}
+_TYPES = {kind: type_ for type_, kind in _KINDS.items()} | {EntryKind.FILE: tarfile.REGTYPE}
 
 
 def _member(info: tarfile.TarInfo) -> Member | None:
@@ -184,24 +184,28 @@ def _member(info: tarfile.TarInfo) -> Member | None:
     return _entry(path, info)
 
 
-def _entry(path: str, info: tarfile.TarInfo) -> Entry:
-    kind = _KINDS.get(info.type, Kind.FILE)
+def _entry(path: str, info: tarfile.TarInfo) -> LayerEntry:
+    kind = _KINDS.get(info.type, EntryKind.FILE)
     if info.issparse() and info.size > LARGEST_SPARSE_FILE:
         raise InvalidLayer(f"{path!r} claims to be a sparse file of {info.size} bytes")
     if not (0 <= info.uid <= LARGEST_ID and 0 <= info.gid <= LARGEST_ID):
         raise InvalidLayer(f"{path!r} has an impossible owner: {info.uid}:{info.gid}")
     if "\0" in info.linkname:
         raise InvalidLayer(f"the target of {path!r} has a zero byte")
-    return Entry(
+    return LayerEntry(
         path=path,
         kind=kind,
         mode=info.mode & 0o7777,
         uid=info.uid,
         gid=info.gid,
         mtime_ns=_nanoseconds(info),
-        size=info.size if kind is Kind.FILE else 0,
-        target=clean_path(info.linkname) if kind is Kind.HARDLINK else info.linkname if kind is Kind.SYMLINK else "",
-        device=(info.devmajor, info.devminor) if kind in (Kind.CHARACTER, Kind.BLOCK) else (0, 0),
+        size=info.size if kind is EntryKind.FILE else 0,
+        target=clean_path(info.linkname)
+        if kind is EntryKind.HARDLINK
+        else info.linkname
+        if kind is EntryKind.SYMLINK
+        else "",
+        device=(info.devmajor, info.devminor) if kind in (EntryKind.CHARACTER, EntryKind.BLOCK) else (0, 0),
         xattrs=_xattrs(info),
     )
 
@@ -252,7 +256,7 @@ class LayerWriter:
     def add(self, member: Member, content: BinaryIO | None = None) -> None:
         """Write ``member``; a file needs ``content`` of at least its size. Raises InvalidLayer."""
         self.is_empty = False
-        if isinstance(member, Entry):
+        if isinstance(member, LayerEntry):
             self._add_entry(member, content)
         elif isinstance(member, Opaque):
             self._write_header(tarfile.TarInfo(posixpath.join(member.path, OPAQUE_NAME)))
@@ -264,7 +268,7 @@ class LayerWriter:
         """Write the end mark; the stream stays open."""
         self._stream.write(bytes(2 * tarfile.BLOCKSIZE))
 
-    def _add_entry(self, entry: Entry, content: BinaryIO | None) -> None:
+    def _add_entry(self, entry: LayerEntry, content: BinaryIO | None) -> None:
         info = tarfile.TarInfo(entry.path or "./")
         info.type = _TYPES[entry.kind]
         info.mode, info.uid, info.gid, info.size = entry.mode, entry.uid, entry.gid, entry.size
@@ -275,7 +279,7 @@ class LayerWriter:
             _XATTR_PREFIX + key: value.decode("utf-8", "surrogateescape") for key, value in sorted(entry.xattrs.items())
         }
         self._write_header(info)
-        if entry.kind is Kind.FILE and entry.size:
+        if entry.kind is EntryKind.FILE and entry.size:
             if content is None:
                 raise InvalidLayer(f"{entry.path!r} has no content")
             self._copy(entry, content)
@@ -283,7 +287,7 @@ class LayerWriter:
     def _write_header(self, info: tarfile.TarInfo) -> None:
         self._stream.write(info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape"))
 
-    def _copy(self, entry: Entry, content: BinaryIO) -> None:
+    def _copy(self, entry: LayerEntry, content: BinaryIO) -> None:
         left = entry.size
         while left:
             data = content.read(min(_CHUNK, left))

@@ -66,7 +66,7 @@ class Descriptor(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"
         return bool(self.urls) or ".nondistributable." in self.media_type or ".foreign." in self.media_type
 
 
-class Kind(Enum):
+class ManifestKind(Enum):
     """What a manifest is."""
 
     IMAGE = "image"
@@ -75,11 +75,11 @@ class Kind(Enum):
 
 
 _KINDS = {
-    OCI_MANIFEST: Kind.IMAGE,
-    DOCKER_MANIFEST: Kind.IMAGE,
-    OCI_INDEX: Kind.INDEX,
-    DOCKER_LIST: Kind.INDEX,
-    OCI_ARTIFACT: Kind.ARTIFACT,
+    OCI_MANIFEST: ManifestKind.IMAGE,
+    DOCKER_MANIFEST: ManifestKind.IMAGE,
+    OCI_INDEX: ManifestKind.INDEX,
+    DOCKER_LIST: ManifestKind.INDEX,
+    OCI_ARTIFACT: ManifestKind.ARTIFACT,
 }
 
 
@@ -104,7 +104,7 @@ _DECODER = msgspec.json.Decoder(_Fields)
 class Manifest(msgspec.Struct, frozen=True):
     """A manifest of any kind, read out of ``content``, which stays byte for byte as it came."""
 
-    kind: Kind
+    kind: ManifestKind
     media_type: str
     content: bytes
     config: Descriptor | None = None
@@ -136,9 +136,9 @@ class Manifest(msgspec.Struct, frozen=True):
             kind=kind,
             media_type=media_type,
             content=content,
-            config=fields.config if kind is Kind.IMAGE else None,
-            layers=(fields.layers if kind is Kind.IMAGE else fields.blobs) or (),
-            manifests=(fields.manifests if kind is Kind.INDEX else None) or (),
+            config=fields.config if kind is ManifestKind.IMAGE else None,
+            layers=(fields.layers if kind is ManifestKind.IMAGE else fields.blobs) or (),
+            manifests=(fields.manifests if kind is ManifestKind.INDEX else None) or (),
             subject=fields.subject,
             artifact_type=fields.artifact_type,
             annotations=fields.annotations or {},
@@ -187,16 +187,16 @@ def _guessed_media_type(fields: _Fields) -> str:
     raise InvalidManifest("not a manifest: neither mediaType nor config nor manifests says what it is")
 
 
-def _check_shape(kind: Kind, fields: _Fields) -> None:
-    if kind is not Kind.ARTIFACT and fields.schema_version != 2:
+def _check_shape(kind: ManifestKind, fields: _Fields) -> None:
+    if kind is not ManifestKind.ARTIFACT and fields.schema_version != 2:
         raise InvalidManifest("schemaVersion must be 2")
-    if kind is Kind.IMAGE and (fields.config is None or fields.layers is None):
+    if kind is ManifestKind.IMAGE and (fields.config is None or fields.layers is None):
         raise InvalidManifest("an image manifest needs config and layers")
-    if kind is Kind.IMAGE and fields.manifests is not None:
+    if kind is ManifestKind.IMAGE and fields.manifests is not None:
         raise InvalidManifest("an image manifest has no manifests: it cannot be an index too")
-    if kind is Kind.INDEX and fields.manifests is None:
+    if kind is ManifestKind.INDEX and fields.manifests is None:
         raise InvalidManifest("an image index needs manifests")
-    if kind is Kind.INDEX and (fields.layers is not None or fields.config is not None):
+    if kind is ManifestKind.INDEX and (fields.layers is not None or fields.config is not None):
         raise InvalidManifest("an image index has no config or layers: it cannot be an image too")
 
 

@@ -13,7 +13,7 @@ from hythe.oci.digest import Digest
 from hythe.registry.access import Actor
 
 
-class Repository(msgspec.Struct, frozen=True):
+class RepositoryRef(msgspec.Struct, frozen=True):
     """A repository as the registry knows it; ``name`` is canonical."""
 
     id: int
@@ -33,21 +33,21 @@ class TagMove(msgspec.Struct, frozen=True):
 class RegistryListener:
     """Listens to the registry. Override what you need: the methods do nothing here."""
 
-    async def repository_created(self, session: Session, repository: Repository, actor: Actor) -> None:
+    async def repository_created(self, session: Session, repository: RepositoryRef, actor: Actor) -> None:
         """A repository was created, explicitly or by its first push. Can raise WireError DENIED (a plan's limit)."""
 
-    async def repository_deleted(self, session: Session, repository: Repository, actor: Actor) -> None:
+    async def repository_deleted(self, session: Session, repository: RepositoryRef, actor: Actor) -> None:
         """A repository is about to be deleted with everything in it."""
 
     async def manifest_pushed(
-        self, session: Session, repository: Repository, digest: Digest, media_type: str, size: int, actor: Actor
+        self, session: Session, repository: RepositoryRef, digest: Digest, media_type: str, size: int, actor: Actor
     ) -> None:
         """A manifest of ``size`` bytes was pushed."""
 
     async def tags_moved(
-        self, session: Session, repository: Repository, moves: tuple[TagMove, ...], actor: Actor
+        self, session: Session, repository: RepositoryRef, moves: tuple[TagMove, ...], actor: Actor
     ) -> None:
         """Tags were set, moved or deleted."""
 
-    async def manifest_pulled(self, repository: Repository, tag: str | None, digest: Digest, actor: Actor) -> None:
+    async def manifest_pulled(self, repository: RepositoryRef, tag: str | None, digest: Digest, actor: Actor) -> None:
         """A manifest was pulled. Called after the response, outside any transaction; must not raise."""

@@ -2,7 +2,7 @@
 
     a tag, manifest or repository is deleted, a blob is uploaded
       └─> what may be unneeded now gets ``free_after``: the end of its grace period          (mark_unneeded)
-            └─> when that is over: is it still unneeded?  then it goes, else the mark goes   (Garbage.collect)
+            └─> when that is over: is it still unneeded?  then it goes, else the mark goes   (GarbageCollection.collect)
 
 What is looked at is what was marked, so the cost grows with what was deleted and not with what is stored. Somebody who
 asks for something that is marked gets its grace period extended (``Blobs.get``, ``Manifests.get``).
@@ -25,7 +25,7 @@ import msgspec
 from hythe.database import Database, Session
 from hythe.oci.digest import Digest
 from hythe.registry.clock import Clock
-from hythe.registry.gc_dry_run import Forecast
+from hythe.registry.gc_dry_run import DryRun
 from hythe.registry.policy import Policy
 from hythe.registry.sql import blobs as blob_store
 from hythe.registry.sql import garbage_collection as store
@@ -94,7 +94,7 @@ async def mark_unneeded(session: Session, repository_id: int, digest: str, free_
     await blob_store.mark_links(session, repository_id, blobs, free_after, once=True)
 
 
-class Garbage:
+class GarbageCollection:
     """The garbage collection of a registry; any number of servers may run it at once."""
 
     def __init__(self, database: Database, storage: BlobStore, policy: Policy, clock: Clock) -> None:
@@ -130,7 +130,7 @@ class Garbage:
         stale_before = now - self._policy.upload_lifetime
         manifests: list[FreedManifest] = []
         async with self._database.reading() as session:
-            forecast = Forecast(session, now, at_once=not self._policy.grace)
+            forecast = DryRun(session, now, at_once=not self._policy.grace)
             for repository_id in await store.due_repositories(session, now):
                 name = await forecast_store.name(session, repository_id) or ""
                 manifests += [FreedManifest(name, digest) for digest in await forecast.manifests(repository_id)]

@@ -13,7 +13,7 @@ from hythe.registry.sql import gc_dry_run as store
 from hythe.registry.sql import manifests as manifest_store
 
 
-class Forecast:
+class DryRun:
     """Looks at one moment of a registry, repository by repository and then at all blobs."""
 
     def __init__(self, session: Session, now: datetime, *, at_once: bool) -> None:

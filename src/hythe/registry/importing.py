@@ -17,7 +17,7 @@ from hythe.oci.digest import Digest
 from hythe.oci.errors import ErrorCode, InvalidDigest, OCIError, WireError
 from hythe.oci.manifest import Manifest
 from hythe.registry.access import Actor
-from hythe.registry.service import Registry
+from hythe.registry.service import RegistryServices
 
 PIECE = 1024 * 1024
 IMPORTER = Actor("import")
@@ -86,7 +86,7 @@ class RegistryFolder:
 class Import:
     """Brings the content of a folder into a registry."""
 
-    def __init__(self, registry: Registry, folder: RegistryFolder) -> None:
+    def __init__(self, registry: RegistryServices, folder: RegistryFolder) -> None:
         self._registry = registry
         self._folder = folder
 

@@ -12,7 +12,7 @@ from hythe.oci.errors import ErrorCode, InvalidManifest, WireError
 from hythe.oci.manifest import Manifest
 from hythe.registry.access import Access, Action, Actor
 from hythe.registry.clock import Clock
-from hythe.registry.events import RegistryListener, Repository, TagMove
+from hythe.registry.events import RegistryListener, RepositoryRef, TagMove
 from hythe.registry.garbage_collection import mark_unneeded
 from hythe.registry.policy import Policy
 from hythe.registry.repositories import Repositories
@@ -114,7 +114,7 @@ class Manifests:
             await self.remove(session, found, digest, tags, actor)
 
     async def remove(
-        self, session: Session, repository: Repository, digest: Digest, tags: tuple[str, ...], actor: Actor
+        self, session: Session, repository: RepositoryRef, digest: Digest, tags: tuple[str, ...], actor: Actor
     ) -> None:
         """Take a manifest and the tags that point at it away, in the caller's transaction. Lock the repository."""
         now = self._clock()
@@ -122,7 +122,7 @@ class Manifests:
         await store.remove(session, repository.id, str(digest))
         await self._tags.record(session, repository, tuple(TagMove(tag, None, digest, now) for tag in tags), actor)
 
-    async def _references(self, session: Session, repository: Repository, manifest: Manifest) -> References:
+    async def _references(self, session: Session, repository: RepositoryRef, manifest: Manifest) -> References:
         """Return what the manifest refers to, all of which is there; raises MANIFEST_BLOB_UNKNOWN."""
         blobs = {descriptor.digest for descriptor in manifest.blobs}
         listed = {descriptor.digest for descriptor in manifest.manifests if not descriptor.is_nondistributable}
@@ -137,7 +137,7 @@ class Manifests:
     async def add(
         self,
         session: Session,
-        repository: Repository,
+        repository: RepositoryRef,
         digest: Digest,
         manifest: Manifest,
         references: References,

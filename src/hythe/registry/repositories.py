@@ -6,7 +6,7 @@ from hythe.database import Database, Session
 from hythe.oci.errors import ErrorCode, WireError
 from hythe.registry.access import Access, Action, Actor
 from hythe.registry.clock import Clock
-from hythe.registry.events import RegistryListener, Repository
+from hythe.registry.events import RegistryListener, RepositoryRef
 from hythe.registry.policy import Policy
 from hythe.registry.sql import blobs as blob_store
 from hythe.registry.sql import repositories as store
@@ -24,7 +24,7 @@ class Repositories:
         self._policy = policy
         self._clock = clock
 
-    async def get(self, actor: Actor, name: str) -> Repository:
+    async def get(self, actor: Actor, name: str) -> RepositoryRef:
         """Return the repository; raises WireError NAME_UNKNOWN and what Access raises."""
         await self._access.require(actor, name, Action.PULL)
         async with self._database.reading() as session:
@@ -33,7 +33,7 @@ class Repositories:
             raise unknown_name(name)
         return repository
 
-    async def create(self, session: Session, name: str, actor: Actor) -> Repository | None:
+    async def create(self, session: Session, name: str, actor: Actor) -> RepositoryRef | None:
         """Add an empty repository in the caller's transaction; None when there is one already.
 
         The caller has asked Access. Listeners can raise WireError DENIED.
@@ -47,14 +47,14 @@ class Repositories:
             await listener.repository_created(session, repository, actor)
         return repository
 
-    async def obtain(self, session: Session, name: str, actor: Actor, *, alone: bool) -> Repository:
+    async def obtain(self, session: Session, name: str, actor: Actor, *, alone: bool) -> RepositoryRef:
         """Return the repository, locked (``alone``: nobody else may add to it), created when it is not there."""
         while True:
             repository = await store.lock(session, name, alone=alone) or await self.create(session, name, actor)
             if repository is not None:
                 return repository
 
-    async def lock(self, session: Session, name: str) -> Repository:
+    async def lock(self, session: Session, name: str) -> RepositoryRef:
         """Return the repository, locked for a change; raises WireError NAME_UNKNOWN."""
         repository = await store.lock(session, name, alone=True)
         if repository is None:

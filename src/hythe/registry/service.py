@@ -11,7 +11,7 @@ from hythe.registry.blobs import Blobs
 from hythe.registry.catalog import Catalog
 from hythe.registry.clock import Clock, now
 from hythe.registry.events import RegistryListener
-from hythe.registry.garbage_collection import Garbage
+from hythe.registry.garbage_collection import GarbageCollection
 from hythe.registry.manifests import Manifests
 from hythe.registry.mirror.upstreams import Upstreams
 from hythe.registry.policy import Policy
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from hythe.registry.mirror.mirror import Mirror
 
 
-class Registry:
+class RegistryServices:
     """Everything below ``/v2/``, without HTTP. Repository names are canonical; every call takes the actor."""
 
     def __init__(
@@ -53,7 +53,7 @@ class Registry:
         self.manifests = Manifests(database, access, listeners, self.repositories, self.tags, policy, clock)
         self.referrers = Referrers(database, access)
         self.catalog = Catalog(database, access)
-        self.garbage = Garbage(database, storage, policy, clock)
+        self.garbage = GarbageCollection(database, storage, policy, clock)
         self.mirror = mirror
 
     async def try_storage(self) -> None:
@@ -80,7 +80,7 @@ def make_registry(
     listeners: Sequence[RegistryListener],
     settings: Settings,
     upstreams: Upstreams,
-) -> Registry:
+) -> RegistryServices:
     """Return the registry that the settings ask for, on these parts."""
     policy = Policy.of(settings)
     mirror = None
@@ -89,4 +89,4 @@ def make_registry(
         from hythe.registry.mirror.mirror import Mirror
 
         mirror = Mirror(upstreams, settings.data_folder, database, storage, access, policy)
-    return Registry(database, storage, access, listeners, policy, mirror=mirror)
+    return RegistryServices(database, storage, access, listeners, policy, mirror=mirror)

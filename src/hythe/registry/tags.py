@@ -11,7 +11,7 @@ from hythe.oci.digest import Digest
 from hythe.oci.errors import ErrorCode, WireError
 from hythe.registry.access import Access, Action, Actor
 from hythe.registry.clock import Clock
-from hythe.registry.events import RegistryListener, Repository, TagMove
+from hythe.registry.events import RegistryListener, RepositoryRef, TagMove
 from hythe.registry.garbage_collection import mark_unneeded
 from hythe.registry.policy import Policy
 from hythe.registry.repositories import Repositories, unknown_name
@@ -30,7 +30,7 @@ class Names(msgspec.Struct, frozen=True):
     more: bool
 
 
-class Move(msgspec.Struct, frozen=True):
+class PastMove(msgspec.Struct, frozen=True):
     """One line of a tag's history; ``number`` rises with time."""
 
     number: int
@@ -90,12 +90,12 @@ class Tags:
 
     async def history(
         self, actor: Actor, repository: str, tag: str, before: int | None = None, limit: int = 100
-    ) -> tuple[Move, ...]:
+    ) -> tuple[PastMove, ...]:
         """Return a tag's moves, newest first, from before the move numbered ``before``."""
         await self._access.require(actor, repository, Action.PULL)
         async with self._database.reading() as session:
             rows = await store.history(session, repository, tag, before or store.NEWEST, limit)
-        return tuple(Move(r.id, r.tag, r.digest, r.previous, r.moved_at, r.moved_by) for r in rows)
+        return tuple(PastMove(r.id, r.tag, r.digest, r.previous, r.moved_at, r.moved_by) for r in rows)
 
     async def restore(self, actor: Actor, repository: str, tag: str, digest: Digest) -> None:
         """Let a tag point again where it once did. Raises MANIFEST_UNKNOWN when it never did, or that is gone."""
@@ -126,7 +126,7 @@ class Tags:
             await store.set_rules(session, found.id, patterns)
 
     async def move(
-        self, session: Session, repository: Repository, tags: Iterable[str], digest: Digest, actor: Actor
+        self, session: Session, repository: RepositoryRef, tags: Iterable[str], digest: Digest, actor: Actor
     ) -> None:
         """Let tags point at a manifest that is there, in the caller's transaction. Lock the repository first.
 
@@ -145,14 +145,16 @@ class Tags:
         await self.record(session, repository, tuple(moves), actor)
         await self._mark_replaced(session, repository, moves)
 
-    async def record(self, session: Session, repository: Repository, moves: tuple[TagMove, ...], actor: Actor) -> None:
+    async def record(
+        self, session: Session, repository: RepositoryRef, moves: tuple[TagMove, ...], actor: Actor
+    ) -> None:
         """Write moves into the history and notify the listeners, in the caller's transaction."""
         if moves:
             await store.add_moves(session, repository.id, moves, actor.name)
             for listener in self._listeners:
                 await listener.tags_moved(session, repository, moves, actor)
 
-    async def _mark_replaced(self, session: Session, repository: Repository, moves: Iterable[TagMove]) -> None:
+    async def _mark_replaced(self, session: Session, repository: RepositoryRef, moves: Iterable[TagMove]) -> None:
         if self._policy.replaced_lifetime is None:
             return
         for move in moves:
@@ -160,7 +162,7 @@ class Tags:
                 until = move.at + max(self._policy.replaced_lifetime, self._policy.grace)
                 await mark_unneeded(session, repository.id, str(move.previous), until)
 
-    async def refuse_fixed(self, session: Session, repository: Repository, tags: Iterable[str]) -> None:
+    async def refuse_fixed(self, session: Session, repository: RepositoryRef, tags: Iterable[str]) -> None:
         """Raise DENIED when one of these tags is kept from moving by the repository's rules."""
         moving = tuple(tags)
         patterns = await store.rules(session, repository.id) if moving else ()

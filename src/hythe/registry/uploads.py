@@ -27,7 +27,7 @@ from hythe.registry.repositories import Repositories
 from hythe.registry.sql import blobs as blob_store
 from hythe.registry.sql import garbage_collection as garbage_store
 from hythe.registry.sql import uploads as store
-from hythe.registry.storage.port import BlobStore, DigestMismatch, StorageError, Upload, UploadBusy, UploadLost
+from hythe.registry.storage.port import BlobStore, DigestMismatch, StorageError, UploadBusy, UploadLost, UploadSession
 
 DOOM_PATIENCE = 70.0
 """Seconds to wait for a blob's old bytes to be gone before the same blob is stored anew; beyond DOOM_LIFETIME."""
@@ -67,7 +67,7 @@ class Uploads:
         self._policy = policy
         self._clock = clock
 
-    async def start(self, actor: Actor, repository: str) -> Upload:
+    async def start(self, actor: Actor, repository: str) -> UploadSession:
         """Open a session (specification, "Pushing blobs", "POST then PUT")."""
         await self._access.require(actor, repository, Action.PUSH)
         upload = await self._storage.start(uuid.uuid4().hex)
@@ -87,11 +87,11 @@ class Uploads:
             await self._forget(upload)
             raise
 
-    async def get(self, actor: Actor, repository: str, upload_id: str) -> Upload:
+    async def get(self, actor: Actor, repository: str, upload_id: str) -> UploadSession:
         """Return where a session stands; raises BLOB_UPLOAD_UNKNOWN."""
         return await self._recovered(await self._recorded(actor, repository, upload_id))
 
-    async def append(self, actor: Actor, repository: str, upload_id: str, chunk: Chunk) -> Upload:
+    async def append(self, actor: Actor, repository: str, upload_id: str, chunk: Chunk) -> UploadSession:
         """Add a chunk; return where the session stands (specification, "Pushing a blob in chunks").
 
         Raises WireError 416 when the chunk is out of order, and the session stays usable; BodyCut when the client
@@ -129,7 +129,7 @@ class Uploads:
         await self._forget(await self._recorded(actor, repository, upload_id))
 
     async def _finish_whole(
-        self, actor: Actor, repository: str, upload: Upload, digest: Digest, body: AsyncIterator[bytes]
+        self, actor: Actor, repository: str, upload: UploadSession, digest: Digest, body: AsyncIterator[bytes]
     ) -> int:
         await self._claim(upload, digest)
         try:
@@ -144,7 +144,7 @@ class Uploads:
         await self._storage.cancel(upload)
         return size
 
-    async def _append(self, upload: Upload, body: AsyncIterator[bytes]) -> Upload:
+    async def _append(self, upload: UploadSession, body: AsyncIterator[bytes]) -> UploadSession:
         try:
             upload = await self._storage.append(upload, body)
         except (BodyCut, WireError):
@@ -159,7 +159,7 @@ class Uploads:
         await self._save(upload)
         return upload
 
-    async def _recorded(self, actor: Actor, repository: str, upload_id: str) -> Upload:
+    async def _recorded(self, actor: Actor, repository: str, upload_id: str) -> UploadSession:
         await self._access.require(actor, repository, Action.PUSH)
         if not _ID.fullmatch(upload_id):
             raise unknown_upload(upload_id[:100])
@@ -169,7 +169,7 @@ class Uploads:
             raise unknown_upload(upload_id)
         return upload
 
-    async def _recovered(self, upload: Upload) -> Upload:
+    async def _recovered(self, upload: UploadSession) -> UploadSession:
         """Return the session as it really stands: after a crash the row may be behind the bytes."""
         try:
             recovered = await self._storage.recover(upload)
@@ -183,7 +183,7 @@ class Uploads:
                 await store.place(session, recovered, self._clock())
         return recovered
 
-    async def _claim(self, upload: Upload, digest: Digest) -> None:
+    async def _claim(self, upload: UploadSession, digest: Digest) -> None:
         """Keep the garbage collection from this digest until the session ends."""
         give_up = asyncio.get_running_loop().time() + DOOM_PATIENCE
         while True:
@@ -201,7 +201,7 @@ class Uploads:
                 raise WireError(ErrorCode.UNAVAILABLE, message, headers={"Retry-After": "60"})
             await asyncio.sleep(DOOM_POLL)
 
-    async def _link(self, actor: Actor, repository: str, upload: Upload, digest: Digest, size: int) -> None:
+    async def _link(self, actor: Actor, repository: str, upload: UploadSession, digest: Digest, size: int) -> None:
         now = self._clock()
         async with self._database.writing() as session:
             target = await self._repositories.obtain(session, repository, actor, alone=False)
@@ -210,17 +210,17 @@ class Uploads:
             await blob_store.add(session, str(digest), size, now)
             await blob_store.link(session, target.id, str(digest), now, now + self._policy.grace)
 
-    async def _save(self, upload: Upload) -> None:
+    async def _save(self, upload: UploadSession) -> None:
         async with self._database.writing(durable=False) as session:
             await store.save(session, upload, self._clock())
 
-    async def _forget(self, upload: Upload) -> None:
+    async def _forget(self, upload: UploadSession) -> None:
         async with self._database.writing(durable=False) as session:
             await store.remove(session, upload.id)
         await self._storage.cancel(upload)
 
 
-def _check_order(upload: Upload, chunk: Chunk) -> None:
+def _check_order(upload: UploadSession, chunk: Chunk) -> None:
     if chunk.start is not None and chunk.start != upload.offset:
         raise WireError(
             ErrorCode.BLOB_UPLOAD_INVALID,
@@ -231,7 +231,7 @@ def _check_order(upload: Upload, chunk: Chunk) -> None:
         )
 
 
-def upload_range(upload: Upload) -> str:
+def upload_range(upload: UploadSession) -> str:
     """Return the Range header of a session: the first and the last byte that are there."""
     return f"0-{max(upload.offset - 1, 0)}"
 

@@ -18,12 +18,12 @@ from hythe.database import Database, open_database
 from hythe.forges.known import open_forges
 from hythe.hub.routes import application as hub_routes
 from hythe.hub.routes.docker_hub import PREFIXES as DOCKER_HUB_PREFIXES
-from hythe.hub.service import Hub, make_hub, open_identity
+from hythe.hub.service import HubServices, make_hub, open_identity
 from hythe.notifications.routes import webhooks as webhook_routes
 from hythe.notifications.service import NotificationServices, make_notifications
 from hythe.registry.mirror.upstreams import Upstreams
 from hythe.registry.routes.application import RegistryApplication
-from hythe.registry.service import Registry, make_registry
+from hythe.registry.service import RegistryServices, make_registry
 from hythe.registry.storage.opening import open_blob_store
 from hythe.server.background import running
 from hythe.server.http import Address, HTTPOptions, bind, serve
@@ -38,8 +38,8 @@ class Services:
 
     settings: Settings
     database: Database
-    registry: Registry
-    hub: Hub
+    registry: RegistryServices
+    hub: HubServices
     builds: BuildsServices
     notifications: NotificationServices
     sources: Sources

@@ -11,7 +11,7 @@ from hythe.registry.htpasswd import HtpasswdAccess
 from hythe.registry.mirror.upstreams import Upstreams
 from hythe.registry.read_only import ReadOnlyAccess
 from hythe.registry.routes.application import RegistryApplication
-from hythe.registry.service import Registry, make_registry
+from hythe.registry.service import RegistryServices, make_registry
 from hythe.registry.storage.opening import open_blob_store
 from hythe.server.background import running
 from hythe.server.http import Address, HTTPOptions, bind, serve
@@ -19,7 +19,7 @@ from hythe.settings import Settings
 
 
 @asynccontextmanager
-async def open_registry(settings: Settings, access: Access, upstreams: Upstreams) -> AsyncIterator[Registry]:
+async def open_registry(settings: Settings, access: Access, upstreams: Upstreams) -> AsyncIterator[RegistryServices]:
     """Open the registry of these settings until the block ends.
 
     Raises SchemaError, UnavailableError and StorageUnavailable.

@@ -17,7 +17,7 @@ from hythe.hub.actor import BuildLease, HubActor
 from hythe.hub.service import open_identity
 from hythe.oci.digest import Digest
 from hythe.oci.manifest import OCI_INDEX, Index, Manifest
-from hythe.registry.events import Repository, TagMove
+from hythe.registry.events import RepositoryRef, TagMove
 from hythe.registry.sql import manifests as manifest_rows
 from hythe.registry.sql import repositories as repository_rows
 from hythe.settings import Settings
@@ -32,7 +32,7 @@ def an_index(kind: str) -> Manifest:
     return Manifest.parse(Index(2, OCI_INDEX, (), artifact_type=kind).encode(), OCI_INDEX)
 
 
-async def with_indexes(database: Database, *kinds: str) -> tuple[Repository, list[Digest]]:
+async def with_indexes(database: Database, *kinds: str) -> tuple[RepositoryRef, list[Digest]]:
     """A repository with an index of each kind."""
     found = [an_index(kind) for kind in kinds]
     async with database.writing() as session:
@@ -42,7 +42,7 @@ async def with_indexes(database: Database, *kinds: str) -> tuple[Repository, lis
         for each in found:
             references = manifest_rows.References(frozenset(), frozenset())
             await manifest_rows.add(session, made.id, str(each.digest()), each, references, NOW, "alice")
-    return Repository(made.id, "alice/app", NOW), [each.digest() for each in found]
+    return RepositoryRef(made.id, "alice/app", NOW), [each.digest() for each in found]
 
 
 @pytest.fixture

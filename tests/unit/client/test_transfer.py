@@ -22,7 +22,7 @@ from hythe.client.platforms import choose_image, is_compatible, parse_platform
 from hythe.client.progress import Reporter, TransferState
 from hythe.client.transfer import TransferOptions, transfer
 from hythe.oci.digest import Digest
-from hythe.oci.manifest import Descriptor, Kind, Platform
+from hythe.oci.manifest import Descriptor, ManifestKind, Platform
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def test_platforms_are_chosen(source: ImageLayout, target: ImageLayout) -> None:
 
     assert str(one.digest()) == images["arm64"].digest
     assert (two.kind, [m.digest for m in two.manifests]) == (
-        Kind.INDEX,
+        ManifestKind.INDEX,
         [images["arm64"].digest, images["amd64"].digest],
     )
     assert str(every.digest()) == index.digest

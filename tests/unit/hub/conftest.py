@@ -13,7 +13,7 @@ from hythe.database import Database
 from hythe.hub.actor import ANONYMOUS, HubActor
 from hythe.hub.service import make_hub, open_identity
 from hythe.registry.policy import Policy
-from hythe.registry.service import Registry
+from hythe.registry.service import RegistryServices
 from hythe.registry.storage.opening import open_blob_store
 from hythe.settings import Settings
 
@@ -34,7 +34,7 @@ def house(run: Run[Any], database: Database, settings: Settings, tmp_path: Path)
         identity = await stack.enter_async_context(open_identity(database, settings, clock))
         blobs = open_blob_store(tmp_path)
         stack.push_async_callback(blobs.close)
-        registry = Registry(database, blobs, identity.access, (identity.listener,), Policy.of(settings), clock)
+        registry = RegistryServices(database, blobs, identity.access, (identity.listener,), Policy.of(settings), clock)
         return Services(run, database, identity, registry, make_hub(identity, registry), clock)
 
     yield run(open_all())

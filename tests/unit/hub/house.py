@@ -9,11 +9,11 @@ from tests.parts.database import Run
 
 from hythe.database import Database
 from hythe.hub.actor import HubActor
-from hythe.hub.service import Hub, Identity
+from hythe.hub.service import HubFoundation, HubServices
 from hythe.hub.users import NewUser
 from hythe.oci.digest import Digest
 from hythe.oci.manifest import OCI_CONFIG, OCI_MANIFEST, Descriptor, ImageManifest
-from hythe.registry.service import Registry
+from hythe.registry.service import RegistryServices
 
 PASSWORD = "correct horse"
 
@@ -38,9 +38,9 @@ class Services:
 
     run: Run[Any]
     database: Database
-    identity: Identity
-    registry: Registry
-    hub: Hub
+    identity: HubFoundation
+    registry: RegistryServices
+    hub: HubServices
     clock: Clock
 
     def user(self, name: str, *, admin: bool = False) -> HubActor:

@@ -119,7 +119,11 @@ def test_tokens_open_what_they_name(house: Services, ann: HubActor) -> None:
 
     house.run(house.hub.access.require(limited, "ann/one", Action.PULL))
     house.run(house.hub.access.require(limited, "ann/app", Action.PULL))
-    for repository, action in (("ann/two", Action.PULL), ("ann/one", Action.PUSH), ("ann/app", Action.DELETE)):
+    for repository, action in (
+        ("ann/two", Action.PULL),
+        ("ann/one", Action.PUSH),
+        ("ann/app", Action.DELETE),
+    ):
         error = refusal(house, limited, repository, action)
         assert error.code is ErrorCode.UNAUTHORIZED
         assert 'error="insufficient_scope"' in error.headers["WWW-Authenticate"]

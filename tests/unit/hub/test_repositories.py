@@ -256,7 +256,9 @@ def test_a_configuration_larger_than_its_descriptor_says(house: Services, ann: H
     house.push(ann, "ann/app", "honest", content)
     house.push(ann, "ann/app", "liar", content + b" " * LARGEST, said=len(content))
 
-    platforms = [house.run(house.hub.tags.get(ANONYMOUS, "ann/app", tag)).images[0].platform for tag in ("honest", "liar")]
+    platforms = [
+        house.run(house.hub.tags.get(ANONYMOUS, "ann/app", tag)).images[0].platform for tag in ("honest", "liar")
+    ]
 
     assert platforms == ["linux/amd64", ""]
 

@@ -13,7 +13,7 @@ from hythe.hub.personal_tokens import NewPersonalToken
 from hythe.hub.routes import application as hub_routes
 from hythe.hub.tokens import TokenRequest
 from hythe.hub.user import Visibility
-from hythe.hub.users import NewUser, PlanChange, UserChange, Users, email_trouble
+from hythe.hub.users import NewUser, PlanChange, UserChange, UserService, email_trouble
 from hythe.web.routes.application import PAGES
 
 
@@ -83,7 +83,7 @@ def test_taken(house: Services, ann: HubActor, name: str, email: str, fields: se
 
 def test_closed_sign_up(house: Services, curator: HubActor) -> None:
     """With sign-up closed strangers are refused with a hint; administrators and the operator still make accounts."""
-    users: Users = house.hub.users
+    users: UserService = house.hub.users
     users.sign_up_open = False
     with pytest.raises(Refused, match="ask an administrator"):
         house.run(users.create(ANONYMOUS, NewUser("ann", "ann@example.com", PASSWORD)))
@@ -195,7 +195,7 @@ def test_plans_are_for_administrators(house: Services, ann: HubActor, curator: H
 
 def test_plan_of_new_accounts(house: Services) -> None:
     """It is what the settings say."""
-    users = Users(
+    users = UserService(
         house.database,
         house.identity.access,
         house.identity.passwords,

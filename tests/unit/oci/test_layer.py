@@ -13,9 +13,9 @@ from hythe.oci.layer import (
     LARGEST_HEADER,
     LARGEST_ID,
     LARGEST_SPARSE_FILE,
-    Entry,
+    EntryKind,
     InvalidLayer,
-    Kind,
+    LayerEntry,
     LayerWriter,
     Member,
     Opaque,
@@ -34,11 +34,14 @@ OWNER = st.integers(0, LARGEST_ID)
 COMMON = {"path": PATH, "mode": st.integers(0, 0o7777), "uid": OWNER, "gid": OWNER, "xattrs": XATTRS}
 TIME = NUMBER.map(lambda seconds: seconds * 10**9)
 ENTRY = st.one_of(
-    st.builds(Entry, kind=st.sampled_from((Kind.FOLDER, Kind.FIFO)), mtime_ns=TIME, **COMMON),
-    st.builds(Entry, kind=st.just(Kind.SYMLINK), target=PATH, mtime_ns=TIME, **COMMON),
-    st.builds(Entry, kind=st.just(Kind.HARDLINK), target=PATH, mtime_ns=TIME, **COMMON),
+    st.builds(LayerEntry, kind=st.sampled_from((EntryKind.FOLDER, EntryKind.FIFO)), mtime_ns=TIME, **COMMON),
+    st.builds(LayerEntry, kind=st.just(EntryKind.SYMLINK), target=PATH, mtime_ns=TIME, **COMMON),
+    st.builds(LayerEntry, kind=st.just(EntryKind.HARDLINK), target=PATH, mtime_ns=TIME, **COMMON),
     st.builds(
-        Entry, kind=st.just(Kind.CHARACTER), device=st.tuples(st.integers(0, 255), st.integers(0, 255)), **COMMON
+        LayerEntry,
+        kind=st.just(EntryKind.CHARACTER),
+        device=st.tuples(st.integers(0, 255), st.integers(0, 255)),
+        **COMMON,
     ),
 )
 MEMBER = st.one_of(ENTRY, st.builds(Whiteout, PATH), st.builds(Opaque, PATH))
@@ -77,9 +80,9 @@ def test_members_survive_writing_and_reading(members: list[Member]) -> None:
 @given(path=PATH, content=st.binary(max_size=2000), xattrs=XATTRS)
 def test_files_survive_writing_and_reading(path: str, content: bytes, xattrs: dict[str, bytes]) -> None:
     """A file comes back with its bytes."""
-    entry = Entry(path, Kind.FILE, 0o4755, 7, 8, 10**18, len(content), xattrs=xattrs)
+    entry = LayerEntry(path, EntryKind.FILE, 0o4755, 7, 8, 10**18, len(content), xattrs=xattrs)
 
-    assert [(entry, content)] == read(written([(entry, content), (Entry("z", Kind.FOLDER), None)]))[:1]
+    assert [(entry, content)] == read(written([(entry, content), (LayerEntry("z", EntryKind.FOLDER), None)]))[:1]
 
 
 @given(st.lists(MEMBER, max_size=6))
@@ -104,7 +107,7 @@ def test_times_keep_their_nanoseconds_when_read_and_lose_them_when_written() -> 
 
     [(entry, _)] = read(archive((info, b""), format=tarfile.PAX_FORMAT))
 
-    assert isinstance(entry, Entry)
+    assert isinstance(entry, LayerEntry)
     assert entry.mtime_ns == 1_700_000_000_123_456_789
     [(entry, _)] = read(written([(entry, b"")]))
     assert entry.mtime_ns == 1_700_000_000_000_000_000  # type: ignore[union-attr]
@@ -193,7 +196,7 @@ def test_times_beyond_all_bounds_are_no_time(time: str, expected: int) -> None:
     """As docker takes them: no file can have them."""
     [(member, _)] = read(archive((with_headers({"mtime": time}), b""), format=tarfile.PAX_FORMAT))
 
-    assert isinstance(member, Entry)
+    assert isinstance(member, LayerEntry)
     assert member.mtime_ns == expected
 
 
@@ -211,8 +214,8 @@ def test_a_sparse_file_is_read_as_its_data_and_its_holes() -> None:
     assert content == [(0, b"x" * 512)]
 
 
-def read_layer_segments(data: bytes) -> list[tuple[Entry, list[tuple[int, bytes]]]]:
-    return [(m, list(c.segments())) for m, c in read_layer(io.BytesIO(data)) if isinstance(m, Entry) and c]
+def read_layer_segments(data: bytes) -> list[tuple[LayerEntry, list[tuple[int, bytes]]]]:
+    return [(m, list(c.segments())) for m, c in read_layer(io.BytesIO(data)) if isinstance(m, LayerEntry) and c]
 
 
 def truncated(data: bytes) -> bytes:
@@ -230,7 +233,12 @@ def not_tar(data: bytes) -> bytes:
 @pytest.mark.parametrize("damage", [truncated, garbled, not_tar])
 def test_broken_archives_are_refused(damage: Callable[[bytes], bytes]) -> None:
     """A broken archive is never taken for a short one."""
-    data = written([(Entry("a", Kind.FILE, size=512), b"a" * 512), (Entry("b", Kind.FILE, size=512), b"b" * 512)])
+    data = written(
+        [
+            (LayerEntry("a", EntryKind.FILE, size=512), b"a" * 512),
+            (LayerEntry("b", EntryKind.FILE, size=512), b"b" * 512),
+        ]
+    )
 
     with pytest.raises(InvalidLayer):
         read(damage(data))
@@ -251,7 +259,7 @@ def test_any_bytes_are_read_or_refused(data: bytes) -> None:
 @given(st.integers(0, 2047), st.integers(0, 255))
 def test_any_flipped_byte_is_read_or_refused(position: int, value: int) -> None:
     """A damaged archive raises nothing but InvalidLayer."""
-    entry = Entry("a" * 90 + "/" + "b" * 90, Kind.FILE, 0o644, 2**30, size=5, xattrs={"user.a": b"\xff\n1"})
+    entry = LayerEntry("a" * 90 + "/" + "b" * 90, EntryKind.FILE, 0o644, 2**30, size=5, xattrs={"user.a": b"\xff\n1"})
     data = bytearray(written([(entry, b"hello")]))
     data[position % len(data)] = value
 
@@ -261,7 +269,7 @@ def test_any_flipped_byte_is_read_or_refused(position: int, value: int) -> None:
 def test_a_file_that_shrinks_while_it_is_packed_is_noticed() -> None:
     """The archive is never filled with invented bytes."""
     with pytest.raises(InvalidLayer, match="shorter"):
-        LayerWriter(io.BytesIO()).add(Entry("a", Kind.FILE, size=10), io.BytesIO(b"123"))
+        LayerWriter(io.BytesIO()).add(LayerEntry("a", EntryKind.FILE, size=10), io.BytesIO(b"123"))
 
 
 def test_a_chain_of_headers_is_refused_and_does_not_exhaust_the_stack() -> None:

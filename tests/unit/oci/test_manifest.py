@@ -19,8 +19,8 @@ from hythe.oci.manifest import (
     Descriptor,
     ImageManifest,
     Index,
-    Kind,
     Manifest,
+    ManifestKind,
     Platform,
 )
 
@@ -39,21 +39,21 @@ def parse(value: object, media_type: str = "") -> Manifest:
 @pytest.mark.parametrize(
     ("value", "header", "kind", "media_type"),
     [
-        (IMAGE, "", Kind.IMAGE, OCI_MANIFEST),
-        (IMAGE, OCI_MANIFEST, Kind.IMAGE, OCI_MANIFEST),
-        (IMAGE, f"{OCI_MANIFEST}; charset=utf-8", Kind.IMAGE, OCI_MANIFEST),
-        (IMAGE, "application/json", Kind.IMAGE, OCI_MANIFEST),
-        (IMAGE | {"mediaType": DOCKER_MANIFEST}, DOCKER_MANIFEST, Kind.IMAGE, DOCKER_MANIFEST),
-        ({k: v for k, v in IMAGE.items() if k != "mediaType"}, "", Kind.IMAGE, OCI_MANIFEST),
-        ({k: v for k, v in INDEX.items() if k != "mediaType"}, "", Kind.INDEX, OCI_INDEX),
-        (INDEX, OCI_INDEX, Kind.INDEX, OCI_INDEX),
-        (INDEX | {"mediaType": DOCKER_LIST}, "", Kind.INDEX, DOCKER_LIST),
-        (INDEX | {"manifests": []}, "", Kind.INDEX, OCI_INDEX),
-        (IMAGE | {"layers": []}, "", Kind.IMAGE, OCI_MANIFEST),
-        ({"mediaType": OCI_ARTIFACT, "blobs": [LAYER]}, "", Kind.ARTIFACT, OCI_ARTIFACT),
+        (IMAGE, "", ManifestKind.IMAGE, OCI_MANIFEST),
+        (IMAGE, OCI_MANIFEST, ManifestKind.IMAGE, OCI_MANIFEST),
+        (IMAGE, f"{OCI_MANIFEST}; charset=utf-8", ManifestKind.IMAGE, OCI_MANIFEST),
+        (IMAGE, "application/json", ManifestKind.IMAGE, OCI_MANIFEST),
+        (IMAGE | {"mediaType": DOCKER_MANIFEST}, DOCKER_MANIFEST, ManifestKind.IMAGE, DOCKER_MANIFEST),
+        ({k: v for k, v in IMAGE.items() if k != "mediaType"}, "", ManifestKind.IMAGE, OCI_MANIFEST),
+        ({k: v for k, v in INDEX.items() if k != "mediaType"}, "", ManifestKind.INDEX, OCI_INDEX),
+        (INDEX, OCI_INDEX, ManifestKind.INDEX, OCI_INDEX),
+        (INDEX | {"mediaType": DOCKER_LIST}, "", ManifestKind.INDEX, DOCKER_LIST),
+        (INDEX | {"manifests": []}, "", ManifestKind.INDEX, OCI_INDEX),
+        (IMAGE | {"layers": []}, "", ManifestKind.IMAGE, OCI_MANIFEST),
+        ({"mediaType": OCI_ARTIFACT, "blobs": [LAYER]}, "", ManifestKind.ARTIFACT, OCI_ARTIFACT),
     ],
 )
-def test_kinds(value: object, header: str, kind: Kind, media_type: str) -> None:
+def test_kinds(value: object, header: str, kind: ManifestKind, media_type: str) -> None:
     """The header, the field or the shape tells what a manifest is."""
     manifest = parse(value, header)
 

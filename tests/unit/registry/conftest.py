@@ -13,7 +13,7 @@ from tests.unit.registry.depot import GRACE, Clock, Depot
 from hythe.database import Database
 from hythe.registry.anonymous import AnonymousAccess
 from hythe.registry.policy import Policy
-from hythe.registry.service import Registry
+from hythe.registry.service import RegistryServices
 from hythe.registry.storage.opening import open_blob_store
 
 
@@ -28,6 +28,6 @@ def depot(run: Run[Any], database: Database, policy: Policy, tmp_path: Path) -> 
     """An empty registry."""
     clock = Clock()
     storage = open_blob_store(tmp_path / "blobs")
-    registry = Registry(database, storage, AnonymousAccess(), (), policy, clock)
+    registry = RegistryServices(database, storage, AnonymousAccess(), (), policy, clock)
     yield Depot(run, database, storage, registry, clock)
     run(storage.close())

@@ -16,7 +16,7 @@ from hythe.oci.errors import ErrorCode, WireError
 from hythe.oci.manifest import OCI_CONFIG, OCI_INDEX, OCI_LAYER, OCI_MANIFEST
 from hythe.registry.access import Actor
 from hythe.registry.garbage_collection import Collected
-from hythe.registry.service import Registry
+from hythe.registry.service import RegistryServices
 from hythe.registry.storage.port import BlobStore
 
 ANN = Actor("ann")
@@ -50,7 +50,7 @@ class Depot:
     runner: Run[Any]
     database: Database
     storage: BlobStore
-    registry: Registry
+    registry: RegistryServices
     clock: Clock
 
     def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:

@@ -23,7 +23,7 @@ from hythe.oci.errors import ErrorCode, WireError
 from hythe.oci.manifest import OCI_INDEX
 from hythe.registry.anonymous import AnonymousAccess
 from hythe.registry.policy import Policy
-from hythe.registry.service import Registry
+from hythe.registry.service import RegistryServices
 from hythe.registry.storage.opening import open_blob_store
 from hythe.registry.uploads import Chunk
 
@@ -89,7 +89,7 @@ class RegistryMachine(RuleBasedStateMachine):
         database = self.runner.run(open_database(data, self.url))
         storage = open_blob_store(data / "blobs")
         policy = Policy(grace=GRACE, upload_lifetime=100 * GRACE)
-        registry = Registry(database, storage, AnonymousAccess(), (), policy, self.clock)
+        registry = RegistryServices(database, storage, AnonymousAccess(), (), policy, self.clock)
         return Depot(self.runner.run, database, storage, registry, self.clock)
 
     def close(self) -> None:

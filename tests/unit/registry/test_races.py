@@ -19,7 +19,7 @@ from hythe.oci.errors import ErrorCode, WireError
 from hythe.oci.manifest import OCI_MANIFEST
 from hythe.registry.anonymous import AnonymousAccess
 from hythe.registry.policy import Policy
-from hythe.registry.service import Registry
+from hythe.registry.service import RegistryServices
 from hythe.registry.storage.opening import open_blob_store
 from hythe.registry.uploads import Chunk
 
@@ -27,16 +27,16 @@ CONTENTS = [b"%d" % number * 10 for number in range(3)]
 NO_GRACE = Policy(grace=timedelta(0), upload_lifetime=timedelta(hours=1))
 
 
-async def open_server(stack: AsyncExitStack, data: Path, url: str) -> Registry:
+async def open_server(stack: AsyncExitStack, data: Path, url: str) -> RegistryServices:
     """A registry with connections of its own, as another server on the same data has."""
     database = await open_database(data, url)
     stack.push_async_callback(database.close)
     storage = open_blob_store(data / "blobs")
     stack.push_async_callback(storage.close)
-    return Registry(database, storage, AnonymousAccess(), (), NO_GRACE)
+    return RegistryServices(database, storage, AnonymousAccess(), (), NO_GRACE)
 
 
-async def push(registry: Registry, repository: str, tag: str, content: bytes) -> Digest:
+async def push(registry: RegistryServices, repository: str, tag: str, content: bytes) -> Digest:
     """Push an image until it is acknowledged: without grace, its blobs may go before its manifest comes."""
     manifest = json.dumps(image(content, config=content, annotations={"tag": tag})).encode()
     digest = Digest.of(manifest)
@@ -51,7 +51,7 @@ async def push(registry: Registry, repository: str, tag: str, content: bytes) ->
             return digest
 
 
-async def offer(registry: Registry, repository: str, content: bytes) -> None:
+async def offer(registry: RegistryServices, repository: str, content: bytes) -> None:
     """Make sure that the repository has the blob: by mount, or by upload."""
     blob = Digest.of(content)
     if random.random() < 0.3 and await registry.blobs.mount(ANN, repository, blob, None):
@@ -65,14 +65,14 @@ async def offer(registry: Registry, repository: str, content: bytes) -> None:
     await registry.uploads.finish(ANN, repository, upload.id, blob, Chunk(pieces()))
 
 
-async def read(registry: Registry, repository: str, content: bytes) -> bytes:
+async def read(registry: RegistryServices, repository: str, content: bytes) -> bytes:
     """Pull a blob."""
     blob = await registry.blobs.get(ANN, repository, Digest.of(content))
     await registry.blobs.locate(blob)
     return b"".join([piece async for piece in registry.blobs.read(blob, 0, blob.size)])
 
 
-async def push_and_delete(registry: Registry, repository: str, rounds: int) -> None:
+async def push_and_delete(registry: RegistryServices, repository: str, rounds: int) -> None:
     """Push, look, delete in one way or another, again and again."""
     for number in range(rounds):
         content = random.choice(CONTENTS)
@@ -104,14 +104,14 @@ def test_no_push_loses_a_blob(
     asyncio.run(race())
 
 
-async def collect_for_ever(registry: Registry) -> None:
+async def collect_for_ever(registry: RegistryServices) -> None:
     """Collect without a pause."""
     while True:
         await registry.garbage.collect()
         await asyncio.sleep(0)
 
 
-async def everything_is_whole(registry: Registry) -> None:
+async def everything_is_whole(registry: RegistryServices) -> None:
     """Every tag leads to bytes that are there."""
     for name in (await registry.catalog.names(ANN)).names:
         for tag in (await registry.tags.names(ANN, name)).names:

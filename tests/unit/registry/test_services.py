@@ -15,9 +15,9 @@ from hythe.oci.digest import Digest
 from hythe.oci.errors import ErrorCode, WireError
 from hythe.registry.access import Action, Actor
 from hythe.registry.anonymous import AnonymousAccess
-from hythe.registry.events import RegistryListener, Repository, TagMove
+from hythe.registry.events import RegistryListener, RepositoryRef, TagMove
 from hythe.registry.policy import Policy
-from hythe.registry.service import Registry
+from hythe.registry.service import RegistryServices
 from hythe.registry.storage.opening import open_blob_store
 from hythe.registry.storage.port import StorageUnavailable
 from hythe.registry.uploads import Chunk
@@ -47,25 +47,25 @@ class Witness(RegistryListener):
     def __init__(self) -> None:
         self.heard: list[tuple[Any, ...]] = []
 
-    async def repository_created(self, session: Session, repository: Repository, actor: Actor) -> None:
+    async def repository_created(self, session: Session, repository: RepositoryRef, actor: Actor) -> None:
         """See RegistryListener."""
         if repository.name.endswith("/refused"):
             raise WireError(ErrorCode.DENIED, "one too many")
         self.heard.append(("created", repository.name, actor.name))
 
     async def tags_moved(
-        self, session: Session, repository: Repository, moves: tuple[TagMove, ...], actor: Actor
+        self, session: Session, repository: RepositoryRef, moves: tuple[TagMove, ...], actor: Actor
     ) -> None:
         """See RegistryListener."""
         self.heard += [("moved", move.tag, move.digest, move.previous) for move in moves]
 
     async def manifest_pushed(
-        self, session: Session, repository: Repository, digest: Digest, media_type: str, size: int, actor: Actor
+        self, session: Session, repository: RepositoryRef, digest: Digest, media_type: str, size: int, actor: Actor
     ) -> None:
         """See RegistryListener."""
         self.heard.append(("pushed", digest))
 
-    async def repository_deleted(self, session: Session, repository: Repository, actor: Actor) -> None:
+    async def repository_deleted(self, session: Session, repository: RepositoryRef, actor: Actor) -> None:
         """See RegistryListener."""
         self.heard.append(("deleted", repository.name))
 
@@ -81,7 +81,7 @@ def depot(run: Run[Any], database: Database, witness: Witness, tmp_path: Path) -
     """A registry in which everybody has names of their own."""
     clock = Clock()
     storage = open_blob_store(tmp_path / "blobs")
-    registry = Registry(database, storage, OwnersAccess(), (witness,), Policy(grace=GRACE), clock)
+    registry = RegistryServices(database, storage, OwnersAccess(), (witness,), Policy(grace=GRACE), clock)
     return Depot(run, database, storage, registry, clock)
 
 

@@ -12,11 +12,11 @@ from hythe.builds.routes import live, workers
 from hythe.builds.service import BuildsServices
 from hythe.hub.routes.endpoint import Endpoint
 from hythe.hub.routes.problem_details import problem_response
-from hythe.hub.service import Hub
+from hythe.hub.service import HubServices
 
 _BUILD = "/api/v1/repositories/{namespace}/{name:path}/builds/{number:int}"
 
-PLAIN: tuple[tuple[str, str, Callable[[BuildsServices, Hub, Request], Awaitable[Response]]], ...] = (
+PLAIN: tuple[tuple[str, str, Callable[[BuildsServices, HubServices, Request], Awaitable[Response]]], ...] = (
     ("GET", f"{_BUILD}/log", live.log_text),
     ("GET", f"{_BUILD}/events", live.log_events),
     ("GET", "/badge/{namespace}/{name:path}.svg", live.badge),
@@ -31,7 +31,7 @@ def endpoints(builds: BuildsServices) -> tuple[Endpoint, ...]:
     return (*configurations.endpoints(builds), *build_routes.endpoints(builds))
 
 
-def routes(builds: BuildsServices, hub: Hub) -> list[BaseRoute]:
+def routes(builds: BuildsServices, hub: HubServices) -> list[BaseRoute]:
     """Return the other routes; they come before the hub's, whose names can contain slashes."""
     return [
         Route("/api/v1/workers/claim", workers.authenticated(builds, workers.claim), methods=["POST"]),
@@ -45,7 +45,9 @@ def routes(builds: BuildsServices, hub: Hub) -> list[BaseRoute]:
 
 
 def _bound(
-    builds: BuildsServices, hub: Hub, handler: Callable[[BuildsServices, Hub, Request], Awaitable[Response]]
+    builds: BuildsServices,
+    hub: HubServices,
+    handler: Callable[[BuildsServices, HubServices, Request], Awaitable[Response]],
 ) -> Callable[[Request], Awaitable[Response]]:
     async def handle(request: Request) -> Response:
         try:

@@ -14,9 +14,9 @@ from hythe.builds.sql.builds import BuildFilter
 from hythe.builds.status import BuildStatus
 from hythe.forges.source_ref import SourceRef, SourceType
 from hythe.hub.errors import NotFound
-from hythe.hub.routes.endpoint import Call, Endpoint, Nothing
+from hythe.hub.routes.endpoint import ApiRequest, Endpoint, Nothing
 from hythe.hub.routes.repositories import repository_path
-from hythe.hub.service import Hub
+from hythe.hub.service import HubServices
 
 
 class BuildSummary(msgspec.Struct, frozen=True):
@@ -86,41 +86,43 @@ class StartedReply(msgspec.Struct, frozen=True):
     items: tuple[BuildSummary, ...]
 
 
-async def _list(builds: BuildsServices, _hub: Hub, call: Call[Nothing, BuildsQuery]) -> BuildsReply:
+async def _list(builds: BuildsServices, _hub: HubServices, call: ApiRequest[Nothing, BuildsQuery]) -> BuildsReply:
     return await _listed(builds, call, "")
 
 
-async def _list_repository(builds: BuildsServices, _hub: Hub, call: Call[Nothing, BuildsQuery]) -> BuildsReply:
+async def _list_repository(
+    builds: BuildsServices, _hub: HubServices, call: ApiRequest[Nothing, BuildsQuery]
+) -> BuildsReply:
     return await _listed(builds, call, repository_path(call))
 
 
-async def _listed(builds: BuildsServices, call: Call[Nothing, BuildsQuery], repository: str) -> BuildsReply:
+async def _listed(builds: BuildsServices, call: ApiRequest[Nothing, BuildsQuery], repository: str) -> BuildsReply:
     filters = BuildFilter(repository=repository, **msgspec.structs.asdict(call.query))
     found = await builds.builds.find(call.actor, filters)
     next_page = found[-1].id if len(found) == filters.limit else 0
     return BuildsReply(tuple(map(_summary, found)), next_page)
 
 
-async def _start(builds: BuildsServices, _hub: Hub, call: Call[StartBody, Nothing]) -> StartedReply:
+async def _start(builds: BuildsServices, _hub: HubServices, call: ApiRequest[StartBody, Nothing]) -> StartedReply:
     body = call.body
     ref = SourceRef(body.source_type, body.source_name, body.commit) if body.source_name else None
     started = await builds.builds.start(call.actor, repository_path(call), ref)
     return StartedReply(tuple(map(_summary, started)))
 
 
-async def _get(builds: BuildsServices, _hub: Hub, call: Call[Nothing, Nothing]) -> BuildReply:
+async def _get(builds: BuildsServices, _hub: HubServices, call: ApiRequest[Nothing, Nothing]) -> BuildReply:
     return _reply(*await builds.builds.get(call.actor, repository_path(call), build_number(call)))
 
 
-async def _cancel(builds: BuildsServices, _hub: Hub, call: Call[Nothing, Nothing]) -> BuildReply:
+async def _cancel(builds: BuildsServices, _hub: HubServices, call: ApiRequest[Nothing, Nothing]) -> BuildReply:
     return _reply(await builds.builds.cancel(call.actor, repository_path(call), build_number(call)))
 
 
-async def _retry(builds: BuildsServices, _hub: Hub, call: Call[Nothing, Nothing]) -> BuildReply:
+async def _retry(builds: BuildsServices, _hub: HubServices, call: ApiRequest[Nothing, Nothing]) -> BuildReply:
     return _reply(await builds.builds.retry(call.actor, repository_path(call), build_number(call)))
 
 
-def build_number(call: Call[Any, Any]) -> int:
+def build_number(call: ApiRequest[Any, Any]) -> int:
     """Return the build number in the path. Raises NotFound."""
     text = str(call.path["number"])
     if not (text.isascii() and text.isdigit()) or len(text) > 9:

@@ -24,9 +24,9 @@ from hythe.forges.source_ref import SourceRef
 from hythe.hub.actor import HubActor
 from hythe.hub.errors import NotFound
 from hythe.hub.repositories import NewRepository
-from hythe.hub.routes.endpoint import Call, Endpoint, Nothing
+from hythe.hub.routes.endpoint import ApiRequest, Endpoint, Nothing
 from hythe.hub.routes.repositories import repository_path
-from hythe.hub.service import Hub
+from hythe.hub.service import HubServices
 from hythe.hub.user import Visibility
 
 
@@ -90,19 +90,21 @@ class PreviewReply(msgspec.Struct, frozen=True):
 
 
 async def _create(
-    builds: BuildsServices, hub: Hub, call: Call[BuildConfigurationBody, Nothing]
+    builds: BuildsServices, hub: HubServices, call: ApiRequest[BuildConfigurationBody, Nothing]
 ) -> BuildConfigurationReply:
     return _reply(await configure(builds, hub, call.actor, repository_path(call), call.body, call.body.visibility))
 
 
-async def _import(builds: BuildsServices, hub: Hub, call: Call[DockerHubBody, Nothing]) -> BuildConfigurationReply:
+async def _import(
+    builds: BuildsServices, hub: HubServices, call: ApiRequest[DockerHubBody, Nothing]
+) -> BuildConfigurationReply:
     new = from_docker_hub(call.body, linked_account_id=call.body.linked_account_id)
     return _reply(await configure(builds, hub, call.actor, repository_path(call), new, call.body.visibility))
 
 
 async def configure(
     builds: BuildsServices,
-    hub: Hub,
+    hub: HubServices,
     actor: HubActor,
     repository: str,
     new: NewBuildConfiguration,
@@ -121,48 +123,52 @@ async def configure(
     return await builds.configurations.create(actor, repository, new)
 
 
-async def _get(builds: BuildsServices, _hub: Hub, call: Call[Nothing, Nothing]) -> BuildConfigurationReply:
+async def _get(
+    builds: BuildsServices, _hub: HubServices, call: ApiRequest[Nothing, Nothing]
+) -> BuildConfigurationReply:
     return _reply(await builds.configurations.get(call.actor, repository_path(call)))
 
 
 async def _change(
-    builds: BuildsServices, _hub: Hub, call: Call[ConfigurationChanges, Nothing]
+    builds: BuildsServices, _hub: HubServices, call: ApiRequest[ConfigurationChanges, Nothing]
 ) -> BuildConfigurationReply:
     return _reply(await builds.configurations.change(call.actor, repository_path(call), call.body))
 
 
-async def _delete(builds: BuildsServices, _hub: Hub, call: Call[Nothing, Nothing]) -> None:
+async def _delete(builds: BuildsServices, _hub: HubServices, call: ApiRequest[Nothing, Nothing]) -> None:
     await builds.configurations.remove(call.actor, repository_path(call))
 
 
-async def _secrets(builds: BuildsServices, _hub: Hub, call: Call[Nothing, Nothing]) -> SecretsReply:
+async def _secrets(builds: BuildsServices, _hub: HubServices, call: ApiRequest[Nothing, Nothing]) -> SecretsReply:
     return SecretsReply(tuple(await builds.configurations.secret_names(call.actor, repository_path(call))))
 
 
-async def _set_secret(builds: BuildsServices, _hub: Hub, call: Call[SecretBody, Nothing]) -> None:
+async def _set_secret(builds: BuildsServices, _hub: HubServices, call: ApiRequest[SecretBody, Nothing]) -> None:
     await builds.configurations.set_secret(call.actor, repository_path(call), call.path["secret"], call.body.value)
 
 
-async def _remove_secret(builds: BuildsServices, _hub: Hub, call: Call[Nothing, Nothing]) -> None:
+async def _remove_secret(builds: BuildsServices, _hub: HubServices, call: ApiRequest[Nothing, Nothing]) -> None:
     await builds.configurations.remove_secret(call.actor, repository_path(call), call.path["secret"])
 
 
-async def _trigger(builds: BuildsServices, _hub: Hub, call: Call[Nothing, Nothing]) -> TriggerReply:
+async def _trigger(builds: BuildsServices, _hub: HubServices, call: ApiRequest[Nothing, Nothing]) -> TriggerReply:
     return await _trigger_of(builds, call, rotate=False)
 
 
-async def _rotate_trigger(builds: BuildsServices, _hub: Hub, call: Call[Nothing, Nothing]) -> TriggerReply:
+async def _rotate_trigger(
+    builds: BuildsServices, _hub: HubServices, call: ApiRequest[Nothing, Nothing]
+) -> TriggerReply:
     return await _trigger_of(builds, call, rotate=True)
 
 
-async def _trigger_of(builds: BuildsServices, call: Call[Nothing, Nothing], *, rotate: bool) -> TriggerReply:
+async def _trigger_of(builds: BuildsServices, call: ApiRequest[Nothing, Nothing], *, rotate: bool) -> TriggerReply:
     repository = repository_path(call)
     token = await builds.builds.trigger_token(call.actor, repository, rotate=rotate)
     trigger_calls = await builds.builds.trigger_calls(call.actor, repository)
     return TriggerReply(f"/u/{repository}/trigger/{token}/", tuple(trigger_calls))
 
 
-async def _preview(builds: BuildsServices, _hub: Hub, call: Call[PreviewBody, Nothing]) -> PreviewReply:
+async def _preview(builds: BuildsServices, _hub: HubServices, call: ApiRequest[PreviewBody, Nothing]) -> PreviewReply:
     return PreviewReply(tuple(await builds.configurations.preview(call.actor, call.body.rules, call.body.refs)))
 
 

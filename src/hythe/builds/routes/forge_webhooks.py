@@ -12,10 +12,10 @@ from hythe.builds.forge_webhooks import Removed, ShownHook
 from hythe.builds.sources import Sources
 from hythe.builds.sql.forge_deliveries import Outcome, Received
 from hythe.hub.errors import HubError
-from hythe.hub.routes.endpoint import Call, Endpoint, Nothing
+from hythe.hub.routes.endpoint import ApiRequest, Endpoint, Nothing
 from hythe.hub.routes.problem_details import BadRequest, problem_response
 from hythe.hub.routes.repositories import repository_path
-from hythe.hub.service import Hub
+from hythe.hub.service import HubServices
 
 _STATUS = {
     Outcome.ACCEPTED: HTTPStatus.ACCEPTED,
@@ -113,18 +113,18 @@ class HookEndpoints:
             Endpoint("DELETE", root, "Remove the webhook and the deploy key", self.remove, reply=Removed),
         )
 
-    async def show(self, _hub: Hub, call: Call[Nothing, Nothing]) -> ShownHook:
+    async def show(self, _hub: HubServices, call: ApiRequest[Nothing, Nothing]) -> ShownHook:
         """GET .../webhook."""
         return await self._hooks.shown(call.actor, repository_path(call))
 
-    async def install(self, _hub: Hub, call: Call[InstallBody, Nothing]) -> ShownHook:
+    async def install(self, _hub: HubServices, call: ApiRequest[InstallBody, Nothing]) -> ShownHook:
         """POST .../webhook."""
         return await self._hooks.install(call.actor, repository_path(call), call.body.hub_url)
 
-    async def remove(self, _hub: Hub, call: Call[Nothing, Nothing]) -> Removed:
+    async def remove(self, _hub: HubServices, call: ApiRequest[Nothing, Nothing]) -> Removed:
         """DELETE .../webhook."""
         return await self._hooks.remove(call.actor, repository_path(call))
 
-    async def deliveries(self, _hub: Hub, call: Call[Nothing, Nothing]) -> DeliveriesReply:
+    async def deliveries(self, _hub: HubServices, call: ApiRequest[Nothing, Nothing]) -> DeliveriesReply:
         """GET .../webhook/deliveries."""
         return DeliveriesReply(tuple(await self._hooks.deliveries(call.actor, repository_path(call))))

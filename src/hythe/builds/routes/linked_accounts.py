@@ -15,8 +15,8 @@ from hythe.builds.sql.linked_accounts import LinkedAccount
 from hythe.forges.port import ForgeRepository
 from hythe.forges.source_ref import SourceRef
 from hythe.hub.errors import NotFound
-from hythe.hub.routes.endpoint import Call, Endpoint, Nothing
-from hythe.hub.service import Hub
+from hythe.hub.routes.endpoint import ApiRequest, Endpoint, Nothing
+from hythe.hub.service import HubServices
 
 
 class LinkedAccountReply(msgspec.Struct, frozen=True):
@@ -135,42 +135,42 @@ class LinkedAccountEndpoints:
             ),
         )
 
-    async def forges(self, _hub: Hub, _call: Call[Nothing, Nothing]) -> ForgesReply:
+    async def forges(self, _hub: HubServices, _call: ApiRequest[Nothing, Nothing]) -> ForgesReply:
         """GET /api/v1/forges."""
         return ForgesReply(self._links.offers)
 
-    async def list(self, _hub: Hub, call: Call[Nothing, Nothing]) -> LinkedAccountsReply:
+    async def list(self, _hub: HubServices, call: ApiRequest[Nothing, Nothing]) -> LinkedAccountsReply:
         """GET /api/v1/linked-accounts."""
         return LinkedAccountsReply(tuple(_reply(link) for link in await self._links.listed(call.actor)))
 
-    async def add(self, _hub: Hub, call: Call[TokenBody, Nothing]) -> LinkedAccountReply:
+    async def add(self, _hub: HubServices, call: ApiRequest[TokenBody, Nothing]) -> LinkedAccountReply:
         """POST /api/v1/linked-accounts."""
         return _reply(await self._links.add_token(call.actor, call.body.url, call.body.token))
 
-    async def repositories(self, _hub: Hub, call: Call[Nothing, RepositoriesQuery]) -> RepositoriesReply:
+    async def repositories(self, _hub: HubServices, call: ApiRequest[Nothing, RepositoriesQuery]) -> RepositoriesReply:
         """GET /api/v1/linked-accounts/ID/repositories."""
         page = await self._links.repositories(call.actor, _link_id(call), call.query.q, call.query.page)
         return RepositoriesReply(page.items, page.more)
 
-    async def refs(self, _hub: Hub, call: Call[Nothing, RefsQuery]) -> RefsReply:
+    async def refs(self, _hub: HubServices, call: ApiRequest[Nothing, RefsQuery]) -> RefsReply:
         """GET /api/v1/linked-accounts/ID/refs."""
         name = call.query.repository
         found = await self._links.repository(call.actor, _link_id(call), name)
         refs = await self._links.refs(call.actor, _link_id(call), name)
         return RefsReply(refs, found.default_branch)
 
-    async def git_refs(self, hub: Hub, call: Call[Nothing, AddressQuery]) -> RefsReply:
+    async def git_refs(self, hub: HubServices, call: ApiRequest[Nothing, AddressQuery]) -> RefsReply:
         """GET /api/v1/git-refs: for people with an account, as it makes the hub ask another server."""
         hub.access.require_account(call.actor)
         default_branch, refs = await self._sources.forges.advertised(call.query.url)
         return RefsReply(refs, default_branch)
 
-    async def remove(self, _hub: Hub, call: Call[Nothing, Nothing]) -> Removed:
+    async def remove(self, _hub: HubServices, call: ApiRequest[Nothing, Nothing]) -> Removed:
         """DELETE /api/v1/linked-accounts/ID."""
         return await self._sources.hooks.unlink(call.actor, _link_id(call))
 
 
-def _link_id(call: Call[Any, Any]) -> int:
+def _link_id(call: ApiRequest[Any, Any]) -> int:
     text = call.path["id"]
     if not (text.isascii() and text.isdigit() and len(text) < 19):
         raise NotFound("you have no such linked account")

@@ -20,7 +20,7 @@ from hythe.hub.actor import ANONYMOUS, HubActor
 from hythe.hub.errors import HubError, NotFound
 from hythe.hub.namespaces import canonical_name
 from hythe.hub.routes.parsing import parse_body, parse_fields, read_body
-from hythe.hub.service import Hub
+from hythe.hub.service import HubServices
 from hythe.oci.errors import InvalidReference
 from hythe.oci.reference import parse_name
 
@@ -36,7 +36,7 @@ _BADGE = """<svg xmlns="http://www.w3.org/2000/svg" width="104" height="20" role
 """
 
 
-async def log_text(builds: BuildsServices, hub: Hub, request: Request) -> Response:
+async def log_text(builds: BuildsServices, hub: HubServices, request: Request) -> Response:
     """GET ../builds/N/log: the log as text, from byte ``?start=`` on."""
     actor = await _actor(hub, request)
     pieces, start = [], _start(request)
@@ -49,7 +49,7 @@ async def log_text(builds: BuildsServices, hub: Hub, request: Request) -> Respon
     return Response(b"".join(pieces), media_type="text/plain; charset=utf-8")
 
 
-async def log_events(builds: BuildsServices, hub: Hub, request: Request) -> Response:
+async def log_events(builds: BuildsServices, hub: HubServices, request: Request) -> Response:
     """GET ../builds/N/events: the log as it grows, from ``Last-Event-ID`` or ``?start=`` on.
 
     ``event: log`` has new text as a JSON string, its ``id`` is the next offset; ``event: status`` and ``event: end``
@@ -106,7 +106,7 @@ def _whole_characters(chunk: bytes, *, last: bool) -> tuple[str, int]:
     return chunk.decode(errors="replace"), len(chunk)
 
 
-async def badge(builds: BuildsServices, hub: Hub, request: Request) -> Response:
+async def badge(builds: BuildsServices, hub: HubServices, request: Request) -> Response:
     """GET /badge/NAMESPACE/NAME.svg[?branch=..]: the result of the last build."""
     actor = await _actor(hub, request)
     try:
@@ -124,7 +124,7 @@ async def badge(builds: BuildsServices, hub: Hub, request: Request) -> Response:
     return Response(_BADGE.format(word=escape(word), colour=colour), media_type="image/svg+xml", headers=headers)
 
 
-async def trigger(builds: BuildsServices, _hub: Hub, request: Request) -> Response:
+async def trigger(builds: BuildsServices, _hub: HubServices, request: Request) -> Response:
     """POST /u/NAMESPACE/NAME/trigger/TOKEN/: the trigger URL, with the bodies of Docker Hub."""
     call = _trigger_call(await read_body(request), request.headers.get("content-type", ""))
     address = request.client.host if request.client else ""
@@ -143,7 +143,7 @@ def _trigger_call(content: bytes, media_type: str) -> TriggerBody:
     return parse_body(content, TriggerBody)
 
 
-async def public_key(builds: BuildsServices, _hub: Hub, _request: Request) -> Response:
+async def public_key(builds: BuildsServices, _hub: HubServices, _request: Request) -> Response:
     """GET /.well-known/hythe/builds.pem: the keys that sign provenance, the current one first."""
     encoded = [key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo) for key in builds.keys.public_keys()]
     return Response(b"".join(encoded), media_type="application/x-pem-file")
@@ -157,7 +157,7 @@ def repository_of(request: Request) -> str:
         raise NotFound("repository not found") from error
 
 
-async def _actor(hub: Hub, request: Request) -> HubActor:
+async def _actor(hub: HubServices, request: Request) -> HubActor:
     authorization = request.headers.get("authorization")
     address = request.client.host if request.client else ""
     return await hub.credentials.by_header(authorization, address) if authorization else ANONYMOUS

@@ -17,9 +17,9 @@ from hythe.hub.routes.description import describe
 from hythe.hub.routes.endpoint import Endpoint, routes_of
 from hythe.hub.routes.problem_details import problem_response
 from hythe.hub.routes.token_server import answer_token
-from hythe.hub.service import Hub
+from hythe.hub.service import HubServices
 
-Answering: TypeAlias = Callable[[Hub, Request], Awaitable[Response]]
+Answering: TypeAlias = Callable[[HubServices, Request], Awaitable[Response]]
 
 ENDPOINTS: tuple[Endpoint, ...] = (
     *users.ENDPOINTS,
@@ -40,7 +40,7 @@ PLAIN: tuple[tuple[str, str, Answering], ...] = (
 """What clients of others expect in their own forms."""
 
 
-def routes(hub: Hub, more: tuple[Endpoint, ...] = ()) -> list[BaseRoute]:
+def routes(hub: HubServices, more: tuple[Endpoint, ...] = ()) -> list[BaseRoute]:
     """Return every route of the hub, for a Starlette application; ``more`` are addresses of parts above the hub."""
     table = (*more, *ENDPOINTS)  # the hub's last: names of its repositories may hold slashes
     return [
@@ -52,7 +52,7 @@ def routes(hub: Hub, more: tuple[Endpoint, ...] = ()) -> list[BaseRoute]:
     ]
 
 
-def _bound(hub: Hub, answering: Answering) -> Callable[[Request], Awaitable[Response]]:
+def _bound(hub: HubServices, answering: Answering) -> Callable[[Request], Awaitable[Response]]:
     async def answer(request: Request) -> Response:
         try:
             return await answering(hub, request)

@@ -14,10 +14,10 @@ import msgspec
 
 from hythe.hub.page import Page, Paging
 from hythe.hub.repository import Repository
-from hythe.hub.routes.endpoint import Call, Endpoint, Nothing
+from hythe.hub.routes.endpoint import ApiRequest, Endpoint, Nothing
 from hythe.hub.routes.repositories import repository_path
 from hythe.hub.routes.tags import tag_path
-from hythe.hub.service import Hub
+from hythe.hub.service import HubServices
 from hythe.hub.tag import Tag, TagImage
 
 T = TypeVar("T")
@@ -62,7 +62,7 @@ class HubQuery(msgspec.Struct, frozen=True):
     query: str = ""
 
 
-class Envelope(msgspec.Struct, Generic[T], frozen=True):
+class DockerHubPage(msgspec.Struct, Generic[T], frozen=True):
     """A page with the addresses of those around it."""
 
     count: int
@@ -124,56 +124,56 @@ class HubFound(msgspec.Struct, frozen=True):
     is_automated: bool
 
 
-async def _log_in(hub: Hub, call: Call[Login, Nothing]) -> LoginReply:
+async def _log_in(hub: HubServices, call: ApiRequest[Login, Nothing]) -> LoginReply:
     return LoginReply(await hub.sessions.bearer(call.body.username, call.body.password, call.address))
 
 
-async def _authorize(hub: Hub, call: Call[Secret, Nothing]) -> AuthReply:
+async def _authorize(hub: HubServices, call: ApiRequest[Secret, Nothing]) -> AuthReply:
     return AuthReply(await hub.sessions.bearer(call.body.identifier, call.body.secret, call.address))
 
 
-async def _repositories(hub: Hub, call: Call[Nothing, HubQuery]) -> Envelope[HubRepository]:
+async def _repositories(hub: HubServices, call: ApiRequest[Nothing, HubQuery]) -> DockerHubPage[HubRepository]:
     page = await hub.repositories.in_namespace(call.actor, call.path["namespace"], _paging(call))
     return _envelope(call, page, _repository)
 
 
-async def _get(hub: Hub, call: Call[Nothing, Nothing]) -> HubRepository:
+async def _get(hub: HubServices, call: ApiRequest[Nothing, Nothing]) -> HubRepository:
     return _repository(await hub.repositories.get(call.actor, repository_path(call)))
 
 
-async def _delete(hub: Hub, call: Call[Nothing, Nothing]) -> None:
+async def _delete(hub: HubServices, call: ApiRequest[Nothing, Nothing]) -> None:
     await hub.repositories.delete(call.actor, repository_path(call))
 
 
-async def _tags(hub: Hub, call: Call[Nothing, HubQuery]) -> Envelope[HubTag]:
+async def _tags(hub: HubServices, call: ApiRequest[Nothing, HubQuery]) -> DockerHubPage[HubTag]:
     page = await hub.tags.list(call.actor, repository_path(call), _paging(call))
     return _envelope(call, page, _tag)
 
 
-async def _get_tag(hub: Hub, call: Call[Nothing, Nothing]) -> HubTag:
+async def _get_tag(hub: HubServices, call: ApiRequest[Nothing, Nothing]) -> HubTag:
     return _tag(await hub.tags.get(call.actor, repository_path(call), tag_path(call)))
 
 
-async def _delete_tag(hub: Hub, call: Call[Nothing, Nothing]) -> None:
+async def _delete_tag(hub: HubServices, call: ApiRequest[Nothing, Nothing]) -> None:
     await hub.tags.delete(call.actor, repository_path(call), tag_path(call))
 
 
-async def _search(hub: Hub, call: Call[Nothing, HubQuery]) -> Envelope[HubFound]:
+async def _search(hub: HubServices, call: ApiRequest[Nothing, HubQuery]) -> DockerHubPage[HubFound]:
     page = await hub.search.find(call.actor, call.query.query, _paging(call))
     return _envelope(call, page, _found)
 
 
-def _paging(call: Call[Any, HubQuery]) -> Paging:
+def _paging(call: ApiRequest[Any, HubQuery]) -> Paging:
     return Paging(call.query.page, call.query.page_size)
 
 
-def _envelope(call: Call[Any, HubQuery], page: Page[V], shown: Callable[[V], T]) -> Envelope[T]:
+def _envelope(call: ApiRequest[Any, HubQuery], page: Page[V], shown: Callable[[V], T]) -> DockerHubPage[T]:
     def address(number: int) -> str:
         return f"{call.url}?{urlencode(msgspec.structs.asdict(call.query) | {'page': number})}"
 
     following = address(call.query.page + 1) if page.more else None
     before = address(call.query.page - 1) if call.query.page > 1 else None
-    return Envelope(page.total, following, before, tuple(shown(item) for item in page.items))
+    return DockerHubPage(page.total, following, before, tuple(shown(item) for item in page.items))
 
 
 def _repository(found: Repository) -> HubRepository:
@@ -217,18 +217,18 @@ ENDPOINTS = _both(
     (
         Endpoint("POST", "/v2/users/login", "Log in", _log_in, body=Login, reply=LoginReply),
         Endpoint("POST", "/v2/auth/token", "Log in", _authorize, body=Secret, reply=AuthReply),
-        Endpoint("GET", "/v2/search/repositories", "Search", _search, query=HubQuery, reply=Envelope[HubFound]),
+        Endpoint("GET", "/v2/search/repositories", "Search", _search, query=HubQuery, reply=DockerHubPage[HubFound]),
         Endpoint(
             "GET",
             "/v2/repositories/{namespace}",
             "List repositories",
             _repositories,
             query=HubQuery,
-            reply=Envelope[HubRepository],
+            reply=DockerHubPage[HubRepository],
         ),
         Endpoint("GET", _ONE, "Show a repository", _get, reply=HubRepository),
         Endpoint("DELETE", _ONE, "Delete a repository", _delete, status=HTTPStatus.ACCEPTED),
-        Endpoint("GET", f"{_ONE}/tags", "List tags", _tags, query=HubQuery, reply=Envelope[HubTag]),
+        Endpoint("GET", f"{_ONE}/tags", "List tags", _tags, query=HubQuery, reply=DockerHubPage[HubTag]),
         Endpoint("GET", f"{_ONE}/tags/{{tag}}", "Show a tag", _get_tag, reply=HubTag),
         Endpoint("DELETE", f"{_ONE}/tags/{{tag}}", "Delete a tag", _delete_tag, status=HTTPStatus.NO_CONTENT),
     )

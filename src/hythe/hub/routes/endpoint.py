@@ -15,7 +15,7 @@ from hythe.hub.errors import Refused
 from hythe.hub.page import PAGE_SIZE, Page, Paging
 from hythe.hub.routes.parsing import parse_body, parse_fields, read_body
 from hythe.hub.routes.problem_details import MethodNotAllowed, problem_response
-from hythe.hub.service import Hub
+from hythe.hub.service import HubServices
 
 B = TypeVar("B")
 Q = TypeVar("Q")
@@ -47,7 +47,7 @@ class PageReply(msgspec.Struct, Generic[T], frozen=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Call(Generic[B, Q]):
+class ApiRequest(Generic[B, Q]):
     """A request, parsed: who asks, what the path and the query name, what was sent, and from where.
 
     ``url`` is the address as the client knows it, without the query.
@@ -68,7 +68,7 @@ class Endpoint:
     method: str
     path: str
     summary: str
-    handler: Callable[[Hub, Any], Awaitable[Any]]
+    handler: Callable[[HubServices, Any], Awaitable[Any]]
     body: type[Any] = Nothing
     query: type[Any] = Nothing
     reply: Any = None
@@ -80,7 +80,7 @@ def page_reply(page: Page[Any], items: Iterable[T]) -> PageReply[T]:
     return PageReply(page.total, page.paging.page, page.paging.page_size, tuple(items))
 
 
-def routes_of(endpoints: Iterable[Endpoint], hub: Hub) -> list[Route]:
+def routes_of(endpoints: Iterable[Endpoint], hub: HubServices) -> list[Route]:
     """Return a route for each path, in the order of the table, with all its methods."""
     by_path: dict[str, dict[str, Endpoint]] = {}
     for endpoint in endpoints:
@@ -91,7 +91,7 @@ def routes_of(endpoints: Iterable[Endpoint], hub: Hub) -> list[Route]:
 class _Answering:
     """The ASGI application of one path."""
 
-    def __init__(self, methods: Mapping[str, Endpoint], hub: Hub) -> None:
+    def __init__(self, methods: Mapping[str, Endpoint], hub: HubServices) -> None:
         self._methods = methods
         self._hub = hub
 
@@ -111,14 +111,14 @@ class _Answering:
             return problem_response(error)
 
 
-async def _call(hub: Hub, endpoint: Endpoint, request: Request) -> Call[Any, Any]:
+async def _call(hub: HubServices, endpoint: Endpoint, request: Request) -> ApiRequest[Any, Any]:
     _refuse_other_sites(request)
     address = request.client.host if request.client else ""
     actor = await hub.credentials.by_header(request.headers.get("authorization"), address)
     query = parse_fields(dict(request.query_params), endpoint.query, strict=False)
     body = Nothing() if endpoint.body is Nothing else parse_body(await read_body(request), endpoint.body)
     url = f"{hub.settings.public_url.rstrip('/') or str(request.base_url).rstrip('/')}{request.url.path}"
-    return Call(actor, request.path_params, query, body, address, url)
+    return ApiRequest(actor, request.path_params, query, body, address, url)
 
 
 def _refuse_other_sites(request: Request) -> None:

@@ -15,7 +15,7 @@ from hythe.hub.page import LARGEST_PAGE, LAST_PAGE, PAGE_SIZE, Page, Paging
 from hythe.hub.repository import Repository
 from hythe.hub.routes.parsing import parse_body, read_body
 from hythe.hub.routes.problem_details import BadRequest
-from hythe.hub.service import Hub
+from hythe.hub.service import HubServices
 from hythe.hub.users import NewUser
 
 EXISTS = "Username or email already exists"
@@ -44,12 +44,12 @@ class FoundRepositories(msgspec.Struct, frozen=True):
     results: tuple[FoundRepository, ...]
 
 
-async def ping(_hub: Hub, _request: Request) -> Response:
+async def ping(_hub: HubServices, _request: Request) -> Response:
     """Say that somebody is here."""
     return _json(True, HTTPStatus.OK)
 
 
-async def sign_up(hub: Hub, request: Request) -> Response:
+async def sign_up(hub: HubServices, request: Request) -> Response:
     """Make an account as docker 0.9 to 1.10 ask for it; refusals are 400 with a sentence that docker prints."""
     try:
         new = parse_body(await read_body(request), NewUser)
@@ -63,7 +63,7 @@ async def sign_up(hub: Hub, request: Request) -> Response:
     return _json("User created", HTTPStatus.CREATED)
 
 
-async def _is_there(hub: Hub, name: str) -> bool:
+async def _is_there(hub: HubServices, name: str) -> bool:
     try:
         await hub.users.get(ANONYMOUS, name)
     except NotFound:
@@ -71,7 +71,7 @@ async def _is_there(hub: Hub, name: str) -> bool:
     return True
 
 
-async def log_in(hub: Hub, request: Request) -> Response:
+async def log_in(hub: HubServices, request: Request) -> Response:
     """Check a password (Basic); raises SignInNeeded."""
     actor = await hub.credentials.by_header(request.headers.get("authorization"), _address(request))
     if not actor.signed_in:
@@ -79,7 +79,7 @@ async def log_in(hub: Hub, request: Request) -> Response:
     return _json("OK", HTTPStatus.OK)
 
 
-async def search(hub: Hub, request: Request) -> Response:
+async def search(hub: HubServices, request: Request) -> Response:
     """Answer ``docker search`` and ``podman search``; without credentials, from what is public alone."""
     typed = request.query_params.get("q", "")
     page = _number(request.query_params.get("page"), 1, LAST_PAGE)

@@ -9,11 +9,11 @@ from hythe.hub.actor import Right
 from hythe.hub.errors import NotFound
 from hythe.hub.personal_token import PersonalToken
 from hythe.hub.personal_tokens import NewPersonalToken
-from hythe.hub.routes.endpoint import Call, Endpoint, Nothing
-from hythe.hub.service import Hub
+from hythe.hub.routes.endpoint import ApiRequest, Endpoint, Nothing
+from hythe.hub.service import HubServices
 
 
-class TokenReply(msgspec.Struct, frozen=True, omit_defaults=True):
+class PersonalTokenReply(msgspec.Struct, frozen=True, omit_defaults=True):
     """A personal token; ``token``, the secret itself, is there once, when it is made."""
 
     id: int
@@ -28,23 +28,25 @@ class TokenReply(msgspec.Struct, frozen=True, omit_defaults=True):
 class TokensReply(msgspec.Struct, frozen=True):
     """All your tokens, the newest first."""
 
-    items: tuple[TokenReply, ...]
+    items: tuple[PersonalTokenReply, ...]
 
 
-def _shown(token: PersonalToken, secret: str = "") -> TokenReply:
-    return TokenReply(token.id, token.name, token.rights, token.created_at, token.expires_at, token.used_at, secret)
+def _shown(token: PersonalToken, secret: str = "") -> PersonalTokenReply:
+    return PersonalTokenReply(
+        token.id, token.name, token.rights, token.created_at, token.expires_at, token.used_at, secret
+    )
 
 
-async def _create(hub: Hub, call: Call[NewPersonalToken, Nothing]) -> TokenReply:
+async def _create(hub: HubServices, call: ApiRequest[NewPersonalToken, Nothing]) -> PersonalTokenReply:
     secret, token = await hub.personal_tokens.create(call.actor, call.body)
     return _shown(token, secret)
 
 
-async def _list(hub: Hub, call: Call[Nothing, Nothing]) -> TokensReply:
+async def _list(hub: HubServices, call: ApiRequest[Nothing, Nothing]) -> TokensReply:
     return TokensReply(tuple(_shown(token) for token in await hub.personal_tokens.list(call.actor)))
 
 
-async def _delete(hub: Hub, call: Call[Nothing, Nothing]) -> None:
+async def _delete(hub: HubServices, call: ApiRequest[Nothing, Nothing]) -> None:
     number = call.path["id"]
     if not (number.isascii() and number.isdigit() and len(number) < 19):
         raise NotFound("there is no such token")
@@ -58,7 +60,7 @@ ENDPOINTS = (
         "Make a personal access token",
         _create,
         body=NewPersonalToken,
-        reply=TokenReply,
+        reply=PersonalTokenReply,
         status=HTTPStatus.CREATED,
     ),
     Endpoint("GET", "/api/v1/tokens", "List your personal access tokens", _list, reply=TokensReply),

@@ -10,14 +10,14 @@ from hythe.hub.errors import NotFound
 from hythe.hub.page import PAGE_SIZE, Paging
 from hythe.hub.repositories import NewRepository, RepositoryChange
 from hythe.hub.repository import Repository
-from hythe.hub.routes.endpoint import Call, Endpoint, Nothing, PageQuery, PageReply, page_reply
-from hythe.hub.service import Hub
+from hythe.hub.routes.endpoint import ApiRequest, Endpoint, Nothing, PageQuery, PageReply, page_reply
+from hythe.hub.service import HubServices
 from hythe.hub.user import Visibility
 from hythe.oci.errors import InvalidReference
 from hythe.oci.reference import parse_name
 
 
-class SearchQuery(msgspec.Struct, frozen=True):
+class SearchParameters(msgspec.Struct, frozen=True):
     """What to search for, and which page of what is found."""
 
     q: str = ""
@@ -46,7 +46,7 @@ class RepositoryReply(RepositorySummary, frozen=True):
     full_description: str
 
 
-def repository_path(call: Call[Any, Any]) -> str:
+def repository_path(call: ApiRequest[Any, Any]) -> str:
     """Return the canonical name in the path; raises NotFound for what is no name."""
     try:
         return parse_name(f"{call.path['namespace']}/{call.path['name']}")
@@ -62,33 +62,33 @@ def _reply(found: Repository) -> RepositoryReply:
     return msgspec.convert(found, RepositoryReply, from_attributes=True)
 
 
-async def _create(hub: Hub, call: Call[NewRepository, Nothing]) -> RepositoryReply:
+async def _create(hub: HubServices, call: ApiRequest[NewRepository, Nothing]) -> RepositoryReply:
     return _reply(await hub.repositories.create(call.actor, call.body))
 
 
-async def _list(hub: Hub, call: Call[Nothing, PageQuery]) -> PageReply[RepositorySummary]:
+async def _list(hub: HubServices, call: ApiRequest[Nothing, PageQuery]) -> PageReply[RepositorySummary]:
     page = await hub.repositories.in_namespace(call.actor, call.path["namespace"], call.query.paging())
     return page_reply(page, map(_summary, page.items))
 
 
-async def _newest(hub: Hub, call: Call[Nothing, PageQuery]) -> PageReply[RepositorySummary]:
+async def _newest(hub: HubServices, call: ApiRequest[Nothing, PageQuery]) -> PageReply[RepositorySummary]:
     page = await hub.repositories.newest(call.query.paging())
     return page_reply(page, map(_summary, page.items))
 
 
-async def _get(hub: Hub, call: Call[Nothing, Nothing]) -> RepositoryReply:
+async def _get(hub: HubServices, call: ApiRequest[Nothing, Nothing]) -> RepositoryReply:
     return _reply(await hub.repositories.get(call.actor, repository_path(call)))
 
 
-async def _change(hub: Hub, call: Call[RepositoryChange, Nothing]) -> RepositoryReply:
+async def _change(hub: HubServices, call: ApiRequest[RepositoryChange, Nothing]) -> RepositoryReply:
     return _reply(await hub.repositories.edit(call.actor, repository_path(call), call.body))
 
 
-async def _delete(hub: Hub, call: Call[Nothing, Nothing]) -> None:
+async def _delete(hub: HubServices, call: ApiRequest[Nothing, Nothing]) -> None:
     await hub.repositories.delete(call.actor, repository_path(call))
 
 
-async def _search(hub: Hub, call: Call[Nothing, SearchQuery]) -> PageReply[RepositorySummary]:
+async def _search(hub: HubServices, call: ApiRequest[Nothing, SearchParameters]) -> PageReply[RepositorySummary]:
     page = await hub.search.find(call.actor, call.query.q, Paging(call.query.page, call.query.page_size))
     return page_reply(page, map(_summary, page.items))
 
@@ -97,7 +97,12 @@ _ONE = "/api/v1/repositories/{namespace}/{name:path}"
 
 ENDPOINTS = (
     Endpoint(
-        "GET", "/api/v1/search", "Search repositories", _search, query=SearchQuery, reply=PageReply[RepositorySummary]
+        "GET",
+        "/api/v1/search",
+        "Search repositories",
+        _search,
+        query=SearchParameters,
+        reply=PageReply[RepositorySummary],
     ),
     Endpoint(
         "POST",

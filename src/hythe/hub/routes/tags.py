@@ -8,9 +8,9 @@ import msgspec
 from msgspec import Meta
 
 from hythe.hub.errors import NotFound
-from hythe.hub.routes.endpoint import Call, Endpoint, Nothing, PageQuery, PageReply, page_reply
+from hythe.hub.routes.endpoint import ApiRequest, Endpoint, Nothing, PageQuery, PageReply, page_reply
 from hythe.hub.routes.repositories import repository_path
-from hythe.hub.service import Hub
+from hythe.hub.service import HubServices
 from hythe.hub.tag import Tag
 from hythe.oci.digest import Digest
 from hythe.oci.errors import InvalidReference
@@ -59,41 +59,41 @@ class ImmutableTags(msgspec.Struct, frozen=True):
     ]
 
 
-async def _list(hub: Hub, call: Call[Nothing, TagsQuery]) -> PageReply[Tag]:
+async def _list(hub: HubServices, call: ApiRequest[Nothing, TagsQuery]) -> PageReply[Tag]:
     page = await hub.tags.list(call.actor, repository_path(call), call.query.paging(), call.query.name)
     return page_reply(page, page.items)
 
 
-async def _get(hub: Hub, call: Call[Nothing, Nothing]) -> Tag:
+async def _get(hub: HubServices, call: ApiRequest[Nothing, Nothing]) -> Tag:
     return await hub.tags.get(call.actor, repository_path(call), tag_path(call))
 
 
-async def _delete(hub: Hub, call: Call[Nothing, Nothing]) -> None:
+async def _delete(hub: HubServices, call: ApiRequest[Nothing, Nothing]) -> None:
     await hub.tags.delete(call.actor, repository_path(call), tag_path(call))
 
 
-async def _history(hub: Hub, call: Call[Nothing, HistoryQuery]) -> HistoryReply:
+async def _history(hub: HubServices, call: ApiRequest[Nothing, HistoryQuery]) -> HistoryReply:
     moves = await hub.tags.history(call.actor, repository_path(call), tag_path(call), call.query.before or None)
     return HistoryReply(tuple(MoveReply(m.number, m.digest, m.previous, m.at, m.by) for m in moves))
 
 
-async def _restore(hub: Hub, call: Call[Restoring, Nothing]) -> Tag:
+async def _restore(hub: HubServices, call: ApiRequest[Restoring, Nothing]) -> Tag:
     name, tag = repository_path(call), tag_path(call)
     await hub.tags.restore(call.actor, name, tag, Digest.parse(call.body.digest))
     return await hub.tags.get(call.actor, name, tag)
 
 
-async def _immutable(hub: Hub, call: Call[Nothing, Nothing]) -> ImmutableTags:
+async def _immutable(hub: HubServices, call: ApiRequest[Nothing, Nothing]) -> ImmutableTags:
     return ImmutableTags(await hub.tags.immutable(call.actor, repository_path(call)))
 
 
-async def _set_immutable(hub: Hub, call: Call[ImmutableTags, Nothing]) -> ImmutableTags:
+async def _set_immutable(hub: HubServices, call: ApiRequest[ImmutableTags, Nothing]) -> ImmutableTags:
     name = repository_path(call)
     await hub.tags.set_immutable(call.actor, name, call.body.patterns)
     return ImmutableTags(await hub.tags.immutable(call.actor, name))
 
 
-def tag_path(call: Call[Any, Any]) -> str:
+def tag_path(call: ApiRequest[Any, Any]) -> str:
     """Return the tag in the path; raises NotFound for what is no tag."""
     try:
         return parse_tag(call.path["tag"])

@@ -16,7 +16,7 @@ from hythe.hub.actor import ANONYMOUS
 from hythe.hub.errors import HubError, SignInNeeded, TooManyAttempts
 from hythe.hub.routes.parsing import read_body
 from hythe.hub.routes.problem_details import CHALLENGE, BadRequest, Unforeseen, known_error
-from hythe.hub.service import Hub
+from hythe.hub.service import HubServices
 from hythe.hub.tokens import TokenReply, TokenRequest
 from hythe.oci.errors import ErrorCode, ErrorEntry, OCIError
 from hythe.oci.scope import parse_scopes
@@ -33,7 +33,7 @@ class TokenFailure(msgspec.Struct, frozen=True):
     error_description: str
 
 
-async def answer_token(hub: Hub, request: Request) -> Response:
+async def answer_token(hub: HubServices, request: Request) -> Response:
     """Answer GET with Basic or nothing, and POST with a form."""
     address = request.client.host if request.client else ""
     try:
@@ -47,7 +47,7 @@ async def answer_token(hub: Hub, request: Request) -> Response:
     return _json(reply, HTTPStatus.OK, {"Cache-Control": "no-store"})
 
 
-async def _by_query(hub: Hub, request: Request, address: str) -> TokenReply:
+async def _by_query(hub: HubServices, request: Request, address: str) -> TokenReply:
     asked = request.query_params
     wish = _wish(
         asked.get("service", ""),
@@ -59,7 +59,7 @@ async def _by_query(hub: Hub, request: Request, address: str) -> TokenReply:
     return await hub.tokens.issue(actor, wish)
 
 
-async def _by_form(hub: Hub, form: dict[str, list[str]], address: str) -> TokenReply:
+async def _by_form(hub: HubServices, form: dict[str, list[str]], address: str) -> TokenReply:
     def first(name: str) -> str:
         return form.get(name, [""])[0]
 

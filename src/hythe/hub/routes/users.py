@@ -5,8 +5,8 @@ from http import HTTPStatus
 
 import msgspec
 
-from hythe.hub.routes.endpoint import Call, Endpoint, Nothing, PageQuery, PageReply, page_reply
-from hythe.hub.service import Hub
+from hythe.hub.routes.endpoint import ApiRequest, Endpoint, Nothing, PageQuery, PageReply, page_reply
+from hythe.hub.service import HubServices
 from hythe.hub.user import User, Visibility
 from hythe.hub.users import NewUser, PlanChange, UserChange
 
@@ -49,33 +49,33 @@ def _shown(user: User) -> UserReply:
     return UserReply(user.name, user.admin, user.created_at, user.email)
 
 
-async def _create(hub: Hub, call: Call[NewUser, Nothing]) -> UserReply:
+async def _create(hub: HubServices, call: ApiRequest[NewUser, Nothing]) -> UserReply:
     return _own(await hub.users.create(call.actor, call.body))
 
 
-async def _list(hub: Hub, call: Call[Nothing, PageQuery]) -> PageReply[UserReply]:
+async def _list(hub: HubServices, call: ApiRequest[Nothing, PageQuery]) -> PageReply[UserReply]:
     page = await hub.users.list(call.actor, call.query.paging())
     return page_reply(page, map(_own, page.items))
 
 
-async def _me(hub: Hub, call: Call[Nothing, Nothing]) -> UserReply:
+async def _me(hub: HubServices, call: ApiRequest[Nothing, Nothing]) -> UserReply:
     return _own(await hub.users.me(call.actor))
 
 
-async def _change_me(hub: Hub, call: Call[UserChange, Nothing]) -> UserReply:
+async def _change_me(hub: HubServices, call: ApiRequest[UserChange, Nothing]) -> UserReply:
     return _own(await hub.users.change_me(call.actor, call.body))
 
 
-async def _set_password(hub: Hub, call: Call[PasswordChange, Nothing]) -> None:
+async def _set_password(hub: HubServices, call: ApiRequest[PasswordChange, Nothing]) -> None:
     me = await hub.users.me(call.actor)
     await hub.users.set_password(call.actor, me.name, call.body.password, call.body.current)
 
 
-async def _get(hub: Hub, call: Call[Nothing, Nothing]) -> UserReply:
+async def _get(hub: HubServices, call: ApiRequest[Nothing, Nothing]) -> UserReply:
     return _shown(await hub.users.get(call.actor, call.path["username"]))
 
 
-async def _set_plan(hub: Hub, call: Call[PlanChange, Nothing]) -> UserReply:
+async def _set_plan(hub: HubServices, call: ApiRequest[PlanChange, Nothing]) -> UserReply:
     return _own(await hub.users.set_plan(call.actor, call.path["username"], call.body))
 
 

@@ -9,11 +9,11 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from hythe.hub.errors import NotFound
-from hythe.hub.routes.endpoint import Call, Endpoint, Nothing
+from hythe.hub.routes.endpoint import ApiRequest, Endpoint, Nothing
 from hythe.hub.routes.parsing import parse_body, read_body
 from hythe.hub.routes.problem_details import problem_response
 from hythe.hub.routes.repositories import repository_path
-from hythe.hub.service import Hub
+from hythe.hub.service import HubServices
 from hythe.notifications.event import EventKind
 from hythe.notifications.webhook import CallbackBody, NewWebhook, Webhook, WebhookDelivery
 from hythe.notifications.webhooks import WebhookService
@@ -62,29 +62,29 @@ class WebhookEndpoints:
     def __init__(self, service: WebhookService) -> None:
         self._service = service
 
-    async def add(self, _hub: Hub, call: Call[NewWebhook, Nothing]) -> WebhookReply:
+    async def add(self, _hub: HubServices, call: ApiRequest[NewWebhook, Nothing]) -> WebhookReply:
         """Add a webhook."""
         return _reply(await self._service.add(call.actor, repository_path(call), call.body))
 
-    async def of_repository(self, _hub: Hub, call: Call[Nothing, Nothing]) -> WebhooksReply:
+    async def of_repository(self, _hub: HubServices, call: ApiRequest[Nothing, Nothing]) -> WebhooksReply:
         """List the webhooks of a repository."""
         return WebhooksReply(tuple(map(_reply, await self._service.of_repository(call.actor, repository_path(call)))))
 
-    async def remove(self, _hub: Hub, call: Call[Nothing, Nothing]) -> None:
+    async def remove(self, _hub: HubServices, call: ApiRequest[Nothing, Nothing]) -> None:
         """Remove a webhook."""
         await self._service.remove(call.actor, repository_path(call), _id(call))
 
-    async def deliveries(self, _hub: Hub, call: Call[Nothing, Nothing]) -> WebhookDeliveriesReply:
+    async def deliveries(self, _hub: HubServices, call: ApiRequest[Nothing, Nothing]) -> WebhookDeliveriesReply:
         """List the last deliveries of a webhook."""
         found = await self._service.deliveries(call.actor, repository_path(call), _id(call))
         return WebhookDeliveriesReply(tuple(map(_delivery, found)))
 
-    async def redeliver(self, _hub: Hub, call: Call[Nothing, Nothing]) -> None:
+    async def redeliver(self, _hub: HubServices, call: ApiRequest[Nothing, Nothing]) -> None:
         """Send a delivery again."""
         await self._service.redeliver(call.actor, repository_path(call), call.path["delivery"][:36])
 
 
-def _id(call: Call[Nothing, Nothing]) -> int:
+def _id(call: ApiRequest[Nothing, Nothing]) -> int:
     text = call.path["webhook"]
     if not (text.isascii() and text.isdigit()) or len(text) > 15:
         raise NotFound(f"{text[:20]!r} is not a webhook id")

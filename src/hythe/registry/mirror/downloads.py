@@ -31,17 +31,17 @@ log = logging.getLogger(__name__)
 Keep = Callable[[AsyncIterator[bytes]], Awaitable[object]]
 
 
-class Downloads:
+class MirrorDownloads:
     """The downloads that are under way, by digest."""
 
     def __init__(self, data: Path) -> None:
         """Keep what is under way in a folder of ``data``; what an earlier process left there is removed."""
         self._folder = data / FOLDER
-        self._running: dict[Digest, Download] = {}
+        self._running: dict[Digest, MirrorDownload] = {}
         for left in self._folder.glob("*"):
             left.unlink(missing_ok=True)
 
-    async def start(self, digest: Digest, upstream: UpstreamRegistry, repository: str, keep: Keep) -> "Download":
+    async def start(self, digest: Digest, upstream: UpstreamRegistry, repository: str, keep: Keep) -> "MirrorDownload":
         """Begin a download, or join the one that is under way; returns once its size is known.
 
         ``keep`` gets the whole, checked blob. Raises UpstreamError and OSError.
@@ -49,7 +49,7 @@ class Downloads:
         download = self._running.get(digest)
         if download is None:
             self._folder.mkdir(parents=True, exist_ok=True)
-            download = self._running[digest] = Download(digest, self._folder)
+            download = self._running[digest] = MirrorDownload(digest, self._folder)
             download.task = asyncio.create_task(self._run(download, upstream, repository, keep))
         await download.begun()
         return download
@@ -61,7 +61,7 @@ class Downloads:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _run(self, download: "Download", upstream: UpstreamRegistry, repository: str, keep: Keep) -> None:
+    async def _run(self, download: "MirrorDownload", upstream: UpstreamRegistry, repository: str, keep: Keep) -> None:
         try:
             await download.fetch(upstream, repository)
             await keep(download.kept_pieces())
@@ -76,7 +76,7 @@ class Downloads:
             del self._running[download.digest]
 
 
-class Download:
+class MirrorDownload:
     """One blob that grows. ``size`` is known once ``begun`` has returned."""
 
     def __init__(self, digest: Digest, folder: Path) -> None:

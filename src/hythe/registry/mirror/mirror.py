@@ -26,7 +26,7 @@ from hythe.registry.anonymous import AnonymousAccess
 from hythe.registry.blobs import SOURCES, Blob, Blobs, unknown_blob
 from hythe.registry.clock import Clock, now
 from hythe.registry.manifests import Manifests, parse_manifest, unknown_manifest
-from hythe.registry.mirror.downloads import Download, Downloads
+from hythe.registry.mirror.downloads import MirrorDownload, MirrorDownloads
 from hythe.registry.mirror.upstream import (
     TIMEOUT,
     FetchedManifest,
@@ -100,7 +100,7 @@ class Mirror:
         self._uploads = Uploads(database, storage, open_to_us, self._repositories, policy, clock)
         self._policy = policy
         self._clock = clock
-        self._downloads = Downloads(data)
+        self._downloads = MirrorDownloads(data)
         self._session: aiohttp.ClientSession | None = None
         self._registries: dict[str, UpstreamRegistry] = {}
         self._asking: dict[Key, asyncio.Task[None]] = {}
@@ -140,7 +140,7 @@ class Mirror:
             task.add_done_callback(lambda _: self._asking.pop(key, None))
         await asyncio.shield(task)
 
-    async def blob(self, actor: Actor, repository: str, digest: Digest) -> "Download | None":
+    async def blob(self, actor: Actor, repository: str, digest: Digest) -> "MirrorDownload | None":
         """Return the download of a blob that is not here yet; None when it is here, or no upstream stands behind.
 
         Raises WireError: BLOB_UNKNOWN when the upstream has none, UNAVAILABLE when it is away.

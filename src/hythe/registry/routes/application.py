@@ -10,28 +10,28 @@ from hythe.oci.errors import InvalidReference
 from hythe.oci.reference import NAME_LENGTH, parse_name
 from hythe.registry.routes import blobs, catalog, manifests, referrers, tags, uploads
 from hythe.registry.routes.error_responses import failure_answer, method_refused, nothing_here
-from hythe.registry.routes.http import Answer, Receive, Request, Scope, Send, header_of, send_answer
+from hythe.registry.routes.http import Receive, Request, Response, Scope, Send, header_of, send_answer
 from hythe.registry.routes.manifest_cache import ManifestCache
-from hythe.registry.routes.routing import Endpoint, parse_target
-from hythe.registry.service import Registry
+from hythe.registry.routes.routing import RegistryRoute, parse_target
+from hythe.registry.service import RegistryServices
 from hythe.registry.uploads import BodyCut
 
-Handler: TypeAlias = Callable[[Registry, Request], Awaitable[Answer]]
+Handler: TypeAlias = Callable[[RegistryServices, Request], Awaitable[Response]]
 
-HANDLERS: dict[Endpoint, dict[str, Handler]] = {
-    Endpoint.BASE: {"GET": catalog.get_base, "HEAD": catalog.get_base},
-    Endpoint.CATALOG: {"GET": catalog.list_repositories, "HEAD": catalog.list_repositories},
-    Endpoint.TAGS: {"GET": tags.list_tags, "HEAD": tags.list_tags},
-    Endpoint.REFERRERS: {"GET": referrers.list_referrers, "HEAD": referrers.list_referrers},
-    Endpoint.MANIFEST: {
+HANDLERS: dict[RegistryRoute, dict[str, Handler]] = {
+    RegistryRoute.BASE: {"GET": catalog.get_base, "HEAD": catalog.get_base},
+    RegistryRoute.CATALOG: {"GET": catalog.list_repositories, "HEAD": catalog.list_repositories},
+    RegistryRoute.TAGS: {"GET": tags.list_tags, "HEAD": tags.list_tags},
+    RegistryRoute.REFERRERS: {"GET": referrers.list_referrers, "HEAD": referrers.list_referrers},
+    RegistryRoute.MANIFEST: {
         "GET": manifests.get_manifest,
         "HEAD": manifests.get_manifest,
         "PUT": manifests.put_manifest,
         "DELETE": manifests.delete_manifest,
     },
-    Endpoint.BLOB: {"GET": blobs.get_blob, "HEAD": blobs.head_blob, "DELETE": blobs.delete_blob},
-    Endpoint.UPLOADS: {"POST": uploads.start_upload},
-    Endpoint.UPLOAD: {
+    RegistryRoute.BLOB: {"GET": blobs.get_blob, "HEAD": blobs.head_blob, "DELETE": blobs.delete_blob},
+    RegistryRoute.UPLOADS: {"POST": uploads.start_upload},
+    RegistryRoute.UPLOAD: {
         "GET": uploads.show_upload,
         "PATCH": uploads.append_upload,
         "PUT": uploads.finish_upload,
@@ -39,18 +39,18 @@ HANDLERS: dict[Endpoint, dict[str, Handler]] = {
     },
 }
 
-NAMELESS = (Endpoint.BASE, Endpoint.CATALOG)
+NAMELESS = (RegistryRoute.BASE, RegistryRoute.CATALOG)
 
 
 class RegistryApplication:
     """The distribution protocol as an ASGI application; the whole path is looked at, wherever it is mounted."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: RegistryServices) -> None:
         self._registry = registry
         self._remembered = ManifestCache(registry)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request. What fails before the answer's head becomes an answer, what fails later cuts it."""
+        """Response one request. What fails before the answer's head becomes an answer, what fails later cuts it."""
         try:
             reply = await self._answer(scope, receive)
         except Exception as error:
@@ -61,7 +61,7 @@ class RegistryApplication:
         if reply.after is not None:
             await reply.after()
 
-    async def _answer(self, scope: Scope, receive: Receive) -> Answer:
+    async def _answer(self, scope: Scope, receive: Receive) -> Response:
         question = self._remembered.question(scope)
         if question is None:
             return await self._fresh_answer(scope, receive)
@@ -73,7 +73,7 @@ class RegistryApplication:
         self._remembered.keep(generation, question, reply)
         return reply
 
-    async def _fresh_answer(self, scope: Scope, receive: Receive) -> Answer:
+    async def _fresh_answer(self, scope: Scope, receive: Receive) -> Response:
         access = self._registry.access
         target = parse_target(scope["path"])
         actor = await access.authenticate(header_of(scope, b"authorization"), _address(scope))
@@ -106,7 +106,7 @@ def _address(scope: Scope) -> str:
     return str(client[0]) if client else ""
 
 
-def routes(registry: Registry) -> list[BaseRoute]:
+def routes(registry: RegistryServices) -> list[BaseRoute]:
     """Return everything below ``/v2/``, for a Starlette application."""
     application = RegistryApplication(registry)
     return [Route("/v2", application, include_in_schema=False), Mount("/v2", application)]

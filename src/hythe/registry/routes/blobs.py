@@ -6,16 +6,16 @@ import msgspec
 
 from hythe.oci.digest import Digest
 from hythe.registry.blobs import Blob
-from hythe.registry.routes.http import Answer, FilePart, Headers, Request, Stream, answer, same_entity
+from hythe.registry.routes.http import FilePart, Headers, Request, Response, Stream, answer, same_entity
 from hythe.registry.routes.ranges import ByteRange, parse_range
-from hythe.registry.service import Registry
+from hythe.registry.service import RegistryServices
 from hythe.registry.storage.port import LocalFile, Redirect
 
 if TYPE_CHECKING:
-    from hythe.registry.mirror.downloads import Download
+    from hythe.registry.mirror.downloads import MirrorDownload
 
 
-async def get_blob(registry: Registry, request: Request) -> Answer:
+async def get_blob(registry: RegistryServices, request: Request) -> Response:
     """Send a blob, or a range of it (specification, "Pulling blobs")."""
     digest = Digest.parse(request.rest)
     if registry.mirror is not None:
@@ -25,46 +25,46 @@ async def get_blob(registry: Registry, request: Request) -> Answer:
     blob = await registry.blobs.get(request.actor, request.repository, digest)
     headers = _headers(blob)
     if _unchanged(request, blob):
-        return Answer(304, headers)
+        return Response(304, headers)
     part = parse_range(request.header(b"range"), blob.size)
     better = await registry.blobs.locate(blob)
     if isinstance(better, Redirect):
-        return Answer(307, [*headers, (b"location", better.url.encode())])
+        return Response(307, [*headers, (b"location", better.url.encode())])
     if part is None:
-        return Answer(200, headers, _whole_body(registry, request, blob, better))
+        return Response(200, headers, _whole_body(registry, request, blob, better))
     headers.append((b"content-range", part.header(blob.size).encode()))
-    return Answer(206, headers, _body(registry, request, blob, part, better))
+    return Response(206, headers, _body(registry, request, blob, part, better))
 
 
-async def head_blob(registry: Registry, request: Request) -> Answer:
+async def head_blob(registry: RegistryServices, request: Request) -> Response:
     """Say whether a blob is there and how large it is; also that its bytes are."""
     digest = Digest.parse(request.rest)
     if registry.mirror is not None:
         there = await registry.mirror.blob_at_upstream(request.actor, request.repository, digest)
         if there is not None:
-            return Answer(200, _headers(there), size=there.size)
+            return Response(200, _headers(there), size=there.size)
     blob = await registry.blobs.get(request.actor, request.repository, digest)
     headers = _headers(blob)
     if _unchanged(request, blob):
-        return Answer(304, headers)
+        return Response(304, headers)
     await registry.blobs.locate(blob)
-    return Answer(200, headers, size=blob.size)
+    return Response(200, headers, size=blob.size)
 
 
-async def delete_blob(registry: Registry, request: Request) -> Answer:
+async def delete_blob(registry: RegistryServices, request: Request) -> Response:
     """Take a blob from the repository (specification, "Deleting Blobs")."""
     await registry.blobs.delete(request.actor, request.repository, Digest.parse(request.rest))
     return answer(202)
 
 
-def _download_answer(request: Request, download: "Download") -> Answer:
+def _download_answer(request: Request, download: "MirrorDownload") -> Response:
     """Send a mirrored blob, or a range of it, while it is being fetched."""
     headers = _headers(Blob(download.digest, download.size))
     part = parse_range(request.header(b"range"), download.size)
     if part is None:
-        return Answer(200, headers, Stream(download.read(0, download.size), download.size))
+        return Response(200, headers, Stream(download.read(0, download.size), download.size))
     headers.append((b"content-range", part.header(download.size).encode()))
-    return Answer(206, headers, Stream(download.read(part.start, part.stop), part.stop - part.start))
+    return Response(206, headers, Stream(download.read(part.start, part.stop), part.stop - part.start))
 
 
 def _headers(blob: Blob) -> Headers:
@@ -83,7 +83,9 @@ def _unchanged(request: Request, blob: Blob) -> bool:
     return known is not None and same_entity(known, blob.digest)
 
 
-def _whole_body(registry: Registry, request: Request, blob: Blob, better: LocalFile | None) -> FilePart | Stream:
+def _whole_body(
+    registry: RegistryServices, request: Request, blob: Blob, better: LocalFile | None
+) -> FilePart | Stream:
     """The body of all bytes, whose end is held back until they are known to be sound; who asks for a part looks."""
     body = _body(registry, request, blob, ByteRange(0, blob.size), better)
     if better is None or better.check is None:
@@ -92,7 +94,7 @@ def _whole_body(registry: Registry, request: Request, blob: Blob, better: LocalF
 
 
 def _body(
-    registry: Registry, request: Request, blob: Blob, part: ByteRange, better: LocalFile | None
+    registry: RegistryServices, request: Request, blob: Blob, part: ByteRange, better: LocalFile | None
 ) -> FilePart | Stream:
     extensions = request.scope.get("extensions") or {}
     if better is not None and "ranges" in extensions.get("http.response.pathsend", ()):

@@ -1,18 +1,18 @@
 """``/v2/`` and ``/v2/_catalog``."""
 
 from hythe.registry.catalog import LARGEST_PAGE
-from hythe.registry.routes.http import Answer, Request, json_answer
+from hythe.registry.routes.http import Request, Response, json_answer
 from hythe.registry.routes.pages import next_link, page_size
-from hythe.registry.service import Registry
+from hythe.registry.service import RegistryServices
 
 
-async def get_base(registry: Registry, request: Request) -> Answer:
+async def get_base(registry: RegistryServices, request: Request) -> Response:
     """Say that this is a registry and that the credentials are good (specification, "Determining Support")."""
     await registry.access.enter(request.actor)
     return json_answer({})
 
 
-async def list_repositories(registry: Registry, request: Request) -> Answer:
+async def list_repositories(registry: RegistryServices, request: Request) -> Response:
     """List the repositories that the asker may pull (Docker's extension of the protocol)."""
     size = page_size(request)
     page = await registry.catalog.names(request.actor, request.parameter("last") or "", size)

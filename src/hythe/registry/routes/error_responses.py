@@ -12,8 +12,8 @@ from hythe.oci.errors import ErrorCode, InvalidDigest, InvalidReference, OCIErro
 from hythe.oci.reference import is_name
 from hythe.oci.scope import CATALOG
 from hythe.registry.access import Access, Action
-from hythe.registry.routes.http import Answer, Scope, header_of
-from hythe.registry.routes.routing import Endpoint, Target
+from hythe.registry.routes.http import Response, Scope, header_of
+from hythe.registry.routes.routing import RegistryRoute, Target
 from hythe.registry.storage.port import BlobMissing, StorageError, StorageUnavailable
 from hythe.registry.uploads import BodyCut
 
@@ -27,7 +27,7 @@ PUSHING = (Action.PULL, Action.PUSH)
 log = logging.getLogger(__name__)
 
 
-def failure_answer(error: Exception, access: Access, scope: Scope, target: Target | None) -> Answer:
+def failure_answer(error: Exception, access: Access, scope: Scope, target: Target | None) -> Response:
     """Return the answer for an exception of a handler; what nobody foresaw is logged with a number."""
     known = wire_error(error)
     headers = dict(known.headers)
@@ -36,7 +36,7 @@ def failure_answer(error: Exception, access: Access, scope: Scope, target: Targe
         if challenge is not None:
             headers["WWW-Authenticate"] = str(challenge)
     encoded = [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()]
-    return Answer(int(known.status), [(b"content-type", b"application/json"), *encoded], encode_errors(known))
+    return Response(int(known.status), [(b"content-type", b"application/json"), *encoded], encode_errors(known))
 
 
 def wire_error(error: Exception) -> WireError:
@@ -98,7 +98,7 @@ def _challenge(error: WireError, access: Access, scope: Scope, target: Target | 
         # Nothing of a name that is none may get into a header.
         repository = access.canonical(target.name) if target is not None and is_name(target.name) else None
         challenge = access.challenge(repository, ACTIONS.get(scope["method"], PUSHING))
-        if challenge is not None and challenge.scheme == "bearer" and target == Target(Endpoint.CATALOG):
+        if challenge is not None and challenge.scheme == "bearer" and target == Target(RegistryRoute.CATALOG):
             challenge.parameters["scope"] = str(CATALOG)
     realm = challenge.parameters.get("realm", "") if challenge is not None else ""
     if challenge is None or not realm.startswith("/"):

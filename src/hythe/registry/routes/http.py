@@ -129,7 +129,7 @@ class Stream(msgspec.Struct, frozen=True):
     check: Check | None = None
 
 
-class Answer(msgspec.Struct, frozen=True):
+class Response(msgspec.Struct, frozen=True):
     """What goes back; Content-Length and the version header are added on the way out, ``after`` is called then.
 
     ``size`` is the Content-Length of an answer to HEAD whose body was not even looked up. ``complete`` says that every
@@ -143,7 +143,7 @@ class Answer(msgspec.Struct, frozen=True):
     after: Callable[[], Awaitable[None]] | None = None
     complete: bool = False
 
-    def completed(self) -> "Answer":
+    def completed(self) -> "Response":
         """Return the same with the headers that would be added on its way out."""
         if self.complete:
             return self
@@ -153,18 +153,18 @@ class Answer(msgspec.Struct, frozen=True):
         return msgspec.structs.replace(self, headers=headers, complete=True)
 
 
-def answer(status: int, body: bytes = b"", **headers: str) -> Answer:
+def answer(status: int, body: bytes = b"", **headers: str) -> Response:
     """Return an answer; ``content_type="x"`` is the header ``content-type: x``."""
-    return Answer(
+    return Response(
         status, [(name.replace("_", "-").encode(), value.encode("latin-1")) for name, value in headers.items()], body
     )
 
 
 def json_answer(
     value: Any, content_type: str = "application/json", headers: Iterable[tuple[bytes, bytes]] = ()
-) -> Answer:
+) -> Response:
     """Return 200 with a JSON body."""
-    return Answer(200, [(b"content-type", content_type.encode()), *headers], msgspec.json.encode(value))
+    return Response(200, [(b"content-type", content_type.encode()), *headers], msgspec.json.encode(value))
 
 
 def header_of(scope: Scope, name: bytes) -> str | None:
@@ -184,7 +184,7 @@ def same_entity(if_none_match: str, digest: Digest) -> bool:
     return str(digest) in if_none_match or if_none_match.strip() == "*"
 
 
-async def send_answer(send: Send, method: str, reply: Answer) -> None:
+async def send_answer(send: Send, method: str, reply: Response) -> None:
     """Send the answer; to HEAD, its headers alone."""
     body = reply.body
     await send({"type": "http.response.start", "status": reply.status, "headers": reply.completed().headers})

@@ -9,8 +9,8 @@ import time
 from typing import TypeAlias
 
 from hythe.database.read_cache import ReadCache
-from hythe.registry.routes.http import Answer, Scope
-from hythe.registry.service import Registry
+from hythe.registry.routes.http import Response, Scope
+from hythe.registry.service import RegistryServices
 
 LIFETIME = 1.0
 """Seconds; a token that has worn out opens what it opened just before for so long at most."""
@@ -27,9 +27,9 @@ _Question: TypeAlias = tuple[str, str, bytes]
 class ManifestCache:
     """The manifests that were sent in the last second."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: RegistryServices) -> None:
         self._useful = registry.mirror is None
-        self._answers: ReadCache[_Question, tuple[float, Answer]] = ReadCache(registry.database, CAPACITY)
+        self._answers: ReadCache[_Question, tuple[float, Response]] = ReadCache(registry.database, CAPACITY)
 
     def question(self, scope: Scope) -> _Question | None:
         """Return what is asked, when the answer may be remembered: a manifest, by a token or by nobody."""
@@ -49,12 +49,12 @@ class ManifestCache:
         """Return what ``keep`` wants to know, from before the answer is made. Raises UnavailableError."""
         return self._answers.generation()
 
-    def get(self, question: _Question) -> Answer | None:
+    def get(self, question: _Question) -> Response | None:
         """Return the answer, when there is one of this generation that is young enough."""
         made = self._answers.get(question)
         return made[1] if made is not None and time.monotonic() - made[0] < LIFETIME else None
 
-    def keep(self, generation: int | None, question: _Question, answer: Answer) -> None:
+    def keep(self, generation: int | None, question: _Question, answer: Response) -> None:
         """Remember an answer that was made after ``generation`` was asked for."""
         if answer.status == 200 and isinstance(answer.body, bytes):
             made = time.monotonic(), answer.completed()

@@ -6,15 +6,15 @@ from hythe.oci.digest import Digest
 from hythe.oci.errors import ErrorCode, InvalidReference, WireError
 from hythe.oci.reference import parse_tag
 from hythe.registry.manifests import oversized_manifest, unknown_manifest
-from hythe.registry.routes.http import Answer, Request, answer, same_entity
-from hythe.registry.service import Registry
+from hythe.registry.routes.http import Request, Response, answer, same_entity
+from hythe.registry.service import RegistryServices
 from hythe.registry.sql.manifests import StoredManifest
 
 MOST_TAGS = 100
 """How many ``?tag=`` one push may carry."""
 
 
-async def get_manifest(registry: Registry, request: Request) -> Answer:
+async def get_manifest(registry: RegistryServices, request: Request) -> Response:
     """Send a manifest; HEAD gets its headers (specification, "Pulling manifests")."""
     wanted = _wanted(request.rest)
     if registry.mirror is not None:
@@ -22,12 +22,12 @@ async def get_manifest(registry: Registry, request: Request) -> Answer:
     found = await registry.manifests.get(request.actor, request.repository, wanted)
     known = request.header(b"if-none-match")
     if known is not None and same_entity(known, found.digest):
-        return Answer(304, _headers(found))
+        return Response(304, _headers(found))
     pulled = None if request.method == "HEAD" else partial(_tell_pull, registry, request, found)
-    return Answer(200, _headers(found), found.content, after=pulled)
+    return Response(200, _headers(found), found.content, after=pulled)
 
 
-async def put_manifest(registry: Registry, request: Request) -> Answer:
+async def put_manifest(registry: RegistryServices, request: Request) -> Response:
     """Keep a manifest (specification, "Pushing Manifests"; ``?tag=`` of its development version)."""
     given = _pushed_reference(request.rest)
     added = tuple(dict.fromkeys(_tag(value) for key, value in request.query() if key == "tag"))
@@ -48,7 +48,7 @@ async def put_manifest(registry: Registry, request: Request) -> Answer:
     return reply
 
 
-async def delete_manifest(registry: Registry, request: Request) -> Answer:
+async def delete_manifest(registry: RegistryServices, request: Request) -> Response:
     """Delete a manifest by its digest, or a tag (specification, "Content Management")."""
     reference = _wanted(request.rest)
     if isinstance(reference, Digest):
@@ -58,7 +58,7 @@ async def delete_manifest(registry: Registry, request: Request) -> Answer:
     return answer(202)
 
 
-async def _tell_pull(registry: Registry, request: Request, found: StoredManifest) -> None:
+async def _tell_pull(registry: RegistryServices, request: Request, found: StoredManifest) -> None:
     tag = None if ":" in request.rest else request.rest
     for listener in registry.listeners:
         await listener.manifest_pulled(found.repository, tag, found.digest, request.actor)

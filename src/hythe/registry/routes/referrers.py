@@ -3,12 +3,12 @@
 from hythe.oci.digest import Digest
 from hythe.oci.manifest import OCI_INDEX, Index
 from hythe.registry.referrers import LARGEST_PAGE
-from hythe.registry.routes.http import Answer, Headers, Request, json_answer
+from hythe.registry.routes.http import Headers, Request, Response, json_answer
 from hythe.registry.routes.pages import next_link, page_size
-from hythe.registry.service import Registry
+from hythe.registry.service import RegistryServices
 
 
-async def list_referrers(registry: Registry, request: Request) -> Answer:
+async def list_referrers(registry: RegistryServices, request: Request) -> Response:
     """List what refers to a manifest, as an index (specification, "Listing Referrers")."""
     subject = Digest.parse(request.rest)
     artifact_type = request.parameter("artifactType") or None

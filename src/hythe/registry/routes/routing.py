@@ -16,7 +16,7 @@ from typing import NamedTuple
 PREFIX = "/v2/"
 
 
-class Endpoint(Enum):
+class RegistryRoute(Enum):
     """What can be asked for."""
 
     BASE = "base"
@@ -32,14 +32,14 @@ class Endpoint(Enum):
 class Target(NamedTuple):
     """A parsed path: ``name`` as the client spelled it, ``rest`` the reference, digest or upload id."""
 
-    endpoint: Endpoint
+    endpoint: RegistryRoute
     name: str = ""
     rest: str = ""
 
 
-_BASE = Target(Endpoint.BASE)
-_CATALOG = Target(Endpoint.CATALOG)
-_BY_KEYWORD = {"manifests": Endpoint.MANIFEST, "blobs": Endpoint.BLOB, "referrers": Endpoint.REFERRERS}
+_BASE = Target(RegistryRoute.BASE)
+_CATALOG = Target(RegistryRoute.CATALOG)
+_BY_KEYWORD = {"manifests": RegistryRoute.MANIFEST, "blobs": RegistryRoute.BLOB, "referrers": RegistryRoute.REFERRERS}
 
 
 def parse_target(path: str) -> Target | None:
@@ -52,10 +52,10 @@ def parse_target(path: str) -> Target | None:
     name, keyword, rest = pieces
     if keyword == "uploads" and name.endswith("/blobs"):
         name = name.removesuffix("/blobs")
-        return Target(Endpoint.UPLOAD, name, rest) if rest else Target(Endpoint.UPLOADS, name)
+        return Target(RegistryRoute.UPLOAD, name, rest) if rest else Target(RegistryRoute.UPLOADS, name)
     if keyword == "blobs" and rest == "uploads":
-        return Target(Endpoint.UPLOADS, name)
+        return Target(RegistryRoute.UPLOADS, name)
     if keyword == "tags" and rest == "list":
-        return Target(Endpoint.TAGS, name)
+        return Target(RegistryRoute.TAGS, name)
     endpoint = _BY_KEYWORD.get(keyword)
     return Target(endpoint, name, rest) if endpoint is not None else None

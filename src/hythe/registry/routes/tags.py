@@ -1,12 +1,12 @@
 """``/v2/NAME/tags/list``."""
 
-from hythe.registry.routes.http import Answer, Request, json_answer
+from hythe.registry.routes.http import Request, Response, json_answer
 from hythe.registry.routes.pages import next_link, page_size
-from hythe.registry.service import Registry
+from hythe.registry.service import RegistryServices
 from hythe.registry.tags import LARGEST_PAGE
 
 
-async def list_tags(registry: Registry, request: Request) -> Answer:
+async def list_tags(registry: RegistryServices, request: Request) -> Response:
     """List the tags, or a page of them (specification, "Listing Tags")."""
     size = page_size(request)
     after = request.parameter("last") or ""

@@ -5,14 +5,14 @@ from collections.abc import AsyncIterator
 from hythe.oci.digest import Digest
 from hythe.oci.errors import ErrorCode, InvalidReference, WireError
 from hythe.oci.reference import parse_name
-from hythe.registry.routes.http import Answer, Request, answer
+from hythe.registry.routes.http import Request, Response, answer
 from hythe.registry.routes.ranges import parse_content_range
-from hythe.registry.service import Registry
-from hythe.registry.storage.port import Upload
+from hythe.registry.service import RegistryServices
+from hythe.registry.storage.port import UploadSession
 from hythe.registry.uploads import Chunk, upload_range
 
 
-async def start_upload(registry: Registry, request: Request) -> Answer:
+async def start_upload(registry: RegistryServices, request: Request) -> Response:
     """Mount a blob, take a whole one, or open a session (specification, "Pushing blobs")."""
     mount = request.parameter("mount")
     if mount is not None and await _mounted(registry, request, Digest.parse(mount)):
@@ -26,7 +26,7 @@ async def start_upload(registry: Registry, request: Request) -> Answer:
     return _session(202, request, upload)
 
 
-async def append_upload(registry: Registry, request: Request) -> Answer:
+async def append_upload(registry: RegistryServices, request: Request) -> Response:
     """Add a chunk (specification, "Pushing a blob in chunks")."""
     try:
         upload = await registry.uploads.append(request.actor, request.repository, request.rest, _chunk(request))
@@ -35,7 +35,7 @@ async def append_upload(registry: Registry, request: Request) -> Answer:
     return _session(202, request, upload)
 
 
-async def finish_upload(registry: Registry, request: Request) -> Answer:
+async def finish_upload(registry: RegistryServices, request: Request) -> Response:
     """Turn the session into a blob, perhaps with its last or only chunk."""
     text = request.parameter("digest")
     if text is None:
@@ -48,18 +48,18 @@ async def finish_upload(registry: Registry, request: Request) -> Answer:
     return _blob_created(request, digest)
 
 
-async def show_upload(registry: Registry, request: Request) -> Answer:
+async def show_upload(registry: RegistryServices, request: Request) -> Response:
     """Say how far a session got (specification, "Pushing a blob in chunks")."""
     return _session(204, request, await registry.uploads.get(request.actor, request.repository, request.rest))
 
 
-async def cancel_upload(registry: Registry, request: Request) -> Answer:
+async def cancel_upload(registry: RegistryServices, request: Request) -> Response:
     """Forget a session (development version of the specification, "Canceling a blob upload")."""
     await registry.uploads.cancel(request.actor, request.repository, request.rest)
     return answer(204)
 
 
-async def _mounted(registry: Registry, request: Request, digest: Digest) -> bool:
+async def _mounted(registry: RegistryServices, request: Request, digest: Digest) -> bool:
     source = request.parameter("from")
     try:
         name = None if source is None else registry.access.canonical(parse_name(source))
@@ -90,7 +90,7 @@ async def _exactly(body: AsyncIterator[bytes], length: int) -> AsyncIterator[byt
         raise WireError(ErrorCode.SIZE_INVALID, "fewer bytes came than Content-Range says")
 
 
-def _session(status: int, request: Request, upload: Upload) -> Answer:
+def _session(status: int, request: Request, upload: UploadSession) -> Response:
     return answer(
         status,
         location=_location(request, upload.id),
@@ -102,7 +102,7 @@ def _session(status: int, request: Request, upload: Upload) -> Answer:
 def _with_location(request: Request, error: WireError) -> WireError:
     """Tell a client whose chunk was out of order where the session is, so that it can go on."""
     if "Range" in error.headers:
-        error.headers.update({"Location": _location(request, request.rest), "Docker-Upload-UUID": request.rest})
+        error.headers.update({"Location": _location(request, request.rest), "Docker-UploadSession-UUID": request.rest})
     return error
 
 
@@ -110,5 +110,5 @@ def _location(request: Request, upload_id: str) -> str:
     return f"/v2/{request.name}/blobs/uploads/{upload_id}"
 
 
-def _blob_created(request: Request, digest: Digest) -> Answer:
+def _blob_created(request: Request, digest: Digest) -> Response:
     return answer(201, location=f"/v2/{request.name}/blobs/{digest}", docker_content_digest=str(digest))

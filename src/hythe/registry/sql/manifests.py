@@ -12,7 +12,7 @@ from hythe.database.port import insert
 from hythe.database.tables.registry import manifest_blobs, manifest_children, manifests, repositories, tags
 from hythe.oci.digest import Digest
 from hythe.oci.manifest import Manifest
-from hythe.registry.events import Repository
+from hythe.registry.events import RepositoryRef
 from hythe.registry.sql.blobs import batches
 
 _ANSWER = select(
@@ -91,7 +91,7 @@ _REFERRING = (
 class StoredManifest(msgspec.Struct, frozen=True):
     """A manifest as it is served."""
 
-    repository: Repository
+    repository: RepositoryRef
     digest: Digest
     media_type: str
     content: bytes
@@ -111,7 +111,7 @@ async def find(session: Session, repository: str, reference: str | Digest) -> St
     row = await session.row(statement, {"name": repository, "reference": str(reference)})
     if row is None:
         return None
-    found = Repository(row.id, repository, row.created_at)
+    found = RepositoryRef(row.id, repository, row.created_at)
     return StoredManifest(found, Digest.parse(row.digest), row.media_type, row.content, row.free_after)
 
 

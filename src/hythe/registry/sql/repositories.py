@@ -13,7 +13,7 @@ from sqlalchemy import Column, Row, bindparam, delete, exists, select
 from hythe.database import Session
 from hythe.database.port import insert
 from hythe.database.tables.registry import manifests, repositories, repository_blobs, tag_moves, tags
-from hythe.registry.events import Repository
+from hythe.registry.events import RepositoryRef
 
 _BY_NAME = select(repositories).where(repositories.c.name == bindparam("name"))
 _SHARED = _BY_NAME.with_for_update(read=True)
@@ -55,17 +55,17 @@ _DELETE_CONTENT = (
 )
 
 
-async def find(session: Session, name: str) -> Repository | None:
+async def find(session: Session, name: str) -> RepositoryRef | None:
     """Return the repository of this name."""
     return _repository(await session.row(_BY_NAME, {"name": name}))
 
 
-async def lock(session: Session, name: str, *, alone: bool) -> Repository | None:
+async def lock(session: Session, name: str, *, alone: bool) -> RepositoryRef | None:
     """Return the repository of this name, locked until the transaction ends."""
     return _repository(await session.row(_ALONE if alone else _SHARED, {"name": name}))
 
 
-async def lock_by_id(session: Session, repository_id: int) -> Repository | None:
+async def lock_by_id(session: Session, repository_id: int) -> RepositoryRef | None:
     """Return the repository of this id, locked alone until the transaction ends."""
     return _repository(await session.row(_ALONE_BY_ID, {"id": repository_id}))
 
@@ -96,5 +96,5 @@ async def names_holding(session: Session, digest: str, limit: int) -> tuple[str,
     return tuple(row.name for row in await session.rows(_HOLDING, {"digest": digest, "limit": limit}))
 
 
-def _repository(row: Row[Any] | None) -> Repository | None:
-    return None if row is None else Repository(row.id, row.name, row.created_at)
+def _repository(row: Row[Any] | None) -> RepositoryRef | None:
+    return None if row is None else RepositoryRef(row.id, row.name, row.created_at)

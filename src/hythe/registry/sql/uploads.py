@@ -7,7 +7,7 @@ from sqlalchemy import Row, bindparam, delete, insert, select, update
 
 from hythe.database import Session
 from hythe.database.tables.registry import uploads
-from hythe.registry.storage.port import Upload
+from hythe.registry.storage.port import UploadSession
 
 _ADD = insert(uploads)
 _FIND = select(uploads).where(uploads.c.id == bindparam("id"), uploads.c.repository == bindparam("repository"))
@@ -33,7 +33,7 @@ _CLAIMED = select(uploads.c.id).where(uploads.c.digest == bindparam("digest")).l
 
 
 async def add(
-    session: Session, upload: Upload, repository: str, actor: str, at: datetime, digest: str | None = None
+    session: Session, upload: UploadSession, repository: str, actor: str, at: datetime, digest: str | None = None
 ) -> None:
     """Record a new session, perhaps with its claim on a digest already."""
     values = {"id": upload.id, "repository": repository, "offset": upload.offset, "state": upload.state}
@@ -41,19 +41,19 @@ async def add(
     await session.run(_ADD, {**values, **times, "digest": digest})
 
 
-async def find(session: Session, upload_id: str, repository: str) -> Upload | None:
+async def find(session: Session, upload_id: str, repository: str) -> UploadSession | None:
     """Return a session of this repository."""
     row = await session.row(_FIND, {"id": upload_id, "repository": repository})
     return None if row is None else _upload(row)
 
 
-async def save(session: Session, upload: Upload, at: datetime) -> bool:
+async def save(session: Session, upload: UploadSession, at: datetime) -> bool:
     """Record where a session stands, and that it claims nothing; False when it is gone."""
     values = {"id_": upload.id, "offset_": upload.offset, "state_": upload.state, "at": at}
     return await session.run(_SAVE, values) == 1
 
 
-async def place(session: Session, upload: Upload, at: datetime) -> None:
+async def place(session: Session, upload: UploadSession, at: datetime) -> None:
     """Record where a session was found to stand; what it claims, it goes on claiming."""
     values = {"id_": upload.id, "offset_": upload.offset, "state_": upload.state, "at": at}
     await session.run(_PLACE, values)
@@ -74,7 +74,7 @@ async def remove(session: Session, upload_id: str) -> bool:
     return await session.run(_REMOVE, {"id": upload_id}) == 1
 
 
-async def stale(session: Session, before: datetime) -> tuple[tuple[Upload, str | None], ...]:
+async def stale(session: Session, before: datetime) -> tuple[tuple[UploadSession, str | None], ...]:
     """Return some sessions that nobody touched since ``before``, each with the digest that it claims."""
     return tuple((_upload(row), row.digest) for row in await session.rows(_STALE, {"before": before}))
 
@@ -84,5 +84,5 @@ async def ids(session: Session) -> frozenset[str]:
     return frozenset(row.id for row in await session.rows(_IDS))
 
 
-def _upload(row: Row[Any]) -> Upload:
-    return Upload(row.id, row.offset, row.state)
+def _upload(row: Row[Any]) -> UploadSession:
+    return UploadSession(row.id, row.offset, row.state)

@@ -62,7 +62,7 @@ class ObjectMissing(Exception):
     """There is no such object."""
 
 
-class Found(msgspec.Struct, frozen=True):
+class StoredObject(msgspec.Struct, frozen=True):
     """An object in a listing, or its head."""
 
     key: str
@@ -70,7 +70,7 @@ class Found(msgspec.Struct, frozen=True):
     modified: datetime
 
 
-class Content(msgspec.Struct, frozen=True):
+class ObjectContent(msgspec.Struct, frozen=True):
     """A small object, read."""
 
     content: bytes
@@ -98,14 +98,14 @@ class Bucket:
         except BaseError as error:
             raise SettingsError(f"blob_store {url} cannot be used: {_reason(error)}") from error
 
-    async def get(self, key: str) -> Content | None:
+    async def get(self, key: str) -> ObjectContent | None:
         """Return a small object, None when it is not there."""
         with suppress(ObjectMissing), self._looking():
             found = await obstore.get_async(self._store, key)
-            return Content(bytes(await found.bytes_async()), found.meta["last_modified"])
+            return ObjectContent(bytes(await found.bytes_async()), found.meta["last_modified"])
         return None
 
-    async def head(self, key: str) -> Found | None:
+    async def head(self, key: str) -> StoredObject | None:
         """Return what is known of an object, None when it is not there."""
         with suppress(ObjectMissing), self._looking():
             return _found(await obstore.head_async(self._store, key))
@@ -168,7 +168,7 @@ class Bucket:
         with suppress(ObjectMissing), self._looking():
             await obstore.delete_async(self._store, key)
 
-    async def list(self, folder: str) -> AsyncIterator[list[Found]]:
+    async def list(self, folder: str) -> AsyncIterator[list[StoredObject]]:
         """Yield what is in a folder, some dozens at a time."""
         with self._failures():
             async for found in obstore.list(self._store, folder):
@@ -211,8 +211,8 @@ def _open(url: str, patience: "RetryConfig") -> S3Store | GCSStore | AzureStore:
             raise SettingsError(f"blob_store {url} names no bucket: write s3://BUCKET, gs://BUCKET or az://CONTAINER")
 
 
-def _found(meta: Any) -> Found:
-    return Found(meta["path"], meta["size"], meta["last_modified"])
+def _found(meta: Any) -> StoredObject:
+    return StoredObject(meta["path"], meta["size"], meta["last_modified"])
 
 
 def _sentence(error: BaseError | FileNotFoundError) -> str:

@@ -18,7 +18,14 @@ from hythe.registry.storage.disk import DiskThreads, completed, disk_errors, mak
 from hythe.registry.storage.hash_cache import HashCache
 from hythe.registry.storage.integrity_cache import IntegrityCache
 from hythe.registry.storage.paths import Layout
-from hythe.registry.storage.port import BlobMissing, LocalFile, StorageUnavailable, StoredBlob, Upload, UploadLost
+from hythe.registry.storage.port import (
+    BlobMissing,
+    LocalFile,
+    StorageUnavailable,
+    StoredBlob,
+    UploadLost,
+    UploadSession,
+)
 from hythe.registry.storage.small_blobs import SMALL, SmallBlob, SmallBlobs
 from hythe.registry.storage.upload_file import UploadFile
 
@@ -49,12 +56,12 @@ class LocalBlobStore:
             for algorithm in HEX_LENGTHS:
                 make_folder(self._layout.blobs / algorithm)
 
-    async def start(self, upload_id: str) -> Upload:
+    async def start(self, upload_id: str) -> UploadSession:
         """See BlobStore.start. The file comes with the first bytes."""
         self._layout.upload(upload_id)
-        return Upload(upload_id)
+        return UploadSession(upload_id)
 
-    async def append(self, upload: Upload, body: AsyncIterator[bytes]) -> Upload:
+    async def append(self, upload: UploadSession, body: AsyncIterator[bytes]) -> UploadSession:
         """See BlobStore.append. When ``body`` raises, what came before stays."""
         file = UploadFile(self._layout.upload(upload.id), upload.offset, self._hashes.take(upload))
         try:
@@ -67,11 +74,11 @@ class LocalBlobStore:
             if file.is_open:
                 await self._threads.run(file.close)
             self._remember(upload.id, file)
-        return Upload(upload.id, file.offset)
+        return UploadSession(upload.id, file.offset)
 
     def _remember(self, upload_id: str, file: UploadFile) -> None:
         if file.hasher is not None:
-            self._hashes.keep(Upload(upload_id, file.offset), file.hasher)
+            self._hashes.keep(UploadSession(upload_id, file.offset), file.hasher)
 
     async def _receive(self, file: UploadFile, body: AsyncIterator[bytes]) -> None:
         """Write ``body`` and sync; also what came before the client went away. Nothing is done when nothing came."""
@@ -90,7 +97,7 @@ class LocalBlobStore:
         if writer.has_bytes:
             await writer.finish(file.seal)
 
-    async def recover(self, upload: Upload) -> Upload:
+    async def recover(self, upload: UploadSession) -> UploadSession:
         """See BlobStore.recover. Looks at the disk's index inline, which takes some microseconds."""
         path = self._layout.upload(upload.id)
         with disk_errors(self._layout.uploads):
@@ -99,9 +106,9 @@ class LocalBlobStore:
             raise UploadLost(f"upload {upload.id} has only {size} of {upload.offset} bytes: start anew")
         if size > upload.offset:
             await self._threads.run(_recover, UploadFile(path, size, None))
-        return Upload(upload.id, size)
+        return UploadSession(upload.id, size)
 
-    async def commit(self, upload: Upload, digest: Digest) -> int:
+    async def commit(self, upload: UploadSession, digest: Digest) -> int:
         """See BlobStore.commit. Bytes that came by way of another process are read again."""
         file = UploadFile(self._layout.upload(upload.id), upload.offset, self._hashes.take(upload))
         await self._threads.run(self._publish, file, digest)
@@ -145,7 +152,7 @@ class LocalBlobStore:
         file.close()
         file.remove()
 
-    async def cancel(self, upload: Upload) -> None:
+    async def cancel(self, upload: UploadSession) -> None:
         """See BlobStore.cancel."""
         path = self._layout.upload(upload.id)
         if path.exists():

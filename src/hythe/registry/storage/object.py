@@ -30,8 +30,8 @@ from hythe.registry.storage.port import (
     DigestMismatch,
     Redirect,
     StoredBlob,
-    Upload,
     UploadLost,
+    UploadSession,
 )
 
 BATCH = 1024 * 1024
@@ -64,13 +64,13 @@ class Place(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Piece(msgspec.Struct, frozen=True, array_like=True):
-    """A part of an upload that is safely there, as kept in ``Upload.state``."""
+    """A part of an upload that is safely there, as kept in ``UploadSession.state``."""
 
     token: str
     size: int
 
 
-class Entry(msgspec.Struct, frozen=True):
+class IndexEntry(msgspec.Struct, frozen=True):
     """What ``blobs/..`` holds."""
 
     token: str
@@ -86,11 +86,11 @@ class ObjectBlobStore:
         self._redirect = redirect
         self._hashes = HashCache()
 
-    async def start(self, upload_id: str) -> Upload:
+    async def start(self, upload_id: str) -> UploadSession:
         """See BlobStore.start."""
-        return Upload(upload_id)
+        return UploadSession(upload_id)
 
-    async def append(self, upload: Upload, body: AsyncIterator[bytes]) -> Upload:
+    async def append(self, upload: UploadSession, body: AsyncIterator[bytes]) -> UploadSession:
         """See BlobStore.append. When ``body`` raises, what came before stays."""
         hasher = self._hashes.take(upload)
         place = Place(upload.id, upload.offset, secrets.token_hex(16))
@@ -133,7 +133,7 @@ class ObjectBlobStore:
             await self._bucket.put(place.data, b"")
         return size
 
-    async def recover(self, upload: Upload) -> Upload:
+    async def recover(self, upload: UploadSession) -> UploadSession:
         """See BlobStore.recover."""
         for piece in _pieces(upload):
             found = await self._bucket.head(_data(piece.token))
@@ -155,7 +155,7 @@ class ObjectBlobStore:
         pieces = [Piece(place.token, found.size) for place, found in heads if found is not None and found.size]
         return max(pieces, key=lambda piece: piece.size, default=None)
 
-    async def commit(self, upload: Upload, digest: Digest) -> int:
+    async def commit(self, upload: UploadSession, digest: Digest) -> int:
         """See BlobStore.commit. Bytes that came by way of another server are read again."""
         hasher = self._hashes.take(upload)
         pieces = _pieces(upload)
@@ -204,23 +204,23 @@ class ObjectBlobStore:
     async def _publish(self, place: Place, size: int, digest: Digest) -> None:
         """Make the bytes the blob's; of two servers that do so at once for one digest, one keeps its bytes."""
         await self._bucket.put(place.marker, str(digest).encode())
-        entry = msgspec.json.encode(Entry(place.token, size))
+        entry = msgspec.json.encode(IndexEntry(place.token, size))
         if not await self._bucket.create(_blob(digest), entry):
             kept = await self._entry(digest)
             if kept is not None and kept.token != place.token and await self._is_whole(kept):
                 await self._discard(place)
                 return
             await self._bucket.put(_blob(digest), entry)
-        if not await self._is_whole(Entry(place.token, size)):
+        if not await self._is_whole(IndexEntry(place.token, size)):
             await self._bucket.delete(_blob(digest))
             raise UploadLost(f"the bytes of upload {place.upload_id} went while it ended: start anew")
         await self._bucket.delete(place.marker)
 
-    async def _is_whole(self, entry: Entry) -> bool:
+    async def _is_whole(self, entry: IndexEntry) -> bool:
         found = await self._bucket.head(_data(entry.token))
         return found is not None and found.size == entry.size
 
-    async def cancel(self, upload: Upload) -> None:
+    async def cancel(self, upload: UploadSession) -> None:
         """See BlobStore.cancel."""
         async for place in self._places(upload.id):
             await self._discard(place)
@@ -238,11 +238,11 @@ class ObjectBlobStore:
         await self._bucket.delete(place.data)
         await self._bucket.delete(place.marker)
 
-    async def _entry(self, digest: Digest) -> Entry | None:
+    async def _entry(self, digest: Digest) -> IndexEntry | None:
         found = await self._bucket.get(_blob(digest))
-        return None if found is None else msgspec.json.decode(found.content, type=Entry)
+        return None if found is None else msgspec.json.decode(found.content, type=IndexEntry)
 
-    async def _entry_of(self, digest: Digest) -> Entry:
+    async def _entry_of(self, digest: Digest) -> IndexEntry:
         entry = await self._entry(digest)
         if entry is None:
             raise BlobMissing(f"{digest} is not there")
@@ -253,7 +253,7 @@ class ObjectBlobStore:
         found = await self._bucket.get(_blob(digest))
         if found is None:
             return None
-        return StoredBlob(digest, msgspec.json.decode(found.content, type=Entry).size, found.modified)
+        return StoredBlob(digest, msgspec.json.decode(found.content, type=IndexEntry).size, found.modified)
 
     async def read(self, digest: Digest, start: int = 0, stop: int | None = None) -> AsyncIterator[bytes]:
         """See BlobStore.read."""
@@ -350,13 +350,13 @@ async def _batches(body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         yield b"".join(gathered)
 
 
-def _pieces(upload: Upload) -> list[Piece]:
+def _pieces(upload: UploadSession) -> list[Piece]:
     return msgspec.json.decode(upload.state, type=list[Piece]) if upload.state else []
 
 
-def _with_piece(upload: Upload, piece: Piece) -> Upload:
+def _with_piece(upload: UploadSession, piece: Piece) -> UploadSession:
     state = msgspec.json.encode([*_pieces(upload), piece]).decode()
-    return Upload(upload.id, upload.offset + piece.size, state)
+    return UploadSession(upload.id, upload.offset + piece.size, state)
 
 
 def _data(token: str) -> str:

@@ -8,7 +8,7 @@
     └── BlobMissing                 no such blob, or its bytes cannot be read
 
 An upload session survives a restart and may be continued by another server: everything that is needed for that is in
-``Upload``, which the registry keeps in its database after each call.
+``UploadSession``, which the registry keeps in its database after each call.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -52,7 +52,7 @@ class BlobMissing(StorageError):
     """There is no such blob, or its bytes cannot be read."""
 
 
-class Upload(msgspec.Struct, frozen=True):
+class UploadSession(msgspec.Struct, frozen=True):
     """An upload session: ``offset`` bytes are safely there; ``state`` is the back end's own, JSON text."""
 
     id: str
@@ -95,10 +95,10 @@ class BlobStore(Protocol):
     committed: several servers may work on one store, and it has no locks that all of them would see.
     """
 
-    async def start(self, upload_id: str) -> Upload:
+    async def start(self, upload_id: str) -> UploadSession:
         """Begin an upload session; the id is letters, digits, ``-`` and ``_``. Costs nothing until bytes come."""
 
-    async def append(self, upload: Upload, body: AsyncIterator[bytes]) -> Upload:
+    async def append(self, upload: UploadSession, body: AsyncIterator[bytes]) -> UploadSession:
         """Add the bytes of ``body``; on return they survive a power cut up to the new offset.
 
         When ``body`` raises (the client went away), what came before stays or is dropped, as
@@ -106,10 +106,10 @@ class BlobStore(Protocol):
         where it stood before. Raises UploadLost and UploadBusy.
         """
 
-    async def recover(self, upload: Upload) -> Upload:
+    async def recover(self, upload: UploadSession) -> UploadSession:
         """Return the session as it really stands after a cut or a crash. Raises UploadLost and UploadBusy."""
 
-    async def commit(self, upload: Upload, digest: Digest) -> int:
+    async def commit(self, upload: UploadSession, digest: Digest) -> int:
         """Turn the session into the blob ``digest``; return its size. It survives a power cut on return.
 
         Committing a blob that is there already is no error, and its readers notice nothing. After
@@ -123,7 +123,7 @@ class BlobStore(Protocol):
         Nothing stays behind when ``body`` raises. Raises DigestMismatch.
         """
 
-    async def cancel(self, upload: Upload) -> None:
+    async def cancel(self, upload: UploadSession) -> None:
         """Forget a session and its bytes; one that is gone already is no error."""
 
     async def stat(self, digest: Digest) -> StoredBlob | None:

@@ -5,7 +5,7 @@ from starlette.routing import BaseRoute, Mount
 
 from hythe.builds.service import BuildsServices
 from hythe.builds.sources import Sources
-from hythe.hub.service import Hub
+from hythe.hub.service import HubServices
 from hythe.notifications.service import NotificationServices
 from hythe.registry.clock import now
 from hythe.web.assets import Assets
@@ -78,7 +78,7 @@ PAGES: tuple[tuple[str, Handler, tuple[str, ...]], ...] = (
 
 
 def routes(
-    hub: Hub, trusted_builds: BuildsServices, notifications: NotificationServices, sources: Sources
+    hub: HubServices, trusted_builds: BuildsServices, notifications: NotificationServices, sources: Sources
 ) -> list[BaseRoute]:
     """Return the routes of all pages and static files; mount them last."""
     assets = Assets.read()

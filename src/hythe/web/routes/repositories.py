@@ -8,7 +8,7 @@ from hythe.builds.build import Build
 from hythe.builds.sql.builds import BuildFilter
 from hythe.builds.status import BuildStatus
 from hythe.hub.errors import NotFound
-from hythe.hub.image import Image
+from hythe.hub.image import ImageDetails
 from hythe.hub.page import Paging
 from hythe.hub.repository import Repository
 from hythe.oci.errors import InvalidDigest, InvalidReference
@@ -112,7 +112,7 @@ async def _image_page(page: PageRequest, repository: Repository, reference: Refe
     target = reference.digest or reference.tag or ""
     moves = await page.site.hub.tags.history(page.actor, repository.full_name, reference.tag) if reference.tag else ()
     restorable = await may_restore(page, repository)
-    image: Image | None = None
+    image: ImageDetails | None = None
     try:
         image = await page.site.hub.images.get(page.actor, repository.full_name, target)
     except NotFound:

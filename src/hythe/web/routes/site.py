@@ -7,7 +7,7 @@ from starlette.requests import Request
 
 from hythe.builds.service import BuildsServices
 from hythe.builds.sources import Sources
-from hythe.hub.service import Hub
+from hythe.hub.service import HubServices
 from hythe.notifications.service import NotificationServices
 from hythe.web.assets import Assets
 from hythe.web.templates import Templates
@@ -23,7 +23,7 @@ FLASH_COOKIE = "hythe_flash"
 class Site:
     """The services and templates behind the pages of one hub."""
 
-    hub: Hub
+    hub: HubServices
     builds: BuildsServices
     notifications: NotificationServices
     sources: Sources

@@ -21,7 +21,7 @@ from hythe.registry.anonymous import AnonymousAccess
 from hythe.registry.policy import Policy
 from hythe.registry.routes.application import RegistryApplication
 from hythe.registry.routes.http import Message
-from hythe.registry.service import Registry
+from hythe.registry.service import RegistryServices
 from hythe.registry.storage.opening import open_blob_store
 
 Send = Callable[..., tuple[int, dict[bytes, bytes], bytes]]
@@ -89,7 +89,7 @@ def send(request: pytest.FixtureRequest) -> Iterator[Send]:
     with tempfile.TemporaryDirectory() as folder, asyncio.Runner() as runner:
         database = runner.run(open_database(Path(folder), url))
         storage = open_blob_store(Path(folder) / "blobs")
-        application = RegistryApplication(Registry(database, storage, AnonymousAccess(), (), Policy()))
+        application = RegistryApplication(RegistryServices(database, storage, AnonymousAccess(), (), Policy()))
 
         def call(method: str, path: str, query: bytes = b"", headers: Any = (), body: bytes = b"") -> Any:
             return runner.run(_request(application, method, path, query, list(headers), body))

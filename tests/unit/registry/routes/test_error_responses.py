@@ -14,13 +14,13 @@ from hythe.oci.challenge import Challenge
 from hythe.oci.errors import ErrorCode, InvalidDigest, InvalidManifest, InvalidReference, WireError
 from hythe.registry.anonymous import AnonymousAccess
 from hythe.registry.routes.error_responses import failure_answer
-from hythe.registry.routes.http import Answer, Scope
-from hythe.registry.routes.routing import Endpoint, Target
+from hythe.registry.routes.http import Response, Scope
+from hythe.registry.routes.routing import RegistryRoute, Target
 from hythe.registry.storage.disk import disk_errors
 from hythe.registry.storage.port import BlobMissing, StorageUnavailable
 from hythe.registry.uploads import BodyCut
 
-TARGET = Target(Endpoint.MANIFEST, "a/b", "latest")
+TARGET = Target(RegistryRoute.MANIFEST, "a/b", "latest")
 
 
 class TokenAccess(AnonymousAccess):
@@ -32,7 +32,7 @@ class TokenAccess(AnonymousAccess):
         return Challenge("bearer", {"realm": "/token", "service": "", "scope": scope})
 
 
-def answer_to(error: Exception, method: str = "GET", target: Target = TARGET) -> Answer:
+def answer_to(error: Exception, method: str = "GET", target: Target = TARGET) -> Response:
     """The answer when a handler raises this."""
     scope: Scope = {"method": method, "scheme": "https", "headers": [(b"host", b"hub.example:5000")]}
     return failure_answer(error, TokenAccess(), scope, target)
@@ -85,6 +85,6 @@ def test_unauthorized_offers_what_the_request_needs(method: str, actions: str) -
 
 def test_unauthorized_catalog_names_its_scope() -> None:
     """Without it, clients would fetch a token that shows them public repositories alone."""
-    headers = dict(answer_to(WireError(ErrorCode.UNAUTHORIZED), target=Target(Endpoint.CATALOG)).headers)
+    headers = dict(answer_to(WireError(ErrorCode.UNAUTHORIZED), target=Target(RegistryRoute.CATALOG)).headers)
 
     assert b'scope="registry:catalog:*"' in headers[b"www-authenticate"]

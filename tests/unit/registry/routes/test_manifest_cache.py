@@ -18,12 +18,12 @@ from hythe.oci.digest import Digest
 from hythe.oci.errors import ErrorCode, WireError
 from hythe.registry.access import Actor
 from hythe.registry.anonymous import AnonymousAccess
-from hythe.registry.events import RegistryListener, Repository
+from hythe.registry.events import RegistryListener, RepositoryRef
 from hythe.registry.policy import Policy
 from hythe.registry.routes.application import RegistryApplication
 from hythe.registry.routes.http import Message
 from hythe.registry.routes.manifest_cache import LIFETIME
-from hythe.registry.service import Registry
+from hythe.registry.service import RegistryServices
 from hythe.registry.storage.opening import open_blob_store
 
 PATH = "/v2/a/manifests/latest"
@@ -48,7 +48,7 @@ class Counter(RegistryListener):
     def __init__(self) -> None:
         self.pulls: list[str] = []
 
-    async def manifest_pulled(self, repository: Repository, tag: str | None, digest: Digest, actor: Actor) -> None:
+    async def manifest_pulled(self, repository: RepositoryRef, tag: str | None, digest: Digest, actor: Actor) -> None:
         """See RegistryListener.manifest_pulled."""
         self.pulls.append(actor.name)
 
@@ -95,7 +95,7 @@ def door(tmp_path: Path) -> Iterator[Door]:
         database = runner.run(open_database(tmp_path))
         storage = open_blob_store(tmp_path / "blobs")
         access, listener = TokenAccess(), Counter()
-        registry = Registry(database, storage, access, (listener,), Policy())
+        registry = RegistryServices(database, storage, access, (listener,), Policy())
         yield Door(RegistryApplication(registry), runner, access, listener)
         runner.run(storage.close())
         runner.run(database.close())

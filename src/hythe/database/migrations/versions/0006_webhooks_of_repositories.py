@@ -40,7 +40,7 @@ def _alter_on_postgresql() -> None:
 
 
 def _copy_on_sqlite() -> None:
-    """SQLite does not drop a column with a foreign key: copy both tables. The old deliveries go before their webhooks."""
+    """Copy both tables, because SQLite cannot drop a column that has a foreign key. Drop the old deliveries first."""
     op.rename_table("webhooks", "old_webhooks")
     op.rename_table("webhook_deliveries", "old_webhook_deliveries")
     _create_tables()
