@@ -1,7 +1,7 @@
-"""The worker inside ``hythe serve``: a process of its own, so that no build ever holds up an answer.
+"""The worker of ``hythe serve``, in a process of its own, so that builds do not delay responses.
 
-It is started once there is something to build, and started anew when it ends; it ends with the server, as it reads the
-pipe that the server holds.
+It is started once a build is queued, and restarted when it ends. It stops with the server, because it reads a pipe that
+the server holds open.
 """
 
 import asyncio
@@ -17,46 +17,46 @@ from hythe.database import DatabaseError
 from hythe.server.http import Address, url_of
 from hythe.settings import Settings
 
-FIRST_LOOK = 5.0
-PAUSE = 5.0
-LONGEST_PAUSE = 300.0
-LONG = 60.0
-"""A worker that lived so many seconds was in order: the pauses after it are short again."""
+QUEUE_POLL_INTERVAL = 5.0
+RESTART_DELAY = 5.0
+MAX_RESTART_DELAY = 300.0
+HEALTHY_RUN_TIME = 60.0
+"""Seconds; after a worker ran this long, the restart delay is reset."""
 _LOG = structlog.get_logger()
 
 
 async def run_worker(builds: BuildsServices, url: str) -> None:
-    """Keep a worker running for ever, from the first waiting build on; nothing where the settings want none."""
+    """Keep a worker running from the first queued build on; return at once if the settings disable it."""
     settings = builds.settings
     if settings.builds_workers == 0:
         return
-    pause = PAUSE
+    delay = RESTART_DELAY
     while True:
-        began = time.monotonic()
+        started = time.monotonic()
         try:
-            await builds.queue.wait_for_work(FIRST_LOOK)
-            began = time.monotonic()
+            await builds.queue.wait_for_work(QUEUE_POLL_INTERVAL)
+            started = time.monotonic()
             ended = f"exit code {await _run_once(builds, url)}"
         except (DatabaseError, OSError) as error:
             ended = str(error)
-        if time.monotonic() - began > LONG:
-            pause = PAUSE
-        _LOG.warning("the worker for Trusted Builds ended", because=ended, again_in_seconds=pause)
-        await asyncio.sleep(pause)
-        pause = min(LONGEST_PAUSE, pause * 2)
+        if time.monotonic() - started > HEALTHY_RUN_TIME:
+            delay = RESTART_DELAY
+        _LOG.warning("the build worker ended", reason=ended, restart_in_seconds=delay)
+        await asyncio.sleep(delay)
+        delay = min(MAX_RESTART_DELAY, delay * 2)
 
 
 async def _run_once(builds: BuildsServices, url: str) -> int:
     settings = builds.settings
     folder = settings.builds_folder or str(settings.data_folder / "builds")
-    words = ["--url", url, "--together", str(settings.builds_workers), "--until-end-of-input"]
-    words += ["--builds-folder", folder, "--builds-isolation", settings.builds_isolation]
-    words += ["--builds-builder", settings.builds_builder, "--builds-buildkit-name", settings.builds_buildkit_name]
-    words += ["--builds-buildkit-certificates", settings.builds_buildkit_certificates]
-    words += ["--builds-first-uid", str(settings.builds_first_uid)]
+    arguments = ["--url", url, "--together", str(settings.builds_workers), "--until-end-of-input"]
+    arguments += ["--builds-folder", folder, "--builds-isolation", settings.builds_isolation]
+    arguments += ["--builds-builder", settings.builds_builder, "--builds-buildkit-name", settings.builds_buildkit_name]
+    arguments += ["--builds-buildkit-certificates", settings.builds_buildkit_certificates]
+    arguments += ["--builds-first-uid", str(settings.builds_first_uid)]
     environment = {**os.environ, "HYTHE_WORKER_TOKEN": builds.worker_token}
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "hythe.cli.main", "worker", *words, stdin=asyncio.subprocess.PIPE, env=environment
+        sys.executable, "-m", "hythe.cli.main", "worker", *arguments, stdin=asyncio.subprocess.PIPE, env=environment
     )
     try:
         return await process.wait()
@@ -69,7 +69,7 @@ async def _run_once(builds: BuildsServices, url: str) -> int:
 
 
 def own_url(settings: Settings, address: Address) -> str:
-    """Return where the worker beside us reaches us."""
+    """Return the URL at which the local worker reaches this hub."""
     if settings.tls_cert and settings.public_url:
         return settings.public_url
     return url_of(settings, address)
