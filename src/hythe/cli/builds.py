@@ -9,9 +9,9 @@ from typing import Any, TypeAlias
 from urllib.parse import quote
 
 from hythe.cli.command import Command, CommandFailed
-from hythe.cli.connecting import add_connection_flags, connected
+from hythe.cli.connection import add_connection_flags, connected
 from hythe.cli.output import add_json_flag, print_json, print_table
-from hythe.cli.prompting import ask_password, require_interactive
+from hythe.cli.prompts import ask_password, require_interactive
 from hythe.client.client import Client
 from hythe.oci.reference import Reference
 from hythe.oci.scope import DELETE, PULL, PUSH, Scope

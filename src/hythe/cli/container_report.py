@@ -47,3 +47,8 @@ class Report:
         if self._is_json:
             print_json(self._done)
         return self._exit_code
+
+
+def add_container_argument(parser: ArgumentParser) -> None:
+    """Add the argument that names one container."""
+    parser.add_argument("container", metavar="CONTAINER", help="name or ID")

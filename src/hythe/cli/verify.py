@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hythe.cli.command import Command, CommandFailed
-from hythe.cli.connecting import add_connection_flags, connected
+from hythe.cli.connection import add_connection_flags, connected
 from hythe.cli.output import add_json_flag, print_json
 from hythe.client.client import Client
 from hythe.oci.reference import Reference

@@ -3,7 +3,7 @@
 from argparse import ArgumentParser, Namespace
 
 from hythe.cli.command import Command, CommandFailed
-from hythe.cli.connecting import add_connection_flags, connected
+from hythe.cli.connection import add_connection_flags, connected
 from hythe.cli.output import add_json_flag, print_json
 from hythe.cli.progress import PUSH_WORDS, is_layer, make_display
 from hythe.client.client import Client

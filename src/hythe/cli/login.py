@@ -7,9 +7,9 @@ it does anything, and only a clear yes goes on.
 from argparse import ArgumentParser, Namespace
 
 from hythe.cli.command import Command, CommandFailed
-from hythe.cli.connecting import add_connection_flags, connected
+from hythe.cli.connection import add_connection_flags, connected
 from hythe.cli.output import add_json_flag, print_json, talk
-from hythe.cli.prompting import (
+from hythe.cli.prompts import (
     ask,
     ask_new_password,
     ask_password,

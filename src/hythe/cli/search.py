@@ -3,7 +3,7 @@
 from argparse import ArgumentParser, Namespace
 
 from hythe.cli.command import Command, CommandFailed
-from hythe.cli.connecting import add_connection_flags, connected
+from hythe.cli.connection import add_connection_flags, connected
 from hythe.cli.output import Column, Row, add_list_flags, parse_filters, print_list, truth
 from hythe.client.hub import DEFAULT_LIMIT, MAX_LIMIT, HubClient, SearchResult
 from hythe.oci.reference import split_host

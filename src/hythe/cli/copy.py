@@ -1,10 +1,10 @@
-"""``copy``: an image from anywhere to anywhere; ``tags``: what a repository has."""
+"""``copy``: copy an image between registries, folders and files."""
 
 from argparse import ArgumentParser, Namespace
 
 from hythe.cli.command import Command
-from hythe.cli.connecting import add_connection_flags, connected
-from hythe.cli.output import add_json_flag, print_json, print_lines
+from hythe.cli.connection import add_connection_flags, connected
+from hythe.cli.output import add_json_flag, print_json
 from hythe.cli.progress import COPY_WORDS, make_display
 from hythe.client.image_locations import open_destination, open_source
 from hythe.client.platforms import parse_platform
@@ -41,23 +41,6 @@ def _copy(arguments: Namespace) -> int:
     return 0
 
 
-def _configure_tags(parser: ArgumentParser) -> None:
-    parser.add_argument("name", metavar="NAME", help="a repository")
-    add_json_flag(parser)
-    add_connection_flags(parser)
-
-
-def _tags(arguments: Namespace) -> int:
-    with connected(arguments) as client:
-        reference = client.reference(arguments.name)
-        found = client.repository(reference).tags()
-        if arguments.json:
-            print_json({"name": f"{reference.host}/{reference.repository}", "tags": list(found)})
-        else:
-            print_lines(found)
-    return 0
-
-
 copy = Command(
     _configure_copy,
     _copy,
@@ -68,4 +51,3 @@ hythe copy registry.example.com/ann/app:1 oci:app-folder:1
 hythe copy store:ann/app docker-archive:app.tar:ann/app:latest
 """,
 )
-tags = Command(_configure_tags, _tags, "hythe tags registry.example.com/ann/app\nhythe tags --json busybox")

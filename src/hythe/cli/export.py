@@ -1,0 +1,33 @@
+"""``export``: write a container's files as a tar archive."""
+
+import sys
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+from hythe.cli.command import Command, CommandFailed
+from hythe.cli.container_report import add_container_argument
+from hythe.containers.export import export as write_export
+from hythe.containers.namespace import become_root
+from hythe.containers.store import ContainerStore
+
+
+def _configure_export(parser: ArgumentParser) -> None:
+    parser.add_argument("-o", "--output", default="", metavar="FILE", help="write to a file instead of standard output")
+    add_container_argument(parser)
+
+
+def _export(arguments: Namespace) -> int:
+    if not arguments.output and sys.stdout.isatty():
+        raise CommandFailed("an archive is not for a terminal", "use -o FILE, or redirect the output")
+    store = ContainerStore()
+    container = store.find(arguments.container)
+    become_root()
+    if not arguments.output:
+        write_export(store, container, sys.stdout.buffer)
+        return 0
+    with Path(arguments.output).open("wb") as file:
+        write_export(store, container, file)
+    return 0
+
+
+export = Command(_configure_export, _export, "hythe export -o web.tar web\nhythe export web | tar -t")

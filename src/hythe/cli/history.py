@@ -1,0 +1,72 @@
+"""``history``: show the steps that made an image."""
+
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator
+
+from hythe.cli.command import Command
+from hythe.cli.images import config_of
+from hythe.cli.output import Column, Row, add_list_flags, print_list
+from hythe.cli.units import ellipsis, exact_time, human_age, human_size
+from hythe.client.client import Client
+from hythe.client.store import LocalStore, StoredImage
+
+MISSING = "<missing>"
+COLUMNS = (
+    Column("IMAGE", "ID"),
+    Column("CREATED", "CreatedSince"),
+    Column("CREATED BY", "CreatedBy"),
+    Column("SIZE", "Size"),
+    Column("COMMENT", "Comment"),
+)
+_CREATED_BY = 45
+
+
+def _configure_history(parser: ArgumentParser) -> None:
+    parser.add_argument("name", metavar="IMAGE", help="a name or the beginning of an ID")
+    parser.add_argument(
+        "-H",
+        "--human",
+        action="store_true",
+        default=True,
+        help="sizes and times for people (--human=false: exact ones)",
+    )
+    add_list_flags(parser, quiet="print IDs alone")
+
+
+def _history(arguments: Namespace) -> int:
+    store = Client().store
+    image = store.resolve(arguments.name)
+    rows = list(_steps(store, image, full=arguments.no_trunc, human=arguments.human))
+    columns = COLUMNS if arguments.human else (COLUMNS[0], Column("CREATED AT", "CreatedAt"), *COLUMNS[2:])
+    print_list(rows, columns, arguments)
+    return 0
+
+
+def _steps(store: LocalStore, image: StoredImage, *, full: bool, human: bool) -> Iterator[Row]:
+    """Yield the steps of an image's making, the last first, each with the size of its layer."""
+    config = config_of(store, image)
+    layers = list(image.manifest.layers)
+    for number, step in enumerate(reversed(config.history)):
+        layer = layers.pop() if layers and not step.empty_layer else None
+        size = layer.size if layer else 0
+        words = step.created_by.replace("\t", " ")
+        fields = {
+            "ID": (str(image.id) if full else image.id.short) if number == 0 else MISSING,
+            "CreatedSince": human_age(step.created),
+            "CreatedAt": exact_time(step.created),
+            "CreatedBy": words if full else ellipsis(words, _CREATED_BY),
+            "Size": human_size(size) if human else str(size),
+            "Comment": step.comment,
+        }
+        data = {
+            "id": str(image.id) if number == 0 else None,
+            "created": step.created,
+            "created_by": step.created_by,
+            "size": size,
+            "layer": layer.digest if layer else None,
+            "comment": step.comment,
+        }
+        yield Row(fields, data)
+
+
+history = Command(_configure_history, _history, "hythe history busybox\nhythe history --no-trunc --json busybox")

@@ -1,0 +1,52 @@
+"""``logs``: show a container's output."""
+
+import sys
+from argparse import ArgumentParser, Namespace
+
+from hythe.cli.command import Command
+from hythe.cli.container_report import add_container_argument
+from hythe.cli.failure import INTERRUPTED
+from hythe.containers.container import ContainerState
+from hythe.containers.log import LogEntry, read_log
+from hythe.containers.store import ContainerStore
+
+
+def _configure_logs(parser: ArgumentParser) -> None:
+    parser.add_argument("-f", "--follow", action="store_true", help="go on until the container ends")
+    parser.add_argument("-n", "--tail", default="all", metavar="LINES", help="only the last ones, or all")
+    parser.add_argument("-t", "--timestamps", action="store_true", help="put the time before each line")
+    parser.add_argument("--since", default="", metavar="TIME", help="only lines since then: RFC 3339, or 10m ago")
+    parser.add_argument("--until", default="", metavar="TIME", help="only lines until then")
+    parser.add_argument("--details", action="store_true", help="no effect: lines have no further details")
+    parser.add_argument("--json", action="store_true", help="print JSON lines")
+    add_container_argument(parser)
+
+
+def _logs(arguments: Namespace) -> int:
+    from hythe.cli.container_status import parse_since
+
+    store = ContainerStore()
+    container = store.find(arguments.container)
+    path = store.path(container) / "log.jsonl"
+    tail = int(arguments.tail) if arguments.tail.isdecimal() else None
+    is_over = (lambda: store.status(container).state is not ContainerState.RUNNING) if arguments.follow else None
+    try:
+        for entry in read_log(path, tail, parse_since(arguments.since), parse_since(arguments.until), is_over):
+            _print_entry(entry, arguments)
+    except KeyboardInterrupt:
+        return INTERRUPTED  # how one leaves -f: nothing went wrong, and there is nothing to say
+    return 0
+
+
+def _print_entry(entry: LogEntry, arguments: Namespace) -> None:
+    import msgspec
+
+    if arguments.json:
+        print(msgspec.json.encode(entry).decode(), flush=True)
+        return
+    stamp = f"{entry.time} " if arguments.timestamps else ""
+    target = sys.stderr if entry.stream == "stderr" else sys.stdout
+    print(stamp + entry.log, end="", file=target, flush=True)
+
+
+logs = Command(_configure_logs, _logs, "hythe logs web\nhythe logs -f --tail 20 web")

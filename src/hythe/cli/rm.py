@@ -1,0 +1,52 @@
+"""``rm``: remove containers."""
+
+from argparse import ArgumentParser, Namespace
+
+from hythe.cli.command import Command
+from hythe.cli.container_images import open_store
+from hythe.cli.container_report import Report, configure_names
+from hythe.containers import lifecycle
+from hythe.containers.container import Container
+from hythe.containers.errors import NoSuchContainer
+from hythe.containers.lifecycle import kill
+from hythe.containers.namespace import become_root
+from hythe.containers.store import ContainerStore
+
+
+def _configure_rm(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "-f", "--force", action="store_true", help="stop it first, at once; no error when it is not there"
+    )
+    parser.add_argument("-v", "--volumes", action="store_true", help="no effect: volumes without a name always go")
+    configure_names(parser)
+
+
+def _rm(arguments: Namespace) -> int:
+    store, images = ContainerStore(), open_store()
+    report = Report(arguments)
+    found: list[tuple[str, Container]] = []
+    for text in arguments.containers:
+        with report.trying():
+            container = _found(store, text, arguments.force)
+            if container is not None and arguments.force:
+                kill(store, container)  # from outside of any user namespace: only there is the right to signal it
+            found += [(text, container)] if container is not None else []
+    become_root()
+    for text, container in found:
+        with report.trying():
+            lifecycle.remove(store, images, container)
+            report.done(text, container)
+    lifecycle.prune_layers(store, images)
+    return report.finish()
+
+
+def _found(store: ContainerStore, text: str, force: bool) -> Container | None:
+    try:
+        return store.find(text)
+    except NoSuchContainer:
+        if force:
+            return None
+        raise
+
+
+rm = Command(_configure_rm, _rm, "hythe rm web\nhythe rm -f $(hythe ps -aq)")

@@ -1,0 +1,38 @@
+"""``stop``: stop running containers."""
+
+import math
+from argparse import ArgumentParser, Namespace
+
+from hythe.cli.command import Command
+from hythe.cli.container_report import Report, configure_names
+from hythe.containers.container import Container
+from hythe.containers.lifecycle import stop as stop_container
+from hythe.containers.store import ContainerStore
+
+
+def _configure_stop(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "-t", "--time", "--timeout", type=float, help="seconds until SIGKILL (default: the container's, 10)"
+    )
+    parser.add_argument("-s", "--signal", default="", help="signal to send (default: the image's, else SIGTERM)")
+    configure_names(parser)
+
+
+def _stop(arguments: Namespace) -> int:
+    store = ContainerStore()
+    report = Report(arguments)
+    for text in arguments.containers:
+        with report.trying():
+            container = store.find(text)
+            stop_container(store, container, _patience(arguments, container), arguments.signal)
+            report.done(text, container)
+    return report.finish()
+
+
+def _patience(arguments: Namespace, container: Container) -> float:
+    """Return how many seconds a container has: as asked for now or when it was made; below 0 any."""
+    seconds = container.host.stop_timeout if arguments.time is None else arguments.time
+    return float(seconds) if seconds >= 0 else math.inf
+
+
+stop = Command(_configure_stop, _stop, "hythe stop web\nhythe stop -t 60 database")

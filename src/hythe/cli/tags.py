@@ -1,0 +1,27 @@
+"""``tags``: list the tags of a repository."""
+
+from argparse import ArgumentParser, Namespace
+
+from hythe.cli.command import Command
+from hythe.cli.connection import add_connection_flags, connected
+from hythe.cli.output import add_json_flag, print_json, print_lines
+
+
+def _configure_tags(parser: ArgumentParser) -> None:
+    parser.add_argument("name", metavar="NAME", help="a repository")
+    add_json_flag(parser)
+    add_connection_flags(parser)
+
+
+def _tags(arguments: Namespace) -> int:
+    with connected(arguments) as client:
+        reference = client.reference(arguments.name)
+        found = client.repository(reference).tags()
+        if arguments.json:
+            print_json({"name": f"{reference.host}/{reference.repository}", "tags": list(found)})
+        else:
+            print_lines(found)
+    return 0
+
+
+tags = Command(_configure_tags, _tags, "hythe tags registry.example.com/ann/app\nhythe tags --json busybox")
