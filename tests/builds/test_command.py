@@ -38,9 +38,9 @@ def test_a_repository_of_a_linked_account(forged: ForgeHouse, hythe: HytheClient
     token = account_token(forged)
     host = forged.services.hub.host
 
-    listed = hythe.ok("builds", "links", host, "--token-stdin", stdin=token)
+    listed = hythe.ok("builds", "accounts", host, "--token-stdin", stdin=token)
     said = hythe.ok(
-        "builds", "set-up", f"{name}/linked", "--link", link["login"], "--source", project.name, "--token-stdin",
+        "builds", "configure", f"{name}/linked", "--account", link["login"], "--source", project.name, "--token-stdin",
         stdin=token,
     )  # fmt: skip
 
@@ -57,8 +57,11 @@ def test_unknown_linked_accounts_and_repositories(forged: ForgeHouse, hythe: Hyt
     link = forged.link("github")
     token = account_token(forged)
 
-    for account, what in (("nobody", "no linked account is called nobody"), (link["login"], "reaches no repository")):
-        words = ("set-up", f"{name}/unlinked", "--link", account, "--source", "src/none", "--token-stdin")
+    for account, what in (
+        ("nobody", "no linked account is named nobody"),
+        (link["login"], "has no access to a repository"),
+    ):
+        words = ("configure", f"{name}/unlinked", "--account", account, "--source", "src/none", "--token-stdin")
         done = hythe.run("builds", *words, stdin=token)
         assert done.returncode != 0
         assert what in done.stderr
@@ -70,7 +73,7 @@ def test_the_default_branch_is_read_from_the_source(forged: ForgeHouse, hythe: H
     git.commit({"Dockerfile": "FROM scratch\n"}, "First", branch="trunk")
     git.git("--git-dir", str(git.bare), "symbolic-ref", "HEAD", "refs/heads/trunk")
 
-    hythe.ok("builds", "set-up", f"{name}/trunked", "--source", git.url, "--tags", "edge")
+    hythe.ok("builds", "configure", f"{name}/trunked", "--source", git.url, "--tags", "edge")
 
     configuration = forged.services.call("GET", "/api/v1/repositories/alice/trunked/build-configuration")
     assert configuration["source"]["default_branch"] == "trunk"
@@ -82,7 +85,7 @@ def test_disabling_and_enabling_builds(forged: ForgeHouse, hythe: HytheClient, n
     git = forged.services.git.create("src/switched")
     git.commit({"Dockerfile": "FROM scratch\n"}, "First")
     repository = f"{name}/switched"
-    hythe.ok("builds", "set-up", repository, "--source", git.url)
+    hythe.ok("builds", "configure", repository, "--source", git.url)
     hythe.ok("builds", "start", repository)
 
     hythe.ok("builds", "deactivate", repository)

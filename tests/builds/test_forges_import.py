@@ -14,7 +14,7 @@ __all__ = ["forged"]
 
 
 def test_the_documented_file_becomes_a_set_up(forged: ForgeHouse, hythe: HytheClient, tmp_path: Path) -> None:
-    """`hythe builds set-up --from` takes the file of docs/trusted-builds.md."""
+    """`hythe builds configure --from` takes the file of docs/trusted-builds.md."""
     page = (ROOT / "docs/trusted-builds.md").read_text()
     [example] = re.findall(r"```json\n(.*?)```", page, re.DOTALL)
     file = tmp_path / "docker-hub.json"
@@ -22,7 +22,7 @@ def test_the_documented_file_becomes_a_set_up(forged: ForgeHouse, hythe: HytheCl
     host = forged.services.hub.host
     hythe.login(host, "alice", PASSWORD)
 
-    hythe.ok("builds", "set-up", f"{host}/alice/moved", "--from", file)
+    hythe.ok("builds", "configure", f"{host}/alice/moved", "--from", file)
 
     configuration = forged.services.call("GET", "/api/v1/repositories/alice/moved/build-configuration")
     assert configuration["source"]["url"] == "https://github.com/nmstate/nmstate.git"

@@ -1,4 +1,4 @@
-"""``hythe builds``: set up, start, follow and cancel Trusted Builds of a repository."""
+"""``builds``: configure, start, follow and cancel the Trusted Builds of a repository."""
 
 import sys
 import time
@@ -17,9 +17,9 @@ from hythe.oci.reference import Reference
 from hythe.oci.scope import DELETE, PULL, PUSH, Scope
 
 EXAMPLES = """\
-hythe builds set-up hub.example.org/alice/app --source https://git.example.org/alice/app.git
-hythe builds set-up hub.example.org/alice/app --link octocat --source octocat/app
-hythe builds set-up hub.example.org/alice/app --from configuration.json
+hythe builds configure hub.example.org/alice/app --source https://git.example.org/alice/app.git
+hythe builds configure hub.example.org/alice/app --account octocat --source octocat/app
+hythe builds configure hub.example.org/alice/app --from configuration.json
 hythe builds start hub.example.org/alice/app --branch main --follow
 hythe builds list hub.example.org/alice/app
 hythe builds log hub.example.org/alice/app 7 --follow
@@ -27,93 +27,99 @@ hythe builds cancel hub.example.org/alice/app 7
 hythe builds secret hub.example.org/alice/app npm-token < token.txt
 hythe builds deactivate hub.example.org/alice/app
 hythe builds delete hub.example.org/alice/app
-hythe builds links hub.example.org"""
+hythe builds accounts hub.example.org"""
 
 Verbs: TypeAlias = "_SubParsersAction[ArgumentParser]"
-Work: TypeAlias = "Callable[[_Builds, Namespace], int]"
+Run: TypeAlias = "Callable[[_Builds, Namespace], int]"
 
-OVER = ("succeeded", "failed", "cancelled", "superseded")
+FINAL_STATUSES = ("succeeded", "failed", "cancelled", "superseded")
 
 
 def _configure(parser: ArgumentParser) -> None:
     verbs = parser.add_subparsers(title="verbs", dest="verb", required=True, metavar="VERB")
-    _configure_set_up(_verb(verbs, "set-up", "set up Trusted Builds", _set_up))
-    start = _verb(verbs, "start", "build by hand", _start)
-    start.add_argument("--branch", default="", help="the branch to build; default: all that rules name")
-    start.add_argument("--source-tag", default="", metavar="TAG", help="the tag of the source to build")
-    start.add_argument("--follow", action="store_true", help="print the log until the build is over")
-    _verb(verbs, "show", "print the set-up", _show)
+    _add_configure_flags(_verb(verbs, "configure", "configure Trusted Builds", _create))
+    start = _verb(verbs, "start", "start a build", _start)
+    start.add_argument("--branch", default="", help="branch to build (default: every branch that the rules name)")
+    start.add_argument("--source-tag", default="", metavar="TAG", help="source tag to build")
+    start.add_argument("--follow", action="store_true", help="print the log until the build ends")
+    _verb(verbs, "show", "print the build configuration", _show)
     listing = _verb(verbs, "list", "list builds, newest first", _list)
-    listing.add_argument("--status", default="", help=f"only queued, running, {', '.join(OVER)} ones")
-    listing.add_argument("--branch", default="", help="only those of this branch or tag")
-    listing.add_argument("--limit", type=int, default=25, metavar="N", help="at most so many (default: 25)")
-    _verb(verbs, "trigger", "print the trigger URL and its last calls", _trigger)
-    webhook = _verb(verbs, "webhook", "install the webhook at the forge, or print what to paste there", _webhook)
+    listing.add_argument("--status", default="", help=f"filter by status: queued, running, {', '.join(FINAL_STATUSES)}")
+    listing.add_argument("--branch", default="", help="filter by branch or source tag")
+    listing.add_argument("--limit", type=int, default=25, metavar="N", help="maximum number of builds (default: 25)")
+    _verb(verbs, "trigger", "print the trigger URL and its recent calls", _trigger)
+    webhook = _verb(verbs, "webhook", "install the webhook at the forge, or print its URL and secret", _webhook)
     _add_token_flag(webhook)
-    webhook.add_argument("--hub-url", default="", metavar="URL", help="how the forge reaches the hub")
+    webhook.add_argument("--hub-url", default="", metavar="URL", help="address of the hub as the forge reaches it")
     log = _verb(verbs, "log", "print a build's log", _log, number=True)
-    log.add_argument("--follow", action="store_true", help="wait for more")
+    log.add_argument("--follow", action="store_true", help="print the log until the build ends")
     _verb(verbs, "cancel", "cancel a build", _cancel, number=True)
     _verb(verbs, "retry", "build the same commit again", _retry, number=True)
-    secret = _verb(verbs, "secret", "keep a build secret, read from standard input", _secret)
-    secret.add_argument("secret", metavar="SECRET", help="the secret's name")
-    _verb(verbs, "deactivate", "switch the set-up off: everything is kept, and nothing starts builds", _deactivate)
-    _verb(verbs, "activate", "switch the set-up on again", _activate)
-    _verb(verbs, "delete", "remove the set-up; the repository can be pushed to by hand again", _delete)
-    _add_token_flag(_verb(verbs, "links", "list your linked accounts", _links, place="HOST"))
+    secret = _verb(verbs, "secret", "set a build secret, read from stdin", _secret)
+    secret.add_argument("secret", metavar="SECRET", help="name of the secret")
+    _verb(verbs, "deactivate", "stop starting builds, and keep the build configuration", _deactivate)
+    _verb(verbs, "activate", "start builds again", _activate)
+    _verb(verbs, "delete", "delete the build configuration; users can then push to the repository", _delete)
+    _add_token_flag(_verb(verbs, "accounts", "list your linked accounts", _accounts, place="HOST"))
 
 
 def _verb(
-    verbs: Verbs, name: str, about: str, work: Work, *, number: bool = False, place: str = "HOST/NAMESPACE/NAME"
+    verbs: Verbs, name: str, summary: str, run: Run, *, number: bool = False, place: str = "HOST/NAMESPACE/NAME"
 ) -> ArgumentParser:
-    """Add a verb on what ``place`` names, or on one of its builds by ``number``."""
-    verb = verbs.add_parser(name, help=about)
-    verb.add_argument("name", metavar=place, help="the hub" if place == "HOST" else "the repository")
+    """Add a verb that takes a hub or a repository and, with ``number``, the number of a build."""
+    verb = verbs.add_parser(name, help=summary)
+    verb.add_argument("name", metavar=place, help="address of the hub" if place == "HOST" else "name of the repository")
     if number:
-        verb.add_argument("number", type=int, help="the build's number")
+        verb.add_argument("number", type=int, help="number of the build")
     add_json_flag(verb)
     add_connection_flags(verb)
-    verb.set_defaults(work=work)
+    verb.set_defaults(run=run)
     return verb
 
 
-def _configure_set_up(verb: ArgumentParser) -> None:
-    verb.add_argument("--source", default="", metavar="URL", help="the address that git clones")
+def _add_configure_flags(verb: ArgumentParser) -> None:
+    verb.add_argument("--source", default="", metavar="URL", help="clone URL of the source repository")
     verb.add_argument(
-        "--link", default="", metavar="ACCOUNT", help="a linked account, whose repository --source OWNER/NAME names"
+        "--account", default="", metavar="ACCOUNT", help="linked account to use; --source is then OWNER/NAME"
     )
     _add_token_flag(verb)
-    verb.add_argument("--branch", default="", help="the branch to build (default: the source's default branch)")
-    verb.add_argument("--tags", default="latest", help="Docker tags, parted by commas (default: latest)")
-    verb.add_argument("--dockerfile", default="Dockerfile", help="the Dockerfile's path in the source")
-    verb.add_argument("--private", action="store_true", help="make the repository private, if it is new")
+    verb.add_argument("--branch", default="", help="branch to build (default: the default branch of the source)")
+    verb.add_argument("--tags", default="latest", help="image tags, separated by commas (default: latest)")
     verb.add_argument(
-        "--from", dest="file", type=Path, metavar="FILE", help="the whole set-up as JSON (docs/builds.md)"
+        "--dockerfile", default="Dockerfile", help="path of the Dockerfile in the source (default: Dockerfile)"
+    )
+    verb.add_argument("--private", action="store_true", help="create the repository as private")
+    verb.add_argument(
+        "--from",
+        dest="file",
+        type=Path,
+        metavar="FILE",
+        help="read the build configuration from a JSON file (see docs/builds.md)",
     )
 
 
 def _add_token_flag(verb: ArgumentParser) -> None:
-    """Linked accounts are not reached by what ``hythe login`` keeps: that is for repositories alone."""
+    """Add ``--token-stdin``: the tokens of ``hythe login`` give access to repositories only, not to linked accounts."""
     verb.add_argument(
-        "--token-stdin", action="store_true", help="read a personal token that may manage your account from stdin"
+        "--token-stdin", action="store_true", help="read a personal access token with account access from stdin"
     )
 
 
 def _run(arguments: Namespace) -> int:
     with connected(arguments) as client:
-        # A host alone is the hub, and no image of its name.
-        host_alone = arguments.work is _links
+        # A host alone names a hub. Reference would read it as an image name.
+        host_alone = arguments.run is _accounts
         reference = client.reference(f"{arguments.name}/any/repository" if host_alone else arguments.name)
-        code: int = arguments.work(_Builds(client, reference), arguments)
+        code: int = arguments.run(_Builds(client, reference), arguments)
         return code
 
 
 class _Builds:
-    """The JSON API of one repository's builds, as the user whose credentials we have."""
+    """The JSON API for the builds of one repository, called with the user's credentials."""
 
     def __init__(self, client: Client, reference: Reference) -> None:
         self._session = client.session(reference.host, reference.repository)
-        # A token for the repository: after 'hythe login' the password is not kept.
+        # 'hythe login' stores no password, so request a token for the repository.
         self._scopes = (Scope.repository(reference.repository, PULL, PUSH, DELETE),)
         self._prepared = False
         self._account_token = ""
@@ -122,27 +128,27 @@ class _Builds:
 
     @property
     def url(self) -> str:
-        """The hub's address as we reach it."""
+        """The hub's address as this client reaches it."""
         return self._session.base.rstrip("/")
 
     def sign_in(self, arguments: Namespace) -> None:
-        """Get a token that may manage the user's account, for what linked accounts are needed for."""
+        """Read a token with account access, which requests for linked accounts need."""
         if arguments.token_stdin:
             self._account_token = sys.stdin.readline().strip()
         else:
-            require_interactive("ask for a token", "use --token-stdin")
-            self._account_token = ask_password("Personal token that may manage your account")
+            require_interactive("read a token", "use --token-stdin")
+            self._account_token = ask_password("Personal access token")
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
-        """Return the answer's value. Raises CommandFailed with the hub's own words."""
-        return self.ask_hub(method, f"{self.path}{path}", body)
+        """Return the decoded response. Raises CommandFailed with the hub's error message."""
+        return self.request(method, f"{self.path}{path}", body)
 
     def raw(self, method: str, path: str, body: Any = None) -> bytes:
-        """Return the answer's bytes. Raises CommandFailed."""
+        """Return the response body. Raises CommandFailed if the hub returns an error."""
         return self._send(method, f"{self.path}{path}", body)
 
-    def ask_hub(self, method: str, path: str, body: Any = None) -> Any:
-        """Return the answer's value of any address of the hub. Raises CommandFailed."""
+    def request(self, method: str, path: str, body: Any = None) -> Any:
+        """Return the decoded response of any path of the hub. Raises CommandFailed if the hub returns an error."""
         content = self._send(method, path, body)
         import msgspec
 
@@ -161,81 +167,88 @@ class _Builds:
             self._prepared = True
         sent = BytesBody(b"" if body is None else msgspec.json.encode(body)) if method != "GET" else None
         with self._session.send(method, path, self._scopes, headers, sent) as response:
-            answer = response.read()
-        if answer.status >= 400:
-            raise _refusal(answer.status, answer.body, self.host)
-        return answer.body
+            reply = response.read()
+        if reply.status >= 400:
+            raise _error_of(reply.status, reply.body, self.host)
+        return reply.body
 
     def follow(self, number: int) -> str:
-        """Print a build's log until it is over; returns how it ended."""
+        """Print a build's log until the build ends; returns its final status."""
         start = 0
         while True:
             build = self.call("GET", f"/builds/{number}")
-            piece = self.raw("GET", f"/builds/{number}/log?start={start}")
-            sys.stdout.buffer.write(piece)
+            chunk = self.raw("GET", f"/builds/{number}/log?start={start}")
+            sys.stdout.buffer.write(chunk)
             sys.stdout.flush()
-            start += len(piece)
-            if build["status"] in OVER and not piece:
+            start += len(chunk)
+            if build["status"] in FINAL_STATUSES and not chunk:
                 return str(build["status"])
             time.sleep(0.5)
 
 
-def _set_up(builds: _Builds, arguments: Namespace) -> int:
+def _create(builds: _Builds, arguments: Namespace) -> int:
     if arguments.file:
         import msgspec
 
         body = msgspec.json.decode(arguments.file.read_bytes())
     elif arguments.source:
         rule = {"source": arguments.branch, "tags": arguments.tags, "dockerfile": arguments.dockerfile}
-        source = _linked_source(builds, arguments) if arguments.link else {"url": arguments.source}
+        source = _linked_source(builds, arguments) if arguments.account else {"url": arguments.source}
         body = {"source": source, "rules": [rule]}
     else:
-        raise CommandFailed("nothing says where the source is", "give --source URL, or --from FILE", 2)
+        raise CommandFailed("no source given", "use --source URL or --from FILE", 2)
     if arguments.private:
         body["visibility"] = "private"
-    # Settings of Docker Hub's automated builds are told by their list of rules.
+    # A file exported from Docker Hub's automated builds has a list of build_settings.
     path = "/build-configuration/docker-hub" if "build_settings" in body else "/build-configuration"
-    made = builds.call("POST", path, body)
-    if arguments.link:
+    created = builds.call("POST", path, body)
+    if arguments.account:
         hook = builds.call("POST", "/build-configuration/forge-webhook", {"hub_url": builds.url})
         if not arguments.json:
             _print_hook(hook)
-    return _said(arguments, made, f"{arguments.name} is built from {made['source']['url']}")
+    return _print_result(
+        arguments, created, f"Configured Trusted Builds of {arguments.name} from {created['source']['url']}"
+    )
 
 
 def _linked_source(builds: _Builds, arguments: Namespace) -> dict[str, Any]:
-    """Return the source that ``--link`` and ``--source OWNER/NAME`` mean. Raises CommandFailed."""
+    """Return the source that ``--account`` and ``--source OWNER/NAME`` name. Raises CommandFailed."""
     builds.sign_in(arguments)
-    links = builds.ask_hub("GET", "/api/v1/linked-accounts")["items"]
-    fitting = [link for link in links if arguments.link in (link["login"], str(link["id"]))]
-    if len(fitting) != 1:
-        wrong = f"{len(fitting)} linked accounts are called" if fitting else "no linked account is called"
+    accounts = builds.request("GET", "/api/v1/linked-accounts")["items"]
+    matching = [account for account in accounts if arguments.account in (account["login"], str(account["id"]))]
+    if len(matching) != 1:
+        count = f"{len(matching)} linked accounts are" if matching else "no linked account is"
         raise CommandFailed(
-            f"{wrong} {arguments.link}", f"'hythe builds links {builds.host}' lists them; a number is one"
+            f"{count} named {arguments.account}",
+            f"use an ID that 'hythe builds accounts {builds.host}' lists, or link the account in the hub's web page",
         )
-    [link] = fitting
+    [account] = matching
     query = quote(arguments.source.rpartition("/")[2])
-    found = builds.ask_hub("GET", f"/api/v1/linked-accounts/{link['id']}/repositories?q={query}")["items"]
-    one = next((each for each in found if each["name"].lower() == arguments.source.lower()), None)
-    if one is None:
-        raise CommandFailed(f"{link['login']} reaches no repository {arguments.source}", "write OWNER/NAME", 3)
+    repositories = builds.request("GET", f"/api/v1/linked-accounts/{account['id']}/repositories?q={query}")["items"]
+    repository = next((one for one in repositories if one["name"].lower() == arguments.source.lower()), None)
+    if repository is None:
+        raise CommandFailed(
+            f"{account['login']} has no access to a repository {arguments.source}",
+            "write OWNER/NAME as on the forge",
+            3,
+        )
     return {
-        "url": one["clone_url"],
-        "forge": link["kind"],
-        "forge_repository": one["name"],
-        "linked_account_id": link["id"],
-        "default_branch": one["default_branch"],
+        "url": repository["clone_url"],
+        "forge": account["kind"],
+        "forge_repository": repository["name"],
+        "linked_account_id": account["id"],
+        "default_branch": repository["default_branch"],
     }
 
 
-def _links(builds: _Builds, arguments: Namespace) -> int:
+def _accounts(builds: _Builds, arguments: Namespace) -> int:
     builds.sign_in(arguments)
-    items = builds.ask_hub("GET", "/api/v1/linked-accounts")["items"]
+    items = builds.request("GET", "/api/v1/linked-accounts")["items"]
     if arguments.json:
         print_json(items)
         return 0
-    rows = [[str(link["id"]), link["url"], link["login"], link["problem"]] for link in items]
-    print_table(("ID", "FORGE", "ACCOUNT", "TROUBLE"), rows)
+    rows = [[str(one["id"]), one["url"], one["login"], one["problem"]] for one in items]
+    print_table(("ID", "FORGE", "ACCOUNT", "PROBLEM"), rows)
     return 0
 
 
@@ -246,24 +259,26 @@ def _show(builds: _Builds, _arguments: Namespace) -> int:
 
 def _delete(builds: _Builds, arguments: Namespace) -> int:
     builds.call("DELETE", "/build-configuration")
-    return _said(arguments, {}, f"{arguments.name} has no Trusted Builds any more")
+    return _print_result(arguments, {}, f"Deleted the build configuration of {arguments.name}")
 
 
 def _deactivate(builds: _Builds, arguments: Namespace) -> int:
-    return _said(arguments, _switched(builds, active=False), f"{arguments.name} is built by nothing any more")
+    return _print_result(
+        arguments, _set_active(builds, active=False), f"Deactivated Trusted Builds of {arguments.name}"
+    )
 
 
 def _activate(builds: _Builds, arguments: Namespace) -> int:
-    return _said(arguments, _switched(builds, active=True), f"{arguments.name} is built again")
+    return _print_result(arguments, _set_active(builds, active=True), f"Activated Trusted Builds of {arguments.name}")
 
 
-def _switched(builds: _Builds, *, active: bool) -> Any:
+def _set_active(builds: _Builds, *, active: bool) -> Any:
     return builds.call("PATCH", "/build-configuration", {"active": active})
 
 
 def _secret(builds: _Builds, arguments: Namespace) -> int:
     builds.call("PUT", f"/build-configuration/secrets/{arguments.secret}", {"value": sys.stdin.read().rstrip("\n")})
-    return _said(arguments, {}, f"kept the secret {arguments.secret}")
+    return _print_result(arguments, {}, f"Set secret {arguments.secret}")
 
 
 def _start(builds: _Builds, arguments: Namespace) -> int:
@@ -271,9 +286,9 @@ def _start(builds: _Builds, arguments: Namespace) -> int:
     started = builds.call("POST", "/builds", {"source_type": kind, "source_name": name})["items"]
     numbers = [build["number"] for build in started]
     if not arguments.follow:
-        return _said(arguments, started, "\n".join(map(str, numbers)))
-    ends = [builds.follow(number) for number in numbers]
-    return 0 if set(ends) == {"succeeded"} else 1
+        return _print_result(arguments, started, "\n".join(map(str, numbers)))
+    statuses = [builds.follow(number) for number in numbers]
+    return 0 if set(statuses) == {"succeeded"} else 1
 
 
 def _list(builds: _Builds, arguments: Namespace) -> int:
@@ -302,12 +317,12 @@ def _row(build: dict[str, Any]) -> list[str]:
 
 
 def _trigger(builds: _Builds, arguments: Namespace) -> int:
-    found = builds.call("GET", "/build-configuration/trigger")
+    trigger = builds.call("GET", "/build-configuration/trigger")
     if arguments.json:
-        print_json(found)
+        print_json(trigger)
         return 0
-    print(f"{builds.host}{found['path']}")
-    for call in found["calls"]:
+    print(f"{builds.host}{trigger['path']}")
+    for call in trigger["calls"]:
         print(f"{call['at']}  {call['address']}  {call['outcome']}", file=sys.stderr)
     return 0
 
@@ -327,9 +342,9 @@ def _print_hook(hook: dict[str, Any]) -> None:
     if hook["installed"]:
         print(f"The webhook of {hook['forge_repository']} is installed.")
     else:
-        print(f"Add a webhook for pushes at the forge:\n  address: {hook['url']}\n  secret:  {hook['secret']}")
+        print(f"Add a webhook for push events at the forge:\n  URL:     {hook['url']}\n  secret:  {hook['secret']}")
     if hook["public_key"] and not hook["key_installed"]:
-        print(f"Add this deploy key, which needs to read only:\n  {hook['public_key']}")
+        print(f"Add this read-only deploy key at the forge:\n  {hook['public_key']}")
 
 
 def _log(builds: _Builds, arguments: Namespace) -> int:
@@ -341,23 +356,23 @@ def _log(builds: _Builds, arguments: Namespace) -> int:
 
 def _cancel(builds: _Builds, arguments: Namespace) -> int:
     build = builds.call("POST", f"/builds/{arguments.number}/cancel")
-    return _said(arguments, build, f"build {arguments.number} is asked to stop")
+    return _print_result(arguments, build, f"Requested cancellation of build {arguments.number}")
 
 
 def _retry(builds: _Builds, arguments: Namespace) -> int:
     build = builds.call("POST", f"/builds/{arguments.number}/retry")
-    return _said(arguments, build, str(build["number"]))
+    return _print_result(arguments, build, str(build["number"]))
 
 
-def _said(arguments: Namespace, value: Any, words: str) -> int:
+def _print_result(arguments: Namespace, value: Any, text: str) -> int:
     if arguments.json:
         print_json(value)
     else:
-        print(words)
+        print(text)
     return 0
 
 
-def _refusal(status: int, body: bytes, host: str) -> CommandFailed:
+def _error_of(status: int, body: bytes, host: str) -> CommandFailed:
     import msgspec
 
     try:
@@ -366,9 +381,9 @@ def _refusal(status: int, body: bytes, host: str) -> CommandFailed:
         problem = {}
     hint = str(problem.get("hint") or (f"log in with 'hythe login {host}'" if status in (401, 403, 404) else ""))
     return CommandFailed(
-        str(problem.get("detail") or f"the hub answered {status}"), hint, {404: 3, 401: 4, 403: 4}.get(status, 1)
+        str(problem.get("detail") or f"the hub returned HTTP {status}"), hint, {404: 3, 401: 4, 403: 4}.get(status, 1)
     )
 
 
 command = Command(_configure, _run, EXAMPLES)
-"""``hythe builds``."""
+"""The verb ``builds``."""

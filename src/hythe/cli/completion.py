@@ -1,4 +1,4 @@
-"""``completion``: what a shell needs to complete our words. The scripts ask ``hythe completion words`` at every Tab."""
+"""``completion``: shell completion scripts. They call ``hythe completion words`` at each Tab."""
 
 from argparse import REMAINDER, ArgumentParser, Namespace, _SubParsersAction
 from collections.abc import Iterator
@@ -40,9 +40,9 @@ _PLACES = ("SRC", "DST")
 
 def _configure(parser: ArgumentParser) -> None:
     parser.add_argument(
-        "shell", choices=(*SCRIPTS, "words"), help="print the script of a shell; 'words' is what it asks"
+        "shell", choices=(*SCRIPTS, "words"), help="shell to print the script for; the scripts themselves use 'words'"
     )
-    parser.add_argument("words", nargs=REMAINDER, metavar="WORD", help="for 'words': what is typed so far")
+    parser.add_argument("words", nargs=REMAINDER, metavar="WORD", help="for 'words': command line up to the cursor")
 
 
 def _run(arguments: Namespace) -> int:
@@ -56,7 +56,7 @@ def _run(arguments: Namespace) -> int:
 
 
 def candidates(typed: list[str]) -> Iterator[str]:
-    """Yield what the last word of ``typed`` may become."""
+    """Yield the completions of the last word of ``typed``."""
     *before, current = typed
     found = _verb_names() if not before else _words_of_verb(before, current)
     return (word for word in found if word.startswith(current))
@@ -68,7 +68,7 @@ def _verb_names() -> Iterator[str]:
 
 
 def _words_of_verb(before: list[str], current: str) -> Iterator[str]:
-    """Yield flags when a flag is begun, else what the verb's arguments can be."""
+    """Yield flags if the current word begins with a dash, else values of the verb's arguments."""
     try:
         verb = find_verb(before[0])
     except CommandFailed:

@@ -5,7 +5,7 @@ from argparse import REMAINDER, ArgumentParser, Namespace
 from pathlib import Path
 
 from hythe.cli import container_isolation
-from hythe.cli.failure import words_of
+from hythe.cli.failure import message_of
 from hythe.containers.errors import InvalidOption
 from hythe.containers.lifecycle import CreateOptions
 
@@ -92,7 +92,7 @@ def _lines_of(files: list[str]) -> list[str]:
     try:
         lines = [line.lstrip() for file in files for line in Path(file).read_text().splitlines()]
     except (OSError, UnicodeDecodeError) as error:
-        raise InvalidOption(f"variables or labels cannot be read: {words_of(error)}", "check the path") from error
+        raise InvalidOption(f"variables or labels cannot be read: {message_of(error)}", "check the path") from error
     return [line for line in lines if line and not line.startswith("#")]
 
 

@@ -1,6 +1,6 @@
-"""What verbs on several containers print: each one's name as it was typed when it is done, or JSON at the end.
+"""Output of verbs that take several containers: each name when it is done, or JSON at the end.
 
-One that fails does not keep the others from their turn.
+If one container fails, the verb continues with the others.
 """
 
 from argparse import ArgumentParser, Namespace
@@ -20,7 +20,7 @@ def configure_names(parser: ArgumentParser) -> None:
 
 
 class Report:
-    """Tells what was done, as the flags say."""
+    """Collects and prints the results."""
 
     def __init__(self, arguments: Namespace) -> None:
         self._is_json = bool(arguments.json)
@@ -28,14 +28,14 @@ class Report:
         self._exit_code = 0
 
     def done(self, typed: str, container: Container) -> None:
-        """One container is done."""
+        """Record that one container is done."""
         self._done.append({"id": container.id, "name": container.name})
         if not self._is_json:
             print(typed, flush=True)
 
     @contextmanager
     def trying(self) -> Iterator[None]:
-        """Say what goes wrong with one container in the block, and go on; the first such decides the exit code."""
+        """Report an error of one container and continue. The first error decides the exit code."""
         try:
             yield
         except ContainerError as error:
@@ -43,7 +43,7 @@ class Report:
             self._exit_code = self._exit_code or code
 
     def finish(self) -> int:
-        """Print what is left to print; returns the exit code."""
+        """Print the JSON if requested; returns the exit code."""
         if self._is_json:
             print_json(self._done)
         return self._exit_code

@@ -12,11 +12,11 @@ from hythe.client.transfer import TransferOptions, transfer
 
 
 def _configure_copy(parser: ArgumentParser) -> None:
-    places = "NAME (a registry), store:NAME, oci:FOLDER[:TAG] or docker-archive:FILE[:NAME]"
-    parser.add_argument("source", metavar="SRC", help=places)
-    parser.add_argument("destination", metavar="DST", help="the same")
+    locations = "NAME (a registry), store:NAME, oci:FOLDER[:TAG] or docker-archive:FILE[:NAME]"
+    parser.add_argument("source", metavar="SRC", help=locations)
+    parser.add_argument("destination", metavar="DST", help="same forms as SRC")
     parser.add_argument(
-        "--platform", action="append", default=[], help="copy this platform alone; may be given again (default: all)"
+        "--platform", action="append", default=[], help="copy only this platform; can be repeated (default: all)"
     )
     parser.add_argument("-q", "--quiet", action="store_true", help="show no progress")
     add_json_flag(parser)
@@ -24,7 +24,7 @@ def _configure_copy(parser: ArgumentParser) -> None:
 
 
 def _copy(arguments: Namespace) -> int:
-    wish = TransferOptions(tuple(map(parse_platform, arguments.platform)))
+    options = TransferOptions(tuple(map(parse_platform, arguments.platform)))
     quiet = arguments.quiet or arguments.json
     with (
         connected(arguments) as client,
@@ -32,7 +32,7 @@ def _copy(arguments: Namespace) -> int:
         open_destination(client, arguments.destination, arguments.source) as destination,
         make_display(COPY_WORDS, quiet=quiet) as display,
     ):
-        result = transfer(source, destination, wish, display, client.configuration.parallel_transfers)
+        result = transfer(source, destination, options, display, client.configuration.parallel_transfers)
     if arguments.json:
         digest = str(result.manifest.digest())
         print_json({"source": arguments.source, "destination": arguments.destination, "digest": digest})

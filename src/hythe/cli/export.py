@@ -12,13 +12,13 @@ from hythe.containers.store import ContainerStore
 
 
 def _configure_export(parser: ArgumentParser) -> None:
-    parser.add_argument("-o", "--output", default="", metavar="FILE", help="write to a file instead of standard output")
+    parser.add_argument("-o", "--output", default="", metavar="FILE", help="write to a file (default: stdout)")
     add_container_argument(parser)
 
 
 def _export(arguments: Namespace) -> int:
     if not arguments.output and sys.stdout.isatty():
-        raise CommandFailed("an archive is not for a terminal", "use -o FILE, or redirect the output")
+        raise CommandFailed("refusing to write an archive to a terminal", "use -o FILE, or redirect stdout")
     store = ContainerStore()
     container = store.find(arguments.container)
     become_root()

@@ -22,15 +22,15 @@ _CREATED_BY = 45
 
 
 def _configure_history(parser: ArgumentParser) -> None:
-    parser.add_argument("name", metavar="IMAGE", help="a name or the beginning of an ID")
+    parser.add_argument("name", metavar="IMAGE", help="name or ID prefix of the image")
     parser.add_argument(
         "-H",
         "--human",
         action="store_true",
         default=True,
-        help="sizes and times for people (--human=false: exact ones)",
+        help="print human-readable sizes and times (--human=false: exact values)",
     )
-    add_list_flags(parser, quiet="print IDs alone")
+    add_list_flags(parser, quiet="print only IDs")
 
 
 def _history(arguments: Namespace) -> int:
@@ -43,7 +43,7 @@ def _history(arguments: Namespace) -> int:
 
 
 def _steps(store: LocalStore, image: StoredImage, *, full: bool, human: bool) -> Iterator[Row]:
-    """Yield the steps of an image's making, the last first, each with the size of its layer."""
+    """Yield the history steps of an image, newest first, each with the size of its layer."""
     config = config_of(store, image)
     layers = list(image.manifest.layers)
     for number, step in enumerate(reversed(config.history)):

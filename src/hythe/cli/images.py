@@ -145,7 +145,7 @@ def _fits(pattern: str, name: str) -> bool:
 
 
 def _configure_tag(parser: ArgumentParser) -> None:
-    parser.add_argument("source", metavar="SOURCE", help="a name or the beginning of an ID")
+    parser.add_argument("source", metavar="SOURCE", help="name or ID prefix of the image")
     parser.add_argument("target", metavar="TARGET", help="the new name: NAME[:TAG]")
     add_json_flag(parser)
 
@@ -163,9 +163,9 @@ def _tag(arguments: Namespace) -> int:
 
 
 def _configure_rmi(parser: ArgumentParser) -> None:
-    parser.add_argument("images", metavar="IMAGE", nargs="+", help="a name or the beginning of an ID")
-    parser.add_argument("-f", "--force", action="store_true", help="remove an image that has several names, by its ID")
-    parser.add_argument("--no-prune", action="store_true", help="no effect: hythe keeps no parents of images")
+    parser.add_argument("images", metavar="IMAGE", nargs="+", help="name or ID prefix of the image")
+    parser.add_argument("-f", "--force", action="store_true", help="remove an image by ID even if it has several names")
+    parser.add_argument("--no-prune", action="store_true", help="no effect: hythe stores no parent images")
     add_json_flag(parser)
 
 

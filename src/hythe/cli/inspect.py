@@ -15,14 +15,14 @@ from hythe.client.store import LocalStore, StoredImage, known_digests
 from hythe.oci.reference import Reference
 
 _CONFIG = {"User": "", "WorkingDir": ""} | dict.fromkeys(("Env", "Cmd", "Entrypoint", "Volumes", "Labels", "OnBuild"))
-"""Fields of an image's configuration that docker shows even if they are not set."""
+"""Config fields that docker shows even if they are not set."""
 
 
 def _configure_inspect(parser: ArgumentParser) -> None:
-    parser.add_argument("names", metavar="NAME", nargs="+", help="a container or image: name or beginning of an ID")
+    parser.add_argument("names", metavar="NAME", nargs="+", help="name or ID prefix of a container or image")
     parser.add_argument("-f", "--format", default="", metavar="TEMPLATE", help="a Go template, or 'json'")
-    parser.add_argument("--type", default="", choices=("container", "image"), help="look for this alone")
-    parser.add_argument("--platform", default="", help="of an image for several platforms show this one")
+    parser.add_argument("--type", default="", choices=("container", "image"), help="type of object to inspect")
+    parser.add_argument("--platform", default="", help="show this platform of a multi-platform image")
     add_json_flag(parser)
 
 
@@ -59,7 +59,7 @@ def _print_found(found: list[dict[str, Any]], pattern: str) -> None:
 
 
 def description(store: LocalStore, image: StoredImage) -> dict[str, Any]:
-    """Return what ``docker inspect`` says of an image, field by field; and its manifest."""
+    """Return the fields of ``docker inspect`` for an image, and its manifest."""
     config = config_of(store, image)
     raw = json.loads(store.read_document(image.id))
     entry = image.entry

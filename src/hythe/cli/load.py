@@ -12,7 +12,7 @@ from hythe.client.store import LocalStore
 
 
 def _configure_load(parser: ArgumentParser) -> None:
-    parser.add_argument("-i", "--input", default="", metavar="FILE", help="read a file (default: stdin)")
+    parser.add_argument("-i", "--input", default="", metavar="FILE", help="read from a file (default: stdin)")
     parser.add_argument("-q", "--quiet", action="store_true", help="print nothing")
     add_json_flag(parser)
 

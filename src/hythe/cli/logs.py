@@ -12,12 +12,16 @@ from hythe.containers.store import ContainerStore
 
 
 def _configure_logs(parser: ArgumentParser) -> None:
-    parser.add_argument("-f", "--follow", action="store_true", help="go on until the container ends")
-    parser.add_argument("-n", "--tail", default="all", metavar="LINES", help="only the last ones, or all")
-    parser.add_argument("-t", "--timestamps", action="store_true", help="put the time before each line")
-    parser.add_argument("--since", default="", metavar="TIME", help="only lines since then: RFC 3339, or 10m ago")
-    parser.add_argument("--until", default="", metavar="TIME", help="only lines until then")
-    parser.add_argument("--details", action="store_true", help="no effect: lines have no further details")
+    parser.add_argument("-f", "--follow", action="store_true", help="follow the output until the container exits")
+    parser.add_argument(
+        "-n", "--tail", default="all", metavar="LINES", help="number of lines from the end, or all (default: all)"
+    )
+    parser.add_argument("-t", "--timestamps", action="store_true", help="show timestamps")
+    parser.add_argument(
+        "--since", default="", metavar="TIME", help="show lines since a time (RFC 3339) or for a duration (10m)"
+    )
+    parser.add_argument("--until", default="", metavar="TIME", help="show lines before a time or duration")
+    parser.add_argument("--details", action="store_true", help="no effect: lines have no extra attributes")
     parser.add_argument("--json", action="store_true", help="print JSON lines")
     add_container_argument(parser)
 
@@ -34,7 +38,7 @@ def _logs(arguments: Namespace) -> int:
         for entry in read_log(path, tail, parse_since(arguments.since), parse_since(arguments.until), is_over):
             _print_entry(entry, arguments)
     except KeyboardInterrupt:
-        return INTERRUPTED  # how one leaves -f: nothing went wrong, and there is nothing to say
+        return INTERRUPTED  # the normal way to end -f: no error message
     return 0
 
 

@@ -1,4 +1,7 @@
-"""``hythe``: finds the verb in a table, imports its module, runs it. Starts fast, so it imports next to nothing."""
+"""The ``hythe`` command: look up the verb in a table, import its module and run it.
+
+This module imports very little, so that the command starts fast.
+"""
 
 import os
 import sys
@@ -22,43 +25,43 @@ GROUPS = {
 """Headings of the help, in order."""
 
 VERBS: tuple[Verb, ...] = (
-    Verb("pull", "hythe.cli.pull:command", "Get an image from a registry", "images"),
-    Verb("push", "hythe.cli.push:command", "Send an image to a registry", "images"),
-    Verb("images", "hythe.cli.images:images", "List the images that are here", "images"),
-    Verb("tag", "hythe.cli.images:tag", "Give an image another name", "images"),
+    Verb("pull", "hythe.cli.pull:command", "Download an image from a registry", "images"),
+    Verb("push", "hythe.cli.push:command", "Upload an image to a registry", "images"),
+    Verb("images", "hythe.cli.images:images", "List local images", "images"),
+    Verb("tag", "hythe.cli.images:tag", "Create a new name for an image", "images"),
     Verb("rmi", "hythe.cli.images:rmi", "Remove images", "images"),
-    Verb("inspect", "hythe.cli.inspect:inspect", "Show all about an image or container, as JSON", "images"),
-    Verb("history", "hythe.cli.history:history", "Show how an image was made", "images"),
-    Verb("save", "hythe.cli.save:save", "Write images to a file", "images"),
-    Verb("load", "hythe.cli.load:load", "Read images from a file", "images"),
+    Verb("inspect", "hythe.cli.inspect:inspect", "Show details of images or containers as JSON", "images"),
+    Verb("history", "hythe.cli.history:history", "Show the history of an image", "images"),
+    Verb("save", "hythe.cli.save:save", "Save images to a tar archive", "images"),
+    Verb("load", "hythe.cli.load:load", "Load images from a tar archive", "images"),
     Verb("copy", "hythe.cli.copy:copy", "Copy an image between registries, folders and files", "images"),
     Verb("search", "hythe.cli.search:command", "Search a hub for repositories", "registries"),
     Verb("tags", "hythe.cli.tags:tags", "List the tags of a repository", "registries"),
-    Verb("register", "hythe.cli.login:register", "Make an account at a hub", "registries"),
+    Verb("register", "hythe.cli.login:register", "Create an account on a hub", "registries"),
     Verb("login", "hythe.cli.login:login", "Log in to a registry", "registries"),
-    Verb("logout", "hythe.cli.login:logout", "Forget the credentials of a registry", "registries"),
-    Verb("run", "hythe.cli.run:run", "Make a container of an image and run it", "containers"),
-    Verb("create", "hythe.cli.run:create", "Make a container, without running it", "containers"),
-    Verb("start", "hythe.cli.run:start", "Run containers that are stopped", "containers"),
+    Verb("logout", "hythe.cli.login:logout", "Log out from a registry", "registries"),
+    Verb("run", "hythe.cli.run:run", "Create and run a container from an image", "containers"),
+    Verb("create", "hythe.cli.run:create", "Create a container without starting it", "containers"),
+    Verb("start", "hythe.cli.run:start", "Start stopped containers", "containers"),
     Verb("ps", "hythe.cli.ps:command", "List containers", "containers"),
-    Verb("logs", "hythe.cli.logs:logs", "Show what a container wrote", "containers"),
+    Verb("logs", "hythe.cli.logs:logs", "Fetch the logs of a container", "containers"),
     Verb("stop", "hythe.cli.stop:stop", "Stop running containers", "containers"),
     Verb("rm", "hythe.cli.rm:rm", "Remove containers", "containers"),
-    Verb("diff", "hythe.cli.diff:diff", "List what a container changed in its files", "containers"),
-    Verb("export", "hythe.cli.export:export", "Write a container's files as a tar archive", "containers"),
-    Verb("commit", "hythe.cli.commit:command", "Make an image of what a container changed", "containers"),
-    Verb("serve", "hythe.cli.serve:command", "Start the hub with its web page", "server"),
-    Verb("admin", "hythe.cli.admin:command", "Accounts, upgrades, garbage, verification of a hub", "server"),
-    Verb("registry", "hythe.cli.registry:command", "Start a private registry: no accounts, no index", "server"),
-    Verb("worker", "hythe.cli.worker:command", "Carry out Trusted Builds for a hub", "server"),
-    Verb("settings", "hythe.cli.settings:command", "Print every setting, where it came from, what it means", "server"),
-    Verb("builds", "hythe.cli.builds:command", "Set up, start and follow Trusted Builds", "registries"),
-    Verb("verify", "hythe.cli.verify:command", "Say which commit an image was built from", "registries"),
-    Verb("config", "hythe.cli.config:command", "Read and change the client's settings", "command"),
-    Verb("completion", "hythe.cli.completion:command", "Print what completes hythe's words in a shell", "command"),
-    Verb("help", "hythe.cli.help:command", "Show a verb's flags, with examples", "command"),
+    Verb("diff", "hythe.cli.diff:diff", "List changes to the files of a container", "containers"),
+    Verb("export", "hythe.cli.export:export", "Export the files of a container as a tar archive", "containers"),
+    Verb("commit", "hythe.cli.commit:command", "Create an image from the changes of a container", "containers"),
+    Verb("serve", "hythe.cli.serve:command", "Start a hub with its web pages", "server"),
+    Verb("admin", "hythe.cli.admin:command", "Manage a hub: accounts, upgrades, garbage collection", "server"),
+    Verb("registry", "hythe.cli.registry:command", "Start or manage a private registry without accounts", "server"),
+    Verb("worker", "hythe.cli.worker:command", "Run Trusted Builds for a hub", "server"),
+    Verb("settings", "hythe.cli.settings:command", "List all settings with their values and sources", "server"),
+    Verb("builds", "hythe.cli.builds:command", "Manage Trusted Builds", "registries"),
+    Verb("verify", "hythe.cli.verify:command", "Verify the provenance of an image", "registries"),
+    Verb("config", "hythe.cli.config:command", "Manage the settings of the client", "command"),
+    Verb("completion", "hythe.cli.completion:command", "Generate a shell completion script", "command"),
+    Verb("help", "hythe.cli.help:command", "Show help for a verb", "command"),
 )
-"""Every verb, in the order of the help. Help, dispatch and shell completion are made from this table."""
+"""Every verb, in the order of the help. Help, dispatch and shell completion use this table."""
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -72,7 +75,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def dispatch(words: list[str]) -> int:
-    """Run what ``words`` say; raises whatever the verb raises."""
+    """Run the verb that ``words`` name. Raises what the verb raises."""
     first = words[0] if words else "--help"
     if first in ("-h", "--help") or words == ["help"]:
         print(overview())
@@ -89,7 +92,7 @@ def dispatch(words: list[str]) -> int:
 
 
 def find_verb(name: str) -> Verb:
-    """Return the row of the verb ``name``; raises CommandFailed naming what comes nearest."""
+    """Return the row of the verb ``name``; Raises CommandFailed, with the closest verb as a hint."""
     for verb in VERBS:
         if verb.name == name:
             return verb
@@ -97,7 +100,7 @@ def find_verb(name: str) -> Verb:
 
     near = get_close_matches(name, [verb.name for verb in VERBS], 1)
     hint = f"did you mean 'hythe {near[0]}'?" if near else "'hythe --help' lists all verbs"
-    raise CommandFailed(f"{name!r} is not a verb of hythe", hint, USAGE)
+    raise CommandFailed(f"unknown verb {name!r}", hint, USAGE)
 
 
 def load(verb: Verb) -> Command:
@@ -113,13 +116,13 @@ class _Parser(ArgumentParser):
     usage_code = USAGE
 
     def error(self, message: str) -> NoReturn:
-        """Say what is wrong with the words, and where the right ones are to be found."""
+        """Raise CommandFailed with a hint that names the verb's help."""
         verb = self.prog.partition(" ")[2]
         raise CommandFailed(message, f"'hythe help {verb.split()[0]}' shows flags and examples", self.usage_code)
 
 
 class _Help(RawDescriptionHelpFormatter):
-    """As wide as the terminal. argparse would import shutil to find out, at every flag of every verb: 4 ms."""
+    """Help as wide as the terminal. argparse would import shutil for the width, which takes 4 ms."""
 
     def __init__(self, prog: str) -> None:
         try:
@@ -130,7 +133,7 @@ class _Help(RawDescriptionHelpFormatter):
 
 
 def make_parser(verb: Verb, command: Command) -> ArgumentParser:
-    """Return the parser of one verb, whose help ends in examples."""
+    """Return the parser of one verb. Its help ends with examples."""
     examples = command.examples.strip()
     parser = _Parser(
         prog=f"hythe {verb.name}",
@@ -146,9 +149,9 @@ def make_parser(verb: Verb, command: Command) -> ArgumentParser:
 
 
 def plain_switches(parser: ArgumentParser, words: Sequence[str]) -> list[str]:
-    """Return ``words`` with docker's ``--rm=true`` spelled as argparse wants it; ``=false`` turns a switch off.
+    """Return ``words`` with docker's ``--rm=true`` in the form that argparse accepts; ``=false`` clears a switch.
 
-    Only flags are looked at, not what belongs to them, and nothing after the first argument: it may be a program's.
+    Only flags before the first argument change: later words can belong to the program in a container.
     """
     known = {name: action for action in parser._actions for name in action.option_strings}
     plain: list[str] = []
@@ -157,7 +160,7 @@ def plain_switches(parser: ArgumentParser, words: Sequence[str]) -> list[str]:
         action = known.get(name)
         if not _is_flag(word, plain[-1:], known):
             runs_program = any(action.nargs == REMAINDER for action in parser._actions)
-            # All that follows is arguments; without the mark argparse would swallow a "--" that is the program's.
+            # Only arguments follow. Without the added "--", argparse would remove a "--" that belongs to the program.
             return [*plain, *(["--"] if runs_program and word != "--" else []), *words[number:]]
         if not equals or action is None or action.nargs != 0 or value.lower() not in _TRUTHS:
             plain.append(word)
@@ -184,14 +187,16 @@ def _is_flag(word: str, before: Sequence[str], known: Mapping[str, Action]) -> b
 
 def overview() -> str:
     """Return the help of the whole command."""
-    lines = ["usage: hythe VERB [flags] [arguments]", "", "Share container images: your own hub, and its client."]
+    lines = [
+        "usage: hythe VERB [flags] [arguments]",
+        "",
+        "Share container images with your own hub, or use any registry.",
+    ]
     width = max(len(verb.name) for verb in VERBS)
     for group, heading in GROUPS.items():
         rows = [f"  {verb.name:<{width}}  {verb.summary}" for verb in VERBS if verb.group == group]
         lines += ["", f"{heading}:", *rows] if rows else []
-    return "\n".join(
-        [*lines, "", "'hythe help VERB' shows a verb's flags, with examples. 'hythe --version' its version."]
-    )
+    return "\n".join([*lines, "", "Run 'hythe help VERB' for the flags and examples of a verb."])
 
 
 if __name__ == "__main__":

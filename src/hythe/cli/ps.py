@@ -1,4 +1,4 @@
-"""``ps``: the list of containers."""
+"""``ps``: list containers."""
 
 import json
 import re
@@ -35,10 +35,12 @@ _COMMAND_LENGTH = 20
 
 
 def _configure(parser: ArgumentParser) -> None:
-    parser.add_argument("-a", "--all", action="store_true", help="also those that do not run")
-    parser.add_argument("-l", "--latest", action="store_true", help="only the newest, running or not")
-    parser.add_argument("-n", "--last", type=int, default=-1, metavar="COUNT", help="only the newest, running or not")
-    parser.add_argument("-s", "--size", action="store_true", help="also how much each has written, and with its image")
+    parser.add_argument("-a", "--all", action="store_true", help="show all containers (default: running ones)")
+    parser.add_argument("-l", "--latest", action="store_true", help="show the newest container in any state")
+    parser.add_argument(
+        "-n", "--last", type=int, default=-1, metavar="COUNT", help="show the COUNT newest containers in any state"
+    )
+    parser.add_argument("-s", "--size", action="store_true", help="show the size of the written files and of the image")
     parser.add_argument(
         "-f", "--filter", action="append", default=[], metavar="KEY=VALUE", help=f"keys: {', '.join(_FILTERS)}"
     )
@@ -75,7 +77,7 @@ def _sizes(store: ContainerStore, shown: Sequence[tuple[Container, ContainerStat
 
 
 def _size(folder: Path) -> int:
-    """Return the bytes of a folder's files; 0 when it was removed meanwhile."""
+    """Return the bytes of a folder's files; 0 if the folder no longer exists."""
     try:
         with Root(folder) as root:
             return total_size(root)

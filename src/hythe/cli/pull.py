@@ -1,4 +1,4 @@
-"""``pull``: an image, or all of a repository's tags, into the local store."""
+"""``pull``: download an image or all tags of a repository."""
 
 from argparse import ArgumentParser, Namespace
 
@@ -20,10 +20,12 @@ from hythe.oci.reference import Reference
 def _configure(parser: ArgumentParser) -> None:
     parser.add_argument("name", metavar="NAME[:TAG|@DIGEST]", help="the image to pull")
     parser.add_argument("-a", "--all-tags", action="store_true", help="pull every tag of the repository")
-    parser.add_argument("--platform", default="", help="pull the image for os/architecture[/variant]")
-    parser.add_argument("--all-platforms", action="store_true", help="pull the images for all platforms")
-    parser.add_argument("--trusted", action="store_true", help="refuse what no Trusted Build made (see hythe verify)")
-    parser.add_argument("-q", "--quiet", action="store_true", help="print the image's name alone")
+    parser.add_argument("--platform", default="", help="pull the image for OS/ARCH[/VARIANT]")
+    parser.add_argument("--all-platforms", action="store_true", help="pull the image for every platform")
+    parser.add_argument(
+        "--trusted", action="store_true", help="pull only if a Trusted Build made the image (see hythe verify)"
+    )
+    parser.add_argument("-q", "--quiet", action="store_true", help="print only the image name")
     add_json_flag(parser)
     add_connection_flags(parser)
 
@@ -32,9 +34,10 @@ def _run(arguments: Namespace) -> int:
     with connected(arguments) as client:
         reference = client.reference(arguments.name)
         if arguments.all_tags and (reference.tag or reference.digest):
-            raise CommandFailed("tag can't be used with --all-tags/-a", "name the repository alone", 2)
+            raise CommandFailed("tag can't be used with --all-tags/-a", "leave out the tag", 2)
         results = [
-            pull(client, one, wish_of(arguments), arguments) for one in _references(client, reference, arguments)
+            pull(client, one, transfer_options_of(arguments), arguments)
+            for one in _references(client, reference, arguments)
         ]
     if arguments.json:
         print_json(results[0] if len(results) == 1 and not arguments.all_tags else results)
@@ -49,15 +52,15 @@ def _references(client: Client, reference: Reference, arguments: Namespace) -> l
     return [reference.with_default_tag()]
 
 
-def wish_of(arguments: Namespace) -> TransferOptions:
-    """Return which platforms the flags ask for: one, all, or this machine's."""
+def transfer_options_of(arguments: Namespace) -> TransferOptions:
+    """Return the transfer options for the platform flags: one platform, all, or that of this host."""
     if arguments.all_platforms:
         return ALL
     return TransferOptions((parse_platform(arguments.platform) if arguments.platform else host_platform(),))
 
 
-def pull(client: Client, reference: Reference, wish: TransferOptions, arguments: Namespace) -> dict[str, object]:
-    """Pull one image into the store and say so as docker does; returns what --json shows."""
+def pull(client: Client, reference: Reference, options: TransferOptions, arguments: Namespace) -> dict[str, object]:
+    """Pull one image into the local store with docker's messages; returns the --json output."""
     quiet = arguments.quiet or arguments.json
     if arguments.trusted:
         reference = _verified(client, reference, quiet=quiet)
@@ -67,20 +70,20 @@ def pull(client: Client, reference: Reference, wish: TransferOptions, arguments:
     if not quiet:
         print(f"{reference.target}: Pulling from {reference.repository}", flush=True)
     with client.store.writing(), make_display(PULL_WORDS, quiet=quiet) as display:
-        result = transfer(source, destination, wish, display, client.configuration.parallel_transfers)
+        result = transfer(source, destination, options, display, client.configuration.parallel_transfers)
     newer = str(result.manifest.digest()) not in before
     if not quiet:
         print(f"Digest: {result.origin}")
         print(f"Status: {'Downloaded newer image' if newer else 'Image is up to date'} for {reference.familiar()}")
     if arguments.platform:
-        _warn_of_platform(client, reference, result, wish)
+        _warn_of_platform(client, reference, result, options)
     if not arguments.json:
         print(str(reference))
     return _report(reference, result, newer)
 
 
-def _warn_of_platform(client: Client, reference: Reference, result: TransferResult, wish: TransferOptions) -> None:
-    """Say so when a repository has the image for one platform alone, and not for the one that was asked for."""
+def _warn_of_platform(client: Client, reference: Reference, result: TransferResult, options: TransferOptions) -> None:
+    """Warn if the image is for another platform than the requested one."""
     if result.manifest.config is None:
         return
     try:
@@ -88,8 +91,8 @@ def _warn_of_platform(client: Client, reference: Reference, result: TransferResu
     except OCIError:  # an artifact
         return
     there = Platform(config.architecture, config.os, variant=config.variant)
-    if there.architecture and not is_compatible(wish.platforms[0], there):
-        talk(f"WARNING: {reference.familiar()} is there for {there} alone, not for {wish.platforms[0]}")
+    if there.architecture and not is_compatible(options.platforms[0], there):
+        talk(f"WARNING: {reference.familiar()} is for {there}, which does not match {options.platforms[0]}")
 
 
 def _report(reference: Reference, result: TransferResult, newer: bool) -> dict[str, object]:
@@ -104,7 +107,7 @@ def _report(reference: Reference, result: TransferResult, newer: bool) -> dict[s
 
 
 def _verified(client: Client, reference: Reference, *, quiet: bool) -> Reference:
-    """Return the image by the digest that verified, so that nothing else is pulled. Raises CommandFailed."""
+    """Return the reference with the verified digest, so that exactly that image is pulled. Raises CommandFailed."""
     from hythe.cli.verify import verify
 
     chain = verify(client, reference)
@@ -114,7 +117,7 @@ def _verified(client: Client, reference: Reference, *, quiet: bool) -> Reference
 
 
 def _known(client: Client, reference: Reference) -> set[str]:
-    """Return the digest of the image that has the name now, if there is one."""
+    """Return the digests that the name has in the local store."""
     name, pinned = str(reference), f"{reference.host}/{reference.repository}@{reference.digest}"
     return {
         entry.descriptor.digest

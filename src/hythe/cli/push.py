@@ -1,4 +1,4 @@
-"""``push``: an image of the local store to its repository; without a tag ``latest``, with -a all tags that are here."""
+"""``push``: upload an image; the tag is ``latest`` by default, and -a pushes all local tags."""
 
 from argparse import ArgumentParser, Namespace
 
@@ -18,9 +18,9 @@ from hythe.oci.reference import DEFAULT_TAG, Reference
 
 def _configure(parser: ArgumentParser) -> None:
     parser.add_argument("name", metavar="NAME[:TAG]", help="the image to push")
-    parser.add_argument("-a", "--all-tags", action="store_true", help="push every tag of the repository that is here")
-    parser.add_argument("--platform", default="", help="of an image for several platforms push this one alone")
-    parser.add_argument("-q", "--quiet", action="store_true", help="print the image's name alone")
+    parser.add_argument("-a", "--all-tags", action="store_true", help="push every local tag of the repository")
+    parser.add_argument("--platform", default="", help="push only this platform of a multi-platform image")
+    parser.add_argument("-q", "--quiet", action="store_true", help="print only the image name")
     add_json_flag(parser)
     add_connection_flags(parser)
 
@@ -45,11 +45,11 @@ def _references(client: Client, reference: Reference, arguments: Namespace) -> l
             print(f"Using default tag: {DEFAULT_TAG}", flush=True)
         return [reference.with_default_tag()]
     if reference.tag:
-        raise CommandFailed("tag can't be used with --all-tags/-a", "name the repository alone", 2)
+        raise CommandFailed("tag can't be used with --all-tags/-a", "leave out the tag", 2)
     found = [name for entry in client.store.entries() for name in entry.references if _same(name, reference)]
     if not found:
         raise RemoteNotFound(
-            f"no image of {reference.familiar_name} is here", "'hythe tag IMAGE NAME:TAG' names one so"
+            f"no local image named {reference.familiar_name}", "'hythe tag IMAGE NAME:TAG' creates one"
         )
     return sorted(found, key=str)
 
@@ -64,10 +64,10 @@ def _push(client: Client, reference: Reference, arguments: Namespace) -> dict[st
     mounts = mount_sources(client.store, image.entry.descriptor, reference)
     repository = client.repository(reference, push=True, mounted_from=sorted(set(mounts.values())))
     source = StoreEndpoint(client.store, None, image.entry.descriptor)
-    wish = TransferOptions((parse_platform(arguments.platform),)) if arguments.platform else ALL
+    options = TransferOptions((parse_platform(arguments.platform),)) if arguments.platform else ALL
     destination = RegistryEndpoint(repository, reference.target, mounts.get)
     with client.store.writing(), make_display(PUSH_WORDS, quiet=quiet) as display:
-        result = transfer(source, destination, wish, display, client.configuration.parallel_transfers)
+        result = transfer(source, destination, options, display, client.configuration.parallel_transfers)
         client.store.put(image.entry.descriptor, reference.with_digest(result.manifest.digest()))
         if result.already_existed:
             layers = [blob for blob in image.manifest.blobs if is_layer(blob)]

@@ -14,10 +14,8 @@ from hythe.containers.store import ContainerStore
 
 
 def _configure_rm(parser: ArgumentParser) -> None:
-    parser.add_argument(
-        "-f", "--force", action="store_true", help="stop it first, at once; no error when it is not there"
-    )
-    parser.add_argument("-v", "--volumes", action="store_true", help="no effect: volumes without a name always go")
+    parser.add_argument("-f", "--force", action="store_true", help="kill running containers; ignore missing ones")
+    parser.add_argument("-v", "--volumes", action="store_true", help="no effect: anonymous volumes are always removed")
     configure_names(parser)
 
 
@@ -27,9 +25,11 @@ def _rm(arguments: Namespace) -> int:
     found: list[tuple[str, Container]] = []
     for text in arguments.containers:
         with report.trying():
-            container = _found(store, text, arguments.force)
+            container = _find(store, text, arguments.force)
             if container is not None and arguments.force:
-                kill(store, container)  # from outside of any user namespace: only there is the right to signal it
+                kill(
+                    store, container
+                )  # before become_root: only outside the user namespace do we have permission to signal it
             found += [(text, container)] if container is not None else []
     become_root()
     for text, container in found:
@@ -40,7 +40,7 @@ def _rm(arguments: Namespace) -> int:
     return report.finish()
 
 
-def _found(store: ContainerStore, text: str, force: bool) -> Container | None:
+def _find(store: ContainerStore, text: str, force: bool) -> Container | None:
     try:
         return store.find(text)
     except NoSuchContainer:

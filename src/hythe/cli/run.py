@@ -9,7 +9,7 @@ from hythe.cli import container_options
 from hythe.cli.command import Command, CommandFailed
 from hythe.cli.container_images import find_image, open_store
 from hythe.cli.container_report import Report, configure_names
-from hythe.cli.failure import words_of
+from hythe.cli.failure import message_of
 from hythe.cli.output import add_json_flag
 from hythe.client.errors import ClientError
 from hythe.client.store import LocalStore
@@ -53,7 +53,7 @@ def _run(arguments: Namespace) -> int:
         return 0
     except (ContainerError, ClientError, OCIError, OSError) as error:
         code = error.exit_code if isinstance(error, CannotStart) else OUR_FAULT
-        raise CommandFailed(words_of(error), getattr(error, "hint", ""), code) from error
+        raise CommandFailed(message_of(error), getattr(error, "hint", ""), code) from error
 
 
 def _check_terminal(arguments: Namespace) -> None:

@@ -1,4 +1,4 @@
-"""``search``: repositories of a hub."""
+"""``search``: search a hub for repositories."""
 
 from argparse import ArgumentParser, Namespace
 
@@ -20,12 +20,17 @@ _DESCRIPTION = 45
 
 
 def _configure(parser: ArgumentParser) -> None:
-    parser.add_argument("term", metavar="[HOST/]TERM", help="what to look for; without a host at the default registry")
     parser.add_argument(
-        "--limit", type=int, default=DEFAULT_LIMIT, help=f"at most so many, 1 to {MAX_LIMIT} (default: {DEFAULT_LIMIT})"
+        "term", metavar="[HOST/]TERM", help="search term, with an optional host (default: the default registry)"
+    )
+    parser.add_argument(
+        "--limit",
+        type=int,
+        default=DEFAULT_LIMIT,
+        help=f"maximum number of results, 1 to {MAX_LIMIT} (default: {DEFAULT_LIMIT})",
     )
     parser.add_argument("-f", "--filter", action="append", default=[], metavar="KEY=VALUE", help=", ".join(FILTERS))
-    add_list_flags(parser, quiet="print names alone")
+    add_list_flags(parser, quiet="print only names")
     add_connection_flags(parser)
 
 
@@ -52,7 +57,7 @@ def _passes(found: SearchResult, filters: dict[str, list[str]]) -> bool:
 
 def _number(text: str) -> int:
     if not text.isdigit():
-        raise CommandFailed(f"invalid filter 'stars={text}'", "write a number", 2)
+        raise CommandFailed(f"invalid filter 'stars={text}'", "use a number", 2)
     return int(text)
 
 

@@ -12,9 +12,13 @@ from hythe.containers.store import ContainerStore
 
 def _configure_stop(parser: ArgumentParser) -> None:
     parser.add_argument(
-        "-t", "--time", "--timeout", type=float, help="seconds until SIGKILL (default: the container's, 10)"
+        "-t",
+        "--time",
+        "--timeout",
+        type=float,
+        help="seconds to wait before SIGKILL (default: set at creation, else 10)",
     )
-    parser.add_argument("-s", "--signal", default="", help="signal to send (default: the image's, else SIGTERM)")
+    parser.add_argument("-s", "--signal", default="", help="signal to send (default: set by the image, else SIGTERM)")
     configure_names(parser)
 
 
@@ -24,13 +28,13 @@ def _stop(arguments: Namespace) -> int:
     for text in arguments.containers:
         with report.trying():
             container = store.find(text)
-            stop_container(store, container, _patience(arguments, container), arguments.signal)
+            stop_container(store, container, _timeout(arguments, container), arguments.signal)
             report.done(text, container)
     return report.finish()
 
 
-def _patience(arguments: Namespace, container: Container) -> float:
-    """Return how many seconds a container has: as asked for now or when it was made; below 0 any."""
+def _timeout(arguments: Namespace, container: Container) -> float:
+    """Return the seconds before SIGKILL, from the flag or the container; infinite if negative."""
     seconds = container.host.stop_timeout if arguments.time is None else arguments.time
     return float(seconds) if seconds >= 0 else math.inf
 

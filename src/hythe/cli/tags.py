@@ -8,7 +8,7 @@ from hythe.cli.output import add_json_flag, print_json, print_lines
 
 
 def _configure_tags(parser: ArgumentParser) -> None:
-    parser.add_argument("name", metavar="NAME", help="a repository")
+    parser.add_argument("name", metavar="NAME", help="name of the repository")
     add_json_flag(parser)
     add_connection_flags(parser)
 

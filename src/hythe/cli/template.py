@@ -45,7 +45,7 @@ class Text(NamedTuple):
     text: str
 
 
-class Action(NamedTuple):
+class TemplateAction(NamedTuple):
     """``{{pipeline}}``."""
 
     pipeline: tuple[Word, ...]
@@ -60,7 +60,7 @@ class Block(NamedTuple):
     otherwise: "tuple[Node, ...]"
 
 
-Node = Text | Action | Block
+Node = Text | TemplateAction | Block
 
 
 class Template:
@@ -79,14 +79,14 @@ class Template:
         return "".join(_render(self._nodes, value, {"$": value}))
 
 
-def _tokens(source: str) -> Iterator[Text | Action]:
+def _tokens(source: str) -> Iterator[Text | TemplateAction]:
     position = 0
     for match in _ACTION.finditer(source):
         if match.start() > position:
             yield Text(source[position : match.start()])
         words = tuple(_words(next(group for group in match.groups() if group is not None)))
         if words:
-            yield Action(words)
+            yield TemplateAction(words)
         position = match.end()
     if "{{" in source[position:]:
         raise InvalidTemplate("'{{' without '}}'")
@@ -106,11 +106,11 @@ def _words(text: str) -> Iterator[Word]:
         position = match.end()
 
 
-def _parse(tokens: Iterator[Text | Action]) -> tuple[tuple[Node, ...], tuple[Word, ...] | None]:
+def _parse(tokens: Iterator[Text | TemplateAction]) -> tuple[tuple[Node, ...], tuple[Word, ...] | None]:
     """Return the nodes up to ``{{end}}`` or ``{{else ..}}``, and that action's words; None at the end of the source."""
     nodes: list[Node] = []
     for token in tokens:
-        first = token.pipeline[0].text if isinstance(token, Action) else ""
+        first = token.pipeline[0].text if isinstance(token, TemplateAction) else ""
         if isinstance(token, Text):
             nodes.append(token)
         elif first in ("end", "else"):
@@ -122,7 +122,7 @@ def _parse(tokens: Iterator[Text | Action]) -> tuple[tuple[Node, ...], tuple[Wor
     return tuple(nodes), None
 
 
-def _block(keyword: str, pipeline: tuple[Word, ...], tokens: Iterator[Text | Action]) -> Block:
+def _block(keyword: str, pipeline: tuple[Word, ...], tokens: Iterator[Text | TemplateAction]) -> Block:
     body, end = _parse(tokens)
     otherwise: tuple[Node, ...] = ()
     if end is not None and end[0].text == "else":

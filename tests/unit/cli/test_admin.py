@@ -73,7 +73,7 @@ def test_refusals(hub: HytheServer) -> None:
     assert [done.returncode for done in (taken, wrong, nobody)] == [1, 1, 1]
     assert "exists" in taken.stderr
     assert all(f"{field}: must" in wrong.stderr for field in ("username", "email", "password"))
-    assert "there is no user 'ben'" in nobody.stderr
+    assert "user 'ben' does not exist" in nobody.stderr
     assert len(hub.admin("list-users").splitlines()) == 2
 
 

@@ -7,7 +7,7 @@ from importlib import import_module
 import pytest
 
 from hythe.cli.command import Command, CommandFailed, Verb
-from hythe.cli.failure import OUTCOMES, report
+from hythe.cli.failure import EXIT_STATUSES, report
 from hythe.cli.main import GROUPS, VERBS, find_verb, load, main, make_parser, plain_switches
 
 
@@ -48,7 +48,7 @@ def test_a_mistyped_verb_is_an_error_that_names_the_nearest(capsys: pytest.Captu
 
     assert code == 2
     assert said.out == ""
-    assert "error: 'halp' is not a verb" in said.err
+    assert "error: unknown verb 'halp'" in said.err
     assert "hint: did you mean 'hythe help'?" in said.err
 
 
@@ -95,7 +95,7 @@ def test_interruption_has_its_own_exit_code(capsys: pytest.CaptureFixture[str]) 
 
 def test_every_outcome_names_an_exception() -> None:
     """The class names in the table of exit codes exist."""
-    for name in OUTCOMES:
+    for name in EXIT_STATUSES:
         module, _, class_name = name.rpartition(".")
         assert issubclass(getattr(import_module(module), class_name), BaseException), name
 
@@ -106,7 +106,7 @@ def test_exit_codes_are_documented() -> None:
 
     text = (ROOT / "docs" / "exit-codes.md").read_text()
 
-    assert all(f"| {outcome.code} |" in text for outcome in OUTCOMES.values())
+    assert all(f"| {outcome.code} |" in text for outcome in EXIT_STATUSES.values())
 
 
 def test_finding_a_verb_refuses_the_unknown() -> None:
