@@ -324,7 +324,7 @@ def test_the_account_shows_its_limit(visitor: Page, content: Content) -> None:
     visitor.get_by_label("Name", exact=True).fill("bilge")
     visitor.get_by_label("Private").check()
     visitor.get_by_role("button", name="Create repository").click()
-    expect(visitor.locator("#errors")).to_contain_text("ask the administrator for more")
+    expect(visitor.locator("#errors")).to_contain_text("ask an administrator for more")
 
 
 def test_a_personal_token_is_shown_once_and_deleted(visitor: Page, content: Content) -> None:

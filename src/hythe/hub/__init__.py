@@ -1,1 +1,1 @@
-"""The index: accounts, namespaces, repositories, search, tokens, and the one module that decides who may do what."""
+"""The index: accounts, namespaces, repositories, search, tokens, and ``access``, which decides who may do what."""

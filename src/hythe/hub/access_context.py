@@ -1,4 +1,4 @@
-"""How somebody stands to a repository at this moment: everything that a decision about access is made of."""
+"""Everything an access decision needs to know about a user and a repository."""
 
 import msgspec
 
@@ -7,9 +7,9 @@ from hythe.hub.user import Visibility
 
 
 class AccessContext(msgspec.Struct, frozen=True):
-    """The namespace (None: there is none), the repository (None: there is none) and the account (None: nobody).
+    """A namespace, a repository and a user; the ids are None where one does not exist or no user is signed in.
 
-    ``built``: the repository has Trusted Builds, which alone push to it.
+    ``built``: the repository has Trusted Builds, so only its builds may push to it.
     """
 
     namespace: NamespaceKind | None

@@ -1,4 +1,4 @@
-"""The claims of an access token (distribution, "Token Authentication Implementation"): from values and back."""
+"""Converts the claims of an access token (distribution, "Token Authentication Implementation") to values and back."""
 
 from datetime import datetime
 from typing import Any
@@ -15,7 +15,7 @@ ISSUER = "hythe"
 
 
 class Grant(msgspec.Struct, frozen=True):
-    """One entry of ``access``: perhaps with no actions, when what was asked for is not allowed."""
+    """One entry of ``access``. Its actions are empty if none of the requested ones is allowed."""
 
     type: str
     name: str
@@ -23,7 +23,7 @@ class Grant(msgspec.Struct, frozen=True):
 
 
 class Claims(msgspec.Struct, frozen=True):
-    """What an access token says. ``uid`` is the account's number; None: nobody signed in."""
+    """The claims of an access token. ``uid`` is the account's id; None if no user is signed in."""
 
     iss: str
     sub: str
@@ -51,7 +51,7 @@ def claims_for(
 
 
 def actor_of(claims: dict[str, Any]) -> HubActor:
-    """Return who holds a token with these (verified) claims. Raises BadToken."""
+    """Return the holder of a token with these verified claims. Raises BadToken."""
     try:
         known = msgspec.convert(claims, Claims)
     except msgspec.ValidationError as error:
@@ -63,10 +63,10 @@ def actor_of(claims: dict[str, Any]) -> HubActor:
 
 
 def expiry_of(claims: dict[str, Any]) -> float:
-    """Return when a token with these claims ends, in seconds since 1970. Raises BadToken."""
+    """Return when a token with these claims expires, as a Unix time. Raises BadToken."""
     expiry = claims.get("exp")
     if not isinstance(expiry, int | float):
-        raise BadToken("no exp")
+        raise BadToken("exp is missing")
     return float(expiry)
 
 

@@ -1,4 +1,4 @@
-"""Who asks the hub for something, and what their credential limits them to."""
+"""The user who makes a request, and the limits of their credential."""
 
 from enum import Enum
 
@@ -9,7 +9,9 @@ from hythe.registry.access import Action, Actor
 
 
 class Right(Enum):
-    """What a credential may be used for; personal tokens hold some of these, passwords and sessions all."""
+    """What a credential may be used for. Personal access tokens have some of these rights; passwords and sessions have
+    all.
+    """
 
     READ = "repo:read"
     WRITE = "repo:write"
@@ -20,11 +22,11 @@ class Right(Enum):
 EVERY_RIGHT = frozenset(Right)
 
 RIGHTS = {Action.PULL: Right.READ, Action.PUSH: Right.WRITE, Action.DELETE: Right.DELETE}
-"""Which right of a credential each action on a repository needs."""
+"""The right of a credential that each action on a repository requires."""
 
 
 class BuildLease(msgspec.Struct, frozen=True):
-    """Which attempt at which Trusted Build holds a token; the attempt may be over by now."""
+    """The Trusted Build and the attempt that hold a token. The attempt may have ended."""
 
     build_id: int
     fence: int
@@ -32,11 +34,11 @@ class BuildLease(msgspec.Struct, frozen=True):
 
 
 class HubActor(Actor, frozen=True):
-    """An account, nobody (``user_id`` None) or the operator, with the limits of the credential that was shown.
+    """A user, an anonymous client (``user_id`` None) or the operator, with the limits of their credential.
 
-    ``admin`` is what the account was when it signed in: ``hub.access`` asks the database again where it matters.
-    ``granted`` holds the scopes of an access token of the token server, which opens nothing else; None: not limited
-    to named repositories. ``build`` is set where a Trusted Build shows its token.
+    ``admin`` is the account's status at sign-in; ``hub.access`` queries the database where it matters. ``granted`` has
+    the scopes of a token of the token server, which allows nothing else; None means no limit to certain repositories.
+    ``build`` is set if the credential belongs to a Trusted Build.
     """
 
     user_id: int | None = None
@@ -49,16 +51,16 @@ class HubActor(Actor, frozen=True):
 
     @classmethod
     def operator(cls) -> "HubActor":
-        """Return who types ``hythe admin``: may do everything."""
+        """Return the actor behind ``hythe admin``, who may do everything."""
         return cls("operator", admin=True, operating=True)
 
     @property
     def signed_in(self) -> bool:
-        """Whether this is an account."""
+        """Return whether the actor is a user."""
         return self.user_id is not None
 
     def credential_allows(self, repository: str, action: Action) -> bool:
-        """Whether the credential, whoever holds it, reaches this far."""
+        """Return whether the credential allows this action, regardless of its holder."""
         if RIGHTS[action] not in self.rights:
             return False
         return self.granted is None or any(
@@ -69,4 +71,4 @@ class HubActor(Actor, frozen=True):
 
 
 ANONYMOUS = HubActor()
-"""Somebody who did not sign in."""
+"""A client that is not signed in."""

@@ -1,4 +1,4 @@
-"""Who is it? Turns what a request shows (password, personal token, access token) into an actor."""
+"""Authenticates a request by its password, personal access token or access token."""
 
 import base64
 import binascii
@@ -20,15 +20,15 @@ from hythe.hub.sql import users as user_store
 from hythe.hub.sql.tokens import TokenHolder
 from hythe.hub.sql.users import StoredCredentials
 
-WRONG = "incorrect username or password"
+WRONG_PASSWORD = "incorrect username or password"  # noqa: S105 (a message)
 
-_REMEMBERED = 4096
-_NOTED_EVERY = timedelta(hours=1)
-"""How exactly the last use of a personal token is kept."""
+_CACHE_SIZE = 4096
+_USE_PRECISION = timedelta(hours=1)
+"""Record the last use of a personal access token at most this often."""
 
 
 class CredentialService:
-    """Checks credentials. An access token is verified once and remembered until it expires."""
+    """Checks credentials. Verified access tokens are cached until they expire."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class CredentialService:
         self._verified: dict[str, tuple[float, HubActor]] = {}
 
     async def by_header(self, authorization: str | None, address: str = "") -> HubActor:
-        """Return who an Authorization header stands for. Raises SignInNeeded, TooManyAttempts."""
+        """Return the actor that an Authorization header identifies. Raises SignInNeeded, TooManyAttempts."""
         if authorization is None:
             return ANONYMOUS
         scheme, _, rest = authorization.partition(" ")
@@ -55,16 +55,16 @@ class CredentialService:
                 return await self.by_password(*_basic(rest), address)
             case "bearer" | "jwt":
                 return await self.by_token(rest.strip())
-        raise SignInNeeded("this kind of Authorization is not known here", "use Basic or Bearer")
+        raise SignInNeeded("unsupported Authorization scheme", "use Basic or Bearer")
 
     async def by_password(self, name: str, password: str, address: str = "") -> HubActor:
-        """Return who signs in, by password or personal token. Raises SignInNeeded, TooManyAttempts."""
+        """Return the user for a name with a password or personal access token. Raises SignInNeeded, TooManyAttempts."""
         async with self._attempts.turn(address):
             self._attempts.check(name, address)
             actor = await self._with_password(name, password)
             if actor is None:
                 self._attempts.failed(name, address)
-                raise SignInNeeded(WRONG)
+                raise SignInNeeded(WRONG_PASSWORD)
             self._attempts.succeeded(name, address)
             return actor
 
@@ -84,7 +84,7 @@ class CredentialService:
             return await user_store.credentials(session, name)
 
     async def by_token(self, token: str) -> HubActor:
-        """Return who holds this personal token, access token or session. Raises SignInNeeded."""
+        """Return the holder of this personal access token, access token or session. Raises SignInNeeded."""
         if token.startswith(PREFIX):
             actor = await self._by_personal_token(token)
         elif "." not in token:
@@ -92,7 +92,7 @@ class CredentialService:
         else:
             actor = await self._by_access_token(token)
         if actor is None:
-            raise SignInNeeded("this token is not known, or worn out", "get a new one")
+            raise SignInNeeded("this token is invalid or expired", "get a new one")
         return actor
 
     async def _by_personal_token(self, token: str) -> HubActor | None:
@@ -101,23 +101,23 @@ class CredentialService:
             holder = await token_store.personal_holder(session, digest_of(token), now)
         if holder is None:
             return None
-        if holder.personal_token_id and (holder.used_at is None or now - holder.used_at > _NOTED_EVERY):
+        if holder.personal_token_id and (holder.used_at is None or now - holder.used_at > _USE_PRECISION):
             async with self._database.writing(durable=False) as session:
                 await token_store.mark_used(session, holder.personal_token_id, now)
         return holder_actor(holder)
 
     async def by_session(self, token: str) -> HubActor | None:
-        """Return whose session this is; None when it ended or never was."""
+        """Return the user of this session; None if it ended or does not exist."""
         async with self._database.reading() as session:
             row = await session_store.account(session, digest_of(token), self._clock())
         return HubActor(row.name, user_id=row.id, admin=row.admin) if row else None
 
     async def by_refresh_token(self, token: str) -> HubActor:
-        """Return whose refresh token it is. Raises SignInNeeded."""
+        """Return the holder of this refresh token. Raises SignInNeeded."""
         async with self._database.reading() as session:
             holder = await token_store.refresh_holder(session, digest_of(token), self._clock())
         if holder is None:
-            raise SignInNeeded("this sign-in is worn out", "log in again")
+            raise SignInNeeded("this login has expired", "log in again")
         return holder_actor(holder)
 
     async def _by_access_token(self, token: str) -> HubActor | None:
@@ -133,7 +133,7 @@ class CredentialService:
             return None
         if expiry <= now:
             return None
-        if len(self._verified) >= _REMEMBERED:
+        if len(self._verified) >= _CACHE_SIZE:
             del self._verified[next(iter(self._verified))]
         self._verified[token] = (expiry, actor)
         return actor
@@ -151,12 +151,12 @@ def holder_actor(holder: TokenHolder) -> HubActor:
 
 
 def _basic(encoded: str) -> tuple[str, str]:
-    """RFC 7617; the password may hold colons."""
+    """Parse Basic credentials (RFC 7617). The password may contain colons."""
     try:
         text = base64.b64decode(encoded.strip(), validate=True).decode()
     except (binascii.Error, ValueError) as error:
-        raise SignInNeeded("this Basic Authorization cannot be read") from error
+        raise SignInNeeded("invalid Basic Authorization header") from error
     name, colon, password = text.partition(":")
     if not colon:
-        raise SignInNeeded("this Basic Authorization has no password")
+        raise SignInNeeded("the Basic Authorization header has no password")
     return name, password

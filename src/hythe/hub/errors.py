@@ -1,12 +1,12 @@
-"""What the hub refuses, for people: each says what is wrong, and ends in a hint where there is one.
+"""Errors of the hub's services. Each has a message for the user and, where possible, a hint.
 
-HubError                        root; ``status`` is what HTTP says
-├── NotFound                    404; also the answer for what the actor may not know of
-├── SignInNeeded                401; no credentials, or wrong ones
-├── Refused                     403; known who, and may not
-├── Taken                       409; somebody has that name already
-├── Invalid                     422; names each bad field
-└── TooManyAttempts             429; after ``retry_after`` seconds again
+HubError                        root; ``status`` is the HTTP status
+├── NotFound                    404; also for what the actor may not see
+├── SignInNeeded                401; missing or wrong credentials
+├── Refused                     403; the actor is known but may not do this
+├── Taken                       409; the name is in use
+├── Invalid                     422; names each invalid field
+└── TooManyAttempts             429; retry after ``retry_after`` seconds
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from http import HTTPStatus
 
 
 class HubError(Exception):
-    """Root of what the hub's services raise."""
+    """Root of the errors of the hub's services."""
 
     status = HTTPStatus.INTERNAL_SERVER_ERROR
 
@@ -25,13 +25,13 @@ class HubError(Exception):
 
 
 class NotFound(HubError):
-    """There is no such thing, as far as the actor may know."""
+    """The resource does not exist, or the actor may not see it."""
 
     status = HTTPStatus.NOT_FOUND
 
 
 class SignInNeeded(HubError):
-    """Nobody, or not who they say they are."""
+    """The request has no credentials, or wrong ones."""
 
     status = HTTPStatus.UNAUTHORIZED
 
@@ -43,7 +43,7 @@ class Refused(HubError):
 
 
 class Taken(HubError):
-    """The name is in use; ``fields`` names which of what was sent."""
+    """The name is in use; ``fields`` says which field of the request it is."""
 
     status = HTTPStatus.CONFLICT
 
@@ -53,7 +53,7 @@ class Taken(HubError):
 
 
 class Invalid(HubError):
-    """What was sent cannot be taken; ``fields`` says for each bad field what would be right."""
+    """The request has invalid fields; ``fields`` maps each to a description of valid values."""
 
     status = HTTPStatus.UNPROCESSABLE_ENTITY
 
@@ -63,7 +63,7 @@ class Invalid(HubError):
 
 
 class TooManyAttempts(HubError):
-    """Too many failed sign-ins; try again after ``retry_after`` seconds."""
+    """Too many failed sign-ins; retry after ``retry_after`` seconds."""
 
     status = HTTPStatus.TOO_MANY_REQUESTS
 

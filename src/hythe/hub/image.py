@@ -1,4 +1,4 @@
-"""What the hub shows of an image: for which platforms it is, and by which steps it was made."""
+"""What the hub shows about an image: its platforms and the steps that built it."""
 
 from datetime import datetime
 
@@ -8,7 +8,7 @@ from hythe.oci.config import ContainerConfig
 
 
 class HistoryStep(msgspec.Struct, frozen=True):
-    """One step of an image's making. ``size`` is that of its layer, compressed, in bytes; None: it added none."""
+    """One step of an image's history. ``size``: compressed bytes of its layer; None if it has none."""
 
     text: str
     digest: str
@@ -16,9 +16,9 @@ class HistoryStep(msgspec.Struct, frozen=True):
 
 
 class PlatformImage(msgspec.Struct, frozen=True):
-    """The image for one platform (``linux/amd64``; empty: not said); ``size`` is what a pull brings at most.
+    """The image for one platform (``linux/amd64``, or empty if unknown); ``size`` is the most that a pull downloads.
 
-    ``made_at`` None: not said. ``container`` is what its containers run and how; None for what is no image.
+    ``made_at`` is None if unknown. ``container`` is the configuration of its containers; None if this is not an image.
     """
 
     digest: str
@@ -30,7 +30,7 @@ class PlatformImage(msgspec.Struct, frozen=True):
 
 
 class ImageDetails(msgspec.Struct, frozen=True):
-    """What a tag or digest names: an image, or one for each of several platforms. ``artifact_type`` empty: an image."""
+    """What a tag or digest refers to: one image, or one for each platform. ``artifact_type`` is empty for images."""
 
     digest: str
     media_type: str

@@ -1,4 +1,4 @@
-"""ImageService as the pages show them: platforms, sizes, and the steps by which each was made."""
+"""Images as the pages show them: platforms, sizes and history."""
 
 import asyncio
 from datetime import datetime
@@ -20,7 +20,7 @@ from hythe.registry.manifests import Manifests
 
 
 class ImageService:
-    """Shows images. Names may be short or long, as for Repositories."""
+    """Shows images. Repository names may be short or long, as in RepositoryService."""
 
     def __init__(self, access: HubAccess, manifests: Manifests, blobs: Blobs) -> None:
         self._access = access
@@ -28,7 +28,7 @@ class ImageService:
         self._blobs = blobs
 
     async def get(self, actor: HubActor, repository: str, reference: str | Digest) -> ImageDetails:
-        """Return what a tag or digest names. Raises NotFound."""
+        """Return the image of a tag or digest. Raises NotFound."""
         name = canonical_name(repository)
         await self._access.require_repository(actor, name, Action.PULL)
         digest, manifest = await self._manifest(actor, name, reference)
@@ -43,11 +43,13 @@ class ImageService:
         try:
             found = await self._manifests.get(actor, name, reference)
         except WireError as error:
-            raise NotFound(f"there is no {reference} in {name}") from error
+            raise NotFound(f"{reference} does not exist in {name}") from error
         return str(found.digest), Manifest.parse(found.content, found.media_type)
 
     async def _child(self, actor: HubActor, name: str, listed: Descriptor) -> PlatformImage | None:
-        """Return one image of an index; None for one that is not there (only some of its platforms were copied)."""
+        """Return one image of an index; None if it does not exist here (an index may be copied with some of its
+        platforms).
+        """
         try:
             digest, manifest = await self._manifest(actor, name, listed.parsed_digest)
         except NotFound:
@@ -61,12 +63,12 @@ class ImageService:
         own = Platform(config.architecture, config.os, variant=config.variant) if config else Platform()
         size = sum(each.size for each in (*filter(None, (manifest.config,)), *manifest.layers))
         steps = _steps(config, manifest.layers)
-        made_at = _moment(config.created) if config else None
+        made_at = _creation_time(config.created) if config else None
         return PlatformImage(digest, str(platform or own), size, steps, made_at, config.config if config else None)
 
 
-def _moment(text: str) -> datetime | None:
-    """Return the time that a configuration names; None where that is none, or nobody can tell where it was."""
+def _creation_time(text: str) -> datetime | None:
+    """Return the creation time in a configuration; None if it is missing, invalid or has no time zone."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
@@ -75,7 +77,7 @@ def _moment(text: str) -> datetime | None:
 
 
 def _steps(config: ImageConfig | None, layers: tuple[Descriptor, ...]) -> tuple[HistoryStep, ...]:
-    """Return the history beside the layers; the layers alone where the history does not fit them."""
+    """Return the history with its layers; the layers alone if the history does not match them."""
     history = config.history if config else ()
     if sum(not entry.empty_layer for entry in history) != len(layers):
         return tuple(HistoryStep("", layer.digest, layer.size) for layer in layers)

@@ -1,6 +1,6 @@
-"""The keys that sign access tokens: ES256, made at the first start, in the database, so that all servers share them.
+"""The ES256 keys that sign access tokens. The first start creates one in the database, so all servers share it.
 
-The newest key signs. A key that was rotated away still verifies what it signed.
+The newest key signs. Older keys still verify the tokens that they signed.
 """
 
 import json
@@ -22,11 +22,11 @@ from hythe.hub.sql.keys import StoredKey
 ALGORITHM = "ES256"
 
 _RELOAD_AFTER = 10.0
-"""Seconds between two looks into the database for a key that we do not know."""
+"""Minimum seconds between two queries for an unknown key."""
 
 
 class BadToken(Exception):
-    """Not a token that one of our keys signed."""
+    """The token was not signed by one of our keys."""
 
 
 class SigningKeys:
@@ -40,13 +40,13 @@ class SigningKeys:
         self._loaded = float("-inf")
 
     async def open(self) -> None:
-        """Load the keys, and make the first one when there is none."""
+        """Load the keys; create the first one if there is none."""
         await self._load()
         if not self._signing:
             await self.rotate()
 
     async def rotate(self) -> None:
-        """Make a new key that signs from now on; those before it sign no more."""
+        """Create a new signing key. Older keys no longer sign."""
         key = ECKey.generate_key("P-256", auto_kid=True)
         stored = StoredKey(str(key.kid), json.dumps(key.as_dict(private=True)), None)
         async with self._database.writing() as session:
@@ -66,19 +66,19 @@ class SigningKeys:
         return jwt.encode({"alg": ALGORITHM, "kid": self._signing, "typ": "JWT"}, claims, self._keys[self._signing])
 
     def signing_key(self) -> tuple[EllipticCurvePrivateKey, str]:
-        """Return the key that signs now, and its id (for signatures that are no tokens)."""
+        """Return the current signing key and its id, for signatures other than tokens."""
         key = self._keys[self._signing].private_key
         if key is None:
-            raise LookupError("the signing key has no private half")
+            raise LookupError("the signing key has no private part")
         return key, self._signing
 
     def public_keys(self) -> list[EllipticCurvePublicKey]:
-        """Return the public halves of every key, the one that signs now first."""
+        """Return the public parts of all keys, the current signing key first."""
         ordered = sorted(self._keys, key=lambda each: each != self._signing)
         return [self._keys[each].public_key for each in ordered]
 
     async def verify(self, token: str) -> dict[str, Any]:
-        """Return the claims of a token that we signed, whatever its times say. Raises BadToken."""
+        """Return the claims of a token that one of our keys signed, regardless of its expiry. Raises BadToken."""
         try:
             header = json.loads(_decoded(token.partition(".")[0]))
             key = await self._key(header["kid"])
@@ -87,7 +87,7 @@ class SigningKeys:
             raise BadToken(str(error)) from error
 
     async def _key(self, key_id: str) -> ECKey:
-        """Another server may have rotated the keys since we looked."""
+        """Return a key by its id. Another server may have rotated the keys since the last query."""
         if key_id not in self._keys and time.monotonic() - self._loaded > _RELOAD_AFTER:
             await self._load()
         return self._keys[key_id]

@@ -1,4 +1,4 @@
-"""Failed sign-ins are counted for each account and address, and too many of them are made to wait."""
+"""Counts failed sign-ins for each account and address, and delays further ones after too many."""
 
 import asyncio
 import time
@@ -8,29 +8,29 @@ from weakref import WeakValueDictionary
 
 from hythe.hub.errors import TooManyAttempts
 
-ALLOWED = 10
-"""Failures in a row at one account, from one address, before one has to wait."""
+MAX_FAILURES = 10
+"""Failures in a row for one account from one address before the client has to wait."""
 
-ALLOWED_ADDRESS = 1000
-"""Failures from one address within ``WAIT``, whatever the accounts: more than a whole office mistypes."""
+MAX_FAILURES_PER_ADDRESS = 1000
+"""Failures from one address within ``WAIT`` for any accounts: more than the typing errors of a whole office."""
 
 WAIT = 300
-"""Seconds until the failures are forgotten."""
+"""Seconds after which failures no longer count."""
 
-_REMEMBERED = 10_000
-"""More than ``ALLOWED_ADDRESS``, so that nobody makes us forget their failures by failing elsewhere."""
+_MAX_COUNTS = 10_000
+"""More than ``MAX_FAILURES_PER_ADDRESS``, so clients cannot evict their failures by failing elsewhere."""
 
-_LONGEST = 40
+_MAX_KEY_LENGTH = 40
 
 _Count: TypeAlias = tuple[int, float]
-"""How many failures, and the time from which they are forgotten after ``WAIT``."""
+"""Number of failures, and the start of their ``WAIT`` period."""
 
 _NONE: _Count = (0, 0.0)
 _K = TypeVar("_K")
 
 
 class LoginThrottle:
-    """Counts failures in memory, each server its own. Bounded: the oldest are forgotten first."""
+    """Counts failures in memory, separately on each server. Bounded: the oldest entries are evicted first."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -39,9 +39,9 @@ class LoginThrottle:
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     def turn(self, address: str) -> asyncio.Lock:
-        """Return what to hold while a sign-in is checked: whoever sends many at once waits for themselves alone.
+        """Return the lock to hold while a sign-in is checked: many requests from one address wait only for each other.
 
-        Guesses that come together are counted as if they came one by one.
+        Concurrent guesses count like guesses one after the other.
         """
         lock = self._turns.get(address)
         if lock is None:
@@ -49,9 +49,12 @@ class LoginThrottle:
         return lock
 
     def check(self, account: str, address: str) -> None:
-        """Raise TooManyAttempts when this account failed too often from this address, or the address altogether."""
+        """Raise TooManyAttempts if this account failed too often from this address, or the address failed too often."""
         own = self._failures.get(_key(account, address), _NONE)
-        for (count, since), allowed in ((own, ALLOWED), (self._by_address.get(address, _NONE), ALLOWED_ADDRESS)):
+        for (count, since), allowed in (
+            (own, MAX_FAILURES),
+            (self._by_address.get(address, _NONE), MAX_FAILURES_PER_ADDRESS),
+        ):
             left = since + WAIT - self._clock()
             if count >= allowed and left > 0:
                 raise TooManyAttempts(max(1, round(left)))
@@ -70,16 +73,16 @@ class LoginThrottle:
         return (count, since) if count and now - since <= WAIT else (0, now)
 
     def succeeded(self, account: str, address: str) -> None:
-        """Forget the account's failures; the address's are kept, or one's own password would wipe them out."""
+        """Reset the account's failures but not the address's, which one valid password must not reset."""
         self._failures.pop(_key(account, address), None)
 
 
 def _keep(counts: dict[_K, _Count], key: _K, count: _Count) -> None:
-    if len(counts) >= _REMEMBERED:
+    if len(counts) >= _MAX_COUNTS:
         del counts[next(iter(counts))]
     counts[key] = count
 
 
 def _key(account: str, address: str) -> tuple[str, str]:
-    """What is typed as a name may be of any length, and is kept."""
-    return account[:_LONGEST], address
+    """Return the key of a count. The typed name may have any length, so it is cut."""
+    return account[:_MAX_KEY_LENGTH], address

@@ -1,4 +1,4 @@
-"""Namespaces: the first component of a repository's name, and the names that accounts may take."""
+"""Namespaces, the first component of a repository's name, and the rules for account names."""
 
 import re
 from enum import Enum
@@ -8,7 +8,7 @@ import msgspec
 from hythe.oci.errors import InvalidReference
 from hythe.oci.reference import DEFAULT_NAMESPACE, parse_name
 
-NAME_RULE = "2 to 39 lower-case letters, digits and '-', with no '-' at either end and no two in a row"
+NAME_RULE = "2 to 39 lowercase letters, digits and '-', with no '-' at either end and no two in a row"
 
 _RESERVED_WORDS = """
 about abuse account accounts admin administrator all anonymous api assets auth badge builds catalog contact
@@ -21,13 +21,13 @@ tokens undefined user users v1 v2 v3 verify webhooks webmaster well-known www
 """
 
 RESERVED = frozenset(_RESERVED_WORDS.split()) | {DEFAULT_NAMESPACE}
-"""Names that no account gets: they are, or may become, paths of the hub, or would pass for somebody in charge."""
+"""Names that no account can have: paths of the hub, now or later, and names that suggest authority."""
 
 _USER_NAME = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 
 
 class NamespaceKind(Enum):
-    """Who pushes to a namespace: its user, the administrators, or nobody, for another registry stands behind it."""
+    """Who may push to a namespace: its user, the administrators, or no one because it mirrors another registry."""
 
     USER = "user"
     CURATED = "curated"
@@ -35,7 +35,7 @@ class NamespaceKind(Enum):
 
 
 class Namespace(msgspec.Struct, frozen=True):
-    """A namespace; ``user_id`` is its owner, where it has one."""
+    """A namespace; ``user_id`` is its owner's id, if it has an owner."""
 
     id: int
     name: str
@@ -44,36 +44,36 @@ class Namespace(msgspec.Struct, frozen=True):
 
 
 def could_be_name(text: str) -> bool:
-    """Whether there can be a user or namespace of this name at all: what comes in from outside may be anything."""
+    """Return whether ``text`` has the form of a user or namespace name; input may be anything."""
     return len(text) <= 39 and _USER_NAME.fullmatch(text) is not None
 
 
-def namespace_trouble(text: str) -> str | None:
-    """Say what is wrong with ``text`` as the name of an existing namespace; None when nothing is."""
+def namespace_problem(text: str) -> str | None:
+    """Explain why ``text`` cannot be the name of an existing namespace; None if it can."""
     return None if could_be_name(text) else "must be your user name"
 
 
-def user_name_trouble(text: str) -> str | None:
-    """Say what is wrong with ``text`` as the name of a new account; None when nothing is."""
+def user_name_problem(text: str) -> str | None:
+    """Explain why ``text`` cannot be the name of a new account; None if it can."""
     if len(text) < 2 or not could_be_name(text):
         return f"must be {NAME_RULE}"
     if text in RESERVED:
-        return "is reserved: choose another"
+        return "is reserved; choose another name"
     return None
 
 
 def canonical_name(repository: str) -> str:
-    """Return the one spelling of a repository's name: ``centos`` is ``library/centos``."""
+    """Return the canonical spelling of a repository's name: ``library/centos`` for ``centos``."""
     return repository if "/" in repository else f"{DEFAULT_NAMESPACE}/{repository}"
 
 
 def short_name(repository: str) -> str:
-    """Return the name as people know it: ``library/centos`` is ``centos``."""
+    """Return the short spelling of a repository's name: ``centos`` for ``library/centos``."""
     return repository.removeprefix(f"{DEFAULT_NAMESPACE}/")
 
 
-def repository_name_trouble(name: str) -> str | None:
-    """Say what is wrong with ``name`` as a repository's name inside its namespace; None when nothing is."""
+def repository_name_problem(name: str) -> str | None:
+    """Explain why ``name`` cannot be a repository's name within its namespace; None if it can."""
     try:
         parse_name(name)
     except InvalidReference as error:

@@ -9,12 +9,12 @@ from hythe.hub.errors import Invalid
 T = TypeVar("T")
 
 PAGE_SIZE = 25
-LARGEST_PAGE = 100
+MAX_PAGE_SIZE = 100
 LAST_PAGE = 1_000_000
 
 
 class Paging(msgspec.Struct, frozen=True):
-    """Which page is asked for, counted from 1, and how many items a page has."""
+    """The requested page, counted from 1, and the number of items on a page."""
 
     page: int = 1
     page_size: int = PAGE_SIZE
@@ -23,14 +23,14 @@ class Paging(msgspec.Struct, frozen=True):
         problems = {}
         if not 1 <= self.page <= LAST_PAGE:
             problems["page"] = f"must be 1 to {LAST_PAGE}"
-        if not 1 <= self.page_size <= LARGEST_PAGE:
-            problems["page_size"] = f"must be 1 to {LARGEST_PAGE}"
+        if not 1 <= self.page_size <= MAX_PAGE_SIZE:
+            problems["page_size"] = f"must be 1 to {MAX_PAGE_SIZE}"
         if problems:
             raise Invalid(problems)
 
     @property
     def offset(self) -> int:
-        """How many items come before this page."""
+        """The number of items before this page."""
         return (self.page - 1) * self.page_size
 
 
@@ -43,5 +43,5 @@ class Page(msgspec.Struct, Generic[T], frozen=True):
 
     @property
     def more(self) -> bool:
-        """Whether a page comes after this one."""
+        """Whether there is a next page."""
         return self.paging.offset + len(self.items) < self.total

@@ -1,4 +1,4 @@
-"""Passwords: argon2id in a few threads, and a short memory so that Basic on every request costs no hash each time."""
+"""Hashes passwords with argon2id in a few threads, and briefly caches results so Basic on every request is cheap."""
 
 import asyncio
 import hashlib
@@ -12,42 +12,45 @@ from argon2 import PasswordHasher
 from argon2.exceptions import Argon2Error, InvalidHashError
 
 PASSWORD_LENGTH = (8, 256)
-"""Fewest and most characters of a new password."""
+"""Minimum and maximum number of characters in a new password."""
 
-_AT_ONCE = 2
-_REMEMBERED = 1024
-_REMEMBERED_FOR = 300.0
+_CONCURRENCY = 2
+_CACHE_SIZE = 1024
+_CACHE_SECONDS = 300.0
 
 
 class Passwords:
-    """Hashes and checks passwords. At most ``_AT_ONCE`` hashes (20 MB each) are made at a time; the others wait."""
+    """Hashes and verifies passwords. At most ``_CONCURRENCY`` hashes (20 MB each) run at a time; others wait."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
-        self._threads = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="argon2")
+        self._threads = ThreadPoolExecutor(_CONCURRENCY, thread_name_prefix="argon2")
         self._clock = clock
         self._secret = secrets.token_bytes(32)
         self._good_until: dict[bytes, float] = {}
-        self._nobody = self._hasher.hash(secrets.token_urlsafe())
+        self._unknown_hash = self._hasher.hash(secrets.token_urlsafe())
 
     async def hash(self, password: str) -> str:
         """Return the argon2id hash of ``password``."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._hasher.hash, _bytes(password))
 
     async def matches(self, name: str, password: str, password_hash: str | None) -> bool:
-        """Whether this is the password of the account; without a hash (no such account) it takes as long and is not."""
-        remembered = self._key(name, password, password_hash or "")
-        if self._good_until.get(remembered, 0.0) > self._clock():
+        """Return whether this is the account's password.
+
+        Without a hash (unknown account) it takes equally long and returns False.
+        """
+        key = self._key(name, password, password_hash or "")
+        if self._good_until.get(key, 0.0) > self._clock():
             return True
         loop = asyncio.get_running_loop()
-        hash_ = password_hash or self._nobody
+        hash_ = password_hash or self._unknown_hash
         good = await loop.run_in_executor(self._threads, self._verify, hash_, password) and password_hash is not None
         if good:
-            self._remember(remembered)
+            self._keep(key)
         return good
 
     def close(self) -> None:
-        """End the threads."""
+        """Stop the threads."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _verify(self, password_hash: str, password: str) -> bool:
@@ -60,12 +63,12 @@ class Passwords:
         message = b"\0".join(hashlib.sha256(_bytes(part)).digest() for part in parts)
         return hmac.digest(self._secret, message, "sha256")
 
-    def _remember(self, key: bytes) -> None:
-        if len(self._good_until) >= _REMEMBERED:
+    def _keep(self, key: bytes) -> None:
+        if len(self._good_until) >= _CACHE_SIZE:
             del self._good_until[next(iter(self._good_until))]
-        self._good_until[key] = self._clock() + _REMEMBERED_FOR
+        self._good_until[key] = self._clock() + _CACHE_SECONDS
 
 
 def _bytes(password: str) -> bytes:
-    """JSON may carry lone surrogates, which have no UTF-8: they are passed through, not choked on."""
+    """JSON may contain lone surrogates, which UTF-8 cannot encode: pass them through."""
     return password.encode("utf-8", "surrogatepass")

@@ -1,4 +1,4 @@
-"""The value of a personal access token, and how opaque tokens are made and kept."""
+"""Personal access tokens as values, and how opaque tokens are generated and stored."""
 
 import hashlib
 import secrets
@@ -9,11 +9,11 @@ import msgspec
 from hythe.hub.actor import Right
 
 PREFIX = "hythe_"
-"""What personal tokens begin with, so that scanners for leaked secrets find them."""
+"""Prefix of personal access tokens, which lets scanners find leaked ones."""
 
 
 class PersonalToken(msgspec.Struct, frozen=True):
-    """A personal access token without its secret. ``expires_at`` None: good until it is taken away."""
+    """A personal access token without its secret. ``expires_at`` None: it does not expire."""
 
     id: int
     name: str
@@ -29,5 +29,5 @@ def new_secret(prefix: str = "") -> str:
 
 
 def digest_of(secret: str) -> str:
-    """Return what is kept of a random token: its SHA-256 in hex."""
+    """Return the stored form of a random token: its SHA-256 in hex."""
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()

@@ -1,4 +1,4 @@
-"""Personal access tokens: for programs, with fewer rights than the password, and with an end."""
+"""Personal access tokens: credentials for programs, with fewer rights than a password and an expiry."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -16,7 +16,7 @@ from hythe.hub.sql import tokens as store
 
 
 class NewPersonalToken(msgspec.Struct, frozen=True):
-    """What a token is to be for; ``expires_in_days`` None: it is good until it is taken away."""
+    """A token to create; ``expires_in_days`` None: it does not expire."""
 
     name: Annotated[str, Meta(min_length=1, max_length=100)]
     rights: tuple[Right, ...]
@@ -24,7 +24,7 @@ class NewPersonalToken(msgspec.Struct, frozen=True):
 
 
 class PersonalTokenService:
-    """The personal tokens of the accounts."""
+    """The personal access tokens of the accounts."""
 
     def __init__(self, database: Database, access: HubAccess, clock: Callable[[], datetime]) -> None:
         self._database = database
@@ -32,13 +32,15 @@ class PersonalTokenService:
         self._clock = clock
 
     async def create(self, actor: HubActor, new: NewPersonalToken) -> tuple[str, PersonalToken]:
-        """Make a token for the actor and return its secret (never seen again) beside it. Raises Refused, Invalid."""
+        """Create a token for the actor; return its secret, which is never shown again, and the token. Raises Refused,
+        Invalid.
+        """
         user_id = self._access.require_account(actor)
         rights = frozenset(new.rights)
         if not rights:
-            raise Invalid({"rights": f"must hold some of {', '.join(right.value for right in Right)}"})
+            raise Invalid({"rights": f"must contain some of {', '.join(right.value for right in Right)}"})
         if not new.name.strip():
-            raise Invalid({"name": "must say what the token is for"})
+            raise Invalid({"name": "must describe what the token is for"})
         secret = new_secret(PREFIX)
         now = self._clock()
         expires_at = now + timedelta(days=new.expires_in_days) if new.expires_in_days else None
@@ -49,14 +51,14 @@ class PersonalTokenService:
         return secret, token
 
     async def list(self, actor: HubActor) -> tuple[PersonalToken, ...]:
-        """Return the actor's tokens, without their secrets. Raises SignInNeeded, Refused."""
+        """Return the actor's tokens without their secrets. Raises SignInNeeded, Refused."""
         user_id = self._access.require_account(actor)
         async with self._database.reading() as session:
             return await store.personal_of_user(session, user_id)
 
     async def delete(self, actor: HubActor, token_id: int) -> None:
-        """Take one of the actor's tokens away, at once. Raises NotFound."""
+        """Revoke one of the actor's tokens immediately. Raises NotFound."""
         user_id = self._access.require_account(actor)
         async with self._database.writing() as session:
             if not await store.remove_personal(session, user_id, token_id):
-                raise NotFound(f"you have no token {token_id}")
+                raise NotFound(f"you have no token with id {token_id}")

@@ -1,4 +1,4 @@
-"""Plans: what an account's repositories are when a push makes them, and how many of them may be private."""
+"""Plans: the visibility of repositories that a push creates, and the number of private repositories."""
 
 from hythe.database import Session
 from hythe.hub.errors import Refused
@@ -7,10 +7,10 @@ from hythe.hub.user import Visibility
 
 
 async def admit(session: Session, namespace_id: int, wanted: Visibility | None) -> Visibility:
-    """Return the visibility of one more repository in a namespace (``wanted`` None: the account's default).
+    """Return the visibility of a new repository in a namespace (``wanted`` None: the account's default).
 
-    Raises Refused when the plan has no room for another private one. The account's row stays locked until the
-    transaction ends, so that two requests at once cannot both take the last place.
+    Raises Refused if the plan allows no further private repository. The account's row stays locked until the
+    transaction ends, so two concurrent requests cannot both take the last place.
     """
     plan = await store.plan_of(session, namespace_id)
     if plan is None:
@@ -24,13 +24,13 @@ async def admit(session: Session, namespace_id: int, wanted: Visibility | None) 
 
 
 def _no_room(limit: int) -> Refused:
-    """Say what to do; a push is told too, and its repository became private by the account's default."""
+    """Explain the options. A push gets this text, too: its repository may be private by the account's default."""
     if not limit:
         return Refused(
             "your plan allows no private repositories",
-            "make it public (on the page of your account: what pushes make), or ask the administrator for more",
+            "make it public (see the default visibility on your account page), or ask an administrator for more",
         )
-    allowed = (
-        "1 private repository, and you have it" if limit == 1 else f"{limit} private repositories, and they are there"
+    count = "1 private repository" if limit == 1 else f"{limit} private repositories"
+    return Refused(
+        f"your plan allows {count}, which you have", "make one public, delete one, or ask an administrator for more"
     )
-    return Refused(f"your plan allows {allowed}", "make one public or delete it, or ask the administrator for more")

@@ -1,4 +1,4 @@
-"""Pull counters: counted in memory, written together every few seconds, so that a pull never waits for a counter."""
+"""Counts pulls in memory and writes the counts every few seconds, so pulls do not wait for them."""
 
 import asyncio
 import contextlib
@@ -8,11 +8,11 @@ from hythe.database import Database, DatabaseError
 from hythe.hub.sql import repositories as store
 
 FLUSH_EVERY = 5.0
-"""Seconds between two writings; what was counted since the last is lost when the process is killed."""
+"""Seconds between two writes; a killed process loses the counts since the last one."""
 
 
 class PullCounter:
-    """Counts pulls of manifests by GET."""
+    """Counts pulls: GET requests for manifests."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -23,7 +23,7 @@ class PullCounter:
         self._counts[repository_id] += 1
 
     async def flush(self) -> None:
-        """Write what was counted; what cannot be written now is kept for the next time."""
+        """Write the counts; keep them for the next time if the database is unavailable."""
         counts, self._counts = self._counts, Counter()
         if not counts:
             return
@@ -34,7 +34,7 @@ class PullCounter:
             self._counts.update(counts)
 
     async def run(self) -> None:
-        """Flush until cancelled, and once more then."""
+        """Flush regularly until cancelled, then once more."""
         try:
             while True:
                 await asyncio.sleep(FLUSH_EVERY)

@@ -1,4 +1,4 @@
-"""What the hub does when something happens in the registry, in the same transaction."""
+"""Keeps the hub's index up to date with events of the registry, in the same transaction."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -24,31 +24,31 @@ class HubRegistryListener(RegistryListener):
         self._pulls = pulls
 
     async def repository_created(self, session: Session, repository: RepositoryRef, actor: Actor) -> None:
-        """Put it into the index, with the account's default visibility and within its plan."""
-        standing = await self._access.standing(hub_actor(actor), repository.name, session)
+        """Add it to the index with the account's default visibility, if the plan allows."""
+        context = await self._access.context(hub_actor(actor), repository.name, session)
         try:
-            await enlist(session, repository, standing, listed=False)
+            await enlist(session, repository, context, listed=False)
         except Refused as error:
             raise WireError(ErrorCode.DENIED, str(error)) from error
 
     async def repository_deleted(self, session: Session, repository: RepositoryRef, actor: Actor) -> None:
-        """Take it out of the index."""
+        """Remove it from the index."""
         await store.forget(session, repository.id)
 
     async def manifest_pushed(
         self, session: Session, repository: RepositoryRef, digest: Digest, media_type: str, size: int, actor: Actor
     ) -> None:
-        """Note the push; the first one puts the repository into lists and search."""
+        """Record the push. The first push makes the repository appear in lists and search."""
         await store.note_push(session, repository.id, self._clock())
 
     async def tags_moved(
         self, session: Session, repository: RepositoryRef, moves: tuple[TagMove, ...], actor: Actor
     ) -> None:
-        """Note when the repository last changed."""
+        """Record when the repository last changed."""
         if moves:
             await store.change(session, repository.id, {"updated_at": moves[-1].at})
 
     async def manifest_pulled(self, repository: RepositoryRef, tag: str | None, digest: Digest, actor: Actor) -> None:
-        """Count it, unless one of the hub's own builds reads it."""
+        """Count the pull, unless one of the hub's own builds reads the manifest."""
         if hub_actor(actor).build is None:
             self._pulls.count(repository.id)

@@ -1,4 +1,4 @@
-"""RepositoryService as the index knows them: made, described, shown, hidden and deleted."""
+"""Repositories in the index: create, describe, change visibility, list and delete."""
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -16,8 +16,8 @@ from hythe.hub.namespaces import (
     NamespaceKind,
     canonical_name,
     could_be_name,
-    namespace_trouble,
-    repository_name_trouble,
+    namespace_problem,
+    repository_name_problem,
     short_name,
 )
 from hythe.hub.page import Page, Paging
@@ -34,20 +34,20 @@ from hythe.registry.repositories import Repositories as RegistryRepositories
 from hythe.registry.sql import repositories as registry_store
 
 
-def _text_trouble(longest: int, text: str) -> str | None:
+def _text_problem(longest: int, text: str) -> str | None:
     if len(text) > longest:
         return f"must have at most {longest} characters"
     return None
 
 
 _TEXTS = {
-    "description": partial(_text_trouble, DESCRIPTION_LENGTH),
-    "full_description": partial(_text_trouble, FULL_DESCRIPTION_LENGTH),
+    "description": partial(_text_problem, DESCRIPTION_LENGTH),
+    "full_description": partial(_text_problem, FULL_DESCRIPTION_LENGTH),
 }
 
 
 class NewRepository(Checked, frozen=True):
-    """A repository to be made; ``visibility`` None: the account's default."""
+    """A repository to create; ``visibility`` None: the account's default."""
 
     namespace: str
     name: str
@@ -58,11 +58,11 @@ class NewRepository(Checked, frozen=True):
     @classmethod
     def problems(cls, values: Mapping[str, Any]) -> dict[str, str]:
         """See Checked."""
-        return problems_by(values, namespace=namespace_trouble, name=repository_name_trouble, **_TEXTS)
+        return problems_by(values, namespace=namespace_problem, name=repository_name_problem, **_TEXTS)
 
 
 class RepositoryChange(Checked, frozen=True, omit_defaults=True):
-    """What to change; what is not named stays."""
+    """Changes to a repository; unset fields stay."""
 
     visibility: Visibility | msgspec.UnsetType = msgspec.UNSET
     description: str | msgspec.UnsetType = msgspec.UNSET
@@ -75,7 +75,7 @@ class RepositoryChange(Checked, frozen=True, omit_defaults=True):
 
 
 class RepositoryService:
-    """The repositories of the hub. Every name that comes in may be short (``centos``) or long (``library/centos``)."""
+    """The repositories of the hub. Every name may be short (``centos``) or long (``library/centos``)."""
 
     def __init__(
         self, database: Database, access: HubAccess, registry: RegistryRepositories, clock: Callable[[], datetime]
@@ -86,18 +86,18 @@ class RepositoryService:
         self._clock = clock
 
     async def create(self, actor: HubActor, new: NewRepository) -> Repository:
-        """Make an empty repository. Raises SignInNeeded, Refused, Taken, Invalid."""
+        """Create an empty repository. Raises SignInNeeded, Refused, Taken, Invalid."""
         new.check()
         full_name = f"{new.namespace}/{new.name}"
         async with self._database.writing() as session:
-            standing = await self._access.require_namespace(actor, full_name, session)
-            if standing.repository_id is not None:
+            context = await self._access.require_namespace(actor, full_name, session)
+            if context.repository_id is not None:
                 raise _taken(full_name)
             made = await _made(session, full_name, self._clock())
             await enlist(
                 session,
                 made,
-                standing,
+                context,
                 listed=True,
                 visibility=new.visibility,
                 description=new.description.strip(),
@@ -106,30 +106,30 @@ class RepositoryService:
         return await self.get(actor, full_name)
 
     async def get(self, actor: HubActor, name: str) -> Repository:
-        """Return a repository. Raises NotFound, also for one that the actor may not see."""
+        """Return a repository. Raises NotFound, also if the actor may not see it."""
         async with self._database.reading() as session:
             return await self._readable(session, actor, name, Action.PULL)
 
     async def _readable(self, session: Session, actor: HubActor, name: str, action: Action) -> Repository:
-        standing = await self._access.require_repository(actor, canonical_name(name), action, session)
-        found = await store.by_id(session, standing.repository_id) if standing.repository_id is not None else None
+        context = await self._access.require_repository(actor, canonical_name(name), action, session)
+        found = await store.by_id(session, context.repository_id) if context.repository_id is not None else None
         if found is None:
-            raise NotFound(f"there is no repository {short_name(name)!r}")
+            raise NotFound(f"repository {short_name(name)!r} does not exist")
         return found
 
     async def edit(self, actor: HubActor, name: str, change: RepositoryChange) -> Repository:
-        """Change a repository and return it as it is then. Raises NotFound, SignInNeeded, Refused, Invalid."""
+        """Change a repository and return the result. Raises NotFound, SignInNeeded, Refused, Invalid."""
         change.check()
         values = {field: value for field, value in msgspec.structs.asdict(change).items() if value is not msgspec.UNSET}
         async with self._database.writing() as session:
             found = await self._readable(session, actor, name, Action.PUSH)
             visibility = values.get("visibility")
             if visibility is Visibility.PRIVATE and not found.private:
-                standing = await self._access.standing(actor, found.full_name, session)
-                if standing.namespace is NamespaceKind.CURATED:
-                    raise Invalid({"visibility": "of a top-level repository is always public"})
-                if standing.namespace_id is not None:
-                    await admit(session, standing.namespace_id, visibility)
+                context = await self._access.context(actor, found.full_name, session)
+                if context.namespace is NamespaceKind.CURATED:
+                    raise Invalid({"visibility": "must be public for a top-level repository"})
+                if context.namespace_id is not None:
+                    await admit(session, context.namespace_id, visibility)
             await store.change(session, found.id, _columns(values) | {"updated_at": self._clock()})
             await store.index(session, found.id)
         return await self.get(actor, name)
@@ -141,11 +141,11 @@ class RepositoryService:
         await self._registry.delete(actor, full_name)
 
     async def may_write(self, actor: HubActor, name: str) -> bool:
-        """Whether the actor may push to this repository and change it (the pages show or hide what does that)."""
+        """Return whether the actor may push to and change this repository; pages show controls accordingly."""
         return await self._access.may(actor, canonical_name(name), Action.PUSH)
 
     async def in_namespace(self, actor: HubActor, namespace: str, paging: Paging) -> Page[Repository]:
-        """Return the repositories of a namespace that the actor sees, the latest change first. Raises NotFound."""
+        """Return a namespace's repositories that the actor may see, most recently changed first. Raises NotFound."""
         async with self._database.reading() as session:
             found = await self._namespace(session, namespace)
             reader = self._access.reader(actor)
@@ -155,18 +155,18 @@ class RepositoryService:
     async def _namespace(self, session: Session, name: str) -> Namespace:
         found = await namespace_store.by_name(session, name) if could_be_name(name) else None
         if found is None:
-            raise NotFound(f"there is no user {name!r}")
+            raise NotFound(f"user {name!r} does not exist")
         return found
 
     async def newest(self, paging: Paging) -> Page[Repository]:
-        """Return the public repositories, the newest first."""
+        """Return the public repositories, newest first."""
         async with self._database.reading() as session:
             items, total = await store.newest_public(session, paging)
         return Page(items, total, paging)
 
 
 def _taken(name: str) -> Taken:
-    return Taken(f"{short_name(name)} exists already", {"name": "is taken"}, "choose another name")
+    return Taken(f"repository {short_name(name)} already exists", {"name": "is taken"}, "choose another name")
 
 
 async def _made(session: Session, name: str, at: datetime) -> MadeRepository:
@@ -174,7 +174,7 @@ async def _made(session: Session, name: str, at: datetime) -> MadeRepository:
         raise _taken(name)
     made = await registry_store.find(session, name)
     if made is None:
-        raise LookupError(f"{name} was made and is not there")
+        raise LookupError(f"{name} was created but cannot be found")
     return made
 
 

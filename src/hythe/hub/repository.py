@@ -1,4 +1,4 @@
-"""What the index knows of a repository."""
+"""A repository as the index stores it."""
 
 from datetime import datetime
 
@@ -8,17 +8,14 @@ from hythe.hub.namespaces import short_name
 from hythe.hub.user import Visibility
 
 DESCRIPTION_LENGTH = 100
-"""Most characters of the short description, which lists and search show."""
+"""Maximum characters of the short description, which lists and search show."""
 
 FULL_DESCRIPTION_LENGTH = 25_000
-"""Most characters of the full description, which is Markdown."""
+"""Maximum characters of the full description, which is Markdown."""
 
 
 class Repository(msgspec.Struct, frozen=True):
-    """A repository as the index knows it; ``pushed_at`` None: nothing was pushed yet.
-
-    ``built``: it has Trusted Builds.
-    """
+    """A repository in the index. ``pushed_at`` None: nothing was pushed yet. ``built``: it has Trusted Builds."""
 
     id: int
     namespace: str
@@ -36,15 +33,15 @@ class Repository(msgspec.Struct, frozen=True):
 
     @property
     def full_name(self) -> str:
-        """NAMESPACE/NAME, the spelling under which the registry keeps it."""
+        """NAMESPACE/NAME, the spelling that the registry uses."""
         return f"{self.namespace}/{self.name}"
 
     @property
     def short_name(self) -> str:
-        """The name as people type it after the host: ``centos`` for ``library/centos``."""
+        """The name that users type after the host: ``centos`` for ``library/centos``."""
         return short_name(self.full_name)
 
     @property
     def private(self) -> bool:
-        """Whether only its owner sees it."""
+        """Whether only its owner may see it."""
         return self.visibility is Visibility.PRIVATE

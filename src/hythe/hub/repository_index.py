@@ -1,4 +1,4 @@
-"""How a repository enters the index, be it by its first push or made by hand."""
+"""Adds a repository to the index, after its first push or when a user creates it."""
 
 from hythe.database import Session
 from hythe.hub.access_context import AccessContext
@@ -13,23 +13,23 @@ from hythe.registry.events import RepositoryRef
 async def enlist(
     session: Session,
     repository: RepositoryRef,
-    standing: AccessContext,
+    context: AccessContext,
     *,
     listed: bool,
     visibility: Visibility | None = None,
     description: str = "",
     full_description: str = "",
 ) -> None:
-    """Add what the registry just made to the index; ``visibility`` None: the account's default.
+    """Add a repository of the registry to the index; ``visibility`` None: the account's default.
 
-    Raises Refused when there is no such namespace, or when its plan has no room.
+    Raises Refused if the namespace does not exist or its plan is exhausted.
     """
-    if standing.namespace_id is None:
-        raise Refused(f"there is no namespace for {repository.name}", "push to YOUR-NAME/..")
-    allowed = await admit(session, standing.namespace_id, visibility)
+    if context.namespace_id is None:
+        raise Refused(f"the namespace of {repository.name} does not exist", "push to YOUR-NAME/..")
+    allowed = await admit(session, context.namespace_id, visibility)
     values = {
         "visibility": allowed.value,
-        "official": standing.namespace is NamespaceKind.CURATED,
+        "official": context.namespace is NamespaceKind.CURATED,
         "listed": listed,
         "description": description,
         "full_description": full_description,
@@ -37,6 +37,6 @@ async def enlist(
         "updated_at": repository.created_at,
     }
     name = repository.name.partition("/")[2]
-    await store.add(session, repository.id, standing.namespace_id, name, values)
+    await store.add(session, repository.id, context.namespace_id, name, values)
     if listed:
         await store.index(session, repository.id)

@@ -1,7 +1,7 @@
-"""SearchService: which repositories fit what somebody typed, the likeliest first.
+"""Search for repositories, best match first.
 
-Exact names come first, then names that begin so, official ones before others; then what fits best by words, blended
-with stars and pulls. A word fits also in its beginning (``cent``) and, for want of anything better, with a typo.
+Exact names come first, then names with the typed prefix, official ones before others; then the best text match, blended
+with stars and pulls. A word also matches as a prefix (``cent``) and, if nothing else matches, with a typo.
 """
 
 from hythe.database import Database
@@ -14,7 +14,7 @@ from hythe.hub.sql import search as store
 
 
 class SearchService:
-    """Searches the index; what was pushed or changed is found as soon as that was acknowledged."""
+    """Searches the index. Results include everything that was acknowledged before the request."""
 
     def __init__(self, database: Database, access: HubAccess, index: SearchIndex) -> None:
         self._database = database
@@ -22,7 +22,7 @@ class SearchService:
         self._index = index
 
     async def find(self, actor: HubActor, typed: str, paging: Paging) -> Page[Repository]:
-        """Return a page of what fits and the actor may see; for nothing typed, what is popular."""
+        """Return a page of matching repositories that the actor may see; popular ones if nothing was typed."""
         query = SearchQuery.parse(typed)
         reader = self._access.reader(actor)
         async with self._database.reading() as session:

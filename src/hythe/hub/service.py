@@ -1,4 +1,4 @@
-"""The hub as one value: every service, wired to one database."""
+"""Wires all services of the hub to one database."""
 
 import asyncio
 import contextlib
@@ -33,7 +33,7 @@ from hythe.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class HubFoundation:
-    """The half of the hub that the registry needs before it can be made: who is there, and what is listened to."""
+    """The parts of the hub that the registry needs before it starts: authentication, access and the listener."""
 
     database: Database
     settings: Settings
@@ -48,7 +48,7 @@ class HubFoundation:
 
 @dataclass(frozen=True, slots=True)
 class HubServices:
-    """Every service of the hub."""
+    """All services of the hub."""
 
     settings: Settings
     access: HubAccess
@@ -66,7 +66,7 @@ class HubServices:
 
 @contextlib.asynccontextmanager
 async def open_identity(database: Database, settings: Settings, clock: Clock = now) -> AsyncIterator[HubFoundation]:
-    """Load (or make) the signing keys and count pulls until the block ends."""
+    """Load or create the signing keys, and count pulls until the block ends."""
     passwords = Passwords()
     keys = SigningKeys(database, clock)
     await keys.open()
@@ -85,7 +85,7 @@ async def open_identity(database: Database, settings: Settings, clock: Clock = n
 
 
 def make_hub(identity: HubFoundation, registry: RegistryServices) -> HubServices:
-    """Return the services, which stand on ``registry`` for all content."""
+    """Return the services; all content comes from ``registry``."""
     database, access, clock = identity.database, identity.access, identity.clock
     credentials, keys, settings = identity.credentials, identity.keys, identity.settings
     return HubServices(

@@ -1,4 +1,4 @@
-"""Web sessions: signing in to the pages gives a random token for a cookie, of which only the hash is kept."""
+"""Web sessions. Signing in sets a cookie with a random token; only its hash is stored."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -16,7 +16,7 @@ LIFETIME = timedelta(days=14)
 
 
 class NewSession(msgspec.Struct, frozen=True):
-    """A session that was just begun; ``token`` is for the cookie and is never seen again."""
+    """A new session; ``token`` is the cookie's value and is never shown again."""
 
     token: str
     actor: HubActor
@@ -32,10 +32,10 @@ class SessionService:
         self._clock = clock
 
     async def sign_in(self, name: str, password: str, address: str) -> NewSession:
-        """Begin a session from ``address`` (the client's). Raises SignInNeeded, TooManyAttempts."""
+        """Start a session for a client at ``address``. Raises SignInNeeded, TooManyAttempts."""
         actor = await self._credentials.by_password(name, password, address)
         if actor.user_id is None or actor.personal_token_id is not None:
-            raise SignInNeeded("personal tokens are for programs", "sign in with your password")
+            raise SignInNeeded("personal access tokens are for programs", "sign in with your password")
         now = self._clock()
         started = NewSession(new_secret(), actor, now + LIFETIME)
         async with self._database.writing() as session:
@@ -43,7 +43,7 @@ class SessionService:
         return started
 
     async def bearer(self, name: str, password: str, address: str) -> str:
-        """Return what a program may send as Bearer: a personal token itself, or a new session's token.
+        """Return a Bearer token for a program: the given personal access token, or a new session's token.
 
         Raises SignInNeeded, TooManyAttempts.
         """
@@ -53,7 +53,7 @@ class SessionService:
         return (await self.sign_in(name, password, address)).token
 
     async def actor(self, token: str) -> HubActor:
-        """Return whose session this is; ANONYMOUS when it ended or never was."""
+        """Return the user of this session; ANONYMOUS if it ended or does not exist."""
         return await self._credentials.by_session(token) or ANONYMOUS
 
     async def sign_out(self, token: str) -> None:

@@ -1,4 +1,4 @@
-"""What the hub shows of a tag."""
+"""What the hub shows about a tag."""
 
 from datetime import datetime
 
@@ -6,7 +6,7 @@ import msgspec
 
 
 class TagImage(msgspec.Struct, frozen=True):
-    """One image behind a tag: for which platform (``linux/amd64``; empty: not said), and its size in bytes."""
+    """One image of a tag: its platform (``linux/amd64``, or empty if unknown) and its size in bytes."""
 
     digest: str
     platform: str
@@ -14,7 +14,7 @@ class TagImage(msgspec.Struct, frozen=True):
 
 
 class Tag(msgspec.Struct, frozen=True):
-    """A tag: ``size`` is what a pull of its first image brings at most, compressed, in bytes."""
+    """A tag; ``size`` is the most that a pull of its first image downloads, in compressed bytes."""
 
     name: str
     digest: str

@@ -1,4 +1,4 @@
-"""TagService as the pages and the JSON API show them: with sizes, platforms and times."""
+"""Tags as the pages and the JSON API show them, with sizes, platforms and times."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -20,15 +20,15 @@ from hythe.registry.access import Action
 from hythe.registry.tags import PastMove
 from hythe.registry.tags import Tags as RegistryTags
 
-MOST_IMAGES = 50
-"""Most images of one index that are shown."""
+MAX_IMAGES = 50
+"""Maximum number of images of one index that are shown."""
 
 _ATTESTATION = "vnd.docker.reference.type"
-"""Marks manifests in an index that are about an image and are none (BuildKit's attestations)."""
+"""Marks manifests in an index that describe an image (BuildKit's attestations)."""
 
 
 class TagService:
-    """Shows tags; what changes them is done by the registry. Names may be short or long, as for Repositories."""
+    """Shows tags; the registry changes them. Repository names may be short or long, as in RepositoryService."""
 
     def __init__(self, database: Database, access: HubAccess, platforms: Platforms, registry: RegistryTags) -> None:
         self._registry = registry
@@ -37,7 +37,7 @@ class TagService:
         self._platforms = platforms
 
     async def list(self, actor: HubActor, repository: str, paging: Paging, part: str = "") -> Page[Tag]:
-        """Return the tags of a repository whose names hold ``part``, the latest moved first. Raises NotFound."""
+        """Return the tags whose names contain ``part``, most recently moved first. Raises NotFound."""
         name = canonical_name(repository)
         repository_id = await self._readable(actor, name)
         async with self._database.reading() as session:
@@ -51,31 +51,31 @@ class TagService:
         async with self._database.reading() as session:
             row = await store.one(session, repository_id, tag)
         if row is None:
-            raise NotFound(f"there is no tag {tag!r}")
+            raise NotFound(f"tag {tag!r} does not exist")
         return (await self._tags(actor, name, repository_id, [row]))[0]
 
     async def delete(self, actor: HubActor, repository: str, tag: str) -> None:
-        """Take a tag away, and only the tag. Raises NotFound, SignInNeeded, Refused, WireError."""
+        """Delete a tag but not its image. Raises NotFound, SignInNeeded, Refused, WireError."""
         name = await self._allowed(actor, repository, Action.DELETE)
         await self._registry.delete(actor, name, tag)
 
     async def history(
         self, actor: HubActor, repository: str, tag: str, before: int | None = None
     ) -> tuple[PastMove, ...]:
-        """Return a tag's moves, the newest first, from before the move of this number. Raises NotFound."""
+        """Return a tag's moves before the move with id ``before``, newest first. Raises NotFound."""
         return await self._registry.history(actor, await self._allowed(actor, repository, Action.PULL), tag, before)
 
     async def restore(self, actor: HubActor, repository: str, tag: str, digest: Digest) -> None:
-        """Let a tag point again where it once did. Raises NotFound, SignInNeeded, Refused, WireError."""
+        """Point a tag to a digest of its history. Raises NotFound, SignInNeeded, Refused, WireError."""
         name = await self._allowed(actor, repository, Action.PUSH)
         await self._registry.restore(actor, name, tag, digest)
 
     async def immutable(self, actor: HubActor, repository: str) -> tuple[str, ...]:
-        """Return the patterns of tags that may be set once and not moved. Raises NotFound."""
+        """Return the patterns of immutable tags, which can be set only once. Raises NotFound."""
         return await self._registry.fixed_patterns(actor, await self._allowed(actor, repository, Action.PULL))
 
     async def set_immutable(self, actor: HubActor, repository: str, patterns: tuple[str, ...]) -> None:
-        """Replace these patterns. Raises NotFound, SignInNeeded, Refused."""
+        """Replace the patterns of immutable tags. Raises NotFound, SignInNeeded, Refused."""
         name = await self._allowed(actor, repository, Action.DELETE)
         await self._registry.set_fixed_patterns(actor, name, patterns)
 
@@ -85,10 +85,10 @@ class TagService:
         return name
 
     async def _readable(self, actor: HubActor, name: str) -> int:
-        standing = await self._access.require_repository(actor, name, Action.PULL)
-        if standing.repository_id is None:
-            raise NotFound(f"there is no repository {name!r}")
-        return standing.repository_id
+        context = await self._access.require_repository(actor, name, Action.PULL)
+        if context.repository_id is None:
+            raise NotFound(f"repository {name!r} does not exist")
+        return context.repository_id
 
     async def _tags(self, actor: HubActor, name: str, repository_id: int, rows: Iterable[Row[Any]]) -> tuple[Tag, ...]:
         parsed = [(row, Manifest.parse(bytes(row.content), row.media_type)) for row in rows]
@@ -119,9 +119,9 @@ class TagService:
 
 
 def shown_images(manifest: Manifest) -> tuple[Descriptor, ...]:
-    """Return the images that an index lists, without what is only about them."""
+    """Return the images of an index, without attestations."""
     images = [child for child in manifest.manifests if _ATTESTATION not in child.annotations]
-    return tuple(images[:MOST_IMAGES])
+    return tuple(images[:MAX_IMAGES])
 
 
 def _child(descriptor: Descriptor, manifest: Manifest | None) -> TagImage:

@@ -1,4 +1,4 @@
-"""The token server: access tokens of minutes for the registry, refresh tokens that stand in for the password.
+"""The token server: short-lived access tokens for the registry, and refresh tokens that replace the password.
 
 Distribution, "Token Authentication Specification", "OAuth2 Token Authentication" and "Token Scope Documentation".
 """
@@ -22,12 +22,12 @@ from hythe.oci.scope import Scope
 
 REFRESH_LIFETIME = timedelta(days=180)
 
-MOST_SCOPES = 100
-"""Most resources that one token may name."""
+MAX_SCOPES = 100
+"""Maximum number of resources in one token."""
 
 
 class TokenRequest(msgspec.Struct, frozen=True):
-    """What a client wants: ``offline`` asks for a refresh token, too."""
+    """A client's request for a token; ``offline`` asks for a refresh token, too."""
 
     service: str = ""
     scopes: tuple[Scope, ...] = ()
@@ -36,7 +36,7 @@ class TokenRequest(msgspec.Struct, frozen=True):
 
 
 class TokenReply(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The answer in both spellings; ``expires_in`` is in seconds."""
+    """The token under both of its names; ``expires_in`` is in seconds."""
 
     token: str
     access_token: str
@@ -66,16 +66,16 @@ class TokenService:
         self._lifetime = lifetime
 
     async def issue(self, actor: HubActor, request: TokenRequest) -> TokenReply:
-        """Return a token for as much of what is asked as the actor may do.
+        """Return a token for the requested scopes, limited to what the actor may do.
 
-        Raises SignInNeeded to who shows an access token: by getting others for it, it would never end.
+        Raises SignInNeeded if the credential is an access token, which must not renew itself.
         """
         if actor.granted is not None:
-            raise SignInNeeded("an access token gets no other", "log in again")
-        scopes = request.scopes[:MOST_SCOPES]
+            raise SignInNeeded("an access token cannot be used to get another token", "log in again")
+        scopes = request.scopes[:MAX_SCOPES]
         granted = tuple([await self._access.granted(actor, scope) for scope in scopes])
         now = self._clock()
-        # Of what is refused the token says nothing: its size is not for the caller to choose.
+        # Omit denied scopes, so the caller cannot inflate the token.
         opened = tuple(each for each in granted if each.actions)
         token = self._keys.sign(claims_for(actor, request.service, opened, now, self._lifetime))
         refresh = await self._new_refresh_token(actor, request.client) if request.offline else ""
@@ -90,7 +90,7 @@ class TokenService:
         return msgspec.structs.replace(reply, refresh_token=refresh_token)
 
     async def _new_refresh_token(self, actor: HubActor, client: str) -> str:
-        """Only an account gets one."""
+        """Return a refresh token; only users get one."""
         if actor.user_id is None:
             return ""
         token = new_secret()

@@ -7,14 +7,14 @@ import msgspec
 
 
 class Visibility(Enum):
-    """Who sees a repository."""
+    """Who may see a repository."""
 
     PUBLIC = "public"
     PRIVATE = "private"
 
 
 class User(msgspec.Struct, frozen=True):
-    """An account with ``private_count`` private repositories; it may have ``private_limit`` (None: any number)."""
+    """An account with ``private_count`` private repositories, at most ``private_limit`` (None: unlimited)."""
 
     id: int
     name: str

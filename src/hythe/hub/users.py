@@ -1,4 +1,4 @@
-"""Accounts: sign-up, passwords, and what a user may change about their own."""
+"""Accounts: sign-up, passwords, and profile changes."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -13,7 +13,7 @@ from hythe.hub.access import HubAccess
 from hythe.hub.actor import HubActor, Right
 from hythe.hub.errors import Invalid, NotFound, Refused, Taken
 from hythe.hub.login_throttle import LoginThrottle
-from hythe.hub.namespaces import could_be_name, user_name_trouble
+from hythe.hub.namespaces import could_be_name, user_name_problem
 from hythe.hub.page import Page, Paging
 from hythe.hub.passwords import PASSWORD_LENGTH, Passwords
 from hythe.hub.sql import namespaces as namespace_store
@@ -26,13 +26,13 @@ from hythe.hub.validation import Checked, problems_by
 from hythe.settings import Count
 
 _LETTER = r"""[^@\s\x00-\x1f\x7f\ud800-\udfff<>()\[\]\\,;:"]"""
-"""Nothing that has a meaning of its own in a letter's head, where it would make another address, or none."""
+"""Excludes characters with a special meaning in mail headers, where they would change the address."""
 
 _EMAIL = re.compile(f"{_LETTER}{{1,64}}@{_LETTER}{{1,189}}")
 
 
 class NewUser(Checked, frozen=True):
-    """What a sign-up says."""
+    """The fields of a sign-up."""
 
     username: str
     email: str
@@ -41,11 +41,11 @@ class NewUser(Checked, frozen=True):
     @classmethod
     def problems(cls, values: Mapping[str, Any]) -> dict[str, str]:
         """See Checked."""
-        return problems_by(values, username=user_name_trouble, email=email_trouble, password=password_trouble)
+        return problems_by(values, username=user_name_problem, email=email_problem, password=password_problem)
 
 
 class UserChange(Checked, frozen=True, omit_defaults=True):
-    """What users change about themselves; what is not named stays."""
+    """Changes that users make to their own account; unset fields stay."""
 
     email: str | msgspec.UnsetType = msgspec.UNSET
     default_visibility: Visibility | msgspec.UnsetType = msgspec.UNSET
@@ -53,17 +53,17 @@ class UserChange(Checked, frozen=True, omit_defaults=True):
     @classmethod
     def problems(cls, values: Mapping[str, Any]) -> dict[str, str]:
         """See Checked."""
-        return problems_by(values, email=email_trouble)
+        return problems_by(values, email=email_problem)
 
 
 class PlanChange(msgspec.Struct, frozen=True):
-    """What administrators change about an account; ``private_limit`` None: any number of private repositories."""
+    """Changes that administrators make to an account; ``private_limit`` None: unlimited private repositories."""
 
     private_limit: Annotated[int, Count] | None
 
 
 class UserService:
-    """The accounts."""
+    """The accounts of the hub."""
 
     def __init__(
         self,
@@ -75,7 +75,7 @@ class UserService:
         sign_up: bool,
         private_limit: int | None,
     ) -> None:
-        """``private_limit`` is what the plan of a new account allows."""
+        """``private_limit`` is the plan of new accounts."""
         self._database = database
         self._access = access
         self._passwords = passwords
@@ -85,7 +85,7 @@ class UserService:
         self._attempts = LoginThrottle()
 
     async def create(self, actor: HubActor, new: NewUser, *, admin: bool = False) -> User:
-        """Make an account and its namespace. Raises Refused, Taken, Invalid (naming every bad field)."""
+        """Create an account and its namespace. Raises Refused, Taken, Invalid (naming every invalid field)."""
         if not (self.sign_up_open or actor.operating or await self._access.is_admin(actor)):
             raise Refused("sign-up is disabled on this hub", "ask an administrator for an account")
         if admin:
@@ -114,14 +114,14 @@ class UserService:
             if await store.by_name(session, new.username) or await namespace_store.by_name(session, new.username):
                 fields["username"] = "is taken"
             if await store.email_in_use(session, new.email.lower()):
-                fields["email"] = "belongs to an account already"
+                fields["email"] = "belongs to another account"
         return Taken("Username or email already exists", fields, "choose another user name, or sign in")
 
     async def get(self, actor: HubActor, name: str) -> User:
-        """Return an account; its address and its plan are for the user and administrators alone. Raises NotFound."""
+        """Return an account. Only the user and administrators see its e-mail address and plan. Raises NotFound."""
         user = await self._named(name)
         if user is None:
-            raise NotFound(f"there is no user {name!r}")
+            raise NotFound(f"user {name!r} does not exist")
         if user.id == actor.user_id or await self._access.is_admin(actor):
             return user
         return msgspec.structs.replace(user, email="", private_limit=None, private_count=0)
@@ -133,11 +133,11 @@ class UserService:
             return await store.by_name(session, name)
 
     async def me(self, actor: HubActor) -> User:
-        """Return the actor's account, with its address if they may manage it. Raises SignInNeeded, Refused."""
+        """Return the actor's account, with its e-mail address if they may manage it. Raises SignInNeeded, Refused."""
         async with self._database.reading() as session:
             user = await store.by_id(session, self._access.require_signed_in(actor))
         if user is None:
-            raise NotFound("this account is gone")
+            raise NotFound("this account was deleted")
         return user if Right.ACCOUNT in actor.rights else msgspec.structs.replace(user, email="")
 
     async def change_me(self, actor: HubActor, change: UserChange) -> User:
@@ -151,11 +151,11 @@ class UserService:
             async with self._database.writing() as session:
                 await store.change(session, user_id, values)
         except IntegrityError as error:
-            raise Taken("that e-mail address is in use", {"email": "belongs to an account already"}) from error
+            raise Taken("that e-mail address is in use", {"email": "belongs to another account"}) from error
         return await self.me(actor)
 
     async def set_plan(self, actor: HubActor, name: str, plan: PlanChange) -> User:
-        """Say how many private repositories an account may have; those beyond stay. Raises Refused, NotFound."""
+        """Set an account's number of private repositories; existing ones stay. Raises Refused, NotFound."""
         await self._access.require_admin(actor)
         user = await self._named(name)
         if user is None:
@@ -165,10 +165,11 @@ class UserService:
         return await self.get(actor, name)
 
     async def set_password(self, actor: HubActor, name: str, password: str, current: str | None = None) -> None:
-        """Set a password and end every session and refresh token of the account.
+        """Set a password and end all sessions and refresh tokens of the account.
 
-        Administrators need no ``current`` password of others; users need their own. Raises NotFound, Refused, Invalid,
-        TooManyAttempts.
+        Users must give their ``current`` password; administrators need none for other accounts. Raises NotFound,
+        Refused,
+        Invalid, TooManyAttempts.
         """
         async with self._database.reading() as session:
             found = await store.credentials(session, name) if could_be_name(name) else None
@@ -179,7 +180,7 @@ class UserService:
             await self._require_password(found, current or "")
         else:
             await self._access.require_admin(actor)
-        if problem := password_trouble(password):
+        if problem := password_problem(password):
             raise Invalid({"password": problem})
         password_hash = await self._passwords.hash(password)
         async with self._database.writing() as session:
@@ -188,7 +189,7 @@ class UserService:
             await token_store.remove_refresh_of_user(session, found.user_id)
 
     async def _require_password(self, found: StoredCredentials, password: str) -> None:
-        """Return when it is the account's. Whoever came by a session only does not find it out by trying."""
+        """Check the current password, throttled so a stolen session cannot guess it."""
         async with self._attempts.turn(found.name):
             self._attempts.check(found.name, found.name)
             if not await self._passwords.matches(found.name, password, found.password_hash):
@@ -204,17 +205,17 @@ class UserService:
 
 
 def _unknown(name: str) -> NotFound:
-    return NotFound(f"there is no user {name!r}", "'hythe admin list-users' shows all accounts")
+    return NotFound(f"user {name!r} does not exist", "'hythe admin list-users' shows all accounts")
 
 
-def password_trouble(password: str) -> str | None:
-    """Say what is wrong with a new password; None when nothing is."""
+def password_problem(password: str) -> str | None:
+    """Explain why a new password is invalid; None if it is valid."""
     shortest, longest = PASSWORD_LENGTH
     if not shortest <= len(password) <= longest:
         return f"must have {shortest} to {longest} characters"
     return None
 
 
-def email_trouble(email: str) -> str | None:
-    """Say what is wrong with an e-mail address; None when nothing is."""
+def email_problem(email: str) -> str | None:
+    """Explain why an e-mail address is invalid; None if it is valid."""
     return None if _EMAIL.fullmatch(email.lower()) else "must be an e-mail address"

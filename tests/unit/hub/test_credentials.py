@@ -8,7 +8,7 @@ from tests.unit.hub.house import PASSWORD, Services
 
 from hythe.hub.actor import ANONYMOUS, HubActor, Right
 from hythe.hub.errors import Invalid, NotFound, SignInNeeded, TooManyAttempts
-from hythe.hub.login_throttle import ALLOWED, ALLOWED_ADDRESS, WAIT, LoginThrottle
+from hythe.hub.login_throttle import MAX_FAILURES, MAX_FAILURES_PER_ADDRESS, WAIT, LoginThrottle
 from hythe.hub.passwords import Passwords
 from hythe.hub.personal_tokens import NewPersonalToken
 from hythe.hub.tokens import REFRESH_LIFETIME, TokenRequest
@@ -205,7 +205,7 @@ def test_personal_tokens_do_not_sign_in_to_pages(house: Services, ann: HubActor)
 
 def test_too_many_wrong_passwords(house: Services, ann: HubActor) -> None:
     """After a number of failures from one address even the right password waits; other addresses do not."""
-    for _ in range(ALLOWED):
+    for _ in range(MAX_FAILURES):
         with pytest.raises(SignInNeeded):
             house.run(house.hub.credentials.by_password("ann", "wrong", "10.0.0.1"))
 
@@ -220,7 +220,7 @@ def test_many_guesses_at_once(house: Services, ann: HubActor) -> None:
     """Guesses that are sent together are not checked more gently: the right one among the last of them is refused."""
 
     async def scenario() -> list[object]:
-        guesses = [*(f"wrong {number}" for number in range(2 * ALLOWED)), PASSWORD]
+        guesses = [*(f"wrong {number}" for number in range(2 * MAX_FAILURES)), PASSWORD]
         tried = (house.hub.credentials.by_password("ann", guess, "10.0.0.1") for guess in guesses)
         return await asyncio.gather(*tried, return_exceptions=True)
 
@@ -258,7 +258,7 @@ def test_tokens_hold_what_they_open(house: Services) -> None:
 
 def test_names_of_any_length_are_counted(house: Services) -> None:
     """Failures are kept under the beginning of what was typed as a name, so that nobody fills the memory with names."""
-    for number in range(ALLOWED):
+    for number in range(MAX_FAILURES):
         with pytest.raises(SignInNeeded):
             house.run(house.hub.credentials.by_password("x" * 100_000 + str(number), "wrong", "here"))
 
@@ -270,7 +270,7 @@ def test_one_address_does_not_guess_at_every_account() -> None:
     """Failures at many accounts count together; signing in to one's own account, or failing elsewhere, wipes none."""
     now = 1000.0
     attempts = LoginThrottle(lambda: now)
-    for number in range(ALLOWED_ADDRESS):
+    for number in range(MAX_FAILURES_PER_ADDRESS):
         attempts.check("ann", "here")
         attempts.failed(f"name-{number}", "here")
         attempts.succeeded("own", "here")
@@ -286,7 +286,7 @@ def test_failures_that_are_far_apart_do_not_add_up() -> None:
     """A machine with an old password that tries all day does not shut out everybody at its address."""
     now = 1000.0
     attempts = LoginThrottle(lambda: now)
-    for number in range(3 * ALLOWED_ADDRESS):
+    for number in range(3 * MAX_FAILURES_PER_ADDRESS):
         attempts.check(f"name-{number}", "here")
         attempts.failed(f"name-{number}", "here")
         now += 1
@@ -296,7 +296,7 @@ def test_attempts_are_forgotten() -> None:
     """By time, and by success."""
     now = 1000.0
     attempts = LoginThrottle(lambda: now)
-    for _ in range(ALLOWED):
+    for _ in range(MAX_FAILURES):
         attempts.failed("ann", "here")
     with pytest.raises(TooManyAttempts):
         attempts.check("ann", "here")
@@ -306,7 +306,7 @@ def test_attempts_are_forgotten() -> None:
     attempts.failed("ann", "here")
     attempts.succeeded("ann", "here")
 
-    for _ in range(ALLOWED - 1):
+    for _ in range(MAX_FAILURES - 1):
         attempts.failed("ann", "here")
     attempts.check("ann", "here")
 

@@ -8,7 +8,7 @@ from tests.unit.hub.house import Services
 
 from hythe.hub.actor import ANONYMOUS, BuildLease, HubActor
 from hythe.hub.errors import Invalid, NotFound, Refused, SignInNeeded, Taken
-from hythe.hub.image_config import LARGEST
+from hythe.hub.image_config import MAX_CONFIG_SIZE
 from hythe.hub.page import Page, Paging
 from hythe.hub.repositories import NewRepository, RepositoryChange
 from hythe.hub.repository import Repository
@@ -163,7 +163,7 @@ def test_plan(house: Services, ann: HubActor) -> None:
     house.run(house.hub.users.change_me(ann, UserChange(default_visibility=PRIVATE)))
 
     assert house.run(house.hub.users.me(ann)).private_count == 1
-    with pytest.raises(Refused, match=r"your plan allows 1 .*ask the administrator"):
+    with pytest.raises(Refused, match=r"your plan allows 1 .*ask an administrator"):
         house.run(house.hub.repositories.create(ann, NewRepository("ann", "two", PRIVATE)))
     with pytest.raises(Refused):
         house.run(house.hub.repositories.edit(ann, "ann/open", RepositoryChange(visibility=PRIVATE)))
@@ -172,7 +172,7 @@ def test_plan(house: Services, ann: HubActor) -> None:
 
     assert caught.value.code is ErrorCode.DENIED
     assert "your plan allows 1" in caught.value.message
-    assert "make one public or delete it" in caught.value.message
+    assert "make one public, delete one" in caught.value.message
     house.run(house.hub.repositories.edit(ann, "ann/one", RepositoryChange(visibility=PRIVATE)))
     house.run(house.hub.repositories.edit(ann, "ann/one", RepositoryChange(visibility=PUBLIC)))
     house.push(ann, "ann/pushed")
@@ -254,7 +254,7 @@ def test_a_configuration_larger_than_its_descriptor_says(house: Services, ann: H
     """What a page reads into memory is bounded by what is stored, not by what a manifest says of it."""
     content = b'{"os":"linux","architecture":"amd64"}'
     house.push(ann, "ann/app", "honest", content)
-    house.push(ann, "ann/app", "liar", content + b" " * LARGEST, said=len(content))
+    house.push(ann, "ann/app", "liar", content + b" " * MAX_CONFIG_SIZE, said=len(content))
 
     platforms = [
         house.run(house.hub.tags.get(ANONYMOUS, "ann/app", tag)).images[0].platform for tag in ("honest", "liar")

@@ -6,14 +6,14 @@ from tests.unit.hub.house import PASSWORD, Services
 from hythe.builds.routes import application as build_routes
 from hythe.hub.actor import ANONYMOUS, HubActor, Right
 from hythe.hub.errors import Invalid, NotFound, Refused, SignInNeeded, Taken, TooManyAttempts
-from hythe.hub.login_throttle import ALLOWED
-from hythe.hub.namespaces import user_name_trouble
+from hythe.hub.login_throttle import MAX_FAILURES
+from hythe.hub.namespaces import user_name_problem
 from hythe.hub.page import Paging
 from hythe.hub.personal_tokens import NewPersonalToken
 from hythe.hub.routes import application as hub_routes
 from hythe.hub.tokens import TokenRequest
 from hythe.hub.user import Visibility
-from hythe.hub.users import NewUser, PlanChange, UserChange, UserService, email_trouble
+from hythe.hub.users import NewUser, PlanChange, UserChange, UserService, email_problem
 from hythe.web.routes.application import PAGES
 
 
@@ -45,7 +45,7 @@ def test_no_account_gets_the_name_of_an_address() -> None:
     words = {path.split("/")[1] for path in paths}
 
     assert {"search", "new-build", "badge"} <= words
-    assert [word for word in words if "{" not in word and user_name_trouble(word) is None] == []
+    assert [word for word in words if "{" not in word and user_name_problem(word) is None] == []
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_no_account_gets_the_name_of_an_address() -> None:
 )
 def test_addresses_that_mean_something_else_in_a_letter(email: str) -> None:
     """Mail is sent to who signed up, and to nobody whom the address smuggles in."""
-    assert email_trouble(email) is not None
+    assert email_problem(email) is not None
 
 
 def test_every_bad_field_is_named(house: Services) -> None:
@@ -154,7 +154,7 @@ def test_a_password_is_changed_by_its_owner(house: Services, ann: HubActor, ben:
 
 def test_a_password_is_not_found_out_by_changing_it(house: Services, ann: HubActor) -> None:
     """With a borrowed session one may guess as seldom as without; signing in goes on meanwhile."""
-    for _ in range(ALLOWED):
+    for _ in range(MAX_FAILURES):
         with pytest.raises(Invalid):
             house.run(house.hub.users.set_password(ann, "ann", "another horse", "wrong"))
 

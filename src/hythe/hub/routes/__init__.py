@@ -1,1 +1,1 @@
-"""The hub over HTTP: requests become values and an actor, values become responses."""
+"""The hub's HTTP APIs: parse requests into values and an actor, and values into responses."""

@@ -1,4 +1,4 @@
-"""All of the hub's addresses, in one table."""
+"""All routes of the hub in one table."""
 
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
@@ -24,7 +24,7 @@ Answering: TypeAlias = Callable[[HubServices, Request], Awaitable[Response]]
 ENDPOINTS: tuple[Endpoint, ...] = (
     *users.ENDPOINTS,
     *personal_tokens.ENDPOINTS,
-    *tags.ENDPOINTS,  # before repositories, whose names may hold slashes
+    *tags.ENDPOINTS,  # before repositories, whose names may contain slashes
     *repositories.ENDPOINTS,
 )
 """The JSON API."""
@@ -37,12 +37,12 @@ PLAIN: tuple[tuple[str, str, Answering], ...] = (
     ("POST", "/v1/users/", original.sign_up),
     ("GET", "/v1/search", original.search),
 )
-"""What clients of others expect in their own forms."""
+"""APIs of other products, which their clients use."""
 
 
 def routes(hub: HubServices, more: tuple[Endpoint, ...] = ()) -> list[BaseRoute]:
-    """Return every route of the hub, for a Starlette application; ``more`` are addresses of parts above the hub."""
-    table = (*more, *ENDPOINTS)  # the hub's last: names of its repositories may hold slashes
+    """Return all routes of the hub for a Starlette application; ``more`` are endpoints of packages above the hub."""
+    table = (*more, *ENDPOINTS)  # last, because repository names may contain slashes
     return [
         *(Route(path, _bound(hub, answering), methods=[method]) for method, path, answering in PLAIN),
         Route("/api/openapi.json", _description(table)),
@@ -72,7 +72,7 @@ def _description(table: tuple[Endpoint, ...]) -> Callable[[Request], Awaitable[R
 
 
 class _NothingElse(BaseRoute):
-    """Everything else below ``/api/``: a problem. A pattern would not do, since paths may hold line breaks."""
+    """Responds to every other path below ``/api/`` with a problem. A path pattern would miss paths with line breaks."""
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         """See BaseRoute."""
@@ -80,5 +80,5 @@ class _NothingElse(BaseRoute):
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See BaseRoute."""
-        response = problem_response(NotFound("there is no such address", "/api/openapi.json names them all"))
+        response = problem_response(NotFound("no such address", "/api/openapi.json lists all addresses"))
         await response(scope, receive, send)

@@ -1,4 +1,4 @@
-"""``/api/openapi.json``: the JSON API described from the table and the types that answer it (OpenAPI 3.1)."""
+"""``/api/openapi.json``: describes the JSON API (OpenAPI 3.1), generated from the endpoints and their types."""
 
 import re
 from collections.abc import Iterable

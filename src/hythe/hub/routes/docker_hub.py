@@ -1,6 +1,6 @@
-"""Docker Hub's own HTTP API, as far as tools still use it: login, repositories, tags, search, below ``/v2/``.
+"""The part of Docker Hub's HTTP API that tools still use: login, repositories, tags, search, below ``/v2/``.
 
-The words ``users``, ``auth``, ``repositories`` and ``search`` are no namespaces, so the registry misses nothing here.
+``users``, ``auth``, ``repositories`` and ``search`` cannot be namespaces, so no path of the registry is hidden.
 """
 
 from collections.abc import Callable, Iterable
@@ -24,38 +24,38 @@ T = TypeVar("T")
 V = TypeVar("V")
 
 PREFIXES = ("/v2/users/", "/v2/auth/", "/v2/repositories/", "/v2/search/")
-"""Below these the hub answers, not the registry."""
+"""The hub handles paths with these prefixes, not the registry."""
 
 
 class Login(msgspec.Struct, frozen=True):
-    """Name and password, or a personal token in its place."""
+    """A user name with a password or personal access token."""
 
     username: str
     password: str
 
 
 class Secret(msgspec.Struct, frozen=True):
-    """The same in the words of the newer address."""
+    """The same for the newer address."""
 
     identifier: str
     secret: str
 
 
 class LoginReply(msgspec.Struct, frozen=True):
-    """``token`` goes back as ``Authorization: Bearer`` or ``JWT``."""
+    """Clients send ``token`` as ``Authorization: Bearer`` or ``JWT``."""
 
     token: str
     refresh_token: str = ""
 
 
 class AuthReply(msgspec.Struct, frozen=True):
-    """The same in the words of the newer address."""
+    """The same for the newer address."""
 
     access_token: str
 
 
 class HubQuery(msgspec.Struct, frozen=True):
-    """Which page; ``query`` is what is searched for."""
+    """The requested page; ``query`` is the text to search for."""
 
     page: int = 1
     page_size: int = 25
@@ -63,7 +63,7 @@ class HubQuery(msgspec.Struct, frozen=True):
 
 
 class DockerHubPage(msgspec.Struct, Generic[T], frozen=True):
-    """A page with the addresses of those around it."""
+    """A page with the URLs of the next and previous page."""
 
     count: int
     next: str | None
@@ -72,7 +72,7 @@ class DockerHubPage(msgspec.Struct, Generic[T], frozen=True):
 
 
 class HubRepository(msgspec.Struct, frozen=True):
-    """A repository in Docker Hub's words."""
+    """A repository in the form of Docker Hub's API."""
 
     user: str
     namespace: str
@@ -100,7 +100,7 @@ class HubImage(msgspec.Struct, frozen=True):
 
 
 class HubTag(msgspec.Struct, frozen=True):
-    """A tag in Docker Hub's words."""
+    """A tag in the form of Docker Hub's API."""
 
     name: str
     digest: str
@@ -207,7 +207,7 @@ def _found(found: Repository) -> HubFound:
 
 
 def _both(endpoints: Iterable[Endpoint]) -> tuple[Endpoint, ...]:
-    """Answer with and without the last slash: tools do not agree on it."""
+    """Respond with and without a trailing slash, because tools send both."""
     return tuple(replace(each, path=path) for each in endpoints for path in (each.path, each.path + "/"))
 
 
@@ -226,11 +226,11 @@ ENDPOINTS = _both(
             query=HubQuery,
             reply=DockerHubPage[HubRepository],
         ),
-        Endpoint("GET", _ONE, "Show a repository", _get, reply=HubRepository),
+        Endpoint("GET", _ONE, "Get a repository", _get, reply=HubRepository),
         Endpoint("DELETE", _ONE, "Delete a repository", _delete, status=HTTPStatus.ACCEPTED),
         Endpoint("GET", f"{_ONE}/tags", "List tags", _tags, query=HubQuery, reply=DockerHubPage[HubTag]),
-        Endpoint("GET", f"{_ONE}/tags/{{tag}}", "Show a tag", _get_tag, reply=HubTag),
+        Endpoint("GET", f"{_ONE}/tags/{{tag}}", "Get a tag", _get_tag, reply=HubTag),
         Endpoint("DELETE", f"{_ONE}/tags/{{tag}}", "Delete a tag", _delete_tag, status=HTTPStatus.NO_CONTENT),
     )
 )
-"""In no description: tools that use it know Docker Hub's."""
+"""Not in the OpenAPI document: tools that use these endpoints know Docker Hub's documentation."""

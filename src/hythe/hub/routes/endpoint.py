@@ -1,4 +1,4 @@
-"""What one address of the JSON API does, as a value: it answers requests, and the description is made of it."""
+"""An endpoint of the JSON API as a value: it handles requests, and its OpenAPI description is generated from it."""
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -27,13 +27,13 @@ class Nothing(msgspec.Struct, frozen=True):
 
 
 class PageQuery(msgspec.Struct, frozen=True):
-    """Which page of a list."""
+    """The requested page of a list."""
 
     page: int = 1
     page_size: int = PAGE_SIZE
 
     def paging(self) -> Paging:
-        """Return it checked; raises Invalid."""
+        """Return the validated paging. Raises Invalid."""
         return Paging(self.page, self.page_size)
 
 
@@ -48,9 +48,9 @@ class PageReply(msgspec.Struct, Generic[T], frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class ApiRequest(Generic[B, Q]):
-    """A request, parsed: who asks, what the path and the query name, what was sent, and from where.
+    """A parsed request: the actor, the parameters of path and query, the body, and the client's address.
 
-    ``url`` is the address as the client knows it, without the query.
+    ``url`` is the URL that the client sees, without the query.
     """
 
     actor: HubActor
@@ -63,7 +63,7 @@ class ApiRequest(Generic[B, Q]):
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One method of one path. ``handler`` returns what ``reply`` says, or None for 204."""
+    """One method of one path. ``handler`` returns a value of type ``reply``, or None for 204."""
 
     method: str
     path: str
@@ -81,7 +81,7 @@ def page_reply(page: Page[Any], items: Iterable[T]) -> PageReply[T]:
 
 
 def routes_of(endpoints: Iterable[Endpoint], hub: HubServices) -> list[Route]:
-    """Return a route for each path, in the order of the table, with all its methods."""
+    """Return a route for each path with all its methods, in the order of the table."""
     by_path: dict[str, dict[str, Endpoint]] = {}
     for endpoint in endpoints:
         by_path.setdefault(endpoint.path, {})[endpoint.method] = endpoint
@@ -122,9 +122,9 @@ async def _call(hub: HubServices, endpoint: Endpoint, request: Request) -> ApiRe
 
 
 def _refuse_other_sites(request: Request) -> None:
-    """A browser that remembers a Basic password sends it along with other sites' forms, and says that it does."""
+    """Browsers resend cached Basic credentials with forms of other sites; Sec-Fetch-Site reveals them."""
     if request.method not in ("GET", "HEAD") and request.headers.get("sec-fetch-site") in ("cross-site", "same-site"):
-        raise Refused("this request was made by another site", "use the pages of the hub itself")
+        raise Refused("this request came from another site", "use the hub's own pages")
 
 
 def encoded(value: Any, status: HTTPStatus) -> Response:

@@ -1,6 +1,6 @@
-"""The index of 2013 and 2014, as docker's clients know it: ``/v1/users/``, ``/v1/search``, ``/v1/_ping``.
+"""The index API of 2013 and 2014 that docker clients use: ``/v1/users/``, ``/v1/search``, ``/v1/_ping``.
 
-Today's docker and podman still search by ``/v1/search``; docker 0.9 to 1.10 sign up and log in by ``/v1/users/``.
+Current docker and podman still search with ``/v1/search``; docker 0.9 to 1.10 sign up and log in with ``/v1/users/``.
 """
 
 from http import HTTPStatus
@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from hythe.hub.actor import ANONYMOUS
 from hythe.hub.errors import Invalid, NotFound, Refused, SignInNeeded, Taken
-from hythe.hub.page import LARGEST_PAGE, LAST_PAGE, PAGE_SIZE, Page, Paging
+from hythe.hub.page import LAST_PAGE, MAX_PAGE_SIZE, PAGE_SIZE, Page, Paging
 from hythe.hub.repository import Repository
 from hythe.hub.routes.parsing import parse_body, read_body
 from hythe.hub.routes.problem_details import BadRequest
@@ -19,11 +19,11 @@ from hythe.hub.service import HubServices
 from hythe.hub.users import NewUser
 
 EXISTS = "Username or email already exists"
-"""Docker compares the body with exactly this, quotes and all, and then tries to log in."""
+"""Docker compares the body with exactly this text, quotes included, and then tries to log in."""
 
 
 class FoundRepository(msgspec.Struct, frozen=True):
-    """One result. Docker 1.0 reads ``is_automated`` or ``is_trusted``, 0.9 the latter alone: both are sent."""
+    """One result. Docker 1.0 reads ``is_automated`` or ``is_trusted``, 0.9 only the latter: send both."""
 
     name: str
     description: str
@@ -34,7 +34,7 @@ class FoundRepository(msgspec.Struct, frozen=True):
 
 
 class FoundRepositories(msgspec.Struct, frozen=True):
-    """What ``docker search`` reads."""
+    """The search results that ``docker search`` reads."""
 
     query: str
     num_results: int
@@ -45,12 +45,12 @@ class FoundRepositories(msgspec.Struct, frozen=True):
 
 
 async def ping(_hub: HubServices, _request: Request) -> Response:
-    """Say that somebody is here."""
+    """Confirm that this is an index."""
     return _json(True, HTTPStatus.OK)
 
 
 async def sign_up(hub: HubServices, request: Request) -> Response:
-    """Make an account as docker 0.9 to 1.10 ask for it; refusals are 400 with a sentence that docker prints."""
+    """Sign up as docker 0.9 to 1.10 do; errors are 400 with a sentence that docker prints."""
     try:
         new = parse_body(await read_body(request), NewUser)
         await hub.users.create(ANONYMOUS, new)
@@ -72,7 +72,7 @@ async def _is_there(hub: HubServices, name: str) -> bool:
 
 
 async def log_in(hub: HubServices, request: Request) -> Response:
-    """Check a password (Basic); raises SignInNeeded."""
+    """Check a password (Basic). Raises SignInNeeded."""
     actor = await hub.credentials.by_header(request.headers.get("authorization"), _address(request))
     if not actor.signed_in:
         raise SignInNeeded("Wrong login/password, please try again")
@@ -80,10 +80,10 @@ async def log_in(hub: HubServices, request: Request) -> Response:
 
 
 async def search(hub: HubServices, request: Request) -> Response:
-    """Answer ``docker search`` and ``podman search``; without credentials, from what is public alone."""
+    """Respond to ``docker search`` and ``podman search``; without credentials, search public repositories."""
     typed = request.query_params.get("q", "")
     page = _number(request.query_params.get("page"), 1, LAST_PAGE)
-    size = _number(request.query_params.get("n"), PAGE_SIZE, LARGEST_PAGE)
+    size = _number(request.query_params.get("n"), PAGE_SIZE, MAX_PAGE_SIZE)
     actor = await hub.credentials.by_header(request.headers.get("authorization"), _address(request))
     found = await hub.search.find(actor, typed, Paging(page, size))
     return _json(_results(typed, found), HTTPStatus.OK)
@@ -99,7 +99,7 @@ def _results(typed: str, found: Page[Repository]) -> FoundRepositories:
 
 
 def _number(text: str | None, default: int, largest: int) -> int:
-    """Docker's clients never fail on a number that is out of range, so neither does this."""
+    """Clamp numbers: docker's clients send values out of range and expect no error."""
     if text is None or not text.isascii() or not text.isdecimal() or len(text) > 9:
         return default
     return min(max(int(text), 1), largest)

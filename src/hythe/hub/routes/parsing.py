@@ -1,4 +1,4 @@
-"""From what was sent to values, once: every bad field is named, not only the first."""
+"""Parses requests into values; an error names every invalid field."""
 
 from collections.abc import Mapping
 from typing import Any, TypeVar
@@ -12,48 +12,48 @@ from hythe.hub.validation import Checked
 
 T = TypeVar("T", bound=msgspec.Struct)
 
-LARGEST_BODY = 256 * 1024
-"""Bytes of the largest request body that is read."""
+MAX_BODY_SIZE = 256 * 1024
+"""Maximum bytes of a request body."""
 
 
-async def read_body(request: Request, largest: int = LARGEST_BODY) -> bytes:
-    """Return the body; raises BadRequest when it is too large or was cut off."""
+async def read_body(request: Request, largest: int = MAX_BODY_SIZE) -> bytes:
+    """Return the body. Raises BadRequest if it is too large or incomplete."""
     chunks = []
     size = 0
     try:
         async for chunk in request.stream():
             size += len(chunk)
             if size > largest:
-                raise BadRequest(f"the body has more than {largest} bytes", "send less")
+                raise BadRequest(f"the request body has more than {largest} bytes", "send a smaller body")
             chunks.append(chunk)
     except ClientDisconnect as error:
-        raise BadRequest("the body was cut off") from error
+        raise BadRequest("the request body is incomplete") from error
     return b"".join(chunks)
 
 
 def parse_body(content: bytes, wanted: type[T]) -> T:
-    """Return a JSON object as ``wanted``; raises BadRequest, or Invalid with what is wrong with each field.
+    """Parse a JSON object as ``wanted``. Raises BadRequest, or Invalid with the problem of each field.
 
-    Nothing at all is as good as ``{}`` where every field may be left out.
+    An empty body counts as ``{}`` if all fields are optional.
     """
     if not content and may_be_empty(wanted):
         content = b"{}"
     try:
         value = msgspec.json.decode(content)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise BadRequest(f"the body is not JSON: {error}", "send a JSON object") from error
+        raise BadRequest(f"the request body is not valid JSON: {error}", "send a JSON object") from error
     if not isinstance(value, dict):
-        raise BadRequest("the body is not a JSON object", "send {..} with the fields that the documentation names")
+        raise BadRequest("the request body is not a JSON object", "send an object with the documented fields")
     return parse_fields(value, wanted, strict=True)
 
 
 def may_be_empty(wanted: type[msgspec.Struct]) -> bool:
-    """Whether every field may be left out."""
+    """Return whether all fields are optional."""
     return not any(field.required for field in msgspec.structs.fields(wanted))
 
 
 def parse_fields(values: Mapping[str, Any], wanted: type[T], *, strict: bool) -> T:
-    """Return named values as the struct ``wanted``; raises Invalid. ``strict`` False: they all came as text."""
+    """Return named values as the struct ``wanted``. Raises Invalid. ``strict`` False: all values were sent as text."""
     problems: dict[str, str] = {}
     built: dict[str, Any] = {}
     for field in msgspec.structs.fields(wanted):
@@ -62,7 +62,7 @@ def parse_fields(values: Mapping[str, Any], wanted: type[T], *, strict: bool) ->
                 problems[field.encode_name] = "is required"
             continue
         if not _is_plain(values[field.encode_name]):
-            problems[field.encode_name] = "must be plain text, without NUL characters"
+            problems[field.encode_name] = "must be plain text without NUL characters"
             continue
         try:
             built[field.name] = msgspec.convert(values[field.encode_name], field.type, strict=strict)
@@ -76,7 +76,7 @@ def parse_fields(values: Mapping[str, Any], wanted: type[T], *, strict: bool) ->
 
 
 def _is_plain(value: Any) -> bool:
-    """Whether no text in it has a NUL character, which no database keeps and no sensible text needs."""
+    """Return whether no text in the value contains a NUL character, which no database stores."""
     match value:
         case str():
             return "\0" not in value

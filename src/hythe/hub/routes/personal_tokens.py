@@ -14,7 +14,7 @@ from hythe.hub.service import HubServices
 
 
 class PersonalTokenReply(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A personal token; ``token``, the secret itself, is there once, when it is made."""
+    """A personal access token; ``token``, the secret, is present only in the response that creates it."""
 
     id: int
     name: str
@@ -26,7 +26,7 @@ class PersonalTokenReply(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class TokensReply(msgspec.Struct, frozen=True):
-    """All your tokens, the newest first."""
+    """All your tokens, newest first."""
 
     items: tuple[PersonalTokenReply, ...]
 
@@ -49,7 +49,7 @@ async def _list(hub: HubServices, call: ApiRequest[Nothing, Nothing]) -> TokensR
 async def _delete(hub: HubServices, call: ApiRequest[Nothing, Nothing]) -> None:
     number = call.path["id"]
     if not (number.isascii() and number.isdigit() and len(number) < 19):
-        raise NotFound("there is no such token")
+        raise NotFound("no such token")
     await hub.personal_tokens.delete(call.actor, int(number))
 
 
@@ -57,14 +57,12 @@ ENDPOINTS = (
     Endpoint(
         "POST",
         "/api/v1/tokens",
-        "Make a personal access token",
+        "Create a personal access token",
         _create,
         body=NewPersonalToken,
         reply=PersonalTokenReply,
         status=HTTPStatus.CREATED,
     ),
     Endpoint("GET", "/api/v1/tokens", "List your personal access tokens", _list, reply=TokensReply),
-    Endpoint(
-        "DELETE", "/api/v1/tokens/{id}", "Take a personal access token away", _delete, status=HTTPStatus.NO_CONTENT
-    ),
+    Endpoint("DELETE", "/api/v1/tokens/{id}", "Revoke a personal access token", _delete, status=HTTPStatus.NO_CONTENT),
 )

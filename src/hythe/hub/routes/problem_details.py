@@ -1,4 +1,4 @@
-"""Errors as problem details (RFC 9457); the one place of the JSON API that turns errors into responses."""
+"""Errors as problem details (RFC 9457). Only this module turns errors of the JSON API into responses."""
 
 import logging
 import uuid
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 class FieldProblem(msgspec.Struct, frozen=True):
-    """What is wrong with one field of what was sent; ``pointer`` is a JSON pointer to it."""
+    """The problem of one field of the request; ``pointer`` is a JSON pointer to the field."""
 
     field: str
     detail: str
@@ -28,7 +28,7 @@ class FieldProblem(msgspec.Struct, frozen=True):
 
 
 class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Problem details; ``hint`` says what to do, ``errors`` names each bad field."""
+    """Problem details; ``hint`` says what to do, ``errors`` names each invalid field."""
 
     title: str
     status: int
@@ -39,39 +39,37 @@ class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class BadRequest(HubError):
-    """A request that cannot be read."""
+    """The request cannot be parsed."""
 
     status = HTTPStatus.BAD_REQUEST
 
 
 class Unforeseen(HubError):
-    """What nobody foresaw; the log has it under the number."""
+    """An unexpected error; the log has its details under the number."""
 
     def __init__(self, number: str) -> None:
-        super().__init__("something unforeseen went wrong", f"try again, or tell the operator the number {number}")
+        super().__init__("internal error", f"try again, or give the operator the number {number}")
 
 
 class Unstorable(BadRequest):
-    """A value that has its right form and that no database keeps."""
+    """A valid value that no database can store."""
 
     def __init__(self) -> None:
-        super().__init__(
-            "something that was sent is too long, too large, or holds what is no character", "send plain, shorter text"
-        )
+        super().__init__("a value is too long, too large, or contains invalid characters", "send shorter, plain text")
 
 
 class MethodNotAllowed(HubError):
-    """The path exists, and does not do this; ``allowed`` names what it does."""
+    """The path exists but does not allow the method; ``allowed`` lists those it allows."""
 
     status = HTTPStatus.METHOD_NOT_ALLOWED
 
     def __init__(self, allowed: str) -> None:
         self.allowed = allowed
-        super().__init__(f"this address answers {allowed} alone")
+        super().__init__(f"this address allows only {allowed}")
 
 
 def problem_response(error: Exception) -> Response:
-    """Return the answer that reports an error, whichever it is."""
+    """Return the response for an error."""
     error = known_error(error)
     problem = Problem(
         title=_status(error).phrase,
@@ -80,19 +78,19 @@ def problem_response(error: Exception) -> Response:
         hint=error.hint if isinstance(error, HubError) else "",
         errors=_fields(error),
     )
-    # ``type`` is sent although it is the default: clients look for it.
+    # Send ``type`` even if it has the default value, because clients look for it.
     body = {"type": problem.type, **msgspec.to_builtins(problem)}
     return Response(msgspec.json.encode(body), problem.status, _headers(error), MEDIA_TYPE)
 
 
 def known_error(error: Exception) -> HubError | OCIError | DatabaseError:
-    """Return what clients are told of an error; what nobody foresaw is logged with a number."""
+    """Return the problem that clients see; unexpected errors are logged with a number."""
     if isinstance(error, InvalidValueError):
         return Unstorable()
     if isinstance(error, HubError | OCIError | DatabaseError):
         return error
     number = uuid.uuid4().hex[:12]
-    log.error("unforeseen error (%s)", number, exc_info=error)
+    log.error("unexpected error (%s)", number, exc_info=error)
     return Unforeseen(number)
 
 
@@ -104,7 +102,7 @@ def _status(error: HubError | OCIError | DatabaseError) -> HTTPStatus:
 
 def _detail(error: HubError | OCIError | DatabaseError) -> str:
     if isinstance(error, DatabaseError):
-        return "the database cannot be used now: try again later"
+        return "the database is temporarily unavailable"
     return error.message if isinstance(error, HubError | WireError) else str(error)
 
 

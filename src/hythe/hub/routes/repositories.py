@@ -18,7 +18,7 @@ from hythe.oci.reference import parse_name
 
 
 class SearchParameters(msgspec.Struct, frozen=True):
-    """What to search for, and which page of what is found."""
+    """The text to search for, and the requested page of results."""
 
     q: str = ""
     page: int = 1
@@ -47,11 +47,11 @@ class RepositoryReply(RepositorySummary, frozen=True):
 
 
 def repository_path(call: ApiRequest[Any, Any]) -> str:
-    """Return the canonical name in the path; raises NotFound for what is no name."""
+    """Return the canonical name in the path. Raises NotFound if it is not a valid name."""
     try:
         return parse_name(f"{call.path['namespace']}/{call.path['name']}")
     except InvalidReference as error:
-        raise NotFound("there is no such repository") from error
+        raise NotFound("repository does not exist") from error
 
 
 def _summary(found: Repository) -> RepositorySummary:
@@ -107,7 +107,7 @@ ENDPOINTS = (
     Endpoint(
         "POST",
         "/api/v1/repositories",
-        "Make an empty repository",
+        "Create an empty repository",
         _create,
         body=NewRepository,
         reply=RepositoryReply,
@@ -116,7 +116,7 @@ ENDPOINTS = (
     Endpoint(
         "GET",
         "/api/v1/repositories",
-        "List the public repositories, the newest first",
+        "List public repositories, newest first",
         _newest,
         query=PageQuery,
         reply=PageReply[RepositorySummary],
@@ -124,17 +124,17 @@ ENDPOINTS = (
     Endpoint(
         "GET",
         "/api/v1/repositories/{namespace}",
-        "List a namespace's repositories, the latest changed first",
+        "List a namespace's repositories, most recently changed first",
         _list,
         query=PageQuery,
         reply=PageReply[RepositorySummary],
     ),
-    Endpoint("GET", _ONE, "Show a repository", _get, reply=RepositoryReply),
-    Endpoint("PATCH", _ONE, "Change a repository", _change, body=RepositoryChange, reply=RepositoryReply),
+    Endpoint("GET", _ONE, "Get a repository", _get, reply=RepositoryReply),
+    Endpoint("PATCH", _ONE, "Update a repository", _change, body=RepositoryChange, reply=RepositoryReply),
     Endpoint(
         "DELETE",
         _ONE,
-        "Delete a repository with everything in it",
+        "Delete a repository with all its images",
         _delete,
         status=HTTPStatus.NO_CONTENT,
     ),

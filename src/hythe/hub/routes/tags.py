@@ -1,4 +1,4 @@
-"""Tags in the JSON API: shown, their history, restored, kept from moving."""
+"""Tags in the JSON API: list, history, restore, immutability."""
 
 from datetime import datetime
 from http import HTTPStatus
@@ -18,19 +18,19 @@ from hythe.oci.reference import parse_tag
 
 
 class HistoryQuery(msgspec.Struct, frozen=True):
-    """From before which move on; 0: from the latest."""
+    """Return moves before the one with this id; 0: start with the latest."""
 
     before: Annotated[int, Meta(ge=0, le=2**62)] = 0
 
 
 class TagsQuery(PageQuery, frozen=True):
-    """Which page, of the tags whose names hold ``name``."""
+    """The requested page of the tags whose names contain ``name``."""
 
     name: Annotated[str, Meta(max_length=128)] = ""
 
 
 class MoveReply(msgspec.Struct, frozen=True):
-    """One move of a tag; ``digest`` None: it was taken away."""
+    """One move of a tag; ``digest`` None: the tag was deleted."""
 
     number: int
     digest: str | None
@@ -40,19 +40,19 @@ class MoveReply(msgspec.Struct, frozen=True):
 
 
 class HistoryReply(msgspec.Struct, frozen=True):
-    """A tag's moves, the newest first."""
+    """A tag's moves, newest first."""
 
     items: tuple[MoveReply, ...]
 
 
 class Restoring(msgspec.Struct, frozen=True):
-    """Where the tag is to point again."""
+    """The digest that the tag is to point to."""
 
     digest: str
 
 
 class ImmutableTags(msgspec.Struct, frozen=True):
-    """Patterns (``*``, ``?``, ``[..]``) of tags that may be set once and not moved."""
+    """Patterns (``*``, ``?``, ``[..]``) of immutable tags, which can be set only once."""
 
     patterns: Annotated[
         tuple[Annotated[str, Meta(max_length=255, pattern=r"^[A-Za-z0-9_.*?\[\]!-]+$")], ...], Meta(max_length=100)
@@ -94,11 +94,11 @@ async def _set_immutable(hub: HubServices, call: ApiRequest[ImmutableTags, Nothi
 
 
 def tag_path(call: ApiRequest[Any, Any]) -> str:
-    """Return the tag in the path; raises NotFound for what is no tag."""
+    """Return the tag in the path. Raises NotFound if it is not a valid tag."""
     try:
         return parse_tag(call.path["tag"])
     except InvalidReference as error:
-        raise NotFound("there is no such tag") from error
+        raise NotFound("tag does not exist") from error
 
 
 _TAGS = "/api/v1/repositories/{namespace}/{name:path}/tags"
@@ -106,11 +106,13 @@ _TAG = f"{_TAGS}/{{tag}}"
 _IMMUTABLE = "/api/v1/repositories/{namespace}/{name:path}/immutable-tags"
 
 ENDPOINTS = (
-    Endpoint("GET", f"{_TAG}/history", "Show a tag's history", _history, query=HistoryQuery, reply=HistoryReply),
-    Endpoint("POST", f"{_TAG}/restore", "Let a tag point again where it did", _restore, body=Restoring, reply=Tag),
-    Endpoint("GET", _IMMUTABLE, "Show which tags may not move", _immutable, reply=ImmutableTags),
-    Endpoint("PUT", _IMMUTABLE, "Say which tags may not move", _set_immutable, body=ImmutableTags, reply=ImmutableTags),
-    Endpoint("GET", _TAGS, "List tags, the latest moved first", _list, query=TagsQuery, reply=PageReply[Tag]),
-    Endpoint("GET", _TAG, "Show a tag", _get, reply=Tag),
-    Endpoint("DELETE", _TAG, "Take a tag away, and only the tag", _delete, status=HTTPStatus.NO_CONTENT),
+    Endpoint("GET", f"{_TAG}/history", "List a tag's history", _history, query=HistoryQuery, reply=HistoryReply),
+    Endpoint("POST", f"{_TAG}/restore", "Restore a tag to an earlier digest", _restore, body=Restoring, reply=Tag),
+    Endpoint("GET", _IMMUTABLE, "List the patterns of immutable tags", _immutable, reply=ImmutableTags),
+    Endpoint(
+        "PUT", _IMMUTABLE, "Set the patterns of immutable tags", _set_immutable, body=ImmutableTags, reply=ImmutableTags
+    ),
+    Endpoint("GET", _TAGS, "List tags, most recently moved first", _list, query=TagsQuery, reply=PageReply[Tag]),
+    Endpoint("GET", _TAG, "Get a tag", _get, reply=Tag),
+    Endpoint("DELETE", _TAG, "Delete a tag but not its image", _delete, status=HTTPStatus.NO_CONTENT),
 )

@@ -1,4 +1,4 @@
-"""``/token``: the token server of docker, podman, skopeo and containerd.
+"""``/token``: the token server for docker, podman, skopeo and containerd.
 
 Distribution, "Token Authentication Specification" (GET) and "Docker Registry v2 authentication using OAuth2" (POST).
 """
@@ -25,7 +25,7 @@ _YES = ("true", "1", "offline")
 
 
 class TokenFailure(msgspec.Struct, frozen=True):
-    """An error in every form that clients read: the registry's, the older token server's, and OAuth2's."""
+    """An error in all forms that clients read: the registry's, the older token server's, and OAuth2's."""
 
     errors: tuple[ErrorEntry, ...]
     details: str
@@ -34,7 +34,7 @@ class TokenFailure(msgspec.Struct, frozen=True):
 
 
 async def answer_token(hub: HubServices, request: Request) -> Response:
-    """Answer GET with Basic or nothing, and POST with a form."""
+    """Handle GET with or without Basic credentials, and POST with a form."""
     address = request.client.host if request.client else ""
     try:
         if request.method == "POST":
@@ -49,35 +49,35 @@ async def answer_token(hub: HubServices, request: Request) -> Response:
 
 async def _by_query(hub: HubServices, request: Request, address: str) -> TokenReply:
     asked = request.query_params
-    wish = _wish(
+    wanted = _token_request(
         asked.get("service", ""),
         asked.getlist("scope"),
         asked.get("client_id", ""),
         offline=asked.get("offline_token", "").lower() in _YES,
     )
     actor = await hub.credentials.by_header(request.headers.get("authorization"), address)
-    return await hub.tokens.issue(actor, wish)
+    return await hub.tokens.issue(actor, wanted)
 
 
 async def _by_form(hub: HubServices, form: dict[str, list[str]], address: str) -> TokenReply:
     def first(name: str) -> str:
         return form.get(name, [""])[0]
 
-    wish = _wish(
+    wanted = _token_request(
         first("service"), form.get("scope", []), first("client_id"), offline=first("access_type").lower() in _YES
     )
     match first("grant_type"):
         case "refresh_token":
-            return await hub.tokens.renew(first("refresh_token"), wish)
+            return await hub.tokens.renew(first("refresh_token"), wanted)
         case "password":
             actor = await hub.credentials.by_password(first("username"), first("password"), address)
-            return await hub.tokens.issue(actor, wish)
+            return await hub.tokens.issue(actor, wanted)
         case "":
-            return await hub.tokens.issue(ANONYMOUS, wish)
-    raise BadRequest("this grant_type is not known", "use password or refresh_token")
+            return await hub.tokens.issue(ANONYMOUS, wanted)
+    raise BadRequest("unsupported grant_type", "use password or refresh_token")
 
 
-def _wish(service: str, scopes: Sequence[str], client: str, *, offline: bool) -> TokenRequest:
+def _token_request(service: str, scopes: Sequence[str], client: str, *, offline: bool) -> TokenRequest:
     return TokenRequest(service[:255], parse_scopes(scopes), client, offline)
 
 
@@ -87,7 +87,7 @@ def _pairs(body: str) -> dict[str, list[str]]:
         for name, value in parse_qsl(body, keep_blank_values=True, max_num_fields=1000):
             pairs.setdefault(name, []).append(value)
     except ValueError as error:
-        raise BadRequest("the form cannot be read") from error
+        raise BadRequest("the form cannot be parsed") from error
     return pairs
 
 

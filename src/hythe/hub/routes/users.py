@@ -12,9 +12,9 @@ from hythe.hub.users import NewUser, PlanChange, UserChange
 
 
 class UserReply(msgspec.Struct, frozen=True, omit_defaults=True):
-    """An account; all from the e-mail address on is there for the user and administrators alone.
+    """An account. Only the user and administrators see the fields from ``email`` on.
 
-    It has ``private_count`` private repositories and may have ``private_limit`` (null: any number).
+    It has ``private_count`` private repositories, at most ``private_limit`` (null: unlimited).
     """
 
     username: str
@@ -27,7 +27,7 @@ class UserReply(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class PasswordChange(msgspec.Struct, frozen=True):
-    """A new password, with the present one."""
+    """A new password together with the current one."""
 
     current: str
     password: str
@@ -82,21 +82,21 @@ async def _set_plan(hub: HubServices, call: ApiRequest[PlanChange, Nothing]) -> 
 ENDPOINTS = (
     Endpoint("POST", "/api/v1/users", "Sign up", _create, body=NewUser, reply=UserReply, status=HTTPStatus.CREATED),
     Endpoint("GET", "/api/v1/users", "List all accounts", _list, query=PageQuery, reply=PageReply[UserReply]),
-    Endpoint("GET", "/api/v1/users/me", "Show your account", _me, reply=UserReply),
-    Endpoint("PATCH", "/api/v1/users/me", "Change your account", _change_me, body=UserChange, reply=UserReply),
+    Endpoint("GET", "/api/v1/users/me", "Get your account", _me, reply=UserReply),
+    Endpoint("PATCH", "/api/v1/users/me", "Update your account", _change_me, body=UserChange, reply=UserReply),
     Endpoint(
         "PUT",
         "/api/v1/users/me/password",
-        "Change your password; ends every session and login",
+        "Change your password; ends all sessions and logins",
         _set_password,
         body=PasswordChange,
         status=HTTPStatus.NO_CONTENT,
     ),
-    Endpoint("GET", "/api/v1/users/{username}", "Show an account", _get, reply=UserReply),
+    Endpoint("GET", "/api/v1/users/{username}", "Get an account", _get, reply=UserReply),
     Endpoint(
         "PATCH",
         "/api/v1/users/{username}",
-        "Change an account's plan; for administrators",
+        "Change an account's plan (administrators only)",
         _set_plan,
         body=PlanChange,
         reply=UserReply,

@@ -1,1 +1,1 @@
-"""The hub's SQL, a file a noun: functions that take a database session and give values."""
+"""The hub's SQL, one file for each noun: functions that take a database session and return values."""

@@ -1,4 +1,4 @@
-"""What access is decided by, read in one query."""
+"""Reads everything that an access decision needs in one query."""
 
 from collections.abc import Collection
 from typing import Any
@@ -14,7 +14,7 @@ from hythe.hub.user import Visibility
 
 _one = select(1).subquery("one")
 
-_STANDING = (
+_CONTEXT = (
     select(
         namespaces.c.kind,
         namespaces.c.id,
@@ -40,20 +40,20 @@ _STANDING = (
 
 _ADMIN = select(users.c.admin).where(users.c.id == bindparam("user_id"))
 
-NOBODY_ID = -1
-"""Stands in queries for somebody without an account; no row has it."""
+ANONYMOUS_ID = -1
+"""The user id of anonymous clients in queries; no row has it."""
 
 
-async def standing(session: Session, user_id: int | None, namespace: str, name: str) -> AccessContext:
-    """Return how the account stands to NAMESPACE/NAME."""
-    parameters = {"namespace": namespace, "name": name, "user_id": NOBODY_ID if user_id is None else user_id}
-    row = await session.row(_STANDING, parameters)
+async def access_context(session: Session, user_id: int | None, namespace: str, name: str) -> AccessContext:
+    """Return the access context of the account and NAMESPACE/NAME."""
+    parameters = {"namespace": namespace, "name": name, "user_id": ANONYMOUS_ID if user_id is None else user_id}
+    row = await session.row(_CONTEXT, parameters)
     if row is None:
-        raise LookupError("a query that always has a row had none")
-    return _standing(row)
+        raise LookupError("the query returned no row")
+    return _context_of(row)
 
 
-def _standing(row: Row[Any]) -> AccessContext:
+def _context_of(row: Row[Any]) -> AccessContext:
     kind, namespace_id, owner_id, repository_id, visibility, user_id, admin, built = tuple(row)
     return AccessContext(
         NamespaceKind(kind) if kind is not None else None,
@@ -68,13 +68,13 @@ def _standing(row: Row[Any]) -> AccessContext:
 
 
 async def is_admin(session: Session, user_id: int) -> bool:
-    """Whether the account is an administrator's."""
+    """Return whether the account is an administrator."""
     row = await session.row(_ADMIN, {"user_id": user_id})
     return row is not None and bool(row.admin)
 
 
 def seen_by(statement: Select[Any], user_id: int | None) -> Select[Any]:
-    """Keep of a query over repositories joined with namespaces what the account may read."""
+    """Restrict a query over repositories joined with namespaces to those that the account may read."""
     public = hub_repositories.c.visibility == Visibility.PUBLIC.value
     if user_id is None:
         return statement.where(public)
@@ -84,7 +84,7 @@ def seen_by(statement: Select[Any], user_id: int | None) -> Select[Any]:
 async def visible(
     session: Session, user_id: int | None, repositories: Collection[str], *, everything: bool
 ) -> frozenset[str]:
-    """Return those of the canonical names that are repositories which the account may read."""
+    """Return which of the canonical names are repositories that the account may read."""
     statement = select((namespaces.c.name + "/" + hub_repositories.c.name).label("full")).join_from(
         hub_repositories, namespaces
     )

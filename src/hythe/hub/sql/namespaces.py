@@ -12,11 +12,11 @@ _BY_NAME = select(namespaces.c.id, namespaces.c.name, namespaces.c.kind, namespa
 
 
 async def add_for_user(session: Session, name: str, user_id: int) -> None:
-    """Add the namespace of an account; raises IntegrityError when the name is taken."""
+    """Add an account's namespace. Raises IntegrityError if the name is taken."""
     await session.run(insert(namespaces).values(name=name, kind=NamespaceKind.USER.value, user_id=user_id))
 
 
 async def by_name(session: Session, name: str) -> Namespace | None:
-    """Return the namespace of this name."""
+    """Return the namespace with this name."""
     row = await session.row(_BY_NAME, {"name": name})
     return Namespace(row.id, row.name, NamespaceKind(row.kind), row.user_id) if row else None

@@ -1,4 +1,4 @@
-"""What the index knows of repositories, in the database."""
+"""Repositories of the index in the database."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -15,8 +15,8 @@ from hythe.hub.repository import Repository
 from hythe.hub.sql.access_context import seen_by
 from hythe.hub.user import Visibility
 
-MOST_COUNTED = 10_000
-"""Longer lists are said to have so many items: counting all of them would cost more than showing a page."""
+MAX_COUNTED = 10_000
+"""The maximum total of a list: counting more items would cost more than showing a page."""
 
 COLUMNS: tuple[ColumnElement[Any], ...] = (
     hub_repositories.c.repository_id,
@@ -39,13 +39,13 @@ _BY_ID = _ALL.where(hub_repositories.c.repository_id == bindparam("repository_id
 
 
 async def add(session: Session, repository_id: int, namespace_id: int, name: str, values: Mapping[str, Any]) -> None:
-    """Add the index's row of a repository that the registry just made."""
+    """Add the index row of a new repository of the registry."""
     fixed = {"repository_id": repository_id, "namespace_id": namespace_id, "name": name, "stars": 0, "pulls": 0}
     await session.run(insert(hub_repositories).values(fixed | dict(values)))
 
 
 async def by_id(session: Session, repository_id: int) -> Repository | None:
-    """Return a repository by its number."""
+    """Return a repository by its id."""
     row = await session.row(_BY_ID, {"repository_id": repository_id})
     return repository_of(row) if row else None
 
@@ -56,7 +56,7 @@ async def change(session: Session, repository_id: int, values: Mapping[str, Any]
 
 
 async def note_push(session: Session, repository_id: int, at: datetime) -> None:
-    """Note that something was pushed just now; from the first time on the repository is listed."""
+    """Record a push; the first one makes the repository appear in lists."""
     row = await session.row(select(hub_repositories.c.listed).where(hub_repositories.c.repository_id == repository_id))
     await change(session, repository_id, {"pushed_at": at, "updated_at": at, "listed": True})
     if row is not None and not row.listed:
@@ -64,7 +64,7 @@ async def note_push(session: Session, repository_id: int, at: datetime) -> None:
 
 
 async def index(session: Session, repository_id: int) -> None:
-    """Bring what search looks through up to date for one repository."""
+    """Update the search document of one repository."""
     repository = await by_id(session, repository_id)
     if repository is None:
         return
@@ -74,13 +74,13 @@ async def index(session: Session, repository_id: int) -> None:
 
 
 async def forget(session: Session, repository_id: int) -> None:
-    """Take a repository out of the index and out of search."""
+    """Remove a repository from the index and from search."""
     await session.run(delete(search_documents).where(search_documents.c.repository_id == repository_id))
     await session.run(delete(hub_repositories).where(hub_repositories.c.repository_id == repository_id))
 
 
 def private_count(user_id: ColumnElement[int] | int) -> ScalarSelect[int]:
-    """Return the subquery for how many private repositories an account's namespace has."""
+    """Return the subquery that counts the private repositories of an account's namespace."""
     return (
         select(func.count())
         .select_from(hub_repositories)
@@ -91,13 +91,13 @@ def private_count(user_id: ColumnElement[int] | int) -> ScalarSelect[int]:
 
 
 async def count_private(session: Session, user_id: int) -> int:
-    """Return how many private repositories an account's namespace has."""
+    """Return the number of private repositories of an account's namespace."""
     row = await session.row(select(private_count(user_id)))
     return int(row[0]) if row else 0
 
 
 async def plan_of(session: Session, namespace_id: int) -> Row[Any] | None:
-    """Return user_id, default_visibility and private_limit of who owns a namespace; lock them against others."""
+    """Return and lock user_id, default_visibility and private_limit of a namespace's owner."""
     statement = (
         select(users.c.id, users.c.default_visibility, users.c.private_limit)
         .join_from(namespaces, users)
@@ -109,19 +109,19 @@ async def plan_of(session: Session, namespace_id: int) -> Row[Any] | None:
 async def in_namespace(
     session: Session, namespace_id: int, user_id: int | None, paging: Paging
 ) -> tuple[tuple[Repository, ...], int]:
-    """Return a page of a namespace's repositories that the account sees, the latest change first, and their number."""
+    """Return a page of a namespace's repositories, most recently changed first, and how many the account may see."""
     statement = _ALL.where(hub_repositories.c.namespace_id == namespace_id, hub_repositories.c.listed)
     return await _page(session, seen_by(statement, user_id), paging, hub_repositories.c.updated_at.desc())
 
 
 async def newest_public(session: Session, paging: Paging) -> tuple[tuple[Repository, ...], int]:
-    """Return one page of the public repositories, the newest first, and their number."""
+    """Return a page of the public repositories, newest first, and their number."""
     statement = seen_by(_ALL.where(hub_repositories.c.listed), None)
     return await _page(session, statement, paging, hub_repositories.c.created_at.desc())
 
 
 async def add_pulls(session: Session, counts: Mapping[int, int]) -> None:
-    """Add to the pull counters."""
+    """Increase the pull counters."""
     statement = (
         update(hub_repositories)
         .where(hub_repositories.c.repository_id == bindparam("which"))
@@ -135,12 +135,12 @@ async def _page(
 ) -> tuple[tuple[Repository, ...], int]:
     ordered = statement.order_by(*order, hub_repositories.c.repository_id.desc())
     rows = await session.rows(ordered.offset(paging.offset).limit(paging.page_size))
-    counted = await session.row(select(func.count()).select_from(statement.limit(MOST_COUNTED).subquery()))
+    counted = await session.row(select(func.count()).select_from(statement.limit(MAX_COUNTED).subquery()))
     return tuple(repository_of(row) for row in rows), int(counted[0]) if counted else 0
 
 
 def repository_of(row: Row[Any]) -> Repository:
-    """Return the value of a row of COLUMNS."""
+    """Return the Repository of a row with COLUMNS."""
     return Repository(
         row.repository_id,
         row.namespace,

@@ -19,13 +19,13 @@ _FOUND = (
 
 
 async def add(session: Session, digest: str, user_id: int, at: datetime, expires_at: datetime) -> None:
-    """Add a session, and drop those that ended."""
+    """Add a session and delete expired ones."""
     await session.run(delete(sessions).where(sessions.c.expires_at <= at))
     await session.run(insert(sessions).values(digest=digest, user_id=user_id, created_at=at, expires_at=expires_at))
 
 
 async def account(session: Session, digest: str, now: datetime) -> Row[Any] | None:
-    """Return id, name and admin of the account whose session this is."""
+    """Return id, name and admin of the account that owns a session."""
     return await session.row(_FOUND, {"digest": digest, "now": now})
 
 
@@ -35,5 +35,5 @@ async def remove(session: Session, digest: str) -> None:
 
 
 async def remove_of_user(session: Session, user_id: int) -> None:
-    """End every session of an account."""
+    """End all sessions of an account."""
     await session.run(delete(sessions).where(sessions.c.user_id == user_id))

@@ -1,4 +1,4 @@
-"""Tags with their manifests, read for lists in one query (the registry's own tables; only it writes them)."""
+"""Reads tags with their manifests in one query, from the registry's tables, which only the registry writes."""
 
 from collections.abc import Collection, Sequence
 from typing import Any
@@ -20,7 +20,7 @@ _COLUMNS = (
 
 _DIGEST_LENGTH = len("sha256-") + 64
 _OF_IMAGES = or_(tags.c.name.not_like("sha256-%"), func.length(tags.c.name) < _DIGEST_LENGTH)
-"""Tags that people made: not those of cosign and of the referrers' fallback, ``sha256-HEX[.att]``."""
+"""Tags that users set, without those of cosign and of the referrers fallback, ``sha256-HEX[.att]``."""
 
 
 def _tags(repository_id: int) -> Select[Any]:
@@ -31,9 +31,9 @@ def _tags(repository_id: int) -> Select[Any]:
 async def listed(
     session: Session, repository_id: int, paging: Paging, part: str = ""
 ) -> tuple[Sequence[Row[Any]], int]:
-    """Return a page of the tags whose names hold ``part``, the latest moved first, and the number of all those.
+    """Return a page of the tags whose names contain ``part``, most recently moved first, and their number.
 
-    What is only about an image (cosign's signatures and statements) is none of them.
+    Leaves out tags that only describe an image (cosign's signatures and attestations).
     """
     fitting = (_OF_IMAGES, tags.c.name.icontains(part, autoescape=True)) if part else (_OF_IMAGES,)
     ordered = _tags(repository_id).where(*fitting).order_by(tags.c.moved_at.desc(), tags.c.name)
@@ -48,7 +48,7 @@ async def one(session: Session, repository_id: int, name: str) -> Row[Any] | Non
 
 
 async def contents(session: Session, repository_id: int, digests: Collection[str]) -> dict[str, tuple[str, bytes]]:
-    """Return media type and bytes of those of the manifests that are there."""
+    """Return media type and content of those manifests that exist."""
     columns = (manifests.c.digest, manifests.c.media_type, manifests.c.content)
     of_repository = manifests.c.repository_id == repository_id
     rows = await session.rows(select(*columns).where(of_repository, manifests.c.digest.in_(digests)))

@@ -14,7 +14,7 @@ from hythe.hub.personal_token import PersonalToken
 
 
 class TokenHolder(msgspec.Struct, frozen=True):
-    """Whose token it is and how far it reaches; ``personal_token_id`` is the token that a refresh token came from."""
+    """A token's holder and rights; ``personal_token_id`` is the token that a refresh token was created with."""
 
     user_id: int
     name: str
@@ -54,13 +54,13 @@ _REFRESH_HOLDER = (
 
 
 async def personal_holder(session: Session, digest: str, now: datetime) -> TokenHolder | None:
-    """Return who holds this personal token, unless it is worn out."""
+    """Return the holder of this personal token, unless it has expired."""
     row = await session.row(_PERSONAL_HOLDER, {"digest": digest, "now": now})
     return TokenHolder(row.id, row.name, row.admin, _rights(row.rights), row.token_id, row.used_at) if row else None
 
 
 async def refresh_holder(session: Session, digest: str, now: datetime) -> TokenHolder | None:
-    """Return who holds this refresh token, unless it is worn out."""
+    """Return the holder of this refresh token, unless it has expired."""
     row = await session.row(_REFRESH_HOLDER, {"digest": digest, "now": now})
     return TokenHolder(row.id, row.name, row.admin, _rights(row.rights), row.personal_token_id) if row else None
 
@@ -79,7 +79,7 @@ async def add_personal(
         "user_id": user_id,
         "name": name,
         "digest": digest,
-        "rights": _words(rights),
+        "rights": _rights_text(rights),
         "created_at": at,
         "expires_at": expires_at,
     }
@@ -90,32 +90,32 @@ async def add_personal(
 
 
 async def personal_of_user(session: Session, user_id: int) -> tuple[PersonalToken, ...]:
-    """Return an account's personal tokens, the newest first."""
+    """Return an account's personal tokens, newest first."""
     statement = select(personal_tokens).where(personal_tokens.c.user_id == user_id)
     return tuple(_personal(row) for row in await session.rows(statement.order_by(personal_tokens.c.id.desc())))
 
 
 async def remove_personal(session: Session, user_id: int, token_id: int) -> bool:
-    """Take a personal token away, with the refresh tokens that came from it; False when there is none."""
+    """Delete a personal token and the refresh tokens created with it; return False if it does not exist."""
     own = (personal_tokens.c.id == token_id) & (personal_tokens.c.user_id == user_id)
     return await session.run(delete(personal_tokens).where(own)) > 0
 
 
 async def mark_used(session: Session, token_id: int, at: datetime) -> None:
-    """Note when a personal token was last used."""
+    """Record when a personal token was last used."""
     await session.run(update(personal_tokens).where(personal_tokens.c.id == token_id).values(used_at=at))
 
 
 async def add_refresh(
     session: Session, digest: str, holder: TokenHolder, client: str, at: datetime, expires_at: datetime
 ) -> None:
-    """Add a refresh token, and drop those that are worn out."""
+    """Add a refresh token and delete expired ones."""
     await session.run(delete(refresh_tokens).where(refresh_tokens.c.expires_at <= at))
     values = {
         "digest": digest,
         "user_id": holder.user_id,
         "personal_token_id": holder.personal_token_id,
-        "rights": _words(holder.rights),
+        "rights": _rights_text(holder.rights),
         "client": client,
         "created_at": at,
         "expires_at": expires_at,
@@ -124,16 +124,16 @@ async def add_refresh(
 
 
 async def remove_refresh_of_user(session: Session, user_id: int) -> None:
-    """Take every refresh token of an account away."""
+    """Delete all refresh tokens of an account."""
     await session.run(delete(refresh_tokens).where(refresh_tokens.c.user_id == user_id))
 
 
-def _words(rights: Collection[Right]) -> str:
+def _rights_text(rights: Collection[Right]) -> str:
     return " ".join(right.value for right in Right if right in rights)
 
 
-def _rights(words: str) -> frozenset[Right]:
-    return frozenset(Right(word) for word in words.split())
+def _rights(text: str) -> frozenset[Right]:
+    return frozenset(Right(word) for word in text.split())
 
 
 def _personal(row: Row[Any]) -> PersonalToken:

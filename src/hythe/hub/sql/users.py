@@ -49,7 +49,7 @@ async def add(
     private_limit: int | None,
     at: datetime,
 ) -> User:
-    """Add an account; raises IntegrityError when name or e-mail address is taken."""
+    """Add an account. Raises IntegrityError if the name or e-mail address is taken."""
     values = {
         "name": name,
         "email": email,
@@ -66,25 +66,25 @@ async def add(
 
 
 async def by_name(session: Session, name: str) -> User | None:
-    """Return the account of this name."""
+    """Return the account with this name."""
     row = await session.row(_BY_NAME, {"name": name})
     return _user(row) if row else None
 
 
 async def by_id(session: Session, user_id: int) -> User | None:
-    """Return the account of this number."""
+    """Return the account with this id."""
     row = await session.row(_BY_ID, {"user_id": user_id})
     return _user(row) if row else None
 
 
 async def credentials(session: Session, name: str) -> StoredCredentials | None:
-    """Return what a sign-in as ``name`` is checked against."""
+    """Return the stored credentials of ``name``."""
     row = await session.row(_CREDENTIALS, {"name": name})
     return StoredCredentials(row.id, row.name, row.admin, row.password_hash) if row else None
 
 
 async def email_in_use(session: Session, email: str) -> bool:
-    """Whether an account has this e-mail address (lower case)."""
+    """Return whether an account has this e-mail address (lower case)."""
     return await session.row(select(users.c.id).where(users.c.email == email)) is not None
 
 
@@ -96,13 +96,13 @@ async def change(session: Session, user_id: int, values: Mapping[str, Any]) -> N
 
 
 async def listed(session: Session, paging: Paging) -> tuple[User, ...]:
-    """Return one page of the accounts, by name."""
+    """Return a page of the accounts, by name."""
     statement = _ALL.order_by(users.c.name).offset(paging.offset).limit(paging.page_size)
     return tuple(_user(row) for row in await session.rows(statement))
 
 
 async def count(session: Session) -> int:
-    """Return how many accounts there are."""
+    """Return the number of accounts."""
     row = await session.row(select(func.count()).select_from(users))
     return int(row[0]) if row else 0
 

@@ -45,8 +45,8 @@ def test_a_database_that_cannot_be_used(house: Services, path: str) -> None:
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 @pytest.mark.parametrize("path", ["/v1/search?q=a", "/api/v1/search?q=a", "/v2/search/repositories?query=a", "/token"])
-def test_what_nobody_foresaw(house: Services, path: str, caplog: pytest.LogCaptureFixture) -> None:
-    """500 in the address's own form, with a number under which the log has all of it."""
+def test_unexpected_errors(house: Services, path: str, caplog: pytest.LogCaptureFixture) -> None:
+    """The response is a 500 in the form of its API, with a number that leads to the details in the log."""
 
     async def spoil() -> None:
         async with house.database.writing() as session:
@@ -59,7 +59,7 @@ def test_what_nobody_foresaw(house: Services, path: str, caplog: pytest.LogCaptu
 
     answer = json.loads(body)
     assert status == 500
-    assert "something unforeseen went wrong" in answer["details" if path == "/token" else "detail"]
-    number = caplog.records[-1].getMessage().removeprefix("unforeseen error (").removesuffix(")")
+    assert "internal error" in answer["details" if path == "/token" else "detail"]
+    number = caplog.records[-1].getMessage().removeprefix("unexpected error (").removesuffix(")")
     assert number in body.decode()
     assert caplog.records[-1].exc_info is not None

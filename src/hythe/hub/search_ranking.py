@@ -1,0 +1,42 @@
+"""How search ranks repositories: the order of tiers, the weights, and how many candidates are ranked.
+
+``search.py`` explains the order to users; the modules ``sql/search*.py`` turn these values into statements.
+"""
+
+from enum import IntEnum
+from typing import Any
+
+
+class Tier(IntEnum):
+    """The first sort key; within a tier official repositories come first, then the best rank."""
+
+    EXACT_NAME = 0
+    NAME_PREFIX = 1
+    OTHER = 2
+
+
+NAME_WEIGHT = 8.0
+"""Weight of a word in the name, where a word in the description has weight 1."""
+
+STARS_HALF = 10.0
+"""With this many stars a repository gets half the rank that stars can add."""
+
+PULLS_HALF = 1000.0
+"""With this many pulls a repository gets half the rank that pulls can add."""
+
+MAX_CANDIDATES = 2000
+"""Maximum number of text matches to rank, in addition to popular repositories and prefix matches.
+
+It makes a search take about as long on a large hub as on a small one. The total of the results counts the candidates.
+"""
+
+MAX_SIMILAR = 100
+"""Maximum number of repositories to rank by the similarity of their names."""
+
+MIN_SIMILARITY = 0.45
+"""How similar a name must be to the typed text, from 0 to 1, where the database measures it."""
+
+
+def popularity(stars: Any, pulls: Any) -> Any:
+    """Return what stars and pulls add to the text rank, from 0 to 2; takes numbers or SQL expressions."""
+    return stars / (stars + STARS_HALF) + pulls / (pulls + PULLS_HALF)
