@@ -347,5 +347,5 @@ def test_a_hub_mirrors_for_all_users(
     docker.ok("rmi", name)
     pulled = docker.run("pull", name)
 
-    assert "denied: up.example is a mirror of another registry: push there" in refused.stderr
+    assert "denied: up.example mirrors another registry: push to that registry" in refused.stderr
     assert pulled.returncode == 0
