@@ -90,7 +90,7 @@ class GitServer:
     requests: list[str] = field(default_factory=list)
 
     def create(self, name: str, *, private: tuple[str, str] | None = None) -> GitRepository:
-        """Make an empty repository `OWNER/NAME`; `private` is the user name and password that reading takes."""
+        """Create an empty repository `OWNER/NAME`; `private` is the user name and password that reading takes."""
         bare, work = self.folder / f"{name}.git", self.folder / ".work" / name
         for path in (bare, work):
             path.mkdir(parents=True)
