@@ -1,4 +1,4 @@
-"""``hythe admin``: what the operator does on the hub's own machine, also while the hub runs."""
+"""``admin``: manage a hub on its own host; the hub can keep running."""
 
 import asyncio
 import sys
@@ -27,23 +27,23 @@ hythe admin upgrade --database-url postgresql://hythe@db/hythe"""
 
 
 UNLIMITED = "unlimited"
-"""How an account without a limit is written."""
+"""The value of a limit that does not restrict the account."""
 
 
 def _configure(parser: ArgumentParser) -> None:
     verbs = parser.add_subparsers(title="verbs", dest="verb", required=True, metavar="VERB")
 
-    create = verbs.add_parser("create-user", help="make an account")
+    create = verbs.add_parser("create-user", help="create an account")
     create.add_argument("name", metavar="NAME")
     create.add_argument("--email", required=True, metavar="E-MAIL")
-    create.add_argument("--admin", action="store_true", help="the account may administer the hub")
+    create.add_argument("--admin", action="store_true", help="make the account an administrator")
     create.set_defaults(work=_create_user)
 
-    set_password = verbs.add_parser("set-password", help="give an account another password, and sign it out")
+    set_password = verbs.add_parser("set-password", help="change the password of an account and end its sessions")
     set_password.add_argument("name", metavar="NAME")
     set_password.set_defaults(work=_set_password)
 
-    set_plan = verbs.add_parser("set-plan", help="say how many private repositories an account may have")
+    set_plan = verbs.add_parser("set-plan", help="set the number of private repositories that an account can have")
     set_plan.add_argument("name", metavar="NAME")
     set_plan.add_argument("--private-repositories", required=True, type=_limit, metavar="N|unlimited")
     set_plan.set_defaults(work=_set_plan)
@@ -51,13 +51,13 @@ def _configure(parser: ArgumentParser) -> None:
     list_users = verbs.add_parser("list-users", help="list all accounts")
     list_users.set_defaults(work=_list_users)
 
-    upgrade = verbs.add_parser("upgrade", help="bring the database's schema up to date")
+    upgrade = verbs.add_parser("upgrade", help="upgrade the database schema")
     upgrade.set_defaults(work=_upgrade)
 
     add_housekeeping(verbs, _registry)
 
     for verb in (create, set_password):
-        verb.add_argument("--password-stdin", action="store_true", help="read the password from standard input")
+        verb.add_argument("--password-stdin", action="store_true", help="read the password from stdin")
     for verb in (create, set_password, set_plan, list_users, upgrade):
         add_setting_flags(verb, DATABASE_FLAGS)
 
@@ -99,7 +99,7 @@ def _set_plan(arguments: Namespace) -> int:
 
     async def change(hub: "HubServices") -> None:
         user = await hub.users.set_plan(HubActor.operator(), arguments.name, plan)
-        print(f"{user.name} has {user.private_count}/{_spelled(user.private_limit)} private repositories")
+        print(f"{user.name} has {user.private_count}/{_format_limit(user.private_limit)} private repositories")
 
     _with_hub(arguments, change)
     return 0
@@ -109,11 +109,11 @@ def _limit(text: str) -> int | None:
     if text == UNLIMITED:
         return None
     if not (text.isascii() and text.isdigit() and int(text) < 2**31):
-        raise ArgumentTypeError(f"a number, or {UNLIMITED}, not {text!r}")
+        raise ArgumentTypeError(f"invalid limit {text!r}: use a number or {UNLIMITED}")
     return int(text)
 
 
-def _spelled(limit: int | None) -> str:
+def _format_limit(limit: int | None) -> str:
     return UNLIMITED if limit is None else str(limit)
 
 
@@ -129,7 +129,7 @@ def _list_users(arguments: Namespace) -> int:
                 admin = "yes" if user.admin else "no"
                 print(
                     f"{user.name:<40}{user.email:<36}{admin:<7}{user.created_at:%Y-%m-%d}  "
-                    f"{user.private_count}/{_spelled(user.private_limit)}"
+                    f"{user.private_count}/{_format_limit(user.private_limit)}"
                 )
             number += 1
 
@@ -144,24 +144,24 @@ def _upgrade(arguments: Namespace) -> int:
     settings = load_settings(arguments).settings
     settings.data_folder.mkdir(parents=True, exist_ok=True)
     asyncio.run(upgrade(settings.data_folder, settings.database_url))
-    print(f"the database's schema is {newest_revision()}")
+    print(f"the database schema is at revision {newest_revision()}")
     return 0
 
 
 def _with_hub(arguments: Namespace, work: Callable[["HubServices"], Awaitable[None]], *, new: bool = False) -> None:
-    """Open the hub that the settings name, beside a running one if need be, and do ``work`` with it.
+    """Open the hub that the settings name and run ``work`` with it. The server can be running.
 
-    Only with ``new`` it may be one that never ran.
+    With ``new`` the hub need not exist yet.
     """
     from hythe.hub.errors import HubError
     from hythe.server.hub import open_hub
 
     settings = load_settings(arguments).settings
-    _look_for_hub(settings, new=new)
+    _require_hub(settings, new=new)
 
     async def run() -> None:
-        async with open_hub(settings) as house:
-            await work(house.hub)
+        async with open_hub(settings) as services:
+            await work(services.hub)
 
     try:
         asyncio.run(run())
@@ -174,13 +174,13 @@ async def _registry(arguments: Namespace) -> AsyncIterator["RegistryServices"]:
     from hythe.server.hub import open_hub
 
     settings = load_settings(arguments).settings
-    _look_for_hub(settings)
-    async with open_hub(settings) as house:
-        yield house.registry
+    _require_hub(settings)
+    async with open_hub(settings) as services:
+        yield services.registry
 
 
-def _look_for_hub(settings: "Settings", *, new: bool = False) -> None:
-    """Tell whoever named a wrong folder, which would quietly be made a second, empty hub."""
+def _require_hub(settings: "Settings", *, new: bool = False) -> None:
+    """Raise CommandFailed if the folder has no hub, instead of creating an empty one."""
     from hythe.database.sqlite import SQLITE_FILE
 
     folder = settings.data_folder
@@ -195,10 +195,10 @@ def _new_password(arguments: Namespace) -> str:
     if arguments.password_stdin:
         return sys.stdin.readline().rstrip("\n")
     if not sys.stdin.isatty():
-        raise CommandFailed("no terminal to ask for a password", "use --password-stdin")
+        raise CommandFailed("cannot prompt for a password without a terminal", "use --password-stdin")
     password = getpass("Password: ")
     if getpass("Password again: ") != password:
-        raise CommandFailed("the two passwords differ", "type the same one twice")
+        raise CommandFailed("passwords do not match", "try again")
     return password
 
 

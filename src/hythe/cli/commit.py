@@ -1,4 +1,4 @@
-"""``commit``: a new image of what a container changed."""
+"""``commit``: create an image from the changes of a container."""
 
 from argparse import ArgumentParser, Namespace
 
@@ -17,24 +17,28 @@ from hythe.oci.reference import Reference
 
 def _configure(parser: ArgumentParser) -> None:
     parser.add_argument("-a", "--author", default="", help='author, such as "Ada <ada@example.com>"')
-    parser.add_argument("-m", "--message", default="", help="why the image was made")
+    parser.add_argument("-m", "--message", default="", help="commit message")
     parser.add_argument(
         "-c", "--change", action="append", default=[], metavar="INSTRUCTION", help="apply a Dockerfile instruction"
     )
     parser.add_argument(
-        "-p", "--pause", action="store_true", default=True, help="halt the container meanwhile (the default)"
+        "-p", "--pause", action="store_true", default=True, help="pause the container during the commit (default)"
     )
-    parser.add_argument("--no-pause", dest="pause", action="store_false", help="let the container run on meanwhile")
+    parser.add_argument("--no-pause", dest="pause", action="store_false", help="do not pause the container")
     add_json_flag(parser)
-    parser.add_argument("container", metavar="CONTAINER", help="name or ID; docker:NAME or podman:NAME for theirs")
+    parser.add_argument(
+        "container",
+        metavar="CONTAINER",
+        help="name or ID; docker:NAME or podman:NAME for a container of docker or podman",
+    )
     parser.add_argument("name", metavar="REPOSITORY[:TAG]", nargs="?", default="", help="name of the new image")
 
 
 def _commit(arguments: Namespace) -> int:
-    order = CommitOptions(arguments.author, arguments.message, tuple(arguments.change), arguments.pause)
+    options = CommitOptions(arguments.author, arguments.message, tuple(arguments.change), arguments.pause)
     host = load_configuration().default_registry
     name = _new_name(arguments.name, host) if arguments.name else None
-    image_id = _commit_any(arguments.container, order, name)
+    image_id = _commit_any(arguments.container, options, name)
     if arguments.json:
         print_json({"id": str(image_id), "name": str(name) if name else None})
     else:
@@ -45,22 +49,22 @@ def _commit(arguments: Namespace) -> int:
 def _new_name(text: str, host: str) -> Reference:
     reference = Reference.parse(text, host)
     if reference.digest:
-        raise CommandFailed("an image that is still to be made has no digest", "write REPOSITORY[:TAG]", 2)
+        raise CommandFailed("cannot commit to a digest reference", "use REPOSITORY[:TAG]", 2)
     return reference.with_default_tag()
 
 
-def _commit_any(text: str, order: CommitOptions, name: Reference | None) -> Digest:
-    """Commit the container of ours that ``text`` names, else one of docker or podman."""
+def _commit_any(text: str, options: CommitOptions, name: Reference | None) -> Digest:
+    """Commit the hythe container that ``text`` names, else that of docker or podman."""
     store, images = ContainerStore(), open_store()
     try:
         container = store.find(text)
     except NoSuchContainer:
         from hythe.containers.engines import commit_external, find_engine
 
-        engine, foreign = find_engine(text)
-        return commit_external(engine, foreign, images, order, name)
+        engine, external = find_engine(text)
+        return commit_external(engine, external, images, options, name)
     become_root()
-    return commit_container(store, images, container, order, name)
+    return commit_container(store, images, container, options, name)
 
 
 command = Command(

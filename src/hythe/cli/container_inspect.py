@@ -1,4 +1,4 @@
-"""A container in full, in the words of ``docker inspect``."""
+"""The output of ``inspect`` for a container, as ``docker inspect`` prints it."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The flags of ``run`` and ``create`` that say what a container shares with the machine, and what they mean."""
+"""The isolation flags of ``run`` and ``create``: network, mounts, privileges and resource limits."""
 
 import re
 import sys
@@ -19,7 +19,7 @@ _UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 LEAST_MEMORY = 6 << 20
 _NETWORKS = ("host", "none")
 _NO_EFFECT = ("apparmor", "label", "systempaths")
-"""Security options about what hythe does not do in the first place."""
+"""Security options that have no effect in hythe."""
 
 
 def configure(parser: ArgumentParser) -> None:
@@ -36,13 +36,21 @@ def _configure_network(parser: ArgumentParser) -> None:
         "--net",
         default="host",
         metavar="{host,none}",
-        help="host (the default): the machine's own network; none: no network. There is no bridge without a daemon",
+        help="host (default) or none; bridge networks need a daemon",
     )
-    parser.add_argument("-p", "--publish", action="append", default=[], help="no effect: the network is the host's")
-    parser.add_argument("-P", "--publish-all", action="store_true", help="no effect either")
-    parser.add_argument("-h", "--hostname", default="", metavar="NAME", help="what the container calls itself")
-    parser.add_argument("--add-host", action="append", default=[], metavar="NAME:ADDRESS", help="a line of /etc/hosts")
-    parser.add_argument("--dns", action="append", default=[], metavar="ADDRESS", help="name server, not the machine's")
+    parser.add_argument(
+        "-p", "--publish", action="append", default=[], help="no effect: containers use the network of the host"
+    )
+    parser.add_argument(
+        "-P", "--publish-all", action="store_true", help="no effect: containers use the network of the host"
+    )
+    parser.add_argument("-h", "--hostname", default="", metavar="NAME", help="host name of the container")
+    parser.add_argument(
+        "--add-host", action="append", default=[], metavar="NAME:ADDRESS", help="add an entry to /etc/hosts"
+    )
+    parser.add_argument(
+        "--dns", action="append", default=[], metavar="ADDRESS", help="DNS server (default: those of the host)"
+    )
 
 
 def _configure_files(parser: ArgumentParser) -> None:
@@ -54,23 +62,27 @@ def _configure_files(parser: ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="type=KIND,..",
-        help="the same in words: type=bind|volume|tmpfs, source=.., target=.., readonly",
+        help="mount a file system: type=bind|volume|tmpfs, source=.., target=.., readonly",
     )
     parser.add_argument(
-        "--volumes-from", action="append", default=[], metavar="CONTAINER[:ro]", help="mount what that one has"
+        "--volumes-from",
+        action="append",
+        default=[],
+        metavar="CONTAINER[:ro]",
+        help="mount the volumes of another container",
     )
-    parser.add_argument("--tmpfs", action="append", default=[], metavar="TARGET[:OPTIONS]", help="mount memory")
-    parser.add_argument("--shm-size", default="64m", metavar="SIZE", help="size of /dev/shm (64m)")
-    parser.add_argument("--read-only", action="store_true", help="the container cannot write, but to its volumes")
+    parser.add_argument("--tmpfs", action="append", default=[], metavar="TARGET[:OPTIONS]", help="mount a tmpfs")
+    parser.add_argument("--shm-size", default="64m", metavar="SIZE", help="size of /dev/shm (default: 64m)")
+    parser.add_argument("--read-only", action="store_true", help="mount the root file system read-only")
     parser.add_argument(
-        "--device", action="append", default=[], metavar="SOURCE[:TARGET][:rwm]", help="give it a device of the machine"
+        "--device", action="append", default=[], metavar="SOURCE[:TARGET][:rwm]", help="add a host device"
     )
 
 
 def _configure_rights(parser: ArgumentParser) -> None:
-    parser.add_argument("--cap-add", action="append", default=[], metavar="CAPABILITY", help="grant a capability")
-    parser.add_argument("--cap-drop", action="append", default=[], metavar="CAPABILITY", help="take a capability")
-    parser.add_argument("--privileged", action="store_true", help="all capabilities and devices, nothing filtered")
+    parser.add_argument("--cap-add", action="append", default=[], metavar="CAPABILITY", help="add a Linux capability")
+    parser.add_argument("--cap-drop", action="append", default=[], metavar="CAPABILITY", help="drop a Linux capability")
+    parser.add_argument("--privileged", action="store_true", help="give all capabilities and devices, without filters")
     parser.add_argument(
         "--security-opt",
         action="append",
@@ -78,26 +90,26 @@ def _configure_rights(parser: ArgumentParser) -> None:
         metavar="OPTION",
         help="no-new-privileges, seccomp=unconfined",
     )
-    parser.add_argument("--group-add", action="append", default=[], metavar="GROUP", help="a further group of the user")
+    parser.add_argument("--group-add", action="append", default=[], metavar="GROUP", help="add a supplementary group")
     parser.add_argument(
-        "--sysctl", action="append", default=[], metavar="NAME=VALUE", help="a kernel setting of its own namespaces"
+        "--sysctl", action="append", default=[], metavar="NAME=VALUE", help="set a kernel parameter of the namespaces"
     )
 
 
 def _configure_limits(parser: ArgumentParser) -> None:
-    parser.add_argument("-m", "--memory", default="", metavar="SIZE", help="most memory, such as 512m (needs root)")
-    parser.add_argument("--memory-swap", default="", metavar="SIZE", help="most memory and swap space (needs root)")
-    parser.add_argument("--cpus", type=float, default=0, help="most processors, such as 1.5 (needs root)")
+    parser.add_argument("-m", "--memory", default="", metavar="SIZE", help="memory limit, such as 512m (needs root)")
+    parser.add_argument("--memory-swap", default="", metavar="SIZE", help="limit of memory plus swap (needs root)")
+    parser.add_argument("--cpus", type=float, default=0, help="number of CPUs, such as 1.5 (needs root)")
     parser.add_argument(
         "-c",
         "--cpu-shares",
         type=int,
         default=0,
         metavar="WEIGHT",
-        help="weight beside others, 1024 is usual (needs root)",
+        help="CPU weight relative to other containers, usually 1024 (needs root)",
     )
-    parser.add_argument("--cpuset-cpus", default="", metavar="LIST", help="which processors: 0-2,4 (needs root)")
-    parser.add_argument("--pids-limit", type=int, default=0, metavar="COUNT", help="most processes (needs root)")
+    parser.add_argument("--cpuset-cpus", default="", metavar="LIST", help="CPUs to use: 0-2,4 (needs root)")
+    parser.add_argument("--pids-limit", type=int, default=0, metavar="COUNT", help="limit of processes (needs root)")
     parser.add_argument(
         "--ulimit", action="append", default=[], metavar="NAME=SOFT[:HARD]", help="limit of each process: nofile=1024"
     )
@@ -139,7 +151,7 @@ def parse_host_config(arguments: Namespace) -> HostConfig:
 def _check_network(arguments: Namespace) -> None:
     if arguments.network not in _NETWORKS:
         raise InvalidOption(
-            f"there is no network {arguments.network!r}: without a daemon nobody runs a bridge",
+            f"network {arguments.network!r} is not supported: bridge networks need a daemon",
             "leave it out for the machine's own network, or use --network none",
         )
     if arguments.publish or arguments.publish_all:
@@ -164,14 +176,14 @@ def _parse_security(texts: list[str]) -> dict[str, bool]:
 def _parse_kernel_setting(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not name or not equals:
-        raise InvalidOption(f"{text!r} is not a kernel setting", "write NAME=VALUE")
+        raise InvalidOption(f"{text!r} is not a kernel parameter", "write NAME=VALUE")
     return name, value
 
 
 def _parse_limits(arguments: Namespace) -> ResourceLimits:
     memory = parse_size(arguments.memory) if arguments.memory else 0
     if memory and memory < LEAST_MEMORY:
-        raise InvalidOption(f"--memory {arguments.memory} is too little", "allow 6m at least")
+        raise InvalidOption(f"--memory {arguments.memory} is below the minimum", "use 6m or more")
     if arguments.cpus < 0 or arguments.cpu_shares < 0 or arguments.pids_limit < -1:
         raise InvalidOption("a limit cannot be negative", "leave it out for no limit")
     limits = ResourceLimits(

@@ -1,4 +1,4 @@
-"""The flags of ``run`` and ``create``, and what they mean (docker's, as far as they make sense without a daemon)."""
+"""The flags of ``run`` and ``create``: those of docker that make sense without a daemon."""
 
 import os
 from argparse import REMAINDER, ArgumentParser, Namespace
@@ -11,44 +11,50 @@ from hythe.containers.lifecycle import CreateOptions
 
 
 def configure(parser: ArgumentParser) -> None:
-    """Add the flags that run and create have in common."""
+    """Add the flags that run and create share."""
     _configure_process(parser)
     container_isolation.configure(parser)
-    parser.add_argument("--name", default="", help="name of the container (default: one is made up)")
-    parser.add_argument("--platform", default="", help="platform of the image: os/architecture[/variant]")
+    parser.add_argument("--name", default="", help="name of the container (default: a generated name)")
+    parser.add_argument("--platform", default="", help="platform of the image: OS/ARCH[/VARIANT]")
     parser.add_argument("--pull", choices=("missing", "always", "never"), default="missing", help="when to pull")
-    parser.add_argument("--rm", action="store_true", help="remove the container when it has ended")
-    parser.add_argument("-q", "--quiet", action="store_true", help="say nothing while the image is pulled")
-    parser.add_argument("--cidfile", default="", metavar="FILE", help="write the container's ID to a new file")
+    parser.add_argument("--rm", action="store_true", help="remove the container when it exits")
+    parser.add_argument("-q", "--quiet", action="store_true", help="suppress the pull output")
+    parser.add_argument("--cidfile", default="", metavar="FILE", help="write the container ID to a new file")
     parser.add_argument("--runtime", default="", help="OCI runtime: crun, runc or a path (default: $HYTHE_RUNTIME)")
-    parser.add_argument("image", metavar="IMAGE", help="image to run; pulled when it is not here")
-    words = parser.add_argument("words", metavar="COMMAND", nargs=REMAINDER, help="run this, not the image's command")
+    parser.add_argument("image", metavar="IMAGE", help="image to run; pulled if it is not local")
+    words = parser.add_argument(
+        "words", metavar="COMMAND", nargs=REMAINDER, help="command to run instead of that of the image"
+    )
     words.required = False
 
 
 def _configure_process(parser: ArgumentParser) -> None:
-    parser.add_argument("-i", "--interactive", action="store_true", help="pass standard input on")
-    parser.add_argument("-t", "--tty", action="store_true", help="give the container a terminal")
-    parser.add_argument("-e", "--env", action="append", default=[], metavar="NAME[=VALUE]", help="set a variable")
-    parser.add_argument("--env-file", action="append", default=[], metavar="FILE", help="set the variables of a file")
-    parser.add_argument("-u", "--user", default="", metavar="USER[:GROUP]", help="names or numbers")
-    parser.add_argument("-w", "--workdir", default="", metavar="FOLDER", help="folder to start in")
+    parser.add_argument("-i", "--interactive", action="store_true", help="keep stdin open")
+    parser.add_argument("-t", "--tty", action="store_true", help="allocate a pseudo-terminal")
     parser.add_argument(
-        "--entrypoint", default=None, metavar="PROGRAM", help="run this instead of the image's entrypoint; '' for none"
+        "-e", "--env", action="append", default=[], metavar="NAME[=VALUE]", help="set an environment variable"
+    )
+    parser.add_argument(
+        "--env-file", action="append", default=[], metavar="FILE", help="read environment variables from a file"
+    )
+    parser.add_argument("-u", "--user", default="", metavar="USER[:GROUP]", help="user and group, by name or ID")
+    parser.add_argument("-w", "--workdir", default="", metavar="FOLDER", help="working directory in the container")
+    parser.add_argument(
+        "--entrypoint", default=None, metavar="PROGRAM", help="override the entrypoint of the image; '' for none"
     )
     parser.add_argument("-l", "--label", action="append", default=[], metavar="KEY=VALUE", help="set a label")
-    parser.add_argument("--label-file", action="append", default=[], metavar="FILE", help="set the labels of a file")
-    parser.add_argument("--expose", action="append", default=[], metavar="PORT", help="name a port, for commit")
-    parser.add_argument("--stop-signal", default="", metavar="SIGNAL", help="signal that stops the container")
-    parser.add_argument("--stop-timeout", type=int, default=10, metavar="SECONDS", help="seconds until SIGKILL (10)")
-    parser.add_argument("--init", action="store_true", help="run docker-init, tini or catatonit first, to reap orphans")
+    parser.add_argument("--label-file", action="append", default=[], metavar="FILE", help="read labels from a file")
+    parser.add_argument("--expose", action="append", default=[], metavar="PORT", help="record a port for commit")
+    parser.add_argument("--stop-signal", default="", metavar="SIGNAL", help="signal to stop the container")
     parser.add_argument(
-        "--restart", default="no", metavar="no", help="only no: without a daemon nobody starts a container anew"
+        "--stop-timeout", type=int, default=10, metavar="SECONDS", help="seconds to wait before SIGKILL (default: 10)"
     )
+    parser.add_argument("--init", action="store_true", help="run docker-init, tini or catatonit first, to reap orphans")
+    parser.add_argument("--restart", default="no", metavar="no", help="only no: restarting containers needs a daemon")
 
 
 def parse_request(arguments: Namespace) -> CreateOptions:
-    """Return what the flags ask for; raises InvalidOption."""
+    """Return the options that the flags set. Raises InvalidOption."""
     entrypoint = arguments.entrypoint
     _check_restart(arguments)
     return CreateOptions(
@@ -69,8 +75,8 @@ def parse_request(arguments: Namespace) -> CreateOptions:
 def _check_restart(arguments: Namespace) -> None:
     if arguments.restart not in ("", "no"):
         raise InvalidOption(
-            f"--restart {arguments.restart}: without a daemon nobody starts a container anew",
-            "let systemd do it, by a unit that runs 'hythe start -a NAME'",
+            f"--restart {arguments.restart}: restart policies need a daemon",
+            "use a systemd unit that runs 'hythe start -a NAME'",
         )
 
 
@@ -82,7 +88,7 @@ def _parse_label(text: str) -> tuple[str, str]:
 
 
 def parse_environment(files: list[str], variables: list[str]) -> tuple[str, ...]:
-    """Return ``NAME=VALUE`` of files and flags; a name alone takes its value from here, if it has one."""
+    """Return ``NAME=VALUE`` of files and flags; a name without value takes it from the environment of hythe."""
     lines = [*_lines_of(files), *variables]
     return tuple(variable for line in lines if (variable := _variable(line)))
 

@@ -7,7 +7,7 @@ from hythe.cli.main import find_verb, load, make_parser, overview
 
 
 def _configure(parser: ArgumentParser) -> None:
-    parser.add_argument("verb", nargs="?", metavar="VERB", help="the verb to explain; none: list all")
+    parser.add_argument("verb", nargs="?", metavar="VERB", help="verb to show help for (default: list all verbs)")
 
 
 def _run(arguments: Namespace) -> int:

@@ -1,7 +1,7 @@
-"""``login``, ``logout``, ``register``: who we are at registries and hubs.
+"""``login``, ``logout``, ``register``: credentials for registries, and accounts on hubs.
 
-A mistyped name must neither make an account nor send a password anywhere: where a name is free, logging in asks before
-it does anything, and only a clear yes goes on.
+A mistyped user name must not create an account or send a password. If no account has the name, ``login`` asks for
+confirmation before it sends anything.
 """
 
 from argparse import ArgumentParser, Namespace
@@ -29,10 +29,10 @@ from hythe.oci.reference import is_host
 def _configure_credentials(parser: ArgumentParser) -> None:
     parser.add_argument("server", nargs="?", default="", metavar="SERVER", help="host (default: the default registry)")
     parser.add_argument("-u", "--username", default="", help="user name")
-    parser.add_argument("-p", "--password", default="", help="password (others on this machine may see it)")
-    parser.add_argument("--password-stdin", action="store_true", help="read the password from stdin; asks nothing")
+    parser.add_argument("-p", "--password", default="", help="password (visible to other users of this machine)")
+    parser.add_argument("--password-stdin", action="store_true", help="read the password from stdin, without prompts")
     parser.add_argument(
-        "--legacy-dockercfg", action="store_true", help="keep it in ~/.dockercfg, as docker did until 1.7"
+        "--legacy-dockercfg", action="store_true", help="store the credentials in ~/.dockercfg, for docker before 1.7"
     )
     add_json_flag(parser)
     add_connection_flags(parser)
@@ -46,8 +46,8 @@ def _configure_register(parser: ArgumentParser) -> None:
 def _login(arguments: Namespace) -> int:
     with connected(arguments) as client:
         host = _host(client, arguments)
-        credential = _given(arguments) or _asked(client, host, arguments)
-        _keep(client, host, credential, arguments)
+        credential = _credential_from_flags(arguments) or _prompt_for_credential(client, host, arguments)
+        _check_and_save(client, host, credential, arguments)
     return 0
 
 
@@ -56,12 +56,12 @@ def _host(client: Client, arguments: Namespace) -> str:
         return client.configuration.default_registry
     target = key_target(arguments.server)
     if not is_host(target.partition("/")[0]):
-        raise CommandFailed(f"{arguments.server!r} is not a server", "write HOST[:PORT]", 2)
+        raise CommandFailed(f"{arguments.server!r} is not a server", "use HOST[:PORT]", 2)
     return target
 
 
-def _given(arguments: Namespace) -> Credential | None:
-    """Return what the flags say in full; raises CommandFailed where they contradict each other."""
+def _credential_from_flags(arguments: Namespace) -> Credential | None:
+    """Return the credential that the flags give, None if incomplete. Raises CommandFailed if they conflict."""
     if arguments.password_stdin:
         if arguments.password:
             raise CommandFailed("--password and --password-stdin are mutually exclusive", code=2)
@@ -75,8 +75,8 @@ def _given(arguments: Namespace) -> Credential | None:
     return None
 
 
-def _asked(client: Client, host: str, arguments: Namespace) -> Credential:
-    """Ask for what is missing. Where the name is free, offer to make an account, and do so only after a clear yes."""
+def _prompt_for_credential(client: Client, host: str, arguments: Namespace) -> Credential:
+    """Prompt for the missing values. If no account has the name, offer to create one and ask for confirmation."""
     require_interactive("log in interactively", "use --username NAME --password-stdin")
     username = arguments.username or ask("Username", client.credentials.find(host).username)
     if HubClient(client, host).username_status(username) is not UsernameStatus.FREE:
@@ -90,14 +90,14 @@ def _asked(client: Client, host: str, arguments: Namespace) -> Credential:
 def _register(arguments: Namespace) -> int:
     with connected(arguments) as client:
         host = _host(client, arguments)
-        credential = _given(arguments)
+        credential = _credential_from_flags(arguments)
         if credential is None:
             require_interactive("register interactively", "use --username NAME --email E --password-stdin")
             username = arguments.username or ask("Username")
             credential = Credential(username, ask_new_password(), email=arguments.email or ask("Email"))
         elif not credential.email:
             raise CommandFailed("must provide --email to register", code=2)
-        _keep(client, host, _sign_up(client, host, credential), arguments)
+        _check_and_save(client, host, _sign_up(client, host, credential), arguments)
     return 0
 
 
@@ -107,11 +107,11 @@ def _sign_up(client: Client, host: str, credential: Credential) -> Credential:
     return credential
 
 
-def _keep(client: Client, host: str, credential: Credential, arguments: Namespace) -> None:
-    """Try the credential at the registry, and keep it where the flags say."""
+def _check_and_save(client: Client, host: str, credential: Credential, arguments: Namespace) -> None:
+    """Check the credential at the registry, and store it."""
     accepted = check_credential(client, host, credential)
     if arguments.legacy_dockercfg:
-        accepted = credential  # that file has no room for tokens
+        accepted = credential  # that file format cannot store tokens
     path = client.credentials.save(host, accepted, arguments.server, legacy=arguments.legacy_dockercfg)
     if arguments.json:
         print_json({"host": host, "username": credential.username, "file": str(path)})

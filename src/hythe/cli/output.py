@@ -1,4 +1,4 @@
-"""What verbs print: tables as docker's, ``--format`` templates, ``--json``. stdout is data, stderr is talk."""
+"""Output of verbs: docker's tables, ``--format`` templates and ``--json``. Data goes to stdout, messages to stderr."""
 
 import re
 import sys
@@ -29,7 +29,7 @@ class Row(NamedTuple):
 def add_list_flags(parser: ArgumentParser, quiet: str = "") -> None:
     """Add what every list takes: --format, --json, --no-trunc, and -q where ``quiet`` says what it shows."""
     parser.add_argument("--format", default="", metavar="TEMPLATE", help="a Go template, 'table TEMPLATE' or 'json'")
-    parser.add_argument("--no-trunc", action="store_true", help="don't cut anything")
+    parser.add_argument("--no-trunc", action="store_true", help="do not truncate output")
     add_json_flag(parser)
     if quiet:
         parser.add_argument("-q", "--quiet", action="store_true", help=quiet)
@@ -37,7 +37,7 @@ def add_list_flags(parser: ArgumentParser, quiet: str = "") -> None:
 
 def add_json_flag(parser: ArgumentParser) -> None:
     """Add --json, which every verb has."""
-    parser.add_argument("--json", action="store_true", help="print JSON, for programs")
+    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def print_json(value: Any) -> None:
@@ -113,10 +113,10 @@ def truth(text: str) -> bool:
     """Return what a filter's value says; raises CommandFailed when it is neither true nor false."""
     words = {"true": True, "1": True, "false": False, "0": False}
     if text.lower() not in words:
-        raise CommandFailed(f"{text!r} is neither true nor false", "write true or false", 2)
+        raise CommandFailed(f"{text!r} is not a boolean", "use true or false", 2)
     return words[text.lower()]
 
 
 def talk(message: str) -> None:
-    """Say something to people, on stderr."""
+    """Print a message to stderr."""
     print(message, file=sys.stderr)

@@ -83,7 +83,7 @@ class LayerLine:
 
 
 class Display(Reporter):
-    """Says nothing; what shows something derives from it. Use it as a context manager."""
+    """Displays nothing; the base of other displays. Use it as a context manager."""
 
     def __enter__(self) -> Self:
         return self
@@ -116,7 +116,7 @@ class PlainDisplay(Display):
 
 
 class TerminalDisplay(Display):
-    """A line a layer, drawn anew ten times a second."""
+    """One line per layer, redrawn ten times a second."""
 
     def __init__(self, words: Mapping[TransferState, str], out: TextIO) -> None:
         self._words = words
@@ -179,7 +179,7 @@ class TerminalDisplay(Display):
 def _terminal_size(out: TextIO) -> os.terminal_size:
     try:
         return os.get_terminal_size(out.fileno())
-    except OSError:  # no terminal after all
+    except OSError:  # not a terminal
         return os.terminal_size((80, 24))
 
 

@@ -1,4 +1,4 @@
-"""``run``, ``create`` and ``start``: making containers and letting them run."""
+"""``run``, ``create`` and ``start``: create and start containers."""
 
 import sys
 from argparse import ArgumentParser, Namespace
@@ -35,7 +35,7 @@ def _configure_run(parser: ArgumentParser) -> None:
         "--attach",
         action="append",
         choices=_STREAMS,
-        help="pass on this stream alone (default: all, stdin by -i)",
+        help="attach only this stream (default: all; stdin with -i)",
     )
     container_options.configure(parser)
 
@@ -58,9 +58,9 @@ def _run(arguments: Namespace) -> int:
 
 def _check_terminal(arguments: Namespace) -> None:
     if arguments.attach and arguments.detach:
-        raise CommandFailed("-a and -d exclude each other", "leave out one of them", OUR_FAULT)
+        raise CommandFailed("conflicting options: -a and -d", "use only one of them", OUR_FAULT)
     if arguments.tty and arguments.interactive and not arguments.detach and not sys.stdin.isatty():
-        raise CommandFailed("the input device is not a terminal", "leave -t out: -i alone passes input on", OUR_FAULT)
+        raise CommandFailed("the input device is not a terminal", "use -i without -t", OUR_FAULT)
 
 
 def _create(store: ContainerStore, images: LocalStore, arguments: Namespace) -> Container:
@@ -127,10 +127,8 @@ create = Command(_configure_create, _create_only, "hythe create --name web -e PO
 
 
 def _configure_start(parser: ArgumentParser) -> None:
-    parser.add_argument(
-        "-a", "--attach", action="store_true", help="show its output, hand signals on, wait for its end"
-    )
-    parser.add_argument("-i", "--interactive", action="store_true", help="pass standard input on as well")
+    parser.add_argument("-a", "--attach", action="store_true", help="attach stdout and stderr and forward signals")
+    parser.add_argument("-i", "--interactive", action="store_true", help="attach stdin")
     configure_names(parser)
 
 
@@ -139,7 +137,7 @@ def _start(arguments: Namespace) -> int:
     store, images = ContainerStore(), open_store()
     if arguments.attach or arguments.interactive:
         if len(arguments.containers) > 1:
-            raise CommandFailed("only one container can be attached to", "leave out -a and -i")
+            raise CommandFailed("cannot attach to more than one container", "leave out -a and -i")
         container = store.find(arguments.containers[0])
         streams = _STREAMS if arguments.interactive else ("stdout", "stderr")
         return _attach(store, images, container, _attachment(container, streams))

@@ -24,7 +24,7 @@ Scope = dict[str, Any]
 
 
 class InvalidTemplate(CommandFailed):
-    """A ``--format`` that is no template."""
+    """The value of ``--format`` is not a valid template."""
 
     def __init__(self, message: str) -> None:
         super().__init__(
@@ -40,7 +40,7 @@ class Word(NamedTuple):
 
 
 class Text(NamedTuple):
-    """Words that stand as they are."""
+    """Literal text outside of actions."""
 
     text: str
 
