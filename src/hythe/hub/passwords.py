@@ -14,6 +14,9 @@ from argon2.exceptions import Argon2Error, InvalidHashError
 PASSWORD_LENGTH = (8, 256)
 """Minimum and maximum number of characters in a new password."""
 
+DEFAULT_HASHER = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
+"""The argon2id parameters that OWASP recommends."""
+
 _CONCURRENCY = 2
 _CACHE_SIZE = 1024
 _CACHE_SECONDS = 300.0
@@ -22,8 +25,8 @@ _CACHE_SECONDS = 300.0
 class Passwords:
     """Hashes and verifies passwords. At most ``_CONCURRENCY`` hashes (20 MB each) run at a time; others wait."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
+    def __init__(self, clock: Callable[[], float] = time.monotonic, hasher: PasswordHasher = DEFAULT_HASHER) -> None:
+        self._hasher = hasher
         self._threads = ThreadPoolExecutor(_CONCURRENCY, thread_name_prefix="argon2")
         self._clock = clock
         self._secret = secrets.token_bytes(32)

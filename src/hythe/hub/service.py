@@ -5,13 +5,15 @@ import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
+from argon2 import PasswordHasher
+
 from hythe.database import Database
 from hythe.hub.access import HubAccess
 from hythe.hub.credentials import CredentialService
 from hythe.hub.images import ImageService
 from hythe.hub.keys import SigningKeys
 from hythe.hub.login_throttle import LoginThrottle
-from hythe.hub.passwords import Passwords
+from hythe.hub.passwords import DEFAULT_HASHER, Passwords
 from hythe.hub.personal_tokens import PersonalTokenService
 from hythe.hub.platforms import Platforms
 from hythe.hub.pulls import PullCounter
@@ -65,9 +67,11 @@ class HubServices:
 
 
 @contextlib.asynccontextmanager
-async def open_identity(database: Database, settings: Settings, clock: Clock = now) -> AsyncIterator[HubFoundation]:
+async def open_identity(
+    database: Database, settings: Settings, clock: Clock = now, hasher: PasswordHasher = DEFAULT_HASHER
+) -> AsyncIterator[HubFoundation]:
     """Load or create the signing keys, and count pulls until the block ends."""
-    passwords = Passwords()
+    passwords = Passwords(hasher=hasher)
     keys = SigningKeys(database, clock)
     await keys.open()
     credentials = CredentialService(database, passwords, LoginThrottle(), keys, clock)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from argon2 import PasswordHasher
 from tests.parts.database import Run
 from tests.unit.hub.house import Clock, Services
 
@@ -16,6 +17,9 @@ from hythe.registry.policy import Policy
 from hythe.registry.service import RegistryServices
 from hythe.registry.storage.opening import open_blob_store
 from hythe.settings import Settings
+
+CHEAP_HASHER = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+"""Real argon2id, at the least cost that the library allows."""
 
 
 @pytest.fixture
@@ -31,7 +35,7 @@ def house(run: Run[Any], database: Database, settings: Settings, tmp_path: Path)
     clock = Clock()
 
     async def open_all() -> Services:
-        identity = await stack.enter_async_context(open_identity(database, settings, clock))
+        identity = await stack.enter_async_context(open_identity(database, settings, clock, CHEAP_HASHER))
         blobs = open_blob_store(tmp_path)
         stack.push_async_callback(blobs.close)
         registry = RegistryServices(database, blobs, identity.access, (identity.listener,), Policy.of(settings), clock)
