@@ -61,7 +61,7 @@ class HytheServer:
         (self.logs / "stdout").unlink(missing_ok=True)
         if "--public-url" in self.arguments and self.port == 0:
             self.port = free_port()  # the ready line then shows the public URL instead
-        command = [str(HYTHE), *self.verb, "--listen", f"127.0.0.1:{self.port}", *self._data_flags(), *self.arguments]
+        command = [str(HYTHE), *self.verb, "--listen", f"127.0.0.1:{self.port}", *self.data_flags(), *self.arguments]
         self.program = Program(command, self.logs / "stderr", self._environment(), out=self.logs / "stdout")
         try:
             self.program.wait_until(self._is_ready, seconds)
@@ -112,7 +112,7 @@ class HytheServer:
 
     def _try(self, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [HYTHE, *arguments, *self._data_flags()],
+            [HYTHE, *arguments, *self.data_flags()],
             input=stdin or "",
             env=self._environment(),
             capture_output=True,
@@ -126,7 +126,8 @@ class HytheServer:
         email = f"{name}@example.com"
         self.admin("create-user", name, "--email", email, *flags, "--password-stdin", stdin=password)
 
-    def _data_flags(self) -> list[str]:
+    def data_flags(self) -> list[str]:
+        """Return the flags of `hythe admin` that select this server's data."""
         database = ["--database-url", self.database_url] if self.database_url else []
         return ["--data", str(self.data), *database]
 

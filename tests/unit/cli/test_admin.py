@@ -1,115 +1,180 @@
-"""``hythe admin`` beside a running hub, on each database; and what it says to who names a wrong place."""
+"""``hythe admin`` next to a running hub, on each database, and its errors for a wrong folder."""
 
 from __future__ import annotations
 
+import io
+import os
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import httpx2
 import pytest
-from tests.parts.hub import HYTHE, HytheServer
+from tests.parts.hub import HUB, HYTHE, HytheServer, server_factory
+from tests.parts.postgresql import PostgresqlServer
+
+from hythe.cli.main import main
 
 
-def signed_in(hub: HytheServer, name: str, password: str) -> bool:
-    """Whether the password is right."""
+class Result(NamedTuple):
+    """Exit code and output of one command."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def hythe(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Result]:
+    """Run ``hythe`` in this process: a process of its own takes most of a second to import the server."""
+    for name in [name for name in os.environ if name.startswith("HYTHE_")]:
+        monkeypatch.delenv(name)
+
+    def run(*words: str | Path, stdin: str = "") -> Result:
+        monkeypatch.setattr("sys.stdin", io.StringIO(stdin))
+        capsys.readouterr()
+        try:
+            code = main(list(map(str, words)))
+        except SystemExit as error:
+            code = int(error.code or 0)
+        return Result(code, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def hub(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[HytheServer]:
+    """A running hub on each database, shared by the tests of this module."""
+    url = None
+    if request.param == "postgresql":
+        postgresql: PostgresqlServer = request.getfixturevalue("postgresql")
+        url = postgresql.create()
+    with server_factory(tmp_path_factory.mktemp("hub"), HUB) as start:
+        yield start(database_url=url)
+
+
+@pytest.fixture
+def admin(hythe: Callable[..., Result]) -> Callable[..., str]:
+    """Run a verb of ``hythe admin`` on a hub's data. It must succeed; returns its output."""
+
+    def run(hub: HytheServer, *words: str, stdin: str = "") -> str:
+        done = hythe("admin", *words, *hub.data_flags(), stdin=stdin)
+        assert done.code == 0, done.err
+        return done.out
+
+    return run
+
+
+def create_user(admin: Callable[..., str], hub: HytheServer, name: str, *flags: str) -> None:
+    """Create an account with the password "correct horse"."""
+    email = f"{name}@example.com"
+    admin(hub, "create-user", name, "--email", email, *flags, "--password-stdin", stdin="correct horse\n")
+
+
+def listed(admin: Callable[..., str], hub: HytheServer) -> dict[str, list[str]]:
+    """Return the rows of ``list-users`` by name."""
+    return {line.split()[0]: line.split() for line in admin(hub, "list-users").splitlines()}
+
+
+def is_password(hub: HytheServer, name: str, password: str) -> bool:
+    """Whether the running hub accepts the password."""
     return httpx2.get(f"{hub.url}/api/v1/users/me", auth=(name, password)).status_code == 200
 
 
-def test_accounts(hub_on_each_database: HytheServer) -> None:
-    """Accounts are made, listed and given another password, all of it at once for the hub that runs."""
-    hub = hub_on_each_database
-    hub.create_user("ann", "correct horse")
-    hub.create_user("curator", "correct horse", admin=True)
+def test_accounts(hub: HytheServer, admin: Callable[..., str]) -> None:
+    """The running hub sees new accounts and passwords at once."""
+    create_user(admin, hub, "ann")
+    create_user(admin, hub, "curator", "--admin")
     token = httpx2.post(f"{hub.url}/v2/users/login", json={"username": "ann", "password": "correct horse"}).json()
 
-    listed = [line.split() for line in hub.admin("list-users").splitlines()]
-    said = hub.admin("set-password", "ann", "--password-stdin", stdin="another horse\n")
+    rows = listed(admin, hub)
+    output = admin(hub, "set-password", "ann", "--password-stdin", stdin="another horse\n")
 
-    assert [line[:3] for line in listed] == [
-        ["NAME", "E-MAIL", "ADMIN"],
-        ["ann", "ann@example.com", "no"],
-        ["curator", "curator@example.com", "yes"],
-    ]
-    assert "every session and login of the account has ended" in said
-    assert signed_in(hub, "ann", "another horse")
-    assert not signed_in(hub, "ann", "correct horse")
+    assert next(iter(rows)) == "NAME"
+    assert rows["NAME"][:3] == ["NAME", "E-MAIL", "ADMIN"]
+    assert rows["ann"][:3] == ["ann", "ann@example.com", "no"]
+    assert rows["curator"][:3] == ["curator", "curator@example.com", "yes"]
+    assert "every session and login of the account has ended" in output
+    assert is_password(hub, "ann", "another horse")
+    assert not is_password(hub, "ann", "correct horse")
     session = {"Authorization": f"Bearer {token['token']}"}
     assert httpx2.get(f"{hub.url}/api/v1/users/me", headers=session).status_code == 401
 
 
-def test_plans(hub_on_each_database: HytheServer) -> None:
-    """A plan is given, shown with what is used of it, and kept to at once by the hub that runs."""
-    hub = hub_on_each_database
-    hub.create_user("ann", "correct horse")
-    make = {"namespace": "ann", "visibility": "private"}
+def test_plans(hub: HytheServer, admin: Callable[..., str], hythe: Callable[..., Result]) -> None:
+    """``set-plan`` limits private repositories in the running hub at once, and ``list-users`` shows usage and limit."""
+    create_user(admin, hub, "bea")
 
-    def made(name: str) -> int:
-        new = {**make, "name": name}
-        return httpx2.post(f"{hub.url}/api/v1/repositories", json=new, auth=("ann", "correct horse")).status_code
+    def create(name: str) -> int:
+        new = {"namespace": "bea", "name": name, "visibility": "private"}
+        return httpx2.post(f"{hub.url}/api/v1/repositories", json=new, auth=("bea", "correct horse")).status_code
 
-    said = hub.admin("set-plan", "ann", "--private-repositories", "1")
-    answers = [made("one"), made("two")]
-    listed = hub.admin("list-users").splitlines()[1].split()
-    hub.admin("set-plan", "ann", "--private-repositories", "unlimited")
+    output = admin(hub, "set-plan", "bea", "--private-repositories", "1")
+    statuses = [create("one"), create("two")]
+    limited = listed(admin, hub)["bea"]
+    admin(hub, "set-plan", "bea", "--private-repositories", "unlimited")
 
-    assert said == "ann has 0/1 private repositories\n"
-    assert answers == [201, 403]
-    assert listed[-1] == "1/1"
-    assert made("two") == 201
-    assert hub.admin("list-users").splitlines()[1].endswith(" 2/unlimited")
-    assert hub.try_admin("set-plan", "ann", "--private-repositories", "many").returncode == 2
-    assert hub.try_admin("set-plan", "ben", "--private-repositories", "1").returncode == 1
+    assert output == "bea has 0/1 private repositories\n"
+    assert statuses == [201, 403]
+    assert limited[-1] == "1/1"
+    assert create("two") == 201
+    assert listed(admin, hub)["bea"][-1] == "2/unlimited"
+    set_plan = ("admin", "set-plan", *hub.data_flags())
+    assert hythe(*set_plan, "bea", "--private-repositories", "many").code == 2
+    assert hythe(*set_plan, "ben", "--private-repositories", "1").code == 1
 
 
-def test_refusals(hub: HytheServer) -> None:
-    """Exit code 1, every bad field named, and nothing done."""
-    hub.create_user("ann", "correct horse")
+def test_rejected_accounts(shared_hub: HytheServer, admin: Callable[..., str], hythe: Callable[..., Result]) -> None:
+    """Errors exit with 1, name every invalid field, and change nothing."""
+    create_user(admin, shared_hub, "cid")
+    before = listed(admin, shared_hub)
 
-    taken = hub.try_admin("create-user", "ann", "--email", "x@example.com", "--password-stdin", stdin="correct horse")
-    wrong = hub.try_admin("create-user", "Ann_", "--email", "x", "--password-stdin", stdin="short")
-    nobody = hub.try_admin("set-password", "ben", "--password-stdin", stdin="correct horse")
+    def run(*words: str, stdin: str) -> Result:
+        return hythe("admin", *words, "--password-stdin", *shared_hub.data_flags(), stdin=stdin)
 
-    assert [done.returncode for done in (taken, wrong, nobody)] == [1, 1, 1]
-    assert "exists" in taken.stderr
-    assert all(f"{field}: must" in wrong.stderr for field in ("username", "email", "password"))
-    assert "user 'ben' does not exist" in nobody.stderr
-    assert len(hub.admin("list-users").splitlines()) == 2
+    taken = run("create-user", "cid", "--email", "x@example.com", stdin="correct horse")
+    invalid = run("create-user", "Ann_", "--email", "x", stdin="short")
+    unknown = run("set-password", "ben", stdin="correct horse")
+
+    assert [taken.code, invalid.code, unknown.code] == [1, 1, 1]
+    assert "exists" in taken.err
+    assert all(f"{field}: must" in invalid.err for field in ("username", "email", "password"))
+    assert "user 'ben' does not exist" in unknown.err
+    assert listed(admin, shared_hub) == before
 
 
 @pytest.mark.parametrize("verb", [["list-users"], ["set-password", "ann", "--password-stdin"], ["gc", "--dry-run"]])
-def test_a_folder_without_a_hub(verb: list[str], tmp_path: Path) -> None:
-    """A mistyped folder is not made a second, empty hub."""
+def test_a_folder_without_a_hub(verb: list[str], tmp_path: Path, hythe: Callable[..., Result]) -> None:
+    """A mistyped folder does not become a second, empty hub."""
     folder = tmp_path / "mistyped"
 
-    done = subprocess.run(
-        [HYTHE, "admin", *verb, "--data", folder], input="correct horse", capture_output=True, text=True
-    )
+    done = hythe("admin", *verb, "--data", folder, stdin="correct horse")
 
-    assert (done.returncode, done.stdout) == (1, "")
-    assert f"there is no hub in {folder}" in done.stderr
+    assert (done.code, done.out) == (1, "")
+    assert f"there is no hub in {folder}" in done.err
     assert not folder.exists()
 
 
 def test_the_first_administrator(tmp_path: Path, start_hub: Callable[..., HytheServer]) -> None:
-    """May be made before the hub's first start, and is told where that hub will be."""
+    """The operator can create it before the hub's first start; the command prints where that hub will be."""
     folder = tmp_path / "new"
     command = [HYTHE, "admin", "create-user", "root", "--email", "r@example.com", "--admin", "--password-stdin"]
 
     reserved = subprocess.run([*command, "--data", folder], input="correct horse", capture_output=True, text=True)
     command[3] = "ann"
-    made = subprocess.run([*command, "--data", folder], input="correct horse", capture_output=True, text=True)
+    created = subprocess.run([*command, "--data", folder], input="correct horse", capture_output=True, text=True)
 
-    assert (reserved.returncode, made.returncode, made.stdout) == (1, 0, "created ann (administrator)\n")
+    assert (reserved.returncode, created.returncode, created.stdout) == (1, 0, "created ann (administrator)\n")
     assert f"there was no hub in {folder}" in reserved.stderr
-    assert signed_in(start_hub(data=folder), "ann", "correct horse")
+    assert is_password(start_hub(data=folder), "ann", "correct horse")
 
 
-def test_an_address_in_use(hub: HytheServer, tmp_path: Path) -> None:
-    """A server that cannot listen says where."""
-    command = [HYTHE, "serve", "--listen", hub.host, "--data", tmp_path / "other"]
+def test_an_address_in_use(shared_hub: HytheServer, tmp_path: Path) -> None:
+    """A server that cannot listen prints the address."""
+    command = [HYTHE, "serve", "--listen", shared_hub.host, "--data", tmp_path / "other"]
 
     done = subprocess.run(command, capture_output=True, text=True)
 
     assert done.returncode == 1
-    assert f"{hub.host}: Address already in use" in done.stderr
+    assert f"{shared_hub.host}: Address already in use" in done.stderr
