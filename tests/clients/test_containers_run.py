@@ -290,7 +290,7 @@ def test_an_init_reaps_orphans(hythe_box: ContainersHythe) -> None:
     ("flags", "message"),
     [
         (("--foo",), "unrecognized arguments: --foo"),
-        (("--network", "bridge"), "there is no network 'bridge'"),
+        (("--network", "bridge"), "network 'bridge' is not supported"),
         (("--restart", "always"), "nobody starts a container anew"),
         (("--security-opt", "seccomp=mine.json"), "unknown security option"),
         (("-v", "a/b:/x"), "invalid volume name"),

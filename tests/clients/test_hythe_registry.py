@@ -96,7 +96,7 @@ def test_all_platforms_or_some(
     assert one["platform"] == "linux/arm64"
     assert one["repository_digests"][-1].endswith(digest) or one["repository_digests"][0].endswith(digest)
     assert "config" in json.loads(skopeo.ok("inspect", "--raw", f"docker://{docker_registry.host}/arm"))
-    assert "is there for linux/arm64 alone, not for linux/s390x" in other.stderr
+    assert "is for linux/arm64, which does not match linux/s390x" in other.stderr
 
 
 def test_an_image_for_all_platforms_is_pulled_and_pushed_whole(

@@ -1,4 +1,4 @@
-"""How containers stand, in docker's words, and points in time as ``--since`` takes them."""
+"""The status of containers as docker prints it, and times as ``--since`` accepts them."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -21,7 +21,7 @@ def parse_since(text: str, now: datetime | None = None) -> str:
         return _spelled((now or datetime.now(UTC)) - ago)
     time = parse_time(text)
     if time is None:
-        raise InvalidOption(f"{text!r} is not a time", "write 2026-11-23T15:00:00Z, or 10m for ten minutes ago")
+        raise InvalidOption(f"{text!r} is not a time", "use 2026-11-23T15:00:00Z, or 10m for ten minutes ago")
     return _spelled(time)
 
 

@@ -1,4 +1,4 @@
-"""The environment variables that hythe knows, so that a server can tell of one that was mistyped."""
+"""The environment variables that hythe knows, so that a server can warn about a mistyped one."""
 
 import difflib
 import logging
@@ -22,18 +22,18 @@ KNOWN = frozenset(
         "HYTHE_STORE",
     }
 )
-"""Every variable that a part of hythe reads."""
+"""Every variable that hythe reads."""
 
 _OF_KUBERNETES = re.compile(
     r"HYTHE(_\w+)?_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP)(_\w+)?)=.*|HYTHE(_\w+)?_PORT=(tcp|udp)://.*"
 )
-"""What Kubernetes tells each container of a service whose name begins with ``hythe``."""
+"""Variables that Kubernetes sets in containers for a service whose name begins with ``hythe``."""
 
 log = logging.getLogger(__name__)
 
 
 def unknown_variables(environment: Mapping[str, str] = os.environ) -> Iterator[tuple[str, str]]:
-    """Yield each variable that looks like ours and is none, beside the nearest that is (empty: none is near)."""
+    """Yield each unknown HYTHE_ variable with the closest known one (empty if none is close)."""
     for name, value in sorted(environment.items()):
         if name.startswith(PREFIX) and name not in KNOWN and not _OF_KUBERNETES.fullmatch(f"{name}={value}"):
             near = difflib.get_close_matches(name, sorted(KNOWN), n=1, cutoff=0.7)
@@ -41,7 +41,7 @@ def unknown_variables(environment: Mapping[str, str] = os.environ) -> Iterator[t
 
 
 def warn_of_unknown_variables() -> None:
-    """Log a warning for each variable that would be ignored in silence."""
+    """Log a warning for each unknown HYTHE_ variable."""
     for name, near in unknown_variables():
-        advice = f"did you mean {near}?" if near else "'hythe settings' lists those there are"
-        log.warning("the environment variable %s is ignored, for there is no such setting: %s", name, advice)
+        advice = f"did you mean {near}?" if near else "'hythe settings' lists all settings"
+        log.warning("ignoring unknown environment variable %s: %s", name, advice)

@@ -1,4 +1,4 @@
-"""``gc`` and ``verify``, of ``hythe admin`` and ``hythe registry``: look after what is stored, also while it serves."""
+"""The verbs ``gc`` and ``verify`` of ``hythe admin`` and ``hythe registry``; the server can keep running."""
 
 import asyncio
 from argparse import ArgumentParser, Namespace
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from hythe.registry.service import RegistryServices
 
 STORAGE_FLAGS = ("data", "database_url", "blob_store", "grace_period", "upload_lifetime", "replaced_lifetime")
-"""What a verb needs that works on blobs."""
+"""The settings that verbs working on blobs need."""
 
 Opened: TypeAlias = Callable[[Namespace], "AbstractAsyncContextManager[RegistryServices]"]
 """Opens the registry that the arguments name."""
@@ -21,12 +21,14 @@ Opened: TypeAlias = Callable[[Namespace], "AbstractAsyncContextManager[RegistryS
 
 def add_housekeeping(verbs: Any, opened: Opened) -> None:
     """Add the verbs to the others of a command (what ``add_subparsers`` returned)."""
-    garbage: ArgumentParser = verbs.add_parser("gc", help="free what nothing needs; a server does so by itself")
-    garbage.add_argument("--dry-run", action="store_true", help="only say what would go, and how much")
+    garbage: ArgumentParser = verbs.add_parser(
+        "gc", help="delete unreferenced data; a running server does this periodically"
+    )
+    garbage.add_argument("--dry-run", action="store_true", help="print what would be deleted, without deleting it")
     garbage.set_defaults(work=lambda arguments: _collect_garbage(opened(arguments), dry_run=arguments.dry_run))
 
     reading: ArgumentParser = verbs.add_parser(
-        "verify", help="read every blob and manifest again, and put aside what is damaged"
+        "verify", help="check every blob and manifest against its digest, and quarantine corrupt ones"
     )
     reading.set_defaults(work=lambda arguments: _verify(opened(arguments)))
 
@@ -35,7 +37,7 @@ def add_housekeeping(verbs: Any, opened: Opened) -> None:
 
 
 def _collect_garbage(opened: "AbstractAsyncContextManager[RegistryServices]", *, dry_run: bool) -> int:
-    """Free what nothing needs, or say what would be freed."""
+    """Delete unreferenced data, or print what would be deleted."""
 
     async def collect() -> None:
         async with opened as registry:
@@ -59,7 +61,7 @@ def _collect_garbage(opened: "AbstractAsyncContextManager[RegistryServices]", *,
 
 
 def _verify(opened: "AbstractAsyncContextManager[RegistryServices]") -> int:
-    """Read every blob and manifest again, name what is damaged and put it aside."""
+    """Check every blob and manifest, and quarantine and print corrupt ones."""
 
     async def read_all() -> tuple[int, int]:
         async with opened as registry:

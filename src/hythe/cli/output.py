@@ -111,10 +111,10 @@ def has_label(labels: Mapping[str, str] | None, wanted: str) -> bool:
 
 def truth(text: str) -> bool:
     """Return what a filter's value says; raises CommandFailed when it is neither true nor false."""
-    words = {"true": True, "1": True, "false": False, "0": False}
-    if text.lower() not in words:
+    values = {"true": True, "1": True, "false": False, "0": False}
+    if text.lower() not in values:
         raise CommandFailed(f"{text!r} is not a boolean", "use true or false", 2)
-    return words[text.lower()]
+    return values[text.lower()]
 
 
 def talk(message: str) -> None:

@@ -1,4 +1,4 @@
-"""``hythe registry``: the private registry, alone on its own host."""
+"""``registry``: the private registry, without a hub."""
 
 import asyncio
 from argparse import ArgumentParser, Namespace
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from hythe.registry.service import RegistryServices
 
 DATA = "~/.local/share/hythe/registry"
-"""Where the private registry keeps everything when nobody says otherwise: not where a hub does."""
+"""The default data folder of the private registry, which differs from that of a hub."""
 
 SETTINGS = (
     "listen", "data", "database_url", "blob_store", "redirect_blobs", "tls_cert", "tls_key", "manifest_size",
     "mirrors", "mirror_age", "mirror_size", "grace_period", "garbage_interval", "upload_lifetime", "replaced_lifetime",
     "idle_timeout", "stall_timeout", "stop_timeout", "log_format",
 )  # fmt: skip
-"""The settings that mean something without a hub."""
+"""The settings that apply without a hub."""
 
 EXAMPLES = """\
 hythe registry serve --data /srv/registry --listen 0.0.0.0:5000
@@ -36,20 +36,20 @@ hythe registry serve --listen 127.0.0.1:5001 --mirror https://registry-1.docker.
 def _configure(parser: ArgumentParser) -> None:
     verbs = parser.add_subparsers(title="verbs", dest="verb", required=True, metavar="VERB")
     serve = verbs.add_parser("serve", help="serve a registry with no accounts and no index")
-    serve.add_argument("--htpasswd", type=Path, metavar="FILE", help="who may enter; made by 'htpasswd -B'")
+    serve.add_argument("--htpasswd", type=Path, metavar="FILE", help="users and passwords, created by 'htpasswd -B'")
     serve.add_argument(
         "--mirror",
         action="append",
         default=[],
         metavar="[NAME=]URL",
-        help="fetch what is asked for from this registry, and keep it; may be repeated with NAMEs",
+        help="pull through and cache this registry; can be repeated with NAMEs",
     )
     serve.add_argument("--read-only", action="store_true", help="refuse every push and delete")
     add_setting_flags(serve, SETTINGS)
     serve.set_defaults(work=_serve)
 
-    take = verbs.add_parser("import", help="take in what a docker-registry has, every blob checked")
-    take.add_argument("folder", type=Path, metavar="DIR", help="the docker-registry's rootdirectory")
+    take = verbs.add_parser("import", help="import the data of a docker-registry, and verify every blob")
+    take.add_argument("folder", type=Path, metavar="DIR", help="rootdirectory of the docker-registry")
     add_setting_flags(take, ("data", "database_url", "blob_store", "manifest_size"))
     take.set_defaults(work=_import)
 

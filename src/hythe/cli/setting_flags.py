@@ -1,4 +1,4 @@
-"""The settings as flags of the server's verbs: one flag a setting, made from the one table."""
+"""Flags of the server verbs, one per setting, generated from the table of settings."""
 
 from argparse import ArgumentParser, BooleanOptionalAction, Namespace
 from collections.abc import Iterable, Mapping
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from hythe.settings import LoadedSettings, Settings, descriptions, load
 
 DATABASE_FLAGS = ("data", "database_url")
-"""What a verb needs that works on the database alone."""
+"""The settings that verbs working only on the database need."""
 
 
 def add_setting_flags(parser: ArgumentParser, names: Iterable[str] = Settings.__struct_fields__) -> None:
@@ -25,7 +25,7 @@ def add_setting_flags(parser: ArgumentParser, names: Iterable[str] = Settings.__
 def load_settings(arguments: Namespace, defaults: Mapping[str, str] | None = None) -> LoadedSettings:
     """Return the settings in force for a verb whose parser ``add_setting_flags`` made; raises SettingsError.
 
-    ``defaults`` are the verb's own, for settings that nobody set.
+    ``defaults`` are the verb's defaults for settings without a value.
     """
     given = {name: getattr(arguments, name, None) for name in Settings.__struct_fields__}
     return load(given, config=arguments.config, defaults=defaults)
