@@ -11,7 +11,7 @@ from hythe.hub.access import hub_actor
 from hythe.oci.errors import ErrorCode, WireError
 from hythe.registry.access import Actor
 from hythe.registry.events import RegistryListener, RepositoryRef, TagMove
-from hythe.registry.garbage_collection import mark_unneeded
+from hythe.registry.garbage_collection import mark_unreferenced
 from hythe.worker.layer_tags import is_layer_tag
 
 
@@ -38,4 +38,4 @@ class BuildRegistryListener(RegistryListener):
         for move in moves:
             # Replaced layers are always collected, even if the installation keeps replaced images.
             if move.previous is not None and is_layer_tag(move.tag):
-                await mark_unneeded(session, repository.id, str(move.previous), move.at + self._grace)
+                await mark_unreferenced(session, repository.id, str(move.previous), move.at + self._grace)

@@ -1,1 +1,1 @@
-"""The distribution server: repositories, blobs, manifests, tags, uploads, referrers. It knows no accounts."""
+"""The distribution server: repositories, blobs, manifests, tags, uploads, referrers. It has no accounts."""

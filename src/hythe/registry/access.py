@@ -1,6 +1,6 @@
-"""The port by which the registry asks who is there and what they may do.
+"""The port through which the registry authenticates clients and asks what they may do.
 
-The hub answers from accounts and tokens, the private registry from an htpasswd file or not at all.
+The hub implements it with accounts and tokens, the private registry with an htpasswd file or without users.
 """
 
 from collections.abc import Collection
@@ -13,7 +13,7 @@ from hythe.oci.challenge import Challenge
 
 
 class Action(Enum):
-    """What may be done with a repository; the values are the words of the token protocol."""
+    """Actions on a repository; the values are those of the token protocol."""
 
     PULL = "pull"
     PUSH = "push"
@@ -21,41 +21,41 @@ class Action(Enum):
 
 
 class Actor(msgspec.Struct, frozen=True):
-    """Somebody who asks for something; an implementation of Access may return more than this.
+    """The author of a request; an implementation of Access may return a subclass.
 
-    ``name`` is written into histories; it is empty for somebody who did not sign in.
-    """
+    ``name`` appears in histories; it is empty for anonymous clients.
+"""
 
     name: str = ""
 
 
 class Access(Protocol):
-    """Who may do what. Every refusal is a WireError that is ready to be sent."""
+    """Decides who may do what. Every refusal is a WireError that is ready to be sent."""
 
     async def authenticate(self, authorization: str | None, address: str = "") -> Actor:
-        """Return who sent this Authorization header (None: no header); wrong guesses are counted by ``address``.
+        """Return the author of a request by its Authorization header (None: no header); count failures by ``address``.
 
-        Raises WireError UNAUTHORIZED when the credentials are wrong or worn out.
-        """
+        Raises WireError UNAUTHORIZED if the credentials are wrong or expired.
+"""
 
     def canonical(self, repository: str) -> str:
-        """Return the one spelling under which a repository is kept (``centos`` is ``library/centos`` in the hub)."""
+        """Return the canonical spelling of a repository's name (``library/centos`` for ``centos`` in the hub)."""
 
     async def enter(self, actor: Actor) -> None:
-        """Return when ``actor`` may ask the registry for anything at all (``GET /v2/``, which a login tries).
+        """Check that ``actor`` may use the registry at all (``GET /v2/``, which a login requests).
 
-        Raises WireError UNAUTHORIZED to somebody who must show credentials or a token first, be it an anonymous one.
-        """
+        Raises WireError UNAUTHORIZED if the client must present credentials or a token first, even an anonymous token.
+"""
 
     async def require(self, actor: Actor, repository: str, action: Action) -> None:
-        """Return when ``actor`` may do this with the repository of this canonical name, whether it exists or not.
+        """Check that ``actor`` may do this with the repository of this canonical name, whether or not it exists.
 
-        Raises WireError: UNAUTHORIZED to somebody who may try again with (other) credentials, DENIED with the
-        reason, or what the protocol answers for a repository that is not there, where its being there is a secret.
-        """
+        Raises WireError: UNAUTHORIZED if other credentials may help, DENIED with the reason, or the error for a missing
+        repository if its existence is a secret.
+"""
 
     async def visible(self, actor: Actor, repositories: Collection[str]) -> frozenset[str]:
-        """Return those of the repositories that ``actor`` may pull (catalog, mount without ``from``)."""
+        """Return which of the repositories ``actor`` may pull (for the catalog and for mounts without ``from``)."""
 
     def challenge(self, repository: str | None, actions: Collection[Action], error: str = "") -> Challenge | None:
-        """Return what a 401 offers (None: nothing to offer), for a repository or for the registry as a whole."""
+        """Return the challenge of a 401 response for a repository or the whole registry; None if there is none."""

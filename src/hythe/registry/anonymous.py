@@ -1,4 +1,4 @@
-"""Access for a private registry that asks nobody who they are: whoever reaches it may do everything."""
+"""Access for a private registry without users: every client may do everything."""
 
 from collections.abc import Collection
 
@@ -12,11 +12,11 @@ class AnonymousAccess:
     """See Access."""
 
     async def authenticate(self, authorization: str | None, address: str = "") -> Actor:
-        """See Access.authenticate. Credentials are not looked at."""
+        """See Access.authenticate. Ignores credentials."""
         return ANYBODY
 
     def canonical(self, repository: str) -> str:
-        """See Access.canonical. Every name is its own."""
+        """See Access.canonical. Every name is canonical."""
         return repository
 
     async def enter(self, actor: Actor) -> None:

@@ -1,4 +1,4 @@
-"""Blobs as clients see them: readable only through a repository that has them, shared by all below."""
+"""Blobs: clients read them through a repository that contains them; the storage shares them between repositories."""
 
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -20,29 +20,29 @@ from hythe.registry.storage.port import BlobMissing, BlobStore, LocalFile, Redir
 from hythe.registry.verification import Verification
 
 REMEMBERED = 4 * 1024 * 1024
-"""Bytes that are spent on remembering which repository has which blob."""
+"""Bytes of the cache that maps repositories and digests to blobs."""
 
 OVERHEAD = 500
-"""What one of them takes, roughly."""
+"""Approximate bytes of one cache entry."""
 
 SOURCES = 200
-"""How many repositories are looked at for a mount that names none."""
+"""Maximum number of repositories to search for a mount without ``from``."""
 
 CHECKED_FIRST = 1024 * 1024
-"""Bytes up to which a blob that is not known to be whole is read before it is sent, and not beside that."""
+"""Blobs up to this many bytes are verified before they are sent; larger ones while they are sent."""
 
 log = logging.getLogger(__name__)
 
 
 class Blob(msgspec.Struct, frozen=True):
-    """A blob that the asker may read; ``size`` in bytes."""
+    """A blob that the actor may read; ``size`` in bytes."""
 
     digest: Digest
     size: int
 
 
 class Blobs:
-    """Reading, mounting and deleting blobs."""
+    """Reads, mounts and deletes blobs."""
 
     def __init__(
         self,
@@ -64,10 +64,10 @@ class Blobs:
         self._found: ReadCache[tuple[str, Digest], Blob] = ReadCache(database, REMEMBERED)
 
     async def get(self, actor: Actor, repository: str, digest: Digest) -> Blob:
-        """Return the blob (specification, "Checking if content exists in the registry"); raises BLOB_UNKNOWN.
+        """Return the blob (specification, "Checking if content exists in the registry"). Raises BLOB_UNKNOWN.
 
-        Somebody who asks may be about to push a manifest with it, so a blob that would go soon is kept for longer.
-        """
+        The client may be about to push a manifest that refers to the blob, so a blob due for deletion is kept longer.
+"""
         await self._access.require(actor, repository, Action.PULL)
         generation = self._found.generation()
         known = self._found.get((repository, digest))
@@ -87,14 +87,14 @@ class Blobs:
         return blob
 
     async def locate(self, blob: Blob) -> LocalFile | Redirect | None:
-        """Return a better way to send the blob than ``read``; raises BLOB_UNKNOWN when its bytes are not whole.
+        """Return a faster way to send the blob than ``read``. Raises BLOB_UNKNOWN if its content is damaged.
 
-        A large one that comes with a ``check`` must not be sent to its end before that says yes.
-        """
+        If the result has a ``check``, await it before sending the end of the blob.
+"""
         try:
             found = await self._storage.locate(blob.digest, blob.size)
         except BlobMissing as error:
-            log.error("%s: run 'hythe admin verify', or 'hythe registry verify' of a private registry", error)
+            log.error("%s: run 'hythe admin verify', or 'hythe registry verify' for a private registry", error)
             raise rotten_blob(blob.digest) from error
         if not isinstance(found, LocalFile) or found.check is None:
             return found
@@ -106,22 +106,22 @@ class Blobs:
         return LocalFile(found.path, found.size)
 
     async def _is_whole(self, digest: Digest, check: Callable[[], Awaitable[bool]]) -> bool:
-        """Ask ``check``; a blob that is not whole any more is put aside, as ``hythe admin verify`` would."""
+        """Await ``check``; quarantine a blob that is damaged, as ``hythe admin verify`` does."""
         whole = await check()
         if not whole:
-            log.error("%s rotted on the disk: it is put aside until it is pushed or restored", digest)
+            log.error("%s is damaged on disk and quarantined until it is pushed again or restored", digest)
             await self._verification.quarantine(str(digest))
         return whole
 
     def read(self, blob: Blob, start: int, stop: int) -> AsyncIterator[bytes]:
-        """Yield the bytes from ``start`` to before ``stop``."""
+        """Yield the bytes from ``start`` up to, not including, ``stop``."""
         return self._storage.read(blob.digest, start, stop)
 
     async def mount(self, actor: Actor, repository: str, digest: Digest, source: str | None) -> bool:
-        """Let the repository have a blob that another has (specification, "Mounting a blob from another repository").
+        """Mount a blob of another repository (specification, "Mounting a blob from another repository").
 
-        False when no repository that the actor may read has it; ``source`` None looks at all of them.
-        """
+        Return False if no repository that the actor may read contains it; ``source`` None searches all of them.
+"""
         await self._access.require(actor, repository, Action.PUSH)
         readable = await self._readable_sources(actor, digest, source)
         for name in readable:
@@ -130,7 +130,7 @@ class Blobs:
         return False
 
     async def delete(self, actor: Actor, repository: str, digest: Digest) -> None:
-        """Take the blob from the repository at once (specification, "Deleting Blobs"); raises BLOB_UNKNOWN."""
+        """Delete the blob from the repository immediately (specification, "Deleting Blobs"). Raises BLOB_UNKNOWN."""
         await self._access.require(actor, repository, Action.DELETE)
         async with self._database.writing() as session:
             found = await repository_store.lock(session, repository, alone=True)
@@ -139,7 +139,7 @@ class Blobs:
             await store.mark(session, str(digest), self._clock() + self._policy.grace)
 
     async def _renew(self, repository: str, found: store.FoundBlob, digest: Digest) -> None:
-        """Keep what is asked for; raises BLOB_UNKNOWN when the garbage collection was faster."""
+        """Extend the blob's grace period. Raises BLOB_UNKNOWN if garbage collection has just deleted it."""
         now = self._clock()
         if found.free_after is None or found.free_after > now + self._policy.grace / 2:
             return
@@ -177,15 +177,15 @@ class Blobs:
 
 
 class _NotThereError(Exception):
-    """Ends the transaction of a mount, so that no empty repository stays."""
+    """Rolls back the transaction of a mount, so that it leaves no empty repository."""
 
 
 def unknown_blob(digest: Digest) -> WireError:
-    """Return the error for a blob that the repository does not have."""
+    """Return the error for a blob that the repository does not contain."""
     return WireError(ErrorCode.BLOB_UNKNOWN, detail={"digest": str(digest)})
 
 
 def rotten_blob(digest: Digest) -> WireError:
-    """Return the error for a blob whose bytes were damaged."""
-    message = "the bytes of this blob were damaged: push it again, or ask the operator to restore it from a backup"
+    """Return the error for a blob whose content is damaged."""
+    message = "the content of this blob is damaged: push it again, or ask the operator to restore it from a backup"
     return WireError(ErrorCode.BLOB_UNKNOWN, message, detail={"digest": str(digest)})

@@ -1,4 +1,4 @@
-"""The catalog: which repositories there are, as far as the asker may know."""
+"""The catalog: the repositories that the actor may see."""
 
 from hythe.database import Database
 from hythe.registry.access import Access, Actor
@@ -6,21 +6,21 @@ from hythe.registry.sql import repositories as store
 from hythe.registry.tags import Names
 
 LARGEST_PAGE = 1000
-"""Most names of one answer."""
+"""Maximum number of names in one response."""
 
 STRIDE = 500
-"""How many repositories are asked about at once."""
+"""Number of repositories in one access query."""
 
 
 class Catalog:
-    """The list of repositories."""
+    """Lists repositories."""
 
     def __init__(self, database: Database, access: Access) -> None:
         self._database = database
         self._access = access
 
     async def names(self, actor: Actor, after: str = "", limit: int | None = None) -> Names:
-        """Return the repositories behind ``after`` that hold a manifest and that ``actor`` may pull."""
+        """Return the repositories after ``after`` that contain a manifest and that ``actor`` may pull."""
         await self._access.enter(actor)
         wanted = min(limit, LARGEST_PAGE) if limit is not None else LARGEST_PAGE
         found: list[str] = []

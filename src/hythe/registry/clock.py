@@ -1,4 +1,4 @@
-"""What the time is: a function that is handed in, so that a test can let a grace period pass."""
+"""The clock, passed as a function so that tests can let grace periods pass."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -8,5 +8,5 @@ Clock: TypeAlias = Callable[[], datetime]
 
 
 def now() -> datetime:
-    """Return this moment, in UTC."""
+    """Return the current time in UTC."""
     return datetime.now(UTC)

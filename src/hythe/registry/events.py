@@ -22,7 +22,7 @@ class RepositoryRef(msgspec.Struct, frozen=True):
 
 
 class TagMove(msgspec.Struct, frozen=True):
-    """A tag that was set (``previous`` None), moved, or taken away (``digest`` None)."""
+    """A tag that was created (``previous`` None), moved, or deleted (``digest`` None)."""
 
     tag: str
     digest: Digest | None
@@ -31,13 +31,13 @@ class TagMove(msgspec.Struct, frozen=True):
 
 
 class RegistryListener:
-    """Listens to the registry. Override what you need: the methods do nothing here."""
+    """A listener of the registry's events. Override the methods you need; here they do nothing."""
 
     async def repository_created(self, session: Session, repository: RepositoryRef, actor: Actor) -> None:
         """A repository was created, explicitly or by its first push. Can raise WireError DENIED (a plan's limit)."""
 
     async def repository_deleted(self, session: Session, repository: RepositoryRef, actor: Actor) -> None:
-        """A repository is about to be deleted with everything in it."""
+        """A repository is about to be deleted with all its content."""
 
     async def manifest_pushed(
         self, session: Session, repository: RepositoryRef, digest: Digest, media_type: str, size: int, actor: Actor

@@ -1,17 +1,17 @@
-"""The garbage collection: frees what nothing needs any more, while the registry serves.
+"""Garbage collection: frees unreferenced content while the registry serves requests.
 
     a tag, manifest or repository is deleted, a blob is uploaded
-      └─> what may be unneeded now gets ``free_after``: the end of its grace period          (mark_unneeded)
-            └─> when that is over: is it still unneeded?  then it goes, else the mark goes   (GarbageCollection.collect)
+      └─> content that may be unreferenced gets ``free_after``, the end of its grace period  (mark_unreferenced)
+            └─> after that: if it is unreferenced, delete it, else remove the mark           (GarbageCollection.collect)
 
-What is looked at is what was marked, so the cost grows with what was deleted and not with what is stored. Somebody who
-asks for something that is marked gets its grace period extended (``Blobs.get``, ``Manifests.get``).
+Only marked content is examined, so the cost grows with what was deleted and not with what is stored. A request for
+marked content extends its grace period (``Blobs.get``, ``Manifests.get``).
 
-How a blob's bytes go without taking a pushed blob with them:
-  1. doomed, in one transaction, if no repository has it and no upload claims it (an upload claims before it stores);
-  2. its bytes are deleted, and uploads of the same blob wait meanwhile;
+How the content of a blob is deleted without losing a concurrent push of the same blob:
+  1. one transaction dooms the blob if no repository contains it and no upload claims it (uploads claim, then store);
+  2. its bytes are deleted, while uploads of the same blob wait;
   3. its row is deleted.
-A collector that dies after 1 or 2 leaves a doomed row, which counts for nothing after ``DOOM_LIFETIME``.
+A collector that dies after 1 or 2 leaves a doomed row, which no longer counts after ``DOOM_LIFETIME``.
 """
 
 import asyncio
@@ -36,36 +36,36 @@ from hythe.registry.sql import uploads as upload_store
 from hythe.registry.storage.port import BlobStore, StorageError
 
 DOOM_LIFETIME = timedelta(seconds=60)
-"""After this time whoever was removing a doomed blob is dead."""
+"""After this time the process that was deleting a doomed blob is assumed dead."""
 
 DELETE_PATIENCE = 20.0
-"""Seconds that one removal may take; far less than DOOM_LIFETIME."""
+"""Maximum seconds of one deletion; far less than DOOM_LIFETIME."""
 
 DOOMED_AT_ONCE = 20
-"""How many blobs are removed between two transactions."""
+"""Number of blobs to delete between two transactions."""
 
 SWEPT_AT_ONCE = 50
-"""How many manifests one transaction looks at: on SQLite nobody is served meanwhile, and each takes 0.3 ms."""
+"""Number of manifests to examine in one transaction: it blocks other requests on SQLite, for 0.3 ms a manifest."""
 
 log = logging.getLogger(__name__)
 
 
 class FreedManifest(msgspec.Struct, frozen=True):
-    """A manifest that went, or would go."""
+    """A manifest that was deleted, or would be in a dry run."""
 
     repository: str
     digest: str
 
 
 class FreedBlob(msgspec.Struct, frozen=True):
-    """A blob whose ``size`` bytes were freed, or would be."""
+    """A blob whose ``size`` bytes were freed, or would be in a dry run."""
 
     digest: str
     size: int
 
 
 class Collected(msgspec.Struct, frozen=True):
-    """What one round of the garbage collection did, or would do."""
+    """What one run of garbage collection deleted, or would delete in a dry run."""
 
     manifests: tuple[FreedManifest, ...]
     blobs: tuple[FreedBlob, ...]
@@ -75,15 +75,17 @@ class Collected(msgspec.Struct, frozen=True):
 
     @property
     def freed_bytes(self) -> int:
-        """How many bytes went."""
+        """The number of freed bytes."""
         return sum(blob.size for blob in self.blobs)
 
 
-async def mark_unneeded(session: Session, repository_id: int, digest: str, free_after: datetime) -> None:
-    """Mark a manifest, and all that is there for its sake, for a look after ``free_after``.
+async def mark_unreferenced(session: Session, repository_id: int, digest: str, free_after: datetime) -> None:
+    """Mark a manifest and everything it alone may keep for examination after ``free_after``.
 
-    That is what an index contains, referrers and blobs; what else needs them is found out then.
-    """
+    These are the children of an index, referrers and blobs; garbage collection checks later whether anything else
+    refers
+    to them.
+"""
     level = frozenset({digest})
     reached: set[str] = set()
     while level:
@@ -95,7 +97,7 @@ async def mark_unneeded(session: Session, repository_id: int, digest: str, free_
 
 
 class GarbageCollection:
-    """The garbage collection of a registry; any number of servers may run it at once."""
+    """The garbage collection of a registry; any number of servers may run it concurrently."""
 
     def __init__(self, database: Database, storage: BlobStore, policy: Policy, clock: Clock) -> None:
         self._database = database
@@ -104,7 +106,7 @@ class GarbageCollection:
         self._clock = clock
 
     async def collect(self, *, dry_run: bool = False) -> Collected:
-        """Free what is due; with ``dry_run``, only find out what would go, by reading alone."""
+        """Free what is due. With ``dry_run``, only report what would be deleted, without writing."""
         if dry_run:
             return await self._foreseen()
         uploads = await self._expire_uploads()
@@ -114,15 +116,15 @@ class GarbageCollection:
         return Collected(tuple(manifests), tuple(blobs), uploads, waiting, next_due)
 
     async def run(self) -> None:
-        """Collect for ever, with pauses; what fails is logged and tried again."""
+        """Collect repeatedly, with pauses, until cancelled; log failures and retry."""
         while True:
             try:
                 collected = await self.collect()
                 if collected.blobs:
                     log.info("freed %d blobs, %d bytes", len(collected.blobs), collected.freed_bytes)
             except Exception:
-                # Whatever it was, this must not be the last round: nobody would notice before the disk is full.
-                log.exception("the garbage collection could not finish: it goes on in the next round")
+                # Catch every error: if collection stopped, no one would notice before the disk is full.
+                log.exception("garbage collection failed and will be retried in the next run")
             await asyncio.sleep(self._policy.garbage_interval.total_seconds())
 
     async def _foreseen(self) -> Collected:
@@ -153,7 +155,7 @@ class GarbageCollection:
                 for upload, claimed in stale:
                     await upload_store.remove(session, upload.id)
                     if claimed is not None:
-                        # It died between storing the bytes and recording them.
+                        # The upload died between storing the bytes and recording them.
                         await blob_store.hold(session, claimed)
                         await store.adopt(session, claimed, now)
             for upload, _ in stale:
@@ -175,11 +177,13 @@ class GarbageCollection:
         return freed
 
     def _step(self) -> AbstractAsyncContextManager[Session]:
-        """A transaction that need not survive a power cut: bytes go only after a durable one, which takes all along."""
+        """Open a transaction that need not survive a power failure: a later durable transaction also commits it before
+        bytes are deleted.
+        """
         return self._database.writing(durable=False)
 
     async def _sweep_repository(self, repository_id: int, now: datetime) -> list[FreedManifest]:
-        """Take what is due and unneeded from one repository, whose lock keeps pushes out for a step at a time."""
+        """Delete what is due and unreferenced in one repository, whose lock keeps pushes out for one step at a time."""
         async with self._step() as session:
             repository = await repository_store.lock_by_id(session, repository_id)
         if repository is None:
@@ -189,7 +193,7 @@ class GarbageCollection:
         return [FreedManifest(repository.name, digest) for digest in gone]
 
     async def _sweep_manifests(self, repository_id: int, now: datetime) -> list[str]:
-        """Remove what nothing needs, until nothing more is found; then what is still due is there to stay."""
+        """Delete unreferenced content until none is left; what is still due is then referenced."""
         gone: list[str] = []
         while removed := await self._pass_over_manifests(repository_id, now, spare=False):
             gone += removed
@@ -206,23 +210,23 @@ class GarbageCollection:
             after = due[-1]
             for some in blob_store.batches(due, SWEPT_AT_ONCE):
                 async with self._step() as session:
-                    removed += await self._remove_unneeded(session, repository_id, some, now, spare=spare)
+                    removed += await self._delete_unreferenced(session, repository_id, some, now, spare=spare)
                 await asyncio.sleep(0)
 
-    async def _remove_unneeded(
+    async def _delete_unreferenced(
         self, session: Session, repository_id: int, digests: Iterable[str], now: datetime, *, spare: bool
     ) -> list[str]:
-        """Remove what nothing needs of what is still due; with ``spare``, the rest is due no more."""
+        """Delete unreferenced content of what is due; with ``spare``, remove the marks of the rest."""
         removed: list[str] = []
         if await repository_store.lock_by_id(session, repository_id) is None:
             return removed
         for digest in await store.still_due(session, repository_id, digests, now):
             if not await manifest_store.needed(session, repository_id, digest):
-                await mark_unneeded(session, repository_id, digest, now + self._policy.grace)
+                await mark_unreferenced(session, repository_id, digest, now + self._policy.grace)
                 await manifest_store.remove(session, repository_id, digest)
                 removed.append(digest)
             elif spare:
-                # At once: when what needs it goes in this very step, it is marked anew.
+                # Due immediately: if its referrer is deleted in this step, it is marked again.
                 await manifest_store.mark(session, repository_id, (digest,), None)
         return removed
 
@@ -268,7 +272,7 @@ class GarbageCollection:
         return None
 
     async def _remove_doomed(self, doomed: list[FreedBlob]) -> list[FreedBlob]:
-        """Remove doomed blobs, as long as nobody can take this collector for dead."""
+        """Delete doomed blobs before another collector may assume that this one is dead."""
         loop = asyncio.get_running_loop()
         give_up = loop.time() + DOOM_LIFETIME.total_seconds() - 2 * DELETE_PATIENCE
         freed = []
@@ -280,12 +284,12 @@ class GarbageCollection:
         return freed
 
     async def _remove_bytes(self, blob: FreedBlob) -> bool:
-        """Delete a doomed blob's bytes and row. What takes too long is left to the next round."""
+        """Delete the bytes and the row of a doomed blob; leave slow deletions to the next run."""
         try:
             async with asyncio.timeout(DELETE_PATIENCE):
                 await self._storage.delete(Digest.parse(blob.digest))
         except (StorageError, TimeoutError):
-            log.exception("the bytes of %s could not be removed: tried again in the next round", blob.digest)
+            log.exception("failed to delete the content of %s; will be retried in the next run", blob.digest)
             return False
         async with self._database.writing() as session:
             await store.bury(session, blob.digest)

@@ -1,7 +1,7 @@
-"""What a round of the garbage collection would free, found out by reading alone: nobody waits for it.
+"""The dry run of garbage collection: computes what a run would free by reading only, without blocking anyone.
 
-It is the rule of ``garbage`` on sets: of what is due goes what nothing needs but what goes itself. A round marks what
-was there for the sake of what it takes; without a grace period that is due at once, and so it is looked at here, too.
+It applies the rule of ``garbage_collection`` to sets: content that is due goes if only content that goes refers to it.
+A run marks what depends on deleted content; without a grace period that is due immediately, so it is included here.
 """
 
 from collections import Counter, defaultdict
@@ -14,7 +14,7 @@ from hythe.registry.sql import manifests as manifest_store
 
 
 class DryRun:
-    """Looks at one moment of a registry, repository by repository and then at all blobs."""
+    """Examines one snapshot of a registry, repository by repository and then all blobs."""
 
     def __init__(self, session: Session, now: datetime, *, at_once: bool) -> None:
         """``at_once``: there is no grace period."""
@@ -24,10 +24,10 @@ class DryRun:
         self._unlinked: Counter[str] = Counter()
 
     async def manifests(self, repository_id: int) -> list[str]:
-        """Return the manifests that would go from a repository, and remember which blobs would."""
+        """Return the manifests that would be deleted from a repository, and record the blobs that would be."""
         due = await store.due_manifests(self._session, repository_id, self._now)
         gone: set[str] = set()
-        while more := await self._unneeded(repository_id, due, gone):
+        while more := await self._unreferenced(repository_id, due, gone):
             gone |= more
             if not self._at_once:
                 break
@@ -35,8 +35,8 @@ class DryRun:
         await self._unlink(repository_id, gone)
         return sorted(gone)
 
-    async def _unneeded(self, repository_id: int, due: frozenset[str], gone: set[str]) -> set[str]:
-        """Return those of what is due that go, when what is in ``gone`` is no more."""
+    async def _unreferenced(self, repository_id: int, due: frozenset[str], gone: set[str]) -> set[str]:
+        """Return which of the due manifests are unreferenced once those in ``gone`` are deleted."""
         tagged = await store.tagged(self._session, repository_id, due)
         needed: dict[str, set[str]] = defaultdict(set)
         needing: dict[str, set[str]] = defaultdict(set)
@@ -44,15 +44,15 @@ class DryRun:
             if by not in gone:
                 needed[digest].add(by)
                 needing[by].add(digest)
-        unneeded = [digest for digest in due if digest not in tagged and not needed[digest]]
+        unreferenced = [digest for digest in due if digest not in tagged and not needed[digest]]
         found: set[str] = set()
-        while unneeded:
-            digest = unneeded.pop()
+        while unreferenced:
+            digest = unreferenced.pop()
             found.add(digest)
             for freed in needing[digest]:
                 needed[freed].discard(digest)
                 if not needed[freed] and freed not in tagged:
-                    unneeded.append(freed)
+                    unreferenced.append(freed)
         return found
 
     async def _unmarked_dependents(self, repository_id: int, digests: Iterable[str]) -> frozenset[str]:
@@ -60,7 +60,7 @@ class DryRun:
         return await store.unmarked_manifests(self._session, repository_id, dependents)
 
     async def _unlink(self, repository_id: int, gone: set[str]) -> None:
-        """Count the blobs that the repository would have no more."""
+        """Count the blobs that the repository would lose."""
         freed: Counter[str] = Counter()
         for blob, uses in await store.uses_by_manifests(self._session, repository_id, gone):
             freed[blob] += uses
@@ -71,11 +71,12 @@ class DryRun:
         self._unlinked.update(blob for blob in due if uses_of.get(blob, 0) == freed[blob])
 
     async def blobs(self, doomed_before: datetime, stale_before: datetime) -> list[tuple[str, int]]:
-        """Return digest and size of the blobs whose bytes would go, after every repository was looked at.
+        """Return digest and size of the blobs whose content would be deleted, after all repositories were examined.
 
-        Whose remover doomed them before ``doomed_before`` is dead; uploads last touched before ``stale_before``
-        claim nothing any more.
-        """
+        Processes that doomed blobs before ``doomed_before`` are assumed dead; uploads last used before ``stale_before``
+        have no
+        claims.
+"""
         due = await store.due_blobs(self._session, self._now, doomed_before)
         found = await store.unclaimed(self._session, sorted({*due, *self._unlinked}), doomed_before, stale_before)
         return [(row.digest, row.size) for row in found if row.links == self._unlinked[row.digest]]

@@ -1,6 +1,6 @@
-"""Access for a private registry with an htpasswd file: who is in it may do everything, nobody else anything.
+"""Access for a private registry with an htpasswd file: its users may do everything, other clients nothing.
 
-The file is that of ``htpasswd -B``: ``NAME:$2y$..`` a line. It is read again when it has changed.
+The file has the format of ``htpasswd -B``: lines ``NAME:$2y$..``. It is read again after it changes.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from hythe.oci.errors import ErrorCode, WireError
 from hythe.registry.access import Action, Actor
 
 REMEMBERED = 1000
-"""How many good passwords are remembered (by their SHA-256): bcrypt takes 50 ms and more each time."""
+"""Maximum number of cached passwords (by SHA-256): bcrypt takes 50 ms or more each time."""
 
 _BCRYPT = re.compile(r"\$2[aby]\$(?:0[4-9]|[12][0-9]|3[01])\$[./A-Za-z0-9]{53}")
 _NOBODY = bcrypt.hashpw(b"", bcrypt.gensalt(5))
@@ -29,14 +29,14 @@ log = logging.getLogger(__name__)
 
 
 class HtpasswdError(ValueError):
-    """A file that cannot be used; the text says which line, and what would be right."""
+    """The htpasswd file is invalid; the message names the line and the fix."""
 
 
 class HtpasswdAccess:
     """See Access."""
 
     def __init__(self, path: Path, realm: str = "hythe registry") -> None:
-        """Read the file at ``path``; raises HtpasswdError."""
+        """Read the file at ``path``. Raises HtpasswdError."""
         self._path = path
         self._realm = realm
         self._stamp = _stamp(path)
@@ -55,18 +55,18 @@ class HtpasswdAccess:
             hashes = self._hashes
             await _check(hashes, name, password)
             if hashes is not self._hashes:
-                return Actor(name)  # the file changed meanwhile: the next request is checked by what it says now
+                return Actor(name)  # the file has just changed: check the next request against its new content
             self._good[key] = name
             if len(self._good) > REMEMBERED:
                 self._good.popitem(last=False)
         return Actor(name)
 
     def canonical(self, repository: str) -> str:
-        """See Access.canonical. Every name is its own."""
+        """See Access.canonical. Every name is canonical."""
         return repository
 
     async def enter(self, actor: Actor) -> None:
-        """See Access.enter. Who got past ``authenticate`` is in the file."""
+        """See Access.enter. ``authenticate`` accepts only users of the file."""
 
     async def require(self, actor: Actor, repository: str, action: Action) -> None:
         """See Access.require."""
@@ -87,21 +87,21 @@ class HtpasswdAccess:
         try:
             self._hashes = read_htpasswd(self._path)
         except HtpasswdError as error:
-            log.error("the changed htpasswd file cannot be used, its earlier content stays in force: %s", error)
+            log.error("cannot use the changed htpasswd file, keeping its previous content: %s", error)
             return
         self._good.clear()
 
 
 async def _check(hashes: Mapping[str, bytes], name: str, password: bytes) -> None:
     known = hashes.get(name)
-    # An unknown name costs as much as a wrong password, so that the time tells nothing.
+    # Unknown names take as long as wrong passwords, so timing reveals nothing.
     good = await asyncio.to_thread(bcrypt.checkpw, password, known or _NOBODY)
     if known is None or not good:
-        raise WireError(ErrorCode.UNAUTHORIZED, "the user name or the password is wrong")
+        raise WireError(ErrorCode.UNAUTHORIZED, "incorrect user name or password")
 
 
 def read_htpasswd(path: Path) -> dict[str, bytes]:
-    """Return the bcrypt hash of each name; raises HtpasswdError."""
+    """Return the bcrypt hash of each name. Raises HtpasswdError."""
     try:
         lines = path.read_text().splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -112,7 +112,7 @@ def read_htpasswd(path: Path) -> dict[str, bytes]:
             continue
         name, _, hashed = line.strip().partition(":")
         if not name or not _BCRYPT.fullmatch(hashed):
-            raise HtpasswdError(f"{path}, line {number}: not a bcrypt hash; make the line by 'htpasswd -nB NAME'")
+            raise HtpasswdError(f"{path}, line {number}: not a bcrypt hash; create the line with 'htpasswd -nB NAME'")
         hashes[name] = hashed.encode()
     return hashes
 
@@ -122,10 +122,10 @@ def _basic(authorization: str) -> tuple[str, bytes]:
     try:
         name, colon, password = base64.b64decode(encoded, validate=True).partition(b":")
         if scheme.lower() == "basic" and colon:
-            return name.decode(), password[:72]  # bcrypt has never looked at more
+            return name.decode(), password[:72]  # bcrypt ignores further bytes
     except (binascii.Error, UnicodeDecodeError):
         pass
-    raise WireError(ErrorCode.UNAUTHORIZED, "sign in with a user name and a password (Basic)")
+    raise WireError(ErrorCode.UNAUTHORIZED, "sign in with a user name and password (Basic)")
 
 
 def _stamp(path: Path) -> tuple[int, int, int]:

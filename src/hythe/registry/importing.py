@@ -1,10 +1,10 @@
-"""Take in what a docker-registry (distribution) keeps in its folder, every blob and manifest checked by its digest.
+"""Imports the content of a docker-registry (distribution) from its folder, verifying every digest.
 
     DIR/docker/registry/v2/blobs/sha256/ab/HEX/data
     DIR/docker/registry/v2/repositories/NAME/_manifests/revisions/sha256/HEX/link
     DIR/docker/registry/v2/repositories/NAME/_manifests/tags/TAG/current/link
 
-The folder is only read. An import that was stopped goes on where it was: what is here already is not copied again.
+The import only reads the folder. After an interruption it continues: existing content is not copied again.
 """
 
 import asyncio
@@ -24,14 +24,14 @@ IMPORTER = Actor("import")
 
 
 class NoRegistryFolder(ValueError):
-    """A folder that is no docker-registry's; the text says what was looked for."""
+    """The folder is not that of a docker-registry; the message says what is missing."""
 
 
 class Imported(msgspec.Struct, frozen=True):
-    """One manifest that was looked at; ``problem`` says why it was not taken, and is empty when it was.
+    """One examined manifest; ``problem`` says why it was not imported, and is empty if it was.
 
-    Without a ``digest`` it is a tag that leads nowhere.
-    """
+    Without a ``digest`` it is a dangling tag.
+"""
 
     repository: str
     digest: str
@@ -43,35 +43,37 @@ class RegistryFolder:
     """The folder of a docker-registry."""
 
     def __init__(self, folder: Path) -> None:
-        """Look at ``folder``, the registry's ``rootdirectory``; raises NoRegistryFolder."""
+        """Open ``folder``, the registry's ``rootdirectory``. Raises NoRegistryFolder."""
         self._root = folder / "docker/registry/v2"
         if not (self._root / "repositories").is_dir():
             raise NoRegistryFolder(
-                f"{folder} is not the folder of a docker-registry: there is no docker/registry/v2/repositories in it"
+                f"{folder} is not the folder of a docker-registry: it has no docker/registry/v2/repositories"
             )
 
     def repositories(self) -> Iterator[str]:
-        """Yield the names of the repositories, in order."""
+        """Yield the names of the repositories, sorted."""
         top = self._root / "repositories"
         for manifests in sorted(top.rglob("_manifests")):
             yield str(manifests.parent.relative_to(top))
 
     def manifests(self, repository: str) -> Iterator[Digest]:
-        """Yield the digests of a repository's manifests: the folders' names, for a power cut may empty a link."""
+        """Yield the digests of a repository's manifests by their folder names, because a power failure may empty link
+        files.
+        """
         for link in sorted(self._manifests(repository).glob("revisions/*/*/link")):
             yield Digest.parse(f"{link.parent.parent.name}:{link.parent.name}")
 
     def tags(self, repository: str) -> dict[str, Digest | None]:
-        """Return where each tag points; None where that cannot be read."""
+        """Return the digest of each tag; None if the link cannot be read."""
         links = self._manifests(repository).glob("tags/*/current/link")
         return {link.parent.parent.name: _target(link) for link in sorted(links)}
 
     def content(self, digest: Digest) -> bytes:
-        """Return a manifest's bytes; raises OSError."""
+        """Return a manifest's bytes. Raises OSError."""
         return self._data(digest).read_bytes()
 
     async def pieces(self, digest: Digest) -> AsyncIterator[bytes]:
-        """Yield a blob's bytes; raises OSError."""
+        """Yield a blob's bytes. Raises OSError."""
         with self._data(digest).open("rb") as file:
             while piece := await asyncio.to_thread(file.read, PIECE):
                 yield piece
@@ -84,14 +86,14 @@ class RegistryFolder:
 
 
 class Import:
-    """Brings the content of a folder into a registry."""
+    """Imports the content of a folder into a registry."""
 
     def __init__(self, registry: RegistryServices, folder: RegistryFolder) -> None:
         self._registry = registry
         self._folder = folder
 
     async def run(self) -> AsyncIterator[Imported]:
-        """Take in everything, and yield what became of each manifest. Damaged content is reported, not taken."""
+        """Import everything and yield the result for each manifest. Damaged content is reported and skipped."""
         for repository in self._folder.repositories():
             async for result in self._take_repository(repository):
                 yield result
@@ -101,9 +103,9 @@ class Import:
         waiting = list(self._folder.manifests(repository))
         for tag, target in tags.items():
             if target not in waiting:
-                yield Imported(repository, "", (tag,), "the tag points at no manifest")
+                yield Imported(repository, "", (tag,), "the tag refers to no manifest")
         while waiting:
-            # An index is refused until what it lists is here, so it may take several rounds.
+            # An index is refused until its children are imported, so this may take several passes.
             left: list[tuple[Digest, Imported]] = []
             for digest in waiting:
                 names = tuple(tag for tag, target in tags.items() if target == digest)
@@ -122,7 +124,7 @@ class Import:
         try:
             content = self._folder.content(digest)
             if not digest.matches(content):
-                return Imported(repository, str(digest), tags, "its bytes have another digest")
+                return Imported(repository, str(digest), tags, "its content does not match its digest")
             manifest = Manifest.parse(content)
             for descriptor in manifest.blobs:
                 await self._take_blob(repository, descriptor.parsed_digest)
@@ -148,7 +150,7 @@ class Import:
         except WireError as error:
             if error.code is not ErrorCode.DIGEST_INVALID:
                 raise
-            raise InvalidDigest(f"the bytes of its blob {digest} have another digest") from error
+            raise InvalidDigest(f"the content of its blob {digest} does not match the digest") from error
 
 
 def _target(link: Path) -> Digest | None:

@@ -1,4 +1,4 @@
-"""Manifests: pushed with everything they refer to in place, kept byte for byte, deleted with their tags."""
+"""Manifests: stored byte for byte once everything they refer to exists, and deleted with their tags."""
 
 from collections.abc import Sequence
 from http import HTTPStatus
@@ -13,7 +13,7 @@ from hythe.oci.manifest import Manifest
 from hythe.registry.access import Access, Action, Actor
 from hythe.registry.clock import Clock
 from hythe.registry.events import RegistryListener, RepositoryRef, TagMove
-from hythe.registry.garbage_collection import mark_unneeded
+from hythe.registry.garbage_collection import mark_unreferenced
 from hythe.registry.policy import Policy
 from hythe.registry.repositories import Repositories
 from hythe.registry.sql import blobs as blob_store
@@ -24,17 +24,17 @@ from hythe.registry.sql.manifests import References, StoredManifest
 from hythe.registry.tags import Tags
 
 REMEMBERED = 16 * 1024 * 1024
-"""Bytes of manifests that are kept in memory for the next pull."""
+"""Bytes of manifests cached for the next pull."""
 
 OVERHEAD = 1000
-"""What a remembered manifest takes beside its bytes, roughly."""
+"""Approximate overhead of a cached manifest, in bytes."""
 
 NAMED = 5
-"""How many missing digests the sentence of an error names; its detail has all of them."""
+"""Maximum number of missing digests in an error message; its detail has all of them."""
 
 
 class Pushed(msgspec.Struct, frozen=True):
-    """What a push of a manifest made true."""
+    """The result of pushing a manifest."""
 
     digest: Digest
     subject: str | None
@@ -64,7 +64,7 @@ class Manifests:
         self._found: ReadCache[tuple[str, str | Digest], StoredManifest] = ReadCache(database, REMEMBERED)
 
     async def get(self, actor: Actor, repository: str, reference: str | Digest) -> StoredManifest:
-        """Return the manifest of a tag or digest (specification, "Pulling manifests"); raises MANIFEST_UNKNOWN."""
+        """Return the manifest of a tag or digest (specification, "Pulling manifests"). Raises MANIFEST_UNKNOWN."""
         await self._access.require(actor, repository, Action.PULL)
         generation = self._found.generation()
         known = self._found.get((repository, reference))
@@ -83,15 +83,15 @@ class Manifests:
     async def put(
         self, actor: Actor, repository: str, digest: Digest, tags: tuple[str, ...], content: bytes, media_type: str
     ) -> Pushed:
-        """Keep a manifest and let tags point at it (specification, "Pushing Manifests").
+        """Store a manifest and set tags to it (specification, "Pushing Manifests").
 
         Raises WireError MANIFEST_INVALID, DIGEST_INVALID, MANIFEST_BLOB_UNKNOWN (naming what is missing), and DENIED
-        for a tag that may not move.
-        """
+        for an immutable tag.
+"""
         await self._access.require(actor, repository, Action.PUSH)
         manifest = parse_manifest(content, media_type, self._policy.manifest_size)
         if not digest.matches(content):
-            raise WireError(ErrorCode.DIGEST_INVALID, f"these bytes are not {digest}: push them unchanged")
+            raise WireError(ErrorCode.DIGEST_INVALID, f"the manifest has another digest than {digest}: push it unchanged")
         async with self._database.writing() as session:
             found = await self._repositories.obtain(session, repository, actor, alone=True)
             references = await self._references(session, found, manifest)
@@ -100,10 +100,10 @@ class Manifests:
         return Pushed(digest, manifest.subject.digest if manifest.subject else None, tags)
 
     async def delete(self, actor: Actor, repository: str, digest: Digest) -> None:
-        """Delete a manifest and the tags that point at it (specification, "Deleting Manifests").
+        """Delete a manifest and its tags (specification, "Deleting Manifests"). Raises MANIFEST_UNKNOWN.
 
-        What was there for its sake alone goes after the grace period. Raises MANIFEST_UNKNOWN.
-        """
+        Content that only it refers to is freed after the grace period.
+"""
         await self._access.require(actor, repository, Action.DELETE)
         async with self._database.writing() as session:
             found = await repository_store.lock(session, repository, alone=True)
@@ -116,18 +116,18 @@ class Manifests:
     async def remove(
         self, session: Session, repository: RepositoryRef, digest: Digest, tags: tuple[str, ...], actor: Actor
     ) -> None:
-        """Take a manifest and the tags that point at it away, in the caller's transaction. Lock the repository."""
+        """Delete a manifest and its tags in the caller's transaction. Lock the repository first."""
         now = self._clock()
-        await mark_unneeded(session, repository.id, str(digest), now + self._policy.grace)
+        await mark_unreferenced(session, repository.id, str(digest), now + self._policy.grace)
         await store.remove(session, repository.id, str(digest))
         await self._tags.record(session, repository, tuple(TagMove(tag, None, digest, now) for tag in tags), actor)
 
     async def _references(self, session: Session, repository: RepositoryRef, manifest: Manifest) -> References:
-        """Return what the manifest refers to, all of which is there; raises MANIFEST_BLOB_UNKNOWN."""
+        """Return the references of the manifest, all of which exist. Raises MANIFEST_BLOB_UNKNOWN."""
         blobs = {descriptor.digest for descriptor in manifest.blobs}
         listed = {descriptor.digest for descriptor in manifest.manifests if not descriptor.is_nondistributable}
         children = await store.present(session, repository.id, listed)
-        # An index may list blobs, too: the build cache that BuildKit exports does.
+        # An index may also list blobs, as BuildKit's exported build cache does.
         usable = await blob_store.usable(session, repository.id, blobs | (listed - children))
         missing = sorted((blobs - usable) | (listed - children - usable))
         if missing:
@@ -143,7 +143,7 @@ class Manifests:
         references: References,
         actor: Actor,
     ) -> None:
-        """Keep a manifest, in the caller's transaction. Lock the repository first."""
+        """Store a manifest in the caller's transaction. Lock the repository first."""
         await store.add(session, repository.id, str(digest), manifest, references, self._clock(), actor.name)
         await blob_store.mark_links(session, repository.id, references.blobs, None)
         await store.mark(session, repository.id, references.children, None)
@@ -152,7 +152,7 @@ class Manifests:
             await listener.manifest_pushed(session, repository, digest, manifest.media_type, size, actor)
 
     async def _renew(self, found: StoredManifest) -> None:
-        """Keep what is asked for; raises MANIFEST_UNKNOWN when the garbage collection was faster."""
+        """Extend the manifest's grace period. Raises MANIFEST_UNKNOWN if garbage collection has just deleted it."""
         now = self._clock()
         if found.free_after is None or found.free_after > now + self._policy.grace / 2:
             return
@@ -163,7 +163,7 @@ class Manifests:
 
 
 def parse_manifest(content: bytes, media_type: str, limit: int) -> Manifest:
-    """Return the manifest; raises WireError MANIFEST_INVALID, with status 413 when it is larger than ``limit``."""
+    """Return the parsed manifest. Raises WireError MANIFEST_INVALID, with status 413 if it is larger than ``limit``."""
     if len(content) > limit:
         raise oversized_manifest(limit)
     try:
@@ -171,26 +171,26 @@ def parse_manifest(content: bytes, media_type: str, limit: int) -> Manifest:
     except InvalidManifest as error:
         raise WireError(ErrorCode.MANIFEST_INVALID, str(error)) from error
     if "\0" in manifest.effective_artifact_type:
-        raise WireError(ErrorCode.MANIFEST_INVALID, "artifactType must be a media type: it has a NUL character")
+        raise WireError(ErrorCode.MANIFEST_INVALID, "artifactType must be a media type, but contains a NUL character")
     return manifest
 
 
 def oversized_manifest(limit: int) -> WireError:
     """Return the error for a manifest of more than ``limit`` bytes."""
-    message = f"a manifest has at most {limit} bytes here: ask the operator to raise the setting manifest_size"
+    message = f"the manifest is larger than {limit} bytes: ask the operator to raise the setting manifest_size"
     return WireError(ErrorCode.MANIFEST_INVALID, message, status=HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
 
 
 def unknown_manifest(reference: str | Digest) -> WireError:
-    """Return the error for a manifest that the repository does not have."""
+    """Return the error for a manifest that the repository does not contain."""
     return WireError(ErrorCode.MANIFEST_UNKNOWN, detail={"reference": str(reference)})
 
 
 def missing_content(digests: list[str]) -> WireError:
-    """Return the error for a manifest whose blobs or children are not there."""
+    """Return the error for a manifest whose blobs or children are missing."""
     named = ", ".join(digests[:NAMED]) + (f" and {len(digests) - NAMED} more" if len(digests) > NAMED else "")
     return WireError(
         ErrorCode.MANIFEST_BLOB_UNKNOWN,
-        f"the manifest refers to what this repository does not have: push {named} first",
+        f"the manifest refers to content that this repository does not contain: push {named} first",
         detail=[{"digest": digest} for digest in digests],
     )

@@ -1,4 +1,4 @@
-"""What the registry's services follow: limits and times out of the settings, as the values they work with."""
+"""Limits and times from the settings, in the units that the registry's services use."""
 
 from datetime import timedelta
 
@@ -8,13 +8,12 @@ from hythe.settings import Settings
 
 
 class Policy(msgspec.Struct, frozen=True):
-    """How large and how long.
+    """The registry's limits.
 
-    ``grace`` is how long what seems unneeded is kept; ``upload_lifetime`` how long an upload that nobody continues;
-    ``replaced_lifetime`` how long a manifest that its last tag moved away from (None: for ever). What a mirror
-    holds goes when nobody asked for it in ``mirror_age``, and the longest unused of what is more than ``mirror_size``
-    bytes (None: no limit).
-    """
+    ``grace``: how long unreferenced content is kept. ``upload_lifetime``: how long an idle upload session is kept.
+    ``replaced_lifetime``: how long an untagged manifest is kept (None: forever). A mirror deletes content that was not
+    requested within ``mirror_age``, and the least recently used content beyond ``mirror_size`` bytes (None: unlimited).
+"""
 
     manifest_size: int = 4 * 1024 * 1024
     grace: timedelta = timedelta(days=1)
@@ -26,7 +25,7 @@ class Policy(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, settings: Settings) -> "Policy":
-        """Return the policy that the settings spell out."""
+        """Return the policy for the settings."""
         replaced = settings.replaced_lifetime
         return cls(
             manifest_size=settings.manifest_size,

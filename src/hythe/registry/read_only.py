@@ -1,4 +1,4 @@
-"""Access that lets nobody change anything, or some repositories, around one that decides the rest."""
+"""Access that makes some or all repositories read-only, and delegates other decisions."""
 
 from collections.abc import Callable, Collection
 from typing import TypeAlias
@@ -8,7 +8,7 @@ from hythe.oci.errors import ErrorCode, WireError
 from hythe.registry.access import Access, Action, Actor
 
 Refusal: TypeAlias = Callable[[str], str]
-"""Says why nobody may change the repository of this name; nothing when somebody may."""
+"""Explains why no one may change the repository with this name; returns nothing if it may be changed."""
 
 
 def wholly(_repository: str) -> str:
@@ -20,7 +20,7 @@ class ReadOnlyAccess:
     """See Access."""
 
     def __init__(self, access: Access, refusal: Refusal = wholly) -> None:
-        """Let ``access`` decide what ``refusal`` does not refuse."""
+        """``access`` decides what ``refusal`` does not refuse."""
         self._access = access
         self._refusal = refusal
 
@@ -37,7 +37,7 @@ class ReadOnlyAccess:
         await self._access.enter(actor)
 
     async def require(self, actor: Actor, repository: str, action: Action) -> None:
-        """See Access.require. Raises WireError UNSUPPORTED for what is refused, which is never a pull."""
+        """See Access.require. Raises WireError UNSUPPORTED for refused changes; never refuses a pull."""
         if action is not Action.PULL and (reason := self._refusal(repository)):
             raise WireError(ErrorCode.UNSUPPORTED, reason)
         await self._access.require(actor, repository, action)

@@ -1,4 +1,4 @@
-"""Referrers: the manifests that say of themselves which manifest they belong to."""
+"""Referrers: manifests whose ``subject`` is another manifest."""
 
 import msgspec
 
@@ -9,21 +9,21 @@ from hythe.registry.access import Access, Action, Actor
 from hythe.registry.sql import referrers as store
 
 LARGEST_PAGE = 1000
-"""Most referrers of one answer."""
+"""Maximum number of referrers in one response."""
 
 LARGEST_ANSWER = 2 * 1024 * 1024
-"""Most bytes of annotations in one answer: clients refuse an index of more than 4 MiB."""
+"""Maximum bytes of annotations in one response: clients reject an index of more than 4 MiB."""
 
 
 class Referring(msgspec.Struct, frozen=True):
-    """A page of referrers in the order of their digests; ``more`` says that others follow the last."""
+    """A page of referrers sorted by digest; ``more``: others follow."""
 
     descriptors: tuple[Descriptor, ...]
     more: bool
 
 
 class Referrers:
-    """Who refers to what."""
+    """Lists the referrers of manifests."""
 
     def __init__(self, database: Database, access: Access) -> None:
         self._database = database
@@ -38,7 +38,7 @@ class Referrers:
         after: str = "",
         limit: int | None = None,
     ) -> Referring:
-        """Return the referrers of a manifest, which need not be there (specification, "Listing Referrers")."""
+        """Return the referrers of a manifest, which need not exist (specification, "Listing Referrers")."""
         await self._access.require(actor, repository, Action.PULL)
         wanted = min(limit, LARGEST_PAGE) if limit is not None else LARGEST_PAGE
         async with self._database.reading() as session:

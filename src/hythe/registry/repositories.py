@@ -1,4 +1,4 @@
-"""Repositories: found, created by the first push or by hand, deleted with everything in them."""
+"""Repositories: created explicitly or by the first push, deleted with all their content."""
 
 from collections.abc import Sequence
 
@@ -25,7 +25,7 @@ class Repositories:
         self._clock = clock
 
     async def get(self, actor: Actor, name: str) -> RepositoryRef:
-        """Return the repository; raises WireError NAME_UNKNOWN and what Access raises."""
+        """Return the repository. Raises WireError NAME_UNKNOWN and the errors of Access."""
         await self._access.require(actor, name, Action.PULL)
         async with self._database.reading() as session:
             repository = await store.find(session, name)
@@ -34,10 +34,10 @@ class Repositories:
         return repository
 
     async def create(self, session: Session, name: str, actor: Actor) -> RepositoryRef | None:
-        """Add an empty repository in the caller's transaction; None when there is one already.
+        """Add an empty repository in the caller's transaction; return None if it already exists.
 
-        The caller has asked Access. Listeners can raise WireError DENIED.
-        """
+        The caller has checked access. Listeners can raise WireError DENIED.
+"""
         if not await store.create(session, name, self._clock()):
             return None
         repository = await store.lock(session, name, alone=True)
@@ -48,24 +48,24 @@ class Repositories:
         return repository
 
     async def obtain(self, session: Session, name: str, actor: Actor, *, alone: bool) -> RepositoryRef:
-        """Return the repository, locked (``alone``: nobody else may add to it), created when it is not there."""
+        """Return the repository, created if necessary and locked (``alone``: exclusively)."""
         while True:
             repository = await store.lock(session, name, alone=alone) or await self.create(session, name, actor)
             if repository is not None:
                 return repository
 
     async def lock(self, session: Session, name: str) -> RepositoryRef:
-        """Return the repository, locked for a change; raises WireError NAME_UNKNOWN."""
+        """Return the repository, locked for a change. Raises WireError NAME_UNKNOWN."""
         repository = await store.lock(session, name, alone=True)
         if repository is None:
             raise unknown_name(name)
         return repository
 
     async def delete(self, actor: Actor, name: str) -> None:
-        """Delete the repository with its tags, manifests and blobs; raises WireError NAME_UNKNOWN.
+        """Delete the repository with its tags, manifests and blobs. Raises WireError NAME_UNKNOWN.
 
-        The space of blobs that no other repository has is freed after the grace period.
-        """
+        Blobs that no other repository contains are freed after the grace period.
+"""
         await self._access.require(actor, name, Action.DELETE)
         async with self._database.writing() as session:
             repository = await self.lock(session, name)
@@ -76,5 +76,5 @@ class Repositories:
 
 
 def unknown_name(name: str) -> WireError:
-    """Return the error for a repository that is not there."""
+    """Return the error for a missing repository."""
     return WireError(ErrorCode.NAME_UNKNOWN, detail={"name": name})

@@ -1,4 +1,4 @@
-"""The registry as one value: its services, built from the parts that they stand on."""
+"""Wires the registry's services from the parts that they need."""
 
 import asyncio
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class RegistryServices:
-    """Everything below ``/v2/``, without HTTP. Repository names are canonical; every call takes the actor."""
+    """The services behind ``/v2/``, without HTTP. Repository names are canonical; every call takes the actor."""
 
     def __init__(
         self,
@@ -57,18 +57,18 @@ class RegistryServices:
         self.mirror = mirror
 
     async def try_storage(self) -> None:
-        """Ask the blob store for anything at all; raises StorageUnavailable when it cannot be used."""
+        """Make a request to the blob store. Raises StorageUnavailable if it fails."""
         await self._storage.stat(Digest.of(b""))
 
     async def run_housekeeping(self) -> None:
-        """Free what nothing needs, again and again, until cancelled."""
+        """Run garbage collection repeatedly until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.garbage.run())
             if self.mirror is not None:
                 tasks.create_task(self.mirror.run())
 
     async def close(self) -> None:
-        """Give up what is under way by itself. The parts that the registry stands on are the caller's to close."""
+        """Cancel background downloads. The caller closes the registry's other parts."""
         if self.mirror is not None:
             await self.mirror.close()
 
@@ -81,11 +81,11 @@ def make_registry(
     settings: Settings,
     upstreams: Upstreams,
 ) -> RegistryServices:
-    """Return the registry that the settings ask for, on these parts."""
+    """Return the registry for the settings, built from these parts."""
     policy = Policy.of(settings)
     mirror = None
     if upstreams:
-        # Only here: its HTTP client takes 100 ms and 15 MiB, and most registries mirror nothing.
+        # Import here: its HTTP client takes 100 ms and 15 MiB, and most registries mirror nothing.
         from hythe.registry.mirror.mirror import Mirror
 
         mirror = Mirror(upstreams, settings.data_folder, database, storage, access, policy)

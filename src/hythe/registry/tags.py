@@ -1,4 +1,4 @@
-"""Tags: what they point at, how they moved, which may not move, and taking them away."""
+"""Tags: set, list, history, immutability, deletion."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -12,7 +12,7 @@ from hythe.oci.errors import ErrorCode, WireError
 from hythe.registry.access import Access, Action, Actor
 from hythe.registry.clock import Clock
 from hythe.registry.events import RegistryListener, RepositoryRef, TagMove
-from hythe.registry.garbage_collection import mark_unneeded
+from hythe.registry.garbage_collection import mark_unreferenced
 from hythe.registry.policy import Policy
 from hythe.registry.repositories import Repositories, unknown_name
 from hythe.registry.sql import manifests as manifest_store
@@ -20,18 +20,18 @@ from hythe.registry.sql import repositories as repository_store
 from hythe.registry.sql import tags as store
 
 LARGEST_PAGE = 10_000
-"""Most tags of one answer."""
+"""Maximum number of tags in one response."""
 
 
 class Names(msgspec.Struct, frozen=True):
-    """A page of names in order; ``more`` says that others follow the last."""
+    """A page of sorted names; ``more``: others follow."""
 
     names: tuple[str, ...]
     more: bool
 
 
 class PastMove(msgspec.Struct, frozen=True):
-    """One line of a tag's history; ``number`` rises with time."""
+    """A line of a tag's history; ``number`` increases with time."""
 
     number: int
     tag: str
@@ -61,7 +61,7 @@ class Tags:
         self._clock = clock
 
     async def names(self, actor: Actor, repository: str, after: str = "", limit: int | None = None) -> Names:
-        """Return the tags behind ``after`` in the order of their bytes (specification, "Listing Tags")."""
+        """Return the tags after ``after``, sorted by their bytes (specification, "Listing Tags")."""
         await self._access.require(actor, repository, Action.PULL)
         wanted = min(limit, LARGEST_PAGE) if limit is not None else LARGEST_PAGE
         async with self._database.reading() as session:
@@ -72,10 +72,10 @@ class Tags:
         return Names(names[:wanted], 0 < wanted < len(names))
 
     async def delete(self, actor: Actor, repository: str, tag: str) -> None:
-        """Take a tag away, and only the tag (specification, "Deleting Tags"); raises MANIFEST_UNKNOWN.
+        """Delete a tag but not its manifest (specification, "Deleting Tags"). Raises MANIFEST_UNKNOWN.
 
-        A manifest that nothing else needs goes after the grace period.
-        """
+        An unreferenced manifest is freed after the grace period.
+"""
         await self._access.require(actor, repository, Action.DELETE)
         async with self._database.writing() as session:
             found = await repository_store.lock(session, repository, alone=True)
@@ -86,31 +86,31 @@ class Tags:
             await store.remove(session, found.id, tag)
             move = TagMove(tag, None, Digest.parse(digest), self._clock())
             await self.record(session, found, (move,), actor)
-            await mark_unneeded(session, found.id, digest, move.at + self._policy.grace)
+            await mark_unreferenced(session, found.id, digest, move.at + self._policy.grace)
 
     async def history(
         self, actor: Actor, repository: str, tag: str, before: int | None = None, limit: int = 100
     ) -> tuple[PastMove, ...]:
-        """Return a tag's moves, newest first, from before the move numbered ``before``."""
+        """Return a tag's moves before number ``before``, newest first."""
         await self._access.require(actor, repository, Action.PULL)
         async with self._database.reading() as session:
             rows = await store.history(session, repository, tag, before or store.NEWEST, limit)
         return tuple(PastMove(r.id, r.tag, r.digest, r.previous, r.moved_at, r.moved_by) for r in rows)
 
     async def restore(self, actor: Actor, repository: str, tag: str, digest: Digest) -> None:
-        """Let a tag point again where it once did. Raises MANIFEST_UNKNOWN when it never did, or that is gone."""
+        """Point a tag to a digest of its history. Raises MANIFEST_UNKNOWN if it never had it, or it was deleted."""
         await self._access.require(actor, repository, Action.PUSH)
         async with self._database.writing() as session:
             found = await self._repositories.lock(session, repository)
             if not await store.was_at(session, found.id, tag, digest):
-                raise WireError(ErrorCode.MANIFEST_UNKNOWN, f"{tag} never pointed at {digest}: see its history")
+                raise WireError(ErrorCode.MANIFEST_UNKNOWN, f"{tag} never had the digest {digest}: see its history")
             if not await manifest_store.exists(session, found.id, str(digest)):
-                raise WireError(ErrorCode.MANIFEST_UNKNOWN, f"{digest} was deleted meanwhile: push it again")
+                raise WireError(ErrorCode.MANIFEST_UNKNOWN, f"{digest} was deleted: push it again")
             await manifest_store.mark(session, found.id, (str(digest),), None)
             await self.move(session, found, (tag,), digest, actor)
 
     async def fixed_patterns(self, actor: Actor, repository: str) -> tuple[str, ...]:
-        """Return the patterns (``*``, ``?``, ``[..]``) of tags that may be set once and not moved."""
+        """Return the patterns (``*``, ``?``, ``[..]``) of immutable tags, which can be set only once."""
         await self._access.require(actor, repository, Action.PULL)
         async with self._database.reading() as session:
             found = await repository_store.find(session, repository)
@@ -119,7 +119,7 @@ class Tags:
             return await store.rules(session, found.id)
 
     async def set_fixed_patterns(self, actor: Actor, repository: str, patterns: Iterable[str]) -> None:
-        """Replace the patterns of tags that may be set once and not moved."""
+        """Replace the patterns of immutable tags."""
         await self._access.require(actor, repository, Action.DELETE)
         async with self._database.writing() as session:
             found = await self._repositories.lock(session, repository)
@@ -128,10 +128,10 @@ class Tags:
     async def move(
         self, session: Session, repository: RepositoryRef, tags: Iterable[str], digest: Digest, actor: Actor
     ) -> None:
-        """Let tags point at a manifest that is there, in the caller's transaction. Lock the repository first.
+        """Set tags to an existing manifest in the caller's transaction. Lock the repository first.
 
-        Raises WireError DENIED for a tag that may not move.
-        """
+        Raises WireError DENIED for an immutable tag.
+"""
         now = self._clock()
         moves: list[TagMove] = []
         for tag in dict.fromkeys(tags):
@@ -160,19 +160,19 @@ class Tags:
         for move in moves:
             if move.previous is not None:
                 until = move.at + max(self._policy.replaced_lifetime, self._policy.grace)
-                await mark_unneeded(session, repository.id, str(move.previous), until)
+                await mark_unreferenced(session, repository.id, str(move.previous), until)
 
     async def refuse_fixed(self, session: Session, repository: RepositoryRef, tags: Iterable[str]) -> None:
-        """Raise DENIED when one of these tags is kept from moving by the repository's rules."""
+        """Raise DENIED if one of these tags is immutable in the repository."""
         moving = tuple(tags)
         patterns = await store.rules(session, repository.id) if moving else ()
         for tag in moving:
             if any(fnmatchcase(tag, pattern) for pattern in patterns):
                 raise WireError(
-                    ErrorCode.DENIED, f"the tag {tag} may not be moved or deleted in this repository: use another tag"
+                    ErrorCode.DENIED, f"the tag {tag} is immutable in this repository: use another tag"
                 )
 
 
 def unknown_tag(tag: str) -> WireError:
-    """Return the error for a tag that is not there."""
+    """Return the error for a missing tag."""
     return WireError(ErrorCode.MANIFEST_UNKNOWN, detail={"tag": tag})

@@ -1,10 +1,10 @@
-"""Uploads: sessions that take a blob's bytes in any number of requests, and the moment when they become a blob.
+"""Upload sessions: receive the bytes of a blob in any number of requests, then commit them as a blob.
 
-    start ──> append* ──> finish        the session's row is the record of where it stands
+    start ──> append* ──> finish        the session's row records the current offset
       └──────────────────> finish       a whole blob in one request goes to the store's ``put``
 
-Before bytes become a blob, the session claims its digest; when they are, one transaction links the blob and ends the
-session. The garbage collection takes no blob that is linked or claimed, and nobody claims one that is being taken.
+Before the bytes become a blob, the session claims the digest; afterwards one transaction links the blob and ends the
+session. Garbage collection never deletes a linked or claimed blob, and no session claims a blob that is being deleted.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ from hythe.registry.sql import uploads as store
 from hythe.registry.storage.port import BlobStore, DigestMismatch, StorageError, UploadBusy, UploadLost, UploadSession
 
 DOOM_PATIENCE = 70.0
-"""Seconds to wait for a blob's old bytes to be gone before the same blob is stored anew; beyond DOOM_LIFETIME."""
+"""Seconds to wait for the deletion of the same blob before storing it again; longer than DOOM_LIFETIME."""
 
 DOOM_POLL = 0.02
 
@@ -38,11 +38,11 @@ _ID = re.compile("[0-9a-f]{32}")
 
 
 class BodyCut(Exception):
-    """The client went away, or sent fewer bytes than it had announced."""
+    """The client disconnected, or sent fewer bytes than it announced."""
 
 
 class Chunk(msgspec.Struct, frozen=True):
-    """The body of one request: ``start`` is its place in the blob when the client said so."""
+    """The body of one request; ``start`` is its offset in the blob if the client sent one."""
 
     body: AsyncIterator[bytes]
     start: int | None = None
@@ -76,10 +76,10 @@ class Uploads:
         return upload
 
     async def put(self, actor: Actor, repository: str, digest: Digest, body: AsyncIterator[bytes]) -> int:
-        """Take a whole blob in one request (specification, "Single POST"); return its size.
+        """Store a whole blob in one request (specification, "Single POST") and return its size.
 
-        Raises WireError DIGEST_INVALID and BodyCut; then nothing stays.
-        """
+        Raises WireError DIGEST_INVALID and BodyCut; nothing is stored then.
+"""
         upload = await self.start(actor, repository)
         try:
             return await self._finish_whole(actor, repository, upload, digest, body)
@@ -88,24 +88,25 @@ class Uploads:
             raise
 
     async def get(self, actor: Actor, repository: str, upload_id: str) -> UploadSession:
-        """Return where a session stands; raises BLOB_UPLOAD_UNKNOWN."""
+        """Return the session. Raises BLOB_UPLOAD_UNKNOWN."""
         return await self._recovered(await self._recorded(actor, repository, upload_id))
 
     async def append(self, actor: Actor, repository: str, upload_id: str, chunk: Chunk) -> UploadSession:
-        """Add a chunk; return where the session stands (specification, "Pushing a blob in chunks").
+        """Append a chunk and return the session (specification, "Pushing a blob in chunks").
 
-        Raises WireError 416 when the chunk is out of order, and the session stays usable; BodyCut when the client
-        went away, and what came before stays.
-        """
+        Raises WireError 416 if the chunk is out of order; the session stays usable. Raises BodyCut if the client
+        disconnected;
+        the received bytes are kept.
+"""
         upload = await self.get(actor, repository, upload_id)
         _check_order(upload, chunk)
         return await self._append(upload, chunk.body)
 
     async def finish(self, actor: Actor, repository: str, upload_id: str, digest: Digest, last: Chunk) -> int:
-        """Turn the session, with perhaps a last chunk, into a blob that the repository has; return its size.
+        """Commit the session, with an optional last chunk, as a blob of the repository; return its size.
 
-        Raises WireError DIGEST_INVALID, which ends the session, and what ``append`` raises.
-        """
+        Raises WireError DIGEST_INVALID, which ends the session, and the errors of ``append``.
+"""
         upload = await self._recorded(actor, repository, upload_id)
         if upload.offset == 0 and not last.start:
             return await self._finish_whole(actor, repository, upload, digest, last.body)
@@ -125,7 +126,7 @@ class Uploads:
         return size
 
     async def cancel(self, actor: Actor, repository: str, upload_id: str) -> None:
-        """Forget a session and its bytes; raises BLOB_UPLOAD_UNKNOWN."""
+        """Delete a session and its bytes. Raises BLOB_UPLOAD_UNKNOWN."""
         await self._forget(await self._recorded(actor, repository, upload_id))
 
     async def _finish_whole(
@@ -170,7 +171,7 @@ class Uploads:
         return upload
 
     async def _recovered(self, upload: UploadSession) -> UploadSession:
-        """Return the session as it really stands: after a crash the row may be behind the bytes."""
+        """Return the session with its actual offset: after a crash the row may be behind the stored bytes."""
         try:
             recovered = await self._storage.recover(upload)
         except UploadBusy as error:
@@ -184,7 +185,7 @@ class Uploads:
         return recovered
 
     async def _claim(self, upload: UploadSession, digest: Digest) -> None:
-        """Keep the garbage collection from this digest until the session ends."""
+        """Protect this digest from garbage collection until the session ends."""
         give_up = asyncio.get_running_loop().time() + DOOM_PATIENCE
         while True:
             async with self._database.writing(durable=False) as session:
@@ -197,7 +198,7 @@ class Uploads:
             if free:
                 return
             if asyncio.get_running_loop().time() > give_up:
-                message = "this blob is just being removed: push it again in a minute"
+                message = "this blob is being deleted: push it again in a minute"
                 raise WireError(ErrorCode.UNAVAILABLE, message, headers={"Retry-After": "60"})
             await asyncio.sleep(DOOM_POLL)
 
@@ -224,7 +225,7 @@ def _check_order(upload: UploadSession, chunk: Chunk) -> None:
     if chunk.start is not None and chunk.start != upload.offset:
         raise WireError(
             ErrorCode.BLOB_UPLOAD_INVALID,
-            f"the chunk begins at byte {chunk.start}, but the upload goes on at byte {upload.offset}",
+            f"the chunk starts at byte {chunk.start}, but the upload continues at byte {upload.offset}",
             detail={"offset": upload.offset},
             status=HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
             headers={"Range": upload_range(upload)},
@@ -232,14 +233,14 @@ def _check_order(upload: UploadSession, chunk: Chunk) -> None:
 
 
 def upload_range(upload: UploadSession) -> str:
-    """Return the Range header of a session: the first and the last byte that are there."""
+    """Return the Range header of a session: the first and the last stored byte."""
     return f"0-{max(upload.offset - 1, 0)}"
 
 
 def unknown_upload(upload_id: str) -> WireError:
-    """Return the error for a session that is not there, or whose bytes are lost."""
+    """Return the error for a missing session, or one whose bytes are lost."""
     return WireError(
-        ErrorCode.BLOB_UPLOAD_UNKNOWN, "there is no such upload: start a new one", detail={"id": upload_id}
+        ErrorCode.BLOB_UPLOAD_UNKNOWN, "this upload does not exist: start a new one", detail={"id": upload_id}
     )
 
 
@@ -247,7 +248,7 @@ def busy_upload(upload_id: str) -> WireError:
     """Return the error for a session that another request is writing to."""
     return WireError(
         ErrorCode.BLOB_UPLOAD_INVALID,
-        "another request is still writing to this upload: ask where it stands and go on from there",
+        "another request is writing to this upload: request its status and continue from there",
         detail={"id": upload_id},
         status=HTTPStatus.CONFLICT,
         headers={"Retry-After": "1"},
@@ -255,7 +256,7 @@ def busy_upload(upload_id: str) -> WireError:
 
 
 def wrong_digest(digest: Digest) -> WireError:
-    """Return the error for bytes of another digest."""
+    """Return the error for content with another digest."""
     return WireError(
-        ErrorCode.DIGEST_INVALID, "the bytes that came have another digest: upload them again", detail=str(digest)
+        ErrorCode.DIGEST_INVALID, "the content does not match the digest: upload it again", detail=str(digest)
     )

@@ -1,8 +1,8 @@
-"""Verification: every blob and manifest is read again and compared with its digest; what is rotten is put aside.
+"""Verification: reads every blob and manifest, compares digests, and quarantines damaged blobs.
 
-A rotten blob is quarantined: it is not served any more, and whoever pushes an image with it is asked for its bytes,
-which heals it. One that is whole again, since its file was put back from a backup, is served again. Bytes that nobody
-has recorded are handed to the garbage collection.
+A quarantined blob is not served. A client that pushes an image with it is asked for its content, which repairs it. A
+blob that is intact again, because its file was restored from a backup, is served again. Unrecorded bytes are left to
+garbage collection.
 """
 
 from collections.abc import AsyncIterator
@@ -22,17 +22,17 @@ from hythe.registry.sql import verification as store
 from hythe.registry.storage.port import BlobMissing, BlobStore
 
 NAMED_REPOSITORIES = 20
-"""How many of the repositories that have a damaged blob are named."""
+"""Maximum number of repositories to name for a damaged blob."""
 
 RECORDING_TIME = timedelta(minutes=10)
-"""Bytes that came within this time may be about to be recorded, even when garbage has no grace period."""
+"""Bytes this recent may still be recorded, even if garbage collection has no grace period."""
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """What is known of one blob, or of a manifest (``manifest``), after reading it again.
+    """The result of reading one blob or manifest (``manifest``).
 
-    ``problem`` is empty when all is well; ``healed`` says that it was not before.
-    """
+    ``problem`` is empty if it is intact; ``healed`` says that it was damaged before.
+"""
 
     digest: str
     size: int
@@ -43,7 +43,7 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 class Verification:
-    """Reads everything again."""
+    """Verifies all stored content."""
 
     def __init__(self, database: Database, storage: BlobStore, policy: Policy, clock: Clock) -> None:
         self._database = database
@@ -52,7 +52,7 @@ class Verification:
         self._clock = clock
 
     async def blobs(self) -> AsyncIterator[Finding]:
-        """Read every recorded blob; a damaged one is quarantined before it is reported."""
+        """Verify every recorded blob; quarantine a damaged one, then report it."""
         after = ""
         while True:
             async with self._database.reading() as session:
@@ -64,26 +64,26 @@ class Verification:
             after = rows[-1].digest
 
     async def manifests(self) -> AsyncIterator[Finding]:
-        """Read every manifest. One that is damaged is reported; it lies in the database, so restore that."""
+        """Verify every manifest. Report damaged ones; they are in the database, so restore that."""
         after = (0, "")
         while True:
             async with self._database.reading() as session:
                 rows = await store.manifests_after(session, *after)
             for row in rows:
                 whole = Digest.parse(row.digest).matches(row.content)
-                problem = "" if whole else "its bytes in the database were damaged: restore a backup, or push it again"
+                problem = "" if whole else "its content in the database is damaged: restore a backup, or push it again"
                 yield Finding(row.digest, len(row.content), problem, (row.name,), manifest=True)
             if not rows:
                 return
             after = (rows[-1].repository_id, rows[-1].digest)
 
     async def strays(self) -> AsyncIterator[Finding]:
-        """Find bytes that nobody has recorded, as a power cut may leave them, for the garbage collection to free."""
+        """Find unrecorded bytes, which a power failure may leave, and hand them to garbage collection."""
         now = self._clock()
         before = now - max(self._policy.grace, RECORDING_TIME)
         async for blob in self._storage.walk():
             if blob.stored_at < before and await self._adopted(str(blob.digest), now):
-                yield Finding(str(blob.digest), blob.size, "nobody knows of it: its space is freed")
+                yield Finding(str(blob.digest), blob.size, "it is missing in the database: its space will be freed")
 
     async def _adopted(self, digest: str, now: datetime) -> bool:
         async with self._database.reading() as session:
@@ -96,7 +96,7 @@ class Verification:
         return True
 
     async def _checked(self, digest: str, size: int, *, quarantined: bool) -> Finding:
-        problem = await self._trouble(Digest.parse(digest), size)
+        problem = await self._problem(Digest.parse(digest), size)
         if not problem:
             return Finding(digest, size, healed=quarantined and await self._released(digest))
         if not await self.quarantine(digest):
@@ -105,7 +105,7 @@ class Verification:
             names = await repository_store.names_holding(session, digest, NAMED_REPOSITORIES)
         return Finding(digest, size, problem, names)
 
-    async def _trouble(self, digest: Digest, size: int) -> str:
+    async def _problem(self, digest: Digest, size: int) -> str:
         hasher = digest.hasher()
         came = 0
         try:
@@ -113,13 +113,13 @@ class Verification:
                 hasher.update(piece)
                 came += len(piece)
         except BlobMissing:
-            return "its bytes are missing, were put aside before, or cannot be read"
+            return "its content is missing, quarantined, or unreadable"
         if came != size:
             return f"it has {came} bytes instead of {size}"
-        return "" if hasher.hexdigest() == digest.hex else "its bytes have another digest"
+        return "" if hasher.hexdigest() == digest.hex else "its content does not match its digest"
 
     async def _released(self, digest: str) -> bool:
-        """Serve a blob again that was put aside; False when it is being removed just now."""
+        """Serve a quarantined blob again; return False if it is being deleted."""
         async with self._database.writing() as session:
             whole = await blob_store.hold(session, digest)
             if whole:
@@ -127,13 +127,13 @@ class Verification:
         return whole
 
     async def quarantine(self, digest: str) -> bool:
-        """Put a damaged blob aside; False when it went in the meantime, or is just being pushed anew."""
+        """Quarantine a damaged blob; return False if it was deleted or is being pushed again."""
         async with self._database.writing() as session:
             whole = await blob_store.hold(session, digest)
             if not whole or await upload_store.claimed(session, digest):
                 return False
             if not await store.quarantine(session, digest, self._clock()):
                 return False
-            # Inside the transaction, so that nobody stores the same blob anew between the two.
+            # Inside the transaction, so that no upload stores the same blob between the two.
             await self._storage.quarantine(Digest.parse(digest))
         return True

@@ -1,1 +1,1 @@
-"""The registry's SQL, a file a noun. Statements are built once; each function runs in the caller's session."""
+"""The registry's SQL, one file for each noun. Statements are built once; each function uses the caller's session."""

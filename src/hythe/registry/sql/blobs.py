@@ -1,6 +1,6 @@
-"""The SQL of blobs, and of which repository has which.
+"""The SQL of blobs and of the links from repositories to blobs.
 
-hold(digest)   keeps everybody else from linking to, or dooming, one blob until the transaction ends
+hold(digest)   keeps other transactions from linking or dooming one blob until this one ends
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from hythe.database.port import Dialect, insert_for
 from hythe.database.tables.registry import blobs, repositories, repository_blobs
 
 BATCH = 500
-"""Most values of one IN list."""
+"""Maximum number of values in one IN list."""
 
 _FIND = (
     select(
@@ -78,7 +78,7 @@ _MARK_SOME = (
 
 
 class FoundBlob:
-    """A blob in a repository; ``free_after`` is set when no manifest there needs it."""
+    """A blob in a repository; ``free_after`` is set if no manifest there refers to it."""
 
     __slots__ = ("digest", "free_after", "quarantined", "repository_id", "size")
 
@@ -93,7 +93,7 @@ class FoundBlob:
 
 
 async def find(session: Session, repository: str, digest: str) -> FoundBlob | None:
-    """Return the blob, when the repository of this name has it."""
+    """Return the blob if the repository with this name contains it."""
     row = await session.row(_FIND, {"name": repository, "digest": digest})
     if row is None:
         return None
@@ -101,10 +101,10 @@ async def find(session: Session, repository: str, digest: str) -> FoundBlob | No
 
 
 async def hold(session: Session, digest: str) -> bool:
-    """Lock one blob until the transaction ends; False when its bytes are being removed just now.
+    """Lock one blob until the transaction ends; return False if its bytes are being deleted.
 
-    SQLite has one writer, so holds everything anyhow. The row may not exist yet, so PostgreSQL holds its name.
-    """
+    SQLite has only one writer. The row may not exist yet, so PostgreSQL locks the digest.
+"""
     if session.dialect == "postgresql":
         key = int.from_bytes(hashlib.blake2b(digest.encode(), digest_size=8).digest(), signed=True)
         await session.row(_HOLD, {"key": key})
@@ -113,23 +113,23 @@ async def hold(session: Session, digest: str) -> bool:
 
 
 async def add(session: Session, digest: str, size: int, at: datetime) -> None:
-    """Record that a blob's bytes are there and whole. Hold it first."""
+    """Record that a blob is stored and intact. Hold it first."""
     await session.run(_add(session.dialect), {"digest": digest, "size": size, "stored_at": at})
 
 
 async def link(session: Session, repository_id: int, digest: str, at: datetime, free_after: datetime) -> None:
-    """Let a repository have a blob, kept until ``free_after`` if no manifest needs it. Hold it first."""
+    """Link a blob to a repository, marked with ``free_after`` if no manifest refers to it. Hold it first."""
     values = {"repository_id": repository_id, "digest": digest, "linked_at": at, "free_after": free_after}
     await session.run(_link(session.dialect), values)
 
 
 async def unlink(session: Session, repository_id: int, digest: str) -> bool:
-    """Take a blob from a repository; False when it was not there."""
+    """Unlink a blob from a repository; return False if it was not linked."""
     return await session.run(_UNLINK, {"repository_id": repository_id, "digest": digest}) == 1
 
 
 async def usable(session: Session, repository_id: int, digests: Iterable[str]) -> frozenset[str]:
-    """Return those of the digests that the repository has and whose bytes are not known to be rotten."""
+    """Return which of the digests the repository contains without known damage."""
     found: set[str] = set()
     for some in batches(digests):
         rows = await session.rows(_USABLE, {"repository_id": repository_id, "digests": some})
@@ -140,25 +140,25 @@ async def usable(session: Session, repository_id: int, digests: Iterable[str]) -
 async def mark_links(
     session: Session, repository_id: int, digests: Iterable[str], free_after: datetime | None, *, once: bool = False
 ) -> None:
-    """Set when a repository's blobs may go; with ``once``, only where nothing is set yet."""
+    """Set when a repository's blobs may be freed; with ``once``, only where nothing is set."""
     statement = _MARK_LINK_ONCE if once else _MARK_LINK
     for some in batches(digests):
         await session.run(statement, {"repository_id_": repository_id, "digests": some, "free_after": free_after})
 
 
 async def renew_link(session: Session, repository_id: int, digest: str, free_after: datetime) -> None:
-    """Keep a blob that no manifest needs for longer: somebody asked for it and may build on it."""
+    """Extend the grace period of an unreferenced blob: a client asked for it and may build on it."""
     values = {"repository_id_": repository_id, "digest_": digest, "free_after": free_after}
     await session.run(_RENEW_LINK, values)
 
 
 async def mark(session: Session, digest: str, free_after: datetime) -> None:
-    """Set from when on a blob may go, if no repository has it."""
+    """Set when a blob may be freed if no repository contains it."""
     await session.run(_MARK, {"digest_": digest, "free_after": free_after})
 
 
 async def mark_all_of(session: Session, repository_id: int, free_after: datetime) -> None:
-    """Set from when on a repository's blobs may go, if no other repository has them; others may read between steps."""
+    """Set when a repository's blobs may be freed if no other repository has them; lets others run between steps."""
     after = ""
     while rows := await session.rows(_OF_REPOSITORY, {"repository_id": repository_id, "after": after}):
         after = rows[-1].digest
@@ -183,7 +183,7 @@ def _add(dialect: Dialect) -> Executable:
 @cache
 def _link(dialect: Dialect) -> Executable:
     statement = insert_for(dialect, repository_blobs)
-    # A link that a manifest needs has no free_after, and gets none.
+    # A link that a manifest refers to has no free_after, and gets none.
     return statement.on_conflict_do_update(
         index_elements=[repository_blobs.c.repository_id, repository_blobs.c.digest],
         set_={"free_after": statement.excluded.free_after},

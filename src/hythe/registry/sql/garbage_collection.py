@@ -1,4 +1,4 @@
-"""The SQL of the garbage collection: what is marked and due, and what of it nothing needs."""
+"""The SQL of garbage collection: marked content that is due, and what is unreferenced."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -12,7 +12,7 @@ from hythe.database.tables.registry import blobs, manifest_blobs, manifests, rep
 from hythe.registry.sql.blobs import batches
 
 BATCH = 500
-"""How many rows one transaction looks at: on SQLite, nobody else writes meanwhile."""
+"""Number of rows to examine in one transaction, which blocks other writers on SQLite."""
 
 _DUE_REPOSITORIES = union(
     select(manifests.c.repository_id).where(manifests.c.free_after <= bindparam("now")),
@@ -90,70 +90,72 @@ _BURY = delete(blobs).where(blobs.c.digest == bindparam("digest"), blobs.c.delet
 
 
 async def due_repositories(session: Session, now: datetime) -> tuple[int, ...]:
-    """Return the ids of repositories that have something that is due."""
+    """Return the ids of repositories that have content that is due."""
     return tuple(row[0] for row in await session.rows(_DUE_REPOSITORIES, {"now": now}))
 
 
 async def due_manifests(session: Session, repository_id: int, now: datetime, after: str) -> tuple[str, ...]:
-    """Return the next manifests of the repository that are due, in the order of their digests."""
+    """Return the next due manifests of the repository, sorted by digest."""
     rows = await session.rows(_DUE_MANIFESTS, {"repository_id": repository_id, "now": now, "after": after})
     return tuple(row.digest for row in rows)
 
 
 async def still_due(session: Session, repository_id: int, digests: Iterable[str], now: datetime) -> tuple[str, ...]:
-    """Return those of a few manifests that are due; nobody extends their time before the transaction ends."""
+    """Return which of the manifests are due; no one extends their grace period before the transaction ends."""
     values = {"repository_id": repository_id, "digests": list(digests), "now": now}
     return tuple(row.digest for row in await session.rows(_STILL_DUE, values))
 
 
 async def due_links(session: Session, repository_id: int, now: datetime) -> tuple[str, ...]:
-    """Return some blobs of the repository that are due; nobody extends their time before the transaction ends."""
+    """Return some due blobs of the repository; no one extends their grace period before the transaction ends."""
     rows = await session.rows(_DUE_LINKS, {"repository_id": repository_id, "now": now, "after": ""})
     return tuple(row.digest for row in rows)
 
 
 async def needed_links(session: Session, repository_id: int, digests: Sequence[str]) -> frozenset[str]:
-    """Return those of the blobs that a manifest of the repository needs."""
+    """Return which of the blobs a manifest of the repository refers to."""
     rows = await session.rows(_NEEDED_LINKS, {"repository_id": repository_id, "digests": digests})
     return frozenset(row.blob for row in rows)
 
 
 async def remove_links(session: Session, repository_id: int, digests: Iterable[str], free_after: datetime) -> None:
-    """Take blobs from a repository; they may go altogether when no other has them."""
+    """Unlink blobs from a repository; they may be freed if no other repository contains them."""
     for some in batches(digests):
         await session.run(_REMOVE_LINKS, {"repository_id": repository_id, "digests": some})
         await session.run(_MARK_BLOBS, {"digests": some, "free_after": free_after})
 
 
 async def due_blobs(session: Session, now: datetime, limit: int) -> Sequence[Row[Any]]:
-    """Return (digest, size) of some blobs that are due."""
+    """Return (digest, size) of some due blobs."""
     return await session.rows(_DUE_BLOBS, {"now": now, "limit": limit})
 
 
 async def use(session: Session, digest: str) -> Row[Any] | None:
-    """Return (linked, claimed) of a blob, None when it is gone or doomed by somebody else. Hold it first."""
+    """Return (linked, claimed) of a blob; None if it was deleted or another process doomed it. Hold it first."""
     if await session.row(_LOCKED, {"digest": digest}) is None:
         return None
     return await session.row(_USE, {"digest": digest})
 
 
 async def doom(session: Session, digest: str, at: datetime) -> None:
-    """Say that a blob's bytes are about to be removed: from now on nobody may link to it."""
+    """Doom a blob whose bytes are about to be deleted: from now on it cannot be linked."""
     await session.run(_DOOM, {"digest_": digest, "at": at})
 
 
 async def spare(session: Session, digest: str, free_after: datetime | None) -> None:
-    """Keep a blob, for good (None) or until it is looked at again."""
+    """Keep a blob permanently (None) or until it is examined again."""
     await session.run(_SPARE, {"digest_": digest, "free_after": free_after})
 
 
 async def bury(session: Session, digest: str) -> None:
-    """Forget a blob whose bytes are gone."""
+    """Delete the row of a blob whose bytes were deleted."""
     await session.run(_BURY, {"digest": digest})
 
 
 async def reprieve(session: Session, before: datetime, free_after: datetime, digest: str | None = None) -> int:
-    """Undoom blobs whose remover died: they were doomed before ``before``. Their bytes may or may not be there."""
+    """Undoom blobs that were doomed before ``before``, because the deleting process died. Their bytes may or may not
+    exist.
+    """
     values = {"before": before, "free_after": free_after}
     if digest is None:
         return await session.run(_REPRIEVE, values)
@@ -161,7 +163,7 @@ async def reprieve(session: Session, before: datetime, free_after: datetime, dig
 
 
 async def adopt(session: Session, digest: str, at: datetime) -> None:
-    """Record bytes that nobody has recorded, so that they are looked at like any other blob that is due."""
+    """Record unrecorded bytes, so that they are examined like any other due blob."""
     statement = insert(session, blobs).values(digest=digest, size=0, stored_at=at, free_after=at)
     await session.run(
         statement.on_conflict_do_update(
@@ -173,7 +175,7 @@ async def adopt(session: Session, digest: str, at: datetime) -> None:
 
 
 async def waiting(session: Session) -> tuple[int, datetime | None]:
-    """Return how many manifests and blobs are marked, and when the first of them is due."""
+    """Return the number of marked manifests and blobs, and when the first of them is due."""
     count, first = 0, None
     for table in (manifests, repository_blobs, blobs):
         marked = select(func.count().label("marked"), func.min(table.c.free_after).label("first")).where(

@@ -1,4 +1,4 @@
-"""The SQL of the garbage collection's forecast: reads alone, and no locks, so that nobody waits for it."""
+"""The SQL of the dry run of garbage collection: reads only and takes no locks, so it blocks no one."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -87,34 +87,34 @@ async def name(session: Session, repository_id: int) -> str | None:
 
 
 async def due_manifests(session: Session, repository_id: int, now: datetime) -> frozenset[str]:
-    """Return the repository's manifests that are due."""
+    """Return the due manifests of the repository."""
     rows = await session.rows(_DUE_MANIFESTS, {"repository_id": repository_id, "now": now})
     return frozenset(row.digest for row in rows)
 
 
 async def due_links(session: Session, repository_id: int, now: datetime) -> frozenset[str]:
-    """Return the repository's blobs that are due."""
+    """Return the due blobs of the repository."""
     rows = await session.rows(_DUE_LINKS, {"repository_id": repository_id, "now": now})
     return frozenset(row.digest for row in rows)
 
 
 async def unmarked_manifests(session: Session, repository_id: int, digests: Iterable[str]) -> frozenset[str]:
-    """Return those of the manifests that carry no mark."""
+    """Return which of the manifests are not marked."""
     return frozenset(row.digest for row in await _of_digests(session, _UNMARKED_MANIFESTS, repository_id, digests))
 
 
 async def unmarked_links(session: Session, repository_id: int, digests: Iterable[str]) -> frozenset[str]:
-    """Return those of the blobs that carry no mark in the repository."""
+    """Return which of the blobs are not marked in the repository."""
     return frozenset(row.digest for row in await _of_digests(session, _UNMARKED_LINKS, repository_id, digests))
 
 
 async def tagged(session: Session, repository_id: int, digests: Iterable[str]) -> frozenset[str]:
-    """Return those of the manifests that a tag points at."""
+    """Return which of the manifests are tagged."""
     return frozenset(row.digest for row in await _of_digests(session, _TAGGED, repository_id, digests))
 
 
 async def needed_by(session: Session, repository_id: int, digests: Iterable[str]) -> list[tuple[str, str]]:
-    """Return each of the manifests beside each other one that needs it: an index around it, or what it refers to."""
+    """Return pairs of a manifest and another one that refers to it: an index that contains it, or its subject."""
     rows = [
         *await _of_digests(session, _CONTAINED, repository_id, digests),
         *await _of_digests(session, _REFERRING, repository_id, digests),
@@ -123,17 +123,17 @@ async def needed_by(session: Session, repository_id: int, digests: Iterable[str]
 
 
 async def uses_of_blobs(session: Session, repository_id: int, digests: Iterable[str]) -> dict[str, int]:
-    """Return for each of the blobs how many of the repository's manifests need it."""
+    """Return for each of the blobs how many of the repository's manifests refer to it."""
     return {row.blob: row.uses for row in await _of_digests(session, _USES_OF_BLOBS, repository_id, digests)}
 
 
 async def uses_by_manifests(session: Session, repository_id: int, digests: Iterable[str]) -> list[tuple[str, int]]:
-    """Return the blobs that these manifests need, each with how many of them do; one may come several times."""
+    """Return the blobs that these manifests refer to, with the number of references; a blob can appear repeatedly."""
     return [(row.blob, row.uses) for row in await _of_digests(session, _USES_BY_MANIFESTS, repository_id, digests)]
 
 
 async def due_blobs(session: Session, now: datetime, doomed_before: datetime) -> list[str]:
-    """Return the blobs that are due, and those whose remover died."""
+    """Return the due blobs, and those whose deleting process died."""
     rows = await session.rows(_DUE_BLOBS, {"now": now, "doomed_before": doomed_before})
     return [row.digest for row in rows]
 
@@ -141,7 +141,7 @@ async def due_blobs(session: Session, now: datetime, doomed_before: datetime) ->
 async def unclaimed(
     session: Session, digests: Iterable[str], doomed_before: datetime, stale_before: datetime
 ) -> list[Row[Any]]:
-    """Return (digest, size, links) of those blobs that no live upload is becoming and nobody removes just now."""
+    """Return (digest, size, links) of the blobs that no active upload claims and no process is deleting."""
     found: list[Row[Any]] = []
     times = {"doomed_before": doomed_before, "stale_before": stale_before}
     for some in batches(digests):
@@ -150,7 +150,7 @@ async def unclaimed(
 
 
 async def stale_uploads(session: Session, before: datetime) -> int:
-    """Return how many uploads were last touched before then."""
+    """Return the number of uploads that were last used before then."""
     row = await session.row(_STALE_UPLOADS, {"before": before})
     return int(row[0]) if row else 0
 

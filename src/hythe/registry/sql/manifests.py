@@ -1,4 +1,4 @@
-"""The SQL of manifests, and of what they refer to."""
+"""The SQL of manifests and their references."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -89,7 +89,7 @@ _REFERRING = (
 
 
 class StoredManifest(msgspec.Struct, frozen=True):
-    """A manifest as it is served."""
+    """A stored manifest."""
 
     repository: RepositoryRef
     digest: Digest
@@ -99,7 +99,7 @@ class StoredManifest(msgspec.Struct, frozen=True):
 
 
 class References(msgspec.Struct, frozen=True):
-    """What a manifest needs: blobs, and manifests within an index."""
+    """The references of a manifest: blobs, and manifests in an index."""
 
     blobs: frozenset[str]
     children: frozenset[str]
@@ -116,19 +116,19 @@ async def find(session: Session, repository: str, reference: str | Digest) -> St
 
 
 async def exists(session: Session, repository_id: int, digest: str) -> bool:
-    """Whether the repository has this manifest; it stays until the transaction ends."""
+    """Return whether the repository contains this manifest; it stays until the transaction ends."""
     return await session.row(_EXISTS, {"repository_id": repository_id, "digest": digest}) is not None
 
 
 async def present(session: Session, repository_id: int, digests: Iterable[str]) -> frozenset[str]:
-    """Return those of the digests that are manifests of the repository."""
+    """Return which of the digests are manifests of the repository."""
     return await _collected(session, _PRESENT, repository_id, digests)
 
 
 async def add(
     session: Session, repository_id: int, digest: str, manifest: Manifest, references: References, at: datetime, by: str
 ) -> None:
-    """Keep a manifest; one that is there already is only known to be needed again. Lock the repository first."""
+    """Store a manifest; remove the mark of an existing one. Lock the repository first."""
     statement = insert(session, manifests).values(
         repository_id=repository_id,
         digest=digest,
@@ -154,38 +154,38 @@ async def add(
 
 
 async def remove(session: Session, repository_id: int, digest: str) -> bool:
-    """Delete a manifest and its tags; False when it was not there."""
+    """Delete a manifest and its tags; return False if it did not exist."""
     return await session.run(_REMOVE, {"repository_id": repository_id, "digest": digest}) == 1
 
 
 async def mark(
     session: Session, repository_id: int, digests: Iterable[str], free_after: datetime | None, *, once: bool = False
 ) -> None:
-    """Set from when on manifests may go, if nothing needs them; with ``once``, only where nothing is set yet."""
+    """Set when manifests may be freed if they are unreferenced; with ``once``, only where nothing is set."""
     statement = _MARK_ONCE if once else _MARK
     for some in batches(digests):
         await session.run(statement, {"repository_id_": repository_id, "digests": some, "free_after": free_after})
 
 
 async def renew(session: Session, repository_id: int, digest: str, free_after: datetime) -> None:
-    """Keep a manifest that is about to go for longer: somebody asked for it and may build on it."""
+    """Extend the grace period of a marked manifest: a client asked for it and may build on it."""
     await session.run(_RENEW, {"repository_id_": repository_id, "digest_": digest, "free_after": free_after})
 
 
 async def blobs_of(session: Session, repository_id: int, digests: Iterable[str]) -> frozenset[str]:
-    """Return the blobs that these manifests need."""
+    """Return the blobs that these manifests refer to."""
     return await _collected(session, _BLOBS, repository_id, digests)
 
 
 async def dependents(session: Session, repository_id: int, digests: Iterable[str]) -> frozenset[str]:
-    """Return the manifests that are there for the sake of these: what an index contains, and referrers."""
+    """Return the manifests that these may keep alive: the children of an index, and referrers."""
     roots = list(digests)
     children = await _collected(session, _CHILDREN, repository_id, roots)
     return children | await _collected(session, _REFERRERS, repository_id, roots)
 
 
 async def needed(session: Session, repository_id: int, digest: str) -> bool:
-    """Whether a tag points at the manifest, an index contains it, or it refers to a manifest that is there."""
+    """Return whether the manifest is tagged, belongs to an index, or its subject exists."""
     key = {"repository_id": repository_id, "digest": digest}
     for statement in (_TAGGED, _CONTAINED, _REFERRING):
         if await session.row(statement, key) is not None:

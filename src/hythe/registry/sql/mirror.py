@@ -1,4 +1,4 @@
-"""The SQL of mirrored manifests: when each was last asked for, and what they take."""
+"""The SQL of mirrored manifests: when each was last used, and their size."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -37,24 +37,24 @@ _USED = (
 
 
 async def add(session: Session, repository_id: int, digest: str, at: datetime) -> None:
-    """Note that a manifest came from an upstream."""
+    """Record that a manifest came from an upstream registry."""
     statement = insert(session, mirrored_manifests).values(repository_id=repository_id, digest=digest, used_at=at)
     keys = [mirrored_manifests.c.repository_id, mirrored_manifests.c.digest]
     await session.run(statement.on_conflict_do_update(index_elements=keys, set_={"used_at": at}))
 
 
 async def note_use(session: Session, repository_id: int, digest: str, at: datetime, before: datetime) -> None:
-    """Note that a manifest was asked for, unless that was noted after ``before``."""
+    """Record that a manifest was used, unless that was recorded after ``before``."""
     values = {"repository_id_": repository_id, "digest_": digest, "at": at, "before": before}
     await session.run(_USED, values)
 
 
 async def unused(session: Session, before: datetime, limit: int) -> Sequence[Row[Any]]:
-    """Return ``name, digest, used_at`` of manifests that were last asked for before then, the longest unused first."""
+    """Return ``name, digest, used_at`` of manifests last used before then, least recently used first."""
     return await session.rows(_UNUSED, {"before": before, "limit": limit})
 
 
 async def size(session: Session) -> int:
-    """Return how many bytes of blobs mirrored manifests hold."""
+    """Return how many bytes of blobs the mirrored manifests keep."""
     row = await session.row(_SIZE)
     return int(row.size) if row is not None else 0

@@ -1,4 +1,4 @@
-"""The SQL of referrers: manifests whose ``subject`` is another."""
+"""The SQL of referrers: manifests with a ``subject``."""
 
 from typing import Any
 
@@ -35,7 +35,7 @@ _ANNOTATIONS = msgspec.json.Decoder(dict[str, str])
 async def descriptors_after(
     session: Session, repository: str, subject: Digest, artifact_type: str | None, after: str, limit: int
 ) -> tuple[Descriptor, ...]:
-    """Return descriptors of the next referrers, in the order of their digests."""
+    """Return descriptors of the next referrers, sorted by digest."""
     values = {"repository": repository, "subject": str(subject), "after": after, "limit": limit}
     if artifact_type is None:
         rows = await session.rows(_ALL, values)

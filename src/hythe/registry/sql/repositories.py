@@ -1,7 +1,7 @@
-"""The SQL of repositories. A repository's row is also the lock under which its content changes.
+"""The SQL of repositories. A repository's row is also the lock for changes to its content.
 
-Who adds blobs holds it shared; who changes manifests or tags, or takes away what seems unneeded, holds it alone. On
-SQLite there is one writer anyhow, and the locks say nothing.
+Transactions that add blobs hold it shared; those that change manifests or tags, or free content, hold it exclusively.
+SQLite has only one writer and needs no locks.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ _HOLDING = (
 _DELETE = delete(repositories).where(repositories.c.id == bindparam("id"))
 
 DELETED_AT_ONCE = 200
-"""How many rows of a repository one statement deletes: on SQLite nobody is served meanwhile."""
+"""Number of rows to delete in one statement, which blocks other requests on SQLite."""
 
 
 def _delete_some(key: Column[Any]) -> Any:
@@ -56,28 +56,28 @@ _DELETE_CONTENT = (
 
 
 async def find(session: Session, name: str) -> RepositoryRef | None:
-    """Return the repository of this name."""
+    """Return the repository with this name."""
     return _repository(await session.row(_BY_NAME, {"name": name}))
 
 
 async def lock(session: Session, name: str, *, alone: bool) -> RepositoryRef | None:
-    """Return the repository of this name, locked until the transaction ends."""
+    """Return the repository with this name, locked until the transaction ends."""
     return _repository(await session.row(_ALONE if alone else _SHARED, {"name": name}))
 
 
 async def lock_by_id(session: Session, repository_id: int) -> RepositoryRef | None:
-    """Return the repository of this id, locked alone until the transaction ends."""
+    """Return the repository with this id, locked exclusively until the transaction ends."""
     return _repository(await session.row(_ALONE_BY_ID, {"id": repository_id}))
 
 
 async def create(session: Session, name: str, at: datetime) -> bool:
-    """Add a repository; False when there is one of this name already."""
+    """Add a repository; return False if one with this name exists."""
     statement = insert(session, repositories).values(name=name, created_at=at).on_conflict_do_nothing()
     return await session.run(statement) == 1
 
 
 async def remove(session: Session, repository_id: int) -> None:
-    """Delete a repository with everything in it, in steps between which others may read."""
+    """Delete a repository with all its content, in steps between which others can read."""
     for statement in _DELETE_CONTENT:
         deleted = DELETED_AT_ONCE
         while deleted == DELETED_AT_ONCE:
@@ -87,12 +87,12 @@ async def remove(session: Session, repository_id: int) -> None:
 
 
 async def names_after(session: Session, after: str, limit: int) -> tuple[str, ...]:
-    """Return the next names, in order, of repositories that hold a manifest."""
+    """Return the next names, sorted, of repositories that contain a manifest."""
     return tuple(row.name for row in await session.rows(_AFTER, {"after": after, "limit": limit}))
 
 
 async def names_holding(session: Session, digest: str, limit: int) -> tuple[str, ...]:
-    """Return names of repositories that have this blob."""
+    """Return names of repositories that contain this blob."""
     return tuple(row.name for row in await session.rows(_HOLDING, {"digest": digest, "limit": limit}))
 
 

@@ -1,4 +1,4 @@
-"""The SQL of tags, their history and the rules that keep some of them in place."""
+"""The SQL of tags, their history and the patterns of immutable tags."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -55,17 +55,17 @@ _REMOVE_RULES = delete(tag_rules).where(tag_rules.c.repository_id == bindparam("
 _ADD_RULES = insert(tag_rules)
 
 NEWEST = 2**62
-"""A ``before`` that lies behind every move."""
+"""A ``before`` larger than the number of any move."""
 
 
 async def target(session: Session, repository_id: int, tag: str) -> str | None:
-    """Return the digest that a tag points at. Lock the repository first to rely on it."""
+    """Return the digest of a tag. Lock the repository first to rely on it."""
     row = await session.row(_TARGET, {"repository_id": repository_id, "tag": tag})
     return None if row is None else str(row.digest)
 
 
 async def set_target(session: Session, repository_id: int, tag: str, digest: str, at: datetime, by: str) -> None:
-    """Let a tag point at a manifest."""
+    """Set a tag to a manifest."""
     statement = port.insert(session, tags).values(
         repository_id=repository_id, name=tag, digest=digest, moved_at=at, moved_by=by
     )
@@ -75,24 +75,24 @@ async def set_target(session: Session, repository_id: int, tag: str, digest: str
 
 
 async def remove(session: Session, repository_id: int, tag: str) -> None:
-    """Take a tag away."""
+    """Delete a tag."""
     await session.run(_REMOVE, {"repository_id": repository_id, "tag": tag})
 
 
 async def pointing_at(session: Session, repository_id: int, digest: str) -> tuple[str, ...]:
-    """Return the tags that point at a manifest."""
+    """Return the tags of a manifest."""
     rows = await session.rows(_POINTING_AT, {"repository_id": repository_id, "digest": digest})
     return tuple(row.name for row in rows)
 
 
 async def names_after(session: Session, repository_id: int, after: str, limit: int) -> tuple[str, ...]:
-    """Return the next tags in order."""
+    """Return the next tags, sorted."""
     rows = await session.rows(_NAMES, {"repository_id": repository_id, "after": after, "limit": limit})
     return tuple(row.name for row in rows)
 
 
 async def add_moves(session: Session, repository_id: int, moves: Iterable[TagMove], by: str) -> None:
-    """Write into the history."""
+    """Append to the history."""
     rows = [
         {
             "repository_id": repository_id,
@@ -109,19 +109,19 @@ async def add_moves(session: Session, repository_id: int, moves: Iterable[TagMov
 
 
 async def history(session: Session, repository: str, tag: str, before: int, limit: int) -> tuple[Row[Any], ...]:
-    """Return a tag's moves from before the one numbered ``before``, newest first."""
+    """Return a tag's moves before number ``before``, newest first."""
     values = {"repository": repository, "tag": tag, "before": before, "limit": limit}
     return tuple(await session.rows(_HISTORY, values))
 
 
 async def was_at(session: Session, repository_id: int, tag: str, digest: Digest) -> bool:
-    """Whether the tag has ever pointed there."""
+    """Return whether the tag ever had this digest."""
     values = {"repository_id": repository_id, "tag": tag, "digest": str(digest)}
     return await session.row(_WAS_AT, values) is not None
 
 
 async def rules(session: Session, repository_id: int) -> tuple[str, ...]:
-    """Return the patterns of the tags that may be set once and not moved."""
+    """Return the patterns of immutable tags."""
     return tuple(row.pattern for row in await session.rows(_RULES, {"repository_id": repository_id}))
 
 

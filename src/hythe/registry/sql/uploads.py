@@ -35,7 +35,7 @@ _CLAIMED = select(uploads.c.id).where(uploads.c.digest == bindparam("digest")).l
 async def add(
     session: Session, upload: UploadSession, repository: str, actor: str, at: datetime, digest: str | None = None
 ) -> None:
-    """Record a new session, perhaps with its claim on a digest already."""
+    """Record a new session, optionally with its claim on a digest."""
     values = {"id": upload.id, "repository": repository, "offset": upload.offset, "state": upload.state}
     times = {"started_by": actor, "started_at": at, "touched_at": at}
     await session.run(_ADD, {**values, **times, "digest": digest})
@@ -48,34 +48,34 @@ async def find(session: Session, upload_id: str, repository: str) -> UploadSessi
 
 
 async def save(session: Session, upload: UploadSession, at: datetime) -> bool:
-    """Record where a session stands, and that it claims nothing; False when it is gone."""
+    """Record a session's offset and remove its claim; return False if the session was deleted."""
     values = {"id_": upload.id, "offset_": upload.offset, "state_": upload.state, "at": at}
     return await session.run(_SAVE, values) == 1
 
 
 async def place(session: Session, upload: UploadSession, at: datetime) -> None:
-    """Record where a session was found to stand; what it claims, it goes on claiming."""
+    """Record the offset that was found for a session; keep its claim."""
     values = {"id_": upload.id, "offset_": upload.offset, "state_": upload.state, "at": at}
     await session.run(_PLACE, values)
 
 
 async def claim(session: Session, upload_id: str, digest: str, at: datetime) -> bool:
-    """Record that the session is becoming this blob; False when it is gone. Hold the blob first."""
+    """Record that the session is becoming this blob; return False if it was deleted. Hold the blob first."""
     return await session.run(_CLAIM, {"id_": upload_id, "claimed": digest, "at": at}) == 1
 
 
 async def claimed(session: Session, digest: str) -> bool:
-    """Whether some session is becoming this blob just now."""
+    """Return whether a session is becoming this blob."""
     return await session.row(_CLAIMED, {"digest": digest}) is not None
 
 
 async def remove(session: Session, upload_id: str) -> bool:
-    """Forget a session; False when it was gone."""
+    """Delete a session; return False if it does not exist."""
     return await session.run(_REMOVE, {"id": upload_id}) == 1
 
 
 async def stale(session: Session, before: datetime) -> tuple[tuple[UploadSession, str | None], ...]:
-    """Return some sessions that nobody touched since ``before``, each with the digest that it claims."""
+    """Return some sessions last used before ``before``, each with its claimed digest."""
     return tuple((_upload(row), row.digest) for row in await session.rows(_STALE, {"before": before}))
 
 

@@ -1,4 +1,4 @@
-"""The SQL of the verification: everything there is, piece by piece."""
+"""The SQL of verification: all content, piece by piece."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -36,25 +36,25 @@ _RELEASE = update(blobs).where(blobs.c.digest == bindparam("digest_")).values(qu
 
 
 async def blobs_after(session: Session, after: str) -> Sequence[Row[Any]]:
-    """Return (digest, size, quarantined_at) of the next blobs in order."""
+    """Return (digest, size, quarantined_at) of the next blobs, sorted."""
     return await session.rows(_BLOBS, {"after": after})
 
 
 async def manifests_after(session: Session, repository_id: int, digest: str) -> Sequence[Row[Any]]:
-    """Return (repository_id, digest, content, name of the repository) of the next manifests in order."""
+    """Return (repository_id, digest, content, name of the repository) of the next manifests, sorted."""
     return await session.rows(_MANIFESTS, {"id": repository_id, "digest": digest})
 
 
 async def is_recorded(session: Session, digest: str) -> bool:
-    """Whether there is a row for this blob."""
+    """Return whether this blob has a row."""
     return await session.row(_RECORDED, {"digest": digest}) is not None
 
 
 async def quarantine(session: Session, digest: str, at: datetime) -> bool:
-    """Say that a blob is rotten; False when it is gone."""
+    """Quarantine a blob; return False if it was deleted."""
     return await session.run(_QUARANTINE, {"digest_": digest, "at": at}) == 1
 
 
 async def release(session: Session, digest: str) -> None:
-    """Say that a blob's bytes are whole again."""
+    """Remove a blob from quarantine."""
     await session.run(_RELEASE, {"digest_": digest})
