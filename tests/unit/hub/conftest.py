@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from argon2 import PasswordHasher
 from tests.parts.database import Run
-from tests.unit.hub.house import Clock, Services
+from tests.unit.hub.services import Clock, Services
 
 from hythe.database import Database
 from hythe.hub.actor import ANONYMOUS, HubActor
@@ -29,7 +29,7 @@ def settings(tmp_path: Path, database_url: str) -> Settings:
 
 
 @pytest.fixture
-def house(run: Run[Any], database: Database, settings: Settings, tmp_path: Path) -> Iterator[Services]:
+def services(run: Run[Any], database: Database, settings: Settings, tmp_path: Path) -> Iterator[Services]:
     """A hub without accounts, on each database."""
     stack = AsyncExitStack()
     clock = Clock()
@@ -46,21 +46,21 @@ def house(run: Run[Any], database: Database, settings: Settings, tmp_path: Path)
 
 
 @pytest.fixture
-def ann(house: Services) -> HubActor:
+def ann(services: Services) -> HubActor:
     """A user."""
-    return house.user("ann")
+    return services.user("ann")
 
 
 @pytest.fixture
-def ben(house: Services) -> HubActor:
+def ben(services: Services) -> HubActor:
     """Another user."""
-    return house.user("ben")
+    return services.user("ben")
 
 
 @pytest.fixture
-def curator(house: Services) -> HubActor:
+def curator(services: Services) -> HubActor:
     """An administrator."""
-    return house.user("curator", admin=True)
+    return services.user("curator", admin=True)
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import msgspec
 import pytest
-from tests.unit.hub.house import Services
+from tests.unit.hub.services import Services
 
 from hythe.hub.access import allowed
 from hythe.hub.access_context import AccessContext
@@ -60,10 +60,10 @@ def test_the_table(
     assert allowed(context) == may
 
 
-def refusal(house: Services, actor: HubActor, repository: str, action: Action) -> WireError:
+def refusal(services: Services, actor: HubActor, repository: str, action: Action) -> WireError:
     """What the registry is told to answer."""
     with pytest.raises(WireError) as caught:
-        house.run(house.hub.access.require(actor, repository, action))
+        services.run(services.hub.access.require(actor, repository, action))
     return caught.value
 
 
@@ -73,23 +73,23 @@ def answer(error: WireError, repository: str) -> tuple[object, ...]:
     return tuple(str(part).replace(repository, "NAME") for part in text)
 
 
-def test_private_answers_like_absent(house: Services, ann: HubActor, ben: HubActor, curator: HubActor) -> None:
+def test_private_answers_like_absent(services: Services, ann: HubActor, ben: HubActor, curator: HubActor) -> None:
     """The very same answer to everybody but the owner, for every action; the owner is let through."""
-    house.run(house.hub.repositories.create(ann, NewRepository("ann", "secret", PRIVATE)))
+    services.run(services.hub.repositories.create(ann, NewRepository("ann", "secret", PRIVATE)))
 
     for actor in (ben, curator, ANONYMOUS):
         for action in Action:
-            hidden = refusal(house, actor, "ann/secret", action)
-            absent = refusal(house, actor, "ann/absent", action)
+            hidden = refusal(services, actor, "ann/secret", action)
+            absent = refusal(services, actor, "ann/absent", action)
             assert answer(hidden, "ann/secret") == answer(absent, "ann/absent")
     for action in Action:
-        house.run(house.hub.access.require(ann, "ann/secret", action))
-        house.run(house.hub.access.require(ann, "ann/absent", action))
+        services.run(services.hub.access.require(ann, "ann/secret", action))
+        services.run(services.hub.access.require(ann, "ann/absent", action))
 
 
-def test_refused_pull_asks_for_a_wider_token(house: Services, ann: HubActor) -> None:
+def test_refused_pull_asks_for_a_wider_token(services: Services, ann: HubActor) -> None:
     """A 401 that names the scope, by which engines try once more and then say "may require 'docker login'"."""
-    error = refusal(house, ANONYMOUS, "ann/absent", Action.PULL)
+    error = refusal(services, ANONYMOUS, "ann/absent", Action.PULL)
 
     (challenge,) = parse_challenges(error.headers["WWW-Authenticate"])
     assert error.code is ErrorCode.UNAUTHORIZED
@@ -97,55 +97,55 @@ def test_refused_pull_asks_for_a_wider_token(house: Services, ann: HubActor) -> 
     assert challenge.parameters["error"] == "insufficient_scope"
 
 
-def test_refused_push_says_why(house: Services, ann: HubActor, ben: HubActor) -> None:
+def test_refused_push_says_why(services: Services, ann: HubActor, ben: HubActor) -> None:
     """A signed-in stranger hears who may; one who is not signed in is told to log in."""
-    house.push(ann, "ann/app")
+    services.push(ann, "ann/app")
 
-    assert refusal(house, ben, "ann/app", Action.PUSH).message == "only ann may push to ann/.."
-    assert refusal(house, ben, "ann/app", Action.PUSH).code is ErrorCode.DENIED
-    assert "only administrators may push to it" in refusal(house, ben, "library/centos", Action.PUSH).message
-    assert "namespace 'ghost' does not exist" in refusal(house, ben, "ghost/app", Action.PUSH).message
-    asked = refusal(house, ANONYMOUS, "ann/app", Action.PUSH)
+    assert refusal(services, ben, "ann/app", Action.PUSH).message == "only ann may push to ann/.."
+    assert refusal(services, ben, "ann/app", Action.PUSH).code is ErrorCode.DENIED
+    assert "only administrators may push to it" in refusal(services, ben, "library/centos", Action.PUSH).message
+    assert "namespace 'ghost' does not exist" in refusal(services, ben, "ghost/app", Action.PUSH).message
+    asked = refusal(services, ANONYMOUS, "ann/app", Action.PUSH)
     assert asked.code is ErrorCode.UNAUTHORIZED
     assert "docker login" in asked.headers["WWW-Authenticate"]
 
 
-def test_tokens_open_what_they_name(house: Services, ann: HubActor) -> None:
+def test_tokens_open_what_they_name(services: Services, ann: HubActor) -> None:
     """A token for one repository asks for a wider one at another, and what is public needs none."""
-    house.push(ann, "ann/app")
+    services.push(ann, "ann/app")
     for name in ("one", "two"):
-        house.run(house.hub.repositories.create(ann, NewRepository("ann", name, PRIVATE)))
+        services.run(services.hub.repositories.create(ann, NewRepository("ann", name, PRIVATE)))
     limited = msgspec.structs.replace(ann, granted=(Scope.repository("ann/one", "pull"),))
 
-    house.run(house.hub.access.require(limited, "ann/one", Action.PULL))
-    house.run(house.hub.access.require(limited, "ann/app", Action.PULL))
+    services.run(services.hub.access.require(limited, "ann/one", Action.PULL))
+    services.run(services.hub.access.require(limited, "ann/app", Action.PULL))
     for repository, action in (
         ("ann/two", Action.PULL),
         ("ann/one", Action.PUSH),
         ("ann/app", Action.DELETE),
     ):
-        error = refusal(house, limited, repository, action)
+        error = refusal(services, limited, repository, action)
         assert error.code is ErrorCode.UNAUTHORIZED
         assert 'error="insufficient_scope"' in error.headers["WWW-Authenticate"]
 
 
-def test_decisions_are_of_now(house: Services, ann: HubActor, curator: HubActor) -> None:
+def test_decisions_are_of_now(services: Services, ann: HubActor, curator: HubActor) -> None:
     """A token that was right a moment ago opens nothing that has since been closed."""
     token = msgspec.structs.replace(curator, granted=(Scope.repository("library/centos", "pull", "push"),))
-    house.run(house.hub.access.require(token, "library/centos", Action.PUSH))
+    services.run(services.hub.access.require(token, "library/centos", Action.PUSH))
 
     gone = msgspec.structs.replace(token, user_id=99999)
 
-    assert refusal(house, gone, "library/centos", Action.PUSH).code is ErrorCode.DENIED
+    assert refusal(services, gone, "library/centos", Action.PUSH).code is ErrorCode.DENIED
 
 
-def test_what_a_token_is_granted(house: Services, ann: HubActor, ben: HubActor) -> None:
+def test_what_a_token_is_granted(services: Services, ann: HubActor, ben: HubActor) -> None:
     """As much of what is asked as one may do; what is refused, or no repository's, comes back with no actions."""
-    house.push(ann, "ann/app")
+    services.push(ann, "ann/app")
     asked = Scope.repository("ann/app", "pull", "push")
 
     def granted(actor: HubActor, scope: Scope) -> str:
-        return str(house.run(house.hub.access.granted(actor, scope)))
+        return str(services.run(services.hub.access.granted(actor, scope)))
 
     assert granted(ann, asked) == "repository:ann/app:pull,push"
     assert granted(ben, asked) == "repository:ann/app:pull"
@@ -158,53 +158,53 @@ def test_what_a_token_is_granted(house: Services, ann: HubActor, ben: HubActor) 
         assert granted(ann, Scope.repository(name, "pull")) == f"repository:{name}:"
 
 
-def test_a_token_that_may_not_read_lists_nothing_private(house: Services, ann: HubActor) -> None:
+def test_a_token_that_may_not_read_lists_nothing_private(services: Services, ann: HubActor) -> None:
     """Exchanged for a token of the catalog, a personal token that only writes shows no more than before."""
     catalog = Scope("registry", "catalog", frozenset({"*"}))
     writer = msgspec.structs.replace(ann, rights=frozenset({Right.WRITE}))
 
-    granted = house.run(house.hub.access.granted(writer, catalog))
+    granted = services.run(services.hub.access.granted(writer, catalog))
 
     assert granted.actions == frozenset()
 
 
-def test_the_token_of_a_build_pushes_and_changes_nothing_else(house: Services, ann: HubActor) -> None:
+def test_the_token_of_a_build_pushes_and_changes_nothing_else(services: Services, ann: HubActor) -> None:
     """A hostile build that got hold of its token cannot make its repository public, or delete tags by the API."""
-    house.push(ann, "ann/app")
+    services.push(ann, "ann/app")
     scope = Scope.repository("ann/app", *(action.value for action in Action))
     build = HubActor("build 1", granted=(scope,), build=BuildLease(1, 1, "key"))
-    house.run(house.hub.access.require(build, "ann/app", Action.PUSH))
-    house.run(house.hub.access.require_repository(build, "ann/app", Action.PULL))
+    services.run(services.hub.access.require(build, "ann/app", Action.PUSH))
+    services.run(services.hub.access.require_repository(build, "ann/app", Action.PULL))
 
     for action in (Action.PUSH, Action.DELETE):
         with pytest.raises(Refused, match="may only push to the registry"):
-            house.run(house.hub.access.require_repository(build, "ann/app", action))
+            services.run(services.hub.access.require_repository(build, "ann/app", action))
     with pytest.raises(Refused, match="may only push to the registry"):
-        house.run(house.hub.access.require_namespace(build, "ann/other"))
+        services.run(services.hub.access.require_namespace(build, "ann/other"))
 
 
-def test_credentials_with_few_rights(house: Services, ann: HubActor) -> None:
+def test_credentials_with_few_rights(services: Services, ann: HubActor) -> None:
     """A read-only token reads the owner's private repositories, and neither writes nor deletes."""
-    house.run(house.hub.repositories.create(ann, NewRepository("ann", "secret", PRIVATE)))
+    services.run(services.hub.repositories.create(ann, NewRepository("ann", "secret", PRIVATE)))
     reader = msgspec.structs.replace(ann, rights=frozenset({Right.READ}))
 
-    house.run(house.hub.access.require(reader, "ann/secret", Action.PULL))
-    assert refusal(house, reader, "ann/secret", Action.PUSH).code is ErrorCode.UNAUTHORIZED
+    services.run(services.hub.access.require(reader, "ann/secret", Action.PULL))
+    assert refusal(services, reader, "ann/secret", Action.PUSH).code is ErrorCode.UNAUTHORIZED
     with pytest.raises(Refused, match="this token"):
-        house.run(house.hub.repositories.delete(reader, "ann/secret"))
+        services.run(services.hub.repositories.delete(reader, "ann/secret"))
 
 
-def test_what_is_visible(house: Services, ann: HubActor, ben: HubActor) -> None:
+def test_what_is_visible(services: Services, ann: HubActor, ben: HubActor) -> None:
     """The catalog and mounts see public ones and one's own; a token for one repository sees that one."""
-    house.push(ann, "ann/app")
+    services.push(ann, "ann/app")
     for name in ("one", "two"):
-        house.run(house.hub.repositories.create(ann, NewRepository("ann", name, PRIVATE)))
+        services.run(services.hub.repositories.create(ann, NewRepository("ann", name, PRIVATE)))
     names = ["ann/app", "ann/one", "ann/two", "ann/absent", "library/x"]
     limited = msgspec.structs.replace(ann, granted=(Scope.repository("ann/one", "pull"),))
     writer = msgspec.structs.replace(ann, rights=frozenset({Right.WRITE}))
 
     def visible(actor: HubActor) -> set[str]:
-        return set(house.run(house.hub.access.visible(actor, names)))
+        return set(services.run(services.hub.access.visible(actor, names)))
 
     assert visible(ann) == {"ann/app", "ann/one", "ann/two"}
     assert visible(ben) == visible(ANONYMOUS) == visible(writer) == {"ann/app"}
@@ -212,29 +212,29 @@ def test_what_is_visible(house: Services, ann: HubActor, ben: HubActor) -> None:
     assert visible(HubActor.operator()) == {"ann/app", "ann/one", "ann/two"}
 
 
-def test_entering(house: Services, ann: HubActor) -> None:
+def test_entering(services: Services, ann: HubActor) -> None:
     """``GET /v2/`` wants some token, an anonymous one will do; without any it says where to get one."""
     token = msgspec.structs.replace(ANONYMOUS, granted=())
 
-    house.run(house.hub.access.enter(ann))
-    house.run(house.hub.access.enter(token))
+    services.run(services.hub.access.enter(ann))
+    services.run(services.hub.access.enter(token))
     with pytest.raises(WireError):
-        house.run(house.hub.access.enter(ANONYMOUS))
-    challenge = house.hub.access.challenge(None, ())
+        services.run(services.hub.access.enter(ANONYMOUS))
+    challenge = services.hub.access.challenge(None, ())
     assert challenge is not None
     assert challenge.parameters["realm"] == "/token"
 
 
-def test_services_ask_the_same(house: Services, ann: HubActor, ben: HubActor) -> None:
+def test_services_ask_the_same(services: Services, ann: HubActor, ben: HubActor) -> None:
     """What one may not see is not there for the services either; what one sees and may not change is refused."""
-    house.run(house.hub.repositories.create(ann, NewRepository("ann", "secret", PRIVATE)))
-    house.run(house.hub.repositories.create(ann, NewRepository("ann", "open", PUBLIC)))
+    services.run(services.hub.repositories.create(ann, NewRepository("ann", "secret", PRIVATE)))
+    services.run(services.hub.repositories.create(ann, NewRepository("ann", "open", PUBLIC)))
 
     for actor in (ben, ANONYMOUS):
         for name in ("ann/secret", "ann/absent"):
             with pytest.raises(NotFound):
-                house.run(house.hub.access.require_repository(actor, name, Action.DELETE))
+                services.run(services.hub.access.require_repository(actor, name, Action.DELETE))
     with pytest.raises(Refused):
-        house.run(house.hub.access.require_repository(ben, "ann/open", Action.PUSH))
+        services.run(services.hub.access.require_repository(ben, "ann/open", Action.PUSH))
     with pytest.raises(SignInNeeded):
-        house.run(house.hub.access.require_repository(ANONYMOUS, "ann/open", Action.PUSH))
+        services.run(services.hub.access.require_repository(ANONYMOUS, "ann/open", Action.PUSH))

@@ -4,7 +4,7 @@ import asyncio
 import base64
 
 import pytest
-from tests.unit.hub.house import PASSWORD, Services
+from tests.unit.hub.services import PASSWORD, Services
 
 from hythe.hub.actor import ANONYMOUS, HubActor, Right
 from hythe.hub.errors import Invalid, NotFound, SignInNeeded, TooManyAttempts
@@ -20,16 +20,16 @@ def basic(name: str, password: str) -> str:
     return "Basic " + base64.b64encode(f"{name}:{password}".encode()).decode()
 
 
-def test_no_header_is_nobody(house: Services) -> None:
+def test_no_header_is_nobody(services: Services) -> None:
     """Somebody without credentials may still ask."""
-    assert house.run(house.hub.credentials.by_header(None)) == ANONYMOUS
+    assert services.run(services.hub.credentials.by_header(None)) == ANONYMOUS
 
 
-def test_basic(house: Services, ann: HubActor) -> None:
+def test_basic(services: Services, ann: HubActor) -> None:
     """A right password is the account; passwords may hold colons."""
-    house.run(house.hub.users.set_password(HubActor.operator(), "ann", "with:colons:äöü"))
+    services.run(services.hub.users.set_password(HubActor.operator(), "ann", "with:colons:äöü"))
 
-    assert house.run(house.hub.credentials.by_header(basic("ann", "with:colons:äöü"))).name == "ann"
+    assert services.run(services.hub.credentials.by_header(basic("ann", "with:colons:äöü"))).name == "ann"
 
 
 WRONG = (
@@ -50,220 +50,220 @@ WRONG = (
 )
 
 
-def test_wrong_credentials(house: Services, ann: HubActor) -> None:
+def test_wrong_credentials(services: Services, ann: HubActor) -> None:
     """Whatever is wrong with them, they are refused and nothing breaks."""
     for number, header in enumerate(WRONG):
         with pytest.raises(SignInNeeded):
-            house.run(house.hub.credentials.by_header(header, f"10.0.0.{number}"))
+            services.run(services.hub.credentials.by_header(header, f"10.0.0.{number}"))
 
 
-def test_a_personal_token_is_password_and_bearer(house: Services, ann: HubActor, ben: HubActor) -> None:
+def test_a_personal_token_is_password_and_bearer(services: Services, ann: HubActor, ben: HubActor) -> None:
     """It signs in with its owner's name, by Basic and by Bearer, with its own rights; not with another's name."""
-    secret, token = house.run(house.hub.personal_tokens.create(ann, NewPersonalToken("ci", (Right.READ,))))
+    secret, token = services.run(services.hub.personal_tokens.create(ann, NewPersonalToken("ci", (Right.READ,))))
 
-    by_basic = house.run(house.hub.credentials.by_header(basic("ann", secret)))
-    by_bearer = house.run(house.hub.credentials.by_header(f"Bearer {secret}"))
+    by_basic = services.run(services.hub.credentials.by_header(basic("ann", secret)))
+    by_bearer = services.run(services.hub.credentials.by_header(f"Bearer {secret}"))
 
     assert secret.startswith("hythe_")
     assert by_basic == by_bearer
     assert (by_basic.name, by_basic.rights) == ("ann", frozenset({Right.READ}))
     with pytest.raises(SignInNeeded):
-        house.run(house.hub.credentials.by_header(basic("ben", secret)))
-    assert house.run(house.hub.personal_tokens.list(ann))[0].used_at == house.clock.now
+        services.run(services.hub.credentials.by_header(basic("ben", secret)))
+    assert services.run(services.hub.personal_tokens.list(ann))[0].used_at == services.clock.now
     assert token.used_at is None
 
 
-def test_a_personal_token_ends(house: Services, ann: HubActor) -> None:
+def test_a_personal_token_ends(services: Services, ann: HubActor) -> None:
     """On its day, or when it is taken away."""
-    short, _ = house.run(house.hub.personal_tokens.create(ann, NewPersonalToken("a", (Right.READ,), 1)))
-    taken, token = house.run(house.hub.personal_tokens.create(ann, NewPersonalToken("b", (Right.READ,))))
-    house.run(house.hub.credentials.by_token(short))
-    house.clock.forward(days=1, seconds=1)
-    house.run(house.hub.personal_tokens.delete(ann, token.id))
+    short, _ = services.run(services.hub.personal_tokens.create(ann, NewPersonalToken("a", (Right.READ,), 1)))
+    taken, token = services.run(services.hub.personal_tokens.create(ann, NewPersonalToken("b", (Right.READ,))))
+    services.run(services.hub.credentials.by_token(short))
+    services.clock.forward(days=1, seconds=1)
+    services.run(services.hub.personal_tokens.delete(ann, token.id))
 
     for secret in (short, taken):
         with pytest.raises(SignInNeeded):
-            house.run(house.hub.credentials.by_token(secret))
+            services.run(services.hub.credentials.by_token(secret))
 
 
-def test_tokens_of_others_are_out_of_reach(house: Services, ann: HubActor, ben: HubActor) -> None:
+def test_tokens_of_others_are_out_of_reach(services: Services, ann: HubActor, ben: HubActor) -> None:
     """Nobody lists or takes away another's."""
-    _, token = house.run(house.hub.personal_tokens.create(ann, NewPersonalToken("a", (Right.READ,))))
+    _, token = services.run(services.hub.personal_tokens.create(ann, NewPersonalToken("a", (Right.READ,))))
 
-    assert house.run(house.hub.personal_tokens.list(ben)) == ()
+    assert services.run(services.hub.personal_tokens.list(ben)) == ()
     with pytest.raises(NotFound):
-        house.run(house.hub.personal_tokens.delete(ben, token.id))
+        services.run(services.hub.personal_tokens.delete(ben, token.id))
 
 
 @pytest.mark.parametrize(("name", "rights"), [("ci", ()), (" ", (Right.READ,))])
 def test_personal_tokens_that_make_no_sense(
-    house: Services, ann: HubActor, name: str, rights: tuple[Right, ...]
+    services: Services, ann: HubActor, name: str, rights: tuple[Right, ...]
 ) -> None:
     """A token needs a name and at least one right."""
     with pytest.raises(Invalid):
-        house.run(house.hub.personal_tokens.create(ann, NewPersonalToken(name, rights)))
+        services.run(services.hub.personal_tokens.create(ann, NewPersonalToken(name, rights)))
 
 
-def test_an_access_token_opens_what_it_names(house: Services, ann: HubActor) -> None:
+def test_an_access_token_opens_what_it_names(services: Services, ann: HubActor) -> None:
     """A token of the token server is its account, limited to what was granted, until it ends."""
     wish = TokenRequest("hub", (Scope.repository("ann/app", "pull"),))
-    reply = house.run(house.hub.tokens.issue(ann, wish))
+    reply = services.run(services.hub.tokens.issue(ann, wish))
 
-    actor = house.run(house.hub.credentials.by_token(reply.token))
+    actor = services.run(services.hub.credentials.by_token(reply.token))
 
     assert (actor.name, actor.user_id) == ("ann", ann.user_id)
     assert actor.granted == wish.scopes
-    house.clock.forward(seconds=reply.expires_in)
+    services.clock.forward(seconds=reply.expires_in)
     with pytest.raises(SignInNeeded):
-        house.run(house.hub.credentials.by_token(reply.token))
+        services.run(services.hub.credentials.by_token(reply.token))
 
 
-def test_keys_rotate(house: Services, ann: HubActor) -> None:
+def test_keys_rotate(services: Services, ann: HubActor) -> None:
     """After a rotation old tokens are still known; another server learns the new key; a changed token is refused."""
-    old = house.run(house.hub.tokens.issue(ann, TokenRequest()))
-    house.run(house.hub.keys.rotate())
-    new = house.run(house.hub.tokens.issue(ann, TokenRequest()))
+    old = services.run(services.hub.tokens.issue(ann, TokenRequest()))
+    services.run(services.hub.keys.rotate())
+    new = services.run(services.hub.tokens.issue(ann, TokenRequest()))
 
     for reply in (old, new):
-        assert house.run(house.hub.credentials.by_token(reply.token)).name == "ann"
+        assert services.run(services.hub.credentials.by_token(reply.token)).name == "ann"
     head, claims, signature = new.token.split(".")
     with pytest.raises(SignInNeeded):
-        house.run(house.hub.credentials.by_token(f"{head}.{claims[:-4]}AAAA.{signature}"))
+        services.run(services.hub.credentials.by_token(f"{head}.{claims[:-4]}AAAA.{signature}"))
 
 
-def test_refresh_tokens(house: Services, ann: HubActor) -> None:
+def test_refresh_tokens(services: Services, ann: HubActor) -> None:
     """One stands in for the password; nobody gets one."""
-    reply = house.run(house.hub.tokens.issue(ann, TokenRequest(offline=True)))
+    reply = services.run(services.hub.tokens.issue(ann, TokenRequest(offline=True)))
 
-    renewed = house.run(house.hub.tokens.renew(reply.refresh_token, TokenRequest()))
+    renewed = services.run(services.hub.tokens.renew(reply.refresh_token, TokenRequest()))
 
     assert renewed.refresh_token == reply.refresh_token
-    assert house.run(house.hub.credentials.by_token(renewed.token)).name == "ann"
-    assert house.run(house.hub.tokens.issue(ANONYMOUS, TokenRequest(offline=True))).refresh_token == ""
+    assert services.run(services.hub.credentials.by_token(renewed.token)).name == "ann"
+    assert services.run(services.hub.tokens.issue(ANONYMOUS, TokenRequest(offline=True))).refresh_token == ""
     with pytest.raises(SignInNeeded):
-        house.run(house.hub.tokens.renew("forged", TokenRequest()))
+        services.run(services.hub.tokens.renew("forged", TokenRequest()))
 
 
-def test_an_access_token_gets_no_other(house: Services, ann: HubActor) -> None:
+def test_an_access_token_gets_no_other(services: Services, ann: HubActor) -> None:
     """A token of minutes cannot be made to last by showing it to the token server, not even an anonymous one."""
     wish = TokenRequest(scopes=(Scope.repository("ann/app", "pull"),))
     for actor in (ann, ANONYMOUS):
-        reply = house.run(house.hub.tokens.issue(actor, wish))
-        holder = house.run(house.hub.credentials.by_token(reply.token))
+        reply = services.run(services.hub.tokens.issue(actor, wish))
+        holder = services.run(services.hub.credentials.by_token(reply.token))
 
         with pytest.raises(SignInNeeded):
-            house.run(house.hub.tokens.issue(holder, wish))
+            services.run(services.hub.tokens.issue(holder, wish))
 
 
-def test_a_refresh_token_ends(house: Services, ann: HubActor) -> None:
+def test_a_refresh_token_ends(services: Services, ann: HubActor) -> None:
     """Nobody stays logged in for ever."""
-    reply = house.run(house.hub.tokens.issue(ann, TokenRequest(offline=True)))
+    reply = services.run(services.hub.tokens.issue(ann, TokenRequest(offline=True)))
 
-    house.clock.forward(seconds=REFRESH_LIFETIME.total_seconds() - 1)
-    house.run(house.hub.tokens.renew(reply.refresh_token, TokenRequest()))
-    house.clock.forward(seconds=1)
+    services.clock.forward(seconds=REFRESH_LIFETIME.total_seconds() - 1)
+    services.run(services.hub.tokens.renew(reply.refresh_token, TokenRequest()))
+    services.clock.forward(seconds=1)
     with pytest.raises(SignInNeeded):
-        house.run(house.hub.tokens.renew(reply.refresh_token, TokenRequest()))
+        services.run(services.hub.tokens.renew(reply.refresh_token, TokenRequest()))
 
 
-def test_a_refresh_token_is_no_stronger_than_what_it_came_from(house: Services, ann: HubActor) -> None:
+def test_a_refresh_token_is_no_stronger_than_what_it_came_from(services: Services, ann: HubActor) -> None:
     """Logged in by a read-only personal token one gets no push, and nothing once that token is taken away."""
-    secret, token = house.run(house.hub.personal_tokens.create(ann, NewPersonalToken("ci", (Right.READ,))))
-    limited = house.run(house.hub.credentials.by_token(secret))
-    reply = house.run(house.hub.tokens.issue(limited, TokenRequest(offline=True)))
+    secret, token = services.run(services.hub.personal_tokens.create(ann, NewPersonalToken("ci", (Right.READ,))))
+    limited = services.run(services.hub.credentials.by_token(secret))
+    reply = services.run(services.hub.tokens.issue(limited, TokenRequest(offline=True)))
     wish = TokenRequest(scopes=(Scope.repository("ann/app", "pull", "push"),))
 
-    renewed = house.run(house.hub.tokens.renew(reply.refresh_token, wish))
+    renewed = services.run(services.hub.tokens.renew(reply.refresh_token, wish))
 
     assert renewed.scope == "repository:ann/app:pull"
-    house.run(house.hub.personal_tokens.delete(ann, token.id))
+    services.run(services.hub.personal_tokens.delete(ann, token.id))
     with pytest.raises(SignInNeeded):
-        house.run(house.hub.tokens.renew(reply.refresh_token, wish))
+        services.run(services.hub.tokens.renew(reply.refresh_token, wish))
 
 
-def test_sessions(house: Services, ann: HubActor) -> None:
+def test_sessions(services: Services, ann: HubActor) -> None:
     """A session is its account until it is signed out, or ended by time."""
-    first = house.run(house.hub.sessions.sign_in("ann", PASSWORD, "here"))
-    second = house.run(house.hub.sessions.sign_in("ann", PASSWORD, "here"))
+    first = services.run(services.hub.sessions.sign_in("ann", PASSWORD, "here"))
+    second = services.run(services.hub.sessions.sign_in("ann", PASSWORD, "here"))
 
-    assert house.run(house.hub.sessions.actor(first.token)) == ann
-    house.run(house.hub.sessions.sign_out(first.token))
-    assert house.run(house.hub.sessions.actor(first.token)) == ANONYMOUS
-    assert house.run(house.hub.sessions.actor(second.token)) == ann
-    house.clock.forward(days=14, seconds=1)
-    assert house.run(house.hub.sessions.actor(second.token)) == ANONYMOUS
-    assert house.run(house.hub.sessions.actor("forged")) == ANONYMOUS
+    assert services.run(services.hub.sessions.actor(first.token)) == ann
+    services.run(services.hub.sessions.sign_out(first.token))
+    assert services.run(services.hub.sessions.actor(first.token)) == ANONYMOUS
+    assert services.run(services.hub.sessions.actor(second.token)) == ann
+    services.clock.forward(days=14, seconds=1)
+    assert services.run(services.hub.sessions.actor(second.token)) == ANONYMOUS
+    assert services.run(services.hub.sessions.actor("forged")) == ANONYMOUS
 
 
-def test_personal_tokens_do_not_sign_in_to_pages(house: Services, ann: HubActor) -> None:
+def test_personal_tokens_do_not_sign_in_to_pages(services: Services, ann: HubActor) -> None:
     """A token with few rights cannot be turned into a session with all of them."""
-    secret, _ = house.run(house.hub.personal_tokens.create(ann, NewPersonalToken("ci", (Right.READ,))))
+    secret, _ = services.run(services.hub.personal_tokens.create(ann, NewPersonalToken("ci", (Right.READ,))))
 
     with pytest.raises(SignInNeeded):
-        house.run(house.hub.sessions.sign_in("ann", secret, "here"))
+        services.run(services.hub.sessions.sign_in("ann", secret, "here"))
 
 
-def test_too_many_wrong_passwords(house: Services, ann: HubActor) -> None:
+def test_too_many_wrong_passwords(services: Services, ann: HubActor) -> None:
     """After a number of failures from one address even the right password waits; other addresses do not."""
     for _ in range(MAX_FAILURES):
         with pytest.raises(SignInNeeded):
-            house.run(house.hub.credentials.by_password("ann", "wrong", "10.0.0.1"))
+            services.run(services.hub.credentials.by_password("ann", "wrong", "10.0.0.1"))
 
     with pytest.raises(TooManyAttempts) as caught:
-        house.run(house.hub.credentials.by_password("ann", PASSWORD, "10.0.0.1"))
+        services.run(services.hub.credentials.by_password("ann", PASSWORD, "10.0.0.1"))
 
     assert 0 < caught.value.retry_after <= WAIT
-    assert house.run(house.hub.credentials.by_password("ann", PASSWORD, "10.0.0.2")).name == "ann"
+    assert services.run(services.hub.credentials.by_password("ann", PASSWORD, "10.0.0.2")).name == "ann"
 
 
-def test_many_guesses_at_once(house: Services, ann: HubActor) -> None:
+def test_many_guesses_at_once(services: Services, ann: HubActor) -> None:
     """Guesses that are sent together are not checked more gently: the right one among the last of them is refused."""
 
     async def scenario() -> list[object]:
         guesses = [*(f"wrong {number}" for number in range(2 * MAX_FAILURES)), PASSWORD]
-        tried = (house.hub.credentials.by_password("ann", guess, "10.0.0.1") for guess in guesses)
+        tried = (services.hub.credentials.by_password("ann", guess, "10.0.0.1") for guess in guesses)
         return await asyncio.gather(*tried, return_exceptions=True)
 
-    *_, last = house.run(scenario())
+    *_, last = services.run(scenario())
 
     assert isinstance(last, TooManyAttempts)
 
 
-def test_a_flood_of_guesses_waits_for_itself(house: Services, ann: HubActor) -> None:
+def test_a_flood_of_guesses_waits_for_itself(services: Services, ann: HubActor) -> None:
     """Whoever sends guesses at many accounts at once does not make others wait until they are all checked."""
 
     async def scenario() -> int:
         flood = [
-            asyncio.create_task(house.hub.credentials.by_password(f"name-{number}", "wrong", "10.0.0.1"))
+            asyncio.create_task(services.hub.credentials.by_password(f"name-{number}", "wrong", "10.0.0.1"))
             for number in range(60)
         ]
         await asyncio.sleep(0)
-        await house.hub.credentials.by_password("ann", PASSWORD, "10.0.0.2")
+        await services.hub.credentials.by_password("ann", PASSWORD, "10.0.0.2")
         waiting = sum(not task.done() for task in flood)
         await asyncio.gather(*flood, return_exceptions=True)
         return waiting
 
-    assert house.run(scenario()) > 30
+    assert services.run(scenario()) > 30
 
 
-def test_tokens_hold_what_they_open(house: Services) -> None:
+def test_tokens_hold_what_they_open(services: Services) -> None:
     """Whatever is asked for, a token does not grow by what it does not open."""
     wish = TokenRequest(scopes=tuple(Scope.repository(f"{'x' * 3000}/{number}", "pull") for number in range(50)))
 
-    reply = house.run(house.hub.tokens.issue(ANONYMOUS, wish))
+    reply = services.run(services.hub.tokens.issue(ANONYMOUS, wish))
 
     assert len(reply.token) < 1000
-    assert house.run(house.hub.credentials.by_token(reply.token)).granted == ()
+    assert services.run(services.hub.credentials.by_token(reply.token)).granted == ()
 
 
-def test_names_of_any_length_are_counted(house: Services) -> None:
+def test_names_of_any_length_are_counted(services: Services) -> None:
     """Failures are kept under the beginning of what was typed as a name, so that nobody fills the memory with names."""
     for number in range(MAX_FAILURES):
         with pytest.raises(SignInNeeded):
-            house.run(house.hub.credentials.by_password("x" * 100_000 + str(number), "wrong", "here"))
+            services.run(services.hub.credentials.by_password("x" * 100_000 + str(number), "wrong", "here"))
 
     with pytest.raises(TooManyAttempts):
-        house.run(house.hub.credentials.by_password("x" * 100_001, "wrong", "here"))
+        services.run(services.hub.credentials.by_password("x" * 100_001, "wrong", "here"))
 
 
 def test_one_address_does_not_guess_at_every_account() -> None:
@@ -311,16 +311,16 @@ def test_attempts_are_forgotten() -> None:
     attempts.check("ann", "here")
 
 
-def test_a_password_once_checked_is_remembered_for_its_hash_alone(house: Services) -> None:
+def test_a_password_once_checked_is_remembered_for_its_hash_alone(services: Services) -> None:
     """The memory answers for the very same password and hash: a changed password is checked anew."""
     passwords = Passwords()
-    first, second = house.run(passwords.hash("one")), house.run(passwords.hash("two"))
+    first, second = services.run(passwords.hash("one")), services.run(passwords.hash("two"))
 
     assert first.startswith("$argon2id$")
     for _ in range(2):
-        assert house.run(passwords.matches("ann", "one", first))
-        assert not house.run(passwords.matches("ann", "one", second))
-        assert not house.run(passwords.matches("ann", "two", first))
-        assert not house.run(passwords.matches("ann", "one", None))
-        assert not house.run(passwords.matches("ann", "one", "damaged"))
+        assert services.run(passwords.matches("ann", "one", first))
+        assert not services.run(passwords.matches("ann", "one", second))
+        assert not services.run(passwords.matches("ann", "two", first))
+        assert not services.run(passwords.matches("ann", "one", None))
+        assert not services.run(passwords.matches("ann", "one", "damaged"))
     passwords.close()

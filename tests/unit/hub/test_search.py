@@ -1,7 +1,7 @@
 """Search: what is found, in which order, and by whom; the same on both databases."""
 
 from sqlalchemy import text, update
-from tests.unit.hub.house import Services
+from tests.unit.hub.services import Services
 
 from hythe.database.tables.hub import hub_repositories
 from hythe.hub.actor import ANONYMOUS, HubActor
@@ -10,134 +10,134 @@ from hythe.hub.repositories import NewRepository, RepositoryChange
 from hythe.hub.user import Visibility
 
 
-def make(house: Services, actor: HubActor, name: str, description: str = "", *, private: bool = False) -> None:
+def make(services: Services, actor: HubActor, name: str, description: str = "", *, private: bool = False) -> None:
     """Make a repository by hand."""
     namespace, _, rest = name.partition("/")
     visibility = Visibility.PRIVATE if private else Visibility.PUBLIC
-    house.run(house.hub.repositories.create(actor, NewRepository(namespace, rest, visibility, description)))
+    services.run(services.hub.repositories.create(actor, NewRepository(namespace, rest, visibility, description)))
 
 
-def found(house: Services, typed: str, actor: HubActor = ANONYMOUS) -> list[str]:
+def found(services: Services, typed: str, actor: HubActor = ANONYMOUS) -> list[str]:
     """The names that a search gives, in order."""
-    return [each.short_name for each in house.run(house.hub.search.find(actor, typed, Paging())).items]
+    return [each.short_name for each in services.run(services.hub.search.find(actor, typed, Paging())).items]
 
 
-def set_counts(house: Services, name: str, **counts: int) -> None:
+def set_counts(services: Services, name: str, **counts: int) -> None:
     """Give a repository stars and pulls."""
 
     async def change() -> None:
-        async with house.database.writing() as session:
+        async with services.database.writing() as session:
             await session.run(update(hub_repositories).where(hub_repositories.c.name == name).values(counts))
 
-    house.run(change())
+    services.run(change())
 
 
-def test_by_beginning_of_name_user_and_words(house: Services, ann: HubActor, curator: HubActor) -> None:
+def test_by_beginning_of_name_user_and_words(services: Services, ann: HubActor, curator: HubActor) -> None:
     """``cent`` finds the official ``centos``, what ``centuser`` has, and what says so in its description."""
-    centuser = house.user("centuser")
-    make(house, ann, "ann/base", "Built on CentOS 7")
-    make(house, centuser, "centuser/tool")
-    make(house, ann, "ann/other", "Nothing of the kind")
-    house.push(curator, "centos")
+    centuser = services.user("centuser")
+    make(services, ann, "ann/base", "Built on CentOS 7")
+    make(services, centuser, "centuser/tool")
+    make(services, ann, "ann/other", "Nothing of the kind")
+    services.push(curator, "centos")
 
-    assert found(house, "cent") == ["centos", "centuser/tool", "ann/base"]
-    assert found(house, "CentOS") == ["centos", "ann/base"]
+    assert found(services, "cent") == ["centos", "centuser/tool", "ann/base"]
+    assert found(services, "CentOS") == ["centos", "ann/base"]
 
 
-def test_order(house: Services, ann: HubActor, curator: HubActor) -> None:
+def test_order(services: Services, ann: HubActor, curator: HubActor) -> None:
     """Exact names first, then beginnings, official ones before others; then by words, stars and pulls."""
-    make(house, ann, "ann/web-tools")
-    make(house, ann, "ann/web")
-    make(house, ann, "ann/dull", "a web thing")
-    make(house, ann, "ann/loved", "a web thing")
-    house.push(curator, "web-server")
-    set_counts(house, "loved", stars=50, pulls=10_000)
+    make(services, ann, "ann/web-tools")
+    make(services, ann, "ann/web")
+    make(services, ann, "ann/dull", "a web thing")
+    make(services, ann, "ann/loved", "a web thing")
+    services.push(curator, "web-server")
+    set_counts(services, "loved", stars=50, pulls=10_000)
 
-    assert found(house, "web") == ["ann/web", "web-server", "ann/web-tools", "ann/loved", "ann/dull"]
-    assert found(house, "ann/web")[0] == "ann/web"
+    assert found(services, "web") == ["ann/web", "web-server", "ann/web-tools", "ann/loved", "ann/dull"]
+    assert found(services, "ann/web")[0] == "ann/web"
 
 
-def test_several_words(house: Services, ann: HubActor) -> None:
+def test_several_words(services: Services, ann: HubActor) -> None:
     """All of them must be there, in whatever order."""
-    make(house, ann, "ann/one", "small static web server")
-    make(house, ann, "ann/two", "static pages")
+    make(services, ann, "ann/one", "small static web server")
+    make(services, ann, "ann/two", "static pages")
 
-    assert found(house, "server static") == ["ann/one"]
-    assert set(found(house, "static")) == {"ann/one", "ann/two"}
-    assert found(house, "static nowhere") == []
+    assert found(services, "server static") == ["ann/one"]
+    assert set(found(services, "static")) == {"ann/one", "ann/two"}
+    assert found(services, "static nowhere") == []
 
 
-def test_middle_of_a_name(house: Services, ann: HubActor) -> None:
+def test_middle_of_a_name(services: Services, ann: HubActor) -> None:
     """A part of a name that begins no word is found, too."""
-    make(house, ann, "ann/mycentos")
+    make(services, ann, "ann/mycentos")
 
-    assert found(house, "centos") == ["ann/mycentos"]
+    assert found(services, "centos") == ["ann/mycentos"]
 
 
-def test_typos(house: Services, ann: HubActor) -> None:
+def test_typos(services: Services, ann: HubActor) -> None:
     """What is nowhere as typed finds names that look like it."""
-    make(house, ann, "ann/postgresql")
-    make(house, ann, "ann/unrelated")
+    make(services, ann, "ann/postgresql")
+    make(services, ann, "ann/unrelated")
 
-    assert found(house, "postgersql") == ["ann/postgresql"]
-    assert found(house, "zzzzzz") == []
+    assert found(services, "postgersql") == ["ann/postgresql"]
+    assert found(services, "zzzzzz") == []
 
 
-def test_without_the_extension(house: Services, ann: HubActor) -> None:
+def test_without_the_extension(services: Services, ann: HubActor) -> None:
     """Where pg_trgm may not be installed search does without likeness, and nothing fails."""
-    make(house, ann, "ann/postgresql")
-    if house.database.dialect == "postgresql":
+    make(services, ann, "ann/postgresql")
+    if services.database.dialect == "postgresql":
 
         async def take_away() -> None:
-            async with house.database.writing() as session:
+            async with services.database.writing() as session:
                 await session.run(text("DROP EXTENSION pg_trgm CASCADE"))
 
-        house.run(take_away())
-        assert found(house, "postgersql") == []
+        services.run(take_away())
+        assert found(services, "postgersql") == []
 
-    assert found(house, "postg") == found(house, "gresq") == ["ann/postgresql"]
+    assert found(services, "postg") == found(services, "gresq") == ["ann/postgresql"]
 
 
-def test_private_ones_for_those_who_see_them(house: Services, ann: HubActor, ben: HubActor) -> None:
+def test_private_ones_for_those_who_see_them(services: Services, ann: HubActor, ben: HubActor) -> None:
     """The owner finds them, nobody else, be it by name or by description; nor do they count."""
-    make(house, ann, "ann/secret", "hush", private=True)
-    make(house, ann, "ann/open", "hush hush")
+    make(services, ann, "ann/secret", "hush", private=True)
+    make(services, ann, "ann/open", "hush hush")
 
-    assert set(found(house, "hush", ann)) == {"ann/secret", "ann/open"}
+    assert set(found(services, "hush", ann)) == {"ann/secret", "ann/open"}
     for actor in (ben, ANONYMOUS):
-        assert found(house, "hush", actor) == ["ann/open"]
-        assert found(house, "secret", actor) == []
-        assert house.run(house.hub.search.find(actor, "", Paging())).total == 1
+        assert found(services, "hush", actor) == ["ann/open"]
+        assert found(services, "secret", actor) == []
+        assert services.run(services.hub.search.find(actor, "", Paging())).total == 1
 
 
-def test_changes_are_found_at_once(house: Services, ann: HubActor, ben: HubActor) -> None:
+def test_changes_are_found_at_once(services: Services, ann: HubActor, ben: HubActor) -> None:
     """A new description, a repository made private or public."""
-    make(house, ann, "ann/app", "first words")
-    house.run(house.hub.repositories.edit(ann, "ann/app", RepositoryChange(description="second words")))
+    make(services, ann, "ann/app", "first words")
+    services.run(services.hub.repositories.edit(ann, "ann/app", RepositoryChange(description="second words")))
 
-    assert found(house, "first") == []
-    assert found(house, "second") == ["ann/app"]
-    house.run(house.hub.repositories.edit(ann, "ann/app", RepositoryChange(visibility=Visibility.PRIVATE)))
-    assert found(house, "second", ben) == []
-    house.run(house.hub.repositories.edit(ann, "ann/app", RepositoryChange(visibility=Visibility.PUBLIC)))
-    assert found(house, "second", ben) == ["ann/app"]
+    assert found(services, "first") == []
+    assert found(services, "second") == ["ann/app"]
+    services.run(services.hub.repositories.edit(ann, "ann/app", RepositoryChange(visibility=Visibility.PRIVATE)))
+    assert found(services, "second", ben) == []
+    services.run(services.hub.repositories.edit(ann, "ann/app", RepositoryChange(visibility=Visibility.PUBLIC)))
+    assert found(services, "second", ben) == ["ann/app"]
 
 
-def test_pages(house: Services, ann: HubActor) -> None:
+def test_pages(services: Services, ann: HubActor) -> None:
     """Every result is on one page, none on two."""
     for number in range(7):
-        make(house, ann, f"ann/tool-{number}")
+        make(services, ann, f"ann/tool-{number}")
 
-    pages = [house.run(house.hub.search.find(ANONYMOUS, "tool", Paging(number, 3))) for number in (1, 2, 3, 4)]
+    pages = [services.run(services.hub.search.find(ANONYMOUS, "tool", Paging(number, 3))) for number in (1, 2, 3, 4)]
 
     assert [len(page.items) for page in pages] == [3, 3, 1, 0]
     assert {page.total for page in pages} == {7}
     assert len({each.name for page in pages for each in page.items}) == 7
 
 
-def test_anything_can_be_typed(house: Services, ann: HubActor) -> None:
+def test_anything_can_be_typed(services: Services, ann: HubActor) -> None:
     """Signs that mean something to a database are looked for or passed over, and nothing fails."""
-    make(house, ann, "ann/c-plus", "100% C++ \"quoted\" 'tools'")
+    make(services, ann, "ann/c-plus", "100% C++ \"quoted\" 'tools'")
 
     for typed in (
         '"',
@@ -157,7 +157,7 @@ def test_anything_can_be_typed(house: Services, ann: HubActor) -> None:
         "& |",
         "x" * 5000,
     ):
-        found(house, typed)
-    assert found(house, "%") == found(house, "_") == found(house, "")
-    assert found(house, '100% "quoted"') == ["ann/c-plus"]
-    assert found(house, "library/") == found(house, "")
+        found(services, typed)
+    assert found(services, "%") == found(services, "_") == found(services, "")
+    assert found(services, '100% "quoted"') == ["ann/c-plus"]
+    assert found(services, "library/") == found(services, "")

@@ -1,7 +1,7 @@
 """Accounts: sign-up, passwords, what users see of each other."""
 
 import pytest
-from tests.unit.hub.house import PASSWORD, Services
+from tests.unit.hub.services import PASSWORD, Services
 
 from hythe.builds.routes import application as build_routes
 from hythe.hub.actor import ANONYMOUS, HubActor, Right
@@ -17,9 +17,9 @@ from hythe.hub.users import NewUser, PlanChange, UserChange, UserService, email_
 from hythe.web.routes.application import PAGES
 
 
-def test_anybody_signs_up(house: Services) -> None:
+def test_anybody_signs_up(services: Services) -> None:
     """An account that signs up is no administrator, and its e-mail address is kept in lower case."""
-    user = house.run(house.hub.users.create(ANONYMOUS, NewUser("ann", "Ann@Example.com", PASSWORD)))
+    user = services.run(services.hub.users.create(ANONYMOUS, NewUser("ann", "Ann@Example.com", PASSWORD)))
 
     assert (user.name, user.email, user.admin) == ("ann", "ann@example.com", False)
 
@@ -56,10 +56,10 @@ def test_addresses_that_mean_something_else_in_a_letter(email: str) -> None:
     assert email_problem(email) is not None
 
 
-def test_every_bad_field_is_named(house: Services) -> None:
+def test_every_bad_field_is_named(services: Services) -> None:
     """A sign-up that is wrong everywhere hears of everything at once."""
     with pytest.raises(Invalid) as caught:
-        house.run(house.hub.users.create(ANONYMOUS, NewUser("-", "nowhere", "short")))
+        services.run(services.hub.users.create(ANONYMOUS, NewUser("-", "nowhere", "short")))
 
     assert set(caught.value.fields) == {"username", "email", "password"}
 
@@ -72,148 +72,148 @@ def test_every_bad_field_is_named(house: Services) -> None:
         ("ann", "ann@example.com", {"username", "email"}),
     ],
 )
-def test_taken(house: Services, ann: HubActor, name: str, email: str, fields: set[str]) -> None:
+def test_taken(services: Services, ann: HubActor, name: str, email: str, fields: set[str]) -> None:
     """A name or address that somebody has is refused, naming which; nothing of the attempt stays."""
     with pytest.raises(Taken) as caught:
-        house.run(house.hub.users.create(ANONYMOUS, NewUser(name, email, PASSWORD)))
+        services.run(services.hub.users.create(ANONYMOUS, NewUser(name, email, PASSWORD)))
 
     assert set(caught.value.fields) == fields
-    assert house.run(house.hub.users.list(HubActor.operator(), Paging())).total == 1
+    assert services.run(services.hub.users.list(HubActor.operator(), Paging())).total == 1
 
 
-def test_closed_sign_up(house: Services, curator: HubActor) -> None:
+def test_closed_sign_up(services: Services, curator: HubActor) -> None:
     """With sign-up closed strangers are refused with a hint; administrators and the operator still make accounts."""
-    users: UserService = house.hub.users
+    users: UserService = services.hub.users
     users.sign_up_open = False
     with pytest.raises(Refused, match="ask an administrator"):
-        house.run(users.create(ANONYMOUS, NewUser("ann", "ann@example.com", PASSWORD)))
+        services.run(users.create(ANONYMOUS, NewUser("ann", "ann@example.com", PASSWORD)))
 
-    house.run(users.create(curator, NewUser("ben", "ben@example.com", PASSWORD)))
-    house.run(users.create(HubActor.operator(), NewUser("eve", "eve@example.com", PASSWORD)))
+    services.run(users.create(curator, NewUser("ben", "ben@example.com", PASSWORD)))
+    services.run(users.create(HubActor.operator(), NewUser("eve", "eve@example.com", PASSWORD)))
 
-    assert house.run(users.list(curator, Paging())).total == 3
+    assert services.run(users.list(curator, Paging())).total == 3
 
 
-def test_only_administrators_make_administrators(house: Services, ann: HubActor) -> None:
+def test_only_administrators_make_administrators(services: Services, ann: HubActor) -> None:
     """Nobody becomes one by asking."""
     with pytest.raises(Refused):
-        house.run(house.hub.users.create(ann, NewUser("eve", "eve@example.com", PASSWORD), admin=True))
+        services.run(services.hub.users.create(ann, NewUser("eve", "eve@example.com", PASSWORD), admin=True))
 
 
-def test_addresses_are_for_the_user_and_administrators(house: Services, ann: HubActor, ben: HubActor) -> None:
+def test_addresses_are_for_the_user_and_administrators(services: Services, ann: HubActor, ben: HubActor) -> None:
     """Others see the account without its e-mail address."""
-    seen = {who.name: house.run(house.hub.users.get(who, "ann")).email for who in (ann, ben, ANONYMOUS)}
-    seen["operator"] = house.run(house.hub.users.get(HubActor.operator(), "ann")).email
+    seen = {who.name: services.run(services.hub.users.get(who, "ann")).email for who in (ann, ben, ANONYMOUS)}
+    seen["operator"] = services.run(services.hub.users.get(HubActor.operator(), "ann")).email
 
     assert seen == {"ann": "ann@example.com", "ben": "", "": "", "operator": "ann@example.com"}
 
 
-def test_unknown_user(house: Services) -> None:
+def test_unknown_user(services: Services) -> None:
     """Whatever the name, there is no such user."""
     for name in ("ghost", "a\0b", "a\udcff", "A", "x" * 500):
         with pytest.raises(NotFound):
-            house.run(house.hub.users.get(ANONYMOUS, name))
+            services.run(services.hub.users.get(ANONYMOUS, name))
         with pytest.raises(NotFound):
-            house.run(house.hub.users.set_password(HubActor.operator(), name, PASSWORD))
+            services.run(services.hub.users.set_password(HubActor.operator(), name, PASSWORD))
 
 
-def test_change_of_address(house: Services, ann: HubActor, ben: HubActor) -> None:
+def test_change_of_address(services: Services, ann: HubActor, ben: HubActor) -> None:
     """What is not named stays; an address of somebody else is refused."""
-    changed = house.run(house.hub.users.change_me(ann, UserChange(default_visibility=Visibility.PRIVATE)))
+    changed = services.run(services.hub.users.change_me(ann, UserChange(default_visibility=Visibility.PRIVATE)))
     assert (changed.email, changed.default_visibility) == ("ann@example.com", Visibility.PRIVATE)
 
     with pytest.raises(Taken):
-        house.run(house.hub.users.change_me(ann, UserChange(email="ben@example.com")))
+        services.run(services.hub.users.change_me(ann, UserChange(email="ben@example.com")))
     with pytest.raises(Invalid):
-        house.run(house.hub.users.change_me(ann, UserChange(email="nowhere")))
+        services.run(services.hub.users.change_me(ann, UserChange(email="nowhere")))
 
 
-def test_a_new_password_ends_everything_else(house: Services, ann: HubActor) -> None:
+def test_a_new_password_ends_everything_else(services: Services, ann: HubActor) -> None:
     """The old password, sessions and refresh tokens stop working at once."""
-    session = house.run(house.hub.sessions.sign_in("ann", PASSWORD, "here"))
-    login = house.run(house.hub.tokens.issue(ann, TokenRequest(offline=True)))
-    house.run(house.hub.users.set_password(ann, "ann", "another horse", PASSWORD))
+    session = services.run(services.hub.sessions.sign_in("ann", PASSWORD, "here"))
+    login = services.run(services.hub.tokens.issue(ann, TokenRequest(offline=True)))
+    services.run(services.hub.users.set_password(ann, "ann", "another horse", PASSWORD))
 
     with pytest.raises(SignInNeeded):
-        house.run(house.hub.tokens.renew(login.refresh_token, TokenRequest()))
-    assert house.run(house.hub.sessions.actor(session.token)) == ANONYMOUS
+        services.run(services.hub.tokens.renew(login.refresh_token, TokenRequest()))
+    assert services.run(services.hub.sessions.actor(session.token)) == ANONYMOUS
     with pytest.raises(SignInNeeded):
-        house.run(house.hub.credentials.by_password("ann", PASSWORD))
-    assert house.run(house.hub.credentials.by_password("ann", "another horse")).name == "ann"
+        services.run(services.hub.credentials.by_password("ann", PASSWORD))
+    assert services.run(services.hub.credentials.by_password("ann", "another horse")).name == "ann"
 
 
-def test_a_password_is_changed_by_its_owner(house: Services, ann: HubActor, ben: HubActor) -> None:
+def test_a_password_is_changed_by_its_owner(services: Services, ann: HubActor, ben: HubActor) -> None:
     """One's own needs the present one; others' need an administrator."""
     with pytest.raises(Invalid):
-        house.run(house.hub.users.set_password(ann, "ann", "another horse", "wrong"))
+        services.run(services.hub.users.set_password(ann, "ann", "another horse", "wrong"))
     with pytest.raises(Refused):
-        house.run(house.hub.users.set_password(ben, "ann", "another horse"))
+        services.run(services.hub.users.set_password(ben, "ann", "another horse"))
 
-    assert house.run(house.hub.credentials.by_password("ann", PASSWORD)).name == "ann"
+    assert services.run(services.hub.credentials.by_password("ann", PASSWORD)).name == "ann"
 
 
-def test_a_password_is_not_found_out_by_changing_it(house: Services, ann: HubActor) -> None:
+def test_a_password_is_not_found_out_by_changing_it(services: Services, ann: HubActor) -> None:
     """With a borrowed session one may guess as seldom as without; signing in goes on meanwhile."""
     for _ in range(MAX_FAILURES):
         with pytest.raises(Invalid):
-            house.run(house.hub.users.set_password(ann, "ann", "another horse", "wrong"))
+            services.run(services.hub.users.set_password(ann, "ann", "another horse", "wrong"))
 
     with pytest.raises(TooManyAttempts):
-        house.run(house.hub.users.set_password(ann, "ann", "another horse", PASSWORD))
-    assert house.run(house.hub.credentials.by_password("ann", PASSWORD)).name == "ann"
+        services.run(services.hub.users.set_password(ann, "ann", "another horse", PASSWORD))
+    assert services.run(services.hub.credentials.by_password("ann", PASSWORD)).name == "ann"
 
 
-def test_a_token_without_the_right_leaves_the_account_alone(house: Services, ann: HubActor) -> None:
+def test_a_token_without_the_right_leaves_the_account_alone(services: Services, ann: HubActor) -> None:
     """A personal token that may push may not change the password, the address or make tokens."""
     new = NewPersonalToken("ci", (Right.READ, Right.WRITE, Right.DELETE))
-    secret, _ = house.run(house.hub.personal_tokens.create(ann, new))
-    limited = house.run(house.hub.credentials.by_token(secret))
+    secret, _ = services.run(services.hub.personal_tokens.create(ann, new))
+    limited = services.run(services.hub.credentials.by_token(secret))
 
     for attempt in (
-        house.hub.users.set_password(limited, "ann", "another horse", PASSWORD),
-        house.hub.users.change_me(limited, UserChange(email="x@example.com")),
-        house.hub.personal_tokens.create(limited, new),
-        house.hub.personal_tokens.list(limited),
+        services.hub.users.set_password(limited, "ann", "another horse", PASSWORD),
+        services.hub.users.change_me(limited, UserChange(email="x@example.com")),
+        services.hub.personal_tokens.create(limited, new),
+        services.hub.personal_tokens.list(limited),
     ):
         with pytest.raises(Refused):
-            house.run(attempt)
+            services.run(attempt)
 
 
-def test_plans_are_for_administrators(house: Services, ann: HubActor, curator: HubActor) -> None:
+def test_plans_are_for_administrators(services: Services, ann: HubActor, curator: HubActor) -> None:
     """Others neither change a plan nor see somebody else's, and who asks for nobody's is told so."""
     with pytest.raises(Refused):
-        house.run(house.hub.users.set_plan(ann, "ann", PlanChange(None)))
+        services.run(services.hub.users.set_plan(ann, "ann", PlanChange(None)))
     with pytest.raises(NotFound):
-        house.run(house.hub.users.set_plan(curator, "ghost", PlanChange(1)))
+        services.run(services.hub.users.set_plan(curator, "ghost", PlanChange(1)))
 
-    changed = house.run(house.hub.users.set_plan(curator, "ann", PlanChange(3)))
+    changed = services.run(services.hub.users.set_plan(curator, "ann", PlanChange(3)))
 
     assert changed.private_limit == 3
-    assert house.run(house.hub.users.me(ann)).private_limit == 3
-    assert house.run(house.hub.users.get(ANONYMOUS, "ann")).private_limit is None
+    assert services.run(services.hub.users.me(ann)).private_limit == 3
+    assert services.run(services.hub.users.get(ANONYMOUS, "ann")).private_limit is None
 
 
-def test_plan_of_new_accounts(house: Services) -> None:
+def test_plan_of_new_accounts(services: Services) -> None:
     """It is what the settings say."""
     users = UserService(
-        house.database,
-        house.identity.access,
-        house.identity.passwords,
-        house.clock,
+        services.database,
+        services.identity.access,
+        services.identity.passwords,
+        services.clock,
         sign_up=True,
         private_limit=2,
     )
 
-    made = house.run(users.create(ANONYMOUS, NewUser("ann", "ann@example.com", PASSWORD)))
+    made = services.run(users.create(ANONYMOUS, NewUser("ann", "ann@example.com", PASSWORD)))
 
     assert (made.private_limit, made.private_count) == (2, 0)
-    assert house.run(users.get(HubActor.operator(), "ann")) == made
+    assert services.run(users.get(HubActor.operator(), "ann")) == made
 
 
-def test_lists_are_for_administrators(house: Services, ann: HubActor, curator: HubActor) -> None:
+def test_lists_are_for_administrators(services: Services, ann: HubActor, curator: HubActor) -> None:
     """The list of all accounts, by name."""
     with pytest.raises(Refused):
-        house.run(house.hub.users.list(ann, Paging()))
+        services.run(services.hub.users.list(ann, Paging()))
 
-    page = house.run(house.hub.users.list(curator, Paging(page_size=1)))
+    page = services.run(services.hub.users.list(curator, Paging(page_size=1)))
     assert ([user.name for user in page.items], page.total, page.more) == (["ann"], 2, True)

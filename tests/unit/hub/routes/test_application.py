@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 from starlette.applications import Starlette
-from tests.unit.hub.house import Services
+from tests.unit.hub.services import Services
 
 from hythe.hub.routes.application import routes
 
 
-def get(house: Services, path: str) -> tuple[int, bytes]:
+def get(services: Services, path: str) -> tuple[int, bytes]:
     """Ask the hub's routes directly; returns status and body."""
     sent: list[dict[str, Any]] = []
 
@@ -23,39 +23,39 @@ def get(house: Services, path: str) -> tuple[int, bytes]:
 
     path, _, query = path.partition("?")
     scope = {"type": "http", "method": "GET", "path": path, "query_string": query.encode(), "headers": []}
-    house.run(Starlette(routes=routes(house.hub))(scope, receive, send))
+    services.run(Starlette(routes=routes(services.hub))(scope, receive, send))
     return sent[0]["status"], b"".join(message.get("body", b"") for message in sent)
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("path", ["/v1/search?q=a", "/api/v1/search?q=a", "/v2/search/repositories?query=a"])
-def test_a_database_that_cannot_be_used(house: Services, path: str) -> None:
+def test_a_database_that_cannot_be_used(services: Services, path: str) -> None:
     """503 as problem details, and not a failure of the server, whichever dialect is spoken."""
 
     async def spoil() -> None:
-        async with house.database.writing() as session:
+        async with services.database.writing() as session:
             await session.run(text("ALTER TABLE hub_repositories RENAME TO elsewhere"))
 
-    house.run(spoil())
+    services.run(spoil())
 
-    status, body = get(house, path)
+    status, body = get(services, path)
 
     assert (status, json.loads(body)["title"]) == (503, "Service Unavailable")
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 @pytest.mark.parametrize("path", ["/v1/search?q=a", "/api/v1/search?q=a", "/v2/search/repositories?query=a", "/token"])
-def test_unexpected_errors(house: Services, path: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_unexpected_errors(services: Services, path: str, caplog: pytest.LogCaptureFixture) -> None:
     """The response is a 500 in the form of its API, with a number that leads to the details in the log."""
 
     async def spoil() -> None:
-        async with house.database.writing() as session:
+        async with services.database.writing() as session:
             await session.run(text("ALTER TABLE hub_repositories RENAME TO elsewhere"))
             await session.run(text("ALTER TABLE namespaces RENAME TO nowhere"))
 
-    house.run(spoil())
+    services.run(spoil())
 
-    status, body = get(house, path if path != "/token" else "/token?scope=repository:ann/app:pull")
+    status, body = get(services, path if path != "/token" else "/token?scope=repository:ann/app:pull")
 
     answer = json.loads(body)
     assert status == 500
