@@ -34,7 +34,7 @@ def _configure(parser: ArgumentParser) -> None:
     parser.add_argument("name", metavar="REPOSITORY[:TAG]", nargs="?", default="", help="name of the new image")
 
 
-def _commit(arguments: Namespace) -> int:
+def _run(arguments: Namespace) -> int:
     options = CommitOptions(arguments.author, arguments.message, tuple(arguments.change), arguments.pause)
     host = load_configuration().default_registry
     name = _new_name(arguments.name, host) if arguments.name else None
@@ -69,7 +69,7 @@ def _commit_any(text: str, options: CommitOptions, name: Reference | None) -> Di
 
 command = Command(
     _configure,
-    _commit,
+    _run,
     """hythe commit -m "with nginx" -a "Ada <ada@example.com>" web example.com/ada/web:1
 hythe commit -c 'CMD ["nginx", "-g", "daemon off;"]' -c 'EXPOSE 80' web ada/web
 hythe commit docker:web ada/web""",

@@ -11,7 +11,7 @@ from hythe.client.platforms import parse_platform
 from hythe.client.transfer import TransferOptions, transfer
 
 
-def _configure_copy(parser: ArgumentParser) -> None:
+def _configure(parser: ArgumentParser) -> None:
     locations = "NAME (a registry), store:NAME, oci:FOLDER[:TAG] or docker-archive:FILE[:NAME]"
     parser.add_argument("source", metavar="SRC", help=locations)
     parser.add_argument("destination", metavar="DST", help="same forms as SRC")
@@ -23,7 +23,7 @@ def _configure_copy(parser: ArgumentParser) -> None:
     add_connection_flags(parser)
 
 
-def _copy(arguments: Namespace) -> int:
+def _run(arguments: Namespace) -> int:
     options = TransferOptions(tuple(map(parse_platform, arguments.platform)))
     quiet = arguments.quiet or arguments.json
     with (
@@ -41,9 +41,9 @@ def _copy(arguments: Namespace) -> int:
     return 0
 
 
-copy = Command(
-    _configure_copy,
-    _copy,
+command = Command(
+    _configure,
+    _run,
     """
 hythe copy docker.io/library/busybox:1.36 registry.example.com/mirror/busybox:1.36
 hythe copy --platform linux/amd64 --platform linux/arm64 debian:12 registry.example.com/debian:12

@@ -14,12 +14,12 @@ from hythe.containers.store import ContainerStore
 from hythe.oci.digest import Digest
 
 
-def _configure_diff(parser: ArgumentParser) -> None:
+def _configure(parser: ArgumentParser) -> None:
     add_json_flag(parser)
     add_container_argument(parser)
 
 
-def _diff(arguments: Namespace) -> int:
+def _run(arguments: Namespace) -> int:
     store = ContainerStore()
     container = store.find(arguments.container)
     become_root()
@@ -34,4 +34,4 @@ def _diff(arguments: Namespace) -> int:
     return 0
 
 
-diff = Command(_configure_diff, _diff, "hythe diff web")
+command = Command(_configure, _run, "hythe diff web")

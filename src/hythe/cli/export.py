@@ -11,12 +11,12 @@ from hythe.containers.namespace import become_root
 from hythe.containers.store import ContainerStore
 
 
-def _configure_export(parser: ArgumentParser) -> None:
+def _configure(parser: ArgumentParser) -> None:
     parser.add_argument("-o", "--output", default="", metavar="FILE", help="write to a file (default: stdout)")
     add_container_argument(parser)
 
 
-def _export(arguments: Namespace) -> int:
+def _run(arguments: Namespace) -> int:
     if not arguments.output and sys.stdout.isatty():
         raise CommandFailed("refusing to write an archive to a terminal", "use -o FILE, or redirect stdout")
     store = ContainerStore()
@@ -30,4 +30,4 @@ def _export(arguments: Namespace) -> int:
     return 0
 
 
-export = Command(_configure_export, _export, "hythe export -o web.tar web\nhythe export web | tar -t")
+command = Command(_configure, _run, "hythe export -o web.tar web\nhythe export web | tar -t")

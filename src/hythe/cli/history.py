@@ -21,7 +21,7 @@ COLUMNS = (
 _CREATED_BY = 45
 
 
-def _configure_history(parser: ArgumentParser) -> None:
+def _configure(parser: ArgumentParser) -> None:
     parser.add_argument("name", metavar="IMAGE", help="name or ID prefix of the image")
     parser.add_argument(
         "-H",
@@ -33,7 +33,7 @@ def _configure_history(parser: ArgumentParser) -> None:
     add_list_flags(parser, quiet="print only IDs")
 
 
-def _history(arguments: Namespace) -> int:
+def _run(arguments: Namespace) -> int:
     store = Client().store
     image = store.resolve(arguments.name)
     rows = list(_steps(store, image, full=arguments.no_trunc, human=arguments.human))
@@ -69,4 +69,4 @@ def _steps(store: LocalStore, image: StoredImage, *, full: bool, human: bool) ->
         yield Row(fields, data)
 
 
-history = Command(_configure_history, _history, "hythe history busybox\nhythe history --no-trunc --json busybox")
+command = Command(_configure, _run, "hythe history busybox\nhythe history --no-trunc --json busybox")

@@ -1,25 +1,22 @@
-"""``images``, ``tag``, ``rmi``: what is in the local store."""
+"""``images``: list local images."""
 
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 
-from hythe.cli.command import Command, CommandFailed
-from hythe.cli.failure import raise_last
+from hythe.cli.command import Command
 from hythe.cli.output import (
     Column,
     Row,
-    add_json_flag,
     add_list_flags,
     has_label,
     parse_filters,
-    print_json,
     print_list,
     truth,
 )
 from hythe.cli.units import docker_time, human_age, human_size
 from hythe.client.client import Client
-from hythe.client.errors import ClientError, RemoteConflict, RemoteNotFound
+from hythe.client.errors import RemoteNotFound
 from hythe.client.store import LocalStore, StoredImage, StoreEntry, known_digests
 from hythe.oci.config import ImageConfig
 from hythe.oci.errors import OCIError
@@ -37,7 +34,7 @@ DIGEST_COLUMN = Column("DIGEST", "Digest")
 FILTERS = ("dangling", "label", "reference", "before", "since")
 
 
-def _configure_images(parser: ArgumentParser) -> None:
+def _configure(parser: ArgumentParser) -> None:
     parser.add_argument("repository", nargs="?", default="", metavar="REPOSITORY[:TAG]", help="show these alone")
     parser.add_argument("-a", "--all", action="store_true", help="no effect: hythe keeps no intermediate images")
     parser.add_argument("--digests", action="store_true", help="show digests")
@@ -45,7 +42,7 @@ def _configure_images(parser: ArgumentParser) -> None:
     add_list_flags(parser, quiet="print IDs alone")
 
 
-def _images(arguments: Namespace) -> int:
+def _run(arguments: Namespace) -> int:
     client = Client()
     filters = parse_filters(arguments.filter, FILTERS)
     chosen = [image for image in _newest_first(client.store) if _passes(client.store, image, filters)]
@@ -144,96 +141,9 @@ def _fits(pattern: str, name: str) -> bool:
     return len(patterns) == len(parts) and all(map(fnmatchcase, parts, patterns))
 
 
-def _configure_tag(parser: ArgumentParser) -> None:
-    parser.add_argument("source", metavar="SOURCE", help="name or ID prefix of the image")
-    parser.add_argument("target", metavar="TARGET", help="the new name: NAME[:TAG]")
-    add_json_flag(parser)
-
-
-def _tag(arguments: Namespace) -> int:
-    client = Client()
-    target = client.reference(arguments.target)
-    if target.digest:
-        raise CommandFailed("refusing to create a tag with a digest reference", "write NAME:TAG", 2)
-    with client.store.writing():
-        entry = client.store.put(client.store.resolve(arguments.source).entry.descriptor, target)
-    if arguments.json:
-        print_json({"names": list(entry.names), "digest": entry.descriptor.digest})
-    return 0
-
-
-def _configure_rmi(parser: ArgumentParser) -> None:
-    parser.add_argument("images", metavar="IMAGE", nargs="+", help="name or ID prefix of the image")
-    parser.add_argument("-f", "--force", action="store_true", help="remove an image by ID even if it has several names")
-    parser.add_argument("--no-prune", action="store_true", help="no effect: hythe stores no parent images")
-    add_json_flag(parser)
-
-
-def _rmi(arguments: Namespace) -> int:
-    client = Client()
-    done: list[dict[str, str]] = []
-    failed: list[ClientError] = []
-    for text in arguments.images:
-        try:
-            for step in _remove(client, text, force=arguments.force):
-                done.append(step)
-                if not arguments.json:
-                    print("; ".join(f"{key}: {value}" for key, value in step.items()), flush=True)
-        except ClientError as error:
-            failed.append(error)
-    if arguments.json:
-        print_json(done)
-    raise_last(failed)
-    return 0
-
-
-def _remove(client: Client, text: str, *, force: bool) -> Iterator[dict[str, str]]:
-    """Take a name away, and with the last one the image; an ID takes the image with its one name (or all, by force).
-
-    Of entries with one ID those without a name go first: an ID of ``images -f dangling=true`` means them.
-    """
-    store = client.store
-    image = store.resolve(text)
-    typed = _typed_name(client, text)
-    if typed in image.entry.references:
-        if len(image.entry.names) == 1:
-            yield from _remove_image(store, image, text, force=force)
-        else:
-            store.untag(typed)
-            yield {"Untagged": typed.familiar()}
-        return
-    twins = store.with_id(text) or (image.entry,)
-    nameless = [twin for twin in twins if not twin.names]
-    for twin in twins if force else nameless or twins:
-        yield from _remove_image(store, store.load(twin), text, force=force)
-
-
-def _remove_image(store: LocalStore, image: StoredImage, text: str, *, force: bool) -> Iterator[dict[str, str]]:
-    names = image.entry.references
-    if len(names) > 1 and not force:
-        raise RemoteConflict(
-            f"unable to delete {image.id.short} (must be forced) - image is referenced in multiple repositories",
-            f"'hythe rmi -f {text}' removes it with all its names",
-        )
-    gone = store.remove(image.entry)
-    for name in names:
-        yield {"Untagged": name.familiar()}
-    for digest in sorted(known_digests(image.entry)):
-        yield {"Untagged": Reference.parse(digest).familiar()}
-    yield {"Deleted": str(image.id)}
-    yield from ({"Deleted": str(digest)} for digest in gone if digest != image.id)
-
-
-def _typed_name(client: Client, text: str) -> Reference | None:
-    try:
-        return client.reference(text).with_default_tag()
-    except OCIError:
-        return None
-
-
-images = Command(
-    _configure_images,
-    _images,
+command = Command(
+    _configure,
+    _run,
     """
 hythe images
 hythe images 'ann/*' --filter dangling=false
@@ -241,5 +151,3 @@ hythe images --format '{{.Repository}}:{{.Tag}} {{.Size}}'
 hythe images --json
 """,
 )
-tag = Command(_configure_tag, _tag, "hythe tag busybox registry.example.com/ann/busybox:1\nhythe tag 5f70bf18 ann/app")
-rmi = Command(_configure_rmi, _rmi, "hythe rmi busybox\nhythe rmi -f 5f70bf18")

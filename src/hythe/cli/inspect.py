@@ -18,7 +18,7 @@ _CONFIG = {"User": "", "WorkingDir": ""} | dict.fromkeys(("Env", "Cmd", "Entrypo
 """Config fields that docker shows even if they are not set."""
 
 
-def _configure_inspect(parser: ArgumentParser) -> None:
+def _configure(parser: ArgumentParser) -> None:
     parser.add_argument("names", metavar="NAME", nargs="+", help="name or ID prefix of a container or image")
     parser.add_argument("-f", "--format", default="", metavar="TEMPLATE", help="a Go template, or 'json'")
     parser.add_argument("--type", default="", choices=("container", "image"), help="type of object to inspect")
@@ -26,7 +26,7 @@ def _configure_inspect(parser: ArgumentParser) -> None:
     add_json_flag(parser)
 
 
-def _inspect(arguments: Namespace) -> int:
+def _run(arguments: Namespace) -> int:
     from hythe.cli.container_inspect import find_container
     from hythe.containers.errors import ContainerError
 
@@ -88,9 +88,9 @@ def description(store: LocalStore, image: StoredImage) -> dict[str, Any]:
     }
 
 
-inspect = Command(
-    _configure_inspect,
-    _inspect,
+command = Command(
+    _configure,
+    _run,
     """
 hythe inspect busybox
 hythe inspect --format '{{.Config.Env}}' busybox

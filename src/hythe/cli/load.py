@@ -11,13 +11,13 @@ from hythe.client.docker_archive import ArchivedImage, read_archive
 from hythe.client.store import LocalStore
 
 
-def _configure_load(parser: ArgumentParser) -> None:
+def _configure(parser: ArgumentParser) -> None:
     parser.add_argument("-i", "--input", default="", metavar="FILE", help="read from a file (default: stdin)")
     parser.add_argument("-q", "--quiet", action="store_true", help="print nothing")
     add_json_flag(parser)
 
 
-def _load(arguments: Namespace) -> int:
+def _run(arguments: Namespace) -> int:
     store = Client().store
     if not arguments.input and sys.stdin.isatty():
         raise CommandFailed("requested load from stdin, but stdin is a terminal", "use -i FILE, or redirect stdin", 2)
@@ -45,4 +45,4 @@ def _say_loaded(store: LocalStore, archived: list[ArchivedImage]) -> None:
             print(f"Loaded image ID: {store.resolve(image.descriptor.digest).id}")
 
 
-load = Command(_configure_load, _load, "hythe load -i app.tar\nhythe load < app.tar")
+command = Command(_configure, _run, "hythe load -i app.tar\nhythe load < app.tar")

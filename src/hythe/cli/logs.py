@@ -11,7 +11,7 @@ from hythe.containers.log import LogEntry, read_log
 from hythe.containers.store import ContainerStore
 
 
-def _configure_logs(parser: ArgumentParser) -> None:
+def _configure(parser: ArgumentParser) -> None:
     parser.add_argument("-f", "--follow", action="store_true", help="follow the output until the container exits")
     parser.add_argument(
         "-n", "--tail", default="all", metavar="LINES", help="number of lines from the end, or all (default: all)"
@@ -26,7 +26,7 @@ def _configure_logs(parser: ArgumentParser) -> None:
     add_container_argument(parser)
 
 
-def _logs(arguments: Namespace) -> int:
+def _run(arguments: Namespace) -> int:
     from hythe.cli.container_status import parse_since
 
     store = ContainerStore()
@@ -53,4 +53,4 @@ def _print_entry(entry: LogEntry, arguments: Namespace) -> None:
     print(stamp + entry.log, end="", file=target, flush=True)
 
 
-logs = Command(_configure_logs, _logs, "hythe logs web\nhythe logs -f --tail 20 web")
+command = Command(_configure, _run, "hythe logs web\nhythe logs -f --tail 20 web")

@@ -47,7 +47,7 @@ def _configure(parser: ArgumentParser) -> None:
     add_list_flags(parser, quiet="print IDs only")
 
 
-def _list(arguments: Namespace) -> int:
+def _run(arguments: Namespace) -> int:
     store = ContainerStore()
     filters = _checked(parse_filters(arguments.filter, _FILTERS), store)
     count = 1 if arguments.latest else arguments.last
@@ -174,7 +174,7 @@ def _row(container: Container, status: ContainerStatus, size: str, *, full: bool
 
 command = Command(
     _configure,
-    _list,
+    _run,
     """hythe ps
 hythe ps -a --filter status=exited --filter label=stage=test
 hythe ps -a --filter since=web --filter 'name=^db'

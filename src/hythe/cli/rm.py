@@ -13,13 +13,13 @@ from hythe.containers.namespace import become_root
 from hythe.containers.store import ContainerStore
 
 
-def _configure_rm(parser: ArgumentParser) -> None:
+def _configure(parser: ArgumentParser) -> None:
     parser.add_argument("-f", "--force", action="store_true", help="kill running containers; ignore missing ones")
     parser.add_argument("-v", "--volumes", action="store_true", help="no effect: anonymous volumes are always removed")
     configure_names(parser)
 
 
-def _rm(arguments: Namespace) -> int:
+def _run(arguments: Namespace) -> int:
     store, images = ContainerStore(), open_store()
     report = Report(arguments)
     found: list[tuple[str, Container]] = []
@@ -49,4 +49,4 @@ def _find(store: ContainerStore, text: str, force: bool) -> Container | None:
         raise
 
 
-rm = Command(_configure_rm, _rm, "hythe rm web\nhythe rm -f $(hythe ps -aq)")
+command = Command(_configure, _run, "hythe rm web\nhythe rm -f $(hythe ps -aq)")

@@ -12,14 +12,14 @@ from hythe.client.platforms import parse_platform
 from hythe.oci.reference import Reference
 
 
-def _configure_save(parser: ArgumentParser) -> None:
+def _configure(parser: ArgumentParser) -> None:
     parser.add_argument("images", metavar="IMAGE", nargs="+", help="name or ID prefix of an image")
     parser.add_argument("-o", "--output", default="", metavar="FILE", help="write to a file (default: stdout)")
     parser.add_argument("--platform", default="", help="save only this platform of a multi-platform image")
     add_json_flag(parser)
 
 
-def _save(arguments: Namespace) -> int:
+def _run(arguments: Namespace) -> int:
     client = Client()
     store = client.store
     if not arguments.output and sys.stdout.isatty():
@@ -58,9 +58,9 @@ def _typed_name(client: Client, text: str, names: tuple[str, ...]) -> tuple[Refe
     return (reference,) if str(reference) in names else ()
 
 
-save = Command(
-    _configure_save,
-    _save,
+command = Command(
+    _configure,
+    _run,
     """
 hythe save -o app.tar ann/app:1 ann/app:2
 hythe save ann/app | ssh other.example.com hythe load

@@ -10,7 +10,7 @@ from hythe.containers.lifecycle import stop as stop_container
 from hythe.containers.store import ContainerStore
 
 
-def _configure_stop(parser: ArgumentParser) -> None:
+def _configure(parser: ArgumentParser) -> None:
     parser.add_argument(
         "-t",
         "--time",
@@ -22,7 +22,7 @@ def _configure_stop(parser: ArgumentParser) -> None:
     configure_names(parser)
 
 
-def _stop(arguments: Namespace) -> int:
+def _run(arguments: Namespace) -> int:
     store = ContainerStore()
     report = Report(arguments)
     for text in arguments.containers:
@@ -39,4 +39,4 @@ def _timeout(arguments: Namespace, container: Container) -> float:
     return float(seconds) if seconds >= 0 else math.inf
 
 
-stop = Command(_configure_stop, _stop, "hythe stop web\nhythe stop -t 60 database")
+command = Command(_configure, _run, "hythe stop web\nhythe stop -t 60 database")

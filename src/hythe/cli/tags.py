@@ -7,13 +7,13 @@ from hythe.cli.connection import add_connection_flags, connected
 from hythe.cli.output import add_json_flag, print_json, print_lines
 
 
-def _configure_tags(parser: ArgumentParser) -> None:
+def _configure(parser: ArgumentParser) -> None:
     parser.add_argument("name", metavar="NAME", help="name of the repository")
     add_json_flag(parser)
     add_connection_flags(parser)
 
 
-def _tags(arguments: Namespace) -> int:
+def _run(arguments: Namespace) -> int:
     with connected(arguments) as client:
         reference = client.reference(arguments.name)
         found = client.repository(reference).tags()
@@ -24,4 +24,4 @@ def _tags(arguments: Namespace) -> int:
     return 0
 
 
-tags = Command(_configure_tags, _tags, "hythe tags registry.example.com/ann/app\nhythe tags --json busybox")
+command = Command(_configure, _run, "hythe tags registry.example.com/ann/app\nhythe tags --json busybox")

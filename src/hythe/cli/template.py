@@ -33,7 +33,7 @@ class InvalidTemplate(CommandFailed):
 
 
 class Word(NamedTuple):
-    """One word of an action: its kind (string, number, field, name, sign) and its text."""
+    """One token of an action: its kind (string, number, field, name, sign) and its text."""
 
     kind: str
     text: str
@@ -84,9 +84,9 @@ def _tokens(source: str) -> Iterator[Text | TemplateAction]:
     for match in _ACTION.finditer(source):
         if match.start() > position:
             yield Text(source[position : match.start()])
-        words = tuple(_words(next(group for group in match.groups() if group is not None)))
-        if words:
-            yield TemplateAction(words)
+        tokens = tuple(_words(next(group for group in match.groups() if group is not None)))
+        if tokens:
+            yield TemplateAction(tokens)
         position = match.end()
     if "{{" in source[position:]:
         raise InvalidTemplate("'{{' without '}}'")
@@ -107,7 +107,7 @@ def _words(text: str) -> Iterator[Word]:
 
 
 def _parse(tokens: Iterator[Text | TemplateAction]) -> tuple[tuple[Node, ...], tuple[Word, ...] | None]:
-    """Return the nodes up to ``{{end}}`` or ``{{else ..}}``, and that action's words; None at the end of the source."""
+    """Return the nodes up to ``{{end}}`` or ``{{else ..}}``, and the tokens of that action (None at the end)."""
     nodes: list[Node] = []
     for token in tokens:
         first = token.pipeline[0].text if isinstance(token, TemplateAction) else ""
@@ -142,13 +142,13 @@ def _render(nodes: Sequence[Node], dot: Any, scope: Scope) -> Iterator[str]:
         elif isinstance(node, Block):
             yield from _RENDERERS[node.keyword](node, dot, scope)
         else:
-            names, words = _assigned(node.pipeline)
-            value = _pipeline(words, dot, scope)
+            names, tokens = _assigned(node.pipeline)
+            value = _pipeline(tokens, dot, scope)
             if names:
                 scope[names[-1]] = value
             else:
                 yield (
-                    _NOTHING.get(words[-1].text.rpartition(".")[2], go_text(None)) if value is None else go_text(value)
+                    _NOTHING.get(tokens[-1].text.rpartition(".")[2], go_text(None)) if value is None else go_text(value)
                 )
 
 
@@ -158,15 +158,15 @@ def _render_if(block: Block, dot: Any, scope: Scope) -> Iterator[str]:
 
 
 def _render_with(block: Block, dot: Any, scope: Scope) -> Iterator[str]:
-    names, words = _assigned(block.pipeline)
-    value = _pipeline(words, dot, scope)
+    names, tokens = _assigned(block.pipeline)
+    value = _pipeline(tokens, dot, scope)
     inner = {**scope, **({names[-1]: value} if names else {})}
     return _render(block.body, value, inner) if value else _render(block.otherwise, dot, scope)
 
 
 def _render_range(block: Block, dot: Any, scope: Scope) -> Iterator[str]:
-    names, words = _assigned(block.pipeline)
-    value = _pipeline(words, dot, scope) or ()
+    names, tokens = _assigned(block.pipeline)
+    value = _pipeline(tokens, dot, scope) or ()
     pairs = sorted(value.items()) if isinstance(value, Mapping) else list(enumerate(value))
     for key, item in pairs:
         own = dict(zip(names, (key, item) if len(names) > 1 else (item,), strict=False))
@@ -182,83 +182,83 @@ _RENDERERS: dict[str, Callable[[Block, Any, Scope], Iterator[str]]] = {
 }
 
 
-def _assigned(words: Sequence[Word]) -> tuple[tuple[str, ...], Sequence[Word]]:
+def _assigned(tokens: Sequence[Word]) -> tuple[tuple[str, ...], Sequence[Word]]:
     """Split ``$k, $v := pipeline`` into the variables and the pipeline."""
-    for number, word in enumerate(words):
-        if word.text == ":=":
-            return tuple(w.text for w in words[:number] if w.kind == "field"), words[number + 1 :]
-    return (), words
+    for number, token in enumerate(tokens):
+        if token.text == ":=":
+            return tuple(w.text for w in tokens[:number] if w.kind == "field"), tokens[number + 1 :]
+    return (), tokens
 
 
-def _pipeline(words: Sequence[Word], dot: Any, scope: Scope) -> Any:
+def _pipeline(tokens: Sequence[Word], dot: Any, scope: Scope) -> Any:
     """Evaluate commands joined by ``|``: each one's value is the next one's last argument."""
     value: list[Any] = []
-    for command in _split(words):
+    for command in _split(tokens):
         value = [_command(command, dot, scope, value)]
     if not value:
         raise InvalidTemplate("an empty action")
     return value[0]
 
 
-def _split(words: Sequence[Word]) -> Iterator[list[Word]]:
+def _split(tokens: Sequence[Word]) -> Iterator[list[Word]]:
     depth = 0
     command: list[Word] = []
-    for word in words:
-        depth += {"(": 1, ")": -1}.get(word.text, 0) if word.kind == "sign" else 0
-        if word == Word("sign", "|") and depth == 0:
+    for token in tokens:
+        depth += {"(": 1, ")": -1}.get(token.text, 0) if token.kind == "sign" else 0
+        if token == Word("sign", "|") and depth == 0:
             yield command
             command = []
         else:
-            command.append(word)
+            command.append(token)
     if command:
         yield command
 
 
-def _command(words: Sequence[Word], dot: Any, scope: Scope, piped: list[Any]) -> Any:
-    if words and words[0].kind == "name" and words[0].text not in ("true", "false", "nil"):
-        function = FUNCTIONS.get(words[0].text)
+def _command(tokens: Sequence[Word], dot: Any, scope: Scope, piped: list[Any]) -> Any:
+    if tokens and tokens[0].kind == "name" and tokens[0].text not in ("true", "false", "nil"):
+        function = FUNCTIONS.get(tokens[0].text)
         if function is None:
-            raise InvalidTemplate(f"function {words[0].text!r} is not known: there are {', '.join(FUNCTIONS)}")
-        arguments = [*_operands(words[1:], dot, scope), *piped]
+            raise InvalidTemplate(f"function {tokens[0].text!r} is not known: there are {', '.join(FUNCTIONS)}")
+        arguments = [*_operands(tokens[1:], dot, scope), *piped]
         try:
             return function(*arguments)
         except (TypeError, ValueError, KeyError, IndexError) as error:
-            raise InvalidTemplate(f"{words[0].text}: {error}") from error
-    return next(_operands(words, dot, scope))
+            raise InvalidTemplate(f"{tokens[0].text}: {error}") from error
+    return next(_operands(tokens, dot, scope))
 
 
-def _operands(words: Sequence[Word], dot: Any, scope: Scope) -> Iterator[Any]:
+def _operands(tokens: Sequence[Word], dot: Any, scope: Scope) -> Iterator[Any]:
     position = 0
-    while position < len(words):
-        word = words[position]
-        if word.text == "(" and word.kind == "sign":
-            end = _closing(words, position)
-            yield _pipeline(words[position + 1 : end], dot, scope)
+    while position < len(tokens):
+        token = tokens[position]
+        if token.text == "(" and token.kind == "sign":
+            end = _closing(tokens, position)
+            yield _pipeline(tokens[position + 1 : end], dot, scope)
             position = end
         else:
-            yield _operand(word, dot, scope)
+            yield _operand(token, dot, scope)
         position += 1
 
 
-def _closing(words: Sequence[Word], start: int) -> int:
+def _closing(tokens: Sequence[Word], start: int) -> int:
     depth = 0
-    for position in range(start, len(words)):
-        depth += {"(": 1, ")": -1}.get(words[position].text, 0) if words[position].kind == "sign" else 0
+    for position in range(start, len(tokens)):
+        depth += {"(": 1, ")": -1}.get(tokens[position].text, 0) if tokens[position].kind == "sign" else 0
         if depth == 0:
             return position
     raise InvalidTemplate("'(' without ')'")
 
 
-def _operand(word: Word, dot: Any, scope: Scope) -> Any:
-    match word.kind:
+def _operand(token: Word, dot: Any, scope: Scope) -> Any:
+    match token.kind:
         case "string":
-            return _unquoted(word.text)
+            return _unquoted(token.text)
         case "number":
-            return float(word.text) if "." in word.text else int(word.text)
+            return float(token.text) if "." in token.text else int(token.text)
         case "name":
-            return {"true": True, "false": False}.get(word.text)
+            return {"true": True, "false": False}.get(token.text)
         case _:
-            return _looked_up(word.text, dot, scope)
+            return _looked_up(token.text, dot, scope)
 
 
 def _unquoted(text: str) -> str:
@@ -318,8 +318,8 @@ def _index(value: Any, *keys: Any) -> Any:
 
 
 def _printf(pattern: str, *values: Any) -> str:
-    words = re.sub(r"%(-?\d*(?:\.\d+)?)v", r"%\1s", pattern).replace("%q", '"%s"')
-    return words % tuple(go_text(value) if isinstance(value, (list, tuple, Mapping)) else value for value in values)
+    tokens = re.sub(r"%(-?\d*(?:\.\d+)?)v", r"%\1s", pattern).replace("%q", '"%s"')
+    return tokens % tuple(go_text(value) if isinstance(value, (list, tuple, Mapping)) else value for value in values)
 
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {

@@ -1,0 +1,85 @@
+"""``rmi``: remove images."""
+
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator
+
+from hythe.cli.command import Command
+from hythe.cli.failure import raise_last
+from hythe.cli.output import add_json_flag, print_json
+from hythe.client.client import Client
+from hythe.client.errors import ClientError, RemoteConflict
+from hythe.client.store import LocalStore, StoredImage, known_digests
+from hythe.oci.errors import OCIError
+from hythe.oci.reference import Reference
+
+
+def _configure(parser: ArgumentParser) -> None:
+    parser.add_argument("images", metavar="IMAGE", nargs="+", help="name or ID prefix of the image")
+    parser.add_argument("-f", "--force", action="store_true", help="remove an image by ID even if it has several names")
+    parser.add_argument("--no-prune", action="store_true", help="no effect: hythe stores no parent images")
+    add_json_flag(parser)
+
+
+def _run(arguments: Namespace) -> int:
+    client = Client()
+    done: list[dict[str, str]] = []
+    failed: list[ClientError] = []
+    for text in arguments.images:
+        try:
+            for step in _remove(client, text, force=arguments.force):
+                done.append(step)
+                if not arguments.json:
+                    print("; ".join(f"{key}: {value}" for key, value in step.items()), flush=True)
+        except ClientError as error:
+            failed.append(error)
+    if arguments.json:
+        print_json(done)
+    raise_last(failed)
+    return 0
+
+
+def _remove(client: Client, text: str, *, force: bool) -> Iterator[dict[str, str]]:
+    """Take a name away, and with the last one the image; an ID takes the image with its one name (or all, by force).
+
+    Of entries with one ID those without a name go first: an ID of ``images -f dangling=true`` means them.
+    """
+    store = client.store
+    image = store.resolve(text)
+    typed = _typed_name(client, text)
+    if typed in image.entry.references:
+        if len(image.entry.names) == 1:
+            yield from _remove_image(store, image, text, force=force)
+        else:
+            store.untag(typed)
+            yield {"Untagged": typed.familiar()}
+        return
+    twins = store.with_id(text) or (image.entry,)
+    nameless = [twin for twin in twins if not twin.names]
+    for twin in twins if force else nameless or twins:
+        yield from _remove_image(store, store.load(twin), text, force=force)
+
+
+def _remove_image(store: LocalStore, image: StoredImage, text: str, *, force: bool) -> Iterator[dict[str, str]]:
+    names = image.entry.references
+    if len(names) > 1 and not force:
+        raise RemoteConflict(
+            f"unable to delete {image.id.short} (must be forced) - image is referenced in multiple repositories",
+            f"'hythe rmi -f {text}' removes it with all its names",
+        )
+    gone = store.remove(image.entry)
+    for name in names:
+        yield {"Untagged": name.familiar()}
+    for digest in sorted(known_digests(image.entry)):
+        yield {"Untagged": Reference.parse(digest).familiar()}
+    yield {"Deleted": str(image.id)}
+    yield from ({"Deleted": str(digest)} for digest in gone if digest != image.id)
+
+
+def _typed_name(client: Client, text: str) -> Reference | None:
+    try:
+        return client.reference(text).with_default_tag()
+    except OCIError:
+        return None
+
+
+command = Command(_configure, _run, "hythe rmi busybox\nhythe rmi -f 5f70bf18")
