@@ -8,6 +8,7 @@ import msgspec
 from hythe.builds.rules import Rule
 from hythe.builds.status import BuildStatus
 from hythe.forges.source_ref import SourceRef
+from hythe.worker.protocol import BuildResult, BuildStep
 
 
 class Cause(Enum):
@@ -27,32 +28,6 @@ class SourceCommit(msgspec.Struct, frozen=True):
 
     message: str = ""
     author: str = ""
-
-
-class Step(msgspec.Struct, frozen=True):
-    """A step that has started. ``started`` is in seconds since the epoch; ``seconds`` is None while it runs."""
-
-    name: str
-    started: float
-    seconds: float | None = None
-
-
-class Result(msgspec.Struct, frozen=True, kw_only=True):
-    """The result of a build besides the image: the digests of its base images and of its attestations."""
-
-    images: dict[str, str] = {}
-    """Platform -> digest of that platform's image."""
-    bases: dict[str, str] = {}
-    """Base image as the Dockerfile names it -> digest that was used."""
-    registry: str = ""
-    """HOST[:PORT] of this hub's registry for the worker: base images there belong to this hub."""
-    attestations: tuple[str, ...] = ()
-    tags: tuple[str, ...] = ()
-    dockerfile: str = ""
-    readme: str = ""
-    builder: str = ""
-    isolation: str = ""
-    reproduced: bool | None = None
 
 
 class Build(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,9 +55,9 @@ class Build(msgspec.Struct, frozen=True, kw_only=True):
     worker: str
     cancelled_by: str
     reason: str
-    steps: tuple[Step, ...]
+    steps: tuple[BuildStep, ...]
     digest: str
-    result: Result
+    result: BuildResult
     log_size: int
 
 

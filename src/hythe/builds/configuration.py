@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from hythe.builds.rules import Rule
+from hythe.worker.protocol import Network
 
 MAX_REPOSITORY_LENGTH = 255
 """Maximum length of a repository's name at its forge."""
@@ -24,14 +25,6 @@ class Forge(Enum):
     GITLAB = "gitlab"
     GITEA = "gitea"
     GIT = "git"
-
-
-class Network(Enum):
-    """What the steps of a build can reach."""
-
-    OFF = "off"
-    REGISTRY = "registry"
-    OPEN = "open"
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):

@@ -21,7 +21,7 @@ from hythe.forges.port import Delivery, Hooks, Move, UnreadableDelivery
 from hythe.hub.errors import NotFound
 from hythe.registry.clock import Clock
 
-LARGEST_BODY = 25 << 20
+MAX_BODY_SIZE = 25 << 20
 """Bytes of the largest body: what GitHub sends at most."""
 STALE_AFTER = timedelta(days=4)
 """How old a delivery may be that says when it was sent; forges send again for three days at most."""

@@ -18,7 +18,7 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
-from hythe.builds.build import Build, Cause, QueuePosition, Step
+from hythe.builds.build import Build, Cause, QueuePosition
 from hythe.builds.configuration import BuildConfiguration
 from hythe.builds.errors import LeaseLost
 from hythe.builds.events import BuildListener
@@ -32,7 +32,7 @@ from hythe.builds.sql.queue import Lease
 from hythe.builds.status import BuildStatus
 from hythe.database import Database, Session
 from hythe.forges.source_ref import SourceRef
-from hythe.worker.protocol import Found, Outcome
+from hythe.worker.protocol import BuildOutcome, BuildStep, CheckedOutCommit
 
 POLL_INTERVAL = 1.0
 """Seconds between two checks while a claim waits: another server can have queued a build."""
@@ -161,7 +161,7 @@ class BuildQueue:
         await self._notify_by_id(session, build_id)
         return True
 
-    async def heartbeat(self, lease: Lease, steps: tuple[Step, ...] | None = None) -> rows.LeaseState:
+    async def heartbeat(self, lease: Lease, steps: tuple[BuildStep, ...] | None = None) -> rows.LeaseState:
         """Renew the lease, and record the steps so far. Raises LeaseLost."""
         async with self._database.reading() as session:
             held = await rows.held(session, lease)
@@ -189,7 +189,7 @@ class BuildQueue:
             await rows.set_log_size(session, lease, offset + len(content))
         return msgspec.structs.replace(held, log_size=offset + len(content))
 
-    async def record_commit(self, lease: Lease, found: Found) -> tuple[str, ...]:
+    async def record_commit(self, lease: Lease, found: CheckedOutCommit) -> tuple[str, ...]:
         """Record the commit of the checkout, return the Docker tags. Raises LeaseLost, InvalidBuildConfiguration."""
         async with self._database.writing() as session:
             if not await rows.set_commit(session, lease, found.commit, found.message[:2000], found.author[:250]):
@@ -204,7 +204,7 @@ class BuildQueue:
             await self._notify(session, await _configuration_of(session, build), build.id)
         return tags
 
-    async def finish(self, lease: Lease, outcome: Outcome) -> Build:
+    async def finish(self, lease: Lease, outcome: BuildOutcome) -> Build:
         """End a build. Raises LeaseLost."""
         async with self._database.writing() as session:
             reason = outcome.reason[:MAX_REASON_LENGTH]

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from hythe.builds.builds import BuildService
-from hythe.builds.configuration import Network
 from hythe.builds.configurations import BuildConfigurationService
 from hythe.builds.events import BuildListener
 from hythe.builds.queue import BuildQueue, QueuePolicy
@@ -18,7 +17,7 @@ from hythe.builds.workers import WorkerService
 from hythe.hub.keys import SigningKeys
 from hythe.hub.service import HubFoundation
 from hythe.settings import Settings
-from hythe.worker.protocol import Limits
+from hythe.worker.protocol import BuildLimits, Network
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +84,9 @@ def make_builds(
     )
 
 
-def limits_of(settings: Settings) -> Limits:
+def limits_of(settings: Settings) -> BuildLimits:
     """Return the resource limits of one build."""
-    return Limits(
+    return BuildLimits(
         processors=settings.builds_processors,
         memory=settings.builds_memory,
         processes=settings.builds_processes,

@@ -7,10 +7,11 @@ from datetime import datetime
 import msgspec
 
 from hythe.builds.build import Build
-from hythe.builds.configuration import BuildConfiguration
+from hythe.builds.configuration import BuildConfiguration, Options
 from hythe.builds.configurations import BUILD_SECRET, CREDENTIALS
 from hythe.builds.errors import InvalidBuildConfiguration, LeaseLost
 from hythe.builds.queue import BuildQueue, ClaimedBuild, digest_of
+from hythe.builds.rules import Rule
 from hythe.builds.secret_box import SecretBox
 from hythe.builds.sql import builds as build_rows
 from hythe.builds.sql import configurations as configuration_rows
@@ -25,16 +26,17 @@ from hythe.hub.sql import namespaces as namespace_rows
 from hythe.oci.scope import PULL, PUSH, Scope
 from hythe.provenance.envelope import sign
 from hythe.worker.protocol import (
+    BuildLimits,
+    BuildOutcome,
+    BuildSpec,
+    CheckedOutCommit,
     Claim,
-    Envelope,
-    Found,
+    DockerTags,
     HeartbeatReply,
     Job,
-    Limits,
-    Outcome,
-    Progress,
+    ProgressReport,
     PushToken,
-    Tags,
+    SignedEnvelope,
 )
 
 TOKEN_SECONDS = 600
@@ -55,7 +57,7 @@ class WorkerService:
         clock: Callable[[], datetime],
         *,
         token: str,
-        limits: Limits,
+        limits: BuildLimits,
         public_url: str,
     ) -> None:
         self._database = database
@@ -97,9 +99,8 @@ class WorkerService:
             source_url=configuration.source.url,
             credentials=self._secret_box.unseal(CREDENTIALS, credentials) if credentials else "",
             ref=build.ref,
-            rule=build.rule,
+            spec=_spec(build.rule, configuration.options),
             tags=build.tags,
-            options=configuration.options,
             secrets={name: self._secret_box.unseal(BUILD_SECRET, sealed) for name, sealed in secrets.items()},
             trusted=build.trusted,
             limits=self._limits_of(configuration, build),
@@ -109,7 +110,7 @@ class WorkerService:
             compare_with=original.digest if original else "",
         )
 
-    def _limits_of(self, configuration: BuildConfiguration, build: Build) -> Limits:
+    def _limits_of(self, configuration: BuildConfiguration, build: Build) -> BuildLimits:
         seconds = min(build.rule.timeout or self._limits.seconds, self._limits.seconds)
         wider = {"off": 0, "registry": 1, "open": 2}
         network = configuration.options.network or self._limits.network
@@ -117,7 +118,7 @@ class WorkerService:
             network = self._limits.network
         return msgspec.structs.replace(self._limits, seconds=seconds, network=network)
 
-    async def progress(self, lease: Lease, progress: Progress | None) -> HeartbeatReply:
+    async def progress(self, lease: Lease, progress: ProgressReport | None) -> HeartbeatReply:
         """Record a heartbeat with the steps so far. Raises LeaseLost."""
         return _heartbeat_reply(await self._queue.heartbeat(lease, progress.steps if progress else None))
 
@@ -125,11 +126,11 @@ class WorkerService:
         """Append to the log. Raises LeaseLost."""
         return _heartbeat_reply(await self._queue.append_log(lease, offset, content[: self._limits.log]))
 
-    async def record_commit(self, lease: Lease, found: Found) -> Tags:
+    async def record_commit(self, lease: Lease, found: CheckedOutCommit) -> DockerTags:
         """Record the commit, return the Docker tags. Raises LeaseLost, InvalidBuildConfiguration."""
-        return Tags(await self._queue.record_commit(lease, found))
+        return DockerTags(await self._queue.record_commit(lease, found))
 
-    async def finish(self, lease: Lease, outcome: Outcome) -> None:
+    async def finish(self, lease: Lease, outcome: BuildOutcome) -> None:
         """End the build. Raises LeaseLost."""
         await self._queue.finish(lease, outcome)
 
@@ -148,13 +149,13 @@ class WorkerService:
             self._keys.sign(claims_for(actor, service, tuple(granted), self._clock(), TOKEN_SECONDS)), TOKEN_SECONDS
         )
 
-    async def sign(self, lease: Lease, payload: bytes) -> Envelope:
+    async def sign(self, lease: Lease, payload: bytes) -> SignedEnvelope:
         """Sign a statement about the build's own repository and commit. Raises LeaseLost, InvalidBuildConfiguration."""
         async with self._database.reading() as session:
             build = await self._held(session, lease)
         _require_own(build, payload)
         key, key_id = self._keys.signing_key()
-        return Envelope(sign(payload, key, key_id).decode())
+        return SignedEnvelope(sign(payload, key, key_id).decode())
 
     async def _held(self, session: Session, lease: Lease) -> Build:
         await self._queue.require(session, lease)
@@ -198,6 +199,21 @@ def _require_own(build: Build, payload: bytes) -> None:
     commits = {each.digest.get("gitCommit") for each in statement.predicate.definition.resolved} - {None}
     if commits and commits != {build.ref.commit}:
         raise InvalidBuildConfiguration("the statement is about another commit than the build's")
+
+
+def _spec(rule: Rule, options: Options) -> BuildSpec:
+    return BuildSpec(
+        rule=rule.source,
+        context=rule.context,
+        dockerfile=rule.dockerfile,
+        arguments=rule.arguments,
+        target=rule.target,
+        platforms=rule.platforms,
+        cache=rule.cache,
+        autotest=options.autotest,
+        submodules=options.submodules,
+        readme=options.readme,
+    )
 
 
 def lease_of(build_id: int, fence: int, key: str) -> Lease:

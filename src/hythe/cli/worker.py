@@ -14,7 +14,7 @@ from hythe.cli.setting_flags import add_setting_flags, load_settings
 
 if TYPE_CHECKING:
     from hythe.settings import Settings
-    from hythe.worker.isolation.selection import Outside
+    from hythe.worker.isolation.selection import ExternalBuilder
 
 SETTINGS = (
     "worker_token",
@@ -44,7 +44,7 @@ def _configure(parser: ArgumentParser) -> None:
 def _run(arguments: Namespace) -> int:
     import msgspec
 
-    from hythe.worker.isolation.errors import IsolationUnavailable
+    from hythe.worker.errors import IsolationUnavailable
     from hythe.worker.isolation.selection import choose
     from hythe.worker.worker import Worker
 
@@ -72,21 +72,23 @@ def _run(arguments: Namespace) -> int:
     return 0
 
 
-def _outside(settings: "Settings") -> "Outside | None":
-    from hythe.worker.isolation.selection import Outside
+def _outside(settings: "Settings") -> "ExternalBuilder | None":
+    from hythe.worker.isolation.selection import ExternalBuilder
 
     match settings.builds_builder.partition("="):
         case ("docker", _, address):
-            return Outside("docker", address)
+            return ExternalBuilder("docker", address)
         case ("buildkit", _, address):
-            return Outside("buildkit", address, settings.builds_buildkit_certificates, settings.builds_buildkit_name)
+            return ExternalBuilder(
+                "buildkit", address, settings.builds_buildkit_certificates, settings.builds_buildkit_name
+            )
     return None
 
 
-def _answers(outside: "Outside") -> bool:
+def _answers(outside: "ExternalBuilder") -> bool:
     """Say which builder answers, or why none does: it may come later, and each build asks for itself."""
     from hythe.worker.builders.selection import version_of
-    from hythe.worker.failure import BuildFailed
+    from hythe.worker.errors import BuildFailed
 
     try:
         _say(f"builder: {version_of(outside)}; what it builds is contained by it, not by hythe: see docs/builds.md")

@@ -1,11 +1,9 @@
 """in-toto statements about an image: SLSA provenance v1 (slsa.dev/provenance/v1), and SPDX documents as predicates."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
-
-from hythe.worker.protocol import Found, Job
 
 STATEMENT = "https://in-toto.io/Statement/v1"
 PROVENANCE = "https://slsa.dev/provenance/v1"
@@ -13,14 +11,28 @@ SPDX = "https://spdx.dev/Document"
 BUILD_TYPE = "https://hythe.dev/trusted-build/v1"
 
 
-class Made(msgspec.Struct, frozen=True, kw_only=True):
-    """What a build knows of itself when it is done; times as RFC 3339."""
+class BuildFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What the provenance says about a build; times as RFC 3339. ``ref`` is such as ``branch main``."""
 
-    found: Found
+    source_url: str
+    ref: str
+    commit: str
+    rule: str
+    context: str
+    dockerfile: str
     dockerfile_digest: str
+    arguments: Mapping[str, str]
+    target: str
+    platforms: Sequence[str]
+    tags: Sequence[str]
     bases: Mapping[str, str]
-    builder: str
+    """Base image as the Dockerfile names it -> digest."""
     isolation: str
+    network: str
+    builder: str
+    hub_url: str
+    repository: str
+    number: int
     started: str
     finished: str
 
@@ -38,36 +50,35 @@ def statement(name: str, digest: str, predicate_type: str, predicate: object) ->
     )
 
 
-def provenance(job: Job, made: Made) -> dict[str, Any]:
-    """Return the provenance: source, commit, rule, Dockerfile, arguments (never secrets), bases, builder."""
-    rule = job.rule
+def provenance(build: BuildFacts) -> dict[str, Any]:
+    """Return the provenance: source, commit, rule, Dockerfile, arguments (never secrets), base images, builder."""
     return {
         "buildDefinition": {
             "buildType": BUILD_TYPE,
             "externalParameters": {
-                "source": job.source_url,
-                "ref": f"{job.ref.type.value} {job.ref.name}",
-                "rule": rule.source,
-                "context": rule.context,
-                "dockerfile": rule.dockerfile,
-                "arguments": rule.arguments,
-                "target": rule.target,
-                "platforms": list(rule.platforms),
-                "tags": list(job.tags),
+                "source": build.source_url,
+                "ref": build.ref,
+                "rule": build.rule,
+                "context": build.context,
+                "dockerfile": build.dockerfile,
+                "arguments": build.arguments,
+                "target": build.target,
+                "platforms": list(build.platforms),
+                "tags": list(build.tags),
             },
-            "internalParameters": {"isolation": made.isolation, "network": job.limits.network.value},
+            "internalParameters": {"isolation": build.isolation, "network": build.network},
             "resolvedDependencies": [
-                {"uri": f"git+{job.source_url}", "digest": {"gitCommit": made.found.commit}},
-                {"uri": f"git+{job.source_url}#{rule.dockerfile}", "digest": _digest(made.dockerfile_digest)},
-                *({"uri": f"oci:{name}", "digest": _digest(digest)} for name, digest in made.bases.items()),
+                {"uri": f"git+{build.source_url}", "digest": {"gitCommit": build.commit}},
+                {"uri": f"git+{build.source_url}#{build.dockerfile}", "digest": _digest(build.dockerfile_digest)},
+                *({"uri": f"oci:{name}", "digest": _digest(digest)} for name, digest in build.bases.items()),
             ],
         },
         "runDetails": {
-            "builder": {"id": f"{job.hub_url}/trusted-builds", "version": {"builder": made.builder}},
+            "builder": {"id": f"{build.hub_url}/trusted-builds", "version": {"builder": build.builder}},
             "metadata": {
-                "invocationId": f"{job.hub_url}/{job.repository}/builds/{job.number}",
-                "startedOn": made.started,
-                "finishedOn": made.finished,
+                "invocationId": f"{build.hub_url}/{build.repository}/builds/{build.number}",
+                "startedOn": build.started,
+                "finishedOn": build.finished,
             },
         },
     }

@@ -8,34 +8,36 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from hythe.builds.build import Result
-from hythe.builds.configuration import Network
-from hythe.builds.errors import InvalidBuildConfiguration, LeaseLost
 from hythe.client.client import Client
 from hythe.client.errors import ClientError
 from hythe.client.platforms import host_platform, parse_platform
 from hythe.oci.errors import OCIError
 from hythe.oci.manifest import Platform
 from hythe.provenance.sbom import bill_of_materials
-from hythe.provenance.statement import PROVENANCE, SPDX, Made, provenance, statement
+from hythe.provenance.statement import PROVENANCE, SPDX, BuildFacts, provenance, statement
 from hythe.worker.autotest import Autotest
 from hythe.worker.builders.base_images import BaseImages
-from hythe.worker.builders.port import Builder, Image, Order
+from hythe.worker.builders.port import Builder, BuildInput, BuiltImage
 from hythe.worker.builders.selection import make_builder
 from hythe.worker.checkout import Checkout, forget_credentials
-from hythe.worker.failure import BuildFailed
-from hythe.worker.hooks import Hooks
-from hythe.worker.hub_api import HubLink
+from hythe.worker.errors import (
+    BuildFailed,
+    BuildStopped,
+    IsolationUnavailable,
+    JobLost,
+    LimitReached,
+)
+from hythe.worker.hooks import HookRunner
+from hythe.worker.hub_api import HubAPI
 from hythe.worker.isolation.disk import locked
-from hythe.worker.isolation.errors import IsolationUnavailable, LimitReached, Stopped
-from hythe.worker.isolation.port_forward import Opening
-from hythe.worker.isolation.sandbox import Reach, Sandbox
+from hythe.worker.isolation.port_forward import ForwardedPort
+from hythe.worker.isolation.sandbox import NetworkAccess, Sandbox
 from hythe.worker.isolation.selection import Isolation
-from hythe.worker.progress import Record
-from hythe.worker.protocol import Found, Job, Outcome
+from hythe.worker.progress import ProgressReporter
+from hythe.worker.protocol import BuildOutcome, BuildResult, CheckedOutCommit, Job, Network
 from hythe.worker.publish import Publisher, own_repository, united
 from hythe.worker.shared_layers import FETCHED, SharedLayers
-from hythe.worker.source_tree import Escapes, cleared, read_inside, remove, write_inside
+from hythe.worker.source_tree import PathEscapes, cleared, read_inside, remove, write_inside
 
 log = logging.getLogger(__name__)
 
@@ -51,13 +53,13 @@ _CLEARED = ("src", "repository.git", "out", "home", SECRETS, "tmp", "bases", FET
 class Attempt:
     """Carries out a job. ``run`` once; ``stop`` from any thread."""
 
-    def __init__(self, job: Job, link: HubLink, client: Client, isolation: Isolation) -> None:
+    def __init__(self, job: Job, link: HubAPI, client: Client, isolation: Isolation) -> None:
         self._job = job
         self._link = link
         self._client = client
         self._isolation = isolation
         self._sandbox: Sandbox | None = None
-        self._record = Record(job, link, self.stop)
+        self._record = ProgressReporter(job, link, self.stop)
         self._began = datetime.now(UTC)
 
     def stop(self) -> None:
@@ -70,7 +72,7 @@ class Attempt:
         self._record.abandon()
         self.stop()
 
-    def run(self) -> Outcome | None:
+    def run(self) -> BuildOutcome | None:
         """Build, push and report. Returns the outcome, None when the build was given to another worker."""
         record = self._record
         record.start()
@@ -93,33 +95,33 @@ class Attempt:
         if record.lost:
             return None
         if record.cancelled_by:
-            outcome = Outcome(status="cancelled", reason=f"cancelled by {record.cancelled_by}")
+            outcome = BuildOutcome(status="cancelled", reason=f"cancelled by {record.cancelled_by}")
         try:
             self._link.finish(self._job, outcome)
-        except (LeaseLost, ClientError):
+        except (JobLost, ClientError):
             return None
         return outcome
 
-    def _outcome(self) -> Outcome:
+    def _outcome(self) -> BuildOutcome:
         try:
             return self._carry_out()
-        except Stopped:
-            return Outcome(status="cancelled", reason="stopped")
+        except BuildStopped:
+            return BuildOutcome(status="cancelled", reason="stopped")
         except LimitReached as error:
             return _failed(f"the build was ended: {error}")
-        except (BuildFailed, Escapes, IsolationUnavailable, InvalidBuildConfiguration) as error:
+        except (BuildFailed, PathEscapes, IsolationUnavailable) as error:
             return _failed(str(error))
-        except LeaseLost:
+        except JobLost:
             return _failed("the build belongs to another worker")
         except (ClientError, OCIError) as error:
             return _failed(f"the image could not be pushed: {error}")
         except OSError as error:
             return _failed(f"the worker had problem with its own disk or network: {error}")
 
-    def _carry_out(self) -> Outcome:
+    def _carry_out(self) -> BuildOutcome:
         with ExitStack() as stack:
             sandbox = self._sandbox = self._opened(stack)
-            return _Course(
+            return _BuildRun(
                 self._job, self._link, self._client, self._isolation, sandbox, self._record, self._began
             ).run()
 
@@ -128,7 +130,7 @@ class Attempt:
         job, folder = self._job, self._isolation.folder
         name = f"{job.build_id}-{job.fence}"
         kept = hashlib.sha256(job.repository.encode()).hexdigest()[:20]
-        may_keep = job.rule.cache and job.trusted
+        may_keep = job.spec.cache and job.trusted
         free = may_keep and stack.enter_context(locked(folder / "cache" / f"{kept}.lock"))
         image = folder / "cache" / f"{kept}.img" if free else folder / "work" / f"{name}.img"
         slot = zlib.crc32(job.repository.encode()) % SLOTS
@@ -140,17 +142,17 @@ class Attempt:
         return sandbox
 
 
-class _Course:
+class _BuildRun:
     """What an attempt does once it has its sandbox, step by step."""
 
     def __init__(
         self,
         job: Job,
-        link: HubLink,
+        link: HubAPI,
         client: Client,
         isolation: Isolation,
         sandbox: Sandbox,
-        record: Record,
+        record: ProgressReporter,
         began: datetime,
     ) -> None:
         self._job = job
@@ -163,10 +165,10 @@ class _Course:
         self._reach = build_reach(job, isolation)
         self._layers = SharedLayers(job, lambda: own_repository(job, link, client), record, sandbox.work)
 
-    def run(self) -> Outcome:
+    def run(self) -> BuildOutcome:
         """Check out, build every platform, test, push, attach, tag."""
         found, when = self._checked_out()
-        hooks = Hooks(self._job, found, self._sandbox, self._record, self._reach, when)
+        hooks = HookRunner(self._job, found, self._sandbox, self._record, self._reach, when)
         hooks.run("post_checkout")
         text = self._dockerfile()
         builder = self._builder()
@@ -178,7 +180,7 @@ class _Course:
         self._tested(hooks, builder)
         return self._published(hooks, builder, images, bases, text, found)
 
-    def _checked_out(self) -> tuple[Found, int]:
+    def _checked_out(self) -> tuple[CheckedOutCommit, int]:
         with self._record.step("checkout"):
             checkout = Checkout(self._job, self._sandbox, self._record, self._isolation.networks)
             found, when = checkout.fetch()
@@ -195,14 +197,14 @@ class _Course:
             write_inside(work, f"{SECRETS}/{name}", value, self._sandbox.give, 0o600)
 
     def _dockerfile(self) -> str:
-        rule = self._job.rule
-        path = f"{rule.context.strip('/')}/{rule.dockerfile}".lstrip("/")
-        for candidate in (path, rule.dockerfile, f"{path}/Dockerfile"):
+        spec = self._job.spec
+        path = f"{spec.context.strip('/')}/{spec.dockerfile}".lstrip("/")
+        for candidate in (path, spec.dockerfile, f"{path}/Dockerfile"):
             try:
                 return read_inside(self._sandbox.work / "src", candidate, 1 << 20).decode(errors="replace")
             except (FileNotFoundError, NotADirectoryError):
                 continue
-            except Escapes as error:
+            except PathEscapes as error:
                 if "ordinary file" not in str(error):
                     raise BuildFailed(f"the Dockerfile: {error}") from error
         raise BuildFailed(f"there is no Dockerfile at {path}: check the rule's context and Dockerfile")
@@ -213,11 +215,11 @@ class _Course:
         return make_builder(outside, self._sandbox, self._record, bases, self._job.limits, self._reach)
 
     def _built(
-        self, builder: Builder, hooks: Hooks, text: str, found: Found, when: int
-    ) -> tuple[list[tuple[Image, Platform]], dict[str, str]]:
-        images: list[tuple[Image, Platform]] = []
+        self, builder: Builder, hooks: HookRunner, text: str, found: CheckedOutCommit, when: int
+    ) -> tuple[list[tuple[BuiltImage, Platform]], dict[str, str]]:
+        images: list[tuple[BuiltImage, Platform]] = []
         bases: dict[str, str] = {}
-        for platform in self._job.rule.platforms or ("",):
+        for platform in self._job.spec.platforms or ("",):
             order = self._order(text, platform, found, when)
             suffix = f" {platform}" if platform else ""
             with self._record.step(f"base images{suffix}"):
@@ -232,8 +234,8 @@ class _Course:
             images.append((image, parse_platform(platform) if platform else host_platform()))
         return images, bases
 
-    def _order(self, text: str, platform: str, found: Found, when: int) -> Order:
-        job, rule = self._job, self._job.rule
+    def _order(self, text: str, platform: str, found: CheckedOutCommit, when: int) -> BuildInput:
+        job, spec = self._job, self._job.spec
         source = job.source_url.removesuffix(".git")
         labels = {
             "org.opencontainers.image.source": source,
@@ -242,36 +244,36 @@ class _Course:
             "org.opencontainers.image.url": f"{job.hub_url}/r/{job.repository}",
             "org.opencontainers.image.ref.name": job.ref.name,
         }
-        return Order(
-            context=rule.context.strip("/"),
-            dockerfile=rule.dockerfile,
+        return BuildInput(
+            context=spec.context.strip("/"),
+            dockerfile=spec.dockerfile,
             dockerfile_text=text,
             platform=platform,
-            arguments=rule.arguments,
-            target=rule.target,
+            arguments=spec.arguments,
+            target=spec.target,
             labels=labels,
             secrets=tuple(sorted(job.secrets)),
-            cache=rule.cache,
+            cache=spec.cache,
             time=when,
             image=f"{job.registry}/{job.repository}:{job.tags[0] if job.tags else 'latest'}",
         )
 
-    def _tested(self, hooks: Hooks, builder: Builder) -> None:
+    def _tested(self, hooks: HookRunner, builder: Builder) -> None:
         hooks.run("pre_test")
-        if not hooks.run("test") and self._job.options.autotest:
+        if not hooks.run("test") and self._job.spec.autotest:
             Autotest(self._job, self._sandbox, self._record, self._reach, builder, hooks.variables).run()
         hooks.run("post_test")
 
     def _published(
         self,
-        hooks: Hooks,
+        hooks: HookRunner,
         builder: Builder,
-        images: list[tuple[Image, Platform]],
+        images: list[tuple[BuiltImage, Platform]],
         bases: dict[str, str],
         text: str,
-        found: Found,
-    ) -> Outcome:
-        result = Result(
+        found: CheckedOutCommit,
+    ) -> BuildOutcome:
+        result = BuildResult(
             bases=bases,
             registry=self._job.registry,
             dockerfile=text[:LARGEST_README],
@@ -281,7 +283,7 @@ class _Course:
             images={str(platform): image.descriptor.digest for image, platform in images},
         )
         if not self._job.trusted:
-            return Outcome(status="succeeded", reason="built, not pushed: it comes from a fork", result=result)
+            return BuildOutcome(status="succeeded", reason="built, not pushed: it comes from a fork", result=result)
         if self._job.compare_with:
             return self._compared(str(united(images).digest()), result)
         tags = self._tags_to_move(hooks)
@@ -296,17 +298,17 @@ class _Course:
         hooks.run("post_push")
         self._layers.keep(builder)
         result = msgspec.structs.replace(result, tags=tags, attestations=attached)
-        return Outcome(status="succeeded", digest=str(manifest.digest()), result=result)
+        return BuildOutcome(status="succeeded", digest=str(manifest.digest()), result=result)
 
-    def _compared(self, digest: str, result: Result) -> Outcome:
+    def _compared(self, digest: str, result: BuildResult) -> BuildOutcome:
         """A second build of a commit pushes nothing: it says whether its image is the first one's, byte for byte."""
         same = digest == self._job.compare_with
         self._record.line(f"{digest} is {'the same as' if same else 'not'} {self._job.compare_with}")
         reason = "" if same else "the image came out different from the first one"
         result = msgspec.structs.replace(result, reproduced=same)
-        return Outcome(status="succeeded", reason=reason, digest=digest, result=result)
+        return BuildOutcome(status="succeeded", reason=reason, digest=digest, result=result)
 
-    def _tags_to_move(self, hooks: Hooks) -> tuple[str, ...]:
+    def _tags_to_move(self, hooks: HookRunner) -> tuple[str, ...]:
         """The rule's tags, and those of this repository that hooks pushed by name."""
         hooks.run("pre_push")
         hooks.run("push")
@@ -320,58 +322,75 @@ class _Course:
     def _attached(
         self,
         publisher: Publisher,
-        images: list[tuple[Image, Platform]],
+        images: list[tuple[BuiltImage, Platform]],
         digest: str,
-        result: Result,
-        found: Found,
+        result: BuildResult,
+        found: CheckedOutCommit,
         text: str,
     ) -> tuple[str, ...]:
         job = self._job
-        made = Made(
-            found=found,
-            dockerfile_digest=f"sha256:{hashlib.sha256(text.encode()).hexdigest()}",
-            bases=result.bases,
-            builder=result.builder,
-            isolation=result.isolation,
-            started=f"{self._began:%Y-%m-%dT%H:%M:%SZ}",
-            finished=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
-        )
+        facts = self._facts(result, found, text)
         name = f"{job.registry}/{job.repository}"
         attached = []
         folder = self._isolation.folder / "work" / f"{job.build_id}-{job.fence}.attest"
         subjects = {image.descriptor.digest: image for image, _ in images}
         for subject in dict.fromkeys([digest, *subjects]):
-            envelopes = [(PROVENANCE, self._signed(name, subject, PROVENANCE, provenance(job, made)))]
+            envelopes = [(PROVENANCE, self._signed(name, subject, PROVENANCE, provenance(facts)))]
             if image := subjects.get(subject):
                 bill = bill_of_materials(image.layout, image.descriptor, name, self._began)
                 envelopes.append((SPDX, self._signed(name, subject, SPDX, bill)))
-            attached.append(publisher.attach(subject, envelopes, folder, made.finished))
+            attached.append(publisher.attach(subject, envelopes, folder, facts.finished))
         return tuple(attached)
+
+    def _facts(self, result: BuildResult, found: CheckedOutCommit, text: str) -> BuildFacts:
+        job, spec = self._job, self._job.spec
+        return BuildFacts(
+            source_url=job.source_url,
+            ref=f"{job.ref.type.value} {job.ref.name}",
+            commit=found.commit,
+            rule=spec.rule,
+            context=spec.context,
+            dockerfile=spec.dockerfile,
+            dockerfile_digest=f"sha256:{hashlib.sha256(text.encode()).hexdigest()}",
+            arguments=spec.arguments,
+            target=spec.target,
+            platforms=spec.platforms,
+            tags=job.tags,
+            bases=result.bases,
+            isolation=result.isolation,
+            network=job.limits.network.value,
+            builder=result.builder,
+            hub_url=job.hub_url,
+            repository=job.repository,
+            number=job.number,
+            started=f"{self._began:%Y-%m-%dT%H:%M:%SZ}",
+            finished=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
+        )
 
     def _signed(self, name: str, digest: str, kind: str, predicate: object) -> bytes:
         return self._link.sign(self._job, statement(name, digest, kind, predicate))
 
     def _readme(self) -> str:
         """The README beside the Dockerfile, else the source's own."""
-        if not self._job.options.readme:
+        if not self._job.spec.readme:
             return ""
-        rule = self._job.rule
-        beside = f"{rule.context.strip('/')}/{rule.dockerfile}".lstrip("/").rpartition("/")[0]
-        for folder in dict.fromkeys((beside, rule.context.strip("/"), "")):
+        spec = self._job.spec
+        beside = f"{spec.context.strip('/')}/{spec.dockerfile}".lstrip("/").rpartition("/")[0]
+        for folder in dict.fromkeys((beside, spec.context.strip("/"), "")):
             for name in READMES:
                 try:
                     path = f"{folder}/{name}".lstrip("/")
                     return read_inside(self._sandbox.work / "src", path, LARGEST_README).decode(errors="replace")
-                except (FileNotFoundError, NotADirectoryError, Escapes):
+                except (FileNotFoundError, NotADirectoryError, PathEscapes):
                     continue
         return ""
 
 
-def build_reach(job: Job, isolation: Isolation) -> Reach:
+def build_reach(job: Job, isolation: Isolation) -> NetworkAccess:
     """Return what the steps of a build reach. Raises IsolationUnavailable when that cannot be had here."""
     network = job.limits.network
     if network is Network.OFF:
-        return Reach()
+        return NetworkAccess()
     if network not in isolation.networks:
         raise IsolationUnavailable(
             f"this worker has no network {network.value!r} for builds: set builds_network to off"
@@ -379,12 +398,12 @@ def build_reach(job: Job, isolation: Isolation) -> Reach:
     host, _, port = job.registry.rpartition(":") if ":" in job.registry else (job.registry, "", "443")
     loopback = host if host.startswith("127.") else "127.0.0.1"
     hosts = () if host in (loopback, "localhost") else ((loopback, host),)
-    return Reach(network, (Opening(host, int(port), loopback),), hosts)
+    return NetworkAccess(network, (ForwardedPort(host, int(port), loopback),), hosts)
 
 
 def _told(error: Exception) -> str:
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
-def _failed(reason: str) -> Outcome:
-    return Outcome(status="failed", reason=reason[:2000])
+def _failed(reason: str) -> BuildOutcome:
+    return BuildOutcome(status="failed", reason=reason[:2000])

@@ -16,9 +16,9 @@ from hythe.worker.builders.buildah import STORAGE
 from hythe.worker.builders.port import Builder
 from hythe.worker.checkout import SOURCE
 from hythe.worker.dockerfile import base_images, fill
-from hythe.worker.failure import BuildFailed
-from hythe.worker.isolation.sandbox import Finished, Reach, Sandbox
-from hythe.worker.progress import Record
+from hythe.worker.errors import BuildFailed
+from hythe.worker.isolation.sandbox import NetworkAccess, ProcessResult, Sandbox
+from hythe.worker.progress import ProgressReporter
 from hythe.worker.protocol import Job
 from hythe.worker.source_tree import inside, read_inside
 
@@ -68,8 +68,8 @@ class Autotest:
         self,
         job: Job,
         sandbox: Sandbox,
-        record: Record,
-        reach: Reach,
+        record: ProgressReporter,
+        reach: NetworkAccess,
         builder: Builder,
         variables: Mapping[str, str],
     ) -> None:
@@ -80,8 +80,8 @@ class Autotest:
         self._reach = reach
         self._variables = variables
         self._image = f"{job.registry}/{job.repository}:{job.tags[0] if job.tags else 'latest'}"
-        dockerfile = job.rule.dockerfile.rpartition("/")[0]
-        self._folder = "/".join(part for part in (job.rule.context.strip("/"), dockerfile) if part)
+        dockerfile = job.spec.dockerfile.rpartition("/")[0]
+        self._folder = "/".join(part for part in (job.spec.context.strip("/"), dockerfile) if part)
 
     def run(self) -> None:
         """Run every test file. Raises BuildFailed when one says no."""
@@ -122,7 +122,7 @@ class Autotest:
                 names += [base.name for base in base_images(text, {})]
         self._builder.fetch_images([name for name in dict.fromkeys(names) if name != self._image])
 
-    def _run(self, script: str, reach: Reach) -> Finished:
+    def _run(self, script: str, reach: NetworkAccess) -> ProcessResult:
         return self._sandbox.run(["sh", "-c", script], self._record.line, reach=reach, environment=_SETTINGS)
 
     def _started(self, service: Service) -> str:

@@ -5,14 +5,13 @@ import socket
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from hythe.builds.configuration import Network
 from hythe.forges.source_ref import SourceType
-from hythe.worker.failure import BuildFailed
+from hythe.worker.errors import BuildFailed
 from hythe.worker.isolation.addresses import addresses_of, is_metadata
-from hythe.worker.isolation.port_forward import Opening
-from hythe.worker.isolation.sandbox import Reach, Sandbox
-from hythe.worker.progress import Record
-from hythe.worker.protocol import Found, Job
+from hythe.worker.isolation.port_forward import ForwardedPort
+from hythe.worker.isolation.sandbox import NetworkAccess, Sandbox
+from hythe.worker.progress import ProgressReporter
+from hythe.worker.protocol import CheckedOutCommit, Job, Network
 from hythe.worker.source_tree import write_inside
 
 SOURCE = "/work/src"
@@ -63,7 +62,7 @@ _QUIET = {
 class Checkout:
     """One build's source in its sandbox."""
 
-    def __init__(self, job: Job, sandbox: Sandbox, record: Record, networks: frozenset[Network]) -> None:
+    def __init__(self, job: Job, sandbox: Sandbox, record: ProgressReporter, networks: frozenset[Network]) -> None:
         self._job = job
         self._sandbox = sandbox
         self._record = record
@@ -72,14 +71,14 @@ class Checkout:
         self._said = ""
         record.hide(job.credentials, job.credentials.partition(":")[2])
 
-    def fetch(self) -> tuple[Found, int]:
+    def fetch(self) -> tuple[CheckedOutCommit, int]:
         """Check out the commit, or what the branch or tag stands for now; git's own files end up aside.
 
         Returns the commit, and when it was made in seconds since 1970. Raises BuildFailed.
         """
         job, ref = self._job, self._job.ref
         name = f"refs/heads/{ref.name}" if ref.type is SourceType.BRANCH else f"refs/tags/{ref.name}"
-        words = [job.source_url, name, ref.commit, "yes" if job.options.submodules else "no"]
+        words = [job.source_url, name, ref.commit, "yes" if job.spec.submodules else "no"]
         command = ["sh", "-c", SCRIPT, "checkout", *words]
         done = self._sandbox.run(command, self._hear, reach=self._reach, environment=self._environment)
         if done.code:
@@ -89,7 +88,7 @@ class Checkout:
         if len(fields) != 4:
             raise BuildFailed("git does not say which commit this is")
         commit, author, when, message = fields
-        return Found(commit, message[:2000], author[:250]), int(when) if when.isdigit() else 0
+        return CheckedOutCommit(commit, message[:2000], author[:250]), int(when) if when.isdigit() else 0
 
     def _hear(self, line: str) -> None:
         """Pass on what git says to people, and keep what the script says to us."""
@@ -99,7 +98,7 @@ class Checkout:
             self._record.line(line)
 
 
-def source_reach(url: str, networks: frozenset[Network]) -> Reach:
+def source_reach(url: str, networks: frozenset[Network]) -> NetworkAccess:
     """Return what git may reach: everything outside (submodules, LFS), and the source's host wherever it is.
 
     Raises BuildFailed for a host of the kind where clouds keep their metadata.
@@ -117,7 +116,7 @@ def source_reach(url: str, networks: frozenset[Network]) -> Reach:
     address = host if host.replace(".", "").isdigit() and host.startswith("127.") else "127.0.0.1"
     hosts = () if address == host or host == "localhost" else ((address, host),)
     # To the address that was looked at: the name may stand for another one by the time that git asks.
-    return Reach(network, (Opening(addresses[0], port, address),), hosts)
+    return NetworkAccess(network, (ForwardedPort(addresses[0], port, address),), hosts)
 
 
 def _credentials(job: Job, sandbox: Sandbox) -> dict[str, str]:

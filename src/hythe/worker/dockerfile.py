@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 import msgspec
 
-from hythe.builds.errors import InvalidBuildConfiguration
+from hythe.worker.errors import InvalidDockerfile
 
 LARGEST = 1 << 20
 _ESCAPE = re.compile(r"#\s*escape\s*=\s*([\\`])\s*$", re.IGNORECASE)
@@ -64,7 +64,7 @@ class Stage(msgspec.Struct, frozen=True):
     platform: str
 
 
-class Base(msgspec.Struct, frozen=True):
+class BaseImage(msgspec.Struct, frozen=True):
     """An image that a Dockerfile takes something from; ``platform`` empty: that of the build."""
 
     name: str
@@ -72,7 +72,7 @@ class Base(msgspec.Struct, frozen=True):
 
 
 def parse(text: str) -> list[Instruction]:
-    """Return the instructions of a Dockerfile. Raises InvalidBuildConfiguration for one that breaks off."""
+    """Return the instructions of a Dockerfile. Raises InvalidDockerfile for one that breaks off."""
     lines = text.splitlines()
     return list(_instructions(lines, _escape_of(lines)))
 
@@ -82,7 +82,7 @@ def stages(
 ) -> list[Stage]:
     """Return the stages; their bases are filled in from ``ARG`` lines before them, ``arguments`` and ``automatic``.
 
-    Raises InvalidBuildConfiguration.
+    Raises InvalidDockerfile.
     """
     known: dict[str, str] = {}
     found: list[Stage] = []
@@ -96,9 +96,7 @@ def stages(
             platform = fill("".join(instruction.flag("platform")), values)
             found.append(Stage(words[0] if words else "", name.lower(), platform))
     if not found or not all(stage.base for stage in found):
-        raise InvalidBuildConfiguration(
-            "the Dockerfile has no FROM line that names a base image", "begin it with FROM IMAGE"
-        )
+        raise InvalidDockerfile("the Dockerfile has no FROM line that names a base image (begin it with FROM IMAGE)")
     return found
 
 
@@ -112,12 +110,14 @@ def declared(instruction: Instruction, known: Mapping[str, str], arguments: Mapp
     return found
 
 
-def base_images(text: str, arguments: Mapping[str, str], automatic: Mapping[str, str] = _NONE) -> tuple[Base, ...]:
-    """Return every image that the Dockerfile takes something from, named as written. Raises InvalidBuildConfiguration."""
+def base_images(text: str, arguments: Mapping[str, str], automatic: Mapping[str, str] = _NONE) -> tuple[BaseImage, ...]:
+    """Return every image that the Dockerfile takes something from, named as written. Raises InvalidDockerfile."""
     return tuple(dict.fromkeys(base for _, base in _uses(parse(text), arguments, automatic)))
 
 
-def renamed(text: str, arguments: Mapping[str, str], automatic: Mapping[str, str], names: Mapping[Base, str]) -> str:
+def renamed(
+    text: str, arguments: Mapping[str, str], automatic: Mapping[str, str], names: Mapping[BaseImage, str]
+) -> str:
     """Return the Dockerfile with other names for some of its base images.
 
     Where one stage names its platform, it is spelled out for all: buildahs of before 2023 fill in no variables there,
@@ -131,7 +131,7 @@ def renamed(text: str, arguments: Mapping[str, str], automatic: Mapping[str, str
         platform = stage.platform or automatic.get("TARGETPLATFORM", "")
         flags = f"--platform={platform} " if has_platforms else instruction.flags
         name, *rest = instruction.words.split()
-        whole = f"FROM {flags}{' '.join([names.get(Base(stage.base, stage.platform), name), *rest])}"
+        whole = f"FROM {flags}{' '.join([names.get(BaseImage(stage.base, stage.platform), name), *rest])}"
         lines[instruction.first : instruction.last + 1] = [whole, *[""] * (instruction.last - instruction.first)]
     for instruction, base in _uses(instructions, arguments, automatic):
         if instruction.word != "FROM" and base in names:
@@ -143,7 +143,7 @@ def renamed(text: str, arguments: Mapping[str, str], automatic: Mapping[str, str
 
 def _uses(
     instructions: Sequence[Instruction], arguments: Mapping[str, str], automatic: Mapping[str, str]
-) -> Iterator[tuple[Instruction, Base]]:
+) -> Iterator[tuple[Instruction, BaseImage]]:
     """Every image that an instruction takes something from, but for stages of the Dockerfile itself."""
     found = stages(instructions, arguments, automatic)
     own = {stage.name for stage in found} | {str(number) for number in range(len(found))} | {"scratch", ""}
@@ -160,7 +160,7 @@ def _uses(
             used = [part[5:] for part in parts if part.startswith("from=")]
         for name in used:
             if name.lower() not in own and "$" not in name:
-                yield instruction, Base(name, found[max(number, 0)].platform)
+                yield instruction, BaseImage(name, found[max(number, 0)].platform)
 
 
 def fill(text: str, values: Mapping[str, str]) -> str:
@@ -231,4 +231,4 @@ def _body(lines: list[str], number: int, name: str, *, stripped: bool) -> tuple[
         if line == name:
             return "".join(f"{each}\n" for each in body), number
         body.append(line)
-    raise InvalidBuildConfiguration(f"the here-document <<{name} does not end", f"add a line {name}")
+    raise InvalidDockerfile(f"the here-document <<{name} does not end (add a line {name})")

@@ -1,4 +1,4 @@
-"""Hooks: scripts in ``hooks/`` beside the Dockerfile, with the variables of Docker's automated builds.
+"""HookRunner: scripts in ``hooks/`` beside the Dockerfile, with the variables of Docker's automated builds.
 
 They run in the sandbox. Their ``docker`` is a small script of ours that builds, tags and notes pushes by buildah: no
 credential is ever inside, the worker itself pushes what a hook wanted pushed.
@@ -6,11 +6,11 @@ credential is ever inside, the worker itself pushes what a hook wanted pushed.
 
 from hythe.worker.builders.buildah import STORAGE
 from hythe.worker.checkout import REPOSITORY, SOURCE
-from hythe.worker.failure import BuildFailed
-from hythe.worker.isolation.sandbox import Reach, Sandbox
-from hythe.worker.progress import Record
-from hythe.worker.protocol import Found, Job
-from hythe.worker.source_tree import Escapes, inside, read_inside, write_inside
+from hythe.worker.errors import BuildFailed
+from hythe.worker.isolation.sandbox import NetworkAccess, Sandbox
+from hythe.worker.progress import ProgressReporter
+from hythe.worker.protocol import CheckedOutCommit, Job
+from hythe.worker.source_tree import PathEscapes, inside, read_inside, write_inside
 
 PUSHED = "home/pushed"
 _STORAGE = " ".join(STORAGE)
@@ -31,15 +31,23 @@ esac
 """
 
 
-class Hooks:
+class HookRunner:
     """The hooks of one source."""
 
-    def __init__(self, job: Job, found: Found, sandbox: Sandbox, record: Record, reach: Reach, time: int) -> None:
+    def __init__(
+        self,
+        job: Job,
+        found: CheckedOutCommit,
+        sandbox: Sandbox,
+        record: ProgressReporter,
+        reach: NetworkAccess,
+        time: int,
+    ) -> None:
         self._sandbox = sandbox
         self._record = record
         self._reach = reach
-        folder = job.rule.dockerfile.rpartition("/")[0]
-        self._folder = "/".join(part for part in (job.rule.context.strip("/"), folder) if part)
+        folder = job.spec.dockerfile.rpartition("/")[0]
+        self._folder = "/".join(part for part in (job.spec.context.strip("/"), folder) if part)
         self.variables = variables(job, found)
         self._environment = self.variables | {
             "PATH": "/work/home/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
@@ -53,7 +61,7 @@ class Hooks:
         """Whether there is a hook of this name."""
         try:
             return inside(self._sandbox.work / "src", f"{self._folder}/hooks/{name}").is_file()
-        except Escapes:
+        except PathEscapes:
             return False
 
     def run(self, name: str) -> bool:
@@ -86,19 +94,19 @@ class Hooks:
         write_inside(self._sandbox.work, "home/bin/docker", DOCKER, self._sandbox.give, 0o755)
 
 
-def variables(job: Job, found: Found) -> dict[str, str]:
+def variables(job: Job, found: CheckedOutCommit) -> dict[str, str]:
     """Return the variables that Docker's automated builds gave to hooks, arguments among them."""
     tag = job.tags[0] if job.tags else "latest"
     name = f"{job.registry}/{job.repository}"
     return {
-        **job.rule.arguments,
+        **job.spec.arguments,
         "SOURCE_BRANCH": job.ref.name,
         "SOURCE_TYPE": job.ref.type.value.title(),
         "SOURCE_COMMIT": found.commit,
         "COMMIT_MSG": found.message,
         "DOCKER_REPO": name,
-        "DOCKERFILE_PATH": job.rule.dockerfile,
-        "BUILD_PATH": job.rule.context,
+        "DOCKERFILE_PATH": job.spec.dockerfile,
+        "BUILD_PATH": job.spec.context,
         "DOCKER_TAG": tag,
         "DOCKER_TAGS": ",".join(job.tags),
         "CACHE_TAG": "",

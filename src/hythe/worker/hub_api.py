@@ -2,23 +2,23 @@
 
 import msgspec
 
-from hythe.builds.build import Step
-from hythe.builds.errors import LeaseLost
 from hythe.client.connection import BytesBody, ConnectionPool
 from hythe.client.errors import ClientError, RegistryError
 from hythe.client.http1 import HTTPResponse
 from hythe.client.retry import RETRYABLE_STATUSES, Retries, RetryPolicy
+from hythe.worker.errors import JobLost
 from hythe.worker.protocol import (
+    BuildOutcome,
+    BuildStep,
+    CheckedOutCommit,
     Claim,
-    Envelope,
-    Found,
+    DockerTags,
     HeartbeatReply,
     Job,
-    Outcome,
-    Progress,
+    ProgressReport,
     PushToken,
-    Statement,
-    Tags,
+    SignedEnvelope,
+    UnsignedStatement,
 )
 
 KEY_HEADER = "Hythe-Build-Key"
@@ -27,7 +27,7 @@ GONE = (404, 409)
 """What the hub answers when a build is not this worker's any more."""
 
 
-class HubLink:
+class HubAPI:
     """One hub, as one worker. Calls that fail on the way are tried again; raises ClientError at last."""
 
     def __init__(self, url: str, token: str, connections: ConnectionPool, retries: Retries) -> None:
@@ -43,18 +43,18 @@ class HubLink:
             return None
         return msgspec.json.decode(_good(answer, "asking for a build").body, type=Job)
 
-    def tell(self, job: Job, steps: tuple[Step, ...] | None) -> HeartbeatReply:
-        """Say that the build goes on, and its steps where they changed. Raises LeaseLost."""
-        body = msgspec.json.encode(Progress(steps)) if steps is not None else b""
+    def tell(self, job: Job, steps: tuple[BuildStep, ...] | None) -> HeartbeatReply:
+        """Say that the build goes on, and its steps where they changed. Raises JobLost."""
+        body = msgspec.json.encode(ProgressReport(steps)) if steps is not None else b""
         return msgspec.json.decode(self._of(job, "progress", body), type=HeartbeatReply)
 
     def log(self, job: Job, offset: int, content: bytes) -> HeartbeatReply:
-        """Add a piece of log that begins at ``offset``. Raises LeaseLost."""
+        """Add a piece of log that begins at ``offset``. Raises JobLost."""
         return msgspec.json.decode(self._of(job, f"log?offset={offset}", content), type=HeartbeatReply)
 
-    def found(self, job: Job, found: Found) -> tuple[str, ...]:
-        """Say which commit it is; returns the Docker tags. Raises LeaseLost."""
-        return msgspec.json.decode(self._of(job, "commit", msgspec.json.encode(found)), type=Tags).tags
+    def found(self, job: Job, found: CheckedOutCommit) -> tuple[str, ...]:
+        """Say which commit it is; returns the Docker tags. Raises JobLost."""
+        return msgspec.json.decode(self._of(job, "commit", msgspec.json.encode(found)), type=DockerTags).tags
 
     def push_token(self, job: Job, repositories: tuple[str, ...] = ()) -> str:
         """Return a token for the build's repository, which also reads what its owner may of ``repositories``."""
@@ -62,11 +62,11 @@ class HubLink:
 
     def sign(self, job: Job, payload: bytes) -> bytes:
         """Return the DSSE envelope with the hub's signature around a statement."""
-        body = msgspec.json.encode(Statement(payload.decode()))
-        return msgspec.json.decode(self._of(job, "sign", body), type=Envelope).envelope.encode()
+        body = msgspec.json.encode(UnsignedStatement(payload.decode()))
+        return msgspec.json.decode(self._of(job, "sign", body), type=SignedEnvelope).envelope.encode()
 
-    def finish(self, job: Job, outcome: Outcome) -> None:
-        """End the build. Raises LeaseLost."""
+    def finish(self, job: Job, outcome: BuildOutcome) -> None:
+        """End the build. Raises JobLost."""
         self._of(job, "finish", msgspec.json.encode(outcome))
 
     def _of(self, job: Job, what: str, body: bytes) -> bytes:
@@ -97,7 +97,7 @@ def retry_policy() -> RetryPolicy:
 
 def _good(answer: HTTPResponse, what: str) -> HTTPResponse:
     if answer.status in GONE:
-        raise LeaseLost("another worker has this build, or it has finished", "stop working on it")
+        raise JobLost("another worker has this build, or it has finished")
     if answer.status not in (200, 204):
         said = answer.body[:300].decode(errors="replace")
         raise RegistryError(f"the hub answered {answer.status} to {what}: {said}", status=answer.status)

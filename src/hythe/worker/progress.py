@@ -10,11 +10,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
-from hythe.builds.build import Step
-from hythe.builds.errors import LeaseLost
 from hythe.client.errors import ClientError
-from hythe.worker.hub_api import HubLink
-from hythe.worker.protocol import HeartbeatReply, Job
+from hythe.worker.errors import JobLost
+from hythe.worker.hub_api import HubAPI
+from hythe.worker.protocol import BuildStep, HeartbeatReply, Job
 
 FLUSH_SECONDS = 0.2
 BEAT_SECONDS = 1.0
@@ -23,10 +22,10 @@ CUT = "\n[the log is longer than {limit} bytes: what follows is not kept]\n"
 GAP = b"[the hub lost a piece of the log here]\n"
 
 
-class Record:
+class ProgressReporter:
     """Collects what a build says, hides its secrets, and sends it on."""
 
-    def __init__(self, job: Job, link: HubLink, on_stop: Callable[[], None]) -> None:
+    def __init__(self, job: Job, link: HubAPI, on_stop: Callable[[], None]) -> None:
         self._job = job
         self._link = link
         self._on_stop = on_stop
@@ -34,7 +33,7 @@ class Record:
         self._pending = bytearray()
         self._sent = job.log_size
         self._written = job.log_size
-        self._steps: list[Step] = []
+        self._steps: list[BuildStep] = []
         self._steps_told = True
         self._lock = threading.Lock()
         self._over = threading.Event()
@@ -81,14 +80,14 @@ class Record:
         began = time.time()
         self.line(f"==> {name} ({datetime.now(UTC):%H:%M:%S})")
         with self._lock:
-            self._steps.append(Step(name, began))
+            self._steps.append(BuildStep(name, began))
             place = len(self._steps) - 1
             self._steps_told = False
         try:
             yield
         finally:
             with self._lock:
-                self._steps[place] = Step(name, began, round(time.time() - began, 3))
+                self._steps[place] = BuildStep(name, began, round(time.time() - began, 3))
                 self._steps_told = False
 
     def abandon(self) -> None:
@@ -112,7 +111,7 @@ class Record:
                 if time.monotonic() - beat > BEAT_SECONDS or over:
                     self._send_steps()
                     beat = time.monotonic()
-            except LeaseLost:
+            except JobLost:
                 self.lost = True
                 self._on_stop()
                 return

@@ -1,18 +1,24 @@
-"""What goes between the hub and a worker: the job, and what the worker tells about it."""
+"""The values that the hub and its workers exchange as JSON: the job, its progress and its result."""
 
+from enum import Enum
 from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
-from hythe.builds.build import Result, Step
-from hythe.builds.configuration import Network, Options
-from hythe.builds.rules import Rule
 from hythe.forges.source_ref import SourceRef
 
 
-class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """What one build may use: sizes in bytes, ``seconds`` of wall time, ``processors`` as a share of cores."""
+class Network(Enum):
+    """What the steps of a build can reach."""
+
+    OFF = "off"
+    REGISTRY = "registry"
+    OPEN = "open"
+
+
+class BuildLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """The limits of one build: sizes in bytes, ``seconds`` of wall time, ``processors`` in cores."""
 
     processors: float = 2.0
     memory: int = 4 << 30
@@ -24,8 +30,27 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     network: Network = Network.OPEN
 
 
+class BuildSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """What to build, from the build rule and the build configuration; paths are relative to the source.
+
+    ``rule`` is the branch, tag or expression of the rule; the provenance names it.
+    """
+
+    rule: str = ""
+    context: str = "/"
+    dockerfile: str = "Dockerfile"
+    arguments: dict[str, str] = {}
+    target: str = ""
+    platforms: tuple[str, ...] = ()
+    cache: bool = True
+    autotest: bool = False
+    submodules: bool = True
+    readme: bool = True
+    """Whether to send the README next to the Dockerfile."""
+
+
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """One claimed build, with everything that a worker needs. ``key`` is what it shows to the hub from now on."""
+    """A claimed build, with everything that a worker needs. ``key`` authenticates the worker's later requests."""
 
     build_id: int
     number: int
@@ -35,77 +60,102 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     source_url: str
     credentials: str
     ref: SourceRef
-    rule: Rule
+    spec: BuildSpec
     tags: tuple[str, ...]
-    options: Options
     secrets: dict[str, str]
     trusted: bool
-    limits: Limits
+    limits: BuildLimits
     log_size: int
     registry: str
-    """HOST[:PORT] of the hub, as image names spell it."""
+    """HOST[:PORT] of the hub's registry, as in image names."""
     hub_url: str
     compare_with: str = ""
-    """Digest that a second, independent build should give; nothing is pushed then."""
+    """Digest that this build should reproduce; nothing is pushed then."""
 
 
 class Claim(msgspec.Struct, frozen=True):
-    """A worker asks for work; ``wait`` is how many seconds it is willing to."""
+    """A worker's request for a job; the hub waits up to ``wait`` seconds for one."""
 
     worker: Annotated[str, Meta(min_length=1, max_length=100)]
     wait: Annotated[int, Meta(ge=0, le=60)] = 20
 
 
-class Found(msgspec.Struct, frozen=True):
-    """What the checkout found."""
+class CheckedOutCommit(msgspec.Struct, frozen=True):
+    """The commit that was checked out."""
 
     commit: Annotated[str, Meta(pattern="^[0-9a-f]{40,64}$")]
     message: Annotated[str, Meta(max_length=100_000)] = ""
     author: Annotated[str, Meta(max_length=1000)] = ""
 
 
-class Tags(msgspec.Struct, frozen=True):
-    """The Docker tags of a build, now that its commit is known."""
+class DockerTags(msgspec.Struct, frozen=True):
+    """The Docker tags of a build; some depend on its commit."""
 
     tags: tuple[str, ...]
 
 
-class Progress(msgspec.Struct, frozen=True):
+class BuildStep(msgspec.Struct, frozen=True):
+    """A step that has started. ``started`` is in seconds since the epoch; ``seconds`` is None while it runs."""
+
+    name: str
+    started: float
+    seconds: float | None = None
+
+
+class ProgressReport(msgspec.Struct, frozen=True):
     """The steps so far; also the heartbeat."""
 
-    steps: tuple[Step, ...] = ()
+    steps: tuple[BuildStep, ...] = ()
 
 
 class HeartbeatReply(msgspec.Struct, frozen=True):
-    """The hub's answer to a heartbeat or a piece of log; ``cancelled_by`` not empty: stop now."""
+    """The hub's response to a heartbeat or a part of the log; stop the build if ``cancelled_by`` is not empty."""
 
     cancelled_by: str = ""
     log_size: int = 0
 
 
-class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """How a build ended, as its worker says."""
+class BuildResult(msgspec.Struct, frozen=True, kw_only=True):
+    """The result of a build besides the image: the digests of its base images and of its attestations."""
+
+    images: dict[str, str] = {}
+    """Platform -> digest of that platform's image."""
+    bases: dict[str, str] = {}
+    """Base image as the Dockerfile names it -> digest that was used."""
+    registry: str = ""
+    """HOST[:PORT] of this hub's registry for the worker: base images there belong to this hub."""
+    attestations: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    dockerfile: str = ""
+    readme: str = ""
+    builder: str = ""
+    isolation: str = ""
+    reproduced: bool | None = None
+
+
+class BuildOutcome(msgspec.Struct, frozen=True, kw_only=True):
+    """How a build ended."""
 
     status: Literal["succeeded", "failed", "cancelled"]
     reason: Annotated[str, Meta(max_length=2000)] = ""
     digest: str = ""
-    result: Result = Result()
+    result: BuildResult = BuildResult()
 
 
 class PushToken(msgspec.Struct, frozen=True):
-    """A token of the registry for the build's own repository, good for ``expires_in`` seconds."""
+    """A registry token for the build's own repository, valid for ``expires_in`` seconds."""
 
     token: str
     expires_in: int
 
 
-class Statement(msgspec.Struct, frozen=True):
-    """A statement to be signed by the hub: its bytes as text."""
+class UnsignedStatement(msgspec.Struct, frozen=True):
+    """A statement for the hub to sign: its bytes as text."""
 
     payload: str
 
 
-class Envelope(msgspec.Struct, frozen=True):
+class SignedEnvelope(msgspec.Struct, frozen=True):
     """A DSSE envelope as JSON text."""
 
     envelope: str

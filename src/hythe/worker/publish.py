@@ -12,18 +12,18 @@ from hythe.client.session import RegistrySession
 from hythe.client.transfer import transfer
 from hythe.oci.manifest import OCI_INDEX, Descriptor, Index, Manifest, Platform
 from hythe.provenance.attestation import attestation_image, attestation_tag, bundle_image
-from hythe.worker.builders.port import Image
-from hythe.worker.hub_api import HubLink
+from hythe.worker.builders.port import BuiltImage
+from hythe.worker.hub_api import HubAPI
 from hythe.worker.protocol import Job
 
 
 class Publisher:
     """The build's own repository, by tokens of minutes that reach no other."""
 
-    def __init__(self, job: Job, link: HubLink, client: Client) -> None:
+    def __init__(self, job: Job, link: HubAPI, client: Client) -> None:
         self._repository = own_repository(job, link, client)
 
-    def push_images(self, images: Sequence[tuple[Image, Platform]]) -> Manifest:
+    def push_images(self, images: Sequence[tuple[BuiltImage, Platform]]) -> Manifest:
         """Push the images by digest; return what the tags shall name."""
         for image, _ in images:
             place = RegistryEndpoint(self._repository, image.descriptor.digest)
@@ -56,7 +56,7 @@ class Publisher:
             self._repository.put_manifest(manifest, tag)
 
 
-def own_repository(job: Job, link: HubLink, client: Client) -> RemoteRepository:
+def own_repository(job: Job, link: HubAPI, client: Client) -> RemoteRepository:
     """Return the build's repository, with the build's own rights."""
 
     def credential() -> Credential:
@@ -66,7 +66,7 @@ def own_repository(job: Job, link: HubLink, client: Client) -> RemoteRepository:
     return RemoteRepository(session, job.repository, PUSH_ACTIONS)
 
 
-def united(images: Sequence[tuple[Image, Platform]]) -> Manifest:
+def united(images: Sequence[tuple[BuiltImage, Platform]]) -> Manifest:
     """Return the one image's manifest, or the index of all platforms."""
     if len(images) == 1:
         image, _ = images[0]

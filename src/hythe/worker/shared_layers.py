@@ -16,13 +16,12 @@ from hythe.client.platforms import host_platform
 from hythe.client.protocol import RemoteRepository
 from hythe.client.transfer import transfer
 from hythe.oci.errors import OCIError
-from hythe.worker.builders.port import Builder, Image, LayerSharing, Order
-from hythe.worker.failure import BuildFailed
-from hythe.worker.isolation.errors import IsolationUnavailable, LimitReached
+from hythe.worker.builders.port import Builder, BuildInput, BuiltImage, LayerSharing
+from hythe.worker.errors import BuildFailed, IsolationUnavailable, LimitReached
 from hythe.worker.layer_tags import layer_tag
-from hythe.worker.progress import Record
+from hythe.worker.progress import ProgressReporter
 from hythe.worker.protocol import Job
-from hythe.worker.source_tree import Escapes, cleared, remove
+from hythe.worker.source_tree import PathEscapes, cleared, remove
 
 FETCHED = "shared"
 SHARE = 8
@@ -30,7 +29,7 @@ SHARE = 8
 _TROUBLE = (
     BuildFailed,
     ClientError,
-    Escapes,
+    PathEscapes,
     IsolationUnavailable,
     LimitReached,
     OCIError,
@@ -43,16 +42,18 @@ _TROUBLE = (
 class SharedLayers:
     """What one attempt takes of the builds before it, and leaves for those after it."""
 
-    def __init__(self, job: Job, repository: Callable[[], RemoteRepository], record: Record, work: Path) -> None:
+    def __init__(
+        self, job: Job, repository: Callable[[], RemoteRepository], record: ProgressReporter, work: Path
+    ) -> None:
         self._job = job
         self._repository = repository
         self._record = record
         self._work = work
-        self._built: list[tuple[Order, Image]] = []
+        self._built: list[tuple[BuildInput, BuiltImage]] = []
         # What comes from a fork neither sees layers of ours nor makes any that others would begin with.
-        self._wanted = job.trusted and job.rule.cache
+        self._wanted = job.trusted and job.spec.cache
 
-    def bring(self, builder: Builder, order: Order) -> None:
+    def bring(self, builder: Builder, order: BuildInput) -> None:
         """Before a build: where this disk has no layers of such a build, take those of another worker, if any."""
         if not self._wanted or not isinstance(builder, LayerSharing) or builder.knows_layers(_name(order)):
             return
@@ -67,10 +68,10 @@ class SharedLayers:
         with self._record.step("layers of other workers"):
             layout = ImageLayout(cleared(self._work, FETCHED))
             index = transfer(RegistryEndpoint(repository, name), LayoutEndpoint(layout)).manifest
-            steps = builder.take_layers(name, Image(layout.folder, index.descriptor()))
+            steps = builder.take_layers(name, BuiltImage(layout.folder, index.descriptor()))
             self._record.line(f"{steps} steps of earlier builds")
 
-    def built(self, order: Order, image: Image) -> None:
+    def built(self, order: BuildInput, image: BuiltImage) -> None:
         """Remember what was built, for ``keep``."""
         self._built.append((order, image))
 
@@ -82,7 +83,7 @@ class SharedLayers:
             with self._forgiving("the layers are not kept for other workers"):
                 self._keep(builder, order, image)
 
-    def _keep(self, builder: LayerSharing, order: Order, image: Image) -> None:
+    def _keep(self, builder: LayerSharing, order: BuildInput, image: BuiltImage) -> None:
         name = _name(order)
         if not builder.has_new_layers(name, order):
             return
@@ -93,7 +94,7 @@ class SharedLayers:
             transfer(place, RegistryEndpoint(self._repository(), name))
             builder.layers_given(name, order)
 
-    def _require_small(self, index: Image) -> None:
+    def _require_small(self, index: BuiltImage) -> None:
         layout = ImageLayout(index.layout)
         steps = [layout.read_manifest(each) for each in layout.read_manifest(index.descriptor).manifests]
         size = sum({blob.digest: blob.size for step in steps for blob in step.blobs}.values())
@@ -109,6 +110,6 @@ class SharedLayers:
             self._record.line(f"{what}: {' '.join(str(error).split())[:300]}")
 
 
-def _name(order: Order) -> str:
+def _name(order: BuildInput) -> str:
     platform = order.platform or str(host_platform())
     return layer_tag(order.context, order.dockerfile, order.target, order.arguments, platform)

@@ -11,44 +11,44 @@ from collections.abc import Callable
 from pathlib import Path
 
 
-class Escapes(Exception):
+class PathEscapes(Exception):
     """A path of the source that leads out of it, or is no ordinary file."""
 
 
 def inside(root: Path, path: str) -> Path:
-    """Return the real path of ``path`` below ``root``. Raises Escapes. Nothing of the build may be running."""
+    """Return the real path of ``path`` below ``root``. Raises PathEscapes. Nothing of the build may be running."""
     real = Path(os.path.realpath(root / path.lstrip("/")))
     base = Path(os.path.realpath(root))
     if real != base and base not in real.parents:
-        raise Escapes(f"{path} is a link that leads out of the source")
+        raise PathEscapes(f"{path} is a link that leads out of the source")
     return real
 
 
 def read_inside(root: Path, path: str, most: int) -> bytes:
-    """Return an ordinary file's content. Raises Escapes, FileNotFoundError."""
+    """Return an ordinary file's content. Raises PathEscapes, FileNotFoundError."""
     real = inside(root, path)
     if not real.exists():
         raise FileNotFoundError(path)
     if not stat.S_ISREG(real.lstat().st_mode):
-        raise Escapes(f"{path} is not an ordinary file")
+        raise PathEscapes(f"{path} is not an ordinary file")
     if real.stat().st_size > most:
-        raise Escapes(f"{path} is larger than {most} bytes")
+        raise PathEscapes(f"{path} is larger than {most} bytes")
     return real.read_bytes()
 
 
 def require_plain(folder: Path) -> None:
-    """Return when a folder holds ordinary files and folders alone, no links. Raises Escapes."""
+    """Return when a folder holds ordinary files and folders alone, no links. Raises PathEscapes."""
     if folder.is_symlink():
-        raise Escapes(f"{folder.name} is a link")
+        raise PathEscapes(f"{folder.name} is a link")
     for root, folders, names in os.walk(folder):
         for name in (*folders, *names):
             mode = (Path(root) / name).lstat().st_mode
             if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
-                raise Escapes(f"{name} of the image is not an ordinary file")
+                raise PathEscapes(f"{name} of the image is not an ordinary file")
 
 
 def cleared(root: Path, path: str) -> Path:
-    """Return a new, empty folder at ``path`` below ``root``, whatever was there. Raises Escapes."""
+    """Return a new, empty folder at ``path`` below ``root``, whatever was there. Raises PathEscapes."""
     target = _parent(root, path, _ignore) / path.rpartition("/")[2]
     remove(target)
     target.mkdir()
@@ -65,10 +65,10 @@ def remove(target: Path) -> None:
 
 
 def write_inside(root: Path, path: str, content: str, give: Callable[[Path], None], mode: int = 0o644) -> Path:
-    """Write a file below ``root``, in the place of what was there; ``give`` gets it and new folders. Raises Escapes."""
+    """Write a file below ``root``, in the place of what was there; ``give`` gets it and new folders. Raises PathEscapes."""
     target = _parent(root, path, give) / path.rpartition("/")[2]
     if target.is_dir() and not target.is_symlink():
-        raise Escapes(f"{path} is a folder")
+        raise PathEscapes(f"{path} is a folder")
     target.unlink(missing_ok=True)
     descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
     with os.fdopen(descriptor, "w") as file:
@@ -79,12 +79,12 @@ def write_inside(root: Path, path: str, content: str, give: Callable[[Path], Non
 
 
 def _parent(root: Path, path: str, give: Callable[[Path], None]) -> Path:
-    """Return the folder that ``path`` lies in, made where it is not there. Raises Escapes at a link."""
+    """Return the folder that ``path`` lies in, made where it is not there. Raises PathEscapes at a link."""
     folder = root
     for part in [part for part in path.split("/")[:-1] if part]:
         folder = folder / part
         if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
-            raise Escapes(f"{path} cannot be written: {part} is not an ordinary folder")
+            raise PathEscapes(f"{path} cannot be written: {part} is not an ordinary folder")
         if not folder.exists():
             folder.mkdir()
             give(folder)

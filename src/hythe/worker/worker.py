@@ -12,13 +12,13 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from hythe.builds.errors import LeaseLost
 from hythe.client.client import Client
 from hythe.client.connection import ConnectionPool
 from hythe.client.errors import ClientError
 from hythe.client.retry import Retries
 from hythe.worker.attempt import Attempt
-from hythe.worker.hub_api import HubLink, retry_policy
+from hythe.worker.errors import JobLost
+from hythe.worker.hub_api import HubAPI, retry_policy
 from hythe.worker.isolation.cgroup import remove_groups
 from hythe.worker.isolation.selection import Isolation
 from hythe.worker.protocol import Claim, Job
@@ -72,12 +72,12 @@ class Worker:
 
     def _loop(self) -> None:
         retries = Retries(retry_policy(), self._stopped)
-        polling = HubLink(self._url, self._token, self._polls, retries)
-        link = HubLink(self._url, self._token, self._client.connections, retries)
+        polling = HubAPI(self._url, self._token, self._polls, retries)
+        link = HubAPI(self._url, self._token, self._client.connections, retries)
         while not self._stopped.is_set():
             try:
                 job = polling.claim(Claim(self._name))
-            except (ClientError, LeaseLost) as error:
+            except (ClientError, JobLost) as error:
                 if not self._stopped.is_set():
                     self._report(f"cannot claim a build: {error}")
                     self._stopped.wait(RETRY_DELAY)
@@ -85,7 +85,7 @@ class Worker:
             if job is not None and not self._stopped.is_set():
                 self._run_job(self._with_addresses(job), link)
 
-    def _run_job(self, job: Job, link: HubLink) -> None:
+    def _run_job(self, job: Job, link: HubAPI) -> None:
         name = f"build {job.number} of {job.repository}"
         self._report(f"{name}: started")
         attempt = Attempt(job, link, self._client, self._isolation)

@@ -24,7 +24,7 @@ from hythe.builds.status import BuildStatus
 from hythe.database import Database
 from hythe.forges.source_ref import SourceRef, SourceType
 from hythe.registry.sql import repositories as repository_rows
-from hythe.worker.protocol import Found, Outcome
+from hythe.worker.protocol import BuildOutcome, CheckedOutCommit
 
 QUICK = QueuePolicy(lease=30, per_account=2)
 
@@ -83,7 +83,7 @@ def lease_of(claimed: ClaimedBuild) -> Lease:
     return Lease(claimed.build.id, claimed.build.fence, digest_of(claimed.key))
 
 
-DONE = Outcome(status="succeeded")
+DONE = BuildOutcome(status="succeeded")
 
 
 def test_a_newer_commit_supersedes_a_queued_one(database: Database, run: Run[Any]) -> None:
@@ -190,7 +190,7 @@ def test_a_lost_worker_is_replaced_and_fenced_off(database: Database, run: Run[A
         for call in (
             bench.queue.heartbeat(lease_of(first)),
             bench.queue.append_log(lease_of(first), 0, b"x"),
-            bench.queue.record_commit(lease_of(first), Found("a" * 40)),
+            bench.queue.record_commit(lease_of(first), CheckedOutCommit("a" * 40)),
             bench.queue.finish(lease_of(first), DONE),
         ):
             with pytest.raises(LeaseLost):

@@ -9,7 +9,7 @@ from tests.unit.worker.test_progress import Hub
 from tests.unit.worker.test_shared_layers import JOB
 
 from hythe.worker.attempt import Attempt
-from hythe.worker.protocol import Job, Outcome
+from hythe.worker.protocol import BuildOutcome, Job
 
 
 class Finishing(Hub):
@@ -17,9 +17,9 @@ class Finishing(Hub):
 
     def __init__(self) -> None:
         super().__init__()
-        self.outcomes: list[Outcome] = []
+        self.outcomes: list[BuildOutcome] = []
 
-    def finish(self, _job: Job, outcome: Outcome) -> None:
+    def finish(self, _job: Job, outcome: BuildOutcome) -> None:
         """Take an outcome."""
         self.outcomes.append(outcome)
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from hythe.builds.errors import InvalidBuildConfiguration
-from hythe.worker.dockerfile import Base, base_images, parse, renamed
+from hythe.worker.dockerfile import BaseImage, base_images, parse, renamed
+from hythe.worker.errors import InvalidDockerfile
 
 
 def test_base_images_leave_out_stages_and_scratch() -> None:
@@ -19,7 +19,7 @@ COPY --from=busybox:1 /bin /bin
 """
 
     assert [base.name for base in base_images(text, {"VERSION": "13"})] == ["debian:13", "tools/jq", "busybox:1"]
-    assert base_images(text, {})[0] == Base("debian:12", "linux/amd64")
+    assert base_images(text, {})[0] == BaseImage("debian:12", "linux/amd64")
 
 
 def test_continuation_lines_and_comments_are_joined() -> None:
@@ -46,9 +46,14 @@ FROM\tgo
     automatic = {"BUILDPLATFORM": "linux/amd64", "TARGETPLATFORM": "linux/arm64"}
 
     found = base_images(text, {}, automatic)
-    new = renamed(text, {}, automatic, {Base("go"): "local/go", Base("two", "linux/amd64"): "local/two"})
+    new = renamed(text, {}, automatic, {BaseImage("go"): "local/go", BaseImage("two", "linux/amd64"): "local/two"})
 
-    assert found == (Base("go", "linux/amd64"), Base("one", "linux/amd64"), Base("two", "linux/amd64"), Base("go"))
+    assert found == (
+        BaseImage("go", "linux/amd64"),
+        BaseImage("one", "linux/amd64"),
+        BaseImage("two", "linux/amd64"),
+        BaseImage("go"),
+    )
     assert new.splitlines() == [
         "FROM --platform=linux/amd64 go AS build",
         "RUN --mount=from=one,target=/1 --mount=type=bind,from=local/two,target=/2 true",
@@ -59,5 +64,5 @@ FROM\tgo
 @pytest.mark.parametrize("text", ["", "RUN true", "FROM\n", "FROM a\nRUN <<EOF\nnever ends"])
 def test_what_is_no_dockerfile_is_refused(text: str) -> None:
     """A Dockerfile without a base or with an open here-document is refused in words."""
-    with pytest.raises(InvalidBuildConfiguration):
+    with pytest.raises(InvalidDockerfile):
         base_images(text, {})

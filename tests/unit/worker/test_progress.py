@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 from tests.unit.worker.test_shared_layers import JOB
 
-from hythe.builds.build import Step
-from hythe.worker.progress import GAP, Record
-from hythe.worker.protocol import HeartbeatReply, Job
+from hythe.worker.progress import GAP, ProgressReporter
+from hythe.worker.protocol import BuildStep, HeartbeatReply, Job
 
 
 class Hub:
@@ -28,7 +27,7 @@ class Hub:
             self.text += content
         return HeartbeatReply(log_size=len(self.text))
 
-    def tell(self, _job: Job, _steps: tuple[Step, ...] | None) -> HeartbeatReply:
+    def tell(self, _job: Job, _steps: tuple[BuildStep, ...] | None) -> HeartbeatReply:
         """Take a sign of life."""
         return HeartbeatReply(log_size=len(self.text))
 
@@ -39,9 +38,9 @@ def hub() -> Hub:
     return Hub()
 
 
-def recording(hub: Any) -> Record:
+def recording(hub: Any) -> ProgressReporter:
     """A record that is being sent to ``hub``."""
-    record = Record(JOB, hub, lambda: None)
+    record = ProgressReporter(JOB, hub, lambda: None)
     record.start()
     return record
 

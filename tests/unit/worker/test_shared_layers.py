@@ -8,11 +8,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from hythe.builds.configuration import Options
-from hythe.builds.rules import Rule
 from hythe.forges.source_ref import SourceRef, SourceType
-from hythe.worker.builders.port import Order
-from hythe.worker.protocol import Job, Limits
+from hythe.worker.builders.port import BuildInput
+from hythe.worker.protocol import BuildLimits, BuildSpec, Job
 from hythe.worker.shared_layers import SharedLayers
 
 JOB = Job(
@@ -24,12 +22,11 @@ JOB = Job(
     source_url="https://git.example/alice/app.git",
     credentials="",
     ref=SourceRef(SourceType.BRANCH, "main"),
-    rule=Rule(source="main"),
+    spec=BuildSpec(rule="main"),
     tags=("latest",),
-    options=Options(),
     secrets={},
     trusted=True,
-    limits=Limits(),
+    limits=BuildLimits(),
     log_size=0,
     registry="hub.example",
     hub_url="https://hub.example",
@@ -50,9 +47,9 @@ class Untouched:
     knows_layers = take_layers = has_new_layers = give_layers = layers_given = _refuse
 
 
-def order() -> Order:
+def order() -> BuildInput:
     """Some order."""
-    return Order(
+    return BuildInput(
         context="",
         dockerfile="Dockerfile",
         dockerfile_text="",
@@ -71,7 +68,7 @@ def order() -> Order:
     "job",
     [
         pytest.param(msgspec.structs.replace(JOB, trusted=False), id="of a fork"),
-        pytest.param(msgspec.structs.replace(JOB, rule=Rule(source="main", cache=False)), id="without cache"),
+        pytest.param(msgspec.structs.replace(JOB, spec=BuildSpec(source="main", cache=False)), id="without cache"),
     ],
 )
 def test_these_builds_take_and_leave_nothing(job: Job, tmp_path: Path) -> None:

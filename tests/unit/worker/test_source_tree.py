@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from hythe.worker.source_tree import Escapes, cleared, inside, read_inside, remove, require_plain, write_inside
+from hythe.worker.source_tree import PathEscapes, cleared, inside, read_inside, remove, require_plain, write_inside
 
 
 def give(_path: Path) -> None:
@@ -36,15 +36,15 @@ def test_reading_stays_inside(work: Path) -> None:
     """Links inside are followed, links out are not."""
     assert read_inside(work, "here", 100) == b"inside"
     for path in ("file", "home/kept", "../outside/kept"):
-        with pytest.raises(Escapes):
+        with pytest.raises(PathEscapes):
             read_inside(work, path, 100)
-    with pytest.raises(Escapes):
+    with pytest.raises(PathEscapes):
         inside(work, "home")
 
 
 def test_writing_follows_no_link(work: Path, outside: Path) -> None:
     """A link in the way is refused; one at the place itself is replaced, what it pointed at stays."""
-    with pytest.raises(Escapes):
+    with pytest.raises(PathEscapes):
         write_inside(work, "home/kept", "changed", give)
     write_inside(work, "file", "changed", give)
 
@@ -64,5 +64,5 @@ def test_clearing_removes_links_alone(work: Path, outside: Path) -> None:
 
 def test_an_image_with_links_in_it_is_refused(work: Path) -> None:
     """Layouts that come out of the sandbox hold ordinary files alone."""
-    with pytest.raises(Escapes):
+    with pytest.raises(PathEscapes):
         require_plain(work)

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from hythe.builds.build import Build, Cause, QueuePosition, Result, SourceCommit, Step
+from hythe.builds.build import Build, Cause, QueuePosition, SourceCommit
 from hythe.builds.routes.binding import bound
 from hythe.builds.rules import Rule
 from hythe.builds.service import BuildsServices
@@ -17,6 +17,7 @@ from hythe.hub.errors import NotFound
 from hythe.hub.routes.endpoint import ApiRequest, Endpoint, Nothing
 from hythe.hub.routes.repositories import repository_path
 from hythe.hub.service import HubServices
+from hythe.worker.protocol import BuildResult, BuildStep
 
 
 class BuildSummary(msgspec.Struct, frozen=True):
@@ -42,8 +43,8 @@ class BuildReply(BuildSummary, frozen=True):
     """A build; ``queue_position`` is null unless it is queued."""
 
     rule: Rule
-    steps: tuple[Step, ...]
-    result: Result
+    steps: tuple[BuildStep, ...]
+    result: BuildResult
     trusted: bool
     fence: int
     worker: str

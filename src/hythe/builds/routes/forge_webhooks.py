@@ -7,7 +7,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from hythe.builds.forge_deliveries import LARGEST_BODY, Answer, Sent
+from hythe.builds.forge_deliveries import MAX_BODY_SIZE, Answer, Sent
 from hythe.builds.forge_webhooks import Removed, ShownHook
 from hythe.builds.sources import Sources
 from hythe.builds.sql.forge_deliveries import Outcome, Received
@@ -70,14 +70,14 @@ async def _received(sources: Sources, request: Request) -> Answer:
 async def _body(request: Request) -> bytes:
     """Return the raw body, which the signature is over."""
     length = request.headers.get("content-length", "0")
-    if not length.isdigit() or int(length) > LARGEST_BODY:
-        raise TooLarge(f"the body has more than {LARGEST_BODY} bytes")
+    if not length.isdigit() or int(length) > MAX_BODY_SIZE:
+        raise TooLarge(f"the body has more than {MAX_BODY_SIZE} bytes")
     pieces, size = [], 0
     try:
         async for piece in request.stream():
             size += len(piece)
-            if size > LARGEST_BODY:
-                raise TooLarge(f"the body has more than {LARGEST_BODY} bytes")
+            if size > MAX_BODY_SIZE:
+                raise TooLarge(f"the body has more than {MAX_BODY_SIZE} bytes")
             pieces.append(piece)
     except ClientDisconnect as error:
         raise BadRequest("the body was cut off") from error

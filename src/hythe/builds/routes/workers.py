@@ -15,7 +15,7 @@ from hythe.forges.json_sanitizing import without_nul
 from hythe.hub.errors import NotFound
 from hythe.hub.routes.parsing import read_body
 from hythe.hub.routes.problem_details import BadRequest, problem_response
-from hythe.worker.protocol import Claim, Found, Outcome, Progress, Statement
+from hythe.worker.protocol import BuildOutcome, CheckedOutCommit, Claim, ProgressReport, UnsignedStatement
 
 T = TypeVar("T")
 
@@ -31,7 +31,7 @@ async def claim(builds: BuildsServices, request: Request) -> Response:
 
 async def _progress(builds: BuildsServices, lease: Lease, request: Request) -> object:
     content = await _read(request)
-    return await builds.workers.progress(lease, _decoded(content, Progress) if content else None)
+    return await builds.workers.progress(lease, _decoded(content, ProgressReport) if content else None)
 
 
 async def _log(builds: BuildsServices, lease: Lease, request: Request) -> object:
@@ -42,7 +42,7 @@ async def _log(builds: BuildsServices, lease: Lease, request: Request) -> object
 
 
 async def _commit(builds: BuildsServices, lease: Lease, request: Request) -> object:
-    return await builds.workers.record_commit(lease, await _body(request, Found))
+    return await builds.workers.record_commit(lease, await _body(request, CheckedOutCommit))
 
 
 async def _token(builds: BuildsServices, lease: Lease, request: Request) -> object:
@@ -50,12 +50,12 @@ async def _token(builds: BuildsServices, lease: Lease, request: Request) -> obje
 
 
 async def _sign(builds: BuildsServices, lease: Lease, request: Request) -> object:
-    statement = await _body(request, Statement)
+    statement = await _body(request, UnsignedStatement)
     return await builds.workers.sign(lease, statement.payload.encode())
 
 
 async def _finish(builds: BuildsServices, lease: Lease, request: Request) -> object:
-    await builds.workers.finish(lease, await _body(request, Outcome))
+    await builds.workers.finish(lease, await _body(request, BuildOutcome))
     return {}
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Row, Select, func, select, text, update
 
-from hythe.builds.build import Build, Cause, Result, SourceCommit, Step
+from hythe.builds.build import Build, Cause, SourceCommit
 from hythe.builds.configuration import BuildConfiguration
 from hythe.builds.rules import Rule
 from hythe.builds.status import BuildStatus
@@ -18,6 +18,7 @@ from hythe.database.tables.hub import hub_repositories, namespaces
 from hythe.database.tables.registry import repositories
 from hythe.forges.source_ref import SourceRef, SourceType
 from hythe.hub.sql.access_context import seen_by
+from hythe.worker.protocol import BuildResult, BuildStep
 
 ORDER_LOCK = 0x6F726472
 """PostgreSQL's advisory lock for numbering the builds of a configuration, and for superseding older ones."""
@@ -212,7 +213,7 @@ async def failed_before(session: Session, build: Build) -> bool:
     return row is not None and row.status == BuildStatus.FAILED.value
 
 
-async def latest_results(session: Session, configuration: BuildConfiguration, limit: int) -> list[Result]:
+async def latest_results(session: Session, configuration: BuildConfiguration, limit: int) -> list[BuildResult]:
     """Return the last results of each branch and tag of the rules, oldest first."""
     where = (
         builds.c.configuration_id == configuration.id,
@@ -224,7 +225,7 @@ async def latest_results(session: Session, configuration: BuildConfiguration, li
     newest = func.max(builds.c.id)
     last = select(newest).where(*where).group_by(builds.c.concurrency_key).order_by(newest.desc()).limit(limit)
     rows = await session.rows(select(builds.c.result).where(builds.c.id.in_(last)).order_by(builds.c.id))
-    return [msgspec.json.decode(row.result, type=Result) for row in rows]
+    return [msgspec.json.decode(row.result, type=BuildResult) for row in rows]
 
 
 async def reproduced(session: Session, build_id: int) -> Build | None:
@@ -234,7 +235,7 @@ async def reproduced(session: Session, build_id: int) -> Build | None:
     return _build(row) if row else None
 
 
-async def set_reproduced(session: Session, build_id: int, result: Result) -> None:
+async def set_reproduced(session: Session, build_id: int, result: BuildResult) -> None:
     """Replace the result after a second, independent build has finished."""
     await session.run(update(builds).where(builds.c.id == build_id).values(result=_json(result)))
 
@@ -271,9 +272,9 @@ def _build(row: Row[Any]) -> Build:
         worker=row.worker,
         cancelled_by=row.cancelled_by,
         reason=row.reason,
-        steps=tuple(msgspec.json.decode(row.steps, type=list[Step])),
+        steps=tuple(msgspec.json.decode(row.steps, type=list[BuildStep])),
         digest=row.digest,
-        result=msgspec.json.decode(row.result, type=Result),
+        result=msgspec.json.decode(row.result, type=BuildResult),
         log_size=row.log_size,
     )
 

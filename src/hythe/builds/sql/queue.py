@@ -5,10 +5,10 @@ from datetime import datetime
 import msgspec
 from sqlalchemy import ColumnElement, and_, func, literal, or_, select, text, update
 
-from hythe.builds.build import Result, Step
 from hythe.builds.status import BuildStatus
 from hythe.database import Session
 from hythe.database.tables.builds import builds
+from hythe.worker.protocol import BuildResult, BuildStep
 
 CLAIM_LOCK = 0x6275696C
 """PostgreSQL's advisory lock for claims, so that limits per account hold on all servers together."""
@@ -129,7 +129,7 @@ async def extend(session: Session, lease: Lease, until: datetime) -> bool:
     return bool(await session.run(update(builds).where(_held(lease)).values(lease_until=until)))
 
 
-async def set_steps(session: Session, lease: Lease, steps: tuple[Step, ...]) -> bool:
+async def set_steps(session: Session, lease: Lease, steps: tuple[BuildStep, ...]) -> bool:
     """Record the steps so far."""
     return bool(await session.run(update(builds).where(_held(lease)).values(steps=_json(steps))))
 
@@ -151,7 +151,7 @@ async def set_tags(session: Session, lease: Lease, tags: tuple[str, ...]) -> boo
 
 
 async def finish(
-    session: Session, lease: Lease, status: BuildStatus, reason: str, digest: str, result: Result, now: datetime
+    session: Session, lease: Lease, status: BuildStatus, reason: str, digest: str, result: BuildResult, now: datetime
 ) -> bool:
     """End a leased build; return False if the lease was lost."""
     return bool(

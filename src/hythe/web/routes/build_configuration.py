@@ -3,7 +3,7 @@
 import msgspec
 from starlette.responses import Response
 
-from hythe.builds.configuration import BuildConfiguration, ConfigurationChanges, Network, Options
+from hythe.builds.configuration import BuildConfiguration, ConfigurationChanges, Options
 from hythe.builds.errors import InvalidBuildConfiguration
 from hythe.builds.forge_webhooks import Removed, ShownHook
 from hythe.builds.rules import Rule
@@ -17,6 +17,7 @@ from hythe.web.routes.form import Form, prefilled
 from hythe.web.routes.page_request import PageRequest
 from hythe.web.routes.repositories import repository_of, repository_tabs
 from hythe.web.templates import repository_address
+from hythe.worker.protocol import Network
 
 OPTIONS = (
     ("autotest", "Autotest", "Run the sut service of *.test.yml before pushing; a failed test fails the build."),

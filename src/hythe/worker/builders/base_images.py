@@ -1,4 +1,4 @@
-"""Base images: fetched by the worker with the hub's token or without credentials, never by what runs in a sandbox."""
+"""BaseImage images: fetched by the worker with the hub's token or without credentials, never by what runs in a sandbox."""
 
 import contextlib
 from urllib.parse import urlsplit
@@ -14,8 +14,8 @@ from hythe.client.transfer import TransferOptions, transfer
 from hythe.oci.errors import OCIError
 from hythe.oci.manifest import ManifestKind, Platform
 from hythe.oci.reference import Reference
-from hythe.worker.failure import BuildFailed
-from hythe.worker.hub_api import HubLink
+from hythe.worker.errors import BuildFailed
+from hythe.worker.hub_api import HubAPI
 from hythe.worker.isolation.addresses import addresses_of, is_metadata, is_own
 from hythe.worker.protocol import Job
 
@@ -25,7 +25,7 @@ LAYOUT_TAG = "base"
 class BaseImages:
     """What a build may take: of its own hub what the repository's owner may read, elsewhere what is public."""
 
-    def __init__(self, job: Job, link: HubLink, client: Client) -> None:
+    def __init__(self, job: Job, link: HubAPI, client: Client) -> None:
         self._job = job
         self._link = link
         self._client = client

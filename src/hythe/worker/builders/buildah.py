@@ -1,6 +1,6 @@
 """buildah in the sandbox: the default builder. It never sees a credential of any registry.
 
-Base images are fetched by the worker, outside of the sandbox, and handed in as an OCI layout; the result comes out as
+BaseImage images are fetched by the worker, outside of the sandbox, and handed in as an OCI layout; the result comes out as
 one. So a build whose steps have no network at all can still have bases from anywhere.
 """
 
@@ -21,13 +21,13 @@ from hythe.worker.builders.base_images import BaseImages
 from hythe.worker.builders.buildah_layers import BuildahLayers
 from hythe.worker.builders.labels import configured
 from hythe.worker.builders.platforms import automatic_arguments, is_foreign
-from hythe.worker.builders.port import Image, Order
-from hythe.worker.dockerfile import Base, base_images, renamed
-from hythe.worker.failure import BuildFailed
+from hythe.worker.builders.port import BuildInput, BuiltImage
+from hythe.worker.dockerfile import BaseImage, base_images, renamed
+from hythe.worker.errors import BuildFailed
 from hythe.worker.heredocs import CONTEXT, without_heredocs
-from hythe.worker.isolation.sandbox import Finished, Reach, Sandbox
-from hythe.worker.progress import Record
-from hythe.worker.source_tree import Escapes, cleared, inside, read_inside, remove, require_plain, write_inside
+from hythe.worker.isolation.sandbox import NetworkAccess, ProcessResult, Sandbox
+from hythe.worker.progress import ProgressReporter
+from hythe.worker.source_tree import PathEscapes, cleared, inside, read_inside, remove, require_plain, write_inside
 
 STORAGE = ("--root", "/work/storage", "--runroot", "/work/run", "--storage-driver", "overlay")
 HEREDOCS = "heredocs"
@@ -53,7 +53,7 @@ class _Inspected(msgspec.Struct):
 class BuildahBuilder:
     """Builds in one sandbox, whose disk keeps the layers."""
 
-    def __init__(self, sandbox: Sandbox, record: Record, bases: BaseImages, reach: Reach) -> None:
+    def __init__(self, sandbox: Sandbox, record: ProgressReporter, bases: BaseImages, reach: NetworkAccess) -> None:
         self._sandbox = sandbox
         self._record = record
         self._bases = bases
@@ -70,7 +70,7 @@ class BuildahBuilder:
             raise BuildFailed("buildah is not installed on the worker: install the package buildah") from error
         return " ".join(done.stdout.split()[:3])
 
-    def fetch_bases(self, order: Order) -> dict[str, str]:
+    def fetch_bases(self, order: BuildInput) -> dict[str, str]:
         """See Builder."""
         bases = base_images(order.dockerfile_text, order.arguments, automatic_arguments(order.platform))
         return {base.name: self._fetch(base.name, base.platform or order.platform) for base in bases}
@@ -115,7 +115,7 @@ class BuildahBuilder:
         except msgspec.MsgspecError:
             return {}
 
-    def build(self, order: Order) -> Image:
+    def build(self, order: BuildInput) -> BuiltImage:
         """See Builder."""
         context = f"src/{order.context}".rstrip("/")
         automatic = automatic_arguments(order.platform)
@@ -137,39 +137,39 @@ class BuildahBuilder:
         """See LayerSharing."""
         return self._layers.knows(name)
 
-    def take_layers(self, name: str, index: Image) -> int:
+    def take_layers(self, name: str, index: BuiltImage) -> int:
         """See LayerSharing."""
         return self._layers.take(name, index)
 
-    def has_new_layers(self, name: str, order: Order) -> bool:
+    def has_new_layers(self, name: str, order: BuildInput) -> bool:
         """See LayerSharing."""
         return self._layers.has_new(name, order.platform)
 
-    def give_layers(self, order: Order, image: Image) -> Image:
+    def give_layers(self, order: BuildInput, image: BuiltImage) -> BuiltImage:
         """See LayerSharing."""
         return self._layers.give(order.platform, image)
 
-    def layers_given(self, name: str, order: Order) -> None:
+    def layers_given(self, name: str, order: BuildInput) -> None:
         """See LayerSharing."""
         self._layers.given(name, order.platform)
 
-    def _local_names(self, order: Order) -> dict[Base, str]:
+    def _local_names(self, order: BuildInput) -> dict[BaseImage, str]:
         """Return the bases that are called otherwise here than the Dockerfile calls them."""
         found = base_images(order.dockerfile_text, order.arguments, automatic_arguments(order.platform))
         references = {base: self._bases.reference(base.name) for base in found}
         names = {base: local_name(reference, base.platform or order.platform) for base, reference in references.items()}
         return {base: name for base, name in names.items() if name != str(references[base])}
 
-    def _ignoring(self, order: Order, context: str) -> list[str]:
+    def _ignoring(self, order: BuildInput, context: str) -> list[str]:
         """Return the flag for a ``.dockerignore`` of this very Dockerfile, which goes before the context's."""
         path = f"{context}/{order.dockerfile}{IGNORED}"
         try:
             own = inside(self._sandbox.work, path).is_file()
-        except Escapes:
+        except PathEscapes:
             return []
         return ["--ignorefile", f"/work/{path}"] if own else []
 
-    def _flags(self, order: Order) -> list[str]:
+    def _flags(self, order: BuildInput) -> list[str]:
         # Every build ends with --timestamp: times of files and history are the commit's, so that equal sources give
         # equal digests. The format docker, because buildah leaves out DOCKER_ONLY from the other.
         flags = ["build", "--isolation", "chroot", "--pull=never", "--format", "docker", "--network", "host"]
@@ -182,14 +182,14 @@ class BuildahBuilder:
             flags += ["--secret", f"id={name},src=/work/secrets/{name}"]
         return flags
 
-    def export(self, order: Order) -> Image:
+    def export(self, order: BuildInput) -> BuiltImage:
         """See Builder."""
         done = self._run(["sh", "-c", self._export_command(order)])
         if done.code:
             raise BuildFailed(f"the build gave no image called {order.image}: see the log")
         return self._exported(order)
 
-    def _export_command(self, order: Order) -> str:
+    def _export_command(self, order: BuildInput) -> str:
         push = [
             "buildah",
             *STORAGE,
@@ -204,29 +204,29 @@ class BuildahBuilder:
         inspect = shlex.join(["buildah", *STORAGE, "inspect", "--type", "image", order.image])
         return f"mkdir -p /work/out && rm -rf {folder} && {shlex.join(push)} && {inspect} > {folder}.json"
 
-    def _exported(self, order: Order) -> Image:
+    def _exported(self, order: BuildInput) -> BuiltImage:
         require_plain(self._sandbox.work / "out")
         layout = ImageLayout(self._sandbox.work / _folder(order))
         found = layout.read_index().manifests
         if len(found) != 1:
             raise BuildFailed("the build gave more than one image")
-        return Image(layout.folder, configured(layout, found[0], order, self._docker_only(order)))
+        return BuiltImage(layout.folder, configured(layout, found[0], order, self._docker_only(order)))
 
-    def _docker_only(self, order: Order) -> dict[str, Any]:
+    def _docker_only(self, order: BuildInput) -> dict[str, Any]:
         """Return what buildah knows of the image and leaves out of its OCI configuration."""
         said = read_inside(self._sandbox.work, f"{_folder(order)}.json", LARGEST_INSPECTED)
         settings = msgspec.json.decode(said, type=_Inspected).docker.config
         return {name: settings[name] for name in DOCKER_ONLY if settings.get(name)}
 
-    def _buildah(self, *words: str, said: bool = True) -> Finished:
+    def _buildah(self, *words: str, said: bool = True) -> ProcessResult:
         return self._run(["buildah", *STORAGE, *words], self._record.line if said else _ignore)
 
-    def _quietly(self, script: str) -> Finished:
+    def _quietly(self, script: str) -> ProcessResult:
         """Run a shell script in which ``buildah`` has our storage."""
         start = f'buildah() {{ command buildah {shlex.join(STORAGE)} "$@"; }}\n'
         return self._run(["sh", "-c", start + script], _ignore)
 
-    def _run(self, command: Sequence[str], hear: Callable[[str], None] | None = None) -> Finished:
+    def _run(self, command: Sequence[str], hear: Callable[[str], None] | None = None) -> ProcessResult:
         return self._sandbox.run(command, hear or self._record.line, reach=self._reach, environment=_SETTINGS)
 
     def _write(self, path: str, content: str) -> None:
@@ -253,11 +253,11 @@ def _require_platform(layout: ImageLayout, reference: Reference, platform: str) 
         raise BuildFailed(f"the base image {reference} is for {offered} alone, not for {platform or host_platform()}")
 
 
-def _folder(order: Order) -> str:
+def _folder(order: BuildInput) -> str:
     return f"out/{order.platform.replace('/', '-') or 'image'}"
 
 
-def reason_of(done: Finished) -> str:
+def reason_of(done: ProcessResult) -> str:
     """Return the sentence in which a builder says why it failed; it may be of several lines."""
     for number in reversed(range(len(done.last_lines))):
         low = done.last_lines[number].strip().lower()

@@ -27,9 +27,9 @@ from hythe.oci.manifest import (
     Manifest,
     ManifestKind,
 )
-from hythe.worker.builders.port import Image
-from hythe.worker.failure import BuildFailed
-from hythe.worker.isolation.sandbox import Finished
+from hythe.worker.builders.port import BuiltImage
+from hythe.worker.errors import BuildFailed
+from hythe.worker.isolation.sandbox import ProcessResult
 from hythe.worker.source_tree import cleared, read_inside, remove, require_plain, write_inside
 
 LAYERS = "application/vnd.hythe.buildah.layers.v1"
@@ -67,7 +67,7 @@ class _Step(msgspec.Struct, frozen=True):
 class BuildahLayers:
     """The steps of builds on one disk. ``run`` runs a shell script in the sandbox; ``buildah`` is buildah there."""
 
-    def __init__(self, work: Path, run: Callable[[str], Finished], give: Callable[[Path], None]) -> None:
+    def __init__(self, work: Path, run: Callable[[str], ProcessResult], give: Callable[[Path], None]) -> None:
         self._work = work
         self._run = run
         self._give = give
@@ -98,7 +98,7 @@ class BuildahLayers:
         heard = set(self._heard.get(platform, ()))
         return bool(heard) and heard != set(self._known().get(name, ()))
 
-    def give(self, platform: str, image: Image) -> Image:
+    def give(self, platform: str, image: BuiltImage) -> BuiltImage:
         """See LayerSharing."""
         layout = ImageLayout(image.layout)
         steps = self._steps(sorted(set(self._heard[platform])))
@@ -106,7 +106,7 @@ class BuildahLayers:
         entries = tuple(_added(layout, step, [layers[content] for content in step.contents]) for step in steps)
         content = Index(2, OCI_INDEX, entries, artifact_type=LAYERS).encode()
         layout.add_document(content)
-        return Image(image.layout, Manifest.parse(content, OCI_INDEX).descriptor())
+        return BuiltImage(image.layout, Manifest.parse(content, OCI_INDEX).descriptor())
 
     def _steps(self, ids: Iterable[str]) -> list[_Step]:
         self._give(cleared(self._work, FOLDER))
@@ -117,7 +117,7 @@ class BuildahLayers:
         remove(self._work / FOLDER)
         return [step for said in found if said and (step := _step(msgspec.json.decode(said, type=_Stored)))]
 
-    def _compressed(self, layout: ImageLayout, image: Image, steps: list[_Step]) -> dict[str, Descriptor]:
+    def _compressed(self, layout: ImageLayout, image: BuiltImage, steps: list[_Step]) -> dict[str, Descriptor]:
         """Return the layers of all steps by their contents; those that the image does not have are written as well."""
         require_plain(self._work / "out")
         layers = _layers_of(layout, image.descriptor)
@@ -138,7 +138,7 @@ class BuildahLayers:
                     layers |= _layers_of(layout, entry)
         return layers
 
-    def take(self, name: str, index: Image) -> int:
+    def take(self, name: str, index: BuiltImage) -> int:
         """See LayerSharing."""
         layout = ImageLayout(index.layout)
         manifest = layout.read_manifest(index.descriptor)
@@ -165,7 +165,7 @@ class BuildahLayers:
         write_inside(self._work, KNOWN, content.decode(), self._give)
 
     @staticmethod
-    def _require(done: Finished) -> None:
+    def _require(done: ProcessResult) -> None:
         if done.code:
             raise BuildFailed(" ".join(done.last_lines)[-300:] or f"buildah ended with {done.code}")
 

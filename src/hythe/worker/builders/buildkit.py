@@ -1,6 +1,6 @@
 """BuildKit as the builder: ``buildctl`` against a ``buildkitd`` anywhere, at the price of that daemon's containment.
 
-Written after BuildKit's own documentation (docs/reference/buildctl.md, docs/build-repro.md). Base images are fetched by
+Written after BuildKit's own documentation (docs/reference/buildctl.md, docs/build-repro.md). BaseImage images are fetched by
 the worker and handed over as OCI layouts, by digest; the result comes back as an OCI archive. So the daemon needs no
 way to the hub, nor any credential for it. Of the limits, time, the network and the size of the image are ours; memory,
 processes and the daemon's disk are its operator's.
@@ -19,14 +19,14 @@ from hythe.worker.builders.buildah import reason_of
 from hythe.worker.builders.host_process import is_offline, run
 from hythe.worker.builders.labels import configured
 from hythe.worker.builders.platforms import automatic_arguments
-from hythe.worker.builders.port import Image, Order
-from hythe.worker.dockerfile import Base, base_images, renamed
-from hythe.worker.failure import BuildFailed
+from hythe.worker.builders.port import BuildInput, BuiltImage
+from hythe.worker.dockerfile import BaseImage, base_images, renamed
+from hythe.worker.errors import BuildFailed
 from hythe.worker.isolation.sandbox import Sandbox
-from hythe.worker.isolation.selection import Outside
-from hythe.worker.progress import Record
-from hythe.worker.protocol import Limits
-from hythe.worker.source_tree import Escapes, cleared, inside, read_inside
+from hythe.worker.isolation.selection import ExternalBuilder
+from hythe.worker.progress import ProgressReporter
+from hythe.worker.protocol import BuildLimits
+from hythe.worker.source_tree import PathEscapes, cleared, inside, read_inside
 
 INSTALL = "buildctl is not installed on the worker: put it on the PATH, from github.com/moby/buildkit/releases"
 ANSWER_SECONDS = 20
@@ -40,23 +40,30 @@ _TLS_FILES = (("--tlscacert", "ca.pem"), ("--tlscert", "cert.pem"), ("--tlskey",
 class BuildKitBuilder:
     """Builds by the buildctl command."""
 
-    def __init__(self, daemon: Outside, sandbox: Sandbox, record: Record, bases: BaseImages, limits: Limits) -> None:
+    def __init__(
+        self,
+        daemon: ExternalBuilder,
+        sandbox: Sandbox,
+        record: ProgressReporter,
+        bases: BaseImages,
+        limits: BuildLimits,
+    ) -> None:
         self._buildctl = _buildctl(daemon)
         self._sandbox = sandbox
         self._record = record
         self._bases = bases
         self._limits = limits
-        self._fetched: dict[Base, ImageLayout] = {}
+        self._fetched: dict[BaseImage, ImageLayout] = {}
         self.name = version(daemon)
 
-    def fetch_bases(self, order: Order) -> dict[str, str]:
+    def fetch_bases(self, order: BuildInput) -> dict[str, str]:
         """See Builder."""
         self._fetched = {}
         cleared(self._sandbox.work, "bases")
         found = base_images(order.dockerfile_text, order.arguments, automatic_arguments(order.platform))
         return {base.name: self._fetch(base, order.platform) for base in found}
 
-    def _fetch(self, base: Base, platform: str) -> str:
+    def _fetch(self, base: BaseImage, platform: str) -> str:
         reference = self._bases.reference(base.name)
         digest = self._bases.digest(reference, base.platform or platform)
         if digest is None:
@@ -70,7 +77,7 @@ class BuildKitBuilder:
         """See Builder."""
         raise BuildFailed("BuildKit runs no autotests: let buildah build this, or test in hooks/test")
 
-    def build(self, order: Order) -> Image:
+    def build(self, order: BuildInput) -> BuiltImage:
         """See Builder."""
         out = f"out/{order.platform.replace('/', '-') or 'image'}"
         layout = ImageLayout(cleared(self._sandbox.work, out))
@@ -85,7 +92,7 @@ class BuildKitBuilder:
             raise BuildFailed(reason_of(done))
         return self._received(archive, layout, order)
 
-    def _write_dockerfile(self, order: Order, folder: Path) -> None:
+    def _write_dockerfile(self, order: BuildInput, folder: Path) -> None:
         automatic = automatic_arguments(order.platform)
         text = renamed(order.dockerfile_text, order.arguments, automatic, self._names())
         (folder / DOCKERFILE).write_text(text)
@@ -93,17 +100,17 @@ class BuildKitBuilder:
             # One of this very Dockerfile goes before the context's; BuildKit looks for it beside the Dockerfile.
             path = f"{order.context}/{order.dockerfile}{IGNORED}"
             ignored = read_inside(self._sandbox.work / "src", path, LARGEST_IGNORED)
-        except (FileNotFoundError, NotADirectoryError, Escapes):
+        except (FileNotFoundError, NotADirectoryError, PathEscapes):
             return
         (folder / f"{DOCKERFILE}{IGNORED}").write_bytes(ignored)
 
-    def _names(self) -> dict[Base, str]:
+    def _names(self) -> dict[BaseImage, str]:
         """Return what the bases are called in the Dockerfile that BuildKit gets: each stands for one digest."""
         repositories = [self._bases.reference(base.name).repository for base in self._fetched]
         names = [f"base-{number}-{name.rpartition('/')[2]}" for number, name in enumerate(repositories)]
         return dict(zip(self._fetched, names, strict=True))
 
-    def _flags(self, order: Order) -> list[str]:
+    def _flags(self, order: BuildInput) -> list[str]:
         flags = ["--progress", "plain", "--frontend", "dockerfile.v0"]
         flags += ["--local", f"context={inside(self._sandbox.work / 'src', order.context)}"]
         flags += [] if order.cache else ["--no-cache"]
@@ -121,20 +128,20 @@ class BuildKitBuilder:
             flags += ["--secret", f"id={name},src={self._sandbox.work / 'secrets' / name}"]
         return flags + _options(options)
 
-    def _received(self, archive: Path, layout: ImageLayout, order: Order) -> Image:
+    def _received(self, archive: Path, layout: ImageLayout, order: BuildInput) -> BuiltImage:
         with archive.open("rb") as file:
             images = read_archive(file, layout)
         archive.unlink()
         if len(images) != 1 or layout.read_manifest(images[0].descriptor).kind is not ManifestKind.IMAGE:
             raise BuildFailed("the build gave more than one image")
-        return Image(layout.folder, configured(layout, images[0].descriptor, order))
+        return BuiltImage(layout.folder, configured(layout, images[0].descriptor, order))
 
-    def export(self, order: Order) -> Image:
+    def export(self, order: BuildInput) -> BuiltImage:
         """See Builder."""
         raise BuildFailed("BuildKit keeps no images by name: let buildah build what hooks/build makes")
 
 
-def version(daemon: Outside) -> str:
+def version(daemon: ExternalBuilder) -> str:
     """Return which BuildKit answers. Raises BuildFailed when none does, or there is no buildctl to ask."""
     command = [*_buildctl(daemon), "debug", "info"]
     try:
@@ -150,7 +157,7 @@ def version(daemon: Outside) -> str:
     return f"BuildKit {found[1]}" if found else "BuildKit"
 
 
-def _buildctl(daemon: Outside) -> list[str]:
+def _buildctl(daemon: ExternalBuilder) -> list[str]:
     """Return the command with what it needs to reach the daemon. Raises BuildFailed rather than go without TLS."""
     command = ["buildctl", "--addr", daemon.address]
     if daemon.certificates:

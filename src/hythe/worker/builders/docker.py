@@ -15,20 +15,27 @@ from hythe.worker.builders.base_images import BaseImages
 from hythe.worker.builders.host_process import is_offline, run
 from hythe.worker.builders.labels import configured
 from hythe.worker.builders.platforms import automatic_arguments
-from hythe.worker.builders.port import Image, Order
+from hythe.worker.builders.port import BuildInput, BuiltImage
 from hythe.worker.dockerfile import base_images
-from hythe.worker.failure import BuildFailed
+from hythe.worker.errors import BuildFailed
 from hythe.worker.isolation.sandbox import Sandbox
-from hythe.worker.isolation.selection import Outside
-from hythe.worker.progress import Record
-from hythe.worker.protocol import Limits
+from hythe.worker.isolation.selection import ExternalBuilder
+from hythe.worker.progress import ProgressReporter
+from hythe.worker.protocol import BuildLimits
 from hythe.worker.source_tree import cleared, inside
 
 
 class DockerBuilder:
     """Builds by the docker command, against an engine (``unix:///var/run/docker.sock``)."""
 
-    def __init__(self, engine: Outside, sandbox: Sandbox, record: Record, bases: BaseImages, limits: Limits) -> None:
+    def __init__(
+        self,
+        engine: ExternalBuilder,
+        sandbox: Sandbox,
+        record: ProgressReporter,
+        bases: BaseImages,
+        limits: BuildLimits,
+    ) -> None:
         self._docker = ["docker", "--host", engine.address]
         self._sandbox = sandbox
         self._record = record
@@ -36,7 +43,7 @@ class DockerBuilder:
         self._limits = limits
         self.name = version(engine)
 
-    def fetch_bases(self, order: Order) -> dict[str, str]:
+    def fetch_bases(self, order: BuildInput) -> dict[str, str]:
         """See Builder. The engine pulls; only the digests are looked up here, where the registry tells them."""
         found = {}
         for base in base_images(order.dockerfile_text, order.arguments, automatic_arguments(order.platform)):
@@ -49,7 +56,7 @@ class DockerBuilder:
         """See Builder."""
         raise BuildFailed("a docker engine runs no autotests: let buildah build this, or test in hooks/test")
 
-    def build(self, order: Order) -> Image:
+    def build(self, order: BuildInput) -> BuiltImage:
         """See Builder."""
         source = self._sandbox.work / "src"
         with tempfile.NamedTemporaryFile("w", suffix=".Dockerfile") as dockerfile:
@@ -61,7 +68,7 @@ class DockerBuilder:
             raise BuildFailed(f"the Dockerfile's build ended with {done.code}: see the log")
         return self.export(order)
 
-    def _flags(self, order: Order) -> list[str]:
+    def _flags(self, order: BuildInput) -> list[str]:
         flags = [*self._docker, "build", "--tag", order.image, "--force-rm", "--memory", str(self._limits.memory)]
         flags += [] if order.cache else ["--no-cache"]
         flags += ["--network", "none"] if is_offline(self._limits) else []
@@ -73,7 +80,7 @@ class DockerBuilder:
             raise BuildFailed("a docker engine of this kind takes no build secrets: let buildah build this")
         return flags
 
-    def export(self, order: Order) -> Image:
+    def export(self, order: BuildInput) -> BuiltImage:
         """See Builder."""
         layout = ImageLayout(cleared(self._sandbox.work, f"out/{order.platform.replace('/', '-') or 'image'}"))
         with tempfile.TemporaryFile() as archive:
@@ -84,10 +91,10 @@ class DockerBuilder:
             images = read_archive(archive, layout)
         if len(images) != 1:
             raise BuildFailed("the build gave more than one image")
-        return Image(layout.folder, configured(layout, images[0].descriptor, order))
+        return BuiltImage(layout.folder, configured(layout, images[0].descriptor, order))
 
 
-def version(engine: Outside) -> str:
+def version(engine: ExternalBuilder) -> str:
     """Return which docker answers. Raises BuildFailed when none does."""
     command = ["docker", "--host", engine.address, "version", "--format", "{{.Server.Version}}"]
     try:

@@ -9,19 +9,20 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
-from hythe.builds.configuration import Network
-from hythe.worker.failure import BuildFailed
-from hythe.worker.isolation.sandbox import Finished, Sandbox
-from hythe.worker.progress import Record
-from hythe.worker.protocol import Limits
+from hythe.worker.errors import BuildFailed
+from hythe.worker.isolation.sandbox import ProcessResult, Sandbox
+from hythe.worker.progress import ProgressReporter
+from hythe.worker.protocol import BuildLimits, Network
 
 LOOK_SECONDS = 0.3
 KEPT_LINES = 40
 _NONE: Mapping[str, str] = MappingProxyType({})
 
 
-def run(command: Sequence[str], sandbox: Sandbox, record: Record, environment: Mapping[str, str] = _NONE) -> Finished:
-    """Run a command of the host; its lines go to the log. Raises LimitReached and Stopped when the sandbox's time ends.
+def run(
+    command: Sequence[str], sandbox: Sandbox, record: ProgressReporter, environment: Mapping[str, str] = _NONE
+) -> ProcessResult:
+    """Run a command of the host; its lines go to the log. Raises LimitReached and BuildStopped when the sandbox's time ends.
 
     All of its processes end then, and also with a worker that is killed.
     """
@@ -44,10 +45,10 @@ def run(command: Sequence[str], sandbox: Sandbox, record: Record, environment: M
         code = process.wait()
         ended.set()
     sandbox.require_time()
-    return Finished(code, tuple(last))
+    return ProcessResult(code, tuple(last))
 
 
-def is_offline(limits: Limits) -> bool:
+def is_offline(limits: BuildLimits) -> bool:
     """Whether steps get no network at all. Raises BuildFailed where they would get more than they may have."""
     if limits.network is Network.REGISTRY:
         raise BuildFailed("this builder cannot let steps reach the registry alone: set the network to off or open")

@@ -14,13 +14,13 @@ import msgspec
 from hythe.client.layout import ImageLayout
 from hythe.client.platforms import parse_platform
 from hythe.oci.manifest import Descriptor, Manifest
-from hythe.worker.builders.port import Order
+from hythe.worker.builders.port import BuildInput
 
 _BEGAN_WITH = re.compile("FROM [0-9a-f]{12,64}")
 
 
 def configured(
-    layout: ImageLayout, image: Descriptor, order: Order, more: Mapping[str, Any] = MappingProxyType({})
+    layout: ImageLayout, image: Descriptor, order: BuildInput, more: Mapping[str, Any] = MappingProxyType({})
 ) -> Descriptor:
     """Return the same image with the order's labels over its own, for its platform, and with ``more`` in its settings.
 

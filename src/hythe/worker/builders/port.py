@@ -9,7 +9,7 @@ import msgspec
 from hythe.oci.manifest import Descriptor
 
 
-class Order(msgspec.Struct, frozen=True, kw_only=True):
+class BuildInput(msgspec.Struct, frozen=True, kw_only=True):
     """One image to build, for one platform. Paths are relative to the source; ``time`` in seconds since 1970."""
 
     context: str
@@ -27,7 +27,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     """The name under which hooks know the image, REPOSITORY:TAG with the registry's host."""
 
 
-class Image(msgspec.Struct, frozen=True):
+class BuiltImage(msgspec.Struct, frozen=True):
     """An image in an OCI layout on the worker's disk."""
 
     layout: Path
@@ -40,16 +40,16 @@ class Builder(Protocol):
     name: str
     """The builder and its version, for the provenance."""
 
-    def fetch_bases(self, order: Order) -> dict[str, str]:
+    def fetch_bases(self, order: BuildInput) -> dict[str, str]:
         """Bring the base images; return the digest of each, as written in the Dockerfile. Raises BuildFailed."""
 
     def fetch_images(self, names: Sequence[str]) -> None:
         """Bring what tests run beside the image that was built, for the host's platform. Raises BuildFailed."""
 
-    def build(self, order: Order) -> Image:
-        """Build and return the image. Raises BuildFailed, LimitReached, Stopped."""
+    def build(self, order: BuildInput) -> BuiltImage:
+        """Build and return the image. Raises BuildFailed, LimitReached, BuildStopped."""
 
-    def export(self, order: Order) -> Image:
+    def export(self, order: BuildInput) -> BuiltImage:
         """Return the image that is called ``order.image`` here: a hook built it. Raises BuildFailed."""
 
 
@@ -60,14 +60,14 @@ class LayerSharing(Protocol):
     def knows_layers(self, name: str) -> bool:
         """Whether this disk had them before: by a build, or by ``take_layers``."""
 
-    def take_layers(self, name: str, index: Image) -> int:
+    def take_layers(self, name: str, index: BuiltImage) -> int:
         """Take what another worker's ``give_layers`` returned; returns how many steps it has. Raises BuildFailed."""
 
-    def has_new_layers(self, name: str, order: Order) -> bool:
+    def has_new_layers(self, name: str, order: BuildInput) -> bool:
         """Whether the build had other steps than those that were taken or given last."""
 
-    def give_layers(self, order: Order, image: Image) -> Image:
+    def give_layers(self, order: BuildInput, image: BuiltImage) -> BuiltImage:
         """Return the index of the build's steps; ``image`` is what ``build`` returned. Raises BuildFailed."""
 
-    def layers_given(self, name: str, order: Order) -> None:
+    def layers_given(self, name: str, order: BuildInput) -> None:
         """Note that others have the build's layers now."""

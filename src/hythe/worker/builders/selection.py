@@ -4,14 +4,19 @@ from hythe.worker.builders import buildkit, docker
 from hythe.worker.builders.base_images import BaseImages
 from hythe.worker.builders.buildah import BuildahBuilder
 from hythe.worker.builders.port import Builder
-from hythe.worker.isolation.sandbox import Reach, Sandbox
-from hythe.worker.isolation.selection import Outside
-from hythe.worker.progress import Record
-from hythe.worker.protocol import Limits
+from hythe.worker.isolation.sandbox import NetworkAccess, Sandbox
+from hythe.worker.isolation.selection import ExternalBuilder
+from hythe.worker.progress import ProgressReporter
+from hythe.worker.protocol import BuildLimits
 
 
 def make_builder(
-    outside: Outside | None, sandbox: Sandbox, record: Record, bases: BaseImages, limits: Limits, reach: Reach
+    outside: ExternalBuilder | None,
+    sandbox: Sandbox,
+    record: ProgressReporter,
+    bases: BaseImages,
+    limits: BuildLimits,
+    reach: NetworkAccess,
 ) -> Builder:
     """Return the builder of one attempt. Raises BuildFailed when it is not there."""
     if outside is None:
@@ -21,6 +26,6 @@ def make_builder(
     return buildkit.BuildKitBuilder(outside, sandbox, record, bases, limits)
 
 
-def version_of(outside: Outside) -> str:
+def version_of(outside: ExternalBuilder) -> str:
     """Return which builder answers there. Raises BuildFailed when none does."""
     return docker.version(outside) if outside.kind == "docker" else buildkit.version(outside)

@@ -1,4 +1,4 @@
-"""Limits on memory, processes and processors by control groups, version 1 or 2, below the worker's own group.
+"""BuildLimits on memory, processes and processors by control groups, version 1 or 2, below the worker's own group.
 
 With version 2 the worker needs a delegated subtree (systemd: ``Delegate=yes``) or must be root. Nothing outside of the
 worker's own group is touched, so limits that the operator put on the worker hold for its builds too.
@@ -13,8 +13,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
 
-from hythe.worker.isolation.errors import IsolationUnavailable
-from hythe.worker.protocol import Limits
+from hythe.worker.errors import IsolationUnavailable
+from hythe.worker.protocol import BuildLimits
 
 ROOT = Path("/sys/fs/cgroup")
 PREFIX = "hythe-build-"
@@ -22,7 +22,7 @@ PERIOD = 100_000
 """Microseconds over which the share of processors is counted."""
 
 
-class Group(Protocol):
+class ControlGroup(Protocol):
     """One build's control group."""
 
     def add(self, pid: int) -> None:
@@ -35,7 +35,7 @@ class Group(Protocol):
         """End everything that is left in the group, and remove it."""
 
 
-def make_group(folder: Path, build: str, limits: Limits) -> Group:
+def make_group(folder: Path, build: str, limits: BuildLimits) -> ControlGroup:
     """Return a new group with these limits for a build of the worker whose folder this is.
 
     Raises IsolationUnavailable.
@@ -54,7 +54,7 @@ def make_group(folder: Path, build: str, limits: Limits) -> Group:
 class LegacyGroup:
     """Version 1: a folder per controller."""
 
-    def __init__(self, name: str, limits: Limits) -> None:
+    def __init__(self, name: str, limits: BuildLimits) -> None:
         self._limits = limits
         self._folders = {each: _own_folder(each) / name for each in ("memory", "pids", "cpu")}
         settings = {
@@ -72,18 +72,18 @@ class LegacyGroup:
             raise
 
     def add(self, pid: int) -> None:
-        """See Group."""
+        """See ControlGroup."""
         for folder in self._folders.values():
             (folder / "cgroup.procs").write_text(str(pid))
 
     def problem(self) -> str:
-        """See Group."""
+        """See ControlGroup."""
         killed = _value(self._folders["memory"] / "memory.oom_control", "oom_kill")
         refused = _value(self._folders["pids"] / "pids.events", "max")
         return _said(self._limits, killed, refused)
 
     def close(self) -> None:
-        """See Group."""
+        """See ControlGroup."""
         for folder in self._folders.values():
             _remove(folder)
 
@@ -91,7 +91,7 @@ class LegacyGroup:
 class UnifiedGroup:
     """Version 2: one folder."""
 
-    def __init__(self, name: str, limits: Limits) -> None:
+    def __init__(self, name: str, limits: BuildLimits) -> None:
         self._limits = limits
         own = ROOT / _own_path("").lstrip("/")
         parent = _delegated(own)
@@ -111,17 +111,17 @@ class UnifiedGroup:
             raise
 
     def add(self, pid: int) -> None:
-        """See Group."""
+        """See ControlGroup."""
         (self._folder / "cgroup.procs").write_text(str(pid))
 
     def problem(self) -> str:
-        """See Group."""
+        """See ControlGroup."""
         killed = _value(self._folder / "memory.events", "oom_kill")
         refused = _value(self._folder / "pids.events", "max")
         return _said(self._limits, killed, refused)
 
     def close(self) -> None:
-        """See Group."""
+        """See ControlGroup."""
         with contextlib.suppress(OSError):
             (self._folder / "cgroup.kill").write_text("1")
         _remove(self._folder)
@@ -181,7 +181,7 @@ def _value(path: Path, key: str) -> int:
     return 0
 
 
-def _said(limits: Limits, killed: int, refused: int) -> str:
+def _said(limits: BuildLimits, killed: int, refused: int) -> str:
     if killed:
         return f"it used more than its {limits.memory >> 20} MiB of memory"
     if refused:

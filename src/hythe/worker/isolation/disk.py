@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
-from hythe.worker.isolation.errors import IsolationUnavailable
-from hythe.worker.isolation.id_mapping import Identity
+from hythe.worker.errors import IsolationUnavailable
+from hythe.worker.isolation.id_mapping import IdMapping
 
 FULL = 0.8
 """A cached disk that is fuller than this is not kept."""
@@ -39,7 +39,7 @@ class Disk(Protocol):
 class ImageDisk:
     """A file system in a file, mounted through a loop device. Needs root."""
 
-    def __init__(self, image: Path, folder: Path, size: int, files: int, identity: Identity) -> None:
+    def __init__(self, image: Path, folder: Path, size: int, files: int, identity: IdMapping) -> None:
         """Mount ``image`` at ``folder``, made anew unless it is there and was left in order."""
         self.folder = folder
         self._image = image
@@ -107,7 +107,7 @@ def locked(path: Path) -> Iterator[bool]:
         yield True
 
 
-def _make_file_system(image: Path, size: int, files: int, identity: Identity) -> None:
+def _make_file_system(image: Path, size: int, files: int, identity: IdMapping) -> None:
     image.parent.mkdir(parents=True, exist_ok=True)
     image.unlink(missing_ok=True)
     with image.open("wb") as file:

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import msgspec
 
-from hythe.worker.isolation.errors import IsolationUnavailable
+from hythe.worker.errors import IsolationUnavailable
 
 RANGE = 65536
 
 
-class Identity(msgspec.Struct, frozen=True):
+class IdMapping(msgspec.Struct, frozen=True):
     """Maps root inside to ``owner`` on the host and, when ``base`` is set, the numbers from 1 on to ``base`` on."""
 
     owner: int
@@ -46,12 +46,12 @@ class Identity(msgspec.Struct, frozen=True):
             )
 
 
-def identity(slot: int, first: int) -> Identity:
+def identity(slot: int, first: int) -> IdMapping:
     """Return the numbers of the build in ``slot``; ``first`` is where the ranges begin. Raises IsolationUnavailable."""
     if os.geteuid() == 0:
         base = first + slot * RANGE
-        return Identity(base, base, helper=False)
-    return Identity(os.geteuid(), _own_range(), helper=True)
+        return IdMapping(base, base, helper=False)
+    return IdMapping(os.geteuid(), _own_range(), helper=True)
 
 
 def _own_range() -> int:

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import msgspec
 
-from hythe.worker.isolation.errors import IsolationUnavailable
+from hythe.worker.errors import IsolationUnavailable
 
 _CLONE_NEWNET = 0x40000000
 _CHUNK = 1 << 18
 
 
-class Opening(msgspec.Struct, frozen=True):
+class ForwardedPort(msgspec.Struct, frozen=True):
     """Inside, ``address``:``port`` leads to ``host``:``port`` as the worker sees it."""
 
     host: str
@@ -27,10 +27,10 @@ class Opening(msgspec.Struct, frozen=True):
     address: str = "127.0.0.1"
 
 
-class Gate:
+class PortForward:
     """One opening, served by threads until closed."""
 
-    def __init__(self, pid: int, opening: Opening) -> None:
+    def __init__(self, pid: int, opening: ForwardedPort) -> None:
         """Listen in the network of process ``pid``. Raises IsolationUnavailable."""
         self._opening = opening
         self._listener = _listen_inside(pid, opening)
@@ -82,7 +82,7 @@ def _pass_on(inner: socket.socket, outer: socket.socket) -> None:
             open_ends.remove(end)
 
 
-def _listen_inside(pid: int, opening: Opening) -> socket.socket:
+def _listen_inside(pid: int, opening: ForwardedPort) -> socket.socket:
     found: list[socket.socket | OSError] = []
 
     def listen() -> None:
@@ -99,7 +99,7 @@ def _listen_inside(pid: int, opening: Opening) -> socket.socket:
     return found[0]
 
 
-def _listen(pid: int, opening: Opening) -> socket.socket:
+def _listen(pid: int, opening: ForwardedPort) -> socket.socket:
     """Make the socket with this thread inside; the thread ends afterwards, so it need not come back."""
     libc = ctypes.CDLL(None, use_errno=True)
     with Path(f"/proc/{pid}/ns/net").open("rb") as namespace:

@@ -15,13 +15,13 @@ from pathlib import Path
 
 import msgspec
 
-from hythe.builds.configuration import Network
+from hythe.worker.errors import BuildStopped, IsolationUnavailable, LimitReached
 from hythe.worker.isolation.addresses import METADATA
-from hythe.worker.isolation.cgroup import Group
+from hythe.worker.isolation.cgroup import ControlGroup
 from hythe.worker.isolation.disk import Disk
-from hythe.worker.isolation.errors import IsolationUnavailable, LimitReached, Stopped
-from hythe.worker.isolation.id_mapping import Identity
-from hythe.worker.isolation.port_forward import Gate, Opening
+from hythe.worker.isolation.id_mapping import IdMapping
+from hythe.worker.isolation.port_forward import ForwardedPort, PortForward
+from hythe.worker.protocol import Network
 
 VIEW = Path(__file__).with_name("view.sh").read_text()
 """The script that builds what is seen inside; handed over as text, as nobody inside may read our files."""
@@ -43,20 +43,20 @@ ENVIRONMENT = {
 }
 
 
-class Reach(msgspec.Struct, frozen=True):
+class NetworkAccess(msgspec.Struct, frozen=True):
     """What of the network a command reaches: ``network`` OPEN is everything but what is blocked; ``gates`` lead out."""
 
     network: Network = Network.OFF
-    gates: tuple[Opening, ...] = ()
+    gates: tuple[ForwardedPort, ...] = ()
     hosts: tuple[tuple[str, str], ...] = ()
     """(address, name) for its /etc/hosts."""
 
 
-NOTHING = Reach()
+NOTHING = NetworkAccess()
 """No network at all."""
 
 
-class Finished(msgspec.Struct, frozen=True):
+class ProcessResult(msgspec.Struct, frozen=True):
     """A command that ended: its exit code and the last lines that it wrote."""
 
     code: int
@@ -66,7 +66,9 @@ class Finished(msgspec.Struct, frozen=True):
 class Sandbox:
     """Where one build's commands run, one after the other."""
 
-    def __init__(self, identity: Identity, disk: Disk, group: Group | None, *, deadline: float, limit: int) -> None:
+    def __init__(
+        self, identity: IdMapping, disk: Disk, group: ControlGroup | None, *, deadline: float, limit: int
+    ) -> None:
         """Limit the sandbox to ``deadline`` (``time.monotonic``), which is ``limit`` seconds from its beginning."""
         self.disk = disk
         self._identity = identity
@@ -99,9 +101,9 @@ class Sandbox:
         return self._stop.wait(wait) or time.monotonic() > self._deadline
 
     def require_time(self) -> None:
-        """Return while the build may go on. Raises Stopped, LimitReached."""
+        """Return while the build may go on. Raises BuildStopped, LimitReached."""
         if self._stop.is_set():
-            raise Stopped
+            raise BuildStopped
         if time.monotonic() > self._deadline:
             raise LimitReached(f"it took longer than its {self._limit} seconds")
 
@@ -116,24 +118,24 @@ class Sandbox:
         command: Sequence[str],
         on_line: Callable[[str], None],
         *,
-        reach: Reach = NOTHING,
+        reach: NetworkAccess = NOTHING,
         environment: Mapping[str, str] | None = None,
         folder: str = "/work",
-    ) -> Finished:
+    ) -> ProcessResult:
         """Run a command inside until it ends; its lines go to ``on_line``.
 
-        Raises LimitReached when it used too much, Stopped after ``stop``, IsolationUnavailable when it cannot start.
+        Raises LimitReached when it used too much, BuildStopped after ``stop``, IsolationUnavailable when it cannot start.
         """
         if self._stop.is_set():
-            raise Stopped
+            raise BuildStopped
         process = self._start(["env", "-C", folder, *command], reach, environment or {})
         self._running = process
-        doors: list[Gate] = []
+        doors: list[PortForward] = []
         tap: subprocess.Popen[bytes] | None = None
         watcher = threading.Thread(target=self._watch, args=(process,), daemon=True)
         try:
             self._enter(process)
-            doors = [Gate(process.pid, opening) for opening in reach.gates]
+            doors = [PortForward(process.pid, opening) for opening in reach.gates]
             tap = _connect(process.pid) if reach.network is Network.OPEN else None
             watcher.start()
             last = _read_lines(process, on_line)
@@ -147,7 +149,7 @@ class Sandbox:
                 tap.kill()
                 tap.wait()
         self._raise_trouble(code)
-        return Finished(code, last)
+        return ProcessResult(code, last)
 
     def close(self, *, keep: bool) -> None:
         """End everything, and let go of the disk; with ``keep`` its content is there for the next build."""
@@ -158,7 +160,9 @@ class Sandbox:
         with contextlib.suppress(OSError):
             self._root.rmdir()
 
-    def _start(self, command: Sequence[str], reach: Reach, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    def _start(
+        self, command: Sequence[str], reach: NetworkAccess, environment: Mapping[str, str]
+    ) -> subprocess.Popen[bytes]:
         hosts = "\n".join(f"{address} {name}" for address, name in reach.hosts)
         inside = ["unshare", "--user", "--keep-caps", "--", "sh", "-c", _START, "sh", VIEW, "view"]
         rest = [hosts, reach.network.value, " ".join(METADATA), *command]

@@ -8,19 +8,18 @@ from typing import Literal
 
 import msgspec
 
-from hythe.builds.configuration import Network
-from hythe.worker.isolation.cgroup import Group, make_group
+from hythe.worker.errors import IsolationUnavailable
+from hythe.worker.isolation.cgroup import ControlGroup, make_group
 from hythe.worker.isolation.disk import Disk, ImageDisk, WatchedDisk
-from hythe.worker.isolation.errors import IsolationUnavailable
-from hythe.worker.isolation.id_mapping import Identity, identity
-from hythe.worker.isolation.port_forward import Opening
-from hythe.worker.isolation.sandbox import Reach, Sandbox
-from hythe.worker.protocol import Limits
+from hythe.worker.isolation.id_mapping import IdMapping, identity
+from hythe.worker.isolation.port_forward import ForwardedPort
+from hythe.worker.isolation.sandbox import NetworkAccess, Sandbox
+from hythe.worker.protocol import BuildLimits, Network
 
-TRIAL = Limits(processors=1, memory=256 << 20, processes=100, disk=32 << 20, files=1000, seconds=30)
+TRIAL = BuildLimits(processors=1, memory=256 << 20, processes=100, disk=32 << 20, files=1000, seconds=30)
 
 
-class Outside(msgspec.Struct, frozen=True):
+class ExternalBuilder(msgspec.Struct, frozen=True):
     """A builder beside the sandbox, with containment of its own: chosen by the operator instead of buildah."""
 
     kind: Literal["docker", "buildkit"]
@@ -42,7 +41,7 @@ class Isolation(msgspec.Struct, frozen=True):
     images: bool
     networks: frozenset[Network]
     missing: tuple[str, ...] = ()
-    outside: Outside | None = None
+    outside: ExternalBuilder | None = None
     """What builds in the sandbox's stead, where the operator wants that."""
 
     def __str__(self) -> str:
@@ -56,15 +55,15 @@ class Isolation(msgspec.Struct, frozen=True):
         ]
         return "; ".join(parts)
 
-    def sandbox(self, name: str, slot: int, limits: Limits, image: Path) -> Sandbox:
+    def sandbox(self, name: str, slot: int, limits: BuildLimits, image: Path) -> Sandbox:
         """Return a new sandbox with these limits, its disk kept in ``image``. Raises IsolationUnavailable."""
         numbers = identity(slot, self.first)
         disk = self._disk(name, limits, image, numbers)
-        group: Group | None = make_group(self.folder, name, limits) if self.groups else None
+        group: ControlGroup | None = make_group(self.folder, name, limits) if self.groups else None
         deadline = time.monotonic() + limits.seconds
         return Sandbox(numbers, disk, group, deadline=deadline, limit=limits.seconds)
 
-    def _disk(self, name: str, limits: Limits, image: Path, numbers: Identity) -> Disk:
+    def _disk(self, name: str, limits: BuildLimits, image: Path, numbers: IdMapping) -> Disk:
         folder = self.folder / "work" / name
         if self.images:
             return ImageDisk(image, folder, limits.disk, limits.files, numbers)
@@ -114,11 +113,11 @@ def _try(isolation: Isolation, network: Network) -> None:
     name = Path(tempfile.mkdtemp(prefix="trial-", dir=isolation.folder)).name
     image = isolation.folder / name / "disk.img"
     said: list[str] = []
-    gates = (Opening("127.0.0.1", 9),) if network is Network.REGISTRY else ()
+    gates = (ForwardedPort("127.0.0.1", 9),) if network is Network.REGISTRY else ()
     try:
         sandbox = isolation.sandbox(name, 0, TRIAL, image)
         try:
-            done = sandbox.run(["true"], said.append, reach=Reach(network, gates))
+            done = sandbox.run(["true"], said.append, reach=NetworkAccess(network, gates))
         finally:
             sandbox.close(keep=False)
         if done.code:

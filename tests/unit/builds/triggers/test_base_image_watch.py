@@ -13,7 +13,6 @@ from tests.parts.docker_registry import DockerRegistry
 from tests.parts.engines import ContainersTool
 from tests.unit.builds.test_queue import QUICK, Bench, lease_of
 
-from hythe.builds.build import Result
 from hythe.builds.configuration import BuildConfiguration, BuildSource, NewBuildConfiguration, Options
 from hythe.builds.events import BuildListener
 from hythe.builds.rules import Rule
@@ -28,7 +27,7 @@ from hythe.oci.digest import Digest
 from hythe.registry.events import TagMove
 from hythe.registry.sql import repositories as repository_rows
 from hythe.settings import Settings
-from hythe.worker.protocol import Outcome
+from hythe.worker.protocol import BuildOutcome, BuildResult
 
 MOVE = TagMove("latest", Digest.of(b"new"), Digest.of(b"old"), datetime.now(UTC))
 
@@ -93,7 +92,7 @@ def test_the_base_images_of_every_rule_are_recorded(database: Database, run: Run
             for branch, base in (("main", "one:1"), ("dev", "two:2"), ("main", "three:3")):
                 await bench.push(configuration, "1", branch)
                 claimed = await bench.claim()
-                done = Outcome(status="succeeded", result=Result(bases={f"hub/{base}": "sha256:0"}, registry="hub"))
+                done = BuildOutcome(status="succeeded", result=BuildResult(bases={f"hub/{base}": "sha256:0"}, registry="hub"))
                 await builds.queue.finish(lease_of(claimed), done)
             async with database.reading() as session:
                 return sorted(await base_rows.bases_of(session, "alice/child"))

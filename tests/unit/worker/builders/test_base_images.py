@@ -9,7 +9,7 @@ from tests.unit.worker.test_shared_layers import JOB
 
 from hythe.client.client import Client
 from hythe.worker.builders.base_images import BaseImages
-from hythe.worker.failure import BuildFailed
+from hythe.worker.errors import BuildFailed
 
 OWN = ["127.0.0.1:5000", "127.9.9.9", "localhost:2375", "0x7f000001:5000", "0.0.0.0:5000", "[::1]:5000"]
 

@@ -1,0 +1,25 @@
+"""Errors of the worker. The message of all but JobLost and BuildStopped is shown on the page of the build."""
+
+
+class BuildFailed(Exception):
+    """A build failed for a reason that its author can solve."""
+
+
+class InvalidDockerfile(BuildFailed):
+    """The Dockerfile cannot be parsed."""
+
+
+class IsolationUnavailable(Exception):
+    """This host lacks what the requested isolation needs; the message says what is missing and what to do."""
+
+
+class LimitReached(Exception):
+    """A process in the sandbox exceeded a limit; the message says which."""
+
+
+class BuildStopped(Exception):
+    """The sandbox was stopped because the build was cancelled or its lease was lost."""
+
+
+class JobLost(Exception):
+    """The hub gave the build to another worker, or it has finished: stop working on it."""
