@@ -59,7 +59,7 @@ def test_unknown_linked_accounts_and_repositories(forged: ForgeHouse, hythe: Hyt
 
     for account, what in (
         ("nobody", "no linked account is named nobody"),
-        (link["login"], "has no access to a repository"),
+        (link["login"], "cannot access the repository"),
     ):
         words = ("configure", f"{name}/unlinked", "--account", account, "--source", "src/none", "--token-stdin")
         done = hythe.run("builds", *words, stdin=token)

@@ -326,7 +326,7 @@ def test_an_image_of_another_platform_is_refused(hythe_box: ContainersHythe) -> 
     done = hythe_box.run("run", "--rm", "--pull", "never", "--platform", "linux/s390x", "box", "true")
 
     assert done.returncode == 125
-    assert "box is here for linux/amd64, not for linux/s390x" in done.stderr
+    assert "box is for linux/amd64, not for linux/s390x" in done.stderr
     assert hythe_box.run("run", "--rm", "--platform", "linux/amd64", "box", "true").returncode == 0
 
 

@@ -65,7 +65,7 @@ def test_damaged_content_is_reported_and_skipped(full_registry: DockerRegistry, 
 
     assert done.returncode == 1
     assert f"the bytes of its blob sha256:{layers[-1].parent.name} have another digest" in done.stdout
-    assert "manifests were not taken" in done.stderr
+    assert "manifests were not imported" in done.stderr
 
 
 def test_empty_links_are_skipped(full_registry: DockerRegistry, tmp_path: Path) -> None:
@@ -77,7 +77,7 @@ def test_empty_links_are_skipped(full_registry: DockerRegistry, tmp_path: Path) 
     done = import_folder(full_registry.data, tmp_path / "data")
 
     assert done.returncode == 1
-    assert "one latest not taken: the tag refers to no manifest" in done.stdout.splitlines()
+    assert "one latest not imported: the tag refers to no manifest" in done.stdout.splitlines()
     assert re.search(r"^one@sha256:[0-9a-f]{64}$", done.stdout, re.MULTILINE)
     assert re.search(r"^team/multi@sha256:[0-9a-f]{64} latest$", done.stdout, re.MULTILINE)
 

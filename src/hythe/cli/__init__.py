@@ -1,1 +1,1 @@
-"""The ``hythe`` command: one file a family of verbs, and the output."""
+"""The ``hythe`` command: one file per verb or small family, and their shared parts."""

@@ -27,7 +27,7 @@ hythe admin upgrade --database-url postgresql://hythe@db/hythe"""
 
 
 UNLIMITED = "unlimited"
-"""The value of a limit that does not restrict the account."""
+"""How ``list-users`` prints an account without a limit."""
 
 
 def _configure(parser: ArgumentParser) -> None:
@@ -149,9 +149,9 @@ def _upgrade(arguments: Namespace) -> int:
 
 
 def _with_hub(arguments: Namespace, work: Callable[["HubServices"], Awaitable[None]], *, new: bool = False) -> None:
-    """Open the hub that the settings name and run ``work`` with it. The server can be running.
+    """Open the hub that the settings name and run ``work`` with it. The server can keep running.
 
-    With ``new`` the hub need not exist yet.
+    With ``new``, the hub does not have to exist yet.
     """
     from hythe.hub.errors import HubError
     from hythe.server.hub import open_hub
@@ -187,8 +187,8 @@ def _require_hub(settings: "Settings", *, new: bool = False) -> None:
     if settings.database_url or (folder / SQLITE_FILE).exists():
         return
     if not new:
-        raise CommandFailed(f"there is no hub in {folder}", "give the folder that 'hythe serve' prints: --data DIR")
-    print(f"there was no hub in {folder}: this begins one", file=sys.stderr)
+        raise CommandFailed(f"there is no hub in {folder}", "use --data DIR with the folder that 'hythe serve' prints")
+    print(f"no hub in {folder} yet: creating one", file=sys.stderr)
 
 
 def _new_password(arguments: Namespace) -> str:

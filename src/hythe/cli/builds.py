@@ -107,7 +107,7 @@ def _add_token_flag(verb: ArgumentParser) -> None:
 
 def _run(arguments: Namespace) -> int:
     with connected(arguments) as client:
-        # A host alone names a hub. Reference would read it as an image name.
+        # Reference would read a host without a path as an image name.
         host_alone = arguments.run is _accounts
         reference = client.reference(f"{arguments.name}/any/repository" if host_alone else arguments.name)
         code: int = arguments.run(_Builds(client, reference), arguments)
@@ -115,7 +115,7 @@ def _run(arguments: Namespace) -> int:
 
 
 class _Builds:
-    """The JSON API for the builds of one repository, called with the user's credentials."""
+    """A client of the hub's JSON API for the builds of one repository, with the user's credentials."""
 
     def __init__(self, client: Client, reference: Reference) -> None:
         self._session = client.session(reference.host, reference.repository)
@@ -128,7 +128,7 @@ class _Builds:
 
     @property
     def url(self) -> str:
-        """The hub's address as this client reaches it."""
+        """The hub's address."""
         return self._session.base.rstrip("/")
 
     def sign_in(self, arguments: Namespace) -> None:
@@ -220,7 +220,7 @@ def _linked_source(builds: _Builds, arguments: Namespace) -> dict[str, Any]:
         count = f"{len(matching)} linked accounts are" if matching else "no linked account is"
         raise CommandFailed(
             f"{count} named {arguments.account}",
-            f"use an ID that 'hythe builds accounts {builds.host}' lists, or link the account in the hub's web page",
+            f"use an ID from 'hythe builds accounts {builds.host}', or link the account on the hub's web page",
         )
     [account] = matching
     query = quote(arguments.source.rpartition("/")[2])
@@ -228,8 +228,8 @@ def _linked_source(builds: _Builds, arguments: Namespace) -> dict[str, Any]:
     repository = next((one for one in repositories if one["name"].lower() == arguments.source.lower()), None)
     if repository is None:
         raise CommandFailed(
-            f"{account['login']} has no access to a repository {arguments.source}",
-            "write OWNER/NAME as on the forge",
+            f"account {account['login']} cannot access the repository {arguments.source}",
+            "use OWNER/NAME as the forge spells it",
             3,
         )
     return {
@@ -386,4 +386,4 @@ def _error_of(status: int, body: bytes, host: str) -> CommandFailed:
 
 
 command = Command(_configure, _run, EXAMPLES)
-"""The verb ``builds``."""
+"""``hythe builds``."""

@@ -1,4 +1,4 @@
-"""What a verb of ``hythe`` is. Imports only what the start of the command can afford."""
+"""The parts of a verb. This module imports very little, so that the command starts fast."""
 
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
@@ -6,11 +6,12 @@ from typing import NamedTuple
 
 
 class Command(NamedTuple):
-    """One verb: the flags it takes and what it does.
+    """A verb: its flags and what it does.
 
-    ``configure`` adds the verb's flags to its parser; ``run`` does the work and returns the exit code (0 when all
-    went well); it raises rather than print an error. ``examples`` is what ``hythe help VERB`` shows below the flags,
-    one command a line. ``usage_code`` is the exit code for wrong words.
+    ``configure`` adds the flags to the verb's parser. ``run`` does the work and returns the exit code (0 on success);
+    it
+    raises an exception instead of printing an error. ``examples`` are the lines that ``hythe help VERB`` prints below
+    the flags. ``usage_code`` is the exit code of a usage error.
     """
 
     configure: Callable[[ArgumentParser], None]
@@ -20,7 +21,7 @@ class Command(NamedTuple):
 
 
 class Verb(NamedTuple):
-    """One row of the table of verbs; ``target`` is ``MODULE:NAME`` of a Command, imported only when it is called."""
+    """One row of the table of verbs. ``target`` is ``MODULE:NAME`` of a Command, imported only when the verb runs."""
 
     name: str
     target: str
@@ -29,7 +30,7 @@ class Verb(NamedTuple):
 
 
 class CommandFailed(Exception):
-    """A verb could not do what was asked: ``message`` says what, ``hint`` what to do, ``code`` is the exit code."""
+    """A verb failed: ``message`` says why, ``hint`` what to do, and ``code`` is the exit code."""
 
     def __init__(self, message: str, hint: str = "", code: int = 1) -> None:
         super().__init__(message)

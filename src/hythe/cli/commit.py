@@ -16,10 +16,15 @@ from hythe.oci.reference import Reference
 
 
 def _configure(parser: ArgumentParser) -> None:
-    parser.add_argument("-a", "--author", default="", help='author, such as "Ada <ada@example.com>"')
+    parser.add_argument("-a", "--author", default="", help='author of the image, such as "Ada <ada@example.com>"')
     parser.add_argument("-m", "--message", default="", help="commit message")
     parser.add_argument(
-        "-c", "--change", action="append", default=[], metavar="INSTRUCTION", help="apply a Dockerfile instruction"
+        "-c",
+        "--change",
+        action="append",
+        default=[],
+        metavar="INSTRUCTION",
+        help="Dockerfile instruction to apply to the image",
     )
     parser.add_argument(
         "-p", "--pause", action="store_true", default=True, help="pause the container during the commit (default)"
@@ -54,7 +59,7 @@ def _new_name(text: str, host: str) -> Reference:
 
 
 def _commit_any(text: str, options: CommitOptions, name: Reference | None) -> Digest:
-    """Commit the hythe container that ``text`` names, else that of docker or podman."""
+    """Commit the container of hythe that ``text`` names; if there is none, that of docker or podman."""
     store, images = ContainerStore(), open_store()
     try:
         container = store.find(text)

@@ -79,7 +79,7 @@ def _words_of_verb(before: list[str], current: str) -> Iterator[str]:
     parser = make_parser(verb, load(verb))
     awaiting = next((action for action in parser._actions if before[-1] in action.option_strings), None)
     if awaiting is not None and awaiting.nargs is None:
-        yield from map(str, awaiting.choices or ())  # for none the shell offers files
+        yield from map(str, awaiting.choices or ())  # without choices, the shell offers files
         return
     for action in parser._actions:
         if isinstance(action, _SubParsersAction):

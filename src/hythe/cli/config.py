@@ -1,4 +1,4 @@
-"""``config``: the client's settings."""
+"""``config``: manage the settings of the client."""
 
 from argparse import ArgumentParser, Namespace
 
@@ -19,12 +19,12 @@ from hythe.client.errors import InvalidConfiguration
 
 def _configure(parser: ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="set|get|unset|list")
-    setting = actions.add_parser("set", help="set a key in the file")
+    setting = actions.add_parser("set", help="set the value of a key")
     setting.add_argument("key", choices=tuple(DESCRIPTIONS))
     setting.add_argument("value")
-    for name, what in (("get", "print the value in force"), ("unset", "set a key back to its default")):
+    for name, what in (("get", "print the value of a key"), ("unset", "reset a key to its default")):
         actions.add_parser(name, help=what).add_argument("key", choices=tuple(DESCRIPTIONS))
-    actions.add_parser("list", help="print all keys, their values and meanings")
+    actions.add_parser("list", help="list all keys with their values and meanings")
     for action in actions.choices.values():
         add_json_flag(action)
 
@@ -51,7 +51,9 @@ def _change(arguments: Namespace) -> int:
     before = read_configuration_file(path)
     value = arguments.value if arguments.action == "set" else _text(_values(Configuration())[arguments.key])
     if arguments.action == "set" and not value.strip():
-        raise InvalidConfiguration(f"{arguments.key} needs a value", f"hythe config unset {arguments.key}")
+        raise InvalidConfiguration(
+            f"the value of {arguments.key} is empty", f"'hythe config unset {arguments.key}' resets it"
+        )
     after = before.replace(arguments.key, value)
     write_configuration_file(path, after)
     if arguments.json:

@@ -1,4 +1,4 @@
-"""The image that a container is made of: from the local store, or pulled into it."""
+"""Find the image for a new container in the local store, or pull it."""
 
 import sys
 
@@ -10,12 +10,12 @@ from hythe.oci.manifest import Platform
 
 
 def open_store() -> LocalStore:
-    """Return the local store, in which short names mean what the user's configuration says."""
+    """Return the local store with the user's default registry for short names."""
     return LocalStore(default_host=load_configuration().default_registry)
 
 
 def find_image(images: LocalStore, name: str, platform: str, pull: str, *, quiet: bool = False) -> StoredImage:
-    """Return the image called ``name``; ``pull``: fetch it when missing, always or never. Raises ClientError."""
+    """Return the image called ``name``. ``pull`` is missing, always or never. Raises ClientError."""
     wanted = parse_platform(platform) if platform else None
     if pull != "always":
         try:
@@ -30,19 +30,19 @@ def find_image(images: LocalStore, name: str, platform: str, pull: str, *, quiet
 
 
 def _resolve(images: LocalStore, name: str, wanted: Platform | None) -> StoredImage:
-    """Return the image called ``name`` when it is for ``wanted``: only an index was asked already."""
+    """Return the image called ``name`` if it is for ``wanted``. The store checks the platform only of an index."""
     image = images.resolve(name, wanted)
     config = images.read_config(image)
     there = Platform(architecture=config.architecture, os=config.os, variant=config.variant)
     if wanted is not None and not is_compatible(wanted, there):
         raise RemoteNotFound(
-            f"{name} is here for {there}, not for {wanted}", "leave out --platform, or choose another image"
+            f"the local image {name} is for {there}, not for {wanted}", "leave out --platform, or use another image"
         )
     return image
 
 
 def _pull(name: str, platform: Platform, *, quiet: bool) -> None:
-    from hythe.cli.progress import PULL_WORDS, make_display
+    from hythe.cli.progress import PULL_LABELS, make_display
     from hythe.client.client import Client
     from hythe.client.endpoints import RegistryEndpoint, StoreEndpoint
     from hythe.client.transfer import TransferOptions, transfer
@@ -52,7 +52,7 @@ def _pull(name: str, platform: Platform, *, quiet: bool) -> None:
         reference = client.reference(name).with_default_tag()
         source = RegistryEndpoint(client.repository(reference), reference.target)
         destination = StoreEndpoint(client.store, reference, policy=client.policy)
-        with client.store.writing(), make_display(PULL_WORDS, quiet=quiet) as display:
+        with client.store.writing(), make_display(PULL_LABELS, quiet=quiet) as display:
             transfer(
                 source, destination, TransferOptions((platform,)), display, client.configuration.parallel_transfers
             )

@@ -13,9 +13,9 @@ _NEVER = "0001-01-01T00:00:00Z"
 
 
 def find_container(text: str, *, needed: bool = False) -> dict[str, Any] | None:
-    """Return what docker says of the container that ``text`` names; None when there is none.
+    """Return docker's fields for the container that ``text`` names, None if none has the name.
 
-    Raises ContainerError instead when one is ``needed``: an image may have the name otherwise.
+    If ``needed``, raises ContainerError instead. Otherwise ``text`` can also name an image.
     """
     store = ContainerStore()
     try:
@@ -28,7 +28,7 @@ def find_container(text: str, *, needed: bool = False) -> dict[str, Any] | None:
 
 
 def description(store: ContainerStore, container: Container) -> dict[str, Any]:
-    """Return what ``docker inspect`` says of a container, field by field."""
+    """Return the fields of ``docker inspect`` for a container."""
     command = container.command or ("",)
     return {
         "Id": container.id,

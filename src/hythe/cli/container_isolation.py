@@ -16,14 +16,14 @@ from hythe.containers.volumes import parse_mount, parse_tmpfs, parse_volume, vol
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([bkmgt]?)(?:i?b)?", re.IGNORECASE)
 _UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
-LEAST_MEMORY = 6 << 20
+MIN_MEMORY = 6 << 20
 _NETWORKS = ("host", "none")
 _NO_EFFECT = ("apparmor", "label", "systempaths")
 """Security options that have no effect in hythe."""
 
 
 def configure(parser: ArgumentParser) -> None:
-    """Add the flags."""
+    """Add the isolation flags."""
     _configure_network(parser)
     _configure_files(parser)
     _configure_rights(parser)
@@ -82,7 +82,9 @@ def _configure_files(parser: ArgumentParser) -> None:
 def _configure_rights(parser: ArgumentParser) -> None:
     parser.add_argument("--cap-add", action="append", default=[], metavar="CAPABILITY", help="add a Linux capability")
     parser.add_argument("--cap-drop", action="append", default=[], metavar="CAPABILITY", help="drop a Linux capability")
-    parser.add_argument("--privileged", action="store_true", help="give all capabilities and devices, without filters")
+    parser.add_argument(
+        "--privileged", action="store_true", help="grant all capabilities and devices, and disable seccomp"
+    )
     parser.add_argument(
         "--security-opt",
         action="append",
@@ -92,13 +94,19 @@ def _configure_rights(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--group-add", action="append", default=[], metavar="GROUP", help="add a supplementary group")
     parser.add_argument(
-        "--sysctl", action="append", default=[], metavar="NAME=VALUE", help="set a kernel parameter of the namespaces"
+        "--sysctl",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="set a kernel parameter in the container's namespaces",
     )
 
 
 def _configure_limits(parser: ArgumentParser) -> None:
     parser.add_argument("-m", "--memory", default="", metavar="SIZE", help="memory limit, such as 512m (needs root)")
-    parser.add_argument("--memory-swap", default="", metavar="SIZE", help="limit of memory plus swap (needs root)")
+    parser.add_argument(
+        "--memory-swap", default="", metavar="SIZE", help="limit of memory plus swap space (needs root)"
+    )
     parser.add_argument("--cpus", type=float, default=0, help="number of CPUs, such as 1.5 (needs root)")
     parser.add_argument(
         "-c",
@@ -109,25 +117,27 @@ def _configure_limits(parser: ArgumentParser) -> None:
         help="CPU weight relative to other containers, usually 1024 (needs root)",
     )
     parser.add_argument("--cpuset-cpus", default="", metavar="LIST", help="CPUs to use: 0-2,4 (needs root)")
-    parser.add_argument("--pids-limit", type=int, default=0, metavar="COUNT", help="limit of processes (needs root)")
     parser.add_argument(
-        "--ulimit", action="append", default=[], metavar="NAME=SOFT[:HARD]", help="limit of each process: nofile=1024"
+        "--pids-limit", type=int, default=0, metavar="COUNT", help="maximum number of processes (needs root)"
+    )
+    parser.add_argument(
+        "--ulimit", action="append", default=[], metavar="NAME=SOFT[:HARD]", help="set a ulimit, such as nofile=1024"
     )
 
 
 def parse_host_config(arguments: Namespace) -> HostConfig:
-    """Return what the flags ask for, those of ``container_options`` too; raises InvalidOption."""
+    """Return the host configuration that all flags set, also those of ``container_options``. Raises InvalidOption."""
     _check_network(arguments)
     chosen = [*map(parse_volume, arguments.volume), *map(parse_mount, arguments.mount)]
     chosen += map(parse_tmpfs, arguments.tmpfs)
-    taken = {mount.target for mount in chosen}
+    targets = {mount.target for mount in chosen}
     others = [mount for text in arguments.volumes_from for mount in volumes_of(ContainerStore(), text)]
     return HostConfig(
         network=arguments.network,
         hostname=arguments.hostname,
         hosts=tuple(map(parse_host, arguments.add_host)),
         dns=tuple(map(parse_address, arguments.dns)),
-        mounts=(*(mount for mount in others if mount.target not in taken), *chosen),
+        mounts=(*(mount for mount in others if mount.target not in targets), *chosen),
         shared_memory=parse_size(arguments.shm_size),
         read_only=arguments.read_only,
         devices=tuple(map(parse_device, arguments.device)),
@@ -152,25 +162,25 @@ def _check_network(arguments: Namespace) -> None:
     if arguments.network not in _NETWORKS:
         raise InvalidOption(
             f"network {arguments.network!r} is not supported: bridge networks need a daemon",
-            "leave it out for the machine's own network, or use --network none",
+            "leave out --network for the host's network, or use --network none",
         )
     if arguments.publish or arguments.publish_all:
-        whose = "the machine's own network" if arguments.network == "host" else "no network"
-        print(f"note: published ports are discarded: the container has {whose}", file=sys.stderr)
+        network = "the host's network" if arguments.network == "host" else "no network"
+        print(f"note: published ports are discarded: the container has {network}", file=sys.stderr)
 
 
 def _parse_security(texts: list[str]) -> dict[str, bool]:
     """Return the fields of HostConfig that ``--security-opt`` sets."""
-    found: dict[str, bool] = {}
+    fields: dict[str, bool] = {}
     for text in texts:
         name, _, value = text.replace(":", "=", 1).partition("=")
         if name == "no-new-privileges" and value in ("", "true", "false"):
-            found["no_new_privileges"] = value != "false"
+            fields["no_new_privileges"] = value != "false"
         elif name == "seccomp" and value == "unconfined":
-            found["unconfined"] = True
+            fields["unconfined"] = True
         elif name not in _NO_EFFECT:
             raise InvalidOption(f"unknown security option {text!r}", "use no-new-privileges, seccomp=unconfined")
-    return found
+    return fields
 
 
 def _parse_kernel_setting(text: str) -> tuple[str, str]:
@@ -182,10 +192,10 @@ def _parse_kernel_setting(text: str) -> tuple[str, str]:
 
 def _parse_limits(arguments: Namespace) -> ResourceLimits:
     memory = parse_size(arguments.memory) if arguments.memory else 0
-    if memory and memory < LEAST_MEMORY:
+    if memory and memory < MIN_MEMORY:
         raise InvalidOption(f"--memory {arguments.memory} is below the minimum", "use 6m or more")
     if arguments.cpus < 0 or arguments.cpu_shares < 0 or arguments.pids_limit < -1:
-        raise InvalidOption("a limit cannot be negative", "leave it out for no limit")
+        raise InvalidOption("a limit cannot be negative", "leave out the flag for no limit")
     limits = ResourceLimits(
         memory=memory,
         swap=_parse_swap(arguments.memory_swap, memory),
@@ -196,24 +206,27 @@ def _parse_limits(arguments: Namespace) -> ResourceLimits:
     )
     if limits != ResourceLimits() and in_user_namespace():
         raise InvalidOption(
-            "limits need control groups, which need root", "leave out --memory, --cpus and the like; --ulimit works"
+            "resource limits need control groups, which need root",
+            "leave out --memory, --cpus and similar flags; --ulimit works without root",
         )
     return limits
 
 
 def _parse_swap(text: str, memory: int) -> int:
-    """Return how much memory and swap space together may be; -1 is any."""
+    """Return the limit of memory plus swap space in bytes; -1 for no limit."""
     swap = -1 if text == "-1" else parse_size(text) if text else 0
     if swap and not memory:
-        raise InvalidOption("--memory-swap needs --memory", "it is the limit of both together")
+        raise InvalidOption("--memory-swap needs --memory", "--memory-swap limits memory and swap space together")
     if 0 < swap < memory:
-        raise InvalidOption("--memory-swap is less than --memory", "it is the limit of both together")
+        raise InvalidOption(
+            "--memory-swap is less than --memory", "--memory-swap limits memory and swap space together"
+        )
     return swap
 
 
 def parse_size(text: str) -> int:
-    """Return the bytes of a size such as ``512m``; raises InvalidOption."""
+    """Return a size such as ``512m`` in bytes. Raises InvalidOption."""
     match = _SIZE.fullmatch(text.strip())
     if match is None:
-        raise InvalidOption(f"{text!r} is not a size", "write a number and b, k, m or g, such as 512m")
+        raise InvalidOption(f"invalid size {text!r}", "use a number with b, k, m or g, such as 512m")
     return int(float(match[1]) * _UNITS[match[2].lower()])

@@ -23,7 +23,7 @@ def configure(parser: ArgumentParser) -> None:
     parser.add_argument("--runtime", default="", help="OCI runtime: crun, runc or a path (default: $HYTHE_RUNTIME)")
     parser.add_argument("image", metavar="IMAGE", help="image to run; pulled if it is not local")
     words = parser.add_argument(
-        "words", metavar="COMMAND", nargs=REMAINDER, help="command to run instead of that of the image"
+        "words", metavar="COMMAND", nargs=REMAINDER, help="command and arguments to run instead of the image's command"
     )
     words.required = False
 
@@ -63,7 +63,7 @@ def parse_request(arguments: Namespace) -> CreateOptions:
         name=arguments.name,
         entrypoint=None if entrypoint is None else (entrypoint,) if entrypoint else (),
         env=parse_environment(arguments.env_file, arguments.env),
-        labels=dict(_parse_label(text) for text in [*_lines_of(arguments.label_file), *arguments.label]),
+        labels=dict(_parse_label(text) for text in [*_read_lines(arguments.label_file), *arguments.label]),
         user=arguments.user,
         working_dir=arguments.workdir,
         stop_signal=arguments.stop_signal,
@@ -83,29 +83,29 @@ def _check_restart(arguments: Namespace) -> None:
 def _parse_label(text: str) -> tuple[str, str]:
     key, _, value = text.partition("=")
     if not key:
-        raise InvalidOption(f"{text!r} is not a label", "write KEY=VALUE")
+        raise InvalidOption(f"invalid label {text!r}", "write KEY=VALUE")
     return key, value
 
 
 def parse_environment(files: list[str], variables: list[str]) -> tuple[str, ...]:
-    """Return ``NAME=VALUE`` of files and flags; a name without value takes it from the environment of hythe."""
-    lines = [*_lines_of(files), *variables]
-    return tuple(variable for line in lines if (variable := _variable(line)))
+    """Return ``NAME=VALUE`` for each variable. A name without a value takes it from hythe's environment."""
+    lines = [*_read_lines(files), *variables]
+    return tuple(variable for line in lines if (variable := _parse_variable(line)))
 
 
-def _lines_of(files: list[str]) -> list[str]:
-    """Return the lines of files, without comments; raises InvalidOption for one that cannot be read."""
+def _read_lines(files: list[str]) -> list[str]:
+    """Return the lines of the files without comments. Raises InvalidOption if a file cannot be read."""
     try:
         lines = [line.lstrip() for file in files for line in Path(file).read_text().splitlines()]
     except (OSError, UnicodeDecodeError) as error:
-        raise InvalidOption(f"variables or labels cannot be read: {message_of(error)}", "check the path") from error
+        raise InvalidOption(f"cannot read variables or labels: {message_of(error)}", "check the path") from error
     return [line for line in lines if line and not line.startswith("#")]
 
 
-def _variable(text: str) -> str:
+def _parse_variable(text: str) -> str:
     name, equals, _ = text.partition("=")
     if not name or any(character.isspace() for character in name):
-        raise InvalidOption(f"{text!r} is not a variable", "write NAME=VALUE")
+        raise InvalidOption(f"invalid variable {text!r}", "write NAME=VALUE")
     if equals:
         return text
     return f"{name}={os.environ[name]}" if name in os.environ else ""

@@ -14,7 +14,7 @@ from hythe.containers.errors import ContainerError
 
 
 def configure_names(parser: ArgumentParser) -> None:
-    """Add the containers' names and --json."""
+    """Add the arguments for the names of containers, and --json."""
     add_json_flag(parser)
     parser.add_argument("containers", metavar="CONTAINER", nargs="+", help="name or ID")
 

@@ -7,25 +7,25 @@ from hythe.cli.units import human_age, human_duration, parse_time
 from hythe.containers.container import ContainerState, ContainerStatus
 from hythe.containers.errors import InvalidOption
 
-_AGO = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?")
+_DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?")
 
 
 def parse_since(text: str, now: datetime | None = None) -> str:
-    """Return a log's form of a time, or of a duration ago such as ``10m``; "" for "". Raises InvalidOption."""
+    """Return the log timestamp for a time or for a duration ago such as ``10m``; "" for "". Raises InvalidOption."""
     if not text:
         return ""
-    match = _AGO.fullmatch(text)
+    match = _DURATION.fullmatch(text)
     if match is not None:
         days, hours, minutes, seconds = (float(part or 0) for part in match.groups())
         ago = timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
-        return _spelled((now or datetime.now(UTC)) - ago)
+        return _format_time((now or datetime.now(UTC)) - ago)
     time = parse_time(text)
     if time is None:
-        raise InvalidOption(f"{text!r} is not a time", "use 2026-11-23T15:00:00Z, or 10m for ten minutes ago")
-    return _spelled(time)
+        raise InvalidOption(f"invalid time {text!r}", "use 2026-11-23T15:00:00Z, or 10m for ten minutes ago")
+    return _format_time(time)
 
 
-def _spelled(time: datetime) -> str:
+def _format_time(time: datetime) -> str:
     return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f000Z")
 
 

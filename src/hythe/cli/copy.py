@@ -5,7 +5,7 @@ from argparse import ArgumentParser, Namespace
 from hythe.cli.command import Command
 from hythe.cli.connection import add_connection_flags, connected
 from hythe.cli.output import add_json_flag, print_json
-from hythe.cli.progress import COPY_WORDS, make_display
+from hythe.cli.progress import COPY_LABELS, make_display
 from hythe.client.image_locations import open_destination, open_source
 from hythe.client.platforms import parse_platform
 from hythe.client.transfer import TransferOptions, transfer
@@ -30,7 +30,7 @@ def _run(arguments: Namespace) -> int:
         connected(arguments) as client,
         open_source(client, arguments.source) as source,
         open_destination(client, arguments.destination, arguments.source) as destination,
-        make_display(COPY_WORDS, quiet=quiet) as display,
+        make_display(COPY_LABELS, quiet=quiet) as display,
     ):
         result = transfer(source, destination, options, display, client.configuration.parallel_transfers)
     if arguments.json:

@@ -1,4 +1,4 @@
-"""``diff``: list the files that a container changed."""
+"""``diff``: list changes to the files of a container."""
 
 import sys
 from argparse import ArgumentParser, Namespace

@@ -1,4 +1,4 @@
-"""``export``: write a container's files as a tar archive."""
+"""``export``: export the files of a container as a tar archive."""
 
 import sys
 from argparse import ArgumentParser, Namespace

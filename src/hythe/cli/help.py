@@ -1,4 +1,4 @@
-"""``hythe help VERB``."""
+"""``help``: show help for a verb."""
 
 from argparse import ArgumentParser, Namespace
 

@@ -1,4 +1,4 @@
-"""``history``: show the steps that made an image."""
+"""``history``: show the history of an image."""
 
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator

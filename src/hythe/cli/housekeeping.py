@@ -16,11 +16,11 @@ STORAGE_FLAGS = ("data", "database_url", "blob_store", "grace_period", "upload_l
 """The settings that verbs working on blobs need."""
 
 Opened: TypeAlias = Callable[[Namespace], "AbstractAsyncContextManager[RegistryServices]"]
-"""Opens the registry that the arguments name."""
+"""Open the registry that the arguments name."""
 
 
 def add_housekeeping(verbs: Any, opened: Opened) -> None:
-    """Add the verbs to the others of a command (what ``add_subparsers`` returned)."""
+    """Add ``gc`` and ``verify`` to the verbs of a command; ``verbs`` is the result of ``add_subparsers``."""
     garbage: ArgumentParser = verbs.add_parser(
         "gc", help="delete unreferenced data; a running server does this periodically"
     )
@@ -68,10 +68,10 @@ def _verify(opened: "AbstractAsyncContextManager[RegistryServices]") -> int:
             return await _report(registry)
 
     looked_at, damaged = asyncio.run(read_all())
-    print(f"read {looked_at} blobs and manifests again")
+    print(f"checked {looked_at} blobs and manifests")
     if damaged:
-        hint = "push the images again that were named, or restore the files from a backup and verify again"
-        raise CommandFailed(f"{damaged} are damaged and are not served any more", hint)
+        hint = "push the affected images again, or restore the files from a backup and verify again"
+        raise CommandFailed(f"{damaged} blobs or manifests are corrupt and no longer served", hint)
     return 0
 
 
@@ -84,7 +84,7 @@ async def _report(registry: "RegistryServices") -> tuple[int, int]:
                 damaged += 1
                 print(f"{finding.digest}: {finding.problem}; in {', '.join(finding.repositories) or 'no repository'}")
             elif finding.healed:
-                print(f"{finding.digest}: its bytes are whole again, and are served")
+                print(f"{finding.digest}: intact again, and served")
     async for stray in registry.verification.strays():
-        print(f"{stray.digest}: {stray.size} bytes that belong to nothing: they go with the garbage")
+        print(f"{stray.digest}: {stray.size} bytes not in the database: the next garbage collection deletes them")
     return looked_at, damaged

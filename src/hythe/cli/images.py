@@ -10,9 +10,9 @@ from hythe.cli.output import (
     Row,
     add_list_flags,
     has_label,
+    parse_boolean,
     parse_filters,
     print_list,
-    truth,
 )
 from hythe.cli.units import docker_time, human_age, human_size
 from hythe.client.client import Client
@@ -35,11 +35,13 @@ FILTERS = ("dangling", "label", "reference", "before", "since")
 
 
 def _configure(parser: ArgumentParser) -> None:
-    parser.add_argument("repository", nargs="?", default="", metavar="REPOSITORY[:TAG]", help="show these alone")
-    parser.add_argument("-a", "--all", action="store_true", help="no effect: hythe keeps no intermediate images")
+    parser.add_argument(
+        "repository", nargs="?", default="", metavar="REPOSITORY[:TAG]", help="show only images with this name"
+    )
+    parser.add_argument("-a", "--all", action="store_true", help="no effect: hythe stores no intermediate images")
     parser.add_argument("--digests", action="store_true", help="show digests")
     parser.add_argument("-f", "--filter", action="append", default=[], metavar="KEY=VALUE", help=", ".join(FILTERS))
-    add_list_flags(parser, quiet="print IDs alone")
+    add_list_flags(parser, quiet="print only IDs")
 
 
 def _run(arguments: Namespace) -> int:
@@ -58,7 +60,7 @@ def _run(arguments: Namespace) -> int:
 
 
 def config_of(store: LocalStore, image: StoredImage) -> ImageConfig:
-    """Return an image's configuration; an empty one for an artifact that has none of the kind."""
+    """Return an image's configuration, or an empty one for an artifact."""
     try:
         return store.read_config(image)
     except (RemoteNotFound, OCIError):
@@ -75,7 +77,7 @@ def _passes(store: LocalStore, image: StoredImage, filters: dict[str, list[str]]
     if not all(has_label(labels, wanted) for wanted in filters.get("label", [])):
         return False
     dangling = not image.entry.names and not image.entry.repository_digests
-    if any(truth(text) != dangling for text in filters.get("dangling", [])):
+    if any(parse_boolean(text) != dangling for text in filters.get("dangling", [])):
         return False
     newer = all(config.created > _created(store, text) for text in filters.get("since", []))
     older = all(config.created < _created(store, text) for text in filters.get("before", []))
@@ -87,9 +89,9 @@ def _created(store: LocalStore, text: str) -> str:
 
 
 def _rows(store: LocalStore, image: StoredImage, patterns: list[str], *, full: bool) -> Iterator[Row]:
-    """Yield a line for each name, and for a repository that it was pulled from by digest alone."""
+    """Yield a row for each name, and for each repository that the image was pulled from by digest only."""
     config = config_of(store, image)
-    for repository, tag, digest in _labels(image.entry):
+    for repository, tag, digest in _names_and_digests(image.entry):
         if patterns and not any(_matches(pattern, repository, tag) for pattern in patterns):
             continue
         fields = {
@@ -114,8 +116,8 @@ def _rows(store: LocalStore, image: StoredImage, patterns: list[str], *, full: b
         yield Row(fields, data)
 
 
-def _labels(entry: StoreEntry) -> list[tuple[str, str, str]]:
-    """Return repository, tag and digest of each line."""
+def _names_and_digests(entry: StoreEntry) -> list[tuple[str, str, str]]:
+    """Return the repository, tag and digest of each row."""
     digests = {text.partition("@")[0]: text.partition("@")[2] for text in sorted(known_digests(entry))}
     named = [
         (name.familiar_name, name.tag or NONE, digests.get(f"{name.host}/{name.repository}", NONE))
@@ -131,12 +133,12 @@ def _labels(entry: StoreEntry) -> list[tuple[str, str, str]]:
 
 
 def _matches(pattern: str, repository: str, tag: str) -> bool:
-    """Whether a line fits ``NAME[:TAG]`` with wildcards, as docker's ``reference`` filter and argument do."""
-    return _fits(pattern, repository) or _fits(pattern, f"{repository}:{tag}")
+    """Whether a row matches ``NAME[:TAG]`` with wildcards, like docker's ``reference`` filter and argument."""
+    return _matches_components(pattern, repository) or _matches_components(pattern, f"{repository}:{tag}")
 
 
-def _fits(pattern: str, name: str) -> bool:
-    """Whether a name fits component by component: no wildcard stands for a slash."""
+def _matches_components(pattern: str, name: str) -> bool:
+    """Whether a name matches component by component: a wildcard does not match a slash."""
     patterns, parts = pattern.split("/"), name.split("/")
     return len(patterns) == len(parts) and all(map(fnmatchcase, parts, patterns))
 

@@ -1,4 +1,4 @@
-"""``inspect``: show every detail of an image or a container as JSON."""
+"""``inspect``: show details of images or containers as JSON."""
 
 import json
 from argparse import ArgumentParser, Namespace
@@ -20,7 +20,7 @@ _CONFIG = {"User": "", "WorkingDir": ""} | dict.fromkeys(("Env", "Cmd", "Entrypo
 
 def _configure(parser: ArgumentParser) -> None:
     parser.add_argument("names", metavar="NAME", nargs="+", help="name or ID prefix of a container or image")
-    parser.add_argument("-f", "--format", default="", metavar="TEMPLATE", help="a Go template, or 'json'")
+    parser.add_argument("-f", "--format", default="", metavar="TEMPLATE", help="print with a Go template, or 'json'")
     parser.add_argument("--type", default="", choices=("container", "image"), help="type of object to inspect")
     parser.add_argument("--platform", default="", help="show this platform of a multi-platform image")
     add_json_flag(parser)
@@ -59,7 +59,7 @@ def _print_found(found: list[dict[str, Any]], pattern: str) -> None:
 
 
 def description(store: LocalStore, image: StoredImage) -> dict[str, Any]:
-    """Return the fields of ``docker inspect`` for an image, and its manifest."""
+    """Return the fields of ``docker inspect`` for an image."""
     config = config_of(store, image)
     raw = json.loads(store.read_document(image.id))
     entry = image.entry

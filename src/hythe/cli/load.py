@@ -1,4 +1,4 @@
-"""``load``: read images from a docker archive."""
+"""``load``: load images from a tar archive."""
 
 import sys
 from argparse import ArgumentParser, Namespace
@@ -13,7 +13,7 @@ from hythe.client.store import LocalStore
 
 def _configure(parser: ArgumentParser) -> None:
     parser.add_argument("-i", "--input", default="", metavar="FILE", help="read from a file (default: stdin)")
-    parser.add_argument("-q", "--quiet", action="store_true", help="print nothing")
+    parser.add_argument("-q", "--quiet", action="store_true", help="suppress the output")
     add_json_flag(parser)
 
 
@@ -33,11 +33,11 @@ def _run(arguments: Namespace) -> int:
     if arguments.json:
         print_json([{"digest": image.descriptor.digest, "names": list(map(str, image.names))} for image in archived])
     elif not arguments.quiet:
-        _say_loaded(store, archived)
+        _print_loaded(store, archived)
     return 0
 
 
-def _say_loaded(store: LocalStore, archived: list[ArchivedImage]) -> None:
+def _print_loaded(store: LocalStore, archived: list[ArchivedImage]) -> None:
     for image in archived:
         for name in image.names:
             print(f"Loaded image: {name.familiar()}")

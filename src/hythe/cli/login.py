@@ -8,7 +8,7 @@ from argparse import ArgumentParser, Namespace
 
 from hythe.cli.command import Command, CommandFailed
 from hythe.cli.connection import add_connection_flags, connected
-from hythe.cli.output import add_json_flag, print_json, talk
+from hythe.cli.output import add_json_flag, print_json, print_message
 from hythe.cli.prompts import (
     ask,
     ask_new_password,
@@ -30,7 +30,7 @@ def _configure_credentials(parser: ArgumentParser) -> None:
     parser.add_argument("server", nargs="?", default="", metavar="SERVER", help="host (default: the default registry)")
     parser.add_argument("-u", "--username", default="", help="user name")
     parser.add_argument("-p", "--password", default="", help="password (visible to other users of this machine)")
-    parser.add_argument("--password-stdin", action="store_true", help="read the password from stdin, without prompts")
+    parser.add_argument("--password-stdin", action="store_true", help="read the password from stdin")
     parser.add_argument(
         "--legacy-dockercfg", action="store_true", help="store the credentials in ~/.dockercfg, for docker before 1.7"
     )
@@ -69,7 +69,7 @@ def _credential_from_flags(arguments: Namespace) -> Credential | None:
             raise CommandFailed("must provide --username with --password-stdin", code=2)
         return Credential(arguments.username, read_password_from_stdin(), email=getattr(arguments, "email", ""))
     if arguments.password:
-        talk("WARNING! Using --password via the CLI is insecure. Use --password-stdin.")
+        print_message("WARNING! Using --password via the CLI is insecure. Use --password-stdin.")
         if arguments.username:
             return Credential(arguments.username, arguments.password, email=getattr(arguments, "email", ""))
     return None
@@ -81,7 +81,7 @@ def _prompt_for_credential(client: Client, host: str, arguments: Namespace) -> C
     username = arguments.username or ask("Username", client.credentials.find(host).username)
     if HubClient(client, host).username_status(username) is not UsernameStatus.FREE:
         return Credential(username, arguments.password or ask_password())
-    talk(f"There is no account named {username!r} at {host}.")
+    print_message(f"There is no account named {username!r} at {host}.")
     if not confirm(f"Create an account with the name {username!r}?"):
         raise RemoteNotFound(f"not logged in: {host} has no account named {username!r}", "check the spelling")
     return _sign_up(client, host, Credential(username, ask_new_password(), email=ask("Email")))
@@ -103,7 +103,7 @@ def _register(arguments: Namespace) -> int:
 
 def _sign_up(client: Client, host: str, credential: Credential) -> Credential:
     HubClient(client, host).sign_up(credential.username, credential.password, credential.email)
-    talk(f"Account {credential.username!r} created at {host}.")
+    print_message(f"Account {credential.username!r} created at {host}.")
     return credential
 
 
@@ -117,7 +117,7 @@ def _check_and_save(client: Client, host: str, credential: Credential, arguments
         print_json({"host": host, "username": credential.username, "file": str(path)})
         return
     if accepted.password and is_interactive():
-        talk(f"WARNING! Your password is stored unencrypted in {path}.")
+        print_message(f"WARNING! Your password is stored unencrypted in {path}.")
     print("Login Succeeded")
 
 

@@ -1,4 +1,4 @@
-"""``logs``: show a container's output."""
+"""``logs``: fetch the logs of a container."""
 
 import sys
 from argparse import ArgumentParser, Namespace
@@ -22,7 +22,7 @@ def _configure(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--until", default="", metavar="TIME", help="show lines before a time or duration")
     parser.add_argument("--details", action="store_true", help="no effect: lines have no extra attributes")
-    parser.add_argument("--json", action="store_true", help="print JSON lines")
+    parser.add_argument("--json", action="store_true", help="print one JSON object per line")
     add_container_argument(parser)
 
 

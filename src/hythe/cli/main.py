@@ -13,7 +13,7 @@ from typing import NoReturn
 from hythe.cli.command import Command, CommandFailed, Verb
 
 USAGE = 2
-"""Exit code of a wrong flag or a missing argument."""
+"""Exit code of a usage error, such as an unknown flag."""
 
 GROUPS = {
     "images": "Images",
@@ -22,7 +22,7 @@ GROUPS = {
     "server": "Your own hub",
     "command": "This command",
 }
-"""Headings of the help, in order."""
+"""Headings of the help, in display order."""
 
 VERBS: tuple[Verb, ...] = (
     Verb("pull", "hythe.cli.pull:command", "Download an image from a registry", "images"),
@@ -61,23 +61,23 @@ VERBS: tuple[Verb, ...] = (
     Verb("completion", "hythe.cli.completion:command", "Generate a shell completion script", "command"),
     Verb("help", "hythe.cli.help:command", "Show help for a verb", "command"),
 )
-"""Every verb, in the order of the help. Help, dispatch and shell completion use this table."""
+"""Every verb, in the order of the help. Dispatch, help and shell completion use this table."""
 
 
-def main(words: Sequence[str] | None = None) -> int:
-    """Run ``hythe`` with ``words`` (default: the process's own); returns the exit code (see docs/exit-codes.md)."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run ``hythe`` with ``arguments`` (default: those of the process). Returns the exit code (docs/exit-codes.md)."""
     try:
-        return dispatch(list(sys.argv[1:] if words is None else words))
+        return dispatch(list(sys.argv[1:] if arguments is None else arguments))
     except (Exception, KeyboardInterrupt) as error:
         from hythe.cli.failure import report
 
         return report(error)
 
 
-def dispatch(words: list[str]) -> int:
-    """Run the verb that ``words`` name. Raises what the verb raises."""
-    first = words[0] if words else "--help"
-    if first in ("-h", "--help") or words == ["help"]:
+def dispatch(arguments: list[str]) -> int:
+    """Run the verb that ``arguments`` name. Raises what the verb raises."""
+    first = arguments[0] if arguments else "--help"
+    if first in ("-h", "--help") or arguments == ["help"]:
         print(overview())
         return 0
     if first in ("-v", "--version", "version"):
@@ -88,11 +88,11 @@ def dispatch(words: list[str]) -> int:
     verb = find_verb(first)
     command = load(verb)
     parser = make_parser(verb, command)
-    return command.run(parser.parse_args(plain_switches(parser, words[1:])))
+    return command.run(parser.parse_args(normalize_switches(parser, arguments[1:])))
 
 
 def find_verb(name: str) -> Verb:
-    """Return the row of the verb ``name``; Raises CommandFailed, with the closest verb as a hint."""
+    """Return the row of the verb ``name``. Raises CommandFailed with the closest verb as a hint."""
     for verb in VERBS:
         if verb.name == name:
             return verb
@@ -122,7 +122,7 @@ class _Parser(ArgumentParser):
 
 
 class _Help(RawDescriptionHelpFormatter):
-    """Help as wide as the terminal. argparse would import shutil for the width, which takes 4 ms."""
+    """Help text as wide as the terminal. argparse would import shutil for the width, which takes 4 ms."""
 
     def __init__(self, prog: str) -> None:
         try:
@@ -148,35 +148,35 @@ def make_parser(verb: Verb, command: Command) -> ArgumentParser:
     return parser
 
 
-def plain_switches(parser: ArgumentParser, words: Sequence[str]) -> list[str]:
-    """Return ``words`` with docker's ``--rm=true`` in the form that argparse accepts; ``=false`` clears a switch.
+def normalize_switches(parser: ArgumentParser, arguments: Sequence[str]) -> list[str]:
+    """Return ``arguments`` with docker's ``--rm=true`` in the form that argparse accepts; ``=false`` clears a switch.
 
-    Only flags before the first argument change: later words can belong to the program in a container.
+    Only flags before the first argument change: later arguments can belong to the program in a container.
     """
     known = {name: action for action in parser._actions for name in action.option_strings}
-    plain: list[str] = []
-    for number, word in enumerate(words):
-        name, equals, value = word.partition("=")
+    normalized: list[str] = []
+    for number, argument in enumerate(arguments):
+        name, equals, value = argument.partition("=")
         action = known.get(name)
-        if not _is_flag(word, plain[-1:], known):
+        if not _is_flag(argument, normalized[-1:], known):
             runs_program = any(action.nargs == REMAINDER for action in parser._actions)
             # Only arguments follow. Without the added "--", argparse would remove a "--" that belongs to the program.
-            return [*plain, *(["--"] if runs_program and word != "--" else []), *words[number:]]
-        if not equals or action is None or action.nargs != 0 or value.lower() not in _TRUTHS:
-            plain.append(word)
-        elif _TRUTHS[value.lower()]:
-            plain.append(name)
+            return [*normalized, *(["--"] if runs_program and argument != "--" else []), *arguments[number:]]
+        if not equals or action is None or action.nargs != 0 or value.lower() not in _BOOLEANS:
+            normalized.append(argument)
+        elif _BOOLEANS[value.lower()]:
+            normalized.append(name)
         else:
             parser.set_defaults(**{action.dest: False})
-    return plain
+    return normalized
 
 
-_TRUTHS = {"true": True, "1": True, "t": True, "false": False, "0": False, "f": False}
+_BOOLEANS = {"true": True, "1": True, "t": True, "false": False, "0": False, "f": False}
 
 
-def _is_flag(word: str, before: Sequence[str], known: Mapping[str, Action]) -> bool:
-    """Whether a word is a flag or the value of the one ``before``; ``-dp`` is ``-d`` and a ``-p`` that awaits one."""
-    if word.startswith("-") and word != "--":
+def _is_flag(argument: str, before: Sequence[str], known: Mapping[str, Action]) -> bool:
+    """Whether an argument is a flag or the value of the flag ``before``; ``-dp`` is ``-d`` and ``-p`` with a value."""
+    if argument.startswith("-") and argument != "--":
         return True
     last = before[0] if before else ""
     if len(last) > 2 and last.startswith("-") and not last.startswith("--"):

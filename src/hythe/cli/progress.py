@@ -1,6 +1,6 @@
-"""What is shown while layers move: on a terminal a line a layer with bar, speed and time left; else a line a change.
+"""Progress of transfers: a line per layer with a bar, speed and time left; without a terminal, a line per state change.
 
-Goes to stderr, so that stdout stays data.
+Progress goes to stderr, so that stdout holds only data.
 """
 
 import os
@@ -15,7 +15,7 @@ from hythe.cli.units import human_size
 from hythe.client.progress import Reporter, TransferState
 from hythe.oci.manifest import DOCKER_CONFIG, OCI_CONFIG, OCI_EMPTY, Descriptor
 
-PULL_WORDS = {
+PULL_LABELS = {
     TransferState.WAITING: "Waiting",
     TransferState.EXISTS: "Already exists",
     TransferState.MOVING: "Downloading",
@@ -23,7 +23,7 @@ PULL_WORDS = {
     TransferState.MOUNTED: "Mounted from",
     TransferState.DONE: "Pull complete",
 }
-PUSH_WORDS = {
+PUSH_LABELS = {
     TransferState.WAITING: "Waiting",
     TransferState.EXISTS: "Layer already exists",
     TransferState.MOVING: "Pushing",
@@ -31,8 +31,8 @@ PUSH_WORDS = {
     TransferState.MOUNTED: "Mounted from",
     TransferState.DONE: "Pushed",
 }
-COPY_WORDS = {
-    **PUSH_WORDS,
+COPY_LABELS = {
+    **PUSH_LABELS,
     TransferState.EXISTS: "Already exists",
     TransferState.MOVING: "Copying",
     TransferState.DONE: "Copied",
@@ -43,7 +43,7 @@ _BAR = 24
 
 
 class LayerLine:
-    """One layer: how far it is, and how fast it moves."""
+    """The progress and speed of one layer."""
 
     def __init__(self, layer: Descriptor) -> None:
         self.name = layer.parsed_digest.short
@@ -55,17 +55,17 @@ class LayerLine:
         self._seen = 0
 
     def measure(self, seconds: float) -> None:
-        """Take the bytes that moved in the last ``seconds`` into the speed, which is smoothed."""
+        """Update the smoothed speed with the bytes of the last ``seconds``."""
         now = max(0, self.moved - self._seen) / seconds
         self._seen = self.moved
         weight = min(1.0, seconds / _SMOOTHING_SECONDS)
         self.speed = now if not self.speed else self.speed + (now - self.speed) * weight
 
-    def text(self, words: Mapping[TransferState, str], width: int) -> str:
+    def text(self, labels: Mapping[TransferState, str], width: int) -> str:
         """Return the line, at most ``width`` characters."""
-        line = f"{self.name}: {words[self.state]}"
+        line = f"{self.name}: {labels[self.state]}"
         if self.state is TransferState.MOVING:
-            line += f" {self._bar()} {human_size(self.moved)}/{human_size(self.size)}{self._pace()}"
+            line += f" {self._bar()} {human_size(self.moved)}/{human_size(self.size)}{self._speed_and_time_left()}"
         elif self.detail:
             line += f" {self.detail}"
         return line[: width - 1]
@@ -74,7 +74,7 @@ class LayerLine:
         filled = min(_BAR, _BAR * self.moved // max(self.size, 1))
         return f"[{('=' * filled + '>')[:_BAR]:<{_BAR}}]"
 
-    def _pace(self) -> str:
+    def _speed_and_time_left(self) -> str:
         if self.speed < 1:
             return ""
         left = max(0, self.size - self.moved) / self.speed
@@ -83,7 +83,7 @@ class LayerLine:
 
 
 class Display(Reporter):
-    """Displays nothing; the base of other displays. Use it as a context manager."""
+    """A display that shows nothing, and the base class of the others. Use it as a context manager."""
 
     def __enter__(self) -> Self:
         return self
@@ -95,22 +95,22 @@ class Display(Reporter):
 
 
 class PlainDisplay(Display):
-    """A line whenever a layer's state changes: for logs and pipes."""
+    """A line for each state change of a layer, for logs and pipes."""
 
-    def __init__(self, words: Mapping[TransferState, str], out: TextIO) -> None:
-        self._words = words
+    def __init__(self, labels: Mapping[TransferState, str], out: TextIO) -> None:
+        self._labels = labels
         self._out = out
         self._shown: set[str] = set()
         self._lock = threading.Lock()
 
     def begin(self, contents: Sequence[Descriptor]) -> None:
-        """Remember which contents are layers."""
+        """Register the layers among the contents."""
         self._shown.update(content.digest for content in contents if is_layer(content))
 
     def state(self, content: Descriptor, state: TransferState, detail: str = "") -> None:
         """Print the new state."""
         if content.digest in self._shown or state is TransferState.RETRYING:
-            line = f"{content.parsed_digest.short}: {self._words[state]} {detail}".rstrip()
+            line = f"{content.parsed_digest.short}: {self._labels[state]} {detail}".rstrip()
             with self._lock:
                 print(line, file=self._out, flush=True)
 
@@ -118,8 +118,8 @@ class PlainDisplay(Display):
 class TerminalDisplay(Display):
     """One line per layer, redrawn ten times a second."""
 
-    def __init__(self, words: Mapping[TransferState, str], out: TextIO) -> None:
-        self._words = words
+    def __init__(self, labels: Mapping[TransferState, str], out: TextIO) -> None:
+        self._labels = labels
         self._out = out
         self._lines: dict[str, LayerLine] = {}
         self._lock = threading.Lock()
@@ -135,12 +135,12 @@ class TerminalDisplay(Display):
                     self._lines.setdefault(content.digest, LayerLine(content))
 
     def state(self, content: Descriptor, state: TransferState, detail: str = "") -> None:
-        """Change the layer's line."""
+        """Set the layer's state."""
         if line := self._lines.get(content.digest):
             line.state, line.detail = state, detail
 
     def advance(self, content: Descriptor, count: int) -> None:
-        """Count the bytes."""
+        """Add transferred bytes."""
         if line := self._lines.get(content.digest):
             line.moved += count
 
@@ -168,8 +168,8 @@ class TerminalDisplay(Display):
         size = _terminal_size(self._out)
         with self._lock:
             lines = list(self._lines.values())
-        shown = _most_interesting(lines, size.lines - 2)
-        text = "".join(f"\x1b[2K{line.text(self._words, size.columns)}\n" for line in shown)
+        shown = _choose_lines(lines, size.lines - 2)
+        text = "".join(f"\x1b[2K{line.text(self._labels, size.columns)}\n" for line in shown)
         up = f"\x1b[{self._drawn}A" if self._drawn else ""
         self._out.write(up + text)
         self._out.flush()
@@ -183,8 +183,8 @@ def _terminal_size(out: TextIO) -> os.terminal_size:
         return os.terminal_size((80, 24))
 
 
-def _most_interesting(lines: list[LayerLine], room: int) -> list[LayerLine]:
-    """Return what fits on the screen: all, or what moves and what is to come before what is done."""
+def _choose_lines(lines: list[LayerLine], room: int) -> list[LayerLine]:
+    """Return the lines that fit on the screen: active and waiting layers before finished ones."""
     if len(lines) <= room:
         return lines
     order = {TransferState.MOVING: 0, TransferState.RETRYING: 0, TransferState.WAITING: 1}
@@ -192,14 +192,14 @@ def _most_interesting(lines: list[LayerLine], room: int) -> list[LayerLine]:
     return [line for line in lines if line in chosen]
 
 
-def make_display(words: Mapping[TransferState, str], *, quiet: bool, out: TextIO | None = None) -> Display:
-    """Return the display that suits where the output goes."""
+def make_display(labels: Mapping[TransferState, str], *, quiet: bool, out: TextIO | None = None) -> Display:
+    """Return the display for the output: a terminal, a file or none."""
     out = out or sys.stderr
     if quiet:
         return Display()
-    return TerminalDisplay(words, out) if out.isatty() else PlainDisplay(words, out)
+    return TerminalDisplay(labels, out) if out.isatty() else PlainDisplay(labels, out)
 
 
 def is_layer(content: Descriptor) -> bool:
-    """Whether people are shown this content: configurations are too small to be of interest."""
+    """Whether the display shows this content. Image configurations are too small to show."""
     return content.media_type not in (OCI_CONFIG, DOCKER_CONFIG, OCI_EMPTY)

@@ -30,7 +30,7 @@ COLUMNS = (
 _SIZE = Column("SIZE", "Size")
 _FILTERS = ("ancestor", "before", "exited", "id", "label", "name", "network", "since", "status", "volume")
 _STATES = ("created", "restarting", "running", "removing", "paused", "exited", "dead")
-"""Docker's words; a container of hythe's is only ever created, running or exited."""
+"""Docker's states; a container of hythe is only ever created, running or exited."""
 _COMMAND_LENGTH = 20
 
 
@@ -44,7 +44,7 @@ def _configure(parser: ArgumentParser) -> None:
     parser.add_argument(
         "-f", "--filter", action="append", default=[], metavar="KEY=VALUE", help=f"keys: {', '.join(_FILTERS)}"
     )
-    add_list_flags(parser, quiet="print IDs only")
+    add_list_flags(parser, quiet="print only IDs")
 
 
 def _run(arguments: Namespace) -> int:
@@ -63,7 +63,7 @@ def _run(arguments: Namespace) -> int:
 
 
 def _sizes(store: ContainerStore, shown: Sequence[tuple[Container, ContainerStatus]]) -> dict[str, str]:
-    """Return the SIZE of containers by their IDs: what was written, and that together with the image."""
+    """Return the SIZE column by container ID: the bytes written, and those including the image."""
     from hythe.containers.layers import LayerCache
     from hythe.containers.namespace import become_root
 
@@ -86,7 +86,7 @@ def _size(folder: Path) -> int:
 
 
 def _checked(filters: dict[str, list[str]], store: ContainerStore) -> dict[str, list[str]]:
-    """Return the filters when they make sense, containers in them replaced by when they were made."""
+    """Return the filters after validation, with the containers of before and since replaced by their creation times."""
     for key, is_right in _CHECKS.items():
         for value in filters.get(key, ()):
             if not is_right(value):
@@ -97,7 +97,7 @@ def _checked(filters: dict[str, list[str]], store: ContainerStore) -> dict[str, 
 
 
 def _passes(container: Container, status: ContainerStatus, filters: Mapping[str, Sequence[str]]) -> bool:
-    """Whether a container passes every key's filter by one of its values; labels, and points in time, by all."""
+    """Whether a container matches every filter: all values of labels and times, any value of other keys."""
     return all(
         (all if key in ("label", "before", "since") else any)(
             _passes_one(container, status, key, value) for value in values
@@ -131,7 +131,7 @@ def _passes_one(container: Container, status: ContainerStatus, key: str, value: 
 
 
 def _matches(pattern: str, name: str) -> bool:
-    """Whether a regular expression is found in a name; docker's names begin with a slash, and without."""
+    """Whether a regular expression matches a name, with or without docker's leading slash."""
     return any(re.search(pattern, text) for text in (name, f"/{name}"))
 
 

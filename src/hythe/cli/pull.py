@@ -4,8 +4,8 @@ from argparse import ArgumentParser, Namespace
 
 from hythe.cli.command import Command, CommandFailed
 from hythe.cli.connection import add_connection_flags, connected
-from hythe.cli.output import add_json_flag, print_json, talk
-from hythe.cli.progress import PULL_WORDS, make_display
+from hythe.cli.output import add_json_flag, print_json, print_message
+from hythe.cli.progress import PULL_LABELS, make_display
 from hythe.client.client import Client
 from hythe.client.endpoints import RegistryEndpoint, StoreEndpoint
 from hythe.client.platforms import host_platform, is_compatible, parse_platform
@@ -18,7 +18,7 @@ from hythe.oci.reference import Reference
 
 
 def _configure(parser: ArgumentParser) -> None:
-    parser.add_argument("name", metavar="NAME[:TAG|@DIGEST]", help="the image to pull")
+    parser.add_argument("name", metavar="NAME[:TAG|@DIGEST]", help="image to pull")
     parser.add_argument("-a", "--all-tags", action="store_true", help="pull every tag of the repository")
     parser.add_argument("--platform", default="", help="pull the image for OS/ARCH[/VARIANT]")
     parser.add_argument("--all-platforms", action="store_true", help="pull the image for every platform")
@@ -69,7 +69,7 @@ def pull(client: Client, reference: Reference, options: TransferOptions, argumen
     before = _known(client, reference)
     if not quiet:
         print(f"{reference.target}: Pulling from {reference.repository}", flush=True)
-    with client.store.writing(), make_display(PULL_WORDS, quiet=quiet) as display:
+    with client.store.writing(), make_display(PULL_LABELS, quiet=quiet) as display:
         result = transfer(source, destination, options, display, client.configuration.parallel_transfers)
     newer = str(result.manifest.digest()) not in before
     if not quiet:
@@ -83,7 +83,7 @@ def pull(client: Client, reference: Reference, options: TransferOptions, argumen
 
 
 def _warn_of_platform(client: Client, reference: Reference, result: TransferResult, options: TransferOptions) -> None:
-    """Warn if the image is for another platform than the requested one."""
+    """Warn if the image is for a different platform than requested."""
     if result.manifest.config is None:
         return
     try:
@@ -92,7 +92,7 @@ def _warn_of_platform(client: Client, reference: Reference, result: TransferResu
         return
     there = Platform(config.architecture, config.os, variant=config.variant)
     if there.architecture and not is_compatible(options.platforms[0], there):
-        talk(f"WARNING: {reference.familiar()} is for {there}, which does not match {options.platforms[0]}")
+        print_message(f"WARNING: {reference.familiar()} is for {there}, which does not match {options.platforms[0]}")
 
 
 def _report(reference: Reference, result: TransferResult, newer: bool) -> dict[str, object]:

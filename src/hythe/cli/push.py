@@ -5,7 +5,7 @@ from argparse import ArgumentParser, Namespace
 from hythe.cli.command import Command, CommandFailed
 from hythe.cli.connection import add_connection_flags, connected
 from hythe.cli.output import add_json_flag, print_json
-from hythe.cli.progress import PUSH_WORDS, is_layer, make_display
+from hythe.cli.progress import PUSH_LABELS, is_layer, make_display
 from hythe.client.client import Client
 from hythe.client.endpoints import RegistryEndpoint, StoreEndpoint
 from hythe.client.errors import RemoteNotFound
@@ -17,7 +17,7 @@ from hythe.oci.reference import DEFAULT_TAG, Reference
 
 
 def _configure(parser: ArgumentParser) -> None:
-    parser.add_argument("name", metavar="NAME[:TAG]", help="the image to push")
+    parser.add_argument("name", metavar="NAME[:TAG]", help="image to push")
     parser.add_argument("-a", "--all-tags", action="store_true", help="push every local tag of the repository")
     parser.add_argument("--platform", default="", help="push only this platform of a multi-platform image")
     parser.add_argument("-q", "--quiet", action="store_true", help="print only the image name")
@@ -66,7 +66,7 @@ def _push(client: Client, reference: Reference, arguments: Namespace) -> dict[st
     source = StoreEndpoint(client.store, None, image.entry.descriptor)
     options = TransferOptions((parse_platform(arguments.platform),)) if arguments.platform else ALL
     destination = RegistryEndpoint(repository, reference.target, mounts.get)
-    with client.store.writing(), make_display(PUSH_WORDS, quiet=quiet) as display:
+    with client.store.writing(), make_display(PUSH_LABELS, quiet=quiet) as display:
         result = transfer(source, destination, options, display, client.configuration.parallel_transfers)
         client.store.put(image.entry.descriptor, reference.with_digest(result.manifest.digest()))
         if result.already_existed:

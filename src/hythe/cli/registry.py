@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from hythe.registry.service import RegistryServices
 
 DATA = "~/.local/share/hythe/registry"
-"""The default data folder of the private registry, which differs from that of a hub."""
+"""The default data folder of the private registry, separate from a hub's."""
 
 SETTINGS = (
     "listen", "data", "database_url", "blob_store", "redirect_blobs", "tls_cert", "tls_key", "manifest_size",
@@ -35,16 +35,16 @@ hythe registry serve --listen 127.0.0.1:5001 --mirror https://registry-1.docker.
 
 def _configure(parser: ArgumentParser) -> None:
     verbs = parser.add_subparsers(title="verbs", dest="verb", required=True, metavar="VERB")
-    serve = verbs.add_parser("serve", help="serve a registry with no accounts and no index")
+    serve = verbs.add_parser("serve", help="start a private registry")
     serve.add_argument("--htpasswd", type=Path, metavar="FILE", help="users and passwords, created by 'htpasswd -B'")
     serve.add_argument(
         "--mirror",
         action="append",
         default=[],
         metavar="[NAME=]URL",
-        help="pull through and cache this registry; can be repeated with NAMEs",
+        help="pull through and cache this registry; can be repeated, with NAMEs",
     )
-    serve.add_argument("--read-only", action="store_true", help="refuse every push and delete")
+    serve.add_argument("--read-only", action="store_true", help="reject every push and delete")
     add_setting_flags(serve, SETTINGS)
     serve.set_defaults(work=_serve)
 
@@ -106,7 +106,7 @@ def _import(arguments: Namespace) -> int:
         async with _registry(arguments) as registry:
             async for manifest in Import(registry, folder).run():
                 name = f"{manifest.repository}@{manifest.digest}" if manifest.digest else manifest.repository
-                refusal = f" not taken: {manifest.problem}" if manifest.problem else ""
+                refusal = f" not imported: {manifest.problem}" if manifest.problem else ""
                 print(" ".join([name, *manifest.tags]) + refusal)
                 taken, refused = taken + (not manifest.problem), refused + bool(manifest.problem)
         return taken, refused
@@ -114,7 +114,9 @@ def _import(arguments: Namespace) -> int:
     taken, refused = asyncio.run(take())
     print(f"imported {taken} manifests into {load_settings(arguments, {'data': DATA}).settings.data_folder}")
     if refused:
-        raise CommandFailed(f"{refused} manifests were not taken", "the lines above say why; the others are there")
+        raise CommandFailed(
+            f"{refused} manifests were not imported", "see the lines above; the other manifests were imported"
+        )
     return 0
 
 

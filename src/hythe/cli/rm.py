@@ -29,7 +29,7 @@ def _run(arguments: Namespace) -> int:
             if container is not None and arguments.force:
                 kill(
                     store, container
-                )  # before become_root: only outside the user namespace do we have permission to signal it
+                )  # before become_root: signalling it needs the permissions outside the user namespace
             found += [(text, container)] if container is not None else []
     become_root()
     for text, container in found:

@@ -39,9 +39,9 @@ def _run(arguments: Namespace) -> int:
 
 
 def _remove(client: Client, text: str, *, force: bool) -> Iterator[dict[str, str]]:
-    """Take a name away, and with the last one the image; an ID takes the image with its one name (or all, by force).
+    """Remove a name, and with the last name the image. An ID removes the image with its only name, or all with force.
 
-    Of entries with one ID those without a name go first: an ID of ``images -f dangling=true`` means them.
+    If several entries have the ID, those without a name go first: ``images -f dangling=true`` lists such IDs.
     """
     store = client.store
     image = store.resolve(text)

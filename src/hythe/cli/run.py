@@ -23,9 +23,9 @@ from hythe.containers.supervise import supervise, supervise_detached
 from hythe.oci.errors import OCIError
 
 OUR_FAULT = 125
-"""Exit code of ``run`` when the container did not run at all, as docker's."""
+"""Exit code of ``run`` if the container could not start, as in docker."""
 _STREAMS = ("stdin", "stdout", "stderr")
-"""In the order of their numbers."""
+"""In the order of their file descriptors."""
 
 
 def _configure_run(parser: ArgumentParser) -> None:
@@ -68,7 +68,7 @@ def _create(store: ContainerStore, images: LocalStore, arguments: Namespace) -> 
     image = find_image(images, arguments.image, arguments.platform, arguments.pull, quiet=arguments.quiet)
     if not arguments.cidfile:
         return lifecycle.create(store, images, image, request)
-    with Path(arguments.cidfile).open("x") as file:  # a file that is there is another container's
+    with Path(arguments.cidfile).open("x") as file:  # a file that exists belongs to another container
         container = lifecycle.create(store, images, image, request)
         file.write(container.id)
     return container
@@ -87,7 +87,7 @@ def _start_detached(store: ContainerStore, images: LocalStore, container: Contai
 
 
 def _attachment(container: Container, streams: Sequence[str]) -> Attachment:
-    """Return which of our streams are the container's; input only when it was made with -i."""
+    """Return the streams to attach; stdin only if the container was created with -i."""
     wanted = [name for name in streams if name != "stdin" or container.host.interactive]
     return Attachment(*(number if name in wanted else -1 for number, name in enumerate(_STREAMS)))
 
@@ -145,9 +145,7 @@ def _start(arguments: Namespace) -> int:
     for text in arguments.containers:
         with report.trying():
             container = store.find(text)
-            if (
-                store.status(container).state is not ContainerState.RUNNING
-            ):  # one that runs is as it should be, as with docker
+            if store.status(container).state is not ContainerState.RUNNING:  # like docker, skip a running container
                 _start_detached(store, images, container)
             report.done(text, container)
     return report.finish()

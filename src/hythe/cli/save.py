@@ -1,4 +1,4 @@
-"""``save``: write images to a docker archive."""
+"""``save``: save images to a tar archive."""
 
 import sys
 from argparse import ArgumentParser, Namespace
@@ -39,7 +39,7 @@ def _run(arguments: Namespace) -> int:
 
 
 def _archived(client: Client, texts: list[str], platform: str) -> list[ArchivedImage]:
-    """Return the images that were named, each once; a name goes into the archive where it was typed."""
+    """Return the named images without duplicates, each with the names that were typed."""
     found: dict[str, ArchivedImage] = {}
     for text in texts:
         image = client.store.resolve(text, parse_platform(platform) if platform else None)

@@ -4,7 +4,7 @@ from argparse import ArgumentParser, Namespace
 
 from hythe.cli.command import Command, CommandFailed
 from hythe.cli.connection import add_connection_flags, connected
-from hythe.cli.output import Column, Row, add_list_flags, parse_filters, print_list, truth
+from hythe.cli.output import Column, Row, add_list_flags, parse_boolean, parse_filters, print_list
 from hythe.client.hub import DEFAULT_LIMIT, MAX_LIMIT, HubClient, SearchResult
 from hythe.oci.reference import split_host
 
@@ -50,8 +50,8 @@ def _run(arguments: Namespace) -> int:
 def _passes(found: SearchResult, filters: dict[str, list[str]]) -> bool:
     return (
         all(found.stars >= _number(text) for text in filters.get("stars", []))
-        and all(found.official == truth(text) for text in filters.get("is-official", []))
-        and all(found.automated == truth(text) for text in filters.get("is-automated", []))
+        and all(found.official == parse_boolean(text) for text in filters.get("is-official", []))
+        and all(found.automated == parse_boolean(text) for text in filters.get("is-automated", []))
     )
 
 

@@ -1,4 +1,4 @@
-"""``hythe serve``."""
+"""``serve``: start a hub."""
 
 import sys
 from argparse import Namespace

@@ -10,7 +10,7 @@ DATABASE_FLAGS = ("data", "database_url")
 
 
 def add_setting_flags(parser: ArgumentParser, names: Iterable[str] = Settings.__struct_fields__) -> None:
-    """Add ``--config`` and a flag for each of the settings; a flag that is not given leaves None."""
+    """Add ``--config`` and a flag per setting. A flag that is not given is None."""
     parser.add_argument("--config", metavar="FILE", help="TOML file with settings (default: /etc/hythe/hythe.toml)")
     documented = descriptions()
     for name in names:
@@ -23,7 +23,7 @@ def add_setting_flags(parser: ArgumentParser, names: Iterable[str] = Settings.__
 
 
 def load_settings(arguments: Namespace, defaults: Mapping[str, str] | None = None) -> LoadedSettings:
-    """Return the settings in force for a verb whose parser ``add_setting_flags`` made; raises SettingsError.
+    """Return the settings for a verb with flags from ``add_setting_flags``. Raises SettingsError.
 
     ``defaults`` are the verb's defaults for settings without a value.
     """

@@ -1,4 +1,4 @@
-"""``hythe settings``."""
+"""``settings``: list all settings with their values and sources."""
 
 import json
 from argparse import ArgumentParser, Namespace

@@ -9,7 +9,7 @@ from hythe.client.client import Client
 
 def _configure(parser: ArgumentParser) -> None:
     parser.add_argument("source", metavar="SOURCE", help="name or ID prefix of the image")
-    parser.add_argument("target", metavar="TARGET", help="the new name: NAME[:TAG]")
+    parser.add_argument("target", metavar="TARGET", help="new name: NAME[:TAG]")
     add_json_flag(parser)
 
 

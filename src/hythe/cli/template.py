@@ -1,7 +1,7 @@
-"""Go's text/template, as far as ``--format`` of docker's users goes.
+"""Go's text/template, as far as docker's users need it in ``--format``.
 
-Fields (``.Config.Env``), ``range``, ``if``, ``with``, ``else``, variables, pipelines, and the functions that docker
-offers. What is shown for lists, maps and missing values is what Go shows.
+Supports fields (``.Config.Env``), ``range``, ``if``, ``with``, ``else``, variables, pipelines and docker's functions.
+Lists, maps and missing values print as in Go.
 """
 
 import html
@@ -14,7 +14,7 @@ from urllib.parse import quote_plus
 from hythe.cli.command import CommandFailed
 
 _ACTION = re.compile(r"\s*\{\{-\s+(.*?)\s+-\}\}\s*|\s*\{\{-\s+(.*?)\}\}|\{\{(.*?)\s+-\}\}\s*|\{\{(.*?)\}\}", re.DOTALL)
-_WORD = re.compile(
+_TOKEN = re.compile(
     r"""\s*(?:(?P<string>"(?:[^"\\]|\\.)*"|`[^`]*`)|(?P<number>-?\d+(?:\.\d+)?)|(?P<field>(?:\$\w*)?(?:\.\w+)+|\.|\$\w*)"""
     r"""|(?P<name>\w+)|(?P<sign>:=|[()|,]))"""
 )
@@ -27,12 +27,10 @@ class InvalidTemplate(CommandFailed):
     """The value of ``--format`` is not a valid template."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(
-            f"--format: {message}", "it is a Go template, such as '{{.Repository}}:{{.Tag}}', or 'json'", 2
-        )
+        super().__init__(f"--format: {message}", "use a Go template, such as '{{.Repository}}:{{.Tag}}', or 'json'", 2)
 
 
-class Word(NamedTuple):
+class TemplateToken(NamedTuple):
     """One token of an action: its kind (string, number, field, name, sign) and its text."""
 
     kind: str
@@ -48,23 +46,23 @@ class Text(NamedTuple):
 class TemplateAction(NamedTuple):
     """``{{pipeline}}``."""
 
-    pipeline: tuple[Word, ...]
+    pipeline: tuple[TemplateToken, ...]
 
 
 class Block(NamedTuple):
     """``{{if}}``, ``{{range}}`` or ``{{with}}``, up to its ``{{end}}``."""
 
     keyword: str
-    pipeline: tuple[Word, ...]
+    pipeline: tuple[TemplateToken, ...]
     body: "tuple[Node, ...]"
-    otherwise: "tuple[Node, ...]"
+    else_body: "tuple[Node, ...]"
 
 
 Node = Text | TemplateAction | Block
 
 
 class Template:
-    """A parsed template; ``render`` fills it with a value of maps, lists and scalars."""
+    """A parsed template for values of maps, lists and scalars."""
 
     def __init__(self, source: str) -> None:
         for escape, character in _ESCAPES.items():
@@ -72,10 +70,10 @@ class Template:
         nodes = _tokens(source)
         self._nodes, end = _parse(nodes)
         if end is not None:
-            raise InvalidTemplate(f"{{{{{end[0].text}}}}} without its beginning")
+            raise InvalidTemplate(f"unexpected {{{{{end[0].text}}}}}")
 
     def render(self, value: Any) -> str:
-        """Return the text for ``value``; raises InvalidTemplate where the template does not fit it."""
+        """Return the output for ``value``. Raises InvalidTemplate if the template does not fit the value."""
         return "".join(_render(self._nodes, value, {"$": value}))
 
 
@@ -84,7 +82,7 @@ def _tokens(source: str) -> Iterator[Text | TemplateAction]:
     for match in _ACTION.finditer(source):
         if match.start() > position:
             yield Text(source[position : match.start()])
-        tokens = tuple(_words(next(group for group in match.groups() if group is not None)))
+        tokens = tuple(_tokenize(next(group for group in match.groups() if group is not None)))
         if tokens:
             yield TemplateAction(tokens)
         position = match.end()
@@ -94,19 +92,19 @@ def _tokens(source: str) -> Iterator[Text | TemplateAction]:
         yield Text(source[position:])
 
 
-def _words(text: str) -> Iterator[Word]:
+def _tokenize(text: str) -> Iterator[TemplateToken]:
     position = 0
     if text.strip().startswith("/*"):
         return
     while text[position:].strip():
-        match = _WORD.match(text, position)
+        match = _TOKEN.match(text, position)
         if match is None or match.lastgroup is None:
             raise InvalidTemplate(f"cannot read {text[position:].strip()!r}")
-        yield Word(match.lastgroup, match[match.lastgroup])
+        yield TemplateToken(match.lastgroup, match[match.lastgroup])
         position = match.end()
 
 
-def _parse(tokens: Iterator[Text | TemplateAction]) -> tuple[tuple[Node, ...], tuple[Word, ...] | None]:
+def _parse(tokens: Iterator[Text | TemplateAction]) -> tuple[tuple[Node, ...], tuple[TemplateToken, ...] | None]:
     """Return the nodes up to ``{{end}}`` or ``{{else ..}}``, and the tokens of that action (None at the end)."""
     nodes: list[Node] = []
     for token in tokens:
@@ -122,17 +120,17 @@ def _parse(tokens: Iterator[Text | TemplateAction]) -> tuple[tuple[Node, ...], t
     return tuple(nodes), None
 
 
-def _block(keyword: str, pipeline: tuple[Word, ...], tokens: Iterator[Text | TemplateAction]) -> Block:
+def _block(keyword: str, pipeline: tuple[TemplateToken, ...], tokens: Iterator[Text | TemplateAction]) -> Block:
     body, end = _parse(tokens)
-    otherwise: tuple[Node, ...] = ()
+    else_body: tuple[Node, ...] = ()
     if end is not None and end[0].text == "else":
         if len(end) > 1:
-            otherwise = (_block(end[1].text, end[2:], tokens),)
-            return Block(keyword, pipeline, body, otherwise)
-        otherwise, end = _parse(tokens)
+            else_body = (_block(end[1].text, end[2:], tokens),)
+            return Block(keyword, pipeline, body, else_body)
+        else_body, end = _parse(tokens)
     if end is None:
         raise InvalidTemplate(f"{{{{{keyword}}}}} without {{{{end}}}}")
-    return Block(keyword, pipeline, body, otherwise)
+    return Block(keyword, pipeline, body, else_body)
 
 
 def _render(nodes: Sequence[Node], dot: Any, scope: Scope) -> Iterator[str]:
@@ -142,37 +140,39 @@ def _render(nodes: Sequence[Node], dot: Any, scope: Scope) -> Iterator[str]:
         elif isinstance(node, Block):
             yield from _RENDERERS[node.keyword](node, dot, scope)
         else:
-            names, tokens = _assigned(node.pipeline)
+            names, tokens = _split_assignment(node.pipeline)
             value = _pipeline(tokens, dot, scope)
             if names:
                 scope[names[-1]] = value
             else:
                 yield (
-                    _NOTHING.get(tokens[-1].text.rpartition(".")[2], go_text(None)) if value is None else go_text(value)
+                    _UNSET_FIELDS.get(tokens[-1].text.rpartition(".")[2], go_text(None))
+                    if value is None
+                    else go_text(value)
                 )
 
 
 def _render_if(block: Block, dot: Any, scope: Scope) -> Iterator[str]:
-    truth = _pipeline(block.pipeline, dot, scope)
-    return _render(block.body if truth else block.otherwise, dot, scope)
+    condition = _pipeline(block.pipeline, dot, scope)
+    return _render(block.body if condition else block.else_body, dot, scope)
 
 
 def _render_with(block: Block, dot: Any, scope: Scope) -> Iterator[str]:
-    names, tokens = _assigned(block.pipeline)
+    names, tokens = _split_assignment(block.pipeline)
     value = _pipeline(tokens, dot, scope)
     inner = {**scope, **({names[-1]: value} if names else {})}
-    return _render(block.body, value, inner) if value else _render(block.otherwise, dot, scope)
+    return _render(block.body, value, inner) if value else _render(block.else_body, dot, scope)
 
 
 def _render_range(block: Block, dot: Any, scope: Scope) -> Iterator[str]:
-    names, tokens = _assigned(block.pipeline)
+    names, tokens = _split_assignment(block.pipeline)
     value = _pipeline(tokens, dot, scope) or ()
     pairs = sorted(value.items()) if isinstance(value, Mapping) else list(enumerate(value))
     for key, item in pairs:
         own = dict(zip(names, (key, item) if len(names) > 1 else (item,), strict=False))
         yield from _render(block.body, item, {**scope, **own})
     if not pairs:
-        yield from _render(block.otherwise, dot, scope)
+        yield from _render(block.else_body, dot, scope)
 
 
 _RENDERERS: dict[str, Callable[[Block, Any, Scope], Iterator[str]]] = {
@@ -182,7 +182,7 @@ _RENDERERS: dict[str, Callable[[Block, Any, Scope], Iterator[str]]] = {
 }
 
 
-def _assigned(tokens: Sequence[Word]) -> tuple[tuple[str, ...], Sequence[Word]]:
+def _split_assignment(tokens: Sequence[TemplateToken]) -> tuple[tuple[str, ...], Sequence[TemplateToken]]:
     """Split ``$k, $v := pipeline`` into the variables and the pipeline."""
     for number, token in enumerate(tokens):
         if token.text == ":=":
@@ -190,22 +190,22 @@ def _assigned(tokens: Sequence[Word]) -> tuple[tuple[str, ...], Sequence[Word]]:
     return (), tokens
 
 
-def _pipeline(tokens: Sequence[Word], dot: Any, scope: Scope) -> Any:
-    """Evaluate commands joined by ``|``: each one's value is the next one's last argument."""
+def _pipeline(tokens: Sequence[TemplateToken], dot: Any, scope: Scope) -> Any:
+    """Evaluate commands joined by ``|``: the value of each is the last argument of the next."""
     value: list[Any] = []
     for command in _split(tokens):
         value = [_command(command, dot, scope, value)]
     if not value:
-        raise InvalidTemplate("an empty action")
+        raise InvalidTemplate("empty action")
     return value[0]
 
 
-def _split(tokens: Sequence[Word]) -> Iterator[list[Word]]:
+def _split(tokens: Sequence[TemplateToken]) -> Iterator[list[TemplateToken]]:
     depth = 0
-    command: list[Word] = []
+    command: list[TemplateToken] = []
     for token in tokens:
         depth += {"(": 1, ")": -1}.get(token.text, 0) if token.kind == "sign" else 0
-        if token == Word("sign", "|") and depth == 0:
+        if token == TemplateToken("sign", "|") and depth == 0:
             yield command
             command = []
         else:
@@ -214,11 +214,11 @@ def _split(tokens: Sequence[Word]) -> Iterator[list[Word]]:
         yield command
 
 
-def _command(tokens: Sequence[Word], dot: Any, scope: Scope, piped: list[Any]) -> Any:
+def _command(tokens: Sequence[TemplateToken], dot: Any, scope: Scope, piped: list[Any]) -> Any:
     if tokens and tokens[0].kind == "name" and tokens[0].text not in ("true", "false", "nil"):
         function = FUNCTIONS.get(tokens[0].text)
         if function is None:
-            raise InvalidTemplate(f"function {tokens[0].text!r} is not known: there are {', '.join(FUNCTIONS)}")
+            raise InvalidTemplate(f"unknown function {tokens[0].text!r}: use {', '.join(FUNCTIONS)}")
         arguments = [*_operands(tokens[1:], dot, scope), *piped]
         try:
             return function(*arguments)
@@ -227,12 +227,12 @@ def _command(tokens: Sequence[Word], dot: Any, scope: Scope, piped: list[Any]) -
     return next(_operands(tokens, dot, scope))
 
 
-def _operands(tokens: Sequence[Word], dot: Any, scope: Scope) -> Iterator[Any]:
+def _operands(tokens: Sequence[TemplateToken], dot: Any, scope: Scope) -> Iterator[Any]:
     position = 0
     while position < len(tokens):
         token = tokens[position]
         if token.text == "(" and token.kind == "sign":
-            end = _closing(tokens, position)
+            end = _find_closing(tokens, position)
             yield _pipeline(tokens[position + 1 : end], dot, scope)
             position = end
         else:
@@ -240,7 +240,7 @@ def _operands(tokens: Sequence[Word], dot: Any, scope: Scope) -> Iterator[Any]:
         position += 1
 
 
-def _closing(tokens: Sequence[Word], start: int) -> int:
+def _find_closing(tokens: Sequence[TemplateToken], start: int) -> int:
     depth = 0
     for position in range(start, len(tokens)):
         depth += {"(": 1, ")": -1}.get(tokens[position].text, 0) if tokens[position].kind == "sign" else 0
@@ -249,35 +249,35 @@ def _closing(tokens: Sequence[Word], start: int) -> int:
     raise InvalidTemplate("'(' without ')'")
 
 
-def _operand(token: Word, dot: Any, scope: Scope) -> Any:
+def _operand(token: TemplateToken, dot: Any, scope: Scope) -> Any:
     match token.kind:
         case "string":
-            return _unquoted(token.text)
+            return _unquote(token.text)
         case "number":
             return float(token.text) if "." in token.text else int(token.text)
         case "name":
             return {"true": True, "false": False}.get(token.text)
         case _:
-            return _looked_up(token.text, dot, scope)
+            return _look_up(token.text, dot, scope)
 
 
-def _unquoted(text: str) -> str:
-    """Return what a string of Go's says: with escapes between double quotes, as it is between backquotes."""
+def _unquote(text: str) -> str:
+    """Return the value of a Go string literal: double quotes allow escapes, backquotes do not."""
     if text[0] != '"':
         return text[1:-1]
     said: str = json.loads(text.replace("\t", "\\t").replace("\n", "\\n"))
     return said
 
 
-def _looked_up(text: str, dot: Any, scope: Scope) -> Any:
-    """Return what ``.Field`` or ``$variable.Field`` stands for."""
+def _look_up(text: str, dot: Any, scope: Scope) -> Any:
+    """Return the value of ``.Field`` or ``$variable.Field``."""
     variable, _, path = text.partition(".")
     if variable and variable not in scope:
-        raise InvalidTemplate(f"variable {variable} is not set")
+        raise InvalidTemplate(f"undefined variable {variable}")
     value = scope[variable] if variable else dot
     names = [name for name in path.split(".") if name]
     if names and value is scope["$"] and isinstance(value, Mapping) and names[0] not in value:
-        raise InvalidTemplate(f"there is no field .{names[0]}: there are {', '.join(value)}")
+        raise InvalidTemplate(f"unknown field .{names[0]}: use {', '.join(value)}")
     for name in names:
         value = _field(value, name)
     return value
@@ -291,10 +291,10 @@ def _field(value: Any, name: str) -> Any:
     raise InvalidTemplate(f"{go_text(value)[:40]!r} has no field .{name}")
 
 
-_NOTHING = dict.fromkeys(("Cmd", "Entrypoint", "Env", "OnBuild", "Shell"), "[]") | dict.fromkeys(
+_UNSET_FIELDS = dict.fromkeys(("Cmd", "Entrypoint", "Env", "OnBuild", "Shell"), "[]") | dict.fromkeys(
     ("ExposedPorts", "Labels", "Volumes"), "map[]"
 )
-"""What docker shows of an image's fields that are not set: its own know that they are lists and maps."""
+"""How docker prints unset fields of an image that are lists or maps."""
 
 
 def go_text(value: Any) -> str:
@@ -349,4 +349,4 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "gt": lambda first, other: first > other,
     "ge": lambda first, other: first >= other,
 }
-"""Go's own functions, and those that docker adds."""
+"""Go's built-in functions and those that docker adds."""

@@ -1,4 +1,4 @@
-"""Sizes, times and IDs as docker writes them."""
+"""Sizes, times and IDs in docker's formats."""
 
 from datetime import UTC, datetime
 
@@ -6,7 +6,7 @@ _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 
 
 def human_size(count: float) -> str:
-    """Return bytes in decimal units and three digits: ``4.26MB``."""
+    """Return bytes in decimal units with three digits: ``4.26MB``."""
     unit = 0
     while count >= 1000 and unit < len(_UNITS) - 1:
         count /= 1000
@@ -15,7 +15,7 @@ def human_size(count: float) -> str:
 
 
 def human_duration(seconds: float) -> str:
-    """Return a span of time as docker rounds it: ``About a minute``, ``3 weeks``."""
+    """Return a duration rounded like docker's: ``About a minute``, ``3 weeks``."""
     minutes, hours = int(seconds / 60), round(seconds / 3600)
     exact = [
         (seconds < 1, "Less than a second"),
@@ -33,7 +33,7 @@ def human_duration(seconds: float) -> str:
 
 
 def parse_time(text: str) -> datetime | None:
-    """Return an RFC 3339 time, None when ``text`` is none (an image without ``created``, say)."""
+    """Return an RFC 3339 time, None if ``text`` is not one (such as an image without ``created``)."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
@@ -42,7 +42,7 @@ def parse_time(text: str) -> datetime | None:
 
 
 def human_age(text: str, now: datetime | None = None) -> str:
-    """Return how long ago an RFC 3339 time was; ``N/A`` for none."""
+    """Return the age of an RFC 3339 time; ``N/A`` if ``text`` is not one."""
     moment = parse_time(text)
     if moment is None or moment.year <= 1:
         return "N/A"
@@ -50,17 +50,17 @@ def human_age(text: str, now: datetime | None = None) -> str:
 
 
 def docker_time(text: str) -> str:
-    """Return an RFC 3339 time as docker's ``CreatedAt`` has it: ``2026-11-23 15:40:00 +0000 UTC``."""
+    """Return an RFC 3339 time in the format of docker's ``CreatedAt``: ``2026-11-23 15:40:00 +0000 UTC``."""
     moment = parse_time(text)
     return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S +0000 UTC") if moment else "N/A"
 
 
 def exact_time(text: str) -> str:
-    """Return an RFC 3339 time to the second, as ``docker history`` has it: ``2026-11-23T15:40:00Z``."""
+    """Return an RFC 3339 time to the second, like ``docker history``: ``2026-11-23T15:40:00Z``."""
     moment = parse_time(text)
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if moment else "N/A"
 
 
 def ellipsis(text: str, length: int) -> str:
-    """Cut ``text`` to ``length`` characters, the last an ellipsis."""
+    """Cut ``text`` to ``length`` characters, ending with an ellipsis."""
     return text if len(text) <= length else text[: length - 1] + "…"

@@ -166,7 +166,7 @@ def test_the_first_administrator(tmp_path: Path, start_hub: Callable[..., HytheS
     created = subprocess.run([*command, "--data", folder], input="correct horse", capture_output=True, text=True)
 
     assert (reserved.returncode, created.returncode, created.stdout) == (1, 0, "created ann (administrator)\n")
-    assert f"there was no hub in {folder}" in reserved.stderr
+    assert f"no hub in {folder} yet" in reserved.stderr
     assert is_password(start_hub(data=folder), "ann", "correct horse")
 
 

@@ -105,7 +105,7 @@ def test_a_table_of_a_template_has_headings_and_every_field_of_dockers(said: Sai
     assert said("images", "--format", pattern, "nothing").split("  ")[0] == "IMAGE ID"
     assert "CREATED AT" in said("images", "--format", pattern)
     said("images", "--format", "{{.Colour}}", code=2)
-    assert "there is no field .Colour" in said.err
+    assert "unknown field .Colour" in said.err
 
 
 def test_images_for_programs(said: Said, store: LocalStore) -> None:

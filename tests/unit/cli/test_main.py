@@ -8,7 +8,7 @@ import pytest
 
 from hythe.cli.command import Command, CommandFailed, Verb
 from hythe.cli.failure import EXIT_STATUSES, report
-from hythe.cli.main import GROUPS, VERBS, find_verb, load, main, make_parser, plain_switches
+from hythe.cli.main import GROUPS, VERBS, find_verb, load, main, make_parser, normalize_switches
 
 
 @pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.name)
@@ -130,7 +130,7 @@ def test_switches_are_spelled_as_docker_takes_them(words: str, switches: dict[st
     """``--rm=true`` and ``=false``, and not behind the image: there they are the program's."""
     verb = find_verb("run")
     parser = make_parser(verb, load(verb))
-    arguments = parser.parse_args(plain_switches(parser, words.split()))
+    arguments = parser.parse_args(normalize_switches(parser, words.split()))
 
     assert {name: getattr(arguments, name) for name in switches} == switches
     assert (arguments.image, arguments.words) == ("box", rest)
@@ -141,4 +141,4 @@ def test_a_switch_that_is_on_by_default_is_turned_off() -> None:
     verb = find_verb("commit")
     parser = make_parser(verb, load(verb))
 
-    assert parser.parse_args(plain_switches(parser, ["--pause=false", "web"])).pause is False
+    assert parser.parse_args(normalize_switches(parser, ["--pause=false", "web"])).pause is False

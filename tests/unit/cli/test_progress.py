@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 
-from hythe.cli.progress import PULL_WORDS, Display, LayerLine, PlainDisplay, TerminalDisplay, make_display
+from hythe.cli.progress import PULL_LABELS, Display, LayerLine, PlainDisplay, TerminalDisplay, make_display
 from hythe.client.progress import TransferState
 from hythe.oci.digest import Digest
 from hythe.oci.manifest import OCI_CONFIG, OCI_LAYER_GZIP, Descriptor
@@ -24,15 +24,15 @@ class Terminal(io.StringIO):
 
 def test_the_display_suits_where_it_goes() -> None:
     """Bars on a terminal, lines in a log, nothing where nothing is wanted."""
-    assert isinstance(make_display(PULL_WORDS, quiet=False, out=Terminal()), TerminalDisplay)
-    assert isinstance(make_display(PULL_WORDS, quiet=False, out=io.StringIO()), PlainDisplay)
-    assert type(make_display(PULL_WORDS, quiet=True, out=Terminal())) is Display
+    assert isinstance(make_display(PULL_LABELS, quiet=False, out=Terminal()), TerminalDisplay)
+    assert isinstance(make_display(PULL_LABELS, quiet=False, out=io.StringIO()), PlainDisplay)
+    assert type(make_display(PULL_LABELS, quiet=True, out=Terminal())) is Display
 
 
 def test_a_log_gets_a_line_a_change_and_none_for_configurations() -> None:
     """Nothing moves the cursor."""
     out = io.StringIO()
-    with make_display(PULL_WORDS, quiet=False, out=out) as display:
+    with make_display(PULL_LABELS, quiet=False, out=out) as display:
         display.begin([LAYER, CONFIG])
         for content in (LAYER, CONFIG):
             display.state(content, TransferState.MOVING)
@@ -45,7 +45,7 @@ def test_a_log_gets_a_line_a_change_and_none_for_configurations() -> None:
 def test_a_terminal_ends_with_how_every_layer_stands() -> None:
     """The last drawing is complete, whatever was drawn before."""
     out = Terminal()
-    with make_display(PULL_WORDS, quiet=False, out=out) as display:
+    with make_display(PULL_LABELS, quiet=False, out=out) as display:
         display.begin([LAYER, CONFIG])
         display.state(LAYER, TransferState.MOVING)
         display.advance(LAYER, LAYER.size)
@@ -61,8 +61,8 @@ def test_a_line_has_bar_speed_and_time_left() -> None:
     line.moved = 5_000_000
     line.measure(5)
 
-    assert line.text(PULL_WORDS, 200) == f"{NAME}: Downloading [============>           ] 5MB/10MB  1MB/s  5s left"
-    assert len(line.text(PULL_WORDS, 40)) < 40
+    assert line.text(PULL_LABELS, 200) == f"{NAME}: Downloading [============>           ] 5MB/10MB  1MB/s  5s left"
+    assert len(line.text(PULL_LABELS, 40)) < 40
 
 
 def test_starting_anew_shows_no_negative_speed() -> None:
