@@ -34,18 +34,24 @@ def _configure(parser: ArgumentParser) -> None:
     verbs = parser.add_subparsers(title="verbs", dest="verb", required=True, metavar="VERB")
 
     create = verbs.add_parser("create-user", help="create an account")
-    create.add_argument("name", metavar="NAME")
-    create.add_argument("--email", required=True, metavar="E-MAIL")
+    create.add_argument("name", metavar="NAME", help="user name")
+    create.add_argument("--email", required=True, metavar="EMAIL", help="e-mail address")
     create.add_argument("--admin", action="store_true", help="make the account an administrator")
     create.set_defaults(work=_create_user)
 
     set_password = verbs.add_parser("set-password", help="change the password of an account and end its sessions")
-    set_password.add_argument("name", metavar="NAME")
+    set_password.add_argument("name", metavar="NAME", help="user name")
     set_password.set_defaults(work=_set_password)
 
     set_plan = verbs.add_parser("set-plan", help="set the number of private repositories that an account can have")
-    set_plan.add_argument("name", metavar="NAME")
-    set_plan.add_argument("--private-repositories", required=True, type=_limit, metavar="N|unlimited")
+    set_plan.add_argument("name", metavar="NAME", help="name of the account")
+    set_plan.add_argument(
+        "--private-repositories",
+        required=True,
+        type=_limit,
+        metavar="N|unlimited",
+        help="maximum number of private repositories",
+    )
     set_plan.set_defaults(work=_set_plan)
 
     list_users = verbs.add_parser("list-users", help="list all accounts")
@@ -187,7 +193,9 @@ def _require_hub(settings: "Settings", *, new: bool = False) -> None:
     if settings.database_url or (folder / SQLITE_FILE).exists():
         return
     if not new:
-        raise CommandFailed(f"there is no hub in {folder}", "use --data DIR with the folder that 'hythe serve' prints")
+        raise CommandFailed(
+            f"there is no hub in {folder}", "use --data FOLDER with the folder that 'hythe serve' prints"
+        )
     print(f"no hub in {folder} yet: creating one", file=sys.stderr)
 
 

@@ -50,7 +50,7 @@ def _configure(parser: ArgumentParser) -> None:
     _verb(verbs, "trigger", "print the trigger URL and its recent calls", _trigger)
     webhook = _verb(verbs, "webhook", "install the webhook at the forge, or print its URL and secret", _webhook)
     _add_token_flag(webhook)
-    webhook.add_argument("--hub-url", default="", metavar="URL", help="address of the hub as the forge reaches it")
+    webhook.add_argument("--hub-url", default="", metavar="URL", help="address at which the forge reaches the hub")
     log = _verb(verbs, "log", "print a build's log", _log, number=True)
     log.add_argument("--follow", action="store_true", help="print the log until the build ends")
     _verb(verbs, "cancel", "cancel a build", _cancel, number=True)
@@ -70,7 +70,7 @@ def _verb(
     verb = verbs.add_parser(name, help=summary)
     verb.add_argument("name", metavar=place, help="address of the hub" if place == "HOST" else "name of the repository")
     if number:
-        verb.add_argument("number", type=int, help="number of the build")
+        verb.add_argument("number", type=int, metavar="NUMBER", help="number of the build")
     add_json_flag(verb)
     add_connection_flags(verb)
     verb.set_defaults(run=run)

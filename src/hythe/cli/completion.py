@@ -35,7 +35,7 @@ complete -c hythe -a '(__hythe_words)'
 _IMAGES = ("IMAGE", "SOURCE", "NAME[:TAG]", "NAME[:TAG|@DIGEST]", "NAME", "REPOSITORY[:TAG]")
 _CONTAINERS = ("CONTAINER",)
 _SERVERS = ("SERVER",)
-_PLACES = ("SRC", "DST")
+_LOCATIONS = ("SRC", "DST")
 
 
 def _configure(parser: ArgumentParser) -> None:
@@ -104,7 +104,7 @@ def _arguments(parser: ArgumentParser) -> Iterator[str]:
             yield from map(str, action.choices)
         elif action.metavar in _IMAGES:
             yield from _image_names()
-        elif action.metavar in _PLACES:
+        elif action.metavar in _LOCATIONS:
             yield from (f"store:{name}" for name in _image_names())
         elif action.metavar in _CONTAINERS:
             yield from _container_names()

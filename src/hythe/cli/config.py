@@ -20,10 +20,10 @@ from hythe.client.errors import InvalidConfiguration
 def _configure(parser: ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="set|get|unset|list")
     setting = actions.add_parser("set", help="set the value of a key")
-    setting.add_argument("key", choices=tuple(DESCRIPTIONS))
-    setting.add_argument("value")
+    setting.add_argument("key", choices=tuple(DESCRIPTIONS), help="key of the setting")
+    setting.add_argument("value", metavar="VALUE", help="new value; a list is separated by commas")
     for name, what in (("get", "print the value of a key"), ("unset", "reset a key to its default")):
-        actions.add_parser(name, help=what).add_argument("key", choices=tuple(DESCRIPTIONS))
+        actions.add_parser(name, help=what).add_argument("key", choices=tuple(DESCRIPTIONS), help="key of the setting")
     actions.add_parser("list", help="list all keys with their values and meanings")
     for action in actions.choices.values():
         add_json_flag(action)

@@ -39,7 +39,12 @@ def _configure_network(parser: ArgumentParser) -> None:
         help="host (default) or none; bridge networks need a daemon",
     )
     parser.add_argument(
-        "-p", "--publish", action="append", default=[], help="no effect: containers use the network of the host"
+        "-p",
+        "--publish",
+        action="append",
+        default=[],
+        metavar="PORTS",
+        help="no effect: containers use the network of the host",
     )
     parser.add_argument(
         "-P", "--publish-all", action="store_true", help="no effect: containers use the network of the host"
@@ -90,7 +95,7 @@ def _configure_rights(parser: ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="OPTION",
-        help="no-new-privileges, seccomp=unconfined",
+        help="set a security option: no-new-privileges or seccomp=unconfined",
     )
     parser.add_argument("--group-add", action="append", default=[], metavar="GROUP", help="add a supplementary group")
     parser.add_argument(
@@ -107,7 +112,7 @@ def _configure_limits(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--memory-swap", default="", metavar="SIZE", help="limit of memory plus swap space (needs root)"
     )
-    parser.add_argument("--cpus", type=float, default=0, help="number of CPUs, such as 1.5 (needs root)")
+    parser.add_argument("--cpus", type=float, default=0, metavar="N", help="number of CPUs, such as 1.5 (needs root)")
     parser.add_argument(
         "-c",
         "--cpu-shares",
@@ -118,7 +123,7 @@ def _configure_limits(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--cpuset-cpus", default="", metavar="LIST", help="CPUs to use: 0-2,4 (needs root)")
     parser.add_argument(
-        "--pids-limit", type=int, default=0, metavar="COUNT", help="maximum number of processes (needs root)"
+        "--pids-limit", type=int, default=0, metavar="N", help="maximum number of processes (needs root)"
     )
     parser.add_argument(
         "--ulimit", action="append", default=[], metavar="NAME=SOFT[:HARD]", help="set a ulimit, such as nofile=1024"

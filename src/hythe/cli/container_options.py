@@ -15,8 +15,13 @@ def configure(parser: ArgumentParser) -> None:
     _configure_process(parser)
     container_isolation.configure(parser)
     parser.add_argument("--name", default="", help="name of the container (default: a generated name)")
-    parser.add_argument("--platform", default="", help="platform of the image: OS/ARCH[/VARIANT]")
-    parser.add_argument("--pull", choices=("missing", "always", "never"), default="missing", help="when to pull")
+    parser.add_argument("--platform", default="", metavar="OS/ARCH[/VARIANT]", help="platform of the image")
+    parser.add_argument(
+        "--pull",
+        choices=("missing", "always", "never"),
+        default="missing",
+        help="when to pull the image (default: missing)",
+    )
     parser.add_argument("--rm", action="store_true", help="remove the container when it exits")
     parser.add_argument("-q", "--quiet", action="store_true", help="suppress the pull output")
     parser.add_argument("--cidfile", default="", metavar="FILE", help="write the container ID to a new file")

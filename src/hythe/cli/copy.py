@@ -16,9 +16,13 @@ def _configure(parser: ArgumentParser) -> None:
     parser.add_argument("source", metavar="SRC", help=locations)
     parser.add_argument("destination", metavar="DST", help="same forms as SRC")
     parser.add_argument(
-        "--platform", action="append", default=[], help="copy only this platform; can be repeated (default: all)"
+        "--platform",
+        action="append",
+        default=[],
+        metavar="OS/ARCH[/VARIANT]",
+        help="copy only this platform; can be repeated (default: all)",
     )
-    parser.add_argument("-q", "--quiet", action="store_true", help="show no progress")
+    parser.add_argument("-q", "--quiet", action="store_true", help="suppress the progress output")
     add_json_flag(parser)
     add_connection_flags(parser)
 

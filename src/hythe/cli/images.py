@@ -40,7 +40,9 @@ def _configure(parser: ArgumentParser) -> None:
     )
     parser.add_argument("-a", "--all", action="store_true", help="no effect: hythe stores no intermediate images")
     parser.add_argument("--digests", action="store_true", help="show digests")
-    parser.add_argument("-f", "--filter", action="append", default=[], metavar="KEY=VALUE", help=", ".join(FILTERS))
+    parser.add_argument(
+        "-f", "--filter", action="append", default=[], metavar="KEY=VALUE", help=f"filter by {', '.join(FILTERS)}"
+    )
     add_list_flags(parser, quiet="print only IDs")
 
 

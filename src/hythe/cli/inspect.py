@@ -20,9 +20,13 @@ _CONFIG = {"User": "", "WorkingDir": ""} | dict.fromkeys(("Env", "Cmd", "Entrypo
 
 def _configure(parser: ArgumentParser) -> None:
     parser.add_argument("names", metavar="NAME", nargs="+", help="name or ID prefix of a container or image")
-    parser.add_argument("-f", "--format", default="", metavar="TEMPLATE", help="print with a Go template, or 'json'")
+    parser.add_argument(
+        "-f", "--format", default="", metavar="TEMPLATE", help="format the output with a Go template, or 'json'"
+    )
     parser.add_argument("--type", default="", choices=("container", "image"), help="type of object to inspect")
-    parser.add_argument("--platform", default="", help="show this platform of a multi-platform image")
+    parser.add_argument(
+        "--platform", default="", metavar="OS/ARCH[/VARIANT]", help="show this platform of a multi-platform image"
+    )
     add_json_flag(parser)
 
 

@@ -27,7 +27,9 @@ from hythe.oci.reference import is_host
 
 
 def _configure_credentials(parser: ArgumentParser) -> None:
-    parser.add_argument("server", nargs="?", default="", metavar="SERVER", help="host (default: the default registry)")
+    parser.add_argument(
+        "server", nargs="?", default="", metavar="SERVER", help="host of the registry (default: the default registry)"
+    )
     parser.add_argument("-u", "--username", default="", help="user name")
     parser.add_argument("-p", "--password", default="", help="password (visible to other users of this machine)")
     parser.add_argument("--password-stdin", action="store_true", help="read the password from stdin")
@@ -122,7 +124,9 @@ def _check_and_save(client: Client, host: str, credential: Credential, arguments
 
 
 def _configure_logout(parser: ArgumentParser) -> None:
-    parser.add_argument("server", nargs="?", default="", metavar="SERVER", help="host (default: the default registry)")
+    parser.add_argument(
+        "server", nargs="?", default="", metavar="SERVER", help="host of the registry (default: the default registry)"
+    )
     add_json_flag(parser)
     parser.set_defaults(plain_http=False)
 

@@ -38,11 +38,11 @@ def _configure(parser: ArgumentParser) -> None:
     parser.add_argument("-a", "--all", action="store_true", help="show all containers (default: running ones)")
     parser.add_argument("-l", "--latest", action="store_true", help="show the newest container in any state")
     parser.add_argument(
-        "-n", "--last", type=int, default=-1, metavar="COUNT", help="show the COUNT newest containers in any state"
+        "-n", "--last", type=int, default=-1, metavar="N", help="show the N newest containers in any state"
     )
     parser.add_argument("-s", "--size", action="store_true", help="show the size of the written files and of the image")
     parser.add_argument(
-        "-f", "--filter", action="append", default=[], metavar="KEY=VALUE", help=f"keys: {', '.join(_FILTERS)}"
+        "-f", "--filter", action="append", default=[], metavar="KEY=VALUE", help=f"filter by {', '.join(_FILTERS)}"
     )
     add_list_flags(parser, quiet="print only IDs")
 

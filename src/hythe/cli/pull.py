@@ -20,8 +20,13 @@ from hythe.oci.reference import Reference
 def _configure(parser: ArgumentParser) -> None:
     parser.add_argument("name", metavar="NAME[:TAG|@DIGEST]", help="image to pull")
     parser.add_argument("-a", "--all-tags", action="store_true", help="pull every tag of the repository")
-    parser.add_argument("--platform", default="", help="pull the image for OS/ARCH[/VARIANT]")
-    parser.add_argument("--all-platforms", action="store_true", help="pull the image for every platform")
+    parser.add_argument(
+        "--platform",
+        default="",
+        metavar="OS/ARCH[/VARIANT]",
+        help="pull the image for this platform (default: that of this host)",
+    )
+    parser.add_argument("--all-platforms", action="store_true", help="pull the image for all platforms")
     parser.add_argument(
         "--trusted", action="store_true", help="pull only if a Trusted Build made the image (see hythe verify)"
     )

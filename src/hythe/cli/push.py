@@ -19,7 +19,9 @@ from hythe.oci.reference import DEFAULT_TAG, Reference
 def _configure(parser: ArgumentParser) -> None:
     parser.add_argument("name", metavar="NAME[:TAG]", help="image to push")
     parser.add_argument("-a", "--all-tags", action="store_true", help="push every local tag of the repository")
-    parser.add_argument("--platform", default="", help="push only this platform of a multi-platform image")
+    parser.add_argument(
+        "--platform", default="", metavar="OS/ARCH[/VARIANT]", help="push only this platform of a multi-platform image"
+    )
     parser.add_argument("-q", "--quiet", action="store_true", help="print only the image name")
     add_json_flag(parser)
     add_connection_flags(parser)

@@ -49,7 +49,7 @@ def _configure(parser: ArgumentParser) -> None:
     serve.set_defaults(work=_serve)
 
     take = verbs.add_parser("import", help="import the data of a docker-registry, and verify every blob")
-    take.add_argument("folder", type=Path, metavar="DIR", help="rootdirectory of the docker-registry")
+    take.add_argument("folder", type=Path, metavar="FOLDER", help="rootdirectory of the docker-registry")
     add_setting_flags(take, ("data", "database_url", "blob_store", "manifest_size"))
     take.set_defaults(work=_import)
 

@@ -15,7 +15,9 @@ from hythe.oci.reference import Reference
 def _configure(parser: ArgumentParser) -> None:
     parser.add_argument("images", metavar="IMAGE", nargs="+", help="name or ID prefix of an image")
     parser.add_argument("-o", "--output", default="", metavar="FILE", help="write to a file (default: stdout)")
-    parser.add_argument("--platform", default="", help="save only this platform of a multi-platform image")
+    parser.add_argument(
+        "--platform", default="", metavar="OS/ARCH[/VARIANT]", help="save only this platform of a multi-platform image"
+    )
     add_json_flag(parser)
 
 

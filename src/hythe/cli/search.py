@@ -27,9 +27,12 @@ def _configure(parser: ArgumentParser) -> None:
         "--limit",
         type=int,
         default=DEFAULT_LIMIT,
+        metavar="N",
         help=f"maximum number of results, 1 to {MAX_LIMIT} (default: {DEFAULT_LIMIT})",
     )
-    parser.add_argument("-f", "--filter", action="append", default=[], metavar="KEY=VALUE", help=", ".join(FILTERS))
+    parser.add_argument(
+        "-f", "--filter", action="append", default=[], metavar="KEY=VALUE", help=f"filter by {', '.join(FILTERS)}"
+    )
     add_list_flags(parser, quiet="print only names")
     add_connection_flags(parser)
 

@@ -5,6 +5,25 @@ from collections.abc import Iterable, Mapping
 
 from hythe.settings import LoadedSettings, Settings, descriptions, load
 
+_METAVARS = {
+    "listen": "HOST:PORT",
+    "data": "FOLDER",
+    "trusted_proxies": "ADDRESSES",
+    "blob_store": "URL",
+    "mail_server": "URL",
+    "mail_from": "ADDRESS",
+    "private_repositories": "N|unlimited",
+    "builds_workers": "N",
+    "builds_per_account": "N",
+    "builds_processors": "N",
+    "builds_processes": "N",
+    "builds_files": "N",
+    "builds_buildkit_certificates": "FOLDER",
+    "tls_cert": "FILE",
+    "tls_key": "FILE",
+}
+"""Placeholders of values in the help; the default is the last word of the setting's name."""
+
 DATABASE_FLAGS = ("data", "database_url")
 """The settings that verbs working only on the database need."""
 
@@ -19,7 +38,7 @@ def add_setting_flags(parser: ArgumentParser, names: Iterable[str] = Settings.__
         if isinstance(getattr(Settings(), name), bool):
             parser.add_argument(flag, action=BooleanOptionalAction, default=None, help=meaning)
         else:
-            parser.add_argument(flag, metavar=name.rpartition("_")[2].upper(), help=meaning)
+            parser.add_argument(flag, metavar=_METAVARS.get(name, name.rpartition("_")[2].upper()), help=meaning)
 
 
 def load_settings(arguments: Namespace, defaults: Mapping[str, str] | None = None) -> LoadedSettings:

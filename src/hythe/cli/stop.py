@@ -16,6 +16,7 @@ def _configure(parser: ArgumentParser) -> None:
         "--time",
         "--timeout",
         type=float,
+        metavar="SECONDS",
         help="seconds to wait before SIGKILL (default: set at creation, else 10)",
     )
     parser.add_argument("-s", "--signal", default="", help="signal to send (default: set by the image, else SIGTERM)")
