@@ -234,8 +234,8 @@ def test_wrong_credentials_are_reported(
     status, body = fetch(f"{mirror.url}/v2/app/manifests/latest")
 
     assert status == 503
-    assert b"refuses the credentials" in body
-    assert "refuses the credentials" in mirror.log
+    assert b"rejected the credentials" in body
+    assert "rejected the credentials" in mirror.log
     assert "wrong-one" not in mirror.log + body.decode()
 
 

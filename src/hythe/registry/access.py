@@ -24,7 +24,7 @@ class Actor(msgspec.Struct, frozen=True):
     """The author of a request; an implementation of Access may return a subclass.
 
     ``name`` appears in histories; it is empty for anonymous clients.
-"""
+    """
 
     name: str = ""
 
@@ -36,7 +36,7 @@ class Access(Protocol):
         """Return the author of a request by its Authorization header (None: no header); count failures by ``address``.
 
         Raises WireError UNAUTHORIZED if the credentials are wrong or expired.
-"""
+        """
 
     def canonical(self, repository: str) -> str:
         """Return the canonical spelling of a repository's name (``library/centos`` for ``centos`` in the hub)."""
@@ -45,14 +45,14 @@ class Access(Protocol):
         """Check that ``actor`` may use the registry at all (``GET /v2/``, which a login requests).
 
         Raises WireError UNAUTHORIZED if the client must present credentials or a token first, even an anonymous token.
-"""
+        """
 
     async def require(self, actor: Actor, repository: str, action: Action) -> None:
         """Check that ``actor`` may do this with the repository of this canonical name, whether or not it exists.
 
         Raises WireError: UNAUTHORIZED if other credentials may help, DENIED with the reason, or the error for a missing
         repository if its existence is a secret.
-"""
+        """
 
     async def visible(self, actor: Actor, repositories: Collection[str]) -> frozenset[str]:
         """Return which of the repositories ``actor`` may pull (for the catalog and for mounts without ``from``)."""

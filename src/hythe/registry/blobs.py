@@ -67,7 +67,7 @@ class Blobs:
         """Return the blob (specification, "Checking if content exists in the registry"). Raises BLOB_UNKNOWN.
 
         The client may be about to push a manifest that refers to the blob, so a blob due for deletion is kept longer.
-"""
+        """
         await self._access.require(actor, repository, Action.PULL)
         generation = self._found.generation()
         known = self._found.get((repository, digest))
@@ -90,7 +90,7 @@ class Blobs:
         """Return a faster way to send the blob than ``read``. Raises BLOB_UNKNOWN if its content is damaged.
 
         If the result has a ``check``, await it before sending the end of the blob.
-"""
+        """
         try:
             found = await self._storage.locate(blob.digest, blob.size)
         except BlobMissing as error:
@@ -121,7 +121,7 @@ class Blobs:
         """Mount a blob of another repository (specification, "Mounting a blob from another repository").
 
         Return False if no repository that the actor may read contains it; ``source`` None searches all of them.
-"""
+        """
         await self._access.require(actor, repository, Action.PUSH)
         readable = await self._readable_sources(actor, digest, source)
         for name in readable:

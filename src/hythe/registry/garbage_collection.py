@@ -38,7 +38,7 @@ from hythe.registry.storage.port import BlobStore, StorageError
 DOOM_LIFETIME = timedelta(seconds=60)
 """After this time the process that was deleting a doomed blob is assumed dead."""
 
-DELETE_PATIENCE = 20.0
+DELETE_TIMEOUT = 20.0
 """Maximum seconds of one deletion; far less than DOOM_LIFETIME."""
 
 DOOMED_AT_ONCE = 20
@@ -85,7 +85,7 @@ async def mark_unreferenced(session: Session, repository_id: int, digest: str, f
     These are the children of an index, referrers and blobs; garbage collection checks later whether anything else
     refers
     to them.
-"""
+    """
     level = frozenset({digest})
     reached: set[str] = set()
     while level:
@@ -274,7 +274,7 @@ class GarbageCollection:
     async def _remove_doomed(self, doomed: list[FreedBlob]) -> list[FreedBlob]:
         """Delete doomed blobs before another collector may assume that this one is dead."""
         loop = asyncio.get_running_loop()
-        give_up = loop.time() + DOOM_LIFETIME.total_seconds() - 2 * DELETE_PATIENCE
+        give_up = loop.time() + DOOM_LIFETIME.total_seconds() - 2 * DELETE_TIMEOUT
         freed = []
         for blob in doomed:
             if loop.time() > give_up:
@@ -286,7 +286,7 @@ class GarbageCollection:
     async def _remove_bytes(self, blob: FreedBlob) -> bool:
         """Delete the bytes and the row of a doomed blob; leave slow deletions to the next run."""
         try:
-            async with asyncio.timeout(DELETE_PATIENCE):
+            async with asyncio.timeout(DELETE_TIMEOUT):
                 await self._storage.delete(Digest.parse(blob.digest))
         except (StorageError, TimeoutError):
             log.exception("failed to delete the content of %s; will be retried in the next run", blob.digest)

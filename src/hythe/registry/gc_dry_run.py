@@ -76,7 +76,7 @@ class DryRun:
         Processes that doomed blobs before ``doomed_before`` are assumed dead; uploads last used before ``stale_before``
         have no
         claims.
-"""
+        """
         due = await store.due_blobs(self._session, self._now, doomed_before)
         found = await store.unclaimed(self._session, sorted({*due, *self._unlinked}), doomed_before, stale_before)
         return [(row.digest, row.size) for row in found if row.links == self._unlinked[row.digest]]

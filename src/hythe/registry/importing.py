@@ -31,7 +31,7 @@ class Imported(msgspec.Struct, frozen=True):
     """One examined manifest; ``problem`` says why it was not imported, and is empty if it was.
 
     Without a ``digest`` it is a dangling tag.
-"""
+    """
 
     repository: str
     digest: str

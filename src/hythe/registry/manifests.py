@@ -87,11 +87,11 @@ class Manifests:
 
         Raises WireError MANIFEST_INVALID, DIGEST_INVALID, MANIFEST_BLOB_UNKNOWN (naming what is missing), and DENIED
         for an immutable tag.
-"""
+        """
         await self._access.require(actor, repository, Action.PUSH)
         manifest = parse_manifest(content, media_type, self._policy.manifest_size)
         if not digest.matches(content):
-            raise WireError(ErrorCode.DIGEST_INVALID, f"the manifest has another digest than {digest}: push it unchanged")
+            raise WireError(ErrorCode.DIGEST_INVALID, f"the manifest does not match {digest}: push it unchanged")
         async with self._database.writing() as session:
             found = await self._repositories.obtain(session, repository, actor, alone=True)
             references = await self._references(session, found, manifest)
@@ -103,7 +103,7 @@ class Manifests:
         """Delete a manifest and its tags (specification, "Deleting Manifests"). Raises MANIFEST_UNKNOWN.
 
         Content that only it refers to is freed after the grace period.
-"""
+        """
         await self._access.require(actor, repository, Action.DELETE)
         async with self._database.writing() as session:
             found = await repository_store.lock(session, repository, alone=True)

@@ -13,7 +13,7 @@ class Policy(msgspec.Struct, frozen=True):
     ``grace``: how long unreferenced content is kept. ``upload_lifetime``: how long an idle upload session is kept.
     ``replaced_lifetime``: how long an untagged manifest is kept (None: forever). A mirror deletes content that was not
     requested within ``mirror_age``, and the least recently used content beyond ``mirror_size`` bytes (None: unlimited).
-"""
+    """
 
     manifest_size: int = 4 * 1024 * 1024
     grace: timedelta = timedelta(days=1)

@@ -37,7 +37,7 @@ class Repositories:
         """Add an empty repository in the caller's transaction; return None if it already exists.
 
         The caller has checked access. Listeners can raise WireError DENIED.
-"""
+        """
         if not await store.create(session, name, self._clock()):
             return None
         repository = await store.lock(session, name, alone=True)
@@ -65,7 +65,7 @@ class Repositories:
         """Delete the repository with its tags, manifests and blobs. Raises WireError NAME_UNKNOWN.
 
         Blobs that no other repository contains are freed after the grace period.
-"""
+        """
         await self._access.require(actor, name, Action.DELETE)
         async with self._database.writing() as session:
             repository = await self.lock(session, name)

@@ -75,7 +75,7 @@ class Tags:
         """Delete a tag but not its manifest (specification, "Deleting Tags"). Raises MANIFEST_UNKNOWN.
 
         An unreferenced manifest is freed after the grace period.
-"""
+        """
         await self._access.require(actor, repository, Action.DELETE)
         async with self._database.writing() as session:
             found = await repository_store.lock(session, repository, alone=True)
@@ -131,7 +131,7 @@ class Tags:
         """Set tags to an existing manifest in the caller's transaction. Lock the repository first.
 
         Raises WireError DENIED for an immutable tag.
-"""
+        """
         now = self._clock()
         moves: list[TagMove] = []
         for tag in dict.fromkeys(tags):
@@ -168,9 +168,7 @@ class Tags:
         patterns = await store.rules(session, repository.id) if moving else ()
         for tag in moving:
             if any(fnmatchcase(tag, pattern) for pattern in patterns):
-                raise WireError(
-                    ErrorCode.DENIED, f"the tag {tag} is immutable in this repository: use another tag"
-                )
+                raise WireError(ErrorCode.DENIED, f"the tag {tag} is immutable in this repository: use another tag")
 
 
 def unknown_tag(tag: str) -> WireError:

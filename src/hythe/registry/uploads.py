@@ -29,7 +29,7 @@ from hythe.registry.sql import garbage_collection as garbage_store
 from hythe.registry.sql import uploads as store
 from hythe.registry.storage.port import BlobStore, DigestMismatch, StorageError, UploadBusy, UploadLost, UploadSession
 
-DOOM_PATIENCE = 70.0
+DOOM_TIMEOUT = 70.0
 """Seconds to wait for the deletion of the same blob before storing it again; longer than DOOM_LIFETIME."""
 
 DOOM_POLL = 0.02
@@ -79,7 +79,7 @@ class Uploads:
         """Store a whole blob in one request (specification, "Single POST") and return its size.
 
         Raises WireError DIGEST_INVALID and BodyCut; nothing is stored then.
-"""
+        """
         upload = await self.start(actor, repository)
         try:
             return await self._finish_whole(actor, repository, upload, digest, body)
@@ -97,7 +97,7 @@ class Uploads:
         Raises WireError 416 if the chunk is out of order; the session stays usable. Raises BodyCut if the client
         disconnected;
         the received bytes are kept.
-"""
+        """
         upload = await self.get(actor, repository, upload_id)
         _check_order(upload, chunk)
         return await self._append(upload, chunk.body)
@@ -106,7 +106,7 @@ class Uploads:
         """Commit the session, with an optional last chunk, as a blob of the repository; return its size.
 
         Raises WireError DIGEST_INVALID, which ends the session, and the errors of ``append``.
-"""
+        """
         upload = await self._recorded(actor, repository, upload_id)
         if upload.offset == 0 and not last.start:
             return await self._finish_whole(actor, repository, upload, digest, last.body)
@@ -186,7 +186,7 @@ class Uploads:
 
     async def _claim(self, upload: UploadSession, digest: Digest) -> None:
         """Protect this digest from garbage collection until the session ends."""
-        give_up = asyncio.get_running_loop().time() + DOOM_PATIENCE
+        give_up = asyncio.get_running_loop().time() + DOOM_TIMEOUT
         while True:
             async with self._database.writing(durable=False) as session:
                 now = self._clock()

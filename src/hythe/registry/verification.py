@@ -32,7 +32,7 @@ class Finding(msgspec.Struct, frozen=True):
     """The result of reading one blob or manifest (``manifest``).
 
     ``problem`` is empty if it is intact; ``healed`` says that it was damaged before.
-"""
+    """
 
     digest: str
     size: int

@@ -10,7 +10,7 @@ from hythe.server.background import running
 
 
 def test_a_failure_is_logged_at_once(caplog: pytest.LogCaptureFixture) -> None:
-    """No one awaits a background task before the server stops, so its failure must be logged."""
+    """No one awaits a background task before the server is stopping, so its failure must be logged."""
 
     async def breaks() -> None:
         raise RuntimeError("unforeseen")

@@ -1,1 +1,1 @@
-"""The pull-through mirror: what another registry has is fetched when it is asked for, and kept."""
+"""The pull-through mirror: fetches content of another registry on demand and keeps it."""

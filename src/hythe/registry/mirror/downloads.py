@@ -1,7 +1,7 @@
-"""Blobs on their way from an upstream: fetched once however many ask, sent on while they come, kept when whole.
+"""Downloads of blobs from an upstream: fetched once for all clients, forwarded while they arrive, then stored.
 
-A download goes to a file of its own, which everybody who wants the blob reads as it grows. The last byte is held back
-until the digest has been checked: wrong bytes never arrive as whole ones.
+A download writes to its own file, which all clients of the blob read while it grows. The last byte is held back until
+the digest is verified, so clients never receive a complete blob with wrong bytes.
 """
 
 import asyncio
@@ -16,13 +16,13 @@ from hythe.oci.digest import Digest
 from hythe.registry.mirror.upstream import UpstreamError, UpstreamRegistry, UpstreamUnavailable
 
 PIECE = 1024 * 1024
-"""Bytes that are read from an upstream, or sent on, at once."""
+"""Bytes to read from an upstream, or to send, at a time."""
 
 ATTEMPTS = 5
-"""How often a download that was cut is taken up again where it was."""
+"""How often an interrupted download is resumed."""
 
 PAUSE = 0.5
-"""Seconds before the first of these, twice as many before each later one."""
+"""Seconds before the first retry; doubled for each further one."""
 
 FOLDER = "mirror"
 
@@ -32,19 +32,19 @@ Keep = Callable[[AsyncIterator[bytes]], Awaitable[object]]
 
 
 class MirrorDownloads:
-    """The downloads that are under way, by digest."""
+    """The running downloads, by digest."""
 
     def __init__(self, data: Path) -> None:
-        """Keep what is under way in a folder of ``data``; what an earlier process left there is removed."""
+        """Store downloads in a folder of ``data``, after removing those of an earlier process."""
         self._folder = data / FOLDER
         self._running: dict[Digest, MirrorDownload] = {}
         for left in self._folder.glob("*"):
             left.unlink(missing_ok=True)
 
     async def start(self, digest: Digest, upstream: UpstreamRegistry, repository: str, keep: Keep) -> "MirrorDownload":
-        """Begin a download, or join the one that is under way; returns once its size is known.
+        """Start a download or join a running one; return once its size is known.
 
-        ``keep`` gets the whole, checked blob. Raises UpstreamError and OSError.
+        ``keep`` gets the complete, verified blob. Raises UpstreamError and OSError.
         """
         download = self._running.get(digest)
         if download is None:
@@ -55,7 +55,7 @@ class MirrorDownloads:
         return download
 
     async def close(self) -> None:
-        """Give up what is under way."""
+        """Cancel all downloads."""
         tasks = [download.task for download in self._running.values() if download.task]
         for task in tasks:
             task.cancel()
@@ -67,17 +67,17 @@ class MirrorDownloads:
             await keep(download.kept_pieces())
             download.end(None)
         except asyncio.CancelledError:
-            download.end(UpstreamUnavailable("the server stops"))
+            download.end(UpstreamUnavailable("the server is stopping"))
             raise
         except Exception as error:
-            log.warning("a mirrored blob could not be fetched: %s: %s", download.digest, error)
+            log.warning("failed to download a mirrored blob: %s: %s", download.digest, error)
             download.end(error)
         finally:
             del self._running[download.digest]
 
 
 class MirrorDownload:
-    """One blob that grows. ``size`` is known once ``begun`` has returned."""
+    """A blob that is being downloaded. ``size`` is known once ``begun`` has returned."""
 
     def __init__(self, digest: Digest, folder: Path) -> None:
         self.digest = digest
@@ -87,15 +87,15 @@ class MirrorDownload:
         self._ended = False
         self._error: Exception | None = None
         self._news = asyncio.Event()
-        # Its name goes at once: the bytes go with the last who has it open, even after kill -9.
+        # Unlink the file at once: its space is freed with the last open descriptor, even after kill -9.
         self._file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115 (closed by the garbage collector)
 
     async def begun(self) -> None:
-        """Return when the size is known; raises what ended the download before."""
+        """Wait until the size is known. Raises the error that ended the download before."""
         await self._until(lambda: self.size >= 0)
 
     async def read(self, start: int, stop: int) -> AsyncIterator[bytes]:
-        """Yield the bytes from ``start`` to before ``stop`` as they come; raises what ended the download."""
+        """Yield the bytes from ``start`` up to ``stop`` as they arrive. Raises the error that ended the download."""
         while start < stop:
             await self._until(partial(self._reaches_beyond, start))
             end = min(stop, self._readable, start + PIECE)
@@ -104,12 +104,12 @@ class MirrorDownload:
             start += len(piece)
 
     async def kept_pieces(self) -> AsyncIterator[bytes]:
-        """Yield all bytes, after they were checked."""
+        """Yield all bytes once they are verified."""
         for start in range(0, self.size, PIECE):
             yield await asyncio.to_thread(os.pread, self._file.fileno(), PIECE, start)
 
     async def fetch(self, upstream: UpstreamRegistry, repository: str) -> None:
-        """Fetch the blob, going on after cuts, and check its digest. Raises UpstreamError and OSError."""
+        """Download the blob, resuming after interruptions, and verify its digest. Raises UpstreamError and OSError."""
         hasher = self.digest.hasher()
         for attempt in range(ATTEMPTS):
             try:
@@ -124,10 +124,10 @@ class MirrorDownload:
                     raise
                 await asyncio.sleep(PAUSE * 2**attempt)
         if self._received != self.size or hasher.hexdigest() != self.digest.hex:
-            raise UpstreamError(f"{self.digest} arrived with other bytes")
+            raise UpstreamError(f"the content of {self.digest} does not match its digest")
 
     def end(self, error: Exception | None) -> None:
-        """Tell everybody that the blob is whole and kept, or that it never will be."""
+        """Report to all readers that the blob is complete and stored, or that the download failed."""
         self._ended = True
         self._error = error
         self._tell()
@@ -141,7 +141,7 @@ class MirrorDownload:
 
     def _set_size(self, size: int) -> None:
         if self.size not in (-1, size):
-            raise UpstreamError(f"{self.digest} changed its size while it was fetched")
+            raise UpstreamError(f"the size of {self.digest} changed during the download")
         self.size = size
         self._tell()
 

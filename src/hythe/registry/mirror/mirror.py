@@ -1,11 +1,11 @@
-"""The pull-through mirror: a repository behind which another registry stands.
+"""The pull-through mirror: repositories whose content comes from another registry.
 
     GET manifest ─> refresh: ask the upstream whether the tag moved, fetch what is new   ─> served from the store
-    GET blob     ─> blob: here already?  else a download that is sent on while it comes  ─> kept when it is whole
+    GET blob     ─> blob: stored already?  else a download, forwarded while it arrives   ─> stored when complete
 
-Equal requests wait for the one that is under way. A blob that another mirrored repository has is not fetched again.
-While the upstream is away, or silent, what is here is served. What nobody asked for in ``mirror_age``, and the longest
-unused of what is more than ``mirror_size``, is dropped.
+Equal requests share one download. A blob of another mirrored repository is not downloaded again. While the upstream is
+unavailable or slow, stored content is served. Content that no one requested within ``mirror_age``, and the least
+recently used content beyond ``mirror_size``, is deleted.
 """
 
 import asyncio
@@ -51,21 +51,21 @@ from hythe.registry.uploads import Uploads
 from hythe.registry.verification import Verification
 
 FRESH = timedelta(seconds=30)
-"""How long the upstream is not asked again where a tag points, also when it did not say."""
+"""How long the upstream is not asked again for the digest of a tag, even if it failed to respond."""
 
-PATIENCE = 5
-"""Seconds that an upstream has to say where a tag points, when what it pointed at before is here."""
+REFRESH_TIMEOUT = 5
+"""Timeout in seconds for the digest of a tag whose previous digest is stored."""
 
 GRACE = timedelta(minutes=10)
-"""How long the bytes of what was dropped are kept at most: they can be fetched again, and ``mirror_size`` waits."""
+"""Maximum time before deleted content is freed: it can be fetched again, and ``mirror_size`` must be kept."""
 
 USE_NOTED = timedelta(hours=1)
-"""How exactly it is known when something was last asked for."""
+"""Precision of the time at which content was last used."""
 
 DROPPED_AT_ONCE = 100
 
 REMEMBERED = 10_000
-"""For how many references it is remembered when they were asked for."""
+"""Number of references whose last refresh is cached."""
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ Key = tuple[str, str | Digest]
 
 
 class Mirror:
-    """Everything about repositories behind which an upstream stands. Names are canonical."""
+    """The mirrored repositories. Names are canonical."""
 
     def __init__(
         self,
@@ -85,11 +85,11 @@ class Mirror:
         policy: Policy,
         clock: Clock = now,
     ) -> None:
-        """``data`` is a folder for what is under way."""
+        """``data`` is a folder for running downloads."""
         self.upstreams = upstreams
         self._database = database
         self._access = access
-        # Mirrored images are stored without access checks and listeners: their repositories belong to no account.
+        # Mirrored images are stored without access checks and listeners: their repositories have no owner.
         open_to_us = AnonymousAccess()
         policy = msgspec.structs.replace(policy, grace=min(policy.grace, GRACE))
         self._repositories = Repositories(database, open_to_us, (), policy, clock)
@@ -108,7 +108,7 @@ class Mirror:
         self._used_at: dict[Key, datetime] = {}
 
     async def close(self) -> None:
-        """Give up what is under way, and let go of the connections."""
+        """Cancel running downloads and close connections."""
         asking = list(self._asking.values())
         for task in asking:
             task.cancel()
@@ -118,16 +118,18 @@ class Mirror:
             await self._session.close()
 
     def local_name(self, name: str, repository: str) -> str:
-        """Return what ``repository`` of the registry ``name`` is called here; raises WireError NAME_UNKNOWN."""
+        """Return the local name of ``repository`` in the registry ``name``. Raises WireError NAME_UNKNOWN."""
         local = self.upstreams.local_name(name, repository)
         if local is None:
             raise WireError(ErrorCode.NAME_UNKNOWN, f"{name} is not mirrored here: see the setting mirrors")
         return local
 
     async def refresh(self, actor: Actor, repository: str, reference: str | Digest) -> None:
-        """See to it that the manifest is here as the upstream has it, if it has it and can be asked.
+        """Fetch the upstream's current manifest, if the upstream has it and responds.
 
-        Raises WireError: MANIFEST_UNKNOWN when the upstream has none, UNAVAILABLE when it is away and nothing is here.
+        Raises WireError: MANIFEST_UNKNOWN if the upstream does not have it, UNAVAILABLE if the upstream does not
+        respond and
+        no copy is stored.
         """
         upstream = self.upstreams.of(repository)
         if upstream is None:
@@ -141,9 +143,9 @@ class Mirror:
         await asyncio.shield(task)
 
     async def blob(self, actor: Actor, repository: str, digest: Digest) -> "MirrorDownload | None":
-        """Return the download of a blob that is not here yet; None when it is here, or no upstream stands behind.
+        """Return the download of a blob that is not stored yet; None if it is stored, or the repository is no mirror.
 
-        Raises WireError: BLOB_UNKNOWN when the upstream has none, UNAVAILABLE when it is away.
+        Raises WireError: BLOB_UNKNOWN if the upstream does not have it, UNAVAILABLE if the upstream does not respond.
         """
         found = await self._missing(actor, repository, digest)
         if found is None:
@@ -159,7 +161,7 @@ class Mirror:
             raise _blob_error(error, digest) from error
 
     async def blob_at_upstream(self, actor: Actor, repository: str, digest: Digest) -> Blob | None:
-        """Return what the upstream says of a blob that is not here yet; None as in ``blob``. Raises WireError."""
+        """Return the upstream's size of a blob that is not stored yet; None as in ``blob``. Raises WireError."""
         found = await self._missing(actor, repository, digest)
         if found is None:
             return None
@@ -169,16 +171,16 @@ class Mirror:
             raise _blob_error(error, digest) from error
 
     async def run(self) -> None:
-        """Drop what is too old or too much, again and again, until cancelled."""
+        """Delete old and excess content repeatedly until cancelled."""
         while True:
             try:
                 await self.expire()
             except Exception:
-                log.exception("what the mirrors hold could not be looked through: it goes on in the next round")
+                log.exception("failed to clean up mirrored content; will be retried")
             await asyncio.sleep(self._policy.garbage_interval.total_seconds())
 
     async def expire(self) -> int:
-        """Drop mirrored manifests that are too old, or too many; returns how many. Their blobs are freed as garbage."""
+        """Delete old and excess mirrored manifests; return their number. Garbage collection frees their blobs."""
         dropped = 0
         if self._policy.mirror_age:
             while some := await self._drop_unused(self._clock() - self._policy.mirror_age, DROPPED_AT_ONCE):
@@ -200,9 +202,9 @@ class Mirror:
             await self._fetch(upstream, repository, reference, here)
         except UpstreamUnavailable as error:
             if here is None:
-                log.warning("%s could not be fetched: %s", repository, error)
+                log.warning("failed to fetch %s: %s", repository, error)
                 raise _unavailable(error) from error
-            log.warning("serving %s as it was, for the upstream is away: %s", repository, error)
+            log.warning("serving the stored copy of %s because the upstream does not respond: %s", repository, error)
             _remember(self._asked_at, (repository, reference), self._clock())
         except UpstreamError as error:
             raise unknown_manifest(reference) from error
@@ -217,7 +219,7 @@ class Mirror:
         self, upstream: Upstream, repository: str, reference: str | Digest, here: StoredManifest | None
     ) -> None:
         registry, theirs = self._registry(upstream), _theirs(upstream, repository)
-        # A HEAD first, for a tag that is here: it transfers nothing, and Docker Hub does not count it.
+        # HEAD first for a stored tag: it transfers nothing, and Docker Hub does not count it as a pull.
         if (
             here is not None
             and isinstance(reference, str)
@@ -232,7 +234,7 @@ class Mirror:
         manifest = parse_manifest(fetched.content, fetched.media_type, self._policy.manifest_size)
         digest = reference if isinstance(reference, Digest) else manifest.digest()
         if not digest.matches(fetched.content):
-            raise UpstreamMissing("its manifest has another digest")
+            raise UpstreamMissing("its manifest does not match its digest")
         tags = (reference,) if isinstance(reference, str) else ()
         references = References(
             frozenset(descriptor.digest for descriptor in manifest.blobs),
@@ -246,7 +248,7 @@ class Mirror:
             await store.add(session, found.id, str(digest), self._clock())
 
     async def _missing(self, actor: Actor, repository: str, digest: Digest) -> Upstream | None:
-        """Return the upstream of a repository that has not got the blob; None when there is nothing to fetch."""
+        """Return the upstream of a repository that does not contain the blob; None if there is nothing to fetch."""
         upstream = self.upstreams.of(repository)
         if upstream is None:
             return None
@@ -258,12 +260,12 @@ class Mirror:
         return None
 
     async def _mounted(self, repository: str, digest: Digest) -> bool:
-        """Let a repository have what another mirrored one has; not one of which nothing is known yet."""
+        """Link a blob of another mirrored repository, unless nothing is known about it yet."""
         async with self._database.reading() as session:
             if await repository_store.find(session, repository) is None:
                 return False
             names = await repository_store.names_holding(session, str(digest), SOURCES)
-        # Only from mirrored ones: what they have, whoever asks here might have asked for there.
+        # Only from mirrored repositories: the client could have requested the content there.
         source = next((name for name in names if name != repository and self.upstreams.of(name)), None)
         if source is None or not await self._blobs.mount(_actor(repository), repository, digest, source):
             return False
@@ -271,7 +273,7 @@ class Mirror:
         return True
 
     async def _count(self, repository: str, digest: Digest) -> None:
-        """Count a blob to what the mirror holds, now and not when garbage is next looked at, if a manifest needs it."""
+        """Count a blob as mirrored content as soon as a manifest refers to it, before garbage collection does."""
         async with self._database.writing(durable=False) as session:
             found = await repository_store.lock(session, repository, alone=True)
             if found is not None:
@@ -314,12 +316,12 @@ class Mirror:
 
 
 async def _soon(answer: Awaitable[Digest | None]) -> Digest | None:
-    """Return the upstream's answer; raises UpstreamUnavailable when it takes its time, besides what it raises."""
+    """Return the upstream's response. Raises UpstreamUnavailable after a timeout, and the upstream's errors."""
     try:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(REFRESH_TIMEOUT):
             return await answer
     except TimeoutError as error:
-        raise UpstreamUnavailable(f"it said nothing for {PATIENCE} seconds") from error
+        raise UpstreamUnavailable(f"no response within {REFRESH_TIMEOUT} seconds") from error
 
 
 def _remember(times: dict[Key, datetime], key: Key, at: datetime) -> None:
@@ -329,19 +331,19 @@ def _remember(times: dict[Key, datetime], key: Key, at: datetime) -> None:
 
 
 def _theirs(upstream: Upstream, repository: str) -> str:
-    """Return what the upstream calls the repository."""
+    """Return the upstream's name of the repository."""
     return repository.removeprefix(upstream.prefix)
 
 
 def _actor(repository: str) -> Actor:
-    """Return who moves a mirrored repository's tags."""
+    """Return the actor that moves a mirrored repository's tags."""
     return Actor(f"mirror:{repository.partition('/')[0]}")
 
 
 def _unavailable(error: UpstreamError) -> WireError:
     return WireError(
         ErrorCode.UNAVAILABLE,
-        f"this is a mirror, and its upstream cannot be asked now: {error}",
+        f"this is a mirror, and its upstream is unavailable: {error}",
         status=HTTPStatus.SERVICE_UNAVAILABLE,
         headers={"Retry-After": "10"},
     )

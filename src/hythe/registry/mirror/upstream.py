@@ -1,8 +1,8 @@
-"""Asks an upstream registry: manifests and blobs, with the tokens that it wants.
+"""Requests manifests and blobs from an upstream registry, with the tokens that it requires.
 
 UpstreamError                   root
-├── UpstreamMissing             it says that there is no such thing, or not for us
-└── UpstreamUnavailable         it does not answer, or says to come back later
+├── UpstreamMissing             the upstream does not have it, or refuses access
+└── UpstreamUnavailable         the upstream does not respond, or asks to retry later
 """
 
 import time
@@ -23,25 +23,25 @@ from hythe.registry.mirror.upstreams import Upstream
 TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=60)
 ACCEPT = ", ".join(MANIFEST_MEDIA_TYPES)
 TOKEN_MARGIN = 10
-"""Seconds before its end at which a token is taken for worn out."""
+"""Seconds before its expiry at which a token is renewed."""
 
 MOST_TOKENS = 1000
-"""Tokens that are kept, one a repository: whoever asks for names decides how many there could be."""
+"""Maximum number of cached tokens, one for each repository: clients choose the names."""
 
 GONE = (401, 403, 404)
-"""What registries answer for what is not there, or not for everybody."""
+"""Status codes of registries for missing or private content."""
 
 
 class UpstreamError(Exception):
-    """Root of what asking an upstream raises."""
+    """Root of the errors of upstream requests."""
 
 
 class UpstreamMissing(UpstreamError):
-    """The upstream does not have it, or not for us."""
+    """The upstream does not have the content, or refuses access."""
 
 
 class UpstreamUnavailable(UpstreamError):
-    """The upstream does not answer as it should; later it may."""
+    """The upstream does not respond properly; a later retry may help."""
 
 
 class FetchedManifest(msgspec.Struct, frozen=True):
@@ -63,17 +63,17 @@ class _TokenReply(msgspec.Struct, frozen=True):
 
 
 class UpstreamRegistry:
-    """One upstream. Repository names are its own."""
+    """An upstream registry. Repository names are the upstream's."""
 
     def __init__(self, session: aiohttp.ClientSession, upstream: Upstream, manifest_size: int) -> None:
-        """Ask through ``session``; manifests of more than ``manifest_size`` bytes are not taken."""
+        """Send requests through ``session``; refuse manifests of more than ``manifest_size`` bytes."""
         self._session = session
         self._upstream = upstream
         self._manifest_size = manifest_size
         self._tokens: dict[str, _Token] = {}
 
     async def manifest_digest(self, repository: str, tag: str) -> Digest | None:
-        """Return what a tag points at, None when the upstream does not say by HEAD. Raises UpstreamError."""
+        """Return the digest of a tag; None if the upstream's HEAD response has none. Raises UpstreamError."""
         async with self._asked("HEAD", repository, f"manifests/{tag}") as response:
             text = response.headers.get("Docker-Content-Digest", "")
         try:
@@ -92,17 +92,17 @@ class UpstreamRegistry:
             return FetchedManifest(content, response.headers.get("Content-Type", ""))
 
     async def blob_size(self, repository: str, digest: Digest) -> int:
-        """Return how many bytes a blob has. Raises UpstreamError."""
+        """Return the size of a blob in bytes. Raises UpstreamError."""
         async with self._asked("HEAD", repository, f"blobs/{digest}") as response:
             return _length(response)
 
     @asynccontextmanager
     async def blob(self, repository: str, digest: Digest, start: int = 0) -> AsyncIterator["BlobReply"]:
-        """Open a blob, from its byte ``start`` on. Raises UpstreamError."""
+        """Open a blob at its byte ``start``. Raises UpstreamError."""
         more = {"Range": f"bytes={start}-"} if start else {}
         async with self._asked("GET", repository, f"blobs/{digest}", more) as response:
             if start and response.status != 206:
-                raise UpstreamUnavailable("it does not go on where it was cut")
+                raise UpstreamUnavailable("it does not support resuming a download")
             yield BlobReply(_length(response), response)
 
     @asynccontextmanager
@@ -125,7 +125,7 @@ class UpstreamRegistry:
                 _check(response)
                 yield response
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise UpstreamUnavailable(f"{self._upstream.url} does not answer: {error}") from error
+            raise UpstreamUnavailable(f"{self._upstream.url} does not respond: {error}") from error
 
     def _known(self, repository: str) -> dict[str, str]:
         token = self._tokens.get(repository)
@@ -136,7 +136,7 @@ class UpstreamRegistry:
             return self._basic()
         realm = challenge.parameters.get("realm", "")
         if challenge.scheme != "bearer" or not realm.startswith(("http://", "https://")):
-            raise UpstreamUnavailable(f"{self._upstream.url} wants {challenge.scheme}, which is not known here")
+            raise UpstreamUnavailable(f"{self._upstream.url} requires unsupported authentication: {challenge.scheme}")
         parameters = {
             "service": challenge.parameters.get("service", ""),
             "scope": challenge.parameters.get("scope") or str(Scope.repository(repository, PULL)),
@@ -155,10 +155,10 @@ class UpstreamRegistry:
         return header
 
     def _check_credentials(self, response: aiohttp.ClientResponse) -> None:
-        """Tell credentials that are none from an image that is none: the operator has to mend these."""
+        """Distinguish wrong credentials from a missing image: the operator has to fix the former."""
         if response.status == 401:
             wanted = (
-                "refuses the credentials" if self._upstream.user else "wants credentials: write https://USER:TOKEN@"
+                "rejected the credentials" if self._upstream.user else "requires credentials: write https://USER:TOKEN@"
             )
             raise UpstreamUnavailable(f"{response.url.host} {wanted}")
 
@@ -167,7 +167,7 @@ class UpstreamRegistry:
 
 
 class BlobReply(msgspec.Struct, frozen=True):
-    """An open answer: ``size`` bytes follow."""
+    """An open response with ``size`` bytes to read."""
 
     size: int
     response: Any
@@ -187,13 +187,13 @@ def _token_reply(content: bytes) -> _TokenReply:
 
 def _check(response: aiohttp.ClientResponse) -> None:
     if response.status in GONE:
-        raise UpstreamMissing(f"{response.url.host} answers {response.status}")
+        raise UpstreamMissing(f"{response.url.host} returned status {response.status}")
     if response.status not in (200, 206):
-        raise UpstreamUnavailable(f"{response.url.host} answers {response.status}")
+        raise UpstreamUnavailable(f"{response.url.host} returned status {response.status}")
 
 
 def _length(response: aiohttp.ClientResponse) -> int:
     text = response.headers.get("Content-Length", "")
     if not text.isdecimal():
-        raise UpstreamUnavailable(f"{response.url.host} does not say how large a blob is")
+        raise UpstreamUnavailable(f"{response.url.host} does not send the size of a blob")
     return int(text)

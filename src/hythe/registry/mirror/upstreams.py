@@ -1,8 +1,8 @@
-"""Which registries stand behind this one, and under which names.
+"""Upstream registries and the names of their repositories here.
 
-NAME=URL    what the upstream calls REPOSITORY is NAME/REPOSITORY here, or REPOSITORY with ``?ns=NAME``
-URL         what the upstream calls REPOSITORY is REPOSITORY here (a private registry alone, as docker's
-            ``registry-mirrors`` and containerd want it); its NAME is the URL's host
+NAME=URL    REPOSITORY of the upstream is NAME/REPOSITORY here, or REPOSITORY with ``?ns=NAME``
+URL         REPOSITORY of the upstream is REPOSITORY here (only in a private registry, as docker's
+            ``registry-mirrors`` and containerd require); its NAME is the URL's host
 """
 
 import re
@@ -18,11 +18,11 @@ DOCKER_HUB = ("registry-1.docker.io", "index.docker.io")
 
 
 class MirrorError(ValueError):
-    """A mirror that cannot be set up; the text says what would be right."""
+    """The setting ``mirrors`` is invalid; the message says how to correct it."""
 
 
 class Upstream(msgspec.Struct, frozen=True):
-    """A registry behind this one; ``prefix`` ends in a slash, or is empty for the one that has every name."""
+    """An upstream registry; ``prefix`` ends in a slash, or is empty for the one that serves all names."""
 
     name: str
     prefix: str
@@ -32,22 +32,22 @@ class Upstream(msgspec.Struct, frozen=True):
 
 
 class Upstreams:
-    """The registries behind this one."""
+    """The upstream registries."""
 
     def __init__(self, text: str, *, bare: bool = False) -> None:
-        """Read the setting ``mirrors``; ``bare``: there are no users, so any name will do. Raises MirrorError."""
+        """Parse the setting ``mirrors``; ``bare``: there are no users, so every name is allowed. Raises MirrorError."""
         self._upstreams = tuple(_parsed(text, bare=bare))
         names = [upstream.name for upstream in self._upstreams]
         if len(set(names)) < len(names) or [upstream.prefix for upstream in self._upstreams].count("") > 1:
-            raise MirrorError("two mirrors have the same name, or none: write NAME=URL for each")
+            raise MirrorError("two mirrors have the same name or none: write NAME=URL for each")
 
     @property
     def names(self) -> frozenset[str]:
-        """The first components under which mirrored repositories stand."""
+        """The namespaces of mirrored repositories."""
         return frozenset(upstream.name for upstream in self._upstreams if upstream.prefix)
 
     def of(self, repository: str) -> Upstream | None:
-        """Return the upstream of a repository, by its name here."""
+        """Return the upstream of a repository by its local name."""
         fallback = None
         for upstream in self._upstreams:
             if not upstream.prefix:
@@ -57,14 +57,14 @@ class Upstreams:
         return fallback
 
     def local_name(self, name: str, repository: str) -> str | None:
-        """Return what ``repository`` of the upstream called ``name`` (``?ns=``) is called here; None: not mirrored."""
+        """Return the local name of ``repository`` of the upstream ``name`` (``?ns=``); None if it is not mirrored."""
         for upstream in self._upstreams:
             if upstream.name == name:
                 return f"{upstream.prefix}{repository}"
         return None
 
     def refusal(self, repository: str) -> str:
-        """Say why nobody may push to a repository, when it is mirrored (a Refusal of ReadOnlyAccess)."""
+        """Explain why no one may push to a repository that is mirrored (a Refusal of ReadOnlyAccess)."""
         upstream = self.of(repository)
         return f"{repository} is mirrored from {upstream.name}: push it there" if upstream else ""
 
@@ -85,7 +85,7 @@ def _parsed(text: str, *, bare: bool) -> Iterator[Upstream]:
         if not name and not bare:
             raise MirrorError(f"{word!r} has no name: write NAME={url}, such as docker.io={url}")
         if not bare and "." not in name:
-            raise MirrorError(f"{name!r} could be a user: give the mirror a name with a dot, such as {name}.mirror")
+            raise MirrorError(f"{name!r} could be a user name: choose a name with a dot, such as {name}.mirror")
         yield Upstream(
             name=_checked(name) if name else _own_name(parts.netloc.rpartition("@")[2]),
             prefix=f"{name}/" if name else "",

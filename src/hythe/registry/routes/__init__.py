@@ -1,1 +1,1 @@
-"""The distribution protocol over ASGI: requests become values, values become answers. One file a noun."""
+"""The distribution protocol over ASGI: parse requests into values, values into responses. One file for each noun."""

@@ -1,4 +1,4 @@
-"""Everything below ``/v2/`` as one ASGI application: path to handler, exception to answer."""
+"""Everything below ``/v2/`` as one ASGI application: maps paths to handlers and exceptions to responses."""
 
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
@@ -43,14 +43,14 @@ NAMELESS = (RegistryRoute.BASE, RegistryRoute.CATALOG)
 
 
 class RegistryApplication:
-    """The distribution protocol as an ASGI application; the whole path is looked at, wherever it is mounted."""
+    """The distribution protocol as an ASGI application. It uses the whole path, wherever it is mounted."""
 
     def __init__(self, registry: RegistryServices) -> None:
         self._registry = registry
         self._remembered = ManifestCache(registry)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Response one request. What fails before the answer's head becomes an answer, what fails later cuts it."""
+        """Respond to one request. Errors become error responses; those after the response started cut it."""
         try:
             reply = await self._answer(scope, receive)
         except Exception as error:
@@ -88,11 +88,11 @@ class RegistryApplication:
     def _repository(self, scope: Scope, name: str) -> str:
         canonical = self._canonical(scope, name)
         if len(canonical) > NAME_LENGTH:
-            raise InvalidReference(f"{canonical} is too long: a repository's name has {NAME_LENGTH} characters at most")
+            raise InvalidReference(f"{canonical} is too long: a repository's name has at most {NAME_LENGTH} characters")
         return canonical
 
     def _canonical(self, scope: Scope, name: str) -> str:
-        """Return the canonical name; containerd names the registry that it means by ``?ns=``."""
+        """Return the canonical name; containerd names the mirrored registry in ``?ns=``."""
         mirror = self._registry.mirror
         if mirror is not None and b"ns=" in scope["query_string"]:
             meant = dict(parse_qsl(scope["query_string"].decode("latin-1"))).get("ns", "")
@@ -107,6 +107,6 @@ def _address(scope: Scope) -> str:
 
 
 def routes(registry: RegistryServices) -> list[BaseRoute]:
-    """Return everything below ``/v2/``, for a Starlette application."""
+    """Return the routes below ``/v2/`` for a Starlette application."""
     application = RegistryApplication(registry)
     return [Route("/v2", application, include_in_schema=False), Mount("/v2", application)]

@@ -37,7 +37,7 @@ async def get_blob(registry: RegistryServices, request: Request) -> Response:
 
 
 async def head_blob(registry: RegistryServices, request: Request) -> Response:
-    """Say whether a blob is there and how large it is; also that its bytes are."""
+    """Send the headers of a blob, after checking that its content exists."""
     digest = Digest.parse(request.rest)
     if registry.mirror is not None:
         there = await registry.mirror.blob_at_upstream(request.actor, request.repository, digest)
@@ -52,13 +52,13 @@ async def head_blob(registry: RegistryServices, request: Request) -> Response:
 
 
 async def delete_blob(registry: RegistryServices, request: Request) -> Response:
-    """Take a blob from the repository (specification, "Deleting Blobs")."""
+    """Delete a blob from the repository (specification, "Deleting Blobs")."""
     await registry.blobs.delete(request.actor, request.repository, Digest.parse(request.rest))
     return answer(202)
 
 
 def _download_answer(request: Request, download: "MirrorDownload") -> Response:
-    """Send a mirrored blob, or a range of it, while it is being fetched."""
+    """Send a mirrored blob, or a range of it, while it is being downloaded."""
     headers = _headers(Blob(download.digest, download.size))
     part = parse_range(request.header(b"range"), download.size)
     if part is None:
@@ -86,7 +86,7 @@ def _unchanged(request: Request, blob: Blob) -> bool:
 def _whole_body(
     registry: RegistryServices, request: Request, blob: Blob, better: LocalFile | None
 ) -> FilePart | Stream:
-    """The body of all bytes, whose end is held back until they are known to be sound; who asks for a part looks."""
+    """Return the body with all bytes; its end is held back until the content is verified. Ranges are not verified."""
     body = _body(registry, request, blob, ByteRange(0, blob.size), better)
     if better is None or better.check is None:
         return body

@@ -7,13 +7,13 @@ from hythe.registry.service import RegistryServices
 
 
 async def get_base(registry: RegistryServices, request: Request) -> Response:
-    """Say that this is a registry and that the credentials are good (specification, "Determining Support")."""
+    """Confirm the API version and the credentials (specification, "Determining Support")."""
     await registry.access.enter(request.actor)
     return json_answer({})
 
 
 async def list_repositories(registry: RegistryServices, request: Request) -> Response:
-    """List the repositories that the asker may pull (Docker's extension of the protocol)."""
+    """List the repositories that the actor may pull (Docker's extension of the protocol)."""
     size = page_size(request)
     page = await registry.catalog.names(request.actor, request.parameter("last") or "", size)
     link = next_link(request, page.names[-1], min(size or LARGEST_PAGE, LARGEST_PAGE)) if page.more else ()

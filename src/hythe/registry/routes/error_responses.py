@@ -1,4 +1,4 @@
-"""The one place where what went wrong becomes an answer of the protocol (specification, "Error Codes")."""
+"""Turns exceptions into error responses of the protocol (specification, "Error Codes"). No other module does."""
 
 import logging
 import uuid
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 
 def failure_answer(error: Exception, access: Access, scope: Scope, target: Target | None) -> Response:
-    """Return the answer for an exception of a handler; what nobody foresaw is logged with a number."""
+    """Return the response for an exception of a handler; unexpected ones are logged with a number."""
     known = wire_error(error)
     headers = dict(known.headers)
     if known.code is ErrorCode.UNAUTHORIZED:
@@ -44,28 +44,28 @@ def wire_error(error: Exception) -> WireError:
     if isinstance(error, WireError):
         return error
     if isinstance(error, BodyCut):
-        return WireError(ErrorCode.SIZE_INVALID, f"{error}: send the rest, or all of it again")
+        return WireError(ErrorCode.SIZE_INVALID, f"{error}: send the rest, or start again")
     if isinstance(error, OCIError):
         return WireError(_code_of(error), str(error))
     if isinstance(error, BlobMissing):
-        log.error("the bytes of a blob are missing", exc_info=error)
-        return WireError(ErrorCode.BLOB_UNKNOWN, "the bytes of this blob are missing: push it again")
+        log.error("the content of a blob is missing", exc_info=error)
+        return WireError(ErrorCode.BLOB_UNKNOWN, "the content of this blob is missing: push it again")
     if isinstance(error, InvalidValueError):
-        message = "something that was sent is too long, too large, or holds what is no character"
+        message = "a value is too long, too large, or contains invalid characters"
         return WireError(ErrorCode.UNSUPPORTED, message, status=HTTPStatus.BAD_REQUEST)
     number = uuid.uuid4().hex[:12]
     if isinstance(error, (DatabaseError, StorageError)):
         log.error("unavailable (%s): %s", number, error)
-        message = f"the registry cannot use its {_broken_part(error)}: try again later; number {number}"
+        message = f"the registry's {_broken_part(error)} is unavailable: try again later; number {number}"
     else:
-        log.error("unforeseen error (%s)", number, exc_info=error)
-        message = f"something unforeseen went wrong: try again, or tell the operator the number {number}"
+        log.error("unexpected error (%s)", number, exc_info=error)
+        message = f"internal error: try again, or give the operator the number {number}"
     detail = {"number": number, "database": isinstance(error, (DatabaseError, DBAPIError))}
     return WireError(ErrorCode.UNAVAILABLE, message, detail=detail, headers={"Retry-After": "5"})
 
 
 def _broken_part(error: Exception) -> str:
-    """Say what clients may know: no path, no address, nothing of the database."""
+    """Describe the error without paths, addresses or details of the database."""
     if isinstance(error, StorageUnavailable):
         return f"storage, {error.cause}"
     return "database" if isinstance(error, DatabaseError) else "storage"
@@ -80,22 +80,22 @@ def _code_of(error: OCIError) -> ErrorCode:
 
 
 def method_refused(allowed: list[str]) -> WireError:
-    """Return the error for a method that an endpoint does not have."""
+    """Return the error for a method that an endpoint does not support."""
     return WireError(ErrorCode.UNSUPPORTED, headers={"Allow": ", ".join(sorted(allowed))})
 
 
 def nothing_here() -> WireError:
-    """Return the error for a path that is none of the protocol's."""
-    return WireError(ErrorCode.NAME_UNKNOWN, "there is no such endpoint below /v2/", status=HTTPStatus.NOT_FOUND)
+    """Return the error for a path outside the protocol."""
+    return WireError(ErrorCode.NAME_UNKNOWN, "no such endpoint below /v2/", status=HTTPStatus.NOT_FOUND)
 
 
 def _challenge(error: WireError, access: Access, scope: Scope, target: Target | None) -> Challenge | None:
-    """Return what the 401 offers, with the address that the client used where Access left it open."""
+    """Return the challenge of a 401, completed with the address that the client used if Access gave none."""
     given = parse_challenges(error.headers.get("WWW-Authenticate", ""))
     if given:
         challenge: Challenge | None = given[0]
     else:
-        # Nothing of a name that is none may get into a header.
+        # Invalid names must not get into a header.
         repository = access.canonical(target.name) if target is not None and is_name(target.name) else None
         challenge = access.challenge(repository, ACTIONS.get(scope["method"], PUSHING))
         if challenge is not None and challenge.scheme == "bearer" and target == Target(RegistryRoute.CATALOG):

@@ -1,4 +1,4 @@
-"""A request and its answer, as small values over ASGI: the hot paths cannot afford more."""
+"""Requests and responses as small values over ASGI, because the hot paths cannot afford Starlette's."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping
@@ -25,19 +25,19 @@ Headers: TypeAlias = list[tuple[bytes, bytes]]
 Check: TypeAlias = Callable[[], Awaitable[bool]]
 
 HELD_BACK = 64 * 1024
-"""Bytes at the end of a file that are not sent before it was found whole."""
+"""Bytes at the end of a file that are held back until its content is verified."""
 
-MOST_PARAMETERS = 1000
-"""How many parameters a query may have."""
+MAX_PARAMETERS = 1000
+"""Maximum number of parameters in a query."""
 
 VERSION_HEADER = (b"docker-distribution-api-version", b"registry/2.0")
-"""Goes with every answer: old clients look for it to tell a version 2 registry."""
+"""Part of every response: old clients use it to recognize a version 2 registry."""
 
 
 class Request:
-    """One request below ``/v2/``.
+    """A request below ``/v2/``.
 
-    ``name`` is the repository as the client spelled it, for Location headers; ``repository`` its canonical name.
+    ``name`` is the repository as the client spelled it, for Location headers; ``repository`` is its canonical name.
     """
 
     __slots__ = ("_receive", "actor", "method", "name", "repository", "rest", "scope", "target")
@@ -57,14 +57,14 @@ class Request:
         return header_of(self.scope, name)
 
     def query(self) -> list[tuple[str, str]]:
-        """Return the parameters of the query; raises WireError for what no database could keep."""
+        """Return the query's parameters. Raises WireError if one could not be stored in any database."""
         query = self.scope["query_string"].decode("latin-1")
         try:
-            parameters = parse_qsl(query, keep_blank_values=True, max_num_fields=MOST_PARAMETERS)
+            parameters = parse_qsl(query, keep_blank_values=True, max_num_fields=MAX_PARAMETERS)
         except ValueError as error:
-            raise _broken_query(f"at most {MOST_PARAMETERS} parameters") from error
+            raise _broken_query(f"at most {MAX_PARAMETERS} parameters") from error
         if "\0" in query or any("\0" in value for _, value in parameters):
-            raise _broken_query("a parameter has a NUL character")
+            raise _broken_query("a parameter contains a NUL character")
         return parameters
 
     def parameter(self, name: str) -> str | None:
@@ -73,7 +73,7 @@ class Request:
 
     @property
     def content_length(self) -> int | None:
-        """How many bytes the client announced; raises WireError SIZE_INVALID."""
+        """Return the announced length of the body. Raises WireError SIZE_INVALID."""
         text = self.header(b"content-length")
         if text is None:
             return None
@@ -82,7 +82,7 @@ class Request:
         return int(text)
 
     async def body(self) -> AsyncIterator[bytes]:
-        """Yield the body's bytes; raises BodyCut when it ends before its announced end."""
+        """Yield the body's bytes. Raises BodyCut if it ends early."""
         announced = self.content_length
         came = 0
         more = True
@@ -96,10 +96,10 @@ class Request:
                 came += len(piece)
                 yield piece
         if announced is not None and came != announced:
-            raise BodyCut(f"{came} bytes came instead of {announced}")
+            raise BodyCut(f"received {came} bytes instead of {announced}")
 
     async def whole_body(self, limit: int) -> bytes | None:
-        """Return the body, None when it has more than ``limit`` bytes; raises BodyCut."""
+        """Return the body; None if it has more than ``limit`` bytes. Raises BodyCut."""
         announced = self.content_length
         if announced is not None and announced > limit:
             return None
@@ -113,7 +113,7 @@ class Request:
 
 
 class FilePart(msgspec.Struct, frozen=True):
-    """Bytes of a file from ``start`` to before ``stop``, to be sent by the kernel; their end when ``check`` allows."""
+    """Bytes of a file from ``start`` up to ``stop``, sent by the kernel; the end is sent once ``check`` succeeds."""
 
     path: Path
     start: int
@@ -122,7 +122,7 @@ class FilePart(msgspec.Struct, frozen=True):
 
 
 class Stream(msgspec.Struct, frozen=True):
-    """``size`` bytes that come piece by piece; the last piece is sent when ``check`` allows."""
+    """A stream of ``size`` bytes; the last piece is sent once ``check`` succeeds."""
 
     pieces: AsyncIterator[bytes]
     size: int
@@ -130,10 +130,11 @@ class Stream(msgspec.Struct, frozen=True):
 
 
 class Response(msgspec.Struct, frozen=True):
-    """What goes back; Content-Length and the version header are added on the way out, ``after`` is called then.
+    """A response. Content-Length and the version header are added when it is sent; ``after`` is called then.
 
-    ``size`` is the Content-Length of an answer to HEAD whose body was not even looked up. ``complete`` says that every
-    header is there already, as in an answer that is sent again and again.
+    ``size`` is the Content-Length of a response to HEAD without a body. ``complete`` means that all headers are set, as
+    in
+    a cached response.
     """
 
     status: int
@@ -144,7 +145,7 @@ class Response(msgspec.Struct, frozen=True):
     complete: bool = False
 
     def completed(self) -> "Response":
-        """Return the same with the headers that would be added on its way out."""
+        """Return the response with all headers that are added when it is sent."""
         if self.complete:
             return self
         headers = [VERSION_HEADER, *self.headers]
@@ -154,7 +155,7 @@ class Response(msgspec.Struct, frozen=True):
 
 
 def answer(status: int, body: bytes = b"", **headers: str) -> Response:
-    """Return an answer; ``content_type="x"`` is the header ``content-type: x``."""
+    """Return a response; ``content_type="x"`` is the header ``content-type: x``."""
     return Response(
         status, [(name.replace("_", "-").encode(), value.encode("latin-1")) for name, value in headers.items()], body
     )
@@ -176,16 +177,16 @@ def header_of(scope: Scope, name: bytes) -> str | None:
 
 
 def _broken_query(reason: str) -> WireError:
-    return WireError(ErrorCode.UNSUPPORTED, f"this query is not understood: {reason}", status=HTTPStatus.BAD_REQUEST)
+    return WireError(ErrorCode.UNSUPPORTED, f"invalid query: {reason}", status=HTTPStatus.BAD_REQUEST)
 
 
 def same_entity(if_none_match: str, digest: Digest) -> bool:
-    """Whether an If-None-Match header names this digest, as our ETag does (RFC 9110, section 13.1.2)."""
+    """Return whether an If-None-Match header contains this digest, as in our ETag (RFC 9110, section 13.1.2)."""
     return str(digest) in if_none_match or if_none_match.strip() == "*"
 
 
 async def send_answer(send: Send, method: str, reply: Response) -> None:
-    """Send the answer; to HEAD, its headers alone."""
+    """Send the response; for HEAD only its headers."""
     body = reply.body
     await send({"type": "http.response.start", "status": reply.status, "headers": reply.completed().headers})
     if method == "HEAD":
@@ -201,7 +202,7 @@ async def send_answer(send: Send, method: str, reply: Response) -> None:
 
 
 async def _send_file(send: Send, part: FilePart) -> None:
-    """Send a file; what must be checked is read beside. Raises BlobMissing, and the client sees a body cut short."""
+    """Send a file and verify it at the same time. Raises BlobMissing; the client then sees an incomplete body."""
     start = part.start
     if part.check is not None:
         start = max(start, part.stop - HELD_BACK)
@@ -215,7 +216,7 @@ def _file_message(path: Path, start: int, stop: int) -> Message:
 
 
 async def _until_last(body: Stream) -> AsyncIterator[bytes]:
-    """Yield the pieces; one that may be the last is held back until the check is done. Raises BlobMissing."""
+    """Yield the pieces; hold back the possibly last one until the check is done. Raises BlobMissing."""
     if body.check is None:
         async for piece in body.pieces:
             yield piece
@@ -231,7 +232,7 @@ async def _until_last(body: Stream) -> AsyncIterator[bytes]:
 
 @asynccontextmanager
 async def _checking(check: Check) -> AsyncIterator[None]:
-    """Check beside the block, and end when both are done. Raises BlobMissing when it is not whole."""
+    """Run the check while the block runs, and wait for both. Raises BlobMissing if the content is damaged."""
     checking = asyncio.ensure_future(check())
     try:
         yield
@@ -239,7 +240,7 @@ async def _checking(check: Check) -> AsyncIterator[None]:
     finally:
         checking.cancel()
     if not whole:
-        raise BlobMissing("the file was damaged: its end was not sent")
+        raise BlobMissing("the file is damaged: its end was not sent")
 
 
 def _size(body: bytes | FilePart | Stream) -> int:

@@ -1,8 +1,8 @@
-"""Answers to pulls of manifests, remembered for a moment: many engines ask for the same tag at the same time.
+"""A cache of responses to pulls of manifests: many engines request the same tag at the same time.
 
-Such an answer holds as long as nobody commits anything, which a ``ReadCache`` knows, and as long as the credential
-is good, which is looked at anew after ``LIFETIME``. The credential is part of the question: nobody gets an answer that
-was made for somebody else. With a mirror nothing is remembered here, since its upstream may change without a commit.
+A response is valid until the next commit, which ``ReadCache`` notices, and as long as the credential is valid, which is
+checked again after ``LIFETIME``. The credential is part of the key, so no client gets a response made for another.
+A mirror caches nothing here, because its upstream may change without a commit.
 """
 
 import time
@@ -13,26 +13,26 @@ from hythe.registry.routes.http import Response, Scope
 from hythe.registry.service import RegistryServices
 
 LIFETIME = 1.0
-"""Seconds; a token that has worn out opens what it opened just before for so long at most."""
+"""Seconds; an expired token can read what it has just read for at most this long."""
 
 CAPACITY = 16 * 1024 * 1024
-"""Bytes of answers that are kept."""
+"""Bytes of cached responses."""
 
 OVERHEAD = 3000
-"""What an answer takes beside its body, roughly: its request, too, which is told to the listener again."""
+"""Approximate overhead of a cached response, which includes its request for the listener."""
 
 _Question: TypeAlias = tuple[str, str, bytes]
 
 
 class ManifestCache:
-    """The manifests that were sent in the last second."""
+    """The manifests that were sent within the last second."""
 
     def __init__(self, registry: RegistryServices) -> None:
         self._useful = registry.mirror is None
         self._answers: ReadCache[_Question, tuple[float, Response]] = ReadCache(registry.database, CAPACITY)
 
     def question(self, scope: Scope) -> _Question | None:
-        """Return what is asked, when the answer may be remembered: a manifest, by a token or by nobody."""
+        """Return the cache key of a request for a manifest with a token or without credentials; None for others."""
         if not self._useful or scope["method"] not in ("GET", "HEAD") or "/manifests/" not in scope["path"]:
             return None
         credential = b""
@@ -46,16 +46,16 @@ class ManifestCache:
         return scope["method"], scope["path"], credential
 
     def generation(self) -> int | None:
-        """Return what ``keep`` wants to know, from before the answer is made. Raises UnavailableError."""
+        """Return the value that ``keep`` needs, read before the response is made. Raises UnavailableError."""
         return self._answers.generation()
 
     def get(self, question: _Question) -> Response | None:
-        """Return the answer, when there is one of this generation that is young enough."""
+        """Return the cached response of this generation if it is recent enough."""
         made = self._answers.get(question)
         return made[1] if made is not None and time.monotonic() - made[0] < LIFETIME else None
 
     def keep(self, generation: int | None, question: _Question, answer: Response) -> None:
-        """Remember an answer that was made after ``generation`` was asked for."""
+        """Cache a response that was made after ``generation`` was read."""
         if answer.status == 200 and isinstance(answer.body, bytes):
             made = time.monotonic(), answer.completed()
             self._answers.keep(generation, question, made, len(answer.body) + OVERHEAD)

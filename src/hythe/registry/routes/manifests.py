@@ -10,12 +10,12 @@ from hythe.registry.routes.http import Request, Response, answer, same_entity
 from hythe.registry.service import RegistryServices
 from hythe.registry.sql.manifests import StoredManifest
 
-MOST_TAGS = 100
-"""How many ``?tag=`` one push may carry."""
+MAX_TAGS = 100
+"""Maximum number of ``?tag=`` parameters in one push."""
 
 
 async def get_manifest(registry: RegistryServices, request: Request) -> Response:
-    """Send a manifest; HEAD gets its headers (specification, "Pulling manifests")."""
+    """Send a manifest, or its headers for HEAD (specification, "Pulling manifests")."""
     wanted = _wanted(request.rest)
     if registry.mirror is not None:
         await registry.mirror.refresh(request.actor, request.repository, wanted)
@@ -28,11 +28,11 @@ async def get_manifest(registry: RegistryServices, request: Request) -> Response
 
 
 async def put_manifest(registry: RegistryServices, request: Request) -> Response:
-    """Keep a manifest (specification, "Pushing Manifests"; ``?tag=`` of its development version)."""
+    """Store a manifest (specification, "Pushing Manifests"; ``?tag=`` of its development version)."""
     given = _pushed_reference(request.rest)
     added = tuple(dict.fromkeys(_tag(value) for key, value in request.query() if key == "tag"))
-    if len(added) > MOST_TAGS:
-        raise WireError(ErrorCode.TAG_INVALID, f"at most {MOST_TAGS} tags in one push")
+    if len(added) > MAX_TAGS:
+        raise WireError(ErrorCode.TAG_INVALID, f"at most {MAX_TAGS} tags in one push")
     limit = registry.policy.manifest_size
     content = await request.whole_body(limit)
     if content is None:
@@ -74,7 +74,7 @@ def _headers(found: StoredManifest) -> list[tuple[bytes, bytes]]:
 
 
 def _wanted(text: str) -> str | Digest:
-    """Return the tag or digest that is asked for; what cannot be a tag is one that is not there."""
+    """Return the requested tag or digest. An invalid tag is a missing one."""
     if ":" in text:
         return Digest.parse(text)
     try:

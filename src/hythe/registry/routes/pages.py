@@ -1,4 +1,4 @@
-"""Pages of a list: ``n`` and ``last`` in, ``Link`` out (specification, "Listing Tags")."""
+"""Pages of a list: parses ``n`` and ``last``, builds ``Link`` (specification, "Listing Tags")."""
 
 from urllib.parse import urlencode
 
@@ -7,17 +7,17 @@ from hythe.registry.routes.http import Headers, Request
 
 
 def page_size(request: Request) -> int | None:
-    """Return ``n``, None when the client leaves it to us; raises WireError PAGINATION_NUMBER_INVALID."""
+    """Return ``n``; None if the client did not send it. Raises WireError PAGINATION_NUMBER_INVALID."""
     text = request.parameter("n")
     if text is None:
         return None
     if not text.isascii() or not text.isdecimal():
-        raise WireError(ErrorCode.PAGINATION_NUMBER_INVALID, "n is how many results to return: a number from 0 on")
+        raise WireError(ErrorCode.PAGINATION_NUMBER_INVALID, "n must be the maximum number of results, 0 or more")
     return int(text[:9]) if len(text) <= 9 else 10**9
 
 
 def next_link(request: Request, last: str, size: int | None) -> Headers:
-    """Return the Link header to the page behind ``last`` (RFC 5988)."""
+    """Return the Link header to the page after ``last`` (RFC 5988)."""
     kept = [(key, value) for key, value in request.query() if key not in ("n", "last")]
     number = [("n", str(size))] if size is not None else []
     query = urlencode([*kept, *number, ("last", last)])

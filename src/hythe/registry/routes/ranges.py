@@ -1,4 +1,4 @@
-"""The Range of a GET (RFC 9110, section 14) and the Content-Range of a chunk ("Pushing a blob in chunks")."""
+"""Parses the Range of a GET (RFC 9110, section 14) and the Content-Range of a chunk ("Pushing a blob in chunks")."""
 
 import re
 from http import HTTPStatus
@@ -12,21 +12,21 @@ _CONTENT_RANGE = re.compile(r"\s*(?:bytes[\s=]+)?(\d{1,18})\s*-\s*(\d{1,18})\s*(
 
 
 class ByteRange(msgspec.Struct, frozen=True):
-    """The bytes from ``start`` to before ``stop``."""
+    """The bytes from ``start`` up to, not including, ``stop``."""
 
     start: int
     stop: int
 
     def header(self, size: int) -> str:
-        """Return the Content-Range of an answer out of ``size`` bytes."""
+        """Return the Content-Range header for a content of ``size`` bytes."""
         return f"bytes {self.start}-{self.stop - 1}/{size}"
 
 
 def parse_range(header: str | None, size: int) -> ByteRange | None:
-    """Return the part of ``size`` bytes that a Range header asks for; None means the whole.
+    """Return the part of ``size`` bytes that a Range header requests; None means all bytes.
 
-    What is not understood (another unit, several ranges) is ignored, as RFC 9110 lets us. Raises WireError 416 for a
-    range that cannot be satisfied, or whose end lies before its start.
+    Ignores unsupported ranges (another unit, several ranges), as RFC 9110 allows. Raises WireError 416 for a range that
+    cannot be satisfied or ends before its start.
     """
     match = _RANGE.fullmatch(header) if header is not None else None
     if match is None or match[1] == match[2] == "":
@@ -38,7 +38,7 @@ def parse_range(header: str | None, size: int) -> ByteRange | None:
     if start >= stop:
         raise WireError(
             ErrorCode.SIZE_INVALID,
-            f"the blob has {size} bytes: this range has none of them",
+            f"the range is outside of the blob, which has {size} bytes",
             status=HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
             headers={"Content-Range": f"bytes */{size}"},
         )
@@ -46,7 +46,7 @@ def parse_range(header: str | None, size: int) -> ByteRange | None:
 
 
 def parse_content_range(header: str | None) -> ByteRange | None:
-    """Return where a chunk belongs, None when the client does not say; raises WireError BLOB_UPLOAD_INVALID."""
+    """Return the offset of a chunk; None if the client did not send it. Raises WireError BLOB_UPLOAD_INVALID."""
     if header is None:
         return None
     match = _CONTENT_RANGE.fullmatch(header)

@@ -9,7 +9,7 @@ from hythe.registry.service import RegistryServices
 
 
 async def list_referrers(registry: RegistryServices, request: Request) -> Response:
-    """List what refers to a manifest, as an index (specification, "Listing Referrers")."""
+    """List the referrers of a manifest as an index (specification, "Listing Referrers")."""
     subject = Digest.parse(request.rest)
     artifact_type = request.parameter("artifactType") or None
     size = page_size(request)

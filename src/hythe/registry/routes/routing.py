@@ -1,4 +1,4 @@
-"""What a path below ``/v2/`` names. Repository names contain slashes, so the last keyword of a path counts.
+"""Parses paths below ``/v2/``. Repository names contain slashes, so the last keyword of a path counts.
 
 /v2/                                   BASE
 /v2/_catalog                           CATALOG
@@ -17,7 +17,7 @@ PREFIX = "/v2/"
 
 
 class RegistryRoute(Enum):
-    """What can be asked for."""
+    """The endpoints of the protocol."""
 
     BASE = "base"
     CATALOG = "catalog"
@@ -30,7 +30,7 @@ class RegistryRoute(Enum):
 
 
 class Target(NamedTuple):
-    """A parsed path: ``name`` as the client spelled it, ``rest`` the reference, digest or upload id."""
+    """A parsed path: ``name`` as the client spelled it, ``rest`` is the reference, digest or upload id."""
 
     endpoint: RegistryRoute
     name: str = ""
@@ -43,7 +43,7 @@ _BY_KEYWORD = {"manifests": RegistryRoute.MANIFEST, "blobs": RegistryRoute.BLOB,
 
 
 def parse_target(path: str) -> Target | None:
-    """Return what ``path`` names, None when nothing is there. Names and references are not checked here."""
+    """Return the parsed path; None if it is no endpoint. Does not validate names and references."""
     pieces = path[len(PREFIX) :].rsplit("/", 2)
     if len(pieces) < 3:
         if path in (PREFIX, "/v2"):

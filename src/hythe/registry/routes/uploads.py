@@ -13,7 +13,7 @@ from hythe.registry.uploads import Chunk, upload_range
 
 
 async def start_upload(registry: RegistryServices, request: Request) -> Response:
-    """Mount a blob, take a whole one, or open a session (specification, "Pushing blobs")."""
+    """Mount a blob, store a whole blob, or open an upload session (specification, "Pushing blobs")."""
     mount = request.parameter("mount")
     if mount is not None and await _mounted(registry, request, Digest.parse(mount)):
         return _blob_created(request, Digest.parse(mount))
@@ -27,7 +27,7 @@ async def start_upload(registry: RegistryServices, request: Request) -> Response
 
 
 async def append_upload(registry: RegistryServices, request: Request) -> Response:
-    """Add a chunk (specification, "Pushing a blob in chunks")."""
+    """Append a chunk (specification, "Pushing a blob in chunks")."""
     try:
         upload = await registry.uploads.append(request.actor, request.repository, request.rest, _chunk(request))
     except WireError as error:
@@ -36,7 +36,7 @@ async def append_upload(registry: RegistryServices, request: Request) -> Respons
 
 
 async def finish_upload(registry: RegistryServices, request: Request) -> Response:
-    """Turn the session into a blob, perhaps with its last or only chunk."""
+    """Commit the upload session, with an optional last chunk."""
     text = request.parameter("digest")
     if text is None:
         raise WireError(ErrorCode.DIGEST_INVALID, "the blob's digest is missing: add ?digest=ALGORITHM:HEX")
@@ -49,12 +49,12 @@ async def finish_upload(registry: RegistryServices, request: Request) -> Respons
 
 
 async def show_upload(registry: RegistryServices, request: Request) -> Response:
-    """Say how far a session got (specification, "Pushing a blob in chunks")."""
+    """Report the offset of an upload session (specification, "Pushing a blob in chunks")."""
     return _session(204, request, await registry.uploads.get(request.actor, request.repository, request.rest))
 
 
 async def cancel_upload(registry: RegistryServices, request: Request) -> Response:
-    """Forget a session (development version of the specification, "Canceling a blob upload")."""
+    """Cancel an upload session (development version of the specification, "Canceling a blob upload")."""
     await registry.uploads.cancel(request.actor, request.repository, request.rest)
     return answer(204)
 
@@ -74,20 +74,20 @@ def _chunk(request: Request) -> Chunk:
         return Chunk(request.body())
     length = place.stop - place.start
     if request.content_length not in (None, length):
-        raise WireError(ErrorCode.SIZE_INVALID, "Content-Range and Content-Length do not agree")
+        raise WireError(ErrorCode.SIZE_INVALID, "Content-Range and Content-Length do not match")
     return Chunk(_exactly(request.body(), length), place.start)
 
 
 async def _exactly(body: AsyncIterator[bytes], length: int) -> AsyncIterator[bytes]:
-    """Pass ``length`` bytes on; a body that a proxy sends in chunks has no Content-Length to be checked by."""
+    """Pass on ``length`` bytes; a chunked body, as proxies send it, has no Content-Length to check."""
     left = length
     async for piece in body:
         left -= len(piece)
         if left < 0:
-            raise WireError(ErrorCode.SIZE_INVALID, "more bytes came than Content-Range says")
+            raise WireError(ErrorCode.SIZE_INVALID, "the body has more bytes than Content-Range says")
         yield piece
     if left:
-        raise WireError(ErrorCode.SIZE_INVALID, "fewer bytes came than Content-Range says")
+        raise WireError(ErrorCode.SIZE_INVALID, "the body has fewer bytes than Content-Range says")
 
 
 def _session(status: int, request: Request, upload: UploadSession) -> Response:
@@ -100,7 +100,7 @@ def _session(status: int, request: Request, upload: UploadSession) -> Response:
 
 
 def _with_location(request: Request, error: WireError) -> WireError:
-    """Tell a client whose chunk was out of order where the session is, so that it can go on."""
+    """Return the session's offset to a client whose chunk was out of order, so that it can continue."""
     if "Range" in error.headers:
         error.headers.update({"Location": _location(request, request.rest), "Docker-UploadSession-UUID": request.rest})
     return error

@@ -104,7 +104,7 @@ async def hold(session: Session, digest: str) -> bool:
     """Lock one blob until the transaction ends; return False if its bytes are being deleted.
 
     SQLite has only one writer. The row may not exist yet, so PostgreSQL locks the digest.
-"""
+    """
     if session.dialect == "postgresql":
         key = int.from_bytes(hashlib.blake2b(digest.encode(), digest_size=8).digest(), signed=True)
         await session.row(_HOLD, {"key": key})

@@ -1,1 +1,1 @@
-"""Where the bytes of blobs are kept: the port, and its back ends."""
+"""Storage of blob content: the port and its back ends."""

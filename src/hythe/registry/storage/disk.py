@@ -1,4 +1,4 @@
-"""Plain calls on the disk: in threads, what can go wrong as one sentence, and folders that last."""
+"""Disk operations in threads, with readable errors and durable folders."""
 
 import asyncio
 import errno
@@ -15,16 +15,16 @@ _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 _REASONS = {
-    errno.ENOSPC: "the disk is full: free some space, or collect the garbage",
-    errno.EDQUOT: "the disk quota is used up: free some space, or raise it",
+    errno.ENOSPC: "the disk is full: free some space, or run garbage collection",
+    errno.EDQUOT: "the disk quota is exhausted: free some space, or raise it",
     errno.EROFS: "the disk is read-only: mount it for writing, and look for disk errors in the system's log",
-    errno.EACCES: "no permission: give the data folder to the user that runs hythe",
-    errno.EPERM: "no permission: give the data folder to the user that runs hythe",
-    errno.EIO: "the disk cannot read or write: look for disk errors in the system's log",
-    errno.ENOENT: "the folder is gone: is its disk mounted?",
-    errno.ENOTDIR: "the folder is gone: is its disk mounted?",
-    errno.ENODEV: "the disk is gone: is it mounted?",
-    errno.ESTALE: "the network disk is gone: is it mounted?",
+    errno.EACCES: "permission denied: make the user that runs hythe the owner of the data folder",
+    errno.EPERM: "permission denied: make the user that runs hythe the owner of the data folder",
+    errno.EIO: "input/output error: look for disk errors in the system's log",
+    errno.ENOENT: "the folder does not exist: is its disk mounted?",
+    errno.ENOTDIR: "the folder does not exist: is its disk mounted?",
+    errno.ENODEV: "the disk does not exist: is it mounted?",
+    errno.ESTALE: "the network disk does not exist: is it mounted?",
     errno.EMFILE: "too many open files: raise the limit (ulimit -n)",
     errno.ENFILE: "too many open files: raise the system's limit (fs.file-max)",
 }
@@ -32,7 +32,7 @@ _REASONS = {
 
 @contextmanager
 def disk_errors(place: Path) -> Iterator[None]:
-    """Turn an OSError inside into StorageUnavailable that names ``place`` and says what to do."""
+    """Turn an OSError in the block into StorageUnavailable that names ``place`` and says what to do."""
     try:
         yield
     except OSError as error:
@@ -41,18 +41,18 @@ def disk_errors(place: Path) -> Iterator[None]:
 
 
 class DiskThreads:
-    """Runs what blocks on the disk. An OSError becomes StorageUnavailable."""
+    """Runs blocking disk operations in threads. An OSError becomes StorageUnavailable."""
 
     def __init__(self, place: Path, threads: int) -> None:
         self._place = place
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="blobs")
 
     async def run(self, call: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
-        """Return what ``call`` returns; see ``completed``."""
+        """Return the result of ``call``; see ``completed``."""
         return await completed(self.start(call, *args, **kwargs))
 
     def start(self, call: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> asyncio.Future[_T]:
-        """Begin ``call`` and return at once."""
+        """Start ``call`` and return immediately."""
         return asyncio.get_running_loop().run_in_executor(self._pool, lambda: self._translated(call, *args, **kwargs))
 
     def _translated(self, call: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
@@ -60,15 +60,14 @@ class DiskThreads:
             return call(*args, **kwargs)
 
     def close(self) -> None:
-        """Wait for the calls that run, and let go of the threads."""
+        """Wait for running calls and stop the threads."""
         self._pool.shutdown()
 
 
 async def completed(running: asyncio.Future[_T]) -> _T:
-    """Return what a call in a thread returns.
+    """Return the result of a call in a thread.
 
-    Somebody who is cancelled still waits for its end: until then it has a file in hand, whose number may not be given
-    away to another one.
+    A cancelled caller still waits for its end: until then the call uses a file, whose descriptor must not be reused.
     """
     try:
         return await asyncio.shield(running)
@@ -80,10 +79,10 @@ async def completed(running: asyncio.Future[_T]) -> _T:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the names in ``folder`` survive a power cut. Blocks; raises OSError.
+    """Make the names in ``folder`` survive a power failure. Blocks. Raises OSError.
 
-    Calls from several threads at once share what the file system writes: one by one 900 small blobs a second were
-    synced, by 8 threads 8,000. Gathering folders to sync them in one go gained nothing over that.
+    Concurrent calls share the file system's writes: one thread synced 900 small blobs a second, 8 threads 8,000.
+    Collecting folders to sync them together gained nothing more.
     """
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -93,9 +92,9 @@ def sync_folder(folder: Path) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Make one folder, if it is not there, so that it survives a power cut. Its parent must be there.
+    """Create a durable folder, unless it exists. Its parent must exist.
 
-    It is for this user alone: images may be private, to other users of the machine, too.
+    Only this user gets access: images may be private on the machine, too.
     """
     try:
         folder.mkdir(0o700)

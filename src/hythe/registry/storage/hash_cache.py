@@ -1,6 +1,6 @@
-"""The hashes of upload sessions, carried in memory from one request to the next.
+"""The hashes of upload sessions, kept in memory between requests.
 
-hashlib cannot save its state: a session that goes on in another process is read again at its end.
+hashlib cannot save its state: if another process continues a session, its bytes are read again at the end.
 """
 
 from collections import OrderedDict
@@ -9,23 +9,23 @@ from hythe.oci.digest import Hasher, new_hasher
 from hythe.registry.storage.port import UploadSession
 
 KEPT = 4096
-"""Sessions whose hash is kept."""
+"""Maximum number of sessions."""
 
 
 class HashCache:
-    """The hashes of sessions between two requests; the oldest make room."""
+    """The hashes of sessions between two requests; the oldest are evicted."""
 
     def __init__(self) -> None:
         self._hashers: OrderedDict[UploadSession, Hasher] = OrderedDict()
 
     def take(self, upload: UploadSession) -> Hasher | None:
-        """Return the hash of the session's bytes, which now belongs to the caller; None when it is not known."""
+        """Return the hash of the session's bytes and remove it from the cache; None if unknown."""
         if upload.offset == 0:
             return new_hasher()
         return self._hashers.pop(upload, None)
 
     def keep(self, upload: UploadSession, hasher: Hasher) -> None:
-        """Keep the hash of the session's bytes; of no bytes there is nothing to keep."""
+        """Keep the hash of the session's bytes; there is nothing to keep for zero bytes."""
         if upload.offset == 0:
             return
         self._hashers[upload] = hasher

@@ -1,7 +1,7 @@
-"""Which files were read and found whole lately, so that what rotted on the disk is not sent as if it were whole.
+"""A cache of files whose content was verified recently, so that damaged files are not sent as intact ones.
 
-A blob was hashed when it came. From then on its file is trusted for a day, as long as the disk says that nobody touched
-it; then, and after a restart, it is hashed once more beside the next time that it is sent.
+A blob is hashed when it arrives. Then its file is trusted for a day if its metadata stays the same; after that, and
+after a restart, it is hashed again while it is sent the next time.
 """
 
 import asyncio
@@ -14,17 +14,17 @@ from hythe.oci.digest import Digest
 from hythe.registry.storage.disk import DiskThreads
 
 TRUSTED_FOR = 24 * 3600.0
-"""Seconds after which a file is read again: bytes rot without anybody touching the file."""
+"""Seconds after which a file is verified again: disks can lose bits without changing metadata."""
 
 CAPACITY = 100_000
-"""Files that are remembered, about 200 bytes each."""
+"""Maximum number of files, about 200 bytes each."""
 
 THREADS = 2
-"""How many files are read at once: more would only take the disk from those who push and pull."""
+"""Number of files to verify concurrently: more would take the disk's bandwidth from pushes and pulls."""
 
 
 class IntegrityCache:
-    """The files of one store that are known to be whole."""
+    """The verified files of one store."""
 
     def __init__(self, data: Path) -> None:
         self._threads = DiskThreads(data, THREADS)
@@ -32,20 +32,20 @@ class IntegrityCache:
         self._reading: dict[Digest, asyncio.Task[bool]] = {}
 
     def trust(self, digest: Digest, found: os.stat_result) -> None:
-        """Remember that the file which the disk describes so is whole."""
+        """Record that the file with this metadata is intact."""
         if len(self._known) >= CAPACITY:
             self._known.clear()
         self._known[digest] = _marks(found), time.monotonic()
 
     def trusts(self, digest: Digest, found: os.stat_result) -> bool:
-        """Whether the file which the disk describes so was whole a short while ago."""
+        """Return whether the file with this metadata was verified recently."""
         marks, at = self._known.get(digest, ((), 0.0))
         return marks == _marks(found) and time.monotonic() - at < TRUSTED_FOR
 
     async def check(self, digest: Digest, path: Path) -> bool:
-        """Read the file and say whether it is whole; all who ask meanwhile share the answer.
+        """Read the file and return whether it is intact; concurrent calls share the result.
 
-        Raises StorageUnavailable when it cannot be read, which says nothing about its bytes.
+        Raises StorageUnavailable if it cannot be read, which says nothing about its content.
         """
         task = self._reading.get(digest)
         if task is None:
@@ -62,7 +62,7 @@ class IntegrityCache:
         return found is not None
 
     def close(self) -> None:
-        """Wait for what is being read."""
+        """Wait for running verifications."""
         self._threads.close()
 
 

@@ -1,7 +1,7 @@
-"""Blobs on a local disk (or anything that is mounted like one).
+"""Stores blobs on a local disk or a mounted network disk.
 
-A blob is written under another name, checked, synced, renamed, and its folder synced: what has a blob's name is whole,
-and what was acknowledged survives a power cut. Hashing and disk calls run in threads.
+A blob is written under another name, verified, synced and renamed, and its folder is synced: a file with a blob's name
+is complete, and acknowledged blobs survive a power failure. Hashing and disk operations run in threads.
 """
 
 import asyncio
@@ -30,20 +30,20 @@ from hythe.registry.storage.small_blobs import SMALL, SmallBlob, SmallBlobs
 from hythe.registry.storage.upload_file import UploadFile
 
 BATCH = 1024 * 1024
-"""Bytes that are gathered before they are hashed and written; an upload holds two batches at most."""
+"""Bytes to gather before hashing and writing them; an upload keeps at most two batches in memory."""
 
 READ_SIZE = 128 * 1024
-"""Bytes that ``read`` yields at once. A client that is slow over TLS holds three times as many in memory."""
+"""Bytes that ``read`` yields at a time. A slow TLS client keeps three times as many in memory."""
 
 THREADS = 8
-"""The most disk calls at once."""
+"""Maximum number of concurrent disk operations."""
 
 
 class LocalBlobStore:
-    """See BlobStore. Several processes may work in one data folder."""
+    """See BlobStore. Several processes may use one data folder."""
 
     def __init__(self, data: Path) -> None:
-        """Open the store in ``data`` and make its folders. Raises StorageUnavailable."""
+        """Open the store in ``data`` and create its folders. Raises StorageUnavailable."""
         self._layout = Layout(data)
         self._threads = DiskThreads(data, THREADS)
         self._small = SmallBlobs(self._threads, data)
@@ -57,12 +57,12 @@ class LocalBlobStore:
                 make_folder(self._layout.blobs / algorithm)
 
     async def start(self, upload_id: str) -> UploadSession:
-        """See BlobStore.start. The file comes with the first bytes."""
+        """See BlobStore.start. The file is created with the first bytes."""
         self._layout.upload(upload_id)
         return UploadSession(upload_id)
 
     async def append(self, upload: UploadSession, body: AsyncIterator[bytes]) -> UploadSession:
-        """See BlobStore.append. When ``body`` raises, what came before stays."""
+        """See BlobStore.append. If ``body`` raises, the bytes received before stay."""
         file = UploadFile(self._layout.upload(upload.id), upload.offset, self._hashes.take(upload))
         try:
             await self._receive(file, body)
@@ -81,7 +81,7 @@ class LocalBlobStore:
             self._hashes.keep(UploadSession(upload_id, file.offset), file.hasher)
 
     async def _receive(self, file: UploadFile, body: AsyncIterator[bytes]) -> None:
-        """Write ``body`` and sync; also what came before the client went away. Nothing is done when nothing came."""
+        """Write ``body`` and sync, including the bytes before a client disconnected. Does nothing without bytes."""
         writer = BatchWriter(self._threads, file)
         try:
             async for piece in body:
@@ -98,18 +98,18 @@ class LocalBlobStore:
             await writer.finish(file.seal)
 
     async def recover(self, upload: UploadSession) -> UploadSession:
-        """See BlobStore.recover. Looks at the disk's index inline, which takes some microseconds."""
+        """See BlobStore.recover. Reads metadata on the event loop, which takes some microseconds."""
         path = self._layout.upload(upload.id)
         with disk_errors(self._layout.uploads):
             size = self._size(path, self._layout.uploads) or 0
         if size < upload.offset:
-            raise UploadLost(f"upload {upload.id} has only {size} of {upload.offset} bytes: start anew")
+            raise UploadLost(f"upload {upload.id} has only {size} of {upload.offset} bytes: start again")
         if size > upload.offset:
             await self._threads.run(_recover, UploadFile(path, size, None))
         return UploadSession(upload.id, size)
 
     async def commit(self, upload: UploadSession, digest: Digest) -> int:
-        """See BlobStore.commit. Bytes that came by way of another process are read again."""
+        """See BlobStore.commit. Bytes that another process received are read again."""
         file = UploadFile(self._layout.upload(upload.id), upload.offset, self._hashes.take(upload))
         await self._threads.run(self._publish, file, digest)
         self._trust(digest)
@@ -144,7 +144,9 @@ class LocalBlobStore:
         return file.offset
 
     def _trust(self, digest: Digest) -> None:
-        """What just came was hashed on its way. Looks at the disk's index inline, which takes some microseconds."""
+        """Record that a new blob is intact, since it was hashed when received. Reads metadata on the event loop
+        (microseconds).
+        """
         with suppress(OSError):
             self._soundness.trust(digest, self._layout.blob(digest).stat())
 
@@ -159,13 +161,13 @@ class LocalBlobStore:
             await self._threads.run(path.unlink, missing_ok=True)
 
     async def stat(self, digest: Digest) -> StoredBlob | None:
-        """See BlobStore.stat. Looks at the disk's index inline, which takes some microseconds."""
+        """See BlobStore.stat. Reads metadata on the event loop, which takes some microseconds."""
         with disk_errors(self._layout.blobs):
             found = self._stat(self._layout.blob(digest), self._layout.blobs)
         return None if found is None else _stored(digest, found)
 
     def _stat(self, path: Path, root: Path) -> os.stat_result | None:
-        """Return None only when the file is not there; a root that is not there is a failure."""
+        """Return None only if the file does not exist; a missing root folder is an error."""
         try:
             return path.stat()
         except FileNotFoundError:
@@ -189,7 +191,7 @@ class LocalBlobStore:
                 yield piece
                 position += len(piece)
             if stop is not None and position < stop:
-                raise BlobMissing(f"{digest} ends at byte {position}, not {stop}: verify what is stored")
+                raise BlobMissing(f"{digest} ends at byte {position}, not {stop}: run verify")
         finally:
             os.close(descriptor)
 
@@ -198,13 +200,13 @@ class LocalBlobStore:
             return os.open(self._layout.blob(digest), os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             self._layout.blobs.stat()
-            raise BlobMissing(f"{digest} is not there") from None
+            raise BlobMissing(f"{digest} does not exist") from None
 
     def _pread(self, digest: Digest, descriptor: int, size: int, position: int) -> bytes:
         try:
             return os.pread(descriptor, size, position)
         except OSError as error:
-            raise BlobMissing(f"{digest} cannot be read: {error.strerror}; verify what is stored") from error
+            raise BlobMissing(f"{digest} cannot be read: {error.strerror}; run verify") from error
 
     async def locate(self, digest: Digest, size: int) -> LocalFile:
         """See BlobStore.locate."""
@@ -212,9 +214,9 @@ class LocalBlobStore:
         with disk_errors(self._layout.blobs):
             found = self._stat(path, self._layout.blobs)
         if found is None:
-            raise BlobMissing(f"{digest} is not there")
+            raise BlobMissing(f"{digest} does not exist")
         if found.st_size != size:
-            raise BlobMissing(f"{digest} has {found.st_size} bytes instead of {size}: verify what is stored")
+            raise BlobMissing(f"{digest} has {found.st_size} bytes instead of {size}: run verify")
         trusted = self._soundness.trusts(digest, found)
         return LocalFile(path, size, None if trusted else partial(self._soundness.check, digest, path))
 
@@ -244,7 +246,7 @@ class LocalBlobStore:
             sync_folder(path.parent)
 
     async def walk(self) -> AsyncIterator[StoredBlob]:
-        """See BlobStore.walk. A blob that comes or goes meanwhile may or may not be among them."""
+        """See BlobStore.walk. Blobs that appear or disappear during the walk may or may not be included."""
         for algorithm in HEX_LENGTHS:
             for shard in await self._threads.run(_listed, self._layout.blobs / algorithm):
                 for blob in await self._threads.run(_blobs_in, shard, algorithm):
@@ -266,7 +268,7 @@ class LocalBlobStore:
 
 
 class BatchWriter:
-    """Gathers pieces into batches, and gathers the next while one is hashed and written: two are held at most."""
+    """Gathers pieces into batches, one while the previous one is hashed and written; keeps at most two in memory."""
 
     def __init__(self, threads: DiskThreads, file: UploadFile) -> None:
         self._threads = threads
@@ -277,11 +279,11 @@ class BatchWriter:
 
     @property
     def has_bytes(self) -> bool:
-        """Whether any byte came."""
+        """Whether any bytes were received."""
         return bool(self._size) or self._writing is not None or self._file.is_open
 
     async def add(self, piece: bytes) -> None:
-        """Take the next bytes; waits while the disk is behind."""
+        """Add the next bytes; waits while the disk is slower."""
         if piece:
             self._pieces.append(piece)
             self._size += len(piece)
@@ -290,11 +292,11 @@ class BatchWriter:
             self._writing = self._threads.start(self._file.write, self._taken())
 
     def small(self, most: int) -> Sequence[bytes] | None:
-        """Return all bytes that came, when they are no more than ``most``: to be written by the caller."""
+        """Return all received bytes if there are at most ``most``, for the caller to write."""
         return self._taken() if self._writing is None and not self._file.is_open and self._size <= most else None
 
     async def finish(self, ending: Callable[[], None]) -> None:
-        """Write what is left and call ``ending``, in one thread."""
+        """Write the remaining bytes and call ``ending``, in one thread call."""
         await self.settle()
         await self._threads.run(self._finish, self._taken(), ending)
 
@@ -303,7 +305,7 @@ class BatchWriter:
         ending()
 
     async def settle(self) -> None:
-        """Wait for the batch that is being written."""
+        """Wait for the running write."""
         if self._writing is not None:
             writing, self._writing = self._writing, None
             await completed(writing)

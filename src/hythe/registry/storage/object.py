@@ -1,18 +1,18 @@
-"""Blobs in an object store: S3 and what speaks like it, Google Cloud, Azure.
+"""Stores blobs in an object store: S3 and compatible ones, Google Cloud, Azure.
 
-    blobs/sha256/ab/ab34…           a blob: which data object has its bytes, and its size (JSON)
+    blobs/sha256/ab/ab34…           a blob: its data object and its size (JSON)
     data/TOKEN                      bytes; written once
-    uploads/UPLOAD/OFFSET-TOKEN     marks data/TOKEN as temporary; holds the digest that it is about to become
-    quarantine/sha256-ab34…         a rotten blob's entry, put aside
+    uploads/UPLOAD/OFFSET-TOKEN     marks data/TOKEN as temporary; contains the digest that it is about to become
+    quarantine/sha256-ab34…         the entry of a damaged blob
 
-Nobody knows a blob's digest when its bytes begin to come, and object stores cannot rename: so the bytes stay where
-they went, and the blob is an entry that points there. The marker is there before the bytes and goes after the entry has
-come; whatever breaks in between, ``sweep`` finds all that is temporary by listing the markers alone.
+A blob's digest is unknown while its bytes arrive, and object stores cannot rename. So the bytes stay where they were
+written, and the blob is an entry that refers to them. The marker is written before the bytes and deleted after the
+entry was written; after any failure in between, ``sweep`` finds all temporary objects by listing only the markers.
 
-Each PATCH of a session becomes one data object, streamed through in parts. Docker and all others send a layer in one
-PATCH; from one that came in several, ``commit`` writes a single object by reading them once more, since a presigned URL
-can only show one. Nothing touches the local disk. What a killed server leaves of a multipart upload nobody can see or
-list here: give the bucket a lifecycle rule that aborts incomplete uploads after some days.
+Each PATCH of a session becomes one data object, streamed in parts. Docker and other clients send a layer in one PATCH;
+for several ones ``commit`` writes a single object by reading them again, since a presigned URL refers to one object.
+Nothing is written to the local disk. Parts of a multipart upload of a killed server cannot be listed here: give the
+bucket a lifecycle rule that aborts incomplete uploads after some days.
 """
 
 import asyncio
@@ -35,11 +35,11 @@ from hythe.registry.storage.port import (
 )
 
 BATCH = 1024 * 1024
-"""Bytes that are gathered before they are hashed and handed on."""
+"""Bytes to gather before hashing and sending them."""
 
 
 class Place(msgspec.Struct, frozen=True, array_like=True):
-    """A data object of an upload: where in the upload its bytes begin, and its token."""
+    """A data object of an upload: the offset of its bytes in the upload, and its token."""
 
     upload_id: str
     offset: int
@@ -57,31 +57,31 @@ class Place(msgspec.Struct, frozen=True, array_like=True):
 
     @classmethod
     def of_marker(cls, key: str) -> "Place":
-        """Return the place that a marker's key names."""
+        """Return the part that a marker's key refers to."""
         _, upload_id, name = key.rsplit("/", 2)
         offset, _, token = name.partition("-")
         return cls(upload_id, int(offset), token)
 
 
 class Piece(msgspec.Struct, frozen=True, array_like=True):
-    """A part of an upload that is safely there, as kept in ``UploadSession.state``."""
+    """A stored part of an upload, as kept in ``UploadSession.state``."""
 
     token: str
     size: int
 
 
 class IndexEntry(msgspec.Struct, frozen=True):
-    """What ``blobs/..`` holds."""
+    """The content of ``blobs/..``."""
 
     token: str
     size: int
 
 
 class ObjectBlobStore:
-    """See BlobStore. Any number of servers may work on one bucket."""
+    """See BlobStore. Any number of servers may use one bucket."""
 
     def __init__(self, bucket: Bucket, *, redirect: bool = True) -> None:
-        """``redirect``: clients fetch blobs from the bucket themselves, by presigned URLs."""
+        """``redirect``: clients fetch blobs directly from the bucket, with presigned URLs."""
         self._bucket = bucket
         self._redirect = redirect
         self._hashes = HashCache()
@@ -91,7 +91,7 @@ class ObjectBlobStore:
         return UploadSession(upload_id)
 
     async def append(self, upload: UploadSession, body: AsyncIterator[bytes]) -> UploadSession:
-        """See BlobStore.append. When ``body`` raises, what came before stays."""
+        """See BlobStore.append. If ``body`` raises, the bytes received before stay."""
         hasher = self._hashes.take(upload)
         place = Place(upload.id, upload.offset, secrets.token_hex(16))
         size, cut = await self._receive(place, body, hasher)
@@ -105,9 +105,9 @@ class ObjectBlobStore:
     async def _receive(
         self, place: Place, body: AsyncIterator[bytes], hasher: Hasher | None, digest: Digest | None = None
     ) -> tuple[int, Exception | None]:
-        """Write ``body``, and what came of it before it raised; return the size and what it raised.
+        """Write ``body``, or the bytes before it raised; return the size and the raised error.
 
-        Without a byte there is no object. Raises StorageUnavailable, and then there is none, too.
+        Without bytes no object is created. Raises StorageUnavailable, after which there is no object either.
         """
         batches = _batches(body)
         try:
@@ -123,7 +123,7 @@ class ObjectBlobStore:
     async def _receive_whole(
         self, place: Place, body: AsyncIterator[bytes], hasher: Hasher, digest: Digest | None = None
     ) -> int:
-        """Write ``body`` to the end, which may be at once, or nothing."""
+        """Write ``body`` to its end, which may come immediately."""
         size, cut = await self._receive(place, body, hasher, digest)
         if cut is not None:
             await self._discard(place)
@@ -138,7 +138,7 @@ class ObjectBlobStore:
         for piece in _pieces(upload):
             found = await self._bucket.head(_data(piece.token))
             if found is None or found.size != piece.size:
-                raise UploadLost(f"the bytes of upload {upload.id} are gone: start anew")
+                raise UploadLost(f"the bytes of upload {upload.id} are lost: start again")
         places = [place async for place in self._places(upload.id)]
         while (longest := await self._longest(places, upload.offset)) is not None:
             upload = _with_piece(upload, longest)
@@ -150,13 +150,13 @@ class ObjectBlobStore:
                 yield Place.of_marker(found.key)
 
     async def _longest(self, places: list[Place], offset: int) -> Piece | None:
-        """Return the longest piece that begins at ``offset``: of a PATCH that was never answered, or sent twice."""
+        """Return the longest piece at ``offset``: PATCH requests may fail before the response, or be repeated."""
         heads = [(place, await self._bucket.head(place.data)) for place in places if place.offset == offset]
         pieces = [Piece(place.token, found.size) for place, found in heads if found is not None and found.size]
         return max(pieces, key=lambda piece: piece.size, default=None)
 
     async def commit(self, upload: UploadSession, digest: Digest) -> int:
-        """See BlobStore.commit. Bytes that came by way of another server are read again."""
+        """See BlobStore.commit. Bytes that another server received are read again."""
         hasher = self._hashes.take(upload)
         pieces = _pieces(upload)
         try:
@@ -168,7 +168,7 @@ class ObjectBlobStore:
                 hasher = new_hasher(digest.algorithm)
                 await self._receive_whole(place, self._joined(pieces), hasher)
         except ObjectMissing:
-            raise UploadLost(f"the bytes of upload {upload.id} are gone: start anew") from None
+            raise UploadLost(f"the bytes of upload {upload.id} are lost: start again") from None
         if hasher.hexdigest() != digest.hex:
             await self.cancel(upload)
             raise _mismatch(digest)
@@ -202,7 +202,7 @@ class ObjectBlobStore:
         return size
 
     async def _publish(self, place: Place, size: int, digest: Digest) -> None:
-        """Make the bytes the blob's; of two servers that do so at once for one digest, one keeps its bytes."""
+        """Write the blob's entry; if two servers do so at once for one digest, one of them wins."""
         await self._bucket.put(place.marker, str(digest).encode())
         entry = msgspec.json.encode(IndexEntry(place.token, size))
         if not await self._bucket.create(_blob(digest), entry):
@@ -213,7 +213,7 @@ class ObjectBlobStore:
             await self._bucket.put(_blob(digest), entry)
         if not await self._is_whole(IndexEntry(place.token, size)):
             await self._bucket.delete(_blob(digest))
-            raise UploadLost(f"the bytes of upload {place.upload_id} went while it ended: start anew")
+            raise UploadLost(f"the bytes of upload {place.upload_id} were deleted while it ended: start again")
         await self._bucket.delete(place.marker)
 
     async def _is_whole(self, entry: IndexEntry) -> bool:
@@ -226,7 +226,7 @@ class ObjectBlobStore:
             await self._discard(place)
 
     async def _discard(self, place: Place) -> None:
-        """Remove temporary bytes; those that have become a blob only lose their marker."""
+        """Delete temporary bytes; for bytes that became a blob delete only the marker."""
         marker = await self._bucket.get(place.marker)
         if marker is None:
             return
@@ -245,7 +245,7 @@ class ObjectBlobStore:
     async def _entry_of(self, digest: Digest) -> IndexEntry:
         entry = await self._entry(digest)
         if entry is None:
-            raise BlobMissing(f"{digest} is not there")
+            raise BlobMissing(f"{digest} does not exist")
         return entry
 
     async def stat(self, digest: Digest) -> StoredBlob | None:
@@ -259,29 +259,29 @@ class ObjectBlobStore:
         """See BlobStore.read."""
         entry = await self._entry_of(digest)
         if stop is not None and stop > entry.size:
-            raise BlobMissing(f"{digest} ends at byte {entry.size}, not {stop}: verify what is stored")
+            raise BlobMissing(f"{digest} ends at byte {entry.size}, not {stop}: run verify")
         try:
             async for piece in self._bucket.read(_data(entry.token), start, entry.size if stop is None else stop):
                 yield piece
         except ObjectMissing as error:
-            raise BlobMissing(f"the bytes of {digest} are gone: {error}; verify what is stored") from error
+            raise BlobMissing(f"the bytes of {digest} are lost: {error}; run verify") from error
 
     async def locate(self, digest: Digest, size: int) -> Redirect | None:
         """See BlobStore.locate."""
         entry = await self._entry_of(digest)
         if entry.size != size:
-            raise BlobMissing(f"{digest} has {entry.size} bytes instead of {size}: verify what is stored")
+            raise BlobMissing(f"{digest} has {entry.size} bytes instead of {size}: run verify")
         return Redirect(await self._bucket.sign(_data(entry.token))) if self._redirect else None
 
     async def delete(self, digest: Digest) -> None:
-        """See BlobStore.delete. The entry goes last, so that a delete that was cut can be repeated."""
+        """See BlobStore.delete. The entry is deleted last, so that an interrupted delete can be repeated."""
         entry = await self._entry(digest)
         if entry is not None:
             await self._bucket.delete(_data(entry.token))
             await self._bucket.delete(_blob(digest))
 
     async def quarantine(self, digest: Digest) -> None:
-        """See BlobStore.quarantine. The bytes stay under ``data/``, where the entry that is put aside points."""
+        """See BlobStore.quarantine. The bytes stay under ``data/``; the quarantined entry refers to them."""
         found = await self._bucket.get(_blob(digest))
         if found is not None:
             await self._bucket.put(f"quarantine/{digest.algorithm}-{digest.hex}", found.content)
@@ -306,18 +306,18 @@ class ObjectBlobStore:
         return removed
 
     async def _came_since(self, place: Place, before: datetime) -> bool:
-        """Whether the bytes are young though the marker is old: they came slowly, and may become a blob right now."""
+        """Return whether the bytes are new although the marker is old: a slow upload that may be about to end."""
         found = await self._bucket.head(place.data)
         return found is not None and found.modified >= before
 
     async def close(self) -> None:
-        """See BlobStore.close. Connections close by themselves when they are idle."""
+        """See BlobStore.close. Idle connections close on their own."""
 
 
 async def _copy(
     first: bytes, rest: AsyncIterator[bytes], writer: Writer, hasher: Hasher | None
 ) -> tuple[int, Exception | None]:
-    """Hand on and hash; return how much it was, and what ``rest`` raised. What ``writer`` raises is raised."""
+    """Write and hash the bytes; return their number and the error of ``rest``. Raises the errors of ``writer``."""
     batch: bytes | None = first
     size = 0
     while batch is not None:
@@ -332,7 +332,7 @@ async def _copy(
 
 
 async def _batches(body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """Yield the bytes in larger pieces; also the last ones before ``body`` raises."""
+    """Yield the bytes in larger pieces, including the last ones before ``body`` raises."""
     gathered: list[bytes] = []
     size = 0
     try:
@@ -373,4 +373,4 @@ def _digest(key: str) -> Digest:
 
 
 def _mismatch(digest: Digest) -> DigestMismatch:
-    return DigestMismatch(f"the bytes sent are not those of {digest}; the upload was dropped: send it anew")
+    return DigestMismatch(f"the content does not match {digest}, and the upload was discarded: send it again")

@@ -1,4 +1,4 @@
-"""Open the blob store that the settings name."""
+"""Opens the blob store of the settings."""
 
 from pathlib import Path
 
@@ -7,14 +7,15 @@ from hythe.registry.storage.port import BlobStore
 
 
 def open_blob_store(data: Path, url: str = "", *, redirect: bool = True) -> BlobStore:
-    """Open the store in the data folder, or in the bucket that ``url`` names (``s3://``, ``gs://``, ``az://``).
+    """Open the store in the data folder, or in the bucket ``url`` (``s3://``, ``gs://``, ``az://``).
 
-    ``redirect``: a bucket's blobs are fetched by the clients themselves. A bucket is not asked for anything yet.
-    Raises StorageUnavailable, and SettingsError for a URL that names no bucket.
+    ``redirect``: clients fetch a bucket's blobs directly. Sends no request to the bucket. Raises StorageUnavailable,
+    and
+    SettingsError for a URL without a bucket.
     """
     if not url:
         return LocalBlobStore(data)
-    # Only here: it takes 25 ms to import, and most need it not.
+    # Import here: it takes 25 ms, and most registries do not need it.
     from hythe.registry.storage.bucket import Bucket
     from hythe.registry.storage.object import ObjectBlobStore
 

@@ -1,8 +1,8 @@
-"""Many files synced at once by one thread, through the kernel's asynchronous I/O (``io_submit(2)``, Linux 4.18).
+"""Syncs many files at once from one thread through the kernel's asynchronous I/O (``io_submit(2)``, Linux 4.18).
 
-One by one, every sync waits for a flush of the disk's cache; together they share it: of 8 files of 4 KiB each took
-0.26 ms instead of 0.7 to 6. Threads would do it, too, but each takes Python's lock for every step, which costs more CPU
-than the syncs. Where the kernel does not offer it, the files are synced one by one.
+One by one, each sync waits for a flush of the disk's cache; together they share it: for 8 files of 4 KiB a sync took
+0.26 ms instead of 0.7 to 6 ms. Threads share it, too, but take Python's lock for each step, which costs more CPU than
+the syncs. If the kernel does not support it, files are synced one by one.
 """
 
 import ctypes
@@ -52,7 +52,7 @@ class _Event(ctypes.Structure):
 
 
 class ParallelSync:
-    """Syncs files, ``most`` at once. For one thread at a time. Blocks."""
+    """Syncs files, at most ``most`` at once. Blocks; only for one thread at a time."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -62,15 +62,15 @@ class ParallelSync:
             self._calls = None
 
     def data(self, descriptors: Sequence[int]) -> list[OSError | None]:
-        """Make the bytes of these files survive a power cut; return what went wrong with each."""
+        """Make the bytes of these files survive a power failure; return the error of each, or None."""
         return self._sync(descriptors, _FDATASYNC)
 
     def names(self, descriptors: Sequence[int]) -> list[OSError | None]:
-        """Make the names in these folders survive a power cut; return what went wrong with each."""
+        """Make the names in these folders survive a power failure; return the error of each, or None."""
         return self._sync(descriptors, _FSYNC)
 
     def close(self) -> None:
-        """Let go of what the kernel keeps."""
+        """Free the kernel's resources."""
         if self._calls is not None:
             self._call(1, self._context)
             self._calls = None
@@ -83,7 +83,7 @@ class ParallelSync:
         ]
 
     def _submitted(self, descriptors: Sequence[int], opcode: int) -> dict[int, int]:
-        """Return the results of those that the kernel took; not every file system takes them (EINVAL)."""
+        """Return the results of those that the kernel accepted; not all file systems support it (EINVAL)."""
         if self._calls is None:
             return {}
         requests = [_Request(data=number, opcode=opcode, descriptor=each) for number, each in enumerate(descriptors)]

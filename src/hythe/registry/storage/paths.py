@@ -1,13 +1,13 @@
-"""Where the local store keeps what, drawn once.
+"""The layout of the local store.
 
     DATA/
-      blobs/sha256/ab/ab34…        a blob: whole, checked, synced, never written to again
+      blobs/sha256/ab/ab34…        a blob: complete, verified, synced, never modified
       blobs/sha512/cd/cd56…
       uploads/ID                   the bytes of an upload session so far
-      uploads/put-RANDOM           a blob on its way in without a session
-      quarantine/sha256-ab34…      a blob whose bytes rotted, put aside
+      uploads/put-RANDOM           an upload without a session
+      quarantine/sha256-ab34…      a damaged blob
 
-``blobs`` and ``uploads`` lie on one file system: an upload becomes a blob by a rename.
+``blobs`` and ``uploads`` are on one file system: a rename turns an upload into a blob.
 """
 
 import re
@@ -21,7 +21,7 @@ _UPLOAD_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 
 
 class Layout(msgspec.Struct, frozen=True):
-    """The paths below one data folder."""
+    """The paths in one data folder."""
 
     data: Path
 
@@ -32,24 +32,24 @@ class Layout(msgspec.Struct, frozen=True):
 
     @property
     def uploads(self) -> Path:
-        """The folder of everything that is not a blob yet."""
+        """The folder of all uploads."""
         return self.data / "uploads"
 
     @property
     def quarantine(self) -> Path:
-        """The folder of rotten blobs."""
+        """The folder of damaged blobs."""
         return self.data / "quarantine"
 
     def blob(self, digest: Digest) -> Path:
-        """Return where the blob is, or would be."""
+        """Return the path of a blob, whether or not it exists."""
         return self.data.joinpath("blobs", digest.algorithm, digest.hex[:2], digest.hex)
 
     def upload(self, upload_id: str) -> Path:
-        """Return where the bytes of the session are; raises ValueError for an id that could leave the folder."""
+        """Return the path of a session's bytes. Raises ValueError for an id that could leave the folder."""
         if not _UPLOAD_ID.fullmatch(upload_id):
-            raise ValueError(f"{upload_id!r} cannot name an upload")
+            raise ValueError(f"invalid upload id {upload_id!r}")
         return self.data.joinpath("uploads", upload_id)
 
     def quarantined(self, digest: Digest) -> Path:
-        """Return where a rotten blob is put."""
+        """Return the path of a quarantined blob."""
         return self.quarantine / f"{digest.algorithm}-{digest.hex}"

@@ -1,14 +1,14 @@
-"""The port: what the registry asks of a place that keeps blobs.
+"""The port: what the registry requires of a blob store.
 
     StorageError                    root
-    ├── StorageUnavailable          no room, no answer, no write access: nothing was lost, try again later
-    ├── UploadLost                  the bytes of an upload session are gone: the client starts anew
-    ├── UploadBusy                  another request is writing to the session: ask again later
+    ├── StorageUnavailable          full, not responding, not writable: nothing was lost, retry later
+    ├── UploadLost                  the bytes of an upload session are lost: the client must start again
+    ├── UploadBusy                  another request is writing to the session: retry later
     ├── DigestMismatch              the uploaded bytes have another digest
-    └── BlobMissing                 no such blob, or its bytes cannot be read
+    └── BlobMissing                 the blob does not exist, or its bytes cannot be read
 
-An upload session survives a restart and may be continued by another server: everything that is needed for that is in
-``UploadSession``, which the registry keeps in its database after each call.
+An upload session survives a restart, and another server may continue it: everything that this requires is in
+``UploadSession``, which the registry stores in its database after each call.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -22,38 +22,38 @@ from hythe.oci.digest import Digest
 
 
 class StorageError(Exception):
-    """Root of what a blob store raises of its own."""
+    """Root of the errors of a blob store."""
 
 
 class StorageUnavailable(StorageError):
-    """No room, no answer or no write access; nothing that was acknowledged is lost.
+    """The store is full, does not respond or is not writable; nothing acknowledged is lost.
 
-    ``cause`` is what clients may know of it: it names no place.
+    ``cause`` is a description for clients, without paths.
     """
 
-    def __init__(self, message: str, cause: str = "it cannot be used") -> None:
+    def __init__(self, message: str, cause: str = "it is unavailable") -> None:
         super().__init__(message)
         self.cause = cause
 
 
 class UploadLost(StorageError):
-    """The bytes of an upload session are gone."""
+    """The bytes of an upload session are lost."""
 
 
 class UploadBusy(StorageError):
-    """Another request is writing to this upload session at this moment."""
+    """Another request is writing to this upload session."""
 
 
 class DigestMismatch(StorageError):
-    """The uploaded bytes have another digest than the client said."""
+    """The uploaded bytes do not match the client's digest."""
 
 
 class BlobMissing(StorageError):
-    """There is no such blob, or its bytes cannot be read."""
+    """The blob does not exist, or its bytes cannot be read."""
 
 
 class UploadSession(msgspec.Struct, frozen=True):
-    """An upload session: ``offset`` bytes are safely there; ``state`` is the back end's own, JSON text."""
+    """An upload session with ``offset`` stored bytes; ``state`` belongs to the back end (JSON text)."""
 
     id: str
     offset: int = 0
@@ -61,7 +61,7 @@ class UploadSession(msgspec.Struct, frozen=True):
 
 
 class StoredBlob(msgspec.Struct, frozen=True):
-    """A blob that is there: its size in bytes, and when it came."""
+    """A stored blob: its size in bytes, and when it was stored."""
 
     digest: Digest
     size: int
@@ -69,9 +69,9 @@ class StoredBlob(msgspec.Struct, frozen=True):
 
 
 class LocalFile(msgspec.Struct, frozen=True):
-    """A blob that can be sent from a file by the kernel.
+    """A blob in a file, which the kernel can send.
 
-    ``check`` reads it and says whether it is whole; None when that was found out a short while ago.
+    ``check`` verifies it and returns whether it is intact; None if it was verified recently.
     """
 
     path: Path
@@ -80,78 +80,79 @@ class LocalFile(msgspec.Struct, frozen=True):
 
 
 class Redirect(msgspec.Struct, frozen=True):
-    """A blob that the client fetches by itself from a URL that is good for some minutes."""
+    """A blob that the client can fetch from a URL, which is valid for some minutes."""
 
     url: str
 
 
 class BlobStore(Protocol):
-    """A place that keeps blobs. Every method may raise StorageUnavailable.
+    """A store of blobs. Every method may raise StorageUnavailable.
 
-    A request that carries a whole blob (POST with ``digest``, or a PUT to a session whose offset is still 0) is best
-    given to ``put``, and its session to ``cancel``: that is one sync, one rename, and no session in between.
+    For a request with a whole blob (POST with ``digest``, or PUT to a session with offset 0) call ``put``, and
+    ``cancel``
+    its session: that takes one sync and one rename.
 
-    The caller sees to it that nobody deletes a blob while it is committed or put, or cancels a session while it is
-    committed: several servers may work on one store, and it has no locks that all of them would see.
+    The caller ensures that no blob is deleted while it is committed or put, and no session is cancelled while it is
+    committed: several servers may use one store, and it has no locks that they share.
     """
 
     async def start(self, upload_id: str) -> UploadSession:
-        """Begin an upload session; the id is letters, digits, ``-`` and ``_``. Costs nothing until bytes come."""
+        """Start an upload session; the id has letters, digits, ``-`` and ``_``. Costs nothing until bytes arrive."""
 
     async def append(self, upload: UploadSession, body: AsyncIterator[bytes]) -> UploadSession:
-        """Add the bytes of ``body``; on return they survive a power cut up to the new offset.
+        """Append the bytes of ``body``; they are durable up to the new offset on return.
 
-        When ``body`` raises (the client went away), what came before stays or is dropped, as
-        ``recover`` will tell, and the error is passed on. After StorageUnavailable the session stands
-        where it stood before. Raises UploadLost and UploadBusy.
+        If ``body`` raises (the client disconnected), the bytes before are kept or discarded, as ``recover`` reports,
+        and the
+        error is passed on. After StorageUnavailable the session is unchanged. Raises UploadLost and UploadBusy.
         """
 
     async def recover(self, upload: UploadSession) -> UploadSession:
-        """Return the session as it really stands after a cut or a crash. Raises UploadLost and UploadBusy."""
+        """Return the session's actual state after an interruption or crash. Raises UploadLost and UploadBusy."""
 
     async def commit(self, upload: UploadSession, digest: Digest) -> int:
-        """Turn the session into the blob ``digest``; return its size. It survives a power cut on return.
+        """Turn the session into the durable blob ``digest``; return its size.
 
-        Committing a blob that is there already is no error, and its readers notice nothing. After
-        StorageUnavailable ``recover`` tells whether the session still stands. Raises DigestMismatch (the
-        session is over then), UploadLost and UploadBusy.
+        Committing an existing blob is no error and does not disturb its readers. After StorageUnavailable ``recover``
+        reports
+        whether the session still exists. Raises DigestMismatch (which ends the session), UploadLost and UploadBusy.
         """
 
     async def put(self, digest: Digest, body: AsyncIterator[bytes]) -> int:
-        """Store a whole blob in one go, without a session; return its size. It survives a power cut on return.
+        """Store a whole durable blob without a session; return its size.
 
-        Nothing stays behind when ``body`` raises. Raises DigestMismatch.
+        Stores nothing if ``body`` raises. Raises DigestMismatch.
         """
 
     async def cancel(self, upload: UploadSession) -> None:
-        """Forget a session and its bytes; one that is gone already is no error."""
+        """Delete a session and its bytes; a missing one is no error."""
 
     async def stat(self, digest: Digest) -> StoredBlob | None:
-        """Return what is known of a blob, None when it is not there."""
+        """Return size and time of a blob; None if it does not exist."""
 
     def read(self, digest: Digest, start: int = 0, stop: int | None = None) -> AsyncIterator[bytes]:
-        """Yield the bytes from ``start`` to before ``stop`` (None: the end).
+        """Yield the bytes from ``start`` up to ``stop`` (None: the end).
 
-        Raises BlobMissing, also when the bytes end before ``stop``: a truncated blob is never taken for a whole one.
+        Raises BlobMissing, also if the bytes end before ``stop``, so a truncated blob never passes as a complete one.
         """
 
     async def locate(self, digest: Digest, size: int) -> LocalFile | Redirect | None:
-        """Return a better way to send a blob of ``size`` bytes than ``read``, if there is one.
+        """Return a faster way to send a blob of ``size`` bytes than ``read``, if there is one.
 
-        Raises BlobMissing, also when what is there has another size.
+        Raises BlobMissing, also if the blob has another size.
         """
 
     async def delete(self, digest: Digest) -> None:
-        """Remove a blob; one that is gone already is no error."""
+        """Delete a blob; a missing one is no error."""
 
     async def quarantine(self, digest: Digest) -> None:
-        """Put a rotten blob aside, so that it is not served and its bytes can still be looked at."""
+        """Put a damaged blob aside: it is not served, and its bytes can still be examined."""
 
     def walk(self) -> AsyncIterator[StoredBlob]:
-        """Yield every blob that is there."""
+        """Yield all blobs."""
 
     async def sweep(self, live_uploads: frozenset[str], before: datetime) -> int:
-        """Remove temporary bytes from before ``before`` that belong to no live upload; return how many pieces."""
+        """Delete temporary bytes from before ``before`` that belong to no active upload; return their number."""
 
     async def close(self) -> None:
-        """Let go of connections and threads."""
+        """Close connections and stop threads."""

@@ -1,8 +1,8 @@
-"""Small blobs, published together: what waits while one round is synced goes into the next.
+"""Stores small blobs in batches: blobs that arrive while one batch is synced form the next.
 
-Alone, a blob of 4 KiB costs two commits of the file system's journal and a dozen changes of threads, which is more than
-everything else about its push. In a round all are written, then all synced, then all renamed, then their folders
-synced: two waits for the disk and one thread, however many they are.
+Alone, a blob of 4 KiB costs two commits of the file system's journal and a dozen thread switches, more than everything
+else about its push. A batch writes all blobs, syncs all, renames all, and syncs their folders: two waits for the disk
+and one thread for any number of blobs.
 """
 
 import asyncio
@@ -18,14 +18,14 @@ from hythe.registry.storage.parallel_sync import ParallelSync
 from hythe.registry.storage.upload_file import UploadFile
 
 SMALL = 64 * 1024
-"""Most bytes of a small blob."""
+"""Maximum bytes of a small blob."""
 
 MOST_AT_ONCE = 64
-"""Most blobs of one round."""
+"""Maximum number of blobs in one batch."""
 
 
 class SmallBlob:
-    """A blob whose bytes are all in memory, and the file that it is about to become."""
+    """A blob whose bytes are in memory, and its temporary file."""
 
     def __init__(self, file: UploadFile, pieces: Sequence[bytes], digest: Digest, target: Path) -> None:
         self.file = file
@@ -36,16 +36,16 @@ class SmallBlob:
         self._digest = digest
 
     def write(self) -> None:
-        """Write and check the bytes. Raises OSError and DigestMismatch."""
+        """Write and verify the bytes. Raises OSError and DigestMismatch."""
         self.file.write(self._pieces)
         self.file.check(self._digest)
 
     def place(self) -> None:
-        """Give the synced file its name. Raises OSError."""
+        """Rename the synced file. Raises OSError."""
         self.file.place(self.target)
 
     def settle(self) -> None:
-        """Tell who waits how it went."""
+        """Report the result to the waiting request."""
         if self.failure is None:
             self.published.set_result(None)
         else:
@@ -53,10 +53,10 @@ class SmallBlob:
 
 
 class SmallBlobs:
-    """Publishes the small blobs of one store, one round at a time."""
+    """Stores the small blobs of one store, one batch at a time."""
 
     def __init__(self, threads: DiskThreads, place: Path) -> None:
-        """Work in ``threads``; errors of the disk name ``place``."""
+        """Use ``threads`` for disk operations; errors name ``place``."""
         self._threads = threads
         self._place = place
         self._disk = ParallelSync(MOST_AT_ONCE)
@@ -64,14 +64,14 @@ class SmallBlobs:
         self._rounds: asyncio.Task[None] | None = None
 
     async def publish(self, blob: SmallBlob) -> None:
-        """Return once the blob is there and survives a power cut. Raises DigestMismatch and StorageUnavailable."""
+        """Wait until the blob is durable. Raises DigestMismatch and StorageUnavailable."""
         self._waiting.append(blob)
         if self._rounds is None:
             self._rounds = asyncio.create_task(self._publish_waiting())
         await completed(blob.published)
 
     def close(self) -> None:
-        """Let go of what the kernel keeps; nothing may be on its way any more."""
+        """Free the kernel's resources; no blob may be waiting."""
         self._disk.close()
 
     async def _publish_waiting(self) -> None:
@@ -97,7 +97,7 @@ class SmallBlobs:
         self._sync_names([blob for blob in blobs if blob.failure is None])
 
     def _attempt(self, blob: SmallBlob, step: Callable[[], None]) -> None:
-        """Take one step with a blob, unless one before failed."""
+        """Run one step for a blob unless an earlier step failed."""
         if blob.failure is not None:
             return
         try:

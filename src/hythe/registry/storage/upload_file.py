@@ -1,6 +1,6 @@
-"""The file of one upload: locked, written in batches, hashed as it is written.
+"""The file of one upload: locked, written in batches, and hashed while it is written.
 
-Everything here blocks and is called in threads, one call at a time; it raises OSError and the port's errors.
+All methods block and run in threads, one call at a time. They raise OSError and the port's errors.
 """
 
 import ctypes
@@ -16,18 +16,20 @@ from hythe.registry.storage.disk import make_folder, sync_folder
 from hythe.registry.storage.port import DigestMismatch, UploadBusy, UploadLost
 
 READ_SIZE = 1024 * 1024
-"""Bytes that are read at once to be hashed."""
+"""Bytes to read at a time for hashing."""
 
 WRITE_OUT = 8 * 1024 * 1024
-"""Bytes after which the kernel is told to begin writing them to the disk, instead of all at the last sync."""
+"""Bytes after which the kernel starts to write them to disk, instead of writing all in the final sync."""
 
 KEPT_CACHED = 4 * WRITE_OUT
-"""Bytes at the end of an upload that stay in the page cache. The rest is dropped from it once it is on the disk: it
-saves the kernel from finding new memory (1 GiB in 0.45 s instead of 0.65 to 3 s), and blobs that are being pulled
-from being pushed out. O_DIRECT was no faster in all, as it wants every byte copied to an aligned place first."""
+"""Bytes at the end of an upload that stay in the page cache. The rest is dropped once it is on disk.
+
+Then the kernel need not find new memory (1 GiB in 0.45 s instead of 0.65 to 3 s), and blobs that are being pulled stay
+cached. O_DIRECT was no faster overall, since it requires copying every byte to an aligned buffer.
+"""
 
 _MOST_PIECES = 1024
-"""The most pieces that one pwritev takes (IOV_MAX)."""
+"""Maximum number of pieces in one pwritev (IOV_MAX)."""
 
 _WAIT_BEFORE, _WRITE, _WAIT_AFTER = 1, 2, 4
 """Flags of sync_file_range(2)."""
@@ -36,13 +38,13 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 class UploadFile:
-    """An upload file with ``offset`` good bytes, opened by the first call that needs it; what lies behind falls away.
+    """An upload file with ``offset`` valid bytes, opened by the first call that needs it; discards bytes after them.
 
-    ``hasher`` has seen all bytes up to ``offset``, or is None when nobody in this process has seen them all.
+    ``hasher`` has processed all bytes up to ``offset``, or is None if this process has not seen them all.
     """
 
     def __init__(self, path: Path, offset: int, hasher: Hasher | None, *, shared: bool = True) -> None:
-        """``shared``: another request may know the path, too, and the file is locked against it."""
+        """``shared``: other requests may use the path, so the file is locked."""
         self.path = path
         self._shared = shared
         self.offset = offset
@@ -78,16 +80,16 @@ class UploadFile:
             self.offset += os.pwrite(descriptor, rest, self.offset)
 
     def seal(self) -> None:
-        """Make the bytes, and the file's name as an upload, survive a power cut, and close."""
+        """Make the bytes and the file's upload name survive a power failure, and close the file."""
         os.fdatasync(self._opened())
         if self._created:
             sync_folder(self.path.parent)
         self.close()
 
     def publish(self, digest: Digest, blob: Path) -> None:
-        """Check the digest, give the file the name ``blob`` so that it survives a power cut, and close.
+        """Verify the digest, durably rename the file to ``blob``, and close it.
 
-        It replaces a blob that is there, which heals one that has rotted. Raises DigestMismatch.
+        Replaces an existing blob, which repairs a damaged one. Raises DigestMismatch.
         """
         self.check(digest)
         os.fdatasync(self.descriptor)
@@ -95,13 +97,13 @@ class UploadFile:
         sync_folder(blob.parent)
 
     def check(self, digest: Digest) -> None:
-        """Raise DigestMismatch, and remove the file, when it has not this digest."""
+        """Raise DigestMismatch and delete the file if it does not have this digest."""
         if self._hexdigest(self.descriptor, digest.algorithm) != digest.hex:
             self.remove()
-            raise DigestMismatch(f"the bytes sent are not those of {digest}; the upload was dropped: send it anew")
+            raise DigestMismatch(f"the content does not match {digest}, and the upload was discarded: send it again")
 
     def place(self, blob: Path) -> None:
-        """Give the synced file the name ``blob``, and close. The folder of that name is synced by the caller."""
+        """Rename the synced file to ``blob`` and close it. The caller syncs the folder of that name."""
         self._rename(blob)
         self.close()
 
@@ -110,7 +112,7 @@ class UploadFile:
             self.path.rename(blob)
         except FileNotFoundError:
             if self.path.parent.is_dir() and not self.path.exists():
-                raise UploadLost(f"the bytes of upload {self.path.name} are gone: start anew") from None
+                raise UploadLost(f"the bytes of upload {self.path.name} are lost: start again") from None
             make_folder(blob.parent)
             self.path.rename(blob)
 
@@ -123,27 +125,27 @@ class UploadFile:
         return hasher.hexdigest()
 
     def roll_back(self, offset: int) -> None:
-        """Drop what was written after ``offset``: it is not known to be on the disk."""
+        """Discard bytes after ``offset``, which may not be on disk."""
         self.offset = offset
         self.hasher = None
         os.ftruncate(self._opened(), offset)
 
     def remove(self) -> None:
-        """Remove the file."""
+        """Delete the file."""
         self.path.unlink(missing_ok=True)
 
     @property
     def descriptor(self) -> int:
-        """The open file's number."""
+        """The file descriptor."""
         return self._opened()
 
     @property
     def is_open(self) -> bool:
-        """Whether the file is open, and locked."""
+        """Whether the file is open and locked."""
         return self._file is not None
 
     def close(self) -> None:
-        """Let go of the file and its lock."""
+        """Close the file and release its lock."""
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -161,7 +163,7 @@ class UploadFile:
         except FileNotFoundError:
             if not self.path.parent.is_dir():
                 raise
-            raise UploadLost(f"the bytes of upload {self.path.name} are gone: start anew") from None
+            raise UploadLost(f"the bytes of upload {self.path.name} are lost: start again") from None
         file = io.FileIO(descriptor, "r+")
         _lock(file, self.path)
         self._cut(descriptor)
@@ -170,13 +172,13 @@ class UploadFile:
     def _cut(self, descriptor: int) -> None:
         size = os.fstat(descriptor).st_size
         if size < self.offset:
-            raise UploadLost(f"upload {self.path.name} has only {size} of {self.offset} bytes: start anew")
+            raise UploadLost(f"upload {self.path.name} has only {size} of {self.offset} bytes: start again")
         if size > self.offset:
             os.ftruncate(descriptor, self.offset)
 
 
 def _sync_range(descriptor: int, offset: int, size: int, flags: int) -> None:
-    """Call sync_file_range(2). An error told here is not told again by fdatasync, so it counts."""
+    """Call sync_file_range(2). fdatasync does not report this call's errors again, so they count."""
     if _LIBC.sync_file_range(descriptor, ctypes.c_int64(offset), ctypes.c_int64(size), ctypes.c_uint(flags)):
         code = ctypes.get_errno()
         if code not in (errno.ENOSYS, errno.EINVAL, errno.ESPIPE):
@@ -187,10 +189,10 @@ def _lock(file: io.FileIO, path: Path) -> None:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise UploadBusy(f"upload {path.name} is being written by another request: ask again later") from None
-    # Whoever held the lock before may have made a blob of this very file, which must never be written to again.
+        raise UploadBusy(f"another request is writing to upload {path.name}: try again later") from None
+    # The previous holder of the lock may have turned this file into a blob, which must never be modified.
     if not _is_still(file, path):
-        raise UploadBusy(f"upload {path.name} was just ended by another request: ask again later")
+        raise UploadBusy(f"another request has just ended upload {path.name}: try again later")
 
 
 def _is_still(file: io.FileIO, path: Path) -> bool:
