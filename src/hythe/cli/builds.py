@@ -37,7 +37,7 @@ FINAL_STATUSES = ("succeeded", "failed", "cancelled", "superseded")
 
 def _configure(parser: ArgumentParser) -> None:
     verbs = parser.add_subparsers(title="verbs", dest="verb", required=True, metavar="VERB")
-    _add_configure_flags(_verb(verbs, "configure", "configure Trusted Builds", _create))
+    _add_configure_flags(_verb(verbs, "configure", "configure Trusted Builds", _configure_builds))
     start = _verb(verbs, "start", "start a build", _start)
     start.add_argument("--branch", default="", help="branch to build (default: every branch that the rules name)")
     start.add_argument("--source-tag", default="", metavar="TAG", help="source tag to build")
@@ -186,7 +186,7 @@ class _Builds:
             time.sleep(0.5)
 
 
-def _create(builds: _Builds, arguments: Namespace) -> int:
+def _configure_builds(builds: _Builds, arguments: Namespace) -> int:
     if arguments.file:
         import msgspec
 
@@ -205,7 +205,7 @@ def _create(builds: _Builds, arguments: Namespace) -> int:
     if arguments.account:
         hook = builds.call("POST", "/build-configuration/forge-webhook", {"hub_url": builds.url})
         if not arguments.json:
-            _print_hook(hook)
+            _print_webhook(hook)
     return _print_result(
         arguments, created, f"Configured Trusted Builds of {arguments.name} from {created['source']['url']}"
     )
@@ -334,11 +334,11 @@ def _webhook(builds: _Builds, arguments: Namespace) -> int:
     if arguments.json:
         print_json(hook)
     else:
-        _print_hook(hook)
+        _print_webhook(hook)
     return 0
 
 
-def _print_hook(hook: dict[str, Any]) -> None:
+def _print_webhook(hook: dict[str, Any]) -> None:
     if hook["installed"]:
         print(f"The webhook of {hook['forge_repository']} is installed.")
     else:

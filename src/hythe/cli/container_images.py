@@ -33,10 +33,10 @@ def _resolve(images: LocalStore, name: str, wanted: Platform | None) -> StoredIm
     """Return the image called ``name`` if it is for ``wanted``. The store checks the platform only of an index."""
     image = images.resolve(name, wanted)
     config = images.read_config(image)
-    there = Platform(architecture=config.architecture, os=config.os, variant=config.variant)
-    if wanted is not None and not is_compatible(wanted, there):
+    actual = Platform(architecture=config.architecture, os=config.os, variant=config.variant)
+    if wanted is not None and not is_compatible(wanted, actual):
         raise RemoteNotFound(
-            f"the local image {name} is for {there}, not for {wanted}", "leave out --platform, or use another image"
+            f"the local image {name} is for {actual}, not for {wanted}", "leave out --platform, or use another image"
         )
     return image
 

@@ -49,7 +49,7 @@ def _configure(parser: ArgumentParser) -> None:
 def _run(arguments: Namespace) -> int:
     client = Client()
     filters = parse_filters(arguments.filter, FILTERS)
-    chosen = [image for image in _newest_first(client.store) if _passes(client.store, image, filters)]
+    chosen = [image for image in _newest_first(client.store) if _matches_filters(client.store, image, filters)]
     patterns = [*filters.get("reference", []), *([arguments.repository] if arguments.repository else [])]
     rows = [row for image in chosen for row in _rows(client.store, image, patterns, full=arguments.no_trunc)]
     if arguments.json:
@@ -73,7 +73,7 @@ def _newest_first(store: LocalStore) -> list[StoredImage]:
     return sorted(store.images(), key=lambda image: config_of(store, image).created, reverse=True)
 
 
-def _passes(store: LocalStore, image: StoredImage, filters: dict[str, list[str]]) -> bool:
+def _matches_filters(store: LocalStore, image: StoredImage, filters: dict[str, list[str]]) -> bool:
     config = config_of(store, image)
     labels = config.config.labels if config.config else None
     if not all(has_label(labels, wanted) for wanted in filters.get("label", [])):

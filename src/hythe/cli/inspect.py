@@ -36,29 +36,29 @@ def _run(arguments: Namespace) -> int:
 
     store = Client().store
     platform = parse_platform(arguments.platform) if arguments.platform else None
-    found: list[dict[str, Any]] = []
-    failed: list[Exception] = []
+    objects: list[dict[str, Any]] = []
+    errors: list[Exception] = []
     for name in arguments.names:
         try:
             container = (
                 None if arguments.type == "image" else find_container(name, needed=arguments.type == "container")
             )
-            found.append(container or description(store, store.resolve(name, platform)))
+            objects.append(container or description(store, store.resolve(name, platform)))
         except (ClientError, ContainerError) as error:
-            failed.append(error)
-    _print_found(found, "" if arguments.json else arguments.format)
-    raise_last(failed)
+            errors.append(error)
+    _print_objects(objects, "" if arguments.json else arguments.format)
+    raise_last(errors)
     return 0
 
 
-def _print_found(found: list[dict[str, Any]], pattern: str) -> None:
+def _print_objects(objects: list[dict[str, Any]], pattern: str) -> None:
     if not pattern:
-        print(json.dumps(found, indent=4, ensure_ascii=False))
+        print(json.dumps(objects, indent=4, ensure_ascii=False))
         return
     from hythe.cli.template import Template
 
     template = Template("{{json .}}" if pattern == "json" else pattern)
-    for one in found:
+    for one in objects:
         print(template.render(one))
 
 

@@ -49,12 +49,12 @@ def _configure(parser: ArgumentParser) -> None:
 
 def _run(arguments: Namespace) -> int:
     store = ContainerStore()
-    filters = _checked(parse_filters(arguments.filter, _FILTERS), store)
+    filters = _validate(parse_filters(arguments.filter, _FILTERS), store)
     count = 1 if arguments.latest else arguments.last
     found = [(container, store.status(container)) for container in store.all()]
     shows_all = arguments.all or count >= 0 or "status" in filters or "exited" in filters
     shown = [pair for pair in found if shows_all or pair[1].state is ContainerState.RUNNING]
-    shown = [pair for pair in shown if _passes(*pair, filters)]
+    shown = [pair for pair in shown if _matches_filters(*pair, filters)]
     shown = shown[:count] if count >= 0 else shown
     sizes = _sizes(store, shown) if arguments.size or ".Size" in arguments.format else {}
     rows = [_row(*pair, sizes.get(pair[0].id, "0B"), full=arguments.no_trunc) for pair in shown]
@@ -85,33 +85,33 @@ def _size(folder: Path) -> int:
         return 0
 
 
-def _checked(filters: dict[str, list[str]], store: ContainerStore) -> dict[str, list[str]]:
+def _validate(filters: dict[str, list[str]], store: ContainerStore) -> dict[str, list[str]]:
     """Return the filters after validation, with the containers of before and since replaced by their creation times."""
-    for key, is_right in _CHECKS.items():
+    for key, is_valid in _CHECKS.items():
         for value in filters.get(key, ()):
-            if not is_right(value):
+            if not is_valid(value):
                 raise CommandFailed(f"invalid filter '{key}={value}'", "'hythe help ps' shows examples", 2)
     return filters | {
         key: [store.find(text).created for text in filters[key]] for key in ("before", "since") if key in filters
     }
 
 
-def _passes(container: Container, status: ContainerStatus, filters: Mapping[str, Sequence[str]]) -> bool:
+def _matches_filters(container: Container, status: ContainerStatus, filters: Mapping[str, Sequence[str]]) -> bool:
     """Whether a container matches every filter: all values of labels and times, any value of other keys."""
     return all(
         (all if key in ("label", "before", "since") else any)(
-            _passes_one(container, status, key, value) for value in values
+            _matches_filter(container, status, key, value) for value in values
         )
         for key, values in filters.items()
     )
 
 
-def _passes_one(container: Container, status: ContainerStatus, key: str, value: str) -> bool:
+def _matches_filter(container: Container, status: ContainerStatus, key: str, value: str) -> bool:
     match key:
         case "id":
             return container.id.startswith(value)
         case "name":
-            return _matches(value, container.name)
+            return _matches_name(value, container.name)
         case "before":
             return container.created < value
         case "since":
@@ -130,7 +130,7 @@ def _passes_one(container: Container, status: ContainerStatus, key: str, value: 
             return has_label(container.config.labels, value)
 
 
-def _matches(pattern: str, name: str) -> bool:
+def _matches_name(pattern: str, name: str) -> bool:
     """Whether a regular expression matches a name, with or without docker's leading slash."""
     return any(re.search(pattern, text) for text in (name, f"/{name}"))
 

@@ -68,10 +68,10 @@ def pull(client: Client, reference: Reference, options: TransferOptions, argumen
     """Pull one image into the local store with docker's messages; returns the --json output."""
     quiet = arguments.quiet or arguments.json
     if arguments.trusted:
-        reference = _verified(client, reference, quiet=quiet)
+        reference = _resolve_trusted(client, reference, quiet=quiet)
     source = RegistryEndpoint(client.repository(reference), reference.target)
     destination = StoreEndpoint(client.store, reference, policy=client.policy)
-    before = _known(client, reference)
+    before = _local_digests(client, reference)
     if not quiet:
         print(f"{reference.target}: Pulling from {reference.repository}", flush=True)
     with client.store.writing(), make_display(PULL_LABELS, quiet=quiet) as display:
@@ -95,9 +95,9 @@ def _warn_of_platform(client: Client, reference: Reference, result: TransferResu
         config = ImageConfig.parse(client.store.read_document(result.manifest.config.parsed_digest))
     except OCIError:  # an artifact
         return
-    there = Platform(config.architecture, config.os, variant=config.variant)
-    if there.architecture and not is_compatible(options.platforms[0], there):
-        print_message(f"WARNING: {reference.familiar()} is for {there}, which does not match {options.platforms[0]}")
+    actual = Platform(config.architecture, config.os, variant=config.variant)
+    if actual.architecture and not is_compatible(options.platforms[0], actual):
+        print_message(f"WARNING: {reference.familiar()} is for {actual}, which does not match {options.platforms[0]}")
 
 
 def _report(reference: Reference, result: TransferResult, newer: bool) -> dict[str, object]:
@@ -111,7 +111,7 @@ def _report(reference: Reference, result: TransferResult, newer: bool) -> dict[s
     }
 
 
-def _verified(client: Client, reference: Reference, *, quiet: bool) -> Reference:
+def _resolve_trusted(client: Client, reference: Reference, *, quiet: bool) -> Reference:
     """Return the reference with the verified digest, so that exactly that image is pulled. Raises CommandFailed."""
     from hythe.cli.verify import verify
 
@@ -121,7 +121,7 @@ def _verified(client: Client, reference: Reference, *, quiet: bool) -> Reference
     return reference.with_digest(Digest.parse(chain.digest))
 
 
-def _known(client: Client, reference: Reference) -> set[str]:
+def _local_digests(client: Client, reference: Reference) -> set[str]:
     """Return the digests that the name has in the local store."""
     name, pinned = str(reference), f"{reference.host}/{reference.repository}@{reference.digest}"
     return {

@@ -48,7 +48,7 @@ def _references(client: Client, reference: Reference, arguments: Namespace) -> l
         return [reference.with_default_tag()]
     if reference.tag:
         raise CommandFailed("tag can't be used with --all-tags/-a", "leave out the tag", 2)
-    found = [name for entry in client.store.entries() for name in entry.references if _same(name, reference)]
+    found = [name for entry in client.store.entries() for name in entry.references if _same_repository(name, reference)]
     if not found:
         raise RemoteNotFound(
             f"no local image named {reference.familiar_name}", "'hythe tag IMAGE NAME:TAG' creates one"
@@ -56,7 +56,7 @@ def _references(client: Client, reference: Reference, arguments: Namespace) -> l
     return sorted(found, key=str)
 
 
-def _same(name: Reference, reference: Reference) -> bool:
+def _same_repository(name: Reference, reference: Reference) -> bool:
     return (name.host, name.repository) == (reference.host, reference.repository)
 
 
@@ -81,7 +81,7 @@ def _push(client: Client, reference: Reference, arguments: Namespace) -> dict[st
         print(str(reference))
     elif not quiet:
         print(f"{reference.target}: digest: {digest} size: {size}", flush=True)
-    return {"name": str(reference), "digest": str(digest), "size": size, "was_there": result.already_existed}
+    return {"name": str(reference), "digest": str(digest), "size": size, "already_existed": result.already_existed}
 
 
 command = Command(

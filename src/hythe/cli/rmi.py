@@ -23,7 +23,7 @@ def _configure(parser: ArgumentParser) -> None:
 def _run(arguments: Namespace) -> int:
     client = Client()
     done: list[dict[str, str]] = []
-    failed: list[ClientError] = []
+    errors: list[ClientError] = []
     for text in arguments.images:
         try:
             for step in _remove(client, text, force=arguments.force):
@@ -31,10 +31,10 @@ def _run(arguments: Namespace) -> int:
                 if not arguments.json:
                     print("; ".join(f"{key}: {value}" for key, value in step.items()), flush=True)
         except ClientError as error:
-            failed.append(error)
+            errors.append(error)
     if arguments.json:
         print_json(done)
-    raise_last(failed)
+    raise_last(errors)
     return 0
 
 
@@ -53,10 +53,10 @@ def _remove(client: Client, text: str, *, force: bool) -> Iterator[dict[str, str
             store.untag(typed)
             yield {"Untagged": typed.familiar()}
         return
-    twins = store.with_id(text) or (image.entry,)
-    nameless = [twin for twin in twins if not twin.names]
-    for twin in twins if force else nameless or twins:
-        yield from _remove_image(store, store.load(twin), text, force=force)
+    entries = store.with_id(text) or (image.entry,)
+    nameless = [entry for entry in entries if not entry.names]
+    for entry in entries if force else nameless or entries:
+        yield from _remove_image(store, store.load(entry), text, force=force)
 
 
 def _remove_image(store: LocalStore, image: StoredImage, text: str, *, force: bool) -> Iterator[dict[str, str]]:
@@ -66,13 +66,13 @@ def _remove_image(store: LocalStore, image: StoredImage, text: str, *, force: bo
             f"unable to delete {image.id.short} (must be forced) - image is referenced in multiple repositories",
             f"'hythe rmi -f {text}' removes it with all its names",
         )
-    gone = store.remove(image.entry)
+    deleted = store.remove(image.entry)
     for name in names:
         yield {"Untagged": name.familiar()}
     for digest in sorted(known_digests(image.entry)):
         yield {"Untagged": Reference.parse(digest).familiar()}
     yield {"Deleted": str(image.id)}
-    yield from ({"Deleted": str(digest)} for digest in gone if digest != image.id)
+    yield from ({"Deleted": str(digest)} for digest in deleted if digest != image.id)
 
 
 def _typed_name(client: Client, text: str) -> Reference | None:

@@ -29,7 +29,7 @@ def _run(arguments: Namespace) -> int:
     if not arguments.output and arguments.json:
         raise CommandFailed("--json needs -o FILE: stdout is the archive", code=2)
     with store.writing():
-        archived = _archived(client, arguments.images, arguments.platform)
+        archived = _resolve_images(client, arguments.images, arguments.platform)
         if not arguments.output:
             write_archive(sys.stdout.buffer, store, archived)
             return 0
@@ -40,7 +40,7 @@ def _run(arguments: Namespace) -> int:
     return 0
 
 
-def _archived(client: Client, texts: list[str], platform: str) -> list[ArchivedImage]:
+def _resolve_images(client: Client, texts: list[str], platform: str) -> list[ArchivedImage]:
     """Return the named images without duplicates, each with the names that were typed."""
     found: dict[str, ArchivedImage] = {}
     for text in texts:

@@ -16,7 +16,7 @@ COLUMNS = (
     Column("AUTOMATED", "IsAutomated"),
 )
 FILTERS = ("stars", "is-official", "is-automated")
-_DESCRIPTION = 45
+_MAX_DESCRIPTION_LENGTH = 45
 
 
 def _configure(parser: ArgumentParser) -> None:
@@ -43,44 +43,44 @@ def _run(arguments: Namespace) -> int:
         raise CommandFailed(f"--limit {arguments.limit} is outside the range of 1 to {MAX_LIMIT}", code=2)
     with connected(arguments) as client:
         host, term = split_host(arguments.term)
-        found = HubClient(client, host or client.configuration.default_registry).search(term, arguments.limit)
-    kept = [one for one in found if _passes(one, filters)]
-    rows = [_row(one, full=arguments.no_trunc) for one in sorted(kept, key=lambda one: -one.stars)]
+        results = HubClient(client, host or client.configuration.default_registry).search(term, arguments.limit)
+    matching = [one for one in results if _matches(one, filters)]
+    rows = [_row(one, full=arguments.no_trunc) for one in sorted(matching, key=lambda one: -one.stars)]
     print_list(rows, COLUMNS, arguments, quiet_field="Name")
     return 0
 
 
-def _passes(found: SearchResult, filters: dict[str, list[str]]) -> bool:
+def _matches(result: SearchResult, filters: dict[str, list[str]]) -> bool:
     return (
-        all(found.stars >= _number(text) for text in filters.get("stars", []))
-        and all(found.official == parse_boolean(text) for text in filters.get("is-official", []))
-        and all(found.automated == parse_boolean(text) for text in filters.get("is-automated", []))
+        all(result.stars >= _parse_number(text) for text in filters.get("stars", []))
+        and all(result.official == parse_boolean(text) for text in filters.get("is-official", []))
+        and all(result.automated == parse_boolean(text) for text in filters.get("is-automated", []))
     )
 
 
-def _number(text: str) -> int:
+def _parse_number(text: str) -> int:
     if not text.isdigit():
         raise CommandFailed(f"invalid filter 'stars={text}'", "use a number", 2)
     return int(text)
 
 
-def _row(found: SearchResult, *, full: bool) -> Row:
-    description = " ".join(found.description.split())
-    if not full and len(description) > _DESCRIPTION:
-        description = description[: _DESCRIPTION - 3] + "..."
+def _row(result: SearchResult, *, full: bool) -> Row:
+    description = " ".join(result.description.split())
+    if not full and len(description) > _MAX_DESCRIPTION_LENGTH:
+        description = description[: _MAX_DESCRIPTION_LENGTH - 3] + "..."
     fields = {
-        "Name": found.name,
+        "Name": result.name,
         "Description": description,
-        "StarCount": str(found.stars),
-        "IsOfficial": "[OK]" if found.official else "",
-        "IsAutomated": "[OK]" if found.automated else "",
+        "StarCount": str(result.stars),
+        "IsOfficial": "[OK]" if result.official else "",
+        "IsAutomated": "[OK]" if result.automated else "",
     }
     data = {
-        "name": found.name,
-        "description": found.description,
-        "stars": found.stars,
-        "official": found.official,
-        "automated": found.automated,
+        "name": result.name,
+        "description": result.description,
+        "stars": result.stars,
+        "official": result.official,
+        "automated": result.automated,
     }
     return Row(fields, data)
 

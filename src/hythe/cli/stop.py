@@ -29,12 +29,12 @@ def _run(arguments: Namespace) -> int:
     for text in arguments.containers:
         with report.trying():
             container = store.find(text)
-            stop_container(store, container, _timeout(arguments, container), arguments.signal)
+            stop_container(store, container, _timeout_of(arguments, container), arguments.signal)
             report.done(text, container)
     return report.finish()
 
 
-def _timeout(arguments: Namespace, container: Container) -> float:
+def _timeout_of(arguments: Namespace, container: Container) -> float:
     """Return the seconds before SIGKILL, from the flag or the container; infinite if negative."""
     seconds = container.host.stop_timeout if arguments.time is None else arguments.time
     return float(seconds) if seconds >= 0 else math.inf
