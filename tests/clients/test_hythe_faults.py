@@ -1,4 +1,4 @@
-"""hythe behind a proxy that cuts, stalls, corrupts and refuses: every pull ends right, or says clearly why not."""
+"""hythe behind a proxy that cuts, stalls, corrupts and rejects: each pull succeeds, or fails with a clear error."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def proxy(docker_registry: DockerRegistry, start_faulty_proxy: Callable[[str], F
 
 @pytest.fixture
 def client(tmp_path: Path) -> Iterator[Client]:
-    """A client that tries again at once."""
+    """A client that retries without delay."""
     client = Client(credentials=CredentialFiles({"HOME": str(tmp_path)}), store=tmp_path / "store", policy=FAST)
     yield client
     client.close()
@@ -59,7 +59,7 @@ def copy(client: Client, source: str, destination: str) -> TransferResult:
 
 
 def is_whole(layout: ImageLayout, result: TransferResult) -> bool:
-    """Whether every blob is there and is what its digest says."""
+    """Whether every blob exists and matches its digest."""
     blobs = [blob.parsed_digest for blob in result.manifest.blobs]
     return all(digest.matches(layout.blob_path(digest).read_bytes()) for digest in blobs)
 
@@ -79,10 +79,10 @@ PASSING = {
 
 
 @pytest.mark.parametrize("fault", PASSING.values(), ids=PASSING)
-def test_a_pull_survives_what_passes(
+def test_a_pull_survives_transient_faults(
     client: Client, docker_registry: DockerRegistry, proxy: FaultyProxy, large_layout: Layout, fault: Fault
 ) -> None:
-    """After faults that end, the image is whole and named."""
+    """After faults that end, the local image is complete and has its name."""
     copy(client, f"oci:{large_layout.folder}", f"{docker_registry.host}/box")
     proxy.faults = [Fault(**{name: getattr(fault, name) for name in Fault.__slots__})]
     result = copy(client, f"{proxy.host}/box", f"store:{proxy.host}/box")
@@ -103,7 +103,7 @@ LASTING: dict[str, tuple[Fault, type[ClientError]]] = {
 
 
 @pytest.mark.parametrize(("fault", "error"), LASTING.values(), ids=LASTING)
-def test_a_pull_that_cannot_end_right_says_why_and_names_nothing(
+def test_a_failed_pull_prints_the_reason_and_leaves_no_image(
     client: Client,
     docker_registry: DockerRegistry,
     proxy: FaultyProxy,
@@ -111,7 +111,7 @@ def test_a_pull_that_cannot_end_right_says_why_and_names_nothing(
     fault: Fault,
     error: type[ClientError],
 ) -> None:
-    """No image appears; and when the fault is gone, the same pull succeeds."""
+    """A failed pull leaves no image, and the same pull succeeds after the fault ends."""
     copy(client, f"oci:{large_layout.folder}", f"{docker_registry.host}/box")
     proxy.faults = [Fault(**{name: getattr(fault, name) for name in Fault.__slots__})]
     with pytest.raises(error):
@@ -122,10 +122,10 @@ def test_a_pull_that_cannot_end_right_says_why_and_names_nothing(
     assert is_whole(client.store, copy(client, f"{proxy.host}/box", f"store:{proxy.host}/box"))
 
 
-def test_a_cut_layer_is_continued_by_range(
+def test_a_truncated_layer_is_resumed(
     client: Client, docker_registry: DockerRegistry, proxy: FaultyProxy, large_layout: Layout
 ) -> None:
-    """What has come is not asked for again."""
+    """A retry does not request received bytes again."""
     layer = copy(client, f"oci:{large_layout.folder}", f"{docker_registry.host}/box").manifest.layers[0]
     proxy.faults = [Fault(f"GET /v2/box/blobs/{layer.digest}", times=1, cut_at=4 << 20)]
     copy(client, f"{proxy.host}/box", f"store:{proxy.host}/box")
@@ -136,7 +136,7 @@ def test_a_cut_layer_is_continued_by_range(
 UPLOADS = {
     "a cut in a chunk": Fault("PATCH /v2/", times=2, cut_upload_at=2 << 20),
     "a cut at the end": Fault("PUT /v2/.*/uploads/", times=2, cut_upload_at=0),
-    "a lost answer": Fault("PUT /v2/.*/uploads/", times=1, cut_at=0),
+    "a lost response": Fault("PUT /v2/.*/uploads/", times=1, cut_at=0),
     "500 at the start": Fault("POST /v2/", times=2, status=500),
     "429": Fault("PATCH|PUT", times=2, status=429, headers={"Retry-After": "0"}),
     "502 in between": Fault("PATCH|PUT", times=2, status=502),
@@ -144,7 +144,7 @@ UPLOADS = {
 
 
 @pytest.mark.parametrize("fault", UPLOADS.values(), ids=UPLOADS)
-def test_a_push_survives_what_passes(
+def test_a_push_survives_transient_faults(
     client: Client,
     docker_registry: DockerRegistry,
     proxy: FaultyProxy,
@@ -152,7 +152,7 @@ def test_a_push_survives_what_passes(
     fault: Fault,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """After faults that end, the registry has the image whole."""
+    """After faults that end, the image on the registry is complete."""
     monkeypatch.setattr("hythe.client.upload.MONOLITHIC_LIMIT", 1 << 20)
     monkeypatch.setattr("hythe.client.upload.UPLOAD_CHUNK_SIZE", 4 << 20)
     proxy.faults = [Fault(**{name: getattr(fault, name) for name in Fault.__slots__})]
@@ -163,16 +163,17 @@ def test_a_push_survives_what_passes(
     assert is_whole(client.store, result)
 
 
-def test_a_cut_upload_is_continued(
+def test_a_truncated_upload_is_resumed(
     client: Client,
     private_registry: HytheServer,
     start_faulty_proxy: Callable[[str], FaultyProxy],
     large_layout: Layout,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The same upload goes on: one POST a blob, and the server is asked what it has.
+    """The client resumes the same upload: one POST per blob, and it queries the server's offset.
 
-    By hythe's own registry; docker-registry refuses to go on where a chunk was cut, and gets a new upload.
+    hythe's own registry resumes. docker-registry refuses to resume a truncated chunk, and the client starts a new
+    upload.
     """
     proxy = start_faulty_proxy(private_registry.url)
     monkeypatch.setattr("hythe.client.upload.MONOLITHIC_LIMIT", 1 << 20)
@@ -185,10 +186,10 @@ def test_a_cut_upload_is_continued(
     assert len(asked) >= 1
 
 
-def test_ctrl_c_leaves_a_store_that_the_next_pull_continues(
+def test_a_pull_resumes_after_ctrl_c(
     hythe: HytheClient, client: Client, docker_registry: DockerRegistry, proxy: FaultyProxy, large_layout: Layout
 ) -> None:
-    """Interrupted in the middle of a layer: exit code 130 at once, no image; then the rest comes by Range."""
+    """Interrupted within a layer: exit code 130 at once and no image. The next pull requests the rest by Range."""
     copy(client, f"oci:{large_layout.folder}", f"{docker_registry.host}/box")
     proxy.faults = [Fault(BLOBS, times=999, stall_at=3 << 20)]
     pull = subprocess.Popen(
@@ -209,10 +210,10 @@ def test_ctrl_c_leaves_a_store_that_the_next_pull_continues(
     assert any(int(asked.removeprefix("bytes=").rstrip("-")) > 1 << 20 for asked in proxy.ranges)
 
 
-def test_two_pulls_of_the_same_image_fetch_it_once(
+def test_two_pulls_download_an_image_once(
     hythe: HytheClient, client: Client, docker_registry: DockerRegistry, proxy: FaultyProxy, large_layout: Layout
 ) -> None:
-    """Two processes at once share the work: no layer is fetched twice, and both end well."""
+    """Two concurrent processes share the work: no layer is downloaded twice, and both succeed."""
     copy(client, f"oci:{large_layout.folder}", f"{docker_registry.host}/box")
     proxy.faults = [Fault(BLOBS, times=999, bytes_per_second=8 << 20)]
     command = [*hythe.command, "pull", "-q", f"{proxy.host}/box"]

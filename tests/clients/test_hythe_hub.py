@@ -1,4 +1,4 @@
-"""hythe's client against hythe's hub: search, sign-up, login, private repositories."""
+"""hythe's client with hythe's hub: search, sign-up, login, private repositories."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ PASSWORD = "correct horse battery"
 
 
 def exists(hub: HytheServer, name: str) -> bool:
-    """Whether there is an account of that name."""
+    """Whether an account has the name."""
     with contextlib.suppress(urllib.error.HTTPError), urllib.request.urlopen(f"{hub.url}/api/v1/users/{name}"):
         return True
     return False
 
 
-def test_a_free_name_becomes_an_account_after_a_clear_yes(hub: HytheServer, hythe: HytheClient) -> None:
-    """Login says that the name is free, asks, then wants the password twice and the e-mail; then one is logged in."""
+def test_login_creates_an_account_after_confirmation(hub: HytheServer, hythe: HytheClient) -> None:
+    """Login offers to create the account, prompts for the password twice and the e-mail address, and logs in."""
     code, shown = converse(
         [*hythe.command, "login", hub.host],
         hythe.env,
@@ -47,10 +47,8 @@ def test_a_free_name_becomes_an_account_after_a_clear_yes(hub: HytheServer, hyth
 
 
 @pytest.mark.parametrize("answer", ["", "n", "maybe", "ann"])
-def test_without_a_clear_yes_nothing_is_made_and_no_password_asked(
-    hub: HytheServer, hythe: HytheClient, answer: str
-) -> None:
-    """A mistyped name makes no account and sends no password away."""
+def test_login_without_confirmation_creates_nothing(hub: HytheServer, hythe: HytheClient, answer: str) -> None:
+    """A mistyped name creates no account and sends no password."""
     code, shown = converse([*hythe.command, "login", hub.host], hythe.env, ("Username:", "anm"), ("[y/N]", answer))
 
     assert code == 3
@@ -60,8 +58,8 @@ def test_without_a_clear_yes_nothing_is_made_and_no_password_asked(
     assert not hythe.docker_config.exists()
 
 
-def test_a_taken_name_asks_for_its_password(hub: HytheServer, hythe: HytheClient) -> None:
-    """As docker login does; a wrong password is refused and nothing is kept."""
+def test_login_prompts_for_the_password_of_an_account(hub: HytheServer, hythe: HytheClient) -> None:
+    """Like docker login, it prompts for the password; a wrong one is refused and not stored."""
     hub.create_user("ann", PASSWORD)
     wrong, said = converse(
         [*hythe.command, "login", hub.host], hythe.env, ("Username:", "ann"), ("Password:", "wrong one")
@@ -77,8 +75,8 @@ def test_a_taken_name_asks_for_its_password(hub: HytheServer, hythe: HytheClient
     assert PASSWORD not in hythe.docker_config.read_text()
 
 
-def test_a_name_that_cannot_be_is_not_offered(hub: HytheServer, hythe: HytheClient) -> None:
-    """No account Ann: names are lower case; it is a wrong name like any other."""
+def test_login_does_not_offer_an_invalid_name(hub: HytheServer, hythe: HytheClient) -> None:
+    """An upper-case name cannot be an account: it is refused like any unknown name."""
     code, shown = converse(
         [*hythe.command, "login", hub.host], hythe.env, ("Username:", "Ann"), ("Password:", "secret one")
     )
@@ -87,10 +85,8 @@ def test_a_name_that_cannot_be_is_not_offered(hub: HytheServer, hythe: HytheClie
     assert "Create an account" not in shown
 
 
-def test_where_sign_up_is_closed_no_account_is_offered(
-    start_hub: Callable[..., HytheServer], hythe: HytheClient
-) -> None:
-    """A free name is then just a wrong one."""
+def test_login_offers_no_account_without_sign_up(start_hub: Callable[..., HytheServer], hythe: HytheClient) -> None:
+    """Without sign-up, an unknown name is refused without an offer."""
     hub = start_hub(["--no-sign-up"])
     code, shown = converse(
         [*hythe.command, "login", hub.host], hythe.env, ("Username:", "ann"), ("Password:", "secret one")
@@ -100,16 +96,16 @@ def test_where_sign_up_is_closed_no_account_is_offered(
     assert "Create an account" not in shown
 
 
-def test_a_password_from_stdin_never_prompts_and_never_makes_an_account(hub: HytheServer, hythe: HytheClient) -> None:
-    """For scripts: a name without an account is refused."""
+def test_a_password_from_stdin_never_creates_an_account(hub: HytheServer, hythe: HytheClient) -> None:
+    """Scripts get an error for a name without an account."""
     refused = hythe.run("login", "-u", "ann", "--password-stdin", hub.host, stdin=PASSWORD)
 
     assert refused.returncode == 4
     assert not exists(hub, "ann")
 
 
-def test_register_makes_an_account_openly(hub: HytheServer, hythe: HytheClient) -> None:
-    """Once; a taken name, and a password that is too short, are told apart."""
+def test_register_creates_an_account(hub: HytheServer, hythe: HytheClient) -> None:
+    """The errors distinguish an existing account from a short password."""
     flags = ["--email", "ann@example.com", "--password-stdin", hub.host]
     made = hythe.run("register", "-u", "ann", *flags, stdin=PASSWORD)
     taken = hythe.run("register", "-u", "ann", *flags, stdin=PASSWORD)
@@ -123,7 +119,7 @@ def test_register_makes_an_account_openly(hub: HytheServer, hythe: HytheClient) 
 
 
 def test_share_and_find_an_image(hub: HytheServer, hythe: HytheClient, busybox_layout: Layout) -> None:
-    """Log in, push, search, and pull as somebody else who needs no account."""
+    """Log in, push, search, and pull as another user without an account."""
     hub.create_user("ann", PASSWORD)
     hythe.login(hub.host, "ann", PASSWORD)
     name = f"{hub.host}/ann/kickassapp"
@@ -140,8 +136,10 @@ def test_share_and_find_an_image(hub: HytheServer, hythe: HytheClient, busybox_l
     assert "Downloaded newer image" in hythe.ok("pull", name)
 
 
-def test_a_private_repository_is_its_owners_alone(hub: HytheServer, hythe: HytheClient, busybox_layout: Layout) -> None:
-    """The owner pulls with the identity token that login kept, others are told that it may not exist."""
+def test_a_private_repository_is_only_for_its_owner(
+    hub: HytheServer, hythe: HytheClient, busybox_layout: Layout
+) -> None:
+    """The owner pulls with the identity token that login stored; others see that the image may not exist."""
     hub.create_user("ann", PASSWORD)
     body = json.dumps({"namespace": "ann", "name": "hidden", "visibility": "private"}).encode()
     request = urllib.request.Request(f"{hub.url}/api/v1/repositories", body, {"Content-Type": "application/json"})
@@ -159,10 +157,10 @@ def test_a_private_repository_is_its_owners_alone(hub: HytheServer, hythe: Hythe
     assert "hythe login" in refused.stderr
 
 
-def test_anothers_namespace_refuses_a_push_with_the_reason(
+def test_a_push_to_another_namespace_is_denied_with_the_reason(
     hub: HytheServer, hythe: HytheClient, busybox_layout: Layout
 ) -> None:
-    """denied, in the hub's words, and who one is."""
+    """The hub's message says access is denied, and names the user."""
     hub.create_user("ann", PASSWORD)
     hub.create_user("bob", PASSWORD)
     hythe.login(hub.host, "bob", PASSWORD)

@@ -1,4 +1,4 @@
-"""`from hythe.client import Registry`: the examples of docs/client.md, run as they stand there."""
+"""Run the examples of docs/client.md with `from hythe.client import Registry`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ EXAMPLE_HOST = "registry.example.com"
 def registry(
     start_docker_registry: Callable[..., DockerRegistry], hythe: HytheClient, multi_platform_layout: Layout
 ) -> DockerRegistry:
-    """A registry with ann's password that has ann/box:1, for two platforms."""
+    """A registry with ann's password and ann/box:1 for two platforms."""
     registry = start_docker_registry(users={"ann": "secret"})
     hythe.login(registry.host, "ann", "secret")
     hythe.ok("copy", "-q", f"oci:{multi_platform_layout.folder}", f"{registry.host}/ann/box:1")
@@ -37,8 +37,10 @@ def registry(
 
 
 @pytest.mark.parametrize("number", range(len(PROGRAMS)))
-def test_the_pages_programs_work(registry: DockerRegistry, hythe: HytheClient, number: int, tmp_path: Path) -> None:
-    """Each program of the page, with a real registry's name in it."""
+def test_the_programs_of_the_page_work(
+    registry: DockerRegistry, hythe: HytheClient, number: int, tmp_path: Path
+) -> None:
+    """Each program of the page, with a real registry's address."""
     program = PROGRAMS[number].replace(EXAMPLE_HOST, registry.host)
     done = subprocess.run(
         [sys.executable, "-c", program], env=hythe.env, cwd=tmp_path, capture_output=True, text=True, check=False
@@ -49,7 +51,7 @@ def test_the_pages_programs_work(registry: DockerRegistry, hythe: HytheClient, n
 
 
 def test_an_image_is_read_with_its_configuration(registry: DockerRegistry, tmp_path: Path) -> None:
-    """For the platform that is asked for; the digest is the index's."""
+    """Returns the image of the requested platform; the digest is that of the index."""
     with Registry(registry.host, username="ann", password="secret") as remote:
         image = remote.image("ann/box:1", platform="linux/arm64")
 
@@ -59,8 +61,8 @@ def test_an_image_is_read_with_its_configuration(registry: DockerRegistry, tmp_p
         assert remote.read_blob("ann/box", image.layers[0])[:2] == b"\x1f\x8b"
 
 
-def test_a_deleted_tag_is_gone(registry: DockerRegistry) -> None:
-    """By digest, as docker-registry wants it."""
+def test_a_deleted_tag_no_longer_exists(registry: DockerRegistry) -> None:
+    """By digest, as docker-registry requires."""
     with Registry(registry.host, username="ann", password="secret") as remote:
         remote.delete(f"ann/box@{remote.manifest('ann/box:1').digest()}")
 
@@ -68,8 +70,8 @@ def test_a_deleted_tag_is_gone(registry: DockerRegistry) -> None:
             remote.manifest("ann/box:1")
 
 
-def test_a_failed_copy_does_not_spoil_the_registry_object(registry: DockerRegistry, tmp_path: Path) -> None:
-    """An error in one transfer leaves the others alone."""
+def test_a_failed_copy_does_not_affect_other_transfers(registry: DockerRegistry, tmp_path: Path) -> None:
+    """An error in one transfer does not affect the others."""
     client = Client(credentials=CredentialFiles({"HOME": str(tmp_path)}))
     with Registry(registry.host, client=client) as nobody, pytest.raises(ClientError):
         nobody.tags("ann/box")

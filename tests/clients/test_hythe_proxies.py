@@ -1,4 +1,4 @@
-"""hythe behind a proxy, named by the usual variables."""
+"""hythe behind a proxy set by the usual environment variables."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.parts.hythe_client import HytheClient
 pytestmark = pytest.mark.clients
 
 HOST = "registry.test:5000"
-"""A name that only the proxy knows."""
+"""A host name that only the proxy resolves."""
 
 
 def test_plain_http_goes_through_the_proxy(
@@ -25,7 +25,7 @@ def test_plain_http_goes_through_the_proxy(
     start_faulty_proxy: Callable[[str], FaultyProxy],
     busybox_layout: Layout,
 ) -> None:
-    """With the whole address in the request; hosts in NO_PROXY are gone to directly, here in vain."""
+    """Requests contain the absolute URL. hythe connects directly to hosts in NO_PROXY, which fails here."""
     proxy = start_faulty_proxy(docker_registry.url)
     hythe.env["HTTP_PROXY"] = proxy.url
     copy = ["copy", "-q", "--plain-http", f"oci:{busybox_layout.folder}", f"{HOST}/box"]
@@ -39,7 +39,7 @@ def test_plain_http_goes_through_the_proxy(
 
 @pytest.fixture
 def tunnel() -> Iterator[Callable[[str], tuple[str, list[str]]]]:
-    """Factory: a proxy that answers CONNECT by a tunnel to one address; its URL, and what it was asked for."""
+    """Factory: a proxy whose CONNECT tunnels all lead to one address; returns its URL and the requested targets."""
     servers: list[socketserver.ThreadingTCPServer] = []
 
     def start(upstream: str) -> tuple[str, list[str]]:
@@ -71,7 +71,7 @@ def tunnel() -> Iterator[Callable[[str], tuple[str, list[str]]]]:
 
 
 def pump(source: socket.socket, target: socket.socket) -> None:
-    """Carry bytes until either side has enough."""
+    """Copy bytes until either side closes."""
     try:
         while piece := source.recv(65536):
             target.sendall(piece)
@@ -86,7 +86,7 @@ def test_tls_goes_through_a_tunnel(
     certificate: Certificate,
     tunnel: Callable[[str], tuple[str, list[str]]],
 ) -> None:
-    """The proxy is asked by CONNECT, and the certificate at the far end is checked against the name we asked for."""
+    """hythe uses CONNECT, and verifies the server's certificate for the requested name."""
     registry = start_docker_registry(certificate=certificate)
     url, asked = tunnel(registry.host)
     hythe.env["HTTPS_PROXY"] = url

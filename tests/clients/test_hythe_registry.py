@@ -1,4 +1,4 @@
-"""hythe's client against Debian's docker-registry: open, with passwords, with TLS; beside docker, podman, skopeo."""
+"""hythe's client with Debian's docker-registry: open, with passwords, with TLS; next to docker, podman and skopeo."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ pytestmark = pytest.mark.clients
 USERS = {"ann": "secret", "bob": "other"}
 
 
-def test_an_image_goes_up_and_comes_down_the_same(
+def test_push_and_pull_keep_the_image_id(
     hythe: HytheClient, docker_registry: DockerRegistry, busybox_layout: Layout
 ) -> None:
-    """Copy into the store, push, remove, pull: the same ID, and docker's words."""
+    """Copy to the local store, push, remove, pull: the ID is the same, and the messages are docker's."""
     name = f"{docker_registry.host}/ann/box:1"
     hythe.ok("copy", f"oci:{busybox_layout.folder}", f"store:{name}")
     before = hythe.json("images")
@@ -36,10 +36,10 @@ def test_an_image_goes_up_and_comes_down_the_same(
     assert f"Status: Image is up to date for {name}" in hythe.ok("pull", name)
 
 
-def test_progress_is_plain_lines_without_a_terminal(
+def test_progress_without_a_terminal(
     hythe: HytheClient, docker_registry: DockerRegistry, busybox_layout: Layout
 ) -> None:
-    """Talk goes to stderr, a line a change; a second push says that all is there."""
+    """Progress goes to stderr, one line per state change; a second push reports existing layers."""
     name = f"{docker_registry.host}/box"
     hythe.ok("copy", "-q", f"oci:{busybox_layout.folder}", f"store:{name}")
     first, second = hythe.run("push", name), hythe.run("push", name)
@@ -50,10 +50,10 @@ def test_progress_is_plain_lines_without_a_terminal(
     assert ": Layer already exists\n" in second.stderr
 
 
-def test_push_without_a_tag_pushes_latest_alone_and_all_with_the_flag(
+def test_push_without_a_tag_and_with_all_tags(
     hythe: HytheClient, docker_registry: DockerRegistry, busybox_layout: Layout
 ) -> None:
-    """As docker since 20.10; -a as before."""
+    """Without a tag, push uses latest as docker does since 20.10; -a pushes all tags."""
     name = f"{docker_registry.host}/ann/box"
     hythe.ok("copy", "-q", f"oci:{busybox_layout.folder}", f"store:{name}:latest")
     hythe.ok("tag", f"{name}:latest", f"{name}:1")
@@ -68,7 +68,7 @@ def test_push_without_a_tag_pushes_latest_alone_and_all_with_the_flag(
 def test_a_layer_of_another_repository_is_mounted(
     hythe: HytheClient, docker_registry: DockerRegistry, busybox_layout: Layout
 ) -> None:
-    """What the registry has is not sent again, under whatever name it has it."""
+    """Layers that the registry has under any name are not sent again."""
     first, second = f"{docker_registry.host}/ann/box", f"{docker_registry.host}/bob/box"
     hythe.ok("copy", "-q", f"oci:{busybox_layout.folder}", f"store:{first}")
     hythe.ok("push", "-q", first)
@@ -82,7 +82,7 @@ def test_a_layer_of_another_repository_is_mounted(
 def test_all_platforms_or_some(
     hythe: HytheClient, docker_registry: DockerRegistry, multi_platform_layout: Layout, skopeo: ContainersTool
 ) -> None:
-    """copy takes everything unless told; pull takes what this machine, or --platform, needs."""
+    """copy transfers all platforms by default; pull transfers that of this host or of --platform."""
     name = f"{docker_registry.host}/multi"
     digest = hythe.ok("copy", "-q", f"oci:{multi_platform_layout.folder}", name)
     skopeo.allow_http(docker_registry.host)
@@ -99,10 +99,10 @@ def test_all_platforms_or_some(
     assert "is for linux/arm64, which does not match linux/s390x" in other.stderr
 
 
-def test_an_image_for_all_platforms_is_pulled_and_pushed_whole(
+def test_all_platforms_are_pulled_and_pushed_unchanged(
     hythe: HytheClient, docker_registry: DockerRegistry, multi_platform_layout: Layout
 ) -> None:
-    """--all-platforms keeps the index, and pushing it again changes no byte."""
+    """--all-platforms keeps the index, and a push returns the same bytes."""
     name = f"{docker_registry.host}/multi"
     digest = hythe.ok("copy", "-q", f"oci:{multi_platform_layout.folder}", name)
     hythe.ok("pull", "--all-platforms", name)
@@ -112,7 +112,7 @@ def test_an_image_for_all_platforms_is_pulled_and_pushed_whole(
     assert pushed["digest"] == digest
 
 
-def test_passwords_are_asked_for_and_kept_as_docker_keeps_them(
+def test_login_stores_credentials_like_docker(
     hythe: HytheClient,
     start_docker_registry: Callable[..., DockerRegistry],
     busybox_layout: Layout,
@@ -120,7 +120,7 @@ def test_passwords_are_asked_for_and_kept_as_docker_keeps_them(
     podman: ContainersTool,
     skopeo: ContainersTool,
 ) -> None:
-    """Without credentials a push is refused with a hint; after hythe login, docker, podman and skopeo get in, too."""
+    """A push without credentials fails with a hint; after hythe login, docker, podman and skopeo can push too."""
     registry = start_docker_registry(users=USERS)
     name = f"{registry.host}/ann/box:1"
     hythe.ok("copy", "-q", f"oci:{busybox_layout.folder}", f"store:{name}")
@@ -147,7 +147,7 @@ def test_passwords_are_asked_for_and_kept_as_docker_keeps_them(
 
 
 @pytest.mark.parametrize("writer", ["docker", "podman"])
-def test_hythe_works_with_what_others_wrote(
+def test_hythe_uses_credentials_of_docker_and_podman(
     hythe: HytheClient,
     start_docker_registry: Callable[..., DockerRegistry],
     busybox_layout: Layout,
@@ -155,7 +155,7 @@ def test_hythe_works_with_what_others_wrote(
     podman: ContainersTool,
     writer: str,
 ) -> None:
-    """docker login and podman login are as good as hythe's own."""
+    """hythe uses the credentials of docker login and podman login."""
     registry = start_docker_registry(users=USERS)
     if writer == "docker":
         assert docker.login(registry.host, "bob", "other").returncode == 0
@@ -168,13 +168,13 @@ def test_hythe_works_with_what_others_wrote(
     assert hythe.ok("copy", "-q", f"oci:{busybox_layout.folder}", f"{registry.host}/bob/box").startswith("sha256:")
 
 
-def test_legacy_credentials_are_enough_for_podman(
+def test_podman_reads_legacy_credentials(
     hythe: HytheClient,
     start_docker_registry: Callable[..., DockerRegistry],
     busybox_layout: Layout,
     podman: ContainersTool,
 ) -> None:
-    """~/.dockercfg, as docker wrote it until 1.7, which podman still reads."""
+    """~/.dockercfg, the format of docker before 1.7, which podman still reads."""
     registry = start_docker_registry(users=USERS)
     hythe.ok("login", "-u", "ann", "--password-stdin", "--legacy-dockercfg", registry.url, stdin="secret")
     hythe.ok("copy", "-q", f"oci:{busybox_layout.folder}", f"{registry.host}/ann/box")
@@ -187,13 +187,13 @@ def test_legacy_credentials_are_enough_for_podman(
     podman.ok("pull", f"{registry.host}/ann/box")
 
 
-def test_tls_by_an_own_authority(
+def test_tls_with_a_private_ca(
     hythe: HytheClient,
     start_docker_registry: Callable[..., DockerRegistry],
     certificate: Certificate,
     busybox_layout: Layout,
 ) -> None:
-    """A certificate that nobody vouches for is refused; one setting, or docker's folder of authorities, trusts it."""
+    """hythe refuses an untrusted certificate; a setting or docker's folder of CA certificates makes it trusted."""
     registry = start_docker_registry(users=USERS, certificate=certificate)
     source = f"oci:{busybox_layout.folder}"
     refused = hythe.run("copy", "-q", source, f"{registry.host}/box")
@@ -212,7 +212,7 @@ def test_tls_by_an_own_authority(
 def test_short_names_go_to_the_default_registry(
     hythe: HytheClient, docker_registry: DockerRegistry, busybox_layout: Layout
 ) -> None:
-    """One setting makes one's own hub what docker.io was."""
+    """One setting replaces docker.io as the default registry with the user's hub."""
     hythe.ok("config", "set", "default-registry", docker_registry.host)
     hythe.ok("copy", "-q", f"oci:{busybox_layout.folder}", "repo_name")
     hythe.ok("pull", "repo_name")
@@ -223,7 +223,7 @@ def test_short_names_go_to_the_default_registry(
 def test_the_private_registrys_name_of_2014_works(
     hythe: HytheClient, docker_registry: DockerRegistry, busybox_layout: Layout
 ) -> None:
-    """localhost.localdomain:PORT/repo_name pushes and pulls at this machine, whether the resolver knows it or not."""
+    """localhost.localdomain:PORT/repo_name is this host, even if the resolver does not know the name."""
     name = f"localhost.localdomain:{docker_registry.host.rpartition(':')[2]}/repo_name"
     hythe.ok("copy", "-q", f"oci:{busybox_layout.folder}", f"store:{name}")
     hythe.ok("push", name)
@@ -232,10 +232,10 @@ def test_the_private_registrys_name_of_2014_works(
     assert f"Status: Downloaded newer image for {name}:latest" in hythe.ok("pull", name)
 
 
-def test_docker_loads_what_hythe_saved_and_back(
+def test_save_and_load_with_docker(
     hythe: HytheClient, docker: Docker, podman: ContainersTool, busybox_layout: Layout, tmp_path: Path
 ) -> None:
-    """The same ID on both sides, through files; podman reads them, too."""
+    """The image ID is the same after save and load; podman reads the files too."""
     hythe.ok("copy", "-q", f"oci:{busybox_layout.folder}", "store:ann/box:1")
     hythe.ok("save", "-o", tmp_path / "hythe.tar", "ann/box:1")
     docker.ok("load", "-i", str(tmp_path / "hythe.tar"))
@@ -254,15 +254,17 @@ def test_docker_loads_what_hythe_saved_and_back(
 def test_skopeo_reads_the_store(
     hythe: HytheClient, skopeo: ContainersTool, busybox_layout: Layout, tmp_path: Path
 ) -> None:
-    """The store is an OCI layout: skopeo copies out of it by the image's full name."""
+    """The store is an OCI layout: skopeo copies an image out of it by its full name."""
     hythe.ok("copy", "-q", f"oci:{busybox_layout.folder}", "store:ann/box:1")
     skopeo.ok("copy", f"oci:{hythe.store.folder}:docker.io/ann/box:1", f"dir:{tmp_path}/out")
 
     assert (tmp_path / "out/manifest.json").exists()
 
 
-def test_an_absent_image_and_registry_are_told_apart(hythe: HytheClient, docker_registry: DockerRegistry) -> None:
-    """3 for what does not exist, 5 for who does not answer; hints for both, no stack traces."""
+def test_exit_codes_of_a_missing_image_and_an_unreachable_registry(
+    hythe: HytheClient, docker_registry: DockerRegistry
+) -> None:
+    """Exit code 3 if the image does not exist, 5 if the registry is unreachable; a hint, no stack trace."""
     absent = hythe.run("pull", f"{docker_registry.host}/no/such:1")
     silent = hythe.run("pull", "127.0.0.1:1/no/such")
 

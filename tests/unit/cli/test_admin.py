@@ -27,7 +27,7 @@ class Result(NamedTuple):
 
 @pytest.fixture
 def hythe(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Result]:
-    """Run ``hythe`` in this process: a process of its own takes most of a second to import the server."""
+    """Return a function that runs ``hythe`` in this process, which saves most of a second of imports."""
     for name in [name for name in os.environ if name.startswith("HYTHE_")]:
         monkeypatch.delenv(name)
 
@@ -56,7 +56,7 @@ def hub(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 
 @pytest.fixture
 def admin(hythe: Callable[..., Result]) -> Callable[..., str]:
-    """Run a verb of ``hythe admin`` on a hub's data. It must succeed; returns its output."""
+    """Return a function that runs a verb of ``hythe admin`` on a hub, fails on an error and returns the output."""
 
     def run(hub: HytheServer, *words: str, stdin: str = "") -> str:
         done = hythe("admin", *words, *hub.data_flags(), stdin=stdin)

@@ -1,4 +1,4 @@
-"""config: the client's settings; and what completes words."""
+"""The verb config, and shell completion."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ HYTHE = subprocess.list2cmdline([sys.executable, "-m", "hythe.cli.main"])
 
 @pytest.fixture
 def configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where the file is, with nothing in the environment."""
+    """The default path, without environment variables."""
     monkeypatch.setenv("HYTHE_CONFIG", str(tmp_path / "config.json"))
     monkeypatch.setenv("HYTHE_STORE", str(tmp_path / "store"))
     monkeypatch.delenv("HYTHE_DEFAULT_REGISTRY", raising=False)
     return tmp_path / "config.json"
 
 
-def test_what_is_set_is_got_and_can_be_unset(configuration: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Only what differs from the defaults stands in the file."""
+def test_set_get_and_unset(configuration: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The file holds only values that differ from the defaults."""
     assert main(["config", "set", "default-registry", "https://hub.example.com/"]) == 0
     assert main(["config", "set", "plain-http", "a:1, http://b"]) == 0
     written = json.loads(configuration.read_text())
@@ -42,10 +42,10 @@ def test_what_is_set_is_got_and_can_be_unset(configuration: Path, capsys: pytest
     assert "default-registry" not in configuration.read_text()
 
 
-def test_the_environment_stands_above_the_file(
+def test_the_environment_overrides_the_file(
     configuration: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """HYTHE_DEFAULT_REGISTRY for one shell."""
+    """HYTHE_DEFAULT_REGISTRY overrides the file."""
     main(["config", "set", "default-registry", "file.example.com"])
     monkeypatch.setenv("HYTHE_DEFAULT_REGISTRY", "environment.example.com")
     main(["config", "get", "default-registry", "--json"])
@@ -62,14 +62,14 @@ def test_the_environment_stands_above_the_file(
         ["set", "default-registry", "no host"],
     ],
 )
-def test_what_makes_no_sense_is_refused(configuration: Path, words: list[str]) -> None:
-    """The file is not touched."""
+def test_an_invalid_value_is_refused(configuration: Path, words: list[str]) -> None:
+    """An invalid value leaves the file unchanged."""
     assert main(["config", *words]) != 0
     assert not configuration.exists()
 
 
 def test_a_broken_file_is_named(configuration: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """And how it is repaired."""
+    """The error names the invalid file."""
     configuration.write_text('{"colour": "red"}')
 
     assert main(["images"]) == 1
@@ -90,16 +90,16 @@ def test_a_broken_file_is_named(configuration: Path, capsys: pytest.CaptureFixtu
         (["no-such-verb", ""], []),
     ],
 )
-def test_words_are_completed(configuration: Path, typed: list[str], some: list[str]) -> None:
-    """Verbs, flags, actions and choices."""
+def test_verbs_and_flags_are_completed(configuration: Path, typed: list[str], some: list[str]) -> None:
+    """Completes verbs, flags, actions and choices."""
     found = list(candidates(typed))
 
     assert set(some) <= set(found)
     assert all(word.startswith(typed[-1]) for word in found)
 
 
-def test_names_are_completed_but_not_as_the_value_of_a_flag(configuration: Path) -> None:
-    """Images for `save`, with store: in front for `copy`; after `save -o` the shell offers files."""
+def test_image_names_are_completed(configuration: Path) -> None:
+    """Completes images for `save`, with the prefix store: for `copy`; after `save -o` the shell offers files."""
     store = LocalStore()
     store.put(add_image(store, {"a": b"1"}), Reference.parse("tiny:1"))
 
@@ -109,7 +109,7 @@ def test_names_are_completed_but_not_as_the_value_of_a_flag(configuration: Path)
 
 
 def test_servers_are_completed_from_the_credentials(configuration: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where one is logged in is where one can log out."""
+    """`logout` completes the hosts with stored credentials."""
     folder = configuration.parent / "docker"
     folder.mkdir()
     (folder / "config.json").write_text('{"auths": {"https://index.docker.io/v1/": {}, "hub.example.com": {}}}')
@@ -121,20 +121,20 @@ def test_servers_are_completed_from_the_credentials(configuration: Path, monkeyp
 
 
 def test_every_verb_can_be_completed(configuration: Path) -> None:
-    """No verb's parser breaks the completion of its words."""
+    """Completion works for the parser of every verb."""
     for verb in VERBS:
         assert "--help" in candidates([verb.name, "--he"])
 
 
 @pytest.mark.parametrize("shell", SCRIPTS)
 def test_scripts_are_printed(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """For bash, zsh and fish."""
+    """There is a script for bash, zsh and fish."""
     assert main(["completion", shell]) == 0
     assert "hythe completion words" in capsys.readouterr().out
 
 
 def test_zsh_completes_at_the_first_tab(tmp_path: Path) -> None:
-    """The file is sourced by the first Tab, in the function that it defines: it must complete at once."""
+    """The first Tab sources the file within the function that it defines, and must complete at once."""
     (tmp_path / "_hythe").write_text(SCRIPTS["zsh"])
     command = f"""
     hythe() {{ {HYTHE} "$@"; }}
@@ -148,7 +148,7 @@ def test_zsh_completes_at_the_first_tab(tmp_path: Path) -> None:
 
 
 def test_fish_completes_by_the_script() -> None:
-    """A real fish, asked what Tab would give."""
+    """A real fish completes a verb."""
     command = f'function hythe; {HYTHE} $argv; end; hythe completion fish | source; complete -C "hythe pu"'
     done = subprocess.run([program("fish", "fish"), "-Nc", command], capture_output=True, text=True, check=True)
 
@@ -156,7 +156,7 @@ def test_fish_completes_by_the_script() -> None:
 
 
 def test_bash_completes_by_the_script(tmp_path: Path) -> None:
-    """A real bash, asked what Tab would give."""
+    """A real bash completes a verb."""
     command = f"""
     hythe() {{ {HYTHE} "$@"; }}
     source <(hythe completion bash)

@@ -1,4 +1,4 @@
-"""Environment variables that are ours, and those that only look so."""
+"""Known and unknown HYTHE_ environment variables."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from hythe.cli.environment import KNOWN, unknown_variables
         ("HYTHE_COLOUR_OF_THE_SEA", ""),
     ],
 )
-def test_mistyped(name: str, near: str) -> None:
-    """It is named beside the nearest that there is."""
+def test_a_mistyped_variable(name: str, near: str) -> None:
+    """The warning suggests the closest known variable."""
     assert list(unknown_variables({name: "no", "HYTHE_LISTEN": "[::]:1", "HOME": "/"})) == [(name, near)]
 
 
-def test_what_others_set() -> None:
-    """Kubernetes describes a service called hythe to every container; that is no mistake of anybody's."""
+def test_variables_of_kubernetes() -> None:
+    """Kubernetes sets variables in every container for a service called hythe; they cause no warning."""
     told = {
         "SERVICE_HOST": "10.0.0.1",
         "SERVICE_PORT": "5000",
@@ -42,7 +42,7 @@ def test_what_others_set() -> None:
 
 
 def test_every_variable_that_is_read_is_known() -> None:
-    """What the product or its messages name is ours: settings, the client's, the containers'."""
+    """Every variable in the messages and settings of hythe is known: those of the server, client and containers."""
     named = {name for path in SOURCE.rglob("*.py") for name in re.findall(r"\bHYTHE_[A-Z_]+\b", path.read_text())}
 
     assert {name for name in named if not re.search(rf"^{name}", "\n".join(KNOWN), re.MULTILINE)} == set()

@@ -28,7 +28,7 @@ from hythe.oci.reference import Reference
 
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LocalStore:
-    """A store with tiny:1 and tiny:2, which differ in one layer, and the first also as a private registry's."""
+    """A store with tiny:1 and tiny:2, which differ in one layer; tiny:1 also has a name on a private registry."""
     monkeypatch.setenv("HYTHE_STORE", str(tmp_path / "store"))
     monkeypatch.setenv("HYTHE_CONFIG", str(tmp_path / "config.json"))
     store = LocalStore()
@@ -40,14 +40,14 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LocalStore:
 
 
 class Said:
-    """Runs verbs and keeps what they print."""
+    """Runs verbs and captures their output."""
 
     def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
         self._capsys = capsys
         self.err = ""
 
     def __call__(self, *words: str, code: int = 0) -> str:
-        """Run a verb that must end with `code`; returns its stdout without the last line's end."""
+        """Run a verb that must exit with `code`; returns its stdout without the final line break."""
         got = main(list(words))
         captured = self._capsys.readouterr()
         self.err = captured.err
@@ -64,8 +64,8 @@ def said(store: LocalStore, capsys: pytest.CaptureFixture[str]) -> Said:
     return Said(capsys)
 
 
-def test_images_lists_every_name_in_dockers_columns(said: Said) -> None:
-    """A line a name; the ID short, the size and age for people."""
+def test_images_prints_dockers_columns(said: Said) -> None:
+    """One row per name, with a short ID and a human-readable size and age."""
     lines = said("images").splitlines()
 
     assert lines[0].split("  ")[0] == "REPOSITORY"
@@ -91,15 +91,15 @@ def test_images_lists_every_name_in_dockers_columns(said: Said) -> None:
         (["--filter", "dangling=true"], []),
     ],
 )
-def test_images_are_chosen_by_pattern_and_filter(said: Said, words: list[str], names: list[str]) -> None:
-    """As docker's argument and filters choose."""
+def test_images_filters(said: Said, words: list[str], names: list[str]) -> None:
+    """The argument and the filters select images as in docker."""
     printed = said("images", "--format", "{{.Repository}}:{{.Tag}}", *words)
 
     assert sorted(printed.split()) == names
 
 
-def test_a_table_of_a_template_has_headings_and_every_field_of_dockers(said: Said) -> None:
-    """Also when there is no line below them; a field that does not exist is an error."""
+def test_images_formats_a_table_with_headings(said: Said) -> None:
+    """The heading is printed without rows too; an unknown field is an error."""
     pattern = "table {{.ID}}\\t{{.CreatedAt}}\\t{{.SharedSize}}"
 
     assert said("images", "--format", pattern, "nothing").split("  ")[0] == "IMAGE ID"
@@ -108,8 +108,8 @@ def test_a_table_of_a_template_has_headings_and_every_field_of_dockers(said: Sai
     assert "unknown field .Colour" in said.err
 
 
-def test_images_for_programs(said: Said, store: LocalStore) -> None:
-    """--json has one entry an image, -q one ID a line, each image once."""
+def test_images_json_and_quiet(said: Said, store: LocalStore) -> None:
+    """--json has one entry per image, -q one ID per line, each image once."""
     images = said.json("images")
 
     assert {image["id"] for image in images} == {str(image.id) for image in store.images()}
@@ -121,15 +121,15 @@ def test_images_for_programs(said: Said, store: LocalStore) -> None:
     assert said("images", "-q", "--no-trunc", "tiny:1") == str(store.resolve("tiny:1").id)
 
 
-def test_a_wrong_filter_is_a_usage_error(said: Said) -> None:
-    """And says which there are."""
+def test_an_unknown_filter_is_a_usage_error(said: Said) -> None:
+    """The error lists the known filters."""
     said("images", "--filter", "colour=red", code=2)
 
     assert "dangling" in said.err
 
 
 def test_tag_and_untag(said: Said, store: LocalStore) -> None:
-    """rmi of a name among several takes the name alone; of the last, the image."""
+    """rmi of one of several names removes only the name; of the last name, the image."""
     said("tag", "tiny:2", "ann/app:3")
     untagged = said("rmi", "ann/app:3")
     removed = said("rmi", "tiny:2").splitlines()
@@ -141,7 +141,7 @@ def test_tag_and_untag(said: Said, store: LocalStore) -> None:
 
 
 def test_rmi_by_id_of_an_image_with_several_names_needs_force(said: Said, store: LocalStore) -> None:
-    """docker's own words, and what to do."""
+    """docker's message, with a hint."""
     short = store.resolve("tiny:1").id.short
     said("rmi", short, code=7)
 
@@ -149,8 +149,8 @@ def test_rmi_by_id_of_an_image_with_several_names_needs_force(said: Said, store:
     assert "Deleted" in said("rmi", "-f", short)
 
 
-def test_two_entries_of_one_image_are_told_apart_by_their_names(said: Said, store: LocalStore) -> None:
-    """The same layers in another compression: an ID is inspected as the named one; rmi takes the nameless one first."""
+def test_rmi_removes_the_nameless_entry_of_an_id_first(said: Said, store: LocalStore) -> None:
+    """Two compressions of one image share an ID: inspect shows the named one, rmi first removes the nameless one."""
     image = store.resolve("tiny:2")
     layers = tuple(
         Descriptor(OCI_LAYER, str(store.add_document(plain)), len(plain))
@@ -168,8 +168,8 @@ def test_two_entries_of_one_image_are_told_apart_by_their_names(said: Said, stor
     assert said("rmi", short).startswith("Untagged: tiny:2")
 
 
-def test_rmi_goes_on_after_a_name_that_is_not_there(said: Said, store: LocalStore) -> None:
-    """What can be removed is; the exit code tells of the rest."""
+def test_rmi_continues_after_a_missing_image(said: Said, store: LocalStore) -> None:
+    """rmi removes the images that it can; the exit code reports the failure."""
     said("rmi", "nothing", "tiny:2", "naught", code=3)
 
     assert "no such image: nothing" in said.err
@@ -178,7 +178,7 @@ def test_rmi_goes_on_after_a_name_that_is_not_there(said: Said, store: LocalStor
 
 
 def test_inspect_shows_dockers_fields(said: Said, store: LocalStore) -> None:
-    """One object an image, in a list."""
+    """A list with one object per image."""
     (one,) = said.json("inspect", "tiny:1")
 
     assert one["Id"] == str(store.resolve("tiny:1").id)
@@ -190,15 +190,15 @@ def test_inspect_shows_dockers_fields(said: Said, store: LocalStore) -> None:
     assert said("inspect", "-f", "{{.Config.User}}|{{.Config.Entrypoint}}|{{.Config.Volumes}}", "tiny:1") == "|[]|map[]"
 
 
-def test_inspect_of_what_is_not_there_still_shows_the_rest(said: Said) -> None:
-    """As docker does."""
+def test_inspect_continues_after_a_missing_image(said: Said) -> None:
+    """The fields and values are docker's."""
     out = said("inspect", "tiny:1", "nothing", code=3)
 
     assert len(json.loads(out)) == 1
 
 
-def test_history_shows_the_steps_last_first(said: Said) -> None:
-    """With the size of each step's layer."""
+def test_history_shows_the_steps_newest_first(said: Said) -> None:
+    """Each step has the size of its layer."""
     lines = said("history", "tiny:2").splitlines()
 
     assert lines[0].split() == ["IMAGE", "CREATED", "CREATED", "BY", "SIZE", "COMMENT"]
@@ -207,8 +207,8 @@ def test_history_shows_the_steps_last_first(said: Said) -> None:
     assert [row["created_by"] for row in said.json("history", "tiny:2")] == ["step 1", "step 0"]
 
 
-def test_history_gives_exact_sizes_and_times_when_asked(said: Said) -> None:
-    """With a heading of its own for the time."""
+def test_history_prints_exact_sizes_and_times(said: Said) -> None:
+    """Exact times have their own heading."""
     lines = said("history", "--human=false", "tiny:2").splitlines()
 
     assert lines[0].split() == ["IMAGE", "CREATED", "AT", "CREATED", "BY", "SIZE", "COMMENT"]
@@ -217,7 +217,7 @@ def test_history_gives_exact_sizes_and_times_when_asked(said: Said) -> None:
 
 
 def test_save_and_load_keep_ids_and_names(said: Said, store: LocalStore, tmp_path: Path) -> None:
-    """The same images give the same file, and the file gives the same images."""
+    """The same images produce the same file, and load restores the same images."""
     before = said.json("images")
     for name in ("one.tar", "two.tar"):
         said("save", "-o", str(tmp_path / name), "tiny:1", "localhost:5000/ann/tiny", "tiny:2")
@@ -233,8 +233,8 @@ def test_save_and_load_keep_ids_and_names(said: Said, store: LocalStore, tmp_pat
     assert sorted(image["id"] for image in said.json("images")) == sorted(image["id"] for image in before)
 
 
-def test_save_writes_one_platform_alone(said: Said, store: LocalStore, tmp_path: Path) -> None:
-    """With --platform; else all that are here."""
+def test_save_writes_one_platform(said: Said, store: LocalStore, tmp_path: Path) -> None:
+    """With --platform only that platform, else all local platforms."""
     images = {name: add_image(store, {"a": b"1"}, architecture=name) for name in ("arm64", "riscv64")}
     store.put(add_index(store, **images), Reference.parse("multi:1"))
     said("save", "-o", str(tmp_path / "x.tar"), "--platform", "linux/riscv64", "multi:1")
@@ -245,7 +245,7 @@ def test_save_writes_one_platform_alone(said: Said, store: LocalStore, tmp_path:
 
 
 def test_save_writes_into_a_pipe_and_through_a_link(said: Said, tmp_path: Path) -> None:
-    """What is no file stays what it is (/dev/null, say), and a link stays a link."""
+    """A target that is not a regular file, such as /dev/null, is not replaced, and a symbolic link stays one."""
     pipe, link = tmp_path / "pipe", tmp_path / "link"
     os.mkfifo(pipe)
     link.symlink_to(tmp_path / "target")
@@ -260,7 +260,7 @@ def test_save_writes_into_a_pipe_and_through_a_link(said: Said, tmp_path: Path) 
 
 
 def old_docker_archive(layer: bytes) -> bytes:
-    """A file as docker save wrote it until 24: layers uncompressed, in folders of their own."""
+    """A file of docker save before version 25: layers uncompressed, each in a folder."""
     config = json.dumps(
         {"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": [str(Digest.of(layer))]}}
     ).encode()
@@ -275,7 +275,7 @@ def old_docker_archive(layer: bytes) -> bytes:
 
 
 def test_an_archive_of_an_older_docker_is_loaded_reproducibly(said: Said, store: LocalStore, tmp_path: Path) -> None:
-    """Its layers are gzipped here, the same way every time."""
+    """load compresses the layers with gzip, always to the same bytes."""
     path = tmp_path / "old.tar"
     path.write_bytes(old_docker_archive(layer_archive({"etc/x": b"hello"})))
     digests = set()
@@ -287,8 +287,8 @@ def test_an_archive_of_an_older_docker_is_loaded_reproducibly(said: Said, store:
     assert len(digests) == 1
 
 
-def test_a_damaged_or_foreign_archive_is_refused(said: Said, tmp_path: Path) -> None:
-    """Layers must be what the configuration says; a text is no archive."""
+def test_a_corrupt_or_unknown_archive_is_refused(said: Said, tmp_path: Path) -> None:
+    """Layers must match the image configuration, and a text file is not an archive."""
     good = layer_archive({"etc/x": b"hello"})
     (tmp_path / "bad.tar").write_bytes(old_docker_archive(good).replace(b"hello", b"jello"))
     (tmp_path / "text").write_text("hello" * 500)
@@ -300,7 +300,7 @@ def test_a_damaged_or_foreign_archive_is_refused(said: Said, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress, zstd.compress])
 def test_compressed_archives_are_loaded(said: Said, tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
-    """Every kind that docker load takes; one that is cut off is refused."""
+    """load accepts every compression that docker load accepts, and refuses truncated files."""
     packed = pack(old_docker_archive(layer_archive({"etc/x": b"hello"})))
     (tmp_path / "whole").write_bytes(packed)
     (tmp_path / "cut").write_bytes(packed[: len(packed) // 2])
@@ -311,10 +311,10 @@ def test_compressed_archives_are_loaded(said: Said, tmp_path: Path, pack: Callab
 
 
 @pytest.mark.parametrize("spoil", [lambda content: content[:-1], lambda content: content[:-1] + b"?"])
-def test_what_is_rotten_in_the_store_is_not_saved(
+def test_a_corrupt_layer_is_not_saved(
     said: Said, store: LocalStore, tmp_path: Path, spoil: Callable[[bytes], bytes]
 ) -> None:
-    """The error names the layer; no archive is left that would disappoint later."""
+    """The error names the layer, and no incomplete archive remains."""
     layer = store.resolve("tiny:1").manifest.layers[0].parsed_digest
     path = store.blob_path(layer)
     path.write_bytes(spoil(path.read_bytes()))
@@ -325,7 +325,7 @@ def test_what_is_rotten_in_the_store_is_not_saved(
 
 
 def test_an_index_without_a_media_type_is_loaded(said: Said, tmp_path: Path) -> None:
-    """As skopeo's oci-archive and buildah leave it out."""
+    """skopeo's oci-archive and buildah omit it."""
     said("save", "-o", str(tmp_path / "x.tar"), "tiny:2")
     with tarfile.open(tmp_path / "x.tar") as old, tarfile.open(tmp_path / "y.tar", "w") as new:
         for member in old:
@@ -341,7 +341,7 @@ def test_an_index_without_a_media_type_is_loaded(said: Said, tmp_path: Path) -> 
 
 
 def test_load_reads_a_pipe(said: Said, store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also gzipped, and not seekable."""
+    """A compressed stream that cannot seek works too."""
     import threading
 
     said("save", "-o", str(tmp_path / "x.tar"), "tiny:2")

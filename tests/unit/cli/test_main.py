@@ -1,4 +1,4 @@
-"""The command as a whole: its table of verbs, its help, its errors."""
+"""The command as a whole: table of verbs, help, errors."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from hythe.cli.main import GROUPS, VERBS, find_verb, load, main, make_parser, no
 
 
 @pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.name)
-def test_every_verb_loads_and_explains_itself_with_examples(verb: Verb) -> None:
-    """A row of the table leads to a command whose help has flags and examples that call that verb."""
+def test_every_verb_has_help_with_examples(verb: Verb) -> None:
+    """Each row of the table loads a command whose help has flags and examples of that verb."""
     command = load(verb)
     text = make_parser(verb, command).format_help()
 
@@ -24,14 +24,14 @@ def test_every_verb_loads_and_explains_itself_with_examples(verb: Verb) -> None:
 
 
 def test_verbs_are_named_once() -> None:
-    """No verb hides another."""
+    """Verb names are unique."""
     names = [verb.name for verb in VERBS]
 
     assert sorted(set(names)) == sorted(names)
 
 
 def test_help_lists_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
-    """``hythe --help``, ``hythe help`` and bare ``hythe`` say the same."""
+    """``hythe --help``, ``hythe help`` and ``hythe`` print the same."""
     texts = []
     for words in (["--help"], ["help"], []):
         assert main(words) == 0
@@ -41,7 +41,7 @@ def test_help_lists_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
     assert all(f"  {verb.name} " in texts[0] for verb in VERBS)
 
 
-def test_a_mistyped_verb_is_an_error_that_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_mistyped_verb_suggests_the_closest(capsys: pytest.CaptureFixture[str]) -> None:
     """An unknown verb exits with 2 and a hint on stderr; stdout stays empty."""
     code = main(["halp"])
     said = capsys.readouterr()
@@ -52,8 +52,8 @@ def test_a_mistyped_verb_is_an_error_that_names_the_nearest(capsys: pytest.Captu
     assert "hint: did you mean 'hythe help'?" in said.err
 
 
-def test_a_wrong_flag_is_a_usage_error_with_a_hint(capsys: pytest.CaptureFixture[str]) -> None:
-    """A flag that a verb does not have exits with 2 and says where the right ones are."""
+def test_an_unknown_flag_is_a_usage_error_with_a_hint(capsys: pytest.CaptureFixture[str]) -> None:
+    """An unknown flag exits with 2 and a hint that names the verb's help."""
     code = main(["help", "--no-such-flag"])
     said = capsys.readouterr()
 
@@ -64,7 +64,7 @@ def test_a_wrong_flag_is_a_usage_error_with_a_hint(capsys: pytest.CaptureFixture
 def test_an_unexpected_error_shows_no_stack_trace(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A fault of our own is one line and a hint, unless HYTHE_DEBUG asks for more."""
+    """A bug in hythe prints one line and a hint; HYTHE_DEBUG adds the stack trace."""
     monkeypatch.delenv("HYTHE_DEBUG", raising=False)
     code = report(ZeroDivisionError("division by zero"))
     said = capsys.readouterr().err
@@ -74,26 +74,26 @@ def test_an_unexpected_error_shows_no_stack_trace(
     assert "hint:" in said
 
 
-def test_a_verb_of_the_server_says_what_to_install(capsys: pytest.CaptureFixture[str]) -> None:
-    """Where the client alone is installed, that is no fault of hythe's; a module of its own that is missing is."""
+def test_missing_server_dependencies_say_what_to_install(capsys: pytest.CaptureFixture[str]) -> None:
+    """A missing dependency of the server is not reported as a bug; a missing module of hythe is."""
     for name, hint in (("uvloop", "pip install 'hythe[server]'"), ("hythe.cli.gone", "HYTHE_DEBUG=1")):
         assert report(ModuleNotFoundError(f"No module named {name!r}", name=name)) == 1
         assert hint in capsys.readouterr().err
 
 
-def test_an_error_of_the_system_names_the_file_first(capsys: pytest.CaptureFixture[str]) -> None:
-    """As other commands say it, without Python's number."""
+def test_a_system_error_names_the_file_first(capsys: pytest.CaptureFixture[str]) -> None:
+    """A system error prints the file and the reason, without Python's error number."""
     report(FileNotFoundError(2, "No such file or directory", "app.tar"))
 
     assert capsys.readouterr().err.startswith("error: app.tar: No such file or directory\n")
 
 
 def test_interruption_has_its_own_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
-    """Ctrl-C ends with 130, as shells expect."""
+    """Ctrl-C exits with 130, as shells expect."""
     assert report(KeyboardInterrupt()) == 130
 
 
-def test_every_outcome_names_an_exception() -> None:
+def test_every_exit_status_names_an_exception() -> None:
     """The class names in the table of exit codes exist."""
     for name in EXIT_STATUSES:
         module, _, class_name = name.rpartition(".")
@@ -101,7 +101,7 @@ def test_every_outcome_names_an_exception() -> None:
 
 
 def test_exit_codes_are_documented() -> None:
-    """Every exit code of the table stands in docs/exit-codes.md."""
+    """docs/exit-codes.md documents every exit code of the table."""
     from tests.parts.process import ROOT
 
     text = (ROOT / "docs" / "exit-codes.md").read_text()
@@ -109,7 +109,7 @@ def test_exit_codes_are_documented() -> None:
     assert all(f"| {outcome.code} |" in text for outcome in EXIT_STATUSES.values())
 
 
-def test_finding_a_verb_refuses_the_unknown() -> None:
+def test_find_verb_raises_for_an_unknown_verb() -> None:
     """find_verb raises, it never returns None."""
     with pytest.raises(CommandFailed):
         find_verb("nothing-like-it")
@@ -126,8 +126,8 @@ def test_finding_a_verb_refuses_the_unknown() -> None:
         ("--rm -- box -- prog", {"rm": True}, ["--", "prog"]),
     ],
 )
-def test_switches_are_spelled_as_docker_takes_them(words: str, switches: dict[str, bool], rest: list[str]) -> None:
-    """``--rm=true`` and ``=false``, and not behind the image: there they are the program's."""
+def test_switches_accept_dockers_values(words: str, switches: dict[str, bool], rest: list[str]) -> None:
+    """``--rm=true`` and ``=false`` set switches before the image; after it they belong to the program."""
     verb = find_verb("run")
     parser = make_parser(verb, load(verb))
     arguments = parser.parse_args(normalize_switches(parser, words.split()))
@@ -136,8 +136,8 @@ def test_switches_are_spelled_as_docker_takes_them(words: str, switches: dict[st
     assert (arguments.image, arguments.words) == ("box", rest)
 
 
-def test_a_switch_that_is_on_by_default_is_turned_off() -> None:
-    """``docker commit --pause=false``, as it was before ``--no-pause``."""
+def test_a_default_switch_can_be_cleared() -> None:
+    """``docker commit --pause=false``, the spelling before ``--no-pause``."""
     verb = find_verb("commit")
     parser = make_parser(verb, load(verb))
 

@@ -1,4 +1,4 @@
-"""What is shown while layers move."""
+"""The progress display of transfers."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ NAME = LAYER.parsed_digest.short
 
 
 class Terminal(io.StringIO):
-    """Says that it is a terminal."""
+    """A stream that claims to be a terminal."""
 
     def isatty(self) -> bool:
         return True
 
 
-def test_the_display_suits_where_it_goes() -> None:
-    """Bars on a terminal, lines in a log, nothing where nothing is wanted."""
+def test_make_display() -> None:
+    """Bars on a terminal, lines in a log, nothing with --quiet."""
     assert isinstance(make_display(PULL_LABELS, quiet=False, out=Terminal()), TerminalDisplay)
     assert isinstance(make_display(PULL_LABELS, quiet=False, out=io.StringIO()), PlainDisplay)
     assert type(make_display(PULL_LABELS, quiet=True, out=Terminal())) is Display
 
 
-def test_a_log_gets_a_line_a_change_and_none_for_configurations() -> None:
-    """Nothing moves the cursor."""
+def test_a_log_has_a_line_per_state_change_of_a_layer() -> None:
+    """The log has no escape sequences that move the cursor."""
     out = io.StringIO()
     with make_display(PULL_LABELS, quiet=False, out=out) as display:
         display.begin([LAYER, CONFIG])
@@ -42,8 +42,8 @@ def test_a_log_gets_a_line_a_change_and_none_for_configurations() -> None:
     assert out.getvalue() == f"{NAME}: Downloading\n{NAME}: Pull complete\n"
 
 
-def test_a_terminal_ends_with_how_every_layer_stands() -> None:
-    """The last drawing is complete, whatever was drawn before."""
+def test_a_terminal_ends_with_the_final_states() -> None:
+    """The last frame shows the final state."""
     out = Terminal()
     with make_display(PULL_LABELS, quiet=False, out=out) as display:
         display.begin([LAYER, CONFIG])
@@ -55,7 +55,7 @@ def test_a_terminal_ends_with_how_every_layer_stands() -> None:
 
 
 def test_a_line_has_bar_speed_and_time_left() -> None:
-    """Half of 10 MB at 1 MB/s leaves five seconds; it never is wider than the terminal."""
+    """Half of 10 MB at 1 MB/s leaves five seconds; the line fits the terminal."""
     line = LayerLine(LAYER)
     line.state = TransferState.MOVING
     line.moved = 5_000_000
@@ -65,8 +65,8 @@ def test_a_line_has_bar_speed_and_time_left() -> None:
     assert len(line.text(PULL_LABELS, 40)) < 40
 
 
-def test_starting_anew_shows_no_negative_speed() -> None:
-    """A damaged layer begins at zero again."""
+def test_a_restarted_layer_has_no_negative_speed() -> None:
+    """A corrupt layer starts at zero again."""
     line = LayerLine(LAYER)
     line.moved = 5_000_000
     line.measure(1)

@@ -1,4 +1,4 @@
-"""search: what a hub answers, in docker's columns. The hosts are small real servers with canned answers."""
+"""Search results in docker's columns, from small servers with prepared responses."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Serve = Callable[[dict[str, object]], str]
 
 @pytest.fixture
 def serve() -> Iterator[Serve]:
-    """Factory: a server that answers paths with JSON, and 404 to everything else; returns its host."""
+    """Factory: a server that returns JSON for paths and 404 for others; returns its host."""
     servers: list[ThreadingHTTPServer] = []
 
     def start(answers: dict[str, object]) -> str:
@@ -46,7 +46,7 @@ def serve() -> Iterator[Serve]:
                 self.wfile.write(body)
 
             def log_message(self, format: str, *arguments: object) -> None:
-                """Say nothing."""
+                """Do not log."""
 
         server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         servers.append(server)
@@ -61,14 +61,14 @@ def serve() -> Iterator[Serve]:
 
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody's credentials and settings."""
+    """Use an empty home folder, without credentials and settings."""
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("HYTHE_CONFIG", str(tmp_path / "config.json"))
     monkeypatch.delenv("DOCKER_CONFIG", raising=False)
 
 
-def test_results_stand_in_dockers_columns_by_stars(serve: Serve, capsys: pytest.CaptureFixture[str]) -> None:
-    """Long descriptions are cut to 42 characters and dots, line breaks are none, flags are [OK]."""
+def test_results_in_dockers_columns_by_stars(serve: Serve, capsys: pytest.CaptureFixture[str]) -> None:
+    """Descriptions are cut to 42 characters and three dots, line breaks become spaces, flags print as [OK]."""
     host = serve({"/v1/search": INDEX_REPLY})
     assert main(["search", f"{host}/cent"]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -80,8 +80,8 @@ def test_results_stand_in_dockers_columns_by_stars(serve: Serve, capsys: pytest.
     assert "x" * 42 + "... " in lines[2]
 
 
-def test_nothing_is_cut_when_asked(serve: Serve, capsys: pytest.CaptureFixture[str]) -> None:
-    """--no-trunc; -q prints names alone."""
+def test_no_trunc_and_quiet(serve: Serve, capsys: pytest.CaptureFixture[str]) -> None:
+    """--no-trunc prints whole descriptions; -q prints only names."""
     host = serve({"/v1/search": INDEX_REPLY})
     main(["search", "--no-trunc", f"{host}/cent"])
     whole = capsys.readouterr().out
@@ -96,36 +96,34 @@ def test_nothing_is_cut_when_asked(serve: Serve, capsys: pytest.CaptureFixture[s
     [("stars=1", ["centos", "ann/cent"]), ("is-official=true", ["centos"]), ("is-automated=true", ["ann/cent"])],
 )
 def test_filters(serve: Serve, capsys: pytest.CaptureFixture[str], condition: str, names: list[str]) -> None:
-    """As docker filters, at the client."""
+    """The client filters like docker."""
     host = serve({"/v1/search": INDEX_REPLY})
     main(["search", "-q", "--filter", condition, f"{host}/cent"])
 
     assert capsys.readouterr().out.split() == names
 
 
-def test_a_host_with_docker_hubs_newer_search_is_asked_that_way(
-    serve: Serve, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """/v2/search/repositories/ where there is no /v1/search; library/ is not shown."""
+def test_a_host_with_the_v2_search_api(serve: Serve, capsys: pytest.CaptureFixture[str]) -> None:
+    """Uses /v2/search/repositories/ if /v1/search does not exist; library/ is not printed."""
     host = serve({"/v2/search/repositories/": HUB_REPLY})
     main(["search", "-q", f"{host}/centos"])
 
     assert capsys.readouterr().out == "centos\n"
 
 
-def test_a_host_without_search_is_said_to_have_none(serve: Serve, capsys: pytest.CaptureFixture[str]) -> None:
-    """docker-registry, say."""
+def test_a_host_without_search_is_an_error(serve: Serve, capsys: pytest.CaptureFixture[str]) -> None:
+    """For example docker-registry."""
     assert main(["search", f"{serve({})}/x"]) == 5
     assert "does not support search" in capsys.readouterr().err
 
 
 def test_a_limit_outside_the_range_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
-    """1 to 100, as docker."""
+    """1 to 100, as in docker."""
     assert main(["search", "--limit", "101", "x"]) == 2
 
 
-def test_either_mark_of_automated_builds_counts() -> None:
-    """Docker 0.9 knew is_trusted alone, later ones is_automated."""
+def test_both_fields_for_automated_builds() -> None:
+    """Docker 0.9 used is_trusted, later versions is_automated."""
     (found,) = parse_index_reply(b'{"results":[{"name":"a","is_trusted":true}]}')
 
     assert found == SearchResult("a", automated=True)

@@ -1,4 +1,4 @@
-"""Go templates for --format: what docker's users write gives what docker prints."""
+"""Go templates in --format print the same as in docker."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ IMAGE: dict[str, Any] = {
         ("{{$.Size}}", "42"),
     ],
 )
-def test_a_template_gives_what_go_gives(source: str, text: str) -> None:
-    """Text/template and docker's own functions."""
+def test_a_template_prints_the_same_as_in_go(source: str, text: str) -> None:
+    """Functions of text/template and of docker."""
     assert Template(source).render(IMAGE) == text
 
 
@@ -77,8 +77,8 @@ def test_a_template_gives_what_go_gives(source: str, text: str) -> None:
         "{{json}}",
     ],
 )
-def test_a_wrong_template_is_an_error_with_a_hint(source: str) -> None:
-    """Never a stack trace: exit code 2 and how templates look."""
+def test_an_invalid_template_is_an_error_with_a_hint(source: str) -> None:
+    """An invalid template exits with 2 and a hint about the syntax, without a stack trace."""
     with pytest.raises(InvalidTemplate) as caught:
         Template(source).render(IMAGE)
 

@@ -1,4 +1,4 @@
-"""Sizes and times as docker writes them."""
+"""Sizes and times in docker's formats."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from hythe.cli.units import docker_time, ellipsis, human_age, human_duration, hu
     ],
 )
 def test_sizes_have_three_digits_and_decimal_units(count: int, text: str) -> None:
-    """As go-units' HumanSizeWithPrecision(3)."""
+    """Same results as go-units' HumanSizeWithPrecision(3)."""
     assert human_size(count) == text
 
 
@@ -45,12 +45,12 @@ def test_sizes_have_three_digits_and_decimal_units(count: int, text: str) -> Non
     ],
 )
 def test_durations_are_rounded_as_docker_does(seconds: float, text: str) -> None:
-    """As go-units' HumanDuration."""
+    """Same results as go-units' HumanDuration."""
     assert human_duration(seconds) == text
 
 
 def test_ages_and_times() -> None:
-    """A missing creation time is N/A, as reproducible images have."""
+    """A missing creation time, as in reproducible images, prints N/A."""
     now = datetime(2026, 11, 23, tzinfo=UTC)
 
     assert human_age((now - timedelta(days=3)).isoformat(), now) == "3 days ago"
@@ -60,6 +60,6 @@ def test_ages_and_times() -> None:
 
 
 def test_cutting_leaves_an_ellipsis() -> None:
-    """The length counts it."""
+    """The ellipsis counts towards the length."""
     assert ellipsis("abcdef", 4) == "abc…"
     assert ellipsis("abcd", 4) == "abcd"
