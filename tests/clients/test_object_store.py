@@ -124,7 +124,7 @@ def test_docker_pulls_by_presigned_urls(
 
 @pytest.mark.parametrize(
     ("bucket", "secret", "said"),
-    [("no-such-bucket", None, "there is no such bucket"), (None, "wrong", "access was refused")],
+    [("no-such-bucket", None, "the bucket does not exist"), (None, "wrong", "access was denied")],
 )
 def test_an_unusable_bucket_fails_the_start(
     s3: S3Server, s3_bucket: str, tmp_path: Path, bucket: str | None, secret: str | None, said: str
@@ -162,4 +162,4 @@ def test_a_failing_bucket_is_a_503_with_its_reason_in_the_log(
 
     assert (refused.status, accepted.status) == (503, 201)
     assert json.loads(sentence)["errors"][0]["detail"]["number"] in server.log
-    assert "access was refused: check the credentials in the environment" in server.log
+    assert "access was denied: check the credentials in the environment" in server.log

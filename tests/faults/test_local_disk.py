@@ -129,7 +129,7 @@ def test_an_unmounted_disk_is_not_empty(tmp_path: Path) -> None:
             lambda: store.sweep(frozenset(), soon()),
         ]
         for call in calls:
-            with pytest.raises(StorageUnavailable, match="the folder is gone: is its disk mounted"):
+            with pytest.raises(StorageUnavailable, match="the folder does not exist: is its disk mounted"):
                 await call()  # type: ignore[misc]
         assert list((tmp_path / "disk").iterdir()) == []
 

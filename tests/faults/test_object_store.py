@@ -186,7 +186,7 @@ def test_a_missing_bucket_is_reported(proxy: FaultyProxy) -> None:
 
     async def scenario() -> None:
         store = impatient("s3://there-is-none")
-        missing = pytest.raises(StorageUnavailable, match="there is no such bucket: create it")
+        missing = pytest.raises(StorageUnavailable, match="the bucket does not exist: create it")
 
         with missing:
             await store.stat(Digest.of(b"any"))
@@ -202,7 +202,7 @@ def test_wrong_credentials_are_reported(proxy: FaultyProxy, s3_bucket: str, monk
     async def scenario() -> None:
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
 
-        with pytest.raises(StorageUnavailable, match="access was refused: check the credentials in the environment"):
+        with pytest.raises(StorageUnavailable, match="access was denied: check the credentials in the environment"):
             await impatient(f"s3://{s3_bucket}").stat(Digest.of(b"any"))
 
     run(scenario())

@@ -25,7 +25,7 @@ ACCEPT = ", ".join(MANIFEST_MEDIA_TYPES)
 TOKEN_MARGIN = 10
 """Seconds before its expiry at which a token is renewed."""
 
-MOST_TOKENS = 1000
+MAX_TOKENS = 1000
 """Maximum number of cached tokens, one for each repository: clients choose the names."""
 
 GONE = (401, 403, 404)
@@ -149,7 +149,7 @@ class UpstreamRegistry:
             reply = _token_reply(await response.read())
         header = f"Bearer {reply.token or reply.access_token}"
         ends = time.monotonic() + max(reply.expires_in, 60) - TOKEN_MARGIN
-        if len(self._tokens) >= MOST_TOKENS:
+        if len(self._tokens) >= MAX_TOKENS:
             self._tokens.clear()
         self._tokens[repository] = _Token(header, ends)
         return header

@@ -16,7 +16,7 @@ def test_tokens_are_kept_for_a_bounded_number_of_names(
     start_hub: Callable[..., HytheServer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever asks a mirror for one name after the other does not fill its memory with tokens."""
-    monkeypatch.setattr(upstream, "MOST_TOKENS", 3)
+    monkeypatch.setattr(upstream, "MAX_TOKENS", 3)
     url = start_hub().url
 
     async def scenario() -> list[int]:
