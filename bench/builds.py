@@ -19,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.builds.forge_house import Connected, ForgeHouse
+from tests.builds.forge_hub import Connected, ForgeHub
 from tests.builds.services import FAST, PASSWORD, USER, Services
 from tests.parts.base_images import busybox_rootfs
 from tests.parts.forges import running_forge
@@ -119,7 +119,7 @@ def print_webhooks(what: str, times: list[float]) -> None:
     print(f"{what:<30} {statistics.median(times):6.1f} ms, 99th percentile {slowest:6.1f} ms ({len(times)} sent)")
 
 
-def set_up(hub: HytheServer, services: Services, forges: ForgeHouse, folder: Path) -> Bench:
+def set_up(hub: HytheServer, services: Services, forges: ForgeHub, folder: Path) -> Bench:
     """Create the account, link the forge account, and configure the repository's builds and webhook."""
     hub.create_user(USER, PASSWORD)
     bench = Bench(services, forges.connect("github", "bench"), folder)
@@ -140,7 +140,7 @@ def main() -> None:
     ):
         hub = start(env={**FAST, "HYTHE_FORGES": forge.setting})
         services = Services(hub, git)
-        report(set_up(hub, services, ForgeHouse(services, {"github": forge}), folder), rounds)
+        report(set_up(hub, services, ForgeHub(services, {"github": forge}), folder), rounds)
         hub.stop()
         clear_away(folder)
 

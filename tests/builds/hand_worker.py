@@ -7,7 +7,7 @@ import urllib.request
 from dataclasses import dataclass
 from typing import Any
 
-from tests.builds.forge_house import NO_WORKER
+from tests.builds.forge_hub import NO_WORKER
 
 TOKEN = "a worker's token"
 BY_HAND = {**NO_WORKER, "HYTHE_WORKER_TOKEN": TOKEN}

@@ -7,36 +7,36 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from tests.builds.forge_house import ForgeHouse, forged
+from tests.builds.forge_hub import ForgeHub, forge_hub
 from tests.builds.services import PASSWORD
 from tests.parts.hub import HYTHE
 from tests.parts.hythe_client import HytheClient
 
-__all__ = ["forged"]
+__all__ = ["forge_hub"]
 
 
 @pytest.fixture
-def name(forged: ForgeHouse, hythe: HytheClient) -> str:
+def name(forge_hub: ForgeHub, hythe: HytheClient) -> str:
     """The namespace of alice on the hub, with alice logged in."""
-    hythe.login(forged.services.hub.host, "alice", PASSWORD)
-    return f"{forged.services.hub.host}/alice"
+    hythe.login(forge_hub.services.hub.host, "alice", PASSWORD)
+    return f"{forge_hub.services.hub.host}/alice"
 
 
-def account_token(forged: ForgeHouse) -> str:
+def account_token(forge_hub: ForgeHub) -> str:
     """A personal token that can manage the account."""
     body = {"name": "builds", "rights": ["account", "repo:read", "repo:write", "repo:delete"]}
-    return str(forged.services.call("POST", "/api/v1/tokens", body)["token"])
+    return str(forge_hub.call("POST", "/api/v1/tokens", body)["token"])
 
 
-def test_a_repository_of_a_linked_account(forged: ForgeHouse, hythe: HytheClient, name: str) -> None:
+def test_a_repository_of_a_linked_account(forge_hub: ForgeHub, hythe: HytheClient, name: str) -> None:
     """OWNER/NAME of the forge selects the repository: its default branch is built, and the webhook is installed."""
-    forge = forged.forges["github"]
-    git = forged.services.git.create("src/from-the-shell")
+    forge = forge_hub.forges["github"]
+    git = forge_hub.services.git.create("src/from-the-shell")
     git.commit({"Dockerfile": "FROM scratch\n"}, "First")
     project = forge.add(git)
-    link = forged.link("github")
-    token = account_token(forged)
-    host = forged.services.hub.host
+    link = forge_hub.link("github")
+    token = account_token(forge_hub)
+    host = forge_hub.services.hub.host
 
     listed = hythe.ok("builds", "accounts", host, "--token-stdin", stdin=token)
     said = hythe.ok(
@@ -46,16 +46,16 @@ def test_a_repository_of_a_linked_account(forged: ForgeHouse, hythe: HytheClient
 
     assert link["login"] in listed
     assert f"The webhook of {project.name} is installed." in said
-    assert len(project.hooks) == 1
-    configuration = forged.services.call("GET", "/api/v1/repositories/alice/linked/build-configuration")
+    assert len(project.webhooks) == 1
+    configuration = forge_hub.call("GET", "/api/v1/repositories/alice/linked/build-configuration")
     assert configuration["source"]["forge_repository"] == project.name
     assert [rule["source"] for rule in configuration["rules"]] == ["main"]
 
 
-def test_unknown_linked_accounts_and_repositories(forged: ForgeHouse, hythe: HytheClient, name: str) -> None:
+def test_unknown_linked_accounts_and_repositories(forge_hub: ForgeHub, hythe: HytheClient, name: str) -> None:
     """The error names the account that is not linked, or the repository that it cannot read."""
-    link = forged.link("github")
-    token = account_token(forged)
+    link = forge_hub.link("github")
+    token = account_token(forge_hub)
 
     for account, what in (
         ("nobody", "no linked account is named nobody"),
@@ -67,22 +67,22 @@ def test_unknown_linked_accounts_and_repositories(forged: ForgeHouse, hythe: Hyt
         assert what in done.stderr
 
 
-def test_the_default_branch_is_read_from_the_source(forged: ForgeHouse, hythe: HytheClient, name: str) -> None:
+def test_the_default_branch_is_read_from_the_source(forge_hub: ForgeHub, hythe: HytheClient, name: str) -> None:
     """Without a branch, the source's default branch is used, also by rules without a source."""
-    git = forged.services.git.create("src/trunked")
+    git = forge_hub.services.git.create("src/trunked")
     git.commit({"Dockerfile": "FROM scratch\n"}, "First", branch="trunk")
     git.git("--git-dir", str(git.bare), "symbolic-ref", "HEAD", "refs/heads/trunk")
 
     hythe.ok("builds", "configure", f"{name}/trunked", "--source", git.url, "--tags", "edge")
 
-    configuration = forged.services.call("GET", "/api/v1/repositories/alice/trunked/build-configuration")
+    configuration = forge_hub.call("GET", "/api/v1/repositories/alice/trunked/build-configuration")
     assert configuration["source"]["default_branch"] == "trunk"
     assert [(rule["source"], rule["tags"]) for rule in configuration["rules"]] == [("trunk", "edge")]
 
 
-def test_disabling_and_enabling_builds(forged: ForgeHouse, hythe: HytheClient, name: str) -> None:
+def test_disabling_and_enabling_builds(forge_hub: ForgeHub, hythe: HytheClient, name: str) -> None:
     """``deactivate`` keeps the builds and starts no more; ``activate`` enables them; ``list`` filters."""
-    git = forged.services.git.create("src/switched")
+    git = forge_hub.services.git.create("src/switched")
     git.commit({"Dockerfile": "FROM scratch\n"}, "First")
     repository = f"{name}/switched"
     hythe.ok("builds", "configure", repository, "--source", git.url)
@@ -99,12 +99,12 @@ def test_disabling_and_enabling_builds(forged: ForgeHouse, hythe: HytheClient, n
     assert len(hythe.json("builds", "list", repository, "--limit", "1")) == 1
 
 
-def test_a_worker_accepts_its_token_by_either_flag(forged: ForgeHouse, tmp_path: Path) -> None:
+def test_a_worker_accepts_its_token_by_either_flag(forge_hub: ForgeHub, tmp_path: Path) -> None:
     """``--token`` is short for ``--worker-token``."""
     words = [
         "worker",
         "--url",
-        forged.services.hub.url,
+        forge_hub.services.hub.url,
         "--token",
         "secret",
         "--builds-folder",

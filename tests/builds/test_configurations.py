@@ -6,12 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tests.builds.forge_house import NO_WORKER, ForgeHouse, forged
+from tests.builds.forge_hub import NO_WORKER, ForgeHub, forge_hub
 from tests.builds.services import PASSWORD, Services
 from tests.parts.postgresql import PostgresqlServer
 from tests.web.browser import Raw
 
-__all__ = ["forged"]
+__all__ = ["forge_hub"]
 
 SSH = {"url": "git@git.example.com:team/app.git"}
 DOCKER_HUB = {
@@ -36,35 +36,35 @@ def plain(services: Services, name: str, **more: Any) -> str:
     return path
 
 
-def test_linked_accounts_of_others_do_not_exist(forged: ForgeHouse) -> None:
+def test_linked_accounts_of_others_do_not_exist(forge_hub: ForgeHub) -> None:
     """The response is the same for a linked account of another user and for one that does not exist."""
-    forged.services.hub.create_user("eve", PASSWORD)
-    others, unknown = forged.link("github")["id"], 999_999
+    forge_hub.services.hub.create_user("eve", PASSWORD)
+    others, unknown = forge_hub.link("github")["id"], 999_999
     path = "/api/v1/repositories/eve/app/build-configuration"
     source = {"url": "https://git.example.com/team/app.git"}
 
     def responses(method: str, path: str, body: Callable[[int], object]) -> list[Any]:
-        return [forged.services.try_call(method, path, body(account), user="eve") for account in (others, unknown)]
+        return [forge_hub.try_call(method, path, body(account), user="eve") for account in (others, unknown)]
 
     created = responses("POST", path, lambda account: {"source": {**source, "linked_account_id": account}})
     imported = responses("POST", f"{path}/docker-hub", lambda account: {**DOCKER_HUB, "linked_account_id": account})
-    forged.services.call("POST", path, {"source": source}, user="eve")
+    forge_hub.call("POST", path, {"source": source}, user="eve")
     changed = responses("PATCH", path, lambda account: {"source": {**source, "linked_account_id": account}})
 
     for of_others, of_unknown in (created, imported, changed):
         assert of_others == of_unknown
         assert of_others[0] == 422
         assert [error["field"] for error in of_others[1]["errors"]] == ["linked_account_id"]
-    assert forged.services.call("GET", path, user="eve")["source"]["linked_account_id"] is None
+    assert forge_hub.call("GET", path, user="eve")["source"]["linked_account_id"] is None
 
 
-def test_the_linked_account_can_be_sent_back(forged: ForgeHouse) -> None:
+def test_the_linked_account_can_be_sent_back(forge_hub: ForgeHub) -> None:
     """A change can name the current linked account, as scripts send back what they read."""
-    path = f"{forged.connect('github', 'echoed').path}/build-configuration"
+    path = f"{forge_hub.connect('github', 'echoed').path}/build-configuration"
 
-    source = forged.services.call("GET", path)["source"]
+    source = forge_hub.call("GET", path)["source"]
 
-    assert forged.services.call("PATCH", path, {"source": source})["source"] == source
+    assert forge_hub.call("PATCH", path, {"source": source})["source"] == source
 
 
 @pytest.mark.parametrize(

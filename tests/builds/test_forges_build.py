@@ -56,7 +56,7 @@ def test_a_push_at_a_forge_becomes_an_image(
     build = services.built(path, 1)
 
     assert hook["installed"], hook
-    assert (sent.status, sent.answer["outcome"]) == (202, "accepted")
+    assert (sent.status, sent.reply["outcome"]) == (202, "accepted")
     assert build["ref"]["commit"] == commit
     assert (build["cause"], build["started_by"]) == ("push", "octo")
     assert (
@@ -82,7 +82,7 @@ def test_private_code_is_built_with_its_deploy_key(
     forge.push(project, "refs/heads/main", source.head("main"))
     shut = services.wait(path, 1)
 
-    ssh_server.admit(key["key"] for key in project.keys.values())
+    ssh_server.admit(key["key"] for key in project.deploy_keys.values())
     forge.push(project, "refs/heads/main", source.commit({"new": "file"}, "Second"))
     build = services.built(path, 2)
 

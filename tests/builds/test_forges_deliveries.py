@@ -9,12 +9,13 @@ from http.client import HTTPConnection
 from urllib.parse import urlsplit
 
 import pytest
-from tests.builds.forge_house import ForgeHouse, forged
+from tests.builds.forge_hub import ForgeHub, forge_hub
 from tests.parts.forges import KINDS
-from tests.parts.forges.forge import ZERO, Sent
-from tests.parts.forges.gitea import GiteaForge
+from tests.parts.forges.fake_forge import ZERO
+from tests.parts.forges.gitea import FakeGitea
+from tests.parts.forges.messages import SentWebhook
 
-__all__ = ["forged"]
+__all__ = ["forge_hub"]
 
 MAIN = "refs/heads/main"
 
@@ -25,9 +26,9 @@ def commit(number: int) -> str:
 
 
 @pytest.mark.parametrize("kind", list(KINDS))
-def test_branches_and_tags_become_builds(forged: ForgeHouse, kind: str) -> None:
+def test_branches_and_tags_become_builds(forge_hub: ForgeHub, kind: str) -> None:
     """What the rules name is queued at its commit; everything else is listed as ignored."""
-    connected = forged.connect(kind, f"pushed-{kind}")
+    connected = forge_hub.connect(kind, f"pushed-{kind}")
     forge, project = connected.forge, connected.project
 
     sent = [
@@ -38,66 +39,68 @@ def test_branches_and_tags_become_builds(forged: ForgeHouse, kind: str) -> None:
     ]
 
     assert [each.status for each in sent] == [202, 202, 200, 200]
-    assert forged.builds(connected) == [("v2.0", commit(2), "queued"), ("main", commit(1), "queued")]
-    outcomes = [(each["outcome"], each["detail"]) for each in forged.deliveries(connected)]
+    assert forge_hub.builds(connected) == [("v2.0", commit(2), "queued"), ("main", commit(1), "queued")]
+    outcomes = [(each["outcome"], each["detail"]) for each in forge_hub.deliveries(connected)]
     assert [outcome for outcome, _ in outcomes] == ["ignored", "ignored", "accepted", "accepted"]
     assert outcomes[1][1] == "no rule builds branch elsewhere"
 
 
 @pytest.mark.parametrize("kind", list(KINDS))
-def test_unsigned_and_wrongly_signed_are_refused_and_listed(forged: ForgeHouse, kind: str) -> None:
+def test_unsigned_and_wrongly_signed_are_refused_and_listed(forge_hub: ForgeHub, kind: str) -> None:
     """A changed body, another secret, no signature at all."""
-    connected = forged.connect(kind, f"unsigned-{kind}")
+    connected = forge_hub.connect(kind, f"unsigned-{kind}")
     forge, project = connected.forge, connected.project
     event = forge.push_event(project, MAIN, ZERO, commit(1))
-    good = forge.send(connected.there, *event)
+    good = forge.send(connected.installed, *event)
     other = forge.push_event(project, MAIN, commit(1), commit(2))
 
-    wrong = forge.send(connected.there, *other, secret="another")
-    unsigned = forge.deliver(Sent(connected.there["url"], dict(other[0]), json.dumps(other[1]).encode()))
-    changed = forge.deliver(Sent(good.url, good.headers, good.body.replace(commit(1).encode(), commit(9).encode())))
+    wrong = forge.send(connected.installed, *other, secret="another")
+    unsigned = forge.deliver(SentWebhook(connected.installed["url"], dict(other[0]), json.dumps(other[1]).encode()))
+    changed = forge.deliver(
+        SentWebhook(good.url, good.headers, good.body.replace(commit(1).encode(), commit(9).encode()))
+    )
 
     assert good.status == 202
     assert (wrong.status, unsigned.status) == (401, 401)
     # GitLab's secret signs no body: what keeps a changed one out is its delivery's id.
     assert changed.status == (200 if kind == "gitlab" else 401)
-    assert forged.builds(connected) == [("main", commit(1), "queued")]
-    refused = [each for each in forged.deliveries(connected) if each["outcome"] == "refused"]
+    assert forge_hub.builds(connected) == [("main", commit(1), "queued")]
+    refused = [each for each in forge_hub.deliveries(connected) if each["outcome"] == "refused"]
     assert len(refused) == (2 if kind == "gitlab" else 3)
     assert all("signature is missing or wrong" in each["detail"] for each in refused)
 
 
 @pytest.mark.parametrize("kind", list(KINDS))
-def test_a_delivery_is_taken_once(forged: ForgeHouse, kind: str) -> None:
+def test_a_delivery_is_taken_once(forge_hub: ForgeHub, kind: str) -> None:
     """Sent again, as forges do when they heard no answer, it builds nothing more."""
-    connected = forged.connect(kind, f"once-{kind}")
+    connected = forge_hub.connect(kind, f"once-{kind}")
     [sent] = connected.forge.push(connected.project, MAIN, commit(1))
 
     again = [connected.forge.deliver(sent) for _ in range(3)]
 
-    assert {(each.status, each.answer["outcome"]) for each in again} == {(200, "duplicate")}
-    assert len(forged.builds(connected)) == 1
+    assert {(each.status, each.reply["outcome"]) for each in again} == {(200, "duplicate")}
+    assert len(forge_hub.builds(connected)) == 1
 
 
 @pytest.mark.parametrize("kind", list(KINDS))
-def test_the_past_is_not_built(forged: ForgeHouse, kind: str) -> None:
+def test_the_past_is_not_built(forge_hub: ForgeHub, kind: str) -> None:
     """A delivery that comes late, or again under another id, does not take a branch back."""
-    connected = forged.connect(kind, f"stale-{kind}")
-    forge, project, hook = connected.forge, connected.project, connected.there
+    connected = forge_hub.connect(kind, f"stale-{kind}")
+    forge, project, hook = connected.forge, connected.project, connected.installed
     forge.send(hook, *forge.push_event(project, MAIN, ZERO, commit(1)))
     forge.send(hook, *forge.push_event(project, MAIN, commit(1), commit(2)))
     forge.send(hook, *forge.push_event(project, MAIN, commit(2), commit(3)))
 
     late = forge.send(hook, *forge.push_event(project, MAIN, commit(1), commit(2)))
 
-    assert (late.status, late.answer["outcome"]) == (409, "stale")
-    assert forged.builds(connected)[0] == ("main", commit(3), "queued")
-    assert forged.deliveries(connected)[0]["outcome"] == "stale"
+    assert (late.status, late.reply["outcome"]) == (409, "stale")
+    assert forge_hub.builds(connected)[0] == ("main", commit(3), "queued")
+    assert forge_hub.deliveries(connected)[0]["outcome"] == "stale"
 
 
-def test_going_back_on_purpose_is_built(forged: ForgeHouse) -> None:
+def test_going_back_on_purpose_is_built(forge_hub: ForgeHub) -> None:
     """A forced push to an earlier commit goes on from where the branch was: that is no replay."""
-    connected = forged.connect("github", "forced")
+    connected = forge_hub.connect("github", "forced")
     forge, project = connected.forge, connected.project
     for number in (1, 2, 1):
         forge.push(project, MAIN, commit(number))
@@ -105,94 +108,94 @@ def test_going_back_on_purpose_is_built(forged: ForgeHouse) -> None:
 
     [anew] = forge.push(project, MAIN, commit(1))
 
-    assert anew.answer["outcome"] == "accepted"
-    assert [sha for _, sha, _ in forged.builds(connected)] == [commit(number) for number in (1, 1, 2, 1)]
+    assert anew.reply["outcome"] == "accepted"
+    assert [sha for _, sha, _ in forge_hub.builds(connected)] == [commit(number) for number in (1, 1, 2, 1)]
 
 
-def test_an_old_delivery_of_github_is_refused(forged: ForgeHouse) -> None:
+def test_an_old_delivery_of_github_is_refused(forge_hub: ForgeHub) -> None:
     """GitHub says under the signature when it was pushed: days ago is too old."""
-    connected = forged.connect("github", "old")
+    connected = forge_hub.connect("github", "old")
     headers, body = connected.forge.push_event(connected.project, MAIN, ZERO, commit(1))
     body["repository"]["pushed_at"] = int(time.time()) - 5 * 86400
 
-    sent = connected.forge.send(connected.there, headers, body)
+    sent = connected.forge.send(connected.installed, headers, body)
 
-    assert (sent.status, sent.answer["outcome"]) == (409, "stale")
-    assert forged.builds(connected) == []
+    assert (sent.status, sent.reply["outcome"]) == (409, "stale")
+    assert forge_hub.builds(connected) == []
 
 
-def test_forgejos_headers_are_gitea_not_github(forged: ForgeHouse) -> None:
+def test_forgejos_headers_are_gitea_not_github(forge_hub: ForgeHub) -> None:
     """Gitea and Forgejo send GitHub's headers, too; they are matched first."""
-    connected = forged.connect("gitea", "forgejo")
-    assert isinstance(connected.forge, GiteaForge)
+    connected = forge_hub.connect("gitea", "forgejo")
+    assert isinstance(connected.forge, FakeGitea)
     connected.forge.forgejo = True
 
     [sent] = connected.forge.push(connected.project, MAIN, commit(1))
 
     connected.forge.forgejo = False
     assert "X-GitHub-Event" in sent.headers
-    assert sent.answer["outcome"] == "accepted"
+    assert sent.reply["outcome"] == "accepted"
 
 
-def test_a_webhook_in_the_wrong_place_builds_nothing(forged: ForgeHouse) -> None:
+def test_a_webhook_in_the_wrong_place_builds_nothing(forge_hub: ForgeHub) -> None:
     """Another forge's, or another repository's, with the right secret."""
-    connected = forged.connect("github", "placed")
-    gitlab = forged.forges["gitlab"]
-    other = forged.connect("github", "other-place")
+    connected = forge_hub.connect("github", "placed")
+    gitlab = forge_hub.forges["gitlab"]
+    other = forge_hub.connect("github", "other-place")
 
-    foreign = gitlab.send(connected.there, *gitlab.push_event(connected.project, MAIN, ZERO, commit(1)))
-    elsewhere = connected.forge.send(connected.there, *connected.forge.push_event(other.project, MAIN, ZERO, commit(1)))
+    foreign = gitlab.send(connected.installed, *gitlab.push_event(connected.project, MAIN, ZERO, commit(1)))
+    elsewhere = connected.forge.send(
+        connected.installed, *connected.forge.push_event(other.project, MAIN, ZERO, commit(1))
+    )
 
     assert foreign.status == 401
-    assert "comes from gitlab" in foreign.answer["detail"]
-    assert elsewhere.answer["detail"] == "it is about src/other-place, and the source is src/placed"
-    assert forged.builds(connected) == []
+    assert "comes from gitlab" in foreign.reply["detail"]
+    assert elsewhere.reply["detail"] == "it is about src/other-place, and the source is src/placed"
+    assert forge_hub.builds(connected) == []
 
 
-def test_any_forges_webhook_can_be_pasted_for_a_plain_address(forged: ForgeHouse) -> None:
+def test_any_forges_webhook_can_be_pasted_for_a_plain_address(forge_hub: ForgeHub) -> None:
     """A set-up without an account takes a Gitea's webhook that somebody pasted."""
-    git = forged.services.git.create("src/pasted")
+    git = forge_hub.services.git.create("src/pasted")
     git.commit({"Dockerfile": "FROM scratch\n"})
-    path = forged.services.configure("pasted", git)
-    hook = forged.services.call(
-        "POST", f"{path}/build-configuration/forge-webhook", {"hub_url": forged.services.hub.url}
-    )
-    gitea = forged.forges["gitea"]
+    path = forge_hub.services.configure("pasted", git)
+    hook = forge_hub.call("POST", f"{path}/build-configuration/forge-webhook", {"hub_url": forge_hub.services.hub.url})
+    gitea = forge_hub.forges["gitea"]
     project = gitea.add(git)
 
     sent = gitea.send(hook, *gitea.push_event(project, MAIN, ZERO, git.head("main")))
 
-    assert sent.answer["outcome"] == "accepted"
+    assert sent.reply["outcome"] == "accepted"
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{}", b"null", b'{"ref": 1}', b"\xff\xfe", b"[" * 100_000])
 @pytest.mark.parametrize("kind", list(KINDS))
-def test_bad_bodies_are_refused(forged: ForgeHouse, kind: str, body: bytes) -> None:
+def test_bad_bodies_are_refused(forge_hub: ForgeHub, kind: str, body: bytes) -> None:
     """Signed nonsense is an answer of 4xx that says so, never a fault."""
     name = f"nonsense-{kind}"
-    known = forged.forges[kind].projects.get(f"src/{name}")
+    known = forge_hub.forges[kind].projects.get(f"src/{name}")
     if known is None:
-        known = forged.connect(kind, name).project
-    [hook] = known.hooks.values()
-    headers, _ = forged.forges[kind].push_event(known, MAIN, ZERO, commit(1))
+        known = forge_hub.connect(kind, name).project
+    [hook] = known.webhooks.values()
+    headers, _ = forge_hub.forges[kind].push_event(known, MAIN, ZERO, commit(1))
 
-    sent = forged.forges[kind].deliver(
-        Sent(hook["url"], headers | forged.forges[kind].signature(body, hook["secret"]), body)
+    sent = forge_hub.forges[kind].deliver(
+        SentWebhook(hook["url"], headers | forge_hub.forges[kind].signature(body, hook["secret"]), body)
     )
 
     assert sent.status == 401
-    assert "not what this forge documents" in sent.answer["detail"]
+    assert "not what this forge documents" in sent.reply["detail"]
 
 
-def test_unknown_addresses_and_floods(forged: ForgeHouse) -> None:
+def test_unknown_addresses_and_floods(forge_hub: ForgeHub) -> None:
     """An unknown webhook is 404 before its body is read; a body over 25 MB is 413."""
-    connected = forged.connect("github", "large")
+    connected = forge_hub.connect("github", "large")
     forge = connected.forge
     event = forge.push_event(connected.project, MAIN, ZERO, commit(1))
 
-    unknown = forge.send({"url": f"{forged.services.hub.url}/hooks/nothing-here", "secret": "x"}, *event)
-    with contextlib.closing(HTTPConnection(forged.services.hub.host, timeout=20)) as connection:
-        connection.putrequest("POST", urlsplit(connected.there["url"]).path)
+    unknown = forge.send({"url": f"{forge_hub.services.hub.url}/hooks/nothing-here", "secret": "x"}, *event)
+    with contextlib.closing(HTTPConnection(forge_hub.services.hub.host, timeout=20)) as connection:
+        connection.putrequest("POST", urlsplit(connected.installed["url"]).path)
         for name, value in {**event[0], "Content-Length": str((25 << 20) + 1)}.items():
             connection.putheader(name, value)
         connection.endheaders()
@@ -201,21 +204,21 @@ def test_unknown_addresses_and_floods(forged: ForgeHouse) -> None:
     assert (unknown.status, large.status) == (404, 413)
 
 
-def test_a_ping_is_answered(forged: ForgeHouse) -> None:
+def test_a_ping_is_answered(forge_hub: ForgeHub) -> None:
     """GitHub tries a new webhook with a ping."""
-    connected = forged.connect("github", "pinged")
+    connected = forge_hub.connect("github", "pinged")
 
-    [sent] = forged.forges["github"].ping(connected.project)  # type: ignore[attr-defined]
+    [sent] = forge_hub.forges["github"].ping(connected.project)  # type: ignore[attr-defined]
 
-    assert (sent.status, sent.answer["outcome"]) == (200, "ignored")
+    assert (sent.status, sent.reply["outcome"]) == (200, "ignored")
 
 
-def test_switched_off_builds_nothing(forged: ForgeHouse) -> None:
+def test_switched_off_builds_nothing(forge_hub: ForgeHub) -> None:
     """Pushes to a set-up that is switched off are listed and build nothing."""
-    connected = forged.connect("gitea", "off")
-    forged.services.call("PATCH", f"{connected.path}/build-configuration", {"active": False})
+    connected = forge_hub.connect("gitea", "off")
+    forge_hub.call("PATCH", f"{connected.path}/build-configuration", {"active": False})
 
     [sent] = connected.forge.push(connected.project, MAIN, commit(1))
 
-    assert sent.answer["detail"] == "builds of this repository are disabled"
-    assert forged.builds(connected) == []
+    assert sent.reply["detail"] == "builds of this repository are disabled"
+    assert forge_hub.builds(connected) == []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from tests.builds.forge_house import NO_WORKER, ForgeHouse, eventually
+from tests.builds.forge_hub import NO_WORKER, ForgeHub, eventually
 from tests.builds.services import Services
 from tests.parts.forges import running_forge
 
@@ -16,16 +16,16 @@ def test_from_link_to_unlinking(start_services: Callable[..., Services], postgre
     """Link, webhook, push, the same delivery again, a status, unlinking."""
     with running_forge("github") as forge:
         services = start_services({**NO_WORKER, "HYTHE_FORGES": forge.setting}, database_url=postgresql_url)
-        forged = ForgeHouse(services, {"github": forge})
-        connected = forged.connect("github", "on-postgresql")
+        forge_hub = ForgeHub(services, {"github": forge})
+        connected = forge_hub.connect("github", "on-postgresql")
         [sent] = forge.push(connected.project, "refs/heads/main", connected.project.git.head("main"))
         again = forge.deliver(sent)
         eventually(lambda: connected.project.statuses)
 
-        removed = services.call("DELETE", f"/api/v1/linked-accounts/{connected.link['id']}")
+        removed = services.call("DELETE", f"/api/v1/linked-accounts/{connected.account['id']}")
 
-        assert (sent.answer["outcome"], again.answer["outcome"]) == ("accepted", "duplicate")
-        assert len(forged.builds(connected)) == 1
+        assert (sent.reply["outcome"], again.reply["outcome"]) == ("accepted", "duplicate")
+        assert len(forge_hub.builds(connected)) == 1
         assert removed["removed"] == ["the webhook of src/on-postgresql"]
-        assert connected.project.hooks == {}
+        assert connected.project.webhooks == {}
         assert forge.violations == []

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.builds.forge_house import ForgeHouse, forged
+from tests.builds.forge_hub import ForgeHub, forge_hub
 from tests.builds.services import PASSWORD
 
-__all__ = ["forged"]
+__all__ = ["forge_hub"]
 
 OF_REPOSITORY = "/api/v1/repositories/{namespace}/{name}/"
 PLAIN = (
@@ -30,22 +30,20 @@ VALUES = {"namespace": "alice", "number": "1", "secret": "TOKEN", "webhook": "1"
 
 
 @pytest.fixture(scope="module")
-def hidden(forged: ForgeHouse) -> ForgeHouse:
+def hidden(forge_hub: ForgeHub) -> ForgeHub:
     """A private repository of alice with everything that belongs to builds, and a user without access to it."""
-    forged.services.hub.create_user("mallory", PASSWORD)
-    forged.services.call(
-        "POST", "/api/v1/repositories", {"namespace": "alice", "name": "hidden", "visibility": "private"}
-    )
-    connected = forged.connect("github", "hidden", private=True)
-    forged.services.call("PUT", f"{connected.path}/build-configuration/secrets/TOKEN", {"value": "hunter2"})
-    forged.services.call("POST", f"{connected.path}/webhooks", {"url": "https://receiver.example/hook"})
-    forged.services.call("POST", f"{connected.path}/builds", {})
-    return forged
+    forge_hub.services.hub.create_user("mallory", PASSWORD)
+    forge_hub.call("POST", "/api/v1/repositories", {"namespace": "alice", "name": "hidden", "visibility": "private"})
+    connected = forge_hub.connect("github", "hidden", private=True)
+    forge_hub.call("PUT", f"{connected.path}/build-configuration/secrets/TOKEN", {"value": "hunter2"})
+    forge_hub.call("POST", f"{connected.path}/webhooks", {"url": "https://receiver.example/hook"})
+    forge_hub.call("POST", f"{connected.path}/builds", {})
+    return forge_hub
 
 
-def calls_of(forged: ForgeHouse, repository: str) -> list[tuple[str, str, Any]]:
+def calls_of(forge_hub: ForgeHub, repository: str) -> list[tuple[str, str, Any]]:
     """Every endpoint about the builds of one repository: method, path and a valid body."""
-    described = forged.services.call("GET", "/api/openapi.json")["paths"]
+    described = forge_hub.call("GET", "/api/openapi.json")["paths"]
     found = []
     for path, methods in described.items():
         what = path.removeprefix(OF_REPOSITORY)
@@ -57,7 +55,7 @@ def calls_of(forged: ForgeHouse, repository: str) -> list[tuple[str, str, Any]]:
 
 
 @pytest.mark.parametrize("who", ["mallory", ""])
-def test_private_builds_do_not_exist_for_others(hidden: ForgeHouse, who: str) -> None:
+def test_private_builds_do_not_exist_for_others(hidden: ForgeHub, who: str) -> None:
     """For other users and anonymous ones every endpoint responds as for a repository that does not exist."""
     services = hidden.services
     before = services.call("GET", "/api/v1/repositories/alice/hidden/build-configuration")
@@ -87,7 +85,7 @@ def test_private_builds_do_not_exist_for_others(hidden: ForgeHouse, who: str) ->
     assert "hidden" not in str(services.call("GET", "/api/v1/builds?limit=100", user=who))
 
 
-def test_others_can_read_public_builds_but_not_change_them(hidden: ForgeHouse) -> None:
+def test_others_can_read_public_builds_but_not_change_them(hidden: ForgeHub) -> None:
     """Others can read the configuration, builds and logs of a public repository, but no secret names and webhooks."""
     connected = hidden.connect("github", "shown")
     hidden.services.call("POST", f"{connected.path}/webhooks", {"url": "https://receiver.example/hook"})
@@ -108,7 +106,7 @@ def test_others_can_read_public_builds_but_not_change_them(hidden: ForgeHouse) -
     assert set(answers.values()) <= {200, 403, 404}
 
 
-def test_lists_of_builds_skip_private_ones(hidden: ForgeHouse) -> None:
+def test_lists_of_builds_skip_private_ones(hidden: ForgeHub) -> None:
     """Pages of the list over all repositories are full, however many private builds lie between."""
     services = hidden.services
     first = hidden.connect("github", "early")

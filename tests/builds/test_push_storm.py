@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.builds.forge_house import Connected, ForgeHouse
+from tests.builds.forge_hub import Connected, ForgeHub
 from tests.builds.hand_worker import BY_HAND, TOKEN
 from tests.builds.services import Services
 from tests.parts.forges import running_forge
@@ -49,7 +49,7 @@ def pushed(connected: Connected, pushes: int) -> list[str]:
     for number in range(pushes):
         commits.append(connected.project.git.commit({"number": str(number)}, f"Push {number}"))
         [sent] = connected.forge.push(connected.project, "refs/heads/main", commits[-1])
-        assert sent.status == 202, sent.answer
+        assert sent.status == 202, sent.reply
     return commits
 
 
@@ -78,8 +78,8 @@ def test_every_push_is_built_in_order(
     with running_forge("github") as forge:
         settings = {**BY_HAND, "HYTHE_FORGES": forge.setting, "HYTHE_BUILDS_PER_ACCOUNT": "0"}
         services = start_services(settings, **({"database_url": url} if url else {}))
-        forged = ForgeHouse(services, {"github": forge})
-        connected = [forged.connect("github", f"{database}-{number}") for number in range(repositories)]
+        forge_hub = ForgeHub(services, {"github": forge})
+        connected = [forge_hub.connect("github", f"{database}-{number}") for number in range(repositories)]
         for each in connected:
             each.project.git.commit({"Dockerfile": "FROM scratch\nCOPY number /\n", "number": "none"})
         with workers(services, tmp_path, 2), ThreadPoolExecutor(repositories) as pool:

@@ -6,17 +6,17 @@ import urllib.error
 import urllib.request
 
 import pytest
-from tests.builds.forge_house import Connected, ForgeHouse, forged
+from tests.builds.forge_hub import Connected, ForgeHub, forge_hub
 
-__all__ = ["forged"]
+__all__ = ["forge_hub"]
 
 FORM = "application/x-www-form-urlencoded"
 
 
 @pytest.fixture(scope="module")
-def connected(forged: ForgeHouse) -> Connected:
+def connected(forge_hub: ForgeHub) -> Connected:
     """A repository with a rule for the branch main and one for tags."""
-    return forged.connect("github", "triggered")
+    return forge_hub.connect("github", "triggered")
 
 
 def post(url: str, body: bytes, media_type: str) -> int:
@@ -40,23 +40,23 @@ def post(url: str, body: bytes, media_type: str) -> int:
         (b'{"source_type": "Tag", "source_name": "v1.2"}', "application/json", "v1.2"),
     ],
 )
-def test_docker_hubs_bodies(forged: ForgeHouse, connected: Connected, body: bytes, media_type: str, built: str) -> None:
+def test_docker_hubs_bodies(
+    forge_hub: ForgeHub, connected: Connected, body: bytes, media_type: str, built: str
+) -> None:
     """Every body that Docker Hub's documentation has shown starts builds."""
-    where = forged.services.call("GET", f"{connected.path}/build-configuration/trigger")["path"]
-    before = len(forged.builds(connected))
+    where = forge_hub.call("GET", f"{connected.path}/build-configuration/trigger")["path"]
+    before = len(forge_hub.builds(connected))
 
-    status = post(f"{forged.services.hub.url}{where}", body, media_type)
+    status = post(f"{forge_hub.services.hub.url}{where}", body, media_type)
 
     assert status == 202
-    assert len(forged.builds(connected)) == before + 1
-    assert forged.builds(connected)[0][0] == built
+    assert len(forge_hub.builds(connected)) == before + 1
+    assert forge_hub.builds(connected)[0][0] == built
 
 
-def test_invalid_bodies_are_refused(forged: ForgeHouse, connected: Connected) -> None:
+def test_invalid_bodies_are_refused(forge_hub: ForgeHub, connected: Connected) -> None:
     """Invalid bodies are refused, and refs that no rule matches."""
-    where = (
-        forged.services.hub.url + forged.services.call("GET", f"{connected.path}/build-configuration/trigger")["path"]
-    )
+    where = forge_hub.services.hub.url + forge_hub.call("GET", f"{connected.path}/build-configuration/trigger")["path"]
 
     assert post(where, b"[1]", "application/json") == 400
     assert post(where, b"\xff\xfe", "text/plain") == 400
@@ -66,8 +66,8 @@ def test_invalid_bodies_are_refused(forged: ForgeHouse, connected: Connected) ->
 @pytest.mark.parametrize(
     "path", ["/builds/1/log?start=%C2%B2", "/builds/%C2%B2", "/webhooks/%C2%B2/deliveries", "/builds/999999999"]
 )
-def test_digits_of_other_scripts_are_not_numbers(forged: ForgeHouse, connected: Connected, path: str) -> None:
+def test_digits_of_other_scripts_are_not_numbers(forge_hub: ForgeHub, connected: Connected, path: str) -> None:
     """The response is the same as for any other text."""
-    status, _ = forged.services.try_call("GET", f"{connected.path}{path}")
+    status, _ = forge_hub.try_call("GET", f"{connected.path}{path}")
 
     assert status == (200 if "start" in path else 404)

@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from tests.builds.forge_house import eventually
+from tests.builds.forge_hub import eventually
 from tests.builds.hand_worker import BY_HAND, HandWorker
 from tests.builds.services import Services
 from tests.builds.webhook_receiver import Receiver, receiver

@@ -7,7 +7,7 @@ import urllib.error
 import urllib.request
 
 import pytest
-from tests.parts.forges.forge import Forge
+from tests.parts.forges.fake_forge import FakeForge
 from tests.parts.git_server import GitServer
 
 HOOKS = {
@@ -18,7 +18,7 @@ HOOKS = {
 }
 
 
-def test_a_webhook_of_another_form_is_a_violation(forge: Forge, git_server: GitServer) -> None:
+def test_a_webhook_of_another_form_is_a_violation(forge: FakeForge, git_server: GitServer) -> None:
     """Fields that no documentation names are refused, and noted."""
     forge.add(git_server.create("o/r"))
     headers = {"Authorization": f"Bearer {forge.token()}", "Content-Type": "application/json"}
@@ -32,7 +32,7 @@ def test_a_webhook_of_another_form_is_a_violation(forge: Forge, git_server: GitS
     assert len(forge.violations) == 1
 
 
-def test_a_token_reaches_no_further_than_its_scopes(forge: Forge) -> None:
+def test_a_token_reaches_no_further_than_its_scopes(forge: FakeForge) -> None:
     """Without any right nobody makes a webhook, whatever else the forge shows to such a token."""
     headers = {"Authorization": f"Bearer {forge.token('nothing')}", "Content-Type": "application/json"}
     request = urllib.request.Request(f"{forge.url}{HOOKS[forge.kind]}", b"{}", headers, method="POST")

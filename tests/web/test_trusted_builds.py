@@ -206,7 +206,7 @@ def test_deliveries_are_listed_and_unlinking_reports_what_remains(
     page.get_by_role("link", name=f"Select src/{name}").click()
     page.get_by_role("button", name="Create").click()
     expect(page.get_by_text("Trusted Builds are configured")).to_be_visible()
-    [hook] = project.hooks.values()
+    [hook] = project.webhooks.values()
     forge.send(hook, *forge.push_event(project, "refs/heads/main", "0" * 40, "1" * 40), secret="wrong")
 
     page.reload()

@@ -1,7 +1,7 @@
-"""Stand-ins of the forges' APIs, written from their documentation and strict about what they are sent.
+"""Fake forges: their APIs, written from the documentation and strict about the requests that they receive.
 
-They keep accounts, tokens, repositories (a real git server's), webhooks, deploy keys and commit statuses, and send
-webhooks as the forges do. Whatever a forge would not take is refused and noted in `Forge.violations`.
+They keep accounts, tokens, repositories (of a real git server), webhooks, deploy keys and commit statuses, and send
+webhooks. Each request that the real forge would reject as malformed is recorded in `FakeForge.violations`.
 """
 
 from __future__ import annotations
@@ -15,32 +15,29 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from tests.parts.forges.bitbucket import BitbucketForge
-from tests.parts.forges.forge import Asked, Forge
-from tests.parts.forges.gitea import GiteaForge
-from tests.parts.forges.github import GitHubForge
-from tests.parts.forges.gitlab import GitLabForge
+from tests.parts.forges.bitbucket import FakeBitbucket
+from tests.parts.forges.fake_forge import FakeForge
+from tests.parts.forges.gitea import FakeGitea
+from tests.parts.forges.github import FakeGitHub
+from tests.parts.forges.gitlab import FakeGitLab
+from tests.parts.forges.messages import ForgeRequest
 
-KINDS: dict[str, type[Forge]] = {
-    "github": GitHubForge,
-    "gitea": GiteaForge,
-    "gitlab": GitLabForge,
-    "bitbucket": BitbucketForge,
-}
+FORGES: tuple[type[FakeForge], ...] = (FakeGitHub, FakeGitea, FakeGitLab, FakeBitbucket)
+KINDS: dict[str, type[FakeForge]] = {forge.kind: forge for forge in FORGES}
 
 
 class _Handler(BaseHTTPRequestHandler):
-    forge: Forge
+    forge: FakeForge
 
     def do_GET(self) -> None:
         parts = urlsplit(self.path)
         query = {key: values[-1] for key, values in parse_qs(parts.query, keep_blank_values=True).items()}
         headers = {name.lower(): value for name, value in self.headers.items()}
         body = self.rfile.read(int(self.headers["Content-Length"] or 0))
-        reply = self.forge.answer(Asked(self.command, parts.path, query, headers, body))
-        content = b"" if reply.value is None else json.dumps(reply.value).encode()
-        self.send_response(reply.status)
-        for name, value in {"Content-Type": "application/json", **reply.headers}.items():
+        response = self.forge.handle(ForgeRequest(self.command, parts.path, query, headers, body))
+        content = b"" if response.value is None else json.dumps(response.value).encode()
+        self.send_response(response.status)
+        for name, value in {"Content-Type": "application/json", **response.headers}.items():
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
@@ -53,16 +50,16 @@ class _Handler(BaseHTTPRequestHandler):
         self.do_GET()
 
     def log_message(self, format: str, *arguments: object) -> None:
-        """Say nothing: requests are kept in `Forge.requests`."""
+        """Log nothing: `FakeForge.requests` records the requests."""
 
 
 @contextlib.contextmanager
-def running_forge(kind: str) -> Iterator[Any]:
-    """Serve a stand-in of this kind on a free loopback port."""
-    forge = KINDS[kind]()
+def running_forge(kind: str | type[FakeForge]) -> Iterator[Any]:
+    """Serve a fake forge on a free loopback port."""
+    forge = (KINDS[kind] if isinstance(kind, str) else kind)()
 
     class Handler(_Handler):
-        """Knows its own forge, so that several may run."""
+        """A handler of its own for each forge, so that several can run."""
 
     Handler.forge = forge
     http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
@@ -78,7 +75,7 @@ def running_forge(kind: str) -> Iterator[Any]:
 
 
 @pytest.fixture(params=list(KINDS))
-def forge(request: pytest.FixtureRequest) -> Iterator[Forge]:
-    """Each forge in turn."""
+def forge(request: pytest.FixtureRequest) -> Iterator[FakeForge]:
+    """Run the test with each forge."""
     with running_forge(request.param) as running:
         yield running

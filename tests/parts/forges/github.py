@@ -1,74 +1,67 @@
-"""GitHub Enterprise, after docs.github.com/rest (2022-11-28) and "Webhook events and payloads"."""
+"""GitHub Enterprise, as documented at docs.github.com/rest (2022-11-28) and in "Webhook events and payloads"."""
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import hmac
 import time
 import uuid
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
-from tests.parts.forges.forge import (
+from tests.parts.forges.fake_forge import (
+    AUTHOR,
+    BASIC_AUTH,
     CLIENT_ID,
-    CLIENT_SECRET,
     LOGIN,
-    NUMBERS,
-    SSH_KEY,
+    OWNER_AND_NAME,
     ZERO,
-    Asked,
-    Forge,
+    FakeForge,
     Project,
-    Reply,
-    Sent,
-    Wrong,
-    exactly,
-    hexadecimal,
+    hmac_hex,
 )
+from tests.parts.forges.messages import ForgeRequest, ForgeResponse, RequestRejected, SentWebhook
 
 
-class GitHubForge(Forge):
+class FakeGitHub(FakeForge):
     """GitHub Enterprise: the API is below /api/v3."""
 
     kind = "github"
     api = "/api/v3"
     authorize_path = "/login/oauth/authorize"
     token_path = "/login/oauth/access_token"
-    says_expiry = False
-    routes = (
-        ("GET", "/user", "user"),
-        ("GET", "/user/repos", "repositories"),
-        ("GET", "/repos/(?P<name>[^/]+/[^/]+)", "repository"),
-        ("GET", "/repos/(?P<name>[^/]+/[^/]+)/(?P<what>branches|tags)", "list_refs"),
-        ("POST", "/repos/(?P<name>[^/]+/[^/]+)/hooks", "add_hook"),
-        ("DELETE", "/repos/(?P<name>[^/]+/[^/]+)/hooks/(?P<id>\\d+)", "remove_hook"),
-        ("POST", "/repos/(?P<name>[^/]+/[^/]+)/keys", "add_key"),
-        ("DELETE", "/repos/(?P<name>[^/]+/[^/]+)/keys/(?P<id>\\d+)", "remove_key"),
-        ("POST", "/repos/(?P<name>[^/]+/[^/]+)/statuses/(?P<sha>[0-9a-f]{40})", "add_status"),
-        ("DELETE", f"/applications/{CLIENT_ID}/token", "revoke"),
-    )
+    refresh_tokens = False
+    project_path = f"/repos/{OWNER_AND_NAME}"
+    more_routes = (("GET", "/user/repos", "repositories"), ("DELETE", f"/applications/{CLIENT_ID}/token", "revoke"))
+    webhook_scopes = ("repo", "admin:repo_hook")
+    deploy_key_scopes = ("repo",)
+    status_scopes = ("repo", "public_repo", "repo:status")
+    no_admin = (404, "Not Found")
+    deploy_key_fields: ClassVar[Mapping[str, Any]] = {"title": None, "read_only": True}
+    status_fields = frozenset({"state", "target_url", "description", "context"})
+    status_states = frozenset({"error", "failure", "pending", "success"})
 
-    def user(self, asked: Asked) -> Reply:
-        if not asked.headers.get("user-agent"):
-            raise Wrong(403, "Request forbidden by administrative rules: a User-Agent is needed")
-        scopes = self.scopes(asked)
-        return Reply(200, {"id": 583231, "login": LOGIN, "type": "User"}, {"X-OAuth-Scopes": ", ".join(sorted(scopes))})
+    def account(self, request: ForgeRequest) -> ForgeResponse:
+        if not request.headers.get("user-agent"):
+            raise RequestRejected(403, "Request forbidden by administrative rules: a User-Agent is needed")
+        scopes = {"X-OAuth-Scopes": ", ".join(sorted(self.token_scopes(request)))}
+        return ForgeResponse(200, {"id": 583231, "login": LOGIN, "type": "User"}, scopes)
 
-    def repositories(self, asked: Asked) -> Reply:
-        seen = [each for each in self.projects.values() if not each.private or self._reads_private(asked)]
-        return self.paged(asked, [self._shown(each) for each in seen], "per_page")
+    def repositories(self, request: ForgeRequest) -> ForgeResponse:
+        reads_private = self._reads_private(request)
+        projects = [project for project in self.projects.values() if reads_private or not project.private]
+        return self.paginate(request, [self.project_value(project) for project in projects])
 
-    def _reads_private(self, asked: Asked) -> bool:
-        """What is public needs no scope."""
-        return bool(self.scopes(asked) & {"repo", "*"})
+    def repository(self, request: ForgeRequest) -> ForgeResponse:
+        if self.project(request).private and not self._reads_private(request):
+            raise RequestRejected(404, "Not Found")
+        return super().repository(request)
 
-    def repository(self, asked: Asked) -> Reply:
-        project = self.project(asked)
-        if project.private and not self._reads_private(asked):
-            raise Wrong(404, "Not Found")
-        return Reply(200, self._shown(project))
+    def _reads_private(self, request: ForgeRequest) -> bool:
+        """Public repositories can be read without a scope."""
+        return bool(self.token_scopes(request) & {"repo", "*"})
 
-    def _shown(self, project: Project) -> dict[str, Any]:
+    def project_value(self, project: Project) -> dict[str, Any]:
         return {
             "id": 1296269,
             "name": project.name.split("/")[1],
@@ -81,74 +74,37 @@ class GitHubForge(Forge):
             "permissions": {"admin": project.admin, "push": True, "pull": True},
         }
 
-    def list_refs(self, asked: Asked) -> Reply:
-        self.scopes(asked)
-        folder = "heads" if asked.groups["what"] == "branches" else "tags"
-        found = self.refs(self.project(asked), folder)
-        return self.paged(asked, [{"name": name, "commit": {"sha": sha}} for name, sha in found], "per_page")
+    def ref_value(self, folder: str, name: str, commit: str) -> dict[str, Any]:
+        return {"name": name, "commit": {"sha": commit}}
 
-    def add_hook(self, asked: Asked) -> Reply:
-        self.need(asked, "repo", "admin:repo_hook", "write:repo_hook")
-        project = self._administered(asked)
-        sent = exactly(asked.json, {"name", "active", "events", "config"})
-        config = exactly(sent["config"], {"url", "content_type", "secret", "insecure_ssl"})
-        if sent["name"] != "web" or sent["events"] != ["push"] or config["content_type"] != "json":
-            raise Wrong(422, f"hook {sent}")
-        if any(hook["url"] == config["url"] for hook in project.hooks.values()):
-            raise Wrong(422, "Hook already exists on this repository")
-        number = str(next(NUMBERS))
-        project.hooks[number] = {"url": config["url"], "secret": config["secret"]}
-        return Reply(201, {"id": int(number), "type": "Repository", "active": True})
+    def add_webhook(self, request: ForgeRequest) -> ForgeResponse:
+        project = self.administered(request, self.webhook_scopes)
+        url, _ = self.read_webhook(request.json)
+        if any(webhook["url"] == url for webhook in project.webhooks.values()):
+            raise RequestRejected(422, "Hook already exists on this repository")
+        return super().add_webhook(request)
 
-    def _administered(self, asked: Asked) -> Project:
-        project = self.project(asked)
-        if not project.admin:
-            raise Wrong(404, "Not Found")
-        return project
+    def read_webhook(self, value: Any) -> tuple[str, str]:
+        self.require_fields(value, {"name", "active", "events", "config"})
+        config = self.require_fields(value["config"], {"url", "content_type", "secret", "insecure_ssl"})
+        if value["name"] != "web" or value["events"] != ["push"] or config["content_type"] != "json":
+            raise RequestRejected(422, f"webhook {value}")
+        return config["url"], config["secret"]
 
-    def remove_hook(self, asked: Asked) -> Reply:
-        self.need(asked, "repo", "admin:repo_hook")
-        return Reply(204) if self._administered(asked).hooks.pop(asked.groups["id"], None) else Reply(404, {})
+    def read_status(self, project: Project, commit: str, value: dict[str, Any]) -> None:
+        if len(value["description"]) > 140:
+            raise RequestRejected(422, f"status {value}")
 
-    def add_key(self, asked: Asked) -> Reply:
-        self.need(asked, "repo")
-        sent = exactly(asked.json, {"title", "key", "read_only"})
-        if not SSH_KEY.fullmatch(sent["key"]) or sent["read_only"] is not True:
-            raise Wrong(422, "key is invalid")
-        number = str(next(NUMBERS))
-        self._administered(asked).keys[number] = sent
-        return Reply(201, {"id": int(number), "read_only": True, "verified": True})
-
-    def remove_key(self, asked: Asked) -> Reply:
-        self.need(asked, "repo")
-        return Reply(204) if self._administered(asked).keys.pop(asked.groups["id"], None) else Reply(404, {})
-
-    def add_status(self, asked: Asked) -> Reply:
-        self.need(asked, "repo", "public_repo", "repo:status")
-        sent = exactly(asked.json, {"state", "target_url", "description", "context"})
-        if sent["state"] not in ("error", "failure", "pending", "success") or len(sent["description"]) > 140:
-            raise Wrong(422, f"status {sent}")
-        self.project(asked).statuses.append({"commit": asked.groups["sha"], **sent})
-        return Reply(201, {"id": next(NUMBERS), **sent})
-
-    def revoke(self, asked: Asked) -> Reply:
-        basic = base64.b64encode(f"{CLIENT_ID}:{CLIENT_SECRET}".encode()).decode()
-        if asked.headers.get("authorization") != f"Basic {basic}":
-            raise Wrong(401, "Bad credentials")
-        gone = self.tokens.pop(exactly(asked.json, {"access_token"})["access_token"], None)
-        return Reply(204) if gone is not None else Reply(404, {"message": "Not Found"})
+    def revoke(self, request: ForgeRequest) -> ForgeResponse:
+        if request.headers.get("authorization") != BASIC_AUTH:
+            raise RequestRejected(401, "Bad credentials")
+        token = self.require_fields(request.json, {"access_token"})["access_token"]
+        return ForgeResponse(204) if self.tokens.pop(token, None) else ForgeResponse(404, {"message": "Not Found"})
 
     def push_event(self, project: Project, ref: str, before: str, after: str) -> tuple[dict[str, str], Any]:
-        headers = {
-            "User-Agent": "GitHub-Hookshot/044aadd",
-            "X-GitHub-Delivery": str(uuid.uuid4()),
-            "X-GitHub-Event": "push",
-            "X-GitHub-Hook-ID": "292430182",
-        }
-        author = {"name": "Ann Author", "email": "ann@example.com", "username": LOGIN}
+        author = {**AUTHOR, "username": LOGIN}
         commit = {"id": after, "message": "Change", "timestamp": "2026-11-23T12:00:00Z", "author": author}
-        repository = self._shown(project) | {"pushed_at": int(time.time())}
-        return headers, {
+        return self._headers("push"), {
             "ref": ref,
             "before": before,
             "after": after,
@@ -157,17 +113,24 @@ class GitHubForge(Forge):
             "forced": False,
             "head_commit": None if after == ZERO else commit,
             "commits": [] if after == ZERO else [commit],
-            "repository": repository,
+            "repository": self.project_value(project) | {"pushed_at": int(time.time())},
             "pusher": {"name": LOGIN, "email": "octo@example.com"},
             "sender": {"login": LOGIN, "id": 583231},
         }
 
-    def ping(self, project: Project) -> list[Sent]:
-        """The event that a new webhook is tried with."""
-        headers = {"X-GitHub-Delivery": str(uuid.uuid4()), "X-GitHub-Event": "ping"}
-        value = {"zen": "Design for failure.", "hook_id": 1, "repository": self._shown(project)}
-        return [self.send(hook, headers, value) for hook in project.hooks.values()]
+    def ping(self, project: Project) -> list[SentWebhook]:
+        """Send the event that tests a new webhook."""
+        value = {"zen": "Design for failure.", "hook_id": 1, "repository": self.project_value(project)}
+        return [self.send(webhook, self._headers("ping"), value) for webhook in project.webhooks.values()]
+
+    def _headers(self, event: str) -> dict[str, str]:
+        return {
+            "User-Agent": "GitHub-Hookshot/044aadd",
+            "X-GitHub-Delivery": str(uuid.uuid4()),
+            "X-GitHub-Event": event,
+            "X-GitHub-Hook-ID": "292430182",
+        }
 
     def signature(self, body: bytes, secret: str) -> dict[str, str]:
         sha1 = hmac.new(secret.encode(), body, hashlib.sha1).hexdigest()
-        return {"X-Hub-Signature": f"sha1={sha1}", "X-Hub-Signature-256": f"sha256={hexadecimal(body, secret)}"}
+        return {"X-Hub-Signature": f"sha1={sha1}", "X-Hub-Signature-256": f"sha256={hmac_hex(body, secret)}"}

@@ -1,74 +1,69 @@
-"""GitLab, after docs.gitlab.com/api (v4) and "Webhook events"."""
+"""GitLab, as documented at docs.gitlab.com/api (v4) and in "Webhook events"."""
 
 from __future__ import annotations
 
 import uuid
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 from urllib.parse import parse_qsl
 
-from tests.parts.forges.forge import (
+from tests.parts.forges.fake_forge import (
+    AUTHOR,
     CLIENT_ID,
     CLIENT_SECRET,
     LOGIN,
-    NUMBERS,
-    SSH_KEY,
     ZERO,
-    Asked,
-    Forge,
+    FakeForge,
     Project,
-    Reply,
-    Wrong,
-    exactly,
-    ref_parts,
+    split_ref,
 )
+from tests.parts.forges.messages import ForgeRequest, ForgeResponse, RequestRejected
 
 
-class GitLabForge(Forge):
+class FakeGitLab(FakeForge):
     """GitLab."""
 
     kind = "gitlab"
     api = "/api/v4"
     authorize_path = "/oauth/authorize"
     token_path = "/oauth/token"
-    routes = (
-        ("GET", "/user", "user"),
-        ("GET", "/projects", "repositories"),
-        ("GET", "/projects/(?P<name>[^/]+)", "repository"),
-        ("GET", "/projects/(?P<name>[^/]+)/repository/(?P<what>branches|tags)", "list_refs"),
-        ("POST", "/projects/(?P<name>[^/]+)/hooks", "add_hook"),
-        ("DELETE", "/projects/(?P<name>[^/]+)/hooks/(?P<id>\\d+)", "remove_hook"),
-        ("POST", "/projects/(?P<name>[^/]+)/deploy_keys", "add_key"),
-        ("DELETE", "/projects/(?P<name>[^/]+)/deploy_keys/(?P<id>\\d+)", "remove_key"),
-        ("POST", "/projects/(?P<name>[^/]+)/statuses/(?P<sha>[0-9a-f]{40})", "add_status"),
-    )
+    project_path = "/projects/(?P<name>[^/]+)"
+    deploy_keys_path = "/deploy_keys"
+    refs_path = "/repository"
+    more_routes = (("GET", "/projects", "repositories"),)
+    account_scopes = ("api", "read_api", "read_user")
+    read_scopes = ("api", "read_api")
+    ref_scopes = ("api", "read_api", "read_repository")
+    webhook_scopes = deploy_key_scopes = status_scopes = ("api",)
+    invalid_status = 400
+    no_admin = (403, "403 Forbidden")
+    deploy_key_fields: ClassVar[Mapping[str, Any]] = {"title": None, "can_push": False}
+    status_fields = frozenset({"state", "name", "target_url", "description"})
+    status_states = frozenset({"pending", "running", "success", "failed", "canceled", "skipped"})
+    status_context = "name"
 
-    def answer(self, asked: Asked) -> Reply:
-        if asked.path == "/oauth/revoke":
-            form = dict(parse_qsl(asked.body.decode()))
+    def handle(self, request: ForgeRequest) -> ForgeResponse:
+        if request.path == "/oauth/revoke":
+            form = dict(parse_qsl(request.body.decode()))
             if (form.get("client_id"), form.get("client_secret")) != (CLIENT_ID, CLIENT_SECRET):
-                return Reply(403, {"error": "unauthorized_client"})
+                return ForgeResponse(403, {"error": "unauthorized_client"})
             self.tokens.pop(form.get("token", ""), None)
-            return Reply(200, {})
-        return super().answer(asked)
+            return ForgeResponse(200, {})
+        return super().handle(request)
 
-    def user(self, asked: Asked) -> Reply:
-        self.need(asked, "api", "read_api", "read_user")
-        return Reply(200, {"id": 42, "username": LOGIN, "name": "Octo"})
+    def account(self, request: ForgeRequest) -> ForgeResponse:
+        self.require_scope(request, *self.account_scopes)
+        return ForgeResponse(200, {"id": 42, "username": LOGIN, "name": "Octo"})
 
-    def repositories(self, asked: Asked) -> Reply:
-        self.need(asked, "api", "read_api")
-        if asked.query.get("membership") != "true":
-            raise Wrong(400, "all public projects")
-        search = asked.query.get("search", "").lower()
-        return self.paged(
-            asked, [self._shown(each) for each in self.projects.values() if search in each.name.lower()], "per_page"
-        )
+    def repositories(self, request: ForgeRequest) -> ForgeResponse:
+        self.require_scope(request, *self.read_scopes)
+        if request.query.get("membership") != "true":
+            raise RequestRejected(400, "all public projects")
+        search = request.query.get("search", "").lower()
+        projects = [self.project_value(each) for each in self.projects.values() if search in each.name.lower()]
+        return self.paginate(request, projects)
 
-    def repository(self, asked: Asked) -> Reply:
-        self.need(asked, "api", "read_api")
-        return Reply(200, self._shown(self.project(asked)))
-
-    def _shown(self, project: Project) -> dict[str, Any]:
+    def project_value(self, project: Project) -> dict[str, Any]:
         level = 40 if project.admin else 30
         return {
             "id": 15,
@@ -81,69 +76,33 @@ class GitLabForge(Forge):
             "permissions": {"project_access": {"access_level": level}, "group_access": None},
         }
 
-    def list_refs(self, asked: Asked) -> Reply:
-        self.need(asked, "api", "read_api", "read_repository")
-        folder = "heads" if asked.groups["what"] == "branches" else "tags"
-        found = self.refs(self.project(asked), folder)
-        return self.paged(asked, [{"name": name, "commit": {"id": sha}} for name, sha in found], "per_page")
+    def ref_value(self, folder: str, name: str, commit: str) -> dict[str, Any]:
+        return {"name": name, "commit": {"id": commit}}
 
-    def _administered(self, asked: Asked) -> Project:
-        self.need(asked, "api")
-        project = self.project(asked)
-        if not project.admin:
-            raise Wrong(403, "403 Forbidden")
-        return project
+    def read_webhook(self, value: Any) -> tuple[str, str]:
+        self.require_fields(value, {"url", "token", "push_events", "tag_push_events", "enable_ssl_verification"})
+        if not (value["push_events"] is value["tag_push_events"] is value["enable_ssl_verification"] is True):
+            raise RequestRejected(400, f"webhook {value}")
+        return value["url"], value["token"]
 
-    def add_hook(self, asked: Asked) -> Reply:
-        project = self._administered(asked)
-        sent = exactly(asked.json, {"url", "token", "push_events", "tag_push_events", "enable_ssl_verification"})
-        if not (sent["push_events"] is sent["tag_push_events"] is sent["enable_ssl_verification"] is True):
-            raise Wrong(400, f"hook {sent}")
-        number = str(next(NUMBERS))
-        project.hooks[number] = {"url": sent["url"], "secret": sent["token"]}
-        return Reply(201, {"id": int(number), "url": sent["url"]})
-
-    def remove_hook(self, asked: Asked) -> Reply:
-        gone = self._administered(asked).hooks.pop(asked.groups["id"], None)
-        return Reply(204) if gone else Reply(404, {"message": "404 Not found"})
-
-    def add_key(self, asked: Asked) -> Reply:
-        project = self._administered(asked)
-        sent = exactly(asked.json, {"title", "key", "can_push"})
-        if not SSH_KEY.fullmatch(sent["key"]) or sent["can_push"] is not False:
-            raise Wrong(400, "key is invalid")
-        number = str(next(NUMBERS))
-        project.keys[number] = sent
-        return Reply(201, {"id": int(number), "can_push": False})
-
-    def remove_key(self, asked: Asked) -> Reply:
-        gone = self._administered(asked).keys.pop(asked.groups["id"], None)
-        return Reply(204) if gone else Reply(404, {"message": "404 Not found"})
-
-    def add_status(self, asked: Asked) -> Reply:
-        self.need(asked, "api")
-        sent = exactly(asked.json, {"state", "name", "target_url", "description"})
-        if sent["state"] not in ("pending", "running", "success", "failed", "canceled", "skipped"):
-            raise Wrong(400, f"status {sent}")
-        known = [each for each in self.project(asked).statuses if each["context"] == sent["name"]]
-        if known and (known[-1]["state"], known[-1]["commit"]) == (sent["state"], asked.groups["sha"]):
-            raise Wrong(400, f"Cannot transition status via :{sent['state']} from :{sent['state']}")
-        self.project(asked).statuses.append({"commit": asked.groups["sha"], "context": sent["name"], **sent})
-        return Reply(201, {"id": next(NUMBERS), "status": sent["state"]})
+    def read_status(self, project: Project, commit: str, value: dict[str, Any]) -> None:
+        earlier = [status for status in project.statuses if status["context"] == value["name"]]
+        state = value["state"]
+        if earlier and (earlier[-1]["state"], earlier[-1]["commit"]) == (state, commit):
+            raise RequestRejected(400, f"Cannot transition status via :{state} from :{state}")
 
     def push_event(self, project: Project, ref: str, before: str, after: str) -> tuple[dict[str, str], Any]:
-        kind, _ = ref_parts(ref)
+        folder, _ = split_ref(ref)
         headers = {
             "User-Agent": "GitLab/18.6.0",
-            "X-Gitlab-Event": "Push Hook" if kind == "heads" else "Tag Push Hook",
+            "X-Gitlab-Event": "Push Hook" if folder == "heads" else "Tag Push Hook",
             "X-Gitlab-Event-UUID": str(uuid.uuid4()),
             "X-Gitlab-Webhook-UUID": str(uuid.uuid4()),
             "Idempotency-Key": str(uuid.uuid4()),
         }
-        author = {"name": "Ann Author", "email": "ann@example.com"}
-        commits = [] if after == ZERO else [{"id": after, "message": "Change", "author": author}]
+        commits = [] if after == ZERO else [{"id": after, "message": "Change", "author": AUTHOR}]
         return headers, {
-            "object_kind": "push" if kind == "heads" else "tag_push",
+            "object_kind": "push" if folder == "heads" else "tag_push",
             "before": before,
             "after": after,
             "ref": ref,
