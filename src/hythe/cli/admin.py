@@ -37,11 +37,11 @@ def _configure(parser: ArgumentParser) -> None:
     create.add_argument("name", metavar="NAME", help="user name")
     create.add_argument("--email", required=True, metavar="EMAIL", help="e-mail address")
     create.add_argument("--admin", action="store_true", help="make the account an administrator")
-    create.set_defaults(work=_create_user)
+    create.set_defaults(handler=_create_user)
 
     set_password = verbs.add_parser("set-password", help="change the password of an account and end its sessions")
     set_password.add_argument("name", metavar="NAME", help="user name")
-    set_password.set_defaults(work=_set_password)
+    set_password.set_defaults(handler=_set_password)
 
     set_plan = verbs.add_parser("set-plan", help="set the number of private repositories that an account can have")
     set_plan.add_argument("name", metavar="NAME", help="name of the account")
@@ -52,13 +52,13 @@ def _configure(parser: ArgumentParser) -> None:
         metavar="N|unlimited",
         help="maximum number of private repositories",
     )
-    set_plan.set_defaults(work=_set_plan)
+    set_plan.set_defaults(handler=_set_plan)
 
     list_users = verbs.add_parser("list-users", help="list all accounts")
-    list_users.set_defaults(work=_list_users)
+    list_users.set_defaults(handler=_list_users)
 
     upgrade = verbs.add_parser("upgrade", help="upgrade the database schema")
-    upgrade.set_defaults(work=_upgrade)
+    upgrade.set_defaults(handler=_upgrade)
 
     add_housekeeping(verbs, _registry)
 
@@ -69,8 +69,8 @@ def _configure(parser: ArgumentParser) -> None:
 
 
 def _run(arguments: Namespace) -> int:
-    work: Callable[[Namespace], int] = arguments.work
-    return work(arguments)
+    handler: Callable[[Namespace], int] = arguments.handler
+    return handler(arguments)
 
 
 def _create_user(arguments: Namespace) -> int:

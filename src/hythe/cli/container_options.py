@@ -58,7 +58,7 @@ def _configure_process(parser: ArgumentParser) -> None:
     parser.add_argument("--restart", default="no", metavar="no", help="only no: restarting containers needs a daemon")
 
 
-def parse_request(arguments: Namespace) -> CreateOptions:
+def parse_options(arguments: Namespace) -> CreateOptions:
     """Return the options that the flags set. Raises InvalidOption."""
     entrypoint = arguments.entrypoint
     _check_restart(arguments)

@@ -19,8 +19,8 @@ def configure_names(parser: ArgumentParser) -> None:
     parser.add_argument("containers", metavar="CONTAINER", nargs="+", help="name or ID")
 
 
-class Report:
-    """Collects and prints the results."""
+class ContainerReport:
+    """Prints the result for each container, or collects them for --json."""
 
     def __init__(self, arguments: Namespace) -> None:
         self._is_json = bool(arguments.json)
@@ -34,8 +34,8 @@ class Report:
             print(typed, flush=True)
 
     @contextmanager
-    def trying(self) -> Iterator[None]:
-        """Report an error of one container and continue. The first error decides the exit code."""
+    def catch_error(self) -> Iterator[None]:
+        """ContainerReport an error of one container and continue. The first error decides the exit code."""
         try:
             yield
         except ContainerError as error:

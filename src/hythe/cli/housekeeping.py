@@ -15,24 +15,26 @@ if TYPE_CHECKING:
 STORAGE_FLAGS = ("data", "database_url", "blob_store", "grace_period", "upload_lifetime", "replaced_lifetime")
 """The settings that verbs working on blobs need."""
 
-Opened: TypeAlias = Callable[[Namespace], "AbstractAsyncContextManager[RegistryServices]"]
-"""Open the registry that the arguments name."""
+OpenRegistry: TypeAlias = Callable[[Namespace], "AbstractAsyncContextManager[RegistryServices]"]
+"""Opens the registry that the arguments name."""
 
 
-def add_housekeeping(verbs: Any, opened: Opened) -> None:
+def add_housekeeping(verbs: Any, open_registry: OpenRegistry) -> None:
     """Add ``gc`` and ``verify`` to the verbs of a command; ``verbs`` is the result of ``add_subparsers``."""
     garbage: ArgumentParser = verbs.add_parser(
         "gc", help="delete unreferenced data; a running server does this periodically"
     )
     garbage.add_argument("--dry-run", action="store_true", help="print what would be deleted, without deleting it")
-    garbage.set_defaults(work=lambda arguments: _collect_garbage(opened(arguments), dry_run=arguments.dry_run))
+    garbage.set_defaults(
+        handler=lambda arguments: _collect_garbage(open_registry(arguments), dry_run=arguments.dry_run)
+    )
 
-    reading: ArgumentParser = verbs.add_parser(
+    verification: ArgumentParser = verbs.add_parser(
         "verify", help="check every blob and manifest against its digest, and quarantine corrupt ones"
     )
-    reading.set_defaults(work=lambda arguments: _verify(opened(arguments)))
+    verification.set_defaults(handler=lambda arguments: _verify(open_registry(arguments)))
 
-    for verb in (garbage, reading):
+    for verb in (garbage, verification):
         add_setting_flags(verb, STORAGE_FLAGS)
 
 
@@ -63,28 +65,28 @@ def _collect_garbage(opened: "AbstractAsyncContextManager[RegistryServices]", *,
 def _verify(opened: "AbstractAsyncContextManager[RegistryServices]") -> int:
     """Check every blob and manifest, and quarantine and print corrupt ones."""
 
-    async def read_all() -> tuple[int, int]:
+    async def check_all() -> tuple[int, int]:
         async with opened as registry:
             return await _report(registry)
 
-    looked_at, damaged = asyncio.run(read_all())
-    print(f"checked {looked_at} blobs and manifests")
-    if damaged:
+    checked, corrupt = asyncio.run(check_all())
+    print(f"checked {checked} blobs and manifests")
+    if corrupt:
         hint = "push the affected images again, or restore the files from a backup and verify again"
-        raise CommandFailed(f"{damaged} blobs or manifests are corrupt and no longer served", hint)
+        raise CommandFailed(f"{corrupt} blobs or manifests are corrupt and no longer served", hint)
     return 0
 
 
 async def _report(registry: "RegistryServices") -> tuple[int, int]:
-    looked_at = damaged = 0
+    checked = corrupt = 0
     for findings in (registry.verification.blobs(), registry.verification.manifests()):
         async for finding in findings:
-            looked_at += 1
+            checked += 1
             if finding.problem:
-                damaged += 1
+                corrupt += 1
                 print(f"{finding.digest}: {finding.problem}; in {', '.join(finding.repositories) or 'no repository'}")
             elif finding.healed:
                 print(f"{finding.digest}: intact again, and served")
     async for stray in registry.verification.strays():
         print(f"{stray.digest}: {stray.size} bytes not in the database: the next garbage collection deletes them")
-    return looked_at, damaged
+    return checked, corrupt

@@ -46,19 +46,19 @@ def _configure(parser: ArgumentParser) -> None:
     )
     serve.add_argument("--read-only", action="store_true", help="reject every push and delete")
     add_setting_flags(serve, SETTINGS)
-    serve.set_defaults(work=_serve)
+    serve.set_defaults(handler=_serve)
 
-    take = verbs.add_parser("import", help="import the data of a docker-registry, and verify every blob")
-    take.add_argument("folder", type=Path, metavar="FOLDER", help="rootdirectory of the docker-registry")
-    add_setting_flags(take, ("data", "database_url", "blob_store", "manifest_size"))
-    take.set_defaults(work=_import)
+    importer = verbs.add_parser("import", help="import the data of a docker-registry, and verify every blob")
+    importer.add_argument("folder", type=Path, metavar="FOLDER", help="rootdirectory of the docker-registry")
+    add_setting_flags(importer, ("data", "database_url", "blob_store", "manifest_size"))
+    importer.set_defaults(handler=_import)
 
     add_housekeeping(verbs, _registry)
 
 
 def _run(arguments: Namespace) -> int:
-    work: Callable[[Namespace], int] = arguments.work
-    return work(arguments)
+    handler: Callable[[Namespace], int] = arguments.handler
+    return handler(arguments)
 
 
 def _serve(arguments: Namespace) -> int:
@@ -101,21 +101,21 @@ def _import(arguments: Namespace) -> int:
 
     folder = RegistryFolder(arguments.folder)
 
-    async def take() -> tuple[int, int]:
-        taken = refused = 0
+    async def import_all() -> tuple[int, int]:
+        imported = rejected = 0
         async with _registry(arguments) as registry:
             async for manifest in Import(registry, folder).run():
                 name = f"{manifest.repository}@{manifest.digest}" if manifest.digest else manifest.repository
-                refusal = f" not imported: {manifest.problem}" if manifest.problem else ""
-                print(" ".join([name, *manifest.tags]) + refusal)
-                taken, refused = taken + (not manifest.problem), refused + bool(manifest.problem)
-        return taken, refused
+                reason = f" not imported: {manifest.problem}" if manifest.problem else ""
+                print(" ".join([name, *manifest.tags]) + reason)
+                imported, rejected = imported + (not manifest.problem), rejected + bool(manifest.problem)
+        return imported, rejected
 
-    taken, refused = asyncio.run(take())
-    print(f"imported {taken} manifests into {load_settings(arguments, {'data': DATA}).settings.data_folder}")
-    if refused:
+    imported, rejected = asyncio.run(import_all())
+    print(f"imported {imported} manifests into {load_settings(arguments, {'data': DATA}).settings.data_folder}")
+    if rejected:
         raise CommandFailed(
-            f"{refused} manifests were not imported", "see the lines above; the other manifests were imported"
+            f"{rejected} manifests were not imported", "see the lines above; the other manifests were imported"
         )
     return 0
 

@@ -4,7 +4,7 @@ from argparse import ArgumentParser, Namespace
 
 from hythe.cli.command import Command
 from hythe.cli.container_images import open_store
-from hythe.cli.container_report import Report, configure_names
+from hythe.cli.container_report import ContainerReport, configure_names
 from hythe.containers import lifecycle
 from hythe.containers.container import Container
 from hythe.containers.errors import NoSuchContainer
@@ -21,10 +21,10 @@ def _configure(parser: ArgumentParser) -> None:
 
 def _run(arguments: Namespace) -> int:
     store, images = ContainerStore(), open_store()
-    report = Report(arguments)
+    report = ContainerReport(arguments)
     found: list[tuple[str, Container]] = []
     for text in arguments.containers:
-        with report.trying():
+        with report.catch_error():
             container = _find(store, text, arguments.force)
             if container is not None and arguments.force:
                 kill(
@@ -33,7 +33,7 @@ def _run(arguments: Namespace) -> int:
             found += [(text, container)] if container is not None else []
     become_root()
     for text, container in found:
-        with report.trying():
+        with report.catch_error():
             lifecycle.remove(store, images, container)
             report.done(text, container)
     lifecycle.prune_layers(store, images)

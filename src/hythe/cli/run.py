@@ -8,7 +8,7 @@ from pathlib import Path
 from hythe.cli import container_options
 from hythe.cli.command import Command, CommandFailed
 from hythe.cli.container_images import find_image, open_store
-from hythe.cli.container_report import Report, configure_names
+from hythe.cli.container_report import ContainerReport, configure_names
 from hythe.cli.failure import message_of
 from hythe.cli.output import add_json_flag
 from hythe.client.errors import ClientError
@@ -22,7 +22,7 @@ from hythe.containers.store import ContainerStore
 from hythe.containers.supervise import supervise, supervise_detached
 from hythe.oci.errors import OCIError
 
-OUR_FAULT = 125
+NOT_STARTED = 125
 """Exit code of ``run`` if the container could not start, as in docker."""
 _STREAMS = ("stdin", "stdout", "stderr")
 """In the order of their file descriptors."""
@@ -52,24 +52,24 @@ def _run(arguments: Namespace) -> int:
         print(container.id)
         return 0
     except (ContainerError, ClientError, OCIError, OSError) as error:
-        code = error.exit_code if isinstance(error, CannotStart) else OUR_FAULT
+        code = error.exit_code if isinstance(error, CannotStart) else NOT_STARTED
         raise CommandFailed(message_of(error), getattr(error, "hint", ""), code) from error
 
 
 def _check_terminal(arguments: Namespace) -> None:
     if arguments.attach and arguments.detach:
-        raise CommandFailed("conflicting options: -a and -d", "use only one of them", OUR_FAULT)
+        raise CommandFailed("conflicting options: -a and -d", "use only one of them", NOT_STARTED)
     if arguments.tty and arguments.interactive and not arguments.detach and not sys.stdin.isatty():
-        raise CommandFailed("the input device is not a terminal", "use -i without -t", OUR_FAULT)
+        raise CommandFailed("the input device is not a terminal", "use -i without -t", NOT_STARTED)
 
 
 def _create(store: ContainerStore, images: LocalStore, arguments: Namespace) -> Container:
-    request = container_options.parse_request(arguments)
+    options = container_options.parse_options(arguments)
     image = find_image(images, arguments.image, arguments.platform, arguments.pull, quiet=arguments.quiet)
     if not arguments.cidfile:
-        return lifecycle.create(store, images, image, request)
+        return lifecycle.create(store, images, image, options)
     with Path(arguments.cidfile).open("x") as file:  # a file that exists belongs to another container
-        container = lifecycle.create(store, images, image, request)
+        container = lifecycle.create(store, images, image, options)
         file.write(container.id)
     return container
 
@@ -106,7 +106,7 @@ run = Command(
     """hythe run --rm -it debian bash
 hythe run -d --name web -v ./site:/site:ro -e PORT=8000 example.com/web
 hythe run --network none --read-only --cap-drop ALL busybox id""",
-    OUR_FAULT,
+    NOT_STARTED,
 )
 
 
@@ -118,7 +118,7 @@ def _configure_create(parser: ArgumentParser) -> None:
 def _create_only(arguments: Namespace) -> int:
     become_root()
     container = _create(ContainerStore(), open_store(), arguments)
-    report = Report(arguments)
+    report = ContainerReport(arguments)
     report.done(container.id, container)
     return report.finish()
 
@@ -141,9 +141,9 @@ def _start(arguments: Namespace) -> int:
         container = store.find(arguments.containers[0])
         streams = _STREAMS if arguments.interactive else ("stdout", "stderr")
         return _attach(store, images, container, _attachment(container, streams))
-    report = Report(arguments)
+    report = ContainerReport(arguments)
     for text in arguments.containers:
-        with report.trying():
+        with report.catch_error():
             container = store.find(text)
             if store.status(container).state is not ContainerState.RUNNING:  # like docker, skip a running container
                 _start_detached(store, images, container)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 
 from hythe.settings import LoadedSettings, Settings, descriptions, load
 
-_METAVARS = {
+PLACEHOLDERS = {
     "listen": "HOST:PORT",
     "data": "FOLDER",
     "trusted_proxies": "ADDRESSES",
@@ -38,7 +38,7 @@ def add_setting_flags(parser: ArgumentParser, names: Iterable[str] = Settings.__
         if isinstance(getattr(Settings(), name), bool):
             parser.add_argument(flag, action=BooleanOptionalAction, default=None, help=meaning)
         else:
-            parser.add_argument(flag, metavar=_METAVARS.get(name, name.rpartition("_")[2].upper()), help=meaning)
+            parser.add_argument(flag, metavar=PLACEHOLDERS.get(name, name.rpartition("_")[2].upper()), help=meaning)
 
 
 def load_settings(arguments: Namespace, defaults: Mapping[str, str] | None = None) -> LoadedSettings:

@@ -4,7 +4,7 @@ import math
 from argparse import ArgumentParser, Namespace
 
 from hythe.cli.command import Command
-from hythe.cli.container_report import Report, configure_names
+from hythe.cli.container_report import ContainerReport, configure_names
 from hythe.containers.container import Container
 from hythe.containers.lifecycle import stop as stop_container
 from hythe.containers.store import ContainerStore
@@ -25,9 +25,9 @@ def _configure(parser: ArgumentParser) -> None:
 
 def _run(arguments: Namespace) -> int:
     store = ContainerStore()
-    report = Report(arguments)
+    report = ContainerReport(arguments)
     for text in arguments.containers:
-        with report.trying():
+        with report.catch_error():
             container = store.find(text)
             stop_container(store, container, _timeout_of(arguments, container), arguments.signal)
             report.done(text, container)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from importlib import import_module
 
 import pytest
@@ -9,6 +11,8 @@ import pytest
 from hythe.cli.command import Command, CommandFailed, Verb
 from hythe.cli.failure import EXIT_STATUSES, report
 from hythe.cli.main import GROUPS, VERBS, find_verb, load, main, make_parser, normalize_switches
+from hythe.cli.setting_flags import PLACEHOLDERS
+from hythe.settings import Settings
 
 
 @pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.name)
@@ -142,3 +146,19 @@ def test_a_default_switch_can_be_cleared() -> None:
     parser = make_parser(verb, load(verb))
 
     assert parser.parse_args(normalize_switches(parser, ["--pause=false", "web"])).pause is False
+
+
+def test_placeholders_of_setting_flags_name_settings() -> None:
+    """Each placeholder belongs to an existing setting."""
+    assert set(PLACEHOLDERS) <= set(Settings.__struct_fields__)
+
+
+def test_help_imports_no_verb_and_no_server() -> None:
+    """``hythe --help`` starts fast because it imports only the table of verbs."""
+    program = "import sys; from hythe.cli.main import main; main(['--help']); print(*sys.modules, file=sys.stderr)"
+
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+
+    loaded = {name for name in done.stderr.split() if name.startswith("hythe")}
+    assert loaded == {"hythe", "hythe.cli", "hythe.cli.command", "hythe.cli.main"}
+    assert "msgspec" not in done.stderr.split()
