@@ -18,8 +18,7 @@ from hythe.builds.rules import MAX_SOURCE_LENGTH, Rule, RuleMatch, docker_tags
 from hythe.builds.secret_box import SecretBox
 from hythe.builds.sql import builds as rows
 from hythe.builds.sql import configurations as configuration_rows
-from hythe.builds.sql import forge_deliveries as head_rows
-from hythe.builds.sql import logs
+from hythe.builds.sql import forge_deliveries, logs
 from hythe.builds.sql.builds import BuildFilter, NewBuild
 from hythe.builds.sql.configurations import TriggerCall
 from hythe.database import Database, Session
@@ -131,7 +130,7 @@ class BuildService:
             session, BuildFilter(repository=configuration.repository, status="succeeded", limit=200)
         )
         refs = dict.fromkeys([*_named_refs(configuration), *(SourceRef(b.ref.type, b.ref.name) for b in built)])
-        gone = await head_rows.gone(session, configuration.id)
+        gone = await forge_deliveries.deleted_refs(session, configuration.id)
         queued: list[int] = []
         for ref in [ref for ref in refs if ref not in gone][:MAX_REBUILT_REFS]:
             queued += await self.queue_ref(session, configuration, ref, request)

@@ -1,13 +1,14 @@
 """A build configuration: what is built into a repository, from which source, and how."""
 
 from datetime import datetime
-from enum import Enum
 from typing import Annotated, TypeAlias
 
 import msgspec
 from msgspec import Meta
 
 from hythe.builds.rules import Rule
+from hythe.forges.adapters import source_kinds
+from hythe.forges.source_ref import GIT, ForgeKind
 from hythe.worker.protocol import Network
 
 MAX_REPOSITORY_LENGTH = 255
@@ -15,16 +16,6 @@ MAX_REPOSITORY_LENGTH = 255
 
 LinkedAccountId: TypeAlias = Annotated[int, Meta(ge=1, le=2**53)]
 """The id of a linked account."""
-
-
-class Forge(Enum):
-    """The kind of forge that hosts the source; ``git`` is any git URL."""
-
-    GITHUB = "github"
-    BITBUCKET = "bitbucket"
-    GITLAB = "gitlab"
-    GITEA = "gitea"
-    GIT = "git"
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,7 +38,7 @@ class BuildSource(msgspec.Struct, frozen=True, kw_only=True):
     """The source repository. git clones ``url``; ``forge_repository`` is OWNER/NAME at the forge."""
 
     url: Annotated[str, Meta(min_length=1, max_length=2000)]
-    forge: Forge = Forge.GIT
+    forge: Annotated[ForgeKind, Meta(extra_json_schema={"enum": [*source_kinds()]})] = GIT
     forge_repository: Annotated[str, Meta(max_length=MAX_REPOSITORY_LENGTH)] = ""
     linked_account_id: LinkedAccountId | None = None
     default_branch: Annotated[str, Meta(max_length=250)] = ""

@@ -14,7 +14,6 @@ from hythe.builds.configuration import (
     BuildConfiguration,
     BuildSource,
     ConfigurationChanges,
-    Forge,
     NewBuildConfiguration,
     Options,
 )
@@ -28,7 +27,8 @@ from hythe.builds.sql import forge_statuses
 from hythe.builds.sql import linked_accounts as links
 from hythe.builds.triggers.schedule import next_due
 from hythe.database import Database, Session
-from hythe.forges.source_ref import SourceRef, SourceType
+from hythe.forges.adapters import source_kinds
+from hythe.forges.source_ref import GIT, SourceRef, SourceType
 from hythe.hub.access import HubAccess
 from hythe.hub.actor import HubActor
 from hythe.hub.errors import Invalid, NotFound
@@ -184,7 +184,7 @@ class BuildConfigurationService:
         give_up = asyncio.get_running_loop().time() + STATUS_TIMEOUT
         while asyncio.get_running_loop().time() < give_up:
             async with self._database.reading() as session:
-                if not await forge_statuses.any_untried(session, configuration_id):
+                if not await forge_statuses.has_unsent(session, configuration_id):
                     return
             await asyncio.sleep(0.1)
 
@@ -311,8 +311,10 @@ def validated_source(source: BuildSource) -> BuildSource:
     if parts.password:
         raise InvalidBuildConfiguration("the URL contains a password", "set it as credentials, which are stored sealed")
     name = source.forge_repository or parts.path.strip("/").removesuffix(".git")
-    if source.forge is not Forge.GIT and name.count("/") < 1:
-        raise InvalidBuildConfiguration(f"{name!r} is not a repository of {source.forge.value}", "use OWNER/NAME")
+    if source.forge not in source_kinds():
+        raise Invalid({"forge": f"must be one of {', '.join(source_kinds())}"})
+    if source.forge != GIT and name.count("/") < 1:
+        raise InvalidBuildConfiguration(f"{name!r} is not a repository of {source.forge}", "use OWNER/NAME")
     if len(name) > MAX_REPOSITORY_LENGTH:
         raise InvalidBuildConfiguration(
             f"the path of the URL has {len(name)} characters", f"use at most {MAX_REPOSITORY_LENGTH}"

@@ -8,12 +8,12 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from hythe.builds.configuration import BuildSource, Forge, NewBuildConfiguration, Options
+from hythe.builds.configuration import BuildSource, NewBuildConfiguration, Options
 from hythe.builds.errors import InvalidBuildConfiguration
 from hythe.builds.rules import Rule
 from hythe.forges.source_ref import SourceType
 
-PROVIDERS = {"github": (Forge.GITHUB, "https://github.com"), "bitbucket": (Forge.BITBUCKET, "https://bitbucket.org")}
+PROVIDERS = {"github": "https://github.com", "bitbucket": "https://bitbucket.org"}
 """The forges that Docker Hub's automated builds support."""
 
 
@@ -50,12 +50,12 @@ class DockerHubSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 def from_docker_hub(old: DockerHubSettings, *, linked_account_id: int | None = None) -> NewBuildConfiguration:
     """Return the equivalent build configuration. Raises InvalidBuildConfiguration."""
-    provider = PROVIDERS.get(old.provider.lower())
-    if provider is None or not old.owner or not old.repository:
+    forge = old.provider.lower()
+    root = PROVIDERS.get(forge)
+    if root is None or not old.owner or not old.repository:
         raise InvalidBuildConfiguration(
             "the settings do not name a source", "set provider (github or bitbucket), owner and repository"
         )
-    forge, root = provider
     name = f"{old.owner}/{old.repository}"
     plain = [each.source_name for each in old.build_settings if each.source_type == "Branch"]
     branch = next((each for each in plain if not each.startswith("/")), "main")

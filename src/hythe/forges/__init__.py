@@ -1,1 +1,1 @@
-"""The forges: where source code is kept. One file a forge behind the port of ``port.py``."""
+"""Clients of code hosting services (forges): one module per forge behind the port in ``port.py``. No database."""

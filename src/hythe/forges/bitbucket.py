@@ -1,43 +1,33 @@
-"""Bitbucket Cloud: REST API 2.0, repository webhooks. (Bitbucket Data Center speaks another API; use a git address.)"""
+"""Bitbucket Cloud: REST API 2.0, repository webhooks. (Bitbucket Data Center has another API: use a git URL.)"""
 
 import base64
 import hashlib
+from collections.abc import Mapping
+from typing import Any, ClassVar
 from urllib.parse import quote, urlsplit
 
-import aiohttp
 import msgspec
 
-from hythe.builds.configuration import Forge
-from hythe.forges.api import API
 from hythe.forges.port import (
-    MOST_REFS,
+    MAX_REFS,
     CommitStatus,
-    Delivery,
     ForgeAccount,
+    ForgeEvent,
     ForgeRepository,
     Headers,
-    Move,
-    OAuthAddresses,
+    OAuthEndpoints,
+    Permissions,
+    RefUpdate,
     RepositoryPage,
-    Rights,
     StatusState,
-    parsed_body,
-    parsed_ref,
-    real_commit,
 )
+from hythe.forges.rest import RestClient, RestForge, reported_scopes
 from hythe.forges.signatures import is_prefixed_hmac
-from hythe.forges.source_ref import SourceRef, SourceType
+from hythe.forges.source_ref import SourceRef, SourceType, parse_ref, valid_commit
+from hythe.forges.webhook_format import HeaderWebhookFormat, parse_body
 
-PAGE = 100
-MOST_WORKSPACES = 20
-
-STATES = {
-    StatusState.PENDING: "INPROGRESS",
-    StatusState.RUNNING: "INPROGRESS",
-    StatusState.SUCCESS: "SUCCESSFUL",
-    StatusState.FAILURE: "FAILED",
-    StatusState.CANCELLED: "STOPPED",
-}
+PAGE_SIZE = 100
+MAX_WORKSPACES = 20
 
 
 class _User(msgspec.Struct, frozen=True):
@@ -58,13 +48,13 @@ class _Workspaces(msgspec.Struct, frozen=True):
     values: list[_WorkspaceAccess]
 
 
-class _Address(msgspec.Struct, frozen=True):
+class _Link(msgspec.Struct, frozen=True):
     name: str = ""
     href: str = ""
 
 
 class _Links(msgspec.Struct, frozen=True):
-    clone: list[_Address] = []
+    clone: list[_Link] = []
 
 
 class _Branch(msgspec.Struct, frozen=True):
@@ -78,7 +68,8 @@ class _Repository(msgspec.Struct, frozen=True):
     mainbranch: _Branch | None = None
     description: str = ""
 
-    def value(self, *, admin: bool) -> ForgeRepository:
+    def value(self, *, admin: bool = False) -> ForgeRepository:
+        """The response does not say whether the token has admin permission."""
         clones = {clone.name: clone.href for clone in self.links.clone}
         return ForgeRepository(
             name=self.full_name,
@@ -99,10 +90,10 @@ class _Repositories(msgspec.Struct, frozen=True):
 class _Target(msgspec.Struct, frozen=True):
     hash: str
     message: str = ""
-    author: "_RefAuthor | None" = None
+    author: "_Author | None" = None
 
 
-class _RefAuthor(msgspec.Struct, frozen=True):
+class _Author(msgspec.Struct, frozen=True):
     raw: str = ""
 
 
@@ -117,130 +108,134 @@ class _Refs(msgspec.Struct, frozen=True):
     next: str = ""
 
 
-class _Hook(msgspec.Struct, frozen=True):
-    uuid: str
-
-
-class _Key(msgspec.Struct, frozen=True):
-    id: int
-
-
-class Bitbucket:
+class Bitbucket(RestForge):
     """Bitbucket Cloud."""
 
-    kind = Forge.BITBUCKET
-    public = Rights(
+    kind = "bitbucket"
+    public = Permissions(
         ("account", "repository", "repository:admin", "webhook"),
         "read your repositories, install webhooks and deploy keys, and write build statuses; "
-        "the rights are those of the hub's OAuth consumer there",
+        "the hub's OAuth consumer at Bitbucket defines the scopes",
     )
     private = public
+    token_hint = "Enter an API token as E-MAIL:TOKEN."  # noqa: S105 (an explanation)
 
-    def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
-        host = urlsplit(url).netloc
-        self._session = session
-        self.url = url
-        self.title = "Bitbucket" if host == "bitbucket.org" else f"Bitbucket at {host}"
-        self.api = "https://api.bitbucket.org/2.0" if host == "bitbucket.org" else f"{url}/2.0"
-        self.oauth = OAuthAddresses(f"{url}/site/oauth2/authorize", f"{url}/site/oauth2/access_token")
-        self.token_page = f"{url}/account/settings/app-authorizations/"
+    @property
+    def title(self) -> str:
+        """See rest.RestForge."""
+        return "Bitbucket" if self.host == "bitbucket.org" else f"Bitbucket at {self.host}"
+
+    @property
+    def api_url(self) -> str:
+        """See rest.RestForge."""
+        return "https://api.bitbucket.org/2.0" if self.host == "bitbucket.org" else f"{self.url}/2.0"
+
+    @property
+    def token_page(self) -> str:
+        """See port.Forge."""
+        return f"{self.url}/account/settings/app-authorizations/"
+
+    def oauth_endpoints(self) -> OAuthEndpoints:
+        """See rest.RestForge."""
+        root = f"{self.url}/site/oauth2"
+        return OAuthEndpoints(f"{root}/authorize", f"{root}/access_token", basic_auth=True)
+
+    def headers(self, token: str) -> dict[str, str]:
+        """See rest.RestForge. ``E-MAIL:TOKEN`` is a user's API token; a token without a colon is an access token."""
+        if ":" in token:
+            return {"Authorization": f"Basic {base64.b64encode(token.encode()).decode()}"}
+        return super().headers(token)
 
     def client(self, token: str) -> "BitbucketClient":
-        """See port.Source. ``E-MAIL:TOKEN`` is an API token of a user; without colon it is an access token."""
-        if ":" in token:
-            headers = {"Authorization": f"Basic {base64.b64encode(token.encode()).decode()}"}
-        else:
-            headers = {"Authorization": f"Bearer {token}"}
-        return BitbucketClient(API(self._session, self.api, self.title, headers))
+        """See port.Forge."""
+        return BitbucketClient(self.api(token))
 
 
-class BitbucketClient:
+class BitbucketClient(RestClient):
     """See port.ForgeClient."""
 
-    def __init__(self, api: API) -> None:
-        self._api = api
+    page_size: ClassVar = {"pagelen": PAGE_SIZE}
+    repository_type = _Repository
+    deploy_keys_path = "deploy-keys"
+    states: ClassVar = {
+        StatusState.PENDING: "INPROGRESS",
+        StatusState.RUNNING: "INPROGRESS",
+        StatusState.SUCCESS: "SUCCESSFUL",
+        StatusState.FAILURE: "FAILED",
+        StatusState.CANCELLED: "STOPPED",
+    }
+
+    def repository_path(self, name: str) -> str:
+        """See rest.RestClient."""
+        return f"/repositories/{quote(name)}"
+
+    def status_path(self, name: str, commit: str) -> str:
+        """See rest.RestClient."""
+        return f"{self.repository_path(name)}/commit/{quote(commit)}/statuses/build"
 
     async def account(self) -> ForgeAccount:
-        """See the port."""
-        answer = await self._api.send("GET", "/user")
-        user = answer.parsed(_User)
-        scopes = answer.headers.get("x-oauth-scopes", "").split(",")
-        login = user.nickname or user.display_name
-        return ForgeAccount(user.uuid, login, tuple(scope.strip() for scope in scopes if scope.strip()))
+        """See port.ForgeClient."""
+        response = await self._api.send("GET", "/user")
+        user = response.parse(_User)
+        return ForgeAccount(user.uuid, user.nickname or user.display_name, reported_scopes(response))
 
     async def repositories(self, query: str, page: int) -> RepositoryPage:
-        """See the port. Workspace by workspace: Bitbucket gave up its lists over all of them."""
-        spaces = await self._api.get("/user/workspaces", _Workspaces, pagelen=MOST_WORKSPACES)
+        """See port.ForgeClient. Bitbucket lists repositories only per workspace."""
+        workspaces = await self._api.get("/user/workspaces", _Workspaces, pagelen=MAX_WORKSPACES)
         found: list[ForgeRepository] = []
         more = False
-        for access in spaces.values:
-            path = f"/repositories/{quote(access.workspace.slug)}"
-            asked: dict[str, str | int] = {"role": "contributor", "pagelen": PAGE, "page": page}
+        for access in workspaces.values:
+            search: dict[str, str | int] = {"role": "contributor", "page": page, **self.page_size}
             if query:
-                asked["q"] = f'name ~ "{_escaped(query)}"'
-            some = await self._api.get(path, _Repositories, **asked)
-            found += [each.value(admin=False) for each in some.values]
-            more = more or bool(some.next)
+                search["q"] = f'name ~ "{_escaped(query)}"'
+            result = await self._api.get(f"/repositories/{quote(access.workspace.slug)}", _Repositories, **search)
+            found += [item.value() for item in result.values]
+            more = more or bool(result.next)
         return RepositoryPage(tuple(found), more)
 
     async def repository(self, name: str) -> ForgeRepository:
-        """See the port."""
+        """See port.ForgeClient."""
         workspace, _, slug = name.partition("/")
-        found = await self._api.get(_path(name), _Repository)
-        asked: dict[str, str | int] = {"role": "admin", "q": f'slug = "{_escaped(slug)}"', "pagelen": 1}
-        administered = await self._api.get(f"/repositories/{quote(workspace)}", _Repositories, **asked)
+        found = await self._api.get(self.repository_path(name), _Repository)
+        search: dict[str, str | int] = {"role": "admin", "q": f'slug = "{_escaped(slug)}"', "pagelen": 1}
+        administered = await self._api.get(f"/repositories/{quote(workspace)}", _Repositories, **search)
         return found.value(admin=bool(administered.values))
 
     async def refs(self, name: str) -> tuple[SourceRef, ...]:
-        """See the port."""
+        """See port.ForgeClient. Lists have no Link header here."""
         found: list[SourceRef] = []
-        for kind, what in ((SourceType.BRANCH, "branches"), (SourceType.TAG, "tags")):
-            for page in range(1, MOST_REFS // PAGE + 1):
-                some = await self._api.get(f"{_path(name)}/refs/{what}", _Refs, pagelen=PAGE, page=page)
-                found += [SourceRef(kind, ref.name, ref.target.hash) for ref in some.values]
-                if not some.next:
+        for source_type, folder in ((SourceType.BRANCH, "branches"), (SourceType.TAG, "tags")):
+            path = f"{self.repository_path(name)}/refs/{folder}"
+            for page in range(1, MAX_REFS // PAGE_SIZE + 1):
+                result = await self._api.get(path, _Refs, page=page, **self.page_size)
+                found += [SourceRef(source_type, ref.name, ref.target.hash) for ref in result.values]
+                if not result.next:
                     break
         return tuple(found)
 
-    async def add_hook(self, name: str, url: str, secret: str) -> str:
-        """See the port."""
-        body = {
+    def webhook_body(self, url: str, secret: str) -> Mapping[str, Any]:
+        """See rest.RestClient."""
+        return {
             "description": "Hythe Trusted Builds",
             "url": url,
             "active": True,
             "secret": secret,
             "events": ["repo:push"],
         }
-        return (await self._api.post(f"{_path(name)}/hooks", body, _Hook)).uuid
 
-    async def remove_hook(self, name: str, hook_id: str) -> None:
-        """See the port."""
-        await self._api.delete(f"{_path(name)}/hooks/{quote(hook_id)}")
+    def deploy_key_body(self, title: str, public_key: str) -> Mapping[str, Any]:
+        """See rest.RestClient. Bitbucket's deploy keys are always read-only."""
+        return {"label": title, "key": public_key}
 
-    async def add_key(self, name: str, title: str, public_key: str) -> str:
-        """See the port. Deploy keys of Bitbucket only ever read."""
-        body = {"label": title, "key": public_key}
-        return str((await self._api.post(f"{_path(name)}/deploy-keys", body, _Key)).id)
-
-    async def remove_key(self, name: str, key_id: str) -> None:
-        """See the port."""
-        await self._api.delete(f"{_path(name)}/deploy-keys/{quote(key_id)}")
-
-    async def set_status(self, name: str, status: CommitStatus) -> None:
-        """See the port."""
-        body = {
+    def status_body(self, status: CommitStatus, state: str, description: str) -> Mapping[str, Any]:
+        """See rest.RestClient."""
+        return {
             "key": hashlib.sha256(status.context.encode()).hexdigest()[:40],
             "name": status.context,
-            "state": STATES[status.state],
+            "state": state,
             "url": status.target_url,
-            "description": status.description[:255],
+            "description": description,
         }
-        path = f"{_path(name)}/commit/{quote(status.commit)}/statuses/build"
-        await self._api.send("POST", path, body=body)
-
-
-def _path(name: str) -> str:
-    return f"/repositories/{quote(name)}"
 
 
 def _escaped(query: str) -> str:
@@ -248,7 +243,7 @@ def _escaped(query: str) -> str:
 
 
 def _without_user(url: str) -> str:
-    """Take ``USER@`` out of a clone address."""
+    """Remove ``USER@`` from a clone URL."""
     parts = urlsplit(url)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
@@ -272,49 +267,44 @@ class _Push(msgspec.Struct, frozen=True):
     actor: _User | None = None
 
 
-class BitbucketHooks:
-    """See port.Hooks. "X-Hub-Signature: sha256=HEX" over the raw body; without a secret there is no header."""
+class BitbucketWebhooks(HeaderWebhookFormat):
+    """See port.WebhookFormat. ``X-Hub-Signature: sha256=HEX`` signs the raw body; without a secret it is missing."""
 
-    def knows(self, headers: Headers) -> bool:
-        """See the port."""
-        return "x-event-key" in headers
-
-    def delivery_id(self, headers: Headers, body: bytes) -> str:
-        """See the port."""
-        return headers.get("x-request-uuid", "")
+    event_headers = ("x-event-key",)
+    delivery_headers = ("x-request-uuid",)
 
     def is_signed(self, headers: Headers, body: bytes, secret: str) -> bool:
-        """See the port."""
+        """See port.WebhookFormat."""
         return is_prefixed_hmac(headers.get("x-hub-signature", ""), secret, body)
 
-    def read(self, headers: Headers, body: bytes) -> Delivery:
-        """See the port. One push may move many branches and tags."""
-        event = headers.get("x-event-key", "")
-        push = parsed_body(body, _Push)
+    def parse(self, headers: Headers, body: bytes) -> ForgeEvent:
+        """See port.WebhookFormat. One push can change many branches and tags."""
+        event = self.event(headers)
+        push = parse_body(body, _Push)
         changes = push.push.changes if event == "repo:push" else []
-        return Delivery(
+        return ForgeEvent(
             repository=push.repository.full_name,
             event=event,
-            moves=tuple(move for change in changes if (move := _move(change)) is not None),
-            gone=tuple(ref for change in changes if change.new is None and (ref := _ref(change.old)) is not None),
+            updates=tuple(update for change in changes if (update := _update(change)) is not None),
+            deleted=tuple(ref for change in changes if change.new is None and (ref := _parsed(change.old)) is not None),
             pusher=push.actor.nickname or push.actor.display_name if push.actor else "",
         )
 
 
-def _move(change: _Change) -> Move | None:
-    ref = _ref(change.new)
-    if ref is None or change.new is None or not real_commit(change.new.target.hash):
+def _update(change: _Change) -> RefUpdate | None:
+    ref = _parsed(change.new)
+    if ref is None or change.new is None or not valid_commit(change.new.target.hash):
         return None
     target = change.new.target
-    return Move(
+    return RefUpdate(
         ref=msgspec.structs.replace(ref, commit=target.hash),
-        before=real_commit(change.old.target.hash) if change.old else "",
+        before=valid_commit(change.old.target.hash) if change.old else "",
         message=target.message,
         author=target.author.raw if target.author else "",
     )
 
 
-def _ref(ref: _Ref | None) -> SourceRef | None:
-    """Return which branch or tag this is, without its commit; None for bookmarks and the like."""
+def _parsed(ref: _Ref | None) -> SourceRef | None:
+    """Return a branch or tag without its commit, or None for bookmarks and the like."""
     folders = {"branch": "heads", "tag": "tags"}
-    return parsed_ref(f"refs/{folders.get(ref.type, '')}/{ref.name}", "") if ref else None
+    return parse_ref(f"refs/{folders.get(ref.type, '')}/{ref.name}", "") if ref else None

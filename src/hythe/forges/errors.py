@@ -1,43 +1,38 @@
-"""What goes wrong with a forge, in words for the user.
+"""What can fail when the hub calls a forge; ``hint`` says what the user can do.
 
-HubError
-└── ForgeError          502; the forge said something that cannot be used
-    ├── ForgeAway       503; no answer, too many questions, or its own fault: try again later
-    ├── TokenRefused    409; the link's token is not accepted any more
-    ├── RightsLacking   403; the token is good, and does not reach this far
-    └── NoAddress       422; what was typed is nothing that can be asked
+ForgeError              the forge sent an unusable response
+├── ForgeUnavailable    no response, too many requests, or a server error: retry later
+├── TokenRefused        the forge does not accept the token any more
+├── AccessDenied        the token is valid, but lacks the permission; or the repository does not exist
+├── InvalidURL          not a URL that the hub can query
+└── UnknownForge        the hub's settings do not name this forge
 """
 
-from http import HTTPStatus
 
-from hythe.hub.errors import HubError
+class ForgeError(Exception):
+    """The forge sent an unusable response."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        self.message = message
+        self.hint = hint
+        super().__init__(f"{message} ({hint})" if hint else message)
 
 
-class ForgeError(HubError):
-    """The forge said something that cannot be used."""
-
-    status = HTTPStatus.BAD_GATEWAY
-
-
-class ForgeAway(ForgeError):
-    """The forge does not answer now."""
-
-    status = HTTPStatus.SERVICE_UNAVAILABLE
+class ForgeUnavailable(ForgeError):
+    """The forge does not respond, or asks to retry later."""
 
 
 class TokenRefused(ForgeError):
-    """The token is not accepted."""
-
-    status = HTTPStatus.CONFLICT
+    """The forge does not accept the token."""
 
 
-class NoAddress(ForgeError):
-    """What was typed is no address, or none that can be looked at."""
-
-    status = HTTPStatus.UNPROCESSABLE_ENTITY
+class InvalidURL(ForgeError):
+    """Not a URL, or not one that the hub can query."""
 
 
-class RightsLacking(ForgeError):
-    """The token does not reach this far, or there is no such thing for it."""
+class AccessDenied(ForgeError):
+    """The token lacks the permission, or the repository does not exist."""
 
-    status = HTTPStatus.FORBIDDEN
+
+class UnknownForge(ForgeError):
+    """The hub's settings do not name a forge at this URL."""

@@ -1,6 +1,6 @@
-"""Any git address, without an account: what branches and tags there are, by git's smart HTTP protocol.
+"""Lists the branches and tags of a public git URL without an account, by git's smart HTTP protocol.
 
-gitprotocol-http, version 0: the server's first answer lists every ref, in lines with their length before them.
+gitprotocol-http, version 0: the first response lists every ref, in lines that start with their length.
 """
 
 import re
@@ -10,67 +10,75 @@ import aiohttp
 from yarl import URL
 
 from hythe.egress import is_address, is_metadata_address
-from hythe.forges.api import fetch
-from hythe.forges.errors import ForgeAway, ForgeError, NoAddress, RightsLacking
-from hythe.forges.port import MOST_REFS, parsed_ref
-from hythe.forges.source_ref import SourceRef, SourceType
+from hythe.forges.api import ApiResponse, fetch
+from hythe.forges.errors import AccessDenied, ForgeError, ForgeUnavailable, InvalidURL
+from hythe.forges.port import MAX_REFS
+from hythe.forges.source_ref import SourceRef, SourceType, parse_ref
 
+USE_CLONE_URL = "use the URL that git clone accepts"
 _HEAD = re.compile(rb"symref=HEAD:refs/heads/([^ \n\0]+)")
 
 
-async def advertised(session: aiohttp.ClientSession, url: str) -> tuple[str, tuple[SourceRef, ...]]:
-    """Return the default branch (empty: not said) and the branches and tags of a public http(s) address.
+async def list_refs(session: aiohttp.ClientSession, url: str) -> tuple[str, tuple[SourceRef, ...]]:
+    """Return the default branch ("" if unknown) and the branches and tags of a public http(s) URL.
 
-    ``session`` uses ``EgressResolver``. What goes wrong is told in few words: whoever asks shall not learn what else
-    the hub can reach. Raises ForgeError, RightsLacking.
+    ``session`` uses ``EgressResolver``. Errors have no details, so that callers cannot probe the hub's network.
+    Raises InvalidURL, AccessDenied, ForgeError.
     """
-    address, host = _looked_at(url)
+    request_url, host = _request_url(url)
     if is_address(host) and is_metadata_address(host):
-        raise ForgeError(f"{host} is not a host that sources are fetched from")
+        raise ForgeError(f"{host} is not an allowed host for source code")
     try:
-        answer = await fetch(session, "GET", address, host, {"User-Agent": "git/hythe"}, None)
-    except ForgeAway as error:
-        raise ForgeError(f"{url} cannot be looked at from here", "look at the address") from error
-    if answer.status in (401, 403, 404):
-        raise RightsLacking(f"{url} is private, or is no git repository", "link an account, or give credentials")
-    if answer.status != 200 or not answer.headers.get("content-type", "").startswith("application/x-git-upload-pack"):
-        raise ForgeError(f"{url} is no git repository", "use the address for git clone")
-    found = _HEAD.search(answer.body)
-    return found[1].decode(errors="replace") if found else "", _refs(answer.body)
+        response = await fetch(session, "GET", request_url, host, {"User-Agent": "git/hythe"}, None)
+    except ForgeUnavailable as error:
+        raise ForgeError(f"cannot read {url}", "check the URL") from error
+    _require_repository(url, response)
+    head = _HEAD.search(response.body)
+    return head[1].decode(errors="replace") if head else "", _parse_refs(response.body)
 
 
-def _looked_at(url: str) -> tuple[URL, str]:
-    """Return where the refs of an address are told, and its host."""
+def _require_repository(url: str, response: ApiResponse) -> None:
+    content_type = response.headers.get("content-type", "")
+    if response.status in (401, 403, 404):
+        raise AccessDenied(f"{url} is private or not a git repository", "link an account, or enter credentials")
+    if response.status != 200 or not content_type.startswith("application/x-git-upload-pack"):
+        raise ForgeError(f"{url} is not a git repository", USE_CLONE_URL)
+
+
+def _request_url(url: str) -> tuple[URL, str]:
+    """Return the URL that lists the refs of a repository, and its host."""
     try:
-        address = URL(f"{url.rstrip('/')}/info/refs").update_query(service="git-upload-pack")
+        request_url = URL(f"{url.rstrip('/')}/info/refs").update_query(service="git-upload-pack")
     except ValueError as error:
-        raise NoAddress(f"{url!r} is not an address", "use the address for git clone") from error
-    if address.scheme not in ("http", "https") or not address.host:
-        raise NoAddress("only http and https addresses can be looked at without an account", "set it up as it is")
-    return address, address.host
+        raise InvalidURL(f"invalid URL {url!r}", USE_CLONE_URL) from error
+    if request_url.scheme not in ("http", "https") or not request_url.host:
+        raise InvalidURL(
+            "only http and https URLs can be previewed without a linked account", "configure the builds without preview"
+        )
+    return request_url, request_url.host
 
 
-def _refs(advertisement: bytes) -> tuple[SourceRef, ...]:
+def _parse_refs(advertisement: bytes) -> tuple[SourceRef, ...]:
     commits: dict[str, str] = {}
     for line in _lines(advertisement):
         commit, _, name = line.partition(b"\0")[0].strip().decode(errors="replace").partition(" ")
         # NAME^{} is the commit of the annotated tag in the line before.
         commits[name.removesuffix("^{}")] = commit
-    refs = [ref for name, commit in commits.items() if (ref := parsed_ref(name, commit)) and ref.commit]
+    refs = [ref for name, commit in commits.items() if (ref := parse_ref(name, commit)) and ref.commit]
     branches = [ref for ref in refs if ref.type is SourceType.BRANCH]
     tags = [ref for ref in refs if ref.type is SourceType.TAG]
-    return (*branches[:MOST_REFS], *tags[:MOST_REFS])
+    return (*branches[:MAX_REFS], *tags[:MAX_REFS])
 
 
 def _lines(content: bytes) -> Iterator[bytes]:
-    place = 0
-    while place + 4 <= len(content):
+    position = 0
+    while position + 4 <= len(content):
         try:
-            length = int(content[place : place + 4], 16)
+            length = int(content[position : position + 4], 16)
         except ValueError as error:
-            raise ForgeError("this is not what git servers answer", "use the address for git clone") from error
+            raise ForgeError("invalid response from the git server", USE_CLONE_URL) from error
         if length > 4:
-            line = content[place + 4 : place + length]
+            line = content[position + 4 : position + length]
             if not line.startswith(b"#"):
                 yield line
-        place += max(length, 4)
+        position += max(length, 4)

@@ -1,31 +1,25 @@
-"""Gitea and Forgejo: one API (``/api/v1``), one form of webhooks. Forgejo signs under its own header name, too."""
+"""Gitea and Forgejo: the same API (``/api/v1``) and webhooks; Forgejo also sends headers of its own name."""
 
-from urllib.parse import urlsplit
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
-import aiohttp
 import msgspec
 
-from hythe.builds.configuration import Forge
-from hythe.forges.api import API, has_next
-from hythe.forges.github_form import GitHubFormClient, repository_path
-from hythe.forges.port import (
-    MOST_REFS,
-    Delivery,
-    ForgeAccount,
-    ForgeRepository,
-    Headers,
-    Move,
-    OAuthAddresses,
-    RepositoryPage,
-    Rights,
-    parsed_body,
-    parsed_ref,
-    real_commit,
-)
+from hythe.forges.github import GitHubRepository, GitHubStyleClient
+from hythe.forges.port import ForgeAccount, ForgeEvent, Headers, OAuthEndpoints, Permissions, RepositoryPage
+from hythe.forges.rest import RestForge
 from hythe.forges.signatures import is_hmac
-from hythe.forges.source_ref import SourceRef, SourceType
+from hythe.forges.source_ref import parse_ref, valid_commit
+from hythe.forges.webhook_format import (
+    AuthorBody,
+    CommitDetails,
+    HeaderWebhookFormat,
+    first_header,
+    parse_body,
+    push_event,
+)
 
-PAGE = 50
+PAGE_SIZE = 50
 
 
 class _User(msgspec.Struct, frozen=True):
@@ -33,122 +27,67 @@ class _User(msgspec.Struct, frozen=True):
     login: str
 
 
-class _Permissions(msgspec.Struct, frozen=True):
-    admin: bool = False
+class _SearchResult(msgspec.Struct, frozen=True):
+    data: list[GitHubRepository]
 
 
-class _Repository(msgspec.Struct, frozen=True):
-    full_name: str
-    clone_url: str
-    ssh_url: str
-    default_branch: str
-    private: bool
-    description: str = ""
-    permissions: _Permissions | None = None
+class Gitea(RestForge):
+    """Gitea or Forgejo at one URL."""
 
-    def value(self) -> ForgeRepository:
-        return ForgeRepository(
-            name=self.full_name,
-            clone_url=self.clone_url,
-            ssh_url=self.ssh_url,
-            default_branch=self.default_branch,
-            private=self.private,
-            admin=bool(self.permissions and self.permissions.admin),
-            description=self.description,
-        )
-
-
-class _Found(msgspec.Struct, frozen=True):
-    data: list[_Repository]
-
-
-class _BranchCommit(msgspec.Struct, frozen=True):
-    id: str
-
-
-class _Branch(msgspec.Struct, frozen=True):
-    name: str
-    commit: _BranchCommit
-
-
-class _TagCommit(msgspec.Struct, frozen=True):
-    sha: str
-
-
-class _Tag(msgspec.Struct, frozen=True):
-    name: str
-    commit: _TagCommit
-
-
-class Gitea:
-    """Gitea or Forgejo at one address."""
-
-    kind = Forge.GITEA
-    public = Rights(
+    kind = "gitea"
+    public = Permissions(
         ("read:user", "write:repository"),
         "read your repositories, install webhooks and deploy keys, and write commit statuses; "
-        "the forge has no smaller right for that, although nothing is ever pushed",
+        "the forge has no narrower scope, but the hub never pushes",
     )
     private = public
 
-    def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
-        self._session = session
-        self.url = url
-        self.title = f"Gitea or Forgejo at {urlsplit(url).netloc}"
-        self.oauth = OAuthAddresses(f"{url}/login/oauth/authorize", f"{url}/login/oauth/access_token")
-        self.token_page = f"{url}/user/settings/applications"
+    @property
+    def title(self) -> str:
+        """See rest.RestForge."""
+        return f"Gitea or Forgejo at {self.host}"
+
+    @property
+    def api_url(self) -> str:
+        """See rest.RestForge."""
+        return f"{self.url}/api/v1"
+
+    @property
+    def token_page(self) -> str:
+        """See port.Forge."""
+        return f"{self.url}/user/settings/applications"
+
+    def oauth_endpoints(self) -> OAuthEndpoints:
+        """See rest.RestForge."""
+        return OAuthEndpoints(f"{self.url}/login/oauth/authorize", f"{self.url}/login/oauth/access_token")
 
     def client(self, token: str) -> "GiteaClient":
-        """See port.Source."""
-        headers = {"Authorization": f"Bearer {token}"}
-        return GiteaClient(API(self._session, f"{self.url}/api/v1", self.title, headers))
+        """See port.Forge."""
+        return GiteaClient(self.api(token))
 
 
-class GiteaClient(GitHubFormClient):
+class GiteaClient(GitHubStyleClient):
     """See port.ForgeClient."""
 
+    page_size: ClassVar = {"limit": PAGE_SIZE}
+
     async def account(self) -> ForgeAccount:
-        """See the port."""
+        """See port.ForgeClient."""
         user = await self._api.get("/user", _User)
         return ForgeAccount(str(user.id), user.login)
 
     async def repositories(self, query: str, page: int) -> RepositoryPage:
-        """See the port."""
+        """See port.ForgeClient."""
         user = await self._api.get("/user", _User)
-        asked: dict[str, str | int] = {"q": query, "uid": user.id, "sort": "updated", "order": "desc"}
-        answer = await self._api.send("GET", "/repos/search", query={**asked, "limit": PAGE, "page": page})
-        return RepositoryPage(tuple(each.value() for each in answer.parsed(_Found).data), has_next(answer))
+        search: dict[str, str | int] = {"q": query, "uid": user.id, "sort": "updated", "order": "desc", "page": page}
+        response = await self._api.send("GET", "/repos/search", query={**search, **self.page_size})
+        items = response.parse(_SearchResult).data
+        return RepositoryPage(tuple(item.value() for item in items), response.has_next_page)
 
-    async def repository(self, name: str) -> ForgeRepository:
-        """See the port."""
-        return (await self._api.get(repository_path(name), _Repository)).value()
-
-    async def refs(self, name: str) -> tuple[SourceRef, ...]:
-        """See the port."""
-        branches = await self._api.pages(f"{repository_path(name)}/branches", _Branch, MOST_REFS, limit=PAGE)
-        tags = await self._api.pages(f"{repository_path(name)}/tags", _Tag, MOST_REFS, limit=PAGE)
-        return (
-            *(SourceRef(SourceType.BRANCH, ref.name, ref.commit.id) for ref in branches),
-            *(SourceRef(SourceType.TAG, ref.name, ref.commit.sha) for ref in tags),
-        )
-
-    async def add_hook(self, name: str, url: str, secret: str) -> str:
-        """See the port."""
+    def webhook_body(self, url: str, secret: str) -> Mapping[str, Any]:
+        """See rest.RestClient."""
         config = {"url": url, "content_type": "json", "secret": secret}
-        body = {"type": "gitea", "active": True, "events": ["push", "delete"], "config": config}
-        return await self.make_hook(name, body)
-
-
-class _Author(msgspec.Struct, frozen=True):
-    name: str = ""
-    email: str = ""
-    login: str = ""
-
-
-class _Commit(msgspec.Struct, frozen=True):
-    id: str = ""
-    message: str = ""
-    author: _Author = _Author()
+        return {"type": "gitea", "active": True, "events": ["push", "delete"], "config": config}
 
 
 class _PushedRepository(msgspec.Struct, frozen=True):
@@ -160,8 +99,8 @@ class _Push(msgspec.Struct, frozen=True):
     after: str
     repository: _PushedRepository
     before: str = ""
-    head_commit: _Commit | None = None
-    pusher: _Author = _Author()
+    head_commit: CommitDetails | None = None
+    pusher: AuthorBody = AuthorBody()
 
 
 class _Delete(msgspec.Struct, frozen=True):
@@ -170,53 +109,42 @@ class _Delete(msgspec.Struct, frozen=True):
     repository: _PushedRepository
 
 
-_FOLDERS = {"branch": "heads", "tag": "tags"}
-
-
-class _Other(msgspec.Struct, frozen=True):
+class _OtherEvent(msgspec.Struct, frozen=True):
     repository: _PushedRepository | None = None
 
 
-class GiteaHooks:
-    """See port.Hooks. "X-Gitea-Signature" or "X-Forgejo-Signature": bare hex HMAC-SHA-256 over the raw body."""
+_REF_FOLDERS = {"branch": "heads", "tag": "tags"}
 
-    def knows(self, headers: Headers) -> bool:
-        """See the port."""
-        return "x-gitea-event" in headers or "x-forgejo-event" in headers
 
-    def delivery_id(self, headers: Headers, body: bytes) -> str:
-        """See the port."""
-        return headers.get("x-gitea-delivery") or headers.get("x-forgejo-delivery", "")
+class GiteaWebhooks(HeaderWebhookFormat):
+    """See port.WebhookFormat. ``X-Gitea-Signature`` or ``X-Forgejo-Signature``: hex HMAC-SHA-256 of the raw body."""
+
+    event_headers = ("x-gitea-event", "x-forgejo-event")
+    delivery_headers = ("x-gitea-delivery", "x-forgejo-delivery")
 
     def is_signed(self, headers: Headers, body: bytes, secret: str) -> bool:
-        """See the port."""
-        shown = headers.get("x-gitea-signature") or headers.get("x-forgejo-signature", "")
-        return is_hmac(shown, secret, body)
+        """See port.WebhookFormat."""
+        return is_hmac(first_header(headers, ("x-gitea-signature", "x-forgejo-signature")), secret, body)
 
-    def read(self, headers: Headers, body: bytes) -> Delivery:
-        """See the port."""
-        event = headers.get("x-gitea-event") or headers.get("x-forgejo-event", "")
+    def parse(self, headers: Headers, body: bytes) -> ForgeEvent:
+        """See port.WebhookFormat."""
+        event = self.event(headers)
         if event == "delete":
-            deleted = parsed_body(body, _Delete)
-            gone = parsed_ref(f"refs/{_FOLDERS.get(deleted.ref_type, '')}/{deleted.ref}", "")
-            return Delivery(repository=deleted.repository.full_name, event=event, gone=(gone,) if gone else ())
+            deletion = parse_body(body, _Delete)
+            ref = parse_ref(f"refs/{_REF_FOLDERS.get(deletion.ref_type, '')}/{deletion.ref}", "")
+            return ForgeEvent(repository=deletion.repository.full_name, event=event, deleted=(ref,) if ref else ())
         if event != "push":
-            other = parsed_body(body, _Other)
-            return Delivery(repository=other.repository.full_name if other.repository else "", event=event)
-        push = parsed_body(body, _Push)
-        move = _move(push)
-        return Delivery(
+            other = parse_body(body, _OtherEvent)
+            return ForgeEvent(repository=other.repository.full_name if other.repository else "", event=event)
+        push = parse_body(body, _Push)
+        details = push.head_commit or CommitDetails()
+        return push_event(
             repository=push.repository.full_name,
             event=event,
-            moves=(move,) if move and move.ref.commit else (),
-            gone=(move.ref,) if move and not move.ref.commit else (),
+            ref=push.ref,
+            before=push.before,
+            # "after" of an annotated tag can be the tag object; the head commit is always a commit.
+            commit=valid_commit(push.after) and (valid_commit(details.id) or push.after),
+            details=details,
             pusher=push.pusher.login or push.pusher.name,
         )
-
-
-def _move(push: _Push) -> Move | None:
-    commit = push.head_commit or _Commit()
-    # "after" of an annotated tag may name the tag object, the head commit is the commit.
-    ref = parsed_ref(push.ref, real_commit(push.after) and (real_commit(commit.id) or push.after))
-    author = f"{commit.author.name} <{commit.author.email}>" if commit.author.name else ""
-    return Move(ref=ref, before=real_commit(push.before), message=commit.message, author=author) if ref else None

@@ -1,38 +1,37 @@
-"""GitHub, and GitHub Enterprise at its own address.
+"""GitHub and GitHub Enterprise.
 
-REST API version 2022-11-28; webhooks as documented under "Validating webhook deliveries" and "Webhook events".
+REST API version 2022-11-28; webhooks as documented in "Validating webhook deliveries" and "Webhook events".
 """
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from urllib.parse import parse_qs, urlsplit
+from typing import Any, ClassVar
+from urllib.parse import parse_qs, quote, urlsplit
 
-import aiohttp
 import msgspec
 
-from hythe.builds.configuration import Forge
-from hythe.forges.api import API, has_next
-from hythe.forges.github_form import GitHubFormClient, repository_path
 from hythe.forges.port import (
-    MOST_REFS,
-    Delivery,
+    CommitStatus,
     ForgeAccount,
+    ForgeEvent,
     ForgeRepository,
     Headers,
-    Move,
-    OAuthAddresses,
+    InvalidWebhook,
+    OAuthClient,
+    OAuthEndpoints,
+    Permissions,
     RepositoryPage,
-    Rights,
-    UnreadableDelivery,
-    parsed_body,
-    parsed_ref,
-    real_commit,
+    Revocation,
+    StatusState,
 )
+from hythe.forges.rest import RestClient, RestForge, reported_scopes
 from hythe.forges.signatures import is_prefixed_hmac
-from hythe.forges.source_ref import SourceRef, SourceType
+from hythe.forges.source_ref import valid_commit
+from hythe.forges.webhook_format import AuthorBody, CommitDetails, HeaderWebhookFormat, parse_body, push_event
 
-PAGE = 100
-SEARCHED_PAGES = 10
-"""Pages of own repositories that a search looks through: GitHub has no search over what a token reaches."""
+PAGE_SIZE = 100
+MAX_SEARCHED_PAGES = 10
+"""Pages of repositories that a search reads: GitHub cannot search the repositories that a token can access."""
 
 
 class _User(msgspec.Struct, frozen=True):
@@ -44,120 +43,139 @@ class _Permissions(msgspec.Struct, frozen=True):
     admin: bool = False
 
 
-class _Repository(msgspec.Struct, frozen=True):
+class GitHubRepository(msgspec.Struct, frozen=True):
+    """A repository in the response format that Gitea has taken over."""
+
     full_name: str
     clone_url: str
     ssh_url: str
     default_branch: str
     private: bool
     description: str | None = None
-    permissions: _Permissions = _Permissions()
+    permissions: _Permissions | None = None
 
     def value(self) -> ForgeRepository:
+        """See rest.RepositoryBody."""
         return ForgeRepository(
             name=self.full_name,
             clone_url=self.clone_url,
             ssh_url=self.ssh_url,
             default_branch=self.default_branch,
             private=self.private,
-            admin=self.permissions.admin,
+            admin=bool(self.permissions and self.permissions.admin),
             description=self.description or "",
         )
 
 
-class _Commit(msgspec.Struct, frozen=True):
-    sha: str
+class GitHub(RestForge):
+    """GitHub at one URL."""
 
-
-class _Ref(msgspec.Struct, frozen=True):
-    name: str
-    commit: _Commit
-
-
-class GitHub:
-    """GitHub at one address."""
-
-    kind = Forge.GITHUB
-    public = Rights(
+    kind = "github"
+    public = Permissions(
         ("repo:status", "admin:repo_hook"),
-        "install webhooks and write commit statuses; what is public it may read without asking, and no code is written",
+        "install webhooks and write commit statuses; public code can be read without a scope, and is never written",
     )
-    private = Rights(
+    private = Permissions(
         ("repo",),
-        "the same for private repositories; GitHub has no smaller right for that, although nothing is ever pushed",
+        "do the same for private repositories; GitHub has no narrower scope, but the hub never pushes",
     )
 
-    def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
-        host = urlsplit(url).hostname or ""
-        self._session = session
-        self.url = url
-        self.title = "GitHub" if host == "github.com" else f"GitHub Enterprise at {host}"
-        self.api = "https://api.github.com" if host == "github.com" else f"{url}/api/v3"
-        self.oauth = OAuthAddresses(f"{url}/login/oauth/authorize", f"{url}/login/oauth/access_token")
-        self.token_page = f"{url}/settings/tokens"
+    @property
+    def title(self) -> str:
+        """See rest.RestForge."""
+        return "GitHub" if self.host == "github.com" else f"GitHub Enterprise at {urlsplit(self.url).hostname}"
+
+    @property
+    def api_url(self) -> str:
+        """See rest.RestForge."""
+        return "https://api.github.com" if self.host == "github.com" else f"{self.url}/api/v3"
+
+    @property
+    def token_page(self) -> str:
+        """See port.Forge."""
+        return f"{self.url}/settings/tokens"
+
+    def oauth_endpoints(self) -> OAuthEndpoints:
+        """See rest.RestForge."""
+        return OAuthEndpoints(f"{self.url}/login/oauth/authorize", f"{self.url}/login/oauth/access_token")
+
+    def headers(self, token: str) -> dict[str, str]:
+        """See rest.RestForge."""
+        return {**super().headers(token), "X-GitHub-Api-Version": "2022-11-28"}
 
     def client(self, token: str) -> "GitHubClient":
-        """See port.Source."""
-        headers = {"Authorization": f"Bearer {token}", "X-GitHub-Api-Version": "2022-11-28"}
-        return GitHubClient(API(self._session, self.api, self.title, headers))
+        """See port.Forge."""
+        return GitHubClient(self.api(token))
+
+    def revocation(self, client: OAuthClient, token: str) -> Revocation | None:
+        """See port.Forge and "Delete an app token"."""
+        return Revocation("DELETE", f"{self.api_url}/applications/{client.id}/token", {"access_token": token})
 
 
-class GitHubClient(GitHubFormClient):
+class GitHubStyleClient(RestClient):
+    """The part of the API that Gitea has taken over from GitHub: deploy keys and commit statuses."""
+
+    repository_type = GitHubRepository
+    states: ClassVar = {
+        StatusState.PENDING: "pending",
+        StatusState.RUNNING: "pending",
+        StatusState.SUCCESS: "success",
+        StatusState.FAILURE: "failure",
+        StatusState.CANCELLED: "error",
+    }
+    max_description_length = 140
+
+    def repository_path(self, name: str) -> str:
+        """See rest.RestClient."""
+        return f"/repos/{quote(name)}"
+
+    def deploy_key_body(self, title: str, public_key: str) -> Mapping[str, Any]:
+        """See rest.RestClient."""
+        return {"title": title, "key": public_key, "read_only": True}
+
+    def status_body(self, status: CommitStatus, state: str, description: str) -> Mapping[str, Any]:
+        """See rest.RestClient."""
+        return {
+            "state": state,
+            "target_url": status.target_url,
+            "description": description,
+            "context": status.context,
+        }
+
+
+class GitHubClient(GitHubStyleClient):
     """See port.ForgeClient."""
 
+    page_size: ClassVar = {"per_page": PAGE_SIZE}
+
     async def account(self) -> ForgeAccount:
-        """See the port."""
-        answer = await self._api.send("GET", "/user")
-        user = answer.parsed(_User)
-        scopes = answer.headers.get("x-oauth-scopes", "").split(",")
-        return ForgeAccount(str(user.id), user.login, tuple(scope.strip() for scope in scopes if scope.strip()))
+        """See port.ForgeClient."""
+        response = await self._api.send("GET", "/user")
+        user = response.parse(_User)
+        return ForgeAccount(str(user.id), user.login, reported_scopes(response))
 
     async def repositories(self, query: str, page: int) -> RepositoryPage:
-        """See the port."""
+        """See port.ForgeClient."""
         if not query:
             return await self._page(page)
         found: list[ForgeRepository] = []
-        for number in range(1, SEARCHED_PAGES + 1):
-            some = await self._page(number)
-            found += [each for each in some.items if query.lower() in each.name.lower()]
-            if not some.more:
+        for number in range(1, MAX_SEARCHED_PAGES + 1):
+            result = await self._page(number)
+            found += [item for item in result.items if query.lower() in item.name.lower()]
+            if not result.more:
                 break
         return RepositoryPage(tuple(found))
 
     async def _page(self, page: int) -> RepositoryPage:
-        answer = await self._api.send("GET", "/user/repos", query={"sort": "pushed", "per_page": PAGE, "page": page})
-        return RepositoryPage(tuple(each.value() for each in answer.parsed(list[_Repository])), has_next(answer))
+        query: dict[str, str | int] = {"sort": "pushed", "page": page, **self.page_size}
+        response = await self._api.send("GET", "/user/repos", query=query)
+        items = response.parse(list[GitHubRepository])
+        return RepositoryPage(tuple(item.value() for item in items), response.has_next_page)
 
-    async def repository(self, name: str) -> ForgeRepository:
-        """See the port."""
-        return (await self._api.get(repository_path(name), _Repository)).value()
-
-    async def refs(self, name: str) -> tuple[SourceRef, ...]:
-        """See the port."""
-        branches = await self._api.pages(f"{repository_path(name)}/branches", _Ref, MOST_REFS, per_page=PAGE)
-        tags = await self._api.pages(f"{repository_path(name)}/tags", _Ref, MOST_REFS, per_page=PAGE)
-        return (
-            *(SourceRef(SourceType.BRANCH, ref.name, ref.commit.sha) for ref in branches),
-            *(SourceRef(SourceType.TAG, ref.name, ref.commit.sha) for ref in tags),
-        )
-
-    async def add_hook(self, name: str, url: str, secret: str) -> str:
-        """See the port."""
+    def webhook_body(self, url: str, secret: str) -> Mapping[str, Any]:
+        """See rest.RestClient."""
         config = {"url": url, "content_type": "json", "secret": secret, "insecure_ssl": "0"}
-        body = {"name": "web", "active": True, "events": ["push"], "config": config}
-        return await self.make_hook(name, body)
-
-
-class _Author(msgspec.Struct, frozen=True):
-    name: str = ""
-    email: str = ""
-    login: str = ""
-
-
-class _HeadCommit(msgspec.Struct, frozen=True):
-    id: str = ""
-    message: str = ""
-    author: _Author = _Author()
+        return {"name": "web", "active": True, "events": ["push"], "config": config}
 
 
 class _PushedRepository(msgspec.Struct, frozen=True):
@@ -171,68 +189,57 @@ class _Push(msgspec.Struct, frozen=True):
     repository: _PushedRepository
     before: str = ""
     deleted: bool = False
-    head_commit: _HeadCommit | None = None
-    pusher: _Author = _Author()
+    head_commit: CommitDetails | None = None
+    pusher: AuthorBody = AuthorBody()
 
 
-class _Other(msgspec.Struct, frozen=True):
+class _OtherEvent(msgspec.Struct, frozen=True):
     repository: _PushedRepository | None = None
 
 
-class GitHubHooks:
-    """See port.Hooks. "X-Hub-Signature-256: sha256=HEX" over the raw body."""
+class GitHubWebhooks(HeaderWebhookFormat):
+    """See port.WebhookFormat. ``X-Hub-Signature-256: sha256=HEX`` signs the raw body."""
 
-    def knows(self, headers: Headers) -> bool:
-        """See the port."""
-        return "x-github-event" in headers
-
-    def delivery_id(self, headers: Headers, body: bytes) -> str:
-        """See the port."""
-        return headers.get("x-github-delivery", "")
+    event_headers = ("x-github-event",)
+    delivery_headers = ("x-github-delivery",)
 
     def is_signed(self, headers: Headers, body: bytes, secret: str) -> bool:
-        """See the port."""
+        """See port.WebhookFormat."""
         return is_prefixed_hmac(headers.get("x-hub-signature-256", ""), secret, body)
 
-    def read(self, headers: Headers, body: bytes) -> Delivery:
-        """See the port."""
-        body = _json_of(headers, body)
-        event = headers.get("x-github-event", "")
+    def parse(self, headers: Headers, body: bytes) -> ForgeEvent:
+        """See port.WebhookFormat."""
+        body, event = _json_body(headers, body), self.event(headers)
         if event != "push":
-            other = parsed_body(body, _Other)
-            return Delivery(repository=other.repository.full_name if other.repository else "", event=event)
-        push = parsed_body(body, _Push)
-        move = _move(push)
-        return Delivery(
+            other = parse_body(body, _OtherEvent)
+            return ForgeEvent(repository=other.repository.full_name if other.repository else "", event=event)
+        push = parse_body(body, _Push)
+        details = push.head_commit or CommitDetails()
+        return push_event(
             repository=push.repository.full_name,
             event=event,
-            moves=(move,) if move and move.ref.commit else (),
-            gone=(move.ref,) if move and not move.ref.commit else (),
+            ref=push.ref,
+            before=push.before,
+            # "after" of an annotated tag is the tag object; the head commit is always a commit.
+            commit="" if push.deleted else valid_commit(details.id) or push.after,
+            details=details,
             pusher=push.pusher.name or push.pusher.login,
-            sent_at=_moment(push.repository.pushed_at),
+            sent_at=_timestamp(push.repository.pushed_at),
         )
 
 
-def _json_of(headers: Headers, body: bytes) -> bytes:
-    """Return the JSON, also of a form: the content type that GitHub proposes to who pastes a webhook."""
+def _json_body(headers: Headers, body: bytes) -> bytes:
+    """Return the JSON, also from a form: the default content type when a user adds a webhook on GitHub's page."""
     if not headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
         return body
     try:
         fields = parse_qs(body.decode("ascii", errors="replace"), max_num_fields=10)
     except ValueError as error:
-        raise UnreadableDelivery(f"the body is not a form of GitHub's: {error}") from error
+        raise InvalidWebhook(f"the body is not a form: {error}") from error
     return fields.get("payload", [""])[0].encode()
 
 
-def _move(push: _Push) -> Move | None:
-    commit = push.head_commit or _HeadCommit()
-    # The head commit's id is the commit even of an annotated tag, of which "after" names the tag object.
-    ref = parsed_ref(push.ref, "" if push.deleted else real_commit(commit.id) or push.after)
-    author = f"{commit.author.name} <{commit.author.email}>" if commit.author.name else ""
-    return Move(ref=ref, before=real_commit(push.before), message=commit.message, author=author) if ref else None
-
-
-def _moment(pushed_at: int | str | None) -> datetime | None:
-    """Seconds since 1970 in push events, unlike in the rest of the API."""
+def _timestamp(pushed_at: int | str | None) -> datetime | None:
+    """Push events have seconds since 1970, unlike the rest of the API."""
     in_range = isinstance(pushed_at, int) and 0 < pushed_at < 1 << 33
     return datetime.fromtimestamp(pushed_at, UTC) if in_range and isinstance(pushed_at, int) else None

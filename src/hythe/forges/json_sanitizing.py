@@ -1,4 +1,4 @@
-"""JSON that programs made of foreign text: commit messages, Dockerfiles, what tools printed."""
+"""Sanitizes JSON with text from other programs: commit messages, Dockerfiles, tool output."""
 
 import re
 
@@ -6,8 +6,8 @@ _NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
 
 
 def without_nul(content: bytes) -> bytes:
-    """Return JSON with U+FFFD in the place of NUL characters, which no database keeps.
+    """Return JSON with U+FFFD in place of NUL characters, which PostgreSQL cannot store.
 
-    People are told of theirs; a program cannot mend what others wrote, and its message must not be lost for it.
+    User input with NUL is rejected instead; here the sender cannot fix it, and the message must not be lost.
     """
     return _NUL.sub(rb"\1\\ufffd", content) if b"\\u0000" in content else content

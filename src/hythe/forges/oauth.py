@@ -1,6 +1,6 @@
-"""Being allowed in by OAuth 2.0: the code grant (RFC 6749) with PKCE (RFC 7636), renewal, and revocation (RFC 7009).
+"""OAuth 2.0 with forges: the code grant (RFC 6749) with PKCE (RFC 7636), token refresh, and revocation (RFC 7009).
 
-authlib makes the addresses and the code challenge; requests go the way of all others (``api.fetch``).
+authlib builds the authorization URL and the code challenge; requests are sent by ``api.fetch`` like all others.
 """
 
 import base64
@@ -13,29 +13,26 @@ from authlib.oauth2.rfc6749.parameters import prepare_grant_uri
 from authlib.oauth2.rfc7636 import create_s256_code_challenge
 from yarl import URL
 
-from hythe.builds.configuration import Forge
-from hythe.forges.api import Answer, fetch
+from hythe.forges.api import ApiResponse, fetch
 from hythe.forges.errors import ForgeError, TokenRefused
-from hythe.forges.known import OAuthClient
-from hythe.forges.port import Rights, Source
+from hythe.forges.port import Forge, OAuthClient, Permissions, Revocation
 
-EARLY = timedelta(minutes=5)
-"""How long before its end a token is renewed."""
+REFRESH_BEFORE_EXPIRY = timedelta(minutes=5)
 
 
-class Token(msgspec.Struct, frozen=True, kw_only=True):
-    """What a forge gave us; ``refresh`` empty: it cannot be renewed; ``expires_at`` None: it does not end by itself."""
+class ForgeToken(msgspec.Struct, frozen=True, kw_only=True):
+    """A forge's access token; empty ``refresh``: it cannot be refreshed; ``expires_at`` None: it does not expire."""
 
     access: str
     refresh: str = ""
     expires_at: datetime | None = None
 
-    def ends_soon(self, now: datetime) -> bool:
-        """Whether it must be renewed before it is used."""
-        return bool(self.refresh) and self.expires_at is not None and self.expires_at - now < EARLY
+    def needs_refresh(self, now: datetime) -> bool:
+        """Whether to refresh the token before it is used."""
+        return bool(self.refresh) and self.expires_at is not None and self.expires_at - now < REFRESH_BEFORE_EXPIRY
 
 
-class _Granted(msgspec.Struct, frozen=True):
+class _TokenResponse(msgspec.Struct, frozen=True):
     access_token: str = ""
     refresh_token: str = ""
     expires_in: int = 0
@@ -44,16 +41,16 @@ class _Granted(msgspec.Struct, frozen=True):
 
 
 def authorization_url(
-    source: Source, client: OAuthClient, rights: Rights, *, redirect_uri: str, state: str, verifier: str
+    forge: Forge, client: OAuthClient, permissions: Permissions, *, redirect_uri: str, state: str, verifier: str
 ) -> str:
-    """Return where to send a browser so that its user may allow us in."""
+    """Return the URL at the forge where the user authorizes the hub."""
     return str(
         prepare_grant_uri(
-            source.oauth.authorize,
+            forge.oauth.authorize,
             client.id,
             "code",
             redirect_uri=redirect_uri,
-            scope=" ".join(rights.scopes),
+            scope=" ".join(permissions.scopes),
             state=state,
             code_challenge=create_s256_code_challenge(verifier),
             code_challenge_method="S256",
@@ -62,70 +59,70 @@ def authorization_url(
 
 
 class OAuth:
-    """The token address of one forge."""
+    """The token and revocation URLs of one forge."""
 
-    def __init__(self, session: aiohttp.ClientSession, source: Source, client: OAuthClient) -> None:
+    def __init__(self, session: aiohttp.ClientSession, forge: Forge, client: OAuthClient) -> None:
         self._session = session
-        self._source = source
+        self._forge = forge
         self._client = client
 
-    async def exchange(self, code: str, *, redirect_uri: str, verifier: str, now: datetime) -> Token:
-        """Return the token that a code stands for. Raises ForgeAway, TokenRefused, ForgeError."""
+    async def exchange(self, code: str, *, redirect_uri: str, verifier: str, now: datetime) -> ForgeToken:
+        """Exchange an authorization code for a token. Raises ForgeUnavailable, TokenRefused, ForgeError."""
         form = {
             "grant_type": "authorization_code",
             "code": code,
             "redirect_uri": redirect_uri,
             "code_verifier": verifier,
         }
-        return await self._granted(form, "", now)
+        return await self._request_token(form, "", now)
 
-    async def renew(self, token: Token, now: datetime) -> Token:
-        """Return a token in the place of one that ends. Raises ForgeAway, TokenRefused, ForgeError."""
+    async def refresh(self, token: ForgeToken, now: datetime) -> ForgeToken:
+        """Return a new token for one that expires. Raises ForgeUnavailable, TokenRefused, ForgeError."""
         form = {"grant_type": "refresh_token", "refresh_token": token.refresh}
-        return await self._granted(form, token.refresh, now)
+        return await self._request_token(form, token.refresh, now)
 
-    async def revoke(self, token: Token) -> str:
-        """Give the token back. Returns why that cannot be done here; empty: it is done. Raises ForgeAway, ForgeError.
+    async def revoke(self, token: ForgeToken) -> str:
+        """Revoke the token. Return what the user must do instead, or "" on success.
 
-        GitHub: "Delete an app token"; GitLab: RFC 7009; the others have no address for it.
+        Raises ForgeUnavailable, ForgeError.
         """
-        if self._source.kind is Forge.GITHUB:
-            answer = await self._revoke_at_github(token)
-        elif self._source.oauth.revoke:
-            answer = await self._post(self._source.oauth.revoke, {"token": token.access})
+        title, page = self._forge.title, self._forge.token_page
+        if request := self._forge.revocation(self._client, token.access):
+            response = await self._send_revocation(request)
+        elif self._forge.oauth.revoke:
+            response = await self._post_form(self._forge.oauth.revoke, {"token": token.access})
         else:
-            return f"{self._source.title} takes no token back: remove the hub at {self._source.token_page}"
-        if answer.status in (200, 204, 404):
+            return f"{title} cannot revoke tokens by its API: revoke the hub's access at {page}"
+        if response.status in (200, 204, 404):
             return ""
-        return f"{self._source.title} did not take its token back ({answer.status}): see {self._source.token_page}"
+        return f"{title} did not revoke the token ({response.status}): revoke it at {page}"
 
-    async def _revoke_at_github(self, token: Token) -> Answer:
-        root = "https://api.github.com" if self._source.url == "https://github.com" else f"{self._source.url}/api/v3"
-        url = URL(f"{root}/applications/{self._client.id}/token")
-        headers = {"Authorization": self._basic, "Content-Type": "application/json"}
-        content = msgspec.json.encode({"access_token": token.access})
-        return await fetch(self._session, "DELETE", url, self._source.title, headers, content)
+    async def _send_revocation(self, request: Revocation) -> ApiResponse:
+        headers = {"Authorization": self._basic_auth, "Content-Type": "application/json"}
+        content = msgspec.json.encode(request.body)
+        return await fetch(self._session, request.method, URL(request.url), self._forge.title, headers, content)
 
-    async def _granted(self, form: dict[str, str], refresh: str, now: datetime) -> Token:
-        answer = await self._post(self._source.oauth.token, form)
-        # GitHub says what went wrong with status 200.
-        granted = answer.parsed(_Granted) if answer.status < 500 else _Granted(error=f"status {answer.status}")
-        if granted.error in ("invalid_grant", "bad_refresh_token", "bad_verification_code"):
-            raise TokenRefused(f"{self._source.title} does not allow this any more", "link the account anew")
-        if answer.status >= 300 or not granted.access_token:
-            said = granted.error_description or granted.error or f"status {answer.status}"
-            raise ForgeError(f"{self._source.title} gave no token: {said}", "try again, or paste a token")
-        expires_at = now + timedelta(seconds=granted.expires_in) if granted.expires_in else None
-        return Token(access=granted.access_token, refresh=granted.refresh_token or refresh, expires_at=expires_at)
+    async def _request_token(self, form: dict[str, str], refresh: str, now: datetime) -> ForgeToken:
+        response = await self._post_form(self._forge.oauth.token, form)
+        # GitHub reports errors with status 200.
+        failed = _TokenResponse(error=f"status {response.status}")
+        token = response.parse(_TokenResponse) if response.status < 500 else failed
+        if token.error in ("invalid_grant", "bad_refresh_token", "bad_verification_code"):
+            raise TokenRefused(f"{self._forge.title} no longer accepts this authorization", "relink the account")
+        if response.status >= 300 or not token.access_token:
+            reason = token.error_description or token.error or f"status {response.status}"
+            raise ForgeError(f"{self._forge.title} issued no token: {reason}", "try again, or paste a token")
+        expires_at = now + timedelta(seconds=token.expires_in) if token.expires_in else None
+        return ForgeToken(access=token.access_token, refresh=token.refresh_token or refresh, expires_at=expires_at)
 
     @property
-    def _basic(self) -> str:
+    def _basic_auth(self) -> str:
         return f"Basic {base64.b64encode(f'{self._client.id}:{self._client.secret}'.encode()).decode()}"
 
-    async def _post(self, url: str, form: dict[str, str]) -> Answer:
+    async def _post_form(self, url: str, form: dict[str, str]) -> ApiResponse:
         headers = {"Accept": "application/json", "Content-Type": "application/x-www-form-urlencoded"}
-        if self._source.kind is Forge.BITBUCKET:
-            headers["Authorization"] = self._basic
+        if self._forge.oauth.basic_auth:
+            headers["Authorization"] = self._basic_auth
         else:
             form = form | {"client_id": self._client.id, "client_secret": self._client.secret}
-        return await fetch(self._session, "POST", URL(url), self._source.title, headers, urlencode(form).encode())
+        return await fetch(self._session, "POST", URL(url), self._forge.title, headers, urlencode(form).encode())

@@ -1,28 +1,23 @@
-"""The port: what Trusted Builds ask of a forge, and what a forge tells by its webhooks."""
+"""The port of a forge: what Trusted Builds call (Forge, ForgeClient) and what its webhooks say (WebhookFormat)."""
 
 from collections.abc import Mapping
 from datetime import datetime
 from enum import Enum
-from typing import Any, Protocol, TypeAlias
+from typing import Protocol, TypeAlias
 
 import msgspec
 
-from hythe.builds.configuration import Forge as Kind
-from hythe.forges.json_sanitizing import without_nul
-from hythe.forges.source_ref import SourceRef, SourceType
+from hythe.forges.source_ref import ForgeKind, SourceRef
 
-MOST_REFS = 300
-"""Branches, and tags, that a preview looks at."""
+MAX_REFS = 300
+"""Branches, and tags, that a preview shows."""
 
 Headers: TypeAlias = Mapping[str, str]
-"""Headers of a request, their names in small letters."""
-
-LONGEST_NAME = 250
-_KINDS = {"heads": SourceType.BRANCH, "tags": SourceType.TAG}
+"""Headers of a request; names in lower case."""
 
 
 class ForgeAccount(msgspec.Struct, frozen=True):
-    """Whose token it is; ``scopes`` as far as the forge says them."""
+    """The account that a token belongs to; ``scopes`` is empty if the forge does not report them."""
 
     id: str
     login: str
@@ -30,7 +25,7 @@ class ForgeAccount(msgspec.Struct, frozen=True):
 
 
 class ForgeRepository(msgspec.Struct, frozen=True, kw_only=True):
-    """A repository of a forge. ``admin``: whether the token may install webhooks and keys, as far as the forge says."""
+    """A repository of a forge. ``admin``: the token can install webhooks and deploy keys, if the forge reports it."""
 
     name: str
     clone_url: str
@@ -42,14 +37,14 @@ class ForgeRepository(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RepositoryPage(msgspec.Struct, frozen=True):
-    """Some repositories; ``more``: whether there is a next page."""
+    """One page of repositories; ``more``: whether there is a next page."""
 
     items: tuple[ForgeRepository, ...]
     more: bool = False
 
 
 class StatusState(Enum):
-    """What a commit status says; each forge has its own words for these."""
+    """The state of a commit status; each forge has its own spelling."""
 
     PENDING = "pending"
     RUNNING = "running"
@@ -59,7 +54,7 @@ class StatusState(Enum):
 
 
 class CommitStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """What is said about a commit, and where more can be read; ``context`` tells it from what others say."""
+    """A status of a commit; ``context`` distinguishes it from the statuses of other builds and services."""
 
     commit: str
     state: StatusState
@@ -69,41 +64,41 @@ class CommitStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ForgeClient(Protocol):
-    """A forge seen with one token. Every call raises ForgeAway, TokenRefused, RightsLacking, ForgeError.
+    """A forge's API with one token. Every method raises ForgeUnavailable, TokenRefused, AccessDenied, ForgeError.
 
     ``name`` is OWNER/NAME as the forge spells it.
     """
 
     async def account(self) -> ForgeAccount:
-        """Return whose token it is."""
+        """Return the account that the token belongs to."""
 
     async def repositories(self, query: str, page: int) -> RepositoryPage:
-        """Return those that the token reaches and whose name holds ``query``; pages count from 1."""
+        """Return the accessible repositories whose names contain ``query``; pages count from 1."""
 
     async def repository(self, name: str) -> ForgeRepository:
         """Return one repository."""
 
     async def refs(self, name: str) -> tuple[SourceRef, ...]:
-        """Return the branches and tags, at most MOST_REFS of each."""
+        """Return the branches and tags, at most MAX_REFS of each."""
 
-    async def add_hook(self, name: str, url: str, secret: str) -> str:
-        """Have pushes of branches and tags told to ``url``, signed by ``secret``; returns the webhook's id there."""
+    async def add_webhook(self, name: str, url: str, secret: str) -> str:
+        """Install a webhook that sends pushes of branches and tags to ``url``; return its id at the forge."""
 
-    async def remove_hook(self, name: str, hook_id: str) -> None:
-        """Remove a webhook; one that is gone already is removed."""
+    async def remove_webhook(self, name: str, webhook_id: str) -> None:
+        """Remove a webhook; a missing one is no error."""
 
-    async def add_key(self, name: str, title: str, public_key: str) -> str:
-        """Let an SSH key read the repository, and no more; returns the key's id there."""
+    async def add_deploy_key(self, name: str, title: str, public_key: str) -> str:
+        """Add a read-only SSH deploy key; return its id at the forge."""
 
-    async def remove_key(self, name: str, key_id: str) -> None:
-        """Remove a deploy key; one that is gone already is removed."""
+    async def remove_deploy_key(self, name: str, key_id: str) -> None:
+        """Remove a deploy key; a missing one is no error."""
 
     async def set_status(self, name: str, status: CommitStatus) -> None:
-        """Say something about a commit."""
+        """Create or update a commit status."""
 
 
-class Move(msgspec.Struct, frozen=True, kw_only=True):
-    """A branch or tag that moved: ``before`` is the commit that it was at, empty when it is new or that is not said."""
+class RefUpdate(msgspec.Struct, frozen=True, kw_only=True):
+    """A push to a branch or tag; ``before`` is the previous commit, empty if the ref is new or it is unknown."""
 
     ref: SourceRef
     before: str = ""
@@ -111,88 +106,95 @@ class Move(msgspec.Struct, frozen=True, kw_only=True):
     author: str = ""
 
 
-class Delivery(msgspec.Struct, frozen=True, kw_only=True):
-    """One webhook request, understood. No moves: nothing that builds (a test, say)."""
+class ForgeEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """A parsed webhook request. Without updates, nothing is built (a ping, for example)."""
 
     repository: str
     event: str
-    moves: tuple[Move, ...] = ()
-    gone: tuple[SourceRef, ...] = ()
-    """Branches and tags that were deleted; they name no commit."""
+    updates: tuple[RefUpdate, ...] = ()
+    deleted: tuple[SourceRef, ...] = ()
+    """Deleted branches and tags, without commits."""
     pusher: str = ""
     sent_at: datetime | None = None
-    """When it was sent, where that is told under the signature."""
+    """When the forge sent it, if it says so under the signature."""
 
 
-class Hooks(Protocol):
-    """How a forge's webhooks look. Nothing of a body is believed before ``is_signed`` said yes."""
+class WebhookFormat(Protocol):
+    """How a kind of forge signs and writes its webhook requests."""
 
-    def knows(self, headers: Headers) -> bool:
-        """Whether a request with these headers comes from this kind of forge."""
+    def matches(self, headers: Headers) -> bool:
+        """Whether the request has this forge's headers."""
+
+    def event(self, headers: Headers) -> str:
+        """Return the event's name, or ""."""
 
     def delivery_id(self, headers: Headers, body: bytes) -> str:
-        """Return what a repeated delivery has in common with the first; empty when it cannot be told."""
+        """Return an id that stays the same if the forge sends the event again, or ""."""
 
     def is_signed(self, headers: Headers, body: bytes, secret: str) -> bool:
-        """Whether it was made by somebody who knows the secret; compared in constant time."""
+        """Whether the request is signed with the secret; compares in constant time."""
 
-    def read(self, headers: Headers, body: bytes) -> Delivery:
-        """Return what it says. Raises UnreadableDelivery."""
-
-
-class UnreadableDelivery(Exception):
-    """A webhook's body that is not what the forge documents."""
+    def parse(self, headers: Headers, body: bytes) -> ForgeEvent:
+        """Return the event. Raises InvalidWebhook."""
 
 
-def parsed_body(body: bytes, wanted: type[Any]) -> Any:
-    """Return a webhook's JSON body as ``wanted``. Raises UnreadableDelivery."""
-    try:
-        return msgspec.json.decode(without_nul(body), type=wanted)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise UnreadableDelivery(f"the body is not what this forge documents: {error}") from error
+class InvalidWebhook(Exception):
+    """A webhook request whose body is not in the forge's documented format."""
 
 
-def parsed_ref(ref: str, commit: str) -> SourceRef | None:
-    """Return ``refs/heads/..`` or ``refs/tags/..`` as a value; None for other refs. No commit: it was deleted."""
-    root, _, rest = ref.partition("/")
-    kind, _, name = rest.partition("/")
-    if root != "refs" or kind not in _KINDS or not name or len(name) > LONGEST_NAME:
-        return None
-    return SourceRef(_KINDS[kind], name, real_commit(commit))
+class OAuthClient(msgspec.Struct, frozen=True):
+    """The OAuth application that the hub is registered as; empty ``id``: not registered."""
+
+    id: str = ""
+    secret: str = ""
 
 
-def real_commit(commit: str) -> str:
-    """Return the commit; empty for the zeros by which forges say that there is none, and for what is none."""
-    hexadecimal = 40 <= len(commit) <= 64 and not set(commit) - set("0123456789abcdef")
-    return commit if hexadecimal and commit.strip("0") else ""
-
-
-class OAuthAddresses(msgspec.Struct, frozen=True):
-    """Where a forge lets users allow us in. ``revoke`` empty: it has no address that takes a token back."""
+class OAuthEndpoints(msgspec.Struct, frozen=True):
+    """A forge's OAuth URLs. ``basic_auth``: the token URL wants the client in a header, not in the form."""
 
     authorize: str
     token: str
     revoke: str = ""
+    """The revocation URL (RFC 7009); empty: the forge has none."""
+    basic_auth: bool = False
 
 
-class Rights(msgspec.Struct, frozen=True):
-    """What is asked for, in the forge's words and in ours; least first."""
+class Revocation(msgspec.Struct, frozen=True):
+    """A request of a forge's own that revokes a token; ``body`` is sent as JSON with the client in a header."""
+
+    method: str
+    url: str
+    body: dict[str, str]
+
+
+class Permissions(msgspec.Struct, frozen=True):
+    """The OAuth scopes that the hub requests, and what they are for."""
 
     scopes: tuple[str, ...]
-    meaning: str
+    purpose: str
 
 
-class Source(Protocol):
-    """A kind of forge at one address."""
+class Forge(Protocol):
+    """A forge at one URL."""
 
-    kind: Kind
+    kind: ForgeKind
     url: str
-    title: str
-    oauth: OAuthAddresses
-    public: Rights
-    private: Rights
-    token_page: str
-    """Where users make a token to paste, and see what they allowed."""
+    oauth: OAuthEndpoints
+    public: Permissions
+    private: Permissions
+    token_hint: str
+    """How users write a token, if it is not obvious."""
+
+    @property
+    def title(self) -> str:
+        """How the pages name this forge."""
+
+    @property
+    def token_page(self) -> str:
+        """Where users create access tokens and see the applications that they authorized."""
 
     def client(self, token: str) -> ForgeClient:
-        """Return the forge as seen with this token."""
+        """Return the forge's API with this token."""
+
+    def revocation(self, client: OAuthClient, token: str) -> Revocation | None:
+        """Return the request that revokes an OAuth token, or None to use ``oauth.revoke``."""

@@ -9,13 +9,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from hythe.builds.descriptions import DescriptionListener
 from hythe.builds.events import BuildListener
-from hythe.builds.forge_statuses import StatusOutbox
+from hythe.builds.forge_integration.forge_statuses import CommitStatusListener
+from hythe.builds.forge_integration.service import ForgeServices, make_forge_services
 from hythe.builds.routes import application as build_routes
-from hythe.builds.routes import sources as source_routes
+from hythe.builds.routes import forge_integration as forge_routes
 from hythe.builds.service import BuildsServices, make_builds
-from hythe.builds.sources import Sources, make_sources
 from hythe.database import Database, open_database
-from hythe.forges.known import open_forges
+from hythe.forges.configured import open_forges
 from hythe.hub.routes import application as hub_routes
 from hythe.hub.routes.docker_hub import PREFIXES as DOCKER_HUB_PREFIXES
 from hythe.hub.service import HubServices, make_hub, open_identity
@@ -42,7 +42,7 @@ class Services:
     hub: HubServices
     builds: BuildsServices
     notifications: NotificationServices
-    sources: Sources
+    forges: ForgeServices
 
 
 @asynccontextmanager
@@ -65,7 +65,7 @@ async def open_hub(settings: Settings) -> AsyncIterator[Services]:
         build_listeners += (
             DescriptionListener(),
             notifications.build_listener,
-            StatusOutbox(identity.clock),
+            CommitStatusListener(identity.clock),
             builds.base_image_watch,
         )
         upstreams = Upstreams(settings.mirrors)
@@ -73,8 +73,10 @@ async def open_hub(settings: Settings) -> AsyncIterator[Services]:
         registry_listeners = (builds.registry_listener, identity.listener, notifications.registry_listener)
         registry = make_registry(database, blobs, identity.access, registry_listeners, settings, upstreams)
         stack.push_async_callback(registry.close)
-        sources = make_sources(identity, builds, forges)
-        yield Services(settings, database, registry, make_hub(identity, registry), builds, notifications, sources)
+        forge_services = make_forge_services(identity, builds, forges)
+        yield Services(
+            settings, database, registry, make_hub(identity, registry), builds, notifications, forge_services
+        )
 
 
 async def serve_hub(settings: Settings, ready: Callable[[Address], None]) -> None:
@@ -92,7 +94,7 @@ async def serve_hub(settings: Settings, ready: Callable[[Address], None]) -> Non
                 services.builds.scheduler.run(),
                 services.builds.base_image_watch.run(),
                 services.notifications.sender.run(),
-                services.sources.run(),
+                services.forges.run(),
                 run_worker(services.builds, own_url(settings, address)),
             )
             async with running(*background):
@@ -108,17 +110,17 @@ class HubApplication:
         self._registry: ASGIApp = RegistryApplication(services.registry)
         webhooks = services.notifications.webhooks
         endpoints = (
-            *source_routes.endpoints(services.sources),
+            *forge_routes.endpoints(services.forges),
             *webhook_routes.endpoints(webhooks),
             *build_routes.endpoints(services.builds),
         )
         routes = [
-            *source_routes.routes(services.sources),
+            *forge_routes.routes(services.forges),
             *webhook_routes.routes(webhooks),
             *build_routes.routes(services.builds, services.hub),
             *hub_routes.routes(services.hub, endpoints),
         ]
-        pages = web_routes.routes(services.hub, services.builds, services.notifications, services.sources)
+        pages = web_routes.routes(services.hub, services.builds, services.notifications, services.forges)
         self._rest: ASGIApp = Starlette(routes=[*routes, *pages])
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -7,7 +7,6 @@ from typing import Any
 import msgspec
 import pytest
 
-from hythe.builds.configuration import Forge
 from hythe.builds.docker_hub import DockerHubSettings, from_docker_hub
 from hythe.builds.errors import InvalidBuildConfiguration
 from hythe.builds.rules import check_rule, preview
@@ -36,7 +35,7 @@ def test_all_settings_are_imported() -> None:
     new = from_docker_hub(msgspec.convert(OLD, DockerHubSettings), linked_account_id=7)
 
     assert new.source.url == "https://github.com/nmstate/nmstate.git"
-    assert (new.source.forge, new.source.forge_repository) == (Forge.GITHUB, "nmstate/nmstate")
+    assert (new.source.forge, new.source.forge_repository) == ("github", "nmstate/nmstate")
     assert (new.source.linked_account_id, new.source.default_branch) == (7, "base")
     assert (new.options.autotest, new.options.base_link) == (True, True)
     branch, tag = (check_rule(rule) for rule in new.rules)

@@ -1,4 +1,4 @@
-"""Looking at a git address: what real git answers, and hosts that the hub does not look at."""
+"""Listing the refs of a git URL: responses of a real git server, and URLs that the hub refuses."""
 
 from __future__ import annotations
 
@@ -7,29 +7,29 @@ import asyncio
 import pytest
 from tests.parts.git_server import GitServer
 
+from hythe.forges.configured import open_forges
 from hythe.forges.errors import ForgeError
-from hythe.forges.known import open_forges
 from hythe.forges.source_ref import SourceRef, SourceType
 
 
-def look(url: str) -> tuple[str, tuple[SourceRef, ...]]:
-    """Look at an address as a hub without forges."""
+def list_refs(url: str) -> tuple[str, tuple[SourceRef, ...]]:
+    """List the refs of a URL, as a hub without forges does."""
 
-    async def ask() -> tuple[str, tuple[SourceRef, ...]]:
+    async def query() -> tuple[str, tuple[SourceRef, ...]]:
         async with open_forges("") as forges:
-            return await forges.advertised(url)
+            return await forges.list_refs(url)
 
-    return asyncio.run(ask())
+    return asyncio.run(query())
 
 
-def test_real_git(git_server: GitServer) -> None:
-    """Branches and tags with their commits, annotated tags too; the default branch by HEAD."""
+def test_branches_and_tags(git_server: GitServer) -> None:
+    """Branches and tags with their commits, also of annotated tags, and the default branch from HEAD."""
     git = git_server.create("o/r")
     first = git.commit({"a": "1"})
     git.tag("v1")
     second = git.commit({"a": "2"}, branch="feature/x")
 
-    default, refs = look(git.url)
+    default, refs = list_refs(git.url)
 
     assert default == "main"
     assert refs == (
@@ -40,8 +40,8 @@ def test_real_git(git_server: GitServer) -> None:
 
 
 def test_an_empty_repository(git_server: GitServer) -> None:
-    """No branches, no error."""
-    assert look(git_server.create("o/empty").url)[1] == ()
+    """An empty repository has no refs."""
+    assert list_refs(git_server.create("o/empty").url)[1] == ()
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_an_empty_repository(git_server: GitServer) -> None:
         "http://no-such-host.invalid/x",
     ],
 )
-def test_what_is_not_looked_at(url: str) -> None:
-    """Metadata addresses, other schemes, nobody there: an error in words."""
+def test_refused_urls(url: str) -> None:
+    """Metadata addresses, other schemes, unreachable hosts: a ForgeError."""
     with pytest.raises(ForgeError):
-        look(url)
+        list_refs(url)

@@ -1,4 +1,4 @@
-"""JSON of programs: NUL characters go, and nothing else."""
+"""Sanitizing removes NUL characters from JSON, and nothing else."""
 
 import json
 
@@ -8,7 +8,7 @@ from hythe.forges.json_sanitizing import without_nul
 
 
 @pytest.mark.parametrize(
-    ("value", "kept"),
+    ("value", "sanitized"),
     [
         ("a\0b", "a\ufffdb"),
         ("\0\0", "\ufffd\ufffd"),
@@ -21,6 +21,6 @@ from hythe.forges.json_sanitizing import without_nul
     ],
     ids=ascii,
 )
-def test_nul_characters_go(value: object, kept: object) -> None:
-    """Each becomes a replacement character; a backslash that is a character of the text begins no escape."""
-    assert json.loads(without_nul(json.dumps(value).encode())) == kept
+def test_nul_characters_are_replaced(value: object, sanitized: object) -> None:
+    """Each becomes a replacement character; an escaped backslash starts no escape sequence."""
+    assert json.loads(without_nul(json.dumps(value).encode())) == sanitized

@@ -1,4 +1,4 @@
-"""Signatures of webhooks, by the forges' own test vectors and against near misses."""
+"""Webhook signatures: the forges' own test vectors, and near misses."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import hmac
 
 import pytest
 
-from hythe.forges.github import GitHubHooks
-from hythe.forges.gitlab import GitLabHooks
+from hythe.forges.github import GitHubWebhooks
+from hythe.forges.gitlab import GitLabWebhooks
 from hythe.forges.signatures import is_hmac, is_prefixed_hmac, is_secret
 
 # docs.github.com, "Validating webhook deliveries", "Testing the webhook payload validation"
@@ -18,10 +18,10 @@ SIGNED = "757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17"
 
 
 def test_githubs_test_vector() -> None:
-    """The documented secret and payload give the documented signature."""
+    """The documented secret and payload have the documented signature."""
     headers = {"x-hub-signature-256": f"sha256={SIGNED}"}
 
-    assert GitHubHooks().is_signed(headers, BODY, SECRET)
+    assert GitHubWebhooks().is_signed(headers, BODY, SECRET)
 
 
 @pytest.mark.parametrize(
@@ -38,20 +38,20 @@ def test_githubs_test_vector() -> None:
     ],
 )
 def test_near_misses(shown: str, secret: str, body: bytes) -> None:
-    """Another method, a cut signature, a changed body, another secret, no ASCII."""
+    """Another algorithm, a truncated signature, a changed body, another secret, non-ASCII text."""
     assert not is_prefixed_hmac(shown, secret, body)
 
 
 def test_an_empty_secret_matches_nothing() -> None:
-    """A set-up without secret believes nobody, although an HMAC with an empty key can be made by anybody."""
-    by_nobody = hmac.digest(b"", BODY, hashlib.sha256).hex()
+    """Without a secret nothing is accepted, because anyone can compute an HMAC with an empty key."""
+    unkeyed = hmac.digest(b"", BODY, hashlib.sha256).hex()
 
-    assert not is_hmac(by_nobody, "", BODY)
+    assert not is_hmac(unkeyed, "", BODY)
     assert not is_secret("", "")
 
 
 def test_gitlabs_signing_token() -> None:
-    """Where a signing token is set, the signature over id, time and body counts, and the token header does not."""
+    """With a signing token, the signature of id, time and body is checked instead of the token header."""
     key = base64.b64encode(b"0123456789abcdef").decode()
     signed = hmac.digest(b"0123456789abcdef", b"msg_1.1795435200." + BODY, hashlib.sha256)
     headers = {
@@ -61,5 +61,5 @@ def test_gitlabs_signing_token() -> None:
         "webhook-signature": f"v1,{base64.b64encode(signed).decode()}",
     }
 
-    assert GitLabHooks().is_signed(headers, BODY, f"whsec_{key}")
-    assert not GitLabHooks().is_signed(headers | {"webhook-timestamp": "1795435201"}, BODY, f"whsec_{key}")
+    assert GitLabWebhooks().is_signed(headers, BODY, f"whsec_{key}")
+    assert not GitLabWebhooks().is_signed(headers | {"webhook-timestamp": "1795435201"}, BODY, f"whsec_{key}")

@@ -1,4 +1,4 @@
-"""Webhooks: the address that forges send to, and their management in the JSON API."""
+"""Forge webhooks: the URL that forges send to, and the endpoints that manage webhooks."""
 
 from http import HTTPStatus
 
@@ -7,10 +7,10 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from hythe.builds.forge_deliveries import MAX_BODY_SIZE, Answer, Sent
-from hythe.builds.forge_webhooks import Removed, ShownHook
-from hythe.builds.sources import Sources
-from hythe.builds.sql.forge_deliveries import Outcome, Received
+from hythe.builds.forge_integration.forge_deliveries import MAX_BODY_SIZE, DeliveryResult, WebhookRequest
+from hythe.builds.forge_integration.forge_webhooks import ForgeWebhookReply, RemovalReport
+from hythe.builds.forge_integration.service import ForgeServices
+from hythe.builds.sql.forge_deliveries import DeliveryOutcome, ForgeDelivery
 from hythe.hub.errors import HubError
 from hythe.hub.routes.endpoint import ApiRequest, Endpoint, Nothing
 from hythe.hub.routes.problem_details import BadRequest, problem_response
@@ -18,113 +18,112 @@ from hythe.hub.routes.repositories import repository_path
 from hythe.hub.service import HubServices
 
 _STATUS = {
-    Outcome.ACCEPTED: HTTPStatus.ACCEPTED,
-    Outcome.IGNORED: HTTPStatus.OK,
-    Outcome.DUPLICATE: HTTPStatus.OK,
-    Outcome.STALE: HTTPStatus.CONFLICT,
-    Outcome.REFUSED: HTTPStatus.UNAUTHORIZED,
+    DeliveryOutcome.ACCEPTED: HTTPStatus.ACCEPTED,
+    DeliveryOutcome.IGNORED: HTTPStatus.OK,
+    DeliveryOutcome.DUPLICATE: HTTPStatus.OK,
+    DeliveryOutcome.STALE: HTTPStatus.CONFLICT,
+    DeliveryOutcome.REFUSED: HTTPStatus.UNAUTHORIZED,
 }
 
 
-class TooLarge(HubError):
-    """A body with more bytes than any forge sends."""
+class BodyTooLarge(HubError):
+    """The body is larger than any forge sends."""
 
     status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
 
 
 class InstallBody(msgspec.Struct, frozen=True):
-    """How forges reach this hub, where the setting ``public_url`` does not say."""
+    """The hub's URL as forges reach it, unless the setting ``public_url`` has it."""
 
     hub_url: str = ""
 
 
-class DeliveriesReply(msgspec.Struct, frozen=True):
-    """The last deliveries of a webhook, the newest first."""
+class ForgeDeliveriesReply(msgspec.Struct, frozen=True):
+    """The recent deliveries of a webhook, newest first."""
 
-    items: tuple[Received, ...]
+    items: tuple[ForgeDelivery, ...]
 
 
-def routes(sources: Sources) -> list[BaseRoute]:
-    """Return the address that forges send to."""
+def routes(forges: ForgeServices) -> list[BaseRoute]:
+    """Return the route that forges send to."""
 
     async def receive(request: Request) -> Response:
         try:
-            answer = await _received(sources, request)
+            result = await _receive(forges, request)
         except Exception as error:
             return problem_response(error)
-        return Response(msgspec.json.encode(answer), _STATUS[answer.outcome], media_type="application/json")
+        return Response(msgspec.json.encode(result), _STATUS[result.outcome], media_type="application/json")
 
     return [Route("/hooks/{id}", receive, methods=["POST"])]
 
 
-async def _received(sources: Sources, request: Request) -> Answer:
+async def _receive(forges: ForgeServices, request: Request) -> DeliveryResult:
     forge_webhook_id = request.path_params["id"]
-    await sources.deliveries.require(forge_webhook_id)
+    await forges.deliveries.require(forge_webhook_id)
     headers = {name.lower(): value for name, value in request.headers.items()}
     address = request.client.host if request.client else ""
-    return await sources.deliveries.receive(
-        forge_webhook_id, Sent(headers=headers, body=await _body(request), address=address)
-    )
+    received = WebhookRequest(headers=headers, body=await _read_body(request), address=address)
+    return await forges.deliveries.receive(forge_webhook_id, received)
 
 
-async def _body(request: Request) -> bytes:
-    """Return the raw body, which the signature is over."""
+async def _read_body(request: Request) -> bytes:
+    """Return the raw body, which is what the forge signs."""
     length = request.headers.get("content-length", "0")
     if not length.isdigit() or int(length) > MAX_BODY_SIZE:
-        raise TooLarge(f"the body has more than {MAX_BODY_SIZE} bytes")
-    pieces, size = [], 0
+        raise _too_large()
+    chunks, size = [], 0
     try:
-        async for piece in request.stream():
-            size += len(piece)
+        async for chunk in request.stream():
+            size += len(chunk)
             if size > MAX_BODY_SIZE:
-                raise TooLarge(f"the body has more than {MAX_BODY_SIZE} bytes")
-            pieces.append(piece)
+                raise _too_large()
+            chunks.append(chunk)
     except ClientDisconnect as error:
-        raise BadRequest("the body was cut off") from error
-    return b"".join(pieces)
+        raise BadRequest("the request body is incomplete") from error
+    return b"".join(chunks)
 
 
-class HookEndpoints:
-    """The handlers of a set-up's webhook."""
+def _too_large() -> BodyTooLarge:
+    return BodyTooLarge(f"the request body is larger than {MAX_BODY_SIZE} bytes")
 
-    def __init__(self, sources: Sources) -> None:
-        self._hooks = sources.hooks
+
+class ForgeWebhookEndpoints:
+    """The endpoints of a build configuration's webhook."""
+
+    def __init__(self, forges: ForgeServices) -> None:
+        self._webhooks = forges.webhooks
 
     def table(self) -> tuple[Endpoint, ...]:
-        """Return the addresses."""
+        """Return the endpoints."""
         root = "/api/v1/repositories/{namespace}/{name:path}/build-configuration/forge-webhook"
         return (
             Endpoint(
-                "GET",
-                f"{root}/deliveries",
-                "List what came by the webhook",
-                self.deliveries,
-                reply=DeliveriesReply,
+                "GET", f"{root}/deliveries", "List webhook deliveries", self.deliveries, reply=ForgeDeliveriesReply
             ),
-            Endpoint("GET", root, "Show the webhook and the deploy key", self.show, reply=ShownHook),
+            Endpoint("GET", root, "Show the webhook and the deploy key", self.show, reply=ForgeWebhookReply),
             Endpoint(
                 "POST",
                 root,
-                "Install the webhook and the deploy key, or make them to be pasted",
+                "Install the webhook and the deploy key, or create them to paste",
                 self.install,
                 body=InstallBody,
-                reply=ShownHook,
+                reply=ForgeWebhookReply,
             ),
-            Endpoint("DELETE", root, "Remove the webhook and the deploy key", self.remove, reply=Removed),
+            Endpoint("DELETE", root, "Remove the webhook and the deploy key", self.remove, reply=RemovalReport),
         )
 
-    async def show(self, _hub: HubServices, call: ApiRequest[Nothing, Nothing]) -> ShownHook:
-        """GET .../webhook."""
-        return await self._hooks.shown(call.actor, repository_path(call))
+    async def show(self, _hub: HubServices, call: ApiRequest[Nothing, Nothing]) -> ForgeWebhookReply:
+        """GET .../forge-webhook."""
+        return await self._webhooks.get(call.actor, repository_path(call))
 
-    async def install(self, _hub: HubServices, call: ApiRequest[InstallBody, Nothing]) -> ShownHook:
-        """POST .../webhook."""
-        return await self._hooks.install(call.actor, repository_path(call), call.body.hub_url)
+    async def install(self, _hub: HubServices, call: ApiRequest[InstallBody, Nothing]) -> ForgeWebhookReply:
+        """POST .../forge-webhook."""
+        return await self._webhooks.install(call.actor, repository_path(call), call.body.hub_url)
 
-    async def remove(self, _hub: HubServices, call: ApiRequest[Nothing, Nothing]) -> Removed:
-        """DELETE .../webhook."""
-        return await self._hooks.remove(call.actor, repository_path(call))
+    async def remove(self, _hub: HubServices, call: ApiRequest[Nothing, Nothing]) -> RemovalReport:
+        """DELETE .../forge-webhook."""
+        return await self._webhooks.remove(call.actor, repository_path(call))
 
-    async def deliveries(self, _hub: HubServices, call: ApiRequest[Nothing, Nothing]) -> DeliveriesReply:
-        """GET .../webhook/deliveries."""
-        return DeliveriesReply(tuple(await self._hooks.deliveries(call.actor, repository_path(call))))
+    async def deliveries(self, _hub: HubServices, call: ApiRequest[Nothing, Nothing]) -> ForgeDeliveriesReply:
+        """GET .../forge-webhook/deliveries."""
+        return ForgeDeliveriesReply(tuple(await self._webhooks.list_deliveries(call.actor, repository_path(call))))

@@ -11,7 +11,6 @@ from hythe.builds.configuration import (
     BuildConfiguration,
     BuildSource,
     ConfigurationChanges,
-    Forge,
     NewBuildConfiguration,
     Options,
 )
@@ -73,7 +72,7 @@ async def add(
 def _source_columns(source: BuildSource) -> dict[str, Any]:
     return {
         "source_url": source.url,
-        "forge": source.forge.value,
+        "forge": source.forge,
         "forge_repository": source.forge_repository,
         "linked_account_id": source.linked_account_id,
         "default_branch": source.default_branch,
@@ -272,7 +271,7 @@ def _configuration(row: Row[Any], rules: tuple[Rule, ...]) -> BuildConfiguration
         account=row.account,
         source=BuildSource(
             url=row.source_url,
-            forge=Forge(row.forge),
+            forge=row.forge,
             forge_repository=row.forge_repository,
             linked_account_id=row.linked_account_id,
             default_branch=row.default_branch,

@@ -22,7 +22,7 @@ linked_accounts = Table(
     Column("login", String(250), nullable=False),  # there
     Column("scopes", Text, nullable=False),  # parted by spaces, as far as the forge says them
     Column("oauth", Boolean, nullable=False),  # false: the token was pasted
-    Column("token", Text, nullable=False),  # sealed JSON: builds.links.Token
+    Column("token", Text, nullable=False),  # sealed JSON: forges.oauth.ForgeToken
     Column("problem", Text, nullable=False),  # why it does not work any more; empty: it does
     Column("created_at", Timestamp, nullable=False),
     UniqueConstraint("user_id", "url", "account_id"),

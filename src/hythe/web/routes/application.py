@@ -3,8 +3,8 @@
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute, Mount
 
+from hythe.builds.forge_integration.service import ForgeServices
 from hythe.builds.service import BuildsServices
-from hythe.builds.sources import Sources
 from hythe.hub.service import HubServices
 from hythe.notifications.service import NotificationServices
 from hythe.registry.clock import now
@@ -78,11 +78,11 @@ PAGES: tuple[tuple[str, Handler, tuple[str, ...]], ...] = (
 
 
 def routes(
-    hub: HubServices, trusted_builds: BuildsServices, notifications: NotificationServices, sources: Sources
+    hub: HubServices, trusted_builds: BuildsServices, notifications: NotificationServices, forges: ForgeServices
 ) -> list[BaseRoute]:
     """Return the routes of all pages and static files; mount them last."""
     assets = Assets.read()
-    site = Site(hub, trusted_builds, notifications, sources, assets, Templates(assets, now))
+    site = Site(hub, trusted_builds, notifications, forges, assets, Templates(assets, now))
     pages = [page_route(site, path, handler, *methods) for path, handler, methods in PAGES]
     application = Starlette(routes=[static_route(assets), *pages], exception_handlers=handlers(site))
     return [Mount("/", SecurityHeaders(application))]

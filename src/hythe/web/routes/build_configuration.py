@@ -5,9 +5,9 @@ from starlette.responses import Response
 
 from hythe.builds.configuration import BuildConfiguration, ConfigurationChanges, Options
 from hythe.builds.errors import InvalidBuildConfiguration
-from hythe.builds.forge_webhooks import Removed, ShownHook
+from hythe.builds.forge_integration.errors import ForgeRequestFailed
+from hythe.builds.forge_integration.forge_webhooks import ForgeWebhookReply, RemovalReport
 from hythe.builds.rules import Rule
-from hythe.forges.errors import ForgeError
 from hythe.forges.source_ref import SourceRef
 from hythe.hub.errors import Invalid, NotFound
 from hythe.hub.repository import Repository
@@ -56,7 +56,7 @@ async def build_configuration(page: PageRequest) -> Response:
         return await _apply(page, repository, configuration, form)
     except Invalid as error:
         return await _render(page, repository, configuration, form.with_errors(error.fields))
-    except (InvalidBuildConfiguration, ForgeError) as error:
+    except (InvalidBuildConfiguration, ForgeRequestFailed) as error:
         return await _render(page, repository, configuration, form.with_errors({"": str(error)}))
 
 
@@ -86,7 +86,7 @@ async def _apply(page: PageRequest, repository: Repository, configuration: Build
         case "trigger":
             await services.builds.trigger_token(page.actor, name, rotate=True)
         case "webhook":
-            await page.site.sources.hooks.install(page.actor, name, page.site.url(page.request))
+            await page.site.forges.webhooks.install(page.actor, name, page.site.url(page.request))
         case "secret":
             await services.configurations.set_secret(
                 page.actor, name, form["secret_name"].strip(), form["secret_value"]
@@ -123,7 +123,7 @@ async def _render(page: PageRequest, repository: Repository, configuration: Buil
         configuration=configuration,
         form=Form({**_current_form(configuration).fields, **form.fields}, form.errors),
         webhook=await _forge_webhook(page, repository),
-        deliveries=await page.site.sources.hooks.deliveries(page.actor, repository.full_name),
+        deliveries=await page.site.forges.webhooks.list_deliveries(page.actor, repository.full_name),
         trigger_url=f"{page.site.url(page.request)}/u/{repository.full_name}/trigger/{token}/",
         calls=await services.builds.trigger_calls(page.actor, repository.full_name),
         secrets=await services.configurations.secret_names(page.actor, repository.full_name),
@@ -149,9 +149,9 @@ def _enabled(options: Options) -> list[str]:
     return [name for name, _, _ in OPTIONS if getattr(options, name)]
 
 
-async def _forge_webhook(page: PageRequest, repository: Repository) -> ShownHook | None:
+async def _forge_webhook(page: PageRequest, repository: Repository) -> ForgeWebhookReply | None:
     try:
-        return await page.site.sources.hooks.shown(page.actor, repository.full_name)
+        return await page.site.forges.webhooks.get(page.actor, repository.full_name)
     except NotFound:
         return None
 
@@ -242,12 +242,12 @@ async def preview(page: PageRequest) -> Response:
     problem = ""
     try:
         if configuration.source.linked_account_id is not None:
-            refs = await page.site.sources.links.refs(
+            refs = await page.site.forges.linked_accounts.refs(
                 page.actor, configuration.source.linked_account_id, configuration.source.forge_repository
             )
         else:
-            refs = (await page.site.sources.forges.advertised(configuration.source.url))[1]
-    except (ForgeError, NotFound) as error:
+            refs = (await page.site.forges.linked_accounts.refs_of_url(page.actor, configuration.source.url))[1]
+    except (ForgeRequestFailed, NotFound) as error:
         problem = str(error)
     return page.render(
         "build-preview.html",
@@ -263,10 +263,10 @@ async def preview(page: PageRequest) -> Response:
 async def delete_configuration(page: PageRequest) -> Response:
     """Ask for confirmation, or delete the configuration, its builds, webhook and deploy key; images are kept."""
     repository, _ = await managed_configuration(page)
-    removed: Removed | None = None
+    removed: RemovalReport | None = None
     if page.request.method == "POST":
         await page.form()
-        removed = await page.site.sources.hooks.delete_configuration(page.actor, repository.full_name)
+        removed = await page.site.forges.webhooks.delete_configuration(page.actor, repository.full_name)
     return page.render(
         "build-configuration-delete.html",
         repository=repository,

@@ -39,7 +39,7 @@ def _new_configuration(form: Form) -> NewBuildConfiguration:
 
 
 async def _render(page: PageRequest, form: Form) -> Response:
-    accounts = await page.site.sources.links.listed(page.actor)
+    accounts = await page.site.forges.linked_accounts.list_own(page.actor)
     options = [(str(each.id), each.login, each.url) for each in accounts]
     choices = [("", "None", "For public code. You add the webhook yourself."), *options]
     return page.render("new-build-docker-hub.html", 422 if form.errors else 200, form=form, accounts=choices)

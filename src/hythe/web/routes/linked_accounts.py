@@ -2,7 +2,7 @@
 
 from starlette.responses import RedirectResponse, Response
 
-from hythe.forges.errors import ForgeError
+from hythe.builds.forge_integration.errors import ForgeRequestFailed
 from hythe.hub.errors import Invalid, NotFound, Refused
 from hythe.web.flashes import Flash
 from hythe.web.routes.account import account_tabs
@@ -19,10 +19,10 @@ async def linked_accounts(page: PageRequest) -> Response:
     if page.request.method == "POST":
         form = await page.form()
         try:
-            await page.site.sources.links.add_token(page.actor, form["url"], form["token"])
+            await page.site.forges.linked_accounts.add_token(page.actor, form["url"], form["token"])
         except Invalid as error:
             form = form.with_errors(error.fields)
-        except (ForgeError, NotFound) as error:
+        except (ForgeRequestFailed, NotFound) as error:
             form = form.with_errors({"": str(error)})
         else:
             return page.redirect(ADDRESS, Flash.ACCOUNT_LINKED)
@@ -30,13 +30,13 @@ async def linked_accounts(page: PageRequest) -> Response:
 
 
 async def _render(page: PageRequest, form: Form, problem: str = "") -> Response:
-    service = page.site.sources.links
+    service = page.site.forges.linked_accounts
     return page.render(
         "linked-accounts.html",
         422 if form.errors or problem else 200,
         form=form,
         problem=problem,
-        accounts=await service.listed(page.actor),
+        accounts=await service.list_own(page.actor),
         offers=service.offers,
         tabs=account_tabs(ADDRESS),
     )
@@ -47,7 +47,7 @@ async def begin(page: PageRequest) -> Response:
     page.require_account()
     query = page.request.query_params
     private = query.get("private") == "yes"
-    where = page.site.sources.links.authorization(
+    where = page.site.forges.linked_accounts.authorization_url(
         page.actor, query.get("url", ""), page.site.url(page.request), private=private
     )
     return RedirectResponse(where, 303)
@@ -62,8 +62,10 @@ async def authorized(page: PageRequest) -> Response:
         return await _render(page, Form(), f"The forge refused access: {reason[:300]}")
     try:
         here = page.site.url(page.request)
-        await page.site.sources.links.authorized(page.actor, here, query.get("state", ""), query["code"])
-    except (ForgeError, Refused, NotFound) as error:
+        await page.site.forges.linked_accounts.complete_authorization(
+            page.actor, here, query.get("state", ""), query["code"]
+        )
+    except (ForgeRequestFailed, Refused, NotFound) as error:
         return await _render(page, Form(), str(error))
     return page.redirect(ADDRESS, Flash.ACCOUNT_LINKED)
 
@@ -71,9 +73,9 @@ async def authorized(page: PageRequest) -> Response:
 async def unlink(page: PageRequest) -> Response:
     """Ask for confirmation, or unlink and list what could not be removed at the forge."""
     page.require_account()
-    account = await page.site.sources.links.get(page.actor, page.request.path_params["linked_account"])
+    account = await page.site.forges.linked_accounts.get(page.actor, page.request.path_params["linked_account"])
     removed = None
     if page.request.method == "POST":
         await page.form()
-        removed = await page.site.sources.hooks.unlink(page.actor, account.id)
+        removed = await page.site.forges.webhooks.unlink(page.actor, account.id)
     return page.render("unlink.html", account=account, removed=removed, tabs=account_tabs(ADDRESS))

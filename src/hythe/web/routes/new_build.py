@@ -4,11 +4,11 @@ from dataclasses import dataclass, replace
 
 from starlette.responses import Response
 
-from hythe.builds.configuration import BuildSource, Forge, NewBuildConfiguration
+from hythe.builds.configuration import BuildSource, NewBuildConfiguration
 from hythe.builds.errors import BuildConflict, InvalidBuildConfiguration
+from hythe.builds.forge_integration.errors import ForgeRequestFailed
 from hythe.builds.routes.configurations import configure
 from hythe.builds.rules import Rule, RulePreview
-from hythe.forges.errors import ForgeError
 from hythe.forges.source_ref import SourceRef, SourceType
 from hythe.hub.errors import Invalid, Refused, Taken
 from hythe.hub.namespaces import canonical_name
@@ -36,13 +36,13 @@ class Chosen:
 async def choose_source(page: PageRequest) -> Response:
     """Step 1: a linked account or any git URL."""
     page.require_account()
-    return page.render("new-build.html", accounts=await page.site.sources.links.listed(page.actor))
+    return page.render("new-build.html", accounts=await page.site.forges.linked_accounts.list_own(page.actor))
 
 
 async def choose_repository(page: PageRequest) -> Response:
     """Step 2: a repository of the linked account."""
     page.require_account()
-    accounts = page.site.sources.links
+    accounts = page.site.forges.linked_accounts
     account = await accounts.get(page.actor, page.request.path_params["linked_account"])
     query = page.request.query_params.get("q", "")
     number = paging_of(page).page
@@ -58,7 +58,7 @@ async def choose_rules(page: PageRequest) -> Response:
         form = await page.form()
     try:
         chosen = await _chosen(page, form)
-    except (ForgeError, Invalid) as error:
+    except (ForgeRequestFailed, Invalid) as error:
         return page.render("new-build.html", error.status, accounts=await _accounts(page), problem=str(error))
     if not form.fields:
         return _rules_page(page, chosen, _default_form(chosen))
@@ -77,11 +77,11 @@ async def choose_rules(page: PageRequest) -> Response:
 
 
 async def _accounts(page: PageRequest) -> object:
-    return await page.site.sources.links.listed(page.actor)
+    return await page.site.forges.linked_accounts.list_own(page.actor)
 
 
 async def _chosen(page: PageRequest, form: Form) -> Chosen:
-    """Return the source named by the query or the form. Raises Invalid, ForgeError."""
+    """Return the source named by the query or the form. Raises Invalid, ForgeRequestFailed."""
     query = page.request.query_params
     account, name, url = (form[key] or query.get(key, "") for key in ("linked_account", "repository", "url"))
     account_id = row_id(account)
@@ -91,19 +91,19 @@ async def _chosen(page: PageRequest, form: Form) -> Chosen:
         raise Invalid({"url": "is required"})
     chosen = Chosen(BuildSource(url=url.strip()), url.strip())
     try:
-        branch, refs = await page.site.sources.forges.advertised(url.strip())
-    except ForgeError as error:
+        branch, refs = await page.site.forges.linked_accounts.refs_of_url(page.actor, url.strip())
+    except ForgeRequestFailed as error:
         return replace(chosen, refs_problem=str(error))
     return Chosen(BuildSource(url=url.strip(), default_branch=branch or "main"), url.strip(), refs)
 
 
 async def _linked(page: PageRequest, linked_account_id: int, name: str) -> Chosen:
-    accounts = page.site.sources.links
+    accounts = page.site.forges.linked_accounts
     account = await accounts.get(page.actor, linked_account_id)
     repository = await accounts.repository(page.actor, linked_account_id, name)
     source = BuildSource(
         url=repository.clone_url,
-        forge=Forge(account.kind),
+        forge=account.kind,
         forge_repository=repository.name,
         linked_account_id=linked_account_id,
         default_branch=repository.default_branch,
@@ -147,5 +147,5 @@ async def create_configuration(page: PageRequest, form: Form, configuration: New
     )
     repository = canonical_name(f"{page.name}/{name}")
     await configure(page.site.builds, page.site.hub, page.actor, repository, configuration, new.visibility)
-    await page.site.sources.hooks.install(page.actor, repository, page.site.url(page.request))
+    await page.site.forges.webhooks.install(page.actor, repository, page.site.url(page.request))
     return page.redirect(f"/{repository}/-/build-configuration", Flash.BUILDS_CONFIGURED)

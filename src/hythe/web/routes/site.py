@@ -5,8 +5,8 @@ from urllib.parse import urlsplit
 
 from starlette.requests import Request
 
+from hythe.builds.forge_integration.service import ForgeServices
 from hythe.builds.service import BuildsServices
-from hythe.builds.sources import Sources
 from hythe.hub.service import HubServices
 from hythe.notifications.service import NotificationServices
 from hythe.web.assets import Assets
@@ -26,7 +26,7 @@ class Site:
     hub: HubServices
     builds: BuildsServices
     notifications: NotificationServices
-    sources: Sources
+    forges: ForgeServices
     assets: Assets
     templates: Templates
 

@@ -74,7 +74,7 @@ def test_deleted_branches_are_not_rebuilt(database: Database, run: Run[Any], tmp
             now = datetime.now(UTC)
             async with database.writing() as session:
                 await webhook_rows.add(session, HOOK(configuration_id=configuration.id, created_at=now), "sealed")
-                await delivery_rows.move_head(session, "hook", SourceRef(SourceType.BRANCH, "gone"), None)
+                await delivery_rows.set_ref_state(session, "hook", SourceRef(SourceType.BRANCH, "gone"), None)
                 await configuration_rows.set_due(session, configuration.id, now - timedelta(minutes=1))
             await builds.scheduler.queue_due(now)
             async with database.reading() as session:

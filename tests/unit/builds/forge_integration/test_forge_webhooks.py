@@ -1,4 +1,4 @@
-"""Deploy keys as OpenSSH knows them."""
+"""Deploy keys in OpenSSH's format."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from pathlib import Path
 
 from tests.parts.process import program
 
-from hythe.builds.forge_webhooks import new_key
+from hythe.builds.forge_integration.forge_webhooks import new_key_pair
 
 
-def test_the_two_halves_belong_together(tmp_path: Path) -> None:
-    """ssh-keygen reads the private half without a passphrase and derives the line that goes to the forge."""
-    private, public = new_key("hythe alice/app")
+def test_public_key_matches_private_key(tmp_path: Path) -> None:
+    """ssh-keygen reads the private key without a passphrase and derives the same public key."""
+    private, public = new_key_pair("hythe alice/app")
     file = tmp_path / "key"
     file.write_text(private)
     file.chmod(0o600)

@@ -1,0 +1,99 @@
+"""The forges that the setting ``forges`` names, and the connections to them.
+
+Each item of the setting is ``KIND+https://HOST``, with ``CLIENT_ID:CLIENT_SECRET@`` before the host if the hub is
+registered there as an OAuth application. Without it, users link accounts by pasting a token.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from urllib.parse import unquote, urlsplit
+
+import aiohttp
+import msgspec
+
+from hythe.egress import EgressResolver, is_metadata_address
+from hythe.forges.adapters import adapters_by_name
+from hythe.forges.errors import ForgeError, UnknownForge
+from hythe.forges.git import list_refs
+from hythe.forges.port import Forge, OAuthClient
+from hythe.forges.rest import RestForge
+from hythe.forges.source_ref import SourceRef
+from hythe.settings import SettingsError
+
+
+class ForgeSetting(msgspec.Struct, frozen=True):
+    """One item of the setting ``forges``."""
+
+    kind: str
+    url: str
+    client: OAuthClient
+
+
+def parse_forges(setting: str) -> tuple[ForgeSetting, ...]:
+    """Return the forges that the setting names. Raises SettingsError."""
+    return tuple(_parse_item(item) for item in setting.split())
+
+
+def _parse_item(item: str) -> ForgeSetting:
+    kind, _, url = item.partition("+")
+    parts = urlsplit(url)
+    known = adapters_by_name()
+    if kind not in known or parts.scheme not in ("http", "https") or not parts.hostname:
+        shown = f"{kind}+.." if "@" in url else repr(item)
+        raise SettingsError(f"forges: {shown}: use KIND+https://HOST, where KIND is one of {', '.join(known)}")
+    client = OAuthClient(unquote(parts.username or ""), unquote(parts.password or ""))
+    address = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl().rstrip("/")
+    return ForgeSetting(kind, address, client)
+
+
+class ConfiguredForges:
+    """The forges that users can link accounts of."""
+
+    def __init__(
+        self, session: aiohttp.ClientSession, egress_session: aiohttp.ClientSession, settings: Sequence[ForgeSetting]
+    ) -> None:
+        """``session`` connects to the forges of the setting, ``egress_session`` to URLs that users enter."""
+        self.session = session
+        self._egress_session = egress_session
+        known = adapters_by_name()
+        self._forges: dict[str, RestForge] = {each.url: known[each.kind].forge(session, each.url) for each in settings}
+        self._clients = {each.url: each.client for each in settings}
+
+    @property
+    def all(self) -> tuple[Forge, ...]:
+        """Every forge, in the order of the setting."""
+        return tuple(self._forges.values())
+
+    def get(self, url: str) -> Forge:
+        """Return the forge at this URL. Raises UnknownForge."""
+        forge = self._forges.get(url.rstrip("/"))
+        if forge is None:
+            raise UnknownForge(f"this hub does not know the forge {url}", "ask the administrator to add it")
+        return forge
+
+    def oauth_client(self, forge: Forge) -> OAuthClient:
+        """Return the OAuth application that the hub is registered as at this forge."""
+        return self._clients[forge.url]
+
+    async def list_refs(self, url: str) -> tuple[str, tuple[SourceRef, ...]]:
+        """Return the default branch and the refs of a public git URL. Raises like ``git.list_refs``."""
+        return await list_refs(self._egress_session, url)
+
+    async def default_branch(self, url: str) -> str:
+        """Return the default branch of a public git URL, or "" if it cannot be read."""
+        try:
+            return (await self.list_refs(url))[0]
+        except ForgeError:
+            return ""
+
+
+@asynccontextmanager
+async def open_forges(setting: str) -> AsyncIterator[ConfiguredForges]:
+    """Open the forges of the setting until the block ends. Raises SettingsError."""
+    settings = parse_forges(setting)
+    connector = aiohttp.TCPConnector(resolver=EgressResolver(is_metadata_address), use_dns_cache=False)
+    async with (
+        aiohttp.ClientSession(trust_env=True, cookie_jar=aiohttp.DummyCookieJar()) as session,
+        aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar()) as egress_session,
+    ):
+        yield ConfiguredForges(session, egress_session, settings)

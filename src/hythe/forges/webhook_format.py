@@ -1,0 +1,83 @@
+"""Base class and helpers of the adapters' webhook formats."""
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from hythe.forges.json_sanitizing import without_nul
+from hythe.forges.port import ForgeEvent, Headers, InvalidWebhook, RefUpdate
+from hythe.forges.source_ref import SourceRef, parse_ref, valid_commit
+
+
+class HeaderWebhookFormat:
+    """Implements port.WebhookFormat's header lookups: subclasses name the forge's headers, in order of preference."""
+
+    event_headers: tuple[str, ...]
+    delivery_headers: tuple[str, ...]
+
+    def matches(self, headers: Headers) -> bool:
+        """See port.WebhookFormat."""
+        return any(name in headers for name in self.event_headers)
+
+    def event(self, headers: Headers) -> str:
+        """See port.WebhookFormat."""
+        return first_header(headers, self.event_headers)
+
+    def delivery_id(self, headers: Headers, body: bytes) -> str:
+        """See port.WebhookFormat."""
+        return first_header(headers, self.delivery_headers)
+
+
+class AuthorBody(msgspec.Struct, frozen=True):
+    """The author of a commit, or the user who pushed."""
+
+    name: str = ""
+    email: str = ""
+    login: str = ""
+
+
+class CommitDetails(msgspec.Struct, frozen=True):
+    """A commit as push events describe it."""
+
+    id: str = ""
+    message: str = ""
+    author: AuthorBody = AuthorBody()
+
+
+def first_header(headers: Headers, names: tuple[str, ...]) -> str:
+    """Return the first of these headers that is set, or ""."""
+    return next((headers[name] for name in names if headers.get(name)), "")
+
+
+def parse_body(body: bytes, wanted: type[Any]) -> Any:
+    """Return a webhook's JSON body as ``wanted``. Raises InvalidWebhook."""
+    try:
+        return msgspec.json.decode(without_nul(body), type=wanted)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidWebhook(f"the body is not in this forge's documented format: {error}") from error
+
+
+def push_event(
+    *,
+    repository: str,
+    event: str,
+    ref: str,
+    before: str,
+    commit: str,
+    details: CommitDetails,
+    pusher: str,
+    sent_at: datetime | None = None,
+) -> ForgeEvent:
+    """Return the event of a push to one ref: an update, or without ``commit`` a deletion."""
+    parsed = parse_ref(ref, commit)
+    author = f"{details.author.name} <{details.author.email}>" if details.author.name else ""
+    updates: tuple[RefUpdate, ...] = ()
+    deleted: tuple[SourceRef, ...] = ()
+    if parsed is not None and parsed.commit:
+        updates = (RefUpdate(ref=parsed, before=valid_commit(before), message=details.message, author=author),)
+    elif parsed is not None:
+        deleted = (parsed,)
+    return ForgeEvent(
+        repository=repository, event=event, updates=updates, deleted=deleted, pusher=pusher, sent_at=sent_at
+    )
