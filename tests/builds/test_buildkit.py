@@ -185,7 +185,7 @@ def test_killing_the_worker_ends_buildctl(start_services: Callable[..., Services
     ("extra", "reason"),
     [
         ({"hooks/build": "#!/bin/sh\ntrue\n"}, "BuildKit keeps no images by name"),
-        ({"docker-compose.test.yml": "sut:\n  build: .\n  command: 'true'\n"}, "BuildKit runs no autotests"),
+        ({"docker-compose.test.yml": "sut:\n  build: .\n  command: 'true'\n"}, "BuildKit does not support autotests"),
     ],
     ids=["hooks/build", "autotest"],
 )
@@ -226,7 +226,7 @@ def test_an_unreachable_daemon_fails_builds(
     assert build["status"] == "failed"
     assert f"the BuildKit daemon at {address} does not answer" in build["reason"]
     assert "No such file or directory" in build["reason"]
-    assert "builder: NOT THERE" in services.hub.log
+    assert "builder: UNAVAILABLE" in services.hub.log
 
 
 def check(tmp_path: Path, path: str, *words: str) -> subprocess.CompletedProcess[str]:

@@ -165,7 +165,7 @@ def test_a_base_image_without_the_platform_is_refused(services: Services) -> Non
 
     build = services.wait(path, services.trigger(path)[0])
 
-    assert "is for linux/amd64 alone, not for linux/s390x" in build["reason"]
+    assert "is only for linux/amd64, not for linux/s390x" in build["reason"]
 
 
 def test_hooks_have_docker_hubs_variables(services: Services) -> None:
@@ -243,7 +243,7 @@ def test_autotest_runs_services_as_compose_does(services: Services) -> None:
     assert "\n$COLOUR  latest blue main\n" in log
     assert "\nserved one two\n" in log
     assert "\nmounted\n" in log
-    assert "the volume named:/cache of the service sut is not read" in log
+    assert "the volume named:/cache of the service sut is not supported" in log
 
 
 def test_here_documents(services: Services) -> None:

@@ -104,7 +104,7 @@ def test_metadata_addresses_are_not_registries(services: Services, host: str) ->
     build = services.wait(path, services.trigger(path)[0])
 
     assert build["status"] == "failed"
-    assert "is not a host that base images are fetched from" in build["reason"]
+    assert "base images cannot be fetched from the host" in build["reason"]
 
 
 def test_links_left_by_a_hook_are_not_followed(services: Services) -> None:
@@ -119,7 +119,7 @@ def test_links_left_by_a_hook_are_not_followed(services: Services) -> None:
     builds = [services.wait(path, services.trigger(path)[0]) for _ in range(2)]
 
     assert [build["status"] for build in builds] == ["failed", "failed"]
-    assert all("is not an ordinary folder" in build["reason"] for build in builds)
+    assert all("is not a folder" in build["reason"] for build in builds)
     assert list(victim.iterdir()) == []
     assert (victim.stat().st_mode, victim.stat().st_uid) == (before.st_mode, before.st_uid)
 

@@ -130,7 +130,7 @@ def test_unknown_branches_and_commits_fail(services: Services) -> None:
     by_name = services.call("POST", f"{path}/builds", {"source_name": "nowhere"})["items"][0]
     by_commit = services.call("POST", f"{path}/builds", {"source_name": "main", "commit": "0" * 40})["items"][0]
 
-    for started, reason in ((by_name, "cannot be fetched"), (by_commit, "the commit is not there")):
+    for started, reason in ((by_name, "cannot be fetched"), (by_commit, "the commit does not exist")):
         build = services.wait(path, started["number"])
         assert build["status"] == "failed"
         assert reason in build["reason"]

@@ -1,1 +1,1 @@
-"""What an image was built from, in signed statements: SLSA provenance and a bill of materials."""
+"""Signed statements about the sources of an image: SLSA provenance and a software bill of materials."""

@@ -1,8 +1,9 @@
-"""Statements attached to an image in both of the forms that cosign has.
+"""Attaches statements to an image in both forms that cosign reads.
 
-Until its version 2, one manifest for an image, a layer per DSSE envelope, under the tag ``sha256-HEX.att`` (cosign's
-"Attestation Spec"); that is what ``hythe verify`` reads, too. Since version 3, a referrer per envelope, which is part
-of a Sigstore bundle then ("Cosign Bundle Specification").
+Up to version 2: one manifest for an image with a layer for each DSSE envelope, under the tag ``sha256-HEX.att``
+(cosign's "Attestation Spec"); ``hythe verify`` reads this one. Since version 3: a referrer for each envelope, as part
+of
+a Sigstore bundle ("Cosign Bundle Specification").
 """
 
 from collections.abc import Sequence
@@ -43,9 +44,9 @@ def attestation_image(layout: ImageLayout, subject: Descriptor, envelopes: Seque
 
 
 def bundle_image(layout: ImageLayout, subject: Descriptor, kind: str, envelope: bytes, created: str) -> Manifest:
-    """Write one envelope of predicate type ``kind`` into a layout as a Sigstore bundle that refers to ``subject``.
+    """Write an envelope of predicate type ``kind`` into a layout as a Sigstore bundle that refers to ``subject``.
 
-    The bundle names the key by its id alone: whoever verifies brings it. There is no transparency log.
+    The bundle names the key only by its id, so verifiers must have the key. There is no transparency log.
     """
     fields = msgspec.json.decode(envelope, type=dict[str, Any])
     bundle = msgspec.json.encode(

@@ -1,4 +1,4 @@
-"""The chain from an image's digest to the commit that it was built from, checked link by link."""
+"""Verifies the chain from an image's digest to the commit that it was built from."""
 
 from collections.abc import Callable
 from typing import Any
@@ -21,7 +21,7 @@ _END = b"-----END PUBLIC KEY-----"
 
 
 class Chain(msgspec.Struct, frozen=True):
-    """What a verified image is: built by ``builder`` from ``commit`` of ``source``."""
+    """The verified origin of an image: built by ``builder`` from ``commit`` of ``source``."""
 
     image: str
     digest: str
@@ -36,16 +36,16 @@ class Chain(msgspec.Struct, frozen=True):
 
 
 def verified(repository: RemoteRepository, target: str, keys: list[EllipticCurvePublicKey]) -> Chain:
-    """Check the statements on an image and return where it comes from. Raises Untrusted, RemoteNotFound."""
+    """Verify the statements on an image and return its origin. Raises Untrusted, RemoteNotFound."""
     image = repository.get_manifest(target)
     digest = image.digest()
     statements = _statements(repository, digest, keys)
     found = statements.get(PROVENANCE)
     if found is None:
-        raise Untrusted("nothing signed says what it was built from")
+        raise Untrusted("no signed statement says what it was built from")
     definition = found["buildDefinition"]
     if definition["buildType"] != BUILD_TYPE:
-        raise Untrusted(f"it was built by something else: {definition['buildType']}")
+        raise Untrusted(f"unknown build type: {definition['buildType']}")
     parameters, dependencies = definition["externalParameters"], definition["resolvedDependencies"]
     commit = next((each["digest"]["gitCommit"] for each in dependencies if "gitCommit" in each["digest"]), "")
     if not commit:
@@ -69,7 +69,7 @@ def verified(repository: RemoteRepository, target: str, keys: list[EllipticCurve
 
 
 def fetched_keys(ask: Callable[[str], bytes]) -> list[EllipticCurvePublicKey]:
-    """Return the keys that a hub signs with; ``ask`` returns what is at a path of it. Raises Untrusted."""
+    """Return the keys that a hub signs with; ``ask`` returns the content of a path on it. Raises Untrusted."""
     return parse_keys(ask(KEYS_PATH))
 
 
@@ -80,20 +80,20 @@ def parse_keys(content: bytes) -> list[EllipticCurvePublicKey]:
         try:
             key = load_pem_public_key(block + _END + b"\n")
         except ValueError as error:
-            raise Untrusted(f"the key cannot be read: {error}") from error
+            raise Untrusted(f"cannot read the key: {error}") from error
         if isinstance(key, EllipticCurvePublicKey):
             keys.append(key)
     if not keys:
-        raise Untrusted("there is no public key to check with")
+        raise Untrusted("there is no public key to verify with")
     return keys
 
 
 def _statements(repository: RemoteRepository, digest: Digest, keys: list[EllipticCurvePublicKey]) -> dict[str, Any]:
-    """Return the predicates that are signed by one of ``keys`` and speak of this very digest, by type."""
+    """Return the predicates that one of ``keys`` signed for this digest, by type."""
     try:
         attached = repository.get_manifest(attestation_tag(digest))
     except RemoteNotFound as error:
-        raise Untrusted("it carries no statements: it was not made by a Trusted Build") from error
+        raise Untrusted("it has no attestations, so it is not the result of a Trusted Build") from error
     found: dict[str, Any] = {}
     for layer in attached.layers:
         if layer.media_type != ENVELOPE:
@@ -102,9 +102,9 @@ def _statements(repository: RemoteRepository, digest: Digest, keys: list[Ellipti
         if said.get("_type") != STATEMENT:
             continue
         if not any(subject["digest"].get(digest.algorithm) == digest.hex for subject in said["subject"]):
-            raise Untrusted("what is attached speaks of another image")
+            raise Untrusted("its attestation is about another image")
         if not all(subject["name"].endswith(f"/{repository.name}") for subject in said["subject"]):
-            raise Untrusted("what is attached speaks of another repository")
+            raise Untrusted("its attestation is about another repository")
         found[said["predicateType"]] = said["predicate"]
     return found
 
@@ -115,5 +115,5 @@ def _content(repository: RemoteRepository, layer: Descriptor) -> bytes:
     with repository.open_blob(layer) as response:
         content = response.read().body
     if not layer.parsed_digest.matches(content):
-        raise Untrusted("a statement is not what its digest says")
+        raise Untrusted("a statement does not match its digest")
     return content

@@ -1,4 +1,4 @@
-"""DSSE envelopes (secure-systems-lab/dsse, protocol 1.0.2) signed by ECDSA P-256, as cosign makes and reads them."""
+"""DSSE envelopes (secure-systems-lab/dsse, protocol 1.0.2) signed with ECDSA P-256, as in cosign."""
 
 import base64
 import binascii
@@ -13,7 +13,7 @@ _ALGORITHM = ECDSA(SHA256())
 
 
 class Untrusted(Exception):
-    """An envelope that none of the keys signed, or that is none."""
+    """The envelope is invalid, or none of the keys signed it."""
 
 
 class _Signature(msgspec.Struct, frozen=True):
@@ -45,11 +45,11 @@ def opened(content: bytes, keys: list[EllipticCurvePublicKey]) -> bytes:
     message = _authenticated(envelope.payload_type, payload)
     if envelope.payload_type == PAYLOAD_TYPE and any(_fits(s, message, key) for s in signatures for key in keys):
         return payload
-    raise Untrusted("no key of this hub signed it")
+    raise Untrusted("not signed by a key of this hub")
 
 
 def _authenticated(payload_type: str, payload: bytes) -> bytes:
-    """The pre-authentication encoding: what is signed is the type, too."""
+    """Return the pre-authentication encoding, which includes the type in the signature."""
     kind = payload_type.encode()
     return b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)
 

@@ -1,4 +1,4 @@
-"""The package databases inside an image's layers: dpkg, apk and rpm (its SQLite form)."""
+"""Reads the package databases in an image's layers: dpkg, apk and rpm (SQLite format)."""
 
 import sqlite3
 import struct
@@ -16,13 +16,13 @@ from hythe.oci.layer import EntryContent, EntryKind, LayerEntry, Opaque, Whiteou
 from hythe.oci.manifest import Descriptor
 
 LARGEST_DATABASE = 64 << 20
-"""Bytes of the largest package database that is read; a larger one is left out."""
+"""Maximum bytes of a package database; larger ones are left out."""
 RPM_TAGS = {1000: "name", 1001: "version", 1002: "release", 1022: "architecture"}
 _RPM_STRING = 6
 
 
 class Package(msgspec.Struct, frozen=True, order=True):
-    """One installed package; ``kind`` is the word for it in package URLs: deb, apk or rpm."""
+    """An installed package; ``kind`` is its type in package URLs: deb, apk or rpm."""
 
     kind: str
     name: str
@@ -31,7 +31,7 @@ class Package(msgspec.Struct, frozen=True, order=True):
 
 
 def installed(layout: ImageLayout, image: Descriptor) -> list[Package]:
-    """Return what the databases in the image's layers say is installed, in order."""
+    """Return the installed packages according to the databases in the image's layers, sorted."""
     files: dict[str, bytes] = {}
     for layer in layout.read_manifest(image).layers:
         if layer.media_type.endswith("gzip"):
@@ -45,7 +45,7 @@ def installed(layout: ImageLayout, image: Descriptor) -> list[Package]:
 
 
 def _apply(layout: ImageLayout, digest: Digest, files: dict[str, bytes]) -> None:
-    """Lay one layer over what is known of the databases."""
+    """Apply one layer to the databases known so far."""
     with layout.open_blob(digest) as compressed, _opened(compressed) as stream:
         for member, content in read_layer(stream):
             match member:
@@ -108,7 +108,7 @@ def _rpm(content: bytes) -> Iterator[Package]:
 
 
 def _rpm_header(blob: bytes) -> dict[str, str]:
-    """Read a header: counts of entries and bytes, the entries (tag, type, offset, count), then the bytes."""
+    """Read a header: numbers of entries and bytes, the entries (tag, type, offset, count), then the bytes."""
     fields: dict[str, str] = {}
     if len(blob) < 8:
         return fields

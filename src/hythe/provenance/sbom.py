@@ -1,4 +1,4 @@
-"""Bills of materials: SPDX 2.3 documents of what is installed in an image."""
+"""Software bills of materials: SPDX 2.3 documents of the packages in an image."""
 
 from datetime import datetime
 from pathlib import Path
@@ -13,7 +13,7 @@ _IMAGE = "SPDXRef-Image"
 
 
 def bill_of_materials(layout: Path, image: Descriptor, name: str, at: datetime) -> dict[str, Any]:
-    """Return the SPDX document of an image in an OCI layout, called ``name``."""
+    """Return the SPDX document of an image in an OCI layout, named ``name``."""
     packages = installed(ImageLayout(layout), image)
     entries = [_entry(number, package) for number, package in enumerate(packages, 1)]
     own = {

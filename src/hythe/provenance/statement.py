@@ -12,7 +12,7 @@ BUILD_TYPE = "https://hythe.dev/trusted-build/v1"
 
 
 class BuildFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """What the provenance says about a build; times as RFC 3339. ``ref`` is such as ``branch main``."""
+    """The facts of a build for its provenance; times as RFC 3339. ``ref`` is for instance ``branch main``."""
 
     source_url: str
     ref: str

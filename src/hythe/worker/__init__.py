@@ -1,1 +1,1 @@
-"""The worker: claims builds from a hub over HTTP, carries them out in sandboxes, and pushes what they give."""
+"""The worker: claims builds from a hub over HTTP, runs them in sandboxes, and pushes the images."""

@@ -1,4 +1,4 @@
-"""One attempt at one build, from the checkout to the tags. Whatever happens ends as an outcome with a sentence."""
+"""One attempt at a build, from the checkout to the tags. It always ends with a result and a reason."""
 
 import hashlib
 import logging
@@ -42,16 +42,16 @@ from hythe.worker.source_tree import PathEscapes, cleared, read_inside, remove, 
 log = logging.getLogger(__name__)
 
 SLOTS = 50_000
-"""How many ranges of user numbers there are; a repository always has the same, for the sake of its cache."""
+"""Number of user ID ranges; a repository always gets the same one, because of its cache."""
 LARGEST_README = 100_000
 READMES = ("README.md", "Readme.md", "readme.md", "README", "README.txt", "README.rst")
 SECRETS = "secrets"
 _CLEARED = ("src", "repository.git", "out", "home", SECRETS, "tmp", "bases", FETCHED)
-"""What a build before this one left on a kept disk besides its layers."""
+"""What an earlier build left on a cached disk besides its layers."""
 
 
 class Attempt:
-    """Carries out a job. ``run`` once; ``stop`` from any thread."""
+    """Runs a job. Call ``run`` once; call ``stop`` from any thread."""
 
     def __init__(self, job: Job, link: HubAPI, client: Client, isolation: Isolation) -> None:
         self._job = job
@@ -63,17 +63,17 @@ class Attempt:
         self._began = datetime.now(UTC)
 
     def stop(self) -> None:
-        """End the attempt soon, whatever it does."""
+        """End the attempt soon, whatever it is doing."""
         if self._sandbox is not None:
             self._sandbox.stop()
 
     def abandon(self) -> None:
-        """End the attempt and say nothing: the build shall start anew elsewhere."""
+        """End the attempt without a report, so that another worker runs the build."""
         self._record.abandon()
         self.stop()
 
     def run(self) -> BuildOutcome | None:
-        """Build, push and report. Returns the outcome, None when the build was given to another worker."""
+        """Build, push and report. Return the result; None if another worker got the build."""
         record = self._record
         record.start()
         record.line(f"Build {self._job.number} of {self._job.repository}, attempt {self._job.fence}")
@@ -81,14 +81,17 @@ class Attempt:
         try:
             outcome = self._outcome()
         except Exception as error:
-            # It would most likely come again wherever the build starts anew, and nobody would be told why it ended.
-            log.exception("build %s of %s met a fault of the worker", self._job.number, self._job.repository)
-            outcome = _failed(f"the worker itself failed ({_told(error)}): its log says where; retry once it is mended")
+            # Report unexpected errors, too: on another worker the build would most likely fail again, without a reason
+            # for the user.
+            log.exception(
+                "build %s of %s failed because of an error in the worker", self._job.number, self._job.repository
+            )
+            outcome = _failed(f"the worker failed ({_told(error)}): see its log, and retry when it is fixed")
         except BaseException:
-            # The worker is ending. No more signs of life, so that the build starts anew elsewhere.
+            # The worker is stopping: send no more heartbeats, so that another worker runs the build.
             record.abandon()
             raise
-        # What a builder says of a failure may be what a step printed.
+        # A builder's reason may contain the output of a step.
         outcome = msgspec.structs.replace(outcome, reason=record.masked(outcome.reason))
         record.line(f"==> {outcome.status}{': ' + outcome.reason if outcome.reason else ''}")
         record.close()
@@ -108,15 +111,15 @@ class Attempt:
         except BuildStopped:
             return BuildOutcome(status="cancelled", reason="stopped")
         except LimitReached as error:
-            return _failed(f"the build was ended: {error}")
+            return _failed(f"the build stopped: {error}")
         except (BuildFailed, PathEscapes, IsolationUnavailable) as error:
             return _failed(str(error))
         except JobLost:
-            return _failed("the build belongs to another worker")
+            return _failed("another worker has the build")
         except (ClientError, OCIError) as error:
-            return _failed(f"the image could not be pushed: {error}")
+            return _failed(f"failed to push the image: {error}")
         except OSError as error:
-            return _failed(f"the worker had problem with its own disk or network: {error}")
+            return _failed(f"the worker's disk or network failed: {error}")
 
     def _carry_out(self) -> BuildOutcome:
         with ExitStack() as stack:
@@ -126,7 +129,7 @@ class Attempt:
             ).run()
 
     def _opened(self, stack: ExitStack) -> Sandbox:
-        """Return the sandbox, on the repository's kept disk when that is free and may be used."""
+        """Return the sandbox, on the repository's cached disk if it is free and allowed."""
         job, folder = self._job, self._isolation.folder
         name = f"{job.build_id}-{job.fence}"
         kept = hashlib.sha256(job.repository.encode()).hexdigest()[:20]
@@ -143,7 +146,7 @@ class Attempt:
 
 
 class _BuildRun:
-    """What an attempt does once it has its sandbox, step by step."""
+    """The steps of an attempt in its sandbox."""
 
     def __init__(
         self,
@@ -206,13 +209,13 @@ class _BuildRun:
                 continue
             except PathEscapes as error:
                 if "ordinary file" not in str(error):
-                    raise BuildFailed(f"the Dockerfile: {error}") from error
-        raise BuildFailed(f"there is no Dockerfile at {path}: check the rule's context and Dockerfile")
+                    raise BuildFailed(f"the Dockerfile is invalid: {error}") from error
+        raise BuildFailed(f"no Dockerfile at {path}: check the rule's context and Dockerfile")
 
     def _builder(self) -> Builder:
         bases = BaseImages(self._job, self._link, self._client)
-        outside = self._isolation.outside
-        return make_builder(outside, self._sandbox, self._record, bases, self._job.limits, self._reach)
+        external = self._isolation.external
+        return make_builder(external, self._sandbox, self._record, bases, self._job.limits, self._reach)
 
     def _built(
         self, builder: Builder, hooks: HookRunner, text: str, found: CheckedOutCommit, when: int
@@ -283,7 +286,9 @@ class _BuildRun:
             images={str(platform): image.descriptor.digest for image, platform in images},
         )
         if not self._job.trusted:
-            return BuildOutcome(status="succeeded", reason="built, not pushed: it comes from a fork", result=result)
+            return BuildOutcome(
+                status="succeeded", reason="built but not pushed, because the source is a fork", result=result
+            )
         if self._job.compare_with:
             return self._compared(str(united(images).digest()), result)
         tags = self._tags_to_move(hooks)
@@ -301,22 +306,22 @@ class _BuildRun:
         return BuildOutcome(status="succeeded", digest=str(manifest.digest()), result=result)
 
     def _compared(self, digest: str, result: BuildResult) -> BuildOutcome:
-        """A second build of a commit pushes nothing: it says whether its image is the first one's, byte for byte."""
+        """A second build of a commit pushes nothing: it reports whether its image is identical to the first one's."""
         same = digest == self._job.compare_with
         self._record.line(f"{digest} is {'the same as' if same else 'not'} {self._job.compare_with}")
-        reason = "" if same else "the image came out different from the first one"
+        reason = "" if same else "the image differs from the first build's"
         result = msgspec.structs.replace(result, reproduced=same)
         return BuildOutcome(status="succeeded", reason=reason, digest=digest, result=result)
 
     def _tags_to_move(self, hooks: HookRunner) -> tuple[str, ...]:
-        """The rule's tags, and those of this repository that hooks pushed by name."""
+        """Return the rule's tags, and the tags of this repository that hooks pushed."""
         hooks.run("pre_push")
         hooks.run("push")
         own = f"{self._job.registry}/{self._job.repository}:"
         extra = [name.removeprefix(own) for name in hooks.pushed() if name.startswith(own)]
         tags = tuple(dict.fromkeys([*self._job.tags, *extra]))
         if not tags:
-            raise BuildFailed("the rule gives no Docker tag for this commit: change its tags")
+            raise BuildFailed("the rule results in no Docker tag for this commit: change its tags")
         return tags
 
     def _attached(
@@ -371,7 +376,7 @@ class _BuildRun:
         return self._link.sign(self._job, statement(name, digest, kind, predicate))
 
     def _readme(self) -> str:
-        """The README beside the Dockerfile, else the source's own."""
+        """Return the README next to the Dockerfile, or else the one of the source."""
         if not self._job.spec.readme:
             return ""
         spec = self._job.spec
@@ -387,13 +392,13 @@ class _BuildRun:
 
 
 def build_reach(job: Job, isolation: Isolation) -> NetworkAccess:
-    """Return what the steps of a build reach. Raises IsolationUnavailable when that cannot be had here."""
+    """Return what the build's steps can reach. Raises IsolationUnavailable if this worker does not support it."""
     network = job.limits.network
     if network is Network.OFF:
         return NetworkAccess()
     if network not in isolation.networks:
         raise IsolationUnavailable(
-            f"this worker has no network {network.value!r} for builds: set builds_network to off"
+            f"this worker does not support network {network.value!r} for builds: set builds_network to off"
         )
     host, _, port = job.registry.rpartition(":") if ":" in job.registry else (job.registry, "", "443")
     loopback = host if host.startswith("127.") else "127.0.0.1"

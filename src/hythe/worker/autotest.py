@@ -1,7 +1,7 @@
-"""Autotest: the service ``sut`` of every ``*.test.yml`` beside the Dockerfile must end with 0, or nothing is pushed.
+"""Autotest: the service ``sut`` of each ``*.test.yml`` next to the Dockerfile must exit with 0, or nothing is pushed.
 
-The services of one file run together in the sandbox, each a container of buildah; they find each other by name, on the
-sandbox's own network. READ is what it knows of Compose files.
+The services of a file run together in the sandbox, each in a container of buildah, and find each other by name on the
+sandbox's network. READ lists the supported fields of Compose files.
 """
 
 import shlex
@@ -25,7 +25,7 @@ from hythe.worker.source_tree import inside, read_inside
 SUT = "sut"
 LARGEST_FILE = 256 * 1024
 READ = {"build", "image", "entrypoint", "command", "environment", "working_dir", "volumes"} | {
-    # Without a meaning where all services start together, on one network.
+    # Has no effect where all services start together on one network.
     *("depends_on", "links", "expose", "ports", "container_name", "restart", "networks"),
 }
 _BUILDAH = " ".join(("buildah", *STORAGE))
@@ -33,7 +33,7 @@ _SETTINGS = {"_CONTAINERS_USERNS_CONFIGURED": "done", "BUILDAH_ISOLATION": "chro
 
 
 class Service(msgspec.Struct, frozen=True):
-    """One service of a test file; ``context`` empty: nothing to build. None: as the image says."""
+    """A service of a test file; ``context`` is empty if there is nothing to build. None: the image's value."""
 
     name: str
     image: str = ""
@@ -45,7 +45,7 @@ class Service(msgspec.Struct, frozen=True):
     folder: str = ""
     volumes: tuple[str, ...] = ()
     unread: tuple[str, ...] = ()
-    """Fields that change nothing here, although they are there."""
+    """Fields that are accepted and have no effect."""
 
 
 class _Config(msgspec.Struct):
@@ -73,7 +73,7 @@ class Autotest:
         builder: Builder,
         variables: Mapping[str, str],
     ) -> None:
-        """Test with ``variables``, the ones of hooks, to be named in the files."""
+        """Test with the hooks' ``variables``, which the files may refer to."""
         self._builder = builder
         self._sandbox = sandbox
         self._record = record
@@ -84,7 +84,7 @@ class Autotest:
         self._folder = "/".join(part for part in (job.spec.context.strip("/"), dockerfile) if part)
 
     def run(self) -> None:
-        """Run every test file. Raises BuildFailed when one says no."""
+        """Run all test files. Raises BuildFailed if one fails."""
         folder = inside(self._sandbox.work / "src", self._folder)
         for path in sorted(folder.glob("*.test.yml")) + sorted(folder.glob("*.test.yaml")):
             with self._record.step(f"test {path.name}"):
@@ -96,21 +96,21 @@ class Autotest:
         services = parse(text, self._variables)
         for service in services:
             for field in service.unread:
-                self._record.line(f"{path.name}: {field} of the service {service.name} is not read")
+                self._record.line(f"{path.name}: {field} of the service {service.name} is not supported")
         self._fetch(services)
         lines = ["set -e", *(_prepared(service, self._image, self._folder) for service in services)]
         if self._run("\n".join(lines), self._reach).code:
-            raise BuildFailed(f"{path.name}: its services cannot be made: see the log")
+            raise BuildFailed(f"{path.name}: its services cannot be created: see the log")
         hosts = tuple(("127.0.0.1", service.name) for service in services)
         reach = msgspec.structs.replace(self._reach, hosts=(*self._reach.hosts, *hosts))
         others = [f"{self._started(service)} &" for service in services if service.name != SUT]
         sut = next(service for service in services if service.name == SUT)
         done = self._run("\n".join([*others, self._started(sut), "exit $?"]), reach)
         if done.code:
-            raise BuildFailed(f"{path.name}: the service sut ended with {done.code}, so nothing was pushed")
+            raise BuildFailed(f"{path.name}: the service sut exited with {done.code}, so nothing was pushed")
 
     def _fetch(self, services: Sequence[Service]) -> None:
-        """Bring what services are made from, besides the image under test."""
+        """Fetch or build the images of the services, apart from the image under test."""
         names = [service.image for service in services if service.image and not service.context]
         for service in services:
             if _is_built(service):
@@ -126,7 +126,7 @@ class Autotest:
         return self._sandbox.run(["sh", "-c", script], self._record.line, reach=reach, environment=_SETTINGS)
 
     def _started(self, service: Service) -> str:
-        """The line that runs a service's container."""
+        """Return the line that runs a service's container."""
         flags = [word for pair in service.environment for word in ("--env", pair)]
         flags += ["--workingdir", service.folder] if service.folder else []
         for volume in service.volumes:
@@ -137,38 +137,38 @@ class Autotest:
         return f"{_BUILDAH} {shlex.join(words)}"
 
     def _command(self, service: Service) -> tuple[str, ...]:
-        """What a service runs: buildah itself starts neither an image's command nor its entry point."""
+        """Return a service's command: buildah runs neither an image's command nor its entry point on its own."""
         lines: list[str] = []
         command = ["buildah", *STORAGE, "inspect", f"test-{service.name}"]
         self._sandbox.run(command, lines.append, environment=_SETTINGS)
         try:
             own = msgspec.json.decode("\n".join(lines), type=_Container).image.config
         except msgspec.MsgspecError as error:
-            raise BuildFailed(f"the service {service.name} cannot be looked at: {error}") from error
+            raise BuildFailed(f"the service {service.name} cannot be inspected: {error}") from error
         if service.entrypoint is not None:
             words = service.entrypoint + (service.command or ())
         else:
             words = (own.entrypoint or ()) + (service.command if service.command is not None else own.command or ())
         if not words:
-            raise BuildFailed(f"the service {service.name} has no command, nor has its image")
+            raise BuildFailed(f"neither the service {service.name} nor its image has a command")
         return words
 
 
 def parse(text: str, variables: Mapping[str, str]) -> list[Service]:
-    """Return the services of a Compose file, ``variables`` filled in. Raises BuildFailed."""
+    """Return the services of a Compose file with ``variables`` filled in. Raises BuildFailed."""
     try:
         content = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise BuildFailed(f"the test file is not YAML: {error}") from error
     if not isinstance(content, dict):
-        raise BuildFailed("the test file holds no services")
+        raise BuildFailed("the test file has no services")
     found = content.get("services", content)
     if not isinstance(found, dict):
-        raise BuildFailed("the test file holds no services")
+        raise BuildFailed("the test file has no services")
     named = {str(name): _filled(each, variables) for name, each in found.items() if isinstance(each, dict)}
     services = [_service(name, each, variables) for name, each in named.items()]
     if not any(service.name == SUT for service in services):
-        raise BuildFailed("the test file has no service called sut")
+        raise BuildFailed("the test file has no service named sut")
     return services
 
 
@@ -203,7 +203,7 @@ def _is_of_source(volume: str) -> bool:
 
 
 def _filled(value: Any, variables: Mapping[str, str]) -> Any:
-    """Replace variables as Compose does: ``$NAME``, ``${NAME}``, ``${NAME:-word}``, and ``$$`` for the sign itself."""
+    """Replace variables as Compose does: ``$NAME``, ``${NAME}``, ``${NAME:-word}``, and ``$$`` for a dollar sign."""
     if isinstance(value, dict):
         return {name: _filled(each, variables) for name, each in value.items()}
     if isinstance(value, list):
@@ -214,12 +214,12 @@ def _filled(value: Any, variables: Mapping[str, str]) -> Any:
 
 
 def _is_built(service: Service) -> bool:
-    """Whether a service has an image of its own; what is built from the very Dockerfile is the image under test."""
+    """Return whether a service has its own image; one built from the same Dockerfile uses the image under test."""
     return bool(service.context.strip("./") or (service.context and service.dockerfile))
 
 
 def _prepared(service: Service, built: str, folder: str) -> str:
-    """The lines that make a service's container."""
+    """Return the lines that create a service's container."""
     image = service.image or built
     lines = []
     if _is_built(service):

@@ -1,4 +1,4 @@
-"""Getting the source: the git command in the sandbox; shallow, pinned to a commit, with submodules and LFS."""
+"""Checks out the source with git in the sandbox: shallow, pinned to a commit, with submodules and LFS."""
 
 import base64
 import socket
@@ -16,7 +16,7 @@ from hythe.worker.source_tree import write_inside
 
 SOURCE = "/work/src"
 REPOSITORY = "/work/repository.git"
-"""Where git's own files are while hooks and the build run: hooks get it as GIT_DIR."""
+"""Location of git's own files while hooks and the build run; hooks get it as GIT_DIR."""
 _TO_US = "\x1e"
 SCRIPT = r"""
 set -e
@@ -45,9 +45,9 @@ mv .git /work/repository.git
 """
 _FAILURES = {
     101: "it cannot be fetched",
-    102: "the commit is not there",
+    102: "the commit does not exist",
     103: "a submodule cannot be fetched",
-    104: "files of git LFS cannot be fetched",
+    104: "Git LFS files cannot be fetched",
 }
 _PORTS = {"https": 443, "http": 80, "ssh": 22, "git": 9418}
 _QUIET = {
@@ -60,7 +60,7 @@ _QUIET = {
 
 
 class Checkout:
-    """One build's source in its sandbox."""
+    """The source of one build in its sandbox."""
 
     def __init__(self, job: Job, sandbox: Sandbox, record: ProgressReporter, networks: frozenset[Network]) -> None:
         self._job = job
@@ -72,9 +72,9 @@ class Checkout:
         record.hide(job.credentials, job.credentials.partition(":")[2])
 
     def fetch(self) -> tuple[CheckedOutCommit, int]:
-        """Check out the commit, or what the branch or tag stands for now; git's own files end up aside.
+        """Check out the commit, or the current one of the branch or tag; move git's own files out of the source.
 
-        Returns the commit, and when it was made in seconds since 1970. Raises BuildFailed.
+        Returns the commit and its Unix time. Raises BuildFailed.
         """
         job, ref = self._job, self._job.ref
         name = f"refs/heads/{ref.name}" if ref.type is SourceType.BRANCH else f"refs/tags/{ref.name}"
@@ -82,16 +82,16 @@ class Checkout:
         command = ["sh", "-c", SCRIPT, "checkout", *words]
         done = self._sandbox.run(command, self._hear, reach=self._reach, environment=self._environment)
         if done.code:
-            what = _FAILURES.get(done.code, f"git ended with {done.code}")
+            what = _FAILURES.get(done.code, f"git exited with {done.code}")
             raise BuildFailed(f"{ref.type.value} {ref.name!r} of {job.source_url}: {what}: see the log")
         fields = self._said.split("\x1f")
         if len(fields) != 4:
-            raise BuildFailed("git does not say which commit this is")
+            raise BuildFailed("git did not report the commit")
         commit, author, when, message = fields
         return CheckedOutCommit(commit, message[:2000], author[:250]), int(when) if when.isdigit() else 0
 
     def _hear(self, line: str) -> None:
-        """Pass on what git says to people, and keep what the script says to us."""
+        """Log git's messages for users, and keep those of our script."""
         if line.startswith(_TO_US):
             self._said = line.removeprefix(_TO_US)
         else:
@@ -99,9 +99,9 @@ class Checkout:
 
 
 def source_reach(url: str, networks: frozenset[Network]) -> NetworkAccess:
-    """Return what git may reach: everything outside (submodules, LFS), and the source's host wherever it is.
+    """Return what git can reach: the internet (submodules, LFS), and the source's host wherever it is.
 
-    Raises BuildFailed for a host of the kind where clouds keep their metadata.
+    Raises BuildFailed for hosts of cloud metadata services.
     """
     parts = urlsplit(url)
     host = parts.hostname or ""
@@ -109,18 +109,18 @@ def source_reach(url: str, networks: frozenset[Network]) -> NetworkAccess:
     try:
         addresses = addresses_of(host, port, socket.AF_INET)
     except OSError as error:
-        raise BuildFailed(f"the source's host {host} is not known: {error.strerror}") from error
+        raise BuildFailed(f"unknown host {host} of the source: {error.strerror}") from error
     if any(map(is_metadata, addresses)):
-        raise BuildFailed(f"{host} is not a host that sources are fetched from")
+        raise BuildFailed(f"sources cannot be fetched from the host {host}")
     network = Network.OPEN if Network.OPEN in networks else Network.OFF
     address = host if host.replace(".", "").isdigit() and host.startswith("127.") else "127.0.0.1"
     hosts = () if address == host or host == "localhost" else ((address, host),)
-    # To the address that was looked at: the name may stand for another one by the time that git asks.
+    # Use the address that was checked: the name may resolve to another one when git asks.
     return NetworkAccess(network, (ForwardedPort(addresses[0], port, address),), hosts)
 
 
 def _credentials(job: Job, sandbox: Sandbox) -> dict[str, str]:
-    """Return the environment that opens a private source; no secret is in an argument or in the checkout."""
+    """Return the environment for a private source; secrets are neither in arguments nor in the checkout."""
     if not job.credentials:
         return {}
     if "PRIVATE KEY" in job.credentials:
@@ -141,5 +141,5 @@ def _ssh(key: str, sandbox: Sandbox) -> dict[str, str]:
 
 
 def forget_credentials(work: Path) -> None:
-    """Remove what opened the source, before anything of it runs."""
+    """Delete the credentials before anything of the source runs."""
     (work / "home/deploy-key").unlink(missing_ok=True)

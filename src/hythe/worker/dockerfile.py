@@ -1,4 +1,4 @@
-"""Dockerfiles, as far as a build must understand them: instructions, base images, heredocs.
+"""Parses Dockerfiles as far as a build requires: instructions, base images, here-documents.
 
 Docker's "Dockerfile reference": parser directives, continuation lines, ``ARG`` before ``FROM``, here-documents.
 """
@@ -22,7 +22,7 @@ _NONE: Mapping[str, str] = MappingProxyType({})
 
 
 class Heredoc(msgspec.Struct, frozen=True):
-    """A here-document; ``literal``: its name was quoted, nothing in it is replaced."""
+    """A here-document; ``literal``: its delimiter was quoted, so nothing is replaced."""
 
     name: str
     body: str
@@ -30,7 +30,7 @@ class Heredoc(msgspec.Struct, frozen=True):
 
 
 class Instruction(msgspec.Struct, frozen=True):
-    """One instruction; ``rest`` is on one line; ``first`` and ``last`` are line numbers from 0."""
+    """An instruction; ``rest`` is on one line; ``first`` and ``last`` are line numbers from 0."""
 
     word: str
     rest: str
@@ -40,7 +40,7 @@ class Instruction(msgspec.Struct, frozen=True):
 
     @property
     def flags(self) -> str:
-        """The ``--flags`` at the beginning, with the space after them."""
+        """The ``--flags`` at the start, with the space after them."""
         end = 0
         while match := _FLAG.match(self.rest, end):
             end = match.end()
@@ -48,16 +48,16 @@ class Instruction(msgspec.Struct, frozen=True):
 
     @property
     def words(self) -> str:
-        """What comes after the flags."""
+        """The text after the flags."""
         return self.rest[len(self.flags) :]
 
     def flag(self, name: str) -> list[str]:
-        """Return the values of a flag, which may be given several times."""
+        """Return the values of a flag, which may be repeated."""
         return [match[2] or "" for match in _FLAG.finditer(self.flags) if match[1] == name]
 
 
 class Stage(msgspec.Struct, frozen=True):
-    """One ``FROM``: the base with variables filled in, and the stage's name if it has one."""
+    """A ``FROM`` instruction: the base image with variables filled in, and the stage's name if it has one."""
 
     base: str
     name: str
@@ -65,14 +65,14 @@ class Stage(msgspec.Struct, frozen=True):
 
 
 class BaseImage(msgspec.Struct, frozen=True):
-    """An image that a Dockerfile takes something from; ``platform`` empty: that of the build."""
+    """An image that a Dockerfile uses; ``platform`` is empty for the build's platform."""
 
     name: str
     platform: str = ""
 
 
 def parse(text: str) -> list[Instruction]:
-    """Return the instructions of a Dockerfile. Raises InvalidDockerfile for one that breaks off."""
+    """Return the instructions of a Dockerfile. Raises InvalidDockerfile if it is incomplete."""
     lines = text.splitlines()
     return list(_instructions(lines, _escape_of(lines)))
 
@@ -80,7 +80,7 @@ def parse(text: str) -> list[Instruction]:
 def stages(
     instructions: Sequence[Instruction], arguments: Mapping[str, str], automatic: Mapping[str, str] = _NONE
 ) -> list[Stage]:
-    """Return the stages; their bases are filled in from ``ARG`` lines before them, ``arguments`` and ``automatic``.
+    """Return the stages; their base images are filled in from preceding ``ARG`` lines, ``arguments`` and ``automatic``.
 
     Raises InvalidDockerfile.
     """
@@ -101,7 +101,7 @@ def stages(
 
 
 def declared(instruction: Instruction, known: Mapping[str, str], arguments: Mapping[str, str]) -> dict[str, str]:
-    """Return the values of the arguments that an ``ARG`` line declares; "" for one without any."""
+    """Return the values of the arguments that an ``ARG`` line declares; "" for one without a value."""
     found: dict[str, str] = {}
     for word in _WORD.findall(instruction.rest):
         name, equals, value = word.partition("=")
@@ -111,7 +111,7 @@ def declared(instruction: Instruction, known: Mapping[str, str], arguments: Mapp
 
 
 def base_images(text: str, arguments: Mapping[str, str], automatic: Mapping[str, str] = _NONE) -> tuple[BaseImage, ...]:
-    """Return every image that the Dockerfile takes something from, named as written. Raises InvalidDockerfile."""
+    """Return all images that the Dockerfile uses, named as written. Raises InvalidDockerfile."""
     return tuple(dict.fromkeys(base for _, base in _uses(parse(text), arguments, automatic)))
 
 
@@ -120,8 +120,9 @@ def renamed(
 ) -> str:
     """Return the Dockerfile with other names for some of its base images.
 
-    Where one stage names its platform, it is spelled out for all: buildahs of before 2023 fill in no variables there,
-    and take it for the stages after it, too.
+    If one stage names its platform, write it for all stages: versions of buildah before 2023 do not expand variables
+    there,
+    and apply the platform to later stages.
     """
     lines = text.splitlines()
     instructions = parse(text)
@@ -144,7 +145,7 @@ def renamed(
 def _uses(
     instructions: Sequence[Instruction], arguments: Mapping[str, str], automatic: Mapping[str, str]
 ) -> Iterator[tuple[Instruction, BaseImage]]:
-    """Every image that an instruction takes something from, but for stages of the Dockerfile itself."""
+    """Yield all images that an instruction uses, except stages of the Dockerfile itself."""
     found = stages(instructions, arguments, automatic)
     own = {stage.name for stage in found} | {str(number) for number in range(len(found))} | {"scratch", ""}
     number = -1
@@ -177,7 +178,7 @@ def fill(text: str, values: Mapping[str, str]) -> str:
 
 
 def heredoc_words(text: str) -> list[tuple[re.Match[str], re.Match[str]]]:
-    """Return the words that begin a here-document, each with its parts. A shift ``1<<3`` or a quoted ``<<`` is none."""
+    """Return the words that start a here-document, with their parts. A shift ``1<<3`` or a quoted ``<<`` does not."""
     words = [(word, _HEREDOC.fullmatch(word[0])) for word in _WORD.finditer(text)]
     return [(word, found) for word, found in words if found is not None]
 
@@ -209,7 +210,7 @@ def _instructions(lines: list[str], escape: str) -> Iterator[Instruction]:
 
 
 def _joined(lines: list[str], number: int, escape: str) -> tuple[str, int]:
-    """Return a line with those that continue it (comments between are left out), and the number after them."""
+    """Return a line with its continuation lines, without comments between them, and the number of the next line."""
     parts: list[str] = []
     while number < len(lines):
         line = lines[number].rstrip()
@@ -231,4 +232,4 @@ def _body(lines: list[str], number: int, name: str, *, stripped: bool) -> tuple[
         if line == name:
             return "".join(f"{each}\n" for each in body), number
         body.append(line)
-    raise InvalidDockerfile(f"the here-document <<{name} does not end (add a line {name})")
+    raise InvalidDockerfile(f"the here-document <<{name} has no end (add a line {name})")

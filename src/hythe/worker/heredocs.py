@@ -1,6 +1,6 @@
-"""Dockerfiles for builders of before 2023: written anew without here-documents, with the files that it needs then.
+"""Rewrites Dockerfiles without here-documents for builders from before 2023, with the files that replace them.
 
-``COPY --link``, which changes how a layer is made and not what is in it, is left out, too.
+Also removes ``COPY --link``, which changes how a layer is created, not its content.
 """
 
 import json
@@ -11,22 +11,22 @@ from collections.abc import Mapping
 from hythe.worker.dockerfile import Heredoc, Instruction, declared, heredoc_words, parse
 
 CONTEXT = "hythe-heredocs"
-"""Name of the additional build context that holds the files: below the source they would be copied by ``COPY .``."""
+"""Name of the additional build context with the files: below the source, ``COPY .`` would copy them."""
 SHELL = ("/bin/sh", "-c")
 _VARIABLE = re.compile(r"\\\$|\$(?:(\w+)|\{(\w+)\})")
 _LINK = re.compile(r"--link(=\S+)?\s+")
 
 
 def without_heredocs(text: str, arguments: Mapping[str, str]) -> tuple[str, dict[str, str]]:
-    """Return the Dockerfile for builders that know no here-documents, and the files of the context CONTEXT by path.
+    """Return the Dockerfile without here-documents, and the files of the context CONTEXT by path.
 
-    ``RUN <<EOF`` becomes a call of the shell, ``COPY <<EOF /path`` a copy out of that context.
+    ``RUN <<EOF`` becomes a call of the shell, ``COPY <<EOF /path`` a copy from that context.
     """
     return _Rewriting(text, arguments).run()
 
 
 class _Rewriting:
-    """One Dockerfile on its way, instruction by instruction."""
+    """Rewrites one Dockerfile, instruction by instruction."""
 
     def __init__(self, text: str, arguments: Mapping[str, str]) -> None:
         self._text = text
@@ -56,7 +56,7 @@ class _Rewriting:
         return "\n".join(result) + "\n", self._files
 
     def _note(self, instruction: Instruction) -> None:
-        """Remember what later here-documents of the stage depend on: its shell and its variables."""
+        """Record what later here-documents of the stage depend on: its shell and its variables."""
         if instruction.word == "FROM":
             words = instruction.words.split()
             self._shell = self._shells.get(words[0].lower(), SHELL) if words else SHELL
@@ -90,12 +90,12 @@ class _Rewriting:
 
 
 def _script(words: str, heredocs: tuple[Heredoc, ...]) -> str:
-    """The shell's own here-documents do the same; alone, the first one is the script."""
+    """The shell's own here-documents have the same effect; a single one is the script."""
     first = heredocs[0]
     if _without(words).strip() == "" and len(heredocs) == 1:
         if not first.body.startswith("#!"):
             return first.body
-        # A script for another program: it has to be a file, and to be gone again before the layer is made.
+        # A script for another program must be a file, which must be deleted before the layer is created.
         text = first.body.rstrip("\n")
         return f"cat > /tmp/.script <<'{first.name}'\n{text}\n{first.name}\nchmod 700 /tmp/.script\n/tmp/.script\n" + (
             "code=$?\nrm /tmp/.script\nexit $code\n"
@@ -107,14 +107,14 @@ def _script(words: str, heredocs: tuple[Heredoc, ...]) -> str:
 
 
 def _without(words: str) -> str:
-    """What is left when the words that begin here-documents are taken out."""
+    """Return the text without the words that start here-documents."""
     for word, _ in reversed(heredoc_words(words)):
         words = words[: word.start()] + words[word.end() :]
     return words
 
 
 def _filled(text: str, values: Mapping[str, str]) -> str:
-    """Replace variables that are known here; those that the base image sets are not."""
+    """Replace known variables; those of the base image are unknown."""
 
     def value(found: re.Match[str]) -> str:
         if found[0].startswith("\\"):

@@ -1,7 +1,7 @@
-"""HookRunner: scripts in ``hooks/`` beside the Dockerfile, with the variables of Docker's automated builds.
+"""Hooks: scripts in ``hooks/`` next to the Dockerfile, with the variables of Docker's automated builds.
 
-They run in the sandbox. Their ``docker`` is a small script of ours that builds, tags and notes pushes by buildah: no
-credential is ever inside, the worker itself pushes what a hook wanted pushed.
+They run in the sandbox. Their ``docker`` is a script that builds and tags with buildah and records pushes: the sandbox
+contains no credentials, so the worker pushes the images.
 """
 
 from hythe.worker.builders.buildah import STORAGE
@@ -58,14 +58,14 @@ class HookRunner:
         }
 
     def has(self, name: str) -> bool:
-        """Whether there is a hook of this name."""
+        """Return whether a hook with this name exists."""
         try:
             return inside(self._sandbox.work / "src", f"{self._folder}/hooks/{name}").is_file()
         except PathEscapes:
             return False
 
     def run(self, name: str) -> bool:
-        """Run a hook if there is one; returns whether there was. Raises BuildFailed when it fails."""
+        """Run a hook if it exists; return whether it exists. Raises BuildFailed if it fails."""
         if not self.has(name):
             return False
         self._provide_docker()
@@ -79,7 +79,7 @@ class HookRunner:
                 folder=folder,
             )
         if done.code:
-            raise BuildFailed(f"hooks/{name} ended with {done.code}: see the log")
+            raise BuildFailed(f"hooks/{name} exited with {done.code}: see the log")
         return True
 
     def pushed(self) -> list[str]:
@@ -95,7 +95,7 @@ class HookRunner:
 
 
 def variables(job: Job, found: CheckedOutCommit) -> dict[str, str]:
-    """Return the variables that Docker's automated builds gave to hooks, arguments among them."""
+    """Return the variables that Docker's automated builds pass to hooks, including build arguments."""
     tag = job.tags[0] if job.tags else "latest"
     name = f"{job.registry}/{job.repository}"
     return {

@@ -1,4 +1,4 @@
-"""The worker's way to the hub: claim a build, tell how it goes, end it. Safe for threads."""
+"""The worker's client of the hub: claims builds, reports progress and results. Thread-safe."""
 
 import msgspec
 
@@ -24,11 +24,11 @@ from hythe.worker.protocol import (
 KEY_HEADER = "Hythe-Build-Key"
 FENCE_HEADER = "Hythe-Build-Fence"
 GONE = (404, 409)
-"""What the hub answers when a build is not this worker's any more."""
+"""Status codes of the hub for a build that this worker no longer has."""
 
 
 class HubAPI:
-    """One hub, as one worker. Calls that fail on the way are tried again; raises ClientError at last."""
+    """A hub as seen by one worker. Failed calls are retried, and finally raise ClientError."""
 
     def __init__(self, url: str, token: str, connections: ConnectionPool, retries: Retries) -> None:
         self.url = url.rstrip("/")
@@ -37,31 +37,33 @@ class HubAPI:
         self._retries = retries
 
     def claim(self, claim: Claim) -> Job | None:
-        """Wait for a build; None when there was none."""
+        """Wait for a build; return None if there was none."""
         answer = self._once("POST", "/api/v1/workers/claim", msgspec.json.encode(claim), {})
         if answer.status == 204:
             return None
-        return msgspec.json.decode(_good(answer, "asking for a build").body, type=Job)
+        return msgspec.json.decode(_good(answer, "claiming a build").body, type=Job)
 
     def tell(self, job: Job, steps: tuple[BuildStep, ...] | None) -> HeartbeatReply:
-        """Say that the build goes on, and its steps where they changed. Raises JobLost."""
+        """Send a heartbeat with the steps that changed. Raises JobLost."""
         body = msgspec.json.encode(ProgressReport(steps)) if steps is not None else b""
         return msgspec.json.decode(self._of(job, "progress", body), type=HeartbeatReply)
 
     def log(self, job: Job, offset: int, content: bytes) -> HeartbeatReply:
-        """Add a piece of log that begins at ``offset``. Raises JobLost."""
+        """Append to the log at ``offset``. Raises JobLost."""
         return msgspec.json.decode(self._of(job, f"log?offset={offset}", content), type=HeartbeatReply)
 
     def found(self, job: Job, found: CheckedOutCommit) -> tuple[str, ...]:
-        """Say which commit it is; returns the Docker tags. Raises JobLost."""
+        """Report the commit and return the Docker tags. Raises JobLost."""
         return msgspec.json.decode(self._of(job, "commit", msgspec.json.encode(found)), type=DockerTags).tags
 
     def push_token(self, job: Job, repositories: tuple[str, ...] = ()) -> str:
-        """Return a token for the build's repository, which also reads what its owner may of ``repositories``."""
+        """Return a token for the build's repository, which may also read those of ``repositories`` that its owner may
+        read.
+        """
         return msgspec.json.decode(self._of(job, "token", msgspec.json.encode(repositories)), type=PushToken).token
 
     def sign(self, job: Job, payload: bytes) -> bytes:
-        """Return the DSSE envelope with the hub's signature around a statement."""
+        """Return a statement in a DSSE envelope that the hub signed."""
         body = msgspec.json.encode(UnsignedStatement(payload.decode()))
         return msgspec.json.decode(self._of(job, "sign", body), type=SignedEnvelope).envelope.encode()
 
@@ -91,7 +93,7 @@ class HubAPI:
 
 
 def retry_policy() -> RetryPolicy:
-    """Return the policy for requests to the hub: a restart of the hub, up to about a minute, is waited for."""
+    """Return the retry policy for requests to the hub: wait up to about a minute for a restart of the hub."""
     return RetryPolicy(attempts=12, first_delay=0.2, max_delay=10)
 
 
@@ -100,5 +102,5 @@ def _good(answer: HTTPResponse, what: str) -> HTTPResponse:
         raise JobLost("another worker has this build, or it has finished")
     if answer.status not in (200, 204):
         said = answer.body[:300].decode(errors="replace")
-        raise RegistryError(f"the hub answered {answer.status} to {what}: {said}", status=answer.status)
+        raise RegistryError(f"the hub returned status {answer.status} for {what}: {said}", status=answer.status)
     return answer

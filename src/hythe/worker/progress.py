@@ -1,7 +1,8 @@
-"""What a build tells while it runs: lines of log and steps, sent to the hub by a thread of its own.
+"""The progress of a build: log lines and steps, sent to the hub by a separate thread.
 
-The same thread is the heartbeat. When the hub says that the build is cancelled or belongs to another worker, it calls
-``on_stop`` at once, in the middle of whatever step there is.
+The same thread sends heartbeats. If the hub reports that the build is cancelled or belongs to another worker, the
+thread
+calls ``on_stop`` immediately, in the middle of any step.
 """
 
 import threading
@@ -18,12 +19,12 @@ from hythe.worker.protocol import BuildStep, HeartbeatReply, Job
 FLUSH_SECONDS = 0.2
 BEAT_SECONDS = 1.0
 PIECE = 256 * 1024
-CUT = "\n[the log is longer than {limit} bytes: what follows is not kept]\n"
-GAP = b"[the hub lost a piece of the log here]\n"
+CUT = "\n[the log exceeds {limit} bytes: further output is discarded]\n"
+GAP = b"[the hub lost a part of the log here]\n"
 
 
 class ProgressReporter:
-    """Collects what a build says, hides its secrets, and sends it on."""
+    """Collects a build's log, masks its secrets, and sends it."""
 
     def __init__(self, job: Job, link: HubAPI, on_stop: Callable[[], None]) -> None:
         self._job = job
@@ -44,18 +45,18 @@ class ProgressReporter:
         self.hide(*job.secrets.values(), job.key)
 
     def start(self) -> None:
-        """Begin to send."""
+        """Start sending."""
         self._thread.start()
 
     def hide(self, *secrets: str) -> None:
-        """Keep these out of the log, too."""
+        """Mask these in the log, too."""
         with self._lock:
-            # Line by line, as the log comes: a key of several lines is never there as a whole.
+            # Mask line by line, because a key of several lines never arrives as a whole.
             lines = (line.strip() for value in secrets for line in value.splitlines())
             self._hidden = sorted({*self._hidden, *(line for line in lines if len(line) > 2)}, key=len)[::-1]
 
     def masked(self, text: str) -> str:
-        """Return ``text`` without the secrets in it."""
+        """Return ``text`` with its secrets masked."""
         for secret in self._hidden:
             text = text.replace(secret, "***")
         return text
@@ -76,7 +77,7 @@ class ProgressReporter:
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
-        """Time a step; it is shown while it runs."""
+        """Time a step, and show it while it runs."""
         began = time.time()
         self.line(f"==> {name} ({datetime.now(UTC):%H:%M:%S})")
         with self._lock:
@@ -91,13 +92,13 @@ class ProgressReporter:
                 self._steps_told = False
 
     def abandon(self) -> None:
-        """Say nothing more, not even that the build goes on: another worker shall take over."""
+        """Send nothing more, not even heartbeats, so that another worker takes over."""
         self.lost = True
         self._over.set()
         self._news.set()
 
     def close(self) -> None:
-        """Send what is left, however long the hub takes for it; gives up when the link to the hub does."""
+        """Send the rest, however long the hub takes; stop only when the requests are given up."""
         self._over.set()
         self._news.set()
         self._thread.join()
@@ -116,7 +117,7 @@ class ProgressReporter:
                 self._on_stop()
                 return
             except ClientError:
-                # The hub is away for longer than we wait: the lease will run out, and another worker takes over.
+                # The hub is unavailable for longer than we retry: the lease expires, and another worker takes over.
                 self.lost = True
                 self._on_stop()
                 return
@@ -137,7 +138,7 @@ class ProgressReporter:
                 taken = reply.log_size - self._sent
                 self._sent = reply.log_size
                 if taken < 0:
-                    # Its database forgot pieces, as after a power cut: what is left goes where its log ends now.
+                    # The hub's database lost parts, for instance in a power failure: continue where its log ends now.
                     self._pending[:0] = GAP
                 else:
                     del self._pending[: min(taken, len(piece))]

@@ -1,4 +1,4 @@
-"""Pushing what was built: every platform's image by digest first, what is attached to it, and the tags last of all."""
+"""Pushes the result of a build: each platform's image by digest, then attestations, and finally the tags."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,13 +18,13 @@ from hythe.worker.protocol import Job
 
 
 class Publisher:
-    """The build's own repository, by tokens of minutes that reach no other."""
+    """The build's own repository, with short-lived tokens for it alone."""
 
     def __init__(self, job: Job, link: HubAPI, client: Client) -> None:
         self._repository = own_repository(job, link, client)
 
     def push_images(self, images: Sequence[tuple[BuiltImage, Platform]]) -> Manifest:
-        """Push the images by digest; return what the tags shall name."""
+        """Push the images by digest; return the digest for the tags."""
         for image, _ in images:
             place = RegistryEndpoint(self._repository, image.descriptor.digest)
             transfer(LayoutEndpoint(ImageLayout(image.layout), image.descriptor), place)
@@ -36,7 +36,7 @@ class Publisher:
     def attach(self, subject: str, envelopes: Sequence[tuple[str, bytes]], folder: Path, created: str) -> str:
         """Attach signed statements (predicate type, DSSE envelope) to an image in each form that verifiers look for.
 
-        Returns the digest of the manifest that has all of them.
+        Returns the digest of the manifest that contains all of them.
         """
         layout = ImageLayout(folder)
         layout.create()
@@ -51,7 +51,7 @@ class Publisher:
         return str(manifest.digest())
 
     def tag(self, manifest: Manifest, tags: Sequence[str]) -> None:
-        """Move the tags; the hub refuses when the build belongs to another worker by now."""
+        """Set the tags; the hub refuses if another worker has the build."""
         for tag in tags:
             self._repository.put_manifest(manifest, tag)
 
@@ -67,7 +67,7 @@ def own_repository(job: Job, link: HubAPI, client: Client) -> RemoteRepository:
 
 
 def united(images: Sequence[tuple[BuiltImage, Platform]]) -> Manifest:
-    """Return the one image's manifest, or the index of all platforms."""
+    """Return the manifest of the only image, or the index of all platforms."""
     if len(images) == 1:
         image, _ = images[0]
         return ImageLayout(image.layout).read_manifest(image.descriptor)

@@ -1,6 +1,6 @@
-"""Layers for builds on other workers: kept in the repository itself, so that who may not read it gets none of them.
+"""Layers for builds on other workers, kept in the repository itself, so that only its readers get them.
 
-They make builds faster and nothing else: whatever is wrong with them costs a line of the log, never the build.
+They only make builds faster: an error with them adds a line to the log, and the build continues.
 """
 
 from collections.abc import Callable, Iterator
@@ -25,7 +25,7 @@ from hythe.worker.source_tree import PathEscapes, cleared, remove
 
 FETCHED = "shared"
 SHARE = 8
-"""What takes more than one part in so many of a build's disk is not kept: it would fill the disk that it comes to."""
+"""Layers larger than this fraction of a build's disk are not shared: they would fill the next build's disk."""
 _TROUBLE = (
     BuildFailed,
     ClientError,
@@ -40,7 +40,7 @@ _TROUBLE = (
 
 
 class SharedLayers:
-    """What one attempt takes of the builds before it, and leaves for those after it."""
+    """Uses layers of earlier builds, and shares layers with later ones."""
 
     def __init__(
         self, job: Job, repository: Callable[[], RemoteRepository], record: ProgressReporter, work: Path
@@ -50,14 +50,14 @@ class SharedLayers:
         self._record = record
         self._work = work
         self._built: list[tuple[BuildInput, BuiltImage]] = []
-        # What comes from a fork neither sees layers of ours nor makes any that others would begin with.
+        # Builds of forks neither see our layers nor make any that other builds would use.
         self._wanted = job.trusted and job.spec.cache
 
     def bring(self, builder: Builder, order: BuildInput) -> None:
-        """Before a build: where this disk has no layers of such a build, take those of another worker, if any."""
+        """Before a build: if this disk has no layers of such a build, load those of another worker, if any."""
         if not self._wanted or not isinstance(builder, LayerSharing) or builder.knows_layers(_name(order)):
             return
-        with self._forgiving("the layers of other workers are not used"):
+        with self._forgiving("layers of other workers are not used"):
             self._bring(builder, _name(order))
         remove(self._work / FETCHED)
 
@@ -72,15 +72,15 @@ class SharedLayers:
             self._record.line(f"{steps} steps of earlier builds")
 
     def built(self, order: BuildInput, image: BuiltImage) -> None:
-        """Remember what was built, for ``keep``."""
+        """Record the built image for ``keep``."""
         self._built.append((order, image))
 
     def keep(self, builder: Builder) -> None:
-        """After the push: put layers that are new into the repository, in the place of those before."""
+        """After the push: store new layers in the repository, replacing earlier ones."""
         if not self._wanted or not isinstance(builder, LayerSharing):
             return
         for order, image in self._built:
-            with self._forgiving("the layers are not kept for other workers"):
+            with self._forgiving("layers are not shared with other workers"):
                 self._keep(builder, order, image)
 
     def _keep(self, builder: LayerSharing, order: BuildInput, image: BuiltImage) -> None:

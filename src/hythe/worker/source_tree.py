@@ -1,7 +1,7 @@
-"""Reading and writing where a build has its hands: its files may be links to anywhere, so none is followed.
+"""Reads and writes files in folders of a build, whose files may be symbolic links to anywhere; follows none.
 
-The worker is root and hooks can put what they like into their work folder, on a kept disk even for the next build.
-Nothing of the build may be running when these are called: what is looked at stays so.
+The worker is root, and hooks can write anything into their work folder, on a cached disk even for the next build. Call
+these only while no process of the build runs, so that nothing changes after a check.
 """
 
 import os
@@ -12,11 +12,11 @@ from pathlib import Path
 
 
 class PathEscapes(Exception):
-    """A path of the source that leads out of it, or is no ordinary file."""
+    """A path leads out of the source, or is not a regular file."""
 
 
 def inside(root: Path, path: str) -> Path:
-    """Return the real path of ``path`` below ``root``. Raises PathEscapes. Nothing of the build may be running."""
+    """Return the real path of ``path`` below ``root``. Raises PathEscapes. No process of the build may run."""
     real = Path(os.path.realpath(root / path.lstrip("/")))
     base = Path(os.path.realpath(root))
     if real != base and base not in real.parents:
@@ -25,30 +25,30 @@ def inside(root: Path, path: str) -> Path:
 
 
 def read_inside(root: Path, path: str, most: int) -> bytes:
-    """Return an ordinary file's content. Raises PathEscapes, FileNotFoundError."""
+    """Return a regular file's content. Raises PathEscapes, FileNotFoundError."""
     real = inside(root, path)
     if not real.exists():
         raise FileNotFoundError(path)
     if not stat.S_ISREG(real.lstat().st_mode):
-        raise PathEscapes(f"{path} is not an ordinary file")
+        raise PathEscapes(f"{path} is not a regular file")
     if real.stat().st_size > most:
         raise PathEscapes(f"{path} is larger than {most} bytes")
     return real.read_bytes()
 
 
 def require_plain(folder: Path) -> None:
-    """Return when a folder holds ordinary files and folders alone, no links. Raises PathEscapes."""
+    """Check that a folder contains only regular files and folders, no links. Raises PathEscapes."""
     if folder.is_symlink():
         raise PathEscapes(f"{folder.name} is a link")
     for root, folders, names in os.walk(folder):
         for name in (*folders, *names):
             mode = (Path(root) / name).lstat().st_mode
             if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
-                raise PathEscapes(f"{name} of the image is not an ordinary file")
+                raise PathEscapes(f"{name} of the image is not a regular file")
 
 
 def cleared(root: Path, path: str) -> Path:
-    """Return a new, empty folder at ``path`` below ``root``, whatever was there. Raises PathEscapes."""
+    """Return a new, empty folder at ``path`` below ``root``, replacing what was there. Raises PathEscapes."""
     target = _parent(root, path, _ignore) / path.rpartition("/")[2]
     remove(target)
     target.mkdir()
@@ -56,16 +56,16 @@ def cleared(root: Path, path: str) -> Path:
 
 
 def remove(target: Path) -> None:
-    """Remove what is at ``target``; of a link the link alone."""
+    """Delete ``target``; if it is a link, delete only the link."""
     if target.is_symlink() or target.is_file():
         target.unlink()
     else:
-        # Opens every folder without following links, so that nothing outside is reached.
+        # Open every folder without following links, so that nothing outside is reached.
         shutil.rmtree(target, ignore_errors=True)
 
 
 def write_inside(root: Path, path: str, content: str, give: Callable[[Path], None], mode: int = 0o644) -> Path:
-    """Write a file below ``root``, in the place of what was there; ``give`` gets it and new folders. Raises PathEscapes."""
+    """Write or replace a file below ``root``; pass it and new folders to ``give``. Raises PathEscapes."""
     target = _parent(root, path, give) / path.rpartition("/")[2]
     if target.is_dir() and not target.is_symlink():
         raise PathEscapes(f"{path} is a folder")
@@ -79,12 +79,12 @@ def write_inside(root: Path, path: str, content: str, give: Callable[[Path], Non
 
 
 def _parent(root: Path, path: str, give: Callable[[Path], None]) -> Path:
-    """Return the folder that ``path`` lies in, made where it is not there. Raises PathEscapes at a link."""
+    """Return the parent folder of ``path``; create missing folders. Raises PathEscapes at a link."""
     folder = root
     for part in [part for part in path.split("/")[:-1] if part]:
         folder = folder / part
         if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
-            raise PathEscapes(f"{path} cannot be written: {part} is not an ordinary folder")
+            raise PathEscapes(f"{path} cannot be written: {part} is not a folder")
         if not folder.exists():
             folder.mkdir()
             give(folder)
@@ -92,4 +92,4 @@ def _parent(root: Path, path: str, give: Callable[[Path], None]) -> Path:
 
 
 def _ignore(_path: Path) -> None:
-    """Keep a folder for the worker."""
+    """Make the worker the owner of a folder."""

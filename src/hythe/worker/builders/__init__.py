@@ -1,1 +1,1 @@
-"""Builders: what turns a Dockerfile and its context into an image."""
+"""Builders: build an image from a Dockerfile and its context."""

@@ -1,4 +1,4 @@
-"""BaseImage images: fetched by the worker with the hub's token or without credentials, never by what runs in a sandbox."""
+"""Base images: the worker fetches them with the hub's token or without credentials, outside the sandbox."""
 
 import contextlib
 from urllib.parse import urlsplit
@@ -23,7 +23,7 @@ LAYOUT_TAG = "base"
 
 
 class BaseImages:
-    """What a build may take: of its own hub what the repository's owner may read, elsewhere what is public."""
+    """Fetches base images: private ones of its own hub that the repository's owner may read, elsewhere public ones."""
 
     def __init__(self, job: Job, link: HubAPI, client: Client) -> None:
         self._job = job
@@ -34,12 +34,12 @@ class BaseImages:
     def reference(self, name: str) -> Reference:
         """Return the image that a Dockerfile names; without a host it is Docker Hub's, as Docker reads it.
 
-        Raises BuildFailed, also for a host of the kind where clouds keep their metadata, and for the worker's own.
+        Raises BuildFailed, also for hosts of cloud metadata services and for the worker's own host.
         """
         try:
             reference = Reference.parse(name).with_default_tag()
         except OCIError as error:
-            raise BuildFailed(f"the base image {name!r} cannot be: {error}") from error
+            raise BuildFailed(f"invalid base image {name!r}: {error}") from error
         if reference.host != self._job.registry:
             self._require_foreign(reference.host)
         return reference
@@ -47,15 +47,13 @@ class BaseImages:
     def _require_foreign(self, host: str) -> None:
         found = _addresses(host)
         if any(map(is_metadata, found)):
-            raise BuildFailed(f"{host} is not a host that base images are fetched from")
+            raise BuildFailed(f"base images cannot be fetched from the host {host}")
         trust = self._client.connections.tls_options
         if any(map(is_own, found)) and host not in trust.plain_http and "*" not in trust.plain_http:
-            raise BuildFailed(
-                f"{host} is the worker's own host: base images come from there if its HYTHE_PLAIN_HTTP names it"
-            )
+            raise BuildFailed(f"{host} is the worker's own host: to allow its base images, add it to HYTHE_PLAIN_HTTP")
 
     def digest(self, reference: Reference, platform: str) -> str | None:
-        """Return the digest of the image or index, None when there is none for this platform (see ``problem``)."""
+        """Return the digest of the image or index; None if it has none for this platform (see ``problem``)."""
         try:
             found = self._repository(reference).get_manifest(str(reference.target))
             if found.kind is ManifestKind.INDEX:
@@ -66,12 +64,12 @@ class BaseImages:
             return None
 
     def fetch(self, reference: Reference, digest: str, platform: str, layout: ImageLayout) -> str:
-        """Bring the image into a layout; returns the tag that it has there. Raises BuildFailed."""
+        """Fetch the image into a layout and return its tag there. Raises BuildFailed."""
         source = RegistryEndpoint(self._repository(reference), digest)
         try:
             transfer(source, LayoutEndpoint(layout, tag=LAYOUT_TAG), TransferOptions((_platform(platform),)))
         except ClientError as error:
-            raise BuildFailed(f"the base image {reference} cannot be fetched: {error}") from error
+            raise BuildFailed(f"failed to fetch the base image {reference}: {error}") from error
         return LAYOUT_TAG
 
     def _repository(self, reference: Reference) -> RemoteRepository:
@@ -89,6 +87,6 @@ def _platform(text: str) -> Platform:
 
 def _addresses(host: str) -> list[str]:
     parts = urlsplit(f"//{host}")
-    with contextlib.suppress(OSError):  # who is not known is said when the image is asked for
+    with contextlib.suppress(OSError):  # an unknown host is reported when the image is fetched
         return addresses_of(parts.hostname or "", parts.port or 443)
     return []

@@ -1,7 +1,8 @@
-"""buildah in the sandbox: the default builder. It never sees a credential of any registry.
+"""The default builder: buildah in the sandbox. It never sees a credential of any registry.
 
-BaseImage images are fetched by the worker, outside of the sandbox, and handed in as an OCI layout; the result comes out as
-one. So a build whose steps have no network at all can still have bases from anywhere.
+The worker fetches base images outside the sandbox and passes them in as an OCI layout; the result is an OCI layout,
+too.
+So base images may come from anywhere even if the build's steps have no network.
 """
 
 import os
@@ -34,12 +35,12 @@ HEREDOCS = "heredocs"
 IGNORED = ".dockerignore"
 DOCKERFILE = "home/Dockerfile"
 DOCKER_ONLY = ("Healthcheck", "OnBuild", "Shell")
-"""What Docker knows of an image's configuration and OCI's specification does not name."""
+"""Fields of Docker's image configuration that the OCI specification does not define."""
 _SETTINGS = {"_CONTAINERS_USERNS_CONFIGURED": "done", "BUILDAH_ISOLATION": "chroot", "STORAGE_DRIVER": "overlay"}
 _REGISTRIES = 'unqualified-search-registries = ["docker.io"]\nshort-name-mode = "permissive"\n'
 BASES_KNOWN = "bases.json"
 LARGEST_INSPECTED = 8 << 20
-LONGEST_REASON = 500
+MAX_REASON_LENGTH = 500
 
 
 class _DockerConfig(msgspec.Struct):
@@ -67,7 +68,7 @@ class BuildahBuilder:
         try:
             done = subprocess.run(["buildah", "--version"], capture_output=True, text=True, check=True)
         except (OSError, subprocess.CalledProcessError) as error:
-            raise BuildFailed("buildah is not installed on the worker: install the package buildah") from error
+            raise BuildFailed("buildah is not installed on the worker. hint: apt-get install buildah") from error
         return " ".join(done.stdout.split()[:3])
 
     def fetch_bases(self, order: BuildInput) -> dict[str, str]:
@@ -84,12 +85,12 @@ class BuildahBuilder:
         reference = self._bases.reference(name)
         digest = self._bases.digest(reference, platform)
         if digest is None:
-            raise BuildFailed(f"the base image {name} is not there, or may not be read: {self._bases.problem}")
+            raise BuildFailed(f"the base image {name} does not exist or may not be read: {self._bases.problem}")
         self._bring(reference, digest, platform)
         return digest
 
     def _bring(self, reference: Reference, digest: str, platform: str) -> None:
-        """Put a base into buildah's storage, unless a build before this one did."""
+        """Load a base image into buildah's storage, unless an earlier build did so."""
         known = self._known_bases()
         name = local_name(reference, platform)
         if known.get(name) == digest and not self._buildah("inspect", "--type", "image", name, said=False).code:
@@ -97,13 +98,13 @@ class BuildahBuilder:
         layout = ImageLayout(cleared(self._sandbox.work, "bases"))
         tag = self._bases.fetch(reference, digest, platform, layout)
         _require_platform(layout, reference, platform)
-        # By its local name alone: what the Dockerfile names is then found without asking any registry.
+        # Only under its local name, so that buildah finds the Dockerfile's base image without asking a registry.
         pulled = self._buildah("pull", "--quiet", f"oci:/work/bases:{tag}", said=False)
         remove(layout.folder)
         if pulled.code:
-            raise BuildFailed(f"the base image {reference} cannot be used: {' '.join(pulled.last_lines)[:500]}")
+            raise BuildFailed(f"failed to load the base image {reference}: {' '.join(pulled.last_lines)[:500]}")
         if self._buildah("tag", pulled.last_lines[-1], name).code:
-            raise BuildFailed(f"the base image {reference} cannot be named: see the log")
+            raise BuildFailed(f"failed to tag the base image {reference}: see the log")
         self._write(BASES_KNOWN, msgspec.json.encode({**known, name: digest}).decode())
 
     def _known_bases(self) -> dict[str, str]:
@@ -154,14 +155,14 @@ class BuildahBuilder:
         self._layers.given(name, order.platform)
 
     def _local_names(self, order: BuildInput) -> dict[BaseImage, str]:
-        """Return the bases that are called otherwise here than the Dockerfile calls them."""
+        """Return the base images whose local names differ from those in the Dockerfile."""
         found = base_images(order.dockerfile_text, order.arguments, automatic_arguments(order.platform))
         references = {base: self._bases.reference(base.name) for base in found}
         names = {base: local_name(reference, base.platform or order.platform) for base, reference in references.items()}
         return {base: name for base, name in names.items() if name != str(references[base])}
 
     def _ignoring(self, order: BuildInput, context: str) -> list[str]:
-        """Return the flag for a ``.dockerignore`` of this very Dockerfile, which goes before the context's."""
+        """Return the flag for a ``.dockerignore`` of this Dockerfile, which takes precedence over the context's."""
         path = f"{context}/{order.dockerfile}{IGNORED}"
         try:
             own = inside(self._sandbox.work, path).is_file()
@@ -170,8 +171,8 @@ class BuildahBuilder:
         return ["--ignorefile", f"/work/{path}"] if own else []
 
     def _flags(self, order: BuildInput) -> list[str]:
-        # Every build ends with --timestamp: times of files and history are the commit's, so that equal sources give
-        # equal digests. The format docker, because buildah leaves out DOCKER_ONLY from the other.
+        # Every build ends with --timestamp: times of files and history are the commit's, so equal sources give equal
+        # digests. Use Docker's format, because buildah leaves DOCKER_ONLY out of the OCI format.
         flags = ["build", "--isolation", "chroot", "--pull=never", "--format", "docker", "--network", "host"]
         flags += ["--timestamp", str(order.time), "--identity-label=false", "--tag", order.image]
         flags += ["--layers=true", *([] if order.cache else ["--no-cache"])]
@@ -186,7 +187,7 @@ class BuildahBuilder:
         """See Builder."""
         done = self._run(["sh", "-c", self._export_command(order)])
         if done.code:
-            raise BuildFailed(f"the build gave no image called {order.image}: see the log")
+            raise BuildFailed(f"the build produced no image named {order.image}: see the log")
         return self._exported(order)
 
     def _export_command(self, order: BuildInput) -> str:
@@ -209,11 +210,11 @@ class BuildahBuilder:
         layout = ImageLayout(self._sandbox.work / _folder(order))
         found = layout.read_index().manifests
         if len(found) != 1:
-            raise BuildFailed("the build gave more than one image")
+            raise BuildFailed("the build produced more than one image")
         return BuiltImage(layout.folder, configured(layout, found[0], order, self._docker_only(order)))
 
     def _docker_only(self, order: BuildInput) -> dict[str, Any]:
-        """Return what buildah knows of the image and leaves out of its OCI configuration."""
+        """Return what buildah stores about the image but leaves out of its OCI configuration."""
         said = read_inside(self._sandbox.work, f"{_folder(order)}.json", LARGEST_INSPECTED)
         settings = msgspec.json.decode(said, type=_Inspected).docker.config
         return {name: settings[name] for name in DOCKER_ONLY if settings.get(name)}
@@ -222,7 +223,7 @@ class BuildahBuilder:
         return self._run(["buildah", *STORAGE, *words], self._record.line if said else _ignore)
 
     def _quietly(self, script: str) -> ProcessResult:
-        """Run a shell script in which ``buildah`` has our storage."""
+        """Run a shell script in which ``buildah`` uses our storage."""
         start = f'buildah() {{ command buildah {shlex.join(STORAGE)} "$@"; }}\n'
         return self._run(["sh", "-c", start + script], _ignore)
 
@@ -230,12 +231,12 @@ class BuildahBuilder:
         return self._sandbox.run(command, hear or self._record.line, reach=self._reach, environment=_SETTINGS)
 
     def _write(self, path: str, content: str) -> None:
-        """Write a file that root inside may read and change, with the same time in every build."""
+        """Write a file that root inside may read and modify, with the same time in every build."""
         os.utime(write_inside(self._sandbox.work, path, content, self._sandbox.give), (0, 0))
 
 
 def local_name(reference: Reference, platform: str) -> str:
-    """Return what a base is called in buildah's storage: names there have no digest, and stand for one platform."""
+    """Return the name of a base image in buildah's storage, where names have no digest and refer to one platform."""
     if not is_foreign(platform) and reference.digest is None:
         return str(reference)
     path = f"{platform or 'pinned'}/{reference.host}/{reference.repository}".replace(":", "-").lower()
@@ -243,14 +244,14 @@ def local_name(reference: Reference, platform: str) -> str:
 
 
 def _require_platform(layout: ImageLayout, reference: Reference, platform: str) -> None:
-    """Return when the image in ``layout`` is for this platform; buildah would say that it does not know the image."""
+    """Check that the image in ``layout`` is for this platform; buildah would report an unknown image."""
     found = layout.read_manifest(layout.read_index().manifests[0])
     if found.config is None:
         return
     config = ImageConfig.parse(layout.read_document(found.config.parsed_digest))
     offered = Platform(config.architecture, config.os, variant=config.variant)
     if config.architecture and not is_compatible(parse_platform(platform) if platform else host_platform(), offered):
-        raise BuildFailed(f"the base image {reference} is for {offered} alone, not for {platform or host_platform()}")
+        raise BuildFailed(f"the base image {reference} is only for {offered}, not for {platform or host_platform()}")
 
 
 def _folder(order: BuildInput) -> str:
@@ -258,22 +259,22 @@ def _folder(order: BuildInput) -> str:
 
 
 def reason_of(done: ProcessResult) -> str:
-    """Return the sentence in which a builder says why it failed; it may be of several lines."""
+    """Return a builder's reason for a failure, which may have several lines."""
     for number in reversed(range(len(done.last_lines))):
         low = done.last_lines[number].strip().lower()
         if low.startswith(("error:", "error ", "err")) or "error building" in low:
             said = " ".join(line.strip() for line in done.last_lines[number:])
-            return f"the Dockerfile's build failed: {said if len(said) <= LONGEST_REASON else _shortened(said)}"
-    return f"the Dockerfile's build ended with {done.code}: see the log"
+            return f"the build of the Dockerfile failed: {said if len(said) <= MAX_REASON_LENGTH else _shortened(said)}"
+    return f"the build of the Dockerfile exited with {done.code}: see the log"
 
 
 def _shortened(said: str) -> str:
-    """Return the beginning, which names the step, and the end, which says what was wrong."""
-    return f"{said[: LONGEST_REASON // 2]} ... {said[-LONGEST_REASON // 2 :]}"
+    """Return the start, which names the step, and the end, which says what failed."""
+    return f"{said[: MAX_REASON_LENGTH // 2]} ... {said[-MAX_REASON_LENGTH // 2 :]}"
 
 
 def _ignore(_line: str) -> None:
-    """What is said to us alone."""
+    """Lines for the worker, not for users."""
 
 
 def _pairs(flag: str, values: Mapping[str, str]) -> list[str]:

@@ -1,9 +1,10 @@
-"""buildah's layer cache from worker to worker: the images of a build's single steps, as one index.
+"""buildah's layer cache shared between workers: the images of a build's steps as one index.
 
-buildah finds a step again by an image of Docker's format with the same history upon the same layers. So what goes into
-the index are those images as they are in its storage, but that their layers are named by their compressed form: mostly
-blobs of the image that was built, which the registry has already. They come back by ``dir:``, as buildah reads images
-of Docker's format from no OCI layout.
+buildah reuses a step if an image in Docker's format has the same history on the same layers. So the index contains
+those
+images as they are in its storage, except that their layers are referred to by their compressed form, which are mostly
+blobs of the built image that the registry already has. They are loaded through ``dir:``, because buildah cannot read
+images in Docker's format from OCI layouts.
 """
 
 import os
@@ -38,11 +39,11 @@ FOLDER = "layers"
 LARGEST = 8 << 20
 _STEP = re.compile(r"--> (?:Using cache )?([0-9a-f]{11,64})")
 _SHORT = 11
-"""Digits of an ID in buildah's log."""
+"""Hex digits of an ID in buildah's log."""
 
 
 class _Stored(msgspec.Struct, rename="pascal"):
-    """An image of buildah's storage, as `buildah inspect` tells it."""
+    """An image of buildah's storage, as `buildah inspect` prints it."""
 
     manifest: str = ""
     config: str = ""
@@ -57,7 +58,7 @@ class _Config(msgspec.Struct):
 
 
 class _Step(msgspec.Struct, frozen=True):
-    """An image of one step: its configuration, and its layers by the digests of what is in them."""
+    """An image of one step: its configuration, and its layers by the digests of their contents."""
 
     id: str
     config: bytes
@@ -65,7 +66,7 @@ class _Step(msgspec.Struct, frozen=True):
 
 
 class BuildahLayers:
-    """The steps of builds on one disk. ``run`` runs a shell script in the sandbox; ``buildah`` is buildah there."""
+    """The steps of builds on one disk. ``run`` runs a shell script in the sandbox, which may call ``buildah``."""
 
     def __init__(self, work: Path, run: Callable[[str], ProcessResult], give: Callable[[Path], None]) -> None:
         self._work = work
@@ -74,8 +75,8 @@ class BuildahLayers:
         self._heard: dict[str, list[str]] = {}
 
     def hearing(self, platform: str, then: Callable[[str], None]) -> Callable[[str], None]:
-        """Return what hears a build's log, to know which steps it had."""
-        # A step can print such lines, too; it names no image but its own repository's then, or none.
+        """Return a function that reads a build's log and records its steps."""
+        # A build step can print such lines, too, but then they name images of its own repository or none.
         heard = self._heard[platform] = []
 
         def hear(line: str) -> None:
@@ -118,7 +119,7 @@ class BuildahLayers:
         return [step for said in found if said and (step := _step(msgspec.json.decode(said, type=_Stored)))]
 
     def _compressed(self, layout: ImageLayout, image: BuiltImage, steps: list[_Step]) -> dict[str, Descriptor]:
-        """Return the layers of all steps by their contents; those that the image does not have are written as well."""
+        """Return the layers of all steps by content; write those that the image does not have."""
         require_plain(self._work / "out")
         layers = _layers_of(layout, image.descriptor)
         last: list[_Step] = []
@@ -167,11 +168,11 @@ class BuildahLayers:
     @staticmethod
     def _require(done: ProcessResult) -> None:
         if done.code:
-            raise BuildFailed(" ".join(done.last_lines)[-300:] or f"buildah ended with {done.code}")
+            raise BuildFailed(" ".join(done.last_lines)[-300:] or f"buildah exited with {done.code}")
 
 
 def _step(stored: _Stored) -> _Step | None:
-    """Return the image of a step; None for one in another format than ours, which no build would use again."""
+    """Return the image of a step; None if it has another format, which no build would reuse."""
     manifest = Manifest.parse(stored.manifest.encode())
     config = stored.config.encode()
     if manifest.media_type != DOCKER_MANIFEST or Digest.of(config).hex != _id_of(manifest):
@@ -204,7 +205,7 @@ def _added(layout: ImageLayout, step: _Step, layers: Iterable[Descriptor]) -> De
 
 
 def _write_plain(layout: ImageLayout, manifest: Manifest, folder: Path) -> None:
-    """Write an image into a folder as ``dir:`` reads it; its blobs are links to the layout's."""
+    """Write an image into a folder in the format of ``dir:``; its blobs are links into the layout."""
     folder.mkdir()
     (folder / "manifest.json").write_bytes(manifest.content)
     for digest in {Digest.parse(blob.digest) for blob in manifest.blobs}:

@@ -1,9 +1,9 @@
-"""BuildKit as the builder: ``buildctl`` against a ``buildkitd`` anywhere, at the price of that daemon's containment.
+"""The BuildKit builder: ``buildctl`` with any ``buildkitd``. That daemon contains the build, not our sandbox.
 
-Written after BuildKit's own documentation (docs/reference/buildctl.md, docs/build-repro.md). BaseImage images are fetched by
-the worker and handed over as OCI layouts, by digest; the result comes back as an OCI archive. So the daemon needs no
-way to the hub, nor any credential for it. Of the limits, time, the network and the size of the image are ours; memory,
-processes and the daemon's disk are its operator's.
+Written after BuildKit's documentation (docs/reference/buildctl.md, docs/build-repro.md). The worker fetches base images
+and passes them as OCI layouts, by digest; the result is an OCI archive. So the daemon needs neither access to the hub
+nor credentials for it. We limit time, network and the image's size; the daemon's operator limits memory, processes and
+its disk.
 """
 
 import re
@@ -38,7 +38,7 @@ _TLS_FILES = (("--tlscacert", "ca.pem"), ("--tlscert", "cert.pem"), ("--tlskey",
 
 
 class BuildKitBuilder:
-    """Builds by the buildctl command."""
+    """Builds with the buildctl command."""
 
     def __init__(
         self,
@@ -67,7 +67,7 @@ class BuildKitBuilder:
         reference = self._bases.reference(base.name)
         digest = self._bases.digest(reference, base.platform or platform)
         if digest is None:
-            raise BuildFailed(f"the base image {base.name} is not there, or may not be read: {self._bases.problem}")
+            raise BuildFailed(f"the base image {base.name} does not exist or may not be read: {self._bases.problem}")
         layout = ImageLayout(cleared(self._sandbox.work, f"bases/{len(self._fetched)}"))
         self._bases.fetch(reference, digest, base.platform or platform, layout)
         self._fetched[base] = layout
@@ -75,7 +75,7 @@ class BuildKitBuilder:
 
     def fetch_images(self, names: Sequence[str]) -> None:
         """See Builder."""
-        raise BuildFailed("BuildKit runs no autotests: let buildah build this, or test in hooks/test")
+        raise BuildFailed("BuildKit does not support autotests: use the buildah builder, or test in hooks/test")
 
     def build(self, order: BuildInput) -> BuiltImage:
         """See Builder."""
@@ -86,7 +86,7 @@ class BuildKitBuilder:
         self._write_dockerfile(order, folder)
         words = [*self._buildctl, "build", *self._flags(order), "--local", f"dockerfile={folder}"]
         words += ["--output", f"type=oci,dest={archive},rewrite-timestamp=true"]
-        # Credentials that the worker's host has for registries are not for builds: buildctl would offer them.
+        # The build must not use the host's registry credentials, which buildctl would offer.
         done = run(words, self._sandbox, self._record, {"DOCKER_CONFIG": str(folder)})
         if done.code:
             raise BuildFailed(reason_of(done))
@@ -97,7 +97,8 @@ class BuildKitBuilder:
         text = renamed(order.dockerfile_text, order.arguments, automatic, self._names())
         (folder / DOCKERFILE).write_text(text)
         try:
-            # One of this very Dockerfile goes before the context's; BuildKit looks for it beside the Dockerfile.
+            # A .dockerignore of this Dockerfile takes precedence over the context's; BuildKit expects it next to the
+            # Dockerfile.
             path = f"{order.context}/{order.dockerfile}{IGNORED}"
             ignored = read_inside(self._sandbox.work / "src", path, LARGEST_IGNORED)
         except (FileNotFoundError, NotADirectoryError, PathEscapes):
@@ -105,7 +106,7 @@ class BuildKitBuilder:
         (folder / f"{DOCKERFILE}{IGNORED}").write_bytes(ignored)
 
     def _names(self) -> dict[BaseImage, str]:
-        """Return what the bases are called in the Dockerfile that BuildKit gets: each stands for one digest."""
+        """Return the names of the base images in the Dockerfile for BuildKit: each refers to one digest."""
         repositories = [self._bases.reference(base.name).repository for base in self._fetched]
         names = [f"base-{number}-{name.rpartition('/')[2]}" for number, name in enumerate(repositories)]
         return dict(zip(self._fetched, names, strict=True))
@@ -133,37 +134,39 @@ class BuildKitBuilder:
             images = read_archive(file, layout)
         archive.unlink()
         if len(images) != 1 or layout.read_manifest(images[0].descriptor).kind is not ManifestKind.IMAGE:
-            raise BuildFailed("the build gave more than one image")
+            raise BuildFailed("the build produced more than one image")
         return BuiltImage(layout.folder, configured(layout, images[0].descriptor, order))
 
     def export(self, order: BuildInput) -> BuiltImage:
         """See Builder."""
-        raise BuildFailed("BuildKit keeps no images by name: let buildah build what hooks/build makes")
+        raise BuildFailed(
+            "BuildKit stores no images by name: use the buildah builder for images that hooks/build makes"
+        )
 
 
 def version(daemon: ExternalBuilder) -> str:
-    """Return which BuildKit answers. Raises BuildFailed when none does, or there is no buildctl to ask."""
+    """Return the version of BuildKit. Raises BuildFailed if no daemon responds, or buildctl is missing."""
     command = [*_buildctl(daemon), "debug", "info"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=ANSWER_SECONDS)
     except FileNotFoundError as error:
         raise BuildFailed(INSTALL) from error
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise BuildFailed(f"{daemon} does not answer: {error}") from error
+        raise BuildFailed(f"{daemon} does not respond: {error}") from error
     if done.returncode:
-        said = done.stderr.strip().splitlines() or [f"buildctl ended with {done.returncode}"]
-        raise BuildFailed(f"{daemon} does not answer: {said[-1]}")
+        said = done.stderr.strip().splitlines() or [f"buildctl exited with {done.returncode}"]
+        raise BuildFailed(f"{daemon} does not respond: {said[-1]}")
     found = _VERSION.search(done.stdout)
     return f"BuildKit {found[1]}" if found else "BuildKit"
 
 
 def _buildctl(daemon: ExternalBuilder) -> list[str]:
-    """Return the command with what it needs to reach the daemon. Raises BuildFailed rather than go without TLS."""
+    """Return the command with address and certificates. Raises BuildFailed rather than connect without TLS."""
     command = ["buildctl", "--addr", daemon.address]
     if daemon.certificates:
         folder = Path(daemon.certificates)
         if not (folder / "ca.pem").exists():
-            raise BuildFailed(f"{folder} has no ca.pem: builds_buildkit_certificates names a folder with it")
+            raise BuildFailed(f"{folder} has no ca.pem: set builds_buildkit_certificates to a folder that has one")
         files = [(flag, str(folder / name)) for flag, name in _TLS_FILES if (folder / name).exists()]
         command += [word for pair in files for word in pair]
     return command + (["--tlsservername", daemon.server_name] if daemon.server_name else [])

@@ -1,8 +1,7 @@
-"""A docker engine as the builder, for hosts that have one, at the price of its containment.
+"""The Docker builder, for hosts that have a docker engine. The engine contains the build, not our sandbox.
 
-The engine is root on its host and builds outside of our sandbox: of the limits, time is kept by us, memory and network
-are asked of the engine, disk and processes are the engine's own. It fetches base images itself, with what its host may
-read. So it is chosen by setting alone.
+The engine is root on its host: we limit only the time, the engine limits memory and network, and disk and processes are
+its own. It fetches base images itself, with its host's access. So only the setting selects it.
 """
 
 import subprocess
@@ -26,7 +25,7 @@ from hythe.worker.source_tree import cleared, inside
 
 
 class DockerBuilder:
-    """Builds by the docker command, against an engine (``unix:///var/run/docker.sock``)."""
+    """Builds with the docker command and an engine (``unix:///var/run/docker.sock``)."""
 
     def __init__(
         self,
@@ -44,7 +43,7 @@ class DockerBuilder:
         self.name = version(engine)
 
     def fetch_bases(self, order: BuildInput) -> dict[str, str]:
-        """See Builder. The engine pulls; only the digests are looked up here, where the registry tells them."""
+        """See Builder. The engine pulls the images; look up their digests if the registry reports them."""
         found = {}
         for base in base_images(order.dockerfile_text, order.arguments, automatic_arguments(order.platform)):
             digest = self._bases.digest(self._bases.reference(base.name), base.platform or order.platform)
@@ -54,7 +53,7 @@ class DockerBuilder:
 
     def fetch_images(self, names: Sequence[str]) -> None:
         """See Builder."""
-        raise BuildFailed("a docker engine runs no autotests: let buildah build this, or test in hooks/test")
+        raise BuildFailed("a docker engine does not support autotests: use the buildah builder, or test in hooks/test")
 
     def build(self, order: BuildInput) -> BuiltImage:
         """See Builder."""
@@ -65,7 +64,7 @@ class DockerBuilder:
             context = inside(source, order.context)
             done = run([*self._flags(order), "--file", dockerfile.name, str(context)], self._sandbox, self._record)
         if done.code:
-            raise BuildFailed(f"the Dockerfile's build ended with {done.code}: see the log")
+            raise BuildFailed(f"the build of the Dockerfile exited with {done.code}: see the log")
         return self.export(order)
 
     def _flags(self, order: BuildInput) -> list[str]:
@@ -77,7 +76,7 @@ class DockerBuilder:
         for name, value in sorted(order.arguments.items()):
             flags += ["--build-arg", f"{name}={value}"]
         if order.secrets:
-            raise BuildFailed("a docker engine of this kind takes no build secrets: let buildah build this")
+            raise BuildFailed("this docker engine does not support build secrets: use the buildah builder")
         return flags
 
     def export(self, order: BuildInput) -> BuiltImage:
@@ -86,19 +85,19 @@ class DockerBuilder:
         with tempfile.TemporaryFile() as archive:
             saved = subprocess.run([*self._docker, "save", order.image], stdout=archive, check=False)
             if saved.returncode:
-                raise BuildFailed(f"the build gave no image called {order.image}: see the log")
+                raise BuildFailed(f"the build produced no image named {order.image}: see the log")
             archive.seek(0)
             images = read_archive(archive, layout)
         if len(images) != 1:
-            raise BuildFailed("the build gave more than one image")
+            raise BuildFailed("the build produced more than one image")
         return BuiltImage(layout.folder, configured(layout, images[0].descriptor, order))
 
 
 def version(engine: ExternalBuilder) -> str:
-    """Return which docker answers. Raises BuildFailed when none does."""
+    """Return the version of docker. Raises BuildFailed if the engine does not respond."""
     command = ["docker", "--host", engine.address, "version", "--format", "{{.Server.Version}}"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=20)
     except (OSError, subprocess.SubprocessError) as error:
-        raise BuildFailed(f"{engine} does not answer: start it") from error
+        raise BuildFailed(f"{engine} does not respond: start it") from error
     return f"docker {done.stdout.strip()}"

@@ -1,4 +1,4 @@
-"""What builders outside of the sandbox share: their command runs on the host, yet ends with the sandbox."""
+"""Runs the commands of builders outside the sandbox on the host, within the sandbox's lifetime."""
 
 import contextlib
 import os
@@ -22,9 +22,9 @@ _NONE: Mapping[str, str] = MappingProxyType({})
 def run(
     command: Sequence[str], sandbox: Sandbox, record: ProgressReporter, environment: Mapping[str, str] = _NONE
 ) -> ProcessResult:
-    """Run a command of the host; its lines go to the log. Raises LimitReached and BuildStopped when the sandbox's time ends.
+    """Run a command on the host and log its output. Raises LimitReached and BuildStopped when the sandbox's time ends.
 
-    All of its processes end then, and also with a worker that is killed.
+    All its processes end then, also if the worker is killed.
     """
     ended = threading.Event()
     last: deque[str] = deque(maxlen=KEPT_LINES)
@@ -49,9 +49,9 @@ def run(
 
 
 def is_offline(limits: BuildLimits) -> bool:
-    """Whether steps get no network at all. Raises BuildFailed where they would get more than they may have."""
+    """Return whether steps get no network. Raises BuildFailed if they would get more than allowed."""
     if limits.network is Network.REGISTRY:
-        raise BuildFailed("this builder cannot let steps reach the registry alone: set the network to off or open")
+        raise BuildFailed("this builder cannot restrict steps to the registry: set the network to off or open")
     return limits.network is Network.OFF
 
 

@@ -1,7 +1,7 @@
-"""Labels that say where an image comes from, written into the image's configuration after it was built.
+"""Labels about the origin of an image, added to its configuration after the build.
 
-Not by the builder: labels change with every commit, and each would cost it a step. What a builder leaves out of an OCI
-configuration is added here, too.
+The builder does not set them, because labels change with every commit and would invalidate its cache. Fields that a
+builder leaves out of the OCI configuration are added here, too.
 """
 
 import re
@@ -22,7 +22,7 @@ _BEGAN_WITH = re.compile("FROM [0-9a-f]{12,64}")
 def configured(
     layout: ImageLayout, image: Descriptor, order: BuildInput, more: Mapping[str, Any] = MappingProxyType({})
 ) -> Descriptor:
-    """Return the same image with the order's labels over its own, for its platform, and with ``more`` in its settings.
+    """Return the image with the order's labels over its own, for its platform, and with ``more`` in its configuration.
 
     Raises ContentMismatch, InvalidManifest.
     """
@@ -34,7 +34,7 @@ def configured(
     config["config"] = settings | dict(more) | {"Labels": (settings.get("Labels") or {}) | order.labels}
     config["history"] = [_without_parent(entry) for entry in config.get("history") or ()]
     if order.platform:
-        # A layer cache gives the image of another platform where every step came out the same.
+        # A layer cache returns the image of another platform if every step gave the same result.
         config |= msgspec.to_builtins(parse_platform(order.platform))
     content = msgspec.json.encode(config)
     fields = msgspec.json.decode(manifest.content, type=dict[str, Any])
@@ -45,7 +45,7 @@ def configured(
 
 
 def _without_parent(entry: dict[str, Any]) -> dict[str, Any]:
-    """Leave out the ID of the image that a step began with: it is another one in every build of the same source."""
+    """Leave out the ID of the step's parent image, which differs between builds of the same source."""
     if _BEGAN_WITH.fullmatch(entry.get("comment", "")):
         return {name: value for name, value in entry.items() if name != "comment"}
     return entry

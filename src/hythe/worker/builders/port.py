@@ -1,4 +1,4 @@
-"""The port: what the worker asks of a builder, whichever it is."""
+"""The port that every builder implements."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +10,7 @@ from hythe.oci.manifest import Descriptor
 
 
 class BuildInput(msgspec.Struct, frozen=True, kw_only=True):
-    """One image to build, for one platform. Paths are relative to the source; ``time`` in seconds since 1970."""
+    """One image to build for one platform. Paths are relative to the source; ``time`` is a Unix time."""
 
     context: str
     dockerfile: str
@@ -20,11 +20,11 @@ class BuildInput(msgspec.Struct, frozen=True, kw_only=True):
     target: str
     labels: dict[str, str]
     secrets: tuple[str, ...]
-    """Names; their values lie below ``/work/secrets``."""
+    """Names; their values are below ``/work/secrets``."""
     cache: bool
     time: int
     image: str
-    """The name under which hooks know the image, REPOSITORY:TAG with the registry's host."""
+    """The image's name for hooks, REPOSITORY:TAG with the registry's host."""
 
 
 class BuiltImage(msgspec.Struct, frozen=True):
@@ -41,33 +41,33 @@ class Builder(Protocol):
     """The builder and its version, for the provenance."""
 
     def fetch_bases(self, order: BuildInput) -> dict[str, str]:
-        """Bring the base images; return the digest of each, as written in the Dockerfile. Raises BuildFailed."""
+        """Fetch the base images; return the digest of each, by its name in the Dockerfile. Raises BuildFailed."""
 
     def fetch_images(self, names: Sequence[str]) -> None:
-        """Bring what tests run beside the image that was built, for the host's platform. Raises BuildFailed."""
+        """Fetch the other images that tests need, for the host's platform. Raises BuildFailed."""
 
     def build(self, order: BuildInput) -> BuiltImage:
         """Build and return the image. Raises BuildFailed, LimitReached, BuildStopped."""
 
     def export(self, order: BuildInput) -> BuiltImage:
-        """Return the image that is called ``order.image`` here: a hook built it. Raises BuildFailed."""
+        """Return the image named ``order.image``, which a hook built. Raises BuildFailed."""
 
 
 @runtime_checkable
 class LayerSharing(Protocol):
-    """A builder that hands its layers to builds on other workers; ``name`` says which: one Dockerfile, one platform."""
+    """A builder that shares layers with builds on other workers, by the key ``name``: one Dockerfile, one platform."""
 
     def knows_layers(self, name: str) -> bool:
-        """Whether this disk had them before: by a build, or by ``take_layers``."""
+        """Return whether this disk already has them, from a build or from ``take_layers``."""
 
     def take_layers(self, name: str, index: BuiltImage) -> int:
-        """Take what another worker's ``give_layers`` returned; returns how many steps it has. Raises BuildFailed."""
+        """Load the result of another worker's ``give_layers``; return its number of steps. Raises BuildFailed."""
 
     def has_new_layers(self, name: str, order: BuildInput) -> bool:
-        """Whether the build had other steps than those that were taken or given last."""
+        """Return whether the build had steps that were not taken or given before."""
 
     def give_layers(self, order: BuildInput, image: BuiltImage) -> BuiltImage:
-        """Return the index of the build's steps; ``image`` is what ``build`` returned. Raises BuildFailed."""
+        """Return the index of the build's steps; ``image`` is the result of ``build``. Raises BuildFailed."""
 
     def layers_given(self, name: str, order: BuildInput) -> None:
-        """Note that others have the build's layers now."""
+        """Record that the build's layers were shared."""

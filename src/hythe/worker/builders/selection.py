@@ -1,4 +1,4 @@
-"""Which builder a worker has: buildah in the sandbox, or what its operator chose instead."""
+"""Selects a worker's builder: buildah in the sandbox, unless the operator chose another."""
 
 from hythe.worker.builders import buildkit, docker
 from hythe.worker.builders.base_images import BaseImages
@@ -11,21 +11,21 @@ from hythe.worker.protocol import BuildLimits
 
 
 def make_builder(
-    outside: ExternalBuilder | None,
+    external: ExternalBuilder | None,
     sandbox: Sandbox,
     record: ProgressReporter,
     bases: BaseImages,
     limits: BuildLimits,
     reach: NetworkAccess,
 ) -> Builder:
-    """Return the builder of one attempt. Raises BuildFailed when it is not there."""
-    if outside is None:
+    """Return the builder of one attempt. Raises BuildFailed if it is not available."""
+    if external is None:
         return BuildahBuilder(sandbox, record, bases, reach)
-    if outside.kind == "docker":
-        return docker.DockerBuilder(outside, sandbox, record, bases, limits)
-    return buildkit.BuildKitBuilder(outside, sandbox, record, bases, limits)
+    if external.kind == "docker":
+        return docker.DockerBuilder(external, sandbox, record, bases, limits)
+    return buildkit.BuildKitBuilder(external, sandbox, record, bases, limits)
 
 
-def version_of(outside: ExternalBuilder) -> str:
-    """Return which builder answers there. Raises BuildFailed when none does."""
-    return docker.version(outside) if outside.kind == "docker" else buildkit.version(outside)
+def version_of(external: ExternalBuilder) -> str:
+    """Return the builder's version. Raises BuildFailed if it does not respond."""
+    return docker.version(external) if external.kind == "docker" else buildkit.version(external)

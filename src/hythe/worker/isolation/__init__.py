@@ -1,1 +1,1 @@
-"""What keeps a build away from the host: namespaces, a view of few files, control groups, a disk of its own."""
+"""Isolates builds from the host: namespaces, a minimal file system view, control groups, a separate disk."""

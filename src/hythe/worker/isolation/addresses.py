@@ -1,4 +1,4 @@
-"""Addresses that nothing of a build may reach, by whatever name: where clouds keep their machines' credentials."""
+"""Addresses that builds must never reach: metadata services of clouds, which hand out the machine's credentials."""
 
 import ipaddress
 import socket
@@ -9,13 +9,13 @@ _NETWORKS = tuple(map(ipaddress.ip_network, (*METADATA, *_METADATA_6)))
 
 
 def is_metadata(address: str) -> bool:
-    """Whether an address, as digits, is where a cloud keeps its metadata."""
+    """Return whether an IP address is that of a cloud's metadata service."""
     found = _parsed(address)
     return any(found in network for network in _NETWORKS)
 
 
 def is_own(address: str) -> bool:
-    """Whether an address, as digits, is always that of the machine itself."""
+    """Return whether an IP address always refers to the machine itself."""
     found = _parsed(address)
     return found.is_loopback or found.is_unspecified
 

@@ -1,7 +1,7 @@
-"""BuildLimits on memory, processes and processors by control groups, version 1 or 2, below the worker's own group.
+"""Limits a build's memory, processes and CPU with control groups, version 1 or 2, below the worker's own group.
 
-With version 2 the worker needs a delegated subtree (systemd: ``Delegate=yes``) or must be root. Nothing outside of the
-worker's own group is touched, so limits that the operator put on the worker hold for its builds too.
+Version 2 requires a delegated subtree (systemd: ``Delegate=yes``) or root. The worker changes only its own group, so
+limits that the operator set for the worker also apply to its builds.
 """
 
 import contextlib
@@ -19,24 +19,24 @@ from hythe.worker.protocol import BuildLimits
 ROOT = Path("/sys/fs/cgroup")
 PREFIX = "hythe-build-"
 PERIOD = 100_000
-"""Microseconds over which the share of processors is counted."""
+"""Microseconds of a CPU quota's period."""
 
 
 class ControlGroup(Protocol):
-    """One build's control group."""
+    """The control group of one build."""
 
     def add(self, pid: int) -> None:
-        """Put a process into the group; its children follow."""
+        """Move a process into the group; its children follow."""
 
     def problem(self) -> str:
-        """Say which limit ended something, empty when none did."""
+        """Return which limit ended a process; empty if none did."""
 
     def close(self) -> None:
-        """End everything that is left in the group, and remove it."""
+        """Kill all remaining processes in the group and delete it."""
 
 
 def make_group(folder: Path, build: str, limits: BuildLimits) -> ControlGroup:
-    """Return a new group with these limits for a build of the worker whose folder this is.
+    """Return a new group with these limits for a build of the worker with this folder.
 
     Raises IsolationUnavailable.
     """
@@ -47,12 +47,12 @@ def make_group(folder: Path, build: str, limits: BuildLimits) -> ControlGroup:
         return LegacyGroup(name, limits)
     except OSError as error:
         raise IsolationUnavailable(
-            f"no control group can be made ({error}): run the worker as root, or as a systemd service with Delegate=yes"
+            f"cannot create a control group ({error}): run the worker as root, or by systemd with Delegate=yes"
         ) from error
 
 
 class LegacyGroup:
-    """Version 1: a folder per controller."""
+    """Version 1: one folder for each controller."""
 
     def __init__(self, name: str, limits: BuildLimits) -> None:
         self._limits = limits
@@ -128,7 +128,7 @@ class UnifiedGroup:
 
 
 def remove_groups(folder: Path, builds: Iterable[str]) -> None:
-    """Remove the groups of builds whose worker is gone, with whatever is left in them."""
+    """Remove the groups of builds whose worker has died, with all remaining processes."""
     unified = ROOT / _own_path("").lstrip("/")
     parents = [ROOT / each / _own_path(each).lstrip("/") for each in ("memory", "pids", "cpu")]
     for build in builds:
@@ -139,13 +139,13 @@ def remove_groups(folder: Path, builds: Iterable[str]) -> None:
 
 
 def _name(folder: Path, build: str) -> str:
-    """Name a group after the worker, too: those of two hubs on one machine have builds of the same numbers."""
+    """Include the worker in a group's name: two hubs on one machine have builds with equal numbers."""
     worker = hashlib.blake2b(str(folder).encode(), digest_size=6).hexdigest()
     return f"{PREFIX}{worker}-{build}"
 
 
 def _delegated(own: Path) -> Path:
-    """Return the group below which builds get theirs; processes live in leaves alone, so the worker moves aside."""
+    """Return the parent of all builds' groups. Only leaf groups may have processes, so the worker gets one."""
     if own == ROOT:
         return own
     if own.name == "worker":
@@ -160,7 +160,7 @@ def _delegated(own: Path) -> Path:
 def _own_folder(controller: str) -> Path:
     folder = ROOT / controller
     if not folder.exists():
-        raise FileNotFoundError(f"there is no control group of {controller}")
+        raise FileNotFoundError(f"control group controller {controller} is not available")
     return folder / _own_path(controller).lstrip("/")
 
 
@@ -190,7 +190,7 @@ def _said(limits: BuildLimits, killed: int, refused: int) -> str:
 
 
 def _remove(folder: Path) -> None:
-    """Kill what is left, and remove the folder: it can go once the last process is gone."""
+    """Kill the remaining processes and remove the folder, which works once the last one has ended."""
     for _ in range(200):
         with contextlib.suppress(OSError):
             for pid in (folder / "cgroup.procs").read_text().split():

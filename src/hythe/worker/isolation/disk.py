@@ -1,9 +1,10 @@
-"""A build's disk: a file system of its own in a file, so that a full one fills nothing else.
+"""A build's disk: a separate file system in a file, so that a full one affects nothing else.
 
-A cached disk keeps the layers of a repository from one build to the next. It carries a mark while it is in use: one
-whose build did not end well (a killed worker) is thrown away rather than trusted.
+A cached disk keeps a repository's layers between builds. It is marked while in use: one whose build did not end
+properly
+(a killed worker) is discarded.
 
-A worker that may not mount gets a folder instead, whose size is looked at from time to time.
+A worker that cannot mount uses a folder and checks its size from time to time.
 """
 
 import contextlib
@@ -19,28 +20,28 @@ from hythe.worker.errors import IsolationUnavailable
 from hythe.worker.isolation.id_mapping import IdMapping
 
 FULL = 0.8
-"""A cached disk that is fuller than this is not kept."""
+"""A cached disk that is fuller than this is discarded."""
 SPARE = 64 << 20
-"""Bytes short of the limit at which a watched folder or a disk counts as full."""
+"""A watched folder or disk counts as full at this many bytes below its limit."""
 
 
 class Disk(Protocol):
-    """Where a build keeps its files."""
+    """The disk of a build."""
 
     folder: Path
 
     def problem(self) -> str:
-        """Say that it is full, empty while it is not."""
+        """Explain why the disk is full; empty if it is not."""
 
     def close(self, *, keep: bool) -> None:
-        """Let go of it; with ``keep`` its content is there for the next build."""
+        """Release the disk; with ``keep`` its content stays for the next build."""
 
 
 class ImageDisk:
     """A file system in a file, mounted through a loop device. Needs root."""
 
     def __init__(self, image: Path, folder: Path, size: int, files: int, identity: IdMapping) -> None:
-        """Mount ``image`` at ``folder``, made anew unless it is there and was left in order."""
+        """Mount ``image`` at ``folder``; create it unless it exists and was released properly."""
         self.folder = folder
         self._image = image
         self._size = size
@@ -59,7 +60,7 @@ class ImageDisk:
         if state.f_bavail * state.f_frsize < min(SPARE, self._size // 50):
             return f"it filled its disk of {self._size >> 20} MiB"
         if state.f_ffree < 100:
-            return f"it made more than its {self._files} files"
+            return f"it created more than its {self._files} files"
         return ""
 
     def close(self, *, keep: bool) -> None:
@@ -73,7 +74,7 @@ class ImageDisk:
 
 
 class WatchedDisk:
-    """An ordinary folder; what is in it is counted when somebody asks."""
+    """An ordinary folder, whose content is counted on request."""
 
     def __init__(self, folder: Path, size: int, files: int) -> None:
         self.folder = folder
@@ -86,7 +87,7 @@ class WatchedDisk:
         size, files = _used(self.folder)
         if size > self._size:
             return f"it filled its disk of {self._size >> 20} MiB"
-        return f"it made more than its {self._files} files" if files > self._files else ""
+        return f"it created more than its {self._files} files" if files > self._files else ""
 
     def close(self, *, keep: bool) -> None:
         """See Disk."""
@@ -96,7 +97,7 @@ class WatchedDisk:
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[bool]:
-    """Hold the lock at ``path``; yields False when somebody else has it."""
+    """Hold the lock at ``path``; yield False if another process has it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as file:
         try:

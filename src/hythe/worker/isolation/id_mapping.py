@@ -1,7 +1,7 @@
-"""Which user and group numbers of the host stand for those inside a build.
+"""Maps user and group IDs in a build to IDs on the host.
 
-A worker that is root gives each build a range of 65,536 numbers that nobody else has. One that is not root takes the
-range that /etc/subuid gives its user, through newuidmap; root inside is then the worker's own, ordinary user.
+A worker that runs as root gives each build its own range of 65,536 IDs. Another worker uses its user's range in
+/etc/subuid through newuidmap; root inside is the worker's own, unprivileged user.
 """
 
 import os
@@ -17,15 +17,15 @@ RANGE = 65536
 
 
 class IdMapping(msgspec.Struct, frozen=True):
-    """Maps root inside to ``owner`` on the host and, when ``base`` is set, the numbers from 1 on to ``base`` on."""
+    """Maps root inside to ``owner`` on the host and, if ``base`` is set, IDs from 1 to IDs from ``base``."""
 
     owner: int
     base: int
     helper: bool
-    """Whether newuidmap and newgidmap write the maps, as the worker may not."""
+    """Whether newuidmap and newgidmap write the maps, because the worker may not."""
 
     def write_maps(self, pid: int) -> None:
-        """Give the user namespace of process ``pid`` its numbers. Raises IsolationUnavailable."""
+        """Write the ID maps of the user namespace of process ``pid``. Raises IsolationUnavailable."""
         if self.helper:
             for program in ("newuidmap", "newgidmap"):
                 self._by_helper(program, pid)
@@ -34,20 +34,20 @@ class IdMapping(msgspec.Struct, frozen=True):
             for name in ("uid_map", "gid_map"):
                 Path(f"/proc/{pid}/{name}").write_text(f"0 {self.base} {RANGE}\n")
         except OSError as error:
-            raise IsolationUnavailable(f"a user namespace cannot be given its numbers: {error}") from error
+            raise IsolationUnavailable(f"failed to write the ID maps of a user namespace: {error}") from error
 
     def _by_helper(self, program: str, pid: int) -> None:
         command = [program, str(pid), "0", str(self.owner), "1", "1", str(self.base), str(RANGE - 1)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise IsolationUnavailable(
-                f"{program} refused: {done.stderr.strip()}: give the worker's user 65536 numbers in /etc/subuid and "
+                f"{program} failed: {done.stderr.strip()}: give the worker's user 65536 IDs in /etc/subuid and "
                 "/etc/subgid (package uidmap)"
             )
 
 
 def identity(slot: int, first: int) -> IdMapping:
-    """Return the numbers of the build in ``slot``; ``first`` is where the ranges begin. Raises IsolationUnavailable."""
+    """Return the ID mapping of build ``slot``; the ranges start at ``first``. Raises IsolationUnavailable."""
     if os.geteuid() == 0:
         base = first + slot * RANGE
         return IdMapping(base, base, helper=False)
@@ -62,4 +62,4 @@ def _own_range() -> int:
         start, _, count = numbers.partition(":")
         if name in names and count.isdigit() and int(count) >= RANGE - 1:
             return int(start)
-    raise IsolationUnavailable("the worker's user has no numbers of its own in /etc/subuid: 'usermod --add-subuids ..'")
+    raise IsolationUnavailable("the worker's user has no IDs in /etc/subuid: run 'usermod --add-subuids ..'")

@@ -1,6 +1,6 @@
-"""Gates: single addresses of the host's network that a sandbox may reach, each by a socket that listens inside it.
+"""Port forwards: let a sandbox reach single addresses of the host's network, each through a socket that listens inside.
 
-The socket is made by a thread that enters the sandbox's network for a moment; no process of ours stays inside.
+A thread enters the sandbox's network briefly to create the socket; no process of ours stays inside.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ _CHUNK = 1 << 18
 
 
 class ForwardedPort(msgspec.Struct, frozen=True):
-    """Inside, ``address``:``port`` leads to ``host``:``port`` as the worker sees it."""
+    """In the sandbox, ``address``:``port`` leads to ``host``:``port`` as the worker sees it."""
 
     host: str
     port: int
@@ -28,10 +28,10 @@ class ForwardedPort(msgspec.Struct, frozen=True):
 
 
 class PortForward:
-    """One opening, served by threads until closed."""
+    """One port forward, served by threads until closed."""
 
     def __init__(self, pid: int, opening: ForwardedPort) -> None:
-        """Listen in the network of process ``pid``. Raises IsolationUnavailable."""
+        """Listen in the network namespace of process ``pid``. Raises IsolationUnavailable."""
         self._opening = opening
         self._listener = _listen_inside(pid, opening)
         self._thread = threading.Thread(target=self._serve, daemon=True)
@@ -63,7 +63,7 @@ class PortForward:
 
 
 def _pass_on(inner: socket.socket, outer: socket.socket) -> None:
-    """Copy both ways until both sides are done."""
+    """Copy in both directions until both sides are done."""
     ways = {inner: outer, outer: inner}
     open_ends = [inner, outer]
     while open_ends:
@@ -95,12 +95,12 @@ def _listen_inside(pid: int, opening: ForwardedPort) -> socket.socket:
     thread.start()
     thread.join()
     if isinstance(found[0], OSError):
-        raise IsolationUnavailable(f"the sandbox's network cannot be entered: {found[0]}; run the worker as root")
+        raise IsolationUnavailable(f"cannot enter the sandbox's network namespace: {found[0]}; run the worker as root")
     return found[0]
 
 
 def _listen(pid: int, opening: ForwardedPort) -> socket.socket:
-    """Make the socket with this thread inside; the thread ends afterwards, so it need not come back."""
+    """Create the socket in a thread that enters the namespace; the thread ends afterwards, so it need not return."""
     libc = ctypes.CDLL(None, use_errno=True)
     with Path(f"/proc/{pid}/ns/net").open("rb") as namespace:
         if libc.setns(namespace.fileno(), _CLONE_NEWNET):

@@ -1,7 +1,7 @@
-"""A sandbox: runs commands of a build in namespaces of their own, within limits.
+"""A sandbox: runs the commands of a build in their own namespaces, within limits.
 
-What runs inside is root of a user namespace and nobody on the host. It sees programs and libraries of the host (read
-only), its own work folder at ``/work``, its own processes, and the network that it was given.
+Processes inside are root of a user namespace but unprivileged on the host. They see the host's programs and libraries
+(read-only), their work folder at ``/work``, their own processes, and the network they were given.
 """
 
 import contextlib
@@ -24,15 +24,16 @@ from hythe.worker.isolation.port_forward import ForwardedPort, PortForward
 from hythe.worker.protocol import Network
 
 VIEW = Path(__file__).with_name("view.sh").read_text()
-"""The script that builds what is seen inside; handed over as text, as nobody inside may read our files."""
+"""The script that sets up the file system view; passed as text, because processes inside cannot read our files."""
 LONGEST_LINE = 64 * 1024
 _READY_SECONDS = 20
 _INSIDE = "exec setpriv --pdeathsig KILL --reuid 0 --regid 0 --clear-groups -- unshare --mount --pid --net --ipc --uts \
 --cgroup --fork --kill-child=KILL --propagation private "
 _PLACE = """mount -t tmpfs -o mode=755,size=1m hythe /mnt && mkdir /mnt/root /mnt/work \
 && mount --bind "$1" /mnt/work && shift && exec "$@\""""
-"""A root worker's data lies where nobody else may go: in a mount namespace of its own, the work folder moves to a place
-that root inside reaches."""
+"""A root worker's data folder is not accessible to others: a separate mount namespace moves the work folder to a place
+that root inside can reach.
+"""
 _START = "read go || exit 1; " + _INSIDE + '-- sh -c "$@"'
 ENVIRONMENT = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -44,7 +45,7 @@ ENVIRONMENT = {
 
 
 class NetworkAccess(msgspec.Struct, frozen=True):
-    """What of the network a command reaches: ``network`` OPEN is everything but what is blocked; ``gates`` lead out."""
+    """The network of a command: ``network`` OPEN excludes only blocked addresses; ``gates`` are port forwards."""
 
     network: Network = Network.OFF
     gates: tuple[ForwardedPort, ...] = ()
@@ -53,23 +54,23 @@ class NetworkAccess(msgspec.Struct, frozen=True):
 
 
 NOTHING = NetworkAccess()
-"""No network at all."""
+"""No network."""
 
 
 class ProcessResult(msgspec.Struct, frozen=True):
-    """A command that ended: its exit code and the last lines that it wrote."""
+    """The result of a command: its exit code and the last lines of its output."""
 
     code: int
     last_lines: tuple[str, ...]
 
 
 class Sandbox:
-    """Where one build's commands run, one after the other."""
+    """Runs the commands of one build, one after the other."""
 
     def __init__(
         self, identity: IdMapping, disk: Disk, group: ControlGroup | None, *, deadline: float, limit: int
     ) -> None:
-        """Limit the sandbox to ``deadline`` (``time.monotonic``), which is ``limit`` seconds from its beginning."""
+        """Limit the sandbox to ``deadline`` (``time.monotonic``), ``limit`` seconds after its start."""
         self.disk = disk
         self._identity = identity
         self._group = group
@@ -83,25 +84,25 @@ class Sandbox:
 
     @property
     def work(self) -> Path:
-        """The host's path of what is ``/work`` inside."""
+        """The host's path of ``/work`` inside."""
         return self.disk.folder
 
     def give(self, *paths: Path) -> None:
-        """Make files that the worker wrote belong to root inside."""
+        """Make root inside the owner of files that the worker wrote."""
         for path in paths:
             os.lchown(path, self._identity.owner, self._identity.owner)
 
     def stop(self) -> None:
-        """End what is running, and let nothing start any more. Safe from any thread."""
+        """Kill running commands and start no more. Thread-safe."""
         self._stop.set()
         self._kill()
 
     def is_over(self, wait: float) -> bool:
-        """Wait some seconds; return whether nothing may run for this build any more."""
+        """Wait some seconds; return whether the build was stopped."""
         return self._stop.wait(wait) or time.monotonic() > self._deadline
 
     def require_time(self) -> None:
-        """Return while the build may go on. Raises BuildStopped, LimitReached."""
+        """Check that the build may continue. Raises BuildStopped, LimitReached."""
         if self._stop.is_set():
             raise BuildStopped
         if time.monotonic() > self._deadline:
@@ -122,9 +123,10 @@ class Sandbox:
         environment: Mapping[str, str] | None = None,
         folder: str = "/work",
     ) -> ProcessResult:
-        """Run a command inside until it ends; its lines go to ``on_line``.
+        """Run a command inside until it ends, passing its output lines to ``on_line``.
 
-        Raises LimitReached when it used too much, BuildStopped after ``stop``, IsolationUnavailable when it cannot start.
+        Raises LimitReached if it exceeded a limit, BuildStopped after ``stop``, IsolationUnavailable if it cannot
+        start.
         """
         if self._stop.is_set():
             raise BuildStopped
@@ -152,7 +154,7 @@ class Sandbox:
         return ProcessResult(code, last)
 
     def close(self, *, keep: bool) -> None:
-        """End everything, and let go of the disk; with ``keep`` its content is there for the next build."""
+        """Kill everything and release the disk; with ``keep`` its content stays for the next build."""
         self.stop()
         if self._group is not None:
             self._group.close()
@@ -181,9 +183,9 @@ class Sandbox:
         )
 
     def _enter(self, process: subprocess.Popen[bytes]) -> None:
-        """Once the process has its user namespace, give it limits and numbers, then let it go on."""
+        """Once the process has its user namespace, set its limits and IDs, then let it continue."""
         if process.stdin is None:
-            raise IsolationUnavailable("the sandbox has no input")
+            raise IsolationUnavailable("the sandbox has no stdin")
         _await_new_namespace(process, "user")
         if self._group is not None:
             self._group.add(process.pid)
@@ -193,7 +195,7 @@ class Sandbox:
         _await_new_namespace(process, "net")
 
     def _watch(self, process: subprocess.Popen[bytes]) -> None:
-        """End the process when its time is over or its disk is full."""
+        """Kill the process when its time is over or its disk is full."""
         while process.poll() is None:
             if time.monotonic() > self._deadline or self._stop.is_set() or self.disk.problem():
                 self._kill()
@@ -226,7 +228,7 @@ def _await_new_namespace(process: subprocess.Popen[bytes], kind: str) -> None:
 
 
 def _connect(pid: int) -> subprocess.Popen[bytes]:
-    """Give the sandbox a network of its own that leads outside, without the host's loopback."""
+    """Give the sandbox its own network with access to the outside, but not to the host's loopback."""
     command = ["slirp4netns", "--configure", "--mtu=65520", "--disable-host-loopback"]
     namespaces = [f"--userns-path=/proc/{pid}/ns/user", "--netns-type=path", f"/proc/{pid}/ns/net", "tap0"]
     try:

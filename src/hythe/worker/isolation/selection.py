@@ -1,4 +1,4 @@
-"""Which isolation a worker has: found by trying, said at its start, refused when it is less than asked for."""
+"""Selects a worker's isolation by trial, logs it at start, and refuses isolation that is too weak."""
 
 import shutil
 import tempfile
@@ -20,7 +20,7 @@ TRIAL = BuildLimits(processors=1, memory=256 << 20, processes=100, disk=32 << 20
 
 
 class ExternalBuilder(msgspec.Struct, frozen=True):
-    """A builder beside the sandbox, with containment of its own: chosen by the operator instead of buildah."""
+    """A builder outside the sandbox with its own containment, which the operator chose instead of buildah."""
 
     kind: Literal["docker", "buildkit"]
     address: str
@@ -33,7 +33,7 @@ class ExternalBuilder(msgspec.Struct, frozen=True):
 
 
 class Isolation(msgspec.Struct, frozen=True):
-    """What a worker's machine gives. Without ``groups`` memory and processes are not limited."""
+    """The isolation that a machine supports. Without ``groups`` memory and processes are unlimited."""
 
     folder: Path
     first: int
@@ -41,22 +41,22 @@ class Isolation(msgspec.Struct, frozen=True):
     images: bool
     networks: frozenset[Network]
     missing: tuple[str, ...] = ()
-    outside: ExternalBuilder | None = None
-    """What builds in the sandbox's stead, where the operator wants that."""
+    external: ExternalBuilder | None = None
+    """What builds instead of the sandbox, if the operator chose that."""
 
     def __str__(self) -> str:
-        if self.outside:
-            return f"that of {self.outside}; the source is fetched in a user namespace"
+        if self.external:
+            return f"that of {self.external}; the source is fetched in a user namespace"
         parts = [
-            "user namespace (root inside is nobody on the host)",
-            "control group" if self.groups else "NO limit on memory and processes",
-            "file system of its own" if self.images else "watched folder",
+            "user namespace (root inside has no rights on the host)",
+            "control group" if self.groups else "NO limits on memory and processes",
+            "separate file system" if self.images else "watched folder",
             "networks: " + ", ".join(sorted(network.value for network in self.networks)),
         ]
         return "; ".join(parts)
 
     def sandbox(self, name: str, slot: int, limits: BuildLimits, image: Path) -> Sandbox:
-        """Return a new sandbox with these limits, its disk kept in ``image``. Raises IsolationUnavailable."""
+        """Return a new sandbox with these limits and its disk in ``image``. Raises IsolationUnavailable."""
         numbers = identity(slot, self.first)
         disk = self._disk(name, limits, image, numbers)
         group: ControlGroup | None = make_group(self.folder, name, limits) if self.groups else None
@@ -71,10 +71,10 @@ class Isolation(msgspec.Struct, frozen=True):
 
 
 def choose(folder: Path, first: int, *, weaker: bool) -> Isolation:
-    """Return the isolation that this machine gives.
+    """Return the isolation that this machine supports.
 
-    Raises IsolationUnavailable when a build would be root on the host or could use up the machine, the latter unless
-    the operator said that ``weaker`` will do.
+    Raises IsolationUnavailable if a build would be root on the host or, unless the operator allowed ``weaker``, could
+    exhaust the machine.
     """
     folder.mkdir(parents=True, exist_ok=True)
     full = Isolation(folder, first, groups=True, images=True, networks=frozenset({Network.OFF}))
@@ -91,9 +91,9 @@ def choose(folder: Path, first: int, *, weaker: bool) -> Isolation:
             break
         return msgspec.structs.replace(candidate, networks=_networks(candidate), missing=tuple(missing))
     raise IsolationUnavailable(
-        "this machine cannot contain builds: "
+        "this machine cannot isolate builds: "
         + "; ".join(missing)
-        + ". Set builds_isolation=weaker to do without limits"
+        + ". Set builds_isolation=weaker to build without limits"
     )
 
 
@@ -109,7 +109,7 @@ def _networks(isolation: Isolation) -> frozenset[Network]:
 
 
 def _try(isolation: Isolation, network: Network) -> None:
-    """Run ``true`` in a sandbox of this kind. Raises IsolationUnavailable."""
+    """Run ``true`` in such a sandbox. Raises IsolationUnavailable."""
     name = Path(tempfile.mkdtemp(prefix="trial-", dir=isolation.folder)).name
     image = isolation.folder / name / "disk.img"
     said: list[str] = []
@@ -121,6 +121,6 @@ def _try(isolation: Isolation, network: Network) -> None:
         finally:
             sandbox.close(keep=False)
         if done.code:
-            raise IsolationUnavailable("; ".join(said) or f"the trial ended with {done.code}")
+            raise IsolationUnavailable("; ".join(said) or f"the trial exited with {done.code}")
     finally:
         shutil.rmtree(isolation.folder / name, ignore_errors=True)
