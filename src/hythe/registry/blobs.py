@@ -35,10 +35,11 @@ log = logging.getLogger(__name__)
 
 
 class Blob(msgspec.Struct, frozen=True):
-    """A blob that the actor may read; ``size`` in bytes."""
+    """A blob that the actor may read; ``size`` in bytes. If not ``stored``, only a mirror's upstream has it."""
 
     digest: Digest
     size: int
+    stored: bool = True
 
 
 class Blobs:

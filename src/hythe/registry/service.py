@@ -10,6 +10,7 @@ from hythe.registry.access import Access
 from hythe.registry.blobs import Blobs
 from hythe.registry.catalog import Catalog
 from hythe.registry.clock import Clock, now
+from hythe.registry.contents import Contents
 from hythe.registry.events import RegistryListener
 from hythe.registry.garbage_collection import GarbageCollection
 from hythe.registry.manifests import Manifests
@@ -54,7 +55,8 @@ class RegistryServices:
         self.referrers = Referrers(database, access)
         self.catalog = Catalog(database, access)
         self.garbage = GarbageCollection(database, storage, policy, clock)
-        self.mirror = mirror
+        self.contents = Contents(access, self.manifests, self.blobs, mirror)
+        self._mirror = mirror
 
     async def try_storage(self) -> None:
         """Make a request to the blob store. Raises StorageUnavailable if it fails."""
@@ -64,13 +66,13 @@ class RegistryServices:
         """Run garbage collection repeatedly until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.garbage.run())
-            if self.mirror is not None:
-                tasks.create_task(self.mirror.run())
+            if self._mirror is not None:
+                tasks.create_task(self._mirror.run())
 
     async def close(self) -> None:
         """Cancel background downloads. The caller closes the registry's other parts."""
-        if self.mirror is not None:
-            await self.mirror.close()
+        if self._mirror is not None:
+            await self._mirror.close()
 
 
 def make_registry(

@@ -1,7 +1,7 @@
 """The pull-through mirror: repositories whose content comes from another registry.
 
     GET manifest ─> refresh: ask the upstream whether the tag moved, fetch what is new   ─> served from the store
-    GET blob     ─> blob: stored already?  else a download, forwarded while it arrives   ─> stored when complete
+    GET blob     ─> download, unless it is stored: forwarded while it arrives             ─> stored when complete
 
 Equal requests share one download. A blob of another mirrored repository is not downloaded again. While the upstream is
 unavailable or slow, stored content is served. Content that no one requested within ``mirror_age``, and the least
@@ -128,8 +128,8 @@ class Mirror:
         """Fetch the upstream's current manifest, if the upstream has it and responds.
 
         Raises WireError: MANIFEST_UNKNOWN if the upstream does not have it, UNAVAILABLE if the upstream does not
-        respond and
-        no copy is stored.
+        respond
+        and no copy is stored.
         """
         upstream = self.upstreams.of(repository)
         if upstream is None:
@@ -142,7 +142,7 @@ class Mirror:
             task.add_done_callback(lambda _: self._asking.pop(key, None))
         await asyncio.shield(task)
 
-    async def blob(self, actor: Actor, repository: str, digest: Digest) -> "MirrorDownload | None":
+    async def download(self, actor: Actor, repository: str, digest: Digest) -> "MirrorDownload | None":
         """Return the download of a blob that is not stored yet; None if it is stored, or the repository is no mirror.
 
         Raises WireError: BLOB_UNKNOWN if the upstream does not have it, UNAVAILABLE if the upstream does not respond.
@@ -160,15 +160,16 @@ class Mirror:
         except UpstreamError as error:
             raise _blob_error(error, digest) from error
 
-    async def blob_at_upstream(self, actor: Actor, repository: str, digest: Digest) -> Blob | None:
-        """Return the upstream's size of a blob that is not stored yet; None as in ``blob``. Raises WireError."""
+    async def upstream_blob(self, actor: Actor, repository: str, digest: Digest) -> Blob | None:
+        """Return the upstream's size of a blob that is not stored yet; None as in ``download``. Raises WireError."""
         found = await self._missing(actor, repository, digest)
         if found is None:
             return None
         try:
-            return Blob(digest, await self._registry(found).blob_size(_theirs(found, repository), digest))
+            size = await self._registry(found).blob_size(_theirs(found, repository), digest)
         except UpstreamError as error:
             raise _blob_error(error, digest) from error
+        return Blob(digest, size, stored=False)
 
     async def run(self) -> None:
         """Delete old and excess content repeatedly until cancelled."""

@@ -93,12 +93,12 @@ class RegistryApplication:
 
     def _canonical(self, scope: Scope, name: str) -> str:
         """Return the canonical name; containerd names the mirrored registry in ``?ns=``."""
-        mirror = self._registry.mirror
-        if mirror is not None and b"ns=" in scope["query_string"]:
-            meant = dict(parse_qsl(scope["query_string"].decode("latin-1"))).get("ns", "")
-            if meant and meant != header_of(scope, b"host"):
-                return mirror.local_name(meant, name)
-        return self._registry.access.canonical(name)
+        upstream = ""
+        if b"ns=" in scope["query_string"]:
+            upstream = dict(parse_qsl(scope["query_string"].decode("latin-1"))).get("ns", "")
+            if upstream == header_of(scope, b"host"):
+                upstream = ""
+        return self._registry.contents.canonical(name, upstream)
 
 
 def _address(scope: Scope) -> str:

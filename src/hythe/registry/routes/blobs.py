@@ -18,11 +18,9 @@ if TYPE_CHECKING:
 async def get_blob(registry: RegistryServices, request: Request) -> Response:
     """Send a blob, or a range of it (specification, "Pulling blobs")."""
     digest = Digest.parse(request.rest)
-    if registry.mirror is not None:
-        download = await registry.mirror.blob(request.actor, request.repository, digest)
-        if download is not None:
-            return _download_answer(request, download)
-    blob = await registry.blobs.get(request.actor, request.repository, digest)
+    blob = await registry.contents.blob(request.actor, request.repository, digest)
+    if not isinstance(blob, Blob):
+        return _download_answer(request, blob)
     headers = _headers(blob)
     if _unchanged(request, blob):
         return Response(304, headers)
@@ -37,17 +35,14 @@ async def get_blob(registry: RegistryServices, request: Request) -> Response:
 
 
 async def head_blob(registry: RegistryServices, request: Request) -> Response:
-    """Send the headers of a blob, after checking that its content exists."""
+    """Send the headers of a blob, after checking that its content exists, here or at the upstream."""
     digest = Digest.parse(request.rest)
-    if registry.mirror is not None:
-        there = await registry.mirror.blob_at_upstream(request.actor, request.repository, digest)
-        if there is not None:
-            return Response(200, _headers(there), size=there.size)
-    blob = await registry.blobs.get(request.actor, request.repository, digest)
+    blob = await registry.contents.blob_info(request.actor, request.repository, digest)
     headers = _headers(blob)
     if _unchanged(request, blob):
         return Response(304, headers)
-    await registry.blobs.locate(blob)
+    if blob.stored:
+        await registry.blobs.locate(blob)
     return Response(200, headers, size=blob.size)
 
 

@@ -28,7 +28,7 @@ class ManifestCache:
     """The manifests that were sent within the last second."""
 
     def __init__(self, registry: RegistryServices) -> None:
-        self._useful = registry.mirror is None
+        self._useful = not registry.contents.has_mirrors
         self._answers: ReadCache[_Question, tuple[float, Response]] = ReadCache(registry.database, CAPACITY)
 
     def question(self, scope: Scope) -> _Question | None:

@@ -17,9 +17,7 @@ MAX_TAGS = 100
 async def get_manifest(registry: RegistryServices, request: Request) -> Response:
     """Send a manifest, or its headers for HEAD (specification, "Pulling manifests")."""
     wanted = _wanted(request.rest)
-    if registry.mirror is not None:
-        await registry.mirror.refresh(request.actor, request.repository, wanted)
-    found = await registry.manifests.get(request.actor, request.repository, wanted)
+    found = await registry.contents.manifest(request.actor, request.repository, wanted)
     known = request.header(b"if-none-match")
     if known is not None and same_entity(known, found.digest):
         return Response(304, _headers(found))
