@@ -1,4 +1,4 @@
-"""``hythe verify``: from an image's digest to the commit that it was built from, in one line."""
+"""``hythe verify``: prints the commit that an image was built from, after checking its signatures."""
 
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from hythe.provenance.chain import Chain
 
 UNTRUSTED = 6
-"""Exit code: content is not what it should be (docs/exit-codes.md)."""
+"""Exit code: the content failed verification (docs/exit-codes.md)."""
 
 EXAMPLES = """\
 hythe verify hub.example.org/alice/app
@@ -25,7 +25,7 @@ hythe pull --trusted hub.example.org/alice/app"""
 
 def _configure(parser: ArgumentParser) -> None:
     parser.add_argument("name", metavar="NAME[:TAG|@DIGEST]", help="the image to check")
-    parser.add_argument("--key", type=Path, metavar="FILE", help="the hub's public key (PEM); default: ask the hub")
+    parser.add_argument("--key", type=Path, metavar="FILE", help="the hub's public key (default: fetched from the hub)")
     add_json_flag(parser)
     add_connection_flags(parser)
 
@@ -43,32 +43,34 @@ def _run(arguments: Namespace) -> int:
 
 
 def verify(client: Client, reference: Reference, key: Path | None = None) -> "Chain":
-    """Return where an image comes from. Raises CommandFailed when it does not verify, and the client's errors.
+    """Return where an image comes from. Raises CommandFailed if verification fails, and the client's errors.
 
-    What checks signatures belongs to the server's half of hythe, and is imported only here.
+    Only this function imports what checks signatures: the client alone does not install it.
     """
     try:
         from hythe.provenance.chain import fetched_keys, parse_keys, verified
         from hythe.provenance.envelope import Untrusted
     except ImportError as error:
-        raise CommandFailed("checking signatures needs more of hythe", "pip install 'hythe[server]'") from error
+        raise CommandFailed(
+            "verifying signatures needs the package cryptography", "pip install cryptography"
+        ) from error
     repository = client.repository(reference)
     try:
-        keys = parse_keys(key.read_bytes()) if key else fetched_keys(_asking(client, reference))
+        keys = parse_keys(key.read_bytes()) if key else fetched_keys(_fetcher(client, reference))
         return verified(repository, reference.target, keys)
     except Untrusted as error:
-        hint = "do not use it, or ask its owner where it comes from"
+        hint = "do not use this image; ask its owner how it was built"
         raise CommandFailed(f"{reference} does not verify: {error}", hint, UNTRUSTED) from error
 
 
-def _asking(client: Client, reference: Reference) -> Callable[[str], bytes]:
+def _fetcher(client: Client, reference: Reference) -> Callable[[str], bytes]:
     session = client.session(reference.host)
 
-    def ask(path: str) -> bytes:
-        answer = session.request("GET", path)
-        return answer.body if answer.status == 200 else b""
+    def fetch(path: str) -> bytes:
+        response = session.request("GET", path)
+        return response.body if response.status == 200 else b""
 
-    return ask
+    return fetch
 
 
 command = Command(_configure, _run, EXAMPLES)

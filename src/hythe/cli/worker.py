@@ -1,4 +1,4 @@
-"""``hythe worker``: carries out Trusted Builds for a hub, on this host."""
+"""``hythe worker``: runs Trusted Builds for a hub, on this host."""
 
 import os
 import signal
@@ -34,9 +34,9 @@ hythe worker --url https://hub.example.org --worker-token TOKEN --together 4 --b
 
 def _configure(parser: ArgumentParser) -> None:
     parser.add_argument("--url", required=True, help="the hub's address")
-    parser.add_argument("--together", type=int, default=1, metavar="N", help="builds at once (default: 1)")
+    parser.add_argument("--together", type=int, default=1, metavar="N", help="number of concurrent builds (default: 1)")
     parser.add_argument("--until-end-of-input", action="store_true", help="stop when standard input ends")
-    parser.add_argument("--check", action="store_true", help="only say which isolation there is")
+    parser.add_argument("--check", action="store_true", help="print the available isolation and builder, then exit")
     add_setting_flags(parser, SETTINGS)
     parser.add_argument("--token", dest="worker_token", help="the same as --worker-token")
 
@@ -44,35 +44,38 @@ def _configure(parser: ArgumentParser) -> None:
 def _run(arguments: Namespace) -> int:
     import msgspec
 
-    from hythe.worker.errors import IsolationUnavailable
-    from hythe.worker.isolation.selection import choose
-    from hythe.worker.worker import Worker
+    try:
+        from hythe.worker.errors import IsolationUnavailable
+        from hythe.worker.isolation.selection import choose
+        from hythe.worker.worker import Worker
+    except ModuleNotFoundError as error:
+        raise CommandFailed(f"{error.name} is not installed", "pip install 'hythe[worker]'") from error
 
     settings = load_settings(arguments).settings
     folder = Path(settings.builds_folder or FOLDER).absolute()
     try:
         isolation = choose(folder, settings.builds_first_uid, weaker=settings.builds_isolation == "weaker")
     except (IsolationUnavailable, OSError) as error:
-        raise CommandFailed(str(error), "docs/builds.md says what builds need of their host") from error
-    outside = _outside(settings)
-    isolation = msgspec.structs.replace(isolation, outside=outside)
-    _say(f"isolation: {isolation}")
-    answers = outside is None or _answers(outside)
+        raise CommandFailed(str(error), "docs/builds.md lists what builds need from their host") from error
+    external = _external_builder(settings)
+    isolation = msgspec.structs.replace(isolation, external=external)
+    _report(f"isolation: {isolation}")
+    available = external is None or _is_available(external)
     if arguments.check:
-        return 0 if answers else 1
+        return 0 if available else 1
     if not settings.worker_token:
-        raise CommandFailed("no worker token", "set HYTHE_WORKER_TOKEN to the hub's worker_token")
+        raise CommandFailed("no worker token", "set HYTHE_WORKER_TOKEN to the worker_token of the hub")
     os.environ.pop("HYTHE_WORKER_TOKEN", None)
-    worker = Worker(arguments.url, settings.worker_token, isolation, _say, concurrency=arguments.together)
+    worker = Worker(arguments.url, settings.worker_token, isolation, _report, concurrency=arguments.together)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: worker.stop())
     if arguments.until_end_of_input:
-        threading.Thread(target=_stop_at_end, args=(worker.stop,), daemon=True).start()
+        threading.Thread(target=_stop_at_end_of_input, args=(worker.stop,), daemon=True).start()
     worker.run()
     return 0
 
 
-def _outside(settings: "Settings") -> "ExternalBuilder | None":
+def _external_builder(settings: "Settings") -> "ExternalBuilder | None":
     from hythe.worker.isolation.selection import ExternalBuilder
 
     match settings.builds_builder.partition("="):
@@ -85,26 +88,26 @@ def _outside(settings: "Settings") -> "ExternalBuilder | None":
     return None
 
 
-def _answers(outside: "ExternalBuilder") -> bool:
-    """Say which builder answers, or why none does: it may come later, and each build asks for itself."""
+def _is_available(external: "ExternalBuilder") -> bool:
+    """Report the builder's version, or why it cannot be reached. It can start later: each build connects again."""
     from hythe.worker.builders.selection import version_of
     from hythe.worker.errors import BuildFailed
 
     try:
-        _say(f"builder: {version_of(outside)}; what it builds is contained by it, not by hythe: see docs/builds.md")
+        _report(f"builder: {version_of(external)}; it isolates its builds itself, hythe does not: see docs/builds.md")
     except BuildFailed as error:
-        _say(f"builder: NOT THERE: {error}")
+        _report(f"builder: UNAVAILABLE: {error}")
         return False
     return True
 
 
-def _stop_at_end(stop: Callable[[], None]) -> None:
+def _stop_at_end_of_input(stop: Callable[[], None]) -> None:
     while os.read(0, 65536):  # sys.stdin would hold a lock that the interpreter needs when it exits
         pass
     stop()
 
 
-def _say(text: str) -> None:
+def _report(text: str) -> None:
     print(f"worker: {text}", file=sys.stderr, flush=True)
 
 
