@@ -291,7 +291,7 @@ def test_an_init_reaps_orphans(hythe_box: ContainersHythe) -> None:
     [
         (("--foo",), "unrecognized arguments: --foo"),
         (("--network", "bridge"), "network 'bridge' is not supported"),
-        (("--restart", "always"), "nobody starts a container anew"),
+        (("--restart", "always"), "restart policies need a daemon"),
         (("--security-opt", "seccomp=mine.json"), "unknown security option"),
         (("-v", "a/b:/x"), "invalid volume name"),
         (("--env-file", "/nowhere"), "/nowhere: No such file or directory"),

@@ -64,7 +64,7 @@ def test_damaged_content_is_reported_and_skipped(full_registry: DockerRegistry, 
     done = import_folder(full_registry.data, tmp_path / "data")
 
     assert done.returncode == 1
-    assert f"the bytes of its blob sha256:{layers[-1].parent.name} have another digest" in done.stdout
+    assert f"the content of its blob sha256:{layers[-1].parent.name} does not match the digest" in done.stdout
     assert "manifests were not imported" in done.stderr
 
 
