@@ -42,7 +42,7 @@ def test_branches_and_tags_become_builds(forge_hub: ForgeHub, kind: str) -> None
     assert forge_hub.builds(connected) == [("v2.0", commit(2), "queued"), ("main", commit(1), "queued")]
     outcomes = [(each["outcome"], each["detail"]) for each in forge_hub.deliveries(connected)]
     assert [outcome for outcome, _ in outcomes] == ["ignored", "ignored", "accepted", "accepted"]
-    assert outcomes[1][1] == "no rule builds branch elsewhere"
+    assert outcomes[1][1] == "no rule matches branch elsewhere"
 
 
 @pytest.mark.parametrize("kind", list(KINDS))
@@ -150,7 +150,7 @@ def test_a_webhook_in_the_wrong_place_builds_nothing(forge_hub: ForgeHub) -> Non
 
     assert foreign.status == 401
     assert "comes from gitlab" in foreign.reply["detail"]
-    assert elsewhere.reply["detail"] == "it is about src/other-place, and the source is src/placed"
+    assert elsewhere.reply["detail"] == "the event is for src/other-place, but the source is src/placed"
     assert forge_hub.builds(connected) == []
 
 
@@ -184,7 +184,7 @@ def test_bad_bodies_are_refused(forge_hub: ForgeHub, kind: str, body: bytes) -> 
     )
 
     assert sent.status == 401
-    assert "not what this forge documents" in sent.reply["detail"]
+    assert "not in this forge's documented format" in sent.reply["detail"]
 
 
 def test_unknown_addresses_and_floods(forge_hub: ForgeHub) -> None:

@@ -150,7 +150,7 @@ def test_a_code_of_somebody_else_links_nothing(forge_hub: ForgeHub, browser: Raw
     invented = victim.get("/account/linked-accounts/authorized?state=AAAA&code=1")
 
     assert (foreign.status_code, invented.status_code) == (422, 422)
-    assert "begun by somebody else" in foreign.text
+    assert "user started this authorization" in foreign.text
     assert forge_hub.call("GET", "/api/v1/linked-accounts", user="victim") == {"items": []}
 
 
@@ -178,7 +178,7 @@ def test_a_token_that_was_taken_back_is_said_with_the_link(forge_hub: ForgeHub) 
     status, answer = forge_hub.try_call("GET", f"/api/v1/linked-accounts/{link['id']}/repositories")
 
     assert status == 409
-    assert "link the account anew" in answer["hint"]
+    assert "relink the account" in answer["hint"]
     [shown] = [each for each in forge_hub.call("GET", "/api/v1/linked-accounts")["items"] if each["id"] == link["id"]]
     assert "does not accept this token" in shown["problem"]
 

@@ -54,12 +54,12 @@ class ForgeAPI:
         """GET a JSON value. Raises ForgeUnavailable, TokenRefused, AccessDenied, ForgeError."""
         return (await self.send("GET", path, query=query)).parse(wanted)
 
-    async def list_all(self, path: str, item: type[T], limit: int, **size: int) -> list[T]:
-        """Return up to ``limit`` items of a paginated list; ``size`` is the query parameter for the page size."""
+    async def list_all(self, path: str, item: type[T], limit: int, page_size: Mapping[str, int]) -> list[T]:
+        """Return up to ``limit`` items of a paginated list; ``page_size`` is the query parameter for the page size."""
         items: list[T] = []
         page = 1
         while True:
-            response = await self.send("GET", path, query={**size, "page": page})
+            response = await self.send("GET", path, query={**page_size, "page": page})
             items += response.parse(list[item])  # type: ignore[valid-type]
             if len(items) >= limit or not response.has_next_page:
                 return items[:limit]

@@ -68,7 +68,7 @@ class RestClient(ABC):
         root = f"{self.repository_path(name)}{self.refs_path}"
         found: list[SourceRef] = []
         for source_type, folder in ((SourceType.BRANCH, "branches"), (SourceType.TAG, "tags")):
-            items = await self._api.list_all(f"{root}/{folder}", RefBody, MAX_REFS, **self.page_size)
+            items = await self._api.list_all(f"{root}/{folder}", RefBody, MAX_REFS, self.page_size)
             found += [SourceRef(source_type, item.name, item.commit.value) for item in items]
         return tuple(found)
 
