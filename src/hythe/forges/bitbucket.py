@@ -306,5 +306,5 @@ def _update(change: _Change) -> RefUpdate | None:
 
 def _parsed(ref: _Ref | None) -> SourceRef | None:
     """Return a branch or tag without its commit, or None for bookmarks and the like."""
-    folders = {"branch": "heads", "tag": "tags"}
-    return parse_ref(f"refs/{folders.get(ref.type, '')}/{ref.name}", "") if ref else None
+    folders = {"branch": "refs/heads", "tag": "refs/tags"}
+    return parse_ref(f"{folders.get(ref.type, '')}/{ref.name}", "") if ref else None

@@ -113,7 +113,7 @@ class _OtherEvent(msgspec.Struct, frozen=True):
     repository: _PushedRepository | None = None
 
 
-_REF_FOLDERS = {"branch": "heads", "tag": "tags"}
+_REF_FOLDERS = {"branch": "refs/heads", "tag": "refs/tags"}
 
 
 class GiteaWebhooks(HeaderWebhookFormat):
@@ -131,7 +131,7 @@ class GiteaWebhooks(HeaderWebhookFormat):
         event = self.event(headers)
         if event == "delete":
             deletion = parse_body(body, _Delete)
-            ref = parse_ref(f"refs/{_REF_FOLDERS.get(deletion.ref_type, '')}/{deletion.ref}", "")
+            ref = parse_ref(f"{_REF_FOLDERS.get(deletion.ref_type, '')}/{deletion.ref}", "")
             return ForgeEvent(repository=deletion.repository.full_name, event=event, deleted=(ref,) if ref else ())
         if event != "push":
             other = parse_body(body, _OtherEvent)

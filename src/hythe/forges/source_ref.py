@@ -28,7 +28,7 @@ class SourceRef(msgspec.Struct, frozen=True):
     commit: str = ""
 
 
-_TYPES = {"heads": SourceType.BRANCH, "tags": SourceType.TAG}
+_PREFIXES = {"refs/heads/": SourceType.BRANCH, "refs/tags/": SourceType.TAG}
 
 
 def parse_ref(ref: str, commit: str) -> SourceRef | None:
@@ -36,11 +36,11 @@ def parse_ref(ref: str, commit: str) -> SourceRef | None:
 
     An invalid or all-zero ``commit`` means that the ref was deleted.
     """
-    root, _, rest = ref.partition("/")
-    folder, _, name = rest.partition("/")
-    if root != "refs" or folder not in _TYPES or not name or len(name) > MAX_REF_NAME_LENGTH:
-        return None
-    return SourceRef(_TYPES[folder], name, valid_commit(commit))
+    for prefix, source_type in _PREFIXES.items():
+        name = ref.removeprefix(prefix)
+        if name and name != ref and len(name) <= MAX_REF_NAME_LENGTH:
+            return SourceRef(source_type, name, valid_commit(commit))
+    return None
 
 
 def valid_commit(commit: str) -> str:
