@@ -20,14 +20,14 @@ SUCCESS = {"github": "success", "gitea": "success", "gitlab": "success", "bitbuc
 
 @pytest.fixture(scope="module")
 def forges() -> Iterator[dict[str, Any]]:
-    """One stand-in of each kind."""
+    """A fake forge of each kind."""
     with ExitStack() as stack:
         yield {kind: stack.enter_context(running_forge(kind)) for kind in KINDS}
 
 
 @pytest.fixture(scope="module")
 def services(start_services: Callable[..., Services], forges: dict[str, Any]) -> Services:
-    """A hub that knows these forges."""
+    """A hub that these forges are configured in."""
     return start_services({"HYTHE_FORGES": " ".join(forge.setting for forge in forges.values())})
 
 
@@ -35,27 +35,27 @@ def services(start_services: Callable[..., Services], forges: dict[str, Any]) ->
 def test_a_push_at_a_forge_becomes_an_image(
     services: Services, forges: dict[str, Any], kind: str, docker: Docker
 ) -> None:
-    """Link, choose, set up, push: the image runs, and the forge knows how the commit's build went."""
+    """Link, select, configure, push: the image runs, and the forge gets the status of the commit."""
     forge = forges[kind]
     source = services.source(f"from-{kind}")
     project = forge.add(source)
-    link = services.call("POST", "/api/v1/linked-accounts", {"url": forge.url, "token": forge.token()})
-    [found] = services.call("GET", f"/api/v1/linked-accounts/{link['id']}/repositories?q=from-{kind}")["items"]
+    account = services.call("POST", "/api/v1/linked-accounts", {"url": forge.url, "token": forge.token()})
+    [repository] = services.call("GET", f"/api/v1/linked-accounts/{account['id']}/repositories?q=from-{kind}")["items"]
     path = f"/api/v1/repositories/alice/from-{kind}"
-    where = {
-        "url": found["clone_url"],
+    source_body = {
+        "url": repository["clone_url"],
         "forge": kind,
-        "forge_repository": found["name"],
-        "linked_account_id": link["id"],
+        "forge_repository": repository["name"],
+        "linked_account_id": account["id"],
     }
-    services.call("POST", f"{path}/build-configuration", {"source": where})
-    hook = services.call("POST", f"{path}/build-configuration/forge-webhook", {"hub_url": services.hub.url})
+    services.call("POST", f"{path}/build-configuration", {"source": source_body})
+    webhook = services.call("POST", f"{path}/build-configuration/forge-webhook", {"hub_url": services.hub.url})
 
     commit = source.commit({"new": "file"}, "Second")
     [sent] = forge.push(project, "refs/heads/main", commit)
     build = services.built(path, 1)
 
-    assert hook["installed"], hook
+    assert webhook["installed"], webhook
     assert (sent.status, sent.reply["outcome"]) == (202, "accepted")
     assert build["ref"]["commit"] == commit
     assert (build["cause"], build["started_by"]) == ("push", "octo")
@@ -66,33 +66,38 @@ def test_a_push_at_a_forge_becomes_an_image(
     assert forge.violations == []
 
 
-def test_private_code_is_built_with_its_deploy_key(
+def test_private_code_is_cloned_with_its_deploy_key(
     services: Services, forges: dict[str, Any], ssh_server: SSHServer
 ) -> None:
-    """The key that was installed at the forge opens the source to the build, by real SSH, and no other key does."""
+    """With the deploy key of the forge, a build clones the source over real SSH; without it, the build fails."""
     forge = forges["gitea"]
     source = services.source("closed-source", None, private=("nobody", "knows"))
     project = forge.add(source, private=True)
     project.ssh = ssh_server.url(source.bare)
-    link = services.call("POST", "/api/v1/linked-accounts", {"url": forge.url, "token": forge.token()})
+    account = services.call("POST", "/api/v1/linked-accounts", {"url": forge.url, "token": forge.token()})
     path = "/api/v1/repositories/alice/closed-source"
-    where = {"url": source.url, "forge": "gitea", "forge_repository": project.name, "linked_account_id": link["id"]}
-    services.call("POST", f"{path}/build-configuration", {"source": where})
+    source_body = {
+        "url": source.url,
+        "forge": "gitea",
+        "forge_repository": project.name,
+        "linked_account_id": account["id"],
+    }
+    services.call("POST", f"{path}/build-configuration", {"source": source_body})
     services.call("POST", f"{path}/build-configuration/forge-webhook", {"hub_url": services.hub.url})
     forge.push(project, "refs/heads/main", source.head("main"))
-    shut = services.wait(path, 1)
+    refused = services.wait(path, 1)
 
     ssh_server.admit(key["key"] for key in project.deploy_keys.values())
     forge.push(project, "refs/heads/main", source.commit({"new": "file"}, "Second"))
     build = services.built(path, 2)
 
-    assert shut["status"] == "failed"
+    assert refused["status"] == "failed"
     assert "PRIVATE KEY" not in build["log"]
     assert build["ref"]["commit"] == source.head("main")
 
 
 def last_status(project: Any, state: str) -> dict[str, Any]:
-    """The last status of a project, which must come to be `state` within seconds."""
+    """Wait until the last status of a project is `state`; return it."""
     end = time.monotonic() + 10
     while not project.statuses or project.statuses[-1]["state"] != state:
         assert time.monotonic() < end, project.statuses

@@ -1,4 +1,4 @@
-"""Incoming webhooks: believed when signed, taken once, never out of order, and listed whatever came of them."""
+"""Incoming webhooks: only signed ones are accepted, once and in order, and all of them are listed."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ MAIN = "refs/heads/main"
 
 
 def commit(number: int) -> str:
-    """A commit's id."""
+    """Return a commit id."""
     return f"{number:040x}"
 
 
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_branches_and_tags_become_builds(forge_hub: ForgeHub, kind: str) -> None:
-    """What the rules name is queued at its commit; everything else is listed as ignored."""
+    """Refs that a rule matches are queued at their commits; others are listed as ignored."""
     connected = forge_hub.connect(kind, f"pushed-{kind}")
     forge, project = connected.forge, connected.project
 
@@ -46,8 +46,8 @@ def test_branches_and_tags_become_builds(forge_hub: ForgeHub, kind: str) -> None
 
 
 @pytest.mark.parametrize("kind", list(KINDS))
-def test_unsigned_and_wrongly_signed_are_refused_and_listed(forge_hub: ForgeHub, kind: str) -> None:
-    """A changed body, another secret, no signature at all."""
+def test_invalid_signatures_are_refused_and_listed(forge_hub: ForgeHub, kind: str) -> None:
+    """A changed body, another secret, no signature."""
     connected = forge_hub.connect(kind, f"unsigned-{kind}")
     forge, project = connected.forge, connected.project
     event = forge.push_event(project, MAIN, ZERO, commit(1))
@@ -62,7 +62,7 @@ def test_unsigned_and_wrongly_signed_are_refused_and_listed(forge_hub: ForgeHub,
 
     assert good.status == 202
     assert (wrong.status, unsigned.status) == (401, 401)
-    # GitLab's secret signs no body: what keeps a changed one out is its delivery's id.
+    # GitLab's secret does not sign the body: the delivery id rejects the changed one.
     assert changed.status == (200 if kind == "gitlab" else 401)
     assert forge_hub.builds(connected) == [("main", commit(1), "queued")]
     refused = [each for each in forge_hub.deliveries(connected) if each["outcome"] == "refused"]
@@ -71,8 +71,8 @@ def test_unsigned_and_wrongly_signed_are_refused_and_listed(forge_hub: ForgeHub,
 
 
 @pytest.mark.parametrize("kind", list(KINDS))
-def test_a_delivery_is_taken_once(forge_hub: ForgeHub, kind: str) -> None:
-    """Sent again, as forges do when they heard no answer, it builds nothing more."""
+def test_a_delivery_is_processed_once(forge_hub: ForgeHub, kind: str) -> None:
+    """A forge that got no response sends the delivery again, which builds nothing."""
     connected = forge_hub.connect(kind, f"once-{kind}")
     [sent] = connected.forge.push(connected.project, MAIN, commit(1))
 
@@ -83,8 +83,8 @@ def test_a_delivery_is_taken_once(forge_hub: ForgeHub, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", list(KINDS))
-def test_the_past_is_not_built(forge_hub: ForgeHub, kind: str) -> None:
-    """A delivery that comes late, or again under another id, does not take a branch back."""
+def test_stale_deliveries_are_rejected(forge_hub: ForgeHub, kind: str) -> None:
+    """A delayed delivery, or a repeated one with another id, does not reset a branch."""
     connected = forge_hub.connect(kind, f"stale-{kind}")
     forge, project, hook = connected.forge, connected.project, connected.installed
     forge.send(hook, *forge.push_event(project, MAIN, ZERO, commit(1)))
@@ -98,22 +98,22 @@ def test_the_past_is_not_built(forge_hub: ForgeHub, kind: str) -> None:
     assert forge_hub.deliveries(connected)[0]["outcome"] == "stale"
 
 
-def test_going_back_on_purpose_is_built(forge_hub: ForgeHub) -> None:
-    """A forced push to an earlier commit goes on from where the branch was: that is no replay."""
+def test_a_forced_push_to_an_earlier_commit_is_built(forge_hub: ForgeHub) -> None:
+    """It starts at the last known commit of the branch, so it is not stale."""
     connected = forge_hub.connect("github", "forced")
     forge, project = connected.forge, connected.project
     for number in (1, 2, 1):
         forge.push(project, MAIN, commit(number))
     forge.push(project, MAIN, ZERO)
 
-    [anew] = forge.push(project, MAIN, commit(1))
+    [sent] = forge.push(project, MAIN, commit(1))
 
-    assert anew.reply["outcome"] == "accepted"
+    assert sent.reply["outcome"] == "accepted"
     assert [sha for _, sha, _ in forge_hub.builds(connected)] == [commit(number) for number in (1, 1, 2, 1)]
 
 
-def test_an_old_delivery_of_github_is_refused(forge_hub: ForgeHub) -> None:
-    """GitHub says under the signature when it was pushed: days ago is too old."""
+def test_an_old_delivery_of_github_is_rejected(forge_hub: ForgeHub) -> None:
+    """GitHub signs the time of the push, so that the hub can reject old deliveries."""
     connected = forge_hub.connect("github", "old")
     headers, body = connected.forge.push_event(connected.project, MAIN, ZERO, commit(1))
     body["repository"]["pushed_at"] = int(time.time()) - 5 * 86400
@@ -124,7 +124,7 @@ def test_an_old_delivery_of_github_is_refused(forge_hub: ForgeHub) -> None:
     assert forge_hub.builds(connected) == []
 
 
-def test_forgejos_headers_are_gitea_not_github(forge_hub: ForgeHub) -> None:
+def test_headers_of_forgejo_select_gitea(forge_hub: ForgeHub) -> None:
     """Gitea and Forgejo send GitHub's headers, too; they are matched first."""
     connected = forge_hub.connect("gitea", "forgejo")
     assert isinstance(connected.forge, FakeGitea)
@@ -137,11 +137,11 @@ def test_forgejos_headers_are_gitea_not_github(forge_hub: ForgeHub) -> None:
     assert sent.reply["outcome"] == "accepted"
 
 
-def test_a_webhook_in_the_wrong_place_builds_nothing(forge_hub: ForgeHub) -> None:
-    """Another forge's, or another repository's, with the right secret."""
-    connected = forge_hub.connect("github", "placed")
+def test_a_webhook_of_another_source_builds_nothing(forge_hub: ForgeHub) -> None:
+    """Another forge, or another project, with the correct secret."""
+    connected = forge_hub.connect("github", "this-source")
     gitlab = forge_hub.forges["gitlab"]
-    other = forge_hub.connect("github", "other-place")
+    other = forge_hub.connect("github", "other-source")
 
     foreign = gitlab.send(connected.installed, *gitlab.push_event(connected.project, MAIN, ZERO, commit(1)))
     elsewhere = connected.forge.send(
@@ -150,12 +150,12 @@ def test_a_webhook_in_the_wrong_place_builds_nothing(forge_hub: ForgeHub) -> Non
 
     assert foreign.status == 401
     assert "comes from gitlab" in foreign.reply["detail"]
-    assert elsewhere.reply["detail"] == "the event is for src/other-place, but the source is src/placed"
+    assert elsewhere.reply["detail"] == "the event is for src/other-source, but the source is src/this-source"
     assert forge_hub.builds(connected) == []
 
 
-def test_any_forges_webhook_can_be_pasted_for_a_plain_address(forge_hub: ForgeHub) -> None:
-    """A set-up without an account takes a Gitea's webhook that somebody pasted."""
+def test_a_git_url_accepts_webhooks_of_any_forge(forge_hub: ForgeHub) -> None:
+    """Without a linked account, a user can paste the webhook at any forge."""
     git = forge_hub.services.git.create("src/pasted")
     git.commit({"Dockerfile": "FROM scratch\n"})
     path = forge_hub.services.configure("pasted", git)
@@ -171,8 +171,8 @@ def test_any_forges_webhook_can_be_pasted_for_a_plain_address(forge_hub: ForgeHu
 @pytest.mark.parametrize("body", [b"", b"[]", b"{}", b"null", b'{"ref": 1}', b"\xff\xfe", b"[" * 100_000])
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_bad_bodies_are_refused(forge_hub: ForgeHub, kind: str, body: bytes) -> None:
-    """Signed nonsense is an answer of 4xx that says so, never a fault."""
-    name = f"nonsense-{kind}"
+    """An invalid body is an error 4xx even with a valid signature."""
+    name = f"invalid-{kind}"
     known = forge_hub.forges[kind].projects.get(f"src/{name}")
     if known is None:
         known = forge_hub.connect(kind, name).project
@@ -187,7 +187,7 @@ def test_bad_bodies_are_refused(forge_hub: ForgeHub, kind: str, body: bytes) -> 
     assert "not in this forge's documented format" in sent.reply["detail"]
 
 
-def test_unknown_addresses_and_floods(forge_hub: ForgeHub) -> None:
+def test_unknown_webhooks_and_large_bodies(forge_hub: ForgeHub) -> None:
     """An unknown webhook is 404 before its body is read; a body over 25 MB is 413."""
     connected = forge_hub.connect("github", "large")
     forge = connected.forge
@@ -204,8 +204,8 @@ def test_unknown_addresses_and_floods(forge_hub: ForgeHub) -> None:
     assert (unknown.status, large.status) == (404, 413)
 
 
-def test_a_ping_is_answered(forge_hub: ForgeHub) -> None:
-    """GitHub tries a new webhook with a ping."""
+def test_a_ping_is_ignored(forge_hub: ForgeHub) -> None:
+    """GitHub tests a new webhook with a ping."""
     connected = forge_hub.connect("github", "pinged")
 
     [sent] = forge_hub.forges["github"].ping(connected.project)  # type: ignore[attr-defined]
@@ -213,9 +213,9 @@ def test_a_ping_is_answered(forge_hub: ForgeHub) -> None:
     assert (sent.status, sent.reply["outcome"]) == (200, "ignored")
 
 
-def test_switched_off_builds_nothing(forge_hub: ForgeHub) -> None:
-    """Pushes to a set-up that is switched off are listed and build nothing."""
-    connected = forge_hub.connect("gitea", "off")
+def test_inactive_configurations_build_nothing(forge_hub: ForgeHub) -> None:
+    """Pushes are listed, but build nothing, while the build configuration is inactive."""
+    connected = forge_hub.connect("gitea", "inactive")
     forge_hub.call("PATCH", f"{connected.path}/build-configuration", {"active": False})
 
     [sent] = connected.forge.push(connected.project, MAIN, commit(1))

@@ -1,4 +1,4 @@
-"""Docker Hub's build settings, carried over by the command as the documentation shows it."""
+"""Import of Docker Hub's build settings with the documented command."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from tests.parts.process import ROOT
 __all__ = ["forge_hub"]
 
 
-def test_the_documented_file_becomes_a_set_up(forge_hub: ForgeHub, hythe: HytheClient, tmp_path: Path) -> None:
-    """`hythe builds configure --from` takes the file of docs/trusted-builds.md."""
+def test_the_documented_file_becomes_a_build_configuration(
+    forge_hub: ForgeHub, hythe: HytheClient, tmp_path: Path
+) -> None:
+    """`hythe builds configure --from` accepts the file of docs/trusted-builds.md."""
     page = (ROOT / "docs/trusted-builds.md").read_text()
     [example] = re.findall(r"```json\n(.*?)```", page, re.DOTALL)
     file = tmp_path / "docker-hub.json"
@@ -22,9 +24,9 @@ def test_the_documented_file_becomes_a_set_up(forge_hub: ForgeHub, hythe: HytheC
     host = forge_hub.services.hub.host
     hythe.login(host, "alice", PASSWORD)
 
-    hythe.ok("builds", "configure", f"{host}/alice/moved", "--from", file)
+    hythe.ok("builds", "configure", f"{host}/alice/imported", "--from", file)
 
-    configuration = forge_hub.call("GET", "/api/v1/repositories/alice/moved/build-configuration")
+    configuration = forge_hub.call("GET", "/api/v1/repositories/alice/imported/build-configuration")
     assert configuration["source"]["url"] == "https://github.com/nmstate/nmstate.git"
     assert [(rule["source"], rule["tags"]) for rule in configuration["rules"]] == [
         ("base", "latest"),
@@ -34,16 +36,16 @@ def test_the_documented_file_becomes_a_set_up(forge_hub: ForgeHub, hythe: HytheC
 
 
 def test_the_command_prints_what_to_paste(forge_hub: ForgeHub, hythe: HytheClient) -> None:
-    """Without a linked account `hythe builds webhook` says address and secret, and the same ones again."""
+    """Without a linked account, `hythe builds webhook` prints the URL and the secret, each time the same."""
     git = forge_hub.services.git.create("src/pasted-by-command")
     git.commit({"Dockerfile": "FROM scratch\n"})
     forge_hub.services.configure("by-command", git)
     name = f"{forge_hub.services.hub.host}/alice/by-command"
     hythe.login(forge_hub.services.hub.host, "alice", PASSWORD)
 
-    said = hythe.ok("builds", "webhook", name)
-    hook = hythe.json("builds", "webhook", name)
+    output = hythe.ok("builds", "webhook", name)
+    webhook = hythe.json("builds", "webhook", name)
 
-    assert hook["url"].startswith(f"{forge_hub.services.hub.url}/hooks/")
-    assert hook["url"] in said
-    assert hook["secret"] in said
+    assert webhook["url"].startswith(f"{forge_hub.services.hub.url}/hooks/")
+    assert webhook["url"] in output
+    assert webhook["secret"] in output

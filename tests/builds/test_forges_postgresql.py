@@ -1,4 +1,4 @@
-"""Links, webhooks and deliveries on PostgreSQL."""
+"""Linked accounts, webhooks and deliveries on PostgreSQL."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from tests.parts.forges import running_forge
 pytestmark = pytest.mark.postgresql
 
 
-def test_from_link_to_unlinking(start_services: Callable[..., Services], postgresql_url: str) -> None:
-    """Link, webhook, push, the same delivery again, a status, unlinking."""
+def test_from_linking_to_unlinking(start_services: Callable[..., Services], postgresql_url: str) -> None:
+    """Linking, webhook, push, a repeated delivery, a commit status, unlinking."""
     with running_forge("github") as forge:
         services = start_services({**NO_WORKER, "HYTHE_FORGES": forge.setting}, database_url=postgresql_url)
         forge_hub = ForgeHub(services, {"github": forge})
@@ -22,10 +22,10 @@ def test_from_link_to_unlinking(start_services: Callable[..., Services], postgre
         again = forge.deliver(sent)
         eventually(lambda: connected.project.statuses)
 
-        removed = services.call("DELETE", f"/api/v1/linked-accounts/{connected.account['id']}")
+        report = services.call("DELETE", f"/api/v1/linked-accounts/{connected.account['id']}")
 
         assert (sent.reply["outcome"], again.reply["outcome"]) == ("accepted", "duplicate")
         assert len(forge_hub.builds(connected)) == 1
-        assert removed["removed"] == ["the webhook of src/on-postgresql"]
+        assert report["removed"] == ["the webhook of src/on-postgresql"]
         assert connected.project.webhooks == {}
         assert forge.violations == []

@@ -1,4 +1,4 @@
-"""Commit statuses: the forge learns how a commit's build stands, in its own words, also when it was away."""
+"""Commit statuses: the hub reports the state of builds to the forges, also after a forge was unavailable."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.web.browser import Raw
 __all__ = ["forge_hub"]
 
 MAIN = "refs/heads/main"
-WORDS = {
+STATES = {
     "github": ("pending", "error", "target_url"),
     "gitea": ("pending", "error", "target_url"),
     "gitlab": ("pending", "canceled", "target_url"),
@@ -24,10 +24,10 @@ WORDS = {
 
 
 @pytest.mark.parametrize("kind", list(KINDS))
-def test_waiting_and_cancelled_builds_are_told(forge_hub: ForgeHub, kind: str) -> None:
-    """With a link to the build's page and a context of the image's name."""
-    connected = forge_hub.connect(kind, f"told-{kind}")
-    waiting, cancelled, link = WORDS[kind]
+def test_queued_and_cancelled_builds_are_reported(forge_hub: ForgeHub, kind: str) -> None:
+    """The status has a link to the page of the build; its context is the name of the image."""
+    connected = forge_hub.connect(kind, f"reported-{kind}")
+    queued, cancelled, link = STATES[kind]
     commit = connected.project.git.head("main")
     connected.forge.push(connected.project, MAIN, commit)
     eventually(lambda: connected.project.statuses)
@@ -36,17 +36,17 @@ def test_waiting_and_cancelled_builds_are_told(forge_hub: ForgeHub, kind: str) -
     eventually(lambda: len(connected.project.statuses) == 2)
 
     first, second = connected.project.statuses
-    assert (first["state"], second["state"]) == (waiting, cancelled)
+    assert (first["state"], second["state"]) == (queued, cancelled)
     assert first["commit"] == second["commit"] == commit
-    assert first["context"] == f"hythe/alice/told-{kind}:latest"
-    assert first[link] == f"{forge_hub.services.hub.url}/alice/told-{kind}/-/builds/1"
+    assert first["context"] == f"hythe/alice/reported-{kind}:latest"
+    assert first[link] == f"{forge_hub.services.hub.url}/alice/reported-{kind}/-/builds/1"
     assert second["description"] == "cancelled by alice"
 
 
-def test_the_least_rights_do_for_public_code(forge_hub: ForgeHub) -> None:
-    """What GitHub is asked for installs the webhook, tells statuses and removes the webhook; none of it writes code."""
+def test_minimal_scopes_suffice_for_public_code(forge_hub: ForgeHub) -> None:
+    """The requested scopes of GitHub allow webhooks and commit statuses, but no access to code."""
     offer = next(each for each in forge_hub.call("GET", "/api/v1/forges")["items"] if each["kind"] == "github")
-    connected = forge_hub.connect("github", "least-rights", scopes=tuple(offer["public_scopes"]))
+    connected = forge_hub.connect("github", "minimal-scopes", scopes=tuple(offer["public_scopes"]))
 
     connected.forge.push(connected.project, MAIN, connected.project.git.head("main"))
     eventually(lambda: connected.project.statuses)
@@ -58,9 +58,9 @@ def test_the_least_rights_do_for_public_code(forge_hub: ForgeHub) -> None:
     assert not {"repo", "public_repo"} & set(offer["public_scopes"])
 
 
-def test_switching_off_leaves_no_commit_waiting(forge_hub: ForgeHub) -> None:
-    """What waited is cancelled, and the forge learns of it; a retry is refused then."""
-    connected = forge_hub.connect("github", "switched-off")
+def test_deactivation_leaves_no_pending_status(forge_hub: ForgeHub) -> None:
+    """Queued builds are cancelled, and the forge is notified; a retry is refused."""
+    connected = forge_hub.connect("github", "deactivated")
     connected.forge.push(connected.project, MAIN, connected.project.git.head("main"))
     eventually(lambda: connected.project.statuses)
 
@@ -72,8 +72,8 @@ def test_switching_off_leaves_no_commit_waiting(forge_hub: ForgeHub) -> None:
 
 
 @pytest.mark.parametrize("by", ["api", "page"])
-def test_deleting_leaves_no_commit_waiting(forge_hub: ForgeHub, by: str) -> None:
-    """The forge hears that what waited is cancelled, before the set-up goes with its builds and webhook."""
+def test_deletion_leaves_no_pending_status(forge_hub: ForgeHub, by: str) -> None:
+    """The cancellation is reported before the configuration, its builds and its webhook are deleted."""
     connected = forge_hub.connect("github", f"deleted-by-{by}")
     connected.forge.push(connected.project, MAIN, connected.project.git.head("main"))
     eventually(lambda: connected.project.statuses)
@@ -90,8 +90,8 @@ def test_deleting_leaves_no_commit_waiting(forge_hub: ForgeHub, by: str) -> None
     assert forge_hub.try_call("GET", f"{connected.path}/build-configuration")[0] == 404
 
 
-def test_deleting_ends_what_runs(start_services: Callable[..., Services]) -> None:
-    """Its commit is told as cancelled, too, and its worker finds its lease lost."""
+def test_deletion_cancels_running_builds(start_services: Callable[..., Services]) -> None:
+    """The cancellation is reported to the forge, and the worker loses its lease."""
     with running_forge("gitea") as forge:
         services = start_services({**BY_HAND, "HYTHE_FORGES": forge.setting})
         connected = ForgeHub(services, {"gitea": forge}).connect("gitea", "stopped")
@@ -110,9 +110,9 @@ def test_deleting_ends_what_runs(start_services: Callable[..., Services]) -> Non
         assert lost.value.code == 409
 
 
-def test_a_forge_that_is_away_is_told_later(forge_hub: ForgeHub) -> None:
-    """The status is sent again; nothing waits for it."""
-    connected = forge_hub.connect("github", "away")
+def test_an_unavailable_forge_gets_the_status_later(forge_hub: ForgeHub) -> None:
+    """The status is sent again; the push does not wait for it."""
+    connected = forge_hub.connect("github", "unavailable")
     connected.forge.fail_next += [503]
 
     [sent] = connected.forge.push(connected.project, MAIN, connected.project.git.head("main"))
@@ -122,20 +122,20 @@ def test_a_forge_that_is_away_is_told_later(forge_hub: ForgeHub) -> None:
     assert [status["state"] for status in connected.project.statuses] == ["pending"]
 
 
-def test_no_status_without_a_link(forge_hub: ForgeHub) -> None:
-    """Somebody else's link in a set-up tells nobody anything: only the link that installed the webhook is used."""
-    link = forge_hub.link("gitea")
+def test_no_status_without_an_installed_webhook(forge_hub: ForgeHub) -> None:
+    """Statuses use the linked account that installed the webhook, not the one in the source."""
+    account = forge_hub.link("gitea")
     git = forge_hub.services.git.create("src/silent")
     head = git.commit({"Dockerfile": "FROM scratch\n"})
     project = forge_hub.forges["gitea"].add(git)
-    source = {"url": git.url, "forge": "gitea", "forge_repository": project.name, "linked_account_id": link["id"]}
+    source = {"url": git.url, "forge": "gitea", "forge_repository": project.name, "linked_account_id": account["id"]}
     path = "/api/v1/repositories/alice/silent"
     forge_hub.call("POST", f"{path}/build-configuration", {"source": source})
-    told = forge_hub.connect("gitea", "told-after")
+    other = forge_hub.connect("gitea", "with-webhook")
 
     start = {"source_name": "main", "commit": head}
     forge_hub.call("POST", f"{path}/builds", start)
-    told.forge.push(told.project, MAIN, told.project.git.head("main"))
-    eventually(lambda: told.project.statuses)
+    other.forge.push(other.project, MAIN, other.project.git.head("main"))
+    eventually(lambda: other.project.statuses)
 
     assert project.statuses == []

@@ -1,4 +1,4 @@
-"""The stand-ins of the forges refuse what the forges would refuse."""
+"""The fake forges reject the requests that the real forges would reject."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ HOOKS = {
 }
 
 
-def test_a_webhook_of_another_form_is_a_violation(forge: FakeForge, git_server: GitServer) -> None:
-    """Fields that no documentation names are refused, and noted."""
+def test_an_undocumented_webhook_is_a_violation(forge: FakeForge, git_server: GitServer) -> None:
+    """Undocumented fields are rejected and recorded."""
     forge.add(git_server.create("o/r"))
     headers = {"Authorization": f"Bearer {forge.token()}", "Content-Type": "application/json"}
     body = json.dumps({"url": "https://hub.example", "event": "push"}).encode()
@@ -32,8 +32,8 @@ def test_a_webhook_of_another_form_is_a_violation(forge: FakeForge, git_server: 
     assert len(forge.violations) == 1
 
 
-def test_a_token_reaches_no_further_than_its_scopes(forge: FakeForge) -> None:
-    """Without any right nobody makes a webhook, whatever else the forge shows to such a token."""
+def test_the_scopes_of_a_token_limit_it(forge: FakeForge) -> None:
+    """A token without the scope cannot create a webhook."""
     headers = {"Authorization": f"Bearer {forge.token('nothing')}", "Content-Type": "application/json"}
     request = urllib.request.Request(f"{forge.url}{HOOKS[forge.kind]}", b"{}", headers, method="POST")
 
