@@ -87,7 +87,7 @@ def test_private_code_is_cloned_with_its_deploy_key(
     forge.push(project, "refs/heads/main", source.head("main"))
     refused = services.wait(path, 1)
 
-    ssh_server.admit(key["key"] for key in project.deploy_keys.values())
+    ssh_server.authorize(key["key"] for key in project.deploy_keys.values())
     forge.push(project, "refs/heads/main", source.commit({"new": "file"}, "Second"))
     build = services.built(path, 2)
 

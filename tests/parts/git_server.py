@@ -1,4 +1,4 @@
-"""A real git over HTTP: `git http-backend` behind a small threaded server, and repositories made in a line."""
+"""Real git over HTTP: `git http-backend` behind a small threaded server, and helpers to create repositories."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ IDENTITY = {
 
 @dataclass(slots=True)
 class GitRepository:
-    """A bare repository on the server, and a work tree that pushes to it."""
+    """A bare repository on the server, and a work tree to push from."""
 
     name: str
     url: str
@@ -36,16 +36,16 @@ class GitRepository:
     work: Path
 
     def git(self, *arguments: str) -> str:
-        """Run git in the work tree, where it must succeed; returns its output."""
+        """Run git in the work tree and return its output; fail on an error."""
         return run_git(self.work, *arguments)
 
     def commit(self, files: Mapping[str, str], message: str = "Change", *, branch: str = "main") -> str:
-        """Write `files` (path -> text) on `branch`, commit, push, and return the commit's full id.
+        """Write `files` (path -> text) on `branch`, commit, push, and return the commit id.
 
-        A branch that is new starts at the commit that is checked out.
+        A new branch starts at the checked-out commit.
         """
-        known = self.git("branch", "--list", branch)
-        self.git("checkout", "-q", *([] if known else ["-B"]), branch)
+        exists = self.git("branch", "--list", branch)
+        self.git("checkout", "-q", *([] if exists else ["-B"]), branch)
         for path, text in files.items():
             target = self.work / path
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -56,7 +56,7 @@ class GitRepository:
         return self.head(branch)
 
     def tag(self, name: str, commit: str = "HEAD") -> str:
-        """Tag a commit, push the tag, and return the commit's full id."""
+        """Tag a commit, push the tag, and return the commit id."""
         self.git("tag", "-a", name, "-m", name, commit)
         self.git("push", "-q", "origin", name)
         return self.head(name)
@@ -66,23 +66,23 @@ class GitRepository:
         self.git("push", "-q", "origin", f":{ref}")
 
     def head(self, ref: str = "HEAD") -> str:
-        """Full id of the commit that a branch, tag or name stands for."""
+        """Return the id of the commit that a branch, a tag or another name points to."""
         return self.git("rev-parse", f"{ref}^{{commit}}")
 
 
 def run_git(folder: Path, *arguments: str) -> str:
-    """Run git in `folder` with an identity of its own and nobody's configuration."""
+    """Run git in `folder` with a test identity and without configuration files."""
     command = [program("git", "git"), *arguments]
-    done = subprocess.run(
+    result = subprocess.run(
         command, cwd=folder, env={**os.environ, **IDENTITY}, capture_output=True, text=True, check=False
     )
-    assert done.returncode == 0, f"git {' '.join(arguments)}\n{done.stdout}{done.stderr}"
-    return done.stdout.strip()
+    assert result.returncode == 0, f"git {' '.join(arguments)}\n{result.stdout}{result.stderr}"
+    return result.stdout.strip()
 
 
 @dataclass(slots=True)
 class GitServer:
-    """Serves every bare repository below `folder`; those in `private` ask for a user name and password."""
+    """Serves every bare repository below `folder`; those in `private` require a user name and password."""
 
     folder: Path
     url: str
@@ -90,7 +90,7 @@ class GitServer:
     requests: list[str] = field(default_factory=list)
 
     def create(self, name: str, *, private: tuple[str, str] | None = None) -> GitRepository:
-        """Create an empty repository `OWNER/NAME`; `private` is the user name and password that reading takes."""
+        """Create an empty repository `OWNER/NAME`; `private` is the user name and password required to read it."""
         bare, work = self.folder / f"{name}.git", self.folder / ".work" / name
         for path in (bare, work):
             path.mkdir(parents=True)
@@ -102,38 +102,38 @@ class GitServer:
             self.private[name] = private
         return GitRepository(name, f"{self.url}/{name}.git", bare, work)
 
-    def admits(self, path: str, authorization: str | None) -> bool:
-        """May a request with this Authorization header read `path`?"""
+    def can_read(self, path: str, authorization: str | None) -> bool:
+        """Return whether a request with this Authorization header can read `path`."""
         name = path.lstrip("/").split(".git", 1)[0]
         if name not in self.private:
             return True
         user, password = self.private[name]
-        wanted = base64.b64encode(f"{user}:{password}".encode()).decode()
-        return authorization == f"Basic {wanted}"
+        expected = base64.b64encode(f"{user}:{password}".encode()).decode()
+        return authorization == f"Basic {expected}"
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """Hands each request to `git http-backend` as CGI (RFC 3875)."""
+    """Runs `git http-backend` as CGI (RFC 3875) for each request."""
 
     git_server: GitServer
 
     def do_GET(self) -> None:
         path, _, query = self.path.partition("?")
         self.git_server.requests.append(f"{self.command} {self.path}")
-        if not self.git_server.admits(path, self.headers["Authorization"]):
-            self._answer(401, {"WWW-Authenticate": 'Basic realm="git"'}, b"")
+        if not self.git_server.can_read(path, self.headers["Authorization"]):
+            self._respond(401, {"WWW-Authenticate": 'Basic realm="git"'}, b"")
             return
-        done = subprocess.run(
+        result = subprocess.run(
             [program("git", "git"), "http-backend"],
             input=self.rfile.read(int(self.headers["Content-Length"] or 0)),
             env=self._environment(path, query),
             capture_output=True,
             check=False,
         )
-        head, _, body = done.stdout.partition(b"\r\n\r\n")
-        fields = dict(line.split(": ", 1) for line in head.decode().splitlines() if ": " in line)
-        status = int(fields.pop("Status", "200").split()[0])
-        self._answer(status, fields, body)
+        header_lines, _, body = result.stdout.partition(b"\r\n\r\n")
+        headers = dict(line.split(": ", 1) for line in header_lines.decode().splitlines() if ": " in line)
+        status = int(headers.pop("Status", "200").split()[0])
+        self._respond(status, headers, body)
 
     def do_POST(self) -> None:
         self.do_GET()
@@ -154,16 +154,16 @@ class _Handler(BaseHTTPRequestHandler):
             "REMOTE_USER": "git",
         }
 
-    def _answer(self, status: int, fields: Mapping[str, str], body: bytes) -> None:
+    def _respond(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
         self.send_response(status)
-        for name, value in fields.items():
+        for name, value in headers.items():
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
 
     def log_message(self, format: str, *arguments: object) -> None:
-        """Say nothing: requests are kept in `GitServer.requests`."""
+        """Log nothing: `GitServer.requests` records the requests."""
 
 
 @contextlib.contextmanager
@@ -171,7 +171,7 @@ def running_git_server(folder: Path) -> Iterator[GitServer]:
     """Serve the bare repositories below `folder` on a free loopback port."""
 
     class Handler(_Handler):
-        """Knows its own server, so that several may run."""
+        """A handler of its own for each server, so that several can run."""
 
     http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server = GitServer(folder, f"http://127.0.0.1:{http.server_port}")
@@ -188,6 +188,6 @@ def running_git_server(folder: Path) -> Iterator[GitServer]:
 
 @pytest.fixture
 def git_server(tmp_path: Path) -> Iterator[GitServer]:
-    """A git server without repositories; `.create("owner/name")` makes them."""
+    """A git server without repositories; `.create("owner/name")` adds one."""
     with running_git_server(tmp_path / "git") as server:
         yield server

@@ -1,4 +1,4 @@
-"""A real sshd on a free loopback port: it lets in the keys that it is given, to read git repositories."""
+"""A real sshd on a free loopback port; with an authorized key, clients can read git repositories."""
 
 from __future__ import annotations
 
@@ -28,26 +28,26 @@ PidFile none
 
 @dataclass(slots=True)
 class SSHServer:
-    """Serves every path of this machine to whoever holds one of the keys."""
+    """Serves every git repository of this machine to clients with an authorized key."""
 
     folder: Path
     port: int
     user: str
 
     def url(self, path: Path) -> str:
-        """The address by which git clones the repository at `path`."""
+        """Return the clone URL of the repository at `path`."""
         return f"ssh://{self.user}@127.0.0.1:{self.port}{path}"
 
-    def admit(self, public_keys: Iterable[str]) -> None:
-        """Let these keys in, and no other; they may only read."""
-        reading = 'restrict,command="eval \\"git-upload-pack ${SSH_ORIGINAL_COMMAND#* }\\""'
-        lines = "".join(f"{reading} {key}\n" for key in public_keys)
+    def authorize(self, public_keys: Iterable[str]) -> None:
+        """Replace the authorized keys; all of them are read-only."""
+        options = 'restrict,command="eval \\"git-upload-pack ${SSH_ORIGINAL_COMMAND#* }\\""'
+        lines = "".join(f"{options} {key}\n" for key in public_keys)
         (self.folder / "authorized_keys").write_text(lines)
 
 
 @contextlib.contextmanager
 def running_ssh_server(folder: Path) -> Iterator[SSHServer]:
-    """Run sshd with its keys in `folder`."""
+    """Run sshd with its host key, configuration and log in `folder`."""
     port = free_port()
     key = [program("ssh-keygen", "openssh-client"), "-q", "-t", "ed25519", "-N", "", "-f", str(folder / "host_key")]
     subprocess.run(key, check=True)
@@ -55,16 +55,16 @@ def running_ssh_server(folder: Path) -> Iterator[SSHServer]:
     (folder / "authorized_keys").write_text("")
     Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
     command = [program("sshd", "openssh-server"), "-D", "-e", "-f", str(folder / "sshd_config")]
-    started = Program(command, folder / "log", dict(os.environ))
-    started.wait_until(lambda: listening(port), 20)
+    sshd = Program(command, folder / "log", dict(os.environ))
+    sshd.wait_until(lambda: listening(port), 20)
     try:
         yield SSHServer(folder, port, os.environ.get("USER", "root"))
     finally:
-        started.stop()
+        sshd.stop()
 
 
 @pytest.fixture
 def ssh_server() -> Iterator[SSHServer]:
-    """An sshd that lets nobody in until `.admit(keys)`."""
+    """An sshd without authorized keys; `.authorize(keys)` adds them."""
     with own_folder("sshd") as folder, running_ssh_server(folder) as server:
         yield server

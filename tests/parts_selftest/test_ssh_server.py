@@ -27,7 +27,7 @@ def test_a_key_opens_git_for_reading(ssh_server: SSHServer, git_server: GitServe
         return subprocess.run(["git", *words], env=environment, capture_output=True, check=False).returncode
 
     before = try_git("ls-remote", ssh_server.url(git.bare))
-    ssh_server.admit([Path(f"{key}.pub").read_text().strip()])
+    ssh_server.authorize([Path(f"{key}.pub").read_text().strip()])
 
     assert before != 0
     assert try_git("clone", "-q", ssh_server.url(git.bare), str(tmp_path / "clone")) == 0
