@@ -12,7 +12,7 @@ from hythe.client.client import Client
 from hythe.oci.reference import Reference
 
 if TYPE_CHECKING:
-    from hythe.provenance.chain import Chain
+    from hythe.provenance.verification import ImageOrigin
 
 UNTRUSTED = 6
 """Exit code: the content failed verification (docs/exit-codes.md)."""
@@ -34,30 +34,30 @@ def _run(arguments: Namespace) -> int:
     import msgspec
 
     with connected(arguments) as client:
-        chain = verify(client, client.reference(arguments.name).with_default_tag(), arguments.key)
+        origin = verify(client, client.reference(arguments.name).with_default_tag(), arguments.key)
     if arguments.json:
-        print_json(msgspec.to_builtins(chain))
+        print_json(msgspec.to_builtins(origin))
     else:
-        print(f"{chain.image}@{chain.digest} <- {chain.source} {chain.commit} ({chain.ref}, {chain.dockerfile})")
+        print(f"{origin.image}@{origin.digest} <- {origin.source} {origin.commit} ({origin.ref}, {origin.dockerfile})")
     return 0
 
 
-def verify(client: Client, reference: Reference, key: Path | None = None) -> "Chain":
+def verify(client: Client, reference: Reference, key: Path | None = None) -> "ImageOrigin":
     """Return where an image comes from. Raises CommandFailed if verification fails, and the client's errors.
 
     Only this function imports what checks signatures: the client alone does not install it.
     """
     try:
-        from hythe.provenance.chain import fetched_keys, parse_keys, verified
         from hythe.provenance.envelope import Untrusted
+        from hythe.provenance.verification import fetch_keys, parse_keys, verify_origin
     except ImportError as error:
         raise CommandFailed(
             "verifying signatures needs the package cryptography", "pip install cryptography"
         ) from error
     repository = client.repository(reference)
     try:
-        keys = parse_keys(key.read_bytes()) if key else fetched_keys(_fetcher(client, reference))
-        return verified(repository, reference.target, keys)
+        keys = parse_keys(key.read_bytes()) if key else fetch_keys(_fetcher(client, reference))
+        return verify_origin(repository, reference.target, keys)
     except Untrusted as error:
         hint = "do not use this image; ask its owner how it was built"
         raise CommandFailed(f"{reference} does not verify: {error}", hint, UNTRUSTED) from error

@@ -29,12 +29,12 @@ class _Envelope(msgspec.Struct, frozen=True, rename={"payload_type": "payloadTyp
 
 def sign(payload: bytes, key: EllipticCurvePrivateKey, key_id: str) -> bytes:
     """Return the envelope around ``payload``."""
-    signature = key.sign(_authenticated(PAYLOAD_TYPE, payload), _ALGORITHM)
+    signature = key.sign(_pre_authentication_encoding(PAYLOAD_TYPE, payload), _ALGORITHM)
     signed = _Signature(base64.b64encode(signature).decode(), key_id)
     return msgspec.json.encode(_Envelope(base64.b64encode(payload).decode(), PAYLOAD_TYPE, (signed,)))
 
 
-def opened(content: bytes, keys: list[EllipticCurvePublicKey]) -> bytes:
+def open_envelope(content: bytes, keys: list[EllipticCurvePublicKey]) -> bytes:
     """Return the payload of an envelope that one of ``keys`` signed. Raises Untrusted."""
     try:
         envelope = msgspec.json.decode(content, type=_Envelope)
@@ -42,19 +42,19 @@ def opened(content: bytes, keys: list[EllipticCurvePublicKey]) -> bytes:
         signatures = [base64.b64decode(each.sig, validate=True) for each in envelope.signatures]
     except (msgspec.MsgspecError, binascii.Error) as error:
         raise Untrusted(f"not a DSSE envelope: {error}") from error
-    message = _authenticated(envelope.payload_type, payload)
-    if envelope.payload_type == PAYLOAD_TYPE and any(_fits(s, message, key) for s in signatures for key in keys):
+    message = _pre_authentication_encoding(envelope.payload_type, payload)
+    if envelope.payload_type == PAYLOAD_TYPE and any(_is_valid(s, message, key) for s in signatures for key in keys):
         return payload
     raise Untrusted("not signed by a key of this hub")
 
 
-def _authenticated(payload_type: str, payload: bytes) -> bytes:
+def _pre_authentication_encoding(payload_type: str, payload: bytes) -> bytes:
     """Return the pre-authentication encoding, which includes the type in the signature."""
     kind = payload_type.encode()
     return b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)
 
 
-def _fits(signature: bytes, message: bytes, key: EllipticCurvePublicKey) -> bool:
+def _is_valid(signature: bytes, message: bytes, key: EllipticCurvePublicKey) -> bool:
     try:
         key.verify(signature, message, _ALGORITHM)
     except InvalidSignature:

@@ -15,7 +15,7 @@ from hythe.oci.digest import Digest
 from hythe.oci.layer import EntryContent, EntryKind, LayerEntry, Opaque, Whiteout, read_layer
 from hythe.oci.manifest import Descriptor
 
-LARGEST_DATABASE = 64 << 20
+MAX_DATABASE_SIZE = 64 << 20
 """Maximum bytes of a package database; larger ones are left out."""
 RPM_TAGS = {1000: "name", 1001: "version", 1002: "release", 1022: "architecture"}
 _RPM_STRING = 6
@@ -30,7 +30,7 @@ class Package(msgspec.Struct, frozen=True, order=True):
     architecture: str
 
 
-def installed(layout: ImageLayout, image: Descriptor) -> list[Package]:
+def installed_packages(layout: ImageLayout, image: Descriptor) -> list[Package]:
     """Return the installed packages according to the databases in the image's layers, sorted."""
     files: dict[str, bytes] = {}
     for layer in layout.read_manifest(image).layers:
@@ -46,19 +46,19 @@ def installed(layout: ImageLayout, image: Descriptor) -> list[Package]:
 
 def _apply(layout: ImageLayout, digest: Digest, files: dict[str, bytes]) -> None:
     """Apply one layer to the databases known so far."""
-    with layout.open_blob(digest) as compressed, _opened(compressed) as stream:
+    with layout.open_blob(digest) as compressed, _decompress(compressed) as stream:
         for member, content in read_layer(stream):
             match member:
                 case Whiteout(path) | Opaque(path):
                     for known in [each for each in files if each == path or each.startswith(f"{path}/")]:
                         del files[known]
                 case LayerEntry(path=path, kind=EntryKind.FILE, size=size) if (
-                    _reader(path) and size <= LARGEST_DATABASE
+                    _reader(path) and size <= MAX_DATABASE_SIZE
                 ):
                     files[path] = _bytes(content)
 
 
-def _opened(compressed: BinaryIO) -> BinaryIO:
+def _decompress(compressed: BinaryIO) -> BinaryIO:
     return cast(BinaryIO, igzip.IGzipFile(fileobj=compressed, mode="rb"))  # type: ignore[no-untyped-call]
 
 

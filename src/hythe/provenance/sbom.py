@@ -7,14 +7,14 @@ from urllib.parse import quote
 
 from hythe.client.layout import ImageLayout
 from hythe.oci.manifest import Descriptor
-from hythe.provenance.packages import Package, installed
+from hythe.provenance.packages import Package, installed_packages
 
 _IMAGE = "SPDXRef-Image"
 
 
 def bill_of_materials(layout: Path, image: Descriptor, name: str, at: datetime) -> dict[str, Any]:
     """Return the SPDX document of an image in an OCI layout, named ``name``."""
-    packages = installed(ImageLayout(layout), image)
+    packages = installed_packages(ImageLayout(layout), image)
     entries = [_entry(number, package) for number, package in enumerate(packages, 1)]
     own = {
         "SPDXID": _IMAGE,
@@ -34,8 +34,8 @@ def bill_of_materials(layout: Path, image: Descriptor, name: str, at: datetime) 
         "creationInfo": {"created": f"{at:%Y-%m-%dT%H:%M:%SZ}", "creators": ["Tool: hythe"]},
         "packages": [own, *entries],
         "relationships": [
-            _related("SPDXRef-DOCUMENT", "DESCRIBES", _IMAGE),
-            *(_related(_IMAGE, "CONTAINS", entry["SPDXID"]) for entry in entries),
+            _relationship("SPDXRef-DOCUMENT", "DESCRIBES", _IMAGE),
+            *(_relationship(_IMAGE, "CONTAINS", entry["SPDXID"]) for entry in entries),
         ],
     }
 
@@ -56,5 +56,5 @@ def _reference(url: str) -> dict[str, str]:
     return {"referenceCategory": "PACKAGE-MANAGER", "referenceType": "purl", "referenceLocator": url}
 
 
-def _related(one: str, how: str, other: str) -> dict[str, str]:
+def _relationship(one: str, how: str, other: str) -> dict[str, str]:
     return {"spdxElementId": one, "relationshipType": how, "relatedSpdxElement": other}

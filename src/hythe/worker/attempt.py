@@ -29,37 +29,37 @@ from hythe.worker.errors import (
 )
 from hythe.worker.hooks import HookRunner
 from hythe.worker.hub_api import HubAPI
-from hythe.worker.isolation.disk import locked
+from hythe.worker.isolation.disk import try_lock
 from hythe.worker.isolation.port_forward import ForwardedPort
 from hythe.worker.isolation.sandbox import NetworkAccess, Sandbox
 from hythe.worker.isolation.selection import Isolation
 from hythe.worker.progress import ProgressReporter
 from hythe.worker.protocol import BuildOutcome, BuildResult, CheckedOutCommit, Job, Network
-from hythe.worker.publish import Publisher, own_repository, united
-from hythe.worker.shared_layers import FETCHED, SharedLayers
-from hythe.worker.source_tree import PathEscapes, cleared, read_inside, remove, write_inside
+from hythe.worker.publish import Publisher, combined_manifest, own_repository
+from hythe.worker.shared_layers import FETCH_FOLDER, SharedLayers
+from hythe.worker.source_tree import PathEscapes, make_empty, read_inside, remove, write_inside
 
 log = logging.getLogger(__name__)
 
 SLOTS = 50_000
 """Number of user ID ranges; a repository always gets the same one, because of its cache."""
-LARGEST_README = 100_000
+MAX_README_SIZE = 100_000
 READMES = ("README.md", "Readme.md", "readme.md", "README", "README.txt", "README.rst")
 SECRETS = "secrets"
-_CLEARED = ("src", "repository.git", "out", "home", SECRETS, "tmp", "bases", FETCHED)
+_LEFTOVERS = ("src", "repository.git", "out", "home", SECRETS, "tmp", "bases", FETCH_FOLDER)
 """What an earlier build left on a cached disk besides its layers."""
 
 
 class Attempt:
     """Runs a job. Call ``run`` once; call ``stop`` from any thread."""
 
-    def __init__(self, job: Job, link: HubAPI, client: Client, isolation: Isolation) -> None:
+    def __init__(self, job: Job, hub: HubAPI, client: Client, isolation: Isolation) -> None:
         self._job = job
-        self._link = link
+        self._hub = hub
         self._client = client
         self._isolation = isolation
         self._sandbox: Sandbox | None = None
-        self._record = ProgressReporter(job, link, self.stop)
+        self._progress = ProgressReporter(job, hub, self.stop)
         self._began = datetime.now(UTC)
 
     def stop(self) -> None:
@@ -69,15 +69,15 @@ class Attempt:
 
     def abandon(self) -> None:
         """End the attempt without a report, so that another worker runs the build."""
-        self._record.abandon()
+        self._progress.abandon()
         self.stop()
 
     def run(self) -> BuildOutcome | None:
         """Build, push and report. Return the result; None if another worker got the build."""
-        record = self._record
-        record.start()
-        record.line(f"Build {self._job.number} of {self._job.repository}, attempt {self._job.fence}")
-        record.line(f"Isolation: {self._isolation}")
+        progress = self._progress
+        progress.start()
+        progress.line(f"Build {self._job.number} of {self._job.repository}, attempt {self._job.fence}")
+        progress.line(f"Isolation: {self._isolation}")
         try:
             outcome = self._outcome()
         except Exception as error:
@@ -86,61 +86,61 @@ class Attempt:
             log.exception(
                 "build %s of %s failed because of an error in the worker", self._job.number, self._job.repository
             )
-            outcome = _failed(f"the worker failed ({_told(error)}): see its log, and retry when it is fixed")
+            outcome = _failure(f"the worker failed ({_describe(error)}): see its log, and retry when it is fixed")
         except BaseException:
             # The worker is stopping: send no more heartbeats, so that another worker runs the build.
-            record.abandon()
+            progress.abandon()
             raise
         # A builder's reason may contain the output of a step.
-        outcome = msgspec.structs.replace(outcome, reason=record.masked(outcome.reason))
-        record.line(f"==> {outcome.status}{': ' + outcome.reason if outcome.reason else ''}")
-        record.close()
-        if record.lost:
+        outcome = msgspec.structs.replace(outcome, reason=progress.mask_secrets(outcome.reason))
+        progress.line(f"==> {outcome.status}{': ' + outcome.reason if outcome.reason else ''}")
+        progress.close()
+        if progress.lost:
             return None
-        if record.cancelled_by:
-            outcome = BuildOutcome(status="cancelled", reason=f"cancelled by {record.cancelled_by}")
+        if progress.cancelled_by:
+            outcome = BuildOutcome(status="cancelled", reason=f"cancelled by {progress.cancelled_by}")
         try:
-            self._link.finish(self._job, outcome)
+            self._hub.finish(self._job, outcome)
         except (JobLost, ClientError):
             return None
         return outcome
 
     def _outcome(self) -> BuildOutcome:
         try:
-            return self._carry_out()
+            return self._execute()
         except BuildStopped:
             return BuildOutcome(status="cancelled", reason="stopped")
         except LimitReached as error:
-            return _failed(f"the build stopped: {error}")
+            return _failure(f"the build stopped: {error}")
         except (BuildFailed, PathEscapes, IsolationUnavailable) as error:
-            return _failed(str(error))
+            return _failure(str(error))
         except JobLost:
-            return _failed("another worker has the build")
+            return _failure("another worker has the build")
         except (ClientError, OCIError) as error:
-            return _failed(f"failed to push the image: {error}")
+            return _failure(f"failed to push the image: {error}")
         except OSError as error:
-            return _failed(f"the worker's disk or network failed: {error}")
+            return _failure(f"the worker's disk or network failed: {error}")
 
-    def _carry_out(self) -> BuildOutcome:
+    def _execute(self) -> BuildOutcome:
         with ExitStack() as stack:
-            sandbox = self._sandbox = self._opened(stack)
+            sandbox = self._sandbox = self._open_sandbox(stack)
             return _BuildRun(
-                self._job, self._link, self._client, self._isolation, sandbox, self._record, self._began
+                self._job, self._hub, self._client, self._isolation, sandbox, self._progress, self._began
             ).run()
 
-    def _opened(self, stack: ExitStack) -> Sandbox:
+    def _open_sandbox(self, stack: ExitStack) -> Sandbox:
         """Return the sandbox, on the repository's cached disk if it is free and allowed."""
         job, folder = self._job, self._isolation.folder
         name = f"{job.build_id}-{job.fence}"
-        kept = hashlib.sha256(job.repository.encode()).hexdigest()[:20]
-        may_keep = job.spec.cache and job.trusted
-        free = may_keep and stack.enter_context(locked(folder / "cache" / f"{kept}.lock"))
-        image = folder / "cache" / f"{kept}.img" if free else folder / "work" / f"{name}.img"
+        cache_key = hashlib.sha256(job.repository.encode()).hexdigest()[:20]
+        keeps_disk = job.spec.cache and job.trusted
+        free = keeps_disk and stack.enter_context(try_lock(folder / "cache" / f"{cache_key}.lock"))
+        image = folder / "cache" / f"{cache_key}.img" if free else folder / "work" / f"{name}.img"
         slot = zlib.crc32(job.repository.encode()) % SLOTS
         sandbox = self._isolation.sandbox(name, slot, job.limits, image)
         stack.callback(lambda: sandbox.close(keep=bool(free)))
         stack.callback(lambda: remove(sandbox.work / SECRETS))
-        for left in _CLEARED:
+        for left in _LEFTOVERS:
             remove(sandbox.work / left)
         return sandbox
 
@@ -151,53 +151,53 @@ class _BuildRun:
     def __init__(
         self,
         job: Job,
-        link: HubAPI,
+        hub: HubAPI,
         client: Client,
         isolation: Isolation,
         sandbox: Sandbox,
-        record: ProgressReporter,
+        progress: ProgressReporter,
         began: datetime,
     ) -> None:
         self._job = job
-        self._link = link
+        self._hub = hub
         self._client = client
         self._isolation = isolation
         self._sandbox = sandbox
-        self._record = record
+        self._progress = progress
         self._began = began
-        self._reach = build_reach(job, isolation)
-        self._layers = SharedLayers(job, lambda: own_repository(job, link, client), record, sandbox.work)
+        self._access = build_access(job, isolation)
+        self._layers = SharedLayers(job, lambda: own_repository(job, hub, client), progress, sandbox.work)
 
     def run(self) -> BuildOutcome:
         """Check out, build every platform, test, push, attach, tag."""
-        found, when = self._checked_out()
-        hooks = HookRunner(self._job, found, self._sandbox, self._record, self._reach, when)
+        checked_out, commit_time = self._check_out()
+        hooks = HookRunner(self._job, checked_out, self._sandbox, self._progress, self._access, commit_time)
         hooks.run("post_checkout")
         text = self._dockerfile()
         builder = self._builder()
         hooks.run("pre_build")
         self._write_secrets()
-        images, bases = self._built(builder, hooks, text, found, when)
+        images, bases = self._build_images(builder, hooks, text, checked_out, commit_time)
         remove(self._sandbox.work / SECRETS)
         hooks.run("post_build")
-        self._tested(hooks, builder)
-        return self._published(hooks, builder, images, bases, text, found)
+        self._test(hooks, builder)
+        return self._publish(hooks, builder, images, bases, text, checked_out)
 
-    def _checked_out(self) -> tuple[CheckedOutCommit, int]:
-        with self._record.step("checkout"):
-            checkout = Checkout(self._job, self._sandbox, self._record, self._isolation.networks)
-            found, when = checkout.fetch()
+    def _check_out(self) -> tuple[CheckedOutCommit, int]:
+        with self._progress.step("checkout"):
+            checkout = Checkout(self._job, self._sandbox, self._progress, self._isolation.networks)
+            checked_out, commit_time = checkout.fetch()
             forget_credentials(self._sandbox.work)
-            self._record.line(f"commit {found.commit} by {found.author}: {found.message}")
-            tags = self._link.found(self._job, found)
+            self._progress.line(f"commit {checked_out.commit} by {checked_out.author}: {checked_out.message}")
+            tags = self._hub.report_commit(self._job, checked_out)
             self._job = msgspec.structs.replace(self._job, tags=tags)
-            return found, when
+            return checked_out, commit_time
 
     def _write_secrets(self) -> None:
         work = self._sandbox.work
-        self._sandbox.give(cleared(work, SECRETS))
+        self._sandbox.chown(make_empty(work, SECRETS))
         for name, value in self._job.secrets.items():
-            write_inside(work, f"{SECRETS}/{name}", value, self._sandbox.give, 0o600)
+            write_inside(work, f"{SECRETS}/{name}", value, self._sandbox.chown, 0o600)
 
     def _dockerfile(self) -> str:
         spec = self._job.spec
@@ -213,37 +213,37 @@ class _BuildRun:
         raise BuildFailed(f"no Dockerfile at {path}: check the rule's context and Dockerfile")
 
     def _builder(self) -> Builder:
-        bases = BaseImages(self._job, self._link, self._client)
+        bases = BaseImages(self._job, self._hub, self._client)
         external = self._isolation.external
-        return make_builder(external, self._sandbox, self._record, bases, self._job.limits, self._reach)
+        return make_builder(external, self._sandbox, self._progress, bases, self._job.limits, self._access)
 
-    def _built(
-        self, builder: Builder, hooks: HookRunner, text: str, found: CheckedOutCommit, when: int
+    def _build_images(
+        self, builder: Builder, hooks: HookRunner, text: str, checked_out: CheckedOutCommit, commit_time: int
     ) -> tuple[list[tuple[BuiltImage, Platform]], dict[str, str]]:
         images: list[tuple[BuiltImage, Platform]] = []
         bases: dict[str, str] = {}
         for platform in self._job.spec.platforms or ("",):
-            order = self._order(text, platform, found, when)
+            build_input = self._build_input(text, platform, checked_out, commit_time)
             suffix = f" {platform}" if platform else ""
-            with self._record.step(f"base images{suffix}"):
-                bases |= builder.fetch_bases(order)
+            with self._progress.step(f"base images{suffix}"):
+                bases |= builder.fetch_bases(build_input)
             if hooks.has("build"):
                 hooks.run("build")
-                return [(builder.export(order), host_platform())], bases
-            self._layers.bring(builder, order)
-            with self._record.step(f"build{suffix}"):
-                image = builder.build(order)
-            self._layers.built(order, image)
+                return [(builder.export(build_input), host_platform())], bases
+            self._layers.load(builder, build_input)
+            with self._progress.step(f"build{suffix}"):
+                image = builder.build(build_input)
+            self._layers.add(build_input, image)
             images.append((image, parse_platform(platform) if platform else host_platform()))
         return images, bases
 
-    def _order(self, text: str, platform: str, found: CheckedOutCommit, when: int) -> BuildInput:
+    def _build_input(self, text: str, platform: str, checked_out: CheckedOutCommit, commit_time: int) -> BuildInput:
         job, spec = self._job, self._job.spec
         source = job.source_url.removesuffix(".git")
         labels = {
             "org.opencontainers.image.source": source,
-            "org.opencontainers.image.revision": found.commit,
-            "org.opencontainers.image.created": f"{datetime.fromtimestamp(when, UTC):%Y-%m-%dT%H:%M:%SZ}",
+            "org.opencontainers.image.revision": checked_out.commit,
+            "org.opencontainers.image.created": f"{datetime.fromtimestamp(commit_time, UTC):%Y-%m-%dT%H:%M:%SZ}",
             "org.opencontainers.image.url": f"{job.hub_url}/r/{job.repository}",
             "org.opencontainers.image.ref.name": job.ref.name,
         }
@@ -257,29 +257,29 @@ class _BuildRun:
             labels=labels,
             secrets=tuple(sorted(job.secrets)),
             cache=spec.cache,
-            time=when,
+            time=commit_time,
             image=f"{job.registry}/{job.repository}:{job.tags[0] if job.tags else 'latest'}",
         )
 
-    def _tested(self, hooks: HookRunner, builder: Builder) -> None:
+    def _test(self, hooks: HookRunner, builder: Builder) -> None:
         hooks.run("pre_test")
         if not hooks.run("test") and self._job.spec.autotest:
-            Autotest(self._job, self._sandbox, self._record, self._reach, builder, hooks.variables).run()
+            Autotest(self._job, self._sandbox, self._progress, self._access, builder, hooks.variables).run()
         hooks.run("post_test")
 
-    def _published(
+    def _publish(
         self,
         hooks: HookRunner,
         builder: Builder,
         images: list[tuple[BuiltImage, Platform]],
         bases: dict[str, str],
         text: str,
-        found: CheckedOutCommit,
+        checked_out: CheckedOutCommit,
     ) -> BuildOutcome:
         result = BuildResult(
             bases=bases,
             registry=self._job.registry,
-            dockerfile=text[:LARGEST_README],
+            dockerfile=text[:MAX_README_SIZE],
             readme=self._readme(),
             builder=builder.name,
             isolation=str(self._isolation),
@@ -290,25 +290,25 @@ class _BuildRun:
                 status="succeeded", reason="built but not pushed, because the source is a fork", result=result
             )
         if self._job.compare_with:
-            return self._compared(str(united(images).digest()), result)
+            return self._compare(str(combined_manifest(images).digest()), result)
         tags = self._tags_to_move(hooks)
-        publisher = Publisher(self._job, self._link, self._client)
-        with self._record.step("push"):
+        publisher = Publisher(self._job, self._hub, self._client)
+        with self._progress.step("push"):
             manifest = publisher.push_images(images)
-        with self._record.step("provenance"):
-            attached = self._attached(publisher, images, str(manifest.digest()), result, found, text)
-        with self._record.step("tags"):
+        with self._progress.step("provenance"):
+            attached = self._attach_statements(publisher, images, str(manifest.digest()), result, checked_out, text)
+        with self._progress.step("tags"):
             publisher.tag(manifest, tags)
-            self._record.line(f"{', '.join(tags)}: {manifest.digest()}")
+            self._progress.line(f"{', '.join(tags)}: {manifest.digest()}")
         hooks.run("post_push")
-        self._layers.keep(builder)
+        self._layers.share(builder)
         result = msgspec.structs.replace(result, tags=tags, attestations=attached)
         return BuildOutcome(status="succeeded", digest=str(manifest.digest()), result=result)
 
-    def _compared(self, digest: str, result: BuildResult) -> BuildOutcome:
+    def _compare(self, digest: str, result: BuildResult) -> BuildOutcome:
         """A second build of a commit pushes nothing: it reports whether its image is identical to the first one's."""
         same = digest == self._job.compare_with
-        self._record.line(f"{digest} is {'the same as' if same else 'not'} {self._job.compare_with}")
+        self._progress.line(f"{digest} is {'the same as' if same else 'not'} {self._job.compare_with}")
         reason = "" if same else "the image differs from the first build's"
         result = msgspec.structs.replace(result, reproduced=same)
         return BuildOutcome(status="succeeded", reason=reason, digest=digest, result=result)
@@ -324,35 +324,35 @@ class _BuildRun:
             raise BuildFailed("the rule results in no Docker tag for this commit: change its tags")
         return tags
 
-    def _attached(
+    def _attach_statements(
         self,
         publisher: Publisher,
         images: list[tuple[BuiltImage, Platform]],
         digest: str,
         result: BuildResult,
-        found: CheckedOutCommit,
+        checked_out: CheckedOutCommit,
         text: str,
     ) -> tuple[str, ...]:
         job = self._job
-        facts = self._facts(result, found, text)
+        facts = self._build_facts(result, checked_out, text)
         name = f"{job.registry}/{job.repository}"
         attached = []
         folder = self._isolation.folder / "work" / f"{job.build_id}-{job.fence}.attest"
         subjects = {image.descriptor.digest: image for image, _ in images}
         for subject in dict.fromkeys([digest, *subjects]):
-            envelopes = [(PROVENANCE, self._signed(name, subject, PROVENANCE, provenance(facts)))]
+            envelopes = [(PROVENANCE, self._sign(name, subject, PROVENANCE, provenance(facts)))]
             if image := subjects.get(subject):
                 bill = bill_of_materials(image.layout, image.descriptor, name, self._began)
-                envelopes.append((SPDX, self._signed(name, subject, SPDX, bill)))
+                envelopes.append((SPDX, self._sign(name, subject, SPDX, bill)))
             attached.append(publisher.attach(subject, envelopes, folder, facts.finished))
         return tuple(attached)
 
-    def _facts(self, result: BuildResult, found: CheckedOutCommit, text: str) -> BuildFacts:
+    def _build_facts(self, result: BuildResult, checked_out: CheckedOutCommit, text: str) -> BuildFacts:
         job, spec = self._job, self._job.spec
         return BuildFacts(
             source_url=job.source_url,
             ref=f"{job.ref.type.value} {job.ref.name}",
-            commit=found.commit,
+            commit=checked_out.commit,
             rule=spec.rule,
             context=spec.context,
             dockerfile=spec.dockerfile,
@@ -372,26 +372,26 @@ class _BuildRun:
             finished=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
         )
 
-    def _signed(self, name: str, digest: str, kind: str, predicate: object) -> bytes:
-        return self._link.sign(self._job, statement(name, digest, kind, predicate))
+    def _sign(self, name: str, digest: str, kind: str, predicate: object) -> bytes:
+        return self._hub.sign(self._job, statement(name, digest, kind, predicate))
 
     def _readme(self) -> str:
         """Return the README next to the Dockerfile, or else the one of the source."""
         if not self._job.spec.readme:
             return ""
         spec = self._job.spec
-        beside = f"{spec.context.strip('/')}/{spec.dockerfile}".lstrip("/").rpartition("/")[0]
-        for folder in dict.fromkeys((beside, spec.context.strip("/"), "")):
+        folder_of_dockerfile = f"{spec.context.strip('/')}/{spec.dockerfile}".lstrip("/").rpartition("/")[0]
+        for folder in dict.fromkeys((folder_of_dockerfile, spec.context.strip("/"), "")):
             for name in READMES:
                 try:
                     path = f"{folder}/{name}".lstrip("/")
-                    return read_inside(self._sandbox.work / "src", path, LARGEST_README).decode(errors="replace")
+                    return read_inside(self._sandbox.work / "src", path, MAX_README_SIZE).decode(errors="replace")
                 except (FileNotFoundError, NotADirectoryError, PathEscapes):
                     continue
         return ""
 
 
-def build_reach(job: Job, isolation: Isolation) -> NetworkAccess:
+def build_access(job: Job, isolation: Isolation) -> NetworkAccess:
     """Return what the build's steps can reach. Raises IsolationUnavailable if this worker does not support it."""
     network = job.limits.network
     if network is Network.OFF:
@@ -406,9 +406,9 @@ def build_reach(job: Job, isolation: Isolation) -> NetworkAccess:
     return NetworkAccess(network, (ForwardedPort(host, int(port), loopback),), hosts)
 
 
-def _told(error: Exception) -> str:
+def _describe(error: Exception) -> str:
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
-def _failed(reason: str) -> BuildOutcome:
+def _failure(reason: str) -> BuildOutcome:
     return BuildOutcome(status="failed", reason=reason[:2000])

@@ -15,16 +15,16 @@ import yaml
 from hythe.worker.builders.buildah import STORAGE
 from hythe.worker.builders.port import Builder
 from hythe.worker.checkout import SOURCE
-from hythe.worker.dockerfile import base_images, fill
+from hythe.worker.dockerfile import base_images, expand
 from hythe.worker.errors import BuildFailed
 from hythe.worker.isolation.sandbox import NetworkAccess, ProcessResult, Sandbox
 from hythe.worker.progress import ProgressReporter
 from hythe.worker.protocol import Job
-from hythe.worker.source_tree import inside, read_inside
+from hythe.worker.source_tree import read_inside, resolve_inside
 
 SUT = "sut"
-LARGEST_FILE = 256 * 1024
-READ = {"build", "image", "entrypoint", "command", "environment", "working_dir", "volumes"} | {
+MAX_FILE_SIZE = 256 * 1024
+SUPPORTED_FIELDS = {"build", "image", "entrypoint", "command", "environment", "working_dir", "volumes"} | {
     # Has no effect where all services start together on one network.
     *("depends_on", "links", "expose", "ports", "container_name", "restart", "networks"),
 }
@@ -44,7 +44,7 @@ class Service(msgspec.Struct, frozen=True):
     environment: tuple[str, ...] = ()
     folder: str = ""
     volumes: tuple[str, ...] = ()
-    unread: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = ()
     """Fields that are accepted and have no effect."""
 
 
@@ -68,16 +68,16 @@ class Autotest:
         self,
         job: Job,
         sandbox: Sandbox,
-        record: ProgressReporter,
-        reach: NetworkAccess,
+        progress: ProgressReporter,
+        access: NetworkAccess,
         builder: Builder,
         variables: Mapping[str, str],
     ) -> None:
         """Test with the hooks' ``variables``, which the files may refer to."""
         self._builder = builder
         self._sandbox = sandbox
-        self._record = record
-        self._reach = reach
+        self._progress = progress
+        self._access = access
         self._variables = variables
         self._image = f"{job.registry}/{job.repository}:{job.tags[0] if job.tags else 'latest'}"
         dockerfile = job.spec.dockerfile.rpartition("/")[0]
@@ -85,27 +85,27 @@ class Autotest:
 
     def run(self) -> None:
         """Run all test files. Raises BuildFailed if one fails."""
-        folder = inside(self._sandbox.work / "src", self._folder)
+        folder = resolve_inside(self._sandbox.work / "src", self._folder)
         for path in sorted(folder.glob("*.test.yml")) + sorted(folder.glob("*.test.yaml")):
-            with self._record.step(f"test {path.name}"):
+            with self._progress.step(f"test {path.name}"):
                 self._run_file(path)
 
     def _run_file(self, path: Path) -> None:
         relative = f"src/{self._folder}/{path.name}".replace("//", "/")
-        text = read_inside(self._sandbox.work, relative, LARGEST_FILE).decode(errors="replace")
+        text = read_inside(self._sandbox.work, relative, MAX_FILE_SIZE).decode(errors="replace")
         services = parse(text, self._variables)
         for service in services:
-            for field in service.unread:
-                self._record.line(f"{path.name}: {field} of the service {service.name} is not supported")
+            for field in service.ignored:
+                self._progress.line(f"{path.name}: {field} of the service {service.name} is not supported")
         self._fetch(services)
-        lines = ["set -e", *(_prepared(service, self._image, self._folder) for service in services)]
-        if self._run("\n".join(lines), self._reach).code:
+        lines = ["set -e", *(_create_commands(service, self._image, self._folder) for service in services)]
+        if self._run("\n".join(lines), self._access).code:
             raise BuildFailed(f"{path.name}: its services cannot be created: see the log")
         hosts = tuple(("127.0.0.1", service.name) for service in services)
-        reach = msgspec.structs.replace(self._reach, hosts=(*self._reach.hosts, *hosts))
-        others = [f"{self._started(service)} &" for service in services if service.name != SUT]
+        access = msgspec.structs.replace(self._access, hosts=(*self._access.hosts, *hosts))
+        others = [f"{self._run_command(service)} &" for service in services if service.name != SUT]
         sut = next(service for service in services if service.name == SUT)
-        done = self._run("\n".join([*others, self._started(sut), "exit $?"]), reach)
+        done = self._run("\n".join([*others, self._run_command(sut), "exit $?"]), access)
         if done.code:
             raise BuildFailed(f"{path.name}: the service sut exited with {done.code}, so nothing was pushed")
 
@@ -116,25 +116,25 @@ class Autotest:
             if _is_built(service):
                 path = f"{self._folder}/{service.context}/{service.dockerfile or 'Dockerfile'}"
                 try:
-                    text = read_inside(self._sandbox.work / "src", path, LARGEST_FILE).decode(errors="replace")
+                    text = read_inside(self._sandbox.work / "src", path, MAX_FILE_SIZE).decode(errors="replace")
                 except FileNotFoundError as error:
                     raise BuildFailed(f"the service {service.name} has no Dockerfile at {path}") from error
                 names += [base.name for base in base_images(text, {})]
         self._builder.fetch_images([name for name in dict.fromkeys(names) if name != self._image])
 
-    def _run(self, script: str, reach: NetworkAccess) -> ProcessResult:
-        return self._sandbox.run(["sh", "-c", script], self._record.line, reach=reach, environment=_SETTINGS)
+    def _run(self, script: str, access: NetworkAccess) -> ProcessResult:
+        return self._sandbox.run(["sh", "-c", script], self._progress.line, access=access, environment=_SETTINGS)
 
-    def _started(self, service: Service) -> str:
+    def _run_command(self, service: Service) -> str:
         """Return the line that runs a service's container."""
         flags = [word for pair in service.environment for word in ("--env", pair)]
         flags += ["--workingdir", service.folder] if service.folder else []
         for volume in service.volumes:
-            where, _, rest = volume.partition(":")
-            real = inside(self._sandbox.work / "src", f"{self._folder}/{where}")
-            flags += ["--volume", f"{SOURCE}/{real.relative_to(inside(self._sandbox.work, 'src'))}:{rest}"]
-        words = ["run", "--isolation", "chroot", *flags, f"test-{service.name}", "--", *self._command(service)]
-        return f"{_BUILDAH} {shlex.join(words)}"
+            path, _, target = volume.partition(":")
+            real = resolve_inside(self._sandbox.work / "src", f"{self._folder}/{path}")
+            flags += ["--volume", f"{SOURCE}/{real.relative_to(resolve_inside(self._sandbox.work, 'src'))}:{target}"]
+        arguments = ["run", "--isolation", "chroot", *flags, f"test-{service.name}", "--", *self._command(service)]
+        return f"{_BUILDAH} {shlex.join(arguments)}"
 
     def _command(self, service: Service) -> tuple[str, ...]:
         """Return a service's command: buildah runs neither an image's command nor its entry point on its own."""
@@ -146,12 +146,12 @@ class Autotest:
         except msgspec.MsgspecError as error:
             raise BuildFailed(f"the service {service.name} cannot be inspected: {error}") from error
         if service.entrypoint is not None:
-            words = service.entrypoint + (service.command or ())
+            arguments = service.entrypoint + (service.command or ())
         else:
-            words = (own.entrypoint or ()) + (service.command if service.command is not None else own.command or ())
-        if not words:
+            arguments = (own.entrypoint or ()) + (service.command if service.command is not None else own.command or ())
+        if not arguments:
             raise BuildFailed(f"neither the service {service.name} nor its image has a command")
-        return words
+        return arguments
 
 
 def parse(text: str, variables: Mapping[str, str]) -> list[Service]:
@@ -165,7 +165,7 @@ def parse(text: str, variables: Mapping[str, str]) -> list[Service]:
     found = content.get("services", content)
     if not isinstance(found, dict):
         raise BuildFailed("the test file has no services")
-    named = {str(name): _filled(each, variables) for name, each in found.items() if isinstance(each, dict)}
+    named = {str(name): _expand(each, variables) for name, each in found.items() if isinstance(each, dict)}
     services = [_service(name, each, variables) for name, each in named.items()]
     if not any(service.name == SUT for service in services):
         raise BuildFailed("the test file has no service named sut")
@@ -174,21 +174,24 @@ def parse(text: str, variables: Mapping[str, str]) -> list[Service]:
 
 def _service(name: str, fields: Mapping[str, Any], variables: Mapping[str, str]) -> Service:
     build = fields.get("build", "")
-    where = build if isinstance(build, dict) else {"context": build}
+    build_fields = build if isinstance(build, dict) else {"context": build}
     environment = fields.get("environment") or {}
     pairs = environment if isinstance(environment, list) else [f"{key}={value}" for key, value in environment.items()]
     volumes = [str(volume) for volume in fields.get("volumes") or ()]
     return Service(
         name=name,
         image=str(fields.get("image", "")),
-        context=str(where.get("context", "") or ""),
-        dockerfile=str(where.get("dockerfile", "")),
+        context=str(build_fields.get("context", "") or ""),
+        dockerfile=str(build_fields.get("dockerfile", "")),
         entrypoint=_words(fields.get("entrypoint")),
         command=_words(fields.get("command")),
         environment=tuple(pair if "=" in pair else f"{pair}={variables.get(pair, '')}" for pair in map(str, pairs)),
         folder=str(fields.get("working_dir", "")),
-        volumes=tuple(volume for volume in volumes if _is_of_source(volume)),
-        unread=(*sorted(set(fields) - READ), *(f"the volume {each}" for each in volumes if not _is_of_source(each))),
+        volumes=tuple(volume for volume in volumes if _is_source_volume(volume)),
+        ignored=(
+            *sorted(set(fields) - SUPPORTED_FIELDS),
+            *(f"the volume {each}" for each in volumes if not _is_source_volume(each)),
+        ),
     )
 
 
@@ -198,19 +201,19 @@ def _words(command: object) -> tuple[str, ...] | None:
     return tuple(map(str, command)) if isinstance(command, list) else None
 
 
-def _is_of_source(volume: str) -> bool:
+def _is_source_volume(volume: str) -> bool:
     return volume.startswith(".") and ":" in volume
 
 
-def _filled(value: Any, variables: Mapping[str, str]) -> Any:
+def _expand(value: Any, variables: Mapping[str, str]) -> Any:
     """Replace variables as Compose does: ``$NAME``, ``${NAME}``, ``${NAME:-word}``, and ``$$`` for a dollar sign."""
     if isinstance(value, dict):
-        return {name: _filled(each, variables) for name, each in value.items()}
+        return {name: _expand(each, variables) for name, each in value.items()}
     if isinstance(value, list):
-        return [_filled(each, variables) for each in value]
+        return [_expand(each, variables) for each in value]
     if not isinstance(value, str):
         return value
-    return "$".join(fill(part, variables) for part in value.split("$$"))
+    return "$".join(expand(part, variables) for part in value.split("$$"))
 
 
 def _is_built(service: Service) -> bool:
@@ -218,7 +221,7 @@ def _is_built(service: Service) -> bool:
     return bool(service.context.strip("./") or (service.context and service.dockerfile))
 
 
-def _prepared(service: Service, built: str, folder: str) -> str:
+def _create_commands(service: Service, built: str, folder: str) -> str:
     """Return the lines that create a service's container."""
     image = service.image or built
     lines = []

@@ -17,7 +17,7 @@ from hythe.worker.source_tree import write_inside
 SOURCE = "/work/src"
 REPOSITORY = "/work/repository.git"
 """Location of git's own files while hooks and the build run; hooks get it as GIT_DIR."""
-_TO_US = "\x1e"
+_COMMIT_LINE = "\x1e"
 SCRIPT = r"""
 set -e
 url=$1 name=$2 commit=$3 submodules=$4
@@ -62,14 +62,14 @@ _QUIET = {
 class Checkout:
     """The source of one build in its sandbox."""
 
-    def __init__(self, job: Job, sandbox: Sandbox, record: ProgressReporter, networks: frozenset[Network]) -> None:
+    def __init__(self, job: Job, sandbox: Sandbox, progress: ProgressReporter, networks: frozenset[Network]) -> None:
         self._job = job
         self._sandbox = sandbox
-        self._record = record
+        self._progress = progress
         self._environment = _QUIET | _credentials(job, sandbox)
-        self._reach = source_reach(job.source_url, networks)
-        self._said = ""
-        record.hide(job.credentials, job.credentials.partition(":")[2])
+        self._access = source_access(job.source_url, networks)
+        self._commit_line = ""
+        progress.hide(job.credentials, job.credentials.partition(":")[2])
 
     def fetch(self) -> tuple[CheckedOutCommit, int]:
         """Check out the commit, or the current one of the branch or tag; move git's own files out of the source.
@@ -80,25 +80,25 @@ class Checkout:
         name = f"refs/heads/{ref.name}" if ref.type is SourceType.BRANCH else f"refs/tags/{ref.name}"
         words = [job.source_url, name, ref.commit, "yes" if job.spec.submodules else "no"]
         command = ["sh", "-c", SCRIPT, "checkout", *words]
-        done = self._sandbox.run(command, self._hear, reach=self._reach, environment=self._environment)
+        done = self._sandbox.run(command, self._on_line, access=self._access, environment=self._environment)
         if done.code:
             what = _FAILURES.get(done.code, f"git exited with {done.code}")
             raise BuildFailed(f"{ref.type.value} {ref.name!r} of {job.source_url}: {what}: see the log")
-        fields = self._said.split("\x1f")
+        fields = self._commit_line.split("\x1f")
         if len(fields) != 4:
             raise BuildFailed("git did not report the commit")
-        commit, author, when, message = fields
-        return CheckedOutCommit(commit, message[:2000], author[:250]), int(when) if when.isdigit() else 0
+        commit, author, commit_time, message = fields
+        return CheckedOutCommit(commit, message[:2000], author[:250]), int(commit_time) if commit_time.isdigit() else 0
 
-    def _hear(self, line: str) -> None:
+    def _on_line(self, line: str) -> None:
         """Log git's messages for users, and keep those of our script."""
-        if line.startswith(_TO_US):
-            self._said = line.removeprefix(_TO_US)
+        if line.startswith(_COMMIT_LINE):
+            self._commit_line = line.removeprefix(_COMMIT_LINE)
         else:
-            self._record.line(line)
+            self._progress.line(line)
 
 
-def source_reach(url: str, networks: frozenset[Network]) -> NetworkAccess:
+def source_access(url: str, networks: frozenset[Network]) -> NetworkAccess:
     """Return what git can reach: the internet (submodules, LFS), and the source's host wherever it is.
 
     Raises BuildFailed for hosts of cloud metadata services.
@@ -135,7 +135,7 @@ def _credentials(job: Job, sandbox: Sandbox) -> dict[str, str]:
 
 
 def _ssh(key: str, sandbox: Sandbox) -> dict[str, str]:
-    write_inside(sandbox.work, "home/deploy-key", key if key.endswith("\n") else f"{key}\n", sandbox.give, 0o600)
+    write_inside(sandbox.work, "home/deploy-key", key if key.endswith("\n") else f"{key}\n", sandbox.chown, 0o600)
     options = "-o BatchMode=yes -o StrictHostKeyChecking=accept-new -o UserKnownHostsFile=/work/home/known_hosts"
     return {"GIT_SSH_COMMAND": f"ssh -i /work/home/deploy-key -o IdentitiesOnly=yes {options}"}
 

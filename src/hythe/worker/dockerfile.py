@@ -11,7 +11,6 @@ import msgspec
 
 from hythe.worker.errors import InvalidDockerfile
 
-LARGEST = 1 << 20
 _ESCAPE = re.compile(r"#\s*escape\s*=\s*([\\`])\s*$", re.IGNORECASE)
 _DIRECTIVE = re.compile(r"#\s*[a-z]+\s*=", re.IGNORECASE)
 _WORD = re.compile(r"""(?:"(?:\\.|[^"\\])*"|'[^']*'|\\.|[^\s"'\\])+""")
@@ -32,7 +31,7 @@ class Heredoc(msgspec.Struct, frozen=True):
 class Instruction(msgspec.Struct, frozen=True):
     """An instruction; ``rest`` is on one line; ``first`` and ``last`` are line numbers from 0."""
 
-    word: str
+    keyword: str
     rest: str
     first: int
     last: int
@@ -47,7 +46,7 @@ class Instruction(msgspec.Struct, frozen=True):
         return self.rest[:end]
 
     @property
-    def words(self) -> str:
+    def operands(self) -> str:
         """The text after the flags."""
         return self.rest[len(self.flags) :]
 
@@ -87,35 +86,35 @@ def stages(
     known: dict[str, str] = {}
     found: list[Stage] = []
     for instruction in instructions:
-        if instruction.word == "ARG" and not found:
-            known |= declared(instruction, known, arguments)
-        elif instruction.word == "FROM":
+        if instruction.keyword == "ARG" and not found:
+            known |= argument_values(instruction, known, arguments)
+        elif instruction.keyword == "FROM":
             values = {**automatic, **known}
-            words = fill(instruction.words, values).split()
+            words = expand(instruction.operands, values).split()
             name = words[2] if len(words) > 2 and words[1].lower() == "as" else ""
-            platform = fill("".join(instruction.flag("platform")), values)
+            platform = expand("".join(instruction.flag("platform")), values)
             found.append(Stage(words[0] if words else "", name.lower(), platform))
     if not found or not all(stage.base for stage in found):
         raise InvalidDockerfile("the Dockerfile has no FROM line that names a base image (begin it with FROM IMAGE)")
     return found
 
 
-def declared(instruction: Instruction, known: Mapping[str, str], arguments: Mapping[str, str]) -> dict[str, str]:
+def argument_values(instruction: Instruction, known: Mapping[str, str], arguments: Mapping[str, str]) -> dict[str, str]:
     """Return the values of the arguments that an ``ARG`` line declares; "" for one without a value."""
     found: dict[str, str] = {}
     for word in _WORD.findall(instruction.rest):
         name, equals, value = word.partition("=")
-        default = fill(value.strip("\"'"), {**known, **found}) if equals else ""
+        default = expand(value.strip("\"'"), {**known, **found}) if equals else ""
         found[name] = arguments.get(name, default)
     return found
 
 
 def base_images(text: str, arguments: Mapping[str, str], automatic: Mapping[str, str] = _NONE) -> tuple[BaseImage, ...]:
     """Return all images that the Dockerfile uses, named as written. Raises InvalidDockerfile."""
-    return tuple(dict.fromkeys(base for _, base in _uses(parse(text), arguments, automatic)))
+    return tuple(dict.fromkeys(base for _, base in _used_images(parse(text), arguments, automatic)))
 
 
-def renamed(
+def rename_base_images(
     text: str, arguments: Mapping[str, str], automatic: Mapping[str, str], names: Mapping[BaseImage, str]
 ) -> str:
     """Return the Dockerfile with other names for some of its base images.
@@ -128,21 +127,21 @@ def renamed(
     instructions = parse(text)
     found = stages(instructions, arguments, automatic)
     has_platforms = any(stage.platform for stage in found)
-    for instruction, stage in zip([each for each in instructions if each.word == "FROM"], found, strict=True):
+    for instruction, stage in zip([each for each in instructions if each.keyword == "FROM"], found, strict=True):
         platform = stage.platform or automatic.get("TARGETPLATFORM", "")
         flags = f"--platform={platform} " if has_platforms else instruction.flags
-        name, *rest = instruction.words.split()
+        name, *rest = instruction.operands.split()
         whole = f"FROM {flags}{' '.join([names.get(BaseImage(stage.base, stage.platform), name), *rest])}"
         lines[instruction.first : instruction.last + 1] = [whole, *[""] * (instruction.last - instruction.first)]
-    for instruction, base in _uses(instructions, arguments, automatic):
-        if instruction.word != "FROM" and base in names:
+    for instruction, base in _used_images(instructions, arguments, automatic):
+        if instruction.keyword != "FROM" and base in names:
             for number in range(instruction.first, instruction.last + 1):
                 pattern = rf"\bfrom={re.escape(base.name)}(?=[,\s]|$)"
                 lines[number] = re.sub(pattern, f"from={names[base]}", lines[number])
     return "\n".join(lines) + "\n"
 
 
-def _uses(
+def _used_images(
     instructions: Sequence[Instruction], arguments: Mapping[str, str], automatic: Mapping[str, str]
 ) -> Iterator[tuple[Instruction, BaseImage]]:
     """Yield all images that an instruction uses, except stages of the Dockerfile itself."""
@@ -151,12 +150,12 @@ def _uses(
     number = -1
     for instruction in instructions:
         used: list[str] = []
-        if instruction.word == "FROM":
+        if instruction.keyword == "FROM":
             number += 1
             used = [found[number].base]
-        elif instruction.word in ("COPY", "ADD"):
+        elif instruction.keyword in ("COPY", "ADD"):
             used = instruction.flag("from")
-        elif instruction.word == "RUN":
+        elif instruction.keyword == "RUN":
             parts = ",".join(instruction.flag("mount")).split(",")
             used = [part[5:] for part in parts if part.startswith("from=")]
         for name in used:
@@ -164,7 +163,7 @@ def _uses(
                 yield instruction, BaseImage(name, found[max(number, 0)].platform)
 
 
-def fill(text: str, values: Mapping[str, str]) -> str:
+def expand(text: str, values: Mapping[str, str]) -> str:
     """Return ``text`` with ``$NAME``, ``${NAME}``, ``${NAME:-word}`` and ``${NAME:+word}`` replaced."""
 
     def value(found: re.Match[str]) -> str:
@@ -177,10 +176,10 @@ def fill(text: str, values: Mapping[str, str]) -> str:
     return _VARIABLE.sub(value, text)
 
 
-def heredoc_words(text: str) -> list[tuple[re.Match[str], re.Match[str]]]:
-    """Return the words that start a here-document, with their parts. A shift ``1<<3`` or a quoted ``<<`` does not."""
-    words = [(word, _HEREDOC.fullmatch(word[0])) for word in _WORD.finditer(text)]
-    return [(word, found) for word, found in words if found is not None]
+def heredoc_tokens(text: str) -> list[tuple[re.Match[str], re.Match[str]]]:
+    """Return the tokens that start a here-document, with their parts. A shift ``1<<3`` or a quoted ``<<`` does not."""
+    tokens = [(token, _HEREDOC.fullmatch(token[0])) for token in _WORD.finditer(text)]
+    return [(token, parts) for token, parts in tokens if parts is not None]
 
 
 def _escape_of(lines: list[str]) -> str:
@@ -199,17 +198,17 @@ def _instructions(lines: list[str], escape: str) -> Iterator[Instruction]:
             number += 1
             continue
         first = number
-        joined, number = _joined(lines, number, escape)
+        joined, number = _join_lines(lines, number, escape)
         word, *rest = joined.strip().split(None, 1)
         heredocs: list[Heredoc] = []
         if word.upper() in ("RUN", "COPY", "ADD"):
-            for _, found in heredoc_words("".join(rest)):
+            for _, found in heredoc_tokens("".join(rest)):
                 body, number = _body(lines, number, found[3], stripped=bool(found[1]))
                 heredocs.append(Heredoc(found[3], body, bool(found[2])))
         yield Instruction(word.upper(), "".join(rest).strip(), first, number - 1, tuple(heredocs))
 
 
-def _joined(lines: list[str], number: int, escape: str) -> tuple[str, int]:
+def _join_lines(lines: list[str], number: int, escape: str) -> tuple[str, int]:
     """Return a line with its continuation lines, without comments between them, and the number of the next line."""
     parts: list[str] = []
     while number < len(lines):

@@ -8,7 +8,7 @@ import re
 import shlex
 from collections.abc import Mapping
 
-from hythe.worker.dockerfile import Heredoc, Instruction, declared, heredoc_words, parse
+from hythe.worker.dockerfile import Heredoc, Instruction, argument_values, heredoc_tokens, parse
 
 CONTEXT = "hythe-heredocs"
 """Name of the additional build context with the files: below the source, ``COPY .`` would copy them."""
@@ -45,9 +45,9 @@ class _Rewriting:
         for instruction in parse(self._text):
             result += lines[position : instruction.first]
             if instruction.heredocs:
-                result += self._plain(instruction)
-            elif instruction.word in ("COPY", "ADD") and instruction.flag("link"):
-                result.append(f"{instruction.word} {_LINK.sub('', instruction.flags)}{instruction.words}")
+                result += self._rewritten(instruction)
+            elif instruction.keyword in ("COPY", "ADD") and instruction.flag("link"):
+                result.append(f"{instruction.keyword} {_LINK.sub('', instruction.flags)}{instruction.operands}")
             else:
                 self._note(instruction)
                 result += lines[instruction.first : instruction.last + 1]
@@ -57,42 +57,42 @@ class _Rewriting:
 
     def _note(self, instruction: Instruction) -> None:
         """Record what later here-documents of the stage depend on: its shell and its variables."""
-        if instruction.word == "FROM":
-            words = instruction.words.split()
+        if instruction.keyword == "FROM":
+            words = instruction.operands.split()
             self._shell = self._shells.get(words[0].lower(), SHELL) if words else SHELL
             self._stage = words[2].lower() if len(words) > 2 else ""
             self._values = {}
-        elif instruction.word == "SHELL":
+        elif instruction.keyword == "SHELL":
             self._shell = _words(instruction.rest)
             self._shells[self._stage or ""] = self._shell
-        elif instruction.word == "ARG" and self._stage is None:
-            self._global |= declared(instruction, self._global, self._arguments)
-        elif instruction.word == "ARG":
-            found = declared(instruction, self._values, self._arguments)
+        elif instruction.keyword == "ARG" and self._stage is None:
+            self._global |= argument_values(instruction, self._global, self._arguments)
+        elif instruction.keyword == "ARG":
+            found = argument_values(instruction, self._values, self._arguments)
             self._values |= {name: value or self._global.get(name, "") for name, value in found.items()}
-        elif instruction.word == "ENV":
-            self._values |= _environment(_filled(instruction.rest, self._values))
+        elif instruction.keyword == "ENV":
+            self._values |= _environment(_expand(instruction.rest, self._values))
 
-    def _plain(self, instruction: Instruction) -> list[str]:
-        if instruction.word == "RUN":
-            script = _script(instruction.words, instruction.heredocs)
+    def _rewritten(self, instruction: Instruction) -> list[str]:
+        if instruction.keyword == "RUN":
+            script = _script(instruction.operands, instruction.heredocs)
             return [f"RUN {instruction.flags}{json.dumps([*self._shell, script])}"]
         sources = []
         for heredoc in instruction.heredocs:
             sources.append(f"{len(self._files)}/{heredoc.name}")
-            self._files[sources[-1]] = heredoc.body if heredoc.literal else _filled(heredoc.body, self._values)
-        *others, target = _without(instruction.words).split()
+            self._files[sources[-1]] = heredoc.body if heredoc.literal else _expand(heredoc.body, self._values)
+        *others, target = _without_heredocs(instruction.operands).split()
         flags = _LINK.sub("", instruction.flags)
         copies = [f"COPY {flags}--from={CONTEXT} {' '.join(sources)} {target}"]
         if others:
-            copies.append(f"{instruction.word} {flags}{' '.join(others)} {target}")
+            copies.append(f"{instruction.keyword} {flags}{' '.join(others)} {target}")
         return copies
 
 
-def _script(words: str, heredocs: tuple[Heredoc, ...]) -> str:
+def _script(command: str, heredocs: tuple[Heredoc, ...]) -> str:
     """The shell's own here-documents have the same effect; a single one is the script."""
     first = heredocs[0]
-    if _without(words).strip() == "" and len(heredocs) == 1:
+    if _without_heredocs(command).strip() == "" and len(heredocs) == 1:
         if not first.body.startswith("#!"):
             return first.body
         # A script for another program must be a file, which must be deleted before the layer is created.
@@ -100,20 +100,20 @@ def _script(words: str, heredocs: tuple[Heredoc, ...]) -> str:
         return f"cat > /tmp/.script <<'{first.name}'\n{text}\n{first.name}\nchmod 700 /tmp/.script\n/tmp/.script\n" + (
             "code=$?\nrm /tmp/.script\nexit $code\n"
         )
-    parts = [words]
+    parts = [command]
     for heredoc in heredocs:
         parts += [heredoc.body.rstrip("\n"), heredoc.name]
     return "\n".join(parts) + "\n"
 
 
-def _without(words: str) -> str:
-    """Return the text without the words that start here-documents."""
-    for word, _ in reversed(heredoc_words(words)):
-        words = words[: word.start()] + words[word.end() :]
-    return words
+def _without_heredocs(text: str) -> str:
+    """Return the text without the tokens that start here-documents."""
+    for token, _ in reversed(heredoc_tokens(text)):
+        text = text[: token.start()] + text[token.end() :]
+    return text
 
 
-def _filled(text: str, values: Mapping[str, str]) -> str:
+def _expand(text: str, values: Mapping[str, str]) -> str:
     """Replace known variables; those of the base image are unknown."""
 
     def value(found: re.Match[str]) -> str:
@@ -126,12 +126,12 @@ def _filled(text: str, values: Mapping[str, str]) -> str:
 
 def _environment(rest: str) -> dict[str, str]:
     try:
-        words = shlex.split(rest)
+        pairs = shlex.split(rest)
     except ValueError:
         return {}
-    if words and "=" not in words[0]:
-        return {words[0]: rest.split(None, 1)[-1]}
-    return {name: value for name, _, value in (word.partition("=") for word in words)}
+    if pairs and "=" not in pairs[0]:
+        return {pairs[0]: rest.split(None, 1)[-1]}
+    return {name: value for name, _, value in (pair.partition("=") for pair in pairs)}
 
 
 def _words(rest: str) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from hythe.worker.errors import BuildFailed
 from hythe.worker.isolation.sandbox import NetworkAccess, Sandbox
 from hythe.worker.progress import ProgressReporter
 from hythe.worker.protocol import CheckedOutCommit, Job
-from hythe.worker.source_tree import PathEscapes, inside, read_inside, write_inside
+from hythe.worker.source_tree import PathEscapes, read_inside, resolve_inside, write_inside
 
 PUSHED = "home/pushed"
 _STORAGE = " ".join(STORAGE)
@@ -25,7 +25,7 @@ case "$word" in
     inspect) exec buildah {_STORAGE} inspect --type image "$@" ;;
     push) for name; do :; done; printf '%s\\n' "$name" >> /work/{PUSHED} ;;
     login|logout) ;;
-    *) echo "docker $word is not to be had in a Trusted Build: use build, tag, images, pull, inspect, rmi, push" >&2
+    *) echo "docker $word is not supported in Trusted Builds: use build, tag, images, pull, inspect, rmi, push" >&2
        exit 125 ;;
 esac
 """
@@ -37,18 +37,18 @@ class HookRunner:
     def __init__(
         self,
         job: Job,
-        found: CheckedOutCommit,
+        checked_out: CheckedOutCommit,
         sandbox: Sandbox,
-        record: ProgressReporter,
-        reach: NetworkAccess,
+        progress: ProgressReporter,
+        access: NetworkAccess,
         time: int,
     ) -> None:
         self._sandbox = sandbox
-        self._record = record
-        self._reach = reach
+        self._progress = progress
+        self._access = access
         folder = job.spec.dockerfile.rpartition("/")[0]
         self._folder = "/".join(part for part in (job.spec.context.strip("/"), folder) if part)
-        self.variables = variables(job, found)
+        self.variables = variables(job, checked_out)
         self._environment = self.variables | {
             "PATH": "/work/home/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
             "GIT_DIR": REPOSITORY,
@@ -60,7 +60,7 @@ class HookRunner:
     def has(self, name: str) -> bool:
         """Return whether a hook with this name exists."""
         try:
-            return inside(self._sandbox.work / "src", f"{self._folder}/hooks/{name}").is_file()
+            return resolve_inside(self._sandbox.work / "src", f"{self._folder}/hooks/{name}").is_file()
         except PathEscapes:
             return False
 
@@ -70,11 +70,11 @@ class HookRunner:
             return False
         self._provide_docker()
         folder = f"{SOURCE}/{self._folder}".rstrip("/")
-        with self._record.step(f"hook {name}"):
+        with self._progress.step(f"hook {name}"):
             done = self._sandbox.run(
                 ["sh", "-c", f"[ -x hooks/{name} ] && exec hooks/{name}; exec sh hooks/{name}"],
-                self._record.line,
-                reach=self._reach,
+                self._progress.line,
+                access=self._access,
                 environment=self._environment,
                 folder=folder,
             )
@@ -91,10 +91,10 @@ class HookRunner:
         return list(dict.fromkeys(text.split()))
 
     def _provide_docker(self) -> None:
-        write_inside(self._sandbox.work, "home/bin/docker", DOCKER, self._sandbox.give, 0o755)
+        write_inside(self._sandbox.work, "home/bin/docker", DOCKER, self._sandbox.chown, 0o755)
 
 
-def variables(job: Job, found: CheckedOutCommit) -> dict[str, str]:
+def variables(job: Job, checked_out: CheckedOutCommit) -> dict[str, str]:
     """Return the variables that Docker's automated builds pass to hooks, including build arguments."""
     tag = job.tags[0] if job.tags else "latest"
     name = f"{job.registry}/{job.repository}"
@@ -102,8 +102,8 @@ def variables(job: Job, found: CheckedOutCommit) -> dict[str, str]:
         **job.spec.arguments,
         "SOURCE_BRANCH": job.ref.name,
         "SOURCE_TYPE": job.ref.type.value.title(),
-        "SOURCE_COMMIT": found.commit,
-        "COMMIT_MSG": found.message,
+        "SOURCE_COMMIT": checked_out.commit,
+        "COMMIT_MSG": checked_out.message,
         "DOCKER_REPO": name,
         "DOCKERFILE_PATH": job.spec.dockerfile,
         "BUILD_PATH": job.spec.context,

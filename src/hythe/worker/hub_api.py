@@ -23,7 +23,7 @@ from hythe.worker.protocol import (
 
 KEY_HEADER = "Hythe-Build-Key"
 FENCE_HEADER = "Hythe-Build-Fence"
-GONE = (404, 409)
+LOST_STATUSES = (404, 409)
 """Status codes of the hub for a build that this worker no longer has."""
 
 
@@ -38,55 +38,55 @@ class HubAPI:
 
     def claim(self, claim: Claim) -> Job | None:
         """Wait for a build; return None if there was none."""
-        answer = self._once("POST", "/api/v1/workers/claim", msgspec.json.encode(claim), {})
-        if answer.status == 204:
+        response = self._send("POST", "/api/v1/workers/claim", msgspec.json.encode(claim), {})
+        if response.status == 204:
             return None
-        return msgspec.json.decode(_good(answer, "claiming a build").body, type=Job)
+        return msgspec.json.decode(_checked(response, "claiming a build").body, type=Job)
 
-    def tell(self, job: Job, steps: tuple[BuildStep, ...] | None) -> HeartbeatReply:
+    def report_steps(self, job: Job, steps: tuple[BuildStep, ...] | None) -> HeartbeatReply:
         """Send a heartbeat with the steps that changed. Raises JobLost."""
         body = msgspec.json.encode(ProgressReport(steps)) if steps is not None else b""
-        return msgspec.json.decode(self._of(job, "progress", body), type=HeartbeatReply)
+        return msgspec.json.decode(self._call(job, "progress", body), type=HeartbeatReply)
 
     def log(self, job: Job, offset: int, content: bytes) -> HeartbeatReply:
         """Append to the log at ``offset``. Raises JobLost."""
-        return msgspec.json.decode(self._of(job, f"log?offset={offset}", content), type=HeartbeatReply)
+        return msgspec.json.decode(self._call(job, f"log?offset={offset}", content), type=HeartbeatReply)
 
-    def found(self, job: Job, found: CheckedOutCommit) -> tuple[str, ...]:
+    def report_commit(self, job: Job, checked_out: CheckedOutCommit) -> tuple[str, ...]:
         """Report the commit and return the Docker tags. Raises JobLost."""
-        return msgspec.json.decode(self._of(job, "commit", msgspec.json.encode(found)), type=DockerTags).tags
+        return msgspec.json.decode(self._call(job, "commit", msgspec.json.encode(checked_out)), type=DockerTags).tags
 
     def push_token(self, job: Job, repositories: tuple[str, ...] = ()) -> str:
         """Return a token for the build's repository, which may also read those of ``repositories`` that its owner may
         read.
         """
-        return msgspec.json.decode(self._of(job, "token", msgspec.json.encode(repositories)), type=PushToken).token
+        return msgspec.json.decode(self._call(job, "token", msgspec.json.encode(repositories)), type=PushToken).token
 
     def sign(self, job: Job, payload: bytes) -> bytes:
         """Return a statement in a DSSE envelope that the hub signed."""
         body = msgspec.json.encode(UnsignedStatement(payload.decode()))
-        return msgspec.json.decode(self._of(job, "sign", body), type=SignedEnvelope).envelope.encode()
+        return msgspec.json.decode(self._call(job, "sign", body), type=SignedEnvelope).envelope.encode()
 
     def finish(self, job: Job, outcome: BuildOutcome) -> None:
         """End the build. Raises JobLost."""
-        self._of(job, "finish", msgspec.json.encode(outcome))
+        self._call(job, "finish", msgspec.json.encode(outcome))
 
-    def _of(self, job: Job, what: str, body: bytes) -> bytes:
+    def _call(self, job: Job, action: str, body: bytes) -> bytes:
         headers = {KEY_HEADER: job.key, FENCE_HEADER: str(job.fence)}
-        path = f"/api/v1/workers/builds/{job.build_id}/{what}"
+        path = f"/api/v1/workers/builds/{job.build_id}/{action}"
         while True:
             try:
-                answer = self._once("POST", path, body, headers)
+                response = self._send("POST", path, body, headers)
             except ClientError:
                 if not self._retries.wait():
                     raise
                 continue
-            if answer.status in RETRYABLE_STATUSES and self._retries.wait(answer.retry_after):
+            if response.status in RETRYABLE_STATUSES and self._retries.wait(response.retry_after):
                 continue
             self._retries.reset()
-            return _good(answer, what).body
+            return _checked(response, action).body
 
-    def _once(self, method: str, path: str, body: bytes, headers: dict[str, str]) -> HTTPResponse:
+    def _send(self, method: str, path: str, body: bytes, headers: dict[str, str]) -> HTTPResponse:
         sent = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json", **headers}
         with self._connections.send(method, self.url + path, sent, BytesBody(body)) as response:
             return response.read()
@@ -97,10 +97,10 @@ def retry_policy() -> RetryPolicy:
     return RetryPolicy(attempts=12, first_delay=0.2, max_delay=10)
 
 
-def _good(answer: HTTPResponse, what: str) -> HTTPResponse:
-    if answer.status in GONE:
+def _checked(response: HTTPResponse, action: str) -> HTTPResponse:
+    if response.status in LOST_STATUSES:
         raise JobLost("another worker has this build, or it has finished")
-    if answer.status not in (200, 204):
-        said = answer.body[:300].decode(errors="replace")
-        raise RegistryError(f"the hub returned status {answer.status} for {what}: {said}", status=answer.status)
-    return answer
+    if response.status not in (200, 204):
+        detail = response.body[:300].decode(errors="replace")
+        raise RegistryError(f"the hub returned status {response.status} for {action}: {detail}", status=response.status)
+    return response

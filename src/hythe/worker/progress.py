@@ -16,29 +16,29 @@ from hythe.worker.errors import JobLost
 from hythe.worker.hub_api import HubAPI
 from hythe.worker.protocol import BuildStep, HeartbeatReply, Job
 
-FLUSH_SECONDS = 0.2
-BEAT_SECONDS = 1.0
-PIECE = 256 * 1024
-CUT = "\n[the log exceeds {limit} bytes: further output is discarded]\n"
+FLUSH_INTERVAL = 0.2
+HEARTBEAT_INTERVAL = 1.0
+CHUNK_SIZE = 256 * 1024
+TRUNCATED = "\n[the log exceeds {limit} bytes: further output is discarded]\n"
 GAP = b"[the hub lost a part of the log here]\n"
 
 
 class ProgressReporter:
     """Collects a build's log, masks its secrets, and sends it."""
 
-    def __init__(self, job: Job, link: HubAPI, on_stop: Callable[[], None]) -> None:
+    def __init__(self, job: Job, hub: HubAPI, on_stop: Callable[[], None]) -> None:
         self._job = job
-        self._link = link
+        self._hub = hub
         self._on_stop = on_stop
         self._hidden: list[str] = []
         self._pending = bytearray()
         self._sent = job.log_size
         self._written = job.log_size
         self._steps: list[BuildStep] = []
-        self._steps_told = True
+        self._steps_sent = True
         self._lock = threading.Lock()
-        self._over = threading.Event()
-        self._news = threading.Event()
+        self._closed = threading.Event()
+        self._wake = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self.cancelled_by = ""
         self.lost = False
@@ -55,7 +55,7 @@ class ProgressReporter:
             lines = (line.strip() for value in secrets for line in value.splitlines())
             self._hidden = sorted({*self._hidden, *(line for line in lines if len(line) > 2)}, key=len)[::-1]
 
-    def masked(self, text: str) -> str:
+    def mask_secrets(self, text: str) -> str:
         """Return ``text`` with its secrets masked."""
         for secret in self._hidden:
             text = text.replace(secret, "***")
@@ -64,16 +64,16 @@ class ProgressReporter:
     def line(self, text: str) -> None:
         """Add a line to the log."""
         with self._lock:
-            content = self.masked(text).encode(errors="replace") + b"\n"
+            content = self.mask_secrets(text).encode(errors="replace") + b"\n"
             limit = self._job.limits.log
             if self._written >= limit:
                 return
             if self._written + len(content) > limit:
-                content = CUT.format(limit=limit).encode()
+                content = TRUNCATED.format(limit=limit).encode()
                 self._written = limit
             self._pending += content
             self._written += len(content)
-        self._news.set()
+        self._wake.set()
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
@@ -82,36 +82,36 @@ class ProgressReporter:
         self.line(f"==> {name} ({datetime.now(UTC):%H:%M:%S})")
         with self._lock:
             self._steps.append(BuildStep(name, began))
-            place = len(self._steps) - 1
-            self._steps_told = False
+            index = len(self._steps) - 1
+            self._steps_sent = False
         try:
             yield
         finally:
             with self._lock:
-                self._steps[place] = BuildStep(name, began, round(time.time() - began, 3))
-                self._steps_told = False
+                self._steps[index] = BuildStep(name, began, round(time.time() - began, 3))
+                self._steps_sent = False
 
     def abandon(self) -> None:
         """Send nothing more, not even heartbeats, so that another worker takes over."""
         self.lost = True
-        self._over.set()
-        self._news.set()
+        self._closed.set()
+        self._wake.set()
 
     def close(self) -> None:
         """Send the rest, however long the hub takes; stop only when the requests are given up."""
-        self._over.set()
-        self._news.set()
+        self._closed.set()
+        self._wake.set()
         self._thread.join()
 
     def _run(self) -> None:
-        beat = 0.0
+        last_heartbeat = 0.0
         while not self.lost:
-            over = self._over.is_set()
+            closed = self._closed.is_set()
             try:
                 self._send_log()
-                if time.monotonic() - beat > BEAT_SECONDS or over:
+                if time.monotonic() - last_heartbeat > HEARTBEAT_INTERVAL or closed:
                     self._send_steps()
-                    beat = time.monotonic()
+                    last_heartbeat = time.monotonic()
             except JobLost:
                 self.lost = True
                 self._on_stop()
@@ -121,38 +121,38 @@ class ProgressReporter:
                 self.lost = True
                 self._on_stop()
                 return
-            if over:
+            if closed:
                 return
-            if self._news.wait(BEAT_SECONDS):
-                self._news.clear()
-                self._over.wait(FLUSH_SECONDS)
+            if self._wake.wait(HEARTBEAT_INTERVAL):
+                self._wake.clear()
+                self._closed.wait(FLUSH_INTERVAL)
 
     def _send_log(self) -> None:
         while True:
             with self._lock:
-                piece = bytes(self._pending[:PIECE])
-            if not piece:
+                chunk = bytes(self._pending[:CHUNK_SIZE])
+            if not chunk:
                 return
-            reply = self._link.log(self._job, self._sent, piece)
+            reply = self._hub.log(self._job, self._sent, chunk)
             with self._lock:
-                taken = reply.log_size - self._sent
+                accepted = reply.log_size - self._sent
                 self._sent = reply.log_size
-                if taken < 0:
+                if accepted < 0:
                     # The hub's database lost parts, for instance in a power failure: continue where its log ends now.
                     self._pending[:0] = GAP
                 else:
-                    del self._pending[: min(taken, len(piece))]
-            self._obey(reply)
-            if taken == 0:
+                    del self._pending[: min(accepted, len(chunk))]
+            self._handle_reply(reply)
+            if accepted == 0:
                 return
 
     def _send_steps(self) -> None:
         with self._lock:
-            steps = None if self._steps_told else tuple(self._steps)
-            self._steps_told = True
-        self._obey(self._link.tell(self._job, steps))
+            steps = None if self._steps_sent else tuple(self._steps)
+            self._steps_sent = True
+        self._handle_reply(self._hub.report_steps(self._job, steps))
 
-    def _obey(self, reply: HeartbeatReply) -> None:
+    def _handle_reply(self, reply: HeartbeatReply) -> None:
         if reply.cancelled_by and not self.cancelled_by:
             self.cancelled_by = reply.cancelled_by
             self._on_stop()

@@ -20,18 +20,18 @@ from hythe.worker.protocol import Job
 class Publisher:
     """The build's own repository, with short-lived tokens for it alone."""
 
-    def __init__(self, job: Job, link: HubAPI, client: Client) -> None:
-        self._repository = own_repository(job, link, client)
+    def __init__(self, job: Job, hub: HubAPI, client: Client) -> None:
+        self._repository = own_repository(job, hub, client)
 
     def push_images(self, images: Sequence[tuple[BuiltImage, Platform]]) -> Manifest:
         """Push the images by digest; return the digest for the tags."""
         for image, _ in images:
-            place = RegistryEndpoint(self._repository, image.descriptor.digest)
-            transfer(LayoutEndpoint(ImageLayout(image.layout), image.descriptor), place)
-        whole = united(images)
+            destination = RegistryEndpoint(self._repository, image.descriptor.digest)
+            transfer(LayoutEndpoint(ImageLayout(image.layout), image.descriptor), destination)
+        manifest = combined_manifest(images)
         if len(images) > 1:
-            self._repository.put_manifest(whole, str(whole.digest()))
-        return whole
+            self._repository.put_manifest(manifest, str(manifest.digest()))
+        return manifest
 
     def attach(self, subject: str, envelopes: Sequence[tuple[str, bytes]], folder: Path, created: str) -> str:
         """Attach signed statements (predicate type, DSSE envelope) to an image in each form that verifiers look for.
@@ -42,12 +42,12 @@ class Publisher:
         layout.create()
         image = self._repository.get_manifest(subject)
         manifest = attestation_image(layout, image.descriptor(), envelopes)
-        place = RegistryEndpoint(self._repository, attestation_tag(image.digest()))
-        transfer(LayoutEndpoint(layout, manifest.descriptor()), place)
+        destination = RegistryEndpoint(self._repository, attestation_tag(image.digest()))
+        transfer(LayoutEndpoint(layout, manifest.descriptor()), destination)
         for kind, envelope in envelopes:
             bundle = bundle_image(layout, image.descriptor(), kind, envelope, created)
-            place = RegistryEndpoint(self._repository, str(bundle.digest()))
-            transfer(LayoutEndpoint(layout, bundle.descriptor()), place)
+            destination = RegistryEndpoint(self._repository, str(bundle.digest()))
+            transfer(LayoutEndpoint(layout, bundle.descriptor()), destination)
         return str(manifest.digest())
 
     def tag(self, manifest: Manifest, tags: Sequence[str]) -> None:
@@ -56,17 +56,17 @@ class Publisher:
             self._repository.put_manifest(manifest, tag)
 
 
-def own_repository(job: Job, link: HubAPI, client: Client) -> RemoteRepository:
+def own_repository(job: Job, hub: HubAPI, client: Client) -> RemoteRepository:
     """Return the build's repository, with the build's own rights."""
 
     def credential() -> Credential:
-        return Credential(registry_token=link.push_token(job))
+        return Credential(registry_token=hub.push_token(job))
 
     session = RegistrySession(job.registry, client.connections, credential, client.policy)
     return RemoteRepository(session, job.repository, PUSH_ACTIONS)
 
 
-def united(images: Sequence[tuple[BuiltImage, Platform]]) -> Manifest:
+def combined_manifest(images: Sequence[tuple[BuiltImage, Platform]]) -> Manifest:
     """Return the manifest of the only image, or the index of all platforms."""
     if len(images) == 1:
         image, _ = images[0]

@@ -21,12 +21,12 @@ from hythe.worker.errors import BuildFailed, IsolationUnavailable, LimitReached
 from hythe.worker.layer_tags import layer_tag
 from hythe.worker.progress import ProgressReporter
 from hythe.worker.protocol import Job
-from hythe.worker.source_tree import PathEscapes, cleared, remove
+from hythe.worker.source_tree import PathEscapes, make_empty, remove
 
-FETCHED = "shared"
+FETCH_FOLDER = "shared"
 SHARE = 8
 """Layers larger than this fraction of a build's disk are not shared: they would fill the next build's disk."""
-_TROUBLE = (
+_ERRORS = (
     BuildFailed,
     ClientError,
     PathEscapes,
@@ -43,73 +43,73 @@ class SharedLayers:
     """Uses layers of earlier builds, and shares layers with later ones."""
 
     def __init__(
-        self, job: Job, repository: Callable[[], RemoteRepository], record: ProgressReporter, work: Path
+        self, job: Job, repository: Callable[[], RemoteRepository], progress: ProgressReporter, work: Path
     ) -> None:
         self._job = job
         self._repository = repository
-        self._record = record
+        self._progress = progress
         self._work = work
         self._built: list[tuple[BuildInput, BuiltImage]] = []
         # Builds of forks neither see our layers nor make any that other builds would use.
         self._wanted = job.trusted and job.spec.cache
 
-    def bring(self, builder: Builder, order: BuildInput) -> None:
+    def load(self, builder: Builder, build_input: BuildInput) -> None:
         """Before a build: if this disk has no layers of such a build, load those of another worker, if any."""
-        if not self._wanted or not isinstance(builder, LayerSharing) or builder.knows_layers(_name(order)):
+        if not self._wanted or not isinstance(builder, LayerSharing) or builder.has_layers(_name(build_input)):
             return
-        with self._forgiving("layers of other workers are not used"):
-            self._bring(builder, _name(order))
-        remove(self._work / FETCHED)
+        with self._ignoring_errors("layers of other workers are not used"):
+            self._load(builder, _name(build_input))
+        remove(self._work / FETCH_FOLDER)
 
-    def _bring(self, builder: LayerSharing, name: str) -> None:
+    def _load(self, builder: LayerSharing, name: str) -> None:
         repository = self._repository()
         if not repository.has_manifest(name):
             return
-        with self._record.step("layers of other workers"):
-            layout = ImageLayout(cleared(self._work, FETCHED))
+        with self._progress.step("layers of other workers"):
+            layout = ImageLayout(make_empty(self._work, FETCH_FOLDER))
             index = transfer(RegistryEndpoint(repository, name), LayoutEndpoint(layout)).manifest
-            steps = builder.take_layers(name, BuiltImage(layout.folder, index.descriptor()))
-            self._record.line(f"{steps} steps of earlier builds")
+            steps = builder.load_layers(name, BuiltImage(layout.folder, index.descriptor()))
+            self._progress.line(f"{steps} steps of earlier builds")
 
-    def built(self, order: BuildInput, image: BuiltImage) -> None:
-        """Record the built image for ``keep``."""
-        self._built.append((order, image))
+    def add(self, build_input: BuildInput, image: BuiltImage) -> None:
+        """Record the built image for ``share``."""
+        self._built.append((build_input, image))
 
-    def keep(self, builder: Builder) -> None:
+    def share(self, builder: Builder) -> None:
         """After the push: store new layers in the repository, replacing earlier ones."""
         if not self._wanted or not isinstance(builder, LayerSharing):
             return
-        for order, image in self._built:
-            with self._forgiving("layers are not shared with other workers"):
-                self._keep(builder, order, image)
+        for build_input, image in self._built:
+            with self._ignoring_errors("layers are not shared with other workers"):
+                self._share(builder, build_input, image)
 
-    def _keep(self, builder: LayerSharing, order: BuildInput, image: BuiltImage) -> None:
-        name = _name(order)
-        if not builder.has_new_layers(name, order):
+    def _share(self, builder: LayerSharing, build_input: BuildInput, image: BuiltImage) -> None:
+        name = _name(build_input)
+        if not builder.has_new_layers(name, build_input):
             return
-        with self._record.step("layers for other workers"):
-            index = builder.give_layers(order, image)
+        with self._progress.step("layers for other workers"):
+            index = builder.export_layers(build_input, image)
             self._require_small(index)
-            place = LayoutEndpoint(ImageLayout(index.layout), index.descriptor)
-            transfer(place, RegistryEndpoint(self._repository(), name))
-            builder.layers_given(name, order)
+            source = LayoutEndpoint(ImageLayout(index.layout), index.descriptor)
+            transfer(source, RegistryEndpoint(self._repository(), name))
+            builder.mark_layers_shared(name, build_input)
 
     def _require_small(self, index: BuiltImage) -> None:
         layout = ImageLayout(index.layout)
         steps = [layout.read_manifest(each) for each in layout.read_manifest(index.descriptor).manifests]
         size = sum({blob.digest: blob.size for step in steps for blob in step.blobs}.values())
-        most = self._job.limits.disk // SHARE
-        if size > most:
-            raise BuildFailed(f"they are larger than {most >> 20} MiB")
+        max_size = self._job.limits.disk // SHARE
+        if size > max_size:
+            raise BuildFailed(f"they are larger than {max_size >> 20} MiB")
 
     @contextmanager
-    def _forgiving(self, what: str) -> Iterator[None]:
+    def _ignoring_errors(self, what: str) -> Iterator[None]:
         try:
             yield
-        except _TROUBLE as error:
-            self._record.line(f"{what}: {' '.join(str(error).split())[:300]}")
+        except _ERRORS as error:
+            self._progress.line(f"{what}: {' '.join(str(error).split())[:300]}")
 
 
-def _name(order: BuildInput) -> str:
-    platform = order.platform or str(host_platform())
-    return layer_tag(order.context, order.dockerfile, order.target, order.arguments, platform)
+def _name(build_input: BuildInput) -> str:
+    platform = build_input.platform or str(host_platform())
+    return layer_tag(build_input.context, build_input.dockerfile, build_input.target, build_input.arguments, platform)

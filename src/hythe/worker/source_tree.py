@@ -15,7 +15,7 @@ class PathEscapes(Exception):
     """A path leads out of the source, or is not a regular file."""
 
 
-def inside(root: Path, path: str) -> Path:
+def resolve_inside(root: Path, path: str) -> Path:
     """Return the real path of ``path`` below ``root``. Raises PathEscapes. No process of the build may run."""
     real = Path(os.path.realpath(root / path.lstrip("/")))
     base = Path(os.path.realpath(root))
@@ -24,19 +24,19 @@ def inside(root: Path, path: str) -> Path:
     return real
 
 
-def read_inside(root: Path, path: str, most: int) -> bytes:
+def read_inside(root: Path, path: str, max_size: int) -> bytes:
     """Return a regular file's content. Raises PathEscapes, FileNotFoundError."""
-    real = inside(root, path)
+    real = resolve_inside(root, path)
     if not real.exists():
         raise FileNotFoundError(path)
     if not stat.S_ISREG(real.lstat().st_mode):
         raise PathEscapes(f"{path} is not a regular file")
-    if real.stat().st_size > most:
-        raise PathEscapes(f"{path} is larger than {most} bytes")
+    if real.stat().st_size > max_size:
+        raise PathEscapes(f"{path} is larger than {max_size} bytes")
     return real.read_bytes()
 
 
-def require_plain(folder: Path) -> None:
+def require_plain_files(folder: Path) -> None:
     """Check that a folder contains only regular files and folders, no links. Raises PathEscapes."""
     if folder.is_symlink():
         raise PathEscapes(f"{folder.name} is a link")
@@ -47,7 +47,7 @@ def require_plain(folder: Path) -> None:
                 raise PathEscapes(f"{name} of the image is not a regular file")
 
 
-def cleared(root: Path, path: str) -> Path:
+def make_empty(root: Path, path: str) -> Path:
     """Return a new, empty folder at ``path`` below ``root``, replacing what was there. Raises PathEscapes."""
     target = _parent(root, path, _ignore) / path.rpartition("/")[2]
     remove(target)
@@ -64,9 +64,9 @@ def remove(target: Path) -> None:
         shutil.rmtree(target, ignore_errors=True)
 
 
-def write_inside(root: Path, path: str, content: str, give: Callable[[Path], None], mode: int = 0o644) -> Path:
-    """Write or replace a file below ``root``; pass it and new folders to ``give``. Raises PathEscapes."""
-    target = _parent(root, path, give) / path.rpartition("/")[2]
+def write_inside(root: Path, path: str, content: str, chown: Callable[[Path], None], mode: int = 0o644) -> Path:
+    """Write or replace a file below ``root``; pass it and new folders to ``chown``. Raises PathEscapes."""
+    target = _parent(root, path, chown) / path.rpartition("/")[2]
     if target.is_dir() and not target.is_symlink():
         raise PathEscapes(f"{path} is a folder")
     target.unlink(missing_ok=True)
@@ -74,11 +74,11 @@ def write_inside(root: Path, path: str, content: str, give: Callable[[Path], Non
     with os.fdopen(descriptor, "w") as file:
         file.write(content)
     target.chmod(mode)
-    give(target)
+    chown(target)
     return target
 
 
-def _parent(root: Path, path: str, give: Callable[[Path], None]) -> Path:
+def _parent(root: Path, path: str, chown: Callable[[Path], None]) -> Path:
     """Return the parent folder of ``path``; create missing folders. Raises PathEscapes at a link."""
     folder = root
     for part in [part for part in path.split("/")[:-1] if part]:
@@ -87,7 +87,7 @@ def _parent(root: Path, path: str, give: Callable[[Path], None]) -> Path:
             raise PathEscapes(f"{path} cannot be written: {part} is not a folder")
         if not folder.exists():
             folder.mkdir()
-            give(folder)
+            chown(folder)
     return folder
 
 

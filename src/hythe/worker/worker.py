@@ -73,7 +73,7 @@ class Worker:
     def _loop(self) -> None:
         retries = Retries(retry_policy(), self._stopped)
         polling = HubAPI(self._url, self._token, self._polls, retries)
-        link = HubAPI(self._url, self._token, self._client.connections, retries)
+        hub = HubAPI(self._url, self._token, self._client.connections, retries)
         while not self._stopped.is_set():
             try:
                 job = polling.claim(Claim(self._name))
@@ -83,12 +83,12 @@ class Worker:
                     self._stopped.wait(RETRY_DELAY)
                 continue
             if job is not None and not self._stopped.is_set():
-                self._run_job(self._with_addresses(job), link)
+                self._run_job(self._with_addresses(job), hub)
 
-    def _run_job(self, job: Job, link: HubAPI) -> None:
+    def _run_job(self, job: Job, hub: HubAPI) -> None:
         name = f"build {job.number} of {job.repository}"
         self._report(f"{name}: started")
-        attempt = Attempt(job, link, self._client, self._isolation)
+        attempt = Attempt(job, hub, self._client, self._isolation)
         self._attempts.add(attempt)
         try:
             outcome = attempt.run()

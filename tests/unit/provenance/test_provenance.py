@@ -11,8 +11,8 @@ from tests.parts.base_images import Layout, layer_tar
 
 from hythe.client.layout import ImageLayout
 from hythe.oci.manifest import Descriptor
-from hythe.provenance.envelope import Untrusted, opened, sign
-from hythe.provenance.packages import Package, installed
+from hythe.provenance.envelope import Untrusted, open_envelope, sign
+from hythe.provenance.packages import Package, installed_packages
 from hythe.provenance.sbom import bill_of_materials
 
 DPKG = """\
@@ -34,7 +34,7 @@ def test_an_envelope_opens_with_the_key_that_signed_it() -> None:
     key, other = generate_private_key(SECP256R1()), generate_private_key(SECP256R1())
     envelope = sign(b'{"a": 1}', key, "k")
 
-    assert opened(envelope, [other.public_key(), key.public_key()]) == b'{"a": 1}'
+    assert open_envelope(envelope, [other.public_key(), key.public_key()]) == b'{"a": 1}'
     for broken, keys in (
         (envelope, [other.public_key()]),
         (envelope.replace(b"eyJ", b"eyK"), [key.public_key()]),
@@ -42,7 +42,7 @@ def test_an_envelope_opens_with_the_key_that_signed_it() -> None:
         (b"\xff", [key.public_key()]),
     ):
         with pytest.raises(Untrusted):
-            opened(broken, keys)
+            open_envelope(broken, keys)
 
 
 def _image(folder: Path, *layers: bytes) -> tuple[ImageLayout, Descriptor]:
@@ -55,7 +55,7 @@ def test_packages_of_debian_and_alpine(tmp_path: Path) -> None:
     """What dpkg and apk say is installed is found in whatever layer it is; what was removed is not."""
     layout, image = _image(tmp_path, layer_tar({"var/lib/dpkg/status": DPKG}), layer_tar({"lib/apk/db/installed": APK}))
 
-    assert installed(layout, image) == [
+    assert installed_packages(layout, image) == [
         Package("apk", "musl", "1.2.4-r2", "x86_64"),
         Package("apk", "zlib", "1.3", "x86_64"),
         Package("deb", "bash", "5.2-1", "amd64"),
@@ -68,7 +68,7 @@ def test_an_upper_layer_wins(tmp_path: Path) -> None:
     upper = layer_tar({"var/lib/dpkg/status": DPKG.replace("5.2-1", "5.3-1"), "lib/apk/db/.wh.installed": ""})
     layout, image = _image(tmp_path, lower, upper)
 
-    assert installed(layout, image) == [Package("deb", "bash", "5.3-1", "amd64")]
+    assert installed_packages(layout, image) == [Package("deb", "bash", "5.3-1", "amd64")]
 
 
 def test_the_bill_of_materials_is_spdx(tmp_path: Path) -> None:

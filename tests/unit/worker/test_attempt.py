@@ -36,7 +36,5 @@ def test_a_fault_of_the_worker_ends_the_build_with_a_sentence() -> None:
     assert outcome is not None
     assert hub.outcomes == [outcome]
     assert outcome.status == "failed"
-    assert outcome.reason.startswith(
-        "the worker failed (AttributeError: '***' object has no attribute 'folder')"
-    )
+    assert outcome.reason.startswith("the worker failed (AttributeError: '***' object has no attribute 'folder')")
     assert outcome.reason in hub.text.decode()

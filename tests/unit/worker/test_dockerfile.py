@@ -2,7 +2,7 @@
 
 import pytest
 
-from hythe.worker.dockerfile import BaseImage, base_images, parse, renamed
+from hythe.worker.dockerfile import BaseImage, base_images, parse, rename_base_images
 from hythe.worker.errors import InvalidDockerfile
 
 
@@ -26,14 +26,14 @@ def test_continuation_lines_and_comments_are_joined() -> None:
     """A comment between continued lines belongs to none of them; the escape directive is obeyed."""
     text = "# escape=`\nFROM a\nRUN one `\n  # not this\n  two\n"
 
-    assert [(each.word, each.rest) for each in parse(text)] == [("FROM", "a"), ("RUN", "one two")]
+    assert [(each.keyword, each.rest) for each in parse(text)] == [("FROM", "a"), ("RUN", "one two")]
 
 
 def test_what_only_looks_like_a_heredoc_is_none() -> None:
     """Shifts, here-strings and quoted signs belong to the shell."""
     text = "FROM a\nRUN echo $((1<<3)) '<<EOF' \"<<EOF\" && cat <<<word\nCMD x\n"
 
-    assert [each.word for each in parse(text)] == ["FROM", "RUN", "CMD"]
+    assert [each.keyword for each in parse(text)] == ["FROM", "RUN", "CMD"]
 
 
 def test_each_platform_of_a_base_counts() -> None:
@@ -46,7 +46,9 @@ FROM\tgo
     automatic = {"BUILDPLATFORM": "linux/amd64", "TARGETPLATFORM": "linux/arm64"}
 
     found = base_images(text, {}, automatic)
-    new = renamed(text, {}, automatic, {BaseImage("go"): "local/go", BaseImage("two", "linux/amd64"): "local/two"})
+    new = rename_base_images(
+        text, {}, automatic, {BaseImage("go"): "local/go", BaseImage("two", "linux/amd64"): "local/two"}
+    )
 
     assert found == (
         BaseImage("go", "linux/amd64"),

@@ -27,7 +27,7 @@ class Hub:
             self.text += content
         return HeartbeatReply(log_size=len(self.text))
 
-    def tell(self, _job: Job, _steps: tuple[BuildStep, ...] | None) -> HeartbeatReply:
+    def report_steps(self, _job: Job, _steps: tuple[BuildStep, ...] | None) -> HeartbeatReply:
         """Take a sign of life."""
         return HeartbeatReply(log_size=len(self.text))
 
@@ -40,22 +40,22 @@ def hub() -> Hub:
 
 def recording(hub: Any) -> ProgressReporter:
     """A record that is being sent to ``hub``."""
-    record = ProgressReporter(JOB, hub, lambda: None)
-    record.start()
-    return record
+    progress = ProgressReporter(JOB, hub, lambda: None)
+    progress.start()
+    return progress
 
 
 def test_every_line_arrives_in_order(hub: Hub) -> None:
     """Also the last ones before the end, from several threads, and what is longer than a piece."""
-    record = recording(hub)
+    progress = recording(hub)
     texts = [[f"{thread} {number} {'x' * 100}" for number in range(5000)] for thread in range(4)]
-    threads = [threading.Thread(target=lambda lines=lines: [record.line(line) for line in lines]) for lines in texts]
+    threads = [threading.Thread(target=lambda lines=lines: [progress.line(line) for line in lines]) for lines in texts]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    record.line("the last one")
-    record.close()
+    progress.line("the last one")
+    progress.close()
 
     arrived = hub.text.decode().splitlines()
     assert arrived[-1] == "the last one"
@@ -66,14 +66,14 @@ def test_every_line_arrives_in_order(hub: Hub) -> None:
 
 def test_a_hub_that_forgot_the_end_gets_the_rest(hub: Hub) -> None:
     """What it lost is said to be lost; all that comes after is there as a whole."""
-    record = recording(hub)
-    record.line("one")
+    progress = recording(hub)
+    progress.line("one")
     while not hub.text:
         threading.Event().wait(0.01)
     hub.forget = len("one\n")
     lines = [f"line {number}" for number in range(100)]
     for line in lines:
-        record.line(line)
-    record.close()
+        progress.line(line)
+    progress.close()
 
     assert hub.text.decode() == GAP.decode() + "".join(f"{line}\n" for line in lines)

@@ -44,10 +44,10 @@ class Untouched:
 
     name = "some builder"
     fetch_bases = fetch_images = build = export = _refuse
-    knows_layers = take_layers = has_new_layers = give_layers = layers_given = _refuse
+    has_layers = load_layers = has_new_layers = export_layers = mark_layers_shared = _refuse
 
 
-def order() -> BuildInput:
+def build_input() -> BuildInput:
     """Some order."""
     return BuildInput(
         context="",
@@ -68,7 +68,7 @@ def order() -> BuildInput:
     "job",
     [
         pytest.param(msgspec.structs.replace(JOB, trusted=False), id="of a fork"),
-        pytest.param(msgspec.structs.replace(JOB, spec=BuildSpec(source="main", cache=False)), id="without cache"),
+        pytest.param(msgspec.structs.replace(JOB, spec=BuildSpec(rule="main", cache=False)), id="without cache"),
     ],
 )
 def test_these_builds_take_and_leave_nothing(job: Job, tmp_path: Path) -> None:
@@ -76,9 +76,9 @@ def test_these_builds_take_and_leave_nothing(job: Job, tmp_path: Path) -> None:
     nothing: Any = Untouched()
     layers = SharedLayers(job, nothing, nothing, tmp_path)
 
-    layers.bring(nothing, order())
-    layers.built(order(), nothing)
-    layers.keep(nothing)
+    layers.load(nothing, build_input())
+    layers.add(build_input(), nothing)
+    layers.share(nothing)
 
 
 def test_others_ask_their_builder(tmp_path: Path) -> None:
@@ -86,4 +86,4 @@ def test_others_ask_their_builder(tmp_path: Path) -> None:
     nothing: Any = Untouched()
 
     with pytest.raises(AssertionError, match="the builder was asked"):
-        SharedLayers(JOB, nothing, nothing, tmp_path).bring(nothing, order())
+        SharedLayers(JOB, nothing, nothing, tmp_path).load(nothing, build_input())

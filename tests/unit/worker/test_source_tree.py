@@ -4,10 +4,18 @@ from pathlib import Path
 
 import pytest
 
-from hythe.worker.source_tree import PathEscapes, cleared, inside, read_inside, remove, require_plain, write_inside
+from hythe.worker.source_tree import (
+    PathEscapes,
+    make_empty,
+    read_inside,
+    remove,
+    require_plain_files,
+    resolve_inside,
+    write_inside,
+)
 
 
-def give(_path: Path) -> None:
+def chown(_path: Path) -> None:
     """Keep what is written."""
 
 
@@ -39,14 +47,14 @@ def test_reading_stays_inside(work: Path) -> None:
         with pytest.raises(PathEscapes):
             read_inside(work, path, 100)
     with pytest.raises(PathEscapes):
-        inside(work, "home")
+        resolve_inside(work, "home")
 
 
 def test_writing_follows_no_link(work: Path, outside: Path) -> None:
     """A link in the way is refused; one at the place itself is replaced, what it pointed at stays."""
     with pytest.raises(PathEscapes):
-        write_inside(work, "home/kept", "changed", give)
-    write_inside(work, "file", "changed", give)
+        write_inside(work, "home/kept", "changed", chown)
+    write_inside(work, "file", "changed", chown)
 
     assert (outside / "kept").read_text() == "kept"
     assert (work / "file").read_text() == "changed"
@@ -55,7 +63,7 @@ def test_writing_follows_no_link(work: Path, outside: Path) -> None:
 def test_clearing_removes_links_alone(work: Path, outside: Path) -> None:
     """What a link points at stays."""
     remove(work / "file")
-    folder = cleared(work, "home")
+    folder = make_empty(work, "home")
 
     assert (outside / "kept").read_text() == "kept"
     assert not folder.is_symlink()
@@ -65,4 +73,4 @@ def test_clearing_removes_links_alone(work: Path, outside: Path) -> None:
 def test_an_image_with_links_in_it_is_refused(work: Path) -> None:
     """Layouts that come out of the sandbox hold ordinary files alone."""
     with pytest.raises(PathEscapes):
-        require_plain(work)
+        require_plain_files(work)

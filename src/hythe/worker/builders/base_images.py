@@ -25,9 +25,9 @@ LAYOUT_TAG = "base"
 class BaseImages:
     """Fetches base images: private ones of its own hub that the repository's owner may read, elsewhere public ones."""
 
-    def __init__(self, job: Job, link: HubAPI, client: Client) -> None:
+    def __init__(self, job: Job, hub: HubAPI, client: Client) -> None:
         self._job = job
-        self._link = link
+        self._hub = hub
         self._client = client
         self.problem = ""
 
@@ -41,10 +41,10 @@ class BaseImages:
         except OCIError as error:
             raise BuildFailed(f"invalid base image {name!r}: {error}") from error
         if reference.host != self._job.registry:
-            self._require_foreign(reference.host)
+            self._require_allowed_host(reference.host)
         return reference
 
-    def _require_foreign(self, host: str) -> None:
+    def _require_allowed_host(self, host: str) -> None:
         found = _addresses(host)
         if any(map(is_metadata, found)):
             raise BuildFailed(f"base images cannot be fetched from the host {host}")
@@ -75,7 +75,7 @@ class BaseImages:
     def _repository(self, reference: Reference) -> RemoteRepository:
         credential = ANONYMOUS
         if reference.host == self._job.registry:
-            credential = Credential(registry_token=self._link.push_token(self._job, (reference.repository,)))
+            credential = Credential(registry_token=self._hub.push_token(self._job, (reference.repository,)))
         return RemoteRepository(
             self._client.session(reference.host, reference.repository, credential), reference.repository
         )

@@ -20,26 +20,34 @@ from hythe.oci.manifest import Platform
 from hythe.oci.reference import Reference
 from hythe.worker.builders.base_images import BaseImages
 from hythe.worker.builders.buildah_layers import BuildahLayers
-from hythe.worker.builders.labels import configured
-from hythe.worker.builders.platforms import automatic_arguments, is_foreign
+from hythe.worker.builders.labels import apply_labels
+from hythe.worker.builders.platforms import automatic_arguments, is_other_platform
 from hythe.worker.builders.port import BuildInput, BuiltImage
-from hythe.worker.dockerfile import BaseImage, base_images, renamed
+from hythe.worker.dockerfile import BaseImage, base_images, rename_base_images
 from hythe.worker.errors import BuildFailed
 from hythe.worker.heredocs import CONTEXT, without_heredocs
 from hythe.worker.isolation.sandbox import NetworkAccess, ProcessResult, Sandbox
 from hythe.worker.progress import ProgressReporter
-from hythe.worker.source_tree import PathEscapes, cleared, inside, read_inside, remove, require_plain, write_inside
+from hythe.worker.source_tree import (
+    PathEscapes,
+    make_empty,
+    read_inside,
+    remove,
+    require_plain_files,
+    resolve_inside,
+    write_inside,
+)
 
 STORAGE = ("--root", "/work/storage", "--runroot", "/work/run", "--storage-driver", "overlay")
 HEREDOCS = "heredocs"
-IGNORED = ".dockerignore"
+IGNORE_FILE = ".dockerignore"
 DOCKERFILE = "home/Dockerfile"
 DOCKER_ONLY = ("Healthcheck", "OnBuild", "Shell")
 """Fields of Docker's image configuration that the OCI specification does not define."""
 _SETTINGS = {"_CONTAINERS_USERNS_CONFIGURED": "done", "BUILDAH_ISOLATION": "chroot", "STORAGE_DRIVER": "overlay"}
 _REGISTRIES = 'unqualified-search-registries = ["docker.io"]\nshort-name-mode = "permissive"\n'
-BASES_KNOWN = "bases.json"
-LARGEST_INSPECTED = 8 << 20
+BASES_FILE = "bases.json"
+MAX_INSPECT_SIZE = 8 << 20
 MAX_REASON_LENGTH = 500
 
 
@@ -54,13 +62,13 @@ class _Inspected(msgspec.Struct):
 class BuildahBuilder:
     """Builds in one sandbox, whose disk keeps the layers."""
 
-    def __init__(self, sandbox: Sandbox, record: ProgressReporter, bases: BaseImages, reach: NetworkAccess) -> None:
+    def __init__(self, sandbox: Sandbox, progress: ProgressReporter, bases: BaseImages, access: NetworkAccess) -> None:
         self._sandbox = sandbox
-        self._record = record
+        self._progress = progress
         self._bases = bases
-        self._reach = reach
+        self._access = access
         self.name = self._version()
-        self._layers = BuildahLayers(sandbox.work, self._quietly, sandbox.give)
+        self._layers = BuildahLayers(sandbox.work, self._quietly, sandbox.chown)
         self._write("home/registries.conf", _REGISTRIES)
 
     @staticmethod
@@ -71,10 +79,12 @@ class BuildahBuilder:
             raise BuildFailed("buildah is not installed on the worker. hint: apt-get install buildah") from error
         return " ".join(done.stdout.split()[:3])
 
-    def fetch_bases(self, order: BuildInput) -> dict[str, str]:
+    def fetch_bases(self, build_input: BuildInput) -> dict[str, str]:
         """See Builder."""
-        bases = base_images(order.dockerfile_text, order.arguments, automatic_arguments(order.platform))
-        return {base.name: self._fetch(base.name, base.platform or order.platform) for base in bases}
+        bases = base_images(
+            build_input.dockerfile_text, build_input.arguments, automatic_arguments(build_input.platform)
+        )
+        return {base.name: self._fetch(base.name, base.platform or build_input.platform) for base in bases}
 
     def fetch_images(self, names: Sequence[str]) -> None:
         """See Builder."""
@@ -86,16 +96,16 @@ class BuildahBuilder:
         digest = self._bases.digest(reference, platform)
         if digest is None:
             raise BuildFailed(f"the base image {name} does not exist or may not be read: {self._bases.problem}")
-        self._bring(reference, digest, platform)
+        self._load(reference, digest, platform)
         return digest
 
-    def _bring(self, reference: Reference, digest: str, platform: str) -> None:
+    def _load(self, reference: Reference, digest: str, platform: str) -> None:
         """Load a base image into buildah's storage, unless an earlier build did so."""
         known = self._known_bases()
         name = local_name(reference, platform)
         if known.get(name) == digest and not self._buildah("inspect", "--type", "image", name, said=False).code:
             return
-        layout = ImageLayout(cleared(self._sandbox.work, "bases"))
+        layout = ImageLayout(make_empty(self._sandbox.work, "bases"))
         tag = self._bases.fetch(reference, digest, platform, layout)
         _require_platform(layout, reference, platform)
         # Only under its local name, so that buildah finds the Dockerfile's base image without asking a registry.
@@ -105,10 +115,10 @@ class BuildahBuilder:
             raise BuildFailed(f"failed to load the base image {reference}: {' '.join(pulled.last_lines)[:500]}")
         if self._buildah("tag", pulled.last_lines[-1], name).code:
             raise BuildFailed(f"failed to tag the base image {reference}: see the log")
-        self._write(BASES_KNOWN, msgspec.json.encode({**known, name: digest}).decode())
+        self._write(BASES_FILE, msgspec.json.encode({**known, name: digest}).decode())
 
     def _known_bases(self) -> dict[str, str]:
-        path = self._sandbox.work / BASES_KNOWN
+        path = self._sandbox.work / BASES_FILE
         if not path.is_file() or path.is_symlink():
             return {}
         try:
@@ -116,81 +126,95 @@ class BuildahBuilder:
         except msgspec.MsgspecError:
             return {}
 
-    def build(self, order: BuildInput) -> BuiltImage:
+    def build(self, build_input: BuildInput) -> BuiltImage:
         """See Builder."""
-        context = f"src/{order.context}".rstrip("/")
-        automatic = automatic_arguments(order.platform)
-        text, files = without_heredocs(order.dockerfile_text, {**automatic, **order.arguments})
-        self._write(DOCKERFILE, renamed(text, order.arguments, automatic, self._local_names(order)))
+        context = f"src/{build_input.context}".rstrip("/")
+        automatic = automatic_arguments(build_input.platform)
+        text, files = without_heredocs(build_input.dockerfile_text, {**automatic, **build_input.arguments})
+        self._write(
+            DOCKERFILE, rename_base_images(text, build_input.arguments, automatic, self._local_names(build_input))
+        )
         remove(self._sandbox.work / HEREDOCS)
         for path, content in files.items():
             self._write(f"{HEREDOCS}/{path}", content)
         more = ["--build-context", f"{CONTEXT}=/work/{HEREDOCS}"] if files else []
-        more += self._ignoring(order, context)
-        build = ["buildah", *STORAGE, *self._flags(order), *more, "--file", f"/work/{DOCKERFILE}", f"/work/{context}"]
-        hear = self._layers.hearing(order.platform, self._record.line)
-        done = self._run(["sh", "-c", f"{shlex.join(build)} && {self._export_command(order)}"], hear)
+        more += self._ignoring(build_input, context)
+        build = [
+            "buildah",
+            *STORAGE,
+            *self._flags(build_input),
+            *more,
+            "--file",
+            f"/work/{DOCKERFILE}",
+            f"/work/{context}",
+        ]
+        on_line = self._layers.recording_steps(build_input.platform, self._progress.line)
+        done = self._run(["sh", "-c", f"{shlex.join(build)} && {self._export_command(build_input)}"], on_line)
         if done.code:
             raise BuildFailed(reason_of(done))
-        return self._exported(order)
+        return self._exported(build_input)
 
-    def knows_layers(self, name: str) -> bool:
+    def has_layers(self, name: str) -> bool:
         """See LayerSharing."""
-        return self._layers.knows(name)
+        return self._layers.has(name)
 
-    def take_layers(self, name: str, index: BuiltImage) -> int:
+    def load_layers(self, name: str, index: BuiltImage) -> int:
         """See LayerSharing."""
-        return self._layers.take(name, index)
+        return self._layers.load(name, index)
 
-    def has_new_layers(self, name: str, order: BuildInput) -> bool:
+    def has_new_layers(self, name: str, build_input: BuildInput) -> bool:
         """See LayerSharing."""
-        return self._layers.has_new(name, order.platform)
+        return self._layers.has_new(name, build_input.platform)
 
-    def give_layers(self, order: BuildInput, image: BuiltImage) -> BuiltImage:
+    def export_layers(self, build_input: BuildInput, image: BuiltImage) -> BuiltImage:
         """See LayerSharing."""
-        return self._layers.give(order.platform, image)
+        return self._layers.export(build_input.platform, image)
 
-    def layers_given(self, name: str, order: BuildInput) -> None:
+    def mark_layers_shared(self, name: str, build_input: BuildInput) -> None:
         """See LayerSharing."""
-        self._layers.given(name, order.platform)
+        self._layers.mark_shared(name, build_input.platform)
 
-    def _local_names(self, order: BuildInput) -> dict[BaseImage, str]:
+    def _local_names(self, build_input: BuildInput) -> dict[BaseImage, str]:
         """Return the base images whose local names differ from those in the Dockerfile."""
-        found = base_images(order.dockerfile_text, order.arguments, automatic_arguments(order.platform))
+        found = base_images(
+            build_input.dockerfile_text, build_input.arguments, automatic_arguments(build_input.platform)
+        )
         references = {base: self._bases.reference(base.name) for base in found}
-        names = {base: local_name(reference, base.platform or order.platform) for base, reference in references.items()}
+        names = {
+            base: local_name(reference, base.platform or build_input.platform) for base, reference in references.items()
+        }
         return {base: name for base, name in names.items() if name != str(references[base])}
 
-    def _ignoring(self, order: BuildInput, context: str) -> list[str]:
+    def _ignoring(self, build_input: BuildInput, context: str) -> list[str]:
         """Return the flag for a ``.dockerignore`` of this Dockerfile, which takes precedence over the context's."""
-        path = f"{context}/{order.dockerfile}{IGNORED}"
+        path = f"{context}/{build_input.dockerfile}{IGNORE_FILE}"
         try:
-            own = inside(self._sandbox.work, path).is_file()
+            own = resolve_inside(self._sandbox.work, path).is_file()
         except PathEscapes:
             return []
         return ["--ignorefile", f"/work/{path}"] if own else []
 
-    def _flags(self, order: BuildInput) -> list[str]:
+    def _flags(self, build_input: BuildInput) -> list[str]:
         # Every build ends with --timestamp: times of files and history are the commit's, so equal sources give equal
         # digests. Use Docker's format, because buildah leaves DOCKER_ONLY out of the OCI format.
         flags = ["build", "--isolation", "chroot", "--pull=never", "--format", "docker", "--network", "host"]
-        flags += ["--timestamp", str(order.time), "--identity-label=false", "--tag", order.image]
-        flags += ["--layers=true", *([] if order.cache else ["--no-cache"])]
-        flags += ["--platform", order.platform] if order.platform else []
-        flags += ["--target", order.target] if order.target else []
-        flags += _pairs("--build-arg", order.arguments)
-        for name in order.secrets:
+        flags += ["--timestamp", str(build_input.time), "--identity-label=false", "--tag", build_input.image]
+        flags += ["--layers=true", *([] if build_input.cache else ["--no-cache"])]
+        flags += ["--platform", build_input.platform] if build_input.platform else []
+        flags += ["--target", build_input.target] if build_input.target else []
+        flags += _pairs("--build-arg", build_input.arguments)
+        for name in build_input.secrets:
             flags += ["--secret", f"id={name},src=/work/secrets/{name}"]
         return flags
 
-    def export(self, order: BuildInput) -> BuiltImage:
+    def export(self, build_input: BuildInput) -> BuiltImage:
         """See Builder."""
-        done = self._run(["sh", "-c", self._export_command(order)])
+        done = self._run(["sh", "-c", self._export_command(build_input)])
         if done.code:
-            raise BuildFailed(f"the build produced no image named {order.image}: see the log")
-        return self._exported(order)
+            raise BuildFailed(f"the build produced no image named {build_input.image}: see the log")
+        return self._exported(build_input)
 
-    def _export_command(self, order: BuildInput) -> str:
+    def _export_command(self, build_input: BuildInput) -> str:
         push = [
             "buildah",
             *STORAGE,
@@ -198,46 +222,46 @@ class BuildahBuilder:
             "--quiet",
             "--format",
             "oci",
-            order.image,
-            f"oci:/work/{_folder(order)}:image",
+            build_input.image,
+            f"oci:/work/{_folder(build_input)}:image",
         ]
-        folder = f"/work/{_folder(order)}"
-        inspect = shlex.join(["buildah", *STORAGE, "inspect", "--type", "image", order.image])
+        folder = f"/work/{_folder(build_input)}"
+        inspect = shlex.join(["buildah", *STORAGE, "inspect", "--type", "image", build_input.image])
         return f"mkdir -p /work/out && rm -rf {folder} && {shlex.join(push)} && {inspect} > {folder}.json"
 
-    def _exported(self, order: BuildInput) -> BuiltImage:
-        require_plain(self._sandbox.work / "out")
-        layout = ImageLayout(self._sandbox.work / _folder(order))
+    def _exported(self, build_input: BuildInput) -> BuiltImage:
+        require_plain_files(self._sandbox.work / "out")
+        layout = ImageLayout(self._sandbox.work / _folder(build_input))
         found = layout.read_index().manifests
         if len(found) != 1:
             raise BuildFailed("the build produced more than one image")
-        return BuiltImage(layout.folder, configured(layout, found[0], order, self._docker_only(order)))
+        return BuiltImage(layout.folder, apply_labels(layout, found[0], build_input, self._docker_only(build_input)))
 
-    def _docker_only(self, order: BuildInput) -> dict[str, Any]:
+    def _docker_only(self, build_input: BuildInput) -> dict[str, Any]:
         """Return what buildah stores about the image but leaves out of its OCI configuration."""
-        said = read_inside(self._sandbox.work, f"{_folder(order)}.json", LARGEST_INSPECTED)
+        said = read_inside(self._sandbox.work, f"{_folder(build_input)}.json", MAX_INSPECT_SIZE)
         settings = msgspec.json.decode(said, type=_Inspected).docker.config
         return {name: settings[name] for name in DOCKER_ONLY if settings.get(name)}
 
     def _buildah(self, *words: str, said: bool = True) -> ProcessResult:
-        return self._run(["buildah", *STORAGE, *words], self._record.line if said else _ignore)
+        return self._run(["buildah", *STORAGE, *words], self._progress.line if said else _ignore)
 
     def _quietly(self, script: str) -> ProcessResult:
         """Run a shell script in which ``buildah`` uses our storage."""
         start = f'buildah() {{ command buildah {shlex.join(STORAGE)} "$@"; }}\n'
         return self._run(["sh", "-c", start + script], _ignore)
 
-    def _run(self, command: Sequence[str], hear: Callable[[str], None] | None = None) -> ProcessResult:
-        return self._sandbox.run(command, hear or self._record.line, reach=self._reach, environment=_SETTINGS)
+    def _run(self, command: Sequence[str], on_line: Callable[[str], None] | None = None) -> ProcessResult:
+        return self._sandbox.run(command, on_line or self._progress.line, access=self._access, environment=_SETTINGS)
 
     def _write(self, path: str, content: str) -> None:
         """Write a file that root inside may read and modify, with the same time in every build."""
-        os.utime(write_inside(self._sandbox.work, path, content, self._sandbox.give), (0, 0))
+        os.utime(write_inside(self._sandbox.work, path, content, self._sandbox.chown), (0, 0))
 
 
 def local_name(reference: Reference, platform: str) -> str:
     """Return the name of a base image in buildah's storage, where names have no digest and refer to one platform."""
-    if not is_foreign(platform) and reference.digest is None:
+    if not is_other_platform(platform) and reference.digest is None:
         return str(reference)
     path = f"{platform or 'pinned'}/{reference.host}/{reference.repository}".replace(":", "-").lower()
     return f"localhost/{path}:{reference.target.replace(':', '-')}"
@@ -254,8 +278,8 @@ def _require_platform(layout: ImageLayout, reference: Reference, platform: str) 
         raise BuildFailed(f"the base image {reference} is only for {offered}, not for {platform or host_platform()}")
 
 
-def _folder(order: BuildInput) -> str:
-    return f"out/{order.platform.replace('/', '-') or 'image'}"
+def _folder(build_input: BuildInput) -> str:
+    return f"out/{build_input.platform.replace('/', '-') or 'image'}"
 
 
 def reason_of(done: ProcessResult) -> str:

@@ -31,12 +31,12 @@ from hythe.oci.manifest import (
 from hythe.worker.builders.port import BuiltImage
 from hythe.worker.errors import BuildFailed
 from hythe.worker.isolation.sandbox import ProcessResult
-from hythe.worker.source_tree import cleared, read_inside, remove, require_plain, write_inside
+from hythe.worker.source_tree import make_empty, read_inside, remove, require_plain_files, write_inside
 
-LAYERS = "application/vnd.hythe.buildah.layers.v1"
-KNOWN = "layers.json"
+LAYERS_TYPE = "application/vnd.hythe.buildah.layers.v1"
+KNOWN_FILE = "layers.json"
 FOLDER = "layers"
-LARGEST = 8 << 20
+MAX_INSPECT_SIZE = 8 << 20
 _STEP = re.compile(r"--> (?:Using cache )?([0-9a-f]{11,64})")
 _SHORT = 11
 """Hex digits of an ID in buildah's log."""
@@ -68,84 +68,84 @@ class _Step(msgspec.Struct, frozen=True):
 class BuildahLayers:
     """The steps of builds on one disk. ``run`` runs a shell script in the sandbox, which may call ``buildah``."""
 
-    def __init__(self, work: Path, run: Callable[[str], ProcessResult], give: Callable[[Path], None]) -> None:
+    def __init__(self, work: Path, run: Callable[[str], ProcessResult], export: Callable[[Path], None]) -> None:
         self._work = work
         self._run = run
-        self._give = give
-        self._heard: dict[str, list[str]] = {}
+        self._chown = export
+        self._step_ids: dict[str, list[str]] = {}
 
-    def hearing(self, platform: str, then: Callable[[str], None]) -> Callable[[str], None]:
+    def recording_steps(self, platform: str, report: Callable[[str], None]) -> Callable[[str], None]:
         """Return a function that reads a build's log and records its steps."""
         # A build step can print such lines, too, but then they name images of its own repository or none.
-        heard = self._heard[platform] = []
+        step_ids = self._step_ids[platform] = []
 
-        def hear(line: str) -> None:
+        def on_line(line: str) -> None:
             if found := _STEP.fullmatch(line):
-                heard.append(found[1][:_SHORT])
-            then(line)
+                step_ids.append(found[1][:_SHORT])
+            report(line)
 
-        return hear
+        return on_line
 
-    def knows(self, name: str) -> bool:
+    def has(self, name: str) -> bool:
         """See LayerSharing."""
         return name in self._known()
 
-    def given(self, name: str, platform: str) -> None:
+    def mark_shared(self, name: str, platform: str) -> None:
         """See LayerSharing."""
-        self._note(name, self._heard.get(platform, ()))
+        self._note(name, self._step_ids.get(platform, ()))
 
     def has_new(self, name: str, platform: str) -> bool:
         """See LayerSharing."""
-        heard = set(self._heard.get(platform, ()))
-        return bool(heard) and heard != set(self._known().get(name, ()))
+        step_ids = set(self._step_ids.get(platform, ()))
+        return bool(step_ids) and step_ids != set(self._known().get(name, ()))
 
-    def give(self, platform: str, image: BuiltImage) -> BuiltImage:
+    def export(self, platform: str, image: BuiltImage) -> BuiltImage:
         """See LayerSharing."""
         layout = ImageLayout(image.layout)
-        steps = self._steps(sorted(set(self._heard[platform])))
-        layers = self._compressed(layout, image, steps)
-        entries = tuple(_added(layout, step, [layers[content] for content in step.contents]) for step in steps)
-        content = Index(2, OCI_INDEX, entries, artifact_type=LAYERS).encode()
+        steps = self._steps(sorted(set(self._step_ids[platform])))
+        layers = self._compressed_layers(layout, image, steps)
+        entries = tuple(_add_image(layout, step, [layers[content] for content in step.contents]) for step in steps)
+        content = Index(2, OCI_INDEX, entries, artifact_type=LAYERS_TYPE).encode()
         layout.add_document(content)
         return BuiltImage(image.layout, Manifest.parse(content, OCI_INDEX).descriptor())
 
     def _steps(self, ids: Iterable[str]) -> list[_Step]:
-        self._give(cleared(self._work, FOLDER))
-        words = " ".join(ids)
-        script = f"for id in {words}; do buildah inspect --type image $id > /work/{FOLDER}/$id.json || :; done"
+        self._chown(make_empty(self._work, FOLDER))
+        ids = " ".join(ids)
+        script = f"for id in {ids}; do buildah inspect --type image $id > /work/{FOLDER}/$id.json || :; done"
         self._require(self._run(script))
-        found = [read_inside(self._work, f"{FOLDER}/{id}.json", LARGEST) for id in words.split()]
+        found = [read_inside(self._work, f"{FOLDER}/{id}.json", MAX_INSPECT_SIZE) for id in ids.split()]
         remove(self._work / FOLDER)
-        return [step for said in found if said and (step := _step(msgspec.json.decode(said, type=_Stored)))]
+        return [step for content in found if content and (step := _step(msgspec.json.decode(content, type=_Stored)))]
 
-    def _compressed(self, layout: ImageLayout, image: BuiltImage, steps: list[_Step]) -> dict[str, Descriptor]:
+    def _compressed_layers(self, layout: ImageLayout, image: BuiltImage, steps: list[_Step]) -> dict[str, Descriptor]:
         """Return the layers of all steps by content; write those that the image does not have."""
-        require_plain(self._work / "out")
+        require_plain_files(self._work / "out")
         layers = _layers_of(layout, image.descriptor)
-        last: list[_Step] = []
+        missing: list[_Step] = []
         covered = set(layers)
         for step in sorted(steps, key=lambda step: len(step.contents), reverse=True):
             if not covered.issuperset(step.contents):
-                last.append(step)
+                missing.append(step)
                 covered.update(step.contents)
-        if last:
-            place = f"oci:/work/{layout.folder.relative_to(self._work)}"
-            pushes = [f"buildah push --quiet --format oci {step.id} {place}:{step.id}" for step in last]
+        if missing:
+            destination = f"oci:/work/{layout.folder.relative_to(self._work)}"
+            pushes = [f"buildah push --quiet --format oci {step.id} {destination}:{step.id}" for step in missing]
             self._require(self._run(" && ".join(pushes)))
-            require_plain(self._work / "out")
-            names = {step.id for step in last}
+            require_plain_files(self._work / "out")
+            names = {step.id for step in missing}
             for entry in layout.read_index().manifests:
                 if entry.annotations.get(NAME_KEY) in names:
                     layers |= _layers_of(layout, entry)
         return layers
 
-    def take(self, name: str, index: BuiltImage) -> int:
+    def load(self, name: str, index: BuiltImage) -> int:
         """See LayerSharing."""
         layout = ImageLayout(index.layout)
         manifest = layout.read_manifest(index.descriptor)
-        if manifest.artifact_type != LAYERS:
+        if manifest.artifact_type != LAYERS_TYPE:
             return 0
-        folder = cleared(self._work, FOLDER)
+        folder = make_empty(self._work, FOLDER)
         for number, entry in enumerate(manifest.manifests):
             _write_plain(layout, layout.read_manifest(entry), folder / str(number))
         script = f"for step in /work/{FOLDER}/*; do buildah pull --quiet dir:$step || exit; done"
@@ -157,13 +157,13 @@ class BuildahLayers:
 
     def _known(self) -> dict[str, list[str]]:
         try:
-            return msgspec.json.decode(read_inside(self._work, KNOWN, LARGEST), type=dict[str, list[str]])
+            return msgspec.json.decode(read_inside(self._work, KNOWN_FILE, MAX_INSPECT_SIZE), type=dict[str, list[str]])
         except (FileNotFoundError, msgspec.MsgspecError):
             return {}
 
     def _note(self, name: str, ids: Iterable[str]) -> None:
         content = msgspec.json.encode(self._known() | {name: sorted({id[:_SHORT] for id in ids})})
-        write_inside(self._work, KNOWN, content.decode(), self._give)
+        write_inside(self._work, KNOWN_FILE, content.decode(), self._chown)
 
     @staticmethod
     def _require(done: ProcessResult) -> None:
@@ -195,7 +195,7 @@ def _layers_of(layout: ImageLayout, image: Descriptor) -> dict[str, Descriptor]:
     return dict(zip(config.rootfs.diff_ids or (), manifest.layers, strict=True))
 
 
-def _added(layout: ImageLayout, step: _Step, layers: Iterable[Descriptor]) -> Descriptor:
+def _add_image(layout: ImageLayout, step: _Step, layers: Iterable[Descriptor]) -> Descriptor:
     """Write a step's image into the layout."""
     config = Descriptor(DOCKER_CONFIG, str(layout.add_document(step.config)), len(step.config))
     compressed = tuple(Descriptor(DOCKER_LAYER_GZIP, layer.digest, layer.size) for layer in layers)

@@ -17,22 +17,22 @@ from hythe.oci.manifest import ManifestKind
 from hythe.worker.builders.base_images import BaseImages
 from hythe.worker.builders.buildah import reason_of
 from hythe.worker.builders.host_process import is_offline, run
-from hythe.worker.builders.labels import configured
+from hythe.worker.builders.labels import apply_labels
 from hythe.worker.builders.platforms import automatic_arguments
 from hythe.worker.builders.port import BuildInput, BuiltImage
-from hythe.worker.dockerfile import BaseImage, base_images, renamed
+from hythe.worker.dockerfile import BaseImage, base_images, rename_base_images
 from hythe.worker.errors import BuildFailed
 from hythe.worker.isolation.sandbox import Sandbox
 from hythe.worker.isolation.selection import ExternalBuilder
 from hythe.worker.progress import ProgressReporter
 from hythe.worker.protocol import BuildLimits
-from hythe.worker.source_tree import PathEscapes, cleared, inside, read_inside
+from hythe.worker.source_tree import PathEscapes, make_empty, read_inside, resolve_inside
 
 INSTALL = "buildctl is not installed on the worker: put it on the PATH, from github.com/moby/buildkit/releases"
-ANSWER_SECONDS = 20
+RESPONSE_TIMEOUT = 20
 DOCKERFILE = "Dockerfile"
-IGNORED = ".dockerignore"
-LARGEST_IGNORED = 1 << 20
+IGNORE_FILE = ".dockerignore"
+MAX_IGNORE_FILE_SIZE = 1 << 20
 _VERSION = re.compile(r"BuildKit:\s+\S+\s+(\S+)")
 _TLS_FILES = (("--tlscacert", "ca.pem"), ("--tlscert", "cert.pem"), ("--tlskey", "key.pem"))
 
@@ -44,31 +44,33 @@ class BuildKitBuilder:
         self,
         daemon: ExternalBuilder,
         sandbox: Sandbox,
-        record: ProgressReporter,
+        progress: ProgressReporter,
         bases: BaseImages,
         limits: BuildLimits,
     ) -> None:
         self._buildctl = _buildctl(daemon)
         self._sandbox = sandbox
-        self._record = record
+        self._progress = progress
         self._bases = bases
         self._limits = limits
         self._fetched: dict[BaseImage, ImageLayout] = {}
         self.name = version(daemon)
 
-    def fetch_bases(self, order: BuildInput) -> dict[str, str]:
+    def fetch_bases(self, build_input: BuildInput) -> dict[str, str]:
         """See Builder."""
         self._fetched = {}
-        cleared(self._sandbox.work, "bases")
-        found = base_images(order.dockerfile_text, order.arguments, automatic_arguments(order.platform))
-        return {base.name: self._fetch(base, order.platform) for base in found}
+        make_empty(self._sandbox.work, "bases")
+        found = base_images(
+            build_input.dockerfile_text, build_input.arguments, automatic_arguments(build_input.platform)
+        )
+        return {base.name: self._fetch(base, build_input.platform) for base in found}
 
     def _fetch(self, base: BaseImage, platform: str) -> str:
         reference = self._bases.reference(base.name)
         digest = self._bases.digest(reference, base.platform or platform)
         if digest is None:
             raise BuildFailed(f"the base image {base.name} does not exist or may not be read: {self._bases.problem}")
-        layout = ImageLayout(cleared(self._sandbox.work, f"bases/{len(self._fetched)}"))
+        layout = ImageLayout(make_empty(self._sandbox.work, f"bases/{len(self._fetched)}"))
         self._bases.fetch(reference, digest, base.platform or platform, layout)
         self._fetched[base] = layout
         return digest
@@ -77,33 +79,33 @@ class BuildKitBuilder:
         """See Builder."""
         raise BuildFailed("BuildKit does not support autotests: use the buildah builder, or test in hooks/test")
 
-    def build(self, order: BuildInput) -> BuiltImage:
+    def build(self, build_input: BuildInput) -> BuiltImage:
         """See Builder."""
-        out = f"out/{order.platform.replace('/', '-') or 'image'}"
-        layout = ImageLayout(cleared(self._sandbox.work, out))
+        out = f"out/{build_input.platform.replace('/', '-') or 'image'}"
+        layout = ImageLayout(make_empty(self._sandbox.work, out))
         archive = self._sandbox.work / f"{out}.tar"
-        folder = cleared(self._sandbox.work, f"{out}.dockerfile")
-        self._write_dockerfile(order, folder)
-        words = [*self._buildctl, "build", *self._flags(order), "--local", f"dockerfile={folder}"]
+        folder = make_empty(self._sandbox.work, f"{out}.dockerfile")
+        self._write_dockerfile(build_input, folder)
+        words = [*self._buildctl, "build", *self._flags(build_input), "--local", f"dockerfile={folder}"]
         words += ["--output", f"type=oci,dest={archive},rewrite-timestamp=true"]
         # The build must not use the host's registry credentials, which buildctl would offer.
-        done = run(words, self._sandbox, self._record, {"DOCKER_CONFIG": str(folder)})
+        done = run(words, self._sandbox, self._progress, {"DOCKER_CONFIG": str(folder)})
         if done.code:
             raise BuildFailed(reason_of(done))
-        return self._received(archive, layout, order)
+        return self._read_image(archive, layout, build_input)
 
-    def _write_dockerfile(self, order: BuildInput, folder: Path) -> None:
-        automatic = automatic_arguments(order.platform)
-        text = renamed(order.dockerfile_text, order.arguments, automatic, self._names())
+    def _write_dockerfile(self, build_input: BuildInput, folder: Path) -> None:
+        automatic = automatic_arguments(build_input.platform)
+        text = rename_base_images(build_input.dockerfile_text, build_input.arguments, automatic, self._names())
         (folder / DOCKERFILE).write_text(text)
         try:
             # A .dockerignore of this Dockerfile takes precedence over the context's; BuildKit expects it next to the
             # Dockerfile.
-            path = f"{order.context}/{order.dockerfile}{IGNORED}"
-            ignored = read_inside(self._sandbox.work / "src", path, LARGEST_IGNORED)
+            path = f"{build_input.context}/{build_input.dockerfile}{IGNORE_FILE}"
+            ignored = read_inside(self._sandbox.work / "src", path, MAX_IGNORE_FILE_SIZE)
         except (FileNotFoundError, NotADirectoryError, PathEscapes):
             return
-        (folder / f"{DOCKERFILE}{IGNORED}").write_bytes(ignored)
+        (folder / f"{DOCKERFILE}{IGNORE_FILE}").write_bytes(ignored)
 
     def _names(self) -> dict[BaseImage, str]:
         """Return the names of the base images in the Dockerfile for BuildKit: each refers to one digest."""
@@ -111,33 +113,33 @@ class BuildKitBuilder:
         names = [f"base-{number}-{name.rpartition('/')[2]}" for number, name in enumerate(repositories)]
         return dict(zip(self._fetched, names, strict=True))
 
-    def _flags(self, order: BuildInput) -> list[str]:
+    def _flags(self, build_input: BuildInput) -> list[str]:
         flags = ["--progress", "plain", "--frontend", "dockerfile.v0"]
-        flags += ["--local", f"context={inside(self._sandbox.work / 'src', order.context)}"]
-        flags += [] if order.cache else ["--no-cache"]
-        options = {"filename": DOCKERFILE, "platform": automatic_arguments(order.platform)["TARGETPLATFORM"]}
-        options |= {"target": order.target} if order.target else {}
+        flags += ["--local", f"context={resolve_inside(self._sandbox.work / 'src', build_input.context)}"]
+        flags += [] if build_input.cache else ["--no-cache"]
+        options = {"filename": DOCKERFILE, "platform": automatic_arguments(build_input.platform)["TARGETPLATFORM"]}
+        options |= {"target": build_input.target} if build_input.target else {}
         options |= {"force-network-mode": "none"} if is_offline(self._limits) else {}
         # Times of files and history are the commit's, so that equal sources give equal digests.
-        arguments = {"SOURCE_DATE_EPOCH": str(order.time), **order.arguments}
+        arguments = {"SOURCE_DATE_EPOCH": str(build_input.time), **build_input.arguments}
         options |= {f"build-arg:{name}": value for name, value in sorted(arguments.items())}
         for base, name in self._names().items():
             layout = self._fetched[base]
             flags += ["--oci-layout", f"{name}={layout.folder}"]
             options[f"context:{name}"] = f"oci-layout://{name}@{layout.read_index().manifests[0].digest}"
-        for name in order.secrets:
+        for name in build_input.secrets:
             flags += ["--secret", f"id={name},src={self._sandbox.work / 'secrets' / name}"]
         return flags + _options(options)
 
-    def _received(self, archive: Path, layout: ImageLayout, order: BuildInput) -> BuiltImage:
+    def _read_image(self, archive: Path, layout: ImageLayout, build_input: BuildInput) -> BuiltImage:
         with archive.open("rb") as file:
             images = read_archive(file, layout)
         archive.unlink()
         if len(images) != 1 or layout.read_manifest(images[0].descriptor).kind is not ManifestKind.IMAGE:
             raise BuildFailed("the build produced more than one image")
-        return BuiltImage(layout.folder, configured(layout, images[0].descriptor, order))
+        return BuiltImage(layout.folder, apply_labels(layout, images[0].descriptor, build_input))
 
-    def export(self, order: BuildInput) -> BuiltImage:
+    def export(self, build_input: BuildInput) -> BuiltImage:
         """See Builder."""
         raise BuildFailed(
             "BuildKit stores no images by name: use the buildah builder for images that hooks/build makes"
@@ -148,14 +150,14 @@ def version(daemon: ExternalBuilder) -> str:
     """Return the version of BuildKit. Raises BuildFailed if no daemon responds, or buildctl is missing."""
     command = [*_buildctl(daemon), "debug", "info"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=ANSWER_SECONDS)
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=RESPONSE_TIMEOUT)
     except FileNotFoundError as error:
         raise BuildFailed(INSTALL) from error
     except (OSError, subprocess.TimeoutExpired) as error:
         raise BuildFailed(f"{daemon} does not respond: {error}") from error
     if done.returncode:
-        said = done.stderr.strip().splitlines() or [f"buildctl exited with {done.returncode}"]
-        raise BuildFailed(f"{daemon} does not respond: {said[-1]}")
+        lines = done.stderr.strip().splitlines() or [f"buildctl exited with {done.returncode}"]
+        raise BuildFailed(f"{daemon} does not respond: {lines[-1]}")
     found = _VERSION.search(done.stdout)
     return f"BuildKit {found[1]}" if found else "BuildKit"
 

@@ -12,7 +12,7 @@ from hythe.client.docker_archive import read_archive
 from hythe.client.layout import ImageLayout
 from hythe.worker.builders.base_images import BaseImages
 from hythe.worker.builders.host_process import is_offline, run
-from hythe.worker.builders.labels import configured
+from hythe.worker.builders.labels import apply_labels
 from hythe.worker.builders.platforms import automatic_arguments
 from hythe.worker.builders.port import BuildInput, BuiltImage
 from hythe.worker.dockerfile import base_images
@@ -21,7 +21,7 @@ from hythe.worker.isolation.sandbox import Sandbox
 from hythe.worker.isolation.selection import ExternalBuilder
 from hythe.worker.progress import ProgressReporter
 from hythe.worker.protocol import BuildLimits
-from hythe.worker.source_tree import cleared, inside
+from hythe.worker.source_tree import make_empty, resolve_inside
 
 
 class DockerBuilder:
@@ -31,22 +31,24 @@ class DockerBuilder:
         self,
         engine: ExternalBuilder,
         sandbox: Sandbox,
-        record: ProgressReporter,
+        progress: ProgressReporter,
         bases: BaseImages,
         limits: BuildLimits,
     ) -> None:
         self._docker = ["docker", "--host", engine.address]
         self._sandbox = sandbox
-        self._record = record
+        self._progress = progress
         self._bases = bases
         self._limits = limits
         self.name = version(engine)
 
-    def fetch_bases(self, order: BuildInput) -> dict[str, str]:
+    def fetch_bases(self, build_input: BuildInput) -> dict[str, str]:
         """See Builder. The engine pulls the images; look up their digests if the registry reports them."""
         found = {}
-        for base in base_images(order.dockerfile_text, order.arguments, automatic_arguments(order.platform)):
-            digest = self._bases.digest(self._bases.reference(base.name), base.platform or order.platform)
+        for base in base_images(
+            build_input.dockerfile_text, build_input.arguments, automatic_arguments(build_input.platform)
+        ):
+            digest = self._bases.digest(self._bases.reference(base.name), base.platform or build_input.platform)
             if digest is not None:
                 found[base.name] = digest
         return found
@@ -55,42 +57,44 @@ class DockerBuilder:
         """See Builder."""
         raise BuildFailed("a docker engine does not support autotests: use the buildah builder, or test in hooks/test")
 
-    def build(self, order: BuildInput) -> BuiltImage:
+    def build(self, build_input: BuildInput) -> BuiltImage:
         """See Builder."""
         source = self._sandbox.work / "src"
         with tempfile.NamedTemporaryFile("w", suffix=".Dockerfile") as dockerfile:
-            dockerfile.write(order.dockerfile_text)
+            dockerfile.write(build_input.dockerfile_text)
             dockerfile.flush()
-            context = inside(source, order.context)
-            done = run([*self._flags(order), "--file", dockerfile.name, str(context)], self._sandbox, self._record)
+            context = resolve_inside(source, build_input.context)
+            done = run(
+                [*self._flags(build_input), "--file", dockerfile.name, str(context)], self._sandbox, self._progress
+            )
         if done.code:
             raise BuildFailed(f"the build of the Dockerfile exited with {done.code}: see the log")
-        return self.export(order)
+        return self.export(build_input)
 
-    def _flags(self, order: BuildInput) -> list[str]:
-        flags = [*self._docker, "build", "--tag", order.image, "--force-rm", "--memory", str(self._limits.memory)]
-        flags += [] if order.cache else ["--no-cache"]
+    def _flags(self, build_input: BuildInput) -> list[str]:
+        flags = [*self._docker, "build", "--tag", build_input.image, "--force-rm", "--memory", str(self._limits.memory)]
+        flags += [] if build_input.cache else ["--no-cache"]
         flags += ["--network", "none"] if is_offline(self._limits) else []
-        flags += ["--platform", order.platform] if order.platform else []
-        flags += ["--target", order.target] if order.target else []
-        for name, value in sorted(order.arguments.items()):
+        flags += ["--platform", build_input.platform] if build_input.platform else []
+        flags += ["--target", build_input.target] if build_input.target else []
+        for name, value in sorted(build_input.arguments.items()):
             flags += ["--build-arg", f"{name}={value}"]
-        if order.secrets:
+        if build_input.secrets:
             raise BuildFailed("this docker engine does not support build secrets: use the buildah builder")
         return flags
 
-    def export(self, order: BuildInput) -> BuiltImage:
+    def export(self, build_input: BuildInput) -> BuiltImage:
         """See Builder."""
-        layout = ImageLayout(cleared(self._sandbox.work, f"out/{order.platform.replace('/', '-') or 'image'}"))
+        layout = ImageLayout(make_empty(self._sandbox.work, f"out/{build_input.platform.replace('/', '-') or 'image'}"))
         with tempfile.TemporaryFile() as archive:
-            saved = subprocess.run([*self._docker, "save", order.image], stdout=archive, check=False)
+            saved = subprocess.run([*self._docker, "save", build_input.image], stdout=archive, check=False)
             if saved.returncode:
-                raise BuildFailed(f"the build produced no image named {order.image}: see the log")
+                raise BuildFailed(f"the build produced no image named {build_input.image}: see the log")
             archive.seek(0)
             images = read_archive(archive, layout)
         if len(images) != 1:
             raise BuildFailed("the build produced more than one image")
-        return BuiltImage(layout.folder, configured(layout, images[0].descriptor, order))
+        return BuiltImage(layout.folder, apply_labels(layout, images[0].descriptor, build_input))
 
 
 def version(engine: ExternalBuilder) -> str:

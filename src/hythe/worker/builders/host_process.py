@@ -14,20 +14,20 @@ from hythe.worker.isolation.sandbox import ProcessResult, Sandbox
 from hythe.worker.progress import ProgressReporter
 from hythe.worker.protocol import BuildLimits, Network
 
-LOOK_SECONDS = 0.3
-KEPT_LINES = 40
+POLL_INTERVAL = 0.3
+MAX_KEPT_LINES = 40
 _NONE: Mapping[str, str] = MappingProxyType({})
 
 
 def run(
-    command: Sequence[str], sandbox: Sandbox, record: ProgressReporter, environment: Mapping[str, str] = _NONE
+    command: Sequence[str], sandbox: Sandbox, progress: ProgressReporter, environment: Mapping[str, str] = _NONE
 ) -> ProcessResult:
     """Run a command on the host and log its output. Raises LimitReached and BuildStopped when the sandbox's time ends.
 
     All its processes end then, also if the worker is killed.
     """
     ended = threading.Event()
-    last: deque[str] = deque(maxlen=KEPT_LINES)
+    last: deque[str] = deque(maxlen=MAX_KEPT_LINES)
     with subprocess.Popen(
         ["setpriv", "--pdeathsig", "KILL", "--", *command],
         stdin=subprocess.DEVNULL,
@@ -41,10 +41,10 @@ def run(
         threading.Thread(target=_watch, args=(sandbox, process.pid, ended), daemon=True).start()
         for line in process.stdout or ():
             last.append(line.rstrip("\n"))
-            record.line(last[-1])
+            progress.line(last[-1])
         code = process.wait()
         ended.set()
-    sandbox.require_time()
+    sandbox.require_running()
     return ProcessResult(code, tuple(last))
 
 
@@ -57,7 +57,7 @@ def is_offline(limits: BuildLimits) -> bool:
 
 def _watch(sandbox: Sandbox, group: int, ended: threading.Event) -> None:
     while not ended.is_set():
-        if sandbox.is_over(LOOK_SECONDS):
+        if sandbox.wait_for_end(POLL_INTERVAL):
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(group, signal.SIGKILL)
             return

@@ -16,13 +16,13 @@ from hythe.client.platforms import parse_platform
 from hythe.oci.manifest import Descriptor, Manifest
 from hythe.worker.builders.port import BuildInput
 
-_BEGAN_WITH = re.compile("FROM [0-9a-f]{12,64}")
+_PARENT_COMMENT = re.compile("FROM [0-9a-f]{12,64}")
 
 
-def configured(
-    layout: ImageLayout, image: Descriptor, order: BuildInput, more: Mapping[str, Any] = MappingProxyType({})
+def apply_labels(
+    layout: ImageLayout, image: Descriptor, build_input: BuildInput, extra: Mapping[str, Any] = MappingProxyType({})
 ) -> Descriptor:
-    """Return the image with the order's labels over its own, for its platform, and with ``more`` in its configuration.
+    """Return the image with the order's labels over its own, for its platform, and with ``extra`` in its configuration.
 
     Raises ContentMismatch, InvalidManifest.
     """
@@ -31,11 +31,11 @@ def configured(
         return msgspec.structs.replace(image, annotations={})
     config = msgspec.json.decode(layout.read_document(manifest.config.parsed_digest), type=dict[str, Any])
     settings = config.get("config") or {}
-    config["config"] = settings | dict(more) | {"Labels": (settings.get("Labels") or {}) | order.labels}
+    config["config"] = settings | dict(extra) | {"Labels": (settings.get("Labels") or {}) | build_input.labels}
     config["history"] = [_without_parent(entry) for entry in config.get("history") or ()]
-    if order.platform:
+    if build_input.platform:
         # A layer cache returns the image of another platform if every step gave the same result.
-        config |= msgspec.to_builtins(parse_platform(order.platform))
+        config |= msgspec.to_builtins(parse_platform(build_input.platform))
     content = msgspec.json.encode(config)
     fields = msgspec.json.decode(manifest.content, type=dict[str, Any])
     fields["config"] |= {"digest": str(layout.add_document(content)), "size": len(content)}
@@ -46,6 +46,6 @@ def configured(
 
 def _without_parent(entry: dict[str, Any]) -> dict[str, Any]:
     """Leave out the ID of the step's parent image, which differs between builds of the same source."""
-    if _BEGAN_WITH.fullmatch(entry.get("comment", "")):
+    if _PARENT_COMMENT.fullmatch(entry.get("comment", "")):
         return {name: value for name, value in entry.items() if name != "comment"}
     return entry

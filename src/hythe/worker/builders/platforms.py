@@ -6,10 +6,10 @@ from hythe.oci.manifest import Platform
 
 def automatic_arguments(platform: str) -> dict[str, str]:
     """Return the arguments of a Dockerfile's global scope when building for ``platform`` ("": the host's)."""
-    return _named("BUILD", _host()) | _named("TARGET", parse_platform(platform) if platform else _host())
+    return _arguments("BUILD", _host()) | _arguments("TARGET", parse_platform(platform) if platform else _host())
 
 
-def is_foreign(platform: str) -> bool:
+def is_other_platform(platform: str) -> bool:
     """Return whether ``os/architecture[/variant]`` differs from the host's platform."""
     return bool(platform) and str(parse_platform(platform)) not in (str(host_platform()), str(_host()))
 
@@ -20,7 +20,7 @@ def _host() -> Platform:
     return Platform(host.architecture, host.os) if host.architecture == "arm64" else host
 
 
-def _named(prefix: str, platform: Platform) -> dict[str, str]:
+def _arguments(prefix: str, platform: Platform) -> dict[str, str]:
     return {
         f"{prefix}PLATFORM": str(platform),
         f"{prefix}OS": platform.os,

@@ -40,16 +40,16 @@ class Builder(Protocol):
     name: str
     """The builder and its version, for the provenance."""
 
-    def fetch_bases(self, order: BuildInput) -> dict[str, str]:
+    def fetch_bases(self, build_input: BuildInput) -> dict[str, str]:
         """Fetch the base images; return the digest of each, by its name in the Dockerfile. Raises BuildFailed."""
 
     def fetch_images(self, names: Sequence[str]) -> None:
         """Fetch the other images that tests need, for the host's platform. Raises BuildFailed."""
 
-    def build(self, order: BuildInput) -> BuiltImage:
+    def build(self, build_input: BuildInput) -> BuiltImage:
         """Build and return the image. Raises BuildFailed, LimitReached, BuildStopped."""
 
-    def export(self, order: BuildInput) -> BuiltImage:
+    def export(self, build_input: BuildInput) -> BuiltImage:
         """Return the image named ``order.image``, which a hook built. Raises BuildFailed."""
 
 
@@ -57,17 +57,17 @@ class Builder(Protocol):
 class LayerSharing(Protocol):
     """A builder that shares layers with builds on other workers, by the key ``name``: one Dockerfile, one platform."""
 
-    def knows_layers(self, name: str) -> bool:
-        """Return whether this disk already has them, from a build or from ``take_layers``."""
+    def has_layers(self, name: str) -> bool:
+        """Return whether this disk already has them, from a build or from ``load_layers``."""
 
-    def take_layers(self, name: str, index: BuiltImage) -> int:
-        """Load the result of another worker's ``give_layers``; return its number of steps. Raises BuildFailed."""
+    def load_layers(self, name: str, index: BuiltImage) -> int:
+        """Load the result of another worker's ``export_layers``; return its number of steps. Raises BuildFailed."""
 
-    def has_new_layers(self, name: str, order: BuildInput) -> bool:
+    def has_new_layers(self, name: str, build_input: BuildInput) -> bool:
         """Return whether the build had steps that were not taken or given before."""
 
-    def give_layers(self, order: BuildInput, image: BuiltImage) -> BuiltImage:
+    def export_layers(self, build_input: BuildInput, image: BuiltImage) -> BuiltImage:
         """Return the index of the build's steps; ``image`` is the result of ``build``. Raises BuildFailed."""
 
-    def layers_given(self, name: str, order: BuildInput) -> None:
+    def mark_layers_shared(self, name: str, build_input: BuildInput) -> None:
         """Record that the build's layers were shared."""

@@ -13,17 +13,17 @@ from hythe.worker.protocol import BuildLimits
 def make_builder(
     external: ExternalBuilder | None,
     sandbox: Sandbox,
-    record: ProgressReporter,
+    progress: ProgressReporter,
     bases: BaseImages,
     limits: BuildLimits,
-    reach: NetworkAccess,
+    access: NetworkAccess,
 ) -> Builder:
     """Return the builder of one attempt. Raises BuildFailed if it is not available."""
     if external is None:
-        return BuildahBuilder(sandbox, record, bases, reach)
+        return BuildahBuilder(sandbox, progress, bases, access)
     if external.kind == "docker":
-        return docker.DockerBuilder(external, sandbox, record, bases, limits)
-    return buildkit.BuildKitBuilder(external, sandbox, record, bases, limits)
+        return docker.DockerBuilder(external, sandbox, progress, bases, limits)
+    return buildkit.BuildKitBuilder(external, sandbox, progress, bases, limits)
 
 
 def version_of(external: ExternalBuilder) -> str:

@@ -78,9 +78,9 @@ class LegacyGroup:
 
     def problem(self) -> str:
         """See ControlGroup."""
-        killed = _value(self._folders["memory"] / "memory.oom_control", "oom_kill")
-        refused = _value(self._folders["pids"] / "pids.events", "max")
-        return _said(self._limits, killed, refused)
+        killed = _read_value(self._folders["memory"] / "memory.oom_control", "oom_kill")
+        refused = _read_value(self._folders["pids"] / "pids.events", "max")
+        return _exceeded_limit(self._limits, killed, refused)
 
     def close(self) -> None:
         """See ControlGroup."""
@@ -116,9 +116,9 @@ class UnifiedGroup:
 
     def problem(self) -> str:
         """See ControlGroup."""
-        killed = _value(self._folder / "memory.events", "oom_kill")
-        refused = _value(self._folder / "pids.events", "max")
-        return _said(self._limits, killed, refused)
+        killed = _read_value(self._folder / "memory.events", "oom_kill")
+        refused = _read_value(self._folder / "pids.events", "max")
+        return _exceeded_limit(self._limits, killed, refused)
 
     def close(self) -> None:
         """See ControlGroup."""
@@ -150,9 +150,9 @@ def _delegated(own: Path) -> Path:
         return own
     if own.name == "worker":
         return own.parent
-    aside = own / "worker"
-    aside.mkdir(exist_ok=True)
-    (aside / "cgroup.procs").write_text(str(os.getpid()))
+    leaf = own / "worker"
+    leaf.mkdir(exist_ok=True)
+    (leaf / "cgroup.procs").write_text(str(os.getpid()))
     (own / "cgroup.subtree_control").write_text("+memory +pids +cpu")
     return own
 
@@ -172,7 +172,7 @@ def _own_path(controller: str) -> str:
     return "/"
 
 
-def _value(path: Path, key: str) -> int:
+def _read_value(path: Path, key: str) -> int:
     with contextlib.suppress(OSError):
         for line in path.read_text().splitlines():
             name, _, value = line.partition(" ")
@@ -181,7 +181,7 @@ def _value(path: Path, key: str) -> int:
     return 0
 
 
-def _said(limits: BuildLimits, killed: int, refused: int) -> str:
+def _exceeded_limit(limits: BuildLimits, killed: int, refused: int) -> str:
     if killed:
         return f"it used more than its {limits.memory >> 20} MiB of memory"
     if refused:

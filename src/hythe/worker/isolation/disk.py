@@ -19,9 +19,9 @@ from typing import Protocol
 from hythe.worker.errors import IsolationUnavailable
 from hythe.worker.isolation.id_mapping import IdMapping
 
-FULL = 0.8
+MAX_KEPT_USAGE = 0.8
 """A cached disk that is fuller than this is discarded."""
-SPARE = 64 << 20
+MIN_FREE_SPACE = 64 << 20
 """A watched folder or disk counts as full at this many bytes below its limit."""
 
 
@@ -40,24 +40,24 @@ class Disk(Protocol):
 class ImageDisk:
     """A file system in a file, mounted through a loop device. Needs root."""
 
-    def __init__(self, image: Path, folder: Path, size: int, files: int, identity: IdMapping) -> None:
+    def __init__(self, image: Path, folder: Path, size: int, files: int, ids: IdMapping) -> None:
         """Mount ``image`` at ``folder``; create it unless it exists and was released properly."""
         self.folder = folder
         self._image = image
         self._size = size
         self._files = files
-        self._mark = image.with_suffix(".in-use")
-        if self._mark.exists() or not image.exists() or image.stat().st_size != size:
-            _make_file_system(image, size, files, identity)
-        self._mark.touch()
+        self._in_use = image.with_suffix(".in-use")
+        if self._in_use.exists() or not image.exists() or image.stat().st_size != size:
+            _make_file_system(image, size, files, ids)
+        self._in_use.touch()
         folder.mkdir(parents=True, exist_ok=True)
         _run("mount", "-o", "loop,nodev,noatime", str(image), str(folder))
-        os.chown(folder, identity.owner, identity.owner)
+        os.chown(folder, ids.owner, ids.owner)
 
     def problem(self) -> str:
         """See Disk."""
         state = os.statvfs(self.folder)
-        if state.f_bavail * state.f_frsize < min(SPARE, self._size // 50):
+        if state.f_bavail * state.f_frsize < min(MIN_FREE_SPACE, self._size // 50):
             return f"it filled its disk of {self._size >> 20} MiB"
         if state.f_ffree < 100:
             return f"it created more than its {self._files} files"
@@ -66,11 +66,13 @@ class ImageDisk:
     def close(self, *, keep: bool) -> None:
         """See Disk."""
         state = os.statvfs(self.folder)
-        room = state.f_bavail / state.f_blocks > 1 - FULL and state.f_ffree / state.f_files > 1 - FULL
+        has_room = (
+            state.f_bavail / state.f_blocks > 1 - MAX_KEPT_USAGE and state.f_ffree / state.f_files > 1 - MAX_KEPT_USAGE
+        )
         _run("umount", "--lazy" if not keep else "--no-canonicalize", str(self.folder), check=keep)
-        if not (keep and room):
+        if not (keep and has_room):
             self._image.unlink(missing_ok=True)
-        self._mark.unlink(missing_ok=True)
+        self._in_use.unlink(missing_ok=True)
 
 
 class WatchedDisk:
@@ -84,7 +86,7 @@ class WatchedDisk:
 
     def problem(self) -> str:
         """See Disk."""
-        size, files = _used(self.folder)
+        size, files = _usage(self.folder)
         if size > self._size:
             return f"it filled its disk of {self._size >> 20} MiB"
         return f"it created more than its {self._files} files" if files > self._files else ""
@@ -96,7 +98,7 @@ class WatchedDisk:
 
 
 @contextlib.contextmanager
-def locked(path: Path) -> Iterator[bool]:
+def try_lock(path: Path) -> Iterator[bool]:
     """Hold the lock at ``path``; yield False if another process has it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as file:
@@ -108,12 +110,12 @@ def locked(path: Path) -> Iterator[bool]:
         yield True
 
 
-def _make_file_system(image: Path, size: int, files: int, identity: IdMapping) -> None:
+def _make_file_system(image: Path, size: int, files: int, ids: IdMapping) -> None:
     image.parent.mkdir(parents=True, exist_ok=True)
     image.unlink(missing_ok=True)
     with image.open("wb") as file:
         file.truncate(size)
-    owner = f"root_owner={identity.owner}:{identity.owner},lazy_itable_init=1,nodiscard"
+    owner = f"root_owner={ids.owner}:{ids.owner},lazy_itable_init=1,nodiscard"
     count = str(max(1024, min(files, size // 4096)))
     _run("mkfs.ext4", "-q", "-F", "-m", "0", "-N", count, "-O", "^has_journal", "-E", owner, str(image))
 
@@ -125,7 +127,7 @@ def _run(*command: str, check: bool = True) -> None:
         raise IsolationUnavailable(f"{command[0]} failed: {done.stderr.strip()}")
 
 
-def _used(folder: Path) -> tuple[int, int]:
+def _usage(folder: Path) -> tuple[int, int]:
     size = files = 0
     for root, folders, names in os.walk(folder):
         files += len(folders) + len(names)

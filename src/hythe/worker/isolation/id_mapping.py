@@ -28,7 +28,7 @@ class IdMapping(msgspec.Struct, frozen=True):
         """Write the ID maps of the user namespace of process ``pid``. Raises IsolationUnavailable."""
         if self.helper:
             for program in ("newuidmap", "newgidmap"):
-                self._by_helper(program, pid)
+                self._run_helper(program, pid)
             return
         try:
             for name in ("uid_map", "gid_map"):
@@ -36,7 +36,7 @@ class IdMapping(msgspec.Struct, frozen=True):
         except OSError as error:
             raise IsolationUnavailable(f"failed to write the ID maps of a user namespace: {error}") from error
 
-    def _by_helper(self, program: str, pid: int) -> None:
+    def _run_helper(self, program: str, pid: int) -> None:
         command = [program, str(pid), "0", str(self.owner), "1", "1", str(self.base), str(RANGE - 1)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
@@ -46,7 +46,7 @@ class IdMapping(msgspec.Struct, frozen=True):
             )
 
 
-def identity(slot: int, first: int) -> IdMapping:
+def map_ids(slot: int, first: int) -> IdMapping:
     """Return the ID mapping of build ``slot``; the ranges start at ``first``. Raises IsolationUnavailable."""
     if os.geteuid() == 0:
         base = first + slot * RANGE

@@ -30,10 +30,10 @@ class ForwardedPort(msgspec.Struct, frozen=True):
 class PortForward:
     """One port forward, served by threads until closed."""
 
-    def __init__(self, pid: int, opening: ForwardedPort) -> None:
+    def __init__(self, pid: int, target: ForwardedPort) -> None:
         """Listen in the network namespace of process ``pid``. Raises IsolationUnavailable."""
-        self._opening = opening
-        self._listener = _listen_inside(pid, opening)
+        self._target = target
+        self._listener = _listen_inside(pid, target)
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
 
@@ -49,22 +49,22 @@ class PortForward:
                 inner, _ = self._listener.accept()
             except OSError:
                 return
-            threading.Thread(target=self._join, args=(inner,), daemon=True).start()
+            threading.Thread(target=self._forward, args=(inner,), daemon=True).start()
 
-    def _join(self, inner: socket.socket) -> None:
+    def _forward(self, inner: socket.socket) -> None:
         with inner:
             try:
-                outer = socket.create_connection((self._opening.host, self._opening.port), timeout=15)
+                outer = socket.create_connection((self._target.host, self._target.port), timeout=15)
             except OSError:
                 return
             with outer:
                 outer.settimeout(None)
-                _pass_on(inner, outer)
+                _copy_both_ways(inner, outer)
 
 
-def _pass_on(inner: socket.socket, outer: socket.socket) -> None:
+def _copy_both_ways(inner: socket.socket, outer: socket.socket) -> None:
     """Copy in both directions until both sides are done."""
-    ways = {inner: outer, outer: inner}
+    peers = {inner: outer, outer: inner}
     open_ends = [inner, outer]
     while open_ends:
         readable, _, _ = select.select(open_ends, [], [], 600)
@@ -74,20 +74,20 @@ def _pass_on(inner: socket.socket, outer: socket.socket) -> None:
             try:
                 data = end.recv(_CHUNK)
                 if data:
-                    ways[end].sendall(data)
+                    peers[end].sendall(data)
                     continue
-                ways[end].shutdown(socket.SHUT_WR)
+                peers[end].shutdown(socket.SHUT_WR)
             except OSError:
                 return
             open_ends.remove(end)
 
 
-def _listen_inside(pid: int, opening: ForwardedPort) -> socket.socket:
+def _listen_inside(pid: int, target: ForwardedPort) -> socket.socket:
     found: list[socket.socket | OSError] = []
 
     def listen() -> None:
         try:
-            found.append(_listen(pid, opening))
+            found.append(_listen(pid, target))
         except OSError as error:
             found.append(error)
 
@@ -99,7 +99,7 @@ def _listen_inside(pid: int, opening: ForwardedPort) -> socket.socket:
     return found[0]
 
 
-def _listen(pid: int, opening: ForwardedPort) -> socket.socket:
+def _listen(pid: int, target: ForwardedPort) -> socket.socket:
     """Create the socket in a thread that enters the namespace; the thread ends afterwards, so it need not return."""
     libc = ctypes.CDLL(None, use_errno=True)
     with Path(f"/proc/{pid}/ns/net").open("rb") as namespace:
@@ -107,6 +107,6 @@ def _listen(pid: int, opening: ForwardedPort) -> socket.socket:
             raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind((opening.address, opening.port))
+    listener.bind((target.address, target.port))
     listener.listen(64)
     return listener

@@ -25,11 +25,11 @@ from hythe.worker.protocol import Network
 
 VIEW = Path(__file__).with_name("view.sh").read_text()
 """The script that sets up the file system view; passed as text, because processes inside cannot read our files."""
-LONGEST_LINE = 64 * 1024
-_READY_SECONDS = 20
+MAX_LINE_LENGTH = 64 * 1024
+_START_TIMEOUT = 20
 _INSIDE = "exec setpriv --pdeathsig KILL --reuid 0 --regid 0 --clear-groups -- unshare --mount --pid --net --ipc --uts \
 --cgroup --fork --kill-child=KILL --propagation private "
-_PLACE = """mount -t tmpfs -o mode=755,size=1m hythe /mnt && mkdir /mnt/root /mnt/work \
+_MOVE_WORK_FOLDER = """mount -t tmpfs -o mode=755,size=1m hythe /mnt && mkdir /mnt/root /mnt/work \
 && mount --bind "$1" /mnt/work && shift && exec "$@\""""
 """A root worker's data folder is not accessible to others: a separate mount namespace moves the work folder to a place
 that root inside can reach.
@@ -45,15 +45,15 @@ ENVIRONMENT = {
 
 
 class NetworkAccess(msgspec.Struct, frozen=True):
-    """The network of a command: ``network`` OPEN excludes only blocked addresses; ``gates`` are port forwards."""
+    """The network of a command: ``network`` OPEN excludes only blocked addresses; ``forwards`` are port forwards."""
 
     network: Network = Network.OFF
-    gates: tuple[ForwardedPort, ...] = ()
+    forwards: tuple[ForwardedPort, ...] = ()
     hosts: tuple[tuple[str, str], ...] = ()
     """(address, name) for its /etc/hosts."""
 
 
-NOTHING = NetworkAccess()
+NO_NETWORK = NetworkAccess()
 """No network."""
 
 
@@ -67,12 +67,10 @@ class ProcessResult(msgspec.Struct, frozen=True):
 class Sandbox:
     """Runs the commands of one build, one after the other."""
 
-    def __init__(
-        self, identity: IdMapping, disk: Disk, group: ControlGroup | None, *, deadline: float, limit: int
-    ) -> None:
+    def __init__(self, ids: IdMapping, disk: Disk, group: ControlGroup | None, *, deadline: float, limit: int) -> None:
         """Limit the sandbox to ``deadline`` (``time.monotonic``), ``limit`` seconds after its start."""
         self.disk = disk
-        self._identity = identity
+        self._ids = ids
         self._group = group
         self._deadline = deadline
         self._limit = limit
@@ -80,28 +78,28 @@ class Sandbox:
         self._stop = threading.Event()
         self._root = disk.folder.parent / f"{disk.folder.name}.root"
         self._root.mkdir(exist_ok=True)
-        os.chown(self._root, identity.owner, identity.owner)
+        os.chown(self._root, ids.owner, ids.owner)
 
     @property
     def work(self) -> Path:
         """The host's path of ``/work`` inside."""
         return self.disk.folder
 
-    def give(self, *paths: Path) -> None:
+    def chown(self, *paths: Path) -> None:
         """Make root inside the owner of files that the worker wrote."""
         for path in paths:
-            os.lchown(path, self._identity.owner, self._identity.owner)
+            os.lchown(path, self._ids.owner, self._ids.owner)
 
     def stop(self) -> None:
         """Kill running commands and start no more. Thread-safe."""
         self._stop.set()
         self._kill()
 
-    def is_over(self, wait: float) -> bool:
+    def wait_for_end(self, wait: float) -> bool:
         """Wait some seconds; return whether the build was stopped."""
         return self._stop.wait(wait) or time.monotonic() > self._deadline
 
-    def require_time(self) -> None:
+    def require_running(self) -> None:
         """Check that the build may continue. Raises BuildStopped, LimitReached."""
         if self._stop.is_set():
             raise BuildStopped
@@ -119,7 +117,7 @@ class Sandbox:
         command: Sequence[str],
         on_line: Callable[[str], None],
         *,
-        reach: NetworkAccess = NOTHING,
+        access: NetworkAccess = NO_NETWORK,
         environment: Mapping[str, str] | None = None,
         folder: str = "/work",
     ) -> ProcessResult:
@@ -130,27 +128,27 @@ class Sandbox:
         """
         if self._stop.is_set():
             raise BuildStopped
-        process = self._start(["env", "-C", folder, *command], reach, environment or {})
+        process = self._start(["env", "-C", folder, *command], access, environment or {})
         self._running = process
-        doors: list[PortForward] = []
-        tap: subprocess.Popen[bytes] | None = None
+        forwards: list[PortForward] = []
+        network_process: subprocess.Popen[bytes] | None = None
         watcher = threading.Thread(target=self._watch, args=(process,), daemon=True)
         try:
             self._enter(process)
-            doors = [PortForward(process.pid, opening) for opening in reach.gates]
-            tap = _connect(process.pid) if reach.network is Network.OPEN else None
+            forwards = [PortForward(process.pid, port) for port in access.forwards]
+            network_process = _start_network(process.pid) if access.network is Network.OPEN else None
             watcher.start()
             last = _read_lines(process, on_line)
             code = process.wait()
         finally:
             self._kill()
             process.wait()
-            for door in doors:
-                door.close()
-            if tap is not None:
-                tap.kill()
-                tap.wait()
-        self._raise_trouble(code)
+            for forward in forwards:
+                forward.close()
+            if network_process is not None:
+                network_process.kill()
+                network_process.wait()
+        self._require_within_limits(code)
         return ProcessResult(code, last)
 
     def close(self, *, keep: bool) -> None:
@@ -163,14 +161,14 @@ class Sandbox:
             self._root.rmdir()
 
     def _start(
-        self, command: Sequence[str], reach: NetworkAccess, environment: Mapping[str, str]
+        self, command: Sequence[str], access: NetworkAccess, environment: Mapping[str, str]
     ) -> subprocess.Popen[bytes]:
-        hosts = "\n".join(f"{address} {name}" for address, name in reach.hosts)
+        hosts = "\n".join(f"{address} {name}" for address, name in access.hosts)
         inside = ["unshare", "--user", "--keep-caps", "--", "sh", "-c", _START, "sh", VIEW, "view"]
-        rest = [hosts, reach.network.value, " ".join(METADATA), *command]
+        rest = [hosts, access.network.value, " ".join(METADATA), *command]
         if os.geteuid() == 0:
-            place = ["unshare", "--mount", "--propagation", "private", "--", "sh", "-ec", _PLACE, "sh"]
-            words = [*place, str(self.disk.folder), *inside, "/mnt/root", "/mnt/work", *rest]
+            wrapper = ["unshare", "--mount", "--propagation", "private", "--", "sh", "-ec", _MOVE_WORK_FOLDER, "sh"]
+            words = [*wrapper, str(self.disk.folder), *inside, "/mnt/root", "/mnt/work", *rest]
         else:
             words = [*inside, str(self._root), str(self.disk.folder), *rest]
         return subprocess.Popen(
@@ -189,7 +187,7 @@ class Sandbox:
         _await_new_namespace(process, "user")
         if self._group is not None:
             self._group.add(process.pid)
-        self._identity.write_maps(process.pid)
+        self._ids.write_maps(process.pid)
         process.stdin.write(b"\n")
         process.stdin.close()
         _await_new_namespace(process, "net")
@@ -203,31 +201,31 @@ class Sandbox:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(0.5)
 
-    def _raise_trouble(self, code: int) -> None:
+    def _require_within_limits(self, code: int) -> None:
         if code or self._stop.is_set():
-            self.require_time()
+            self.require_running()
         if code == 0:
             return
-        said = self.disk.problem() or (self._group.problem() if self._group else "")
-        if said:
-            raise LimitReached(said)
+        problem = self.disk.problem() or (self._group.problem() if self._group else "")
+        if problem:
+            raise LimitReached(problem)
 
 
 def _await_new_namespace(process: subprocess.Popen[bytes], kind: str) -> None:
     own = Path(f"/proc/self/ns/{kind}").readlink()
-    give_up = time.monotonic() + _READY_SECONDS
+    give_up = time.monotonic() + _START_TIMEOUT
     while time.monotonic() < give_up:
         if process.poll() is not None:
-            said = process.stdout.read(2000).decode(errors="replace").strip() if process.stdout else ""
-            raise IsolationUnavailable(f"the sandbox did not start: {said or process.returncode}")
+            problem = process.stdout.read(2000).decode(errors="replace").strip() if process.stdout else ""
+            raise IsolationUnavailable(f"the sandbox did not start: {problem or process.returncode}")
         with contextlib.suppress(OSError):
             if Path(f"/proc/{process.pid}/ns/{kind}").readlink() != own:
                 return
         time.sleep(0.002)
-    raise IsolationUnavailable(f"the sandbox got no {kind} namespace within {_READY_SECONDS} s")
+    raise IsolationUnavailable(f"the sandbox got no {kind} namespace within {_START_TIMEOUT} s")
 
 
-def _connect(pid: int) -> subprocess.Popen[bytes]:
+def _start_network(pid: int) -> subprocess.Popen[bytes]:
     """Give the sandbox its own network with access to the outside, but not to the host's loopback."""
     command = ["slirp4netns", "--configure", "--mtu=65520", "--disable-host-loopback"]
     namespaces = [f"--userns-path=/proc/{pid}/ns/user", "--netns-type=path", f"/proc/{pid}/ns/net", "tap0"]
@@ -245,8 +243,8 @@ def _read_lines(process: subprocess.Popen[bytes], on_line: Callable[[str], None]
     last: list[str] = []
     if process.stdout is None:
         return ()
-    while piece := process.stdout.readline(LONGEST_LINE):
-        line = piece.decode(errors="replace").rstrip("\r\n")
+    while chunk := process.stdout.readline(MAX_LINE_LENGTH):
+        line = chunk.decode(errors="replace").rstrip("\r\n")
         last = [*last[-39:], line]
         on_line(line)
     return tuple(last)

@@ -11,7 +11,7 @@ import msgspec
 from hythe.worker.errors import IsolationUnavailable
 from hythe.worker.isolation.cgroup import ControlGroup, make_group
 from hythe.worker.isolation.disk import Disk, ImageDisk, WatchedDisk
-from hythe.worker.isolation.id_mapping import IdMapping, identity
+from hythe.worker.isolation.id_mapping import IdMapping, map_ids
 from hythe.worker.isolation.port_forward import ForwardedPort
 from hythe.worker.isolation.sandbox import NetworkAccess, Sandbox
 from hythe.worker.protocol import BuildLimits, Network
@@ -57,16 +57,16 @@ class Isolation(msgspec.Struct, frozen=True):
 
     def sandbox(self, name: str, slot: int, limits: BuildLimits, image: Path) -> Sandbox:
         """Return a new sandbox with these limits and its disk in ``image``. Raises IsolationUnavailable."""
-        numbers = identity(slot, self.first)
-        disk = self._disk(name, limits, image, numbers)
+        ids = map_ids(slot, self.first)
+        disk = self._disk(name, limits, image, ids)
         group: ControlGroup | None = make_group(self.folder, name, limits) if self.groups else None
         deadline = time.monotonic() + limits.seconds
-        return Sandbox(numbers, disk, group, deadline=deadline, limit=limits.seconds)
+        return Sandbox(ids, disk, group, deadline=deadline, limit=limits.seconds)
 
-    def _disk(self, name: str, limits: BuildLimits, image: Path, numbers: IdMapping) -> Disk:
+    def _disk(self, name: str, limits: BuildLimits, image: Path, ids: IdMapping) -> Disk:
         folder = self.folder / "work" / name
         if self.images:
-            return ImageDisk(image, folder, limits.disk, limits.files, numbers)
+            return ImageDisk(image, folder, limits.disk, limits.files, ids)
         return WatchedDisk(folder, limits.disk, limits.files)
 
 
@@ -112,15 +112,15 @@ def _try(isolation: Isolation, network: Network) -> None:
     """Run ``true`` in such a sandbox. Raises IsolationUnavailable."""
     name = Path(tempfile.mkdtemp(prefix="trial-", dir=isolation.folder)).name
     image = isolation.folder / name / "disk.img"
-    said: list[str] = []
-    gates = (ForwardedPort("127.0.0.1", 9),) if network is Network.REGISTRY else ()
+    output: list[str] = []
+    forwards = (ForwardedPort("127.0.0.1", 9),) if network is Network.REGISTRY else ()
     try:
         sandbox = isolation.sandbox(name, 0, TRIAL, image)
         try:
-            done = sandbox.run(["true"], said.append, reach=NetworkAccess(network, gates))
+            done = sandbox.run(["true"], output.append, access=NetworkAccess(network, forwards))
         finally:
             sandbox.close(keep=False)
         if done.code:
-            raise IsolationUnavailable("; ".join(said) or f"the trial exited with {done.code}")
+            raise IsolationUnavailable("; ".join(output) or f"the trial exited with {done.code}")
     finally:
         shutil.rmtree(isolation.folder / name, ignore_errors=True)

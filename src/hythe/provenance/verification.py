@@ -12,15 +12,15 @@ from hythe.client.protocol import RemoteRepository
 from hythe.oci.digest import Digest
 from hythe.oci.manifest import Descriptor
 from hythe.provenance.attestation import ENVELOPE, attestation_tag
-from hythe.provenance.envelope import Untrusted, opened
+from hythe.provenance.envelope import Untrusted, open_envelope
 from hythe.provenance.statement import BUILD_TYPE, PROVENANCE, SPDX, STATEMENT
 
 KEYS_PATH = "/.well-known/hythe/builds.pem"
-LARGEST = 16 << 20
+MAX_STATEMENT_SIZE = 16 << 20
 _END = b"-----END PUBLIC KEY-----"
 
 
-class Chain(msgspec.Struct, frozen=True):
+class ImageOrigin(msgspec.Struct, frozen=True):
     """The verified origin of an image: built by ``builder`` from ``commit`` of ``source``."""
 
     image: str
@@ -35,7 +35,7 @@ class Chain(msgspec.Struct, frozen=True):
     packages: int
 
 
-def verified(repository: RemoteRepository, target: str, keys: list[EllipticCurvePublicKey]) -> Chain:
+def verify_origin(repository: RemoteRepository, target: str, keys: list[EllipticCurvePublicKey]) -> ImageOrigin:
     """Verify the statements on an image and return its origin. Raises Untrusted, RemoteNotFound."""
     image = repository.get_manifest(target)
     digest = image.digest()
@@ -50,7 +50,7 @@ def verified(repository: RemoteRepository, target: str, keys: list[EllipticCurve
     commit = next((each["digest"]["gitCommit"] for each in dependencies if "gitCommit" in each["digest"]), "")
     if not commit:
         raise Untrusted("its provenance names no commit")
-    return Chain(
+    return ImageOrigin(
         image=f"{repository.session.host}/{repository.name}:{target}",
         digest=str(digest),
         source=parameters["source"],
@@ -68,9 +68,9 @@ def verified(repository: RemoteRepository, target: str, keys: list[EllipticCurve
     )
 
 
-def fetched_keys(ask: Callable[[str], bytes]) -> list[EllipticCurvePublicKey]:
-    """Return the keys that a hub signs with; ``ask`` returns the content of a path on it. Raises Untrusted."""
-    return parse_keys(ask(KEYS_PATH))
+def fetch_keys(fetch: Callable[[str], bytes]) -> list[EllipticCurvePublicKey]:
+    """Return the keys that a hub signs with; ``fetch`` returns the content of a path on it. Raises Untrusted."""
+    return parse_keys(fetch(KEYS_PATH))
 
 
 def parse_keys(content: bytes) -> list[EllipticCurvePublicKey]:
@@ -93,24 +93,24 @@ def _statements(repository: RemoteRepository, digest: Digest, keys: list[Ellipti
     try:
         attached = repository.get_manifest(attestation_tag(digest))
     except RemoteNotFound as error:
-        raise Untrusted("it has no attestations, so it is not the result of a Trusted Build") from error
+        raise Untrusted("it has no attestations: it was not made by a Trusted Build") from error
     found: dict[str, Any] = {}
     for layer in attached.layers:
         if layer.media_type != ENVELOPE:
             continue
-        said = msgspec.json.decode(opened(_content(repository, layer), keys))
-        if said.get("_type") != STATEMENT:
+        statement = msgspec.json.decode(open_envelope(_content(repository, layer), keys))
+        if statement.get("_type") != STATEMENT:
             continue
-        if not any(subject["digest"].get(digest.algorithm) == digest.hex for subject in said["subject"]):
+        if not any(subject["digest"].get(digest.algorithm) == digest.hex for subject in statement["subject"]):
             raise Untrusted("its attestation is about another image")
-        if not all(subject["name"].endswith(f"/{repository.name}") for subject in said["subject"]):
+        if not all(subject["name"].endswith(f"/{repository.name}") for subject in statement["subject"]):
             raise Untrusted("its attestation is about another repository")
-        found[said["predicateType"]] = said["predicate"]
+        found[statement["predicateType"]] = statement["predicate"]
     return found
 
 
 def _content(repository: RemoteRepository, layer: Descriptor) -> bytes:
-    if layer.size > LARGEST:
+    if layer.size > MAX_STATEMENT_SIZE:
         raise Untrusted(f"a statement of {layer.size} bytes is too large")
     with repository.open_blob(layer) as response:
         content = response.read().body
