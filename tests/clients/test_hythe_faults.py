@@ -180,10 +180,10 @@ def test_a_truncated_upload_is_resumed(
     proxy.faults = [Fault("PATCH /v2/", times=1, cut_upload_at=4 << 20)]
     copy(client, f"oci:{large_layout.folder}", f"{proxy.host}/box")
     started = [request for request in proxy.requests if request.startswith("POST")]
-    asked = [request for request in proxy.requests if request.startswith("GET /v2/box/blobs/uploads/")]
+    queries = [request for request in proxy.requests if request.startswith("GET /v2/box/blobs/uploads/")]
 
     assert len(started) == 3
-    assert len(asked) >= 1
+    assert len(queries) >= 1
 
 
 def test_a_pull_resumes_after_ctrl_c(
@@ -199,15 +199,15 @@ def test_a_pull_resumes_after_ctrl_c(
     while not (partial.is_dir() and any(path.stat().st_size > 1 << 20 for path in partial.iterdir())):
         time.sleep(0.02)
     pull.send_signal(signal.SIGINT)
-    _, said = pull.communicate(timeout=20)
+    _, stderr = pull.communicate(timeout=20)
     proxy.faults = []
 
     assert pull.returncode == 130
-    assert b"error: interrupted\nhint:" in said
-    assert b"Retrying" not in said
+    assert b"error: interrupted\nhint:" in stderr
+    assert b"Retrying" not in stderr
     assert hythe.json("images") == []
     hythe.ok("pull", f"{proxy.host}/box")
-    assert any(int(asked.removeprefix("bytes=").rstrip("-")) > 1 << 20 for asked in proxy.ranges)
+    assert any(int(requested.removeprefix("bytes=").rstrip("-")) > 1 << 20 for requested in proxy.ranges)
 
 
 def test_two_pulls_download_an_image_once(

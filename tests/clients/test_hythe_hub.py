@@ -61,14 +61,14 @@ def test_login_without_confirmation_creates_nothing(hub: HytheServer, hythe: Hyt
 def test_login_prompts_for_the_password_of_an_account(hub: HytheServer, hythe: HytheClient) -> None:
     """Like docker login, it prompts for the password; a wrong one is refused and not stored."""
     hub.create_user("ann", PASSWORD)
-    wrong, said = converse(
+    code, output = converse(
         [*hythe.command, "login", hub.host], hythe.env, ("Username:", "ann"), ("Password:", "wrong one")
     )
     right, _ = converse([*hythe.command, "login", "-u", "ann", hub.host], hythe.env, ("Password:", PASSWORD))
 
-    assert wrong == 4, said
-    assert "incorrect username or password" in said
-    assert "hint: check the user name and password" in said
+    assert code == 4, output
+    assert "incorrect username or password" in output
+    assert "hint: check the user name and password" in output
     assert right == 0
     entry = json.loads(hythe.docker_config.read_text())["auths"][hub.host]
     assert entry["identitytoken"]
@@ -107,12 +107,12 @@ def test_a_password_from_stdin_never_creates_an_account(hub: HytheServer, hythe:
 def test_register_creates_an_account(hub: HytheServer, hythe: HytheClient) -> None:
     """The errors distinguish an existing account from a short password."""
     flags = ["--email", "ann@example.com", "--password-stdin", hub.host]
-    made = hythe.run("register", "-u", "ann", *flags, stdin=PASSWORD)
+    created = hythe.run("register", "-u", "ann", *flags, stdin=PASSWORD)
     taken = hythe.run("register", "-u", "ann", *flags, stdin=PASSWORD)
     short = hythe.run("register", "-u", "bob", "--email", "b@example.com", "--password-stdin", hub.host, stdin="x")
 
-    assert made.returncode == 0, made.stderr
-    assert made.stdout == "Login Succeeded\n"
+    assert created.returncode == 0, created.stderr
+    assert created.stdout == "Login Succeeded\n"
     assert taken.returncode == 7
     assert short.returncode == 1
     assert short.stderr.count("password: must have") == 1

@@ -73,8 +73,8 @@ def test_a_deleted_tag_no_longer_exists(registry: DockerRegistry) -> None:
 def test_a_failed_copy_does_not_affect_other_transfers(registry: DockerRegistry, tmp_path: Path) -> None:
     """An error in one transfer does not affect the others."""
     client = Client(credentials=CredentialFiles({"HOME": str(tmp_path)}))
-    with Registry(registry.host, client=client) as nobody, pytest.raises(ClientError):
-        nobody.tags("ann/box")
+    with Registry(registry.host, client=client) as anonymous, pytest.raises(ClientError):
+        anonymous.tags("ann/box")
     with Registry(registry.host, username="ann", password="secret") as remote:
         with pytest.raises(ClientError):
             remote.copy("ann/nothing:1", f"oci:{tmp_path}/out")

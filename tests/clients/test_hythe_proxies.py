@@ -43,26 +43,26 @@ def tunnel() -> Iterator[Callable[[str], tuple[str, list[str]]]]:
     servers: list[socketserver.ThreadingTCPServer] = []
 
     def start(upstream: str) -> tuple[str, list[str]]:
-        asked: list[str] = []
+        targets: list[str] = []
 
         class Handler(socketserver.StreamRequestHandler):
             def handle(self) -> None:
-                asked.append(self.rfile.readline().decode().strip())
+                targets.append(self.rfile.readline().decode().strip())
                 while self.rfile.readline().strip():
                     """Header fields."""
                 host, _, port = upstream.rpartition(":")
-                with socket.create_connection((host, int(port))) as far:
+                with socket.create_connection((host, int(port))) as server_socket:
                     self.request.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
-                    back = threading.Thread(target=pump, args=(far, self.request), daemon=True)
+                    back = threading.Thread(target=pump, args=(server_socket, self.request), daemon=True)
                     back.start()
-                    pump(self.request, far)
+                    pump(self.request, server_socket)
                     back.join(5)
 
         server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler)
         server.daemon_threads = True
         servers.append(server)
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-        return f"http://127.0.0.1:{server.server_address[1]}", asked
+        return f"http://127.0.0.1:{server.server_address[1]}", targets
 
     yield start
     for server in servers:
@@ -88,11 +88,11 @@ def test_tls_goes_through_a_tunnel(
 ) -> None:
     """hythe uses CONNECT, and verifies the server's certificate for the requested name."""
     registry = start_docker_registry(certificate=certificate)
-    url, asked = tunnel(registry.host)
+    url, targets = tunnel(registry.host)
     hythe.env["HTTPS_PROXY"] = url
     hythe.ok("config", "set", "certificate-authorities", str(certificate.ca))
     refused = hythe.run("tags", f"{HOST}/box")
 
-    assert asked[0] == f"CONNECT {HOST} HTTP/1.1"
+    assert targets[0] == f"CONNECT {HOST} HTTP/1.1"
     assert refused.returncode == 5
     assert "certificate is not valid for 'registry.test'" in refused.stderr

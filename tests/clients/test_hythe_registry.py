@@ -126,14 +126,14 @@ def test_login_stores_credentials_like_docker(
     hythe.ok("copy", "-q", f"oci:{busybox_layout.folder}", f"store:{name}")
     refused = hythe.run("push", name)
     wrong = hythe.run("login", "-u", "ann", "--password-stdin", registry.host, stdin="wrong")
-    said = hythe.login(registry.host, "ann", "secret")
+    output = hythe.login(registry.host, "ann", "secret")
     hythe.ok("push", name)
 
     assert refused.returncode == 4
     assert "hint: log in with 'hythe login" in refused.stderr
     assert wrong.returncode == 4
     assert "incorrect username or password" in wrong.stderr
-    assert said == "Login Succeeded"
+    assert output == "Login Succeeded"
     docker.env["DOCKER_CONFIG"] = str(hythe.docker_config.parent)
     docker.ok("pull", name)
     for tool in (podman, skopeo):
@@ -265,12 +265,12 @@ def test_exit_codes_of_a_missing_image_and_an_unreachable_registry(
     hythe: HytheClient, docker_registry: DockerRegistry
 ) -> None:
     """Exit code 3 if the image does not exist, 5 if the registry is unreachable; a hint, no stack trace."""
-    absent = hythe.run("pull", f"{docker_registry.host}/no/such:1")
-    silent = hythe.run("pull", "127.0.0.1:1/no/such")
+    missing = hythe.run("pull", f"{docker_registry.host}/no/such:1")
+    unreachable = hythe.run("pull", "127.0.0.1:1/no/such")
 
-    assert (absent.returncode, silent.returncode) == (3, 5)
-    assert f"manifest for {docker_registry.host}/no/such:1 not found: manifest unknown\n" in absent.stderr
-    for said in (absent.stderr, silent.stderr):
-        assert said.count("error:") == 1
-        assert "hint:" in said
-        assert "Traceback" not in said
+    assert (missing.returncode, unreachable.returncode) == (3, 5)
+    assert f"manifest for {docker_registry.host}/no/such:1 not found: manifest unknown\n" in missing.stderr
+    for output in (missing.stderr, unreachable.stderr):
+        assert output.count("error:") == 1
+        assert "hint:" in output
+        assert "Traceback" not in output

@@ -27,7 +27,7 @@ def test_a_mistyped_variable(name: str, near: str) -> None:
 
 def test_variables_of_kubernetes() -> None:
     """Kubernetes sets variables in every container for a service called hythe; they cause no warning."""
-    told = {
+    variables = {
         "SERVICE_HOST": "10.0.0.1",
         "SERVICE_PORT": "5000",
         "SERVICE_PORT_HTTP": "5000",
@@ -35,7 +35,7 @@ def test_variables_of_kubernetes() -> None:
         "PORT_5000_TCP": "tcp://10.0.0.1:5000",
         "PORT_5000_TCP_ADDR": "10.0.0.1",
     }
-    own = {f"{service}_{name}": value for name, value in told.items() for service in ("HYTHE", "HYTHE_HUB")}
+    own = {f"{service}_{name}": value for name, value in variables.items() for service in ("HYTHE", "HYTHE_HUB")}
 
     assert list(unknown_variables(own)) == []
     assert [name for name, _ in unknown_variables({"HYTHE_PORT": "5000"})] == ["HYTHE_PORT"]
@@ -55,7 +55,7 @@ def test_a_server_warns_at_its_start(factory: str, request: pytest.FixtureReques
 
     server = start(env={"HYTHE_SINGUP": "no", "HYTHE_DEFAULT_REGISTRY": "hub.example.org"})
 
-    told = [line for line in server.log.splitlines() if "environment variable" in line]
-    assert len(told) == 1
-    assert "unknown environment variable HYTHE_SINGUP" in told[0]
-    assert "did you mean HYTHE_SIGN_UP?" in told[0]
+    warnings = [line for line in server.log.splitlines() if "environment variable" in line]
+    assert len(warnings) == 1
+    assert "unknown environment variable HYTHE_SINGUP" in warnings[0]
+    assert "did you mean HYTHE_SIGN_UP?" in warnings[0]

@@ -48,21 +48,21 @@ def test_help_lists_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_mistyped_verb_suggests_the_closest(capsys: pytest.CaptureFixture[str]) -> None:
     """An unknown verb exits with 2 and a hint on stderr; stdout stays empty."""
     code = main(["halp"])
-    said = capsys.readouterr()
+    captured = capsys.readouterr()
 
     assert code == 2
-    assert said.out == ""
-    assert "error: unknown verb 'halp'" in said.err
-    assert "hint: did you mean 'hythe help'?" in said.err
+    assert captured.out == ""
+    assert "error: unknown verb 'halp'" in captured.err
+    assert "hint: did you mean 'hythe help'?" in captured.err
 
 
 def test_an_unknown_flag_is_a_usage_error_with_a_hint(capsys: pytest.CaptureFixture[str]) -> None:
     """An unknown flag exits with 2 and a hint that names the verb's help."""
     code = main(["help", "--no-such-flag"])
-    said = capsys.readouterr()
+    captured = capsys.readouterr()
 
     assert code == 2
-    assert "hint: 'hythe help help' shows flags" in said.err
+    assert "hint: 'hythe help help' shows flags" in captured.err
 
 
 def test_an_unexpected_error_shows_no_stack_trace(
@@ -71,11 +71,11 @@ def test_an_unexpected_error_shows_no_stack_trace(
     """A bug in hythe prints one line and a hint; HYTHE_DEBUG adds the stack trace."""
     monkeypatch.delenv("HYTHE_DEBUG", raising=False)
     code = report(ZeroDivisionError("division by zero"))
-    said = capsys.readouterr().err
+    captured = capsys.readouterr().err
 
     assert code == 1
-    assert "Traceback" not in said
-    assert "hint:" in said
+    assert "Traceback" not in captured
+    assert "hint:" in captured
 
 
 def test_missing_server_dependencies_say_what_to_install(capsys: pytest.CaptureFixture[str]) -> None:

@@ -35,12 +35,12 @@ def serve() -> Iterator[Serve]:
     """Factory: a server that returns JSON for paths and 404 for others; returns its host."""
     servers: list[ThreadingHTTPServer] = []
 
-    def start(answers: dict[str, object]) -> str:
+    def start(responses: dict[str, object]) -> str:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                answer = answers.get(self.path.partition("?")[0])
-                body = json.dumps(answer).encode()
-                self.send_response(404 if answer is None else 200)
+                response = responses.get(self.path.partition("?")[0])
+                body = json.dumps(response).encode()
+                self.send_response(404 if response is None else 200)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
