@@ -13,7 +13,7 @@ import pytest
 from tests.contracts.blob_scenario import body, content, cut, digests, run, soon
 
 from hythe.oci.digest import Digest
-from hythe.registry.storage.opening import open_blob_store
+from hythe.registry.storage import open_blob_store
 from hythe.registry.storage.port import (
     BlobMissing,
     BlobStore,

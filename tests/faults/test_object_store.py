@@ -14,9 +14,9 @@ from tests.parts.process import free_port
 from tests.parts.s3 import S3Server
 
 from hythe.oci.digest import Digest
+from hythe.registry.storage import open_blob_store
 from hythe.registry.storage.bucket import Bucket
 from hythe.registry.storage.object import ObjectBlobStore
-from hythe.registry.storage.opening import open_blob_store
 from hythe.registry.storage.port import BlobStore, StorageUnavailable
 from hythe.settings import SettingsError
 

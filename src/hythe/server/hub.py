@@ -24,7 +24,7 @@ from hythe.notifications.service import NotificationServices, make_notifications
 from hythe.registry.mirror.upstreams import Upstreams
 from hythe.registry.routes.application import RegistryApplication
 from hythe.registry.service import RegistryServices, make_registry
-from hythe.registry.storage.opening import open_blob_store
+from hythe.registry.storage import open_blob_store
 from hythe.server.background import running
 from hythe.server.http import Address, HTTPOptions, bind, serve
 from hythe.server.worker import own_url, run_worker

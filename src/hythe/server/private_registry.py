@@ -12,7 +12,7 @@ from hythe.registry.mirror.upstreams import Upstreams
 from hythe.registry.read_only import ReadOnlyAccess
 from hythe.registry.routes.application import RegistryApplication
 from hythe.registry.service import RegistryServices, make_registry
-from hythe.registry.storage.opening import open_blob_store
+from hythe.registry.storage import open_blob_store
 from hythe.server.background import running
 from hythe.server.http import Address, HTTPOptions, bind, serve
 from hythe.settings import Settings

@@ -15,7 +15,7 @@ from hythe.hub.actor import ANONYMOUS, HubActor
 from hythe.hub.service import make_hub, open_identity
 from hythe.registry.policy import Policy
 from hythe.registry.service import RegistryServices
-from hythe.registry.storage.opening import open_blob_store
+from hythe.registry.storage import open_blob_store
 from hythe.settings import Settings
 
 CHEAP_HASHER = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)

@@ -14,7 +14,7 @@ from hythe.database import Database
 from hythe.registry.anonymous import AnonymousAccess
 from hythe.registry.policy import Policy
 from hythe.registry.service import RegistryServices
-from hythe.registry.storage.opening import open_blob_store
+from hythe.registry.storage import open_blob_store
 
 
 @pytest.fixture

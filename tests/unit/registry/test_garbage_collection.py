@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -12,6 +13,7 @@ from sqlalchemy import select
 from tests.parts.database import Run
 from tests.unit.registry.depot import ANN, GRACE, Depot, index, pieces, subject
 
+from hythe.database import Session
 from hythe.database.tables.registry import blobs, manifests
 from hythe.oci.digest import Digest
 from hythe.oci.errors import ErrorCode, WireError
@@ -186,32 +188,48 @@ def test_blob_that_somebody_asks_for_is_kept_for_longer(depot: Depot, how: str) 
 
 
 def test_others_are_served_between_steps(depot: Depot, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of much that is due at once a part goes at a time, so that nobody waits for all of it."""
+    """Garbage collection deletes a batch per transaction, and a push can lock the repository in between."""
     monkeypatch.setattr(garbage, "SWEPT_AT_ONCE", 5)
     children = [depot.push_image("a", annotations={"number": str(number)}) for number in range(12)]
     depot.push("a", index(*children), "multi")
     depot.run(depot.registry.tags.delete(ANN, "a", "multi"))
     depot.clock.forward(GRACE * 1.01)
+    seen: list[int] = []
 
-    collected, seen = depot.run(_collect_and_watch(depot))
+    async def lock(stored: set[Digest]) -> None:
+        async with asyncio.timeout(30), depot.database.writing(durable=False) as session:
+            assert await repository_store.lock(session, "a", alone=True)
+        seen.append(len(stored))
+
+    _call_between_steps(depot, monkeypatch, lock)
+
+    collected = depot.collect()
 
     assert len(collected.manifests) == 13
     assert any(0 < count < 12 for count in seen)
     assert not any(depot.has_manifest("a", child) for child in children)
 
 
-def test_what_somebody_pulls_meanwhile_stays(depot: Depot, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Between two steps a manifest's time may be extended: then it is not due any more, though it was in the list."""
+def test_manifest_pulled_between_steps_is_kept(depot: Depot, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pull extends the grace period of a manifest that the current run has already listed as due."""
     monkeypatch.setattr(garbage, "SWEPT_AT_ONCE", 1)
     for number in range(20):
         depot.push_image("a", f"v{number}", annotations={"number": str(number)})
     for number in range(20):
         depot.run(depot.registry.tags.delete(ANN, "a", f"v{number}"))
     depot.clock.forward(GRACE * 1.01)
+    pulled: set[Digest] = set()
 
-    pulled = depot.run(_collect_and_ask(depot))
+    async def pull(stored: set[Digest]) -> None:
+        if len(stored) < 20:
+            for digest in stored - pulled:
+                pulled.add((await depot.registry.manifests.get(ANN, "a", digest)).digest)
 
-    assert pulled
+    _call_between_steps(depot, monkeypatch, pull)
+
+    collected = depot.collect()
+
+    assert (len(collected.manifests), len(pulled)) == (1, 19)
     assert all(depot.has_manifest("a", digest) for digest in pulled)
 
 
@@ -454,29 +472,19 @@ async def _run_until_freed(depot: Depot, content: bytes) -> None:
     assert rounds.cancelled()
 
 
-async def _collect_and_watch(depot: Depot) -> tuple[Collected, set[int]]:
-    """One round of the garbage collection, and how many manifests others saw meanwhile."""
-    seen = set()
-    round_ = asyncio.create_task(depot.registry.garbage.collect())
-    while not round_.done():
-        seen.add(len(await _all_manifests(depot)))
-        await asyncio.sleep(0)
-    return await round_, seen
+def _call_between_steps(
+    depot: Depot, monkeypatch: pytest.MonkeyPatch, request: Callable[[set[Digest]], Awaitable[None]]
+) -> None:
+    """Make garbage collection call ``request`` with the stored manifests before each of its steps."""
+    step = depot.registry.garbage._step
 
+    @asynccontextmanager
+    async def requested_step() -> AsyncIterator[Session]:
+        await request(await _all_manifests(depot))
+        async with step() as session:
+            yield session
 
-async def _collect_and_ask(depot: Depot) -> set[Digest]:
-    """One round of the garbage collection; return what somebody pulled after the first manifest had gone."""
-    pulled = set()
-    before = await _all_manifests(depot)
-    round_ = asyncio.create_task(depot.registry.garbage.collect())
-    while not round_.done():
-        there = await _all_manifests(depot)
-        for digest in there if there != before else ():
-            with suppress(WireError):
-                pulled.add((await depot.registry.manifests.get(ANN, "a", digest)).digest)
-        await asyncio.sleep(0)
-    await round_
-    return pulled
+    monkeypatch.setattr(depot.registry.garbage, "_step", requested_step)
 
 
 async def _all_manifests(depot: Depot) -> set[Digest]:

@@ -20,7 +20,7 @@ from hythe.oci.manifest import OCI_MANIFEST
 from hythe.registry.anonymous import AnonymousAccess
 from hythe.registry.policy import Policy
 from hythe.registry.service import RegistryServices
-from hythe.registry.storage.opening import open_blob_store
+from hythe.registry.storage import open_blob_store
 from hythe.registry.uploads import Chunk
 
 CONTENTS = [b"%d" % number * 10 for number in range(3)]

@@ -18,7 +18,7 @@ from hythe.registry.anonymous import AnonymousAccess
 from hythe.registry.events import RegistryListener, RepositoryRef, TagMove
 from hythe.registry.policy import Policy
 from hythe.registry.service import RegistryServices
-from hythe.registry.storage.opening import open_blob_store
+from hythe.registry.storage import open_blob_store
 from hythe.registry.storage.port import StorageUnavailable
 from hythe.registry.uploads import Chunk
 

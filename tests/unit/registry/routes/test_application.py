@@ -22,7 +22,7 @@ from hythe.registry.policy import Policy
 from hythe.registry.routes.application import RegistryApplication
 from hythe.registry.routes.http import Message
 from hythe.registry.service import RegistryServices
-from hythe.registry.storage.opening import open_blob_store
+from hythe.registry.storage import open_blob_store
 
 Send = Callable[..., tuple[int, dict[bytes, bytes], bytes]]
 

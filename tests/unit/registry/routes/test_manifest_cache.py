@@ -24,7 +24,7 @@ from hythe.registry.routes.application import RegistryApplication
 from hythe.registry.routes.http import Message
 from hythe.registry.routes.manifest_cache import LIFETIME
 from hythe.registry.service import RegistryServices
-from hythe.registry.storage.opening import open_blob_store
+from hythe.registry.storage import open_blob_store
 
 PATH = "/v2/a/manifests/latest"
 
