@@ -1,4 +1,4 @@
-"""The git server clones and pushes over HTTP as a forge does."""
+"""The git server serves clones and pushes over HTTP."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from tests.parts.git_server import GitServer, run_git
 
 
 def test_a_shallow_clone_of_one_commit(git_server: GitServer, tmp_path: Path) -> None:
-    """A single commit can be fetched by its id, also from a branch made later."""
+    """A commit can be fetched by its id, also from a branch that was created later."""
     repository = git_server.create("ann/app")
     repository.commit({"Dockerfile": "FROM scratch\n"}, "First")
     second = repository.commit({"src/main.py": "print()\n"}, "Second", branch="dev")
@@ -22,7 +22,7 @@ def test_a_shallow_clone_of_one_commit(git_server: GitServer, tmp_path: Path) ->
 
 
 def test_a_private_repository_asks_for_a_password(git_server: GitServer, tmp_path: Path) -> None:
-    """Without the password nothing is listed."""
+    """Without the password, refs cannot be listed."""
     repository = git_server.create("ann/secret", private=("x-token", "s3cret"))
     repository.commit({"README.md": "secret\n"})
 

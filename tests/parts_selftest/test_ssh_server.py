@@ -1,4 +1,4 @@
-"""The sshd lets in who holds a key, to read and nothing else."""
+"""With an authorized key, clients can read over SSH, but not write."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.parts.ssh_server import SSHServer
 
 
 def test_a_key_opens_git_for_reading(ssh_server: SSHServer, git_server: GitServer, tmp_path: Path) -> None:
-    """Refused before the key is let in; then a clone works, and a push does not."""
+    """Without an authorized key a clone fails; with it, a clone works and a push fails."""
     git = git_server.create("o/r")
     git.commit({"a": "1"})
     key = tmp_path / "key"
