@@ -35,7 +35,7 @@ TAGS = st.sampled_from(["v1", "v2", "latest"])
 
 
 MEMORY = "/dev/shm"
-"""A folder in memory, where syncing takes no time: half of the test's time on a disk, and no machine fails here."""
+"""A folder in memory, where syncing takes no time; this test does not simulate power failures."""
 
 
 class Shelf:

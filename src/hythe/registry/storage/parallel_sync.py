@@ -52,14 +52,12 @@ class _Event(ctypes.Structure):
 
 
 class ParallelSync:
-    """Syncs files, at most ``most`` at once. Blocks; only for one thread at a time."""
+    """Syncs files, at most ``limit`` at once. Blocks; only for one thread at a time."""
 
-    def __init__(self, most: int) -> None:
-        self._most = most
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
         self._calls = _CALLS.get(platform.machine())
         self._context = ctypes.c_ulong(0)
-        if self._calls is not None and self._call(0, ctypes.c_uint(most), ctypes.byref(self._context)) != 0:
-            self._calls = None
 
     def data(self, descriptors: Sequence[int]) -> list[OSError | None]:
         """Make the bytes of these files survive a power failure; return the error of each, or None."""
@@ -71,12 +69,17 @@ class ParallelSync:
 
     def close(self) -> None:
         """Free the kernel's resources."""
-        if self._calls is not None:
+        if self._context.value:
             self._call(1, self._context)
+        self._calls = None
+
+    def _set_up(self) -> None:
+        """Create the kernel's context at its first use: the kernel takes 30 ms to free it."""
+        if not self._context.value and self._call(0, ctypes.c_uint(self._limit), ctypes.byref(self._context)) != 0:
             self._calls = None
 
     def _sync(self, descriptors: Sequence[int], opcode: int) -> list[OSError | None]:
-        taken = self._submitted(descriptors[: self._most], opcode) if len(descriptors) > 1 else {}
+        taken = self._submitted(descriptors[: self._limit], opcode) if len(descriptors) > 1 else {}
         return [
             _error(taken[number]) if number in taken else _synced(descriptor, opcode)
             for number, descriptor in enumerate(descriptors)
@@ -84,6 +87,7 @@ class ParallelSync:
 
     def _submitted(self, descriptors: Sequence[int], opcode: int) -> dict[int, int]:
         """Return the results of those that the kernel accepted; not all file systems support it (EINVAL)."""
+        self._set_up()
         if self._calls is None:
             return {}
         requests = [_Request(data=number, opcode=opcode, descriptor=each) for number, each in enumerate(descriptors)]
