@@ -7,7 +7,7 @@ import aiohttp
 import msgspec
 from yarl import URL
 
-from hythe.forges.errors import AccessDenied, ForgeError, ForgeUnavailable, TokenRefused
+from hythe.forges.errors import ForgeError, ForgeUnavailable, PermissionDenied, TokenRefused
 from hythe.forges.json_sanitizing import without_nul
 
 T = TypeVar("T")
@@ -51,7 +51,7 @@ class ForgeAPI:
         self._headers = headers
 
     async def get(self, path: str, wanted: type[T], **query: str | int) -> T:
-        """GET a JSON value. Raises ForgeUnavailable, TokenRefused, AccessDenied, ForgeError."""
+        """GET a JSON value. Raises ForgeUnavailable, TokenRefused, PermissionDenied, ForgeError."""
         return (await self.send("GET", path, query=query)).parse(wanted)
 
     async def list_all(self, path: str, item: type[T], limit: int, page_size: Mapping[str, int]) -> list[T]:
@@ -104,7 +104,7 @@ class ForgeAPI:
         if status == 429 or status >= 500 or response.headers.get("x-ratelimit-remaining") == "0":
             raise ForgeUnavailable(f"{self._title} is unavailable ({status}): {reason}", RETRY_LATER)
         if status in (403, 404):
-            raise AccessDenied(
+            raise PermissionDenied(
                 f"{self._title} denied access ({status}): {reason}",
                 "link the account with more permissions, or ask the repository's owner",
             )

@@ -3,7 +3,7 @@
 ForgeError              the forge sent an unusable response
 ├── ForgeUnavailable    no response, too many requests, or a server error: retry later
 ├── TokenRefused        the forge does not accept the token any more
-├── AccessDenied        the token is valid, but lacks the permission; or the repository does not exist
+├── PermissionDenied    the token is valid, but lacks the permission; or the repository does not exist
 ├── InvalidURL          not a URL that the hub can query
 └── UnknownForge        the hub's settings do not name this forge
 """
@@ -30,7 +30,7 @@ class InvalidURL(ForgeError):
     """Not a URL, or not one that the hub can query."""
 
 
-class AccessDenied(ForgeError):
+class PermissionDenied(ForgeError):
     """The token lacks the permission, or the repository does not exist."""
 
 

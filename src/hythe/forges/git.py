@@ -11,7 +11,7 @@ from yarl import URL
 
 from hythe.egress import is_address, is_metadata_address
 from hythe.forges.api import ApiResponse, fetch
-from hythe.forges.errors import AccessDenied, ForgeError, ForgeUnavailable, InvalidURL
+from hythe.forges.errors import ForgeError, ForgeUnavailable, InvalidURL, PermissionDenied
 from hythe.forges.port import MAX_REFS
 from hythe.forges.source_ref import SourceRef, SourceType, parse_ref
 
@@ -23,7 +23,7 @@ async def list_refs(session: aiohttp.ClientSession, url: str) -> tuple[str, tupl
     """Return the default branch ("" if unknown) and the branches and tags of a public http(s) URL.
 
     ``session`` uses ``EgressResolver``. Errors have no details, so that callers cannot probe the hub's network.
-    Raises InvalidURL, AccessDenied, ForgeError.
+    Raises InvalidURL, PermissionDenied, ForgeError.
     """
     request_url, host = _request_url(url)
     if is_address(host) and is_metadata_address(host):
@@ -40,7 +40,7 @@ async def list_refs(session: aiohttp.ClientSession, url: str) -> tuple[str, tupl
 def _require_repository(url: str, response: ApiResponse) -> None:
     content_type = response.headers.get("content-type", "")
     if response.status in (401, 403, 404):
-        raise AccessDenied(f"{url} is private or not a git repository", "link an account, or enter credentials")
+        raise PermissionDenied(f"{url} is private or not a git repository", "link an account, or enter credentials")
     if response.status != 200 or not content_type.startswith("application/x-git-upload-pack"):
         raise ForgeError(f"{url} is not a git repository", USE_CLONE_URL)
 

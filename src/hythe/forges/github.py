@@ -16,7 +16,7 @@ from hythe.forges.port import (
     ForgeEvent,
     ForgeRepository,
     Headers,
-    InvalidWebhook,
+    InvalidEvent,
     OAuthClient,
     OAuthEndpoints,
     Permissions,
@@ -235,7 +235,7 @@ def _json_body(headers: Headers, body: bytes) -> bytes:
     try:
         fields = parse_qs(body.decode("ascii", errors="replace"), max_num_fields=10)
     except ValueError as error:
-        raise InvalidWebhook(f"the body is not a form: {error}") from error
+        raise InvalidEvent(f"the body is not a form: {error}") from error
     return fields.get("payload", [""])[0].encode()
 
 

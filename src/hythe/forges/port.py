@@ -64,7 +64,7 @@ class CommitStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ForgeClient(Protocol):
-    """A forge's API with one token. Every method raises ForgeUnavailable, TokenRefused, AccessDenied, ForgeError.
+    """A forge's API with one token. Every method raises ForgeUnavailable, TokenRefused, PermissionDenied, ForgeError.
 
     ``name`` is OWNER/NAME as the forge spells it.
     """
@@ -135,10 +135,10 @@ class WebhookFormat(Protocol):
         """Whether the request is signed with the secret; compares in constant time."""
 
     def parse(self, headers: Headers, body: bytes) -> ForgeEvent:
-        """Return the event. Raises InvalidWebhook."""
+        """Return the event. Raises InvalidEvent."""
 
 
-class InvalidWebhook(Exception):
+class InvalidEvent(Exception):
     """A webhook request whose body is not in the forge's documented format."""
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from hythe.forges.json_sanitizing import without_nul
-from hythe.forges.port import ForgeEvent, Headers, InvalidWebhook, RefUpdate
+from hythe.forges.port import ForgeEvent, Headers, InvalidEvent, RefUpdate
 from hythe.forges.source_ref import SourceRef, parse_ref, valid_commit
 
 
@@ -51,11 +51,11 @@ def first_header(headers: Headers, names: tuple[str, ...]) -> str:
 
 
 def parse_body(body: bytes, wanted: type[Any]) -> Any:
-    """Return a webhook's JSON body as ``wanted``. Raises InvalidWebhook."""
+    """Return a webhook's JSON body as ``wanted``. Raises InvalidEvent."""
     try:
         return msgspec.json.decode(without_nul(body), type=wanted)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidWebhook(f"the body is not in this forge's documented format: {error}") from error
+        raise InvalidEvent(f"the body is not in this forge's documented format: {error}") from error
 
 
 def push_event(

@@ -12,7 +12,7 @@ from hythe.forges.bitbucket import BitbucketWebhooks
 from hythe.forges.gitea import GiteaWebhooks
 from hythe.forges.github import GitHubWebhooks
 from hythe.forges.gitlab import GitLabWebhooks
-from hythe.forges.port import ForgeEvent, InvalidWebhook, WebhookFormat
+from hythe.forges.port import ForgeEvent, InvalidEvent, WebhookFormat
 from hythe.forges.source_ref import SourceRef, SourceType
 
 A, B, TAG_OBJECT, ZERO = "a" * 40, "b" * 40, "c" * 40, "0" * 40
@@ -52,7 +52,7 @@ def test_githubs_default_content_type() -> None:
 
     assert [update.ref for update in event.updates] == [SourceRef(SourceType.BRANCH, "main", A)]
     for invalid in (b"", b"payload=", b"&".join([b"a=b"] * 20), b"\xff"):
-        with pytest.raises(InvalidWebhook):
+        with pytest.raises(InvalidEvent):
             GitHubWebhooks().parse(headers, invalid)
 
 

@@ -5,10 +5,10 @@ from contextlib import contextmanager
 from http import HTTPStatus
 
 from hythe.forges.errors import (
-    AccessDenied,
     ForgeError,
     ForgeUnavailable,
     InvalidURL,
+    PermissionDenied,
     TokenRefused,
     UnknownForge,
 )
@@ -17,7 +17,7 @@ from hythe.hub.errors import HubError
 _STATUS = {
     ForgeUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     TokenRefused: HTTPStatus.CONFLICT,
-    AccessDenied: HTTPStatus.FORBIDDEN,
+    PermissionDenied: HTTPStatus.FORBIDDEN,
     InvalidURL: HTTPStatus.UNPROCESSABLE_ENTITY,
     UnknownForge: HTTPStatus.NOT_FOUND,
 }

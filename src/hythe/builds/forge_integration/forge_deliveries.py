@@ -17,7 +17,7 @@ from hythe.builds.sql import forge_webhooks as webhook_rows
 from hythe.builds.sql.forge_deliveries import DeliveryOutcome, ForgeDelivery
 from hythe.database import Database, Session
 from hythe.forges.adapters import webhook_format
-from hythe.forges.port import ForgeEvent, InvalidWebhook, RefUpdate, WebhookFormat
+from hythe.forges.port import ForgeEvent, InvalidEvent, RefUpdate, WebhookFormat
 from hythe.forges.source_ref import GIT, ForgeKind
 from hythe.hub.errors import NotFound
 from hythe.registry.clock import Clock
@@ -78,7 +78,7 @@ class ForgeDeliveryService:
         try:
             webhooks, delivery_id = _verified(configuration.source.forge, secret, request)
             event = webhooks.parse(request.headers, request.body)
-        except (_Untrusted, InvalidWebhook) as error:
+        except (_Untrusted, InvalidEvent) as error:
             return await self._refuse(forge_webhook_id, request, str(error))
         delivery = self._delivery(request, event.event, delivery_id[:200])
         async with self._database.writing() as session:
