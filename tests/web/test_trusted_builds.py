@@ -23,7 +23,7 @@ UNREACHABLE = "http://127.0.0.1:1/hook"
 
 @pytest.fixture(scope="module")
 def forges() -> Iterator[dict[str, Any]]:
-    """One stand-in of each kind."""
+    """A fake forge of each kind."""
     with ExitStack() as stack:
         yield {kind: stack.enter_context(running_forge(kind)) for kind in KINDS}
 
@@ -42,7 +42,7 @@ def signed_in(visitor: Page, services: Services) -> Page:
 
 
 def link_by_oauth(page: Page, services: Services, kind: str, forge: Any) -> None:
-    """Link an account with OAuth; the stand-in grants access at once."""
+    """Link an account with OAuth; the fake forge grants access at once."""
     page.goto(f"{services.hub.url}/account/linked-accounts")
     card = page.get_by_role("region").filter(has=page.get_by_role("heading", name=title(kind, forge)))
     card.get_by_role("link", name="Link ").last.click()
