@@ -279,7 +279,7 @@ class ForgeWebhookService:
 
 
 async def _orphan_outdated(session: Session, configuration: BuildConfiguration) -> None:
-    """Detach a webhook of the previous source, so that ``remove_orphans`` removes it and the new source gets its own."""
+    """Detach the webhook of a previous source: ``remove_orphans`` removes it, and the new source gets its own."""
     found = await rows.by_configuration(session, configuration.id)
     if found is None:
         return
