@@ -2,8 +2,7 @@
 
 Up to version 2: one manifest for an image with a layer for each DSSE envelope, under the tag ``sha256-HEX.att``
 (cosign's "Attestation Spec"); ``hythe verify`` reads this one. Since version 3: a referrer for each envelope, as part
-of
-a Sigstore bundle ("Cosign Bundle Specification").
+of a Sigstore bundle ("Cosign Bundle Specification").
 """
 
 from collections.abc import Sequence

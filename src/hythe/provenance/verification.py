@@ -84,7 +84,7 @@ def parse_keys(content: bytes) -> list[EllipticCurvePublicKey]:
         if isinstance(key, EllipticCurvePublicKey):
             keys.append(key)
     if not keys:
-        raise Untrusted("there is no public key to verify with")
+        raise Untrusted("no public key to verify with")
     return keys
 
 

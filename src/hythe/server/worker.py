@@ -1,7 +1,7 @@
-"""The worker of ``hythe serve``, in a process of its own, so that builds do not delay responses.
+"""The worker of ``hythe serve``, in its own process, so that builds do not delay responses.
 
-It is started once a build is queued, and restarted when it ends. It stops with the server, because it reads a pipe that
-the server holds open.
+The server starts it when a build is queued, and restarts it when it ends. The worker stops with the server, because it
+reads a pipe that the server holds open.
 """
 
 import asyncio
@@ -21,12 +21,12 @@ QUEUE_POLL_INTERVAL = 5.0
 RESTART_DELAY = 5.0
 MAX_RESTART_DELAY = 300.0
 HEALTHY_RUN_TIME = 60.0
-"""Seconds; after a worker ran this long, the restart delay is reset."""
+"""Seconds after which the restart delay is reset."""
 _LOG = structlog.get_logger()
 
 
 async def run_worker(builds: BuildsServices, url: str) -> None:
-    """Keep a worker running from the first queued build on; return at once if the settings disable it."""
+    """Run a worker from the first queued build on; return at once if the settings disable it."""
     settings = builds.settings
     if settings.builds_workers == 0:
         return

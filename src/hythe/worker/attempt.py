@@ -51,7 +51,7 @@ _LEFTOVERS = ("src", "repository.git", "out", "home", SECRETS, "tmp", "bases", F
 
 
 class Attempt:
-    """Runs a job. Call ``run`` once; call ``stop`` from any thread."""
+    """Runs a job. Call ``run`` once; ``stop`` is thread-safe."""
 
     def __init__(self, job: Job, hub: HubAPI, client: Client, isolation: Isolation) -> None:
         self._job = job
@@ -73,7 +73,7 @@ class Attempt:
         self.stop()
 
     def run(self) -> BuildOutcome | None:
-        """Build, push and report. Return the result; None if another worker got the build."""
+        """Build, push and report. Return the outcome; None if another worker got the build."""
         progress = self._progress
         progress.start()
         progress.line(f"Build {self._job.number} of {self._job.repository}, attempt {self._job.fence}")
@@ -321,7 +321,7 @@ class _BuildRun:
         extra = [name.removeprefix(own) for name in hooks.pushed() if name.startswith(own)]
         tags = tuple(dict.fromkeys([*self._job.tags, *extra]))
         if not tags:
-            raise BuildFailed("the rule results in no Docker tag for this commit: change its tags")
+            raise BuildFailed("the rule produces no Docker tag for this commit: change its tags")
         return tags
 
     def _attach_statements(

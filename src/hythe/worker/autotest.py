@@ -1,7 +1,7 @@
 """Autotest: the service ``sut`` of each ``*.test.yml`` next to the Dockerfile must exit with 0, or nothing is pushed.
 
 The services of a file run together in the sandbox, each in a container of buildah, and find each other by name on the
-sandbox's network. READ lists the supported fields of Compose files.
+sandbox's network. SUPPORTED_FIELDS lists the supported fields of Compose files.
 """
 
 import shlex
@@ -25,7 +25,7 @@ from hythe.worker.source_tree import read_inside, resolve_inside
 SUT = "sut"
 MAX_FILE_SIZE = 256 * 1024
 SUPPORTED_FIELDS = {"build", "image", "entrypoint", "command", "environment", "working_dir", "volumes"} | {
-    # Has no effect where all services start together on one network.
+    # These have no effect, because all services start together on one network.
     *("depends_on", "links", "expose", "ports", "container_name", "restart", "networks"),
 }
 _BUILDAH = " ".join(("buildah", *STORAGE))
@@ -73,7 +73,7 @@ class Autotest:
         builder: Builder,
         variables: Mapping[str, str],
     ) -> None:
-        """Test with the hooks' ``variables``, which the files may refer to."""
+        """Test with the hooks' ``variables``, which the files can use."""
         self._builder = builder
         self._sandbox = sandbox
         self._progress = progress

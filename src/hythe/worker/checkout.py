@@ -26,7 +26,7 @@ g init --quiet --initial-branch=hythe /work/src
 cd /work/src
 g remote add origin "$url"
 if [ -z "$commit" ] || ! g fetch --quiet --depth=1 origin "$commit"; then
-    # By name: a server that gives no single commits is asked for the history until the commit is there.
+    # By name: some servers do not send single commits, so fetch the history that contains the commit.
     g fetch --quiet --depth=1 origin "$name" || exit 101
     if [ -n "$commit" ] && ! g cat-file -e "$commit^{commit}" 2>/dev/null; then
         g fetch --quiet --unshallow origin "$name" || exit 101
@@ -40,7 +40,7 @@ if [ -f .gitattributes ] && grep -q filter=lfs .gitattributes; then
     { g lfs install --local --skip-repo && g lfs pull; } || exit 104
 fi
 printf '\036%s\n' "$(g log -1 --format=%H%x1f%an\ \<%ae\>%x1f%ct%x1f%s)"
-# Out of the build context, where git's own files would change the image with every commit.
+# Move git's own files out of the build context: they would change the image with every commit.
 mv .git /work/repository.git
 """
 _FAILURES = {
@@ -99,7 +99,7 @@ class Checkout:
 
 
 def source_access(url: str, networks: frozenset[Network]) -> NetworkAccess:
-    """Return what git can reach: the internet (submodules, LFS), and the source's host wherever it is.
+    """Return what git can reach: the internet (for submodules and LFS) and the source's host, wherever it is.
 
     Raises BuildFailed for hosts of cloud metadata services.
     """
@@ -120,7 +120,7 @@ def source_access(url: str, networks: frozenset[Network]) -> NetworkAccess:
 
 
 def _credentials(job: Job, sandbox: Sandbox) -> dict[str, str]:
-    """Return the environment for a private source; secrets are neither in arguments nor in the checkout."""
+    """Return the environment for a private source; secrets appear neither in arguments nor in the checkout."""
     if not job.credentials:
         return {}
     if "PRIVATE KEY" in job.credentials:
@@ -141,5 +141,5 @@ def _ssh(key: str, sandbox: Sandbox) -> dict[str, str]:
 
 
 def forget_credentials(work: Path) -> None:
-    """Delete the credentials before anything of the source runs."""
+    """Delete the credentials before any code of the source runs."""
     (work / "home/deploy-key").unlink(missing_ok=True)

@@ -120,8 +120,7 @@ def rename_base_images(
     """Return the Dockerfile with other names for some of its base images.
 
     If one stage names its platform, write it for all stages: versions of buildah before 2023 do not expand variables
-    there,
-    and apply the platform to later stages.
+    there, and apply the platform to later stages.
     """
     lines = text.splitlines()
     instructions = parse(text)

@@ -1,8 +1,8 @@
-"""Errors of the worker. The message of all but JobLost and BuildStopped is shown on the page of the build."""
+"""Errors of the worker. The page of the build shows the message of all but JobLost and BuildStopped."""
 
 
 class BuildFailed(Exception):
-    """A build failed for a reason that its author can solve."""
+    """A build failed for a reason that its author can fix."""
 
 
 class InvalidDockerfile(BuildFailed):

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from hythe.worker.dockerfile import Heredoc, Instruction, argument_values, heredoc_tokens, parse
 
 CONTEXT = "hythe-heredocs"
-"""Name of the additional build context with the files: below the source, ``COPY .`` would copy them."""
+"""Name of the additional build context with the files; if they were part of the source, ``COPY .`` would copy them."""
 SHELL = ("/bin/sh", "-c")
 _VARIABLE = re.compile(r"\\\$|\$(?:(\w+)|\{(\w+)\})")
 _LINK = re.compile(r"--link(=\S+)?\s+")

@@ -15,7 +15,7 @@ from hythe.worker.source_tree import PathEscapes, read_inside, resolve_inside, w
 PUSHED = "home/pushed"
 _STORAGE = " ".join(STORAGE)
 DOCKER = f"""#!/bin/sh
-# What hooks find as 'docker': buildah, as far as hooks of automated builds use it.
+# The 'docker' of hooks: the verbs of docker that hooks of automated builds use, done by buildah.
 word=$1
 [ $# -gt 0 ] && shift
 case "$word" in

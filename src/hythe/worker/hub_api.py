@@ -24,11 +24,11 @@ from hythe.worker.protocol import (
 KEY_HEADER = "Hythe-Build-Key"
 FENCE_HEADER = "Hythe-Build-Fence"
 LOST_STATUSES = (404, 409)
-"""Status codes of the hub for a build that this worker no longer has."""
+"""Status codes of the hub for a build that this worker has lost."""
 
 
 class HubAPI:
-    """A hub as seen by one worker. Failed calls are retried, and finally raise ClientError."""
+    """A hub as seen by one worker. Failed requests are retried, and finally raise ClientError."""
 
     def __init__(self, url: str, token: str, connections: ConnectionPool, retries: Retries) -> None:
         self.url = url.rstrip("/")
@@ -57,13 +57,11 @@ class HubAPI:
         return msgspec.json.decode(self._call(job, "commit", msgspec.json.encode(checked_out)), type=DockerTags).tags
 
     def push_token(self, job: Job, repositories: tuple[str, ...] = ()) -> str:
-        """Return a token for the build's repository, which may also read those of ``repositories`` that its owner may
-        read.
-        """
+        """Return a token for the build's repository that can also read those of ``repositories`` that the owner can."""
         return msgspec.json.decode(self._call(job, "token", msgspec.json.encode(repositories)), type=PushToken).token
 
     def sign(self, job: Job, payload: bytes) -> bytes:
-        """Return a statement in a DSSE envelope that the hub signed."""
+        """Return a statement in a DSSE envelope signed by the hub."""
         body = msgspec.json.encode(UnsignedStatement(payload.decode()))
         return msgspec.json.decode(self._call(job, "sign", body), type=SignedEnvelope).envelope.encode()
 

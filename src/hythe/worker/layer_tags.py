@@ -1,4 +1,4 @@
-"""The tags under which builds share layers with builds on other workers, in their own repository.
+"""The tags under which builds share layers with other workers, in their own repository.
 
 They have the form of cosign's tags, so tag lists do not show them.
 """

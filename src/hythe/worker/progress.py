@@ -1,8 +1,7 @@
 """The progress of a build: log lines and steps, sent to the hub by a separate thread.
 
 The same thread sends heartbeats. If the hub reports that the build is cancelled or belongs to another worker, the
-thread
-calls ``on_stop`` immediately, in the middle of any step.
+thread calls ``on_stop`` immediately, in the middle of any step.
 """
 
 import threading

@@ -70,7 +70,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """HOST[:PORT] of the hub's registry, as in image names."""
     hub_url: str
     compare_with: str = ""
-    """Digest that this build should reproduce; nothing is pushed then."""
+    """Digest that this build should reproduce; if set, nothing is pushed."""
 
 
 class Claim(msgspec.Struct, frozen=True):
@@ -116,7 +116,7 @@ class HeartbeatReply(msgspec.Struct, frozen=True):
 
 
 class BuildResult(msgspec.Struct, frozen=True, kw_only=True):
-    """The result of a build besides the image: the digests of its base images and of its attestations."""
+    """The result of a build besides its image: digests of base images and attestations, tags and more."""
 
     images: dict[str, str] = {}
     """Platform -> digest of that platform's image."""

@@ -57,7 +57,7 @@ class Publisher:
 
 
 def own_repository(job: Job, hub: HubAPI, client: Client) -> RemoteRepository:
-    """Return the build's repository, with the build's own rights."""
+    """Return the client of the build's repository, with the build's own rights."""
 
     def credential() -> Credential:
         return Credential(registry_token=hub.push_token(job))

@@ -25,7 +25,7 @@ from hythe.worker.source_tree import PathEscapes, make_empty, remove
 
 FETCH_FOLDER = "shared"
 SHARE = 8
-"""Layers larger than this fraction of a build's disk are not shared: they would fill the next build's disk."""
+"""Layers larger than 1/SHARE of a build's disk are not shared: they would fill the next build's disk."""
 _ERRORS = (
     BuildFailed,
     ClientError,
@@ -50,11 +50,11 @@ class SharedLayers:
         self._progress = progress
         self._work = work
         self._built: list[tuple[BuildInput, BuiltImage]] = []
-        # Builds of forks neither see our layers nor make any that other builds would use.
+        # Builds of forks neither use our layers nor share any that other builds would use.
         self._wanted = job.trusted and job.spec.cache
 
     def load(self, builder: Builder, build_input: BuildInput) -> None:
-        """Before a build: if this disk has no layers of such a build, load those of another worker, if any."""
+        """Before a build: if this disk has no layers for it, load those of another worker, if any."""
         if not self._wanted or not isinstance(builder, LayerSharing) or builder.has_layers(_name(build_input)):
             return
         with self._ignoring_errors("layers of other workers are not used"):

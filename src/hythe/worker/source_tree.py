@@ -92,4 +92,4 @@ def _parent(root: Path, path: str, chown: Callable[[Path], None]) -> Path:
 
 
 def _ignore(_path: Path) -> None:
-    """Make the worker the owner of a folder."""
+    """Leave the worker as the owner of a folder."""

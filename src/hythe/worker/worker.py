@@ -50,7 +50,7 @@ class Worker:
         """Connections that wait for builds, apart from the others so that ``stop`` can close them."""
 
     def run(self) -> None:
-        """Work until ``stop``; builds that are running then are abandoned, and other workers run them again."""
+        """Work until ``stop``; running builds are then abandoned, and other workers run them again."""
         clean(self._isolation.folder)
         threads = [threading.Thread(target=self._loop, daemon=True) for _ in range(self._concurrency)]
         for thread in threads:
@@ -60,7 +60,7 @@ class Worker:
         for attempt in list(self._attempts):
             attempt.abandon()
         for thread in threads:
-            # More than once: the pool sends a request again if it was on a connection from an earlier one.
+            # Close repeatedly: the pool resends a request if it was on a reused connection.
             while thread.is_alive() and time.monotonic() < deadline:
                 self._polls.close()
                 thread.join(0.1)
@@ -93,7 +93,7 @@ class Worker:
         try:
             outcome = attempt.run()
         except Exception as error:
-            # No build may end the worker; the lease expires, and the build is tried again.
+            # No build may end the worker; the lease expires, and another attempt follows.
             self._report(f"{name}: the worker failed: {type(error).__name__}: {error}")
             return
         finally:

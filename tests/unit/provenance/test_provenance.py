@@ -1,4 +1,4 @@
-"""Statements: signed, opened, and made of what is installed."""
+"""Statements: signatures, envelopes and bills of materials."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ Architecture: amd64
 APK = "P:musl\nV:1.2.4-r2\nA:x86_64\n\nP:zlib\nV:1.3\nA:x86_64\n"
 
 
-def test_an_envelope_opens_with_the_key_that_signed_it() -> None:
-    """Another key, or a changed payload, opens nothing."""
+def test_an_envelope_requires_the_key_that_signed_it() -> None:
+    """Another key or a changed payload is refused."""
     key, other = generate_private_key(SECP256R1()), generate_private_key(SECP256R1())
     envelope = sign(b'{"a": 1}', key, "k")
 
@@ -52,7 +52,7 @@ def _image(folder: Path, *layers: bytes) -> tuple[ImageLayout, Descriptor]:
 
 
 def test_packages_of_debian_and_alpine(tmp_path: Path) -> None:
-    """What dpkg and apk say is installed is found in whatever layer it is; what was removed is not."""
+    """Packages of dpkg and apk are found in any layer, but not removed packages."""
     layout, image = _image(tmp_path, layer_tar({"var/lib/dpkg/status": DPKG}), layer_tar({"lib/apk/db/installed": APK}))
 
     assert installed_packages(layout, image) == [
@@ -62,8 +62,8 @@ def test_packages_of_debian_and_alpine(tmp_path: Path) -> None:
     ]
 
 
-def test_an_upper_layer_wins(tmp_path: Path) -> None:
-    """A database that a later layer replaces or deletes counts as it is at the end."""
+def test_later_layers_replace_databases(tmp_path: Path) -> None:
+    """If a later layer replaces or deletes a database, the final state counts."""
     lower = layer_tar({"var/lib/dpkg/status": DPKG, "lib/apk/db/installed": APK})
     upper = layer_tar({"var/lib/dpkg/status": DPKG.replace("5.2-1", "5.3-1"), "lib/apk/db/.wh.installed": ""})
     layout, image = _image(tmp_path, lower, upper)
@@ -78,6 +78,8 @@ def test_the_bill_of_materials_is_spdx(tmp_path: Path) -> None:
     bill = bill_of_materials(tmp_path, image, "hub.example/alice/app", datetime(2026, 11, 23, tzinfo=UTC))
 
     assert bill["spdxVersion"] == "SPDX-2.3"
-    assert all(each["filesAnalyzed"] is False for each in bill["packages"]), "else SPDX wants a code over all files"
+    assert all(each["filesAnalyzed"] is False for each in bill["packages"]), (
+        "otherwise SPDX requires a verification code of all files"
+    )
     assert bill["packages"][1]["externalRefs"][0]["referenceLocator"] == "pkg:deb/bash@5.2-1?arch=amd64"
     assert [each["relationshipType"] for each in bill["relationships"]] == ["DESCRIBES", "CONTAINS"]

@@ -1,4 +1,4 @@
-"""How an attempt ends, whatever comes of it."""
+"""How attempts end when something fails."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from hythe.worker.attempt import Attempt
 from hythe.worker.protocol import BuildOutcome, Job
 
 
-class Finishing(Hub):
-    """A hub that is told how builds end."""
+class RecordingHub(Hub):
+    """A hub that records the outcomes of builds."""
 
     def __init__(self) -> None:
         super().__init__()
         self.outcomes: list[BuildOutcome] = []
 
     def finish(self, _job: Job, outcome: BuildOutcome) -> None:
-        """Take an outcome."""
+        """Record an outcome."""
         self.outcomes.append(outcome)
 
 
-def test_a_fault_of_the_worker_ends_the_build_with_a_sentence() -> None:
-    """It is told as the reason, without the build's secrets, rather than as workers that were lost."""
-    hub: Any = Finishing()
+def test_an_error_in_the_worker_is_reported_as_the_reason() -> None:
+    """The error is reported as the reason, with secrets masked; the build does not count as lost."""
+    hub: Any = RecordingHub()
     client: Any = None
-    faulty: Any = None  # what has no folder, to begin with
+    faulty: Any = None  # it has no folder
     job = msgspec.structs.replace(JOB, secrets={"token": "NoneType"})
 
     outcome = Attempt(job, hub, client, faulty).run()

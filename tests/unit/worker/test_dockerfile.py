@@ -7,7 +7,7 @@ from hythe.worker.errors import InvalidDockerfile
 
 
 def test_base_images_leave_out_stages_and_scratch() -> None:
-    """Images of FROM, COPY --from and RUN --mount count; names and numbers of stages do not."""
+    """Images of FROM, COPY --from and RUN --mount are found; names and numbers of stages are not images."""
     text = """\
 ARG VERSION=12
 FROM --platform=linux/amd64 debian:${VERSION} AS Build
@@ -23,21 +23,21 @@ COPY --from=busybox:1 /bin /bin
 
 
 def test_continuation_lines_and_comments_are_joined() -> None:
-    """A comment between continued lines belongs to none of them; the escape directive is obeyed."""
+    """Comments between continued lines are dropped, and the escape directive is applied."""
     text = "# escape=`\nFROM a\nRUN one `\n  # not this\n  two\n"
 
     assert [(each.keyword, each.rest) for each in parse(text)] == [("FROM", "a"), ("RUN", "one two")]
 
 
-def test_what_only_looks_like_a_heredoc_is_none() -> None:
-    """Shifts, here-strings and quoted signs belong to the shell."""
+def test_shifts_and_quoted_signs_are_no_heredocs() -> None:
+    """Shifts, here-strings and quoted signs are left to the shell."""
     text = "FROM a\nRUN echo $((1<<3)) '<<EOF' \"<<EOF\" && cat <<<word\nCMD x\n"
 
     assert [each.keyword for each in parse(text)] == ["FROM", "RUN", "CMD"]
 
 
-def test_each_platform_of_a_base_counts() -> None:
-    """A stage's platform is its bases' too; what was not said is the build's own."""
+def test_platforms_of_base_images() -> None:
+    """A stage's platform applies to the images that it uses; otherwise the build's platform applies."""
     text = """\
 FROM --platform=$BUILDPLATFORM go AS build
 RUN --mount=from=one,target=/1 --mount=type=bind,from=two,target=/2 true
@@ -64,7 +64,7 @@ FROM\tgo
 
 
 @pytest.mark.parametrize("text", ["", "RUN true", "FROM\n", "FROM a\nRUN <<EOF\nnever ends"])
-def test_what_is_no_dockerfile_is_refused(text: str) -> None:
-    """A Dockerfile without a base or with an open here-document is refused in words."""
+def test_invalid_dockerfiles_are_refused(text: str) -> None:
+    """A Dockerfile without a base image or with an unterminated here-document is refused."""
     with pytest.raises(InvalidDockerfile):
         base_images(text, {})

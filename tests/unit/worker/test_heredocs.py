@@ -1,10 +1,10 @@
-"""Here-documents for builders that know none."""
+"""Rewriting here-documents for builders that do not support them."""
 
 from hythe.worker.heredocs import without_heredocs
 
 
 def test_a_run_heredoc_becomes_a_call_of_the_shell() -> None:
-    """The script is the same, and the shell the stage's own."""
+    """The script stays the same and runs in the stage's shell."""
     text, files = without_heredocs(
         'FROM a\nRUN <<EOF\necho 1\necho 2\nEOF\nSHELL ["/bin/bash", "-c"]\nRUN <<EOF\necho 3\nEOF\nCMD x\n', {}
     )
@@ -19,16 +19,16 @@ def test_a_run_heredoc_becomes_a_call_of_the_shell() -> None:
     assert files == {}
 
 
-def test_a_script_for_another_program_is_run_by_it() -> None:
-    """A first line with #! names who runs it; the file is gone afterwards."""
+def test_a_script_with_a_shebang_runs_its_program() -> None:
+    """The program in the first line (#!) runs the script, and the file is deleted afterwards."""
     text, _ = without_heredocs("FROM a\nRUN <<EOF\n#!/usr/bin/env python3\nprint(1)\nEOF\n", {})
 
     assert "#!/usr/bin/env python3\\nprint(1)" in text
     assert "rm /tmp/.script" in text
 
 
-def test_a_copy_heredoc_comes_from_a_context_of_its_own() -> None:
-    """Flags stay, sources of the build context are copied by themselves, what follows stays where it was."""
+def test_a_copy_heredoc_comes_from_its_own_context() -> None:
+    """Flags stay, sources of the build context get their own COPY, and later lines stay in place."""
     text, files = without_heredocs(
         "FROM a\nCOPY --chmod=600 <<one.txt <<two.txt three /etc/\n1\none.txt\n2\ntwo.txt\nCMD x\n", {}
     )
@@ -43,7 +43,7 @@ def test_a_copy_heredoc_comes_from_a_context_of_its_own() -> None:
 
 
 def test_variables_in_a_copied_heredoc() -> None:
-    """Arguments and variables of the stage are filled in; a quoted name keeps the text as it is."""
+    """Arguments and variables of the stage are filled in, unless the delimiter is quoted."""
     text = """\
 ARG RELEASE=1
 FROM a
@@ -64,5 +64,5 @@ EOF
 
 
 def test_copy_link_is_an_ordinary_copy() -> None:
-    """The flag says how a layer is made, not what is in it."""
+    """The flag changes how a layer is made, not its content, so it is removed."""
     assert without_heredocs("FROM a\nCOPY --link --from=b /x /\n", {})[0] == "FROM a\nCOPY --from=b /x /\n"

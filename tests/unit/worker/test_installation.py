@@ -1,4 +1,4 @@
-"""What a worker's host needs: the client, and the extra ``hythe[worker]``."""
+"""What a worker's host needs: the client and the extra ``hythe[worker]``."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def worker_modules() -> list[str]:
 
 
 def normalized(name: str) -> str:
-    """Return a distribution's name as indexes spell it."""
+    """Return a distribution's name in the normalized form of package indexes."""
     return re.sub(r"[-_.]+", "-", name.lower())
 
 

@@ -1,4 +1,4 @@
-"""A build's log on its way to the hub."""
+"""How a build's log reaches the hub."""
 
 from __future__ import annotations
 
@@ -13,41 +13,41 @@ from hythe.worker.protocol import BuildStep, HeartbeatReply, Job
 
 
 class Hub:
-    """The hub's side of a log: a piece counts where the log ends, and nowhere else."""
+    """The hub's side of a log: it accepts a chunk only at the end of the log."""
 
     def __init__(self) -> None:
         self.text = b""
-        self.forget = 0
+        self.lost_bytes = 0
 
     def log(self, _job: Job, offset: int, content: bytes) -> HeartbeatReply:
-        """Take a piece; once, after the first, the end of the log is forgotten before the next one comes."""
-        if self.text and self.forget:
-            self.text, self.forget = self.text[: -self.forget], 0
+        """Append a chunk; once, cut off the end of the log first."""
+        if self.text and self.lost_bytes:
+            self.text, self.lost_bytes = self.text[: -self.lost_bytes], 0
         if offset == len(self.text):
             self.text += content
         return HeartbeatReply(log_size=len(self.text))
 
     def report_steps(self, _job: Job, _steps: tuple[BuildStep, ...] | None) -> HeartbeatReply:
-        """Take a sign of life."""
+        """Accept a heartbeat."""
         return HeartbeatReply(log_size=len(self.text))
 
 
 @pytest.fixture
 def hub() -> Hub:
-    """A hub that keeps one log."""
+    """A hub with one log."""
     return Hub()
 
 
-def recording(hub: Any) -> ProgressReporter:
-    """A record that is being sent to ``hub``."""
+def started_reporter(hub: Any) -> ProgressReporter:
+    """Return a reporter that sends to ``hub``."""
     progress = ProgressReporter(JOB, hub, lambda: None)
     progress.start()
     return progress
 
 
 def test_every_line_arrives_in_order(hub: Hub) -> None:
-    """Also the last ones before the end, from several threads, and what is longer than a piece."""
-    progress = recording(hub)
+    """This includes the last lines before the end, lines from several threads, and more than one chunk."""
+    progress = started_reporter(hub)
     texts = [[f"{thread} {number} {'x' * 100}" for number in range(5000)] for thread in range(4)]
     threads = [threading.Thread(target=lambda lines=lines: [progress.line(line) for line in lines]) for lines in texts]
     for thread in threads:
@@ -64,13 +64,13 @@ def test_every_line_arrives_in_order(hub: Hub) -> None:
         assert [line for line in arrived if line.startswith(f"{number} ")] == lines
 
 
-def test_a_hub_that_forgot_the_end_gets_the_rest(hub: Hub) -> None:
-    """What it lost is said to be lost; all that comes after is there as a whole."""
-    progress = recording(hub)
+def test_a_hub_that_lost_the_end_of_the_log_gets_the_rest(hub: Hub) -> None:
+    """The log says that lines were lost, and everything after them is complete."""
+    progress = started_reporter(hub)
     progress.line("one")
     while not hub.text:
         threading.Event().wait(0.01)
-    hub.forget = len("one\n")
+    hub.lost_bytes = len("one\n")
     lines = [f"line {number}" for number in range(100)]
     for line in lines:
         progress.line(line)

@@ -1,4 +1,4 @@
-"""Which builds have to do with the layers of other workers."""
+"""Which builds share layers with other workers."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ JOB = Job(
 )
 
 
-class Untouched:
-    """A builder that could share layers, of which nothing may be asked; also a repository and a record."""
+class Unused:
+    """A builder that supports sharing, a repository and a reporter; using any of them fails the test."""
 
     def __getattr__(self, name: str) -> Any:
         raise AssertionError(f"{name} was asked for")
@@ -48,7 +48,7 @@ class Untouched:
 
 
 def build_input() -> BuildInput:
-    """Some order."""
+    """Return any build input."""
     return BuildInput(
         context="",
         dockerfile="Dockerfile",
@@ -71,9 +71,9 @@ def build_input() -> BuildInput:
         pytest.param(msgspec.structs.replace(JOB, spec=BuildSpec(rule="main", cache=False)), id="without cache"),
     ],
 )
-def test_these_builds_take_and_leave_nothing(job: Job, tmp_path: Path) -> None:
-    """A build of a fork, or of a rule without cache, asks neither its builder nor the registry for layers."""
-    nothing: Any = Untouched()
+def test_these_builds_share_no_layers(job: Job, tmp_path: Path) -> None:
+    """A build of a fork, or of a rule without cache, requests layers neither from its builder nor from the registry."""
+    nothing: Any = Unused()
     layers = SharedLayers(job, nothing, nothing, tmp_path)
 
     layers.load(nothing, build_input())
@@ -81,9 +81,9 @@ def test_these_builds_take_and_leave_nothing(job: Job, tmp_path: Path) -> None:
     layers.share(nothing)
 
 
-def test_others_ask_their_builder(tmp_path: Path) -> None:
-    """What the tests above rule out does happen in a build of ours."""
-    nothing: Any = Untouched()
+def test_other_builds_share_layers(tmp_path: Path) -> None:
+    """Other builds do ask their builder, so the tests above can fail."""
+    nothing: Any = Unused()
 
     with pytest.raises(AssertionError, match="the builder was asked"):
         SharedLayers(JOB, nothing, nothing, tmp_path).load(nothing, build_input())

@@ -1,4 +1,4 @@
-"""Reading and writing where a build has its hands: no link leads the worker out."""
+"""Reading and writing files of a build: the worker never follows links out of the folder."""
 
 from pathlib import Path
 
@@ -16,12 +16,12 @@ from hythe.worker.source_tree import (
 
 
 def chown(_path: Path) -> None:
-    """Keep what is written."""
+    """Leave the owner as it is."""
 
 
 @pytest.fixture
 def outside(tmp_path: Path) -> Path:
-    """A folder that no build may touch, with a file in it."""
+    """A folder with a file, which builds must not reach."""
     folder = tmp_path / "outside"
     folder.mkdir()
     (folder / "kept").write_text("kept")
@@ -30,7 +30,7 @@ def outside(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def work(tmp_path: Path, outside: Path) -> Path:
-    """A work folder in which a build left links to outside."""
+    """A work folder in which a build left links to other places."""
     folder = tmp_path / "work"
     folder.mkdir()
     (folder / "home").symlink_to(outside)
@@ -40,8 +40,8 @@ def work(tmp_path: Path, outside: Path) -> Path:
     return folder
 
 
-def test_reading_stays_inside(work: Path) -> None:
-    """Links inside are followed, links out are not."""
+def test_reading_does_not_leave_the_folder(work: Path) -> None:
+    """Links within the folder are followed, links out of it are not."""
     assert read_inside(work, "here", 100) == b"inside"
     for path in ("file", "home/kept", "../outside/kept"):
         with pytest.raises(PathEscapes):
@@ -51,7 +51,7 @@ def test_reading_stays_inside(work: Path) -> None:
 
 
 def test_writing_follows_no_link(work: Path, outside: Path) -> None:
-    """A link in the way is refused; one at the place itself is replaced, what it pointed at stays."""
+    """A link in the path is refused; a link at the path itself is replaced, and its target stays as it is."""
     with pytest.raises(PathEscapes):
         write_inside(work, "home/kept", "changed", chown)
     write_inside(work, "file", "changed", chown)
@@ -60,8 +60,8 @@ def test_writing_follows_no_link(work: Path, outside: Path) -> None:
     assert (work / "file").read_text() == "changed"
 
 
-def test_clearing_removes_links_alone(work: Path, outside: Path) -> None:
-    """What a link points at stays."""
+def test_clearing_removes_only_links(work: Path, outside: Path) -> None:
+    """Only the links are removed, and their targets stay as they are."""
     remove(work / "file")
     folder = make_empty(work, "home")
 
@@ -71,6 +71,6 @@ def test_clearing_removes_links_alone(work: Path, outside: Path) -> None:
 
 
 def test_an_image_with_links_in_it_is_refused(work: Path) -> None:
-    """Layouts that come out of the sandbox hold ordinary files alone."""
+    """Layouts from the sandbox must contain only regular files."""
     with pytest.raises(PathEscapes):
         require_plain_files(work)

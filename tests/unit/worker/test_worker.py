@@ -1,4 +1,4 @@
-"""The loop of a worker, against a hub whose claims wait."""
+"""The worker's loop, with a hub whose claims wait."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def hub() -> Iterator[WaitingHub]:
-    """A hub on a port of its own."""
+    """A hub on its own port."""
     with WaitingHub() as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()

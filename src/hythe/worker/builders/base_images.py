@@ -23,7 +23,7 @@ LAYOUT_TAG = "base"
 
 
 class BaseImages:
-    """Fetches base images: private ones of its own hub that the repository's owner may read, elsewhere public ones."""
+    """Fetches base images: private ones only from its own hub, if the repository's owner may read them."""
 
     def __init__(self, job: Job, hub: HubAPI, client: Client) -> None:
         self._job = job
@@ -32,7 +32,7 @@ class BaseImages:
         self.problem = ""
 
     def reference(self, name: str) -> Reference:
-        """Return the image that a Dockerfile names; without a host it is Docker Hub's, as Docker reads it.
+        """Return the reference of an image that a Dockerfile names; a name without a host is on Docker Hub.
 
         Raises BuildFailed, also for hosts of cloud metadata services and for the worker's own host.
         """
@@ -53,7 +53,7 @@ class BaseImages:
             raise BuildFailed(f"{host} is the worker's own host: to allow its base images, add it to HYTHE_PLAIN_HTTP")
 
     def digest(self, reference: Reference, platform: str) -> str | None:
-        """Return the digest of the image or index; None if it has none for this platform (see ``problem``)."""
+        """Return the digest of the image or index; None if there is none for this platform (see ``problem``)."""
         try:
             found = self._repository(reference).get_manifest(str(reference.target))
             if found.kind is ManifestKind.INDEX:

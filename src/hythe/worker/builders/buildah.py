@@ -1,8 +1,7 @@
-"""The default builder: buildah in the sandbox. It never sees a credential of any registry.
+"""The default builder: buildah in the sandbox. It never sees credentials of any registry.
 
 The worker fetches base images outside the sandbox and passes them in as an OCI layout; the result is an OCI layout,
-too.
-So base images may come from anywhere even if the build's steps have no network.
+too. So base images can come from anywhere even if the build's steps have no network.
 """
 
 import os
@@ -195,7 +194,7 @@ class BuildahBuilder:
         return ["--ignorefile", f"/work/{path}"] if own else []
 
     def _flags(self, build_input: BuildInput) -> list[str]:
-        # Every build ends with --timestamp: times of files and history are the commit's, so equal sources give equal
+        # Every build ends with --timestamp: files and history get the time of the commit, so equal sources give equal
         # digests. Use Docker's format, because buildah leaves DOCKER_ONLY out of the OCI format.
         flags = ["build", "--isolation", "chroot", "--pull=never", "--format", "docker", "--network", "host"]
         flags += ["--timestamp", str(build_input.time), "--identity-label=false", "--tag", build_input.image]

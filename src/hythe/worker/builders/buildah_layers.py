@@ -1,10 +1,9 @@
 """buildah's layer cache shared between workers: the images of a build's steps as one index.
 
 buildah reuses a step if an image in Docker's format has the same history on the same layers. So the index contains
-those
-images as they are in its storage, except that their layers are referred to by their compressed form, which are mostly
-blobs of the built image that the registry already has. They are loaded through ``dir:``, because buildah cannot read
-images in Docker's format from OCI layouts.
+those images as they are in buildah's storage, except that they refer to compressed layers. Most of these are blobs of
+the built image, which the registry already has. buildah loads them through ``dir:``, because it cannot read images in
+Docker's format from OCI layouts.
 """
 
 import os

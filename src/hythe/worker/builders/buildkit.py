@@ -1,6 +1,6 @@
-"""The BuildKit builder: ``buildctl`` with any ``buildkitd``. That daemon contains the build, not our sandbox.
+"""The BuildKit builder: ``buildctl`` with any ``buildkitd``. That daemon isolates the build, not our sandbox.
 
-Written after BuildKit's documentation (docs/reference/buildctl.md, docs/build-repro.md). The worker fetches base images
+This follows BuildKit's documentation (docs/reference/buildctl.md, docs/build-repro.md). The worker fetches base images
 and passes them as OCI layouts, by digest; the result is an OCI archive. So the daemon needs neither access to the hub
 nor credentials for it. We limit time, network and the image's size; the daemon's operator limits memory, processes and
 its disk.
@@ -120,7 +120,7 @@ class BuildKitBuilder:
         options = {"filename": DOCKERFILE, "platform": automatic_arguments(build_input.platform)["TARGETPLATFORM"]}
         options |= {"target": build_input.target} if build_input.target else {}
         options |= {"force-network-mode": "none"} if is_offline(self._limits) else {}
-        # Times of files and history are the commit's, so that equal sources give equal digests.
+        # Files and history get the time of the commit, so that equal sources give equal digests.
         arguments = {"SOURCE_DATE_EPOCH": str(build_input.time), **build_input.arguments}
         options |= {f"build-arg:{name}": value for name, value in sorted(arguments.items())}
         for base, name in self._names().items():

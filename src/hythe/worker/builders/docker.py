@@ -1,7 +1,7 @@
-"""The Docker builder, for hosts that have a docker engine. The engine contains the build, not our sandbox.
+"""The Docker builder, for hosts that have a docker engine. The engine isolates the build, not our sandbox.
 
-The engine is root on its host: we limit only the time, the engine limits memory and network, and disk and processes are
-its own. It fetches base images itself, with its host's access. So only the setting selects it.
+The engine is root on its host. We limit only the time; the engine limits memory and network, but neither disk nor
+processes. It fetches base images itself, with its host's access. So only an explicit setting selects this builder.
 """
 
 import subprocess

@@ -1,4 +1,4 @@
-"""Runs the commands of builders outside the sandbox on the host, within the sandbox's lifetime."""
+"""Runs a builder's commands on the host, outside the sandbox, but no longer than the sandbox lives."""
 
 import contextlib
 import os
@@ -24,7 +24,7 @@ def run(
 ) -> ProcessResult:
     """Run a command on the host and log its output. Raises LimitReached and BuildStopped when the sandbox's time ends.
 
-    All its processes end then, also if the worker is killed.
+    All its processes end then, and also when the worker is killed.
     """
     ended = threading.Event()
     last: deque[str] = deque(maxlen=MAX_KEPT_LINES)

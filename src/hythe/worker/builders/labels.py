@@ -22,7 +22,7 @@ _PARENT_COMMENT = re.compile("FROM [0-9a-f]{12,64}")
 def apply_labels(
     layout: ImageLayout, image: Descriptor, build_input: BuildInput, extra: Mapping[str, Any] = MappingProxyType({})
 ) -> Descriptor:
-    """Return the image with the order's labels over its own, for its platform, and with ``extra`` in its configuration.
+    """Return the image with the build's labels added, for its platform, and with ``extra`` in its configuration.
 
     Raises ContentMismatch, InvalidManifest.
     """

@@ -1,4 +1,4 @@
-"""Platforms in Dockerfiles: the arguments that builders predefine, and which platforms the host cannot run."""
+"""Platforms in Dockerfiles: the arguments that builders predefine, and which platforms are not the host's."""
 
 from hythe.client.platforms import host_platform, parse_platform
 from hythe.oci.manifest import Platform

@@ -50,21 +50,21 @@ class Builder(Protocol):
         """Build and return the image. Raises BuildFailed, LimitReached, BuildStopped."""
 
     def export(self, build_input: BuildInput) -> BuiltImage:
-        """Return the image named ``order.image``, which a hook built. Raises BuildFailed."""
+        """Return the image named ``build_input.image``, which a hook built. Raises BuildFailed."""
 
 
 @runtime_checkable
 class LayerSharing(Protocol):
-    """A builder that shares layers with builds on other workers, by the key ``name``: one Dockerfile, one platform."""
+    """A builder that shares layers with other workers. ``name`` stands for one Dockerfile and one platform."""
 
     def has_layers(self, name: str) -> bool:
-        """Return whether this disk already has them, from a build or from ``load_layers``."""
+        """Return whether this disk already has the layers, from a build or from ``load_layers``."""
 
     def load_layers(self, name: str, index: BuiltImage) -> int:
         """Load the result of another worker's ``export_layers``; return its number of steps. Raises BuildFailed."""
 
     def has_new_layers(self, name: str, build_input: BuildInput) -> bool:
-        """Return whether the build had steps that were not taken or given before."""
+        """Return whether the build had steps that were not loaded or exported before."""
 
     def export_layers(self, build_input: BuildInput, image: BuiltImage) -> BuiltImage:
         """Return the index of the build's steps; ``image`` is the result of ``build``. Raises BuildFailed."""

@@ -15,7 +15,7 @@ def is_metadata(address: str) -> bool:
 
 
 def is_own(address: str) -> bool:
-    """Return whether an IP address always refers to the machine itself."""
+    """Return whether an IP address always refers to the local machine."""
     found = _parsed(address)
     return found.is_loopback or found.is_unspecified
 

@@ -128,7 +128,7 @@ class UnifiedGroup:
 
 
 def remove_groups(folder: Path, builds: Iterable[str]) -> None:
-    """Remove the groups of builds whose worker has died, with all remaining processes."""
+    """Remove the groups of builds whose worker has died, and kill the remaining processes."""
     unified = ROOT / _own_path("").lstrip("/")
     parents = [ROOT / each / _own_path(each).lstrip("/") for each in ("memory", "pids", "cpu")]
     for build in builds:

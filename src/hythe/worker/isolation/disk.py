@@ -1,10 +1,9 @@
-"""A build's disk: a separate file system in a file, so that a full one affects nothing else.
+"""A build's disk: a separate file system in a file, so that a full disk affects nothing else.
 
-A cached disk keeps a repository's layers between builds. It is marked while in use: one whose build did not end
-properly
-(a killed worker) is discarded.
+A cached disk keeps a repository's layers between builds. It is marked while in use; if a build did not end properly
+(its worker was killed), its disk is discarded.
 
-A worker that cannot mount uses a folder and checks its size from time to time.
+A worker that cannot mount file systems uses a folder and checks its size regularly.
 """
 
 import contextlib
@@ -76,7 +75,7 @@ class ImageDisk:
 
 
 class WatchedDisk:
-    """An ordinary folder, whose content is counted on request."""
+    """An ordinary folder, whose files are counted on request."""
 
     def __init__(self, folder: Path, size: int, files: int) -> None:
         self.folder = folder

@@ -45,7 +45,7 @@ ENVIRONMENT = {
 
 
 class NetworkAccess(msgspec.Struct, frozen=True):
-    """The network of a command: ``network`` OPEN excludes only blocked addresses; ``forwards`` are port forwards."""
+    """The network of a command: ``network`` OPEN blocks only metadata services; ``forwards`` are port forwards."""
 
     network: Network = Network.OFF
     forwards: tuple[ForwardedPort, ...] = ()
@@ -82,7 +82,7 @@ class Sandbox:
 
     @property
     def work(self) -> Path:
-        """The host's path of ``/work`` inside."""
+        """The path of ``/work`` on the host."""
         return self.disk.folder
 
     def chown(self, *paths: Path) -> None:
@@ -226,7 +226,7 @@ def _await_new_namespace(process: subprocess.Popen[bytes], kind: str) -> None:
 
 
 def _start_network(pid: int) -> subprocess.Popen[bytes]:
-    """Give the sandbox its own network with access to the outside, but not to the host's loopback."""
+    """Give the sandbox its own network with access to the internet, but not to the host's loopback."""
     command = ["slirp4netns", "--configure", "--mtu=65520", "--disable-host-loopback"]
     namespaces = [f"--userns-path=/proc/{pid}/ns/user", "--netns-type=path", f"/proc/{pid}/ns/net", "tap0"]
     try:

@@ -20,7 +20,7 @@ TRIAL = BuildLimits(processors=1, memory=256 << 20, processes=100, disk=32 << 20
 
 
 class ExternalBuilder(msgspec.Struct, frozen=True):
-    """A builder outside the sandbox with its own containment, which the operator chose instead of buildah."""
+    """A builder outside the sandbox with its own isolation, which the operator chose instead of buildah."""
 
     kind: Literal["docker", "buildkit"]
     address: str
@@ -42,7 +42,7 @@ class Isolation(msgspec.Struct, frozen=True):
     networks: frozenset[Network]
     missing: tuple[str, ...] = ()
     external: ExternalBuilder | None = None
-    """What builds instead of the sandbox, if the operator chose that."""
+    """The builder that the operator chose instead of the sandbox, if any."""
 
     def __str__(self) -> str:
         if self.external:

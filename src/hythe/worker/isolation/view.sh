@@ -1,6 +1,6 @@
 #!/bin/sh
-# Runs as root of a user namespace, in new mount, process and network namespaces. Builds the few files that a build may
-# see, makes them the root, and becomes the command.  usage: view.sh ROOT WORK HOSTS NETWORK BLOCKED COMMAND..
+# Runs as root of a user namespace, in new mount, process and network namespaces. Sets up the few files that a build may
+# see, makes them the root folder, and runs the command.  Usage: view.sh ROOT WORK HOSTS NETWORK BLOCKED COMMAND..
 set -e
 root=$1 work=$2 hosts=$3 network=$4 blocked=$5
 shift 5

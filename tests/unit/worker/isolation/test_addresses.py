@@ -1,4 +1,4 @@
-"""Addresses that nothing of a build may reach."""
+"""Addresses that builds must never reach."""
 
 import pytest
 
@@ -9,12 +9,12 @@ from hythe.worker.isolation.addresses import is_metadata
     "address",
     ["169.254.169.254", "169.254.0.1", "100.100.100.200", "168.63.129.16", "::ffff:169.254.169.254", "fe80::1%eth0"],
 )
-def test_where_clouds_keep_metadata(address: str) -> None:
-    """Each cloud's address counts, also as IPv6 writes it."""
+def test_metadata_addresses(address: str) -> None:
+    """Each cloud's metadata address is recognized, also when written as IPv6."""
     assert is_metadata(address)
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "::1", "192.0.2.1", "100.100.100.201"])
 def test_other_addresses(address: str) -> None:
-    """Nothing else is kept from a build by this."""
+    """Other addresses are not blocked."""
     assert not is_metadata(address)

@@ -8,8 +8,8 @@ from hythe.worker.isolation.cgroup import make_group, remove_groups
 from hythe.worker.isolation.selection import TRIAL
 
 
-def test_hubs_on_one_machine_leave_each_other_alone(tmp_path: Path) -> None:
-    """Two workers with builds of the same number: what one ends is its own."""
+def test_workers_on_one_machine_do_not_interfere(tmp_path: Path) -> None:
+    """Two workers run builds with the same number: each ends only its own processes."""
     mine, others = (make_group(tmp_path / name, "1", TRIAL) for name in ("mine", "others"))
     process = subprocess.Popen(["sleep", "60"])
     mine.add(process.pid)
