@@ -117,7 +117,7 @@ def test_a_build_is_imported_from_docker_hub(signed_in: Page, services: Services
     page.get_by_label("Image", exact=True).fill(name)
     page.get_by_label("Settings").fill(DOCKER_HUB[:40])
     page.get_by_role("button", name="Import").click()
-    expect(page.locator("#settings-error")).to_contain_text("Settings are not JSON")
+    expect(page.locator("#settings-error")).to_contain_text("Settings must be a JSON object")
     expect(page.get_by_label("Settings")).to_have_value(DOCKER_HUB[:40])
     page.get_by_label("Settings").fill(DOCKER_HUB.replace("build_settings", "settings"))
     page.get_by_role("button", name="Import").click()

@@ -32,7 +32,8 @@ def _new_configuration(form: Form) -> NewBuildConfiguration:
     try:
         settings = parse_body(form["settings"].encode(), DockerHubSettings)
     except BadRequest as error:
-        raise Invalid({"settings": str(error).replace("the body is", "are", 1)}) from error
+        reason = f": {error.__cause__}" if error.__cause__ else ""
+        raise Invalid({"settings": f"must be a JSON object{reason}"}) from error
     except Invalid as error:
         raise Invalid({"settings": f"are not complete: {error}"}) from error
     return from_docker_hub(settings, linked_account_id=row_id(form["linked_account"]))
