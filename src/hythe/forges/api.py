@@ -60,8 +60,10 @@ class ForgeAPI:
         page = 1
         while True:
             response = await self.send("GET", path, query={**page_size, "page": page})
-            items += response.parse(list[item])  # type: ignore[valid-type]
-            if len(items) >= limit or not response.has_next_page:
+            found = response.parse(list[item])  # type: ignore[valid-type]
+            items += found
+            # An empty page ends the list, so that a faulty forge cannot keep the hub requesting pages.
+            if len(items) >= limit or not found or not response.has_next_page:
                 return items[:limit]
             page += 1
 
