@@ -205,7 +205,7 @@ def test_tags_are_made_immutable(visitor: Page, content: Content) -> None:
     expect(box).to_have_value("1.*\nstable")
     visitor.goto(f"{content.url}/{name}/-/tags/1.0/delete")
     visitor.get_by_role("button", name="Delete tag").click()
-    expect(visitor.get_by_text("may not be moved or deleted")).to_be_visible()
+    expect(visitor.get_by_text("is immutable in this repository")).to_be_visible()
 
 
 def test_a_tag_is_found_among_many(visitor: Page, content: Content) -> None:
