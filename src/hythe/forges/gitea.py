@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from hythe.forges.github import GitHubRepository, GitHubStyleClient
+from hythe.forges.github import GitHubRepository, GitHubStyleClient, GitHubUser
 from hythe.forges.port import ForgeAccount, ForgeEvent, Headers, OAuthEndpoints, Permissions, RepositoryPage
 from hythe.forges.rest import RestForge
 from hythe.forges.signatures import is_hmac
@@ -15,16 +15,12 @@ from hythe.forges.webhook_format import (
     CommitDetails,
     HeaderWebhookFormat,
     first_header,
+    other_event,
     parse_body,
     push_event,
 )
 
 PAGE_SIZE = 50
-
-
-class _User(msgspec.Struct, frozen=True):
-    id: int
-    login: str
 
 
 class _SearchResult(msgspec.Struct, frozen=True):
@@ -73,12 +69,12 @@ class GiteaClient(GitHubStyleClient):
 
     async def account(self) -> ForgeAccount:
         """See port.ForgeClient."""
-        user = await self._api.get("/user", _User)
+        user = await self._api.get("/user", GitHubUser)
         return ForgeAccount(str(user.id), user.login)
 
     async def repositories(self, query: str, page: int) -> RepositoryPage:
         """See port.ForgeClient."""
-        user = await self._api.get("/user", _User)
+        user = await self._api.get("/user", GitHubUser)
         search: dict[str, str | int] = {"q": query, "uid": user.id, "sort": "updated", "order": "desc", "page": page}
         response = await self._api.send("GET", "/repos/search", query={**search, **self.page_size})
         items = response.parse(_SearchResult).data
@@ -109,10 +105,6 @@ class _Delete(msgspec.Struct, frozen=True):
     repository: _PushedRepository
 
 
-class _OtherEvent(msgspec.Struct, frozen=True):
-    repository: _PushedRepository | None = None
-
-
 _REF_FOLDERS = {"branch": "refs/heads", "tag": "refs/tags"}
 
 
@@ -134,8 +126,7 @@ class GiteaWebhooks(HeaderWebhookFormat):
             ref = parse_ref(f"{_REF_FOLDERS.get(deletion.ref_type, '')}/{deletion.ref}", "")
             return ForgeEvent(repository=deletion.repository.full_name, event=event, deleted=(ref,) if ref else ())
         if event != "push":
-            other = parse_body(body, _OtherEvent)
-            return ForgeEvent(repository=other.repository.full_name if other.repository else "", event=event)
+            return other_event(body, event)
         push = parse_body(body, _Push)
         details = push.head_commit or CommitDetails()
         return push_event(

@@ -27,14 +27,23 @@ from hythe.forges.port import (
 from hythe.forges.rest import RestClient, RestForge, reported_scopes
 from hythe.forges.signatures import is_prefixed_hmac
 from hythe.forges.source_ref import valid_commit
-from hythe.forges.webhook_format import AuthorBody, CommitDetails, HeaderWebhookFormat, parse_body, push_event
+from hythe.forges.webhook_format import (
+    AuthorBody,
+    CommitDetails,
+    HeaderWebhookFormat,
+    other_event,
+    parse_body,
+    push_event,
+)
 
 PAGE_SIZE = 100
 MAX_SEARCHED_PAGES = 10
 """Pages of repositories that a search reads: GitHub cannot search the repositories that a token can access."""
 
 
-class _User(msgspec.Struct, frozen=True):
+class GitHubUser(msgspec.Struct, frozen=True):
+    """A user in the response format that Gitea has taken over."""
+
     id: int
     login: str
 
@@ -151,7 +160,7 @@ class GitHubClient(GitHubStyleClient):
     async def account(self) -> ForgeAccount:
         """See port.ForgeClient."""
         response = await self._api.send("GET", "/user")
-        user = response.parse(_User)
+        user = response.parse(GitHubUser)
         return ForgeAccount(str(user.id), user.login, reported_scopes(response))
 
     async def repositories(self, query: str, page: int) -> RepositoryPage:
@@ -167,10 +176,7 @@ class GitHubClient(GitHubStyleClient):
         return RepositoryPage(tuple(found))
 
     async def _page(self, page: int) -> RepositoryPage:
-        query: dict[str, str | int] = {"sort": "pushed", "page": page, **self.page_size}
-        response = await self._api.send("GET", "/user/repos", query=query)
-        items = response.parse(list[GitHubRepository])
-        return RepositoryPage(tuple(item.value() for item in items), response.has_next_page)
+        return await self.repository_page("/user/repos", sort="pushed", page=page)
 
     def webhook_body(self, url: str, secret: str) -> Mapping[str, Any]:
         """See rest.RestClient."""
@@ -193,10 +199,6 @@ class _Push(msgspec.Struct, frozen=True):
     pusher: AuthorBody = AuthorBody()
 
 
-class _OtherEvent(msgspec.Struct, frozen=True):
-    repository: _PushedRepository | None = None
-
-
 class GitHubWebhooks(HeaderWebhookFormat):
     """See port.WebhookFormat. ``X-Hub-Signature-256: sha256=HEX`` signs the raw body."""
 
@@ -211,8 +213,7 @@ class GitHubWebhooks(HeaderWebhookFormat):
         """See port.WebhookFormat."""
         body, event = _json_body(headers, body), self.event(headers)
         if event != "push":
-            other = parse_body(body, _OtherEvent)
-            return ForgeEvent(repository=other.repository.full_name if other.repository else "", event=event)
+            return other_event(body, event)
         push = parse_body(body, _Push)
         details = push.head_commit or CommitDetails()
         return push_event(

@@ -133,15 +133,9 @@ class GitLabClient(RestClient):
 
     async def repositories(self, query: str, page: int) -> RepositoryPage:
         """See port.ForgeClient."""
-        search: dict[str, str | int] = {
-            "membership": "true",
-            "search": query,
-            "order_by": "last_activity_at",
-            "page": page,
-        }
-        response = await self._api.send("GET", "/projects", query={**search, **self.page_size})
-        items = response.parse(list[_Project])
-        return RepositoryPage(tuple(item.value() for item in items), response.has_next_page)
+        return await self.repository_page(
+            "/projects", membership="true", search=query, order_by="last_activity_at", page=page
+        )
 
     def webhook_body(self, url: str, secret: str) -> Mapping[str, Any]:
         """See rest.RestClient."""

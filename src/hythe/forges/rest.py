@@ -17,6 +17,7 @@ from hythe.forges.port import (
     OAuthClient,
     OAuthEndpoints,
     Permissions,
+    RepositoryPage,
     Revocation,
     StatusState,
 )
@@ -58,6 +59,12 @@ class RestClient(ABC):
     @abstractmethod
     def status_body(self, status: CommitStatus, state: str, description: str) -> Mapping[str, Any]:
         """Return the request that creates a commit status; ``state`` is in the forge's spelling."""
+
+    async def repository_page(self, path: str, **query: str | int) -> RepositoryPage:
+        """Return one page of a list of repositories, whose Link header says whether there is a next one."""
+        response = await self._api.send("GET", path, query={**query, **self.page_size})
+        items: list[RepositoryBody] = response.parse(list[self.repository_type])  # type: ignore[name-defined]
+        return RepositoryPage(tuple(item.value() for item in items), response.has_next_page)
 
     async def repository(self, name: str) -> ForgeRepository:
         """See port.ForgeClient."""

@@ -45,6 +45,14 @@ class CommitDetails(msgspec.Struct, frozen=True):
     author: AuthorBody = AuthorBody()
 
 
+class _RepositoryName(msgspec.Struct, frozen=True):
+    full_name: str
+
+
+class _RepositoryEvent(msgspec.Struct, frozen=True):
+    repository: _RepositoryName | None = None
+
+
 def first_header(headers: Headers, names: tuple[str, ...]) -> str:
     """Return the first of these headers that is set, or ""."""
     return next((headers[name] for name in names if headers.get(name)), "")
@@ -56,6 +64,12 @@ def parse_body(body: bytes, wanted: type[Any]) -> Any:
         return msgspec.json.decode(without_nul(body), type=wanted)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidEvent(f"the body is not in this forge's documented format: {error}") from error
+
+
+def other_event(body: bytes, event: str) -> ForgeEvent:
+    """Return an event that is not a push, such as a ping, in the format of GitHub and Gitea. Raises InvalidEvent."""
+    repository = parse_body(body, _RepositoryEvent).repository
+    return ForgeEvent(repository=repository.full_name if repository else "", event=event)
 
 
 def push_event(

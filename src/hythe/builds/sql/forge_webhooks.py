@@ -13,7 +13,7 @@ from hythe.database.tables.forges import forge_webhooks
 
 
 class ForgeWebhook(msgspec.Struct, frozen=True, kw_only=True):
-    """A build configuration's webhook. ``remote_webhook_id`` and ``remote_key_id`` are empty if the hub did not install it."""
+    """A build configuration's webhook. The remote ids are empty if the hub did not install the webhook or the key."""
 
     id: str
     configuration_id: int | None
