@@ -1,12 +1,14 @@
-"""The setting that names forges, and the choice of a webhook format by its headers."""
+"""The setting that names forges, and the headers that select a webhook format."""
 
 from __future__ import annotations
 
 import pytest
+from tests.parts.process import ROOT
 
-from hythe.forges.adapters import webhook_format
+from hythe.forges.adapters import ADAPTERS, webhook_format
 from hythe.forges.configured import parse_forges
 from hythe.forges.port import OAuthClient
+from hythe.forges.webhook_format import HeaderWebhookFormat
 from hythe.settings import Settings, SettingsError
 
 
@@ -62,3 +64,17 @@ def test_the_headers_select_the_format(names: tuple[str, ...], kind: str) -> Non
 def test_unknown_headers() -> None:
     """Headers of no forge select no format."""
     assert webhook_format({"content-type": "application/json"}) is None
+
+
+@pytest.mark.parametrize("kind", list(ADAPTERS))
+def test_only_adapters_name_webhook_headers(kind: str) -> None:
+    """The rest of the hub does not know the headers of a forge."""
+    webhooks = ADAPTERS[kind].webhooks
+    assert isinstance(webhooks, HeaderWebhookFormat)
+    names = (*webhooks.event_headers, *webhooks.delivery_headers)
+
+    files = [path for path in (ROOT / "src/hythe").rglob("*.py") if path.parent.name != "forges"]
+    using = [path for path in files if any(name in path.read_text().lower() for name in names)]
+
+    assert files
+    assert using == []
