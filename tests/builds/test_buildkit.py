@@ -130,7 +130,7 @@ def test_a_missing_base_image_fails_the_build(services: Services) -> None:
     build = services.wait(path, services.trigger(path)[0])
 
     assert build["status"] == "failed"
-    assert f"the base image {services.hub.host}/alice/no-such-base is not there" in build["reason"]
+    assert f"the base image {services.hub.host}/alice/no-such-base does not exist" in build["reason"]
 
 
 def test_a_failing_step_is_the_reason(services: Services) -> None:
@@ -184,7 +184,7 @@ def test_killing_the_worker_ends_buildctl(start_services: Callable[..., Services
 @pytest.mark.parametrize(
     ("extra", "reason"),
     [
-        ({"hooks/build": "#!/bin/sh\ntrue\n"}, "BuildKit keeps no images by name"),
+        ({"hooks/build": "#!/bin/sh\ntrue\n"}, "BuildKit stores no images by name"),
         ({"docker-compose.test.yml": "sut:\n  build: .\n  command: 'true'\n"}, "BuildKit does not support autotests"),
     ],
     ids=["hooks/build", "autotest"],
@@ -224,7 +224,7 @@ def test_an_unreachable_daemon_fails_builds(
     build = services.wait(path, services.trigger(path)[0])
 
     assert build["status"] == "failed"
-    assert f"the BuildKit daemon at {address} does not answer" in build["reason"]
+    assert f"the BuildKit daemon at {address} does not respond" in build["reason"]
     assert "No such file or directory" in build["reason"]
     assert "builder: UNAVAILABLE" in services.hub.log
 

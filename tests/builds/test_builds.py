@@ -50,7 +50,7 @@ def test_users_cannot_push_until_the_configuration_is_deleted(services: Services
     allowed = docker.run("push", f"{services.hub.host}/alice/closed:mine")
 
     assert refused.returncode != 0
-    assert "only its builds push to it" in refused.stderr + refused.stdout
+    assert "only its builds may push to it" in refused.stderr + refused.stdout
     assert allowed.returncode == 0, allowed.stderr
 
 
@@ -207,7 +207,7 @@ def test_autotest_runs_before_the_push(services: Services, verdict: str, status:
 
     assert build["status"] == status, build["log"]
     assert bool(build["digest"]) == (status == "succeeded")
-    assert ("service sut ended" in build["reason"]) == (status == "failed")
+    assert ("service sut exited" in build["reason"]) == (status == "failed")
 
 
 SERVICES = """
