@@ -92,7 +92,9 @@ def test_the_base_images_of_every_rule_are_recorded(database: Database, run: Run
             for branch, base in (("main", "one:1"), ("dev", "two:2"), ("main", "three:3")):
                 await bench.push(configuration, "1", branch)
                 claimed = await bench.claim()
-                done = BuildOutcome(status="succeeded", result=BuildResult(bases={f"hub/{base}": "sha256:0"}, registry="hub"))
+                done = BuildOutcome(
+                    status="succeeded", result=BuildResult(bases={f"hub/{base}": "sha256:0"}, registry="hub")
+                )
                 await builds.queue.finish(lease_of(claimed), done)
             async with database.reading() as session:
                 return sorted(await base_rows.bases_of(session, "alice/child"))
