@@ -46,7 +46,7 @@ def _run(arguments: Namespace) -> int:
 
     try:
         from hythe.worker.errors import IsolationUnavailable
-        from hythe.worker.isolation.selection import choose
+        from hythe.worker.isolation.selection import choose_isolation
         from hythe.worker.worker import Worker
     except ModuleNotFoundError as error:
         raise CommandFailed(f"{error.name} is not installed", "pip install 'hythe[worker]'") from error
@@ -54,7 +54,7 @@ def _run(arguments: Namespace) -> int:
     settings = load_settings(arguments).settings
     folder = Path(settings.builds_folder or FOLDER).absolute()
     try:
-        isolation = choose(folder, settings.builds_first_uid, weaker=settings.builds_isolation == "weaker")
+        isolation = choose_isolation(folder, settings.builds_first_uid, weaker=settings.builds_isolation == "weaker")
     except (IsolationUnavailable, OSError) as error:
         raise CommandFailed(str(error), "docs/builds.md lists what builds need from their host") from error
     external = _external_builder(settings)

@@ -35,7 +35,7 @@ from hythe.worker.isolation.sandbox import NetworkAccess, Sandbox
 from hythe.worker.isolation.selection import Isolation
 from hythe.worker.progress import ProgressReporter
 from hythe.worker.protocol import BuildOutcome, BuildResult, CheckedOutCommit, Job, Network
-from hythe.worker.publish import Publisher, combined_manifest, own_repository
+from hythe.worker.publish import Publisher, build_repository, combined_manifest
 from hythe.worker.shared_layers import FETCH_FOLDER, SharedLayers
 from hythe.worker.source_tree import PathEscapes, make_empty, read_inside, remove, write_inside
 
@@ -140,8 +140,8 @@ class Attempt:
         sandbox = self._isolation.sandbox(name, slot, job.limits, image)
         stack.callback(lambda: sandbox.close(keep=bool(free)))
         stack.callback(lambda: remove(sandbox.work / SECRETS))
-        for left in _LEFTOVERS:
-            remove(sandbox.work / left)
+        for leftover in _LEFTOVERS:
+            remove(sandbox.work / leftover)
         return sandbox
 
 
@@ -166,7 +166,7 @@ class _BuildRun:
         self._progress = progress
         self._began = began
         self._access = build_access(job, isolation)
-        self._layers = SharedLayers(job, lambda: own_repository(job, hub, client), progress, sandbox.work)
+        self._layers = SharedLayers(job, lambda: build_repository(job, hub, client), progress, sandbox.work)
 
     def run(self) -> BuildOutcome:
         """Check out, build every platform, test, push, attach, tag."""

@@ -105,9 +105,9 @@ class Autotest:
         access = msgspec.structs.replace(self._access, hosts=(*self._access.hosts, *hosts))
         others = [f"{self._run_command(service)} &" for service in services if service.name != SUT]
         sut = next(service for service in services if service.name == SUT)
-        done = self._run("\n".join([*others, self._run_command(sut), "exit $?"]), access)
-        if done.code:
-            raise BuildFailed(f"{path.name}: the service sut exited with {done.code}, so nothing was pushed")
+        completed = self._run("\n".join([*others, self._run_command(sut), "exit $?"]), access)
+        if completed.code:
+            raise BuildFailed(f"{path.name}: the service sut exited with {completed.code}, so nothing was pushed")
 
     def _fetch(self, services: Sequence[Service]) -> None:
         """Fetch or build the images of the services, apart from the image under test."""

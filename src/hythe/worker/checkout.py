@@ -78,12 +78,12 @@ class Checkout:
         """
         job, ref = self._job, self._job.ref
         name = f"refs/heads/{ref.name}" if ref.type is SourceType.BRANCH else f"refs/tags/{ref.name}"
-        words = [job.source_url, name, ref.commit, "yes" if job.spec.submodules else "no"]
-        command = ["sh", "-c", SCRIPT, "checkout", *words]
-        done = self._sandbox.run(command, self._on_line, access=self._access, environment=self._environment)
-        if done.code:
-            what = _FAILURES.get(done.code, f"git exited with {done.code}")
-            raise BuildFailed(f"{ref.type.value} {ref.name!r} of {job.source_url}: {what}: see the log")
+        arguments = [job.source_url, name, ref.commit, "yes" if job.spec.submodules else "no"]
+        command = ["sh", "-c", SCRIPT, "checkout", *arguments]
+        completed = self._sandbox.run(command, self._on_line, access=self._access, environment=self._environment)
+        if completed.code:
+            reason = _FAILURES.get(completed.code, f"git exited with {completed.code}")
+            raise BuildFailed(f"{ref.type.value} {ref.name!r} of {job.source_url}: {reason}: see the log")
         fields = self._commit_line.split("\x1f")
         if len(fields) != 4:
             raise BuildFailed("git did not report the commit")

@@ -71,15 +71,15 @@ class HookRunner:
         self._provide_docker()
         folder = f"{SOURCE}/{self._folder}".rstrip("/")
         with self._progress.step(f"hook {name}"):
-            done = self._sandbox.run(
+            completed = self._sandbox.run(
                 ["sh", "-c", f"[ -x hooks/{name} ] && exec hooks/{name}; exec sh hooks/{name}"],
                 self._progress.line,
                 access=self._access,
                 environment=self._environment,
                 folder=folder,
             )
-        if done.code:
-            raise BuildFailed(f"hooks/{name} exited with {done.code}: see the log")
+        if completed.code:
+            raise BuildFailed(f"hooks/{name} exited with {completed.code}: see the log")
         return True
 
     def pushed(self) -> list[str]:

@@ -14,8 +14,8 @@ _FORM = re.compile(r"sha256-[0-9a-f]{64}\.layers")
 def layer_tag(context: str, dockerfile: str, target: str, arguments: Mapping[str, str], platform: str) -> str:
     """Return the tag for such builds: rules that differ only in branch or Docker tags share one."""
     pairs = (f"{name}={value}" for name, value in sorted(arguments.items()))
-    what = "\n".join((context.strip("/"), dockerfile, target, platform, *pairs))
-    return f"sha256-{Digest.of(what.encode()).hex}.layers"
+    key = "\n".join((context.strip("/"), dockerfile, target, platform, *pairs))
+    return f"sha256-{Digest.of(key.encode()).hex}.layers"
 
 
 def is_layer_tag(tag: str) -> bool:

@@ -21,7 +21,7 @@ class Publisher:
     """The build's own repository, with short-lived tokens for it alone."""
 
     def __init__(self, job: Job, hub: HubAPI, client: Client) -> None:
-        self._repository = own_repository(job, hub, client)
+        self._repository = build_repository(job, hub, client)
 
     def push_images(self, images: Sequence[tuple[BuiltImage, Platform]]) -> Manifest:
         """Push the images by digest; return the digest for the tags."""
@@ -56,7 +56,7 @@ class Publisher:
             self._repository.put_manifest(manifest, tag)
 
 
-def own_repository(job: Job, hub: HubAPI, client: Client) -> RemoteRepository:
+def build_repository(job: Job, hub: HubAPI, client: Client) -> RemoteRepository:
     """Return the client of the build's repository, with the build's own rights."""
 
     def credential() -> Credential:

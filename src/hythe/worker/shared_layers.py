@@ -103,11 +103,11 @@ class SharedLayers:
             raise BuildFailed(f"they are larger than {max_size >> 20} MiB")
 
     @contextmanager
-    def _ignoring_errors(self, what: str) -> Iterator[None]:
+    def _ignoring_errors(self, message: str) -> Iterator[None]:
         try:
             yield
         except _ERRORS as error:
-            self._progress.line(f"{what}: {' '.join(str(error).split())[:300]}")
+            self._progress.line(f"{message}: {' '.join(str(error).split())[:300]}")
 
 
 def _name(build_input: BuildInput) -> str:

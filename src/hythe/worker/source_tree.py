@@ -49,7 +49,7 @@ def require_plain_files(folder: Path) -> None:
 
 def make_empty(root: Path, path: str) -> Path:
     """Return a new, empty folder at ``path`` below ``root``, replacing what was there. Raises PathEscapes."""
-    target = _parent(root, path, _ignore) / path.rpartition("/")[2]
+    target = _parent(root, path, _keep_owner) / path.rpartition("/")[2]
     remove(target)
     target.mkdir()
     return target
@@ -91,5 +91,5 @@ def _parent(root: Path, path: str, chown: Callable[[Path], None]) -> Path:
     return folder
 
 
-def _ignore(_path: Path) -> None:
+def _keep_owner(_path: Path) -> None:
     """Leave the worker as the owner of a folder."""

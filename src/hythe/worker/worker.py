@@ -51,7 +51,7 @@ class Worker:
 
     def run(self) -> None:
         """Work until ``stop``; running builds are then abandoned, and other workers run them again."""
-        clean(self._isolation.folder)
+        remove_leftovers(self._isolation.folder)
         threads = [threading.Thread(target=self._loop, daemon=True) for _ in range(self._concurrency)]
         for thread in threads:
             thread.start()
@@ -107,7 +107,7 @@ class Worker:
         return msgspec.structs.replace(job, registry=registry, hub_url=job.hub_url or self._url.rstrip("/"))
 
 
-def clean(folder: Path) -> None:
+def remove_leftovers(folder: Path) -> None:
     """Remove the mounts, work folders and control groups that a killed worker left in ``folder``."""
     lines = Path("/proc/self/mounts").read_text().splitlines()
     points = [line.split()[1].replace("\\040", " ") for line in lines]

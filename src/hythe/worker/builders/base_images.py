@@ -16,7 +16,7 @@ from hythe.oci.manifest import ManifestKind, Platform
 from hythe.oci.reference import Reference
 from hythe.worker.errors import BuildFailed
 from hythe.worker.hub_api import HubAPI
-from hythe.worker.isolation.addresses import addresses_of, is_metadata, is_own
+from hythe.worker.isolation.addresses import addresses_of, is_local_machine, is_metadata
 from hythe.worker.protocol import Job
 
 LAYOUT_TAG = "base"
@@ -49,7 +49,7 @@ class BaseImages:
         if any(map(is_metadata, found)):
             raise BuildFailed(f"base images cannot be fetched from the host {host}")
         trust = self._client.connections.tls_options
-        if any(map(is_own, found)) and host not in trust.plain_http and "*" not in trust.plain_http:
+        if any(map(is_local_machine, found)) and host not in trust.plain_http and "*" not in trust.plain_http:
             raise BuildFailed(f"{host} is the worker's own host: to allow its base images, add it to HYTHE_PLAIN_HTTP")
 
     def digest(self, reference: Reference, platform: str) -> str | None:

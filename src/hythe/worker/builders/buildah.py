@@ -67,16 +67,16 @@ class BuildahBuilder:
         self._bases = bases
         self._access = access
         self.name = self._version()
-        self._layers = BuildahLayers(sandbox.work, self._quietly, sandbox.chown)
+        self._layers = BuildahLayers(sandbox.work, self._run_silently, sandbox.chown)
         self._write("home/registries.conf", _REGISTRIES)
 
     @staticmethod
     def _version() -> str:
         try:
-            done = subprocess.run(["buildah", "--version"], capture_output=True, text=True, check=True)
+            completed = subprocess.run(["buildah", "--version"], capture_output=True, text=True, check=True)
         except (OSError, subprocess.CalledProcessError) as error:
             raise BuildFailed("buildah is not installed on the worker. hint: apt-get install buildah") from error
-        return " ".join(done.stdout.split()[:3])
+        return " ".join(completed.stdout.split()[:3])
 
     def fetch_bases(self, build_input: BuildInput) -> dict[str, str]:
         """See Builder."""
@@ -102,13 +102,13 @@ class BuildahBuilder:
         """Load a base image into buildah's storage, unless an earlier build did so."""
         known = self._known_bases()
         name = local_name(reference, platform)
-        if known.get(name) == digest and not self._buildah("inspect", "--type", "image", name, said=False).code:
+        if known.get(name) == digest and not self._buildah("inspect", "--type", "image", name, log=False).code:
             return
         layout = ImageLayout(make_empty(self._sandbox.work, "bases"))
         tag = self._bases.fetch(reference, digest, platform, layout)
         _require_platform(layout, reference, platform)
         # Only under its local name, so that buildah finds the Dockerfile's base image without asking a registry.
-        pulled = self._buildah("pull", "--quiet", f"oci:/work/bases:{tag}", said=False)
+        pulled = self._buildah("pull", "--quiet", f"oci:/work/bases:{tag}", log=False)
         remove(layout.folder)
         if pulled.code:
             raise BuildFailed(f"failed to load the base image {reference}: {' '.join(pulled.last_lines)[:500]}")
@@ -148,9 +148,9 @@ class BuildahBuilder:
             f"/work/{context}",
         ]
         on_line = self._layers.recording_steps(build_input.platform, self._progress.line)
-        done = self._run(["sh", "-c", f"{shlex.join(build)} && {self._export_command(build_input)}"], on_line)
-        if done.code:
-            raise BuildFailed(reason_of(done))
+        completed = self._run(["sh", "-c", f"{shlex.join(build)} && {self._export_command(build_input)}"], on_line)
+        if completed.code:
+            raise BuildFailed(failure_reason(completed))
         return self._exported(build_input)
 
     def has_layers(self, name: str) -> bool:
@@ -208,8 +208,8 @@ class BuildahBuilder:
 
     def export(self, build_input: BuildInput) -> BuiltImage:
         """See Builder."""
-        done = self._run(["sh", "-c", self._export_command(build_input)])
-        if done.code:
+        completed = self._run(["sh", "-c", self._export_command(build_input)])
+        if completed.code:
             raise BuildFailed(f"the build produced no image named {build_input.image}: see the log")
         return self._exported(build_input)
 
@@ -238,17 +238,17 @@ class BuildahBuilder:
 
     def _docker_only(self, build_input: BuildInput) -> dict[str, Any]:
         """Return what buildah stores about the image but leaves out of its OCI configuration."""
-        said = read_inside(self._sandbox.work, f"{_folder(build_input)}.json", MAX_INSPECT_SIZE)
-        settings = msgspec.json.decode(said, type=_Inspected).docker.config
+        content = read_inside(self._sandbox.work, f"{_folder(build_input)}.json", MAX_INSPECT_SIZE)
+        settings = msgspec.json.decode(content, type=_Inspected).docker.config
         return {name: settings[name] for name in DOCKER_ONLY if settings.get(name)}
 
-    def _buildah(self, *words: str, said: bool = True) -> ProcessResult:
-        return self._run(["buildah", *STORAGE, *words], self._progress.line if said else _ignore)
+    def _buildah(self, *arguments: str, log: bool = True) -> ProcessResult:
+        return self._run(["buildah", *STORAGE, *arguments], self._progress.line if log else _discard)
 
-    def _quietly(self, script: str) -> ProcessResult:
+    def _run_silently(self, script: str) -> ProcessResult:
         """Run a shell script in which ``buildah`` uses our storage."""
         start = f'buildah() {{ command buildah {shlex.join(STORAGE)} "$@"; }}\n'
-        return self._run(["sh", "-c", start + script], _ignore)
+        return self._run(["sh", "-c", start + script], _discard)
 
     def _run(self, command: Sequence[str], on_line: Callable[[str], None] | None = None) -> ProcessResult:
         return self._sandbox.run(command, on_line or self._progress.line, access=self._access, environment=_SETTINGS)
@@ -281,22 +281,24 @@ def _folder(build_input: BuildInput) -> str:
     return f"out/{build_input.platform.replace('/', '-') or 'image'}"
 
 
-def reason_of(done: ProcessResult) -> str:
+def failure_reason(completed: ProcessResult) -> str:
     """Return a builder's reason for a failure, which may have several lines."""
-    for number in reversed(range(len(done.last_lines))):
-        low = done.last_lines[number].strip().lower()
+    for number in reversed(range(len(completed.last_lines))):
+        low = completed.last_lines[number].strip().lower()
         if low.startswith(("error:", "error ", "err")) or "error building" in low:
-            said = " ".join(line.strip() for line in done.last_lines[number:])
-            return f"the build of the Dockerfile failed: {said if len(said) <= MAX_REASON_LENGTH else _shortened(said)}"
-    return f"the build of the Dockerfile exited with {done.code}: see the log"
+            message = " ".join(line.strip() for line in completed.last_lines[number:])
+            return f"the build of the Dockerfile failed: {_shortened(message)}"
+    return f"the build of the Dockerfile exited with {completed.code}: see the log"
 
 
-def _shortened(said: str) -> str:
-    """Return the start, which names the step, and the end, which says what failed."""
-    return f"{said[: MAX_REASON_LENGTH // 2]} ... {said[-MAX_REASON_LENGTH // 2 :]}"
+def _shortened(message: str) -> str:
+    """Return a long message's start, which names the step, and its end, which says what failed."""
+    if len(message) <= MAX_REASON_LENGTH:
+        return message
+    return f"{message[: MAX_REASON_LENGTH // 2]} ... {message[-MAX_REASON_LENGTH // 2 :]}"
 
 
-def _ignore(_line: str) -> None:
+def _discard(_line: str) -> None:
     """Lines for the worker, not for users."""
 
 

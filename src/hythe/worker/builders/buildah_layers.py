@@ -148,9 +148,9 @@ class BuildahLayers:
         for number, entry in enumerate(manifest.manifests):
             _write_plain(layout, layout.read_manifest(entry), folder / str(number))
         script = f"for step in /work/{FOLDER}/*; do buildah pull --quiet dir:$step || exit; done"
-        done = self._run(script)
+        completed = self._run(script)
         remove(folder)
-        self._require(done)
+        self._require(completed)
         self._note(name, [_id_of(layout.read_manifest(entry)) for entry in manifest.manifests])
         return len(manifest.manifests)
 
@@ -165,9 +165,9 @@ class BuildahLayers:
         write_inside(self._work, KNOWN_FILE, content.decode(), self._chown)
 
     @staticmethod
-    def _require(done: ProcessResult) -> None:
-        if done.code:
-            raise BuildFailed(" ".join(done.last_lines)[-300:] or f"buildah exited with {done.code}")
+    def _require(completed: ProcessResult) -> None:
+        if completed.code:
+            raise BuildFailed(" ".join(completed.last_lines)[-300:] or f"buildah exited with {completed.code}")
 
 
 def _step(stored: _Stored) -> _Step | None:

@@ -15,7 +15,7 @@ from hythe.client.docker_archive import read_archive
 from hythe.client.layout import ImageLayout
 from hythe.oci.manifest import ManifestKind
 from hythe.worker.builders.base_images import BaseImages
-from hythe.worker.builders.buildah import reason_of
+from hythe.worker.builders.buildah import failure_reason
 from hythe.worker.builders.host_process import is_offline, run
 from hythe.worker.builders.labels import apply_labels
 from hythe.worker.builders.platforms import automatic_arguments
@@ -86,12 +86,12 @@ class BuildKitBuilder:
         archive = self._sandbox.work / f"{out}.tar"
         folder = make_empty(self._sandbox.work, f"{out}.dockerfile")
         self._write_dockerfile(build_input, folder)
-        words = [*self._buildctl, "build", *self._flags(build_input), "--local", f"dockerfile={folder}"]
-        words += ["--output", f"type=oci,dest={archive},rewrite-timestamp=true"]
+        command = [*self._buildctl, "build", *self._flags(build_input), "--local", f"dockerfile={folder}"]
+        command += ["--output", f"type=oci,dest={archive},rewrite-timestamp=true"]
         # The build must not use the host's registry credentials, which buildctl would offer.
-        done = run(words, self._sandbox, self._progress, {"DOCKER_CONFIG": str(folder)})
-        if done.code:
-            raise BuildFailed(reason_of(done))
+        completed = run(command, self._sandbox, self._progress, {"DOCKER_CONFIG": str(folder)})
+        if completed.code:
+            raise BuildFailed(failure_reason(completed))
         return self._read_image(archive, layout, build_input)
 
     def _write_dockerfile(self, build_input: BuildInput, folder: Path) -> None:
@@ -150,15 +150,15 @@ def version(daemon: ExternalBuilder) -> str:
     """Return the version of BuildKit. Raises BuildFailed if no daemon responds, or buildctl is missing."""
     command = [*_buildctl(daemon), "debug", "info"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=RESPONSE_TIMEOUT)
+        completed = subprocess.run(command, capture_output=True, text=True, check=False, timeout=RESPONSE_TIMEOUT)
     except FileNotFoundError as error:
         raise BuildFailed(INSTALL) from error
     except (OSError, subprocess.TimeoutExpired) as error:
         raise BuildFailed(f"{daemon} does not respond: {error}") from error
-    if done.returncode:
-        lines = done.stderr.strip().splitlines() or [f"buildctl exited with {done.returncode}"]
+    if completed.returncode:
+        lines = completed.stderr.strip().splitlines() or [f"buildctl exited with {completed.returncode}"]
         raise BuildFailed(f"{daemon} does not respond: {lines[-1]}")
-    found = _VERSION.search(done.stdout)
+    found = _VERSION.search(completed.stdout)
     return f"BuildKit {found[1]}" if found else "BuildKit"
 
 

@@ -64,11 +64,11 @@ class DockerBuilder:
             dockerfile.write(build_input.dockerfile_text)
             dockerfile.flush()
             context = resolve_inside(source, build_input.context)
-            done = run(
+            completed = run(
                 [*self._flags(build_input), "--file", dockerfile.name, str(context)], self._sandbox, self._progress
             )
-        if done.code:
-            raise BuildFailed(f"the build of the Dockerfile exited with {done.code}: see the log")
+        if completed.code:
+            raise BuildFailed(f"the build of the Dockerfile exited with {completed.code}: see the log")
         return self.export(build_input)
 
     def _flags(self, build_input: BuildInput) -> list[str]:
@@ -101,7 +101,7 @@ def version(engine: ExternalBuilder) -> str:
     """Return the version of docker. Raises BuildFailed if the engine does not respond."""
     command = ["docker", "--host", engine.address, "version", "--format", "{{.Server.Version}}"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=20)
+        completed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=20)
     except (OSError, subprocess.SubprocessError) as error:
         raise BuildFailed(f"{engine} does not respond: start it") from error
-    return f"docker {done.stdout.strip()}"
+    return f"docker {completed.stdout.strip()}"

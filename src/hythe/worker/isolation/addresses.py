@@ -10,17 +10,17 @@ _NETWORKS = tuple(map(ipaddress.ip_network, (*METADATA, *_METADATA_6)))
 
 def is_metadata(address: str) -> bool:
     """Return whether an IP address is that of a cloud's metadata service."""
-    found = _parsed(address)
+    found = _parse(address)
     return any(found in network for network in _NETWORKS)
 
 
-def is_own(address: str) -> bool:
+def is_local_machine(address: str) -> bool:
     """Return whether an IP address always refers to the local machine."""
-    found = _parsed(address)
+    found = _parse(address)
     return found.is_loopback or found.is_unspecified
 
 
-def _parsed(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+def _parse(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     found = ipaddress.ip_address(address.partition("%")[0])
     return found.ipv4_mapped or found if isinstance(found, ipaddress.IPv6Address) else found
 

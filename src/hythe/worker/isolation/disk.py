@@ -121,9 +121,9 @@ def _make_file_system(image: Path, size: int, files: int, ids: IdMapping) -> Non
 
 def _run(*command: str, check: bool = True) -> None:
     environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-    if check and done.returncode:
-        raise IsolationUnavailable(f"{command[0]} failed: {done.stderr.strip()}")
+    completed = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    if check and completed.returncode:
+        raise IsolationUnavailable(f"{command[0]} failed: {completed.stderr.strip()}")
 
 
 def _usage(folder: Path) -> tuple[int, int]:

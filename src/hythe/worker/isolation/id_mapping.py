@@ -38,10 +38,10 @@ class IdMapping(msgspec.Struct, frozen=True):
 
     def _run_helper(self, program: str, pid: int) -> None:
         command = [program, str(pid), "0", str(self.owner), "1", "1", str(self.base), str(RANGE - 1)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
+        completed = subprocess.run(command, capture_output=True, text=True, check=False)
+        if completed.returncode:
             raise IsolationUnavailable(
-                f"{program} failed: {done.stderr.strip()}: give the worker's user 65536 IDs in /etc/subuid and "
+                f"{program} failed: {completed.stderr.strip()}: give the worker's user 65536 IDs in /etc/subuid and "
                 "/etc/subgid (package uidmap)"
             )
 

@@ -168,11 +168,11 @@ class Sandbox:
         rest = [hosts, access.network.value, " ".join(METADATA), *command]
         if os.geteuid() == 0:
             wrapper = ["unshare", "--mount", "--propagation", "private", "--", "sh", "-ec", _MOVE_WORK_FOLDER, "sh"]
-            words = [*wrapper, str(self.disk.folder), *inside, "/mnt/root", "/mnt/work", *rest]
+            command_line = [*wrapper, str(self.disk.folder), *inside, "/mnt/root", "/mnt/work", *rest]
         else:
-            words = [*inside, str(self._root), str(self.disk.folder), *rest]
+            command_line = [*inside, str(self._root), str(self.disk.folder), *rest]
         return subprocess.Popen(
-            words,
+            command_line,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

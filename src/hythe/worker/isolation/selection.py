@@ -70,7 +70,7 @@ class Isolation(msgspec.Struct, frozen=True):
         return WatchedDisk(folder, limits.disk, limits.files)
 
 
-def choose(folder: Path, first: int, *, weaker: bool) -> Isolation:
+def choose_isolation(folder: Path, first: int, *, weaker: bool) -> Isolation:
     """Return the isolation that this machine supports.
 
     Raises IsolationUnavailable if a build would be root on the host or, unless the operator allowed ``weaker``, could
@@ -117,10 +117,10 @@ def _try(isolation: Isolation, network: Network) -> None:
     try:
         sandbox = isolation.sandbox(name, 0, TRIAL, image)
         try:
-            done = sandbox.run(["true"], output.append, access=NetworkAccess(network, forwards))
+            completed = sandbox.run(["true"], output.append, access=NetworkAccess(network, forwards))
         finally:
             sandbox.close(keep=False)
-        if done.code:
-            raise IsolationUnavailable("; ".join(output) or f"the trial exited with {done.code}")
+        if completed.code:
+            raise IsolationUnavailable("; ".join(output) or f"the trial exited with {completed.code}")
     finally:
         shutil.rmtree(isolation.folder / name, ignore_errors=True)
