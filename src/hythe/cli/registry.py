@@ -71,7 +71,7 @@ def _serve(arguments: Namespace) -> int:
     from hythe.server.welcome import registry_welcome
 
     settings = load_settings(arguments, {"data": DATA}).settings
-    upstreams = Upstreams(" ".join([settings.mirrors, *arguments.mirror]), bare=True)
+    upstreams = Upstreams(" ".join([settings.mirrors, *arguments.mirror]), allow_unnamed=True)
     set_up_logging(settings.log_format)
     warn_of_unknown_variables()
 

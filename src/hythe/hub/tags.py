@@ -17,7 +17,7 @@ from hythe.hub.tag import Tag, TagImage
 from hythe.oci.digest import Digest
 from hythe.oci.manifest import Descriptor, Manifest, ManifestKind
 from hythe.registry.access import Action
-from hythe.registry.tags import PastMove
+from hythe.registry.tags import TagHistoryEntry
 from hythe.registry.tags import Tags as RegistryTags
 
 MAX_IMAGES = 50
@@ -61,7 +61,7 @@ class TagService:
 
     async def history(
         self, actor: HubActor, repository: str, tag: str, before: int | None = None
-    ) -> tuple[PastMove, ...]:
+    ) -> tuple[TagHistoryEntry, ...]:
         """Return a tag's moves before the move with id ``before``, newest first. Raises NotFound."""
         return await self._registry.history(actor, await self._allowed(actor, repository, Action.PULL), tag, before)
 
@@ -72,12 +72,12 @@ class TagService:
 
     async def immutable(self, actor: HubActor, repository: str) -> tuple[str, ...]:
         """Return the patterns of immutable tags, which can be set only once. Raises NotFound."""
-        return await self._registry.fixed_patterns(actor, await self._allowed(actor, repository, Action.PULL))
+        return await self._registry.immutable_patterns(actor, await self._allowed(actor, repository, Action.PULL))
 
     async def set_immutable(self, actor: HubActor, repository: str, patterns: tuple[str, ...]) -> None:
         """Replace the patterns of immutable tags. Raises NotFound, SignInNeeded, Refused."""
         name = await self._allowed(actor, repository, Action.DELETE)
-        await self._registry.set_fixed_patterns(actor, name, patterns)
+        await self._registry.set_immutable_patterns(actor, name, patterns)
 
     async def _allowed(self, actor: HubActor, repository: str, action: Action) -> str:
         name = canonical_name(repository)

@@ -5,7 +5,7 @@ from collections.abc import Collection
 from hythe.oci.challenge import Challenge
 from hythe.registry.access import Action, Actor
 
-ANYBODY = Actor()
+ANONYMOUS = Actor()
 
 
 class AnonymousAccess:
@@ -13,7 +13,7 @@ class AnonymousAccess:
 
     async def authenticate(self, authorization: str | None, address: str = "") -> Actor:
         """See Access.authenticate. Ignores credentials."""
-        return ANYBODY
+        return ANONYMOUS
 
     def canonical(self, repository: str) -> str:
         """See Access.canonical. Every name is canonical."""

@@ -19,16 +19,16 @@ from hythe.registry.sql import repositories as repository_store
 from hythe.registry.storage.port import BlobMissing, BlobStore, LocalFile, Redirect
 from hythe.registry.verification import Verification
 
-REMEMBERED = 4 * 1024 * 1024
+CACHE_SIZE = 4 * 1024 * 1024
 """Bytes of the cache that maps repositories and digests to blobs."""
 
-OVERHEAD = 500
+CACHE_ENTRY_OVERHEAD = 500
 """Approximate bytes of one cache entry."""
 
-SOURCES = 200
+MAX_MOUNT_SOURCES = 200
 """Maximum number of repositories to search for a mount without ``from``."""
 
-CHECKED_FIRST = 1024 * 1024
+MAX_VERIFY_FIRST_SIZE = 1024 * 1024
 """Blobs up to this many bytes are verified before they are sent; larger ones while they are sent."""
 
 log = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ class Blobs:
         self._verification = verification
         self._policy = policy
         self._clock = clock
-        self._found: ReadCache[tuple[str, Digest], Blob] = ReadCache(database, REMEMBERED)
+        self._cache: ReadCache[tuple[str, Digest], Blob] = ReadCache(database, CACHE_SIZE)
 
     async def get(self, actor: Actor, repository: str, digest: Digest) -> Blob:
         """Return the blob (specification, "Checking if content exists in the registry"). Raises BLOB_UNKNOWN.
@@ -70,8 +70,8 @@ class Blobs:
         The client may be about to push a manifest that refers to the blob, so a blob due for deletion is kept longer.
         """
         await self._access.require(actor, repository, Action.PULL)
-        generation = self._found.generation()
-        known = self._found.get((repository, digest))
+        generation = self._cache.generation()
+        known = self._cache.get((repository, digest))
         if known is not None:
             return known
         async with self._database.reading() as session:
@@ -79,12 +79,12 @@ class Blobs:
         if found is None:
             raise unknown_blob(digest)
         if found.quarantined:
-            raise rotten_blob(digest)
+            raise damaged_blob(digest)
         blob = Blob(digest, found.size)
         if found.free_after is not None:
             await self._renew(repository, found, digest)
         else:
-            self._found.keep(generation, (repository, digest), blob, OVERHEAD)
+            self._cache.keep(generation, (repository, digest), blob, CACHE_ENTRY_OVERHEAD)
         return blob
 
     async def locate(self, blob: Blob) -> LocalFile | Redirect | None:
@@ -96,23 +96,23 @@ class Blobs:
             found = await self._storage.locate(blob.digest, blob.size)
         except BlobMissing as error:
             log.error("%s: run 'hythe admin verify', or 'hythe registry verify' for a private registry", error)
-            raise rotten_blob(blob.digest) from error
+            raise damaged_blob(blob.digest) from error
         if not isinstance(found, LocalFile) or found.check is None:
             return found
-        check = partial(self._is_whole, blob.digest, found.check)
-        if blob.size > CHECKED_FIRST:
+        check = partial(self._check_or_quarantine, blob.digest, found.check)
+        if blob.size > MAX_VERIFY_FIRST_SIZE:
             return LocalFile(found.path, found.size, check)
         if not await check():
-            raise rotten_blob(blob.digest)
+            raise damaged_blob(blob.digest)
         return LocalFile(found.path, found.size)
 
-    async def _is_whole(self, digest: Digest, check: Callable[[], Awaitable[bool]]) -> bool:
+    async def _check_or_quarantine(self, digest: Digest, check: Callable[[], Awaitable[bool]]) -> bool:
         """Await ``check``; quarantine a blob that is damaged, as ``hythe admin verify`` does."""
-        whole = await check()
-        if not whole:
+        intact = await check()
+        if not intact:
             log.error("%s is damaged on disk and quarantined until it is pushed again or restored", digest)
             await self._verification.quarantine(str(digest))
-        return whole
+        return intact
 
     def read(self, blob: Blob, start: int, stop: int) -> AsyncIterator[bytes]:
         """Yield the bytes from ``start`` up to, not including, ``stop``."""
@@ -124,7 +124,7 @@ class Blobs:
         Return False if no repository that the actor may read contains it; ``source`` None searches all of them.
         """
         await self._access.require(actor, repository, Action.PUSH)
-        readable = await self._readable_sources(actor, digest, source)
+        readable = await self._find_readable_sources(actor, digest, source)
         for name in readable:
             if await self._mount_from(actor, repository, digest, name):
                 return True
@@ -134,7 +134,7 @@ class Blobs:
         """Delete the blob from the repository immediately (specification, "Deleting Blobs"). Raises BLOB_UNKNOWN."""
         await self._access.require(actor, repository, Action.DELETE)
         async with self._database.writing() as session:
-            found = await repository_store.lock(session, repository, alone=True)
+            found = await repository_store.lock(session, repository, exclusive=True)
             if found is None or not await store.unlink(session, found.id, str(digest)):
                 raise unknown_blob(digest)
             await store.mark(session, str(digest), self._clock() + self._policy.grace)
@@ -150,12 +150,12 @@ class Blobs:
             if await store.find(session, repository, str(digest)) is None:
                 raise unknown_blob(digest)
 
-    async def _readable_sources(self, actor: Actor, digest: Digest, source: str | None) -> list[str]:
+    async def _find_readable_sources(self, actor: Actor, digest: Digest, source: str | None) -> list[str]:
         if source is not None:
             candidates: tuple[str, ...] = (source,)
         else:
             async with self._database.reading() as session:
-                candidates = await repository_store.names_holding(session, str(digest), SOURCES)
+                candidates = await repository_store.names_containing(session, str(digest), MAX_MOUNT_SOURCES)
         visible = await self._access.visible(actor, candidates)
         return [name for name in candidates if name in visible]
 
@@ -163,21 +163,21 @@ class Blobs:
         try:
             async with self._database.writing() as session:
                 await self._link_from(session, actor, repository, digest, source)
-        except _NotThereError:
+        except _MountSourceMissing:
             return False
         return True
 
     async def _link_from(self, session: Session, actor: Actor, repository: str, digest: Digest, source: str) -> None:
         now = self._clock()
-        target = await self._repositories.obtain(session, repository, actor, alone=False)
-        whole = await store.hold(session, str(digest))
+        target = await self._repositories.get_or_create(session, repository, actor, exclusive=False)
+        locked = await store.lock(session, str(digest))
         found = await store.find(session, source, str(digest))
-        if not whole or found is None or found.quarantined:
-            raise _NotThereError
+        if not locked or found is None or found.quarantined:
+            raise _MountSourceMissing
         await store.link(session, target.id, str(digest), now, now + self._policy.grace)
 
 
-class _NotThereError(Exception):
+class _MountSourceMissing(Exception):
     """Rolls back the transaction of a mount, so that it leaves no empty repository."""
 
 
@@ -186,7 +186,7 @@ def unknown_blob(digest: Digest) -> WireError:
     return WireError(ErrorCode.BLOB_UNKNOWN, detail={"digest": str(digest)})
 
 
-def rotten_blob(digest: Digest) -> WireError:
+def damaged_blob(digest: Digest) -> WireError:
     """Return the error for a blob whose content is damaged."""
     message = "the content of this blob is damaged: push it again, or ask the operator to restore it from a backup"
     return WireError(ErrorCode.BLOB_UNKNOWN, message, detail={"digest": str(digest)})

@@ -3,12 +3,12 @@
 from hythe.database import Database
 from hythe.registry.access import Access, Actor
 from hythe.registry.sql import repositories as store
-from hythe.registry.tags import Names
+from hythe.registry.tags import NamePage
 
-LARGEST_PAGE = 1000
+MAX_PAGE_SIZE = 1000
 """Maximum number of names in one response."""
 
-STRIDE = 500
+BATCH_SIZE = 500
 """Number of repositories in one access query."""
 
 
@@ -19,17 +19,17 @@ class Catalog:
         self._database = database
         self._access = access
 
-    async def names(self, actor: Actor, after: str = "", limit: int | None = None) -> Names:
+    async def names(self, actor: Actor, after: str = "", limit: int | None = None) -> NamePage:
         """Return the repositories after ``after`` that contain a manifest and that ``actor`` may pull."""
         await self._access.enter(actor)
-        wanted = min(limit, LARGEST_PAGE) if limit is not None else LARGEST_PAGE
+        wanted = min(limit, MAX_PAGE_SIZE) if limit is not None else MAX_PAGE_SIZE
         found: list[str] = []
         while len(found) <= wanted:
             async with self._database.reading() as session:
-                names = await store.names_after(session, after, STRIDE)
+                names = await store.names_after(session, after, BATCH_SIZE)
             visible = await self._access.visible(actor, names)
             found += [name for name in names if name in visible]
-            if len(names) < STRIDE:
+            if len(names) < BATCH_SIZE:
                 break
             after = names[-1]
-        return Names(tuple(found[:wanted]), 0 < wanted < len(found))
+        return NamePage(tuple(found[:wanted]), 0 < wanted < len(found))

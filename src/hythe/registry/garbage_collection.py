@@ -29,7 +29,7 @@ from hythe.registry.gc_dry_run import DryRun
 from hythe.registry.policy import Policy
 from hythe.registry.sql import blobs as blob_store
 from hythe.registry.sql import garbage_collection as store
-from hythe.registry.sql import gc_dry_run as forecast_store
+from hythe.registry.sql import gc_dry_run as dry_run_store
 from hythe.registry.sql import manifests as manifest_store
 from hythe.registry.sql import repositories as repository_store
 from hythe.registry.sql import uploads as upload_store
@@ -41,10 +41,10 @@ DOOM_LIFETIME = timedelta(seconds=60)
 DELETE_TIMEOUT = 20.0
 """Maximum seconds of one deletion; far less than DOOM_LIFETIME."""
 
-DOOMED_AT_ONCE = 20
+BLOB_BATCH_SIZE = 20
 """Number of blobs to delete between two transactions."""
 
-SWEPT_AT_ONCE = 50
+MANIFEST_BATCH_SIZE = 50
 """Number of manifests to examine in one transaction: it blocks other requests on SQLite, for 0.3 ms a manifest."""
 
 log = logging.getLogger(__name__)
@@ -108,7 +108,7 @@ class GarbageCollection:
     async def collect(self, *, dry_run: bool = False) -> Collected:
         """Free what is due. With ``dry_run``, only report what would be deleted, without writing."""
         if dry_run:
-            return await self._foreseen()
+            return await self._dry_run()
         uploads = await self._expire_uploads()
         manifests = await self._sweep_repositories()
         blobs = await self._remove_blobs()
@@ -123,21 +123,21 @@ class GarbageCollection:
                 if collected.blobs:
                     log.info("freed %d blobs, %d bytes", len(collected.blobs), collected.freed_bytes)
             except Exception:
-                # Catch every error: if collection stopped, no one would notice before the disk is full.
+                # Catch every error: if collection stopped, no one would see it before the disk is full.
                 log.exception("garbage collection failed and will be retried in the next run")
             await asyncio.sleep(self._policy.garbage_interval.total_seconds())
 
-    async def _foreseen(self) -> Collected:
+    async def _dry_run(self) -> Collected:
         now = self._clock()
         stale_before = now - self._policy.upload_lifetime
         manifests: list[FreedManifest] = []
         async with self._database.reading() as session:
-            forecast = DryRun(session, now, at_once=not self._policy.grace)
+            dry_run = DryRun(session, now, no_grace_period=not self._policy.grace)
             for repository_id in await store.due_repositories(session, now):
-                name = await forecast_store.name(session, repository_id) or ""
-                manifests += [FreedManifest(name, digest) for digest in await forecast.manifests(repository_id)]
-            blobs = [FreedBlob(*blob) for blob in await forecast.blobs(now - DOOM_LIFETIME, stale_before)]
-            uploads = await forecast_store.stale_uploads(session, stale_before)
+                name = await dry_run_store.name(session, repository_id) or ""
+                manifests += [FreedManifest(name, digest) for digest in await dry_run.manifests(repository_id)]
+            blobs = [FreedBlob(*blob) for blob in await dry_run.blobs(now - DOOM_LIFETIME, stale_before)]
+            uploads = await dry_run_store.stale_uploads(session, stale_before)
             waiting, next_due = await store.waiting(session)
         return Collected(tuple(manifests), tuple(blobs), uploads, waiting, next_due)
 
@@ -156,8 +156,8 @@ class GarbageCollection:
                     await upload_store.remove(session, upload.id)
                     if claimed is not None:
                         # The upload died between storing the bytes and recording them.
-                        await blob_store.hold(session, claimed)
-                        await store.adopt(session, claimed, now)
+                        await blob_store.lock(session, claimed)
+                        await store.mark_unrecorded(session, claimed, now)
             for upload, _ in stale:
                 await self._storage.cancel(upload)
             count += len(stale)
@@ -176,7 +176,7 @@ class GarbageCollection:
             freed += await self._sweep_repository(repository_id, now)
         return freed
 
-    def _step(self) -> AbstractAsyncContextManager[Session]:
+    def _begin_step(self) -> AbstractAsyncContextManager[Session]:
         """Open a transaction that need not survive a power failure: a later durable transaction also commits it before
         bytes are deleted.
         """
@@ -184,55 +184,57 @@ class GarbageCollection:
 
     async def _sweep_repository(self, repository_id: int, now: datetime) -> list[FreedManifest]:
         """Delete what is due and unreferenced in one repository, whose lock keeps pushes out for one step at a time."""
-        async with self._step() as session:
+        async with self._begin_step() as session:
             repository = await repository_store.lock_by_id(session, repository_id)
         if repository is None:
             return []
-        gone = await self._sweep_manifests(repository_id, now)
+        deleted = await self._sweep_manifests(repository_id, now)
         await self._sweep_links(repository_id, now)
-        return [FreedManifest(repository.name, digest) for digest in gone]
+        return [FreedManifest(repository.name, digest) for digest in deleted]
 
     async def _sweep_manifests(self, repository_id: int, now: datetime) -> list[str]:
         """Delete unreferenced content until none is left; what is still due is then referenced."""
-        gone: list[str] = []
-        while removed := await self._pass_over_manifests(repository_id, now, spare=False):
-            gone += removed
-        return gone + await self._pass_over_manifests(repository_id, now, spare=True)
+        deleted: list[str] = []
+        while batch := await self._sweep_due_manifests(repository_id, now, unmark_referenced=False):
+            deleted += batch
+        return deleted + await self._sweep_due_manifests(repository_id, now, unmark_referenced=True)
 
-    async def _pass_over_manifests(self, repository_id: int, now: datetime, *, spare: bool) -> list[str]:
-        removed: list[str] = []
+    async def _sweep_due_manifests(self, repository_id: int, now: datetime, *, unmark_referenced: bool) -> list[str]:
+        deleted: list[str] = []
         after = ""
         while True:
-            async with self._step() as session:
+            async with self._begin_step() as session:
                 due = await store.due_manifests(session, repository_id, now, after)
             if not due:
-                return removed
+                return deleted
             after = due[-1]
-            for some in blob_store.batches(due, SWEPT_AT_ONCE):
-                async with self._step() as session:
-                    removed += await self._delete_unreferenced(session, repository_id, some, now, spare=spare)
+            for batch in blob_store.batches(due, MANIFEST_BATCH_SIZE):
+                async with self._begin_step() as session:
+                    deleted += await self._delete_unreferenced(
+                        session, repository_id, batch, now, unmark_referenced=unmark_referenced
+                    )
                 await asyncio.sleep(0)
 
     async def _delete_unreferenced(
-        self, session: Session, repository_id: int, digests: Iterable[str], now: datetime, *, spare: bool
+        self, session: Session, repository_id: int, digests: Iterable[str], now: datetime, *, unmark_referenced: bool
     ) -> list[str]:
-        """Delete unreferenced content of what is due; with ``spare``, remove the marks of the rest."""
-        removed: list[str] = []
+        """Delete the due manifests that are unreferenced; with ``unmark_referenced``, remove the marks of the rest."""
+        deleted: list[str] = []
         if await repository_store.lock_by_id(session, repository_id) is None:
-            return removed
+            return deleted
         for digest in await store.still_due(session, repository_id, digests, now):
             if not await manifest_store.needed(session, repository_id, digest):
                 await mark_unreferenced(session, repository_id, digest, now + self._policy.grace)
                 await manifest_store.remove(session, repository_id, digest)
-                removed.append(digest)
-            elif spare:
+                deleted.append(digest)
+            elif unmark_referenced:
                 # Due immediately: if its referrer is deleted in this step, it is marked again.
                 await manifest_store.mark(session, repository_id, (digest,), None)
-        return removed
+        return deleted
 
     async def _sweep_links(self, repository_id: int, now: datetime) -> None:
         while True:
-            async with self._step() as session:
+            async with self._begin_step() as session:
                 if await repository_store.lock_by_id(session, repository_id) is None:
                     return
                 links = await store.due_links(session, repository_id, now)
@@ -247,10 +249,10 @@ class GarbageCollection:
         now = self._clock()
         freed: list[FreedBlob] = []
         async with self._database.writing(durable=False) as session:
-            await store.reprieve(session, now - DOOM_LIFETIME, now)
+            await store.undoom(session, now - DOOM_LIFETIME, now)
         while True:
             async with self._database.writing() as session:
-                due = await store.due_blobs(session, now, DOOMED_AT_ONCE)
+                due = await store.due_blobs(session, now, BLOB_BATCH_SIZE)
                 doomed = [blob for row in due if (blob := await self._doom(session, row.digest, row.size))]
             if not due:
                 return freed
@@ -258,14 +260,14 @@ class GarbageCollection:
 
     async def _doom(self, session: Session, digest: str, size: int) -> FreedBlob | None:
         now = self._clock()
-        await blob_store.hold(session, digest)
-        use = await store.use(session, digest)
-        if use is None:
+        await blob_store.lock(session, digest)
+        usage = await store.usage(session, digest)
+        if usage is None:
             return None
-        if use.linked:
-            await store.spare(session, digest, None)
-        elif use.claimed:
-            await store.spare(session, digest, now + max(self._policy.grace, DOOM_LIFETIME))
+        if usage.linked:
+            await store.keep_until(session, digest, None)
+        elif usage.claimed:
+            await store.keep_until(session, digest, now + max(self._policy.grace, DOOM_LIFETIME))
         else:
             await store.doom(session, digest, now)
             return FreedBlob(digest, size)
@@ -274,10 +276,10 @@ class GarbageCollection:
     async def _remove_doomed(self, doomed: list[FreedBlob]) -> list[FreedBlob]:
         """Delete doomed blobs before another collector may assume that this one is dead."""
         loop = asyncio.get_running_loop()
-        give_up = loop.time() + DOOM_LIFETIME.total_seconds() - 2 * DELETE_TIMEOUT
+        deadline = loop.time() + DOOM_LIFETIME.total_seconds() - 2 * DELETE_TIMEOUT
         freed = []
         for blob in doomed:
-            if loop.time() > give_up:
+            if loop.time() > deadline:
                 break
             if await self._remove_bytes(blob):
                 freed.append(blob)
@@ -292,5 +294,5 @@ class GarbageCollection:
             log.exception("failed to delete the content of %s; will be retried in the next run", blob.digest)
             return False
         async with self._database.writing() as session:
-            await store.bury(session, blob.digest)
+            await store.remove_doomed(session, blob.digest)
         return True

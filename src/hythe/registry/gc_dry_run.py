@@ -16,32 +16,32 @@ from hythe.registry.sql import manifests as manifest_store
 class DryRun:
     """Examines one snapshot of a registry, repository by repository and then all blobs."""
 
-    def __init__(self, session: Session, now: datetime, *, at_once: bool) -> None:
-        """``at_once``: there is no grace period."""
+    def __init__(self, session: Session, now: datetime, *, no_grace_period: bool) -> None:
+        """``no_grace_period``: unreferenced content is due immediately."""
         self._session = session
         self._now = now
-        self._at_once = at_once
+        self._no_grace_period = no_grace_period
         self._unlinked: Counter[str] = Counter()
 
     async def manifests(self, repository_id: int) -> list[str]:
         """Return the manifests that would be deleted from a repository, and record the blobs that would be."""
         due = await store.due_manifests(self._session, repository_id, self._now)
-        gone: set[str] = set()
-        while more := await self._unreferenced(repository_id, due, gone):
-            gone |= more
-            if not self._at_once:
+        deleted: set[str] = set()
+        while more := await self._unreferenced(repository_id, due, deleted):
+            deleted |= more
+            if not self._no_grace_period:
                 break
-            due = (due | await self._unmarked_dependents(repository_id, more)) - gone
-        await self._unlink(repository_id, gone)
-        return sorted(gone)
+            due = (due | await self._unmarked_dependents(repository_id, more)) - deleted
+        await self._unlink(repository_id, deleted)
+        return sorted(deleted)
 
-    async def _unreferenced(self, repository_id: int, due: frozenset[str], gone: set[str]) -> set[str]:
-        """Return which of the due manifests are unreferenced once those in ``gone`` are deleted."""
+    async def _unreferenced(self, repository_id: int, due: frozenset[str], deleted: set[str]) -> set[str]:
+        """Return which of the due manifests are unreferenced once those in ``deleted`` are deleted."""
         tagged = await store.tagged(self._session, repository_id, due)
         needed: dict[str, set[str]] = defaultdict(set)
         needing: dict[str, set[str]] = defaultdict(set)
         for digest, by in await store.needed_by(self._session, repository_id, due):
-            if by not in gone:
+            if by not in deleted:
                 needed[digest].add(by)
                 needing[by].add(digest)
         unreferenced = [digest for digest in due if digest not in tagged and not needed[digest]]
@@ -59,13 +59,13 @@ class DryRun:
         dependents = await manifest_store.dependents(self._session, repository_id, digests)
         return await store.unmarked_manifests(self._session, repository_id, dependents)
 
-    async def _unlink(self, repository_id: int, gone: set[str]) -> None:
+    async def _unlink(self, repository_id: int, deleted: set[str]) -> None:
         """Count the blobs that the repository would lose."""
         freed: Counter[str] = Counter()
-        for blob, uses in await store.uses_by_manifests(self._session, repository_id, gone):
+        for blob, uses in await store.uses_by_manifests(self._session, repository_id, deleted):
             freed[blob] += uses
         due = await store.due_links(self._session, repository_id, self._now)
-        if self._at_once:
+        if self._no_grace_period:
             due |= await store.unmarked_links(self._session, repository_id, freed)
         uses_of = await store.uses_of_blobs(self._session, repository_id, due)
         self._unlinked.update(blob for blob in due if uses_of.get(blob, 0) == freed[blob])

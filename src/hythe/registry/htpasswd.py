@@ -19,11 +19,11 @@ from hythe.oci.challenge import Challenge
 from hythe.oci.errors import ErrorCode, WireError
 from hythe.registry.access import Action, Actor
 
-REMEMBERED = 1000
+MAX_CACHED_PASSWORDS = 1000
 """Maximum number of cached passwords (by SHA-256): bcrypt takes 50 ms or more each time."""
 
 _BCRYPT = re.compile(r"\$2[aby]\$(?:0[4-9]|[12][0-9]|3[01])\$[./A-Za-z0-9]{53}")
-_NOBODY = bcrypt.hashpw(b"", bcrypt.gensalt(5))
+_DUMMY_HASH = bcrypt.hashpw(b"", bcrypt.gensalt(5))
 
 log = logging.getLogger(__name__)
 
@@ -39,9 +39,9 @@ class HtpasswdAccess:
         """Read the file at ``path``. Raises HtpasswdError."""
         self._path = path
         self._realm = realm
-        self._stamp = _stamp(path)
+        self._file_version = _file_version(path)
         self._hashes = read_htpasswd(path)
-        self._good: OrderedDict[bytes, str] = OrderedDict()
+        self._verified: OrderedDict[bytes, str] = OrderedDict()
 
     async def authenticate(self, authorization: str | None, address: str = "") -> Actor:
         """See Access.authenticate."""
@@ -49,16 +49,16 @@ class HtpasswdAccess:
             raise WireError(ErrorCode.UNAUTHORIZED)
         self._refresh()
         key = hashlib.sha256(authorization.encode()).digest()
-        name = self._good.get(key)
+        name = self._verified.get(key)
         if name is None:
-            name, password = _basic(authorization)
+            name, password = _parse_basic(authorization)
             hashes = self._hashes
             await _check(hashes, name, password)
             if hashes is not self._hashes:
                 return Actor(name)  # the file has just changed: check the next request against its new content
-            self._good[key] = name
-            if len(self._good) > REMEMBERED:
-                self._good.popitem(last=False)
+            self._verified[key] = name
+            if len(self._verified) > MAX_CACHED_PASSWORDS:
+                self._verified.popitem(last=False)
         return Actor(name)
 
     def canonical(self, repository: str) -> str:
@@ -80,23 +80,23 @@ class HtpasswdAccess:
         return Challenge("basic", {"realm": self._realm})
 
     def _refresh(self) -> None:
-        stamp = _stamp(self._path)
-        if stamp == self._stamp:
+        version = _file_version(self._path)
+        if version == self._file_version:
             return
-        self._stamp = stamp
+        self._file_version = version
         try:
             self._hashes = read_htpasswd(self._path)
         except HtpasswdError as error:
             log.error("cannot use the changed htpasswd file, keeping its previous content: %s", error)
             return
-        self._good.clear()
+        self._verified.clear()
 
 
 async def _check(hashes: Mapping[str, bytes], name: str, password: bytes) -> None:
     known = hashes.get(name)
     # Unknown names take as long as wrong passwords, so timing reveals nothing.
-    good = await asyncio.to_thread(bcrypt.checkpw, password, known or _NOBODY)
-    if known is None or not good:
+    matches = await asyncio.to_thread(bcrypt.checkpw, password, known or _DUMMY_HASH)
+    if known is None or not matches:
         raise WireError(ErrorCode.UNAUTHORIZED, "incorrect user name or password")
 
 
@@ -117,7 +117,7 @@ def read_htpasswd(path: Path) -> dict[str, bytes]:
     return hashes
 
 
-def _basic(authorization: str) -> tuple[str, bytes]:
+def _parse_basic(authorization: str) -> tuple[str, bytes]:
     scheme, _, encoded = authorization.partition(" ")
     try:
         name, colon, password = base64.b64decode(encoded, validate=True).partition(b":")
@@ -128,7 +128,7 @@ def _basic(authorization: str) -> tuple[str, bytes]:
     raise WireError(ErrorCode.UNAUTHORIZED, "sign in with a user name and password (Basic)")
 
 
-def _stamp(path: Path) -> tuple[int, int, int]:
+def _file_version(path: Path) -> tuple[int, int, int]:
     try:
         found = path.stat()
     except OSError:

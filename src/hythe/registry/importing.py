@@ -19,7 +19,7 @@ from hythe.oci.manifest import Manifest
 from hythe.registry.access import Actor
 from hythe.registry.service import RegistryServices
 
-PIECE = 1024 * 1024
+PIECE_SIZE = 1024 * 1024
 IMPORTER = Actor("import")
 
 
@@ -66,7 +66,7 @@ class RegistryFolder:
     def tags(self, repository: str) -> dict[str, Digest | None]:
         """Return the digest of each tag; None if the link cannot be read."""
         links = self._manifests(repository).glob("tags/*/current/link")
-        return {link.parent.parent.name: _target(link) for link in sorted(links)}
+        return {link.parent.parent.name: _read_link(link) for link in sorted(links)}
 
     def content(self, digest: Digest) -> bytes:
         """Return a manifest's bytes. Raises OSError."""
@@ -75,7 +75,7 @@ class RegistryFolder:
     async def pieces(self, digest: Digest) -> AsyncIterator[bytes]:
         """Yield a blob's bytes. Raises OSError."""
         with self._data(digest).open("rb") as file:
-            while piece := await asyncio.to_thread(file.read, PIECE):
+            while piece := await asyncio.to_thread(file.read, PIECE_SIZE):
                 yield piece
 
     def _manifests(self, repository: str) -> Path:
@@ -95,10 +95,10 @@ class Import:
     async def run(self) -> AsyncIterator[Imported]:
         """Import everything and yield the result for each manifest. Damaged content is reported and skipped."""
         for repository in self._folder.repositories():
-            async for result in self._take_repository(repository):
+            async for result in self._import_repository(repository):
                 yield result
 
-    async def _take_repository(self, repository: str) -> AsyncIterator[Imported]:
+    async def _import_repository(self, repository: str) -> AsyncIterator[Imported]:
         tags = self._folder.tags(repository)
         waiting = list(self._folder.manifests(repository))
         for tag, target in tags.items():
@@ -106,28 +106,28 @@ class Import:
                 yield Imported(repository, "", (tag,), "the tag refers to no manifest")
         while waiting:
             # An index is refused until its children are imported, so this may take several passes.
-            left: list[tuple[Digest, Imported]] = []
+            failed: list[tuple[Digest, Imported]] = []
             for digest in waiting:
                 names = tuple(tag for tag, target in tags.items() if target == digest)
-                result = await self._take(repository, digest, names)
+                result = await self._import_manifest(repository, digest, names)
                 if result.problem:
-                    left.append((digest, result))
+                    failed.append((digest, result))
                 else:
                     yield result
-            if len(left) == len(waiting):
-                for _, result in left:
+            if len(failed) == len(waiting):
+                for _, result in failed:
                     yield result
                 break
-            waiting = [digest for digest, _ in left]
+            waiting = [digest for digest, _ in failed]
 
-    async def _take(self, repository: str, digest: Digest, tags: tuple[str, ...]) -> Imported:
+    async def _import_manifest(self, repository: str, digest: Digest, tags: tuple[str, ...]) -> Imported:
         try:
             content = self._folder.content(digest)
             if not digest.matches(content):
                 return Imported(repository, str(digest), tags, "its content does not match its digest")
             manifest = Manifest.parse(content)
             for descriptor in manifest.blobs:
-                await self._take_blob(repository, descriptor.parsed_digest)
+                await self._import_blob(repository, descriptor.parsed_digest)
             await self._registry.manifests.put(IMPORTER, repository, digest, tags, content, manifest.media_type)
         except OSError as error:
             return Imported(repository, str(digest), tags, f"cannot be read: {error.strerror}: {error.filename}")
@@ -135,7 +135,7 @@ class Import:
             return Imported(repository, str(digest), tags, str(error))
         return Imported(repository, str(digest), tags)
 
-    async def _take_blob(self, repository: str, digest: Digest) -> None:
+    async def _import_blob(self, repository: str, digest: Digest) -> None:
         try:
             await self._registry.blobs.get(IMPORTER, repository, digest)
         except WireError as error:
@@ -153,7 +153,7 @@ class Import:
             raise InvalidDigest(f"the content of its blob {digest} does not match the digest") from error
 
 
-def _target(link: Path) -> Digest | None:
+def _read_link(link: Path) -> Digest | None:
     try:
         return Digest.parse(link.read_text().strip())
     except (OSError, UnicodeDecodeError, InvalidDigest):

@@ -23,17 +23,17 @@ from hythe.registry.sql import tags as tag_store
 from hythe.registry.sql.manifests import References, StoredManifest
 from hythe.registry.tags import Tags
 
-REMEMBERED = 16 * 1024 * 1024
+CACHE_SIZE = 16 * 1024 * 1024
 """Bytes of manifests cached for the next pull."""
 
-OVERHEAD = 1000
+CACHE_ENTRY_OVERHEAD = 1000
 """Approximate overhead of a cached manifest, in bytes."""
 
-NAMED = 5
+MAX_NAMED_DIGESTS = 5
 """Maximum number of missing digests in an error message; its detail has all of them."""
 
 
-class Pushed(msgspec.Struct, frozen=True):
+class PushedManifest(msgspec.Struct, frozen=True):
     """The result of pushing a manifest."""
 
     digest: Digest
@@ -61,13 +61,13 @@ class Manifests:
         self._tags = tags
         self._policy = policy
         self._clock = clock
-        self._found: ReadCache[tuple[str, str | Digest], StoredManifest] = ReadCache(database, REMEMBERED)
+        self._cache: ReadCache[tuple[str, str | Digest], StoredManifest] = ReadCache(database, CACHE_SIZE)
 
     async def get(self, actor: Actor, repository: str, reference: str | Digest) -> StoredManifest:
         """Return the manifest of a tag or digest (specification, "Pulling manifests"). Raises MANIFEST_UNKNOWN."""
         await self._access.require(actor, repository, Action.PULL)
-        generation = self._found.generation()
-        known = self._found.get((repository, reference))
+        generation = self._cache.generation()
+        known = self._cache.get((repository, reference))
         if known is not None:
             return known
         async with self._database.reading() as session:
@@ -77,12 +77,12 @@ class Manifests:
         if found.free_after is not None:
             await self._renew(found)
         else:
-            self._found.keep(generation, (repository, reference), found, len(found.content) + OVERHEAD)
+            self._cache.keep(generation, (repository, reference), found, len(found.content) + CACHE_ENTRY_OVERHEAD)
         return found
 
     async def put(
         self, actor: Actor, repository: str, digest: Digest, tags: tuple[str, ...], content: bytes, media_type: str
-    ) -> Pushed:
+    ) -> PushedManifest:
         """Store a manifest and set tags to it (specification, "Pushing Manifests").
 
         Raises WireError MANIFEST_INVALID, DIGEST_INVALID, MANIFEST_BLOB_UNKNOWN (naming what is missing), and DENIED
@@ -93,11 +93,11 @@ class Manifests:
         if not digest.matches(content):
             raise WireError(ErrorCode.DIGEST_INVALID, f"the manifest does not match {digest}: push it unchanged")
         async with self._database.writing() as session:
-            found = await self._repositories.obtain(session, repository, actor, alone=True)
+            found = await self._repositories.get_or_create(session, repository, actor, exclusive=True)
             references = await self._references(session, found, manifest)
             await self.add(session, found, digest, manifest, references, actor)
             await self._tags.move(session, found, tags, digest, actor)
-        return Pushed(digest, manifest.subject.digest if manifest.subject else None, tags)
+        return PushedManifest(digest, manifest.subject.digest if manifest.subject else None, tags)
 
     async def delete(self, actor: Actor, repository: str, digest: Digest) -> None:
         """Delete a manifest and its tags (specification, "Deleting Manifests"). Raises MANIFEST_UNKNOWN.
@@ -106,11 +106,11 @@ class Manifests:
         """
         await self._access.require(actor, repository, Action.DELETE)
         async with self._database.writing() as session:
-            found = await repository_store.lock(session, repository, alone=True)
+            found = await repository_store.lock(session, repository, exclusive=True)
             if found is None or not await store.exists(session, found.id, str(digest)):
                 raise unknown_manifest(digest)
             tags = await tag_store.pointing_at(session, found.id, str(digest))
-            await self._tags.refuse_fixed(session, found, tags)
+            await self._tags.require_mutable(session, found, tags)
             await self.remove(session, found, digest, tags, actor)
 
     async def remove(
@@ -126,7 +126,7 @@ class Manifests:
         """Return the references of the manifest, all of which exist. Raises MANIFEST_BLOB_UNKNOWN."""
         blobs = {descriptor.digest for descriptor in manifest.blobs}
         listed = {descriptor.digest for descriptor in manifest.manifests if not descriptor.is_nondistributable}
-        children = await store.present(session, repository.id, listed)
+        children = await store.existing(session, repository.id, listed)
         # An index may also list blobs, as BuildKit's exported build cache does.
         usable = await blob_store.usable(session, repository.id, blobs | (listed - children))
         missing = sorted((blobs - usable) | (listed - children - usable))
@@ -188,7 +188,9 @@ def unknown_manifest(reference: str | Digest) -> WireError:
 
 def missing_content(digests: list[str]) -> WireError:
     """Return the error for a manifest whose blobs or children are missing."""
-    named = ", ".join(digests[:NAMED]) + (f" and {len(digests) - NAMED} more" if len(digests) > NAMED else "")
+    named = ", ".join(digests[:MAX_NAMED_DIGESTS]) + (
+        f" and {len(digests) - MAX_NAMED_DIGESTS} more" if len(digests) > MAX_NAMED_DIGESTS else ""
+    )
     return WireError(
         ErrorCode.MANIFEST_BLOB_UNKNOWN,
         f"the manifest refers to content that this repository does not contain: push {named} first",

@@ -11,7 +11,7 @@ Refusal: TypeAlias = Callable[[str], str]
 """Explains why no one may change the repository with this name; returns nothing if it may be changed."""
 
 
-def wholly(_repository: str) -> str:
+def refuse_all(_repository: str) -> str:
     """Refuse all changes (a Refusal)."""
     return "this registry is read-only: push to another one"
 
@@ -19,7 +19,7 @@ def wholly(_repository: str) -> str:
 class ReadOnlyAccess:
     """See Access."""
 
-    def __init__(self, access: Access, refusal: Refusal = wholly) -> None:
+    def __init__(self, access: Access, refusal: Refusal = refuse_all) -> None:
         """``access`` decides what ``refusal`` does not refuse."""
         self._access = access
         self._refusal = refusal

@@ -8,14 +8,14 @@ from hythe.oci.manifest import Descriptor
 from hythe.registry.access import Access, Action, Actor
 from hythe.registry.sql import referrers as store
 
-LARGEST_PAGE = 1000
+MAX_PAGE_SIZE = 1000
 """Maximum number of referrers in one response."""
 
-LARGEST_ANSWER = 2 * 1024 * 1024
+MAX_ANNOTATIONS_SIZE = 2 * 1024 * 1024
 """Maximum bytes of annotations in one response: clients reject an index of more than 4 MiB."""
 
 
-class Referring(msgspec.Struct, frozen=True):
+class ReferrersPage(msgspec.Struct, frozen=True):
     """A page of referrers sorted by digest; ``more``: others follow."""
 
     descriptors: tuple[Descriptor, ...]
@@ -37,20 +37,20 @@ class Referrers:
         artifact_type: str | None = None,
         after: str = "",
         limit: int | None = None,
-    ) -> Referring:
+    ) -> ReferrersPage:
         """Return the referrers of a manifest, which need not exist (specification, "Listing Referrers")."""
         await self._access.require(actor, repository, Action.PULL)
-        wanted = min(limit, LARGEST_PAGE) if limit is not None else LARGEST_PAGE
+        wanted = min(limit, MAX_PAGE_SIZE) if limit is not None else MAX_PAGE_SIZE
         async with self._database.reading() as session:
             found = await store.descriptors_after(session, repository, subject, artifact_type, after, wanted + 1)
-        page = _fitting(found[:wanted])
-        return Referring(page, 0 < len(page) < len(found))
+        page = _limit_annotations(found[:wanted])
+        return ReferrersPage(page, 0 < len(page) < len(found))
 
 
-def _fitting(descriptors: tuple[Descriptor, ...]) -> tuple[Descriptor, ...]:
+def _limit_annotations(descriptors: tuple[Descriptor, ...]) -> tuple[Descriptor, ...]:
     size = 0
     for count, descriptor in enumerate(descriptors):
         size += sum(len(key) + len(value) for key, value in descriptor.annotations.items())
-        if size > LARGEST_ANSWER and count:
+        if size > MAX_ANNOTATIONS_SIZE and count:
             return descriptors[:count]
     return descriptors

@@ -40,23 +40,23 @@ class Repositories:
         """
         if not await store.create(session, name, self._clock()):
             return None
-        repository = await store.lock(session, name, alone=True)
+        repository = await store.lock(session, name, exclusive=True)
         if repository is None:
             raise unknown_name(name)
         for listener in self._listeners:
             await listener.repository_created(session, repository, actor)
         return repository
 
-    async def obtain(self, session: Session, name: str, actor: Actor, *, alone: bool) -> RepositoryRef:
-        """Return the repository, created if necessary and locked (``alone``: exclusively)."""
+    async def get_or_create(self, session: Session, name: str, actor: Actor, *, exclusive: bool) -> RepositoryRef:
+        """Return the repository, created if necessary and locked (``exclusive``: exclusively)."""
         while True:
-            repository = await store.lock(session, name, alone=alone) or await self.create(session, name, actor)
+            repository = await store.lock(session, name, exclusive=exclusive) or await self.create(session, name, actor)
             if repository is not None:
                 return repository
 
     async def lock(self, session: Session, name: str) -> RepositoryRef:
         """Return the repository, locked for a change. Raises WireError NAME_UNKNOWN."""
-        repository = await store.lock(session, name, alone=True)
+        repository = await store.lock(session, name, exclusive=True)
         if repository is None:
             raise unknown_name(name)
         return repository

@@ -19,18 +19,18 @@ from hythe.registry.sql import manifests as manifest_store
 from hythe.registry.sql import repositories as repository_store
 from hythe.registry.sql import tags as store
 
-LARGEST_PAGE = 10_000
+MAX_PAGE_SIZE = 10_000
 """Maximum number of tags in one response."""
 
 
-class Names(msgspec.Struct, frozen=True):
+class NamePage(msgspec.Struct, frozen=True):
     """A page of sorted names; ``more``: others follow."""
 
     names: tuple[str, ...]
     more: bool
 
 
-class PastMove(msgspec.Struct, frozen=True):
+class TagHistoryEntry(msgspec.Struct, frozen=True):
     """A line of a tag's history; ``number`` increases with time."""
 
     number: int
@@ -60,16 +60,16 @@ class Tags:
         self._policy = policy
         self._clock = clock
 
-    async def names(self, actor: Actor, repository: str, after: str = "", limit: int | None = None) -> Names:
+    async def names(self, actor: Actor, repository: str, after: str = "", limit: int | None = None) -> NamePage:
         """Return the tags after ``after``, sorted by their bytes (specification, "Listing Tags")."""
         await self._access.require(actor, repository, Action.PULL)
-        wanted = min(limit, LARGEST_PAGE) if limit is not None else LARGEST_PAGE
+        wanted = min(limit, MAX_PAGE_SIZE) if limit is not None else MAX_PAGE_SIZE
         async with self._database.reading() as session:
             found = await repository_store.find(session, repository)
             if found is None:
                 raise unknown_name(repository)
             names = await store.names_after(session, found.id, after, wanted + 1)
-        return Names(names[:wanted], 0 < wanted < len(names))
+        return NamePage(names[:wanted], 0 < wanted < len(names))
 
     async def delete(self, actor: Actor, repository: str, tag: str) -> None:
         """Delete a tag but not its manifest (specification, "Deleting Tags"). Raises MANIFEST_UNKNOWN.
@@ -78,11 +78,11 @@ class Tags:
         """
         await self._access.require(actor, repository, Action.DELETE)
         async with self._database.writing() as session:
-            found = await repository_store.lock(session, repository, alone=True)
+            found = await repository_store.lock(session, repository, exclusive=True)
             digest = await store.target(session, found.id, tag) if found else None
             if found is None or digest is None:
                 raise unknown_tag(tag)
-            await self.refuse_fixed(session, found, (tag,))
+            await self.require_mutable(session, found, (tag,))
             await store.remove(session, found.id, tag)
             move = TagMove(tag, None, Digest.parse(digest), self._clock())
             await self.record(session, found, (move,), actor)
@@ -90,26 +90,26 @@ class Tags:
 
     async def history(
         self, actor: Actor, repository: str, tag: str, before: int | None = None, limit: int = 100
-    ) -> tuple[PastMove, ...]:
+    ) -> tuple[TagHistoryEntry, ...]:
         """Return a tag's moves before number ``before``, newest first."""
         await self._access.require(actor, repository, Action.PULL)
         async with self._database.reading() as session:
-            rows = await store.history(session, repository, tag, before or store.NEWEST, limit)
-        return tuple(PastMove(r.id, r.tag, r.digest, r.previous, r.moved_at, r.moved_by) for r in rows)
+            rows = await store.history(session, repository, tag, before or store.MAX_MOVE_NUMBER, limit)
+        return tuple(TagHistoryEntry(r.id, r.tag, r.digest, r.previous, r.moved_at, r.moved_by) for r in rows)
 
     async def restore(self, actor: Actor, repository: str, tag: str, digest: Digest) -> None:
         """Point a tag to a digest of its history. Raises MANIFEST_UNKNOWN if it never had it, or it was deleted."""
         await self._access.require(actor, repository, Action.PUSH)
         async with self._database.writing() as session:
             found = await self._repositories.lock(session, repository)
-            if not await store.was_at(session, found.id, tag, digest):
+            if not await store.was_target(session, found.id, tag, digest):
                 raise WireError(ErrorCode.MANIFEST_UNKNOWN, f"{tag} never had the digest {digest}: see its history")
             if not await manifest_store.exists(session, found.id, str(digest)):
                 raise WireError(ErrorCode.MANIFEST_UNKNOWN, f"{digest} was deleted: push it again")
             await manifest_store.mark(session, found.id, (str(digest),), None)
             await self.move(session, found, (tag,), digest, actor)
 
-    async def fixed_patterns(self, actor: Actor, repository: str) -> tuple[str, ...]:
+    async def immutable_patterns(self, actor: Actor, repository: str) -> tuple[str, ...]:
         """Return the patterns (``*``, ``?``, ``[..]``) of immutable tags, which can be set only once."""
         await self._access.require(actor, repository, Action.PULL)
         async with self._database.reading() as session:
@@ -118,7 +118,7 @@ class Tags:
                 raise unknown_name(repository)
             return await store.rules(session, found.id)
 
-    async def set_fixed_patterns(self, actor: Actor, repository: str, patterns: Iterable[str]) -> None:
+    async def set_immutable_patterns(self, actor: Actor, repository: str, patterns: Iterable[str]) -> None:
         """Replace the patterns of immutable tags."""
         await self._access.require(actor, repository, Action.DELETE)
         async with self._database.writing() as session:
@@ -139,11 +139,11 @@ class Tags:
             if previous == str(digest):
                 continue
             moves.append(TagMove(tag, digest, Digest.parse(previous) if previous else None, now))
-        await self.refuse_fixed(session, repository, [move.tag for move in moves if move.previous])
+        await self.require_mutable(session, repository, [move.tag for move in moves if move.previous])
         for move in moves:
             await store.set_target(session, repository.id, move.tag, str(digest), now, actor.name)
         await self.record(session, repository, tuple(moves), actor)
-        await self._mark_replaced(session, repository, moves)
+        await self._mark_untagged(session, repository, moves)
 
     async def record(
         self, session: Session, repository: RepositoryRef, moves: tuple[TagMove, ...], actor: Actor
@@ -154,7 +154,7 @@ class Tags:
             for listener in self._listeners:
                 await listener.tags_moved(session, repository, moves, actor)
 
-    async def _mark_replaced(self, session: Session, repository: RepositoryRef, moves: Iterable[TagMove]) -> None:
+    async def _mark_untagged(self, session: Session, repository: RepositoryRef, moves: Iterable[TagMove]) -> None:
         if self._policy.replaced_lifetime is None:
             return
         for move in moves:
@@ -162,11 +162,11 @@ class Tags:
                 until = move.at + max(self._policy.replaced_lifetime, self._policy.grace)
                 await mark_unreferenced(session, repository.id, str(move.previous), until)
 
-    async def refuse_fixed(self, session: Session, repository: RepositoryRef, tags: Iterable[str]) -> None:
+    async def require_mutable(self, session: Session, repository: RepositoryRef, tags: Iterable[str]) -> None:
         """Raise DENIED if one of these tags is immutable in the repository."""
-        moving = tuple(tags)
-        patterns = await store.rules(session, repository.id) if moving else ()
-        for tag in moving:
+        changed = tuple(tags)
+        patterns = await store.rules(session, repository.id) if changed else ()
+        for tag in changed:
             if any(fnmatchcase(tag, pattern) for pattern in patterns):
                 raise WireError(ErrorCode.DENIED, f"the tag {tag} is immutable in this repository: use another tag")
 

@@ -32,7 +32,7 @@ from hythe.registry.storage.port import BlobStore, DigestMismatch, StorageError,
 DOOM_TIMEOUT = 70.0
 """Seconds to wait for the deletion of the same blob before storing it again; longer than DOOM_LIFETIME."""
 
-DOOM_POLL = 0.02
+DOOM_POLL_INTERVAL = 0.02
 
 _ID = re.compile("[0-9a-f]{32}")
 
@@ -84,12 +84,12 @@ class Uploads:
         try:
             return await self._finish_whole(actor, repository, upload, digest, body)
         except (WireError, StorageError, BodyCut):
-            await self._forget(upload)
+            await self._discard(upload)
             raise
 
     async def get(self, actor: Actor, repository: str, upload_id: str) -> UploadSession:
         """Return the session. Raises BLOB_UPLOAD_UNKNOWN."""
-        return await self._recovered(await self._recorded(actor, repository, upload_id))
+        return await self._recover(await self._find(actor, repository, upload_id))
 
     async def append(self, actor: Actor, repository: str, upload_id: str, chunk: Chunk) -> UploadSession:
         """Append a chunk and return the session (specification, "Pushing a blob in chunks").
@@ -107,27 +107,27 @@ class Uploads:
 
         Raises WireError DIGEST_INVALID, which ends the session, and the errors of ``append``.
         """
-        upload = await self._recorded(actor, repository, upload_id)
+        upload = await self._find(actor, repository, upload_id)
         if upload.offset == 0 and not last.start:
             return await self._finish_whole(actor, repository, upload, digest, last.body)
-        upload = await self._recovered(upload)
+        upload = await self._recover(upload)
         _check_order(upload, last)
         upload = await self._append(upload, last.body)
         await self._claim(upload, digest)
         try:
             size = await self._storage.commit(upload, digest)
         except DigestMismatch as error:
-            await self._forget(upload)
+            await self._discard(upload)
             raise wrong_digest(digest) from error
         except UploadLost as error:
-            await self._forget(upload)
+            await self._discard(upload)
             raise unknown_upload(upload.id) from error
         await self._link(actor, repository, upload, digest, size)
         return size
 
     async def cancel(self, actor: Actor, repository: str, upload_id: str) -> None:
         """Delete a session and its bytes. Raises BLOB_UPLOAD_UNKNOWN."""
-        await self._forget(await self._recorded(actor, repository, upload_id))
+        await self._discard(await self._find(actor, repository, upload_id))
 
     async def _finish_whole(
         self, actor: Actor, repository: str, upload: UploadSession, digest: Digest, body: AsyncIterator[bytes]
@@ -136,7 +136,7 @@ class Uploads:
         try:
             size = await self._storage.put(digest, body)
         except DigestMismatch as error:
-            await self._forget(upload)
+            await self._discard(upload)
             raise wrong_digest(digest) from error
         except (BodyCut, WireError, StorageError):
             await self._save(upload)
@@ -153,14 +153,14 @@ class Uploads:
                 await self._save(await self._storage.recover(upload))
             raise
         except UploadLost as error:
-            await self._forget(upload)
+            await self._discard(upload)
             raise unknown_upload(upload.id) from error
         except UploadBusy as error:
             raise busy_upload(upload.id) from error
         await self._save(upload)
         return upload
 
-    async def _recorded(self, actor: Actor, repository: str, upload_id: str) -> UploadSession:
+    async def _find(self, actor: Actor, repository: str, upload_id: str) -> UploadSession:
         await self._access.require(actor, repository, Action.PUSH)
         if not _ID.fullmatch(upload_id):
             raise unknown_upload(upload_id[:100])
@@ -170,42 +170,42 @@ class Uploads:
             raise unknown_upload(upload_id)
         return upload
 
-    async def _recovered(self, upload: UploadSession) -> UploadSession:
+    async def _recover(self, upload: UploadSession) -> UploadSession:
         """Return the session with its actual offset: after a crash the row may be behind the stored bytes."""
         try:
             recovered = await self._storage.recover(upload)
         except UploadBusy as error:
             raise busy_upload(upload.id) from error
         except UploadLost as error:
-            await self._forget(upload)
+            await self._discard(upload)
             raise unknown_upload(upload.id) from error
         if recovered != upload:
             async with self._database.writing(durable=False) as session:
-                await store.place(session, recovered, self._clock())
+                await store.set_offset(session, recovered, self._clock())
         return recovered
 
     async def _claim(self, upload: UploadSession, digest: Digest) -> None:
         """Protect this digest from garbage collection until the session ends."""
-        give_up = asyncio.get_running_loop().time() + DOOM_TIMEOUT
+        deadline = asyncio.get_running_loop().time() + DOOM_TIMEOUT
         while True:
             async with self._database.writing(durable=False) as session:
                 now = self._clock()
-                free = await blob_store.hold(session, str(digest))
-                if not free:
-                    free = await garbage_store.reprieve(session, now - DOOM_LIFETIME, now, str(digest)) == 1
-                if free and not await store.claim(session, upload.id, str(digest), now):
+                locked = await blob_store.lock(session, str(digest))
+                if not locked:
+                    locked = await garbage_store.undoom(session, now - DOOM_LIFETIME, now, str(digest)) == 1
+                if locked and not await store.claim(session, upload.id, str(digest), now):
                     raise unknown_upload(upload.id)
-            if free:
+            if locked:
                 return
-            if asyncio.get_running_loop().time() > give_up:
+            if asyncio.get_running_loop().time() > deadline:
                 message = "this blob is being deleted: push it again in a minute"
                 raise WireError(ErrorCode.UNAVAILABLE, message, headers={"Retry-After": "60"})
-            await asyncio.sleep(DOOM_POLL)
+            await asyncio.sleep(DOOM_POLL_INTERVAL)
 
     async def _link(self, actor: Actor, repository: str, upload: UploadSession, digest: Digest, size: int) -> None:
         now = self._clock()
         async with self._database.writing() as session:
-            target = await self._repositories.obtain(session, repository, actor, alone=False)
+            target = await self._repositories.get_or_create(session, repository, actor, exclusive=False)
             if not await store.remove(session, upload.id):
                 raise unknown_upload(upload.id)
             await blob_store.add(session, str(digest), size, now)
@@ -215,7 +215,7 @@ class Uploads:
         async with self._database.writing(durable=False) as session:
             await store.save(session, upload, self._clock())
 
-    async def _forget(self, upload: UploadSession) -> None:
+    async def _discard(self, upload: UploadSession) -> None:
         async with self._database.writing(durable=False) as session:
             await store.remove(session, upload.id)
         await self._storage.cancel(upload)

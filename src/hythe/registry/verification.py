@@ -58,7 +58,7 @@ class Verification:
             async with self._database.reading() as session:
                 rows = await store.blobs_after(session, after)
             for row in rows:
-                yield await self._checked(row.digest, row.size, quarantined=row.quarantined_at is not None)
+                yield await self._check_blob(row.digest, row.size, quarantined=row.quarantined_at is not None)
             if not rows:
                 return
             after = rows[-1].digest
@@ -70,8 +70,8 @@ class Verification:
             async with self._database.reading() as session:
                 rows = await store.manifests_after(session, *after)
             for row in rows:
-                whole = Digest.parse(row.digest).matches(row.content)
-                problem = "" if whole else "its content in the database is damaged: restore a backup, or push it again"
+                intact = Digest.parse(row.digest).matches(row.content)
+                problem = "" if intact else "its content in the database is damaged: restore a backup, or push it again"
                 yield Finding(row.digest, len(row.content), problem, (row.name,), manifest=True)
             if not rows:
                 return
@@ -82,55 +82,55 @@ class Verification:
         now = self._clock()
         before = now - max(self._policy.grace, RECORDING_TIME)
         async for blob in self._storage.walk():
-            if blob.stored_at < before and await self._adopted(str(blob.digest), now):
+            if blob.stored_at < before and await self._mark_unrecorded(str(blob.digest), now):
                 yield Finding(str(blob.digest), blob.size, "it is missing in the database: its space will be freed")
 
-    async def _adopted(self, digest: str, now: datetime) -> bool:
+    async def _mark_unrecorded(self, digest: str, now: datetime) -> bool:
         async with self._database.reading() as session:
             if await store.is_recorded(session, digest):
                 return False
         async with self._database.writing() as session:
-            if not await blob_store.hold(session, digest) or await upload_store.claimed(session, digest):
+            if not await blob_store.lock(session, digest) or await upload_store.claimed(session, digest):
                 return False
-            await garbage_store.adopt(session, digest, now)
+            await garbage_store.mark_unrecorded(session, digest, now)
         return True
 
-    async def _checked(self, digest: str, size: int, *, quarantined: bool) -> Finding:
-        problem = await self._problem(Digest.parse(digest), size)
+    async def _check_blob(self, digest: str, size: int, *, quarantined: bool) -> Finding:
+        problem = await self._find_problem(Digest.parse(digest), size)
         if not problem:
-            return Finding(digest, size, healed=quarantined and await self._released(digest))
+            return Finding(digest, size, healed=quarantined and await self._release(digest))
         if not await self.quarantine(digest):
             return Finding(digest, size)
         async with self._database.reading() as session:
-            names = await repository_store.names_holding(session, digest, NAMED_REPOSITORIES)
+            names = await repository_store.names_containing(session, digest, NAMED_REPOSITORIES)
         return Finding(digest, size, problem, names)
 
-    async def _problem(self, digest: Digest, size: int) -> str:
+    async def _find_problem(self, digest: Digest, size: int) -> str:
         hasher = digest.hasher()
-        came = 0
+        size_read = 0
         try:
             async for piece in self._storage.read(digest):
                 hasher.update(piece)
-                came += len(piece)
+                size_read += len(piece)
         except BlobMissing:
             return "its content is missing, quarantined, or unreadable"
-        if came != size:
-            return f"it has {came} bytes instead of {size}"
+        if size_read != size:
+            return f"it has {size_read} bytes instead of {size}"
         return "" if hasher.hexdigest() == digest.hex else "its content does not match its digest"
 
-    async def _released(self, digest: str) -> bool:
+    async def _release(self, digest: str) -> bool:
         """Serve a quarantined blob again; return False if it is being deleted."""
         async with self._database.writing() as session:
-            whole = await blob_store.hold(session, digest)
-            if whole:
+            locked = await blob_store.lock(session, digest)
+            if locked:
                 await store.release(session, digest)
-        return whole
+        return locked
 
     async def quarantine(self, digest: str) -> bool:
         """Quarantine a damaged blob; return False if it was deleted or is being pushed again."""
         async with self._database.writing() as session:
-            whole = await blob_store.hold(session, digest)
-            if not whole or await upload_store.claimed(session, digest):
+            locked = await blob_store.lock(session, digest)
+            if not locked or await upload_store.claimed(session, digest):
                 return False
             if not await store.quarantine(session, digest, self._clock()):
                 return False

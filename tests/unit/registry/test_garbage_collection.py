@@ -189,7 +189,7 @@ def test_blob_that_somebody_asks_for_is_kept_for_longer(depot: Depot, how: str) 
 
 def test_others_are_served_between_steps(depot: Depot, monkeypatch: pytest.MonkeyPatch) -> None:
     """Garbage collection deletes a batch per transaction, and a push can lock the repository in between."""
-    monkeypatch.setattr(garbage, "SWEPT_AT_ONCE", 5)
+    monkeypatch.setattr(garbage, "MANIFEST_BATCH_SIZE", 5)
     children = [depot.push_image("a", annotations={"number": str(number)}) for number in range(12)]
     depot.push("a", index(*children), "multi")
     depot.run(depot.registry.tags.delete(ANN, "a", "multi"))
@@ -198,7 +198,7 @@ def test_others_are_served_between_steps(depot: Depot, monkeypatch: pytest.Monke
 
     async def lock(stored: set[Digest]) -> None:
         async with asyncio.timeout(30), depot.database.writing(durable=False) as session:
-            assert await repository_store.lock(session, "a", alone=True)
+            assert await repository_store.lock(session, "a", exclusive=True)
         seen.append(len(stored))
 
     _call_between_steps(depot, monkeypatch, lock)
@@ -212,7 +212,7 @@ def test_others_are_served_between_steps(depot: Depot, monkeypatch: pytest.Monke
 
 def test_manifest_pulled_between_steps_is_kept(depot: Depot, monkeypatch: pytest.MonkeyPatch) -> None:
     """A pull extends the grace period of a manifest that the current run has already listed as due."""
-    monkeypatch.setattr(garbage, "SWEPT_AT_ONCE", 1)
+    monkeypatch.setattr(garbage, "MANIFEST_BATCH_SIZE", 1)
     for number in range(20):
         depot.push_image("a", f"v{number}", annotations={"number": str(number)})
     for number in range(20):
@@ -235,7 +235,7 @@ def test_manifest_pulled_between_steps_is_kept(depot: Depot, monkeypatch: pytest
 
 def test_what_is_needed_is_looked_at_once(depot: Depot, monkeypatch: pytest.MonkeyPatch) -> None:
     """Manifests that others need, however many, are due no more, and go when these others have gone."""
-    monkeypatch.setattr(garbage, "SWEPT_AT_ONCE", 5)
+    monkeypatch.setattr(garbage, "MANIFEST_BATCH_SIZE", 5)
     children = [depot.push_image("a", annotations={"number": str(number)}) for number in range(12)]
     inner = depot.push("a", index(*children), "inner")
     outer = depot.push("a", index(inner), "outer")
@@ -273,7 +273,7 @@ def test_dry_run_waits_for_nobody_and_holds_nobody_up(depot: Depot) -> None:
 
     async def look_while_somebody_writes() -> Collected:
         async with asyncio.timeout(60), depot.database.writing() as session:
-            assert await repository_store.lock(session, "a", alone=True)
+            assert await repository_store.lock(session, "a", exclusive=True)
             return await depot.registry.garbage.collect(dry_run=True)
 
     foreseen = depot.run(look_while_somebody_writes())
@@ -476,7 +476,7 @@ def _call_between_steps(
     depot: Depot, monkeypatch: pytest.MonkeyPatch, request: Callable[[set[Digest]], Awaitable[None]]
 ) -> None:
     """Make garbage collection call ``request`` with the stored manifests before each of its steps."""
-    step = depot.registry.garbage._step
+    step = depot.registry.garbage._begin_step
 
     @asynccontextmanager
     async def requested_step() -> AsyncIterator[Session]:
@@ -484,7 +484,7 @@ def _call_between_steps(
         async with step() as session:
             yield session
 
-    monkeypatch.setattr(depot.registry.garbage, "_step", requested_step)
+    monkeypatch.setattr(depot.registry.garbage, "_begin_step", requested_step)
 
 
 async def _all_manifests(depot: Depot) -> set[Digest]:

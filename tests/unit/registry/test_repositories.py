@@ -18,7 +18,7 @@ def _fill(depot: Depot, name: str, count: int) -> None:
 
 def test_others_are_served_while_a_repository_goes(depot: Depot, monkeypatch: pytest.MonkeyPatch) -> None:
     """A large repository is deleted in steps: between them the loop serves others, also on SQLite."""
-    monkeypatch.setattr(store, "DELETED_AT_ONCE", 2)
+    monkeypatch.setattr(store, "DELETE_BATCH_SIZE", 2)
     _fill(depot, "a", 7)
 
     turns = depot.run(_turns_during_removal(depot, "a"))
@@ -29,7 +29,7 @@ def test_others_are_served_while_a_repository_goes(depot: Depot, monkeypatch: py
 
 def test_nothing_of_a_deleted_repository_comes_back(depot: Depot, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who pushes to the same name again starts from nothing; the earlier bytes are freed after the grace period."""
-    monkeypatch.setattr(store, "DELETED_AT_ONCE", 2)
+    monkeypatch.setattr(store, "DELETE_BATCH_SIZE", 2)
     _fill(depot, "a", 5)
     depot.run(depot.registry.repositories.delete(ANN, "a"))
 
@@ -47,7 +47,7 @@ async def _turns_during_removal(depot: Depot, name: str) -> int:
     """How often another task had its turn while the repository was removed."""
     turns = 0
     async with depot.database.writing() as session:
-        found = await store.lock(session, name, alone=True)
+        found = await store.lock(session, name, exclusive=True)
         assert found is not None
         removing = asyncio.create_task(store.remove(session, found.id))
         while not removing.done():

@@ -104,7 +104,7 @@ def test_nothing_happens_without_access(depot: Depot) -> None:
         r.manifests.get(BEN, "ann/x", "v1"),
         r.tags.names(BEN, "ann/x"),
         r.tags.history(BEN, "ann/x", "v1"),
-        r.tags.fixed_patterns(BEN, "ann/x"),
+        r.tags.immutable_patterns(BEN, "ann/x"),
         r.referrers.of(BEN, "ann/x", digest),
     ]
     changing = [
@@ -121,7 +121,7 @@ def test_nothing_happens_without_access(depot: Depot) -> None:
         r.manifests.delete(BEN, "ann/x", digest),
         r.tags.delete(BEN, "ann/x", "v1"),
         r.tags.restore(BEN, "ann/x", "v1", digest),
-        r.tags.set_fixed_patterns(BEN, "ann/x", ["*"]),
+        r.tags.set_immutable_patterns(BEN, "ann/x", ["*"]),
     ]
 
     assert {refused(lambda call=call: depot.run(call)) for call in reading} == {ErrorCode.NAME_UNKNOWN}

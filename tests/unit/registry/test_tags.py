@@ -80,7 +80,7 @@ def test_restore_of_a_deleted_manifest_is_refused(depot: Depot) -> None:
 def test_fixed_tag_is_set_once(depot: Depot) -> None:
     """A tag of a fixed pattern may be new, and pushed again the same; it cannot be moved or taken away."""
     depot.push_image("a", "other")
-    depot.run(depot.registry.tags.set_fixed_patterns(ANN, "a", ["v*"]))
+    depot.run(depot.registry.tags.set_immutable_patterns(ANN, "a", ["v*"]))
     digest = depot.push_image("a", "v1", layer=b"one")
     depot.push_image("a", "v1", layer=b"one")
 
@@ -94,13 +94,13 @@ def test_fixed_tag_is_set_once(depot: Depot) -> None:
         assert refused.value.code is ErrorCode.DENIED
     depot.push_image("a", "other", layer=b"two")
     assert depot.run(depot.registry.manifests.get(ANN, "a", "v1")).digest == digest
-    assert depot.run(depot.registry.tags.fixed_patterns(ANN, "a")) == ("v*",)
+    assert depot.run(depot.registry.tags.immutable_patterns(ANN, "a")) == ("v*",)
 
 
 def test_refused_move_leaves_no_manifest(depot: Depot) -> None:
     """A push whose tag may not move happens not at all."""
     depot.push_image("a", "v1", layer=b"one")
-    depot.run(depot.registry.tags.set_fixed_patterns(ANN, "a", ["v1"]))
+    depot.run(depot.registry.tags.set_immutable_patterns(ANN, "a", ["v1"]))
     depot.push_blob("a", b"two")
 
     with pytest.raises(WireError):

@@ -15,20 +15,20 @@ from pathlib import Path
 from hythe.oci.digest import Digest
 from hythe.registry.mirror.upstream import UpstreamError, UpstreamRegistry, UpstreamUnavailable
 
-PIECE = 1024 * 1024
+PIECE_SIZE = 1024 * 1024
 """Bytes to read from an upstream, or to send, at a time."""
 
-ATTEMPTS = 5
+MAX_ATTEMPTS = 5
 """How often an interrupted download is resumed."""
 
-PAUSE = 0.5
+RETRY_DELAY = 0.5
 """Seconds before the first retry; doubled for each further one."""
 
 FOLDER = "mirror"
 
 log = logging.getLogger(__name__)
 
-Keep = Callable[[AsyncIterator[bytes]], Awaitable[object]]
+StoreBlob = Callable[[AsyncIterator[bytes]], Awaitable[object]]
 
 
 class MirrorDownloads:
@@ -38,20 +38,22 @@ class MirrorDownloads:
         """Store downloads in a folder of ``data``, after removing those of an earlier process."""
         self._folder = data / FOLDER
         self._running: dict[Digest, MirrorDownload] = {}
-        for left in self._folder.glob("*"):
-            left.unlink(missing_ok=True)
+        for leftover in self._folder.glob("*"):
+            leftover.unlink(missing_ok=True)
 
-    async def start(self, digest: Digest, upstream: UpstreamRegistry, repository: str, keep: Keep) -> "MirrorDownload":
+    async def start(
+        self, digest: Digest, upstream: UpstreamRegistry, repository: str, store_blob: StoreBlob
+    ) -> "MirrorDownload":
         """Start a download or join a running one; return once its size is known.
 
-        ``keep`` gets the complete, verified blob. Raises UpstreamError and OSError.
+        ``store_blob`` gets the complete, verified blob. Raises UpstreamError and OSError.
         """
         download = self._running.get(digest)
         if download is None:
             self._folder.mkdir(parents=True, exist_ok=True)
             download = self._running[digest] = MirrorDownload(digest, self._folder)
-            download.task = asyncio.create_task(self._run(download, upstream, repository, keep))
-        await download.begun()
+            download.task = asyncio.create_task(self._run(download, upstream, repository, store_blob))
+        await download.wait_for_size()
         return download
 
     async def close(self) -> None:
@@ -61,10 +63,12 @@ class MirrorDownloads:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _run(self, download: "MirrorDownload", upstream: UpstreamRegistry, repository: str, keep: Keep) -> None:
+    async def _run(
+        self, download: "MirrorDownload", upstream: UpstreamRegistry, repository: str, store_blob: StoreBlob
+    ) -> None:
         try:
             await download.fetch(upstream, repository)
-            await keep(download.kept_pieces())
+            await store_blob(download.all_pieces())
             download.end(None)
         except asyncio.CancelledError:
             download.end(UpstreamUnavailable("the server is stopping"))
@@ -77,7 +81,7 @@ class MirrorDownloads:
 
 
 class MirrorDownload:
-    """A blob that is being downloaded. ``size`` is known once ``begun`` has returned."""
+    """A blob that is being downloaded. ``size`` is known once ``wait_for_size`` has returned."""
 
     def __init__(self, digest: Digest, folder: Path) -> None:
         self.digest = digest
@@ -86,43 +90,43 @@ class MirrorDownload:
         self._received = 0
         self._ended = False
         self._error: Exception | None = None
-        self._news = asyncio.Event()
+        self._changed = asyncio.Event()
         # Unlink the file at once: its space is freed with the last open descriptor, even after kill -9.
         self._file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115 (closed by the garbage collector)
 
-    async def begun(self) -> None:
+    async def wait_for_size(self) -> None:
         """Wait until the size is known. Raises the error that ended the download before."""
-        await self._until(lambda: self.size >= 0)
+        await self._wait_until(lambda: self.size >= 0)
 
     async def read(self, start: int, stop: int) -> AsyncIterator[bytes]:
         """Yield the bytes from ``start`` up to ``stop`` as they arrive. Raises the error that ended the download."""
         while start < stop:
-            await self._until(partial(self._reaches_beyond, start))
-            end = min(stop, self._readable, start + PIECE)
+            await self._wait_until(partial(self._reaches_beyond, start))
+            end = min(stop, self._readable, start + PIECE_SIZE)
             piece = await asyncio.to_thread(os.pread, self._file.fileno(), end - start, start)
             yield piece
             start += len(piece)
 
-    async def kept_pieces(self) -> AsyncIterator[bytes]:
+    async def all_pieces(self) -> AsyncIterator[bytes]:
         """Yield all bytes once they are verified."""
-        for start in range(0, self.size, PIECE):
-            yield await asyncio.to_thread(os.pread, self._file.fileno(), PIECE, start)
+        for start in range(0, self.size, PIECE_SIZE):
+            yield await asyncio.to_thread(os.pread, self._file.fileno(), PIECE_SIZE, start)
 
     async def fetch(self, upstream: UpstreamRegistry, repository: str) -> None:
         """Download the blob, resuming after interruptions, and verify its digest. Raises UpstreamError and OSError."""
         hasher = self.digest.hasher()
-        for attempt in range(ATTEMPTS):
+        for attempt in range(MAX_ATTEMPTS):
             try:
                 async with upstream.blob(repository, self.digest, self._received) as reply:
                     self._set_size(self._received + reply.size)
-                    async for piece in reply.pieces(PIECE):
+                    async for piece in reply.pieces(PIECE_SIZE):
                         await asyncio.to_thread(self._write, piece, hasher.update)
-                        self._tell()
+                        self._wake_readers()
                 break
             except UpstreamUnavailable:
-                if attempt + 1 == ATTEMPTS:
+                if attempt + 1 == MAX_ATTEMPTS:
                     raise
-                await asyncio.sleep(PAUSE * 2**attempt)
+                await asyncio.sleep(RETRY_DELAY * 2**attempt)
         if self._received != self.size or hasher.hexdigest() != self.digest.hex:
             raise UpstreamError(f"the content of {self.digest} does not match its digest")
 
@@ -130,7 +134,7 @@ class MirrorDownload:
         """Report to all readers that the blob is complete and stored, or that the download failed."""
         self._ended = True
         self._error = error
-        self._tell()
+        self._wake_readers()
 
     @property
     def _readable(self) -> int:
@@ -143,7 +147,7 @@ class MirrorDownload:
         if self.size not in (-1, size):
             raise UpstreamError(f"the size of {self.digest} changed during the download")
         self.size = size
-        self._tell()
+        self._wake_readers()
 
     def _write(self, piece: bytes, update: Callable[[bytes], None]) -> None:
         view = memoryview(piece)
@@ -152,12 +156,12 @@ class MirrorDownload:
         update(piece)
         self._received += len(piece)
 
-    def _tell(self) -> None:
-        self._news.set()
-        self._news = asyncio.Event()
+    def _wake_readers(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
 
-    async def _until(self, happened: Callable[[], bool]) -> None:
-        while not happened():
+    async def _wait_until(self, condition: Callable[[], bool]) -> None:
+        while not condition():
             if self._error is not None:
                 raise self._error
-            await self._news.wait()
+            await self._changed.wait()

@@ -23,7 +23,7 @@ from hythe.oci.digest import Digest
 from hythe.oci.errors import ErrorCode, WireError
 from hythe.registry.access import Access, Action, Actor
 from hythe.registry.anonymous import AnonymousAccess
-from hythe.registry.blobs import SOURCES, Blob, Blobs, unknown_blob
+from hythe.registry.blobs import MAX_MOUNT_SOURCES, Blob, Blobs, unknown_blob
 from hythe.registry.clock import Clock, now
 from hythe.registry.manifests import Manifests, parse_manifest, unknown_manifest
 from hythe.registry.mirror.downloads import MirrorDownload, MirrorDownloads
@@ -50,7 +50,7 @@ from hythe.registry.tags import Tags
 from hythe.registry.uploads import Uploads
 from hythe.registry.verification import Verification
 
-FRESH = timedelta(seconds=30)
+REFRESH_INTERVAL = timedelta(seconds=30)
 """How long the upstream is not asked again for the digest of a tag, even if it failed to respond."""
 
 REFRESH_TIMEOUT = 5
@@ -59,12 +59,12 @@ REFRESH_TIMEOUT = 5
 GRACE = timedelta(minutes=10)
 """Maximum time before deleted content is freed: it can be fetched again, and ``mirror_size`` must be kept."""
 
-USE_NOTED = timedelta(hours=1)
+USE_PRECISION = timedelta(hours=1)
 """Precision of the time at which content was last used."""
 
-DROPPED_AT_ONCE = 100
+DELETE_BATCH_SIZE = 100
 
-REMEMBERED = 10_000
+MAX_CACHED_REFRESHES = 10_000
 """Number of references whose last refresh is cached."""
 
 log = logging.getLogger(__name__)
@@ -90,29 +90,29 @@ class Mirror:
         self._database = database
         self._access = access
         # Mirrored images are stored without access checks and listeners: their repositories have no owner.
-        open_to_us = AnonymousAccess()
+        open_access = AnonymousAccess()
         policy = msgspec.structs.replace(policy, grace=min(policy.grace, GRACE))
-        self._repositories = Repositories(database, open_to_us, (), policy, clock)
-        self._tags = Tags(database, open_to_us, (), self._repositories, policy, clock)
-        self._manifests = Manifests(database, open_to_us, (), self._repositories, self._tags, policy, clock)
+        self._repositories = Repositories(database, open_access, (), policy, clock)
+        self._tags = Tags(database, open_access, (), self._repositories, policy, clock)
+        self._manifests = Manifests(database, open_access, (), self._repositories, self._tags, policy, clock)
         verification = Verification(database, storage, policy, clock)
-        self._blobs = Blobs(database, storage, open_to_us, self._repositories, verification, policy, clock)
-        self._uploads = Uploads(database, storage, open_to_us, self._repositories, policy, clock)
+        self._blobs = Blobs(database, storage, open_access, self._repositories, verification, policy, clock)
+        self._uploads = Uploads(database, storage, open_access, self._repositories, policy, clock)
         self._policy = policy
         self._clock = clock
         self._downloads = MirrorDownloads(data)
         self._session: aiohttp.ClientSession | None = None
         self._registries: dict[str, UpstreamRegistry] = {}
-        self._asking: dict[Key, asyncio.Task[None]] = {}
-        self._asked_at: dict[Key, datetime] = {}
+        self._refreshes: dict[Key, asyncio.Task[None]] = {}
+        self._refreshed_at: dict[Key, datetime] = {}
         self._used_at: dict[Key, datetime] = {}
 
     async def close(self) -> None:
         """Cancel running downloads and close connections."""
-        asking = list(self._asking.values())
-        for task in asking:
+        refreshes = list(self._refreshes.values())
+        for task in refreshes:
             task.cancel()
-        await asyncio.gather(*asking, return_exceptions=True)
+        await asyncio.gather(*refreshes, return_exceptions=True)
         await self._downloads.close()
         if self._session is not None:
             await self._session.close()
@@ -136,10 +136,10 @@ class Mirror:
             return
         await self._access.require(actor, repository, Action.PULL)
         key = (repository, reference)
-        task = self._asking.get(key)
+        task = self._refreshes.get(key)
         if task is None:
-            task = self._asking[key] = asyncio.create_task(self._refresh(upstream, repository, reference))
-            task.add_done_callback(lambda _: self._asking.pop(key, None))
+            task = self._refreshes[key] = asyncio.create_task(self._refresh(upstream, repository, reference))
+            task.add_done_callback(lambda _: self._refreshes.pop(key, None))
         await asyncio.shield(task)
 
     async def download(self, actor: Actor, repository: str, digest: Digest) -> "MirrorDownload | None":
@@ -147,26 +147,28 @@ class Mirror:
 
         Raises WireError: BLOB_UNKNOWN if the upstream does not have it, UNAVAILABLE if the upstream does not respond.
         """
-        found = await self._missing(actor, repository, digest)
+        found = await self._find_missing(actor, repository, digest)
         if found is None:
             return None
 
-        async def keep(pieces: AsyncIterator[bytes]) -> None:
+        async def store_blob(pieces: AsyncIterator[bytes]) -> None:
             await self._uploads.put(_actor(repository), repository, digest, pieces)
-            await self._count(repository, digest)
+            await self._mark_referenced(repository, digest)
 
         try:
-            return await self._downloads.start(digest, self._registry(found), _theirs(found, repository), keep)
+            return await self._downloads.start(
+                digest, self._registry(found), _upstream_name(found, repository), store_blob
+            )
         except UpstreamError as error:
             raise _blob_error(error, digest) from error
 
     async def upstream_blob(self, actor: Actor, repository: str, digest: Digest) -> Blob | None:
         """Return the upstream's size of a blob that is not stored yet; None as in ``download``. Raises WireError."""
-        found = await self._missing(actor, repository, digest)
+        found = await self._find_missing(actor, repository, digest)
         if found is None:
             return None
         try:
-            size = await self._registry(found).blob_size(_theirs(found, repository), digest)
+            size = await self._registry(found).blob_size(_upstream_name(found, repository), digest)
         except UpstreamError as error:
             raise _blob_error(error, digest) from error
         return Blob(digest, size, stored=False)
@@ -182,56 +184,56 @@ class Mirror:
 
     async def expire(self) -> int:
         """Delete old and excess mirrored manifests; return their number. Garbage collection frees their blobs."""
-        dropped = 0
+        deleted = 0
         if self._policy.mirror_age:
-            while some := await self._drop_unused(self._clock() - self._policy.mirror_age, DROPPED_AT_ONCE):
-                dropped += some
-        while self._policy.mirror_size and await self._held() > self._policy.mirror_size:
-            some = await self._drop_unused(self._clock() + USE_NOTED, 1)
-            if not some:
+            while count := await self._delete_unused(self._clock() - self._policy.mirror_age, DELETE_BATCH_SIZE):
+                deleted += count
+        while self._policy.mirror_size and await self._stored_size() > self._policy.mirror_size:
+            count = await self._delete_unused(self._clock() + USE_PRECISION, 1)
+            if not count:
                 break
-            dropped += some
-        return dropped
+            deleted += count
+        return deleted
 
     async def _refresh(self, upstream: Upstream, repository: str, reference: str | Digest) -> None:
         async with self._database.reading() as session:
-            here = await manifest_store.find(session, repository, reference)
-        if here is not None and self._is_fresh(repository, reference):
-            await self._note_use(here)
+            stored = await manifest_store.find(session, repository, reference)
+        if stored is not None and self._is_fresh(repository, reference):
+            await self._record_use(stored)
             return
         try:
-            await self._fetch(upstream, repository, reference, here)
+            await self._fetch(upstream, repository, reference, stored)
         except UpstreamUnavailable as error:
-            if here is None:
+            if stored is None:
                 log.warning("failed to fetch %s: %s", repository, error)
                 raise _unavailable(error) from error
             log.warning("serving the stored copy of %s because the upstream does not respond: %s", repository, error)
-            _remember(self._asked_at, (repository, reference), self._clock())
+            _record_time(self._refreshed_at, (repository, reference), self._clock())
         except UpstreamError as error:
             raise unknown_manifest(reference) from error
 
     def _is_fresh(self, repository: str, reference: str | Digest) -> bool:
         if isinstance(reference, Digest):
             return True
-        asked = self._asked_at.get((repository, reference))
-        return asked is not None and self._clock() - asked < FRESH
+        refreshed = self._refreshed_at.get((repository, reference))
+        return refreshed is not None and self._clock() - refreshed < REFRESH_INTERVAL
 
     async def _fetch(
-        self, upstream: Upstream, repository: str, reference: str | Digest, here: StoredManifest | None
+        self, upstream: Upstream, repository: str, reference: str | Digest, stored: StoredManifest | None
     ) -> None:
-        registry, theirs = self._registry(upstream), _theirs(upstream, repository)
+        registry, upstream_name = self._registry(upstream), _upstream_name(upstream, repository)
         # HEAD first for a stored tag: it transfers nothing, and Docker Hub does not count it as a pull.
         if (
-            here is not None
+            stored is not None
             and isinstance(reference, str)
-            and await _soon(registry.manifest_digest(theirs, reference)) == here.digest
+            and await _with_timeout(registry.manifest_digest(upstream_name, reference)) == stored.digest
         ):
-            await self._note_use(here)
+            await self._record_use(stored)
         else:
-            await self._keep(repository, reference, await registry.manifest(theirs, reference))
-        _remember(self._asked_at, (repository, reference), self._clock())
+            await self._store(repository, reference, await registry.manifest(upstream_name, reference))
+        _record_time(self._refreshed_at, (repository, reference), self._clock())
 
-    async def _keep(self, repository: str, reference: str | Digest, fetched: FetchedManifest) -> None:
+    async def _store(self, repository: str, reference: str | Digest, fetched: FetchedManifest) -> None:
         manifest = parse_manifest(fetched.content, fetched.media_type, self._policy.manifest_size)
         digest = reference if isinstance(reference, Digest) else manifest.digest()
         if not digest.matches(fetched.content):
@@ -243,66 +245,66 @@ class Mirror:
         )
         actor = _actor(repository)
         async with self._database.writing() as session:
-            found = await self._repositories.obtain(session, repository, actor, alone=True)
+            found = await self._repositories.get_or_create(session, repository, actor, exclusive=True)
             await self._manifests.add(session, found, digest, manifest, references, actor)
             await self._tags.move(session, found, tags, digest, actor)
             await store.add(session, found.id, str(digest), self._clock())
 
-    async def _missing(self, actor: Actor, repository: str, digest: Digest) -> Upstream | None:
+    async def _find_missing(self, actor: Actor, repository: str, digest: Digest) -> Upstream | None:
         """Return the upstream of a repository that does not contain the blob; None if there is nothing to fetch."""
         upstream = self.upstreams.of(repository)
         if upstream is None:
             return None
         await self._access.require(actor, repository, Action.PULL)
         async with self._database.reading() as session:
-            here = await blob_store.find(session, repository, str(digest))
-        if (here is None or here.quarantined) and not await self._mounted(repository, digest):
+            stored = await blob_store.find(session, repository, str(digest))
+        if (stored is None or stored.quarantined) and not await self._mount(repository, digest):
             return upstream
         return None
 
-    async def _mounted(self, repository: str, digest: Digest) -> bool:
+    async def _mount(self, repository: str, digest: Digest) -> bool:
         """Link a blob of another mirrored repository, unless nothing is known about it yet."""
         async with self._database.reading() as session:
             if await repository_store.find(session, repository) is None:
                 return False
-            names = await repository_store.names_holding(session, str(digest), SOURCES)
+            names = await repository_store.names_containing(session, str(digest), MAX_MOUNT_SOURCES)
         # Only from mirrored repositories: the client could have requested the content there.
         source = next((name for name in names if name != repository and self.upstreams.of(name)), None)
         if source is None or not await self._blobs.mount(_actor(repository), repository, digest, source):
             return False
-        await self._count(repository, digest)
+        await self._mark_referenced(repository, digest)
         return True
 
-    async def _count(self, repository: str, digest: Digest) -> None:
+    async def _mark_referenced(self, repository: str, digest: Digest) -> None:
         """Count a blob as mirrored content as soon as a manifest refers to it, before garbage collection does."""
         async with self._database.writing(durable=False) as session:
-            found = await repository_store.lock(session, repository, alone=True)
+            found = await repository_store.lock(session, repository, exclusive=True)
             if found is not None:
                 needed = await garbage_store.needed_links(session, found.id, [str(digest)])
                 await blob_store.mark_links(session, found.id, needed, None)
 
-    async def _note_use(self, here: StoredManifest) -> None:
-        now, key = self._clock(), (here.repository.name, here.digest)
-        if now - self._used_at.get(key, datetime.min.replace(tzinfo=UTC)) < USE_NOTED:
+    async def _record_use(self, stored: StoredManifest) -> None:
+        now, key = self._clock(), (stored.repository.name, stored.digest)
+        if now - self._used_at.get(key, datetime.min.replace(tzinfo=UTC)) < USE_PRECISION:
             return
-        _remember(self._used_at, key, now)
+        _record_time(self._used_at, key, now)
         async with self._database.writing(durable=False) as session:
-            await store.note_use(session, here.repository.id, str(here.digest), now, now - USE_NOTED)
+            await store.record_use(session, stored.repository.id, str(stored.digest), now, now - USE_PRECISION)
 
-    async def _held(self) -> int:
+    async def _stored_size(self) -> int:
         async with self._database.reading() as session:
             return await store.size(session)
 
-    async def _drop_unused(self, before: datetime, limit: int) -> int:
+    async def _delete_unused(self, before: datetime, limit: int) -> int:
         async with self._database.reading() as session:
             rows = await store.unused(session, before, limit)
         for row in rows:
-            await self._drop(row.name, Digest.parse(row.digest))
+            await self._delete(row.name, Digest.parse(row.digest))
         return len(rows)
 
-    async def _drop(self, repository: str, digest: Digest) -> None:
+    async def _delete(self, repository: str, digest: Digest) -> None:
         async with self._database.writing() as session:
-            found = await repository_store.lock(session, repository, alone=True)
+            found = await repository_store.lock(session, repository, exclusive=True)
             if found is None:
                 return
             tags = await tag_store.pointing_at(session, found.id, str(digest))
@@ -316,7 +318,7 @@ class Mirror:
         return self._registries[upstream.name]
 
 
-async def _soon(answer: Awaitable[Digest | None]) -> Digest | None:
+async def _with_timeout(answer: Awaitable[Digest | None]) -> Digest | None:
     """Return the upstream's response. Raises UpstreamUnavailable after a timeout, and the upstream's errors."""
     try:
         async with asyncio.timeout(REFRESH_TIMEOUT):
@@ -325,13 +327,13 @@ async def _soon(answer: Awaitable[Digest | None]) -> Digest | None:
         raise UpstreamUnavailable(f"no response within {REFRESH_TIMEOUT} seconds") from error
 
 
-def _remember(times: dict[Key, datetime], key: Key, at: datetime) -> None:
-    if len(times) >= REMEMBERED:
+def _record_time(times: dict[Key, datetime], key: Key, at: datetime) -> None:
+    if len(times) >= MAX_CACHED_REFRESHES:
         times.clear()
     times[key] = at
 
 
-def _theirs(upstream: Upstream, repository: str) -> str:
+def _upstream_name(upstream: Upstream, repository: str) -> str:
     """Return the upstream's name of the repository."""
     return repository.removeprefix(upstream.prefix)
 

@@ -28,7 +28,7 @@ TOKEN_MARGIN = 10
 MAX_TOKENS = 1000
 """Maximum number of cached tokens, one for each repository: clients choose the names."""
 
-GONE = (401, 403, 404)
+MISSING_STATUSES = (401, 403, 404)
 """Status codes of registries for missing or private content."""
 
 
@@ -53,7 +53,7 @@ class FetchedManifest(msgspec.Struct, frozen=True):
 
 class _Token(msgspec.Struct, frozen=True):
     header: str
-    ends: float
+    expires_at: float
 
 
 class _TokenReply(msgspec.Struct, frozen=True):
@@ -74,7 +74,7 @@ class UpstreamRegistry:
 
     async def manifest_digest(self, repository: str, tag: str) -> Digest | None:
         """Return the digest of a tag; None if the upstream's HEAD response has none. Raises UpstreamError."""
-        async with self._asked("HEAD", repository, f"manifests/{tag}") as response:
+        async with self._request("HEAD", repository, f"manifests/{tag}") as response:
             text = response.headers.get("Docker-Content-Digest", "")
         try:
             return Digest.parse(text)
@@ -83,7 +83,7 @@ class UpstreamRegistry:
 
     async def manifest(self, repository: str, reference: str | Digest) -> FetchedManifest:
         """Return a manifest. Raises UpstreamError."""
-        async with self._asked("GET", repository, f"manifests/{reference}") as response:
+        async with self._request("GET", repository, f"manifests/{reference}") as response:
             content = b""
             async for piece in response.content.iter_any():
                 content += piece
@@ -93,32 +93,34 @@ class UpstreamRegistry:
 
     async def blob_size(self, repository: str, digest: Digest) -> int:
         """Return the size of a blob in bytes. Raises UpstreamError."""
-        async with self._asked("HEAD", repository, f"blobs/{digest}") as response:
-            return _length(response)
+        async with self._request("HEAD", repository, f"blobs/{digest}") as response:
+            return _content_length(response)
 
     @asynccontextmanager
     async def blob(self, repository: str, digest: Digest, start: int = 0) -> AsyncIterator["BlobReply"]:
         """Open a blob at its byte ``start``. Raises UpstreamError."""
-        more = {"Range": f"bytes={start}-"} if start else {}
-        async with self._asked("GET", repository, f"blobs/{digest}", more) as response:
+        extra_headers = {"Range": f"bytes={start}-"} if start else {}
+        async with self._request("GET", repository, f"blobs/{digest}", extra_headers) as response:
             if start and response.status != 206:
                 raise UpstreamUnavailable("it does not support resuming a download")
-            yield BlobReply(_length(response), response)
+            yield BlobReply(_content_length(response), response)
 
     @asynccontextmanager
-    async def _asked(
-        self, method: str, repository: str, rest: str, more: dict[str, str] | None = None
+    async def _request(
+        self, method: str, repository: str, rest: str, extra_headers: dict[str, str] | None = None
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         url = f"{self._upstream.url}/v2/{repository}/{rest}"
-        headers = {"Accept": ACCEPT, "Accept-Encoding": "identity", **(more or {})}
+        headers = {"Accept": ACCEPT, "Accept-Encoding": "identity", **(extra_headers or {})}
         try:
-            async with self._session.request(method, url, headers=headers | self._known(repository)) as response:
+            async with self._session.request(
+                method, url, headers=headers | self._cached_authorization(repository)
+            ) as response:
                 challenges = parse_challenges(", ".join(response.headers.getall("WWW-Authenticate", [])))
                 if response.status != 401 or not challenges:
                     _check(response)
                     yield response
                     return
-            headers["Authorization"] = await self._authorize(repository, challenges[0])
+            headers["Authorization"] = await self._fetch_authorization(repository, challenges[0])
             async with self._session.request(method, url, headers=headers) as response:
                 if challenges[0].scheme == "basic":
                     self._check_credentials(response)
@@ -127,13 +129,13 @@ class UpstreamRegistry:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise UpstreamUnavailable(f"{self._upstream.url} does not respond: {error}") from error
 
-    def _known(self, repository: str) -> dict[str, str]:
+    def _cached_authorization(self, repository: str) -> dict[str, str]:
         token = self._tokens.get(repository)
-        return {"Authorization": token.header} if token and token.ends > time.monotonic() else {}
+        return {"Authorization": token.header} if token and token.expires_at > time.monotonic() else {}
 
-    async def _authorize(self, repository: str, challenge: Challenge) -> str:
+    async def _fetch_authorization(self, repository: str, challenge: Challenge) -> str:
         if challenge.scheme == "basic":
-            return self._basic()
+            return self._basic_authorization()
         realm = challenge.parameters.get("realm", "")
         if challenge.scheme != "bearer" or not realm.startswith(("http://", "https://")):
             raise UpstreamUnavailable(f"{self._upstream.url} requires unsupported authentication: {challenge.scheme}")
@@ -141,28 +143,28 @@ class UpstreamRegistry:
             "service": challenge.parameters.get("service", ""),
             "scope": challenge.parameters.get("scope") or str(Scope.repository(repository, PULL)),
         }
-        headers = {"Authorization": self._basic()} if self._upstream.user else {}
+        headers = {"Authorization": self._basic_authorization()} if self._upstream.user else {}
         async with self._session.get(realm, params=parameters, headers=headers) as response:
             if self._upstream.user:
                 self._check_credentials(response)
             _check(response)
             reply = _token_reply(await response.read())
         header = f"Bearer {reply.token or reply.access_token}"
-        ends = time.monotonic() + max(reply.expires_in, 60) - TOKEN_MARGIN
+        expires_at = time.monotonic() + max(reply.expires_in, 60) - TOKEN_MARGIN
         if len(self._tokens) >= MAX_TOKENS:
             self._tokens.clear()
-        self._tokens[repository] = _Token(header, ends)
+        self._tokens[repository] = _Token(header, expires_at)
         return header
 
     def _check_credentials(self, response: aiohttp.ClientResponse) -> None:
         """Distinguish wrong credentials from a missing image: the operator has to fix the former."""
         if response.status == 401:
-            wanted = (
+            problem = (
                 "rejected the credentials" if self._upstream.user else "requires credentials: write https://USER:TOKEN@"
             )
-            raise UpstreamUnavailable(f"{response.url.host} {wanted}")
+            raise UpstreamUnavailable(f"{response.url.host} {problem}")
 
-    def _basic(self) -> str:
+    def _basic_authorization(self) -> str:
         return aiohttp.encode_basic_auth(self._upstream.user, self._upstream.password)
 
 
@@ -186,13 +188,13 @@ def _token_reply(content: bytes) -> _TokenReply:
 
 
 def _check(response: aiohttp.ClientResponse) -> None:
-    if response.status in GONE:
+    if response.status in MISSING_STATUSES:
         raise UpstreamMissing(f"{response.url.host} returned status {response.status}")
     if response.status not in (200, 206):
         raise UpstreamUnavailable(f"{response.url.host} returned status {response.status}")
 
 
-def _length(response: aiohttp.ClientResponse) -> int:
+def _content_length(response: aiohttp.ClientResponse) -> int:
     text = response.headers.get("Content-Length", "")
     if not text.isdecimal():
         raise UpstreamUnavailable(f"{response.url.host} does not send the size of a blob")

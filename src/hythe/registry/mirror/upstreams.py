@@ -34,9 +34,12 @@ class Upstream(msgspec.Struct, frozen=True):
 class Upstreams:
     """The upstream registries."""
 
-    def __init__(self, text: str, *, bare: bool = False) -> None:
-        """Parse the setting ``mirrors``; ``bare``: there are no users, so every name is allowed. Raises MirrorError."""
-        self._upstreams = tuple(_parsed(text, bare=bare))
+    def __init__(self, text: str, *, allow_unnamed: bool = False) -> None:
+        """Parse the setting ``mirrors``. Raises MirrorError.
+
+        ``allow_unnamed``: the registry has no users, so a mirror may serve all names.
+        """
+        self._upstreams = tuple(_parse(text, allow_unnamed=allow_unnamed))
         names = [upstream.name for upstream in self._upstreams]
         if len(set(names)) < len(names) or [upstream.prefix for upstream in self._upstreams].count("") > 1:
             raise MirrorError("two mirrors have the same name or none: write NAME=URL for each")
@@ -72,22 +75,22 @@ class Upstreams:
         return bool(self._upstreams)
 
 
-def _parsed(text: str, *, bare: bool) -> Iterator[Upstream]:
-    for word in re.split(r"[\s,]+", text.strip()):
-        if not word:
+def _parse(text: str, *, allow_unnamed: bool) -> Iterator[Upstream]:
+    for item in re.split(r"[\s,]+", text.strip()):
+        if not item:
             continue
-        name, equals, url = word.partition("=")
+        name, equals, url = item.partition("=")
         if not equals or "://" in name:
-            name, url = "", word
+            name, url = "", item
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise MirrorError(f"{url!r} is not the address of a registry: write https://HOST")
-        if not name and not bare:
-            raise MirrorError(f"{word!r} has no name: write NAME={url}, such as docker.io={url}")
-        if not bare and "." not in name:
+        if not name and not allow_unnamed:
+            raise MirrorError(f"{item!r} has no name: write NAME={url}, such as docker.io={url}")
+        if not allow_unnamed and "." not in name:
             raise MirrorError(f"{name!r} could be a user name: choose a name with a dot, such as {name}.mirror")
         yield Upstream(
-            name=_checked(name) if name else _own_name(parts.netloc.rpartition("@")[2]),
+            name=_checked_name(name) if name else _default_name(parts.netloc.rpartition("@")[2]),
             prefix=f"{name}/" if name else "",
             url=f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}",
             user=unquote(parts.username or ""),
@@ -95,7 +98,7 @@ def _parsed(text: str, *, bare: bool) -> Iterator[Upstream]:
         )
 
 
-def _checked(name: str) -> str:
+def _checked_name(name: str) -> str:
     try:
         parse_name(name)
     except InvalidReference as error:
@@ -105,5 +108,5 @@ def _checked(name: str) -> str:
     return name
 
 
-def _own_name(host: str) -> str:
+def _default_name(host: str) -> str:
     return "docker.io" if host in DOCKER_HUB else host

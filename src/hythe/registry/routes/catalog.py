@@ -1,6 +1,6 @@
 """``/v2/`` and ``/v2/_catalog``."""
 
-from hythe.registry.catalog import LARGEST_PAGE
+from hythe.registry.catalog import MAX_PAGE_SIZE
 from hythe.registry.routes.http import Request, Response, json_answer
 from hythe.registry.routes.pages import next_link, page_size
 from hythe.registry.service import RegistryServices
@@ -16,5 +16,5 @@ async def list_repositories(registry: RegistryServices, request: Request) -> Res
     """List the repositories that the actor may pull (Docker's extension of the protocol)."""
     size = page_size(request)
     page = await registry.catalog.names(request.actor, request.parameter("last") or "", size)
-    link = next_link(request, page.names[-1], min(size or LARGEST_PAGE, LARGEST_PAGE)) if page.more else ()
+    link = next_link(request, page.names[-1], min(size or MAX_PAGE_SIZE, MAX_PAGE_SIZE)) if page.more else ()
     return json_answer({"repositories": page.names}, headers=link)

@@ -1,6 +1,6 @@
 """A cache of responses to pulls of manifests: many engines request the same tag at the same time.
 
-A response is valid until the next commit, which ``ReadCache`` notices, and as long as the credential is valid, which is
+A response is valid until the next commit, which ``ReadCache`` detects, and as long as the credential is valid, which is
 checked again after ``LIFETIME``. The credential is part of the key, so no client gets a response made for another.
 A mirror caches nothing here, because its upstream may change without a commit.
 """

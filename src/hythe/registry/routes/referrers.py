@@ -2,7 +2,7 @@
 
 from hythe.oci.digest import Digest
 from hythe.oci.manifest import OCI_INDEX, Index
-from hythe.registry.referrers import LARGEST_PAGE
+from hythe.registry.referrers import MAX_PAGE_SIZE
 from hythe.registry.routes.http import Headers, Request, Response, json_answer
 from hythe.registry.routes.pages import next_link, page_size
 from hythe.registry.service import RegistryServices
@@ -17,7 +17,7 @@ async def list_referrers(registry: RegistryServices, request: Request) -> Respon
     page = await registry.referrers.of(request.actor, request.repository, subject, artifact_type, after, size)
     headers: Headers = []
     if page.more:
-        headers += next_link(request, page.descriptors[-1].digest, min(size or LARGEST_PAGE, LARGEST_PAGE))
+        headers += next_link(request, page.descriptors[-1].digest, min(size or MAX_PAGE_SIZE, MAX_PAGE_SIZE))
     if artifact_type is not None:
         headers.append((b"oci-filters-applied", b"artifactType"))
     return json_answer(Index(2, OCI_INDEX, page.descriptors), OCI_INDEX, headers)

@@ -3,7 +3,7 @@
 from hythe.registry.routes.http import Request, Response, json_answer
 from hythe.registry.routes.pages import next_link, page_size
 from hythe.registry.service import RegistryServices
-from hythe.registry.tags import LARGEST_PAGE
+from hythe.registry.tags import MAX_PAGE_SIZE
 
 
 async def list_tags(registry: RegistryServices, request: Request) -> Response:
@@ -11,5 +11,5 @@ async def list_tags(registry: RegistryServices, request: Request) -> Response:
     size = page_size(request)
     after = request.parameter("last") or ""
     page = await registry.tags.names(request.actor, request.repository, after, size)
-    link = next_link(request, page.names[-1], min(size or LARGEST_PAGE, LARGEST_PAGE)) if page.more else ()
+    link = next_link(request, page.names[-1], min(size or MAX_PAGE_SIZE, MAX_PAGE_SIZE)) if page.more else ()
     return json_answer({"name": request.name, "tags": page.names}, headers=link)

@@ -102,7 +102,7 @@ def _session(status: int, request: Request, upload: UploadSession) -> Response:
 def _with_location(request: Request, error: WireError) -> WireError:
     """Return the session's offset to a client whose chunk was out of order, so that it can continue."""
     if "Range" in error.headers:
-        error.headers.update({"Location": _location(request, request.rest), "Docker-UploadSession-UUID": request.rest})
+        error.headers.update({"Location": _location(request, request.rest), "Docker-Upload-UUID": request.rest})
     return error
 
 

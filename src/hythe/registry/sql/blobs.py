@@ -15,7 +15,7 @@ from hythe.database import Session
 from hythe.database.port import Dialect, insert_for
 from hythe.database.tables.registry import blobs, repositories, repository_blobs
 
-BATCH = 500
+BATCH_SIZE = 500
 """Maximum number of values in one IN list."""
 
 _FIND = (
@@ -31,7 +31,7 @@ _FIND = (
     .join(blobs, blobs.c.digest == repository_blobs.c.digest)
     .where(repositories.c.name == bindparam("name"), repository_blobs.c.digest == bindparam("digest"))
 )
-_HOLD = select(func.pg_advisory_xact_lock(bindparam("key")))
+_LOCK = select(func.pg_advisory_xact_lock(bindparam("key")))
 _DOOMED = select(blobs.c.deleting_since).where(blobs.c.digest == bindparam("digest"))
 _LINKED = select(repository_blobs.c.digest).where(
     repository_blobs.c.repository_id == bindparam("repository_id"),
@@ -62,13 +62,13 @@ _RENEW_LINK = (
 _MARK = (update(blobs).where(blobs.c.digest == bindparam("digest_"), blobs.c.deleting_since.is_(None))).values(
     free_after=bindparam("free_after")
 )
-_OF_REPOSITORY = (
+_IN_REPOSITORY = (
     select(repository_blobs.c.digest)
     .where(
         repository_blobs.c.repository_id == bindparam("repository_id"), repository_blobs.c.digest > bindparam("after")
     )
     .order_by(repository_blobs.c.digest)
-    .limit(BATCH)
+    .limit(BATCH_SIZE)
 )
 _MARK_SOME = (
     update(blobs)
@@ -100,14 +100,14 @@ async def find(session: Session, repository: str, digest: str) -> FoundBlob | No
     return FoundBlob(row.repository_id, row.digest, row.size, row.free_after, row.quarantined_at is not None)
 
 
-async def hold(session: Session, digest: str) -> bool:
+async def lock(session: Session, digest: str) -> bool:
     """Lock one blob until the transaction ends; return False if its bytes are being deleted.
 
     SQLite has only one writer. The row may not exist yet, so PostgreSQL locks the digest.
     """
     if session.dialect == "postgresql":
         key = int.from_bytes(hashlib.blake2b(digest.encode(), digest_size=8).digest(), signed=True)
-        await session.row(_HOLD, {"key": key})
+        await session.row(_LOCK, {"key": key})
     row = await session.row(_DOOMED, {"digest": digest})
     return row is None or row.deleting_since is None
 
@@ -160,13 +160,13 @@ async def mark(session: Session, digest: str, free_after: datetime) -> None:
 async def mark_all_of(session: Session, repository_id: int, free_after: datetime) -> None:
     """Set when a repository's blobs may be freed if no other repository has them; lets others run between steps."""
     after = ""
-    while rows := await session.rows(_OF_REPOSITORY, {"repository_id": repository_id, "after": after}):
+    while rows := await session.rows(_IN_REPOSITORY, {"repository_id": repository_id, "after": after}):
         after = rows[-1].digest
         await session.run(_MARK_SOME, {"digests": [row.digest for row in rows], "free_after": free_after})
         await asyncio.sleep(0)
 
 
-def batches(values: Iterable[str], size: int = BATCH) -> Iterator[Sequence[str]]:
+def batches(values: Iterable[str], size: int = BATCH_SIZE) -> Iterator[Sequence[str]]:
     """Yield the values in lists short enough for an IN."""
     ordered = list(values)
     for start in range(0, len(ordered), size):

@@ -11,7 +11,7 @@ from hythe.database.port import insert
 from hythe.database.tables.registry import blobs, manifest_blobs, manifests, repository_blobs, uploads
 from hythe.registry.sql.blobs import batches
 
-BATCH = 500
+BATCH_SIZE = 500
 """Number of rows to examine in one transaction, which blocks other writers on SQLite."""
 
 _DUE_REPOSITORIES = union(
@@ -29,7 +29,7 @@ def _due_in_repository(table: Table) -> Any:
             table.c.digest > bindparam("after"),
         )
         .order_by(table.c.digest)
-        .limit(BATCH)
+        .limit(BATCH_SIZE)
         .with_for_update()
     )
 
@@ -69,7 +69,7 @@ _DUE_BLOBS = (
     .order_by(blobs.c.digest)
     .limit(bindparam("limit"))
 )
-_USE = select(
+_USAGE = select(
     exists().where(repository_blobs.c.digest == bindparam("digest")).label("linked"),
     exists().where(uploads.c.digest == bindparam("digest")).label("claimed"),
 )
@@ -79,14 +79,14 @@ _LOCKED = (
     .with_for_update()
 )
 _DOOM = update(blobs).where(blobs.c.digest == bindparam("digest_")).values(deleting_since=bindparam("at"))
-_SPARE = update(blobs).where(blobs.c.digest == bindparam("digest_")).values(free_after=bindparam("free_after"))
-_REPRIEVE = (
+_KEEP_UNTIL = update(blobs).where(blobs.c.digest == bindparam("digest_")).values(free_after=bindparam("free_after"))
+_UNDOOM = (
     update(blobs)
     .where(blobs.c.deleting_since <= bindparam("before"))
     .values(deleting_since=None, free_after=bindparam("free_after"))
 )
-_REPRIEVE_ONE = _REPRIEVE.where(blobs.c.digest == bindparam("digest_"))
-_BURY = delete(blobs).where(blobs.c.digest == bindparam("digest"), blobs.c.deleting_since.is_not(None))
+_UNDOOM_ONE = _UNDOOM.where(blobs.c.digest == bindparam("digest_"))
+_REMOVE_DOOMED = delete(blobs).where(blobs.c.digest == bindparam("digest"), blobs.c.deleting_since.is_not(None))
 
 
 async def due_repositories(session: Session, now: datetime) -> tuple[int, ...]:
@@ -130,11 +130,11 @@ async def due_blobs(session: Session, now: datetime, limit: int) -> Sequence[Row
     return await session.rows(_DUE_BLOBS, {"now": now, "limit": limit})
 
 
-async def use(session: Session, digest: str) -> Row[Any] | None:
+async def usage(session: Session, digest: str) -> Row[Any] | None:
     """Return (linked, claimed) of a blob; None if it was deleted or another process doomed it. Hold it first."""
     if await session.row(_LOCKED, {"digest": digest}) is None:
         return None
-    return await session.row(_USE, {"digest": digest})
+    return await session.row(_USAGE, {"digest": digest})
 
 
 async def doom(session: Session, digest: str, at: datetime) -> None:
@@ -142,27 +142,27 @@ async def doom(session: Session, digest: str, at: datetime) -> None:
     await session.run(_DOOM, {"digest_": digest, "at": at})
 
 
-async def spare(session: Session, digest: str, free_after: datetime | None) -> None:
+async def keep_until(session: Session, digest: str, free_after: datetime | None) -> None:
     """Keep a blob permanently (None) or until it is examined again."""
-    await session.run(_SPARE, {"digest_": digest, "free_after": free_after})
+    await session.run(_KEEP_UNTIL, {"digest_": digest, "free_after": free_after})
 
 
-async def bury(session: Session, digest: str) -> None:
+async def remove_doomed(session: Session, digest: str) -> None:
     """Delete the row of a blob whose bytes were deleted."""
-    await session.run(_BURY, {"digest": digest})
+    await session.run(_REMOVE_DOOMED, {"digest": digest})
 
 
-async def reprieve(session: Session, before: datetime, free_after: datetime, digest: str | None = None) -> int:
+async def undoom(session: Session, before: datetime, free_after: datetime, digest: str | None = None) -> int:
     """Undoom blobs that were doomed before ``before``, because the deleting process died. Their bytes may or may not
     exist.
     """
     values = {"before": before, "free_after": free_after}
     if digest is None:
-        return await session.run(_REPRIEVE, values)
-    return await session.run(_REPRIEVE_ONE, {**values, "digest_": digest})
+        return await session.run(_UNDOOM, values)
+    return await session.run(_UNDOOM_ONE, {**values, "digest_": digest})
 
 
-async def adopt(session: Session, digest: str, at: datetime) -> None:
+async def mark_unrecorded(session: Session, digest: str, at: datetime) -> None:
     """Record unrecorded bytes, so that they are examined like any other due blob."""
     statement = insert(session, blobs).values(digest=digest, size=0, stored_at=at, free_after=at)
     await session.run(

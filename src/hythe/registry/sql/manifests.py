@@ -15,7 +15,7 @@ from hythe.oci.manifest import Manifest
 from hythe.registry.events import RepositoryRef
 from hythe.registry.sql.blobs import batches
 
-_ANSWER = select(
+_COLUMNS = select(
     repositories.c.id,
     repositories.c.created_at,
     manifests.c.digest,
@@ -23,21 +23,21 @@ _ANSWER = select(
     manifests.c.content,
     manifests.c.free_after,
 ).select_from(repositories)
-_BY_DIGEST: Select[Any] = _ANSWER.join(manifests, manifests.c.repository_id == repositories.c.id).where(
+_BY_DIGEST: Select[Any] = _COLUMNS.join(manifests, manifests.c.repository_id == repositories.c.id).where(
     repositories.c.name == bindparam("name"), manifests.c.digest == bindparam("reference")
 )
 _BY_TAG: Select[Any] = (
-    _ANSWER.join(tags, tags.c.repository_id == repositories.c.id)
+    _COLUMNS.join(tags, tags.c.repository_id == repositories.c.id)
     .join(manifests, (manifests.c.repository_id == tags.c.repository_id) & (manifests.c.digest == tags.c.digest))
     .where(repositories.c.name == bindparam("name"), tags.c.name == bindparam("reference"))
 )
-_HERE = (manifests.c.repository_id == bindparam("repository_id"), manifests.c.digest == bindparam("digest"))
-_EXISTS = select(manifests.c.digest).where(*_HERE).with_for_update()
-_PRESENT = select(manifests.c.digest).where(
+_BY_KEY = (manifests.c.repository_id == bindparam("repository_id"), manifests.c.digest == bindparam("digest"))
+_EXISTS = select(manifests.c.digest).where(*_BY_KEY).with_for_update()
+_EXISTING = select(manifests.c.digest).where(
     manifests.c.repository_id == bindparam("repository_id"),
     manifests.c.digest.in_(bindparam("digests", expanding=True)),
 )
-_REMOVE = delete(manifests).where(*_HERE)
+_REMOVE = delete(manifests).where(*_BY_KEY)
 _MARK = (
     update(manifests)
     .where(
@@ -84,7 +84,7 @@ _REFERRING = (
         _subjects,
         (_subjects.c.repository_id == manifests.c.repository_id) & (_subjects.c.digest == manifests.c.subject),
     )
-    .where(*_HERE)
+    .where(*_BY_KEY)
 )
 
 
@@ -120,9 +120,9 @@ async def exists(session: Session, repository_id: int, digest: str) -> bool:
     return await session.row(_EXISTS, {"repository_id": repository_id, "digest": digest}) is not None
 
 
-async def present(session: Session, repository_id: int, digests: Iterable[str]) -> frozenset[str]:
+async def existing(session: Session, repository_id: int, digests: Iterable[str]) -> frozenset[str]:
     """Return which of the digests are manifests of the repository."""
-    return await _collected(session, _PRESENT, repository_id, digests)
+    return await _collected(session, _EXISTING, repository_id, digests)
 
 
 async def add(

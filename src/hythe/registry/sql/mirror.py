@@ -43,7 +43,7 @@ async def add(session: Session, repository_id: int, digest: str, at: datetime) -
     await session.run(statement.on_conflict_do_update(index_elements=keys, set_={"used_at": at}))
 
 
-async def note_use(session: Session, repository_id: int, digest: str, at: datetime, before: datetime) -> None:
+async def record_use(session: Session, repository_id: int, digest: str, at: datetime, before: datetime) -> None:
     """Record that a manifest was used, unless that was recorded after ``before``."""
     values = {"repository_id_": repository_id, "digest_": digest, "at": at, "before": before}
     await session.run(_USED, values)

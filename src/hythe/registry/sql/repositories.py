@@ -16,9 +16,9 @@ from hythe.database.tables.registry import manifests, repositories, repository_b
 from hythe.registry.events import RepositoryRef
 
 _BY_NAME = select(repositories).where(repositories.c.name == bindparam("name"))
-_SHARED = _BY_NAME.with_for_update(read=True)
-_ALONE = _BY_NAME.with_for_update()
-_ALONE_BY_ID = select(repositories).where(repositories.c.id == bindparam("id")).with_for_update()
+_LOCK_SHARED = _BY_NAME.with_for_update(read=True)
+_LOCK_EXCLUSIVE = _BY_NAME.with_for_update()
+_LOCK_EXCLUSIVE_BY_ID = select(repositories).where(repositories.c.id == bindparam("id")).with_for_update()
 _AFTER = (
     select(repositories.c.name)
     .where(
@@ -28,7 +28,7 @@ _AFTER = (
     .order_by(repositories.c.name)
     .limit(bindparam("limit"))
 )
-_HOLDING = (
+_CONTAINING = (
     select(repositories.c.name)
     .join(repository_blobs, repository_blobs.c.repository_id == repositories.c.id)
     .where(repository_blobs.c.digest == bindparam("digest"))
@@ -37,7 +37,7 @@ _HOLDING = (
 )
 _DELETE = delete(repositories).where(repositories.c.id == bindparam("id"))
 
-DELETED_AT_ONCE = 200
+DELETE_BATCH_SIZE = 200
 """Number of rows to delete in one statement, which blocks other requests on SQLite."""
 
 
@@ -60,14 +60,14 @@ async def find(session: Session, name: str) -> RepositoryRef | None:
     return _repository(await session.row(_BY_NAME, {"name": name}))
 
 
-async def lock(session: Session, name: str, *, alone: bool) -> RepositoryRef | None:
+async def lock(session: Session, name: str, *, exclusive: bool) -> RepositoryRef | None:
     """Return the repository with this name, locked until the transaction ends."""
-    return _repository(await session.row(_ALONE if alone else _SHARED, {"name": name}))
+    return _repository(await session.row(_LOCK_EXCLUSIVE if exclusive else _LOCK_SHARED, {"name": name}))
 
 
 async def lock_by_id(session: Session, repository_id: int) -> RepositoryRef | None:
     """Return the repository with this id, locked exclusively until the transaction ends."""
-    return _repository(await session.row(_ALONE_BY_ID, {"id": repository_id}))
+    return _repository(await session.row(_LOCK_EXCLUSIVE_BY_ID, {"id": repository_id}))
 
 
 async def create(session: Session, name: str, at: datetime) -> bool:
@@ -79,9 +79,9 @@ async def create(session: Session, name: str, at: datetime) -> bool:
 async def remove(session: Session, repository_id: int) -> None:
     """Delete a repository with all its content, in steps between which others can read."""
     for statement in _DELETE_CONTENT:
-        deleted = DELETED_AT_ONCE
-        while deleted == DELETED_AT_ONCE:
-            deleted = await session.run(statement, {"id": repository_id, "limit": DELETED_AT_ONCE})
+        deleted = DELETE_BATCH_SIZE
+        while deleted == DELETE_BATCH_SIZE:
+            deleted = await session.run(statement, {"id": repository_id, "limit": DELETE_BATCH_SIZE})
             await asyncio.sleep(0)
     await session.run(_DELETE, {"id": repository_id})
 
@@ -91,9 +91,9 @@ async def names_after(session: Session, after: str, limit: int) -> tuple[str, ..
     return tuple(row.name for row in await session.rows(_AFTER, {"after": after, "limit": limit}))
 
 
-async def names_holding(session: Session, digest: str, limit: int) -> tuple[str, ...]:
+async def names_containing(session: Session, digest: str, limit: int) -> tuple[str, ...]:
     """Return names of repositories that contain this blob."""
-    return tuple(row.name for row in await session.rows(_HOLDING, {"digest": digest, "limit": limit}))
+    return tuple(row.name for row in await session.rows(_CONTAINING, {"digest": digest, "limit": limit}))
 
 
 def _repository(row: Row[Any] | None) -> RepositoryRef | None:

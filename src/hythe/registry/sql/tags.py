@@ -54,7 +54,7 @@ _RULES = (
 _REMOVE_RULES = delete(tag_rules).where(tag_rules.c.repository_id == bindparam("repository_id"))
 _ADD_RULES = insert(tag_rules)
 
-NEWEST = 2**62
+MAX_MOVE_NUMBER = 2**62
 """A ``before`` larger than the number of any move."""
 
 
@@ -114,7 +114,7 @@ async def history(session: Session, repository: str, tag: str, before: int, limi
     return tuple(await session.rows(_HISTORY, values))
 
 
-async def was_at(session: Session, repository_id: int, tag: str, digest: Digest) -> bool:
+async def was_target(session: Session, repository_id: int, tag: str, digest: Digest) -> bool:
     """Return whether the tag ever had this digest."""
     values = {"repository_id": repository_id, "tag": tag, "digest": str(digest)}
     return await session.row(_WAS_AT, values) is not None

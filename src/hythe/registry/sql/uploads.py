@@ -16,7 +16,7 @@ _SAVE = (
     .where(uploads.c.id == bindparam("id_"))
     .values(offset=bindparam("offset_"), state=bindparam("state_"), touched_at=bindparam("at"), digest=None)
 )
-_PLACE = (
+_SET_OFFSET = (
     update(uploads)
     .where(uploads.c.id == bindparam("id_"))
     .values(offset=bindparam("offset_"), state=bindparam("state_"), touched_at=bindparam("at"))
@@ -53,10 +53,10 @@ async def save(session: Session, upload: UploadSession, at: datetime) -> bool:
     return await session.run(_SAVE, values) == 1
 
 
-async def place(session: Session, upload: UploadSession, at: datetime) -> None:
+async def set_offset(session: Session, upload: UploadSession, at: datetime) -> None:
     """Record the offset that was found for a session; keep its claim."""
     values = {"id_": upload.id, "offset_": upload.offset, "state_": upload.state, "at": at}
-    await session.run(_PLACE, values)
+    await session.run(_SET_OFFSET, values)
 
 
 async def claim(session: Session, upload_id: str, digest: str, at: datetime) -> bool:

@@ -48,7 +48,7 @@ class LocalBlobStore:
         self._threads = DiskThreads(data, THREADS)
         self._small = SmallBlobs(self._threads, data)
         self._hashes = HashCache()
-        self._soundness = IntegrityCache(data)
+        self._integrity = IntegrityCache(data)
         with disk_errors(data):
             data.mkdir(0o700, parents=True, exist_ok=True)
             for folder in (self._layout.blobs, self._layout.uploads, self._layout.quarantine):
@@ -148,7 +148,7 @@ class LocalBlobStore:
         (microseconds).
         """
         with suppress(OSError):
-            self._soundness.trust(digest, self._layout.blob(digest).stat())
+            self._integrity.trust(digest, self._layout.blob(digest).stat())
 
     def _drop(self, file: UploadFile) -> None:
         file.close()
@@ -217,8 +217,8 @@ class LocalBlobStore:
             raise BlobMissing(f"{digest} does not exist")
         if found.st_size != size:
             raise BlobMissing(f"{digest} has {found.st_size} bytes instead of {size}: run verify")
-        trusted = self._soundness.trusts(digest, found)
-        return LocalFile(path, size, None if trusted else partial(self._soundness.check, digest, path))
+        trusted = self._integrity.trusts(digest, found)
+        return LocalFile(path, size, None if trusted else partial(self._integrity.check, digest, path))
 
     async def delete(self, digest: Digest) -> None:
         """See BlobStore.delete."""
@@ -262,7 +262,7 @@ class LocalBlobStore:
 
     async def close(self) -> None:
         """See BlobStore.close."""
-        self._soundness.close()
+        self._integrity.close()
         self._threads.close()
         self._small.close()
 

@@ -151,8 +151,8 @@ class ObjectBlobStore:
 
     async def _longest(self, places: list[Place], offset: int) -> Piece | None:
         """Return the longest piece at ``offset``: PATCH requests may fail before the response, or be repeated."""
-        heads = [(place, await self._bucket.head(place.data)) for place in places if place.offset == offset]
-        pieces = [Piece(place.token, found.size) for place, found in heads if found is not None and found.size]
+        found_places = [(place, await self._bucket.head(place.data)) for place in places if place.offset == offset]
+        pieces = [Piece(place.token, found.size) for place, found in found_places if found is not None and found.size]
         return max(pieces, key=lambda piece: piece.size, default=None)
 
     async def commit(self, upload: UploadSession, digest: Digest) -> int:

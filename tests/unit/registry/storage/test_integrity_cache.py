@@ -12,7 +12,7 @@ import pytest
 from tests.parts.database import Run
 
 from hythe.oci.digest import Digest
-from hythe.registry.storage import integrity_cache as soundness
+from hythe.registry.storage import integrity_cache as cache_module
 from hythe.registry.storage.integrity_cache import IntegrityCache
 
 CONTENT = b"a layer that will rot" * 1000
@@ -55,7 +55,7 @@ def test_trust_wears_out(blob: Path, sound: IntegrityCache, monkeypatch: pytest.
     sound.trust(digest, blob.stat())
 
     assert sound.trusts(digest, blob.stat())
-    monkeypatch.setattr(soundness, "TRUSTED_FOR", 0.0)
+    monkeypatch.setattr(cache_module, "TRUSTED_FOR", 0.0)
     assert not sound.trusts(digest, blob.stat())
 
 
@@ -64,8 +64,8 @@ def test_all_who_ask_share_one_reading(
 ) -> None:
     """Ten pulls at once cost one; who gives up does not end it for the others."""
     readings = []
-    read = soundness._found_whole
-    monkeypatch.setattr(soundness, "_found_whole", lambda *asked: readings.append(asked) or read(*asked))
+    read = cache_module._found_whole
+    monkeypatch.setattr(cache_module, "_found_whole", lambda *asked: readings.append(asked) or read(*asked))
 
     async def scenario() -> list[bool]:
         asking = [asyncio.create_task(sound.check(Digest.of(CONTENT), blob)) for _ in range(10)]
