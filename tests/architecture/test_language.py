@@ -28,7 +28,7 @@ BANNED = {
     r"standings?": "access context",
     r"silence": "timeout, idle",
     r"set-ups?": "build configuration",
-    r"setups?(?!\.(?:py|json))": "build configuration; the verb is set up",
+    r"(?<!io_)setups?(?!\.(?:py|json))": "build configuration; the verb is set up",
     r"notices?(?!-)": "webhook, notification, flash",
     r"the house": "the hub, all services",
     r"is taken away": "is deleted, revoked",
@@ -68,6 +68,8 @@ BANNED = {
 """Pattern (whole words, any case) -> what to write in its place."""
 
 EXCEPTIONS: dict[str, tuple[str, ...]] = {
+    "src/hythe/hub/namespaces.py": (r"nobody", r"(?<!io_)setups?(?!\.(?:py|json))"),  # reserved user names
+    "src/hythe/oci/manifest.py": (r"foreign(?! keys?|_keys?|key|_pre_chain)",),  # a part of Docker's media type
     "src/hythe/notifications/sender.py": (r"notices?(?!-)",),  # the purpose that stored secrets are sealed for
 }
 """File -> patterns that it needs, for instance to read what an older version stored."""

@@ -1,4 +1,4 @@
-"""The database: engine, tables, migrations. Nothing else writes SQL outside a package's own ``store`` file."""
+"""The database: engines, tables, migrations. Only the ``sql`` files of the other packages also write SQL."""
 
 from hythe.database.opening import open_database
 from hythe.database.port import Database, DatabaseError, InvalidValueError, SchemaError, Session, UnavailableError

@@ -1,8 +1,8 @@
-"""Statements compiled once and run on sqlite3 itself.
+"""Compiles statements once and runs them directly on sqlite3.
 
-A registry runs the same few dozen statements again and again. SQLAlchemy takes 50 to 70 µs for each execution, whatever
-it finds in its caches; SQLite needs 5. So a statement that is met a second time is compiled to text, the order of its
-parameters and the conversions of its types; what is made anew for each call goes through SQLAlchemy as ever.
+A registry runs the same few dozen statements. SQLAlchemy needs 50 to 70 µs for each execution, even with its caches;
+SQLite needs 5. So a statement that is run a second time is compiled to its text, parameter order and type conversions;
+statements that are built for each call still go through SQLAlchemy.
 """
 
 import sqlite3
@@ -25,7 +25,7 @@ _Conversion: TypeAlias = Callable[[Any], Any]
 
 
 class CompiledStatement:
-    """One statement, for parameters of always the same names."""
+    """A compiled statement for parameters with fixed names."""
 
     __slots__ = ("_arguments", "_row", "names", "text")
 
@@ -36,7 +36,7 @@ class CompiledStatement:
         self._row = _row_maker(compiled)
 
     def run(self, connection: sqlite3.Connection, parameters: Parameters | None) -> sqlite3.Cursor:
-        """Run it. Raises what SQLAlchemy raises, and InvalidValueError."""
+        """Run the statement. Raises SQLAlchemy's errors and InvalidValueError."""
         named = parameters if isinstance(parameters, Mapping) else {}
         values = [
             constant if name is None else named[name] if convert is None else convert(named[name])
@@ -53,14 +53,14 @@ class CompiledStatement:
         return [self._row(found) for found in cursor.fetchall()]
 
     def row(self, cursor: sqlite3.Cursor) -> Row[Any] | None:
-        """Return the first row; the cursor is over then, and holds back no writer."""
+        """Return the first row and close the cursor, which would block writers."""
         found = cursor.fetchone()
         cursor.close()
         return None if found is None else self._row(found)
 
 
 class CompiledStatements:
-    """The statements of one database that were met more than once, for as long as somebody holds them."""
+    """The statements of a database that were run more than once, as long as they are referenced."""
 
     def __init__(self) -> None:
         self._known: WeakKeyDictionary[Executable, CompiledStatement | bool] = WeakKeyDictionary()
@@ -69,10 +69,10 @@ class CompiledStatements:
         return len(self._known)
 
     def get(self, statement: Executable, parameters: Parameters | None) -> CompiledStatement | None:
-        """Return the statement compiled for parameters of these names; None: leave it to SQLAlchemy."""
+        """Return the statement compiled for parameters with these names; None if SQLAlchemy must run it."""
         known = self._known.get(statement)
         if known is None:
-            self._known[statement] = True  # met once
+            self._known[statement] = True  # run once
             return None
         if known is True and (parameters is None or isinstance(parameters, Mapping)):
             known = self._known[statement] = _compiled(statement, frozenset(parameters or ())) or False
@@ -88,7 +88,7 @@ def _fits(compiled: CompiledStatement, parameters: Parameters | None) -> bool:
 
 
 def _compiled(statement: Executable, names: frozenset[str]) -> CompiledStatement | None:
-    """Return None for a statement whose text depends on its values, or whose values on more than its parameters."""
+    """Return None if the statement's text depends on its values, or its values on more than its parameters."""
     if not isinstance(statement, Select | CompoundSelect | Insert | Update | Delete):
         return None
     compiled = statement.compile(dialect=_DIALECT, column_keys=sorted(names))
@@ -103,7 +103,7 @@ def _compiled(statement: Executable, names: frozenset[str]) -> CompiledStatement
 
 
 def _argument(compiled: SQLCompiler, name: str, names: frozenset[str]) -> tuple[str | None, _Conversion | None, Any]:
-    """Return where a value comes from: (parameter, its conversion, nothing), or (None, None, the constant)."""
+    """Return the source of a value: (parameter, conversion, None), or (None, None, constant)."""
     bind = compiled.binds[name]
     convert = bind.type.dialect_impl(_DIALECT).bind_processor(_DIALECT)
     if bind.key in names:

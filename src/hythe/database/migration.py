@@ -1,6 +1,6 @@
-"""Bring a database's schema up to date (alembic).
+"""Upgrades a database's schema (alembic).
 
-Migrations expand first and contract a release later, so that an old and a new server can run side by side.
+Migrations expand first and contract a release later, so that old and new servers can run side by side.
 """
 
 import asyncio
@@ -16,11 +16,11 @@ from hythe.database.schema import MIGRATIONS, newest_revision, present_revision
 from hythe.database.sqlite import SQLITE_FILE, make_private, sqlite_engine
 
 UPGRADE_LOCK = 0x68797468
-"""PostgreSQL's advisory lock that keeps two upgrades apart."""
+"""PostgreSQL's advisory lock against concurrent upgrades."""
 
 
 async def upgrade(data: Path, database_url: str = "") -> None:
-    """Apply every migration that is missing, in one transaction. Raises SchemaError and UnavailableError."""
+    """Apply all missing migrations in one transaction. Raises SchemaError and UnavailableError."""
     if database_url:
         from hythe.database.postgresql import in_transaction
 
@@ -50,6 +50,6 @@ def _upgrade_sqlite(data: Path) -> None:
             _upgrade(connection)
             connection.exec_driver_sql("COMMIT")
     except DBAPIError as error:
-        raise UnavailableError(f"the database in {data} cannot be used: {error.orig}") from error
+        raise UnavailableError(f"cannot use the database in {data}: {error.orig}") from error
     finally:
         engine.dispose()

@@ -1,11 +1,11 @@
-"""The port: what a service may ask of a database, whichever it is.
+"""The port: what services need from a database.
 
     DatabaseError                   root
-    ├── UnavailableError            no answer, no room, or no write access: try again later, or ask the operator
-    ├── InvalidValueError           a value that no column takes, whatever is tried again
+    ├── UnavailableError            not responding, full, or not writable: retry later, or ask the operator
+    ├── InvalidValueError           a value that no column can store; a retry does not help
     └── SchemaError                 the schema is older or newer than this program
 
-A breach of a unique or foreign key constraint comes through as ``sqlalchemy.exc.IntegrityError``.
+Violations of unique and foreign key constraints raise ``sqlalchemy.exc.IntegrityError``.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,39 +24,39 @@ Parameters: TypeAlias = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 
 
 class DatabaseError(Exception):
-    """Root of what a database raises of its own."""
+    """Root of the errors of a database."""
 
 
 class UnavailableError(DatabaseError):
-    """The database does not answer, has no room, or may not be written."""
+    """The database does not respond, is full, or is not writable."""
 
 
 class InvalidValueError(DatabaseError):
-    """A text with a NUL character, half of a surrogate pair, or more than fits; a number beyond its column's range."""
+    """A text contains a NUL character or a lone surrogate, or is too long; or a number is out of range."""
 
 
 class SchemaError(DatabaseError):
-    """The schema does not fit this program; the text says which command mends it."""
+    """The schema does not match this program; the message names the command to run."""
 
 
 class Session(Protocol):
-    """Statements inside one ``reading`` or ``writing``; each sees what was committed before it began.
+    """Runs statements in one ``reading`` or ``writing``; each sees everything that was committed before it began.
 
-    Any of them raises InvalidValueError for a value that cannot be kept, be it only to look for it.
+    Each may raise InvalidValueError for a value that cannot be stored, even if it is only searched for.
     """
 
     @property
     def dialect(self) -> Dialect:
-        """Which database this is, for the few statements that differ (full-text search)."""
+        """The database's dialect, for the few statements that differ (full-text search)."""
 
     async def rows(self, statement: Executable, parameters: Parameters | None = None) -> Sequence[Row[Any]]:
-        """Run a statement that returns rows, and return them all."""
+        """Run a statement and return all its rows."""
 
     async def row(self, statement: Executable, parameters: Parameters | None = None) -> Row[Any] | None:
-        """Run a statement that returns rows, and return the first or None."""
+        """Run a statement and return its first row, or None."""
 
     async def run(self, statement: Executable, parameters: Parameters | None = None) -> int:
-        """Run a statement that changes rows, and return how many; a list of parameters runs it for each."""
+        """Run a statement that changes rows and return their number; a list of parameters runs it for each."""
 
 
 class Database(Protocol):
@@ -64,35 +64,36 @@ class Database(Protocol):
 
     @property
     def dialect(self) -> Dialect:
-        """Which database this is."""
+        """The database's dialect."""
 
     def reading(self) -> AbstractAsyncContextManager[Session]:
-        """A session that only reads. Raises UnavailableError."""
+        """Open a read-only session. Raises UnavailableError."""
 
     def writing(self, *, durable: bool = True) -> AbstractAsyncContextManager[Session]:
-        """A transaction: committed when the block ends, rolled back when it raises. Raises UnavailableError.
+        """Open a transaction: commits when the block ends, rolls back if it raises. Raises UnavailableError.
 
-        With ``durable``, what was committed survives a power cut; without it, it survives the process's death only
-        (counters, last-seen times). SQLite runs one ``writing`` at a time: await nothing slow inside.
+        With ``durable``, commits survive a power failure; otherwise only the death of the process (for counters and
+        last-use
+        times). SQLite runs one ``writing`` at a time: do not await anything slow inside.
         """
 
     def generation(self) -> int | None:
-        """Return a number that changes with every commit, whoever made it; what was read under it still holds.
+        """Return a number that changes with every commit of any process; reads under one number stay valid.
 
-        None where that cannot be told for less than asking anew costs. Raises UnavailableError.
+        Returns None if the number costs as much as a query. Raises UnavailableError.
         """
 
     async def close(self) -> None:
-        """Close every connection."""
+        """Close all connections."""
 
 
 def insert(session: Session, table: Table) -> "SQLiteInsert | PostgreSQLInsert":
-    """Return an INSERT that knows ``on_conflict_do_nothing`` and ``on_conflict_do_update``."""
+    """Return an INSERT that supports ``on_conflict_do_nothing`` and ``on_conflict_do_update``."""
     return insert_for(session.dialect, table)
 
 
 def insert_for(dialect: Dialect, table: Table) -> "SQLiteInsert | PostgreSQLInsert":
-    """Return such an INSERT for a database that is not open yet, to be built once and kept."""
+    """Return such an INSERT for a dialect, to be built once and kept."""
     if dialect == "sqlite":
         return sqlite_insert(table)
     from sqlalchemy.dialects.postgresql import insert as postgresql_insert

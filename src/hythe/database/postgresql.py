@@ -1,4 +1,4 @@
-"""The port on PostgreSQL, through asyncpg."""
+"""The database port for PostgreSQL, with asyncpg."""
 
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -14,13 +14,13 @@ from hythe.database.port import Dialect, InvalidValueError, Parameters, Unavaila
 T = TypeVar("T")
 
 POOL_SIZE = 10
-"""Connections that are kept; as many again may be opened for a burst."""
+"""Connections in the pool; as many again may be opened for a burst."""
 
 _UNAVAILABLE = ("40", "53", "57P", "58", "25006", "08")
-"""SQLSTATE beginnings: lost to another transaction, no room, shutting down, system error, read-only, connection."""
+"""SQLSTATE classes: serialization failure, no resources, shutdown, system error, read-only, connection."""
 
 _INVALID_VALUE = "22"
-"""SQLSTATE beginning of what cannot be a value: a NUL character, a text too long, a number out of range."""
+"""SQLSTATE class of invalid values: a NUL character, a text too long, a number out of range."""
 
 _NOT_DURABLE = text("SET LOCAL synchronous_commit = off")
 
@@ -31,7 +31,7 @@ class PostgreSQLDatabase:
     dialect: Dialect = "postgresql"
 
     def __init__(self, url: str) -> None:
-        """Prepare a pool for ``url`` (postgresql://..); nothing is connected yet."""
+        """Prepare a pool for ``url`` (postgresql://..) without connecting."""
         self._engine = postgresql_engine(url)
 
     @asynccontextmanager
@@ -52,7 +52,7 @@ class PostgreSQLDatabase:
                 yield PostgreSQLSession(connection)
 
     def generation(self) -> int | None:
-        """See Database.generation. Only the server knows, and it is as far away as the answer."""
+        """See Database.generation. Only the server knows it, which costs as much as a query."""
         return None
 
     async def close(self) -> None:
@@ -82,7 +82,7 @@ class PostgreSQLSession:
 
 
 def postgresql_engine(url: str) -> AsyncEngine:
-    """Return an engine for ``url``, as libpq writes it: ``?sslmode=require``, several hosts, a socket's folder."""
+    """Return an engine for ``url`` in libpq's format: ``?sslmode=require``, several hosts, a socket's folder."""
     scheme, _, rest = url.partition("://")
     return create_async_engine(
         "postgresql+asyncpg://",
@@ -98,26 +98,26 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except (OSError, PoolTimeoutError, OperationalError) as error:
-        raise UnavailableError(f"the database does not answer: {error}") from error
+        raise UnavailableError(f"the database does not respond: {error}") from error
     except DBAPIError as error:
         state = str(getattr(error.orig, "sqlstate", ""))
         if state.startswith(_INVALID_VALUE):
-            raise InvalidValueError(f"the database does not take this: {error.orig}") from error
+            raise InvalidValueError(f"the database rejected a value: {error.orig}") from error
         if state.startswith(_UNAVAILABLE):
-            raise UnavailableError(f"the database cannot be used now: {error.orig}") from error
+            raise UnavailableError(f"the database is temporarily unavailable: {error.orig}") from error
         raise
 
 
 async def in_transaction(url: str, work: Callable[[Connection], T]) -> T:
-    """Open the database at ``url`` for one synchronous piece of work. Raises UnavailableError."""
+    """Open the database at ``url`` for synchronous use. Raises UnavailableError."""
     engine = postgresql_engine(url)
     try:
         async with _connected(engine) as connection, connection.begin():
             return await connection.run_sync(work)
     except OSError as error:
-        raise UnavailableError(f"the database does not answer: {error}") from error
+        raise UnavailableError(f"the database does not respond: {error}") from error
     except DBAPIError as error:
-        raise UnavailableError(f"the database cannot be used: {error.orig}") from error
+        raise UnavailableError(f"cannot use the database: {error.orig}") from error
     finally:
         await engine.dispose()
 
@@ -127,10 +127,9 @@ async def _connected(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
     try:
         connection = await engine.connect()
     except ValueError as error:
-        # Its text may hold a piece of the password.
+        # The error's text may contain a part of the password.
         raise UnavailableError(
-            "the database's address cannot be read: write postgresql://USER:PASSWORD@HOST:PORT/NAME, "
-            "with %XX for special characters"
+            "invalid database URL: write postgresql://USER:PASSWORD@HOST:PORT/NAME, with %XX for special characters"
         ) from error
     try:
         yield connection

@@ -1,6 +1,6 @@
-"""What was read before, for as long as it still holds: until anybody commits anything.
+"""A read cache that any commit invalidates.
 
-A registry is read a thousand times for each time it is written to, and most of these reads ask the same.
+A registry is read a thousand times for each write, and most of these reads are the same.
 """
 
 from typing import Generic, TypeVar
@@ -12,18 +12,18 @@ V = TypeVar("V")
 
 
 class ReadCache(Generic[K, V]):
-    """Answers by what was asked; never stale, since every commit makes it forget everything.
+    """Caches query results by key; never stale, because every commit empties it.
 
-        generation = recollection.generation()
-        answer = recollection.get(key)
-        if answer is None:                       # ask the database, then
-            recollection.keep(generation, key, answer, size)
+        generation = cache.generation()
+        value = cache.get(key)
+        if value is None:                        # query the database, then
+            cache.keep(generation, key, value, size)
 
-    On a database that cannot tell its generation it keeps nothing.
+    Caches nothing if the database has no generation.
     """
 
     def __init__(self, database: Database, capacity: int) -> None:
-        """Keep answers of ``capacity`` bytes together at most."""
+        """Cache values of up to ``capacity`` bytes in total."""
         self._database = database
         self._capacity = capacity
         self._generation: int | None = None
@@ -31,7 +31,7 @@ class ReadCache(Generic[K, V]):
         self._size = 0
 
     def generation(self) -> int | None:
-        """Return the present generation, after forgetting what older ones answered. Raises UnavailableError."""
+        """Return the current generation, after dropping values of older ones. Raises UnavailableError."""
         generation = self._database.generation()
         if generation != self._generation:
             self._forget()
@@ -39,11 +39,11 @@ class ReadCache(Generic[K, V]):
         return generation
 
     def get(self, key: K) -> V | None:
-        """Return the answer of the generation that was last asked for."""
+        """Return the value cached in the last returned generation."""
         return self._answers.get(key)
 
     def keep(self, generation: int | None, key: K, answer: V, size: int) -> None:
-        """Remember an answer that was read after ``generation`` was asked for."""
+        """Cache a value that was read after ``generation`` was returned."""
         if generation is None or generation != self._generation:
             return
         if self._size + size > self._capacity:

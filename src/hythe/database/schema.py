@@ -1,4 +1,4 @@
-"""Which schema a database has, and which one this program needs; cheap enough for every start."""
+"""Compares the schema of a database with the one that this program needs; fast enough for every start."""
 
 from pathlib import Path
 
@@ -10,23 +10,25 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 def known_revisions() -> tuple[str, ...]:
-    """Return the revisions of this program, oldest first: the numbers that the migrations' file names begin with."""
+    """Return this program's revisions, oldest first: the numbers at the start of the migrations' file names."""
     return tuple(sorted(path.name.partition("_")[0] for path in (MIGRATIONS / "versions").glob("[0-9]*_*.py")))
 
 
 def newest_revision() -> str:
-    """Return the revision that this program's tables stand for; raises SchemaError when the installation is broken."""
+    """Return the revision of this program's tables. Raises SchemaError if the installation is incomplete."""
     revisions = known_revisions()
     if not revisions:
-        raise SchemaError("this installation has no migrations: install hythe anew")
+        raise SchemaError("this installation has no migrations: reinstall hythe")
     return revisions[-1]
 
 
 def present_revision(connection: Connection) -> str | None:
-    """Return the revision of the database's schema; None: it is empty. Raises SchemaError when it is newer."""
+    """Return the revision of the database's schema; None if it is empty. Raises SchemaError if it is newer."""
     if not inspect(connection).has_table("alembic_version"):
         return None
     revision: str | None = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
     if revision is not None and revision not in known_revisions():
-        raise SchemaError(f"the database's schema {revision} is newer than this program: install the newer hythe")
+        raise SchemaError(
+            f"the database's schema {revision} is newer than this program: install the newer version of hythe"
+        )
     return revision

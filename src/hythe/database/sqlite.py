@@ -1,6 +1,6 @@
-"""The port on SQLite: statements run inline on the event loop, only the disk is waited for in a thread.
+"""The database port for SQLite: statements run on the event loop; only waiting for the disk takes a thread.
 
-A read takes 6 to 35 µs inline, 600 µs through a thread. How commits become durable stands in ``syncing``.
+A read takes 6 to 35 µs on the loop and 600 µs through a thread. See ``syncing`` for the durability of commits.
 """
 
 import asyncio
@@ -20,17 +20,19 @@ from hythe.database.syncing import LogSync
 from hythe.database.values import check_values
 
 SQLITE_FILE = "hythe.db"
-"""The database's file in the data folder."""
+"""The database file in the data folder."""
 
-BUSY_PATIENCE = 30.0
-"""Seconds to wait for another process (``hythe admin``) that is writing."""
+BUSY_TIMEOUT = 30.0
+"""Seconds to wait for another process that writes (``hythe admin``)."""
 
 MOST_LOG_PAGES = 16384
-"""Pages after which SQLite copies the log by itself, and holds up the loop; ``LogSync`` comes first, but for giants."""
+"""Pages after which SQLite copies the log itself and blocks the loop; ``LogSync`` does so earlier, except for huge
+commits.
+"""
 
 
 class SQLiteDatabase:
-    """A SQLite file in WAL mode. Several processes may have it open; each writes one transaction at a time."""
+    """A SQLite file in WAL mode. Several processes may open it; each writes one transaction at a time."""
 
     dialect: Dialect = "sqlite"
 
@@ -82,7 +84,7 @@ class SQLiteDatabase:
             watcher = self._watcher = self._watcher or sqlite3.connect(self._path, isolation_level=None)
             generation: int = watcher.execute("PRAGMA data_version").fetchone()[0]
         except sqlite3.OperationalError as error:
-            raise UnavailableError(f"the database cannot be used now: {error}") from error
+            raise UnavailableError(f"the database is temporarily unavailable: {error}") from error
         return generation
 
     async def close(self) -> None:
@@ -108,7 +110,7 @@ class SQLiteSession:
         self._statements = statements
         raw = connection.connection.dbapi_connection
         if not isinstance(raw, sqlite3.Connection):
-            raise TypeError(f"{raw!r} is no connection of sqlite3")
+            raise TypeError(f"{raw!r} is not a connection of sqlite3")
         self.raw: sqlite3.Connection = raw
 
     async def rows(self, statement: Executable, parameters: Parameters | None = None) -> Sequence[Row[Any]]:
@@ -138,9 +140,9 @@ class SQLiteSession:
 
 
 def make_private(data: Path) -> None:
-    """Make the data folder and the database's file for this user alone: signing keys and hashes of passwords are in it.
+    """Create the data folder and the database file for this user only: they contain signing keys and password hashes.
 
-    A folder that is there keeps its mode. SQLite gives the files beside the database the database's own.
+    An existing folder keeps its mode. SQLite gives its other files the mode of the database file.
     """
     data.mkdir(0o700, parents=True, exist_ok=True)
     if not (data / SQLITE_FILE).exists():
@@ -148,7 +150,7 @@ def make_private(data: Path) -> None:
 
 
 def sqlite_engine(path: Path) -> Engine:
-    """Return an engine whose connections are set up as this package needs them; transactions are ours to begin."""
+    """Return an engine with connections set up for this package, which starts transactions itself."""
     engine = create_engine(
         f"sqlite:///{path}",
         poolclass=NullPool,
@@ -177,14 +179,14 @@ def _check(
 
 
 async def _begin(connection: sqlite3.Connection) -> None:
-    """Take the write lock; another process may hold it, and then the loop must not stand still."""
+    """Take the write lock; while another process holds it, wait without blocking the loop."""
     give_up: float | None = None
     while True:
         try:
             connection.execute("BEGIN IMMEDIATE")
         except sqlite3.OperationalError as error:
             now = asyncio.get_running_loop().time()
-            give_up = give_up or now + BUSY_PATIENCE
+            give_up = give_up or now + BUSY_TIMEOUT
             if "locked" not in str(error) or now > give_up:
                 raise
             await asyncio.sleep(random.uniform(0.002, 0.02))  # noqa: S311 (jitter is no secret)
@@ -193,7 +195,7 @@ async def _begin(connection: sqlite3.Connection) -> None:
 
 
 def _roll_back(connection: sqlite3.Connection) -> None:
-    """Undo a transaction, unless SQLite itself did so already (as it does when the disk is full)."""
+    """Roll back a transaction, unless SQLite already did (as it does on a full disk)."""
     if connection.in_transaction:
         connection.execute("ROLLBACK")
 
@@ -203,6 +205,6 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except OperationalError as error:
-        raise UnavailableError(f"the database cannot be used now: {error.orig}") from error
+        raise UnavailableError(f"the database is temporarily unavailable: {error.orig}") from error
     except sqlite3.OperationalError as error:
-        raise UnavailableError(f"the database cannot be used now: {error}") from error
+        raise UnavailableError(f"the database is temporarily unavailable: {error}") from error

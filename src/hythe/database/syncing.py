@@ -1,9 +1,11 @@
-"""Durability of SQLite's log: commits are synced to the disk together, and the loop never waits for the disk.
+"""Durability of SQLite's log: commits are synced together, and the event loop never waits for the disk.
 
-SQLite itself (``synchronous=FULL``) syncs inside COMMIT, with its write lock held: one commit after the other. Here
-COMMIT only writes (``synchronous=NORMAL``, which keeps the file sound whatever happens), and whoever needs to know that
-a commit survives a power cut waits for a sync of the log that began after it. All who come while one runs share the
-next. The log is one sequence, so nothing that was acknowledged can depend on something that was not.
+SQLite itself (``synchronous=FULL``) syncs in COMMIT while holding the write lock, one commit after the other. Here
+COMMIT only writes (``synchronous=NORMAL``, which keeps the file consistent in any case), and callers that need a
+durable
+commit wait for a sync of the log that started after it. Callers that arrive during a sync share the next one. The log
+is
+one sequence, so nothing acknowledged can depend on anything unacknowledged.
 """
 
 import asyncio
@@ -16,9 +18,9 @@ from pathlib import Path
 from hythe.database.port import UnavailableError
 
 COMMITS_BETWEEN_CHECKPOINTS = 250
-"""After so many commits the log is copied into the file; a commit of the registry writes 3 to 10 pages of 4 KiB."""
+"""Number of commits after which the log is copied into the file; a registry's commit writes 3 to 10 pages of 4 KiB."""
 
-CHECKPOINT_PATIENCE = 5.0
+CHECKPOINT_TIMEOUT = 5.0
 """Seconds to wait for other processes when the whole log must be copied."""
 
 
@@ -26,7 +28,7 @@ class LogSync:
     """Syncs and copies the log of one SQLite file, in one thread."""
 
     def __init__(self, database: Path) -> None:
-        """Work on the log of ``database``, which stays what it is as long as somebody has the database open."""
+        """Use the log of ``database``; the file stays the same as long as a connection is open."""
         self._database = database
         self._log = database.with_name(f"{database.name}-wal")
         self.descriptor: int | None = None
@@ -37,14 +39,14 @@ class LogSync:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="sqlite-sync")
 
     async def synced(self) -> None:
-        """Return once everything that was committed before survives a power cut. Raises UnavailableError."""
+        """Wait until everything committed before is durable. Raises UnavailableError."""
         if self._next is None:
             self._next = asyncio.ensure_future(self._sync_next())
         await asyncio.shield(self._next)
 
     async def _sync_next(self) -> None:
         async with self._turn:
-            self._next = None  # who comes from now on may have committed too late for this one
+            self._next = None  # later callers may have committed too late for this sync
             await asyncio.get_running_loop().run_in_executor(self._thread, self._sync)
 
     def _sync(self) -> None:
@@ -53,9 +55,9 @@ class LogSync:
         try:
             os.fdatasync(self._opened())
         except OSError as error:
-            # The kernel tells of what it could not write only once: the next sync could succeed and mean nothing.
+            # The kernel reports a failed write only once: the next sync could succeed without having written it.
             self.doubtful = True
-            raise UnavailableError(f"the database's log cannot be synced: {error.strerror}") from error
+            raise UnavailableError(f"failed to sync the database's log: {error.strerror}") from error
 
     def _opened(self) -> int:
         if self.descriptor is None:
@@ -68,19 +70,19 @@ class LogSync:
         return self.descriptor
 
     def _copy_all(self) -> None:
-        """Bring the database file itself to the disk with everything that the log has, which no longer counts then."""
-        connection = sqlite3.connect(self._database, timeout=CHECKPOINT_PATIENCE, isolation_level=None)
+        """Copy the whole log into the database file and sync that, after which the log does not matter."""
+        connection = sqlite3.connect(self._database, timeout=CHECKPOINT_TIMEOUT, isolation_level=None)
         try:
             connection.execute("PRAGMA synchronous = NORMAL")
             busy, _, _ = connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
         finally:
             connection.close()
         if busy:
-            raise UnavailableError("the database's log could not be synced before, and the database is in use")
+            raise UnavailableError("an earlier sync of the database's log failed, and the database is in use")
         self.doubtful = False
 
     async def committed(self, connection: sqlite3.Connection) -> None:
-        """Count a commit of ``connection``, and now and then copy the log. Nobody may write meanwhile."""
+        """Count a commit of ``connection``, and regularly copy the log. No one may write during the copy."""
         self._commits += 1
         if self._commits < COMMITS_BETWEEN_CHECKPOINTS:
             return
@@ -89,7 +91,7 @@ class LogSync:
         try:
             await asyncio.shield(copying)
         except asyncio.CancelledError:
-            # The connection belongs to the thread until it is done, whoever waits for it.
+            # The thread uses the connection until it is done, even if the caller is cancelled.
             await asyncio.wait([copying])
             raise
 
@@ -102,6 +104,6 @@ class LogSync:
 
 
 def _copy(connection: sqlite3.Connection) -> None:
-    # What cannot be copied now stays in the log, and nothing is lost.
+    # Pages that cannot be copied now stay in the log; nothing is lost.
     with suppress(sqlite3.OperationalError):
         connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()

@@ -1,4 +1,4 @@
-"""What PostgreSQL refuses to keep, refused for SQLite, too: what works on one of them works on both."""
+"""Values that PostgreSQL rejects are rejected for SQLite, too, so that both behave alike."""
 
 from collections.abc import Iterable
 
@@ -8,13 +8,13 @@ _INTEGERS = range(-(2**63), 2**63)
 
 
 def check_values(values: Iterable[object]) -> None:
-    """Raise InvalidValueError for a NUL character, half of a surrogate pair, or an integer beyond 64 bits."""
+    """Raise InvalidValueError for a NUL character, a lone surrogate, or an integer beyond 64 bits."""
     for value in values:
         if type(value) is str:
             if "\0" in value or not (value.isascii() or _encodes(value)):
-                raise InvalidValueError("the database does not take this: a text holds what is no character")
+                raise InvalidValueError("the database rejected a value: a text contains invalid characters")
         elif type(value) is int and value not in _INTEGERS:
-            raise InvalidValueError("the database does not take this: a number has more than 64 bits")
+            raise InvalidValueError("the database rejected a value: a number has more than 64 bits")
 
 
 def _encodes(text: str) -> bool:

@@ -9,7 +9,7 @@ _PARAMETER = re.compile(r"\s*,?\s*([A-Za-z0-9_-]+)\s*=\s*(?:\"((?:[^\"\\]|\\.)*)
 
 
 class Challenge(msgspec.Struct, frozen=True):
-    """One way to authenticate that a server offers; ``scheme`` and parameter names are lower case."""
+    """One authentication scheme that a server offers; ``scheme`` and parameter names are lower case."""
 
     scheme: str
     parameters: dict[str, str]
@@ -20,7 +20,7 @@ class Challenge(msgspec.Struct, frozen=True):
 
 
 def parse_challenges(header: str) -> tuple[Challenge, ...]:
-    """Return the challenges that a header (or several, joined by commas) offers; what is malformed is left out."""
+    """Return the challenges in a header, or in several joined by commas; skip malformed ones."""
     challenges: list[Challenge] = []
     position = 0
     while position < len(header):

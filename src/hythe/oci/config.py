@@ -9,7 +9,7 @@ from hythe.oci.errors import InvalidManifest
 
 
 class HealthCheck(msgspec.Struct, frozen=True, omit_defaults=True, rename="pascal"):
-    """How to ask a container whether it is well; durations in nanoseconds (Docker's extension)."""
+    """The health check of a container; durations in nanoseconds (Docker's extension)."""
 
     test: tuple[str, ...] = ()
     interval: int = 0
@@ -20,7 +20,7 @@ class HealthCheck(msgspec.Struct, frozen=True, omit_defaults=True, rename="pasca
 
 
 class ContainerConfig(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a container made from the image runs and how; names as on the wire."""
+    """What the image's containers run, and how; names as in the JSON form."""
 
     user: str = msgspec.field(name="User", default="")
     exposed_ports: dict[str, Any] | None = msgspec.field(name="ExposedPorts", default=None)
@@ -44,7 +44,7 @@ class RootFS(msgspec.Struct, frozen=True):
 
 
 class History(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One step of an image's making; ``created`` is an RFC 3339 time."""
+    """A step of the image's history; ``created`` is an RFC 3339 time."""
 
     created: str = ""
     created_by: str = ""
@@ -54,7 +54,7 @@ class History(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class ImageConfig(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The configuration of one image; its digest is the image ID."""
+    """The configuration of an image; its digest is the image ID."""
 
     architecture: str = ""
     os: str = ""
@@ -68,7 +68,7 @@ class ImageConfig(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @classmethod
     def parse(cls, content: bytes) -> "ImageConfig":
-        """Read a configuration; raises InvalidManifest."""
+        """Parse a configuration. Raises InvalidManifest."""
         try:
             return msgspec.json.decode(content, type=cls)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
@@ -80,7 +80,7 @@ class ImageConfig(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def merge_environment(env: Iterable[str] | None, additions: Iterable[str]) -> tuple[str, ...]:
-    """Return ``NAME=VALUE`` variables with ``additions`` over them: a name keeps its place and gets the new value."""
+    """Merge ``additions`` into ``NAME=VALUE`` variables: existing names keep their place and get the new value."""
     merged = {variable.partition("=")[0]: variable for variable in env or ()}
     for variable in additions:
         merged[variable.partition("=")[0]] = variable

@@ -9,7 +9,7 @@ import msgspec
 from hythe.oci.errors import InvalidDigest
 
 HEX_LENGTHS = {"sha256": 64, "sha512": 128}
-"""The registered algorithms and how many lower-case hex digits each has."""
+"""The registered algorithms and their numbers of lower-case hex digits."""
 
 _HEX = re.compile("[0-9a-f]+")
 _GRAMMAR = re.compile(r"[a-z0-9]+(?:[+._-][a-z0-9]+)*:[A-Za-z0-9=_-]+")
@@ -23,7 +23,7 @@ class Digest(msgspec.Struct, frozen=True, order=True):
 
     @classmethod
     def parse(cls, text: str) -> "Digest":
-        """Return the digest that ``text`` spells; raises InvalidDigest."""
+        """Parse a digest. Raises InvalidDigest."""
         if not _GRAMMAR.fullmatch(text):
             raise InvalidDigest(f"{text[:200]!r} is not a digest: write algorithm:hex, such as sha256:4f53…")
         algorithm, _, encoded = text.partition(":")
@@ -45,11 +45,11 @@ class Digest(msgspec.Struct, frozen=True, order=True):
         return self.hex[:12]
 
     def hasher(self) -> "Hasher":
-        """Return a fresh hasher of this digest's algorithm."""
+        """Return a new hasher of this digest's algorithm."""
         return new_hasher(self.algorithm)
 
     def matches(self, content: bytes) -> bool:
-        """Whether this is the digest of ``content``."""
+        """Return whether this is the digest of ``content``."""
         return Digest.of(content, self.algorithm) == self
 
     def __str__(self) -> str:
@@ -57,21 +57,21 @@ class Digest(msgspec.Struct, frozen=True, order=True):
 
 
 class Hasher(Protocol):
-    """The part of hashlib's hash objects that is used here."""
+    """The part of hashlib's hash objects that we use."""
 
     @property
     def name(self) -> str:
         """The algorithm."""
 
     def update(self, data: bytes | bytearray | memoryview, /) -> None:
-        """Hash ``data`` after what came before."""
+        """Add ``data`` to the hash."""
 
     def hexdigest(self) -> str:
-        """Return the hex digits of everything hashed so far."""
+        """Return the hex digits of all data so far."""
 
 
 def new_hasher(algorithm: str = "sha256") -> Hasher:
-    """Return a fresh hasher; raises InvalidDigest for an unknown algorithm."""
+    """Return a new hasher. Raises InvalidDigest for an unknown algorithm."""
     if algorithm not in HEX_LENGTHS:
         raise InvalidDigest(f"digest algorithm {algorithm!r} is not supported: use sha256 or sha512")
     return hashlib.new(algorithm)

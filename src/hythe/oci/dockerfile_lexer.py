@@ -1,4 +1,4 @@
-"""Words of a Dockerfile line: quotes, backslashes and variables (Dockerfile reference, "Environment replacement")."""
+"""Splits Dockerfile lines: quotes, backslashes, variables (Dockerfile reference, "Environment replacement")."""
 
 import re
 from collections.abc import Mapping
@@ -13,12 +13,12 @@ _VARIABLE = re.compile(r"\$\{?(?P<name>\w+)(?:(?P<operator>:?[-+])(?P<other>.*))
 
 
 def split_words(text: str) -> list[str]:
-    """Return the words of a line with their quotes and backslashes still in place."""
+    """Return the words of a line, with their quotes and backslashes."""
     return _WORD.findall(text)
 
 
 def expand(word: str, variables: Mapping[str, str]) -> str:
-    """Return ``word`` without quotes and backslashes, its variables replaced; nothing is replaced in single quotes."""
+    """Return ``word`` without quotes and backslashes, with variables replaced except in single quotes."""
     return "".join(_expanded(piece, variables) for piece in _PIECE.finditer(word))
 
 
@@ -31,7 +31,7 @@ def _expanded(piece: re.Match[str], variables: Mapping[str, str]) -> str:
 
 
 def _value(text: str, variables: Mapping[str, str]) -> str:
-    """Return what ``$NAME``, ``${NAME}``, ``${NAME:-other}``, ``${NAME:+other}`` and those without colon stand for."""
+    """Return the value of ``$NAME``, ``${NAME}``, ``${NAME:-other}``, ``${NAME:+other}`` or a form without colon."""
     match = _VARIABLE.fullmatch(text.removesuffix("}") if text.startswith("${") else text)
     if match is None:
         return text

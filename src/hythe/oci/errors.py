@@ -1,12 +1,12 @@
-"""The errors of the wire, as one table, and the exceptions of this package.
+"""The protocol's error codes as one table, and this package's exceptions.
 
-    OCIError                        anything that this package refuses
-    ├── InvalidReference            a repository name, tag or reference outside the grammar
-    ├── InvalidDigest               a digest outside the grammar, or of an unknown algorithm
-    ├── InvalidManifest             bytes that are no manifest
-    └── WireError                   an answer of the distribution protocol with status and code
+    OCIError                        root
+    ├── InvalidReference            an invalid repository name, tag or reference
+    ├── InvalidDigest               an invalid digest, or one of an unknown algorithm
+    ├── InvalidManifest             bytes that are not a manifest
+    └── WireError                   an error response of the distribution protocol, with status and code
 
-Distribution specification 1.1, "Error Codes"; the codes beyond it are those of Docker's registry.
+Distribution specification 1.1, "Error Codes"; further codes are those of Docker's registry.
 """
 
 from enum import Enum
@@ -17,23 +17,23 @@ import msgspec
 
 
 class OCIError(ValueError):
-    """Root of everything that this package raises."""
+    """Root of this package's errors."""
 
 
 class InvalidReference(OCIError):
-    """A repository name, tag or reference that the grammar does not allow."""
+    """The repository name, tag or reference is invalid."""
 
 
 class InvalidDigest(OCIError):
-    """A digest that the grammar does not allow, or whose algorithm is not supported."""
+    """The digest is invalid, or its algorithm is not supported."""
 
 
 class InvalidManifest(OCIError):
-    """Bytes that are not a manifest of any known kind."""
+    """The bytes are not a manifest of a known kind."""
 
 
 class ErrorCode(Enum):
-    """One code of the wire: its HTTP status and the sentence that is sent when nothing better is known."""
+    """An error code of the protocol: its HTTP status and its default message."""
 
     BLOB_UNKNOWN = (HTTPStatus.NOT_FOUND, "blob unknown to registry")
     BLOB_UPLOAD_INVALID = (HTTPStatus.BAD_REQUEST, "blob upload invalid")
@@ -58,21 +58,21 @@ class ErrorCode(Enum):
 
     @property
     def status(self) -> HTTPStatus:
-        """The HTTP status that goes with this code unless a rule of the protocol names another."""
+        """The default HTTP status of this code."""
         return self.value[0]
 
     @property
     def message(self) -> str:
-        """The general sentence for this code."""
+        """The default message of this code."""
         return self.value[1]
 
 
 class WireError(OCIError):
-    """An error answer of the distribution protocol.
+    """An error response of the distribution protocol.
 
-    ``message`` is for people and says what to do; ``detail`` is any JSON value for programs; ``status`` overrides
-    the code's own HTTP status where the protocol wants another (416 for a chunk out of order); ``headers`` go
-    out with the answer.
+    ``message`` tells users what to do; ``detail`` is any JSON value for programs; ``status`` overrides the code's HTTP
+    status where the protocol requires another one (416 for a chunk out of order); ``headers`` are sent with the
+    response.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class WireError(OCIError):
 
 
 class ErrorEntry(msgspec.Struct, frozen=True):
-    """One entry of an error body."""
+    """An entry of an error body."""
 
     code: str
     message: str = ""
@@ -101,7 +101,7 @@ class ErrorEntry(msgspec.Struct, frozen=True):
 
 
 class ErrorBody(msgspec.Struct, frozen=True):
-    """``{"errors": [{"code", "message", "detail"}, ..]}``, the body of every error of the protocol."""
+    """``{"errors": [{"code", "message", "detail"}, ..]}``, the body of every error response."""
 
     errors: tuple[ErrorEntry, ...] = ()
 
@@ -112,7 +112,7 @@ def encode_errors(*errors: WireError) -> bytes:
 
 
 def decode_errors(body: bytes) -> tuple[ErrorEntry, ...]:
-    """Return the entries of an error body; empty when ``body`` is not one (a proxy's page, say)."""
+    """Return the entries of an error body; empty if ``body`` is not one (for instance a proxy's page)."""
     try:
         return msgspec.json.decode(body, type=ErrorBody).errors
     except msgspec.MsgspecError:

@@ -1,4 +1,4 @@
-"""Dockerfile instructions that change a configuration, as ``docker commit --change`` takes them (Dockerfile reference).
+"""Dockerfile instructions that change a configuration, as in ``docker commit --change`` (Dockerfile reference).
 
 CMD ENTRYPOINT ENV EXPOSE HEALTHCHECK LABEL ONBUILD STOPSIGNAL USER VOLUME WORKDIR
 """
@@ -29,14 +29,15 @@ _HEALTH_FLAGS = {
 
 
 class InvalidInstruction(OCIError):
-    """An instruction that docker would not take either."""
+    """The instruction is invalid; docker rejects it, too."""
 
 
 def apply_instructions(config: ContainerConfig, texts: Iterable[str]) -> ContainerConfig:
-    """Return ``config`` changed by Dockerfile instructions, one or several lines a text; raises InvalidInstruction.
+    """Return ``config`` changed by Dockerfile instructions, one or more lines a text. Raises InvalidInstruction.
 
-    As in a Dockerfile, an ENTRYPOINT takes the CMD away that was there before, unless a line set one. One that is
-    emptied lets the CMD stand: it is what runs then.
+    As in a Dockerfile, ENTRYPOINT removes an earlier CMD unless an instruction sets one. An empty ENTRYPOINT keeps the
+    CMD,
+    which then runs.
     """
     sets_command = False
     for line in (line for text in texts for line in _lines(text)):
@@ -49,7 +50,7 @@ def apply_instructions(config: ContainerConfig, texts: Iterable[str]) -> Contain
 
 
 def _lines(text: str) -> list[str]:
-    """Return the lines of a text, continued ones joined, without comments; a text without any is a wrong line."""
+    """Return the lines of a text without comments, continuation lines joined; an empty text is one (invalid) line."""
     joined = _CONTINUATION.sub(" ", text)
     return [line for line in joined.split("\n") if line.strip() and not line.lstrip().startswith("#")] or [text]
 
@@ -65,7 +66,7 @@ def _parse(line: str) -> tuple[str, str]:
 
 
 def _json_words(text: str) -> tuple[str, ...] | None:
-    """Return the words of the JSON form; None when it is the shell form."""
+    """Return the words of the JSON form; None for the shell form."""
     try:
         return msgspec.json.decode(text, type=tuple[str, ...])
     except msgspec.MsgspecError:
@@ -93,14 +94,14 @@ def _variables(config: ContainerConfig) -> dict[str, str]:
 def _pairs(config: ContainerConfig, name: str, text: str) -> list[tuple[str, str]]:
     """Return the pairs of ``KEY=VALUE ..``, or of the old form ``KEY VALUE TO THE END``."""
     variables = _variables(config)
-    words = split_words(text)
-    if "=" not in words[0]:
+    arguments = split_words(text)
+    if "=" not in arguments[0]:
         key, _, value = text.partition(" ")
         if not value.strip():
             raise InvalidInstruction(f"{name} must have two arguments: write {name} KEY=VALUE")
         return [(expand(key, variables), expand(value.strip(), variables))]
     pairs = []
-    for word in words:
+    for word in arguments:
         key, equals, value = word.partition("=")
         if not equals or not key:
             raise InvalidInstruction(f"{name}: {word!r} is not KEY=VALUE")
@@ -157,7 +158,7 @@ def _count(text: str) -> int:
 
 
 def _duration(text: str) -> int:
-    """Return the nanoseconds of a duration in Go's form, such as ``1m30s``."""
+    """Return the nanoseconds of a duration in Go's format, such as ``1m30s``."""
     parts = list(_DURATION.finditer(text))
     if not parts or "".join(part[0] for part in parts) != text:
         raise InvalidInstruction(f"HEALTHCHECK: {text!r} is not a duration: write 30s or 1m30s")

@@ -1,13 +1,14 @@
 """Layers: tar archives with whiteouts, as values and streams (image specification, "Image Layer Filesystem Changeset").
 
-``read_layer`` turns a stream into members, ``LayerWriter`` members into a stream; neither touches a file system.
+``read_layer`` parses a stream into members, ``LayerWriter`` writes members to a stream; neither touches a file system.
 
-    Member = LayerEntry       something that is there: a file, folder, link, device or pipe
-           | Whiteout    something of a lower layer that is gone (``.wh.NAME``)
-           | Opaque      a folder whose content in lower layers is gone (``.wh..wh..opq``)
+    Member = LayerEntry  a file, folder, link, device or pipe
+           | Whiteout    deletes a path of lower layers (``.wh.NAME``)
+           | Opaque      deletes the content of a folder in lower layers (``.wh..wh..opq``)
 
-Paths are relative and clean: no leading ``/``, no ``.`` or ``..``; the root is ``""``. A path that would leave the root
-is refused. Names that are not UTF-8 are kept by surrogateescape.
+Paths are relative and normalized: no leading ``/``, no ``.`` or ``..``; the root is ``""``. Paths that leave the root
+are
+invalid. Names that are not UTF-8 are decoded with surrogateescape.
 """
 
 import posixpath
@@ -25,24 +26,24 @@ OPAQUE_NAME = ".wh..wh..opq"
 _META_PREFIX = ".wh..wh."
 _XATTR_PREFIX = "SCHILY.xattr."
 _CHUNK = 1 << 20
-_BUFFER = 64 << 10  # tarfile copies what is left in it at every read
-LARGEST_HEADER = 1 << 20
-"""Most bytes of a PAX header or a GNU long name: they are held in memory."""
-LARGEST_SPARSE_FILE = 1 << 40
-"""Most bytes that a sparse file may claim to have."""
-LARGEST_ID = 2**32 - 2
-"""The largest number of a user or group: the one above it means "leave it as it is" to the kernel."""
+_BUFFER = 64 << 10  # tarfile copies its remaining content on every read
+MAX_HEADER_SIZE = 1 << 20
+"""Maximum bytes of a PAX header or a GNU long name, which are kept in memory."""
+MAX_SPARSE_FILE_SIZE = 1 << 40
+"""Maximum size of a sparse file."""
+MAX_ID = 2**32 - 2
+"""The largest user or group ID: the kernel reads the next one as "do not change"."""
 _LONGEST_SHOWN = 200
 _NANOSECONDS = 1_000_000_000
-_LATEST = 2**63 - 1  # nanoseconds: docker takes times beyond it for no time at all, too
+_LATEST = 2**63 - 1  # nanoseconds: docker ignores later times, too
 
 
 class InvalidLayer(OCIError):
-    """An archive that is broken, or that would leave the root it is unpacked to."""
+    """The archive is damaged, or a path leaves the root."""
 
 
 class EntryKind(Enum):
-    """What an entry is."""
+    """The type of an entry."""
 
     FILE = "file"
     FOLDER = "folder"
@@ -54,7 +55,7 @@ class EntryKind(Enum):
 
 
 class LayerEntry(msgspec.Struct, frozen=True):
-    """One thing in a layer. ``target`` is a symbolic link's text, or the clean path that a hard link is to."""
+    """An entry of a layer. ``target``: a symbolic link's text, or the normalized path of a hard link's target."""
 
     path: str
     kind: EntryKind
@@ -69,13 +70,13 @@ class LayerEntry(msgspec.Struct, frozen=True):
 
 
 class Whiteout(msgspec.Struct, frozen=True):
-    """``path`` of lower layers is gone; what this layer itself has there stays."""
+    """Deletes ``path`` of lower layers; the layer's own ``path`` stays."""
 
     path: str
 
 
 class Opaque(msgspec.Struct, frozen=True):
-    """What lower layers have in the folder ``path`` is gone; what this layer has there stays."""
+    """Deletes the content of folder ``path`` in lower layers; the layer's own content stays."""
 
     path: str
 
@@ -84,14 +85,14 @@ Member = LayerEntry | Whiteout | Opaque
 
 
 class EntryContent:
-    """The bytes of a file in a layer; to be read before the next member is asked for."""
+    """The content of a file in a layer; read it before the next member."""
 
     def __init__(self, archive: tarfile.TarFile, info: tarfile.TarInfo) -> None:
         self._archive = archive
         self._info = info
 
     def segments(self) -> Iterator[tuple[int, bytes]]:
-        """Yield ``(offset, data)`` in rising order; what lies between is a hole. Raises InvalidLayer."""
+        """Yield ``(offset, data)`` in ascending order; gaps are holes. Raises InvalidLayer."""
         try:
             stream = cast(BinaryIO, self._archive.fileobj)
             stream.seek(self._info.offset_data)
@@ -100,7 +101,7 @@ class EntryContent:
         except (tarfile.TarError, ValueError, OverflowError) as error:
             if isinstance(error, OCIError):
                 raise
-            raise InvalidLayer(f"the content of {self._info.name!r} is broken: {error}") from error
+            raise InvalidLayer(f"the content of {self._info.name!r} is damaged: {error}") from error
 
 
 def _chunks(stream: BinaryIO, offset: int, size: int) -> Iterator[tuple[int, bytes]]:
@@ -114,9 +115,9 @@ def _chunks(stream: BinaryIO, offset: int, size: int) -> Iterator[tuple[int, byt
 
 
 def read_layer(stream: BinaryIO) -> Iterator[tuple[Member, EntryContent | None]]:
-    """Yield the members of an uncompressed layer in their order, each file with its content.
+    """Yield the members of an uncompressed layer in order, each file with its content.
 
-    Raises InvalidLayer. What follows the end mark of the archive is left unread in ``stream``.
+    Raises InvalidLayer. Leaves data after the archive's end mark unread in ``stream``.
     """
     try:
         with tarfile.open(fileobj=stream, mode="r|", bufsize=_BUFFER, tarinfo=_BoundedTarInfo) as archive:
@@ -133,9 +134,9 @@ def read_layer(stream: BinaryIO) -> Iterator[tuple[Member, EntryContent | None]]
 
 
 class _BoundedTarInfo(tarfile.TarInfo):
-    """Refuses headers that are broken (tarfile takes them for the end) or that would fill the memory.
+    """Rejects headers that are damaged (tarfile would treat them as the end) or too large for memory.
 
-    All releases of Python call these two for every header; ``frombuf`` is passed by since a security update of 3.11.
+    All versions of Python call these two for each header; since a security update of 3.11, ``frombuf`` is bypassed.
     """
 
     @classmethod
@@ -145,13 +146,13 @@ class _BoundedTarInfo(tarfile.TarInfo):
         except (tarfile.EOFHeaderError, tarfile.EmptyHeaderError):  # type: ignore[attr-defined]
             raise
         except tarfile.HeaderError as error:
-            raise InvalidLayer(f"a header of the archive is broken: {error}") from error
+            raise InvalidLayer(f"a header of the archive is damaged: {error}") from error
 
     def _proc_member(self, archive: tarfile.TarFile) -> Self:
         extended = self.type in (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE)
         long_name = self.type in (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
-        if (extended or long_name) and self.size > LARGEST_HEADER:
-            raise InvalidLayer(f"a header of {self.size} bytes is too large: {LARGEST_HEADER} are allowed")
+        if (extended or long_name) and self.size > MAX_HEADER_SIZE:
+            raise InvalidLayer(f"a header of {self.size} bytes is too large: at most {MAX_HEADER_SIZE} are allowed")
         if self.size < 0:
             raise InvalidLayer("a size in the archive is negative")
         return cast(Self, super()._proc_member(archive))  # type: ignore[misc]
@@ -169,7 +170,7 @@ _TYPES = {kind: type_ for type_, kind in _KINDS.items()} | {EntryKind.FILE: tarf
 
 
 def _member(info: tarfile.TarInfo) -> Member | None:
-    """Return what a header says; None for what a layer's reader skips (Docker's own marks at the root)."""
+    """Return the member of a header; None for entries that readers skip (Docker's own markers at the root)."""
     path = clean_path(info.name)
     folder, name = posixpath.split(path)
     if name == OPAQUE_NAME:
@@ -186,12 +187,12 @@ def _member(info: tarfile.TarInfo) -> Member | None:
 
 def _entry(path: str, info: tarfile.TarInfo) -> LayerEntry:
     kind = _KINDS.get(info.type, EntryKind.FILE)
-    if info.issparse() and info.size > LARGEST_SPARSE_FILE:
+    if info.issparse() and info.size > MAX_SPARSE_FILE_SIZE:
         raise InvalidLayer(f"{path!r} claims to be a sparse file of {info.size} bytes")
-    if not (0 <= info.uid <= LARGEST_ID and 0 <= info.gid <= LARGEST_ID):
-        raise InvalidLayer(f"{path!r} has an impossible owner: {info.uid}:{info.gid}")
+    if not (0 <= info.uid <= MAX_ID and 0 <= info.gid <= MAX_ID):
+        raise InvalidLayer(f"{path!r} has an invalid owner: {info.uid}:{info.gid}")
     if "\0" in info.linkname:
-        raise InvalidLayer(f"the target of {path!r} has a zero byte")
+        raise InvalidLayer(f"the target of {path!r} contains a NUL byte")
     return LayerEntry(
         path=path,
         kind=kind,
@@ -211,7 +212,7 @@ def _entry(path: str, info: tarfile.TarInfo) -> LayerEntry:
 
 
 def _nanoseconds(info: tarfile.TarInfo) -> int:
-    """Return the modification time exactly: tarfile's floating point loses nanoseconds. 0 for one beyond all bounds."""
+    """Return the exact modification time, because tarfile's float loses nanoseconds; 0 if out of range."""
     whole, _, fraction = info.pax_headers.get("mtime", "").partition(".")
     time = int(info.mtime) * _NANOSECONDS
     if whole.lstrip("-").isdecimal() and (fraction.isdecimal() or not fraction):
@@ -229,14 +230,14 @@ def _xattrs(info: tarfile.TarInfo) -> dict[str, bytes]:
 
 
 def shown(path: str) -> str:
-    """Return a path as messages show it: quoted, and cut where a hostile archive makes it endless."""
+    """Return a path for messages: quoted, and cut if it is too long."""
     return repr(path if len(path) <= _LONGEST_SHOWN else f"{path[:_LONGEST_SHOWN]}..")
 
 
 def clean_path(name: str) -> str:
-    """Return ``name`` relative and clean; raises InvalidLayer when it leaves the root."""
+    """Return ``name`` relative and normalized. Raises InvalidLayer if it leaves the root."""
     if "\0" in name:
-        raise InvalidLayer(f"{shown(name)} has a zero byte")
+        raise InvalidLayer(f"{shown(name)} contains a NUL byte")
     path = posixpath.normpath(name.lstrip("/")) if name.lstrip("/") else "."
     if path == ".." or path.startswith("../"):
         raise InvalidLayer(f"{shown(name)} leads out of the layer")
@@ -244,9 +245,9 @@ def clean_path(name: str) -> str:
 
 
 class LayerWriter:
-    """Writes members as a tar archive that depends on nothing but them: PAX headers where ustar is too small.
+    """Writes members as a deterministic tar archive, with PAX headers where ustar is too small.
 
-    Times are cut to whole seconds, as docker does; no user names, no time of writing.
+    Times are cut to seconds, as docker does; user names and the time of writing are left out.
     """
 
     def __init__(self, stream: BinaryIO) -> None:
@@ -265,7 +266,7 @@ class LayerWriter:
             self._write_header(tarfile.TarInfo(posixpath.join(folder, WHITEOUT_PREFIX + name)))
 
     def close(self) -> None:
-        """Write the end mark; the stream stays open."""
+        """Write the end mark; leaves the stream open."""
         self._stream.write(bytes(2 * tarfile.BLOCKSIZE))
 
     def _add_entry(self, entry: LayerEntry, content: BinaryIO | None) -> None:
@@ -292,7 +293,7 @@ class LayerWriter:
         while left:
             data = content.read(min(_CHUNK, left))
             if not data:
-                raise InvalidLayer(f"{entry.path!r} became shorter while it was read: stop what writes to it first")
+                raise InvalidLayer(f"{entry.path!r} shrank while it was read: stop the program that writes to it")
             self._stream.write(data)
             left -= len(data)
         self._stream.write(bytes(-entry.size % tarfile.BLOCKSIZE))

@@ -1,7 +1,7 @@
 """Manifests, indexes and descriptors (image specification 1.1; Docker image manifest version 2, schema 2).
 
-A manifest's bytes are never changed: ``Manifest.parse`` reads out of them what the registry and the client need,
-and keeps them as they came, unknown fields and all.
+A manifest's bytes never change: ``Manifest.parse`` extracts what registry and client need, and keeps the bytes with
+unknown fields.
 """
 
 from enum import Enum
@@ -27,11 +27,11 @@ DOCKER_LAYER_GZIP = "application/vnd.docker.image.rootfs.diff.tar.gzip"
 DOCKER_SCHEMA1 = "application/vnd.docker.distribution.manifest.v1+json"
 
 MANIFEST_MEDIA_TYPES = (OCI_MANIFEST, OCI_INDEX, DOCKER_MANIFEST, DOCKER_LIST, OCI_ARTIFACT)
-"""Every kind of manifest that is understood; also what a client should accept."""
+"""All supported media types of manifests, which clients should accept."""
 
 
 class Platform(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The machine that an image is for, in Go's words."""
+    """The platform of an image, in Go's terms."""
 
     architecture: str = ""
     os: str = ""
@@ -44,7 +44,7 @@ class Platform(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Descriptor(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
-    """Points at content: its kind, digest and size in bytes (image specification, "Content Descriptors")."""
+    """Refers to content by media type, digest and size in bytes (image specification, "Content Descriptors")."""
 
     media_type: str
     digest: str
@@ -57,17 +57,17 @@ class Descriptor(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"
 
     @property
     def parsed_digest(self) -> Digest:
-        """The digest as a value; raises InvalidDigest."""
+        """The digest as a value. Raises InvalidDigest."""
         return Digest.parse(self.digest)
 
     @property
     def is_nondistributable(self) -> bool:
-        """Whether the content may live elsewhere, so that a registry need not hold it."""
+        """Whether the content may be elsewhere, so that a registry need not store it."""
         return bool(self.urls) or ".nondistributable." in self.media_type or ".foreign." in self.media_type
 
 
 class ManifestKind(Enum):
-    """What a manifest is."""
+    """The kind of a manifest."""
 
     IMAGE = "image"
     INDEX = "index"
@@ -84,7 +84,7 @@ _KINDS = {
 
 
 class _Fields(msgspec.Struct, frozen=True, rename="camel"):
-    """The fields of all kinds of manifest together."""
+    """The fields of all kinds of manifests."""
 
     schema_version: int | None = None
     media_type: str = ""
@@ -102,7 +102,7 @@ _DECODER = msgspec.json.Decoder(_Fields)
 
 
 class Manifest(msgspec.Struct, frozen=True):
-    """A manifest of any kind, read out of ``content``, which stays byte for byte as it came."""
+    """A parsed manifest of any kind; ``content`` has its original bytes."""
 
     kind: ManifestKind
     media_type: str
@@ -116,10 +116,11 @@ class Manifest(msgspec.Struct, frozen=True):
 
     @classmethod
     def parse(cls, content: bytes, media_type: str = "") -> "Manifest":
-        """Read a manifest; ``media_type`` is what the Content-Type header said. Raises InvalidManifest.
+        """Parse a manifest; ``media_type`` is its Content-Type header. Raises InvalidManifest.
 
-        The header must agree with the ``mediaType`` field where there are both; where there is neither, the
-        fields tell the kind (image specification, "image manifest" and "image index", ``mediaType``).
+        Header and ``mediaType`` field must agree if both exist; if neither exists, the other fields determine the kind
+        (image
+        specification, "image manifest" and "image index", ``mediaType``).
         """
         try:
             fields = _DECODER.decode(content)
@@ -148,7 +149,7 @@ class Manifest(msgspec.Struct, frozen=True):
 
     @property
     def blobs(self) -> tuple[Descriptor, ...]:
-        """The blobs that must be there: configuration and layers, without those that live elsewhere."""
+        """The blobs that must exist: configuration and layers, except nondistributable ones."""
         config = (self.config,) if self.config else ()
         return tuple(d for d in (*config, *self.layers) if not d.is_nondistributable)
 
@@ -162,7 +163,7 @@ class Manifest(msgspec.Struct, frozen=True):
         return Digest.of(self.content, algorithm)
 
     def descriptor(self) -> Descriptor:
-        """Return a descriptor that points at this manifest."""
+        """Return a descriptor of this manifest."""
         return Descriptor(self.media_type, str(self.digest()), len(self.content))
 
 
@@ -171,9 +172,7 @@ def _agreed_media_type(fields: _Fields, header: str) -> str:
     if header in ("", "application/json", "application/octet-stream"):
         return fields.media_type or _guessed_media_type(fields)
     if fields.media_type and fields.media_type != header:
-        raise InvalidManifest(
-            f"Content-Type says {header!r}, the manifest's mediaType {fields.media_type!r}: make them equal"
-        )
+        raise InvalidManifest(f"Content-Type {header!r} differs from the manifest's mediaType {fields.media_type!r}")
     return header
 
 
@@ -184,7 +183,7 @@ def _guessed_media_type(fields: _Fields) -> str:
         return OCI_INDEX
     if fields.config is not None:
         return OCI_MANIFEST
-    raise InvalidManifest("not a manifest: neither mediaType nor config nor manifests says what it is")
+    raise InvalidManifest("not a manifest: it has neither mediaType nor config nor manifests")
 
 
 def _check_shape(kind: ManifestKind, fields: _Fields) -> None:
@@ -193,11 +192,11 @@ def _check_shape(kind: ManifestKind, fields: _Fields) -> None:
     if kind is ManifestKind.IMAGE and (fields.config is None or fields.layers is None):
         raise InvalidManifest("an image manifest needs config and layers")
     if kind is ManifestKind.IMAGE and fields.manifests is not None:
-        raise InvalidManifest("an image manifest has no manifests: it cannot be an index too")
+        raise InvalidManifest("an image manifest has no manifests: it cannot be an index, too")
     if kind is ManifestKind.INDEX and fields.manifests is None:
         raise InvalidManifest("an image index needs manifests")
     if kind is ManifestKind.INDEX and (fields.layers is not None or fields.config is not None):
-        raise InvalidManifest("an image index has no config or layers: it cannot be an image too")
+        raise InvalidManifest("an image index has no config or layers: it cannot be an image, too")
 
 
 def _check_descriptors(manifest: Manifest) -> None:
@@ -213,7 +212,7 @@ def _check_descriptors(manifest: Manifest) -> None:
 
 
 class Index(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
-    """An image index that is made here (referrers, multi-platform images)."""
+    """An image index to create (for referrers and multi-platform images)."""
 
     schema_version: int
     media_type: str
@@ -228,7 +227,7 @@ class Index(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
 
 
 class ImageManifest(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
-    """An image manifest that is made here (commit, provenance)."""
+    """An image manifest to create (for commit and provenance)."""
 
     schema_version: int
     media_type: str

@@ -1,6 +1,6 @@
-"""Names of repositories, tags and images, by the grammar of distribution/reference.
+"""Names of repositories, tags and images, with the grammar of distribution/reference.
 
-A name is parsed once, where it comes in; everything inside takes these values.
+Names are parsed once, on input; all other code uses these values.
 
     [HOST[:PORT]/]COMPONENT[/COMPONENT..][:TAG][@ALGORITHM:HEX]
 """
@@ -16,7 +16,7 @@ DEFAULT_HOST = "docker.io"
 DEFAULT_NAMESPACE = "library"
 DEFAULT_TAG = "latest"
 NAME_LENGTH = 255
-"""Most characters of a repository name."""
+"""Maximum characters of a repository name."""
 
 _COMPONENT = r"[a-z0-9]+(?:(?:[._]|__|[-]+)[a-z0-9]+)*"
 _NAME = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
@@ -29,38 +29,38 @@ _BARE_ID = re.compile(r"[0-9a-f]{64}")
 
 
 def parse_name(text: str) -> str:
-    """Return ``text`` when it is a repository name (without host), raises InvalidReference."""
+    """Return ``text`` if it is a repository name without host. Raises InvalidReference."""
     if len(text) > NAME_LENGTH:
         raise InvalidReference(f"a repository name has at most {NAME_LENGTH} characters")
     if not _NAME.fullmatch(text):
         raise InvalidReference(
-            f"{text!r} is not a repository name: use lower-case letters and digits, with '.', '_', '__' or '-' "
+            f"{text!r} is not a repository name: use lowercase letters and digits, with '.', '_', '__' or '-' "
             "between them, and '/' between components"
         )
     return text
 
 
 def is_name(text: str) -> bool:
-    """Whether ``text`` is a repository name (without host)."""
+    """Return whether ``text`` is a repository name without host."""
     return len(text) <= NAME_LENGTH and _NAME.fullmatch(text) is not None
 
 
 def parse_tag(text: str) -> str:
-    """Return ``text`` when it is a tag, raises InvalidReference."""
+    """Return ``text`` if it is a tag. Raises InvalidReference."""
     if not _TAG.fullmatch(text):
         raise InvalidReference(
-            f"{text[:200]!r} is not a tag: use at most 128 letters, digits, '_', '.' and '-', the first no '.' or '-'"
+            f"{text[:200]!r} is not a tag: use at most 128 letters, digits, '_', '.' and '-'; the first not '.' or '-'"
         )
     return text
 
 
 def parse_tag_or_digest(text: str) -> "str | Digest":
-    """Return the tag or the digest that names a manifest; raises InvalidReference or InvalidDigest."""
+    """Return the tag or digest of a manifest. Raises InvalidReference or InvalidDigest."""
     return Digest.parse(text) if ":" in text else parse_tag(text)
 
 
 class Reference(msgspec.Struct, frozen=True):
-    """An image's full name: registry host, repository, and a tag or digest or both or neither."""
+    """An image's full name: registry host, repository, and optionally a tag or digest or both."""
 
     host: str
     repository: str
@@ -69,10 +69,11 @@ class Reference(msgspec.Struct, frozen=True):
 
     @classmethod
     def parse(cls, text: str, default_host: str = DEFAULT_HOST) -> "Reference":
-        """Return the reference that a user typed; raises InvalidReference or InvalidDigest.
+        """Parse a reference that a user typed. Raises InvalidReference or InvalidDigest.
 
-        A short name goes to ``default_host``. On docker.io a name of one component stands in ``library/``. No tag
-        is added: see ``with_default_tag``.
+        A short name is on ``default_host``. On docker.io a name of one component is in ``library/``. No tag is added:
+        see
+        ``with_default_tag``.
         """
         if _BARE_ID.fullmatch(text):
             raise InvalidReference(f"{text!r} is an image ID, not a name: write NAME[:TAG] or NAME@DIGEST")
@@ -97,12 +98,12 @@ class Reference(msgspec.Struct, frozen=True):
 
     @property
     def target(self) -> str:
-        """What to ask the registry for: the digest, else the tag, else ``latest``."""
+        """The manifest to request: the digest, else the tag, else ``latest``."""
         return str(self.digest) if self.digest else self.tag or DEFAULT_TAG
 
     @property
     def familiar_name(self) -> str:
-        """The repository as docker shows it: without ``docker.io/`` and ``library/`` where it means the same."""
+        """The repository as docker shows it: without ``docker.io/`` and ``library/`` where they are the default."""
         full = f"{self.host}/{self.repository}"
         if self.host != DEFAULT_HOST:
             return full
@@ -112,17 +113,17 @@ class Reference(msgspec.Struct, frozen=True):
         return full if _begins_like_host(self.repository) or namespace == DEFAULT_NAMESPACE else self.repository
 
     def with_default_tag(self) -> "Reference":
-        """Return this reference, with ``latest`` where it has neither tag nor digest."""
+        """Return this reference, with ``latest`` if it has neither tag nor digest."""
         if self.tag or self.digest:
             return self
         return msgspec.structs.replace(self, tag=DEFAULT_TAG)
 
     def with_tag(self, tag: str) -> "Reference":
-        """Return the same repository's reference to ``tag``; raises InvalidReference."""
+        """Return a reference to ``tag`` in the same repository. Raises InvalidReference."""
         return msgspec.structs.replace(self, tag=parse_tag(tag), digest=None)
 
     def with_digest(self, digest: Digest) -> "Reference":
-        """Return the same reference pinned to ``digest``."""
+        """Return the same reference with ``digest``."""
         return msgspec.structs.replace(self, digest=digest)
 
     def familiar(self) -> str:
@@ -137,14 +138,14 @@ class Reference(msgspec.Struct, frozen=True):
 
 
 def is_host(text: str) -> bool:
-    """Whether ``text`` is ``HOST[:PORT]`` as it may stand in front of a name."""
+    """Return whether ``text`` can be the ``HOST[:PORT]`` of a reference."""
     return _HOST.fullmatch(text) is not None
 
 
 def split_host(text: str) -> tuple[str, str]:
-    """Split a typed name into its host ("" when it has none) and the rest; raises InvalidReference.
+    """Split a typed name into its host ("" if none) and the rest. Raises InvalidReference.
 
-    The first component is a host if it contains ``.`` or ``:``, is ``localhost``, or has an upper-case letter.
+    The first component is a host if it contains ``.`` or ``:``, is ``localhost``, or has an uppercase letter.
     ``index.docker.io`` is ``docker.io``.
     """
     first, _, rest = text.partition("/")

@@ -15,11 +15,11 @@ DELETE = "delete"
 
 
 class InvalidScope(OCIError):
-    """A scope that the grammar does not allow."""
+    """The scope is invalid."""
 
 
 class Scope(msgspec.Struct, frozen=True):
-    """What somebody may do, or asks to do, with one resource."""
+    """Requested or allowed actions on a resource."""
 
     type: str
     name: str
@@ -27,7 +27,7 @@ class Scope(msgspec.Struct, frozen=True):
 
     @classmethod
     def parse(cls, text: str) -> "Scope":
-        """Return the scope that ``text`` spells; raises InvalidScope."""
+        """Parse a scope. Raises InvalidScope."""
         match = _GRAMMAR.fullmatch(text)
         if match is None:
             raise InvalidScope(f"{text[:300]!r} is not a scope: write type:name:action[,action]")
@@ -44,13 +44,13 @@ class Scope(msgspec.Struct, frozen=True):
 
 
 CATALOG = Scope("registry", "catalog", frozenset("*"))
-"""What the list of a registry's repositories takes."""
+"""The scope that the catalog requires."""
 
 
 def parse_scopes(texts: Iterable[str]) -> tuple[Scope, ...]:
-    """Return the scopes of ``texts``, each holding one or several parted by spaces; raises InvalidScope.
+    """Return the scopes of ``texts``, which each contain one or more, separated by spaces. Raises InvalidScope.
 
-    Scopes of the same resource are united.
+    Merges scopes of the same resource.
     """
     united: dict[tuple[str, str], Scope] = {}
     for text in texts:

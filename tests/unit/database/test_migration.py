@@ -12,14 +12,15 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, create_engine
+from sqlalchemy import Connection, create_engine, inspect
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from hythe.database import SchemaError, open_database
 from hythe.database.migration import upgrade
 from hythe.database.schema import MIGRATIONS, known_revisions, newest_revision
 from hythe.database.sqlite import SQLITE_FILE
-from hythe.database.tables.every import METADATA
+from hythe.database.tables import builds, forges, hub, notifications, registry  # noqa: F401 (fill METADATA)
+from hythe.database.tables.metadata import METADATA
 
 
 def _included(_object: object, name: str | None, kind: str, reflected: bool, _other: object) -> bool:
@@ -75,17 +76,43 @@ def test_postgresql_has_the_tables_that_are_meant(postgresql_url: str) -> None:
 
 
 def test_upgrade_twice(tmp_path: Path, postgresql_url: str) -> None:
-    """A schema that is up to date stays as it is, also when two upgrade at once."""
+    """A current schema stays the same, also if two processes upgrade concurrently."""
 
-    async def scenario() -> None:
+    async def scenario() -> tuple[list[Any], list[Any]]:
         await asyncio.gather(*(upgrade(tmp_path, postgresql_url) for _ in range(2)))
+        await upgrade(tmp_path)
+        before = [await _schema(tmp_path, url) for url in ("", postgresql_url)]
         await upgrade(tmp_path, postgresql_url)
         await upgrade(tmp_path)
-        await upgrade(tmp_path)
-        for url in ("", postgresql_url):
-            await (await open_database(tmp_path, url)).close()
+        return before, [await _schema(tmp_path, url) for url in ("", postgresql_url)]
 
-    asyncio.run(scenario())
+    before, after = asyncio.run(scenario())
+
+    assert after == before
+    assert [revision for revision, _ in after] == [newest_revision()] * 2
+    assert all(len(columns) > 100 for _, columns in after)
+
+
+async def _schema(folder: Path, url: str) -> tuple[str, list[Any]]:
+    """Return the revision and all columns with their types."""
+    if url:
+        engine = create_async_engine(url.replace("postgresql://", "postgresql+asyncpg://"))
+        async with engine.connect() as connection:
+            found = await connection.run_sync(_columns)
+        await engine.dispose()
+        return found
+    with create_engine(f"sqlite:///{folder / SQLITE_FILE}").connect() as connection:
+        return _columns(connection)
+
+
+def _columns(connection: Connection) -> tuple[str, list[Any]]:
+    inspector = inspect(connection)
+    revision = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalars().all()
+    return " ".join(revision), [
+        (table, column["name"], str(column["type"]), column["nullable"])
+        for table in sorted(inspector.get_table_names())
+        for column in inspector.get_columns(table)
+    ]
 
 
 def test_an_older_schema_on_postgresql_says_so(tmp_path: Path, postgresql_url: str) -> None:

@@ -34,7 +34,7 @@ def test_libpqs_parameters(database_url: str, scheme: str, run: Run[Any]) -> Non
     ("address", "said"),
     [
         ("postgresql://ann:half/secret@127.0.0.1/hub", "with %XX for special characters"),
-        ("postgresql://127.0.0.1:port/hub", "cannot be read"),
+        ("postgresql://127.0.0.1:port/hub", "invalid database URL"),
         ("mysql://127.0.0.1/hub", "got 'mysql'"),
         ("hub", "scheme is expected"),
         ("postgresql://127.0.0.1:1/hub?sslmode=perhaps", "`sslmode` parameter must be one of"),

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hythe.oci.layer import (
-    LARGEST_HEADER,
-    LARGEST_ID,
-    LARGEST_SPARSE_FILE,
+    MAX_HEADER_SIZE,
+    MAX_ID,
+    MAX_SPARSE_FILE_SIZE,
     EntryKind,
     InvalidLayer,
     LayerEntry,
@@ -30,7 +30,7 @@ COMPONENT = st.text(
 PATH = st.lists(COMPONENT, min_size=1, max_size=4).map("/".join)
 XATTRS = st.dictionaries(st.sampled_from(("user.a", "security.capability")), st.binary(max_size=40))
 NUMBER = st.integers(0, 2**32)
-OWNER = st.integers(0, LARGEST_ID)
+OWNER = st.integers(0, MAX_ID)
 COMMON = {"path": PATH, "mode": st.integers(0, 0o7777), "uid": OWNER, "gid": OWNER, "xattrs": XATTRS}
 TIME = NUMBER.map(lambda seconds: seconds * 10**9)
 ENTRY = st.one_of(
@@ -170,7 +170,7 @@ def header(type_: bytes, size: int, name: str = "x") -> bytes:
 def test_headers_that_would_fill_the_memory_are_refused(type_: bytes) -> None:
     """The size is refused before anything is read, however much follows."""
     with pytest.raises(InvalidLayer, match="too large"):
-        read(header(type_, LARGEST_HEADER + 1) + bytes(1024))
+        read(header(type_, MAX_HEADER_SIZE + 1) + bytes(1024))
 
 
 def sparse_header(real_size: int) -> bytes:
@@ -203,7 +203,7 @@ def test_times_beyond_all_bounds_are_no_time(time: str, expected: int) -> None:
 def test_a_sparse_bomb_is_refused() -> None:
     """A file that claims to be larger than any real one is not made."""
     with pytest.raises(InvalidLayer, match="sparse"):
-        read(sparse_header(LARGEST_SPARSE_FILE + 1) + b"x" * 512 + bytes(1024))
+        read(sparse_header(MAX_SPARSE_FILE_SIZE + 1) + b"x" * 512 + bytes(1024))
 
 
 def test_a_sparse_file_is_read_as_its_data_and_its_holes() -> None:

@@ -1,13 +1,14 @@
-"""Alembic's entry: run the migrations on the connection that ``hythe.database.migration`` opened."""
+"""Alembic's entry point: runs the migrations on the connection that ``hythe.database.migration`` opened."""
 
 from alembic import context
 
-from hythe.database.tables.every import METADATA
+from hythe.database.tables import builds, forges, hub, notifications, registry  # noqa: F401 (fill METADATA)
+from hythe.database.tables.metadata import METADATA
 
 context.configure(
     connection=context.config.attributes["connection"],
     target_metadata=METADATA,
     render_as_batch=True,
-    transactional_ddl=False,  # the transaction is the caller's
+    transactional_ddl=False,  # the caller controls the transaction
 )
 context.run_migrations()

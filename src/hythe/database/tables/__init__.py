@@ -1,1 +1,1 @@
-"""The tables, a file a package; all of them belong to one ``METADATA``."""
+"""The tables, one file for each package; all belong to one ``METADATA``."""

@@ -1,7 +1,7 @@
-"""The hub's tables: accounts, namespaces, what the index knows of a repository, and credentials.
+"""The hub's tables: accounts, namespaces, the index of repositories, and credentials.
 
-A credential is never kept itself, only its SHA-256 (tokens are random, so a slow hash adds nothing) or its argon2id
-hash (passwords, which people choose).
+Credentials are never stored themselves, only their SHA-256 (tokens are random, so a slow hash adds nothing) or argon2id
+hash (passwords).
 """
 
 from sqlalchemy import Boolean, Column, ForeignKey, Index, Integer, String, Table, Text, UniqueConstraint
@@ -17,7 +17,7 @@ users = Table(
     Column("password_hash", Text, nullable=False),
     Column("admin", Boolean, nullable=False),
     Column("default_visibility", String(7), nullable=False),  # of repositories that a push creates
-    Column("private_limit", Integer),  # how many private repositories the plan allows; NULL: any number
+    Column("private_limit", Integer),  # maximum number of private repositories; NULL: unlimited
     Column("created_at", Timestamp, nullable=False),
 )
 
@@ -44,7 +44,7 @@ hub_repositories = Table(
     Column("name", String(255), nullable=False),  # without the namespace
     Column("visibility", String(7), nullable=False),
     Column("official", Boolean, nullable=False),
-    Column("listed", Boolean, nullable=False),  # in lists and search: made by hand, or pushed to at least once
+    Column("listed", Boolean, nullable=False),  # in lists and search: created by a user, or pushed to at least once
     Column("description", String(100), nullable=False),
     Column("full_description", Text, nullable=False),  # Markdown
     Column("stars", Integer, nullable=False),
@@ -75,7 +75,7 @@ personal_tokens = Table(
     Column("user_id", Identity, ForeignKey("users.id", ondelete="CASCADE"), nullable=False, index=True),
     Column("name", String(100), nullable=False),
     Column("digest", String(64), nullable=False, unique=True),
-    Column("rights", String(200), nullable=False),  # words of ``hub.actor.Right``, parted by spaces
+    Column("rights", String(200), nullable=False),  # values of ``hub.actor.Right``, separated by spaces
     Column("created_at", Timestamp, nullable=False),
     Column("expires_at", Timestamp),
     Column("used_at", Timestamp),
@@ -99,14 +99,14 @@ signing_keys = Table(
     Column("id", String(43), primary_key=True),  # the RFC 7638 thumbprint
     Column("private_key", Text, nullable=False),  # JWK
     Column("created_at", Timestamp, nullable=False),
-    Column("retired_at", Timestamp),  # signs no more; still verifies what it signed
+    Column("retired_at", Timestamp),  # no longer signs; still verifies older tokens
 )
 
 search_documents = Table(
     "search_documents",
     METADATA,
-    # What full-text search looks through: a row for each listed repository. SQLite's index follows it by triggers,
-    # PostgreSQL's are expression indexes (migration 0002).
+    # The documents of full-text search, one row for each listed repository. Triggers update SQLite's index; PostgreSQL
+    # has expression indexes (migration 0002).
     Column(
         "repository_id",
         Identity,

@@ -1,4 +1,4 @@
-"""What all tables share: the metadata that migrations are compared with, and the column types."""
+"""The metadata of all tables, which migrations are compared with, and the column types."""
 
 from datetime import UTC, datetime
 
@@ -17,26 +17,26 @@ METADATA = MetaData(
 )
 
 Identity = BigInteger().with_variant(Integer, "sqlite")
-"""A row number. SQLite counts up by itself only where the column is called INTEGER."""
+"""A row id. SQLite increments it only if the column's type is INTEGER."""
 
 
 class Timestamp(TypeDecorator[datetime]):
-    """A moment in UTC: always aware in Python, whatever the database keeps."""
+    """A time in UTC: always time-zone aware in Python, however the database stores it."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Refuse a naive time; SQLite keeps UTC without saying so."""
+        """Reject naive times; SQLite stores UTC without a time zone."""
         if value is None:
             return None
         if value.tzinfo is None:
-            raise ValueError("a naive time: use datetime.now(UTC)")
+            raise ValueError("the time has no time zone: use datetime.now(UTC)")
         value = value.astimezone(UTC)
         return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Give SQLite's times their zone back."""
+        """Add the time zone to SQLite's times."""
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)

@@ -2,13 +2,13 @@
 
     repositories ─┬─ manifests ─┬─ manifest_blobs ──── repository_blobs
                   │             ├─ manifest_children
-                  │             └─ mirrored_manifests (those that came from an upstream)
-                  ├─ tags (each points at a manifest), tag_moves (their history), tag_rules
+                  │             └─ mirrored_manifests (fetched from an upstream)
+                  ├─ tags (each refers to a manifest), tag_moves (their history), tag_rules
                   └─ repository_blobs ──── blobs
-    uploads (name their repository by name: it may not exist yet)
+    uploads (refer to their repository by name: it may not exist yet)
 
-What nothing needs any more carries ``free_after``: the moment from which the garbage collection may look whether it is
-still unneeded, and take it. Digests are kept as they are spelled, ``algorithm:hex``.
+Unreferenced content has ``free_after``: the time from which garbage collection checks whether it is still unreferenced,
+and deletes it. Digests are stored in their text form, ``algorithm:hex``.
 """
 
 from sqlalchemy import (
@@ -27,12 +27,12 @@ from hythe.database.tables.metadata import METADATA, Identity, Timestamp
 
 
 def _ordered(length: int) -> String:
-    """Text whose order is that of its bytes, whatever the language of the database is."""
+    """Text sorted by its bytes, regardless of the database's locale."""
     return String(length).with_variant(String(length, collation="C"), "postgresql")
 
 
 def _free_after_index(table: Table) -> None:
-    """Index the few rows that nothing may need any more: finding them costs what they are, not what is stored."""
+    """Index the few rows that may be unreferenced: the cost of finding them depends only on their number."""
     marked = table.c.free_after.is_not(None)
     Index(f"ix_{table.name}_free_after", table.c.free_after, sqlite_where=marked, postgresql_where=marked)
 
@@ -57,9 +57,9 @@ blobs = Table(
     Column("size", BigInteger, nullable=False),
     Column("stored_at", Timestamp, nullable=False),
     Column("free_after", Timestamp),
-    # Set when its bytes are being removed: from then on nobody may link to it any more.
+    # Set while its bytes are being deleted: from then on it cannot be linked.
     Column("deleting_since", Timestamp),
-    # Set when its bytes were found rotten: it is not served until it has been pushed again.
+    # Set when it was found damaged: it is not served until it is pushed again.
     Column("quarantined_at", Timestamp),
 )
 _free_after_index(blobs)
@@ -144,8 +144,8 @@ tag_moves = Table(
     Column("id", Identity, primary_key=True),
     Column("repository_id", Identity, ForeignKey("repositories.id", ondelete="CASCADE"), nullable=False),
     Column("tag", _TAG, nullable=False),
-    Column("digest", _DIGEST),  # None: the tag was taken away
-    Column("previous", _DIGEST),  # None: the tag was not there before
+    Column("digest", _DIGEST),  # None: the tag was deleted
+    Column("previous", _DIGEST),  # None: the tag was created
     Column("moved_at", Timestamp, nullable=False),
     Column("moved_by", String(255), nullable=False),
     Index("ix_tag_moves_tag", "repository_id", "tag", "id"),
@@ -155,7 +155,7 @@ tag_rules = Table(
     "tag_rules",
     METADATA,
     Column("repository_id", Identity, ForeignKey("repositories.id", ondelete="CASCADE"), primary_key=True),
-    Column("pattern", String(255), primary_key=True),  # tags like this may be set once and not moved
+    Column("pattern", String(255), primary_key=True),  # matching tags are immutable: they can be set only once
 )
 
 uploads = Table(
@@ -165,7 +165,7 @@ uploads = Table(
     Column("repository", _NAME, nullable=False),
     Column("offset", BigInteger, nullable=False),
     Column("state", Text, nullable=False),
-    # Set while the bytes are being turned into this blob: it may not be collected meanwhile.
+    # Set while the bytes are becoming this blob, which protects it from garbage collection.
     Column("digest", _DIGEST, index=True),
     Column("started_by", String(255), nullable=False),
     Column("started_at", Timestamp, nullable=False),

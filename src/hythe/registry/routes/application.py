@@ -9,8 +9,8 @@ from starlette.routing import BaseRoute, Mount, Route
 from hythe.oci.errors import InvalidReference
 from hythe.oci.reference import NAME_LENGTH, parse_name
 from hythe.registry.routes import blobs, catalog, manifests, referrers, tags, uploads
-from hythe.registry.routes.error_responses import failure_answer, method_refused, nothing_here
-from hythe.registry.routes.http import Receive, Request, Response, Scope, Send, header_of, send_answer
+from hythe.registry.routes.error_responses import error_response, method_not_allowed, unknown_path
+from hythe.registry.routes.http import Receive, Request, Response, Scope, Send, find_header, send_response
 from hythe.registry.routes.manifest_cache import ManifestCache
 from hythe.registry.routes.routing import RegistryRoute, parse_target
 from hythe.registry.service import RegistryServices
@@ -47,41 +47,41 @@ class RegistryApplication:
 
     def __init__(self, registry: RegistryServices) -> None:
         self._registry = registry
-        self._remembered = ManifestCache(registry)
+        self._cache = ManifestCache(registry)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Respond to one request. Errors become error responses; those after the response started cut it."""
         try:
-            reply = await self._answer(scope, receive)
+            response = await self._respond(scope, receive)
         except Exception as error:
-            reply = failure_answer(error, self._registry.access, scope, parse_target(scope["path"]))
+            response = error_response(error, self._registry.access, scope, parse_target(scope["path"]))
             if isinstance(error, BodyCut):
-                reply.headers.append((b"connection", b"close"))
-        await send_answer(send, scope["method"], reply)
-        if reply.after is not None:
-            await reply.after()
+                response.headers.append((b"connection", b"close"))
+        await send_response(send, scope["method"], response)
+        if response.after is not None:
+            await response.after()
 
-    async def _answer(self, scope: Scope, receive: Receive) -> Response:
-        question = self._remembered.question(scope)
-        if question is None:
-            return await self._fresh_answer(scope, receive)
-        generation = self._remembered.generation()
-        known = self._remembered.get(question)
-        if known is not None:
-            return known
-        reply = await self._fresh_answer(scope, receive)
-        self._remembered.keep(generation, question, reply)
-        return reply
+    async def _respond(self, scope: Scope, receive: Receive) -> Response:
+        key = self._cache.key(scope)
+        if key is None:
+            return await self._handle(scope, receive)
+        generation = self._cache.generation()
+        cached = self._cache.get(key)
+        if cached is not None:
+            return cached
+        response = await self._handle(scope, receive)
+        self._cache.keep(generation, key, response)
+        return response
 
-    async def _fresh_answer(self, scope: Scope, receive: Receive) -> Response:
+    async def _handle(self, scope: Scope, receive: Receive) -> Response:
         access = self._registry.access
         target = parse_target(scope["path"])
-        actor = await access.authenticate(header_of(scope, b"authorization"), _address(scope))
+        actor = await access.authenticate(find_header(scope, b"authorization"), _address(scope))
         if target is None:
-            raise nothing_here()
+            raise unknown_path()
         handler = HANDLERS[target.endpoint].get(scope["method"])
         if handler is None:
-            raise method_refused(list(HANDLERS[target.endpoint]))
+            raise method_not_allowed(list(HANDLERS[target.endpoint]))
         repository = "" if target.endpoint in NAMELESS else self._repository(scope, parse_name(target.name))
         return await handler(self._registry, Request(scope, receive, target, actor, repository))
 
@@ -96,7 +96,7 @@ class RegistryApplication:
         upstream = ""
         if b"ns=" in scope["query_string"]:
             upstream = dict(parse_qsl(scope["query_string"].decode("latin-1"))).get("ns", "")
-            if upstream == header_of(scope, b"host"):
+            if upstream == find_header(scope, b"host"):
                 upstream = ""
         return self._registry.contents.canonical(name, upstream)
 

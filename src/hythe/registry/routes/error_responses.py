@@ -12,7 +12,7 @@ from hythe.oci.errors import ErrorCode, InvalidDigest, InvalidReference, OCIErro
 from hythe.oci.reference import is_name
 from hythe.oci.scope import CATALOG
 from hythe.registry.access import Access, Action
-from hythe.registry.routes.http import Response, Scope, header_of
+from hythe.registry.routes.http import Response, Scope, find_header
 from hythe.registry.routes.routing import RegistryRoute, Target
 from hythe.registry.storage.port import BlobMissing, StorageError, StorageUnavailable
 from hythe.registry.uploads import BodyCut
@@ -27,7 +27,7 @@ PUSHING = (Action.PULL, Action.PUSH)
 log = logging.getLogger(__name__)
 
 
-def failure_answer(error: Exception, access: Access, scope: Scope, target: Target | None) -> Response:
+def error_response(error: Exception, access: Access, scope: Scope, target: Target | None) -> Response:
     """Return the response for an exception of a handler; unexpected ones are logged with a number."""
     known = wire_error(error)
     headers = dict(known.headers)
@@ -56,7 +56,7 @@ def wire_error(error: Exception) -> WireError:
     number = uuid.uuid4().hex[:12]
     if isinstance(error, (DatabaseError, StorageError)):
         log.error("unavailable (%s): %s", number, error)
-        message = f"the registry's {_broken_part(error)} is unavailable: try again later; number {number}"
+        message = f"the registry's {_failed_part(error)} is unavailable: try again later; number {number}"
     else:
         log.error("unexpected error (%s)", number, exc_info=error)
         message = f"internal error: try again, or give the operator the number {number}"
@@ -64,7 +64,7 @@ def wire_error(error: Exception) -> WireError:
     return WireError(ErrorCode.UNAVAILABLE, message, detail=detail, headers={"Retry-After": "5"})
 
 
-def _broken_part(error: Exception) -> str:
+def _failed_part(error: Exception) -> str:
     """Describe the error without paths, addresses or details of the database."""
     if isinstance(error, StorageUnavailable):
         return f"storage, {error.cause}"
@@ -79,12 +79,12 @@ def _code_of(error: OCIError) -> ErrorCode:
     return ErrorCode.MANIFEST_INVALID
 
 
-def method_refused(allowed: list[str]) -> WireError:
+def method_not_allowed(allowed: list[str]) -> WireError:
     """Return the error for a method that an endpoint does not support."""
     return WireError(ErrorCode.UNSUPPORTED, headers={"Allow": ", ".join(sorted(allowed))})
 
 
-def nothing_here() -> WireError:
+def unknown_path() -> WireError:
     """Return the error for a path outside the protocol."""
     return WireError(ErrorCode.NAME_UNKNOWN, "no such endpoint below /v2/", status=HTTPStatus.NOT_FOUND)
 
@@ -103,7 +103,7 @@ def _challenge(error: WireError, access: Access, scope: Scope, target: Target | 
     realm = challenge.parameters.get("realm", "") if challenge is not None else ""
     if challenge is None or not realm.startswith("/"):
         return challenge
-    host = header_of(scope, b"host") or "localhost"
+    host = find_header(scope, b"host") or "localhost"
     parameters = {**challenge.parameters, "realm": f"{scope['scheme']}://{host}{realm}"}
     if not parameters.get("service"):
         parameters["service"] = host

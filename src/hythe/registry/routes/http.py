@@ -24,7 +24,7 @@ Send: TypeAlias = Callable[[Message], Awaitable[None]]
 Headers: TypeAlias = list[tuple[bytes, bytes]]
 Check: TypeAlias = Callable[[], Awaitable[bool]]
 
-HELD_BACK = 64 * 1024
+HELD_BACK_SIZE = 64 * 1024
 """Bytes at the end of a file that are held back until its content is verified."""
 
 MAX_PARAMETERS = 1000
@@ -54,7 +54,7 @@ class Request:
 
     def header(self, name: bytes) -> str | None:
         """Return a header's value; ``name`` is lower case."""
-        return header_of(self.scope, name)
+        return find_header(self.scope, name)
 
     def query(self) -> list[tuple[str, str]]:
         """Return the query's parameters. Raises WireError if one could not be stored in any database."""
@@ -62,9 +62,9 @@ class Request:
         try:
             parameters = parse_qsl(query, keep_blank_values=True, max_num_fields=MAX_PARAMETERS)
         except ValueError as error:
-            raise _broken_query(f"at most {MAX_PARAMETERS} parameters") from error
+            raise _invalid_query(f"at most {MAX_PARAMETERS} parameters") from error
         if "\0" in query or any("\0" in value for _, value in parameters):
-            raise _broken_query("a parameter contains a NUL character")
+            raise _invalid_query("a parameter contains a NUL character")
         return parameters
 
     def parameter(self, name: str) -> str | None:
@@ -84,19 +84,19 @@ class Request:
     async def body(self) -> AsyncIterator[bytes]:
         """Yield the body's bytes. Raises BodyCut if it ends early."""
         announced = self.content_length
-        came = 0
+        received = 0
         more = True
         while more:
             message = await self._receive()
             if message["type"] == "http.disconnect":
-                raise BodyCut(f"the connection ended after {came} bytes")
+                raise BodyCut(f"the connection ended after {received} bytes")
             piece = message.get("body", b"")
             more = message.get("more_body", False)
             if piece:
-                came += len(piece)
+                received += len(piece)
                 yield piece
-        if announced is not None and came != announced:
-            raise BodyCut(f"received {came} bytes instead of {announced}")
+        if announced is not None and received != announced:
+            raise BodyCut(f"received {received} bytes instead of {announced}")
 
     async def whole_body(self, limit: int) -> bytes | None:
         """Return the body; None if it has more than ``limit`` bytes. Raises BodyCut."""
@@ -154,21 +154,21 @@ class Response(msgspec.Struct, frozen=True):
         return msgspec.structs.replace(self, headers=headers, complete=True)
 
 
-def answer(status: int, body: bytes = b"", **headers: str) -> Response:
+def make_response(status: int, body: bytes = b"", **headers: str) -> Response:
     """Return a response; ``content_type="x"`` is the header ``content-type: x``."""
     return Response(
         status, [(name.replace("_", "-").encode(), value.encode("latin-1")) for name, value in headers.items()], body
     )
 
 
-def json_answer(
+def json_response(
     value: Any, content_type: str = "application/json", headers: Iterable[tuple[bytes, bytes]] = ()
 ) -> Response:
     """Return 200 with a JSON body."""
     return Response(200, [(b"content-type", content_type.encode()), *headers], msgspec.json.encode(value))
 
 
-def header_of(scope: Scope, name: bytes) -> str | None:
+def find_header(scope: Scope, name: bytes) -> str | None:
     """Return a header's value; ``name`` is lower case."""
     for key, value in scope["headers"]:
         if key == name:
@@ -176,7 +176,7 @@ def header_of(scope: Scope, name: bytes) -> str | None:
     return None
 
 
-def _broken_query(reason: str) -> WireError:
+def _invalid_query(reason: str) -> WireError:
     return WireError(ErrorCode.UNSUPPORTED, f"invalid query: {reason}", status=HTTPStatus.BAD_REQUEST)
 
 
@@ -185,10 +185,10 @@ def same_entity(if_none_match: str, digest: Digest) -> bool:
     return str(digest) in if_none_match or if_none_match.strip() == "*"
 
 
-async def send_answer(send: Send, method: str, reply: Response) -> None:
+async def send_response(send: Send, method: str, response: Response) -> None:
     """Send the response; for HEAD only its headers."""
-    body = reply.body
-    await send({"type": "http.response.start", "status": reply.status, "headers": reply.completed().headers})
+    body = response.body
+    await send({"type": "http.response.start", "status": response.status, "headers": response.completed().headers})
     if method == "HEAD":
         await send({"type": "http.response.body", "body": b""})
     elif isinstance(body, bytes):
@@ -196,7 +196,7 @@ async def send_answer(send: Send, method: str, reply: Response) -> None:
     elif isinstance(body, FilePart):
         await _send_file(send, body)
     else:
-        async for piece in _until_last(body):
+        async for piece in _hold_last_piece(body):
             await send({"type": "http.response.body", "body": piece, "more_body": True, "stop_when_gone": True})
         await send({"type": "http.response.body", "body": b""})
 
@@ -205,8 +205,8 @@ async def _send_file(send: Send, part: FilePart) -> None:
     """Send a file and verify it at the same time. Raises BlobMissing; the client then sees an incomplete body."""
     start = part.start
     if part.check is not None:
-        start = max(start, part.stop - HELD_BACK)
-        async with _checking(part.check):
+        start = max(start, part.stop - HELD_BACK_SIZE)
+        async with _run_check(part.check):
             await send({**_file_message(part.path, part.start, start), "more_body": True})
     await send(_file_message(part.path, start, part.stop))
 
@@ -215,14 +215,14 @@ def _file_message(path: Path, start: int, stop: int) -> Message:
     return {"type": "http.response.pathsend", "path": str(path), "start": start, "stop": stop}
 
 
-async def _until_last(body: Stream) -> AsyncIterator[bytes]:
+async def _hold_last_piece(body: Stream) -> AsyncIterator[bytes]:
     """Yield the pieces; hold back the possibly last one until the check is done. Raises BlobMissing."""
     if body.check is None:
         async for piece in body.pieces:
             yield piece
         return
     held = b""
-    async with _checking(body.check):
+    async with _run_check(body.check):
         async for piece in body.pieces:
             if held:
                 yield held
@@ -231,15 +231,15 @@ async def _until_last(body: Stream) -> AsyncIterator[bytes]:
 
 
 @asynccontextmanager
-async def _checking(check: Check) -> AsyncIterator[None]:
+async def _run_check(check: Check) -> AsyncIterator[None]:
     """Run the check while the block runs, and wait for both. Raises BlobMissing if the content is damaged."""
     checking = asyncio.ensure_future(check())
     try:
         yield
-        whole = await checking
+        intact = await checking
     finally:
         checking.cancel()
-    if not whole:
+    if not intact:
         raise BlobMissing("the file is damaged: its end was not sent")
 
 

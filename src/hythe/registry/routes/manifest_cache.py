@@ -21,19 +21,19 @@ CAPACITY = 16 * 1024 * 1024
 OVERHEAD = 3000
 """Approximate overhead of a cached response, which includes its request for the listener."""
 
-_Question: TypeAlias = tuple[str, str, bytes]
+_Key: TypeAlias = tuple[str, str, bytes]
 
 
 class ManifestCache:
     """The manifests that were sent within the last second."""
 
     def __init__(self, registry: RegistryServices) -> None:
-        self._useful = not registry.contents.has_mirrors
-        self._answers: ReadCache[_Question, tuple[float, Response]] = ReadCache(registry.database, CAPACITY)
+        self._enabled = not registry.contents.has_mirrors
+        self._responses: ReadCache[_Key, tuple[float, Response]] = ReadCache(registry.database, CAPACITY)
 
-    def question(self, scope: Scope) -> _Question | None:
+    def key(self, scope: Scope) -> _Key | None:
         """Return the cache key of a request for a manifest with a token or without credentials; None for others."""
-        if not self._useful or scope["method"] not in ("GET", "HEAD") or "/manifests/" not in scope["path"]:
+        if not self._enabled or scope["method"] not in ("GET", "HEAD") or "/manifests/" not in scope["path"]:
             return None
         credential = b""
         for name, value in scope["headers"]:
@@ -47,15 +47,15 @@ class ManifestCache:
 
     def generation(self) -> int | None:
         """Return the value that ``keep`` needs, read before the response is made. Raises UnavailableError."""
-        return self._answers.generation()
+        return self._responses.generation()
 
-    def get(self, question: _Question) -> Response | None:
+    def get(self, key: _Key) -> Response | None:
         """Return the cached response of this generation if it is recent enough."""
-        made = self._answers.get(question)
-        return made[1] if made is not None and time.monotonic() - made[0] < LIFETIME else None
+        cached = self._responses.get(key)
+        return cached[1] if cached is not None and time.monotonic() - cached[0] < LIFETIME else None
 
-    def keep(self, generation: int | None, question: _Question, answer: Response) -> None:
+    def keep(self, generation: int | None, key: _Key, response: Response) -> None:
         """Cache a response that was made after ``generation`` was read."""
-        if answer.status == 200 and isinstance(answer.body, bytes):
-            made = time.monotonic(), answer.completed()
-            self._answers.keep(generation, question, made, len(answer.body) + OVERHEAD)
+        if response.status == 200 and isinstance(response.body, bytes):
+            cached = time.monotonic(), response.completed()
+            self._responses.keep(generation, key, cached, len(response.body) + OVERHEAD)

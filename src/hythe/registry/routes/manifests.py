@@ -6,7 +6,7 @@ from hythe.oci.digest import Digest
 from hythe.oci.errors import ErrorCode, InvalidReference, WireError
 from hythe.oci.reference import parse_tag
 from hythe.registry.manifests import oversized_manifest, unknown_manifest
-from hythe.registry.routes.http import Request, Response, answer, same_entity
+from hythe.registry.routes.http import Request, Response, make_response, same_entity
 from hythe.registry.service import RegistryServices
 from hythe.registry.sql.manifests import StoredManifest
 
@@ -16,19 +16,19 @@ MAX_TAGS = 100
 
 async def get_manifest(registry: RegistryServices, request: Request) -> Response:
     """Send a manifest, or its headers for HEAD (specification, "Pulling manifests")."""
-    wanted = _wanted(request.rest)
-    found = await registry.contents.manifest(request.actor, request.repository, wanted)
+    reference = _parse_reference(request.rest)
+    found = await registry.contents.manifest(request.actor, request.repository, reference)
     known = request.header(b"if-none-match")
     if known is not None and same_entity(known, found.digest):
         return Response(304, _headers(found))
-    pulled = None if request.method == "HEAD" else partial(_tell_pull, registry, request, found)
+    pulled = None if request.method == "HEAD" else partial(_notify_pull, registry, request, found)
     return Response(200, _headers(found), found.content, after=pulled)
 
 
 async def put_manifest(registry: RegistryServices, request: Request) -> Response:
     """Store a manifest (specification, "Pushing Manifests"; ``?tag=`` of its development version)."""
-    given = _pushed_reference(request.rest)
-    added = tuple(dict.fromkeys(_tag(value) for key, value in request.query() if key == "tag"))
+    given = _parse_pushed_reference(request.rest)
+    added = tuple(dict.fromkeys(_parse_pushed_tag(value) for key, value in request.query() if key == "tag"))
     if len(added) > MAX_TAGS:
         raise WireError(ErrorCode.TAG_INVALID, f"at most {MAX_TAGS} tags in one push")
     limit = registry.policy.manifest_size
@@ -39,24 +39,24 @@ async def put_manifest(registry: RegistryServices, request: Request) -> Response
     tags = added if isinstance(given, Digest) else (given, *(tag for tag in added if tag != given))
     media_type = request.header(b"content-type") or ""
     pushed = await registry.manifests.put(request.actor, request.repository, digest, tags, content, media_type)
-    reply = answer(201, location=f"/v2/{request.name}/manifests/{digest}", docker_content_digest=str(digest))
+    response = make_response(201, location=f"/v2/{request.name}/manifests/{digest}", docker_content_digest=str(digest))
     if pushed.subject is not None:
-        reply.headers.append((b"oci-subject", pushed.subject.encode()))
-    reply.headers.extend((b"oci-tag", tag.encode()) for tag in added)
-    return reply
+        response.headers.append((b"oci-subject", pushed.subject.encode()))
+    response.headers.extend((b"oci-tag", tag.encode()) for tag in added)
+    return response
 
 
 async def delete_manifest(registry: RegistryServices, request: Request) -> Response:
     """Delete a manifest by its digest, or a tag (specification, "Content Management")."""
-    reference = _wanted(request.rest)
+    reference = _parse_reference(request.rest)
     if isinstance(reference, Digest):
         await registry.manifests.delete(request.actor, request.repository, reference)
     else:
         await registry.tags.delete(request.actor, request.repository, reference)
-    return answer(202)
+    return make_response(202)
 
 
-async def _tell_pull(registry: RegistryServices, request: Request, found: StoredManifest) -> None:
+async def _notify_pull(registry: RegistryServices, request: Request, found: StoredManifest) -> None:
     tag = None if ":" in request.rest else request.rest
     for listener in registry.listeners:
         await listener.manifest_pulled(found.repository, tag, found.digest, request.actor)
@@ -71,7 +71,7 @@ def _headers(found: StoredManifest) -> list[tuple[bytes, bytes]]:
     ]
 
 
-def _wanted(text: str) -> str | Digest:
+def _parse_reference(text: str) -> str | Digest:
     """Return the requested tag or digest. An invalid tag is a missing one."""
     if ":" in text:
         return Digest.parse(text)
@@ -81,11 +81,11 @@ def _wanted(text: str) -> str | Digest:
         raise unknown_manifest(text[:200]) from error
 
 
-def _pushed_reference(text: str) -> str | Digest:
-    return Digest.parse(text) if ":" in text else _tag(text)
+def _parse_pushed_reference(text: str) -> str | Digest:
+    return Digest.parse(text) if ":" in text else _parse_pushed_tag(text)
 
 
-def _tag(text: str) -> str:
+def _parse_pushed_tag(text: str) -> str:
     try:
         return parse_tag(text)
     except InvalidReference as error:

@@ -3,7 +3,7 @@
 from hythe.oci.digest import Digest
 from hythe.oci.manifest import OCI_INDEX, Index
 from hythe.registry.referrers import MAX_PAGE_SIZE
-from hythe.registry.routes.http import Headers, Request, Response, json_answer
+from hythe.registry.routes.http import Headers, Request, Response, json_response
 from hythe.registry.routes.pages import next_link, page_size
 from hythe.registry.service import RegistryServices
 
@@ -20,4 +20,4 @@ async def list_referrers(registry: RegistryServices, request: Request) -> Respon
         headers += next_link(request, page.descriptors[-1].digest, min(size or MAX_PAGE_SIZE, MAX_PAGE_SIZE))
     if artifact_type is not None:
         headers.append((b"oci-filters-applied", b"artifactType"))
-    return json_answer(Index(2, OCI_INDEX, page.descriptors), OCI_INDEX, headers)
+    return json_response(Index(2, OCI_INDEX, page.descriptors), OCI_INDEX, headers)

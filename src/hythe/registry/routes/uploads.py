@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from hythe.oci.digest import Digest
 from hythe.oci.errors import ErrorCode, InvalidReference, WireError
 from hythe.oci.reference import parse_name
-from hythe.registry.routes.http import Request, Response, answer
+from hythe.registry.routes.http import Request, Response, make_response
 from hythe.registry.routes.ranges import parse_content_range
 from hythe.registry.service import RegistryServices
 from hythe.registry.storage.port import UploadSession
@@ -15,7 +15,7 @@ from hythe.registry.uploads import Chunk, upload_range
 async def start_upload(registry: RegistryServices, request: Request) -> Response:
     """Mount a blob, store a whole blob, or open an upload session (specification, "Pushing blobs")."""
     mount = request.parameter("mount")
-    if mount is not None and await _mounted(registry, request, Digest.parse(mount)):
+    if mount is not None and await _try_mount(registry, request, Digest.parse(mount)):
         return _blob_created(request, Digest.parse(mount))
     digest = request.parameter("digest")
     if digest is not None and mount is None:
@@ -56,10 +56,10 @@ async def show_upload(registry: RegistryServices, request: Request) -> Response:
 async def cancel_upload(registry: RegistryServices, request: Request) -> Response:
     """Cancel an upload session (development version of the specification, "Canceling a blob upload")."""
     await registry.uploads.cancel(request.actor, request.repository, request.rest)
-    return answer(204)
+    return make_response(204)
 
 
-async def _mounted(registry: RegistryServices, request: Request, digest: Digest) -> bool:
+async def _try_mount(registry: RegistryServices, request: Request, digest: Digest) -> bool:
     source = request.parameter("from")
     try:
         name = None if source is None else registry.access.canonical(parse_name(source))
@@ -69,29 +69,29 @@ async def _mounted(registry: RegistryServices, request: Request, digest: Digest)
 
 
 def _chunk(request: Request) -> Chunk:
-    place = parse_content_range(request.header(b"content-range"))
-    if place is None:
+    content_range = parse_content_range(request.header(b"content-range"))
+    if content_range is None:
         return Chunk(request.body())
-    length = place.stop - place.start
+    length = content_range.stop - content_range.start
     if request.content_length not in (None, length):
         raise WireError(ErrorCode.SIZE_INVALID, "Content-Range and Content-Length do not match")
-    return Chunk(_exactly(request.body(), length), place.start)
+    return Chunk(_check_length(request.body(), length), content_range.start)
 
 
-async def _exactly(body: AsyncIterator[bytes], length: int) -> AsyncIterator[bytes]:
+async def _check_length(body: AsyncIterator[bytes], length: int) -> AsyncIterator[bytes]:
     """Pass on ``length`` bytes; a chunked body, as proxies send it, has no Content-Length to check."""
-    left = length
+    remaining = length
     async for piece in body:
-        left -= len(piece)
-        if left < 0:
+        remaining -= len(piece)
+        if remaining < 0:
             raise WireError(ErrorCode.SIZE_INVALID, "the body has more bytes than Content-Range says")
         yield piece
-    if left:
+    if remaining:
         raise WireError(ErrorCode.SIZE_INVALID, "the body has fewer bytes than Content-Range says")
 
 
 def _session(status: int, request: Request, upload: UploadSession) -> Response:
-    return answer(
+    return make_response(
         status,
         location=_location(request, upload.id),
         range=upload_range(upload),
@@ -111,4 +111,4 @@ def _location(request: Request, upload_id: str) -> str:
 
 
 def _blob_created(request: Request, digest: Digest) -> Response:
-    return answer(201, location=f"/v2/{request.name}/blobs/{digest}", docker_content_digest=str(digest))
+    return make_response(201, location=f"/v2/{request.name}/blobs/{digest}", docker_content_digest=str(digest))

@@ -28,16 +28,16 @@ from hythe.settings import SettingsError
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, RetryConfig
 
-PART = 8 * 1024 * 1024
+PART_SIZE = 8 * 1024 * 1024
 """Bytes of one part of a multipart upload; S3 allows 10,000 parts, so 80 GiB in one request."""
 
-PARTS_AT_ONCE = 2
+PART_CONCURRENCY = 2
 """Concurrent parts of one upload: an upload uses memory for these and one more."""
 
-RANGE = 4 * 1024 * 1024
+MAX_RANGE_SIZE = 4 * 1024 * 1024
 """Maximum bytes of one read. Requests are short, since a client may be too slow for one long response."""
 
-LEAST_RANGE = 256 * 1024
+MIN_RANGE_SIZE = 256 * 1024
 """Bytes of one read for a client slower than the bucket: they stay in memory until the client has read them."""
 
 URL_LIFETIME = timedelta(minutes=15)
@@ -51,7 +51,7 @@ _RETRIES: "RetryConfig" = {
     "backoff": {"init_backoff": timedelta(milliseconds=100), "max_backoff": timedelta(seconds=10), "base": 2},
 }
 
-_REFUSED = ("status code: 403", "status code: 401")
+_DENIED_STATUSES = ("status code: 403", "status code: 401")
 """obstore's messages for refusals that have no exception of their own, as in listings and multipart uploads."""
 
 _NO_BUCKET = ("NoSuchBucket", "ContainerNotFound", "The specified bucket does not exist")
@@ -100,25 +100,25 @@ class Bucket:
 
     async def get(self, key: str) -> ObjectContent | None:
         """Return a small object; None if it does not exist."""
-        with suppress(ObjectMissing), self._looking():
+        with suppress(ObjectMissing), self._translate_missing():
             found = await obstore.get_async(self._store, key)
             return ObjectContent(bytes(await found.bytes_async()), found.meta["last_modified"])
         return None
 
     async def head(self, key: str) -> StoredObject | None:
         """Return an object's metadata; None if it does not exist."""
-        with suppress(ObjectMissing), self._looking():
-            return _found(await obstore.head_async(self._store, key))
+        with suppress(ObjectMissing), self._translate_missing():
+            return _stored_object(await obstore.head_async(self._store, key))
         return None
 
     async def put(self, key: str, content: bytes) -> None:
         """Write a small object, replacing an existing one."""
-        with self._failures():
+        with self._translate_errors():
             await obstore.put_async(self._store, key, content)
 
     async def create(self, key: str, content: bytes) -> bool:
         """Write a small object unless it exists; return whether it was written."""
-        with self._failures():
+        with self._translate_errors():
             try:
                 await obstore.put_async(self._store, key, content, mode="create")
             except AlreadyExistsError:
@@ -130,8 +130,10 @@ class Bucket:
     @asynccontextmanager
     async def writing(self, key: str) -> AsyncIterator[Writer]:
         """Write a new object of any size; if the block raises, no object is created and its parts are discarded."""
-        with self._failures():
-            writer = obstore.open_writer_async(self._store, key, buffer_size=PART, max_concurrency=PARTS_AT_ONCE)
+        with self._translate_errors():
+            writer = obstore.open_writer_async(
+                self._store, key, buffer_size=PART_SIZE, max_concurrency=PART_CONCURRENCY
+            )
             async with writer:
                 yield writer
 
@@ -143,11 +145,11 @@ class Bucket:
         """
         if start >= stop:
             return
-        size = LEAST_RANGE
+        size = MIN_RANGE_SIZE
         following = asyncio.ensure_future(self._range(key, start, min(start + size, stop)))
         try:
             while start < stop:
-                size = max(size // 2, LEAST_RANGE) if following.done() else min(size * 2, RANGE)
+                size = max(size // 2, MIN_RANGE_SIZE) if following.done() else min(size * 2, MAX_RANGE_SIZE)
                 piece = await following
                 start += len(piece)
                 if start < stop:
@@ -157,7 +159,7 @@ class Bucket:
             following.cancel()
 
     async def _range(self, key: str, start: int, stop: int) -> bytes:
-        with self._looking():
+        with self._translate_missing():
             piece = bytes(await obstore.get_range_async(self._store, key, start=start, end=stop))
         if len(piece) != stop - start:
             raise ObjectMissing(f"{key} ends at byte {start + len(piece)}")
@@ -165,24 +167,24 @@ class Bucket:
 
     async def delete(self, key: str) -> None:
         """Delete an object; a missing one is no error."""
-        with suppress(ObjectMissing), self._looking():
+        with suppress(ObjectMissing), self._translate_missing():
             await obstore.delete_async(self._store, key)
 
     async def list(self, folder: str) -> AsyncIterator[list[StoredObject]]:
         """Yield the objects in a folder in batches."""
-        with self._failures():
+        with self._translate_errors():
             async for found in obstore.list(self._store, folder):
-                yield [_found(meta) for meta in found]
+                yield [_stored_object(meta) for meta in found]
 
     async def sign(self, key: str) -> str:
         """Return a URL with which any client can GET the object for some minutes."""
-        with self._failures():
+        with self._translate_errors():
             return await obstore.sign_async(self._store, "GET", key, URL_LIFETIME)
 
     @contextmanager
-    def _looking(self) -> Iterator[None]:
+    def _translate_missing(self) -> Iterator[None]:
         """Handle errors of operations on an object that may be missing, which raises ObjectMissing."""
-        with self._failures():
+        with self._translate_errors():
             try:
                 yield
             except FileNotFoundError as error:
@@ -191,12 +193,12 @@ class Bucket:
                 raise ObjectMissing(str(error).partition("\n")[0]) from error
 
     @contextmanager
-    def _failures(self) -> Iterator[None]:
+    def _translate_errors(self) -> Iterator[None]:
         try:
             yield
         except (BaseError, FileNotFoundError) as error:
-            sentence = _sentence(error)
-            raise StorageUnavailable(f"{self._url}: {sentence}", sentence.partition(":")[0]) from error
+            explanation = _explain(error)
+            raise StorageUnavailable(f"{self._url}: {explanation}", explanation.partition(":")[0]) from error
 
 
 def _open(url: str, retries: "RetryConfig") -> S3Store | GCSStore | AzureStore:
@@ -211,15 +213,15 @@ def _open(url: str, retries: "RetryConfig") -> S3Store | GCSStore | AzureStore:
             raise SettingsError(f"blob_store {url} names no bucket: write s3://BUCKET, gs://BUCKET or az://CONTAINER")
 
 
-def _found(meta: Any) -> StoredObject:
+def _stored_object(meta: Any) -> StoredObject:
     return StoredObject(meta["path"], meta["size"], meta["last_modified"])
 
 
-def _sentence(error: BaseError | FileNotFoundError) -> str:
+def _explain(error: BaseError | FileNotFoundError) -> str:
     if isinstance(error, FileNotFoundError) or any(code in str(error) for code in _NO_BUCKET):
         return "the bucket does not exist: create it, or correct blob_store"
-    refused = isinstance(error, (PermissionDeniedError, UnauthenticatedError))
-    if refused or any(status in str(error) for status in _REFUSED):
+    denied = isinstance(error, (PermissionDeniedError, UnauthenticatedError))
+    if denied or any(status in str(error) for status in _DENIED_STATUSES):
         return "access was denied: check the credentials in the environment and their permissions"
     return f"the object store failed: {_reason(error)}; try again later"
 

@@ -31,20 +31,20 @@ _REASONS = {
 
 
 @contextmanager
-def disk_errors(place: Path) -> Iterator[None]:
-    """Turn an OSError in the block into StorageUnavailable that names ``place`` and says what to do."""
+def disk_errors(folder: Path) -> Iterator[None]:
+    """Turn an OSError in the block into StorageUnavailable that names ``folder`` and says what to do."""
     try:
         yield
     except OSError as error:
         reason = _REASONS.get(error.errno or 0, error.strerror or str(error))
-        raise StorageUnavailable(f"{place}: {reason}", reason.partition(":")[0]) from error
+        raise StorageUnavailable(f"{folder}: {reason}", reason.partition(":")[0]) from error
 
 
 class DiskThreads:
     """Runs blocking disk operations in threads. An OSError becomes StorageUnavailable."""
 
-    def __init__(self, place: Path, threads: int) -> None:
-        self._place = place
+    def __init__(self, folder: Path, threads: int) -> None:
+        self._folder = folder
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="blobs")
 
     async def run(self, call: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
@@ -53,10 +53,12 @@ class DiskThreads:
 
     def start(self, call: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> asyncio.Future[_T]:
         """Start ``call`` and return immediately."""
-        return asyncio.get_running_loop().run_in_executor(self._pool, lambda: self._translated(call, *args, **kwargs))
+        return asyncio.get_running_loop().run_in_executor(
+            self._pool, lambda: self._run_translated(call, *args, **kwargs)
+        )
 
-    def _translated(self, call: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
-        with disk_errors(self._place):
+    def _run_translated(self, call: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        with disk_errors(self._folder):
             return call(*args, **kwargs)
 
     def close(self) -> None:

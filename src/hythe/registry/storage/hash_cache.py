@@ -8,7 +8,7 @@ from collections import OrderedDict
 from hythe.oci.digest import Hasher, new_hasher
 from hythe.registry.storage.port import UploadSession
 
-KEPT = 4096
+CAPACITY = 4096
 """Maximum number of sessions."""
 
 
@@ -29,5 +29,5 @@ class HashCache:
         if upload.offset == 0:
             return
         self._hashers[upload] = hasher
-        if len(self._hashers) > KEPT:
+        if len(self._hashers) > CAPACITY:
             self._hashers.popitem(last=False)

@@ -13,7 +13,7 @@ from pathlib import Path
 from hythe.oci.digest import Digest
 from hythe.registry.storage.disk import DiskThreads
 
-TRUSTED_FOR = 24 * 3600.0
+TRUST_LIFETIME = 24 * 3600.0
 """Seconds after which a file is verified again: disks can lose bits without changing metadata."""
 
 CAPACITY = 100_000
@@ -28,35 +28,35 @@ class IntegrityCache:
 
     def __init__(self, data: Path) -> None:
         self._threads = DiskThreads(data, THREADS)
-        self._known: dict[Digest, tuple[tuple[int, ...], float]] = {}
-        self._reading: dict[Digest, asyncio.Task[bool]] = {}
+        self._verified: dict[Digest, tuple[tuple[int, ...], float]] = {}
+        self._running: dict[Digest, asyncio.Task[bool]] = {}
 
     def trust(self, digest: Digest, found: os.stat_result) -> None:
         """Record that the file with this metadata is intact."""
-        if len(self._known) >= CAPACITY:
-            self._known.clear()
-        self._known[digest] = _marks(found), time.monotonic()
+        if len(self._verified) >= CAPACITY:
+            self._verified.clear()
+        self._verified[digest] = _metadata(found), time.monotonic()
 
     def trusts(self, digest: Digest, found: os.stat_result) -> bool:
         """Return whether the file with this metadata was verified recently."""
-        marks, at = self._known.get(digest, ((), 0.0))
-        return marks == _marks(found) and time.monotonic() - at < TRUSTED_FOR
+        metadata, at = self._verified.get(digest, ((), 0.0))
+        return metadata == _metadata(found) and time.monotonic() - at < TRUST_LIFETIME
 
     async def check(self, digest: Digest, path: Path) -> bool:
         """Read the file and return whether it is intact; concurrent calls share the result.
 
         Raises StorageUnavailable if it cannot be read, which says nothing about its content.
         """
-        task = self._reading.get(digest)
+        task = self._running.get(digest)
         if task is None:
-            task = self._reading[digest] = asyncio.create_task(self._read(digest, path))
+            task = self._running[digest] = asyncio.create_task(self._read(digest, path))
         return await asyncio.shield(task)
 
     async def _read(self, digest: Digest, path: Path) -> bool:
         try:
-            found = await self._threads.run(_found_whole, digest, path)
+            found = await self._threads.run(_stat_if_intact, digest, path)
         finally:
-            del self._reading[digest]
+            del self._running[digest]
         if found is not None:
             self.trust(digest, found)
         return found is not None
@@ -66,11 +66,11 @@ class IntegrityCache:
         self._threads.close()
 
 
-def _found_whole(digest: Digest, path: Path) -> os.stat_result | None:
+def _stat_if_intact(digest: Digest, path: Path) -> os.stat_result | None:
     with path.open("rb") as file:
         found = os.fstat(file.fileno())
         return found if hashlib.file_digest(file, digest.algorithm).hexdigest() == digest.hex else None
 
 
-def _marks(found: os.stat_result) -> tuple[int, ...]:
+def _metadata(found: os.stat_result) -> tuple[int, ...]:
     return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns

@@ -26,10 +26,10 @@ from hythe.registry.storage.port import (
     UploadLost,
     UploadSession,
 )
-from hythe.registry.storage.small_blobs import SMALL, SmallBlob, SmallBlobs
+from hythe.registry.storage.small_blobs import MAX_SMALL_SIZE, SmallBlob, SmallBlobs
 from hythe.registry.storage.upload_file import UploadFile
 
-BATCH = 1024 * 1024
+BATCH_SIZE = 1024 * 1024
 """Bytes to gather before hashing and writing them; an upload keeps at most two batches in memory."""
 
 READ_SIZE = 128 * 1024
@@ -73,10 +73,10 @@ class LocalBlobStore:
         finally:
             if file.is_open:
                 await self._threads.run(file.close)
-            self._remember(upload.id, file)
+            self._keep_hash(upload.id, file)
         return UploadSession(upload.id, file.offset)
 
-    def _remember(self, upload_id: str, file: UploadFile) -> None:
+    def _keep_hash(self, upload_id: str, file: UploadFile) -> None:
         if file.hasher is not None:
             self._hashes.keep(UploadSession(upload_id, file.offset), file.hasher)
 
@@ -129,7 +129,7 @@ class LocalBlobStore:
         try:
             async for piece in body:
                 await writer.add(piece)
-            pieces = writer.small(SMALL)
+            pieces = writer.small(MAX_SMALL_SIZE)
             if pieces is None:
                 await writer.finish(lambda: self._publish(file, digest))
             else:
@@ -163,8 +163,8 @@ class LocalBlobStore:
     async def stat(self, digest: Digest) -> StoredBlob | None:
         """See BlobStore.stat. Reads metadata on the event loop, which takes some microseconds."""
         with disk_errors(self._layout.blobs):
-            found = self._stat(self._layout.blob(digest), self._layout.blobs)
-        return None if found is None else _stored(digest, found)
+            status = self._stat(self._layout.blob(digest), self._layout.blobs)
+        return None if status is None else _stored(digest, status)
 
     def _stat(self, path: Path, root: Path) -> os.stat_result | None:
         """Return None only if the file does not exist; a missing root folder is an error."""
@@ -175,8 +175,8 @@ class LocalBlobStore:
             return None
 
     def _size(self, path: Path, root: Path) -> int | None:
-        found = self._stat(path, root)
-        return None if found is None else found.st_size
+        status = self._stat(path, root)
+        return None if status is None else status.st_size
 
     async def read(self, digest: Digest, start: int = 0, stop: int | None = None) -> AsyncIterator[bytes]:
         """See BlobStore.read."""
@@ -212,12 +212,12 @@ class LocalBlobStore:
         """See BlobStore.locate."""
         path = self._layout.blob(digest)
         with disk_errors(self._layout.blobs):
-            found = self._stat(path, self._layout.blobs)
-        if found is None:
+            status = self._stat(path, self._layout.blobs)
+        if status is None:
             raise BlobMissing(f"{digest} does not exist")
-        if found.st_size != size:
-            raise BlobMissing(f"{digest} has {found.st_size} bytes instead of {size}: run verify")
-        trusted = self._integrity.trusts(digest, found)
+        if status.st_size != size:
+            raise BlobMissing(f"{digest} has {status.st_size} bytes instead of {size}: run verify")
+        trusted = self._integrity.trusts(digest, status)
         return LocalFile(path, size, None if trusted else partial(self._integrity.check, digest, path))
 
     async def delete(self, digest: Digest) -> None:
@@ -248,17 +248,17 @@ class LocalBlobStore:
     async def walk(self) -> AsyncIterator[StoredBlob]:
         """See BlobStore.walk. Blobs that appear or disappear during the walk may or may not be included."""
         for algorithm in HEX_LENGTHS:
-            for shard in await self._threads.run(_listed, self._layout.blobs / algorithm):
+            for shard in await self._threads.run(_sorted_children, self._layout.blobs / algorithm):
                 for blob in await self._threads.run(_blobs_in, shard, algorithm):
                     yield blob
 
     async def sweep(self, live_uploads: frozenset[str], before: datetime) -> int:
         """See BlobStore.sweep."""
-        return await self._threads.run(self._swept, live_uploads, before.timestamp())
+        return await self._threads.run(self._sweep, live_uploads, before.timestamp())
 
-    def _swept(self, live_uploads: frozenset[str], before: float) -> int:
-        dead = [path for path in _listed(self._layout.uploads) if path.name not in live_uploads]
-        return sum(_removed_if_old(path, before) for path in dead)
+    def _sweep(self, live_uploads: frozenset[str], before: float) -> int:
+        dead = [path for path in _sorted_children(self._layout.uploads) if path.name not in live_uploads]
+        return sum(_remove_if_old(path, before) for path in dead)
 
     async def close(self) -> None:
         """See BlobStore.close."""
@@ -287,22 +287,22 @@ class BatchWriter:
         if piece:
             self._pieces.append(piece)
             self._size += len(piece)
-        if self._size >= BATCH:
+        if self._size >= BATCH_SIZE:
             await self.settle()
-            self._writing = self._threads.start(self._file.write, self._taken())
+            self._writing = self._threads.start(self._file.write, self._take_pieces())
 
-    def small(self, most: int) -> Sequence[bytes] | None:
-        """Return all received bytes if there are at most ``most``, for the caller to write."""
-        return self._taken() if self._writing is None and not self._file.is_open and self._size <= most else None
+    def small(self, limit: int) -> Sequence[bytes] | None:
+        """Return all received bytes if there are at most ``limit``, for the caller to write."""
+        return self._take_pieces() if self._writing is None and not self._file.is_open and self._size <= limit else None
 
-    async def finish(self, ending: Callable[[], None]) -> None:
-        """Write the remaining bytes and call ``ending``, in one thread call."""
+    async def finish(self, then: Callable[[], None]) -> None:
+        """Write the remaining bytes and call ``then``, in one thread call."""
         await self.settle()
-        await self._threads.run(self._finish, self._taken(), ending)
+        await self._threads.run(self._finish, self._take_pieces(), then)
 
-    def _finish(self, pieces: Sequence[bytes], ending: Callable[[], None]) -> None:
+    def _finish(self, pieces: Sequence[bytes], then: Callable[[], None]) -> None:
         self._file.write(pieces)
-        ending()
+        then()
 
     async def settle(self) -> None:
         """Wait for the running write."""
@@ -310,7 +310,7 @@ class BatchWriter:
             writing, self._writing = self._writing, None
             await completed(writing)
 
-    def _taken(self) -> list[bytes]:
+    def _take_pieces(self) -> list[bytes]:
         pieces, self._pieces, self._size = self._pieces, [], 0
         return pieces
 
@@ -322,11 +322,11 @@ def _recover(file: UploadFile) -> None:
         file.close()
 
 
-def _stored(digest: Digest, found: os.stat_result) -> StoredBlob:
-    return StoredBlob(digest, found.st_size, datetime.fromtimestamp(found.st_mtime, UTC))
+def _stored(digest: Digest, status: os.stat_result) -> StoredBlob:
+    return StoredBlob(digest, status.st_size, datetime.fromtimestamp(status.st_mtime, UTC))
 
 
-def _listed(folder: Path) -> list[Path]:
+def _sorted_children(folder: Path) -> list[Path]:
     return sorted(folder.iterdir())
 
 
@@ -335,7 +335,7 @@ def _blobs_in(shard: Path, algorithm: str) -> list[StoredBlob]:
         return [_stored(Digest(algorithm, entry.name), entry.stat()) for entry in entries]
 
 
-def _removed_if_old(path: Path, before: float) -> bool:
+def _remove_if_old(path: Path, before: float) -> bool:
     try:
         if path.stat().st_mtime >= before:
             return False

@@ -34,11 +34,11 @@ from hythe.registry.storage.port import (
     UploadSession,
 )
 
-BATCH = 1024 * 1024
+BATCH_SIZE = 1024 * 1024
 """Bytes to gather before hashing and sending them."""
 
 
-class Place(msgspec.Struct, frozen=True, array_like=True):
+class UploadPart(msgspec.Struct, frozen=True, array_like=True):
     """A data object of an upload: the offset of its bytes in the upload, and its token."""
 
     upload_id: str
@@ -56,14 +56,14 @@ class Place(msgspec.Struct, frozen=True, array_like=True):
         return f"uploads/{self.upload_id}/{self.offset:015d}-{self.token}"
 
     @classmethod
-    def of_marker(cls, key: str) -> "Place":
+    def of_marker(cls, key: str) -> "UploadPart":
         """Return the part that a marker's key refers to."""
         _, upload_id, name = key.rsplit("/", 2)
         offset, _, token = name.partition("-")
         return cls(upload_id, int(offset), token)
 
 
-class Piece(msgspec.Struct, frozen=True, array_like=True):
+class StoredPart(msgspec.Struct, frozen=True, array_like=True):
     """A stored part of an upload, as kept in ``UploadSession.state``."""
 
     token: str
@@ -93,17 +93,17 @@ class ObjectBlobStore:
     async def append(self, upload: UploadSession, body: AsyncIterator[bytes]) -> UploadSession:
         """See BlobStore.append. If ``body`` raises, the bytes received before stay."""
         hasher = self._hashes.take(upload)
-        place = Place(upload.id, upload.offset, secrets.token_hex(16))
-        size, cut = await self._receive(place, body, hasher)
-        longer = _with_piece(upload, Piece(place.token, size)) if size else upload
+        part = UploadPart(upload.id, upload.offset, secrets.token_hex(16))
+        size, cut = await self._receive(part, body, hasher)
+        extended = _with_part(upload, StoredPart(part.token, size)) if size else upload
         if hasher is not None:
-            self._hashes.keep(longer, hasher)
+            self._hashes.keep(extended, hasher)
         if cut is not None:
             raise cut
-        return longer
+        return extended
 
     async def _receive(
-        self, place: Place, body: AsyncIterator[bytes], hasher: Hasher | None, digest: Digest | None = None
+        self, part: UploadPart, body: AsyncIterator[bytes], hasher: Hasher | None, digest: Digest | None = None
     ) -> tuple[int, Exception | None]:
         """Write ``body``, or the bytes before it raised; return the size and the raised error.
 
@@ -116,21 +116,21 @@ class ObjectBlobStore:
             return 0, error
         if first is None:
             return 0, None
-        await self._bucket.put(place.marker, b"" if digest is None else str(digest).encode())
-        async with self._bucket.writing(place.data) as writer:
+        await self._bucket.put(part.marker, b"" if digest is None else str(digest).encode())
+        async with self._bucket.writing(part.data) as writer:
             return await _copy(first, batches, writer, hasher)
 
     async def _receive_whole(
-        self, place: Place, body: AsyncIterator[bytes], hasher: Hasher, digest: Digest | None = None
+        self, part: UploadPart, body: AsyncIterator[bytes], hasher: Hasher, digest: Digest | None = None
     ) -> int:
         """Write ``body`` to its end, which may come immediately."""
-        size, cut = await self._receive(place, body, hasher, digest)
+        size, cut = await self._receive(part, body, hasher, digest)
         if cut is not None:
-            await self._discard(place)
+            await self._discard(part)
             raise cut
         if size == 0:
-            await self._bucket.put(place.marker, b"")
-            await self._bucket.put(place.data, b"")
+            await self._bucket.put(part.marker, b"")
+            await self._bucket.put(part.data, b"")
         return size
 
     async def recover(self, upload: UploadSession) -> UploadSession:
@@ -139,20 +139,20 @@ class ObjectBlobStore:
             found = await self._bucket.head(_data(piece.token))
             if found is None or found.size != piece.size:
                 raise UploadLost(f"the bytes of upload {upload.id} are lost: start again")
-        places = [place async for place in self._places(upload.id)]
-        while (longest := await self._longest(places, upload.offset)) is not None:
-            upload = _with_piece(upload, longest)
+        parts = [part async for part in self._parts(upload.id)]
+        while (longest := await self._longest_part(parts, upload.offset)) is not None:
+            upload = _with_part(upload, longest)
         return upload
 
-    async def _places(self, upload_id: str) -> AsyncIterator[Place]:
+    async def _parts(self, upload_id: str) -> AsyncIterator[UploadPart]:
         async for listed in self._bucket.list(f"uploads/{upload_id}/"):
             for found in listed:
-                yield Place.of_marker(found.key)
+                yield UploadPart.of_marker(found.key)
 
-    async def _longest(self, places: list[Place], offset: int) -> Piece | None:
+    async def _longest_part(self, parts: list[UploadPart], offset: int) -> StoredPart | None:
         """Return the longest piece at ``offset``: PATCH requests may fail before the response, or be repeated."""
-        found_places = [(place, await self._bucket.head(place.data)) for place in places if place.offset == offset]
-        pieces = [Piece(place.token, found.size) for place, found in found_places if found is not None and found.size]
+        objects = [(part, await self._bucket.head(part.data)) for part in parts if part.offset == offset]
+        pieces = [StoredPart(part.token, found.size) for part, found in objects if found is not None and found.size]
         return max(pieces, key=lambda piece: piece.size, default=None)
 
     async def commit(self, upload: UploadSession, digest: Digest) -> int:
@@ -161,23 +161,23 @@ class ObjectBlobStore:
         pieces = _pieces(upload)
         try:
             if len(pieces) == 1:
-                place = Place(upload.id, 0, pieces[0].token)
+                part = UploadPart(upload.id, 0, pieces[0].token)
                 hasher = await self._hashed(pieces[0], hasher, digest.algorithm)
             else:
-                place = Place(upload.id, 0, secrets.token_hex(16))
+                part = UploadPart(upload.id, 0, secrets.token_hex(16))
                 hasher = new_hasher(digest.algorithm)
-                await self._receive_whole(place, self._joined(pieces), hasher)
+                await self._receive_whole(part, self._joined(pieces), hasher)
         except ObjectMissing:
             raise UploadLost(f"the bytes of upload {upload.id} are lost: start again") from None
         if hasher.hexdigest() != digest.hex:
             await self.cancel(upload)
-            raise _mismatch(digest)
-        await self._publish(place, upload.offset, digest)
+            raise _digest_mismatch(digest)
+        await self._publish(part, upload.offset, digest)
         if len(pieces) > 1:
             await self.cancel(upload)
         return upload.offset
 
-    async def _hashed(self, piece: Piece, hasher: Hasher | None, algorithm: str) -> Hasher:
+    async def _hashed(self, piece: StoredPart, hasher: Hasher | None, algorithm: str) -> Hasher:
         if hasher is not None and hasher.name == algorithm:
             return hasher
         again = new_hasher(algorithm)
@@ -185,36 +185,36 @@ class ObjectBlobStore:
             await asyncio.to_thread(again.update, batch)
         return again
 
-    async def _joined(self, pieces: list[Piece]) -> AsyncIterator[bytes]:
+    async def _joined(self, pieces: list[StoredPart]) -> AsyncIterator[bytes]:
         for piece in pieces:
             async for batch in self._bucket.read(_data(piece.token), 0, piece.size):
                 yield batch
 
     async def put(self, digest: Digest, body: AsyncIterator[bytes]) -> int:
         """See BlobStore.put."""
-        place = Place(f"put-{secrets.token_hex(8)}", 0, secrets.token_hex(16))
+        part = UploadPart(f"put-{secrets.token_hex(8)}", 0, secrets.token_hex(16))
         hasher = new_hasher(digest.algorithm)
-        size = await self._receive_whole(place, body, hasher, digest)
+        size = await self._receive_whole(part, body, hasher, digest)
         if hasher.hexdigest() != digest.hex:
-            await self._discard(place)
-            raise _mismatch(digest)
-        await self._publish(place, size, digest)
+            await self._discard(part)
+            raise _digest_mismatch(digest)
+        await self._publish(part, size, digest)
         return size
 
-    async def _publish(self, place: Place, size: int, digest: Digest) -> None:
+    async def _publish(self, part: UploadPart, size: int, digest: Digest) -> None:
         """Write the blob's entry; if two servers do so at once for one digest, one of them wins."""
-        await self._bucket.put(place.marker, str(digest).encode())
-        entry = msgspec.json.encode(IndexEntry(place.token, size))
+        await self._bucket.put(part.marker, str(digest).encode())
+        entry = msgspec.json.encode(IndexEntry(part.token, size))
         if not await self._bucket.create(_blob(digest), entry):
             kept = await self._entry(digest)
-            if kept is not None and kept.token != place.token and await self._is_whole(kept):
-                await self._discard(place)
+            if kept is not None and kept.token != part.token and await self._is_whole(kept):
+                await self._discard(part)
                 return
             await self._bucket.put(_blob(digest), entry)
-        if not await self._is_whole(IndexEntry(place.token, size)):
+        if not await self._is_whole(IndexEntry(part.token, size)):
             await self._bucket.delete(_blob(digest))
-            raise UploadLost(f"the bytes of upload {place.upload_id} were deleted while it ended: start again")
-        await self._bucket.delete(place.marker)
+            raise UploadLost(f"the bytes of upload {part.upload_id} were deleted while it ended: start again")
+        await self._bucket.delete(part.marker)
 
     async def _is_whole(self, entry: IndexEntry) -> bool:
         found = await self._bucket.head(_data(entry.token))
@@ -222,27 +222,27 @@ class ObjectBlobStore:
 
     async def cancel(self, upload: UploadSession) -> None:
         """See BlobStore.cancel."""
-        async for place in self._places(upload.id):
-            await self._discard(place)
+        async for part in self._parts(upload.id):
+            await self._discard(part)
 
-    async def _discard(self, place: Place) -> None:
+    async def _discard(self, part: UploadPart) -> None:
         """Delete temporary bytes; for bytes that became a blob delete only the marker."""
-        marker = await self._bucket.get(place.marker)
+        marker = await self._bucket.get(part.marker)
         if marker is None:
             return
         if marker.content:
             entry = await self._entry(Digest.parse(marker.content.decode()))
-            if entry is not None and entry.token == place.token:
-                await self._bucket.delete(place.marker)
+            if entry is not None and entry.token == part.token:
+                await self._bucket.delete(part.marker)
                 return
-        await self._bucket.delete(place.data)
-        await self._bucket.delete(place.marker)
+        await self._bucket.delete(part.data)
+        await self._bucket.delete(part.marker)
 
     async def _entry(self, digest: Digest) -> IndexEntry | None:
         found = await self._bucket.get(_blob(digest))
         return None if found is None else msgspec.json.decode(found.content, type=IndexEntry)
 
-    async def _entry_of(self, digest: Digest) -> IndexEntry:
+    async def _require_entry(self, digest: Digest) -> IndexEntry:
         entry = await self._entry(digest)
         if entry is None:
             raise BlobMissing(f"{digest} does not exist")
@@ -257,7 +257,7 @@ class ObjectBlobStore:
 
     async def read(self, digest: Digest, start: int = 0, stop: int | None = None) -> AsyncIterator[bytes]:
         """See BlobStore.read."""
-        entry = await self._entry_of(digest)
+        entry = await self._require_entry(digest)
         if stop is not None and stop > entry.size:
             raise BlobMissing(f"{digest} ends at byte {entry.size}, not {stop}: run verify")
         try:
@@ -268,7 +268,7 @@ class ObjectBlobStore:
 
     async def locate(self, digest: Digest, size: int) -> Redirect | None:
         """See BlobStore.locate."""
-        entry = await self._entry_of(digest)
+        entry = await self._require_entry(digest)
         if entry.size != size:
             raise BlobMissing(f"{digest} has {entry.size} bytes instead of {size}: run verify")
         return Redirect(await self._bucket.sign(_data(entry.token))) if self._redirect else None
@@ -298,16 +298,16 @@ class ObjectBlobStore:
         """See BlobStore.sweep."""
         removed = 0
         async for listed in self._bucket.list("uploads/"):
-            old = [Place.of_marker(found.key) for found in listed if found.modified < before]
-            for place in old:
-                if place.upload_id not in live_uploads and not await self._came_since(place, before):
-                    await self._discard(place)
+            old = [UploadPart.of_marker(found.key) for found in listed if found.modified < before]
+            for part in old:
+                if part.upload_id not in live_uploads and not await self._is_recent(part, before):
+                    await self._discard(part)
                     removed += 1
         return removed
 
-    async def _came_since(self, place: Place, before: datetime) -> bool:
+    async def _is_recent(self, part: UploadPart, before: datetime) -> bool:
         """Return whether the bytes are new although the marker is old: a slow upload that may be about to end."""
-        found = await self._bucket.head(place.data)
+        found = await self._bucket.head(part.data)
         return found is not None and found.modified >= before
 
     async def close(self) -> None:
@@ -339,7 +339,7 @@ async def _batches(body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         async for piece in body:
             gathered.append(piece)
             size += len(piece)
-            if size >= BATCH:
+            if size >= BATCH_SIZE:
                 yield b"".join(gathered)
                 gathered, size = [], 0
     except Exception:
@@ -350,11 +350,11 @@ async def _batches(body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         yield b"".join(gathered)
 
 
-def _pieces(upload: UploadSession) -> list[Piece]:
-    return msgspec.json.decode(upload.state, type=list[Piece]) if upload.state else []
+def _pieces(upload: UploadSession) -> list[StoredPart]:
+    return msgspec.json.decode(upload.state, type=list[StoredPart]) if upload.state else []
 
 
-def _with_piece(upload: UploadSession, piece: Piece) -> UploadSession:
+def _with_part(upload: UploadSession, piece: StoredPart) -> UploadSession:
     state = msgspec.json.encode([*_pieces(upload), piece]).decode()
     return UploadSession(upload.id, upload.offset + piece.size, state)
 
@@ -372,5 +372,5 @@ def _digest(key: str) -> Digest:
     return Digest(algorithm, encoded)
 
 
-def _mismatch(digest: Digest) -> DigestMismatch:
+def _digest_mismatch(digest: Digest) -> DigestMismatch:
     return DigestMismatch(f"the content does not match {digest}, and the upload was discarded: send it again")

@@ -17,10 +17,10 @@ from hythe.registry.storage.disk import DiskThreads, completed, disk_errors
 from hythe.registry.storage.parallel_sync import ParallelSync
 from hythe.registry.storage.upload_file import UploadFile
 
-SMALL = 64 * 1024
+MAX_SMALL_SIZE = 64 * 1024
 """Maximum bytes of a small blob."""
 
-MOST_AT_ONCE = 64
+BATCH_SIZE = 64
 """Maximum number of blobs in one batch."""
 
 
@@ -40,9 +40,9 @@ class SmallBlob:
         self.file.write(self._pieces)
         self.file.check(self._digest)
 
-    def place(self) -> None:
+    def move_into_place(self) -> None:
         """Rename the synced file. Raises OSError."""
-        self.file.place(self.target)
+        self.file.move_into_place(self.target)
 
     def settle(self) -> None:
         """Report the result to the waiting request."""
@@ -55,19 +55,19 @@ class SmallBlob:
 class SmallBlobs:
     """Stores the small blobs of one store, one batch at a time."""
 
-    def __init__(self, threads: DiskThreads, place: Path) -> None:
-        """Use ``threads`` for disk operations; errors name ``place``."""
+    def __init__(self, threads: DiskThreads, folder: Path) -> None:
+        """Use ``threads`` for disk operations; errors name ``folder``."""
         self._threads = threads
-        self._place = place
-        self._disk = ParallelSync(MOST_AT_ONCE)
+        self._folder = folder
+        self._disk = ParallelSync(BATCH_SIZE)
         self._waiting: list[SmallBlob] = []
-        self._rounds: asyncio.Task[None] | None = None
+        self._publishing: asyncio.Task[None] | None = None
 
     async def publish(self, blob: SmallBlob) -> None:
         """Wait until the blob is durable. Raises DigestMismatch and StorageUnavailable."""
         self._waiting.append(blob)
-        if self._rounds is None:
-            self._rounds = asyncio.create_task(self._publish_waiting())
+        if self._publishing is None:
+            self._publishing = asyncio.create_task(self._publish_waiting())
         await completed(blob.published)
 
     def close(self) -> None:
@@ -77,61 +77,61 @@ class SmallBlobs:
     async def _publish_waiting(self) -> None:
         try:
             while self._waiting:
-                some, self._waiting = self._waiting[:MOST_AT_ONCE], self._waiting[MOST_AT_ONCE:]
+                batch, self._waiting = self._waiting[:BATCH_SIZE], self._waiting[BATCH_SIZE:]
                 try:
-                    await self._threads.run(self._publish, some)
+                    await self._threads.run(self._publish, batch)
                 finally:
-                    for blob in some:
+                    for blob in batch:
                         blob.settle()
         finally:
-            self._rounds = None
+            self._publishing = None
             for blob in self._waiting:
                 blob.published.cancel()
 
     def _publish(self, blobs: Sequence[SmallBlob]) -> None:
         for blob in blobs:
-            self._attempt(blob, blob.write)
+            self._run_step(blob, blob.write)
         self._sync_bytes([blob for blob in blobs if blob.failure is None])
         for blob in blobs:
-            self._attempt(blob, blob.place)
+            self._run_step(blob, blob.move_into_place)
         self._sync_names([blob for blob in blobs if blob.failure is None])
 
-    def _attempt(self, blob: SmallBlob, step: Callable[[], None]) -> None:
+    def _run_step(self, blob: SmallBlob, step: Callable[[], None]) -> None:
         """Run one step for a blob unless an earlier step failed."""
         if blob.failure is not None:
             return
         try:
-            with disk_errors(self._place):
+            with disk_errors(self._folder):
                 step()
         except Exception as error:
             blob.failure = error
 
     def _sync_bytes(self, blobs: Sequence[SmallBlob]) -> None:
         for blob, error in zip(blobs, self._disk.data([blob.file.descriptor for blob in blobs]), strict=True):
-            self._attempt(blob, partial(_passed_on, error))
+            self._run_step(blob, partial(_raise_error, error))
 
     def _sync_names(self, blobs: Sequence[SmallBlob]) -> None:
         by_folder: dict[Path, list[SmallBlob]] = {}
         for blob in blobs:
             by_folder.setdefault(blob.target.parent, []).append(blob)
-        for placed, error in zip(by_folder.values(), self._synced(list(by_folder)), strict=True):
+        for placed, error in zip(by_folder.values(), self._sync_folders(list(by_folder)), strict=True):
             for blob in placed:
-                self._attempt(blob, partial(_passed_on, error))
+                self._run_step(blob, partial(_raise_error, error))
 
-    def _synced(self, folders: Sequence[Path]) -> Sequence[OSError | None]:
+    def _sync_folders(self, folders: Sequence[Path]) -> Sequence[OSError | None]:
         try:
             with ExitStack() as stack:
-                return self._disk.names([_opened(folder, stack) for folder in folders])
+                return self._disk.names([_open_folder(folder, stack) for folder in folders])
         except OSError as error:
             return [error] * len(folders)
 
 
-def _opened(folder: Path, stack: ExitStack) -> int:
+def _open_folder(folder: Path, stack: ExitStack) -> int:
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     stack.callback(os.close, descriptor)
     return descriptor
 
 
-def _passed_on(error: OSError | None) -> None:
+def _raise_error(error: OSError | None) -> None:
     if error is not None:
         raise error

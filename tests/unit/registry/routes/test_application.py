@@ -115,7 +115,7 @@ async def _request(
     async def receive() -> Message:
         return {"type": "http.request", "body": body, "more_body": False}
 
-    async def answer(message: Message) -> None:
+    async def make_response(message: Message) -> None:
         sent.append(message)
 
     scope = {
@@ -126,7 +126,7 @@ async def _request(
         "query_string": query,
         "headers": [*headers, (b"content-length", b"%d" % len(body))],
     }
-    await application(scope, receive, answer)
+    await application(scope, receive, make_response)
     whole = b"".join(message.get("body", b"") for message in sent[1:])
     return sent[0]["status"], dict(sent[0]["headers"]), whole
 

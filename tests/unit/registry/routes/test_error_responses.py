@@ -13,7 +13,7 @@ from hythe.database import UnavailableError
 from hythe.oci.challenge import Challenge
 from hythe.oci.errors import ErrorCode, InvalidDigest, InvalidManifest, InvalidReference, WireError
 from hythe.registry.anonymous import AnonymousAccess
-from hythe.registry.routes.error_responses import failure_answer
+from hythe.registry.routes.error_responses import error_response
 from hythe.registry.routes.http import Response, Scope
 from hythe.registry.routes.routing import RegistryRoute, Target
 from hythe.registry.storage.disk import disk_errors
@@ -35,7 +35,7 @@ class TokenAccess(AnonymousAccess):
 def answer_to(error: Exception, method: str = "GET", target: Target = TARGET) -> Response:
     """The answer when a handler raises this."""
     scope: Scope = {"method": method, "scheme": "https", "headers": [(b"host", b"hub.example:5000")]}
-    return failure_answer(error, TokenAccess(), scope, target)
+    return error_response(error, TokenAccess(), scope, target)
 
 
 @pytest.mark.parametrize(
@@ -54,11 +54,11 @@ def answer_to(error: Exception, method: str = "GET", target: Target = TARGET) ->
 )
 def test_status_and_code(error: Exception, status: int, code: str) -> None:
     """Never a 500, and never what an exception says inside."""
-    answer = answer_to(error)
+    make_response = answer_to(error)
 
-    assert isinstance(answer.body, bytes)
-    assert (answer.status, json.loads(answer.body)["errors"][0]["code"]) == (status, code)
-    assert b"secret" not in answer.body
+    assert isinstance(make_response.body, bytes)
+    assert (make_response.status, json.loads(make_response.body)["errors"][0]["code"]) == (status, code)
+    assert b"secret" not in make_response.body
 
 
 def test_a_full_disk_is_said_and_its_place_is_not() -> None:

@@ -72,12 +72,12 @@ class Door:
         async def receive() -> Message:
             return {"type": "http.request", "body": body, "more_body": False}
 
-        async def answer(message: Message) -> None:
+        async def make_response(message: Message) -> None:
             sent.append(message)
 
         headers = [(b"authorization", token.encode()), (b"content-length", b"%d" % len(body))]
         scope = {"type": "http", "method": method, "scheme": "http", "path": path, "query_string": query}
-        await self.application({**scope, "headers": headers}, receive, answer)
+        await self.application({**scope, "headers": headers}, receive, make_response)
         return sent[0]["status"], b"".join(message.get("body", b"") for message in sent[1:])
 
     def push(self, text: str) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hythe.oci.digest import Digest, new_hasher
-from hythe.registry.storage.hash_cache import KEPT, HashCache
+from hythe.registry.storage.hash_cache import CAPACITY, HashCache
 from hythe.registry.storage.port import UploadSession
 
 
@@ -36,7 +36,7 @@ def test_a_hash_of_other_bytes_is_not_found() -> None:
 def test_the_oldest_hash_makes_room() -> None:
     """No more than KEPT hashes are held."""
     cache = HashCache()
-    for number in range(KEPT + 1):
+    for number in range(CAPACITY + 1):
         cache.keep(UploadSession(f"id-{number}", 1), new_hasher())
 
     assert cache.take(UploadSession("id-0", 1)) is None

@@ -55,7 +55,7 @@ def test_trust_wears_out(blob: Path, sound: IntegrityCache, monkeypatch: pytest.
     sound.trust(digest, blob.stat())
 
     assert sound.trusts(digest, blob.stat())
-    monkeypatch.setattr(cache_module, "TRUSTED_FOR", 0.0)
+    monkeypatch.setattr(cache_module, "TRUST_LIFETIME", 0.0)
     assert not sound.trusts(digest, blob.stat())
 
 

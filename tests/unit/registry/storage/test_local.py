@@ -12,10 +12,10 @@ import pytest
 from tests.contracts.blob_scenario import body, content, cut, run
 
 from hythe.oci.digest import Digest
-from hythe.registry.storage.local import BATCH, LocalBlobStore
+from hythe.registry.storage.local import BATCH_SIZE, LocalBlobStore
 from hythe.registry.storage.paths import Layout
 from hythe.registry.storage.port import BlobMissing, UploadBusy, UploadLost
-from hythe.registry.storage.upload_file import KEPT_CACHED, WRITE_OUT
+from hythe.registry.storage.upload_file import KEPT_IN_PAGE_CACHE, WRITEBACK_SIZE
 
 
 def test_two_requests_cannot_write_to_one_session(tmp_path: Path) -> None:
@@ -26,8 +26,8 @@ def test_two_requests_cannot_write_to_one_session(tmp_path: Path) -> None:
         writing, go_on = asyncio.Event(), asyncio.Event()
 
         async def slow() -> AsyncIterator[bytes]:
-            yield bytes(BATCH)
-            yield bytes(BATCH)
+            yield bytes(BATCH_SIZE)
+            yield bytes(BATCH_SIZE)
             writing.set()
             await go_on.wait()
             yield b"end"
@@ -43,7 +43,7 @@ def test_two_requests_cannot_write_to_one_session(tmp_path: Path) -> None:
         go_on.set()
         upload = await first
 
-        sent = b"begin" + bytes(2 * BATCH) + b"end"
+        sent = b"begin" + bytes(2 * BATCH_SIZE) + b"end"
         await store.commit(upload, Digest.of(sent))
         assert await content(store, Digest.of(sent)) == sent
 
@@ -93,7 +93,7 @@ def test_many_small_pieces_are_written_in_order(tmp_path: Path) -> None:
 
     async def scenario() -> None:
         store = LocalBlobStore(tmp_path)
-        blob = os.urandom(KEPT_CACHED + 3 * WRITE_OUT + 12_345)
+        blob = os.urandom(KEPT_IN_PAGE_CACHE + 3 * WRITEBACK_SIZE + 12_345)
         pieces = [blob[start : start + 701] for start in range(0, len(blob), 701)]
 
         upload = await store.append(await store.start("pieces"), body(*pieces[:30_000]))
@@ -126,12 +126,12 @@ def test_a_slow_put_is_not_swept(tmp_path: Path) -> None:
         store = LocalBlobStore(tmp_path)
 
         async def slow() -> AsyncIterator[bytes]:
-            yield bytes(BATCH)
-            yield bytes(BATCH)
+            yield bytes(BATCH_SIZE)
+            yield bytes(BATCH_SIZE)
             assert await store.sweep(frozenset(), datetime.now(UTC) - timedelta(minutes=1)) == 0
             yield b"end"
 
-        blob = bytes(2 * BATCH) + b"end"
+        blob = bytes(2 * BATCH_SIZE) + b"end"
         await store.put(Digest.of(blob), slow())
 
         assert await content(store, Digest.of(blob)) == blob

@@ -13,7 +13,7 @@ from hythe.oci.digest import Digest
 from hythe.registry.storage.local import LocalBlobStore
 from hythe.registry.storage.parallel_sync import ParallelSync
 from hythe.registry.storage.port import DigestMismatch, StorageUnavailable
-from hythe.registry.storage.small_blobs import MOST_AT_ONCE, SMALL
+from hythe.registry.storage.small_blobs import BATCH_SIZE, MAX_SMALL_SIZE
 
 
 async def pieces(content: bytes) -> AsyncIterator[bytes]:
@@ -44,8 +44,8 @@ def stored(data: Path, content: bytes) -> bytes | None:
 
 def test_many_at_once(tmp_path: Path) -> None:
     """More than one round takes, of every small size, and the first size that is not small: all are there."""
-    contents = [b"%d" % number * number for number in range(MOST_AT_ONCE * 2)]
-    contents += [b"x" * (SMALL - 1), b"x" * SMALL, b"x" * (SMALL + 1)]
+    contents = [b"%d" % number * number for number in range(BATCH_SIZE * 2)]
+    contents += [b"x" * (MAX_SMALL_SIZE - 1), b"x" * MAX_SMALL_SIZE, b"x" * (MAX_SMALL_SIZE + 1)]
 
     sizes = put_all(tmp_path, *((Digest.of(content), content) for content in contents))
 

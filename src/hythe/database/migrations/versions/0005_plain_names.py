@@ -96,9 +96,11 @@ def _rename_on_postgresql() -> None:
 
 
 def _rename_on_sqlite() -> None:
-    """SQLite renames neither: indexes are made again, names of constraints are edited in the schema's text.
+    """SQLite renames neither: recreate indexes, and edit constraint names in the schema's text.
 
-    See "Making Other Kinds Of Table Schema Changes" in https://www.sqlite.org/lang_altertable.html.
+    See "Making Other Kinds Of Table Schema Changes" in https://www.sqlite.org/lang_altertable.html. All of it happens
+    in the
+    caller's transaction, so a process that is killed leaves the old schema.
     """
     connection = op.get_bind()
     rows = connection.exec_driver_sql("SELECT type, name, tbl_name, sql FROM sqlite_schema WHERE sql NOT NULL").all()

@@ -1,0 +1,138 @@
+"""A database of the first development versions (revision 0004) opens with all its rows under the new names."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, create_engine, inspect, text
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from hythe.database import open_database
+from hythe.database.migration import upgrade
+from hythe.database.schema import MIGRATIONS
+from hythe.database.sqlite import SQLITE_FILE
+
+NOW = "2026-01-01 00:00:00"
+
+OLD_ROWS: tuple[tuple[str, dict[str, object]], ...] = (
+    ("repositories", {"id": 7, "name": "alice/app", "created_at": NOW}),
+    (
+        "users",
+        {"id": 1, "name": "alice", "email": "alice@example.org", "password_hash": "x", "admin": False}
+        | {"default_visibility": "public", "created_at": NOW},
+    ),
+    (
+        "forge_links",
+        {"id": 2, "user_id": 1, "kind": "github", "url": "https://github.com", "account_id": "1", "login": "octo"}
+        | {"scopes": "repo", "oauth": False, "token": "sealed", "trouble": "token revoked", "created_at": NOW},
+    ),
+    (
+        "build_setups",
+        {"id": 3, "repository_id": 7, "account": "alice", "source_url": "https://git.example/a", "forge": "github"}
+        | {"forge_repository": "octo/a", "default_branch": "main", "link_id": 2, "active": True, "trigger_token": ""}
+        | {"options": "{}", "failing": False, "created_at": NOW, "created_by": "alice"},
+    ),
+    ("build_secrets", {"setup_id": 3, "name": "TOKEN", "sealed": "sealed"}),
+    ("build_calls", {"id": 4, "setup_id": 3, "at": NOW, "address": "192.0.2.1", "outcome": "1 build"}),
+    (
+        "build_notices",
+        {"id": 5, "setup_id": 3, "url": "https://receiver.example", "secret": "", "events": "success"}
+        | {"created_at": NOW},
+    ),
+)
+"""Rows in the names of revision 0004: table -> values by column."""
+
+NEW_ROWS = {
+    "SELECT problem FROM linked_accounts WHERE id = 2": "token revoked",
+    "SELECT linked_account_id FROM build_configurations WHERE repository_id = 7": 2,
+    "SELECT sealed FROM build_secrets WHERE configuration_id = 3": "sealed",
+    "SELECT repository_id FROM webhooks WHERE url = 'https://receiver.example'": 7,
+    "SELECT count(*) FROM build_trigger_calls WHERE configuration_id = 3": 1,
+}
+"""Queries in the new names and their results."""
+
+OLD_NAMES = (
+    "setup",
+    "notice",
+    "forge_link",
+    "build_call",
+    "build_bases",
+    "forge_hook",
+    "forge_head",
+    "lane",
+    "trouble",
+)
+
+
+def _fill(connection: Connection) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = connection
+    command.upgrade(config, "0004")
+    for table, row in OLD_ROWS:
+        columns = ", ".join(row)
+        quoted = ", ".join(_literal(value) for value in row.values())
+        connection.execute(text(f"INSERT INTO {table} ({columns}) VALUES ({quoted})".replace(":", r"\:")))
+
+
+def _literal(value: object) -> str:
+    return f"'{value}'" if isinstance(value, str) else str(value).lower()
+
+
+def _found(connection: Connection) -> dict[str, object]:
+    return {query: connection.execute(text(query)).scalar() for query in NEW_ROWS}
+
+
+def _names(connection: Connection) -> set[str]:
+    """Return the names of all tables, columns, indexes and constraints."""
+    inspector = inspect(connection)
+    names: set[str] = set()
+    for table in inspector.get_table_names():
+        names |= {table, *(column["name"] for column in inspector.get_columns(table))}
+        described = [inspector.get_pk_constraint(table), *inspector.get_foreign_keys(table)]
+        described += [*inspector.get_indexes(table), *inspector.get_unique_constraints(table)]
+        names |= {str(each["name"]) for each in described if each.get("name")}
+    return names
+
+
+def test_sqlite_keeps_all_rows(tmp_path: Path) -> None:
+    """Opening the data folder upgrades it: rows are found under the new names, and the file is intact."""
+    engine = create_engine(f"sqlite:///{tmp_path / SQLITE_FILE}", isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        _fill(connection)
+
+    async def open_and_close() -> None:
+        await (await open_database(tmp_path)).close()
+
+    asyncio.run(open_and_close())
+
+    with engine.connect() as connection:
+        assert _found(connection) == NEW_ROWS
+        assert {name for name in _names(connection) for old in OLD_NAMES if old in name} == set()
+        assert connection.exec_driver_sql("PRAGMA integrity_check").scalar() == "ok"
+        assert connection.exec_driver_sql("PRAGMA foreign_key_check").all() == []
+
+
+@pytest.mark.postgresql
+def test_postgresql_keeps_all_rows(postgresql_url: str) -> None:
+    """The same on PostgreSQL."""
+
+    async def migrate() -> tuple[dict[str, object], set[str]]:
+        engine = create_async_engine(postgresql_url.replace("postgresql://", "postgresql+asyncpg://"))
+        async with engine.begin() as connection:
+            await connection.run_sync(_fill)
+        await upgrade(Path("unused"), postgresql_url)
+        async with engine.connect() as connection:
+            found = await connection.run_sync(_found), await connection.run_sync(_names)
+        await engine.dispose()
+        return found
+
+    rows, names = asyncio.run(migrate())
+
+    assert rows == NEW_ROWS
+    assert {name for name in names for old in OLD_NAMES if old in name} == set()
