@@ -33,13 +33,13 @@ class HubRegistryListener(RegistryListener):
 
     async def repository_deleted(self, session: Session, repository: RepositoryRef, actor: Actor) -> None:
         """Remove it from the index."""
-        await store.forget(session, repository.id)
+        await store.remove(session, repository.id)
 
     async def manifest_pushed(
         self, session: Session, repository: RepositoryRef, digest: Digest, media_type: str, size: int, actor: Actor
     ) -> None:
         """Record the push. The first push makes the repository appear in lists and search."""
-        await store.note_push(session, repository.id, self._clock())
+        await store.record_push(session, repository.id, self._clock())
 
     async def tags_moved(
         self, session: Session, repository: RepositoryRef, moves: tuple[TagMove, ...], actor: Actor

@@ -55,7 +55,7 @@ async def change(session: Session, repository_id: int, values: Mapping[str, Any]
     await session.run(update(hub_repositories).where(hub_repositories.c.repository_id == repository_id).values(values))
 
 
-async def note_push(session: Session, repository_id: int, at: datetime) -> None:
+async def record_push(session: Session, repository_id: int, at: datetime) -> None:
     """Record a push; the first one makes the repository appear in lists."""
     row = await session.row(select(hub_repositories.c.listed).where(hub_repositories.c.repository_id == repository_id))
     await change(session, repository_id, {"pushed_at": at, "updated_at": at, "listed": True})
@@ -73,7 +73,7 @@ async def index(session: Session, repository_id: int) -> None:
     await session.run(statement.on_conflict_do_update(index_elements=["repository_id"], set_=values))
 
 
-async def forget(session: Session, repository_id: int) -> None:
+async def remove(session: Session, repository_id: int) -> None:
     """Remove a repository from the index and from search."""
     await session.run(delete(search_documents).where(search_documents.c.repository_id == repository_id))
     await session.run(delete(hub_repositories).where(hub_repositories.c.repository_id == repository_id))

@@ -98,9 +98,8 @@ def _rename_on_postgresql() -> None:
 def _rename_on_sqlite() -> None:
     """SQLite renames neither: recreate indexes, and edit constraint names in the schema's text.
 
-    See "Making Other Kinds Of Table Schema Changes" in https://www.sqlite.org/lang_altertable.html. All of it happens
-    in the
-    caller's transaction, so a process that is killed leaves the old schema.
+    See "Making Other Kinds Of Table Schema Changes" in https://www.sqlite.org/lang_altertable.html. All changes are in
+    the caller's transaction, so a killed process leaves the old schema.
     """
     connection = op.get_bind()
     rows = connection.exec_driver_sql("SELECT type, name, tbl_name, sql FROM sqlite_schema WHERE sql NOT NULL").all()
@@ -120,9 +119,9 @@ def _rename_on_sqlite() -> None:
 
 
 def _with_new_constraints(table: str, statement: str) -> str:
-    words = statement.split("CONSTRAINT ")
-    for place, part in enumerate(words[1:], 1):
+    parts = statement.split("CONSTRAINT ")
+    for index, part in enumerate(parts[1:], 1):
         name, _, rest = part.partition(" ")
         quote = '"' if name.startswith('"') else ""
-        words[place] = f"{quote}{_new_name(table, name.strip(quote or ' '))}{quote} {rest}"
-    return "CONSTRAINT ".join(words)
+        parts[index] = f"{quote}{_new_name(table, name.strip(quote or ' '))}{quote} {rest}"
+    return "CONSTRAINT ".join(parts)
