@@ -32,7 +32,7 @@ system-packages: ## Install all system packages that hub, tests and benchmarks u
 .PHONY: test
 test: .venv/.dev .cache/node/.stamp ## Install what the tests need and run them (TESTS=.. for a part)
 	@scripts/system-packages serve test
-	.venv/bin/pytest -n $(WORKERS) --dist loadgroup $(TESTS) $(ARGS)
+	.venv/bin/pytest -n $(WORKERS) $(TESTS) $(ARGS)
 
 .PHONY: test-fast
 test-fast: .venv/.dev ## Run the tests that need no daemon, database server or browser (SQLite only)
