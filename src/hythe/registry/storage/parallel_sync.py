@@ -15,7 +15,7 @@ _FSYNC, _FDATASYNC = 2, 3
 """IOCB_CMD_FSYNC and IOCB_CMD_FDSYNC of linux/aio_abi.h."""
 
 _CALLS = {"x86_64": (206, 207, 208, 209), "aarch64": (0, 1, 4, 2), "riscv64": (0, 1, 4, 2)}
-"""Numbers of the system calls io_setup, io_destroy, io_getevents and io_submit, which the C library does not wrap."""
+"""Numbers of the Linux AIO system calls: create, destroy, get events, submit. The C library does not wrap them."""
 
 _SYSCALL = ctypes.CDLL(None).syscall
 _SYSCALL.restype = ctypes.c_long

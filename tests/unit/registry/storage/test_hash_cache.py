@@ -34,7 +34,7 @@ def test_a_hash_of_other_bytes_is_not_found() -> None:
 
 
 def test_the_oldest_hash_makes_room() -> None:
-    """No more than KEPT hashes are held."""
+    """No more than CAPACITY hashes are held."""
     cache = HashCache()
     for number in range(CAPACITY + 1):
         cache.keep(UploadSession(f"id-{number}", 1), new_hasher())

@@ -64,8 +64,8 @@ def test_all_who_ask_share_one_reading(
 ) -> None:
     """Ten pulls at once cost one; who gives up does not end it for the others."""
     readings = []
-    read = cache_module._found_whole
-    monkeypatch.setattr(cache_module, "_found_whole", lambda *asked: readings.append(asked) or read(*asked))
+    read = cache_module._stat_if_intact
+    monkeypatch.setattr(cache_module, "_stat_if_intact", lambda *asked: readings.append(asked) or read(*asked))
 
     async def scenario() -> list[bool]:
         asking = [asyncio.create_task(sound.check(Digest.of(CONTENT), blob)) for _ in range(10)]
