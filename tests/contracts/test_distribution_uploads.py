@@ -47,6 +47,7 @@ def test_chunk_out_of_order_is_416_and_the_session_goes_on(registry: Client, nam
     finished = registry("PUT", with_digest(location, digest_of(WHOLE)), SECOND)
 
     assert (refused.status, refused.headers["Range"]) == (416, f"0-{len(FIRST) - 1}")
+    assert refused.headers["Location"].endswith(f"/blobs/uploads/{refused.headers['Docker-Upload-UUID']}")
     assert (status.status, status.headers["Range"]) == (204, f"0-{len(FIRST) - 1}")
     assert finished.status == 201
 
