@@ -52,7 +52,7 @@ class Bench:
     def deliver(self, commit: str) -> int:
         """Send the webhook of a commit and return the number of the build that it queued."""
         [sent] = self.connected.forge.push(self.connected.project, MAIN, commit)
-        [number] = sent.answer["builds"]
+        [number] = sent.reply["builds"]
         return int(number)
 
     def trusted(self, commit: str) -> tuple[float, dict[str, float]]:
@@ -90,7 +90,7 @@ class Bench:
         address = f"{self.connected.path}/builds/{number}"
         unfinished = ("queued", "running")
         return self.webhook_times(
-            lambda count: count % 10 or self.services.call("GET", address)["status"] in unfinished
+            lambda count: count % 10 != 0 or self.services.call("GET", address)["status"] in unfinished
         )
 
 
