@@ -42,7 +42,7 @@ async def _no_default_branch(_url: str) -> str:
 
 
 def make_builds(
-    identity: HubFoundation,
+    foundation: HubFoundation,
     settings: Settings,
     listeners: Sequence[BuildListener] = (),
     default_branch: Callable[[str], Awaitable[str]] = _no_default_branch,
@@ -51,7 +51,7 @@ def make_builds(
 
     Items added to ``listeners`` later are called, too. ``default_branch`` returns the default branch of a URL, or "".
     """
-    database, access = identity.database, identity.access
+    database, access = foundation.database, foundation.access
     secret_box = SecretBox.open(settings.data_folder, settings.builds_key)
     queue = BuildQueue(database, _queue_policy(settings), listeners)
     builds = BuildService(database, access, secret_box, queue)
@@ -61,9 +61,9 @@ def make_builds(
         database,
         access,
         secret_box,
-        identity.keys,
+        foundation.keys,
         queue,
-        identity.clock,
+        foundation.clock,
         token=token,
         limits=limits_of(settings),
         public_url=settings.public_url,
@@ -78,7 +78,7 @@ def make_builds(
         base_image_watch=base_image_watch,
         scheduler=BuildScheduler(database, builds, queue),
         secret_box=secret_box,
-        keys=identity.keys,
+        keys=foundation.keys,
         registry_listener=BuildRegistryListener(queue, base_image_watch, grace),
         worker_token=token,
     )

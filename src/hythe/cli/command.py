@@ -9,9 +9,8 @@ class Command(NamedTuple):
     """A verb: its flags and what it does.
 
     ``configure`` adds the flags to the verb's parser. ``run`` does the work and returns the exit code (0 on success);
-    it
-    raises an exception instead of printing an error. ``examples`` are the lines that ``hythe help VERB`` prints below
-    the flags. ``usage_code`` is the exit code of a usage error.
+    it raises an exception instead of printing an error. ``examples`` are the lines that ``hythe help VERB`` prints
+    below the flags. ``usage_code`` is the exit code of a usage error.
     """
 
     configure: Callable[[ArgumentParser], None]

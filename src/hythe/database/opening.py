@@ -16,8 +16,7 @@ async def open_database(data: Path, database_url: str = "") -> Database:
     """Open SQLite in ``data``, or PostgreSQL at ``database_url``. Raises SchemaError and UnavailableError.
 
     Upgrades SQLite's schema; only ``hythe admin upgrade`` upgrades PostgreSQL's, because other servers may still use
-    the
-    old one.
+    the old one.
     """
     return await _open_postgresql(database_url) if database_url else await _open_sqlite(data)
 

@@ -73,8 +73,7 @@ class Database(Protocol):
         """Open a transaction: commits when the block ends, rolls back if it raises. Raises UnavailableError.
 
         With ``durable``, commits survive a power failure; otherwise only the death of the process (for counters and
-        last-use
-        times). SQLite runs one ``writing`` at a time: do not await anything slow inside.
+        last-use times). SQLite runs one ``writing`` at a time: do not await anything slow inside.
         """
 
     def generation(self) -> int | None:

@@ -25,7 +25,7 @@ SQLITE_FILE = "hythe.db"
 BUSY_TIMEOUT = 30.0
 """Seconds to wait for another process that writes (``hythe admin``)."""
 
-MOST_LOG_PAGES = 16384
+MAX_LOG_PAGES = 16384
 """Pages after which SQLite copies the log itself and blocks the loop; ``LogSync`` does so earlier, except for huge
 commits.
 """
@@ -168,7 +168,7 @@ def _set_up(connection: sqlite3.Connection, _record: object) -> None:
     connection.execute("PRAGMA synchronous = NORMAL")
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA cache_size = -16384")
-    connection.execute(f"PRAGMA wal_autocheckpoint = {MOST_LOG_PAGES}")
+    connection.execute(f"PRAGMA wal_autocheckpoint = {MAX_LOG_PAGES}")
 
 
 def _check(

@@ -2,10 +2,8 @@
 
 SQLite itself (``synchronous=FULL``) syncs in COMMIT while holding the write lock, one commit after the other. Here
 COMMIT only writes (``synchronous=NORMAL``, which keeps the file consistent in any case), and callers that need a
-durable
-commit wait for a sync of the log that started after it. Callers that arrive during a sync share the next one. The log
-is
-one sequence, so nothing acknowledged can depend on anything unacknowledged.
+durable commit wait for a sync of the log that started after it. Callers that arrive during a sync share the next one.
+The log is one sequence, so nothing acknowledged can depend on anything unacknowledged.
 """
 
 import asyncio

@@ -67,7 +67,7 @@ class HubServices:
 
 
 @contextlib.asynccontextmanager
-async def open_identity(
+async def open_foundation(
     database: Database, settings: Settings, clock: Clock = now, hasher: PasswordHasher = DEFAULT_HASHER
 ) -> AsyncIterator[HubFoundation]:
     """Load or create the signing keys, and count pulls until the block ends."""
@@ -88,10 +88,10 @@ async def open_identity(
         passwords.close()
 
 
-def make_hub(identity: HubFoundation, registry: RegistryServices) -> HubServices:
+def make_hub(foundation: HubFoundation, registry: RegistryServices) -> HubServices:
     """Return the services; all content comes from ``registry``."""
-    database, access, clock = identity.database, identity.access, identity.clock
-    credentials, keys, settings = identity.credentials, identity.keys, identity.settings
+    database, access, clock = foundation.database, foundation.access, foundation.clock
+    credentials, keys, settings = foundation.credentials, foundation.keys, foundation.settings
     return HubServices(
         settings=settings,
         access=access,
@@ -99,7 +99,7 @@ def make_hub(identity: HubFoundation, registry: RegistryServices) -> HubServices
         users=UserService(
             database,
             access,
-            identity.passwords,
+            foundation.passwords,
             clock,
             sign_up=settings.sign_up,
             private_limit=settings.private_limit,

@@ -168,8 +168,7 @@ class UserService:
         """Set a password and end all sessions and refresh tokens of the account.
 
         Users must give their ``current`` password; administrators need none for other accounts. Raises NotFound,
-        Refused,
-        Invalid, TooManyAttempts.
+        Refused, Invalid, TooManyAttempts.
         """
         async with self._database.reading() as session:
             found = await store.credentials(session, name) if could_be_name(name) else None

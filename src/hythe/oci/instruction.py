@@ -36,8 +36,7 @@ def apply_instructions(config: ContainerConfig, texts: Iterable[str]) -> Contain
     """Return ``config`` changed by Dockerfile instructions, one or more lines a text. Raises InvalidInstruction.
 
     As in a Dockerfile, ENTRYPOINT removes an earlier CMD unless an instruction sets one. An empty ENTRYPOINT keeps the
-    CMD,
-    which then runs.
+    CMD, which then runs.
     """
     sets_command = False
     for line in (line for text in texts for line in _lines(text)):

@@ -7,8 +7,7 @@
            | Opaque      deletes the content of a folder in lower layers (``.wh..wh..opq``)
 
 Paths are relative and normalized: no leading ``/``, no ``.`` or ``..``; the root is ``""``. Paths that leave the root
-are
-invalid. Names that are not UTF-8 are decoded with surrogateescape.
+are invalid. Names that are not UTF-8 are decoded with surrogateescape.
 """
 
 import posixpath

@@ -119,8 +119,7 @@ class Manifest(msgspec.Struct, frozen=True):
         """Parse a manifest; ``media_type`` is its Content-Type header. Raises InvalidManifest.
 
         Header and ``mediaType`` field must agree if both exist; if neither exists, the other fields determine the kind
-        (image
-        specification, "image manifest" and "image index", ``mediaType``).
+        (image specification, "image manifest" and "image index", ``mediaType``).
         """
         try:
             fields = _DECODER.decode(content)

@@ -83,8 +83,7 @@ async def mark_unreferenced(session: Session, repository_id: int, digest: str, f
     """Mark a manifest and everything it alone may keep for examination after ``free_after``.
 
     These are the children of an index, referrers and blobs; garbage collection checks later whether anything else
-    refers
-    to them.
+    refers to them.
     """
     level = frozenset({digest})
     reached: set[str] = set()

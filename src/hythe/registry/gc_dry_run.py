@@ -74,8 +74,7 @@ class DryRun:
         """Return digest and size of the blobs whose content would be deleted, after all repositories were examined.
 
         Processes that doomed blobs before ``doomed_before`` are assumed dead; uploads last used before ``stale_before``
-        have no
-        claims.
+        have no claims.
         """
         due = await store.due_blobs(self._session, self._now, doomed_before)
         found = await store.unclaimed(self._session, sorted({*due, *self._unlinked}), doomed_before, stale_before)

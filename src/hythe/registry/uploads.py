@@ -95,8 +95,7 @@ class Uploads:
         """Append a chunk and return the session (specification, "Pushing a blob in chunks").
 
         Raises WireError 416 if the chunk is out of order; the session stays usable. Raises BodyCut if the client
-        disconnected;
-        the received bytes are kept.
+        disconnected; the received bytes are kept.
         """
         upload = await self.get(actor, repository, upload_id)
         _check_order(upload, chunk)

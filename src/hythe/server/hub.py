@@ -18,7 +18,7 @@ from hythe.database import Database, open_database
 from hythe.forges.configured import open_forges
 from hythe.hub.routes import application as hub_routes
 from hythe.hub.routes.docker_hub import PREFIXES as DOCKER_HUB_PREFIXES
-from hythe.hub.service import HubServices, make_hub, open_identity
+from hythe.hub.service import HubServices, make_hub, open_foundation
 from hythe.notifications.routes import webhooks as webhook_routes
 from hythe.notifications.service import NotificationServices, make_notifications
 from hythe.registry.mirror.upstreams import Upstreams
@@ -56,26 +56,26 @@ async def open_hub(settings: Settings) -> AsyncIterator[Services]:
         stack.push_async_callback(database.close)
         blobs = open_blob_store(settings.data_folder, settings.blob_store, redirect=settings.redirect_blobs)
         stack.push_async_callback(blobs.close)
-        identity = await stack.enter_async_context(open_identity(database, settings))
+        foundation = await stack.enter_async_context(open_foundation(database, settings))
         forges = await stack.enter_async_context(open_forges(settings.forges))
         build_listeners: list[BuildListener] = []
-        builds = make_builds(identity, settings, build_listeners, forges.default_branch)
+        builds = make_builds(foundation, settings, build_listeners, forges.default_branch)
         notifications = make_notifications(database, builds, settings)
         # In this order: the body of a webhook contains the description.
         build_listeners += (
             DescriptionListener(),
             notifications.build_listener,
-            CommitStatusListener(identity.clock),
+            CommitStatusListener(foundation.clock),
             builds.base_image_watch,
         )
         upstreams = Upstreams(settings.mirrors)
         # Builds first: they refuse tag moves.
-        registry_listeners = (builds.registry_listener, identity.listener, notifications.registry_listener)
-        registry = make_registry(database, blobs, identity.access, registry_listeners, settings, upstreams)
+        registry_listeners = (builds.registry_listener, foundation.listener, notifications.registry_listener)
+        registry = make_registry(database, blobs, foundation.access, registry_listeners, settings, upstreams)
         stack.push_async_callback(registry.close)
-        forge_services = make_forge_services(identity, builds, forges)
+        forge_services = make_forge_services(foundation, builds, forges)
         yield Services(
-            settings, database, registry, make_hub(identity, registry), builds, notifications, forge_services
+            settings, database, registry, make_hub(foundation, registry), builds, notifications, forge_services
         )
 
 

@@ -21,8 +21,7 @@ Create the first administrator, who manages official images such as {host}/cento
 REGISTRY = """\
 The registry is running at {url} (data in {data}; press Ctrl-C to stop)
 
-  docker tag IMAGE {host}/NAME
-  docker push {host}/NAME
+  docker tag IMAGE {host}/NAME docker push {host}/NAME
 """
 
 

@@ -14,7 +14,7 @@ from hythe.builds.service import make_builds
 from hythe.database import Database
 from hythe.database.tables.registry import manifests
 from hythe.hub.actor import BuildLease, HubActor
-from hythe.hub.service import open_identity
+from hythe.hub.service import open_foundation
 from hythe.oci.digest import Digest
 from hythe.oci.manifest import OCI_INDEX, Index, Manifest
 from hythe.registry.events import RepositoryRef, TagMove
@@ -55,8 +55,8 @@ def test_replaced_layers_are_collected(database: Database, run: Run[Any], settin
     """Layers shared between workers are collected once newer ones have their tag; replaced images are kept."""
 
     async def freed() -> list[bool]:
-        async with open_identity(database, settings) as identity:
-            listener = make_builds(identity, settings).registry_listener
+        async with open_foundation(database, settings) as foundation:
+            listener = make_builds(foundation, settings).registry_listener
             repository, [layers, image, new] = await with_indexes(database, "x/layers", "x/image", "x/new")
             tag = layer_tag("", "Dockerfile", "", {}, "linux/amd64")
             moves = (TagMove(tag, new, layers, NOW), TagMove("latest", new, image, NOW))
@@ -73,11 +73,11 @@ def test_pulls_of_builds_are_not_counted(database: Database, run: Run[Any], sett
     """Pulls of users are counted, those of builds are not."""
 
     async def counted() -> int:
-        async with open_identity(database, settings) as identity:
+        async with open_foundation(database, settings) as foundation:
             repository, [digest] = await with_indexes(database, "x/image")
             for actor in (BUILD, HubActor("alice"), BUILD):
-                await identity.listener.manifest_pulled(repository, "latest", digest, actor)
-            return identity.pulls._counts[repository.id]
+                await foundation.listener.manifest_pulled(repository, "latest", digest, actor)
+            return foundation.pulls._counts[repository.id]
 
     assert run(counted()) == 1
 

@@ -36,6 +36,45 @@ OLD_ROWS: tuple[tuple[str, dict[str, object]], ...] = (
         | {"forge_repository": "octo/a", "default_branch": "main", "link_id": 2, "active": True, "trigger_token": ""}
         | {"options": "{}", "failing": False, "created_at": NOW, "created_by": "alice"},
     ),
+    ("build_bases", {"setup_id": 3, "reference": "debian:12", "digest": "sha256:aa", "checked_at": NOW}),
+    (
+        "builds",
+        {"id": 11, "setup_id": 3, "number": 1, "account": "alice", "lane": "1 main", "status": "succeeded"}
+        | {
+            "source_type": "branch",
+            "source_name": "main",
+            '"commit"': "aa",
+            "message": "",
+            "author": "",
+            "cause": "push",
+        }
+        | {
+            "started_by": "alice",
+            "rule": "{}",
+            "rule_id": 1,
+            "tags": "[]",
+            "trusted": True,
+            "created_at": NOW,
+            "fence": 1,
+        }
+        | {
+            "key_digest": "",
+            "worker": "",
+            "cancelled_by": "",
+            "reason": "",
+            "steps": "[]",
+            "digest": "",
+            "result": "{}",
+        }
+        | {"log_size": 0},
+    ),
+    (
+        "forge_hooks",
+        {"id": "hook", "setup_id": 3, "link_id": 2, "forge_repository": "octo/a", "hub_url": "https://hub.example"}
+        | {"secret": "sealed", "hook_id": "17", "public_key": "", "key_id": "18", "trouble": "", "attempts": 0}
+        | {"created_at": NOW},
+    ),
+    ("forge_heads", {"hook_id": "hook", "ref": "branch/main", "head": "aa", "seen": "[]"}),
     ("build_secrets", {"setup_id": 3, "name": "TOKEN", "sealed": "sealed"}),
     ("build_calls", {"id": 4, "setup_id": 3, "at": NOW, "address": "192.0.2.1", "outcome": "1 build"}),
     (
@@ -52,6 +91,10 @@ NEW_ROWS = {
     "SELECT sealed FROM build_secrets WHERE configuration_id = 3": "sealed",
     "SELECT repository_id FROM webhooks WHERE url = 'https://receiver.example'": 7,
     "SELECT count(*) FROM build_trigger_calls WHERE configuration_id = 3": 1,
+    "SELECT digest FROM build_base_images WHERE configuration_id = 3": "sha256:aa",
+    "SELECT concurrency_key FROM builds WHERE configuration_id = 3": "1 main",
+    "SELECT remote_webhook_id FROM forge_webhooks WHERE configuration_id = 3": "17",
+    "SELECT ref FROM forge_refs WHERE forge_webhook_id = 'hook'": "branch/main",
 }
 """Queries in the new names and their results."""
 

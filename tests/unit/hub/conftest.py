@@ -12,7 +12,7 @@ from tests.unit.hub.services import Clock, Services
 
 from hythe.database import Database
 from hythe.hub.actor import ANONYMOUS, HubActor
-from hythe.hub.service import make_hub, open_identity
+from hythe.hub.service import make_hub, open_foundation
 from hythe.registry.policy import Policy
 from hythe.registry.service import RegistryServices
 from hythe.registry.storage import open_blob_store
@@ -35,11 +35,13 @@ def services(run: Run[Any], database: Database, settings: Settings, tmp_path: Pa
     clock = Clock()
 
     async def open_all() -> Services:
-        identity = await stack.enter_async_context(open_identity(database, settings, clock, CHEAP_HASHER))
+        foundation = await stack.enter_async_context(open_foundation(database, settings, clock, CHEAP_HASHER))
         blobs = open_blob_store(tmp_path)
         stack.push_async_callback(blobs.close)
-        registry = RegistryServices(database, blobs, identity.access, (identity.listener,), Policy.of(settings), clock)
-        return Services(run, database, identity, registry, make_hub(identity, registry), clock)
+        registry = RegistryServices(
+            database, blobs, foundation.access, (foundation.listener,), Policy.of(settings), clock
+        )
+        return Services(run, database, foundation, registry, make_hub(foundation, registry), clock)
 
     yield run(open_all())
     run(stack.aclose())

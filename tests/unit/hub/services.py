@@ -38,7 +38,7 @@ class Services:
 
     run: Run[Any]
     database: Database
-    identity: HubFoundation
+    foundation: HubFoundation
     registry: RegistryServices
     hub: HubServices
     clock: Clock

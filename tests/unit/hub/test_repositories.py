@@ -215,10 +215,10 @@ def test_pulls_are_counted(services: Services, ann: HubActor) -> None:
     digest = Digest.parse(services.push(ann, "ann/app"))
     found = services.run(services.registry.repositories.get(ann, "ann/app"))
     for _ in range(3):
-        services.run(services.identity.listener.manifest_pulled(found, "latest", digest, ANONYMOUS))
+        services.run(services.foundation.listener.manifest_pulled(found, "latest", digest, ANONYMOUS))
 
-    services.run(services.identity.pulls.flush())
-    services.run(services.identity.pulls.flush())
+    services.run(services.foundation.pulls.flush())
+    services.run(services.foundation.pulls.flush())
 
     assert services.run(services.hub.repositories.get(ann, "ann/app")).pulls == 3
 
@@ -229,9 +229,9 @@ def test_reads_of_builds_are_no_pulls(services: Services, ann: HubActor) -> None
     found = services.run(services.registry.repositories.get(ann, "ann/app"))
     build = HubActor("build 1", build=BuildLease(1, 1, "key"))
     for reader in (build, ann, build):
-        services.run(services.identity.listener.manifest_pulled(found, "latest", digest, reader))
+        services.run(services.foundation.listener.manifest_pulled(found, "latest", digest, reader))
 
-    services.run(services.identity.pulls.flush())
+    services.run(services.foundation.pulls.flush())
 
     assert services.run(services.hub.repositories.get(ann, "ann/app")).pulls == 1
 

@@ -197,8 +197,8 @@ def test_plan_of_new_accounts(services: Services) -> None:
     """It is what the settings say."""
     users = UserService(
         services.database,
-        services.identity.access,
-        services.identity.passwords,
+        services.foundation.access,
+        services.foundation.passwords,
         services.clock,
         sign_up=True,
         private_limit=2,

@@ -185,7 +185,7 @@ def sparse_header(real_size: int) -> bytes:
 @pytest.mark.parametrize("owner", [{"uid": "4294967295"}, {"gid": "-1"}, {"uid": "99999999999999999999"}])
 def test_owners_that_no_file_can_have_are_refused(owner: dict[str, str]) -> None:
     """To the kernel -1 means "leave it": such a file would be root's."""
-    with pytest.raises(InvalidLayer, match="impossible owner"):
+    with pytest.raises(InvalidLayer, match="invalid owner"):
         read(archive((with_headers(owner), b""), format=tarfile.PAX_FORMAT))
 
 
@@ -268,7 +268,7 @@ def test_any_flipped_byte_is_read_or_refused(position: int, value: int) -> None:
 
 def test_a_file_that_shrinks_while_it_is_packed_is_noticed() -> None:
     """The archive is never filled with invented bytes."""
-    with pytest.raises(InvalidLayer, match="shorter"):
+    with pytest.raises(InvalidLayer, match="shrank"):
         LayerWriter(io.BytesIO()).add(LayerEntry("a", EntryKind.FILE, size=10), io.BytesIO(b"123"))
 
 

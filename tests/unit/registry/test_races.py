@@ -94,7 +94,7 @@ def test_no_push_loses_a_blob(
     async def race() -> None:
         async with AsyncExitStack() as stack:
             servers = [await open_server(stack, tmp_path, database_url) for _ in range(2)]
-            collectors = [asyncio.create_task(collect_for_ever(server)) for server in servers]
+            collectors = [asyncio.create_task(collect_repeatedly(server)) for server in servers]
             await asyncio.gather(*(push_and_delete(servers[n % 2], f"r{n % 3}{n % 2}", each) for n in range(pushers)))
             for collector in collectors:
                 collector.cancel()
@@ -104,7 +104,7 @@ def test_no_push_loses_a_blob(
     asyncio.run(race())
 
 
-async def collect_for_ever(registry: RegistryServices) -> None:
+async def collect_repeatedly(registry: RegistryServices) -> None:
     """Collect without a pause."""
     while True:
         await registry.garbage.collect()

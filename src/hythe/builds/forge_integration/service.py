@@ -26,14 +26,14 @@ class ForgeServices:
         await asyncio.gather(self.statuses.run(), self.webhooks.run())
 
 
-def make_forge_services(identity: HubFoundation, builds: BuildsServices, forges: ConfiguredForges) -> ForgeServices:
+def make_forge_services(foundation: HubFoundation, builds: BuildsServices, forges: ConfiguredForges) -> ForgeServices:
     """Return the services. The listeners of ``builds`` must include a ``CommitStatusListener``."""
-    database, clock, secret_box = identity.database, identity.clock, builds.secret_box
-    linked_accounts = LinkedAccountService(database, identity.access, secret_box, forges, clock)
+    database, clock, secret_box = foundation.database, foundation.clock, builds.secret_box
+    linked_accounts = LinkedAccountService(database, foundation.access, secret_box, forges, clock)
     return ForgeServices(
         linked_accounts=linked_accounts,
         webhooks=ForgeWebhookService(
-            database, secret_box, linked_accounts, builds.configurations, clock, identity.settings.public_url
+            database, secret_box, linked_accounts, builds.configurations, clock, foundation.settings.public_url
         ),
         deliveries=ForgeDeliveryService(database, secret_box, builds.builds, builds.queue, clock),
         statuses=CommitStatusSender(database, linked_accounts, clock),

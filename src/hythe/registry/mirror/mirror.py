@@ -128,8 +128,7 @@ class Mirror:
         """Fetch the upstream's current manifest, if the upstream has it and responds.
 
         Raises WireError: MANIFEST_UNKNOWN if the upstream does not have it, UNAVAILABLE if the upstream does not
-        respond
-        and no copy is stored.
+        respond and no copy is stored.
         """
         upstream = self.upstreams.of(repository)
         if upstream is None:

@@ -133,8 +133,7 @@ class Response(msgspec.Struct, frozen=True):
     """A response. Content-Length and the version header are added when it is sent; ``after`` is called then.
 
     ``size`` is the Content-Length of a response to HEAD without a body. ``complete`` means that all headers are set, as
-    in
-    a cached response.
+    in a cached response.
     """
 
     status: int

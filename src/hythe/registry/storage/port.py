@@ -89,8 +89,7 @@ class BlobStore(Protocol):
     """A store of blobs. Every method may raise StorageUnavailable.
 
     For a request with a whole blob (POST with ``digest``, or PUT to a session with offset 0) call ``put``, and
-    ``cancel``
-    its session: that takes one sync and one rename.
+    ``cancel`` its session: that takes one sync and one rename.
 
     The caller ensures that no blob is deleted while it is committed or put, and no session is cancelled while it is
     committed: several servers may use one store, and it has no locks that they share.
@@ -103,8 +102,7 @@ class BlobStore(Protocol):
         """Append the bytes of ``body``; they are durable up to the new offset on return.
 
         If ``body`` raises (the client disconnected), the bytes before are kept or discarded, as ``recover`` reports,
-        and the
-        error is passed on. After StorageUnavailable the session is unchanged. Raises UploadLost and UploadBusy.
+        and the error is passed on. After StorageUnavailable the session is unchanged. Raises UploadLost and UploadBusy.
         """
 
     async def recover(self, upload: UploadSession) -> UploadSession:
@@ -114,8 +112,8 @@ class BlobStore(Protocol):
         """Turn the session into the durable blob ``digest``; return its size.
 
         Committing an existing blob is no error and does not disturb its readers. After StorageUnavailable ``recover``
-        reports
-        whether the session still exists. Raises DigestMismatch (which ends the session), UploadLost and UploadBusy.
+        reports whether the session still exists. Raises DigestMismatch (which ends the session), UploadLost and
+        UploadBusy.
         """
 
     async def put(self, digest: Digest, body: AsyncIterator[bytes]) -> int:

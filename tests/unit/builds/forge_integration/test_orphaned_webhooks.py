@@ -19,7 +19,7 @@ from hythe.database import Database
 from hythe.database.tables.hub import users
 from hythe.forges.configured import open_forges
 from hythe.hub.actor import HubActor
-from hythe.hub.service import open_identity
+from hythe.hub.service import open_foundation
 from hythe.settings import Settings
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -41,8 +41,8 @@ def test_the_removal_is_retried(database: Database, run: Run[Any], tmp_path: Pat
     async def remove(forge: FakeForge, project: Project) -> list[tuple[int, int, int]]:
         clock = Clock()
         settings = Settings(data=str(tmp_path))
-        async with open_identity(database, settings, clock) as identity, open_forges(forge.setting) as forges:
-            services = make_forge_services(identity, make_builds(identity, settings), forges)
+        async with open_foundation(database, settings, clock) as foundation, open_forges(forge.setting) as forges:
+            services = make_forge_services(foundation, make_builds(foundation, settings), forges)
             await add_orphan(database, services, forge, project)
             counts = []
             forge.fail_next += [503, 503, 503]

@@ -22,7 +22,7 @@ from hythe.builds.sql import builds as build_rows
 from hythe.builds.sql import configurations as configuration_rows
 from hythe.builds.sql.builds import BuildFilter
 from hythe.database import Database
-from hythe.hub.service import open_identity
+from hythe.hub.service import open_foundation
 from hythe.oci.digest import Digest
 from hythe.registry.events import TagMove
 from hythe.registry.sql import repositories as repository_rows
@@ -67,8 +67,8 @@ def test_a_moved_tag_queues_builds_from_it(database: Database, run: Run[Any], se
     """A tag that moves to another digest queues builds; pushing the same digest again does not."""
 
     async def move() -> tuple[list[str], list[str]]:
-        async with open_identity(database, settings) as identity:
-            builds: BuildsServices = make_builds(identity, settings)
+        async with open_foundation(database, settings) as foundation:
+            builds: BuildsServices = make_builds(foundation, settings)
             await configure_linked(database, "alice/child", {"alice/base:latest": "sha256:0"})
             await configure_linked(database, "alice/other", {"alice/base:stable": "sha256:0"})
             same = TagMove("latest", MOVE.previous, MOVE.previous, MOVE.at)
@@ -83,9 +83,9 @@ def test_the_base_images_of_every_rule_are_recorded(database: Database, run: Run
     """A build of one rule does not remove the base images of another."""
 
     async def build() -> list[str]:
-        async with open_identity(database, settings) as identity:
+        async with open_foundation(database, settings) as foundation:
             listeners: list[BuildListener] = []
-            builds = make_builds(identity, settings, listeners)
+            builds = make_builds(foundation, settings, listeners)
             listeners.append(builds.base_image_watch)
             bench = Bench(database, QUICK)
             configuration = await bench.set_up("alice/child")
@@ -106,8 +106,8 @@ def test_loops_are_not_followed(database: Database, run: Run[Any], settings: Set
     """Images that are built from each other in a circle do not rebuild each other."""
 
     async def move() -> list[list[str]]:
-        async with open_identity(database, settings) as identity:
-            builds = make_builds(identity, settings)
+        async with open_foundation(database, settings) as foundation:
+            builds = make_builds(foundation, settings)
             await configure_linked(database, "alice/a", {"alice/c:latest": "sha256:0"})
             await configure_linked(database, "alice/b", {"alice/a:latest": "sha256:0"})
             await configure_linked(database, "alice/c", {"alice/b:latest": "sha256:0"})
@@ -132,8 +132,8 @@ def test_base_images_of_other_registries_are_checked(
     skopeo.ok("copy", "--dest-tls-verify=false", busybox_layout.source(), f"docker://{image}")
 
     async def check() -> list[int]:
-        async with open_identity(database, settings) as identity:
-            builds = make_builds(identity, settings)
+        async with open_foundation(database, settings) as foundation:
+            builds = make_builds(foundation, settings)
             await configure_linked(database, "alice/child", {image: "sha256:0"})
             return [await builds.base_image_watch.check(datetime.now(UTC)) for _ in range(2)]
 
@@ -144,8 +144,8 @@ def test_an_unreachable_registry_is_checked_again_later(database: Database, run:
     """The known digest stays, and the next check asks the registry again."""
 
     async def check() -> tuple[int, int, int]:
-        async with open_identity(database, settings) as identity:
-            builds = make_builds(identity, settings)
+        async with open_foundation(database, settings) as foundation:
+            builds = make_builds(foundation, settings)
             await configure_linked(database, "alice/child", {"127.0.0.1:9/base:latest": "sha256:0"})
             began = datetime.now(UTC)
             queued = await builds.base_image_watch.check(began)

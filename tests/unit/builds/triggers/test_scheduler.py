@@ -20,7 +20,7 @@ from hythe.builds.sql.builds import BuildFilter
 from hythe.builds.sql.forge_webhooks import ForgeWebhook
 from hythe.database import Database
 from hythe.forges.source_ref import SourceRef, SourceType
-from hythe.hub.service import open_identity
+from hythe.hub.service import open_foundation
 from hythe.settings import Settings
 
 HOOK = partial(
@@ -42,8 +42,8 @@ def test_a_due_build_is_queued_once(database: Database, run: Run[Any], tmp_path:
 
     async def queue() -> tuple[int, int]:
         settings = Settings(data=str(tmp_path))
-        async with open_identity(database, settings) as identity:
-            builds = make_builds(identity, settings)
+        async with open_foundation(database, settings) as foundation:
+            builds = make_builds(foundation, settings)
             bench = Bench(database, QUICK)
             configuration = await bench.set_up("alice/a")
             built = await bench.push(configuration, "1")
@@ -64,8 +64,8 @@ def test_deleted_branches_are_not_rebuilt(database: Database, run: Run[Any], tmp
 
     async def queue() -> list[str]:
         settings = Settings(data=str(tmp_path))
-        async with open_identity(database, settings) as identity:
-            builds = make_builds(identity, settings)
+        async with open_foundation(database, settings) as foundation:
+            builds = make_builds(foundation, settings)
             bench = Bench(database, QUICK)
             configuration = await bench.set_up("alice/a")
             for branch in ("main", "gone"):
