@@ -29,13 +29,15 @@ FOLDER = "/var/lib/hythe-worker"
 
 EXAMPLES = """\
 HYTHE_WORKER_TOKEN=.. hythe worker --url https://hub.example.org
-hythe worker --url https://hub.example.org --worker-token TOKEN --together 4 --builds-folder /srv/builds"""
+hythe worker --url https://hub.example.org --worker-token TOKEN --concurrency 4 --builds-folder /srv/builds"""
 
 
 def _configure(parser: ArgumentParser) -> None:
     parser.add_argument("--url", required=True, help="the hub's address")
-    parser.add_argument("--together", type=int, default=1, metavar="N", help="number of concurrent builds (default: 1)")
-    parser.add_argument("--until-end-of-input", action="store_true", help="stop when standard input ends")
+    parser.add_argument(
+        "--concurrency", type=int, default=1, metavar="N", help="number of concurrent builds (default: 1)"
+    )
+    parser.add_argument("--stop-on-eof", action="store_true", help="stop when standard input ends")
     parser.add_argument("--check", action="store_true", help="print the available isolation and builder, then exit")
     add_setting_flags(parser, SETTINGS)
     parser.add_argument("--token", dest="worker_token", help="the same as --worker-token")
@@ -66,10 +68,10 @@ def _run(arguments: Namespace) -> int:
     if not settings.worker_token:
         raise CommandFailed("no worker token", "set HYTHE_WORKER_TOKEN to the worker_token of the hub")
     os.environ.pop("HYTHE_WORKER_TOKEN", None)
-    worker = Worker(arguments.url, settings.worker_token, isolation, _report, concurrency=arguments.together)
+    worker = Worker(arguments.url, settings.worker_token, isolation, _report, concurrency=arguments.concurrency)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: worker.stop())
-    if arguments.until_end_of_input:
+    if arguments.stop_on_eof:
         threading.Thread(target=_stop_at_end_of_input, args=(worker.stop,), daemon=True).start()
     worker.run()
     return 0

@@ -49,7 +49,7 @@ async def run_worker(builds: BuildsServices, url: str) -> None:
 async def _run_once(builds: BuildsServices, url: str) -> int:
     settings = builds.settings
     folder = settings.builds_folder or str(settings.data_folder / "builds")
-    arguments = ["--url", url, "--together", str(settings.builds_workers), "--until-end-of-input"]
+    arguments = ["--url", url, "--concurrency", str(settings.builds_workers), "--stop-on-eof"]
     arguments += ["--builds-folder", folder, "--builds-isolation", settings.builds_isolation]
     arguments += ["--builds-builder", settings.builds_builder, "--builds-buildkit-name", settings.builds_buildkit_name]
     arguments += ["--builds-buildkit-certificates", settings.builds_buildkit_certificates]

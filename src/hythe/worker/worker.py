@@ -57,11 +57,11 @@ class Worker:
             thread.start()
         self._stopped.wait()
         deadline = time.monotonic() + STOP_TIMEOUT
-        for attempt in list(self._attempts):
-            attempt.abandon()
         for thread in threads:
-            # Close repeatedly: the pool resends a request if it was on a reused connection.
+            # Repeatedly: the pool resends a request that was on a reused connection, and a claim may just succeed.
             while thread.is_alive() and time.monotonic() < deadline:
+                for attempt in list(self._attempts):
+                    attempt.abandon()
                 self._polls.close()
                 thread.join(0.1)
         self._client.close()
