@@ -77,7 +77,7 @@ def test_no_pull_gets_corrupt_bytes_as_complete(
     afterwards = client.get(address)
     assert afterwards.status_code == 404
     assert "damaged" in afterwards.json()["errors"][0]["message"]
-    assert f"{digest} rotted on the disk" in registry.log
+    assert f"{digest} is damaged on disk" in registry.log
     push(client, content)
     assert client.get(address).content == content
 

@@ -109,7 +109,7 @@ def test_a_permanent_fault_is_reported_and_nothing_is_lost(proxy: FaultyProxy, s
         upload = await store.append(await store.start("session"), body(b"begun "))
 
         proxy.faults.append(Fault("", times=10**6, status=503))
-        failing = pytest.raises(StorageUnavailable, match=r"the object store fails: .*503")
+        failing = pytest.raises(StorageUnavailable, match=r"the object store failed: .*503")
         with failing:
             await store.append(upload, body(b"lost", bytes(20 * MIB)))
         with failing:
@@ -175,7 +175,7 @@ def test_a_refused_connection_is_reported(proxy: FaultyProxy, monkeypatch: pytes
     async def scenario() -> None:
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")
 
-        with pytest.raises(StorageUnavailable, match="s3://bucket: the object store fails"):
+        with pytest.raises(StorageUnavailable, match="s3://bucket: the object store failed"):
             await impatient("s3://bucket").stat(Digest.of(b"any"))
 
     run(scenario())
