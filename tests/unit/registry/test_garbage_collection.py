@@ -76,6 +76,19 @@ def test_deleted_blob_frees_its_bytes_after_the_grace_period(depot: Depot) -> No
     assert not depot.is_stored(b"layer")
 
 
+def test_deleted_tag_frees_its_manifest_after_the_grace_period(depot: Depot) -> None:
+    """An untagged manifest is kept for the grace period, then it and its blobs are freed."""
+    digest = depot.push_image("a", "v1")
+    depot.run(depot.registry.tags.delete(ANN, "a", "v1"))
+
+    early = depot.collect()
+    late = depot.collect_after_grace()
+
+    assert (early.manifests, early.blobs) == ((), ())
+    assert [manifest.digest for manifest in late.manifests] == [str(digest)]
+    assert not depot.has_manifest("a", digest)
+
+
 def test_deleted_tag_frees_an_index_with_children_and_referrers(depot: Depot) -> None:
     """One round after the grace period takes the index, its children, their referrers, and all blobs."""
     children = [depot.push_image("a", layer=layer) for layer in (b"one", b"two")]
