@@ -6,6 +6,7 @@ import base64
 import pytest
 from tests.unit.hub.services import PASSWORD, Services
 
+from hythe.hub.access_token import claims_for
 from hythe.hub.actor import ANONYMOUS, HubActor, Right
 from hythe.hub.errors import Invalid, NotFound, SignInNeeded, TooManyAttempts
 from hythe.hub.login_throttle import MAX_FAILURES, MAX_FAILURES_PER_ADDRESS, WAIT, LoginThrottle
@@ -235,7 +236,7 @@ def test_a_flood_of_guesses_waits_for_itself(services: Services, ann: HubActor) 
     async def scenario() -> int:
         flood = [
             asyncio.create_task(services.hub.credentials.by_password(f"name-{number}", "wrong", "10.0.0.1"))
-            for number in range(60)
+            for number in range(500)
         ]
         await asyncio.sleep(0)
         await services.hub.credentials.by_password("ann", PASSWORD, "10.0.0.2")
@@ -243,7 +244,17 @@ def test_a_flood_of_guesses_waits_for_itself(services: Services, ann: HubActor) 
         await asyncio.gather(*flood, return_exceptions=True)
         return waiting
 
-    assert services.run(scenario()) > 30
+    assert services.run(scenario()) > 250
+
+
+def test_tokens_of_another_issuer_are_refused(services: Services, ann: HubActor) -> None:
+    """A token that our key signed for another purpose opens nothing."""
+    claims = claims_for(ann, "hub.example", (), services.clock(), 300)
+    own, other = (services.hub.keys.sign(claims | {"iss": issuer}) for issuer in ("hythe", "another"))
+
+    assert services.run(services.hub.credentials.by_token(own)).name == "ann"
+    with pytest.raises(SignInNeeded):
+        services.run(services.hub.credentials.by_token(other))
 
 
 def test_tokens_hold_what_they_open(services: Services) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
+from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256R1, generate_private_key
+from cryptography.hazmat.primitives.hashes import SHA256
 from tests.parts.base_images import Layout, layer_tar
 
 from hythe.client.layout import ImageLayout
@@ -43,6 +46,21 @@ def test_an_envelope_requires_the_key_that_signed_it() -> None:
     ):
         with pytest.raises(Untrusted):
             open_envelope(broken, keys)
+
+
+def test_an_envelope_of_another_type_is_refused() -> None:
+    """A valid signature around something other than an in-toto statement proves nothing (DSSE signs the type, too)."""
+    key, payload, kind = generate_private_key(SECP256R1()), b'{"a": 1}', b"text/plain"
+    message = b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)
+    signature = key.sign(message, ECDSA(SHA256()))
+    envelope = {
+        "payload": base64.b64encode(payload).decode(),
+        "payloadType": kind.decode(),
+        "signatures": [{"sig": base64.b64encode(signature).decode(), "keyid": "k"}],
+    }
+
+    with pytest.raises(Untrusted):
+        open_envelope(json.dumps(envelope).encode(), [key.public_key()])
 
 
 def _image(folder: Path, *layers: bytes) -> tuple[ImageLayout, Descriptor]:
