@@ -158,7 +158,7 @@ def test_a_chain_waits_only_for_webhooks(mailing: Services) -> None:
 def test_a_push_is_delivered(mailing: Services, receiver: Receiver) -> None:
     """A webhook that subscribes to pushes is notified of a tag that is pushed; one for builds is not."""
     configured = configure(mailing, "pushed")
-    configured.add_webhook(url=receiver.url, events=["push"])
+    webhook = configured.add_webhook(url=receiver.url, events=["push"])
     other = configured.add_webhook(url=receiver.url, events=["success"])
     mailing.call("POST", f"{configured.path}/builds", {"source_name": "main"})
     job = configured.worker.claim()
@@ -179,6 +179,9 @@ def test_a_push_is_delivered(mailing: Services, receiver: Receiver) -> None:
     assert received.body["push_data"]["tag"] == "latest"
     assert received.body["repository"]["repo_name"] == "alice/pushed"
     assert configured.deliveries(other) == []
+    eventually(lambda: configured.deliveries(webhook)[0]["attempts"])
+    delivery = configured.deliveries(webhook)[0]
+    assert (delivery["status"], delivery["due_at"]) == (200, None)
 
 
 def test_webhooks_are_deleted_with_the_build_configuration(mailing: Services) -> None:

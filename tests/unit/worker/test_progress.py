@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from tests.unit.worker.test_shared_layers import JOB
 
+from hythe.worker.errors import JobLost
 from hythe.worker.progress import GAP, ProgressReporter
 from hythe.worker.protocol import BuildStep, HeartbeatReply, Job
 
@@ -62,6 +63,22 @@ def test_every_line_arrives_in_order(hub: Hub) -> None:
     assert len(arrived) == 20_001
     for number, lines in enumerate(texts):
         assert [line for line in arrived if line.startswith(f"{number} ")] == lines
+
+
+def test_a_job_that_another_worker_has_stops_the_build() -> None:
+    """The reporter stops the build and sends nothing more."""
+
+    class TakenJob(Hub):
+        def report_steps(self, _job: Job, _steps: tuple[BuildStep, ...] | None) -> HeartbeatReply:
+            raise JobLost("another worker has this build")
+
+    stopped = threading.Event()
+    progress = ProgressReporter(JOB, TakenJob(), stopped.set)  # type: ignore[arg-type]
+    progress.start()
+
+    assert stopped.wait(10)
+    assert progress.lost
+    progress.close()
 
 
 def test_a_hub_that_lost_the_end_of_the_log_gets_the_rest(hub: Hub) -> None:
