@@ -42,6 +42,12 @@ def test_sizes_have_three_digits_and_decimal_units(count: int, text: str) -> Non
         (20 * 86400, "2 weeks"),
         (100 * 86400, "3 months"),
         (800 * 86400, "2 years"),
+        (13 * 86400, "13 days"),
+        (14 * 86400, "2 weeks"),
+        (59 * 86400, "8 weeks"),
+        (60 * 86400, "2 months"),
+        (729 * 86400, "24 months"),
+        (730 * 86400, "2 years"),
     ],
 )
 def test_durations_are_rounded_as_docker_does(seconds: float, text: str) -> None:
