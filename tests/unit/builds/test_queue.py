@@ -201,6 +201,23 @@ def test_a_lost_worker_is_replaced_and_fenced_off(database: Database, run: Run[A
     run(lose())
 
 
+def test_a_lease_requires_its_key(database: Database, run: Run[Any]) -> None:
+    """Knowing a build's id and fence is not enough to act as its worker."""
+
+    async def guess() -> None:
+        bench = Bench(database, QueuePolicy())
+        await bench.push(await bench.set_up("alice/a"), "1")
+        claimed = await bench.claim()
+        guessed = Lease(claimed.build.id, claimed.build.fence, digest_of("a guess"))
+
+        for call in (bench.queue.heartbeat(guessed), bench.queue.finish(guessed, DONE)):
+            with pytest.raises(LeaseLost):
+                await call
+        await bench.queue.finish(lease_of(claimed), DONE)
+
+    run(guess())
+
+
 def test_a_build_that_loses_every_worker_fails(database: Database, run: Run[Any]) -> None:
     """A build whose worker was lost three times is not started again."""
 
