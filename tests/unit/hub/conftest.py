@@ -1,4 +1,4 @@
-"""The hub of these tests, on each database, and a few people."""
+"""A hub on each database, and its users."""
 
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
@@ -19,12 +19,12 @@ from hythe.registry.storage import open_blob_store
 from hythe.settings import Settings
 
 CHEAP_HASHER = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
-"""Real argon2id, at the least cost that the library allows."""
+"""Real argon2id at the lowest cost that the library allows."""
 
 
 @pytest.fixture
 def settings(tmp_path: Path, database_url: str) -> Settings:
-    """The settings of the hub; a test may say others."""
+    """The settings of the hub; tests can override them."""
     return Settings(data=str(tmp_path), database_url=database_url)
 
 
@@ -66,6 +66,6 @@ def curator(services: Services) -> HubActor:
 
 
 @pytest.fixture
-def nobody() -> HubActor:
-    """Somebody who did not sign in."""
+def anonymous() -> HubActor:
+    """A client that is not signed in."""
     return ANONYMOUS

@@ -1,4 +1,4 @@
-"""A whole hub without HTTP, driven from plain functions, with a clock that can be moved."""
+"""A complete hub without HTTP, called from plain functions, with an adjustable clock."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -28,13 +28,13 @@ class Clock:
         return self.now
 
     def forward(self, **by: float) -> None:
-        """Let time pass."""
+        """Advance the clock."""
         self.now += timedelta(**by)
 
 
 @dataclass
 class Services:
-    """A hub and its registry, driven from plain functions."""
+    """A hub and its registry, called from plain functions."""
 
     run: Run[Any]
     database: Database
@@ -44,7 +44,7 @@ class Services:
     clock: Clock
 
     def user(self, name: str, *, admin: bool = False) -> HubActor:
-        """Make an account and return it as it signs in by its password."""
+        """Create an account and return it as it signs in with its password."""
         new = NewUser(name, f"{name}@example.com", PASSWORD)
         self.run(self.hub.users.create(HubActor.operator(), new, admin=admin))
         actor: HubActor = self.run(self.hub.credentials.by_password(name, PASSWORD))
@@ -58,7 +58,7 @@ class Services:
         content: bytes = b'{"os":"linux"}',
         said: int | None = None,
     ) -> str:
-        """Push a small image as an engine would, and return its digest; ``said`` is a wrong size of its content."""
+        """Push a small image as an engine does and return its digest; ``said`` is a wrong size of its content."""
         return str(self.run(self._push(actor, self.registry.access.canonical(repository), tag, content, said)))
 
     async def _push(

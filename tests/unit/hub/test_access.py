@@ -1,4 +1,4 @@
-"""Who may do what: the registry's port as the hub implements it, and the hub's own questions."""
+"""Access decisions: the registry's port as the hub implements it, and the hub's own checks."""
 
 import msgspec
 import pytest
@@ -53,7 +53,7 @@ def test_the_table(
     admin: bool,
     may: frozenset[Action],
 ) -> None:
-    """Owners everything, everybody public, curators the top level, nobody else's private."""
+    """Owners may do everything, everyone may read public repositories, curators push top-level ones."""
     there = None if visibility is None else 7
     context = AccessContext(kind, None if kind is None else 3, owner, there, visibility, user, admin)
 
@@ -61,20 +61,20 @@ def test_the_table(
 
 
 def refusal(services: Services, actor: HubActor, repository: str, action: Action) -> WireError:
-    """What the registry is told to answer."""
+    """Return the error that the registry gets."""
     with pytest.raises(WireError) as caught:
         services.run(services.hub.access.require(actor, repository, action))
     return caught.value
 
 
 def answer(error: WireError, repository: str) -> tuple[object, ...]:
-    """Everything of an answer that a client sees, without the name that it asked for."""
+    """Return everything of a response that a client sees, without the requested name."""
     text = (error.code, error.status, error.message, str(error.detail), str(error.headers))
     return tuple(str(part).replace(repository, "NAME") for part in text)
 
 
 def test_private_answers_like_absent(services: Services, ann: HubActor, ben: HubActor, curator: HubActor) -> None:
-    """The very same answer to everybody but the owner, for every action; the owner is let through."""
+    """All users except the owner get the same error for every action; the owner is allowed."""
     services.run(services.hub.repositories.create(ann, NewRepository("ann", "secret", PRIVATE)))
 
     for actor in (ben, curator, ANONYMOUS):
@@ -88,7 +88,7 @@ def test_private_answers_like_absent(services: Services, ann: HubActor, ben: Hub
 
 
 def test_refused_pull_asks_for_a_wider_token(services: Services, ann: HubActor) -> None:
-    """A 401 that names the scope, by which engines try once more and then say "may require 'docker login'"."""
+    """A 401 names the scope, so engines try once more and then print "may require 'docker login'"."""
     error = refusal(services, ANONYMOUS, "ann/absent", Action.PULL)
 
     (challenge,) = parse_challenges(error.headers["WWW-Authenticate"])
@@ -98,7 +98,7 @@ def test_refused_pull_asks_for_a_wider_token(services: Services, ann: HubActor) 
 
 
 def test_refused_push_says_why(services: Services, ann: HubActor, ben: HubActor) -> None:
-    """A signed-in stranger hears who may; one who is not signed in is told to log in."""
+    """A signed-in user without access learns who may push; an anonymous client learns to log in."""
     services.push(ann, "ann/app")
 
     assert refusal(services, ben, "ann/app", Action.PUSH).message == "only ann may push to ann/.."
@@ -111,7 +111,7 @@ def test_refused_push_says_why(services: Services, ann: HubActor, ben: HubActor)
 
 
 def test_tokens_open_what_they_name(services: Services, ann: HubActor) -> None:
-    """A token for one repository asks for a wider one at another, and what is public needs none."""
+    """A token for one repository is not enough for another, unless that is public."""
     services.push(ann, "ann/app")
     for name in ("one", "two"):
         services.run(services.hub.repositories.create(ann, NewRepository("ann", name, PRIVATE)))
@@ -130,7 +130,7 @@ def test_tokens_open_what_they_name(services: Services, ann: HubActor) -> None:
 
 
 def test_decisions_are_of_now(services: Services, ann: HubActor, curator: HubActor) -> None:
-    """A token that was right a moment ago opens nothing that has since been closed."""
+    """A valid token does not open what has been closed since."""
     token = msgspec.structs.replace(curator, granted=(Scope.repository("library/centos", "pull", "push"),))
     services.run(services.hub.access.require(token, "library/centos", Action.PUSH))
 
@@ -140,7 +140,7 @@ def test_decisions_are_of_now(services: Services, ann: HubActor, curator: HubAct
 
 
 def test_what_a_token_is_granted(services: Services, ann: HubActor, ben: HubActor) -> None:
-    """As much of what is asked as one may do; what is refused, or no repository's, comes back with no actions."""
+    """The actor gets the requested actions that they may do; denied and invalid scopes have none."""
     services.push(ann, "ann/app")
     asked = Scope.repository("ann/app", "pull", "push")
 
@@ -159,7 +159,7 @@ def test_what_a_token_is_granted(services: Services, ann: HubActor, ben: HubActo
 
 
 def test_a_token_that_may_not_read_lists_nothing_private(services: Services, ann: HubActor) -> None:
-    """Exchanged for a token of the catalog, a personal token that only writes shows no more than before."""
+    """A personal access token that only writes shows no more after its exchange for a catalog token."""
     catalog = Scope("registry", "catalog", frozenset({"*"}))
     writer = msgspec.structs.replace(ann, rights=frozenset({Right.WRITE}))
 
@@ -169,7 +169,7 @@ def test_a_token_that_may_not_read_lists_nothing_private(services: Services, ann
 
 
 def test_the_token_of_a_build_pushes_and_changes_nothing_else(services: Services, ann: HubActor) -> None:
-    """A hostile build that got hold of its token cannot make its repository public, or delete tags by the API."""
+    """A malicious build with its token cannot make its repository public or delete tags with the API."""
     services.push(ann, "ann/app")
     scope = Scope.repository("ann/app", *(action.value for action in Action))
     build = HubActor("build 1", granted=(scope,), build=BuildLease(1, 1, "key"))
@@ -195,7 +195,7 @@ def test_credentials_with_few_rights(services: Services, ann: HubActor) -> None:
 
 
 def test_what_is_visible(services: Services, ann: HubActor, ben: HubActor) -> None:
-    """The catalog and mounts see public ones and one's own; a token for one repository sees that one."""
+    """Catalog and mounts see public and own repositories; a token for one repository sees that one."""
     services.push(ann, "ann/app")
     for name in ("one", "two"):
         services.run(services.hub.repositories.create(ann, NewRepository("ann", name, PRIVATE)))
@@ -213,7 +213,7 @@ def test_what_is_visible(services: Services, ann: HubActor, ben: HubActor) -> No
 
 
 def test_entering(services: Services, ann: HubActor) -> None:
-    """``GET /v2/`` wants some token, an anonymous one will do; without any it says where to get one."""
+    """``GET /v2/`` requires a token, even an anonymous one; without one it says where to get it."""
     token = msgspec.structs.replace(ANONYMOUS, granted=())
 
     services.run(services.hub.access.enter(ann))
@@ -226,7 +226,7 @@ def test_entering(services: Services, ann: HubActor) -> None:
 
 
 def test_services_ask_the_same(services: Services, ann: HubActor, ben: HubActor) -> None:
-    """What one may not see is not there for the services either; what one sees and may not change is refused."""
+    """Services treat hidden repositories as missing, and refuse changes to visible ones."""
     services.run(services.hub.repositories.create(ann, NewRepository("ann", "secret", PRIVATE)))
     services.run(services.hub.repositories.create(ann, NewRepository("ann", "open", PUBLIC)))
 

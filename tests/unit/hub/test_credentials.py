@@ -1,4 +1,4 @@
-"""Who is it? Passwords, personal tokens, access tokens, sessions, and too many wrong ones."""
+"""Authentication: passwords, personal access tokens, access tokens, sessions, and too many failures."""
 
 import asyncio
 import base64
@@ -17,17 +17,17 @@ from hythe.oci.scope import Scope
 
 
 def basic(name: str, password: str) -> str:
-    """The header that shows name and password."""
+    """Return the Basic header for a name and password."""
     return "Basic " + base64.b64encode(f"{name}:{password}".encode()).decode()
 
 
 def test_no_header_is_nobody(services: Services) -> None:
-    """Somebody without credentials may still ask."""
+    """A request without credentials is anonymous."""
     assert services.run(services.hub.credentials.by_header(None)) == ANONYMOUS
 
 
 def test_basic(services: Services, ann: HubActor) -> None:
-    """A right password is the account; passwords may hold colons."""
+    """A correct password authenticates the account; passwords may contain colons."""
     services.run(services.hub.users.set_password(HubActor.operator(), "ann", "with:colons:äöü"))
 
     assert services.run(services.hub.credentials.by_header(basic("ann", "with:colons:äöü"))).name == "ann"
@@ -52,14 +52,14 @@ WRONG = (
 
 
 def test_wrong_credentials(services: Services, ann: HubActor) -> None:
-    """Whatever is wrong with them, they are refused and nothing breaks."""
+    """Invalid headers are refused without a server error."""
     for number, header in enumerate(WRONG):
         with pytest.raises(SignInNeeded):
             services.run(services.hub.credentials.by_header(header, f"10.0.0.{number}"))
 
 
 def test_a_personal_token_is_password_and_bearer(services: Services, ann: HubActor, ben: HubActor) -> None:
-    """It signs in with its owner's name, by Basic and by Bearer, with its own rights; not with another's name."""
+    """A token authenticates its owner by Basic and Bearer, with its own rights, and not under another name."""
     secret, token = services.run(services.hub.personal_tokens.create(ann, NewPersonalToken("ci", (Right.READ,))))
 
     by_basic = services.run(services.hub.credentials.by_header(basic("ann", secret)))
@@ -75,7 +75,7 @@ def test_a_personal_token_is_password_and_bearer(services: Services, ann: HubAct
 
 
 def test_a_personal_token_ends(services: Services, ann: HubActor) -> None:
-    """On its day, or when it is taken away."""
+    """A token ends on its expiry, or when it is revoked."""
     short, _ = services.run(services.hub.personal_tokens.create(ann, NewPersonalToken("a", (Right.READ,), 1)))
     taken, token = services.run(services.hub.personal_tokens.create(ann, NewPersonalToken("b", (Right.READ,))))
     services.run(services.hub.credentials.by_token(short))
@@ -88,7 +88,7 @@ def test_a_personal_token_ends(services: Services, ann: HubActor) -> None:
 
 
 def test_tokens_of_others_are_out_of_reach(services: Services, ann: HubActor, ben: HubActor) -> None:
-    """Nobody lists or takes away another's."""
+    """Users cannot list or revoke the tokens of others."""
     _, token = services.run(services.hub.personal_tokens.create(ann, NewPersonalToken("a", (Right.READ,))))
 
     assert services.run(services.hub.personal_tokens.list(ben)) == ()
@@ -106,21 +106,21 @@ def test_personal_tokens_that_make_no_sense(
 
 
 def test_an_access_token_opens_what_it_names(services: Services, ann: HubActor) -> None:
-    """A token of the token server is its account, limited to what was granted, until it ends."""
-    wish = TokenRequest("hub", (Scope.repository("ann/app", "pull"),))
-    reply = services.run(services.hub.tokens.issue(ann, wish))
+    """An access token authenticates its account, limited to the granted scopes, until it expires."""
+    request = TokenRequest("hub", (Scope.repository("ann/app", "pull"),))
+    reply = services.run(services.hub.tokens.issue(ann, request))
 
     actor = services.run(services.hub.credentials.by_token(reply.token))
 
     assert (actor.name, actor.user_id) == ("ann", ann.user_id)
-    assert actor.granted == wish.scopes
+    assert actor.granted == request.scopes
     services.clock.forward(seconds=reply.expires_in)
     with pytest.raises(SignInNeeded):
         services.run(services.hub.credentials.by_token(reply.token))
 
 
 def test_keys_rotate(services: Services, ann: HubActor) -> None:
-    """After a rotation old tokens are still known; another server learns the new key; a changed token is refused."""
+    """After a rotation old tokens stay valid; other servers learn the new key; a changed token is refused."""
     old = services.run(services.hub.tokens.issue(ann, TokenRequest()))
     services.run(services.hub.keys.rotate())
     new = services.run(services.hub.tokens.issue(ann, TokenRequest()))
@@ -133,7 +133,7 @@ def test_keys_rotate(services: Services, ann: HubActor) -> None:
 
 
 def test_refresh_tokens(services: Services, ann: HubActor) -> None:
-    """One stands in for the password; nobody gets one."""
+    """A refresh token replaces the password; anonymous clients get none."""
     reply = services.run(services.hub.tokens.issue(ann, TokenRequest(offline=True)))
 
     renewed = services.run(services.hub.tokens.renew(reply.refresh_token, TokenRequest()))
@@ -146,18 +146,18 @@ def test_refresh_tokens(services: Services, ann: HubActor) -> None:
 
 
 def test_an_access_token_gets_no_other(services: Services, ann: HubActor) -> None:
-    """A token of minutes cannot be made to last by showing it to the token server, not even an anonymous one."""
-    wish = TokenRequest(scopes=(Scope.repository("ann/app", "pull"),))
+    """An access token cannot renew itself at the token server, not even an anonymous one."""
+    request = TokenRequest(scopes=(Scope.repository("ann/app", "pull"),))
     for actor in (ann, ANONYMOUS):
-        reply = services.run(services.hub.tokens.issue(actor, wish))
+        reply = services.run(services.hub.tokens.issue(actor, request))
         holder = services.run(services.hub.credentials.by_token(reply.token))
 
         with pytest.raises(SignInNeeded):
-            services.run(services.hub.tokens.issue(holder, wish))
+            services.run(services.hub.tokens.issue(holder, request))
 
 
 def test_a_refresh_token_ends(services: Services, ann: HubActor) -> None:
-    """Nobody stays logged in for ever."""
+    """A login ends after its lifetime."""
     reply = services.run(services.hub.tokens.issue(ann, TokenRequest(offline=True)))
 
     services.clock.forward(seconds=REFRESH_LIFETIME.total_seconds() - 1)
@@ -168,22 +168,22 @@ def test_a_refresh_token_ends(services: Services, ann: HubActor) -> None:
 
 
 def test_a_refresh_token_is_no_stronger_than_what_it_came_from(services: Services, ann: HubActor) -> None:
-    """Logged in by a read-only personal token one gets no push, and nothing once that token is taken away."""
+    """A login with a read-only personal access token gets no push, and ends when that token is revoked."""
     secret, token = services.run(services.hub.personal_tokens.create(ann, NewPersonalToken("ci", (Right.READ,))))
     limited = services.run(services.hub.credentials.by_token(secret))
     reply = services.run(services.hub.tokens.issue(limited, TokenRequest(offline=True)))
-    wish = TokenRequest(scopes=(Scope.repository("ann/app", "pull", "push"),))
+    request = TokenRequest(scopes=(Scope.repository("ann/app", "pull", "push"),))
 
-    renewed = services.run(services.hub.tokens.renew(reply.refresh_token, wish))
+    renewed = services.run(services.hub.tokens.renew(reply.refresh_token, request))
 
     assert renewed.scope == "repository:ann/app:pull"
     services.run(services.hub.personal_tokens.delete(ann, token.id))
     with pytest.raises(SignInNeeded):
-        services.run(services.hub.tokens.renew(reply.refresh_token, wish))
+        services.run(services.hub.tokens.renew(reply.refresh_token, request))
 
 
 def test_sessions(services: Services, ann: HubActor) -> None:
-    """A session is its account until it is signed out, or ended by time."""
+    """A session authenticates its account until sign-out or expiry."""
     first = services.run(services.hub.sessions.sign_in("ann", PASSWORD, "here"))
     second = services.run(services.hub.sessions.sign_in("ann", PASSWORD, "here"))
 
@@ -197,7 +197,7 @@ def test_sessions(services: Services, ann: HubActor) -> None:
 
 
 def test_personal_tokens_do_not_sign_in_to_pages(services: Services, ann: HubActor) -> None:
-    """A token with few rights cannot be turned into a session with all of them."""
+    """A token with few rights cannot become a session with all rights."""
     secret, _ = services.run(services.hub.personal_tokens.create(ann, NewPersonalToken("ci", (Right.READ,))))
 
     with pytest.raises(SignInNeeded):
@@ -205,7 +205,7 @@ def test_personal_tokens_do_not_sign_in_to_pages(services: Services, ann: HubAct
 
 
 def test_too_many_wrong_passwords(services: Services, ann: HubActor) -> None:
-    """After a number of failures from one address even the right password waits; other addresses do not."""
+    """After some failures from one address even the correct password waits; other addresses do not."""
     for _ in range(MAX_FAILURES):
         with pytest.raises(SignInNeeded):
             services.run(services.hub.credentials.by_password("ann", "wrong", "10.0.0.1"))
@@ -218,7 +218,7 @@ def test_too_many_wrong_passwords(services: Services, ann: HubActor) -> None:
 
 
 def test_many_guesses_at_once(services: Services, ann: HubActor) -> None:
-    """Guesses that are sent together are not checked more gently: the right one among the last of them is refused."""
+    """Concurrent guesses count, too: the correct password among the last ones is refused."""
 
     async def scenario() -> list[object]:
         guesses = [*(f"wrong {number}" for number in range(2 * MAX_FAILURES)), PASSWORD]
@@ -231,7 +231,7 @@ def test_many_guesses_at_once(services: Services, ann: HubActor) -> None:
 
 
 def test_a_flood_of_guesses_waits_for_itself(services: Services, ann: HubActor) -> None:
-    """Whoever sends guesses at many accounts at once does not make others wait until they are all checked."""
+    """A client that sends many guesses at once does not delay others until all are checked."""
 
     async def scenario() -> int:
         flood = [
@@ -258,17 +258,17 @@ def test_tokens_of_another_issuer_are_refused(services: Services, ann: HubActor)
 
 
 def test_tokens_hold_what_they_open(services: Services) -> None:
-    """Whatever is asked for, a token does not grow by what it does not open."""
-    wish = TokenRequest(scopes=tuple(Scope.repository(f"{'x' * 3000}/{number}", "pull") for number in range(50)))
+    """The size of a token does not grow with denied scopes."""
+    request = TokenRequest(scopes=tuple(Scope.repository(f"{'x' * 3000}/{number}", "pull") for number in range(50)))
 
-    reply = services.run(services.hub.tokens.issue(ANONYMOUS, wish))
+    reply = services.run(services.hub.tokens.issue(ANONYMOUS, request))
 
     assert len(reply.token) < 1000
     assert services.run(services.hub.credentials.by_token(reply.token)).granted == ()
 
 
 def test_names_of_any_length_are_counted(services: Services) -> None:
-    """Failures are kept under the beginning of what was typed as a name, so that nobody fills the memory with names."""
+    """Failures are stored under a shortened name, so long names cannot fill the memory."""
     for number in range(MAX_FAILURES):
         with pytest.raises(SignInNeeded):
             services.run(services.hub.credentials.by_password("x" * 100_000 + str(number), "wrong", "here"))
@@ -278,7 +278,7 @@ def test_names_of_any_length_are_counted(services: Services) -> None:
 
 
 def test_one_address_does_not_guess_at_every_account() -> None:
-    """Failures at many accounts count together; signing in to one's own account, or failing elsewhere, wipes none."""
+    """Failures at many accounts add up; signing in to one's own account resets none of them."""
     now = 1000.0
     attempts = LoginThrottle(lambda: now)
     for number in range(MAX_FAILURES_PER_ADDRESS):
@@ -294,7 +294,7 @@ def test_one_address_does_not_guess_at_every_account() -> None:
 
 
 def test_failures_that_are_far_apart_do_not_add_up() -> None:
-    """A machine with an old password that tries all day does not shut out everybody at its address."""
+    """A machine that tries an old password all day does not lock out everyone at its address."""
     now = 1000.0
     attempts = LoginThrottle(lambda: now)
     delayed = 0
@@ -310,7 +310,7 @@ def test_failures_that_are_far_apart_do_not_add_up() -> None:
 
 
 def test_attempts_are_forgotten() -> None:
-    """By time, and by success."""
+    """Failures expire, and a success resets them."""
     now = 1000.0
     attempts = LoginThrottle(lambda: now)
     for _ in range(MAX_FAILURES):
@@ -329,7 +329,7 @@ def test_attempts_are_forgotten() -> None:
 
 
 def test_a_password_once_checked_is_remembered_for_its_hash_alone(services: Services) -> None:
-    """The memory answers for the very same password and hash: a changed password is checked anew."""
+    """The cache applies to the same password and hash only: a changed password is verified again."""
     passwords = Passwords()
     first, second = services.run(passwords.hash("one")), services.run(passwords.hash("two"))
 

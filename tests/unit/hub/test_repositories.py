@@ -1,4 +1,4 @@
-"""Repositories in the index: made by hand and by pushes, described, hidden, deleted, listed, counted."""
+"""Repositories in the index: created explicitly and by pushes, described, hidden, deleted, listed, counted."""
 
 import asyncio
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ def names(page: Page[Repository]) -> Sequence[str]:
 
 
 def test_made_by_hand(services: Services, ann: HubActor) -> None:
-    """It is there with what was said of it, and nothing was pushed yet."""
+    """A new repository has its description and no push."""
     made = services.run(
         services.hub.repositories.create(ann, NewRepository("ann", "app", PRIVATE, " An app ", "# App"))
     )
@@ -37,7 +37,7 @@ def test_made_by_hand(services: Services, ann: HubActor) -> None:
 
 
 def test_made_by_a_push(services: Services, ann: HubActor) -> None:
-    """The first push makes it, with the account's default visibility."""
+    """The first push creates it with the account's default visibility."""
     services.push(ann, "ann/app")
     services.run(services.hub.users.change_me(ann, UserChange(default_visibility=PRIVATE)))
     services.push(ann, "ann/hidden")
@@ -49,7 +49,7 @@ def test_made_by_a_push(services: Services, ann: HubActor) -> None:
 
 
 def test_listed_from_its_first_push(services: Services, ann: HubActor) -> None:
-    """What an engine began to upload is in no list until its manifest is there."""
+    """An unfinished first push is not listed until its manifest exists."""
     blob = b"layer"
 
     async def pieces() -> object:
@@ -65,7 +65,7 @@ def test_listed_from_its_first_push(services: Services, ann: HubActor) -> None:
 
 
 def test_top_level(services: Services, curator: HubActor, ann: HubActor) -> None:
-    """Curators make official ones; the short and the long name are the same."""
+    """Curators create official ones; the short and the long name are the same."""
     services.push(curator, "centos")
 
     short = services.run(services.hub.repositories.get(ANONYMOUS, "centos"))
@@ -78,7 +78,7 @@ def test_top_level(services: Services, curator: HubActor, ann: HubActor) -> None
 
 
 def test_only_in_ones_own_namespace(services: Services, ann: HubActor, ben: HubActor) -> None:
-    """Strangers and nobody make nothing there, and there is nothing where there is no namespace."""
+    """Other users and anonymous clients cannot create repositories in a namespace; nor can anyone in a missing one."""
     for actor, namespace, error in (
         (ben, "ann", Refused),
         (ANONYMOUS, "ann", SignInNeeded),
@@ -90,7 +90,7 @@ def test_only_in_ones_own_namespace(services: Services, ann: HubActor, ben: HubA
 
 
 def test_taken(services: Services, ann: HubActor) -> None:
-    """A name is given once, be it by hand or by a push."""
+    """A name can be used once, whether created explicitly or by a push."""
     services.push(ann, "ann/app")
 
     with pytest.raises(Taken):
@@ -114,7 +114,7 @@ def test_bad_fields(values: dict[str, str], fields: set[str]) -> None:
 
 
 def test_made_twice_at_once(services: Services, ann: HubActor) -> None:
-    """Of many that make the same repository at once one does, and the others hear that the name is taken."""
+    """Of many concurrent requests for one name a single one succeeds; the others learn that it is taken."""
 
     async def scenario() -> list[object]:
         new = NewRepository("ann", "app")
@@ -127,7 +127,7 @@ def test_made_twice_at_once(services: Services, ann: HubActor) -> None:
 
 
 def test_edit(services: Services, ann: HubActor, ben: HubActor) -> None:
-    """What is named changes, the rest stays; strangers may not."""
+    """Given fields change, others stay; other users are refused."""
     services.run(services.hub.repositories.create(ann, NewRepository("ann", "app", PUBLIC, "Old", "# Old")))
     services.clock.forward(hours=1)
 
@@ -143,7 +143,7 @@ def test_edit(services: Services, ann: HubActor, ben: HubActor) -> None:
 
 
 def test_delete(services: Services, ann: HubActor, ben: HubActor) -> None:
-    """It goes with all that was pushed, out of lists and search, and the name is free again."""
+    """Everything is deleted, also from lists and search, and the name is free again."""
     services.push(ann, "ann/app")
     with pytest.raises(Refused):
         services.run(services.hub.repositories.delete(ben, "ann/app"))
@@ -158,7 +158,7 @@ def test_delete(services: Services, ann: HubActor, ben: HubActor) -> None:
 
 
 def test_plan(services: Services, ann: HubActor) -> None:
-    """A plan's private repositories are counted however they come to be; public ones are not."""
+    """A plan counts private repositories however they were created; public ones do not count."""
     services.run(services.hub.users.set_plan(HubActor.operator(), "ann", PlanChange(1)))
     services.run(services.hub.repositories.create(ann, NewRepository("ann", "one", PRIVATE)))
     services.run(services.hub.repositories.create(ann, NewRepository("ann", "open", PUBLIC)))
@@ -181,7 +181,7 @@ def test_plan(services: Services, ann: HubActor) -> None:
 
 
 def test_smaller_plan(services: Services, ann: HubActor) -> None:
-    """What is beyond it stays private, and no more is let in; a plan may allow none at all, or any number."""
+    """Repositories beyond the plan stay private, but no more are allowed; a plan may allow none, or any number."""
     for name in ("one", "two"):
         services.run(services.hub.repositories.create(ann, NewRepository("ann", name, PRIVATE)))
     services.run(services.hub.users.set_plan(HubActor.operator(), "ann", PlanChange(0)))
@@ -194,7 +194,7 @@ def test_smaller_plan(services: Services, ann: HubActor) -> None:
 
 
 def test_lists(services: Services, ann: HubActor, ben: HubActor) -> None:
-    """The latest changed first, in pages; private ones for their owner alone; newest shows public ones."""
+    """Most recently changed first, in pages; private ones only for their owner; newest lists public ones."""
     for name, visibility in (("one", PUBLIC), ("two", PRIVATE), ("three", PUBLIC)):
         services.run(services.hub.repositories.create(ann, NewRepository("ann", name, visibility)))
         services.clock.forward(minutes=1)
@@ -211,7 +211,7 @@ def test_lists(services: Services, ann: HubActor, ben: HubActor) -> None:
 
 
 def test_pulls_are_counted(services: Services, ann: HubActor) -> None:
-    """Reads of manifests are counted, and written together."""
+    """Pulls are counted and written in batches."""
     digest = Digest.parse(services.push(ann, "ann/app"))
     found = services.run(services.registry.repositories.get(ann, "ann/app"))
     for _ in range(3):
@@ -224,7 +224,7 @@ def test_pulls_are_counted(services: Services, ann: HubActor) -> None:
 
 
 def test_reads_of_builds_are_no_pulls(services: Services, ann: HubActor) -> None:
-    """What a Trusted Build reads, its base images and what it pushed itself, shows nobody's interest."""
+    """What a Trusted Build reads does not count as a pull."""
     digest = Digest.parse(services.push(ann, "ann/app"))
     found = services.run(services.registry.repositories.get(ann, "ann/app"))
     build = HubActor("build 1", build=BuildLease(1, 1, "key"))
@@ -242,7 +242,7 @@ def test_reads_of_builds_are_no_pulls(services: Services, ann: HubActor) -> None
     ids=["no UTF-8", "deep", "no object", "empty"],
 )
 def test_configurations_that_cannot_be_read(services: Services, ann: HubActor, config: bytes) -> None:
-    """An image whose configuration is nonsense is listed and shown like any other, without a platform."""
+    """An image with an invalid configuration is shown like any other, without a platform."""
     digest = services.push(ann, "ann/odd", "v1", config)
 
     (tag,) = services.run(services.hub.tags.list(ANONYMOUS, "ann/odd", Paging())).items
@@ -253,7 +253,7 @@ def test_configurations_that_cannot_be_read(services: Services, ann: HubActor, c
 
 
 def test_a_configuration_larger_than_its_descriptor_says(services: Services, ann: HubActor) -> None:
-    """What a page reads into memory is bounded by what is stored, not by what a manifest says of it."""
+    """A page reads no more into memory than what is stored, whatever a manifest claims."""
     content = b'{"os":"linux","architecture":"amd64"}'
     services.push(ann, "ann/app", "honest", content)
     services.push(ann, "ann/app", "liar", content + b" " * MAX_CONFIG_SIZE, said=len(content))
@@ -266,7 +266,7 @@ def test_a_configuration_larger_than_its_descriptor_says(services: Services, ann
 
 
 def test_tags_by_a_part_of_their_name(services: Services, ann: HubActor) -> None:
-    """Every character of the part stands for itself."""
+    """Every character of the part is taken literally."""
     for tag in ("1.0", "1.1-alpine", "1_0", "2.0-alpine"):
         services.push(ann, "ann/app", tag)
 
@@ -281,7 +281,7 @@ def test_tags_by_a_part_of_their_name(services: Services, ann: HubActor) -> None
 
 
 def test_what_signs_an_image_is_no_tag_of_it(services: Services, ann: HubActor) -> None:
-    """Lists leave out cosign's tags, whose names are digests; whoever asks for one by name gets it."""
+    """Lists leave out cosign's tags, whose names are digests; they can be requested by name."""
     services.push(ann, "ann/app", "v1")
     digest = "sha256-" + "0" * 64
     for tag in (digest, f"{digest}.att", f"{digest}.sig", "sha256-is-a-nice-name"):

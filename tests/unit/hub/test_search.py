@@ -1,4 +1,4 @@
-"""Search: what is found, in which order, and by whom; the same on both databases."""
+"""Search: results, their order and who sees them; equal on both databases."""
 
 from sqlalchemy import text, update
 from tests.unit.hub.services import Services
@@ -11,19 +11,19 @@ from hythe.hub.user import Visibility
 
 
 def make(services: Services, actor: HubActor, name: str, description: str = "", *, private: bool = False) -> None:
-    """Make a repository by hand."""
+    """Create a repository."""
     namespace, _, rest = name.partition("/")
     visibility = Visibility.PRIVATE if private else Visibility.PUBLIC
     services.run(services.hub.repositories.create(actor, NewRepository(namespace, rest, visibility, description)))
 
 
 def found(services: Services, typed: str, actor: HubActor = ANONYMOUS) -> list[str]:
-    """The names that a search gives, in order."""
+    """Return the names in the results, in order."""
     return [each.short_name for each in services.run(services.hub.search.find(actor, typed, Paging())).items]
 
 
 def set_counts(services: Services, name: str, **counts: int) -> None:
-    """Give a repository stars and pulls."""
+    """Set the stars and pulls of a repository."""
 
     async def change() -> None:
         async with services.database.writing() as session:
@@ -33,7 +33,7 @@ def set_counts(services: Services, name: str, **counts: int) -> None:
 
 
 def test_by_beginning_of_name_user_and_words(services: Services, ann: HubActor, curator: HubActor) -> None:
-    """``cent`` finds the official ``centos``, what ``centuser`` has, and what says so in its description."""
+    """``cent`` finds the official ``centos``, repositories of ``centuser``, and descriptions with the word."""
     centuser = services.user("centuser")
     make(services, ann, "ann/base", "Built on CentOS 7")
     make(services, centuser, "centuser/tool")
@@ -45,7 +45,7 @@ def test_by_beginning_of_name_user_and_words(services: Services, ann: HubActor, 
 
 
 def test_order(services: Services, ann: HubActor, curator: HubActor) -> None:
-    """Exact names first, then beginnings, official ones before others; then by words, stars and pulls."""
+    """Exact names first, then prefixes, official ones before others; then by text, stars and pulls."""
     make(services, ann, "ann/web-tools")
     make(services, ann, "ann/web")
     make(services, ann, "ann/dull", "a web thing")
@@ -58,7 +58,7 @@ def test_order(services: Services, ann: HubActor, curator: HubActor) -> None:
 
 
 def test_several_words(services: Services, ann: HubActor) -> None:
-    """All of them must be there, in whatever order."""
+    """All words must match, in any order."""
     make(services, ann, "ann/one", "small static web server")
     make(services, ann, "ann/two", "static pages")
 
@@ -68,14 +68,14 @@ def test_several_words(services: Services, ann: HubActor) -> None:
 
 
 def test_middle_of_a_name(services: Services, ann: HubActor) -> None:
-    """A part of a name that begins no word is found, too."""
+    """A part of a name in the middle of a word matches, too."""
     make(services, ann, "ann/mycentos")
 
     assert found(services, "centos") == ["ann/mycentos"]
 
 
 def test_typos(services: Services, ann: HubActor) -> None:
-    """What is nowhere as typed finds names that look like it."""
+    """A text without a match finds similar names."""
     make(services, ann, "ann/postgresql")
     make(services, ann, "ann/unrelated")
 
@@ -84,7 +84,7 @@ def test_typos(services: Services, ann: HubActor) -> None:
 
 
 def test_without_the_extension(services: Services, ann: HubActor) -> None:
-    """Where pg_trgm may not be installed search does without likeness, and nothing fails."""
+    """Without pg_trgm search finds no similar names, and nothing fails."""
     make(services, ann, "ann/postgresql")
     if services.database.dialect == "postgresql":
 
@@ -99,7 +99,7 @@ def test_without_the_extension(services: Services, ann: HubActor) -> None:
 
 
 def test_private_ones_for_those_who_see_them(services: Services, ann: HubActor, ben: HubActor) -> None:
-    """The owner finds them, nobody else, be it by name or by description; nor do they count."""
+    """Only the owner finds private repositories, by name or description; they do not count for others."""
     make(services, ann, "ann/secret", "hush", private=True)
     make(services, ann, "ann/open", "hush hush")
 
@@ -111,7 +111,7 @@ def test_private_ones_for_those_who_see_them(services: Services, ann: HubActor, 
 
 
 def test_changes_are_found_at_once(services: Services, ann: HubActor, ben: HubActor) -> None:
-    """A new description, a repository made private or public."""
+    """Changes of description and visibility apply at once."""
     make(services, ann, "ann/app", "first words")
     services.run(services.hub.repositories.edit(ann, "ann/app", RepositoryChange(description="second words")))
 
@@ -124,7 +124,7 @@ def test_changes_are_found_at_once(services: Services, ann: HubActor, ben: HubAc
 
 
 def test_pages(services: Services, ann: HubActor) -> None:
-    """Every result is on one page, none on two."""
+    """Each result is on exactly one page."""
     for number in range(7):
         make(services, ann, f"ann/tool-{number}")
 
@@ -136,7 +136,7 @@ def test_pages(services: Services, ann: HubActor) -> None:
 
 
 def test_anything_can_be_typed(services: Services, ann: HubActor) -> None:
-    """Signs that mean something to a database are looked for or passed over, and nothing fails."""
+    """Characters with a meaning in SQL are searched for or ignored, and nothing fails."""
     make(services, ann, "ann/c-plus", "100% C++ \"quoted\" 'tools'")
 
     for typed in (

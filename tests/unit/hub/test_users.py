@@ -18,7 +18,7 @@ from hythe.web.routes.application import PAGES
 
 
 def test_anybody_signs_up(services: Services) -> None:
-    """An account that signs up is no administrator, and its e-mail address is kept in lower case."""
+    """A new account is no administrator, and its e-mail address is stored in lower case."""
     user = services.run(services.hub.users.create(ANONYMOUS, NewUser("ann", "Ann@Example.com", PASSWORD)))
 
     assert (user.name, user.email, user.admin) == ("ann", "ann@example.com", False)
@@ -35,12 +35,12 @@ def test_names_that_are_refused(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["ab", "a1", "a-b-c", "0day", "a" * 39])
 def test_names_that_are_good(name: str) -> None:
-    """Names at the edges of the rule."""
+    """Valid names at the limits of the rule."""
     assert NewUser.problems({"username": name}) == {}
 
 
 def test_no_account_gets_the_name_of_an_address() -> None:
-    """The first word of every address of the hub is reserved: whose name it were could not be looked at."""
+    """The first component of every address of the hub is reserved, because a user's page would be hidden."""
     paths = [path for path, *_ in PAGES] + [path for _, path, _ in (*hub_routes.PLAIN, *build_routes.PLAIN)]
     words = {path.split("/")[1] for path in paths}
 
@@ -52,12 +52,12 @@ def test_no_account_gets_the_name_of_an_address() -> None:
     "email", ["<ann@x.org>", "ann@x.org>", '"ann"@x.org', "a,b@x.org", "a:b@x;", "a\x7fb@x", "a@b@c"]
 )
 def test_addresses_that_mean_something_else_in_a_letter(email: str) -> None:
-    """Mail is sent to who signed up, and to nobody whom the address smuggles in."""
+    """Mail goes only to the user who signed up, not to addresses smuggled into theirs."""
     assert email_problem(email) is not None
 
 
 def test_every_bad_field_is_named(services: Services) -> None:
-    """A sign-up that is wrong everywhere hears of everything at once."""
+    """A sign-up with several invalid fields gets all problems at once."""
     with pytest.raises(Invalid) as caught:
         services.run(services.hub.users.create(ANONYMOUS, NewUser("-", "nowhere", "short")))
 
@@ -73,7 +73,7 @@ def test_every_bad_field_is_named(services: Services) -> None:
     ],
 )
 def test_taken(services: Services, ann: HubActor, name: str, email: str, fields: set[str]) -> None:
-    """A name or address that somebody has is refused, naming which; nothing of the attempt stays."""
+    """A taken name or address is refused by field, and nothing of the attempt stays."""
     with pytest.raises(Taken) as caught:
         services.run(services.hub.users.create(ANONYMOUS, NewUser(name, email, PASSWORD)))
 
@@ -82,7 +82,7 @@ def test_taken(services: Services, ann: HubActor, name: str, email: str, fields:
 
 
 def test_closed_sign_up(services: Services, curator: HubActor) -> None:
-    """With sign-up closed strangers are refused with a hint; administrators and the operator still make accounts."""
+    """If sign-up is disabled, users get a hint; administrators and the operator can still create accounts."""
     users: UserService = services.hub.users
     users.sign_up_open = False
     with pytest.raises(Refused, match="ask an administrator"):
@@ -95,7 +95,7 @@ def test_closed_sign_up(services: Services, curator: HubActor) -> None:
 
 
 def test_only_administrators_make_administrators(services: Services, ann: HubActor) -> None:
-    """Nobody becomes one by asking."""
+    """A sign-up cannot make an administrator."""
     with pytest.raises(Refused):
         services.run(services.hub.users.create(ann, NewUser("eve", "eve@example.com", PASSWORD), admin=True))
 
@@ -109,7 +109,7 @@ def test_addresses_are_for_the_user_and_administrators(services: Services, ann: 
 
 
 def test_unknown_user(services: Services) -> None:
-    """Whatever the name, there is no such user."""
+    """An invalid name is a missing user."""
     for name in ("ghost", "a\0b", "a\udcff", "A", "x" * 500):
         with pytest.raises(NotFound):
             services.run(services.hub.users.get(ANONYMOUS, name))
@@ -118,7 +118,7 @@ def test_unknown_user(services: Services) -> None:
 
 
 def test_change_of_address(services: Services, ann: HubActor, ben: HubActor) -> None:
-    """What is not named stays; an address of somebody else is refused."""
+    """Fields that are not given stay; another user's address is refused."""
     changed = services.run(services.hub.users.change_me(ann, UserChange(default_visibility=Visibility.PRIVATE)))
     assert (changed.email, changed.default_visibility) == ("ann@example.com", Visibility.PRIVATE)
 
@@ -143,7 +143,7 @@ def test_a_new_password_ends_everything_else(services: Services, ann: HubActor) 
 
 
 def test_a_password_is_changed_by_its_owner(services: Services, ann: HubActor, ben: HubActor) -> None:
-    """One's own needs the present one; others' need an administrator."""
+    """Users need their current password; administrators change others' without it."""
     with pytest.raises(Invalid):
         services.run(services.hub.users.set_password(ann, "ann", "another horse", "wrong"))
     with pytest.raises(Refused):
@@ -153,7 +153,7 @@ def test_a_password_is_changed_by_its_owner(services: Services, ann: HubActor, b
 
 
 def test_a_password_is_not_found_out_by_changing_it(services: Services, ann: HubActor) -> None:
-    """With a borrowed session one may guess as seldom as without; signing in goes on meanwhile."""
+    """A stolen session can guess the password no faster than anyone; others can sign in."""
     for _ in range(MAX_FAILURES):
         with pytest.raises(Invalid):
             services.run(services.hub.users.set_password(ann, "ann", "another horse", "wrong"))
@@ -164,7 +164,7 @@ def test_a_password_is_not_found_out_by_changing_it(services: Services, ann: Hub
 
 
 def test_a_token_without_the_right_leaves_the_account_alone(services: Services, ann: HubActor) -> None:
-    """A personal token that may push may not change the password, the address or make tokens."""
+    """A personal access token that may push cannot change password or address, or create tokens."""
     new = NewPersonalToken("ci", (Right.READ, Right.WRITE, Right.DELETE))
     secret, _ = services.run(services.hub.personal_tokens.create(ann, new))
     limited = services.run(services.hub.credentials.by_token(secret))
@@ -180,7 +180,7 @@ def test_a_token_without_the_right_leaves_the_account_alone(services: Services, 
 
 
 def test_plans_are_for_administrators(services: Services, ann: HubActor, curator: HubActor) -> None:
-    """Others neither change a plan nor see somebody else's, and who asks for nobody's is told so."""
+    """Other users cannot change a plan or see another's; a missing user is reported."""
     with pytest.raises(Refused):
         services.run(services.hub.users.set_plan(ann, "ann", PlanChange(None)))
     with pytest.raises(NotFound):
@@ -194,7 +194,7 @@ def test_plans_are_for_administrators(services: Services, ann: HubActor, curator
 
 
 def test_plan_of_new_accounts(services: Services) -> None:
-    """It is what the settings say."""
+    """New accounts get the plan of the settings."""
     users = UserService(
         services.database,
         services.foundation.access,

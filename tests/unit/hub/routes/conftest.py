@@ -1,4 +1,4 @@
-"""A running hub over HTTP, with Ann, Ben and an administrator."""
+"""A running hub over HTTP with Ann, Ben and an administrator."""
 
 from collections.abc import Iterator
 
@@ -11,7 +11,7 @@ from tests.unit.hub.routes.people import PASSWORD, People
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[HytheServer]:
-    """One hub for a file of tests, once on each database."""
+    """One hub for all tests of a file, on each database."""
     postgresql: PostgresqlServer | None = None
     if request.param == "postgresql":
         postgresql = request.getfixturevalue("postgresql")

@@ -1,4 +1,4 @@
-"""The people of these tests: each a client of the running hub."""
+"""The clients of the running hub, by user."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""What all the hub's addresses have in common."""
+"""Behaviour that all routes of the hub share."""
 
 import json
 from typing import Any
@@ -12,7 +12,7 @@ from hythe.hub.routes.application import routes
 
 
 def get(services: Services, path: str) -> tuple[int, bytes]:
-    """Ask the hub's routes directly; returns status and body."""
+    """Call the hub's routes directly; return status and body."""
     sent: list[dict[str, Any]] = []
 
     async def receive() -> dict[str, Any]:
@@ -30,7 +30,7 @@ def get(services: Services, path: str) -> tuple[int, bytes]:
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("path", ["/v1/search?q=a", "/api/v1/search?q=a", "/v2/search/repositories?query=a"])
 def test_a_database_that_cannot_be_used(services: Services, path: str) -> None:
-    """503 as problem details, and not a failure of the server, whichever dialect is spoken."""
+    """An unavailable database is a 503 in the form of each API, not a server error."""
 
     async def spoil() -> None:
         async with services.database.writing() as session:

@@ -1,4 +1,4 @@
-"""The API does what its own description says: schemathesis sends what it allows and what it does not."""
+"""The API matches its own description: schemathesis sends valid and invalid requests."""
 
 import re
 from collections.abc import Callable
@@ -30,10 +30,11 @@ def test_every_endpoint_is_described(as_: People) -> None:
 
 
 def test_it_does_what_it_says(server: HytheServer, rounds: Callable[[int, int], int]) -> None:
-    """Whatever is sent: never a 5xx, and every answer is of the form that is described.
+    """No request gets a 5xx, and every response matches the description.
 
-    Left out is that everything which fits the form is taken: names have rules that a form does not say. The same is
-    sent every time; with `--all-rounds` more, and something else each time.
+    Whether all described input is accepted is not checked: names have rules that a schema cannot express. The requests
+    are the
+    same in each run; `--all-rounds` sends more and different ones.
     """
     always_the_same = bool(rounds(1, 0))
     description = schemathesis.openapi.from_url(f"{server.url}/api/openapi.json")
@@ -60,7 +61,7 @@ def test_description_is_json(server: HytheServer) -> None:
 
 
 def test_documentation_names_every_address() -> None:
-    """The table in docs/api.md is the table that answers."""
+    """The table in docs/api.md equals the table of endpoints."""
     rows = re.findall(r"^\| `([A-Z]+ /\S+)` \| (.+) \|$", (ROOT / "docs/api.md").read_text(), re.MULTILINE)
 
     short = [(each.method, each.path.replace(":path", "").removeprefix("/api/v1"), each.summary) for each in ENDPOINTS]

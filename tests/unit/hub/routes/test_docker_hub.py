@@ -1,4 +1,4 @@
-"""Docker Hub's own API, as tools use it (``clients.md``, section 7)."""
+"""Docker Hub's API as tools use it (``clients.md``, section 7)."""
 
 import httpx2
 from tests.parts.hub import HytheServer
@@ -6,7 +6,7 @@ from tests.unit.hub.routes.people import PASSWORD, People
 
 
 def test_log_in(server: HytheServer, as_: People) -> None:
-    """Both addresses give a token that works as Bearer and as JWT; a wrong password is 401 with ``detail``."""
+    """Both endpoints return a token that works as Bearer and as JWT; a wrong password is 401 with ``detail``."""
     first = as_("").post("/v2/users/login/", json={"username": "ann", "password": PASSWORD}).json()["token"]
     second = as_("").post("/v2/auth/token", json={"identifier": "ann", "secret": PASSWORD}).json()["access_token"]
     wrong = as_("").post("/v2/users/login", json={"username": "ann", "password": "wrong"})
@@ -18,7 +18,7 @@ def test_log_in(server: HytheServer, as_: People) -> None:
 
 
 def test_log_in_by_personal_token(as_: People) -> None:
-    """A personal token logs in and is no more afterwards than it was."""
+    """Logging in with a personal access token does not widen its rights."""
     made = as_("ann").post("/api/v1/tokens", json={"name": "x", "rights": ["repo:read"]}).json()["token"]
 
     token = as_("").post("/v2/users/login", json={"username": "ann", "password": made}).json()["token"]
@@ -29,7 +29,7 @@ def test_log_in_by_personal_token(as_: People) -> None:
 
 
 def test_repositories_and_tags(server: HytheServer, as_: People) -> None:
-    """The envelope with its neighbours, a repository, its tags, a deletion; private ones are not there."""
+    """The page has links to its neighbours; repositories, tags and deletion work; private repositories are hidden."""
     for number in range(3):
         new = {"namespace": "ann", "name": f"hub-{number}", "description": "Old words"}
         assert as_("ann").post("/api/v1/repositories", json=new).status_code == 201
@@ -52,7 +52,7 @@ def test_repositories_and_tags(server: HytheServer, as_: People) -> None:
 
 
 def test_search(as_: People) -> None:
-    """In Docker Hub's words."""
+    """Errors have the form of Docker Hub's API."""
     new = {"namespace": "ann", "name": "findme", "description": "Find this"}
     assert as_("ann").post("/api/v1/repositories", json=new).status_code == 201
 

@@ -1,4 +1,4 @@
-"""The JSON API: what it takes, what it answers, and that private is like absent."""
+"""The JSON API: requests, responses, and that private repositories look absent."""
 
 from typing import Any
 
@@ -8,13 +8,13 @@ from tests.unit.hub.routes.people import PASSWORD, People
 
 
 def make(as_: People, name: str, **values: Any) -> None:
-    """Let Ann make a repository."""
+    """Let Ann create a repository."""
     reply = as_("ann").post("/api/v1/repositories", json={"namespace": "ann", "name": name, **values})
     assert reply.status_code == 201, reply.text
 
 
 def test_sign_up(as_: People) -> None:
-    """201 with the account; 409 when taken; 422 naming each bad field, also those that are missing."""
+    """201 with the account; 409 if the name is taken; 422 naming each invalid or missing field."""
     new = {"username": "eve", "email": "eve@example.com", "password": PASSWORD}
 
     made = as_("").post("/api/v1/users", json=new)
@@ -32,7 +32,7 @@ def test_sign_up(as_: People) -> None:
 
 
 def test_plan(as_: People) -> None:
-    """Administrators give an account a plan, which it sees; everybody else is refused, and sees nothing of it."""
+    """Administrators set an account's plan, which its user sees; other users are refused."""
     path = "/api/v1/users/ann"
 
     refused = as_("ann").patch(path, json={"private_limit": 1000})
@@ -51,7 +51,7 @@ def test_plan(as_: People) -> None:
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b'"x"', b"\xff", b'{"username": "\\ud800"}', b"[" * 5000])
 def test_bodies_that_are_no_object(as_: People, body: bytes) -> None:
-    """A problem that says so, never a 500."""
+    """Invalid JSON is a problem that says so, never a 500."""
     reply = as_("").post("/api/v1/users", content=body)
 
     assert reply.status_code == 400
@@ -59,7 +59,7 @@ def test_bodies_that_are_no_object(as_: People, body: bytes) -> None:
 
 
 def test_body_too_large(as_: People) -> None:
-    """A body beyond reason is refused before it is parsed."""
+    """An oversized body is refused before it is parsed."""
     reply = as_("").post("/api/v1/users", content=b" " * 300_000)
 
     assert reply.status_code == 400
@@ -67,7 +67,7 @@ def test_body_too_large(as_: People) -> None:
 
 
 def test_what_a_database_cannot_hold(as_: People) -> None:
-    """NUL characters in patterns, and addresses that grow beyond their column in lower case, are refused by name."""
+    """NUL characters in patterns, and addresses that outgrow their column in lower case, are refused by field."""
     make(as_, "fixed")
 
     patterns = as_("ann").put("/api/v1/repositories/ann/fixed/immutable-tags", json={"patterns": ["v\0"]})
@@ -85,7 +85,7 @@ def test_what_a_database_cannot_hold(as_: People) -> None:
 
 
 def test_forms_of_other_sites(as_: People) -> None:
-    """A page elsewhere cannot use the password that a browser remembers."""
+    """Another site's page cannot use a password that the browser cached."""
     new = {"namespace": "ann", "name": "forged"}
     made_by = {"Sec-Fetch-Site": "cross-site", "Content-Type": "text/plain"}
 
@@ -96,7 +96,7 @@ def test_forms_of_other_sites(as_: People) -> None:
 
 
 def test_repository_from_making_to_deleting(as_: People) -> None:
-    """POST, GET, PATCH, GET as others, DELETE."""
+    """POST, GET, PATCH, GET as other users, DELETE."""
     new = {"namespace": "ann", "name": "app", "visibility": "public", "description": "An app"}
     path = "/api/v1/repositories/ann/app"
 
@@ -114,14 +114,14 @@ def test_repository_from_making_to_deleting(as_: People) -> None:
 
 
 def test_who_may(as_: People) -> None:
-    """401 to nobody, 403 with the reason to somebody else, for a repository that both see."""
+    """For a repository that both see, anonymous clients get 401 and other users 403 with the reason."""
     make(as_, "open")
     path = "/api/v1/repositories/ann/open"
 
-    nobody, ben = as_("").patch(path, json={}), as_("ben").patch(path, json={})
+    anonymous, ben = as_("").patch(path, json={}), as_("ben").patch(path, json={})
 
-    assert (nobody.status_code, ben.status_code) == (401, 403)
-    assert nobody.headers["WWW-Authenticate"].startswith("Basic ")
+    assert (anonymous.status_code, ben.status_code) == (401, 403)
+    assert anonymous.headers["WWW-Authenticate"].startswith("Basic ")
     assert ben.json()["detail"] == "only ann may push to ann/.."
     elsewhere = as_("ben").post("/api/v1/repositories", json={"namespace": "ann", "name": "x"})
     assert elsewhere.status_code == 403
@@ -153,7 +153,7 @@ PRIVATE_PATHS = (
 
 
 def _answer(reply: httpx2.Response, name: str) -> tuple[Any, ...]:
-    """Status, headers and body of an answer without what differs anyway: the name asked for, the time, the token."""
+    """Return status, headers and body of a response without the requested name, the time and the token."""
     headers = {key: value.replace(name, "NAME") for key, value in reply.headers.items() if key != "date"}
     body: Any = reply.text.replace(name, "NAME")
     if reply.headers.get("content-type") == "application/json" and "token" in reply.text:
@@ -163,7 +163,7 @@ def _answer(reply: httpx2.Response, name: str) -> tuple[Any, ...]:
 
 
 def test_private_is_like_absent_everywhere(as_: People) -> None:
-    """Status, headers and body are the same for a private repository and for none, to everybody but its owner."""
+    """Status, headers and body are equal for a private and a missing repository, except for its owner."""
     make(as_, "sealed-one", visibility="private", description="sealed")
 
     for method, path, body in PRIVATE_PATHS:
@@ -174,7 +174,7 @@ def test_private_is_like_absent_everywhere(as_: People) -> None:
 
 
 def test_private_is_in_no_list_of_others(as_: People) -> None:
-    """Lists and search show it to its owner alone."""
+    """Only its owner finds it in lists and search."""
     make(as_, "listed-secret", visibility="private")
 
     def listed(who: str, path: str) -> bool:
@@ -187,7 +187,7 @@ def test_private_is_in_no_list_of_others(as_: People) -> None:
 
 
 def test_lists_come_in_pages(as_: People) -> None:
-    """``page`` and ``page_size``, within bounds."""
+    """``page`` and ``page_size`` have bounds."""
     for number in range(3):
         make(as_, f"paged-{number}")
     query = {"q": "paged", "page_size": "2", "page": "2"}
@@ -202,7 +202,7 @@ def test_lists_come_in_pages(as_: People) -> None:
 
 
 def test_account(as_: People) -> None:
-    """Show and change one's own; others' without their address."""
+    """Users see and change their own account, and see others without their e-mail address."""
     assert as_("ann").get("/api/v1/users/me").json()["email"] == "ann@example.com"
     assert "email" not in as_("ben").get("/api/v1/users/ann").json()
     assert as_("").get("/api/v1/users/me").status_code == 401
@@ -216,7 +216,7 @@ def test_account(as_: People) -> None:
 
 
 def test_personal_tokens(as_: People) -> None:
-    """Made once with its secret, listed without, used as Bearer, taken away."""
+    """A token is created with its secret, listed without it, used as Bearer, and revoked."""
     made = as_("ann").post("/api/v1/tokens", json={"name": "ci", "rights": ["repo:read"], "expires_in_days": 7}).json()
     bearer = {"Authorization": f"Bearer {made['token']}"}
     make(as_, "for-token", visibility="private")
@@ -238,14 +238,14 @@ def test_personal_tokens(as_: People) -> None:
 
 @pytest.mark.parametrize("name", ["a%00b", "UPPER", "a//b", "%F0%9F%90%B3", "x" * 400])
 def test_names_that_cannot_be(as_: People, name: str) -> None:
-    """Not there, as a problem."""
+    """A missing resource is a problem."""
     for path in (f"/api/v1/repositories/ann/{name}", f"/api/v1/repositories/{name}", f"/api/v1/users/{name}"):
         reply = as_("ann").get(path)
         assert reply.status_code == 404, (path, reply.text)
 
 
 def test_what_is_not_there(as_: People) -> None:
-    """Addresses and methods that do not exist answer problems, too."""
+    """Unknown addresses and methods are problems, too."""
     nowhere, method = as_("").get("/api/v9/x"), as_("").put("/api/v1/users", json={})
 
     assert (nowhere.status_code, method.status_code) == (404, 405)
@@ -254,7 +254,7 @@ def test_what_is_not_there(as_: People) -> None:
 
 
 def test_the_original_index(as_: People) -> None:
-    """Sign-up, login, ping and search as docker 0.9 to 1.10 and today's search know them."""
+    """Sign-up, login, ping and search as docker 0.9 to 1.10 and current clients use them."""
     new = {"username": "old", "password": PASSWORD, "email": "old@example.com"}
 
     made = as_("").post("/v1/users/", json=new)

@@ -1,4 +1,4 @@
-"""Bodies as values: nothing at all is as good as {} where every field may be left out."""
+"""Parsing of bodies: an empty body counts as {} if all fields are optional."""
 
 import msgspec
 import pytest
@@ -10,20 +10,20 @@ from hythe.hub.routes.problem_details import BadRequest
 
 
 class Optional(msgspec.Struct, frozen=True):
-    """Nothing that must be there."""
+    """A body without required fields."""
 
     name: str = "all"
 
 
 class Needed(msgspec.Struct, frozen=True):
-    """Something that must."""
+    """A body with a required field."""
 
     name: str
     more: str = ""
 
 
 def test_no_body() -> None:
-    """It is the object without fields, and no JSON where one of them is needed."""
+    """An empty body is the object without fields, and invalid JSON if a field is required."""
     assert parse_body(b"", Optional) == parse_body(b"{}", Optional) == Optional()
     for body in (b" ", b"null"):
         with pytest.raises(BadRequest):
@@ -34,10 +34,10 @@ def test_no_body() -> None:
 
 @pytest.mark.parametrize(("body", "required"), [(Optional, False), (Needed, True)])
 def test_the_description_says_so(body: type[msgspec.Struct], required: bool) -> None:
-    """Clients made of it know which bodies they may leave out."""
+    """The OpenAPI document says which bodies are optional."""
 
     async def answer(*_: object) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     described = describe([Endpoint("POST", "/x", "Do it", answer, body=body)])
 

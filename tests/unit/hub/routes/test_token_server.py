@@ -1,4 +1,4 @@
-"""``/token`` and the handshake of docker, podman and containerd, request by request (``clients.md``, section 2)."""
+"""``/token`` and the login of docker, podman and containerd, request by request (``clients.md``, section 2)."""
 
 from typing import Any
 
@@ -11,12 +11,12 @@ from hythe.oci.challenge import parse_challenges
 
 
 def form(as_: People, **fields: str) -> httpx2.Response:
-    """POST /token as a form."""
+    """Send a form to /token."""
     return as_("").post("/token", data=fields)
 
 
 def test_the_whole_login(server: HytheServer, as_: People) -> None:
-    """401 with a Bearer challenge; a token by Basic without scope; 200 with it, and a refresh token that works."""
+    """401 with a Bearer challenge; a token by Basic without scope; then 200, and a refresh token that works."""
     asked = as_("").get("/v2/")
     (challenge,) = parse_challenges(asked.headers["WWW-Authenticate"])
     query = {
@@ -43,7 +43,7 @@ def test_the_whole_login(server: HytheServer, as_: People) -> None:
 
 
 def test_anonymous_token(as_: People) -> None:
-    """Nobody gets a token, too: it enters, has no refresh token, and may push nothing."""
+    """Anonymous clients get a token, too: without a refresh token and without the right to push."""
     reply = as_("").get("/token", params={"scope": "repository:ann/a:pull,push", "offline_token": "true"}).json()
 
     assert "refresh_token" not in reply
@@ -93,7 +93,7 @@ def test_password_by_form(as_: People) -> None:
     ],
 )
 def test_what_is_refused(as_: People, fields: dict[str, str], status: int) -> None:
-    """Each refusal has a body that clients of every kind can read, and is one on which containerd tries GET."""
+    """Each error has a body that all clients can read, and makes containerd try GET."""
     reply = form(as_, **fields)
 
     assert reply.status_code == status
@@ -102,7 +102,7 @@ def test_what_is_refused(as_: People, fields: dict[str, str], status: int) -> No
 
 
 def test_several_scopes(as_: People) -> None:
-    """One ``scope`` for each resource, several resources in one; what is refused is granted no action."""
+    """One ``scope`` for each resource, or several in one; denied ones have no actions."""
     query = [("scope", "repository:ann/a:pull,push"), ("scope", "repository:ben/b:push repository:ann/c:delete")]
 
     reply = as_("ann").get("/token", params=query).json()
@@ -111,12 +111,12 @@ def test_several_scopes(as_: People) -> None:
 
 
 def test_curl_may_use_basic(as_: People) -> None:
-    """Below /v2/ a password works, too, though Bearer alone is offered."""
+    """Below /v2/ a password works, too, though only Bearer is offered."""
     assert as_("ann").get("/v2/").status_code == 200
 
 
 def test_a_pull_token_deletes_nothing(as_: People) -> None:
-    """The token that docker holds after a pull reads in the JSON API, and changes nothing there."""
+    """The token that docker has after a pull can read in the JSON API, and change nothing."""
     new = {"namespace": "ann", "name": "kept", "visibility": "private"}
     assert as_("ann").post("/api/v1/repositories", json=new).status_code == 201
     path = "/api/v1/repositories/ann/kept"
@@ -138,7 +138,7 @@ def test_a_pull_token_deletes_nothing(as_: People) -> None:
 
 
 def test_scopes_that_name_nothing(as_: People) -> None:
-    """What cannot be a repository's name is granted no action, whatever characters it has."""
+    """An invalid repository name has no actions, whatever characters it contains."""
     for name in ("a%00b", "%E6%97%A5", "A//b"):
         reply = as_("").get(f"/token?scope=repository:{name}:pull")
 
@@ -147,7 +147,7 @@ def test_scopes_that_name_nothing(as_: People) -> None:
 
 @pytest.mark.parametrize("name", ["%E6%97%A5", "a%0d%0aX-Evil:%201", "%C3%A9/%00", "A"])
 def test_worn_out_tokens_at_names_that_cannot_be(as_: People, name: str) -> None:
-    """The challenge of a 401 holds nothing of a name that is none: no header of the caller's own making."""
+    """The challenge of a 401 contains nothing of an invalid name, so callers cannot write headers."""
     reply = as_("").get(f"/v2/{name}/tags/list", headers={"Authorization": "Bearer worn-out"})
 
     assert reply.status_code == 401
@@ -156,7 +156,7 @@ def test_worn_out_tokens_at_names_that_cannot_be(as_: People, name: str) -> None
 
 
 def test_names_that_grow_too_long(as_: People) -> None:
-    """A short name of 255 characters would have 263 behind ``library/``: refused, as any name that is too long."""
+    """A short name of 255 characters would have 263 with ``library/``, and is refused as too long."""
     token = as_("curator").get("/token").json()["token"]
 
     reply = as_("").post(f"/v2/{'a' * 255}/blobs/uploads/", headers={"Authorization": f"Bearer {token}"})
@@ -165,7 +165,7 @@ def test_names_that_grow_too_long(as_: People) -> None:
 
 
 def test_guesses_at_the_registry_lock_out_their_own_address(server: HytheServer, as_: People) -> None:
-    """Wrong passwords by Basic below ``/v2/`` count for where they come from: elsewhere ben goes on."""
+    """Wrong passwords by Basic below ``/v2/`` count for their address: ben can still log in from another one."""
     elsewhere = httpx2.HTTPTransport(local_address="127.0.0.2")
     with httpx2.Client(base_url=server.url, transport=elsewhere) as stranger:
         statuses = [stranger.get("/v2/", auth=("ben", "wrong")).status_code for _ in range(11)]
