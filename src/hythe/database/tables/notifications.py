@@ -25,7 +25,7 @@ webhook_deliveries = Table(
     METADATA,
     Column("id", String(36), primary_key=True),
     Column("webhook_id", Identity, ForeignKey("webhooks.id", ondelete="CASCADE"), nullable=False, index=True),
-    Column("event_id", String(36), nullable=False),  # deliveries of one event share it
+    Column("event_id", String(36), nullable=False, index=True),  # deliveries of one event share it
     Column("event", String(32), nullable=False),
     Column("body", Text, nullable=False),
     Column("callback", String(64), nullable=False, index=True),  # the secret part of its callback_url

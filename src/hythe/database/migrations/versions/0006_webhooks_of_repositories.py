@@ -36,6 +36,7 @@ def _alter_on_postgresql() -> None:
     op.add_column("webhook_deliveries", sa.Column("event_id", sa.String(36)))
     op.execute("UPDATE webhook_deliveries SET event_id = CAST(build_id AS VARCHAR(36))")
     op.alter_column("webhook_deliveries", "event_id", nullable=False)
+    op.create_index("ix_webhook_deliveries_event_id", "webhook_deliveries", ["event_id"])
     op.drop_column("webhook_deliveries", "build_id")
 
 
@@ -56,7 +57,7 @@ def _copy_on_sqlite() -> None:
     op.drop_table("old_webhook_deliveries")
     op.drop_table("old_webhooks")
     op.create_index("ix_webhooks_repository_id", "webhooks", ["repository_id"])
-    for column in ("webhook_id", "callback", "due_at"):
+    for column in ("webhook_id", "event_id", "callback", "due_at"):
         op.create_index(f"ix_webhook_deliveries_{column}", "webhook_deliveries", [column])
 
 
