@@ -1,0 +1,10 @@
+"""Build minutes are counted, and builds know their trust."""
+
+revision = "0010"
+down_revision = "0009"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Change nothing yet."""

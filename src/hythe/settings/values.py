@@ -1,0 +1,39 @@
+"""The kinds of values that settings have: amounts with units, addresses and networks."""
+
+import ipaddress
+from typing import TypeAlias
+
+from msgspec import Meta
+
+IPNetwork: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+_SECONDS = {"w": 7 * 86400, "d": 86400, "h": 3600, "m": 60, "s": 1}
+_BYTES = {"TiB": 1 << 40, "GiB": 1 << 30, "MiB": 1 << 20, "KiB": 1 << 10} | {"TB": 10**12, "GB": 10**9, "MB": 10**6}
+_BYTES |= {"kB": 1000, "B": 1} | {"t": 1 << 40, "g": 1 << 30, "m": 1 << 20, "k": 1 << 10}
+
+Positive = Meta(ge=1)
+Seconds = Meta(extra={"units": _SECONDS})
+Bytes = Meta(extra={"units": _BYTES})
+NotNegative = Meta(ge=0)
+Count = Meta(ge=0, le=2**31 - 1)
+"""A number that fits into an integer column of the database."""
+
+
+class SettingsError(ValueError):
+    """A setting is invalid; the message names it, its source and the valid values."""
+
+
+def host_and_port(listen: str) -> tuple[str, int]:
+    """Return the parts of HOST:PORT. Raises SettingsError."""
+    host, colon, port = listen.rpartition(":")
+    if not colon or not port.isdecimal() or int(port) > 65535:
+        raise SettingsError(f"listen: {listen!r} is invalid: use HOST:PORT, such as 127.0.0.1:5000 or [::]:5000")
+    return host.strip("[]"), int(port)
+
+
+def networks(text: str) -> tuple[IPNetwork, ...]:
+    """Return the networks of ``trusted_proxies``. Raises SettingsError."""
+    try:
+        return tuple(ipaddress.ip_network(part, strict=False) for part in text.split())
+    except ValueError as error:
+        raise SettingsError(f"trusted_proxies: {error}: use addresses or networks such as 10.0.0.0/8") from error
