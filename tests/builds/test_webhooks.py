@@ -195,8 +195,8 @@ def test_webhooks_are_deleted_with_the_build_configuration(mailing: Services) ->
 
 
 def test_webhooks_do_not_reach_internal_networks(start_services: Callable[..., Services]) -> None:
-    """By address or by name, unless `webhook_networks` lists the network; the delivery says so."""
-    services = start_services({**BY_HAND, "HYTHE_WEBHOOK_NETWORKS": ""})
+    """By address or by name, unless `internal_networks` lists the network; the delivery says so."""
+    services = start_services({**BY_HAND, "HYTHE_INTERNAL_NETWORKS": ""})
     configured = configure(services, "internal")
     urls = ["http://127.0.0.1:9/hook", "http://localhost:9/hook", "http://[::ffff:127.0.0.1]:9/hook"]
     webhooks = [configured.add_webhook(url=url) for url in urls]
@@ -207,4 +207,4 @@ def test_webhooks_do_not_reach_internal_networks(start_services: Callable[..., S
         eventually(lambda webhook=webhook: configured.deliveries(webhook)[0]["attempts"])
         [delivery] = configured.deliveries(webhook)
         assert delivery["status"] == 0
-        assert "webhook_networks" in delivery["outcome"]
+        assert "internal_networks" in delivery["outcome"]

@@ -19,7 +19,8 @@ DATA = "~/.local/share/hythe/registry"
 
 SETTINGS = (
     "listen", "data", "database_url", "blob_store", "redirect_blobs", "tls_cert", "tls_key", "manifest_size",
-    "mirrors", "mirror_age", "mirror_size", "grace_period", "garbage_interval", "upload_lifetime", "replaced_lifetime",
+    "mirrors", "mirror_age", "mirror_size", "internal_networks", "grace_period", "garbage_interval",
+    "upload_lifetime", "replaced_lifetime",
     "idle_timeout", "stall_timeout", "stop_timeout", "log_format",
 )  # fmt: skip
 """The settings that apply without a hub."""

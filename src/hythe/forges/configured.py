@@ -11,7 +11,8 @@ from urllib.parse import unquote, urlsplit
 import aiohttp
 import msgspec
 
-from hythe.egress import EgressResolver, is_metadata_address
+from hythe.egress.http_session import open_egress_session
+from hythe.egress.policy import EgressPolicy
 from hythe.forges.adapters import adapters_by_name
 from hythe.forges.errors import ForgeError, UnknownForge
 from hythe.forges.git import list_refs
@@ -88,12 +89,14 @@ class ConfiguredForges:
 
 
 @asynccontextmanager
-async def open_forges(setting: str) -> AsyncIterator[ConfiguredForges]:
-    """Open the forges of the setting until the block ends. Raises SettingsError."""
+async def open_forges(setting: str, policy: EgressPolicy) -> AsyncIterator[ConfiguredForges]:
+    """Open the forges of the setting until the block ends; URLs that users enter obey ``policy``.
+
+    Raises SettingsError.
+    """
     settings = parse_forges(setting)
-    connector = aiohttp.TCPConnector(resolver=EgressResolver(is_metadata_address), use_dns_cache=False)
     async with (
         aiohttp.ClientSession(trust_env=True, cookie_jar=aiohttp.DummyCookieJar()) as session,
-        aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar()) as egress_session,
+        open_egress_session(policy) as egress_session,
     ):
         yield ConfiguredForges(session, egress_session, settings)

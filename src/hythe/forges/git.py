@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import aiohttp
 from yarl import URL
 
-from hythe.egress import is_address, is_metadata_address
+from hythe.egress.http_session import egress_denial
 from hythe.forges.api import ApiResponse, fetch
 from hythe.forges.errors import ForgeError, ForgeUnavailable, InvalidURL, PermissionDenied
 from hythe.forges.port import MAX_REFS
@@ -22,16 +22,15 @@ _HEAD = re.compile(rb"symref=HEAD:refs/heads/([^ \n\0]+)")
 async def list_refs(session: aiohttp.ClientSession, url: str) -> tuple[str, tuple[SourceRef, ...]]:
     """Return the default branch ("" if unknown) and the branches and tags of a public http(s) URL.
 
-    ``session`` uses ``EgressResolver``. Errors have no details, so that callers cannot probe the hub's network.
+    ``session`` obeys the egress policy. Errors have no details, so that callers cannot probe the hub's network.
     Raises InvalidURL, PermissionDenied, ForgeError.
     """
     request_url, host = _request_url(url)
-    if is_address(host) and is_metadata_address(host):
-        raise ForgeError(f"{host} is not an allowed host for source code")
     try:
         response = await fetch(session, "GET", request_url, host, {"User-Agent": "git/hythe"}, None)
     except ForgeUnavailable as error:
-        raise ForgeError(f"cannot read {url}", "check the URL") from error
+        denied = egress_denial(error)
+        raise ForgeError(f"cannot read {url}{f': {denied}' if denied else ''}", "check the URL") from error
     _require_repository(url, response)
     head = _HEAD.search(response.body)
     return head[1].decode(errors="replace") if head else "", _parse_refs(response.body)

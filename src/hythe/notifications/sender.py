@@ -2,13 +2,13 @@
 
 import asyncio
 from datetime import UTC, datetime, timedelta
-from urllib.parse import urlsplit
 
 import aiohttp
 
 from hythe.builds.secret_box import SecretBox, SecretBoxError
 from hythe.database import Database
-from hythe.egress import EgressDenied, EgressResolver, egress_filter, parse_networks, require_allowed
+from hythe.egress.http_session import egress_denial, open_egress_session
+from hythe.egress.policy import EgressPolicy
 from hythe.notifications.mail import Mailer
 from hythe.notifications.sql import webhooks as rows
 from hythe.notifications.webhook import Webhook, WebhookDelivery, signature
@@ -33,14 +33,11 @@ class WebhookSender:
         self._database = database
         self._secret_box = secret_box
         self._mailer = Mailer(settings.mail_server, settings.mail_from)
-        self._refuses = egress_filter(parse_networks(settings.webhook_networks))
+        self._policy = EgressPolicy.parse(settings.internal_networks)
 
     async def run(self) -> None:
         """Send due deliveries until cancelled."""
-        connector = aiohttp.TCPConnector(resolver=EgressResolver(self._refuses), use_dns_cache=False)
-        timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)
-        jar = aiohttp.DummyCookieJar()
-        async with aiohttp.ClientSession(connector=connector, timeout=timeout, cookie_jar=jar) as http:
+        async with open_egress_session(self._policy, timeout=aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)) as http:
             await repeat(lambda: self._send_due(http), POLL_INTERVAL, "webhooks")
 
     async def _send_due(self, http: aiohttp.ClientSession) -> None:
@@ -75,15 +72,7 @@ class WebhookSender:
         try:
             if webhook.secret:
                 headers["X-Hub-Signature-256"] = signature(self._secret_box.unseal(SECRET, webhook.secret), body)
-            host = urlsplit(webhook.url).hostname or ""
-            require_allowed(host, host, self._refuses)
             async with http.post(webhook.url, data=body, headers=headers, allow_redirects=False) as response:
                 return response.status, f"{response.status} {response.reason or ''}".strip()
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError, SecretBoxError) as error:
-            for each in (error, error.__cause__):
-                if isinstance(each, EgressDenied):
-                    return (
-                        0,
-                        f"{each}: the setting webhook_networks lists the internal networks that webhooks can reach",
-                    )
-            return 0, f"{type(error).__name__}: {error}"
+            return 0, str(egress_denial(error) or f"{type(error).__name__}: {error}")

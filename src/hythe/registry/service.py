@@ -88,7 +88,9 @@ def make_registry(
     mirror = None
     if upstreams:
         # Import here: its HTTP client takes 100 ms and 15 MiB, and most registries mirror nothing.
+        from hythe.egress.policy import EgressPolicy
         from hythe.registry.mirror.mirror import Mirror
 
-        mirror = Mirror(upstreams, settings.data_folder, database, storage, access, policy)
+        egress = EgressPolicy.parse(settings.internal_networks)
+        mirror = Mirror(upstreams, settings.data_folder, database, storage, access, policy, egress)
     return RegistryServices(database, storage, access, listeners, policy, mirror=mirror)

@@ -15,6 +15,7 @@ from hythe.builds.routes import application as build_routes
 from hythe.builds.routes import forge_integration as forge_routes
 from hythe.builds.service import BuildsServices, make_builds
 from hythe.database import Database, open_database
+from hythe.egress.policy import EgressPolicy
 from hythe.forges.configured import open_forges
 from hythe.hub.routes import application as hub_routes
 from hythe.hub.routes.docker_hub import PREFIXES as DOCKER_HUB_PREFIXES
@@ -57,7 +58,9 @@ async def open_hub(settings: Settings) -> AsyncIterator[Services]:
         blobs = open_blob_store(settings.data_folder, settings.blob_store, redirect=settings.redirect_blobs)
         stack.push_async_callback(blobs.close)
         foundation = await stack.enter_async_context(open_foundation(database, settings))
-        forges = await stack.enter_async_context(open_forges(settings.forges))
+        forges = await stack.enter_async_context(
+            open_forges(settings.forges, EgressPolicy.parse(settings.internal_networks))
+        )
         build_listeners: list[BuildListener] = []
         builds = make_builds(foundation, settings, build_listeners, forges.default_branch)
         notifications = make_notifications(database, builds, settings)

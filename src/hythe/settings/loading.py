@@ -11,13 +11,12 @@ import msgspec
 from msgspec import Meta
 
 from hythe.settings.table import Settings
-from hythe.settings.values import SettingsError
+from hythe.settings.values import SettingsError, with_unit, without_unit
 
 CONFIG_FILE = Path("/etc/hythe/hythe.toml")
 """The file that is read if neither ``--config`` nor ``HYTHE_CONFIG`` is set."""
 
 _BOOLEANS = {"yes": True, "on": True, "true": True, "1": True, "no": False, "off": False, "false": False, "0": False}
-_AMOUNT = re.compile(r"(\d{1,18})\s*([A-Za-z]+)")
 
 _PASSWORDS = (re.compile(r"(://[^:/@\s]*:)\S*(?=@)"), re.compile(r"([?&]password=)[^&\s]*"))
 """Passwords in a URL, or in several URLs separated by spaces."""
@@ -42,7 +41,8 @@ class LoadedSettings(msgspec.Struct, frozen=True):
         """Yield the rows of the table in order; passwords in values are masked."""
         for name, meta in descriptions().items():
             value = getattr(self.settings, name)
-            shown = _with_unit(value, _units(name)) if _units(name) else _masked(value, meta)
+            units = _units(name)
+            shown = with_unit(value, units) if units and isinstance(value, int) else _masked(value, meta)
             yield Origin(name, shown, self.sources.get(name, "default"), meta.description or "")
 
 
@@ -110,7 +110,7 @@ def _read_file(path: Path) -> dict[str, Any]:
 def _convert(name: str, value: Any, source: str) -> Any:
     hint = get_type_hints(Settings, include_extras=True)[name]
     if isinstance(value, str):
-        value = _without_unit(value, _units(name))
+        value = without_unit(value, _units(name))
     if get_type_hints(Settings)[name] is bool and isinstance(value, str):
         value = _BOOLEANS.get(value.strip().lower(), value)
     try:
@@ -127,22 +127,6 @@ def _units(name: str) -> Mapping[str, int]:
     metadata = get_type_hints(Settings, include_extras=True)[name].__metadata__
     found: Iterator[Mapping[str, int]] = (m.extra["units"] for m in metadata if m.extra and "units" in m.extra)
     return next(found, {})
-
-
-def _without_unit(text: str, units: Mapping[str, int]) -> str:
-    """Return ``16MiB`` as a number of bytes; return other text unchanged."""
-    amount = _AMOUNT.fullmatch(text.strip())
-    if amount is None:
-        return text
-    by_spelling = {unit.lower(): worth for unit, worth in units.items()}
-    worth = by_spelling.get(amount[2].lower())
-    return text if worth is None else str(int(amount[1]) * worth)
-
-
-def _with_unit(value: int, units: Mapping[str, int]) -> str:
-    """Return a number with the largest unit that divides it."""
-    unit = next((unit for unit, worth in units.items() if value and value % worth == 0), "")
-    return f"{value // units[unit]}{unit}" if unit else str(value)
 
 
 def _masked(value: Any, meta: Meta) -> str:

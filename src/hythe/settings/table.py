@@ -6,7 +6,9 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from hythe.settings.internal_networks import parse_internal_networks
 from hythe.settings.values import (
+    ByteCount,
     Bytes,
     Count,
     IPNetwork,
@@ -74,6 +76,19 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Annotated[int, Count] | Literal["unlimited"],
         Meta(description="Private repositories that a new account can have: a number, or unlimited."),
     ] = "unlimited"
+    repositories_per_account: Annotated[
+        Annotated[int, Count] | Literal["unlimited"],
+        Meta(description="Repositories that a new account can have: a number, or unlimited."),
+    ] = 1000
+    storage_per_account: Annotated[
+        Annotated[int, ByteCount] | Literal["unlimited"],
+        Bytes,
+        Meta(description="Bytes that a new account can store: a size, or unlimited."),
+    ] = 10 << 30
+    uploads_per_account: Annotated[
+        Annotated[int, Count] | Literal["unlimited"],
+        Meta(description="Unfinished uploads that a new account can have: a number, or unlimited."),
+    ] = 100
     forges: Annotated[
         str,
         Meta(
@@ -188,8 +203,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     builds_supersede_running: Annotated[
         bool, Meta(description="Whether a newer commit also cancels a running build of an older one.")
     ] = False
-    webhook_networks: Annotated[
-        str, Meta(description="Internal networks that webhooks can reach, such as 10.0.0.0/8; empty: none; *: all.")
+    internal_networks: Annotated[
+        str,
+        Meta(description="Networks and HOST:PORT that users' URLs and builds can reach besides the public internet."),
     ] = ""
     mail_server: Annotated[
         str,
@@ -206,6 +222,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         if bool(self.tls_cert) != bool(self.tls_key):
             raise SettingsError("only one of tls_cert and tls_key is set: set both, or neither")
         networks(self.trusted_proxies)
+        parse_internal_networks(self.internal_networks)
 
     @property
     def data_folder(self) -> Path:
@@ -216,11 +233,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def proxies(self) -> tuple[IPNetwork, ...]:
         """The networks of trusted proxies."""
         return networks(self.trusted_proxies)
-
-    @property
-    def private_limit(self) -> int | None:
-        """How many private repositories a new account can have; None: unlimited."""
-        return None if self.private_repositories == "unlimited" else self.private_repositories
 
     @property
     def address(self) -> tuple[str, int]:

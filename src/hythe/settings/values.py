@@ -1,6 +1,8 @@
 """The kinds of values that settings have: amounts with units, addresses and networks."""
 
 import ipaddress
+import re
+from collections.abc import Mapping
 from typing import TypeAlias
 
 from msgspec import Meta
@@ -10,6 +12,7 @@ IPNetwork: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 _SECONDS = {"w": 7 * 86400, "d": 86400, "h": 3600, "m": 60, "s": 1}
 _BYTES = {"TiB": 1 << 40, "GiB": 1 << 30, "MiB": 1 << 20, "KiB": 1 << 10} | {"TB": 10**12, "GB": 10**9, "MB": 10**6}
 _BYTES |= {"kB": 1000, "B": 1} | {"t": 1 << 40, "g": 1 << 30, "m": 1 << 20, "k": 1 << 10}
+_AMOUNT = re.compile(r"(\d{1,18})\s*([A-Za-z]+)")
 
 Positive = Meta(ge=1)
 Seconds = Meta(extra={"units": _SECONDS})
@@ -17,10 +20,41 @@ Bytes = Meta(extra={"units": _BYTES})
 NotNegative = Meta(ge=0)
 Count = Meta(ge=0, le=2**31 - 1)
 """A number that fits into an integer column of the database."""
+ByteCount = Meta(ge=0, le=2**63 - 1)
+"""A number of bytes that fits into a column of the database."""
 
 
 class SettingsError(ValueError):
     """A setting is invalid; the message names it, its source and the valid values."""
+
+
+def parse_bytes(text: str) -> int:
+    """Return ``50GiB`` or ``1000`` as a number of bytes. Raises ValueError."""
+    return int(without_unit(text, _BYTES))
+
+
+def format_bytes(count: int) -> str:
+    """Return a number of bytes in the largest binary unit: ``10 GiB``, ``1.25 MiB``, ``17 bytes``."""
+    for unit in ("TiB", "GiB", "MiB", "KiB"):
+        if count >= _BYTES[unit]:
+            return f"{count / _BYTES[unit]:.2f}".rstrip("0").rstrip(".") + f" {unit}"
+    return f"{count} byte" if count == 1 else f"{count} bytes"
+
+
+def without_unit(text: str, units: Mapping[str, int]) -> str:
+    """Return ``16MiB`` as a number of bytes; return other text unchanged."""
+    amount = _AMOUNT.fullmatch(text.strip())
+    if amount is None:
+        return text
+    by_spelling = {unit.lower(): worth for unit, worth in units.items()}
+    worth = by_spelling.get(amount[2].lower())
+    return text if worth is None else str(int(amount[1]) * worth)
+
+
+def with_unit(value: int, units: Mapping[str, int]) -> str:
+    """Return a number with the largest unit that divides it."""
+    unit = next((unit for unit, worth in units.items() if value and value % worth == 0), "")
+    return f"{value // units[unit]}{unit}" if unit else str(value)
 
 
 def host_and_port(listen: str) -> tuple[str, int]:

@@ -10,6 +10,7 @@ from tests.parts.forges.gitea import FakeGitea
 from tests.parts.forges.messages import ForgeRequest, ForgeResponse
 from tests.parts.git_server import GitServer
 
+from hythe.egress.policy import EgressPolicy
 from hythe.forges.configured import open_forges
 from hythe.forges.source_ref import SourceRef
 
@@ -25,7 +26,7 @@ def test_an_empty_page_ends_a_list(git_server: GitServer) -> None:
     """A forge whose pages never end cannot keep the hub requesting them."""
 
     async def list_refs(forge: EndlessGitea) -> tuple[SourceRef, ...]:
-        async with open_forges(forge.setting) as forges:
+        async with open_forges(forge.setting, EgressPolicy()) as forges:
             return await forges.get(forge.url).client(forge.token()).refs("o/r")
 
     with running_forge(EndlessGitea) as forge:

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 from tests.parts.git_server import GitServer
 
+from hythe.egress.policy import EgressPolicy
 from hythe.forges.configured import open_forges
 from hythe.forges.errors import ForgeError
 from hythe.forges.source_ref import SourceRef, SourceType
@@ -16,7 +17,7 @@ def list_refs(url: str) -> tuple[str, tuple[SourceRef, ...]]:
     """List the refs of a URL, as a hub without forges does."""
 
     async def query() -> tuple[str, tuple[SourceRef, ...]]:
-        async with open_forges("") as forges:
+        async with open_forges("", EgressPolicy.parse("127.0.0.0/8")) as forges:
             return await forges.list_refs(url)
 
     return asyncio.run(query())

@@ -19,6 +19,8 @@ import aiohttp
 import msgspec
 
 from hythe.database import Database
+from hythe.egress.http_session import open_egress_session
+from hythe.egress.policy import ANY_PORT, EgressPolicy
 from hythe.oci.digest import Digest
 from hythe.oci.errors import ErrorCode, WireError
 from hythe.registry.access import Access, Action, Actor
@@ -83,9 +85,10 @@ class Mirror:
         storage: BlobStore,
         access: Access,
         policy: Policy,
+        egress: EgressPolicy,
         clock: Clock = now,
     ) -> None:
-        """``data`` is a folder for running downloads."""
+        """``data`` is a folder for running downloads; redirects and token servers of upstreams obey ``egress``."""
         self.upstreams = upstreams
         self._database = database
         self._access = access
@@ -99,6 +102,8 @@ class Mirror:
         self._blobs = Blobs(database, storage, open_access, self._repositories, verification, policy, clock)
         self._uploads = Uploads(database, storage, open_access, self._repositories, policy, clock)
         self._policy = policy
+        # The operator named the upstreams' hosts; where those lead is up to the upstreams.
+        self._egress = egress.trusting((host, ANY_PORT) for host in upstreams.hosts)
         self._clock = clock
         self._downloads = MirrorDownloads(data)
         self._session: aiohttp.ClientSession | None = None
@@ -311,7 +316,7 @@ class Mirror:
 
     def _registry(self, upstream: Upstream) -> UpstreamRegistry:
         if self._session is None:
-            self._session = aiohttp.ClientSession(timeout=TIMEOUT, auto_decompress=False)
+            self._session = open_egress_session(self._egress, timeout=TIMEOUT, auto_decompress=False)
         if upstream.name not in self._registries:
             self._registries[upstream.name] = UpstreamRegistry(self._session, upstream, self._policy.manifest_size)
         return self._registries[upstream.name]

@@ -49,6 +49,11 @@ class Upstreams:
         """The namespaces of mirrored repositories."""
         return frozenset(upstream.name for upstream in self._upstreams if upstream.prefix)
 
+    @property
+    def hosts(self) -> frozenset[str]:
+        """The hosts of the upstreams, without ports."""
+        return frozenset(urlsplit(upstream.url).hostname or "" for upstream in self._upstreams)
+
     def of(self, repository: str) -> Upstream | None:
         """Return the upstream of a repository by its local name."""
         fallback = None

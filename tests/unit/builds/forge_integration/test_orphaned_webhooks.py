@@ -17,6 +17,7 @@ from hythe.builds.sql import forge_webhooks as rows
 from hythe.builds.sql.forge_webhooks import ForgeWebhook
 from hythe.database import Database
 from hythe.database.tables.hub import users
+from hythe.egress.policy import EgressPolicy
 from hythe.forges.configured import open_forges
 from hythe.hub.actor import HubActor
 from hythe.hub.service import open_foundation
@@ -41,7 +42,10 @@ def test_the_removal_is_retried(database: Database, run: Run[Any], tmp_path: Pat
     async def remove(forge: FakeForge, project: Project) -> list[tuple[int, int, int]]:
         clock = Clock()
         settings = Settings(data=str(tmp_path))
-        async with open_foundation(database, settings, clock) as foundation, open_forges(forge.setting) as forges:
+        async with (
+            open_foundation(database, settings, clock) as foundation,
+            open_forges(forge.setting, EgressPolicy()) as forges,
+        ):
             services = make_forge_services(foundation, make_builds(foundation, settings), forges)
             await add_orphan(database, services, forge, project)
             counts = []

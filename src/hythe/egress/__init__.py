@@ -1,0 +1,1 @@
+"""Decides which addresses user input can make the hub and its workers connect to (protection against SSRF)."""
