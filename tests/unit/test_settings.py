@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from hythe.settings import Settings, SettingsError, load
+from hythe.settings import Settings, SettingsError, format_bytes, load
 
 ROOT = Path(__file__).parents[2]
 
@@ -45,6 +45,9 @@ def test_flag_wins_over_environment_over_file_over_default(tmp_path: Path) -> No
         ({"builds_processes": "2k"}, "builds_processes"),
         ({"private_repositories": "many"}, "a number, or unlimited"),
         ({"private_repositories": "-1"}, "a number, or unlimited"),
+        ({"storage_per_account": "much"}, "a size, or unlimited"),
+        ({"storage_per_account": str(2**63)}, "storage_per_account"),
+        ({"uploads_per_account": "2GiB"}, "a number, or unlimited"),
         ({"trusted_proxies": "10.0.0.1 proxy"}, "trusted_proxies"),
     ],
 )
@@ -56,10 +59,32 @@ def test_a_value_that_cannot_be_used_is_named(flags: dict[str, str], said: str) 
     assert said in str(raised.value)
 
 
-@pytest.mark.parametrize(("given", "limit"), [("unlimited", None), ("0", 0), (7, 7)])
-def test_private_repositories(given: object, limit: int | None) -> None:
-    """A number, or without a limit."""
-    assert load({"private_repositories": given}, {}).settings.private_limit == limit
+@pytest.mark.parametrize(
+    ("name", "given", "limit", "shown"),
+    [
+        ("private_repositories", "unlimited", "unlimited", "unlimited"),
+        ("private_repositories", "0", 0, "0"),
+        ("repositories_per_account", 7, 7, "7"),
+        ("storage_per_account", "unlimited", "unlimited", "unlimited"),
+        ("storage_per_account", "50GiB", 50 << 30, "50GiB"),
+        ("storage_per_account", "0", 0, "0"),
+    ],
+)
+def test_limits_of_accounts(name: str, given: object, limit: object, shown: str) -> None:
+    """A number or a size, or without a limit."""
+    loaded = load({name: given}, {})
+
+    assert getattr(loaded.settings, name) == limit
+    assert next(origin.value for origin in loaded.origins() if origin.name == name) == shown
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(0, "0 bytes"), (1, "1 byte"), (1023, "1023 bytes"), (1024, "1 KiB"), (10 << 30, "10 GiB"), (1342177, "1.28 MiB")],
+)
+def test_bytes_as_text(count: int, text: str) -> None:
+    """The largest binary unit, with at most two decimals."""
+    assert format_bytes(count) == text
 
 
 @pytest.mark.parametrize(

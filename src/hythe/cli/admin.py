@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from argparse import ArgumentParser, Namespace
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from getpass import getpass
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from hythe.cli.command import Command, CommandFailed
 from hythe.cli.housekeeping import add_housekeeping
+from hythe.cli.plan_limits import PLAN_LIMITS, UNLIMITED
 from hythe.cli.setting_flags import DATABASE_FLAGS, add_setting_flags, load_settings
 
 if TYPE_CHECKING:
@@ -21,13 +22,9 @@ EXAMPLES = """\
 hythe admin create-user ann --email ann@example.org --admin
 echo "$PASSWORD" | hythe admin set-password ann --password-stdin
 hythe admin list-users
-hythe admin set-plan ann --private-repositories 5
+hythe admin set-plan ann --storage 50GiB --repositories 100 --private-repositories 5
 hythe admin gc --dry-run
 hythe admin upgrade --database-url postgresql://hythe@db/hythe"""
-
-
-UNLIMITED = "unlimited"
-"""How ``list-users`` prints an account without a limit."""
 
 
 def _configure(parser: ArgumentParser) -> None:
@@ -43,15 +40,12 @@ def _configure(parser: ArgumentParser) -> None:
     set_password.add_argument("name", metavar="NAME", help="user name")
     set_password.set_defaults(handler=_set_password)
 
-    set_plan = verbs.add_parser("set-plan", help="set the number of private repositories that an account can have")
+    set_plan = verbs.add_parser("set-plan", help="set the limits of an account; limits that are not given stay")
     set_plan.add_argument("name", metavar="NAME", help="name of the account")
-    set_plan.add_argument(
-        "--private-repositories",
-        required=True,
-        type=_limit,
-        metavar="N|unlimited",
-        help="maximum number of private repositories",
-    )
+    for limit in PLAN_LIMITS:
+        set_plan.add_argument(
+            limit.flag, dest=limit.field, type=limit.parse, metavar=limit.placeholder, help=f"maximum {limit.meaning}"
+        )
     set_plan.set_defaults(handler=_set_plan)
 
     list_users = verbs.add_parser("list-users", help="list all accounts")
@@ -101,26 +95,18 @@ def _set_plan(arguments: Namespace) -> int:
     from hythe.hub.actor import HubActor
     from hythe.hub.users import PlanChange
 
-    plan = PlanChange(arguments.private_repositories)
+    given = {limit.field: getattr(arguments, limit.field) for limit in PLAN_LIMITS}
+    changed = {field: None if value == UNLIMITED else value for field, value in given.items() if value is not None}
+    if not changed:
+        raise CommandFailed("no limit is given", f"use one or more of {', '.join(limit.flag for limit in PLAN_LIMITS)}")
 
     async def change(hub: "HubServices") -> None:
-        user = await hub.users.set_plan(HubActor.operator(), arguments.name, plan)
-        print(f"{user.name} has {user.private_count}/{_format_limit(user.private_limit)} private repositories")
+        user = await hub.users.set_plan(HubActor.operator(), arguments.name, PlanChange(**changed))
+        for limit in PLAN_LIMITS:
+            print(f"{limit.meaning}: {limit.shown(user)}")
 
     _with_hub(arguments, change)
     return 0
-
-
-def _limit(text: str) -> int | None:
-    if text == UNLIMITED:
-        return None
-    if not (text.isascii() and text.isdigit() and int(text) < 2**31):
-        raise ArgumentTypeError(f"invalid limit {text!r}: use a number or {UNLIMITED}")
-    return int(text)
-
-
-def _format_limit(limit: int | None) -> str:
-    return UNLIMITED if limit is None else str(limit)
 
 
 def _list_users(arguments: Namespace) -> int:
@@ -128,15 +114,14 @@ def _list_users(arguments: Namespace) -> int:
     from hythe.hub.page import Paging
 
     async def show(hub: "HubServices") -> None:
-        print(f"{'NAME':<40}{'E-MAIL':<36}{'ADMIN':<7}{'CREATED':<12}PRIVATE")
+        headings = "".join(f"{limit.heading:<24}" for limit in PLAN_LIMITS)
+        print(f"{'NAME':<40}{'E-MAIL':<36}{'ADMIN':<7}{'CREATED':<12}{headings}".rstrip())
         number = 1
         while (page := await hub.users.list(HubActor.operator(), Paging(number, 100))).items:
             for user in page.items:
                 admin = "yes" if user.admin else "no"
-                print(
-                    f"{user.name:<40}{user.email:<36}{admin:<7}{user.created_at:%Y-%m-%d}  "
-                    f"{user.private_count}/{_format_limit(user.private_limit)}"
-                )
+                limits = "".join(f"{limit.shown(user):<24}" for limit in PLAN_LIMITS)
+                print(f"{user.name:<40}{user.email:<36}{admin:<7}{user.created_at:%Y-%m-%d}  {limits}".rstrip())
             number += 1
 
     _with_hub(arguments, show)

@@ -21,7 +21,7 @@ from hythe.hub.namespaces import (
     short_name,
 )
 from hythe.hub.page import Page, Paging
-from hythe.hub.plans import admit
+from hythe.hub.plans import admit_private
 from hythe.hub.repository import DESCRIPTION_LENGTH, FULL_DESCRIPTION_LENGTH, Repository
 from hythe.hub.repository_index import enlist
 from hythe.hub.sql import namespaces as namespace_store
@@ -129,7 +129,7 @@ class RepositoryService:
                 if context.namespace is NamespaceKind.CURATED:
                     raise Invalid({"visibility": "must be public for a top-level repository"})
                 if context.namespace_id is not None:
-                    await admit(session, context.namespace_id, visibility)
+                    await admit_private(session, context.namespace_id)
             await store.change(session, found.id, _columns(values) | {"updated_at": self._clock()})
             await store.index(session, found.id)
         return await self.get(actor, name)

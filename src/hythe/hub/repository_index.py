@@ -4,7 +4,7 @@ from hythe.database import Session
 from hythe.hub.access_context import AccessContext
 from hythe.hub.errors import Refused
 from hythe.hub.namespaces import NamespaceKind
-from hythe.hub.plans import admit
+from hythe.hub.plans import admit_repository
 from hythe.hub.sql import repositories as store
 from hythe.hub.user import Visibility
 from hythe.registry.events import RepositoryRef
@@ -26,7 +26,7 @@ async def enlist(
     """
     if context.namespace_id is None:
         raise Refused(f"the namespace of {repository.name} does not exist", "push to YOUR-NAME/..")
-    allowed = await admit(session, context.namespace_id, visibility)
+    allowed = await admit_repository(session, context.namespace_id, visibility)
     values = {
         "visibility": allowed.value,
         "official": context.namespace is NamespaceKind.CURATED,

@@ -15,6 +15,7 @@ from hythe.hub.keys import SigningKeys
 from hythe.hub.login_throttle import LoginThrottle
 from hythe.hub.passwords import DEFAULT_HASHER, Passwords
 from hythe.hub.personal_tokens import PersonalTokenService
+from hythe.hub.plan import Plan
 from hythe.hub.platforms import Platforms
 from hythe.hub.pulls import PullCounter
 from hythe.hub.registry_listener import HubRegistryListener
@@ -102,7 +103,7 @@ def make_hub(foundation: HubFoundation, registry: RegistryServices) -> HubServic
             foundation.passwords,
             clock,
             sign_up=settings.sign_up,
-            private_limit=settings.private_limit,
+            plan=Plan.of(settings),
         ),
         sessions=SessionService(database, credentials, clock),
         repositories=RepositoryService(database, access, registry.repositories, clock),

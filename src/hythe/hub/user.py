@@ -5,6 +5,8 @@ from enum import Enum
 
 import msgspec
 
+from hythe.hub.plan import Plan, PlanUsage
+
 
 class Visibility(Enum):
     """Who may see a repository."""
@@ -14,13 +16,13 @@ class Visibility(Enum):
 
 
 class User(msgspec.Struct, frozen=True):
-    """An account with ``private_count`` private repositories, at most ``private_limit`` (None: unlimited)."""
+    """An account with its plan, and what it uses of it."""
 
     id: int
     name: str
     email: str
     admin: bool
     default_visibility: Visibility
-    private_limit: int | None
-    private_count: int
+    plan: Plan
+    usage: PlanUsage
     created_at: datetime

@@ -16,6 +16,7 @@ from hythe.hub.login_throttle import LoginThrottle
 from hythe.hub.namespaces import could_be_name, user_name_problem
 from hythe.hub.page import Page, Paging
 from hythe.hub.passwords import PASSWORD_LENGTH, Passwords
+from hythe.hub.plan import Plan, PlanUsage
 from hythe.hub.sql import namespaces as namespace_store
 from hythe.hub.sql import sessions as session_store
 from hythe.hub.sql import tokens as token_store
@@ -23,7 +24,7 @@ from hythe.hub.sql import users as store
 from hythe.hub.sql.users import StoredCredentials
 from hythe.hub.user import User, Visibility
 from hythe.hub.validation import Checked, problems_by
-from hythe.settings import Count
+from hythe.settings import ByteCount, Count
 
 _LETTER = r"""[^@\s\x00-\x1f\x7f\ud800-\udfff<>()\[\]\\,;:"]"""
 """Excludes characters with a special meaning in mail headers, where they would change the address."""
@@ -56,10 +57,13 @@ class UserChange(Checked, frozen=True, omit_defaults=True):
         return problems_by(values, email=email_problem)
 
 
-class PlanChange(msgspec.Struct, frozen=True):
-    """Changes that administrators make to an account; ``private_limit`` None: unlimited private repositories."""
+class PlanChange(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Changes that administrators make to an account's plan; unset fields stay. See Plan."""
 
-    private_limit: Annotated[int, Count] | None
+    private_limit: Annotated[int, Count] | msgspec.UnsetType | None = msgspec.UNSET
+    repository_limit: Annotated[int, Count] | msgspec.UnsetType | None = msgspec.UNSET
+    storage_limit: Annotated[int, ByteCount] | msgspec.UnsetType | None = msgspec.UNSET
+    upload_limit: Annotated[int, Count] | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class UserService:
@@ -73,15 +77,15 @@ class UserService:
         clock: Callable[[], datetime],
         *,
         sign_up: bool,
-        private_limit: int | None,
+        plan: Plan,
     ) -> None:
-        """``private_limit`` is the plan of new accounts."""
+        """``plan`` is the plan of new accounts."""
         self._database = database
         self._access = access
         self._passwords = passwords
         self._clock = clock
         self.sign_up_open = sign_up
-        self._private_limit = private_limit
+        self._plan = plan
         self._attempts = LoginThrottle()
 
     async def create(self, actor: HubActor, new: NewUser, *, admin: bool = False) -> User:
@@ -100,7 +104,7 @@ class UserService:
                     new.email.lower(),
                     password_hash,
                     admin=admin,
-                    private_limit=self._private_limit,
+                    plan=self._plan,
                     at=self._clock(),
                 )
                 await namespace_store.add_for_user(session, user.name, user.id)
@@ -124,7 +128,7 @@ class UserService:
             raise NotFound(f"user {name!r} does not exist")
         if user.id == actor.user_id or await self._access.is_admin(actor):
             return user
-        return msgspec.structs.replace(user, email="", private_limit=None, private_count=0)
+        return msgspec.structs.replace(user, email="", plan=Plan(), usage=PlanUsage())
 
     async def _named(self, name: str) -> User | None:
         if not could_be_name(name):
@@ -144,7 +148,7 @@ class UserService:
         """Change the actor's own account and return it. Raises SignInNeeded, Refused, Invalid, Taken."""
         user_id = self._access.require_account(actor)
         change.check()
-        values = {name: value for name, value in msgspec.structs.asdict(change).items() if value is not msgspec.UNSET}
+        values = _set_fields(change)
         if "email" in values:
             values["email"] = values["email"].lower()
         try:
@@ -155,13 +159,13 @@ class UserService:
         return await self.me(actor)
 
     async def set_plan(self, actor: HubActor, name: str, plan: PlanChange) -> User:
-        """Set an account's number of private repositories; existing ones stay. Raises Refused, NotFound."""
+        """Change an account's plan; what it has beyond the new limits stays. Raises Refused, NotFound."""
         await self._access.require_admin(actor)
         user = await self._named(name)
         if user is None:
             raise _unknown(name)
         async with self._database.writing() as session:
-            await store.change(session, user.id, {"private_limit": plan.private_limit})
+            await store.change(session, user.id, _set_fields(plan))
         return await self.get(actor, name)
 
     async def set_password(self, actor: HubActor, name: str, password: str, current: str | None = None) -> None:
@@ -201,6 +205,10 @@ class UserService:
         await self._access.require_admin(actor)
         async with self._database.reading() as session:
             return Page(await store.listed(session, paging), await store.count(session), paging)
+
+
+def _set_fields(change: msgspec.Struct) -> dict[str, Any]:
+    return {name: value for name, value in msgspec.structs.asdict(change).items() if value is not msgspec.UNSET}
 
 
 def _unknown(name: str) -> NotFound:

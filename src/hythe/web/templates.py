@@ -10,6 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from hythe.hub.repository import Repository
+from hythe.settings import format_bytes
 from hythe.web.assets import Assets
 from hythe.web.formatting import age, command_line, counted, day, instruction, problem, sentence, size, size_range
 from hythe.web.markdown import render
@@ -33,6 +34,7 @@ class Templates:
         self._environment.filters.update(
             address=repository_address,
             age=lambda moment: _time(moment, age(moment, clock())),
+            bytes=format_bytes,
             day=lambda moment: _time(moment, day(moment)),
             command_line=command_line,
             counted=counted,

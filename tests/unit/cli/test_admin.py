@@ -115,7 +115,12 @@ def test_plans(hub: HytheServer, admin: Callable[..., str], hythe: Callable[...,
     limited = listed(admin, hub)["bea"]
     admin(hub, "set-plan", "bea", "--private-repositories", "unlimited")
 
-    assert output == "bea has 0/1 private repositories\n"
+    assert output.splitlines() == [
+        "stored bytes: 0B/10GiB",
+        "repositories: 0/1000",
+        "unfinished uploads: 0/100",
+        "private repositories: 0/1",
+    ]
     assert statuses == [201, 403]
     assert limited[-1] == "1/1"
     assert create("two") == 201

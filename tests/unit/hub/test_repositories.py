@@ -159,12 +159,12 @@ def test_delete(services: Services, ann: HubActor, ben: HubActor) -> None:
 
 def test_plan(services: Services, ann: HubActor) -> None:
     """A plan counts private repositories however they were created; public ones do not count."""
-    services.run(services.hub.users.set_plan(HubActor.operator(), "ann", PlanChange(1)))
+    services.run(services.hub.users.set_plan(HubActor.operator(), "ann", PlanChange(private_limit=1)))
     services.run(services.hub.repositories.create(ann, NewRepository("ann", "one", PRIVATE)))
     services.run(services.hub.repositories.create(ann, NewRepository("ann", "open", PUBLIC)))
     services.run(services.hub.users.change_me(ann, UserChange(default_visibility=PRIVATE)))
 
-    assert services.run(services.hub.users.me(ann)).private_count == 1
+    assert services.run(services.hub.users.me(ann)).usage.private_count == 1
     with pytest.raises(Refused, match=r"your plan allows 1 .*ask an administrator"):
         services.run(services.hub.repositories.create(ann, NewRepository("ann", "two", PRIVATE)))
     with pytest.raises(Refused):
@@ -184,12 +184,12 @@ def test_smaller_plan(services: Services, ann: HubActor) -> None:
     """Repositories beyond the plan stay private, but no more are allowed; a plan may allow none, or any number."""
     for name in ("one", "two"):
         services.run(services.hub.repositories.create(ann, NewRepository("ann", name, PRIVATE)))
-    services.run(services.hub.users.set_plan(HubActor.operator(), "ann", PlanChange(0)))
+    services.run(services.hub.users.set_plan(HubActor.operator(), "ann", PlanChange(private_limit=0)))
 
     with pytest.raises(Refused, match=r"no private repositories .*make it public"):
         services.run(services.hub.repositories.create(ann, NewRepository("ann", "three", PRIVATE)))
     assert services.run(services.hub.repositories.get(ann, "ann/two")).private
-    services.run(services.hub.users.set_plan(HubActor.operator(), "ann", PlanChange(None)))
+    services.run(services.hub.users.set_plan(HubActor.operator(), "ann", PlanChange(private_limit=None)))
     services.run(services.hub.repositories.create(ann, NewRepository("ann", "three", PRIVATE)))
 
 

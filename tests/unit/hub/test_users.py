@@ -1,5 +1,6 @@
 """Accounts: sign-up, passwords, what users see of each other."""
 
+import msgspec
 import pytest
 from tests.unit.hub.services import PASSWORD, Services
 
@@ -10,10 +11,12 @@ from hythe.hub.login_throttle import MAX_FAILURES
 from hythe.hub.namespaces import user_name_problem
 from hythe.hub.page import Paging
 from hythe.hub.personal_tokens import NewPersonalToken
+from hythe.hub.plan import Plan, PlanUsage
 from hythe.hub.routes import application as hub_routes
 from hythe.hub.tokens import TokenRequest
 from hythe.hub.user import Visibility
 from hythe.hub.users import NewUser, PlanChange, UserChange, UserService, email_problem
+from hythe.settings import Settings, load
 from hythe.web.routes.application import PAGES
 
 
@@ -182,15 +185,15 @@ def test_a_token_without_the_right_leaves_the_account_alone(services: Services, 
 def test_plans_are_for_administrators(services: Services, ann: HubActor, curator: HubActor) -> None:
     """Other users cannot change a plan or see another's; a missing user is reported."""
     with pytest.raises(Refused):
-        services.run(services.hub.users.set_plan(ann, "ann", PlanChange(None)))
+        services.run(services.hub.users.set_plan(ann, "ann", PlanChange(private_limit=None)))
     with pytest.raises(NotFound):
-        services.run(services.hub.users.set_plan(curator, "ghost", PlanChange(1)))
+        services.run(services.hub.users.set_plan(curator, "ghost", PlanChange(private_limit=1)))
 
-    changed = services.run(services.hub.users.set_plan(curator, "ann", PlanChange(3)))
+    changed = services.run(services.hub.users.set_plan(curator, "ann", PlanChange(private_limit=3)))
 
-    assert changed.private_limit == 3
-    assert services.run(services.hub.users.me(ann)).private_limit == 3
-    assert services.run(services.hub.users.get(ANONYMOUS, "ann")).private_limit is None
+    assert changed.plan == msgspec.structs.replace(Plan.of(Settings()), private_limit=3)
+    assert services.run(services.hub.users.me(ann)).plan.private_limit == 3
+    assert services.run(services.hub.users.get(ANONYMOUS, "ann")).plan.private_limit is None
 
 
 def test_plan_of_new_accounts(services: Services) -> None:
@@ -201,12 +204,13 @@ def test_plan_of_new_accounts(services: Services) -> None:
         services.foundation.passwords,
         services.clock,
         sign_up=True,
-        private_limit=2,
+        plan=Plan.of(load({"private_repositories": "2", "storage_per_account": "5GiB"}, {}).settings),
     )
 
     made = services.run(users.create(ANONYMOUS, NewUser("ann", "ann@example.com", PASSWORD)))
 
-    assert (made.private_limit, made.private_count) == (2, 0)
+    assert made.plan == Plan(private_limit=2, repository_limit=1000, storage_limit=5 << 30, upload_limit=100)
+    assert made.usage == PlanUsage()
     assert services.run(users.get(HubActor.operator(), "ann")) == made
 
 

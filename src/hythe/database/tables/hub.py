@@ -4,7 +4,7 @@ Credentials are never stored themselves, only their SHA-256 (tokens are random, 
 hash (passwords).
 """
 
-from sqlalchemy import Boolean, Column, ForeignKey, Index, Integer, String, Table, Text, UniqueConstraint
+from sqlalchemy import BigInteger, Boolean, Column, ForeignKey, Index, Integer, String, Table, Text, UniqueConstraint
 
 from hythe.database.tables.metadata import METADATA, Identity, Timestamp
 
@@ -17,7 +17,11 @@ users = Table(
     Column("password_hash", Text, nullable=False),
     Column("admin", Boolean, nullable=False),
     Column("default_visibility", String(7), nullable=False),  # of repositories that a push creates
-    Column("private_limit", Integer),  # maximum number of private repositories; NULL: unlimited
+    # The account's plan (``hub.plan``); NULL: unlimited.
+    Column("private_limit", Integer),
+    Column("repository_limit", Integer),
+    Column("storage_limit", BigInteger),  # bytes
+    Column("upload_limit", Integer, server_default="100"),
     Column("created_at", Timestamp, nullable=False),
 )
 

@@ -6,6 +6,7 @@
                   ├─ tags (each refers to a manifest), tag_moves (their history), tag_rules
                   └─ repository_blobs ──── blobs
     uploads (refer to their repository by name: it may not exist yet)
+    namespace_usage, namespace_blobs (what each namespace stores; triggers keep them, see migration 0008)
 
 Unreferenced content has ``free_after``: the time from which garbage collection checks whether it is still unreferenced,
 and deletes it. Digests are stored in their text form, ``algorithm:hex``.
@@ -17,6 +18,7 @@ from sqlalchemy import (
     ForeignKey,
     ForeignKeyConstraint,
     Index,
+    Integer,
     LargeBinary,
     String,
     Table,
@@ -162,14 +164,34 @@ uploads = Table(
     "uploads",
     METADATA,
     Column("id", String(64), primary_key=True),
-    Column("repository", _NAME, nullable=False),
+    Column("repository", _NAME, nullable=False, index=True),
     Column("offset", BigInteger, nullable=False),
+    # How many bytes the session may have by the end of its current request, where its namespace has a limit.
+    Column("reserved", BigInteger, nullable=False, server_default="0"),
     Column("state", Text, nullable=False),
     # Set while the bytes are becoming this blob, which protects it from garbage collection.
     Column("digest", _DIGEST, index=True),
     Column("started_by", String(255), nullable=False),
     Column("started_at", Timestamp, nullable=False),
     Column("touched_at", Timestamp, nullable=False, index=True),
+)
+
+# A namespace is the first component of the names of its repositories.
+namespace_usage = Table(
+    "namespace_usage",
+    METADATA,
+    Column("namespace", _NAME, primary_key=True),
+    Column("bytes", BigInteger, nullable=False),  # of its distinct blobs, and of the manifests in each repository
+    Column("repositories", Integer, nullable=False),
+)
+
+namespace_blobs = Table(
+    "namespace_blobs",
+    METADATA,
+    Column("namespace", _NAME, primary_key=True),
+    Column("digest", _DIGEST, primary_key=True),
+    Column("size", BigInteger, nullable=False),
+    Column("repositories", Integer, nullable=False),  # how many of the namespace contain the blob
 )
 
 mirrored_manifests = Table(

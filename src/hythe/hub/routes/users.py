@@ -14,7 +14,7 @@ from hythe.hub.users import NewUser, PlanChange, UserChange
 class UserReply(msgspec.Struct, frozen=True, omit_defaults=True):
     """An account. Only the user and administrators see the fields from ``email`` on.
 
-    It has ``private_count`` private repositories, at most ``private_limit`` (null: unlimited).
+    A limit of null means unlimited. ``storage_limit`` and ``storage_used`` are in bytes.
     """
 
     username: str
@@ -24,6 +24,12 @@ class UserReply(msgspec.Struct, frozen=True, omit_defaults=True):
     default_visibility: Visibility | msgspec.UnsetType = msgspec.UNSET
     private_limit: int | msgspec.UnsetType | None = msgspec.UNSET
     private_count: int | msgspec.UnsetType = msgspec.UNSET
+    repository_limit: int | msgspec.UnsetType | None = msgspec.UNSET
+    repository_count: int | msgspec.UnsetType = msgspec.UNSET
+    storage_limit: int | msgspec.UnsetType | None = msgspec.UNSET
+    storage_used: int | msgspec.UnsetType = msgspec.UNSET
+    upload_limit: int | msgspec.UnsetType | None = msgspec.UNSET
+    upload_count: int | msgspec.UnsetType = msgspec.UNSET
 
 
 class PasswordChange(msgspec.Struct, frozen=True):
@@ -40,8 +46,8 @@ def _own(user: User) -> UserReply:
         user.created_at,
         user.email,
         user.default_visibility,
-        user.private_limit,
-        user.private_count,
+        **msgspec.structs.asdict(user.plan),
+        **msgspec.structs.asdict(user.usage),
     )
 
 

@@ -4,15 +4,19 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+import msgspec
 from sqlalchemy import ColumnElement, Row, ScalarSelect, Select, bindparam, delete, func, insert, select, update
 
 from hythe.database import Session
 from hythe.database.port import insert as upsert
 from hythe.database.tables.builds import build_configurations
 from hythe.database.tables.hub import hub_repositories, namespaces, search_documents, users
+from hythe.database.tables.registry import namespace_usage
 from hythe.hub.page import Paging
+from hythe.hub.plan import Plan
 from hythe.hub.repository import Repository
 from hythe.hub.sql.access_context import seen_by
+from hythe.hub.sql.plans import plan_columns, plan_of
 from hythe.hub.user import Visibility
 
 MAX_COUNTED = 10_000
@@ -36,6 +40,30 @@ COLUMNS: tuple[ColumnElement[Any], ...] = (
 
 _ALL = select(*COLUMNS).join_from(hub_repositories, namespaces)
 _BY_ID = _ALL.where(hub_repositories.c.repository_id == bindparam("repository_id"))
+
+
+class Owner(msgspec.Struct, frozen=True):
+    """The owner of a namespace, with the plan to enforce and the number of repositories."""
+
+    user_id: int
+    default_visibility: Visibility
+    plan: Plan
+    repository_count: int
+
+
+_OWNER = (
+    select(
+        users.c.id,
+        users.c.default_visibility,
+        *plan_columns(users),
+        namespace_usage.c.repositories,
+    )
+    .select_from(namespaces)
+    .join(users, users.c.id == namespaces.c.user_id)
+    .join(namespace_usage, namespace_usage.c.namespace == namespaces.c.name, isouter=True)
+    .where(namespaces.c.id == bindparam("namespace_id"))
+    .with_for_update(of=users)
+)
 
 
 async def add(session: Session, repository_id: int, namespace_id: int, name: str, values: Mapping[str, Any]) -> None:
@@ -96,14 +124,12 @@ async def count_private(session: Session, user_id: int) -> int:
     return int(row[0]) if row else 0
 
 
-async def plan_of(session: Session, namespace_id: int) -> Row[Any] | None:
-    """Return and lock user_id, default_visibility and private_limit of a namespace's owner."""
-    statement = (
-        select(users.c.id, users.c.default_visibility, users.c.private_limit)
-        .join_from(namespaces, users)
-        .where(namespaces.c.id == namespace_id)
-    )
-    return await session.row(statement.with_for_update(of=users))
+async def owner_of(session: Session, namespace_id: int) -> Owner | None:
+    """Return and lock the owner of a namespace; None if no account owns it."""
+    row = await session.row(_OWNER, {"namespace_id": namespace_id})
+    if row is None:
+        return None
+    return Owner(row.id, Visibility(row.default_visibility), plan_of(row), row.repositories or 0)
 
 
 async def in_namespace(

@@ -5,24 +5,34 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Row, bindparam, func, insert, literal, select, update
+from sqlalchemy import Row, bindparam, func, insert, select, update
 
 from hythe.database import Session
 from hythe.database.tables.hub import users
+from hythe.database.tables.registry import namespace_usage
 from hythe.hub.page import Paging
+from hythe.hub.plan import Plan, PlanUsage
+from hythe.hub.sql.plans import plan_columns, plan_of
 from hythe.hub.sql.repositories import private_count
 from hythe.hub.user import User, Visibility
+from hythe.registry.sql.usage import upload_count
 
 _COLUMNS = (
     users.c.id,
     users.c.name,
     users.c.email,
-    users.c.admin,
     users.c.default_visibility,
-    users.c.private_limit,
     users.c.created_at,
+    *plan_columns(users),
 )
-_ALL = select(*_COLUMNS, private_count(users.c.id).label("private_count"))
+_USAGE = select(namespace_usage).where(namespace_usage.c.namespace == users.c.name)
+_ALL = select(
+    *_COLUMNS,
+    private_count(users.c.id).label("private_count"),
+    _USAGE.with_only_columns(namespace_usage.c.repositories).scalar_subquery().label("repository_count"),
+    _USAGE.with_only_columns(namespace_usage.c.bytes).scalar_subquery().label("storage_used"),
+    upload_count(users.c.name).label("upload_count"),
+)
 _BY_NAME = _ALL.where(users.c.name == bindparam("name"))
 _BY_ID = _ALL.where(users.c.id == bindparam("user_id"))
 _CREDENTIALS = select(users.c.id, users.c.name, users.c.admin, users.c.password_hash).where(
@@ -46,7 +56,7 @@ async def add(
     password_hash: str,
     *,
     admin: bool,
-    private_limit: int | None,
+    plan: Plan,
     at: datetime,
 ) -> User:
     """Add an account. Raises IntegrityError if the name or e-mail address is taken."""
@@ -56,13 +66,13 @@ async def add(
         "password_hash": password_hash,
         "admin": admin,
         "default_visibility": Visibility.PUBLIC.value,
-        "private_limit": private_limit,
         "created_at": at,
+        **msgspec.structs.asdict(plan),
     }
-    row = await session.row(insert(users).values(values).returning(*_COLUMNS, literal(0).label("private_count")))
+    row = await session.row(insert(users).values(values).returning(users.c.id))
     if row is None:
         raise LookupError("INSERT .. RETURNING gave no row")
-    return _user(row)
+    return User(row.id, name, email, admin, Visibility.PUBLIC, plan, PlanUsage(), at)
 
 
 async def by_name(session: Session, name: str) -> User | None:
@@ -114,7 +124,7 @@ def _user(row: Row[Any]) -> User:
         row.email,
         row.admin,
         Visibility(row.default_visibility),
-        row.private_limit,
-        row.private_count,
+        plan_of(row),
+        PlanUsage(**{used: getattr(row, used) or 0 for used in PlanUsage.__struct_fields__}),
         row.created_at,
     )

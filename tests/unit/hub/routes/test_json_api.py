@@ -37,12 +37,12 @@ def test_plan(as_: People) -> None:
 
     refused = as_("ann").patch(path, json={"private_limit": 1000})
     bad = as_("curator").patch(path, json={"private_limit": -1})
-    missing = as_("curator").patch(path, json={})
+    too_big = as_("curator").patch(path, json={"storage_limit": 2**63})
     given = as_("curator").patch(path, json={"private_limit": 1000})
     own = as_("ann").get("/api/v1/users/me").json()
     as_("curator").patch(path, json={"private_limit": None})
 
-    assert (refused.status_code, bad.status_code, missing.status_code) == (403, 422, 422)
+    assert (refused.status_code, bad.status_code, too_big.status_code) == (403, 422, 422)
     assert (given.status_code, given.json()["private_limit"]) == (200, 1000)
     assert (own["private_limit"], "private_count" in own) == (1000, True)
     assert "private_limit" not in as_("").get(path).json()
