@@ -62,6 +62,8 @@ def _run(arguments: Namespace) -> int:
     external = _external_builder(settings)
     isolation = msgspec.structs.replace(isolation, external=external)
     _report(f"isolation: {isolation}")
+    for problem in isolation.missing:
+        _report(f"missing: {problem}")
     available = external is None or _is_available(external)
     if arguments.check:
         return 0 if available else 1

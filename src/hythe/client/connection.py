@@ -5,11 +5,11 @@ and writing release the GIL, and commands start sooner (measurements: docs/perfo
 """
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from socket import IPPROTO_TCP, SHUT_RDWR, TCP_NODELAY, create_connection
+from socket import IPPROTO_TCP, SHUT_RDWR, TCP_NODELAY, create_connection, socket
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias
 from urllib.parse import SplitResult, urlsplit
 
 from hythe.client.errors import Unreachable
@@ -24,6 +24,10 @@ MAX_RESPONSE_SIZE = 16 << 20
 """Maximum bytes of a response that is read into memory."""
 _PORTS = {"http": 80, "https": 443}
 _READ_SIZE = 1 << 16
+
+
+Dial: TypeAlias = Callable[[str, int], socket]
+"""Returns a socket that is connected to a host and port. Raises OSError; a PermissionError is not retried."""
 
 
 class RequestBody(Protocol):
@@ -105,9 +109,11 @@ class StreamedResponse:
 class ConnectionPool:
     """Open connections by server; one that is idle for ``read_timeout`` seconds is given up. Thread-safe."""
 
-    def __init__(self, tls_options: TLSOptions, read_timeout: float = 45) -> None:
+    def __init__(self, tls_options: TLSOptions, read_timeout: float = 45, dial: Dial | None = None) -> None:
+        """``dial`` opens every connection, redirects and token servers included, and no proxy is used then."""
         self.tls_options = tls_options
         self._read_timeout = read_timeout
+        self._dial = dial
         self._lock = threading.Lock()
         self._idle: dict[str, list[HTTP1Connection]] = {}
         self._busy: set[HTTP1Connection] = set()
@@ -140,9 +146,8 @@ class ConnectionPool:
             return ConnectionFailed(f"{key}: timed out waiting for data")
         is_refused = isinstance(error, ConnectionRefusedError)
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        return ConnectionFailed(
-            f"{key}: {reason}", "check the address, and that the server is running" if is_refused else ""
-        )
+        hint = "check the address, and that the server is running" if is_refused else ""
+        return ConnectionFailed(f"{key}: {reason}", hint, permanent=isinstance(error, PermissionError))
 
     def close(self) -> None:
         """Close all connections; requests in other threads fail at once."""
@@ -185,9 +190,12 @@ class ConnectionPool:
         return connection
 
     def _connect(self, parts: SplitResult) -> HTTP1Connection:
-        proxy = proxy_for(parts.scheme, parts.netloc)
+        proxy = self._proxy(parts)
         host, port = parts.hostname or "", parts.port or _PORTS[parts.scheme]
-        plain = create_connection(_address(*((proxy.host, proxy.port) if proxy else (host, port))), CONNECT_TIMEOUT)
+        if self._dial is not None:
+            plain = self._dial(host, port)
+        else:
+            plain = create_connection(_address(*((proxy.host, proxy.port) if proxy else (host, port))), CONNECT_TIMEOUT)
         # Headers and a small body are two packets: Nagle's algorithm would delay the second.
         plain.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
         if parts.scheme == "http":
@@ -199,6 +207,9 @@ class ConnectionPool:
         except BaseException:
             plain.close()
             raise
+
+    def _proxy(self, parts: SplitResult) -> Proxy | None:
+        return None if self._dial else proxy_for(parts.scheme, parts.netloc)
 
     def _context(self, netloc: str) -> "SSLContext":
         context = self._contexts.get(netloc)
@@ -216,7 +227,8 @@ class ConnectionPool:
         body: RequestBody | None,
     ) -> StreamedResponse:
         try:
-            _send_request_head(connection, method, parts, headers, body)
+            proxy = self._proxy(parts) if parts.scheme == "http" else None
+            _send_request_head(connection, method, parts, headers, body, proxy)
             _send_body(connection, body)
             return StreamedResponse(self, key, connection, method)
         except OSError as error:
@@ -247,11 +259,17 @@ def _open_tunnel(connection: HTTP1Connection, proxy: Proxy, target: str) -> None
 
 
 def _send_request_head(
-    connection: HTTP1Connection, method: str, parts: SplitResult, headers: Mapping[str, str], body: RequestBody | None
+    connection: HTTP1Connection,
+    method: str,
+    parts: SplitResult,
+    headers: Mapping[str, str],
+    body: RequestBody | None,
+    proxy: Proxy | None,
 ) -> None:
+    """Send the request line and headers; ``proxy`` is the one that plain HTTP goes through, if any."""
     target = f"{parts.path or '/'}{'?' + parts.query if parts.query else ''}"
     fields = {"Host": parts.netloc, **headers}
-    if parts.scheme == "http" and (proxy := proxy_for("http", parts.netloc)):
+    if proxy:
         target = f"http://{parts.netloc}{target}"
         if proxy.authorization:
             fields["Proxy-Authorization"] = proxy.authorization

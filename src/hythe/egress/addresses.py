@@ -5,6 +5,7 @@ reachable unicast is internal.
 """
 
 import contextlib
+import errno
 import ipaddress
 import socket
 from typing import TypeAlias
@@ -62,6 +63,17 @@ def parse_address(text: str) -> IPAddress:
     if address in _NAT64:
         return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
     return address.ipv4_mapped or address
+
+
+def addresses_of(
+    host: str, port: int | None = None, family: socket.AddressFamily = socket.AF_UNSPEC
+) -> tuple[str, ...]:
+    """Return the addresses of a host, the preferred one first. Blocks. Raises OSError."""
+    try:
+        found = socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)
+    except UnicodeError as error:
+        raise OSError(errno.EINVAL, "not a host name") from error
+    return tuple(dict.fromkeys(str(info[4][0]) for info in found))
 
 
 def is_public(address: IPAddress) -> bool:

@@ -8,7 +8,7 @@ from typing import Self
 
 import msgspec
 
-from hythe.egress.addresses import IPAddress, guard_of, is_own_address, is_public, parse_address
+from hythe.egress.addresses import IPAddress, addresses_of, guard_of, is_own_address, is_public, parse_address
 from hythe.settings import IPNetwork, parse_internal_networks
 
 ANY_PORT = 0
@@ -76,7 +76,9 @@ class EgressPolicy(msgspec.Struct, frozen=True):
         if not self.names:
             return self
         found = [
-            Endpoint(parse_address(address), named.port) for named in self.names for address in _addresses(named.host)
+            Endpoint(parse_address(address), named.port)
+            for named in self.names
+            for address in _present_addresses(named.host)
         ]
         return msgspec.structs.replace(self, endpoints=(*self.endpoints, *found), names=())
 
@@ -105,6 +107,18 @@ class EgressPolicy(msgspec.Struct, frozen=True):
         if any(address in network and (guard is None or is_part(network, guard)) for network in self.networks):
             return ""
         return "an address of this machine" if is_own else "not on the public internet"
+
+    def first_allowed(self, addresses: Iterable[str], port: int, host: str) -> str:
+        """Return the first of a host's addresses that a socket may connect to. Raises EgressDenied, OSError."""
+        denied: OSError = OSError(errno.EHOSTUNREACH, f"{host} has no address")
+        for address in addresses:
+            try:
+                self.require_allowed(address, port, host)
+            except EgressDenied as error:
+                denied = error
+                continue
+            return address
+        raise denied
 
 
 def is_part(network: IPNetwork, whole: IPNetwork) -> bool:
@@ -137,8 +151,8 @@ def open_socket(policy: EgressPolicy, host: str, port: int, timeout: float = CON
     raise next((each for each in problems if not isinstance(each, EgressDenied)), problems[0])
 
 
-def _addresses(host: str) -> list[str]:
+def _present_addresses(host: str) -> tuple[str, ...]:
     try:
-        return list(dict.fromkeys(str(info[4][0]) for info in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)))
-    except (OSError, UnicodeError):
-        return []
+        return addresses_of(host)
+    except OSError:
+        return ()

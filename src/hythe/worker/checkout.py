@@ -5,9 +5,10 @@ import socket
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from hythe.egress.addresses import addresses_of, parse_address
+from hythe.egress.policy import EgressDenied, EgressPolicy
 from hythe.forges.source_ref import SourceType
 from hythe.worker.errors import BuildFailed
-from hythe.worker.isolation.addresses import addresses_of, is_metadata
 from hythe.worker.isolation.port_forward import ForwardedPort
 from hythe.worker.isolation.sandbox import NetworkAccess, Sandbox
 from hythe.worker.progress import ProgressReporter
@@ -67,7 +68,7 @@ class Checkout:
         self._sandbox = sandbox
         self._progress = progress
         self._environment = _QUIET | _credentials(job, sandbox)
-        self._access = source_access(job.source_url, networks)
+        self._access = source_access(job.source_url, job.limits.egress, networks)
         self._commit_line = ""
         progress.hide(job.credentials, job.credentials.partition(":")[2])
 
@@ -98,25 +99,29 @@ class Checkout:
             self._progress.line(line)
 
 
-def source_access(url: str, networks: frozenset[Network]) -> NetworkAccess:
-    """Return what git can reach: the internet (for submodules and LFS) and the source's host, wherever it is.
+def source_access(url: str, egress: EgressPolicy, networks: frozenset[Network]) -> NetworkAccess:
+    """Return what git can reach: the source's host and, for submodules and LFS, what ``egress`` allows.
 
-    Raises BuildFailed for hosts of cloud metadata services.
+    Raises BuildFailed if it does not allow the source.
     """
     parts = urlsplit(url)
     host = parts.hostname or ""
     port = parts.port or _PORTS[parts.scheme]
     try:
-        addresses = addresses_of(host, port, socket.AF_INET)
+        found = addresses_of(host, port, socket.AF_INET)
+        address = egress.with_names_resolved().first_allowed(found, port, host)
+    except EgressDenied as error:
+        raise BuildFailed(f"the source cannot be fetched: {error}") from error
     except OSError as error:
         raise BuildFailed(f"unknown host {host} of the source: {error.strerror}") from error
-    if any(map(is_metadata, addresses)):
-        raise BuildFailed(f"sources cannot be fetched from the host {host}")
+    # With this entry, git uses the address that was checked: the name may resolve to another one by then.
+    if Network.OPEN in networks and not parse_address(address).is_loopback:
+        return NetworkAccess(Network.OPEN, (), () if host == address else ((address, host),))
+    # The sandbox has its own loopback, and without slirp4netns no other network.
     network = Network.OPEN if Network.OPEN in networks else Network.OFF
-    address = host if host.replace(".", "").isdigit() and host.startswith("127.") else "127.0.0.1"
-    hosts = () if address == host or host == "localhost" else ((address, host),)
-    # Use the address that was checked: the name may resolve to another one when git asks.
-    return NetworkAccess(network, (ForwardedPort(addresses[0], port, address),), hosts)
+    inside = address if parse_address(address).is_loopback else "127.0.0.1"
+    hosts = () if host in (inside, "localhost") else ((inside, host),)
+    return NetworkAccess(network, (ForwardedPort(address, port, inside),), hosts)
 
 
 def _credentials(job: Job, sandbox: Sandbox) -> dict[str, str]:

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from hythe.egress.policy import EgressPolicy
 from hythe.forges.source_ref import SourceRef
 
 
@@ -28,6 +29,13 @@ class BuildLimits(msgspec.Struct, frozen=True, kw_only=True):
     seconds: int = 3600
     log: int = 8 << 20
     network: Network = Network.OPEN
+    internal_networks: str = ""
+    """The hub's setting of that name. Loopback in it is that of the worker's machine."""
+
+    @property
+    def egress(self) -> EgressPolicy:
+        """Which addresses the build, its source and its base images can reach. Raises SettingsError."""
+        return EgressPolicy.parse(self.internal_networks)
 
 
 class BuildSpec(msgspec.Struct, frozen=True, kw_only=True):

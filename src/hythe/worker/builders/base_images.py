@@ -1,22 +1,25 @@
 """Base images: the worker fetches them with the hub's token or without credentials, outside the sandbox."""
 
-import contextlib
+import functools
 from urllib.parse import urlsplit
 
 from hythe.client.client import Client
+from hythe.client.connection import ConnectionPool
 from hythe.client.credentials import ANONYMOUS, Credential
 from hythe.client.endpoints import LayoutEndpoint, RegistryEndpoint
 from hythe.client.errors import ClientError
 from hythe.client.layout import ImageLayout
 from hythe.client.platforms import choose_image, host_platform, parse_platform
 from hythe.client.protocol import RemoteRepository
+from hythe.client.session import RegistrySession
 from hythe.client.transfer import TransferOptions, transfer
+from hythe.egress.addresses import addresses_of
+from hythe.egress.policy import EgressDenied, open_socket
 from hythe.oci.errors import OCIError
 from hythe.oci.manifest import ManifestKind, Platform
 from hythe.oci.reference import Reference
 from hythe.worker.errors import BuildFailed
 from hythe.worker.hub_api import HubAPI
-from hythe.worker.isolation.addresses import addresses_of, is_local_machine, is_metadata
 from hythe.worker.protocol import Job
 
 LAYOUT_TAG = "base"
@@ -29,12 +32,16 @@ class BaseImages:
         self._job = job
         self._hub = hub
         self._client = client
+        self._egress = job.limits.egress
+        dial = functools.partial(open_socket, self._egress)
+        self._connections = ConnectionPool(client.connections.tls_options, client.policy.read_timeout, dial)
+        """Connections to registries that Dockerfiles name; only those to the hub are made by ``client``."""
         self.problem = ""
 
     def reference(self, name: str) -> Reference:
         """Return the reference of an image that a Dockerfile names; a name without a host is on Docker Hub.
 
-        Raises BuildFailed, also for hosts of cloud metadata services and for the worker's own host.
+        Raises BuildFailed, also for hosts that builds may not reach.
         """
         try:
             reference = Reference.parse(name).with_default_tag()
@@ -45,12 +52,21 @@ class BaseImages:
         return reference
 
     def _require_allowed_host(self, host: str) -> None:
-        found = _addresses(host)
-        if any(map(is_metadata, found)):
-            raise BuildFailed(f"base images cannot be fetched from the host {host}")
-        trust = self._client.connections.tls_options
-        if any(map(is_local_machine, found)) and host not in trust.plain_http and "*" not in trust.plain_http:
-            raise BuildFailed(f"{host} is the worker's own host: to allow its base images, add it to HYTHE_PLAIN_HTTP")
+        """Refuse a host before anything is done; ``open_socket`` decides again what is connected to."""
+        parts = urlsplit(f"//{host}")
+        egress = self._egress.with_names_resolved()
+        denied: EgressDenied | None = None
+        for port in (parts.port,) if parts.port else (443, 80):
+            try:
+                egress.first_allowed(addresses_of(parts.hostname or "", port), port, parts.hostname or "")
+            except EgressDenied as error:
+                denied = error
+            except OSError:
+                return  # an unknown host is reported when the image is fetched
+            else:
+                return
+        if denied:
+            raise BuildFailed(f"base images cannot be fetched from {host}: {denied}")
 
     def digest(self, reference: Reference, platform: str) -> str | None:
         """Return the digest of the image or index; None if there is none for this platform (see ``problem``)."""
@@ -73,20 +89,13 @@ class BaseImages:
         return LAYOUT_TAG
 
     def _repository(self, reference: Reference) -> RemoteRepository:
-        credential = ANONYMOUS
         if reference.host == self._job.registry:
             credential = Credential(registry_token=self._hub.push_token(self._job, (reference.repository,)))
-        return RemoteRepository(
-            self._client.session(reference.host, reference.repository, credential), reference.repository
-        )
+            session = self._client.session(reference.host, reference.repository, credential)
+        else:
+            session = RegistrySession(reference.host, self._connections, lambda: ANONYMOUS, self._client.policy)
+        return RemoteRepository(session, reference.repository)
 
 
 def _platform(text: str) -> Platform:
     return parse_platform(text) if text else host_platform()
-
-
-def _addresses(host: str) -> list[str]:
-    parts = urlsplit(f"//{host}")
-    with contextlib.suppress(OSError):  # an unknown host is reported when the image is fetched
-        return addresses_of(parts.hostname or "", parts.port or 443)
-    return []

@@ -15,12 +15,14 @@ from pathlib import Path
 
 import msgspec
 
+from hythe.egress.policy import EgressPolicy
 from hythe.worker.errors import BuildStopped, IsolationUnavailable, LimitReached
-from hythe.worker.isolation.addresses import METADATA
 from hythe.worker.isolation.cgroup import ControlGroup
 from hythe.worker.isolation.disk import Disk
 from hythe.worker.isolation.id_mapping import IdMapping
 from hythe.worker.isolation.port_forward import ForwardedPort, PortForward
+from hythe.worker.isolation.routes import loopback_forwards, network_commands, own_networks
+from hythe.worker.isolation.slirp import start_slirp
 from hythe.worker.protocol import Network
 
 VIEW = Path(__file__).with_name("view.sh").read_text()
@@ -45,7 +47,7 @@ ENVIRONMENT = {
 
 
 class NetworkAccess(msgspec.Struct, frozen=True):
-    """The network of a command: ``network`` OPEN blocks only metadata services; ``forwards`` are port forwards."""
+    """The network of a command: ``network`` OPEN obeys the egress policy; ``forwards`` are port forwards."""
 
     network: Network = Network.OFF
     forwards: tuple[ForwardedPort, ...] = ()
@@ -67,13 +69,28 @@ class ProcessResult(msgspec.Struct, frozen=True):
 class Sandbox:
     """Runs the commands of one build, one after the other."""
 
-    def __init__(self, ids: IdMapping, disk: Disk, group: ControlGroup | None, *, deadline: float, limit: int) -> None:
-        """Limit the sandbox to ``deadline`` (``time.monotonic``), ``limit`` seconds after its start."""
+    def __init__(
+        self,
+        ids: IdMapping,
+        disk: Disk,
+        group: ControlGroup | None,
+        *,
+        deadline: float,
+        limit: int,
+        egress: EgressPolicy,
+        hardened_network: bool = True,
+    ) -> None:
+        """Limit the sandbox to ``deadline`` (``time.monotonic``), ``limit`` seconds after its start.
+
+        ``egress`` decides what the network OPEN reaches; ``hardened_network``: see ``start_slirp``.
+        """
         self.disk = disk
         self._ids = ids
         self._group = group
         self._deadline = deadline
         self._limit = limit
+        self._egress = egress
+        self._hardened_network = hardened_network
         self._running: subprocess.Popen[bytes] | None = None
         self._stop = threading.Event()
         self._root = disk.folder.parent / f"{disk.folder.name}.root"
@@ -128,7 +145,8 @@ class Sandbox:
         """
         if self._stop.is_set():
             raise BuildStopped
-        process = self._start(["env", "-C", folder, *command], access, environment or {})
+        access, commands = self._set_up_network(access)
+        process = self._start(["env", "-C", folder, *command], access, commands, environment or {})
         self._running = process
         forwards: list[PortForward] = []
         network_process: subprocess.Popen[bytes] | None = None
@@ -136,7 +154,8 @@ class Sandbox:
         try:
             self._enter(process)
             forwards = [PortForward(process.pid, port) for port in access.forwards]
-            network_process = _start_network(process.pid) if access.network is Network.OPEN else None
+            if access.network is Network.OPEN:
+                network_process = start_slirp(process.pid, hardened=self._hardened_network)
             watcher.start()
             last = _read_lines(process, on_line)
             code = process.wait()
@@ -160,12 +179,22 @@ class Sandbox:
         with contextlib.suppress(OSError):
             self._root.rmdir()
 
+    def _set_up_network(self, access: NetworkAccess) -> tuple[NetworkAccess, str]:
+        """Return the access with the port forwards of the egress policy, and the commands that set up its routes."""
+        if access.network is not Network.OPEN:
+            return access, ""
+        policy = self._egress.with_names_resolved()
+        taken = {(each.address, each.port) for each in access.forwards}
+        added = [each for each in loopback_forwards(policy) if (each.address, each.port) not in taken]
+        forwards = (*access.forwards, *dict.fromkeys(added))
+        return msgspec.structs.replace(access, forwards=forwards), network_commands(policy, own_networks())
+
     def _start(
-        self, command: Sequence[str], access: NetworkAccess, environment: Mapping[str, str]
+        self, command: Sequence[str], access: NetworkAccess, commands: str, environment: Mapping[str, str]
     ) -> subprocess.Popen[bytes]:
         hosts = "\n".join(f"{address} {name}" for address, name in access.hosts)
         inside = ["unshare", "--user", "--keep-caps", "--", "sh", "-c", _START, "sh", VIEW, "view"]
-        rest = [hosts, access.network.value, " ".join(METADATA), *command]
+        rest = [hosts, access.network.value, commands, *command]
         if os.geteuid() == 0:
             wrapper = ["unshare", "--mount", "--propagation", "private", "--", "sh", "-ec", _MOVE_WORK_FOLDER, "sh"]
             command_line = [*wrapper, str(self.disk.folder), *inside, "/mnt/root", "/mnt/work", *rest]
@@ -223,20 +252,6 @@ def _await_new_namespace(process: subprocess.Popen[bytes], kind: str) -> None:
                 return
         time.sleep(0.002)
     raise IsolationUnavailable(f"the sandbox got no {kind} namespace within {_START_TIMEOUT} s")
-
-
-def _start_network(pid: int) -> subprocess.Popen[bytes]:
-    """Give the sandbox its own network with access to the internet, but not to the host's loopback."""
-    command = ["slirp4netns", "--configure", "--mtu=65520", "--disable-host-loopback"]
-    namespaces = [f"--userns-path=/proc/{pid}/ns/user", "--netns-type=path", f"/proc/{pid}/ns/net", "tap0"]
-    try:
-        return subprocess.Popen(
-            [*command, *namespaces], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-    except FileNotFoundError as error:
-        raise IsolationUnavailable(
-            "slirp4netns is not installed: install it, or set builds_network to registry or off"
-        ) from error
 
 
 def _read_lines(process: subprocess.Popen[bytes], on_line: Callable[[str], None]) -> tuple[str, ...]:

@@ -40,6 +40,8 @@ class Isolation(msgspec.Struct, frozen=True):
     groups: bool
     images: bool
     networks: frozenset[Network]
+    hardened_network: bool = True
+    """Whether slirp4netns isolates itself."""
     missing: tuple[str, ...] = ()
     external: ExternalBuilder | None = None
     """The builder that the operator chose instead of the sandbox, if any."""
@@ -52,6 +54,7 @@ class Isolation(msgspec.Struct, frozen=True):
             "control group" if self.groups else "NO limits on memory and processes",
             "separate file system" if self.images else "watched folder",
             "networks: " + ", ".join(sorted(network.value for network in self.networks)),
+            *([] if self.hardened_network else ["slirp4netns NOT isolated"]),
         ]
         return "; ".join(parts)
 
@@ -61,7 +64,15 @@ class Isolation(msgspec.Struct, frozen=True):
         disk = self._disk(name, limits, image, ids)
         group: ControlGroup | None = make_group(self.folder, name, limits) if self.groups else None
         deadline = time.monotonic() + limits.seconds
-        return Sandbox(ids, disk, group, deadline=deadline, limit=limits.seconds)
+        return Sandbox(
+            ids,
+            disk,
+            group,
+            deadline=deadline,
+            limit=limits.seconds,
+            egress=limits.egress,
+            hardened_network=self.hardened_network,
+        )
 
     def _disk(self, name: str, limits: BuildLimits, image: Path, ids: IdMapping) -> Disk:
         folder = self.folder / "work" / name
@@ -89,7 +100,7 @@ def choose_isolation(folder: Path, first: int, *, weaker: bool) -> Isolation:
             continue
         if not candidate.groups and not weaker:
             break
-        return msgspec.structs.replace(candidate, networks=_networks(candidate), missing=tuple(missing))
+        return _with_networks(candidate, missing, weaker=weaker)
     raise IsolationUnavailable(
         "this machine cannot isolate builds: "
         + "; ".join(missing)
@@ -97,15 +108,21 @@ def choose_isolation(folder: Path, first: int, *, weaker: bool) -> Isolation:
     )
 
 
-def _networks(isolation: Isolation) -> frozenset[Network]:
+def _with_networks(isolation: Isolation, missing: list[str], *, weaker: bool) -> Isolation:
+    """Return the isolation with the networks that this machine supports, and what is ``missing``."""
     found = {Network.OFF}
-    for network in (Network.REGISTRY, Network.OPEN):
+    for network, hardened in ((Network.REGISTRY, True), (Network.OPEN, True), (Network.OPEN, False)):
+        if network in found or not (hardened or weaker):
+            continue
+        candidate = msgspec.structs.replace(isolation, hardened_network=hardened)
         try:
-            _try(isolation, network)
-        except (IsolationUnavailable, OSError):
+            _try(candidate, network)
+        except (IsolationUnavailable, OSError) as error:
+            missing.append(f"no network {network.value!r}: {error}")
             continue
         found.add(network)
-    return frozenset(found)
+        isolation = candidate
+    return msgspec.structs.replace(isolation, networks=frozenset(found), missing=tuple(missing))
 
 
 def _try(isolation: Isolation, network: Network) -> None:

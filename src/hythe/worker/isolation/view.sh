@@ -1,8 +1,8 @@
 #!/bin/sh
 # Runs as root of a user namespace, in new mount, process and network namespaces. Sets up the few files that a build may
-# see, makes them the root folder, and runs the command.  Usage: view.sh ROOT WORK HOSTS NETWORK BLOCKED COMMAND..
+# see, makes them the root folder, and runs the command.  Usage: view.sh ROOT WORK HOSTS NETWORK COMMANDS COMMAND..
 set -e
-root=$1 work=$2 hosts=$3 network=$4 blocked=$5
+root=$1 work=$2 hosts=$3 network=$4 network_commands=$5
 shift 5
 mount -t tmpfs -o size=64m,mode=755 tmpfs "$root"
 cd "$root"
@@ -53,12 +53,12 @@ chmod 1777 /work/tmp
 ip link set lo up
 if [ "$network" = open ]; then
     tries=0
-    until ip -o link show tap0 2>/dev/null | grep -q UP; do
+    until ip -o link show tap0 >/dev/null 2>&1; do
         tries=$((tries + 1))
         [ $tries -lt 500 ] || { echo "the network of the sandbox did not come up" >&2; exit 125; }
         sleep 0.02
     done
-    for range in $blocked; do ip route add blackhole "$range"; done
+    printf '%s\n' "$network_commands" | ip -batch - >&2 || exit 125
 fi
 cd /work
 exec setpriv --pdeathsig KILL --bounding-set -net_admin,-net_raw,-sys_module,-sys_time,-sys_boot,-sys_ptrace,-mknod \

@@ -1,0 +1,49 @@
+"""Starts slirp4netns, which connects a sandbox's network namespace to the host's network.
+
+It parses what untrusted code sends, so it runs without files and capabilities (``--enable-sandbox``) and with few
+system calls (``--enable-seccomp``).
+"""
+
+import os
+import select
+import subprocess
+import tempfile
+
+from hythe.worker.errors import IsolationUnavailable
+
+HARDENING = ("--enable-sandbox", "--enable-seccomp")
+_START_TIMEOUT = 20
+
+
+def start_slirp(pid: int, *, hardened: bool) -> subprocess.Popen[bytes]:
+    """Give the network namespace of process ``pid`` an interface, without access to the host's loopback.
+
+    Not ``hardened``: for hosts where slirp4netns cannot isolate itself. Raises IsolationUnavailable.
+    """
+    command = ["slirp4netns", "--disable-host-loopback", *(HARDENING if hardened else ()), "--mtu=65520"]
+    namespaces = [f"--userns-path=/proc/{pid}/ns/user", "--netns-type=path", f"/proc/{pid}/ns/net", "tap0"]
+    ready, signal_ready = os.pipe()
+    with os.fdopen(ready), tempfile.TemporaryFile() as errors:
+        try:
+            process = subprocess.Popen(
+                [*command, f"--ready-fd={signal_ready}", *namespaces],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=errors,
+                pass_fds=(signal_ready,),
+            )
+        except FileNotFoundError as error:
+            raise IsolationUnavailable(
+                "slirp4netns is not installed: install it, or set builds_network to registry or off"
+            ) from error
+        finally:
+            os.close(signal_ready)
+        is_readable = bool(select.select([ready], [], [], _START_TIMEOUT)[0])
+        if is_readable and os.read(ready, 1):
+            return process
+        process.kill()
+        process.wait()
+        errors.seek(0)
+        lines = errors.read(4000).decode(errors="replace").strip().splitlines() or ["no response"]
+    hint = ": set builds_isolation=weaker to run it without its own isolation" if hardened else ""
+    raise IsolationUnavailable(f"slirp4netns failed ({lines[-1]}){hint}")
