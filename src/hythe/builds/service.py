@@ -95,6 +95,7 @@ def limits_of(settings: Settings) -> BuildLimits:
         seconds=settings.builds_timeout,
         log=settings.builds_log_size,
         network=Network(settings.builds_network),
+        internal_networks=settings.internal_networks,
     )
 
 
