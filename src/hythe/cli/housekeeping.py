@@ -89,4 +89,7 @@ async def _report(registry: "RegistryServices") -> tuple[int, int]:
                 print(f"{finding.digest}: intact again, and served")
     async for stray in registry.verification.strays():
         print(f"{stray.digest}: {stray.size} bytes not in the database: the next garbage collection deletes them")
+    async for wrong in registry.verification.usage():
+        counted, actual = wrong.counted.bytes, wrong.actual.bytes
+        print(f"{wrong.namespace}: stores {actual} bytes, but {counted} were counted: corrected")
     return checked, corrupt

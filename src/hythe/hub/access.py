@@ -19,7 +19,7 @@ from hythe.oci.challenge import Challenge
 from hythe.oci.errors import ErrorCode, WireError
 from hythe.oci.reference import is_name
 from hythe.oci.scope import Scope
-from hythe.registry.access import Action, Actor
+from hythe.registry.access import Action, Actor, Limits
 
 EVERYTHING = frozenset(Action)
 NOTHING: frozenset[Action] = frozenset()
@@ -120,14 +120,14 @@ class HubAccess:
         if not hub_user.signed_in and not hub_user.operating and hub_user.granted is None:
             raise WireError(ErrorCode.UNAUTHORIZED)
 
-    async def require(self, actor: Actor, repository: str, action: Action) -> None:
+    async def require(self, actor: Actor, repository: str, action: Action) -> Limits:
         """See registry.access.Access."""
         hub_user = hub_actor(actor)
         context = await self.context(hub_user, repository)
         if action in reached(hub_user, repository, context):
             if action is Action.PUSH and context.built and hub_user.build is None:
                 raise WireError(ErrorCode.DENIED, built_refusal(repository))
-            return
+            return context.limits
         if action in allowed(context):
             raise self._wider_token_needed(repository, action)
         if not hub_user.signed_in:

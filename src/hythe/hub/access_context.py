@@ -4,12 +4,13 @@ import msgspec
 
 from hythe.hub.namespaces import NamespaceKind
 from hythe.hub.user import Visibility
+from hythe.registry.access import UNLIMITED, Limits
 
 
 class AccessContext(msgspec.Struct, frozen=True):
     """A namespace, a repository and a user; the ids are None where one does not exist or no user is signed in.
 
-    ``built``: the repository has Trusted Builds, so only its builds may push to it.
+    ``built``: the repository has Trusted Builds, so only its builds may push to it. ``limits``: of the namespace.
     """
 
     namespace: NamespaceKind | None
@@ -20,3 +21,4 @@ class AccessContext(msgspec.Struct, frozen=True):
     user_id: int | None
     admin: bool
     built: bool = False
+    limits: Limits = UNLIMITED

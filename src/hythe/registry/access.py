@@ -29,6 +29,20 @@ class Actor(msgspec.Struct, frozen=True):
     name: str = ""
 
 
+class Limits(msgspec.Struct, frozen=True):
+    """The limits of a namespace: stored bytes and upload sessions; None: unlimited. False if it has no limits."""
+
+    namespace: str = ""
+    storage: int | None = None
+    uploads: int | None = None
+
+    def __bool__(self) -> bool:
+        return self.storage is not None or self.uploads is not None
+
+
+UNLIMITED = Limits()
+
+
 class Access(Protocol):
     """Decides who may do what. Every refusal is a WireError that is ready to be sent."""
 
@@ -47,9 +61,10 @@ class Access(Protocol):
         Raises WireError UNAUTHORIZED if the client must present credentials or a token first, even an anonymous token.
         """
 
-    async def require(self, actor: Actor, repository: str, action: Action) -> None:
+    async def require(self, actor: Actor, repository: str, action: Action) -> Limits:
         """Check that ``actor`` may do this with the repository of this canonical name, whether or not it exists.
 
+        Returns the limits of its namespace.
         Raises WireError: UNAUTHORIZED if other credentials may help, DENIED with the reason, or the error for a missing
         repository if its existence is a secret.
         """

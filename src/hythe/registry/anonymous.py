@@ -3,7 +3,7 @@
 from collections.abc import Collection
 
 from hythe.oci.challenge import Challenge
-from hythe.registry.access import Action, Actor
+from hythe.registry.access import UNLIMITED, Action, Actor, Limits
 
 ANONYMOUS = Actor()
 
@@ -22,8 +22,9 @@ class AnonymousAccess:
     async def enter(self, actor: Actor) -> None:
         """See Access.enter."""
 
-    async def require(self, actor: Actor, repository: str, action: Action) -> None:
+    async def require(self, actor: Actor, repository: str, action: Action) -> Limits:
         """See Access.require."""
+        return UNLIMITED
 
     async def visible(self, actor: Actor, repositories: Collection[str]) -> frozenset[str]:
         """See Access.visible."""

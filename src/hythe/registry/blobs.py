@@ -10,9 +10,11 @@ from hythe.database import Database, Session
 from hythe.database.read_cache import ReadCache
 from hythe.oci.digest import Digest
 from hythe.oci.errors import ErrorCode, WireError
-from hythe.registry.access import Access, Action, Actor
+from hythe.registry.access import Access, Action, Actor, Limits
 from hythe.registry.clock import Clock
+from hythe.registry.events import RepositoryRef
 from hythe.registry.policy import Policy
+from hythe.registry.quota import Quota
 from hythe.registry.repositories import Repositories
 from hythe.registry.sql import blobs as store
 from hythe.registry.sql import repositories as repository_store
@@ -52,6 +54,7 @@ class Blobs:
         access: Access,
         repositories: Repositories,
         verification: Verification,
+        quota: Quota,
         policy: Policy,
         clock: Clock,
     ) -> None:
@@ -60,6 +63,7 @@ class Blobs:
         self._access = access
         self._repositories = repositories
         self._verification = verification
+        self._quota = quota
         self._policy = policy
         self._clock = clock
         self._cache: ReadCache[tuple[str, Digest], Blob] = ReadCache(database, CACHE_SIZE)
@@ -122,11 +126,13 @@ class Blobs:
         """Mount a blob of another repository (specification, "Mounting a blob from another repository").
 
         Return False if no repository that the actor may read contains it; ``source`` None searches all of them.
+        Raises QuotaExceeded.
         """
-        await self._access.require(actor, repository, Action.PUSH)
+        limits = await self._access.require(actor, repository, Action.PUSH)
         readable = await self._find_readable_sources(actor, digest, source)
         for name in readable:
-            if await self._mount_from(actor, repository, digest, name):
+            mount = partial(self._mount_from, actor, repository, limits, digest, name)
+            if await self._quota.making_room(limits, mount):
                 return True
         return False
 
@@ -135,9 +141,10 @@ class Blobs:
         await self._access.require(actor, repository, Action.DELETE)
         async with self._database.writing() as session:
             found = await repository_store.lock(session, repository, exclusive=True)
+            # Lock the blob before the usage of the namespace, which unlinking changes, as pushes do.
+            await store.mark(session, str(digest), self._clock() + self._policy.grace)
             if found is None or not await store.unlink(session, found.id, str(digest)):
                 raise unknown_blob(digest)
-            await store.mark(session, str(digest), self._clock() + self._policy.grace)
 
     async def _renew(self, repository: str, found: store.FoundBlob, digest: Digest) -> None:
         """Extend the blob's grace period. Raises BLOB_UNKNOWN if garbage collection has just deleted it."""
@@ -159,21 +166,24 @@ class Blobs:
         visible = await self._access.visible(actor, candidates)
         return [name for name in candidates if name in visible]
 
-    async def _mount_from(self, actor: Actor, repository: str, digest: Digest, source: str) -> bool:
+    async def _mount_from(self, actor: Actor, repository: str, limits: Limits, digest: Digest, source: str) -> bool:
         try:
             async with self._database.writing() as session:
-                await self._link_from(session, actor, repository, digest, source)
+                target = await self._repositories.get_or_create(session, repository, actor, exclusive=False)
+                await self._link_from(session, target, limits, digest, source)
         except _MountSourceMissing:
             return False
         return True
 
-    async def _link_from(self, session: Session, actor: Actor, repository: str, digest: Digest, source: str) -> None:
+    async def _link_from(
+        self, session: Session, target: RepositoryRef, limits: Limits, digest: Digest, source: str
+    ) -> None:
         now = self._clock()
-        target = await self._repositories.get_or_create(session, repository, actor, exclusive=False)
         locked = await store.lock(session, str(digest))
         found = await store.find(session, source, str(digest))
         if not locked or found is None or found.quarantined:
             raise _MountSourceMissing
+        await self._quota.admit_bytes(session, limits, found.size, str(digest))
         await store.link(session, target.id, str(digest), now, now + self._policy.grace)
 
 

@@ -17,7 +17,7 @@ import bcrypt
 
 from hythe.oci.challenge import Challenge
 from hythe.oci.errors import ErrorCode, WireError
-from hythe.registry.access import Action, Actor
+from hythe.registry.access import UNLIMITED, Action, Actor, Limits
 
 MAX_CACHED_PASSWORDS = 1000
 """Maximum number of cached passwords (by SHA-256): bcrypt takes 50 ms or more each time."""
@@ -68,8 +68,9 @@ class HtpasswdAccess:
     async def enter(self, actor: Actor) -> None:
         """See Access.enter. ``authenticate`` accepts only users of the file."""
 
-    async def require(self, actor: Actor, repository: str, action: Action) -> None:
+    async def require(self, actor: Actor, repository: str, action: Action) -> Limits:
         """See Access.require."""
+        return UNLIMITED
 
     async def visible(self, actor: Actor, repositories: Collection[str]) -> frozenset[str]:
         """See Access.visible."""

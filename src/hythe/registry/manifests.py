@@ -10,11 +10,12 @@ from hythe.database.read_cache import ReadCache
 from hythe.oci.digest import Digest
 from hythe.oci.errors import ErrorCode, InvalidManifest, WireError
 from hythe.oci.manifest import Manifest
-from hythe.registry.access import Access, Action, Actor
+from hythe.registry.access import Access, Action, Actor, Limits
 from hythe.registry.clock import Clock
 from hythe.registry.events import RegistryListener, RepositoryRef, TagMove
 from hythe.registry.garbage_collection import mark_unreferenced
 from hythe.registry.policy import Policy
+from hythe.registry.quota import Quota, QuotaExceeded
 from hythe.registry.repositories import Repositories
 from hythe.registry.sql import blobs as blob_store
 from hythe.registry.sql import manifests as store
@@ -51,6 +52,7 @@ class Manifests:
         listeners: Sequence[RegistryListener],
         repositories: Repositories,
         tags: Tags,
+        quota: Quota,
         policy: Policy,
         clock: Clock,
     ) -> None:
@@ -59,6 +61,7 @@ class Manifests:
         self._listeners = listeners
         self._repositories = repositories
         self._tags = tags
+        self._quota = quota
         self._policy = policy
         self._clock = clock
         self._cache: ReadCache[tuple[str, str | Digest], StoredManifest] = ReadCache(database, CACHE_SIZE)
@@ -85,19 +88,34 @@ class Manifests:
     ) -> PushedManifest:
         """Store a manifest and set tags to it (specification, "Pushing Manifests").
 
-        Raises WireError MANIFEST_INVALID, DIGEST_INVALID, MANIFEST_BLOB_UNKNOWN (naming what is missing), and DENIED
-        for an immutable tag.
+        Raises WireError MANIFEST_INVALID, DIGEST_INVALID, MANIFEST_BLOB_UNKNOWN (naming what is missing), DENIED for an
+        immutable tag, and QuotaExceeded.
         """
-        await self._access.require(actor, repository, Action.PUSH)
+        limits = await self._access.require(actor, repository, Action.PUSH)
         manifest = parse_manifest(content, media_type, self._policy.manifest_size)
         if not digest.matches(content):
             raise WireError(ErrorCode.DIGEST_INVALID, f"the manifest does not match {digest}: push it unchanged")
-        async with self._database.writing() as session:
-            found = await self._repositories.get_or_create(session, repository, actor, exclusive=True)
-            references = await self._references(session, found, manifest)
-            await self.add(session, found, digest, manifest, references, actor)
-            await self._tags.move(session, found, tags, digest, actor)
+
+        async def store_and_tag() -> None:
+            async with self._database.writing() as session:
+                found = await self._repositories.get_or_create(session, repository, actor, exclusive=True)
+                references = await self._references(session, found, manifest)
+                await self._admit(session, found, limits, digest, len(content))
+                await self.add(session, found, digest, manifest, references, actor)
+                await self._tags.move(session, found, tags, digest, actor)
+
+        await self._quota.making_room(limits, store_and_tag)
         return PushedManifest(digest, manifest.subject.digest if manifest.subject else None, tags)
+
+    async def _admit(
+        self, session: Session, repository: RepositoryRef, limits: Limits, digest: Digest, size: int
+    ) -> None:
+        """Check that the namespace may store a manifest of ``size`` bytes, or has it. Raises QuotaExceeded."""
+        try:
+            await self._quota.admit_bytes(session, limits, size)
+        except QuotaExceeded:
+            if not await store.exists(session, repository.id, str(digest)):
+                raise
 
     async def delete(self, actor: Actor, repository: str, digest: Digest) -> None:
         """Delete a manifest and its tags (specification, "Deleting Manifests"). Raises MANIFEST_UNKNOWN.

@@ -5,7 +5,7 @@ from typing import TypeAlias
 
 from hythe.oci.challenge import Challenge
 from hythe.oci.errors import ErrorCode, WireError
-from hythe.registry.access import Access, Action, Actor
+from hythe.registry.access import Access, Action, Actor, Limits
 
 Refusal: TypeAlias = Callable[[str], str]
 """Explains why no one may change the repository with this name; returns nothing if it may be changed."""
@@ -36,11 +36,11 @@ class ReadOnlyAccess:
         """See Access.enter."""
         await self._access.enter(actor)
 
-    async def require(self, actor: Actor, repository: str, action: Action) -> None:
+    async def require(self, actor: Actor, repository: str, action: Action) -> Limits:
         """See Access.require. Raises WireError UNSUPPORTED for refused changes; never refuses a pull."""
         if action is not Action.PULL and (reason := self._refusal(repository)):
             raise WireError(ErrorCode.UNSUPPORTED, reason)
-        await self._access.require(actor, repository, action)
+        return await self._access.require(actor, repository, action)
 
     async def visible(self, actor: Actor, repositories: Collection[str]) -> frozenset[str]:
         """See Access.visible."""

@@ -16,6 +16,7 @@ from hythe.registry.garbage_collection import GarbageCollection
 from hythe.registry.manifests import Manifests
 from hythe.registry.mirror.upstreams import Upstreams
 from hythe.registry.policy import Policy
+from hythe.registry.quota import Quota
 from hythe.registry.referrers import Referrers
 from hythe.registry.repositories import Repositories
 from hythe.registry.storage.port import BlobStore
@@ -48,10 +49,11 @@ class RegistryServices:
         self.policy = policy
         self.repositories = Repositories(database, access, listeners, policy, clock)
         self.verification = Verification(database, storage, policy, clock)
-        self.blobs = Blobs(database, storage, access, self.repositories, self.verification, policy, clock)
-        self.uploads = Uploads(database, storage, access, self.repositories, policy, clock)
+        quota = Quota(database, storage, clock)
+        self.blobs = Blobs(database, storage, access, self.repositories, self.verification, quota, policy, clock)
+        self.uploads = Uploads(database, storage, access, self.repositories, quota, policy, clock)
         self.tags = Tags(database, access, listeners, self.repositories, policy, clock)
-        self.manifests = Manifests(database, access, listeners, self.repositories, self.tags, policy, clock)
+        self.manifests = Manifests(database, access, listeners, self.repositories, self.tags, quota, policy, clock)
         self.referrers = Referrers(database, access)
         self.catalog = Catalog(database, access)
         self.garbage = GarbageCollection(database, storage, policy, clock)

@@ -19,10 +19,11 @@ import msgspec
 from hythe.database import Database
 from hythe.oci.digest import Digest
 from hythe.oci.errors import ErrorCode, WireError
-from hythe.registry.access import Access, Action, Actor
+from hythe.registry.access import Access, Action, Actor, Limits
 from hythe.registry.clock import Clock
 from hythe.registry.garbage_collection import DOOM_LIFETIME
 from hythe.registry.policy import Policy
+from hythe.registry.quota import Quota, QuotaExceeded
 from hythe.registry.repositories import Repositories
 from hythe.registry.sql import blobs as blob_store
 from hythe.registry.sql import garbage_collection as garbage_store
@@ -42,10 +43,22 @@ class BodyCut(Exception):
 
 
 class Chunk(msgspec.Struct, frozen=True):
-    """The body of one request; ``start`` is its offset in the blob if the client sent one."""
+    """The body of one request.
+
+    ``start`` is its offset in the blob, and ``length`` its number of bytes, if the client sent them.
+    """
 
     body: AsyncIterator[bytes]
     start: int | None = None
+    length: int | None = None
+
+
+class _Push(msgspec.Struct, frozen=True):
+    """Who pushes where, within which limits."""
+
+    actor: Actor
+    repository: str
+    limits: Limits
 
 
 class Uploads:
@@ -57,6 +70,7 @@ class Uploads:
         storage: BlobStore,
         access: Access,
         repositories: Repositories,
+        quota: Quota,
         policy: Policy,
         clock: Clock,
     ) -> None:
@@ -64,55 +78,58 @@ class Uploads:
         self._storage = storage
         self._access = access
         self._repositories = repositories
+        self._quota = quota
         self._policy = policy
         self._clock = clock
 
     async def start(self, actor: Actor, repository: str) -> UploadSession:
-        """Open a session (specification, "Pushing blobs", "POST then PUT")."""
-        await self._access.require(actor, repository, Action.PUSH)
-        upload = await self._storage.start(uuid.uuid4().hex)
-        async with self._database.writing(durable=False) as session:
-            await store.add(session, upload, repository, actor.name, self._clock())
-        return upload
+        """Open a session (specification, "Pushing blobs", "POST then PUT"). Raises QuotaExceeded."""
+        return await self._start(await self._push(actor, repository))
 
-    async def put(self, actor: Actor, repository: str, digest: Digest, body: AsyncIterator[bytes]) -> int:
-        """Store a whole blob in one request (specification, "Single POST") and return its size.
+    async def put(
+        self, actor: Actor, repository: str, digest: Digest, body: AsyncIterator[bytes], length: int | None = None
+    ) -> int:
+        """Store a whole blob, of ``length`` bytes if that is known, in one request; return its size.
 
-        Raises WireError DIGEST_INVALID and BodyCut; nothing is stored then.
+        See the specification, "Single POST". Raises WireError DIGEST_INVALID, QuotaExceeded and BodyCut; nothing is
+        stored then.
         """
-        upload = await self.start(actor, repository)
+        push = await self._push(actor, repository)
+        upload = await self._start(push, digest)
         try:
-            return await self._finish_whole(actor, repository, upload, digest, body)
+            return await self._finish_whole(push, upload, digest, Chunk(body, length=length))
         except (WireError, StorageError, BodyCut):
             await self._discard(upload)
             raise
 
     async def get(self, actor: Actor, repository: str, upload_id: str) -> UploadSession:
         """Return the session. Raises BLOB_UPLOAD_UNKNOWN."""
-        return await self._recover(await self._find(actor, repository, upload_id))
+        return await self._recover(await self._find(await self._push(actor, repository), upload_id))
 
     async def append(self, actor: Actor, repository: str, upload_id: str, chunk: Chunk) -> UploadSession:
         """Append a chunk and return the session (specification, "Pushing a blob in chunks").
 
         Raises WireError 416 if the chunk is out of order; the session stays usable. Raises BodyCut if the client
-        disconnected; the received bytes are kept.
+        disconnected; the received bytes are kept. Raises QuotaExceeded, which ends the session.
         """
-        upload = await self.get(actor, repository, upload_id)
+        push = await self._push(actor, repository)
+        upload = await self._recover(await self._find(push, upload_id))
         _check_order(upload, chunk)
-        return await self._append(upload, chunk.body)
+        return await self._append(push, upload, chunk)
 
     async def finish(self, actor: Actor, repository: str, upload_id: str, digest: Digest, last: Chunk) -> int:
         """Commit the session, with an optional last chunk, as a blob of the repository; return its size.
 
         Raises WireError DIGEST_INVALID, which ends the session, and the errors of ``append``.
         """
-        upload = await self._find(actor, repository, upload_id)
+        push = await self._push(actor, repository)
+        upload = await self._find(push, upload_id)
         if upload.offset == 0 and not last.start:
-            return await self._finish_whole(actor, repository, upload, digest, last.body)
+            return await self._finish_whole(push, upload, digest, last)
         upload = await self._recover(upload)
         _check_order(upload, last)
-        upload = await self._append(upload, last.body)
-        await self._claim(upload, digest)
+        upload = await self._append(push, upload, last)
+        reserved = await self._claim(push, upload, digest, upload.offset)
         try:
             size = await self._storage.commit(upload, digest)
         except DigestMismatch as error:
@@ -121,32 +138,54 @@ class Uploads:
         except UploadLost as error:
             await self._discard(upload)
             raise unknown_upload(upload.id) from error
-        await self._link(actor, repository, upload, digest, size)
+        await self._link(push, upload, digest, size, reserved=reserved)
         return size
 
     async def cancel(self, actor: Actor, repository: str, upload_id: str) -> None:
         """Delete a session and its bytes. Raises BLOB_UPLOAD_UNKNOWN."""
-        await self._discard(await self._find(actor, repository, upload_id))
+        await self._discard(await self._find(await self._push(actor, repository), upload_id))
 
-    async def _finish_whole(
-        self, actor: Actor, repository: str, upload: UploadSession, digest: Digest, body: AsyncIterator[bytes]
-    ) -> int:
-        await self._claim(upload, digest)
+    async def _push(self, actor: Actor, repository: str) -> "_Push":
+        return _Push(actor, repository, await self._access.require(actor, repository, Action.PUSH))
+
+    async def _start(self, push: "_Push", digest: Digest | None = None) -> UploadSession:
+        upload = await self._storage.start(uuid.uuid4().hex)
+
+        async def add() -> None:
+            async with self._database.writing(durable=False) as session:
+                await self._quota.admit_session(session, push.limits, str(digest or ""))
+                await store.add(session, upload, push.repository, push.actor.name, self._clock())
+
+        await self._quota.making_room(push.limits, add)
+        return upload
+
+    async def _finish_whole(self, push: "_Push", upload: UploadSession, digest: Digest, chunk: Chunk) -> int:
+        reserved = await self._claim(push, upload, digest, chunk.length or 0)
+        body = (
+            chunk.body if chunk.length is not None else self._quota.reserving(push.limits, upload, chunk.body, None, 0)
+        )
         try:
             size = await self._storage.put(digest, body)
         except DigestMismatch as error:
             await self._discard(upload)
             raise wrong_digest(digest) from error
+        except (QuotaExceeded, UploadLost):
+            await self._discard(upload)
+            raise
         except (BodyCut, WireError, StorageError):
             await self._save(upload)
             raise
-        await self._link(actor, repository, upload, digest, size)
+        await self._link(push, upload, digest, size, reserved=reserved)
         await self._storage.cancel(upload)
         return size
 
-    async def _append(self, upload: UploadSession, body: AsyncIterator[bytes]) -> UploadSession:
+    async def _append(self, push: "_Push", upload: UploadSession, chunk: Chunk) -> UploadSession:
+        body = self._quota.reserving(push.limits, upload, chunk.body, chunk.length)
         try:
             upload = await self._storage.append(upload, body)
+        except QuotaExceeded:
+            await self._discard(upload)
+            raise
         except (BodyCut, WireError):
             with suppress(StorageError):
                 await self._save(await self._storage.recover(upload))
@@ -159,12 +198,11 @@ class Uploads:
         await self._save(upload)
         return upload
 
-    async def _find(self, actor: Actor, repository: str, upload_id: str) -> UploadSession:
-        await self._access.require(actor, repository, Action.PUSH)
+    async def _find(self, push: "_Push", upload_id: str) -> UploadSession:
         if not _ID.fullmatch(upload_id):
             raise unknown_upload(upload_id[:100])
         async with self._database.reading() as session:
-            upload = await store.find(session, upload_id, repository)
+            upload = await store.find(session, upload_id, push.repository)
         if upload is None:
             raise unknown_upload(upload_id)
         return upload
@@ -183,31 +221,47 @@ class Uploads:
                 await store.set_offset(session, recovered, self._clock())
         return recovered
 
-    async def _claim(self, upload: UploadSession, digest: Digest) -> None:
-        """Protect this digest from garbage collection until the session ends."""
+    async def _claim(self, push: "_Push", upload: UploadSession, digest: Digest, size: int) -> bool:
+        """Protect this digest from garbage collection until the session ends, and reserve ``size`` bytes for it.
+
+        Returns False if it needs no reservation because the namespace has the blob. Raises QuotaExceeded, which ends
+        the session.
+        """
+        try:
+            return await self._quota.making_room(push.limits, lambda: self._try_claim(push, upload, digest, size))
+        except QuotaExceeded:
+            await self._discard(upload)
+            raise
+
+    async def _try_claim(self, push: "_Push", upload: UploadSession, digest: Digest, size: int) -> bool:
         deadline = asyncio.get_running_loop().time() + DOOM_TIMEOUT
+        reserved = True
         while True:
             async with self._database.writing(durable=False) as session:
                 now = self._clock()
                 locked = await blob_store.lock(session, str(digest))
                 if not locked:
                     locked = await garbage_store.undoom(session, now - DOOM_LIFETIME, now, str(digest)) == 1
-                if locked and not await store.claim(session, upload.id, str(digest), now):
-                    raise unknown_upload(upload.id)
+                if locked:
+                    reserved = await self._quota.admit_bytes(session, push.limits, size, str(digest), upload.id)
+                    if not await store.claim(session, upload.id, str(digest), size if reserved else 0, now):
+                        raise unknown_upload(upload.id)
             if locked:
-                return
+                return reserved
             if asyncio.get_running_loop().time() > deadline:
                 message = "this blob is being deleted: push it again in a minute"
                 raise WireError(ErrorCode.UNAVAILABLE, message, headers={"Retry-After": "60"})
             await asyncio.sleep(DOOM_POLL_INTERVAL)
 
-    async def _link(self, actor: Actor, repository: str, upload: UploadSession, digest: Digest, size: int) -> None:
+    async def _link(self, push: "_Push", upload: UploadSession, digest: Digest, size: int, *, reserved: bool) -> None:
         now = self._clock()
         async with self._database.writing() as session:
-            target = await self._repositories.get_or_create(session, repository, actor, exclusive=False)
+            target = await self._repositories.get_or_create(session, push.repository, push.actor, exclusive=False)
             if not await store.remove(session, upload.id):
                 raise unknown_upload(upload.id)
             await blob_store.add(session, str(digest), size, now)
+            if not reserved:
+                await self._quota.admit_bytes(session, push.limits, size, str(digest))
             await blob_store.link(session, target.id, str(digest), now, now + self._policy.grace)
 
     async def _save(self, upload: UploadSession) -> None:

@@ -1,4 +1,4 @@
-"""Verification: reads every blob and manifest, compares digests, and quarantines damaged blobs.
+"""Verification: reads every blob and manifest, compares digests, and quarantines damaged blobs; recounts usage.
 
 A quarantined blob is not served. A client that pushes an image with it is asked for its content, which repairs it. A
 blob that is intact again, because its file was restored from a backup, is served again. Unrecorded bytes are left to
@@ -18,7 +18,10 @@ from hythe.registry.sql import blobs as blob_store
 from hythe.registry.sql import garbage_collection as garbage_store
 from hythe.registry.sql import repositories as repository_store
 from hythe.registry.sql import uploads as upload_store
+from hythe.registry.sql import usage as usage_store
+from hythe.registry.sql import usage_check as usage_check_store
 from hythe.registry.sql import verification as store
+from hythe.registry.sql.usage_check import NamespaceCount
 from hythe.registry.storage.port import BlobMissing, BlobStore
 
 NAMED_REPOSITORIES = 20
@@ -40,6 +43,14 @@ class Finding(msgspec.Struct, frozen=True):
     repositories: tuple[str, ...] = ()
     manifest: bool = False
     healed: bool = False
+
+
+class Miscount(msgspec.Struct, frozen=True):
+    """A namespace whose usage was wrong, and was corrected."""
+
+    namespace: str
+    counted: NamespaceCount
+    actual: NamespaceCount
 
 
 class Verification:
@@ -84,6 +95,36 @@ class Verification:
         async for blob in self._storage.walk():
             if blob.stored_at < before and await self._mark_unrecorded(str(blob.digest), now):
                 yield Finding(str(blob.digest), blob.size, "it is missing in the database: its space will be freed")
+
+    async def usage(self) -> AsyncIterator[Miscount]:
+        """Count again what each namespace stores; correct a wrong count, then report it."""
+        after: str | None = ""
+        while after is not None:
+            async with self._database.reading() as session:
+                after = await usage_check_store.counted_after(session, after)
+            if after is not None and (wrong := await self._correct(after)):
+                yield wrong
+        while True:
+            async with self._database.reading() as session:
+                repository = await usage_check_store.uncounted_after(session, "")
+            if repository is None:
+                return
+            if wrong := await self._correct(repository.partition("/")[0]):
+                yield wrong
+
+    async def _correct(self, namespace: str) -> Miscount | None:
+        async with self._database.reading() as session:
+            if await usage_check_store.counted(session, namespace) == await usage_check_store.count(session, namespace):
+                return None
+        # A push between these queries looks like a wrong count: count while no one can push.
+        async with self._database.writing() as session:
+            await usage_store.lock(session, namespace)
+            counted = await usage_check_store.counted(session, namespace)
+            actual = await usage_check_store.count(session, namespace)
+            if counted == actual:
+                return None
+            await usage_check_store.correct(session, namespace, actual)
+        return Miscount(namespace, counted, actual)
 
     async def _mark_unrecorded(self, digest: str, now: datetime) -> bool:
         async with self._database.reading() as session:

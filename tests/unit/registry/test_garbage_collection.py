@@ -343,7 +343,7 @@ def test_bytes_that_were_stored_and_never_recorded_go(depot: Depot, monkeypatch:
     upload = depot.run(depot.registry.uploads.start(ANN, "a"))
     digest = Digest.of(b"stored")
 
-    async def die(*_: Any) -> None:
+    async def die(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as dying:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 from tests.parts.postgresql import PostgresqlServer
 from tests.unit.registry.depot import ANN, GRACE, Clock, Depot, image, index, pieces, subject
 
@@ -28,8 +28,10 @@ from hythe.registry.policy import Policy
 from hythe.registry.service import RegistryServices
 from hythe.registry.storage import open_blob_store
 from hythe.registry.uploads import Chunk
+from hythe.registry.verification import Miscount
 
-REPOSITORIES = st.sampled_from(["a", "b/c"])
+NAMES = ("a", "b/c", "b/d")
+REPOSITORIES = st.sampled_from(NAMES)
 CONTENTS = st.sampled_from([b"{}", b"", b"one", b"two", b"three"])
 TAGS = st.sampled_from(["v1", "v2", "latest"])
 
@@ -86,7 +88,7 @@ class RegistryMachine(RuleBasedStateMachine):
         self.url = type(self).prepare(Path(self.folder.name))
         self.runner = asyncio.Runner()
         self.clock = Clock()
-        self.shelves = {"a": Shelf(), "b/c": Shelf()}
+        self.shelves = {name: Shelf() for name in NAMES}
         self.uploads: dict[str, tuple[str, bytes]] = {}
         self.depot = self.open()
 
@@ -190,7 +192,7 @@ class RegistryMachine(RuleBasedStateMachine):
             repository, _ = self.uploads.pop(upload_id)
             assert self.code(self.depot.registry.uploads.cancel(ANN, repository, upload_id)) is None
 
-    @rule(source=st.sampled_from(["a", "b/c", None]), into=REPOSITORIES, content=CONTENTS)
+    @rule(source=st.sampled_from([*NAMES, None]), into=REPOSITORIES, content=CONTENTS)
     def mount(self, source: str | None, into: str, content: bytes) -> None:
         """A blob from another repository."""
         sources = self.shelves.values() if source is None else [self.shelves[source]]
@@ -302,6 +304,15 @@ class RegistryMachine(RuleBasedStateMachine):
                 shelf.loosen(digest)
             for digest in gone:
                 del shelf.manifests[digest]
+
+    @invariant()
+    def usage_is_exact(self) -> None:
+        """What the triggers count is what a new count finds, after every step."""
+
+        async def wrong() -> list[Miscount]:
+            return [each async for each in self.depot.registry.verification.usage()]
+
+        assert self.runner.run(wrong()) == []
 
     @rule()
     def restart(self) -> None:

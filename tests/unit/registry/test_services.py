@@ -13,7 +13,7 @@ from tests.unit.registry.depot import ANN, GRACE, Clock, Depot, image, pieces
 from hythe.database import Database, Session
 from hythe.oci.digest import Digest
 from hythe.oci.errors import ErrorCode, WireError
-from hythe.registry.access import Action, Actor
+from hythe.registry.access import UNLIMITED, Action, Actor, Limits
 from hythe.registry.anonymous import AnonymousAccess
 from hythe.registry.events import RegistryListener, RepositoryRef, TagMove
 from hythe.registry.policy import Policy
@@ -28,10 +28,11 @@ BEN = Actor("ben")
 class OwnersAccess(AnonymousAccess):
     """Each actor may do everything in ``NAME/..`` and pull from ``public/..``; the rest does not exist for them."""
 
-    async def require(self, actor: Actor, repository: str, action: Action) -> None:
+    async def require(self, actor: Actor, repository: str, action: Action) -> Limits:
         """See Access."""
         if not self._may(actor, repository, action):
             raise WireError(ErrorCode.NAME_UNKNOWN if action is Action.PULL else ErrorCode.DENIED)
+        return UNLIMITED
 
     async def visible(self, actor: Actor, repositories: Collection[str]) -> frozenset[str]:
         """See Access."""

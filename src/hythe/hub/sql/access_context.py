@@ -11,8 +11,10 @@ from hythe.database.tables.hub import hub_repositories, namespaces, users
 from hythe.hub.access_context import AccessContext
 from hythe.hub.namespaces import NamespaceKind
 from hythe.hub.user import Visibility
+from hythe.registry.access import UNLIMITED, Limits
 
 _one = select(1).subquery("one")
+_owners = users.alias("owners")
 
 _CONTEXT = (
     select(
@@ -27,6 +29,9 @@ _CONTEXT = (
         .where(build_configurations.c.repository_id == hub_repositories.c.repository_id)
         .exists()
         .label("built"),
+        _owners.c.admin.label("owner_admin"),
+        _owners.c.storage_limit,
+        _owners.c.upload_limit,
     )
     .select_from(_one)
     .join(namespaces, namespaces.c.name == bindparam("namespace"), isouter=True)
@@ -36,6 +41,7 @@ _CONTEXT = (
         isouter=True,
     )
     .join(users, users.c.id == bindparam("user_id"), isouter=True)
+    .join(_owners, _owners.c.id == namespaces.c.user_id, isouter=True)
 )
 
 _ADMIN = select(users.c.admin).where(users.c.id == bindparam("user_id"))
@@ -50,11 +56,11 @@ async def access_context(session: Session, user_id: int | None, namespace: str, 
     row = await session.row(_CONTEXT, parameters)
     if row is None:
         raise LookupError("the query returned no row")
-    return _context_of(row)
+    return _context_of(row, namespace)
 
 
-def _context_of(row: Row[Any]) -> AccessContext:
-    kind, namespace_id, owner_id, repository_id, visibility, user_id, admin, built = tuple(row)
+def _context_of(row: Row[Any], namespace: str) -> AccessContext:
+    kind, namespace_id, owner_id, repository_id, visibility, user_id, admin, built, unlimited, *limits = tuple(row)
     return AccessContext(
         NamespaceKind(kind) if kind is not None else None,
         namespace_id,
@@ -64,6 +70,7 @@ def _context_of(row: Row[Any]) -> AccessContext:
         user_id,
         bool(admin),
         bool(built),
+        UNLIMITED if unlimited or limits == [None, None] else Limits(namespace, *limits),
     )
 
 

@@ -39,6 +39,7 @@ from hythe.registry.mirror.upstream import (
 )
 from hythe.registry.mirror.upstreams import Upstream, Upstreams
 from hythe.registry.policy import Policy
+from hythe.registry.quota import Quota
 from hythe.registry.repositories import Repositories
 from hythe.registry.sql import blobs as blob_store
 from hythe.registry.sql import garbage_collection as garbage_store
@@ -97,10 +98,11 @@ class Mirror:
         policy = msgspec.structs.replace(policy, grace=min(policy.grace, GRACE))
         self._repositories = Repositories(database, open_access, (), policy, clock)
         self._tags = Tags(database, open_access, (), self._repositories, policy, clock)
-        self._manifests = Manifests(database, open_access, (), self._repositories, self._tags, policy, clock)
+        quota = Quota(database, storage, clock)
+        self._manifests = Manifests(database, open_access, (), self._repositories, self._tags, quota, policy, clock)
         verification = Verification(database, storage, policy, clock)
-        self._blobs = Blobs(database, storage, open_access, self._repositories, verification, policy, clock)
-        self._uploads = Uploads(database, storage, open_access, self._repositories, policy, clock)
+        self._blobs = Blobs(database, storage, open_access, self._repositories, verification, quota, policy, clock)
+        self._uploads = Uploads(database, storage, open_access, self._repositories, quota, policy, clock)
         self._policy = policy
         # The operator named the upstreams' hosts; where those lead is up to the upstreams.
         self._egress = egress.trusting((host, ANY_PORT) for host in upstreams.hosts)

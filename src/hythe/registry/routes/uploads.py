@@ -20,7 +20,7 @@ async def start_upload(registry: RegistryServices, request: Request) -> Response
     digest = request.parameter("digest")
     if digest is not None and mount is None:
         parsed = Digest.parse(digest)
-        await registry.uploads.put(request.actor, request.repository, parsed, request.body())
+        await registry.uploads.put(request.actor, request.repository, parsed, request.body(), request.content_length)
         return _blob_created(request, parsed)
     upload = await registry.uploads.start(request.actor, request.repository)
     return _session(202, request, upload)
@@ -71,11 +71,11 @@ async def _try_mount(registry: RegistryServices, request: Request, digest: Diges
 def _chunk(request: Request) -> Chunk:
     content_range = parse_content_range(request.header(b"content-range"))
     if content_range is None:
-        return Chunk(request.body())
+        return Chunk(request.body(), length=request.content_length)
     length = content_range.stop - content_range.start
     if request.content_length not in (None, length):
         raise WireError(ErrorCode.SIZE_INVALID, "Content-Range and Content-Length do not match")
-    return Chunk(_check_length(request.body(), length), content_range.start)
+    return Chunk(_check_length(request.body(), length), content_range.start, length)
 
 
 async def _check_length(body: AsyncIterator[bytes], length: int) -> AsyncIterator[bytes]:

@@ -120,9 +120,12 @@ async def needed_links(session: Session, repository_id: int, digests: Sequence[s
 
 async def remove_links(session: Session, repository_id: int, digests: Iterable[str], free_after: datetime) -> None:
     """Unlink blobs from a repository; they may be freed if no other repository contains them."""
-    for some in batches(digests):
-        await session.run(_REMOVE_LINKS, {"repository_id": repository_id, "digests": some})
-        await session.run(_MARK_BLOBS, {"digests": some, "free_after": free_after})
+    some = list(digests)
+    # Lock blobs before the usage of the namespace, which unlinking changes, as pushes do.
+    for batch in batches(some):
+        await session.run(_MARK_BLOBS, {"digests": batch, "free_after": free_after})
+    for batch in batches(some):
+        await session.run(_REMOVE_LINKS, {"repository_id": repository_id, "digests": batch})
 
 
 async def due_blobs(session: Session, now: datetime, limit: int) -> Sequence[Row[Any]]:

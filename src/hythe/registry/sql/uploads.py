@@ -14,7 +14,7 @@ _FIND = select(uploads).where(uploads.c.id == bindparam("id"), uploads.c.reposit
 _SAVE = (
     update(uploads)
     .where(uploads.c.id == bindparam("id_"))
-    .values(offset=bindparam("offset_"), state=bindparam("state_"), touched_at=bindparam("at"), digest=None)
+    .values(offset=bindparam("offset_"), state=bindparam("state_"), touched_at=bindparam("at"), digest=None, reserved=0)
 )
 _SET_OFFSET = (
     update(uploads)
@@ -24,8 +24,10 @@ _SET_OFFSET = (
 _CLAIM = (
     update(uploads)
     .where(uploads.c.id == bindparam("id_"))
-    .values(digest=bindparam("claimed"), touched_at=bindparam("at"))
+    .values(digest=bindparam("claimed"), touched_at=bindparam("at"), reserved=bindparam("reserved_"))
 )
+_TOUCH = update(uploads).where(uploads.c.id == bindparam("id_")).values(touched_at=bindparam("at"))
+_RESERVE = _TOUCH.values(reserved=bindparam("reserved_"))
 _REMOVE = delete(uploads).where(uploads.c.id == bindparam("id"))
 _STALE = select(uploads).where(uploads.c.touched_at < bindparam("before")).order_by(uploads.c.touched_at).limit(100)
 _IDS = select(uploads.c.id)
@@ -59,9 +61,23 @@ async def set_offset(session: Session, upload: UploadSession, at: datetime) -> N
     await session.run(_SET_OFFSET, values)
 
 
-async def claim(session: Session, upload_id: str, digest: str, at: datetime) -> bool:
-    """Record that the session is becoming this blob; return False if it was deleted. Hold the blob first."""
-    return await session.run(_CLAIM, {"id_": upload_id, "claimed": digest, "at": at}) == 1
+async def claim(session: Session, upload_id: str, digest: str, reserved: int, at: datetime) -> bool:
+    """Record that the session is becoming this blob, of ``reserved`` bytes if that is known.
+
+    Return False if the session was deleted. Hold the blob first.
+    """
+    values = {"id_": upload_id, "claimed": digest, "reserved_": reserved, "at": at}
+    return await session.run(_CLAIM, values) == 1
+
+
+async def reserve(session: Session, upload_id: str, reserved: int, at: datetime) -> bool:
+    """Record how many bytes the session may have by the end of its request; return False if it was deleted."""
+    return await session.run(_RESERVE, {"id_": upload_id, "reserved_": reserved, "at": at}) == 1
+
+
+async def touch(session: Session, upload_id: str, at: datetime) -> None:
+    """Record that the session is in use."""
+    await session.run(_TOUCH, {"id_": upload_id, "at": at})
 
 
 async def claimed(session: Session, digest: str) -> bool:

@@ -1,24 +1,86 @@
-"""The SQL of what a namespace uses: stored bytes, repositories, and upload sessions.
+"""The SQL of what a namespace uses: stored bytes, and upload sessions.
 
 A namespace is the first component of a repository's name. Triggers keep ``namespace_usage`` and ``namespace_blobs``
-(migration 0008); the bytes of upload sessions are summed, because a namespace has few of them.
+(migration 0008). The bytes of upload sessions are summed: few are open at a time.
 """
 
-from sqlalchemy import ColumnElement, ScalarSelect, func, literal, select
+from datetime import datetime
+from typing import Any
 
-from hythe.database.tables.registry import uploads
+import msgspec
+from sqlalchemy import ColumnElement, ScalarSelect, and_, bindparam, case, func, literal, select
+
+from hythe.database import Session
+from hythe.database.port import insert_for
+from hythe.database.tables.registry import namespace_blobs, namespace_usage, uploads
+from hythe.registry.storage.port import UploadSession
+
+MAX_IDLE_SESSIONS = 1000
+"""Maximum number of sessions to delete at once."""
+
+_NAMESPACE: ColumnElement[str] = bindparam("namespace", type_=namespace_usage.c.namespace.type)
 
 
 def in_namespace(namespace: ColumnElement[str]) -> ColumnElement[bool]:
-    """Return the condition that an upload session's repository is in the namespace, as a range of the index.
-
-    ``0`` is the character after ``/``. The name of a repository can also be a namespace alone (private registry).
-    """
-    return ((uploads.c.repository > namespace + literal("/")) & (uploads.c.repository < namespace + literal("0"))) | (
-        uploads.c.repository == namespace
+    """Return the condition that an upload session's repository is ``namespace``/.., as a range of the index."""
+    after_slash = chr(ord("/") + 1)
+    return and_(
+        uploads.c.repository > namespace + literal("/"), uploads.c.repository < namespace + literal(after_slash)
     )
 
 
 def upload_count(namespace: ColumnElement[str]) -> ScalarSelect[int]:
     """Return the subquery that counts the upload sessions of a namespace."""
     return select(func.count()).select_from(uploads).where(in_namespace(namespace)).scalar_subquery()
+
+
+_bytes_of_session = case((uploads.c.offset > uploads.c.reserved, uploads.c.offset), else_=uploads.c.reserved)
+_USAGE = select(
+    select(namespace_usage.c.bytes).where(namespace_usage.c.namespace == _NAMESPACE).scalar_subquery().label("stored"),
+    func.count().label("uploads"),
+    func.sum(case((uploads.c.id == bindparam("upload_id"), 0), else_=_bytes_of_session)).label("uploading"),
+    select(namespace_blobs.c.size)
+    .where(namespace_blobs.c.namespace == _NAMESPACE, namespace_blobs.c.digest == bindparam("digest"))
+    .scalar_subquery()
+    .label("blob_size"),
+).where(in_namespace(_NAMESPACE))
+_IDLE_SESSIONS = (
+    select(uploads)
+    .where(in_namespace(_NAMESPACE), uploads.c.touched_at < bindparam("before"), uploads.c.digest.is_(None))
+    .limit(MAX_IDLE_SESSIONS)
+)
+_new_usage = insert_for("postgresql", namespace_usage).values(bytes=0, repositories=0)
+_LOCK = _new_usage.on_conflict_do_update(
+    index_elements=[namespace_usage.c.namespace], set_={"bytes": namespace_usage.c.bytes}
+)
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """What a namespace uses: stored bytes, and its upload sessions with their bytes, except the caller's session.
+
+    ``blob_size`` is the size of the blob that was asked for, None if the namespace does not have it.
+    """
+
+    stored: int
+    uploads: int
+    uploading: int
+    blob_size: int | None
+
+
+async def lock(session: Session, namespace: str, digest: str = "", upload_id: str = "") -> Usage:
+    """Return what a namespace uses; no other transaction changes it through ``lock`` until this one ends.
+
+    SQLite has only one writer. On PostgreSQL the row may not exist yet, so it is added.
+    """
+    if session.dialect == "postgresql":
+        await session.run(_LOCK, {"namespace": namespace})
+    row = await session.row(_USAGE, {"namespace": namespace, "digest": digest, "upload_id": upload_id})
+    if row is None:
+        raise LookupError("the query returned no row")
+    return Usage(row.stored or 0, row.uploads, int(row.uploading or 0), row.blob_size)
+
+
+async def idle_sessions(session: Session, namespace: str, before: datetime) -> tuple[UploadSession, ...]:
+    """Return the namespace's sessions that were last used before ``before`` and are not becoming a blob."""
+    rows: Any = await session.rows(_IDLE_SESSIONS, {"namespace": namespace, "before": before})
+    return tuple(UploadSession(row.id, row.offset, row.state) for row in rows)
