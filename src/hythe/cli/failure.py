@@ -33,7 +33,7 @@ EXIT_STATUSES = {
     "hythe.containers.errors.NameTaken": ExitStatus(7),
     "hythe.containers.errors.StillRunning": ExitStatus(7),
     "hythe.containers.errors.ContainerError": ExitStatus(1),
-    "hythe.settings.SettingsError": ExitStatus(2, "'hythe settings' shows every setting and where it came from"),
+    "hythe.settings.values.SettingsError": ExitStatus(2, "'hythe settings' shows every setting and where it came from"),
     "hythe.database.port.SchemaError": ExitStatus(1),
     "hythe.database.port.UnavailableError": ExitStatus(
         5, "check --database-url and --data, and that the database runs"

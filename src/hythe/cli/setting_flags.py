@@ -8,6 +8,7 @@ from hythe.settings import LoadedSettings, Settings, descriptions, load
 PLACEHOLDERS = {
     "listen": "HOST:PORT",
     "data": "FOLDER",
+    "allowed_hosts": "NAMES",
     "trusted_proxies": "ADDRESSES",
     "blob_store": "URL",
     "mail_server": "URL",

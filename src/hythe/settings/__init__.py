@@ -1,9 +1,10 @@
 """The settings of the server: one documented table (``table.py``), loaded from flags, environment and a file."""
 
+from hythe.settings.addresses import IPNetwork
 from hythe.settings.internal_networks import InternalHost, InternalNetworks, parse_internal_networks
 from hythe.settings.loading import LoadedSettings, Origin, descriptions, load
 from hythe.settings.table import Settings
-from hythe.settings.values import ByteCount, Count, IPNetwork, SettingsError, format_bytes, parse_bytes
+from hythe.settings.values import ByteCount, Count, InvalidValue, SettingsError, format_bytes, parse_bytes
 
 __all__ = [
     "ByteCount",
@@ -11,6 +12,7 @@ __all__ = [
     "IPNetwork",
     "InternalHost",
     "InternalNetworks",
+    "InvalidValue",
     "LoadedSettings",
     "Origin",
     "Settings",

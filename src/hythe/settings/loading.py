@@ -11,7 +11,8 @@ import msgspec
 from msgspec import Meta
 
 from hythe.settings.table import Settings
-from hythe.settings.values import SettingsError, with_unit, without_unit
+from hythe.settings.validators import InvalidSettings
+from hythe.settings.values import InvalidValue, SettingsError, with_unit, without_unit
 
 CONFIG_FILE = Path("/etc/hythe/hythe.toml")
 """The file that is read if neither ``--config`` nor ``HYTHE_CONFIG`` is set."""
@@ -20,6 +21,9 @@ _BOOLEANS = {"yes": True, "on": True, "true": True, "1": True, "no": False, "off
 
 _PASSWORDS = (re.compile(r"(://[^:/@\s]*:)\S*(?=@)"), re.compile(r"([?&]password=)[^&\s]*"))
 """Passwords in a URL, or in several URLs separated by spaces."""
+
+_MAX_SHOWN = 200
+"""Characters of an invalid value in an error."""
 
 
 class Origin(msgspec.Struct, frozen=True):
@@ -36,6 +40,10 @@ class LoadedSettings(msgspec.Struct, frozen=True):
 
     settings: Settings
     sources: Mapping[str, str]
+
+    def describe(self, problems: Mapping[str, InvalidValue]) -> SettingsError:
+        """Return the error for invalid settings: a line for each with its source; passwords are masked."""
+        return _describe(problems, self.sources)
 
     def origins(self) -> Iterator[Origin]:
         """Yield the rows of the table in order; passwords in values are masked."""
@@ -62,7 +70,10 @@ def load(
         for name, value in layer.items():
             values[name] = _convert(name, value, source)
             sources[name] = source
-    return LoadedSettings(Settings(**values), sources)
+    try:
+        return LoadedSettings(Settings(**values), sources)
+    except InvalidSettings as error:
+        raise _describe(error.problems, sources) from error
 
 
 def descriptions() -> dict[str, Meta]:
@@ -120,6 +131,27 @@ def _convert(name: str, value: Any, source: str) -> Any:
         if units := _units(name):
             hints.append(f"Use a whole number, optionally with a unit: {', '.join(units)}.")
         raise SettingsError(f"{name} ({source}): {error}; {' '.join(hints)}") from error
+
+
+def _describe(problems: Mapping[str, InvalidValue], sources: Mapping[str, str]) -> SettingsError:
+    metas = descriptions()
+    lines = (
+        f"{name} ({sources.get(name, 'default')}): {_shown(problem.value, metas[name])} is invalid: {problem.advice}"
+        for name, problem in problems.items()
+    )
+    return SettingsError("\n".join(lines))
+
+
+def _shown(value: str, meta: Meta) -> str:
+    """Return an invalid value for an error. Any part of it that could belong to a password is masked."""
+    if meta.extra and meta.extra["masked"] == "all":
+        return "the value"
+    if meta.extra:
+        head, at, tail = value.rpartition("@")
+        scheme, separator, _ = head.partition("://")
+        value = f"{scheme + separator if separator else ''}***@{tail}" if at else value
+        value = re.sub(r"(password=)[^&\s]*", r"\1***", value)
+    return repr(value if len(value) <= _MAX_SHOWN else f"{value[:_MAX_SHOWN]}..")
 
 
 def _units(name: str) -> Mapping[str, int]:

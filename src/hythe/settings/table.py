@@ -6,19 +6,9 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from hythe.settings.internal_networks import parse_internal_networks
-from hythe.settings.values import (
-    ByteCount,
-    Bytes,
-    Count,
-    IPNetwork,
-    NotNegative,
-    Positive,
-    Seconds,
-    SettingsError,
-    host_and_port,
-    networks,
-)
+from hythe.settings.addresses import IPNetwork, parse_listen, parse_networks
+from hythe.settings.validators import parse_allowed_hosts, require_valid
+from hythe.settings.values import ByteCount, Bytes, Count, NotNegative, Positive, Seconds
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,6 +19,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     public_url: Annotated[
         str,
         Meta(description="Public URL of the hub, such as https://hub.example.com; empty: the host of each request."),
+    ] = ""
+    allowed_hosts: Annotated[
+        str,
+        Meta(description="More names by which clients reach this server over plain HTTP; *: all names."),
     ] = ""
     trusted_proxies: Annotated[
         str,
@@ -72,6 +66,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     tls_cert: Annotated[str, Meta(description="TLS certificate file (PEM); empty: plain HTTP.")] = ""
     tls_key: Annotated[str, Meta(description="Private key file (PEM) of the TLS certificate.")] = ""
     sign_up: Annotated[bool, Meta(description="Whether anyone can create an account.")] = True
+    sign_ups_per_address: Annotated[
+        int,
+        NotNegative,
+        Meta(description="Accounts that one IPv4 address or IPv6 /64 network can create in a day; 0: no limit."),
+    ] = 10
     private_repositories: Annotated[
         Annotated[int, Count] | Literal["unlimited"],
         Meta(description="Private repositories that a new account can have: a number, or unlimited."),
@@ -139,7 +138,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             extra={"masked": "all"},
         ),
     ] = ""
-    builds_key: Annotated[
+    secret_key: Annotated[
         str,
         Meta(
             description="Key that encrypts stored secrets, 32 bytes in base64; empty: a file in the data folder.",
@@ -153,7 +152,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         str,
         Meta(
             description="buildah, or docker=ADDRESS or buildkit=ADDRESS for a daemon that isolates builds itself.",
-            pattern="^(buildah|docker=.+|buildkit=[a-z-]+://.+)$",
         ),
     ] = "buildah"
     builds_buildkit_certificates: Annotated[
@@ -218,11 +216,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     log_format: Annotated[str, Meta(pattern="^(text|json)$", description="Format of log lines: text or json.")] = "text"
 
     def __post_init__(self) -> None:
-        host_and_port(self.listen)
-        if bool(self.tls_cert) != bool(self.tls_key):
-            raise SettingsError("only one of tls_cert and tls_key is set: set both, or neither")
-        networks(self.trusted_proxies)
-        parse_internal_networks(self.internal_networks)
+        require_valid(self)
 
     @property
     def data_folder(self) -> Path:
@@ -232,9 +226,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def proxies(self) -> tuple[IPNetwork, ...]:
         """The networks of trusted proxies."""
-        return networks(self.trusted_proxies)
+        return parse_networks(self.trusted_proxies)
+
+    @property
+    def host_names(self) -> tuple[str, ...]:
+        """The names of ``allowed_hosts``, in lower case."""
+        return parse_allowed_hosts(self.allowed_hosts)
 
     @property
     def address(self) -> tuple[str, int]:
         """The host and port to listen on; port 0 selects a free one."""
-        return host_and_port(self.listen)
+        return parse_listen(self.listen)

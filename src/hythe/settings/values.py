@@ -1,13 +1,9 @@
-"""The kinds of values that settings have: amounts with units, addresses and networks."""
+"""The kinds of values that settings have (amounts with units), and the errors of invalid ones."""
 
-import ipaddress
 import re
 from collections.abc import Mapping
-from typing import TypeAlias
 
 from msgspec import Meta
-
-IPNetwork: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _SECONDS = {"w": 7 * 86400, "d": 86400, "h": 3600, "m": 60, "s": 1}
 _BYTES = {"TiB": 1 << 40, "GiB": 1 << 30, "MiB": 1 << 20, "KiB": 1 << 10} | {"TB": 10**12, "GB": 10**9, "MB": 10**6}
@@ -26,6 +22,15 @@ ByteCount = Meta(ge=0, le=2**63 - 1)
 
 class SettingsError(ValueError):
     """A setting is invalid; the message names it, its source and the valid values."""
+
+
+class InvalidValue(SettingsError):
+    """A value, or one item of a list, is invalid; ``advice`` says what to use instead. May contain a password."""
+
+    def __init__(self, value: str, advice: str) -> None:
+        super().__init__(f"{value!r} is invalid: {advice}")
+        self.value = value
+        self.advice = advice
 
 
 def parse_bytes(text: str) -> int:
@@ -55,19 +60,3 @@ def with_unit(value: int, units: Mapping[str, int]) -> str:
     """Return a number with the largest unit that divides it."""
     unit = next((unit for unit, worth in units.items() if value and value % worth == 0), "")
     return f"{value // units[unit]}{unit}" if unit else str(value)
-
-
-def host_and_port(listen: str) -> tuple[str, int]:
-    """Return the parts of HOST:PORT. Raises SettingsError."""
-    host, colon, port = listen.rpartition(":")
-    if not colon or not port.isdecimal() or int(port) > 65535:
-        raise SettingsError(f"listen: {listen!r} is invalid: use HOST:PORT, such as 127.0.0.1:5000 or [::]:5000")
-    return host.strip("[]"), int(port)
-
-
-def networks(text: str) -> tuple[IPNetwork, ...]:
-    """Return the networks of ``trusted_proxies``. Raises SettingsError."""
-    try:
-        return tuple(ipaddress.ip_network(part, strict=False) for part in text.split())
-    except ValueError as error:
-        raise SettingsError(f"trusted_proxies: {error}: use addresses or networks such as 10.0.0.0/8") from error

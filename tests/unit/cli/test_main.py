@@ -98,10 +98,12 @@ def test_interruption_has_its_own_exit_code(capsys: pytest.CaptureFixture[str]) 
 
 
 def test_every_exit_status_names_an_exception() -> None:
-    """The class names in the table of exit codes exist."""
+    """The class names in the table of exit codes exist, in the module that defines them."""
     for name in EXIT_STATUSES:
         module, _, class_name = name.rpartition(".")
-        assert issubclass(getattr(import_module(module), class_name), BaseException), name
+        exception = getattr(import_module(module), class_name)
+        assert issubclass(exception, BaseException), name
+        assert exception.__module__ == module, name
 
 
 def test_exit_codes_are_documented() -> None:

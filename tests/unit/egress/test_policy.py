@@ -211,7 +211,7 @@ def test_the_refusal_names_host_and_setting() -> None:
 )
 def test_invalid_settings_are_refused(setting: str) -> None:
     """The error names the item and says what to write."""
-    with pytest.raises(SettingsError, match=r"internal_networks: .*10\.0\.0\.0/8"):
+    with pytest.raises(SettingsError, match=r"is invalid: use networks such as 10\.0\.0\.0/8"):
         EgressPolicy.parse(f"10.0.0.0/8 {setting}")
 
 

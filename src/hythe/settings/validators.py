@@ -1,0 +1,161 @@
+"""Which settings are validated at start, and how. Checks of files and folders are in ``server/start_checks.py``."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from email.headerregistry import Address
+from types import MappingProxyType
+from typing import Any
+
+from hythe.settings.addresses import (
+    is_host_name,
+    parse_http_url,
+    parse_listen,
+    parse_mail_url,
+    parse_networks,
+    split_host,
+)
+from hythe.settings.internal_networks import parse_internal_networks
+from hythe.settings.values import InvalidValue, SettingsError
+
+_DATABASE_ADVICE = "use postgresql://USER:PASSWORD@HOST:PORT/NAME, with %XX for special characters in the password"
+_DATABASE_SCHEMES = ("postgresql", "postgres", "postgresql+asyncpg")
+_BUCKET_ADVICE = "use s3://BUCKET, gs://BUCKET or az://CONTAINER, with a folder after it if you want"
+_BUCKET = re.compile(r"(?:s3|gs|az)://[A-Za-z0-9][A-Za-z0-9_.-]{1,220}[A-Za-z0-9](?:/[^?#\\]*)?")
+_BUILDER_ADVICE = "use buildah, docker=ADDRESS or buildkit=ADDRESS, such as docker=unix:///var/run/docker.sock"
+_BUILDER = re.compile(
+    r"buildah|(?:docker|buildkit)=(?:tcp://(?P<host>[^/?#@]+)|unix:///.+|ssh://[^/?#]+.*)|buildkit=[a-z]+-[a-z-]+://[^/?#]+.*"
+)
+"""BuildKit also knows docker-container://NAME, podman-container://NAME, kube-pod://NAME and others."""
+
+
+class InvalidSettings(SettingsError):
+    """Some settings are invalid; ``problems`` are their names and what is wrong."""
+
+    def __init__(self, problems: Mapping[str, InvalidValue]) -> None:
+        super().__init__("\n".join(f"{name}: {problem}" for name, problem in problems.items()))
+        self.problems = problems
+
+
+def require_valid(settings: Any) -> None:
+    """Return if all values are valid. Raises InvalidSettings, which names every invalid one."""
+    problems = dict(_problems(settings))
+    if problems:
+        raise InvalidSettings(problems)
+
+
+def parse_allowed_hosts(text: str) -> tuple[str, ...]:
+    """Return the names of ``allowed_hosts`` in lower case. Raises InvalidValue."""
+    names = tuple(text.lower().split())
+    for name in names:
+        if name != "*" and not is_host_name(name.removeprefix("*.")):
+            raise InvalidValue(name, "use names without ports, such as registry.example.com, *.example.com or *")
+    return names
+
+
+def parse_bucket(url: str) -> str:
+    """Return the scheme of a bucket's URL: s3, gs or az. Raises InvalidValue."""
+    if not _BUCKET.fullmatch(url) or not url.isprintable():
+        raise InvalidValue(url, _BUCKET_ADVICE)
+    return url.partition("://")[0]
+
+
+def require_database_url(url: str) -> None:
+    """Return if this is a URL of PostgreSQL as libpq knows it. Raises InvalidValue."""
+    scheme, separator, rest = url.partition("://")
+    location, _, _ = rest.partition("?")
+    hosts, _, name = location.partition("/")
+    if not separator or scheme not in _DATABASE_SCHEMES or not url.isprintable() or " " in url or "@" in name:
+        raise InvalidValue(url, _DATABASE_ADVICE)
+    for host in hosts.rpartition("@")[2].split(","):
+        if host and not host.startswith("%2F"):  # the folder of a socket
+            try:
+                split_host(host, _DATABASE_ADVICE)
+            except InvalidValue as error:
+                raise InvalidValue(url, _DATABASE_ADVICE) from error
+
+
+def require_mail_address(text: str) -> None:
+    """Return if this is an address alone, without a display name. Raises InvalidValue."""
+    advice = "use an address such as hythe@example.com"
+    try:
+        address = Address(addr_spec=text)
+    except (ValueError, IndexError) as error:
+        raise InvalidValue(text, advice) from error
+    if not text.isascii() or not text.isprintable() or not is_host_name(address.domain):
+        raise InvalidValue(text, advice)
+
+
+def require_builder(text: str) -> None:
+    """Return if this names a builder. Raises InvalidValue."""
+    found = _BUILDER.fullmatch(text)
+    if found is None or not text.isprintable() or " " in text:
+        raise InvalidValue(text, _BUILDER_ADVICE)
+    if found["host"]:
+        try:
+            split_host(found["host"], _BUILDER_ADVICE)
+        except InvalidValue as error:
+            raise InvalidValue(text, _BUILDER_ADVICE) from error
+
+
+def require_secret(text: str) -> None:
+    """Return if this can be sent in a header. Raises InvalidValue."""
+    if not text.isascii() or not text.isprintable() or " " in text:
+        raise InvalidValue(
+            text, "use ASCII letters, digits and punctuation, such as the output of 'openssl rand -hex 32'"
+        )
+
+
+def require_path(text: str) -> None:
+    """Return if this can be a path. Raises InvalidValue."""
+    if not text.isprintable() or "://" in text:
+        raise InvalidValue(text, "use a path such as /srv/hythe")
+
+
+def require_server_name(text: str) -> None:
+    """Return if this is a host's name or address. Raises InvalidValue."""
+    advice = "use a host's name, such as buildkit.example.com"
+    if split_host(text, advice).port is not None:
+        raise InvalidValue(text, advice)
+
+
+VALIDATORS: Mapping[str, Callable[[str], object]] = MappingProxyType(
+    {
+        "listen": parse_listen,
+        "data": require_path,
+        "public_url": parse_http_url,
+        "allowed_hosts": parse_allowed_hosts,
+        "trusted_proxies": parse_networks,
+        "database_url": require_database_url,
+        "blob_store": parse_bucket,
+        "tls_cert": require_path,
+        "tls_key": require_path,
+        "worker_token": require_secret,
+        "builds_folder": require_path,
+        "builds_builder": require_builder,
+        "builds_buildkit_certificates": require_path,
+        "builds_buildkit_name": require_server_name,
+        "internal_networks": parse_internal_networks,
+        "mail_server": parse_mail_url,
+        "mail_from": require_mail_address,
+    }
+)
+"""The settings that name hosts, URLs or paths. An empty value is valid where it is the default."""
+
+REQUIRED = ("listen", "data", "builds_builder", "mail_from")
+"""The settings of VALIDATORS that cannot be empty."""
+
+
+def _problems(settings: Any) -> Iterator[tuple[str, InvalidValue]]:
+    for name, validate in VALIDATORS.items():
+        value = getattr(settings, name)
+        if value or name in REQUIRED:
+            try:
+                validate(value)
+            except InvalidValue as problem:
+                yield name, problem
+    for name, other in (("tls_cert", "tls_key"), ("tls_key", "tls_cert")):
+        if getattr(settings, name) and not getattr(settings, other):
+            yield (
+                name,
+                InvalidValue(getattr(settings, name), f"only one of {name} and {other} is set: set both, or neither"),
+            )
