@@ -15,7 +15,6 @@ from hythe.builds.configurations import MANAGE, TRIGGER_TOKEN
 from hythe.builds.errors import BuildConflict, InvalidBuildConfiguration
 from hythe.builds.queue import BuildQueue
 from hythe.builds.rules import MAX_SOURCE_LENGTH, Rule, RuleMatch, docker_tags
-from hythe.builds.secret_box import SecretBox
 from hythe.builds.sql import builds as rows
 from hythe.builds.sql import configurations as configuration_rows
 from hythe.builds.sql import forge_deliveries, logs
@@ -27,6 +26,7 @@ from hythe.hub.access import HubAccess
 from hythe.hub.actor import HubActor
 from hythe.hub.errors import NotFound
 from hythe.hub.namespaces import short_name
+from hythe.hub.secret_box import SecretBox
 from hythe.registry.access import Action
 
 MAX_REBUILT_REFS = 20

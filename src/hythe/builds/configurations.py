@@ -21,7 +21,6 @@ from hythe.builds.errors import BuildConflict, InvalidBuildConfiguration
 from hythe.builds.events import BuildListener
 from hythe.builds.queue import BuildQueue
 from hythe.builds.rules import Rule, RulePreview, check_rule, preview
-from hythe.builds.secret_box import SecretBox
 from hythe.builds.sql import configurations as rows
 from hythe.builds.sql import forge_statuses
 from hythe.builds.sql import linked_accounts as links
@@ -33,6 +32,7 @@ from hythe.hub.access import HubAccess
 from hythe.hub.actor import HubActor
 from hythe.hub.errors import Invalid, NotFound
 from hythe.hub.namespaces import short_name
+from hythe.hub.secret_box import SecretBox
 from hythe.registry.access import Action
 
 MANAGE = Action.DELETE

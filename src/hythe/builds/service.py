@@ -10,11 +10,11 @@ from hythe.builds.configurations import BuildConfigurationService
 from hythe.builds.events import BuildListener
 from hythe.builds.queue import BuildQueue, QueuePolicy
 from hythe.builds.registry_listener import BuildRegistryListener
-from hythe.builds.secret_box import SecretBox
 from hythe.builds.triggers.base_image_watch import BaseImageWatch
 from hythe.builds.triggers.scheduler import BuildScheduler
 from hythe.builds.workers import WorkerService
 from hythe.hub.keys import SigningKeys
+from hythe.hub.secret_box import SecretBox
 from hythe.hub.service import HubFoundation
 from hythe.settings import Settings
 from hythe.worker.protocol import BuildLimits, Network
@@ -47,12 +47,12 @@ def make_builds(
     listeners: Sequence[BuildListener] = (),
     default_branch: Callable[[str], Awaitable[str]] = _no_default_branch,
 ) -> BuildsServices:
-    """Return the services. Raises SecretBoxError, SettingsError, OSError.
+    """Return the services.
 
     Items added to ``listeners`` later are called, too. ``default_branch`` returns the default branch of a URL, or "".
     """
     database, access = foundation.database, foundation.access
-    secret_box = SecretBox.open(settings.data_folder, settings.builds_key)
+    secret_box = foundation.secret_box
     queue = BuildQueue(database, _queue_policy(settings), listeners)
     builds = BuildService(database, access, secret_box, queue)
     base_image_watch = BaseImageWatch(database, builds)

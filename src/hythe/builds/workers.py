@@ -12,7 +12,6 @@ from hythe.builds.configurations import BUILD_SECRET, CREDENTIALS
 from hythe.builds.errors import InvalidBuildConfiguration, LeaseLost
 from hythe.builds.queue import BuildQueue, ClaimedBuild, digest_of
 from hythe.builds.rules import Rule
-from hythe.builds.secret_box import SecretBox
 from hythe.builds.sql import builds as build_rows
 from hythe.builds.sql import configurations as configuration_rows
 from hythe.builds.sql.queue import Lease, LeaseState
@@ -21,7 +20,8 @@ from hythe.hub.access import HubAccess
 from hythe.hub.access_token import claims_for
 from hythe.hub.actor import BuildLease, HubActor
 from hythe.hub.errors import SignInNeeded
-from hythe.hub.keys import SigningKeys
+from hythe.hub.keys import LONGEST_TOKEN, SigningKeys
+from hythe.hub.secret_box import SecretBox
 from hythe.hub.sql import namespaces as namespace_rows
 from hythe.oci.scope import PULL, PUSH, Scope
 from hythe.provenance.envelope import sign
@@ -39,7 +39,7 @@ from hythe.worker.protocol import (
     SignedEnvelope,
 )
 
-TOKEN_SECONDS = 600
+TOKEN_SECONDS = int(LONGEST_TOKEN.total_seconds())
 """How long a push token is valid; a build that pushes longer gets a new one."""
 MAX_TOKEN_REPOSITORIES = 20
 
@@ -154,7 +154,7 @@ class WorkerService:
         async with self._database.reading() as session:
             build = await self._held(session, lease)
         _require_own(build, payload)
-        key, key_id = self._keys.signing_key()
+        key, key_id = self._keys.provenance_key()
         return SignedEnvelope(sign(payload, key, key_id).decode())
 
     async def _held(self, session: Session, lease: Lease) -> Build:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import timedelta
 
 from argon2 import PasswordHasher
 
@@ -11,7 +12,7 @@ from hythe.database import Database
 from hythe.hub.access import HubAccess
 from hythe.hub.credentials import CredentialService
 from hythe.hub.images import ImageService
-from hythe.hub.keys import SigningKeys
+from hythe.hub.keys import SigningKeys, open_secret_box
 from hythe.hub.login_throttle import LoginThrottle
 from hythe.hub.passwords import DEFAULT_HASHER, Passwords
 from hythe.hub.personal_tokens import PersonalTokenService
@@ -22,6 +23,7 @@ from hythe.hub.registry_listener import HubRegistryListener
 from hythe.hub.repositories import RepositoryService
 from hythe.hub.search import SearchService
 from hythe.hub.search_index import SearchIndex
+from hythe.hub.secret_box import SecretBox
 from hythe.hub.sessions import SessionService
 from hythe.hub.sql.search_postgresql import PostgreSQLSearchIndex
 from hythe.hub.sql.search_sqlite import SQLiteSearchIndex
@@ -41,6 +43,7 @@ class HubFoundation:
     database: Database
     settings: Settings
     passwords: Passwords
+    secret_box: SecretBox
     keys: SigningKeys
     credentials: CredentialService
     access: HubAccess
@@ -71,21 +74,26 @@ class HubServices:
 async def open_foundation(
     database: Database, settings: Settings, clock: Clock = now, hasher: PasswordHasher = DEFAULT_HASHER
 ) -> AsyncIterator[HubFoundation]:
-    """Load or create the signing keys, and count pulls until the block ends."""
-    passwords = Passwords(hasher=hasher)
-    keys = SigningKeys(database, clock)
+    """Load or create the signing keys, and count pulls until the block ends. Raises SecretBoxError."""
+    secret_box = await open_secret_box(database, settings)
+    keys = SigningKeys(database, secret_box, clock, timedelta(seconds=settings.token_lifetime))
     await keys.open()
+    passwords = Passwords(hasher=hasher)
     credentials = CredentialService(database, passwords, LoginThrottle(), keys, clock)
     access = HubAccess(database, credentials, settings.public_url, Upstreams(settings.mirrors).names)
     pulls = PullCounter(database)
     listener = HubRegistryListener(access, pulls, clock)
-    counting = asyncio.create_task(pulls.run())
+    background = [asyncio.create_task(pulls.run()), asyncio.create_task(keys.run())]
     try:
-        yield HubFoundation(database, settings, passwords, keys, credentials, access, pulls, listener, clock)
+        yield HubFoundation(
+            database, settings, passwords, secret_box, keys, credentials, access, pulls, listener, clock
+        )
     finally:
-        counting.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await counting
+        for task in background:
+            task.cancel()
+        for task in background:
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
         passwords.close()
 
 

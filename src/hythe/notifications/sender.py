@@ -5,10 +5,10 @@ from datetime import UTC, datetime, timedelta
 
 import aiohttp
 
-from hythe.builds.secret_box import SecretBox, SecretBoxError
 from hythe.database import Database
 from hythe.egress.http_session import egress_denial, open_egress_session
 from hythe.egress.policy import EgressPolicy
+from hythe.hub.secret_box import SecretBox, SecretBoxError
 from hythe.notifications.mail import Mailer
 from hythe.notifications.sql import webhooks as rows
 from hythe.notifications.webhook import Webhook, WebhookDelivery, signature

@@ -4,10 +4,10 @@ from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 from hythe.builds.configurations import BuildConfigurationService
-from hythe.builds.secret_box import SecretBox
 from hythe.database import Database
 from hythe.hub.actor import HubActor
 from hythe.hub.errors import NotFound
+from hythe.hub.secret_box import SecretBox
 from hythe.notifications.errors import InvalidWebhook
 from hythe.notifications.event import EventKind
 from hythe.notifications.sender import SECRET

@@ -22,6 +22,9 @@ _BOOLEANS = {"yes": True, "on": True, "true": True, "1": True, "no": False, "off
 _PASSWORDS = (re.compile(r"(://[^:/@\s]*:)\S*(?=@)"), re.compile(r"([?&]password=)[^&\s]*"))
 """Passwords in a URL, or in several URLs separated by spaces."""
 
+_RENAMED = {"builds_key": "secret_key", "webhook_networks": "internal_networks"}
+"""Settings of older versions, and their present names."""
+
 _MAX_SHOWN = 200
 """Characters of an invalid value in an error."""
 
@@ -94,6 +97,9 @@ def _layers(
         file = Path(path or CONFIG_FILE)
         yield f"file {file}", _read_file(file)
     names = Settings.__struct_fields__
+    _refuse_renamed(
+        {old: f"environment HYTHE_{old.upper()}" for old in _RENAMED if f"HYTHE_{old.upper()}" in environment}
+    )
     for name in names:
         variable = f"HYTHE_{name.upper()}"
         if variable in environment:
@@ -112,10 +118,17 @@ def _read_file(path: Path) -> dict[str, Any]:
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{path} is not valid TOML: {error}") from error
     named = {name.replace("-", "_"): value for name, value in table.items()}
+    _refuse_renamed({old: str(path) for old in _RENAMED if old in named})
     unknown = sorted(set(named) - set(Settings.__struct_fields__))
     if unknown:
         raise SettingsError(f"{path}: unknown setting {', '.join(unknown)}; 'hythe settings' lists all settings")
     return named
+
+
+def _refuse_renamed(sources: Mapping[str, str]) -> None:
+    """Raise SettingsError if one of ``sources``, by setting, still has the name of an older version."""
+    for old, source in sources.items():
+        raise SettingsError(f"{source}: the setting {old} is now called {_RENAMED[old]}: rename it; its value stays")
 
 
 def _convert(name: str, value: Any, source: str) -> Any:

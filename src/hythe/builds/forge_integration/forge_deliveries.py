@@ -10,7 +10,6 @@ from hythe.builds.builds import BuildRequest, BuildService
 from hythe.builds.configuration import BuildConfiguration
 from hythe.builds.forge_integration.forge_webhooks import SECRET_PURPOSE
 from hythe.builds.queue import BuildQueue
-from hythe.builds.secret_box import SecretBox
 from hythe.builds.sql import configurations as configuration_rows
 from hythe.builds.sql import forge_deliveries as rows
 from hythe.builds.sql import forge_webhooks as webhook_rows
@@ -20,6 +19,7 @@ from hythe.forges.adapters import webhook_format
 from hythe.forges.port import ForgeEvent, InvalidEvent, RefUpdate, WebhookFormat
 from hythe.forges.source_ref import GIT, ForgeKind
 from hythe.hub.errors import NotFound
+from hythe.hub.secret_box import SecretBox
 from hythe.registry.clock import Clock
 
 MAX_BODY_SIZE = 25 << 20

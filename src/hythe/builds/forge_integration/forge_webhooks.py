@@ -18,7 +18,6 @@ from hythe.builds.configurations import BuildConfigurationService
 from hythe.builds.errors import BuildConflict
 from hythe.builds.forge_integration.errors import ForgeRequestFailed
 from hythe.builds.forge_integration.linked_accounts import LinkedAccountService
-from hythe.builds.secret_box import SecretBox
 from hythe.builds.sql import forge_deliveries as delivery_rows
 from hythe.builds.sql import forge_webhooks as rows
 from hythe.builds.sql.forge_deliveries import ForgeDelivery
@@ -29,6 +28,7 @@ from hythe.forges.port import ForgeClient, ForgeRepository
 from hythe.hub.actor import HubActor
 from hythe.hub.errors import HubError, Invalid, NotFound
 from hythe.hub.namespaces import short_name
+from hythe.hub.secret_box import SecretBox
 from hythe.periodic import repeat
 from hythe.registry.clock import Clock
 

@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 import msgspec
 
 from hythe.builds.forge_integration.errors import ForgeRequestFailed, hub_errors
-from hythe.builds.secret_box import SecretBox, SecretBoxError
 from hythe.builds.sql import linked_accounts as rows
 from hythe.builds.sql.linked_accounts import LinkedAccount
 from hythe.database import Database
@@ -20,6 +19,7 @@ from hythe.forges.source_ref import ForgeKind, SourceRef
 from hythe.hub.access import HubAccess
 from hythe.hub.actor import HubActor
 from hythe.hub.errors import Invalid, NotFound, Refused
+from hythe.hub.secret_box import SecretBox, SecretBoxError
 from hythe.registry.clock import Clock
 
 TOKEN_PURPOSE = "forge token"  # noqa: S105 (the name of a purpose)

@@ -144,8 +144,9 @@ def _trigger_call(content: bytes, media_type: str) -> TriggerBody:
 
 
 async def public_key(builds: BuildsServices, _hub: HubServices, _request: Request) -> Response:
-    """GET /.well-known/hythe/builds.pem: the keys that sign provenance, the current one first."""
-    encoded = [key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo) for key in builds.keys.public_keys()]
+    """GET /.well-known/hythe/builds.pem: every key that ever signed provenance, the newest first."""
+    keys = builds.keys.provenance_public_keys()
+    encoded = [key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo) for key in keys]
     return Response(b"".join(encoded), media_type="application/x-pem-file")
 
 

@@ -23,6 +23,43 @@ users = Table(
     Column("storage_limit", BigInteger),  # bytes
     Column("upload_limit", Integer, server_default="100"),
     Column("created_at", Timestamp, nullable=False),
+    Column("blocked_at", Timestamp),  # NULL: not blocked
+    Column("credential_generation", BigInteger, nullable=False, server_default="0"),  # access tokens of older ones end
+)
+
+reserved_names = Table(
+    "reserved_names",
+    METADATA,
+    # Names of deleted accounts: a stranger who takes one would receive the pulls of the old images.
+    Column("name", String(39), primary_key=True),
+    Column("reserved_at", Timestamp, nullable=False),
+)
+
+sign_ups = Table(
+    "sign_ups",
+    METADATA,
+    # How many accounts a network created within a day. Older rows are deleted at the next sign-up.
+    Column("network", String(43), primary_key=True),  # an IPv4 address, or the /64 network of an IPv6 address
+    Column("count", Integer, nullable=False),
+    Column("since", Timestamp, nullable=False, index=True),
+)
+
+sign_in_failures = Table(
+    "sign_in_failures",
+    METADATA,
+    # A fixed number of rows, however many names clients try: a row counts all names with the same hash.
+    Column("bucket", Integer, primary_key=True, autoincrement=False),
+    Column("count", Integer, nullable=False),
+    Column("last_at", Timestamp, nullable=False),
+)
+
+known_networks = Table(
+    "known_networks",
+    METADATA,
+    # Where an account signed in from with its password: guesses from elsewhere do not slow it down there.
+    Column("user_id", Identity, ForeignKey("users.id", ondelete="CASCADE"), primary_key=True),
+    Column("network", String(43), primary_key=True),
+    Column("used_at", Timestamp, nullable=False),
 )
 
 namespaces = Table(
@@ -101,9 +138,11 @@ signing_keys = Table(
     "signing_keys",
     METADATA,
     Column("id", String(43), primary_key=True),  # the RFC 7638 thumbprint
-    Column("private_key", Text, nullable=False),  # JWK
+    Column("private_key", Text, nullable=False),  # sealed JWK; empty: erased, because it signs no more
     Column("created_at", Timestamp, nullable=False),
-    Column("retired_at", Timestamp),  # no longer signs; still verifies older tokens
+    Column("retired_at", Timestamp),  # a newer key signs; it still verifies what it signed
+    Column("purpose", String(16)),  # hub.keys.Purpose; NULL: both, as older versions made them
+    Column("public_key", Text),  # JWK; NULL: an older version made the key, and it is part of the private one
 )
 
 search_documents = Table(
