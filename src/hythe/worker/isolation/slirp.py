@@ -21,7 +21,13 @@ def start_slirp(pid: int, *, hardened: bool) -> subprocess.Popen[bytes]:
     Not ``hardened``: for hosts where slirp4netns cannot isolate itself. Raises IsolationUnavailable.
     """
     command = ["slirp4netns", "--disable-host-loopback", *(HARDENING if hardened else ()), "--mtu=65520"]
-    namespaces = [f"--userns-path=/proc/{pid}/ns/user", "--netns-type=path", f"/proc/{pid}/ns/net", "tap0"]
+    namespaces = ["--netns-type=path", f"/proc/{pid}/ns/net", "tap0"]
+    user_namespace = f"/proc/{pid}/ns/user"
+    if os.geteuid() == 0:
+        command.append(f"--userns-path={user_namespace}")
+    else:
+        # Its own way into the user namespace does not work with --enable-sandbox.
+        command = ["nsenter", f"--user={user_namespace}", "--preserve-credentials", *command]
     ready, signal_ready = os.pipe()
     with os.fdopen(ready), tempfile.TemporaryFile() as errors:
         try:
