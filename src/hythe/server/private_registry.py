@@ -4,6 +4,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
+from starlette.types import ASGIApp
+
 from hythe.database import open_database
 from hythe.registry.access import Access
 from hythe.registry.anonymous import AnonymousAccess
@@ -14,6 +16,7 @@ from hythe.registry.routes.application import RegistryApplication
 from hythe.registry.service import RegistryServices, make_registry
 from hythe.registry.storage import open_blob_store
 from hythe.server.background import running
+from hythe.server.browser_protection import HostNames, KnownHosts, OwnPagesOnly
 from hythe.server.http import Address, HTTPOptions, bind, serve
 from hythe.settings import Settings
 
@@ -52,8 +55,12 @@ async def serve_registry(
         await registry.try_storage()
         with bind(settings.address) as listener:
             async with running(registry.run_housekeeping()):
-                ready(listener.getsockname()[:2])
-                await serve(RegistryApplication(registry), listener, options)
+                address: Address = listener.getsockname()[:2]
+                application: ASGIApp = OwnPagesOnly(RegistryApplication(registry), settings.public_url)
+                if not htpasswd and not settings.tls_cert:
+                    application = KnownHosts(application, HostNames(settings, address))
+                ready(address)
+                await serve(application, listener, options)
 
 
 def _access(htpasswd: Path | None, upstreams: Upstreams, *, read_only: bool) -> Access:

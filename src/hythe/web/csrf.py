@@ -16,13 +16,3 @@ def form_token(secret: str) -> str:
 def token_matches(secret: str, token: str) -> bool:
     """Whether the token was made for this cookie."""
     return bool(secret) and hmac.compare_digest(form_token(secret).encode(), token.encode("utf-8", "replace"))
-
-
-def is_cross_site(origin: str | None, fetch_site: str | None, hosts: frozenset[str]) -> bool:
-    """Whether the headers Origin and Sec-Fetch-Site say that another site sent the request.
-
-    ``hosts`` are the HOST[:PORT] of this hub. Old browsers send neither header; then the token alone decides.
-    """
-    if fetch_site is not None and fetch_site not in {"same-origin", "none"}:
-        return True
-    return origin is not None and origin.partition("://")[2] not in hosts

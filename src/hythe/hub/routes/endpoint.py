@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Generic, TypeVar
+from urllib.parse import urlsplit
 
 import msgspec
 from starlette.requests import Request
@@ -16,6 +17,7 @@ from hythe.hub.page import PAGE_SIZE, Page, Paging
 from hythe.hub.routes.parsing import parse_body, parse_fields, read_body
 from hythe.hub.routes.problem_details import MethodNotAllowed, problem_response
 from hythe.hub.service import HubServices
+from hythe.registry.routes.cross_site import is_cross_site
 
 B = TypeVar("B")
 Q = TypeVar("Q")
@@ -112,7 +114,7 @@ class _Answering:
 
 
 async def _call(hub: HubServices, endpoint: Endpoint, request: Request) -> ApiRequest[Any, Any]:
-    _refuse_other_sites(request)
+    _refuse_other_sites(hub, request)
     address = request.client.host if request.client else ""
     actor = await hub.credentials.by_header(request.headers.get("authorization"), address)
     query = parse_fields(dict(request.query_params), endpoint.query, strict=False)
@@ -121,9 +123,12 @@ async def _call(hub: HubServices, endpoint: Endpoint, request: Request) -> ApiRe
     return ApiRequest(actor, request.path_params, query, body, address, url)
 
 
-def _refuse_other_sites(request: Request) -> None:
-    """Browsers resend cached Basic credentials with forms of other sites; Sec-Fetch-Site reveals them."""
-    if request.method not in ("GET", "HEAD") and request.headers.get("sec-fetch-site") in ("cross-site", "same-site"):
+def _refuse_other_sites(hub: HubServices, request: Request) -> None:
+    """Browsers resend cached Basic credentials with forms of other sites."""
+    if request.method in ("GET", "HEAD"):
+        return
+    hosts = frozenset({request.headers.get("host", ""), urlsplit(hub.settings.public_url).netloc} - {""})
+    if is_cross_site(request.headers.get("origin"), request.headers.get("sec-fetch-site"), hosts):
         raise Refused("this request came from another site", "use the hub's own pages")
 
 

@@ -13,6 +13,7 @@ from starlette.routing import Route
 from hythe.hub.actor import ANONYMOUS, HubActor
 from hythe.hub.errors import SignInNeeded
 from hythe.hub.sessions import LIFETIME, NewSession
+from hythe.registry.routes.cross_site import is_cross_site
 from hythe.web import csrf
 from hythe.web.flashes import Flash, text_of
 from hythe.web.redirects import local_target
@@ -115,7 +116,7 @@ class PageRequest:
         """Read the submitted form. Raises CsrfError and BadForm."""
         headers = self.request.headers
         hosts = self.site.hosts(self.request)
-        if csrf.is_cross_site(headers.get("origin"), headers.get("sec-fetch-site"), hosts):
+        if is_cross_site(headers.get("origin"), headers.get("sec-fetch-site"), hosts):
             raise CsrfError
         form = await read_form(self.request)
         if not csrf.token_matches(self._csrf_secret, form["form_token"]):
