@@ -10,7 +10,7 @@ from hythe.hub.sql import repositories as repository_rows
 
 
 class DescriptionListener(BuildListener):
-    """Copies the README of a build into the description; the web pages sanitize every description."""
+    """Copies the README of a build into the description, which is rendered when it is first shown."""
 
     async def build_changed(self, session: Session, configuration: BuildConfiguration, build: Build) -> None:
         """Copy the README if the build succeeded and is of the default branch or the tag ``latest``."""

@@ -10,6 +10,7 @@ import msgspec
 from hythe.database import Database, Session
 from hythe.hub.access import HubAccess
 from hythe.hub.actor import HubActor
+from hythe.hub.descriptions import Descriptions
 from hythe.hub.errors import Invalid, NotFound, Taken
 from hythe.hub.namespaces import (
     Namespace,
@@ -78,17 +79,25 @@ class RepositoryService:
     """The repositories of the hub. Every name may be short (``centos``) or long (``library/centos``)."""
 
     def __init__(
-        self, database: Database, access: HubAccess, registry: RegistryRepositories, clock: Callable[[], datetime]
+        self,
+        database: Database,
+        access: HubAccess,
+        registry: RegistryRepositories,
+        descriptions: Descriptions,
+        clock: Callable[[], datetime],
     ) -> None:
         self._database = database
         self._access = access
         self._registry = registry
+        self._descriptions = descriptions
         self._clock = clock
 
     async def create(self, actor: HubActor, new: NewRepository) -> Repository:
         """Create an empty repository. Raises SignInNeeded, Refused, Taken, Invalid."""
         new.check()
         full_name = f"{new.namespace}/{new.name}"
+        await self._access.require_namespace(actor, full_name)
+        description = await self._descriptions.render(new.namespace, new.full_description)
         async with self._database.writing() as session:
             context = await self._access.require_namespace(actor, full_name, session)
             if context.repository_id is not None:
@@ -101,7 +110,7 @@ class RepositoryService:
                 listed=True,
                 visibility=new.visibility,
                 description=new.description.strip(),
-                full_description=new.full_description,
+                full_description=description,
             )
         return await self.get(actor, full_name)
 
@@ -121,6 +130,8 @@ class RepositoryService:
         """Change a repository and return the result. Raises NotFound, SignInNeeded, Refused, Invalid."""
         change.check()
         values = {field: value for field, value in msgspec.structs.asdict(change).items() if value is not msgspec.UNSET}
+        if isinstance(change.full_description, str):
+            values |= await self._rendered(actor, name, change.full_description)
         async with self._database.writing() as session:
             found = await self._readable(session, actor, name, Action.PUSH)
             visibility = values.get("visibility")
@@ -133,6 +144,11 @@ class RepositoryService:
             await store.change(session, found.id, _columns(values) | {"updated_at": self._clock()})
             await store.index(session, found.id)
         return await self.get(actor, name)
+
+    async def _rendered(self, actor: HubActor, name: str, text: str) -> Mapping[str, Any]:
+        full_name = canonical_name(name)
+        await self._access.require_repository(actor, full_name, Action.PUSH)
+        return (await self._descriptions.render(full_name.partition("/")[0], text)).columns
 
     async def delete(self, actor: HubActor, name: str) -> None:
         """Delete a repository with all its tags and images. Raises NotFound, SignInNeeded, Refused."""

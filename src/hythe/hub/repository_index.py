@@ -2,6 +2,7 @@
 
 from hythe.database import Session
 from hythe.hub.access_context import AccessContext
+from hythe.hub.descriptions import NO_DESCRIPTION, RenderedDescription
 from hythe.hub.errors import Refused
 from hythe.hub.namespaces import NamespaceKind
 from hythe.hub.plans import admit_repository
@@ -18,7 +19,7 @@ async def enlist(
     listed: bool,
     visibility: Visibility | None = None,
     description: str = "",
-    full_description: str = "",
+    full_description: RenderedDescription = NO_DESCRIPTION,
 ) -> None:
     """Add a repository of the registry to the index; ``visibility`` None: the account's default.
 
@@ -32,9 +33,9 @@ async def enlist(
         "official": context.namespace is NamespaceKind.CURATED,
         "listed": listed,
         "description": description,
-        "full_description": full_description,
         "created_at": repository.created_at,
         "updated_at": repository.created_at,
+        **full_description.columns,
     }
     name = repository.name.partition("/")[2]
     await store.add(session, repository.id, context.namespace_id, name, values)

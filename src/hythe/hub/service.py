@@ -11,6 +11,7 @@ from argon2 import PasswordHasher
 from hythe.database import Database
 from hythe.hub.access import HubAccess
 from hythe.hub.credentials import CredentialService
+from hythe.hub.descriptions import Descriptions
 from hythe.hub.images import ImageService
 from hythe.hub.keys import SigningKeys, open_secret_box
 from hythe.hub.login_throttle import LoginThrottle
@@ -30,6 +31,7 @@ from hythe.hub.sql.search_sqlite import SQLiteSearchIndex
 from hythe.hub.tags import TagService
 from hythe.hub.tokens import TokenService
 from hythe.hub.users import UserService
+from hythe.offload import OffloadPool
 from hythe.registry.clock import Clock, now
 from hythe.registry.mirror.upstreams import Upstreams
 from hythe.registry.service import RegistryServices
@@ -49,6 +51,7 @@ class HubFoundation:
     access: HubAccess
     pulls: PullCounter
     listener: HubRegistryListener
+    offload: OffloadPool
     clock: Clock
 
 
@@ -62,6 +65,7 @@ class HubServices:
     users: UserService
     sessions: SessionService
     repositories: RepositoryService
+    descriptions: Descriptions
     tags: TagService
     images: ImageService
     search: SearchService
@@ -83,10 +87,11 @@ async def open_foundation(
     access = HubAccess(database, credentials, settings.public_url, Upstreams(settings.mirrors).names)
     pulls = PullCounter(database)
     listener = HubRegistryListener(access, pulls, clock)
+    offload = OffloadPool()
     background = [asyncio.create_task(pulls.run()), asyncio.create_task(keys.run())]
     try:
         yield HubFoundation(
-            database, settings, passwords, secret_box, keys, credentials, access, pulls, listener, clock
+            database, settings, passwords, secret_box, keys, credentials, access, pulls, listener, offload, clock
         )
     finally:
         for task in background:
@@ -95,12 +100,14 @@ async def open_foundation(
             with contextlib.suppress(asyncio.CancelledError):
                 await task
         passwords.close()
+        offload.close()
 
 
 def make_hub(foundation: HubFoundation, registry: RegistryServices) -> HubServices:
     """Return the services; all content comes from ``registry``."""
     database, access, clock = foundation.database, foundation.access, foundation.clock
     credentials, keys, settings = foundation.credentials, foundation.keys, foundation.settings
+    descriptions = Descriptions(database, foundation.offload)
     return HubServices(
         settings=settings,
         access=access,
@@ -114,7 +121,8 @@ def make_hub(foundation: HubFoundation, registry: RegistryServices) -> HubServic
             plan=Plan.of(settings),
         ),
         sessions=SessionService(database, credentials, clock),
-        repositories=RepositoryService(database, access, registry.repositories, clock),
+        repositories=RepositoryService(database, access, registry.repositories, descriptions, clock),
+        descriptions=descriptions,
         tags=TagService(database, access, Platforms(registry.blobs), registry.tags),
         images=ImageService(access, registry.manifests, registry.blobs),
         search=SearchService(database, access, _search_index(database)),

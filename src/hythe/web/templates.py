@@ -13,7 +13,6 @@ from hythe.hub.repository import Repository
 from hythe.settings import format_bytes
 from hythe.web.assets import Assets
 from hythe.web.formatting import age, command_line, counted, day, instruction, problem, sentence, size, size_range
-from hythe.web.markdown import render
 
 FOLDER = Path(__file__).parent / "templates"
 
@@ -39,7 +38,6 @@ class Templates:
             command_line=command_line,
             counted=counted,
             instruction=instruction,
-            markdown=render,
             sentence=sentence,
             size=size,
             size_range=size_range,

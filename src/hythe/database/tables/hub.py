@@ -88,6 +88,8 @@ hub_repositories = Table(
     Column("listed", Boolean, nullable=False),  # in lists and search: created by a user, or pushed to at least once
     Column("description", String(100), nullable=False),
     Column("full_description", Text, nullable=False),  # Markdown
+    Column("description_html", Text),  # NULL: not rendered yet, or beyond a bound
+    Column("description_rendering", String(80)),  # which text the HTML is of, and what rendered it
     Column("stars", Integer, nullable=False),
     Column("pulls", Identity, nullable=False),
     Column("created_at", Timestamp, nullable=False),

@@ -56,6 +56,7 @@ async def overview(page: PageRequest) -> Response:
     return page.render(
         "repository.html",
         repository=repository,
+        description=await page.site.hub.descriptions.of(repository),
         latest=latest,
         has_latest=await _has_latest(page, repository),
         may_write=await page.site.hub.repositories.may_write(page.actor, repository.full_name),
