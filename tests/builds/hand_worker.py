@@ -9,7 +9,7 @@ from typing import Any
 
 from tests.builds.forge_hub import NO_WORKER
 
-TOKEN = "a worker's token"
+TOKEN = "the-token-of-a-worker"
 BY_HAND = {**NO_WORKER, "HYTHE_WORKER_TOKEN": TOKEN}
 """The settings of a hub whose builds a test carries out by hand."""
 
