@@ -226,7 +226,7 @@ def test_an_absolute_name_is_no_way_around(registry: HytheServer, page: Page) ->
 def test_remembered_passwords_are_not_misused(
     start_private_registry: Callable[..., HytheServer], browser: Browser, elsewhere: int, tmp_path: Path
 ) -> None:
-    """A browser that knows the password of a registry sends it with the requests of other pages."""
+    """A browser that knows the password of a registry sends it with the requests of pages on another port."""
     users = tmp_path / "users"
     users.write_text(htpasswd({"ann": "secret"}))
     registry = start_private_registry(["--htpasswd", str(users)])
@@ -239,7 +239,7 @@ def test_remembered_passwords_are_not_misused(
     page.goto(f"{url}/v2/_catalog")
     assert "app" in page.content()
 
-    page.goto(f"http://evil.test:{elsewhere}/")
+    page.goto(f"http://localhost:{elsewhere}/")
     read = attack_from(page, url)
     context.close()
 

@@ -18,7 +18,8 @@ DATA = "~/.local/share/hythe/registry"
 """The default data folder of the private registry, separate from a hub's."""
 
 SETTINGS = (
-    "listen", "allowed_hosts", "data", "database_url", "blob_store", "redirect_blobs", "tls_cert", "tls_key", "manifest_size",
+    "listen", "allowed_hosts", "data", "database_url", "blob_store", "redirect_blobs", "tls_cert", "tls_key",
+    "manifest_size",
     "mirrors", "mirror_age", "mirror_size", "internal_networks", "grace_period", "garbage_interval",
     "upload_lifetime", "replaced_lifetime",
     "idle_timeout", "stall_timeout", "stop_timeout", "log_format",
