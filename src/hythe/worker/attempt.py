@@ -3,6 +3,7 @@
 import hashlib
 import logging
 import zlib
+from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import UTC, datetime
 
@@ -16,6 +17,7 @@ from hythe.oci.manifest import Platform
 from hythe.provenance.sbom import bill_of_materials
 from hythe.provenance.statement import PROVENANCE, SPDX, BuildFacts, provenance, statement
 from hythe.worker.autotest import Autotest
+from hythe.worker.build_messages import BuildMessage, BuildStart
 from hythe.worker.builders.base_images import BaseImages
 from hythe.worker.builders.port import Builder, BuildInput, BuiltImage
 from hythe.worker.builders.selection import make_builder
@@ -23,6 +25,7 @@ from hythe.worker.checkout import Checkout, forget_credentials
 from hythe.worker.errors import (
     BuildFailed,
     BuildStopped,
+    Interrupted,
     IsolationUnavailable,
     JobLost,
     LimitReached,
@@ -51,71 +54,54 @@ _LEFTOVERS = ("src", "repository.git", "out", "home", SECRETS, "tmp", "bases", F
 
 
 class Attempt:
-    """Runs a job. Call ``run`` once; ``stop`` is thread-safe."""
+    """Runs a job, in a process of its own. Call ``run`` once."""
 
-    def __init__(self, job: Job, hub: HubAPI, client: Client, isolation: Isolation) -> None:
-        self._job = job
+    def __init__(self, start: BuildStart, hub: HubAPI, client: Client, send: Callable[[BuildMessage], None]) -> None:
+        self._start = start
+        self._job = start.job
         self._hub = hub
         self._client = client
-        self._isolation = isolation
+        self._isolation = start.isolation
         self._sandbox: Sandbox | None = None
-        self._progress = ProgressReporter(job, hub, self.stop)
+        self._progress = ProgressReporter(start.job, send)
         self._began = datetime.now(UTC)
+        self._is_ending = False
 
-    def stop(self) -> None:
-        """End the attempt soon, whatever it is doing."""
+    def interrupt(self, reason: Exception) -> None:
+        """End the attempt for this reason, whatever the main thread is doing. For signal handlers, in that thread.
+
+        Raises Interrupted, unless the attempt is ending already.
+        """
+        if self._is_ending:
+            return
+        self._is_ending = True
         if self._sandbox is not None:
             self._sandbox.stop()
+        raise Interrupted(reason)
 
-    def abandon(self) -> None:
-        """End the attempt without a report, so that another worker runs the build."""
-        self._progress.abandon()
-        self.stop()
-
-    def run(self) -> BuildOutcome | None:
-        """Build, push and report. Return the outcome; None if another worker got the build."""
-        progress = self._progress
-        progress.start()
-        progress.line(f"Build {self._job.number} of {self._job.repository}, attempt {self._job.fence}")
-        progress.line(f"Isolation: {self._isolation}")
+    def run(self) -> BuildOutcome:
+        """Build, push and sign. Return the outcome of any error, too."""
         try:
-            outcome = self._outcome()
+            return self._outcome()
+        except Interrupted as error:
+            return _outcome_of(error.reason)
+        except MemoryError:
+            return _failure(f"the build stopped: it used more than its {self._job.limits.memory >> 20} MiB of memory")
         except Exception as error:
             # Report unexpected errors, too: on another worker the build would most likely fail again, without a reason
             # for the user.
             log.exception(
                 "build %s of %s failed because of an error in the worker", self._job.number, self._job.repository
             )
-            outcome = _failure(f"the worker failed ({_describe(error)}): see its log, and retry when it is fixed")
-        except BaseException:
-            # The worker is stopping: send no more heartbeats, so that another worker runs the build.
-            progress.abandon()
-            raise
-        # A builder's reason may contain the output of a step.
-        outcome = msgspec.structs.replace(outcome, reason=progress.mask_secrets(outcome.reason))
-        progress.line(f"==> {outcome.status}{': ' + outcome.reason if outcome.reason else ''}")
-        progress.close()
-        if progress.lost:
-            return None
-        if progress.cancelled_by:
-            outcome = BuildOutcome(status="cancelled", reason=f"cancelled by {progress.cancelled_by}")
-        try:
-            self._hub.finish(self._job, outcome)
-        except (JobLost, ClientError):
-            return None
-        return outcome
+            return _failure(f"the worker failed ({_describe(error)}): see its log, and retry when it is fixed")
+        finally:
+            self._is_ending = True
 
     def _outcome(self) -> BuildOutcome:
         try:
             return self._execute()
-        except BuildStopped:
-            return BuildOutcome(status="cancelled", reason="stopped")
-        except LimitReached as error:
-            return _failure(f"the build stopped: {error}")
-        except (BuildFailed, PathEscapes, IsolationUnavailable) as error:
-            return _failure(str(error))
-        except JobLost:
-            return _failure("another worker has the build")
+        except (BuildStopped, LimitReached, BuildFailed, PathEscapes, IsolationUnavailable, JobLost) as error:
+            return _outcome_of(error)
         except (ClientError, OCIError) as error:
             return _failure(f"failed to push the image: {error}")
         except OSError as error:
@@ -124,9 +110,15 @@ class Attempt:
     def _execute(self) -> BuildOutcome:
         with ExitStack() as stack:
             sandbox = self._sandbox = self._open_sandbox(stack)
+            stack.callback(self._close)
             return _BuildRun(
                 self._job, self._hub, self._client, self._isolation, sandbox, self._progress, self._began
             ).run()
+
+    def _close(self) -> None:
+        """Before the disk is released: let no signal interrupt that any more."""
+        self._is_ending = True
+        self._progress.closing()
 
     def _open_sandbox(self, stack: ExitStack) -> Sandbox:
         """Return the sandbox, on the repository's cached disk if it is free and allowed."""
@@ -137,7 +129,8 @@ class Attempt:
         free = keeps_disk and stack.enter_context(try_lock(folder / "cache" / f"{cache_key}.lock"))
         image = folder / "cache" / f"{cache_key}.img" if free else folder / "work" / f"{name}.img"
         slot = zlib.crc32(job.repository.encode()) % SLOTS
-        sandbox = self._isolation.sandbox(name, slot, job.limits, image)
+        start = self._start
+        sandbox = self._isolation.sandbox(name, slot, job.limits, image, deadline=start.deadline, groups=start.groups)
         stack.callback(lambda: sandbox.close(keep=bool(free)))
         stack.callback(lambda: remove(sandbox.work / SECRETS))
         for leftover in _LEFTOVERS:
@@ -408,6 +401,18 @@ def build_access(job: Job, isolation: Isolation) -> NetworkAccess:
 
 def _describe(error: Exception) -> str:
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+
+
+def _outcome_of(reason: Exception) -> BuildOutcome:
+    """Return the outcome of an attempt that ended for this reason."""
+    match reason:
+        case BuildStopped():
+            return BuildOutcome(status="cancelled", reason="stopped")
+        case LimitReached():
+            return _failure(f"the build stopped: {reason}")
+        case JobLost():
+            return _failure("another worker has the build")
+    return _failure(str(reason))
 
 
 def _failure(reason: str) -> BuildOutcome:

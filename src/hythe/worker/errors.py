@@ -21,5 +21,13 @@ class BuildStopped(Exception):
     """The sandbox was stopped because the build was cancelled or its lease was lost."""
 
 
+class Interrupted(BaseException):
+    """The attempt must end now because of ``reason``. Not an Exception, so that no step of a build handles it."""
+
+    def __init__(self, reason: Exception) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
 class JobLost(Exception):
     """The hub gave the build to another worker, or it has finished: stop working on it."""

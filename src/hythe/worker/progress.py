@@ -1,8 +1,4 @@
-"""The progress of a build: log lines and steps, sent to the hub by a separate thread.
-
-The same thread sends heartbeats. If the hub reports that the build is cancelled or belongs to another worker, the
-thread calls ``on_stop`` immediately, in the middle of any step.
-"""
+"""The progress of a build, as the code that runs it reports it: log lines and steps, sent to the worker."""
 
 import threading
 import time
@@ -10,148 +6,44 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
-from hythe.client.errors import ClientError
-from hythe.worker.errors import JobLost
-from hythe.worker.hub_api import HubAPI
-from hythe.worker.protocol import BuildStep, HeartbeatReply, Job
-
-FLUSH_INTERVAL = 0.2
-HEARTBEAT_INTERVAL = 1.0
-CHUNK_SIZE = 256 * 1024
-TRUNCATED = "\n[the log exceeds {limit} bytes: further output is discarded]\n"
-GAP = b"[the hub lost a part of the log here]\n"
+from hythe.worker.build_messages import BuildMessage, Closing, HiddenTexts, LogFull, LogLine, StepBegan, StepEnded
+from hythe.worker.protocol import Job
 
 
 class ProgressReporter:
-    """Collects a build's log, masks its secrets, and sends it."""
+    """Passes a build's log and steps to ``send``, and no more lines than the log has room for. Thread-safe."""
 
-    def __init__(self, job: Job, hub: HubAPI, on_stop: Callable[[], None]) -> None:
-        self._job = job
-        self._hub = hub
-        self._on_stop = on_stop
-        self._hidden: list[str] = []
-        self._pending = bytearray()
-        self._sent = job.log_size
-        self._written = job.log_size
-        self._steps: list[BuildStep] = []
-        self._steps_sent = True
+    def __init__(self, job: Job, send: Callable[[BuildMessage], None]) -> None:
+        self._send = send
+        self._left = job.limits.log - job.log_size
+        self._steps = 0
         self._lock = threading.Lock()
-        self._closed = threading.Event()
-        self._wake = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self.cancelled_by = ""
-        self.lost = False
-        self.hide(*job.secrets.values(), job.key)
-
-    def start(self) -> None:
-        """Start sending."""
-        self._thread.start()
 
     def hide(self, *secrets: str) -> None:
         """Mask these in the log, too."""
-        with self._lock:
-            # Mask line by line, because a key of several lines never arrives as a whole.
-            lines = (line.strip() for value in secrets for line in value.splitlines())
-            self._hidden = sorted({*self._hidden, *(line for line in lines if len(line) > 2)}, key=len)[::-1]
-
-    def mask_secrets(self, text: str) -> str:
-        """Return ``text`` with its secrets masked."""
-        for secret in self._hidden:
-            text = text.replace(secret, "***")
-        return text
+        self._send(HiddenTexts(secrets))
 
     def line(self, text: str) -> None:
         """Add a line to the log."""
         with self._lock:
-            content = self.mask_secrets(text).encode(errors="replace") + b"\n"
-            limit = self._job.limits.log
-            if self._written >= limit:
+            if self._left < 0:
                 return
-            if self._written + len(content) > limit:
-                content = TRUNCATED.format(limit=limit).encode()
-                self._written = limit
-            self._pending += content
-            self._written += len(content)
-        self._wake.set()
+            self._left -= len(text) + 1
+            self._send(LogLine(text) if self._left >= 0 else LogFull())
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
         """Time a step, and show it while it runs."""
-        began = time.time()
         self.line(f"==> {name} ({datetime.now(UTC):%H:%M:%S})")
         with self._lock:
-            self._steps.append(BuildStep(name, began))
-            index = len(self._steps) - 1
-            self._steps_sent = False
+            number = self._steps
+            self._steps += 1
+            self._send(StepBegan(name, time.time()))
         try:
             yield
         finally:
-            with self._lock:
-                self._steps[index] = BuildStep(name, began, round(time.time() - began, 3))
-                self._steps_sent = False
+            self._send(StepEnded(number, time.time()))
 
-    def abandon(self) -> None:
-        """Send nothing more, not even heartbeats, so that another worker takes over."""
-        self.lost = True
-        self._closed.set()
-        self._wake.set()
-
-    def close(self) -> None:
-        """Send the rest, however long the hub takes; stop only when the requests are given up."""
-        self._closed.set()
-        self._wake.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        last_heartbeat = 0.0
-        while not self.lost:
-            closed = self._closed.is_set()
-            try:
-                self._send_log()
-                if time.monotonic() - last_heartbeat > HEARTBEAT_INTERVAL or closed:
-                    self._send_steps()
-                    last_heartbeat = time.monotonic()
-            except JobLost:
-                self.lost = True
-                self._on_stop()
-                return
-            except ClientError:
-                # The hub is unavailable for longer than we retry: the lease expires, and another worker takes over.
-                self.lost = True
-                self._on_stop()
-                return
-            if closed:
-                return
-            if self._wake.wait(HEARTBEAT_INTERVAL):
-                self._wake.clear()
-                self._closed.wait(FLUSH_INTERVAL)
-
-    def _send_log(self) -> None:
-        while True:
-            with self._lock:
-                chunk = bytes(self._pending[:CHUNK_SIZE])
-            if not chunk:
-                return
-            reply = self._hub.log(self._job, self._sent, chunk)
-            with self._lock:
-                accepted = reply.log_size - self._sent
-                self._sent = reply.log_size
-                if accepted < 0:
-                    # The hub's database lost parts, for instance in a power failure: continue where its log ends now.
-                    self._pending[:0] = GAP
-                else:
-                    del self._pending[: min(accepted, len(chunk))]
-            self._handle_reply(reply)
-            if accepted == 0:
-                return
-
-    def _send_steps(self) -> None:
-        with self._lock:
-            steps = None if self._steps_sent else tuple(self._steps)
-            self._steps_sent = True
-        self._handle_reply(self._hub.report_steps(self._job, steps))
-
-    def _handle_reply(self, reply: HeartbeatReply) -> None:
-        if reply.cancelled_by and not self.cancelled_by:
-            self.cancelled_by = reply.cancelled_by
-            self._on_stop()
+    def closing(self) -> None:
+        """Report that the build's work is over, and that only its disk is left to be released."""
+        self._send(Closing())

@@ -1,13 +1,9 @@
-"""The worker's loop: one thread for each concurrent build, each of which claims and runs builds."""
+"""The worker's loop: one thread for each concurrent build, which claims builds and supervises their processes."""
 
-import contextlib
-import shutil
 import socket
-import subprocess
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import msgspec
@@ -16,12 +12,13 @@ from hythe.client.client import Client
 from hythe.client.connection import ConnectionPool
 from hythe.client.errors import ClientError
 from hythe.client.retry import Retries
-from hythe.worker.attempt import Attempt
+from hythe.worker.build_process import BuildProcess
 from hythe.worker.errors import JobLost
 from hythe.worker.hub_api import HubAPI, retry_policy
-from hythe.worker.isolation.cgroup import remove_groups
 from hythe.worker.isolation.selection import Isolation
+from hythe.worker.leftovers import remove_leftovers
 from hythe.worker.protocol import Claim, Job
+from hythe.worker.supervisor import Supervisor
 
 RETRY_DELAY = 2.0
 """Seconds before a worker claims again after the request failed."""
@@ -42,7 +39,7 @@ class Worker:
         self._report = report
         self._concurrency = concurrency
         self._stopped = threading.Event()
-        self._attempts: set[Attempt] = set()
+        self._supervisors: set[Supervisor] = set()
         self._name = f"{socket.gethostname()}:{isolation.folder}"[:100]
         parts = urlsplit(url)
         self._client = Client(plain_http=(parts.netloc,) if parts.scheme == "http" else ())
@@ -60,8 +57,8 @@ class Worker:
         for thread in threads:
             # Repeatedly: the pool resends a request that was on a reused connection, and a claim may just succeed.
             while thread.is_alive() and time.monotonic() < deadline:
-                for attempt in list(self._attempts):
-                    attempt.abandon()
+                for supervisor in list(self._supervisors):
+                    supervisor.abandon()
                 self._polls.close()
                 thread.join(0.1)
         self._client.close()
@@ -74,7 +71,9 @@ class Worker:
         retries = Retries(retry_policy(), self._stopped)
         polling = HubAPI(self._url, self._token, self._polls, retries)
         hub = HubAPI(self._url, self._token, self._client.connections, retries)
-        while not self._stopped.is_set():
+        # Started while there is no build yet, because it needs half a second to load its code.
+        process = self._start_process()
+        while process and not self._stopped.is_set():
             try:
                 job = polling.claim(Claim(self._name))
             except (ClientError, JobLost) as error:
@@ -83,21 +82,38 @@ class Worker:
                     self._stopped.wait(RETRY_DELAY)
                 continue
             if job is not None and not self._stopped.is_set():
-                self._run_job(self._with_addresses(job), hub)
+                if not process.is_running:
+                    process.close()
+                    process = BuildProcess()
+                self._run_job(self._with_addresses(job), hub, process)
+                process = self._start_process()
+        if process:
+            process.close()
 
-    def _run_job(self, job: Job, hub: HubAPI) -> None:
+    def _start_process(self) -> BuildProcess | None:
+        """Return a process for the next build; None if the worker is stopped."""
+        while not self._stopped.is_set():
+            try:
+                return BuildProcess()
+            except OSError as error:
+                self._report(f"cannot start a process: {error}")
+                self._stopped.wait(RETRY_DELAY)
+        return None
+
+    def _run_job(self, job: Job, hub: HubAPI, process: BuildProcess) -> None:
         name = f"build {job.number} of {job.repository}"
         self._report(f"{name}: started")
-        attempt = Attempt(job, hub, self._client, self._isolation)
-        self._attempts.add(attempt)
+        supervisor = Supervisor(job, hub, self._isolation, process)
+        self._supervisors.add(supervisor)
         try:
-            outcome = attempt.run()
+            with process:
+                outcome = supervisor.run(self._token)
         except Exception as error:
             # No build may end the worker; the lease expires, and another attempt follows.
             self._report(f"{name}: the worker failed: {type(error).__name__}: {error}")
             return
         finally:
-            self._attempts.discard(attempt)
+            self._supervisors.discard(supervisor)
         self._report(f"{name}: {outcome.status} {outcome.reason}".rstrip() if outcome else f"{name}: lost the lease")
 
     def _with_addresses(self, job: Job) -> Job:
@@ -105,16 +121,3 @@ class Worker:
         parts = urlsplit(self._url)
         registry = job.registry or parts.netloc
         return msgspec.structs.replace(job, registry=registry, hub_url=job.hub_url or self._url.rstrip("/"))
-
-
-def remove_leftovers(folder: Path) -> None:
-    """Remove the mounts, work folders and control groups that a killed worker left in ``folder``."""
-    lines = Path("/proc/self/mounts").read_text().splitlines()
-    points = [line.split()[1].replace("\\040", " ") for line in lines]
-    for point in sorted((point for point in points if point.startswith(f"{folder}/")), key=len, reverse=True):
-        with contextlib.suppress(OSError):
-            subprocess.run(["umount", "--lazy", point], capture_output=True, check=False)
-    names = [path.name for path in (folder / "work").iterdir()] if (folder / "work").exists() else []
-    remove_groups(folder, names)
-    shutil.rmtree(folder / "work", ignore_errors=True)
-    (folder / "work").mkdir(parents=True, exist_ok=True)

@@ -1,5 +1,8 @@
 """Limits a build's memory, processes and CPU with control groups, version 1 or 2, below the worker's own group.
 
+A build's steps and the process that serves them (``build_main``) share one limit of memory and CPU; the number of
+processes is limited for the steps alone, so that a fork bomb does not disable the process that ends it.
+
 Version 2 requires a delegated subtree (systemd: ``Delegate=yes``) or root. The worker changes only its own group, so
 limits that the operator set for the worker also apply to its builds.
 """
@@ -20,16 +23,26 @@ ROOT = Path("/sys/fs/cgroup")
 PREFIX = "hythe-build-"
 PERIOD = 100_000
 """Microseconds of a CPU quota's period."""
+_ATTEMPTS = 200
 
 
 class ControlGroup(Protocol):
     """The control group of one build."""
 
+    folders: dict[str, str]
+    """Its folder for each controller; version 2 has one, for the controller ""."""
+
     def add(self, pid: int) -> None:
-        """Move a process into the group; its children follow."""
+        """Move a process of the steps into the group; its children follow."""
+
+    def add_build_process(self, pid: int) -> None:
+        """Move the process that serves the steps into the group."""
 
     def problem(self) -> str:
         """Return which limit ended a process; empty if none did."""
+
+    def end_steps(self) -> None:
+        """Kill what is left of the steps."""
 
     def close(self) -> None:
         """Kill all remaining processes in the group and delete it."""
@@ -43,88 +56,126 @@ def make_group(folder: Path, build: str, limits: BuildLimits) -> ControlGroup:
     name = _name(folder, build)
     try:
         if (ROOT / "cgroup.controllers").exists():
-            return UnifiedGroup(name, limits)
-        return LegacyGroup(name, limits)
+            group: UnifiedGroup | LegacyGroup = UnifiedGroup(
+                {"": str(_delegated(ROOT / _own_path("").lstrip("/")) / name)}, limits
+            )
+        else:
+            group = LegacyGroup({each: str(_own_folder(each) / name) for each in ("memory", "pids", "cpu")}, limits)
+        try:
+            group.create()
+        except OSError:
+            group.close()
+            raise
     except OSError as error:
         raise IsolationUnavailable(
             f"cannot create a control group ({error}): run the worker as root, or by systemd with Delegate=yes"
         ) from error
+    return group
+
+
+def existing_group(folders: dict[str, str], limits: BuildLimits) -> ControlGroup:
+    """Return the group with these ``folders``, which another process made."""
+    return UnifiedGroup(folders, limits) if "" in folders else LegacyGroup(folders, limits)
 
 
 class LegacyGroup:
     """Version 1: one folder for each controller."""
 
-    def __init__(self, name: str, limits: BuildLimits) -> None:
+    def __init__(self, folders: dict[str, str], limits: BuildLimits) -> None:
+        self.folders = folders
         self._limits = limits
-        self._folders = {each: _own_folder(each) / name for each in ("memory", "pids", "cpu")}
+
+    def create(self) -> None:
+        """Create the folders with the limits. Raises OSError."""
+        limits = self._limits
         settings = {
             "memory": {"memory.limit_in_bytes": limits.memory},
             "pids": {"pids.max": limits.processes},
             "cpu": {"cpu.cfs_period_us": PERIOD, "cpu.cfs_quota_us": int(PERIOD * limits.processors)},
         }
-        try:
-            for controller, folder in self._folders.items():
-                folder.mkdir(exist_ok=True)
-                for file, value in settings[controller].items():
-                    (folder / file).write_text(str(value))
-        except OSError:
-            self.close()
-            raise
+        for controller, folder in self.folders.items():
+            Path(folder).mkdir(exist_ok=True)
+            for file, value in settings[controller].items():
+                (Path(folder) / file).write_text(str(value))
 
     def add(self, pid: int) -> None:
         """See ControlGroup."""
-        for folder in self._folders.values():
-            (folder / "cgroup.procs").write_text(str(pid))
+        for folder in self.folders.values():
+            (Path(folder) / "cgroup.procs").write_text(str(pid))
+
+    def add_build_process(self, pid: int) -> None:
+        """See ControlGroup."""
+        for controller in ("memory", "cpu"):
+            (Path(self.folders[controller]) / "cgroup.procs").write_text(str(pid))
 
     def problem(self) -> str:
         """See ControlGroup."""
-        killed = _read_value(self._folders["memory"] / "memory.oom_control", "oom_kill")
-        refused = _read_value(self._folders["pids"] / "pids.events", "max")
+        killed = _read_value(Path(self.folders["memory"]) / "memory.oom_control", "oom_kill")
+        refused = _read_value(Path(self.folders["pids"]) / "pids.events", "max")
         return _exceeded_limit(self._limits, killed, refused)
+
+    def end_steps(self) -> None:
+        """See ControlGroup."""
+        _end_all(Path(self.folders["pids"]))
 
     def close(self) -> None:
         """See ControlGroup."""
-        for folder in self._folders.values():
-            _remove(folder)
+        for folder in self.folders.values():
+            _remove(Path(folder))
 
 
 class UnifiedGroup:
-    """Version 2: one folder."""
+    """Version 2: a folder, and one in it for each of the two kinds of processes, as only leaf groups have processes."""
 
-    def __init__(self, name: str, limits: BuildLimits) -> None:
+    def __init__(self, folders: dict[str, str], limits: BuildLimits) -> None:
+        self.folders = folders
         self._limits = limits
-        own = ROOT / _own_path("").lstrip("/")
-        parent = _delegated(own)
-        self._folder = parent / name
+        self._folder = Path(folders[""])
+        self._steps = self._folder / "steps"
+        self._build_process = self._folder / "build-process"
+
+    def create(self) -> None:
+        """Create the folders with the limits. Raises OSError."""
+        limits = self._limits
         self._folder.mkdir(exist_ok=True)
-        try:
-            for file, value in (
-                ("memory.max", str(limits.memory)),
-                ("memory.swap.max", "0"),
-                ("pids.max", str(limits.processes)),
-                ("cpu.max", f"{int(PERIOD * limits.processors)} {PERIOD}"),
-            ):
-                if file != "memory.swap.max" or (self._folder / file).exists():
-                    (self._folder / file).write_text(value)
-        except OSError:
-            self.close()
-            raise
+        for file, value in (
+            ("memory.max", str(limits.memory)),
+            ("memory.swap.max", "0"),
+            ("cpu.max", f"{int(PERIOD * limits.processors)} {PERIOD}"),
+            ("cgroup.subtree_control", "+pids"),
+        ):
+            if file != "memory.swap.max" or (self._folder / file).exists():
+                (self._folder / file).write_text(value)
+        for folder in (self._steps, self._build_process):
+            folder.mkdir(exist_ok=True)
+        (self._steps / "pids.max").write_text(str(limits.processes))
 
     def add(self, pid: int) -> None:
         """See ControlGroup."""
-        (self._folder / "cgroup.procs").write_text(str(pid))
+        (self._steps / "cgroup.procs").write_text(str(pid))
+
+    def add_build_process(self, pid: int) -> None:
+        """See ControlGroup."""
+        (self._build_process / "cgroup.procs").write_text(str(pid))
 
     def problem(self) -> str:
         """See ControlGroup."""
         killed = _read_value(self._folder / "memory.events", "oom_kill")
-        refused = _read_value(self._folder / "pids.events", "max")
+        refused = _read_value(self._steps / "pids.events", "max")
         return _exceeded_limit(self._limits, killed, refused)
+
+    def end_steps(self) -> None:
+        """See ControlGroup."""
+        with contextlib.suppress(OSError):
+            (self._steps / "cgroup.kill").write_text("1")
+        _end_all(self._steps)
 
     def close(self) -> None:
         """See ControlGroup."""
         with contextlib.suppress(OSError):
             (self._folder / "cgroup.kill").write_text("1")
-        _remove(self._folder)
+        for folder in (self._steps, self._build_process, self._folder):
+            _remove(folder)
 
 
 def remove_groups(folder: Path, builds: Iterable[str]) -> None:
@@ -134,8 +185,9 @@ def remove_groups(folder: Path, builds: Iterable[str]) -> None:
     for build in builds:
         for parent in (*parents, unified, unified.parent):
             group = parent / _name(folder, build)
-            if group.exists():
-                _remove(group)
+            for each in (group / "steps", group / "build-process", group):
+                if each.exists():
+                    _remove(each)
 
 
 def _name(folder: Path, build: str) -> str:
@@ -189,12 +241,30 @@ def _exceeded_limit(limits: BuildLimits, killed: int, refused: int) -> str:
     return ""
 
 
+def _end_all(folder: Path) -> None:
+    """Kill the processes in a group, also those that they start in the meantime."""
+    for _ in range(_ATTEMPTS):
+        if _end_processes(folder):
+            return
+        time.sleep(0.01)
+
+
+def _end_processes(folder: Path) -> bool:
+    """Kill the processes in a group; return whether it had none."""
+    try:
+        pids = (folder / "cgroup.procs").read_text().split()
+    except OSError:
+        return True
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int(pid), signal.SIGKILL)
+    return not pids
+
+
 def _remove(folder: Path) -> None:
     """Kill the remaining processes and remove the folder, which works once the last one has ended."""
-    for _ in range(200):
-        with contextlib.suppress(OSError):
-            for pid in (folder / "cgroup.procs").read_text().split():
-                os.kill(int(pid), signal.SIGKILL)
+    for _ in range(_ATTEMPTS):
+        _end_processes(folder)
         try:
             folder.rmdir()
         except FileNotFoundError:

@@ -75,6 +75,7 @@ class Sandbox:
         disk: Disk,
         group: ControlGroup | None,
         *,
+        owns_group: bool = True,
         deadline: float,
         limit: int,
         egress: EgressPolicy,
@@ -82,11 +83,13 @@ class Sandbox:
     ) -> None:
         """Limit the sandbox to ``deadline`` (``time.monotonic``), ``limit`` seconds after its start.
 
+        ``owns_group``: whether ``close`` deletes the group; otherwise this process is in it.
         ``egress`` decides what the network OPEN reaches; ``hardened_network``: see ``start_slirp``.
         """
         self.disk = disk
         self._ids = ids
         self._group = group
+        self._owns_group = owns_group
         self._deadline = deadline
         self._limit = limit
         self._egress = egress
@@ -174,7 +177,7 @@ class Sandbox:
         """Kill everything and release the disk; with ``keep`` its content stays for the next build."""
         self.stop()
         if self._group is not None:
-            self._group.close()
+            self._group.close() if self._owns_group else self._group.end_steps()
         self.disk.close(keep=keep)
         with contextlib.suppress(OSError):
             self._root.rmdir()

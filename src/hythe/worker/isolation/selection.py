@@ -3,13 +3,14 @@
 import shutil
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
 from hythe.worker.errors import IsolationUnavailable
-from hythe.worker.isolation.cgroup import ControlGroup, make_group
+from hythe.worker.isolation.cgroup import ControlGroup, existing_group, make_group
 from hythe.worker.isolation.disk import Disk, ImageDisk, WatchedDisk
 from hythe.worker.isolation.id_mapping import IdMapping, map_ids
 from hythe.worker.isolation.port_forward import ForwardedPort
@@ -58,17 +59,34 @@ class Isolation(msgspec.Struct, frozen=True):
         ]
         return "; ".join(parts)
 
-    def sandbox(self, name: str, slot: int, limits: BuildLimits, image: Path) -> Sandbox:
-        """Return a new sandbox with these limits and its disk in ``image``. Raises IsolationUnavailable."""
+    def group(self, name: str, limits: BuildLimits) -> ControlGroup | None:
+        """Return a new control group, None if this machine has none. Raises IsolationUnavailable."""
+        return make_group(self.folder, name, limits) if self.groups else None
+
+    def sandbox(
+        self,
+        name: str,
+        slot: int,
+        limits: BuildLimits,
+        image: Path,
+        *,
+        deadline: float | None = None,
+        groups: Mapping[str, str] | None = None,
+    ) -> Sandbox:
+        """Return a new sandbox with these limits and its disk in ``image``. Raises IsolationUnavailable.
+
+        ``deadline`` is a time of ``time.monotonic``. ``groups`` are the folders of an existing control group, to which
+        this process belongs; otherwise the sandbox gets one of its own.
+        """
         ids = map_ids(slot, self.first)
         disk = self._disk(name, limits, image, ids)
-        group: ControlGroup | None = make_group(self.folder, name, limits) if self.groups else None
-        deadline = time.monotonic() + limits.seconds
+        group = self.group(name, limits) if groups is None else existing_group(dict(groups), limits) if groups else None
         return Sandbox(
             ids,
             disk,
             group,
-            deadline=deadline,
+            owns_group=groups is None,
+            deadline=deadline or time.monotonic() + limits.seconds,
             limit=limits.seconds,
             egress=limits.egress,
             hardened_network=self.hardened_network,

@@ -9,7 +9,7 @@ import pytest
 from tests.unit.worker.test_shared_layers import JOB
 
 from hythe.worker.errors import JobLost
-from hythe.worker.progress import GAP, ProgressReporter
+from hythe.worker.progress_upload import GAP, ProgressUpload
 from hythe.worker.protocol import BuildStep, HeartbeatReply, Job
 
 
@@ -39,16 +39,16 @@ def hub() -> Hub:
     return Hub()
 
 
-def started_reporter(hub: Any) -> ProgressReporter:
-    """Return a reporter that sends to ``hub``."""
-    progress = ProgressReporter(JOB, hub, lambda: None)
+def started_upload(hub: Any) -> ProgressUpload:
+    """Return an upload that sends to ``hub``."""
+    progress = ProgressUpload(JOB, hub, lambda: None)
     progress.start()
     return progress
 
 
 def test_every_line_arrives_in_order(hub: Hub) -> None:
     """This includes the last lines before the end, lines from several threads, and more than one chunk."""
-    progress = started_reporter(hub)
+    progress = started_upload(hub)
     texts = [[f"{thread} {number} {'x' * 100}" for number in range(5000)] for thread in range(4)]
     threads = [threading.Thread(target=lambda lines=lines: [progress.line(line) for line in lines]) for lines in texts]
     for thread in threads:
@@ -66,14 +66,14 @@ def test_every_line_arrives_in_order(hub: Hub) -> None:
 
 
 def test_a_job_that_another_worker_has_stops_the_build() -> None:
-    """The reporter stops the build and sends nothing more."""
+    """The upload stops the build and sends nothing more."""
 
     class TakenJob(Hub):
         def report_steps(self, _job: Job, _steps: tuple[BuildStep, ...] | None) -> HeartbeatReply:
             raise JobLost("another worker has this build")
 
     stopped = threading.Event()
-    progress = ProgressReporter(JOB, TakenJob(), stopped.set)  # type: ignore[arg-type]
+    progress = ProgressUpload(JOB, TakenJob(), stopped.set)  # type: ignore[arg-type]
     progress.start()
 
     assert stopped.wait(10)
@@ -83,7 +83,7 @@ def test_a_job_that_another_worker_has_stops_the_build() -> None:
 
 def test_a_hub_that_lost_the_end_of_the_log_gets_the_rest(hub: Hub) -> None:
     """The log says that lines were lost, and everything after them is complete."""
-    progress = started_reporter(hub)
+    progress = started_upload(hub)
     progress.line("one")
     while not hub.text:
         threading.Event().wait(0.01)
