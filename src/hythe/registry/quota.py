@@ -64,7 +64,7 @@ class Quota:
         if limits.uploads is not None and usage.uploads >= limits.uploads:
             raise _too_many_uploads(limits)
         if limits.storage is not None and usage.stored + usage.uploading >= limits.storage and usage.blob_size is None:
-            raise _too_large(limits, usage, 0)
+            raise _too_large(limits, usage)
 
     async def admit_bytes(
         self, session: Session, limits: Limits, size: int, digest: str = "", upload_id: str = ""
@@ -80,7 +80,7 @@ class Quota:
         if usage.blob_size == size:
             return False
         if usage.stored + usage.uploading + size > limits.storage:
-            raise _too_large(limits, usage, size)
+            raise _too_large(limits, usage, f", {format_bytes(size)} more do not fit")
         return True
 
     async def reserving(
@@ -130,7 +130,7 @@ class Quota:
                 usage = await store.lock(session, limits.namespace, upload_id=upload_id)
                 room = (limits.storage or 0) - usage.stored - usage.uploading - end
                 if room < 0:
-                    raise _too_large(limits, usage, end)
+                    raise _too_large(limits, usage, ", this upload does not fit")
                 # Half of what is left is shared by the sessions, so that none is refused for what another may not need.
                 reserved = end + min(ahead, room // (2 * max(usage.uploads, 1)))
                 if not await upload_store.reserve(session, upload_id, reserved, self._clock()):
@@ -151,10 +151,9 @@ class Quota:
         return bool(idle)
 
 
-def _too_large(limits: Limits, usage: store.Usage, size: int) -> QuotaExceeded:
+def _too_large(limits: Limits, usage: store.Usage, wanted: str = "") -> QuotaExceeded:
     stored = f"{limits.namespace} stores {format_bytes(usage.stored)} of {format_bytes(limits.storage or 0)}"
     uploading = f" and uploads {format_bytes(usage.uploading)}" if usage.uploading else ""
-    wanted = f", {format_bytes(size)} more do not fit" if size else ""
     message = f"{stored}{uploading}{wanted}: delete images or ask an administrator for more"
     return QuotaExceeded(ErrorCode.DENIED, message, uploading=bool(usage.uploading))
 

@@ -42,6 +42,9 @@ _TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close
 MAX_OPEN_FILES = 65536
 """The limit of open files to request: a transfer takes three, and any process can raise the usual limit of 1024."""
 
+LINGER_TIMEOUT = 5.0
+"""Seconds during which the rest of a refused body is discarded, so that the client can read the response."""
+
 TLS_CLOSE_TIMEOUT = 0.5
 """Seconds that an idle TLS client has for the closing handshake when the server stops."""
 
@@ -286,7 +289,18 @@ class _Exchange:
             await self._drain()
         if self._cycle.disconnected and message.get("stop_when_gone"):
             raise ConnectionResetError("the client disconnected")
+        last = message["type"] == "http.response.body" and not message.get("more_body")
+        if last and self._cycle.more_body and not self._cycle.keep_alive:
+            self._close_later()
         await self._cycle.send(message)  # type: ignore[arg-type]
+
+    def _close_later(self) -> None:
+        """Discard the rest of a refused body for a while before closing the connection.
+
+        A connection that is closed with unread bytes is reset, and the client loses the response (podman, skopeo).
+        """
+        self._cycle.keep_alive = True
+        self._protocol.loop.call_later(LINGER_TIMEOUT, self._cycle.transport.close)
 
     async def _drain(self) -> None:
         try:

@@ -224,6 +224,18 @@ def test_a_stalled_upload_is_a_disconnect(start: Start) -> None:
     assert client.recv(1) == b""
 
 
+@pytest.mark.parametrize("connection", ["close", "keep-alive"])
+def test_a_response_before_the_end_of_the_body_arrives(server: Running, connection: str) -> None:
+    """A client that is still sending when it is refused can read why; the connection is not reset."""
+    client = server.connect()
+    client.sendall(f"POST /client HTTP/1.1\r\nHost: x\r\nConnection: {connection}\r\n".encode())
+    client.sendall(b"Content-Length: 33554432\r\n\r\n")
+    for _ in range(512):
+        client.sendall(bytes(65536))
+
+    assert client.recv(1024).startswith(b"HTTP/1.1 200 OK\r\n")
+
+
 @pytest.mark.parametrize("sent", [b"", b"GET / HT", b"GET / HTTP/1.1\r\nHost: x\r\n"])
 def test_incomplete_headers_end_the_connection(start_for_module: Start, sent: bytes) -> None:
     """A connection that does not send complete headers within ``idle_timeout`` is closed."""
