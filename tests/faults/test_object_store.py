@@ -211,5 +211,5 @@ def test_wrong_credentials_are_reported(proxy: FaultyProxy, s3_bucket: str, monk
 @pytest.mark.parametrize("url", ["file:///tmp", "s3:/bucket", "bucket", "memory:///", "http://host/bucket"])
 def test_an_invalid_bucket_url_is_refused(url: str) -> None:
     """An invalid blob_store is refused at startup, with a hint."""
-    with pytest.raises(SettingsError, match="write s3://BUCKET"):
+    with pytest.raises(SettingsError, match="use s3://BUCKET"):
         Bucket(url)

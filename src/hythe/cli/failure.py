@@ -40,7 +40,6 @@ EXIT_STATUSES = {
     ),
     "hythe.registry.storage.port.StorageUnavailable": ExitStatus(5, "check --data or --blob-store"),
     "hythe.registry.htpasswd.HtpasswdError": ExitStatus(1),
-    "hythe.registry.mirror.upstreams.MirrorError": ExitStatus(2),
     "hythe.registry.importing.NoRegistryFolder": ExitStatus(2),
     "hythe.oci.instruction.InvalidInstruction": ExitStatus(2, "'hythe help commit' shows examples"),
     "hythe.oci.layer.InvalidLayer": ExitStatus(6, "the image is corrupt or malicious: contact its owner"),

@@ -70,10 +70,17 @@ def _serve(arguments: Namespace) -> int:
     from hythe.registry.mirror.upstreams import Upstreams
     from hythe.server.log import set_up_logging
     from hythe.server.private_registry import serve_registry
+    from hythe.server.start_checks import REGISTRY_CHECKS
     from hythe.server.welcome import registry_welcome
+    from hythe.settings import InvalidValue, SettingsError
 
-    settings = load_settings(arguments, {"data": DATA}).settings
-    upstreams = Upstreams(" ".join([settings.mirrors, *arguments.mirror]), allow_unnamed=True)
+    loaded = load_settings(arguments, {"data": DATA})
+    loaded.require(REGISTRY_CHECKS)
+    settings = loaded.settings
+    try:
+        upstreams = Upstreams(" ".join([settings.mirrors, *arguments.mirror]), allow_unnamed=True)
+    except InvalidValue as error:
+        raise SettingsError(f"--mirror: {error}") from error
     set_up_logging(settings.log_format)
     warn_of_unknown_variables()
 

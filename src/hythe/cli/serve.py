@@ -18,9 +18,12 @@ def _run(arguments: Namespace) -> int:
     from hythe.cli.environment import warn_of_unknown_variables
     from hythe.server.hub import serve_hub
     from hythe.server.log import set_up_logging
+    from hythe.server.start_checks import HUB_CHECKS
     from hythe.server.welcome import hub_welcome
 
-    settings = load_settings(arguments).settings
+    loaded = load_settings(arguments)
+    loaded.require(HUB_CHECKS)
+    settings = loaded.settings
     set_up_logging(settings.log_format)
     warn_of_unknown_variables()
 

@@ -46,6 +46,10 @@ def _configure(parser: ArgumentParser) -> None:
 def _run(arguments: Namespace) -> int:
     import msgspec
 
+    from hythe.settings import InvalidValue, SettingsError
+    from hythe.settings.addresses import parse_http_url
+    from hythe.settings.folders import FOLDER_CHECKS
+
     try:
         from hythe.worker.errors import IsolationUnavailable
         from hythe.worker.isolation.selection import choose_isolation
@@ -53,7 +57,13 @@ def _run(arguments: Namespace) -> int:
     except ModuleNotFoundError as error:
         raise CommandFailed(f"{error.name} is not installed", "pip install 'hythe[worker]'") from error
 
-    settings = load_settings(arguments).settings
+    loaded = load_settings(arguments)
+    loaded.require({name: FOLDER_CHECKS[name] for name in ("builds_folder", "builds_buildkit_certificates")})
+    try:
+        parse_http_url(arguments.url)
+    except InvalidValue as error:
+        raise SettingsError(f"--url: {error}") from error
+    settings = loaded.settings
     folder = Path(settings.builds_folder or FOLDER).absolute()
     try:
         isolation = choose_isolation(folder, settings.builds_first_uid, weaker=settings.builds_isolation == "weaker")

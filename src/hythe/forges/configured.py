@@ -6,7 +6,7 @@ registered there as an OAuth application. Without it, users link accounts by pas
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 import aiohttp
 import msgspec
@@ -19,7 +19,8 @@ from hythe.forges.git import list_refs
 from hythe.forges.port import Forge, OAuthClient
 from hythe.forges.rest import RestForge
 from hythe.forges.source_ref import SourceRef
-from hythe.settings import SettingsError
+from hythe.settings import InvalidValue
+from hythe.settings.addresses import parse_http_url
 
 
 class ForgeSetting(msgspec.Struct, frozen=True):
@@ -31,17 +32,25 @@ class ForgeSetting(msgspec.Struct, frozen=True):
 
 
 def parse_forges(setting: str) -> tuple[ForgeSetting, ...]:
-    """Return the forges that the setting names. Raises SettingsError."""
-    return tuple(_parse_item(item) for item in setting.split())
+    """Return the forges that the setting names. Raises InvalidValue."""
+    # An item without @ can be part of a secret with a space in it.
+    forges = tuple(_parse_item(item, is_secret="@" in setting and "@" not in item) for item in setting.split())
+    for forge in forges:
+        if [each.url for each in forges].count(forge.url) > 1:
+            raise InvalidValue(forge.url, "two items name this forge: use one")
+    return forges
 
 
-def _parse_item(item: str) -> ForgeSetting:
+def _parse_item(item: str, *, is_secret: bool) -> ForgeSetting:
     kind, _, url = item.partition("+")
-    parts = urlsplit(url)
     known = adapters_by_name()
-    if kind not in known or parts.scheme not in ("http", "https") or not parts.hostname:
-        shown = f"{kind}+.." if "@" in url else repr(item)
-        raise SettingsError(f"forges: {shown}: use KIND+https://HOST, where KIND is one of {', '.join(known)}")
+    advice = f"use KIND+https://HOST, where KIND is one of {', '.join(known)}"
+    if kind not in known:
+        raise InvalidValue(item, advice, secret=is_secret)
+    try:
+        parts = parse_http_url(url, user_info=True, path=True)
+    except InvalidValue as error:
+        raise InvalidValue(item, f"{advice}: {error.advice}", secret=is_secret) from None
     client = OAuthClient(unquote(parts.username or ""), unquote(parts.password or ""))
     address = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl().rstrip("/")
     return ForgeSetting(kind, address, client)

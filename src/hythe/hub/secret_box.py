@@ -13,12 +13,12 @@ from pathlib import Path
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from hythe.settings import SettingsError
+from hythe.settings import InvalidValue, SettingsError
+from hythe.settings.validators import SECRET_KEY_SIZE, parse_secret_key
 
 KEY_FILE = "secret.key"
 OLD_KEY_FILE = "builds.key"
 """The name of the file in older versions, which sealed only what builds need."""
-KEY_SIZE = 32
 _NONCE = 12
 
 
@@ -62,12 +62,9 @@ class SecretBox:
 def _decoded(encoded: str, name: str) -> bytes:
     """Return the key. ``name`` is the setting or file that has it. Raises SecretBoxError."""
     try:
-        key = base64.b64decode(encoded, validate=True)
-    except ValueError as error:
-        raise SecretBoxError(f"{name} is not base64: create a key with 'openssl rand -base64 32'") from error
-    if len(key) != KEY_SIZE:
-        raise SecretBoxError(f"{name} is not 32 bytes long: create a key with 'openssl rand -base64 32'")
-    return key
+        return parse_secret_key(encoded)
+    except InvalidValue as error:
+        raise SecretBoxError(f"{name}: {error}") from error
 
 
 def _key_of(path: Path, *, create: bool) -> bytes:
@@ -97,7 +94,7 @@ def _create(path: Path) -> None:
     own = path.with_name(f"{path.name}.{os.getpid()}")
     descriptor = os.open(own, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "wb") as file:
-        file.write(base64.b64encode(secrets.token_bytes(KEY_SIZE)))
+        file.write(base64.b64encode(secrets.token_bytes(SECRET_KEY_SIZE)))
         file.flush()
         os.fsync(file.fileno())
     try:

@@ -4,7 +4,8 @@ import logging
 import ssl
 from pathlib import Path
 
-from hythe.settings import Settings, SettingsError
+from hythe.settings import InvalidValue, Settings, SettingsError
+from hythe.settings.validators import InvalidSettings
 
 log = logging.getLogger(__name__)
 
@@ -35,20 +36,25 @@ class Certificate:
             log.info("TLS certificate reloaded")
 
     def _read(self, context: ssl.SSLContext) -> ssl.SSLContext:
-        try:
-            for file in (self._chain, self._key):
+        for name, file in (("tls_cert", self._chain), ("tls_key", self._key)):
+            try:
                 Path(file).read_bytes()
+            except (OSError, ValueError) as error:
+                reason = getattr(error, "strerror", None) or str(error)
+                raise _invalid(name, file, f"use a PEM file; it cannot be read: {reason}") from error
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(self._chain)
+        except ssl.SSLError as error:
+            raise _invalid("tls_cert", self._chain, "use a file with a certificate in PEM format") from error
+        try:
             context.load_cert_chain(self._chain, self._key, password=lambda: "")
         except ssl.SSLError as error:
-            raise SettingsError(
-                f"tls_cert {self._chain} and tls_key {self._key} cannot be used: {_reason(error)}"
-            ) from error
-        except OSError as error:
-            raise SettingsError(f"the TLS file {error.filename} cannot be read: {error.strerror}") from error
+            advice = "use a file with a private key in PEM format, without a passphrase"
+            if error.reason == "KEY_VALUES_MISMATCH":
+                advice = f"use the key of the first certificate in {self._chain}: they do not match"
+            raise _invalid("tls_key", self._key, advice) from error
         return context
 
 
-def _reason(error: ssl.SSLError) -> str:
-    if error.reason == "KEY_VALUES_MISMATCH":
-        return "the key does not match the first certificate"
-    return "not a certificate and its key in PEM format, or the key has a passphrase"
+def _invalid(name: str, file: str, advice: str) -> InvalidSettings:
+    return InvalidSettings({name: InvalidValue(file, advice)})

@@ -116,8 +116,8 @@ def _parse_url(text: str, schemes: tuple[str, ...], *, user_info: bool, path: bo
         raise InvalidValue(text, f"use {form}, without a user or password")
     try:
         split_host(host, "")
-    except InvalidValue as error:
-        raise InvalidValue(text, f"use {form}, with a port from 1 to {MAX_PORT} if any") from error
+    except InvalidValue:
+        raise InvalidValue(text, f"use {form}, with a port from 1 to {MAX_PORT} if any") from None
     if "?" in text or "#" in text:
         raise InvalidValue(text, f"use {form}, without ? and #")
     if parts.path not in ("", "/") and not path:

@@ -3,7 +3,7 @@
 import os
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -25,9 +25,6 @@ _PASSWORDS = (re.compile(r"(://[^:/@\s]*:)\S*(?=@)"), re.compile(r"([?&]password
 _RENAMED = {"builds_key": "secret_key", "webhook_networks": "internal_networks"}
 """Settings of older versions, and their present names."""
 
-_MAX_SHOWN = 200
-"""Characters of an invalid value in an error."""
-
 
 class Origin(msgspec.Struct, frozen=True):
     """A row of ``hythe settings``: the effective value, its source and its description."""
@@ -44,9 +41,22 @@ class LoadedSettings(msgspec.Struct, frozen=True):
     settings: Settings
     sources: Mapping[str, str]
 
-    def describe(self, problems: Mapping[str, InvalidValue]) -> SettingsError:
-        """Return the error for invalid settings: a line for each with its source; passwords are masked."""
-        return _describe(problems, self.sources)
+    def require(self, checks: Mapping[str, Callable[[Settings], object]]) -> None:
+        """Return if the settings with a value pass their checks. Raises SettingsError, which names all that do not.
+
+        A check raises InvalidValue, or InvalidSettings if it also concerns other settings.
+        """
+        problems: dict[str, InvalidValue] = {}
+        for name, check in checks.items():
+            if getattr(self.settings, name):
+                try:
+                    check(self.settings)
+                except InvalidValue as problem:
+                    problems[name] = problem
+                except InvalidSettings as several:
+                    problems |= several.problems
+        if problems:
+            raise _describe(problems, self.sources)
 
     def origins(self) -> Iterator[Origin]:
         """Yield the rows of the table in order; passwords in values are masked."""
@@ -147,24 +157,8 @@ def _convert(name: str, value: Any, source: str) -> Any:
 
 
 def _describe(problems: Mapping[str, InvalidValue], sources: Mapping[str, str]) -> SettingsError:
-    metas = descriptions()
-    lines = (
-        f"{name} ({sources.get(name, 'default')}): {_shown(problem.value, metas[name])} is invalid: {problem.advice}"
-        for name, problem in problems.items()
-    )
+    lines = (f"{name} ({sources.get(name, 'default')}): {problem}" for name, problem in problems.items())
     return SettingsError("\n".join(lines))
-
-
-def _shown(value: str, meta: Meta) -> str:
-    """Return an invalid value for an error. Any part of it that could belong to a password is masked."""
-    if meta.extra and meta.extra["masked"] == "all":
-        return "the value"
-    if meta.extra:
-        head, at, tail = value.rpartition("@")
-        scheme, separator, _ = head.partition("://")
-        value = f"{scheme + separator if separator else ''}***@{tail}" if at else value
-        value = re.sub(r"(password=)[^&\s]*", r"\1***", value)
-    return repr(value if len(value) <= _MAX_SHOWN else f"{value[:_MAX_SHOWN]}..")
 
 
 def _units(name: str) -> Mapping[str, int]:

@@ -188,6 +188,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     builds_disk: Annotated[int, Bytes, Positive, Meta(description="Maximum disk space of a build.")] = 20 << 30
     builds_files: Annotated[int, Positive, Meta(description="Maximum number of files of a build.")] = 1_000_000
     builds_timeout: Annotated[int, Seconds, Positive, Meta(description="Maximum duration of a build.")] = 3600
+    builds_transfer_rate: Annotated[
+        int,
+        Bytes,
+        NotNegative,
+        Meta(description="Least bytes per second of transfers around a build, over 30 s; 0: no minimum."),
+    ] = 10_000
     builds_log_size: Annotated[int, Bytes, Positive, Meta(description="Maximum size of a build log.")] = 8 << 20
     builds_per_account: Annotated[
         int, NotNegative, Meta(description="Builds of one account that can run at the same time; 0: no limit.")

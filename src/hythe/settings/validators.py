@@ -1,10 +1,11 @@
 """Which settings are validated at start, and how. Checks of files and folders are in ``server/start_checks.py``."""
 
+import base64
 import re
 from collections.abc import Callable, Iterator, Mapping
 from email.headerregistry import Address
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 from hythe.settings.addresses import (
     is_host_name,
@@ -17,10 +18,12 @@ from hythe.settings.addresses import (
 from hythe.settings.internal_networks import parse_internal_networks
 from hythe.settings.values import InvalidValue, SettingsError
 
+SECRET_KEY_SIZE = 32
+
 _DATABASE_ADVICE = "use postgresql://USER:PASSWORD@HOST:PORT/NAME, with %XX for special characters in the password"
 _DATABASE_SCHEMES = ("postgresql", "postgres", "postgresql+asyncpg")
 _BUCKET_ADVICE = "use s3://BUCKET, gs://BUCKET or az://CONTAINER, with a folder after it if you want"
-_BUCKET = re.compile(r"(?:s3|gs|az)://[A-Za-z0-9][A-Za-z0-9_.-]{1,220}[A-Za-z0-9](?:/[^?#\\]*)?")
+_BUCKET = re.compile(r"(?P<scheme>s3|gs|az)://[A-Za-z0-9][A-Za-z0-9_.-]{1,220}[A-Za-z0-9](?:/[^?#\\]*)?")
 _BUILDER_ADVICE = "use buildah, docker=ADDRESS or buildkit=ADDRESS, such as docker=unix:///var/run/docker.sock"
 _BUILDER = re.compile(
     r"buildah|(?:docker|buildkit)=(?:tcp://(?P<host>[^/?#@]+)|unix:///.+|ssh://[^/?#]+.*)|buildkit=[a-z]+-[a-z-]+://[^/?#]+.*"
@@ -52,11 +55,13 @@ def parse_allowed_hosts(text: str) -> tuple[str, ...]:
     return names
 
 
-def parse_bucket(url: str) -> str:
-    """Return the scheme of a bucket's URL: s3, gs or az. Raises InvalidValue."""
-    if not _BUCKET.fullmatch(url) or not url.isprintable():
+def parse_bucket(url: str) -> Literal["s3", "gs", "az"]:
+    """Return the scheme of a bucket's URL. Raises InvalidValue."""
+    found = _BUCKET.fullmatch(url)
+    if found is None or not url.isprintable():
         raise InvalidValue(url, _BUCKET_ADVICE)
-    return url.partition("://")[0]
+    scheme: Literal["s3", "gs", "az"] = found["scheme"]  # type: ignore[assignment]
+    return scheme
 
 
 def require_database_url(url: str) -> None:
@@ -70,8 +75,8 @@ def require_database_url(url: str) -> None:
         if host and not host.startswith("%2F"):  # the folder of a socket
             try:
                 split_host(host, _DATABASE_ADVICE)
-            except InvalidValue as error:
-                raise InvalidValue(url, _DATABASE_ADVICE) from error
+            except InvalidValue:
+                raise InvalidValue(url, _DATABASE_ADVICE) from None
 
 
 def require_mail_address(text: str) -> None:
@@ -97,12 +102,23 @@ def require_builder(text: str) -> None:
             raise InvalidValue(text, _BUILDER_ADVICE) from error
 
 
+def parse_secret_key(text: str) -> bytes:
+    """Return the 32 bytes of a key in base64. Raises InvalidValue."""
+    advice = "use 32 bytes in base64, such as the output of 'openssl rand -base64 32'"
+    try:
+        key = base64.b64decode(text, validate=True)
+    except ValueError as error:
+        raise InvalidValue(text, advice, secret=True) from error
+    if len(key) != SECRET_KEY_SIZE:
+        raise InvalidValue(text, advice, secret=True)
+    return key
+
+
 def require_secret(text: str) -> None:
     """Return if this can be sent in a header. Raises InvalidValue."""
     if not text.isascii() or not text.isprintable() or " " in text:
-        raise InvalidValue(
-            text, "use ASCII letters, digits and punctuation, such as the output of 'openssl rand -hex 32'"
-        )
+        advice = "use ASCII letters, digits and punctuation, such as the output of 'openssl rand -hex 32'"
+        raise InvalidValue(text, advice, secret=True)
 
 
 def require_path(text: str) -> None:
@@ -130,6 +146,7 @@ VALIDATORS: Mapping[str, Callable[[str], object]] = MappingProxyType(
         "tls_cert": require_path,
         "tls_key": require_path,
         "worker_token": require_secret,
+        "secret_key": parse_secret_key,
         "builds_folder": require_path,
         "builds_builder": require_builder,
         "builds_buildkit_certificates": require_path,

@@ -9,6 +9,9 @@ _SECONDS = {"w": 7 * 86400, "d": 86400, "h": 3600, "m": 60, "s": 1}
 _BYTES = {"TiB": 1 << 40, "GiB": 1 << 30, "MiB": 1 << 20, "KiB": 1 << 10} | {"TB": 10**12, "GB": 10**9, "MB": 10**6}
 _BYTES |= {"kB": 1000, "B": 1} | {"t": 1 << 40, "g": 1 << 30, "m": 1 << 20, "k": 1 << 10}
 _AMOUNT = re.compile(r"(\d{1,18})\s*([A-Za-z]+)")
+_PASSWORD_PARAMETER = re.compile(r"(password=)[^&\s]*", re.IGNORECASE)
+_MAX_SHOWN = 200
+"""Characters of an invalid value in an error."""
 
 Positive = Meta(ge=1)
 Seconds = Meta(extra={"units": _SECONDS})
@@ -25,12 +28,24 @@ class SettingsError(ValueError):
 
 
 class InvalidValue(SettingsError):
-    """A value, or one item of a list, is invalid; ``advice`` says what to use instead. May contain a password."""
+    """A value, or one item of a list, is invalid; ``advice`` says what to use instead.
 
-    def __init__(self, value: str, advice: str) -> None:
-        super().__init__(f"{value!r} is invalid: {advice}")
-        self.value = value
+    The message masks passwords in URLs; ``secret`` hides the whole value.
+    """
+
+    def __init__(self, value: str, advice: str, *, secret: bool = False) -> None:
+        super().__init__(f"{'the value' if secret else repr(_shown(value))} is invalid: {advice}")
         self.advice = advice
+
+
+def _shown(value: str) -> str:
+    """Return a value without what could belong to a password, even if it is no valid URL, and not too long."""
+    head, at, tail = value.rpartition("@")
+    if at and ":" in head:
+        scheme, separator, _ = head.partition("://")
+        value = f"{scheme + separator if separator else ''}***@{tail}"
+    value = _PASSWORD_PARAMETER.sub(r"\1***", value)
+    return value if len(value) <= _MAX_SHOWN else f"{value[:_MAX_SHOWN]}.."
 
 
 def parse_bytes(text: str) -> int:

@@ -50,5 +50,5 @@ def test_a_missing_key_file_is_not_replaced(tmp_path: Path) -> None:
         SecretBox.open(tmp_path, create=False)
     assert not list(tmp_path.iterdir())
     (tmp_path / "secret.key").write_text("damaged")
-    with pytest.raises(SecretBoxError, match=r"secret.key is not base64"):
+    with pytest.raises(SecretBoxError, match=r"secret.key: the value is invalid: use 32 bytes in base64"):
         SecretBox.open(tmp_path, create=False)

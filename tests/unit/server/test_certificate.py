@@ -45,11 +45,11 @@ def test_no_certificate_is_plain_http() -> None:
 @pytest.mark.parametrize(
     ("cert", "key", "message"),
     [
-        ("absent", "key", "absent cannot be read: No such file"),
-        ("cert", "absent", "absent cannot be read: No such file"),
-        ("cert", "other-key", "the key does not match the first certificate"),
-        ("key", "key", "not a certificate and its key in PEM"),
-        ("cert", "cert", "not a certificate and its key in PEM"),
+        ("absent", "key", "tls_cert: .*absent' is invalid: use a PEM file; it cannot be read: No such file"),
+        ("cert", "absent", "tls_key: .*absent' is invalid: use a PEM file; it cannot be read: No such file"),
+        ("cert", "other-key", "tls_key: .*use the key of the first certificate in .*: they do not match"),
+        ("key", "key", "tls_cert: .*use a file with a certificate in PEM"),
+        ("cert", "cert", "tls_key: .*use a file with a private key in PEM"),
     ],
 )
 def test_files_of_no_use_are_named(

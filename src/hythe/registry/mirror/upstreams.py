@@ -13,12 +13,10 @@ import msgspec
 
 from hythe.oci.errors import InvalidReference
 from hythe.oci.reference import parse_name
+from hythe.settings import InvalidValue
+from hythe.settings.addresses import parse_http_url
 
 DOCKER_HUB = ("registry-1.docker.io", "index.docker.io")
-
-
-class MirrorError(ValueError):
-    """The setting ``mirrors`` is invalid; the message says how to correct it."""
 
 
 class Upstream(msgspec.Struct, frozen=True):
@@ -35,14 +33,16 @@ class Upstreams:
     """The upstream registries."""
 
     def __init__(self, text: str, *, allow_unnamed: bool = False) -> None:
-        """Parse the setting ``mirrors``. Raises MirrorError.
+        """Parse the setting ``mirrors``. Raises InvalidValue.
 
         ``allow_unnamed``: the registry has no users, so a mirror may serve all names.
         """
         self._upstreams = tuple(_parse(text, allow_unnamed=allow_unnamed))
-        names = [upstream.name for upstream in self._upstreams]
-        if len(set(names)) < len(names) or [upstream.prefix for upstream in self._upstreams].count("") > 1:
-            raise MirrorError("two mirrors have the same name or none: write NAME=URL for each")
+        for number, upstream in enumerate(self._upstreams):
+            if any(upstream.name == other.name for other in self._upstreams[:number]):
+                raise InvalidValue(upstream.name, "two mirrors have this name: use NAME=URL with another NAME")
+            if any(upstream.prefix == other.prefix for other in self._upstreams[:number]):
+                raise InvalidValue(upstream.url, "only one mirror can have no name: use NAME=URL")
 
     @property
     def names(self) -> frozenset[str]:
@@ -82,34 +82,41 @@ class Upstreams:
 
 def _parse(text: str, *, allow_unnamed: bool) -> Iterator[Upstream]:
     for item in re.split(r"[\s,]+", text.strip()):
-        if not item:
-            continue
-        name, equals, url = item.partition("=")
-        if not equals or "://" in name:
-            name, url = "", item
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise MirrorError(f"{url!r} is not the address of a registry: write https://HOST")
-        if not name and not allow_unnamed:
-            raise MirrorError(f"{item!r} has no name: write NAME={url}, such as docker.io={url}")
-        if not allow_unnamed and "." not in name:
-            raise MirrorError(f"{name!r} could be a user name: choose a name with a dot, such as {name}.mirror")
-        yield Upstream(
-            name=_checked_name(name) if name else _default_name(parts.netloc.rpartition("@")[2]),
-            prefix=f"{name}/" if name else "",
-            url=f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}",
-            user=unquote(parts.username or ""),
-            password=unquote(parts.password or ""),
-        )
+        if item:
+            # Part of a password with a space in it.
+            is_secret = "@" in text and "@" not in item
+            yield _parse_item(item, allow_unnamed=allow_unnamed, is_secret=is_secret)
+
+
+def _parse_item(item: str, *, allow_unnamed: bool, is_secret: bool) -> Upstream:
+    name, equals, url = item.partition("=")
+    if not equals or "://" in name:
+        name, url = "", item
+    try:
+        parts = parse_http_url(url, user_info=True, path=True)
+    except InvalidValue as error:
+        raise InvalidValue(item, f"{error.advice}, after NAME= if it has a name", secret=is_secret) from None
+    if not name and not allow_unnamed:
+        raise InvalidValue(item, "it has no name: use NAME=URL, such as docker.io=https://registry-1.docker.io")
+    if not allow_unnamed and "." not in name:
+        raise InvalidValue(item, f"{name} could be a user name: use a name with a dot, such as {name}.mirror")
+    location = parts.netloc.rpartition("@")[2]
+    return Upstream(
+        name=_checked_name(name) if name else _default_name(location),
+        prefix=f"{name}/" if name else "",
+        url=f"{parts.scheme}://{location}{parts.path.rstrip('/')}",
+        user=unquote(parts.username or ""),
+        password=unquote(parts.password or ""),
+    )
 
 
 def _checked_name(name: str) -> str:
     try:
         parse_name(name)
     except InvalidReference as error:
-        raise MirrorError(str(error)) from error
+        raise InvalidValue(name, f"use a valid name before =: {error}") from error
     if "/" in name:
-        raise MirrorError(f"{name!r} cannot be a mirror's name: write one component, such as docker.io")
+        raise InvalidValue(name, "use a name of one component before =, such as docker.io")
     return name
 
 

@@ -24,6 +24,7 @@ from obstore.store import AzureStore, GCSStore, S3Store
 
 from hythe.registry.storage.port import StorageUnavailable
 from hythe.settings import SettingsError
+from hythe.settings.validators import parse_bucket
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, RetryConfig
@@ -96,7 +97,7 @@ class Bucket:
         try:
             self._store = _open(url, retries or _RETRIES)
         except BaseError as error:
-            raise SettingsError(f"invalid blob_store {url}: {_reason(error)}") from error
+            raise SettingsError(f"blob_store: {url!r} is invalid: {_reason(error)}") from error
 
     async def get(self, key: str) -> ObjectContent | None:
         """Return a small object; None if it does not exist."""
@@ -202,15 +203,13 @@ class Bucket:
 
 
 def _open(url: str, retries: "RetryConfig") -> S3Store | GCSStore | AzureStore:
-    match url.partition("://")[0]:
+    match parse_bucket(url):
         case "s3":
             return S3Store.from_url(url, client_options=_CLIENT, retry_config=retries)
         case "gs":
             return GCSStore.from_url(url, client_options=_CLIENT, retry_config=retries)
         case "az":
             return AzureStore.from_url(url, client_options=_CLIENT, retry_config=retries)
-        case _:
-            raise SettingsError(f"blob_store {url} names no bucket: write s3://BUCKET, gs://BUCKET or az://CONTAINER")
 
 
 def _stored_object(meta: Any) -> StoredObject:
