@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from hythe.oci.digest import Digest
+from hythe.oci.document import MAX_TEXTS, has_too_many_texts
 from hythe.oci.errors import InvalidDigest, InvalidManifest
 
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -28,6 +29,13 @@ DOCKER_SCHEMA1 = "application/vnd.docker.distribution.manifest.v1+json"
 
 MANIFEST_MEDIA_TYPES = (OCI_MANIFEST, OCI_INDEX, DOCKER_MANIFEST, DOCKER_LIST, OCI_ARTIFACT)
 """All supported media types of manifests, which clients should accept."""
+
+
+MAX_DESCRIPTORS = 5000
+"""Layers and manifests that one manifest can list; an image has a few dozen."""
+
+MAX_INDEX_DEPTH = 8
+"""Indexes on the way from an image's root to a manifest, the root included; real images have one, or two in a layout."""
 
 
 class Platform(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -121,6 +129,8 @@ class Manifest(msgspec.Struct, frozen=True):
         Header and ``mediaType`` field must agree if both exist; if neither exists, the other fields determine the kind
         (image specification, "image manifest" and "image index", ``mediaType``).
         """
+        if has_too_many_texts(content):
+            raise InvalidManifest(f"the manifest has more than {MAX_TEXTS} names and texts: split it up")
         try:
             fields = _DECODER.decode(content)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
@@ -201,7 +211,12 @@ def _check_shape(kind: ManifestKind, fields: _Fields) -> None:
 def _check_descriptors(manifest: Manifest) -> None:
     subject = (manifest.subject,) if manifest.subject else ()
     config = (manifest.config,) if manifest.config else ()
-    for descriptor in (*config, *manifest.layers, *manifest.manifests, *subject):
+    descriptors = (*config, *manifest.layers, *manifest.manifests, *subject)
+    if len(descriptors) > MAX_DESCRIPTORS:
+        raise InvalidManifest(
+            f"the manifest lists {len(descriptors)} layers and manifests: list at most {MAX_DESCRIPTORS}"
+        )
+    for descriptor in descriptors:
         if descriptor.size < 0:
             raise InvalidManifest(f"the size of {descriptor.digest} is negative")
         try:
