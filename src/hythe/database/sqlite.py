@@ -6,9 +6,10 @@ A read takes 6 to 35 µs on the loop and 600 µs through a thread. See ``syncing
 import asyncio
 import random
 import sqlite3
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Executable, NullPool, Row, create_engine, event
@@ -24,6 +25,12 @@ SQLITE_FILE = "hythe.db"
 
 BUSY_TIMEOUT = 30.0
 """Seconds to wait for another process that writes (``hythe admin``)."""
+
+TURN = 0.003
+"""Seconds for which a session runs statements before it lets other tasks run."""
+
+ROWS_AT_ONCE = 100
+"""Rows of one statement between which a session may let other tasks run."""
 
 MAX_LOG_PAGES = 16384
 """Pages after which SQLite copies the log itself and blocks the loop; ``LogSync`` does so earlier, except for huge
@@ -55,6 +62,7 @@ class SQLiteDatabase:
         """See Database.reading."""
         with _translated():
             session = self._idle.pop() if self._idle else self._open()
+            session.turn_ends = perf_counter() + TURN
         try:
             with _translated():
                 yield session
@@ -68,6 +76,7 @@ class SQLiteDatabase:
             async with self._turn:
                 session = self._writer = self._writer or self._open()
                 await _begin(session.raw)
+                session.turn_ends = perf_counter() + TURN
                 try:
                     yield session
                     session.raw.execute("COMMIT")
@@ -112,9 +121,16 @@ class SQLiteSession:
         if not isinstance(raw, sqlite3.Connection):
             raise TypeError(f"{raw!r} is not a connection of sqlite3")
         self.raw: sqlite3.Connection = raw
+        self.turn_ends: float = 0.0
+
+    async def _let_others_run(self) -> None:
+        await asyncio.sleep(0)
+        self.turn_ends = perf_counter() + TURN
 
     async def rows(self, statement: Executable, parameters: Parameters | None = None) -> Sequence[Row[Any]]:
         """See Session.rows."""
+        if perf_counter() > self.turn_ends:
+            await self._let_others_run()
         compiled = self._statements.get(statement, parameters)
         if compiled is None:
             return self._connection.execute(statement, parameters).all()
@@ -122,6 +138,8 @@ class SQLiteSession:
 
     async def row(self, statement: Executable, parameters: Parameters | None = None) -> Row[Any] | None:
         """See Session.row."""
+        if perf_counter() > self.turn_ends:
+            await self._let_others_run()
         compiled = self._statements.get(statement, parameters)
         if compiled is None:
             return self._connection.execute(statement, parameters).first()
@@ -129,6 +147,11 @@ class SQLiteSession:
 
     async def run(self, statement: Executable, parameters: Parameters | None = None) -> int:
         """See Session.run."""
+        if parameters is not None and not isinstance(parameters, Mapping) and len(parameters) > ROWS_AT_ONCE:
+            some = range(0, len(parameters), ROWS_AT_ONCE)
+            return sum([await self.run(statement, parameters[first : first + ROWS_AT_ONCE]) for first in some])
+        if perf_counter() > self.turn_ends:
+            await self._let_others_run()
         compiled = self._statements.get(statement, parameters)
         if compiled is None:
             return self._connection.execute(statement, parameters).rowcount

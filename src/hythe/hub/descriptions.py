@@ -5,7 +5,7 @@ import hashlib
 import msgspec
 
 from hythe.database import Database
-from hythe.hub.markdown import RENDERER, render
+from hythe.hub.markdown import RENDERER, render_within
 from hythe.hub.repository import Repository
 from hythe.hub.sql import descriptions as store
 from hythe.offload import OffloadLimitExceeded, OffloadPool
@@ -45,7 +45,7 @@ class Descriptions:
         if not text:
             return NO_DESCRIPTION
         try:
-            html = await self._offload.run(owner, _render, text, MAX_HTML_SIZE)
+            html = await self._offload.run(owner, render_within, text, MAX_HTML_SIZE)
         except OffloadLimitExceeded:
             html = None
         return RenderedDescription(text, html)
@@ -74,8 +74,3 @@ class Descriptions:
 def _rendering(text: str) -> str:
     """Return what the HTML of ``text`` is stored with: a server of another version may change the text alone."""
     return f"{RENDERER}:{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()}"
-
-
-def _render(text: str, largest: int) -> str | None:
-    html = render(text)
-    return html if len(html) <= largest else None

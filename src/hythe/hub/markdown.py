@@ -52,6 +52,12 @@ def render(text: str) -> str:
     return _HEADING.sub(lambda tag: f"<{tag[1]}h{int(tag[2]) + 1}>", clean)
 
 
+def render_within(text: str, largest: int) -> str | None:
+    """Return the HTML of ``text``; None if it has more than ``largest`` characters."""
+    html = render(text)
+    return html if len(html) <= largest else None
+
+
 def _is_too_deep(raw: str) -> bool:
     depth = 0
     for tag in _NESTING.finditer(raw):

@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from hythe.oci.document import MAX_TEXTS, has_too_many_texts
 from hythe.oci.errors import InvalidManifest
 
 
@@ -69,6 +70,8 @@ class ImageConfig(msgspec.Struct, frozen=True, omit_defaults=True):
     @classmethod
     def parse(cls, content: bytes) -> "ImageConfig":
         """Parse a configuration. Raises InvalidManifest."""
+        if has_too_many_texts(content):
+            raise InvalidManifest(f"the image configuration has more than {MAX_TEXTS} names and texts")
         try:
             return msgspec.json.decode(content, type=cls)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:

@@ -4,8 +4,8 @@ A manifest's bytes never change: ``Manifest.parse`` extracts what registry and c
 unknown fields.
 """
 
+import re
 from enum import Enum
-from typing import Any
 
 import msgspec
 
@@ -38,7 +38,7 @@ MAX_INDEX_DEPTH = 8
 """Indexes on the way from an image's root to a manifest, the root included; real images have one, or two in a layout."""
 
 
-class Platform(msgspec.Struct, frozen=True, omit_defaults=True):
+class Platform(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """The platform of an image, in Go's terms."""
 
     architecture: str = ""
@@ -51,7 +51,7 @@ class Platform(msgspec.Struct, frozen=True, omit_defaults=True):
         return "/".join(filter(None, (self.os, self.architecture, self.variant)))
 
 
-class Descriptor(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
+class Descriptor(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel", gc=False):
     """Refers to content by media type, digest and size in bytes (image specification, "Content Descriptors")."""
 
     media_type: str
@@ -103,10 +103,11 @@ class _Fields(msgspec.Struct, frozen=True, rename="camel"):
     blobs: tuple[Descriptor, ...] | None = None
     subject: Descriptor | None = None
     annotations: dict[str, str] | None = None
-    fs_layers: Any = None
+    fs_layers: msgspec.Raw | None = None
 
 
 _DECODER = msgspec.json.Decoder(_Fields)
+_SHA256 = re.compile("sha256:[0-9a-f]{64}")
 
 
 class Manifest(msgspec.Struct, frozen=True):
@@ -161,6 +162,12 @@ class Manifest(msgspec.Struct, frozen=True):
         """The blobs that must exist: configuration and layers, except nondistributable ones."""
         config = (self.config,) if self.config else ()
         return tuple(d for d in (*config, *self.layers) if not d.is_nondistributable)
+
+    @property
+    def element_count(self) -> int:
+        """How much time and memory the manifest takes: the number of its descriptors, annotations and URLs."""
+        listed = (*self.layers, *self.manifests)
+        return len(self.annotations) + sum(1 + len(each.annotations) + len(each.urls) for each in listed)
 
     @property
     def effective_artifact_type(self) -> str:
