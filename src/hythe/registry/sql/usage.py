@@ -11,7 +11,6 @@ import msgspec
 from sqlalchemy import ColumnElement, ScalarSelect, and_, bindparam, case, func, literal, select
 
 from hythe.database import Session
-from hythe.database.port import insert_for
 from hythe.database.tables.registry import namespace_blobs, namespace_usage, uploads
 from hythe.registry.storage.port import UploadSession
 
@@ -37,7 +36,7 @@ def upload_count(namespace: ColumnElement[str]) -> ScalarSelect[int]:
 _bytes_of_session = case((uploads.c.offset > uploads.c.reserved, uploads.c.offset), else_=uploads.c.reserved)
 _USAGE = select(
     select(namespace_usage.c.bytes).where(namespace_usage.c.namespace == _NAMESPACE).scalar_subquery().label("stored"),
-    func.count().label("uploads"),
+    func.count().label("open_uploads"),
     func.sum(case((uploads.c.id == bindparam("upload_id"), 0), else_=_bytes_of_session)).label("uploading"),
     select(namespace_blobs.c.size)
     .where(namespace_blobs.c.namespace == _NAMESPACE, namespace_blobs.c.digest == bindparam("digest"))
@@ -49,9 +48,10 @@ _IDLE_SESSIONS = (
     .where(in_namespace(_NAMESPACE), uploads.c.touched_at < bindparam("before"), uploads.c.digest.is_(None))
     .limit(MAX_IDLE_SESSIONS)
 )
-_new_usage = insert_for("postgresql", namespace_usage).values(bytes=0, repositories=0)
-_LOCK = _new_usage.on_conflict_do_update(
-    index_elements=[namespace_usage.c.namespace], set_={"bytes": namespace_usage.c.bytes}
+_LOCKED_USAGE = select(
+    func.lock_namespace_usage(_NAMESPACE, bindparam("digest"), bindparam("upload_id")).table_valued(
+        "stored", "open_uploads", "uploading", "blob_size"
+    )
 )
 
 
@@ -70,14 +70,13 @@ class Usage(msgspec.Struct, frozen=True):
 async def lock(session: Session, namespace: str, digest: str = "", upload_id: str = "") -> Usage:
     """Return what a namespace uses; no other transaction changes it through ``lock`` until this one ends.
 
-    SQLite has only one writer. On PostgreSQL the row may not exist yet, so it is added.
+    SQLite has only one writer. On PostgreSQL a function locks the row, then reads (migration 0008).
     """
-    if session.dialect == "postgresql":
-        await session.run(_LOCK, {"namespace": namespace})
-    row = await session.row(_USAGE, {"namespace": namespace, "digest": digest, "upload_id": upload_id})
+    statement = _LOCKED_USAGE if session.dialect == "postgresql" else _USAGE
+    row = await session.row(statement, {"namespace": namespace, "digest": digest, "upload_id": upload_id})
     if row is None:
         raise LookupError("the query returned no row")
-    return Usage(row.stored or 0, row.uploads, int(row.uploading or 0), row.blob_size)
+    return Usage(row.stored or 0, row.open_uploads, int(row.uploading or 0), row.blob_size)
 
 
 async def idle_sessions(session: Session, namespace: str, before: datetime) -> tuple[UploadSession, ...]:

@@ -163,6 +163,25 @@ BEGIN
 END $$;
 """
 
+# One round trip for a push: lock the row, which may not exist yet, then read what other transactions committed.
+_POSTGRESQL_LOCK = """
+CREATE FUNCTION lock_namespace_usage(
+    of_namespace text, of_digest text, except_upload text,
+    OUT stored bigint, OUT open_uploads bigint, OUT uploading bigint, OUT blob_size bigint
+) LANGUAGE plpgsql AS $$
+BEGIN
+    SELECT bytes INTO stored FROM namespace_usage WHERE namespace = of_namespace FOR UPDATE;
+    IF NOT FOUND THEN
+        INSERT INTO namespace_usage (namespace, bytes, repositories) VALUES (of_namespace, 0, 0)
+        ON CONFLICT (namespace) DO UPDATE SET bytes = namespace_usage.bytes RETURNING bytes INTO stored;
+    END IF;
+    SELECT count(*), coalesce(sum(CASE WHEN id = except_upload THEN 0 ELSE greatest("offset", reserved) END), 0)
+    INTO open_uploads, uploading FROM uploads
+    WHERE repository > of_namespace || '/' AND repository < of_namespace || '0';
+    SELECT size INTO blob_size FROM namespace_blobs WHERE namespace = of_namespace AND digest = of_digest;
+END $$;
+"""
+
 _POSTGRESQL_TRIGGERS = """
 CREATE TRIGGER repository_counted AFTER INSERT ON repositories
     FOR EACH ROW EXECUTE FUNCTION count_repository();
@@ -193,7 +212,7 @@ def upgrade() -> None:
     op.execute(_FILL_BLOBS.format(namespace=namespace))
     op.execute(_FILL_USAGE.format(namespace=namespace))
     if dialect == "postgresql":
-        _run(_POSTGRESQL_FUNCTIONS, "$$;\n")
+        _run(_POSTGRESQL_FUNCTIONS + _POSTGRESQL_LOCK, "$$;\n")
         _run(_POSTGRESQL_TRIGGERS, ";\n")
     else:
         new, old = (_NAMESPACE_OF[dialect].format(name=f"{row}.name") for row in ("new", "old"))
