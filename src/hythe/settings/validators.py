@@ -3,6 +3,7 @@
 import base64
 import re
 from collections.abc import Callable, Iterator, Mapping
+from email.errors import HeaderParseError
 from email.headerregistry import Address
 from types import MappingProxyType
 from typing import Any, Literal
@@ -84,7 +85,7 @@ def require_mail_address(text: str) -> None:
     advice = "use an address such as hythe@example.com"
     try:
         address = Address(addr_spec=text)
-    except (ValueError, IndexError) as error:
+    except (ValueError, IndexError, HeaderParseError) as error:
         raise InvalidValue(text, advice) from error
     if not text.isascii() or not text.isprintable() or not is_host_name(address.domain):
         raise InvalidValue(text, advice)
@@ -123,7 +124,7 @@ def require_secret(text: str) -> None:
 
 def require_path(text: str) -> None:
     """Return if this can be a path. Raises InvalidValue."""
-    if not text.isprintable() or "://" in text:
+    if not text or not text.isprintable() or "://" in text:
         raise InvalidValue(text, "use a path such as /srv/hythe")
 
 
