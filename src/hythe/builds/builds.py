@@ -63,7 +63,7 @@ class BuildService:
         self, session: Session, configuration: BuildConfiguration, ref: SourceRef, request: BuildRequest
     ) -> list[int]:
         """Queue the builds of ``ref`` in the caller's transaction; call ``BuildQueue.wake`` once it is committed."""
-        if not configuration.active:
+        if not configuration.active or configuration.account_blocked:
             return []
         pushed = request.cause is Cause.PUSH
         rules = [rule for rule in configuration.rules if rule.autobuild or not pushed]
@@ -160,6 +160,8 @@ class BuildService:
     ) -> tuple[list[int], str]:
         if not configuration.active:
             return [], "builds of this repository are disabled"
+        if configuration.account_blocked:
+            return [], blocked_account(configuration)
         request = BuildRequest(cause=Cause.TRIGGER, by="trigger")
         queued: list[int] = []
         for ref, rules in _refs_and_rules(configuration, call):
@@ -257,7 +259,14 @@ class BuildService:
         return configuration
 
 
+def blocked_account(configuration: BuildConfiguration) -> str:
+    """Return why nothing starts builds of a blocked account."""
+    return f"the account {configuration.account} is blocked"
+
+
 def _require_active(configuration: BuildConfiguration) -> None:
+    if configuration.account_blocked:
+        raise BuildConflict(blocked_account(configuration), "an administrator can unblock it")
     if not configuration.active:
         raise BuildConflict(f"builds of {short_name(configuration.repository)} are disabled", "enable them first")
 

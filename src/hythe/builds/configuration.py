@@ -48,7 +48,8 @@ class BuildSource(msgspec.Struct, frozen=True, kw_only=True):
 class BuildConfiguration(msgspec.Struct, frozen=True, kw_only=True):
     """The build configuration of a repository; ``repository`` is its canonical name.
 
-    ``has_credentials`` tells whether there are sealed credentials for the source.
+    ``has_credentials`` tells whether there are sealed credentials for the source; ``account_blocked``: nothing starts
+    its builds, because an administrator blocked the account.
     """
 
     id: int
@@ -63,6 +64,7 @@ class BuildConfiguration(msgspec.Struct, frozen=True, kw_only=True):
     failing: bool
     created_at: datetime
     created_by: str
+    account_blocked: bool = False
 
 
 class NewBuildConfiguration(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from getpass import getpass
 from typing import TYPE_CHECKING
 
+from hythe.cli.accounts import add_accounts
 from hythe.cli.command import Command, CommandFailed
 from hythe.cli.housekeeping import add_housekeeping
 from hythe.cli.plan_limits import PLAN_LIMITS, UNLIMITED
@@ -23,6 +24,9 @@ hythe admin create-user ann --email ann@example.org --admin
 echo "$PASSWORD" | hythe admin set-password ann --password-stdin
 hythe admin list-users
 hythe admin set-plan ann --storage 50GiB --repositories 100 --private-repositories 5
+hythe admin block-user mallory
+hythe admin delete-user mallory
+hythe admin rotate-keys
 hythe admin gc --dry-run
 hythe admin upgrade --database-url postgresql://hythe@db/hythe"""
 
@@ -51,6 +55,11 @@ def _configure(parser: ArgumentParser) -> None:
     list_users = verbs.add_parser("list-users", help="list all accounts")
     list_users.set_defaults(handler=_list_users)
 
+    add_accounts(verbs, _with_hub)
+
+    rotate_keys = verbs.add_parser("rotate-keys", help="replace the keys that sign access tokens and provenance")
+    rotate_keys.set_defaults(handler=_rotate_keys)
+
     upgrade = verbs.add_parser("upgrade", help="upgrade the database schema")
     upgrade.set_defaults(handler=_upgrade)
 
@@ -58,7 +67,7 @@ def _configure(parser: ArgumentParser) -> None:
 
     for verb in (create, set_password):
         verb.add_argument("--password-stdin", action="store_true", help="read the password from stdin")
-    for verb in (create, set_password, set_plan, list_users, upgrade):
+    for verb in (create, set_password, set_plan, list_users, rotate_keys, upgrade):
         add_setting_flags(verb, DATABASE_FLAGS)
 
 
@@ -115,16 +124,26 @@ def _list_users(arguments: Namespace) -> int:
 
     async def show(hub: "HubServices") -> None:
         headings = "".join(f"{limit.heading:<24}" for limit in PLAN_LIMITS)
-        print(f"{'NAME':<40}{'E-MAIL':<36}{'ADMIN':<7}{'CREATED':<12}{headings}".rstrip())
+        print(f"{'NAME':<40}{'E-MAIL':<36}{'ADMIN':<9}{'BLOCKED':<9}{'CREATED':<12}{headings}".rstrip())
         number = 1
         while (page := await hub.users.list(HubActor.operator(), Paging(number, 100))).items:
             for user in page.items:
-                admin = "yes" if user.admin else "no"
+                flags = "".join(f"{'yes' if flag else 'no':<9}" for flag in (user.admin, user.blocked))
                 limits = "".join(f"{limit.shown(user):<24}" for limit in PLAN_LIMITS)
-                print(f"{user.name:<40}{user.email:<36}{admin:<7}{user.created_at:%Y-%m-%d}  {limits}".rstrip())
+                print(f"{user.name:<40}{user.email:<36}{flags}{user.created_at:%Y-%m-%d}  {limits}".rstrip())
             number += 1
 
     _with_hub(arguments, show)
+    return 0
+
+
+def _rotate_keys(arguments: Namespace) -> int:
+    async def rotate(hub: "HubServices") -> None:
+        unused = await hub.keys.rotate()
+        print(f"created new keys, which sign in {unused.seconds} seconds, when every server knows them")
+        print("older keys verify tokens until these expire, and provenance for good")
+
+    _with_hub(arguments, rotate)
     return 0
 
 

@@ -4,14 +4,15 @@ Each decision combines the current state of the database (one query, ``AccessCon
 credential. A resource that the actor may not see looks as if it did not exist.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from datetime import datetime
 
 from hythe.database import Database, Session
 from hythe.database.read_cache import ReadCache
-from hythe.hub.access_context import AccessContext
-from hythe.hub.actor import HubActor, Right
+from hythe.hub.access_context import AccessContext, credential_problem
+from hythe.hub.actor import RIGHTS, HubActor, Right
 from hythe.hub.credentials import CredentialService
-from hythe.hub.errors import NotFound, Refused, SignInNeeded, TooManyAttempts
+from hythe.hub.errors import AccountBlocked, HubError, NotFound, Refused, SignInNeeded, TooManyAttempts
 from hythe.hub.namespaces import NamespaceKind, canonical_name, short_name
 from hythe.hub.sql import access_context as store
 from hythe.hub.user import Visibility
@@ -27,7 +28,7 @@ NOTHING: frozenset[Action] = frozenset()
 CACHE_SIZE = 4 * 1024 * 1024
 """Bytes of access contexts that stay cached until the next commit; each takes about ``CONTEXT_SIZE``."""
 
-CONTEXT_SIZE = 600
+CONTEXT_SIZE = 900
 
 TOKEN_PATH = "/token"  # noqa: S105 (a path)
 
@@ -50,9 +51,21 @@ def reached(actor: HubActor, repository: str, context: AccessContext) -> frozens
     if actor.build is not None:
         # The hub wrote the allowed actions into the build's token. Whenever a tag moves, the registry listener checks
         # that the build still holds its lease.
-        return frozenset(action for action in Action if actor.credential_allows(repository, action))
-    through = frozenset(action for action in allowed(context) if actor.credential_allows(repository, action))
+        through = frozenset(action for action in Action if actor.credential_allows(repository, action))
+        through = NOTHING if context.owner_blocked else through
+    else:
+        through = frozenset(
+            action for action in allowed(context) if _credential_allows(actor, repository, action, context)
+        )
     return through | {Action.PULL} if context.visibility is Visibility.PUBLIC else through
+
+
+def _credential_allows(actor: HubActor, repository: str, action: Action, context: AccessContext) -> bool:
+    """Return whether the credential allows this action, as it was issued and as its personal token is now."""
+    state = context.credential
+    if actor.personal_token_digest and state is not None and state.rights is not None:
+        return RIGHTS[action] in state.rights and actor.credential_allows(repository, action)
+    return actor.credential_allows(repository, action)
 
 
 def _may_write(context: AccessContext) -> bool:
@@ -90,6 +103,7 @@ class HubAccess:
         self,
         database: Database,
         credentials: CredentialService,
+        clock: Callable[[], datetime],
         public_url: str = "",
         mirrors: frozenset[str] = frozenset(),
     ) -> None:
@@ -97,18 +111,16 @@ class HubAccess:
         self._mirrors = mirrors
         self._database = database
         self._credentials = credentials
+        self._clock = clock
         self._public_url = public_url.rstrip("/")
-        self._contexts: ReadCache[tuple[int | None, str], AccessContext] = ReadCache(database, CACHE_SIZE)
+        self._contexts: ReadCache[tuple[int | None, str, str], AccessContext] = ReadCache(database, CACHE_SIZE)
 
     async def authenticate(self, authorization: str | None, address: str = "") -> HubActor:
         """See registry.access.Access."""
         try:
-            return await self._credentials.by_header(authorization, address)
-        except TooManyAttempts as error:
-            headers = {"Retry-After": str(error.retry_after)}
-            raise WireError(ErrorCode.TOOMANYREQUESTS, str(error), headers=headers) from error
-        except SignInNeeded as error:
-            raise WireError(ErrorCode.UNAUTHORIZED, str(error)) from error
+            return await self._credentials.by_header(authorization, address, deferred=True)
+        except (TooManyAttempts, SignInNeeded, AccountBlocked) as error:
+            raise _wire_error(error) from error
 
     def canonical(self, repository: str) -> str:
         """See registry.access.Access."""
@@ -119,11 +131,18 @@ class HubAccess:
         hub_user = hub_actor(actor)
         if not hub_user.signed_in and not hub_user.operating and hub_user.granted is None:
             raise WireError(ErrorCode.UNAUTHORIZED)
+        try:
+            await self._credentials.require_current(hub_user)
+        except HubError as error:
+            raise _wire_error(error) from error
 
     async def require(self, actor: Actor, repository: str, action: Action) -> Limits:
         """See registry.access.Access."""
         hub_user = hub_actor(actor)
-        context = await self.context(hub_user, repository)
+        try:
+            context = await self.context(hub_user, repository)
+        except (SignInNeeded, AccountBlocked) as error:
+            raise _wire_error(error) from error
         if action in reached(hub_user, repository, context):
             if action is Action.PUSH and context.built and hub_user.build is None:
                 raise WireError(ErrorCode.DENIED, built_refusal(repository))
@@ -178,20 +197,30 @@ class HubAccess:
         return Scope(asked.type, asked.name, wanted.intersection(possible))
 
     async def context(self, actor: HubActor, repository: str, session: Session | None = None) -> AccessContext:
-        """Return the current access context of the actor and the repository with this canonical name."""
+        """Return the current access context of the actor and the repository with this canonical name.
+
+        Raises SignInNeeded or AccountBlocked if the actor's access token no longer works.
+        """
         namespace, _, name = repository.partition("/")
         if namespace in self._mirrors:
             return AccessContext(NamespaceKind.MIRROR, None, None, None, Visibility.PUBLIC, actor.user_id, actor.admin)
         if session is not None:
-            return await store.access_context(session, actor.user_id, namespace, name)
+            return self._checked(actor, await store.access_context(session, actor, namespace, name))
         generation = self._contexts.generation()
-        key = (actor.user_id, repository)
+        key = (actor.user_id, actor.personal_token_digest, repository)
         found = self._contexts.get(key)
         if found is None:
             async with self._database.reading() as own:
-                found = await store.access_context(own, actor.user_id, namespace, name)
+                found = await store.access_context(own, actor, namespace, name)
             self._contexts.keep(generation, key, found, CONTEXT_SIZE)
-        return found
+        return self._checked(actor, found)
+
+    def _checked(self, actor: HubActor, context: AccessContext) -> AccessContext:
+        if actor.granted is not None and actor.user_id is not None:
+            problem = credential_problem(actor, context, self._clock())
+            if problem is not None:
+                raise problem
+        return context
 
     async def require_repository(
         self, actor: HubActor, repository: str, action: Action, session: Session | None = None
@@ -263,6 +292,17 @@ class HubAccess:
         if not actor.signed_in:
             raise SignInNeeded("sign in first")
         raise Refused("only administrators may do this")
+
+
+def _wire_error(error: HubError) -> WireError:
+    """Return the registry's form of a refused credential."""
+    match error:
+        case TooManyAttempts():
+            headers = {"Retry-After": str(error.retry_after)}
+            return WireError(ErrorCode.TOOMANYREQUESTS, str(error), headers=headers)
+        case SignInNeeded():
+            return WireError(ErrorCode.UNAUTHORIZED, str(error))
+    return WireError(ErrorCode.DENIED, str(error))
 
 
 def hub_actor(actor: Actor) -> HubActor:

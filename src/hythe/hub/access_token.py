@@ -22,8 +22,11 @@ class Grant(msgspec.Struct, frozen=True):
     actions: tuple[str, ...]
 
 
-class Claims(msgspec.Struct, frozen=True):
-    """The claims of an access token. ``uid`` is the account's id; None if no user is signed in."""
+class Claims(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The claims of an access token. ``uid`` is the account's id; None if no user is signed in.
+
+    ``generation`` and ``personal_token``, a digest, are what the token depends on: see HubActor.
+    """
 
     iss: str
     sub: str
@@ -35,6 +38,8 @@ class Claims(msgspec.Struct, frozen=True):
     access: tuple[Grant, ...]
     uid: int | None = None
     build: BuildLease | None = None
+    generation: int = 0
+    personal_token: str = ""
 
 
 def claims_for(
@@ -44,7 +49,18 @@ def claims_for(
     now = int(at.timestamp())
     access = tuple(Grant(scope.type, scope.name, tuple(sorted(scope.actions))) for scope in granted)
     claims = Claims(
-        ISSUER, actor.name, service, now + lifetime, now - 10, now, new_secret(), access, actor.user_id, actor.build
+        ISSUER,
+        actor.name,
+        service,
+        now + lifetime,
+        now - 10,
+        now,
+        new_secret(),
+        access,
+        actor.user_id,
+        actor.build,
+        actor.credential_generation,
+        actor.personal_token_digest,
     )
     built: dict[str, Any] = msgspec.to_builtins(claims)
     return built
@@ -59,7 +75,14 @@ def actor_of(claims: dict[str, Any]) -> HubActor:
     if known.iss != ISSUER:
         raise BadToken("another's token")
     granted = tuple(Scope(grant.type, _canonical(grant), frozenset(grant.actions)) for grant in known.access)
-    return HubActor(known.sub, user_id=known.uid, granted=granted, build=known.build)
+    return HubActor(
+        known.sub,
+        user_id=known.uid,
+        granted=granted,
+        build=known.build,
+        personal_token_digest=known.personal_token,
+        credential_generation=known.generation,
+    )
 
 
 def expiry_of(claims: dict[str, Any]) -> float:

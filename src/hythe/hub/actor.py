@@ -38,7 +38,9 @@ class HubActor(Actor, frozen=True):
 
     ``admin`` is the account's status at sign-in; ``hub.access`` queries the database where it matters. ``granted`` has
     the scopes of a token of the token server, which allows nothing else; None means no limit to certain repositories.
-    ``build`` is set if the credential belongs to a Trusted Build.
+    ``build`` is set if the credential belongs to a Trusted Build. ``personal_token_digest`` (empty: none) and
+    ``credential_generation`` say what the credential depends on: an access token ends with its personal token, and when
+    the account's generation grows.
     """
 
     user_id: int | None = None
@@ -46,6 +48,8 @@ class HubActor(Actor, frozen=True):
     rights: frozenset[Right] = EVERY_RIGHT
     granted: tuple[Scope, ...] | None = None
     personal_token_id: int | None = None
+    personal_token_digest: str = ""
+    credential_generation: int = 0
     operating: bool = False
     build: BuildLease | None = None
 

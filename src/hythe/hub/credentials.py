@@ -5,10 +5,15 @@ import binascii
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
+import msgspec
+
 from hythe.database import Database
+from hythe.hub.access_context import credential_problem
 from hythe.hub.access_token import actor_of, expiry_of
+from hythe.hub.account_throttle import AccountThrottle
 from hythe.hub.actor import ANONYMOUS, HubActor
-from hythe.hub.errors import SignInNeeded
+from hythe.hub.client_network import client_network
+from hythe.hub.errors import AccountBlocked, SignInNeeded
 from hythe.hub.keys import BadToken, SigningKeys
 from hythe.hub.login_throttle import LoginThrottle
 from hythe.hub.namespaces import could_be_name
@@ -17,8 +22,9 @@ from hythe.hub.personal_token import PREFIX, digest_of
 from hythe.hub.sql import sessions as session_store
 from hythe.hub.sql import tokens as token_store
 from hythe.hub.sql import users as user_store
+from hythe.hub.sql.access_context import access_context
 from hythe.hub.sql.tokens import TokenHolder
-from hythe.hub.sql.users import StoredCredentials
+from hythe.hub.sql.users import Account, StoredCredentials
 
 WRONG_PASSWORD = "incorrect username or password"  # noqa: S105 (a message)
 
@@ -35,18 +41,24 @@ class CredentialService:
         database: Database,
         passwords: Passwords,
         attempts: LoginThrottle,
+        guesses: AccountThrottle,
         keys: SigningKeys,
         clock: Callable[[], datetime],
     ) -> None:
         self._database = database
         self._passwords = passwords
         self._attempts = attempts
+        self._guesses = guesses
         self._keys = keys
         self._clock = clock
         self._verified: dict[str, tuple[float, HubActor]] = {}
 
-    async def by_header(self, authorization: str | None, address: str = "") -> HubActor:
-        """Return the actor that an Authorization header identifies. Raises SignInNeeded, TooManyAttempts."""
+    async def by_header(self, authorization: str | None, address: str = "", *, deferred: bool = False) -> HubActor:
+        """Return the actor that an Authorization header identifies.
+
+        With ``deferred``, the caller checks in its own query whether the account of an access token is as it was.
+        Raises SignInNeeded, AccountBlocked, TooManyAttempts.
+        """
         if authorization is None:
             return ANONYMOUS
         scheme, _, rest = authorization.partition(" ")
@@ -54,37 +66,54 @@ class CredentialService:
             case "basic":
                 return await self.by_password(*_basic(rest), address)
             case "bearer" | "jwt":
-                return await self.by_token(rest.strip())
+                actor = await self.by_token(rest.strip())
+                if not deferred:
+                    await self.require_current(actor)
+                return actor
         raise SignInNeeded("unsupported Authorization scheme", "use Basic or Bearer")
 
     async def by_password(self, name: str, password: str, address: str = "") -> HubActor:
-        """Return the user for a name with a password or personal access token. Raises SignInNeeded, TooManyAttempts."""
-        async with self._attempts.turn(address):
-            self._attempts.check(name, address)
-            actor = await self._with_password(name, password)
+        """Return the user for a name with a password or personal access token.
+
+        Raises SignInNeeded, AccountBlocked, TooManyAttempts.
+        """
+        network = client_network(address)
+        async with self._attempts.turn(network):
+            self._attempts.check(name, network)
+            actor = await self._with_password(name, password, network)
             if actor is None:
-                self._attempts.failed(name, address)
+                self._attempts.failed(name, network)
                 raise SignInNeeded(WRONG_PASSWORD)
-            self._attempts.succeeded(name, address)
+            self._attempts.succeeded(name, network)
             return actor
 
-    async def _with_password(self, name: str, password: str) -> HubActor | None:
+    async def _with_password(self, name: str, password: str, network: str) -> HubActor | None:
         if password.startswith(PREFIX):
-            holder = await self._by_personal_token(password)
-            return holder if holder is not None and holder.name == name else None
-        found = await self._stored(name)
+            token_holder = await self._by_personal_token(password)
+            return token_holder if token_holder is not None and token_holder.name == name else None
+        found = await self._stored(name, network)
+        known = found is not None and found.known_network
+        if found is not None and known and self._passwords.remembers(name, password, found.password_hash):
+            return actor_of_account(found.account)
+        if not known:
+            await self._guesses.admit(name)
         if not await self._passwords.matches(name, password, found.password_hash if found else None) or found is None:
             return None
-        return HubActor(found.name, user_id=found.user_id, admin=found.admin)
+        if not known:
+            await self._guesses.succeeded(name, found.account.id, network)
+        return actor_of_account(found.account)
 
-    async def _stored(self, name: str) -> StoredCredentials | None:
+    async def _stored(self, name: str, network: str) -> StoredCredentials | None:
         if not could_be_name(name):
             return None
         async with self._database.reading() as session:
-            return await user_store.credentials(session, name)
+            return await user_store.credentials(session, name, network)
 
     async def by_token(self, token: str) -> HubActor:
-        """Return the holder of this personal access token, access token or session. Raises SignInNeeded."""
+        """Return the holder of this personal access token, access token or session, as it was when it was issued.
+
+        Raises SignInNeeded, AccountBlocked.
+        """
         if token.startswith(PREFIX):
             actor = await self._by_personal_token(token)
         elif "." not in token:
@@ -107,18 +136,28 @@ class CredentialService:
         return holder_actor(holder)
 
     async def by_session(self, token: str) -> HubActor | None:
-        """Return the user of this session; None if it ended or does not exist."""
+        """Return the user of this session; None if it ended or does not exist. Raises AccountBlocked."""
         async with self._database.reading() as session:
-            row = await session_store.account(session, digest_of(token), self._clock())
-        return HubActor(row.name, user_id=row.id, admin=row.admin) if row else None
+            account = await session_store.account(session, digest_of(token), self._clock())
+        return actor_of_account(account) if account else None
 
     async def by_refresh_token(self, token: str) -> HubActor:
-        """Return the holder of this refresh token. Raises SignInNeeded."""
+        """Return the holder of this refresh token. Raises SignInNeeded, AccountBlocked."""
         async with self._database.reading() as session:
             holder = await token_store.refresh_holder(session, digest_of(token), self._clock())
         if holder is None:
             raise SignInNeeded("this login has expired", "log in again")
         return holder_actor(holder)
+
+    async def require_current(self, actor: HubActor) -> None:
+        """Check that nothing ended the actor's access token early. Raises SignInNeeded, AccountBlocked."""
+        if actor.granted is None or actor.user_id is None:
+            return
+        async with self._database.reading() as session:
+            context = await access_context(session, actor, "", "")
+        problem = credential_problem(actor, context, self._clock())
+        if problem is not None:
+            raise problem
 
     async def _by_access_token(self, token: str) -> HubActor | None:
         now = self._clock().timestamp()
@@ -140,13 +179,24 @@ class CredentialService:
 
 
 def holder_actor(holder: TokenHolder) -> HubActor:
-    """Return the account that holds a token, limited to the token's rights."""
-    return HubActor(
-        holder.name,
-        user_id=holder.user_id,
-        admin=holder.admin,
+    """Return the account that holds a token, limited to the token's rights. Raises AccountBlocked."""
+    return msgspec.structs.replace(
+        actor_of_account(holder.account),
         rights=holder.rights,
         personal_token_id=holder.personal_token_id,
+        personal_token_digest=holder.personal_token_digest,
+    )
+
+
+def actor_of_account(account: Account) -> HubActor:
+    """Return the user of an account. Raises AccountBlocked."""
+    if account.blocked:
+        raise AccountBlocked(account.name)
+    return HubActor(
+        account.name,
+        user_id=account.id,
+        admin=account.admin,
+        credential_generation=account.credential_generation,
     )
 
 

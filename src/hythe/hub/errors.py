@@ -4,6 +4,7 @@ HubError                        root; ``status`` is the HTTP status
 ├── NotFound                    404; also for what the actor may not see
 ├── SignInNeeded                401; missing or wrong credentials
 ├── Refused                     403; the actor is known but may not do this
+│   └── AccountBlocked              an administrator blocked the account
 ├── Taken                       409; the name is in use
 ├── Invalid                     422; names each invalid field
 └── TooManyAttempts             429; retry after ``retry_after`` seconds
@@ -42,6 +43,13 @@ class Refused(HubError):
     status = HTTPStatus.FORBIDDEN
 
 
+class AccountBlocked(Refused):
+    """The credentials are right, but an administrator blocked the account."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"the account {name} is blocked: ask an administrator")
+
+
 class Taken(HubError):
     """The name is in use; ``fields`` says which field of the request it is."""
 
@@ -63,10 +71,10 @@ class Invalid(HubError):
 
 
 class TooManyAttempts(HubError):
-    """Too many failed sign-ins; retry after ``retry_after`` seconds."""
+    """Too many attempts, such as failed sign-ins; retry after ``retry_after`` seconds."""
 
     status = HTTPStatus.TOO_MANY_REQUESTS
 
-    def __init__(self, retry_after: int) -> None:
+    def __init__(self, retry_after: int, message: str = "too many failed sign-ins", hint: str = "") -> None:
         self.retry_after = retry_after
-        super().__init__("too many failed sign-ins", f"try again in {retry_after} seconds")
+        super().__init__(message, f"try again in {retry_after} seconds{', ' if hint else ''}{hint}")

@@ -37,19 +37,22 @@ class Passwords:
         """Return the argon2id hash of ``password``."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._hasher.hash, _bytes(password))
 
+    def remembers(self, name: str, password: str, password_hash: str) -> bool:
+        """Return whether ``matches`` found a moment ago that this is the account's password."""
+        return self._good_until.get(self._key(name, password, password_hash), 0.0) > self._clock()
+
     async def matches(self, name: str, password: str, password_hash: str | None) -> bool:
         """Return whether this is the account's password.
 
         Without a hash (unknown account) it takes equally long and returns False.
         """
-        key = self._key(name, password, password_hash or "")
-        if self._good_until.get(key, 0.0) > self._clock():
+        if password_hash is not None and self.remembers(name, password, password_hash):
             return True
         loop = asyncio.get_running_loop()
         hash_ = password_hash or self._unknown_hash
         good = await loop.run_in_executor(self._threads, self._verify, hash_, password) and password_hash is not None
         if good:
-            self._keep(key)
+            self._keep(self._key(name, password, hash_))
         return good
 
     def close(self) -> None:

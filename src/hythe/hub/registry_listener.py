@@ -5,7 +5,7 @@ from datetime import datetime
 
 from hythe.database import Session
 from hythe.hub.access import HubAccess, hub_actor
-from hythe.hub.errors import Refused
+from hythe.hub.errors import Refused, SignInNeeded
 from hythe.hub.pulls import PullCounter
 from hythe.hub.repository_index import enlist
 from hythe.hub.sql import repositories as store
@@ -25,10 +25,10 @@ class HubRegistryListener(RegistryListener):
 
     async def repository_created(self, session: Session, repository: RepositoryRef, actor: Actor) -> None:
         """Add it to the index with the account's default visibility, if the plan allows."""
-        context = await self._access.context(hub_actor(actor), repository.name, session)
         try:
+            context = await self._access.context(hub_actor(actor), repository.name, session)
             await enlist(session, repository, context, listed=False)
-        except Refused as error:
+        except (Refused, SignInNeeded) as error:
             raise WireError(ErrorCode.DENIED, str(error)) from error
 
     async def repository_deleted(self, session: Session, repository: RepositoryRef, actor: Actor) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -10,6 +10,8 @@ from argon2 import PasswordHasher
 
 from hythe.database import Database
 from hythe.hub.access import HubAccess
+from hythe.hub.account_events import AccountListener
+from hythe.hub.account_throttle import AccountThrottle
 from hythe.hub.credentials import CredentialService
 from hythe.hub.descriptions import Descriptions
 from hythe.hub.images import ImageService
@@ -26,10 +28,12 @@ from hythe.hub.search import SearchService
 from hythe.hub.search_index import SearchIndex
 from hythe.hub.secret_box import SecretBox
 from hythe.hub.sessions import SessionService
+from hythe.hub.sign_ups import SignUpLimit
 from hythe.hub.sql.search_postgresql import PostgreSQLSearchIndex
 from hythe.hub.sql.search_sqlite import SQLiteSearchIndex
 from hythe.hub.tags import TagService
 from hythe.hub.tokens import TokenService
+from hythe.hub.user_administration import UserAdministration
 from hythe.hub.users import UserService
 from hythe.offload import OffloadPool
 from hythe.registry.clock import Clock, now
@@ -63,6 +67,7 @@ class HubServices:
     access: HubAccess
     credentials: CredentialService
     users: UserService
+    administration: UserAdministration
     sessions: SessionService
     repositories: RepositoryService
     descriptions: Descriptions
@@ -83,8 +88,8 @@ async def open_foundation(
     keys = SigningKeys(database, secret_box, clock, timedelta(seconds=settings.token_lifetime))
     await keys.open()
     passwords = Passwords(hasher=hasher)
-    credentials = CredentialService(database, passwords, LoginThrottle(), keys, clock)
-    access = HubAccess(database, credentials, settings.public_url, Upstreams(settings.mirrors).names)
+    credentials = CredentialService(database, passwords, LoginThrottle(), AccountThrottle(database, clock), keys, clock)
+    access = HubAccess(database, credentials, clock, settings.public_url, Upstreams(settings.mirrors).names)
     pulls = PullCounter(database)
     listener = HubRegistryListener(access, pulls, clock)
     offload = OffloadPool()
@@ -103,7 +108,9 @@ async def open_foundation(
         offload.close()
 
 
-def make_hub(foundation: HubFoundation, registry: RegistryServices) -> HubServices:
+def make_hub(
+    foundation: HubFoundation, registry: RegistryServices, account_listeners: Sequence[AccountListener] = ()
+) -> HubServices:
     """Return the services; all content comes from ``registry``."""
     database, access, clock = foundation.database, foundation.access, foundation.clock
     credentials, keys, settings = foundation.credentials, foundation.keys, foundation.settings
@@ -118,13 +125,17 @@ def make_hub(foundation: HubFoundation, registry: RegistryServices) -> HubServic
             foundation.passwords,
             clock,
             sign_up=settings.sign_up,
+            sign_up_limit=SignUpLimit(database, settings.sign_ups_per_address, clock),
             plan=Plan.of(settings),
         ),
+        administration=UserAdministration(database, access, registry.repositories, account_listeners, clock),
         sessions=SessionService(database, credentials, clock),
         repositories=RepositoryService(database, access, registry.repositories, descriptions, clock),
         descriptions=descriptions,
-        tags=TagService(database, access, Platforms(registry.blobs), registry.tags),
-        images=ImageService(access, registry.manifests, registry.blobs),
+        tags=TagService(
+            database, access, Platforms(registry.blobs, foundation.offload), registry.tags, foundation.offload
+        ),
+        images=ImageService(access, registry.manifests, registry.blobs, foundation.offload),
         search=SearchService(database, access, _search_index(database)),
         tokens=TokenService(database, access, credentials, keys, clock, settings.token_lifetime),
         personal_tokens=PersonalTokenService(database, access, clock),

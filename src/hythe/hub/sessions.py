@@ -8,7 +8,7 @@ import msgspec
 from hythe.database import Database
 from hythe.hub.actor import ANONYMOUS, HubActor
 from hythe.hub.credentials import CredentialService
-from hythe.hub.errors import SignInNeeded
+from hythe.hub.errors import AccountBlocked, SignInNeeded
 from hythe.hub.personal_token import digest_of, new_secret
 from hythe.hub.sql import sessions as store
 
@@ -32,7 +32,7 @@ class SessionService:
         self._clock = clock
 
     async def sign_in(self, name: str, password: str, address: str) -> NewSession:
-        """Start a session for a client at ``address``. Raises SignInNeeded, TooManyAttempts."""
+        """Start a session for a client at ``address``. Raises SignInNeeded, AccountBlocked, TooManyAttempts."""
         actor = await self._credentials.by_password(name, password, address)
         if actor.user_id is None or actor.personal_token_id is not None:
             raise SignInNeeded("personal access tokens are for programs", "sign in with your password")
@@ -45,7 +45,7 @@ class SessionService:
     async def bearer(self, name: str, password: str, address: str) -> str:
         """Return a Bearer token for a program: the given personal access token, or a new session's token.
 
-        Raises SignInNeeded, TooManyAttempts.
+        Raises SignInNeeded, AccountBlocked, TooManyAttempts.
         """
         actor = await self._credentials.by_password(name, password, address)
         if actor.personal_token_id is not None:
@@ -53,8 +53,11 @@ class SessionService:
         return (await self.sign_in(name, password, address)).token
 
     async def actor(self, token: str) -> HubActor:
-        """Return the user of this session; ANONYMOUS if it ended or does not exist."""
-        return await self._credentials.by_session(token) or ANONYMOUS
+        """Return the user of this session; ANONYMOUS if it ended or does not exist, or the account is blocked."""
+        try:
+            return await self._credentials.by_session(token) or ANONYMOUS
+        except AccountBlocked:
+            return ANONYMOUS
 
     async def sign_out(self, token: str) -> None:
         """End a session."""

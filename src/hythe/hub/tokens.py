@@ -17,7 +17,6 @@ from hythe.hub.errors import SignInNeeded
 from hythe.hub.keys import SigningKeys
 from hythe.hub.personal_token import digest_of, new_secret
 from hythe.hub.sql import tokens as store
-from hythe.hub.sql.tokens import TokenHolder
 from hythe.oci.scope import Scope
 
 REFRESH_LIFETIME = timedelta(days=180)
@@ -94,10 +93,9 @@ class TokenService:
         if actor.user_id is None:
             return ""
         token = new_secret()
-        holder = TokenHolder(actor.user_id, actor.name, actor.admin, actor.rights, actor.personal_token_id)
         now = self._clock()
         async with self._database.writing() as session:
             await store.add_refresh(
-                session, digest_of(token), holder, client.replace("\0", "")[:100], now, now + REFRESH_LIFETIME
+                session, digest_of(token), actor, client.replace("\0", "")[:100], now, now + REFRESH_LIFETIME
             )
         return token

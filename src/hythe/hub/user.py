@@ -26,3 +26,4 @@ class User(msgspec.Struct, frozen=True):
     plan: Plan
     usage: PlanUsage
     created_at: datetime
+    blocked: bool = False

@@ -11,15 +11,18 @@ from sqlalchemy.exc import IntegrityError
 from hythe.database import Database
 from hythe.hub.access import HubAccess
 from hythe.hub.actor import HubActor, Right
+from hythe.hub.client_network import client_network
 from hythe.hub.errors import Invalid, NotFound, Refused, Taken
 from hythe.hub.login_throttle import LoginThrottle
 from hythe.hub.namespaces import could_be_name, user_name_problem
 from hythe.hub.page import Page, Paging
 from hythe.hub.passwords import PASSWORD_LENGTH, Passwords
 from hythe.hub.plan import Plan, PlanUsage
+from hythe.hub.sign_ups import SignUpLimit
 from hythe.hub.sql import namespaces as namespace_store
 from hythe.hub.sql import sessions as session_store
 from hythe.hub.sql import tokens as token_store
+from hythe.hub.sql import user_administration as administration_store
 from hythe.hub.sql import users as store
 from hythe.hub.sql.users import StoredCredentials
 from hythe.hub.user import User, Visibility
@@ -64,6 +67,7 @@ class PlanChange(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     repository_limit: Annotated[int, Count] | msgspec.UnsetType | None = msgspec.UNSET
     storage_limit: Annotated[int, ByteCount] | msgspec.UnsetType | None = msgspec.UNSET
     upload_limit: Annotated[int, Count] | msgspec.UnsetType | None = msgspec.UNSET
+    build_limit: Annotated[int, Count] | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class UserService:
@@ -77,6 +81,7 @@ class UserService:
         clock: Callable[[], datetime],
         *,
         sign_up: bool,
+        sign_up_limit: SignUpLimit,
         plan: Plan,
     ) -> None:
         """``plan`` is the plan of new accounts."""
@@ -85,16 +90,36 @@ class UserService:
         self._passwords = passwords
         self._clock = clock
         self.sign_up_open = sign_up
+        self._sign_up_limit = sign_up_limit
         self._plan = plan
         self._attempts = LoginThrottle()
 
-    async def create(self, actor: HubActor, new: NewUser, *, admin: bool = False) -> User:
-        """Create an account and its namespace. Raises Refused, Taken, Invalid (naming every invalid field)."""
-        if not (self.sign_up_open or actor.operating or await self._access.is_admin(actor)):
+    async def create(self, actor: HubActor, new: NewUser, address: str = "", *, admin: bool = False) -> User:
+        """Create an account and its namespace, for a client at ``address``.
+
+        The sign-ups of each network are limited; those by administrators are not, and they can reuse the name of a
+        deleted account. Raises Refused, TooManyAttempts, Taken, Invalid (naming every invalid field).
+        """
+        by_admin = actor.operating or await self._access.is_admin(actor)
+        if not (self.sign_up_open or by_admin):
             raise Refused("sign-up is disabled on this hub", "ask an administrator for an account")
         if admin:
             await self._access.require_admin(actor)
         new.check()
+        if by_admin:
+            return await self._add(new, None, admin=admin)
+        # One after the other, so that concurrent sign-ups of one network do not all hash a password before the last
+        # one is refused.
+        async with self._attempts.turn(f"sign-up {client_network(address)}"):
+            await self._sign_up_limit.check(address)
+            if (taken := await self._taken(new)).fields:
+                raise taken
+            user = await self._add(new, address, admin=False)
+        await self._sign_up_limit.forget()
+        return user
+
+    async def _add(self, new: NewUser, address: str | None, *, admin: bool) -> User:
+        """Add an account; ``address`` None: an administrator creates it."""
         password_hash = await self._passwords.hash(new.password)
         try:
             async with self._database.writing() as session:
@@ -108,18 +133,27 @@ class UserService:
                     at=self._clock(),
                 )
                 await namespace_store.add_for_user(session, user.name, user.id)
+                # After the insert, which waits for the transaction that deletes an account of this name.
+                if address is None:
+                    await administration_store.release_name(session, user.name)
+                elif await administration_store.is_reserved(session, user.name):
+                    # The same error as for an existing account.
+                    raise _taken_error({"username": "is taken"})
+                else:
+                    await self._sign_up_limit.count(session, address)
         except IntegrityError as error:
             raise await self._taken(new) from error
         return user
 
     async def _taken(self, new: NewUser) -> Taken:
+        """Return the error for a taken name or e-mail address; without fields if neither is taken."""
         fields = {}
         async with self._database.reading() as session:
             if await store.by_name(session, new.username) or await namespace_store.by_name(session, new.username):
                 fields["username"] = "is taken"
             if await store.email_in_use(session, new.email.lower()):
                 fields["email"] = "belongs to another account"
-        return Taken("Username or email already exists", fields, "choose another user name, or sign in")
+        return _taken_error(fields)
 
     async def get(self, actor: HubActor, name: str) -> User:
         """Return an account. Only the user and administrators see its e-mail address and plan. Raises NotFound."""
@@ -169,7 +203,7 @@ class UserService:
         return await self.get(actor, name)
 
     async def set_password(self, actor: HubActor, name: str, password: str, current: str | None = None) -> None:
-        """Set a password and end all sessions and refresh tokens of the account.
+        """Set a password and end all sessions, refresh tokens and access tokens of the account.
 
         Users must give their ``current`` password; administrators need none for other accounts. Raises NotFound,
         Refused, Invalid, TooManyAttempts.
@@ -178,7 +212,7 @@ class UserService:
             found = await store.credentials(session, name) if could_be_name(name) else None
         if found is None:
             raise _unknown(name)
-        if found.user_id == actor.user_id:
+        if found.account.id == actor.user_id:
             self._access.require_account(actor)
             await self._require_password(found, current or "")
         else:
@@ -187,18 +221,19 @@ class UserService:
             raise Invalid({"password": problem})
         password_hash = await self._passwords.hash(password)
         async with self._database.writing() as session:
-            await store.change(session, found.user_id, {"password_hash": password_hash})
-            await session_store.remove_of_user(session, found.user_id)
-            await token_store.remove_refresh_of_user(session, found.user_id)
+            await store.change(session, found.account.id, {"password_hash": password_hash})
+            await session_store.remove_of_user(session, found.account.id)
+            await token_store.remove_refresh_of_user(session, found.account.id)
+            await store.end_access_tokens(session, found.account.id)
 
     async def _require_password(self, found: StoredCredentials, password: str) -> None:
         """Check the current password, throttled so a stolen session cannot guess it."""
-        async with self._attempts.turn(found.name):
-            self._attempts.check(found.name, found.name)
-            if not await self._passwords.matches(found.name, password, found.password_hash):
-                self._attempts.failed(found.name, found.name)
+        async with self._attempts.turn(found.account.name):
+            self._attempts.check(found.account.name, found.account.name)
+            if not await self._passwords.matches(found.account.name, password, found.password_hash):
+                self._attempts.failed(found.account.name, found.account.name)
                 raise Invalid({"current": "is not your password"})
-            self._attempts.succeeded(found.name, found.name)
+            self._attempts.succeeded(found.account.name, found.account.name)
 
     async def list(self, actor: HubActor, paging: Paging) -> Page[User]:
         """Return the accounts by name; for administrators. Raises Refused."""
@@ -209,6 +244,10 @@ class UserService:
 
 def _set_fields(change: msgspec.Struct) -> dict[str, Any]:
     return {name: value for name, value in msgspec.structs.asdict(change).items() if value is not msgspec.UNSET}
+
+
+def _taken_error(fields: Mapping[str, str]) -> Taken:
+    return Taken("Username or email already exists", fields, "choose another user name, or sign in")
 
 
 def _unknown(name: str) -> NotFound:

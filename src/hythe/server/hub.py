@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from starlette.applications import Starlette
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from hythe.builds.account_listener import BuildAccountListener
 from hythe.builds.descriptions import DescriptionListener
 from hythe.builds.events import BuildListener
+from hythe.builds.forge_integration.account_listener import ForgeAccountListener
 from hythe.builds.forge_integration.forge_statuses import CommitStatusListener
 from hythe.builds.forge_integration.service import ForgeServices, make_forge_services
 from hythe.builds.routes import application as build_routes
@@ -81,9 +83,12 @@ async def open_hub(settings: Settings) -> AsyncIterator[Services]:
         registry = make_registry(database, blobs, foundation.access, registry_listeners, settings, upstreams)
         stack.push_async_callback(registry.close)
         forge_services = make_forge_services(foundation, builds, forges)
-        yield Services(
-            settings, database, registry, make_hub(foundation, registry), builds, notifications, forge_services
+        account_listeners = (
+            BuildAccountListener(builds.queue),
+            ForgeAccountListener(forge_services.linked_accounts, forge_services.webhooks),
         )
+        hub = make_hub(foundation, registry, account_listeners)
+        yield Services(settings, database, registry, hub, builds, notifications, forge_services)
 
 
 async def serve_hub(settings: Settings, ready: Callable[[Address], None]) -> None:

@@ -136,7 +136,7 @@ def test_decisions_are_of_now(services: Services, ann: HubActor, curator: HubAct
 
     gone = msgspec.structs.replace(token, user_id=99999)
 
-    assert refusal(services, gone, "library/centos", Action.PUSH).code is ErrorCode.DENIED
+    assert refusal(services, gone, "library/centos", Action.PUSH).code is ErrorCode.UNAUTHORIZED
 
 
 def test_what_a_token_is_granted(services: Services, ann: HubActor, ben: HubActor) -> None:

@@ -13,6 +13,7 @@ from hythe.hub.page import Paging
 from hythe.hub.personal_tokens import NewPersonalToken
 from hythe.hub.plan import Plan, PlanUsage
 from hythe.hub.routes import application as hub_routes
+from hythe.hub.sign_ups import SignUpLimit
 from hythe.hub.tokens import TokenRequest
 from hythe.hub.user import Visibility
 from hythe.hub.users import NewUser, PlanChange, UserChange, UserService, email_problem
@@ -204,6 +205,7 @@ def test_plan_of_new_accounts(services: Services) -> None:
         services.foundation.passwords,
         services.clock,
         sign_up=True,
+        sign_up_limit=SignUpLimit(services.database, 0, services.clock),
         plan=Plan.of(load({"private_repositories": "2", "storage_per_account": "5GiB"}, {}).settings),
     )
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 import msgspec
 
 from hythe.builds.build import Cause, SourceCommit
-from hythe.builds.builds import BuildRequest, BuildService
+from hythe.builds.builds import BuildRequest, BuildService, blocked_account
 from hythe.builds.configuration import BuildConfiguration
 from hythe.builds.forge_integration.forge_webhooks import SECRET_PURPOSE
 from hythe.builds.queue import BuildQueue
@@ -161,6 +161,8 @@ class ForgeDeliveryService:
         await rows.set_ref_state(session, forge_webhook_id, ref, state)
         if not configuration.active:
             return DeliveryResult(outcome=DeliveryOutcome.IGNORED, detail="builds of this repository are disabled")
+        if configuration.account_blocked:
+            return DeliveryResult(outcome=DeliveryOutcome.IGNORED, detail=blocked_account(configuration))
         request = BuildRequest(cause=Cause.PUSH, by=pusher[:250], commit=SourceCommit(update.message, update.author))
         queued = await self._builds.queue_ref(session, configuration, ref, request)
         if not queued:

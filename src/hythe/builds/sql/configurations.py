@@ -1,6 +1,6 @@
 """Rows of build configurations, their rules, secrets and calls of the trigger URL."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -18,6 +18,7 @@ from hythe.builds.rules import Rule
 from hythe.database import Session
 from hythe.database.port import insert
 from hythe.database.tables.builds import build_configurations, build_rules, build_secrets, build_trigger_calls
+from hythe.database.tables.hub import users
 from hythe.database.tables.registry import repositories
 
 MAX_TRIGGER_CALLS = 10
@@ -32,7 +33,10 @@ class TriggerCall(msgspec.Struct, frozen=True):
 
 
 def _configurations_with_names() -> Select[Any]:
-    return select(build_configurations, repositories.c.name).join_from(build_configurations, repositories)
+    blocked = select(1).where(users.c.name == build_configurations.c.account, users.c.blocked_at.is_not(None)).exists()
+    return select(build_configurations, repositories.c.name, blocked.label("account_blocked")).join_from(
+        build_configurations, repositories
+    )
 
 
 async def add(
@@ -140,6 +144,12 @@ async def by_repository(session: Session, repository: str) -> BuildConfiguration
     """Return the configuration of the repository with this canonical name."""
     found = await _read(session, _configurations_with_names().where(repositories.c.name == repository))
     return found[0] if found else None
+
+
+async def active(session: Session, ids: Collection[int]) -> set[int]:
+    """Return those of these ids whose build configuration exists and is active."""
+    found = select(build_configurations.c.id).where(build_configurations.c.id.in_(ids), build_configurations.c.active)
+    return {row.id for row in await session.rows(found)}
 
 
 async def by_id(session: Session, configuration_id: int) -> BuildConfiguration | None:
@@ -283,6 +293,7 @@ def _configuration(row: Row[Any], rules: tuple[Rule, ...]) -> BuildConfiguration
         failing=row.failing,
         created_at=row.created_at,
         created_by=row.created_by,
+        account_blocked=bool(row.account_blocked),
     )
 
 

@@ -8,6 +8,7 @@ from sqlalchemy import ColumnElement, and_, func, literal, or_, select, text, up
 from hythe.builds.status import BuildStatus
 from hythe.database import Session
 from hythe.database.tables.builds import builds
+from hythe.database.tables.hub import users
 from hythe.worker.protocol import BuildResult, BuildStep
 
 CLAIM_LOCK = 0x6275696C
@@ -51,8 +52,8 @@ async def candidate(session: Session, now: datetime, per_account: int) -> tuple[
     """Return (id, fence, status) of the next build, None if no build can start.
 
     A build whose worker was lost comes first. Otherwise a build can start if no other with its concurrency key is
-    running and its account is below its limit; the account with the fewest running builds comes first, then the build
-    that has waited longest.
+    running and its account is not blocked and below its limit; the account with the fewest running builds comes first,
+    then the build that has waited longest.
     """
     lost = await session.row(
         select(builds.c.id, builds.c.fence, builds.c.status)
@@ -70,11 +71,12 @@ async def candidate(session: Session, now: datetime, per_account: int) -> tuple[
         .where(other.c.concurrency_key == builds.c.concurrency_key, other.c.status == _RUNNING)
         .exists()
     )
+    blocked = select(1).where(users.c.name == builds.c.account, users.c.blocked_at.is_not(None)).exists()
     running = func.coalesce(held_by.c.running, 0)
     statement = (
         select(builds.c.id, builds.c.fence, builds.c.status)
         .select_from(builds.outerjoin(held_by, held_by.c.account == builds.c.account))
-        .where(builds.c.status == _QUEUED, ~busy)
+        .where(builds.c.status == _QUEUED, ~busy, ~blocked)
         .order_by(running, builds.c.id)
         .limit(1)
     )

@@ -22,6 +22,7 @@ users = Table(
     Column("repository_limit", Integer),
     Column("storage_limit", BigInteger),  # bytes
     Column("upload_limit", Integer, server_default="100"),
+    Column("build_limit", Integer),  # minutes
     Column("created_at", Timestamp, nullable=False),
     Column("blocked_at", Timestamp),  # NULL: not blocked
     Column("credential_generation", BigInteger, nullable=False, server_default="0"),  # access tokens of older ones end
@@ -40,7 +41,7 @@ sign_ups = Table(
     METADATA,
     # How many accounts a network created within a day. Older rows are deleted at the next sign-up.
     Column("network", String(43), primary_key=True),  # an IPv4 address, or the /64 network of an IPv6 address
-    Column("count", Integer, nullable=False),
+    Column("accounts", Integer, nullable=False),
     Column("since", Timestamp, nullable=False, index=True),
 )
 
@@ -49,7 +50,7 @@ sign_in_failures = Table(
     METADATA,
     # A fixed number of rows, however many names clients try: a row counts all names with the same hash.
     Column("bucket", Integer, primary_key=True, autoincrement=False),
-    Column("count", Integer, nullable=False),
+    Column("failures", Integer, nullable=False),
     Column("last_at", Timestamp, nullable=False),
 )
 

@@ -3,6 +3,7 @@
 Current docker and podman still search with ``/v1/search``; docker 0.9 to 1.10 sign up and log in with ``/v1/users/``.
 """
 
+from collections.abc import Mapping
 from http import HTTPStatus
 
 import msgspec
@@ -10,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from hythe.hub.actor import ANONYMOUS
-from hythe.hub.errors import Invalid, NotFound, Refused, SignInNeeded, Taken
+from hythe.hub.errors import Invalid, NotFound, Refused, SignInNeeded, Taken, TooManyAttempts
 from hythe.hub.page import LAST_PAGE, MAX_PAGE_SIZE, PAGE_SIZE, Page, Paging
 from hythe.hub.repository import Repository
 from hythe.hub.routes.parsing import parse_body, read_body
@@ -53,11 +54,13 @@ async def sign_up(hub: HubServices, request: Request) -> Response:
     """Sign up as docker 0.9 to 1.10 do; errors are 400 with a sentence that docker prints."""
     try:
         new = parse_body(await read_body(request), NewUser)
-        await hub.users.create(ANONYMOUS, new)
+        await hub.users.create(ANONYMOUS, new, _address(request))
     except Refused as error:
         return _json(EXISTS if await _is_there(hub, new.username) else str(error), HTTPStatus.BAD_REQUEST)
     except Taken:
         return _json(EXISTS, HTTPStatus.BAD_REQUEST)
+    except TooManyAttempts as error:
+        return _json(str(error), error.status, {"Retry-After": str(error.retry_after)})
     except (Invalid, BadRequest) as error:
         return _json(str(error), HTTPStatus.BAD_REQUEST)
     return _json("User created", HTTPStatus.CREATED)
@@ -109,5 +112,5 @@ def _address(request: Request) -> str:
     return request.client.host if request.client else ""
 
 
-def _json(value: object, status: HTTPStatus) -> Response:
-    return Response(msgspec.json.encode(value), status, media_type="application/json")
+def _json(value: object, status: HTTPStatus, headers: Mapping[str, str] | None = None) -> Response:
+    return Response(msgspec.json.encode(value), status, headers, media_type="application/json")

@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from hythe.database import DatabaseError
 from hythe.hub.actor import ANONYMOUS
-from hythe.hub.errors import HubError, SignInNeeded, TooManyAttempts
+from hythe.hub.errors import AccountBlocked, HubError, SignInNeeded, TooManyAttempts
 from hythe.hub.routes.parsing import read_body
 from hythe.hub.routes.problem_details import CHALLENGE, BadRequest, Unforeseen, known_error
 from hythe.hub.service import HubServices
@@ -99,6 +99,8 @@ def _failure(error: HubError | OCIError | DatabaseError) -> Response:
         case TooManyAttempts():
             headers = {"Retry-After": str(error.retry_after)}
             return _failure_answer(error.status, ErrorCode.TOOMANYREQUESTS, str(error), "slow_down", headers)
+        case AccountBlocked():
+            return _failure_answer(error.status, ErrorCode.DENIED, error.message, "access_denied")
         case Unforeseen():
             return _failure_answer(error.status, ErrorCode.UNAVAILABLE, str(error), "server_error")
         case HubError():

@@ -7,7 +7,9 @@ import msgspec
 
 from hythe.hub.routes.endpoint import ApiRequest, Endpoint, Nothing, PageQuery, PageReply, page_reply
 from hythe.hub.service import HubServices
+from hythe.hub.sql.user_administration import AccountContents
 from hythe.hub.user import User, Visibility
+from hythe.hub.user_administration import DeletedAccount
 from hythe.hub.users import NewUser, PlanChange, UserChange
 
 
@@ -30,6 +32,15 @@ class UserReply(msgspec.Struct, frozen=True, omit_defaults=True):
     storage_used: int | msgspec.UnsetType = msgspec.UNSET
     upload_limit: int | msgspec.UnsetType | None = msgspec.UNSET
     upload_count: int | msgspec.UnsetType = msgspec.UNSET
+    build_limit: int | msgspec.UnsetType | None = msgspec.UNSET
+    build_minutes: int | msgspec.UnsetType = msgspec.UNSET
+    blocked: bool | msgspec.UnsetType = msgspec.UNSET
+
+
+class DeletionQuery(msgspec.Struct, frozen=True):
+    """``confirm`` must be the name of the account."""
+
+    confirm: str = ""
 
 
 class PasswordChange(msgspec.Struct, frozen=True):
@@ -48,6 +59,7 @@ def _own(user: User) -> UserReply:
         user.default_visibility,
         **msgspec.structs.asdict(user.plan),
         **msgspec.structs.asdict(user.usage),
+        blocked=user.blocked,
     )
 
 
@@ -56,7 +68,7 @@ def _shown(user: User) -> UserReply:
 
 
 async def _create(hub: HubServices, call: ApiRequest[NewUser, Nothing]) -> UserReply:
-    return _own(await hub.users.create(call.actor, call.body))
+    return _own(await hub.users.create(call.actor, call.body, call.address))
 
 
 async def _list(hub: HubServices, call: ApiRequest[Nothing, PageQuery]) -> PageReply[UserReply]:
@@ -85,6 +97,22 @@ async def _set_plan(hub: HubServices, call: ApiRequest[PlanChange, Nothing]) -> 
     return _own(await hub.users.set_plan(call.actor, call.path["username"], call.body))
 
 
+async def _block(hub: HubServices, call: ApiRequest[Nothing, Nothing]) -> UserReply:
+    return _own(await hub.administration.block(call.actor, call.path["username"]))
+
+
+async def _unblock(hub: HubServices, call: ApiRequest[Nothing, Nothing]) -> UserReply:
+    return _own(await hub.administration.unblock(call.actor, call.path["username"]))
+
+
+async def _contents(hub: HubServices, call: ApiRequest[Nothing, Nothing]) -> AccountContents:
+    return await hub.administration.contents(call.actor, call.path["username"])
+
+
+async def _delete(hub: HubServices, call: ApiRequest[Nothing, DeletionQuery]) -> DeletedAccount:
+    return await hub.administration.delete(call.actor, call.path["username"], call.query.confirm)
+
+
 ENDPOINTS = (
     Endpoint("POST", "/api/v1/users", "Sign up", _create, body=NewUser, reply=UserReply, status=HTTPStatus.CREATED),
     Endpoint("GET", "/api/v1/users", "List all accounts", _list, query=PageQuery, reply=PageReply[UserReply]),
@@ -105,6 +133,31 @@ ENDPOINTS = (
         "Change an account's plan (administrators only)",
         _set_plan,
         body=PlanChange,
+        reply=UserReply,
+    ),
+    Endpoint(
+        "DELETE",
+        "/api/v1/users/{username}",
+        "Delete an account with everything it has (administrators only)",
+        _delete,
+        query=DeletionQuery,
+        reply=DeletedAccount,
+    ),
+    Endpoint(
+        "GET",
+        "/api/v1/users/{username}/contents",
+        "Count what deleting an account would delete (administrators only)",
+        _contents,
+        reply=AccountContents,
+    ),
+    Endpoint(
+        "POST", "/api/v1/users/{username}/block", "Block an account (administrators only)", _block, reply=UserReply
+    ),
+    Endpoint(
+        "POST",
+        "/api/v1/users/{username}/unblock",
+        "Unblock an account (administrators only)",
+        _unblock,
         reply=UserReply,
     ),
 )

@@ -7,8 +7,9 @@ from sqlalchemy import Row, Select, and_, bindparam, or_, select, tuple_
 
 from hythe.database import Session
 from hythe.database.tables.builds import build_configurations
-from hythe.database.tables.hub import hub_repositories, namespaces, users
-from hythe.hub.access_context import AccessContext
+from hythe.database.tables.hub import hub_repositories, namespaces, personal_tokens, users
+from hythe.hub.access_context import AccessContext, CredentialState
+from hythe.hub.actor import HubActor, Right
 from hythe.hub.namespaces import NamespaceKind
 from hythe.hub.user import Visibility
 from hythe.registry.access import UNLIMITED, Limits
@@ -29,6 +30,12 @@ _CONTEXT = (
         .where(build_configurations.c.repository_id == hub_repositories.c.repository_id)
         .exists()
         .label("built"),
+        users.c.name.label("user_name"),
+        users.c.blocked_at,
+        users.c.credential_generation,
+        personal_tokens.c.rights,
+        personal_tokens.c.expires_at,
+        _owners.c.blocked_at.label("owner_blocked_at"),
         _owners.c.admin.label("owner_admin"),
         _owners.c.storage_limit,
         _owners.c.upload_limit,
@@ -41,6 +48,11 @@ _CONTEXT = (
         isouter=True,
     )
     .join(users, users.c.id == bindparam("user_id"), isouter=True)
+    .join(
+        personal_tokens,
+        and_(personal_tokens.c.digest == bindparam("personal_token"), personal_tokens.c.user_id == users.c.id),
+        isouter=True,
+    )
     .join(_owners, _owners.c.id == namespaces.c.user_id, isouter=True)
 )
 
@@ -50,9 +62,14 @@ ANONYMOUS_ID = -1
 """The user id of anonymous clients in queries; no row has it."""
 
 
-async def access_context(session: Session, user_id: int | None, namespace: str, name: str) -> AccessContext:
-    """Return the access context of the account and NAMESPACE/NAME."""
-    parameters = {"namespace": namespace, "name": name, "user_id": ANONYMOUS_ID if user_id is None else user_id}
+async def access_context(session: Session, actor: HubActor, namespace: str, name: str) -> AccessContext:
+    """Return the access context of the actor and NAMESPACE/NAME."""
+    parameters = {
+        "namespace": namespace,
+        "name": name,
+        "user_id": ANONYMOUS_ID if actor.user_id is None else actor.user_id,
+        "personal_token": actor.personal_token_digest,
+    }
     row = await session.row(_CONTEXT, parameters)
     if row is None:
         raise LookupError("the query returned no row")
@@ -60,7 +77,8 @@ async def access_context(session: Session, user_id: int | None, namespace: str, 
 
 
 def _context_of(row: Row[Any], namespace: str) -> AccessContext:
-    kind, namespace_id, owner_id, repository_id, visibility, user_id, admin, built, unlimited, *limits = tuple(row)
+    kind, namespace_id, owner_id, repository_id, visibility, user_id, admin, built, *more = tuple(row)
+    user_name, blocked_at, generation, rights, expires_at, owner_blocked_at, unlimited, *limits = more
     return AccessContext(
         NamespaceKind(kind) if kind is not None else None,
         namespace_id,
@@ -71,7 +89,15 @@ def _context_of(row: Row[Any], namespace: str) -> AccessContext:
         bool(admin),
         bool(built),
         UNLIMITED if unlimited or limits == [None, None] else Limits(namespace, *limits),
+        owner_blocked_at is not None,
+        CredentialState(user_name, blocked_at is not None, generation, _rights(rights), expires_at)
+        if user_id is not None
+        else None,
     )
+
+
+def _rights(text: str | None) -> frozenset[Right] | None:
+    return frozenset(Right(word) for word in text.split()) if text is not None else None
 
 
 async def is_admin(session: Session, user_id: int) -> bool:

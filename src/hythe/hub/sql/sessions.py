@@ -1,15 +1,15 @@
 """Web sessions in the database, by the SHA-256 of their cookie."""
 
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import Row, bindparam, delete, insert, select
+from sqlalchemy import bindparam, delete, insert, select
 
 from hythe.database import Session
 from hythe.database.tables.hub import sessions, users
+from hythe.hub.sql.users import ACTOR_COLUMNS, Account, account_of
 
 _FOUND = (
-    select(users.c.id, users.c.name, users.c.admin)
+    select(*ACTOR_COLUMNS)
     .join_from(sessions, users)
     .where(
         sessions.c.digest == bindparam("digest"),
@@ -24,9 +24,10 @@ async def add(session: Session, digest: str, user_id: int, at: datetime, expires
     await session.run(insert(sessions).values(digest=digest, user_id=user_id, created_at=at, expires_at=expires_at))
 
 
-async def account(session: Session, digest: str, now: datetime) -> Row[Any] | None:
-    """Return id, name and admin of the account that owns a session."""
-    return await session.row(_FOUND, {"digest": digest, "now": now})
+async def account(session: Session, digest: str, now: datetime) -> Account | None:
+    """Return the account that owns a session."""
+    row = await session.row(_FOUND, {"digest": digest, "now": now})
+    return account_of(row) if row else None
 
 
 async def remove(session: Session, digest: str) -> None:

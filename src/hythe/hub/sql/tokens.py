@@ -9,18 +9,18 @@ from sqlalchemy import Row, bindparam, delete, insert, or_, select, update
 
 from hythe.database import Session
 from hythe.database.tables.hub import personal_tokens, refresh_tokens, users
-from hythe.hub.actor import Right
+from hythe.hub.actor import HubActor, Right
 from hythe.hub.personal_token import PersonalToken
+from hythe.hub.sql.users import ACTOR_COLUMNS, Account, account_of
 
 
 class TokenHolder(msgspec.Struct, frozen=True):
     """A token's holder and rights; ``personal_token_id`` is the token that a refresh token was created with."""
 
-    user_id: int
-    name: str
-    admin: bool
+    account: Account
     rights: frozenset[Right]
     personal_token_id: int | None
+    personal_token_digest: str = ""
     used_at: datetime | None = None
 
 
@@ -28,9 +28,7 @@ _NOW = bindparam("now", type_=personal_tokens.c.expires_at.type)
 
 _PERSONAL_HOLDER = (
     select(
-        users.c.id,
-        users.c.name,
-        users.c.admin,
+        *ACTOR_COLUMNS,
         personal_tokens.c.rights,
         personal_tokens.c.id.label("token_id"),
         personal_tokens.c.used_at,
@@ -42,7 +40,12 @@ _PERSONAL_HOLDER = (
     )
 )
 _REFRESH_HOLDER = (
-    select(users.c.id, users.c.name, users.c.admin, refresh_tokens.c.rights, refresh_tokens.c.personal_token_id)
+    select(
+        *ACTOR_COLUMNS,
+        refresh_tokens.c.rights,
+        refresh_tokens.c.personal_token_id,
+        personal_tokens.c.digest.label("personal_token_digest"),
+    )
     .join_from(refresh_tokens, users)
     .join(personal_tokens, personal_tokens.c.id == refresh_tokens.c.personal_token_id, isouter=True)
     .where(
@@ -56,13 +59,15 @@ _REFRESH_HOLDER = (
 async def personal_holder(session: Session, digest: str, now: datetime) -> TokenHolder | None:
     """Return the holder of this personal token, unless it has expired."""
     row = await session.row(_PERSONAL_HOLDER, {"digest": digest, "now": now})
-    return TokenHolder(row.id, row.name, row.admin, _rights(row.rights), row.token_id, row.used_at) if row else None
+    return TokenHolder(account_of(row), _rights(row.rights), row.token_id, digest, row.used_at) if row else None
 
 
 async def refresh_holder(session: Session, digest: str, now: datetime) -> TokenHolder | None:
     """Return the holder of this refresh token, unless it has expired."""
     row = await session.row(_REFRESH_HOLDER, {"digest": digest, "now": now})
-    return TokenHolder(row.id, row.name, row.admin, _rights(row.rights), row.personal_token_id) if row else None
+    if row is None:
+        return None
+    return TokenHolder(account_of(row), _rights(row.rights), row.personal_token_id, row.personal_token_digest or "")
 
 
 async def add_personal(
@@ -107,7 +112,7 @@ async def mark_used(session: Session, token_id: int, at: datetime) -> None:
 
 
 async def add_refresh(
-    session: Session, digest: str, holder: TokenHolder, client: str, at: datetime, expires_at: datetime
+    session: Session, digest: str, holder: HubActor, client: str, at: datetime, expires_at: datetime
 ) -> None:
     """Add a refresh token and delete expired ones."""
     await session.run(delete(refresh_tokens).where(refresh_tokens.c.expires_at <= at))

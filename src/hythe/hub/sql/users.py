@@ -1,17 +1,18 @@
 """Accounts in the database."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 from sqlalchemy import Row, bindparam, func, insert, select, update
 
 from hythe.database import Session
-from hythe.database.tables.hub import users
+from hythe.database.tables.builds import build_usage
+from hythe.database.tables.hub import known_networks, users
 from hythe.database.tables.registry import namespace_usage
 from hythe.hub.page import Paging
-from hythe.hub.plan import Plan, PlanUsage
+from hythe.hub.plan import Plan, PlanUsage, first_build_day
 from hythe.hub.sql.plans import plan_columns, plan_of
 from hythe.hub.sql.repositories import private_count
 from hythe.hub.user import User, Visibility
@@ -23,6 +24,7 @@ _COLUMNS = (
     users.c.email,
     users.c.default_visibility,
     users.c.created_at,
+    users.c.blocked_at,
     *plan_columns(users),
 )
 _USAGE = select(namespace_usage).where(namespace_usage.c.namespace == users.c.name)
@@ -32,21 +34,42 @@ _ALL = select(
     _USAGE.with_only_columns(namespace_usage.c.repositories).scalar_subquery().label("repository_count"),
     _USAGE.with_only_columns(namespace_usage.c.bytes).scalar_subquery().label("storage_used"),
     upload_count(users.c.name).label("upload_count"),
+    select(func.sum(build_usage.c.seconds) / 60)
+    .where(build_usage.c.account == users.c.name, build_usage.c.day >= bindparam("first_build_day"))
+    .scalar_subquery()
+    .label("build_minutes"),
 )
 _BY_NAME = _ALL.where(users.c.name == bindparam("name"))
 _BY_ID = _ALL.where(users.c.id == bindparam("user_id"))
-_CREDENTIALS = select(users.c.id, users.c.name, users.c.admin, users.c.password_hash).where(
-    users.c.name == bindparam("name")
-)
+ACTOR_COLUMNS = (users.c.id, users.c.name, users.c.admin, users.c.blocked_at, users.c.credential_generation)
+"""What becomes an actor."""
+
+_CREDENTIALS = select(
+    *ACTOR_COLUMNS,
+    users.c.password_hash,
+    select(1)
+    .where(known_networks.c.user_id == users.c.id, known_networks.c.network == bindparam("network"))
+    .exists()
+    .label("known"),
+).where(users.c.name == bindparam("name"))
+
+
+class Account(msgspec.Struct, frozen=True):
+    """The account that a credential belongs to."""
+
+    id: int
+    name: str
+    admin: bool
+    blocked: bool
+    credential_generation: int
 
 
 class StoredCredentials(msgspec.Struct, frozen=True):
     """What a sign-in is checked against."""
 
-    user_id: int
-    name: str
-    admin: bool
+    account: Account
     password_hash: str
+    known_network: bool
 
 
 async def add(
@@ -67,6 +90,8 @@ async def add(
         "admin": admin,
         "default_visibility": Visibility.PUBLIC.value,
         "created_at": at,
+        # The time, so that access tokens of a deleted account with the same id and name do not work.
+        "credential_generation": int(at.timestamp()),
         **msgspec.structs.asdict(plan),
     }
     row = await session.row(insert(users).values(values).returning(users.c.id))
@@ -77,20 +102,25 @@ async def add(
 
 async def by_name(session: Session, name: str) -> User | None:
     """Return the account with this name."""
-    row = await session.row(_BY_NAME, {"name": name})
+    row = await session.row(_BY_NAME, {"name": name, **_today()})
     return _user(row) if row else None
 
 
 async def by_id(session: Session, user_id: int) -> User | None:
     """Return the account with this id."""
-    row = await session.row(_BY_ID, {"user_id": user_id})
+    row = await session.row(_BY_ID, {"user_id": user_id, **_today()})
     return _user(row) if row else None
 
 
-async def credentials(session: Session, name: str) -> StoredCredentials | None:
-    """Return the stored credentials of ``name``."""
-    row = await session.row(_CREDENTIALS, {"name": name})
-    return StoredCredentials(row.id, row.name, row.admin, row.password_hash) if row else None
+async def credentials(session: Session, name: str, network: str = "") -> StoredCredentials | None:
+    """Return the stored credentials of ``name``, for a client in ``network``."""
+    row = await session.row(_CREDENTIALS, {"name": name, "network": network})
+    return StoredCredentials(account_of(row), row.password_hash, bool(row.known)) if row else None
+
+
+def account_of(row: Row[Any]) -> Account:
+    """Return the account of a row with ACTOR_COLUMNS."""
+    return Account(row.id, row.name, row.admin, row.blocked_at is not None, row.credential_generation)
 
 
 async def email_in_use(session: Session, email: str) -> bool:
@@ -105,16 +135,27 @@ async def change(session: Session, user_id: int, values: Mapping[str, Any]) -> N
         await session.run(update(users).where(users.c.id == user_id).values(plain))
 
 
+async def end_access_tokens(session: Session, user_id: int) -> None:
+    """End the access tokens of an account."""
+    generation = users.c.credential_generation + 1
+    await session.run(update(users).where(users.c.id == user_id).values(credential_generation=generation))
+
+
 async def listed(session: Session, paging: Paging) -> tuple[User, ...]:
     """Return a page of the accounts, by name."""
     statement = _ALL.order_by(users.c.name).offset(paging.offset).limit(paging.page_size)
-    return tuple(_user(row) for row in await session.rows(statement))
+    return tuple(_user(row) for row in await session.rows(statement, _today()))
 
 
 async def count(session: Session) -> int:
     """Return the number of accounts."""
     row = await session.row(select(func.count()).select_from(users))
     return int(row[0]) if row else 0
+
+
+def _today() -> dict[str, int]:
+    """Return the parameter of ``_ALL``."""
+    return {"first_build_day": first_build_day(datetime.now(UTC))}
 
 
 def _user(row: Row[Any]) -> User:
@@ -127,4 +168,5 @@ def _user(row: Row[Any]) -> User:
         plan_of(row),
         PlanUsage(**{used: getattr(row, used) or 0 for used in PlanUsage.__struct_fields__}),
         row.created_at,
+        row.blocked_at is not None,
     )

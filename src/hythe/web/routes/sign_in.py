@@ -2,7 +2,7 @@
 
 from starlette.responses import Response
 
-from hythe.hub.errors import Invalid, Refused, SignInNeeded, Taken, TooManyAttempts
+from hythe.hub.errors import AccountBlocked, HubError, Invalid, Refused, SignInNeeded, Taken, TooManyAttempts
 from hythe.hub.namespaces import NAME_RULE
 from hythe.hub.passwords import PASSWORD_LENGTH
 from hythe.hub.users import NewUser
@@ -23,15 +23,23 @@ async def sign_up(page: PageRequest) -> Response:
     form = await page.form()
     new = NewUser(form["username"].strip(), form["email"].strip(), form["password"])
     try:
-        await page.site.hub.users.create(page.actor, new)
+        await page.site.hub.users.create(page.actor, new, page.client_address)
     except (Invalid, Taken) as error:
         return _sign_up_page(page, form.with_errors(error.fields), error.status)
+    except TooManyAttempts as error:
+        return _with_retry(_sign_up_page(page, form.with_errors({"": str(error)}), error.status), error)
     started = await page.site.hub.sessions.sign_in(new.username, new.password, page.client_address)
     return page.start_session(page.redirect(f"/{new.username}", Flash.WELCOME), started)
 
 
 def _sign_up_page(page: PageRequest, form: Form, status: int = 200) -> Response:
     return page.render("sign-up.html", status, form=form, name_rule=NAME_RULE, min_password_length=PASSWORD_LENGTH[0])
+
+
+def _with_retry(response: Response, error: HubError) -> Response:
+    if isinstance(error, TooManyAttempts):
+        response.headers["Retry-After"] = str(error.retry_after)
+    return response
 
 
 async def sign_in(page: PageRequest) -> Response:
@@ -44,8 +52,8 @@ async def sign_in(page: PageRequest) -> Response:
     form = await page.form()
     try:
         started = await page.site.hub.sessions.sign_in(form["username"].strip(), form["password"], page.client_address)
-    except (SignInNeeded, TooManyAttempts) as error:
-        return page.render("sign-in.html", error.status, form=form.with_errors({"": str(error)}))
+    except (SignInNeeded, AccountBlocked, TooManyAttempts) as error:
+        return _with_retry(page.render("sign-in.html", error.status, form=form.with_errors({"": str(error)})), error)
     if page.session:
         await page.site.hub.sessions.sign_out(page.session)
     target = local_target(form["next"])

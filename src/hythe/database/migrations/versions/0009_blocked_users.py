@@ -29,7 +29,7 @@ def upgrade() -> None:
     op.create_table(
         "sign_ups",
         sa.Column("network", sa.String(43), nullable=False),
-        sa.Column("count", sa.Integer, nullable=False),
+        sa.Column("accounts", sa.Integer, nullable=False),
         sa.Column("since", _TIMESTAMP, nullable=False),
         sa.PrimaryKeyConstraint("network", name="pk_sign_ups"),
     )
@@ -37,7 +37,7 @@ def upgrade() -> None:
     op.create_table(
         "sign_in_failures",
         sa.Column("bucket", sa.Integer, autoincrement=False, nullable=False),
-        sa.Column("count", sa.Integer, nullable=False),
+        sa.Column("failures", sa.Integer, nullable=False),
         sa.Column("last_at", _TIMESTAMP, nullable=False),
         sa.PrimaryKeyConstraint("bucket", name="pk_sign_in_failures"),
     )

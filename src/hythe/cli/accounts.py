@@ -1,0 +1,84 @@
+"""The verbs ``block-user``, ``unblock-user`` and ``delete-user`` of ``hythe admin``; the server can keep running."""
+
+from argparse import ArgumentParser, Namespace
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, Protocol
+
+from hythe.cli.command import CommandFailed
+from hythe.cli.prompts import confirm, is_interactive
+from hythe.cli.setting_flags import DATABASE_FLAGS, add_setting_flags
+
+if TYPE_CHECKING:
+    from hythe.hub.service import HubServices
+
+
+class WithHub(Protocol):
+    """Opens the hub that the arguments name and runs a function with it."""
+
+    def __call__(self, arguments: Namespace, work: "Callable[[HubServices], Awaitable[None]]", /) -> None:
+        """Raise CommandFailed if the function raises an error of the hub."""
+
+
+def add_accounts(verbs: Any, with_hub: WithHub) -> None:
+    """Add the verbs to those of ``hythe admin``; ``verbs`` is the result of ``add_subparsers``."""
+    block: ArgumentParser = verbs.add_parser(
+        "block-user", help="end every session, token and build of an account; it keeps what it has"
+    )
+    block.set_defaults(handler=lambda arguments: _block(arguments, with_hub))
+    unblock: ArgumentParser = verbs.add_parser("unblock-user", help="let a blocked account sign in again")
+    unblock.set_defaults(handler=lambda arguments: _unblock(arguments, with_hub))
+    delete: ArgumentParser = verbs.add_parser("delete-user", help="delete an account with everything it has")
+    delete.add_argument("--yes", action="store_true", help="do not ask for confirmation")
+    delete.set_defaults(handler=lambda arguments: _delete(arguments, with_hub))
+    for verb in (block, unblock, delete):
+        verb.add_argument("name", metavar="NAME", help="name of the account")
+        add_setting_flags(verb, DATABASE_FLAGS)
+
+
+def _block(arguments: Namespace, with_hub: WithHub) -> int:
+    from hythe.hub.actor import HubActor
+
+    async def block(hub: "HubServices") -> None:
+        await hub.administration.block(HubActor.operator(), arguments.name)
+
+    with_hub(arguments, block)
+    print(f"blocked {arguments.name}: its sessions, tokens and builds have ended")
+    return 0
+
+
+def _unblock(arguments: Namespace, with_hub: WithHub) -> int:
+    from hythe.hub.actor import HubActor
+
+    async def unblock(hub: "HubServices") -> None:
+        await hub.administration.unblock(HubActor.operator(), arguments.name)
+
+    with_hub(arguments, unblock)
+    print(f"unblocked {arguments.name}: its password and personal tokens work again")
+    return 0
+
+
+def _delete(arguments: Namespace, with_hub: WithHub) -> int:
+    from hythe.hub.actor import HubActor
+    from hythe.hub.user_administration import described
+
+    name: str = arguments.name
+
+    async def delete(hub: "HubServices") -> None:
+        contents = await hub.administration.contents(HubActor.operator(), name)
+        print(f"{name} has {described(contents)}")
+        if not arguments.yes:
+            _require_confirmation(name)
+        done = await hub.administration.delete(HubActor.operator(), name, name)
+        print(f"deleted {name}; only an administrator can create an account with this name again")
+        for remaining in done.remaining:
+            print(f"not removed: {remaining}")
+
+    with_hub(arguments, delete)
+    return 0
+
+
+def _require_confirmation(name: str) -> None:
+    if not is_interactive():
+        raise CommandFailed("cannot ask for confirmation without a terminal", "use --yes", 2)
+    if not confirm(f"Delete {name} with all of this?"):
+        raise CommandFailed("nothing was deleted")

@@ -1,0 +1,159 @@
+"""What administrators do to accounts: block, unblock and delete them.
+
+A blocked account keeps what it has, and its public repositories stay readable, but it cannot sign in, and its sessions,
+tokens and builds end at once. A deleted account loses everything; its name stays reserved, because a stranger who took
+it would receive the pulls of the old images. Only an administrator can give it to a new account.
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+import msgspec
+
+from hythe.database import Database, Session
+from hythe.hub.access import HubAccess
+from hythe.hub.account_events import AccountListener
+from hythe.hub.actor import HubActor
+from hythe.hub.errors import Invalid, NotFound, Refused
+from hythe.hub.namespaces import could_be_name
+from hythe.hub.sql import sessions as session_store
+from hythe.hub.sql import tokens as token_store
+from hythe.hub.sql import user_administration as store
+from hythe.hub.sql import users as user_store
+from hythe.hub.sql.user_administration import AccountContents
+from hythe.hub.user import User
+from hythe.oci.errors import ErrorCode, WireError
+from hythe.registry.repositories import Repositories as RegistryRepositories
+from hythe.settings import format_bytes
+
+
+class DeletedAccount(msgspec.Struct, frozen=True):
+    """What was deleted, and what is left in other places (at forges), which nobody here can remove."""
+
+    deleted: AccountContents
+    remaining: tuple[str, ...]
+
+
+class UserAdministration:
+    """Blocks, unblocks and deletes accounts. Every call raises SignInNeeded or Refused unless an administrator calls.
+
+    Nobody can block or delete their own account, nor the last administrator.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        access: HubAccess,
+        registry: RegistryRepositories,
+        listeners: Sequence[AccountListener],
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._database = database
+        self._access = access
+        self._registry = registry
+        self._listeners = listeners
+        self._clock = clock
+
+    async def block(self, actor: HubActor, name: str) -> User:
+        """Block an account: its credentials stop at once on every server, and its builds are cancelled.
+
+        Raises NotFound, Refused.
+        """
+        await self._access.require_admin(actor)
+        async with self._database.writing() as session:
+            user = await self._other(session, actor, name)
+            if not user.blocked:
+                await self._block(session, user)
+            return await _named(session, name)
+
+    async def _block(self, session: Session, user: User) -> None:
+        await store.set_blocked(session, user.id, self._clock())
+        await session_store.remove_of_user(session, user.id)
+        await token_store.remove_refresh_of_user(session, user.id)
+        for listener in self._listeners:
+            await listener.account_blocked(session, user)
+
+    async def unblock(self, actor: HubActor, name: str) -> User:
+        """Unblock an account. Its password and personal tokens work again; sessions and logins start anew.
+
+        Raises NotFound.
+        """
+        await self._access.require_admin(actor)
+        async with self._database.writing() as session:
+            user = await _named(session, name)
+            if user.blocked:
+                await store.set_blocked(session, user.id, None)
+            return await _named(session, name)
+
+    async def contents(self, actor: HubActor, name: str) -> AccountContents:
+        """Return what ``delete`` would delete. Raises NotFound."""
+        await self._access.require_admin(actor)
+        async with self._database.reading() as session:
+            await _named(session, name)
+            return await store.contents(session, name)
+
+    async def delete(self, actor: HubActor, name: str, confirmation: str) -> DeletedAccount:
+        """Block an account and delete it with everything it has. ``confirmation`` must be its name.
+
+        If it is interrupted, the account stays blocked, and a second call deletes the rest. Raises NotFound, Refused,
+        Invalid.
+        """
+        contents = await self.contents(actor, name)
+        if confirmation != name:
+            raise Invalid({"confirm": f"must be {name}: this deletes {described(contents)}"})
+        user = await self.block(actor, name)
+        remaining = [each for listener in self._listeners for each in await listener.account_deleting(user)]
+        while not await self._remove_if_empty(user):
+            await self._delete_repositories(name)
+        return DeletedAccount(contents, tuple(remaining))
+
+    async def _delete_repositories(self, name: str) -> None:
+        async with self._database.reading() as session:
+            found = await store.repository_names(session, name)
+        for repository in found:
+            try:
+                await self._registry.delete(HubActor.operator(), repository)
+            except WireError as error:
+                if error.code is not ErrorCode.NAME_UNKNOWN:
+                    raise
+
+    async def _remove_if_empty(self, user: User) -> bool:
+        async with self._database.writing() as session:
+            if await store.repository_names(session, user.name):
+                return False
+            await store.remove(session, user.id, user.name, self._clock())
+            return True
+
+    async def _other(self, session: Session, actor: HubActor, name: str) -> User:
+        """Return an account that the actor may block or delete. Raises NotFound, Refused."""
+        admins = await store.lock_active_admins(session)
+        user = await _named(session, name)
+        if user.id == actor.user_id:
+            raise Refused("you cannot block or delete your own account", "ask another administrator")
+        if admins == {user.id}:
+            raise Refused(
+                f"{name} is the last administrator", "create another one first: hythe admin create-user NAME --admin"
+            )
+        return user
+
+
+async def _named(session: Session, name: str) -> User:
+    user = await user_store.by_name(session, name) if could_be_name(name) else None
+    if user is None:
+        raise NotFound(f"user {name!r} does not exist", "'hythe admin list-users' shows all accounts")
+    return user
+
+
+def described(contents: AccountContents) -> str:
+    """Return what an account has in words: ``2 repositories with 5 tags (1.2 MiB), 1 build and 3 personal tokens``."""
+    parts = [
+        f"{_counted(contents.repositories, 'repository', 'repositories')} with {_counted(contents.tags, 'tag')}"
+        f" ({format_bytes(contents.bytes)})"
+    ]
+    nouns = ("build", "webhook", "personal token", "linked account")
+    parts += [_counted(getattr(contents, f"{noun.replace(' ', '_')}s"), noun) for noun in nouns]
+    return f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def _counted(count: int, one: str, many: str = "") -> str:
+    return f"{count} {one if count == 1 else many or f'{one}s'}"
