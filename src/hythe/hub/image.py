@@ -18,6 +18,8 @@ class HistoryStep(msgspec.Struct, frozen=True):
 class PlatformImage(msgspec.Struct, frozen=True):
     """The image for one platform (``linux/amd64``, or empty if unknown); ``size`` is the most that a pull downloads.
 
+    ``more_steps``: how many steps of the history are left out.
+
     ``made_at`` is None if unknown. ``container`` is the configuration of its containers; None if this is not an image.
     """
 
@@ -25,6 +27,7 @@ class PlatformImage(msgspec.Struct, frozen=True):
     platform: str
     size: int
     steps: tuple[HistoryStep, ...]
+    more_steps: int
     made_at: datetime | None
     container: ContainerConfig | None
 

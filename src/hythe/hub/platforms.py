@@ -1,7 +1,10 @@
 """Reads the platform of an image from its configuration and caches it; content of a digest never changes."""
 
 from hythe.hub.image_config import read_config
-from hythe.oci.manifest import Manifest, Platform
+from hythe.hub.image_summary import bounded, platform_of
+from hythe.oci.errors import InvalidManifest
+from hythe.oci.manifest import Descriptor
+from hythe.offload import OffloadPool
 from hythe.registry.access import Actor
 from hythe.registry.blobs import Blobs
 
@@ -11,21 +14,26 @@ _CACHE_SIZE = 10_000
 class Platforms:
     """Determines the platform of single images (an index names the platforms itself)."""
 
-    def __init__(self, blobs: Blobs) -> None:
+    def __init__(self, blobs: Blobs, offload: OffloadPool) -> None:
         self._blobs = blobs
+        self._offload = offload
         self._known: dict[str, str] = {}
 
-    async def of(self, actor: Actor, repository: str, manifest: Manifest) -> str:
+    async def of(self, actor: Actor, repository: str, config: Descriptor | None) -> str:
         """Return ``os/architecture[/variant]``; empty if this is not an image or the configuration is invalid."""
-        if manifest.config is None:
+        if config is None:
             return ""
-        digest = manifest.config.digest
-        if digest not in self._known:
-            config = await read_config(self._blobs, actor, repository, manifest.config)
-            if config is None:
+        if config.digest not in self._known:
+            content = await read_config(self._blobs, actor, repository, config)
+            if content is None:
                 return ""
-            self._remember(digest, str(Platform(config.architecture, config.os, variant=config.variant)))
-        return self._known[digest]
+            owner = repository.partition("/")[0]
+            try:
+                platform = await bounded(self._offload, owner, len(content), platform_of, content)
+            except InvalidManifest:
+                platform = ""
+            self._remember(config.digest, platform)
+        return self._known[config.digest]
 
     def _remember(self, digest: str, platform: str) -> None:
         if len(self._known) >= _CACHE_SIZE:

@@ -9,32 +9,37 @@ from hythe.database import Database
 from hythe.hub.access import HubAccess
 from hythe.hub.actor import HubActor
 from hythe.hub.errors import NotFound
+from hythe.hub.image_summary import ManifestSummary, bounded, summarize
 from hythe.hub.namespaces import canonical_name
 from hythe.hub.page import Page, Paging
 from hythe.hub.platforms import Platforms
 from hythe.hub.sql import tags as store
 from hythe.hub.tag import Tag, TagImage
 from hythe.oci.digest import Digest
-from hythe.oci.manifest import Descriptor, Manifest, ManifestKind
+from hythe.oci.errors import InvalidManifest
+from hythe.oci.manifest import ManifestKind
+from hythe.offload import OffloadPool
 from hythe.registry.access import Action
 from hythe.registry.tags import TagHistoryEntry
 from hythe.registry.tags import Tags as RegistryTags
-
-MAX_IMAGES = 50
-"""Maximum number of images of one index that are shown."""
-
-_ATTESTATION = "vnd.docker.reference.type"
-"""Marks manifests in an index that describe an image (BuildKit's attestations)."""
 
 
 class TagService:
     """Shows tags; the registry changes them. Repository names may be short or long, as in RepositoryService."""
 
-    def __init__(self, database: Database, access: HubAccess, platforms: Platforms, registry: RegistryTags) -> None:
+    def __init__(
+        self,
+        database: Database,
+        access: HubAccess,
+        platforms: Platforms,
+        registry: RegistryTags,
+        offload: OffloadPool,
+    ) -> None:
         self._registry = registry
         self._database = database
         self._access = access
         self._platforms = platforms
+        self._offload = offload
 
     async def list(self, actor: HubActor, repository: str, paging: Paging, part: str = "") -> Page[Tag]:
         """Return the tags whose names contain ``part``, most recently moved first. Raises NotFound."""
@@ -91,44 +96,44 @@ class TagService:
         return context.repository_id
 
     async def _tags(self, actor: HubActor, name: str, repository_id: int, rows: Iterable[Row[Any]]) -> tuple[Tag, ...]:
-        parsed = [(row, Manifest.parse(bytes(row.content), row.media_type)) for row in rows]
-        children = await self._children(repository_id, [manifest for _, manifest in parsed])
+        owner = name.partition("/")[0]
+        summaries = [(row, await self._summary(owner, row.content, row.media_type)) for row in rows]
+        children = await self._children(owner, repository_id, [summary for _, summary in summaries if summary])
         tags = []
-        for row, manifest in parsed:
-            images = await self._images(actor, name, row.digest, manifest, children)
+        for row, summary in summaries:
+            images = await self._images(actor, name, row.digest, summary, children) if summary else ()
             size = images[0].size if images else 0
             moved = (row.moved_at, row.moved_by)
             tags.append(Tag(row.name, row.digest, row.media_type, size, *moved, images))
         return tuple(tags)
 
-    async def _children(self, repository_id: int, manifests: Iterable[Manifest]) -> dict[str, Manifest]:
-        digests = {child.digest for manifest in manifests for child in shown_images(manifest)}
+    async def _summary(self, owner: str, content: bytes | None, media_type: str) -> ManifestSummary | None:
+        """Return what pages show of a manifest; None if it is too large to show."""
+        if content is None:
+            return None
+        try:
+            return await bounded(self._offload, owner, len(content), summarize, bytes(content), media_type)
+        except InvalidManifest:
+            return None
+
+    async def _children(
+        self, owner: str, repository_id: int, summaries: Iterable[ManifestSummary]
+    ) -> dict[str, ManifestSummary]:
+        digests = {image.digest for summary in summaries for image in summary.images}
         if not digests:
             return {}
         async with self._database.reading() as session:
             found = await store.contents(session, repository_id, digests)
-        return {digest: Manifest.parse(content, media_type) for digest, (media_type, content) in found.items()}
+        children = [(digest, await self._summary(owner, *stored)) for digest, stored in found.items()]
+        return {digest: summary for digest, summary in children if summary}
 
     async def _images(
-        self, actor: HubActor, name: str, digest: str, manifest: Manifest, children: dict[str, Manifest]
+        self, actor: HubActor, name: str, digest: str, summary: ManifestSummary, children: dict[str, ManifestSummary]
     ) -> tuple[TagImage, ...]:
-        if manifest.kind is ManifestKind.INDEX:
-            return tuple(_child(each, children.get(each.digest)) for each in shown_images(manifest))
-        platform = await self._platforms.of(actor, name, manifest)
-        return (TagImage(digest, platform, _size(manifest)),)
-
-
-def shown_images(manifest: Manifest) -> tuple[Descriptor, ...]:
-    """Return the images of an index, without attestations."""
-    images = [child for child in manifest.manifests if _ATTESTATION not in child.annotations]
-    return tuple(images[:MAX_IMAGES])
-
-
-def _child(descriptor: Descriptor, manifest: Manifest | None) -> TagImage:
-    platform = str(descriptor.platform) if descriptor.platform else ""
-    return TagImage(descriptor.digest, platform, _size(manifest) if manifest else descriptor.size)
-
-
-def _size(manifest: Manifest) -> int:
-    config = manifest.config.size if manifest.config else 0
-    return config + sum(layer.size for layer in manifest.layers)
+        if summary.kind is ManifestKind.INDEX:
+            sizes = {image.digest: children[image.digest].size for image in summary.images if image.digest in children}
+            return tuple(
+                TagImage(image.digest, image.platform, sizes.get(image.digest, image.size)) for image in summary.images
+            )
+        platform = await self._platforms.of(actor, name, summary.config)
+        return (TagImage(digest, platform, summary.size),)

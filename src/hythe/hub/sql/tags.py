@@ -3,11 +3,17 @@
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import Row, Select, and_, func, or_, select
+from sqlalchemy import Row, Select, and_, case, func, or_, select
 
 from hythe.database import Session
 from hythe.database.tables.registry import manifests, tags
 from hythe.hub.page import Paging
+
+MAX_PARENT_SIZE = 256 * 1024
+"""Bytes; the content of larger manifests is not read for lists of tags."""
+
+MAX_CHILD_SIZE = 32 * 1024
+"""Bytes of a manifest in an index. There may be more than a thousand of them in a list of tags."""
 
 _COLUMNS = (
     tags.c.name,
@@ -15,7 +21,7 @@ _COLUMNS = (
     tags.c.moved_at,
     tags.c.moved_by,
     manifests.c.media_type,
-    manifests.c.content,
+    case((manifests.c.size <= MAX_PARENT_SIZE, manifests.c.content)).label("content"),
 )
 
 _DIGEST_LENGTH = len("sha256-") + 64
@@ -43,13 +49,13 @@ async def listed(
 
 
 async def one(session: Session, repository_id: int, name: str) -> Row[Any] | None:
-    """Return one tag with its manifest."""
+    """Return one tag with its manifest, unless that is larger than ``MAX_PARENT_SIZE``."""
     return await session.row(_tags(repository_id).where(tags.c.name == name))
 
 
-async def contents(session: Session, repository_id: int, digests: Collection[str]) -> dict[str, tuple[str, bytes]]:
-    """Return media type and content of those manifests that exist."""
+async def contents(session: Session, repository_id: int, digests: Collection[str]) -> dict[str, tuple[bytes, str]]:
+    """Return content and media type of those manifests that exist and are not larger than ``MAX_CHILD_SIZE``."""
     columns = (manifests.c.digest, manifests.c.media_type, manifests.c.content)
-    of_repository = manifests.c.repository_id == repository_id
-    rows = await session.rows(select(*columns).where(of_repository, manifests.c.digest.in_(digests)))
-    return {row.digest: (row.media_type, bytes(row.content)) for row in rows}
+    fitting = (manifests.c.repository_id == repository_id) & (manifests.c.size <= MAX_CHILD_SIZE)
+    rows = await session.rows(select(*columns).where(fitting, manifests.c.digest.in_(digests)))
+    return {row.digest: (bytes(row.content), row.media_type) for row in rows}
