@@ -9,7 +9,7 @@ A page has two ways to it:
 
 No setting is needed for names that cannot be a stranger's: IP addresses, ``localhost`` and the names of this machine.
 A server on a network address also accepts names that the public DNS does not contain, such as ``registry`` and
-``registry.local``: whoever can forge them is on the same network, and reaches the server anyway. A server on loopback
+``registry.local``: an attacker who can forge them is on the same network, and reaches it anyway. A server on loopback
 does not accept them, because any network that the machine visits can forge them; only this machine reaches it, so it
 accepts the names in the machine's /etc/hosts instead, which DNS cannot change. With TLS every name is accepted: no
 browser takes our certificate for that of a page's name.
