@@ -79,12 +79,12 @@ def test_another_worker_uses_the_layers(services: Services) -> None:
     third = services.built(path, services.trigger(path)[0])
 
     assert "Using cache" not in first["log"]
-    assert "layers for other workers" in first["log"]
+    assert "layers for later builds" in first["log"]
     assert "Using cache" in step_of(second["log"], COSTLY)
     assert "Using cache" in step_of(second["log"], "> /tool")
     assert "Using cache" not in step_of(second["log"], "cp /late /later")
     assert "Using cache" in step_of(third["log"], "cp /late /later")
-    assert "layers for other workers" not in warm["log"] + third["log"]
+    assert "layers for later builds" not in warm["log"] + third["log"]
     assert second["digest"] == third["digest"]
 
 
@@ -114,7 +114,7 @@ def test_a_rule_without_cache_shares_no_layers(services: Services) -> None:
     second = services.built(path, services.trigger(path)[0])
 
     assert "Using cache" not in first["log"] + second["log"]
-    assert "other workers" not in first["log"] + second["log"]
+    assert "later builds" not in first["log"] + second["log"]
     assert first["digest"] != second["digest"]
     assert layer_tags(services, "uncached") == []
 
@@ -134,7 +134,7 @@ def test_damaged_layers_do_not_fail_a_build(services: Services) -> None:
     delete_disks(services)
     third = services.built(path, services.trigger(path)[0])
 
-    assert "layers of other workers are not used: " in second["log"]
+    assert "layers of earlier builds are not used: " in second["log"]
     assert "Using cache" not in second["log"]
     assert "Using cache" in step_of(third["log"], COSTLY)
     assert second["digest"] == third["digest"]

@@ -10,6 +10,7 @@ from hythe.builds.build import Build
 from hythe.builds.configuration import BuildConfiguration, Options
 from hythe.builds.configurations import BUILD_SECRET, CREDENTIALS
 from hythe.builds.errors import InvalidBuildConfiguration, LeaseLost
+from hythe.builds.layer_cache import configuration_id_of, layer_cache
 from hythe.builds.queue import BuildQueue, ClaimedBuild, digest_of
 from hythe.builds.rules import Rule
 from hythe.builds.sql import builds as build_rows
@@ -31,6 +32,7 @@ from hythe.worker.protocol import (
     BuildSpec,
     CheckedOutCommit,
     Claim,
+    DiskKeys,
     DockerTags,
     HeartbeatReply,
     Job,
@@ -90,6 +92,7 @@ class WorkerService:
             credentials, _ = await configuration_rows.sealed(session, configuration.id)
             secrets = await configuration_rows.secrets(session, configuration.id) if build.trusted else {}
             original = await build_rows.reproduced(session, build.id)
+            cache = await layer_cache(session, configuration, build)
         return Job(
             build_id=build.id,
             number=build.number,
@@ -108,6 +111,7 @@ class WorkerService:
             registry=self._public_url.partition("://")[2],
             hub_url=self._public_url,
             compare_with=original.digest if original else "",
+            cache=cache,
         )
 
     def _limits_of(self, configuration: BuildConfiguration, build: Build) -> BuildLimits:
@@ -117,6 +121,12 @@ class WorkerService:
         if wider[network.value] > wider[self._limits.network.value]:
             network = self._limits.network
         return msgspec.structs.replace(self._limits, seconds=seconds, network=network)
+
+    async def unknown_disks(self, kept: DiskKeys) -> DiskKeys:
+        """Return those of a worker's kept disks that no build can use any more."""
+        async with self._database.reading() as session:
+            known = await configuration_rows.active(session, {configuration_id_of(key) for key in kept.keys})
+        return DiskKeys(tuple(key for key in kept.keys if configuration_id_of(key) not in known))
 
     async def progress(self, lease: Lease, progress: ProgressReport | None) -> HeartbeatReply:
         """Record a heartbeat with the steps so far. Raises LeaseLost."""

@@ -9,6 +9,10 @@ STATEMENT = "https://in-toto.io/Statement/v1"
 PROVENANCE = "https://slsa.dev/provenance/v1"
 SPDX = "https://spdx.dev/Document"
 BUILD_TYPE = "https://hythe.dev/trusted-build/v1"
+NO_CACHE = "none"
+"""The provenance's ``cache`` of a build that used nothing of earlier builds."""
+LAYERS_PREFIX = "oci-layers:"
+"""The URI scheme of layers of earlier builds."""
 
 
 class BuildFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,6 +31,12 @@ class BuildFacts(msgspec.Struct, frozen=True, kw_only=True):
     tags: Sequence[str]
     bases: Mapping[str, str]
     """Base image as the Dockerfile names it -> digest."""
+    layers: Mapping[str, str]
+    """Repository with layers of an earlier build that the build could use -> digest of their index."""
+    cached: str
+    """The same in words, for people; empty: nothing of earlier builds."""
+    hooks: Sequence[str]
+    """The hooks of the source that ran."""
     isolation: str
     network: str
     builder: str
@@ -51,7 +61,7 @@ def statement(name: str, digest: str, predicate_type: str, predicate: object) ->
 
 
 def provenance(build: BuildFacts) -> dict[str, Any]:
-    """Return the provenance: source, commit, rule, Dockerfile, arguments (never secrets), base images, builder."""
+    """Return the provenance: source, commit, rule, Dockerfile, arguments (never secrets), base images, cache, builder."""
     return {
         "buildDefinition": {
             "buildType": BUILD_TYPE,
@@ -66,11 +76,20 @@ def provenance(build: BuildFacts) -> dict[str, Any]:
                 "platforms": list(build.platforms),
                 "tags": list(build.tags),
             },
-            "internalParameters": {"isolation": build.isolation, "network": build.network},
+            "internalParameters": {
+                "isolation": build.isolation,
+                "network": build.network,
+                "cache": build.cached or NO_CACHE,
+                "hooks": list(build.hooks),
+            },
             "resolvedDependencies": [
                 {"uri": f"git+{build.source_url}", "digest": {"gitCommit": build.commit}},
                 {"uri": f"git+{build.source_url}#{build.dockerfile}", "digest": _digest(build.dockerfile_digest)},
                 *({"uri": f"oci:{name}", "digest": _digest(digest)} for name, digest in build.bases.items()),
+                *(
+                    {"uri": f"{LAYERS_PREFIX}{name}", "digest": _digest(digest), "name": "layers of an earlier build"}
+                    for name, digest in build.layers.items()
+                ),
             ],
         },
         "runDetails": {

@@ -2,7 +2,6 @@
 
 import hashlib
 import logging
-import zlib
 from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import UTC, datetime
@@ -17,6 +16,7 @@ from hythe.oci.manifest import Platform
 from hythe.provenance.sbom import bill_of_materials
 from hythe.provenance.statement import PROVENANCE, SPDX, BuildFacts, provenance, statement
 from hythe.worker.autotest import Autotest
+from hythe.worker.build_disks import BuildDisks, open_disks
 from hythe.worker.build_messages import BuildMessage, BuildStart
 from hythe.worker.builders.base_images import BaseImages
 from hythe.worker.builders.port import Builder, BuildInput, BuiltImage
@@ -32,25 +32,20 @@ from hythe.worker.errors import (
 )
 from hythe.worker.hooks import HookRunner
 from hythe.worker.hub_api import HubAPI
-from hythe.worker.isolation.disk import try_lock
 from hythe.worker.isolation.port_forward import ForwardedPort
 from hythe.worker.isolation.sandbox import NetworkAccess, Sandbox
 from hythe.worker.isolation.selection import Isolation
 from hythe.worker.progress import ProgressReporter
 from hythe.worker.protocol import BuildOutcome, BuildResult, CheckedOutCommit, Job, Network
 from hythe.worker.publish import Publisher, build_repository, combined_manifest
-from hythe.worker.shared_layers import FETCH_FOLDER, SharedLayers
+from hythe.worker.shared_layers import SharedLayers
 from hythe.worker.source_tree import PathEscapes, make_empty, read_inside, remove, write_inside
 
 log = logging.getLogger(__name__)
 
-SLOTS = 50_000
-"""Number of user ID ranges; a repository always gets the same one, because of its cache."""
 MAX_README_SIZE = 100_000
 READMES = ("README.md", "Readme.md", "readme.md", "README", "README.txt", "README.rst")
 SECRETS = "secrets"
-_LEFTOVERS = ("src", "repository.git", "out", "home", SECRETS, "tmp", "bases", FETCH_FOLDER)
-"""What an earlier build left on a cached disk besides its layers."""
 
 
 class Attempt:
@@ -109,33 +104,21 @@ class Attempt:
 
     def _execute(self) -> BuildOutcome:
         with ExitStack() as stack:
-            sandbox = self._sandbox = self._open_sandbox(stack)
+            disks = self._open_disks(stack)
+            self._sandbox = disks.sandbox
             stack.callback(self._close)
             return _BuildRun(
-                self._job, self._hub, self._client, self._isolation, sandbox, self._progress, self._began
+                self._job, self._hub, self._client, self._isolation, disks, self._progress, self._began
             ).run()
+
+    def _open_disks(self, stack: ExitStack) -> BuildDisks:
+        start = self._start
+        return open_disks(self._job, self._isolation, stack, start.deadline, start.groups)
 
     def _close(self) -> None:
         """Before the disk is released: let no signal interrupt that any more."""
         self._is_ending = True
         self._progress.closing()
-
-    def _open_sandbox(self, stack: ExitStack) -> Sandbox:
-        """Return the sandbox, on the repository's cached disk if it is free and allowed."""
-        job, folder = self._job, self._isolation.folder
-        name = f"{job.build_id}-{job.fence}"
-        cache_key = hashlib.sha256(job.repository.encode()).hexdigest()[:20]
-        keeps_disk = job.spec.cache and job.trusted
-        free = keeps_disk and stack.enter_context(try_lock(folder / "cache" / f"{cache_key}.lock"))
-        image = folder / "cache" / f"{cache_key}.img" if free else folder / "work" / f"{name}.img"
-        slot = zlib.crc32(job.repository.encode()) % SLOTS
-        start = self._start
-        sandbox = self._isolation.sandbox(name, slot, job.limits, image, deadline=start.deadline, groups=start.groups)
-        stack.callback(lambda: sandbox.close(keep=bool(free)))
-        stack.callback(lambda: remove(sandbox.work / SECRETS))
-        for leftover in _LEFTOVERS:
-            remove(sandbox.work / leftover)
-        return sandbox
 
 
 class _BuildRun:
@@ -147,7 +130,7 @@ class _BuildRun:
         hub: HubAPI,
         client: Client,
         isolation: Isolation,
-        sandbox: Sandbox,
+        disks: BuildDisks,
         progress: ProgressReporter,
         began: datetime,
     ) -> None:
@@ -155,11 +138,12 @@ class _BuildRun:
         self._hub = hub
         self._client = client
         self._isolation = isolation
-        self._sandbox = sandbox
+        self._sandbox = disks.sandbox
+        self._store = disks.store
         self._progress = progress
         self._began = began
         self._access = build_access(job, isolation)
-        self._layers = SharedLayers(job, lambda: build_repository(job, hub, client), progress, sandbox.work)
+        self._layers = SharedLayers(job, lambda: build_repository(job, hub, client), progress)
 
     def run(self) -> BuildOutcome:
         """Check out, build every platform, test, push, attach, tag."""
@@ -208,7 +192,7 @@ class _BuildRun:
     def _builder(self) -> Builder:
         bases = BaseImages(self._job, self._hub, self._client)
         external = self._isolation.external
-        return make_builder(external, self._sandbox, self._progress, bases, self._job.limits, self._access)
+        return make_builder(external, self._sandbox, self._store, self._progress, bases, self._job.limits, self._access)
 
     def _build_images(
         self, builder: Builder, hooks: HookRunner, text: str, checked_out: CheckedOutCommit, commit_time: int
@@ -226,7 +210,8 @@ class _BuildRun:
             self._layers.load(builder, build_input)
             with self._progress.step(f"build{suffix}"):
                 image = builder.build(build_input)
-            self._layers.add(build_input, image)
+            if not hooks.ran:
+                self._layers.export(builder, build_input, image)
             images.append((image, parse_platform(platform) if platform else host_platform()))
         return images, bases
 
@@ -277,6 +262,10 @@ class _BuildRun:
             builder=builder.name,
             isolation=str(self._isolation),
             images={str(platform): image.descriptor.digest for image, platform in images},
+            layers=self._job.cache.layers,
+            cache_key=self._job.cache.key,
+            cached=self._cached_state(builder),
+            hooks=tuple(hooks.ran),
         )
         if not self._job.trusted:
             return BuildOutcome(
@@ -294,9 +283,16 @@ class _BuildRun:
             publisher.tag(manifest, tags)
             self._progress.line(f"{', '.join(tags)}: {manifest.digest()}")
         hooks.run("post_push")
-        self._layers.share(builder)
-        result = msgspec.structs.replace(result, tags=tags, attestations=attached)
+        if not hooks.ran:
+            self._layers.share()
+        result = msgspec.structs.replace(result, tags=tags, attestations=attached, layers=self._layers.recorded)
         return BuildOutcome(status="succeeded", digest=str(manifest.digest()), result=result)
+
+    def _cached_state(self, builder: Builder) -> str:
+        """Return what of earlier builds can be in the image, in words; empty: nothing."""
+        if builder.own_cache:
+            return builder.own_cache
+        return f"layers of build {self._job.cache.build}" if self._layers.used else ""
 
     def _compare(self, digest: str, result: BuildResult) -> BuildOutcome:
         """A second build of a commit pushes nothing: it reports whether its image is identical to the first one's."""
@@ -355,6 +351,9 @@ class _BuildRun:
             platforms=spec.platforms,
             tags=job.tags,
             bases=result.bases,
+            layers={f"{job.registry}/{job.repository}:{tag}": digest for tag, digest in self._layers.used.items()},
+            cached=result.cached,
+            hooks=result.hooks,
             isolation=result.isolation,
             network=job.limits.network.value,
             builder=result.builder,

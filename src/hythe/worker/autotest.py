@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import yaml
 
-from hythe.worker.builders.buildah import STORAGE
+from hythe.worker.builders.image_store import STORAGE
 from hythe.worker.builders.port import Builder
 from hythe.worker.checkout import SOURCE
 from hythe.worker.dockerfile import base_images, expand

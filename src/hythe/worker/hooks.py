@@ -4,7 +4,7 @@ They run in the sandbox. Their ``docker`` is a script that builds and tags with 
 contains no credentials, so the worker pushes the images.
 """
 
-from hythe.worker.builders.buildah import STORAGE
+from hythe.worker.builders.image_store import STORAGE
 from hythe.worker.checkout import REPOSITORY, SOURCE
 from hythe.worker.errors import BuildFailed
 from hythe.worker.isolation.sandbox import NetworkAccess, Sandbox
@@ -46,6 +46,8 @@ class HookRunner:
         self._sandbox = sandbox
         self._progress = progress
         self._access = access
+        self.ran: list[str] = []
+        """The names of the hooks that ran."""
         folder = job.spec.dockerfile.rpartition("/")[0]
         self._folder = "/".join(part for part in (job.spec.context.strip("/"), folder) if part)
         self.variables = variables(job, checked_out)
@@ -68,6 +70,7 @@ class HookRunner:
         """Run a hook if it exists; return whether it exists. Raises BuildFailed if it fails."""
         if not self.has(name):
             return False
+        self.ran.append(name)
         self._provide_docker()
         folder = f"{SOURCE}/{self._folder}".rstrip("/")
         with self._progress.step(f"hook {name}"):

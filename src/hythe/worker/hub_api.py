@@ -12,6 +12,7 @@ from hythe.worker.protocol import (
     BuildStep,
     CheckedOutCommit,
     Claim,
+    DiskKeys,
     DockerTags,
     HeartbeatReply,
     Job,
@@ -42,6 +43,11 @@ class HubAPI:
         if response.status == 204:
             return None
         return msgspec.json.decode(_checked(response, "claiming a build").body, type=Job)
+
+    def unknown_disks(self, kept: DiskKeys) -> DiskKeys:
+        """Return those of the worker's kept disks that it should delete."""
+        response = self._send("POST", "/api/v1/workers/kept-disks", msgspec.json.encode(kept), {})
+        return msgspec.json.decode(_checked(response, "listing kept disks").body, type=DiskKeys)
 
     def report_steps(self, job: Job, steps: tuple[BuildStep, ...] | None) -> HeartbeatReply:
         """Send a heartbeat with the steps that changed. Raises JobLost."""

@@ -1,4 +1,6 @@
-"""The tags under which builds share layers with other workers, in their own repository.
+"""The tags that keep the layers of builds for later ones, in their own repository.
+
+A tag only keeps its index from being deleted: which index a build uses is what the hub recorded (``LayerCache``).
 
 They have the form of cosign's tags, so tag lists do not show them.
 """
@@ -11,10 +13,12 @@ from hythe.oci.digest import Digest
 _FORM = re.compile(r"sha256-[0-9a-f]{64}\.layers")
 
 
-def layer_tag(context: str, dockerfile: str, target: str, arguments: Mapping[str, str], platform: str) -> str:
-    """Return the tag for such builds: rules that differ only in branch or Docker tags share one."""
+def layer_tag(
+    branch: str, context: str, dockerfile: str, target: str, arguments: Mapping[str, str], platform: str
+) -> str:
+    """Return the tag for such builds of a branch: rules that differ only in Docker tags share one."""
     pairs = (f"{name}={value}" for name, value in sorted(arguments.items()))
-    key = "\n".join((context.strip("/"), dockerfile, target, platform, *pairs))
+    key = "\n".join((branch, context.strip("/"), dockerfile, target, platform, *pairs))
     return f"sha256-{Digest.of(key.encode()).hex}.layers"
 
 

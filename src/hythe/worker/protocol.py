@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from hythe.client.transfer_rate import TransferRate
 from hythe.egress.policy import EgressPolicy
 from hythe.forges.source_ref import SourceRef
 
@@ -28,9 +29,18 @@ class BuildLimits(msgspec.Struct, frozen=True, kw_only=True):
     files: int = 1_000_000
     seconds: int = 3600
     log: int = 8 << 20
+    transfer_rate: int = 0
+    """Least average rate in bytes per second at which servers must send and receive; 0: any."""
     network: Network = Network.OPEN
     internal_networks: str = ""
     """The hub's setting of that name. Loopback in it is that of the worker's machine."""
+    kept_disks: int = 20 << 30
+    """Size of all disks that a worker keeps for one account."""
+
+    @property
+    def least_rate(self) -> TransferRate | None:
+        """The least rate of transfers, None if there is none."""
+        return TransferRate(self.transfer_rate) if self.transfer_rate else None
 
     @property
     def egress(self) -> EgressPolicy:
@@ -57,6 +67,20 @@ class BuildSpec(msgspec.Struct, frozen=True, kw_only=True):
     """Whether to send the README next to the Dockerfile."""
 
 
+class LayerCache(msgspec.Struct, frozen=True, kw_only=True):
+    """What a build may take over from earlier builds of its rule and branch, and leave for later ones.
+
+    The hub decides: nothing for builds of tags, of pull requests, without cache, or that check an image. ``key`` names
+    the disk of base images and layers that a worker keeps; empty: keep nothing and share nothing.
+    """
+
+    key: Annotated[str, Meta(pattern=r"^[0-9a-z-]*$", max_length=100)] = ""
+    layers: dict[str, str] = {}
+    """Index of layers by name -> digest, as an earlier build recorded it (``BuildResult.layers``)."""
+    build: int = 0
+    """The number of that build."""
+
+
 class Job(msgspec.Struct, frozen=True, kw_only=True):
     """A claimed build, with everything that a worker needs. ``key`` authenticates the worker's later requests."""
 
@@ -79,6 +103,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     hub_url: str
     compare_with: str = ""
     """Digest that this build should reproduce; if set, nothing is pushed."""
+    cache: LayerCache = LayerCache()
 
 
 class Claim(msgspec.Struct, frozen=True):
@@ -86,6 +111,12 @@ class Claim(msgspec.Struct, frozen=True):
 
     worker: Annotated[str, Meta(min_length=1, max_length=100)]
     wait: Annotated[int, Meta(ge=0, le=60)] = 20
+
+
+class DiskKeys(msgspec.Struct, frozen=True):
+    """The keys of disks: those that a worker keeps, or in the reply, those of them that it should delete."""
+
+    keys: tuple[Annotated[str, Meta(max_length=100)], ...]
 
 
 class CheckedOutCommit(msgspec.Struct, frozen=True):
@@ -132,6 +163,14 @@ class BuildResult(msgspec.Struct, frozen=True, kw_only=True):
     """Base image as the Dockerfile names it -> digest that was used."""
     registry: str = ""
     """HOST[:PORT] of this hub's registry for the worker: base images there belong to this hub."""
+    layers: dict[str, str] = {}
+    """Layers for the next build of this rule and branch, see ``LayerCache``."""
+    cache_key: str = ""
+    """``LayerCache.key`` of the builds that may use the layers."""
+    cached: str = ""
+    """What the build could use of earlier ones; empty: nothing."""
+    hooks: tuple[str, ...] = ()
+    """The hooks that ran."""
     attestations: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
     dockerfile: str = ""

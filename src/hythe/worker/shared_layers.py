@@ -1,11 +1,11 @@
-"""Layers for builds on other workers, kept in the repository itself, so that only its readers get them.
+"""Layers for later builds of the same branch, kept in the repository itself, so that only its readers get them.
 
-They only make builds faster: an error with them adds a line to the log, and the build continues.
+A build uses the layers that the hub recorded for its rule and branch (``LayerCache``), by digest: a tag that somebody
+moved changes nothing. They only make builds faster: an error with them adds a line to the log, and the build continues.
 """
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import msgspec
 
@@ -21,9 +21,8 @@ from hythe.worker.errors import BuildFailed, IsolationUnavailable, LimitReached
 from hythe.worker.layer_tags import layer_tag
 from hythe.worker.progress import ProgressReporter
 from hythe.worker.protocol import Job
-from hythe.worker.source_tree import PathEscapes, make_empty, remove
+from hythe.worker.source_tree import PathEscapes
 
-FETCH_FOLDER = "shared"
 SHARE = 8
 """Layers larger than 1/SHARE of a build's disk are not shared: they would fill the next build's disk."""
 _ERRORS = (
@@ -42,57 +41,58 @@ _ERRORS = (
 class SharedLayers:
     """Uses layers of earlier builds, and shares layers with later ones."""
 
-    def __init__(
-        self, job: Job, repository: Callable[[], RemoteRepository], progress: ProgressReporter, work: Path
-    ) -> None:
+    def __init__(self, job: Job, repository: Callable[[], RemoteRepository], progress: ProgressReporter) -> None:
         self._job = job
         self._repository = repository
         self._progress = progress
-        self._work = work
-        self._built: list[tuple[BuildInput, BuiltImage]] = []
-        # Builds of forks neither use our layers nor share any that other builds would use.
-        self._wanted = job.trusted and job.spec.cache
+        self._exported: dict[str, BuiltImage] = {}
+        self._shared: dict[str, str] = {}
+        self.used: dict[str, str] = {}
+        """The indexes of layers that this build could use, by name."""
+
+    @property
+    def recorded(self) -> dict[str, str]:
+        """The indexes for the next build, by name, for the hub to record."""
+        return {**self._job.cache.layers, **self._shared}
 
     def load(self, builder: Builder, build_input: BuildInput) -> None:
-        """Before a build: if this disk has no layers for it, load those of another worker, if any."""
-        if not self._wanted or not isinstance(builder, LayerSharing) or builder.has_layers(_name(build_input)):
+        """Before a build: make the recorded layers available, if there are any."""
+        name = self._name(build_input)
+        digest = self._job.cache.layers.get(name)
+        if digest is None or not isinstance(builder, LayerSharing):
             return
-        with self._ignoring_errors("layers of other workers are not used"):
-            self._load(builder, _name(build_input))
-        remove(self._work / FETCH_FOLDER)
-
-    def _load(self, builder: LayerSharing, name: str) -> None:
-        repository = self._repository()
-        if not repository.has_manifest(name):
-            return
-        with self._progress.step("layers of other workers"):
-            layout = ImageLayout(make_empty(self._work, FETCH_FOLDER))
-            index = transfer(RegistryEndpoint(repository, name), LayoutEndpoint(layout)).manifest
-            steps = builder.load_layers(name, BuiltImage(layout.folder, index.descriptor()))
+        with self._ignoring_errors("layers of earlier builds are not used"):
+            steps = builder.load_layers(name, digest, lambda layout: self._fetch(digest, layout))
+            self.used[name] = digest
             self._progress.line(f"{steps} steps of earlier builds")
 
-    def add(self, build_input: BuildInput, image: BuiltImage) -> None:
-        """Record the built image for ``share``."""
-        self._built.append((build_input, image))
+    def _fetch(self, digest: str, layout: ImageLayout) -> None:
+        with self._progress.step("fetch layers of earlier builds"):
+            transfer(RegistryEndpoint(self._repository(), digest), LayoutEndpoint(layout))
 
-    def share(self, builder: Builder) -> None:
-        """After the push: store new layers in the repository, replacing earlier ones."""
-        if not self._wanted or not isinstance(builder, LayerSharing):
-            return
-        for build_input, image in self._built:
-            with self._ignoring_errors("layers are not shared with other workers"):
-                self._share(builder, build_input, image)
+    def export(self, builder: Builder, build_input: BuildInput, image: BuiltImage) -> None:
+        """After a build, before anything else runs: export its layers if there are new ones.
 
-    def _share(self, builder: LayerSharing, build_input: BuildInput, image: BuiltImage) -> None:
-        name = _name(build_input)
-        if not builder.has_new_layers(name, build_input):
+        From then on, their digests are known to the worker, so nothing can change them unnoticed.
+        """
+        # Without a key there is no later build that may use them.
+        name = self._name(build_input)
+        if not self._job.cache.key or not isinstance(builder, LayerSharing):
             return
-        with self._progress.step("layers for other workers"):
-            index = builder.export_layers(build_input, image)
-            self._require_small(index)
-            source = LayoutEndpoint(ImageLayout(index.layout), index.descriptor)
-            transfer(source, RegistryEndpoint(self._repository(), name))
-            builder.mark_layers_shared(name, build_input)
+        with self._ignoring_errors("layers are not shared with later builds"):
+            if builder.has_new_layers(name, build_input):
+                index = builder.export_layers(build_input, image)
+                self._require_small(index)
+                self._exported[name] = index
+
+    def share(self) -> None:
+        """After the push: store the exported layers in the repository, replacing earlier ones."""
+        for name, index in self._exported.items():
+            with self._ignoring_errors("layers are not shared with later builds"):
+                with self._progress.step("layers for later builds"):
+                    source = LayoutEndpoint(ImageLayout(index.layout), index.descriptor)
+                    transfer(source, RegistryEndpoint(self._repository(), name))
+                self._shared[name] = index.descriptor.digest
 
     def _require_small(self, index: BuiltImage) -> None:
         layout = ImageLayout(index.layout)
@@ -109,7 +109,13 @@ class SharedLayers:
         except _ERRORS as error:
             self._progress.line(f"{message}: {' '.join(str(error).split())[:300]}")
 
-
-def _name(build_input: BuildInput) -> str:
-    platform = build_input.platform or str(host_platform())
-    return layer_tag(build_input.context, build_input.dockerfile, build_input.target, build_input.arguments, platform)
+    def _name(self, build_input: BuildInput) -> str:
+        platform = build_input.platform or str(host_platform())
+        return layer_tag(
+            self._job.ref.name,
+            build_input.context,
+            build_input.dockerfile,
+            build_input.target,
+            build_input.arguments,
+            platform,
+        )

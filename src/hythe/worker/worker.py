@@ -12,6 +12,7 @@ from hythe.client.client import Client
 from hythe.client.connection import ConnectionPool
 from hythe.client.errors import ClientError
 from hythe.client.retry import Retries
+from hythe.worker.build_disks import delete_unneeded, kept_disks
 from hythe.worker.build_process import BuildProcess
 from hythe.worker.errors import JobLost
 from hythe.worker.hub_api import HubAPI, retry_policy
@@ -24,6 +25,8 @@ RETRY_DELAY = 2.0
 """Seconds before a worker claims again after the request failed."""
 STOP_TIMEOUT = 15.0
 """Seconds that running builds have to end when the worker stops."""
+DISKS_INTERVAL = 300.0
+"""Seconds between two checks for kept disks that no build uses any more."""
 
 
 class Worker:
@@ -40,6 +43,7 @@ class Worker:
         self._concurrency = concurrency
         self._stopped = threading.Event()
         self._supervisors: set[Supervisor] = set()
+        self._disks_due = 0.0
         self._name = f"{socket.gethostname()}:{isolation.folder}"[:100]
         parts = urlsplit(url)
         self._client = Client(plain_http=(parts.netloc,) if parts.scheme == "http" else ())
@@ -74,6 +78,7 @@ class Worker:
         # Started while there is no build yet, because it needs half a second to load its code.
         process = self._start_process()
         while process and not self._stopped.is_set():
+            self._delete_unneeded_disks(hub)
             try:
                 job = polling.claim(Claim(self._name))
             except (ClientError, JobLost) as error:
@@ -89,6 +94,16 @@ class Worker:
                 process = self._start_process()
         if process:
             process.close()
+
+    def _delete_unneeded_disks(self, hub: HubAPI) -> None:
+        """From time to time, delete kept disks that no build uses any more."""
+        if not self._isolation.images or time.monotonic() < self._disks_due:
+            return
+        self._disks_due = time.monotonic() + DISKS_INTERVAL
+        try:
+            delete_unneeded(kept_disks(self._isolation), hub)
+        except (ClientError, JobLost, OSError) as error:
+            self._report(f"cannot delete unneeded disks: {error}")
 
     def _start_process(self) -> BuildProcess | None:
         """Return a process for the next build; None if the worker is stopped."""

@@ -58,7 +58,7 @@ def test_replaced_layers_are_collected(database: Database, run: Run[Any], settin
         async with open_foundation(database, settings) as foundation:
             listener = make_builds(foundation, settings).registry_listener
             repository, [layers, image, new] = await with_indexes(database, "x/layers", "x/image", "x/new")
-            tag = layer_tag("", "Dockerfile", "", {}, "linux/amd64")
+            tag = layer_tag("main", "", "Dockerfile", "", {}, "linux/amd64")
             moves = (TagMove(tag, new, layers, NOW), TagMove("latest", new, image, NOW))
             async with database.writing() as session:
                 await listener.tags_moved(session, repository, moves, HubActor("alice"))
@@ -84,8 +84,8 @@ def test_pulls_of_builds_are_not_counted(database: Database, run: Run[Any], sett
 
 def test_layer_tags_differ_by_what_is_built() -> None:
     """Each Dockerfile, stage, platform and set of arguments has its own tag."""
-    first = layer_tag("/app", "Dockerfile", "", {"A": "1", "B": "2"}, "linux/amd64")
+    first = layer_tag("main", "/app", "Dockerfile", "", {"A": "1", "B": "2"}, "linux/amd64")
 
-    assert first == layer_tag("app/", "Dockerfile", "", {"B": "2", "A": "1"}, "linux/amd64")
-    assert first != layer_tag("app", "Dockerfile", "", {"A": "1"}, "linux/amd64")
-    assert first != layer_tag("app", "Dockerfile", "", {"A": "1", "B": "2"}, "linux/arm64")
+    assert first == layer_tag("main", "app/", "Dockerfile", "", {"B": "2", "A": "1"}, "linux/amd64")
+    assert first != layer_tag("main", "app", "Dockerfile", "", {"A": "1"}, "linux/amd64")
+    assert first != layer_tag("main", "app", "Dockerfile", "", {"A": "1", "B": "2"}, "linux/arm64")

@@ -70,7 +70,7 @@ def test_a_push_is_delivered_to_its_subscribers(database: Database, run: Run[Any
             webhook("https://two.example", EventKind.SUCCESS),
         )
         listener = NotificationRegistryListener(Outbox(HUB_URL))
-        layers = layer_tag("", "Dockerfile", "", {}, "linux/amd64")
+        layers = layer_tag("main", "", "Dockerfile", "", {}, "linux/amd64")
         moves = (
             TagMove("latest", DIGEST, None, NOW),
             TagMove("old", None, DIGEST, NOW),

@@ -15,11 +15,11 @@ from hythe.worker.isolation.selection import Isolation
 
 
 class FaultyAttempt(Attempt):
-    """An attempt whose sandbox cannot be opened because of ``error``."""
+    """An attempt whose disks cannot be opened because of ``error``."""
 
     error: BaseException
 
-    def _open_sandbox(self, _stack: Any) -> Any:
+    def _open_disks(self, _stack: Any) -> Any:
         raise self.error
 
 

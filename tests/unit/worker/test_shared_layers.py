@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -10,7 +9,7 @@ import pytest
 
 from hythe.forges.source_ref import SourceRef, SourceType
 from hythe.worker.builders.port import BuildInput
-from hythe.worker.protocol import BuildLimits, BuildSpec, Job
+from hythe.worker.protocol import BuildLimits, BuildSpec, Job, LayerCache
 from hythe.worker.shared_layers import SharedLayers
 
 JOB = Job(
@@ -44,7 +43,8 @@ class Unused:
 
     name = "some builder"
     fetch_bases = fetch_images = build = export = _refuse
-    has_layers = load_layers = has_new_layers = export_layers = mark_layers_shared = _refuse
+    own_cache = ""
+    load_layers = has_new_layers = export_layers = _refuse
 
 
 def build_input() -> BuildInput:
@@ -64,26 +64,33 @@ def build_input() -> BuildInput:
     )
 
 
-@pytest.mark.parametrize(
-    "job",
-    [
-        pytest.param(msgspec.structs.replace(JOB, trusted=False), id="of a fork"),
-        pytest.param(msgspec.structs.replace(JOB, spec=BuildSpec(rule="main", cache=False)), id="without cache"),
-    ],
-)
-def test_these_builds_share_no_layers(job: Job, tmp_path: Path) -> None:
-    """A build of a fork, or of a rule without cache, requests layers neither from its builder nor from the registry."""
+def test_builds_without_a_cache_share_no_layers() -> None:
+    """If the hub gives a build no cache, it requests layers neither from its builder nor from the registry."""
     nothing: Any = Unused()
-    layers = SharedLayers(job, nothing, nothing, tmp_path)
+    layers = SharedLayers(JOB, nothing, nothing)
 
     layers.load(nothing, build_input())
-    layers.add(build_input(), nothing)
-    layers.share(nothing)
+    layers.export(nothing, build_input(), nothing)
+    layers.share()
+
+    assert (layers.used, layers.recorded) == ({}, {})
 
 
-def test_other_builds_share_layers(tmp_path: Path) -> None:
-    """Other builds do ask their builder, so the tests above can fail."""
+def test_builds_with_a_cache_share_layers() -> None:
+    """Other builds do ask their builder, so the test above can fail."""
     nothing: Any = Unused()
+    job = msgspec.structs.replace(JOB, cache=LayerCache(key="1-main"))
 
     with pytest.raises(AssertionError, match="the builder was asked"):
-        SharedLayers(JOB, nothing, nothing, tmp_path).load(nothing, build_input())
+        SharedLayers(job, nothing, nothing).export(nothing, build_input(), nothing)
+
+
+def test_layers_of_others_are_not_used() -> None:
+    """A build asks only for the layers that the hub recorded under its own name."""
+    nothing: Any = Unused()
+    job = msgspec.structs.replace(JOB, cache=LayerCache(key="1-main", layers={"sha256-0.layers": "sha256:0"}))
+    layers = SharedLayers(job, nothing, nothing)
+
+    layers.load(nothing, build_input())
+
+    assert layers.used == {}

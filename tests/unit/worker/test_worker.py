@@ -57,7 +57,7 @@ def hub() -> Iterator[WaitingHub]:
 
 def test_stopping_interrupts_a_waiting_claim(hub: WaitingHub, tmp_path: Path) -> None:
     """The worker ends within a second, and reports no failed claim."""
-    isolation: Any = type("Isolation", (), {"folder": tmp_path})()
+    isolation: Any = type("Isolation", (), {"folder": tmp_path, "images": False})()
     reports: list[str] = []
     worker = Worker(f"http://127.0.0.1:{hub.server_port}", "token", isolation, reports.append)
     thread = threading.Thread(target=worker.run)

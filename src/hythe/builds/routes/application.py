@@ -35,6 +35,7 @@ def routes(builds: BuildsServices, hub: HubServices) -> list[BaseRoute]:
     """Return the other routes; they come before the hub's, whose names can contain slashes."""
     return [
         Route("/api/v1/workers/claim", workers.authenticated(builds, workers.claim), methods=["POST"]),
+        Route("/api/v1/workers/kept-disks", workers.authenticated(builds, workers.kept_disks), methods=["POST"]),
         Route(
             "/api/v1/workers/builds/{build_id:int}/{what}",
             workers.authenticated(builds, workers.build_call),

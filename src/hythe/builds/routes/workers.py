@@ -15,7 +15,7 @@ from hythe.forges.json_sanitizing import without_nul
 from hythe.hub.errors import NotFound
 from hythe.hub.routes.parsing import read_body
 from hythe.hub.routes.problem_details import BadRequest, problem_response
-from hythe.worker.protocol import BuildOutcome, CheckedOutCommit, Claim, ProgressReport, UnsignedStatement
+from hythe.worker.protocol import BuildOutcome, CheckedOutCommit, Claim, DiskKeys, ProgressReport, UnsignedStatement
 
 T = TypeVar("T")
 
@@ -27,6 +27,11 @@ async def claim(builds: BuildsServices, request: Request) -> Response:
     """POST /api/v1/workers/claim: wait for a build; 204 if there is none in time."""
     job = await builds.workers.claim(await _body(request, Claim))
     return Response(status_code=HTTPStatus.NO_CONTENT) if job is None else _json(job)
+
+
+async def kept_disks(builds: BuildsServices, request: Request) -> Response:
+    """POST /api/v1/workers/kept-disks: return which of its kept disks a worker should delete."""
+    return _json(await builds.workers.unknown_disks(await _body(request, DiskKeys)))
 
 
 async def _progress(builds: BuildsServices, lease: Lease, request: Request) -> object:

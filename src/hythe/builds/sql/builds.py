@@ -42,12 +42,17 @@ class NewBuild(msgspec.Struct, frozen=True, kw_only=True):
     def concurrency_key(self) -> str:
         """Builds with the same key run one at a time, and a newer one supersedes a queued one."""
         kind = "again/" if self.reproduces else ""
-        return f"{kind}{self.configuration_id}/{self.rule.id}/{self.ref.type.value}/{self.ref.name}"
+        return kind + concurrency_key(self.configuration_id, self.rule.id, self.ref)
 
     @property
     def is_old_commit(self) -> bool:
         """Whether a user requested a certain commit: such a build does not supersede a queued one."""
         return bool(self.ref.commit) and self.cause in (Cause.RETRY, Cause.MANUAL)
+
+
+def concurrency_key(configuration_id: int, rule_id: int, ref: SourceRef) -> str:
+    """Return the concurrency key of the builds of a rule and a branch or tag."""
+    return f"{configuration_id}/{rule_id}/{ref.type.value}/{ref.name}"
 
 
 class BuildFilter(msgspec.Struct, frozen=True, kw_only=True):
@@ -226,6 +231,18 @@ async def latest_results(session: Session, configuration: BuildConfiguration, li
     last = select(newest).where(*where).group_by(builds.c.concurrency_key).order_by(newest.desc()).limit(limit)
     rows = await session.rows(select(builds.c.result).where(builds.c.id.in_(last)).order_by(builds.c.id))
     return [msgspec.json.decode(row.result, type=BuildResult) for row in rows]
+
+
+async def last_of_branch(session: Session, build: Build) -> tuple[int, BuildResult] | None:
+    """Return the number and the result of the last build that pushed an image of the same rule and branch."""
+    where = (
+        builds.c.concurrency_key == concurrency_key(build.configuration_id, build.rule.id, build.ref),
+        builds.c.status == BuildStatus.SUCCEEDED.value,
+        builds.c.trusted,
+    )
+    statement = select(builds.c.number, builds.c.result).where(*where).order_by(builds.c.id.desc()).limit(1)
+    row = await session.row(statement)
+    return (row.number, msgspec.json.decode(row.result, type=BuildResult)) if row else None
 
 
 async def reproduced(session: Session, build_id: int) -> Build | None:

@@ -34,7 +34,9 @@ class BaseImages:
         self._client = client
         self._egress = job.limits.egress
         dial = functools.partial(open_socket, self._egress)
-        self._connections = ConnectionPool(client.connections.tls_options, client.policy.read_timeout, dial)
+        self._connections = ConnectionPool(
+            client.connections.tls_options, client.policy.read_timeout, dial, job.limits.least_rate
+        )
         """Connections to registries that Dockerfiles name; only those to the hub are made by ``client``."""
         self.problem = ""
 
@@ -79,14 +81,13 @@ class BaseImages:
             self.problem = str(error)
             return None
 
-    def fetch(self, reference: Reference, digest: str, platform: str, layout: ImageLayout) -> str:
-        """Fetch the image into a layout and return its tag there. Raises BuildFailed."""
+    def fetch(self, reference: Reference, digest: str, platform: str, layout: ImageLayout) -> None:
+        """Fetch the image into a layout, with the tag LAYOUT_TAG. Raises BuildFailed."""
         source = RegistryEndpoint(self._repository(reference), digest)
         try:
             transfer(source, LayoutEndpoint(layout, tag=LAYOUT_TAG), TransferOptions((_platform(platform),)))
         except ClientError as error:
             raise BuildFailed(f"failed to fetch the base image {reference}: {error}") from error
-        return LAYOUT_TAG
 
     def _repository(self, reference: Reference) -> RemoteRepository:
         if reference.host == self._job.registry:

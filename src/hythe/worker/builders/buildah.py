@@ -1,7 +1,7 @@
 """The default builder: buildah in the sandbox. It never sees credentials of any registry.
 
-The worker fetches base images outside the sandbox and passes them in as an OCI layout; the result is an OCI layout,
-too. So base images can come from anywhere even if the build's steps have no network.
+The worker fetches base images outside the sandbox into the image store; the result is an OCI layout. So base images can
+come from anywhere even if the build's steps have no network.
 """
 
 import os
@@ -19,6 +19,7 @@ from hythe.oci.manifest import Platform
 from hythe.oci.reference import Reference
 from hythe.worker.builders.base_images import BaseImages
 from hythe.worker.builders.buildah_layers import BuildahLayers
+from hythe.worker.builders.image_store import CONTAINERS, STORAGE, ImageStore
 from hythe.worker.builders.labels import apply_labels
 from hythe.worker.builders.platforms import automatic_arguments, is_other_platform
 from hythe.worker.builders.port import BuildInput, BuiltImage
@@ -29,7 +30,6 @@ from hythe.worker.isolation.sandbox import NetworkAccess, ProcessResult, Sandbox
 from hythe.worker.progress import ProgressReporter
 from hythe.worker.source_tree import (
     PathEscapes,
-    make_empty,
     read_inside,
     remove,
     require_plain_files,
@@ -37,15 +37,13 @@ from hythe.worker.source_tree import (
     write_inside,
 )
 
-STORAGE = ("--root", "/work/storage", "--runroot", "/work/run", "--storage-driver", "overlay")
 HEREDOCS = "heredocs"
 IGNORE_FILE = ".dockerignore"
 DOCKERFILE = "home/Dockerfile"
 DOCKER_ONLY = ("Healthcheck", "OnBuild", "Shell")
 """Fields of Docker's image configuration that the OCI specification does not define."""
-_SETTINGS = {"_CONTAINERS_USERNS_CONFIGURED": "done", "BUILDAH_ISOLATION": "chroot", "STORAGE_DRIVER": "overlay"}
+_SETTINGS = {**CONTAINERS, "BUILDAH_ISOLATION": "chroot"}
 _REGISTRIES = 'unqualified-search-registries = ["docker.io"]\nshort-name-mode = "permissive"\n'
-BASES_FILE = "bases.json"
 MAX_INSPECT_SIZE = 8 << 20
 MAX_REASON_LENGTH = 500
 
@@ -59,15 +57,26 @@ class _Inspected(msgspec.Struct):
 
 
 class BuildahBuilder:
-    """Builds in one sandbox, whose disk keeps the layers."""
+    """Builds in one sandbox, on top of the images of ``store``."""
 
-    def __init__(self, sandbox: Sandbox, progress: ProgressReporter, bases: BaseImages, access: NetworkAccess) -> None:
+    def __init__(
+        self,
+        sandbox: Sandbox,
+        store: ImageStore,
+        progress: ProgressReporter,
+        bases: BaseImages,
+        access: NetworkAccess,
+    ) -> None:
         self._sandbox = sandbox
+        self._store = store
         self._progress = progress
         self._bases = bases
         self._access = access
+        self._ids: dict[tuple[str, str], str] = {}
+        """The IDs of the base images, by name in the Dockerfile and platform."""
         self.name = self._version()
-        self._layers = BuildahLayers(sandbox.work, self._run_silently, sandbox.chown)
+        self.own_cache = ""
+        self._layers = BuildahLayers(sandbox.work, store, self._run_silently, sandbox.chown)
         self._write("home/registries.conf", _REGISTRIES)
 
     @staticmethod
@@ -95,44 +104,21 @@ class BuildahBuilder:
         digest = self._bases.digest(reference, platform)
         if digest is None:
             raise BuildFailed(f"the base image {name} does not exist or may not be read: {self._bases.problem}")
-        self._load(reference, digest, platform)
+
+        def fetch(layout: ImageLayout) -> None:
+            self._bases.fetch(reference, digest, platform, layout)
+            _require_platform(layout, reference, platform)
+
+        self._ids[name, platform] = self._store.base(local_name(reference, platform), digest, fetch)
         return digest
-
-    def _load(self, reference: Reference, digest: str, platform: str) -> None:
-        """Load a base image into buildah's storage, unless an earlier build did so."""
-        known = self._known_bases()
-        name = local_name(reference, platform)
-        if known.get(name) == digest and not self._buildah("inspect", "--type", "image", name, log=False).code:
-            return
-        layout = ImageLayout(make_empty(self._sandbox.work, "bases"))
-        tag = self._bases.fetch(reference, digest, platform, layout)
-        _require_platform(layout, reference, platform)
-        # Only under its local name, so that buildah finds the Dockerfile's base image without asking a registry.
-        pulled = self._buildah("pull", "--quiet", f"oci:/work/bases:{tag}", log=False)
-        remove(layout.folder)
-        if pulled.code:
-            raise BuildFailed(f"failed to load the base image {reference}: {' '.join(pulled.last_lines)[:500]}")
-        if self._buildah("tag", pulled.last_lines[-1], name).code:
-            raise BuildFailed(f"failed to tag the base image {reference}: see the log")
-        self._write(BASES_FILE, msgspec.json.encode({**known, name: digest}).decode())
-
-    def _known_bases(self) -> dict[str, str]:
-        path = self._sandbox.work / BASES_FILE
-        if not path.is_file() or path.is_symlink():
-            return {}
-        try:
-            return msgspec.json.decode(path.read_bytes(), type=dict[str, str])
-        except msgspec.MsgspecError:
-            return {}
 
     def build(self, build_input: BuildInput) -> BuiltImage:
         """See Builder."""
         context = f"src/{build_input.context}".rstrip("/")
         automatic = automatic_arguments(build_input.platform)
         text, files = without_heredocs(build_input.dockerfile_text, {**automatic, **build_input.arguments})
-        self._write(
-            DOCKERFILE, rename_base_images(text, build_input.arguments, automatic, self._local_names(build_input))
-        )
+        ids = self._base_ids(build_input)
+        self._write(DOCKERFILE, rename_base_images(text, build_input.arguments, automatic, ids))
         remove(self._sandbox.work / HEREDOCS)
         for path, content in files.items():
             self._write(f"{HEREDOCS}/{path}", content)
@@ -153,13 +139,9 @@ class BuildahBuilder:
             raise BuildFailed(failure_reason(completed))
         return self._exported(build_input)
 
-    def has_layers(self, name: str) -> bool:
+    def load_layers(self, name: str, digest: str, fetch: Callable[[ImageLayout], None]) -> int:
         """See LayerSharing."""
-        return self._layers.has(name)
-
-    def load_layers(self, name: str, index: BuiltImage) -> int:
-        """See LayerSharing."""
-        return self._layers.load(name, index)
+        return self._layers.load(name, digest, fetch)
 
     def has_new_layers(self, name: str, build_input: BuildInput) -> bool:
         """See LayerSharing."""
@@ -169,20 +151,12 @@ class BuildahBuilder:
         """See LayerSharing."""
         return self._layers.export(build_input.platform, image)
 
-    def mark_layers_shared(self, name: str, build_input: BuildInput) -> None:
-        """See LayerSharing."""
-        self._layers.mark_shared(name, build_input.platform)
-
-    def _local_names(self, build_input: BuildInput) -> dict[BaseImage, str]:
-        """Return the base images whose local names differ from those in the Dockerfile."""
+    def _base_ids(self, build_input: BuildInput) -> dict[BaseImage, str]:
+        """Return the IDs of the base images: no name that a step could have changed decides what is used."""
         found = base_images(
             build_input.dockerfile_text, build_input.arguments, automatic_arguments(build_input.platform)
         )
-        references = {base: self._bases.reference(base.name) for base in found}
-        names = {
-            base: local_name(reference, base.platform or build_input.platform) for base, reference in references.items()
-        }
-        return {base: name for base, name in names.items() if name != str(references[base])}
+        return {base: self._ids[base.name, base.platform or build_input.platform] for base in found}
 
     def _ignoring(self, build_input: BuildInput, context: str) -> list[str]:
         """Return the flag for a ``.dockerignore`` of this Dockerfile, which takes precedence over the context's."""
@@ -242,9 +216,6 @@ class BuildahBuilder:
         settings = msgspec.json.decode(content, type=_Inspected).docker.config
         return {name: settings[name] for name in DOCKER_ONLY if settings.get(name)}
 
-    def _buildah(self, *arguments: str, log: bool = True) -> ProcessResult:
-        return self._run(["buildah", *STORAGE, *arguments], self._progress.line if log else _discard)
-
     def _run_silently(self, script: str) -> ProcessResult:
         """Run a shell script in which ``buildah`` uses our storage."""
         start = f'buildah() {{ command buildah {shlex.join(STORAGE)} "$@"; }}\n'
@@ -259,7 +230,7 @@ class BuildahBuilder:
 
 
 def local_name(reference: Reference, platform: str) -> str:
-    """Return the name of a base image in buildah's storage, where names have no digest and refer to one platform."""
+    """Return the name of a base image in the image store, where names have no digest and refer to one platform."""
     if not is_other_platform(platform) and reference.digest is None:
         return str(reference)
     path = f"{platform or 'pinned'}/{reference.host}/{reference.repository}".replace(":", "-").lower()

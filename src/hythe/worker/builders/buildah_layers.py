@@ -1,4 +1,4 @@
-"""buildah's layer cache shared between workers: the images of a build's steps as one index.
+"""buildah's layer cache as one index of the images of a build's steps, for later builds on any worker.
 
 buildah reuses a step if an image in Docker's format has the same history on the same layers. So the index contains
 those images as they are in buildah's storage, except that they refer to compressed layers. Most of these are blobs of
@@ -27,13 +27,13 @@ from hythe.oci.manifest import (
     Manifest,
     ManifestKind,
 )
+from hythe.worker.builders.image_store import ImageStore
 from hythe.worker.builders.port import BuiltImage
 from hythe.worker.errors import BuildFailed
 from hythe.worker.isolation.sandbox import ProcessResult
-from hythe.worker.source_tree import make_empty, read_inside, remove, require_plain_files, write_inside
+from hythe.worker.source_tree import make_empty, read_inside, remove, require_plain_files
 
 LAYERS_TYPE = "application/vnd.hythe.buildah.layers.v1"
-KNOWN_FILE = "layers.json"
 FOLDER = "layers"
 MAX_INSPECT_SIZE = 8 << 20
 _STEP = re.compile(r"--> (?:Using cache )?([0-9a-f]{11,64})")
@@ -65,13 +65,17 @@ class _Step(msgspec.Struct, frozen=True):
 
 
 class BuildahLayers:
-    """The steps of builds on one disk. ``run`` runs a shell script in the sandbox, which may call ``buildah``."""
+    """The steps of a build. ``run`` runs a shell script in the sandbox, which may call ``buildah``."""
 
-    def __init__(self, work: Path, run: Callable[[str], ProcessResult], export: Callable[[Path], None]) -> None:
+    def __init__(
+        self, work: Path, store: ImageStore, run: Callable[[str], ProcessResult], export: Callable[[Path], None]
+    ) -> None:
         self._work = work
+        self._store = store
         self._run = run
         self._chown = export
         self._step_ids: dict[str, list[str]] = {}
+        self._loaded: dict[str, set[str]] = {}
 
     def recording_steps(self, platform: str, report: Callable[[str], None]) -> Callable[[str], None]:
         """Return a function that reads a build's log and records its steps."""
@@ -85,18 +89,10 @@ class BuildahLayers:
 
         return on_line
 
-    def has(self, name: str) -> bool:
-        """See LayerSharing."""
-        return name in self._known()
-
-    def mark_shared(self, name: str, platform: str) -> None:
-        """See LayerSharing."""
-        self._note(name, self._step_ids.get(platform, ()))
-
     def has_new(self, name: str, platform: str) -> bool:
         """See LayerSharing."""
         step_ids = set(self._step_ids.get(platform, ()))
-        return bool(step_ids) and step_ids != set(self._known().get(name, ()))
+        return bool(step_ids) and step_ids != self._loaded.get(name)
 
     def export(self, platform: str, image: BuiltImage) -> BuiltImage:
         """See LayerSharing."""
@@ -138,31 +134,22 @@ class BuildahLayers:
                     layers |= _layers_of(layout, entry)
         return layers
 
-    def load(self, name: str, index: BuiltImage) -> int:
+    def load(self, name: str, digest: str, fetch: Callable[[ImageLayout], None]) -> int:
         """See LayerSharing."""
-        layout = ImageLayout(index.layout)
-        manifest = layout.read_manifest(index.descriptor)
-        if manifest.artifact_type != LAYERS_TYPE:
-            return 0
-        folder = make_empty(self._work, FOLDER)
-        for number, entry in enumerate(manifest.manifests):
-            _write_plain(layout, layout.read_manifest(entry), folder / str(number))
-        script = f"for step in /work/{FOLDER}/*; do buildah pull --quiet dir:$step || exit; done"
-        completed = self._run(script)
-        remove(folder)
-        self._require(completed)
-        self._note(name, [_id_of(layout.read_manifest(entry)) for entry in manifest.manifests])
-        return len(manifest.manifests)
 
-    def _known(self) -> dict[str, list[str]]:
-        try:
-            return msgspec.json.decode(read_inside(self._work, KNOWN_FILE, MAX_INSPECT_SIZE), type=dict[str, list[str]])
-        except (FileNotFoundError, msgspec.MsgspecError):
-            return {}
+        def load(layout: ImageLayout, folder: Path) -> list[str]:
+            fetch(layout)
+            index = layout.read_manifest(Descriptor(OCI_INDEX, digest, 0))
+            if index.artifact_type != LAYERS_TYPE:
+                raise BuildFailed(f"{digest} is no index of layers")
+            steps = [layout.read_manifest(entry) for entry in index.manifests]
+            for number, step in enumerate(steps):
+                _write_plain(layout, step, folder / str(number))
+            return [_id_of(step) for step in steps]
 
-    def _note(self, name: str, ids: Iterable[str]) -> None:
-        content = msgspec.json.encode(self._known() | {name: sorted({id[:_SHORT] for id in ids})})
-        write_inside(self._work, KNOWN_FILE, content.decode(), self._chown)
+        ids = self._store.steps(name, digest, load)
+        self._loaded[name] = {id[:_SHORT] for id in ids}
+        return len(ids)
 
     @staticmethod
     def _require(completed: ProcessResult) -> None:

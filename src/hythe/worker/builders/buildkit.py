@@ -55,6 +55,7 @@ class BuildKitBuilder:
         self._limits = limits
         self._fetched: dict[BaseImage, ImageLayout] = {}
         self.name = version(daemon)
+        self.own_cache = f"the build cache of {daemon}"
 
     def fetch_bases(self, build_input: BuildInput) -> dict[str, str]:
         """See Builder."""

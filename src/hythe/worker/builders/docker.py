@@ -15,7 +15,7 @@ from hythe.worker.builders.host_process import is_offline, run
 from hythe.worker.builders.labels import apply_labels
 from hythe.worker.builders.platforms import automatic_arguments
 from hythe.worker.builders.port import BuildInput, BuiltImage
-from hythe.worker.dockerfile import base_images
+from hythe.worker.dockerfile import BaseImage, base_images, rename_base_images
 from hythe.worker.errors import BuildFailed
 from hythe.worker.isolation.sandbox import Sandbox
 from hythe.worker.isolation.selection import ExternalBuilder
@@ -41,16 +41,21 @@ class DockerBuilder:
         self._bases = bases
         self._limits = limits
         self.name = version(engine)
+        self._pinned: dict[BaseImage, str] = {}
+        self.own_cache = f"the images and build cache of {engine}"
 
     def fetch_bases(self, build_input: BuildInput) -> dict[str, str]:
         """See Builder. The engine pulls the images; look up their digests if the registry reports them."""
+        self._pinned = {}
         found = {}
         for base in base_images(
             build_input.dockerfile_text, build_input.arguments, automatic_arguments(build_input.platform)
         ):
-            digest = self._bases.digest(self._bases.reference(base.name), base.platform or build_input.platform)
+            reference = self._bases.reference(base.name)
+            digest = self._bases.digest(reference, base.platform or build_input.platform)
             if digest is not None:
                 found[base.name] = digest
+                self._pinned[base] = f"{reference.host}/{reference.repository}@{digest}"
         return found
 
     def fetch_images(self, names: Sequence[str]) -> None:
@@ -60,8 +65,12 @@ class DockerBuilder:
     def build(self, build_input: BuildInput) -> BuiltImage:
         """See Builder."""
         source = self._sandbox.work / "src"
+        automatic = automatic_arguments(build_input.platform)
         with tempfile.NamedTemporaryFile("w", suffix=".Dockerfile") as dockerfile:
-            dockerfile.write(build_input.dockerfile_text)
+            # By digest, because the engine would use whatever has the name in its own store.
+            dockerfile.write(
+                rename_base_images(build_input.dockerfile_text, build_input.arguments, automatic, self._pinned)
+            )
             dockerfile.flush()
             context = resolve_inside(source, build_input.context)
             completed = run(

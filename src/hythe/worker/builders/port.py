@@ -1,11 +1,12 @@
 """The port that every builder implements."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import msgspec
 
+from hythe.client.layout import ImageLayout
 from hythe.oci.manifest import Descriptor
 
 
@@ -39,6 +40,8 @@ class Builder(Protocol):
 
     name: str
     """The builder and its version, for the provenance."""
+    own_cache: str
+    """For the provenance: a cache of its own that earlier builds of anything may have written; empty: none."""
 
     def fetch_bases(self, build_input: BuildInput) -> dict[str, str]:
         """Fetch the base images; return the digest of each, by its name in the Dockerfile. Raises BuildFailed."""
@@ -55,19 +58,16 @@ class Builder(Protocol):
 
 @runtime_checkable
 class LayerSharing(Protocol):
-    """A builder that shares layers with other workers. ``name`` stands for one Dockerfile and one platform."""
+    """A builder that can use the steps of earlier builds. ``name`` stands for one Dockerfile and one platform."""
 
-    def has_layers(self, name: str) -> bool:
-        """Return whether this disk already has the layers, from a build or from ``load_layers``."""
+    def load_layers(self, name: str, digest: str, fetch: Callable[[ImageLayout], None]) -> int:
+        """Make the steps of an earlier build's index available; return their number. Raises BuildFailed.
 
-    def load_layers(self, name: str, index: BuiltImage) -> int:
-        """Load the result of another worker's ``export_layers``; return its number of steps. Raises BuildFailed."""
+        ``fetch`` fetches the index with this digest into a layout, unless the worker has its steps.
+        """
 
     def has_new_layers(self, name: str, build_input: BuildInput) -> bool:
-        """Return whether the build had steps that were not loaded or exported before."""
+        """Return whether the build had steps that were not loaded."""
 
     def export_layers(self, build_input: BuildInput, image: BuiltImage) -> BuiltImage:
         """Return the index of the build's steps; ``image`` is the result of ``build``. Raises BuildFailed."""
-
-    def mark_layers_shared(self, name: str, build_input: BuildInput) -> None:
-        """Record that the build's layers were shared."""

@@ -3,6 +3,7 @@
 from hythe.worker.builders import buildkit, docker
 from hythe.worker.builders.base_images import BaseImages
 from hythe.worker.builders.buildah import BuildahBuilder
+from hythe.worker.builders.image_store import ImageStore
 from hythe.worker.builders.port import Builder
 from hythe.worker.isolation.sandbox import NetworkAccess, Sandbox
 from hythe.worker.isolation.selection import ExternalBuilder
@@ -13,6 +14,7 @@ from hythe.worker.protocol import BuildLimits
 def make_builder(
     external: ExternalBuilder | None,
     sandbox: Sandbox,
+    store: ImageStore,
     progress: ProgressReporter,
     bases: BaseImages,
     limits: BuildLimits,
@@ -20,7 +22,7 @@ def make_builder(
 ) -> Builder:
     """Return the builder of one attempt. Raises BuildFailed if it is not available."""
     if external is None:
-        return BuildahBuilder(sandbox, progress, bases, access)
+        return BuildahBuilder(sandbox, store, progress, bases, access)
     if external.kind == "docker":
         return docker.DockerBuilder(external, sandbox, progress, bases, limits)
     return buildkit.BuildKitBuilder(external, sandbox, progress, bases, limits)

@@ -1,7 +1,7 @@
 """A build's disk: a separate file system in a file, so that a full disk affects nothing else.
 
-A cached disk keeps a repository's layers between builds. It is marked while in use; if a build did not end properly
-(its worker was killed), its disk is discarded.
+A disk that is kept between builds (``kept_disks``) is marked while in use; if a build did not end properly (its worker
+was killed), the disk is discarded.
 
 A worker that cannot mount file systems uses a folder and checks its size regularly.
 """
@@ -19,7 +19,9 @@ from hythe.worker.errors import IsolationUnavailable
 from hythe.worker.isolation.id_mapping import IdMapping
 
 MAX_KEPT_USAGE = 0.8
-"""A cached disk that is fuller than this is discarded."""
+"""A kept disk that is fuller than this is discarded."""
+IN_USE, LOCK = ".in-use", ".lock"
+"""Suffixes of the files next to a disk's image."""
 MIN_FREE_SPACE = 64 << 20
 """A watched folder or disk counts as full at this many bytes below its limit."""
 
@@ -45,12 +47,13 @@ class ImageDisk:
         self._image = image
         self._size = size
         self._files = files
-        self._in_use = image.with_suffix(".in-use")
+        self._in_use = image.with_suffix(IN_USE)
         if self._in_use.exists() or not image.exists() or image.stat().st_size != size:
             _make_file_system(image, size, files, ids)
         self._in_use.touch()
         folder.mkdir(parents=True, exist_ok=True)
-        _run("mount", "-o", "loop,nodev,noatime", str(image), str(folder))
+        # With "discard", deleted files free space of the image, too.
+        _run("mount", "-o", "loop,nodev,noatime,discard", str(image), str(folder))
         os.chown(folder, ids.owner, ids.owner)
 
     def problem(self) -> str:
@@ -106,7 +109,8 @@ def try_lock(path: Path) -> Iterator[bool]:
         except BlockingIOError:
             yield False
             return
-        yield True
+        # Whoever deletes a disk also deletes its lock, which others can have opened before.
+        yield path.exists() and path.stat().st_ino == os.fstat(file.fileno()).st_ino
 
 
 def _make_file_system(image: Path, size: int, files: int, ids: IdMapping) -> None:

@@ -31,10 +31,13 @@ MAX_LINE_LENGTH = 64 * 1024
 _START_TIMEOUT = 20
 _INSIDE = "exec setpriv --pdeathsig KILL --reuid 0 --regid 0 --clear-groups -- unshare --mount --pid --net --ipc --uts \
 --cgroup --fork --kill-child=KILL --propagation private "
-_MOVE_WORK_FOLDER = """mount -t tmpfs -o mode=755,size=1m hythe /mnt && mkdir /mnt/root /mnt/work \
-&& mount --bind "$1" /mnt/work && shift && exec "$@\""""
-"""A root worker's data folder is not accessible to others: a separate mount namespace moves the work folder to a place
-that root inside can reach.
+_MOVE_FOLDERS = """mount -t tmpfs -o mode=755,size=1m hythe /mnt && mkdir /mnt/root /mnt/work /mnt/images \
+&& mount --bind "$1" /mnt/work \
+&& { [ -z "$2" ] || { mount --bind "$2" /mnt/images && mount -o remount,bind,ro,nodev /mnt/images; }; } \
+&& shift 2 && exec "$@\""""
+"""A root worker's data folder is not accessible to others: a separate mount namespace moves the folders to a place that
+root inside can reach. As the images are mounted read-only before its user namespace exists, root inside cannot change
+that.
 """
 _START = "read go || exit 1; " + _INSIDE + '-- sh -c "$@"'
 ENVIRONMENT = {
@@ -87,6 +90,8 @@ class Sandbox:
         ``egress`` decides what the network OPEN reaches; ``hardened_network``: see ``start_slirp``.
         """
         self.disk = disk
+        self.images: Path | None = None
+        """The folder on the host that processes see read-only as ``/images``, if any."""
         self._ids = ids
         self._group = group
         self._owns_group = owns_group
@@ -196,13 +201,15 @@ class Sandbox:
         self, command: Sequence[str], access: NetworkAccess, commands: str, environment: Mapping[str, str]
     ) -> subprocess.Popen[bytes]:
         hosts = "\n".join(f"{address} {name}" for address, name in access.hosts)
+        images = str(self.images) if self.images else ""
         inside = ["unshare", "--user", "--keep-caps", "--", "sh", "-c", _START, "sh", VIEW, "view"]
         rest = [hosts, access.network.value, commands, *command]
         if os.geteuid() == 0:
-            wrapper = ["unshare", "--mount", "--propagation", "private", "--", "sh", "-ec", _MOVE_WORK_FOLDER, "sh"]
-            command_line = [*wrapper, str(self.disk.folder), *inside, "/mnt/root", "/mnt/work", *rest]
+            wrapper = ["unshare", "--mount", "--propagation", "private", "--", "sh", "-ec", _MOVE_FOLDERS, "sh"]
+            folders = ["/mnt/root", "/mnt/work", "/mnt/images" if images else ""]
+            command_line = [*wrapper, str(self.disk.folder), images, *inside, *folders, *rest]
         else:
-            command_line = [*inside, str(self._root), str(self.disk.folder), *rest]
+            command_line = [*inside, str(self._root), str(self.disk.folder), images, *rest]
         return subprocess.Popen(
             command_line,
             stdin=subprocess.PIPE,

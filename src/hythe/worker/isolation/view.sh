@@ -1,9 +1,10 @@
 #!/bin/sh
 # Runs as root of a user namespace, in new mount, process and network namespaces. Sets up the few files that a build may
-# see, makes them the root folder, and runs the command.  Usage: view.sh ROOT WORK HOSTS NETWORK COMMANDS COMMAND..
+# see, makes them the root folder, and runs the command.
+# Usage: view.sh ROOT WORK IMAGES HOSTS NETWORK COMMANDS COMMAND..
 set -e
-root=$1 work=$2 hosts=$3 network=$4 network_commands=$5
-shift 5
+root=$1 work=$2 images=$3 hosts=$4 network=$5 network_commands=$6
+shift 6
 mount -t tmpfs -o size=64m,mode=755 tmpfs "$root"
 cd "$root"
 mkdir -p usr etc/containers proc dev sys tmp run var/tmp var/lib work old
@@ -30,6 +31,12 @@ ln -s /proc/self/fd/0 dev/stdin
 ln -s /proc/self/fd/1 dev/stdout
 ln -s /proc/self/fd/2 dev/stderr
 mount --rbind "$work" work
+if [ -n "$images" ]; then
+    mkdir images
+    mount --rbind "$images" images
+    # For a worker that is not root; for others, it is already read-only for good.
+    mount -o remount,bind,ro images
+fi
 mkdir -p work/tmp work/home
 mount --bind work/tmp tmp
 mount --bind work/tmp var/tmp
