@@ -29,6 +29,8 @@ from hythe.hub.namespaces import short_name
 from hythe.hub.secret_box import SecretBox
 from hythe.registry.access import Action
 
+_REFUSED_AT_ONCE = (Cause.MANUAL, Cause.RETRY, Cause.TRIGGER)
+"""Causes of builds that somebody requests, who gets an error if it cannot be queued."""
 MAX_REBUILT_REFS = 20
 """Maximum number of branches and tags that a schedule or a base image rebuilds."""
 
@@ -78,6 +80,9 @@ class BuildService:
         request: BuildRequest,
     ) -> list[int]:
         queued = []
+        problem = await self._queue.minutes_problem(session, configuration.account)
+        if problem and request.cause in _REFUSED_AT_ONCE:
+            raise BuildConflict(problem, "wait until older builds no longer count, or ask an administrator for more")
         for rule in rules:
             match = rule.match(ref)
             if match is None:
@@ -94,6 +99,9 @@ class BuildService:
                 trusted=request.trusted,
             )
             queued.append(await self._queue.add(session, configuration, new))
+        if problem and queued:
+            # Nobody is waiting for a response, so the list of builds says what happened.
+            await self._queue.refuse_all(session, configuration.account, problem)
         return queued
 
     async def start(self, actor: HubActor, repository: str, ref: SourceRef | None = None) -> list[Build]:
@@ -164,8 +172,11 @@ class BuildService:
             return [], blocked_account(configuration)
         request = BuildRequest(cause=Cause.TRIGGER, by="trigger")
         queued: list[int] = []
-        for ref, rules in _refs_and_rules(configuration, call):
-            queued += await self._queue_rules(session, configuration, rules, ref, request)
+        try:
+            for ref, rules in _refs_and_rules(configuration, call):
+                queued += await self._queue_rules(session, configuration, rules, ref, request)
+        except BuildConflict as error:
+            return [], error.message
         return queued, f"{len(queued)} builds" if queued else "no build rule matches the request"
 
     async def trigger_token(self, actor: HubActor, repository: str, *, rotate: bool = False) -> str:

@@ -25,7 +25,7 @@ from hythe.builds.events import BuildListener
 from hythe.builds.rules import docker_tags
 from hythe.builds.sql import builds as build_rows
 from hythe.builds.sql import configurations as configuration_rows
-from hythe.builds.sql import logs
+from hythe.builds.sql import logs, usage
 from hythe.builds.sql import queue as rows
 from hythe.builds.sql.builds import NewBuild
 from hythe.builds.sql.queue import Lease
@@ -75,6 +75,15 @@ class BuildQueue:
             await self._supersede(session, configuration, new, build_id, now)
         await self._notify(session, configuration, build_id)
         return build_id
+
+    async def minutes_problem(self, session: Session, account: str) -> str:
+        """Return why an account can start no build, because of its build minutes; empty if it can."""
+        return (await usage.of_account(session, account, datetime.now(UTC))).problem
+
+    async def refuse_all(self, session: Session, account: str, reason: str) -> None:
+        """Mark the queued builds of an account as failed, in the caller's transaction."""
+        for build_id in await rows.refuse(session, account, reason, datetime.now(UTC)):
+            await self._notify_by_id(session, build_id)
 
     async def _supersede(
         self, session: Session, configuration: BuildConfiguration, new: NewBuild, newer: int, now: datetime
@@ -141,12 +150,22 @@ class BuildQueue:
             build_id, fence, status = found
             if status == BuildStatus.RUNNING.value and await self._give_up_if_needed(session, build_id, fence, now):
                 return None
+            if status == BuildStatus.QUEUED.value and await self._refuse_if_needed(session, build_id):
+                return None
             key = secrets.token_urlsafe(32)
             lease = Lease(build_id, fence + 1, digest_of(key))
             if not await rows.take(session, lease, worker, now, now + timedelta(seconds=self._policy.lease)):
                 return None
             build = await self._notify_by_id(session, build_id)
         return ClaimedBuild(build, key)
+
+    async def _refuse_if_needed(self, session: Session, build_id: int) -> bool:
+        """Refuse the queued builds of this build's account if it has no minutes left; return whether it has none."""
+        build = await build_rows.by_id(session, build_id)
+        reason = await self.minutes_problem(session, build.account) if build else ""
+        if build and reason:
+            await self.refuse_all(session, build.account, reason)
+        return bool(reason)
 
     async def _give_up_if_needed(self, session: Session, build_id: int, fence: int, now: datetime) -> bool:
         """End a build that was cancelled, or whose workers were lost too often; return whether it was ended."""
@@ -229,6 +248,8 @@ class BuildQueue:
             return
         configuration = await _configuration_of(session, build)
         if build.status is not BuildStatus.SUCCEEDED or not build.digest or not configuration.options.reproduce:
+            return
+        if await self.minutes_problem(session, build.account):
             return
         again = NewBuild(
             configuration_id=configuration.id,

@@ -91,9 +91,11 @@ def limits_of(settings: Settings) -> BuildLimits:
         memory=settings.builds_memory,
         processes=settings.builds_processes,
         disk=settings.builds_disk,
+        kept_disks=settings.builds_kept_disks,
         files=settings.builds_files,
         seconds=settings.builds_timeout,
         log=settings.builds_log_size,
+        transfer_rate=settings.builds_transfer_rate,
         network=Network(settings.builds_network),
         internal_networks=settings.internal_networks,
     )

@@ -72,5 +72,6 @@ PLAN_LIMITS = (
     ),
     _counting("--repositories", "repository_limit", "repository_count", "repositories", "REPOSITORIES"),
     _counting("--uploads", "upload_limit", "upload_count", "unfinished uploads", "UPLOADS"),
+    _counting("--build-minutes", "build_limit", "build_minutes", "minutes of builds in 30 days", "BUILD MINUTES"),
     _counting("--private-repositories", "private_limit", "private_count", "private repositories", "PRIVATE"),
 )

@@ -17,6 +17,7 @@ PLACEHOLDERS = {
     "repositories_per_account": "N|unlimited",
     "storage_per_account": "SIZE|unlimited",
     "uploads_per_account": "N|unlimited",
+    "build_minutes_per_account": "N|unlimited",
     "builds_workers": "N",
     "builds_per_account": "N",
     "builds_processors": "N",

@@ -88,6 +88,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Annotated[int, Count] | Literal["unlimited"],
         Meta(description="Unfinished uploads that a new account can have: a number, or unlimited."),
     ] = 100
+    build_minutes_per_account: Annotated[
+        Annotated[int, Count] | Literal["unlimited"],
+        Meta(description="Minutes of builds that a new account can have in 30 days: a number, or unlimited."),
+    ] = "unlimited"
     forges: Annotated[
         str,
         Meta(
@@ -186,6 +190,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     builds_memory: Annotated[int, Bytes, Positive, Meta(description="Maximum memory of a build.")] = 4 << 30
     builds_processes: Annotated[int, Positive, Meta(description="Maximum number of processes of a build.")] = 2048
     builds_disk: Annotated[int, Bytes, Positive, Meta(description="Maximum disk space of a build.")] = 20 << 30
+    builds_kept_disks: Annotated[
+        int, Bytes, NotNegative, Meta(description="Disk space for what each worker keeps for builds of one account.")
+    ] = 20 << 30
     builds_files: Annotated[int, Positive, Meta(description="Maximum number of files of a build.")] = 1_000_000
     builds_timeout: Annotated[int, Seconds, Positive, Meta(description="Maximum duration of a build.")] = 3600
     builds_transfer_rate: Annotated[

@@ -119,6 +119,7 @@ def test_plans(hub: HytheServer, admin: Callable[..., str], hythe: Callable[...,
         "stored bytes: 0B/10GiB",
         "repositories: 0/1000",
         "unfinished uploads: 0/100",
+        "minutes of builds in 30 days: 0/unlimited",
         "private repositories: 0/1",
     ]
     assert statuses == [201, 403]

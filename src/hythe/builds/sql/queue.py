@@ -186,6 +186,13 @@ async def give_up(session: Session, build_id: int, fence: int, reason: str, now:
     return bool(await session.run(update(builds).where(*where).values(values)))
 
 
+async def refuse(session: Session, account: str, reason: str, now: datetime) -> list[int]:
+    """Mark the queued builds of an account as failed; return their ids."""
+    values = {"status": BuildStatus.FAILED.value, "reason": reason, "finished_at": now}
+    statement = update(builds).where(builds.c.account == account, builds.c.status == _QUEUED).values(values)
+    return sorted(row.id for row in await session.rows(statement.returning(builds.c.id)))
+
+
 async def cancel(session: Session, build_id: int, by: str, now: datetime) -> BuildStatus | None:
     """Cancel a queued build, or request that a running one stops; return its status, None if it has finished."""
     waiting = update(builds).where(builds.c.id == build_id, builds.c.status == _QUEUED)

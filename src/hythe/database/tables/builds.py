@@ -5,6 +5,7 @@
                                           ├─ build_trigger_calls    the last calls of the trigger URL
                                           ├─ build_base_images      base images, with the digest last seen
                                           └─ builds ── build_log    chunks while it runs, then one compressed chunk
+    build_usage                                                     seconds of builds by account and day
 
 The queue is the rows of ``builds`` that are ``queued``, or ``running`` with an expired lease. ``fence`` counts how
 often a build was claimed: requests of a worker are valid only while its fence is the row's.
@@ -114,6 +115,14 @@ builds = Table(
 )
 _waiting = builds.c.status.in_(("queued", "running"))
 Index("ix_builds_waiting", builds.c.status, builds.c.id, sqlite_where=_waiting, postgresql_where=_waiting)
+
+build_usage = Table(
+    "build_usage",  # a trigger adds each build when it ends
+    METADATA,
+    Column("account", String(39), primary_key=True),
+    Column("day", Integer, primary_key=True, autoincrement=False),  # from 1970, in UTC
+    Column("seconds", Integer, nullable=False),
+)
 
 build_log = Table(
     "build_log",

@@ -16,7 +16,8 @@ from hythe.hub.users import NewUser, PlanChange, UserChange
 class UserReply(msgspec.Struct, frozen=True, omit_defaults=True):
     """An account. Only the user and administrators see the fields from ``email`` on.
 
-    A limit of null means unlimited. ``storage_limit`` and ``storage_used`` are in bytes.
+    A limit of null means unlimited. ``storage_limit`` and ``storage_used`` are in bytes; ``build_limit`` and
+    ``build_minutes`` are minutes of builds in the last 30 days.
     """
 
     username: str

@@ -34,7 +34,7 @@ _ALL = select(
     _USAGE.with_only_columns(namespace_usage.c.repositories).scalar_subquery().label("repository_count"),
     _USAGE.with_only_columns(namespace_usage.c.bytes).scalar_subquery().label("storage_used"),
     upload_count(users.c.name).label("upload_count"),
-    select(func.sum(build_usage.c.seconds) / 60)
+    select(func.sum(build_usage.c.seconds) // 60)
     .where(build_usage.c.account == users.c.name, build_usage.c.day >= bindparam("first_build_day"))
     .scalar_subquery()
     .label("build_minutes"),
