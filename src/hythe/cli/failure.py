@@ -43,6 +43,7 @@ EXIT_STATUSES = {
     "hythe.registry.importing.NoRegistryFolder": ExitStatus(2),
     "hythe.oci.instruction.InvalidInstruction": ExitStatus(2, "'hythe help commit' shows examples"),
     "hythe.oci.layer.InvalidLayer": ExitStatus(6, "the image is corrupt or malicious: contact its owner"),
+    "hythe.oci.errors.InvalidManifest": ExitStatus(6, "the image is corrupt or malicious: contact its owner"),
     "hythe.oci.errors.OCIError": ExitStatus(2, "'hythe help VERB' shows the syntax of names"),
     "builtins.FileNotFoundError": ExitStatus(1, "check the path"),
     "builtins.PermissionError": ExitStatus(1, "check the permissions of the file or folder"),

@@ -8,7 +8,8 @@ from hythe.cli.failure import raise_last
 from hythe.cli.output import add_json_flag, print_json
 from hythe.client.client import Client
 from hythe.client.errors import ClientError, RemoteConflict
-from hythe.client.store import LocalStore, StoredImage, known_digests
+from hythe.client.store import LocalStore, StoreEntry, known_digests
+from hythe.oci.digest import Digest
 from hythe.oci.errors import OCIError
 from hythe.oci.reference import Reference
 
@@ -44,35 +45,44 @@ def _remove(client: Client, text: str, *, force: bool) -> Iterator[dict[str, str
     If several entries have the ID, those without a name go first: ``images -f dangling=true`` lists such IDs.
     """
     store = client.store
-    image = store.resolve(text)
+    found = store.find_entry(text)
     typed = _typed_name(client, text)
-    if typed in image.entry.references:
-        if len(image.entry.names) == 1:
-            yield from _remove_image(store, image, text, force=force)
+    if typed in found.references:
+        if len(found.names) == 1:
+            yield from _remove_entry(store, found, text, force=force)
         else:
             store.untag(typed)
             yield {"Untagged": typed.familiar()}
         return
-    entries = store.with_id(text) or (image.entry,)
+    entries = store.with_id(text) or (found,)
     nameless = [entry for entry in entries if not entry.names]
     for entry in entries if force else nameless or entries:
-        yield from _remove_image(store, store.load(entry), text, force=force)
+        yield from _remove_entry(store, entry, text, force=force)
 
 
-def _remove_image(store: LocalStore, image: StoredImage, text: str, *, force: bool) -> Iterator[dict[str, str]]:
-    names = image.entry.references
+def _remove_entry(store: LocalStore, entry: StoreEntry, text: str, *, force: bool) -> Iterator[dict[str, str]]:
+    names = entry.references
+    image_id = _id_of(store, entry)
     if len(names) > 1 and not force:
         raise RemoteConflict(
-            f"unable to delete {image.id.short} (must be forced) - image is referenced in multiple repositories",
+            f"unable to delete {image_id.short} (must be forced) - image is referenced in multiple repositories",
             f"'hythe rmi -f {text}' removes it with all its names",
         )
-    deleted = store.remove(image.entry)
+    deleted = store.remove(entry)
     for name in names:
         yield {"Untagged": name.familiar()}
-    for digest in sorted(known_digests(image.entry)):
+    for digest in sorted(known_digests(entry)):
         yield {"Untagged": Reference.parse(digest).familiar()}
-    yield {"Deleted": str(image.id)}
-    yield from ({"Deleted": str(digest)} for digest in deleted if digest != image.id)
+    yield {"Deleted": str(image_id)}
+    yield from ({"Deleted": str(digest)} for digest in deleted if digest != image_id)
+
+
+def _id_of(store: LocalStore, entry: StoreEntry) -> Digest:
+    """Return the image's ID; the digest of an image that is incomplete or invalid, which can be removed, too."""
+    try:
+        return store.load(entry).id
+    except (ClientError, OCIError):
+        return entry.descriptor.parsed_digest
 
 
 def _typed_name(client: Client, text: str) -> Reference | None:

@@ -24,12 +24,14 @@ from typing import Any, BinaryIO
 import msgspec
 
 from hythe.client.errors import ClientError, ContentMismatch
+from hythe.client.image_tree import walk_tree
 from hythe.client.layer_compression import compress_layer
-from hythe.client.layout import CHUNK_SIZE, ImageLayout, parse_index
+from hythe.client.layout import CHUNK_SIZE, MAX_DOCUMENT_SIZE, ImageLayout, parse_index
 from hythe.client.store import NAME_KEY
 from hythe.oci.config import ImageConfig
 from hythe.oci.digest import Digest
 from hythe.oci.errors import InvalidReference, OCIError
+from hythe.oci.layer import BoundedTarInfo
 from hythe.oci.manifest import (
     OCI_CONFIG,
     OCI_INDEX,
@@ -57,6 +59,21 @@ _UNPACKERS: dict[bytes, Callable[[BinaryIO], Any]] = {
     b"\xfd7zXZ\0": lzma.open,
     b"\x28\xb5\x2f\xfd": zstd.open,
 }
+
+
+MAX_MEMBERS = 100_000
+"""Files in an archive, whose names are kept in memory; an image has about a dozen."""
+_INVALID = (
+    tarfile.TarError,
+    AttributeError,
+    LookupError,
+    TypeError,
+    ValueError,
+    OCIError,
+    msgspec.MsgspecError,
+    RecursionError,
+)
+"""What reading an archive raises that is not what it claims to be."""
 
 
 class ArchivedImage(msgspec.Struct, frozen=True):
@@ -108,7 +125,8 @@ def write_archive(file: BinaryIO, layout: ImageLayout, images: Sequence[Archived
 def _add(layout: ImageLayout, image: ArchivedImage, blobs: dict[Digest, int]) -> dict[str, Any] | None:
     """Collect an image's blobs; returns its row in manifest.json, None for an index without stored images."""
     row: dict[str, Any] | None = None
-    for manifest in _manifests(layout, image.descriptor):
+    root = layout.read_manifest(image.descriptor)
+    for manifest in walk_tree(root, lambda child: layout.read_manifest(child) if layout.has(child) else None):
         blobs[manifest.digest()] = len(manifest.content)
         blobs.update((blob.parsed_digest, blob.size) for blob in manifest.blobs)
         if manifest.kind is ManifestKind.IMAGE and manifest.config and row is None:
@@ -118,14 +136,6 @@ def _add(layout: ImageLayout, image: ArchivedImage, blobs: dict[Digest, int]) ->
                 "Layers": [_blob_name(layer.parsed_digest) for layer in manifest.layers],
             }
     return row
-
-
-def _manifests(layout: ImageLayout, descriptor: Descriptor) -> Iterator[Manifest]:
-    manifest = layout.read_manifest(descriptor)
-    yield manifest
-    for child in manifest.manifests:
-        if layout.has(child):
-            yield from _manifests(layout, child)
 
 
 def _named_descriptors(image: ArchivedImage) -> Iterator[Descriptor]:
@@ -184,9 +194,9 @@ def read_archive(file: BinaryIO, layout: ImageLayout) -> list[ArchivedImage]:
     """
     with _seekable(file) as plain:
         try:
-            with tarfile.open(fileobj=plain, mode="r:") as archive:
+            with tarfile.open(fileobj=plain, mode="r:", tarinfo=BoundedTarInfo) as archive:
                 return list(_Reader(archive, layout).images())
-        except (tarfile.TarError, KeyError, TypeError, OCIError, msgspec.MsgspecError, ValueError) as error:
+        except _INVALID as error:
             raise InvalidArchive(
                 f"not an archive of images: {error}", "use a file written by 'hythe save' or 'docker save'"
             ) from error
@@ -229,7 +239,11 @@ class _Reader:
     def __init__(self, archive: tarfile.TarFile, layout: ImageLayout) -> None:
         self._archive = archive
         self._layout = layout
-        self._members = {posixpath.normpath(member.name): member for member in archive}
+        self._members: dict[str, tarfile.TarInfo] = {}
+        for member in archive:
+            if len(self._members) == MAX_MEMBERS:
+                raise InvalidArchive(f"the archive has more than {MAX_MEMBERS} files", "save fewer images at once")
+            self._members[posixpath.normpath(member.name)] = member
 
     def images(self) -> Iterator[ArchivedImage]:
         rows = json.loads(self._read("manifest.json")) if "manifest.json" in self._members else []
@@ -259,21 +273,26 @@ class _Reader:
 
     def _store(self, descriptor: Descriptor) -> list[str]:
         """Store a manifest with its children and blobs; returns the hex digests of the configurations."""
+        configs = []
+        for manifest in walk_tree(self._manifest(descriptor), self._child):
+            self._layout.add_document(manifest.content)
+            configs += [manifest.config.parsed_digest.hex] if manifest.config else []
+            for blob in manifest.blobs:
+                if not self._layout.has(blob):
+                    self._layout.add_blob(self._open(_blob_name(blob.parsed_digest)), blob.parsed_digest)
+        return configs
+
+    def _child(self, descriptor: Descriptor) -> Manifest | None:
+        """Return a manifest that an index lists; None if the archive has only other platforms."""
+        return self._manifest(descriptor) if _blob_name(descriptor.parsed_digest) in self._members else None
+
+    def _manifest(self, descriptor: Descriptor) -> Manifest:
         content = self._read(_blob_name(descriptor.parsed_digest))
         if not descriptor.parsed_digest.matches(content):
             raise ContentMismatch(
                 f"manifest {descriptor.digest} in the archive does not match its digest", "save it again"
             )
-        manifest = Manifest.parse(content, descriptor.media_type)
-        self._layout.add_document(content)
-        configs = [manifest.config.parsed_digest.hex] if manifest.config else []
-        for child in manifest.manifests:
-            if _blob_name(child.parsed_digest) in self._members:
-                configs += self._store(child)
-        for blob in manifest.blobs:
-            if not self._layout.has(blob):
-                self._layout.add_blob(self._open(_blob_name(blob.parsed_digest)), blob.parsed_digest)
-        return configs
+        return Manifest.parse(content, descriptor.media_type)
 
     # As Docker wrote until 24, and podman and skopeo do as docker-archive
 
@@ -315,7 +334,10 @@ class _Reader:
 
     def _read(self, name: str) -> bytes:
         with self._open(name) as file:
-            return file.read(16 << 20)
+            content = file.read(MAX_DOCUMENT_SIZE + 1)
+        if len(content) > MAX_DOCUMENT_SIZE:
+            raise InvalidArchive(f"{name} in the archive has more than {MAX_DOCUMENT_SIZE >> 20} MiB", "save it again")
+        return content
 
 
 def _annotated_names(descriptor: Descriptor) -> tuple[Reference, ...]:

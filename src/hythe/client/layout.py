@@ -27,6 +27,9 @@ CHUNK_SIZE = 1 << 20
 MAX_DOCUMENT_SIZE = 16 << 20
 """Maximum bytes of a manifest or configuration, which is read into memory."""
 
+MAX_INDEX_SIZE = 64 << 20
+"""Maximum bytes of a layout's index, which lists every image in it."""
+
 
 class ImageLayout:
     """An image layout in a folder; several processes can use it at the same time."""
@@ -106,10 +109,15 @@ class ImageLayout:
         """Return the index, an empty one if it does not exist. Raises InvalidConfiguration."""
         path = self.folder / "index.json"
         try:
-            return parse_index(path.read_bytes())
+            with path.open("rb") as file:
+                content = file.read(MAX_INDEX_SIZE + 1)
         except FileNotFoundError:
             return Index(2, OCI_INDEX, ())
-        except msgspec.MsgspecError as error:
+        if len(content) > MAX_INDEX_SIZE:
+            raise InvalidConfiguration(f"{path} has more than {MAX_INDEX_SIZE >> 20} MiB", "correct or remove it")
+        try:
+            return parse_index(content)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise InvalidConfiguration(f"{path} is not an image index: {error}", "correct or remove it") from error
 
     @contextmanager

@@ -1,9 +1,12 @@
 """Finding other repositories of a registry that layers can be mounted from instead of uploaded."""
 
-from hythe.client.errors import RemoteNotFound
+from contextlib import suppress
+
+from hythe.client.errors import ClientError
+from hythe.client.image_tree import walk_tree
 from hythe.client.store import LocalStore
 from hythe.oci.errors import OCIError
-from hythe.oci.manifest import Descriptor, Manifest, ManifestKind
+from hythe.oci.manifest import Descriptor, Manifest
 from hythe.oci.reference import Reference
 
 MAX_MOUNT_SOURCES = 4
@@ -27,10 +30,15 @@ def mount_sources(store: LocalStore, image: Descriptor, target: Reference) -> di
 
 
 def _blobs(store: LocalStore, descriptor: Descriptor) -> set[str]:
+    """Return the digests of an image's blobs; what is not in the store or not valid adds none."""
+
+    def read(child: Descriptor) -> Manifest | None:
+        with suppress(ClientError, OCIError):
+            return store.read_manifest(child)
+        return None
+
+    root = read(descriptor)
     try:
-        manifest: Manifest = store.read_manifest(descriptor)
-    except (RemoteNotFound, OCIError):
+        return {blob.digest for manifest in walk_tree(root, read) for blob in manifest.blobs} if root else set()
+    except OCIError:  # nested too deep
         return set()
-    if manifest.kind is ManifestKind.INDEX:
-        return set().union(*(_blobs(store, child) for child in manifest.manifests))
-    return {blob.digest for blob in manifest.blobs}

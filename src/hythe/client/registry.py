@@ -11,13 +11,14 @@ from hythe.client.credentials import Credential
 from hythe.client.errors import ContentMismatch, RemoteNotFound
 from hythe.client.hub import HubClient, SearchResult
 from hythe.client.image_locations import KINDS, open_destination, open_source
+from hythe.client.image_tree import choose_in_tree
 from hythe.client.platforms import choose_image, host_platform, parse_platform
 from hythe.client.progress import Reporter
 from hythe.client.protocol import RemoteRepository, catalog
 from hythe.client.transfer import TransferOptions, transfer
 from hythe.oci.config import ImageConfig
 from hythe.oci.digest import Digest
-from hythe.oci.manifest import Descriptor, Manifest, ManifestKind, Platform
+from hythe.oci.manifest import Descriptor, Manifest, Platform
 from hythe.oci.reference import Reference, split_host
 from hythe.oci.scope import DELETE, PULL
 
@@ -85,10 +86,13 @@ class Registry:
         """Return an image with its configuration, for a platform ``os/architecture`` (default: this machine's)."""
         reference = self.reference(name).with_default_tag()
         repository = self._repository(reference)
-        root = manifest = repository.get_manifest(reference.target)
-        if root.kind is ManifestKind.INDEX:
-            wanted = parse_platform(platform) if platform else host_platform()
-            manifest = repository.get_manifest(choose_image(root.manifests, wanted).digest)
+        root = repository.get_manifest(reference.target)
+        wanted = parse_platform(platform) if platform else host_platform()
+        manifest = choose_in_tree(
+            root,
+            lambda index: choose_image(index.manifests, wanted),
+            lambda child: repository.get_manifest(child.digest),
+        )
         if manifest.config is None:
             raise RemoteNotFound(f"{name} is not an image: it has no configuration")
         config = ImageConfig.parse(_read_blob(repository, manifest.config))

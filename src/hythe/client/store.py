@@ -19,12 +19,13 @@ import msgspec
 
 from hythe.client.errors import ClientError, RemoteConflict, RemoteNotFound
 from hythe.client.file_lock import locked, locked_if_free, write_atomically
+from hythe.client.image_tree import choose_in_tree
 from hythe.client.layout import ImageLayout
 from hythe.client.platforms import choose_image, host_platform
 from hythe.oci.config import ImageConfig
 from hythe.oci.digest import Digest
 from hythe.oci.errors import InvalidDigest, InvalidReference, OCIError
-from hythe.oci.manifest import Descriptor, Manifest, ManifestKind, Platform
+from hythe.oci.manifest import Descriptor, Manifest, Platform
 from hythe.oci.reference import DEFAULT_HOST, Reference
 
 NAME_KEY = "org.opencontainers.image.ref.name"
@@ -108,10 +109,11 @@ class LocalStore(ImageLayout):
     def load(self, entry: StoreEntry, platform: Platform | None = None) -> StoredImage:
         """Return an entry's image; of an index, the one for ``platform`` (default: the host's)."""
         manifest = self.read_manifest(entry.descriptor)
-        if manifest.kind is ManifestKind.INDEX:
-            stored = [child for child in manifest.manifests if self.has(child)]
-            manifest = self.read_manifest(self._choose_platform(stored, platform))
-        return StoredImage(entry, manifest)
+
+        def choose(index: Manifest) -> Descriptor:
+            return self._choose_platform([child for child in index.manifests if self.has(child)], platform)
+
+        return StoredImage(entry, choose_in_tree(manifest, choose, self.read_manifest))
 
     @staticmethod
     def _choose_platform(stored: list[Descriptor], platform: Platform | None) -> Descriptor:
@@ -127,7 +129,11 @@ class LocalStore(ImageLayout):
         return ImageConfig.parse(self.read_document(image.id))
 
     def resolve(self, text: str, platform: Platform | None = None) -> StoredImage:
-        """Find an image by name, digest or ID prefix; raises RemoteNotFound."""
+        """Find an image by name, digest or ID prefix, and load it; raises RemoteNotFound."""
+        return self.load(self.find_entry(text), platform)
+
+    def find_entry(self, text: str) -> StoreEntry:
+        """Find an image by name, digest or ID prefix, which may be incomplete; raises RemoteNotFound."""
         entries = self.entries()
         entry = self._named(text, entries)
         if entry is None:
@@ -137,7 +143,7 @@ class LocalStore(ImageLayout):
             raise RemoteNotFound(
                 f"no such image: {text}", f"'hythe images' lists images; 'hythe pull {text}' downloads it"
             )
-        return self.load(entry, platform)
+        return entry
 
     def _named(self, text: str, entries: Iterable[StoreEntry]) -> StoreEntry | None:
         try:

@@ -10,6 +10,7 @@ import msgspec
 
 from hythe.client.endpoints import TransferDestination, TransferSource
 from hythe.client.errors import RegistryError, RemoteNotFound
+from hythe.client.image_tree import choose_in_tree, walk_tree
 from hythe.client.parallel import run_parallel
 from hythe.client.platforms import choose_image
 from hythe.client.progress import Reporter
@@ -101,25 +102,24 @@ def _select(source: TransferSource, origin: Manifest, options: TransferOptions) 
     if origin.kind is not ManifestKind.INDEX:
         return origin, [origin]
     if options.is_all:
-        return origin, [*_descendants(source, origin), origin]
+        return origin, list(walk_tree(origin, _child_reader(source)))
     found = (choose_image(origin.manifests, platform) for platform in options.platforms)
     chosen = list({descriptor.digest: descriptor for descriptor in found}.values())
     if len(chosen) == 1:
-        image = source.child(chosen[0])
+        image = choose_in_tree(origin, lambda index: choose_image(index.manifests, options.platforms[0]), source.child)
         return image, [image]
     index = Index(2, origin.media_type, tuple(chosen), annotations=origin.annotations).encode()
     root = Manifest.parse(index, origin.media_type)
-    return root, [*_descendants(source, root), root]
+    return root, list(walk_tree(root, _child_reader(source)))
 
 
-def _descendants(source: TransferSource, index: Manifest) -> list[Manifest]:
-    found: list[Manifest] = []
-    for descriptor in index.manifests:
+def _child_reader(source: TransferSource) -> Callable[[Descriptor], Manifest]:
+    def read(descriptor: Descriptor) -> Manifest:
         try:
-            child = source.child(descriptor)
+            return source.child(descriptor)
         except RemoteNotFound as error:
             platform = f" ({descriptor.platform})" if descriptor.platform else ""
             hint = "the source has only some platforms: select them with --platform"
             raise RemoteNotFound(f"{descriptor.digest}{platform} of the index does not exist", hint) from error
-        found += [*_descendants(source, child), child] if child.kind is ManifestKind.INDEX else [child]
-    return found
+
+    return read

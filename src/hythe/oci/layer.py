@@ -119,7 +119,7 @@ def read_layer(stream: BinaryIO) -> Iterator[tuple[Member, EntryContent | None]]
     Raises InvalidLayer. Leaves data after the archive's end mark unread in ``stream``.
     """
     try:
-        with tarfile.open(fileobj=stream, mode="r|", bufsize=_BUFFER, tarinfo=_BoundedTarInfo) as archive:
+        with tarfile.open(fileobj=stream, mode="r|", bufsize=_BUFFER, tarinfo=BoundedTarInfo) as archive:
             while (info := archive.next()) is not None:
                 archive.members.clear()  # type: ignore[attr-defined]  # or they would pile up
                 member = _member(info)
@@ -132,7 +132,7 @@ def read_layer(stream: BinaryIO) -> Iterator[tuple[Member, EntryContent | None]]
         raise InvalidLayer(f"not a layer: {error}") from error
 
 
-class _BoundedTarInfo(tarfile.TarInfo):
+class BoundedTarInfo(tarfile.TarInfo):
     """Rejects headers that are damaged (tarfile would treat them as the end) or too large for memory.
 
     All versions of Python call these two for each header; since a security update of 3.11, ``frombuf`` is bypassed.
