@@ -254,6 +254,21 @@ class Uploads:
             await asyncio.sleep(DOOM_POLL_INTERVAL)
 
     async def _link(self, push: "_Push", upload: UploadSession, digest: Digest, size: int, *, reserved: bool) -> None:
+        """End the session with a blob of the repository, or without one if that is refused (a plan's limit)."""
+        try:
+            await self._try_link(push, upload, digest, size, reserved=reserved)
+        except WireError:
+            async with self._database.writing(durable=False) as session:
+                # Its bytes are stored already: leave them to garbage collection.
+                if await store.remove(session, upload.id):
+                    await blob_store.lock(session, str(digest))
+                    await garbage_store.mark_unrecorded(session, str(digest), self._clock())
+            await self._storage.cancel(upload)
+            raise
+
+    async def _try_link(
+        self, push: "_Push", upload: UploadSession, digest: Digest, size: int, *, reserved: bool
+    ) -> None:
         now = self._clock()
         async with self._database.writing() as session:
             target = await self._repositories.get_or_create(session, push.repository, push.actor, exclusive=False)
