@@ -9,7 +9,7 @@ the public part stays for good, because images that it signed stay.
 import json
 import time
 from base64 import urlsafe_b64decode
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from enum import Enum
 from typing import Any
@@ -181,8 +181,10 @@ class SigningKeys:
         """Return the id of the key that signs now: the newest one that every server knows."""
         able = [key for key in self._stored.values() if _may_sign(key, purpose)]
         known_everywhere = [key for key in able if self._clock() - key.created_at >= PUBLISHED_FIRST]
+        if known_everywhere:
+            return max(known_everywhere, key=_age).id
         # Without an older key the first one signs at once.
-        return _newest(known_everywhere) if known_everywhere else _newest(able[-1:])
+        return min(able, key=_age).id
 
     def sign(self, claims: dict[str, Any]) -> str:
         """Return ``claims`` as a signed token."""
@@ -220,10 +222,9 @@ class SigningKeys:
         return self._keys[key_id]
 
 
-def _newest(keys: Sequence[StoredKey]) -> str:
-    if not keys:
-        raise LookupError("there is no signing key")
-    return max(keys, key=lambda key: (key.created_at, key.purpose is not None)).id
+def _age(key: StoredKey) -> tuple[datetime, bool, bool]:
+    """Return the order of keys, oldest first."""
+    return key.created_at, key.retired_at is None, key.purpose is not None
 
 
 def _serves(key: StoredKey, purpose: Purpose) -> bool:

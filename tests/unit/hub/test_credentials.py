@@ -2,10 +2,13 @@
 
 import asyncio
 import base64
+from datetime import timedelta
 
 import pytest
+from sqlalchemy import update
 from tests.unit.hub.services import PASSWORD, Services
 
+from hythe.database.tables.hub import personal_tokens
 from hythe.hub.access_token import claims_for
 from hythe.hub.actor import ANONYMOUS, HubActor, Right
 from hythe.hub.errors import Invalid, NotFound, SignInNeeded, TooManyAttempts
@@ -13,7 +16,9 @@ from hythe.hub.login_throttle import MAX_FAILURES, MAX_FAILURES_PER_ADDRESS, WAI
 from hythe.hub.passwords import Passwords
 from hythe.hub.personal_tokens import NewPersonalToken
 from hythe.hub.tokens import REFRESH_LIFETIME, TokenRequest
-from hythe.oci.scope import Scope
+from hythe.oci.errors import ErrorCode, WireError
+from hythe.oci.scope import CATALOG, Scope
+from hythe.registry.access import Action
 
 
 def basic(name: str, password: str) -> str:
@@ -143,6 +148,105 @@ def test_refresh_tokens(services: Services, ann: HubActor) -> None:
     assert services.run(services.hub.tokens.issue(ANONYMOUS, TokenRequest(offline=True))).refresh_token == ""
     with pytest.raises(SignInNeeded):
         services.run(services.hub.tokens.renew("forged", TokenRequest()))
+
+
+def opened(services: Services, actor: HubActor) -> HubActor:
+    """Return the actor of an access token of the registry that the actor got."""
+    request = TokenRequest("hub", (Scope.repository("ann/app", "pull", "push", "delete"),))
+    reply = services.run(services.hub.tokens.issue(actor, request))
+    found: HubActor = services.run(services.hub.access.authenticate(f"Bearer {reply.token}"))
+    return found
+
+
+def reachable(services: Services, actor: HubActor) -> list[str]:
+    """Return what an access token allows now; ``unauthorized`` if it ended."""
+    allowed = []
+    for action in Action:
+        try:
+            services.run(services.hub.access.require(actor, "ann/app", action))
+            allowed.append(action.value)
+        except WireError as error:
+            if error.code is ErrorCode.UNAUTHORIZED and error.message != ErrorCode.UNAUTHORIZED.message:
+                return ["unauthorized"]
+    return allowed
+
+
+def test_an_access_token_ends_with_its_personal_token(services: Services, ann: HubActor) -> None:
+    """Revoking a personal token ends its access tokens at once, through a refresh token, too, and no others."""
+    made = [services.run(services.hub.personal_tokens.create(ann, NewPersonalToken("ci", tuple(Right)))) for _ in "12"]
+    first, second = (services.run(services.hub.credentials.by_token(secret)) for secret, _ in made)
+    refresh = services.run(services.hub.tokens.issue(second, TokenRequest(offline=True))).refresh_token
+    of_login = services.run(services.hub.credentials.by_refresh_token(refresh))
+    tokens = [opened(services, each) for each in (ann, first, second, of_login)]
+    assert [reachable(services, each) for each in tokens] == [["pull", "push", "delete"]] * 4
+
+    services.run(services.hub.personal_tokens.delete(ann, made[1][1].id))
+
+    kept, ended = ["pull", "push", "delete"], ["unauthorized"]
+    assert [reachable(services, each) for each in tokens] == [kept, kept, ended, ended]
+    # SQLite gives the row id of the deleted token to the next one, which must not revive the access token.
+    services.run(services.hub.personal_tokens.create(ann, NewPersonalToken("new", tuple(Right))))
+    assert reachable(services, tokens[2]) == ended
+
+
+def test_an_access_token_outlives_no_expiry(services: Services, ann: HubActor) -> None:
+    """It ends when its personal token expires, even if that comes sooner than when it was issued."""
+    secret, token = services.run(services.hub.personal_tokens.create(ann, NewPersonalToken("ci", tuple(Right), 30)))
+    access = opened(services, services.run(services.hub.credentials.by_token(secret)))
+    soon = services.clock.now + timedelta(seconds=60)
+
+    async def shorten() -> None:
+        async with services.database.writing() as session:
+            await session.run(update(personal_tokens).where(personal_tokens.c.id == token.id).values(expires_at=soon))
+
+    services.run(shorten())
+    assert reachable(services, access) == ["pull", "push", "delete"]
+    services.clock.forward(seconds=61)
+
+    assert reachable(services, access) == ["unauthorized"]
+
+
+def test_an_access_token_has_no_more_rights_than_its_personal_token(services: Services, ann: HubActor) -> None:
+    """If the rights of a personal token were lowered, the access token loses them."""
+    secret, token = services.run(services.hub.personal_tokens.create(ann, NewPersonalToken("ci", tuple(Right))))
+    access = opened(services, services.run(services.hub.credentials.by_token(secret)))
+
+    async def lower() -> None:
+        async with services.database.writing() as session:
+            own = personal_tokens.c.id == token.id
+            await session.run(update(personal_tokens).where(own).values(rights=Right.READ.value))
+
+    services.run(lower())
+
+    assert reachable(services, access) == ["pull"]
+
+
+def test_a_new_password_ends_access_tokens(services: Services, ann: HubActor) -> None:
+    """Access tokens of a password end with it; those of a personal token do, too: the account may be stolen."""
+    secret, _ = services.run(services.hub.personal_tokens.create(ann, NewPersonalToken("ci", tuple(Right))))
+    tokens = [opened(services, each) for each in (ann, services.run(services.hub.credentials.by_token(secret)))]
+
+    services.run(services.hub.users.set_password(ann, "ann", "battery staple", PASSWORD))
+
+    assert [reachable(services, each) for each in tokens] == [["unauthorized"]] * 2
+    with pytest.raises(WireError):
+        services.run(services.hub.access.enter(tokens[0]))
+    again = services.run(services.hub.credentials.by_token(secret))
+    assert reachable(services, opened(services, again)) == ["pull", "push", "delete"]
+
+
+def test_an_ended_access_token_lists_nothing(services: Services, ann: HubActor) -> None:
+    """The catalog, search and the JSON API refuse it like the rest of the registry does."""
+    reply = services.run(services.hub.tokens.issue(ann, TokenRequest("hub", (CATALOG,))))
+    header = f"Bearer {reply.token}"
+    services.run(services.hub.credentials.by_header(header))
+
+    services.run(services.hub.users.set_password(ann, "ann", "battery staple", PASSWORD))
+
+    with pytest.raises(SignInNeeded):
+        services.run(services.hub.credentials.by_header(header))
+    with pytest.raises(WireError):
+        services.run(services.hub.access.enter(services.run(services.hub.access.authenticate(header))))
 
 
 def test_an_access_token_gets_no_other(services: Services, ann: HubActor) -> None:
