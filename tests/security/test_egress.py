@@ -6,7 +6,7 @@ import http.server
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
@@ -76,15 +76,18 @@ def internal() -> Iterator[InternalService]:
 
 
 @contextmanager
-def redirecting(target: str) -> Iterator[str]:
-    """A server that redirects every request: its HOST:PORT."""
+def redirecting(target: str, challenge: str = "") -> Iterator[str]:
+    """A server that redirects every request, or answers with an authentication challenge: its HOST:PORT."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self.send_response(307)
-            self.send_header("Location", target)
+            self.send_response(401 if challenge else 307)
+            self.send_header("WWW-Authenticate" if challenge else "Location", challenge or target)
             self.send_header("Content-Length", "0")
             self.end_headers()
+
+        def do_HEAD(self) -> None:
+            self.do_GET()
 
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["Content-Length"]))
@@ -192,8 +195,10 @@ def test_builds_reach_no_internal_service(attacked: Attacked) -> None:
     for number, url in enumerate(urls):
         source = services.source(f"module{number}", {"Dockerfile": TINY})
         (source.work / ".gitmodules").write_text(f'[submodule "part"]\n\tpath = part\n\turl = {url}/x.git\n')
+        source.git("add", ".gitmodules")
         source.git("update-index", "--add", "--cacheinfo", f"160000,{source.head()},part")
-        source.commit({}, "Add the part")
+        source.git("commit", "-q", "-m", "Add the part")
+        source.git("push", "-q", "origin", "main")
         assert "a submodule cannot be fetched" in attacked.failure(f"module{number}", source)[0]
 
     files = {
@@ -214,4 +219,25 @@ def test_builds_reach_no_internal_service(attacked: Attacked) -> None:
     assert "reached" not in attacked.failure("step", services.source("step", {"Dockerfile": steps}))[1].splitlines()
     added = f"{TINY}ADD {urls[1]}/file /file\n"
     attacked.failure("added", services.source("added", {"Dockerfile": added}))
+    assert internal.connections == []
+
+
+def test_mirrored_registries_lead_to_no_internal_service(
+    start_services: Callable[..., Services], internal: InternalService
+) -> None:
+    """The operator trusts the host of a mirror, not where it leads the hub: redirects and token servers are decided."""
+    own = internal.own_address
+    mirrors = []
+    with ExitStack() as stack:
+        for number, host in enumerate((own, "169.254.169.254", f"[::ffff:{own}]", "10.0.0.1")):
+            target = f"http://{host}:{internal.port}/token"
+            for kind, challenge in (("redirect", ""), ("realm", f'Bearer realm="{target}",service="x"')):
+                mirrors.append(f"{kind}{number}.mirror=http://{stack.enter_context(redirecting(target, challenge))}")
+        services = start_services({"HYTHE_MIRRORS": " ".join(mirrors), **BY_HAND})
+        for mirror in mirrors:
+            path = f"/v2/{mirror.partition('=')[0]}/library/app/manifests/latest"
+            status, answer = services.try_call("GET", path, user="")
+            assert status in (401, 404, 503)
+            assert "418" not in str(answer)
+
     assert internal.connections == []
