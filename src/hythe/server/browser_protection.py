@@ -113,9 +113,10 @@ class KnownHosts:
     """An ASGI application that refuses requests whose Host is not among ``names``."""
 
     def __init__(self, application: ASGIApp, names: HostNames, refuse: Refuse | None = None) -> None:
-        """``refuse`` makes the response to a refused request outside the registry."""
+        """``refuse`` makes the response to a refused request outside the registry, if the server has such paths."""
         self._application = application
         self._names = names
+        self._alone = refuse is None
         self._refuse = refuse or RegistryRefusal
         self._known: set[bytes] = set()
 
@@ -123,10 +124,17 @@ class KnownHosts:
         """Handle a request. One without Host comes from no browser."""
         for name, value in scope["headers"]:
             if name == b"host" and value not in self._known and not self._learn(value):
-                refuse = RegistryRefusal if scope["path"].startswith("/v2/") else self._refuse
-                await refuse(unknown_host(str(value, "latin-1")))(scope, receive, send)
+                await self._refuse_host(str(value, "latin-1"), scope, receive, send)
                 return
         await self._application(scope, receive, send)
+
+    async def _refuse_host(self, host: str, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._alone and scope["path"] == "/v2/":
+            # podman and skopeo do not show why this request is refused, but of the next one they do.
+            await self._application(scope, receive, send)
+        else:
+            refuse = RegistryRefusal if scope["path"].startswith("/v2/") else self._refuse
+            await refuse(unknown_host(host))(scope, receive, send)
 
     def _learn(self, host: bytes) -> bool:
         if not self._names.contain(str(host, "latin-1")):

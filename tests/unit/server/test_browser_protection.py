@@ -125,7 +125,7 @@ def test_any_header_is_decided(host: str) -> None:
             assert name.startswith("[") or not is_public(name) or name[-1].isdigit() or "0x" in name
 
 
-def respond(headers: list[tuple[bytes, bytes]], path: str = "/v2/") -> tuple[int, str]:
+def respond(headers: list[tuple[bytes, bytes]], path: str = "/v2/_catalog") -> tuple[int, str]:
     """Send a request through both protections; 200 if it is passed on."""
     sent: list[Any] = []
 
@@ -181,6 +181,13 @@ def test_the_refusal_names_the_setting() -> None:
     assert error["message"].endswith("with --allowed-hosts hub.example.com")
     assert "\x1b" not in respond([(b"host", b"\x1b[31mevil.com")])[1]
     assert len(respond([(b"host", b"x" * 9000 + b".com")])[1]) < 300
+
+
+def test_clients_reach_the_request_whose_refusal_they_show() -> None:
+    """podman and skopeo do not show why GET /v2/ is refused; its response contains nothing."""
+    assert respond([(b"host", b"evil.com")], "/v2/")[0] == 200
+    assert respond([(b"host", b"evil.com"), (b"origin", b"http://evil.com:1")], "/v2/")[0] == 403
+    assert [respond([(b"host", b"evil.com")], path)[0] for path in ("/v2", "/v2//", "/", "/v2/x")] == [403] * 4
 
 
 def test_the_cache_is_bounded() -> None:
