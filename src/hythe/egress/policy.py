@@ -30,14 +30,14 @@ class EgressDenied(PermissionError):
         return str(self.strerror)
 
 
-class Endpoint(msgspec.Struct, frozen=True):
+class OpenedPort(msgspec.Struct, frozen=True):
     """One port of an address; ``port`` can be ANY_PORT."""
 
     address: IPAddress
     port: int
 
 
-class NamedEndpoint(msgspec.Struct, frozen=True):
+class OpenedName(msgspec.Struct, frozen=True):
     """One port of a host that is opened by its name; ``port`` can be ANY_PORT."""
 
     host: str
@@ -52,8 +52,8 @@ class EgressPolicy(msgspec.Struct, frozen=True):
     """
 
     networks: tuple[IPNetwork, ...] = ()
-    endpoints: tuple[Endpoint, ...] = ()
-    names: tuple[NamedEndpoint, ...] = ()
+    endpoints: tuple[OpenedPort, ...] = ()
+    names: tuple[OpenedName, ...] = ()
 
     @classmethod
     def parse(cls, setting: str) -> Self:
@@ -66,9 +66,9 @@ class EgressPolicy(msgspec.Struct, frozen=True):
         endpoints, names = list(self.endpoints), list(self.names)
         for host, port in hosts:
             try:
-                endpoints.append(Endpoint(parse_address(host), port))
+                endpoints.append(OpenedPort(parse_address(host), port))
             except ValueError:
-                names.append(NamedEndpoint(host, port))
+                names.append(OpenedName(host, port))
         return msgspec.structs.replace(self, endpoints=tuple(endpoints), names=tuple(names))
 
     def with_names_resolved(self) -> Self:
@@ -76,7 +76,7 @@ class EgressPolicy(msgspec.Struct, frozen=True):
         if not self.names:
             return self
         found = [
-            Endpoint(parse_address(address), named.port)
+            OpenedPort(parse_address(address), named.port)
             for named in self.names
             for address in _present_addresses(named.host)
         ]
