@@ -35,7 +35,7 @@ MAX_DESCRIPTORS = 5000
 """Layers and manifests that one manifest can list; an image has a few dozen."""
 
 MAX_INDEX_DEPTH = 8
-"""Indexes on the way from an image's root to a manifest, the root included; real images have one, or two in a layout."""
+"""Indexes on the way from an image's root to a manifest, with the root; real images have one, or two in a layout."""
 
 
 class Platform(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
@@ -164,12 +164,6 @@ class Manifest(msgspec.Struct, frozen=True):
         return tuple(d for d in (*config, *self.layers) if not d.is_nondistributable)
 
     @property
-    def element_count(self) -> int:
-        """How much time and memory the manifest takes: the number of its descriptors, annotations and URLs."""
-        listed = (*self.layers, *self.manifests)
-        return len(self.annotations) + sum(1 + len(each.annotations) + len(each.urls) for each in listed)
-
-    @property
     def effective_artifact_type(self) -> str:
         """``artifactType``, or the configuration's media type (distribution specification, "Listing Referrers")."""
         return self.artifact_type or (self.config.media_type if self.config else "")
@@ -226,6 +220,8 @@ def _check_descriptors(manifest: Manifest) -> None:
     for descriptor in descriptors:
         if descriptor.size < 0:
             raise InvalidManifest(f"the size of {descriptor.digest} is negative")
+        if _SHA256.fullmatch(descriptor.digest):  # thrice as fast as parsing
+            continue
         try:
             Digest.parse(descriptor.digest)
         except InvalidDigest as error:
