@@ -13,6 +13,7 @@ from hythe.client.retry import RetryPolicy
 from hythe.client.session import RegistrySession
 from hythe.client.store import LocalStore
 from hythe.client.tls_and_proxy import TLSOptions
+from hythe.client.transfer_rate import TransferRate
 from hythe.oci.reference import Reference
 from hythe.oci.scope import PULL
 
@@ -31,7 +32,9 @@ class Client:
         store: Path | None = None,
         policy: RetryPolicy | None = None,
         credentials_by_host: Mapping[str, Credential] | None = None,
+        transfer_rate: TransferRate | None = None,
     ) -> None:
+        """A server that is slower than ``transfer_rate`` is given up."""
         self.configuration = configuration or load_configuration()
         self.credentials = credentials or CredentialFiles()
         self.policy = policy or RetryPolicy()
@@ -39,7 +42,9 @@ class Client:
         self.store = LocalStore(store, self.configuration.default_registry)
         hosts = (*self.configuration.plain_http, *plain_http)
         self.connections = ConnectionPool(
-            TLSOptions(hosts, self.configuration.certificate_authorities), self.policy.read_timeout
+            TLSOptions(hosts, self.configuration.certificate_authorities),
+            self.policy.read_timeout,
+            transfer_rate=transfer_rate,
         )
 
     def reference(self, text: str) -> Reference:

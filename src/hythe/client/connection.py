@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias
 from urllib.parse import SplitResult, urlsplit
 
 from hythe.client.errors import Unreachable
-from hythe.client.http1 import HTTP1Connection, HTTPResponse, InvalidResponse
+from hythe.client.http1 import HTTP1Connection, HTTPResponse, InvalidResponse, Socket
 from hythe.client.tls_and_proxy import Proxy, TLSOptions, is_loopback, proxy_for
+from hythe.client.transfer_rate import MeteredSocket, TooSlow, TransferRate
 
 if TYPE_CHECKING:
     from ssl import SSLContext
@@ -22,8 +23,11 @@ if TYPE_CHECKING:
 CONNECT_TIMEOUT = 15
 MAX_RESPONSE_SIZE = 16 << 20
 """Maximum bytes of a response that is read into memory."""
+MAX_ERROR_SIZE = 256 << 10
+"""The same for the response to a request that failed."""
 _PORTS = {"http": 80, "https": 443}
 _READ_SIZE = 1 << 16
+_FIRST_ERROR = 400
 
 
 Dial: TypeAlias = Callable[[str, int], socket]
@@ -82,15 +86,14 @@ class StreamedResponse:
             raise self._pool.connection_error(self._key, error) from error
 
     def read(self) -> HTTPResponse:
-        """Read the whole response into memory; raises ConnectionFailed."""
+        """Read the whole response into memory; raises ConnectionFailed, also if it is too large."""
+        limit = MAX_ERROR_SIZE if self.status >= _FIRST_ERROR else MAX_RESPONSE_SIZE
         content = bytearray()
         piece = memoryview(bytearray(_READ_SIZE))
         while count := self.readinto(piece):
             content += piece[:count]
-            if len(content) > MAX_RESPONSE_SIZE:
-                raise ConnectionFailed(
-                    f"{self._key}: response larger than {MAX_RESPONSE_SIZE >> 20} MiB", permanent=True
-                )
+            if len(content) > limit:
+                raise ConnectionFailed(f"{self._key}: response larger than {limit >> 10} KiB", permanent=True)
         return HTTPResponse(self.status, self.headers, bytes(content))
 
     def close(self) -> None:
@@ -109,11 +112,21 @@ class StreamedResponse:
 class ConnectionPool:
     """Open connections by server; one that is idle for ``read_timeout`` seconds is given up. Thread-safe."""
 
-    def __init__(self, tls_options: TLSOptions, read_timeout: float = 45, dial: Dial | None = None) -> None:
-        """``dial`` opens every connection, redirects and token servers included, and no proxy is used then."""
+    def __init__(
+        self,
+        tls_options: TLSOptions,
+        read_timeout: float = 45,
+        dial: Dial | None = None,
+        transfer_rate: TransferRate | None = None,
+    ) -> None:
+        """``dial`` opens every connection, redirects and token servers included, and no proxy is used then.
+
+        A server that is slower than ``transfer_rate`` is given up.
+        """
         self.tls_options = tls_options
         self._read_timeout = read_timeout
         self._dial = dial
+        self._transfer_rate = transfer_rate
         self._lock = threading.Lock()
         self._idle: dict[str, list[HTTP1Connection]] = {}
         self._busy: set[HTTP1Connection] = set()
@@ -142,6 +155,9 @@ class ConnectionPool:
         if verification := getattr(error, "verify_message", ""):
             hint = "trust its CA: hythe config set certificate-authorities FILE.pem"
             return ConnectionFailed(f"{key}: {verification}", hint, permanent=True)
+        if isinstance(error, TooSlow):
+            host = key.partition("://")[2]
+            return ConnectionFailed(f"{host} {error.verb} less than {error.rate}", permanent=True)
         if isinstance(error, TimeoutError):
             return ConnectionFailed(f"{key}: timed out waiting for data")
         is_refused = isinstance(error, ConnectionRefusedError)
@@ -199,14 +215,18 @@ class ConnectionPool:
         # Headers and a small body are two packets: Nagle's algorithm would delay the second.
         plain.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
         if parts.scheme == "http":
-            return HTTP1Connection(plain)
+            return HTTP1Connection(self._metered(plain))
         try:
             if proxy:
                 _open_tunnel(HTTP1Connection(plain), proxy, f"{host}:{port}")
-            return HTTP1Connection(self._context(parts.netloc).wrap_socket(plain, server_hostname=host), encrypted=True)
+            encrypted = self._context(parts.netloc).wrap_socket(plain, server_hostname=host)
+            return HTTP1Connection(self._metered(encrypted), encrypted=True)
         except BaseException:
             plain.close()
             raise
+
+    def _metered(self, connected: socket) -> Socket:
+        return MeteredSocket(connected, self._transfer_rate) if self._transfer_rate else connected
 
     def _proxy(self, parts: SplitResult) -> Proxy | None:
         return None if self._dial else proxy_for(parts.scheme, parts.netloc)

@@ -4,6 +4,7 @@ It replaces http.client, whose imports (email, ssl) take a quarter of the run ti
 """
 
 from collections.abc import Mapping
+from string import hexdigits
 from typing import BinaryIO, NamedTuple, Protocol
 
 import msgspec
@@ -12,6 +13,11 @@ READ_BUFFER_SIZE = 1 << 16
 """Size of the read buffer for headers and small bodies; larger reads bypass it."""
 MAX_LINE_LENGTH = 1 << 16
 MAX_HEADER_FIELDS = 200
+MAX_HEADER_SIZE = 128 << 10
+"""Maximum bytes of all header fields of a response together."""
+MAX_INFORMATIONAL_RESPONSES = 20
+MAX_CHUNK_LINE_LENGTH = 4096
+_MAX_DIGITS = 18
 
 
 class HTTPRequest(msgspec.Struct, frozen=True):
@@ -121,17 +127,17 @@ class ChunkedBody(ResponseBody):
         return count
 
     def _next_chunk(self) -> bool:
-        line = read_line(self._reader).partition(b";")[0].strip()
-        try:
-            self._left = int(line, 16)
-        except ValueError as error:
-            raise InvalidResponse(f"invalid response: {line[:40]!r} is not a chunk size") from error
+        line = read_line(self._reader, MAX_CHUNK_LINE_LENGTH).partition(b";")[0].strip()
+        if not 0 < len(line) < _MAX_DIGITS or line.strip(hexdigits.encode()):
+            raise InvalidResponse(f"invalid response: {line[:40]!r} is not a chunk size")
+        self._left = int(line, 16)
         if self._left:
             return True
-        while read_line(self._reader):
-            """Skip trailer fields."""
-        self.ended = True
-        return False
+        for _ in range(MAX_HEADER_FIELDS):
+            if not read_line(self._reader, MAX_CHUNK_LINE_LENGTH):
+                self.ended = True
+                return False
+        raise InvalidResponse(f"invalid response: more than {MAX_HEADER_FIELDS} trailer fields")
 
 
 class HTTP1Connection:
@@ -151,9 +157,11 @@ class HTTP1Connection:
 
     def read_response_head(self) -> ResponseHead:
         """Return status and headers of the final response, skipping informational ones; raises OSError."""
-        while (head := self._read_any_response_head()).status < 200:
-            pass
-        return head
+        for _ in range(MAX_INFORMATIONAL_RESPONSES):
+            head = self._read_any_response_head()
+            if head.status >= 200:
+                return head
+        raise InvalidResponse("invalid response: too many informational responses")
 
     def _read_any_response_head(self) -> ResponseHead:
         line = read_line(self._reader)
@@ -168,10 +176,14 @@ class HTTP1Connection:
 
     def _read_fields(self) -> dict[str, str]:
         headers: dict[str, str] = {}
+        left = MAX_HEADER_SIZE
         for _ in range(MAX_HEADER_FIELDS):
             line = read_line(self._reader)
             if not line:
                 return headers
+            left -= len(line)
+            if left < 0:
+                raise InvalidResponse(f"invalid response: header fields of more than {MAX_HEADER_SIZE} bytes")
             name, colon, value = line.decode("latin-1").partition(":")
             if colon:
                 key = name.strip().lower()
@@ -187,7 +199,7 @@ class HTTP1Connection:
         length = head.headers.get("content-length")
         if length is None:
             return ResponseBody(self._reader)
-        if not length.isdigit():
+        if not (length.isascii() and length.isdigit()) or len(length) > _MAX_DIGITS:
             raise InvalidResponse(f"invalid response: Content-Length {length[:40]!r}")
         return FixedLengthBody(self._reader, int(length))
 
@@ -197,11 +209,11 @@ class HTTP1Connection:
         self.socket.close()
 
 
-def read_line(reader: BinaryIO) -> bytes:
+def read_line(reader: BinaryIO, max_length: int = MAX_LINE_LENGTH) -> bytes:
     """Return the next line without its line break; raises InvalidResponse if it is too long or incomplete."""
-    line = reader.readline(MAX_LINE_LENGTH)
+    line = reader.readline(max_length)
     if not line.endswith(b"\n"):
         raise InvalidResponse(
-            "the connection was closed" if len(line) < MAX_LINE_LENGTH else "invalid response: line too long"
+            "the connection was closed" if len(line) < max_length else "invalid response: line too long"
         )
     return line.rstrip(b"\r\n")

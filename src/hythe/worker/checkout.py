@@ -18,7 +18,11 @@ from hythe.worker.source_tree import write_inside
 SOURCE = "/work/src"
 REPOSITORY = "/work/repository.git"
 """Location of git's own files while hooks and the build run; hooks get it as GIT_DIR."""
+LOW_SPEED_SECONDS = 60
+"""Window of the least transfer rate: longer than for registries, as a server sends little while it prepares a pack."""
 _COMMIT_LINE = "\x1e"
+_TOO_SLOW = "Operation too slow"
+"""What git says in that case."""
 SCRIPT = r"""
 set -e
 url=$1 name=$2 commit=$3 submodules=$4
@@ -67,9 +71,10 @@ class Checkout:
         self._job = job
         self._sandbox = sandbox
         self._progress = progress
-        self._environment = _QUIET | _credentials(job, sandbox)
+        self._environment = _QUIET | _least_rate(job) | _credentials(job, sandbox)
         self._access = source_access(job.source_url, job.limits.egress, networks)
         self._commit_line = ""
+        self._is_slow = False
         progress.hide(job.credentials, job.credentials.partition(":")[2])
 
     def fetch(self) -> tuple[CheckedOutCommit, int]:
@@ -84,6 +89,8 @@ class Checkout:
         completed = self._sandbox.run(command, self._on_line, access=self._access, environment=self._environment)
         if completed.code:
             reason = _FAILURES.get(completed.code, f"git exited with {completed.code}")
+            if self._is_slow:
+                reason += f", because its server sends less than {job.limits.least_rate}"
             raise BuildFailed(f"{ref.type.value} {ref.name!r} of {job.source_url}: {reason}: see the log")
         fields = self._commit_line.split("\x1f")
         if len(fields) != 4:
@@ -96,6 +103,7 @@ class Checkout:
         if line.startswith(_COMMIT_LINE):
             self._commit_line = line.removeprefix(_COMMIT_LINE)
         else:
+            self._is_slow = self._is_slow or _TOO_SLOW in line
             self._progress.line(line)
 
 
@@ -137,6 +145,14 @@ def _credentials(job: Job, sandbox: Sandbox) -> dict[str, str]:
         "GIT_CONFIG_KEY_0": f"http.{parts.scheme}://{parts.netloc}/.extraHeader",
         "GIT_CONFIG_VALUE_0": f"Authorization: Basic {encoded}",
     }
+
+
+def _least_rate(job: Job) -> dict[str, str]:
+    """Return the environment that makes git give up slow HTTP servers."""
+    if not job.limits.transfer_rate:
+        return {}
+    limit, seconds = str(job.limits.transfer_rate), str(LOW_SPEED_SECONDS)
+    return {"GIT_HTTP_LOW_SPEED_LIMIT": limit, "GIT_HTTP_LOW_SPEED_TIME": seconds}
 
 
 def _ssh(key: str, sandbox: Sandbox) -> dict[str, str]:

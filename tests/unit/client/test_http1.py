@@ -83,10 +83,19 @@ def test_the_end_of_bodies(server: Server, sent: bytes, method: str, content: by
         b"HTTP/1.1 abc\r\n\r\n",
         b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 300 + b"\r\n",
         b"HTTP/1.1 200 OK\r\nA: " + b"b" * 100_000 + b"\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n" + (b"A: " + b"b" * 2000 + b"\r\n") * 70 + b"\r\n",
+        b"HTTP/1.1 103 Early Hints\r\n\r\n" * 1000,
+        b"HTTP/1.1 200 OK\r\nContent-Length: \xb2\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-5\r\nhello\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0x5\r\nhello\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1_0\r\n0123456789abcdef\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5;" + b"x" * 5000 + b"\r\nhello\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n" + b"A: b\r\n" * 1000 + b"\r\n",
     ],
 )
 def test_invalid_and_truncated_responses(server: Server, sent: bytes) -> None:
-    """A truncated body is never returned as complete."""
+    """A truncated body is never returned as complete, and neither headers nor trailers are endless."""
     with pytest.raises(InvalidResponse):
         read_all(server.sends(sent))
 
