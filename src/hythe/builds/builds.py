@@ -11,10 +11,10 @@ from msgspec import Meta
 
 from hythe.builds.build import Build, Cause, QueuePosition, SourceCommit
 from hythe.builds.configuration import BuildConfiguration
-from hythe.builds.configurations import MANAGE, TRIGGER_TOKEN
+from hythe.builds.configurations import MANAGE, TRIGGER_TOKEN, may_see_values
 from hythe.builds.errors import BuildConflict, InvalidBuildConfiguration
 from hythe.builds.queue import BuildQueue
-from hythe.builds.rules import MAX_SOURCE_LENGTH, Rule, RuleMatch, docker_tags
+from hythe.builds.rules import MAX_SOURCE_LENGTH, Rule, RuleMatch, docker_tags, without_values
 from hythe.builds.sql import builds as rows
 from hythe.builds.sql import configurations as configuration_rows
 from hythe.builds.sql import forge_deliveries, logs
@@ -201,16 +201,21 @@ class BuildService:
         return hmac.compare_digest(self._secret_box.unseal(TRIGGER_TOKEN, sealed).encode(), token.encode())
 
     async def find(self, actor: HubActor, filters: BuildFilter) -> list[Build]:
-        """Return builds of repositories that the actor can read, newest first."""
+        """Return builds of repositories that the actor can read, newest first, without values of build arguments."""
         async with self._database.reading() as session:
             if filters.repository:
                 await self._access.require_repository(actor, filters.repository, Action.PULL, session)
-            elif not actor.operating:
-                return await rows.find_readable(session, filters, self._access.reader(actor))
-            return await rows.find(session, filters)
+            if filters.repository or actor.operating:
+                found = await rows.find(session, filters)
+            else:
+                found = await rows.find_readable(session, filters, self._access.reader(actor))
+        return list(map(_without_values, found))
 
     async def get(self, actor: HubActor, repository: str, number: int) -> tuple[Build, QueuePosition | None]:
-        """Return a build and, while it is queued, its position in the queue."""
+        """Return a build and, while it is queued, its position in the queue.
+
+        Only who may write to the repository sees the values of build arguments.
+        """
         async with self._database.reading() as session:
             build = await self._readable(session, actor, repository, number)
             return build, await self._queue.position(session, build)
@@ -260,7 +265,7 @@ class BuildService:
         build = await rows.by_number(session, repository, number)
         if build is None:
             raise NotFound(f"{short_name(repository)} has no build {number}")
-        return build
+        return build if await may_see_values(self._access, actor, repository, session) else _without_values(build)
 
     async def _allowed(self, session: Session, actor: HubActor, repository: str, action: Action) -> BuildConfiguration:
         await self._access.require_repository(actor, repository, action, session)
@@ -280,6 +285,10 @@ def _require_active(configuration: BuildConfiguration) -> None:
         raise BuildConflict(blocked_account(configuration), "an administrator can unblock it")
     if not configuration.active:
         raise BuildConflict(f"builds of {short_name(configuration.repository)} are disabled", "enable them first")
+
+
+def _without_values(build: Build) -> Build:
+    return msgspec.structs.replace(build, rule=without_values(build.rule))
 
 
 async def _build(session: Session, build_id: int) -> Build:

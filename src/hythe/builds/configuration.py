@@ -68,12 +68,16 @@ class BuildConfiguration(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NewBuildConfiguration(msgspec.Struct, frozen=True, kw_only=True):
-    """A build configuration to create; ``credentials`` for a private source are ``USER:PASSWORD`` or an SSH key."""
+    """A build configuration to create; ``credentials`` for a private source are ``USER:PASSWORD`` or an SSH key.
+
+    ``secrets`` are build secrets by name.
+    """
 
     source: BuildSource
     rules: tuple[Rule, ...] = ()
     options: Options = Options()
     credentials: Annotated[str, Meta(max_length=20_000)] = ""
+    secrets: dict[str, str] = {}
 
 
 class ConfigurationChanges(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -20,7 +20,7 @@ from hythe.builds.configuration import (
 from hythe.builds.errors import BuildConflict, InvalidBuildConfiguration
 from hythe.builds.events import BuildListener
 from hythe.builds.queue import BuildQueue
-from hythe.builds.rules import Rule, RulePreview, check_rule, preview
+from hythe.builds.rules import Rule, RulePreview, check_rule, preview, without_values
 from hythe.builds.sql import configurations as rows
 from hythe.builds.sql import forge_statuses
 from hythe.builds.sql import linked_accounts as links
@@ -28,7 +28,7 @@ from hythe.builds.triggers.schedule import next_due
 from hythe.database import Database, Session
 from hythe.forges.adapters import source_kinds
 from hythe.forges.source_ref import GIT, SourceRef, SourceType
-from hythe.hub.access import HubAccess
+from hythe.hub.access import HubAccess, reached
 from hythe.hub.actor import HubActor
 from hythe.hub.errors import Invalid, NotFound
 from hythe.hub.namespaces import short_name
@@ -100,6 +100,8 @@ class BuildConfigurationService:
                     session, context.repository_id, account, checked, sealed, token, actor.name, now
                 )
                 await rows.set_due(session, configuration_id, next_due(checked.options.schedule, now))
+                for name, value in new.secrets.items():
+                    await rows.set_secret(session, configuration_id, name, self._secret_box.seal(BUILD_SECRET, value))
                 return await _by_id(session, configuration_id)
         except IntegrityError as error:
             raise BuildConflict(
@@ -107,9 +109,13 @@ class BuildConfigurationService:
             ) from error
 
     async def get(self, actor: HubActor, repository: str) -> BuildConfiguration:
-        """Return the configuration of a repository that the actor can read."""
+        """Return the configuration of a repository that the actor can read.
+
+        Only who may write to it sees the values of build arguments.
+        """
         async with self._database.reading() as session:
-            return await self._allowed(session, actor, repository, Action.PULL)
+            found = await self._allowed(session, actor, repository, Action.PULL)
+            return found if await may_see_values(self._access, actor, repository, session) else _without_values(found)
 
     async def exists(self, actor: HubActor, repository: str) -> bool:
         """Whether the repository has a configuration that the actor can read."""
@@ -125,11 +131,11 @@ class BuildConfigurationService:
             return await self._allowed(session, actor, repository, MANAGE)
 
     async def of_account(self, actor: HubActor, account: str) -> list[BuildConfiguration]:
-        """Return the configurations of a namespace that the actor can read."""
+        """Return the configurations of a namespace that the actor can read, without the values of build arguments."""
         async with self._database.reading() as session:
             found = await rows.of_account(session, account)
         visible = await self._access.visible(actor, [configuration.repository for configuration in found])
-        return [configuration for configuration in found if configuration.repository in visible]
+        return [_without_values(configuration) for configuration in found if configuration.repository in visible]
 
     async def change(self, actor: HubActor, repository: str, changes: ConfigurationChanges) -> BuildConfiguration:
         """Change a configuration. A disabled one keeps everything, and nothing triggers its builds.
@@ -198,9 +204,7 @@ class BuildConfigurationService:
         async with self._database.writing() as session:
             configuration = await self._allowed(session, actor, repository, MANAGE)
             if len((await rows.secrets(session, configuration.id)).keys() - {name}) >= MAX_SECRETS:
-                raise InvalidBuildConfiguration(
-                    f"a build configuration has at most {MAX_SECRETS} secrets", "delete one that is not used"
-                )
+                raise _too_many_secrets()
             await rows.set_secret(session, configuration.id, name, self._secret_box.seal(BUILD_SECRET, value))
 
     async def remove_secret(self, actor: HubActor, repository: str, name: str) -> None:
@@ -222,6 +226,16 @@ class BuildConfigurationService:
         if configuration is None:
             raise NotFound(f"{short_name(repository)} has no Trusted Builds", "create a build configuration first")
         return configuration
+
+
+async def may_see_values(access: HubAccess, actor: HubActor, repository: str, session: Session) -> bool:
+    """Return whether the actor may write to the repository, and so see the values of its build arguments."""
+    context = await access.context(actor, repository, session)
+    return not {Action.PUSH, MANAGE}.isdisjoint(reached(actor, repository, context))
+
+
+def _without_values(configuration: BuildConfiguration) -> BuildConfiguration:
+    return msgspec.structs.replace(configuration, rules=tuple(map(without_values, configuration.rules)))
 
 
 async def _by_id(session: Session, configuration_id: int) -> BuildConfiguration:
@@ -258,6 +272,10 @@ def _with_branch(source: BuildSource, branch: str) -> BuildSource:
 
 def _validated(new: NewBuildConfiguration) -> NewBuildConfiguration:
     source = validated_source(new.source)
+    if len(new.secrets) > MAX_SECRETS:
+        raise _too_many_secrets()
+    for name, value in new.secrets.items():
+        _check_secret(name, value)
     rules = _validated_rules(new.rules or (Rule(),), source.default_branch)
     return msgspec.structs.replace(new, source=source, rules=rules, options=_validated_options(new.options))
 
@@ -330,6 +348,12 @@ def _parts(url: str) -> SplitResult:
     except ValueError as error:
         raise InvalidBuildConfiguration(f"{url!r} is not a URL: {error}", "use https://HOST/OWNER/NAME.git") from error
     return parts
+
+
+def _too_many_secrets() -> InvalidBuildConfiguration:
+    return InvalidBuildConfiguration(
+        f"a build configuration has at most {MAX_SECRETS} secrets", "delete one that is not used"
+    )
 
 
 def _check_secret(name: str, value: str) -> None:

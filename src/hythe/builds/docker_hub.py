@@ -67,19 +67,21 @@ def from_docker_hub(old: DockerHubSettings, *, linked_account_id: int | None = N
             linked_account_id=linked_account_id,
             default_branch=branch,
         ),
-        rules=tuple(_rule(each, old) for each in old.build_settings),
+        rules=tuple(map(_rule, old.build_settings)),
+        # Docker Hub passed them to hooks and showed them to nobody: as build arguments everyone could read them in the
+        # image's history.
+        secrets={each.name: each.value for each in old.envvars if each.value},
         options=Options(autotest=old.autotests != "OFF", base_link=old.repo_links),
     )
 
 
-def _rule(setting: BuildSetting, old: DockerHubSettings) -> Rule:
+def _rule(setting: BuildSetting) -> Rule:
     return Rule(
         source_type=SourceType(setting.source_type.lower()),
         source=setting.source_name,
         tags=setting.tag,
         context=setting.build_context or "/",
         dockerfile=_path(setting.dockerfile),
-        arguments={each.name: each.value for each in old.envvars},
         cache=not setting.nocache,
         autobuild=setting.autobuild,
     )

@@ -34,6 +34,10 @@ _PLATFORM = re.compile(r"[a-z0-9]+/[a-z0-9]+(?:/[a-z0-9.]+)?")
 _ARGUMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
+HIDDEN = "(hidden)"
+"""Replaces the values of build arguments for users who may not write to the repository."""
+
+
 class Rule(msgspec.Struct, frozen=True, kw_only=True):
     """A build rule. ``timeout`` is in seconds (0: the installation's default); paths are relative to the source.
 
@@ -100,10 +104,20 @@ def check_rule(rule: Rule) -> Rule:
     for name in rule.arguments:
         if not _ARGUMENT.fullmatch(name):
             raise InvalidBuildConfiguration(f"{name!r} is not a build argument: use letters, digits and '_'")
+    if HIDDEN in rule.arguments.values():
+        raise InvalidBuildConfiguration(
+            f"a build argument has the value {HIDDEN!r}, which replaces a value that you could not see",
+            "send the value itself",
+        )
     if rule.timeout < 0:
         raise InvalidBuildConfiguration("the timeout is negative: use seconds, or 0 for the installation's default")
     context, dockerfile = clean_path(rule.context) or "/", clean_path(rule.dockerfile) or "Dockerfile"
     return msgspec.structs.replace(rule, context=context, dockerfile=dockerfile)
+
+
+def without_values(rule: Rule) -> Rule:
+    """Return a rule with the names of its build arguments, but not their values."""
+    return msgspec.structs.replace(rule, arguments=dict.fromkeys(rule.arguments, HIDDEN))
 
 
 def clean_path(path: str) -> str:

@@ -25,7 +25,8 @@ class BuildFacts(msgspec.Struct, frozen=True, kw_only=True):
     context: str
     dockerfile: str
     dockerfile_digest: str
-    arguments: Mapping[str, str]
+    arguments: Sequence[str]
+    """The names of the build arguments: everyone can read the provenance of a public image, so it has no values."""
     target: str
     platforms: Sequence[str]
     tags: Sequence[str]
@@ -34,7 +35,7 @@ class BuildFacts(msgspec.Struct, frozen=True, kw_only=True):
     layers: Mapping[str, str]
     """Repository with layers of an earlier build that the build could use -> digest of their index."""
     cached: str
-    """The same in words, for people; empty: nothing of earlier builds."""
+    """What the build could use of earlier builds, in words; NO_CACHE: nothing."""
     hooks: Sequence[str]
     """The hooks of the source that ran."""
     isolation: str
@@ -61,7 +62,7 @@ def statement(name: str, digest: str, predicate_type: str, predicate: object) ->
 
 
 def provenance(build: BuildFacts) -> dict[str, Any]:
-    """Return the provenance: source, commit, rule, Dockerfile, arguments (never secrets), base images, cache, builder."""
+    """Return the provenance: source, commit, rule, Dockerfile, names of arguments, base images, cache, builder."""
     return {
         "buildDefinition": {
             "buildType": BUILD_TYPE,
@@ -71,7 +72,7 @@ def provenance(build: BuildFacts) -> dict[str, Any]:
                 "rule": build.rule,
                 "context": build.context,
                 "dockerfile": build.dockerfile,
-                "arguments": build.arguments,
+                "arguments": list(build.arguments),
                 "target": build.target,
                 "platforms": list(build.platforms),
                 "tags": list(build.tags),
@@ -79,7 +80,7 @@ def provenance(build: BuildFacts) -> dict[str, Any]:
             "internalParameters": {
                 "isolation": build.isolation,
                 "network": build.network,
-                "cache": build.cached or NO_CACHE,
+                "cache": build.cached,
                 "hooks": list(build.hooks),
             },
             "resolvedDependencies": [

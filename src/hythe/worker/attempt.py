@@ -14,7 +14,7 @@ from hythe.client.platforms import host_platform, parse_platform
 from hythe.oci.errors import OCIError
 from hythe.oci.manifest import Platform
 from hythe.provenance.sbom import bill_of_materials
-from hythe.provenance.statement import PROVENANCE, SPDX, BuildFacts, provenance, statement
+from hythe.provenance.statement import NO_CACHE, PROVENANCE, SPDX, BuildFacts, provenance, statement
 from hythe.worker.autotest import Autotest
 from hythe.worker.build_disks import BuildDisks, open_disks
 from hythe.worker.build_messages import BuildMessage, BuildStart
@@ -286,13 +286,14 @@ class _BuildRun:
         if not hooks.ran:
             self._layers.share()
         result = msgspec.structs.replace(result, tags=tags, attestations=attached, layers=self._layers.recorded)
+        result = msgspec.structs.replace(result, hooks=tuple(hooks.ran))
         return BuildOutcome(status="succeeded", digest=str(manifest.digest()), result=result)
 
     def _cached_state(self, builder: Builder) -> str:
-        """Return what of earlier builds can be in the image, in words; empty: nothing."""
+        """Return what of earlier builds can be in the image, in words."""
         if builder.own_cache:
             return builder.own_cache
-        return f"layers of build {self._job.cache.build}" if self._layers.used else ""
+        return f"layers of build {self._job.cache.build}" if self._layers.used else NO_CACHE
 
     def _compare(self, digest: str, result: BuildResult) -> BuildOutcome:
         """A second build of a commit pushes nothing: it reports whether its image is identical to the first one's."""
@@ -346,7 +347,7 @@ class _BuildRun:
             context=spec.context,
             dockerfile=spec.dockerfile,
             dockerfile_digest=f"sha256:{hashlib.sha256(text.encode()).hexdigest()}",
-            arguments=spec.arguments,
+            arguments=sorted(spec.arguments),
             target=spec.target,
             platforms=spec.platforms,
             tags=job.tags,

@@ -51,13 +51,18 @@ class HookRunner:
         folder = job.spec.dockerfile.rpartition("/")[0]
         self._folder = "/".join(part for part in (job.spec.context.strip("/"), folder) if part)
         self.variables = variables(job, checked_out)
-        self._environment = self.variables | {
-            "PATH": "/work/home/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
-            "GIT_DIR": REPOSITORY,
-            "GIT_WORK_TREE": SOURCE,
-            "SOURCE_DATE_EPOCH": str(time),
-            "_CONTAINERS_USERNS_CONFIGURED": "done",
-        }
+        secrets = {name: value for name, value in job.secrets.items() if name.isidentifier()}
+        self._environment = (
+            secrets
+            | self.variables
+            | {
+                "PATH": "/work/home/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
+                "GIT_DIR": REPOSITORY,
+                "GIT_WORK_TREE": SOURCE,
+                "SOURCE_DATE_EPOCH": str(time),
+                "_CONTAINERS_USERNS_CONFIGURED": "done",
+            }
+        )
 
     def has(self, name: str) -> bool:
         """Return whether a hook with this name exists."""

@@ -46,7 +46,7 @@ def test_all_settings_are_imported() -> None:
         True,
     )
     assert (tag.context, tag.dockerfile, tag.cache, tag.autobuild) == ("/", "Dockerfile", True, False)
-    assert branch.arguments == {"COLOUR": "blue"}
+    assert (branch.arguments, new.secrets) == ({}, {"COLOUR": "blue"})
     [line] = preview([tag], [SourceRef(SourceType.TAG, "v1.2")])
     assert line.tags == ("v1.2", "1.2")
 
