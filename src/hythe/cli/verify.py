@@ -33,12 +33,18 @@ def _configure(parser: ArgumentParser) -> None:
 def _run(arguments: Namespace) -> int:
     import msgspec
 
+    from hythe.provenance.statement import NO_CACHE
+
     with connected(arguments) as client:
         origin = verify(client, client.reference(arguments.name).with_default_tag(), arguments.key)
     if arguments.json:
         print_json(msgspec.to_builtins(origin))
     else:
         print(f"{origin.image}@{origin.digest} <- {origin.source} {origin.commit} ({origin.ref}, {origin.dockerfile})")
+        if origin.cache not in ("", NO_CACHE):
+            print(f"used a cache: {origin.cache}")
+        if origin.hooks:
+            print(f"ran hooks: {', '.join(origin.hooks)}")
     return 0
 
 

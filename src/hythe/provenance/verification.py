@@ -32,6 +32,9 @@ class ImageOrigin(msgspec.Struct, frozen=True):
     builder: str
     built_at: str
     bases: dict[str, str]
+    cache: str
+    """What the build could use of earlier builds; empty: an older hub did not say so."""
+    hooks: tuple[str, ...]
     packages: int
 
 
@@ -47,6 +50,7 @@ def verify_origin(repository: RemoteRepository, target: str, keys: list[Elliptic
     if definition["buildType"] != BUILD_TYPE:
         raise Untrusted(f"unknown build type: {definition['buildType']}")
     parameters, dependencies = definition["externalParameters"], definition["resolvedDependencies"]
+    internal = definition.get("internalParameters", {})
     commit = next((each["digest"]["gitCommit"] for each in dependencies if "gitCommit" in each["digest"]), "")
     if not commit:
         raise Untrusted("its provenance names no commit")
@@ -64,6 +68,8 @@ def verify_origin(repository: RemoteRepository, target: str, keys: list[Elliptic
             for each in dependencies
             if each["uri"].startswith("oci:")
         },
+        cache=internal.get("cache", ""),
+        hooks=tuple(internal.get("hooks", ())),
         packages=max(0, len(statements.get(SPDX, {}).get("packages", ())) - 1),
     )
 

@@ -13,6 +13,7 @@ from hythe.worker.errors import InvalidDockerfile
 
 _ESCAPE = re.compile(r"#\s*escape\s*=\s*([\\`])\s*$", re.IGNORECASE)
 _DIRECTIVE = re.compile(r"#\s*[a-z]+\s*=", re.IGNORECASE)
+_SYNTAX = re.compile(r"#\s*syntax\s*=\s*(\S+)\s*$", re.IGNORECASE)
 _WORD = re.compile(r"""(?:"(?:\\.|[^"\\])*"|'[^']*'|\\.|[^\s"'\\])+""")
 _HEREDOC = re.compile(r"""\d*<<(-?)(["']?)([A-Za-z0-9_.]+)\2""")
 _VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)(?:(:?[-+])([^}]*))?\})")
@@ -74,6 +75,16 @@ def parse(text: str) -> list[Instruction]:
     """Return the instructions of a Dockerfile. Raises InvalidDockerfile if it is incomplete."""
     lines = text.splitlines()
     return list(_instructions(lines, _escape_of(lines)))
+
+
+def syntax_image(text: str) -> str:
+    """Return the image that a line ``# syntax=IMAGE`` names, which BuildKit runs to read the Dockerfile; or ""."""
+    for line in text.splitlines():
+        if found := _SYNTAX.match(line.strip()):
+            return found[1]
+        if not _DIRECTIVE.match(line.strip()):
+            break
+    return ""
 
 
 def stages(

@@ -168,7 +168,7 @@ class BuildResult(msgspec.Struct, frozen=True, kw_only=True):
     cache_key: str = ""
     """``LayerCache.key`` of the builds that may use the layers."""
     cached: str = ""
-    """What the build could use of earlier ones; empty: nothing."""
+    """What the build could use of earlier ones, in words; NO_CACHE: nothing; empty: unknown."""
     hooks: tuple[str, ...] = ()
     """The hooks that ran."""
     attestations: tuple[str, ...] = ()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hythe.worker.dockerfile import BaseImage, base_images, parse, rename_base_images
+from hythe.worker.dockerfile import BaseImage, base_images, parse, rename_base_images, syntax_image
 from hythe.worker.errors import InvalidDockerfile
 
 
@@ -20,6 +20,20 @@ COPY --from=busybox:1 /bin /bin
 
     assert [base.name for base in base_images(text, {"VERSION": "13"})] == ["debian:13", "tools/jq", "busybox:1"]
     assert base_images(text, {})[0] == BaseImage("debian:12", "linux/amd64")
+
+
+@pytest.mark.parametrize(
+    ("text", "image"),
+    [
+        ("# syntax=docker/dockerfile:1\nFROM a\n", "docker/dockerfile:1"),
+        ("#escape=`\n#  SYNTAX = x@sha256:0\nFROM a\n", "x@sha256:0"),
+        ("FROM a\n# syntax=late\n", ""),
+        ("# a comment\n# syntax=late\nFROM a\n", ""),
+    ],
+)
+def test_the_image_that_reads_a_dockerfile(text: str, image: str) -> None:
+    """It counts only as a directive at the start, as BuildKit reads it."""
+    assert syntax_image(text) == image
 
 
 def test_continuation_lines_and_comments_are_joined() -> None:

@@ -98,6 +98,9 @@ class BuildahBuilder:
         """See Builder."""
         for name in names:
             self._fetch(name, "")
+            local = local_name(self._bases.reference(name), "")
+            if self._run(["buildah", *STORAGE, "tag", self._ids[name, ""], local]).code:
+                raise BuildFailed(f"failed to tag the image {name}: see the log")
 
     def _fetch(self, name: str, platform: str) -> str:
         reference = self._bases.reference(name)

@@ -20,7 +20,7 @@ from hythe.worker.builders.host_process import is_offline, run
 from hythe.worker.builders.labels import apply_labels
 from hythe.worker.builders.platforms import automatic_arguments
 from hythe.worker.builders.port import BuildInput, BuiltImage
-from hythe.worker.dockerfile import BaseImage, base_images, rename_base_images
+from hythe.worker.dockerfile import BaseImage, base_images, rename_base_images, syntax_image
 from hythe.worker.errors import BuildFailed
 from hythe.worker.isolation.sandbox import Sandbox
 from hythe.worker.isolation.selection import ExternalBuilder
@@ -32,6 +32,8 @@ INSTALL = "buildctl is not installed on the worker: put it on the PATH, from git
 RESPONSE_TIMEOUT = 20
 DOCKERFILE = "Dockerfile"
 IGNORE_FILE = ".dockerignore"
+SYNTAX_ARGUMENT = "BUILDKIT_SYNTAX"
+"""The build argument that takes precedence over a line ``# syntax=IMAGE``."""
 MAX_IGNORE_FILE_SIZE = 1 << 20
 _VERSION = re.compile(r"BuildKit:\s+\S+\s+(\S+)")
 _TLS_FILES = (("--tlscacert", "ca.pem"), ("--tlscert", "cert.pem"), ("--tlskey", "key.pem"))
@@ -54,6 +56,7 @@ class BuildKitBuilder:
         self._bases = bases
         self._limits = limits
         self._fetched: dict[BaseImage, ImageLayout] = {}
+        self._syntax = ""
         self.name = version(daemon)
         self.own_cache = f"the build cache of {daemon}"
 
@@ -64,7 +67,23 @@ class BuildKitBuilder:
         found = base_images(
             build_input.dockerfile_text, build_input.arguments, automatic_arguments(build_input.platform)
         )
-        return {base.name: self._fetch(base, build_input.platform) for base in found}
+        digests = {base.name: self._fetch(base, build_input.platform) for base in found}
+        return digests | self._pin_syntax(build_input)
+
+    def _pin_syntax(self, build_input: BuildInput) -> dict[str, str]:
+        """Find the digest of the image that reads the Dockerfile, if it names one."""
+        if build_input.dockerfile_text.lstrip().startswith(("//", "{")):
+            raise BuildFailed("the Dockerfile names its syntax in an unsupported form: use # syntax=IMAGE")
+        name = build_input.arguments.get(SYNTAX_ARGUMENT) or syntax_image(build_input.dockerfile_text)
+        self._syntax = ""
+        if not name:
+            return {}
+        reference = self._bases.reference(name)
+        digest = self._bases.digest(reference, "")
+        if digest is None:
+            raise BuildFailed(f"the image {name} of # syntax= does not exist or may not be read: {self._bases.problem}")
+        self._syntax = f"{reference.host}/{reference.repository}@{digest}"
+        return {name: digest}
 
     def _fetch(self, base: BaseImage, platform: str) -> str:
         reference = self._bases.reference(base.name)
@@ -123,6 +142,7 @@ class BuildKitBuilder:
         options |= {"force-network-mode": "none"} if is_offline(self._limits) else {}
         # Files and history get the time of the commit, so that equal sources give equal digests.
         arguments = {"SOURCE_DATE_EPOCH": str(build_input.time), **build_input.arguments}
+        arguments |= {SYNTAX_ARGUMENT: self._syntax} if self._syntax else {}
         options |= {f"build-arg:{name}": value for name, value in sorted(arguments.items())}
         for base, name in self._names().items():
             layout = self._fetched[base]

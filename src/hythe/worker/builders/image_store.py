@@ -73,7 +73,8 @@ class ImageStore:
     def base(self, name: str, digest: str, fetch: Callable[[ImageLayout], None]) -> str:
         """Return the ID of the base image ``name`` with this digest; ``fetch`` fetches it unless the store has it.
 
-        Builds can also use it by ``name``. ``fetch`` writes it into a layout as LAYOUT_TAG. Raises BuildFailed.
+        ``fetch`` writes it into a layout as LAYOUT_TAG. The store does not know its name, so a build cannot use an
+        image of an earlier build that nothing resolved. Raises BuildFailed.
         """
         known = self._contents().bases.get(name)
         if known is not None and known.digest == digest:
@@ -83,7 +84,6 @@ class ImageStore:
         lines = self._run(f"pull --quiet oci:/work/{_LAYOUT}:{LAYOUT_TAG}", f"the base image {name} cannot be loaded")
         remove(layout.folder)
         image_id = lines[-1].strip()
-        self._run(f"tag {image_id} {name}", f"the base image {name} cannot be tagged")
         contents = self._contents()
         self._record(msgspec.structs.replace(contents, bases=contents.bases | {name: StoredImage(digest, image_id)}))
         return image_id
