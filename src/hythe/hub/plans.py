@@ -11,7 +11,7 @@ from hythe.hub.user import Visibility
 
 
 async def admit_repository(session: Session, namespace_id: int, wanted: Visibility | None) -> Visibility:
-    """Return the visibility of a repository that was just added to a namespace (None: the account's default).
+    """Return the visibility of a repository that is added to a namespace (``wanted`` None: the account's default).
 
     Raises Refused if the plan does not allow it. The account's row stays locked until the transaction ends, so two
     concurrent requests cannot both take the last place.
@@ -20,7 +20,7 @@ async def admit_repository(session: Session, namespace_id: int, wanted: Visibili
     if owner is None:
         return wanted or Visibility.PUBLIC
     limit = owner.plan.repository_limit
-    if limit is not None and owner.repository_count > limit:
+    if limit is not None and await store.count_all(session, namespace_id, limit) >= limit:
         raise _too_many(limit)
     visibility = wanted or owner.default_visibility
     if visibility is Visibility.PRIVATE:

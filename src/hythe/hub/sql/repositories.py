@@ -11,7 +11,6 @@ from hythe.database import Session
 from hythe.database.port import insert as upsert
 from hythe.database.tables.builds import build_configurations
 from hythe.database.tables.hub import hub_repositories, namespaces, search_documents, users
-from hythe.database.tables.registry import namespace_usage
 from hythe.hub.page import Paging
 from hythe.hub.plan import Plan
 from hythe.hub.repository import Repository
@@ -38,17 +37,22 @@ COLUMNS: tuple[ColumnElement[Any], ...] = (
     select(1).where(build_configurations.c.repository_id == hub_repositories.c.repository_id).exists().label("built"),
 )
 
+_COUNT_ALL = select(func.count()).select_from(
+    select(hub_repositories.c.repository_id)
+    .where(hub_repositories.c.namespace_id == bindparam("namespace_id"))
+    .limit(bindparam("at_most"))
+    .subquery()
+)
 _ALL = select(*COLUMNS).join_from(hub_repositories, namespaces)
 _BY_ID = _ALL.where(hub_repositories.c.repository_id == bindparam("repository_id"))
 
 
 class Owner(msgspec.Struct, frozen=True):
-    """The owner of a namespace, with the plan to enforce and the number of repositories."""
+    """The owner of a namespace, with the plan to enforce."""
 
     user_id: int
     default_visibility: Visibility
     plan: Plan
-    repository_count: int
 
 
 _OWNER = (
@@ -56,11 +60,9 @@ _OWNER = (
         users.c.id,
         users.c.default_visibility,
         *plan_columns(users),
-        namespace_usage.c.repositories,
     )
     .select_from(namespaces)
     .join(users, users.c.id == namespaces.c.user_id)
-    .join(namespace_usage, namespace_usage.c.namespace == namespaces.c.name, isouter=True)
     .where(namespaces.c.id == bindparam("namespace_id"))
     .with_for_update(of=users)
 )
@@ -118,6 +120,12 @@ def private_count(user_id: ColumnElement[int] | int) -> ScalarSelect[int]:
     )
 
 
+async def count_all(session: Session, namespace_id: int, at_most: int) -> int:
+    """Return the number of repositories of a namespace, counted up to ``at_most``."""
+    row = await session.row(_COUNT_ALL, {"namespace_id": namespace_id, "at_most": at_most})
+    return int(row[0]) if row else 0
+
+
 async def count_private(session: Session, user_id: int) -> int:
     """Return the number of private repositories of an account's namespace."""
     row = await session.row(select(private_count(user_id)))
@@ -129,7 +137,7 @@ async def owner_of(session: Session, namespace_id: int) -> Owner | None:
     row = await session.row(_OWNER, {"namespace_id": namespace_id})
     if row is None:
         return None
-    return Owner(row.id, Visibility(row.default_visibility), plan_of(row), row.repositories or 0)
+    return Owner(row.id, Visibility(row.default_visibility), plan_of(row))
 
 
 async def in_namespace(

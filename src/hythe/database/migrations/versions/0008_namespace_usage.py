@@ -1,8 +1,10 @@
 """What each namespace stores is counted, and accounts have limits.
 
-Triggers keep the counts on every path that links or unlinks a blob, cascades and older servers included. On PostgreSQL
-the row of ``namespace_usage`` is locked before the rows of ``namespace_blobs``, so that transactions of one namespace
-cannot deadlock; deletions count per statement, because updating one row thousands of times in a transaction is slow.
+Triggers keep the counts on every path that links or unlinks a blob, cascades and older servers included. On PostgreSQL:
+
+- Transactions lock digests and rows of ``blobs`` first, then the row of ``namespace_usage``, then ``namespace_blobs``.
+  Another order would deadlock. That is why a new repository is counted at the end of its transaction.
+- Deletions count per statement, because updating one row thousands of times in a transaction is slow.
 """
 
 import sqlalchemy as sa
@@ -109,16 +111,17 @@ CREATE FUNCTION count_repository_blob() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
     owner text;
     in_repositories integer;
+    added bigint;
 BEGIN
     SELECT split_part(name, '/', 1) INTO owner FROM repositories WHERE id = NEW.repository_id;
     PERFORM 1 FROM namespace_usage WHERE namespace = owner FOR UPDATE;
     INSERT INTO namespace_blobs (namespace, digest, size, repositories)
-    SELECT owner, digest, size, 1 FROM blobs WHERE digest = NEW.digest
+    SELECT owner, digest, blobs.size, 1 FROM blobs WHERE digest = NEW.digest
     ON CONFLICT (namespace, digest) DO UPDATE SET repositories = namespace_blobs.repositories + 1
-    RETURNING repositories INTO in_repositories;
+    RETURNING repositories, size INTO in_repositories, added;
     IF in_repositories = 1 THEN
-        UPDATE namespace_usage SET bytes = bytes + (SELECT size FROM blobs WHERE digest = NEW.digest)
-        WHERE namespace = owner;
+        INSERT INTO namespace_usage (namespace, bytes, repositories) VALUES (owner, added, 0)
+        ON CONFLICT (namespace) DO UPDATE SET bytes = namespace_usage.bytes + added;
     END IF;
     RETURN NULL;
 END $$;
@@ -148,8 +151,9 @@ BEGIN
 END $$;
 CREATE FUNCTION count_manifest() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    UPDATE namespace_usage SET bytes = bytes + NEW.size
-    WHERE namespace = (SELECT split_part(name, '/', 1) FROM repositories WHERE id = NEW.repository_id);
+    INSERT INTO namespace_usage (namespace, bytes, repositories)
+    SELECT split_part(name, '/', 1), NEW.size, 0 FROM repositories WHERE id = NEW.repository_id
+    ON CONFLICT (namespace) DO UPDATE SET bytes = namespace_usage.bytes + NEW.size;
     RETURN NULL;
 END $$;
 CREATE FUNCTION uncount_manifests() RETURNS trigger LANGUAGE plpgsql
@@ -183,7 +187,7 @@ END $$;
 """
 
 _POSTGRESQL_TRIGGERS = """
-CREATE TRIGGER repository_counted AFTER INSERT ON repositories
+CREATE CONSTRAINT TRIGGER repository_counted AFTER INSERT ON repositories DEFERRABLE INITIALLY DEFERRED
     FOR EACH ROW EXECUTE FUNCTION count_repository();
 CREATE TRIGGER repository_emptied BEFORE DELETE ON repositories
     FOR EACH ROW EXECUTE FUNCTION empty_repository();
