@@ -10,6 +10,7 @@ Workers here use HTTP and one token.
 """
 
 import asyncio
+import contextlib
 import hashlib
 import heapq
 import secrets
@@ -30,7 +31,7 @@ from hythe.builds.sql import queue as rows
 from hythe.builds.sql.builds import NewBuild
 from hythe.builds.sql.queue import Lease
 from hythe.builds.status import BuildStatus
-from hythe.database import Database, Session
+from hythe.database import Database, DatabaseError, Session
 from hythe.forges.source_ref import SourceRef
 from hythe.worker.protocol import BuildOutcome, BuildStep, CheckedOutCommit
 
@@ -232,11 +233,26 @@ class BuildQueue:
             )
             if not ended:
                 raise _lease_lost()
-            await logs.compact(session, lease.build_id)
             build = await self._notify_by_id(session, lease.build_id)
             await self._reproduce(session, build)
         self.wake()
+        with contextlib.suppress(DatabaseError):  # the log can be read as it is
+            await self._merge_log(lease.build_id)
         return build
+
+    async def _merge_log(self, build_id: int) -> None:
+        """Store the log in fewer and larger chunks, and compress them in a thread between two transactions."""
+        end = 0
+        while True:
+            async with self._database.reading() as session:
+                part = await logs.part(session, build_id, end)
+            if part is None:
+                return
+            end = part.end
+            if len(part.offsets) > 1:
+                content = await asyncio.to_thread(part.merged)
+                async with self._database.writing(durable=False) as session:
+                    await logs.merge(session, build_id, part, content)
 
     async def _reproduce(self, session: Session, build: Build) -> None:
         """Queue a second build without cache if configured, and record whether it made the same image."""

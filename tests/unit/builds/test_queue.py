@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 from tests.parts.database import Run
 
 from hythe.builds.build import Cause, SourceCommit
@@ -22,6 +23,7 @@ from hythe.builds.sql.builds import NewBuild
 from hythe.builds.sql.queue import Lease
 from hythe.builds.status import BuildStatus
 from hythe.database import Database
+from hythe.database.tables.builds import build_log
 from hythe.forges.source_ref import SourceRef, SourceType
 from hythe.registry.sql import repositories as repository_rows
 from hythe.worker.protocol import BuildOutcome, CheckedOutCommit
@@ -277,6 +279,29 @@ def test_log_chunks_are_stored_once_and_compressed(database: Database, run: Run[
             return await logs.read(session, claimed.build.id, 2)
 
     assert run(write()) == b"e\ntwo\n"
+
+
+def test_a_finished_log_is_stored_in_a_few_chunks(database: Database, run: Run[Any]) -> None:
+    """Many small chunks are merged into some that are quick to decompress, not into one."""
+    lines = [b"%d\n" % number * 3000 for number in range(100)]
+
+    async def write() -> tuple[list[int], bytes]:
+        bench = Bench(database, QUICK)
+        await bench.push(await bench.set_up("alice/a"), "1")
+        claimed = await bench.claim()
+        lease = lease_of(claimed)
+        end = 0
+        for line in lines:
+            end = (await bench.queue.append_log(lease, end, line)).log_size
+        await bench.queue.finish(lease, DONE)
+        async with database.reading() as session:
+            sizes = [row.size for row in await session.rows(select(build_log.c.size))]
+            return sizes, await logs.read(session, claimed.build.id, 5, end)
+
+    sizes, content = run(write())
+    assert content == b"".join(lines)[5:]
+    assert len(sizes) == -(-sum(sizes) // logs.MERGED_SIZE)
+    assert max(sizes) <= logs.MERGED_SIZE
 
 
 def test_many_workers_claim_each_build_once(database: Database, run: Run[Any]) -> None:

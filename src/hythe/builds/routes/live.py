@@ -42,14 +42,24 @@ _BADGE = """<svg xmlns="http://www.w3.org/2000/svg" width="104" height="20" role
 async def log_text(builds: BuildsServices, hub: HubServices, request: Request) -> Response:
     """GET ../builds/N/log: the log as text, from byte ``?start=`` on."""
     actor = await _actor(hub, request)
-    pieces, start = [], _start(request)
-    while True:
-        _, chunk = await builds.builds.log(actor, repository_of(request), _number(request), start)
-        if not chunk:
-            break
-        pieces.append(chunk)
-        start += len(chunk)
-    return Response(b"".join(pieces), media_type="text/plain; charset=utf-8")
+    return await log_response(builds, actor, repository_of(request), _number(request), _start(request))
+
+
+async def log_response(
+    builds: BuildsServices, actor: HubActor, repository: str, number: int, start: int = 0
+) -> StreamingResponse:
+    """Send the log of a build as text, from byte ``start`` on. Raises NotFound."""
+    _, first = await builds.builds.log(actor, repository, number, start)
+
+    async def pieces() -> AsyncIterator[bytes]:
+        piece, end = first, start
+        while piece:
+            yield piece
+            await asyncio.sleep(0)
+            end += len(piece)
+            _, piece = await builds.builds.log(actor, repository, number, end)
+
+    return StreamingResponse(pieces(), media_type="text/plain; charset=utf-8")
 
 
 async def log_events(builds: BuildsServices, hub: HubServices, request: Request) -> Response:

@@ -4,7 +4,7 @@ from urllib.parse import urlencode
 
 from starlette.responses import Response, StreamingResponse
 
-from hythe.builds.routes.live import event_stream
+from hythe.builds.routes.live import event_stream, log_response
 from hythe.builds.sql.builds import BuildFilter
 from hythe.builds.status import BuildStatus
 from hythe.forges.source_ref import SourceRef, SourceType
@@ -17,8 +17,8 @@ from hythe.web.routes.repositories import repository_of, repository_tabs
 from hythe.web.templates import repository_address
 
 PAGE_SIZE = 25
-MAX_LOG_SIZE = 4 << 20
-"""Bytes of a log that the page shows; a link leads to the whole log."""
+MAX_LOG_SIZE = 256 * 1024
+"""Bytes at the end of a log that the page shows; a link leads to the whole log."""
 
 
 async def builds(page: PageRequest) -> Response:
@@ -90,41 +90,33 @@ async def show_build(page: PageRequest) -> Response:
         retried = await service.retry(page.actor, repository.full_name, number)
         return page.redirect(f"{address}/{retried.number}", Flash.BUILD_QUEUED)
     build, position = await service.get(page.actor, repository.full_name, number)
-    log = await _log(page, repository.full_name, number)
+    log_start = max(0, build.log_size - MAX_LOG_SIZE)
+    log = await _log(page, repository.full_name, number, log_start)
+    text = log.decode(errors="replace")
     return page.render(
         "build.html",
         repository=repository,
         build=build,
         position=position,
-        log=log.decode(errors="replace"),
-        log_end=len(log),
+        log=text.partition("\n")[2] or text if log_start else text,
+        log_start=log_start,
+        log_end=log_start + len(log),
         may_manage=await may_manage(page, repository),
         tabs=await repository_tabs(page, repository, address),
     )
 
 
-async def _log(page: PageRequest, repository: str, number: int) -> bytes:
-    pieces: list[bytes] = []
-    size = 0
-    while size < MAX_LOG_SIZE:
-        _, piece = await page.site.builds.builds.log(page.actor, repository, number, size)
-        if not piece:
-            break
-        pieces.append(piece)
-        size += len(piece)
-    return b"".join(pieces)
+async def _log(page: PageRequest, repository: str, number: int, start: int) -> bytes:
+    """Return about a megabyte of the log from byte ``start`` on."""
+    _, content = await page.site.builds.builds.log(page.actor, repository, number, start)
+    return content
 
 
 async def log(page: PageRequest) -> Response:
     """Return the whole log as text."""
     repository = await repository_of(page)
     number = page.request.path_params["number"]
-    content = bytearray()
-    while True:
-        _, piece = await page.site.builds.builds.log(page.actor, repository.full_name, number, len(content))
-        if not piece:
-            return Response(bytes(content), media_type="text/plain; charset=utf-8")
-        content += piece
+    return await log_response(page.site.builds, page.actor, repository.full_name, number)
 
 
 async def events(page: PageRequest) -> Response:
