@@ -77,4 +77,8 @@ class TooManyAttempts(HubError):
 
     def __init__(self, retry_after: int, message: str = "too many failed sign-ins", hint: str = "") -> None:
         self.retry_after = retry_after
-        super().__init__(message, f"try again in {retry_after} seconds{', ' if hint else ''}{hint}")
+        super().__init__(message, f"try again in {_seconds(retry_after)}{', ' if hint else ''}{hint}")
+
+
+def _seconds(count: int) -> str:
+    return f"{count} second{'' if count == 1 else 's'}"

@@ -103,7 +103,9 @@ def _failure(error: HubError | OCIError | DatabaseError) -> Response:
             headers = {"Retry-After": str(error.retry_after)}
             return _failure_answer(error.status, ErrorCode.TOOMANYREQUESTS, str(error), "slow_down", headers)
         case AccountBlocked():
-            return _failure_answer(error.status, ErrorCode.DENIED, error.message, "access_denied")
+            # Not 403, of which podman and skopeo show the number only.
+            headers = {"WWW-Authenticate": CHALLENGE}
+            return _failure_answer(HTTPStatus.UNAUTHORIZED, ErrorCode.DENIED, error.message, "access_denied", headers)
         case Unforeseen():
             return _failure_answer(error.status, ErrorCode.UNAVAILABLE, str(error), "server_error")
         case HubError():
