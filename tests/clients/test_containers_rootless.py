@@ -5,6 +5,7 @@ project at a path that the user can read, because it may be in root's home.
 """
 
 import os
+import stat
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -45,6 +46,10 @@ def hythe_user() -> Iterator[ContainersHythe]:
         for path in (folder / "home").rglob("*"):
             os.chown(path, UID, UID)
         binds = [f"mount --bind {folder}/{name} /etc/{name}" for name in ("passwd", "subuid", "subgid")]
+        tun = folder / "tun"  # which every user can open on most systems, but not in all test machines
+        os.mknod(tun, stat.S_IFCHR, os.makedev(10, 200))
+        tun.chmod(0o666)
+        binds.append(f"mount --bind {tun} /dev/net/tun")
         sources = {"src": ROOT / "src", "packages": Path(sys.prefix) / "lib" / VERSION / "site-packages"}
         for name, source in sources.items():
             (folder / name).mkdir()

@@ -4,8 +4,9 @@ from typing import Any
 
 import msgspec
 
-from hythe.containers.container import Container, ContainerState, ContainerStatus, Device, Mount
+from hythe.containers.container import Container, ContainerState, ContainerStatus, Device, Mount, PublishedPort
 from hythe.containers.errors import ContainerError
+from hythe.containers.network import BRIDGE, GUEST_ADDRESS
 from hythe.containers.network_files import hostname
 from hythe.containers.store import ContainerStore
 
@@ -43,6 +44,7 @@ def description(store: ContainerStore, container: Container) -> dict[str, Any]:
         "Driver": "overlay",
         "Platform": "linux",
         "HostConfig": _host(container),
+        "NetworkSettings": _network(container, store.status(container)),
         "Mounts": [_mount(mount) for mount in container.host.mounts],
         "Config": {
             "Hostname": hostname(container),
@@ -72,6 +74,8 @@ def _host(container: Container) -> dict[str, Any]:
     host = container.host
     return {
         "NetworkMode": host.network,
+        "PortBindings": _bindings(host.ports),
+        "PublishAllPorts": host.publish_all,
         "AutoRemove": host.auto_remove,
         "ReadonlyRootfs": host.read_only,
         "CapAdd": list(host.cap_add),
@@ -94,6 +98,20 @@ def _host(container: Container) -> dict[str, Any]:
         "RestartPolicy": {"Name": "no", "MaximumRetryCount": 0},
         "Runtime": host.runtime,
     }
+
+
+def _network(container: Container, status: ContainerStatus) -> dict[str, Any]:
+    has_address = container.host.network == BRIDGE and status.state is ContainerState.RUNNING
+    return {"IPAddress": GUEST_ADDRESS if has_address else "", "Ports": _bindings(status.ports)}
+
+
+def _bindings(ports: tuple[PublishedPort, ...]) -> dict[str, list[dict[str, str]]]:
+    bindings: dict[str, list[dict[str, str]]] = {}
+    for port in ports:
+        outside = "-".join(dict.fromkeys(str(number) for number in (port.host_port, port.last_host_port) if number))
+        inside = f"{port.container_port}/{port.protocol}"
+        bindings.setdefault(inside, []).append({"HostIp": port.address, "HostPort": outside})
+    return bindings
 
 
 def _device(device: Device) -> dict[str, str]:

@@ -5,11 +5,13 @@ import sys
 from argparse import ArgumentParser, Namespace
 
 from hythe.containers.capabilities import parse_capability
-from hythe.containers.container import HostConfig, ResourceLimits
+from hythe.containers.container import HostConfig, PublishedPort, ResourceLimits
 from hythe.containers.devices import parse_device
 from hythe.containers.errors import InvalidOption
 from hythe.containers.namespace import in_user_namespace
+from hythe.containers.network import BRIDGE
 from hythe.containers.network_files import parse_address, parse_host
+from hythe.containers.ports import parse_published
 from hythe.containers.process_limits import parse_process_limit
 from hythe.containers.store import ContainerStore
 from hythe.containers.volumes import parse_mount, parse_tmpfs, parse_volume, volumes_of
@@ -17,7 +19,8 @@ from hythe.containers.volumes import parse_mount, parse_tmpfs, parse_volume, vol
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([bkmgt]?)(?:i?b)?", re.IGNORECASE)
 _UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 MIN_MEMORY = 6 << 20
-_NETWORKS = ("host", "none")
+_NETWORKS = {"bridge": BRIDGE, "default": BRIDGE, "host": "host", "none": "none"}
+"""Docker's names of networks."""
 _NO_EFFECT = ("apparmor", "label", "systempaths")
 """Security options that have no effect in hythe."""
 
@@ -34,20 +37,20 @@ def _configure_network(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--network",
         "--net",
-        default="host",
-        metavar="{host,none}",
-        help="host (default) or none; bridge networks need a daemon",
+        default=BRIDGE,
+        metavar="{bridge,host,none}",
+        help="bridge (default): a network of its own; host: the host's; or none",
     )
     parser.add_argument(
         "-p",
         "--publish",
         action="append",
         default=[],
-        metavar="PORTS",
-        help="no effect: containers use the network of the host",
+        metavar="[ADDRESS:][HOSTPORT:]PORT[/udp]",
+        help="publish a port of the container on the host",
     )
     parser.add_argument(
-        "-P", "--publish-all", action="store_true", help="no effect: containers use the network of the host"
+        "-P", "--publish-all", action="store_true", help="publish all exposed ports on free ports of the host"
     )
     parser.add_argument("-h", "--hostname", default="", metavar="NAME", help="host name of the container")
     parser.add_argument(
@@ -138,7 +141,9 @@ def parse_host_config(arguments: Namespace) -> HostConfig:
     targets = {mount.target for mount in chosen}
     others = [mount for text in arguments.volumes_from for mount in volumes_of(ContainerStore(), text)]
     return HostConfig(
-        network=arguments.network,
+        network=_NETWORKS[arguments.network],
+        ports=_parse_ports(arguments),
+        publish_all=arguments.publish_all and _NETWORKS[arguments.network] == BRIDGE,
         hostname=arguments.hostname,
         hosts=tuple(map(parse_host, arguments.add_host)),
         dns=tuple(map(parse_address, arguments.dns)),
@@ -166,12 +171,17 @@ def parse_host_config(arguments: Namespace) -> HostConfig:
 def _check_network(arguments: Namespace) -> None:
     if arguments.network not in _NETWORKS:
         raise InvalidOption(
-            f"network {arguments.network!r} is not supported: bridge networks need a daemon",
-            "leave out --network for the host's network, or use --network none",
+            f"network {arguments.network!r} is not supported: networks of several containers need a daemon",
+            "use --network bridge (the default), host or none",
         )
-    if arguments.publish or arguments.publish_all:
+    if (arguments.publish or arguments.publish_all) and _NETWORKS[arguments.network] != BRIDGE:
         network = "the host's network" if arguments.network == "host" else "no network"
         print(f"note: published ports are discarded: the container has {network}", file=sys.stderr)
+
+
+def _parse_ports(arguments: Namespace) -> tuple[PublishedPort, ...]:
+    ports = tuple(port for text in arguments.publish for port in parse_published(text))
+    return ports if _NETWORKS[arguments.network] == BRIDGE else ()
 
 
 def _parse_security(texts: list[str]) -> dict[str, bool]:

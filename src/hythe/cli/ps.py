@@ -14,6 +14,7 @@ from hythe.cli.output import Column, Row, add_list_flags, has_label, parse_filte
 from hythe.cli.units import docker_time, ellipsis, human_age, human_size
 from hythe.containers.changes import total_size
 from hythe.containers.container import Container, ContainerState, ContainerStatus
+from hythe.containers.ports import show_port
 from hythe.containers.root import Root
 from hythe.containers.store import ContainerStore
 from hythe.oci.digest import Digest
@@ -162,7 +163,7 @@ def _row(container: Container, status: ContainerStatus, size: str, *, full: bool
         "RunningFor": human_age(container.created),
         "Status": describe(status),
         "State": status.state.value,
-        "Ports": "",
+        "Ports": ", ".join(map(show_port, status.ports)),
         "Names": container.name,
         "Size": size,
         "Labels": ",".join(f"{key}={value}" for key, value in labels.items()),

@@ -10,13 +10,15 @@ from hythe.cli.command import Command, CommandFailed
 from hythe.cli.container_images import find_image, open_store
 from hythe.cli.container_report import ContainerReport, configure_names
 from hythe.cli.failure import message_of
-from hythe.cli.output import add_json_flag
+from hythe.cli.output import add_json_flag, print_message
 from hythe.client.errors import ClientError
 from hythe.client.store import LocalStore
 from hythe.containers import lifecycle
 from hythe.containers.container import Container, ContainerState
 from hythe.containers.errors import CannotStart, ContainerError
 from hythe.containers.namespace import become_root
+from hythe.containers.network import BRIDGE
+from hythe.containers.network_files import has_resolver
 from hythe.containers.stdio import Attachment
 from hythe.containers.store import ContainerStore
 from hythe.containers.supervise import supervise, supervise_detached
@@ -66,6 +68,8 @@ def _check_terminal(arguments: Namespace) -> None:
 def _create(store: ContainerStore, images: LocalStore, arguments: Namespace) -> Container:
     options = container_options.parse_options(arguments)
     image = find_image(images, arguments.image, arguments.platform, arguments.pull, quiet=arguments.quiet)
+    if options.host.network == BRIDGE and not options.host.dns and not has_resolver():
+        print_message("note: the container has no DNS server, as it cannot reach the host's: choose one with --dns")
     if not arguments.cidfile:
         return lifecycle.create(store, images, image, options)
     with Path(arguments.cidfile).open("x") as file:  # a file that exists belongs to another container
@@ -105,6 +109,7 @@ run = Command(
     _run,
     """hythe run --rm -it debian bash
 hythe run -d --name web -v ./site:/site:ro -e PORT=8000 example.com/web
+hythe run -d --name web2 -p 127.0.0.1:8080:80 example.com/web
 hythe run --network none --read-only --cap-drop ALL busybox id""",
     NOT_STARTED,
 )

@@ -1,7 +1,7 @@
 """The OCI runtime bundle of a container: ``config.json`` of the runtime specification.
 
 The isolation is docker's default: capabilities, masked and read-only paths, devices, system call filter. A container
-has the host's network, or none.
+has a network of its own (see ``network``), the host's, or none.
 """
 
 import shutil
@@ -17,6 +17,7 @@ from hythe.containers.container import Container, HostConfig, Mount, ProcessLimi
 from hythe.containers.devices import ALLOW_ALL, DENY_ALL, all_devices, device_specs
 from hythe.containers.errors import CannotStart
 from hythe.containers.namespace import in_user_namespace
+from hythe.containers.network import BRIDGE
 from hythe.containers.network_files import MOUNTED_FILES, hostname, write_network_files
 from hythe.containers.root import image_umask
 from hythe.containers.users import ContainerUser
@@ -69,7 +70,7 @@ def runtime_config(
 ) -> dict[str, Any]:
     """Return the content of ``config.json``."""
     host = container.host
-    granted = capabilities(("ALL",), ()) if host.privileged else capabilities(host.cap_add, host.cap_drop)
+    granted = capabilities(("ALL",), ()) if host.privileged else _capabilities(host)
     filtered = seccomp.is_available() and not (host.privileged or host.unconfined)
     rules = [rule for _, rule in device_specs(host.devices)]
     return {
@@ -89,11 +90,29 @@ def runtime_config(
             "readonlyPaths": () if host.privileged else _READ_ONLY,
             "devices": _device_nodes(host),
             "resources": _resources(host, rules),
-            "sysctl": host.kernel_settings,
+            "sysctl": {**_network_settings(host), **host.kernel_settings},
             **({} if in_user_namespace() else {"cgroupsPath": f"/hythe/{container.id}"}),
             **({"seccomp": seccomp.default_profile(granted)} if filtered else {}),
         },
     }
+
+
+def _capabilities(host: HostConfig) -> tuple[str, ...]:
+    """Return the granted capabilities: without NET_RAW, unless it was asked for, if there is a network to send to.
+
+    On the host's network, it reads other programs' traffic on loopback. Through slirp4netns, packets that are written
+    by hand reach the host's loopback, although connections do not.
+    """
+    asked = {"ALL", "CAP_NET_RAW"} & set(host.cap_add)
+    return capabilities(host.cap_add, (*host.cap_drop, *(() if asked or host.network == "none" else ("CAP_NET_RAW",))))
+
+
+def _network_settings(host: HostConfig) -> dict[str, str]:
+    """Return docker's kernel settings for a network of its own: low ports and ``ping`` need no capability."""
+    if host.network != BRIDGE:
+        return {}
+    groups = "0 0" if in_user_namespace() else "0 2147483647"
+    return {"net.ipv4.ip_unprivileged_port_start": "0", "net.ipv4.ping_group_range": groups}
 
 
 def _device_nodes(host: HostConfig) -> list[dict[str, Any]]:
@@ -141,7 +160,7 @@ def environment(container: Container, user: ContainerUser) -> Mapping[str, str]:
 
 def _namespaces(container: Container) -> list[str]:
     kinds = ["mount", "pid", "ipc", "uts"]
-    if container.host.network == "none":
+    if container.host.network != "host":
         kinds.append("network")
     if Path("/sys/fs/cgroup/cgroup.controllers").exists():
         kinds.append("cgroup")
@@ -162,7 +181,7 @@ def _system_mounts(host: HostConfig) -> list[dict[str, Any]]:
     ]
     if not in_user_namespace():
         return [*mounts, _typed("sysfs", "/sys", system), _typed("cgroup", "/sys/fs/cgroup", system)]
-    if host.network == "none":
+    if host.network != "host":
         return [*mounts, _typed("sysfs", "/sys", system)]
     # Mounting a new sysfs requires owning the network namespace; without root, the host's is not owned.
     return [*mounts, {"destination": "/sys", "source": "/sys", "type": "none", "options": ("rbind", *guarded, "ro")}]

@@ -36,6 +36,19 @@ class ProcessLimit(msgspec.Struct, frozen=True):
     hard: int
 
 
+class PublishedPort(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A port of a container that the host listens on: any free port from ``host_port`` to ``last_host_port``.
+
+    ``host_port`` 0 means any free port; of a running container, both are the port that was taken.
+    """
+
+    container_port: int
+    host_port: int = 0
+    last_host_port: int = 0
+    address: str = "0.0.0.0"  # noqa: S104 - docker's default, too
+    protocol: str = "tcp"
+
+
 class ResourceLimits(msgspec.Struct, frozen=True, omit_defaults=True):
     """The resource limits of a container; 0 means unlimited. ``memory`` is in bytes, ``cpus`` a number of processors.
 
@@ -53,7 +66,9 @@ class ResourceLimits(msgspec.Struct, frozen=True, omit_defaults=True):
 class HostConfig(msgspec.Struct, frozen=True, omit_defaults=True):
     """How the container runs; not part of an image created from it.
 
-    ``unconfined``: no system call filter. ``hosts`` are lines of ``/etc/hosts``, ``shared_memory`` bytes.
+    ``network`` is host, none or bridge; the default only applies to containers of older versions, which had the host's.
+    ``ports`` are published on the bridge. ``unconfined``: no system call filter.
+    ``hosts`` are lines of ``/etc/hosts``, ``shared_memory`` bytes.
     """
 
     network: str = "host"
@@ -79,6 +94,8 @@ class HostConfig(msgspec.Struct, frozen=True, omit_defaults=True):
     process_limits: tuple[ProcessLimit, ...] = ()
     shared_memory: int = 64 << 20
     kernel_settings: dict[str, str] = {}
+    ports: tuple[PublishedPort, ...] = ()
+    publish_all: bool = False
 
 
 class Container(msgspec.Struct, frozen=True):
@@ -115,7 +132,8 @@ class ContainerState(Enum):
 class ContainerStatus(msgspec.Struct, frozen=True, omit_defaults=True):
     """The status of a container. Times are RFC 3339.
 
-    ``started_ticks`` distinguishes its process from a later one with the same PID (see ``process``).
+    ``started_ticks`` distinguishes its process from a later one with the same PID (see ``process``). ``ports`` are
+    published while it runs.
     """
 
     state: ContainerState = ContainerState.CREATED
@@ -125,3 +143,4 @@ class ContainerStatus(msgspec.Struct, frozen=True, omit_defaults=True):
     finished: str = ""
     exit_code: int = 0
     error: str = ""
+    ports: tuple[PublishedPort, ...] = ()

@@ -9,11 +9,12 @@ import msgspec
 
 from hythe.client.errors import ClientError
 from hythe.client.store import LocalStore, StoredImage
-from hythe.containers.container import Container, ContainerState, HostConfig
+from hythe.containers.container import Container, ContainerState, HostConfig, PublishedPort
 from hythe.containers.errors import ContainerError, InvalidOption, NameTaken
 from hythe.containers.layers import LayerCache
 from hythe.containers.log import timestamp
 from hythe.containers.names import new_id, new_name, parse_container_name
+from hythe.containers.ports import exposed_ports
 from hythe.containers.process import is_alive, send_signal
 from hythe.containers.runtime import remove_leftovers
 from hythe.containers.store import ContainerStore
@@ -98,6 +99,7 @@ def _unpack(cache: LayerCache, images: LocalStore, image: StoredImage, config: I
 
 def _new_container(container_id: str, image: StoredImage, config: ImageConfig, request: CreateOptions) -> Container:
     merged = merge(config.config or ContainerConfig(), request)
+    exposed = exposed_ports(merged.exposed_ports or ()) if request.host.publish_all else ()
     mounts = (*request.host.mounts, *declared_volumes(tuple(merged.volumes or ()), request.host.mounts))
     return Container(
         id=container_id,
@@ -108,8 +110,14 @@ def _new_container(container_id: str, image: StoredImage, config: ImageConfig, r
         image_id=str(image.id),
         layers=config.rootfs.diff_ids,
         config=merged,
-        host=msgspec.structs.replace(request.host, mounts=mounts),
+        host=msgspec.structs.replace(request.host, mounts=mounts, ports=_without_twins(request.host.ports, exposed)),
     )
+
+
+def _without_twins(chosen: tuple[PublishedPort, ...], exposed: tuple[PublishedPort, ...]) -> tuple[PublishedPort, ...]:
+    """Return all published ports; an exposed one that was also chosen has the chosen host port."""
+    taken = {(port.container_port, port.protocol) for port in chosen}
+    return (*chosen, *(port for port in exposed if (port.container_port, port.protocol) not in taken))
 
 
 def merge(base: ContainerConfig, request: CreateOptions) -> ContainerConfig:

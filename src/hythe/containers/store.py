@@ -93,7 +93,9 @@ class ContainerStore:
             return status
         if self.is_supervised(container):
             return status
-        return msgspec.structs.replace(status, state=ContainerState.EXITED, exit_code=LOST_EXIT_CODE, process=0)
+        return msgspec.structs.replace(
+            status, state=ContainerState.EXITED, exit_code=LOST_EXIT_CODE, process=0, ports=()
+        )
 
     def _read_status(self, container: Container) -> ContainerStatus:
         try:

@@ -21,6 +21,7 @@ from hythe.containers.container import Container, ContainerState, ContainerStatu
 from hythe.containers.errors import CannotStart, ContainerError, StillRunning
 from hythe.containers.layers import LayerCache
 from hythe.containers.log import LogWriter, timestamp
+from hythe.containers.network import check_installed, connect
 from hythe.containers.process import start_ticks
 from hythe.containers.root import Root
 from hythe.containers.runtime import Runtime, find_runtime
@@ -110,6 +111,7 @@ def _run(
     store: ContainerStore, container: Container, runtime: Runtime, attachment: Attachment, started: OnStarted
 ) -> int:
     folder = store.path(container)
+    check_installed(container.host)
     namespace.use_private_mounts()
     linux.become_subreaper()
     with mounted(store, container) as rootfs, Root(rootfs) as root:
@@ -117,17 +119,22 @@ def _run(
         write_bundle(folder, container, find_user(root, container.config.user, container.host.groups), mounts)
         with ConsoleSocket() if container.host.terminal else nullcontext() as console:
             process, streams = _create(runtime, folder, container, console)
+        connection = connect(container.host, process)
         log = LogWriter(folder / "log.jsonl")
         runtime.start(container.id, folder)
         store.set_status(
             container,
-            ContainerStatus(ContainerState.RUNNING, process, start_ticks(process), started=timestamp(), exit_code=0),
+            ContainerStatus(
+                ContainerState.RUNNING, process, start_ticks(process), started=timestamp(), ports=connection.ports
+            ),
         )
         started()
         with raw_input() if streams.is_terminal and attachment.stdin >= 0 else nullcontext():
             StreamRelay(process, streams, attachment, log).run()
         log.close()
-        return _exit_code(process)
+        exit_code = _exit_code(process)
+        connection.wait()
+        return exit_code
 
 
 @contextmanager

@@ -77,9 +77,9 @@ def test_the_environment() -> None:
     }
 
 
-@pytest.mark.parametrize(("network", "own"), [("none", True), ("host", False)])
+@pytest.mark.parametrize(("network", "own"), [("none", True), ("host", False), ("bridge", True)])
 def test_networks(tmp_path: Path, network: str, own: bool) -> None:
-    """`none` is an empty network namespace, `host` is the host's."""
+    """`none` and `bridge` have a network namespace, `host` is the host's."""
     kinds = runtime_config(tmp_path, container(host=HostConfig(network=network)), ROOT, ())["linux"]["namespaces"]
 
     assert ({"type": "network"} in kinds) == own

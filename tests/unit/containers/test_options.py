@@ -8,6 +8,7 @@ from hythe.containers.container import Device, Mount, ProcessLimit
 from hythe.containers.devices import parse_device
 from hythe.containers.errors import InvalidOption
 from hythe.containers.lifecycle import CreateOptions, merge, parse_signal
+from hythe.containers.network import host_address
 from hythe.containers.network_files import parse_host
 from hythe.containers.process_limits import parse_process_limit
 from hythe.containers.volumes import declared_volumes, parse_mount, parse_tmpfs, parse_volume
@@ -102,7 +103,7 @@ def test_hosts() -> None:
     """IPv4 and IPv6 addresses, in docker's two spellings."""
     assert parse_host("a:192.0.2.1") == "192.0.2.1\ta"
     assert parse_host("a:2001:db8::1") == parse_host("a=2001:db8::1") == parse_host("a:[2001:db8::1]")
-    assert parse_host("here:host-gateway") == "127.0.0.1\there"
+    assert parse_host("here:host-gateway") == f"{host_address()}\there"
     for text in ("", "a", ":192.0.2.1", "a:b", "a b:192.0.2.1"):
         with pytest.raises(InvalidOption):
             parse_host(text)
