@@ -9,6 +9,9 @@ from hythe.forges.json_sanitizing import without_nul
 from hythe.forges.port import ForgeEvent, Headers, InvalidEvent, RefUpdate
 from hythe.forges.source_ref import SourceRef, parse_ref, valid_commit
 
+MAX_OBJECTS = 20_000
+"""Commits and other objects in a body, which take about 10 ms to parse; GitHub sends at most 2,048 commits."""
+
 
 class HeaderWebhookFormat:
     """Implements port.WebhookFormat's header lookups: subclasses name the forge's headers, in order of preference."""
@@ -60,6 +63,9 @@ def first_header(headers: Headers, names: tuple[str, ...]) -> str:
 
 def parse_body(body: bytes, wanted: type[Any]) -> Any:
     """Return a webhook's JSON body as ``wanted``. Raises InvalidEvent."""
+    # Both are counted in texts, too, because that takes no time.
+    if len(body) > MAX_OBJECTS and max(body.count(b"{"), body.count(b"\\u0000")) > MAX_OBJECTS:
+        raise InvalidEvent(f"the body has more than {MAX_OBJECTS} objects: push fewer commits at once")
     try:
         return msgspec.json.decode(without_nul(body), type=wanted)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:

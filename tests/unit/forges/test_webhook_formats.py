@@ -14,6 +14,7 @@ from hythe.forges.github import GitHubWebhooks
 from hythe.forges.gitlab import GitLabWebhooks
 from hythe.forges.port import ForgeEvent, InvalidEvent, WebhookFormat
 from hythe.forges.source_ref import SourceRef, SourceType
+from hythe.forges.webhook_format import MAX_OBJECTS, CommitDetails, parse_body
 
 A, B, TAG_OBJECT, ZERO = "a" * 40, "b" * 40, "c" * 40, "0" * 40
 GITHUB_PUSH = {"x-github-event": "push"}
@@ -142,3 +143,14 @@ def test_an_invalid_commit_id_is_ignored() -> None:
     body = {"ref": "refs/heads/main", "after": "--upload-pack=x", **REPOSITORY}
 
     assert parse(GitHubWebhooks(), GITHUB_PUSH, body).updates == ()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b'{"commits": [' + b"{}," * 300_000 + b"{}]}", b'{"ref": "' + b"\\u0000" * 300_000 + b'"}'],
+    ids=["objects", "NUL characters"],
+)
+def test_bodies_that_take_long_to_parse_are_refused(body: bytes) -> None:
+    """No forge sends them; whoever knows a webhook's secret may."""
+    with pytest.raises(InvalidEvent, match=str(MAX_OBJECTS)):
+        parse_body(body, CommitDetails)

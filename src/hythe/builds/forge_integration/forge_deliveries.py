@@ -1,5 +1,6 @@
 """Webhook requests from forges: checked, deduplicated, and turned into builds in one transaction."""
 
+import asyncio
 from collections.abc import Mapping
 from datetime import timedelta
 
@@ -76,7 +77,9 @@ class ForgeDeliveryService:
             raise _not_found()
         secret = self._secret_box.unseal(SECRET_PURPOSE, found[1])
         try:
-            webhooks, delivery_id = _verified(configuration.source.forge, secret, request)
+            # Hashing a large body takes long, and lets the event loop's thread run.
+            verified = asyncio.to_thread(_verified, configuration.source.forge, secret, request)
+            webhooks, delivery_id = await verified
             event = webhooks.parse(request.headers, request.body)
         except (_Untrusted, InvalidEvent) as error:
             return await self._refuse(forge_webhook_id, request, str(error))
