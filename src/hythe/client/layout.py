@@ -7,8 +7,10 @@ FOLDER/.hythe/partial/HEX     partial downloads, to be resumed
 FOLDER/.hythe/*.lock          see ``file_lock``
 """
 
+import errno
 import io
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -29,6 +31,10 @@ MAX_DOCUMENT_SIZE = 16 << 20
 
 MAX_INDEX_SIZE = 64 << 20
 """Maximum bytes of a layout's index, which lists every image in it."""
+
+
+class NotRegularFile(OSError):
+    """A path is a FIFO, a device, a socket or a folder."""
 
 
 class ImageLayout:
@@ -69,7 +75,7 @@ class ImageLayout:
     def open_blob(self, digest: Digest) -> BinaryIO:
         """Open a blob for reading; raises RemoteNotFound."""
         try:
-            return self.blob_path(digest).open("rb", buffering=0)
+            return open_regular(self.blob_path(digest))
         except FileNotFoundError as error:
             raise RemoteNotFound(f"blob {digest} is missing in {self.folder}", "pull the image again") from error
 
@@ -109,7 +115,7 @@ class ImageLayout:
         """Return the index, an empty one if it does not exist. Raises InvalidConfiguration."""
         path = self.folder / "index.json"
         try:
-            with path.open("rb") as file:
+            with open_regular(path) as file:
                 content = file.read(MAX_INDEX_SIZE + 1)
         except FileNotFoundError:
             return Index(2, OCI_INDEX, ())
@@ -131,6 +137,20 @@ class ImageLayout:
             if tuple(descriptors) != index.manifests or not (self.folder / "index.json").exists():
                 changed = msgspec.structs.replace(index, manifests=tuple(descriptors))
                 write_atomically(self.folder / "index.json", changed.encode())
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a file for reading. Raises NotRegularFile, without waiting for a FIFO's writer, and other OSErrors."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno == errno.ENXIO:  # a socket
+            raise NotRegularFile(f"{path} is not a regular file") from error
+        raise
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise NotRegularFile(f"{path} is not a regular file")
+    return os.fdopen(descriptor, "rb", buffering=0)
 
 
 def parse_index(content: bytes) -> Index:

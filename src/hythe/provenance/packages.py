@@ -1,24 +1,39 @@
 """Reads the package databases in an image's layers: dpkg, apk and rpm (SQLite format)."""
 
+import contextlib
 import sqlite3
 import struct
 import tempfile
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from itertools import islice
 from typing import BinaryIO, cast
 
 import msgspec
 from isal import igzip
 
 from hythe.client.layout import ImageLayout
-from hythe.oci.digest import Digest
 from hythe.oci.layer import EntryContent, EntryKind, LayerEntry, Opaque, Whiteout, read_layer
 from hythe.oci.manifest import Descriptor
 
-MAX_DATABASE_SIZE = 64 << 20
+MAX_DATABASE_SIZE = 256 << 20
 """Maximum bytes of a package database; larger ones are left out."""
+MAX_TOTAL_SIZE = 1 << 30
+"""Maximum bytes of all databases in all layers together."""
+MAX_DATABASES = 10_000
+MAX_PACKAGES = 50_000
+MAX_FIELD_LENGTH = 256
+MAX_LINE_LENGTH = 64 << 10
+"""Maximum bytes of a line of a database; the rest of a longer line is skipped."""
+MAX_NOTES = 20
 RPM_TAGS = {1000: "name", 1001: "version", 1002: "release", 1022: "architecture"}
+MAX_RPM_HEADER_SIZE = 8 << 20
 _RPM_STRING = 6
+_PARENTS = {
+    "/".join(parts[: number + 1])
+    for parts in (path.split("/") for path in ("var/lib/dpkg/status.d", "lib/apk/db", "usr/lib/apk/db"))
+    for number in range(len(parts))
+} | {"var/lib/rpm", "usr/lib/sysimage", "usr/lib/sysimage/rpm"}
+"""Folders that contain databases."""
 
 
 class Package(msgspec.Struct, frozen=True, order=True):
@@ -30,43 +45,93 @@ class Package(msgspec.Struct, frozen=True, order=True):
     architecture: str
 
 
-def installed_packages(layout: ImageLayout, image: Descriptor) -> list[Package]:
-    """Return the installed packages according to the databases in the image's layers, sorted."""
-    files: dict[str, bytes] = {}
+class InstalledPackages(msgspec.Struct, frozen=True):
+    """The packages of an image, sorted, and what was left out because of a limit: a sentence for each."""
+
+    packages: tuple[Package, ...]
+    left_out: tuple[str, ...] = ()
+
+
+def installed_packages(layout: ImageLayout, image: Descriptor) -> InstalledPackages:
+    """Return the installed packages according to the databases in the image's layers.
+
+    Needs little memory, whatever the layers contain.
+    """
+    found = _Databases()
     for layer in layout.read_manifest(image).layers:
         if layer.media_type.endswith("gzip"):
-            _apply(layout, layer.parsed_digest, files)
-    found: set[Package] = set()
-    for path, content in files.items():
-        reader = _reader(path)
-        if reader is not None:
-            found.update(reader(content))
-    return sorted(found)
+            with layout.open_blob(layer.parsed_digest) as compressed, _decompress(compressed) as stream:
+                found.apply(stream)
+        else:
+            found.leave_out(f"the layer {layer.digest} is not compressed with gzip")
+    return found.result()
 
 
-def _apply(layout: ImageLayout, digest: Digest, files: dict[str, bytes]) -> None:
-    """Apply one layer to the databases known so far."""
-    with layout.open_blob(digest) as compressed, _decompress(compressed) as stream:
+class _Databases:
+    """The packages of each database so far."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, list[Package]] = {}
+        self._count = 0
+        self._left = MAX_TOTAL_SIZE
+        self._left_out: list[str] = []
+
+    def leave_out(self, note: str) -> None:
+        """Record what is left out, and why."""
+        if note not in self._left_out and len(self._left_out) <= MAX_NOTES:
+            self._left_out.append(note if len(self._left_out) < MAX_NOTES else "and more")
+
+    def apply(self, stream: BinaryIO) -> None:
+        """Apply one layer to the databases known so far."""
         for member, content in read_layer(stream):
             match member:
                 case Whiteout(path) | Opaque(path):
-                    for known in [each for each in files if each == path or each.startswith(f"{path}/")]:
-                        del files[known]
-                case LayerEntry(path=path, kind=EntryKind.FILE, size=size) if (
-                    _reader(path) and size <= MAX_DATABASE_SIZE
-                ):
-                    files[path] = _bytes(content)
+                    self._forget(path)
+                case LayerEntry(path=path, kind=EntryKind.FILE, size=size) if reader := _reader(path):
+                    self._forget(path)
+                    if content is not None and self._has_room(path, size):
+                        self._left -= size
+                        self._read(path, reader(content, size))
+
+    def _forget(self, path: str) -> None:
+        paths = [path] if path in self._found else []
+        if path in _PARENTS or not path:
+            paths = [each for each in self._found if not path or each.startswith(f"{path}/")]
+        for each in paths:
+            self._count -= len(self._found.pop(each))
+
+    def _has_room(self, path: str, size: int) -> bool:
+        shown = path[:MAX_FIELD_LENGTH]
+        if size > MAX_DATABASE_SIZE:
+            self.leave_out(f"{shown} has {size} bytes, more than {MAX_DATABASE_SIZE >> 20} MiB")
+        elif size > self._left:
+            self.leave_out(f"{shown}: the databases have more than {MAX_TOTAL_SIZE >> 20} MiB together")
+        elif len(self._found) >= MAX_DATABASES:
+            self.leave_out(f"the image has more than {MAX_DATABASES} databases")
+        else:
+            return True
+        return False
+
+    def _read(self, path: str, packages: Iterator[Package]) -> None:
+        known = self._found[path] = []
+        for package in packages:
+            if self._count >= MAX_PACKAGES:
+                self.leave_out(f"the image has more than {MAX_PACKAGES} packages")
+                return
+            known.append(package)
+            self._count += 1
+
+    def result(self) -> InstalledPackages:
+        """Return what was found."""
+        packages = {package for found in self._found.values() for package in found}
+        return InstalledPackages(tuple(sorted(packages)), tuple(self._left_out))
 
 
 def _decompress(compressed: BinaryIO) -> BinaryIO:
     return cast(BinaryIO, igzip.IGzipFile(fileobj=compressed, mode="rb"))  # type: ignore[no-untyped-call]
 
 
-def _bytes(content: EntryContent | None) -> bytes:
-    return b"".join(data for _, data in content.segments()) if content is not None else b""
-
-
-def _reader(path: str) -> Callable[[bytes], Iterator[Package]] | None:
+def _reader(path: str) -> Callable[[EntryContent, int], Iterator[Package]] | None:
     if path == "var/lib/dpkg/status" or (path.startswith("var/lib/dpkg/status.d/") and not path.endswith(".md5sums")):
         return _dpkg
     if path in ("lib/apk/db/installed", "usr/lib/apk/db/installed"):
@@ -76,35 +141,69 @@ def _reader(path: str) -> Callable[[bytes], Iterator[Package]] | None:
     return None
 
 
-def _dpkg(content: bytes) -> Iterator[Package]:
-    for block in content.decode(errors="replace").split("\n\n"):
-        fields = dict(line.split(": ", 1) for line in block.splitlines() if ": " in line and line[0] != " ")
-        if fields.get("Package") and "installed" in fields.get("Status", "installed").split():
-            yield Package("deb", fields["Package"], fields.get("Version", ""), fields.get("Architecture", ""))
+def _dpkg(content: EntryContent, _size: int) -> Iterator[Package]:
+    for block in _blocks(content, ": "):
+        if block.get("Package") and "installed" in block.get("Status", "installed").split():
+            yield Package("deb", block["Package"], block.get("Version", ""), block.get("Architecture", ""))
 
 
-def _apk(content: bytes) -> Iterator[Package]:
-    for block in content.decode(errors="replace").split("\n\n"):
-        fields = {line[0]: line[2:] for line in block.splitlines() if line[1:2] == ":"}
-        if fields.get("P"):
-            yield Package("apk", fields["P"], fields.get("V", ""), fields.get("A", ""))
+def _apk(content: EntryContent, _size: int) -> Iterator[Package]:
+    for block in _blocks(content, ":"):
+        if block.get("P"):
+            yield Package("apk", block["P"], block.get("V", ""), block.get("A", ""))
 
 
-def _rpm(content: bytes) -> Iterator[Package]:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "rpmdb.sqlite"
-        path.write_bytes(content)
+_FIELDS = {"Package", "Status", "Version", "Architecture", "P", "V", "A"}
+
+
+def _blocks(content: EntryContent, separator: str) -> Iterator[dict[str, str]]:
+    """Yield the fields that are needed of each paragraph."""
+    block: dict[str, str] = {}
+    for line in _lines(content):
+        if not line.strip():
+            if block:
+                yield block
+            block = {}
+            continue
+        name, found, value = line.partition(separator)
+        if found and name in _FIELDS:
+            block[name] = value.strip()[:MAX_FIELD_LENGTH]
+    if block:
+        yield block
+
+
+def _lines(content: EntryContent) -> Iterator[str]:
+    """Yield the lines of a file, which are cut at MAX_LINE_LENGTH."""
+    rest = b""
+    for _, data in content.segments():
+        *lines, last = data.split(b"\n")
+        for number, line in enumerate(lines):
+            full = line[:MAX_LINE_LENGTH] if number else rest + line[: MAX_LINE_LENGTH - len(rest)]
+            yield full.decode(errors="replace")
+        rest = last[:MAX_LINE_LENGTH] if lines else rest + last[: MAX_LINE_LENGTH - len(rest)]
+    yield rest.decode(errors="replace")
+
+
+def _rpm(content: EntryContent, size: int) -> Iterator[Package]:
+    """Read a database through a file, because SQLite needs one."""
+    with tempfile.NamedTemporaryFile(suffix=".sqlite") as file:
+        for offset, data in content.segments():
+            file.seek(offset)
+            file.write(data)
+        file.truncate(size)
+        file.flush()
         try:
-            connection = sqlite3.connect(f"file:{path}?mode=ro&immutable=1", uri=True)
-            rows = connection.execute("SELECT blob FROM Packages").fetchall()
-            connection.close()
+            connection = sqlite3.connect(f"file:{file.name}?mode=ro&immutable=1", uri=True)
+            with contextlib.closing(connection):
+                connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_RPM_HEADER_SIZE)
+                connection.execute("PRAGMA trusted_schema = OFF")
+                for (blob,) in islice(connection.execute("SELECT blob FROM Packages"), MAX_PACKAGES):
+                    fields = _rpm_header(blob if isinstance(blob, bytes) else b"")
+                    if fields.get("name") and fields["name"] != "gpg-pubkey":
+                        version = f"{fields.get('version', '')}-{fields.get('release', '')}"
+                        yield Package("rpm", fields["name"], version, fields.get("architecture", ""))
         except sqlite3.Error:
             return
-    for (blob,) in rows:
-        fields = _rpm_header(blob)
-        if fields.get("name") and fields["name"] != "gpg-pubkey":
-            version = f"{fields.get('version', '')}-{fields.get('release', '')}"
-            yield Package("rpm", fields["name"], version, fields.get("architecture", ""))
 
 
 def _rpm_header(blob: bytes) -> dict[str, str]:
@@ -118,6 +217,6 @@ def _rpm_header(blob: bytes) -> dict[str, str]:
         return fields
     for tag, kind, offset, _ in struct.iter_unpack(">IIII", blob[8:data]):
         if tag in RPM_TAGS and kind == _RPM_STRING:
-            end = blob.find(b"\0", data + offset)
-            fields[RPM_TAGS[tag]] = blob[data + offset : end].decode(errors="replace")
+            text = blob[data + offset : data + offset + MAX_FIELD_LENGTH].partition(b"\0")[0]
+            fields[RPM_TAGS[tag]] = text.decode(errors="replace")
     return fields

@@ -5,17 +5,34 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import msgspec
+
 from hythe.client.layout import ImageLayout
 from hythe.oci.manifest import Descriptor
 from hythe.provenance.packages import Package, installed_packages
 
+MAX_ENTRIES_SIZE = 8 << 20
+"""Maximum bytes of the packages in a document: the hub signs statements of up to 16 MiB."""
 _IMAGE = "SPDXRef-Image"
 
 
 def bill_of_materials(layout: Path, image: Descriptor, name: str, at: datetime) -> dict[str, Any]:
-    """Return the SPDX document of an image in an OCI layout, named ``name``."""
-    packages = installed_packages(ImageLayout(layout), image)
-    entries = [_entry(number, package) for number, package in enumerate(packages, 1)]
+    """Return the SPDX document of an image in an OCI layout, named ``name``.
+
+    Its ``comment`` says what was left out because of a limit.
+    """
+    found = installed_packages(ImageLayout(layout), image)
+    left_out = list(found.left_out)
+    entries: list[dict[str, Any]] = []
+    size = 0
+    for number, package in enumerate(found.packages, 1):
+        entry = _entry(number, package)
+        size += len(msgspec.json.encode(entry))
+        if size > MAX_ENTRIES_SIZE:
+            left_out.append(f"{len(found.packages) - number + 1} packages, as the document would be too large")
+            break
+        entries.append(entry)
+    comment = {"comment": f"This document is not complete: {'; '.join(left_out)}"} if left_out else {}
     own = {
         "SPDXID": _IMAGE,
         "name": name,
@@ -30,6 +47,7 @@ def bill_of_materials(layout: Path, image: Descriptor, name: str, at: datetime) 
         "dataLicense": "CC0-1.0",
         "SPDXID": "SPDXRef-DOCUMENT",
         "name": f"{name}@{image.digest}",
+        **comment,
         "documentNamespace": f"https://{name}/spdx/{image.digest.replace(':', '-')}",
         "creationInfo": {"created": f"{at:%Y-%m-%dT%H:%M:%SZ}", "creators": ["Tool: hythe"]},
         "packages": [own, *entries],

@@ -333,6 +333,8 @@ class _BuildRun:
             envelopes = [(PROVENANCE, self._sign(name, subject, PROVENANCE, provenance(facts)))]
             if image := subjects.get(subject):
                 bill = bill_of_materials(image.layout, image.descriptor, name, self._began)
+                if comment := bill.get("comment"):
+                    self._progress.line(f"bill of materials: {comment}")
                 envelopes.append((SPDX, self._sign(name, subject, SPDX, bill)))
             attached.append(publisher.attach(subject, envelopes, folder, facts.finished))
         return tuple(attached)

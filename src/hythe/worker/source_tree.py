@@ -5,10 +5,15 @@ these only while no process of the build runs, so that nothing changes after a c
 """
 
 import os
-import shutil
-import stat
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
+
+from hythe.client.layout import NotRegularFile, open_regular
+
+MAX_LAYOUT_DEPTH = 10
+MAX_LAYOUT_FILES = 100_000
+"""Maximum number of files of an image that a build leaves; a layer is one file."""
 
 
 class PathEscapes(Exception):
@@ -27,24 +32,40 @@ def resolve_inside(root: Path, path: str) -> Path:
 def read_inside(root: Path, path: str, max_size: int) -> bytes:
     """Return a regular file's content. Raises PathEscapes, FileNotFoundError."""
     real = resolve_inside(root, path)
-    if not real.exists():
-        raise FileNotFoundError(path)
-    if not stat.S_ISREG(real.lstat().st_mode):
-        raise PathEscapes(f"{path} is not a regular file")
-    if real.stat().st_size > max_size:
+    try:
+        with open_regular(real) as file:
+            content = file.read(max_size + 1)
+    except FileNotFoundError:
+        raise FileNotFoundError(path) from None
+    except NotRegularFile:
+        raise PathEscapes(f"{path} is not a regular file") from None
+    if len(content) > max_size:
         raise PathEscapes(f"{path} is larger than {max_size} bytes")
-    return real.read_bytes()
+    return content
 
 
 def require_plain_files(folder: Path) -> None:
-    """Check that a folder contains only regular files and folders, no links. Raises PathEscapes."""
+    """Check that a folder contains only regular files and folders, no links, like an image layout.
+
+    Raises PathEscapes, also if it has too many files or levels.
+    """
     if folder.is_symlink():
         raise PathEscapes(f"{folder.name} is a link")
-    for root, folders, names in os.walk(folder):
-        for name in (*folders, *names):
-            mode = (Path(root) / name).lstat().st_mode
-            if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
-                raise PathEscapes(f"{name} of the image is not a regular file")
+    count = 0
+    waiting = [(str(folder), 0)]
+    while waiting:
+        path, depth = waiting.pop()
+        if depth > MAX_LAYOUT_DEPTH:
+            raise PathEscapes(f"{folder.name} has more than {MAX_LAYOUT_DEPTH} levels of folders")
+        with os.scandir(path) as entries:
+            for entry in entries:
+                count += 1
+                if count > MAX_LAYOUT_FILES:
+                    raise PathEscapes(f"{folder.name} has more than {MAX_LAYOUT_FILES} files")
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append((entry.path, depth + 1))
+                elif not entry.is_file(follow_symlinks=False):
+                    raise PathEscapes(f"{entry.name} of the image is not a regular file")
 
 
 def make_empty(root: Path, path: str) -> Path:
@@ -59,9 +80,9 @@ def remove(target: Path) -> None:
     """Delete ``target``; if it is a link, delete only the link."""
     if target.is_symlink() or target.is_file():
         target.unlink()
-    else:
-        # Open every folder without following links, so that nothing outside is reached.
-        shutil.rmtree(target, ignore_errors=True)
+    elif target.exists():
+        # rm follows no links, and unlike shutil.rmtree it deletes folders of any depth.
+        subprocess.run(["rm", "--recursive", "--force", "--", str(target)], capture_output=True, check=False)
 
 
 def write_inside(root: Path, path: str, content: str, chown: Callable[[Path], None], mode: int = 0o644) -> Path:

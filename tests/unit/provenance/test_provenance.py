@@ -15,7 +15,7 @@ from tests.parts.base_images import Layout, layer_tar
 from hythe.client.layout import ImageLayout
 from hythe.oci.manifest import Descriptor
 from hythe.provenance.envelope import Untrusted, open_envelope, sign
-from hythe.provenance.packages import Package, installed_packages
+from hythe.provenance.packages import InstalledPackages, Package, installed_packages
 from hythe.provenance.sbom import bill_of_materials
 
 DPKG = """\
@@ -73,11 +73,13 @@ def test_packages_of_debian_and_alpine(tmp_path: Path) -> None:
     """Packages of dpkg and apk are found in any layer, but not removed packages."""
     layout, image = _image(tmp_path, layer_tar({"var/lib/dpkg/status": DPKG}), layer_tar({"lib/apk/db/installed": APK}))
 
-    assert installed_packages(layout, image) == [
-        Package("apk", "musl", "1.2.4-r2", "x86_64"),
-        Package("apk", "zlib", "1.3", "x86_64"),
-        Package("deb", "bash", "5.2-1", "amd64"),
-    ]
+    assert installed_packages(layout, image) == InstalledPackages(
+        (
+            Package("apk", "musl", "1.2.4-r2", "x86_64"),
+            Package("apk", "zlib", "1.3", "x86_64"),
+            Package("deb", "bash", "5.2-1", "amd64"),
+        )
+    )
 
 
 def test_later_layers_replace_databases(tmp_path: Path) -> None:
@@ -86,7 +88,7 @@ def test_later_layers_replace_databases(tmp_path: Path) -> None:
     upper = layer_tar({"var/lib/dpkg/status": DPKG.replace("5.2-1", "5.3-1"), "lib/apk/db/.wh.installed": ""})
     layout, image = _image(tmp_path, lower, upper)
 
-    assert installed_packages(layout, image) == [Package("deb", "bash", "5.3-1", "amd64")]
+    assert installed_packages(layout, image).packages == (Package("deb", "bash", "5.3-1", "amd64"),)
 
 
 def test_the_bill_of_materials_is_spdx(tmp_path: Path) -> None:

@@ -1,9 +1,15 @@
 """Reading and writing files of a build: the worker never follows links out of the folder."""
 
+import os
+import resource
+import socket
+import stat
 from pathlib import Path
 
 import pytest
 
+from hythe.client.layout import NotRegularFile, open_regular
+from hythe.worker.isolation.disk import WatchedDisk
 from hythe.worker.source_tree import (
     PathEscapes,
     make_empty,
@@ -74,3 +80,66 @@ def test_an_image_with_links_in_it_is_refused(work: Path) -> None:
     """Layouts from the sandbox must contain only regular files."""
     with pytest.raises(PathEscapes):
         require_plain_files(work)
+
+
+def test_special_files_are_refused_without_waiting(tmp_path: Path) -> None:
+    """A FIFO without a writer, a device, a socket and a folder."""
+    os.mkfifo(tmp_path / "fifo")
+    os.mknod(tmp_path / "zero", 0o600 | stat.S_IFCHR, os.makedev(1, 5))
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to("fifo")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "socket"))
+    for name in ("fifo", "zero", "folder", "link", "socket"):
+        with pytest.raises(PathEscapes, match="not a regular file"):
+            read_inside(tmp_path, name, 100)
+    for name in ("fifo", "zero"):
+        with pytest.raises(NotRegularFile):
+            open_regular(tmp_path / name)
+
+
+def test_a_file_is_read_up_to_its_limit(tmp_path: Path) -> None:
+    """A sparse file of 4 GiB needs no memory, and neither does a file that has no size, like those of /proc."""
+    with (tmp_path / "sparse").open("wb") as file:
+        file.truncate(4 << 30)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+    with pytest.raises(PathEscapes, match="larger than 1000 bytes"):
+        read_inside(tmp_path, "sparse", 1000)
+    with pytest.raises(PathEscapes, match="larger than 10 bytes"):
+        read_inside(Path("/proc"), "version", 10)
+
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000
+
+
+def deep_folder(start: Path, levels: int) -> None:
+    """Create folders within folders, deeper than any path can name."""
+    own = Path.cwd()
+    start.mkdir()
+    os.chdir(start)
+    for _ in range(levels):
+        Path("d").mkdir()
+        os.chdir("d")
+    os.chdir(own)
+
+
+def test_deep_folders(tmp_path: Path) -> None:
+    """They are refused in an image, count as a full disk, and can be deleted."""
+    deep_folder(tmp_path / "deep", 2500)
+
+    with pytest.raises(PathEscapes, match="levels"):
+        require_plain_files(tmp_path / "deep")
+    assert "files" in WatchedDisk(tmp_path / "deep", 1 << 30, 10_000).problem()
+    remove(tmp_path / "deep")
+
+    assert not (tmp_path / "deep").exists()
+
+
+def test_an_image_with_too_many_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The walk ends at the limit."""
+    monkeypatch.setattr("hythe.worker.source_tree.MAX_LAYOUT_FILES", 10)
+    for number in range(20):
+        (tmp_path / str(number)).touch()
+
+    with pytest.raises(PathEscapes, match="more than 10 files"):
+        require_plain_files(tmp_path)

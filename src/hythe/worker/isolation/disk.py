@@ -7,16 +7,18 @@ A worker that cannot mount file systems uses a folder and checks its size regula
 """
 
 import contextlib
+import errno
 import fcntl
 import os
-import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
 from hythe.worker.errors import IsolationUnavailable
 from hythe.worker.isolation.id_mapping import IdMapping
+from hythe.worker.source_tree import remove
 
 MAX_KEPT_USAGE = 0.8
 """A kept disk that is fuller than this is discarded."""
@@ -96,7 +98,7 @@ class WatchedDisk:
     def close(self, *, keep: bool) -> None:
         """See Disk."""
         if not keep:
-            shutil.rmtree(self.folder, ignore_errors=True)
+            remove(self.folder)
 
 
 @contextlib.contextmanager
@@ -131,10 +133,20 @@ def _run(*command: str, check: bool = True) -> None:
 
 
 def _usage(folder: Path) -> tuple[int, int]:
+    """Return bytes and number of files; folders that are too deep for a path count as too many files."""
     size = files = 0
-    for root, folders, names in os.walk(folder):
-        files += len(folders) + len(names)
-        for name in names:
-            with contextlib.suppress(OSError):
-                size += os.lstat(Path(root) / name).st_blocks * 512
+    waiting = [str(folder)]
+    while waiting:
+        path = waiting.pop()
+        try:
+            with os.scandir(path) as entries:
+                for entry in entries:
+                    files += 1
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append(entry.path)
+                    else:
+                        size += entry.stat(follow_symlinks=False).st_blocks * 512
+        except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:
+                return size, sys.maxsize
     return size, files
