@@ -1,6 +1,7 @@
 """The worker of ``hythe serve``, in its own process, so that builds do not delay responses.
 
-The server starts it when a build is queued, and restarts it when it ends. The worker stops with the server, because it
+The server starts it when a build is queued, or at once if there are disks that it may have to delete, and restarts it
+when it ends. The worker stops with the server, because it
 reads a pipe that the server holds open.
 """
 
@@ -9,6 +10,7 @@ import contextlib
 import os
 import sys
 import time
+from pathlib import Path
 
 import structlog
 
@@ -16,6 +18,7 @@ from hythe.builds.service import BuildsServices
 from hythe.database import DatabaseError
 from hythe.server.http import Address, url_of
 from hythe.settings import Settings
+from hythe.worker.isolation.kept_disks import KeptDisks
 
 QUEUE_POLL_INTERVAL = 5.0
 RESTART_DELAY = 5.0
@@ -26,7 +29,7 @@ _LOG = structlog.get_logger()
 
 
 async def run_worker(builds: BuildsServices, url: str) -> None:
-    """Run a worker from the first queued build on; return at once if the settings disable it."""
+    """Run a worker from when there is work on; return at once if the settings disable it."""
     settings = builds.settings
     if settings.builds_workers == 0:
         return
@@ -34,7 +37,8 @@ async def run_worker(builds: BuildsServices, url: str) -> None:
     while True:
         started = time.monotonic()
         try:
-            await builds.queue.wait_for_work(QUEUE_POLL_INTERVAL)
+            if not KeptDisks.of(_folder(settings)).keys():
+                await builds.queue.wait_for_work(QUEUE_POLL_INTERVAL)
             started = time.monotonic()
             ended = f"exit code {await _run_once(builds, url)}"
         except (DatabaseError, OSError) as error:
@@ -48,9 +52,8 @@ async def run_worker(builds: BuildsServices, url: str) -> None:
 
 async def _run_once(builds: BuildsServices, url: str) -> int:
     settings = builds.settings
-    folder = settings.builds_folder or str(settings.data_folder / "builds")
     arguments = ["--url", url, "--concurrency", str(settings.builds_workers), "--stop-on-eof"]
-    arguments += ["--builds-folder", folder, "--builds-isolation", settings.builds_isolation]
+    arguments += ["--builds-folder", str(_folder(settings)), "--builds-isolation", settings.builds_isolation]
     arguments += ["--builds-builder", settings.builds_builder, "--builds-buildkit-name", settings.builds_buildkit_name]
     arguments += ["--builds-buildkit-certificates", settings.builds_buildkit_certificates]
     arguments += ["--builds-first-uid", str(settings.builds_first_uid)]
@@ -66,6 +69,10 @@ async def _run_once(builds: BuildsServices, url: str) -> int:
                 process.terminate()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(process.wait(), 20)
+
+
+def _folder(settings: Settings) -> Path:
+    return Path(settings.builds_folder) if settings.builds_folder else settings.data_folder / "builds"
 
 
 def own_url(settings: Settings, address: Address) -> str:

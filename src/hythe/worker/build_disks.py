@@ -29,11 +29,6 @@ class BuildDisks(msgspec.Struct, frozen=True):
     store: ImageStore
 
 
-def kept_disks(isolation: Isolation) -> KeptDisks:
-    """Return the disks that this worker keeps."""
-    return KeptDisks(isolation.folder / "cache")
-
-
 def delete_unneeded(disks: KeptDisks, hub: HubAPI) -> None:
     """Delete the disks that no build used for long, or whose builds the hub no longer has. Raises ClientError."""
     disks.delete_unused()
@@ -64,7 +59,7 @@ def _reserved_image(job: Job, isolation: Isolation, stack: ExitStack) -> Path | 
     """Reserve the kept disk of the build's rule and branch; None if it gets none. Keep the limits before and after."""
     if not job.cache.key or not isolation.images:
         return None
-    disks = kept_disks(isolation)
+    disks = KeptDisks.of(isolation.folder)
     account = job.repository.partition("/")[0]
     disks.limit(account, job.limits.kept_disks)
     stack.callback(lambda: disks.limit(account, job.limits.kept_disks))

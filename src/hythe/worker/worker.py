@@ -12,10 +12,11 @@ from hythe.client.client import Client
 from hythe.client.connection import ConnectionPool
 from hythe.client.errors import ClientError
 from hythe.client.retry import Retries
-from hythe.worker.build_disks import delete_unneeded, kept_disks
+from hythe.worker.build_disks import delete_unneeded
 from hythe.worker.build_process import BuildProcess
 from hythe.worker.errors import JobLost
 from hythe.worker.hub_api import HubAPI, retry_policy
+from hythe.worker.isolation.kept_disks import KeptDisks
 from hythe.worker.isolation.selection import Isolation
 from hythe.worker.leftovers import remove_leftovers
 from hythe.worker.protocol import Claim, Job
@@ -99,11 +100,12 @@ class Worker:
         """From time to time, delete kept disks that no build uses any more."""
         if not self._isolation.images or time.monotonic() < self._disks_due:
             return
-        self._disks_due = time.monotonic() + DISKS_INTERVAL
         try:
-            delete_unneeded(kept_disks(self._isolation), hub)
+            delete_unneeded(KeptDisks.of(self._isolation.folder), hub)
         except (ClientError, JobLost, OSError) as error:
             self._report(f"cannot delete unneeded disks: {error}")
+            return
+        self._disks_due = time.monotonic() + DISKS_INTERVAL
 
     def _start_process(self) -> BuildProcess | None:
         """Return a process for the next build; None if the worker is stopped."""

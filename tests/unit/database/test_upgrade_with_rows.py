@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,41 @@ from hythe.database.schema import MIGRATIONS
 from hythe.database.sqlite import SQLITE_FILE
 
 NOW = "2026-01-01 00:00:00"
+
+RECENT = [f"{datetime.now(UTC) - timedelta(days=2, seconds=each):%Y-%m-%d %H:%M:%S}" for each in (150, 60)]
+"""When a build of 90 seconds started and finished."""
+
+OLD_BUILD: dict[str, object] = (
+    {"id": 11, "setup_id": 3, "number": 1, "account": "alice", "lane": "1 main", "status": "succeeded"}
+    | {
+        "source_type": "branch",
+        "source_name": "main",
+        '"commit"': "aa",
+        "message": "",
+        "author": "",
+        "cause": "push",
+    }
+    | {
+        "started_by": "alice",
+        "rule": "{}",
+        "rule_id": 1,
+        "tags": "[]",
+        "trusted": True,
+        "created_at": NOW,
+        "fence": 1,
+    }
+    | {
+        "key_digest": "",
+        "worker": "",
+        "cancelled_by": "",
+        "reason": "",
+        "steps": "[]",
+        "digest": "",
+        "result": "{}",
+    }
+    | {"log_size": 0}
+)
+"""A build that was never started, in the names of revision 0004."""
 
 OLD_ROWS: tuple[tuple[str, dict[str, object]], ...] = (
     ("repositories", {"id": 7, "name": "alice/app", "created_at": NOW}),
@@ -37,37 +73,9 @@ OLD_ROWS: tuple[tuple[str, dict[str, object]], ...] = (
         | {"options": "{}", "failing": False, "created_at": NOW, "created_by": "alice"},
     ),
     ("build_bases", {"setup_id": 3, "reference": "debian:12", "digest": "sha256:aa", "checked_at": NOW}),
-    (
-        "builds",
-        {"id": 11, "setup_id": 3, "number": 1, "account": "alice", "lane": "1 main", "status": "succeeded"}
-        | {
-            "source_type": "branch",
-            "source_name": "main",
-            '"commit"': "aa",
-            "message": "",
-            "author": "",
-            "cause": "push",
-        }
-        | {
-            "started_by": "alice",
-            "rule": "{}",
-            "rule_id": 1,
-            "tags": "[]",
-            "trusted": True,
-            "created_at": NOW,
-            "fence": 1,
-        }
-        | {
-            "key_digest": "",
-            "worker": "",
-            "cancelled_by": "",
-            "reason": "",
-            "steps": "[]",
-            "digest": "",
-            "result": "{}",
-        }
-        | {"log_size": 0},
-    ),
+    ("builds", OLD_BUILD),
+    ("builds", OLD_BUILD | {"id": 12, "number": 2, "started_at": RECENT[0], "finished_at": RECENT[1]}),
+    ("builds", OLD_BUILD | {"id": 13, "number": 3, "started_at": NOW, "finished_at": NOW}),
     (
         "forge_hooks",
         {"id": "hook", "setup_id": 3, "link_id": 2, "forge_repository": "octo/a", "hub_url": "https://hub.example"}
@@ -92,7 +100,8 @@ NEW_ROWS = {
     "SELECT repository_id FROM webhooks WHERE url = 'https://receiver.example'": 7,
     "SELECT count(*) FROM build_trigger_calls WHERE configuration_id = 3": 1,
     "SELECT digest FROM build_base_images WHERE configuration_id = 3": "sha256:aa",
-    "SELECT concurrency_key FROM builds WHERE configuration_id = 3": "1 main",
+    "SELECT min(concurrency_key) FROM builds WHERE configuration_id = 3": "1 main",
+    "SELECT sum(seconds) FROM build_usage WHERE account = 'alice'": 90,
     "SELECT remote_webhook_id FROM forge_webhooks WHERE configuration_id = 3": "17",
     "SELECT ref FROM forge_refs WHERE forge_webhook_id = 'hook'": "branch/main",
 }

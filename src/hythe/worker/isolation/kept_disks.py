@@ -42,6 +42,11 @@ class KeptDisks:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
+    @classmethod
+    def of(cls, worker_folder: Path) -> "KeptDisks":
+        """Return the disks of the worker with this folder."""
+        return cls(worker_folder / "cache")
+
     @contextlib.contextmanager
     def use(self, account: str, key: str) -> Iterator[Path | None]:
         """Reserve the disk of these builds and yield the path of its image; None while another build uses it."""
