@@ -1,0 +1,215 @@
+"""Everything done for a build ends with the build: at its deadline, when it is cancelled, and within its memory."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.builds.services import PASSWORD, Services, services_factory
+from tests.parts.faulty_proxy import Fault, FaultyProxy
+from tests.parts.hub import HYTHE
+from tests.parts.process import clear_away
+from tests.security.hostile_servers import running_hostile_server
+
+pytestmark = pytest.mark.clients
+
+TIMEOUT = 3
+"""Seconds that the hostile builds may take."""
+MARGIN = 5
+"""Seconds until the next build starts; the attacks would take minutes."""
+OTHER = "bobby"
+MEMORY = 120 << 20
+TOKEN = "token-of-the-workers"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    """HOST:PORT of the hostile server."""
+    with running_hostile_server() as own:
+        yield own
+
+
+@pytest.fixture(scope="module")
+def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
+    """A hub with one worker for one build at a time, and another account with a build."""
+    with services_factory(tmp_path_factory.mktemp("limits")) as start:
+        services = start(env={"HYTHE_BUILDS_MEMORY": str(MEMORY)})
+        services.hub.create_user(OTHER, PASSWORD)
+        source = services.source("other", {"Dockerfile": "FROM scratch\nADD Dockerfile /\n"})
+        body = {"source": {"url": source.url}}
+        services.call("POST", f"/api/v1/repositories/{OTHER}/app/build-configuration", body, user=OTHER)
+        yield services
+
+
+def trigger_other(services: Services) -> str:
+    """Queue a build of the other account; return its path in the API."""
+    path = f"/api/v1/repositories/{OTHER}/app"
+    where = services.call("GET", f"{path}/build-configuration/trigger", user=OTHER)["path"]
+    [number] = services.call("POST", where, {}, user="")["builds"]
+    return f"{path}/builds/{number}"
+
+
+def seconds_until(services: Services, build: str, user: str, condition: Callable[[dict[str, Any]], bool]) -> float:
+    """Return the seconds until a build meets a condition; fail after 40."""
+    began = time.monotonic()
+    while not condition(found := services.call("GET", build, user=user)):
+        assert time.monotonic() - began < 40, found
+        time.sleep(0.05)
+    return time.monotonic() - began
+
+
+def start_hostile(services: Services, name: str, server: str, timeout: int = TIMEOUT) -> str:
+    """Start a build that asks the hostile server; return its path in the API once it runs."""
+    files = {"Dockerfile": f"FROM {server}/{name}/app:1\n"}
+    source = services.source(f"hostile-{name}-{timeout}", files)
+    url = f"http://{server}/slow-body/source.git" if name == "git" else source.url
+    path = f"/api/v1/repositories/alice/hostile-{name}-{timeout}"
+    rule = {"type": "branch", "source": "main", "tag": "latest", "timeout": timeout}
+    services.call("POST", f"{path}/build-configuration", {"source": {"url": url}, "rules": [rule]})
+    [number] = services.trigger(path)
+    build = f"{path}/builds/{number}"
+    seconds_until(services, build, "alice", lambda found: found["status"] != "queued")
+    return build
+
+
+def is_over(build: dict[str, Any]) -> bool:
+    """Whether a build has ended."""
+    return build["status"] not in ("queued", "running")
+
+
+@pytest.mark.parametrize("name", ["git", "slow-body", "slow-headers", "silent", "token", "slow-chunks"])
+def test_a_server_that_holds_on_ends_with_the_build(services: Services, server: str, name: str) -> None:
+    """Another account's build starts soon after the deadline, and the reason names the deadline."""
+    build = start_hostile(services, name, server)
+    other = trigger_other(services)
+
+    waited = seconds_until(services, other, OTHER, lambda found: found["status"] != "queued")
+
+    ended = services.call("GET", build)
+    assert waited < TIMEOUT + MARGIN
+    assert (ended["status"], f"longer than its {TIMEOUT} seconds" in ended["reason"]) == ("failed", True), ended
+    seconds_until(services, other, OTHER, is_over)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("endless", "larger than"),
+        ("early-hints", "too many informational responses"),
+        ("loop", "too many redirects"),
+        ("large-error", "larger than"),
+        ("bomb", ""),
+    ],
+)
+def test_responses_without_end(services: Services, server: str, name: str, said: str) -> None:
+    """They fail at once, or exceed the memory of the build; that of the worker stays as it is."""
+    [worker] = [pid for pid in children(services.hub.pid) if b"\0worker\0" in command_of(pid)]
+    before = peak_memory(worker)
+
+    build = start_hostile(services, name, server, timeout=30)
+    seconds_until(services, build, "alice", is_over)
+
+    ended = services.call("GET", build)
+    assert ended["status"] == "failed"
+    assert said in ended["reason"], ended
+    assert peak_memory(worker) - before < 20_000
+
+
+@pytest.mark.parametrize("name", ["git", "slow-body", "token"])
+def test_cancelling_ends_every_phase(services: Services, server: str, name: str) -> None:
+    """Within about a second, although the build waits for a server."""
+    build = start_hostile(services, name, server, timeout=60)
+    seconds_until(services, build, "alice", lambda found: found["steps"] and found["steps"][-1]["seconds"] is None)
+    time.sleep(1)
+
+    services.call("POST", f"{build}/cancel")
+    other = trigger_other(services)
+
+    assert seconds_until(services, other, OTHER, lambda found: found["status"] != "queued") < MARGIN
+    assert services.call("GET", build)["status"] == "cancelled"
+    seconds_until(services, other, OTHER, is_over)
+
+
+@pytest.mark.parametrize("how", ["deadline", "cancel"])
+def test_a_process_that_does_not_react(services: Services, server: str, how: str) -> None:
+    """A stopped process of a build delays neither the deadline nor a cancellation."""
+    build = start_hostile(services, "silent", server, timeout=4 if how == "deadline" else 61)
+    [worker] = [pid for pid in children(services.hub.pid) if b"\0worker\0" in command_of(pid)]
+    [process] = [pid for pid in children(worker) if b"build_main" in command_of(pid)]
+    os.kill(process, signal.SIGSTOP)
+    if how == "cancel":
+        services.call("POST", f"{build}/cancel")
+    other = trigger_other(services)
+
+    assert seconds_until(services, other, OTHER, lambda found: found["status"] != "queued") < 4 + MARGIN
+    ended = services.call("GET", build)
+    assert ended["status"] == ("failed" if how == "deadline" else "cancelled")
+    assert how == "cancel" or "longer than its 4 seconds" in ended["reason"]
+    assert not Path(f"/proc/{process}").exists()
+    seconds_until(services, other, OTHER, is_over)
+
+
+@pytest.mark.parametrize("how", ["deadline", "cancel"])
+def test_a_push_that_stalls(
+    services: Services, faulty_proxy: Callable[[str], FaultyProxy], tmp_path: Path, how: str
+) -> None:
+    """A push ends at the deadline, and within about a second when it is cancelled; no mount is left."""
+    with services_factory(tmp_path) as start:
+        own = start(env={"HYTHE_BUILDS_WORKERS": "0", "HYTHE_WORKER_TOKEN": TOKEN})
+        proxy = faulty_proxy(own.hub.url)
+        proxy.faults.append(Fault("(PUT|PATCH) .*/blobs/uploads/", times=100, stall_at=0))
+        with running_worker(proxy.url, tmp_path / "worker"):
+            timeout = 10 if how == "deadline" else 60
+            rule = {"type": "branch", "source": "main", "tag": "latest", "timeout": timeout}
+            path = own.configure("pushed", own.source("pushed"), rule)
+            [number] = own.trigger(path)
+            build = f"{path}/builds/{number}"
+            seconds_until(own, build, "alice", lambda found: any(s["name"] == "push" for s in found["steps"]))
+            if how == "cancel":
+                own.call("POST", f"{build}/cancel")
+
+            waited = seconds_until(own, build, "alice", is_over)
+
+            ended = own.call("GET", build)
+            assert waited < (10 if how == "deadline" else 0) + MARGIN
+            assert ended["status"] == ("failed" if how == "deadline" else "cancelled")
+            assert how == "cancel" or "longer than its 10 seconds" in ended["reason"]
+            assert not list((tmp_path / "worker/work").iterdir())
+            assert str(tmp_path / "worker") not in Path("/proc/self/mounts").read_text()
+
+
+@contextlib.contextmanager
+def running_worker(url: str, folder: Path) -> Iterator[None]:
+    """Run a worker as on another host."""
+    command = [HYTHE, "worker", "--url", url, "--builds-folder", str(folder)]
+    with subprocess.Popen(command, env={**os.environ, "HYTHE_WORKER_TOKEN": TOKEN}) as process:
+        try:
+            yield
+        finally:
+            process.terminate()
+            process.wait(20)
+            clear_away(folder)
+
+
+def command_of(pid: int) -> bytes:
+    """Return the command line of a process."""
+    return Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
+def children(pid: int) -> list[int]:
+    """Return the child processes of a process."""
+    threads = Path(f"/proc/{pid}/task").iterdir()
+    return [int(each) for thread in threads for each in (thread / "children").read_text().split()]
+
+
+def peak_memory(pid: int) -> int:
+    """Return the largest resident size of a process so far, in KiB."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
