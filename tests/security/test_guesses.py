@@ -1,0 +1,104 @@
+"""Guesses at one account from many addresses, through every door that takes a password."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from tests.parts.hub import HytheServer
+from tests.security.registry_client import PASSWORD, RegistryClient, basic
+
+HOME = {"X-Forwarded-For": "198.51.100.7"}
+MOST_CHECKED = 40
+"""20 guesses are free; in the seconds of a test few more are possible."""
+
+DOORS = ("token", "token form", "registry", "api", "docker hub", "index", "page")
+
+
+def guess(client: RegistryClient, door: str, name: str, number: int) -> int:
+    """Try a wrong password from another address each time; return the status."""
+    wrong = f"wrong-{number}"
+    sender = {"X-Forwarded-For": f"10.{number % 7}.{number // 250}.{number % 250}"}
+    both = {**basic(name, wrong), **sender}
+    match door:
+        case "token":
+            return client.status("GET", "/token", both)
+        case "token form":
+            form = {"grant_type": "password", "username": name, "password": wrong, "service": "hub"}
+            return client.status("POST", "/token", sender, data=form)
+        case "registry":
+            return client.status("GET", "/v2/", both)
+        case "api":
+            return client.status("GET", "/api/v1/users/me", both)
+        case "docker hub":
+            return client.status("POST", "/v2/users/login", sender, json={"username": name, "password": wrong})
+        case "index":
+            return client.status("GET", "/v1/users/", both)
+    page = client.send("GET", "/sign-in", sender)
+    token = page.text.partition('name="form_token" value="')[2].partition('"')[0]
+    cookies = {"Cookie": "; ".join(f"{key}={value}" for key, value in page.cookies.items())}
+    form = {"username": name, "password": wrong, "form_token": token}
+    return client.status("POST", "/sign-in", {**sender, **cookies}, data=form)
+
+
+def start(start_hub: Callable[..., HytheServer]) -> RegistryClient:
+    """Start a hub behind a proxy that reports clients' addresses; ann has signed in from home."""
+    hub = start_hub(env={"HYTHE_BUILDS_WORKERS": "0"}, arguments=["--trusted-proxies", "127.0.0.1"])
+    hub.create_user("ann", PASSWORD)
+    client = RegistryClient(hub.url)
+    assert client.status("GET", "/token", {**basic("ann"), **HOME}) == 200
+    return client
+
+
+def test_600_guesses_from_60_addresses(start_hub: Callable[..., HytheServer]) -> None:
+    """Nearly all of them are refused unchecked, through all doors together; ann signs in from home meanwhile."""
+    client = start(start_hub)
+    with ThreadPoolExecutor(8) as pool:
+        tried = [pool.submit(guess, client, DOORS[n % len(DOORS)], "ann", n % 60) for n in range(600)]
+        time.sleep(1)
+        begun = time.monotonic()
+        assert client.status("GET", "/token", {**basic("ann"), **HOME}) == 200
+        assert time.monotonic() - begun < 10
+        statuses = [each.result() for each in tried]
+
+    assert set(statuses) == {401, 429}
+    assert statuses.count(401) <= MOST_CHECKED
+    assert client.status("GET", "/token", {**basic("ann"), "X-Forwarded-For": "203.0.113.1"}) == 429
+    assert client.status("GET", "/token", {**basic("ann"), **HOME}) == 200
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_every_door_counts(start_hub: Callable[..., HytheServer], door: str) -> None:
+    """Each way to send a password counts for the account, and says when to try again."""
+    client = start(start_hub)
+
+    statuses = [guess(client, door, "ann", number) for number in range(30)]
+
+    assert statuses[:20] == [401] * 20
+    assert 429 in statuses[20:]
+    refused = client.send("GET", "/token", {**basic("ann", "wrong"), "X-Forwarded-For": "203.0.113.1"})
+    assert (refused.status_code, int(refused.headers["Retry-After"]) > 0) == (429, True)
+
+
+def test_two_servers_count_together(postgresql_url: str, start_hub: Callable[..., HytheServer]) -> None:
+    """An attacker gains nothing by spreading guesses over the servers of one hub."""
+    env = {"HYTHE_BUILDS_WORKERS": "0", "HYTHE_SECRET_KEY": "a2tra2tra2tra2tra2tra2tra2tra2tra2tra2tra2s="}
+    flags = ["--trusted-proxies", "127.0.0.1"]
+    servers = [start_hub(env=env, arguments=flags, database_url=postgresql_url) for _ in "12"]
+    servers[0].create_user("ann", PASSWORD)
+    clients = [RegistryClient(server.url) for server in servers]
+
+    statuses = [guess(clients[number % 2], "token", "ann", number) for number in range(40)]
+
+    assert statuses.count(401) < 30
+
+
+def test_names_that_do_not_exist_are_no_different(start_hub: Callable[..., HytheServer]) -> None:
+    """The same statuses come back for a name that nobody has."""
+    client = start(start_hub)
+
+    known, unknown = ([guess(client, "token", name, n) for n in range(22)] for name in ("ann", "ghost"))
+
+    assert known[:21] == unknown[:21] == [401] * 20 + [429]
