@@ -13,6 +13,7 @@ from hythe.builds.registry_listener import BuildRegistryListener
 from hythe.builds.triggers.base_image_watch import BaseImageWatch
 from hythe.builds.triggers.scheduler import BuildScheduler
 from hythe.builds.workers import WorkerService
+from hythe.forges.configured import forge_hosts
 from hythe.hub.keys import SigningKeys
 from hythe.hub.secret_box import SecretBox
 from hythe.hub.service import HubFoundation
@@ -98,6 +99,7 @@ def limits_of(settings: Settings) -> BuildLimits:
         transfer_rate=settings.builds_transfer_rate,
         network=Network(settings.builds_network),
         internal_networks=settings.internal_networks,
+        source_hosts=forge_hosts(settings.forges),
     )
 
 

@@ -10,6 +10,7 @@ from urllib.parse import unquote
 
 import aiohttp
 import msgspec
+from yarl import URL
 
 from hythe.egress.http_session import open_egress_session
 from hythe.egress.policy import EgressPolicy
@@ -21,6 +22,8 @@ from hythe.forges.rest import RestForge
 from hythe.forges.source_ref import SourceRef
 from hythe.settings import InvalidValue
 from hythe.settings.addresses import parse_http_url
+
+SSH_PORT = 22
 
 
 class ForgeSetting(msgspec.Struct, frozen=True):
@@ -56,6 +59,16 @@ def _parse_item(item: str, *, is_secret: bool) -> ForgeSetting:
     return ForgeSetting(kind, address, client)
 
 
+def forge_hosts(setting: str) -> tuple[str, ...]:
+    """Return ``HOST:PORT`` of the forges, for their own scheme and for SSH: sources there are fetched wherever it is.
+
+    Forges on loopback are left out: a worker on another machine has a loopback of its own. Raises SettingsError.
+    """
+    urls = [URL(forge.url) for forge in parse_forges(setting)]
+    remote = [url for url in urls if url.raw_host not in ("localhost", "::1") and "//127." not in str(url)]
+    return tuple(f"{url.raw_host}:{port}" for url in remote for port in dict.fromkeys((url.port, SSH_PORT)))
+
+
 class ConfiguredForges:
     """The forges that users can link accounts of."""
 
@@ -87,7 +100,8 @@ class ConfiguredForges:
 
     async def list_refs(self, url: str) -> tuple[str, tuple[SourceRef, ...]]:
         """Return the default branch and the refs of a public git URL. Raises like ``git.list_refs``."""
-        return await list_refs(self._egress_session, url)
+        is_forge = any(url.startswith(f"{forge}/") for forge in self._forges)
+        return await list_refs(self.session if is_forge else self._egress_session, url)
 
     async def default_branch(self, url: str) -> str:
         """Return the default branch of a public git URL, or "" if it cannot be read."""

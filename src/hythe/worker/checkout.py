@@ -6,13 +6,13 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from hythe.egress.addresses import addresses_of, parse_address
-from hythe.egress.policy import EgressDenied, EgressPolicy
+from hythe.egress.policy import EgressDenied
 from hythe.forges.source_ref import SourceType
 from hythe.worker.errors import BuildFailed
 from hythe.worker.isolation.port_forward import ForwardedPort
 from hythe.worker.isolation.sandbox import NetworkAccess, Sandbox
 from hythe.worker.progress import ProgressReporter
-from hythe.worker.protocol import CheckedOutCommit, Job, Network
+from hythe.worker.protocol import BuildLimits, CheckedOutCommit, Job, Network
 from hythe.worker.source_tree import write_inside
 
 SOURCE = "/work/src"
@@ -72,7 +72,7 @@ class Checkout:
         self._sandbox = sandbox
         self._progress = progress
         self._environment = _QUIET | _least_rate(job) | _credentials(job, sandbox)
-        self._access = source_access(job.source_url, job.limits.egress, networks)
+        self._access = source_access(job.source_url, job.limits, networks)
         self._commit_line = ""
         self._is_slow = False
         progress.hide(job.credentials, job.credentials.partition(":")[2])
@@ -107,8 +107,8 @@ class Checkout:
             self._progress.line(line)
 
 
-def source_access(url: str, egress: EgressPolicy, networks: frozenset[Network]) -> NetworkAccess:
-    """Return what git can reach: the source's host and, for submodules and LFS, what ``egress`` allows.
+def source_access(url: str, limits: BuildLimits, networks: frozenset[Network]) -> NetworkAccess:
+    """Return what git can reach: the source's host and, for submodules and LFS, what the egress policy allows.
 
     Raises BuildFailed if it does not allow the source.
     """
@@ -117,15 +117,23 @@ def source_access(url: str, egress: EgressPolicy, networks: frozenset[Network]) 
     port = parts.port or _PORTS[parts.scheme]
     try:
         found = addresses_of(host, port, socket.AF_INET)
-        address = egress.with_names_resolved().first_allowed(found, port, host)
-    except EgressDenied as error:
-        raise BuildFailed(f"the source cannot be fetched: {error}") from error
     except OSError as error:
         raise BuildFailed(f"unknown host {host} of the source: {error.strerror}") from error
+    try:
+        address = limits.egress.with_names_resolved().first_allowed(found, port, host)
+    except EgressDenied as error:
+        # A forward is found by name: an address in a URL is not looked up in /etc/hosts.
+        if f"{host}:{port}" not in limits.source_hosts or found[0] == host:
+            raise BuildFailed(f"the source cannot be fetched: {error}") from error
+        return _forwarded(host, found[0], port, networks)
+    if Network.OPEN not in networks or parse_address(address).is_loopback:
+        return _forwarded(host, address, port, networks)
     # With this entry, git uses the address that was checked: the name may resolve to another one by then.
-    if Network.OPEN in networks and not parse_address(address).is_loopback:
-        return NetworkAccess(Network.OPEN, (), () if host == address else ((address, host),))
-    # The sandbox has its own loopback, and without slirp4netns no other network.
+    return NetworkAccess(Network.OPEN, (), () if host == address else ((address, host),))
+
+
+def _forwarded(host: str, address: str, port: int, networks: frozenset[Network]) -> NetworkAccess:
+    """Return access through a port forward, for what the network of the sandbox does not reach."""
     network = Network.OPEN if Network.OPEN in networks else Network.OFF
     inside = address if parse_address(address).is_loopback else "127.0.0.1"
     hosts = () if host in (inside, "localhost") else ((inside, host),)

@@ -34,6 +34,8 @@ class BuildLimits(msgspec.Struct, frozen=True, kw_only=True):
     network: Network = Network.OPEN
     internal_networks: str = ""
     """The hub's setting of that name. Loopback in it is that of the worker's machine."""
+    source_hosts: tuple[str, ...] = ()
+    """HOST:PORT of the operator's forges, where sources are fetched even if ``egress`` does not allow it."""
     kept_disks: int = 20 << 30
     """Size of all disks that a worker keeps for one account."""
 

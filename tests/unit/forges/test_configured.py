@@ -6,7 +6,7 @@ import pytest
 from tests.parts.process import ROOT
 
 from hythe.forges.adapters import ADAPTERS, webhook_format
-from hythe.forges.configured import parse_forges
+from hythe.forges.configured import forge_hosts, parse_forges
 from hythe.forges.port import OAuthClient
 from hythe.forges.webhook_format import HeaderWebhookFormat
 from hythe.settings import Settings, SettingsError
@@ -26,6 +26,13 @@ def test_the_default_setting_is_valid() -> None:
 
     assert [forge.kind for forge in forges] == ["github", "bitbucket", "gitlab", "gitea"]
     assert {forge.client for forge in forges} == {OAuthClient()}
+
+
+def test_hosts_where_sources_are_trusted() -> None:
+    """The port of each forge and that of SSH; loopback is another one on each machine."""
+    setting = "gitea+http://git.lan:3000 gitlab+https://10.0.0.5 gitea+http://127.0.0.1:80 gitea+http://localhost:80"
+
+    assert forge_hosts(setting) == ("git.lan:3000", "git.lan:22", "10.0.0.5:443", "10.0.0.5:22")
 
 
 @pytest.mark.parametrize("item", ["github.com", "svn+https://x.example", "github+ftp://x", "github+https://"])
