@@ -131,7 +131,7 @@ class Quota:
                 room = (limits.storage or 0) - usage.stored - usage.uploading - end
                 if room < 0:
                     raise _too_large(limits, usage, ", this upload does not fit")
-                # Half of what is left is shared by the sessions, so that none is refused for what another may not need.
+                # The sessions share half of the rest, so that none is refused for bytes that another may not need.
                 reserved = end + min(ahead, room // (2 * max(usage.uploads, 1)))
                 if not await upload_store.reserve(session, upload_id, reserved, self._clock()):
                     raise UploadLost(f"upload {upload_id} was cancelled: start again")

@@ -1,4 +1,4 @@
-"""The SQL of what a namespace uses: stored bytes, and upload sessions.
+"""The SQL for the usage of a namespace: stored bytes, and upload sessions.
 
 A namespace is the first component of a repository's name. Triggers keep ``namespace_usage`` and ``namespace_blobs``
 (migration 0008). The bytes of upload sessions are summed: few are open at a time.
