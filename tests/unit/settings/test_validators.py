@@ -100,7 +100,19 @@ INVALID: dict[str, tuple[str, ...]] = {
         *("mail.example.com", "mail.example.com:25", "http://mail", "smtp://", "smtp://mail/x", "smtp://mail:0"),
         *("smtp://u:secret@", "smtp://u:sec#ret@mail", "smtp://u:sec/ret@mail", "smtps://mail?x"),
     ),
-    "mail_from": ("", "hythe", "@example.com", "a@", "a@b@c", "Hythe <a@b.example>", "a b@c", "a@b\nBcc: c@d", "a@1.2"),
+    "mail_from": (
+        "",
+        "hythe",
+        "@example.com",
+        "a@",
+        "a@b@c",
+        "Hythe <a@b.example>",
+        "a b@c",
+        ".a@b",
+        "a..b@c",
+        "a@b\nBcc: c@d",
+        "a@1.2",
+    ),
 }
 """Values that a server does not start with."""
 
@@ -130,7 +142,7 @@ VALID: dict[str, tuple[str, ...]] = {
     "builds_buildkit_name": ("", "buildkit.example.com", "10.0.0.1", "[::1]"),
     "internal_networks": ("", "10.0.0.0/8 host:80 [::1]:80 127.0.0.1:8080"),
     "mail_server": ("", "smtp://localhost", "smtps://u:p%23@mail.example.com:465", "smtp://[::1]:25"),
-    "mail_from": ("hythe@localhost", "a.b+c@example.com", '"a b"@example.com'),
+    "mail_from": ("hythe@localhost", "a.b+c@example.com", "o'brien=x@mail"),
 }
 
 
