@@ -10,9 +10,11 @@ from urllib.parse import quote
 
 from hythe.cli.command import Command, CommandFailed
 from hythe.cli.connection import add_connection_flags, connected
+from hythe.cli.escaping import unfiltered
 from hythe.cli.output import add_json_flag, print_json, print_table
 from hythe.cli.prompts import ask_password, require_interactive
 from hythe.client.client import Client
+from hythe.control_characters import escape_log
 from hythe.oci.reference import Reference
 from hythe.oci.scope import DELETE, PULL, PUSH, Scope
 
@@ -178,8 +180,7 @@ class _Builds:
         while True:
             build = self.call("GET", f"/builds/{number}")
             chunk = self.raw("GET", f"/builds/{number}/log?start={start}")
-            sys.stdout.buffer.write(chunk)
-            sys.stdout.flush()
+            _print_log(chunk)
             start += len(chunk)
             if build["status"] in FINAL_STATUSES and not chunk:
                 return str(build["status"])
@@ -350,8 +351,17 @@ def _print_webhook(hook: dict[str, Any]) -> None:
 def _log(builds: _Builds, arguments: Namespace) -> int:
     if arguments.follow:
         return 0 if builds.follow(arguments.number) == "succeeded" else 1
-    sys.stdout.buffer.write(builds.raw("GET", f"/builds/{arguments.number}/log"))
+    _print_log(builds.raw("GET", f"/builds/{arguments.number}/log"))
     return 0
+
+
+def _print_log(content: bytes) -> None:
+    """Print a part of a build's log: as it is, but on a terminal nothing except for text and colours."""
+    if sys.stdout.isatty():
+        unfiltered(sys.stdout).write(escape_log(content.decode(errors="surrogateescape")))
+    else:
+        sys.stdout.buffer.write(content)
+    sys.stdout.flush()
 
 
 def _cancel(builds: _Builds, arguments: Namespace) -> int:

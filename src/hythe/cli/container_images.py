@@ -6,6 +6,7 @@ from hythe.client.configuration import load_configuration
 from hythe.client.errors import RemoteNotFound
 from hythe.client.platforms import host_platform, is_compatible, parse_platform
 from hythe.client.store import LocalStore, StoredImage
+from hythe.control_characters import escape_line
 from hythe.oci.manifest import Platform
 
 
@@ -24,7 +25,7 @@ def find_image(images: LocalStore, name: str, platform: str, pull: str, *, quiet
             if pull == "never":
                 raise
             if not quiet:
-                print(f"Unable to find image '{name}' locally", file=sys.stderr)
+                print(escape_line(f"Unable to find image '{name}' locally"), file=sys.stderr)
     _pull(name, wanted or host_platform(), quiet=quiet)
     return _resolve(images, name, wanted)
 

@@ -11,6 +11,7 @@ from hythe.containers.layers import LayerCache
 from hythe.containers.namespace import become_root
 from hythe.containers.root import Root
 from hythe.containers.store import ContainerStore
+from hythe.control_characters import escape_line
 from hythe.oci.digest import Digest
 
 
@@ -30,6 +31,9 @@ def _run(arguments: Namespace) -> int:
         print_json([{"kind": change.value, "path": path} for change, path in changes])
         return 0
     for change, path in changes:
+        if sys.stdout.isatty():
+            print(f"{change.value} {escape_line(path)}")
+            continue
         sys.stdout.buffer.write(f"{change.value} {path}\n".encode("utf-8", "surrogateescape"))
     return 0
 

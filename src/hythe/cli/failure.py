@@ -96,8 +96,11 @@ def message_of(error: BaseException) -> str:
 
 
 def print_error(message: str, hint: str, code: int) -> int:
-    """Print an error and its hint to stderr; returns ``code``."""
-    print(f"error: {message}", file=sys.stderr)
+    """Print an error and its hint to stderr; returns ``code``.
+
+    Further lines of either, which can be a registry's, are indented: they cannot pass for a message of ours.
+    """
+    print("\n  ".join(f"error: {message}".splitlines()), file=sys.stderr)
     if hint:
-        print(f"hint: {hint}", file=sys.stderr)
+        print("\n  ".join(f"hint: {hint}".splitlines()), file=sys.stderr)
     return code

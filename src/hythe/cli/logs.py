@@ -5,6 +5,7 @@ from argparse import ArgumentParser, Namespace
 
 from hythe.cli.command import Command
 from hythe.cli.container_report import add_container_argument
+from hythe.cli.escaping import unfiltered
 from hythe.cli.failure import INTERRUPTED
 from hythe.containers.container import ContainerState
 from hythe.containers.log import LogEntry, read_log
@@ -49,7 +50,7 @@ def _print_entry(entry: LogEntry, arguments: Namespace) -> None:
         print(msgspec.json.encode(entry).decode(), flush=True)
         return
     stamp = f"{entry.time} " if arguments.timestamps else ""
-    target = sys.stderr if entry.stream == "stderr" else sys.stdout
+    target = unfiltered(sys.stderr if entry.stream == "stderr" else sys.stdout)  # the user's own program, as in docker
     print(stamp + entry.log, end="", file=target, flush=True)
 
 

@@ -66,6 +66,10 @@ VERBS: tuple[Verb, ...] = (
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run ``hythe`` with ``arguments`` (default: those of the process). Returns the exit code (docs/exit-codes.md)."""
+    if sys.stdout.isatty() or sys.stderr.isatty():
+        from hythe.cli.escaping import protect_terminal
+
+        protect_terminal()
     try:
         return dispatch(list(sys.argv[1:] if arguments is None else arguments))
     except (Exception, KeyboardInterrupt) as error:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from hythe.cli.command import CommandFailed
+from hythe.control_characters import escape_line
 
 _MIN_WIDTH = 10
 _GAP = 3
@@ -72,7 +73,7 @@ def _print_formatted(rows: Sequence[Row], columns: Sequence[Column], pattern: st
         pattern = "{{json .}}"
     wants_table = pattern.startswith("table ")
     template = Template(pattern.removeprefix("table ").strip())
-    lines = [template.render(row.fields) for row in rows]
+    lines = [template.render({name: on_one_line(value) for name, value in row.fields.items()}) for row in rows]
     if not wants_table:
         print_lines(lines)
         return
@@ -82,6 +83,11 @@ def _print_formatted(rows: Sequence[Row], columns: Sequence[Column], pattern: st
     print_table(heading.split("\t"), [line.split("\t") for line in lines])
 
 
+def on_one_line(text: str) -> str:
+    """Return a field as it is printed: with line breaks escaped on a terminal, unchanged in a file or pipe."""
+    return escape_line(text) if sys.stdout.isatty() else text
+
+
 def print_lines(lines: Any) -> None:
     """Print one item per line."""
     for line in lines:
@@ -89,8 +95,8 @@ def print_lines(lines: Any) -> None:
 
 
 def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table like docker's: each column is as wide as its widest cell."""
-    lines = [headings, *rows]
+    """Print a table like docker's: each column is as wide as its widest cell. Control characters are escaped."""
+    lines = [headings, *([escape_line(cell) for cell in row] for row in rows)]
     widths = [max(_MIN_WIDTH, _GAP + max(len(line[number]) for line in lines)) for number in range(len(headings))]
     for line in lines:
         cells = [cell.ljust(width) for cell, width in zip(line, widths, strict=True)]

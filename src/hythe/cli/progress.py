@@ -11,8 +11,10 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Self, TextIO
 
+from hythe.cli.escaping import unfiltered
 from hythe.cli.units import human_size
 from hythe.client.progress import Reporter, TransferState
+from hythe.control_characters import escape_line
 from hythe.oci.manifest import DOCKER_CONFIG, OCI_CONFIG, OCI_EMPTY, Descriptor
 
 PULL_LABELS = {
@@ -112,7 +114,7 @@ class PlainDisplay(Display):
         if content.digest in self._shown or state is TransferState.RETRYING:
             line = f"{content.parsed_digest.short}: {self._labels[state]} {detail}".rstrip()
             with self._lock:
-                print(line, file=self._out, flush=True)
+                print(escape_line(line), file=self._out, flush=True)
 
 
 class TerminalDisplay(Display):
@@ -120,7 +122,7 @@ class TerminalDisplay(Display):
 
     def __init__(self, labels: Mapping[TransferState, str], out: TextIO) -> None:
         self._labels = labels
-        self._out = out
+        self._out = unfiltered(out)
         self._lines: dict[str, LayerLine] = {}
         self._lock = threading.Lock()
         self._ended = threading.Event()
@@ -169,7 +171,7 @@ class TerminalDisplay(Display):
         with self._lock:
             lines = list(self._lines.values())
         shown = _choose_lines(lines, size.lines - 2)
-        text = "".join(f"\x1b[2K{line.text(self._labels, size.columns)}\n" for line in shown)
+        text = "".join(f"\x1b[2K{escape_line(line.text(self._labels, size.columns))}\n" for line in shown)
         up = f"\x1b[{self._drawn}A" if self._drawn else ""
         self._out.write(up + text)
         self._out.flush()

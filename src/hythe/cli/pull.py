@@ -10,6 +10,7 @@ from hythe.client.client import Client
 from hythe.client.endpoints import RegistryEndpoint, StoreEndpoint
 from hythe.client.platforms import host_platform, is_compatible, parse_platform
 from hythe.client.transfer import ALL, TransferOptions, TransferResult, transfer
+from hythe.control_characters import escape_line
 from hythe.oci.config import ImageConfig
 from hythe.oci.digest import Digest
 from hythe.oci.errors import OCIError
@@ -117,7 +118,7 @@ def _resolve_trusted(client: Client, reference: Reference, *, quiet: bool) -> Re
 
     chain = verify(client, reference)
     if not quiet:
-        print(f"Trusted: built from {chain.source} {chain.commit}", flush=True)
+        print(escape_line(f"Trusted: built from {chain.source} {chain.commit}"), flush=True)
     return reference.with_digest(Digest.parse(chain.digest))
 
 

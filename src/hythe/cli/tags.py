@@ -4,7 +4,7 @@ from argparse import ArgumentParser, Namespace
 
 from hythe.cli.command import Command
 from hythe.cli.connection import add_connection_flags, connected
-from hythe.cli.output import add_json_flag, print_json, print_lines
+from hythe.cli.output import add_json_flag, on_one_line, print_json, print_lines
 
 
 def _configure(parser: ArgumentParser) -> None:
@@ -20,7 +20,7 @@ def _run(arguments: Namespace) -> int:
         if arguments.json:
             print_json({"name": f"{reference.host}/{reference.repository}", "tags": list(found)})
         else:
-            print_lines(found)
+            print_lines(map(on_one_line, found))
     return 0
 
 

@@ -9,6 +9,7 @@ from hythe.cli.command import Command, CommandFailed
 from hythe.cli.connection import add_connection_flags, connected
 from hythe.cli.output import add_json_flag, print_json
 from hythe.client.client import Client
+from hythe.control_characters import escape_line
 from hythe.oci.reference import Reference
 
 if TYPE_CHECKING:
@@ -40,7 +41,8 @@ def _run(arguments: Namespace) -> int:
     if arguments.json:
         print_json(msgspec.to_builtins(origin))
     else:
-        print(f"{origin.image}@{origin.digest} <- {origin.source} {origin.commit} ({origin.ref}, {origin.dockerfile})")
+        built = f"{origin.source} {origin.commit} ({origin.ref}, {origin.dockerfile})"
+        print(escape_line(f"{origin.image}@{origin.digest} <- {built}"))
         if origin.cache not in ("", NO_CACHE):
             print(f"used a cache: {origin.cache}")
         if origin.hooks:

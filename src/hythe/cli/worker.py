@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from hythe.cli.command import Command, CommandFailed
 from hythe.cli.setting_flags import add_setting_flags, load_settings
+from hythe.control_characters import escape_line
 
 if TYPE_CHECKING:
     from hythe.settings import Settings
@@ -122,7 +123,7 @@ def _stop_at_end_of_input(stop: Callable[[], None]) -> None:
 
 
 def _report(text: str) -> None:
-    print(f"worker: {text}", file=sys.stderr, flush=True)
+    print(f"worker: {escape_line(text)}", file=sys.stderr, flush=True)
 
 
 command = Command(_configure, _run, EXAMPLES)

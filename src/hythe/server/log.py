@@ -6,6 +6,8 @@ from typing import Any
 
 import structlog
 
+from hythe.control_characters import escape_controls, escape_line, escape_log
+
 _SHARED: list[Any] = [
     structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_log_level,
@@ -15,24 +17,17 @@ _SHARED: list[Any] = [
 
 def set_up_logging(log_format: str) -> None:
     """Write the log of this program and its libraries to stderr as ``text`` or ``json``."""
-    renderer: Any = (
-        structlog.processors.JSONRenderer()
-        if log_format == "json"
-        # Plain tracebacks: if rich is installed, the default would print local variables, including passwords.
-        else structlog.dev.ConsoleRenderer(
-            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
-        )
-    )
     structlog.configure(
         processors=[*_SHARED, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    # Not sys.stderr: the command's would escape the colours. Everything else in a line is escaped here.
+    handler = logging.StreamHandler(sys.__stderr__)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=_SHARED,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_tracebacks(log_format), renderer],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_renderers(log_format)],
         )
     )
     root = logging.getLogger()
@@ -43,5 +38,24 @@ def set_up_logging(log_format: str) -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
-def _tracebacks(log_format: str) -> list[Any]:
-    return [structlog.processors.format_exc_info] if log_format == "json" else []
+def _renderers(log_format: str) -> list[Any]:
+    if log_format == "json":  # which escapes all but ASCII
+        return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    colors = sys.stderr.isatty()
+    # Plain tracebacks: if rich is installed, the default would print local variables, including passwords.
+    console = structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=structlog.dev.plain_traceback)
+    return [_escape_values, console, _escape_colored if colors else _escape_tracebacks]
+
+
+def _escape_values(_logger: object, _method: str, event: dict[str, Any]) -> dict[str, Any]:
+    """Escape what a line reports, so that names, paths and user agents cannot end it and begin another."""
+    return {name: escape_line(value) if isinstance(value, str) else value for name, value in event.items()}
+
+
+def _escape_tracebacks(_logger: object, _method: str, text: str) -> str:
+    """Escape what is left in a rendered line: messages of exceptions, in a traceback of several lines."""
+    return escape_controls(text)
+
+
+def _escape_colored(_logger: object, _method: str, text: str) -> str:
+    return escape_log(text)
