@@ -1,4 +1,4 @@
-"""Accounts that do harm: blocked and deleted ones stop at once on every server, and nobody creates hundreds of them."""
+"""Accounts that do harm: blocked and deleted ones stop at once on every server, and no one creates hundreds of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Values of build arguments: who may write to the repository sees them, and nobody else, wherever builds are shown."""
+"""Values of build arguments: who may write to the repository sees them, and no one else, wherever builds are shown."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def tokens(client: RegistryClient, *rights: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("reader", ["anonymous", "bob", "a read-only token of alice", "an account token of alice"])
 def test_others_see_names_only(services: Services, reader: str) -> None:
-    """No API and no page has the value for anybody who may not write."""
+    """No API and no page has the value for anyone who may not write."""
     client = RegistryClient(services.hub.url)
     headers: dict[str, str] = {}
     match reader:
@@ -112,7 +112,7 @@ def test_a_hidden_value_is_not_saved_as_a_value(services: Services) -> None:
 
 
 def test_imported_variables_become_secrets(services: Services) -> None:
-    """Docker Hub's environment variables are secrets of the build: their names are shown to alice, values to nobody."""
+    """Docker Hub's environment variables are secrets of the build: their names are shown to alice, values to no one."""
     path = "/api/v1/repositories/alice/moved/build-configuration"
     services.call("POST", f"{path}/docker-hub", IMPORTED)
 

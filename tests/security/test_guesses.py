@@ -96,7 +96,7 @@ def test_two_servers_count_together(postgresql_url: str, start_hub: Callable[...
 
 
 def test_names_that_do_not_exist_are_no_different(start_hub: Callable[..., HytheServer]) -> None:
-    """The same statuses come back for a name that nobody has."""
+    """The same statuses come back for a name that no account has."""
     client = start(start_hub)
 
     known, unknown = ([guess(client, "token", name, n) for n in range(22)] for name in ("ann", "ghost"))

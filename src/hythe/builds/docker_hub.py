@@ -68,7 +68,7 @@ def from_docker_hub(old: DockerHubSettings, *, linked_account_id: int | None = N
             default_branch=branch,
         ),
         rules=tuple(map(_rule, old.build_settings)),
-        # Docker Hub passed them to hooks and showed them to nobody: as build arguments everyone could read them in the
+        # Docker Hub passed them to hooks and showed them to no one: as build arguments everyone could read them in the
         # image's history.
         secrets={each.name: each.value for each in old.envvars if each.value},
         options=Options(autotest=old.autotests != "OFF", base_link=old.repo_links),

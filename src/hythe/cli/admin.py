@@ -141,7 +141,7 @@ def _rotate_keys(arguments: Namespace) -> int:
     async def rotate(hub: "HubServices") -> None:
         unused = await hub.keys.rotate()
         print(f"created new keys, which sign in {unused.seconds} seconds, when every server knows them")
-        print("older keys verify tokens until these expire, and provenance for good")
+        print("older keys verify tokens until these expire, and provenance permanently")
 
     _with_hub(arguments, rotate)
     return 0

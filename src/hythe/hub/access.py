@@ -131,10 +131,11 @@ class HubAccess:
         hub_user = hub_actor(actor)
         if not hub_user.signed_in and not hub_user.operating and hub_user.granted is None:
             raise WireError(ErrorCode.UNAUTHORIZED)
-        try:
-            await self._credentials.require_current(hub_user)
-        except HubError as error:
-            raise _wire_error(error) from error
+        if hub_user.signed_in:
+            try:
+                await self.context(hub_user, "")
+            except (SignInNeeded, AccountBlocked) as error:
+                raise _wire_error(error) from error
 
     async def require(self, actor: Actor, repository: str, action: Action) -> Limits:
         """See registry.access.Access."""

@@ -3,7 +3,7 @@
 The database has the private keys sealed with the installation's key (``secret_box``). ``rotate`` adds a key for each
 purpose. Every server learns of it within ``RELOAD_INTERVAL``, and only after ``PUBLISHED_FIRST`` it signs: until then
 the older one does. A replaced key of tokens is deleted when its last token has expired. Of a replaced key of provenance
-the public part stays for good, because images that it signed stay.
+the public part stays permanently, because images that it signed stay.
 """
 
 import json

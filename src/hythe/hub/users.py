@@ -21,6 +21,7 @@ from hythe.hub.plan import Plan, PlanUsage
 from hythe.hub.sign_ups import SignUpLimit
 from hythe.hub.sql import namespaces as namespace_store
 from hythe.hub.sql import sessions as session_store
+from hythe.hub.sql import sign_in_failures as failure_store
 from hythe.hub.sql import tokens as token_store
 from hythe.hub.sql import user_administration as administration_store
 from hythe.hub.sql import users as store
@@ -141,6 +142,8 @@ class UserService:
                     raise _taken_error({"username": "is taken"})
                 else:
                     await self._sign_up_limit.count(session, address)
+                    # Guesses at a name that did not exist yet do not slow the first sign-in of its owner.
+                    await failure_store.remember_network(session, user.id, client_network(address), self._clock())
         except IntegrityError as error:
             raise await self._taken(new) from error
         return user

@@ -7,10 +7,11 @@ from sqlalchemy import text
 from tests.unit.hub.services import PASSWORD, Services
 
 from hythe.hub.account_throttle import FREE_FAILURES, MAX_DELAY
-from hythe.hub.actor import HubActor, Right
+from hythe.hub.actor import ANONYMOUS, HubActor, Right
 from hythe.hub.errors import SignInNeeded, TooManyAttempts
 from hythe.hub.login_throttle import MAX_FAILURES
 from hythe.hub.personal_tokens import NewPersonalToken
+from hythe.hub.users import NewUser
 
 
 def guess(services: Services, number: int, name: str = "ann") -> type[Exception]:
@@ -133,3 +134,13 @@ def test_few_networks_are_remembered(services: Services, ann: HubActor) -> None:
             return int(row[0]) if row else 0
 
     assert services.run(count()) == 20
+
+
+def test_guesses_at_a_future_name_do_not_slow_its_owner(services: Services) -> None:
+    """Who signs up can sign in right away, on the network of the sign-up."""
+    for number in range(2 * FREE_FAILURES):
+        guess(services, number, "newcomer")
+    new = NewUser("newcomer", "newcomer@example.com", PASSWORD)
+    services.run(services.hub.users.create(ANONYMOUS, new, "192.0.2.1"))
+
+    assert services.run(services.hub.sessions.sign_in("newcomer", PASSWORD, "192.0.2.1")).actor.name == "newcomer"
