@@ -42,6 +42,7 @@ class OffloadPool:
         self._seconds = seconds
         self._memory = memory
         self._pool: ProcessPool | None = None
+        self._opening = asyncio.Lock()
         self._turns: dict[str, tuple[asyncio.Lock, int]] = {}
 
     @property
@@ -60,14 +61,19 @@ class OffloadPool:
         Raises OffloadLimitExceeded, and whatever the function raises.
         """
         async with self._turn(owner):
-            if self._pool is None:
-                context = multiprocessing.get_context("spawn")
-                self._pool = ProcessPool(1, initializer=_prepare, initargs=(self._memory,), context=context)
-            task = self._pool.schedule(function, args=arguments, kwargs=named, timeout=self._seconds)
+            pool = await self._opened()
+            task = pool.schedule(function, args=arguments, kwargs=named, timeout=self._seconds)
             try:
                 return await asyncio.wrap_future(task)
             except (TookTooLong, ProcessExpired, MemoryError) as error:
                 raise OffloadLimitExceeded(f"it took more than {self._seconds:g} s or too much memory") from error
+
+    async def _opened(self) -> ProcessPool:
+        """Return the pool. Starting its process takes up to half a second, so that is left to a thread."""
+        async with self._opening:
+            if self._pool is None:
+                self._pool = await asyncio.to_thread(_open, self._memory)
+            return self._pool
 
     @contextlib.asynccontextmanager
     async def _turn(self, owner: str) -> AsyncIterator[None]:
@@ -87,6 +93,17 @@ class OffloadPool:
             self._pool.stop()  # type: ignore[no-untyped-call]
             self._pool.join()
             self._pool = None
+
+
+def _open(memory: int) -> ProcessPool:
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPool(1, initializer=_prepare, initargs=(memory,), context=context)
+    pool.schedule(_do_nothing)
+    return pool
+
+
+def _do_nothing() -> None:
+    """The first task starts the process."""
 
 
 def _prepare(memory: int) -> None:

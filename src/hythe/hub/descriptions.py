@@ -1,5 +1,6 @@
 """Full descriptions as HTML: rendered once when they are written, off the event loop, and stored."""
 
+import asyncio
 import hashlib
 
 import msgspec
@@ -39,6 +40,7 @@ class Descriptions:
     def __init__(self, database: Database, offload: OffloadPool) -> None:
         self._database = database
         self._offload = offload
+        self._running: dict[tuple[int, str], asyncio.Task[RenderedDescription]] = {}
 
     async def render(self, owner: str, text: str) -> RenderedDescription:
         """Render a description; those of one ``owner`` wait for each other."""
@@ -54,10 +56,17 @@ class Descriptions:
         """Return the description of a repository.
 
         It is already stored, except for the README of a build and for what an earlier version rendered: those are
-        rendered now, once.
+        rendered now, once for all who ask at the same time.
         """
         if (stored := await self._stored(repository)) is not None:
             return stored
+        key = (repository.id, repository.full_description)
+        if key not in self._running:
+            self._running[key] = asyncio.create_task(self._render_and_store(repository))
+            self._running[key].add_done_callback(lambda _: self._running.pop(key))
+        return await asyncio.shield(self._running[key])
+
+    async def _render_and_store(self, repository: Repository) -> RenderedDescription:
         rendered = await self.render(repository.namespace, repository.full_description)
         async with self._database.writing(durable=False) as session:
             await store.save(session, repository.id, rendered.text, rendered.columns)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from typing import Any
 
 import pytest
@@ -91,6 +93,23 @@ def test_a_text_that_changed_alone_is_rendered_once(services: Services, ann: Hub
     services.run(change())
     assert shown(services, ann) == "<h2>Built</h2>\n"
     assert row(services).description_html == "<h2>Built</h2>\n"
+
+
+def test_many_readers_have_it_rendered_once(services: Services, ann: HubActor) -> None:
+    """Readers who ask at the same time for what a build changed wait for one rendering."""
+    described(services, ann, "")
+
+    async def read() -> int:
+        async with services.database.writing() as session:
+            await session.run(update(hub_repositories).values(full_description=WIDE_TABLE[:FULL_DESCRIPTION_LENGTH]))
+        repository = await services.hub.repositories.get(ann, "ann/app")
+        await services.foundation.offload.run("ann", len, "start")
+        began = time.monotonic()
+        shown = await asyncio.gather(*(services.hub.descriptions.of(repository) for _ in range(20)))
+        assert {each.html for each in shown} == {None}
+        return int(time.monotonic() - began)
+
+    assert services.run(read()) < 10
 
 
 def test_strangers_do_not_make_us_render(services: Services, ann: HubActor, ben: HubActor) -> None:
