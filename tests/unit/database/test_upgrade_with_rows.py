@@ -56,6 +56,15 @@ OLD_BUILD: dict[str, object] = (
 
 OLD_ROWS: tuple[tuple[str, dict[str, object]], ...] = (
     ("repositories", {"id": 7, "name": "alice/app", "created_at": NOW}),
+    ("repositories", {"id": 8, "name": "alice/copy", "created_at": NOW}),
+    ("blobs", {"digest": "sha256:aa", "size": 100, "stored_at": NOW}),
+    ("repository_blobs", {"repository_id": 7, "digest": "sha256:aa", "linked_at": NOW}),
+    ("repository_blobs", {"repository_id": 8, "digest": "sha256:aa", "linked_at": NOW}),
+    (
+        "manifests",
+        {"repository_id": 7, "digest": "sha256:bb", "kind": "image", "media_type": "", "artifact_type": ""}
+        | {"annotations": "{}", "size": 2, "content": "{}", "pushed_at": NOW, "pushed_by": "alice"},
+    ),
     (
         "users",
         {"id": 1, "name": "alice", "email": "alice@example.org", "password_hash": "x", "admin": False}
@@ -104,6 +113,11 @@ NEW_ROWS = {
     "SELECT sum(seconds) FROM build_usage WHERE account = 'alice'": 90,
     "SELECT remote_webhook_id FROM forge_webhooks WHERE configuration_id = 3": "17",
     "SELECT ref FROM forge_refs WHERE forge_webhook_id = 'hook'": "branch/main",
+    "SELECT bytes FROM namespace_usage WHERE namespace = 'alice'": 102,
+    "SELECT repositories FROM namespace_usage WHERE namespace = 'alice'": 2,
+    "SELECT repositories FROM namespace_blobs WHERE namespace = 'alice' AND digest = 'sha256:aa'": 2,
+    "SELECT storage_limit FROM users WHERE id = 1": None,
+    "SELECT upload_limit FROM users WHERE id = 1": 100,
 }
 """Queries in the new names and their results."""
 
