@@ -38,6 +38,8 @@ class Fault:
     stall_at: int | None = None
     """Send nothing for `stall_seconds` after this many bytes, then close the connection."""
     stall_seconds: float = 3600
+    is_silent: bool = False
+    """Neither ask the server nor answer for `stall_seconds`."""
     corrupt_at: int | None = None
     """Flip the bits of the byte at this offset."""
     cut_upload_at: int | None = None
@@ -90,6 +92,9 @@ class _Handler(BaseHTTPRequestHandler):
         if asked := self.headers["Range"]:
             self.proxy.ranges.append(asked)
         try:
+            if fault.is_silent:
+                time.sleep(fault.stall_seconds)
+                raise _Broken
             if fault.status is not None:
                 self._refuse(fault)
             else:
