@@ -1,7 +1,7 @@
 """Runs work on documents of users in a process of its own, with bounds on time and memory.
 
-C and Rust code that parses or renders holds Python's interpreter lock, so that a thread would not help: everybody else
-would wait. A process that exceeds a bound is killed, and the next task gets a new one.
+C and Rust code that parses or renders holds Python's interpreter lock, so that a thread would not help: all other
+users would wait. A process that exceeds a bound is killed, and the next task gets a new one.
 """
 
 import asyncio
@@ -107,7 +107,7 @@ def _do_nothing() -> None:
 
 
 def _prepare(memory: int) -> None:
-    """Limit this process, let it end at once when it is told to, and let the server have the processor first."""
+    """Limit this process, let SIGTERM end it at once, and let the server have the processor first."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     os.nice(10)

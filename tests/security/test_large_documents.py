@@ -1,4 +1,4 @@
-"""Documents that take long to parse, store or show: everybody else is served at once, and pages stay small."""
+"""Documents that take long to parse, store or show: all other users are served at once, and pages stay small."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ class Attacker:
         return self.client.send("GET", path)
 
     def undelayed(self, attack: Callable[[], httpx2.Response]) -> httpx2.Response:
-        """Return the response of an attack that keeps nobody waiting."""
+        """Return the response of an attack that keeps no one waiting."""
         worst = []
         for _ in range(TRIES):
             with measured_delays(self.hub.port) as delays:
@@ -154,7 +154,7 @@ TAKEN: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("tag", TAKEN)
-def test_large_manifests_delay_nobody(attacker: Attacker, tag: str) -> None:
+def test_large_manifests_delay_no_one(attacker: Attacker, tag: str) -> None:
     """What a client may push is stored and shown, with a bound on the page."""
     document, media_type = TAKEN[tag]
     content = json.dumps(document).encode()
@@ -187,7 +187,7 @@ CONFIGURATIONS = {
 
 
 @pytest.mark.parametrize("tag", CONFIGURATIONS)
-def test_large_configurations_delay_nobody(attacker: Attacker, tag: str) -> None:
+def test_large_configurations_delay_no_one(attacker: Attacker, tag: str) -> None:
     """A page of 20 images that share a configuration has a bounded number of rows."""
     attacker.push_images(tag, CONFIGURATIONS[tag])
     page = attacker.undelayed(lambda: attacker.page(f"/{NAME}:{tag}"))
@@ -206,7 +206,7 @@ BODIES = {
 
 
 @pytest.mark.parametrize("content", BODIES.values(), ids=BODIES.keys())
-def test_large_bodies_of_the_api_delay_nobody(attacker: Attacker, content: bytes) -> None:
+def test_large_bodies_of_the_api_delay_no_one(attacker: Attacker, content: bytes) -> None:
     """Only the documented fields are parsed."""
     headers = {**basic("ann"), "Content-Type": "application/json"}
     response = attacker.undelayed(
@@ -217,7 +217,7 @@ def test_large_bodies_of_the_api_delay_nobody(attacker: Attacker, content: bytes
 
 
 @pytest.mark.parametrize("path", ["/sign-in", "/sign-up", "/token"])
-def test_large_forms_delay_nobody(attacker: Attacker, path: str) -> None:
+def test_large_forms_delay_no_one(attacker: Attacker, path: str) -> None:
     """Half a megabyte of escaped letters takes 100 ms to decode."""
     headers = {"Content-Type": "application/x-www-form-urlencoded"}
     content = b"username=" + b"%41" * 160_000

@@ -1,4 +1,4 @@
-"""Descriptions that take long to render: nobody waits, pages stay small, and the owner reads why."""
+"""Descriptions that take long to render: no one waits, pages stay small, and the owner reads why."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def page(hub: HytheServer) -> httpx2.Response:
 
 
 @pytest.mark.parametrize("text", HEAVY.values(), ids=HEAVY.keys())
-def test_heavy_markdown_delays_nobody(hub: HytheServer, text: str) -> None:
+def test_heavy_markdown_delays_no_one(hub: HytheServer, text: str) -> None:
     """Neither who writes it nor who reads it keeps others waiting, and the next description is rendered as usual."""
     with measured_delays(hub.port) as delays:
         assert describe(hub, text).status_code == 200

@@ -72,8 +72,8 @@ def test_a_process_that_dies_is_replaced() -> None:
     asyncio.run(work())
 
 
-def test_the_loop_runs_on_meanwhile() -> None:
-    """C code that never lets go of the interpreter does not hold up the event loop."""
+def test_the_loop_runs_on() -> None:
+    """C code that never lets go of the interpreter does not block the event loop."""
 
     async def work() -> float:
         async with opened(seconds=0.5) as pool:

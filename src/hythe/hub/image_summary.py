@@ -1,6 +1,6 @@
 """What pages show of manifests and image configurations, with a bound on every part.
 
-Anybody may push a document that takes long to parse, so large ones are parsed in a process of their own.
+Anyone may push a document that takes long to parse, so large ones are parsed in a process of their own.
 """
 
 import asyncio

@@ -27,7 +27,7 @@ _HEADING = re.compile(r"<(/?)h([1-5])>")
 
 
 RENDERER = 1
-"""The version of what ``render`` returns; raise it with every change, so that stored HTML is rendered again."""
+"""The version of the HTML that ``render`` returns; raise it with every change: stored HTML is then rendered again."""
 
 
 def render(text: str) -> str:

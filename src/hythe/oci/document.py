@@ -1,4 +1,4 @@
-"""A bound on the work of parsing a JSON document, which anybody may have written."""
+"""A bound on the work of parsing a JSON document, which any user may have written."""
 
 MAX_TEXTS = 50_000
 """Names and text values in a document. Parsing that many takes about 10 ms; an image has a few hundred."""

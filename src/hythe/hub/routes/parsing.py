@@ -40,7 +40,7 @@ def parse_body(content: bytes, wanted: type[T]) -> T:
     if not content and may_be_empty(wanted):
         content = b"{}"
     try:
-        # Only the wanted fields are parsed: half a million empty lists would hold up the event loop.
+        # Only the wanted fields are parsed: half a million empty lists would block the event loop.
         return _built(msgspec.json.decode(content, type=dict[str, msgspec.Raw]), wanted, _json_value)
     except msgspec.ValidationError as error:
         raise BadRequest(
