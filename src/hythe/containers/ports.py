@@ -8,9 +8,9 @@ from hythe.containers.container import PublishedPort
 from hythe.containers.errors import InvalidOption
 
 _SYNTAX = re.compile(
-    r"(?:(?:(?P<address>\[[^]]*\]|[^:]*):)?(?P<host>[\d-]*):)?(?P<inside>[\d-]+)(?:/(?P<protocol>\w+))?"
+    r"(?:(?:(?P<address>\[[^]]*\]|[^:]*):)?(?P<host>[\d-]*):)?(?P<inside>[\d-]+)(?:/(?P<protocol>\w+))?", re.ASCII
 )
-_HINT = "write [ADDRESS:][HOSTPORT:]PORT[/udp], such as 8080:80 or 127.0.0.1:5353:53/udp"
+_HINT = "write [ADDRESS:][HOSTPORT:]PORT[/udp], such as 8080:80 or 5353:53/udp"
 _ALL_ADDRESSES = "0.0.0.0"  # noqa: S104 - docker's default, too
 _PROTOCOLS = ("tcp", "udp")
 _HIGHEST = 65535
@@ -29,6 +29,9 @@ def parse_published(text: str) -> tuple[PublishedPort, ...]:
     if protocol not in _PROTOCOLS:
         raise InvalidOption(f"cannot publish ports of {protocol!r}", "publish tcp or udp ports")
     address = _parse_address(match["address"] or _ALL_ADDRESSES)
+    if protocol == "udp" and ipaddress.ip_address(address).is_loopback:
+        # slirp4netns drops the answers, as it does all that is for the host's loopback.
+        raise InvalidOption(f"a udp port on {address} cannot answer", "publish it on another address of the host")
     inside = _parse_range(match["inside"], text)
     host = _parse_range(match["host"], text) if match["host"] else None
     if host is None:
