@@ -28,7 +28,7 @@ from hythe.settings import format_bytes
 
 
 class DeletedAccount(msgspec.Struct, frozen=True):
-    """What was deleted, and what is left in other places (at forges), which nobody here can remove."""
+    """What was deleted, and what is left at forges because it could not be removed there."""
 
     deleted: AccountContents
     remaining: tuple[str, ...]
@@ -37,7 +37,7 @@ class DeletedAccount(msgspec.Struct, frozen=True):
 class UserAdministration:
     """Blocks, unblocks and deletes accounts. Every call raises SignInNeeded or Refused unless an administrator calls.
 
-    Nobody can block or delete their own account, nor the last administrator.
+    Administrators cannot block or delete their own account, nor the last administrator.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class UserAdministration:
             await listener.account_blocked(session, user)
 
     async def unblock(self, actor: HubActor, name: str) -> User:
-        """Unblock an account. Its password and personal tokens work again; sessions and logins start anew.
+        """Unblock an account. Its password and personal tokens work again; the user signs in and logs in again.
 
         Raises NotFound.
         """
@@ -145,7 +145,7 @@ async def _named(session: Session, name: str) -> User:
 
 
 def described(contents: AccountContents) -> str:
-    """Return what an account has in words: ``2 repositories with 5 tags (1.2 MiB), 1 build and 3 personal tokens``."""
+    """Describe what an account has: ``2 repositories with 5 tags (1.2 MiB), 1 build and 3 personal tokens``."""
     parts = [
         f"{_counted(contents.repositories, 'repository', 'repositories')} with {_counted(contents.tags, 'tag')}"
         f" ({format_bytes(contents.bytes)})"
