@@ -10,6 +10,7 @@ An abandoned session would count until it expires. If something does not fit, se
 ``IDLE_TIME`` make room for it.
 """
 
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
 from typing import TypeVar
@@ -96,11 +97,12 @@ class Quota:
         The first ``unreserved`` bytes of a session need no reservation. Raises QuotaExceeded, and UploadLost if the
         session was deleted.
         """
-        if limits.storage is None:
+        if not limits:
             async for piece in body:
                 yield piece
             return
-        end, reserved, touched = upload.offset, max(upload.offset, unreserved), self._clock()
+        reserved = max(upload.offset, unreserved) if limits.storage is not None else sys.maxsize
+        end, touched = upload.offset, self._clock()
         if length is not None and end + length > reserved:
             reserved = await self._reserve(limits, upload.id, end + length, 0)
         async for piece in body:

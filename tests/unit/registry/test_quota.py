@@ -335,6 +335,29 @@ def test_abandoned_sessions_make_room(depot: Depot, access: LimitedAccess) -> No
     assert used(depot) == usage.Usage(2 * MIB, 0, 0, None)
 
 
+@pytest.mark.parametrize("storage", [None, 100 * MIB])
+def test_a_slow_upload_is_not_abandoned(depot: Depot, access: LimitedAccess, storage: int | None) -> None:
+    """A request that takes longer than sessions may be idle keeps its session, also if others need room."""
+    access.limit(storage=storage, uploads=1)
+    upload = depot.run(depot.registry.uploads.start(ANN, "ann/a"))
+    refused = []
+
+    async def slow() -> AsyncIterator[bytes]:
+        for _ in range(8):
+            depot.clock.forward(IDLE_TIME / 4)
+            yield b"12345678"
+            with pytest.raises(QuotaExceeded) as error:
+                await depot.registry.uploads.start(ANN, "ann/b")
+            refused.append(error)
+
+    depot.run(depot.registry.uploads.append(ANN, "ann/a", upload.id, Chunk(slow())))
+
+    assert len(refused) == 8
+    content = b"12345678" * 8
+    finish = depot.registry.uploads.finish(ANN, "ann/a", upload.id, Digest.of(content), Chunk(pieces(), length=0))
+    assert depot.run(finish) == len(content)
+
+
 def test_a_lowered_limit_keeps_what_is_there(depot: Depot, access: LimitedAccess) -> None:
     """Reads and deletions go on; pushes are refused until enough was deleted."""
     digest = depot.push_image("ann/a", "v1", layer=blob(1))
