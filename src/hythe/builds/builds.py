@@ -30,7 +30,7 @@ from hythe.hub.secret_box import SecretBox
 from hythe.registry.access import Action
 
 _REFUSED_AT_ONCE = (Cause.MANUAL, Cause.RETRY, Cause.TRIGGER)
-"""Causes of builds that somebody requests, who gets an error if it cannot be queued."""
+"""Causes of builds that a request starts: its sender gets an error if they cannot be queued."""
 MAX_REBUILT_REFS = 20
 """Maximum number of branches and tags that a schedule or a base image rebuilds."""
 

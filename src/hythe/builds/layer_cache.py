@@ -11,20 +11,20 @@ from hythe.builds.configuration import BuildConfiguration
 from hythe.builds.sql import builds as rows
 from hythe.database import Session
 from hythe.forges.source_ref import SourceType
-from hythe.worker.protocol import LayerCache
+from hythe.worker.protocol import BuildCache
 
 
-async def layer_cache(session: Session, configuration: BuildConfiguration, build: Build) -> LayerCache:
+async def layer_cache(session: Session, configuration: BuildConfiguration, build: Build) -> BuildCache:
     """Return the cache for a build: nothing for tags, pull requests, rules without cache, and builds that compare."""
     is_branch = build.ref.type is SourceType.BRANCH
     if not (is_branch and build.trusted and build.rule.cache) or build.reproduces is not None:
-        return LayerCache()
+        return BuildCache()
     key = _key(configuration, build)
     found = await rows.last_of_branch(session, build)
     if found is None or found[1].cache_key != key:
-        return LayerCache(key=key)
+        return BuildCache(key=key)
     number, result = found
-    return LayerCache(key=key, layers=result.layers, build=number)
+    return BuildCache(key=key, layers=result.layers, build=number)
 
 
 def _key(configuration: BuildConfiguration, build: Build) -> str:

@@ -35,7 +35,7 @@ class BuildFacts(msgspec.Struct, frozen=True, kw_only=True):
     layers: Mapping[str, str]
     """Repository with layers of an earlier build that the build could use -> digest of their index."""
     cached: str
-    """What the build could use of earlier builds, in words; NO_CACHE: nothing."""
+    """Names what the build could use of earlier builds; NO_CACHE: nothing."""
     hooks: Sequence[str]
     """The hooks of the source that ran."""
     isolation: str

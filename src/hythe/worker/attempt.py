@@ -290,7 +290,7 @@ class _BuildRun:
         return BuildOutcome(status="succeeded", digest=str(manifest.digest()), result=result)
 
     def _cached_state(self, builder: Builder) -> str:
-        """Return what of earlier builds can be in the image, in words."""
+        """Return a name for what the image can contain from earlier builds."""
         if builder.own_cache:
             return builder.own_cache
         return f"layers of build {self._job.cache.build}" if self._layers.used else NO_CACHE

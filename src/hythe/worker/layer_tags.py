@@ -1,6 +1,6 @@
 """The tags that keep the layers of builds for later ones, in their own repository.
 
-A tag only keeps its index from being deleted: which index a build uses is what the hub recorded (``LayerCache``).
+A tag only keeps its index from being deleted: which index a build uses is what the hub recorded (``BuildCache``).
 
 They have the form of cosign's tags, so tag lists do not show them.
 """

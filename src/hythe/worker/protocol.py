@@ -69,7 +69,7 @@ class BuildSpec(msgspec.Struct, frozen=True, kw_only=True):
     """Whether to send the README next to the Dockerfile."""
 
 
-class LayerCache(msgspec.Struct, frozen=True, kw_only=True):
+class BuildCache(msgspec.Struct, frozen=True, kw_only=True):
     """What a build may take over from earlier builds of its rule and branch, and leave for later ones.
 
     The hub decides: nothing for builds of tags, of pull requests, without cache, or that check an image. ``key`` names
@@ -105,7 +105,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     hub_url: str
     compare_with: str = ""
     """Digest that this build should reproduce; if set, nothing is pushed."""
-    cache: LayerCache = LayerCache()
+    cache: BuildCache = BuildCache()
 
 
 class Claim(msgspec.Struct, frozen=True):
@@ -166,11 +166,11 @@ class BuildResult(msgspec.Struct, frozen=True, kw_only=True):
     registry: str = ""
     """HOST[:PORT] of this hub's registry for the worker: base images there belong to this hub."""
     layers: dict[str, str] = {}
-    """Layers for the next build of this rule and branch, see ``LayerCache``."""
+    """Layers for the next build of this rule and branch, see ``BuildCache``."""
     cache_key: str = ""
-    """``LayerCache.key`` of the builds that may use the layers."""
+    """``BuildCache.key`` of the builds that may use the layers."""
     cached: str = ""
-    """What the build could use of earlier ones, in words; NO_CACHE: nothing; empty: unknown."""
+    """Names what the build could use of earlier ones; NO_CACHE: nothing; empty: unknown."""
     hooks: tuple[str, ...] = ()
     """The hooks that ran."""
     attestations: tuple[str, ...] = ()

@@ -1,7 +1,7 @@
 """Layers for later builds of the same branch, kept in the repository itself, so that only its readers get them.
 
-A build uses the layers that the hub recorded for its rule and branch (``LayerCache``), by digest: a tag that somebody
-moved changes nothing. They only make builds faster: an error with them adds a line to the log, and the build continues.
+A build uses the layers that the hub recorded for its rule and branch (``BuildCache``), by digest: moving a tag changes
+nothing. They only make builds faster: an error with them adds a line to the log, and the build continues.
 """
 
 from collections.abc import Callable, Iterator

@@ -9,7 +9,7 @@ import pytest
 
 from hythe.forges.source_ref import SourceRef, SourceType
 from hythe.worker.builders.port import BuildInput
-from hythe.worker.protocol import BuildLimits, BuildSpec, Job, LayerCache
+from hythe.worker.protocol import BuildCache, BuildLimits, BuildSpec, Job
 from hythe.worker.shared_layers import SharedLayers
 
 JOB = Job(
@@ -79,7 +79,7 @@ def test_builds_without_a_cache_share_no_layers() -> None:
 def test_builds_with_a_cache_share_layers() -> None:
     """Other builds do ask their builder, so the test above can fail."""
     nothing: Any = Unused()
-    job = msgspec.structs.replace(JOB, cache=LayerCache(key="1-main"))
+    job = msgspec.structs.replace(JOB, cache=BuildCache(key="1-main"))
 
     with pytest.raises(AssertionError, match="the builder was asked"):
         SharedLayers(job, nothing, nothing).export(nothing, build_input(), nothing)
@@ -88,7 +88,7 @@ def test_builds_with_a_cache_share_layers() -> None:
 def test_layers_of_others_are_not_used() -> None:
     """A build asks only for the layers that the hub recorded under its own name."""
     nothing: Any = Unused()
-    job = msgspec.structs.replace(JOB, cache=LayerCache(key="1-main", layers={"sha256-0.layers": "sha256:0"}))
+    job = msgspec.structs.replace(JOB, cache=BuildCache(key="1-main", layers={"sha256-0.layers": "sha256:0"}))
     layers = SharedLayers(job, nothing, nothing)
 
     layers.load(nothing, build_input())

@@ -26,7 +26,7 @@ _STEPS = "steps"
 _MAX_CONTENTS_SIZE = 8 << 20
 
 
-class StoredImage(msgspec.Struct, frozen=True):
+class StoredBase(msgspec.Struct, frozen=True):
     """A base image: the digest in its registry, and its ID."""
 
     digest: str
@@ -41,9 +41,9 @@ class StoredSteps(msgspec.Struct, frozen=True):
 
 
 class StoreContents(msgspec.Struct, frozen=True):
-    """What is in a store: base images by local name, steps by the name of what was built."""
+    """What is in a store: base images by local name, steps by layer tag."""
 
-    bases: dict[str, StoredImage] = {}
+    bases: dict[str, StoredBase] = {}
     steps: dict[str, StoredSteps] = {}
 
     @property
@@ -85,7 +85,7 @@ class ImageStore:
         remove(layout.folder)
         image_id = lines[-1].strip()
         contents = self._contents()
-        self._record(msgspec.structs.replace(contents, bases=contents.bases | {name: StoredImage(digest, image_id)}))
+        self._record(msgspec.structs.replace(contents, bases=contents.bases | {name: StoredBase(digest, image_id)}))
         return image_id
 
     def steps(self, name: str, digest: str, load: Callable[[ImageLayout, Path], Sequence[str]]) -> tuple[str, ...]:

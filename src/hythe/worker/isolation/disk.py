@@ -111,7 +111,7 @@ def try_lock(path: Path) -> Iterator[bool]:
         except BlockingIOError:
             yield False
             return
-        # Whoever deletes a disk also deletes its lock, which others can have opened before.
+        # The worker that deletes a disk also deletes its lock, which another can have opened before.
         yield path.exists() and path.stat().st_ino == os.fstat(file.fileno()).st_ino
 
 
