@@ -100,7 +100,7 @@ class BuildService:
             )
             queued.append(await self._queue.add(session, configuration, new))
         if problem and queued:
-            # Nobody is waiting for a response, so the list of builds says what happened.
+            # No user waits for a response, so the list of builds says what happened.
             await self._queue.refuse_all(session, configuration.account, problem)
         return queued
 
