@@ -110,7 +110,7 @@ def test_opened_networks_and_ports_are_reached(isolation: Isolation, surrounding
 
     by_network = reach(isolation, surroundings.lan_network, f"{lan}:{PORT}", f"{lan}:{OTHER_PORT}", f"{own}:{PORT}")
     everything = reach(isolation, "0.0.0.0/0", f"{lan}:{PORT}", f"{own}:{PORT}", f"{bridge}:{PORT}")
-    setting = f"{lan}:{PORT} {bridge}:{OTHER_PORT}"
+    setting = f"{lan}:{PORT} {bridge}:{OTHER_PORT} 0.0.0.0:{OTHER_PORT} 0.0.0.0:{PORT}"
     ports = [f"{host}:{port}" for host in (lan, bridge) for port in (PORT, OTHER_PORT)]
     by_port = reach(isolation, setting, *ports, f"{own}:{PORT}")
 

@@ -51,7 +51,7 @@ def network_commands(policy: EgressPolicy, own: Iterable[IPv4Network]) -> str:
     ports += [
         (str(each.address), socket.IPPROTO_TCP, each.port)
         for each in policy.endpoints
-        if isinstance(each.address, IPv4Address) and not each.address.is_loopback
+        if isinstance(each.address, IPv4Address) and not (each.address.is_loopback or each.address.is_unspecified)
     ]
     for address, protocol, port in dict.fromkeys(ports):
         commands.append(f"rule add pref 1000 to {address} ipproto {protocol:d} dport {port} lookup {_TABLE}")
