@@ -198,7 +198,7 @@ def hub_on_each_database(request: pytest.FixtureRequest, start_hub: Callable[...
 def shared_hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HytheServer]:
     """One hub on SQLite for the whole session: tests must use unique names for accounts and repositories."""
     with server_factory(tmp_path_factory.mktemp("shared"), HUB) as start:
-        yield start()
+        yield start(["--sign-ups-per-address", "0"])
 
 
 @pytest.fixture

@@ -112,7 +112,7 @@ def parse_secret_key(text: str) -> bytes:
 
 def require_secret(text: str) -> None:
     """Return if this can be sent in a header. Raises InvalidValue."""
-    if not text.isascii() or not text.isprintable() or " " in text:
+    if not text.isascii() or not text.isprintable() or text != text.strip():
         advice = "use ASCII letters, digits and punctuation, such as the output of 'openssl rand -hex 32'"
         raise InvalidValue(text, advice, secret=True)
 

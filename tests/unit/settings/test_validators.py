@@ -86,7 +86,7 @@ INVALID: dict[str, tuple[str, ...]] = {
         ),
         *("github+https://x github+https://x/", "gitea+https://id:secret@", "gitea+https://id:sec ret@x"),
     ),
-    "worker_token": ("a b", "a\nb", "ä", " "),
+    "worker_token": (" a", "a ", "a\nb", "ä", " "),
     "secret_key": ("x", "c2hvcnQ=", "not base64", "A" * 43),
     "builds_folder": ("https://x", "a\nb", "/etc/passwd", "/etc/passwd/x"),
     "builds_builder": (
@@ -132,7 +132,7 @@ VALID: dict[str, tuple[str, ...]] = {
     "blob_store": ("", "s3://bucket", "gs://my_bucket.example/folder/a b", "az://container"),
     "mirrors": ("", "docker.io=https://registry-1.docker.io", "a.b=http://u:p@h:5000/x, c.d=https://h"),
     "forges": ("", "gitea+http://localhost:3000/git", "github+https://id:s%40@x github+https://y"),
-    "worker_token": ("", "x", "a-B_c/+=.~"),
+    "worker_token": ("", "x", "a-B_c/+=.~", "four words make it"),
     "secret_key": ("", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="),
     "builds_builder": (
         *("buildah", "docker=unix:///var/run/docker.sock", "docker=tcp://host:2375", "docker=ssh://me@host"),
@@ -234,7 +234,7 @@ def test_secrets_are_never_shown() -> None:
     """Nor are they in the error that caused it."""
     for name in ("worker_token", "secret_key"):
         with pytest.raises(SettingsError) as raised:
-            check({name: "hush hush"})
+            check({name: "hush\nhush"})
 
         assert "hush" not in f"{raised.value}{raised.value.__cause__!r}"
 
