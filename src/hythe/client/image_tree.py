@@ -1,6 +1,6 @@
 """Walking the manifests of an image: an index lists manifests, which can be indexes again.
 
-Anybody can write an index, so a walk visits each digest once, and is limited in depth and in the bytes that it keeps.
+Anyone can write an index, so a walk visits each digest once, and is limited in depth and in the bytes that it keeps.
 """
 
 from collections.abc import Callable, Iterator
