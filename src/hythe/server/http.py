@@ -11,6 +11,7 @@ can use:
 """
 
 import asyncio
+import gc
 import resource
 import signal
 import socket
@@ -99,6 +100,7 @@ async def serve(
     ``on_stop`` is called when the stop begins; it should end requests that wait for an event.
     """
     _allow_many_files()
+    gc.freeze()  # or a full collection would visit every loaded module, which blocks the loop for 100 ms
     server = _server(application, options)
     server.on_stop = on_stop
     loop = asyncio.get_running_loop()
