@@ -1,17 +1,20 @@
 """Reads the package databases in an image's layers: dpkg, apk and rpm (SQLite format)."""
 
 import contextlib
+import io
 import sqlite3
 import struct
 import tempfile
 from collections.abc import Callable, Iterator
 from itertools import islice
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 import msgspec
 from isal import igzip
 
-from hythe.client.layout import ImageLayout
+from hythe.client.errors import ContentMismatch
+from hythe.client.layout import CHUNK_SIZE, ImageLayout
+from hythe.oci.digest import Digest
 from hythe.oci.layer import EntryContent, EntryKind, LayerEntry, Opaque, Whiteout, read_layer
 from hythe.oci.manifest import Descriptor
 
@@ -60,8 +63,11 @@ def installed_packages(layout: ImageLayout, image: Descriptor) -> InstalledPacka
     found = _Databases()
     for layer in layout.read_manifest(image).layers:
         if layer.media_type.endswith("gzip"):
-            with layout.open_blob(layer.parsed_digest) as compressed, _decompress(compressed) as stream:
-                found.apply(stream)
+            with layout.open_blob(layer.parsed_digest) as file:
+                verified = _VerifiedReader(file, layer.parsed_digest)
+                with _decompress(cast(BinaryIO, verified)) as stream:
+                    found.apply(stream)
+                verified.finish()
         else:
             found.leave_out(f"the layer {layer.digest} is not compressed with gzip")
     return found.result()
@@ -125,6 +131,34 @@ class _Databases:
         """Return what was found."""
         packages = {package for found in self._found.values() for package in found}
         return InstalledPackages(tuple(sorted(packages)), tuple(self._left_out))
+
+
+class _VerifiedReader(io.RawIOBase):
+    """Reads a blob that a build could change after it was exported, and checks that it is still the image's."""
+
+    def __init__(self, file: BinaryIO, digest: Digest) -> None:
+        super().__init__()
+        self._file = file
+        self._digest = digest
+        self._hasher = digest.hasher()
+
+    def readable(self) -> bool:
+        """Whether it can be read."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Read into ``buffer``; return the number of bytes, 0 at the end."""
+        content = self._file.read(len(buffer))
+        buffer[: len(content)] = content
+        self._hasher.update(content)
+        return len(content)
+
+    def finish(self) -> None:
+        """Read the rest. Raises ContentMismatch if the content does not match its digest."""
+        while content := self._file.read(CHUNK_SIZE):
+            self._hasher.update(content)
+        if self._hasher.hexdigest() != self._digest.hex:
+            raise ContentMismatch(f"layer {self._digest} does not match its digest", "let no hook change the image")
 
 
 def _decompress(compressed: BinaryIO) -> BinaryIO:

@@ -17,6 +17,7 @@ import msgspec
 import pytest
 from tests.parts.base_images import Layout, layer_tar
 
+from hythe.client.errors import ContentMismatch
 from hythe.client.layout import ImageLayout
 from hythe.oci.manifest import OCI_CONFIG, OCI_LAYER_GZIP, OCI_MANIFEST, Descriptor
 from hythe.provenance import packages as module
@@ -168,3 +169,14 @@ def test_layers_of_another_compression_are_named(tmp_path: Path) -> None:
 
     assert found.packages == ()
     assert "is not compressed with gzip" in found.left_out[0]
+
+
+def test_a_layer_that_was_changed_after_the_build(tmp_path: Path) -> None:
+    """A hook can replace a layer that the hub already has, so that it is not sent: its packages are not listed."""
+    image = image_of(tmp_path, layer_tar({"var/lib/dpkg/status": DPKG}))
+    layout = ImageLayout(tmp_path)
+    [layer] = layout.read_manifest(image).layers
+    layout.blob_path(layer.parsed_digest).write_bytes(gzip.compress(layer_tar({"lib/apk/db/installed": "P:musl\n"})))
+
+    with pytest.raises(ContentMismatch):
+        installed_packages(layout, image)
