@@ -40,11 +40,12 @@ def server() -> Iterator[str]:
 def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
     """A hub with one worker for one build at a time, and another account with a build."""
     with services_factory(tmp_path_factory.mktemp("limits")) as start:
-        services = start(env={"HYTHE_BUILDS_MEMORY": str(MEMORY)})
+        services = start(env={"HYTHE_BUILDS_MEMORY": str(MEMORY), "HYTHE_BUILDS_DISK": str(4 << 30)})
         services.hub.create_user(OTHER, PASSWORD)
         source = services.source("other", {"Dockerfile": "FROM scratch\nADD Dockerfile /\n"})
         body = {"source": {"url": source.url}}
         services.call("POST", f"/api/v1/repositories/{OTHER}/app/build-configuration", body, user=OTHER)
+        seconds_until(services, trigger_other(services), OTHER, is_over)  # the first build starts the worker
         yield services
 
 
@@ -215,6 +216,39 @@ def test_a_push_that_stalls(
             assert str(tmp_path / "worker") not in Path("/proc/self/mounts").read_text()
 
 
+SPARSE_DATABASES = (
+    "RUN mkdir -p /var/lib/dpkg/status.d && for i in 1 2 3 4; do truncate -s 64M /var/lib/dpkg/status.d/$i; done\n"
+)
+SPARSE_INDEX = "#!/bin/sh\nfor f in $(find /work/out -type f); do truncate -s 4G $f; done\n"
+FIFOS = "#!/bin/sh\nfor f in $(find /work/out -type f); do rm $f; mkfifo $f; done\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "files", "status"),
+    [
+        ("sparse-databases", {"Dockerfile": f"FROM scratch\nADD rootfs.tar /\n{SPARSE_DATABASES}"}, "succeeded"),
+        ("sparse-index", {"hooks/post_build": SPARSE_INDEX}, "failed"),
+        ("fifos", {"hooks/post_build": FIFOS}, "failed"),
+    ],
+)
+def test_files_that_a_build_left(services: Services, name: str, files: dict[str, str | bytes], status: str) -> None:
+    """They cost neither the worker nor the build's process memory, and do not make it wait."""
+    [worker] = [pid for pid in children(services.hub.pid) if b"\0worker\0" in command_of(pid)]
+    before, peak = peak_memory(worker), 0
+    path = services.configure(name, services.source(name, files))
+    build = f"{path}/builds/{services.trigger(path)[0]}"
+    began = time.monotonic()
+    while not is_over(found := services.call("GET", build)):
+        assert time.monotonic() - began < 40, found
+        with contextlib.suppress(OSError):
+            peak = max([peak, *(peak_memory(pid) for pid in children(worker))])
+        time.sleep(0.01)
+
+    assert found["status"] == status, (found, services.log(path, found["number"]))
+    assert peak < 90_000
+    assert peak_memory(worker) - before < 20_000
+
+
 @contextlib.contextmanager
 def running_worker(url: str, folder: Path) -> Iterator[None]:
     """Run a worker as on another host."""
@@ -242,4 +276,4 @@ def children(pid: int) -> list[int]:
 def peak_memory(pid: int) -> int:
     """Return the largest resident size of a process so far, in KiB."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
+    return next((int(line.split()[1]) for line in lines if line.startswith("VmHWM:")), 0)  # 0: it has just ended

@@ -145,11 +145,11 @@ def open_regular(path: Path) -> BinaryIO:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         if error.errno == errno.ENXIO:  # a socket
-            raise NotRegularFile(f"{path} is not a regular file") from error
+            raise NotRegularFile(f"{path.name} is not a regular file") from error
         raise
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise NotRegularFile(f"{path} is not a regular file")
+        raise NotRegularFile(f"{path.name} is not a regular file")
     return os.fdopen(descriptor, "rb", buffering=0)
 
 

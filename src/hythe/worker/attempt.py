@@ -10,6 +10,7 @@ import msgspec
 
 from hythe.client.client import Client
 from hythe.client.errors import ClientError
+from hythe.client.layout import NotRegularFile
 from hythe.client.platforms import host_platform, parse_platform
 from hythe.oci.errors import OCIError
 from hythe.oci.manifest import Platform
@@ -99,6 +100,8 @@ class Attempt:
             return _outcome_of(error)
         except (ClientError, OCIError) as error:
             return _failure(f"failed to push the image: {error}")
+        except NotRegularFile as error:
+            return _failure(f"the image is damaged: {error}")
         except OSError as error:
             return _failure(f"the worker's disk or network failed: {error}")
 
