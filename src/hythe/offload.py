@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import resource
 import signal
+import sys
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import TimeoutError as TookTooLong
 from typing import ParamSpec, TypeVar
@@ -109,5 +110,7 @@ def _do_nothing() -> None:
 def _prepare(memory: int) -> None:
     """Limit this process, let SIGTERM end it at once, and let the server have the processor first."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    # A library that runs out of memory would print its stack to the server's log.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     os.nice(10)

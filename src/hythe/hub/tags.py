@@ -23,6 +23,9 @@ from hythe.registry.access import Action
 from hythe.registry.tags import TagHistoryEntry
 from hythe.registry.tags import Tags as RegistryTags
 
+_CACHE_SIZE = 50_000
+"""Sizes of images in indexes that are kept; content of a digest never changes."""
+
 
 class TagService:
     """Shows tags; the registry changes them. Repository names may be short or long, as in RepositoryService."""
@@ -40,6 +43,7 @@ class TagService:
         self._access = access
         self._platforms = platforms
         self._offload = offload
+        self._sizes: dict[str, int] = {}
 
     async def list(self, actor: HubActor, repository: str, paging: Paging, part: str = "") -> Page[Tag]:
         """Return the tags whose names contain ``part``, most recently moved first. Raises NotFound."""
@@ -98,10 +102,10 @@ class TagService:
     async def _tags(self, actor: HubActor, name: str, repository_id: int, rows: Iterable[Row[Any]]) -> tuple[Tag, ...]:
         owner = name.partition("/")[0]
         summaries = [(row, await self._summary(owner, row.content, row.media_type)) for row in rows]
-        children = await self._children(owner, repository_id, [summary for _, summary in summaries if summary])
+        sizes = await self._child_sizes(owner, repository_id, [summary for _, summary in summaries if summary])
         tags = []
         for row, summary in summaries:
-            images = await self._images(actor, name, row.digest, summary, children) if summary else ()
+            images = await self._images(actor, name, row.digest, summary, sizes) if summary else ()
             size = images[0].size if images else 0
             moved = (row.moved_at, row.moved_by)
             tags.append(Tag(row.name, row.digest, row.media_type, size, *moved, images))
@@ -116,22 +120,30 @@ class TagService:
         except InvalidManifest:
             return None
 
-    async def _children(
+    async def _child_sizes(
         self, owner: str, repository_id: int, summaries: Iterable[ManifestSummary]
-    ) -> dict[str, ManifestSummary]:
+    ) -> dict[str, int]:
+        """Return the sizes of those images in indexes that exist here, by digest."""
         digests = {image.digest for summary in summaries for image in summary.images}
-        if not digests:
-            return {}
-        async with self._database.reading() as session:
-            found = await store.contents(session, repository_id, digests)
-        children = [(digest, await self._summary(owner, *stored)) for digest, stored in found.items()]
-        return {digest: summary for digest, summary in children if summary}
+        sizes = {digest: self._sizes[digest] for digest in digests & self._sizes.keys()}
+        if missing := digests - sizes.keys():
+            async with self._database.reading() as session:
+                found = await store.contents(session, repository_id, missing)
+            for digest, stored in found.items():
+                if summary := await self._summary(owner, *stored):
+                    sizes[digest] = summary.size
+                    self._remember(digest, summary.size)
+        return sizes
+
+    def _remember(self, digest: str, size: int) -> None:
+        if len(self._sizes) >= _CACHE_SIZE:
+            del self._sizes[next(iter(self._sizes))]
+        self._sizes[digest] = size
 
     async def _images(
-        self, actor: HubActor, name: str, digest: str, summary: ManifestSummary, children: dict[str, ManifestSummary]
+        self, actor: HubActor, name: str, digest: str, summary: ManifestSummary, sizes: dict[str, int]
     ) -> tuple[TagImage, ...]:
         if summary.kind is ManifestKind.INDEX:
-            sizes = {image.digest: children[image.digest].size for image in summary.images if image.digest in children}
             return tuple(
                 TagImage(image.digest, image.platform, sizes.get(image.digest, image.size)) for image in summary.images
             )

@@ -1,6 +1,6 @@
 """Manifests: stored byte for byte once everything they refer to exists, and deleted with their tags."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from http import HTTPStatus
 
 import msgspec
@@ -9,7 +9,7 @@ from hythe.database import Database, Session
 from hythe.database.read_cache import ReadCache
 from hythe.oci.digest import Digest
 from hythe.oci.errors import ErrorCode, InvalidManifest, WireError
-from hythe.oci.manifest import Manifest
+from hythe.oci.manifest import MAX_INDEX_DEPTH, Manifest, ManifestKind
 from hythe.registry.access import Access, Action, Actor, Limits
 from hythe.registry.clock import Clock
 from hythe.registry.events import RegistryListener, RepositoryRef, TagMove
@@ -144,13 +144,14 @@ class Manifests:
         """Return the references of the manifest, all of which exist. Raises MANIFEST_BLOB_UNKNOWN."""
         blobs = {descriptor.digest for descriptor in manifest.blobs}
         listed = {descriptor.digest for descriptor in manifest.manifests if not descriptor.is_nondistributable}
-        children = await store.existing(session, repository.id, listed)
+        depths = await store.depths(session, repository.id, listed)
+        children = frozenset(depths)
         # An index may also list blobs, as BuildKit's exported build cache does.
         usable = await blob_store.usable(session, repository.id, blobs | (listed - children))
         missing = sorted((blobs - usable) | (listed - children - usable))
         if missing:
             raise missing_content(missing)
-        return References(usable, children)
+        return References(usable, children, _depth(manifest, depths.values()))
 
     async def add(
         self,
@@ -178,6 +179,17 @@ class Manifests:
             await store.renew(session, found.repository.id, str(found.digest), now + self._policy.grace)
             if not await store.exists(session, found.repository.id, str(found.digest)):
                 raise unknown_manifest(found.digest)
+
+
+def _depth(manifest: Manifest, depths: Iterable[int]) -> int:
+    """Return the levels of indexes. Raises WireError MANIFEST_INVALID if they are too many for clients."""
+    depth = 1 + max(depths, default=0) if manifest.kind is ManifestKind.INDEX else 0
+    if depth > MAX_INDEX_DEPTH:
+        raise WireError(
+            ErrorCode.MANIFEST_INVALID,
+            f"the index nests indexes deeper than {MAX_INDEX_DEPTH} levels: list the images in fewer levels",
+        )
+    return depth
 
 
 def parse_manifest(content: bytes, media_type: str, limit: int) -> Manifest:

@@ -1,5 +1,7 @@
 """Referrers: manifests whose ``subject`` is another manifest."""
 
+from collections.abc import Sequence
+
 import msgspec
 
 from hythe.database import Database
@@ -13,6 +15,10 @@ MAX_PAGE_SIZE = 1000
 
 MAX_ANNOTATIONS_SIZE = 2 * 1024 * 1024
 """Maximum bytes of annotations in one response: clients reject an index of more than 4 MiB."""
+
+
+MAX_MANIFESTS_SIZE = 4 * 1024 * 1024
+"""Maximum bytes of the manifests whose annotations are read for one response."""
 
 
 class ReferrersPage(msgspec.Struct, frozen=True):
@@ -42,9 +48,22 @@ class Referrers:
         await self._access.require(actor, repository, Action.PULL)
         wanted = min(limit, MAX_PAGE_SIZE) if limit is not None else MAX_PAGE_SIZE
         async with self._database.reading() as session:
-            found = await store.descriptors_after(session, repository, subject, artifact_type, after, wanted + 1)
-        page = _limit_annotations(found[:wanted])
+            found = await store.sizes_after(session, repository, subject, artifact_type, after, wanted + 1)
+            page = await store.descriptors(session, repository, _limit_manifests(found[:wanted]))
+        page = _limit_annotations(page)
         return ReferrersPage(page, 0 < len(page) < len(found))
+
+
+def _limit_manifests(found: Sequence[tuple[str, int]]) -> list[str]:
+    """Return the digests of as many manifests as may be read, at least the first."""
+    total = 0
+    digests: list[str] = []
+    for digest, size in found:
+        total += size
+        if total > MAX_MANIFESTS_SIZE and digests:
+            break
+        digests.append(digest)
+    return digests
 
 
 def _limit_annotations(descriptors: tuple[Descriptor, ...]) -> tuple[Descriptor, ...]:

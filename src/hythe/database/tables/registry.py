@@ -86,6 +86,8 @@ manifests = Table(
     Column("artifact_type", Text, nullable=False),
     Column("subject", _DIGEST),
     Column("annotations", Text, nullable=False),  # a JSON object
+    # Levels of indexes: 0 for images, 1 for an index of images.
+    Column("index_depth", Integer, nullable=False, server_default="0"),
     Column("size", BigInteger, nullable=False),
     Column("content", LargeBinary, nullable=False),
     Column("pushed_at", Timestamp, nullable=False),

@@ -8,12 +8,16 @@ from sqlalchemy import Row, Select, and_, case, func, or_, select
 from hythe.database import Session
 from hythe.database.tables.registry import manifests, tags
 from hythe.hub.page import Paging
+from hythe.registry.sql.blobs import batches
 
 MAX_PARENT_SIZE = 256 * 1024
 """Bytes; the content of larger manifests is not read for lists of tags."""
 
 MAX_CHILD_SIZE = 32 * 1024
 """Bytes of a manifest in an index. There may be more than a thousand of them in a list of tags."""
+
+CHILDREN_AT_ONCE = 50
+"""Manifests that one query reads."""
 
 _COLUMNS = (
     tags.c.name,
@@ -55,7 +59,10 @@ async def one(session: Session, repository_id: int, name: str) -> Row[Any] | Non
 
 async def contents(session: Session, repository_id: int, digests: Collection[str]) -> dict[str, tuple[bytes, str]]:
     """Return content and media type of those manifests that exist and are not larger than ``MAX_CHILD_SIZE``."""
+    found: dict[str, tuple[bytes, str]] = {}
     columns = (manifests.c.digest, manifests.c.media_type, manifests.c.content)
     fitting = (manifests.c.repository_id == repository_id) & (manifests.c.size <= MAX_CHILD_SIZE)
-    rows = await session.rows(select(*columns).where(fitting, manifests.c.digest.in_(digests)))
-    return {row.digest: (bytes(row.content), row.media_type) for row in rows}
+    for some in batches(digests, CHILDREN_AT_ONCE):
+        rows = await session.rows(select(*columns).where(fitting, manifests.c.digest.in_(some)))
+        found.update((row.digest, (bytes(row.content), row.media_type)) for row in rows)
+    return found

@@ -13,7 +13,7 @@ from hythe.database.tables.registry import manifest_blobs, manifest_children, ma
 from hythe.oci.digest import Digest
 from hythe.oci.manifest import Manifest
 from hythe.registry.events import RepositoryRef
-from hythe.registry.sql.blobs import batches
+from hythe.registry.sql.blobs import BATCH_SIZE, batches
 
 _COLUMNS = select(
     repositories.c.id,
@@ -33,7 +33,7 @@ _BY_TAG: Select[Any] = (
 )
 _BY_KEY = (manifests.c.repository_id == bindparam("repository_id"), manifests.c.digest == bindparam("digest"))
 _EXISTS = select(manifests.c.digest).where(*_BY_KEY).with_for_update()
-_EXISTING = select(manifests.c.digest).where(
+_DEPTHS = select(manifests.c.digest, manifests.c.index_depth).where(
     manifests.c.repository_id == bindparam("repository_id"),
     manifests.c.digest.in_(bindparam("digests", expanding=True)),
 )
@@ -88,6 +88,10 @@ _REFERRING = (
 )
 
 
+MANIFESTS_AT_ONCE = 5
+"""Manifests whose references one query reads: each can have thousands."""
+
+
 class StoredManifest(msgspec.Struct, frozen=True):
     """A stored manifest."""
 
@@ -99,10 +103,14 @@ class StoredManifest(msgspec.Struct, frozen=True):
 
 
 class References(msgspec.Struct, frozen=True):
-    """The references of a manifest: blobs, and manifests in an index."""
+    """The references of a manifest: blobs, and manifests in an index.
+
+    ``depth``: the levels of indexes, 1 if all its manifests are images.
+    """
 
     blobs: frozenset[str]
     children: frozenset[str]
+    depth: int = 0
 
 
 async def find(session: Session, repository: str, reference: str | Digest) -> StoredManifest | None:
@@ -120,9 +128,13 @@ async def exists(session: Session, repository_id: int, digest: str) -> bool:
     return await session.row(_EXISTS, {"repository_id": repository_id, "digest": digest}) is not None
 
 
-async def existing(session: Session, repository_id: int, digests: Iterable[str]) -> frozenset[str]:
-    """Return which of the digests are manifests of the repository."""
-    return await _collected(session, _EXISTING, repository_id, digests)
+async def depths(session: Session, repository_id: int, digests: Iterable[str]) -> dict[str, int]:
+    """Return those of the digests that are manifests of the repository, each with its levels of indexes."""
+    found: dict[str, int] = {}
+    for some in batches(digests):
+        rows = await session.rows(_DEPTHS, {"repository_id": repository_id, "digests": some})
+        found.update((row.digest, row.index_depth) for row in rows)
+    return found
 
 
 async def add(
@@ -137,6 +149,7 @@ async def add(
         artifact_type=manifest.effective_artifact_type,
         subject=manifest.subject.digest if manifest.subject else None,
         annotations=msgspec.json.encode(manifest.annotations).decode(),
+        index_depth=references.depth,
         size=len(manifest.content),
         content=manifest.content,
         pushed_at=at,
@@ -174,13 +187,13 @@ async def renew(session: Session, repository_id: int, digest: str, free_after: d
 
 async def blobs_of(session: Session, repository_id: int, digests: Iterable[str]) -> frozenset[str]:
     """Return the blobs that these manifests refer to."""
-    return await _collected(session, _BLOBS, repository_id, digests)
+    return await _collected(session, _BLOBS, repository_id, digests, MANIFESTS_AT_ONCE)
 
 
 async def dependents(session: Session, repository_id: int, digests: Iterable[str]) -> frozenset[str]:
     """Return the manifests that these may keep alive: the children of an index, and referrers."""
     roots = list(digests)
-    children = await _collected(session, _CHILDREN, repository_id, roots)
+    children = await _collected(session, _CHILDREN, repository_id, roots, MANIFESTS_AT_ONCE)
     return children | await _collected(session, _REFERRERS, repository_id, roots)
 
 
@@ -194,10 +207,10 @@ async def needed(session: Session, repository_id: int, digest: str) -> bool:
 
 
 async def _collected(
-    session: Session, statement: Select[Any], repository_id: int, digests: Iterable[str]
+    session: Session, statement: Select[Any], repository_id: int, digests: Iterable[str], size: int = BATCH_SIZE
 ) -> frozenset[str]:
     found: set[str] = set()
-    for some in batches(digests):
+    for some in batches(digests, size):
         rows: Iterable[Row[Any]] = await session.rows(statement, {"repository_id": repository_id, "digests": some})
         found.update(row.digest for row in rows)
     return frozenset(found)

@@ -1,23 +1,23 @@
 """The SQL of referrers: manifests with a ``subject``."""
 
+import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Select, bindparam, select
+from sqlalchemy import Row, Select, bindparam, select
 
 from hythe.database import Session
 from hythe.database.tables.registry import manifests, repositories
 from hythe.oci.digest import Digest
 from hythe.oci.manifest import Descriptor
+from hythe.registry.sql.blobs import batches
 
-_ALL: Select[Any] = (
-    select(
-        manifests.c.media_type,
-        manifests.c.digest,
-        manifests.c.size,
-        manifests.c.annotations,
-        manifests.c.artifact_type,
-    )
+NOTICEABLE_SIZE = 10_000
+"""Characters of annotations that take a noticeable time to decode: other tasks run before."""
+
+_SIZES: Select[Any] = (
+    select(manifests.c.digest, manifests.c.size)
     .join(repositories, repositories.c.id == manifests.c.repository_id)
     .where(
         repositories.c.name == bindparam("repository"),
@@ -27,27 +27,53 @@ _ALL: Select[Any] = (
     .order_by(manifests.c.digest)
     .limit(bindparam("limit"))
 )
-_OF_TYPE = _ALL.where(manifests.c.artifact_type == bindparam("artifact_type"))
+_SIZES_OF_TYPE = _SIZES.where(manifests.c.artifact_type == bindparam("artifact_type"))
+
+_DESCRIPTORS = (
+    select(
+        manifests.c.media_type,
+        manifests.c.digest,
+        manifests.c.size,
+        manifests.c.annotations,
+        manifests.c.artifact_type,
+    )
+    .join(repositories, repositories.c.id == manifests.c.repository_id)
+    .where(repositories.c.name == bindparam("repository"), manifests.c.digest.in_(bindparam("digests", expanding=True)))
+    .order_by(manifests.c.digest)
+)
 
 _ANNOTATIONS = msgspec.json.Decoder(dict[str, str])
 
 
-async def descriptors_after(
+async def sizes_after(
     session: Session, repository: str, subject: Digest, artifact_type: str | None, after: str, limit: int
-) -> tuple[Descriptor, ...]:
-    """Return descriptors of the next referrers, sorted by digest."""
+) -> tuple[tuple[str, int], ...]:
+    """Return digest and size in bytes of the next referrers, sorted by digest."""
     values = {"repository": repository, "subject": str(subject), "after": after, "limit": limit}
     if artifact_type is None:
-        rows = await session.rows(_ALL, values)
+        rows = await session.rows(_SIZES, values)
     else:
-        rows = await session.rows(_OF_TYPE, {**values, "artifact_type": artifact_type})
-    return tuple(
-        Descriptor(
-            media_type=row.media_type,
-            digest=row.digest,
-            size=row.size,
-            annotations=_ANNOTATIONS.decode(row.annotations),
-            artifact_type=row.artifact_type,
-        )
-        for row in rows
+        rows = await session.rows(_SIZES_OF_TYPE, {**values, "artifact_type": artifact_type})
+    return tuple((row.digest, row.size) for row in rows)
+
+
+async def descriptors(session: Session, repository: str, digests: Sequence[str]) -> tuple[Descriptor, ...]:
+    """Return the descriptors of these referrers, sorted by digest."""
+    found: list[Descriptor] = []
+    for some in batches(digests):
+        rows = await session.rows(_DESCRIPTORS, {"repository": repository, "digests": some})
+        for row in rows:
+            if len(row.annotations) > NOTICEABLE_SIZE:
+                await asyncio.sleep(0)
+            found.append(_descriptor(row))
+    return tuple(found)
+
+
+def _descriptor(row: Row[Any]) -> Descriptor:
+    return Descriptor(
+        media_type=row.media_type,
+        digest=row.digest,
+        size=row.size,
+        annotations=_ANNOTATIONS.decode(row.annotations),
+        artifact_type=row.artifact_type,
     )
