@@ -216,7 +216,7 @@ def test_volumes_that_are_not_filled(hythe_box: ContainersHythe, flags: tuple[st
 
 
 def test_isolation_is_dockers_default(hythe_box: ContainersHythe) -> None:
-    """Separate processes, docker's capabilities without NET_RAW, and system call filter; flags restrict them further."""
+    """Own processes, docker's capabilities without NET_RAW, a system call filter; flags restrict them further."""
     usual = hythe_box.ok("run", "--rm", "box", "cat", "/proc/self/status")
     flags = ("--cap-drop", "all", "--cap-add", "chown", "--network", "none")
     narrow = hythe_box.ok("run", "--rm", *flags, "box", "cat", "/proc/self/status")
