@@ -318,7 +318,8 @@ def test_the_account_shows_its_limit(visitor: Page, content: Content) -> None:
     content.server.admin("set-plan", name, "--private-repositories", "1")
     sign_in(visitor, content.url, name)
     visitor.goto(f"{content.url}/account")
-    expect(visitor.get_by_text("Private repositories: 1 of 1.")).to_be_visible()
+    private = visitor.locator("dt", has_text="Private repositories").locator("xpath=following-sibling::dd[1]")
+    expect(private).to_have_text("1 of 1")
 
     visitor.goto(f"{content.url}/new")
     visitor.get_by_label("Name", exact=True).fill("bilge")

@@ -1,10 +1,14 @@
 """``serve``: start a hub."""
 
 import sys
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 
 from hythe.cli.command import Command, CommandFailed
 from hythe.cli.setting_flags import add_setting_flags, load_settings
+from hythe.settings import Settings
+
+OF_PRIVATE_REGISTRY = frozenset({"allowed_hosts"})
+"""Settings that have no effect on a hub."""
 
 EXAMPLES = """\
 hythe serve
@@ -37,4 +41,8 @@ def _run(arguments: Namespace) -> int:
     return 0
 
 
-command = Command(add_setting_flags, _run, EXAMPLES)
+def _configure(parser: ArgumentParser) -> None:
+    add_setting_flags(parser, (name for name in Settings.__struct_fields__ if name not in OF_PRIVATE_REGISTRY))
+
+
+command = Command(_configure, _run, EXAMPLES)

@@ -1,11 +1,12 @@
-"""Keeps web pages of strangers away from a server that a user's browser can reach.
+"""Keeps web pages of strangers away from a registry that a user's browser can reach.
 
 A page has two ways to it:
 
 - It sends a request to the server's own address. The browser hides the response from the page, but the request can
   change something. Its headers ``Sec-Fetch-Site`` and ``Origin`` name another site: it is refused.
 - The page's name resolves first to the page's server and then to ours (DNS rebinding), so the browser takes both for
-  one site and shows the page every response. ``Host`` is the page's name then: unknown names are refused.
+  one site and shows the page every response. ``Host`` is the page's name then: a private registry without passwords
+  refuses unknown names. A hub does not: it shows such a page what everyone may see, and has cookies for its own name.
 
 No setting is needed for names that cannot be a stranger's: IP addresses, ``localhost`` and the names of this machine.
 A server on a network address also accepts names that the public DNS does not contain, such as ``registry`` and
@@ -18,9 +19,7 @@ browser takes our certificate for that of a page's name.
 import ipaddress
 import re
 import socket
-from collections.abc import Callable
 from pathlib import Path
-from typing import TypeAlias
 from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -48,10 +47,6 @@ CACHE_SIZE = 1000
 HOSTS_FILE = Path("/etc/hosts")
 
 _PORT = re.compile(r":\d*$")
-
-
-Refuse: TypeAlias = Callable[[WireError], ASGIApp]
-"""Makes the response to a refused request."""
 
 
 class HostNames:
@@ -112,12 +107,9 @@ def is_public(name: str) -> bool:
 class KnownHosts:
     """An ASGI application that refuses requests whose Host is not among ``names``."""
 
-    def __init__(self, application: ASGIApp, names: HostNames, refuse: Refuse | None = None) -> None:
-        """``refuse`` makes the response to a refused request outside the registry, if the server has such paths."""
+    def __init__(self, application: ASGIApp, names: HostNames) -> None:
         self._application = application
         self._names = names
-        self._alone = refuse is None
-        self._refuse = refuse or RegistryRefusal
         self._known: set[bytes] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -129,12 +121,11 @@ class KnownHosts:
         await self._application(scope, receive, send)
 
     async def _refuse_host(self, host: str, scope: Scope, receive: Receive, send: Send) -> None:
-        if self._alone and scope["path"] == "/v2/":
+        if scope["path"] == "/v2/":
             # podman and skopeo do not show why this request is refused, but of the next one they do.
             await self._application(scope, receive, send)
         else:
-            refuse = RegistryRefusal if scope["path"].startswith("/v2/") else self._refuse
-            await refuse(unknown_host(host))(scope, receive, send)
+            await RegistryRefusal(unknown_host(host))(scope, receive, send)
 
     def _learn(self, host: bytes) -> bool:
         if not self._names.contain(str(host, "latin-1")):

@@ -19,20 +19,17 @@ from hythe.builds.service import BuildsServices, make_builds
 from hythe.database import Database, open_database
 from hythe.egress.policy import EgressPolicy
 from hythe.forges.configured import open_forges
-from hythe.hub.errors import Refused
 from hythe.hub.routes import application as hub_routes
 from hythe.hub.routes.docker_hub import PREFIXES as DOCKER_HUB_PREFIXES
-from hythe.hub.routes.problem_details import problem_response
 from hythe.hub.service import HubServices, make_hub, open_foundation
 from hythe.notifications.routes import webhooks as webhook_routes
 from hythe.notifications.service import NotificationServices, make_notifications
-from hythe.oci.errors import WireError
 from hythe.registry.mirror.upstreams import Upstreams
 from hythe.registry.routes.application import RegistryApplication
 from hythe.registry.service import RegistryServices, make_registry
 from hythe.registry.storage import open_blob_store
 from hythe.server.background import running
-from hythe.server.browser_protection import HostNames, KnownHosts, OwnPagesOnly
+from hythe.server.browser_protection import OwnPagesOnly
 from hythe.server.http import Address, HTTPOptions, bind, serve
 from hythe.server.worker import own_url, run_worker
 from hythe.settings import Settings
@@ -110,15 +107,8 @@ async def serve_hub(settings: Settings, ready: Callable[[Address], None]) -> Non
                 run_worker(services.builds, own_url(settings, address)),
             )
             async with running(*background):
-                application: ASGIApp = HubApplication(services)
-                if not settings.tls_cert:
-                    application = KnownHosts(application, HostNames(settings, address), _refusal)
                 ready(address)
-                await serve(application, listener, options, on_stop=services.builds.queue.close)
-
-
-def _refusal(error: WireError) -> ASGIApp:
-    return problem_response(Refused(str(error)))
+                await serve(HubApplication(services), listener, options, on_stop=services.builds.queue.close)
 
 
 class HubApplication:

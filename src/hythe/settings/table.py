@@ -22,7 +22,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = ""
     allowed_hosts: Annotated[
         str,
-        Meta(description="More names by which clients reach this server over plain HTTP; *: all names."),
+        Meta(description="More names by which clients reach a private registry over plain HTTP; *: all names."),
     ] = ""
     trusted_proxies: Annotated[
         str,
