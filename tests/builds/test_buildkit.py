@@ -268,6 +268,6 @@ def test_a_daemon_with_tls(certificate: Certificate, tmp_path: Path) -> None:
     assert f"that of the BuildKit daemon at {secured.address}" in by_address.stderr
     assert "builder: BuildKit v0.13.2" in by_address.stderr
     assert by_name.returncode == 0, by_name.stderr
-    assert (wrong.returncode, empty.returncode) == (1, 1)
+    assert (wrong.returncode, empty.returncode) == (1, 2)
     assert "elsewhere.example" in wrong.stderr
-    assert "has no ca.pem" in empty.stderr
+    assert "use a folder that has ca.pem" in empty.stderr

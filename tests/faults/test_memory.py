@@ -97,7 +97,7 @@ def slow_client(server: HytheServer, request: bytes) -> socket.socket:
 
 def slow_pulls(server: HytheServer, digest: str, count: int) -> list[socket.socket]:
     """Clients that each read 1 KiB of the blob and then stop."""
-    request = f"GET /v2/large/blobs/{digest} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+    request = f"GET /v2/large/blobs/{digest} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
     clients = [slow_client(server, request) for _ in range(count)]
     for client in clients:
         assert client.recv(1024).startswith(b"HTTP/1.1 200")
@@ -109,7 +109,7 @@ def slow_pushes(server: HytheServer, count: int) -> list[socket.socket]:
     client = Client(server.port)
     places = [client.start_upload("large") for _ in range(count)]
     client.close()
-    head = "PATCH {} HTTP/1.1\r\nHost: x\r\nContent-Length: 1048576\r\n\r\n"
+    head = "PATCH {} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1048576\r\n\r\n"
     return [slow_client(server, head.format(place).encode() + BLOCK[:1024]) for place in places]
 
 
@@ -152,7 +152,7 @@ def test_slow_clients_do_not_block_others(warm: HytheServer) -> None:
 def test_a_slow_pull_is_complete(warm: HytheServer) -> None:
     """A client that reads slowly at first gets all bytes."""
     digest = push(warm, 16, "PUT")
-    request = f"GET /v2/large/blobs/{digest} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    request = f"GET /v2/large/blobs/{digest} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
     client = slow_client(warm, request.encode())
     begin = client.recv(1024)
 

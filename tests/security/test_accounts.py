@@ -36,11 +36,14 @@ class Pair:
         return RegistryClient(self.first.url), RegistryClient(self.second.url)
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture
 def pair(request: pytest.FixtureRequest, start_hub: Callable[..., HytheServer]) -> Pair:
-    """A hub with an administrator and ann, who has a public image and a private repository."""
+    """A hub with an administrator and ann, who has a public image and a private repository.
+
+    The parameter "postgresql" starts two servers on one database; the services' own tests run on both databases.
+    """
     env = {**QUIET, "HYTHE_SECRET_KEY": SECRET_KEY}
-    if request.param == "sqlite":
+    if getattr(request, "param", "sqlite") == "sqlite":
         first = second = start_hub(env=env)
     else:
         postgresql: PostgresqlServer = request.getfixturevalue("postgresql")
@@ -69,6 +72,7 @@ def ways_in(client: RegistryClient, credentials: dict[str, dict[str, str]]) -> d
     }
 
 
+@pytest.mark.parametrize("pair", ["sqlite", "postgresql"], indirect=True)
 def test_a_blocked_account_stops_on_every_server(pair: Pair) -> None:
     """Password, personal token, session and access tokens of all of them reach nothing; strangers still pull."""
     one, other = pair.clients

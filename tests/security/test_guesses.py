@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from zlib import crc32
 
 import pytest
-from tests.parts.hub import HytheServer
+from tests.parts.hub import HUB, HytheServer, server_factory
 from tests.security.registry_client import PASSWORD, RegistryClient, basic
 
 HOME = {"X-Forwarded-For": "198.51.100.7"}
@@ -20,7 +21,7 @@ DOORS = ("token", "token form", "registry", "api", "docker hub", "index", "page"
 def guess(client: RegistryClient, door: str, name: str, number: int) -> int:
     """Try a wrong password from another address each time; return the status."""
     wrong = f"wrong-{number}"
-    sender = {"X-Forwarded-For": f"10.{number % 7}.{number // 250}.{number % 250}"}
+    sender = {"X-Forwarded-For": f"10.{crc32(name.encode()) % 250}.{number // 250}.{number % 250}"}
     both = {**basic(name, wrong), **sender}
     match door:
         case "token":
@@ -43,18 +44,29 @@ def guess(client: RegistryClient, door: str, name: str, number: int) -> int:
     return client.status("POST", "/sign-in", {**sender, **cookies}, data=form)
 
 
-def start(start_hub: Callable[..., HytheServer]) -> RegistryClient:
-    """Start a hub behind a proxy that reports clients' addresses; ann has signed in from home."""
-    hub = start_hub(env={"HYTHE_BUILDS_WORKERS": "0"}, arguments=["--trusted-proxies", "127.0.0.1"])
-    hub.create_user("ann", PASSWORD)
-    client = RegistryClient(hub.url)
-    assert client.status("GET", "/token", {**basic("ann"), **HOME}) == 200
-    return client
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HytheServer]:
+    """A hub behind a proxy that reports clients' addresses."""
+    with server_factory(tmp_path_factory.mktemp("guesses"), HUB) as start:
+        yield start(["--trusted-proxies", "127.0.0.1"], env={"HYTHE_BUILDS_WORKERS": "0"})
 
 
-def test_600_guesses_from_60_addresses(start_hub: Callable[..., HytheServer]) -> None:
+@pytest.fixture
+def client(hub: HytheServer) -> RegistryClient:
+    """Requests to the hub."""
+    return RegistryClient(hub.url)
+
+
+def account(hub: HytheServer, client: RegistryClient, name: str) -> str:
+    """Create an account that has signed in from home; return its name."""
+    hub.create_user(name, PASSWORD)
+    assert client.status("GET", "/token", {**basic(name), **HOME}) == 200
+    return name
+
+
+def test_600_guesses_from_60_addresses(hub: HytheServer, client: RegistryClient) -> None:
     """Nearly all of them are refused unchecked, through all doors together; ann signs in from home meanwhile."""
-    client = start(start_hub)
+    account(hub, client, "ann")
     with ThreadPoolExecutor(8) as pool:
         tried = [pool.submit(guess, client, DOORS[n % len(DOORS)], "ann", n % 60) for n in range(600)]
         time.sleep(1)
@@ -70,15 +82,15 @@ def test_600_guesses_from_60_addresses(start_hub: Callable[..., HytheServer]) ->
 
 
 @pytest.mark.parametrize("door", DOORS)
-def test_every_door_counts(start_hub: Callable[..., HytheServer], door: str) -> None:
+def test_every_door_counts(hub: HytheServer, client: RegistryClient, door: str) -> None:
     """Each way to send a password counts for the account, and says when to try again."""
-    client = start(start_hub)
+    name = account(hub, client, f"owner-{DOORS.index(door)}")
 
-    statuses = [guess(client, door, "ann", number) for number in range(30)]
+    statuses = [guess(client, door, name, number) for number in range(30)]
 
     assert statuses[:20] == [401] * 20
     assert 429 in statuses[20:]
-    refused = client.send("GET", "/token", {**basic("ann", "wrong"), "X-Forwarded-For": "203.0.113.1"})
+    refused = client.send("GET", "/token", {**basic(name, "wrong"), "X-Forwarded-For": "203.0.113.1"})
     assert (refused.status_code, int(refused.headers["Retry-After"]) > 0) == (429, True)
 
 
@@ -95,10 +107,10 @@ def test_two_servers_count_together(postgresql_url: str, start_hub: Callable[...
     assert statuses.count(401) < 30
 
 
-def test_names_that_do_not_exist_are_no_different(start_hub: Callable[..., HytheServer]) -> None:
+def test_names_that_do_not_exist_are_no_different(hub: HytheServer, client: RegistryClient) -> None:
     """The same statuses come back for a name that no account has."""
-    client = start(start_hub)
+    account(hub, client, "ben")
 
-    known, unknown = ([guess(client, "token", name, n) for n in range(22)] for name in ("ann", "ghost"))
+    known, unknown = ([guess(client, "token", name, n) for n in range(22)] for name in ("ben", "ghost"))
 
     assert known[:21] == unknown[:21] == [401] * 20 + [429]

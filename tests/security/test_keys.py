@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from joserfc.jwk import ECKey
-from tests.parts.hub import HytheServer
+from tests.parts.hub import HUB, HytheServer
 from tests.security.registry_client import PASSWORD, RegistryClient, basic, bearer
 
 from hythe.hub.secret_box import SecretBox
@@ -102,9 +102,10 @@ def test_a_data_folder_of_an_older_version(hub: HytheServer) -> None:
         ("old setting", "the setting builds_key is now called secret_key"),
     ],
 )
-def test_without_the_right_key_the_hub_does_not_start(hub: HytheServer, damage: str, words: str) -> None:
+def test_without_the_right_key_the_hub_does_not_start(tmp_path: Path, damage: str, words: str) -> None:
     """The error names the file or the setting, and the keys in the database stay."""
-    hub.stop()
+    hub = HytheServer(HUB, tmp_path / "data", tmp_path, env=QUIET)
+    hub.create_user("ann", PASSWORD)
     before = rows(hub.data, "SELECT * FROM signing_keys")
     file = hub.data / "secret.key"
     match damage:

@@ -1,5 +1,6 @@
 """Render templates with jinja2; everything is escaped by default."""
 
+import asyncio
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -29,6 +30,7 @@ class Templates:
             lstrip_blocks=True,
             auto_reload=False,
         )
+        self._prepared: asyncio.Future[None] | None = None
         self._environment.globals["asset"] = assets.address
         self._environment.filters.update(
             address=repository_address,
@@ -44,8 +46,13 @@ class Templates:
             problem=problem,
         )
 
-    def compile_all(self) -> None:
-        """Compile every template now, not when it is first rendered: the larger ones take 50 ms."""
+    async def prepare(self) -> None:
+        """Compile every template, once and in a thread: otherwise each would hold up others when it is first shown."""
+        if self._prepared is None:
+            self._prepared = asyncio.ensure_future(asyncio.to_thread(self._compile_all))
+        await asyncio.shield(self._prepared)
+
+    def _compile_all(self) -> None:
         for name in self._environment.list_templates():
             self._environment.get_template(name)
 

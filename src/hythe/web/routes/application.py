@@ -1,7 +1,5 @@
 """The pages as one application. It is mounted last: it handles every address that nothing else does."""
 
-from threading import Thread
-
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute, Mount
 
@@ -84,10 +82,7 @@ def routes(
 ) -> list[BaseRoute]:
     """Return the routes of all pages and static files; mount them last."""
     assets = Assets.read()
-    templates = Templates(assets, now)
-    # In a thread, so that neither the start of the server nor the first visitors of a page wait for it.
-    Thread(target=templates.compile_all, daemon=True).start()
-    site = Site(hub, trusted_builds, notifications, forges, assets, templates)
+    site = Site(hub, trusted_builds, notifications, forges, assets, Templates(assets, now))
     pages = [page_route(site, path, handler, *methods) for path, handler, methods in PAGES]
     application = Starlette(routes=[static_route(assets), *pages], exception_handlers=handlers(site))
     return [Mount("/", SecurityHeaders(application))]

@@ -170,6 +170,7 @@ def page_route(site: Site, path: str, handler: Handler, *methods: str) -> Route:
     """Return the route of a page; ``routes/errors.py`` turns exceptions of the handler into pages."""
 
     async def endpoint(request: Request) -> Response:
+        await site.templates.prepare()
         page = await PageRequest.authenticate(site, request)
         request.state.page = page
         if any(map(_cannot_exist, request.path_params.values())):
