@@ -47,7 +47,7 @@ class Templates:
         )
 
     async def prepare(self) -> None:
-        """Compile every template, once and in a thread: otherwise each would hold up others when it is first shown."""
+        """Compile every template, once and in a thread: otherwise each would delay others when it is first shown."""
         if self._prepared is None:
             self._prepared = asyncio.ensure_future(asyncio.to_thread(self._compile_all))
         await asyncio.shield(self._prepared)
