@@ -31,7 +31,7 @@ from hythe.forges.source_ref import GIT, SourceRef, SourceType
 from hythe.hub.access import HubAccess, reached
 from hythe.hub.actor import HubActor
 from hythe.hub.errors import Invalid, NotFound
-from hythe.hub.namespaces import short_name
+from hythe.hub.namespaces import namespace_of, short_name
 from hythe.hub.secret_box import SecretBox
 from hythe.registry.access import Action
 
@@ -95,7 +95,7 @@ class BuildConfigurationService:
                 if context.repository_id is None:
                     raise NotFound(f"repository {short_name(repository)!r} not found")
                 await _require_linked_account(session, actor, checked.source)
-                account = repository.partition("/")[0]
+                account = namespace_of(repository)
                 configuration_id = await rows.add(
                     session, context.repository_id, account, checked, sealed, token, actor.name, now
                 )

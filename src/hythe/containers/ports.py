@@ -1,4 +1,4 @@
-"""Published ports: docker's syntax of ``--publish``, and how ``ps`` and ``port`` show them."""
+"""Published ports: docker's syntax of ``--publish``, and how ``ps`` shows them."""
 
 import ipaddress
 import re
@@ -48,9 +48,13 @@ def parse_published(text: str) -> tuple[PublishedPort, ...]:
 def exposed_ports(exposed: Iterable[str]) -> tuple[PublishedPort, ...]:
     """Return the ports that ``--publish-all`` publishes: those that the image exposes, on any free host port.
 
-    Raises InvalidOption.
+    Raises InvalidOption, also if the image names an address or a port of the host.
     """
-    return tuple(port for text in exposed for port in parse_published(text))
+    texts = list(exposed)
+    for text in texts:
+        if ":" in text:
+            raise InvalidOption(f"the image exposes an invalid port {text!r}", "publish its ports one by one with -p")
+    return tuple(port for text in texts for port in parse_published(text))
 
 
 def show_port(port: PublishedPort) -> str:

@@ -13,6 +13,8 @@ HubError                        root; ``status`` is the HTTP status
 from collections.abc import Mapping
 from http import HTTPStatus
 
+from hythe.hub.wording import counted
+
 
 class HubError(Exception):
     """Root of the errors of the hub's services."""
@@ -77,8 +79,4 @@ class TooManyAttempts(HubError):
 
     def __init__(self, retry_after: int, message: str = "too many failed sign-ins", hint: str = "") -> None:
         self.retry_after = retry_after
-        super().__init__(message, f"try again in {_seconds(retry_after)}{', ' if hint else ''}{hint}")
-
-
-def _seconds(count: int) -> str:
-    return f"{count} second{'' if count == 1 else 's'}"
+        super().__init__(message, f"try again in {counted(retry_after, 'second')}{', ' if hint else ''}{hint}")

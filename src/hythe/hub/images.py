@@ -8,7 +8,7 @@ from hythe.hub.errors import NotFound
 from hythe.hub.image import ImageDetails, PlatformImage
 from hythe.hub.image_config import read_config
 from hythe.hub.image_summary import ListedImage, ManifestSummary, bounded, describe, summarize
-from hythe.hub.namespaces import canonical_name
+from hythe.hub.namespaces import canonical_name, namespace_of
 from hythe.oci.digest import Digest
 from hythe.oci.errors import InvalidManifest, WireError
 from hythe.oci.manifest import ManifestKind
@@ -54,8 +54,8 @@ class ImageService:
     ) -> tuple[StoredManifest, ManifestSummary]:
         try:
             found = await self._manifests.get(actor, name, reference)
-            size = len(found.content)
-            return found, await bounded(self._offload, _owner(name), size, summarize, found.content, found.media_type)
+            document, size = (found.content, found.media_type), len(found.content)
+            return found, await bounded(self._offload, namespace_of(name), size, summarize, *document)
         except WireError as error:
             raise NotFound(f"{reference} does not exist in {name}") from error
         except InvalidManifest as error:
@@ -78,10 +78,6 @@ class ImageService:
         size = len(stored.content) + len(config or b"")
         document = (stored.content, stored.media_type, config, platform, rows)
         try:
-            return await bounded(self._offload, _owner(name), size, describe, *document)
+            return await bounded(self._offload, namespace_of(name), size, describe, *document)
         except InvalidManifest as error:
             raise NotFound(f"{stored.digest} of {name} cannot be shown: {error}") from error
-
-
-def _owner(name: str) -> str:
-    return name.partition("/")[0]

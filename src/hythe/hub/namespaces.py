@@ -67,6 +67,11 @@ def canonical_name(repository: str) -> str:
     return repository if "/" in repository else f"{DEFAULT_NAMESPACE}/{repository}"
 
 
+def namespace_of(repository: str) -> str:
+    """Return the namespace of a repository with this canonical name."""
+    return repository.partition("/")[0]
+
+
 def short_name(repository: str) -> str:
     """Return the short spelling of a repository's name: ``centos`` for ``library/centos``."""
     return repository.removeprefix(f"{DEFAULT_NAMESPACE}/")

@@ -8,6 +8,7 @@ from hythe.hub.errors import Refused
 from hythe.hub.sql import repositories as store
 from hythe.hub.sql.repositories import Owner
 from hythe.hub.user import Visibility
+from hythe.hub.wording import counted
 
 
 async def admit_repository(session: Session, namespace_id: int, wanted: Visibility | None) -> Visibility:
@@ -42,8 +43,10 @@ async def _admit_private(session: Session, owner: Owner) -> None:
 
 
 def _too_many(limit: int) -> Refused:
+    if not limit:
+        return Refused("your plan allows no repositories", "ask an administrator for more")
     return Refused(
-        f"your plan allows {_counted(limit, 'repository', 'repositories')}{', which you have' if limit else ''}",
+        f"your plan allows {counted(limit, 'repository', 'repositories')}, which you have",
         "delete one, or ask an administrator for more",
     )
 
@@ -56,10 +59,6 @@ def _no_private_room(limit: int) -> Refused:
             "make it public (see the default visibility on your account page), or ask an administrator for more",
         )
     return Refused(
-        f"your plan allows {_counted(limit, 'private repository', 'private repositories')}, which you have",
+        f"your plan allows {counted(limit, 'private repository', 'private repositories')}, which you have",
         "make one public, delete one, or ask an administrator for more",
     )
-
-
-def _counted(count: int, one: str, many: str) -> str:
-    return f"{count or 'no'} {one if count == 1 else many}"

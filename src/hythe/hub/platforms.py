@@ -2,6 +2,7 @@
 
 from hythe.hub.image_config import read_config
 from hythe.hub.image_summary import bounded, platform_of
+from hythe.hub.namespaces import namespace_of
 from hythe.oci.errors import InvalidManifest
 from hythe.oci.manifest import Descriptor
 from hythe.offload import OffloadPool
@@ -27,9 +28,8 @@ class Platforms:
             content = await read_config(self._blobs, actor, repository, config)
             if content is None:
                 return ""
-            owner = repository.partition("/")[0]
             try:
-                platform = await bounded(self._offload, owner, len(content), platform_of, content)
+                platform = await bounded(self._offload, namespace_of(repository), len(content), platform_of, content)
             except InvalidManifest:
                 platform = ""
             self._remember(config.digest, platform)

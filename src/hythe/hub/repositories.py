@@ -17,6 +17,7 @@ from hythe.hub.namespaces import (
     NamespaceKind,
     canonical_name,
     could_be_name,
+    namespace_of,
     namespace_problem,
     repository_name_problem,
     short_name,
@@ -148,7 +149,7 @@ class RepositoryService:
     async def _rendered(self, actor: HubActor, name: str, text: str) -> Mapping[str, Any]:
         full_name = canonical_name(name)
         await self._access.require_repository(actor, full_name, Action.PUSH)
-        return (await self._descriptions.render(full_name.partition("/")[0], text)).columns
+        return (await self._descriptions.render(namespace_of(full_name), text)).columns
 
     async def delete(self, actor: HubActor, name: str) -> None:
         """Delete a repository with all its tags and images. Raises NotFound, SignInNeeded, Refused."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from hythe.registry.storage.disk import sync_folder
 from hythe.settings import InvalidValue, SettingsError
 from hythe.settings.validators import SECRET_KEY_SIZE, parse_secret_key
 
@@ -87,7 +88,7 @@ def _rename_old(path: Path) -> None:
     # Another server that starts at the same time may have renamed it.
     with contextlib.suppress(FileNotFoundError):
         old.rename(path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
 
 
 def _create(path: Path) -> None:
@@ -103,12 +104,4 @@ def _create(path: Path) -> None:
         pass
     finally:
         own.unlink()
-    _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync_folder(path.parent)

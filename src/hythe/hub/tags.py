@@ -10,7 +10,7 @@ from hythe.hub.access import HubAccess
 from hythe.hub.actor import HubActor
 from hythe.hub.errors import NotFound
 from hythe.hub.image_summary import ManifestSummary, bounded, summarize
-from hythe.hub.namespaces import canonical_name
+from hythe.hub.namespaces import canonical_name, namespace_of
 from hythe.hub.page import Page, Paging
 from hythe.hub.platforms import Platforms
 from hythe.hub.sql import tags as store
@@ -100,7 +100,7 @@ class TagService:
         return context.repository_id
 
     async def _tags(self, actor: HubActor, name: str, repository_id: int, rows: Iterable[Row[Any]]) -> tuple[Tag, ...]:
-        owner = name.partition("/")[0]
+        owner = namespace_of(name)
         summaries = [(row, await self._summary(owner, row.content, row.media_type)) for row in rows]
         sizes = await self._child_sizes(owner, repository_id, [summary for _, summary in summaries if summary])
         tags = []

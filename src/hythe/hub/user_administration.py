@@ -22,6 +22,7 @@ from hythe.hub.sql import user_administration as store
 from hythe.hub.sql import users as user_store
 from hythe.hub.sql.user_administration import AccountContents
 from hythe.hub.user import User
+from hythe.hub.wording import counted
 from hythe.oci.errors import ErrorCode, WireError
 from hythe.registry.repositories import Repositories as RegistryRepositories
 from hythe.settings import format_bytes
@@ -147,13 +148,9 @@ async def _named(session: Session, name: str) -> User:
 def described(contents: AccountContents) -> str:
     """Describe what an account has: ``2 repositories with 5 tags (1.2 MiB), 1 build and 3 personal tokens``."""
     parts = [
-        f"{_counted(contents.repositories, 'repository', 'repositories')} with {_counted(contents.tags, 'tag')}"
+        f"{counted(contents.repositories, 'repository', 'repositories')} with {counted(contents.tags, 'tag')}"
         f" ({format_bytes(contents.bytes)})"
     ]
     nouns = ("build", "webhook", "personal token", "linked account")
-    parts += [_counted(getattr(contents, f"{noun.replace(' ', '_')}s"), noun) for noun in nouns]
+    parts += [counted(getattr(contents, f"{noun.replace(' ', '_')}s"), noun) for noun in nouns]
     return f"{', '.join(parts[:-1])} and {parts[-1]}"
-
-
-def _counted(count: int, one: str, many: str = "") -> str:
-    return f"{count} {one if count == 1 else many or f'{one}s'}"

@@ -1,8 +1,7 @@
 """The worker of ``hythe serve``, in its own process, so that builds do not delay responses.
 
 The server starts it when a build is queued, or at once if there are disks that it may have to delete, and restarts it
-when it ends. The worker stops with the server, because it
-reads a pipe that the server holds open.
+when it ends. The worker stops with the server, because it reads a pipe that the server holds open.
 """
 
 import asyncio

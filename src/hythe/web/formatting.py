@@ -1,9 +1,11 @@
-"""Format times, sizes, counts, commands and validation errors for pages."""
+"""Format times, sizes, commands and validation errors for pages."""
 
 import re
 import shlex
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+
+from hythe.hub.wording import counted
 
 _AGES = (
     (timedelta(days=365), "year"),
@@ -55,11 +57,6 @@ def size_range(counts: list[int]) -> str:
     """Format a range of sizes: ``3.9 MB to 4.2 MB``, or one size if both ends look the same."""
     smallest, largest = size(min(counts)), size(max(counts))
     return smallest if smallest == largest else f"{smallest} to {largest}"
-
-
-def counted(count: int, one: str, many: str = "") -> str:
-    """Format a count with its noun: ``1 pull``, ``2,000 pulls``."""
-    return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
 def instruction(text: str) -> str:

@@ -11,9 +11,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from hythe.hub.repository import Repository
+from hythe.hub.wording import counted
 from hythe.settings import format_bytes
 from hythe.web.assets import Assets
-from hythe.web.formatting import age, command_line, counted, day, instruction, problem, sentence, size, size_range
+from hythe.web.formatting import age, command_line, day, instruction, problem, sentence, size, size_range
 
 FOLDER = Path(__file__).parent / "templates"
 

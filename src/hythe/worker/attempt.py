@@ -330,7 +330,7 @@ class _BuildRun:
         facts = self._build_facts(result, checked_out, text)
         name = f"{job.registry}/{job.repository}"
         attached = []
-        folder = self._isolation.folder / "work" / f"{job.build_id}-{job.fence}.attest"
+        folder = self._isolation.folder / "work" / f"{job.attempt_name}.attest"
         subjects = {image.descriptor.digest: image for image, _ in images}
         for subject in dict.fromkeys([digest, *subjects]):
             envelopes = [(PROVENANCE, self._sign(name, subject, PROVENANCE, provenance(facts)))]

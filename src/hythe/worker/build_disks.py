@@ -40,7 +40,7 @@ def open_disks(
     job: Job, isolation: Isolation, stack: ExitStack, deadline: float | None, groups: Mapping[str, str] | None
 ) -> BuildDisks:
     """Return the disks of a build; ``stack`` releases them. Raises IsolationUnavailable."""
-    name = f"{job.build_id}-{job.fence}"
+    name = job.attempt_name
     slot = zlib.crc32((job.cache.key or job.repository).encode()) % SLOTS
     image = _reserved_image(job, isolation, stack)
     own_image = isolation.folder / "work" / f"{name}.images.img"

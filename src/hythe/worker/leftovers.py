@@ -19,7 +19,7 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def remove_build(folder: Path, name: str) -> None:
-    """Remove what one build left, whose processes have ended. ``name``: see ``build_name``."""
+    """Remove what one build left, whose processes have ended. ``name``: see ``Job.attempt_name``."""
     work = folder / "work" / name
     _unmount(lambda point: point == str(work) or point.startswith((f"{work}/", f"{work}.")))
     for path in (work, *work.parent.glob(f"{name}.*")):

@@ -107,6 +107,11 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """Digest that this build should reproduce; if set, nothing is pushed."""
     cache: BuildCache = BuildCache()
 
+    @property
+    def attempt_name(self) -> str:
+        """The name of this attempt's folders and control group, unique among the builds of a worker."""
+        return f"{self.build_id}-{self.fence}"
+
 
 class Claim(msgspec.Struct, frozen=True):
     """A worker's request for a job; the hub waits up to ``wait`` seconds for one."""

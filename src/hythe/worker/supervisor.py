@@ -88,7 +88,7 @@ class Supervisor:
 
     def _supervise(self, worker_token: str) -> BuildOutcome:
         """Run the process until it has ended, with all that belongs to it. Return the outcome."""
-        job, name = self._job, build_name(self._job)
+        job, name = self._job, self._job.attempt_name
         deadline = time.monotonic() + job.limits.seconds
         self._kill_at = deadline + DEADLINE_GRACE
         try:
@@ -154,11 +154,6 @@ class Supervisor:
         if self._is_stopping:
             return BuildOutcome(status="cancelled", reason="stopped")
         return _failed_worker(f"its process of the build: {ended}")
-
-
-def build_name(job: Job) -> str:
-    """Return the name of an attempt's folders and control group, unique among the builds of a worker."""
-    return f"{job.build_id}-{job.fence}"
 
 
 def _failed_worker(problem: str) -> BuildOutcome:

@@ -84,3 +84,10 @@ def test_servers_on_the_hosts_loopback_are_left_out(
         (tmp_path / "resolv.conf").write_text(resolved)
 
     assert has_resolver() == has_one
+
+
+@pytest.mark.parametrize("text", ["22:80/tcp", "0.0.0.0:22:80", "127.0.0.1::80", "[::]:1:80", ":80"])
+def test_an_image_chooses_no_port_of_the_host(text: str) -> None:
+    """``--publish-all`` takes free ports of the host, whatever the image's configuration says."""
+    with pytest.raises(InvalidOption, match="the image exposes an invalid port"):
+        exposed_ports(["80/tcp", text])

@@ -9,7 +9,8 @@ import msgspec
 import pytest
 from msgspec import Meta
 
-from hythe.web.formatting import age, counted, day, instruction, problem, sentence, size, size_range
+from hythe.hub.wording import counted
+from hythe.web.formatting import age, day, instruction, problem, sentence, size, size_range
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 

@@ -15,7 +15,7 @@ _FIND = select(_COLUMNS.description_html, _COLUMNS.description_rendering).where(
 
 
 class StoredDescription(msgspec.Struct, frozen=True):
-    """The HTML, which text it is of, and what rendered it (see ``RenderedDescription.rendering``)."""
+    """The HTML, which text it is of, and what rendered it (see ``RenderedDescription.columns``)."""
 
     html: str | None
     rendering: str | None

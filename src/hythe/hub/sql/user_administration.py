@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import ScalarSelect, Select, bindparam, delete, func, insert, select, update
+from sqlalchemy import ScalarSelect, Select, bindparam, delete, func, insert, literal, select, update
 
 from hythe.database import Session
 from hythe.database.tables.builds import builds
@@ -12,6 +12,7 @@ from hythe.database.tables.forges import linked_accounts
 from hythe.database.tables.hub import hub_repositories, namespaces, personal_tokens, reserved_names, users
 from hythe.database.tables.notifications import webhooks
 from hythe.database.tables.registry import namespace_usage, repositories, tags
+from hythe.registry.sql.usage import names_within
 
 
 class AccountContents(msgspec.Struct, frozen=True):
@@ -73,8 +74,7 @@ async def set_blocked(session: Session, user_id: int, at: datetime | None) -> No
 
 async def repository_names(session: Session, namespace: str) -> tuple[str, ...]:
     """Return the names of all repositories in a namespace."""
-    after_slash = chr(ord("/") + 1)
-    within = (repositories.c.name > f"{namespace}/") & (repositories.c.name < f"{namespace}{after_slash}")
+    within = names_within(repositories.c.name, literal(namespace))
     rows = await session.rows(select(repositories.c.name).where(within).order_by(repositories.c.name))
     return tuple(row.name for row in rows)
 

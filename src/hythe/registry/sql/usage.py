@@ -20,17 +20,16 @@ MAX_IDLE_SESSIONS = 1000
 _NAMESPACE: ColumnElement[str] = bindparam("namespace", type_=namespace_usage.c.namespace.type)
 
 
-def in_namespace(namespace: ColumnElement[str]) -> ColumnElement[bool]:
-    """Return the condition that an upload session's repository is ``namespace``/.., as a range of the index."""
+def names_within(repository: ColumnElement[str], namespace: ColumnElement[str]) -> ColumnElement[bool]:
+    """Return the condition that the name of a repository is ``namespace``/.., as a range of its index."""
     after_slash = chr(ord("/") + 1)
-    return and_(
-        uploads.c.repository > namespace + literal("/"), uploads.c.repository < namespace + literal(after_slash)
-    )
+    return and_(repository > namespace + literal("/"), repository < namespace + literal(after_slash))
 
 
 def upload_count(namespace: ColumnElement[str]) -> ScalarSelect[int]:
     """Return the subquery that counts the upload sessions of a namespace."""
-    return select(func.count()).select_from(uploads).where(in_namespace(namespace)).scalar_subquery()
+    within = names_within(uploads.c.repository, namespace)
+    return select(func.count()).select_from(uploads).where(within).scalar_subquery()
 
 
 _bytes_of_session = case((uploads.c.offset > uploads.c.reserved, uploads.c.offset), else_=uploads.c.reserved)
@@ -42,10 +41,14 @@ _USAGE = select(
     .where(namespace_blobs.c.namespace == _NAMESPACE, namespace_blobs.c.digest == bindparam("digest"))
     .scalar_subquery()
     .label("blob_size"),
-).where(in_namespace(_NAMESPACE))
+).where(names_within(uploads.c.repository, _NAMESPACE))
 _IDLE_SESSIONS = (
     select(uploads)
-    .where(in_namespace(_NAMESPACE), uploads.c.touched_at < bindparam("before"), uploads.c.digest.is_(None))
+    .where(
+        names_within(uploads.c.repository, _NAMESPACE),
+        uploads.c.touched_at < bindparam("before"),
+        uploads.c.digest.is_(None),
+    )
     .limit(MAX_IDLE_SESSIONS)
 )
 _LOCKED_USAGE = select(

@@ -3,20 +3,18 @@
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, bindparam, delete, func, insert, literal, or_, select, update
+from sqlalchemy import ColumnElement, bindparam, delete, func, insert, or_, select, update
 
 from hythe.database import Session
 from hythe.database.tables.registry import blobs, manifests, namespace_blobs, namespace_usage, repositories
 from hythe.database.tables.registry import repository_blobs as links
+from hythe.registry.sql.usage import names_within
 
 LAST_CHARACTER = "\U0010ffff"
 """Sorts after every character of a repository's name."""
 
 _NAMESPACE: ColumnElement[str] = bindparam("namespace", type_=namespace_usage.c.namespace.type)
-_in_namespace = or_(
-    repositories.c.name == _NAMESPACE,
-    repositories.c.name.between(_NAMESPACE + literal("/"), _NAMESPACE + literal(f"/{LAST_CHARACTER}")),
-)
+_in_namespace = or_(repositories.c.name == _NAMESPACE, names_within(repositories.c.name, _NAMESPACE))
 _linked = (
     select(links.c.digest, blobs.c.size, func.count().label("repositories"))
     .join(repositories, repositories.c.id == links.c.repository_id)
