@@ -19,6 +19,7 @@ import logging
 from collections.abc import Iterable
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
+from operator import attrgetter
 
 import msgspec
 
@@ -151,12 +152,12 @@ class GarbageCollection:
         while True:
             async with self._database.writing(durable=False) as session:
                 stale = await upload_store.stale(session, before)
-                for upload, claimed in stale:
+                for claimed in sorted({claimed for _, claimed in stale if claimed is not None}):
+                    # The upload died between storing the bytes and recording them.
+                    await blob_store.lock(session, claimed)
+                    await store.mark_unrecorded(session, claimed, now)
+                for upload in sorted((upload for upload, _ in stale), key=attrgetter("id")):
                     await upload_store.remove(session, upload.id)
-                    if claimed is not None:
-                        # The upload died between storing the bytes and recording them.
-                        await blob_store.lock(session, claimed)
-                        await store.mark_unrecorded(session, claimed, now)
             for upload, _ in stale:
                 await self._storage.cancel(upload)
             count += len(stale)

@@ -169,9 +169,12 @@ class Uploads:
         except DigestMismatch as error:
             await self._discard(upload)
             raise wrong_digest(digest) from error
-        except (QuotaExceeded, UploadLost):
+        except QuotaExceeded:
             await self._discard(upload)
             raise
+        except UploadLost as error:
+            await self._discard(upload)
+            raise unknown_upload(upload.id) from error
         except (BodyCut, WireError, StorageError):
             await self._save(upload)
             raise
@@ -260,9 +263,9 @@ class Uploads:
         except WireError:
             async with self._database.writing(durable=False) as session:
                 # Its bytes are stored already: leave them to garbage collection.
-                if await store.remove(session, upload.id):
-                    await blob_store.lock(session, str(digest))
-                    await garbage_store.mark_unrecorded(session, str(digest), self._clock())
+                await blob_store.lock(session, str(digest))
+                await garbage_store.mark_unrecorded(session, str(digest), self._clock())
+                await store.remove(session, upload.id)
             await self._storage.cancel(upload)
             raise
 
@@ -272,12 +275,12 @@ class Uploads:
         now = self._clock()
         async with self._database.writing() as session:
             target = await self._repositories.get_or_create(session, push.repository, push.actor, exclusive=False)
-            if not await store.remove(session, upload.id):
-                raise unknown_upload(upload.id)
             await blob_store.add(session, str(digest), size, now)
             if not reserved:
-                await self._quota.admit_bytes(session, push.limits, size, str(digest))
+                await self._quota.admit_bytes(session, push.limits, size, str(digest), upload.id)
             await blob_store.link(session, target.id, str(digest), now, now + self._policy.grace)
+            if not await store.remove(session, upload.id):
+                raise unknown_upload(upload.id)
 
     async def _save(self, upload: UploadSession) -> None:
         async with self._database.writing(durable=False) as session:

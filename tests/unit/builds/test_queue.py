@@ -19,6 +19,7 @@ from hythe.builds.rules import Rule
 from hythe.builds.sql import builds as build_rows
 from hythe.builds.sql import configurations as configuration_rows
 from hythe.builds.sql import logs
+from hythe.builds.sql import queue as queue_rows
 from hythe.builds.sql.builds import NewBuild
 from hythe.builds.sql.queue import Lease
 from hythe.builds.status import BuildStatus
@@ -389,3 +390,33 @@ def test_closing_ends_waiting_claims(database: Database, run: Run[Any]) -> None:
 
     assert run(close_while_waiting()) is None
     assert run(queue.claim("worker", wait=60)) is None
+
+
+def test_ending_many_builds_at_once_does_not_deadlock(database: Database, run: Run[Any]) -> None:
+    """Pushes, refusals of an account and ends of a configuration lock the same builds in one order."""
+    bench = Bench(database, QUICK)
+
+    async def scenario() -> None:
+        configurations = [await bench.set_up(f"alice/{name}") for name in "abc"]
+
+        async def push(offset: int) -> None:
+            for number in range(40):
+                await bench.push(configurations[(number + offset) % 3], f"{number:040x}", f"branch{number % 5}")
+
+        async def refuse() -> None:
+            for _ in range(40):
+                async with database.writing() as session:
+                    await bench.queue.refuse_all(session, "alice", "no build minutes left")
+
+        async def end(offset: int) -> None:
+            for number in range(40):
+                async with database.writing() as session:
+                    await bench.queue.end_all(session, configurations[(number + offset) % 3].id, "alice")
+
+        await asyncio.gather(push(0), push(1), refuse(), refuse(), end(0), end(1))
+        await end(0)
+        async with database.reading() as session:
+            unfinished = [await queue_rows.unfinished(session, configuration.id) for configuration in configurations]
+        assert unfinished == [[], [], []]
+
+    run(scenario())

@@ -17,6 +17,7 @@ from hythe.database import open_database
 from hythe.oci.digest import Digest
 from hythe.oci.errors import ErrorCode, WireError
 from hythe.oci.manifest import OCI_MANIFEST
+from hythe.registry.access import Access, Action, Actor, Limits
 from hythe.registry.anonymous import AnonymousAccess
 from hythe.registry.policy import Policy
 from hythe.registry.service import RegistryServices
@@ -24,17 +25,26 @@ from hythe.registry.storage import open_blob_store
 from hythe.registry.uploads import Chunk
 from hythe.registry.verification import Miscount
 
-CONTENTS = [b"%d" % number * 10 for number in range(3)]
+CHANGES = ("offer", "offer", "offer", "finish twice", "mount", "tag", "delete manifest", "delete blob", "delete")
+CONTENTS = [b"%d" % number * 10 for number in range(8)]
 NO_GRACE = Policy(grace=timedelta(0), upload_lifetime=timedelta(hours=1))
 
 
-async def open_server(stack: AsyncExitStack, data: Path, url: str) -> RegistryServices:
+class EverybodyLimited(AnonymousAccess):
+    """Every namespace has a limit, so that each push locks its usage."""
+
+    async def require(self, actor: Actor, repository: str, action: Action) -> Limits:
+        """See Access.require."""
+        return Limits(repository.partition("/")[0], 1 << 30, 100)
+
+
+async def open_server(stack: AsyncExitStack, data: Path, url: str, access: Access | None = None) -> RegistryServices:
     """A registry with connections of its own, as another server on the same data has."""
     database = await open_database(data, url)
     stack.push_async_callback(database.close)
     storage = open_blob_store(data / "blobs")
     stack.push_async_callback(storage.close)
-    return RegistryServices(database, storage, AnonymousAccess(), (), NO_GRACE)
+    return RegistryServices(database, storage, access or AnonymousAccess(), (), NO_GRACE)
 
 
 async def push(registry: RegistryServices, repository: str, tag: str, content: bytes) -> Digest:
@@ -64,6 +74,18 @@ async def offer(registry: RegistryServices, repository: str, content: bytes) -> 
     chunk = pieces(content)
     await registry.uploads.append(ANN, repository, upload.id, Chunk(chunk))
     await registry.uploads.finish(ANN, repository, upload.id, blob, Chunk(pieces()))
+
+
+async def finish_twice(registry: RegistryServices, repository: str, content: bytes) -> None:
+    """Finish an upload by two requests at the same time, as a client does whose proxy gave up."""
+    upload = await registry.uploads.start(ANN, repository)
+    requests = (
+        registry.uploads.finish(ANN, repository, upload.id, Digest.of(content), Chunk(pieces(content)))
+        for _ in range(2)
+    )
+    for ended in await asyncio.gather(*requests, return_exceptions=True):
+        if isinstance(ended, BaseException) and not isinstance(ended, WireError):
+            raise ended
 
 
 async def read(registry: RegistryServices, repository: str, content: bytes) -> bytes:
@@ -126,14 +148,16 @@ async def everything_is_whole(registry: RegistryServices) -> None:
 async def change_at_random(registry: RegistryServices, chance: random.Random, rounds: int) -> None:
     """Push, mount and delete in repositories that others change at the same time, and that may be gone."""
     for _ in range(rounds):
-        name, other = (f"one/{chance.choice('abc')}" for _ in range(2))
+        name, other = (f"{chance.choice(('one', 'two'))}/{chance.choice('abc')}" for _ in range(2))
         content = chance.choice(CONTENTS)
         blob = Digest.of(content)
         manifest = json.dumps(image(content, config=content)).encode()
-        change = chance.choice(("offer", "offer", "mount", "tag", "delete manifest", "delete blob", "delete"))
+        change = chance.choice(CHANGES)
         with suppress(WireError):
             if change == "offer":
                 await offer(registry, name, content)
+            elif change == "finish twice":
+                await finish_twice(registry, name, content)
             elif change == "mount":
                 await registry.blobs.mount(ANN, name, blob, other)
             elif change == "tag":
@@ -147,12 +171,12 @@ async def change_at_random(registry: RegistryServices, chance: random.Random, ro
 
 
 def test_usage_stays_exact(database_url: str, tmp_path: Path, rounds: Callable[[int, int], int]) -> None:
-    """Two servers change the same repositories of one namespace and collect: no deadlock, and no byte is miscounted."""
+    """Two servers change and collect the same repositories: no deadlock, and no byte is miscounted."""
     each = rounds(60, 2500)
 
     async def race() -> list[Miscount]:
         async with AsyncExitStack() as stack:
-            servers = [await open_server(stack, tmp_path, database_url) for _ in range(2)]
+            servers = [await open_server(stack, tmp_path, database_url, EverybodyLimited()) for _ in range(2)]
             collectors = [asyncio.create_task(collect_repeatedly(server)) for server in servers]
             await asyncio.gather(*(change_at_random(servers[n % 2], random.Random(n), each) for n in range(6)))
             for collector in collectors:

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Row, Select, func, select, text, update
+from sqlalchemy import ColumnElement, Row, Select, func, select, text, update
 
 from hythe.builds.build import Build, Cause, SourceCommit
 from hythe.builds.configuration import BuildConfiguration
@@ -22,6 +22,9 @@ from hythe.worker.protocol import BuildResult, BuildStep
 
 ORDER_LOCK = 0x6F726472
 """PostgreSQL's advisory lock for numbering the builds of a configuration, and for superseding older ones."""
+
+BATCH_SIZE = 500
+"""Maximum number of builds in one IN list."""
 
 
 class NewBuild(msgspec.Struct, frozen=True, kw_only=True):
@@ -122,6 +125,19 @@ async def add(session: Session, new: NewBuild, now: datetime) -> int:
     return int(row.id)
 
 
+async def end(session: Session, *condition: ColumnElement[bool], **values: object) -> list[int]:
+    """Set values of the builds that meet the condition; return their ids, sorted.
+
+    Locks them in the order of their ids. One UPDATE for all has an order of its own, and could deadlock on PostgreSQL.
+    """
+    chosen = select(builds.c.id).where(*condition).order_by(builds.c.id).with_for_update(key_share=True)
+    ids = [row.id for row in await session.rows(chosen)]
+    for start in range(0, len(ids), BATCH_SIZE):
+        some = ids[start : start + BATCH_SIZE]
+        await session.run(update(builds).where(builds.c.id.in_(some)).values(values))
+    return ids
+
+
 async def supersede(session: Session, new: NewBuild, newer: int, now: datetime) -> list[int]:
     """End the queued builds with the same concurrency key, return their ids."""
     where = (
@@ -129,17 +145,8 @@ async def supersede(session: Session, new: NewBuild, newer: int, now: datetime) 
         builds.c.status == BuildStatus.QUEUED.value,
         builds.c.id != newer,
     )
-    rows = await session.rows(
-        update(builds)
-        .where(*where)
-        .values(
-            status=BuildStatus.SUPERSEDED.value,
-            finished_at=now,
-            reason=f"superseded by a newer commit of {new.ref.name}",
-        )
-        .returning(builds.c.id)
-    )
-    return [row.id for row in rows]
+    reason = f"superseded by a newer commit of {new.ref.name}"
+    return await end(session, *where, status=BuildStatus.SUPERSEDED.value, finished_at=now, reason=reason)
 
 
 async def running_with_key(session: Session, concurrency_key: str) -> list[int]:

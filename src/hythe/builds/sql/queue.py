@@ -5,6 +5,7 @@ from datetime import datetime
 import msgspec
 from sqlalchemy import ColumnElement, and_, func, literal, or_, select, text, update
 
+from hythe.builds.sql.builds import end
 from hythe.builds.status import BuildStatus
 from hythe.database import Session
 from hythe.database.tables.builds import builds
@@ -188,9 +189,8 @@ async def give_up(session: Session, build_id: int, fence: int, reason: str, now:
 
 async def refuse(session: Session, account: str, reason: str, now: datetime) -> list[int]:
     """Mark the queued builds of an account as failed; return their ids."""
-    values = {"status": BuildStatus.FAILED.value, "reason": reason, "finished_at": now}
-    statement = update(builds).where(builds.c.account == account, builds.c.status == _QUEUED).values(values)
-    return sorted(row.id for row in await session.rows(statement.returning(builds.c.id)))
+    queued = (builds.c.account == account, builds.c.status == _QUEUED)
+    return await end(session, *queued, status=BuildStatus.FAILED.value, reason=reason, finished_at=now)
 
 
 async def cancel(session: Session, build_id: int, by: str, now: datetime) -> BuildStatus | None:
@@ -206,22 +206,20 @@ async def cancel(session: Session, build_id: int, by: str, now: datetime) -> Bui
 
 async def end_all(session: Session, configuration_id: int, by: str, now: datetime) -> list[int]:
     """Cancel every unfinished build of a configuration, including leased ones; return their ids."""
-    wanted = or_(builds.c.status == _QUEUED, builds.c.status == _RUNNING)
-    values = {
-        "status": BuildStatus.CANCELLED.value,
-        "cancelled_by": by,
-        "reason": f"cancelled by {by}",
-        "finished_at": now,
-        "key_digest": "",
-        "lease_until": None,
-    }
-    ended = (
-        update(builds)
-        .where(builds.c.configuration_id == configuration_id, wanted)
-        .values(values)
-        .returning(builds.c.id)
+    unended = (
+        builds.c.configuration_id == configuration_id,
+        or_(builds.c.status == _QUEUED, builds.c.status == _RUNNING),
     )
-    return sorted(row.id for row in await session.rows(ended))
+    return await end(
+        session,
+        *unended,
+        status=BuildStatus.CANCELLED.value,
+        cancelled_by=by,
+        reason=f"cancelled by {by}",
+        finished_at=now,
+        key_digest="",
+        lease_until=None,
+    )
 
 
 async def unfinished(session: Session, configuration_id: int) -> list[int]:

@@ -61,7 +61,8 @@ async def contents(session: Session, name: str) -> AccountContents:
 
 async def lock_active_admins(session: Session) -> frozenset[int]:
     """Return the ids of the administrators that are not blocked; none of them changes until the transaction ends."""
-    active = select(users.c.id).where(users.c.admin, users.c.blocked_at.is_(None)).with_for_update()
+    active = select(users.c.id).where(users.c.admin, users.c.blocked_at.is_(None)).order_by(users.c.id)
+    active = active.with_for_update()
     return frozenset(row.id for row in await session.rows(active))
 
 

@@ -1,6 +1,11 @@
 """The SQL of blobs and of the links from repositories to blobs.
 
-hold(digest)   keeps other transactions from linking or dooming one blob until this one ends
+Transactions that lock several of these take them in this order, since another order could deadlock on PostgreSQL:
+
+1. the row of the repository
+2. a digest (``lock``), then its row of ``blobs``; of several, in the order of the digests
+3. the usage of the namespace, which linking and unlinking changes
+4. upload sessions; of several, in the order of their ids
 """
 
 import asyncio
@@ -32,7 +37,7 @@ _FIND = (
     .where(repositories.c.name == bindparam("name"), repository_blobs.c.digest == bindparam("digest"))
 )
 _LOCK = select(func.pg_advisory_xact_lock(bindparam("key")))
-_DOOMED = select(blobs.c.deleting_since).where(blobs.c.digest == bindparam("digest"))
+_DOOMED = select(blobs.c.deleting_since).where(blobs.c.digest == bindparam("digest")).with_for_update(key_share=True)
 _LINKED = select(repository_blobs.c.digest).where(
     repository_blobs.c.repository_id == bindparam("repository_id"),
     repository_blobs.c.digest.in_(bindparam("digests", expanding=True)),
@@ -72,8 +77,14 @@ _IN_REPOSITORY = (
 )
 _MARK_SOME = (
     update(blobs)
-    .where(blobs.c.digest.in_(bindparam("digests", expanding=True)))
+    .where(blobs.c.digest.in_(bindparam("digests", expanding=True)), blobs.c.deleting_since.is_(None))
     .values(free_after=bindparam("free_after"))
+)
+_LOCK_ROWS = (
+    select(blobs.c.digest)
+    .where(blobs.c.digest.in_(bindparam("digests", expanding=True)))
+    .order_by(blobs.c.digest)
+    .with_for_update(key_share=True)
 )
 
 
@@ -103,7 +114,7 @@ async def find(session: Session, repository: str, digest: str) -> FoundBlob | No
 async def lock(session: Session, digest: str) -> bool:
     """Lock one blob until the transaction ends; return False if its bytes are being deleted.
 
-    SQLite has only one writer. The row may not exist yet, so PostgreSQL locks the digest.
+    SQLite has only one writer. The row may not exist yet, so PostgreSQL locks the digest too.
     """
     if session.dialect == "postgresql":
         key = int.from_bytes(hashlib.blake2b(digest.encode(), digest_size=8).digest(), signed=True)
@@ -157,12 +168,24 @@ async def mark(session: Session, digest: str, free_after: datetime) -> None:
     await session.run(_MARK, {"digest_": digest, "free_after": free_after})
 
 
+async def mark_some(session: Session, digests: Iterable[str], free_after: datetime) -> None:
+    """Set when blobs may be freed if no repository contains them.
+
+    A transaction that calls it again passes greater digests.
+    """
+    for some in batches(sorted(digests)):
+        if session.dialect == "postgresql":
+            # The UPDATE would lock them in an order of its own.
+            await session.rows(_LOCK_ROWS, {"digests": some})
+        await session.run(_MARK_SOME, {"digests": some, "free_after": free_after})
+
+
 async def mark_all_of(session: Session, repository_id: int, free_after: datetime) -> None:
     """Set when a repository's blobs may be freed if no other repository has them; lets others run between steps."""
     after = ""
     while rows := await session.rows(_IN_REPOSITORY, {"repository_id": repository_id, "after": after}):
         after = rows[-1].digest
-        await session.run(_MARK_SOME, {"digests": [row.digest for row in rows], "free_after": free_after})
+        await mark_some(session, (row.digest for row in rows), free_after)
         await asyncio.sleep(0)
 
 

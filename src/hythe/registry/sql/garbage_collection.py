@@ -9,7 +9,7 @@ from sqlalchemy import Row, Table, bindparam, delete, exists, func, select, unio
 from hythe.database import Session
 from hythe.database.port import insert
 from hythe.database.tables.registry import blobs, manifest_blobs, manifests, repository_blobs, uploads
-from hythe.registry.sql.blobs import batches
+from hythe.registry.sql.blobs import batches, mark_some
 
 BATCH_SIZE = 500
 """Number of rows to examine in one transaction, which blocks other writers on SQLite."""
@@ -58,11 +58,6 @@ _REMOVE_LINKS = delete(repository_blobs).where(
     repository_blobs.c.repository_id == bindparam("repository_id"),
     repository_blobs.c.digest.in_(bindparam("digests", expanding=True)),
 )
-_MARK_BLOBS = (
-    update(blobs)
-    .where(blobs.c.digest.in_(bindparam("digests", expanding=True)), blobs.c.deleting_since.is_(None))
-    .values(free_after=bindparam("free_after"))
-)
 _DUE_BLOBS = (
     select(blobs.c.digest, blobs.c.size)
     .where(blobs.c.free_after <= bindparam("now"), blobs.c.deleting_since.is_(None))
@@ -76,10 +71,16 @@ _USAGE = select(
 _LOCKED = (
     select(blobs.c.size)
     .where(blobs.c.digest == bindparam("digest"), blobs.c.deleting_since.is_(None))
-    .with_for_update()
+    .with_for_update(key_share=True)
 )
 _DOOM = update(blobs).where(blobs.c.digest == bindparam("digest_")).values(deleting_since=bindparam("at"))
 _KEEP_UNTIL = update(blobs).where(blobs.c.digest == bindparam("digest_")).values(free_after=bindparam("free_after"))
+_LOCK_DOOMED = (
+    select(blobs.c.digest)
+    .where(blobs.c.deleting_since <= bindparam("before"))
+    .order_by(blobs.c.digest)
+    .with_for_update(key_share=True)
+)
 _UNDOOM = (
     update(blobs)
     .where(blobs.c.deleting_since <= bindparam("before"))
@@ -122,8 +123,7 @@ async def remove_links(session: Session, repository_id: int, digests: Iterable[s
     """Unlink blobs from a repository; they may be freed if no other repository contains them."""
     some = list(digests)
     # Lock blobs before the usage of the namespace, which unlinking changes, as pushes do.
-    for batch in batches(some):
-        await session.run(_MARK_BLOBS, {"digests": batch, "free_after": free_after})
+    await mark_some(session, some, free_after)
     for batch in batches(some):
         await session.run(_REMOVE_LINKS, {"repository_id": repository_id, "digests": batch})
 
@@ -161,6 +161,7 @@ async def undoom(session: Session, before: datetime, free_after: datetime, diges
     """
     values = {"before": before, "free_after": free_after}
     if digest is None:
+        await session.rows(_LOCK_DOOMED, {"before": before})
         return await session.run(_UNDOOM, values)
     return await session.run(_UNDOOM_ONE, {**values, "digest_": digest})
 

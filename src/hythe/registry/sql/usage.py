@@ -49,6 +49,7 @@ _IDLE_SESSIONS = (
         uploads.c.touched_at < bindparam("before"),
         uploads.c.digest.is_(None),
     )
+    .order_by(uploads.c.id)
     .limit(MAX_IDLE_SESSIONS)
 )
 _LOCKED_USAGE = select(
