@@ -43,7 +43,7 @@ test-fast: .venv/.dev ## Run the tests that need no daemon, database server or b
 .PHONY: faults
 faults: .venv/.dev .cache/node/.stamp ## Run the fault tests with all repetitions: kills, full disks, races
 	@scripts/system-packages serve test
-	.venv/bin/pytest --all-rounds tests/faults tests/builds/test_killed_worker.py tests/builds/test_push_storm.py $(ARGS)
+	.venv/bin/pytest --all-rounds tests/faults tests/unit/registry/test_races.py tests/builds/test_killed_worker.py tests/builds/test_push_storm.py $(ARGS)
 
 .PHONY: bench
 bench: .venv/.dev ## Run the benchmarks next to peers and print the ratios

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,6 +13,7 @@ from tests.parts.postgresql import PostgresqlServer
 
 from hythe.database import Database, open_database
 from hythe.database.migration import upgrade
+from hythe.database.sqlite import SQLITE_FILE
 
 T = TypeVar("T")
 
@@ -35,10 +37,19 @@ def postgresql_template(postgresql: PostgresqlServer) -> str:
     return TEMPLATE
 
 
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite file with the current schema, to be copied."""
+    folder = tmp_path_factory.mktemp("template")
+    asyncio.run(upgrade(folder))
+    return folder / SQLITE_FILE
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest) -> Iterator[str]:
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """URL of a new database with the current schema: once "" (SQLite in the test's folder), once on PostgreSQL."""
     if request.param == "sqlite":
+        shutil.copy(request.getfixturevalue("sqlite_template"), tmp_path / SQLITE_FILE)
         yield ""
         return
     server: PostgresqlServer = request.getfixturevalue("postgresql")

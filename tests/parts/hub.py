@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import io
 import os
 import re
 import subprocess
@@ -10,9 +12,13 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from tests.parts.process import Program, free_port, has_children, http_answers, listening
+
+from hythe.cli.main import main
+from hythe.database.migration import upgrade
 
 HYTHE = Path(sys.executable).parent / "hythe"
 READY = re.compile(r"(https?)://127\.0\.0\.1:(\d+)")
@@ -121,10 +127,18 @@ class HytheServer:
         )
 
     def create_user(self, name: str, password: str, *, admin: bool = False) -> None:
-        """Create an account."""
-        flags = ("--admin",) if admin else ()
+        """Create an account by `hythe admin create-user`, in this process: a second faster than in one of its own."""
+        flags = ["--admin"] if admin else []
         email = f"{name}@example.com"
-        self.admin("create-user", name, "--email", email, *flags, "--password-stdin", stdin=password)
+        arguments = ["admin", "create-user", name, "--email", email, *flags, "--password-stdin", *self.data_flags()]
+        with (
+            mock.patch.dict(os.environ, self._environment(), clear=True),
+            mock.patch("sys.stdin", io.StringIO(password)),
+            contextlib.redirect_stdout(io.StringIO()),
+            contextlib.redirect_stderr(io.StringIO()) as errors,
+        ):
+            code = main(arguments)
+        assert code == 0, f"{arguments}\n{errors.getvalue()}"
 
     def data_flags(self) -> list[str]:
         """Return the flags of `hythe admin` that select this server's data."""
@@ -161,7 +175,7 @@ def server_factory(folder: Path, verb: tuple[str, ...]) -> Iterator[Callable[...
         logs.mkdir(parents=True)
         server = HytheServer(verb, data or logs / "data", logs, tuple(arguments), database_url, env or {})
         if database_url is not None and database_url not in upgraded:
-            server.admin("upgrade")
+            asyncio.run(upgrade(server.data, database_url))
             upgraded.add(database_url)
         started.append(server)
         server.start()

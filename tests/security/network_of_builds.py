@@ -51,9 +51,24 @@ class Surroundings:
         return (self.lan, self.own, self.own_public, self.bridge)
 
 
-def ip(*arguments: str) -> None:
-    """Run ``ip``."""
-    subprocess.run(["ip", *arguments], check=True, capture_output=True)
+def ip(*arguments: str, inside: tuple[str, ...] = ()) -> None:
+    """Run ``ip``, perhaps by a command that enters a namespace."""
+    subprocess.run([*inside, "ip", *arguments], check=True, capture_output=True)
+
+
+@contextmanager
+def network_namespace() -> Iterator[int]:
+    """Yield the id of a process in a network namespace of its own."""
+    holder = subprocess.Popen(
+        ["unshare", "--net", "sh", "-c", "echo ready; exec sleep infinity"], stdout=subprocess.PIPE
+    )
+    try:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"ready\n"
+        yield holder.pid
+    finally:
+        holder.kill()
+        holder.wait()
 
 
 @contextmanager
@@ -68,11 +83,11 @@ def running_surroundings() -> Iterator[Surroundings]:
         bridge=f"172.29.{number}.1",
         public=f"9.9.{number}.2",
     )
-    namespace, veth, bridge = f"lan{number}", f"veth{number}", f"br{number}"
+    veth, bridge = f"veth{number}", f"br{number}"
     with ExitStack() as stack:
-        ip("netns", "add", namespace)
-        stack.callback(ip, "netns", "delete", namespace)
-        ip("link", "add", veth, "type", "veth", "peer", "name", "eth0", "netns", namespace)
+        namespace = stack.enter_context(network_namespace())
+        inside = ("nsenter", f"--net=/proc/{namespace}/ns/net")
+        ip("link", "add", veth, "type", "veth", "peer", "name", "eth0", "netns", str(namespace))
         ip("link", "add", bridge, "type", "bridge")
         stack.callback(ip, "link", "delete", bridge)
         ip("address", "add", f"{there.bridge}/24", "dev", bridge)
@@ -87,13 +102,13 @@ def running_surroundings() -> Iterator[Surroundings]:
             ("link", "set", "eth0", "up"),
             ("route", "add", "default", "via", there.own),
         ):
-            ip("-n", namespace, *command)
+            ip(*command, inside=inside)
         ports = (PORT, OTHER_PORT)
         here = [f"{address}:{port}" for address in (there.own, there.own_public, there.bridge) for port in ports]
         remote = [f"{address}:{port}" for address in (there.lan, there.public) for port in ports]
         for command_line in (
             ["python3", "-c", SERVER, *here],
-            ["ip", "netns", "exec", namespace, "python3", "-c", SERVER, *remote],
+            [*inside, "python3", "-c", SERVER, *remote],
         ):
             server = subprocess.Popen(command_line, stdout=subprocess.PIPE)
             stack.callback(server.wait)
