@@ -10,8 +10,11 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 from unittest import mock
 
 import pytest
@@ -19,6 +22,8 @@ from tests.parts.process import Program, free_port, has_children, http_answers, 
 
 from hythe.cli.main import main
 from hythe.database.migration import upgrade
+
+T = TypeVar("T")
 
 HYTHE = Path(sys.executable).parent / "hythe"
 READY = re.compile(r"(https?)://127\.0\.0\.1:(\d+)")
@@ -137,7 +142,7 @@ class HytheServer:
             contextlib.redirect_stdout(io.StringIO()),
             contextlib.redirect_stderr(io.StringIO()) as errors,
         ):
-            code = main(arguments)
+            code = in_thread(lambda: main(arguments))
         assert code == 0, f"{arguments}\n{errors.getvalue()}"
 
     def data_flags(self) -> list[str]:
@@ -158,6 +163,12 @@ class HytheServer:
         return listening(self.port) if self.scheme == "https" else http_answers(f"{self.url}/v2/")
 
 
+def in_thread(call: Callable[[], T]) -> T:
+    """Call in another thread and wait: Playwright runs an event loop in the test's own, and loops do not nest."""
+    with ThreadPoolExecutor(1) as threads:
+        return threads.submit(call).result()
+
+
 @contextlib.contextmanager
 def server_factory(folder: Path, verb: tuple[str, ...]) -> Iterator[Callable[..., HytheServer]]:
     """Yield a function that starts servers, each in a folder below `folder`; all are stopped at the end."""
@@ -175,7 +186,7 @@ def server_factory(folder: Path, verb: tuple[str, ...]) -> Iterator[Callable[...
         logs.mkdir(parents=True)
         server = HytheServer(verb, data or logs / "data", logs, tuple(arguments), database_url, env or {})
         if database_url is not None and database_url not in upgraded:
-            asyncio.run(upgrade(server.data, database_url))
+            in_thread(partial(asyncio.run, upgrade(server.data, database_url)))
             upgraded.add(database_url)
         started.append(server)
         server.start()
