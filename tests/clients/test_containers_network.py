@@ -235,7 +235,7 @@ def test_the_helper_lives_as_long_as_the_container(hythe_box: ContainersHythe) -
     hythe_box.ok("start", "web")
     assert fetch("127.0.0.1", port_of(hythe_box, "web")) == "hello"
     hythe_box.ok("stop", "-t", "0", "web")
-    assert set(helpers()) <= before
+    wait_until(lambda: set(helpers()) <= before)
     hythe_box.ok("start", "web")
     hythe_box.ok("rm", "-f", "web")
     assert set(helpers()) <= before

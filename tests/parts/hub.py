@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import io
 import os
 import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
-from typing import TypeVar
-from unittest import mock
 
 import pytest
 from tests.parts.process import Program, free_port, has_children, http_answers, listening
-
-from hythe.cli.main import main
-from hythe.database.migration import upgrade
-
-T = TypeVar("T")
 
 HYTHE = Path(sys.executable).parent / "hythe"
 READY = re.compile(r"(https?)://127\.0\.0\.1:(\d+)")
@@ -132,18 +121,10 @@ class HytheServer:
         )
 
     def create_user(self, name: str, password: str, *, admin: bool = False) -> None:
-        """Create an account by `hythe admin create-user`, in this process: a second faster than in one of its own."""
-        flags = ["--admin"] if admin else []
+        """Create an account."""
+        flags = ("--admin",) if admin else ()
         email = f"{name}@example.com"
-        arguments = ["admin", "create-user", name, "--email", email, *flags, "--password-stdin", *self.data_flags()]
-        with (
-            mock.patch.dict(os.environ, self._environment(), clear=True),
-            mock.patch("sys.stdin", io.StringIO(password)),
-            contextlib.redirect_stdout(io.StringIO()),
-            contextlib.redirect_stderr(io.StringIO()) as errors,
-        ):
-            code = in_thread(lambda: main(arguments))
-        assert code == 0, f"{arguments}\n{errors.getvalue()}"
+        self.admin("create-user", name, "--email", email, *flags, "--password-stdin", stdin=password)
 
     def data_flags(self) -> list[str]:
         """Return the flags of `hythe admin` that select this server's data."""
@@ -163,12 +144,6 @@ class HytheServer:
         return listening(self.port) if self.scheme == "https" else http_answers(f"{self.url}/v2/")
 
 
-def in_thread(call: Callable[[], T]) -> T:
-    """Call in another thread and wait: Playwright runs an event loop in the test's own, and loops do not nest."""
-    with ThreadPoolExecutor(1) as threads:
-        return threads.submit(call).result()
-
-
 @contextlib.contextmanager
 def server_factory(folder: Path, verb: tuple[str, ...]) -> Iterator[Callable[..., HytheServer]]:
     """Yield a function that starts servers, each in a folder below `folder`; all are stopped at the end."""
@@ -186,7 +161,7 @@ def server_factory(folder: Path, verb: tuple[str, ...]) -> Iterator[Callable[...
         logs.mkdir(parents=True)
         server = HytheServer(verb, data or logs / "data", logs, tuple(arguments), database_url, env or {})
         if database_url is not None and database_url not in upgraded:
-            in_thread(partial(asyncio.run, upgrade(server.data, database_url)))
+            server.admin("upgrade")
             upgraded.add(database_url)
         started.append(server)
         server.start()
