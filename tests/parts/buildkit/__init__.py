@@ -53,8 +53,15 @@ def running_buildkit(certificate: Certificate | None = None) -> Iterator[BuildKi
             listener.bind(("127.0.0.1", 0))
             address = f"tcp://127.0.0.1:{listener.getsockname()[1]}"
         listener.listen()
-        threading.Thread(target=_accept, args=(listener, certificate), daemon=True).start()
-        yield BuildKit(folder, address)
+        thread = threading.Thread(target=_accept, args=(listener, certificate), daemon=True)
+        thread.start()
+        try:
+            yield BuildKit(folder, address)
+        finally:
+            # Closing alone leaves the thread in accept(2), which the kernel can restart on a reused descriptor: the
+            # thread then takes connections of another test's server.
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join()
 
 
 def _accept(listener: socket.socket, certificate: Certificate | None) -> None:
