@@ -127,7 +127,7 @@ def test_webhooks_reach_no_internal_service(start_services: Callable[..., Servic
                 assert delivery["status"] == 307
                 continue
             assert delivery["status"] == 0
-            assert "418" not in delivery["outcome"]
+            assert "418" not in delivery["outcome"].replace(str(internal.port), "PORT")
             assert "Secret" not in delivery["outcome"]
             if webhook["url"] in internal.plain_spellings():
                 assert HINT in delivery["outcome"]
@@ -144,7 +144,7 @@ def test_the_hub_lists_no_refs_of_internal_services(
         for url in (*internal.spellings(), f"http://{redirector}/a/b.git"):
             status, problem = services.try_call("GET", f"/api/v1/git-refs?url={quote(url)}")
             assert 400 <= status != 500, (url, status, problem)
-            assert "418" not in str(problem)
+            assert "418" not in str(problem).replace(str(internal.port), "PORT")
 
     assert internal.connections == []
 
