@@ -183,6 +183,35 @@ for d in all tap0; do echo 1 > /proc/sys/net/ipv4/conf/$d/$f; done; done 2>/dev/
     assert set(json.loads(output[-1]).values()) == {"PermissionError"}
 
 
+@pytest.mark.parametrize("propagation", ["shared", "private", "slave"])
+def test_mounts_of_the_host_stay(isolation: Isolation, tmp_path: Path, propagation: str) -> None:
+    """A build's network does not unmount what is mounted below a mount of the host, however it passes mounts on."""
+    outer = tmp_path / "outer"
+    inner, bound = outer / "inner", outer / "inner" / "bound"
+    try:
+        for folder, options in ((outer, ["-t", "tmpfs", "outer"]), (inner, ["-t", "tmpfs", "inner"])):
+            folder.mkdir()
+            subprocess.run(["mount", *options, folder], check=True)
+            subprocess.run(["mount", "--make-shared", folder], check=True)
+            subprocess.run(["mount", f"--make-{propagation}", folder], check=True)
+        bound.mkdir()
+        subprocess.run(["mount", "--bind", outer, bound], check=True)
+        before = mount_points(tmp_path)
+
+        assert run_inside(isolation, "", "echo", "done") == ["done"]
+
+        assert len(before) == 3
+        assert mount_points(tmp_path) == before
+    finally:
+        subprocess.run(["umount", "--recursive", outer], check=True)
+
+
+def mount_points(folder: Path) -> list[str]:
+    """Return the mount points below a folder that this process sees."""
+    points = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
+    return sorted(point for point in points if point.startswith(f"{folder}/"))
+
+
 def test_names_are_resolved_inside(isolation: Isolation) -> None:
     """The host's name server answers through slirp4netns on port 53, and on no other port."""
     query = r"""

@@ -2,10 +2,15 @@
 
 It parses what untrusted code sends, so it runs without files and capabilities (``--enable-sandbox``) and with few
 system calls (``--enable-seccomp``).
+
+For a root worker, it gets a mount namespace that passes nothing on to the host: with ``--enable-sandbox``, it unmounts
+all it sees, and only makes the root mount private before. Shared mounts (systemd makes all of them shared, dockerd its
+data folder) would otherwise disappear from the host, too.
 """
 
 import os
 import select
+import shutil
 import subprocess
 import tempfile
 
@@ -20,11 +25,15 @@ def start_slirp(pid: int, *, hardened: bool) -> subprocess.Popen[bytes]:
 
     Not ``hardened``: for hosts where slirp4netns cannot isolate itself. Raises IsolationUnavailable.
     """
-    command = ["slirp4netns", "--disable-host-loopback", *(HARDENING if hardened else ()), "--mtu=65520"]
+    program = shutil.which("slirp4netns")
+    if program is None:
+        raise IsolationUnavailable("slirp4netns is not installed: install it, or set builds_network to registry or off")
+    command = [program, "--disable-host-loopback", *(HARDENING if hardened else ()), "--mtu=65520"]
     namespaces = ["--netns-type=path", f"/proc/{pid}/ns/net", "tap0"]
     user_namespace = f"/proc/{pid}/ns/user"
     if os.geteuid() == 0:
-        command.append(f"--userns-path={user_namespace}")
+        own_mounts = ["unshare", "--mount", "--propagation", "slave", "--"]
+        command = [*own_mounts, *command, f"--userns-path={user_namespace}"]
     else:
         # Its own way into the user namespace does not work with --enable-sandbox.
         command = ["nsenter", f"--user={user_namespace}", "--preserve-credentials", *command]
@@ -38,10 +47,6 @@ def start_slirp(pid: int, *, hardened: bool) -> subprocess.Popen[bytes]:
                 stderr=errors,
                 pass_fds=(signal_ready,),
             )
-        except FileNotFoundError as error:
-            raise IsolationUnavailable(
-                "slirp4netns is not installed: install it, or set builds_network to registry or off"
-            ) from error
         finally:
             os.close(signal_ready)
         is_readable = bool(select.select([ready], [], [], _START_TIMEOUT)[0])
