@@ -16,7 +16,7 @@ from tests.security.loop_probe import measured_delays
 from tests.security.registry_client import OCI_MANIFEST, PASSWORD, RegistryClient, basic, bearer
 
 MAX_DELAY = 0.1
-"""Seconds for which a stranger's request may wait in the best of ``TRIES``, on a machine that runs other tests."""
+"""Seconds for which a stranger's request may wait in the best of ``TRIES``."""
 
 TRIES = 3
 
@@ -98,12 +98,12 @@ class Attacker:
         """Return the response of an attack that keeps no one waiting."""
         worst = []
         for _ in range(TRIES):
-            with measured_delays(self.hub.port) as delays:
+            with measured_delays(self.hub) as delays:
                 response = attack()
             worst.append(delays.worst)
             if delays.worst < MAX_DELAY:
                 return response
-        raise AssertionError(f"GET /v2/ took {worst} seconds")
+        raise AssertionError(f"GET /v2/ waited {worst} seconds")
 
 
 @pytest.fixture(scope="module")

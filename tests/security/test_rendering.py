@@ -74,7 +74,7 @@ def page(hub: HytheServer) -> httpx2.Response:
 @pytest.mark.parametrize("text", HEAVY.values(), ids=HEAVY.keys())
 def test_heavy_markdown_delays_no_one(hub: HytheServer, text: str) -> None:
     """Neither who writes it nor who reads it keeps others waiting, and the next description is rendered as usual."""
-    with measured_delays(hub.port) as delays:
+    with measured_delays(hub) as delays:
         assert describe(hub, text).status_code == 200
         shown = page(hub)
     assert shown.status_code == 200
@@ -87,7 +87,7 @@ def test_heavy_markdown_delays_no_one(hub: HytheServer, text: str) -> None:
 def test_a_repository_that_is_created_with_it(hub: HytheServer) -> None:
     """Creating a repository renders its description in the same process."""
     body = {"namespace": "ann", "name": "new", "full_description": TABLE[:LENGTH]}
-    with measured_delays(hub.port) as delays:
+    with measured_delays(hub) as delays:
         assert RegistryClient(hub.url).status("POST", "/api/v1/repositories", basic("ann"), json=body) == 201
         shown = RegistryClient(hub.url).send("GET", "/ann/new")
     assert len(shown.content) < MAX_PAGE
@@ -101,7 +101,7 @@ def test_the_form_of_the_settings_page(hub: HytheServer) -> None:
     path = "/ann/app/-/settings"
     form = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', client.send("GET", path, cookie).text))
     form |= {"visibility": "public", "description": "", "full_description": TABLE[:LENGTH], "patterns": ""}
-    with measured_delays(hub.port) as delays:
+    with measured_delays(hub) as delays:
         assert client.status("POST", path, {**cookie, "Origin": hub.url}, data=form) == 303
         shown = page(hub)
     assert "<pre>|a|a|a" in shown.text
@@ -113,7 +113,7 @@ def test_a_readme_that_a_build_stored(hub: HytheServer) -> None:
     assert describe(hub, "").status_code == 200
     with sqlite3.connect(hub.data / "hythe.db", timeout=30) as database:
         database.execute("UPDATE hub_repositories SET full_description = ?", (TABLE[:LENGTH],))
-    with measured_delays(hub.port) as delays:
+    with measured_delays(hub) as delays:
         shown = [page(hub) for _ in range(3)]
     assert max(len(each.content) for each in shown) < MAX_PAGE
     assert delays.worst < MAX_DELAY
