@@ -3,9 +3,9 @@
 It parses what untrusted code sends, so it runs without files and capabilities (``--enable-sandbox``) and with few
 system calls (``--enable-seccomp``).
 
-For a root worker, it gets a mount namespace that passes nothing on to the host: with ``--enable-sandbox``, it unmounts
-all it sees, and only makes the root mount private before. Shared mounts (systemd makes all of them shared, dockerd its
-data folder) would otherwise disappear from the host, too.
+For a root worker, it runs in a mount namespace that passes nothing on to the host: with ``--enable-sandbox``, it
+unmounts everything it sees, having made only the root mount private. What is mounted below shared mounts (systemd makes
+all mounts shared, dockerd its data folder) would otherwise disappear from the host, too.
 """
 
 import os
