@@ -1,0 +1,10 @@
+"""Garbage collection finds what is due by indexes."""
+
+revision = "0012"
+down_revision = "0011"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Nothing yet."""

@@ -1,0 +1,10 @@
+"""Servers count failed sign-ins together."""
+
+revision = "0016"
+down_revision = "0015"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Nothing yet."""
