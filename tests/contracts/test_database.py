@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import bindparam, insert, select
+from sqlalchemy import Select, bindparam, func, insert, literal, select
 from sqlalchemy.exc import IntegrityError
 from tests.parts.database import Run
 
-from hythe.database import Database, InvalidValueError, Session, UnavailableError, open_database
+from hythe.database import Database, InvalidValueError, QueryTimeout, Session, UnavailableError, open_database
 from hythe.database.tables.hub import namespaces
 
 
@@ -207,3 +207,65 @@ def test_what_cannot_be_kept(database: Database, run: Run[Any], value: str | int
         return await _names(database)
 
     assert run(scenario()) == ["two"]
+
+
+def _endless() -> Select[Any]:
+    """A query that never ends and returns one row."""
+    numbers = select(literal(1).label("n")).cte(recursive=True)
+    numbers = numbers.union_all(select(numbers.c.n + 1))
+    return select(func.max(numbers.c.n))
+
+
+def test_long_reads_read_what_was_committed(database: Database, run: Run[Any]) -> None:
+    """A long read sees what was committed before it began, and takes the same statements and values."""
+
+    async def scenario() -> tuple[list[str], str]:
+        async with database.writing() as session:
+            await _add(session, "one", "two")
+        statement = select(namespaces.c.name).where(namespaces.c.name == bindparam("name"))
+        async with database.reading_long(30) as session:
+            rows = [row.name for name in ("one", "two") for row in await session.rows(statement, {"name": name})]
+            row = await session.row(statement, {"name": "two"})
+        assert row is not None
+        return rows, row.name
+
+    assert run(scenario()) == (["one", "two"], "two")
+
+
+def test_long_reads_end(database: Database, run: Run[Any]) -> None:
+    """A long read ends at its limit; others go on while it runs, and its session can be used again."""
+
+    async def scenario() -> tuple[list[str], list[str]]:
+        async with database.writing() as session:
+            await _add(session, "one")
+        with pytest.raises(QueryTimeout):  # noqa: PT012
+            async with database.reading_long(0.3) as session:
+                endless = asyncio.create_task(session.rows(_endless()))
+                during = await _names(database)
+                assert not endless.done()
+                await endless
+        async with database.reading_long(30) as session:
+            rows = await session.rows(select(namespaces.c.name).where(namespaces.c.kind == "user"))
+        return during, [row.name for row in rows]
+
+    assert run(scenario()) == (["one"], ["one"])
+
+
+def test_cancelled_long_reads(database: Database, run: Run[Any]) -> None:
+    """More long reads than there are threads or connections are cancelled, and the next ones run."""
+
+    async def endless() -> None:
+        async with database.reading_long(60) as session:
+            await session.rows(_endless())
+
+    async def scenario() -> int:
+        tasks = [asyncio.create_task(endless()) for _ in range(6)]
+        await asyncio.sleep(0.2)
+        for task in tasks:
+            task.cancel()
+        ended = await asyncio.gather(*tasks, return_exceptions=True)
+        assert all(isinstance(each, asyncio.CancelledError) for each in ended)
+        async with database.reading_long(30) as session:
+            return len(await session.rows(select(literal(1))))
+
+    assert run(scenario()) == 1

@@ -1,12 +1,21 @@
 """The database: engines, tables, migrations. Only the ``sql`` files of the other packages also write SQL."""
 
 from hythe.database.opening import open_database
-from hythe.database.port import Database, DatabaseError, InvalidValueError, SchemaError, Session, UnavailableError
+from hythe.database.port import (
+    Database,
+    DatabaseError,
+    InvalidValueError,
+    QueryTimeout,
+    SchemaError,
+    Session,
+    UnavailableError,
+)
 
 __all__ = [
     "Database",
     "DatabaseError",
     "InvalidValueError",
+    "QueryTimeout",
     "SchemaError",
     "Session",
     "UnavailableError",

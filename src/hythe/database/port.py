@@ -3,6 +3,7 @@
     DatabaseError                   root
     ├── UnavailableError            not responding, full, or not writable: retry later, or ask the operator
     ├── InvalidValueError           a value that no column can store; a retry does not help
+    ├── QueryTimeout                a long read took longer than its limit
     └── SchemaError                 the schema is older or newer than this program
 
 Violations of unique and foreign key constraints raise ``sqlalchemy.exc.IntegrityError``.
@@ -33,6 +34,10 @@ class UnavailableError(DatabaseError):
 
 class InvalidValueError(DatabaseError):
     """A text contains a NUL character or a lone surrogate, or is too long; or a number is out of range."""
+
+
+class QueryTimeout(DatabaseError):
+    """A statement of a long read took longer than its time limit."""
 
 
 class SchemaError(DatabaseError):
@@ -67,7 +72,18 @@ class Database(Protocol):
         """The database's dialect."""
 
     def reading(self) -> AbstractAsyncContextManager[Session]:
-        """Open a read-only session. Raises UnavailableError."""
+        """Open a read-only session for statements that take a few milliseconds. Raises UnavailableError.
+
+        SQLite runs them on the event loop.
+        """
+
+    def reading_long(self, seconds: float) -> AbstractAsyncContextManager[Session]:
+        """Open a read-only session for statements whose cost grows with what is stored (full-text search, checks).
+
+        SQLite runs them in a few threads, for which a session may have to wait, and which cost about 0.5 ms a
+        statement. A statement that takes longer than ``seconds`` ends the session with QueryTimeout. Raises
+        UnavailableError.
+        """
 
     def writing(self, *, durable: bool = True) -> AbstractAsyncContextManager[Session]:
         """Open a transaction: commits when the block ends, rolls back if it raises. Raises UnavailableError.

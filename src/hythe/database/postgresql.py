@@ -4,12 +4,12 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Executable, Row, text
+from sqlalchemy import Connection, Executable, Row, String, bindparam, func, select, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from hythe.database.port import Dialect, InvalidValueError, Parameters, UnavailableError
+from hythe.database.port import Dialect, InvalidValueError, Parameters, QueryTimeout, UnavailableError
 
 T = TypeVar("T")
 
@@ -22,6 +22,10 @@ _UNAVAILABLE = ("40", "53", "57P", "58", "25006", "08")
 _INVALID_VALUE = "22"
 """SQLSTATE class of invalid values: a NUL character, a text too long, a number out of range."""
 
+_CANCELLED = "57014"
+"""SQLSTATE of a statement that ``statement_timeout`` has ended."""
+
+_LIMIT_TIME = select(func.set_config("statement_timeout", bindparam("milliseconds", type_=String), True))
 _NOT_DURABLE = text("SET LOCAL synchronous_commit = off")
 
 
@@ -40,6 +44,14 @@ class PostgreSQLDatabase:
         with _translated():
             async with self._engine.connect() as connection:
                 await connection.execution_options(isolation_level="AUTOCOMMIT")
+                yield PostgreSQLSession(connection)
+
+    @asynccontextmanager
+    async def reading_long(self, seconds: float) -> AsyncIterator["PostgreSQLSession"]:
+        """See Database.reading_long."""
+        with _translated():
+            async with self._engine.begin() as connection:
+                await connection.execute(_LIMIT_TIME, {"milliseconds": str(round(seconds * 1000))})
                 yield PostgreSQLSession(connection)
 
     @asynccontextmanager
@@ -101,6 +113,8 @@ def _translated() -> Iterator[None]:
         raise UnavailableError(f"the database does not respond: {error}") from error
     except DBAPIError as error:
         state = str(getattr(error.orig, "sqlstate", ""))
+        if state == _CANCELLED:
+            raise QueryTimeout("the query took longer than its time limit") from error
         if state.startswith(_INVALID_VALUE):
             raise InvalidValueError(f"the database rejected a value: {error.orig}") from error
         if state.startswith(_UNAVAILABLE):

@@ -1,6 +1,7 @@
 """The database port for SQLite: statements run on the event loop; only waiting for the disk takes a thread.
 
-A read takes 6 to 35 µs on the loop and 600 µs through a thread. See ``syncing`` for the durability of commits.
+A read takes 6 to 35 µs on the loop and 600 µs through a thread. See ``long_reads`` for the few that take a thread, and
+``syncing`` for the durability of commits.
 """
 
 import asyncio
@@ -16,6 +17,7 @@ from sqlalchemy import Connection, Engine, Executable, NullPool, Row, create_eng
 from sqlalchemy.exc import OperationalError
 
 from hythe.database.compiled import CompiledStatements
+from hythe.database.long_reads import LongReads, LongReadSession
 from hythe.database.port import Dialect, Parameters, UnavailableError
 from hythe.database.syncing import LogSync
 from hythe.database.values import check_values
@@ -52,6 +54,7 @@ class SQLiteDatabase:
         self._writer: SQLiteSession | None = None
         self._watcher: sqlite3.Connection | None = None
         self._turn = asyncio.Lock()
+        self._long_reads = LongReads(self._engine)
         self.log = LogSync(path)
 
     def _open(self) -> "SQLiteSession":
@@ -68,6 +71,13 @@ class SQLiteDatabase:
                 yield session
         finally:
             self._idle.append(session)
+
+    @asynccontextmanager
+    async def reading_long(self, seconds: float) -> AsyncIterator[LongReadSession]:
+        """See Database.reading_long."""
+        with _translated():
+            async with self._long_reads.session(seconds) as session:
+                yield session
 
     @asynccontextmanager
     async def writing(self, *, durable: bool = True) -> AsyncIterator["SQLiteSession"]:
@@ -98,6 +108,7 @@ class SQLiteDatabase:
 
     async def close(self) -> None:
         """See Database.close."""
+        self._long_reads.close()
         self.log.close()
         for session in (*self._idle, self._writer):
             if session is not None:
