@@ -85,6 +85,9 @@ def test_committing_and_running_again(hythe_user: ContainersHythe) -> None:
 
     assert done.stdout == "7:8\n"
     assert "No such file" in done.stderr
+    hythe_user.ok("rm", "work")
+    hythe_user.ok("rmi", "made:1", "box")
+    assert list(hythe_user.folder.glob("state/layers/sha256/*")) == []
 
 
 def test_stopping_and_removing(hythe_user: ContainersHythe) -> None:

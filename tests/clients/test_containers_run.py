@@ -353,6 +353,30 @@ def test_nothing_is_left_behind(hythe_box: ContainersHythe) -> None:
     assert len([path for path in (state / "layers/sha256").iterdir() if path.is_dir()]) == 2
 
 
+def test_unpacked_layers_go_with_their_image(hythe_box: ContainersHythe) -> None:
+    """Removing the last image that has a layer removes the unpacked layer; a container's layers stay."""
+    layers = hythe_box.folder / "state/layers/sha256"
+
+    def unpacked() -> int:
+        return len([path for path in layers.iterdir() if path.is_dir()])
+
+    hythe_box.ok("run", "--name", "one", "box", "sh", "-c", "echo 1 > /one")
+    hythe_box.ok("commit", "one", "second:1")
+    hythe_box.ok("rm", "one")
+    hythe_box.ok("run", "--name", "two", "second:1", "true")
+    assert unpacked() == 3
+    hythe_box.ok("rm", "two")
+    hythe_box.ok("rmi", "second:1")
+    assert unpacked() == 2
+
+    hythe_box.ok("run", "--name", "three", "box", "true")
+    assert hythe_box.run("rmi", "box").returncode == 7
+    assert unpacked() == 2
+    hythe_box.ok("rm", "three")
+    hythe_box.ok("rmi", "box")
+    assert unpacked() == 0
+
+
 def test_a_killed_supervisor(hythe_box: ContainersHythe) -> None:
     """If hythe is killed, the container can still be listed, stopped and removed, with its mounts."""
     command = [*hythe_box.command, "run", "--name", "orphan", "box", "sleep", "300"]

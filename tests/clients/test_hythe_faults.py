@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import signal
 import subprocess
 import time
@@ -15,6 +16,7 @@ from tests.parts.docker_registry import DockerRegistry
 from tests.parts.faulty_proxy import Fault, FaultyProxy
 from tests.parts.hub import HytheServer
 from tests.parts.hythe_client import HytheClient
+from tests.parts.small_disk import small_disk
 
 from hythe.client.client import Client
 from hythe.client.credential_files import CredentialFiles
@@ -208,6 +210,34 @@ def test_a_pull_resumes_after_ctrl_c(
     assert hythe.json("images") == []
     hythe.ok("pull", f"{proxy.host}/box")
     assert any(int(requested.removeprefix("bytes=").rstrip("-")) > 1 << 20 for requested in proxy.ranges)
+
+
+@pytest.fixture
+def small_store(hythe: HytheClient) -> Iterator[ImageLayout]:
+    """The client's store on a disk of 9 MiB."""
+    with small_disk(hythe.store.folder, 9):
+        yield hythe.store
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a disk")
+def test_a_full_disk_does_not_keep_parts(
+    hythe: HytheClient, client: Client, docker_registry: DockerRegistry, small_store: ImageLayout, large_layout: Layout
+) -> None:
+    """What arrived of an image that does not fit, and what an interrupted pull left, make room for a smaller image."""
+    copy(client, f"oci:{large_layout.folder}", f"{docker_registry.host}/box")
+    small = Layout(large_layout.folder.parent / "small")
+    small.tag(small.add_image([b"small" * 300_000]), "latest")
+    copy(client, f"oci:{small.folder}", f"{docker_registry.host}/small")
+    small_store.create()
+    left = small_store.work / "partial" / ("0" * 64)
+    left.write_bytes(bytes(4 << 20))
+
+    refused = hythe.run("pull", f"{docker_registry.host}/box")
+
+    assert refused.returncode == 1
+    assert "No space left on device" in refused.stderr
+    assert list((small_store.work / "partial").iterdir()) == []
+    hythe.ok("pull", f"{docker_registry.host}/small")
 
 
 def test_two_pulls_download_an_image_once(

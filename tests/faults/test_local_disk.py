@@ -10,11 +10,11 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from tests.contracts.blob_scenario import body, content, digests, run, soon
+from tests.parts.small_disk import mounted, small_disk
 
 from hythe.oci.digest import Digest
 from hythe.registry.storage.local import LocalBlobStore
@@ -23,21 +23,9 @@ from hythe.registry.storage.port import BlobStore, StorageUnavailable, UploadLos
 MIB = 1024 * 1024
 
 
-@contextmanager
-def mounted(folder: Path, *arguments: str) -> Iterator[Path]:
-    """Mount something at `folder` until the block ends."""
-    folder.mkdir(exist_ok=True)
-    subprocess.run(["mount", *arguments, str(folder)], check=True)
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=False, capture_output=True)
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 8 MiB."""
-    with mounted(tmp_path / "disk", "-t", "tmpfs", "-o", "size=8m", "tmpfs") as folder:
+@pytest.fixture(name="small_disk")
+def disk_of_8_mebibytes(tmp_path: Path) -> Iterator[Path]:
+    with small_disk(tmp_path / "disk", 8) as folder:
         yield folder
 
 

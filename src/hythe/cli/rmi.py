@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from hythe.cli.command import Command
 from hythe.cli.failure import raise_last
-from hythe.cli.output import add_json_flag, print_json
+from hythe.cli.output import add_json_flag, print_json, print_message
 from hythe.client.client import Client
 from hythe.client.errors import ClientError, RemoteConflict
 from hythe.client.store import LocalStore, StoreEntry, known_digests
@@ -35,8 +35,27 @@ def _run(arguments: Namespace) -> int:
             errors.append(error)
     if arguments.json:
         print_json(done)
+    if done:
+        _prune_layers(client.store)
     raise_last(errors)
     return 0
+
+
+def _prune_layers(images: LocalStore) -> None:
+    """Remove the unpacked layers of removed images. If it is not possible, the next removal does it."""
+    from hythe.containers import lifecycle
+    from hythe.containers.errors import ContainerError
+    from hythe.containers.namespace import become_root
+    from hythe.containers.store import ContainerStore
+
+    store = ContainerStore()
+    if not (store.folder / "layers").is_dir():
+        return
+    try:
+        become_root()
+        lifecycle.prune_layers(store, images)
+    except ContainerError as error:
+        print_message(f"WARNING: unpacked layers of removed images stay in {store.folder / 'layers'}: {error}")
 
 
 def _remove(client: Client, text: str, *, force: bool) -> Iterator[dict[str, str]]:

@@ -9,7 +9,7 @@ import msgspec
 from hythe.client.blob_stream import BlobSource, BlobStream, FileStream, ResponseStream
 from hythe.client.download import BlobDownload
 from hythe.client.errors import RemoteNotFound
-from hythe.client.layout import ImageLayout
+from hythe.client.layout import DISK_FULL, ImageLayout
 from hythe.client.progress import Reporter
 from hythe.client.protocol import RemoteRepository
 from hythe.client.retry import Retries, RetryPolicy
@@ -117,6 +117,7 @@ class LayoutEndpoint:
         self._tag = tag
         self._policy = policy or RetryPolicy()
         self._stopped = threading.Event()
+        self._disk_full = threading.Event()
         layout.create()
 
     def root(self) -> Manifest:
@@ -139,8 +140,16 @@ class LayoutEndpoint:
         return here and all(self.layout.has(blob) for blob in (*manifest.blobs, *manifest.manifests))
 
     def copy_blob(self, content: Descriptor, source: BlobSource, reporter: Reporter) -> None:
-        """Download one blob."""
-        BlobDownload(content, source, self.layout, reporter, Retries(self._policy, self._stopped), self._stopped).run()
+        """Download one blob. It can be resumed after an error, except on a full disk: then no part stays."""
+        retries = Retries(self._policy, self._stopped)
+        try:
+            BlobDownload(content, source, self.layout, reporter, retries, self._stopped).run()
+        except Exception as error:
+            if isinstance(error, OSError) and error.errno in DISK_FULL:
+                self._disk_full.set()
+            if self._disk_full.is_set():  # also because of another blob
+                self.layout.discard_partials()
+            raise
 
     def put(self, manifest: Manifest) -> None:
         """Store a manifest."""

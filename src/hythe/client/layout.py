@@ -8,6 +8,7 @@ FOLDER/.hythe/*.lock          see ``file_lock``
 """
 
 import errno
+import fcntl
 import io
 import os
 import stat
@@ -31,6 +32,12 @@ MAX_DOCUMENT_SIZE = 16 << 20
 
 MAX_INDEX_SIZE = 64 << 20
 """Maximum bytes of a layout's index, which lists every image in it."""
+
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+"""The errors of a disk or quota that is full."""
+
+_NEW = "new-"
+"""How the names of files begin whose digest is not known yet."""
 
 
 class NotRegularFile(OSError):
@@ -64,6 +71,15 @@ class ImageLayout:
     def partial_path(self, digest: Digest) -> Path:
         """Return the path of the partial download of ``digest``."""
         return self.work / "partial" / digest.hex
+
+    def discard_partials(self) -> None:
+        """Delete the partial downloads that no process is working on: on a full disk, they block smaller ones."""
+        for path in (self.work / "partial").iterdir():
+            if path.name.startswith(_NEW):
+                continue  # its writer discards it
+            with suppress(FileNotFoundError), path.open("rb") as file, suppress(BlockingIOError):
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.unlink()
 
     def has(self, descriptor: Descriptor) -> bool:
         """Whether the blob exists with its full size."""
@@ -154,9 +170,11 @@ def open_regular(path: Path) -> BinaryIO:
 
 
 def parse_index(content: bytes) -> Index:
-    """Parse an ``index.json``, where older tools omit the media type. Raises MsgspecError."""
+    """Parse an ``index.json``, where older tools omit the media type, or write ``null``. Raises MsgspecError."""
     document = msgspec.json.decode(content, type=dict[str, Any])
-    return msgspec.convert({"mediaType": OCI_INDEX} | document, type=Index)
+    given = {name: value for name, value in document.items() if value is not None}
+    empty = {"manifests": []} if "manifests" in document else {}
+    return msgspec.convert({"mediaType": OCI_INDEX} | empty | given, type=Index)
 
 
 class BlobWriter:
@@ -167,7 +185,7 @@ class BlobWriter:
         self._layout = layout
         self._algorithm = algorithm
         self._hasher = new_hasher(algorithm)
-        self._path = layout.work / "partial" / f"new-{os.getpid()}-{os.urandom(6).hex()}"
+        self._path = layout.work / "partial" / f"{_NEW}{os.getpid()}-{os.urandom(6).hex()}"
         self._file = self._path.open("xb", buffering=0)
         self.size = 0
 

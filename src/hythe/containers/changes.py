@@ -14,10 +14,13 @@ from pathlib import Path
 from typing import IO, BinaryIO, NamedTuple, cast
 
 from hythe.containers import overlay
+from hythe.containers.errors import ContainerError
 from hythe.containers.root import Root
-from hythe.oci.layer import EntryKind, InvalidLayer, LayerEntry, LayerWriter, Opaque, Whiteout
+from hythe.containers.sparse import SparseReader
+from hythe.oci.layer import WHITEOUT_PREFIX, EntryKind, InvalidLayer, LayerEntry, LayerWriter, Opaque, Whiteout
 
 _READ_FOLDER = os.O_RDONLY | os.O_DIRECTORY
+_SECTOR = 512  # bytes; the unit of st_blocks
 _IGNORED_XATTRS = ("security.selinux", "system.")
 _KINDS = {
     stat.S_IFREG: EntryKind.FILE,
@@ -63,7 +66,9 @@ def total_size(root: Root) -> int:
 
 def _walk_changes(upper: Root) -> Iterator[TreeEntry]:
     """Yield everything in an upper folder except opaque markers."""
-    return (entry for entry in walk(upper) if not overlay.is_opaque_mark(posixpath.basename(entry.path)))
+    for entry in walk(upper):
+        if not overlay.is_opaque_mark(posixpath.basename(entry.path), entry.status):
+            yield entry
 
 
 def _list_folder(root: Root, folder: str) -> Iterator[TreeEntry]:
@@ -113,7 +118,7 @@ def _deleted_path(entry: TreeEntry) -> str | None:
     if overlay.is_whiteout(entry.status):
         return entry.path
     folder, name = posixpath.split(entry.path)
-    marked = overlay.whiteout_name(name)
+    marked = overlay.whiteout_name(name, entry.status)
     return None if marked is None else posixpath.join(folder, marked)
 
 
@@ -179,12 +184,20 @@ def _status(root: Root, path: str) -> os.stat_result:
 
 
 def pack_changes(upper: Root, stream: BinaryIO) -> bool:
-    """Write the upper folder as a reproducible layer; returns whether there are any changes."""
+    """Write the upper folder as a reproducible layer; returns whether there are any changes.
+
+    Raises ContainerError for a file that a layer cannot contain.
+    """
     packer = _Packer(upper, LayerWriter(stream))
     for entry in _walk_changes(upper):
         deleted = _deleted_path(entry)
         if deleted is not None:
             packer.writer.add(Whiteout(deleted))
+        elif posixpath.basename(entry.path).startswith(WHITEOUT_PREFIX):
+            raise ContainerError(
+                f"cannot commit /{entry.path}: in an image, a name that begins with {WHITEOUT_PREFIX} deletes a file",
+                "rename or delete it, and commit again",
+            )
         else:
             packer.add(entry)
     packer.writer.close()
@@ -235,8 +248,9 @@ class _Packer:
             if status.st_nlink > 1 and first != entry.path:
                 self.writer.add(self._layer_entry(entry.path, EntryKind.HARDLINK, status, target=first))
                 return
-            xattrs = _xattrs(descriptor)
-            self.writer.add(self._layer_entry(entry.path, EntryKind.FILE, status, xattrs=xattrs), cast(BinaryIO, file))
+            member = self._layer_entry(entry.path, EntryKind.FILE, status, xattrs=_xattrs(descriptor))
+            content = SparseReader(descriptor) if status.st_blocks * _SECTOR < status.st_size else file
+            self.writer.add(member, cast(BinaryIO, content))
 
     def _entry(self, path: str, kind: EntryKind, status: os.stat_result) -> LayerEntry:
         if kind is EntryKind.FOLDER:

@@ -50,21 +50,32 @@ def make_opaque(folder: int) -> None:
     os.setxattr(folder, opaque_xattr(), b"y")
 
 
-def is_opaque_mark(name: str) -> bool:
-    """Whether a file name is an opaque marker, and not a file of the container."""
-    return name in (OPAQUE_NAME, _FUSE_OPAQUE_NAME)
+def is_opaque_mark(name: str, status: os.stat_result) -> bool:
+    """Whether a file is an opaque marker, and not a file of the container."""
+    return name in (OPAQUE_NAME, _FUSE_OPAQUE_NAME) and _is_marker(status)
 
 
 def is_opaque(folder: int) -> bool:
     """Whether the folder, given by a readable descriptor, hides the lower layers' content."""
     return any(_has_xattr(folder, name) for name in _OPAQUE_XATTRS) or any(
-        _has_name(folder, name) for name in (OPAQUE_NAME, _FUSE_OPAQUE_NAME)
+        _has_marker(folder, name) for name in (OPAQUE_NAME, _FUSE_OPAQUE_NAME)
     )
 
 
-def whiteout_name(name: str) -> str | None:
-    """Return the name that a whiteout in fuse-overlayfs's other form deletes; None for ordinary names."""
-    return name.removeprefix(WHITEOUT_PREFIX) if name.startswith(WHITEOUT_PREFIX) and name != OPAQUE_NAME else None
+def whiteout_name(name: str, status: os.stat_result) -> str | None:
+    """Return the name that a whiteout in fuse-overlayfs's other form deletes; None for any other file."""
+    if not name.startswith(WHITEOUT_PREFIX) or name == OPAQUE_NAME or not _is_marker(status):
+        return None
+    return name.removeprefix(WHITEOUT_PREFIX)
+
+
+def _is_marker(status: os.stat_result) -> bool:
+    """Whether a file with a reserved name has the form that fuse-overlayfs gives its own: empty, with mode 0700.
+
+    The kernel lets containers create other files with such names; fuse-overlayfs refuses them, except for folders.
+    """
+    is_own_file = stat.S_ISREG(status.st_mode) and status.st_size == 0 and stat.S_IMODE(status.st_mode) == 0o700
+    return is_own_file or is_whiteout(status)
 
 
 def _has_xattr(folder: int, name: str) -> bool:
@@ -74,12 +85,11 @@ def _has_xattr(folder: int, name: str) -> bool:
         return False
 
 
-def _has_name(folder: int, name: str) -> bool:
+def _has_marker(folder: int, name: str) -> bool:
     try:
-        os.stat(name, dir_fd=folder, follow_symlinks=False)
+        return _is_marker(os.stat(name, dir_fd=folder, follow_symlinks=False))
     except OSError:
         return False
-    return True
 
 
 def mount_overlay(lowers: Sequence[Path], target: Path, upper: Path | None = None, work: Path | None = None) -> None:

@@ -14,6 +14,7 @@ from typing import BinaryIO
 from hythe.containers import overlay
 from hythe.containers.namespace import in_user_namespace
 from hythe.containers.root import Root, image_umask, remove
+from hythe.containers.sparse import write_sparse
 from hythe.oci.layer import (
     EntryContent,
     EntryKind,
@@ -225,24 +226,14 @@ class _Unpacker:
 def _write_file(entry: LayerEntry, content: EntryContent | None, parent: int, name: str) -> None:
     descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=parent)
     try:
-        end = 0
         for offset, data in content.segments() if content else ():
-            if offset != end:
-                os.lseek(descriptor, offset, os.SEEK_SET)
-            end = offset + _write(descriptor, data)
-        if end != entry.size:
-            os.ftruncate(descriptor, entry.size)
+            write_sparse(descriptor, offset, data)
+        if entry.size:
+            os.ftruncate(descriptor, entry.size)  # it may end with a hole
         _apply_metadata(descriptor, entry)
         os.utime(descriptor, ns=(entry.mtime_ns, entry.mtime_ns))
     finally:
         os.close(descriptor)
-
-
-def _write(descriptor: int, data: bytes) -> int:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]
-    return len(data)
 
 
 def _apply_metadata(descriptor: int, entry: LayerEntry) -> None:

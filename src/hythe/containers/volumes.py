@@ -4,9 +4,8 @@ An empty volume is filled with the image's content at its target when the contai
 """
 
 import os
-import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import BinaryIO, cast
 
 import msgspec
 
@@ -19,7 +18,6 @@ from hythe.containers.store import ContainerStore
 from hythe.containers.unpack import unpack_layer
 
 NOCOPY = "nocopy"
-_MAX_IN_MEMORY = 16 << 20
 _MODES = {
     "ro": ("ro",),
     "rw": (),
@@ -200,7 +198,14 @@ def _fill(folder: Path, root: Root, target: str) -> None:
     """Copy the image's content at ``target`` into the volume, if it is empty."""
     if any(folder.iterdir()) or not root.exists(target):
         return
-    with tempfile.SpooledTemporaryFile(max_size=_MAX_IN_MEMORY) as spool:
-        pack_folder(root, target, spool)
-        spool.seek(0)
-        unpack_layer(cast(BinaryIO, spool), folder)
+    ends = os.pipe()
+    with ThreadPoolExecutor(1) as thread:
+        packing = thread.submit(_pack, root, target, ends[1])
+        with os.fdopen(ends[0], "rb") as archive:
+            unpack_layer(archive, folder)
+        packing.result()
+
+
+def _pack(root: Root, target: str, descriptor: int) -> None:
+    with os.fdopen(descriptor, "wb") as archive:
+        pack_folder(root, target, archive)

@@ -1,5 +1,6 @@
 """A container's changes on real overlay mounts: listed, packed, and unpacked again."""
 
+import filecmp
 import io
 import os
 import shutil
@@ -16,6 +17,7 @@ from tests.parts.process import program
 
 from hythe.containers import linux, overlay
 from hythe.containers.changes import list_changes, pack_changes
+from hythe.containers.errors import ContainerError
 from hythe.containers.root import Root
 from hythe.containers.unpack import unpack_layer
 
@@ -172,8 +174,8 @@ def test_deletions_are_packed_as_whiteouts(stack: Stack) -> None:
 def test_whiteouts_of_fuse_overlayfs(stack: Stack) -> None:
     """Where it cannot create devices, it writes files with the prefix .wh., and opaque files."""
     (stack.upper / "etc/deep").mkdir(parents=True)
-    (stack.upper / "etc/.wh.a").touch()
-    (stack.upper / "etc/deep/.wh..wh..opq").touch()
+    (stack.upper / "etc/.wh.a").touch(0o700)
+    (stack.upper / "etc/deep/.wh..wh..opq").touch(0o700)
 
     assert stack.changes() == ["C /etc", "D /etc/a", "C /etc/deep", "D /etc/deep/x"]
     with tarfile.open(fileobj=io.BytesIO(stack.pack())) as archive:
@@ -250,6 +252,61 @@ def test_many_layers_are_mounted(tmp_path: Path) -> None:
     linux.unmount(merged)
 
     assert names == {str(number) for number in range(200)}
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda root: (root / "etc/.wh.a").touch(),
+        lambda root: (root / "etc/.wh.a").write_text("content"),
+        lambda root: (root / "etc/.wh.a").mkdir(),
+        lambda root: (root / "etc/.wh.a").symlink_to("b"),
+        lambda root: (root / "etc/.wh.unknown").touch(),
+        lambda root: (root / "etc/deep/.wh..wh..opq").touch(),
+        lambda root: (root / ".wh..wh.plnk").mkdir(),
+        lambda root: (root / "etc/.wh.").touch(),
+    ],
+)
+def test_names_that_would_delete_files_are_refused(stack: Stack, make: Callable[[Path], object]) -> None:
+    """The kernel lets a container create them. Packed, they would vanish, and hide files of the image."""
+    changed(stack, make)
+
+    assert not [change for change in stack.changes() if change.startswith("D")]
+    with pytest.raises(ContainerError, match=r"cannot commit /.*\.wh\.") as caught:
+        stack.pack()
+    assert caught.value.hint == "rename or delete it, and commit again"
+
+
+def test_a_name_that_only_contains_the_prefix_is_packed(stack: Stack) -> None:
+    """Reserved are names that begin with it."""
+    changed(stack, lambda root: (root / "etc/a.wh.b").touch())
+
+    with tarfile.open(fileobj=io.BytesIO(stack.pack())) as archive:
+        assert archive.getnames() == ["etc", "etc/a.wh.b"]
+
+
+def test_holes_stay_holes(stack: Stack, tmp_path: Path) -> None:
+    """A sparse file is a plain one in the layer, and sparse again when it is unpacked."""
+    size = 64 << 20
+
+    def work(root: Path) -> None:
+        with (root / "disk").open("wb") as file:
+            file.write(b"first")
+            file.seek(size // 2)
+            file.write(b"middle")
+            file.truncate(size)
+
+    changed(stack, work)
+    packed = stack.pack()
+    unpacked = tmp_path / "unpacked"
+    unpacked.mkdir()
+    unpack_layer(io.BytesIO(packed), unpacked)
+
+    with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
+        assert archive.getmember("disk").isreg()
+        assert archive.getmember("disk").size == size
+    assert filecmp.cmp(stack.upper / "disk", unpacked / "disk", shallow=False)
+    assert (unpacked / "disk").stat().st_blocks * 512 < 1 << 20
 
 
 def test_fuse_overlayfs_is_the_fallback(stack: Stack) -> None:
