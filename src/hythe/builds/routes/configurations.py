@@ -229,6 +229,15 @@ TABLE = (
 def endpoints(builds: BuildsServices) -> list[Endpoint]:
     """Return the endpoints of build configurations."""
     return [
-        Endpoint(method, path, summary, bound(builds, handler), body=body, reply=reply, status=status)
+        Endpoint(
+            method,
+            path,
+            summary,
+            bound(builds, handler),
+            body=body,
+            reply=reply,
+            status=status,
+            lenient=body is DockerHubBody,  # Docker Hub's own settings have more fields
+        )
         for method, path, summary, handler, body, reply, status in TABLE
     ]

@@ -153,7 +153,7 @@ def _trigger_call(content: bytes, media_type: str) -> TriggerBody:
         return TriggerBody()
     if media_type.startswith("application/x-www-form-urlencoded") and not text.startswith(b"{"):
         return parse_fields(dict(parse_qsl(text.decode(errors="replace"))), TriggerBody, strict=False)
-    return parse_body(content, TriggerBody)
+    return parse_body(content, TriggerBody, lenient=True)
 
 
 async def public_key(builds: BuildsServices, _hub: HubServices, _request: Request) -> Response:

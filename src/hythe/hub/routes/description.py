@@ -21,6 +21,8 @@ def describe(endpoints: Iterable[Endpoint]) -> dict[str, Any]:
     types = [Problem, *(kind for each in table for kind in (each.body, each.reply) if kind not in (Nothing, None))]
     schemas, components = msgspec.json.schema_components(types, ref_template=_TEMPLATE)
     by_type = dict(zip(map(str, types), schemas, strict=True))
+    for body in {each.body for each in table if not each.lenient} - {Nothing}:
+        components[body.__name__]["additionalProperties"] = False
     paths: dict[str, dict[str, Any]] = {}
     for endpoint in table:
         path = _PARAMETER.sub(r"{\1}", endpoint.path)

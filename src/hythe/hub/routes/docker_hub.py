@@ -208,7 +208,7 @@ def _found(found: Repository) -> HubFound:
 
 def _both(endpoints: Iterable[Endpoint]) -> tuple[Endpoint, ...]:
     """Respond with and without a trailing slash, because tools send both."""
-    return tuple(replace(each, path=path) for each in endpoints for path in (each.path, each.path + "/"))
+    return tuple(replace(each, path=path, lenient=True) for each in endpoints for path in (each.path, each.path + "/"))
 
 
 _ONE = "/v2/repositories/{namespace}/{name}"

@@ -65,7 +65,10 @@ class ApiRequest(Generic[B, Q]):
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One method of one path. ``handler`` returns a value of type ``reply``, or None for 204."""
+    """One method of one path. ``handler`` returns a value of type ``reply``, or None for 204.
+
+    ``lenient``: ignore unknown fields of the body, which another product defines.
+    """
 
     method: str
     path: str
@@ -75,6 +78,7 @@ class Endpoint:
     query: type[Any] = Nothing
     reply: Any = None
     status: HTTPStatus = HTTPStatus.OK
+    lenient: bool = False
 
 
 def page_reply(page: Page[Any], items: Iterable[T]) -> PageReply[T]:
@@ -118,7 +122,9 @@ async def _call(hub: HubServices, endpoint: Endpoint, request: Request) -> ApiRe
     address = request.client.host if request.client else ""
     actor = await hub.credentials.by_header(request.headers.get("authorization"), address)
     query = parse_fields(dict(request.query_params), endpoint.query, strict=False)
-    body = Nothing() if endpoint.body is Nothing else parse_body(await read_body(request), endpoint.body)
+    body = Nothing()
+    if endpoint.body is not Nothing:
+        body = parse_body(await read_body(request), endpoint.body, lenient=endpoint.lenient)
     url = f"{hub.settings.public_url.rstrip('/') or str(request.base_url).rstrip('/')}{request.url.path}"
     return ApiRequest(actor, request.path_params, query, body, address, url)
 

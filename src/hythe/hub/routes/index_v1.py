@@ -53,7 +53,7 @@ async def ping(_hub: HubServices, _request: Request) -> Response:
 async def sign_up(hub: HubServices, request: Request) -> Response:
     """Sign up as docker 0.9 to 1.10 do; errors are 400 with a sentence that docker prints."""
     try:
-        new = parse_body(await read_body(request), NewUser)
+        new = parse_body(await read_body(request), NewUser, lenient=True)
         await hub.users.create(ANONYMOUS, new, _address(request))
     except Refused as error:
         return _json(EXISTS if await _is_there(hub, new.username) else str(error), HTTPStatus.BAD_REQUEST)

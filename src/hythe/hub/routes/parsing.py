@@ -9,6 +9,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from hythe.hub.errors import Invalid
 from hythe.hub.routes.problem_details import BadRequest
+from hythe.hub.routes.unknown_fields import unknown_fields
 from hythe.hub.validation import Checked
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -32,16 +33,18 @@ async def read_body(request: Request, largest: int = MAX_BODY_SIZE) -> bytes:
     return b"".join(chunks)
 
 
-def parse_body(content: bytes, wanted: type[T]) -> T:
+def parse_body(content: bytes, wanted: type[T], *, lenient: bool = False) -> T:
     """Parse a JSON object as ``wanted``. Raises BadRequest, or Invalid with the problem of each field.
 
-    An empty body counts as ``{}`` if all fields are optional.
+    An empty body counts as ``{}`` if all fields are optional. ``lenient`` ignores unknown fields, for bodies that other
+    products define.
     """
     if not content and may_be_empty(wanted):
         content = b"{}"
     try:
         # Only the wanted fields are parsed: half a million empty lists would block the event loop.
-        return _built(msgspec.json.decode(content, type=dict[str, msgspec.Raw]), wanted, _json_value)
+        values = msgspec.json.decode(content, type=dict[str, msgspec.Raw])
+        return _built(values, wanted, _json_value, {} if lenient else unknown_fields(values, wanted))
     except msgspec.ValidationError as error:
         raise BadRequest(
             "the request body is not a JSON object", "send an object with the documented fields"
@@ -57,15 +60,15 @@ def may_be_empty(wanted: type[msgspec.Struct]) -> bool:
 
 def parse_fields(values: Mapping[str, Any], wanted: type[T], *, strict: bool) -> T:
     """Return named values as the struct ``wanted``. Raises Invalid. ``strict`` False: all values were sent as text."""
-    return _built(values, wanted, partial(msgspec.convert, strict=strict))
+    return _built(values, wanted, partial(msgspec.convert, strict=strict), {})
 
 
 def _json_value(raw: msgspec.Raw, type: Any) -> Any:
     return msgspec.json.decode(raw, type=type)
 
 
-def _built(values: Mapping[str, Any], wanted: type[T], convert: Callable[..., Any]) -> T:
-    problems: dict[str, str] = {}
+def _built(values: Mapping[str, Any], wanted: type[T], convert: Callable[..., Any], unknown: Mapping[str, str]) -> T:
+    problems: dict[str, str] = dict(unknown)
     built: dict[str, Any] = {}
     for field in msgspec.structs.fields(wanted):
         if field.encode_name not in values:

@@ -126,7 +126,7 @@ def routes(service: WebhookService) -> list[BaseRoute]:
 
     async def callback(request: Request) -> Response:
         try:
-            body = parse_body(await read_body(request), CallbackBody)
+            body = parse_body(await read_body(request), CallbackBody, lenient=True)
             await service.record_callback(request.path_params["callback"], body)
         except Exception as error:
             return problem_response(error)

@@ -30,7 +30,7 @@ async def import_build(page: PageRequest) -> Response:
 def _new_configuration(form: Form) -> NewBuildConfiguration:
     """Parse the pasted settings. Raises Invalid and InvalidBuildConfiguration."""
     try:
-        settings = parse_body(form["settings"].encode(), DockerHubSettings)
+        settings = parse_body(form["settings"].encode(), DockerHubSettings, lenient=True)
     except BadRequest as error:
         reason = f": {error.__cause__}" if error.__cause__ else ""
         raise Invalid({"settings": f"must be a JSON object{reason}"}) from error

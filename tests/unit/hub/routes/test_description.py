@@ -29,6 +29,24 @@ def test_every_endpoint_is_described(as_: People) -> None:
     assert set(sign_up["required"]) == {"username", "email", "password"}
 
 
+def test_unknown_fields_are_refused(as_: People) -> None:
+    """Every request with a body names its unknown fields, except one whose body Docker Hub defines."""
+    described = as_("").get("/api/openapi.json").json()
+    bodies = [
+        (method, path)
+        for path, methods in described["paths"].items()
+        for method, operation in methods.items()
+        if "requestBody" in operation and not path.endswith("/docker-hub")
+    ]
+    assert len(bodies) > 15
+    for method, path in bodies:
+        reply = as_("ann").request(method, re.sub(r"\{\w+\}", "ann", path), json={"surprise": 1, "more": {"x": []}})
+
+        assert reply.status_code == 422, (method, path)
+        assert {"surprise", "more"} <= {error["field"] for error in reply.json()["errors"]}
+    assert described["components"]["schemas"]["RepositoryChange"]["additionalProperties"] is False
+
+
 def test_it_does_what_it_says(server: HytheServer, rounds: Callable[[int, int], int]) -> None:
     """No request gets a 5xx, and every response matches the description.
 
