@@ -179,6 +179,22 @@ def _empty_index(registry: Client, name: str) -> tuple[dict[str, Any], str]:
     return index_manifest(), INDEX
 
 
+def _null_layers(registry: Client, name: str) -> tuple[dict[str, Any], str]:
+    """What BuildKit pushes for `FROM scratch` with labels: Go's empty list."""
+    return {**registry.image(name), "layers": None, "annotations": None}, MANIFEST
+
+
+def _null_manifests(registry: Client, name: str) -> tuple[dict[str, Any], str]:
+    return {"schemaVersion": 2, "mediaType": INDEX, "manifests": None, "subject": None}, INDEX
+
+
+def _null_in_descriptors(registry: Client, name: str) -> tuple[dict[str, Any], str]:
+    platform = {"os": "linux", "architecture": "amd64", "os.features": None, "features": None}
+    entry = {"urls": None, "annotations": None, "data": None, "artifactType": None, "platform": platform}
+    index = index_manifest(registry.push_image(name))
+    return {**index, "manifests": [index["manifests"][0] | entry]}, INDEX
+
+
 def _nested_index(registry: Client, name: str) -> tuple[dict[str, Any], str]:
     inner = registry.push_manifest(name, "inner", index_manifest(registry.push_image(name)), INDEX)
     return index_manifest(inner), INDEX
@@ -209,7 +225,19 @@ def _artifact(registry: Client, name: str) -> tuple[dict[str, Any], str]:
 
 
 @pytest.mark.parametrize(
-    "make", [_empty_layers, _empty_index, _nested_index, _build_cache, _foreign_layer, _docker_schema_2, _artifact]
+    "make",
+    [
+        _empty_layers,
+        _empty_index,
+        _null_layers,
+        _null_manifests,
+        _null_in_descriptors,
+        _nested_index,
+        _build_cache,
+        _foreign_layer,
+        _docker_schema_2,
+        _artifact,
+    ],
 )
 def test_manifest_of_every_shape(registry: Client, name: str, make: Any) -> None:
     """ "Pushing Manifests": all kinds are kept and come back as they went."""

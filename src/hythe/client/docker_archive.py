@@ -299,11 +299,10 @@ class _Reader:
     def _of_row(self, row: dict[str, Any]) -> ArchivedImage:
         config = self._read(row["Config"])
         diff_ids = ImageConfig.parse(config).rootfs.diff_ids
-        if len(diff_ids) != len(row["Layers"]):
-            raise InvalidArchive(
-                f"invalid image: {len(row['Layers'])} layers, but {len(diff_ids)} diff IDs", "save it again"
-            )
-        layers = tuple(map(self._layer, row["Layers"], diff_ids))
+        names = row["Layers"] or ()  # null for an image without layers
+        if len(diff_ids) != len(names):
+            raise InvalidArchive(f"invalid image: {len(names)} layers, but {len(diff_ids)} diff IDs", "save it again")
+        layers = tuple(map(self._layer, names, diff_ids))
         descriptor = Descriptor(OCI_CONFIG, str(self._layout.add_document(config)), len(config))
         manifest = ImageManifest(2, OCI_MANIFEST, descriptor, layers).encode()
         root = Descriptor(OCI_MANIFEST, str(self._layout.add_document(manifest)), len(manifest))

@@ -173,7 +173,7 @@ def parse_index(content: bytes) -> Index:
     """Parse an ``index.json``, where older tools omit the media type, or write ``null``. Raises MsgspecError."""
     document = msgspec.json.decode(content, type=dict[str, Any])
     given = {name: value for name, value in document.items() if value is not None}
-    empty = {"manifests": []} if "manifests" in document else {}
+    empty: dict[str, Any] = {"manifests": []} if "manifests" in document else {}
     return msgspec.convert({"mediaType": OCI_INDEX} | empty | given, type=Index)
 
 

@@ -5,67 +5,67 @@ from typing import Any
 
 import msgspec
 
-from hythe.oci.document import MAX_TEXTS, has_too_many_texts
+from hythe.oci.document import MAX_TEXTS, Nullable, OrNull, has_too_many_texts
 from hythe.oci.errors import InvalidManifest
 
 
-class HealthCheck(msgspec.Struct, frozen=True, omit_defaults=True, rename="pascal"):
+class HealthCheck(Nullable, frozen=True, omit_defaults=True, rename="pascal"):
     """The health check of a container; durations in nanoseconds (Docker's extension)."""
 
-    test: tuple[str, ...] = ()
-    interval: int = 0
-    timeout: int = 0
-    start_period: int = 0
-    retries: int = 0
-    start_interval: int = 0
+    test: OrNull[tuple[str, ...]] = ()
+    interval: OrNull[int] = 0
+    timeout: OrNull[int] = 0
+    start_period: OrNull[int] = 0
+    retries: OrNull[int] = 0
+    start_interval: OrNull[int] = 0
 
 
-class ContainerConfig(msgspec.Struct, frozen=True, omit_defaults=True):
+class ContainerConfig(Nullable, frozen=True, omit_defaults=True):
     """What the image's containers run, and how; names as in the JSON form."""
 
-    user: str = msgspec.field(name="User", default="")
+    user: OrNull[str] = msgspec.field(name="User", default="")
     exposed_ports: dict[str, Any] | None = msgspec.field(name="ExposedPorts", default=None)
     env: tuple[str, ...] | None = msgspec.field(name="Env", default=None)
     entrypoint: tuple[str, ...] | None = msgspec.field(name="Entrypoint", default=None)
     cmd: tuple[str, ...] | None = msgspec.field(name="Cmd", default=None)
     healthcheck: HealthCheck | None = msgspec.field(name="Healthcheck", default=None)
     volumes: dict[str, Any] | None = msgspec.field(name="Volumes", default=None)
-    working_dir: str = msgspec.field(name="WorkingDir", default="")
+    working_dir: OrNull[str] = msgspec.field(name="WorkingDir", default="")
     on_build: tuple[str, ...] | None = msgspec.field(name="OnBuild", default=None)
     labels: dict[str, str] | None = msgspec.field(name="Labels", default=None)
-    stop_signal: str = msgspec.field(name="StopSignal", default="")
+    stop_signal: OrNull[str] = msgspec.field(name="StopSignal", default="")
     shell: tuple[str, ...] | None = msgspec.field(name="Shell", default=None)
 
 
-class RootFS(msgspec.Struct, frozen=True):
+class RootFS(Nullable, frozen=True):
     """The layers by the digests of their uncompressed tar files, lowest first."""
 
-    type: str = "layers"
-    diff_ids: tuple[str, ...] = ()
+    type: OrNull[str] = "layers"
+    diff_ids: OrNull[tuple[str, ...]] = ()
 
 
-class History(msgspec.Struct, frozen=True, omit_defaults=True):
+class History(Nullable, frozen=True, omit_defaults=True):
     """A step of the image's history; ``created`` is an RFC 3339 time."""
 
-    created: str = ""
-    created_by: str = ""
-    author: str = ""
-    comment: str = ""
-    empty_layer: bool = False
+    created: OrNull[str] = ""
+    created_by: OrNull[str] = ""
+    author: OrNull[str] = ""
+    comment: OrNull[str] = ""
+    empty_layer: OrNull[bool] = False
 
 
-class ImageConfig(msgspec.Struct, frozen=True, omit_defaults=True):
+class ImageConfig(Nullable, frozen=True, omit_defaults=True):
     """The configuration of an image; its digest is the image ID."""
 
-    architecture: str = ""
-    os: str = ""
-    created: str = ""
-    author: str = ""
-    variant: str = ""
-    os_version: str = msgspec.field(name="os.version", default="")
+    architecture: OrNull[str] = ""
+    os: OrNull[str] = ""
+    created: OrNull[str] = ""
+    author: OrNull[str] = ""
+    variant: OrNull[str] = ""
+    os_version: OrNull[str] = msgspec.field(name="os.version", default="")
     config: ContainerConfig | None = None
-    rootfs: RootFS = RootFS()
-    history: tuple[History, ...] = ()
+    rootfs: OrNull[RootFS] = RootFS()
+    history: OrNull[tuple[History, ...]] = ()
 
     @classmethod
     def parse(cls, content: bytes) -> "ImageConfig":

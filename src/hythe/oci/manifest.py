@@ -10,7 +10,7 @@ from enum import Enum
 import msgspec
 
 from hythe.oci.digest import Digest
-from hythe.oci.document import MAX_TEXTS, has_too_many_texts
+from hythe.oci.document import MAX_TEXTS, Nullable, OrNull, has_too_many_texts
 from hythe.oci.errors import InvalidDigest, InvalidManifest
 
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -37,30 +37,38 @@ MAX_INDEX_DEPTH = 8
 """Indexes on the way from an image's root to a manifest, with the root; real images have one, or two in a layout."""
 
 
-class Platform(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+class Platform(Nullable, frozen=True, omit_defaults=True, gc=False):
     """The platform of an image, in Go's terms."""
 
-    architecture: str = ""
-    os: str = ""
-    os_version: str = msgspec.field(name="os.version", default="")
-    os_features: tuple[str, ...] = msgspec.field(name="os.features", default=())
-    variant: str = ""
+    architecture: OrNull[str] = ""
+    os: OrNull[str] = ""
+    os_version: OrNull[str] = msgspec.field(name="os.version", default="")
+    os_features: OrNull[tuple[str, ...]] = msgspec.field(name="os.features", default=())
+    variant: OrNull[str] = ""
+
+    def __post_init__(self) -> None:
+        if None in (self.architecture, self.os, self.os_version, self.os_features, self.variant):
+            self._replace_nulls()
 
     def __str__(self) -> str:
         return "/".join(filter(None, (self.os, self.architecture, self.variant)))
 
 
-class Descriptor(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel", gc=False):
+class Descriptor(Nullable, frozen=True, omit_defaults=True, rename="camel", gc=False):
     """Refers to content by media type, digest and size in bytes (image specification, "Content Descriptors")."""
 
     media_type: str
     digest: str
     size: int
-    urls: tuple[str, ...] = ()
-    annotations: dict[str, str] = {}
-    data: str = ""
+    urls: OrNull[tuple[str, ...]] = ()
+    annotations: OrNull[dict[str, str]] = msgspec.field(default_factory=dict)
+    data: OrNull[str] = ""
     platform: Platform | None = None
-    artifact_type: str = ""
+    artifact_type: OrNull[str] = ""
+
+    def __post_init__(self) -> None:
+        if None in (self.urls, self.annotations, self.data, self.artifact_type):
+            self._replace_nulls()
 
     @property
     def parsed_digest(self) -> Digest:
@@ -90,20 +98,29 @@ _KINDS = {
 }
 
 
-class _Fields(msgspec.Struct, frozen=True, rename="camel"):
-    """The fields of all kinds of manifests."""
+class _Fields(Nullable, frozen=True, rename="camel"):
+    """The fields of all kinds of manifests. Of the lists that some kinds must have, ``null`` is an empty one."""
 
     schema_version: int | None = None
-    media_type: str = ""
-    artifact_type: str = ""
+    media_type: OrNull[str] = ""
+    artifact_type: OrNull[str] = ""
     config: Descriptor | None = None
-    layers: tuple[Descriptor, ...] | None = None
-    manifests: tuple[Descriptor, ...] | None = None
-    blobs: tuple[Descriptor, ...] | None = None
+    layers: tuple[Descriptor, ...] | msgspec.UnsetType | None = msgspec.UNSET
+    manifests: tuple[Descriptor, ...] | msgspec.UnsetType | None = msgspec.UNSET
+    blobs: OrNull[tuple[Descriptor, ...]] = ()
     subject: Descriptor | None = None
-    annotations: dict[str, str] | None = None
+    annotations: OrNull[dict[str, str]] = msgspec.field(default_factory=dict)
     fs_layers: msgspec.Raw | None = None
 
+
+_GENERIC_MEDIA_TYPES = (
+    "",
+    "application/json",
+    "application/octet-stream",
+    "binary/octet-stream",
+    "text/plain",
+)
+"""Content types of servers and tools that do not know what they send."""
 
 _DECODER = msgspec.json.Decoder(_Fields)
 _SHA256 = re.compile("sha256:[0-9a-f]{64}")
@@ -126,8 +143,8 @@ class Manifest(msgspec.Struct, frozen=True):
     def parse(cls, content: bytes, media_type: str = "") -> "Manifest":
         """Parse a manifest; ``media_type`` is its Content-Type header. Raises InvalidManifest.
 
-        Header and ``mediaType`` field must agree if both exist; if neither exists, the other fields determine the kind
-        (image specification, "image manifest" and "image index", ``mediaType``).
+        Header and ``mediaType`` field must agree if both name a kind of manifest; if neither does, the other fields
+        determine the kind (image specification, "image manifest" and "image index", ``mediaType``).
         """
         if has_too_many_texts(content):
             raise InvalidManifest(f"the manifest has more than {MAX_TEXTS} names and texts: split it up")
@@ -148,10 +165,10 @@ class Manifest(msgspec.Struct, frozen=True):
             content=content,
             config=fields.config if kind is ManifestKind.IMAGE else None,
             layers=(fields.layers if kind is ManifestKind.IMAGE else fields.blobs) or (),
-            manifests=(fields.manifests if kind is ManifestKind.INDEX else None) or (),
+            manifests=fields.manifests or (),
             subject=fields.subject,
             artifact_type=fields.artifact_type,
-            annotations=fields.annotations or {},
+            annotations=fields.annotations,
         )
         _check_descriptors(manifest)
         return manifest
@@ -177,35 +194,45 @@ class Manifest(msgspec.Struct, frozen=True):
 
 
 def _agreed_media_type(fields: _Fields, header: str) -> str:
-    header = header.partition(";")[0].strip().lower()
-    if header in ("", "application/json", "application/octet-stream"):
-        return fields.media_type or _guessed_media_type(fields)
-    if fields.media_type and fields.media_type != header:
+    header, field = _plain_media_type(header), _plain_media_type(fields.media_type)
+    if header in _GENERIC_MEDIA_TYPES:
+        return field or _guessed_media_type(fields)
+    if field and field != header:
         raise InvalidManifest(f"Content-Type {header!r} differs from the manifest's mediaType {fields.media_type!r}")
     return header
+
+
+def _plain_media_type(text: str) -> str:
+    """Return a media type in its usual spelling, without parameters (RFC 9110, section 8.3.1)."""
+    return text.partition(";")[0].strip().lower()
 
 
 def _guessed_media_type(fields: _Fields) -> str:
     if fields.fs_layers is not None:
         return DOCKER_SCHEMA1
-    if fields.manifests is not None:
-        return OCI_INDEX
     if fields.config is not None:
         return OCI_MANIFEST
+    if fields.manifests is not msgspec.UNSET:
+        return OCI_INDEX
     raise InvalidManifest("not a manifest: it has neither mediaType nor config nor manifests")
 
 
 def _check_shape(kind: ManifestKind, fields: _Fields) -> None:
     if kind is not ManifestKind.ARTIFACT and fields.schema_version != 2:
         raise InvalidManifest("schemaVersion must be 2")
-    if kind is ManifestKind.IMAGE and (fields.config is None or fields.layers is None):
+    if kind is ManifestKind.IMAGE and (fields.config is None or fields.layers is msgspec.UNSET):
         raise InvalidManifest("an image manifest needs config and layers")
-    if kind is ManifestKind.IMAGE and fields.manifests is not None:
-        raise InvalidManifest("an image manifest has no manifests: it cannot be an index, too")
-    if kind is ManifestKind.INDEX and fields.manifests is None:
+    if kind is not ManifestKind.INDEX and _is_list(fields.manifests):
+        raise InvalidManifest("only an index has manifests: it cannot be another kind of manifest, too")
+    if kind is ManifestKind.INDEX and fields.manifests is msgspec.UNSET:
         raise InvalidManifest("an image index needs manifests")
-    if kind is ManifestKind.INDEX and (fields.layers is not None or fields.config is not None):
+    if kind is ManifestKind.INDEX and (_is_list(fields.layers) or fields.config is not None):
         raise InvalidManifest("an image index has no config or layers: it cannot be an image, too")
+
+
+def _is_list(field: tuple[Descriptor, ...] | msgspec.UnsetType | None) -> bool:
+    """Return whether the document has this list, which may be empty."""
+    return isinstance(field, tuple)
 
 
 def _check_descriptors(manifest: Manifest) -> None:

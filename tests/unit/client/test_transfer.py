@@ -16,13 +16,14 @@ from hythe.client.credential_files import CredentialFiles
 from hythe.client.endpoints import LayoutEndpoint
 from hythe.client.errors import ClientError, ContentMismatch, RemoteNotFound
 from hythe.client.image_locations import ImageLocation, open_destination, open_source
-from hythe.client.layout import ImageLayout
+from hythe.client.layout import ImageLayout, parse_index
 from hythe.client.parallel import run_parallel
 from hythe.client.platforms import choose_image, is_compatible, parse_platform
 from hythe.client.progress import Reporter, TransferState
 from hythe.client.transfer import TransferOptions, transfer
+from hythe.oci.config import ImageConfig, RootFS
 from hythe.oci.digest import Digest
-from hythe.oci.manifest import Descriptor, ManifestKind, Platform
+from hythe.oci.manifest import OCI_CONFIG, OCI_MANIFEST, Descriptor, ManifestKind, Platform
 
 
 @pytest.fixture
@@ -47,6 +48,30 @@ class Notes(Reporter):
 
     def advance(self, content: Descriptor, count: int) -> None:
         self.moved += count
+
+
+@pytest.mark.parametrize("empty", ["null", "[]"])
+def test_an_image_without_layers_is_copied_as_it_is(source: ImageLayout, target: ImageLayout, empty: str) -> None:
+    """What Go programs write for an empty list, in manifest, configuration and index alike."""
+    config = f'{{"architecture":"amd64","os":"linux","rootfs":{{"type":"layers","diff_ids":{empty}}}}}'.encode()
+    digest, size = str(source.add_document(config)), len(config)
+    manifest = f"""{{"schemaVersion":2,"mediaType":"{OCI_MANIFEST}","annotations":null,"layers":{empty},
+        "config":{{"mediaType":"{OCI_CONFIG}","digest":"{digest}","size":{size},"urls":null}}}}""".encode()
+    image = Descriptor(OCI_MANIFEST, str(source.add_document(manifest)), len(manifest))
+    listed = f"""{{"schemaVersion":2,"annotations":null,"manifests":[{{"platform":null,"annotations":null,
+        "mediaType":"{OCI_MANIFEST}","digest":"{image.digest}","size":{image.size}}}]}}""".encode()
+
+    copied = transfer(LayoutEndpoint(source, parse_index(listed).manifests[0]), LayoutEndpoint(target))
+
+    assert copied.manifest.content == manifest
+    assert target.read_document(Digest.parse(digest)) == config
+    assert ImageConfig.parse(config).rootfs == RootFS()
+
+
+@pytest.mark.parametrize("nothing", ['"manifests":null', '"manifests":null,"mediaType":null', '"manifests":[]'])
+def test_an_empty_layout_is_empty(nothing: str) -> None:
+    """An index that lists nothing, as Go programs write it."""
+    assert parse_index(f'{{"schemaVersion":2,{nothing}}}'.encode()).manifests == ()
 
 
 def test_every_byte_is_reported_and_copied_once(source: ImageLayout, target: ImageLayout) -> None:

@@ -1,8 +1,10 @@
 """Manifests: their kinds, what is refused, and that their bytes stay as they are."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,6 +15,7 @@ from hythe.oci.manifest import (
     DOCKER_MANIFEST,
     OCI_ARTIFACT,
     OCI_CONFIG,
+    OCI_EMPTY,
     OCI_INDEX,
     OCI_LAYER_GZIP,
     OCI_MANIFEST,
@@ -28,7 +31,13 @@ SHA = "sha256:" + "a" * 64
 LAYER = {"mediaType": OCI_LAYER_GZIP, "digest": "sha256:" + "b" * 64, "size": 2}
 CONFIG = {"mediaType": OCI_CONFIG, "digest": SHA, "size": 1}
 IMAGE: dict[str, Any] = {"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": CONFIG, "layers": [LAYER]}
-CHILD = {"mediaType": OCI_MANIFEST, "digest": SHA, "size": 3, "platform": {"os": "linux", "architecture": "arm64"}}
+EMPTY = {"mediaType": OCI_EMPTY, "digest": SHA, "size": 2, "data": "e30="}
+CHILD: dict[str, Any] = {
+    "mediaType": OCI_MANIFEST,
+    "digest": SHA,
+    "size": 3,
+    "platform": {"os": "linux", "architecture": "arm64"},
+}
 INDEX: dict[str, Any] = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [CHILD]}
 
 
@@ -50,6 +59,16 @@ def parse(value: object, media_type: str = "") -> Manifest:
         (INDEX | {"mediaType": DOCKER_LIST}, "", ManifestKind.INDEX, DOCKER_LIST),
         (INDEX | {"manifests": []}, "", ManifestKind.INDEX, OCI_INDEX),
         (IMAGE | {"layers": []}, "", ManifestKind.IMAGE, OCI_MANIFEST),
+        (IMAGE | {"layers": None}, "", ManifestKind.IMAGE, OCI_MANIFEST),
+        (IMAGE | {"layers": None, "manifests": None}, "", ManifestKind.IMAGE, OCI_MANIFEST),
+        (INDEX | {"manifests": None}, "", ManifestKind.INDEX, OCI_INDEX),
+        (INDEX | {"layers": None, "config": None}, OCI_INDEX, ManifestKind.INDEX, OCI_INDEX),
+        ({"schemaVersion": 2, "manifests": None}, "", ManifestKind.INDEX, OCI_INDEX),
+        (IMAGE | {"mediaType": None}, OCI_MANIFEST, ManifestKind.IMAGE, OCI_MANIFEST),
+        (IMAGE | {"mediaType": ""}, "", ManifestKind.IMAGE, OCI_MANIFEST),
+        (IMAGE, "text/plain; charset=utf-8", ManifestKind.IMAGE, OCI_MANIFEST),
+        (IMAGE | {"mediaType": f"{OCI_MANIFEST}; charset=utf-8"}, OCI_MANIFEST, ManifestKind.IMAGE, OCI_MANIFEST),
+        (IMAGE | {"mediaType": OCI_MANIFEST.upper()}, OCI_MANIFEST, ManifestKind.IMAGE, OCI_MANIFEST),
         ({"mediaType": OCI_ARTIFACT, "blobs": [LAYER]}, "", ManifestKind.ARTIFACT, OCI_ARTIFACT),
     ],
 )
@@ -71,8 +90,13 @@ def test_kinds(value: object, header: str, kind: ManifestKind, media_type: str) 
         (IMAGE, DOCKER_MANIFEST),
         (IMAGE | {"schemaVersion": 1}, ""),
         (IMAGE | {"config": None}, ""),
-        (IMAGE | {"layers": None}, ""),
+        ({name: value for name, value in IMAGE.items() if name != "layers"}, ""),
+        ({"schemaVersion": 2, "layers": None}, ""),
         (IMAGE | {"manifests": []}, ""),
+        ({"mediaType": OCI_ARTIFACT, "manifests": [CHILD]}, ""),
+        (IMAGE | {"config": CONFIG | {"digest": None}}, ""),
+        (IMAGE | {"layers": [LAYER | {"size": None}]}, ""),
+        (IMAGE | {"layers": [None]}, ""),
         (INDEX | {"layers": []}, ""),
         (INDEX | {"config": CONFIG}, ""),
         ({"schemaVersion": 2, "mediaType": OCI_INDEX}, ""),
@@ -145,6 +169,68 @@ def test_artifact_types() -> None:
     assert parse(IMAGE).effective_artifact_type == OCI_CONFIG
     assert parse(IMAGE | {"artifactType": "example/sbom"}).effective_artifact_type == "example/sbom"
     assert parse(INDEX).effective_artifact_type == ""
+
+
+FULL_PLATFORM = CHILD["platform"] | {"os.version": "1", "os.features": ["a"], "variant": "v8"}
+FULL = CHILD | {
+    "urls": ["https://example.com"],
+    "annotations": {"a": "b"},
+    "data": "e30=",
+    "artifactType": "a/b",
+    "platform": FULL_PLATFORM,
+}
+OPTIONAL = {
+    "descriptor": [name for name in FULL if name not in ("mediaType", "digest", "size")],
+    "platform": list(FULL_PLATFORM),
+    "manifest": ["mediaType", "artifactType", "layers", "blobs", "subject", "annotations"],
+}
+
+
+@given(
+    descriptor=st.sets(st.sampled_from(OPTIONAL["descriptor"])),
+    platform=st.sets(st.sampled_from(OPTIONAL["platform"])),
+    manifest=st.sets(st.sampled_from(OPTIONAL["manifest"])),
+)
+def test_null_is_as_good_as_nothing(descriptor: set[str], platform: set[str], manifest: set[str]) -> None:
+    """Any optional field may be null, as Go's empty lists and pointers are, and means what its absence means."""
+
+    def index(absent: Callable[[dict[str, Any], set[str]], dict[str, Any]]) -> dict[str, Any]:
+        child = absent(FULL | {"platform": absent(FULL_PLATFORM, platform)}, descriptor)
+        whole = {**INDEX, "manifests": [child, CHILD], "artifactType": "a/b", "annotations": {"a": "b"}}
+        return absent(whole | {"subject": CHILD}, manifest)
+
+    nulls = parse(index(lambda value, names: value | dict.fromkeys(names)))
+    nothing = parse(index(lambda value, names: {name: each for name, each in value.items() if name not in names}))
+
+    assert msgspec.structs.replace(nulls, content=b"") == msgspec.structs.replace(nothing, content=b"")
+
+
+# Written by the programs named, except that digests are made up; tests/contracts pushes them.
+REAL_DOCUMENTS = {
+    "BuildKit, FROM scratch with labels": IMAGE | {"layers": None},
+    "regctl image create": IMAGE | {"layers": None, "annotations": None},
+    "regctl index create": INDEX | {"manifests": None},
+    "podman manifest create": {"schemaVersion": 2, "mediaType": DOCKER_LIST, "manifests": None},
+    "buildah, an OCI image without mediaType": {name: IMAGE[name] for name in ("schemaVersion", "config", "layers")},
+    "oras, an artifact without files": IMAGE | {"artifactType": "a/b", "config": EMPTY, "layers": [EMPTY]},
+    "cosign, an attachment": IMAGE | {"layers": [LAYER | {"annotations": {"dev.cosignproject.cosign/signature": ""}}]},
+    "docker manifest create": INDEX
+    | {
+        "mediaType": DOCKER_LIST,
+        "manifests": [CHILD | {"platform": {"architecture": "arm", "os": "linux", "features": None}}],
+    },
+    "Windows images": INDEX
+    | {"manifests": [CHILD | {"platform": {"os": "windows", "architecture": "amd64", "os.features": None}}]},
+    "attestations": INDEX | {"manifests": [CHILD | {"platform": {"os": "unknown", "architecture": "unknown"}}]},
+}
+
+
+@pytest.mark.parametrize("value", REAL_DOCUMENTS.values(), ids=REAL_DOCUMENTS)
+def test_documents_of_usual_clients(value: dict[str, Any]) -> None:
+    """What they write is taken, with the line break at the end that some add."""
+    content = json.dumps(value).encode() + b"\n"
+
+    assert Manifest.parse(content, value.get("mediaType") or "").content == content
 
 
 def test_what_we_make_is_what_we_read() -> None:
