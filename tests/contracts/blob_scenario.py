@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from hythe.oci.digest import Digest
-from hythe.registry.storage.port import BlobStore
+from hythe.registry.storage.port import BlobStore, LiveUploads
 
 
 def run(scenario: Coroutine[Any, Any, None]) -> None:
@@ -37,6 +37,21 @@ async def content(store: BlobStore, digest: Digest, start: int = 0, stop: int | 
 async def digests(store: BlobStore) -> list[Digest]:
     """Everything that is there."""
     return sorted([blob.digest async for blob in store.walk()])
+
+
+async def delete(store: BlobStore, *digests: Digest) -> None:
+    """Delete blobs. Raises the error of the first that remains."""
+    for error in (await store.delete(digests)).values():
+        raise error
+
+
+def active(*upload_ids: str) -> LiveUploads:
+    """What a sweep asks: only these uploads exist."""
+
+    async def live_uploads(asked: Sequence[str]) -> frozenset[str]:
+        return frozenset(upload_ids).intersection(asked)
+
+    return live_uploads
 
 
 def soon() -> datetime:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from tests.contracts.blob_scenario import body, content, cut, digests, run, soon
+from tests.contracts.blob_scenario import active, body, content, cut, delete, digests, run, soon
 
 from hythe.oci.digest import Digest
 from hythe.registry.storage import open_blob_store
@@ -81,7 +81,7 @@ def test_an_unknown_blob_is_not_there(opened: Open) -> None:
             await content(store, digest)
         with pytest.raises(BlobMissing):
             await store.locate(digest, 6)
-        await store.delete(digest)
+        await delete(store, digest)
         await store.quarantine(digest)
 
     run(scenario())
@@ -98,7 +98,7 @@ def test_a_put_with_the_wrong_digest_leaves_nothing(opened: Open) -> None:
             await store.put(digest, body(b"sent"))
 
         assert await store.stat(digest) is None
-        assert await store.sweep(frozenset(), soon()) == 0
+        assert await store.sweep(active(), soon()) == 0
 
     run(scenario())
 
@@ -114,7 +114,7 @@ def test_a_put_that_is_cut_leaves_nothing(opened: Open, pieces: tuple[bytes, ...
             await store.put(Digest.of(b"half and half"), cut(*pieces))
 
         assert await digests(store) == []
-        assert await store.sweep(frozenset(), soon()) == 0
+        assert await store.sweep(active(), soon()) == 0
 
     run(scenario())
 
@@ -135,7 +135,7 @@ def test_a_session_becomes_a_blob(opened: Open, algorithm: str) -> None:
 
         assert (upload.offset, size) == (13, 13)
         assert await content(store, digest) == b"one two three"
-        assert await store.sweep(frozenset(), soon()) == 0
+        assert await store.sweep(active(), soon()) == 0
 
     run(scenario())
 
@@ -207,7 +207,7 @@ def test_a_cut_session_goes_on_where_it_stands(opened: Open) -> None:
         await store.commit(upload, Digest.of(whole))
 
         assert whole == await content(store, Digest.of(whole))
-        assert await store.sweep(frozenset(), soon()) == 0
+        assert await store.sweep(active(), soon()) == 0
 
     run(scenario())
 
@@ -274,7 +274,7 @@ def test_a_wrong_digest_ends_the_session(opened: Open) -> None:
             await store.recover(upload)
         with pytest.raises(UploadLost):
             await store.commit(upload, Digest.of(b"sent"))
-        assert await store.sweep(frozenset(), soon()) == 0
+        assert await store.sweep(active(), soon()) == 0
 
     run(scenario())
 
@@ -314,7 +314,7 @@ def test_many_commits_of_one_digest_make_one_blob(opened: Open) -> None:
 
         assert sizes == [10_000] * 12
         assert [digest] == await digests(stores[0])
-        assert await stores[0].sweep(frozenset(), soon()) == 0
+        assert await stores[0].sweep(active(), soon()) == 0
         assert blob == await content(stores[0], digest)
 
     run(scenario())
@@ -408,8 +408,8 @@ def test_a_deleted_blob_is_gone_and_may_come_again(opened: Open) -> None:
         digest = Digest.of(b"mortal")
         await store.put(digest, body(b"mortal"))
 
-        await store.delete(digest)
-        await store.delete(digest)
+        await delete(store, digest)
+        await delete(store, digest)
         assert await store.stat(digest) is None
         await store.put(digest, body(b"mortal"))
 
@@ -456,6 +456,25 @@ def test_walk_shows_every_blob(opened: Open) -> None:
     run(scenario())
 
 
+def test_many_blobs_are_deleted_at_once(opened: Open) -> None:
+    """Of a list, exactly the named blobs go, whether or not some of them are there."""
+
+    async def scenario() -> None:
+        store = opened()
+        contents = [b"%d" % number for number in range(120)]
+        for each in contents:
+            await store.put(Digest.of(each), body(each))
+        missing = Digest.of(b"missing")
+
+        failures = await store.delete([*map(Digest.of, contents[20:]), missing])
+
+        assert failures == {}
+        assert await digests(store) == sorted(map(Digest.of, contents[:20]))
+        assert await content(store, Digest.of(b"7")) == b"7"
+
+    run(scenario())
+
+
 def test_sweep_removes_what_nobody_needs(opened: Open) -> None:
     """Bytes of sessions that are over go; those of live sessions, young ones and blobs stay."""
 
@@ -468,8 +487,8 @@ def test_sweep_removes_what_nobody_needs(opened: Open) -> None:
         longer = await store.append(await store.append(await store.start("more"), body(b"mo")), body(b"re"))
         await store.commit(longer, Digest.of(b"more"))
 
-        assert await store.sweep(frozenset(), datetime.now(UTC) - timedelta(hours=1)) == 0
-        assert await store.sweep(frozenset({"live"}), soon()) == 1
+        assert await store.sweep(active(), datetime.now(UTC) - timedelta(hours=1)) == 0
+        assert await store.sweep(active("live"), soon()) == 1
 
         with pytest.raises(UploadLost):
             await store.recover(dead)
@@ -491,7 +510,7 @@ def test_cancel_forgets_a_session(opened: Open) -> None:
         await store.cancel(upload)
         await store.cancel(UploadSession("never-seen"))
 
-        assert await store.sweep(frozenset(), soon()) == 0
+        assert await store.sweep(active(), soon()) == 0
 
     run(scenario())
 
@@ -549,3 +568,25 @@ def peak() -> int:
     """The largest memory use since then, in bytes."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return 1024 * int(next(line.split()[1] for line in lines if line.startswith("VmHWM")))
+
+
+def test_a_marker_says_whose_the_blobs_are(opened: Open) -> None:
+    """The first marker stays unless it is to be replaced, and is no blob."""
+
+    async def scenario() -> None:
+        store = opened()
+        assert (await store.marker(), await store.is_empty()) == (None, True)
+
+        await store.set_marker("a/1", replace=False)
+        await store.set_marker("b/2", replace=False)
+
+        assert (await opened().marker(), await store.is_empty()) == ("a/1", True)
+        await store.set_marker("b/2", replace=True)
+        assert await store.marker() == "b/2"
+        await store.put(Digest.of(b"x"), body(b"x"))
+        assert [blob.digest async for blob in store.walk()] == [Digest.of(b"x")]
+        assert not await store.is_empty()
+        assert await store.sweep(active(), soon()) == 0
+        assert await store.marker() == "b/2"
+
+    run(scenario())

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tests.contracts.blob_scenario import body, content, digests, run, soon
+from tests.contracts.blob_scenario import active, body, content, delete, digests, run, soon
 from tests.parts.small_disk import mounted, small_disk
 
 from hythe.oci.digest import Digest
@@ -54,7 +54,7 @@ def test_a_full_disk_is_reported_and_nothing_is_lost(small_disk: Path) -> None:
 
         assert await content(store, kept) == b"kept"
         assert await content(store, Digest.of(b"begun and ended")) == b"begun and ended"
-        assert await store.sweep(frozenset(), soon()) == 0
+        assert await store.sweep(active(), soon()) == 0
 
     run(scenario())
 
@@ -77,7 +77,7 @@ def test_a_read_only_disk_still_serves(small_disk: Path) -> None:
         with refused:
             await store.put(Digest.of(b"new"), body(b"new"))
         with refused:
-            await store.delete(kept)
+            await delete(store, kept)
         assert await content(LocalBlobStore(small_disk / "data"), kept) == b"kept"
 
         remount(small_disk, "rw")
@@ -112,9 +112,9 @@ def test_an_unmounted_disk_is_not_empty(tmp_path: Path) -> None:
             lambda: store.append(upload, body(b"more")),
             lambda: store.recover(upload),
             lambda: store.commit(upload, Digest.of(b"begun")),
-            lambda: store.delete(kept),
+            lambda: delete(store, kept),
             lambda: store.quarantine(kept),
-            lambda: store.sweep(frozenset(), soon()),
+            lambda: store.sweep(active(), soon()),
         ]
         for call in calls:
             with pytest.raises(StorageUnavailable, match="the folder does not exist: is its disk mounted"):
@@ -148,7 +148,7 @@ def test_acknowledged_blobs_survive_a_power_loss(tmp_path: Path) -> None:
         await store.commit(upload, Digest.of(b"acknowledged"))
         for blob in (small, middle, large_one, b"acknowledged"):
             assert await content(store, Digest.of(blob)) == blob
-        assert await store.sweep(frozenset(), soon()) == 0
+        assert await store.sweep(active(), soon()) == 0
 
     with mounted(tmp_path / "disk", "-o", "loop,commit=300", str(image)) as disk:
         run(before(LocalBlobStore(disk / "data")))
@@ -220,8 +220,8 @@ async def everything_is_there(store: BlobStore, blobs: set[str], uploads: list[t
             # It was renamed already, only the answer was missing.
             assert await store.stat(digest) is not None
         blobs.add(hex_digits)
-    await store.sweep(frozenset(), soon())
-    assert await store.sweep(frozenset(), soon()) == 0
+    await store.sweep(active(), soon())
+    assert await store.sweep(active(), soon()) == 0
     found = [blob.digest async for blob in store.walk()]
     assert blobs <= {digest.hex for digest in found}
     for digest in found:
@@ -242,7 +242,7 @@ def test_a_cancelled_write_closes_its_files(tmp_path: Path) -> None:
                 await request
 
         assert len(list(Path("/proc/self/fd").iterdir())) == before
-        assert await store.sweep(frozenset(), soon()) == 0
+        assert await store.sweep(active(), soon()) == 0
 
     run(scenario())
 

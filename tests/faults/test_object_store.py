@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
-from tests.contracts.blob_scenario import body, content, digests, run, soon
+from tests.contracts.blob_scenario import active, body, content, digests, run, soon
 from tests.parts.faulty_proxy import Fault, FaultyProxy
 from tests.parts.process import free_port
 from tests.parts.s3 import S3Server
@@ -73,7 +73,7 @@ def test_temporary_faults_are_retried(proxy: FaultyProxy, s3_bucket: str, fault:
         assert await content(store, Digest.of(small)) == small
         assert await content(store, Digest.of(large)) == large
         assert fault.times == 0
-        assert await store.sweep(frozenset(), soon()) == 0
+        assert await store.sweep(active(), soon()) == 0
 
     run(scenario())
 
@@ -142,7 +142,7 @@ def test_an_interrupted_commit_can_be_repeated(proxy: FaultyProxy, s3_bucket: st
         again = impatient(f"s3://{s3_bucket}")
         await again.commit(await again.recover(upload), Digest.of(b"all of it"))
 
-        assert await again.sweep(frozenset(), soon()) == 0
+        assert await again.sweep(active(), soon()) == 0
         assert await content(again, Digest.of(b"all of it")) == b"all of it"
 
     run(scenario())
@@ -160,9 +160,9 @@ def test_an_interrupted_commit_can_be_swept(proxy: FaultyProxy, s3_bucket: str, 
         proxy.faults.append(Fault(moment, times=3, status=503))
         with pytest.raises(StorageUnavailable):
             await store.commit(upload, digest)
-        await store.sweep(frozenset(), soon())
+        await store.sweep(active(), soon())
 
-        assert await store.sweep(frozenset(), soon()) == 0
+        assert await store.sweep(active(), soon()) == 0
         if await store.stat(digest) is not None:
             assert await content(store, digest) == b"all of it"
 

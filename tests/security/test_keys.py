@@ -95,9 +95,9 @@ def test_a_data_folder_of_an_older_version(hub: HytheServer) -> None:
     ("damage", "words"),
     [
         ("missing", "secret.key is missing, but the database has secrets that its key sealed"),
-        ("another", "another key sealed it; set secret_key to that key, or restore secret.key"),
+        ("another", "secret.key is another key than that of this installation: copy secret.key from a server"),
         ("cut", "secret.key: the value is invalid: use 32 bytes in base64"),
-        ("setting", "another key sealed it; set secret_key"),
+        ("setting", "secret_key is another key than that of this installation: copy secret.key from a server"),
         ("setting not base64", "secret_key (environment HYTHE_SECRET_KEY): the value is invalid: use 32 bytes"),
         ("old setting", "the setting builds_key is now called secret_key"),
     ],

@@ -1,7 +1,6 @@
 """How builds react to accounts: those of a blocked account end."""
 
 from hythe.builds.queue import BuildQueue
-from hythe.builds.sql import configurations as rows
 from hythe.database import Session
 from hythe.hub.account_events import AccountListener
 from hythe.hub.user import User
@@ -15,5 +14,4 @@ class BuildAccountListener(AccountListener):
 
     async def account_blocked(self, session: Session, user: User) -> None:
         """End every queued and running build; their workers lose their leases."""
-        for configuration in await rows.of_account(session, user.name):
-            await self._queue.end_all(session, configuration.id, "an administrator")
+        await self._queue.end_account(session, user.name, "an administrator")

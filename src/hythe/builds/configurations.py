@@ -22,7 +22,7 @@ from hythe.builds.events import BuildListener
 from hythe.builds.queue import BuildQueue
 from hythe.builds.rules import Rule, RulePreview, check_rule, preview, without_values
 from hythe.builds.sql import configurations as rows
-from hythe.builds.sql import forge_statuses
+from hythe.builds.sql import deletions, forge_statuses
 from hythe.builds.sql import linked_accounts as links
 from hythe.builds.triggers.schedule import next_due
 from hythe.database import Database, Session
@@ -34,6 +34,7 @@ from hythe.hub.errors import Invalid, NotFound
 from hythe.hub.namespaces import namespace_of, short_name
 from hythe.hub.secret_box import SecretBox
 from hythe.registry.access import Action
+from hythe.registry.sql import deletions as registry_deletions
 
 MANAGE = Action.DELETE
 """The permission that managing a build configuration needs. Not PUSH: users cannot push to such a repository."""
@@ -173,6 +174,7 @@ class BuildConfigurationService:
         """Delete a configuration with its builds, and return it. The images stay, and users can push again.
 
         Unfinished builds are cancelled first, and their commit statuses sent: deleting the builds deletes the outbox.
+        The registry deletes the builds in steps, as those of a deleted repository.
         """
         async with self._database.writing() as session:
             configuration = await self._allowed(session, actor, repository, MANAGE)
@@ -180,9 +182,11 @@ class BuildConfigurationService:
             await self._queue.end_all(session, configuration.id, actor.name)
         await self._wait_for_statuses(configuration.id)
         async with self._database.writing() as session:
+            deleted_id = await registry_deletions.add_deleted(session, configuration.repository, datetime.now(UTC))
+            await deletions.move(session, configuration.id, deleted_id)
+            await deletions.stop(session, configuration.id)
             for listener in self._listeners:
-                await listener.configuration_removed(session, configuration)
-            await rows.remove(session, configuration.id)
+                await listener.configuration_removed(session, configuration, deleted_id)
         return configuration
 
     async def _wait_for_statuses(self, configuration_id: int) -> None:

@@ -15,5 +15,5 @@ class BuildListener:
     async def build_changed(self, session: Session, configuration: BuildConfiguration, build: Build) -> None:
         """A build was queued, started or ended, or its commit was found; ``build.status`` says which."""
 
-    async def configuration_removed(self, session: Session, configuration: BuildConfiguration) -> None:
-        """A build configuration is about to be deleted with its builds."""
+    async def configuration_removed(self, session: Session, configuration: BuildConfiguration, deleted_id: int) -> None:
+        """A build configuration was deleted; what is moved to the repository ``deleted_id`` is deleted with it."""

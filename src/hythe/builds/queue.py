@@ -294,6 +294,15 @@ class BuildQueue:
         for build_id in await rows.end_all(session, configuration_id, by, datetime.now(UTC)):
             await self._notify_by_id(session, build_id)
 
+    async def abandon(self, session: Session, configuration_id: int, by: str) -> None:
+        """End every build of a configuration whose repository is being deleted; no one is notified."""
+        await rows.end_all(session, configuration_id, by, datetime.now(UTC))
+
+    async def end_account(self, session: Session, account: str, by: str) -> None:
+        """End every build of an account; workers that run one lose their lease."""
+        for build_id in await rows.end_account(session, account, by, datetime.now(UTC)):
+            await self._notify_by_id(session, build_id)
+
     async def _cancel(self, session: Session, build_id: int, by: str) -> bool:
         was = await rows.cancel(session, build_id, by, datetime.now(UTC))
         if was is BuildStatus.QUEUED:

@@ -1,6 +1,5 @@
 """Creates the services of Trusted Builds."""
 
-import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -57,7 +56,8 @@ def make_builds(
     queue = BuildQueue(database, _queue_policy(settings), listeners)
     builds = BuildService(database, access, secret_box, queue)
     base_image_watch = BaseImageWatch(database, builds)
-    token = settings.worker_token or secrets.token_urlsafe(32)
+    # With TLS, the worker inside "hythe serve" may reach another server of the installation at public_url.
+    token = settings.worker_token or secret_box.derive("worker token")
     workers = WorkerService(
         database,
         access,

@@ -63,7 +63,7 @@ def _configure(parser: ArgumentParser) -> None:
     upgrade = verbs.add_parser("upgrade", help="upgrade the database schema")
     upgrade.set_defaults(handler=_upgrade)
 
-    add_housekeeping(verbs, _registry)
+    add_housekeeping(verbs, _registry, "hub", {})
 
     for verb in (create, set_password):
         verb.add_argument("--password-stdin", action="store_true", help="read the password from stdin")
@@ -120,18 +120,19 @@ def _set_plan(arguments: Namespace) -> int:
 
 def _list_users(arguments: Namespace) -> int:
     from hythe.hub.actor import HubActor
-    from hythe.hub.page import Paging
+    from hythe.hub.page import MAX_PAGE_SIZE, Paging
 
     async def show(hub: "HubServices") -> None:
         headings = "".join(f"{limit.heading:<24}" for limit in PLAN_LIMITS)
         print(f"{'NAME':<40}{'E-MAIL':<36}{'ADMIN':<9}{'BLOCKED':<9}{'CREATED':<12}{headings}".rstrip())
-        number = 1
-        while (page := await hub.users.list(HubActor.operator(), Paging(number, 100))).items:
+        paging: Paging | None = Paging(page_size=MAX_PAGE_SIZE)
+        while paging is not None:
+            page = await hub.users.list(HubActor.operator(), paging)
             for user in page.items:
                 flags = "".join(f"{'yes' if flag else 'no':<9}" for flag in (user.admin, user.blocked))
                 limits = "".join(f"{limit.shown(user):<24}" for limit in PLAN_LIMITS)
                 print(f"{user.name:<40}{user.email:<36}{flags}{user.created_at:%Y-%m-%d}  {limits}".rstrip())
-            number += 1
+            paging = Paging(page_size=MAX_PAGE_SIZE, cursor=page.next) if page.next else None
 
     _with_hub(arguments, show)
     return 0
@@ -170,7 +171,8 @@ def _with_hub(arguments: Namespace, work: Callable[["HubServices"], Awaitable[No
     _require_hub(settings, new=new)
 
     async def run() -> None:
-        async with open_hub(settings) as services:
+        # The flags of these verbs lack blob_store, so this may be another blob store.
+        async with open_hub(settings, use_blobs=False) as services:
             await work(services.hub)
 
     try:

@@ -27,6 +27,8 @@ EXIT_STATUSES = {
         6, "the content does not match its digest: try again, or contact the owner"
     ),
     "hythe.client.errors.RemoteConflict": ExitStatus(7),
+    "hythe.client.errors.InvalidName": ExitStatus(2, "'hythe help VERB' shows the syntax of names"),
+    "hythe.client.errors.InvalidImage": ExitStatus(6, "the image is corrupt or malicious: contact its owner"),
     "hythe.client.errors.ClientError": ExitStatus(1),
     "hythe.containers.errors.NoSuchContainer": ExitStatus(3),
     "hythe.containers.errors.InvalidOption": ExitStatus(2),

@@ -1,26 +1,33 @@
-"""The verbs ``gc`` and ``verify`` of ``hythe admin`` and ``hythe registry``; the server can keep running."""
+"""The verbs ``gc``, ``verify`` and ``adopt-blobs`` of ``hythe admin`` and ``hythe registry``; they need no server."""
 
 import asyncio
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from hythe.cli.command import CommandFailed
-from hythe.cli.setting_flags import add_setting_flags
+from hythe.cli.setting_flags import add_setting_flags, load_settings
 
 if TYPE_CHECKING:
     from hythe.registry.service import RegistryServices
+    from hythe.settings import Settings
 
 STORAGE_FLAGS = ("data", "database_url", "blob_store", "grace_period", "upload_lifetime", "replaced_lifetime")
 """The settings that verbs working on blobs need."""
+
+ADOPTION_FLAGS = ("data", "database_url", "blob_store")
+"""The settings that say where an installation's data is."""
 
 OpenRegistry: TypeAlias = Callable[[Namespace], "AbstractAsyncContextManager[RegistryServices]"]
 """Opens the registry that the arguments name."""
 
 
-def add_housekeeping(verbs: Any, open_registry: OpenRegistry) -> None:
-    """Add ``gc`` and ``verify`` to the verbs of a command; ``verbs`` is the result of ``add_subparsers``."""
+def add_housekeeping(verbs: Any, open_registry: OpenRegistry, kind: str, defaults: Mapping[str, str]) -> None:
+    """Add ``gc``, ``verify`` and ``adopt-blobs`` to the verbs of a command.
+
+    ``verbs`` is the result of ``add_subparsers``, ``kind`` that of the installation, ``defaults`` are its settings.
+    """
     garbage: ArgumentParser = verbs.add_parser(
         "gc", help="delete unreferenced data; a running server does this periodically"
     )
@@ -34,8 +41,24 @@ def add_housekeeping(verbs: Any, open_registry: OpenRegistry) -> None:
     )
     verification.set_defaults(handler=lambda arguments: _verify(open_registry(arguments)))
 
+    adoption: ArgumentParser = verbs.add_parser(
+        "adopt-blobs", help="use a blob store that belongs to another database, or to none"
+    )
+    adoption.set_defaults(handler=lambda arguments: _adopt_blobs(load_settings(arguments, defaults).settings, kind))
+    add_setting_flags(adoption, ADOPTION_FLAGS)
+
     for verb in (garbage, verification):
         add_setting_flags(verb, STORAGE_FLAGS)
+
+
+def _adopt_blobs(settings: "Settings", kind: str) -> int:
+    """Record that database and blob store belong together."""
+    from hythe.registry.installation import Kind
+    from hythe.server.installation import adopt_blobs
+
+    asyncio.run(adopt_blobs(settings, Kind(kind)))
+    print(f"the blobs in {settings.blob_store or settings.data_folder} now belong to this database")
+    return 0
 
 
 def _collect_garbage(opened: "AbstractAsyncContextManager[RegistryServices]", *, dry_run: bool) -> int:
@@ -88,7 +111,7 @@ async def _report(registry: "RegistryServices") -> tuple[int, int]:
             elif finding.healed:
                 print(f"{finding.digest}: intact again, and served")
     async for stray in registry.verification.strays():
-        print(f"{stray.digest}: {stray.size} bytes not in the database: the next garbage collection deletes them")
+        print(f"{stray.digest}: {stray.size} bytes not in the database: deleted after the grace period")
     async for wrong in registry.verification.usage():
         counted, actual = wrong.counted.bytes, wrong.actual.bytes
         print(f"{wrong.namespace}: stores {actual} bytes, but {counted} were counted: corrected")

@@ -19,7 +19,7 @@ DATA = "~/.local/share/hythe/registry"
 
 SETTINGS = (
     "listen", "allowed_hosts", "data", "database_url", "blob_store", "redirect_blobs", "tls_cert", "tls_key",
-    "manifest_size",
+    "manifest_size", "sparse_images", "protect_images",
     "mirrors", "mirror_age", "mirror_size", "internal_networks", "grace_period", "garbage_interval",
     "upload_lifetime", "replaced_lifetime",
     "idle_timeout", "stall_timeout", "stop_timeout", "log_format",
@@ -52,10 +52,10 @@ def _configure(parser: ArgumentParser) -> None:
 
     importer = verbs.add_parser("import", help="import the data of a docker-registry, and verify every blob")
     importer.add_argument("folder", type=Path, metavar="FOLDER", help="rootdirectory of the docker-registry")
-    add_setting_flags(importer, ("data", "database_url", "blob_store", "manifest_size"))
+    add_setting_flags(importer, ("data", "database_url", "blob_store", "manifest_size", "sparse_images"))
     importer.set_defaults(handler=_import)
 
-    add_housekeeping(verbs, _registry)
+    add_housekeeping(verbs, _registry, "registry", {"data": DATA})
 
 
 def _run(arguments: Namespace) -> int:

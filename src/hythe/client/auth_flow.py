@@ -11,20 +11,19 @@ Distribution's ``docs/content/spec/auth/{token,oauth,scope}.md``; RFC 6749; RFC 
 """
 
 from collections.abc import Generator, Sequence
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlencode, urljoin, urlsplit
 
 import msgspec
 
 from hythe.client.credentials import Credential
+from hythe.client.error_body import error_reason
 from hythe.client.errors import AccessDenied, RegistryError
 from hythe.client.http1 import HTTPRequest, HTTPResponse
 from hythe.oci.challenge import Challenge
-from hythe.oci.errors import decode_errors
-from hythe.oci.scope import Scope
+from hythe.oci.scope import Scope, add_scopes
+from hythe.oci.token_reply import InvalidTokenReply, TokenReply
 
 CLIENT_ID = "hythe"
-MIN_TOKEN_LIFETIME = 60
-"""Seconds that a token is valid if its ``expires_in`` is missing or smaller (token specification)."""
 
 AuthFlow = Generator[HTTPRequest, HTTPResponse, "Authorization"]
 
@@ -37,53 +36,66 @@ class Authorization(msgspec.Struct, frozen=True):
     refresh_token: str = ""
 
 
-class _TokenReply(msgspec.Struct, frozen=True):
-    token: str = ""
-    access_token: str = ""
-    expires_in: float | None = None
-    refresh_token: str = ""
-
-
-class _DetailReply(msgspec.Struct, frozen=True):
-    details: str = ""
-    detail: str = ""
-    message: str = ""
-
-
 def authorize(
-    challenges: Sequence[Challenge], credential: Credential, scopes: Sequence[Scope], *, offline: bool = False
+    challenges: Sequence[Challenge],
+    credential: Credential,
+    scopes: Sequence[Scope],
+    *,
+    offline: bool = False,
+    base: str = "",
 ) -> AuthFlow:
     """Respond to a server's challenges; ``offline`` requests a refresh token, for logging in.
 
-    Raises AccessDenied if the token server refuses, or if no offered scheme is supported.
+    A relative realm is resolved against ``base``, the URL of the challenged request. The scope in the challenge is
+    requested as well, except for logging in. Raises AccessDenied if the token server refuses, or if no offered scheme
+    is supported.
     """
-    bearer = next((c for c in challenges if c.scheme == "bearer"), None)
-    if bearer is not None:
-        return (yield from _bearer(bearer, credential, scopes, offline))
-    if any(c.scheme == "basic" for c in challenges):
+    bearers = [_resolved(challenge, base) for challenge in challenges if challenge.scheme == "bearer"]
+    bearer = next(filter(_has_usable_realm, bearers), None)
+    if bearer is None and any(c.scheme == "basic" for c in challenges):
         if not (credential.username and credential.password):
             raise AccessDenied("unauthorized: authentication required", "log in with 'hythe login'")
         return Authorization(f"Basic {credential.encoded}")
+    if bearer is not None or bearers:
+        return (yield from _bearer(bearer or bearers[0], credential, scopes, offline))
     offered = ", ".join(c.scheme for c in challenges) or "no scheme"
     raise AccessDenied(f"unsupported authentication: the server offers {offered}", "hythe supports Bearer and Basic")
+
+
+def _resolved(challenge: Challenge, base: str) -> Challenge:
+    realm = challenge.parameters.get("realm", "")
+    try:
+        absolute = urljoin(base, realm) if base and realm else realm
+    except ValueError:  # not a URL
+        absolute = realm
+    return Challenge(challenge.scheme, {**challenge.parameters, "realm": absolute})
+
+
+def _has_usable_realm(challenge: Challenge) -> bool:
+    try:
+        parts = urlsplit(challenge.parameters["realm"])
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def _bearer(challenge: Challenge, credential: Credential, scopes: Sequence[Scope], offline: bool) -> AuthFlow:
     if credential.registry_token:
         return Authorization(f"Bearer {credential.registry_token}")
-    realm = challenge.parameters.get("realm", "")
-    if urlsplit(realm).scheme not in ("http", "https"):
+    realm = challenge.parameters["realm"]
+    if not _has_usable_realm(challenge):
         raise AccessDenied(
             f"invalid authentication challenge: realm {realm!r} is not a URL", "contact the registry's administrator"
         )
     service = challenge.parameters.get("service", "")
+    wanted = tuple(map(str, scopes)) if offline else add_scopes(scopes, challenge.parameters.get("scope", ""))
     if credential.identity_token:
         fields = {"grant_type": "refresh_token", "refresh_token": credential.identity_token}
-        response = yield _post(realm, service, scopes, fields)
+        response = yield _post(realm, service, wanted, fields)
     else:
-        response = yield _get(realm, service, scopes, credential, offline)
+        response = yield _get(realm, service, wanted, credential, offline)
         if response.status in (404, 405) and credential:
-            response = yield _post(realm, service, scopes, _password_fields(credential, offline))
+            response = yield _post(realm, service, wanted, _password_fields(credential, offline))
     return _read_reply(response, credential, offline)
 
 
@@ -92,9 +104,9 @@ def _password_fields(credential: Credential, offline: bool) -> dict[str, str]:
     return {**fields, "access_type": "offline"} if offline else fields
 
 
-def _get(realm: str, service: str, scopes: Sequence[Scope], credential: Credential, offline: bool) -> HTTPRequest:
+def _get(realm: str, service: str, scopes: Sequence[str], credential: Credential, offline: bool) -> HTTPRequest:
     query = [("service", service)] if service else []
-    query += [("scope", str(scope)) for scope in scopes]
+    query += [("scope", scope) for scope in scopes]
     headers = {}
     if offline:
         query += [("offline_token", "true"), ("client_id", CLIENT_ID)]
@@ -105,42 +117,30 @@ def _get(realm: str, service: str, scopes: Sequence[Scope], credential: Credenti
     return HTTPRequest("GET", f"{realm}{joined}{urlencode(query, quote_via=quote, safe=':/')}", headers)
 
 
-def _post(realm: str, service: str, scopes: Sequence[Scope], fields: dict[str, str]) -> HTTPRequest:
+def _post(realm: str, service: str, scopes: Sequence[str], fields: dict[str, str]) -> HTTPRequest:
     form = {**fields, "service": service, "client_id": CLIENT_ID}
     if scopes:
-        form["scope"] = " ".join(map(str, scopes))
+        form["scope"] = " ".join(scopes)
     return HTTPRequest("POST", realm, {"Content-Type": "application/x-www-form-urlencoded"}, urlencode(form).encode())
 
 
 def _read_reply(response: HTTPResponse, credential: Credential, offline: bool) -> Authorization:
+    reason = error_reason(response.body) or f"status {response.status}"
     if response.status in (400, 401, 403):
         who = "your credentials" if credential else "anonymous access"
         credential_hint = "check the user name and password" if offline else "log in again with 'hythe login'"
         hint = credential_hint if credential else "log in with 'hythe login'"
-        raise AccessDenied(f"the token server refused {who}: {_reason(response)}", hint)
-    if response.status != 200:
+        raise AccessDenied(f"the token server refused {who}: {reason}", hint)
+    if not 200 <= response.status < 300:
         raise RegistryError(
-            f"the token server returned status {response.status}: {_reason(response)}", status=response.status
+            f"the token server returned status {response.status}: {reason}",
+            status=response.status,
+            retry_after=response.retry_after,
         )
     try:
-        reply = msgspec.json.decode(response.body, type=_TokenReply)
-    except msgspec.MsgspecError as error:
+        reply = TokenReply.parse(response.body)
+    except InvalidTokenReply as error:
         raise RegistryError(
-            "invalid response from the token server: not JSON", "contact the registry's administrator"
+            f"invalid response from the token server: {error}", "contact the registry's administrator"
         ) from error
-    token = reply.token or reply.access_token
-    if not token:
-        raise RegistryError("invalid response from the token server: no token", "contact the registry's administrator")
-    seconds = max(MIN_TOKEN_LIFETIME, reply.expires_in or MIN_TOKEN_LIFETIME)
-    return Authorization(f"Bearer {token}", seconds, reply.refresh_token)
-
-
-def _reason(response: HTTPResponse) -> str:
-    entries = decode_errors(response.body)
-    if entries:
-        return "; ".join(entry.message or entry.code.lower() for entry in entries)
-    try:
-        reply = msgspec.json.decode(response.body, type=_DetailReply)
-    except msgspec.MsgspecError:
-        return f"status {response.status}"
-    return reply.details or reply.detail or reply.message or f"status {response.status}"
+    return Authorization(f"Bearer {reply.token}", reply.seconds, reply.refresh_token)

@@ -8,7 +8,7 @@ from hythe.client.auth_flow import AuthFlow, Authorization, authorize
 from hythe.client.credentials import Credential
 from hythe.client.http1 import HTTPRequest, HTTPResponse
 from hythe.oci.challenge import Challenge, parse_challenges
-from hythe.oci.scope import Scope, parse_scopes
+from hythe.oci.scope import Scope
 
 RENEWAL_MARGIN = 15
 """Seconds before expiry at which a token is renewed, so that it does not expire during a request."""
@@ -22,6 +22,7 @@ class Authorizer:
         self._exchange = exchange
         self._lock = threading.Lock()
         self._challenges: tuple[Challenge, ...] = ()
+        self._base = ""
         self._tokens: dict[tuple[str, ...], tuple[str, float]] = {}
 
     def header(self, scopes: Sequence[Scope]) -> str:
@@ -32,19 +33,20 @@ class Authorizer:
                 return header
             return self._authorize(scopes).header if self._challenges else ""
 
-    def answer_challenge(self, challenge: str, rejected_header: str, scopes: Sequence[Scope]) -> str:
-        """Return a new header after a 401; ``rejected_header`` is the one that was sent. Raises AccessDenied."""
+    def answer_challenge(self, challenge: str, rejected_header: str, scopes: Sequence[Scope], base: str = "") -> str:
+        """Return a new header after a 401; ``rejected_header`` is the one that was sent. Raises AccessDenied.
+
+        ``base`` is the URL of the request, for a challenge with a relative realm.
+        """
         with self._lock:
             header, ends = self._tokens.get(_key(scopes), ("", 0.0))
             if header and header != rejected_header and time.monotonic() < ends:
                 return header  # another thread has just renewed it
-            self._challenges = parse_challenges(challenge)
+            self._challenges, self._base = parse_challenges(challenge), base
             return self._authorize(scopes).header
 
     def _authorize(self, scopes: Sequence[Scope]) -> Authorization:
-        challenge_scopes = [c.parameters["scope"] for c in self._challenges if c.parameters.get("scope")]
-        all_scopes = parse_scopes([*map(str, scopes), *challenge_scopes])
-        flow = authorize(self._challenges, self._credential(), all_scopes)
+        flow = authorize(self._challenges, self._credential(), scopes, base=self._base)
         authorization = run_auth_flow(flow, self._exchange)
         lifetime = max(authorization.seconds - RENEWAL_MARGIN, authorization.seconds / 2)
         self._tokens[_key(scopes)] = (authorization.header, time.monotonic() + lifetime)

@@ -8,6 +8,7 @@ from hythe.client.configuration import Configuration, load_configuration
 from hythe.client.connection import ConnectionPool
 from hythe.client.credential_files import CredentialFiles
 from hythe.client.credentials import Credential
+from hythe.client.errors import as_client_errors
 from hythe.client.protocol import PUSH_ACTIONS, RemoteRepository
 from hythe.client.retry import RetryPolicy
 from hythe.client.session import RegistrySession
@@ -47,8 +48,9 @@ class Client:
             transfer_rate=transfer_rate,
         )
 
+    @as_client_errors()
     def reference(self, text: str) -> Reference:
-        """Parse an image name as the user typed it; raises InvalidReference."""
+        """Parse an image name as the user typed it; raises InvalidName."""
         return Reference.parse(text, self.configuration.default_registry)
 
     def session(self, host: str, repository: str = "", credential: Credential | None = None) -> RegistrySession:

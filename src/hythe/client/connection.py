@@ -78,6 +78,11 @@ class StreamedResponse:
         self._keep_alive = head.keep_alive
         self._body = connection.body(method, head)
 
+    @property
+    def origin(self) -> str:
+        """Scheme, host and port of the server that responded."""
+        return self._key
+
     def readinto(self, buffer: memoryview) -> int:
         """Read into ``buffer``; returns the number of bytes, 0 at the end. Raises ConnectionFailed."""
         try:
@@ -139,7 +144,7 @@ class ConnectionPool:
 
         If the server has closed a pooled connection, the request is sent again on a new one.
         """
-        parts = urlsplit(url)
+        parts = _split(url)
         key = f"{parts.scheme}://{parts.netloc}"
         pooled = self._take(key)
         if pooled is not None:
@@ -257,6 +262,18 @@ class ConnectionPool:
         except BaseException:
             self.release(key, connection, False)
             raise
+
+
+def _split(url: str) -> SplitResult:
+    """Split a URL, which may be the server's, without its user information; raises ConnectionFailed."""
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in _PORTS and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ConnectionFailed(f"invalid URL: {url[:200]!r}", permanent=True)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2])
 
 
 def _address(host: str, port: int) -> tuple[Any, int]:

@@ -64,6 +64,10 @@ def _run(helper: str, verb: str, text: str) -> HelperOutput:
         raise HelperFailed(f"{command[0]} is not installed", "install it, or remove it from config.json") from error
     except subprocess.TimeoutExpired as error:
         raise HelperFailed(f"{command[0]} {verb} timed out after {_TIMEOUT} seconds") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise HelperFailed(
+            f"{command[0]} cannot be run: {error}", "repair it, or remove it from config.json"
+        ) from error
     return HelperOutput(done.stdout if done.returncode == 0 else done.stdout + done.stderr, done.returncode)
 
 

@@ -7,8 +7,18 @@ ClientError                 base class
 ├── RegistryError           the registry returned an error
 ├── ContentMismatch         content does not match its digest or size
 ├── RemoteConflict          already exists, or is in use
-└── InvalidConfiguration    a configuration or credential file is invalid
+├── InvalidConfiguration    a configuration or credential file is invalid
+├── InvalidName             the name of an image, a tag, a digest or a host is invalid
+├── InvalidImage            a manifest or an image configuration is invalid
+└── UnusableFile            a local file or folder cannot be read or written
+    └── DiskFull            there is no space left, or the quota is used up
 """
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from hythe.oci.errors import InvalidDigest, InvalidManifest, InvalidReference, OCIError
+from hythe.oci.scope import InvalidScope
 
 
 class ClientError(Exception):
@@ -51,3 +61,40 @@ class RemoteConflict(ClientError):
 
 class InvalidConfiguration(ClientError):
     """A configuration or credential file is invalid."""
+
+
+class InvalidName(ClientError, InvalidReference):
+    """The name of an image, a tag, a digest or a host is invalid."""
+
+
+class InvalidImage(ClientError, InvalidManifest):
+    """A manifest or an image configuration is invalid."""
+
+
+class UnusableFile(ClientError):
+    """A local file or folder cannot be read or written."""
+
+
+class DiskFull(UnusableFile):
+    """There is no space left on a disk, or the user's quota is used up."""
+
+
+@contextmanager
+def as_client_errors() -> Iterator[None]:
+    """Raise the errors of ``oci`` and of the operating system as ClientError: for what users of the library call."""
+    try:
+        yield
+    except ClientError:
+        raise
+    except (InvalidReference, InvalidDigest, InvalidScope) as error:
+        raise InvalidName(str(error), "write [HOST[:PORT]/]NAME[:TAG][@DIGEST]") from error
+    except OCIError as error:
+        raise InvalidImage(str(error), "the image is damaged: contact its owner") from error
+    except OSError as error:
+        raise UnusableFile(os_error_message(error), "check the path and its permissions") from error
+
+
+def os_error_message(error: OSError) -> str:
+    """Return the file name, if known, and the reason without the number."""
+    reason = error.strerror or str(error) or type(error).__name__
+    return f"{error.filename}: {reason}" if error.filename is not None else reason

@@ -199,6 +199,8 @@ class HTTP1Connection:
         length = head.headers.get("content-length")
         if length is None:
             return ResponseBody(self._reader)
+        lengths = {part.strip() for part in length.split(",")}  # sent twice with one value (RFC 9110, section 8.6)
+        length = lengths.pop() if len(lengths) == 1 else length
         if not (length.isascii() and length.isdigit()) or len(length) > _MAX_DIGITS:
             raise InvalidResponse(f"invalid response: Content-Length {length[:40]!r}")
         return FixedLengthBody(self._reader, int(length))

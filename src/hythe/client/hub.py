@@ -5,13 +5,16 @@ newer ``/v2/search/repositories/``. Sign-up uses ``POST /api/v1/users`` of hythe
 """
 
 import re
+from collections.abc import Sequence
 from enum import Enum
+from typing import Any
 from urllib.parse import quote, urlencode
 
 import msgspec
 
 from hythe.client.client import Client
 from hythe.client.connection import BytesBody
+from hythe.client.error_body import error_reason
 from hythe.client.errors import AccessDenied, ClientError, RegistryError, RemoteConflict
 from hythe.client.http1 import HTTPResponse
 from hythe.client.session import RegistrySession, error_from
@@ -43,37 +46,6 @@ class UsernameStatus(Enum):
     FREE = "free"
     TAKEN = "taken"
     UNKNOWN = "unknown"
-
-
-class _IndexResult(msgspec.Struct, frozen=True):
-    name: str
-    description: str | None = None
-    star_count: int = 0
-    is_official: bool = False
-    is_automated: bool = False
-    is_trusted: bool = False
-
-
-class _IndexReply(msgspec.Struct, frozen=True):
-    results: tuple[_IndexResult, ...] = ()
-
-
-class _HubResult(msgspec.Struct, frozen=True):
-    repo_name: str
-    short_description: str | None = None
-    star_count: int = 0
-    is_official: bool = False
-    is_automated: bool = False
-
-
-class _HubReply(msgspec.Struct, frozen=True):
-    results: tuple[_HubResult, ...] = ()
-
-
-class _Problem(msgspec.Struct, frozen=True):
-    title: str = ""
-    detail: str = ""
-    errors: tuple[dict[str, object], ...] | dict[str, object] = ()
 
 
 class HubClient:
@@ -150,49 +122,60 @@ def _sign_up_error(response: HTTPResponse, session: RegistrySession) -> ClientEr
 
 
 def _description(response: HTTPResponse) -> str:
-    """Return the message of a response: problem details, a JSON string, or plain text."""
+    """Return the message of a response with the errors of its fields, if it has any (problem details)."""
+    reason = error_reason(response.body)
     try:
-        decoded = msgspec.json.decode(response.body)
-    except msgspec.MsgspecError:
-        text = response.body.decode(errors="replace").strip()
-        return "" if "<" in text else text[:300]
-    if isinstance(decoded, str):
-        return decoded
-    try:
-        problem = msgspec.convert(decoded, _Problem)
-    except msgspec.ValidationError:
-        return ""
-    return "; ".join(filter(None, [problem.detail or problem.title, *_field_errors(problem)]))
+        document = msgspec.json.decode(response.body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return reason
+    errors = document.get("errors") if isinstance(document, dict) else None
+    return "; ".join(filter(None, [reason, *(text for text in _field_errors(errors) if text not in reason)]))
 
 
-def _field_errors(problem: _Problem) -> list[str]:
-    if isinstance(problem.errors, dict):
-        return [f"{field}: {reason}" for field, reason in problem.errors.items()]
-    texts = [": ".join(str(entry[key]) for key in ("field", "detail") if key in entry) for entry in problem.errors]
-    return [text for text in texts if text not in problem.detail]
+def _field_errors(errors: Any) -> list[str]:
+    if isinstance(errors, dict):
+        return [f"{field}: {reason}" for field, reason in errors.items()]
+    entries = [entry for entry in errors if isinstance(entry, dict)] if isinstance(errors, list) else []
+    texts = [": ".join(str(entry[key]) for key in ("field", "detail") if key in entry) for entry in entries]
+    return list(filter(None, texts))
 
 
 def parse_index_reply(content: bytes) -> list[SearchResult]:
     """Parse a response of ``/v1/search``; raises RegistryError."""
-    try:
-        reply = msgspec.json.decode(content, type=_IndexReply)
-    except msgspec.MsgspecError as error:
-        raise RegistryError("invalid response to /v1/search") from error
     return [
-        SearchResult(r.name, r.description or "", r.star_count, r.is_official, r.is_automated or r.is_trusted)
-        for r in reply.results
+        _search_result(row, "name", "description", ("is_automated", "is_trusted"))
+        for row in _results(content, "/v1/search")
+        if isinstance(row.get("name"), str)
     ]
 
 
 def parse_hub_reply(content: bytes) -> list[SearchResult]:
     """Parse a response of Docker Hub's ``/v2/search/repositories/``; raises RegistryError."""
-    try:
-        reply = msgspec.json.decode(content, type=_HubReply)
-    except msgspec.MsgspecError as error:
-        raise RegistryError("invalid response to /v2/search/repositories/") from error
     return [
-        SearchResult(
-            r.repo_name.removeprefix("library/"), r.short_description or "", r.star_count, r.is_official, r.is_automated
-        )
-        for r in reply.results
+        _search_result(row, "repo_name", "short_description", ("is_automated",))
+        for row in _results(content, "/v2/search/repositories/")
+        if isinstance(row.get("repo_name"), str)
     ]
+
+
+def _results(content: bytes, what: str) -> list[dict[str, Any]]:
+    """Return the objects in ``results``; none if it is missing or null."""
+    try:
+        document = msgspec.json.decode(content)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise RegistryError(f"invalid response to {what}: not JSON") from error
+    rows = document.get("results") if isinstance(document, dict) else None
+    if not isinstance(document, dict) or not isinstance(rows, list | None):
+        raise RegistryError(f"invalid response to {what}: no list of results")
+    return [row for row in rows or () if isinstance(row, dict)]
+
+
+def _search_result(row: dict[str, Any], name: str, description: str, automated: Sequence[str]) -> SearchResult:
+    stars = row.get("star_count")
+    return SearchResult(
+        row[name].removeprefix("library/") if name == "repo_name" else row[name],
+        str(row.get(description) or ""),
+        int(stars) if isinstance(stars, int | float) else 0,
+        bool(row.get("is_official")),
+        any(row.get(field) for field in automated),
+    )

@@ -23,7 +23,8 @@ def check_credential(client: Client, host: str, credential: Credential) -> Crede
     if response.status != 401:
         raise error_from(response, session, "GET /v2/")
     challenges = parse_challenges(response.headers.get("www-authenticate", ""))
-    authorization = run_auth_flow(authorize(challenges, credential, (), offline=True), anonymous.exchange)
+    flow = authorize(challenges, credential, (), offline=True, base=f"{anonymous.base}/v2/")
+    authorization = run_auth_flow(flow, anonymous.exchange)
     with anonymous.ping(authorization.header) as stream:
         response = stream.read()
     if response.status in (401, 403):

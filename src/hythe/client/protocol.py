@@ -1,14 +1,16 @@
 """The distribution protocol as methods of one repository (distribution specification 1.1)."""
 
 from collections.abc import Iterable, Iterator
-from urllib.parse import quote, urlencode, urljoin
+from typing import Any
+from urllib.parse import quote, urlencode
 
 import msgspec
 
 from hythe.client.connection import BytesBody, RequestBody, StreamedResponse
-from hythe.client.errors import ContentMismatch
+from hythe.client.errors import ContentMismatch, RegistryError, as_client_errors
 from hythe.client.http1 import HTTPResponse
 from hythe.client.session import RegistrySession, error_from
+from hythe.client.urls import next_page, resolve_url
 from hythe.oci.digest import Digest
 from hythe.oci.errors import InvalidDigest
 from hythe.oci.manifest import MANIFEST_MEDIA_TYPES, Descriptor, Manifest
@@ -19,14 +21,8 @@ _ACCEPT = {"Accept": ", ".join(MANIFEST_MEDIA_TYPES)}
 _STREAM = {"Content-Type": "application/octet-stream"}
 PAGE_SIZE = 1000
 """Number of tags or names per request."""
-
-
-class _Tags(msgspec.Struct, frozen=True):
-    tags: tuple[str, ...] | None = None
-
-
-class _Catalog(msgspec.Struct, frozen=True):
-    repositories: tuple[str, ...] | None = None
+_XHTML = "application/xhtml+xml"
+_PAGE_HINT = "check the address; a proxy or a sign-in page of your network may have responded instead"
 
 
 class RemoteRepository:
@@ -47,8 +43,9 @@ class RemoteRepository:
 
     # Manifests
 
+    @as_client_errors()
     def get_manifest(self, target: str) -> Manifest:
-        """Return the manifest with a tag or digest, verified; raises RemoteNotFound."""
+        """Return the manifest with a tag or digest, verified; raises RemoteNotFound, InvalidImage."""
         response = self.session.request("GET", self._manifest_path(target), self.scopes, _ACCEPT)
         if response.status != 200:
             raise error_from(response, self.session, self._what(target))
@@ -60,7 +57,8 @@ class RemoteRepository:
             raise ContentMismatch(
                 f"manifest {target} does not match its digest", "contact the registry's administrator"
             )
-        return Manifest.parse(response.body, response.headers.get("content-type", ""))
+        _refuse_page(response, self.session)
+        return Manifest.parse(response.body, _manifest_type(response))
 
     def has_manifest(self, target: str) -> bool:
         """Whether a manifest with a tag or digest exists and is readable."""
@@ -91,7 +89,7 @@ class RemoteRepository:
     def tags(self) -> Iterator[str]:
         """Yield all tags, over all pages; raises RemoteNotFound."""
         for content in self._pages(f"{self._root}/tags/list?n={PAGE_SIZE}", f"tags of {self.name}"):
-            yield from msgspec.json.decode(content, type=_Tags).tags or ()
+            yield from _names(content, "tags", self.session)
 
     def _pages(self, path: str, what: str) -> Iterator[bytes]:
         yield from pages(self.session, path, self.scopes, what)
@@ -143,16 +141,21 @@ class RemoteRepository:
             return ""
         if response.status != 202:
             raise error_from(response, self.session, f"starting an upload to {self.name}")
-        return self._location(response.headers.get("location", ""))
+        location = self._location(response, path)
+        if not location:
+            raise RegistryError(
+                f"{self.session.host} started an upload without a Location", "contact the registry's administrator"
+            )
+        return location
 
     def upload_offset(self, location: str) -> tuple[str, int]:
         """Return an upload's current location and offset; raises RemoteNotFound if it does not exist."""
         response = self.session.request("GET", location, self.scopes)
         if response.status not in (200, 202, 204):
             raise error_from(response, self.session, "the status of an upload")
-        last = response.headers.get("range", "").removeprefix("bytes=").partition("-")[2]
-        offset = int(last) + 1 if last.isdigit() and int(last) else 0
-        return self._location(response.headers.get("location", "")) or location, offset
+        last = response.headers.get("range", "").strip().removeprefix("bytes=").partition("-")[2]
+        offset = int(last) + 1 if last.isdecimal() and int(last) else 0
+        return self._location(response, location) or location, offset
 
     def send_chunk(self, location: str, body: RequestBody, offset: int) -> str:
         """Append ``body`` at ``offset``; returns the upload's next location. Does not retry."""
@@ -161,7 +164,7 @@ class RemoteRepository:
             response = stream.read()
         if response.status not in (201, 202, 204):
             raise error_from(response, self.session, f"uploading to {self.name}")
-        return self._location(response.headers.get("location", "")) or location
+        return self._location(response, location) or location
 
     def finish_upload(self, location: str, digest: str, body: RequestBody | None = None) -> None:
         """Finish an upload with its digest and optional last content. Does not retry."""
@@ -171,8 +174,10 @@ class RemoteRepository:
         if response.status not in (201, 204):
             raise error_from(response, self.session, f"uploading to {self.name}")
 
-    def _location(self, header: str) -> str:
-        return urljoin(self.session.base, header) if header else ""
+    def _location(self, response: HTTPResponse, requested: str) -> str:
+        """Return the absolute URL in ``Location``, which may be relative to the requested URL; "" if it is missing."""
+        header = response.headers.get("location", "").strip()
+        return resolve_url(resolve_url(self.session.base, requested), header) if header else ""
 
     def _blob_path(self, descriptor: Descriptor) -> str:
         return f"{self._root}/blobs/{descriptor.digest}"
@@ -182,23 +187,48 @@ def catalog(session: RegistrySession) -> Iterator[str]:
     """Yield the names of all repositories that the registry lists (``_catalog``)."""
     scope = (Scope("registry", "catalog", frozenset({"*"})),)
     for content in pages(session, f"/v2/_catalog?n={PAGE_SIZE}", scope, "the list of repositories"):
-        yield from msgspec.json.decode(content, type=_Catalog).repositories or ()
+        yield from _names(content, "repositories", session)
 
 
 def pages(session: RegistrySession, path: str, scopes: tuple[Scope, ...], what: str) -> Iterator[bytes]:
     """Yield the bodies of a paginated list, following ``Link: <..>; rel="next"`` (RFC 8288)."""
-    while path:
+    seen = set()
+    while path and path not in seen:  # a registry that ignores ``last`` would repeat its first page without end
+        seen.add(path)
         response = session.request("GET", path, scopes)
         if response.status != 200:
             raise error_from(response, session, what)
+        _refuse_page(response, session)
         yield response.body
-        target, _, relation = response.headers.get("link", "").partition(";")
-        path = urljoin(urljoin(session.base, path), target.strip().strip("<>")) if 'rel="next"' in relation else ""
+        target = next_page(response.headers.get("link", ""))
+        path = resolve_url(resolve_url(session.base, path), target) if target else ""
+
+
+def _names(content: bytes, field: str, session: RegistrySession) -> Iterator[str]:
+    """Yield the texts in a list of a JSON object; none if it is missing or null. Raises RegistryError."""
+    try:
+        document: Any = msgspec.json.decode(content)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise RegistryError(f"invalid response from {session.host}: not JSON", _PAGE_HINT) from error
+    names = document.get(field) if isinstance(document, dict) else None
+    yield from (name for name in names if isinstance(name, str)) if isinstance(names, list) else ()
+
+
+def _refuse_page(response: HTTPResponse, session: RegistrySession) -> None:
+    """Raise RegistryError for a page for browsers, which proxies and sign-in pages of networks send with status 200."""
+    if response.headers.get("content-type", "").partition(";")[0].strip().lower() in ("text/html", _XHTML):
+        raise RegistryError(f"{session.host} sent a web page in place of registry data", _PAGE_HINT)
+
+
+def _manifest_type(response: HTTPResponse) -> str:
+    """Return the ``Content-Type`` of a manifest; "" if it is a general one, as static file servers send."""
+    media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return media_type if media_type in MANIFEST_MEDIA_TYPES else ""
 
 
 def _digest_header(text: str | None) -> Digest | None:
     try:
-        return Digest.parse(text) if text else None
+        return Digest.parse(text.strip().strip('"').lower()) if text else None
     except InvalidDigest:
         return None
 

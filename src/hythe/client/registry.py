@@ -8,7 +8,7 @@ import msgspec
 
 from hythe.client.client import Client
 from hythe.client.credentials import Credential
-from hythe.client.errors import ContentMismatch, RemoteNotFound
+from hythe.client.errors import ContentMismatch, InvalidName, RemoteNotFound, as_client_errors
 from hythe.client.hub import HubClient, SearchResult
 from hythe.client.image_locations import KINDS, open_destination, open_source
 from hythe.client.image_tree import choose_in_tree
@@ -19,7 +19,7 @@ from hythe.client.transfer import TransferOptions, transfer
 from hythe.oci.config import ImageConfig
 from hythe.oci.digest import Digest
 from hythe.oci.manifest import Descriptor, Manifest, Platform
-from hythe.oci.reference import Reference, split_host
+from hythe.oci.reference import Reference, is_host, split_host
 from hythe.oci.scope import DELETE, PULL
 
 
@@ -47,7 +47,8 @@ class Registry:
     """A registry or hub; use it as a context manager, or close it.
 
     Names can omit its host: ``ann/app:1``. Credentials come from the files of docker and podman, unless ``username``
-    and ``password`` are given. All methods raise subclasses of ``hythe.client.errors.ClientError``.
+    and ``password`` are given. Whatever fails, the constructor and all methods raise subclasses of
+    ``hythe.client.errors.ClientError``: for invalid names and files as well as for servers.
     """
 
     def __init__(
@@ -59,6 +60,8 @@ class Registry:
         plain_http: bool = False,
         client: Client | None = None,
     ) -> None:
+        if not is_host(host):
+            raise InvalidName(f"{host!r} is not a host", "write HOST[:PORT], such as registry.example.com:5000")
         self.host = host
         credentials_by_host = {host: Credential(username, password)} if username else {}
         self._client = client or Client(
@@ -67,21 +70,26 @@ class Registry:
 
     def repositories(self) -> Iterator[str]:
         """Yield the names of all repositories in the registry (not supported by Docker Hub)."""
-        return catalog(self._client.session(self.host))
+        with as_client_errors():
+            yield from catalog(self._client.session(self.host))
 
+    @as_client_errors()
     def search(self, term: str, limit: int = 25) -> list[SearchResult]:
         """Return repositories that match ``term``, best first."""
         return HubClient(self._client, self.host).search(term, limit)
 
+    @as_client_errors()
     def tags(self, repository: str) -> list[str]:
         """Return the tags of a repository."""
         return list(self._repository(self.reference(repository)).tags())
 
+    @as_client_errors()
     def manifest(self, name: str) -> Manifest:
         """Return the manifest of a name: an image's, or an index."""
         reference = self.reference(name).with_default_tag()
         return self._repository(reference).get_manifest(reference.target)
 
+    @as_client_errors()
     def image(self, name: str, platform: str = "") -> RemoteImage:
         """Return an image with its configuration, for a platform ``os/architecture`` (default: this machine's)."""
         reference = self.reference(name).with_default_tag()
@@ -100,10 +108,12 @@ class Registry:
         image_platform = Platform(config.architecture, config.os, variant=config.variant)
         return RemoteImage(reference, root.digest(), offered or (image_platform,), manifest, config)
 
+    @as_client_errors()
     def read_blob(self, repository: str, descriptor: Descriptor) -> bytes:
         """Return a verified blob, read into memory: for configurations and small layers."""
         return _read_blob(self._repository(self.reference(repository)), descriptor)
 
+    @as_client_errors()
     def copy(
         self, source: str, destination: str, platforms: Iterable[str] = (), reporter: Reporter | None = None
     ) -> Digest:
@@ -118,12 +128,14 @@ class Registry:
         with open_source(self._client, origin) as here, open_destination(self._client, target, origin) as there:
             return transfer(here, there, options, reporter, parallel).manifest.digest()
 
+    @as_client_errors()
     def delete(self, name: str) -> None:
         """Delete a tag, or a manifest by its digest."""
         reference = self.reference(name).with_default_tag()
         session = self._client.session(reference.host, reference.repository)
         RemoteRepository(session, reference.repository, (PULL, DELETE)).delete_manifest(reference.target)
 
+    @as_client_errors()
     def reference(self, name: str) -> Reference:
         """Return the full reference of a name in this registry."""
         return Reference.parse(name, self.host)

@@ -3,9 +3,10 @@
 import random
 import threading
 import time
-from datetime import UTC, datetime
 
 import msgspec
+
+from hythe.oci.retry_after import seconds_until
 
 RETRYABLE_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
 """Statuses after which the same request may succeed later."""
@@ -40,24 +41,10 @@ class Retries:
     def wait(self, retry_after: str = "") -> bool:
         """Count a failure and wait; returns False to give up: too many failures, or the operation was stopped."""
         self._failures += 1
-        seconds = seconds_until(retry_after)
+        seconds = seconds_until(retry_after, time.time())
         if self._failures >= self._policy.attempts or (seconds or 0) > self._policy.max_retry_after:
             return False
         if seconds is None:
             ceiling = min(self._policy.max_delay, self._policy.first_delay * 2 ** (self._failures - 1))
             seconds = random.uniform(ceiling / 2, ceiling)  # noqa: S311 - spreads clients, not a secret
         return not self._stopped.wait(seconds)
-
-
-def seconds_until(retry_after: str) -> float | None:
-    """Return the seconds that a ``Retry-After`` header asks to wait (RFC 9110, section 10.2.3), or None."""
-    text = retry_after.strip()
-    if not text:
-        return None
-    if text.isdigit():
-        return float(text)
-    try:
-        moment = datetime.strptime(text, "%a, %d %b %Y %H:%M:%S GMT").replace(tzinfo=UTC)
-    except ValueError:
-        return None
-    return max(0.0, moment.timestamp() - time.time())

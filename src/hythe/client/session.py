@@ -2,16 +2,18 @@
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
 
 from hythe.client.authorizer import Authorizer
 from hythe.client.connection import BytesBody, ConnectionFailed, ConnectionPool, RequestBody, StreamedResponse
 from hythe.client.credentials import Credential
+from hythe.client.error_body import error_reason
 from hythe.client.errors import AccessDenied, ClientError, RegistryError, RemoteNotFound, Unreachable
 from hythe.client.http1 import HTTPRequest, HTTPResponse
 from hythe.client.retry import RETRYABLE_STATUSES, Retries, RetryPolicy
 from hythe.client.tls_and_proxy import is_loopback
-from hythe.oci.errors import ErrorEntry, decode_errors
+from hythe.client.urls import is_same_server, resolve_url
+from hythe.oci.errors import decode_errors
 from hythe.oci.reference import DEFAULT_HOST
 from hythe.oci.scope import Scope
 
@@ -63,17 +65,17 @@ class RegistrySession:
     ) -> StreamedResponse:
         """Send a request to a path, or a URL from the server, and return the response with any status.
 
-        Authenticates if challenged. Does not retry, because only the caller knows how to resume a stream. Raises
-        Unreachable, AccessDenied.
+        Authenticates if this registry challenges, never at another server. Does not retry, because only the caller
+        knows how to resume a stream. Raises Unreachable, AccessDenied.
         """
-        sent = self._authorizer.header(scopes)
+        sent = self._authorizer.header(scopes) if self._is_own(target) else ""
         stream = self._follow(method, target, _with_common_headers(headers or {}, sent), body)
-        if stream.status != 401:
+        challenge = stream.headers.get("www-authenticate", "")
+        if stream.status != 401 or not challenge or not is_same_server(stream.origin, self.base):
             return stream
         with stream:
             stream.read()
-        challenge = stream.headers.get("www-authenticate", "")
-        renewed = self._authorizer.answer_challenge(challenge, sent, scopes)
+        renewed = self._authorizer.answer_challenge(challenge, sent, scopes, resolve_url(self.base, target))
         return self._follow(method, target, _with_common_headers(headers or {}, renewed), body)
 
     def request(
@@ -114,18 +116,17 @@ class RegistrySession:
         """
         with self.ping() as stream:
             stream.read()
-        if stream.status == 401:
-            self._authorizer.answer_challenge(stream.headers.get("www-authenticate", ""), "", scopes)
+        challenge = stream.headers.get("www-authenticate", "")
+        if stream.status == 401 and is_same_server(stream.origin, self.base):
+            self._authorizer.answer_challenge(challenge, "", scopes, f"{self.base}/v2/")
 
     def exchange(self, request: HTTPRequest) -> HTTPResponse:
         """Send a request of the authentication flow as is, without credentials; retries if the server is busy."""
         retries = self.retries()
-        body = BytesBody(request.body) if request.body else None
         self._require_tls(request.url)
         while True:
             try:
-                headers = {"User-Agent": USER_AGENT, **request.headers}
-                with self._connections.send(request.method, request.url, headers, body) as stream:
+                with self._send_token_request(request) as stream:
                     response = stream.read()
             except ConnectionFailed as error:
                 if error.permanent or not retries.wait():
@@ -134,27 +135,37 @@ class RegistrySession:
             if response.status not in RETRYABLE_STATUSES or not retries.wait(response.retry_after):
                 return response
 
+    def _send_token_request(self, request: HTTPRequest) -> StreamedResponse:
+        headers = {"User-Agent": USER_AGENT, **request.headers}
+        body = BytesBody(request.body) if request.body else None
+        stream = self._connections.send(request.method, request.url, headers, body)
+        return self._follow_redirects(stream, request.method, request.url, headers)
+
+    def _is_own(self, target: str) -> bool:
+        return is_same_server(resolve_url(self.base, target), self.base)
+
     def _follow(
         self, method: str, target: str, headers: Mapping[str, str], body: RequestBody | None
     ) -> StreamedResponse:
         if self.stopped.is_set():
             raise Unreachable("transfer canceled")
-        url = urljoin(self.base, target)
         stream = self._send_detecting_scheme(method, target, headers, body)
+        return self._follow_redirects(stream, method, resolve_url(self.base, target), headers)
+
+    def _follow_redirects(
+        self, stream: StreamedResponse, method: str, url: str, headers: Mapping[str, str]
+    ) -> StreamedResponse:
+        """Return the final response of a request to ``url``; credentials stay at the server that they were sent to."""
         for _ in range(_MAX_REDIRECTS):
             location = stream.headers.get("location", "")
             if stream.status not in _REDIRECTS or not location or method not in ("GET", "HEAD"):
                 return stream
             stream.close()
-            url, earlier = urljoin(url, location), url
-            if urlsplit(earlier).scheme == "https" and urlsplit(url).scheme != "https":
-                raise Unreachable(
-                    f"{self.host} redirects from HTTPS to plain HTTP at {urlsplit(url).netloc}",
-                    "contact its administrator",
-                )
-            if urlsplit(url).netloc != urlsplit(earlier).netloc:
+            url, earlier = resolve_url(url, location), url
+            if not is_same_server(url, earlier):
                 headers = {name: value for name, value in headers.items() if name != "Authorization"}
             stream = self._connections.send(method, url, headers)
+        stream.close()
         raise RegistryError(f"{self.host}: too many redirects", status=stream.status)
 
     def _send_detecting_scheme(
@@ -162,9 +173,9 @@ class RegistrySession:
     ) -> StreamedResponse:
         """Send a request; on the first request to a loopback host, detect whether it uses TLS."""
         if self._scheme:
-            return self._connections.send(method, urljoin(self.base, target), headers, body)
+            return self._connections.send(method, resolve_url(self.base, target), headers, body)
         try:
-            stream = self._connections.send(method, urljoin(self.base, target), headers, body)
+            stream = self._connections.send(method, resolve_url(self.base, target), headers, body)
             if stream.status != 400:
                 self._scheme = "http"
                 return stream
@@ -173,7 +184,7 @@ class RegistrySession:
             if isinstance(error.__cause__, ConnectionRefusedError):
                 raise
         self._scheme = "https" if self._speaks_tls() else "http"
-        return self._connections.send(method, urljoin(self.base, target), headers, body)
+        return self._connections.send(method, resolve_url(self.base, target), headers, body)
 
     def _speaks_tls(self) -> bool:
         try:
@@ -207,9 +218,8 @@ def _with_common_headers(headers: Mapping[str, str], authorization: str) -> dict
 
 def error_from(response: HTTPResponse, session: RegistrySession, what: str) -> ClientError:
     """Return the exception for an error response: the registry's message, with a hint."""
-    entries = decode_errors(response.body)
-    reason = "; ".join(map(_description, entries))
-    code = entries[0].code if entries else ""
+    reason = error_reason(response.body)
+    code = next((entry.code for entry in decode_errors(response.body)), "")
     if response.status in (401, 403):
         credential = session.credential()
         who = credential.username or "with a token"
@@ -226,11 +236,7 @@ def error_from(response: HTTPResponse, session: RegistrySession, what: str) -> C
         wait = f"try again in {response.retry_after} seconds" if response.retry_after else "try again later"
         message = f"{session.host}: too many requests"
         return RegistryError(message, wait, status=429, code=code, retry_after=response.retry_after)
+    if 300 <= response.status < 400 and not reason:
+        reason = f"it redirects to {response.headers.get('location', 'nothing')}"
     message = f"{session.host} returned status {response.status} for {what}" + (f": {reason}" if reason else "")
     return RegistryError(message, status=response.status, code=code, retry_after=response.retry_after)
-
-
-def _description(entry: ErrorEntry) -> str:
-    """Return the text of a protocol error; many registries only repeat the code as the message."""
-    code = entry.code.lower().replace("_", " ")
-    return code if entry.message.lower() == code else f"{code}: {entry.message}".rstrip(": ")

@@ -47,7 +47,7 @@ class TLSOptions(msgspec.Struct, frozen=True):
             for authority in sorted(folder.glob("*.crt")):
                 _load_authority(context, authority)
             for certificate in sorted(folder.glob("*.cert")):
-                context.load_cert_chain(certificate, certificate.with_suffix(".key"))
+                _load_client_certificate(context, certificate)
         return context
 
 
@@ -56,6 +56,14 @@ def _load_authority(context: "SSLContext", path: Path) -> None:
         context.load_verify_locations(path)
     except OSError as error:  # SSLError is one
         raise InvalidConfiguration(f"invalid CA certificate {path}: {error}", "use a file in PEM format") from error
+
+
+def _load_client_certificate(context: "SSLContext", path: Path) -> None:
+    try:
+        context.load_cert_chain(path, path.with_suffix(".key"))
+    except OSError as error:
+        hint = f"use files in PEM format, with the key in {path.with_suffix('.key').name}"
+        raise InvalidConfiguration(f"invalid client certificate {path}: {error}", hint) from error
 
 
 def _certificate_folders(host: str) -> Iterator[Path]:

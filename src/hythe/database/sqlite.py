@@ -28,6 +28,9 @@ SQLITE_FILE = "hythe.db"
 BUSY_TIMEOUT = 30.0
 """Seconds to wait for another process that writes (``hythe admin``)."""
 
+RETRY_DELAYS = (0.0005, 0.0015)
+"""Seconds between two attempts to begin while another process writes; less than its pauses (``pacing``)."""
+
 TURN = 0.003
 """Seconds for which a session runs statements before it lets other tasks run."""
 
@@ -87,13 +90,14 @@ class SQLiteDatabase:
                 session = self._writer = self._writer or self._open()
                 await _begin(session.raw)
                 session.turn_ends = perf_counter() + TURN
+                changes = session.raw.total_changes
                 try:
                     yield session
                     session.raw.execute("COMMIT")
                 except BaseException:
                     _roll_back(session.raw)
                     raise
-                await self.log.committed(session.raw)
+                self.log.committed(session.raw.total_changes - changes, self._turn)
             if durable:
                 await self.log.synced()
 
@@ -109,7 +113,7 @@ class SQLiteDatabase:
     async def close(self) -> None:
         """See Database.close."""
         self._long_reads.close()
-        self.log.close()
+        await self.log.close()
         for session in (*self._idle, self._writer):
             if session is not None:
                 session.close()
@@ -223,7 +227,7 @@ async def _begin(connection: sqlite3.Connection) -> None:
             give_up = give_up or now + BUSY_TIMEOUT
             if "locked" not in str(error) or now > give_up:
                 raise
-            await asyncio.sleep(random.uniform(0.002, 0.02))  # noqa: S311 (jitter is no secret)
+            await asyncio.sleep(random.uniform(*RETRY_DELAYS))  # noqa: S311 (jitter is no secret)
         else:
             return
 

@@ -20,10 +20,11 @@ from joserfc.errors import JoseError
 from joserfc.jwk import ECKey
 
 from hythe.database import Database, Session
-from hythe.hub.secret_box import SecretBox
+from hythe.hub.secret_box import KEY_FILE, SecretBox, SecretBoxError
 from hythe.hub.sql import keys as store
 from hythe.hub.sql.keys import StoredKey
 from hythe.periodic import repeat
+from hythe.registry.sql import installation as installation_store
 from hythe.settings import Settings
 
 ALGORITHM = "ES256"
@@ -61,8 +62,22 @@ async def open_secret_box(database: Database, settings: Settings) -> SecretBox:
     Raises SecretBoxError, OSError.
     """
     async with database.reading() as session:
-        create = not any(map(_is_sealed, await store.listed(session)))
-    return SecretBox.open(settings.data_folder, settings.secret_key, create=create)
+        sealed = any(map(_is_sealed, await store.listed(session)))
+    box = SecretBox.open(settings.data_folder, settings.secret_key, create=not sealed)
+    if sealed:
+        async with database.reading() as session:
+            await _require_same_key(session, box)
+    return box
+
+
+async def _require_same_key(session: Session, box: SecretBox) -> None:
+    """Return if this is the key of the installation, as far as that is recorded. Raises SecretBoxError."""
+    row = await installation_store.find(session)
+    if row is not None and row.key_fingerprint not in (None, box.fingerprint):
+        raise SecretBoxError(
+            f"{box.source} is another key than that of this installation: copy {KEY_FILE} from a server that works, "
+            "or set secret_key to its content on every server"
+        )
 
 
 class SigningKeys:
@@ -89,11 +104,16 @@ class SigningKeys:
         Raises SecretBoxError if the installation's key is missing or another one: no new key is created then.
         """
         await self._load()
-        if not self._is_complete():
+        if not self._is_complete() or await self._fingerprint() != self._secret_box.fingerprint:
             async with self._database.writing() as session:
                 await store.lock(session)
                 await self._complete(session)
             await self._load()
+
+    async def _fingerprint(self) -> str | None:
+        async with self._database.reading() as session:
+            row = await installation_store.find(session)
+        return None if row is None else row.key_fingerprint
 
     def _is_complete(self) -> bool:
         keys = self._stored.values()
@@ -101,6 +121,12 @@ class SigningKeys:
         return not plain and all(any(_may_sign(key, purpose) for key in keys) for purpose in Purpose)
 
     async def _complete(self, session: Session) -> None:
+        """Record the key and create what it signs or seals in one transaction: the first server's key wins."""
+        if any(map(_is_sealed, await store.listed(session))):
+            await _require_same_key(session, self._secret_box)
+            for key in await store.listed(session):
+                self._imported(key)
+        await installation_store.set_key_fingerprint(session, self._secret_box.fingerprint)
         await self._seal_plain(session)
         for purpose in Purpose:
             if not any(_may_sign(key, purpose) for key in await store.listed(session)):

@@ -38,7 +38,7 @@ async def admit_private(session: Session, namespace_id: int) -> None:
 
 async def _admit_private(session: Session, owner: Owner) -> None:
     limit = owner.plan.private_limit
-    if limit is not None and await store.count_private(session, owner.user_id) >= limit:
+    if limit is not None and await store.count_private(session, owner.user_id, limit) >= limit:
         raise _no_private_room(limit)
 
 

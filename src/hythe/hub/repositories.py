@@ -166,8 +166,8 @@ class RepositoryService:
         async with self._database.reading() as session:
             found = await self._namespace(session, namespace)
             reader = self._access.reader(actor)
-            items, total = await store.in_namespace(session, found.id, reader, paging)
-        return Page(items, total, paging)
+            own = reader is not None and reader == found.user_id
+            return await store.in_namespace(session, found.id, paging, only_public=not own)
 
     async def _namespace(self, session: Session, name: str) -> Namespace:
         found = await namespace_store.by_name(session, name) if could_be_name(name) else None
@@ -178,8 +178,7 @@ class RepositoryService:
     async def newest(self, paging: Paging) -> Page[Repository]:
         """Return the public repositories, newest first."""
         async with self._database.reading() as session:
-            items, total = await store.newest_public(session, paging)
-        return Page(items, total, paging)
+            return await store.newest_public(session, paging)
 
 
 def _taken(name: str) -> Taken:

@@ -6,14 +6,14 @@ several servers share one database. A secret is sealed for a purpose, so that on
 
 import base64
 import contextlib
-import os
+import hmac
 import secrets
 from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from hythe.registry.storage.disk import sync_folder
+from hythe.registry.storage.disk import sync_folder, write_file
 from hythe.settings import InvalidValue, SettingsError
 from hythe.settings.validators import SECRET_KEY_SIZE, parse_secret_key
 
@@ -30,8 +30,12 @@ class SecretBoxError(SettingsError):
 class SecretBox:
     """Seals and opens secrets."""
 
-    def __init__(self, key: bytes) -> None:
+    def __init__(self, key: bytes, source: str = "secret_key", new_file: Path | None = None) -> None:
+        """``source`` says where the key is; ``new_file`` is the file that was created for it."""
+        self._key = key
         self._cipher = AESGCM(key)
+        self.source = source
+        self._new_file = new_file
 
     @classmethod
     def open(cls, data: Path, encoded: str = "", *, create: bool = True) -> "SecretBox":
@@ -40,7 +44,25 @@ class SecretBox:
         Without either, create the file, or raise SecretBoxError unless ``create``: then the database has secrets that
         another key sealed. Raises SecretBoxError, OSError.
         """
-        return cls(_decoded(encoded, "secret_key") if encoded else _key_of(data / KEY_FILE, create=create))
+        if encoded:
+            return cls(_decoded(encoded, "secret_key"))
+        path = data / KEY_FILE
+        created = _require_key_file(path, create=create)
+        return cls(_decoded(path.read_text().strip(), str(path)), str(path), path if created else None)
+
+    @property
+    def fingerprint(self) -> str:
+        """A number that identifies the key and tells nothing about it."""
+        return self.derive("fingerprint")
+
+    def derive(self, purpose: str) -> str:
+        """Return a secret that every server of the installation can compute, and only they."""
+        return hmac.digest(self._key, f"hythe {purpose}".encode(), "sha256").hex()
+
+    def discard_new_file(self) -> None:
+        """Delete the key file if ``open`` created it: another server's key is the installation's."""
+        if self._new_file is not None:
+            self._new_file.unlink(missing_ok=True)
 
     def seal(self, purpose: str, secret: str) -> str:
         """Return ``secret`` as text that only this key opens, and only for this purpose."""
@@ -68,17 +90,18 @@ def _decoded(encoded: str, name: str) -> bytes:
         raise SecretBoxError(f"{name}: {error}") from error
 
 
-def _key_of(path: Path, *, create: bool) -> bytes:
-    """Read the key file, or create it; two servers that start at the same time end up with the same key."""
+def _require_key_file(path: Path, *, create: bool) -> bool:
+    """Return whether the key file was created; two servers that start at the same time end up with the same key."""
     _rename_old(path)
-    if not path.exists():
-        if not create:
-            raise SecretBoxError(
-                f"{path} is missing, but the database has secrets that its key sealed: "
-                "restore the file from a backup, or set secret_key"
-            )
-        _create(path)
-    return _decoded(path.read_text().strip(), str(path))
+    if path.exists():
+        return False
+    if not create:
+        raise SecretBoxError(
+            f"{path} is missing, but the database has secrets that its key sealed: copy the file from another server, "
+            "restore the file from a backup, or set secret_key to its content"
+        )
+    path.parent.mkdir(0o700, parents=True, exist_ok=True)
+    return write_file(path, base64.b64encode(secrets.token_bytes(SECRET_KEY_SIZE)), replace=False)
 
 
 def _rename_old(path: Path) -> None:
@@ -89,19 +112,3 @@ def _rename_old(path: Path) -> None:
     with contextlib.suppress(FileNotFoundError):
         old.rename(path)
         sync_folder(path.parent)
-
-
-def _create(path: Path) -> None:
-    own = path.with_name(f"{path.name}.{os.getpid()}")
-    descriptor = os.open(own, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(base64.b64encode(secrets.token_bytes(SECRET_KEY_SIZE)))
-        file.flush()
-        os.fsync(file.fileno())
-    try:
-        os.link(own, path)
-    except FileExistsError:
-        pass
-    finally:
-        own.unlink()
-    sync_folder(path.parent)

@@ -26,7 +26,7 @@ from hythe.hub.registry_listener import HubRegistryListener
 from hythe.hub.repositories import RepositoryService
 from hythe.hub.search import SearchService
 from hythe.hub.search_index import SearchIndex
-from hythe.hub.secret_box import SecretBox
+from hythe.hub.secret_box import SecretBox, SecretBoxError
 from hythe.hub.sessions import SessionService
 from hythe.hub.sign_ups import SignUpLimit
 from hythe.hub.sql.search_postgresql import PostgreSQLSearchIndex
@@ -86,7 +86,11 @@ async def open_foundation(
     """Load or create the signing keys, and count pulls until the block ends. Raises SecretBoxError."""
     secret_box = await open_secret_box(database, settings)
     keys = SigningKeys(database, secret_box, clock, timedelta(seconds=settings.token_lifetime))
-    await keys.open()
+    try:
+        await keys.open()
+    except SecretBoxError:
+        secret_box.discard_new_file()
+        raise
     passwords = Passwords(hasher=hasher)
     credentials = CredentialService(database, passwords, LoginThrottle(), AccountThrottle(database, clock), keys, clock)
     access = HubAccess(database, credentials, clock, settings.public_url, Upstreams(settings.mirrors).names)

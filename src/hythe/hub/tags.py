@@ -26,6 +26,9 @@ from hythe.registry.tags import Tags as RegistryTags
 _CACHE_SIZE = 50_000
 """Sizes of images in indexes that are kept; content of a digest never changes."""
 
+FILTER_SECONDS = 1.0
+"""Time limit of one statement that compares the names of many tags with a text; it takes a few milliseconds."""
+
 
 class TagService:
     """Shows tags; the registry changes them. Repository names may be short or long, as in RepositoryService."""
@@ -49,9 +52,14 @@ class TagService:
         """Return the tags whose names contain ``part``, most recently moved first. Raises NotFound."""
         name = canonical_name(repository)
         repository_id = await self._readable(actor, name)
-        async with self._database.reading() as session:
-            rows, total = await store.listed(session, repository_id, paging, part)
-        return Page(await self._tags(actor, name, repository_id, rows), total, paging)
+        if part:
+            async with self._database.reading_long(FILTER_SECONDS) as session:
+                page = await store.matching(session, repository_id, paging, part)
+        else:
+            async with self._database.reading() as session:
+                page = await store.listed(session, repository_id, paging)
+        items = await self._tags(actor, name, repository_id, page.items)
+        return Page(items, page.total, paging, page.next, page.previous, page.total_exact)
 
     async def get(self, actor: HubActor, repository: str, tag: str) -> Tag:
         """Return one tag. Raises NotFound."""

@@ -242,7 +242,7 @@ class UserService:
         """Return the accounts by name; for administrators. Raises Refused."""
         await self._access.require_admin(actor)
         async with self._database.reading() as session:
-            return Page(await store.listed(session, paging), await store.count(session), paging)
+            return await store.listed(session, paging)
 
 
 def _set_fields(change: msgspec.Struct) -> dict[str, Any]:

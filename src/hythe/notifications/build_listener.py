@@ -38,9 +38,9 @@ class NotificationBuildListener(BuildListener):
         event = _event(configuration, build, (EventKind.FAILURE,) if failed else succeeded)
         await self._outbox.add(session, event, mail=mail)
 
-    async def configuration_removed(self, session: Session, configuration: BuildConfiguration) -> None:
+    async def configuration_removed(self, session: Session, configuration: BuildConfiguration, deleted_id: int) -> None:
         """See BuildListener."""
-        await rows.remove_all(session, configuration.repository_id)
+        await rows.move_all(session, configuration.repository_id, deleted_id)
 
 
 def _event(configuration: BuildConfiguration, build: Build, kinds: tuple[EventKind, ...]) -> NotificationEvent:

@@ -13,6 +13,7 @@ from hythe.notifications.event import EventKind
 from hythe.notifications.sender import SECRET
 from hythe.notifications.sql import webhooks as rows
 from hythe.notifications.webhook import CallbackBody, NewWebhook, Webhook, WebhookDelivery
+from hythe.registry.sql import deletions as registry_deletions
 
 MAX_WEBHOOKS = 20
 
@@ -55,9 +56,11 @@ class WebhookService:
 
     async def remove(self, actor: HubActor, repository: str, webhook_id: int) -> None:
         """Remove a webhook with its deliveries. Raises NotFound."""
-        repository_id = await self._managed(actor, repository)
+        configuration = await self._configurations.managed(actor, repository)
         async with self._database.writing() as session:
-            if not await rows.remove(session, repository_id, webhook_id):
+            # The registry deletes the deliveries in steps, as those of a deleted repository.
+            deleted_id = await registry_deletions.add_deleted(session, configuration.repository, datetime.now(UTC))
+            if not await rows.move(session, configuration.repository_id, webhook_id, deleted_id):
                 raise NotFound(f"webhook {webhook_id} not found")
 
     async def deliveries(self, actor: HubActor, repository: str, webhook_id: int) -> list[WebhookDelivery]:

@@ -112,8 +112,26 @@ def encode_errors(*errors: WireError) -> bytes:
 
 
 def decode_errors(body: bytes) -> tuple[ErrorEntry, ...]:
-    """Return the entries of an error body; empty if ``body`` is not one (for instance a proxy's page)."""
+    """Return the entries of an error body; empty if ``body`` is not one (for instance a proxy's page).
+
+    Servers differ: entries without a code or message, null and numbers are read as far as they say something.
+    """
     try:
-        return msgspec.json.decode(body, type=ErrorBody).errors
-    except msgspec.MsgspecError:
+        document = msgspec.json.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return ()
+    entries = document.get("errors") if isinstance(document, dict) else None
+    return tuple(filter(None, map(_entry, entries))) if isinstance(entries, list) else ()
+
+
+def _entry(value: Any) -> ErrorEntry | None:
+    if isinstance(value, str):
+        return ErrorEntry("", value) if value else None
+    if not isinstance(value, dict):
+        return None
+    code, message = (_text(value.get(name)) for name in ("code", "message"))
+    return ErrorEntry(code, message, value.get("detail")) if code or message else None
+
+
+def _text(value: Any) -> str:
+    return str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""

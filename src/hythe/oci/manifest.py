@@ -30,6 +30,9 @@ DOCKER_SCHEMA1 = "application/vnd.docker.distribution.manifest.v1+json"
 MANIFEST_MEDIA_TYPES = (OCI_MANIFEST, OCI_INDEX, DOCKER_MANIFEST, DOCKER_LIST, OCI_ARTIFACT)
 """All supported media types of manifests, which clients should accept."""
 
+INDEX_MEDIA_TYPES = (OCI_INDEX, DOCKER_LIST)
+"""The media types of indexes."""
+
 MAX_DESCRIPTORS = 5000
 """Layers and manifests that one manifest can list; an image has a few dozen."""
 

@@ -60,3 +60,22 @@ def parse_scopes(texts: Iterable[str]) -> tuple[Scope, ...]:
             earlier = united.get(key)
             united[key] = Scope(*key, scope.actions | earlier.actions) if earlier else scope
     return tuple(united.values())
+
+
+def add_scopes(scopes: Iterable[Scope], more: str) -> tuple[str, ...]:
+    """Return ``scopes`` with those in the text ``more``, which a server's challenge named, as the texts to request.
+
+    Actions on a resource of ``scopes`` are merged. Any other word of the server is passed on unchanged: some use
+    scopes of their own (``aws``).
+    """
+    united = {(scope.type, scope.name): scope for scope in scopes}
+    opaque: dict[str, None] = {}
+    for word in more.split():
+        match = _GRAMMAR.fullmatch(word)
+        scope = Scope.parse(word) if match and not match["kind"] else None
+        earlier = united.get((scope.type, scope.name)) if scope else None
+        if scope and earlier:
+            united[scope.type, scope.name] = Scope(scope.type, scope.name, scope.actions | earlier.actions)
+        else:
+            opaque[word] = None
+    return tuple(dict.fromkeys((*map(str, united.values()), *opaque)))

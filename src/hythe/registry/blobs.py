@@ -14,6 +14,7 @@ from hythe.registry.access import Access, Action, Actor, Limits
 from hythe.registry.clock import Clock
 from hythe.registry.events import RepositoryRef
 from hythe.registry.policy import Policy
+from hythe.registry.protection import require_in_no_manifest
 from hythe.registry.quota import Quota
 from hythe.registry.repositories import Repositories
 from hythe.registry.sql import blobs as store
@@ -137,7 +138,10 @@ class Blobs:
         return False
 
     async def delete(self, actor: Actor, repository: str, digest: Digest) -> None:
-        """Delete the blob from the repository immediately (specification, "Deleting Blobs"). Raises BLOB_UNKNOWN."""
+        """Delete the blob from the repository immediately (specification, "Deleting Blobs").
+
+        Raises BLOB_UNKNOWN, and DENIED if a manifest refers to it.
+        """
         await self._access.require(actor, repository, Action.DELETE)
         async with self._database.writing() as session:
             found = await repository_store.lock(session, repository, exclusive=True)
@@ -145,6 +149,8 @@ class Blobs:
             await store.mark(session, str(digest), self._clock() + self._policy.grace)
             if found is None or not await store.unlink(session, found.id, str(digest)):
                 raise unknown_blob(digest)
+            if self._policy.protect_images:
+                await require_in_no_manifest(session, found.id, str(digest))
 
     async def _renew(self, repository: str, found: store.FoundBlob, digest: Digest) -> None:
         """Extend the blob's grace period. Raises BLOB_UNKNOWN if garbage collection has just deleted it."""

@@ -1,6 +1,6 @@
 """What a pull reads: content that is stored here or, for a mirrored repository, at its upstream.
 
-The routes ask only this service. Without mirrors, its methods pass on the coroutines of ``Manifests`` and ``Blobs``.
+The routes ask only this service. Without mirrors, its methods pass on the coroutines of the services of content.
 """
 
 from collections.abc import Awaitable
@@ -11,19 +11,22 @@ from hythe.registry.access import Access, Actor
 from hythe.registry.blobs import Blob, Blobs
 from hythe.registry.manifests import Manifests
 from hythe.registry.sql.manifests import StoredManifest
+from hythe.registry.tags import NamePage, Tags
 
 if TYPE_CHECKING:
     from hythe.registry.mirror.downloads import MirrorDownload
     from hythe.registry.mirror.mirror import Mirror
+    from hythe.registry.mirror.upstream import ManifestHead
 
 
 class Contents:
     """Reads manifests and blobs from the registry or from an upstream."""
 
-    def __init__(self, access: Access, manifests: Manifests, blobs: Blobs, mirror: "Mirror | None") -> None:
+    def __init__(self, access: Access, manifests: Manifests, blobs: Blobs, tags: Tags, mirror: "Mirror | None") -> None:
         self._access = access
         self._manifests = manifests
         self._blobs = blobs
+        self._tags = tags
         self._mirror = mirror
         self.has_mirrors = mirror is not None
 
@@ -39,16 +42,37 @@ class Contents:
     def manifest(self, actor: Actor, repository: str, reference: str | Digest) -> Awaitable[StoredManifest]:
         """Return the manifest of a tag or digest (specification, "Pulling manifests").
 
-        Raises WireError: MANIFEST_UNKNOWN, or UNAVAILABLE if the upstream does not respond and no copy is stored.
+        Raises WireError: MANIFEST_UNKNOWN, or if no copy is stored and the upstream fails, UNAVAILABLE or
+        TOOMANYREQUESTS.
         """
         if self._mirror is None:
             return self._manifests.get(actor, repository, reference)
         return self._mirrored_manifest(self._mirror, actor, repository, reference)
 
+    def manifest_head(
+        self, actor: Actor, repository: str, reference: str | Digest
+    ) -> "Awaitable[StoredManifest | ManifestHead]":
+        """Return the stored manifest, or what the upstream says of one that is not stored, without fetching it.
+
+        Raises the errors of ``manifest``.
+        """
+        if self._mirror is None:
+            return self._manifests.get(actor, repository, reference)
+        return self._mirrored_manifest_head(self._mirror, actor, repository, reference)
+
+    def tags(self, actor: Actor, repository: str, after: str, limit: int | None) -> Awaitable[NamePage]:
+        """Return the tags after ``after``, sorted by their bytes (specification, "Listing Tags").
+
+        Raises WireError: NAME_UNKNOWN, or if nothing is stored and the upstream fails, UNAVAILABLE or TOOMANYREQUESTS.
+        """
+        if self._mirror is None:
+            return self._tags.names(actor, repository, after, limit)
+        return self._mirrored_tags(self._mirror, actor, repository, after, limit)
+
     def blob(self, actor: Actor, repository: str, digest: Digest) -> "Awaitable[Blob | MirrorDownload]":
         """Return the stored blob, or its download from the upstream.
 
-        Raises WireError: BLOB_UNKNOWN, or UNAVAILABLE if the upstream does not respond.
+        Raises WireError: BLOB_UNKNOWN, or if the upstream fails, UNAVAILABLE or TOOMANYREQUESTS.
         """
         if self._mirror is None:
             return self._blobs.get(actor, repository, digest)
@@ -65,6 +89,18 @@ class Contents:
     ) -> StoredManifest:
         await mirror.refresh(actor, repository, reference)
         return await self._manifests.get(actor, repository, reference)
+
+    async def _mirrored_manifest_head(
+        self, mirror: "Mirror", actor: Actor, repository: str, reference: str | Digest
+    ) -> "StoredManifest | ManifestHead":
+        remote = await mirror.head(actor, repository, reference)
+        return remote if remote is not None else await self._manifests.get(actor, repository, reference)
+
+    async def _mirrored_tags(
+        self, mirror: "Mirror", actor: Actor, repository: str, after: str, limit: int | None
+    ) -> NamePage:
+        remote = await mirror.tags(actor, repository, after, limit)
+        return remote if remote is not None else await self._tags.names(actor, repository, after, limit)
 
     async def _mirrored_blob(
         self, mirror: "Mirror", actor: Actor, repository: str, digest: Digest

@@ -37,7 +37,14 @@ class RegistryListener:
         """A repository was created, explicitly or by its first push. Can raise WireError DENIED (a plan's limit)."""
 
     async def repository_deleted(self, session: Session, repository: RepositoryRef, actor: Actor) -> None:
-        """A repository is about to be deleted with all its content."""
+        """A repository is being deleted, and its content afterwards, in steps. Stop what belongs to it."""
+
+    async def delete_some(self, session: Session, repository_id: int) -> bool:
+        """Delete some rows of the listener's own that belong to a deleted repository; return whether there were any.
+
+        Called in one short transaction after the other, until it returns False.
+        """
+        return False
 
     async def manifest_pushed(
         self, session: Session, repository: RepositoryRef, digest: Digest, media_type: str, size: int, actor: Actor

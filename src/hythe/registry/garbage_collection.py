@@ -16,14 +16,17 @@ A collector that dies after 1 or 2 leaves a doomed row, which no longer counts a
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
+from itertools import groupby
 from operator import attrgetter
+from typing import TypeAlias
 
 import msgspec
 
 from hythe.database import Database, Session
+from hythe.database.pacing import StepSize, paced
 from hythe.oci.digest import Digest
 from hythe.registry.clock import Clock
 from hythe.registry.gc_dry_run import DryRun
@@ -34,7 +37,8 @@ from hythe.registry.sql import gc_dry_run as dry_run_store
 from hythe.registry.sql import manifests as manifest_store
 from hythe.registry.sql import repositories as repository_store
 from hythe.registry.sql import uploads as upload_store
-from hythe.registry.storage.port import BlobStore, StorageError
+from hythe.registry.sql.garbage_collection import DuePages, Position
+from hythe.registry.storage.port import BlobStore, StorageError, UploadSession
 
 DOOM_LIFETIME = timedelta(seconds=60)
 """After this time the process that was deleting a doomed blob is assumed dead."""
@@ -42,11 +46,14 @@ DOOM_LIFETIME = timedelta(seconds=60)
 DELETE_TIMEOUT = 20.0
 """Maximum seconds of one deletion; far less than DOOM_LIFETIME."""
 
-BLOB_BATCH_SIZE = 20
-"""Number of blobs to delete between two transactions."""
+BLOB_STEP = 200
+"""Maximum number of blobs to examine, or whose rows to delete, in one transaction."""
 
-MANIFEST_BATCH_SIZE = 50
-"""Number of manifests to examine in one transaction: it blocks other requests on SQLite, for 0.3 ms a manifest."""
+MANIFEST_STEP = 50
+"""Maximum number of manifests to examine in one transaction."""
+
+LINK_STEP = 100
+"""Maximum number of a repository's blobs to examine in one transaction."""
 
 log = logging.getLogger(__name__)
 
@@ -65,8 +72,15 @@ class FreedBlob(msgspec.Struct, frozen=True):
     size: int
 
 
+Report: TypeAlias = Callable[["FreedManifest | FreedBlob"], None]
+"""Is told what was deleted, after each step."""
+
+
 class Collected(msgspec.Struct, frozen=True):
-    """What one run of garbage collection deleted, or would delete in a dry run."""
+    """What one run of garbage collection deleted, or would delete in a dry run.
+
+    ``waiting``: the number of manifests and blobs in their grace period; of each kind, MAX_WAITING are counted.
+    """
 
     manifests: tuple[FreedManifest, ...]
     blobs: tuple[FreedBlob, ...]
@@ -100,7 +114,7 @@ class GarbageCollection:
     """The garbage collection of a registry; any number of servers may run it concurrently."""
 
     def __init__(self, database: Database, storage: BlobStore, policy: Policy, clock: Clock) -> None:
-        self._database = database
+        self._database = paced(database)
         self._storage = storage
         self._policy = policy
         self._clock = clock
@@ -109,23 +123,35 @@ class GarbageCollection:
         """Free what is due. With ``dry_run``, only report what would be deleted, without writing."""
         if dry_run:
             return await self._dry_run()
-        uploads = await self._expire_uploads()
-        manifests = await self._sweep_repositories()
-        blobs = await self._remove_blobs()
-        waiting, next_due = await self._waiting()
-        return Collected(tuple(manifests), tuple(blobs), uploads, waiting, next_due)
+        freed: list[FreedManifest | FreedBlob] = []
+        uploads = await self._free(freed.append)
+        async with self._database.reading() as session:
+            waiting, next_due = await store.waiting(session)
+        manifests = tuple(each for each in freed if isinstance(each, FreedManifest))
+        blobs = tuple(each for each in freed if isinstance(each, FreedBlob))
+        return Collected(manifests, blobs, uploads, waiting, next_due)
 
     async def run(self) -> None:
         """Collect repeatedly, with pauses, until cancelled; log failures and retry."""
         while True:
+            totals = _Totals()
             try:
-                collected = await self.collect()
-                if collected.blobs:
-                    log.info("freed %d blobs, %d bytes", len(collected.blobs), collected.freed_bytes)
+                await self._free(totals.add)
             except Exception:
                 # Catch every error: if collection stopped, no one would see it before the disk is full.
                 log.exception("garbage collection failed and will be retried in the next run")
+            if totals.blobs:
+                log.info("freed %d blobs, %d bytes", totals.blobs, totals.bytes)
             await asyncio.sleep(self._policy.garbage_interval.total_seconds())
+
+    async def _free(self, report: Report) -> int:
+        """Free what is due and return the number of expired uploads."""
+        uploads = await self._expire_uploads()
+        now = self._clock()
+        await self._sweep_manifests(now, report)
+        await self._sweep_links(now)
+        await self._free_blobs(report)
+        return uploads
 
     async def _dry_run(self) -> Collected:
         now = self._clock()
@@ -133,48 +159,13 @@ class GarbageCollection:
         manifests: list[FreedManifest] = []
         async with self._database.reading() as session:
             dry_run = DryRun(session, now, no_grace_period=not self._policy.grace)
-            for repository_id in await store.due_repositories(session, now):
+            for repository_id, digests in (await dry_run.manifests()).items():
                 name = await dry_run_store.name(session, repository_id) or ""
-                manifests += [FreedManifest(name, digest) for digest in await dry_run.manifests(repository_id)]
+                manifests += [FreedManifest(name, digest) for digest in digests]
             blobs = [FreedBlob(*blob) for blob in await dry_run.blobs(now - DOOM_LIFETIME, stale_before)]
             uploads = await dry_run_store.stale_uploads(session, stale_before)
             waiting, next_due = await store.waiting(session)
         return Collected(tuple(manifests), tuple(blobs), uploads, waiting, next_due)
-
-    async def _waiting(self) -> tuple[int, datetime | None]:
-        async with self._database.reading() as session:
-            return await store.waiting(session)
-
-    async def _expire_uploads(self) -> int:
-        now = self._clock()
-        before = now - self._policy.upload_lifetime
-        count = 0
-        while True:
-            async with self._database.writing(durable=False) as session:
-                stale = await upload_store.stale(session, before)
-                for claimed in sorted({claimed for _, claimed in stale if claimed is not None}):
-                    # The upload died between storing the bytes and recording them.
-                    await blob_store.lock(session, claimed)
-                    await store.mark_unrecorded(session, claimed, now)
-                for upload in sorted((upload for upload, _ in stale), key=attrgetter("id")):
-                    await upload_store.remove(session, upload.id)
-            for upload, _ in stale:
-                await self._storage.cancel(upload)
-            count += len(stale)
-            if not stale:
-                break
-        async with self._database.reading() as session:
-            live = await upload_store.ids(session)
-        return count + await self._storage.sweep(live, before)
-
-    async def _sweep_repositories(self) -> list[FreedManifest]:
-        now = self._clock()
-        freed: list[FreedManifest] = []
-        async with self._database.reading() as session:
-            due = await store.due_repositories(session, now)
-        for repository_id in due:
-            freed += await self._sweep_repository(repository_id, now)
-        return freed
 
     def _begin_step(self) -> AbstractAsyncContextManager[Session]:
         """Open a transaction that need not survive a power failure: a later durable transaction also commits it before
@@ -182,117 +173,205 @@ class GarbageCollection:
         """
         return self._database.writing(durable=False)
 
-    async def _sweep_repository(self, repository_id: int, now: datetime) -> list[FreedManifest]:
-        """Delete what is due and unreferenced in one repository, whose lock keeps pushes out for one step at a time."""
-        async with self._begin_step() as session:
-            repository = await repository_store.lock_by_id(session, repository_id)
-        if repository is None:
-            return []
-        deleted = await self._sweep_manifests(repository_id, now)
-        await self._sweep_links(repository_id, now)
-        return [FreedManifest(repository.name, digest) for digest in deleted]
-
-    async def _sweep_manifests(self, repository_id: int, now: datetime) -> list[str]:
-        """Delete unreferenced content until none is left; what is still due is then referenced."""
-        deleted: list[str] = []
-        while batch := await self._sweep_due_manifests(repository_id, now, unmark_referenced=False):
-            deleted += batch
-        return deleted + await self._sweep_due_manifests(repository_id, now, unmark_referenced=True)
-
-    async def _sweep_due_manifests(self, repository_id: int, now: datetime, *, unmark_referenced: bool) -> list[str]:
-        deleted: list[str] = []
-        after = ""
-        while True:
+    async def _expire_uploads(self) -> int:
+        before = self._clock() - self._policy.upload_lifetime
+        count = 0
+        while stale := await self._stale_uploads(before):
             async with self._begin_step() as session:
-                due = await store.due_manifests(session, repository_id, now, after)
-            if not due:
-                return deleted
-            after = due[-1]
-            for batch in blob_store.batches(due, MANIFEST_BATCH_SIZE):
-                async with self._begin_step() as session:
-                    deleted += await self._delete_unreferenced(
-                        session, repository_id, batch, now, unmark_referenced=unmark_referenced
+                removed = await self._remove_uploads(session, stale, before)
+            for upload in removed:
+                await self._storage.cancel(upload)
+            count += len(removed)
+        return count + await self._storage.sweep(self._live_uploads, before)
+
+    async def _stale_uploads(self, before: datetime) -> upload_store.StaleUploads:
+        async with self._database.reading() as session:
+            return await upload_store.stale(session, before)
+
+    async def _remove_uploads(
+        self, session: Session, stale: upload_store.StaleUploads, before: datetime
+    ) -> list[UploadSession]:
+        for claimed in sorted({claimed for _, claimed in stale if claimed is not None}):
+            # The upload died between storing the bytes and recording them.
+            await blob_store.lock(session, claimed)
+            await store.mark_unrecorded(session, claimed, self._clock())
+        ordered = sorted((upload for upload, _ in stale), key=attrgetter("id"))
+        return [upload for upload in ordered if await upload_store.remove_stale(session, upload.id, before)]
+
+    async def _live_uploads(self, upload_ids: Sequence[str]) -> frozenset[str]:
+        async with self._database.reading() as session:
+            return await upload_store.existing(session, upload_ids)
+
+    async def _sweep_manifests(self, now: datetime, report: Report) -> None:
+        """Delete unreferenced manifests until none is left; what is still due is then referenced."""
+        while await self._sweep_due_manifests(now, report, unmark_referenced=False):
+            pass
+        await self._sweep_due_manifests(now, report, unmark_referenced=True)
+
+    async def _sweep_due_manifests(self, now: datetime, report: Report, *, unmark_referenced: bool) -> int:
+        """Examine what is due in all repositories; return how many manifests were deleted."""
+        count, size = 0, StepSize(MANIFEST_STEP)
+        async for repository_id, digests in self._due_content(store.due_manifests, now, size):
+            async with self._begin_step() as session:
+                with size.measured(len(digests)):
+                    deleted = await self._delete_unreferenced(
+                        session, repository_id, digests, now, unmark_referenced=unmark_referenced
                     )
-                await asyncio.sleep(0)
+            for manifest in deleted:
+                report(manifest)
+            count += len(deleted)
+        return count
+
+    async def _due_content(
+        self, read: DuePages, now: datetime, size: StepSize
+    ) -> AsyncIterator[tuple[int, Sequence[str]]]:
+        """Yield all that is due, in parts of one repository that make one transaction."""
+        position = Position()
+        while True:
+            async with self._database.reading() as session:
+                page = await read(session, now, position)
+            if not page:
+                return
+            position = page[-1].position
+            for repository_id, contents in groupby(page, attrgetter("repository_id")):
+                for some in size.split(sorted(content.digest for content in contents)):
+                    yield repository_id, some
 
     async def _delete_unreferenced(
         self, session: Session, repository_id: int, digests: Iterable[str], now: datetime, *, unmark_referenced: bool
-    ) -> list[str]:
+    ) -> list[FreedManifest]:
         """Delete the due manifests that are unreferenced; with ``unmark_referenced``, remove the marks of the rest."""
-        deleted: list[str] = []
-        if await repository_store.lock_by_id(session, repository_id) is None:
+        deleted: list[FreedManifest] = []
+        # Its lock keeps pushes out.
+        repository = await repository_store.lock_by_id(session, repository_id)
+        if repository is None:
             return deleted
-        for digest in await store.still_due(session, repository_id, digests, now):
+        for digest in await store.manifests_still_due(session, repository_id, digests, now):
             if not await manifest_store.needed(session, repository_id, digest):
                 await mark_unreferenced(session, repository_id, digest, now + self._policy.grace)
                 await manifest_store.remove(session, repository_id, digest)
-                deleted.append(digest)
+                deleted.append(FreedManifest(repository.name, digest))
             elif unmark_referenced:
                 # Due immediately: if its referrer is deleted in this step, it is marked again.
                 await manifest_store.mark(session, repository_id, (digest,), None)
         return deleted
 
-    async def _sweep_links(self, repository_id: int, now: datetime) -> None:
-        while True:
+    async def _sweep_links(self, now: datetime) -> None:
+        size = StepSize(LINK_STEP)
+        async for repository_id, digests in self._due_content(store.due_links, now, size):
             async with self._begin_step() as session:
                 if await repository_store.lock_by_id(session, repository_id) is None:
-                    return
-                links = await store.due_links(session, repository_id, now)
-                needed = await store.needed_links(session, repository_id, links)
-                await blob_store.mark_links(session, repository_id, needed, None)
-                await store.remove_links(session, repository_id, set(links) - needed, now)
-            if not links:
-                return
-            await asyncio.sleep(0)
+                    continue
+                with size.measured(len(digests)):
+                    links = await store.links_still_due(session, repository_id, digests, now)
+                    needed = await store.needed_links(session, repository_id, links)
+                    await blob_store.mark_links(session, repository_id, needed, None)
+                    await store.remove_links(session, repository_id, set(links) - needed, now)
 
-    async def _remove_blobs(self) -> list[FreedBlob]:
-        now = self._clock()
-        freed: list[FreedBlob] = []
-        async with self._database.writing(durable=False) as session:
-            await store.undoom(session, now - DOOM_LIFETIME, now)
+    async def _free_blobs(self, report: Report) -> None:
+        """Free due blobs, page by page: the bytes of one page are deleted while the next one is doomed."""
+        await self._undoom_abandoned()
+        size = StepSize(BLOB_STEP)
+        deleting: asyncio.Task[None] | None = None
+        try:
+            async for digests in self._due_blobs(self._clock()):
+                doomed = await self._doom_all(digests, size)
+                if deleting is not None:
+                    await deleting
+                deleting = asyncio.create_task(self._delete_doomed(doomed, size, report))
+            if deleting is not None:
+                await deleting
+        except BaseException:
+            if deleting is not None:
+                deleting.cancel()
+                await asyncio.wait([deleting])
+            raise
+
+    async def _undoom_abandoned(self) -> None:
+        now, position = self._clock(), Position()
         while True:
+            async with self._database.reading() as session:
+                page = await store.abandoned(session, now - DOOM_LIFETIME, position)
+            if not page:
+                return
+            position = page[-1]
+            for some in StepSize(BLOB_STEP).split(sorted(each.digest for each in page)):
+                async with self._begin_step() as session:
+                    await store.undoom(session, some, now - DOOM_LIFETIME, now)
+
+    async def _due_blobs(self, now: datetime) -> AsyncIterator[Sequence[str]]:
+        position = Position()
+        while True:
+            async with self._database.reading() as session:
+                page = await store.due_blobs(session, now, position)
+            if not page:
+                return
+            position = page[-1]
+            yield sorted(blob.digest for blob in page)
+
+    async def _doom_all(self, digests: Sequence[str], size: StepSize) -> "_Doomed":
+        doomed: list[FreedBlob] = []
+        since = asyncio.get_running_loop().time()
+        for some in size.split(digests):
+            # Durable before bytes are deleted.
             async with self._database.writing() as session:
-                due = await store.due_blobs(session, now, BLOB_BATCH_SIZE)
-                doomed = [blob for row in due if (blob := await self._doom(session, row.digest, row.size))]
-            if not due:
-                return freed
-            freed += await self._remove_doomed(doomed)
+                with size.measured(len(some)):
+                    doomed += await self._doom(session, some)
+        return _Doomed(since, doomed)
 
-    async def _doom(self, session: Session, digest: str, size: int) -> FreedBlob | None:
+    async def _delete_doomed(self, doomed: "_Doomed", size: StepSize, report: Report) -> None:
+        # End before another collector may assume that this one is dead.
+        latest = doomed.since + DOOM_LIFETIME.total_seconds() - 2 * DELETE_TIMEOUT
+        if not doomed.blobs or asyncio.get_running_loop().time() > latest:
+            return
+        kept = await self._delete_bytes(doomed.blobs)
+        freed = {blob.digest: blob for blob in doomed.blobs if blob.digest not in kept}
+        for some in size.split(list(freed)):
+            async with self._database.writing() as session:
+                with size.measured(len(some)):
+                    await store.remove_doomed(session, some)
+            for digest in some:
+                report(freed[digest])
+
+    async def _doom(self, session: Session, digests: Sequence[str]) -> list[FreedBlob]:
+        """Doom those of the blobs that are still unneeded; keep the others until they are examined again."""
         now = self._clock()
-        await blob_store.lock(session, digest)
-        usage = await store.usage(session, digest)
-        if usage is None:
-            return None
-        if usage.linked:
-            await store.keep_until(session, digest, None)
-        elif usage.claimed:
-            await store.keep_until(session, digest, now + max(self._policy.grace, DOOM_LIFETIME))
-        else:
-            await store.doom(session, digest, now)
-            return FreedBlob(digest, size)
-        return None
+        found = await store.usage(session, digests)
+        unneeded = [row for row in found if not row.linked and not row.claimed]
+        await store.keep_until(session, [row.digest for row in found if row.linked], None)
+        claimed = [row.digest for row in found if row.claimed and not row.linked]
+        await store.keep_until(session, claimed, now + max(self._policy.grace, DOOM_LIFETIME))
+        await store.doom(session, [row.digest for row in unneeded], now)
+        return [FreedBlob(row.digest, row.size) for row in unneeded]
 
-    async def _remove_doomed(self, doomed: list[FreedBlob]) -> list[FreedBlob]:
-        """Delete doomed blobs before another collector may assume that this one is dead."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + DOOM_LIFETIME.total_seconds() - 2 * DELETE_TIMEOUT
-        freed = []
-        for blob in doomed:
-            if loop.time() > deadline:
-                break
-            if await self._remove_bytes(blob):
-                freed.append(blob)
-        return freed
-
-    async def _remove_bytes(self, blob: FreedBlob) -> bool:
-        """Delete the bytes and the row of a doomed blob; leave slow deletions to the next run."""
+    async def _delete_bytes(self, doomed: Sequence[FreedBlob]) -> frozenset[str]:
+        """Delete the bytes of doomed blobs; return those that failed or are slow, which are left to the next run."""
         try:
             async with asyncio.timeout(DELETE_TIMEOUT):
-                await self._storage.delete(Digest.parse(blob.digest))
+                failures = await self._storage.delete([Digest.parse(blob.digest) for blob in doomed])
         except (StorageError, TimeoutError):
-            log.exception("failed to delete the content of %s; will be retried in the next run", blob.digest)
-            return False
-        async with self._database.writing() as session:
-            await store.remove_doomed(session, blob.digest)
-        return True
+            log.exception("failed to delete the content of %d blobs; will be retried in the next run", len(doomed))
+            return frozenset(blob.digest for blob in doomed)
+        for digest, error in failures.items():
+            log.error("failed to delete the content of %s, will be retried in the next run: %s", digest, error)
+        return frozenset(map(str, failures))
+
+
+class _Doomed(msgspec.Struct, frozen=True):
+    """Blobs whose bytes are about to be deleted; ``since`` is the loop's time before the first was doomed."""
+
+    since: float
+    blobs: list[FreedBlob]
+
+
+class _Totals:
+    """Counts what was freed."""
+
+    def __init__(self) -> None:
+        self.blobs = self.bytes = 0
+
+    def add(self, freed: FreedManifest | FreedBlob) -> None:
+        """Count what was freed."""
+        if isinstance(freed, FreedBlob):
+            self.blobs += 1
+            self.bytes += freed.size

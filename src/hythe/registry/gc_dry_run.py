@@ -9,12 +9,14 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from hythe.database import Session
+from hythe.registry.sql import garbage_collection as garbage_store
 from hythe.registry.sql import gc_dry_run as store
 from hythe.registry.sql import manifests as manifest_store
+from hythe.registry.sql.garbage_collection import Position
 
 
 class DryRun:
-    """Examines one snapshot of a registry, repository by repository and then all blobs."""
+    """Examines one snapshot of a registry: the repositories with due content, and then all due blobs."""
 
     def __init__(self, session: Session, now: datetime, *, no_grace_period: bool) -> None:
         """``no_grace_period``: unreferenced content is due immediately."""
@@ -23,19 +25,34 @@ class DryRun:
         self._no_grace_period = no_grace_period
         self._unlinked: Counter[str] = Counter()
 
-    async def manifests(self, repository_id: int) -> list[str]:
-        """Return the manifests that would be deleted from a repository, and record the blobs that would be."""
-        due = await store.due_manifests(self._session, repository_id, self._now)
+    async def manifests(self) -> dict[int, list[str]]:
+        """Return the manifests that would be deleted from each repository, and record the blobs that would be."""
+        manifests = await self._due_content(garbage_store.due_manifests)
+        links = await self._due_content(garbage_store.due_links)
+        repositories = sorted(manifests.keys() | links.keys())
+        return {each: await self._manifests_of(each, manifests[each], links[each]) for each in repositories}
+
+    async def _due_content(self, read: garbage_store.DuePages) -> dict[int, set[str]]:
+        """Return all due digests of each repository."""
+        due: dict[int, set[str]] = defaultdict(set)
+        position = Position()
+        while page := await read(self._session, self._now, position):
+            position = page[-1].position
+            for content in page:
+                due[content.repository_id].add(content.digest)
+        return due
+
+    async def _manifests_of(self, repository_id: int, due: set[str], due_links: set[str]) -> list[str]:
         deleted: set[str] = set()
         while more := await self._unreferenced(repository_id, due, deleted):
             deleted |= more
             if not self._no_grace_period:
                 break
             due = (due | await self._unmarked_dependents(repository_id, more)) - deleted
-        await self._unlink(repository_id, deleted)
+        await self._unlink(repository_id, deleted, due_links)
         return sorted(deleted)
 
-    async def _unreferenced(self, repository_id: int, due: frozenset[str], deleted: set[str]) -> set[str]:
+    async def _unreferenced(self, repository_id: int, due: set[str], deleted: set[str]) -> set[str]:
         """Return which of the due manifests are unreferenced once those in ``deleted`` are deleted."""
         tagged = await store.tagged(self._session, repository_id, due)
         needed: dict[str, set[str]] = defaultdict(set)
@@ -59,14 +76,13 @@ class DryRun:
         dependents = await manifest_store.dependents(self._session, repository_id, digests)
         return await store.unmarked_manifests(self._session, repository_id, dependents)
 
-    async def _unlink(self, repository_id: int, deleted: set[str]) -> None:
+    async def _unlink(self, repository_id: int, deleted: set[str], due: set[str]) -> None:
         """Count the blobs that the repository would lose."""
         freed: Counter[str] = Counter()
         for blob, uses in await store.uses_by_manifests(self._session, repository_id, deleted):
             freed[blob] += uses
-        due = await store.due_links(self._session, repository_id, self._now)
         if self._no_grace_period:
-            due |= await store.unmarked_links(self._session, repository_id, freed)
+            due = due | await store.unmarked_links(self._session, repository_id, freed)
         uses_of = await store.uses_of_blobs(self._session, repository_id, due)
         self._unlinked.update(blob for blob in due if uses_of.get(blob, 0) == freed[blob])
 
@@ -76,6 +92,11 @@ class DryRun:
         Processes that doomed blobs before ``doomed_before`` are assumed dead; uploads last used before ``stale_before``
         have no claims.
         """
-        due = await store.due_blobs(self._session, self._now, doomed_before)
-        found = await store.unclaimed(self._session, sorted({*due, *self._unlinked}), doomed_before, stale_before)
+        due = set(self._unlinked)
+        for read, until in ((garbage_store.due_blobs, self._now), (garbage_store.abandoned, doomed_before)):
+            position = Position()
+            while page := await read(self._session, until, position):
+                position = page[-1]
+                due.update(each.digest for each in page)
+        found = await store.unclaimed(self._session, sorted(due), doomed_before, stale_before)
         return [(row.digest, row.size) for row in found if row.links == self._unlinked[row.digest]]

@@ -9,12 +9,13 @@ from hythe.database import Database, Session
 from hythe.database.read_cache import ReadCache
 from hythe.oci.digest import Digest
 from hythe.oci.errors import ErrorCode, InvalidManifest, WireError
-from hythe.oci.manifest import MAX_INDEX_DEPTH, Manifest, ManifestKind
+from hythe.oci.manifest import INDEX_MEDIA_TYPES, MAX_INDEX_DEPTH, Descriptor, Manifest, ManifestKind
 from hythe.registry.access import Access, Action, Actor, Limits
 from hythe.registry.clock import Clock
 from hythe.registry.events import RegistryListener, RepositoryRef, TagMove
 from hythe.registry.garbage_collection import mark_unreferenced
 from hythe.registry.policy import Policy
+from hythe.registry.protection import require_in_no_index
 from hythe.registry.quota import Quota, QuotaExceeded
 from hythe.registry.repositories import Repositories
 from hythe.registry.sql import blobs as blob_store
@@ -88,8 +89,8 @@ class Manifests:
     ) -> PushedManifest:
         """Store a manifest and set tags to it (specification, "Pushing Manifests").
 
-        Raises WireError MANIFEST_INVALID, DIGEST_INVALID, MANIFEST_BLOB_UNKNOWN (naming what is missing), DENIED for an
-        immutable tag, and QuotaExceeded.
+        Raises WireError MANIFEST_INVALID, DIGEST_INVALID, MANIFEST_BLOB_UNKNOWN (naming what is missing, unless the
+        policy allows sparse images), DENIED for an immutable tag, and QuotaExceeded.
         """
         limits = await self._access.require(actor, repository, Action.PUSH)
         manifest = parse_manifest(content, media_type, self._policy.manifest_size)
@@ -99,7 +100,7 @@ class Manifests:
         async def store_and_tag() -> None:
             async with self._database.writing() as session:
                 found = await self._repositories.get_or_create(session, repository, actor, exclusive=True)
-                references = await self._references(session, found, manifest)
+                references = await self._references(session, found, digest, manifest)
                 await self._admit(session, found, limits, digest, len(content))
                 await self.add(session, found, digest, manifest, references, actor)
                 await self._tags.move(session, found, tags, digest, actor)
@@ -118,9 +119,10 @@ class Manifests:
                 raise
 
     async def delete(self, actor: Actor, repository: str, digest: Digest) -> None:
-        """Delete a manifest and its tags (specification, "Deleting Manifests"). Raises MANIFEST_UNKNOWN.
+        """Delete a manifest and its tags (specification, "Deleting Manifests").
 
-        Content that only it refers to is freed after the grace period.
+        Content that only it refers to is freed after the grace period. Raises MANIFEST_UNKNOWN, and DENIED if an index
+        lists it or one of its tags is immutable.
         """
         await self._access.require(actor, repository, Action.DELETE)
         async with self._database.writing() as session:
@@ -129,6 +131,8 @@ class Manifests:
                 raise unknown_manifest(digest)
             tags = await tag_store.pointing_at(session, found.id, str(digest))
             await self._tags.require_mutable(session, found, tags)
+            if self._policy.protect_images:
+                await require_in_no_index(session, found.id, str(digest))
             await self.remove(session, found, digest, tags, actor)
 
     async def remove(
@@ -140,18 +144,26 @@ class Manifests:
         await store.remove(session, repository.id, str(digest))
         await self._tags.record(session, repository, tuple(TagMove(tag, None, digest, now) for tag in tags), actor)
 
-    async def _references(self, session: Session, repository: RepositoryRef, manifest: Manifest) -> References:
-        """Return the references of the manifest, all of which exist. Raises MANIFEST_BLOB_UNKNOWN."""
+    async def _references(
+        self, session: Session, repository: RepositoryRef, digest: Digest, manifest: Manifest
+    ) -> References:
+        """Return the references of the manifest. Raises MANIFEST_BLOB_UNKNOWN if they must exist and do not."""
         blobs = {descriptor.digest for descriptor in manifest.blobs}
         listed = {descriptor.digest for descriptor in manifest.manifests if not descriptor.is_nondistributable}
         depths = await store.depths(session, repository.id, listed)
         children = frozenset(depths)
         # An index may also list blobs, as BuildKit's exported build cache does.
         usable = await blob_store.usable(session, repository.id, blobs | (listed - children))
-        missing = sorted((blobs - usable) | (listed - children - usable))
-        if missing:
-            raise missing_content(missing)
-        return References(usable, children, _depth(manifest, depths.values()))
+        absent = listed - children - usable
+        missing = (blobs - usable) | absent
+        if missing and not self._policy.sparse_images:
+            raise missing_content(sorted(missing))
+        # An absent one may be pushed later, as a manifest or as a blob.
+        depths |= {each.digest: _announced_depth(each) for each in manifest.manifests if each.digest in absent}
+        depth = _depth(manifest, depths.values())
+        if depth and not await store.exists(session, repository.id, str(digest)):
+            await _require_room_above(session, repository.id, digest, depth)
+        return References(usable | missing, children | absent, depth)
 
     async def add(
         self,
@@ -190,6 +202,22 @@ def _depth(manifest: Manifest, depths: Iterable[int]) -> int:
             f"the index nests indexes deeper than {MAX_INDEX_DEPTH} levels: list the images in fewer levels",
         )
     return depth
+
+
+def _announced_depth(child: Descriptor) -> int:
+    """Return the levels of indexes that a child may have which is not pushed yet."""
+    return 1 if child.media_type in INDEX_MEDIA_TYPES else 0
+
+
+async def _require_room_above(session: Session, repository_id: int, digest: Digest, depth: int) -> None:
+    """Check that no index that was pushed before this one counts fewer levels below itself.
+
+    Raises WireError MANIFEST_INVALID: its own levels, and those above it, would be more than are recorded.
+    """
+    shallow = await store.shallow_index_of(session, repository_id, str(digest), depth)
+    if shallow is not None:
+        message = f"the index {shallow} was pushed before its indexes: delete it, and push it after this one"
+        raise WireError(ErrorCode.MANIFEST_INVALID, message)
 
 
 def parse_manifest(content: bytes, media_type: str, limit: int) -> Manifest:

@@ -13,9 +13,13 @@ class Policy(msgspec.Struct, frozen=True):
     ``grace``: how long unreferenced content is kept. ``upload_lifetime``: how long an idle upload session is kept.
     ``replaced_lifetime``: how long an untagged manifest is kept (None: forever). A mirror deletes content that was not
     requested within ``mirror_age``, and the least recently used content beyond ``mirror_size`` bytes (None: unlimited).
+    ``sparse_images``: manifests are stored although the repository lacks some of their content. ``protect_images``: no
+    content of a manifest can be deleted before it.
     """
 
     manifest_size: int = 4 * 1024 * 1024
+    sparse_images: bool = False
+    protect_images: bool = True
     grace: timedelta = timedelta(days=1)
     upload_lifetime: timedelta = timedelta(days=1)
     replaced_lifetime: timedelta | None = None
@@ -29,6 +33,8 @@ class Policy(msgspec.Struct, frozen=True):
         replaced = settings.replaced_lifetime
         return cls(
             manifest_size=settings.manifest_size,
+            sparse_images=settings.sparse_images,
+            protect_images=settings.protect_images,
             grace=timedelta(seconds=settings.grace_period),
             upload_lifetime=timedelta(seconds=settings.upload_lifetime),
             replaced_lifetime=timedelta(seconds=replaced) if replaced else None,

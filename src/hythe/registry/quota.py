@@ -7,7 +7,7 @@ with the bytes that it has or may still receive in the current request; those ar
 session's blob fits when it is linked, which takes no further check. A blob that the namespace has costs nothing.
 
 An abandoned session would count until it expires. If something does not fit, sessions without a request for
-``IDLE_TIME`` make room for it.
+``IDLE_TIME`` make room for it. So does what deleted repositories contained: it counts until it is deleted, too.
 """
 
 import sys
@@ -19,6 +19,7 @@ from hythe.database import Database, Session
 from hythe.oci.errors import ErrorCode, WireError
 from hythe.registry.access import Limits
 from hythe.registry.clock import Clock
+from hythe.registry.deletions import Deletions
 from hythe.registry.sql import uploads as upload_store
 from hythe.registry.sql import usage as store
 from hythe.registry.storage.port import BlobStore, UploadLost, UploadSession
@@ -52,9 +53,10 @@ class QuotaExceeded(WireError):
 class Quota:
     """Checks the limits of namespaces. Without limits, no method uses the database."""
 
-    def __init__(self, database: Database, storage: BlobStore, clock: Clock) -> None:
+    def __init__(self, database: Database, storage: BlobStore, deletions: Deletions, clock: Clock) -> None:
         self._database = database
         self._storage = storage
+        self._deletions = deletions
         self._clock = clock
 
     async def admit_session(self, session: Session, limits: Limits, digest: str = "") -> None:
@@ -116,11 +118,15 @@ class Quota:
             yield piece
 
     async def making_room(self, limits: Limits, work: Callable[[], Awaitable[T]]) -> T:
-        """Await ``work``; if idle upload sessions are why it exceeds a limit, delete them and try again."""
+        """Await ``work``; if it exceeds a limit, delete idle upload sessions and what deleted repositories contained,
+        and try again.
+        """
         try:
             return await work()
         except QuotaExceeded as error:
-            if not error.uploading or not await self._delete_idle_sessions(limits.namespace):
+            freed = await self._deletions.free(limits.namespace)
+            idle = error.uploading and await self._delete_idle_sessions(limits.namespace)
+            if not freed and not idle:
                 raise
         return await work()
 

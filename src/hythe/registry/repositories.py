@@ -6,9 +6,9 @@ from hythe.database import Database, Session
 from hythe.oci.errors import ErrorCode, WireError
 from hythe.registry.access import Access, Action, Actor
 from hythe.registry.clock import Clock
+from hythe.registry.deletions import Deletions
 from hythe.registry.events import RegistryListener, RepositoryRef
-from hythe.registry.policy import Policy
-from hythe.registry.sql import blobs as blob_store
+from hythe.registry.sql import deletions as deletion_store
 from hythe.registry.sql import repositories as store
 
 
@@ -16,12 +16,17 @@ class Repositories:
     """The repositories of a registry. Names are canonical."""
 
     def __init__(
-        self, database: Database, access: Access, listeners: Sequence[RegistryListener], policy: Policy, clock: Clock
+        self,
+        database: Database,
+        access: Access,
+        listeners: Sequence[RegistryListener],
+        deletions: Deletions,
+        clock: Clock,
     ) -> None:
         self._database = database
         self._access = access
         self._listeners = listeners
-        self._policy = policy
+        self._deletions = deletions
         self._clock = clock
 
     async def get(self, actor: Actor, name: str) -> RepositoryRef:
@@ -64,15 +69,17 @@ class Repositories:
     async def delete(self, actor: Actor, name: str) -> None:
         """Delete the repository with its tags, manifests and blobs. Raises WireError NAME_UNKNOWN.
 
-        Blobs that no other repository contains are freed after the grace period.
+        It is gone at once, and its name is free; ``Deletions`` deletes what it contained. Blobs that no other
+        repository contains are freed after the grace period.
         """
         await self._access.require(actor, name, Action.DELETE)
         async with self._database.writing() as session:
             repository = await self.lock(session, name)
             for listener in self._listeners:
                 await listener.repository_deleted(session, repository, actor)
-            await blob_store.mark_all_of(session, repository.id, self._clock() + self._policy.grace)
-            await store.remove(session, repository.id)
+            # Last: from the usage of the namespace on, nothing else may be locked.
+            await deletion_store.mark(session, repository.id, repository.name, self._clock())
+        await self._deletions.begin(repository)
 
 
 def unknown_name(name: str) -> WireError:

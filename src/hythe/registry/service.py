@@ -11,6 +11,7 @@ from hythe.registry.blobs import Blobs
 from hythe.registry.catalog import Catalog
 from hythe.registry.clock import Clock, now
 from hythe.registry.contents import Contents
+from hythe.registry.deletions import Deletions
 from hythe.registry.events import RegistryListener
 from hythe.registry.garbage_collection import GarbageCollection
 from hythe.registry.manifests import Manifests
@@ -47,9 +48,10 @@ class RegistryServices:
         self.access = access
         self.listeners = listeners
         self.policy = policy
-        self.repositories = Repositories(database, access, listeners, policy, clock)
+        self.deletions = Deletions(database, listeners, policy, clock)
+        self.repositories = Repositories(database, access, listeners, self.deletions, clock)
         self.verification = Verification(database, storage, policy, clock)
-        quota = Quota(database, storage, clock)
+        quota = Quota(database, storage, self.deletions, clock)
         self.blobs = Blobs(database, storage, access, self.repositories, self.verification, quota, policy, clock)
         self.uploads = Uploads(database, storage, access, self.repositories, quota, policy, clock)
         self.tags = Tags(database, access, listeners, self.repositories, policy, clock)
@@ -57,7 +59,7 @@ class RegistryServices:
         self.referrers = Referrers(database, access)
         self.catalog = Catalog(database, access)
         self.garbage = GarbageCollection(database, storage, policy, clock)
-        self.contents = Contents(access, self.manifests, self.blobs, mirror)
+        self.contents = Contents(access, self.manifests, self.blobs, self.tags, mirror)
         self._mirror = mirror
 
     async def try_storage(self) -> None:
@@ -65,11 +67,12 @@ class RegistryServices:
         await self._storage.stat(Digest.of(b""))
 
     async def run_housekeeping(self) -> None:
-        """Run garbage collection repeatedly until cancelled."""
+        """Run garbage collection repeatedly until cancelled, and delete what deleted repositories contained."""
         async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.deletions.run())
             tasks.create_task(self.garbage.run())
             if self._mirror is not None:
-                tasks.create_task(self._mirror.run())
+                tasks.create_task(self._mirror.expiry.run())
 
     async def close(self) -> None:
         """Cancel background downloads. The caller closes the registry's other parts."""

@@ -244,7 +244,7 @@ class Uploads:
                 now = self._clock()
                 locked = await blob_store.lock(session, str(digest))
                 if not locked:
-                    locked = await garbage_store.undoom(session, now - DOOM_LIFETIME, now, str(digest)) == 1
+                    locked = await garbage_store.undoom(session, [str(digest)], now - DOOM_LIFETIME, now) == 1
                 if locked:
                     reserved = await self._quota.admit_bytes(session, push.limits, size, str(digest), upload.id)
                     if not await store.claim(session, upload.id, str(digest), size if reserved else 0, now):

@@ -13,6 +13,7 @@ import msgspec
 from hythe.database import Database
 from hythe.oci.digest import Digest
 from hythe.registry.clock import Clock
+from hythe.registry.installation import require_own_blob_store
 from hythe.registry.policy import Policy
 from hythe.registry.sql import blobs as blob_store
 from hythe.registry.sql import garbage_collection as garbage_store
@@ -64,6 +65,7 @@ class Verification:
 
     async def blobs(self) -> AsyncIterator[Finding]:
         """Verify every recorded blob; quarantine a damaged one, then report it."""
+        await require_own_blob_store(self._database, self._storage)
         after = ""
         while True:
             async with self._database.reading() as session:
@@ -89,11 +91,15 @@ class Verification:
             after = (rows[-1].repository_id, rows[-1].digest)
 
     async def strays(self) -> AsyncIterator[Finding]:
-        """Find unrecorded bytes, which a power failure may leave, and hand them to garbage collection."""
+        """Find unrecorded bytes, which a power failure may leave, and hand them to garbage collection.
+
+        It keeps them for the grace period: after an incomplete restore they may be all that is left.
+        """
+        await require_own_blob_store(self._database, self._storage)
         now = self._clock()
         before = now - max(self._policy.grace, RECORDING_TIME)
         async for blob in self._storage.walk():
-            if blob.stored_at < before and await self._mark_unrecorded(str(blob.digest), now):
+            if blob.stored_at < before and await self._mark_unrecorded(str(blob.digest), now + self._policy.grace):
                 yield Finding(str(blob.digest), blob.size, "it is missing in the database: its space will be freed")
 
     async def usage(self) -> AsyncIterator[Miscount]:
@@ -126,14 +132,14 @@ class Verification:
             await usage_check_store.correct(session, namespace, actual)
         return Miscount(namespace, counted, actual)
 
-    async def _mark_unrecorded(self, digest: str, now: datetime) -> bool:
+    async def _mark_unrecorded(self, digest: str, free_after: datetime) -> bool:
         async with self._database.reading() as session:
             if await store.is_recorded(session, digest):
                 return False
         async with self._database.writing() as session:
             if not await blob_store.lock(session, digest) or await upload_store.claimed(session, digest):
                 return False
-            await garbage_store.mark_unrecorded(session, digest, now)
+            await garbage_store.mark_unrecorded(session, digest, free_after)
         return True
 
     async def _check_blob(self, digest: str, size: int, *, quarantined: bool) -> Finding:

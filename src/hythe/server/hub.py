@@ -16,7 +16,7 @@ from hythe.builds.forge_integration.service import ForgeServices, make_forge_ser
 from hythe.builds.routes import application as build_routes
 from hythe.builds.routes import forge_integration as forge_routes
 from hythe.builds.service import BuildsServices, make_builds
-from hythe.database import Database, open_database
+from hythe.database import Database
 from hythe.egress.policy import EgressPolicy
 from hythe.forges.configured import open_forges
 from hythe.hub.routes import application as hub_routes
@@ -24,13 +24,14 @@ from hythe.hub.routes.docker_hub import PREFIXES as DOCKER_HUB_PREFIXES
 from hythe.hub.service import HubServices, make_hub, open_foundation
 from hythe.notifications.routes import webhooks as webhook_routes
 from hythe.notifications.service import NotificationServices, make_notifications
+from hythe.registry.installation import Kind
 from hythe.registry.mirror.upstreams import Upstreams
 from hythe.registry.routes.application import RegistryApplication
 from hythe.registry.service import RegistryServices, make_registry
-from hythe.registry.storage import open_blob_store
 from hythe.server.background import running
 from hythe.server.browser_protection import OwnPagesOnly
 from hythe.server.http import Address, HTTPOptions, bind, serve
+from hythe.server.installation import open_stores
 from hythe.server.worker import own_url, run_worker
 from hythe.settings import Settings
 from hythe.web.routes import application as web_routes
@@ -50,16 +51,14 @@ class Services:
 
 
 @asynccontextmanager
-async def open_hub(settings: Settings) -> AsyncIterator[Services]:
-    """Open the hub of these settings until the block ends.
+async def open_hub(settings: Settings, *, use_blobs: bool = True) -> AsyncIterator[Services]:
+    """Open the hub of these settings until the block ends. Without ``use_blobs``, nothing may read or write blobs.
 
-    Raises SchemaError, UnavailableError and StorageUnavailable.
+    Raises SchemaError, UnavailableError, StorageUnavailable, WrongInstallation and SecretBoxError.
     """
     async with AsyncExitStack() as stack:
-        database = await open_database(settings.data_folder, settings.database_url)
-        stack.push_async_callback(database.close)
-        blobs = open_blob_store(settings.data_folder, settings.blob_store, redirect=settings.redirect_blobs)
-        stack.push_async_callback(blobs.close)
+        stores = await stack.enter_async_context(open_stores(settings, Kind.HUB, use_blobs=use_blobs))
+        database, blobs = stores.database, stores.blobs
         foundation = await stack.enter_async_context(open_foundation(database, settings))
         forges = await stack.enter_async_context(
             open_forges(settings.forges, EgressPolicy.parse(settings.internal_networks))

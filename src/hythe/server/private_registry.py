@@ -6,18 +6,18 @@ from pathlib import Path
 
 from starlette.types import ASGIApp
 
-from hythe.database import open_database
 from hythe.registry.access import Access
 from hythe.registry.anonymous import AnonymousAccess
 from hythe.registry.htpasswd import HtpasswdAccess
+from hythe.registry.installation import Kind
 from hythe.registry.mirror.upstreams import Upstreams
 from hythe.registry.read_only import ReadOnlyAccess
 from hythe.registry.routes.application import RegistryApplication
 from hythe.registry.service import RegistryServices, make_registry
-from hythe.registry.storage import open_blob_store
 from hythe.server.background import running
 from hythe.server.browser_protection import HostNames, KnownHosts, OwnPagesOnly
 from hythe.server.http import Address, HTTPOptions, bind, serve
+from hythe.server.installation import open_stores
 from hythe.settings import Settings
 
 
@@ -25,14 +25,11 @@ from hythe.settings import Settings
 async def open_registry(settings: Settings, access: Access, upstreams: Upstreams) -> AsyncIterator[RegistryServices]:
     """Open the registry of these settings until the block ends.
 
-    Raises SchemaError, UnavailableError and StorageUnavailable.
+    Raises SchemaError, UnavailableError, StorageUnavailable and WrongInstallation.
     """
     async with AsyncExitStack() as stack:
-        database = await open_database(settings.data_folder, settings.database_url)
-        stack.push_async_callback(database.close)
-        blobs = open_blob_store(settings.data_folder, settings.blob_store, redirect=settings.redirect_blobs)
-        stack.push_async_callback(blobs.close)
-        registry = make_registry(database, blobs, access, (), settings, upstreams)
+        stores = await stack.enter_async_context(open_stores(settings, Kind.REGISTRY))
+        registry = make_registry(stores.database, stores.blobs, access, (), settings, upstreams)
         stack.push_async_callback(registry.close)
         yield registry
 

@@ -100,6 +100,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = "github+https://github.com bitbucket+https://bitbucket.org gitlab+https://gitlab.com gitea+https://codeberg.org"
     manifest_size: Annotated[int, Bytes, Positive, Meta(description="Maximum size of a manifest.")] = 4 * 1024 * 1024
+    sparse_images: Annotated[
+        bool, Meta(description="Whether an image without some of its layers, or platforms, can be pushed.")
+    ] = False
+    protect_images: Annotated[
+        bool, Meta(description="Whether layers of images, and platforms of indexes, cannot be deleted before these.")
+    ] = True
     grace_period: Annotated[
         int,
         Seconds,

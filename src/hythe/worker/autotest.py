@@ -12,10 +12,11 @@ from typing import Any
 import msgspec
 import yaml
 
+from hythe.oci.dockerfile_lexer import UnsetVariable, replace_variables
 from hythe.worker.builders.image_store import STORAGE
 from hythe.worker.builders.port import Builder
 from hythe.worker.checkout import SOURCE
-from hythe.worker.dockerfile import base_images, expand
+from hythe.worker.dockerfiles.parsing import base_images
 from hythe.worker.errors import BuildFailed
 from hythe.worker.isolation.sandbox import NetworkAccess, ProcessResult, Sandbox
 from hythe.worker.progress import ProgressReporter
@@ -213,7 +214,10 @@ def _expand(value: Any, variables: Mapping[str, str]) -> Any:
         return [_expand(each, variables) for each in value]
     if not isinstance(value, str):
         return value
-    return "$".join(expand(part, variables) for part in value.split("$$"))
+    try:
+        return "$".join(replace_variables(part, variables) for part in value.split("$$"))
+    except UnsetVariable as error:
+        raise BuildFailed(f"the test file needs a variable: {error}") from error
 
 
 def _is_built(service: Service) -> bool:

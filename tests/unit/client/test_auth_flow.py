@@ -195,3 +195,54 @@ def test_each_set_of_scopes_has_its_token() -> None:
 
     assert server.query["scope"] == ["repository:ann/app:pull,delete"]
     assert authorizer.header(BOTH) == "Bearer two"
+
+
+def test_an_opaque_scope_is_passed_on() -> None:
+    """public.ecr.aws requires the scope ``aws``: hythe's own grammar does not apply to a server's words."""
+    server = Server(token(token="t"), token(token="t"))
+    authorizer = Authorizer(lambda: ANONYMOUS, server)
+    authorizer.answer_challenge(f'{BEARER},scope="aws"', "", PULL)
+
+    assert server.query["scope"] == ["repository:ann/app:pull", "aws"]
+    run(f'{BEARER},scope="aws"', Credential(identity_token="idt"), server)
+    assert server.form["scope"] == ["repository:ann/app:pull aws"]
+
+
+def test_login_requests_no_scope_of_the_challenge() -> None:
+    """As docker: the token of a login is for no repository."""
+    server = Server(token(token="t"))
+    run(f'{BEARER},scope="aws"', ANN, server, (), offline=True)
+
+    assert "scope" not in server.query
+
+
+@pytest.mark.parametrize(
+    ("realm", "url"),
+    [
+        ("/token", "https://registry.example.com/token"),
+        ("token?a=b", "https://registry.example.com/v2/ann/token?a=b"),
+        ("//auth.example.com/token", "https://auth.example.com/token"),
+        ("https://auth.example.com/token", "https://auth.example.com/token"),
+    ],
+)
+def test_a_relative_realm_is_on_the_registry(realm: str, url: str) -> None:
+    """It is resolved against the URL of the request that was challenged."""
+    server = Server(token(token="t"))
+    authorizer = Authorizer(lambda: ANN, server)
+    authorizer.answer_challenge(f'Bearer realm="{realm}"', "", (), "https://registry.example.com/v2/ann/tags")
+
+    assert server.requests[0].url.partition("account")[0].rstrip("?&") == url
+
+
+@pytest.mark.parametrize("realm", ["", "ftp://h/t", "https://", "https://h:x/t", "https://[::1/t", "https://h:0/t"])
+def test_basic_replaces_an_unusable_token_server(realm: str) -> None:
+    """A realm that is no URL is an error only if the server offers nothing else."""
+    assert run(f'Bearer realm="{realm}", Basic realm="x"', ANN, Server()).header == f"Basic {ANN.encoded}"
+    with pytest.raises(AccessDenied, match="is not a URL"):
+        run(f'Bearer realm="{realm}"', ANN, Server())
+
+
+@pytest.mark.parametrize("challenge", ['Negotiate, NTLM, Basic realm="x"', 'basic Realm=x, Digest realm="y"'])
+def test_unsupported_schemes_do_not_hide_basic(challenge: str) -> None:
+    """The server offers them in addition."""
+    assert run(challenge, ANN, Server()).header == f"Basic {ANN.encoded}"

@@ -1,10 +1,13 @@
 """Signing keys: sealed in the database, rotated while servers run, and kept as long as what they signed."""
 
+import asyncio
 import base64
 import json
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from joserfc import jwt
 from sqlalchemy import text
@@ -15,8 +18,10 @@ from hythe.hub.actor import HubActor
 from hythe.hub.errors import SignInNeeded
 from hythe.hub.keys import LONGEST_TOKEN, PUBLISHED_FIRST, Purpose, SigningKeys, open_secret_box
 from hythe.hub.secret_box import SecretBox, SecretBoxError
+from hythe.hub.service import open_foundation
 from hythe.hub.tokens import TokenRequest
 from hythe.provenance.envelope import open_envelope, sign
+from hythe.registry.installation import Kind, join_installation
 from hythe.settings import Settings
 
 
@@ -91,6 +96,82 @@ def test_a_wrong_or_missing_key_creates_no_new_keys(services: Services, settings
         services.run(wrong.open())
     assert services.run(stored(services.database)) == before
     assert not settings.data_folder.joinpath("secret.key").exists()
+
+
+async def open_another(database: Database, settings: Settings) -> None:
+    """Start another hub on the same database."""
+    async with open_foundation(database, settings):
+        pass
+
+
+async def installation(database: Database) -> Any:
+    """Return the row of the installation."""
+    async with database.reading() as session:
+        return await session.row(text("SELECT key_fingerprint FROM installation"))
+
+
+def test_a_server_with_another_key_does_not_start(services: Services, settings: Settings, tmp_path: Path) -> None:
+    """Whether it has a key file, the setting, or neither; the database has the key's fingerprint, not the key."""
+    fingerprint = services.foundation.secret_box.fingerprint
+    other = tmp_path / "other"
+    elsewhere = Settings(data=str(other), database_url=settings.database_url)
+    services.run(join_installation(services.database, services.registry.verification._storage, Kind.HUB))
+    services.run(open_another(services.database, settings))  # as the first start of this version
+    assert services.run(installation(services.database)) == (fingerprint,)
+    assert base64.b64decode((tmp_path / "secret.key").read_text()).hex() not in fingerprint
+
+    with pytest.raises(SecretBoxError, match=r"other/secret.key is missing.*copy the file from another server"):
+        services.run(open_another(services.database, elsewhere))
+    assert not (other / "secret.key").exists()
+    SecretBox.open(other)
+    with pytest.raises(SecretBoxError, match=r"other/secret.key is another key than that of this installation: copy"):
+        services.run(open_another(services.database, elsewhere))
+    wrong = msgspec.structs.replace(elsewhere, secret_key=base64.b64encode(b"w" * 32).decode())
+    with pytest.raises(SecretBoxError, match=r"^secret_key is another key than that of this installation: copy"):
+        services.run(open_another(services.database, wrong))
+    right = msgspec.structs.replace(elsewhere, secret_key=(tmp_path / "secret.key").read_text())
+    services.run(open_another(services.database, right))
+
+
+def test_of_two_first_starts_one_key_wins(services: Services, settings: Settings, tmp_path: Path) -> None:
+    """The other server does not start, and keeps no key file that would be in the way of the right one."""
+    folders = [tmp_path / name for name in ("one", "two", "three")]
+
+    async def scenario() -> list[BaseException | None]:
+        await join_installation(services.database, services.registry.verification._storage, Kind.HUB)
+        async with services.database.writing() as session:
+            await session.run(text("DELETE FROM signing_keys"))
+        starts = (open_another(services.database, msgspec.structs.replace(settings, data=str(f))) for f in folders)
+        return await asyncio.gather(*starts, return_exceptions=True)
+
+    results = services.run(scenario())
+
+    assert [type(result).__name__ for result in results].count("SecretBoxError") == 2
+    assert [(folder / "secret.key").exists() for folder in folders] == [result is None for result in results]
+
+
+def test_a_lost_key_can_be_given_up(services: Services, settings: Settings, tmp_path: Path) -> None:
+    """Without signing keys the next start creates new ones, and its key is that of the installation."""
+
+    async def scenario() -> None:
+        await join_installation(services.database, services.registry.verification._storage, Kind.HUB)
+        await open_another(services.database, settings)
+        (tmp_path / "secret.key").unlink()
+        async with services.database.writing() as session:
+            await session.run(text("DELETE FROM signing_keys"))
+        await open_another(services.database, settings)
+
+    services.run(scenario())
+
+    assert services.run(installation(services.database)) == (SecretBox.open(tmp_path).fingerprint,)
+
+
+def test_what_is_derived_from_the_key() -> None:
+    """Servers with one key derive the same secrets; each purpose has its own."""
+    one, same, other = SecretBox(b"k" * 32), SecretBox(b"k" * 32), SecretBox(b"o" * 32)
+
+    assert one.derive("worker token") == same.derive("worker token")
+    assert len({one.derive("worker token"), other.derive("worker token"), one.fingerprint, other.fingerprint}) == 4
 
 
 async def another_box(services: Services, settings: Settings) -> None:

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from hythe.oci.challenge import Challenge, parse_challenges
 
+NTLM, NEGOTIATE = Challenge("ntlm", {}), Challenge("negotiate", {})
 BEARER = {"realm": "https://auth.docker.io/token", "service": "registry.docker.io"}
 
 
@@ -32,6 +33,17 @@ BEARER = {"realm": "https://auth.docker.io/token", "service": "registry.docker.i
             (Challenge("basic", {"realm": "one"}), Challenge("bearer", {"realm": "two"})),
         ),
         ('Negotiate, Basic realm="x"', (Challenge("negotiate", {}), Challenge("basic", {"realm": "x"}))),
+        ('Negotiate YIIG+/a==, Basic realm="x"', (Challenge("negotiate", {}), Challenge("basic", {"realm": "x"}))),
+        ('NTLM, Negotiate TlRM, Basic realm="a, b"', (NTLM, NEGOTIATE, Challenge("basic", {"realm": "a, b"}))),
+        (
+            "Bearer realm=https://h/t?a=1,service=s",
+            (Challenge("bearer", {"realm": "https://h/t?a=1", "service": "s"}),),
+        ),
+        ('Bearer realm="r";service="s" scope=""', (Challenge("bearer", {"realm": "r", "service": "s", "scope": ""}),)),
+        ('Bearer realm="r",scope="a",scope="b c"', (Challenge("bearer", {"realm": "r", "scope": "a b c"}),)),
+        ('Bearer realm="r', (Challenge("bearer", {"realm": "r"}),)),
+        ('="x", Basic realm="y",,', (Challenge("basic", {"realm": "y"}),)),
+        ('Bearer realm=,service="s"', (Challenge("bearer", {"service": "s"}),)),
         (r'Basic realm="a \"quoted\" \\ one"', (Challenge("basic", {"realm": r'a "quoted" \ one'}),)),
     ],
 )

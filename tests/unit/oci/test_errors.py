@@ -56,7 +56,9 @@ def test_a_status_can_be_another() -> None:
     assert (error.status, str(error)) == (416, ErrorCode.BLOB_UPLOAD_INVALID.message)
 
 
-@pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"errors": 1}', b'{"errors": [{"message": "x"}]}', b"\xff"])
+@pytest.mark.parametrize(
+    "body", [b"", b"<html>", b"[]", b'{"errors": 1}', b'{"errors": null}', b'{"errors": [null, 7, {}]}', b"\xff"]
+)
 def test_other_bodies_are_no_errors(body: bytes) -> None:
     """A proxy's page says nothing."""
     assert decode_errors(body) == ()
@@ -65,3 +67,17 @@ def test_other_bodies_are_no_errors(body: bytes) -> None:
 def test_docker_hubs_short_form() -> None:
     """Entries may lack message and detail."""
     assert decode_errors(b'{"errors":[{"code":"DENIED"}]}') == (ErrorEntry("DENIED"),)
+
+
+@pytest.mark.parametrize(
+    ("body", "entry"),
+    [
+        (b'{"errors": [{"message": "x"}]}', ErrorEntry("", "x")),
+        (b'{"errors": [{"code": "DENIED", "message": null, "detail": null}]}', ErrorEntry("DENIED")),
+        (b'{"errors": [{"code": 40101, "message": "no", "more": 1}], "status": 401}', ErrorEntry("40101", "no")),
+        (b'{"errors": ["no"]}', ErrorEntry("", "no")),
+    ],
+)
+def test_entries_of_other_servers(body: bytes, entry: ErrorEntry) -> None:
+    """Their codes are numbers, or missing, and their fields are null."""
+    assert decode_errors(body) == (entry,)

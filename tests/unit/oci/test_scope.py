@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hythe.oci.scope import InvalidScope, Scope, parse_scopes
+from hythe.oci.scope import InvalidScope, Scope, add_scopes, parse_scopes
 
 SCOPE = st.builds(
     Scope,
@@ -58,3 +58,22 @@ def test_scopes_of_one_resource_are_united(scopes: list[Scope]) -> None:
     assert len(united) == len({(scope.type, scope.name) for scope in united})
     for scope in scopes:
         assert any(scope.name == one.name and scope.type == one.type and scope.actions <= one.actions for one in united)
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        ("", ["repository:ann/app:pull"]),
+        ("repository:ann/app:pull", ["repository:ann/app:pull"]),
+        ("repository:ann/app:push,pull", ["repository:ann/app:pull,push"]),
+        ("aws", ["repository:ann/app:pull", "aws"]),
+        (" aws  aws\tb:c ", ["repository:ann/app:pull", "aws", "b:c"]),
+        ("repository(plugin):ann/app:push", ["repository:ann/app:pull", "repository(plugin):ann/app:push"]),
+        ("repository:bob/x:push,pull", ["repository:ann/app:pull", "repository:bob/x:push,pull"]),
+        ("https://www.example.com/auth/all", ["repository:ann/app:pull", "https://www.example.com/auth/all"]),
+        ("registry:catalog:*", ["repository:ann/app:pull", "registry:catalog:*"]),
+    ],
+)
+def test_a_servers_scope_is_passed_on(more: str, expected: list[str]) -> None:
+    """Only actions on the same resource are merged; other words stay as the server wrote them."""
+    assert add_scopes([Scope.repository("ann/app", "pull")], more) == tuple(expected)

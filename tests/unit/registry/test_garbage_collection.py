@@ -65,7 +65,7 @@ def test_deleted_manifest_frees_its_blobs_after_the_grace_period(depot: Depot) -
 
 def test_deleted_blob_frees_its_bytes_after_the_grace_period(depot: Depot) -> None:
     """It cannot be pulled at once, and its bytes go when nobody had them mounted meanwhile."""
-    depot.push_image("a", "v1")
+    depot.push_blob("a", b"layer")
     depot.run(depot.registry.blobs.delete(ANN, "a", Digest.of(b"layer")))
 
     there = depot.has_blob("a", b"layer")
@@ -202,7 +202,7 @@ def test_blob_that_somebody_asks_for_is_kept_for_longer(depot: Depot, how: str) 
 
 def test_others_are_served_between_steps(depot: Depot, monkeypatch: pytest.MonkeyPatch) -> None:
     """Garbage collection deletes a batch per transaction, and a push can lock the repository in between."""
-    monkeypatch.setattr(garbage, "MANIFEST_BATCH_SIZE", 5)
+    monkeypatch.setattr(garbage, "MANIFEST_STEP", 5)
     children = [depot.push_image("a", annotations={"number": str(number)}) for number in range(12)]
     depot.push("a", index(*children), "multi")
     depot.run(depot.registry.tags.delete(ANN, "a", "multi"))
@@ -225,7 +225,7 @@ def test_others_are_served_between_steps(depot: Depot, monkeypatch: pytest.Monke
 
 def test_manifest_pulled_between_steps_is_kept(depot: Depot, monkeypatch: pytest.MonkeyPatch) -> None:
     """A pull extends the grace period of a manifest that the current run has already listed as due."""
-    monkeypatch.setattr(garbage, "MANIFEST_BATCH_SIZE", 1)
+    monkeypatch.setattr(garbage, "MANIFEST_STEP", 1)
     for number in range(20):
         depot.push_image("a", f"v{number}", annotations={"number": str(number)})
     for number in range(20):
@@ -248,7 +248,7 @@ def test_manifest_pulled_between_steps_is_kept(depot: Depot, monkeypatch: pytest
 
 def test_what_is_needed_is_looked_at_once(depot: Depot, monkeypatch: pytest.MonkeyPatch) -> None:
     """Manifests that others need, however many, are due no more, and go when these others have gone."""
-    monkeypatch.setattr(garbage, "MANIFEST_BATCH_SIZE", 5)
+    monkeypatch.setattr(garbage, "MANIFEST_STEP", 5)
     children = [depot.push_image("a", annotations={"number": str(number)}) for number in range(12)]
     inner = depot.push("a", index(*children), "inner")
     outer = depot.push("a", index(inner), "outer")

@@ -179,6 +179,7 @@ async def find_readable(session: Session, filters: BuildFilter, reader: int | No
 
 
 async def _find(session: Session, statement: Select[Any], filters: BuildFilter) -> list[Build]:
+    statement = statement.where(repositories.c.deleted_at.is_(None))
     for column, value in (
         (repositories.c.name, filters.repository),
         (builds.c.account, filters.account),

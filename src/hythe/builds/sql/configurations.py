@@ -135,11 +135,6 @@ async def set_failing(session: Session, configuration_id: int, *, failing: bool)
     )
 
 
-async def remove(session: Session, configuration_id: int) -> None:
-    """Delete a configuration with its builds and logs."""
-    await session.run(delete(build_configurations).where(build_configurations.c.id == configuration_id))
-
-
 async def by_repository(session: Session, repository: str) -> BuildConfiguration | None:
     """Return the configuration of the repository with this canonical name."""
     found = await _read(session, _configurations_with_names().where(repositories.c.name == repository))

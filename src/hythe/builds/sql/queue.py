@@ -206,13 +206,19 @@ async def cancel(session: Session, build_id: int, by: str, now: datetime) -> Bui
 
 async def end_all(session: Session, configuration_id: int, by: str, now: datetime) -> list[int]:
     """Cancel every unfinished build of a configuration, including leased ones; return their ids."""
-    unended = (
-        builds.c.configuration_id == configuration_id,
-        or_(builds.c.status == _QUEUED, builds.c.status == _RUNNING),
-    )
+    return await _end_unfinished(session, builds.c.configuration_id == configuration_id, by, now)
+
+
+async def end_account(session: Session, account: str, by: str, now: datetime) -> list[int]:
+    """Cancel every unfinished build of an account, including leased ones; return their ids."""
+    return await _end_unfinished(session, builds.c.account == account, by, now)
+
+
+async def _end_unfinished(session: Session, where: ColumnElement[bool], by: str, now: datetime) -> list[int]:
     return await end(
         session,
-        *unended,
+        where,
+        or_(builds.c.status == _QUEUED, builds.c.status == _RUNNING),
         status=BuildStatus.CANCELLED.value,
         cancelled_by=by,
         reason=f"cancelled by {by}",

@@ -25,8 +25,12 @@ users = Table(
     Column("build_limit", Integer),  # minutes
     Column("created_at", Timestamp, nullable=False),
     Column("blocked_at", Timestamp),  # NULL: not blocked
+    Column("deleted_at", Timestamp),  # set while its repositories are being deleted, after which the row goes
     Column("credential_generation", BigInteger, nullable=False, server_default="0"),  # access tokens of older ones end
 )
+
+_deleted = users.c.deleted_at.is_not(None)
+Index("ix_users_deleted_at", users.c.deleted_at, sqlite_where=_deleted, postgresql_where=_deleted)
 
 reserved_names = Table(
     "reserved_names",

@@ -2,15 +2,19 @@
 
     repositories ─┬─ manifests ─┬─ manifest_blobs ──── repository_blobs
                   │             ├─ manifest_children
+                  ├─ unmarked_referrers
                   │             └─ mirrored_manifests (fetched from an upstream)
                   ├─ tags (each refers to a manifest), tag_moves (their history), tag_rules
                   └─ repository_blobs ──── blobs
     uploads (refer to their repository by name: it may not exist yet)
     namespace_usage, namespace_blobs (what each namespace stores; triggers keep them, see migration 0008)
+    installation (one row: what is the same for all servers)
 
 Unreferenced content has ``free_after``: the time from which garbage collection checks whether it is still unreferenced,
 and deletes it. Digests are stored in their text form, ``algorithm:hex``.
 """
+
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
@@ -23,6 +27,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    text,
 )
 
 from hythe.database.tables.metadata import METADATA, Identity, Timestamp
@@ -33,10 +38,13 @@ def _ordered(length: int) -> String:
     return String(length).with_variant(String(length, collation="C"), "postgresql")
 
 
-def _free_after_index(table: Table) -> None:
-    """Index the few rows that may be unreferenced: the cost of finding them depends only on their number."""
-    marked = table.c.free_after.is_not(None)
-    Index(f"ix_{table.name}_free_after", table.c.free_after, sqlite_where=marked, postgresql_where=marked)
+def _marked_index(name: str, *columns: "Column[Any]") -> None:
+    """Index the rows whose first column is set, which are few: the cost of finding them depends only on their number.
+
+    The other columns are the table's key, so that pages continue at a row.
+    """
+    marked = columns[0].is_not(None)
+    Index(name, *columns, sqlite_where=marked, postgresql_where=marked)
 
 
 _NAME = _ordered(255)
@@ -50,7 +58,11 @@ repositories = Table(
     Column("id", Identity, primary_key=True),
     Column("name", _NAME, nullable=False, unique=True),
     Column("created_at", Timestamp, nullable=False),
+    # Set when it was deleted: it has another name, which no request can have, until its content is deleted, too.
+    Column("deleted_at", Timestamp),
 )
+_deleted = repositories.c.deleted_at.is_not(None)
+Index("ix_repositories_deleted_at", repositories.c.deleted_at, sqlite_where=_deleted, postgresql_where=_deleted)
 
 blobs = Table(
     "blobs",
@@ -64,7 +76,8 @@ blobs = Table(
     # Set when it was found damaged: it is not served until it is pushed again.
     Column("quarantined_at", Timestamp),
 )
-_free_after_index(blobs)
+_marked_index("ix_blobs_due", blobs.c.free_after, blobs.c.digest)
+_marked_index("ix_blobs_deleting_since", blobs.c.deleting_since, blobs.c.digest)
 
 repository_blobs = Table(
     "repository_blobs",
@@ -74,7 +87,12 @@ repository_blobs = Table(
     Column("linked_at", Timestamp, nullable=False),
     Column("free_after", Timestamp),
 )
-_free_after_index(repository_blobs)
+_marked_index(
+    "ix_repository_blobs_due",
+    repository_blobs.c.free_after,
+    repository_blobs.c.repository_id,
+    repository_blobs.c.digest,
+)
 
 manifests = Table(
     "manifests",
@@ -102,7 +120,7 @@ Index(
     sqlite_where=manifests.c.subject.is_not(None),
     postgresql_where=manifests.c.subject.is_not(None),
 )
-_free_after_index(manifests)
+_marked_index("ix_manifests_due", manifests.c.free_after, manifests.c.repository_id, manifests.c.digest)
 
 manifest_blobs = Table(
     "manifest_blobs",
@@ -128,6 +146,16 @@ manifest_children = Table(
     Index("ix_manifest_children_child", "repository_id", "child"),
 )
 
+# Manifests that were deleted or untagged, and have so many referrers that these are marked later, in steps.
+unmarked_referrers = Table(
+    "unmarked_referrers",
+    METADATA,
+    Column("repository_id", Identity, ForeignKey("repositories.id", ondelete="CASCADE"), primary_key=True),
+    Column("subject", _DIGEST, primary_key=True),
+    Column("free_after", Timestamp, nullable=False),
+    Column("marked_to", _DIGEST, nullable=False),  # the last referrer that was marked; empty: none yet
+)
+
 tags = Table(
     "tags",
     METADATA,
@@ -140,6 +168,17 @@ tags = Table(
         ["repository_id", "digest"], ["manifests.repository_id", "manifests.digest"], ondelete="CASCADE"
     ),
     Index("ix_tags_digest", "repository_id", "digest"),
+)
+
+OF_IMAGES = "(name < 'sha256-' OR name >= 'sha256.' OR length(name) < 71)"
+"""Tags that users set, without those of cosign and of the referrers fallback: ``sha256-HEX[.att]``."""
+Index(
+    "ix_tags_moved",
+    tags.c.repository_id,
+    tags.c.moved_at,
+    tags.c.name,
+    sqlite_where=text(OF_IMAGES),
+    postgresql_where=text(OF_IMAGES),
 )
 
 tag_moves = Table(
@@ -205,4 +244,16 @@ mirrored_manifests = Table(
     ForeignKeyConstraint(
         ["repository_id", "digest"], ["manifests.repository_id", "manifests.digest"], ondelete="CASCADE"
     ),
+)
+
+# One row, which the first start writes: what all servers of an installation share.
+installation = Table(
+    "installation",
+    METADATA,
+    Column("number", Integer, primary_key=True),  # always 1
+    Column("id", String(32), nullable=False),
+    Column("kind", String(16)),  # hub or registry; None: an older version's, until the next start
+    Column("created_at", Timestamp, nullable=False),
+    Column("blob_store", String(80)),  # the marker in the blob store
+    Column("key_fingerprint", String(64)),  # of the key that seals secrets
 )

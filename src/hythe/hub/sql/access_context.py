@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import Row, Select, and_, bindparam, or_, select, tuple_
+from sqlalchemy import ColumnElement, Row, Select, and_, bindparam, literal_column, or_, select, tuple_
 
 from hythe.database import Session
 from hythe.database.tables.builds import build_configurations
@@ -58,6 +58,10 @@ _CONTEXT = (
 
 _ADMIN = select(users.c.admin).where(users.c.id == bindparam("user_id"))
 
+PUBLIC: ColumnElement[bool] = hub_repositories.c.visibility == literal_column(f"'{Visibility.PUBLIC.value}'")
+PRIVATE: ColumnElement[bool] = hub_repositories.c.visibility == literal_column(f"'{Visibility.PRIVATE.value}'")
+"""Who may see a repository; literals, because the condition of an index cannot match a parameter."""
+
 ANONYMOUS_ID = -1
 """The user id of anonymous clients in queries; no row has it."""
 
@@ -108,10 +112,9 @@ async def is_admin(session: Session, user_id: int) -> bool:
 
 def seen_by(statement: Select[Any], user_id: int | None) -> Select[Any]:
     """Restrict a query over repositories joined with namespaces to those that the account may read."""
-    public = hub_repositories.c.visibility == Visibility.PUBLIC.value
     if user_id is None:
-        return statement.where(public)
-    return statement.where(or_(public, namespaces.c.user_id == user_id))
+        return statement.where(PUBLIC)
+    return statement.where(or_(PUBLIC, namespaces.c.user_id == user_id))
 
 
 async def visible(

@@ -5,21 +5,19 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Row, ScalarSelect, Select, bindparam, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Row, ScalarSelect, bindparam, delete, func, insert, literal_column, select, update
 
 from hythe.database import Session
 from hythe.database.port import insert as upsert
 from hythe.database.tables.builds import build_configurations
 from hythe.database.tables.hub import hub_repositories, namespaces, search_documents, users
-from hythe.hub.page import Paging
+from hythe.hub.page import MAX_COUNTED, Page, Paging
 from hythe.hub.plan import Plan
 from hythe.hub.repository import Repository
-from hythe.hub.sql.access_context import seen_by
+from hythe.hub.sql.access_context import PRIVATE, PUBLIC
 from hythe.hub.sql.plans import plan_columns, plan_of
+from hythe.hub.sql.sorted_list import SortedList, page_of
 from hythe.hub.user import Visibility
-
-MAX_COUNTED = 10_000
-"""The maximum total of a list: counting more items would cost more than showing a page."""
 
 COLUMNS: tuple[ColumnElement[Any], ...] = (
     hub_repositories.c.repository_id,
@@ -45,6 +43,18 @@ _COUNT_ALL = select(func.count()).select_from(
 )
 _ALL = select(*COLUMNS).join_from(hub_repositories, namespaces)
 _BY_ID = _ALL.where(hub_repositories.c.repository_id == bindparam("repository_id"))
+
+
+_CHANGED = (hub_repositories.c.updated_at, hub_repositories.c.repository_id)
+_IN_NAMESPACE = _ALL.where(hub_repositories.c.namespace_id == bindparam("namespace_id"), hub_repositories.c.listed)
+IN_NAMESPACE = SortedList(_IN_NAMESPACE, *_CHANGED, descending=True)
+PUBLIC_IN_NAMESPACE = SortedList(_IN_NAMESPACE.where(PUBLIC), *_CHANGED, descending=True)
+NEWEST_PUBLIC = SortedList(
+    _ALL.where(hub_repositories.c.listed, PUBLIC),
+    hub_repositories.c.created_at,
+    hub_repositories.c.repository_id,
+    descending=True,
+)
 
 
 class Owner(msgspec.Struct, frozen=True):
@@ -109,15 +119,24 @@ async def remove(session: Session, repository_id: int) -> None:
     await session.run(delete(hub_repositories).where(hub_repositories.c.repository_id == repository_id))
 
 
-def private_count(user_id: ColumnElement[int] | int) -> ScalarSelect[int]:
-    """Return the subquery that counts the private repositories of an account's namespace."""
-    return (
-        select(func.count())
-        .select_from(hub_repositories)
-        .join(namespaces)
-        .where(namespaces.c.user_id == user_id, hub_repositories.c.visibility == Visibility.PRIVATE.value)
-        .scalar_subquery()
+def private_count(user_id: ColumnElement[int], at_most: int = MAX_COUNTED) -> ScalarSelect[int]:
+    """Return the subquery that counts the private repositories of an account's namespace, up to ``at_most``."""
+    return _private_count(user_id, literal_column(str(at_most)))
+
+
+def _private_count(user_id: ColumnElement[int], at_most: ColumnElement[int]) -> ScalarSelect[int]:
+    private = (
+        select(hub_repositories.c.repository_id)
+        .join(namespaces, namespaces.c.id == hub_repositories.c.namespace_id)
+        .where(namespaces.c.user_id == user_id, PRIVATE)
+        .limit(at_most)
+        .correlate_except(hub_repositories, namespaces)
+        .subquery()
     )
+    return select(func.count()).select_from(private).scalar_subquery()
+
+
+_COUNT_PRIVATE = select(_private_count(bindparam("user_id", type_=namespaces.c.user_id.type), bindparam("at_most")))
 
 
 async def count_all(session: Session, namespace_id: int, at_most: int) -> int:
@@ -126,9 +145,9 @@ async def count_all(session: Session, namespace_id: int, at_most: int) -> int:
     return int(row[0]) if row else 0
 
 
-async def count_private(session: Session, user_id: int) -> int:
-    """Return the number of private repositories of an account's namespace."""
-    row = await session.row(select(private_count(user_id)))
+async def count_private(session: Session, user_id: int, at_most: int) -> int:
+    """Return the number of private repositories of an account's namespace, counted up to ``at_most``."""
+    row = await session.row(_COUNT_PRIVATE, {"user_id": user_id, "at_most": at_most})
     return int(row[0]) if row else 0
 
 
@@ -141,17 +160,16 @@ async def owner_of(session: Session, namespace_id: int) -> Owner | None:
 
 
 async def in_namespace(
-    session: Session, namespace_id: int, user_id: int | None, paging: Paging
-) -> tuple[tuple[Repository, ...], int]:
-    """Return a page of a namespace's repositories, most recently changed first, and how many the account may see."""
-    statement = _ALL.where(hub_repositories.c.namespace_id == namespace_id, hub_repositories.c.listed)
-    return await _page(session, seen_by(statement, user_id), paging, hub_repositories.c.updated_at.desc())
+    session: Session, namespace_id: int, paging: Paging, *, only_public: bool
+) -> Page[Repository]:
+    """Return a page of a namespace's repositories, most recently changed first."""
+    found = PUBLIC_IN_NAMESPACE if only_public else IN_NAMESPACE
+    return await _page(session, found, paging, {"namespace_id": namespace_id})
 
 
-async def newest_public(session: Session, paging: Paging) -> tuple[tuple[Repository, ...], int]:
-    """Return a page of the public repositories, newest first, and their number."""
-    statement = seen_by(_ALL.where(hub_repositories.c.listed), None)
-    return await _page(session, statement, paging, hub_repositories.c.created_at.desc())
+async def newest_public(session: Session, paging: Paging) -> Page[Repository]:
+    """Return a page of the public repositories, newest first."""
+    return await _page(session, NEWEST_PUBLIC, paging, {})
 
 
 async def add_pulls(session: Session, counts: Mapping[int, int]) -> None:
@@ -165,12 +183,11 @@ async def add_pulls(session: Session, counts: Mapping[int, int]) -> None:
 
 
 async def _page(
-    session: Session, statement: Select[Any], paging: Paging, *order: ColumnElement[Any]
-) -> tuple[tuple[Repository, ...], int]:
-    ordered = statement.order_by(*order, hub_repositories.c.repository_id.desc())
-    rows = await session.rows(ordered.offset(paging.offset).limit(paging.page_size))
-    counted = await session.row(select(func.count()).select_from(statement.limit(MAX_COUNTED).subquery()))
-    return tuple(repository_of(row) for row in rows), int(counted[0]) if counted else 0
+    session: Session, of: SortedList, paging: Paging, parameters: Mapping[str, Any]
+) -> Page[Repository]:
+    found = await of.slice(session, paging, parameters)
+    total = await of.total(session, parameters)
+    return page_of(found, tuple(map(repository_of, found.rows)), total, paging)
 
 
 def repository_of(row: Row[Any]) -> Repository:

@@ -11,10 +11,11 @@ from hythe.database import Session
 from hythe.database.tables.builds import build_usage
 from hythe.database.tables.hub import known_networks, users
 from hythe.database.tables.registry import namespace_usage
-from hythe.hub.page import Paging
+from hythe.hub.page import Page, Paging
 from hythe.hub.plan import Plan, PlanUsage, first_build_day
 from hythe.hub.sql.plans import plan_columns, plan_of
 from hythe.hub.sql.repositories import private_count
+from hythe.hub.sql.sorted_list import SortedList, page_of
 from hythe.hub.user import User, Visibility
 from hythe.registry.sql.usage import upload_count
 
@@ -40,6 +41,7 @@ _ALL = select(
     .label("build_minutes"),
 )
 _BY_NAME = _ALL.where(users.c.name == bindparam("name"))
+BY_NAME = SortedList(_ALL, users.c.name)
 _BY_ID = _ALL.where(users.c.id == bindparam("user_id"))
 ACTOR_COLUMNS = (users.c.id, users.c.name, users.c.admin, users.c.blocked_at, users.c.credential_generation)
 """What becomes an actor."""
@@ -141,16 +143,11 @@ async def end_access_tokens(session: Session, user_id: int) -> None:
     await session.run(update(users).where(users.c.id == user_id).values(credential_generation=generation))
 
 
-async def listed(session: Session, paging: Paging) -> tuple[User, ...]:
+async def listed(session: Session, paging: Paging) -> Page[User]:
     """Return a page of the accounts, by name."""
-    statement = _ALL.order_by(users.c.name).offset(paging.offset).limit(paging.page_size)
-    return tuple(_user(row) for row in await session.rows(statement, _today()))
-
-
-async def count(session: Session) -> int:
-    """Return the number of accounts."""
-    row = await session.row(select(func.count()).select_from(users))
-    return int(row[0]) if row else 0
+    found = await BY_NAME.slice(session, paging, _today())
+    total = await BY_NAME.total(session, {})
+    return page_of(found, tuple(map(_user, found.rows)), total, paging)
 
 
 def _today() -> dict[str, int]:

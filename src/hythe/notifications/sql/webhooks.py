@@ -8,10 +8,14 @@ from sqlalchemy import Row, delete, select, update
 from hythe.database import Session
 from hythe.database.port import insert
 from hythe.database.tables.notifications import webhook_deliveries, webhooks
+from hythe.database.tables.registry import repositories
 from hythe.notifications.event import EventKind
 from hythe.notifications.webhook import NewWebhook, Webhook, WebhookDelivery
 
 CHAINED = "chained"
+
+DELIVERIES_AT_ONCE = 50
+"""Deliveries to delete in one step."""
 
 
 async def add(session: Session, repository_id: int, new: NewWebhook, sealed: str, now: datetime) -> int:
@@ -30,15 +34,26 @@ async def add(session: Session, repository_id: int, new: NewWebhook, sealed: str
     return int(row.id)
 
 
-async def remove(session: Session, repository_id: int, webhook_id: int) -> bool:
-    """Delete a webhook with its deliveries; return whether it existed."""
+async def move(session: Session, repository_id: int, webhook_id: int, deleted_id: int) -> bool:
+    """Move a webhook to a deleted repository, with which it will be deleted; return whether it existed."""
     where = (webhooks.c.repository_id == repository_id, webhooks.c.id == webhook_id)
-    return bool(await session.run(delete(webhooks).where(*where)))
+    return bool(await session.run(update(webhooks).where(*where).values(repository_id=deleted_id)))
 
 
-async def remove_all(session: Session, repository_id: int) -> None:
-    """Delete every webhook of a repository with its deliveries."""
-    await session.run(delete(webhooks).where(webhooks.c.repository_id == repository_id))
+async def move_all(session: Session, repository_id: int, deleted_id: int) -> None:
+    """Move every webhook of a repository to a deleted one, with which they will be deleted."""
+    own = webhooks.c.repository_id == repository_id
+    await session.run(update(webhooks).where(own).values(repository_id=deleted_id))
+
+
+async def delete_some(session: Session, repository_id: int) -> bool:
+    """Delete some deliveries of a deleted repository, at last its webhooks; return whether there were any."""
+    own = select(webhooks.c.id).where(webhooks.c.repository_id == repository_id)
+    some = select(webhook_deliveries.c.id).where(webhook_deliveries.c.webhook_id.in_(own)).limit(DELIVERIES_AT_ONCE)
+    ids = [row.id for row in await session.rows(some)]
+    if ids:
+        return bool(await session.run(delete(webhook_deliveries).where(webhook_deliveries.c.id.in_(ids))))
+    return bool(await session.run(delete(webhooks).where(webhooks.c.repository_id == repository_id)))
 
 
 async def of_repository(session: Session, repository_id: int) -> list[Webhook]:
@@ -48,8 +63,11 @@ async def of_repository(session: Session, repository_id: int) -> list[Webhook]:
 
 
 async def by_id(session: Session, webhook_id: int) -> Webhook | None:
-    """Return a webhook."""
-    row = await session.row(select(webhooks).where(webhooks.c.id == webhook_id))
+    """Return a webhook; None if it, or its repository, was deleted."""
+    exists = (
+        select(1).where(repositories.c.id == webhooks.c.repository_id, repositories.c.deleted_at.is_(None)).exists()
+    )
+    row = await session.row(select(webhooks).where(webhooks.c.id == webhook_id, exists))
     return _webhook(row) if row else None
 
 

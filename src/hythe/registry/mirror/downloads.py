@@ -1,7 +1,8 @@
 """Downloads of blobs from an upstream: fetched once for all clients, forwarded while they arrive, then stored.
 
 A download writes to its own file, which all clients of the blob read while it grows. The last byte is held back until
-the digest is verified, so clients never receive a complete blob with wrong bytes.
+the digest is verified, so clients never receive a complete blob with wrong bytes. A small blob is verified before its
+first byte is sent, so that clients get an error with a reason instead of a response that ends early.
 """
 
 import asyncio
@@ -13,13 +14,19 @@ from functools import partial
 from pathlib import Path
 
 from hythe.oci.digest import Digest
-from hythe.registry.mirror.upstream import UpstreamError, UpstreamRegistry, UpstreamUnavailable
+from hythe.registry.mirror.errors import UpstreamInvalid, UpstreamUnavailable, quote
+from hythe.registry.mirror.responses import MAX_ERROR_SIZE
+from hythe.registry.mirror.upstream import BlobReply, UpstreamRegistry
+from hythe.registry.storage.disk import disk_errors
 
 PIECE_SIZE = 1024 * 1024
 """Bytes to read from an upstream, or to send, at a time."""
 
 MAX_ATTEMPTS = 5
 """How often an interrupted download is resumed."""
+
+VERIFIED_SIZE = 1024 * 1024
+"""Blobs up to this size in bytes are verified before they are forwarded."""
 
 RETRY_DELAY = 0.5
 """Seconds before the first retry; doubled for each further one."""
@@ -46,12 +53,13 @@ class MirrorDownloads:
     ) -> "MirrorDownload":
         """Start a download or join a running one; return once its size is known.
 
-        ``store_blob`` gets the complete, verified blob. Raises UpstreamError and OSError.
+        ``store_blob`` gets the complete, verified blob. Raises UpstreamError and StorageUnavailable.
         """
         download = self._running.get(digest)
         if download is None:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            download = self._running[digest] = MirrorDownload(digest, self._folder)
+            with disk_errors(self._folder):
+                self._folder.mkdir(parents=True, exist_ok=True)
+                download = self._running[digest] = MirrorDownload(digest, self._folder)
             download.task = asyncio.create_task(self._run(download, upstream, repository, store_blob))
         await download.wait_for_size()
         return download
@@ -88,6 +96,8 @@ class MirrorDownload:
         self.size = -1
         self.task: asyncio.Task[None] | None = None
         self._received = 0
+        self._announced = -1
+        self._folder = folder
         self._ended = False
         self._error: Exception | None = None
         self._changed = asyncio.Event()
@@ -113,12 +123,15 @@ class MirrorDownload:
             yield await asyncio.to_thread(os.pread, self._file.fileno(), PIECE_SIZE, start)
 
     async def fetch(self, upstream: UpstreamRegistry, repository: str) -> None:
-        """Download the blob, resuming after interruptions, and verify its digest. Raises UpstreamError and OSError."""
+        """Download the blob, resuming after interruptions, and verify its digest.
+
+        Raises UpstreamError and StorageUnavailable.
+        """
         hasher = self.digest.hasher()
         for attempt in range(MAX_ATTEMPTS):
             try:
                 async with upstream.blob(repository, self.digest, self._received) as reply:
-                    self._set_size(self._received + reply.size)
+                    self._announce(reply)
                     async for piece in reply.pieces(PIECE_SIZE):
                         await asyncio.to_thread(self._write, piece, hasher.update)
                         self._wake_readers()
@@ -127,8 +140,9 @@ class MirrorDownload:
                 if attempt + 1 == MAX_ATTEMPTS:
                     raise
                 await asyncio.sleep(RETRY_DELAY * 2**attempt)
-        if self._received != self.size or hasher.hexdigest() != self.digest.hex:
-            raise UpstreamError(f"the content of {self.digest} does not match its digest")
+        if self._announced not in (-1, self._received) or hasher.hexdigest() != self.digest.hex:
+            raise UpstreamInvalid(f"{upstream.address} sent content that does not match {self.digest}{self._start()}")
+        self.size = self._received
 
     def end(self, error: Exception | None) -> None:
         """Report to all readers that the blob is complete and stored, or that the download failed."""
@@ -143,16 +157,26 @@ class MirrorDownload:
     def _reaches_beyond(self, position: int) -> bool:
         return self._readable > position
 
-    def _set_size(self, size: int) -> None:
-        if self.size not in (-1, size):
-            raise UpstreamError(f"the size of {self.digest} changed during the download")
-        self.size = size
-        self._wake_readers()
+    def _announce(self, reply: BlobReply) -> None:
+        """Note the size that the upstream announces; start forwarding, unless the digest has to be verified first."""
+        size = -1 if reply.size is None else self._received + reply.size
+        if self._announced not in (-1, size):
+            raise UpstreamInvalid(f"the size of {self.digest} changed during the download")
+        self._announced = size
+        if size > VERIFIED_SIZE and not reply.is_web_page:
+            self.size = size
+            self._wake_readers()
+
+    def _start(self) -> str:
+        """Return what the wrong content says, if it is a text."""
+        content = os.pread(self._file.fileno(), MAX_ERROR_SIZE, 0)
+        return "" if b"\0" in content else quote(content)
 
     def _write(self, piece: bytes, update: Callable[[bytes], None]) -> None:
         view = memoryview(piece)
-        while view:
-            view = view[self._file.write(view) :]
+        with disk_errors(self._folder):
+            while view:
+                view = view[self._file.write(view) :]
         update(piece)
         self._received += len(piece)
 

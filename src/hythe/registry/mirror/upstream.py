@@ -1,14 +1,11 @@
-"""Requests manifests and blobs from an upstream registry, with the tokens that it requires.
+"""Requests manifests, blobs and tag lists from an upstream registry, with the tokens that it requires."""
 
-UpstreamError                   root
-├── UpstreamMissing             the upstream does not have it, or refuses access
-└── UpstreamUnavailable         the upstream does not respond, or asks to retry later
-"""
-
-import time
+import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from http import HTTPStatus
+from urllib.parse import urlsplit
 
 import aiohttp
 import msgspec
@@ -17,185 +14,239 @@ from hythe.oci.challenge import Challenge, parse_challenges
 from hythe.oci.digest import Digest
 from hythe.oci.errors import InvalidDigest
 from hythe.oci.manifest import MANIFEST_MEDIA_TYPES
-from hythe.oci.scope import PULL, Scope
+from hythe.registry.mirror.errors import UpstreamInvalid, UpstreamMissing, UpstreamUnavailable, quote
+from hythe.registry.mirror.pauses import Pauses
+from hythe.registry.mirror.responses import check_status, is_web_page, read_body, require_no_web_page, upstream_errors
+from hythe.registry.mirror.tokens import UpstreamTokens
 from hythe.registry.mirror.upstreams import Upstream
 
 TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=60)
+
+METADATA_TIMEOUT = 60
+"""Seconds for a whole response that is no blob, however slowly it arrives."""
+
 ACCEPT = ", ".join(MANIFEST_MEDIA_TYPES)
-TOKEN_MARGIN = 10
-"""Seconds before its expiry at which a token is renewed."""
 
-MAX_TOKENS = 1000
-"""Maximum number of cached tokens, one for each repository: clients choose the names."""
+MAX_TAG_PAGE_SIZE = 8 * 1024 * 1024
+"""Maximum number of bytes of a page of a tag list."""
 
-MISSING_STATUSES = (401, 403, 404)
-"""Status codes of registries for missing or private content."""
+_SCHEMES = {"bearer": 0, "basic": 1}
+"""Supported schemes, the best first."""
 
-
-class UpstreamError(Exception):
-    """Root of the errors of upstream requests."""
-
-
-class UpstreamMissing(UpstreamError):
-    """The upstream does not have the content, or refuses access."""
-
-
-class UpstreamUnavailable(UpstreamError):
-    """The upstream does not respond properly; a later retry may help."""
+_TAG = re.compile(r"\w[\w.-]{0,127}", re.ASCII)
+_NEXT_LINK = re.compile(r"<([^>]*)>\s*;[^,]*rel\s*=\s*\"?next\b", re.IGNORECASE)
 
 
 class FetchedManifest(msgspec.Struct, frozen=True):
-    """A manifest as the upstream sent it."""
+    """A manifest as the upstream sent it; ``digest`` is the upstream's, if it sent one."""
 
     content: bytes
     media_type: str
+    digest: Digest | None = None
 
 
-class _Token(msgspec.Struct, frozen=True):
-    header: str
-    expires_at: float
+class ManifestHead(msgspec.Struct, frozen=True):
+    """What the headers of a manifest say; ``size`` in bytes."""
 
-
-class _TokenReply(msgspec.Struct, frozen=True):
-    token: str = ""
-    access_token: str = ""
-    expires_in: int = 60
+    digest: Digest
+    media_type: str
+    size: int
 
 
 class UpstreamRegistry:
-    """An upstream registry. Repository names are the upstream's."""
+    """An upstream registry. Repository names are the upstream's. Every method raises UpstreamError."""
 
-    def __init__(self, session: aiohttp.ClientSession, upstream: Upstream, manifest_size: int) -> None:
+    def __init__(self, session: aiohttp.ClientSession, upstream: Upstream, manifest_size: int, pauses: Pauses) -> None:
         """Send requests through ``session``; refuse manifests of more than ``manifest_size`` bytes."""
         self._session = session
         self._upstream = upstream
         self._manifest_size = manifest_size
-        self._tokens: dict[str, _Token] = {}
+        self._pauses = pauses
+        self.tokens = UpstreamTokens(session, upstream, pauses)
 
-    async def manifest_digest(self, repository: str, tag: str) -> Digest | None:
-        """Return the digest of a tag; None if the upstream's HEAD response has none. Raises UpstreamError."""
-        async with self._request("HEAD", repository, f"manifests/{tag}") as response:
-            text = response.headers.get("Docker-Content-Digest", "")
-        try:
-            return Digest.parse(text)
-        except InvalidDigest:
+    @property
+    def address(self) -> str:
+        """The registry's HOST or HOST:PORT, for messages."""
+        return self._upstream.address
+
+    async def manifest_head(self, repository: str, reference: str | Digest) -> ManifestHead | None:
+        """Return the headers of a manifest, which Docker Hub does not count as a pull.
+
+        Returns None if the upstream's response does not have all of them.
+        """
+        path = f"{repository}/manifests/{reference}"
+        async with self._metadata("HEAD", repository, path, unsupported=True) as response:
+            if response.status not in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT):
+                return None
+            await require_no_web_page(response, self._upstream)
+            media_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+            size = _content_length(response)
+            digest = _digest_header(response)
+        if isinstance(reference, Digest):
+            digest = digest or reference
+            if digest != reference:
+                raise UpstreamInvalid(f"{self._upstream.address} has {digest} instead of {reference}")
+        if digest is None or size is None or media_type not in MANIFEST_MEDIA_TYPES:
             return None
+        return ManifestHead(digest, media_type, size)
 
     async def manifest(self, repository: str, reference: str | Digest) -> FetchedManifest:
-        """Return a manifest. Raises UpstreamError."""
-        async with self._request("GET", repository, f"manifests/{reference}") as response:
-            content = b""
-            async for piece in response.content.iter_any():
-                content += piece
-                if len(content) > self._manifest_size:
-                    raise UpstreamMissing(f"its manifest has more than {self._manifest_size} bytes")
-            return FetchedManifest(content, response.headers.get("Content-Type", ""))
+        """Return a manifest."""
+        async with self._metadata("GET", repository, f"{repository}/manifests/{reference}") as response:
+            await require_no_web_page(response, self._upstream)
+            content = await read_body(response, self._manifest_size)
+            return FetchedManifest(content, response.headers.get("Content-Type", ""), _digest_header(response))
 
     async def blob_size(self, repository: str, digest: Digest) -> int:
-        """Return the size of a blob in bytes. Raises UpstreamError."""
-        async with self._request("HEAD", repository, f"blobs/{digest}") as response:
-            return _content_length(response)
+        """Return the size of a blob in bytes."""
+        async with self._metadata("HEAD", repository, f"{repository}/blobs/{digest}") as response:
+            await require_no_web_page(response, self._upstream)
+            size = _content_length(response)
+        if size is None:
+            raise UpstreamInvalid(f"{self._upstream.address} does not send the size of a blob")
+        return size
 
     @asynccontextmanager
     async def blob(self, repository: str, digest: Digest, start: int = 0) -> AsyncIterator["BlobReply"]:
-        """Open a blob at its byte ``start``. Raises UpstreamError."""
+        """Open a blob at its byte ``start``."""
         extra_headers = {"Range": f"bytes={start}-"} if start else {}
-        async with self._request("GET", repository, f"blobs/{digest}", extra_headers) as response:
-            if start and response.status != 206:
-                raise UpstreamUnavailable("it does not support resuming a download")
-            yield BlobReply(_content_length(response), response)
+        async with self._request("GET", repository, f"{repository}/blobs/{digest}", extra_headers) as response:
+            if start and response.status != HTTPStatus.PARTIAL_CONTENT:
+                raise UpstreamUnavailable(f"{self._upstream.address} does not support resuming a download")
+            yield BlobReply(self._upstream, response)
+
+    async def tags(self, repository: str, page_size: int) -> AsyncIterator[list[str]]:
+        """Yield the pages of the list of tags, in the upstream's order."""
+        path, seen = f"{repository}/tags/list?n={page_size}", set[str]()
+        while path and path not in seen:
+            seen.add(path)
+            async with self._metadata("GET", repository, path) as response:
+                await require_no_web_page(response, self._upstream)
+                content = await read_body(response, MAX_TAG_PAGE_SIZE)
+                links = ", ".join(response.headers.getall("Link", []))
+            yield await asyncio.to_thread(self._parse_tags, content)
+            path = self._next_page(links, path)
+
+    def _parse_tags(self, content: bytes) -> list[str]:
+        try:
+            names = msgspec.json.decode(content, type=_TagList).tags or ()
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise UpstreamInvalid(f"{self._upstream.address} sent no list of tags{quote(content)}") from error
+        return [name for name in names if _TAG.fullmatch(name)]
+
+    @staticmethod
+    def _next_page(links: str, path: str) -> str:
+        """Return the path of the next page, or "". Only the link's query counts, so it leads to no other place."""
+        found = _NEXT_LINK.search(links)
+        query = urlsplit(found[1]).query if found is not None else ""
+        return f"{path.partition('?')[0]}?{query}" if query else ""
+
+    def _url(self, path: str) -> str:
+        return f"{self._upstream.url}/v2/{path}"
+
+    @asynccontextmanager
+    async def _metadata(
+        self, method: str, repository: str, path: str, *, unsupported: bool = False
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Send a request whose whole response is read inside the block."""
+        with upstream_errors(self._upstream):
+            async with (
+                asyncio.timeout(METADATA_TIMEOUT),
+                self._request(method, repository, path, unsupported=unsupported) as response,
+            ):
+                yield response
 
     @asynccontextmanager
     async def _request(
-        self, method: str, repository: str, rest: str, extra_headers: dict[str, str] | None = None
+        self,
+        method: str,
+        repository: str,
+        path: str,
+        extra_headers: dict[str, str] | None = None,
+        *,
+        unsupported: bool = False,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        url = f"{self._upstream.url}/v2/{repository}/{rest}"
+        """Send a request below ``/v2/``. With ``unsupported``, the upstream may refuse the method."""
+        self._pauses.require_none(self._upstream.address)
         headers = {"Accept": ACCEPT, "Accept-Encoding": "identity", **(extra_headers or {})}
+        with upstream_errors(self._upstream):
+            response = await self._authorized(method, repository, self._url(path), headers)
         try:
-            async with self._session.request(
-                method, url, headers=headers | self._cached_authorization(repository)
-            ) as response:
-                challenges = parse_challenges(", ".join(response.headers.getall("WWW-Authenticate", [])))
-                if response.status != 401 or not challenges:
-                    _check(response)
-                    yield response
-                    return
-            headers["Authorization"] = await self._fetch_authorization(repository, challenges[0])
-            async with self._session.request(method, url, headers=headers) as response:
-                if challenges[0].scheme == "basic":
-                    self._check_credentials(response)
-                _check(response)
-                yield response
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise UpstreamUnavailable(f"{self._upstream.url} does not respond: {error}") from error
+            if not unsupported or response.status not in (HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_IMPLEMENTED):
+                await check_status(response, self._upstream, self._pauses)
+            yield response
+        finally:
+            response.release()
 
-    def _cached_authorization(self, repository: str) -> dict[str, str]:
-        token = self._tokens.get(repository)
-        return {"Authorization": token.header} if token and token.expires_at > time.monotonic() else {}
-
-    async def _fetch_authorization(self, repository: str, challenge: Challenge) -> str:
-        if challenge.scheme == "basic":
-            return self._basic_authorization()
-        realm = challenge.parameters.get("realm", "")
-        if challenge.scheme != "bearer" or not realm.startswith(("http://", "https://")):
-            raise UpstreamUnavailable(f"{self._upstream.url} requires unsupported authentication: {challenge.scheme}")
-        parameters = {
-            "service": challenge.parameters.get("service", ""),
-            "scope": challenge.parameters.get("scope") or str(Scope.repository(repository, PULL)),
-        }
-        headers = {"Authorization": self._basic_authorization()} if self._upstream.user else {}
-        async with self._session.get(realm, params=parameters, headers=headers) as response:
-            if self._upstream.user:
-                self._check_credentials(response)
-            _check(response)
-            reply = _token_reply(await response.read())
-        header = f"Bearer {reply.token or reply.access_token}"
-        expires_at = time.monotonic() + max(reply.expires_in, 60) - TOKEN_MARGIN
-        if len(self._tokens) >= MAX_TOKENS:
-            self._tokens.clear()
-        self._tokens[repository] = _Token(header, expires_at)
-        return header
-
-    def _check_credentials(self, response: aiohttp.ClientResponse) -> None:
-        """Distinguish wrong credentials from a missing image: the operator has to fix the former."""
-        if response.status == 401:
-            problem = (
-                "rejected the credentials" if self._upstream.user else "requires credentials: write https://USER:TOKEN@"
+    async def _authorized(
+        self, method: str, repository: str, url: str, headers: dict[str, str]
+    ) -> aiohttp.ClientResponse:
+        response = await self._session.request(method, url, headers=headers | self.tokens.cached(repository))
+        challenge = _challenge(response) if response.status == HTTPStatus.UNAUTHORIZED else None
+        if challenge is None:
+            return response
+        response.release()
+        headers = headers | {"Authorization": await self.tokens.fetch(repository, challenge, str(response.url))}
+        response = await self._session.request(method, url, headers=headers)
+        if response.status != HTTPStatus.UNAUTHORIZED:
+            return response
+        try:
+            if challenge.scheme == "basic":
+                await self.tokens.require_accepted(response)
+            # Docker Hub and others refuse a valid token like this for what does not exist.
+            said = quote(await read_body(response, truncate=True))
+            raise UpstreamMissing(
+                f"{self._upstream.address} does not have this, or requires credentials for it{said}", certain=False
             )
-            raise UpstreamUnavailable(f"{response.url.host} {problem}")
-
-    def _basic_authorization(self) -> str:
-        return aiohttp.encode_basic_auth(self._upstream.user, self._upstream.password)
+        finally:
+            response.release()
 
 
-class BlobReply(msgspec.Struct, frozen=True):
-    """An open response with ``size`` bytes to read."""
-
-    size: int
-    response: Any
-
-    def pieces(self, size: int) -> AsyncIterator[bytes]:
-        """Yield the bytes in pieces of at most ``size``."""
-        pieces: AsyncIterator[bytes] = self.response.content.iter_chunked(size)
-        return pieces
+class _TagList(msgspec.Struct, frozen=True):
+    tags: list[str] | None
 
 
-def _token_reply(content: bytes) -> _TokenReply:
+class BlobReply:
+    """An open response with a blob, or with its part after the requested start."""
+
+    def __init__(self, upstream: Upstream, response: aiohttp.ClientResponse) -> None:
+        self._upstream = upstream
+        self._response = response
+
+    @property
+    def size(self) -> int | None:
+        """The number of bytes to read, if the upstream says it."""
+        return _content_length(self._response)
+
+    @property
+    def is_web_page(self) -> bool:
+        """Whether the upstream says that this is a page for people."""
+        return is_web_page(self._response)
+
+    async def pieces(self, size: int) -> AsyncIterator[bytes]:
+        """Yield the bytes in pieces of at most ``size``. Raises UpstreamError."""
+        pieces = self._response.content.iter_chunked(size)
+        while True:
+            with upstream_errors(self._upstream):
+                piece = await anext(pieces, None)
+            if piece is None:
+                return
+            yield piece
+
+
+def _challenge(response: aiohttp.ClientResponse) -> Challenge | None:
+    """Return the challenge to answer: the best that is supported, or the first."""
+    challenges = parse_challenges(", ".join(response.headers.getall("WWW-Authenticate", [])))
+    return min(challenges, key=lambda found: _SCHEMES.get(found.scheme, len(_SCHEMES)), default=None)
+
+
+def _digest_header(response: aiohttp.ClientResponse) -> Digest | None:
     try:
-        return msgspec.json.decode(content, type=_TokenReply)
-    except msgspec.MsgspecError as error:
-        raise UpstreamUnavailable(f"its token server sent no token: {error}") from error
+        return Digest.parse(response.headers.get("Docker-Content-Digest", ""))
+    except InvalidDigest:
+        return None
 
 
-def _check(response: aiohttp.ClientResponse) -> None:
-    if response.status in MISSING_STATUSES:
-        raise UpstreamMissing(f"{response.url.host} returned status {response.status}")
-    if response.status not in (200, 206):
-        raise UpstreamUnavailable(f"{response.url.host} returned status {response.status}")
-
-
-def _content_length(response: aiohttp.ClientResponse) -> int:
+def _content_length(response: aiohttp.ClientResponse) -> int | None:
     text = response.headers.get("Content-Length", "")
-    if not text.isdecimal():
-        raise UpstreamUnavailable(f"{response.url.host} does not send the size of a blob")
-    return int(text)
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= 18 else None

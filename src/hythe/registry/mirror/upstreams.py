@@ -28,6 +28,11 @@ class Upstream(msgspec.Struct, frozen=True):
     user: str = ""
     password: str = ""
 
+    @property
+    def address(self) -> str:
+        """The registry's HOST or HOST:PORT, for messages."""
+        return urlsplit(self.url).netloc
+
 
 class Upstreams:
     """The upstream registries."""

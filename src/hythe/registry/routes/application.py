@@ -25,7 +25,7 @@ HANDLERS: dict[RegistryRoute, dict[str, Handler]] = {
     RegistryRoute.REFERRERS: {"GET": referrers.list_referrers, "HEAD": referrers.list_referrers},
     RegistryRoute.MANIFEST: {
         "GET": manifests.get_manifest,
-        "HEAD": manifests.get_manifest,
+        "HEAD": manifests.head_manifest,
         "PUT": manifests.put_manifest,
         "DELETE": manifests.delete_manifest,
     },

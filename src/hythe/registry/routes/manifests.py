@@ -1,6 +1,7 @@
 """``/v2/NAME/manifests/REFERENCE``."""
 
 from functools import partial
+from typing import TYPE_CHECKING
 
 from hythe.oci.digest import Digest
 from hythe.oci.errors import ErrorCode, InvalidReference, WireError
@@ -10,19 +11,31 @@ from hythe.registry.routes.http import Request, Response, make_response, same_en
 from hythe.registry.service import RegistryServices
 from hythe.registry.sql.manifests import StoredManifest
 
+if TYPE_CHECKING:
+    from hythe.registry.mirror.upstream import ManifestHead
+
 MAX_TAGS = 100
 """Maximum number of ``?tag=`` parameters in one push."""
 
 
 async def get_manifest(registry: RegistryServices, request: Request) -> Response:
-    """Send a manifest, or its headers for HEAD (specification, "Pulling manifests")."""
+    """Send a manifest (specification, "Pulling manifests")."""
     reference = _parse_reference(request.rest)
     found = await registry.contents.manifest(request.actor, request.repository, reference)
-    known = request.header(b"if-none-match")
-    if known is not None and same_entity(known, found.digest):
+    if _is_cached_by_client(request, found.digest):
         return Response(304, _headers(found))
-    pulled = None if request.method == "HEAD" else partial(_notify_pull, registry, request, found)
-    return Response(200, _headers(found), found.content, after=pulled)
+    return Response(200, _headers(found), found.content, after=partial(_notify_pull, registry, request, found))
+
+
+async def head_manifest(registry: RegistryServices, request: Request) -> Response:
+    """Send the headers of a manifest (specification, "Checking if content exists in the registry")."""
+    reference = _parse_reference(request.rest)
+    found = await registry.contents.manifest_head(request.actor, request.repository, reference)
+    if _is_cached_by_client(request, found.digest):
+        return Response(304, _headers(found))
+    if isinstance(found, StoredManifest):
+        return Response(200, _headers(found), found.content)
+    return Response(200, _headers(found), size=found.size)
 
 
 async def put_manifest(registry: RegistryServices, request: Request) -> Response:
@@ -62,7 +75,12 @@ async def _notify_pull(registry: RegistryServices, request: Request, found: Stor
         await listener.manifest_pulled(found.repository, tag, found.digest, request.actor)
 
 
-def _headers(found: StoredManifest) -> list[tuple[bytes, bytes]]:
+def _is_cached_by_client(request: Request, digest: Digest) -> bool:
+    known = request.header(b"if-none-match")
+    return known is not None and same_entity(known, digest)
+
+
+def _headers(found: "StoredManifest | ManifestHead") -> list[tuple[bytes, bytes]]:
     digest = str(found.digest).encode()
     return [
         (b"content-type", found.media_type.encode()),

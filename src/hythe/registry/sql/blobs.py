@@ -3,18 +3,17 @@
 Transactions that lock several of these take them in this order, since another order could deadlock on PostgreSQL:
 
 1. the row of the repository
-2. a digest (``lock``), then its row of ``blobs``; of several, in the order of the digests
+2. a digest (``lock``), then its row of ``blobs``; of several (``lock_some``), in the order of the digests
 3. the usage of the namespace, which linking and unlinking changes
 4. upload sessions; of several, in the order of their ids
 """
 
-import asyncio
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from functools import cache
 
-from sqlalchemy import Executable, bindparam, delete, func, select, update
+from sqlalchemy import ARRAY, BigInteger, Executable, bindparam, delete, func, select, update
 
 from hythe.database import Session
 from hythe.database.port import Dialect, insert_for
@@ -37,6 +36,9 @@ _FIND = (
     .where(repositories.c.name == bindparam("name"), repository_blobs.c.digest == bindparam("digest"))
 )
 _LOCK = select(func.pg_advisory_xact_lock(bindparam("key")))
+_LOCK_DIGESTS = select(
+    func.pg_advisory_xact_lock(func.unnest(bindparam("keys", type_=ARRAY(BigInteger))).column_valued("key"))
+)
 _DOOMED = select(blobs.c.deleting_since).where(blobs.c.digest == bindparam("digest")).with_for_update(key_share=True)
 _LINKED = select(repository_blobs.c.digest).where(
     repository_blobs.c.repository_id == bindparam("repository_id"),
@@ -66,14 +68,6 @@ _RENEW_LINK = (
 )
 _MARK = (update(blobs).where(blobs.c.digest == bindparam("digest_"), blobs.c.deleting_since.is_(None))).values(
     free_after=bindparam("free_after")
-)
-_IN_REPOSITORY = (
-    select(repository_blobs.c.digest)
-    .where(
-        repository_blobs.c.repository_id == bindparam("repository_id"), repository_blobs.c.digest > bindparam("after")
-    )
-    .order_by(repository_blobs.c.digest)
-    .limit(BATCH_SIZE)
 )
 _MARK_SOME = (
     update(blobs)
@@ -117,10 +111,20 @@ async def lock(session: Session, digest: str) -> bool:
     SQLite has only one writer. The row may not exist yet, so PostgreSQL locks the digest too.
     """
     if session.dialect == "postgresql":
-        key = int.from_bytes(hashlib.blake2b(digest.encode(), digest_size=8).digest(), signed=True)
-        await session.row(_LOCK, {"key": key})
+        await session.row(_LOCK, {"key": _key(digest)})
     row = await session.row(_DOOMED, {"digest": digest})
     return row is None or row.deleting_since is None
+
+
+async def lock_some(session: Session, digests: Iterable[str]) -> None:
+    """Lock blobs until the transaction ends, as ``lock`` does for one; BATCH_SIZE at most.
+
+    PostgreSQL has room for some thousand locked digests in all transactions.
+    """
+    ordered = sorted(digests)
+    if session.dialect == "postgresql":
+        await session.rows(_LOCK_DIGESTS, {"keys": [_key(digest) for digest in ordered]})
+        await session.rows(_LOCK_ROWS, {"digests": ordered})
 
 
 async def add(session: Session, digest: str, size: int, at: datetime) -> None:
@@ -180,20 +184,15 @@ async def mark_some(session: Session, digests: Iterable[str], free_after: dateti
         await session.run(_MARK_SOME, {"digests": some, "free_after": free_after})
 
 
-async def mark_all_of(session: Session, repository_id: int, free_after: datetime) -> None:
-    """Set when a repository's blobs may be freed if no other repository has them; lets others run between steps."""
-    after = ""
-    while rows := await session.rows(_IN_REPOSITORY, {"repository_id": repository_id, "after": after}):
-        after = rows[-1].digest
-        await mark_some(session, (row.digest for row in rows), free_after)
-        await asyncio.sleep(0)
-
-
 def batches(values: Iterable[str], size: int = BATCH_SIZE) -> Iterator[Sequence[str]]:
     """Yield the values in lists short enough for an IN."""
     ordered = list(values)
     for start in range(0, len(ordered), size):
         yield ordered[start : start + size]
+
+
+def _key(digest: str) -> int:
+    return int.from_bytes(hashlib.blake2b(digest.encode(), digest_size=8).digest(), signed=True)
 
 
 @cache

@@ -1,122 +1,167 @@
-"""The SQL of garbage collection: marked content that is due, and what is unreferenced."""
+"""The SQL of garbage collection: marked content that is due, and what is unreferenced.
+
+What is due is read in pages, in the order of the partial indexes ``ix_.._due``: a page costs as much as it returns,
+however much is stored, marked or already deleted.
+"""
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, Protocol
 
-from sqlalchemy import Row, Table, bindparam, delete, exists, func, select, union, update
+import msgspec
+from sqlalchemy import Column, Row, Select, Table, bindparam, delete, exists, func, select, tuple_, update
 
 from hythe.database import Session
 from hythe.database.port import insert
+from hythe.database.tables.metadata import Timestamp
 from hythe.database.tables.registry import blobs, manifest_blobs, manifests, repository_blobs, uploads
-from hythe.registry.sql.blobs import batches, mark_some
+from hythe.registry.sql.blobs import batches, lock_some, mark_some
 
-BATCH_SIZE = 500
-"""Number of rows to examine in one transaction, which blocks other writers on SQLite."""
+PAGE_SIZE = 500
+"""Number of due rows to read at once."""
 
-_DUE_REPOSITORIES = union(
-    select(manifests.c.repository_id).where(manifests.c.free_after <= bindparam("now")),
-    select(repository_blobs.c.repository_id).where(repository_blobs.c.free_after <= bindparam("now")),
-)
+MAX_WAITING = 1000
+"""Up to this number the rows of a table that wait for the end of their grace period are counted."""
 
 
-def _due_in_repository(table: Table) -> Any:
+class Position(msgspec.Struct, frozen=True):
+    """A row in the order of an index of what is due: reading continues after it."""
+
+    at: datetime = datetime.min.replace(tzinfo=UTC)
+    repository_id: int = 0
+    digest: str = ""
+
+
+class DueContent(msgspec.Struct, frozen=True):
+    """A manifest of a repository, or its link to a blob, that is due."""
+
+    repository_id: int
+    digest: str
+    position: Position
+
+
+class DuePages(Protocol):
+    """Reads the next page of due content after a position."""
+
+    async def __call__(self, session: Session, now: datetime, after: Position, /) -> tuple[DueContent, ...]:
+        """Return the next rows."""
+
+
+def _after(*columns: Column[Any]) -> Any:
+    return tuple_(*columns) > tuple_(*(bindparam(f"after_{column.name}", type_=column.type) for column in columns))
+
+
+def _due_in_repositories(table: Table) -> Any:
+    order = (table.c.free_after, table.c.repository_id, table.c.digest)
+    due = select(*order).where(table.c.free_after <= bindparam("now"), _after(*order))
+    return due.order_by(*order).limit(PAGE_SIZE)
+
+
+_DUE_MANIFESTS = _due_in_repositories(manifests)
+_DUE_LINKS = _due_in_repositories(repository_blobs)
+
+
+def _still_due(table: Table) -> Any:
     return (
         select(table.c.digest)
         .where(
             table.c.repository_id == bindparam("repository_id"),
+            table.c.digest.in_(bindparam("digests", expanding=True)),
             table.c.free_after <= bindparam("now"),
-            table.c.digest > bindparam("after"),
         )
         .order_by(table.c.digest)
-        .limit(BATCH_SIZE)
         .with_for_update()
     )
 
 
-_DUE_MANIFESTS = _due_in_repository(manifests)
-_DUE_LINKS = _due_in_repository(repository_blobs)
-_STILL_DUE = (
-    select(manifests.c.digest)
-    .where(
-        manifests.c.repository_id == bindparam("repository_id"),
-        manifests.c.digest.in_(bindparam("digests", expanding=True)),
-        manifests.c.free_after <= bindparam("now"),
-    )
-    .order_by(manifests.c.digest)
-    .with_for_update()
+_MANIFESTS_STILL_DUE = _still_due(manifests)
+_LINKS_STILL_DUE = _still_due(repository_blobs)
+_IS_NEEDED = exists().where(
+    manifest_blobs.c.repository_id == repository_blobs.c.repository_id,
+    manifest_blobs.c.blob == repository_blobs.c.digest,
 )
-_NEEDED_LINKS = (
-    select(manifest_blobs.c.blob)
-    .where(
-        manifest_blobs.c.repository_id == bindparam("repository_id"),
-        manifest_blobs.c.blob.in_(bindparam("digests", expanding=True)),
-    )
-    .distinct()
+_NEEDED_LINKS = select(repository_blobs.c.digest).where(
+    repository_blobs.c.repository_id == bindparam("repository_id"),
+    repository_blobs.c.digest.in_(bindparam("digests", expanding=True)),
+    _IS_NEEDED,
 )
 _REMOVE_LINKS = delete(repository_blobs).where(
     repository_blobs.c.repository_id == bindparam("repository_id"),
     repository_blobs.c.digest.in_(bindparam("digests", expanding=True)),
 )
 _DUE_BLOBS = (
-    select(blobs.c.digest, blobs.c.size)
-    .where(blobs.c.free_after <= bindparam("now"), blobs.c.deleting_since.is_(None))
-    .order_by(blobs.c.digest)
-    .limit(bindparam("limit"))
+    select(blobs.c.digest, blobs.c.free_after)
+    .where(
+        blobs.c.free_after <= bindparam("now"),
+        _after(blobs.c.free_after, blobs.c.digest),
+        blobs.c.deleting_since.is_(None),
+    )
+    .order_by(blobs.c.free_after, blobs.c.digest)
+    .limit(PAGE_SIZE)
 )
+_OF_DIGESTS = blobs.c.digest.in_(bindparam("digests", expanding=True))
 _USAGE = select(
-    exists().where(repository_blobs.c.digest == bindparam("digest")).label("linked"),
-    exists().where(uploads.c.digest == bindparam("digest")).label("claimed"),
-)
-_LOCKED = (
-    select(blobs.c.size)
-    .where(blobs.c.digest == bindparam("digest"), blobs.c.deleting_since.is_(None))
-    .with_for_update(key_share=True)
-)
-_DOOM = update(blobs).where(blobs.c.digest == bindparam("digest_")).values(deleting_since=bindparam("at"))
-_KEEP_UNTIL = update(blobs).where(blobs.c.digest == bindparam("digest_")).values(free_after=bindparam("free_after"))
-_LOCK_DOOMED = (
-    select(blobs.c.digest)
-    .where(blobs.c.deleting_since <= bindparam("before"))
-    .order_by(blobs.c.digest)
-    .with_for_update(key_share=True)
+    blobs.c.digest,
+    blobs.c.size,
+    exists().where(repository_blobs.c.digest == blobs.c.digest).label("linked"),
+    exists().where(uploads.c.digest == blobs.c.digest).label("claimed"),
+).where(_OF_DIGESTS, blobs.c.deleting_since.is_(None))
+# A doomed blob is due for nothing else.
+_DOOM = update(blobs).where(_OF_DIGESTS).values(deleting_since=bindparam("at"), free_after=None)
+_KEEP_UNTIL = update(blobs).where(_OF_DIGESTS).values(free_after=bindparam("free_after"))
+_ABANDONED = (
+    select(blobs.c.digest, blobs.c.deleting_since)
+    .where(blobs.c.deleting_since <= bindparam("before"), _after(blobs.c.deleting_since, blobs.c.digest))
+    .order_by(blobs.c.deleting_since, blobs.c.digest)
+    .limit(PAGE_SIZE)
 )
 _UNDOOM = (
     update(blobs)
-    .where(blobs.c.deleting_since <= bindparam("before"))
+    .where(_OF_DIGESTS, blobs.c.deleting_since <= bindparam("before"))
     .values(deleting_since=None, free_after=bindparam("free_after"))
 )
-_UNDOOM_ONE = _UNDOOM.where(blobs.c.digest == bindparam("digest_"))
-_REMOVE_DOOMED = delete(blobs).where(blobs.c.digest == bindparam("digest"), blobs.c.deleting_since.is_not(None))
+_REMOVE_DOOMED = delete(blobs).where(_OF_DIGESTS, blobs.c.deleting_since.is_not(None))
 
 
-async def due_repositories(session: Session, now: datetime) -> tuple[int, ...]:
-    """Return the ids of repositories that have content that is due."""
-    return tuple(row[0] for row in await session.rows(_DUE_REPOSITORIES, {"now": now}))
+def _waiting(table: Table) -> Any:
+    marked = select(table.c.free_after).where(table.c.free_after.is_not(None)).order_by(table.c.free_after)
+    some = marked.limit(MAX_WAITING).subquery()
+    return select(func.count().label("marked"), func.min(some.c.free_after, type_=Timestamp()).label("first"))
 
 
-async def due_manifests(session: Session, repository_id: int, now: datetime, after: str) -> tuple[str, ...]:
-    """Return the next due manifests of the repository, sorted by digest."""
-    rows = await session.rows(_DUE_MANIFESTS, {"repository_id": repository_id, "now": now, "after": after})
-    return tuple(row.digest for row in rows)
+_WAITING = tuple(_waiting(table) for table in (manifests, repository_blobs, blobs))
 
 
-async def still_due(session: Session, repository_id: int, digests: Iterable[str], now: datetime) -> tuple[str, ...]:
+async def due_manifests(session: Session, now: datetime, after: Position) -> tuple[DueContent, ...]:
+    """Return the next due manifests of all repositories."""
+    return await _due_content(session, _DUE_MANIFESTS, now, after)
+
+
+async def due_links(session: Session, now: datetime, after: Position) -> tuple[DueContent, ...]:
+    """Return the next due links of all repositories to blobs."""
+    return await _due_content(session, _DUE_LINKS, now, after)
+
+
+async def manifests_still_due(
+    session: Session, repository_id: int, digests: Iterable[str], now: datetime
+) -> tuple[str, ...]:
     """Return which of the manifests are due; no one extends their grace period before the transaction ends."""
     values = {"repository_id": repository_id, "digests": list(digests), "now": now}
-    return tuple(row.digest for row in await session.rows(_STILL_DUE, values))
+    return tuple(row.digest for row in await session.rows(_MANIFESTS_STILL_DUE, values))
 
 
-async def due_links(session: Session, repository_id: int, now: datetime) -> tuple[str, ...]:
-    """Return some due blobs of the repository; no one extends their grace period before the transaction ends."""
-    rows = await session.rows(_DUE_LINKS, {"repository_id": repository_id, "now": now, "after": ""})
-    return tuple(row.digest for row in rows)
+async def links_still_due(
+    session: Session, repository_id: int, digests: Iterable[str], now: datetime
+) -> tuple[str, ...]:
+    """Return which of the blobs are due there; no one extends their grace period before the transaction ends."""
+    values = {"repository_id": repository_id, "digests": list(digests), "now": now}
+    return tuple(row.digest for row in await session.rows(_LINKS_STILL_DUE, values))
 
 
 async def needed_links(session: Session, repository_id: int, digests: Sequence[str]) -> frozenset[str]:
-    """Return which of the blobs a manifest of the repository refers to."""
+    """Return which of the repository's blobs a manifest there refers to."""
     rows = await session.rows(_NEEDED_LINKS, {"repository_id": repository_id, "digests": digests})
-    return frozenset(row.blob for row in rows)
+    return frozenset(row.digest for row in rows)
 
 
 async def remove_links(session: Session, repository_id: int, digests: Iterable[str], free_after: datetime) -> None:
@@ -128,42 +173,56 @@ async def remove_links(session: Session, repository_id: int, digests: Iterable[s
         await session.run(_REMOVE_LINKS, {"repository_id": repository_id, "digests": batch})
 
 
-async def due_blobs(session: Session, now: datetime, limit: int) -> Sequence[Row[Any]]:
-    """Return (digest, size) of some due blobs."""
-    return await session.rows(_DUE_BLOBS, {"now": now, "limit": limit})
+async def due_blobs(session: Session, now: datetime, after: Position) -> tuple[Position, ...]:
+    """Return the next due blobs."""
+    values = {"now": now, "after_free_after": after.at, "after_digest": after.digest}
+    rows = await session.rows(_DUE_BLOBS, values)
+    return tuple(Position(row.free_after, 0, row.digest) for row in rows)
 
 
-async def usage(session: Session, digest: str) -> Row[Any] | None:
-    """Return (linked, claimed) of a blob; None if it was deleted or another process doomed it. Hold it first."""
-    if await session.row(_LOCKED, {"digest": digest}) is None:
-        return None
-    return await session.row(_USAGE, {"digest": digest})
+async def usage(session: Session, digests: Sequence[str]) -> Sequence[Row[Any]]:
+    """Return (digest, size, linked, claimed) of the blobs that exist and are not being deleted.
 
-
-async def doom(session: Session, digest: str, at: datetime) -> None:
-    """Doom a blob whose bytes are about to be deleted: from now on it cannot be linked."""
-    await session.run(_DOOM, {"digest_": digest, "at": at})
-
-
-async def keep_until(session: Session, digest: str, free_after: datetime | None) -> None:
-    """Keep a blob permanently (None) or until it is examined again."""
-    await session.run(_KEEP_UNTIL, {"digest_": digest, "free_after": free_after})
-
-
-async def remove_doomed(session: Session, digest: str) -> None:
-    """Delete the row of a blob whose bytes were deleted."""
-    await session.run(_REMOVE_DOOMED, {"digest": digest})
-
-
-async def undoom(session: Session, before: datetime, free_after: datetime, digest: str | None = None) -> int:
-    """Undoom blobs that were doomed before ``before``, because the deleting process died. Their bytes may or may not
-    exist.
+    They are locked until the transaction ends.
     """
-    values = {"before": before, "free_after": free_after}
-    if digest is None:
-        await session.rows(_LOCK_DOOMED, {"before": before})
-        return await session.run(_UNDOOM, values)
-    return await session.run(_UNDOOM_ONE, {**values, "digest_": digest})
+    await lock_some(session, digests)
+    return await session.rows(_USAGE, {"digests": digests})
+
+
+async def doom(session: Session, digests: Sequence[str], at: datetime) -> None:
+    """Doom blobs whose bytes are about to be deleted: from now on they cannot be linked. Lock them first."""
+    if digests:
+        await session.run(_DOOM, {"digests": digests, "at": at})
+
+
+async def keep_until(session: Session, digests: Sequence[str], free_after: datetime | None) -> None:
+    """Keep blobs permanently (None) or until they are examined again. Lock them first."""
+    if digests:
+        await session.run(_KEEP_UNTIL, {"digests": digests, "free_after": free_after})
+
+
+async def remove_doomed(session: Session, digests: Sequence[str]) -> None:
+    """Delete the rows of blobs whose bytes were deleted."""
+    if session.dialect == "postgresql":
+        # The DELETE would lock them in an order of its own.
+        await lock_some(session, digests)
+    await session.run(_REMOVE_DOOMED, {"digests": digests})
+
+
+async def abandoned(session: Session, before: datetime, after: Position) -> tuple[Position, ...]:
+    """Return the next blobs that were doomed before ``before``: the process that was deleting them died."""
+    values = {"before": before, "after_deleting_since": after.at, "after_digest": after.digest}
+    rows = await session.rows(_ABANDONED, values)
+    return tuple(Position(row.deleting_since, 0, row.digest) for row in rows)
+
+
+async def undoom(session: Session, digests: Sequence[str], before: datetime, free_after: datetime) -> int:
+    """Undoom those of the blobs that were doomed before ``before``; return their number.
+
+    Their bytes may or may not exist.
+    """
+    await lock_some(session, digests)
+    return await session.run(_UNDOOM, {"digests": digests, "before": before, "free_after": free_after})
 
 
 async def mark_unrecorded(session: Session, digest: str, at: datetime) -> None:
@@ -179,14 +238,25 @@ async def mark_unrecorded(session: Session, digest: str, at: datetime) -> None:
 
 
 async def waiting(session: Session) -> tuple[int, datetime | None]:
-    """Return the number of marked manifests and blobs, and when the first of them is due."""
+    """Return the number of marked manifests, links and blobs, and when the first of them is due.
+
+    Of each kind, at most MAX_WAITING are counted.
+    """
     count, first = 0, None
-    for table in (manifests, repository_blobs, blobs):
-        marked = select(func.count().label("marked"), func.min(table.c.free_after).label("first")).where(
-            table.c.free_after.is_not(None)
-        )
-        row = await session.row(marked)
+    for statement in _WAITING:
+        row = await session.row(statement)
         if row is not None and row.marked:
             count += row.marked
             first = row.first if first is None else min(first, row.first)
     return count, first
+
+
+async def _due_content(
+    session: Session, statement: Select[Any], now: datetime, after: Position
+) -> tuple[DueContent, ...]:
+    at = {"after_free_after": after.at, "after_repository_id": after.repository_id, "after_digest": after.digest}
+    rows = await session.rows(statement, {"now": now, **at})
+    return tuple(
+        DueContent(row.repository_id, row.digest, Position(row.free_after, row.repository_id, row.digest))
+        for row in rows
+    )

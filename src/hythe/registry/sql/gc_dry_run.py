@@ -23,10 +23,6 @@ _REPOSITORY: BindParameter[int] = bindparam("repository_id")
 _DIGESTS: BindParameter[str] = bindparam("digests", expanding=True)
 
 
-def _due(table: Table) -> Any:
-    return select(table.c.digest).where(table.c.repository_id == _REPOSITORY, table.c.free_after <= bindparam("now"))
-
-
 def _unmarked(table: Table) -> Any:
     return select(table.c.digest).where(
         table.c.repository_id == _REPOSITORY, table.c.digest.in_(_DIGESTS), table.c.free_after.is_(None)
@@ -34,7 +30,6 @@ def _unmarked(table: Table) -> Any:
 
 
 _NAME = select(repositories.c.name).where(repositories.c.id == _REPOSITORY)
-_DUE_MANIFESTS, _DUE_LINKS = _due(manifests), _due(repository_blobs)
 _UNMARKED_MANIFESTS, _UNMARKED_LINKS = _unmarked(manifests), _unmarked(repository_blobs)
 _TAGGED = select(tags.c.digest).where(tags.c.repository_id == _REPOSITORY, tags.c.digest.in_(_DIGESTS)).distinct()
 _CONTAINED = select(manifest_children.c.child.label("digest"), manifest_children.c.manifest.label("needed_by")).where(
@@ -57,9 +52,6 @@ _USES = (
 _USES_OF_BLOBS = _USES.where(manifest_blobs.c.blob.in_(_DIGESTS))
 _USES_BY_MANIFESTS = _USES.where(manifest_blobs.c.manifest.in_(_DIGESTS))
 _DEAD = blobs.c.deleting_since <= bindparam("doomed_before")
-_DUE_BLOBS = select(blobs.c.digest).where(
-    or_((blobs.c.free_after <= bindparam("now")) & blobs.c.deleting_since.is_(None), _DEAD)
-)
 _UNCLAIMED = (
     select(
         blobs.c.digest,
@@ -84,18 +76,6 @@ async def name(session: Session, repository_id: int) -> str | None:
     """Return a repository's name."""
     row = await session.row(_NAME, {"repository_id": repository_id})
     return row.name if row else None
-
-
-async def due_manifests(session: Session, repository_id: int, now: datetime) -> frozenset[str]:
-    """Return the due manifests of the repository."""
-    rows = await session.rows(_DUE_MANIFESTS, {"repository_id": repository_id, "now": now})
-    return frozenset(row.digest for row in rows)
-
-
-async def due_links(session: Session, repository_id: int, now: datetime) -> frozenset[str]:
-    """Return the due blobs of the repository."""
-    rows = await session.rows(_DUE_LINKS, {"repository_id": repository_id, "now": now})
-    return frozenset(row.digest for row in rows)
 
 
 async def unmarked_manifests(session: Session, repository_id: int, digests: Iterable[str]) -> frozenset[str]:
@@ -130,12 +110,6 @@ async def uses_of_blobs(session: Session, repository_id: int, digests: Iterable[
 async def uses_by_manifests(session: Session, repository_id: int, digests: Iterable[str]) -> list[tuple[str, int]]:
     """Return the blobs that these manifests refer to, with the number of references; a blob can appear repeatedly."""
     return [(row.blob, row.uses) for row in await _of_digests(session, _USES_BY_MANIFESTS, repository_id, digests)]
-
-
-async def due_blobs(session: Session, now: datetime, doomed_before: datetime) -> list[str]:
-    """Return the due blobs, and those whose deleting process died."""
-    rows = await session.rows(_DUE_BLOBS, {"now": now, "doomed_before": doomed_before})
-    return [row.digest for row in rows]
 
 
 async def unclaimed(

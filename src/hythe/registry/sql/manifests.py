@@ -71,12 +71,25 @@ _REFERRERS = select(manifests.c.digest).where(
 _TAGGED = (
     select(tags.c.name).where(tags.c.repository_id == bindparam("repository_id"), tags.c.digest == bindparam("digest"))
 ).limit(1)
-_CONTAINED = (
-    select(manifest_children.c.manifest).where(
-        manifest_children.c.repository_id == bindparam("repository_id"),
-        manifest_children.c.child == bindparam("digest"),
+_INDEXES_OF = select(manifest_children.c.manifest.label("digest")).where(
+    manifest_children.c.repository_id == bindparam("repository_id"), manifest_children.c.child == bindparam("digest")
+)
+_CONTAINED = _INDEXES_OF.limit(1)
+_SOME_INDEXES_OF = _INDEXES_OF.limit(bindparam("limit"))
+_SOME_WITH_BLOB = (
+    select(manifest_blobs.c.manifest.label("digest"))
+    .where(manifest_blobs.c.repository_id == bindparam("repository_id"), manifest_blobs.c.blob == bindparam("digest"))
+    .limit(bindparam("limit"))
+)
+_SHALLOW_INDEXES_OF = (
+    _INDEXES_OF.join(
+        manifests,
+        (manifests.c.repository_id == manifest_children.c.repository_id)
+        & (manifests.c.digest == manifest_children.c.manifest),
     )
-).limit(1)
+    .where(manifests.c.index_depth <= bindparam("depth"))
+    .limit(1)
+)
 _subjects = manifests.alias("subjects")
 _REFERRING = (
     select(manifests.c.digest)
@@ -195,6 +208,25 @@ async def dependents(session: Session, repository_id: int, digests: Iterable[str
     roots = list(digests)
     children = await _collected(session, _CHILDREN, repository_id, roots, MANIFESTS_AT_ONCE)
     return children | await _collected(session, _REFERRERS, repository_id, roots)
+
+
+async def some_indexes_of(session: Session, repository_id: int, digest: str, limit: int) -> tuple[str, ...]:
+    """Return some of the indexes that list this manifest, which need not exist."""
+    rows = await session.rows(_SOME_INDEXES_OF, {"repository_id": repository_id, "digest": digest, "limit": limit})
+    return tuple(row.digest for row in rows)
+
+
+async def some_with_blob(session: Session, repository_id: int, digest: str, limit: int) -> tuple[str, ...]:
+    """Return some of the manifests that refer to this blob, which need not exist."""
+    rows = await session.rows(_SOME_WITH_BLOB, {"repository_id": repository_id, "digest": digest, "limit": limit})
+    return tuple(row.digest for row in rows)
+
+
+async def shallow_index_of(session: Session, repository_id: int, digest: str, depth: int) -> str | None:
+    """Return an index that lists this manifest and has no more than ``depth`` levels of indexes."""
+    values = {"repository_id": repository_id, "digest": digest, "depth": depth}
+    row = await session.row(_SHALLOW_INDEXES_OF, values)
+    return None if row is None else str(row.digest)
 
 
 async def needed(session: Session, repository_id: int, digest: str) -> bool:

@@ -4,15 +4,14 @@ Transactions that add blobs hold it shared; those that change manifests or tags,
 SQLite has only one writer and needs no locks.
 """
 
-import asyncio
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Column, Row, bindparam, delete, exists, select
+from sqlalchemy import Row, bindparam, exists, select
 
 from hythe.database import Session
 from hythe.database.port import insert
-from hythe.database.tables.registry import manifests, repositories, repository_blobs, tag_moves, tags
+from hythe.database.tables.registry import manifests, repositories, repository_blobs
 from hythe.registry.events import RepositoryRef
 
 _BY_NAME = select(repositories).where(repositories.c.name == bindparam("name"))
@@ -23,6 +22,7 @@ _AFTER = (
     select(repositories.c.name)
     .where(
         repositories.c.name > bindparam("after"),
+        repositories.c.deleted_at.is_(None),
         exists().where(manifests.c.repository_id == repositories.c.id),
     )
     .order_by(repositories.c.name)
@@ -31,28 +31,11 @@ _AFTER = (
 _CONTAINING = (
     select(repositories.c.name)
     .join(repository_blobs, repository_blobs.c.repository_id == repositories.c.id)
-    .where(repository_blobs.c.digest == bindparam("digest"))
+    .where(repository_blobs.c.digest == bindparam("digest"), repositories.c.deleted_at.is_(None))
     .order_by(repositories.c.id)
     .limit(bindparam("limit"))
 )
-_DELETE = delete(repositories).where(repositories.c.id == bindparam("id"))
-
-DELETE_BATCH_SIZE = 200
-"""Number of rows to delete in one statement, which blocks other requests on SQLite."""
-
-
-def _delete_some(key: Column[Any]) -> Any:
-    of_repository = key.table.c.repository_id == bindparam("id")
-    some = select(key).where(of_repository).order_by(key).limit(bindparam("limit"))
-    return delete(key.table).where(of_repository, key.in_(some))
-
-
-_DELETE_CONTENT = (
-    _delete_some(tags.c.name),
-    _delete_some(tag_moves.c.id),
-    _delete_some(manifests.c.digest),
-    _delete_some(repository_blobs.c.digest),
-)
+_NAME = select(repositories.c.name).where(repositories.c.id == bindparam("id"))
 
 
 async def find(session: Session, name: str) -> RepositoryRef | None:
@@ -76,14 +59,10 @@ async def create(session: Session, name: str, at: datetime) -> bool:
     return await session.run(statement) == 1
 
 
-async def remove(session: Session, repository_id: int) -> None:
-    """Delete a repository with all its content, in steps between which others can read."""
-    for statement in _DELETE_CONTENT:
-        deleted = DELETE_BATCH_SIZE
-        while deleted == DELETE_BATCH_SIZE:
-            deleted = await session.run(statement, {"id": repository_id, "limit": DELETE_BATCH_SIZE})
-            await asyncio.sleep(0)
-    await session.run(_DELETE, {"id": repository_id})
+async def name_of(session: Session, repository_id: int) -> str | None:
+    """Return the name of the repository with this id."""
+    row = await session.row(_NAME, {"id": repository_id})
+    return None if row is None else str(row.name)
 
 
 async def names_after(session: Session, after: str, limit: int) -> tuple[str, ...]:

@@ -14,11 +14,11 @@ from hythe.registry.events import TagMove
 _OF_TAG = (tags.c.repository_id == bindparam("repository_id"), tags.c.name == bindparam("tag"))
 _TARGET = select(tags.c.digest).where(*_OF_TAG).with_for_update()
 _REMOVE = delete(tags).where(*_OF_TAG)
-_POINTING_AT = (
-    select(tags.c.name)
-    .where(tags.c.repository_id == bindparam("repository_id"), tags.c.digest == bindparam("digest"))
-    .order_by(tags.c.name)
+_TAGS_OF = select(tags.c.name).where(
+    tags.c.repository_id == bindparam("repository_id"), tags.c.digest == bindparam("digest")
 )
+_POINTING_AT = _TAGS_OF.order_by(tags.c.name)
+_SOME_POINTING_AT = _TAGS_OF.limit(bindparam("limit"))
 _NAMES = (
     select(tags.c.name)
     .where(tags.c.repository_id == bindparam("repository_id"), tags.c.name > bindparam("after"))
@@ -83,6 +83,12 @@ async def pointing_at(session: Session, repository_id: int, digest: str) -> tupl
     """Return the tags of a manifest."""
     rows = await session.rows(_POINTING_AT, {"repository_id": repository_id, "digest": digest})
     return tuple(row.name for row in rows)
+
+
+async def some_pointing_at(session: Session, repository_id: int, digest: str, limit: int) -> tuple[str, ...]:
+    """Return some tags of a manifest."""
+    values = {"repository_id": repository_id, "digest": digest, "limit": limit}
+    return tuple(row.name for row in await session.rows(_SOME_POINTING_AT, values))
 
 
 async def names_after(session: Session, repository_id: int, after: str, limit: int) -> tuple[str, ...]:

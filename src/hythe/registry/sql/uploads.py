@@ -1,13 +1,18 @@
 """The SQL of upload sessions."""
 
+from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeAlias
 
 from sqlalchemy import Row, bindparam, delete, insert, select, update
 
 from hythe.database import Session
 from hythe.database.tables.registry import uploads
+from hythe.registry.sql.blobs import batches
 from hythe.registry.storage.port import UploadSession
+
+StaleUploads: TypeAlias = tuple[tuple[UploadSession, str | None], ...]
+"""Upload sessions, each with the digest that it claims."""
 
 _ADD = insert(uploads)
 _FIND = select(uploads).where(uploads.c.id == bindparam("id"), uploads.c.repository == bindparam("repository"))
@@ -29,8 +34,9 @@ _CLAIM = (
 _TOUCH = update(uploads).where(uploads.c.id == bindparam("id_")).values(touched_at=bindparam("at"))
 _RESERVE = _TOUCH.values(reserved=bindparam("reserved_"))
 _REMOVE = delete(uploads).where(uploads.c.id == bindparam("id"))
+_REMOVE_STALE = _REMOVE.where(uploads.c.touched_at < bindparam("before"))
 _STALE = select(uploads).where(uploads.c.touched_at < bindparam("before")).order_by(uploads.c.touched_at).limit(100)
-_IDS = select(uploads.c.id)
+_EXISTING = select(uploads.c.id).where(uploads.c.id.in_(bindparam("ids", expanding=True)))
 _CLAIMED = select(uploads.c.id).where(uploads.c.digest == bindparam("digest")).limit(1)
 
 
@@ -90,14 +96,22 @@ async def remove(session: Session, upload_id: str) -> bool:
     return await session.run(_REMOVE, {"id": upload_id}) == 1
 
 
-async def stale(session: Session, before: datetime) -> tuple[tuple[UploadSession, str | None], ...]:
-    """Return some sessions last used before ``before``, each with its claimed digest."""
+async def remove_stale(session: Session, upload_id: str, before: datetime) -> bool:
+    """Delete a session, unless it was used since ``before``; return whether it was deleted."""
+    return await session.run(_REMOVE_STALE, {"id": upload_id, "before": before}) == 1
+
+
+async def stale(session: Session, before: datetime) -> StaleUploads:
+    """Return some sessions last used before ``before``."""
     return tuple((_upload(row), row.digest) for row in await session.rows(_STALE, {"before": before}))
 
 
-async def ids(session: Session) -> frozenset[str]:
-    """Return the ids of all sessions."""
-    return frozenset(row.id for row in await session.rows(_IDS))
+async def existing(session: Session, upload_ids: Iterable[str]) -> frozenset[str]:
+    """Return which of the sessions exist."""
+    found: set[str] = set()
+    for some in batches(upload_ids):
+        found.update(row.id for row in await session.rows(_EXISTING, {"ids": some}))
+    return frozenset(found)
 
 
 def _upload(row: Row[Any]) -> UploadSession:

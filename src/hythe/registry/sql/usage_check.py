@@ -39,7 +39,11 @@ _MANIFEST_BYTES = (
     .join(repositories, repositories.c.id == manifests.c.repository_id)
     .where(_in_namespace)
 )
-_REPOSITORIES = select(func.count().label("repositories")).select_from(repositories).where(_in_namespace)
+_REPOSITORIES = (
+    select(func.count().label("repositories"))
+    .select_from(repositories)
+    .where(_in_namespace, repositories.c.deleted_at.is_(None))
+)
 _USAGE = select(namespace_usage).where(namespace_usage.c.namespace == _NAMESPACE)
 _FORGET_BLOBS = delete(namespace_blobs).where(namespace_blobs.c.namespace == _NAMESPACE)
 _COUNT_BLOBS = insert(namespace_blobs).from_select(
@@ -98,7 +102,7 @@ async def correct(session: Session, namespace: str, actual: NamespaceCount) -> N
     key = {"namespace": namespace}
     await session.run(_FORGET_BLOBS, key)
     await session.run(_COUNT_BLOBS, key)
-    if not actual.repositories:
+    if not actual.repositories and not actual.bytes:
         await session.run(_FORGET_USAGE, key)
         return
     values = {"bytes": actual.bytes, "repositories": actual.repositories}

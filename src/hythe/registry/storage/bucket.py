@@ -6,10 +6,10 @@ refused, time out or return 5xx are retried for a minute with growing, jittered 
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import msgspec
 import obstore
@@ -28,6 +28,12 @@ from hythe.settings.validators import parse_bucket
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, RetryConfig
+
+_T = TypeVar("_T")
+_R = TypeVar("_R")
+
+CONCURRENT_REQUESTS = 32
+"""Requests for small objects that run at once."""
 
 PART_SIZE = 8 * 1024 * 1024
 """Bytes of one part of a multipart upload; S3 allows 10,000 parts, so 80 GiB in one request."""
@@ -171,6 +177,27 @@ class Bucket:
         with suppress(ObjectMissing), self._translate_missing():
             await obstore.delete_async(self._store, key)
 
+    async def delete_many(self, keys: Sequence[str]) -> dict[str, StorageUnavailable]:
+        """Delete objects, as many in one request as the store allows; return the errors of those that may remain.
+
+        A missing object is no error.
+        """
+        try:
+            if keys:
+                await obstore.delete_async(self._store, keys)
+        except (BaseError, FileNotFoundError):
+            # The error of a list says nothing about its other objects, and not every store accepts lists.
+            errors = await gathered(self._try_delete, keys)
+            return {key: error for key, error in zip(keys, errors, strict=True) if error is not None}
+        return {}
+
+    async def _try_delete(self, key: str) -> StorageUnavailable | None:
+        try:
+            await self.delete(key)
+        except StorageUnavailable as error:
+            return error
+        return None
+
     async def list(self, folder: str) -> AsyncIterator[list[StoredObject]]:
         """Yield the objects in a folder in batches."""
         with self._translate_errors():
@@ -200,6 +227,27 @@ class Bucket:
         except (BaseError, FileNotFoundError) as error:
             explanation = _explain(error)
             raise StorageUnavailable(f"{self._url}: {explanation}", explanation.partition(":")[0]) from error
+
+
+async def gathered(work: Callable[[_T], Awaitable[_R]], values: Sequence[_T]) -> list[_R]:
+    """Await ``work`` for each value, CONCURRENT_REQUESTS at once, and return the results in order.
+
+    The first error cancels the rest.
+    """
+    waiting = iter(enumerate(values))
+    results: dict[int, _R] = {}
+
+    async def run() -> None:
+        for number, value in waiting:
+            results[number] = await work(value)
+
+    workers = [asyncio.ensure_future(run()) for _ in range(min(CONCURRENT_REQUESTS, len(values)))]
+    try:
+        await asyncio.gather(*workers)
+    finally:
+        for worker in workers:
+            worker.cancel()
+    return [results[number] for number in range(len(values))]
 
 
 def _open(url: str, retries: "RetryConfig") -> S3Store | GCSStore | AzureStore:

@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import os
+import secrets
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -103,3 +104,27 @@ def make_folder(folder: Path) -> None:
     except FileExistsError:
         return
     sync_folder(folder.parent)
+
+
+def write_file(path: Path, content: bytes, *, replace: bool) -> bool:
+    """Write a small durable file that only this user can read; return whether it was written.
+
+    Unless ``replace``, an existing file stays, also if another process creates it at the same time. Raises OSError.
+    """
+    own = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
+    descriptor = os.open(own, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        if replace:
+            own.rename(path)
+        else:
+            os.link(own, path)
+    except FileExistsError:
+        return False
+    finally:
+        own.unlink(missing_ok=True)
+    sync_folder(path.parent)
+    return True

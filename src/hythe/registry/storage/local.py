@@ -5,22 +5,26 @@ is complete, and acknowledged blobs survive a power failure. Hashing and disk op
 """
 
 import asyncio
+import math
 import os
 import secrets
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
 from hythe.oci.digest import HEX_LENGTHS, Digest, new_hasher
-from hythe.registry.storage.disk import DiskThreads, completed, disk_errors, make_folder, sync_folder
+from hythe.registry.storage.deletion import Deletion
+from hythe.registry.storage.disk import DiskThreads, completed, disk_errors, make_folder, sync_folder, write_file
 from hythe.registry.storage.hash_cache import HashCache
 from hythe.registry.storage.integrity_cache import IntegrityCache
 from hythe.registry.storage.paths import Layout
 from hythe.registry.storage.port import (
     BlobMissing,
+    LiveUploads,
     LocalFile,
+    StorageError,
     StorageUnavailable,
     StoredBlob,
     UploadLost,
@@ -38,6 +42,9 @@ READ_SIZE = 128 * 1024
 THREADS = 8
 """Maximum number of concurrent disk operations."""
 
+SWEEP_SIZE = 500
+"""Number of old temporary files to examine at once."""
+
 
 class LocalBlobStore:
     """See BlobStore. Several processes may use one data folder."""
@@ -47,6 +54,7 @@ class LocalBlobStore:
         self._layout = Layout(data)
         self._threads = DiskThreads(data, THREADS)
         self._small = SmallBlobs(self._threads, data)
+        self._deletion = Deletion(self._threads, self._layout.blobs)
         self._hashes = HashCache()
         self._integrity = IntegrityCache(data)
         with disk_errors(data):
@@ -220,17 +228,9 @@ class LocalBlobStore:
         trusted = self._integrity.trusts(digest, status)
         return LocalFile(path, size, None if trusted else partial(self._integrity.check, digest, path))
 
-    async def delete(self, digest: Digest) -> None:
+    async def delete(self, digests: Sequence[Digest]) -> Mapping[Digest, StorageError]:
         """See BlobStore.delete."""
-        await self._threads.run(self._unlink, self._layout.blob(digest))
-
-    def _unlink(self, path: Path) -> None:
-        try:
-            path.unlink()
-        except FileNotFoundError:
-            self._layout.blobs.stat()
-        else:
-            sync_folder(path.parent)
+        return await self._deletion.delete({digest: self._layout.blob(digest) for digest in digests})
 
     async def quarantine(self, digest: Digest) -> None:
         """See BlobStore.quarantine."""
@@ -252,19 +252,45 @@ class LocalBlobStore:
                 for blob in await self._threads.run(_blobs_in, shard, algorithm):
                     yield blob
 
-    async def sweep(self, live_uploads: frozenset[str], before: datetime) -> int:
-        """See BlobStore.sweep."""
-        return await self._threads.run(self._sweep, live_uploads, before.timestamp())
+    async def marker(self) -> str | None:
+        """See BlobStore.marker."""
+        return await self._threads.run(self._read_marker)
 
-    def _sweep(self, live_uploads: frozenset[str], before: float) -> int:
-        dead = [path for path in _sorted_children(self._layout.uploads) if path.name not in live_uploads]
-        return sum(_remove_if_old(path, before) for path in dead)
+    def _read_marker(self) -> str | None:
+        try:
+            return self._layout.marker.read_text().strip()
+        except FileNotFoundError:
+            self._layout.blobs.stat()
+            return None
+
+    async def set_marker(self, marker: str, *, replace: bool) -> None:
+        """See BlobStore.set_marker."""
+        await self._threads.run(write_file, self._layout.marker, f"{marker}\n".encode(), replace=replace)
+
+    async def is_empty(self) -> bool:
+        """See BlobStore.is_empty."""
+        return await self._threads.run(self._is_empty)
+
+    def _is_empty(self) -> bool:
+        return not any(any(self._layout.blobs.glob(f"{algorithm}/*/*")) for algorithm in HEX_LENGTHS)
+
+    async def sweep(self, live_uploads: LiveUploads, before: datetime) -> int:
+        """See BlobStore.sweep."""
+        removed = 0
+        old = await self._threads.run(_files_before, self._layout.uploads, before.timestamp())
+        for start in range(0, len(old), SWEEP_SIZE):
+            some = old[start : start + SWEEP_SIZE]
+            live = await live_uploads([path.name for path in some])
+            dead = [path for path in some if path.name not in live]
+            removed += await self._threads.run(_remove_before, dead, before.timestamp())
+        return removed
 
     async def close(self) -> None:
         """See BlobStore.close."""
         self._integrity.close()
         self._threads.close()
         self._small.close()
+        self._deletion.close()
 
 
 class BatchWriter:
@@ -333,6 +359,23 @@ def _sorted_children(folder: Path) -> list[Path]:
 def _blobs_in(shard: Path, algorithm: str) -> list[StoredBlob]:
     with os.scandir(shard) as entries:
         return [_stored(Digest(algorithm, entry.name), entry.stat()) for entry in entries]
+
+
+def _files_before(folder: Path, before: float) -> list[Path]:
+    with os.scandir(folder) as entries:
+        return [Path(entry.path) for entry in entries if _modified(entry) < before]
+
+
+def _modified(entry: "os.DirEntry[str]") -> float:
+    """Return when the file was last written; infinity if it no longer exists."""
+    try:
+        return entry.stat().st_mtime
+    except FileNotFoundError:
+        return math.inf
+
+
+def _remove_before(paths: Sequence[Path], before: float) -> int:
+    return sum(_remove_if_old(path, before) for path in paths)
 
 
 def _remove_if_old(path: Path, before: float) -> bool:

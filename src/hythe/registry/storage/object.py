@@ -4,6 +4,7 @@
     data/TOKEN                      bytes; written once
     uploads/UPLOAD/OFFSET-TOKEN     marks data/TOKEN as temporary; contains the digest that it is about to become
     quarantine/sha256-ab34…         the entry of a damaged blob
+    installation                    the marker: to which installation the blobs belong
 
 A blob's digest is unknown while its bytes arrive, and object stores cannot rename. So the bytes stay where they were
 written, and the blob is an entry that refers to them. The marker is written before the bytes and deleted after the
@@ -17,18 +18,20 @@ bucket a lifecycle rule that aborts incomplete uploads after some days.
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 
 import msgspec
 
 from hythe.oci.digest import Digest, Hasher, new_hasher
-from hythe.registry.storage.bucket import Bucket, ObjectMissing, Writer
+from hythe.registry.storage.bucket import Bucket, ObjectMissing, Writer, gathered
 from hythe.registry.storage.hash_cache import HashCache
 from hythe.registry.storage.port import (
     BlobMissing,
     DigestMismatch,
+    LiveUploads,
     Redirect,
+    StorageError,
     StoredBlob,
     UploadLost,
     UploadSession,
@@ -36,6 +39,9 @@ from hythe.registry.storage.port import (
 
 BATCH_SIZE = 1024 * 1024
 """Bytes to gather before hashing and sending them."""
+
+MARKER = "installation"
+"""The key of the marker."""
 
 
 class UploadPart(msgspec.Struct, frozen=True, array_like=True):
@@ -273,12 +279,15 @@ class ObjectBlobStore:
             raise BlobMissing(f"{digest} has {entry.size} bytes instead of {size}: run verify")
         return Redirect(await self._bucket.sign(_data(entry.token))) if self._redirect else None
 
-    async def delete(self, digest: Digest) -> None:
-        """See BlobStore.delete. The entry is deleted last, so that an interrupted delete can be repeated."""
-        entry = await self._entry(digest)
-        if entry is not None:
-            await self._bucket.delete(_data(entry.token))
-            await self._bucket.delete(_blob(digest))
+    async def delete(self, digests: Sequence[Digest]) -> Mapping[Digest, StorageError]:
+        """See BlobStore.delete. Entries are deleted last, so that an interrupted delete can be repeated."""
+        entries = dict(zip(digests, await gathered(self._entry, digests), strict=True))
+        stored = {digest: _data(entry.token) for digest, entry in entries.items() if entry is not None}
+        failed = await self._bucket.delete_many(list(stored.values()))
+        failures: dict[Digest, StorageError] = {digest: failed[key] for digest, key in stored.items() if key in failed}
+        without_data = {digest: _blob(digest) for digest in stored if digest not in failures}
+        failed = await self._bucket.delete_many(list(without_data.values()))
+        return failures | {digest: failed[key] for digest, key in without_data.items() if key in failed}
 
     async def quarantine(self, digest: Digest) -> None:
         """See BlobStore.quarantine. The bytes stay under ``data/``; the quarantined entry refers to them."""
@@ -294,16 +303,41 @@ class ObjectBlobStore:
                 if blob is not None:
                     yield blob
 
-    async def sweep(self, live_uploads: frozenset[str], before: datetime) -> int:
+    async def marker(self) -> str | None:
+        """See BlobStore.marker."""
+        found = await self._bucket.get(MARKER)
+        return None if found is None else found.content.decode("utf-8", "replace").strip()
+
+    async def set_marker(self, marker: str, *, replace: bool) -> None:
+        """See BlobStore.set_marker."""
+        content = f"{marker}\n".encode()
+        if replace:
+            await self._bucket.put(MARKER, content)
+        else:
+            await self._bucket.create(MARKER, content)
+
+    async def is_empty(self) -> bool:
+        """See BlobStore.is_empty."""
+        async for listed in self._bucket.list("blobs/"):
+            if listed:
+                return False
+        return True
+
+    async def sweep(self, live_uploads: LiveUploads, before: datetime) -> int:
         """See BlobStore.sweep."""
         removed = 0
         async for listed in self._bucket.list("uploads/"):
             old = [UploadPart.of_marker(found.key) for found in listed if found.modified < before]
-            for part in old:
-                if part.upload_id not in live_uploads and not await self._is_recent(part, before):
-                    await self._discard(part)
-                    removed += 1
+            live = await live_uploads(sorted({part.upload_id for part in old}))
+            dead = [part for part in old if part.upload_id not in live]
+            removed += sum(await gathered(lambda part: self._discard_old(part, before), dead))
         return removed
+
+    async def _discard_old(self, part: UploadPart, before: datetime) -> bool:
+        if await self._is_recent(part, before):
+            return False
+        await self._discard(part)
+        return True
 
     async def _is_recent(self, part: UploadPart, before: datetime) -> bool:
         """Return whether the bytes are new although the marker is old: a slow upload that may be about to end."""

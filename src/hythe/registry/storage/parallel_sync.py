@@ -10,6 +10,8 @@ import errno
 import os
 import platform
 from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
 
 _FSYNC, _FDATASYNC = 2, 3
 """IOCB_CMD_FSYNC and IOCB_CMD_FDSYNC of linux/aio_abi.h."""
@@ -63,9 +65,12 @@ class ParallelSync:
         """Make the bytes of these files survive a power failure; return the error of each, or None."""
         return self._sync(descriptors, _FDATASYNC)
 
-    def names(self, descriptors: Sequence[int]) -> list[OSError | None]:
+    def names(self, folders: Sequence[Path]) -> list[OSError | None]:
         """Make the names in these folders survive a power failure; return the error of each, or None."""
-        return self._sync(descriptors, _FSYNC)
+        with ExitStack() as stack:
+            opened = [_open_folder(folder, stack) for folder in folders]
+            synced = iter(self._sync([each for each in opened if isinstance(each, int)], _FSYNC))
+            return [next(synced) if isinstance(each, int) else each for each in opened]
 
     def close(self) -> None:
         """Free the kernel's resources."""
@@ -106,6 +111,15 @@ class ParallelSync:
             return -1
         result: int = _SYSCALL(ctypes.c_long(self._calls[which]), *arguments)
         return result
+
+
+def _open_folder(folder: Path, stack: ExitStack) -> int | OSError:
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        return error
+    stack.callback(os.close, descriptor)
+    return descriptor
 
 
 def _synced(descriptor: int, opcode: int) -> OSError | None:

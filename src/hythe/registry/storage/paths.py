@@ -3,6 +3,7 @@
     DATA/
       blobs/sha256/ab/ab34…        a blob: complete, verified, synced, never modified
       blobs/sha512/cd/cd56…
+      blobs/installation           the marker: to which installation the blobs belong
       uploads/ID                   the bytes of an upload session so far
       uploads/put-RANDOM           an upload without a session
       quarantine/sha256-ab34…      a damaged blob
@@ -39,6 +40,11 @@ class Layout(msgspec.Struct, frozen=True):
     def quarantine(self) -> Path:
         """The folder of damaged blobs."""
         return self.data / "quarantine"
+
+    @property
+    def marker(self) -> Path:
+        """The file that says to which installation the blobs belong. A backup of the blobs contains it."""
+        return self.blobs / "installation"
 
     def blob(self, digest: Digest) -> Path:
         """Return the path of a blob, whether or not it exists."""

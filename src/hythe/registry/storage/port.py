@@ -11,10 +11,10 @@ An upload session survives a restart, and another server may continue it: everyt
 ``UploadSession``, which the registry stores in its database after each call.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import msgspec
 
@@ -85,6 +85,10 @@ class Redirect(msgspec.Struct, frozen=True):
     url: str
 
 
+LiveUploads: TypeAlias = Callable[[Sequence[str]], Awaitable[frozenset[str]]]
+"""Returns which of these upload sessions exist."""
+
+
 class BlobStore(Protocol):
     """A store of blobs. Every method may raise StorageUnavailable.
 
@@ -140,8 +144,8 @@ class BlobStore(Protocol):
         Raises BlobMissing, also if the blob has another size.
         """
 
-    async def delete(self, digest: Digest) -> None:
-        """Delete a blob; a missing one is no error."""
+    async def delete(self, digests: Sequence[Digest]) -> Mapping[Digest, StorageError]:
+        """Delete blobs; return the errors of those that remain. A missing blob is no error."""
 
     async def quarantine(self, digest: Digest) -> None:
         """Put a damaged blob aside: it is not served, and its bytes can still be examined."""
@@ -149,8 +153,20 @@ class BlobStore(Protocol):
     def walk(self) -> AsyncIterator[StoredBlob]:
         """Yield all blobs."""
 
-    async def sweep(self, live_uploads: frozenset[str], before: datetime) -> int:
-        """Delete temporary bytes from before ``before`` that belong to no active upload; return their number."""
+    async def marker(self) -> str | None:
+        """Return the text that says to which installation the store belongs; None if it has none."""
+
+    async def set_marker(self, marker: str, *, replace: bool) -> None:
+        """Write the marker, which is durable on return. Unless ``replace``, an existing one stays."""
+
+    async def is_empty(self) -> bool:
+        """Return whether the store has no blob."""
+
+    async def sweep(self, live_uploads: LiveUploads, before: datetime) -> int:
+        """Delete temporary bytes from before ``before`` that belong to no active upload; return their number.
+
+        ``live_uploads`` is only asked about uploads with such bytes.
+        """
 
     async def close(self) -> None:
         """Close connections and stop threads."""

@@ -6,9 +6,7 @@ and one thread for any number of blobs.
 """
 
 import asyncio
-import os
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
@@ -114,22 +112,9 @@ class SmallBlobs:
         by_folder: dict[Path, list[SmallBlob]] = {}
         for blob in blobs:
             by_folder.setdefault(blob.target.parent, []).append(blob)
-        for placed, error in zip(by_folder.values(), self._sync_folders(list(by_folder)), strict=True):
+        for placed, error in zip(by_folder.values(), self._disk.names(list(by_folder)), strict=True):
             for blob in placed:
                 self._run_step(blob, partial(_raise_error, error))
-
-    def _sync_folders(self, folders: Sequence[Path]) -> Sequence[OSError | None]:
-        try:
-            with ExitStack() as stack:
-                return self._disk.names([_open_folder(folder, stack) for folder in folders])
-        except OSError as error:
-            return [error] * len(folders)
-
-
-def _open_folder(folder: Path, stack: ExitStack) -> int:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    stack.callback(os.close, descriptor)
-    return descriptor
 
 
 def _raise_error(error: OSError | None) -> None:

@@ -23,9 +23,9 @@ from hythe.worker.builders.image_store import CONTAINERS, STORAGE, ImageStore
 from hythe.worker.builders.labels import apply_labels
 from hythe.worker.builders.platforms import automatic_arguments, is_other_platform
 from hythe.worker.builders.port import BuildInput, BuiltImage
-from hythe.worker.dockerfile import BaseImage, base_images, rename_base_images
+from hythe.worker.dockerfiles.parsing import BaseImage, base_images, rename_base_images
 from hythe.worker.errors import BuildFailed
-from hythe.worker.heredocs import CONTEXT, without_heredocs
+from hythe.worker.dockerfiles.heredocs import CONTEXT, without_heredocs
 from hythe.worker.isolation.sandbox import NetworkAccess, ProcessResult, Sandbox
 from hythe.worker.progress import ProgressReporter
 from hythe.worker.source_tree import (

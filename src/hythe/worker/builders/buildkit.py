@@ -20,7 +20,7 @@ from hythe.worker.builders.host_process import is_offline, run
 from hythe.worker.builders.labels import apply_labels
 from hythe.worker.builders.platforms import automatic_arguments
 from hythe.worker.builders.port import BuildInput, BuiltImage
-from hythe.worker.dockerfile import BaseImage, base_images, rename_base_images, syntax_image
+from hythe.worker.dockerfiles.parsing import BaseImage, base_images, rename_base_images, syntax_image
 from hythe.worker.errors import BuildFailed
 from hythe.worker.isolation.sandbox import Sandbox
 from hythe.worker.isolation.selection import ExternalBuilder

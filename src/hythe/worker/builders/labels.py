@@ -46,6 +46,6 @@ def apply_labels(
 
 def _without_parent(entry: dict[str, Any]) -> dict[str, Any]:
     """Leave out the ID of the step's parent image, which differs between builds of the same source."""
-    if _PARENT_COMMENT.fullmatch(entry.get("comment", "")):
+    if _PARENT_COMMENT.fullmatch(entry.get("comment") or ""):
         return {name: value for name, value in entry.items() if name != "comment"}
     return entry

@@ -111,14 +111,14 @@ def test_errors_of_each_file(tmp_path: Path) -> None:
     reader, writer = os.pipe()
     try:
         data = sync.data([good[0], reader, good[1], good[2]])
-        names = sync.names([good[0]])
+        names = sync.names([tmp_path, tmp_path / "missing", tmp_path])
     finally:
         for descriptor in (*good, reader, writer):
             os.close(descriptor)
         sync.close()
 
     assert [error is None for error in data] == [True, False, True, True]
-    assert names == [None]
+    assert [error is None for error in names] == [True, False, True]
 
 
 @pytest.mark.parametrize("machine", ["x86_64", "pdp11"])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hythe.worker.dockerfile import BaseImage, base_images, parse, rename_base_images, syntax_image
+from hythe.worker.dockerfiles.parsing import BaseImage, base_images, parse, rename_base_images, syntax_image
 from hythe.worker.errors import InvalidDockerfile
 
 
@@ -40,7 +40,7 @@ def test_continuation_lines_and_comments_are_joined() -> None:
     """Comments between continued lines are dropped, and the escape directive is applied."""
     text = "# escape=`\nFROM a\nRUN one `\n  # not this\n  two\n"
 
-    assert [(each.keyword, each.rest) for each in parse(text)] == [("FROM", "a"), ("RUN", "one two")]
+    assert [(each.keyword, each.rest) for each in parse(text)] == [("FROM", "a"), ("RUN", "one   two")]
 
 
 def test_shifts_and_quoted_signs_are_no_heredocs() -> None:

@@ -1,6 +1,6 @@
 """Rewriting here-documents for builders that do not support them."""
 
-from hythe.worker.heredocs import without_heredocs
+from hythe.worker.dockerfiles.heredocs import without_heredocs
 
 
 def test_a_run_heredoc_becomes_a_call_of_the_shell() -> None:

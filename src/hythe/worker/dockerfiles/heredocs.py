@@ -8,7 +8,7 @@ import re
 import shlex
 from collections.abc import Mapping
 
-from hythe.worker.dockerfile import Heredoc, Instruction, argument_values, heredoc_tokens, parse
+from hythe.worker.dockerfiles.parsing import Heredoc, Instruction, argument_values, heredoc_tokens, parse
 
 CONTEXT = "hythe-heredocs"
 """Name of the additional build context with the files; if they were part of the source, ``COPY .`` would copy them."""

@@ -3,22 +3,23 @@
 Docker's "Dockerfile reference": parser directives, continuation lines, ``ARG`` before ``FROM``, here-documents.
 """
 
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 
 import msgspec
 
+from hythe.oci.dockerfile_lexer import UnsetVariable, expand, split_words
 from hythe.worker.errors import InvalidDockerfile
 
-_ESCAPE = re.compile(r"#\s*escape\s*=\s*([\\`])\s*$", re.IGNORECASE)
-_DIRECTIVE = re.compile(r"#\s*[a-z]+\s*=", re.IGNORECASE)
-_SYNTAX = re.compile(r"#\s*syntax\s*=\s*(\S+)\s*$", re.IGNORECASE)
+_DIRECTIVE = re.compile(r"#\s*(syntax|escape|check)\s*=\s*(.*\S)\s*$", re.IGNORECASE)
 _WORD = re.compile(r"""(?:"(?:\\.|[^"\\])*"|'[^']*'|\\.|[^\s"'\\])+""")
-_HEREDOC = re.compile(r"""\d*<<(-?)(["']?)([A-Za-z0-9_.]+)\2""")
-_VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)(?:(:?[-+])([^}]*))?\})")
-_FLAG = re.compile(r"--([a-z-]+)(?:=(\S+))?\s+")
+_HEREDOC = re.compile(r"""\d*<<(-?)(?:(["'])([^"'<]+)\2|([^\s"'<>|&;()$]+))""")
+_FLAG = re.compile(r"""--([a-z][a-z-]*)(?:=((?:"(?:\\.|[^"\\])*"|'[^']*'|\\.|[^\s"'\\])*))?(?:\s+|$)""")
 _NONE: Mapping[str, str] = MappingProxyType({})
+HEREDOC_KEYWORDS = ("RUN", "COPY", "ADD")
+"""The instructions that can have here-documents."""
 
 
 class Heredoc(msgspec.Struct, frozen=True):
@@ -39,6 +40,11 @@ class Instruction(msgspec.Struct, frozen=True):
     heredocs: tuple[Heredoc, ...] = ()
 
     @property
+    def place(self) -> str:
+        """Where the instruction is, for messages."""
+        return f"Dockerfile line {self.first + 1}"
+
+    @property
     def flags(self) -> str:
         """The ``--flags`` at the start, with the space after them."""
         end = 0
@@ -51,9 +57,33 @@ class Instruction(msgspec.Struct, frozen=True):
         """The text after the flags."""
         return self.rest[len(self.flags) :]
 
+    @property
+    def all_flags(self) -> list[tuple[str, str | None]]:
+        """The names of the flags with their values, which keep their quotes; None for a flag without one."""
+        return [(match[1], match[2]) for match in _FLAG.finditer(self.flags)]
+
     def flag(self, name: str) -> list[str]:
-        """Return the values of a flag, which may be repeated."""
-        return [match[2] or "" for match in _FLAG.finditer(self.flags) if match[1] == name]
+        """Return the values of a flag, which may be repeated, without quotes."""
+        return [_unquoted(value or "") for found, value in self.all_flags if found == name]
+
+    def without_flags(self, *names: str) -> str:
+        """Return the flags but those with these names, with the space after them."""
+        return "".join(match[0] for match in _FLAG.finditer(self.flags) if match[1] not in names)
+
+    @property
+    def json_words(self) -> tuple[str, ...] | None:
+        """The operands in JSON form; None if they have another form."""
+        try:
+            found = json.loads(self.operands)
+        except ValueError:
+            return None
+        return tuple(found) if isinstance(found, list) and all(isinstance(word, str) for word in found) else None
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The operands in JSON form, or as words with their quotes."""
+        found = self.json_words
+        return tuple(self.operands.split()) if found is None else found
 
 
 class Stage(msgspec.Struct, frozen=True):
@@ -73,18 +103,31 @@ class BaseImage(msgspec.Struct, frozen=True):
 
 def parse(text: str) -> list[Instruction]:
     """Return the instructions of a Dockerfile. Raises InvalidDockerfile if it is incomplete."""
-    lines = text.splitlines()
-    return list(_instructions(lines, _escape_of(lines)))
+    return list(_instructions(text.split("\n"), escape_of(text)))
 
 
 def syntax_image(text: str) -> str:
     """Return the image that a line ``# syntax=IMAGE`` names, which BuildKit runs to read the Dockerfile; or ""."""
-    for line in text.splitlines():
-        if found := _SYNTAX.match(line.strip()):
-            return found[1]
-        if not _DIRECTIVE.match(line.strip()):
+    return _directives(text).get("syntax", "")
+
+
+def escape_of(text: str) -> str:
+    """Return the character that continues lines: a backslash, or what ``# escape=`` names."""
+    found = _directives(text).get("escape", "\\")
+    if found not in ("\\", "`"):
+        raise InvalidDockerfile(f"the Dockerfile's # escape={found} is neither a backslash nor a backtick")
+    return found
+
+
+def _directives(text: str) -> dict[str, str]:
+    """Return the parser directives, which are the first lines."""
+    found: dict[str, str] = {}
+    for line in text.split("\n"):
+        directive = _DIRECTIVE.match(line.strip())
+        if directive is None:
             break
-    return ""
+        found[directive[1].lower()] = directive[2]
+    return found
 
 
 def stages(
@@ -101,13 +144,32 @@ def stages(
             known |= argument_values(instruction, known, arguments)
         elif instruction.keyword == "FROM":
             values = {**automatic, **known}
-            words = expand(instruction.operands, values).split()
+            words = filled_in(instruction, instruction.operands, values)
             name = words[2] if len(words) > 2 and words[1].lower() == "as" else ""
-            platform = expand("".join(instruction.flag("platform")), values)
-            found.append(Stage(words[0] if words else "", name.lower(), platform))
-    if not found or not all(stage.base for stage in found):
+            platform = "".join(filled_in(instruction, "".join(instruction.flag("platform")), values))
+            if not words or not words[0]:
+                raise InvalidDockerfile(f"{instruction.place}: FROM names no base image: {_unset(instruction)}")
+            found.append(Stage(words[0], name.lower(), platform))
+    if not found:
         raise InvalidDockerfile("the Dockerfile has no FROM line that names a base image (begin it with FROM IMAGE)")
     return found
+
+
+def filled_in(instruction: Instruction, text: str, values: Mapping[str, str]) -> list[str]:
+    """Return the words of a part of an instruction, without quotes and with variables replaced.
+
+    Raises InvalidDockerfile.
+    """
+    try:
+        return [expand(word, values) for word in split_words(text)]
+    except UnsetVariable as error:
+        raise InvalidDockerfile(f"{instruction.place}: {error}") from error
+
+
+def _unset(instruction: Instruction) -> str:
+    if not instruction.operands:
+        return "write FROM IMAGE"
+    return f"{instruction.operands} is empty; declare the variable with ARG before FROM"
 
 
 def argument_values(instruction: Instruction, known: Mapping[str, str], arguments: Mapping[str, str]) -> dict[str, str]:
@@ -115,14 +177,14 @@ def argument_values(instruction: Instruction, known: Mapping[str, str], argument
     found: dict[str, str] = {}
     for word in _WORD.findall(instruction.rest):
         name, equals, value = word.partition("=")
-        default = expand(value.strip("\"'"), {**known, **found}) if equals else ""
+        default = "".join(filled_in(instruction, value, {**known, **found})) if equals else ""
         found[name] = arguments.get(name, default)
     return found
 
 
 def base_images(text: str, arguments: Mapping[str, str], automatic: Mapping[str, str] = _NONE) -> tuple[BaseImage, ...]:
     """Return all images that the Dockerfile uses, named as written. Raises InvalidDockerfile."""
-    return tuple(dict.fromkeys(base for _, base in _used_images(parse(text), arguments, automatic)))
+    return tuple(dict.fromkeys(base for _, base in used_images(parse(text), arguments, automatic)))
 
 
 def rename_base_images(
@@ -133,7 +195,7 @@ def rename_base_images(
     If one stage names its platform, write it for all stages: versions of buildah before 2023 do not expand variables
     there, and apply the platform to later stages.
     """
-    lines = text.splitlines()
+    lines = text.split("\n")
     instructions = parse(text)
     found = stages(instructions, arguments, automatic)
     has_platforms = any(stage.platform for stage in found)
@@ -143,15 +205,15 @@ def rename_base_images(
         name, *rest = instruction.operands.split()
         whole = f"FROM {flags}{' '.join([names.get(BaseImage(stage.base, stage.platform), name), *rest])}"
         lines[instruction.first : instruction.last + 1] = [whole, *[""] * (instruction.last - instruction.first)]
-    for instruction, base in _used_images(instructions, arguments, automatic):
+    for instruction, base in used_images(instructions, arguments, automatic):
         if instruction.keyword != "FROM" and base in names:
             for number in range(instruction.first, instruction.last + 1):
                 pattern = rf"\bfrom={re.escape(base.name)}(?=[,\s]|$)"
                 lines[number] = re.sub(pattern, f"from={names[base]}", lines[number])
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines).rstrip("\n") + "\n"
 
 
-def _used_images(
+def used_images(
     instructions: Sequence[Instruction], arguments: Mapping[str, str], automatic: Mapping[str, str]
 ) -> Iterator[tuple[Instruction, BaseImage]]:
     """Yield all images that an instruction uses, except stages of the Dockerfile itself."""
@@ -173,32 +235,10 @@ def _used_images(
                 yield instruction, BaseImage(name, found[max(number, 0)].platform)
 
 
-def expand(text: str, values: Mapping[str, str]) -> str:
-    """Return ``text`` with ``$NAME``, ``${NAME}``, ``${NAME:-word}`` and ``${NAME:+word}`` replaced."""
-
-    def value(found: re.Match[str]) -> str:
-        name, sign, word = found[1] or found[2], found[3] or "", found[4] or ""
-        known = values.get(name, "")
-        if sign.endswith("+"):
-            return word if known else ""
-        return known or word
-
-    return _VARIABLE.sub(value, text)
-
-
 def heredoc_tokens(text: str) -> list[tuple[re.Match[str], re.Match[str]]]:
     """Return the tokens that start a here-document, with their parts. A shift ``1<<3`` or a quoted ``<<`` does not."""
     tokens = [(token, _HEREDOC.fullmatch(token[0])) for token in _WORD.finditer(text)]
     return [(token, parts) for token, parts in tokens if parts is not None]
-
-
-def _escape_of(lines: list[str]) -> str:
-    for line in lines:
-        if found := _ESCAPE.match(line.strip()):
-            return found[1]
-        if not _DIRECTIVE.match(line.strip()):
-            break
-    return "\\"
 
 
 def _instructions(lines: list[str], escape: str) -> Iterator[Instruction]:
@@ -209,36 +249,46 @@ def _instructions(lines: list[str], escape: str) -> Iterator[Instruction]:
             continue
         first = number
         joined, number = _join_lines(lines, number, escape)
-        word, *rest = joined.strip().split(None, 1)
+        word, *rest = joined.strip().split(None, 1) or [""]
         heredocs: list[Heredoc] = []
-        if word.upper() in ("RUN", "COPY", "ADD"):
+        if word.upper() in HEREDOC_KEYWORDS:
             for _, found in heredoc_tokens("".join(rest)):
-                body, number = _body(lines, number, found[3], stripped=bool(found[1]))
-                heredocs.append(Heredoc(found[3], body, bool(found[2])))
+                name = found[3] or found[4]
+                body, number = _body(lines, number, name, stripped=bool(found[1]), start=first)
+                heredocs.append(Heredoc(name, body, bool(found[2])))
         yield Instruction(word.upper(), "".join(rest).strip(), first, number - 1, tuple(heredocs))
 
 
 def _join_lines(lines: list[str], number: int, escape: str) -> tuple[str, int]:
     """Return a line with its continuation lines, without comments between them, and the number of the next line."""
+    continued = re.compile(rf"(?<!{re.escape(escape)}){re.escape(escape)}[ \t]*$")
     parts: list[str] = []
     while number < len(lines):
-        line = lines[number].rstrip()
+        line = lines[number].rstrip("\r")
         number += 1
         if parts and (line.lstrip().startswith("#") or not line.strip()):
             continue
-        if not line.endswith(escape):
+        found = continued.search(line)
+        if found is None:
             parts.append(line)
             break
-        parts.append(line[: -len(escape)])
-    return " ".join(part.strip() for part in parts), number
+        parts.append(line[: found.start()])
+    return "".join(parts), number
 
 
-def _body(lines: list[str], number: int, name: str, *, stripped: bool) -> tuple[str, int]:
+def _body(lines: list[str], number: int, name: str, *, stripped: bool, start: int) -> tuple[str, int]:
     body: list[str] = []
     while number < len(lines):
         line = lines[number].lstrip("\t") if stripped else lines[number]
         number += 1
-        if line == name:
+        if line.rstrip("\r") == name:
             return "".join(f"{each}\n" for each in body), number
         body.append(line)
-    raise InvalidDockerfile(f"the here-document <<{name} has no end (add a line {name})")
+    raise InvalidDockerfile(
+        f"Dockerfile line {start + 1}: the here-document <<{name} has no end (add a line that is only {name})"
+    )
+
+
+def _unquoted(value: str) -> str:
+    """Return a flag's value without its quotes; variables stay."""
+    return re.sub(r"""["']""", "", value)

@@ -1,0 +1,65 @@
+"""URLs that a server sends (``Location``, ``Link``, redirects), and where credentials may follow them."""
+
+import re
+from urllib.parse import urljoin, urlsplit
+
+from hythe.client.errors import Unreachable
+
+_PORTS = {"http": 80, "https": 443}
+_LINK = re.compile(r"<([^<>]*)>")
+_LINK_PARAMETER = re.compile(r"\s*;\s*([A-Za-z*_-]+)\s*(?:=\s*(?:[\"']([^\"']*)[\"']|([^\s,;\"']*))|(?=[;,]|$)())")
+
+
+def resolve_url(base: str, text: str) -> str:
+    """Return the absolute URL of ``text``, which the server at ``base`` sent.
+
+    A server behind a proxy that ends TLS can name itself with ``http://``: then TLS is kept. Raises Unreachable for a
+    text that is not an HTTP URL, and for another server without TLS if ``base`` uses it.
+    """
+    try:
+        url = urljoin(base, text)
+        here, there = urlsplit(base), urlsplit(url)
+        usable = there.scheme in _PORTS and bool(there.hostname) and there.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise Unreachable(f"the server sent an invalid URL: {text[:200]!r}", "contact the registry's administrator")
+    if here.scheme == "https" and there.scheme == "http":
+        if there.netloc.lower() != here.netloc.lower():
+            raise Unreachable(
+                f"{here.netloc} redirects from HTTPS to plain HTTP at {there.netloc}", "contact its administrator"
+            )
+        return there._replace(scheme="https").geturl()
+    return url
+
+
+def is_same_server(url: str, base: str) -> bool:
+    """Whether ``url`` is on the server of ``base``, or on the same host with TLS added: credentials go there only."""
+    here, there = urlsplit(base), urlsplit(url)
+    if here.hostname != there.hostname:
+        return False
+    ports = (here.port or _PORTS.get(here.scheme), there.port or _PORTS.get(there.scheme))
+    if here.scheme == there.scheme:
+        return ports[0] == ports[1]
+    return (here.scheme, there.scheme) == ("http", "https") and (ports == (80, 443) or here.netloc == there.netloc)
+
+
+def next_page(link: str) -> str:
+    """Return the target of the link with the relation ``next`` in a ``Link`` header, or "" (RFC 8288).
+
+    A link without any relation counts, too, and one without angle brackets.
+    """
+    if "<" not in link:
+        target, _, parameters = link.partition(";")
+        link = f"<{target.strip()}>;{parameters}"
+    position = 0
+    while match := _LINK.search(link, position):
+        position = match.end()
+        relations: list[str] | None = None
+        while parameter := _LINK_PARAMETER.match(link, position):
+            position = parameter.end()
+            if parameter[1].lower() == "rel":
+                relations = [*(relations or ()), *(parameter[2] or parameter[3] or "").lower().split()]
+        if relations is None or "next" in relations:
+            return match[1].strip()
+    return ""

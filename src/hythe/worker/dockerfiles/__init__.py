@@ -1,0 +1,1 @@
+"""Reads Dockerfiles: checks them before the build, and rewrites what an older builder does not support."""
