@@ -163,11 +163,10 @@ async def _require_recorded_blobs(database: Database, blobs: BlobStore, row: Ins
 
 async def _sample(database: Database) -> list[str]:
     """Return recorded blobs at random, found by the index of digests."""
-    found: set[str | None] = set()
+    starts = ["", *(f"sha256:{secrets.token_hex(2)}" for _ in range(SAMPLE_SIZE - 1))]
     async with database.reading() as session:
-        for start in ["", *(f"sha256:{secrets.token_hex(2)}" for _ in range(SAMPLE_SIZE - 1))]:
-            found.add(await store.blob_after(session, start))
-    return sorted(found - {None})  # type: ignore[type-var, arg-type]
+        found = [await store.blob_after(session, start) for start in starts]
+    return sorted({digest for digest in found if digest is not None})
 
 
 def _adopt(kind: Kind) -> str:

@@ -43,7 +43,7 @@ class InstallationRow(msgspec.Struct, frozen=True):
 async def find(session: Session) -> InstallationRow | None:
     """Return the row; None if nothing has used this database yet."""
     row = await session.row(_ROW)
-    return None if row is None else InstallationRow(*row)
+    return None if row is None else InstallationRow(row.id, row.kind, row.blob_store, row.key_fingerprint)
 
 
 async def add(session: Session, installation_id: str, kind: str, at: datetime) -> None:
