@@ -20,8 +20,8 @@ from hythe.client.error_body import error_reason
 from hythe.client.errors import AccessDenied, RegistryError
 from hythe.client.http1 import HTTPRequest, HTTPResponse
 from hythe.oci.challenge import Challenge
+from hythe.oci.received_token import InvalidTokenReply, ReceivedToken
 from hythe.oci.scope import Scope, add_scopes
-from hythe.oci.token_reply import InvalidTokenReply, TokenReply
 
 CLIENT_ID = "hythe"
 
@@ -138,7 +138,7 @@ def _read_reply(response: HTTPResponse, credential: Credential, offline: bool) -
             retry_after=response.retry_after,
         )
     try:
-        reply = TokenReply.parse(response.body)
+        reply = ReceivedToken.parse(response.body)
     except InvalidTokenReply as error:
         raise RegistryError(
             f"invalid response from the token server: {error}", "contact the registry's administrator"

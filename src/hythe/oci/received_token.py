@@ -17,7 +17,7 @@ class InvalidTokenReply(OCIError):
     """The response of a token server contains no token."""
 
 
-class TokenReply(msgspec.Struct, frozen=True):
+class ReceivedToken(msgspec.Struct, frozen=True):
     """A token, how many seconds it is valid, and a refresh token or ""."""
 
     token: str
@@ -25,7 +25,7 @@ class TokenReply(msgspec.Struct, frozen=True):
     refresh_token: str = ""
 
     @classmethod
-    def parse(cls, content: bytes) -> "TokenReply":
+    def parse(cls, content: bytes) -> "ReceivedToken":
         """Read a response with ``token`` or ``access_token``. Raises InvalidTokenReply.
 
         ``expires_in`` may be missing, a fraction or a text. ``issued_at`` is ignored: the server's clock may be wrong.
