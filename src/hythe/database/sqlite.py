@@ -97,9 +97,10 @@ class SQLiteDatabase:
                 except BaseException:
                     _roll_back(session.raw)
                     raise
-                self.log.committed(session.raw.total_changes - changes, self._turn)
+                changes = session.raw.total_changes - changes
             if durable:
                 await self.log.synced()
+            await self.log.committed(changes, self._turn)
 
     def generation(self) -> int | None:
         """See Database.generation. Takes 2 µs, on a connection that never writes."""

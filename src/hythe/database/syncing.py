@@ -25,6 +25,9 @@ COMMITS_BETWEEN_CHECKPOINTS = 250
 CHANGES_BETWEEN_CHECKPOINTS = 1000
 """Number of changed rows after which it is copied earlier: a row of garbage collection writes 2 to 3 pages."""
 
+MAX_GROWTH = 0.5
+"""How much the log may grow while it is copied, in parts of what it has between two copies."""
+
 COPIES = 2
 """How often the log is copied while others write, before they wait for the rest."""
 
@@ -93,18 +96,19 @@ class LogSync:
             raise UnavailableError("an earlier sync of the database's log failed, and the database is in use")
         self.doubtful = False
 
-    def committed(self, changes: int, writers: asyncio.Lock) -> None:
-        """Count a commit that changed rows, and regularly start to copy the log. ``writers`` keeps others from writing.
+    async def committed(self, changes: int, writers: asyncio.Lock) -> None:
+        """Count a commit that changed rows, and regularly copy the log. ``writers`` keeps others from writing.
 
-        ``copied`` waits for the end.
+        Returns immediately, except when commits come faster than the log is copied. Call it while others may write.
         """
         self._commits += 1
         self._changes += changes
-        if self._commits < COMMITS_BETWEEN_CHECKPOINTS and self._changes < CHANGES_BETWEEN_CHECKPOINTS:
-            return
-        if self._copying is None:
+        full = max(self._commits / COMMITS_BETWEEN_CHECKPOINTS, self._changes / CHANGES_BETWEEN_CHECKPOINTS)
+        if self._copying is None and full >= 1:
             self._commits = self._changes = 0
             self._copying = asyncio.create_task(self._copy_log(writers))
+        elif self._copying is not None and full >= MAX_GROWTH:
+            await self.copied()
 
     async def copied(self) -> None:
         """Wait for a running copy of the log."""
