@@ -77,6 +77,38 @@ def test_deleted_blob_is_gone(registry: Client, name: str) -> None:
     assert registry("GET", f"/v2/{name}/kept/blobs/{digest}").body == b"to be deleted"
 
 
+def test_child_of_an_index_is_not_deleted_before_it(registry: Client, name: str) -> None:
+    """ "Deleting Manifests": 405, with an error that names the index and its tags, and says what to do."""
+    child = registry.push_image(name, "amd64")
+    index = registry.push_manifest(name, "multi", index_manifest(child), INDEX)
+
+    refused = registry("DELETE", f"/v2/{name}/manifests/{child}")
+    untagged = registry("DELETE", f"/v2/{name}/manifests/amd64")
+    pulled = registry("GET", f"/v2/{name}/manifests/{child}")
+    deleted = [registry("DELETE", f"/v2/{name}/manifests/{digest}").status for digest in (index, child)]
+
+    assert (refused.status, refused.codes, refused.headers["Allow"]) == (405, ["DENIED"], "GET, HEAD, PUT")
+    assert refused.json()["errors"][0]["detail"] == [{"digest": index, "tags": ["multi"]}]
+    assert f"{index} (tagged multi): delete the index first" in refused.json()["errors"][0]["message"]
+    assert (untagged.status, pulled.status, deleted) == (202, 200, [202, 202])
+
+
+def test_blob_of_an_image_is_not_deleted_before_it(registry: Client, name: str) -> None:
+    """ "Deleting Blobs": neither a layer nor a configuration that a manifest needs."""
+    manifest = registry.image(name)
+    image = registry.push_manifest(name, "v1", manifest)
+    blobs = [entry["digest"] for entry in (manifest["config"], *manifest["layers"])]
+
+    refused = [registry("DELETE", f"/v2/{name}/blobs/{blob}") for blob in blobs]
+    pulled = [registry("HEAD", f"/v2/{name}/blobs/{blob}").status for blob in blobs]
+    registry("DELETE", f"/v2/{name}/manifests/{image}")
+    deleted = [registry("DELETE", f"/v2/{name}/blobs/{blob}").status for blob in blobs]
+
+    assert [(answer.status, answer.codes) for answer in refused] == [(405, ["DENIED"])] * 2
+    assert all(f"{image} (tagged v1)" in answer.json()["errors"][0]["message"] for answer in refused)
+    assert (pulled, deleted) == ([200, 200], [202, 202])
+
+
 @pytest.mark.parametrize(
     ("path", "code"),
     [

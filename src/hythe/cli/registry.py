@@ -87,10 +87,7 @@ def _serve(arguments: Namespace) -> int:
     def ready(address: tuple[str, int]) -> None:
         print(registry_welcome(settings, address), flush=True)
 
-    try:
-        uvloop.run(serve_registry(settings, upstreams, arguments.htpasswd, read_only=arguments.read_only, ready=ready))
-    except OSError as error:
-        raise CommandFailed(f"cannot serve: {error}", "check --listen, --data and the TLS files") from error
+    uvloop.run(serve_registry(settings, upstreams, arguments.htpasswd, read_only=arguments.read_only, ready=ready))
     return 0
 
 

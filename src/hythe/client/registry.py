@@ -96,11 +96,15 @@ class Registry:
         repository = self._repository(reference)
         root = repository.get_manifest(reference.target)
         wanted = parse_platform(platform) if platform else host_platform()
-        manifest = choose_in_tree(
-            root,
-            lambda index: choose_image(index.manifests, wanted),
-            lambda child: repository.get_manifest(child.digest),
-        )
+
+        def read(child: Descriptor) -> Manifest:
+            try:
+                return repository.get_manifest(child.digest)
+            except RemoteNotFound as error:
+                message = f"{child.digest} ({child.platform}) of the index does not exist"
+                raise RemoteNotFound(message, "the registry has only some of its platforms") from error
+
+        manifest = choose_in_tree(root, lambda index: choose_image(index.manifests, wanted), read)
         if manifest.config is None:
             raise RemoteNotFound(f"{name} is not an image: it has no configuration")
         config = ImageConfig.parse(_read_blob(repository, manifest.config))

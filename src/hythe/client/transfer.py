@@ -106,7 +106,8 @@ def _select(source: TransferSource, origin: Manifest, options: TransferOptions) 
     found = (choose_image(origin.manifests, platform) for platform in options.platforms)
     chosen = list({descriptor.digest: descriptor for descriptor in found}.values())
     if len(chosen) == 1:
-        image = choose_in_tree(origin, lambda index: choose_image(index.manifests, options.platforms[0]), source.child)
+        wanted = options.platforms[0]
+        image = choose_in_tree(origin, lambda index: choose_image(index.manifests, wanted), _child_reader(source))
         return image, [image]
     index = Index(2, origin.media_type, tuple(chosen), annotations=origin.annotations).encode()
     root = Manifest.parse(index, origin.media_type)
@@ -119,7 +120,7 @@ def _child_reader(source: TransferSource) -> Callable[[Descriptor], Manifest]:
             return source.child(descriptor)
         except RemoteNotFound as error:
             platform = f" ({descriptor.platform})" if descriptor.platform else ""
-            hint = "the source has only some platforms: select them with --platform"
+            hint = "the source has only some platforms of the index: select one of these with --platform"
             raise RemoteNotFound(f"{descriptor.digest}{platform} of the index does not exist", hint) from error
 
     return read

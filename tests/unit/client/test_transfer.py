@@ -264,3 +264,23 @@ def test_tasks_run_in_parallel_and_the_first_error_stops_all() -> None:
         run_parallel(works, 2, stopped.set)  # type: ignore[arg-type]
 
     assert done == [1]
+
+
+@pytest.mark.parametrize("chosen", [(), ("linux/amd64",), ("linux/amd64", "linux/arm64")])
+def test_a_platform_that_a_sparse_index_lacks_is_named(
+    source: ImageLayout, target: ImageLayout, chosen: tuple[str, ...]
+) -> None:
+    """The index lists what its source does not have; what it has can be copied."""
+    images = {architecture: add_image(source, architecture=architecture) for architecture in ("amd64", "arm64")}
+    listed = add_index(source, **images)
+    source.blob_path(images["amd64"].parsed_digest).unlink()
+
+    options = TransferOptions(tuple(map(parse_platform, chosen)))
+    with pytest.raises(RemoteNotFound) as missing:
+        transfer(LayoutEndpoint(source, listed), LayoutEndpoint(target), options)
+    copied = transfer(
+        LayoutEndpoint(source, listed), LayoutEndpoint(target), TransferOptions((parse_platform("linux/arm64"),))
+    )
+
+    assert f"{images['amd64'].digest} (linux/amd64)" in str(missing.value)
+    assert str(copied.manifest.digest()) == images["arm64"].digest
