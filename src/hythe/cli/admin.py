@@ -153,7 +153,6 @@ def _upgrade(arguments: Namespace) -> int:
     from hythe.database.schema import newest_revision
 
     settings = load_settings(arguments).settings
-    settings.data_folder.mkdir(parents=True, exist_ok=True)
     asyncio.run(upgrade(settings.data_folder, settings.database_url))
     print(f"the database schema is at revision {newest_revision()}")
     return 0

@@ -3,7 +3,7 @@
 import sys
 from argparse import ArgumentParser, Namespace
 
-from hythe.cli.command import Command, CommandFailed
+from hythe.cli.command import Command
 from hythe.cli.setting_flags import add_setting_flags, load_settings
 from hythe.settings import Settings
 
@@ -34,10 +34,7 @@ def _run(arguments: Namespace) -> int:
     def ready(address: tuple[str, int]) -> None:
         print(hub_welcome(settings, address, sys.argv[0]), flush=True)
 
-    try:
-        uvloop.run(serve_hub(settings, ready))
-    except OSError as error:
-        raise CommandFailed(f"cannot serve: {error}", "check --listen, --data and the TLS files") from error
+    uvloop.run(serve_hub(settings, ready))
     return 0
 
 

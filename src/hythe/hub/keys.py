@@ -59,7 +59,7 @@ class BadToken(Exception):
 async def open_secret_box(database: Database, settings: Settings) -> SecretBox:
     """Return the box of the installation; create its key file, but not if the database has keys that another sealed.
 
-    Raises SecretBoxError, OSError.
+    Raises SecretBoxError, StorageUnavailable.
     """
     async with database.reading() as session:
         sealed = any(map(_is_sealed, await store.listed(session)))

@@ -13,7 +13,7 @@ from pathlib import Path
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from hythe.registry.storage.disk import sync_folder, write_file
+from hythe.registry.storage.disk import disk_errors, sync_folder, write_file
 from hythe.settings import InvalidValue, SettingsError
 from hythe.settings.validators import SECRET_KEY_SIZE, parse_secret_key
 
@@ -42,13 +42,15 @@ class SecretBox:
         """Return the installation's box, from the setting ``secret_key`` or the key file.
 
         Without either, create the file, or raise SecretBoxError unless ``create``: then the database has secrets that
-        another key sealed. Raises SecretBoxError, OSError.
+        another key sealed. Raises SecretBoxError, StorageUnavailable.
         """
         if encoded:
             return cls(_decoded(encoded, "secret_key"))
         path = data / KEY_FILE
-        created = _require_key_file(path, create=create)
-        return cls(_decoded(path.read_text().strip(), str(path)), str(path), path if created else None)
+        with disk_errors(path):
+            created = _require_key_file(path, create=create)
+            encoded = path.read_text(errors="replace").strip()
+        return cls(_decoded(encoded, str(path)), str(path), path if created else None)
 
     @property
     def fingerprint(self) -> str:

@@ -30,8 +30,10 @@ from hythe.database.pacing import StepSize, paced
 from hythe.oci.digest import Digest
 from hythe.registry.clock import Clock
 from hythe.registry.gc_dry_run import DryRun
+from hythe.registry.installation import require_own_blob_store
 from hythe.registry.policy import Policy
 from hythe.registry.sql import blobs as blob_store
+from hythe.registry.sql import deletions as deletion_store
 from hythe.registry.sql import garbage_collection as store
 from hythe.registry.sql import gc_dry_run as dry_run_store
 from hythe.registry.sql import manifests as manifest_store
@@ -98,13 +100,16 @@ async def mark_unreferenced(session: Session, repository_id: int, digest: str, f
     """Mark a manifest and everything it alone may keep for examination after ``free_after``.
 
     These are the children of an index, referrers and blobs; garbage collection checks later whether anything else
-    refers to them.
+    refers to them. Where there are very many referrers, ``Deletions`` marks them later.
     """
     level = frozenset({digest})
     reached: set[str] = set()
     while level:
         reached |= level
-        level = await manifest_store.dependents(session, repository_id, level) - reached
+        found, many = await manifest_store.some_dependents(session, repository_id, level)
+        if many:
+            await deletion_store.mark_referrers_later(session, repository_id, many, free_after)
+        level = found - reached
     await manifest_store.mark(session, repository_id, reached, free_after, once=True)
     blobs = await manifest_store.blobs_of(session, repository_id, reached)
     await blob_store.mark_links(session, repository_id, blobs, free_after, once=True)
@@ -120,7 +125,10 @@ class GarbageCollection:
         self._clock = clock
 
     async def collect(self, *, dry_run: bool = False) -> Collected:
-        """Free what is due. With ``dry_run``, only report what would be deleted, without writing."""
+        """Free what is due. With ``dry_run``, only report what would be deleted, without writing.
+
+        Raises WrongInstallation, and frees nothing, if the blob store has become another one.
+        """
         if dry_run:
             return await self._dry_run()
         freed: list[FreedManifest | FreedBlob] = []
@@ -146,6 +154,7 @@ class GarbageCollection:
 
     async def _free(self, report: Report) -> int:
         """Free what is due and return the number of expired uploads."""
+        await require_own_blob_store(self._database, self._storage)
         uploads = await self._expire_uploads()
         now = self._clock()
         await self._sweep_manifests(now, report)

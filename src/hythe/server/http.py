@@ -11,6 +11,7 @@ can use:
 """
 
 import asyncio
+import errno
 import gc
 import resource
 import signal
@@ -50,6 +51,24 @@ TLS_CLOSE_TIMEOUT = 0.5
 """Seconds that an idle TLS client has for the closing handshake when the server stops."""
 
 
+_LISTEN_HINTS = {
+    errno.EADDRINUSE: "another program listens there: stop it, or use another port in --listen",
+    errno.EACCES: "ports below 1024 need root or CAP_NET_BIND_SERVICE: use another port in --listen",
+    errno.EADDRNOTAVAIL: "this machine does not have that address: use one of its own in --listen, or 0.0.0.0",
+    errno.EAFNOSUPPORT: "this machine has no IPv6: use an IPv4 address in --listen, such as 0.0.0.0",
+}
+
+
+class CannotListen(OSError):
+    """The server cannot listen on the address of the setting; ``hint`` says what to do."""
+
+    def __init__(self, address: Address, error: OSError) -> None:
+        host, port = address
+        shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        super().__init__(f"cannot listen on {shown}: {error.strerror or error}")
+        self.hint = _LISTEN_HINTS.get(error.errno or 0, "use an address of this machine in --listen")
+
+
 class HTTPOptions(msgspec.Struct, frozen=True):
     """How to serve; times in seconds."""
 
@@ -67,7 +86,7 @@ class HTTPOptions(msgspec.Struct, frozen=True):
 
 
 def bind(address: Address) -> socket.socket:
-    """Return a listening socket. Raises OSError if the address is in use or not local."""
+    """Return a listening socket. Raises CannotListen."""
     host, port = address
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
@@ -79,7 +98,7 @@ def bind(address: Address) -> socket.socket:
         listener.listen(MAX_BACKLOG)
     except OSError as error:
         listener.close()
-        raise OSError(f"{host}:{port}: {error.strerror}") from error
+        raise CannotListen(address, error) from error
     listener.setblocking(False)
     return listener
 

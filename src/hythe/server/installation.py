@@ -16,6 +16,7 @@ from hythe.registry.installation import (
     join_installation,
 )
 from hythe.registry.storage import open_blob_store
+from hythe.registry.storage.disk import disk_errors
 from hythe.registry.storage.port import BlobStore
 from hythe.settings import Settings
 
@@ -58,6 +59,9 @@ async def adopt_blobs(settings: Settings, kind: Kind) -> None:
 
 @asynccontextmanager
 async def _opened(settings: Settings, *, adopt: bool = False) -> AsyncIterator[Stores]:
+    with disk_errors(settings.data_folder):
+        # Also with PostgreSQL and an object store: the key is in this folder.
+        settings.data_folder.mkdir(0o700, parents=True, exist_ok=True)
     async with AsyncExitStack() as stack:
         blobs = open_blob_store(settings.data_folder, settings.blob_store, redirect=settings.redirect_blobs)
         stack.push_async_callback(blobs.close)

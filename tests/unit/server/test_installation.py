@@ -123,7 +123,7 @@ def test_an_older_version_is_upgraded_if_its_blobs_are_there(run: Run[Any], sett
         await change(stores, "UPDATE installation SET kind = NULL, blob_store = NULL")
         (settings.data_folder / "blobs/installation").unlink()
         if not stored:
-            await stores.blobs.delete(Digest.of(b"layer"))
+            await stores.blobs.delete([Digest.of(b"layer")])
 
     run(start(settings, work=as_before))
 
