@@ -6,6 +6,7 @@ from http import HTTPStatus
 import msgspec
 
 from hythe.database import Database, Session
+from hythe.database.pacing import paced
 from hythe.database.read_cache import ReadCache
 from hythe.oci.digest import Digest
 from hythe.oci.errors import ErrorCode, InvalidManifest, WireError
@@ -30,6 +31,9 @@ CACHE_SIZE = 16 * 1024 * 1024
 
 CACHE_ENTRY_OVERHEAD = 1000
 """Approximate overhead of a cached manifest, in bytes."""
+
+TAGS_AT_ONCE = 100
+"""Tags to delete in one transaction."""
 
 MAX_NAMED_DIGESTS = 5
 """Maximum number of missing digests in an error message; its detail has all of them."""
@@ -121,19 +125,30 @@ class Manifests:
     async def delete(self, actor: Actor, repository: str, digest: Digest) -> None:
         """Delete a manifest and its tags (specification, "Deleting Manifests").
 
-        Content that only it refers to is freed after the grace period. Raises MANIFEST_UNKNOWN, and DENIED if an index
+        If it has very many tags, these are deleted in steps, and the manifest with the last of them. Content that only
+        it refers to is freed after the grace period. Raises MANIFEST_UNKNOWN, and DENIED if an index
         lists it or one of its tags is immutable.
         """
         await self._access.require(actor, repository, Action.DELETE)
-        async with self._database.writing() as session:
-            found = await repository_store.lock(session, repository, exclusive=True)
-            if found is None or not await store.exists(session, found.id, str(digest)):
-                raise unknown_manifest(digest)
-            tags = await tag_store.pointing_at(session, found.id, str(digest))
-            await self._tags.require_mutable(session, found, tags)
-            if self._policy.protect_images:
-                await require_in_no_index(session, found.id, str(digest))
-            await self.remove(session, found, digest, tags, actor)
+        database = paced(self._database)
+        first = True
+        while True:
+            async with database.writing() as session:
+                found = await repository_store.lock(session, repository, exclusive=True)
+                if found is None or not await store.exists(session, found.id, str(digest)):
+                    raise unknown_manifest(digest)
+                tags = await tag_store.some_pointing_at(session, found.id, str(digest), TAGS_AT_ONCE)
+                await self._tags.require_mutable(session, found, tags)
+                if self._policy.protect_images:
+                    await require_in_no_index(session, found.id, str(digest))
+                if len(tags) < TAGS_AT_ONCE:
+                    await self.remove(session, found, digest, tags, actor)
+                    return
+                if not first:
+                    await self._tags.remove(session, found, tags, digest, actor)
+            if first:
+                await self._tags.require_all_mutable(found, digest)
+            first = False
 
     async def remove(
         self, session: Session, repository: RepositoryRef, digest: Digest, tags: tuple[str, ...], actor: Actor

@@ -23,6 +23,13 @@ MAX_PAGE_SIZE = 10_000
 """Maximum number of tags in one response."""
 
 
+NAMES_AT_ONCE = 500
+"""Tags to read in one statement when all tags of a manifest are checked."""
+
+CHECK_TIMEOUT = 30.0
+"""Maximum seconds of such a statement."""
+
+
 class NamePage(msgspec.Struct, frozen=True):
     """A page of sorted names; ``more``: others follow."""
 
@@ -145,6 +152,14 @@ class Tags:
         await self.record(session, repository, tuple(moves), actor)
         await self._mark_untagged(session, repository, moves)
 
+    async def remove(
+        self, session: Session, repository: RepositoryRef, tags: Sequence[str], digest: Digest, actor: Actor
+    ) -> None:
+        """Delete tags of a manifest in the caller's transaction. Lock the repository first."""
+        await store.remove_some(session, repository.id, tags)
+        now = self._clock()
+        await self.record(session, repository, tuple(TagMove(tag, None, digest, now) for tag in tags), actor)
+
     async def record(
         self, session: Session, repository: RepositoryRef, moves: tuple[TagMove, ...], actor: Actor
     ) -> None:
@@ -162,13 +177,26 @@ class Tags:
                 until = move.at + max(self._policy.replaced_lifetime, self._policy.grace)
                 await mark_unreferenced(session, repository.id, str(move.previous), until)
 
+    async def require_all_mutable(self, repository: RepositoryRef, digest: Digest) -> None:
+        """Raise DENIED if any tag of a manifest is immutable, however many it has."""
+        async with self._database.reading() as session:
+            patterns = await store.rules(session, repository.id)
+        names: tuple[str, ...] = ("",) if patterns else ()
+        while names:
+            async with self._database.reading_long(CHECK_TIMEOUT) as session:
+                names = await store.pointing_at_after(session, repository.id, str(digest), names[-1], NAMES_AT_ONCE)
+            _require_mutable(patterns, names)
+
     async def require_mutable(self, session: Session, repository: RepositoryRef, tags: Iterable[str]) -> None:
         """Raise DENIED if one of these tags is immutable in the repository."""
         changed = tuple(tags)
-        patterns = await store.rules(session, repository.id) if changed else ()
-        for tag in changed:
-            if any(fnmatchcase(tag, pattern) for pattern in patterns):
-                raise WireError(ErrorCode.DENIED, f"the tag {tag} is immutable in this repository: use another tag")
+        _require_mutable(await store.rules(session, repository.id) if changed else (), changed)
+
+
+def _require_mutable(patterns: Sequence[str], tags: Iterable[str]) -> None:
+    for tag in tags if patterns else ():
+        if any(fnmatchcase(tag, pattern) for pattern in patterns):
+            raise WireError(ErrorCode.DENIED, f"the tag {tag} is immutable in this repository: use another tag")
 
 
 def unknown_tag(tag: str) -> WireError:

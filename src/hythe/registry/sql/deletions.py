@@ -181,7 +181,7 @@ _ALL_UNMARKED = (
     select(unmarked_referrers).order_by(unmarked_referrers.c.repository_id, unmarked_referrers.c.subject).limit(100)
 )
 _IS_UNMARKED = and_(
-    unmarked_referrers.c.repository_id == bindparam("id"), unmarked_referrers.c.subject == bindparam("subject")
+    unmarked_referrers.c.repository_id == bindparam("id"), unmarked_referrers.c.subject == bindparam("of")
 )
 _ONE_UNMARKED = select(unmarked_referrers).where(_IS_UNMARKED)
 _SET_MARKED_TO = update(unmarked_referrers).where(_IS_UNMARKED).values(marked_to=bindparam("to"))
@@ -222,7 +222,7 @@ async def referrers_to_mark(
 ) -> tuple[UnmarkedReferrers, tuple[str, ...]] | None:
     """Return the next referrers to mark; None if all are. Lock the repository first."""
     key = {"id": repository_id, "subject": subject}
-    row: Any = await session.row(_ONE_UNMARKED, key)
+    row: Any = await session.row(_ONE_UNMARKED, {"id": repository_id, "of": subject})
     if row is None:
         return None
     found = await session.rows(_REFERRERS, {**key, "after": row.marked_to, "limit": limit})
@@ -232,7 +232,7 @@ async def referrers_to_mark(
 
 async def record_marked(session: Session, repository_id: int, subject: str, to: str) -> None:
     """Record that the referrers up to ``to`` are marked; empty: all of them."""
-    key = {"id": repository_id, "subject": subject}
+    key = {"id": repository_id, "of": subject}
     if to:
         await session.run(_SET_MARKED_TO, {**key, "to": to})
     else:

@@ -15,6 +15,9 @@ from hythe.oci.manifest import Manifest
 from hythe.registry.events import RepositoryRef
 from hythe.registry.sql.blobs import BATCH_SIZE, batches
 
+MAX_REFERRERS = 200
+"""Referrers to mark in the transaction that deletes their subject; more are marked later."""
+
 _COLUMNS = select(
     repositories.c.id,
     repositories.c.created_at,
@@ -68,6 +71,7 @@ _REFERRERS = select(manifests.c.digest).where(
     manifests.c.repository_id == bindparam("repository_id"),
     manifests.c.subject.in_(bindparam("digests", expanding=True)),
 )
+_SOME_REFERRERS = _REFERRERS.limit(MAX_REFERRERS + 1)
 _TAGGED = (
     select(tags.c.name).where(tags.c.repository_id == bindparam("repository_id"), tags.c.digest == bindparam("digest"))
 ).limit(1)
@@ -208,6 +212,26 @@ async def dependents(session: Session, repository_id: int, digests: Iterable[str
     roots = list(digests)
     children = await _collected(session, _CHILDREN, repository_id, roots, MANIFESTS_AT_ONCE)
     return children | await _collected(session, _REFERRERS, repository_id, roots)
+
+
+async def some_dependents(
+    session: Session, repository_id: int, digests: Iterable[str]
+) -> tuple[frozenset[str], tuple[str, ...]]:
+    """Return the same, but not the referrers of manifests with more than MAX_REFERRERS; those manifests too."""
+    roots = list(digests)
+    found = set(await _collected(session, _CHILDREN, repository_id, roots, MANIFESTS_AT_ONCE))
+    many: list[str] = []
+    todo = list(batches(roots))
+    while todo:
+        some = todo.pop()
+        rows = await session.rows(_SOME_REFERRERS, {"repository_id": repository_id, "digests": some})
+        if len(rows) <= MAX_REFERRERS:
+            found.update(row.digest for row in rows)
+        elif len(some) == 1:
+            many.extend(some)
+        else:
+            todo += batches(some, 1)
+    return frozenset(found), tuple(many)
 
 
 async def some_indexes_of(session: Session, repository_id: int, digest: str, limit: int) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
 """The SQL of tags, their history and the patterns of immutable tags."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -17,8 +17,12 @@ _REMOVE = delete(tags).where(*_OF_TAG)
 _TAGS_OF = select(tags.c.name).where(
     tags.c.repository_id == bindparam("repository_id"), tags.c.digest == bindparam("digest")
 )
+_REMOVE_SOME = delete(tags).where(
+    tags.c.repository_id == bindparam("repository_id"), tags.c.name.in_(bindparam("names", expanding=True))
+)
 _POINTING_AT = _TAGS_OF.order_by(tags.c.name)
 _SOME_POINTING_AT = _TAGS_OF.limit(bindparam("limit"))
+_POINTING_AT_AFTER = _POINTING_AT.where(tags.c.name > bindparam("after")).limit(bindparam("limit"))
 _NAMES = (
     select(tags.c.name)
     .where(tags.c.repository_id == bindparam("repository_id"), tags.c.name > bindparam("after"))
@@ -79,6 +83,11 @@ async def remove(session: Session, repository_id: int, tag: str) -> None:
     await session.run(_REMOVE, {"repository_id": repository_id, "tag": tag})
 
 
+async def remove_some(session: Session, repository_id: int, names: Sequence[str]) -> None:
+    """Delete tags."""
+    await session.run(_REMOVE_SOME, {"repository_id": repository_id, "names": names})
+
+
 async def pointing_at(session: Session, repository_id: int, digest: str) -> tuple[str, ...]:
     """Return the tags of a manifest."""
     rows = await session.rows(_POINTING_AT, {"repository_id": repository_id, "digest": digest})
@@ -89,6 +98,14 @@ async def some_pointing_at(session: Session, repository_id: int, digest: str, li
     """Return some tags of a manifest."""
     values = {"repository_id": repository_id, "digest": digest, "limit": limit}
     return tuple(row.name for row in await session.rows(_SOME_POINTING_AT, values))
+
+
+async def pointing_at_after(
+    session: Session, repository_id: int, digest: str, after: str, limit: int
+) -> tuple[str, ...]:
+    """Return the next tags of a manifest, sorted; reads all of them."""
+    values = {"repository_id": repository_id, "digest": digest, "after": after, "limit": limit}
+    return tuple(row.name for row in await session.rows(_POINTING_AT_AFTER, values))
 
 
 async def names_after(session: Session, repository_id: int, after: str, limit: int) -> tuple[str, ...]:
