@@ -141,7 +141,64 @@ def test_range_that_has_no_byte_is_416(registry: Client, name: str, asked: str) 
     assert answer.headers["Content-Range"] == f"bytes */{len(CONTENT)}"
 
 
-@pytest.mark.parametrize("asked", ["bytes=0-1,4-5", "lines=1-2", "bytes=-", "bytes=x-y"])
+LARGE = CONTENT * 40
+
+SEVERAL = {
+    "bytes=0-9,20-29": [(0, 10), (20, 30)],
+    "bytes=300000-,0-0": [(300000, len(LARGE)), (0, 1)],
+    f"bytes={','.join(f'{start}-{start + 9}' for start in range(0, 20480, 20))}": [
+        (start, start + 10) for start in range(0, 20480, 20)
+    ],
+    "bytes=0-99999,150000-299999,-1000": [(0, 100000), (150000, 300000), (len(LARGE) - 1000, len(LARGE))],
+}
+
+
+@pytest.mark.parametrize("asked", SEVERAL, ids=lambda asked: asked[:30])
+def test_several_ranges_come_as_parts(registry: Client, name: str, asked: str) -> None:
+    """RFC 9110, section 15.3.7.2: 206 with a part for each, in the order in which podman reads them."""
+    digest = registry.push_blob(name, LARGE)
+
+    answer = registry("GET", f"/v2/{name}/blobs/{digest}", Range=asked)
+    after = registry("HEAD", f"/v2/{name}/blobs/{digest}", Range=asked)
+
+    media_type, _, boundary = answer.headers["Content-Type"].partition("; boundary=")
+    first, *parts, last = (b"\r\n" + answer.body).split(f"\r\n--{boundary}".encode())
+    assert (answer.status, media_type, first, last) == (206, "multipart/byteranges", b"", b"--\r\n")
+    assert answer.headers["Content-Range"] is None
+    assert answer.headers["Docker-Content-Digest"] == digest
+    for part, (start, stop) in zip(parts, SEVERAL[asked], strict=True):
+        head, _, content = part.partition(b"\r\n\r\n")
+        assert f"Content-Range: bytes {start}-{stop - 1}/{len(LARGE)}".encode() in head.split(b"\r\n")
+        assert content == LARGE[start:stop]
+    assert (after.status, after.headers["Content-Length"]) == (200, str(len(LARGE)))
+
+
+@pytest.mark.parametrize("asked", ["bytes=0-,0-,0-", "bytes=0-9,5-,99999999-"])
+def test_no_byte_is_sent_twice(registry: Client, name: str, asked: str) -> None:
+    """RFC 9110, section 14.2: overlapping ranges are united, so that no short request gets an endless body."""
+    digest = registry.push_blob(name, CONTENT)
+
+    answer = registry("GET", f"/v2/{name}/blobs/{digest}", Range=asked)
+
+    assert (answer.status, answer.body) == (206, CONTENT)
+    assert answer.headers["Content-Range"] == f"bytes 0-{len(CONTENT) - 1}/{len(CONTENT)}"
+
+
+@pytest.mark.parametrize("asked", ["bytes=0-1", "bytes=0-1,4-5"])
+@pytest.mark.parametrize("condition", ['"other"', 'W/"{}"', "Thu, 26 Nov 2026 10:00:00 GMT", '"{}"'])
+def test_range_of_another_content_sends_all(registry: Client, name: str, asked: str, condition: str) -> None:
+    """RFC 9110, section 13.1.5: ranges complete only what the client has from the same content."""
+    digest = registry.push_blob(name, CONTENT)
+
+    condition = condition.replace("{}", digest)
+    answer = registry("GET", f"/v2/{name}/blobs/{digest}", Range=asked, If_Range=condition)
+
+    assert answer.status == (206 if condition == f'"{digest}"' else 200)
+
+
+@pytest.mark.parametrize(
+    "asked", ["lines=1-2", "bytes=-", "bytes=x-y", "bytes=0-1,x", f"bytes={','.join(['0-0'] * 2000)}"]
+)
 def test_range_that_is_not_understood_sends_all(registry: Client, name: str, asked: str) -> None:
     """RFC 9110, section 14.2: a server may ignore a Range header."""
     digest = registry.push_blob(name, CONTENT)

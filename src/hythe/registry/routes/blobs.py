@@ -1,5 +1,7 @@
 """``/v2/NAME/blobs/DIGEST``."""
 
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -7,7 +9,8 @@ import msgspec
 from hythe.oci.digest import Digest
 from hythe.registry.blobs import Blob
 from hythe.registry.routes.http import FilePart, Headers, Request, Response, Stream, make_response, same_entity
-from hythe.registry.routes.ranges import ByteRange, parse_range
+from hythe.registry.routes.multipart import Multipart, Read
+from hythe.registry.routes.ranges import ByteRange, parse_ranges
 from hythe.registry.service import RegistryServices
 from hythe.registry.storage.port import LocalFile, Redirect
 
@@ -16,7 +19,10 @@ if TYPE_CHECKING:
 
 
 async def get_blob(registry: RegistryServices, request: Request) -> Response:
-    """Send a blob, or a range of it (specification, "Pulling blobs")."""
+    """Send a blob, or ranges of it (specification, "Pulling blobs").
+
+    An object store would send the whole blob for several ranges, so these are not redirected to it.
+    """
     digest = Digest.parse(request.rest)
     blob = await registry.contents.blob(request.actor, request.repository, digest)
     if not isinstance(blob, Blob):
@@ -24,14 +30,19 @@ async def get_blob(registry: RegistryServices, request: Request) -> Response:
     headers = _headers(blob)
     if _is_cached_by_client(request, blob):
         return Response(304, headers)
-    part = parse_range(request.header(b"range"), blob.size)
+    ranges = _requested_ranges(request, blob)
     location = await registry.blobs.locate(blob)
     if isinstance(location, Redirect):
-        return Response(307, [*headers, (b"location", location.url.encode())])
-    if part is None:
+        if len(ranges) <= 1:
+            return Response(307, [*headers, (b"location", location.url.encode())])
+        location = None
+    if not ranges:
         return Response(200, headers, _whole_body(registry, request, blob, location))
-    headers.append((b"content-range", part.header(blob.size).encode()))
-    return Response(206, headers, _body(registry, request, blob, part, location))
+    if len(ranges) == 1:
+        headers.append((b"content-range", ranges[0].header(blob.size).encode()))
+        return Response(206, headers, _body(registry, request, blob, ranges[0], location))
+    path = location.path if location is not None and _is_sent_by_kernel(request) else None
+    return _multipart_response(blob, ranges, partial(registry.blobs.read, blob), path)
 
 
 async def head_blob(registry: RegistryServices, request: Request) -> Response:
@@ -54,23 +65,47 @@ async def delete_blob(registry: RegistryServices, request: Request) -> Response:
 
 def _download_response(request: Request, download: "MirrorDownload") -> Response:
     """Send a mirrored blob, or a range of it, while it is being downloaded."""
-    headers = _headers(Blob(download.digest, download.size))
-    part = parse_range(request.header(b"range"), download.size)
-    if part is None:
+    blob = Blob(download.digest, download.size)
+    headers, ranges = _headers(blob), _requested_ranges(request, blob)
+    if not ranges:
         return Response(200, headers, Stream(download.read(0, download.size), download.size))
+    if len(ranges) > 1:
+        return _multipart_response(blob, ranges, download.read)
+    part = ranges[0]
     headers.append((b"content-range", part.header(download.size).encode()))
     return Response(206, headers, Stream(download.read(part.start, part.stop), part.stop - part.start))
 
 
-def _headers(blob: Blob) -> Headers:
-    digest = str(blob.digest).encode()
+def _multipart_response(blob: Blob, ranges: tuple[ByteRange, ...], read: Read, path: Path | None = None) -> Response:
+    """Send several ranges of a blob, from a file if the kernel can send it."""
+    multipart = Multipart(ranges, blob.size)
+    body = multipart.of_stream(read) if path is None else multipart.of_file(path)
+    return Response(206, _headers(blob, multipart.content_type), body)
+
+
+def _headers(blob: Blob, content_type: bytes = b"application/octet-stream") -> Headers:
     return [
-        (b"content-type", b"application/octet-stream"),
-        (b"docker-content-digest", digest),
-        (b"etag", b'"%s"' % digest),
+        (b"content-type", content_type),
+        (b"docker-content-digest", str(blob.digest).encode()),
+        (b"etag", _etag(blob).encode()),
         (b"accept-ranges", b"bytes"),
         (b"cache-control", b"max-age=31536000"),
     ]
+
+
+def _etag(blob: Blob) -> str:
+    return f'"{blob.digest}"'
+
+
+def _requested_ranges(request: Request, blob: Blob) -> tuple[ByteRange, ...]:
+    """Return the ranges to send, none for the whole blob, also if the client has parts of another content (If-Range).
+
+    Raises WireError 416.
+    """
+    condition = request.header(b"if-range")
+    if condition is not None and condition.strip() != _etag(blob):
+        return ()
+    return parse_ranges(request.header(b"range"), blob.size)
 
 
 def _is_cached_by_client(request: Request, blob: Blob) -> bool:
@@ -91,7 +126,12 @@ def _whole_body(
 def _body(
     registry: RegistryServices, request: Request, blob: Blob, part: ByteRange, location: LocalFile | None
 ) -> FilePart | Stream:
-    extensions = request.scope.get("extensions") or {}
-    if location is not None and "ranges" in extensions.get("http.response.pathsend", ()):
+    if location is not None and _is_sent_by_kernel(request):
         return FilePart(location.path, part.start, part.stop)
     return Stream(registry.blobs.read(blob, part.start, part.stop), part.stop - part.start)
+
+
+def _is_sent_by_kernel(request: Request) -> bool:
+    """Return whether the server can send parts of files."""
+    extensions = request.scope.get("extensions") or {}
+    return "ranges" in extensions.get("http.response.pathsend", ())

@@ -121,6 +121,12 @@ class FilePart(msgspec.Struct, frozen=True):
     check: Check | None = None
 
 
+class FileParts(msgspec.Struct, frozen=True):
+    """Parts of files with texts between them."""
+
+    pieces: tuple[bytes | FilePart, ...]
+
+
 class Stream(msgspec.Struct, frozen=True):
     """A stream of ``size`` bytes; the last piece is sent once ``check`` succeeds."""
 
@@ -138,7 +144,7 @@ class Response(msgspec.Struct, frozen=True):
 
     status: int
     headers: Headers = []
-    body: bytes | FilePart | Stream = b""
+    body: bytes | FilePart | FileParts | Stream = b""
     size: int | None = None
     after: Callable[[], Awaitable[None]] | None = None
     complete: bool = False
@@ -194,6 +200,8 @@ async def send_response(send: Send, method: str, response: Response) -> None:
         await send({"type": "http.response.body", "body": body})
     elif isinstance(body, FilePart):
         await _send_file(send, body)
+    elif isinstance(body, FileParts):
+        await _send_parts(send, body)
     else:
         async for piece in _hold_last_piece(body):
             await send({"type": "http.response.body", "body": piece, "more_body": True, "stop_when_gone": True})
@@ -208,6 +216,15 @@ async def _send_file(send: Send, part: FilePart) -> None:
         async with _run_check(part.check):
             await send({**_file_message(part.path, part.start, start), "more_body": True})
     await send(_file_message(part.path, start, part.stop))
+
+
+async def _send_parts(send: Send, body: FileParts) -> None:
+    for piece in body.pieces:
+        if isinstance(piece, bytes):
+            await send({"type": "http.response.body", "body": piece, "more_body": True, "stop_when_gone": True})
+        else:
+            await send({**_file_message(piece.path, piece.start, piece.stop), "more_body": True})
+    await send({"type": "http.response.body", "body": b""})
 
 
 def _file_message(path: Path, start: int, stop: int) -> Message:
@@ -242,7 +259,9 @@ async def _run_check(check: Check) -> AsyncIterator[None]:
         raise BlobMissing("the file is damaged: its end was not sent")
 
 
-def _size(body: bytes | FilePart | Stream) -> int:
+def _size(body: bytes | FilePart | FileParts | Stream) -> int:
     if isinstance(body, bytes):
         return len(body)
+    if isinstance(body, FileParts):
+        return sum(map(_size, body.pieces))
     return body.stop - body.start if isinstance(body, FilePart) else body.size
