@@ -13,8 +13,11 @@ from typing import TypeVar
 from hythe.database.port import Database, Dialect, Session
 from hythe.database.sqlite import SQLiteDatabase
 
-STEP_SECONDS = 0.003
+STEP_SECONDS = 0.005
 """How long a step of background work should take: until its end, others wait."""
+
+MIN_PART = 8
+"""A step is never smaller than this part of its limit: each has a price of its own, on a busy machine most of all."""
 
 MIN_PAUSE = 0.002
 """Minimum seconds between two transactions: others look at least this often whether they can begin."""
@@ -74,7 +77,7 @@ class StepSize:
     """How many rows a step of background work examines: as many as take STEP_SECONDS, up to a limit."""
 
     def __init__(self, limit: int) -> None:
-        self.rows = limit // 8 + 1
+        self.rows = self._least = limit // MIN_PART + 1
         self._limit = limit
 
     def split(self, values: Sequence[T]) -> Iterator[Sequence[T]]:
@@ -92,4 +95,4 @@ class StepSize:
         yield
         fitting = rows * STEP_SECONDS / max(perf_counter() - begun, 1e-6)
         # Half way there: one slow read from the disk says little about the next step.
-        self.rows = max(1, min(self._limit, int(self.rows + fitting) // 2))
+        self.rows = max(self._least, min(self._limit, int(self.rows + fitting) // 2))

@@ -91,11 +91,7 @@ _REMOVE_LINKS = delete(repository_blobs).where(
 )
 _DUE_BLOBS = (
     select(blobs.c.digest, blobs.c.free_after)
-    .where(
-        blobs.c.free_after <= bindparam("now"),
-        _after(blobs.c.free_after, blobs.c.digest),
-        blobs.c.deleting_since.is_(None),
-    )
+    .where(blobs.c.free_after <= bindparam("now"), _after(blobs.c.free_after, blobs.c.digest))
     .order_by(blobs.c.free_after, blobs.c.digest)
     .limit(PAGE_SIZE)
 )
@@ -174,7 +170,7 @@ async def remove_links(session: Session, repository_id: int, digests: Iterable[s
 
 
 async def due_blobs(session: Session, now: datetime, after: Position) -> tuple[Position, ...]:
-    """Return the next due blobs."""
+    """Return the next due blobs, some of which a process may be deleting: the index alone answers."""
     values = {"now": now, "after_free_after": after.at, "after_digest": after.digest}
     rows = await session.rows(_DUE_BLOBS, values)
     return tuple(Position(row.free_after, 0, row.digest) for row in rows)

@@ -5,7 +5,8 @@ One by one, each deletion waits for a sync of its folder; and one thread deletes
 """
 
 import asyncio
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 
@@ -34,10 +35,10 @@ class Deletion:
         self._disk = ParallelSync(FOLDERS_AT_ONCE)
         self._syncing = asyncio.Lock()
 
-    async def delete(self, paths: Mapping[Digest, Path]) -> dict[Digest, StorageError]:
-        """Delete files durably; return the errors of those that may remain. A missing file is no error."""
+    async def delete(self, digests: Sequence[Digest]) -> dict[Digest, StorageError]:
+        """Delete blobs durably; return the errors of those that may remain. A missing file is no error."""
         failures: dict[Digest, StorageError] = {}
-        ordered = sorted(paths.items(), key=lambda item: item[1])
+        ordered = sorted(digests)
         parts = (ordered[start : start + FILES_AT_ONCE] for start in range(0, len(ordered), FILES_AT_ONCE))
 
         async def work() -> None:
@@ -45,9 +46,8 @@ class Deletion:
                 failures.update(await self._threads.run(self._unlink, part))
 
         await asyncio.gather(*(work() for _ in range(THREADS)))
-        deleted = [item for item in ordered if item[0] not in failures]
         async with self._syncing:
-            for folders in _by_folder(deleted):
+            for folders in self._by_folder([digest for digest in ordered if digest not in failures]):
                 failures.update(await self._threads.run(self._sync, folders))
         return failures
 
@@ -55,46 +55,46 @@ class Deletion:
         """Free the kernel's resources; no deletion may be running."""
         self._disk.close()
 
-    def _unlink(self, files: list[tuple[Digest, Path]]) -> dict[Digest, StorageError]:
+    def _folder(self, digest: Digest) -> str:
+        return f"{self._blobs}/{digest.algorithm}/{digest.hex[:2]}"
+
+    def _by_folder(self, digests: Sequence[Digest]) -> Iterator[dict[str, list[Digest]]]:
+        """Yield up to FOLDERS_AT_ONCE folders, each with its blobs."""
+        folders: dict[str, list[Digest]] = {}
+        for folder, found in groupby(digests, self._folder):
+            folders[folder] = list(found)
+            if len(folders) == FOLDERS_AT_ONCE:
+                yield folders
+                folders = {}
+        if folders:
+            yield folders
+
+    def _unlink(self, digests: Sequence[Digest]) -> dict[Digest, StorageError]:
         failures: dict[Digest, StorageError] = {}
-        for digest, path in files:
+        for digest in digests:
             try:
-                with disk_errors(self._blobs):
-                    self._unlink_one(path)
-            except StorageUnavailable as error:
-                failures[digest] = error
+                os.unlink(f"{self._folder(digest)}/{digest.hex}")  # noqa: PTH108 (a Path costs more than the deletion)
+            except OSError as error:
+                try:
+                    with disk_errors(self._blobs):
+                        self._raise_unless_missing(error)
+                except StorageUnavailable as unavailable:
+                    failures[digest] = unavailable
         return failures
 
-    def _unlink_one(self, path: Path) -> None:
-        try:
-            path.unlink()
-        except FileNotFoundError:
-            self._blobs.stat()  # the store itself must be there
+    def _raise_unless_missing(self, error: OSError) -> None:
+        """Raise the error, unless the file or its folder does not exist while the store does."""
+        if not isinstance(error, FileNotFoundError):
+            raise error
+        self._blobs.stat()
 
-    def _sync(self, folders: dict[Path, list[Digest]]) -> dict[Digest, StorageError]:
+    def _sync(self, folders: dict[str, list[Digest]]) -> dict[Digest, StorageError]:
         failures: dict[Digest, StorageError] = {}
         for digests, error in zip(folders.values(), self._disk.names(list(folders)), strict=True):
             try:
                 with disk_errors(self._blobs):
-                    _raise_unless_missing(error)
+                    if error is not None:
+                        self._raise_unless_missing(error)
             except StorageUnavailable as unavailable:
                 failures.update(dict.fromkeys(digests, unavailable))
         return failures
-
-
-def _by_folder(files: list[tuple[Digest, Path]]) -> Iterator[dict[Path, list[Digest]]]:
-    """Yield up to FOLDERS_AT_ONCE folders, each with its blobs."""
-    folders: dict[Path, list[Digest]] = {}
-    for folder, found in groupby(files, lambda item: item[1].parent):
-        folders[folder] = [digest for digest, _ in found]
-        if len(folders) == FOLDERS_AT_ONCE:
-            yield folders
-            folders = {}
-    if folders:
-        yield folders
-
-
-def _raise_unless_missing(error: OSError | None) -> None:
-    """Raise the error of a sync; a folder that never existed had no blobs."""
-    if error is not None and not isinstance(error, FileNotFoundError):
-        raise error

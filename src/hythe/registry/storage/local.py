@@ -230,7 +230,7 @@ class LocalBlobStore:
 
     async def delete(self, digests: Sequence[Digest]) -> Mapping[Digest, StorageError]:
         """See BlobStore.delete."""
-        return await self._deletion.delete({digest: self._layout.blob(digest) for digest in digests})
+        return await self._deletion.delete(digests)
 
     async def quarantine(self, digest: Digest) -> None:
         """See BlobStore.quarantine."""

@@ -65,7 +65,7 @@ class ParallelSync:
         """Make the bytes of these files survive a power failure; return the error of each, or None."""
         return self._sync(descriptors, _FDATASYNC)
 
-    def names(self, folders: Sequence[Path]) -> list[OSError | None]:
+    def names(self, folders: Sequence[Path | str]) -> list[OSError | None]:
         """Make the names in these folders survive a power failure; return the error of each, or None."""
         with ExitStack() as stack:
             opened = [_open_folder(folder, stack) for folder in folders]
@@ -113,7 +113,7 @@ class ParallelSync:
         return result
 
 
-def _open_folder(folder: Path, stack: ExitStack) -> int | OSError:
+def _open_folder(folder: Path | str, stack: ExitStack) -> int | OSError:
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
