@@ -133,7 +133,13 @@ def test_containerd_selects_the_upstream(upstream: HytheServer, start_private_re
     push_blob(upstream.url, "app", b"content")
     mirror = start_private_registry(["--mirror", f"docker.example={upstream.url}"])
 
+    request = urllib.request.Request(f"{mirror.url}/v2/app/manifests/latest?ns=docker.example", method="HEAD")
+    with urllib.request.urlopen(request) as response:
+        assert response.headers["Docker-Content-Digest"].startswith("sha256:")
+        assert int(response.headers["Content-Length"]) > 0
     assert fetch(f"{mirror.url}/v2/app/manifests/latest?ns=docker.example")[0] == 200
+    tags = fetch(f"{mirror.url}/v2/app/tags/list?ns=docker.example")
+    assert json.loads(tags[1]) == {"name": "app", "tags": ["latest"]}
     assert fetch(f"{mirror.url}/v2/app/manifests/latest?ns=quay.example")[0] == 404
     assert fetch(f"{mirror.url}/v2/app/manifests/latest")[0] == 404
 
@@ -233,10 +239,35 @@ def test_wrong_credentials_are_reported(
 
     status, body = fetch(f"{mirror.url}/v2/app/manifests/latest")
 
-    assert status == 503
+    assert status == 502
     assert b"rejected the credentials" in body
     assert "rejected the credentials" in mirror.log
     assert "wrong-one" not in mirror.log + body.decode()
+
+
+def test_clients_learn_the_upstreams_rate_limit(
+    upstream: HytheServer,
+    start_private_registry: StartRegistry,
+    start_faulty_proxy: Callable[[str], FaultyProxy],
+    docker: Docker,
+    skopeo: ContainersTool,
+    busybox_layout: Layout,
+    tmp_path: Path,
+) -> None:
+    """docker says so at once, skopeo waits as long as it has to, and the upstream gets one request in that time."""
+    source = f"oci:{busybox_layout.folder}:latest"
+    skopeo.ok("copy", "--dest-tls-verify=false", source, f"docker://{upstream.host}/app")
+    proxy = start_faulty_proxy(upstream.url)
+    proxy.faults.append(Fault(".*manifests", status=429, headers={"Retry-After": "8"}))
+    mirror = start_private_registry(["--mirror", f"up.example={proxy.url}"])
+
+    refused = docker.run("pull", f"{mirror.host}/up.example/app")
+    requests = len(proxy.requests)
+    skopeo.ok("copy", "--src-tls-verify=false", f"docker://{mirror.host}/up.example/app", f"dir:{tmp_path}/copy")
+
+    assert refused.returncode != 0
+    assert "toomanyrequests: this is a mirror: 127.0.0.1" in refused.stderr
+    assert requests == 1
 
 
 def test_an_unresponsive_upstream_does_not_delay_cached_images(

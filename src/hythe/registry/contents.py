@@ -16,7 +16,7 @@ from hythe.registry.tags import NamePage, Tags
 if TYPE_CHECKING:
     from hythe.registry.mirror.downloads import MirrorDownload
     from hythe.registry.mirror.mirror import Mirror
-    from hythe.registry.mirror.upstream import ManifestHead
+    from hythe.registry.mirror.upstream import ManifestHeaders
 
 
 class Contents:
@@ -49,16 +49,16 @@ class Contents:
             return self._manifests.get(actor, repository, reference)
         return self._mirrored_manifest(self._mirror, actor, repository, reference)
 
-    def manifest_head(
+    def manifest_headers(
         self, actor: Actor, repository: str, reference: str | Digest
-    ) -> "Awaitable[StoredManifest | ManifestHead]":
+    ) -> "Awaitable[StoredManifest | ManifestHeaders]":
         """Return the stored manifest, or what the upstream says of one that is not stored, without fetching it.
 
         Raises the errors of ``manifest``.
         """
         if self._mirror is None:
             return self._manifests.get(actor, repository, reference)
-        return self._mirrored_manifest_head(self._mirror, actor, repository, reference)
+        return self._mirrored_manifest_headers(self._mirror, actor, repository, reference)
 
     def tags(self, actor: Actor, repository: str, after: str, limit: int | None) -> Awaitable[NamePage]:
         """Return the tags after ``after``, sorted by their bytes (specification, "Listing Tags").
@@ -90,10 +90,10 @@ class Contents:
         await mirror.refresh(actor, repository, reference)
         return await self._manifests.get(actor, repository, reference)
 
-    async def _mirrored_manifest_head(
+    async def _mirrored_manifest_headers(
         self, mirror: "Mirror", actor: Actor, repository: str, reference: str | Digest
-    ) -> "StoredManifest | ManifestHead":
-        remote = await mirror.head(actor, repository, reference)
+    ) -> "StoredManifest | ManifestHeaders":
+        remote = await mirror.headers(actor, repository, reference)
         return remote if remote is not None else await self._manifests.get(actor, repository, reference)
 
     async def _mirrored_tags(

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import threading
-from email.utils import formatdate
-from time import time
 
-import pytest
-
-from hythe.client.retry import Retries, RetryPolicy, seconds_until
+from hythe.client.retry import Retries, RetryPolicy
 
 
 class Waits(threading.Event):
@@ -65,18 +61,3 @@ def test_stopping_ends_the_delay() -> None:
     waits.set()
 
     assert not Retries(RetryPolicy(), waits).wait()
-
-
-@pytest.mark.parametrize(("text", "seconds"), [("", None), ("12", 12.0), (" 3 ", 3.0), ("soon", None), ("-5", None)])
-def test_retry_after_in_seconds(text: str, seconds: float | None) -> None:
-    """RFC 9110, section 10.2.3: delay-seconds; anything else is ignored."""
-    assert seconds_until(text) == seconds
-
-
-def test_retry_after_as_a_date() -> None:
-    """RFC 9110, section 10.2.3: HTTP-date; a date in the past means now."""
-    ahead = seconds_until(formatdate(time() + 100, usegmt=True))
-
-    assert ahead is not None
-    assert 90 < ahead <= 100
-    assert seconds_until(formatdate(time() - 100, usegmt=True)) == 0

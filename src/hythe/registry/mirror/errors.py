@@ -6,7 +6,7 @@ UpstreamError                   root
 ├── UpstreamBusy                429 or 503, as the upstream sent: it asks to wait
 └── UpstreamInvalid             502: it refuses access, or sends what no registry sends; the operator has to look
 
-Messages name the upstream's host and contain a bounded part of what it sent, with control characters escaped.
+Messages name the upstream's host and contain a bounded part of the response, with control characters escaped.
 """
 
 import re
@@ -59,7 +59,7 @@ class UpstreamInvalid(UpstreamError):
 def quote(content: bytes) -> str:
     """Return what an error response says, to be appended to a message: the registry's errors, a page's title, or text.
 
-    Returns "" for an empty response.
+    Returns "" if it is empty.
     """
     text = "; ".join(f"{entry.code}: {entry.message}".strip(": ") for entry in decode_errors(content))
     if not text:

@@ -1,7 +1,7 @@
 """The pull-through mirror: repositories whose content comes from another registry.
 
     GET manifest  ─> refresh: ask the upstream whether the tag moved, fetch what is new   ─> served from the store
-    HEAD manifest ─> head: ask the upstream by HEAD, which Docker Hub does not count as a pull
+    HEAD manifest ─> headers: ask the upstream by HEAD, which Docker Hub does not count as a pull
     GET blob      ─> download, unless it is stored: forwarded while it arrives             ─> stored when complete
     GET tags      ─> the upstream's list (``tag_lists``)
 
@@ -44,10 +44,10 @@ from hythe.registry.mirror.errors import (
     wire_error,
 )
 from hythe.registry.mirror.expiry import USE_PRECISION, MirrorExpiry, mirror_actor
-from hythe.registry.mirror.head_cache import REFRESH_INTERVAL, HeadCache, Key, keep_bounded
+from hythe.registry.mirror.header_cache import REFRESH_INTERVAL, HeaderCache, Key, keep_bounded
 from hythe.registry.mirror.pauses import Pauses
 from hythe.registry.mirror.tag_lists import TagLists
-from hythe.registry.mirror.upstream import TIMEOUT, FetchedManifest, ManifestHead, UpstreamRegistry
+from hythe.registry.mirror.upstream import TIMEOUT, FetchedManifest, ManifestHeaders, UpstreamRegistry
 from hythe.registry.mirror.upstreams import Upstream, Upstreams
 from hythe.registry.policy import Policy
 from hythe.registry.quota import Quota
@@ -95,7 +95,7 @@ class Mirror:
         self._access = access
         # Mirrored images are stored without access checks and listeners: their repositories have no owner.
         open_access = AnonymousAccess()
-        policy = msgspec.structs.replace(policy, grace=min(policy.grace, GRACE))
+        policy = _with_short_grace(policy)
         deletions = Deletions(database, (), policy, clock)
         self._repositories = Repositories(database, open_access, (), deletions, clock)
         self._tags = Tags(database, open_access, (), self._repositories, policy, clock)
@@ -116,8 +116,14 @@ class Mirror:
         self.expiry = MirrorExpiry(database, self._manifests, policy, clock)
         self._tasks: dict[tuple[str, Key], asyncio.Task[Any]] = {}
         self._refreshed_at: dict[Key, datetime] = {}
-        self._heads = HeadCache(clock)
+        self._headers = HeaderCache(clock)
         self._used_at: dict[Key, datetime] = {}
+
+    def apply(self, policy: Policy, upstreams: Upstreams) -> None:
+        """Take over changed limits and times, and credentials of the same upstreams; running downloads keep theirs."""
+        self._policy.update(_with_short_grace(policy))
+        self.upstreams = upstreams
+        self._registries.clear()
 
     async def close(self) -> None:
         """Cancel running downloads and close connections."""
@@ -146,7 +152,7 @@ class Mirror:
             await self._access.require(actor, repository, Action.PULL)
             await self._shared("GET", (repository, reference), self._refresh(upstream, repository, reference))
 
-    async def head(self, actor: Actor, repository: str, reference: str | Digest) -> ManifestHead | None:
+    async def headers(self, actor: Actor, repository: str, reference: str | Digest) -> ManifestHeaders | None:
         """Return the upstream's description of a manifest that is not stored; None if the stored one is current.
 
         Returns None if the repository is no mirror. Raises WireError as ``refresh`` does.
@@ -155,7 +161,7 @@ class Mirror:
         if upstream is None:
             return None
         await self._access.require(actor, repository, Action.PULL)
-        return await self._shared("HEAD", (repository, reference), self._head(upstream, repository, reference))
+        return await self._shared("HEAD", (repository, reference), self._find_headers(upstream, repository, reference))
 
     async def tags(self, actor: Actor, repository: str, after: str, limit: int | None) -> NamePage | None:
         """Return a page of the upstream's tags, as ``Tags.names`` does; None if the stored ones are to be listed.
@@ -226,42 +232,44 @@ class Mirror:
         except UpstreamError as error:
             await self._fall_back(error, repository, reference, stored)
 
-    async def _head(self, upstream: Upstream, repository: str, reference: str | Digest) -> ManifestHead | None:
+    async def _find_headers(
+        self, upstream: Upstream, repository: str, reference: str | Digest
+    ) -> ManifestHeaders | None:
         stored = await self._find(repository, reference)
         if stored is not None and self._is_fresh(repository, reference):
             await self._record_use(stored)
             return None
-        head = self._heads.recent(repository, reference)
-        if head is not None:
-            return head
+        headers = self._headers.recent(repository, reference)
+        if headers is not None:
+            return headers
         try:
-            head = await self._upstream_head(upstream, repository, reference, stored)
-            if head is None:
+            headers = await self._upstream_headers(upstream, repository, reference, stored)
+            if headers is None:
                 await self._fetch(upstream, repository, reference, None)
         except UpstreamError as error:
             await self._fall_back(error, repository, reference, stored)
             return None
-        if head is None or await self._keep_stored(repository, reference, stored, head.digest):
+        if headers is None or await self._keep_stored(repository, reference, stored, headers.digest):
             return None
-        self._heads.keep(repository, reference, head)
-        return head
+        self._headers.keep(repository, reference, headers)
+        return headers
 
     async def _fetch(
         self, upstream: Upstream, repository: str, reference: str | Digest, stored: StoredManifest | None
     ) -> None:
         # HEAD first for a stored tag: it transfers nothing, and Docker Hub does not count it as a pull.
         if stored is not None:
-            head = await self._upstream_head(upstream, repository, reference, stored)
-            if head is not None and await self._keep_stored(repository, reference, stored, head.digest):
+            headers = await self._upstream_headers(upstream, repository, reference, stored)
+            if headers is not None and await self._keep_stored(repository, reference, stored, headers.digest):
                 return
         fetched = await self._registry(upstream).manifest(_upstream_name(upstream, repository), reference)
         await self._store(upstream, repository, reference, fetched)
         keep_bounded(self._refreshed_at, (repository, reference), self._clock())
 
-    async def _upstream_head(
+    async def _upstream_headers(
         self, upstream: Upstream, repository: str, reference: str | Digest, stored: StoredManifest | None
-    ) -> ManifestHead | None:
-        request = self._registry(upstream).manifest_head(_upstream_name(upstream, repository), reference)
+    ) -> ManifestHeaders | None:
+        request = self._registry(upstream).manifest_headers(_upstream_name(upstream, repository), reference)
         return await (request if stored is None else _with_timeout(upstream, request))
 
     async def _keep_stored(
@@ -341,7 +349,7 @@ class Mirror:
         digest = reference if isinstance(reference, Digest) else fetched.digest or manifest.digest()
         if not digest.matches(fetched.content):
             raise UpstreamInvalid(f"{upstream.address} sent a manifest that does not match its digest {digest}")
-        tags = self._heads.take_tags(repository, reference, digest)
+        tags = self._headers.take_tags(repository, reference, digest)
         references = References(
             frozenset(descriptor.digest for descriptor in manifest.blobs),
             frozenset(descriptor.digest for descriptor in manifest.manifests),
@@ -402,6 +410,10 @@ class Mirror:
                 self._session, upstream, self._policy.manifest_size, self._pauses
             )
         return self._registries[upstream.name]
+
+
+def _with_short_grace(policy: Policy) -> Policy:
+    return msgspec.structs.replace(policy, grace=min(policy.grace, GRACE))
 
 
 async def _with_timeout(upstream: Upstream, response: Awaitable[T]) -> T:

@@ -7,8 +7,8 @@ import aiohttp
 import msgspec
 
 from hythe.oci.challenge import Challenge
+from hythe.oci.received_token import InvalidTokenReply, ReceivedToken
 from hythe.oci.scope import PULL, Scope
-from hythe.oci.token_reply import InvalidTokenReply, TokenReply
 from hythe.registry.mirror.errors import UpstreamInvalid, quote, quote_text
 from hythe.registry.mirror.pauses import Pauses
 from hythe.registry.mirror.responses import address_of, check_status, read_body
@@ -87,11 +87,8 @@ class UpstreamTokens:
         return aiohttp.encode_basic_auth(self._upstream.user, self._upstream.password)
 
 
-def _parse(content: bytes, host: str) -> TokenReply:
+def _parse(content: bytes, host: str) -> ReceivedToken:
     try:
-        reply = TokenReply.parse(content)
+        return ReceivedToken.parse(content)
     except InvalidTokenReply as error:
         raise UpstreamInvalid(f"the token server {host} sent no token{quote(content)}") from error
-    if not reply.token.isascii() or not reply.token.isprintable():
-        raise UpstreamInvalid(f"the token server {host} sent a token that no header can contain")
-    return reply

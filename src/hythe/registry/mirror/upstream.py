@@ -45,7 +45,7 @@ class FetchedManifest(msgspec.Struct, frozen=True):
     digest: Digest | None = None
 
 
-class ManifestHead(msgspec.Struct, frozen=True):
+class ManifestHeaders(msgspec.Struct, frozen=True):
     """What the headers of a manifest say; ``size`` in bytes."""
 
     digest: Digest
@@ -69,7 +69,7 @@ class UpstreamRegistry:
         """The registry's HOST or HOST:PORT, for messages."""
         return self._upstream.address
 
-    async def manifest_head(self, repository: str, reference: str | Digest) -> ManifestHead | None:
+    async def manifest_headers(self, repository: str, reference: str | Digest) -> ManifestHeaders | None:
         """Return the headers of a manifest, which Docker Hub does not count as a pull.
 
         Returns None if the upstream's response does not have all of them.
@@ -88,7 +88,7 @@ class UpstreamRegistry:
                 raise UpstreamInvalid(f"{self._upstream.address} has {digest} instead of {reference}")
         if digest is None or size is None or media_type not in MANIFEST_MEDIA_TYPES:
             return None
-        return ManifestHead(digest, media_type, size)
+        return ManifestHeaders(digest, media_type, size)
 
     async def manifest(self, repository: str, reference: str | Digest) -> FetchedManifest:
         """Return a manifest."""

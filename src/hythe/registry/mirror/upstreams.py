@@ -59,6 +59,11 @@ class Upstreams:
         """The hosts of the upstreams, without ports."""
         return frozenset(urlsplit(upstream.url).hostname or "" for upstream in self._upstreams)
 
+    @property
+    def places(self) -> tuple[tuple[str, str, str], ...]:
+        """Name, prefix and URL of each upstream, without credentials."""
+        return tuple((upstream.name, upstream.prefix, upstream.url) for upstream in self._upstreams)
+
     def of(self, repository: str) -> Upstream | None:
         """Return the upstream of a repository by its local name."""
         fallback = None

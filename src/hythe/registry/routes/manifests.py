@@ -5,14 +5,16 @@ from typing import TYPE_CHECKING
 
 from hythe.oci.digest import Digest
 from hythe.oci.errors import ErrorCode, InvalidReference, WireError
+from hythe.oci.manifest import INDEX_MEDIA_TYPES
 from hythe.oci.reference import parse_tag
+from hythe.registry.events import PulledManifest
 from hythe.registry.manifests import oversized_manifest, unknown_manifest
 from hythe.registry.routes.http import Request, Response, make_response, same_entity
 from hythe.registry.service import RegistryServices
 from hythe.registry.sql.manifests import StoredManifest
 
 if TYPE_CHECKING:
-    from hythe.registry.mirror.upstream import ManifestHead
+    from hythe.registry.mirror.upstream import ManifestHeaders
 
 MAX_TAGS = 100
 """Maximum number of ``?tag=`` parameters in one push."""
@@ -30,7 +32,7 @@ async def get_manifest(registry: RegistryServices, request: Request) -> Response
 async def head_manifest(registry: RegistryServices, request: Request) -> Response:
     """Send the headers of a manifest (specification, "Checking if content exists in the registry")."""
     reference = _parse_reference(request.rest)
-    found = await registry.contents.manifest_head(request.actor, request.repository, reference)
+    found = await registry.contents.manifest_headers(request.actor, request.repository, reference)
     if _is_cached_by_client(request, found.digest):
         return Response(304, _headers(found))
     if isinstance(found, StoredManifest):
@@ -71,8 +73,11 @@ async def delete_manifest(registry: RegistryServices, request: Request) -> Respo
 
 async def _notify_pull(registry: RegistryServices, request: Request, found: StoredManifest) -> None:
     tag = None if ":" in request.rest else request.rest
+    # Engines request a token for each pull. The hash is enough to compare, and holds no credential.
+    client = hash((request.header(b"authorization"), (request.scope.get("client") or ("",))[0]))
+    pulled = PulledManifest(tag, found.digest, found.media_type in INDEX_MEDIA_TYPES, client)
     for listener in registry.listeners:
-        await listener.manifest_pulled(found.repository, tag, found.digest, request.actor)
+        await listener.manifest_pulled(found.repository, pulled, request.actor)
 
 
 def _is_cached_by_client(request: Request, digest: Digest) -> bool:
@@ -80,7 +85,7 @@ def _is_cached_by_client(request: Request, digest: Digest) -> bool:
     return known is not None and same_entity(known, digest)
 
 
-def _headers(found: "StoredManifest | ManifestHead") -> list[tuple[bytes, bytes]]:
+def _headers(found: "StoredManifest | ManifestHeaders") -> list[tuple[bytes, bytes]]:
     digest = str(found.digest).encode()
     return [
         (b"content-type", found.media_type.encode()),

@@ -28,7 +28,7 @@ def test_tokens_are_kept_for_a_bounded_number_of_names(
             kept = []
             for number in range(5):
                 with pytest.raises(UpstreamMissing):
-                    await registry.manifest_head(f"ann/{number}", "latest")
+                    await registry.manifest_headers(f"ann/{number}", "latest")
                 kept.append(len(registry.tokens))
             return kept
 

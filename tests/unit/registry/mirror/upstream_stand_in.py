@@ -15,6 +15,7 @@ from tests.unit.registry.depot import ANN, Clock, image
 from hythe.oci.digest import Digest
 from hythe.oci.errors import WireError
 from hythe.oci.manifest import OCI_MANIFEST
+from hythe.registry.blobs import Blob
 from hythe.registry.service import RegistryServices
 from hythe.registry.sql.manifests import StoredManifest
 
@@ -160,7 +161,7 @@ class MirrorDepot:
         """HEAD of a manifest: digest and media type."""
 
         async def head() -> tuple[str, str]:
-            found = await self.registry.contents.manifest_head(ANN, f"up.example/{name}", reference)
+            found = await self.registry.contents.manifest_headers(ANN, f"up.example/{name}", reference)
             return str(found.digest), found.media_type
 
         result: tuple[str, str] = self.run(head())
@@ -181,8 +182,10 @@ class MirrorDepot:
 
         async def read() -> bytes:
             found = await self.registry.contents.blob(ANN, f"up.example/{name}", digest)
-            whole = getattr(found, "read", None)
-            pieces = whole(0, found.size) if whole else self.registry.blobs.read(found, 0, found.size)
+            if isinstance(found, Blob):
+                pieces = self.registry.blobs.read(found, 0, found.size)
+            else:
+                pieces = found.read(0, found.size)
             return b"".join([piece async for piece in pieces])
 
         content: bytes = self.run(read())

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from hythe.oci.digest import Digest
 from hythe.registry.clock import Clock
-from hythe.registry.mirror.upstream import ManifestHead
+from hythe.registry.mirror.upstream import ManifestHeaders
 
 REFRESH_INTERVAL = timedelta(seconds=30)
 """How long the upstream is not asked again for the digest of a tag, even if it failed to respond."""
@@ -24,43 +24,43 @@ Key = tuple[str, str | Digest]
 T = TypeVar("T")
 
 
-class HeadCache:
-    """The last heads by local repository name and reference."""
+class HeaderCache:
+    """The last headers by local repository name and reference."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._heads: dict[Key, tuple[datetime, ManifestHead]] = {}
+        self._headers: dict[Key, tuple[datetime, ManifestHeaders]] = {}
         self._tags: dict[Key, tuple[str, ...]] = {}
 
-    def recent(self, repository: str, reference: str | Digest) -> ManifestHead | None:
-        """Return the head if it is younger than ``REFRESH_INTERVAL``."""
-        cached = self._heads.get((repository, reference))
+    def recent(self, repository: str, reference: str | Digest) -> ManifestHeaders | None:
+        """Return the headers if they are younger than ``REFRESH_INTERVAL``."""
+        cached = self._headers.get((repository, reference))
         return cached[1] if cached is not None and self._clock() - cached[0] < REFRESH_INTERVAL else None
 
-    def keep(self, repository: str, reference: str | Digest, head: ManifestHead) -> None:
-        """Cache a head."""
-        keep_bounded(self._heads, (repository, reference), (self._clock(), head))
+    def keep(self, repository: str, reference: str | Digest, headers: ManifestHeaders) -> None:
+        """Cache headers."""
+        keep_bounded(self._headers, (repository, reference), (self._clock(), headers))
         if isinstance(reference, str):
-            others = self._tags.get((repository, head.digest), ())
+            others = self._tags.get((repository, headers.digest), ())
             tags = (*(tag for tag in others if tag != reference), reference)
-            keep_bounded(self._tags, (repository, head.digest), tags[-MAX_TAGS:])
+            keep_bounded(self._tags, (repository, headers.digest), tags[-MAX_TAGS:])
 
     def take_tags(self, repository: str, reference: str | Digest, digest: Digest) -> tuple[str, ...]:
-        """Return the tags of a manifest that is about to be stored, and drop their heads.
+        """Return the tags of a manifest that is about to be stored, and drop their headers.
 
-        Those are the requested tag or, if the digest was requested, the tags whose last head has that digest.
+        Those are the requested tag or, if the digest was requested, the tags whose last headers have that digest.
         """
-        self._heads.pop((repository, reference), None)
+        self._headers.pop((repository, reference), None)
         if isinstance(reference, str):
             return (reference,)
         tags = self._tags.pop((repository, digest), ())
         current = [tag for tag in tags if self._digest_of(repository, tag) == digest]
         for tag in current:
-            del self._heads[repository, tag]
+            del self._headers[repository, tag]
         return tuple(current)
 
     def _digest_of(self, repository: str, tag: str) -> Digest | None:
-        cached = self._heads.get((repository, tag))
+        cached = self._headers.get((repository, tag))
         return cached[1].digest if cached is not None else None
 
 
