@@ -68,6 +68,10 @@ class BuildQueue:
         self._arrivals: set[asyncio.Event] = set()
         self.is_closed = False
 
+    def apply(self, policy: QueuePolicy) -> None:
+        """Take over a changed policy."""
+        self._policy = policy
+
     async def add(self, session: Session, configuration: BuildConfiguration, new: NewBuild) -> int:
         """Queue a build in the caller's transaction; call ``wake`` once it is committed."""
         now = datetime.now(UTC)

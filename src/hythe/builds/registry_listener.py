@@ -25,6 +25,10 @@ class BuildRegistryListener(RegistryListener):
         self._base_image_watch = base_image_watch
         self._grace = grace
 
+    def apply(self, grace: timedelta) -> None:
+        """Take over a changed grace period."""
+        self._grace = grace
+
     async def repository_deleted(self, session: Session, repository: RepositoryRef, actor: Actor) -> None:
         """End the builds of its build configuration, and let nothing trigger it again."""
         configuration_id = await deletions.configuration_of(session, repository.id)

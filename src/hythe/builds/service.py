@@ -36,6 +36,12 @@ class BuildsServices:
     registry_listener: BuildRegistryListener
     worker_token: str
 
+    def apply(self, settings: Settings) -> None:
+        """Take over changed limits."""
+        self.workers.apply(limits_of(settings))
+        self.queue.apply(_queue_policy(settings))
+        self.registry_listener.apply(timedelta(seconds=settings.grace_period))
+
 
 async def _no_default_branch(_url: str) -> str:
     return ""

@@ -72,6 +72,10 @@ class WorkerService:
         self._limits = limits
         self._public_url = public_url.rstrip("/")
 
+    def apply(self, limits: BuildLimits) -> None:
+        """Take over changed limits for builds that start from now on."""
+        self._limits = limits
+
     def require_worker(self, authorization: str | None) -> None:
         """Return if the worker token is correct. Raises SignInNeeded."""
         token = (authorization or "").removeprefix("Bearer ")

@@ -1,9 +1,10 @@
-"""The environment variables that hythe knows, so that a server can warn about a mistyped one."""
+"""The environment of a server's process: variables, of which mistyped ones are reported, and signals."""
 
 import difflib
 import logging
 import os
 import re
+import signal
 from collections.abc import Iterator, Mapping
 
 from hythe.client.configuration import DESCRIPTIONS, variable_of
@@ -45,3 +46,11 @@ def warn_of_unknown_variables() -> None:
     for name, near in unknown_variables():
         advice = f"did you mean {near}?" if near else "'hythe settings' lists all settings"
         log.warning("ignoring unknown environment variable %s: %s", name, advice)
+
+
+def ignore_hangup() -> None:
+    """Ignore SIGHUP until the server handles it: the default would end a server that is starting.
+
+    Unlike SIG_IGN, a handler is not inherited by the programs that the server starts.
+    """
+    signal.signal(signal.SIGHUP, lambda *_: None)

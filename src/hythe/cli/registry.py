@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hythe.cli.command import Command, CommandFailed
+from hythe.cli.environment import ignore_hangup, warn_of_unknown_variables
 from hythe.cli.housekeeping import add_housekeeping
 from hythe.cli.setting_flags import add_setting_flags, load_settings
 
@@ -64,30 +65,35 @@ def _run(arguments: Namespace) -> int:
 
 
 def _serve(arguments: Namespace) -> int:
+    ignore_hangup()
+    import msgspec
     import uvloop
 
-    from hythe.cli.environment import warn_of_unknown_variables
     from hythe.registry.mirror.upstreams import Upstreams
     from hythe.server.log import set_up_logging
     from hythe.server.private_registry import serve_registry
     from hythe.server.start_checks import REGISTRY_CHECKS
     from hythe.server.welcome import registry_welcome
-    from hythe.settings import InvalidValue, SettingsError
+    from hythe.settings import InvalidValue, Settings, SettingsError
 
-    loaded = load_settings(arguments, {"data": DATA})
-    loaded.require(REGISTRY_CHECKS)
-    settings = loaded.settings
-    try:
-        upstreams = Upstreams(" ".join([settings.mirrors, *arguments.mirror]), allow_unnamed=True)
-    except InvalidValue as error:
-        raise SettingsError(f"--mirror: {error}") from error
+    def read() -> Settings:
+        loaded = load_settings(arguments, {"data": DATA})
+        loaded.require(REGISTRY_CHECKS)
+        mirrors = " ".join([loaded.settings.mirrors, *arguments.mirror])
+        try:
+            Upstreams(mirrors, allow_unnamed=True)
+        except InvalidValue as error:
+            raise SettingsError(f"--mirror: {error}") from error
+        return msgspec.structs.replace(loaded.settings, mirrors=mirrors.strip())
+
+    settings = read()
     set_up_logging(settings.log_format)
     warn_of_unknown_variables()
 
     def ready(address: tuple[str, int]) -> None:
         print(registry_welcome(settings, address), flush=True)
 
-    uvloop.run(serve_registry(settings, upstreams, arguments.htpasswd, read_only=arguments.read_only, ready=ready))
+    uvloop.run(serve_registry(settings, arguments.htpasswd, read_only=arguments.read_only, read=read, ready=ready))
     return 0
 
 
@@ -98,7 +104,7 @@ async def _registry(arguments: Namespace) -> AsyncIterator["RegistryServices"]:
     from hythe.server.private_registry import open_registry
 
     settings = load_settings(arguments, {"data": DATA}).settings
-    async with open_registry(settings, AnonymousAccess(), Upstreams("")) as registry:
+    async with open_registry(settings, AnonymousAccess(), Upstreams(""), pace=True) as registry:
         yield registry
 
 

@@ -4,6 +4,7 @@ import sys
 from argparse import ArgumentParser, Namespace
 
 from hythe.cli.command import Command
+from hythe.cli.environment import ignore_hangup, warn_of_unknown_variables
 from hythe.cli.setting_flags import add_setting_flags, load_settings
 from hythe.settings import Settings
 
@@ -17,24 +18,27 @@ hythe serve --database-url postgresql://hythe@db/hythe"""
 
 
 def _run(arguments: Namespace) -> int:
+    ignore_hangup()
     import uvloop
 
-    from hythe.cli.environment import warn_of_unknown_variables
     from hythe.server.hub import serve_hub
     from hythe.server.log import set_up_logging
     from hythe.server.start_checks import HUB_CHECKS
     from hythe.server.welcome import hub_welcome
 
-    loaded = load_settings(arguments)
-    loaded.require(HUB_CHECKS)
-    settings = loaded.settings
+    def read() -> Settings:
+        loaded = load_settings(arguments)
+        loaded.require(HUB_CHECKS)
+        return loaded.settings
+
+    settings = read()
     set_up_logging(settings.log_format)
     warn_of_unknown_variables()
 
     def ready(address: tuple[str, int]) -> None:
         print(hub_welcome(settings, address, sys.argv[0]), flush=True)
 
-    uvloop.run(serve_hub(settings, ready))
+    uvloop.run(serve_hub(settings, read, ready))
     return 0
 
 

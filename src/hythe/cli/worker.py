@@ -45,6 +45,7 @@ def _configure(parser: ArgumentParser) -> None:
 
 
 def _run(arguments: Namespace) -> int:
+    signal.signal(signal.SIGHUP, lambda *_: _report("SIGHUP has no effect: restart the worker to change its settings"))
     import msgspec
 
     from hythe.settings import InvalidValue, SettingsError

@@ -93,10 +93,14 @@ class SigningKeys:
         self._database = database
         self._secret_box = secret_box
         self._clock = clock
-        self._kept = PUBLISHED_FIRST + max(token_lifetime, LONGEST_TOKEN)
+        self._kept = _keeping_time(token_lifetime)
         self._stored: dict[str, StoredKey] = {}
         self._keys: dict[str, ECKey] = {}
         self._loaded = float("-inf")
+
+    def apply(self, settings: Settings) -> None:
+        """Take over a longer lifetime of tokens; after a reduction, keys are kept for older tokens until a restart."""
+        self._kept = max(self._kept, _keeping_time(timedelta(seconds=settings.token_lifetime)))
 
     async def open(self) -> None:
         """Load the keys, seal those that an older version left plain, and create missing ones.
@@ -246,6 +250,11 @@ class SigningKeys:
         if not _serves(stored, Purpose.TOKENS) or self._is_outdated(stored, self._clock()):
             raise KeyError(key_id)
         return self._keys[key_id]
+
+
+def _keeping_time(token_lifetime: timedelta) -> timedelta:
+    """Return how long a replaced key is kept: until the last token that it signed has expired."""
+    return PUBLISHED_FIRST + max(token_lifetime, LONGEST_TOKEN)
 
 
 def _age(key: StoredKey) -> tuple[datetime, bool, bool]:

@@ -78,6 +78,12 @@ class HubServices:
     personal_tokens: PersonalTokenService
     keys: SigningKeys
 
+    def apply(self, settings: Settings) -> None:
+        """Take over changed settings."""
+        self.users.apply(settings)
+        self.tokens.apply(settings.token_lifetime)
+        self.keys.apply(settings)
+
 
 @contextlib.asynccontextmanager
 async def open_foundation(

@@ -27,6 +27,10 @@ class SignUpLimit:
         self._limit = limit
         self._clock = clock
 
+    def apply(self, limit: int) -> None:
+        """Take over a changed limit."""
+        self._limit = limit
+
     async def check(self, address: str) -> None:
         """Raise TooManyAttempts if the client's network has created as many accounts as it may."""
         if not self._limit:

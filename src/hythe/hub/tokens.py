@@ -64,6 +64,10 @@ class TokenService:
         self._clock = clock
         self._lifetime = lifetime
 
+    def apply(self, lifetime: int) -> None:
+        """Take over a changed lifetime, in seconds."""
+        self._lifetime = lifetime
+
     async def issue(self, actor: HubActor, request: TokenRequest) -> TokenReply:
         """Return a token for the requested scopes, limited to what the actor may do.
 

@@ -28,7 +28,7 @@ from hythe.hub.sql import users as store
 from hythe.hub.sql.users import StoredCredentials
 from hythe.hub.user import User, Visibility
 from hythe.hub.validation import Checked, problems_by
-from hythe.settings import ByteCount, Count
+from hythe.settings import ByteCount, Count, Settings
 
 _LETTER = r"""[^@\s\x00-\x1f\x7f\ud800-\udfff<>()\[\]\\,;:"]"""
 """Excludes characters with a special meaning in mail headers, where they would change the address."""
@@ -94,6 +94,12 @@ class UserService:
         self._sign_up_limit = sign_up_limit
         self._plan = plan
         self._attempts = LoginThrottle()
+
+    def apply(self, settings: Settings) -> None:
+        """Take over changed settings of sign-ups, and the plan of new accounts."""
+        self.sign_up_open = settings.sign_up
+        self._sign_up_limit.apply(settings.sign_ups_per_address)
+        self._plan = Plan.of(settings)
 
     async def create(self, actor: HubActor, new: NewUser, address: str = "", *, admin: bool = False) -> User:
         """Create an account and its namespace, for a client at ``address``.

@@ -25,6 +25,10 @@ class NotificationBuildListener(BuildListener):
         self._outbox = outbox
         self._mail = mail
 
+    def apply(self, *, mail: bool) -> None:
+        """Take over whether there is a mail server."""
+        self._mail = mail
+
     async def build_changed(self, session: Session, configuration: BuildConfiguration, build: Build) -> None:
         """See BuildListener."""
         if build.status not in (BuildStatus.SUCCEEDED, BuildStatus.FAILED):

@@ -35,6 +35,10 @@ class WebhookSender:
         self._mailer = Mailer(settings.mail_server, settings.mail_from)
         self._policy = EgressPolicy.parse(settings.internal_networks)
 
+    def apply(self, settings: Settings) -> None:
+        """Take over a changed mail server or sender."""
+        self._mailer = Mailer(settings.mail_server, settings.mail_from)
+
     async def run(self) -> None:
         """Send due deliveries until cancelled."""
         async with open_egress_session(self._policy, timeout=aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)) as http:

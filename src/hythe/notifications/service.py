@@ -21,6 +21,11 @@ class NotificationServices:
     build_listener: NotificationBuildListener
     registry_listener: NotificationRegistryListener
 
+    def apply(self, settings: Settings) -> None:
+        """Take over a changed mail server or sender."""
+        self.sender.apply(settings)
+        self.build_listener.apply(mail=bool(settings.mail_server))
+
 
 def make_notifications(database: Database, builds: BuildsServices, settings: Settings) -> NotificationServices:
     """Return the services. Raises SettingsError."""

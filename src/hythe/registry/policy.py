@@ -7,8 +7,8 @@ import msgspec
 from hythe.settings import Settings
 
 
-class Policy(msgspec.Struct, frozen=True):
-    """The registry's limits.
+class Policy(msgspec.Struct):
+    """The registry's limits, which all its services share; ``update`` changes them while the server runs.
 
     ``grace``: how long unreferenced content is kept. ``upload_lifetime``: how long an idle upload session is kept.
     ``replaced_lifetime``: how long an untagged manifest is kept (None: forever). A mirror deletes content that was not
@@ -26,6 +26,11 @@ class Policy(msgspec.Struct, frozen=True):
     garbage_interval: timedelta = timedelta(minutes=10)
     mirror_age: timedelta | None = None
     mirror_size: int | None = None
+
+    def update(self, other: "Policy") -> None:
+        """Take over all values of another policy."""
+        for name in self.__struct_fields__:
+            setattr(self, name, getattr(other, name))
 
     @classmethod
     def of(cls, settings: Settings) -> "Policy":

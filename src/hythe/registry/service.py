@@ -74,6 +74,12 @@ class RegistryServices:
             if self._mirror is not None:
                 tasks.create_task(self._mirror.expiry.run())
 
+    def apply(self, settings: Settings, upstreams: Upstreams) -> None:
+        """Take over changed limits and times, and changed credentials of mirrors."""
+        self.policy.update(Policy.of(settings))
+        if self._mirror is not None:
+            self._mirror.apply(self.policy, upstreams)
+
     async def close(self) -> None:
         """Cancel background downloads. The caller closes the registry's other parts."""
         if self._mirror is not None:

@@ -112,6 +112,11 @@ class KnownHosts:
         self._names = names
         self._known: set[bytes] = set()
 
+    def apply(self, names: HostNames) -> None:
+        """Take over changed names."""
+        self._names = names
+        self._known.clear()
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle a request. One without Host comes from no browser."""
         for name, value in scope["headers"]:

@@ -24,6 +24,11 @@ class Certificate:
         """Return the certificate of the settings, None for plain HTTP. Raises SettingsError."""
         return cls(settings.tls_cert, settings.tls_key) if settings.tls_cert else None
 
+    def apply(self, settings: Settings) -> None:
+        """Take over changed names of the files, and read them again."""
+        self._chain, self._key = settings.tls_cert, settings.tls_key
+        self.reload()
+
     def reload(self) -> None:
         """Read the files again; if they cannot be used, log an error and keep the current certificate."""
         try:

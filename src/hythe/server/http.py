@@ -1,7 +1,7 @@
 """The HTTP server: uvicorn, extended with sendfile and idle timeouts.
 
-All code specific to uvicorn is in this file, so that the server can be replaced. Extensions to ASGI that applications
-can use:
+All code specific to uvicorn is here and in ``forwarded_headers``, so that the server can be replaced. Extensions to
+ASGI that applications can use:
 
 - ``http.response.pathsend`` with the keys ``path``, ``start`` and ``stop`` (the byte range, ``stop`` excluded), and
   ``more_body`` if another one follows; in ``scope["extensions"]`` if the connection is not encrypted;
@@ -18,6 +18,7 @@ import signal
 import socket
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any, TypeAlias
 
 import msgspec
@@ -26,7 +27,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from hythe.server.certificate import Certificate
+from hythe.server.forwarded_headers import ForwardedHeaders
 from hythe.server.idle_timeouts import unsent_by_kernel, while_moving
+from hythe.server.reloading import SettingsReload
 from hythe.server.response import MAX_COPIED_BODY, Header, announced_length, whole_response
 from hythe.server.sendfile import FileSender
 from hythe.settings import IPNetwork, Settings
@@ -77,12 +80,21 @@ class HTTPOptions(msgspec.Struct, frozen=True):
     stop_timeout: int
     certificate: Certificate | None = None
     proxies: tuple[IPNetwork, ...] = ()
+    public_url: str = ""
+    report_proxies: bool = True
 
     @classmethod
     def of(cls, settings: Settings) -> "HTTPOptions":
         """Return the options in the settings. Raises SettingsError if the certificate is invalid."""
         certificate = Certificate.of(settings)
-        return cls(settings.idle_timeout, settings.stall_timeout, settings.stop_timeout, certificate, settings.proxies)
+        return cls(
+            settings.idle_timeout,
+            settings.stall_timeout,
+            settings.stop_timeout,
+            certificate,
+            settings.proxies,
+            settings.public_url,
+        )
 
 
 def bind(address: Address) -> socket.socket:
@@ -112,27 +124,44 @@ def url_of(settings: Settings, address: Address) -> str:
 
 
 async def serve(
-    application: ASGIApp, listener: socket.socket, options: HTTPOptions, on_stop: Callable[[], None] = lambda: None
+    application: ASGIApp,
+    listener: socket.socket,
+    options: HTTPOptions,
+    reload: SettingsReload,
+    on_stop: Callable[[], None] = lambda: None,
 ) -> None:
-    """Serve requests on ``listener`` until SIGTERM or SIGINT, then wait for running transfers.
+    """Serve requests on ``listener`` until SIGTERM or SIGINT, then wait for running transfers; SIGHUP is ``reload``.
 
     ``on_stop`` is called when the stop begins; it should end requests that wait for an event.
     """
     _allow_many_files()
     gc.freeze()  # or a full collection would visit every loaded module, which blocks the loop for 100 ms
-    server = _server(application, options)
+    forwarded = ForwardedHeaders(
+        application, options.proxies, public_url=options.public_url, report=options.report_proxies
+    )
+    server = _server(forwarded, options)
     server.on_stop = on_stop
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, server.stop)
-    if options.certificate is not None:
-        loop.add_signal_handler(signal.SIGHUP, options.certificate.reload)
+    loop.add_signal_handler(signal.SIGHUP, reload.request)
     sender = FileSender(options.stall_timeout)
-    server.config.http_protocol_class = _protocol_class(options, sender)
+    protocol = server.config.http_protocol_class = _protocol_class(options, sender)
+    reload.listeners += (partial(_apply, server.config, protocol), lambda new: forwarded.trust(new.proxies))
+    if options.certificate is not None:
+        reload.listeners.append(options.certificate.apply)
     try:
         await server.serve(sockets=[listener])
     finally:
         await sender.close()
+
+
+def _apply(config: uvicorn.Config, protocol: "type[_Protocol]", settings: Settings) -> None:
+    """Take over changed timeouts; those of open connections stay, except while they wait for bytes."""
+    protocol.idle_timeout, protocol.stall_timeout = settings.idle_timeout, settings.stall_timeout
+    protocol.file_sender.apply(settings.stall_timeout)
+    config.timeout_keep_alive = settings.idle_timeout
+    config.timeout_graceful_shutdown = settings.stop_timeout
 
 
 def _allow_many_files() -> None:
@@ -168,8 +197,7 @@ def _server(application: ASGIApp, options: HTTPOptions) -> _Server:
         log_config=None,
         access_log=False,
         server_header=False,
-        proxy_headers=bool(options.proxies),
-        forwarded_allow_ips=[spelling for network in options.proxies for spelling in _spellings(network)],
+        proxy_headers=False,
         timeout_keep_alive=options.idle_timeout,
         timeout_graceful_shutdown=options.stop_timeout,
     )
@@ -178,14 +206,7 @@ def _server(application: ASGIApp, options: HTTPOptions) -> _Server:
     return _Server(config)
 
 
-def _spellings(network: IPNetwork) -> tuple[str, ...]:
-    """Return the network also as IPv4-mapped IPv6, as a dual-stack socket reports IPv4 clients."""
-    if network.version == 6:
-        return (str(network),)
-    return str(network), f"::ffff:{network.network_address}/{96 + network.prefixlen}"
-
-
-def _protocol_class(options: HTTPOptions, sender: FileSender) -> type[HttpToolsProtocol]:
+def _protocol_class(options: HTTPOptions, sender: FileSender) -> "type[_Protocol]":
     class Protocol(_Protocol):
         idle_timeout = options.idle_timeout
         stall_timeout = options.stall_timeout

@@ -32,6 +32,8 @@ from hythe.server.background import running
 from hythe.server.browser_protection import OwnPagesOnly
 from hythe.server.http import Address, HTTPOptions, bind, serve
 from hythe.server.installation import open_stores
+from hythe.server.log import set_up_logging
+from hythe.server.reloading import SettingsReload
 from hythe.server.worker import own_url, run_worker
 from hythe.settings import Settings
 from hythe.web.routes import application as web_routes
@@ -49,15 +51,25 @@ class Services:
     notifications: NotificationServices
     forges: ForgeServices
 
+    def apply(self, settings: Settings) -> None:
+        """Take over changed settings of RELOADED."""
+        set_up_logging(settings.log_format)
+        self.registry.apply(settings, Upstreams(settings.mirrors))
+        self.hub.apply(settings)
+        self.builds.apply(settings)
+        self.notifications.apply(settings)
+
 
 @asynccontextmanager
-async def open_hub(settings: Settings, *, use_blobs: bool = True) -> AsyncIterator[Services]:
+async def open_hub(settings: Settings, *, use_blobs: bool = True, pace: bool = False) -> AsyncIterator[Services]:
     """Open the hub of these settings until the block ends. Without ``use_blobs``, nothing may read or write blobs.
+
+    With ``pace``, a server that runs on the same database can write between any two transactions.
 
     Raises SchemaError, UnavailableError, StorageUnavailable, WrongInstallation and SecretBoxError.
     """
     async with AsyncExitStack() as stack:
-        stores = await stack.enter_async_context(open_stores(settings, Kind.HUB, use_blobs=use_blobs))
+        stores = await stack.enter_async_context(open_stores(settings, Kind.HUB, use_blobs=use_blobs, pace=pace))
         database, blobs = stores.database, stores.blobs
         foundation = await stack.enter_async_context(open_foundation(database, settings))
         forges = await stack.enter_async_context(
@@ -87,27 +99,31 @@ async def open_hub(settings: Settings, *, use_blobs: bool = True) -> AsyncIterat
         yield Services(settings, database, registry, hub, builds, notifications, forge_services)
 
 
-async def serve_hub(settings: Settings, ready: Callable[[Address], None]) -> None:
+async def serve_hub(settings: Settings, read: Callable[[], Settings], ready: Callable[[Address], None]) -> None:
     """Serve the hub until SIGTERM; ``ready`` is called with the address once it listens.
 
-    Raises SettingsError and the errors of open_hub.
+    ``read`` reads the settings again, for SIGHUP. Raises SettingsError and the errors of open_hub.
     """
     options = HTTPOptions.of(settings)
+    reload = SettingsReload(settings, read)
     async with open_hub(settings) as services:
         await services.registry.try_storage()
         with bind(settings.address) as listener:
             address: Address = listener.getsockname()[:2]
             background = (
                 services.registry.run_housekeeping(),
+                services.hub.administration.run(),
                 services.builds.scheduler.run(),
                 services.builds.base_image_watch.run(),
                 services.notifications.sender.run(),
                 services.forges.run(),
                 run_worker(services.builds, own_url(settings, address)),
+                reload.run(),
             )
             async with running(*background):
                 ready(address)
-                await serve(HubApplication(services), listener, options, on_stop=services.builds.queue.close)
+                reload.listeners.append(services.apply)
+                await serve(HubApplication(services), listener, options, reload, services.builds.queue.close)
 
 
 class HubApplication:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from hythe.database import Database, open_database
 from hythe.database.opening import sqlite_in_use
+from hythe.database.pacing import paced
 from hythe.database.sqlite import SQLITE_FILE
 from hythe.registry.installation import (
     Kind,
@@ -30,10 +31,13 @@ class Stores:
 
 
 @asynccontextmanager
-async def open_stores(settings: Settings, kind: Kind, *, use_blobs: bool = True) -> AsyncIterator[Stores]:
+async def open_stores(
+    settings: Settings, kind: Kind, *, use_blobs: bool = True, pace: bool = False
+) -> AsyncIterator[Stores]:
     """Open both until the block ends; record that they belong together if this is their first start.
 
-    Without ``use_blobs``, the settings may lack that of the blob store.
+    Without ``use_blobs``, the settings may lack that of the blob store. With ``pace``, a server that runs on the same
+    database can write between any two transactions.
 
     Raises SchemaError, UnavailableError, StorageUnavailable and WrongInstallation.
     """
@@ -45,7 +49,7 @@ async def open_stores(settings: Settings, kind: Kind, *, use_blobs: bool = True)
                 "blob store",
             )
         await join_installation(stores.database, stores.blobs, kind, use_blobs=use_blobs)
-        yield stores
+        yield Stores(paced(stores.database), stores.blobs) if pace else stores
 
 
 async def adopt_blobs(settings: Settings, kind: Kind) -> None:

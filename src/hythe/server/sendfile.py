@@ -38,6 +38,10 @@ class FileSender:
         self._stall_timeout = stall_timeout
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="sendfile")
 
+    def apply(self, stall_timeout: float) -> None:
+        """Take over a changed timeout."""
+        self._stall_timeout = stall_timeout
+
     async def send(self, transport: asyncio.Transport, path: str | os.PathLike[str], start: int, length: int) -> bool:
         """Send ``length`` bytes of the file from ``start``.
 

@@ -9,6 +9,7 @@ from starlette.types import Receive, Scope, Send
 
 from hythe.server.certificate import Certificate
 from hythe.server.http import HTTPOptions, bind, serve
+from hythe.server.reloading import SettingsReload
 from hythe.settings import Settings
 
 
@@ -73,7 +74,7 @@ async def main(folder: str, idle: str, stall: str, stop: str, host: str, proxies
     certificate = Certificate(*tls) if tls else None
     networks = Settings(trusted_proxies=proxies).proxies
     options = HTTPOptions(int(idle), int(stall), int(stop), certificate, networks)
-    await serve(FileServer(Path(folder)), listener, options)
+    await serve(FileServer(Path(folder)), listener, options, SettingsReload(Settings(), Settings))
 
 
 if __name__ == "__main__":
