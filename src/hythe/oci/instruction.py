@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from hythe.oci.config import ContainerConfig, HealthCheck, merge_environment
-from hythe.oci.dockerfile_lexer import expand, split_words
+from hythe.oci.dockerfile_lexer import UnsetVariable, expand, split_words
 from hythe.oci.errors import OCIError
 
 _DEFAULT_SHELL = ("/bin/sh", "-c")
@@ -42,7 +42,10 @@ def apply_instructions(config: ContainerConfig, texts: Iterable[str]) -> Contain
     for line in (line for text in texts for line in _lines(text)):
         name, arguments = _parse(line)
         sets_command = sets_command or name == "CMD"
-        config = _CHANGES[name](config, arguments)
+        try:
+            config = _CHANGES[name](config, arguments)
+        except UnsetVariable as error:
+            raise InvalidInstruction(f"{name}: {error}") from error
         if name == "ENTRYPOINT" and config.entrypoint and not sets_command:
             config = msgspec.structs.replace(config, cmd=None)
     return config

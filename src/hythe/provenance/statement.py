@@ -32,6 +32,8 @@ class BuildFacts(msgspec.Struct, frozen=True, kw_only=True):
     tags: Sequence[str]
     bases: Mapping[str, str]
     """Base image as the Dockerfile names it -> digest."""
+    repositories: Mapping[str, str] = {}
+    """Git repository that ``ADD`` names, with its ref -> commit."""
     layers: Mapping[str, str]
     """Repository with layers of an earlier build that the build could use -> digest of their index."""
     cached: str
@@ -87,6 +89,7 @@ def provenance(build: BuildFacts) -> dict[str, Any]:
                 {"uri": f"git+{build.source_url}", "digest": {"gitCommit": build.commit}},
                 {"uri": f"git+{build.source_url}#{build.dockerfile}", "digest": _digest(build.dockerfile_digest)},
                 *({"uri": f"oci:{name}", "digest": _digest(digest)} for name, digest in build.bases.items()),
+                *({"uri": f"git+{name}", "digest": {"gitCommit": found}} for name, found in build.repositories.items()),
                 *(
                     {"uri": f"{LAYERS_PREFIX}{name}", "digest": _digest(digest), "name": "layers of an earlier build"}
                     for name, digest in build.layers.items()

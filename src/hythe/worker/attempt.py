@@ -20,9 +20,12 @@ from hythe.worker.autotest import Autotest
 from hythe.worker.build_disks import BuildDisks, open_disks
 from hythe.worker.build_messages import BuildMessage, BuildStart
 from hythe.worker.builders.base_images import BaseImages
+from hythe.worker.builders.platforms import automatic_arguments
 from hythe.worker.builders.port import Builder, BuildInput, BuiltImage
 from hythe.worker.builders.selection import make_builder
 from hythe.worker.checkout import Checkout, forget_credentials
+from hythe.worker.dockerfiles.git_source import GitSource
+from hythe.worker.dockerfiles.rewriting import selected_sources
 from hythe.worker.errors import (
     BuildFailed,
     BuildStopped,
@@ -40,12 +43,11 @@ from hythe.worker.progress import ProgressReporter
 from hythe.worker.protocol import BuildOutcome, BuildResult, CheckedOutCommit, Job, Network
 from hythe.worker.publish import Publisher, build_repository, combined_manifest
 from hythe.worker.shared_layers import SharedLayers
-from hythe.worker.source_tree import PathEscapes, make_empty, read_inside, remove, write_inside
+from hythe.worker.source_files import MAX_README_SIZE, read_dockerfile, read_readme
+from hythe.worker.source_tree import PathEscapes, make_empty, remove, write_inside
 
 log = logging.getLogger(__name__)
 
-MAX_README_SIZE = 100_000
-READMES = ("README.md", "Readme.md", "readme.md", "README", "README.txt", "README.rst")
 SECRETS = "secrets"
 
 
@@ -147,13 +149,15 @@ class _BuildRun:
         self._began = began
         self._access = build_access(job, isolation)
         self._layers = SharedLayers(job, lambda: build_repository(job, hub, client), progress)
+        self._repositories: dict[GitSource, str] = {}
+        """The repositories that were fetched for ADD, with their commits."""
 
     def run(self) -> BuildOutcome:
         """Check out, build every platform, test, push, attach, tag."""
         checked_out, commit_time = self._check_out()
         hooks = HookRunner(self._job, checked_out, self._sandbox, self._progress, self._access, commit_time)
         hooks.run("post_checkout")
-        text = self._dockerfile()
+        text = read_dockerfile(self._sandbox.work / "src", self._job.spec)
         builder = self._builder()
         hooks.run("pre_build")
         self._write_secrets()
@@ -167,30 +171,33 @@ class _BuildRun:
         with self._progress.step("checkout"):
             checkout = Checkout(self._job, self._sandbox, self._progress, self._isolation.networks)
             checked_out, commit_time = checkout.fetch()
+            self._fetch_added_repositories(checkout)
             forget_credentials(self._sandbox.work)
             self._progress.line(f"commit {checked_out.commit} by {checked_out.author}: {checked_out.message}")
             tags = self._hub.report_commit(self._job, checked_out)
             self._job = msgspec.structs.replace(self._job, tags=tags)
             return checked_out, commit_time
 
+    def _fetch_added_repositories(self, checkout: Checkout) -> None:
+        """Fetch the git repositories of ADD for buildah, while no code of the source has run."""
+        if self._isolation.external is not None:
+            return
+        for platform in self._job.spec.platforms or ("",):
+            arguments = {**automatic_arguments(platform), **self._job.spec.arguments}
+            try:
+                sources = selected_sources(read_dockerfile(self._sandbox.work / "src", self._job.spec), arguments)
+            except BuildFailed:
+                return  # a hook can still change the Dockerfile
+            for source in sources:
+                git = source.git
+                if git is not None and git.without_folder not in self._repositories:
+                    self._repositories[git.without_folder] = checkout.fetch_added(source, git)
+
     def _write_secrets(self) -> None:
         work = self._sandbox.work
         self._sandbox.chown(make_empty(work, SECRETS))
         for name, value in self._job.secrets.items():
             write_inside(work, f"{SECRETS}/{name}", value, self._sandbox.chown, 0o600)
-
-    def _dockerfile(self) -> str:
-        spec = self._job.spec
-        path = f"{spec.context.strip('/')}/{spec.dockerfile}".lstrip("/")
-        for candidate in (path, spec.dockerfile, f"{path}/Dockerfile"):
-            try:
-                return read_inside(self._sandbox.work / "src", candidate, 1 << 20).decode(errors="replace")
-            except (FileNotFoundError, NotADirectoryError):
-                continue
-            except PathEscapes as error:
-                if "ordinary file" not in str(error):
-                    raise BuildFailed(f"the Dockerfile is invalid: {error}") from error
-        raise BuildFailed(f"no Dockerfile at {path}: check the rule's context and Dockerfile")
 
     def _builder(self) -> Builder:
         bases = BaseImages(self._job, self._hub, self._client)
@@ -205,6 +212,8 @@ class _BuildRun:
         for platform in self._job.spec.platforms or ("",):
             build_input = self._build_input(text, platform, checked_out, commit_time)
             suffix = f" {platform}" if platform else ""
+            if not hooks.has("build"):
+                builder.check(build_input)
             with self._progress.step(f"base images{suffix}"):
                 bases |= builder.fetch_bases(build_input)
             if hooks.has("build"):
@@ -239,6 +248,7 @@ class _BuildRun:
             secrets=tuple(sorted(job.secrets)),
             cache=spec.cache,
             time=commit_time,
+            commits={git.key: commit for git, commit in self._repositories.items()},
             image=f"{job.registry}/{job.repository}:{job.tags[0] if job.tags else 'latest'}",
         )
 
@@ -261,7 +271,7 @@ class _BuildRun:
             bases=bases,
             registry=self._job.registry,
             dockerfile=text[:MAX_README_SIZE],
-            readme=self._readme(),
+            readme=read_readme(self._sandbox.work / "src", self._job.spec),
             builder=builder.name,
             isolation=str(self._isolation),
             images={str(platform): image.descriptor.digest for image, platform in images},
@@ -357,6 +367,7 @@ class _BuildRun:
             platforms=spec.platforms,
             tags=job.tags,
             bases=result.bases,
+            repositories={str(git): commit for git, commit in self._repositories.items()},
             layers={f"{job.registry}/{job.repository}:{tag}": digest for tag, digest in self._layers.used.items()},
             cached=result.cached,
             hooks=result.hooks,
@@ -372,21 +383,6 @@ class _BuildRun:
 
     def _sign(self, name: str, digest: str, kind: str, predicate: object) -> bytes:
         return self._hub.sign(self._job, statement(name, digest, kind, predicate))
-
-    def _readme(self) -> str:
-        """Return the README next to the Dockerfile, or else the one of the source."""
-        if not self._job.spec.readme:
-            return ""
-        spec = self._job.spec
-        folder_of_dockerfile = f"{spec.context.strip('/')}/{spec.dockerfile}".lstrip("/").rpartition("/")[0]
-        for folder in dict.fromkeys((folder_of_dockerfile, spec.context.strip("/"), "")):
-            for name in READMES:
-                try:
-                    path = f"{folder}/{name}".lstrip("/")
-                    return read_inside(self._sandbox.work / "src", path, MAX_README_SIZE).decode(errors="replace")
-                except (FileNotFoundError, NotADirectoryError, PathEscapes):
-                    continue
-        return ""
 
 
 def build_access(job: Job, isolation: Isolation) -> NetworkAccess:

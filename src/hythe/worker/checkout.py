@@ -1,6 +1,7 @@
 """Checks out the source with git in the sandbox: shallow, pinned to a commit, with submodules and LFS."""
 
 import base64
+import re
 import socket
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -8,6 +9,8 @@ from urllib.parse import urlsplit
 from hythe.egress.addresses import addresses_of, parse_address
 from hythe.egress.policy import EgressDenied
 from hythe.forges.source_ref import SourceType
+from hythe.worker.dockerfiles.git_source import GitSource, clone_url
+from hythe.worker.dockerfiles.rewriting import SelectedSource
 from hythe.worker.errors import BuildFailed
 from hythe.worker.isolation.port_forward import ForwardedPort
 from hythe.worker.isolation.sandbox import NetworkAccess, Sandbox
@@ -18,6 +21,8 @@ from hythe.worker.source_tree import write_inside
 SOURCE = "/work/src"
 REPOSITORY = "/work/repository.git"
 """Location of git's own files while hooks and the build run; hooks get it as GIT_DIR."""
+GIT_SOURCES = "git"
+"""The folder below ``/work`` with the repositories of ``ADD``, by ``GitSource.key``."""
 LOW_SPEED_SECONDS = 60
 """Window of the least transfer rate: longer than for registries, as a server sends little while it prepares a pack."""
 _COMMIT_LINE = "\x1e"
@@ -48,6 +53,24 @@ printf '\036%s\n' "$(g log -1 --format=%H%x1f%an\ \<%ae\>%x1f%ct%x1f%s)"
 # Move git's own files out of the build context: they would change the image with every commit.
 mv .git /work/repository.git
 """
+ADD_SCRIPT = r"""
+set -e
+url=$1 ref=$2 folder=$3
+g() { git -c core.hooksPath=/dev/null "$@"; }
+g init --quiet --initial-branch=hythe "$folder"
+cd "$folder"
+g remote add origin "$url"
+if g fetch --quiet --depth=1 origin "${ref:-HEAD}"; then
+    ref=FETCH_HEAD
+else
+    # Some servers do not send single commits, and none sends an abbreviated one: fetch everything.
+    g fetch --quiet origin '+refs/heads/*:refs/remotes/origin/*' '+refs/tags/*:refs/tags/*' || exit 101
+fi
+g checkout --quiet --detach "$ref" || exit 102
+if [ -f .gitmodules ]; then g submodule update --quiet --init --recursive --depth=1 || exit 103; fi
+printf '\036%s\n' "$(g rev-parse HEAD)"
+"""
+_REF = re.compile(r"(?!-)[\w./@+-]*")
 _FAILURES = {
     101: "it cannot be fetched",
     102: "the commit does not exist",
@@ -97,6 +120,23 @@ class Checkout:
             raise BuildFailed("git did not report the commit")
         commit, author, commit_time, message = fields
         return CheckedOutCommit(commit, message[:2000], author[:250]), int(commit_time) if commit_time.isdigit() else 0
+
+    def fetch_added(self, source: SelectedSource, git: GitSource) -> str:
+        """Fetch a repository that an ``ADD`` names into GIT_SOURCES, as a submodule would be; return its commit.
+
+        It reaches what submodules reach, with the same credentials, before any code of the source runs. Raises
+        BuildFailed.
+        """
+        if not _REF.fullmatch(git.ref):
+            raise BuildFailed(f"{source.place}: {git.ref!r} is no branch, tag or commit")
+        self._commit_line = ""
+        folder = f"/work/{GIT_SOURCES}/{git.key}"
+        command = ["sh", "-c", ADD_SCRIPT, "add", clone_url(git.url), git.ref, folder]
+        completed = self._sandbox.run(command, self._on_line, access=self._access, environment=self._environment)
+        if completed.code:
+            reason = _FAILURES.get(completed.code, f"git exited with {completed.code}")
+            raise BuildFailed(f"{source.place}: {git.url}#{git.ref}: {reason}: see the log")
+        return self._commit_line
 
     def _on_line(self, line: str) -> None:
         """Log git's messages for users, and keep those of our script."""

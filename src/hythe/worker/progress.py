@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from hythe.worker.build_messages import BuildMessage, Closing, HiddenTexts, LogFull, LogLine, StepBegan, StepEnded
 from hythe.worker.protocol import Job
+from hythe.worker.secret_mask import SecretMask
 
 
 class ProgressReporter:
@@ -18,10 +19,17 @@ class ProgressReporter:
         self._left = job.limits.log - job.log_size
         self._steps = 0
         self._lock = threading.Lock()
+        self._mask = SecretMask()
+        self._mask.hide(*job.secrets.values(), job.key)
 
     def hide(self, *secrets: str) -> None:
         """Mask these in the log, too."""
+        self._mask.hide(*secrets)
         self._send(HiddenTexts(secrets))
+
+    def mask_secrets(self, text: str) -> str:
+        """Return ``text`` with its secrets masked, before it is shortened: half a secret would not be recognized."""
+        return self._mask.mask(text)
 
     def line(self, text: str) -> None:
         """Add a line to the log."""

@@ -12,6 +12,7 @@ from hythe.client.errors import ClientError
 from hythe.worker.errors import JobLost
 from hythe.worker.hub_api import HubAPI
 from hythe.worker.protocol import BuildStep, HeartbeatReply, Job
+from hythe.worker.secret_mask import SecretMask
 
 FLUSH_INTERVAL = 0.2
 HEARTBEAT_INTERVAL = 1.0
@@ -29,7 +30,7 @@ class ProgressUpload:
         self._job = job
         self._hub = hub
         self._on_stop = on_stop
-        self._hidden: list[str] = []
+        self._mask = SecretMask()
         self._pending = bytearray()
         self._sent = job.log_size
         self._written = job.log_size
@@ -50,15 +51,11 @@ class ProgressUpload:
     def hide(self, *secrets: str) -> None:
         """Mask these in the log, too."""
         with self._lock:
-            # Mask line by line, because a key of several lines never arrives as a whole.
-            lines = (line.strip() for value in secrets for line in value.splitlines())
-            self._hidden = sorted({*self._hidden, *(line for line in lines if len(line) > 2)}, key=len)[::-1]
+            self._mask.hide(*secrets)
 
     def mask_secrets(self, text: str) -> str:
         """Return ``text`` with its secrets masked."""
-        for secret in self._hidden:
-            text = text.replace(secret, "***")
-        return text
+        return self._mask.mask(text)
 
     def line(self, text: str) -> None:
         """Add a line to the log."""

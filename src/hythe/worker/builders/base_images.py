@@ -1,6 +1,8 @@
 """Base images: the worker fetches them with the hub's token or without credentials, outside the sandbox."""
 
 import functools
+from collections.abc import Iterator
+from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 from hythe.client.client import Client
@@ -18,6 +20,10 @@ from hythe.egress.policy import EgressDenied, open_socket
 from hythe.oci.errors import OCIError
 from hythe.oci.manifest import ManifestKind, Platform
 from hythe.oci.reference import Reference
+from hythe.worker.builders.platforms import automatic_arguments
+from hythe.worker.builders.port import BuildInput
+from hythe.worker.dockerfiles.checks import near
+from hythe.worker.dockerfiles.parsing import BaseImage, parse, stages, used_images
 from hythe.worker.errors import BuildFailed
 from hythe.worker.hub_api import HubAPI
 from hythe.worker.protocol import Job
@@ -96,6 +102,21 @@ class BaseImages:
         else:
             session = RegistrySession(reference.host, self._connections, lambda: ANONYMOUS, self._client.policy)
         return RemoteRepository(session, reference.repository)
+
+
+@contextmanager
+def naming_line(build_input: BuildInput, base: BaseImage) -> Iterator[None]:
+    """Add the line that names a base image to errors with it, and the stage that may be meant."""
+    try:
+        yield
+    except BuildFailed as error:
+        automatic = automatic_arguments(build_input.platform)
+        instructions = parse(build_input.dockerfile_text)
+        uses = used_images(instructions, build_input.arguments, automatic)
+        place = next((f"{each.place}: " for each, used in uses if used == base), "")
+        names = [stage.name for stage in stages(instructions, build_input.arguments, automatic) if stage.name]
+        hint = near(base.name.lower(), names) if "/" not in base.name else ""
+        raise BuildFailed(f"{place}{error}{hint}") from error
 
 
 def _platform(text: str) -> Platform:

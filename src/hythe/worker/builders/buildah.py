@@ -5,6 +5,7 @@ come from anywhere even if the build's steps have no network.
 """
 
 import os
+import re
 import shlex
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
@@ -17,35 +18,34 @@ from hythe.client.platforms import host_platform, is_compatible, parse_platform
 from hythe.oci.config import ImageConfig
 from hythe.oci.manifest import Platform
 from hythe.oci.reference import Reference
-from hythe.worker.builders.base_images import BaseImages
+from hythe.worker.builders.base_images import BaseImages, naming_line
 from hythe.worker.builders.buildah_layers import BuildahLayers
+from hythe.worker.builders.buildah_output import BuildahOutput
+from hythe.worker.builders.buildah_phases import Phase, phases
 from hythe.worker.builders.image_store import CONTAINERS, STORAGE, ImageStore
 from hythe.worker.builders.labels import apply_labels
 from hythe.worker.builders.platforms import automatic_arguments, is_other_platform
-from hythe.worker.builders.port import BuildInput, BuiltImage
-from hythe.worker.dockerfiles.parsing import BaseImage, base_images, rename_base_images
+from hythe.worker.builders.port import BuildInput, BuiltImage, check_dockerfile
+from hythe.worker.builders.prepared_sources import FILES, PreparedSources
+from hythe.worker.dockerfiles.features import require_buildah_features
+from hythe.worker.dockerfiles.ignore_file import PathPatterns, ignore_lines
+from hythe.worker.dockerfiles.parsing import BaseImage, base_images, parse, rename_base_images
+from hythe.worker.dockerfiles.rewriting import CONTEXT, rewrite
 from hythe.worker.errors import BuildFailed
-from hythe.worker.dockerfiles.heredocs import CONTEXT, without_heredocs
-from hythe.worker.isolation.sandbox import NetworkAccess, ProcessResult, Sandbox
+from hythe.worker.isolation.sandbox import NO_NETWORK, NetworkAccess, ProcessResult, Sandbox
 from hythe.worker.progress import ProgressReporter
-from hythe.worker.source_tree import (
-    PathEscapes,
-    read_inside,
-    remove,
-    require_plain_files,
-    resolve_inside,
-    write_inside,
-)
+from hythe.worker.protocol import Network
+from hythe.worker.source_tree import PathEscapes, read_inside, require_plain_files, write_inside
 
-HEREDOCS = "heredocs"
 IGNORE_FILE = ".dockerignore"
+IGNORED = "home/ignored"
 DOCKERFILE = "home/Dockerfile"
 DOCKER_ONLY = ("Healthcheck", "OnBuild", "Shell")
 """Fields of Docker's image configuration that the OCI specification does not define."""
 _SETTINGS = {**CONTAINERS, "BUILDAH_ISOLATION": "chroot"}
 _REGISTRIES = 'unqualified-search-registries = ["docker.io"]\nshort-name-mode = "permissive"\n'
 MAX_INSPECT_SIZE = 8 << 20
-MAX_REASON_LENGTH = 500
+MAX_IGNORE_FILE_SIZE = 1 << 20
 
 
 class _DockerConfig(msgspec.Struct):
@@ -54,6 +54,10 @@ class _DockerConfig(msgspec.Struct):
 
 class _Inspected(msgspec.Struct):
     docker: _DockerConfig = msgspec.field(name="Docker", default_factory=_DockerConfig)
+
+
+def _discard(_line: str) -> None:
+    """Lines for the worker, not for users."""
 
 
 class BuildahBuilder:
@@ -76,7 +80,7 @@ class BuildahBuilder:
         """The IDs of the base images, by name in the Dockerfile and platform."""
         self.name = self._version()
         self.own_cache = ""
-        self._layers = BuildahLayers(sandbox.work, store, self._run_silently, sandbox.chown)
+        self._layers = BuildahLayers(sandbox.work, store, self._run_script, sandbox.chown)
         self._write("home/registries.conf", _REGISTRIES)
 
     @staticmethod
@@ -87,12 +91,21 @@ class BuildahBuilder:
             raise BuildFailed("buildah is not installed on the worker. hint: apt-get install buildah") from error
         return " ".join(completed.stdout.split()[:3])
 
+    def _version_number(self) -> tuple[int, int]:
+        """Return the first two numbers of buildah's version."""
+        numbers = [int(number) for number in re.findall(r"\d+", self.name)]
+        return (numbers[0], numbers[1]) if len(numbers) > 1 else (0, 0)
+
     def fetch_bases(self, build_input: BuildInput) -> dict[str, str]:
         """See Builder."""
         bases = base_images(
             build_input.dockerfile_text, build_input.arguments, automatic_arguments(build_input.platform)
         )
-        return {base.name: self._fetch(base.name, base.platform or build_input.platform) for base in bases}
+        found = {}
+        for base in bases:
+            with naming_line(build_input, base):
+                found[base.name] = self._fetch(base.name, base.platform or build_input.platform)
+        return found
 
     def fetch_images(self, names: Sequence[str]) -> None:
         """See Builder."""
@@ -115,32 +128,58 @@ class BuildahBuilder:
         self._ids[name, platform] = self._store.base(local_name(reference, platform), digest, fetch)
         return digest
 
+    def check(self, build_input: BuildInput) -> None:
+        """See Builder."""
+        for warning in check_dockerfile(build_input):
+            self._progress.line(warning)
+        require_buildah_features(build_input.dockerfile_text, self._version_number())
+
     def build(self, build_input: BuildInput) -> BuiltImage:
         """See Builder."""
         context = f"src/{build_input.context}".rstrip("/")
         automatic = automatic_arguments(build_input.platform)
-        text, files = without_heredocs(build_input.dockerfile_text, {**automatic, **build_input.arguments})
-        ids = self._base_ids(build_input)
-        self._write(DOCKERFILE, rename_base_images(text, build_input.arguments, automatic, ids))
-        remove(self._sandbox.work / HEREDOCS)
-        for path, content in files.items():
-            self._write(f"{HEREDOCS}/{path}", content)
-        more = ["--build-context", f"{CONTEXT}=/work/{HEREDOCS}"] if files else []
-        more += self._ignoring(build_input, context)
-        build = [
-            "buildah",
-            *STORAGE,
-            *self._flags(build_input),
-            *more,
-            "--file",
-            f"/work/{DOCKERFILE}",
-            f"/work/{context}",
-        ]
-        on_line = self._layers.recording_steps(build_input.platform, self._progress.line)
-        completed = self._run(["sh", "-c", f"{shlex.join(build)} && {self._export_command(build_input)}"], on_line)
-        if completed.code:
-            raise BuildFailed(failure_reason(completed))
+        ignored = self._ignored(build_input)
+        patterns = PathPatterns(ignored)
+        sources = PreparedSources(self._sandbox, build_input.context, patterns, build_input.commits, self._run_script)
+        arguments = {**automatic, **build_input.arguments}
+        is_online = self._access.network is not Network.OFF
+        rewritten = rewrite(build_input.dockerfile_text, arguments, sources.prepare, is_online=is_online)
+        for path, content in rewritten.files.items():
+            self._write(f"{FILES}/{path}", content)
+        text = rename_base_images(rewritten.text, build_input.arguments, automatic, self._base_ids(build_input))
+        pairs = [(each, rewritten.written[each.first]) for each in parse(text)]
+        written = tuple(dict.fromkeys(rewritten.written.values()))
+        output = BuildahOutput(written, pairs, rewritten.offline, f"/work/{context}", self._progress)
+        on_line = self._layers.recording_steps(build_input.platform, output.line)
+        found = phases(text, rewritten.offline, build_input.target)
+        with output.naming_limits():
+            for phase in found:
+                output.start_phase(phase)
+                self._run_phase(build_input, phase, [*self._ignoring(ignored), f"/work/{context}"], output, on_line)
         return self._exported(build_input)
+
+    def _run_phase(
+        self,
+        build_input: BuildInput,
+        phase: Phase,
+        more: Sequence[str],
+        output: BuildahOutput,
+        on_line: Callable[[str], None],
+    ) -> None:
+        self._write(DOCKERFILE, phase.text)
+        build = ["buildah", *STORAGE, *self._flags(build_input, phase), "--file", f"/work/{DOCKERFILE}", *more]
+        script = shlex.join(build)
+        if phase.is_final:
+            script += f" && {self._export_command(build_input)}"
+        access = self._access if phase.is_online else NO_NETWORK
+        completed = self._sandbox.run(["sh", "-c", script], on_line, access=access, environment=_SETTINGS)
+        if completed.code:
+            raise BuildFailed(output.reason(completed.code, completed.last_lines))
+        output.flush()
+        if output.leaked is not None:
+            raise BuildFailed(
+                f"{output.leaked.place}: buildah ran the step again, which must have no network: try again"
+            )
 
     def load_layers(self, name: str, digest: str, fetch: Callable[[ImageLayout], None]) -> int:
         """See LayerSharing."""
@@ -161,23 +200,35 @@ class BuildahBuilder:
         )
         return {base: self._ids[base.name, base.platform or build_input.platform] for base in found}
 
-    def _ignoring(self, build_input: BuildInput, context: str) -> list[str]:
-        """Return the flag for a ``.dockerignore`` of this Dockerfile, which takes precedence over the context's."""
-        path = f"{context}/{build_input.dockerfile}{IGNORE_FILE}"
-        try:
-            own = resolve_inside(self._sandbox.work, path).is_file()
-        except PathEscapes:
-            return []
-        return ["--ignorefile", f"/work/{path}"] if own else []
+    def _ignored(self, build_input: BuildInput) -> list[str]:
+        """Return the patterns of the ``.dockerignore`` of this Dockerfile, or else of the context's."""
+        context = f"src/{build_input.context}".rstrip("/")
+        for path in (f"{context}/{build_input.dockerfile}{IGNORE_FILE}", f"{context}/{IGNORE_FILE}"):
+            try:
+                return ignore_lines(read_inside(self._sandbox.work, path, MAX_IGNORE_FILE_SIZE))
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            except PathEscapes as error:
+                raise BuildFailed(f"{path.removeprefix('src/')} cannot be read: {error}") from error
+        return []
 
-    def _flags(self, build_input: BuildInput) -> list[str]:
+    def _ignoring(self, patterns: Sequence[str]) -> list[str]:
+        """Return the flags for these patterns, which buildah gets in the form of docker."""
+        if not patterns:
+            return []
+        self._write(IGNORED, "".join(f"{pattern}\n" for pattern in patterns))
+        return ["--ignorefile", f"/work/{IGNORED}"]
+
+    def _flags(self, build_input: BuildInput, phase: Phase) -> list[str]:
         # Every build ends with --timestamp: files and history get the time of the commit, so equal sources give equal
         # digests. Use Docker's format, because buildah leaves DOCKER_ONLY out of the OCI format.
         flags = ["build", "--isolation", "chroot", "--pull=never", "--format", "docker", "--network", "host"]
-        flags += ["--timestamp", str(build_input.time), "--identity-label=false", "--tag", build_input.image]
-        flags += ["--layers=true", *([] if build_input.cache else ["--no-cache"])]
+        flags += ["--timestamp", str(build_input.time), "--identity-label=false", "--layers=true"]
+        flags += ["--build-context", f"{CONTEXT}=/work/{FILES}"]
+        if phase.is_final:
+            flags += ["--tag", build_input.image]
+            flags += ["--target", build_input.target] if build_input.target else []
         flags += ["--platform", build_input.platform] if build_input.platform else []
-        flags += ["--target", build_input.target] if build_input.target else []
         flags += _pairs("--build-arg", build_input.arguments)
         for name in build_input.secrets:
             flags += ["--secret", f"id={name},src=/work/secrets/{name}"]
@@ -219,10 +270,10 @@ class BuildahBuilder:
         settings = msgspec.json.decode(content, type=_Inspected).docker.config
         return {name: settings[name] for name in DOCKER_ONLY if settings.get(name)}
 
-    def _run_silently(self, script: str) -> ProcessResult:
+    def _run_script(self, script: str, on_line: Callable[[str], None] = _discard) -> ProcessResult:
         """Run a shell script in which ``buildah`` uses our storage."""
         start = f'buildah() {{ command buildah {shlex.join(STORAGE)} "$@"; }}\n'
-        return self._run(["sh", "-c", start + script], _discard)
+        return self._run(["sh", "-c", start + script], on_line)
 
     def _run(self, command: Sequence[str], on_line: Callable[[str], None] | None = None) -> ProcessResult:
         return self._sandbox.run(command, on_line or self._progress.line, access=self._access, environment=_SETTINGS)
@@ -253,27 +304,6 @@ def _require_platform(layout: ImageLayout, reference: Reference, platform: str) 
 
 def _folder(build_input: BuildInput) -> str:
     return f"out/{build_input.platform.replace('/', '-') or 'image'}"
-
-
-def failure_reason(completed: ProcessResult) -> str:
-    """Return a builder's reason for a failure, which may have several lines."""
-    for number in reversed(range(len(completed.last_lines))):
-        low = completed.last_lines[number].strip().lower()
-        if low.startswith(("error:", "error ", "err")) or "error building" in low:
-            message = " ".join(line.strip() for line in completed.last_lines[number:])
-            return f"the build of the Dockerfile failed: {_shortened(message)}"
-    return f"the build of the Dockerfile exited with {completed.code}: see the log"
-
-
-def _shortened(message: str) -> str:
-    """Return a long message's start, which names the step, and its end, which says what failed."""
-    if len(message) <= MAX_REASON_LENGTH:
-        return message
-    return f"{message[: MAX_REASON_LENGTH // 2]} ... {message[-MAX_REASON_LENGTH // 2 :]}"
-
-
-def _discard(_line: str) -> None:
-    """Lines for the worker, not for users."""
 
 
 def _pairs(flag: str, values: Mapping[str, str]) -> list[str]:

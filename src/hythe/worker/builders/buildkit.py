@@ -14,13 +14,15 @@ from pathlib import Path
 from hythe.client.docker_archive import read_archive
 from hythe.client.layout import ImageLayout
 from hythe.oci.manifest import ManifestKind
-from hythe.worker.builders.base_images import BaseImages
-from hythe.worker.builders.buildah import failure_reason
+from hythe.worker.builders.base_images import BaseImages, naming_line
+from hythe.worker.builders.buildkit_output import BuildKitOutput
 from hythe.worker.builders.host_process import is_offline, run
 from hythe.worker.builders.labels import apply_labels
 from hythe.worker.builders.platforms import automatic_arguments
-from hythe.worker.builders.port import BuildInput, BuiltImage
-from hythe.worker.dockerfiles.parsing import BaseImage, base_images, rename_base_images, syntax_image
+from hythe.worker.builders.port import BuildInput, BuiltImage, check_dockerfile
+from hythe.worker.dockerfiles.features import require_buildkit_features
+from hythe.worker.dockerfiles.parsing import BaseImage, base_images, parse, rename_base_images, syntax_image
+from hythe.worker.dockerfiles.rewriting import without_sandbox_flags
 from hythe.worker.errors import BuildFailed
 from hythe.worker.isolation.sandbox import Sandbox
 from hythe.worker.isolation.selection import ExternalBuilder
@@ -60,6 +62,13 @@ class BuildKitBuilder:
         self.name = version(daemon)
         self.own_cache = f"the build cache of {daemon}"
 
+    def check(self, build_input: BuildInput) -> None:
+        """See Builder. The image of ``# syntax=`` can know other instructions, and a newer daemon other flags."""
+        require_buildkit_features(build_input.dockerfile_text)
+        if not self._syntax_name(build_input):
+            for warning in check_dockerfile(build_input, flags=False):
+                self._progress.line(warning)
+
     def fetch_bases(self, build_input: BuildInput) -> dict[str, str]:
         """See Builder."""
         self._fetched = {}
@@ -67,14 +76,17 @@ class BuildKitBuilder:
         found = base_images(
             build_input.dockerfile_text, build_input.arguments, automatic_arguments(build_input.platform)
         )
-        digests = {base.name: self._fetch(base, build_input.platform) for base in found}
+        digests = {}
+        for base in found:
+            with naming_line(build_input, base):
+                digests[base.name] = self._fetch(base, build_input.platform)
         return digests | self._pin_syntax(build_input)
 
     def _pin_syntax(self, build_input: BuildInput) -> dict[str, str]:
         """Find the digest of the image that reads the Dockerfile, if it names one."""
         if build_input.dockerfile_text.lstrip().startswith(("//", "{")):
             raise BuildFailed("the Dockerfile names its syntax in an unsupported form: use # syntax=IMAGE")
-        name = build_input.arguments.get(SYNTAX_ARGUMENT) or syntax_image(build_input.dockerfile_text)
+        name = self._syntax_name(build_input)
         self._syntax = ""
         if not name:
             return {}
@@ -84,6 +96,10 @@ class BuildKitBuilder:
             raise BuildFailed(f"the image {name} of # syntax= does not exist or may not be read: {self._bases.problem}")
         self._syntax = f"{reference.host}/{reference.repository}@{digest}"
         return {name: digest}
+
+    @staticmethod
+    def _syntax_name(build_input: BuildInput) -> str:
+        return build_input.arguments.get(SYNTAX_ARGUMENT) or syntax_image(build_input.dockerfile_text)
 
     def _fetch(self, base: BaseImage, platform: str) -> str:
         reference = self._bases.reference(base.name)
@@ -109,14 +125,17 @@ class BuildKitBuilder:
         command = [*self._buildctl, "build", *self._flags(build_input), "--local", f"dockerfile={folder}"]
         command += ["--output", f"type=oci,dest={archive},rewrite-timestamp=true"]
         # The build must not use the host's registry credentials, which buildctl would offer.
-        completed = run(command, self._sandbox, self._progress, {"DOCKER_CONFIG": str(folder)})
+        output = BuildKitOutput(parse(build_input.dockerfile_text), self._progress)
+        with output.naming_limits():
+            completed = run(command, self._sandbox, output.line, {"DOCKER_CONFIG": str(folder)})
         if completed.code:
-            raise BuildFailed(failure_reason(completed))
+            raise BuildFailed(output.reason(completed.code, completed.last_lines))
         return self._read_image(archive, layout, build_input)
 
     def _write_dockerfile(self, build_input: BuildInput, folder: Path) -> None:
         automatic = automatic_arguments(build_input.platform)
-        text = rename_base_images(build_input.dockerfile_text, build_input.arguments, automatic, self._names())
+        text = without_sandbox_flags(build_input.dockerfile_text)
+        text = rename_base_images(text, build_input.arguments, automatic, self._names())
         (folder / DOCKERFILE).write_text(text)
         try:
             # A .dockerignore of this Dockerfile takes precedence over the context's; BuildKit expects it next to the

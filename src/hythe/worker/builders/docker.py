@@ -4,18 +4,22 @@ The engine is root on its host. We limit only the time; the engine limits memory
 processes. It fetches base images itself, with its host's access. So only an explicit setting selects this builder.
 """
 
+import os
 import subprocess
 import tempfile
 from collections.abc import Sequence
 
 from hythe.client.docker_archive import read_archive
 from hythe.client.layout import ImageLayout
-from hythe.worker.builders.base_images import BaseImages
+from hythe.worker.builders.base_images import BaseImages, naming_line
+from hythe.worker.builders.docker_output import DockerOutput
 from hythe.worker.builders.host_process import is_offline, run
 from hythe.worker.builders.labels import apply_labels
 from hythe.worker.builders.platforms import automatic_arguments
-from hythe.worker.builders.port import BuildInput, BuiltImage
-from hythe.worker.dockerfiles.parsing import BaseImage, base_images, rename_base_images
+from hythe.worker.builders.port import BuildInput, BuiltImage, check_dockerfile
+from hythe.worker.dockerfiles.features import require_docker_features
+from hythe.worker.dockerfiles.parsing import BaseImage, base_images, parse, rename_base_images
+from hythe.worker.dockerfiles.rewriting import without_link, without_sandbox_flags
 from hythe.worker.errors import BuildFailed
 from hythe.worker.isolation.sandbox import Sandbox
 from hythe.worker.isolation.selection import ExternalBuilder
@@ -41,8 +45,16 @@ class DockerBuilder:
         self._bases = bases
         self._limits = limits
         self.name = version(engine)
+        self._has_buildx = _has_buildx()
         self._pinned: dict[BaseImage, str] = {}
         self.own_cache = f"the images and build cache of {engine}"
+
+    def check(self, build_input: BuildInput) -> None:
+        """See Builder."""
+        for warning in check_dockerfile(build_input):
+            self._progress.line(warning)
+        if not self._has_buildx:
+            require_docker_features(build_input.dockerfile_text, offline=is_offline(self._limits))
 
     def fetch_bases(self, build_input: BuildInput) -> dict[str, str]:
         """See Builder. The engine pulls the images; look up their digests if the registry reports them."""
@@ -51,7 +63,8 @@ class DockerBuilder:
         for base in base_images(
             build_input.dockerfile_text, build_input.arguments, automatic_arguments(build_input.platform)
         ):
-            reference = self._bases.reference(base.name)
+            with naming_line(build_input, base):
+                reference = self._bases.reference(base.name)
             digest = self._bases.digest(reference, base.platform or build_input.platform)
             if digest is not None:
                 found[base.name] = digest
@@ -66,18 +79,18 @@ class DockerBuilder:
         """See Builder."""
         source = self._sandbox.work / "src"
         automatic = automatic_arguments(build_input.platform)
-        with tempfile.NamedTemporaryFile("w", suffix=".Dockerfile") as dockerfile:
+        text = without_sandbox_flags(build_input.dockerfile_text, is_online=not is_offline(self._limits))
+        text = text if self._has_buildx else without_link(text)
+        output = DockerOutput(parse(build_input.dockerfile_text), self._progress)
+        with tempfile.NamedTemporaryFile("w", suffix=".Dockerfile") as dockerfile, output.naming_limits():
             # By digest, because the engine would use whatever has the name in its own store.
-            dockerfile.write(
-                rename_base_images(build_input.dockerfile_text, build_input.arguments, automatic, self._pinned)
-            )
+            dockerfile.write(rename_base_images(text, build_input.arguments, automatic, self._pinned))
             dockerfile.flush()
             context = resolve_inside(source, build_input.context)
-            completed = run(
-                [*self._flags(build_input), "--file", dockerfile.name, str(context)], self._sandbox, self._progress
-            )
+            command = [*self._flags(build_input), "--file", dockerfile.name, str(context)]
+            completed = run(command, self._sandbox, output.line)
         if completed.code:
-            raise BuildFailed(f"the build of the Dockerfile exited with {completed.code}: see the log")
+            raise BuildFailed(output.reason(completed.code, completed.last_lines))
         return self.export(build_input)
 
     def _flags(self, build_input: BuildInput) -> list[str]:
@@ -104,6 +117,13 @@ class DockerBuilder:
         if len(images) != 1:
             raise BuildFailed("the build produced more than one image")
         return BuiltImage(layout.folder, apply_labels(layout, images[0].descriptor, build_input))
+
+
+def _has_buildx() -> bool:
+    """Return whether ``docker build`` uses BuildKit: it does if its plugin buildx is installed."""
+    command = ["docker", "buildx", "version"]
+    is_enabled = os.environ.get("DOCKER_BUILDKIT") != "0"
+    return is_enabled and subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
 def version(engine: ExternalBuilder) -> str:

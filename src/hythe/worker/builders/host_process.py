@@ -6,12 +6,11 @@ import signal
 import subprocess
 import threading
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
 from hythe.worker.errors import BuildFailed
 from hythe.worker.isolation.sandbox import ProcessResult, Sandbox
-from hythe.worker.progress import ProgressReporter
 from hythe.worker.protocol import BuildLimits, Network
 
 POLL_INTERVAL = 0.3
@@ -20,11 +19,12 @@ _NONE: Mapping[str, str] = MappingProxyType({})
 
 
 def run(
-    command: Sequence[str], sandbox: Sandbox, progress: ProgressReporter, environment: Mapping[str, str] = _NONE
+    command: Sequence[str], sandbox: Sandbox, on_line: Callable[[str], None], environment: Mapping[str, str] = _NONE
 ) -> ProcessResult:
-    """Run a command on the host and log its output. Raises LimitReached and BuildStopped when the sandbox's time ends.
+    """Run a command on the host and pass on the lines of its output.
 
-    All its processes end then, and also when the worker is killed.
+    Raises LimitReached and BuildStopped when the sandbox's time ends. All its processes end then, and also when the
+    worker is killed.
     """
     ended = threading.Event()
     last: deque[str] = deque(maxlen=MAX_KEPT_LINES)
@@ -41,7 +41,7 @@ def run(
         threading.Thread(target=_watch, args=(sandbox, process.pid, ended), daemon=True).start()
         for line in process.stdout or ():
             last.append(line.rstrip("\n"))
-            progress.line(last[-1])
+            on_line(last[-1])
         code = process.wait()
         ended.set()
     sandbox.require_running()

@@ -8,6 +8,8 @@ import msgspec
 
 from hythe.client.layout import ImageLayout
 from hythe.oci.manifest import Descriptor
+from hythe.worker.builders.platforms import automatic_arguments
+from hythe.worker.dockerfiles.checks import check
 
 
 class BuildInput(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,6 +26,8 @@ class BuildInput(msgspec.Struct, frozen=True, kw_only=True):
     """Names; their values are below ``/work/secrets``."""
     cache: bool
     time: int
+    commits: dict[str, str] = {}
+    """The commits of the git repositories that were fetched for ``ADD``, by ``GitSource.key``."""
     image: str
     """The image's name for hooks, REPOSITORY:TAG with the registry's host."""
 
@@ -35,6 +39,12 @@ class BuiltImage(msgspec.Struct, frozen=True):
     descriptor: Descriptor
 
 
+def check_dockerfile(build_input: BuildInput, *, flags: bool = True) -> list[str]:
+    """Return warnings about the Dockerfile. Raises InvalidDockerfile; see ``checks.check``."""
+    automatic = automatic_arguments(build_input.platform)
+    return check(build_input.dockerfile_text, build_input.arguments, automatic, build_input.target, flags=flags)
+
+
 class Builder(Protocol):
     """Builds images of one source, one after the other."""
 
@@ -42,6 +52,9 @@ class Builder(Protocol):
     """The builder and its version, for the provenance."""
     own_cache: str
     """For the provenance: a cache of its own that earlier builds of anything may have written; empty: none."""
+
+    def check(self, build_input: BuildInput) -> None:
+        """Find what is wrong in the Dockerfile, or not supported, before the build. Raises InvalidDockerfile."""
 
     def fetch_bases(self, build_input: BuildInput) -> dict[str, str]:
         """Fetch the base images; return the digest of each, by its name in the Dockerfile. Raises BuildFailed."""

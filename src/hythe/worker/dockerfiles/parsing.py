@@ -3,7 +3,6 @@
 Docker's "Dockerfile reference": parser directives, continuation lines, ``ARG`` before ``FROM``, here-documents.
 """
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
@@ -74,10 +73,9 @@ class Instruction(msgspec.Struct, frozen=True):
     def json_words(self) -> tuple[str, ...] | None:
         """The operands in JSON form; None if they have another form."""
         try:
-            found = json.loads(self.operands)
-        except ValueError:
+            return msgspec.json.decode(self.operands, type=tuple[str, ...])
+        except msgspec.MsgspecError:
             return None
-        return tuple(found) if isinstance(found, list) and all(isinstance(word, str) for word in found) else None
 
     @property
     def words(self) -> tuple[str, ...]:
