@@ -22,7 +22,7 @@ def find_image(images: LocalStore, name: str, platform: str, pull: str, *, quiet
         try:
             return _resolve(images, name, wanted)
         except RemoteNotFound:
-            if pull == "never":
+            if pull == "never" or (wanted is None and _is_stored(images, name)):
                 raise
             if not quiet:
                 print(escape_line(f"Unable to find image '{name}' locally"), file=sys.stderr)
@@ -31,8 +31,11 @@ def find_image(images: LocalStore, name: str, platform: str, pull: str, *, quiet
 
 
 def _resolve(images: LocalStore, name: str, wanted: Platform | None) -> StoredImage:
-    """Return the image called ``name`` if it is for ``wanted``. The store checks the platform only of an index."""
-    image = images.resolve(name, wanted)
+    """Return the image called ``name`` if it is for ``wanted``. The store checks the platform only of an index.
+
+    Without ``wanted``, the image of an index is the one that a pull would choose.
+    """
+    image = images.resolve(name, wanted or host_platform())
     config = images.read_config(image)
     actual = Platform(architecture=config.architecture, os=config.os, variant=config.variant)
     if wanted is not None and not is_compatible(wanted, actual):
@@ -40,6 +43,15 @@ def _resolve(images: LocalStore, name: str, wanted: Platform | None) -> StoredIm
             f"the local image {name} is for {actual}, not for {wanted}", "leave out --platform, or use another image"
         )
     return image
+
+
+def _is_stored(images: LocalStore, name: str) -> bool:
+    """Whether the store has an index of this name, though no image for this machine: none is pulled in its place."""
+    try:
+        images.find_entry(name)
+    except RemoteNotFound:
+        return False
+    return True
 
 
 def _pull(name: str, platform: Platform, *, quiet: bool) -> None:

@@ -6,8 +6,8 @@ from hythe.cli.command import Command
 from hythe.cli.connection import add_connection_flags, connected
 from hythe.cli.output import add_json_flag, print_json
 from hythe.cli.progress import COPY_LABELS, make_display
-from hythe.client.image_locations import open_destination, open_source
-from hythe.client.platforms import parse_platform
+from hythe.client.image_locations import is_store, open_destination, open_source
+from hythe.client.platforms import parse_platform, require_host_image
 from hythe.client.transfer import TransferOptions, transfer
 
 
@@ -22,6 +22,9 @@ def _configure(parser: ArgumentParser) -> None:
         metavar="OS/ARCH[/VARIANT]",
         help="copy only this platform; can be repeated (default: all)",
     )
+    parser.add_argument(
+        "--all-platforms", action="store_true", help="copy to store: even if no image is for this machine"
+    )
     parser.add_argument("-q", "--quiet", action="store_true", help="suppress the progress output")
     add_json_flag(parser)
     add_connection_flags(parser)
@@ -29,6 +32,8 @@ def _configure(parser: ArgumentParser) -> None:
 
 def _run(arguments: Namespace) -> int:
     options = TransferOptions(tuple(map(parse_platform, arguments.platform)))
+    is_checked = options.is_all and not arguments.all_platforms and is_store(arguments.destination)
+    check = require_host_image if is_checked else None
     quiet = arguments.quiet or arguments.json
     with (
         connected(arguments) as client,
@@ -36,7 +41,8 @@ def _run(arguments: Namespace) -> int:
         open_destination(client, arguments.destination, arguments.source) as destination,
         make_display(COPY_LABELS, quiet=quiet) as display,
     ):
-        result = transfer(source, destination, options, display, client.configuration.parallel_transfers)
+        parallel = client.configuration.parallel_transfers
+        result = transfer(source, destination, options, display, parallel, on_manifest=check)
     if arguments.json:
         digest = str(result.manifest.digest())
         print_json({"source": arguments.source, "destination": arguments.destination, "digest": digest})

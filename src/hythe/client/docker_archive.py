@@ -2,7 +2,7 @@
 
 Written archives are an OCI layout (``oci-layout``, ``index.json``, ``blobs/``), as since Docker 25, with the
 ``manifest.json`` that older versions, podman and skopeo read. They are reproducible. The reader supports both formats,
-and the one before Docker 25 with an uncompressed layer per folder.
+the one before Docker 25 with an uncompressed layer per folder, and that of 2013 to 2015 (``legacy_archive``).
 """
 
 import bz2
@@ -24,9 +24,11 @@ from typing import Any, BinaryIO
 import msgspec
 
 from hythe.client.errors import ClientError, ContentMismatch
-from hythe.client.image_tree import walk_tree
+from hythe.client.image_tree import choose_in_tree, walk_tree
 from hythe.client.layer_compression import compress_layer
 from hythe.client.layout import CHUNK_SIZE, MAX_DOCUMENT_SIZE, ImageLayout, parse_index
+from hythe.client.legacy_archive import LegacyImage, LegacyReader, is_legacy
+from hythe.client.platforms import choose_representative, is_attestation
 from hythe.client.store import NAME_KEY
 from hythe.oci.config import ImageConfig
 from hythe.oci.digest import Digest
@@ -124,18 +126,25 @@ def write_archive(file: BinaryIO, layout: ImageLayout, images: Sequence[Archived
 
 def _add(layout: ImageLayout, image: ArchivedImage, blobs: dict[Digest, int]) -> dict[str, Any] | None:
     """Collect an image's blobs; returns its row in manifest.json, None for an index without stored images."""
-    row: dict[str, Any] | None = None
     root = layout.read_manifest(image.descriptor)
+    is_there = False
     for manifest in walk_tree(root, lambda child: layout.read_manifest(child) if layout.has(child) else None):
         blobs[manifest.digest()] = len(manifest.content)
         blobs.update((blob.parsed_digest, blob.size) for blob in manifest.blobs)
-        if manifest.kind is ManifestKind.IMAGE and manifest.config and row is None:
-            row = {
-                "Config": _blob_name(manifest.config.parsed_digest),
-                "RepoTags": [name.familiar() for name in image.names] or None,
-                "Layers": [_blob_name(layer.parsed_digest) for layer in manifest.layers],
-            }
-    return row
+        is_there = is_there or manifest.kind is ManifestKind.IMAGE
+
+    def choose(index: Manifest) -> Descriptor:
+        return choose_representative([child for child in index.manifests if layout.has(child)])
+
+    # For readers of manifest.json, an index is the image that this machine would run.
+    shown = choose_in_tree(root, choose, layout.read_manifest) if is_there else root
+    if shown.config is None:
+        return None
+    return {
+        "Config": _blob_name(shown.config.parsed_digest),
+        "RepoTags": [name.familiar() for name in image.names] or None,
+        "Layers": [_blob_name(layer.parsed_digest) for layer in shown.layers],
+    }
 
 
 def _named_descriptors(image: ArchivedImage) -> Iterator[Descriptor]:
@@ -209,13 +218,20 @@ def _seekable(file: BinaryIO) -> Iterator[BinaryIO]:
         if not file.seekable():
             file = stack.enter_context(_spooled(file))
         if packed := _unpacked(file):
-            try:
+            with _decompressing():
                 file = stack.enter_context(_spooled(packed))
-            except (OSError, EOFError, zlib.error, lzma.LZMAError, zstd.ZstdError) as error:
-                if getattr(error, "errno", None):
-                    raise  # an error of the disk, not of the archive
-                raise InvalidArchive(f"the archive is damaged: {error}", "save it again") from error
         yield file
+
+
+@contextlib.contextmanager
+def _decompressing() -> Iterator[None]:
+    """Raise InvalidArchive for damaged compressed data."""
+    try:
+        yield
+    except (OSError, EOFError, zlib.error, lzma.LZMAError, zstd.ZstdError) as error:
+        if getattr(error, "errno", None):
+            raise  # an error of the disk, not of the archive
+        raise InvalidArchive(f"the archive is damaged: {error}", "save it again") from error
 
 
 @contextlib.contextmanager
@@ -251,9 +267,12 @@ class _Reader:
             yield from self._of_layout(rows)
         elif rows:
             yield from map(self._of_row, rows)
+        elif is_legacy(self._members):
+            reader = LegacyReader(self._members, self._read, self._unverified_layer)
+            yield from map(self._of_legacy, reader.images())
         else:
             raise InvalidArchive(
-                "not an archive of images: no index.json or manifest.json",
+                "not an archive of images: no index.json, manifest.json or repositories",
                 "use a file written by 'hythe save' or 'docker save'",
             )
 
@@ -263,7 +282,7 @@ class _Reader:
         by_config = {posixpath.basename(row["Config"]): _references(row.get("RepoTags") or ()) for row in rows}
         found: dict[str, ArchivedImage] = {}
         index = parse_index(self._read("index.json"))
-        for descriptor in index.manifests:
+        for descriptor in [one for one in index.manifests if not is_attestation(one)] or index.manifests:
             configs = self._store(descriptor)
             names = _annotated_names(descriptor) or next((by_config[c] for c in configs if c in by_config), ())
             plain = msgspec.structs.replace(descriptor, annotations={})
@@ -303,10 +322,13 @@ class _Reader:
         if len(diff_ids) != len(names):
             raise InvalidArchive(f"invalid image: {len(names)} layers, but {len(diff_ids)} diff IDs", "save it again")
         layers = tuple(map(self._layer, names, diff_ids))
+        return self._with_manifest(config, layers, row.get("RepoTags") or ())
+
+    def _with_manifest(self, config: bytes, layers: tuple[Descriptor, ...], names: Sequence[str]) -> ArchivedImage:
         descriptor = Descriptor(OCI_CONFIG, str(self._layout.add_document(config)), len(config))
         manifest = ImageManifest(2, OCI_MANIFEST, descriptor, layers).encode()
         root = Descriptor(OCI_MANIFEST, str(self._layout.add_document(manifest)), len(manifest))
-        return ArchivedImage(root, _references(row.get("RepoTags") or ()))
+        return ArchivedImage(root, _references(names))
 
     def _layer(self, name: str, diff_id: str) -> Descriptor:
         """Store a layer; compresses it with gzip unless it is compressed already."""
@@ -323,6 +345,17 @@ class _Reader:
                 f"layer {name} of the archive is damaged: diff ID {found}, expected {diff_id}", "save it again"
             )
         return descriptor
+
+    # As Docker wrote until 1.9
+
+    def _of_legacy(self, image: LegacyImage) -> ArchivedImage:
+        ImageConfig.parse(image.config)
+        return self._with_manifest(image.config, image.layers, image.names)
+
+    def _unverified_layer(self, name: str) -> tuple[Descriptor, Digest]:
+        """Store a layer of unknown diff ID, which can be compressed."""
+        with self._open(name) as file, _decompressing():
+            return compress_layer(_unpacked(file) or file, self._layout)
 
     def _open(self, name: str) -> BinaryIO:
         member = self._members.get(posixpath.normpath(name))

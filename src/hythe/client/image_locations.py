@@ -54,6 +54,11 @@ class ImageLocation(msgspec.Struct, frozen=True):
         return cls(kind, path, name)
 
 
+def is_store(text: str) -> bool:
+    """Whether a location is in the local store; raises ClientError."""
+    return ImageLocation.parse(text).kind == "store"
+
+
 @contextlib.contextmanager
 def open_source(client: Client, text: str) -> Iterator[TransferSource]:
     """Open the location ``text`` for reading; raises ClientError, RemoteNotFound."""

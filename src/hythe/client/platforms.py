@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 
 from hythe.client.errors import ClientError, RemoteNotFound
-from hythe.oci.manifest import Descriptor, Platform
+from hythe.oci.manifest import Descriptor, Manifest, ManifestKind, Platform
 
 _ARCHITECTURES = {
     "x86_64": ("amd64", ""),
@@ -56,14 +56,43 @@ def _runnable_variants(wanted: Platform) -> tuple[str, ...]:
     return (*(f"v{number}" for number in range(newest, 4, -1)), "")
 
 
+def is_attestation(descriptor: Descriptor) -> bool:
+    """Whether an entry of an index describes another one (BuildKit's provenance and SBOM) and is no image itself."""
+    platform = descriptor.platform
+    return (platform is not None and platform.os == platform.architecture == "unknown") or (
+        descriptor.annotations.get("vnd.docker.reference.type") == "attestation-manifest"
+    )
+
+
 def choose_image(offered: Sequence[Descriptor], wanted: Platform) -> Descriptor:
     """Return the best image of an index for ``wanted``; raises RemoteNotFound with the available platforms."""
-    suitable = [d for d in offered if d.platform and is_compatible(wanted, d.platform)]
+    suitable = [d for d in offered if d.platform and is_compatible(wanted, d.platform) and not is_attestation(d)]
     if not suitable:
-        available = ", ".join(sorted({str(d.platform) for d in offered if d.platform and d.platform.os != "unknown"}))
+        available = ", ".join(sorted({str(d.platform) for d in offered if d.platform and not is_attestation(d)}))
         raise RemoteNotFound(
             f"no image for {wanted}",
-            f"available platforms: {available}" if available else "the index lists no platforms",
+            f"available platforms: {available}; select one with --platform"
+            if available
+            else "the index lists no platforms",
         )
     order = _runnable_variants(wanted)
     return min(suitable, key=lambda d: order.index(_variant(d.platform or Platform())))
+
+
+def choose_representative(offered: Sequence[Descriptor]) -> Descriptor:
+    """Return the image of an index that lists show: this machine's, else the first image, else the first entry.
+
+    Raises RemoteNotFound for an empty list.
+    """
+    try:
+        return choose_image(offered, host_platform())
+    except RemoteNotFound:
+        if not offered:
+            raise
+        return next((d for d in offered if not is_attestation(d)), offered[0])
+
+
+def require_host_image(root: Manifest) -> None:
+    """Raise RemoteNotFound, as a pull would, for an index without an image for this machine."""
+    if root.kind is ManifestKind.INDEX:
+        choose_image(root.manifests, host_platform())

@@ -10,9 +10,9 @@ from hythe.client.client import Client
 from hythe.client.credentials import Credential
 from hythe.client.errors import ContentMismatch, InvalidName, RemoteNotFound, as_client_errors
 from hythe.client.hub import HubClient, SearchResult
-from hythe.client.image_locations import KINDS, open_destination, open_source
+from hythe.client.image_locations import KINDS, is_store, open_destination, open_source
 from hythe.client.image_tree import choose_in_tree
-from hythe.client.platforms import choose_image, host_platform, parse_platform
+from hythe.client.platforms import choose_image, host_platform, parse_platform, require_host_image
 from hythe.client.progress import Reporter
 from hythe.client.protocol import RemoteRepository, catalog
 from hythe.client.transfer import TransferOptions, transfer
@@ -119,18 +119,29 @@ class Registry:
 
     @as_client_errors()
     def copy(
-        self, source: str, destination: str, platforms: Iterable[str] = (), reporter: Reporter | None = None
+        self,
+        source: str,
+        destination: str,
+        platforms: Iterable[str] = (),
+        reporter: Reporter | None = None,
+        *,
+        all_platforms: bool = False,
     ) -> Digest:
         """Copy an image, for all or some platforms, and return its digest.
 
         Source and destination are a name (in this registry, or with the host of another), ``store:NAME``,
-        ``oci:FOLDER[:TAG]`` or ``docker-archive:FILE[:NAME]``.
+        ``oci:FOLDER[:TAG]`` or ``docker-archive:FILE[:NAME]``. An index without an image for this machine is copied
+        to the store only with ``platforms`` or ``all_platforms``; RemoteNotFound then names its platforms.
         """
         options = TransferOptions(tuple(map(parse_platform, platforms)))
         origin, target = self._location(source), self._location(destination)
+        is_checked = options.is_all and not all_platforms and is_store(target)
         parallel = self._client.configuration.parallel_transfers
         with open_source(self._client, origin) as here, open_destination(self._client, target, origin) as there:
-            return transfer(here, there, options, reporter, parallel).manifest.digest()
+            result = transfer(
+                here, there, options, reporter, parallel, on_manifest=require_host_image if is_checked else None
+            )
+            return result.manifest.digest()
 
     @as_client_errors()
     def delete(self, name: str) -> None:

@@ -21,7 +21,7 @@ from hythe.client.errors import ClientError, RemoteConflict, RemoteNotFound
 from hythe.client.file_lock import locked, locked_if_free, write_atomically
 from hythe.client.image_tree import choose_in_tree
 from hythe.client.layout import ImageLayout
-from hythe.client.platforms import choose_image, host_platform
+from hythe.client.platforms import choose_image, choose_representative
 from hythe.oci.config import ImageConfig
 from hythe.oci.digest import Digest
 from hythe.oci.errors import InvalidDigest, InvalidReference, OCIError
@@ -107,22 +107,17 @@ class LocalStore(ImageLayout):
                 continue
 
     def load(self, entry: StoreEntry, platform: Platform | None = None) -> StoredImage:
-        """Return an entry's image; of an index, the one for ``platform`` (default: the host's)."""
+        """Return an entry's image; of an index, the one for ``platform``, by default the one that lists show.
+
+        Raises RemoteNotFound if the index has no stored image for ``platform``.
+        """
         manifest = self.read_manifest(entry.descriptor)
 
         def choose(index: Manifest) -> Descriptor:
-            return self._choose_platform([child for child in index.manifests if self.has(child)], platform)
+            stored = [child for child in index.manifests if self.has(child)]
+            return choose_image(stored, platform) if platform is not None else choose_representative(stored)
 
         return StoredImage(entry, choose_in_tree(manifest, choose, self.read_manifest))
-
-    @staticmethod
-    def _choose_platform(stored: list[Descriptor], platform: Platform | None) -> Descriptor:
-        if platform is not None or not stored:
-            return choose_image(stored, platform or host_platform())
-        try:
-            return choose_image(stored, host_platform())
-        except RemoteNotFound:
-            return stored[0]
 
     def read_config(self, image: StoredImage) -> ImageConfig:
         """Return an image's configuration; raises RemoteNotFound, InvalidManifest."""
@@ -229,6 +224,10 @@ class LocalStore(ImageLayout):
         with self._changing_entries() as entries:
             entries.pop(entry.descriptor.digest, None)
         return self.collect_garbage(also=content)
+
+    def discard(self, descriptors: Iterable[Descriptor]) -> None:
+        """Delete the content of manifests that did not become images, as far as no image uses it."""
+        self.collect_garbage(also=self._reachable(descriptors))
 
     @contextmanager
     def _changing_entries(self) -> Iterator[dict[str, StoreEntry]]:
