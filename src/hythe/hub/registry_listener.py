@@ -12,7 +12,7 @@ from hythe.hub.sql import repositories as store
 from hythe.oci.digest import Digest
 from hythe.oci.errors import ErrorCode, WireError
 from hythe.registry.access import Actor
-from hythe.registry.events import RegistryListener, RepositoryRef, TagMove
+from hythe.registry.events import PulledManifest, RegistryListener, RepositoryRef, TagMove
 
 
 class HubRegistryListener(RegistryListener):
@@ -48,7 +48,7 @@ class HubRegistryListener(RegistryListener):
         if moves:
             await store.change(session, repository.id, {"updated_at": moves[-1].at})
 
-    async def manifest_pulled(self, repository: RepositoryRef, tag: str | None, digest: Digest, actor: Actor) -> None:
+    async def manifest_pulled(self, repository: RepositoryRef, pulled: PulledManifest, actor: Actor) -> None:
         """Count the pull, unless one of the hub's own builds reads the manifest."""
         if hub_actor(actor).build is None:
-            self._pulls.count(repository.id)
+            await self._pulls.count(repository.id, pulled)

@@ -33,6 +33,9 @@ MANIFEST_MEDIA_TYPES = (OCI_MANIFEST, OCI_INDEX, DOCKER_MANIFEST, DOCKER_LIST, O
 INDEX_MEDIA_TYPES = (OCI_INDEX, DOCKER_LIST)
 """The media types of indexes."""
 
+INDEX_MEDIA_TYPES = frozenset({OCI_INDEX, DOCKER_LIST})
+"""The media types of indexes, which list the manifests of other images."""
+
 MAX_DESCRIPTORS = 5000
 """Layers and manifests that one manifest can list; an image has a few dozen."""
 

@@ -30,6 +30,18 @@ class TagMove(msgspec.Struct, frozen=True):
     at: datetime
 
 
+class PulledManifest(msgspec.Struct, frozen=True):
+    """A manifest that was sent, by ``tag`` or by its digest (None).
+
+    ``client`` tells the pulls of one client from those of others: it is the same for all requests of one pull.
+    """
+
+    tag: str | None
+    digest: Digest
+    is_index: bool
+    client: int
+
+
 class RegistryListener:
     """A listener of the registry's events. Override the methods you need; here they do nothing."""
 
@@ -56,5 +68,5 @@ class RegistryListener:
     ) -> None:
         """Tags were set, moved or deleted."""
 
-    async def manifest_pulled(self, repository: RepositoryRef, tag: str | None, digest: Digest, actor: Actor) -> None:
+    async def manifest_pulled(self, repository: RepositoryRef, pulled: PulledManifest, actor: Actor) -> None:
         """A manifest was pulled. Called after the response, outside any transaction; must not raise."""

@@ -17,7 +17,7 @@ from hythe.hub.actor import BuildLease, HubActor
 from hythe.hub.service import open_foundation
 from hythe.oci.digest import Digest
 from hythe.oci.manifest import OCI_INDEX, Index, Manifest
-from hythe.registry.events import RepositoryRef, TagMove
+from hythe.registry.events import PulledManifest, RepositoryRef, TagMove
 from hythe.registry.sql import manifests as manifest_rows
 from hythe.registry.sql import repositories as repository_rows
 from hythe.settings import Settings
@@ -76,7 +76,7 @@ def test_pulls_of_builds_are_not_counted(database: Database, run: Run[Any], sett
         async with open_foundation(database, settings) as foundation:
             repository, [digest] = await with_indexes(database, "x/image")
             for actor in (BUILD, HubActor("alice"), BUILD):
-                await foundation.listener.manifest_pulled(repository, "latest", digest, actor)
+                await foundation.listener.manifest_pulled(repository, PulledManifest("latest", digest, False, 1), actor)
             return foundation.pulls._counts[repository.id]
 
     assert run(counted()) == 1

@@ -16,6 +16,7 @@ from hythe.hub.user import Visibility
 from hythe.hub.users import PlanChange, UserChange
 from hythe.oci.digest import Digest
 from hythe.oci.errors import ErrorCode, WireError
+from hythe.registry.events import PulledManifest
 
 PUBLIC, PRIVATE = Visibility.PUBLIC, Visibility.PRIVATE
 
@@ -215,7 +216,9 @@ def test_pulls_are_counted(services: Services, ann: HubActor) -> None:
     digest = Digest.parse(services.push(ann, "ann/app"))
     found = services.run(services.registry.repositories.get(ann, "ann/app"))
     for _ in range(3):
-        services.run(services.foundation.listener.manifest_pulled(found, "latest", digest, ANONYMOUS))
+        services.run(
+            services.foundation.listener.manifest_pulled(found, PulledManifest("latest", digest, False, 1), ANONYMOUS)
+        )
 
     services.run(services.foundation.pulls.flush())
     services.run(services.foundation.pulls.flush())
@@ -229,7 +232,9 @@ def test_reads_of_builds_are_no_pulls(services: Services, ann: HubActor) -> None
     found = services.run(services.registry.repositories.get(ann, "ann/app"))
     build = HubActor("build 1", build=BuildLease(1, 1, "key"))
     for reader in (build, ann, build):
-        services.run(services.foundation.listener.manifest_pulled(found, "latest", digest, reader))
+        services.run(
+            services.foundation.listener.manifest_pulled(found, PulledManifest("latest", digest, False, 1), reader)
+        )
 
     services.run(services.foundation.pulls.flush())
 

@@ -1,6 +1,6 @@
 """The SQL of manifests and their references."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -70,6 +70,11 @@ _CHILDREN = select(manifest_children.c.child.label("digest")).where(
 _REFERRERS = select(manifests.c.digest).where(
     manifests.c.repository_id == bindparam("repository_id"),
     manifests.c.subject.in_(bindparam("digests", expanding=True)),
+)
+_LISTS = select(manifest_children.c.manifest).where(
+    manifest_children.c.repository_id == bindparam("repository_id"),
+    manifest_children.c.manifest.in_(bindparam("indexes", expanding=True)),
+    manifest_children.c.child == bindparam("digest"),
 )
 _SOME_REFERRERS = _REFERRERS.limit(MAX_REFERRERS + 1)
 _TAGGED = (
@@ -232,6 +237,12 @@ async def some_dependents(
         else:
             todo += batches(some, 1)
     return frozenset(found), tuple(many)
+
+
+async def lists(session: Session, repository_id: int, indexes: Sequence[str], digest: str) -> bool:
+    """Return whether one of these indexes lists the manifest."""
+    values = {"repository_id": repository_id, "indexes": indexes, "digest": digest}
+    return await session.row(_LISTS, values) is not None
 
 
 async def some_indexes_of(session: Session, repository_id: int, digest: str, limit: int) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from hythe.oci.digest import Digest
 from hythe.oci.errors import ErrorCode, WireError
 from hythe.registry.access import Actor
 from hythe.registry.anonymous import AnonymousAccess
-from hythe.registry.events import RegistryListener, RepositoryRef
+from hythe.registry.events import PulledManifest, RegistryListener, RepositoryRef
 from hythe.registry.policy import Policy
 from hythe.registry.routes.application import RegistryApplication
 from hythe.registry.routes.http import Message
@@ -48,7 +48,7 @@ class Counter(RegistryListener):
     def __init__(self) -> None:
         self.pulls: list[str] = []
 
-    async def manifest_pulled(self, repository: RepositoryRef, tag: str | None, digest: Digest, actor: Actor) -> None:
+    async def manifest_pulled(self, repository: RepositoryRef, pulled: PulledManifest, actor: Actor) -> None:
         """See RegistryListener.manifest_pulled."""
         self.pulls.append(actor.name)
 
