@@ -171,7 +171,7 @@ def _with_hub(arguments: Namespace, work: Callable[["HubServices"], Awaitable[No
 
     async def run() -> None:
         # The flags of these verbs lack blob_store, so this may be another blob store.
-        async with open_hub(settings, use_blobs=False) as services:
+        async with open_hub(settings, use_blobs=False, pace=True) as services:
             await work(services.hub)
 
     try:
@@ -186,7 +186,7 @@ async def _registry(arguments: Namespace) -> AsyncIterator["RegistryServices"]:
 
     settings = load_settings(arguments).settings
     _require_hub(settings)
-    async with open_hub(settings) as services:
+    async with open_hub(settings, pace=True) as services:
         yield services.registry
 
 

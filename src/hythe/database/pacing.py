@@ -13,7 +13,7 @@ from typing import TypeVar
 from hythe.database.port import Database, Dialect, Session
 from hythe.database.sqlite import SQLiteDatabase
 
-STEP_SECONDS = 0.005
+STEP_SECONDS = 0.003
 """How long a step of background work should take: until its end, others wait."""
 
 MIN_PART = 8

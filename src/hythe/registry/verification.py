@@ -110,23 +110,25 @@ class Verification:
                 after = await usage_check_store.counted_after(session, after)
             if after is not None and (wrong := await self._correct(after)):
                 yield wrong
+        repository = ""
         while True:
             async with self._database.reading() as session:
-                repository = await usage_check_store.uncounted_after(session, "")
-            if repository is None:
+                uncounted = await usage_check_store.uncounted_after(session, repository)
+            if uncounted is None:
                 return
+            repository = uncounted
             if wrong := await self._correct(repository.partition("/")[0]):
                 yield wrong
 
     async def _correct(self, namespace: str) -> Miscount | None:
         async with self._database.reading() as session:
-            if await usage_check_store.counted(session, namespace) == await usage_check_store.count(session, namespace):
-                return None
-        # A push between these queries looks like a wrong count: count while no one can push.
+            counted, actual = await usage_check_store.compare(session, namespace)
+        if counted == actual:
+            return None
+        # Rare; no one can push while it is corrected.
         async with self._database.writing() as session:
             await usage_store.lock(session, namespace)
-            counted = await usage_check_store.counted(session, namespace)
-            actual = await usage_check_store.count(session, namespace)
+            counted, actual = await usage_check_store.compare(session, namespace)
             if counted == actual:
                 return None
             await usage_check_store.correct(session, namespace, actual)

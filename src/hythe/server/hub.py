@@ -21,6 +21,7 @@ from hythe.egress.policy import EgressPolicy
 from hythe.forges.configured import open_forges
 from hythe.hub.routes import application as hub_routes
 from hythe.hub.routes.docker_hub import PREFIXES as DOCKER_HUB_PREFIXES
+from hythe.hub.routes.repository_addresses import kept_slashes
 from hythe.hub.service import HubServices, make_hub, open_foundation
 from hythe.notifications.routes import webhooks as webhook_routes
 from hythe.notifications.service import NotificationServices, make_notifications
@@ -126,6 +127,10 @@ async def serve_hub(settings: Settings, read: Callable[[], Settings], ready: Cal
                 await serve(HubApplication(services), listener, options, reload, services.builds.queue.close)
 
 
+_WITH_NAMES = ("/api/", *DOCKER_HUB_PREFIXES)
+"""Prefixes of paths in which the slashes of a repository's name may be encoded."""
+
+
 class HubApplication:
     """The ASGI application: registry requests go straight to the registry, all others through Starlette's router."""
 
@@ -152,4 +157,6 @@ class HubApplication:
         path: str = scope["path"]
         registry = (path.startswith("/v2/") or path == "/v2") and not path.startswith(DOCKER_HUB_PREFIXES)
         application = self._registry if registry else self._rest
+        if not registry and path.startswith(_WITH_NAMES) and b"%2f" in scope.get("raw_path", b"").lower():
+            scope = {**scope, "path": kept_slashes(scope["raw_path"])}
         await application(scope, receive, send)

@@ -3,7 +3,7 @@
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, bindparam, delete, func, insert, or_, select, true, update
 
 from hythe.database import Session
 from hythe.database.tables.registry import blobs, manifests, namespace_blobs, namespace_usage, repositories
@@ -32,19 +32,29 @@ def _sums(rows: Any) -> Any:
     ).select_from(rows)
 
 
-_LINKED = _sums(_linked.subquery())
-_COUNTED = _sums(_counted.subquery())
-_MANIFEST_BYTES = (
-    select(func.sum(manifests.c.size).label("bytes"))
+_links, _counts = _sums(_linked.subquery()).subquery("linked"), _sums(_counted.subquery()).subquery("counted")
+_usage = namespace_usage.c.namespace == _NAMESPACE
+# One statement, so that it sees one moment: a push between two would look like a wrong count.
+_COMPARED = select(
+    select(namespace_usage.c.bytes).where(_usage).scalar_subquery().label("counted_bytes"),
+    select(namespace_usage.c.repositories).where(_usage).scalar_subquery().label("counted_repositories"),
+    _counts.c.blobs.label("counted_blobs"),
+    _counts.c.links.label("counted_links"),
+    _links.c.bytes.label("linked_bytes"),
+    select(func.sum(manifests.c.size))
     .join(repositories, repositories.c.id == manifests.c.repository_id)
     .where(_in_namespace)
-)
-_REPOSITORIES = (
-    select(func.count().label("repositories"))
+    .scalar_subquery()
+    .label("manifest_bytes"),
+    select(func.count())
     .select_from(repositories)
     .where(_in_namespace, repositories.c.deleted_at.is_(None))
-)
-_USAGE = select(namespace_usage).where(namespace_usage.c.namespace == _NAMESPACE)
+    .scalar_subquery()
+    .label("repositories"),
+    _links.c.blobs,
+    _links.c.links,
+).select_from(_links.join(_counts, true()))
+_HAS_USAGE = select(namespace_usage.c.namespace).where(_usage)
 _FORGET_BLOBS = delete(namespace_blobs).where(namespace_blobs.c.namespace == _NAMESPACE)
 _COUNT_BLOBS = insert(namespace_blobs).from_select(
     ["digest", "size", "repositories", "namespace"], _linked.add_columns(_NAMESPACE)
@@ -76,25 +86,16 @@ class NamespaceCount(msgspec.Struct, frozen=True):
     links: int
 
 
-async def counted(session: Session, namespace: str) -> NamespaceCount:
-    """Return what the triggers counted."""
-    key = {"namespace": namespace}
-    usage, sums = await session.row(_USAGE, key), await session.row(_COUNTED, key)
-    if sums is None:
+async def compare(session: Session, namespace: str) -> tuple[NamespaceCount, NamespaceCount]:
+    """Return what the triggers counted, and what is counted again, at one moment."""
+    row = await session.row(_COMPARED, {"namespace": namespace})
+    if row is None:
         raise LookupError("an aggregate returned no row")
-    stored, in_namespace = (usage.bytes, usage.repositories) if usage is not None else (0, 0)
-    return NamespaceCount(stored, in_namespace, sums.blobs, int(sums.links or 0))
-
-
-async def count(session: Session, namespace: str) -> NamespaceCount:
-    """Count again."""
-    key = {"namespace": namespace}
-    sums, described = await session.row(_LINKED, key), await session.row(_MANIFEST_BYTES, key)
-    found = await session.row(_REPOSITORIES, key)
-    if sums is None or described is None or found is None:
-        raise LookupError("an aggregate returned no row")
-    stored = int(sums.bytes or 0) + int(described.bytes or 0)
-    return NamespaceCount(stored, found.repositories, sums.blobs, int(sums.links or 0))
+    counted = NamespaceCount(
+        row.counted_bytes or 0, row.counted_repositories or 0, row.counted_blobs, int(row.counted_links or 0)
+    )
+    stored = int(row.linked_bytes or 0) + int(row.manifest_bytes or 0)
+    return counted, NamespaceCount(stored, row.repositories, row.blobs, int(row.links or 0))
 
 
 async def correct(session: Session, namespace: str, actual: NamespaceCount) -> None:
@@ -122,7 +123,7 @@ async def uncounted_after(session: Session, after: str) -> str | None:
     while row := await session.row(_REPOSITORY_AFTER, {"after": after}):
         name = str(row.name)
         namespace, slash, _ = name.partition("/")
-        if await session.row(_USAGE, {"namespace": namespace}) is None:
+        if await session.row(_HAS_USAGE, {"namespace": namespace}) is None:
             return name
         after = f"{namespace}/{LAST_CHARACTER}" if slash else name
     return None
