@@ -10,8 +10,8 @@ class AccountListener:
     async def account_blocked(self, session: Session, user: User) -> None:
         """An account is being blocked, in this transaction: stop what it started."""
 
-    async def account_deleting(self, user: User) -> tuple[str, ...]:
-        """A blocked account is about to be deleted with its repositories, outside of any transaction.
+    async def account_deleting(self, user_id: int, name: str) -> tuple[str, ...]:
+        """An account was deleted, and its repositories are next; outside of any transaction, perhaps repeatedly.
 
         Remove what it has in other places, and return what could not be removed there, for the administrator.
         """

@@ -5,6 +5,9 @@ tokens and builds end at once. A deleted account loses everything; its name stay
 it would receive the pulls of the old images. Only an administrator can give it to a new account.
 """
 
+import asyncio
+import contextlib
+import logging
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
@@ -20,12 +23,23 @@ from hythe.hub.sql import sessions as session_store
 from hythe.hub.sql import tokens as token_store
 from hythe.hub.sql import user_administration as store
 from hythe.hub.sql import users as user_store
-from hythe.hub.sql.user_administration import AccountContents
+from hythe.hub.sql.user_administration import MAX_COUNTED, AccountContents
 from hythe.hub.user import User
 from hythe.hub.wording import counted
 from hythe.oci.errors import ErrorCode, WireError
 from hythe.registry.repositories import Repositories as RegistryRepositories
 from hythe.settings import format_bytes
+
+COUNT_TIMEOUT = 30.0
+"""Maximum seconds to count what an account has."""
+
+REPLY_TIME = 10.0
+"""Seconds after which a request that deletes an account gets its response, also if repositories are left."""
+
+INTERVAL = 30.0
+"""Seconds between two looks for deleted accounts that other processes left."""
+
+log = logging.getLogger(__name__)
 
 
 class DeletedAccount(msgspec.Struct, frozen=True):
@@ -54,6 +68,7 @@ class UserAdministration:
         self._registry = registry
         self._listeners = listeners
         self._clock = clock
+        self._unfinished = asyncio.Event()
 
     async def block(self, actor: HubActor, name: str) -> User:
         """Block an account: its credentials stop at once on every server, and its builds are cancelled.
@@ -91,26 +106,62 @@ class UserAdministration:
         await self._access.require_admin(actor)
         async with self._database.reading() as session:
             await _named(session, name)
+        async with self._database.reading_long(COUNT_TIMEOUT) as session:
             return await store.contents(session, name)
 
     async def delete(self, actor: HubActor, name: str, confirmation: str) -> DeletedAccount:
-        """Block an account and delete it with everything it has. ``confirmation`` must be its name.
+        """Delete an account with everything it has. ``confirmation`` must be its name.
 
-        If it is interrupted, the account stays blocked, and a second call deletes the rest. Raises NotFound, Refused,
-        Invalid.
+        The account is gone at once, and its repositories are deleted one after the other. The command line waits for
+        the last one, and others for REPLY_TIME; ``run`` of any server continues. Raises NotFound, Refused, Invalid.
         """
         contents = await self.contents(actor, name)
         if confirmation != name:
             raise Invalid({"confirm": f"must be {name}: this deletes {described(contents)}"})
-        user = await self.block(actor, name)
-        remaining = [each for listener in self._listeners for each in await listener.account_deleting(user)]
-        while not await self._remove_if_empty(user):
+        async with self._database.writing() as session:
+            user = await self._other(session, actor, name)
+            await self._block(session, user)
+            await store.set_deleted(session, user.id, self._clock())
+        remaining = await self._clean_up_elsewhere(user.id, name)
+        try:
+            async with asyncio.timeout(None if actor.operating else REPLY_TIME):
+                await self._finish(user.id, name)
+        except TimeoutError:
+            self._unfinished.set()
+        return DeletedAccount(contents, remaining)
+
+    async def run(self) -> None:
+        """Continue the deletions of accounts that other processes or requests began, until cancelled."""
+        while True:
+            self._unfinished.clear()
+            try:
+                await self._finish_all()
+            except Exception:
+                # Catch every error: otherwise the account would stay until the next restart.
+                log.exception("deleting an account failed and will be retried")
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._unfinished.wait(), INTERVAL)
+
+    async def _finish_all(self) -> None:
+        async with self._database.reading() as session:
+            found = await store.deleted_users(session)
+        for user_id, name in found:
+            for remaining in await self._clean_up_elsewhere(user_id, name):
+                log.warning("the account %s was deleted, and this remains: %s", name, remaining)
+            await self._finish(user_id, name)
+
+    async def _clean_up_elsewhere(self, user_id: int, name: str) -> tuple[str, ...]:
+        """Remove what the account has in other places; return what remains there. Can be repeated."""
+        found = [each for listener in self._listeners for each in await listener.account_deleting(user_id, name)]
+        return tuple(found)
+
+    async def _finish(self, user_id: int, name: str) -> None:
+        while not await self._remove_if_empty(user_id, name):
             await self._delete_repositories(name)
-        return DeletedAccount(contents, tuple(remaining))
 
     async def _delete_repositories(self, name: str) -> None:
         async with self._database.reading() as session:
-            found = await store.repository_names(session, name)
+            found = await store.some_repository_names(session, name)
         for repository in found:
             try:
                 await self._registry.delete(HubActor.operator(), repository)
@@ -118,11 +169,11 @@ class UserAdministration:
                 if error.code is not ErrorCode.NAME_UNKNOWN:
                     raise
 
-    async def _remove_if_empty(self, user: User) -> bool:
+    async def _remove_if_empty(self, user_id: int, name: str) -> bool:
         async with self._database.writing() as session:
-            if await store.repository_names(session, user.name):
+            if await store.some_repository_names(session, name):
                 return False
-            await store.remove(session, user.id, user.name, self._clock())
+            await store.remove(session, user_id, name, self._clock())
             return True
 
     async def _other(self, session: Session, actor: HubActor, name: str) -> User:
@@ -148,9 +199,13 @@ async def _named(session: Session, name: str) -> User:
 def described(contents: AccountContents) -> str:
     """Describe what an account has: ``2 repositories with 5 tags (1.2 MiB), 1 build and 3 personal tokens``."""
     parts = [
-        f"{counted(contents.repositories, 'repository', 'repositories')} with {counted(contents.tags, 'tag')}"
+        f"{_bounded(contents.repositories, 'repository', 'repositories')} with {_bounded(contents.tags, 'tag')}"
         f" ({format_bytes(contents.bytes)})"
     ]
     nouns = ("build", "webhook", "personal token", "linked account")
-    parts += [counted(getattr(contents, f"{noun.replace(' ', '_')}s"), noun) for noun in nouns]
+    parts += [_bounded(getattr(contents, f"{noun.replace(' ', '_')}s"), noun) for noun in nouns]
     return f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def _bounded(count: int, one: str, many: str = "") -> str:
+    return counted(min(count, MAX_COUNTED), one, many, exact=count <= MAX_COUNTED)

@@ -1,12 +1,16 @@
 """Administrators block, unblock and delete accounts: what ends, what stays, and whom it cannot happen to."""
 
+import asyncio
+
 import pytest
 from tests.unit.hub.services import PASSWORD, Services
 
+from hythe.hub import user_administration
 from hythe.hub.actor import ANONYMOUS, HubActor, Right
 from hythe.hub.errors import AccountBlocked, Invalid, NotFound, Refused, SignInNeeded, Taken
 from hythe.hub.personal_tokens import NewPersonalToken
 from hythe.hub.repositories import NewRepository
+from hythe.hub.sql import user_administration as store
 from hythe.hub.tokens import TokenRequest
 from hythe.hub.user import Visibility
 from hythe.hub.user_administration import described
@@ -154,8 +158,8 @@ def test_a_deleted_account_leaves_nothing_but_its_name(services: Services, ann: 
         services.run(services.hub.access.require(opened, "ann/app", Action.PUSH))
 
 
-def test_an_interrupted_deletion_can_be_repeated(services: Services, ann: HubActor, curator: HubActor) -> None:
-    """A deletion that stopped after blocking continues with a second call."""
+def test_a_blocked_account_can_be_deleted(services: Services, ann: HubActor, curator: HubActor) -> None:
+    """Blocking is no obstacle, and no condition."""
     services.push(ann, "ann/app")
     services.run(services.hub.administration.block(curator, "ann"))
 
@@ -163,6 +167,56 @@ def test_an_interrupted_deletion_can_be_repeated(services: Services, ann: HubAct
 
     with pytest.raises(NotFound):
         services.run(services.hub.users.get(curator, "ann"))
+
+
+def test_a_large_account_is_gone_at_once(
+    services: Services, ann: HubActor, curator: HubActor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The account and its repositories are gone when the request returns; any server deletes what is left."""
+    monkeypatch.setattr(user_administration, "REPLY_TIME", 0)
+    monkeypatch.setattr(store, "REPOSITORIES_AT_ONCE", 2)
+    names = [f"ann/app{number}" for number in range(5)]
+    for name in names:
+        services.push(ann, name)
+
+    done = services.run(services.hub.administration.delete(curator, "ann", "ann"))
+
+    async def left() -> tuple[str, ...]:
+        async with services.database.reading() as session:
+            return await store.some_repository_names(session, "ann")
+
+    assert done.deleted.repositories == 5
+    assert services.run(left())
+    for name in names:
+        with pytest.raises(WireError):
+            services.run(services.hub.access.require(ANONYMOUS, name, Action.PULL))
+        with pytest.raises(NotFound):
+            services.run(services.hub.repositories.get(curator, name))
+    for call in (services.hub.users.get(curator, "ann"), services.hub.administration.delete(curator, "ann", "ann")):
+        with pytest.raises(NotFound):
+            services.run(call)
+    with pytest.raises(Taken):
+        services.run(services.hub.users.create(OPERATOR, NewUser("ann", "new@example.com", PASSWORD)))
+    with pytest.raises((AccountBlocked, SignInNeeded)):
+        services.run(services.hub.credentials.by_password("ann", PASSWORD))
+
+    services.run(_run_for_a_while(services))
+
+    assert not services.run(left())
+    services.run(services.hub.users.create(OPERATOR, NewUser("ann", "new@example.com", PASSWORD)))
+
+
+async def _run_for_a_while(services: Services) -> None:
+    """Let a server do its background work until no deleted account is left."""
+    running = asyncio.create_task(services.hub.administration.run())
+    async with asyncio.timeout(20):
+        while True:
+            async with services.database.reading() as session:
+                if not await store.deleted_users(session):
+                    break
+            await asyncio.sleep(0.01)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
 
 
 def test_what_an_account_has_in_words(services: Services, ann: HubActor, curator: HubActor) -> None:

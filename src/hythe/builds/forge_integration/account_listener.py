@@ -5,7 +5,6 @@ from hythe.builds.forge_integration.linked_accounts import LinkedAccountService
 from hythe.hub.account_events import AccountListener
 from hythe.hub.actor import HubActor
 from hythe.hub.errors import HubError
-from hythe.hub.user import User
 
 
 class ForgeAccountListener(AccountListener):
@@ -15,9 +14,9 @@ class ForgeAccountListener(AccountListener):
         self._linked_accounts = linked_accounts
         self._webhooks = webhooks
 
-    async def account_deleting(self, user: User) -> tuple[str, ...]:
+    async def account_deleting(self, user_id: int, name: str) -> tuple[str, ...]:
         """Remove webhooks, deploy keys and tokens at forges, on behalf of the user; return what remains there."""
-        owner = HubActor(user.name, user_id=user.id)
+        owner = HubActor(name, user_id=user_id)
         remaining: list[str] = []
         for account in await self._linked_accounts.list_own(owner):
             try:

@@ -35,6 +35,7 @@ _CONTEXT = (
         users.c.credential_generation,
         personal_tokens.c.rights,
         personal_tokens.c.expires_at,
+        _owners.c.deleted_at.label("owner_deleted_at"),
         _owners.c.blocked_at.label("owner_blocked_at"),
         _owners.c.admin.label("owner_admin"),
         _owners.c.storage_limit,
@@ -82,7 +83,10 @@ async def access_context(session: Session, actor: HubActor, namespace: str, name
 
 def _context_of(row: Row[Any], namespace: str) -> AccessContext:
     kind, namespace_id, owner_id, repository_id, visibility, user_id, admin, built, *more = tuple(row)
-    user_name, blocked_at, generation, rights, expires_at, owner_blocked_at, unlimited, *limits = more
+    user_name, blocked_at, generation, rights, expires_at, owner_deleted_at, owner_blocked_at, unlimited, *limits = more
+    if owner_deleted_at is not None:
+        # Its repositories are being deleted one after the other; until then they look as if they did not exist.
+        kind = namespace_id = owner_id = repository_id = visibility = built = None
     return AccessContext(
         NamespaceKind(kind) if kind is not None else None,
         namespace_id,

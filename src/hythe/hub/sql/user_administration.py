@@ -14,9 +14,18 @@ from hythe.database.tables.notifications import webhooks
 from hythe.database.tables.registry import namespace_usage, repositories, tags
 from hythe.registry.sql.usage import names_within
 
+REPOSITORIES_AT_ONCE = 100
+"""Names of repositories to read at once."""
+
+MAX_COUNTED = 10_000
+"""Each number is counted up to this one and one more."""
+
 
 class AccountContents(msgspec.Struct, frozen=True):
-    """What an account has, and loses when it is deleted. ``bytes`` counts each blob once."""
+    """What an account has, and loses when it is deleted. ``bytes`` counts each blob once.
+
+    The other numbers are counted up to 10,001, which means more than 10,000.
+    """
 
     repositories: int
     tags: int
@@ -28,20 +37,21 @@ class AccountContents(msgspec.Struct, frozen=True):
 
 
 def _count(statement: Select[Any]) -> ScalarSelect[int]:
-    return statement.with_only_columns(func.count(), maintain_column_froms=True).scalar_subquery()
+    some = statement.with_only_columns(literal(1), maintain_column_froms=True).limit(MAX_COUNTED + 1).subquery()
+    return select(func.count()).select_from(some).scalar_subquery()
 
 
 _NAME = bindparam("name", type_=users.c.name.type)
 _OWN = (
-    select(hub_repositories.c.repository_id).join_from(hub_repositories, namespaces).where(namespaces.c.name == _NAME)
+    select(hub_repositories.c.repository_id).join_from(namespaces, hub_repositories).where(namespaces.c.name == _NAME)
 )
 _USAGE = select(namespace_usage).where(namespace_usage.c.namespace == _NAME)
 _CONTENTS = select(
     _count(_OWN).label("repositories"),
-    _count(select(tags).where(tags.c.repository_id.in_(_OWN))).label("tags"),
+    _count(_OWN.join(tags, tags.c.repository_id == hub_repositories.c.repository_id)).label("tags"),
     func.coalesce(_USAGE.with_only_columns(namespace_usage.c.bytes).scalar_subquery(), 0).label("bytes"),
     _count(select(builds).where(builds.c.account == _NAME)).label("builds"),
-    _count(select(webhooks).where(webhooks.c.repository_id.in_(_OWN))).label("webhooks"),
+    _count(_OWN.join(webhooks, webhooks.c.repository_id == hub_repositories.c.repository_id)).label("webhooks"),
     _count(select(personal_tokens).join_from(personal_tokens, users).where(users.c.name == _NAME)).label(
         "personal_tokens"
     ),
@@ -73,17 +83,28 @@ async def set_blocked(session: Session, user_id: int, at: datetime | None) -> No
     await session.run(update(users).where(users.c.id == user_id).values(changes))
 
 
-async def repository_names(session: Session, namespace: str) -> tuple[str, ...]:
-    """Return the names of all repositories in a namespace."""
+async def some_repository_names(session: Session, namespace: str) -> tuple[str, ...]:
+    """Return the names of some repositories in a namespace."""
     within = names_within(repositories.c.name, literal(namespace))
-    rows = await session.rows(select(repositories.c.name).where(within).order_by(repositories.c.name))
-    return tuple(row.name for row in rows)
+    some = select(repositories.c.name).where(within, repositories.c.deleted_at.is_(None))
+    return tuple(row.name for row in await session.rows(some.order_by(repositories.c.name).limit(REPOSITORIES_AT_ONCE)))
+
+
+async def set_deleted(session: Session, user_id: int, at: datetime) -> None:
+    """Delete an account for everyone; its repositories are deleted next, then its row."""
+    await session.run(update(users).where(users.c.id == user_id).values(deleted_at=at))
+
+
+async def deleted_users(session: Session) -> tuple[tuple[int, str], ...]:
+    """Return id and name of some deleted accounts that still have a row."""
+    some = select(users.c.id, users.c.name).where(users.c.deleted_at.is_not(None)).order_by(users.c.id).limit(100)
+    return tuple((row.id, row.name) for row in await session.rows(some))
 
 
 async def remove(session: Session, user_id: int, name: str, at: datetime) -> None:
     """Delete an account with its namespace, sessions and tokens, and reserve its name."""
-    await session.run(delete(users).where(users.c.id == user_id))
-    await session.run(insert(reserved_names).values(name=name, reserved_at=at))
+    if await session.run(delete(users).where(users.c.id == user_id)):
+        await session.run(insert(reserved_names).values(name=name, reserved_at=at))
 
 
 async def is_reserved(session: Session, name: str) -> bool:

@@ -40,7 +40,7 @@ _ALL = select(
     .scalar_subquery()
     .label("build_minutes"),
 )
-_BY_NAME = _ALL.where(users.c.name == bindparam("name"))
+_BY_NAME = _ALL.where(users.c.name == bindparam("name"), users.c.deleted_at.is_(None))
 BY_NAME = SortedList(_ALL, users.c.name)
 _BY_ID = _ALL.where(users.c.id == bindparam("user_id"))
 ACTOR_COLUMNS = (users.c.id, users.c.name, users.c.admin, users.c.blocked_at, users.c.credential_generation)
