@@ -30,9 +30,6 @@ DOCKER_SCHEMA1 = "application/vnd.docker.distribution.manifest.v1+json"
 MANIFEST_MEDIA_TYPES = (OCI_MANIFEST, OCI_INDEX, DOCKER_MANIFEST, DOCKER_LIST, OCI_ARTIFACT)
 """All supported media types of manifests, which clients should accept."""
 
-INDEX_MEDIA_TYPES = (OCI_INDEX, DOCKER_LIST)
-"""The media types of indexes."""
-
 INDEX_MEDIA_TYPES = frozenset({OCI_INDEX, DOCKER_LIST})
 """The media types of indexes, which list the manifests of other images."""
 
