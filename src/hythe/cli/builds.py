@@ -125,7 +125,9 @@ class _Builds:
         self._scopes = (Scope.repository(reference.repository, PULL, PUSH, DELETE),)
         self._prepared = False
         self._account_token = ""
-        self.path = f"/api/v1/repositories/{reference.repository}"
+        namespace, _, name = reference.repository.partition("/")
+        # An encoded slash is always part of the name: ann/app%2Fbuilds is no list of builds.
+        self.path = f"/api/v1/repositories/{namespace}/{quote(name, safe='')}"
         self.host = reference.host
 
     @property

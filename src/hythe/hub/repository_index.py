@@ -4,7 +4,7 @@ from hythe.database import Session
 from hythe.hub.access_context import AccessContext
 from hythe.hub.descriptions import NO_DESCRIPTION, RenderedDescription
 from hythe.hub.errors import Refused
-from hythe.hub.namespaces import NamespaceKind
+from hythe.hub.namespaces import HIDDEN_NAMES, NamespaceKind
 from hythe.hub.plans import admit_repository
 from hythe.hub.sql import repositories as store
 from hythe.hub.user import Visibility
@@ -27,6 +27,9 @@ async def enlist(
     """
     if context.namespace_id is None:
         raise Refused(f"the namespace of {repository.name} does not exist", "push to YOUR-NAME/..")
+    name = repository.name.partition("/")[2]
+    if context.namespace is NamespaceKind.CURATED and name in HIDDEN_NAMES:
+        raise Refused(f"{name} is an address of Docker Hub's API: no one could pull it", "choose another name")
     allowed = await admit_repository(session, context.namespace_id, visibility)
     values = {
         "visibility": allowed.value,
@@ -37,7 +40,6 @@ async def enlist(
         "updated_at": repository.created_at,
         **full_description.columns,
     }
-    name = repository.name.partition("/")[2]
     await store.add(session, repository.id, context.namespace_id, name, values)
     if listed:
         await store.index(session, repository.id)

@@ -18,11 +18,9 @@ from hythe.builds.status import BuildStatus
 from hythe.database import DatabaseError
 from hythe.hub.actor import ANONYMOUS, HubActor
 from hythe.hub.errors import HubError, NotFound
-from hythe.hub.namespaces import canonical_name
 from hythe.hub.routes.parsing import parse_body, parse_fields, read_body
+from hythe.hub.routes.repository_addresses import name_in_path
 from hythe.hub.service import HubServices
-from hythe.oci.errors import InvalidReference
-from hythe.oci.reference import parse_name
 
 MAX_TRIGGER_SIZE = 64 * 1024
 """Bytes; a form of this size takes at most 10 ms to decode."""
@@ -165,10 +163,7 @@ async def public_key(builds: BuildsServices, _hub: HubServices, _request: Reques
 
 def repository_of(request: Request) -> str:
     """Return the canonical name in the path. Raises NotFound."""
-    try:
-        return canonical_name(parse_name(f"{request.path_params['namespace']}/{request.path_params['name']}"))
-    except InvalidReference as error:
-        raise NotFound("repository not found") from error
+    return name_in_path(request.path_params["namespace"], request.path_params["name"])
 
 
 async def _actor(hub: HubServices, request: Request) -> HubActor:

@@ -47,8 +47,9 @@ def routes(hub: HubServices, more: tuple[Endpoint, ...] = ()) -> list[BaseRoute]
         *(Route(path, _bound(hub, answering), methods=[method]) for method, path, answering in PLAIN),
         Route("/api/openapi.json", _description(table)),
         *routes_of(table, hub),
-        *routes_of(docker_hub.ENDPOINTS, hub),
-        _NothingElse(),
+        *routes_of(docker_hub.ENDPOINTS, hub, docker_hub.failure_response),
+        _NothingElse(("/api/",), problem_response),
+        _NothingElse(docker_hub.PREFIXES, docker_hub.failure_response),
     ]
 
 
@@ -72,13 +73,17 @@ def _description(table: tuple[Endpoint, ...]) -> Callable[[Request], Awaitable[R
 
 
 class _NothingElse(BaseRoute):
-    """Responds to every other path below ``/api/`` with a problem. A path pattern would miss paths with line breaks."""
+    """Responds to every other path with these prefixes with an error. A pattern would miss paths with line breaks."""
+
+    def __init__(self, prefixes: tuple[str, ...], failure: Callable[[Exception], Response]) -> None:
+        self._prefixes = prefixes
+        self._failure = failure
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         """See BaseRoute."""
-        return (Match.FULL if scope["type"] == "http" and scope["path"].startswith("/api/") else Match.NONE), {}
+        return (Match.FULL if scope["type"] == "http" and scope["path"].startswith(self._prefixes) else Match.NONE), {}
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See BaseRoute."""
-        response = problem_response(NotFound("no such address", "/api/openapi.json lists all addresses"))
+        response = self._failure(NotFound("no such address", "/api/openapi.json lists all addresses"))
         await response(scope, receive, send)

@@ -11,10 +11,12 @@ from typing import Any, Generic, TypeVar
 from urllib.parse import urlencode
 
 import msgspec
+from starlette.responses import Response
 
 from hythe.hub.page import Page, Paging
 from hythe.hub.repository import Repository
 from hythe.hub.routes.endpoint import ApiRequest, Endpoint, Nothing
+from hythe.hub.routes.problem_details import Problem, problem_response
 from hythe.hub.routes.repositories import repository_path
 from hythe.hub.routes.tags import tag_path
 from hythe.hub.service import HubServices
@@ -206,12 +208,29 @@ def _found(found: Repository) -> HubFound:
     return HubFound(found.short_name, found.description, found.stars, found.pulls, found.official, found.built)
 
 
+class HubFailure(msgspec.Struct, frozen=True):
+    """An error: Docker Hub sends ``message`` for most, and ``detail`` for failed logins. Tools read either."""
+
+    message: str
+    detail: str
+    errinfo: dict[str, str] = {}
+
+
+def failure_response(error: Exception) -> Response:
+    """Return the response for an error in the form of Docker Hub's API."""
+    response = problem_response(error)
+    detail = msgspec.json.decode(response.body, type=Problem).detail
+    headers = {name: value for name, value in response.headers.items() if not name.startswith("content-")}
+    body = msgspec.json.encode(HubFailure(detail, detail))
+    return Response(body, response.status_code, headers, "application/json")
+
+
 def _both(endpoints: Iterable[Endpoint]) -> tuple[Endpoint, ...]:
-    """Respond with and without a trailing slash, because tools send both."""
-    return tuple(replace(each, path=path, lenient=True) for each in endpoints for path in (each.path, each.path + "/"))
+    """Respond with and without a trailing slash, because tools send both; with it first, as names match slashes."""
+    return tuple(replace(each, path=path, lenient=True) for each in endpoints for path in (each.path + "/", each.path))
 
 
-_ONE = "/v2/repositories/{namespace}/{name}"
+_ONE = "/v2/repositories/{namespace}/{name:path}"
 
 ENDPOINTS = _both(
     (

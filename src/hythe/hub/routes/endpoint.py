@@ -16,6 +16,7 @@ from hythe.hub.errors import Refused
 from hythe.hub.page import PAGE_SIZE, Page, Paging
 from hythe.hub.routes.parsing import parse_body, parse_fields, read_body
 from hythe.hub.routes.problem_details import MethodNotAllowed, problem_response
+from hythe.hub.routes.repository_addresses import shortest_names_first
 from hythe.hub.service import HubServices
 from hythe.registry.routes.cross_site import is_cross_site
 
@@ -86,20 +87,29 @@ def page_reply(page: Page[Any], items: Iterable[T]) -> PageReply[T]:
     return PageReply(page.total, page.paging.page, page.paging.page_size, tuple(items))
 
 
-def routes_of(endpoints: Iterable[Endpoint], hub: HubServices) -> list[Route]:
-    """Return a route for each path with all its methods, in the order of the table."""
+def routes_of(
+    endpoints: Iterable[Endpoint], hub: HubServices, failure: Callable[[Exception], Response] = problem_response
+) -> list[Route]:
+    """Return a route for each path with all its methods; ``failure`` makes the responses for errors.
+
+    The order is that of the table, but the shortest name of a repository in a path is matched first.
+    """
     by_path: dict[str, dict[str, Endpoint]] = {}
     for endpoint in endpoints:
         by_path.setdefault(endpoint.path, {})[endpoint.method] = endpoint
-    return [Route(path, _Answering(methods, hub)) for path, methods in by_path.items()]
+    routes = [(path, Route(path, _Answering(methods, hub, failure))) for path, methods in by_path.items()]
+    return shortest_names_first(routes)
 
 
 class _Answering:
     """The ASGI application of one path."""
 
-    def __init__(self, methods: Mapping[str, Endpoint], hub: HubServices) -> None:
+    def __init__(
+        self, methods: Mapping[str, Endpoint], hub: HubServices, failure: Callable[[Exception], Response]
+    ) -> None:
         self._methods = methods
         self._hub = hub
+        self._failure = failure
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         response = await self._answer(Request(scope, receive))
@@ -114,7 +124,7 @@ class _Answering:
                 await endpoint.handler(self._hub, await _call(self._hub, endpoint, request)), endpoint.status
             )
         except Exception as error:
-            return problem_response(error)
+            return self._failure(error)
 
 
 async def _call(hub: HubServices, endpoint: Endpoint, request: Request) -> ApiRequest[Any, Any]:

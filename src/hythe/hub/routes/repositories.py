@@ -6,15 +6,13 @@ from typing import Any
 
 import msgspec
 
-from hythe.hub.errors import NotFound
 from hythe.hub.page import PAGE_SIZE, Paging
 from hythe.hub.repositories import NewRepository, RepositoryChange
 from hythe.hub.repository import Repository
 from hythe.hub.routes.endpoint import ApiRequest, Endpoint, Nothing, PageQuery, PageReply, page_reply
+from hythe.hub.routes.repository_addresses import name_in_path
 from hythe.hub.service import HubServices
 from hythe.hub.user import Visibility
-from hythe.oci.errors import InvalidReference
-from hythe.oci.reference import parse_name
 
 
 class SearchParameters(msgspec.Struct, frozen=True):
@@ -48,10 +46,7 @@ class RepositoryReply(RepositorySummary, frozen=True):
 
 def repository_path(call: ApiRequest[Any, Any]) -> str:
     """Return the canonical name in the path. Raises NotFound if it is not a valid name."""
-    try:
-        return parse_name(f"{call.path['namespace']}/{call.path['name']}")
-    except InvalidReference as error:
-        raise NotFound("repository does not exist") from error
+    return name_in_path(call.path["namespace"], call.path["name"])
 
 
 def _summary(found: Repository) -> RepositorySummary:
