@@ -38,11 +38,11 @@ def start_registry(
 
 
 def send(
-    server: HytheServer, method: str, path: str, body: bytes | None = None
+    server: HytheServer, method: str, path: str, body: bytes | None = None, **headers: str
 ) -> tuple[http.client.HTTPResponse, bytes]:
     """Send a request without following redirects."""
     connection = http.client.HTTPConnection(server.host, timeout=120)
-    connection.request(method, path, body, {"Content-Type": "application/octet-stream"})
+    connection.request(method, path, body, {"Content-Type": "application/octet-stream", **headers})
     answer = connection.getresponse()
     return answer, answer.read()
 
@@ -65,10 +65,15 @@ def test_an_upload_moves_between_servers(start_registry: Callable[..., HytheServ
     done, _ = send(second, "PUT", f"{path_of(two)}{mark}digest={digest}")
     redirected, _ = send(first, "GET", f"/v2/moving/image/blobs/{digest}")
     proxied, content = send(second, "GET", f"/v2/moving/image/blobs/{digest}")
+    several, parts = send(first, "GET", f"/v2/moving/image/blobs/{digest}", Range="bytes=100-109,15000000-15999999")
 
     assert [answer.status for answer in (opened, one, two, done)] == [202, 202, 202, 201]
     assert (redirected.status, proxied.status) == (307, 200)
     assert content == blob
+    assert several.status == 206  # the bucket would send all
+    assert blob[100:110] in parts
+    assert blob[15_000_000:16_000_000] in parts
+    assert len(parts) < 1_001_000
     assert sum(file.stat().st_size for server in (first, second) for file in server.data.rglob("*")) < MIB
 
 

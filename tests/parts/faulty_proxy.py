@@ -52,7 +52,7 @@ class Fault:
 class FaultyProxy:
     """The proxy. `faults` can be added at any time; `requests` are the received ones, as "METHOD /path".
 
-    `ranges` are the `Range` headers of the requests that had one.
+    `ranges` are the `Range` headers of the requests that had one, `sent` the bytes of all responses' bodies.
     """
 
     url: str
@@ -60,6 +60,7 @@ class FaultyProxy:
     faults: list[Fault] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
     ranges: list[str] = field(default_factory=list)
+    sent: int = 0
     ended: threading.Event = field(default_factory=threading.Event)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -162,6 +163,8 @@ class _Handler(BaseHTTPRequestHandler):
             return
         for piece in self._spoiled(iter(lambda: answer.read1(CHUNK), b""), fault):
             self.wfile.write(piece)
+            with self.proxy.lock:
+                self.proxy.sent += len(piece)
 
     def _spoiled(self, pieces: Iterator[bytes], fault: Fault) -> Iterator[bytes]:
         offset = 0

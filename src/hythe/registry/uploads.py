@@ -5,6 +5,10 @@
 
 Before the bytes become a blob, the session claims the digest; afterwards one transaction links the blob and ends the
 session. Garbage collection never deletes a linked or claimed blob, and no session claims a blob that is being deleted.
+
+Only that last transaction is durable. When the database crashes, it may forget the latest changes of sessions: the row
+is then behind the stored bytes, from which every request recovers the offset, or the claim or the session is missing,
+and the client starts again.
 """
 
 import asyncio
@@ -53,6 +57,22 @@ class Chunk(msgspec.Struct, frozen=True):
     length: int | None = None
 
 
+class _CountedBody:
+    """The body of a request; ``size`` is the number of bytes that were read."""
+
+    def __init__(self, body: AsyncIterator[bytes]) -> None:
+        self._body = body
+        self.size = 0
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        piece = await anext(self._body)
+        self.size += len(piece)
+        return piece
+
+
 class _Push(msgspec.Struct, frozen=True):
     """Who pushes where, within which limits."""
 
@@ -98,6 +118,9 @@ class Uploads:
         upload = await self._start(push, digest)
         try:
             return await self._finish_whole(push, upload, digest, Chunk(body, length=length))
+        except DigestMismatch as error:
+            await self._discard(upload)
+            raise wrong_digest(digest) from error
         except (WireError, StorageError, BodyCut):
             await self._discard(upload)
             raise
@@ -125,10 +148,38 @@ class Uploads:
         push = await self._push(actor, repository)
         upload = await self._find(push, upload_id)
         if upload.offset == 0 and not last.start:
-            return await self._finish_whole(push, upload, digest, last)
-        upload = await self._recover(upload)
-        _check_order(upload, last)
-        upload = await self._append(push, upload, last)
+            body = _CountedBody(last.body)
+            try:
+                return await self._finish_whole(push, upload, digest, Chunk(body, last.start, last.length))
+            except DigestMismatch as error:
+                upload = await self._recover_forgotten(upload, digest, body.size, error)
+        else:
+            upload = await self._recover(upload)
+            _check_order(upload, last)
+            upload = await self._append(push, upload, last)
+        return await self._commit(push, upload, digest)
+
+    async def _recover_forgotten(
+        self, upload: UploadSession, digest: Digest, received: int, error: DigestMismatch
+    ) -> UploadSession:
+        """Return the session if the store has bytes that the database has forgotten, and the client sent no others.
+
+        Looking for them only after a mismatch spares whole blobs, the usual case, a request to an object store.
+        Raises WireError: 416 if the client sent more bytes, which belong behind those; otherwise the session ends, with
+        BLOB_UPLOAD_UNKNOWN if all its bytes may be lost, or with DIGEST_INVALID.
+        """
+        recovered = await self._recover(upload)
+        if recovered.offset and received:
+            raise _out_of_order(recovered, 0) from error
+        if recovered.offset:
+            return recovered
+        await self._discard(upload)
+        if not received:
+            raise unknown_upload(upload.id) from error
+        raise wrong_digest(digest) from error
+
+    async def _commit(self, push: "_Push", upload: UploadSession, digest: Digest) -> int:
+        """Turn the session into a blob of the repository."""
         reserved = await self._claim(push, upload, digest, upload.offset)
         try:
             size = await self._storage.commit(upload, digest)
@@ -160,15 +211,13 @@ class Uploads:
         return upload
 
     async def _finish_whole(self, push: "_Push", upload: UploadSession, digest: Digest, chunk: Chunk) -> int:
+        """Store a whole blob and end the session. Raises DigestMismatch, after which the session still exists."""
         reserved = await self._claim(push, upload, digest, chunk.length or 0)
         body = (
             chunk.body if chunk.length is not None else self._quota.reserving(push.limits, upload, chunk.body, None, 0)
         )
         try:
             size = await self._storage.put(digest, body)
-        except DigestMismatch as error:
-            await self._discard(upload)
-            raise wrong_digest(digest) from error
         except QuotaExceeded:
             await self._discard(upload)
             raise
@@ -259,7 +308,7 @@ class Uploads:
     async def _link(self, push: "_Push", upload: UploadSession, digest: Digest, size: int, *, reserved: bool) -> None:
         """End the session with a blob of the repository, or without one if that is refused (a plan's limit)."""
         try:
-            await self._try_link(push, upload, digest, size, reserved=reserved)
+            await self._link_claimed(push, upload, digest, size, reserved=reserved)
         except WireError:
             async with self._database.writing(durable=False) as session:
                 # Its bytes are stored already: leave them to garbage collection.
@@ -268,6 +317,18 @@ class Uploads:
                 await store.remove(session, upload.id)
             await self._storage.cancel(upload)
             raise
+
+    async def _link_claimed(
+        self, push: "_Push", upload: UploadSession, digest: Digest, size: int, *, reserved: bool
+    ) -> None:
+        """Link the blob; if the claim was undone, only if garbage collection has not deleted the blob."""
+        try:
+            await self._try_link(push, upload, digest, size, reserved=reserved)
+        except _ClaimLost:
+            reserved = await self._claim(push, upload, digest, size)
+            if await self._storage.stat(digest) is None:
+                raise
+            await self._try_link(push, upload, digest, size, reserved=reserved)
 
     async def _try_link(
         self, push: "_Push", upload: UploadSession, digest: Digest, size: int, *, reserved: bool
@@ -279,8 +340,8 @@ class Uploads:
             if not reserved:
                 await self._quota.admit_bytes(session, push.limits, size, str(digest), upload.id)
             await blob_store.link(session, target.id, str(digest), now, now + self._policy.grace)
-            if not await store.remove(session, upload.id):
-                raise unknown_upload(upload.id)
+            if not await store.end(session, upload.id, str(digest)):
+                raise _ClaimLost(upload.id)
 
     async def _save(self, upload: UploadSession) -> None:
         async with self._database.writing(durable=False) as session:
@@ -294,13 +355,17 @@ class Uploads:
 
 def _check_order(upload: UploadSession, chunk: Chunk) -> None:
     if chunk.start is not None and chunk.start != upload.offset:
-        raise WireError(
-            ErrorCode.BLOB_UPLOAD_INVALID,
-            f"the chunk starts at byte {chunk.start}, but the upload continues at byte {upload.offset}",
-            detail={"offset": upload.offset},
-            status=HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
-            headers={"Range": upload_range(upload)},
-        )
+        raise _out_of_order(upload, chunk.start)
+
+
+def _out_of_order(upload: UploadSession, start: int) -> WireError:
+    return WireError(
+        ErrorCode.BLOB_UPLOAD_INVALID,
+        f"the chunk starts at byte {start}, but the upload continues at byte {upload.offset}",
+        detail={"offset": upload.offset},
+        status=HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
+        headers={"Range": upload_range(upload)},
+    )
 
 
 def upload_range(upload: UploadSession) -> str:
@@ -313,6 +378,14 @@ def unknown_upload(upload_id: str) -> WireError:
     return WireError(
         ErrorCode.BLOB_UPLOAD_UNKNOWN, "this upload does not exist: start a new one", detail={"id": upload_id}
     )
+
+
+class _ClaimLost(WireError):
+    """The session ended, or a crash of the database or another request undid its claim."""
+
+    def __init__(self, upload_id: str) -> None:
+        error = unknown_upload(upload_id)
+        super().__init__(error.code, error.message, detail=error.detail)
 
 
 def busy_upload(upload_id: str) -> WireError:

@@ -34,6 +34,7 @@ _CLAIM = (
 _TOUCH = update(uploads).where(uploads.c.id == bindparam("id_")).values(touched_at=bindparam("at"))
 _RESERVE = _TOUCH.values(reserved=bindparam("reserved_"))
 _REMOVE = delete(uploads).where(uploads.c.id == bindparam("id"))
+_END = _REMOVE.where(uploads.c.digest == bindparam("claimed"))
 _REMOVE_STALE = _REMOVE.where(uploads.c.touched_at < bindparam("before"))
 _STALE = select(uploads).where(uploads.c.touched_at < bindparam("before")).order_by(uploads.c.touched_at).limit(100)
 _EXISTING = select(uploads.c.id).where(uploads.c.id.in_(bindparam("ids", expanding=True)))
@@ -94,6 +95,11 @@ async def claimed(session: Session, digest: str) -> bool:
 async def remove(session: Session, upload_id: str) -> bool:
     """Delete a session; return False if it does not exist."""
     return await session.run(_REMOVE, {"id": upload_id}) == 1
+
+
+async def end(session: Session, upload_id: str, digest: str) -> bool:
+    """Delete a session that has become this blob; return False if it does not exist or lost its claim."""
+    return await session.run(_END, {"id": upload_id, "claimed": digest}) == 1
 
 
 async def remove_stale(session: Session, upload_id: str, before: datetime) -> bool:

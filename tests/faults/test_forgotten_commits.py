@@ -1,0 +1,99 @@
+"""A PostgreSQL that crashes and forgets the last commits: upload sessions go on where the blob store is."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+
+import psycopg
+import pytest
+from tests.contracts.distribution import Answer, Client, digest_of, with_digest
+from tests.parts.hub import HytheServer
+from tests.parts.postgresql import PostgresqlServer, accepts, postgresql_server
+
+NAME = "team/app"
+FIRST, REST = b"first half, " * 1000, b"second half" * 1000
+WHOLE = FIRST + REST
+
+
+@pytest.fixture(scope="module")
+def forgetful() -> Iterator[PostgresqlServer]:
+    """A PostgreSQL server that writes its log only for durable commits, and every ten seconds."""
+    with postgresql_server({"synchronous_commit": "on", "wal_writer_delay": "10s"}) as server:
+        yield server
+
+
+@pytest.fixture(params=["disk", pytest.param("s3", marks=pytest.mark.object_store)])
+def server(
+    request: pytest.FixtureRequest, forgetful: PostgresqlServer, start_private_registry: Callable[..., HytheServer]
+) -> HytheServer:
+    """A registry on that database, with each kind of blob store."""
+    url = forgetful.create()
+    if request.param == "disk":
+        return start_private_registry(database_url=url)
+    store = f"s3://{request.getfixturevalue('s3_bucket')}"
+    return start_private_registry(["--blob-store", store], database_url=url, env=request.getfixturevalue("s3").env)
+
+
+def flush(database: PostgresqlServer) -> None:
+    """Make all commits so far durable."""
+    with psycopg.connect(database.url(), autocommit=True) as connection:
+        connection.execute("CHECKPOINT")
+
+
+def crash(database: PostgresqlServer) -> None:
+    """Kill a server process, at which PostgreSQL ends all of them and recovers what is on disk."""
+    with psycopg.connect(database.url(), autocommit=True) as connection:
+        os.kill(connection.info.backend_pid, signal.SIGKILL)
+        with pytest.raises(psycopg.OperationalError):
+            connection.execute("SELECT pg_sleep(60)")
+    deadline = time.monotonic() + 30
+    while not accepts(database):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def patiently(client: Client, method: str, path: str, body: bytes | None = None, **headers: str) -> Answer:
+    """Send a request, and again if the server says that its database is away."""
+    deadline = time.monotonic() + 30
+    while (answer := client(method, path, body, **headers)).status == 503 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return answer
+
+
+def test_forgotten_changes_of_uploads(server: HytheServer, forgetful: PostgresqlServer) -> None:
+    """Sessions of which the database knows less than the store, each continued in another way."""
+    client = Client(server.port)
+    opened = {way: client.start_upload(NAME) for way in ("put", "rest", "chunk", "status", "empty")}
+    opened["behind"] = client("PATCH", client.start_upload(NAME), FIRST).location
+    flush(forgetful)
+    for way in ("put", "rest", "chunk", "status"):
+        sent = FIRST if way in ("rest", "chunk") else WHOLE
+        assert client("PATCH", opened[way], sent).status == 202
+    assert client("PATCH", opened["behind"], REST).status == 202
+    forgotten = client("PATCH", client.start_upload(NAME), WHOLE).location
+    crash(forgetful)
+    with psycopg.connect(server.database_url or "") as connection:
+        rows = connection.execute('SELECT "offset" FROM uploads ORDER BY "offset"').fetchall()
+    assert rows == [(0,)] * 5 + [(len(FIRST),)]  # or this test shows nothing
+
+    put = patiently(client, "PUT", with_digest(opened["put"], digest_of(WHOLE)))
+    behind = patiently(client, "PUT", with_digest(opened["behind"], digest_of(WHOLE)))
+    unknown = patiently(client, "PUT", with_digest(forgotten, digest_of(WHOLE)))
+    empty = patiently(client, "PUT", with_digest(opened["empty"], digest_of(WHOLE)))
+    status = patiently(client, "GET", opened["status"])
+    chunk = patiently(client, "PATCH", opened["chunk"], REST, Content_Range=f"{len(FIRST)}-{len(WHOLE) - 1}")
+    rest = patiently(client, "PUT", with_digest(opened["rest"], digest_of(WHOLE)), REST)
+    goes_on = {"Content_Range": f"{len(FIRST)}-{len(WHOLE) - 1}"}
+    after = patiently(client, "PUT", with_digest(rest.location, digest_of(WHOLE)), REST, **goes_on)
+
+    assert (put.status, behind.status) == (201, 201)
+    assert [(answer.status, answer.codes) for answer in (unknown, empty)] == [(404, ["BLOB_UPLOAD_UNKNOWN"])] * 2
+    assert (status.status, status.headers["Range"]) == (204, f"0-{len(WHOLE) - 1}")
+    assert (chunk.status, chunk.headers["Range"]) == (202, f"0-{len(WHOLE) - 1}")
+    assert client("PUT", with_digest(opened["chunk"], digest_of(WHOLE))).status == 201
+    assert (rest.status, rest.headers["Range"], after.status) == (416, f"0-{len(FIRST) - 1}", 201)
+    assert client("HEAD", f"/v2/{NAME}/blobs/{digest_of(WHOLE)}").headers["Content-Length"] == str(len(WHOLE))
+    client.close()
