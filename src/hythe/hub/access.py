@@ -20,7 +20,7 @@ from hythe.oci.challenge import Challenge
 from hythe.oci.errors import ErrorCode, WireError
 from hythe.oci.reference import is_name
 from hythe.oci.scope import Scope
-from hythe.registry.access import Action, Actor, Limits
+from hythe.registry.access import EVERYTHING_LISTED, Action, Actor, Limits, Listing
 
 EVERYTHING = frozenset(Action)
 NOTHING: frozenset[Action] = frozenset()
@@ -167,6 +167,16 @@ class HubAccess:
         async with self._database.reading() as session:
             seen = await store.visible(session, self.reader(hub_user), names, everything=hub_user.operating)
             return seen | await store.visible(session, hub_user.user_id, named - seen, everything=False)
+
+    async def listing(self, actor: Actor) -> Listing:
+        """See registry.access.Access: public repositories, the actor's own, and those that its token names."""
+        hub_user = hub_actor(actor)
+        if hub_user.operating:
+            return EVERYTHING_LISTED
+        named = {scope.name for scope in hub_user.granted or () if scope.type == "repository"}
+        names = tuple(sorted(await self.visible(actor, named))) if named else ()
+        async with self._database.reading() as session:
+            return Listing(await store.audiences(session, self.reader(hub_user)), names)
 
     def challenge(self, repository: str | None, actions: Collection[Action], error: str = "") -> Challenge | None:
         """See registry.access.Access. A relative realm refers to the server that received the request."""

@@ -3,6 +3,7 @@
 import base64
 import binascii
 from datetime import datetime
+from types import GenericAlias
 from typing import Generic, TypeAlias, TypeVar
 
 import msgspec
@@ -19,6 +20,9 @@ MAX_DEPTH = 10_000
 
 MAX_COUNTED = 10_000
 """The maximum total of a list: counting more items would cost more than showing a page."""
+
+MAX_CURSOR_LENGTH = 1000
+"""Characters of a cursor."""
 
 Key: TypeAlias = tuple[datetime | int | str, ...]
 """The sort key of an item of a list: its values in the order of the sort columns."""
@@ -39,9 +43,12 @@ class Position(msgspec.Struct, frozen=True, array_like=True):
         """Parse a cursor of a list whose sort key has these types. Raises Invalid."""
         try:
             content = base64.b64decode(cursor + "=" * (-len(cursor) % 4), b"-_", validate=True)
-            backwards, key = msgspec.json.decode(content, type=tuple[bool, tuple[types]])  # type: ignore[valid-type]
+            decoded: tuple[bool, Key] = msgspec.json.decode(
+                content, type=GenericAlias(tuple, (bool, GenericAlias(tuple, types)))
+            )
         except (binascii.Error, ValueError, msgspec.MsgspecError, RecursionError) as error:
             raise Invalid({"cursor": "must be the cursor of a page of this list: start again without it"}) from error
+        backwards, key = decoded
         if any(isinstance(each, datetime) and each.tzinfo is None for each in key):
             raise Invalid({"cursor": "must contain times in UTC: start again without it"})
         return cls(backwards, key)
@@ -60,7 +67,7 @@ class Paging(msgspec.Struct, frozen=True):
             problems["page_size"] = f"must be 1 to {MAX_PAGE_SIZE}"
         elif not self.cursor and not 1 <= self.page <= self.last_page:
             problems["page"] = (
-                f"must be 1 to {self.last_page} with {self.page_size} items each: follow the next page of a list instead"
+                f"must be 1 to {self.last_page} with {self.page_size} items each: follow the links to the next pages"
             )
         if problems:
             raise Invalid(problems)

@@ -43,6 +43,16 @@ class Limits(msgspec.Struct, frozen=True):
 UNLIMITED = Limits()
 
 
+class Listing(msgspec.Struct, frozen=True):
+    """Which repositories the catalog lists for an actor: those of ``audiences``, None: all; and those of ``names``."""
+
+    audiences: tuple[str, ...] | None = None
+    names: tuple[str, ...] = ()
+
+
+EVERYTHING_LISTED = Listing()
+
+
 class Access(Protocol):
     """Decides who may do what. Every refusal is a WireError that is ready to be sent."""
 
@@ -70,7 +80,10 @@ class Access(Protocol):
         """
 
     async def visible(self, actor: Actor, repositories: Collection[str]) -> frozenset[str]:
-        """Return which of the repositories ``actor`` may pull (for the catalog and for mounts without ``from``)."""
+        """Return which of the repositories ``actor`` may pull (for mounts without ``from``)."""
+
+    async def listing(self, actor: Actor) -> Listing:
+        """Return which repositories the catalog lists for ``actor``: those that it may pull."""
 
     def challenge(self, repository: str | None, actions: Collection[Action], error: str = "") -> Challenge | None:
         """Return the challenge of a 401 response for a repository or the whole registry; None if there is none."""

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 
 from hythe.oci.challenge import Challenge
-from hythe.registry.access import UNLIMITED, Action, Actor, Limits
+from hythe.registry.access import EVERYTHING_LISTED, UNLIMITED, Action, Actor, Limits, Listing
 
 ANONYMOUS = Actor()
 
@@ -29,6 +29,10 @@ class AnonymousAccess:
     async def visible(self, actor: Actor, repositories: Collection[str]) -> frozenset[str]:
         """See Access.visible."""
         return frozenset(repositories)
+
+    async def listing(self, actor: Actor) -> Listing:
+        """See Access.listing."""
+        return EVERYTHING_LISTED
 
     def challenge(self, repository: str | None, actions: Collection[Action], error: str = "") -> Challenge | None:
         """See Access.challenge."""

@@ -17,7 +17,7 @@ import bcrypt
 
 from hythe.oci.challenge import Challenge
 from hythe.oci.errors import ErrorCode, WireError
-from hythe.registry.access import UNLIMITED, Action, Actor, Limits
+from hythe.registry.access import EVERYTHING_LISTED, UNLIMITED, Action, Actor, Limits, Listing
 
 MAX_CACHED_PASSWORDS = 1000
 """Maximum number of cached passwords (by SHA-256): bcrypt takes 50 ms or more each time."""
@@ -75,6 +75,10 @@ class HtpasswdAccess:
     async def visible(self, actor: Actor, repositories: Collection[str]) -> frozenset[str]:
         """See Access.visible."""
         return frozenset(repositories)
+
+    async def listing(self, actor: Actor) -> Listing:
+        """See Access.listing."""
+        return EVERYTHING_LISTED
 
     def challenge(self, repository: str | None, actions: Collection[Action], error: str = "") -> Challenge | None:
         """See Access.challenge."""

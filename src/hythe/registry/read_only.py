@@ -5,7 +5,7 @@ from typing import TypeAlias
 
 from hythe.oci.challenge import Challenge
 from hythe.oci.errors import ErrorCode, WireError
-from hythe.registry.access import Access, Action, Actor, Limits
+from hythe.registry.access import Access, Action, Actor, Limits, Listing
 
 Refusal: TypeAlias = Callable[[str], str]
 """Explains why no one may change the repository with this name; returns nothing if it may be changed."""
@@ -45,6 +45,10 @@ class ReadOnlyAccess:
     async def visible(self, actor: Actor, repositories: Collection[str]) -> frozenset[str]:
         """See Access.visible."""
         return await self._access.visible(actor, repositories)
+
+    async def listing(self, actor: Actor) -> Listing:
+        """See Access.listing."""
+        return await self._access.listing(actor)
 
     def challenge(self, repository: str | None, actions: Collection[Action], error: str = "") -> Challenge | None:
         """See Access.challenge."""

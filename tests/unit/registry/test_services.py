@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 from tests.parts.database import Run
 from tests.unit.registry.depot import ANN, GRACE, Clock, Depot, image, pieces
 
 from hythe.database import Database, Session
+from hythe.database.tables.registry import catalog_entries
 from hythe.oci.digest import Digest
 from hythe.oci.errors import ErrorCode, WireError
-from hythe.registry.access import UNLIMITED, Action, Actor, Limits
+from hythe.registry.access import UNLIMITED, Action, Actor, Limits, Listing
 from hythe.registry.anonymous import AnonymousAccess
 from hythe.registry.events import RegistryListener, RepositoryRef, TagMove
 from hythe.registry.policy import Policy
@@ -37,6 +39,10 @@ class OwnersAccess(AnonymousAccess):
     async def visible(self, actor: Actor, repositories: Collection[str]) -> frozenset[str]:
         """See Access."""
         return frozenset(name for name in repositories if self._may(actor, name, Action.PULL))
+
+    async def listing(self, actor: Actor) -> Listing:
+        """See Access. The tests set the first component of a name as its audience."""
+        return Listing((actor.name, "public"))
 
     def _may(self, actor: Actor, repository: str, action: Action) -> bool:
         return repository.startswith(f"{actor.name}/") or (repository.startswith("public/") and action is Action.PULL)
@@ -141,6 +147,13 @@ def test_mount_takes_only_what_the_actor_may_read(depot: Depot, source: str | No
     assert depot.run(depot.registry.catalog.names(BEN)).names == ()
 
 
+async def _set_audiences(database: Database) -> None:
+    async with database.writing() as session:
+        for name in ("ann", "ben", "public"):
+            own = catalog_entries.c.name.startswith(f"{name}/")
+            await session.run(update(catalog_entries).where(own).values(audience=name))
+
+
 def test_catalog_shows_what_may_be_pulled(depot: Depot) -> None:
     """Each sees the own and the public repositories, page by page."""
     public = Actor("public")
@@ -148,6 +161,8 @@ def test_catalog_shows_what_may_be_pulled(depot: Depot) -> None:
         for content in (b"{}", b"layer"):
             depot.run(depot.registry.uploads.put(actor, name, Digest.of(content), pieces(content)))
         depot.push(name, image(b"layer"), "v1", actor=actor)
+
+    depot.run(_set_audiences(depot.database))
 
     assert depot.run(depot.registry.catalog.names(ANN)).names == ("ann/x", "public/z")
     page = depot.run(depot.registry.catalog.names(BEN, limit=1))
@@ -212,8 +227,8 @@ def test_remembered_answers_die_with_a_change(depot: Depot) -> None:
     """A manifest or blob that was read before is gone at once for the next reader."""
     digest = depot.push_image("ann/x", "v1")
     before = (depot.has_manifest("ann/x", "v1"), depot.has_blob("ann/x", b"layer"))
-    depot.run(depot.registry.blobs.delete(ANN, "ann/x", Digest.of(b"layer")))
     depot.run(depot.registry.manifests.delete(ANN, "ann/x", digest))
+    depot.run(depot.registry.blobs.delete(ANN, "ann/x", Digest.of(b"layer")))
 
     after = (depot.has_manifest("ann/x", "v1"), depot.has_blob("ann/x", b"layer"))
 

@@ -110,7 +110,10 @@ builds = Table(
     Column("result", Text, nullable=False),  # JSON: builds.build.Result
     Column("log_size", Integer, nullable=False),
     UniqueConstraint("configuration_id", "number"),
-    Index("ix_builds_configuration", "configuration_id", "id"),
+    Index("ix_builds_configuration_id", "configuration_id", "id"),
+    Index("ix_builds_status", "configuration_id", "status", "id"),
+    Index("ix_builds_source", "configuration_id", "source_name", "id"),
+    Index("ix_builds_account", "account", "id"),
     Index("ix_builds_concurrency_key", "concurrency_key", "status"),
 )
 _waiting = builds.c.status.in_(("queued", "running"))

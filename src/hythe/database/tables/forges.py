@@ -7,7 +7,7 @@
 A webhook outlives its build configuration and repository: ``configuration_id`` NULL: remove it at the forge.
 """
 
-from sqlalchemy import Boolean, Column, ForeignKey, Integer, String, Table, Text, UniqueConstraint
+from sqlalchemy import Boolean, Column, ForeignKey, Index, Integer, String, Table, Text, UniqueConstraint
 
 from hythe.database.tables.metadata import METADATA, Identity, Timestamp
 
@@ -60,6 +60,16 @@ forge_deliveries = Table(
     Column("outcome", String(16), nullable=False),
     Column("detail", Text, nullable=False),
     UniqueConstraint("forge_webhook_id", "accepted_delivery"),
+    Index("ix_forge_deliveries_recent", "forge_webhook_id", "id"),
+    Index("ix_forge_deliveries_at", "forge_webhook_id", "at"),
+)
+_rejected = forge_deliveries.c.accepted_delivery.is_(None)
+Index(
+    "ix_forge_deliveries_rejected",
+    forge_deliveries.c.forge_webhook_id,
+    forge_deliveries.c.id,
+    sqlite_where=_rejected,
+    postgresql_where=_rejected,
 )
 
 forge_refs = Table(

@@ -4,7 +4,21 @@ Credentials are never stored themselves, only their SHA-256 (tokens are random, 
 hash (passwords).
 """
 
-from sqlalchemy import BigInteger, Boolean, Column, ForeignKey, Index, Integer, String, Table, Text, UniqueConstraint
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ColumnElement,
+    ForeignKey,
+    Index,
+    Integer,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    and_,
+    literal_column,
+)
 
 from hythe.database.tables.metadata import METADATA, Identity, Timestamp
 
@@ -58,6 +72,17 @@ sign_in_failures = Table(
     Column("last_at", Timestamp, nullable=False),
 )
 
+failed_logins = Table(
+    "failed_logins",
+    METADATA,
+    # A fixed number of rows: each counts the failures of the account and network, or the network, that failed last.
+    Column("bucket", Integer, primary_key=True, autoincrement=False),
+    # A keyed hash, so that neither names nor networks can be read.
+    Column("client", String(32), nullable=False),
+    Column("failures", Integer, nullable=False),
+    Column("at", Timestamp, nullable=False),
+)
+
 known_networks = Table(
     "known_networks",
     METADATA,
@@ -101,11 +126,23 @@ hub_repositories = Table(
     Column("updated_at", Timestamp, nullable=False),
     Column("pushed_at", Timestamp),  # NULL: nothing was pushed yet
     UniqueConstraint("namespace_id", "name"),
-    Index("ix_hub_repositories_name", "name"),
-    Index("ix_hub_repositories_created_at", "created_at"),
-    Index("ix_hub_repositories_stars", "stars"),
-    Index("ix_hub_repositories_pulls", "pulls"),
 )
+
+
+def _partial_index(name: str, condition: ColumnElement[bool], *columns: str) -> None:
+    Index(name, *(hub_repositories.c[each] for each in columns), sqlite_where=condition, postgresql_where=condition)
+
+
+# Lists of what anybody may see, and of what only some may: nobody skips what others have.
+_public = and_(hub_repositories.c.listed, hub_repositories.c.visibility == literal_column("'public'"))
+_CONDITION = ("listed", "visibility")  # SQLite reads the row if the index does not contain them
+_partial_index("ix_hub_repositories_changed", hub_repositories.c.listed, "namespace_id", "updated_at", "name", "listed")
+_partial_index("ix_hub_repositories_public_changed", _public, "namespace_id", "updated_at", "name", *_CONDITION)
+_partial_index("ix_hub_repositories_public_created_at", _public, "created_at", "name", "namespace_id", *_CONDITION)
+for _column in ("name", "stars", "pulls"):
+    _partial_index(f"ix_hub_repositories_public_{_column}", _public, _column, "repository_id", *_CONDITION)
+_private = hub_repositories.c.visibility == literal_column("'private'")
+_partial_index("ix_hub_repositories_private", _private, "namespace_id", "visibility")
 
 sessions = Table(
     "sessions",
@@ -113,7 +150,7 @@ sessions = Table(
     Column("digest", String(64), primary_key=True),
     Column("user_id", Identity, ForeignKey("users.id", ondelete="CASCADE"), nullable=False, index=True),
     Column("created_at", Timestamp, nullable=False),
-    Column("expires_at", Timestamp, nullable=False),
+    Column("expires_at", Timestamp, nullable=False, index=True),
 )
 
 personal_tokens = Table(
@@ -138,7 +175,7 @@ refresh_tokens = Table(
     Column("rights", String(200), nullable=False),
     Column("client", String(100), nullable=False),
     Column("created_at", Timestamp, nullable=False),
-    Column("expires_at", Timestamp, nullable=False),
+    Column("expires_at", Timestamp, nullable=False, index=True),
 )
 
 signing_keys = Table(

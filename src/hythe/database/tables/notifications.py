@@ -5,7 +5,7 @@
 A delivery is due when ``due_at`` has passed; a server claims it by moving ``due_at``, and sends it.
 """
 
-from sqlalchemy import Column, ForeignKey, Integer, String, Table, Text
+from sqlalchemy import Column, ForeignKey, Index, Integer, String, Table, Text
 
 from hythe.database.tables.metadata import METADATA, Identity, Timestamp
 
@@ -24,7 +24,7 @@ webhook_deliveries = Table(
     "webhook_deliveries",
     METADATA,
     Column("id", String(36), primary_key=True),
-    Column("webhook_id", Identity, ForeignKey("webhooks.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("webhook_id", Identity, ForeignKey("webhooks.id", ondelete="CASCADE"), nullable=False),
     Column("event_id", String(36), nullable=False, index=True),  # deliveries of one event share it
     Column("event", String(32), nullable=False),
     Column("body", Text, nullable=False),
@@ -35,4 +35,5 @@ webhook_deliveries = Table(
     Column("status", Integer, nullable=False),  # HTTP status of the last response; 0: none
     Column("outcome", Text, nullable=False),
     Column("created_at", Timestamp, nullable=False),
+    Index("ix_webhook_deliveries_recent", "webhook_id", "created_at"),
 )

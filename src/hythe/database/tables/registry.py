@@ -2,8 +2,8 @@
 
     repositories ─┬─ manifests ─┬─ manifest_blobs ──── repository_blobs
                   │             ├─ manifest_children
-                  ├─ unmarked_referrers
                   │             └─ mirrored_manifests (fetched from an upstream)
+                  ├─ unmarked_referrers
                   ├─ tags (each refers to a manifest), tag_moves (their history), tag_rules
                   └─ repository_blobs ──── blobs
     uploads (refer to their repository by name: it may not exist yet)
@@ -64,6 +64,23 @@ repositories = Table(
 _deleted = repositories.c.deleted_at.is_not(None)
 Index("ix_repositories_deleted_at", repositories.c.deleted_at, sqlite_where=_deleted, postgresql_where=_deleted)
 
+# The repositories of the catalog: those that contain a manifest. Triggers keep them (migration 0013).
+catalog_entries = Table(
+    "catalog_entries",
+    METADATA,
+    Column(
+        "repository_id",
+        Identity,
+        ForeignKey("repositories.id", ondelete="CASCADE"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    Column("name", _NAME, nullable=False),
+    Column("audience", String(30), nullable=False),  # in the hub: "public", or "namespace ID"; else empty
+    Index("ix_catalog_entries_name", "name", unique=True),
+    Index("ix_catalog_entries_audience", "audience", "name"),
+)
+
 blobs = Table(
     "blobs",
     METADATA,
@@ -121,6 +138,15 @@ Index(
     postgresql_where=manifests.c.subject.is_not(None),
 )
 _marked_index("ix_manifests_due", manifests.c.free_after, manifests.c.repository_id, manifests.c.digest)
+Index(
+    "ix_manifests_subject_type",
+    manifests.c.repository_id,
+    manifests.c.subject,
+    text("substr(artifact_type, 1, 200)"),  # types may be as long as a manifest, and keys of indexes may not
+    manifests.c.digest,
+    sqlite_where=manifests.c.subject.is_not(None),
+    postgresql_where=manifests.c.subject.is_not(None),
+)
 
 manifest_blobs = Table(
     "manifest_blobs",
@@ -192,6 +218,7 @@ tag_moves = Table(
     Column("moved_at", Timestamp, nullable=False),
     Column("moved_by", String(255), nullable=False),
     Index("ix_tag_moves_tag", "repository_id", "tag", "id"),
+    Index("ix_tag_moves_digest", "repository_id", "tag", "digest"),
 )
 
 tag_rules = Table(

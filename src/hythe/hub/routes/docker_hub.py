@@ -7,15 +7,16 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import datetime
 from http import HTTPStatus
-from typing import Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 from urllib.parse import urlencode
 
 import msgspec
+from msgspec import Meta
 from starlette.responses import Response
 
-from hythe.hub.page import Page, Paging
+from hythe.hub.page import Page
 from hythe.hub.repository import Repository
-from hythe.hub.routes.endpoint import ApiRequest, Endpoint, Nothing
+from hythe.hub.routes.endpoint import ApiRequest, Endpoint, Nothing, PageQuery
 from hythe.hub.routes.problem_details import Problem, problem_response
 from hythe.hub.routes.repositories import repository_path
 from hythe.hub.routes.tags import tag_path
@@ -56,16 +57,15 @@ class AuthReply(msgspec.Struct, frozen=True):
     access_token: str
 
 
-class HubQuery(msgspec.Struct, frozen=True):
-    """The requested page; ``query`` is the text to search for."""
+class HubQuery(PageQuery, frozen=True):
+    """The requested page; ``query`` is the text to search for, ``name`` a part of a tag's name."""
 
-    page: int = 1
-    page_size: int = 25
     query: str = ""
+    name: Annotated[str, Meta(max_length=128)] = ""
 
 
 class DockerHubPage(msgspec.Struct, Generic[T], frozen=True):
-    """A page with the URLs of the next and previous page."""
+    """A page with the URLs of the next and previous page; ``count`` stops at MAX_COUNTED."""
 
     count: int
     next: str | None
@@ -135,7 +135,7 @@ async def _authorize(hub: HubServices, call: ApiRequest[Secret, Nothing]) -> Aut
 
 
 async def _repositories(hub: HubServices, call: ApiRequest[Nothing, HubQuery]) -> DockerHubPage[HubRepository]:
-    page = await hub.repositories.in_namespace(call.actor, call.path["namespace"], _paging(call))
+    page = await hub.repositories.in_namespace(call.actor, call.path["namespace"], call.query.paging())
     return _envelope(call, page, _repository)
 
 
@@ -148,7 +148,7 @@ async def _delete(hub: HubServices, call: ApiRequest[Nothing, Nothing]) -> None:
 
 
 async def _tags(hub: HubServices, call: ApiRequest[Nothing, HubQuery]) -> DockerHubPage[HubTag]:
-    page = await hub.tags.list(call.actor, repository_path(call), _paging(call))
+    page = await hub.tags.list(call.actor, repository_path(call), call.query.paging(), call.query.name)
     return _envelope(call, page, _tag)
 
 
@@ -161,20 +161,18 @@ async def _delete_tag(hub: HubServices, call: ApiRequest[Nothing, Nothing]) -> N
 
 
 async def _search(hub: HubServices, call: ApiRequest[Nothing, HubQuery]) -> DockerHubPage[HubFound]:
-    page = await hub.search.find(call.actor, call.query.query, _paging(call))
+    page = await hub.search.find(call.actor, call.query.query, call.query.paging())
     return _envelope(call, page, _found)
 
 
-def _paging(call: ApiRequest[Any, HubQuery]) -> Paging:
-    return Paging(call.query.page, call.query.page_size)
-
-
 def _envelope(call: ApiRequest[Any, HubQuery], page: Page[V], shown: Callable[[V], T]) -> DockerHubPage[T]:
-    def address(number: int) -> str:
-        return f"{call.url}?{urlencode(msgspec.structs.asdict(call.query) | {'page': number})}"
+    def address(number: int, cursor: str) -> str:
+        """The cursor finds the page; the number is for tools that read it."""
+        query = msgspec.structs.asdict(call.query) | {"page": number, "cursor": cursor}
+        return f"{call.url}?{urlencode({name: value for name, value in query.items() if value})}"
 
-    following = address(call.query.page + 1) if page.more else None
-    before = address(call.query.page - 1) if call.query.page > 1 else None
+    following = address(call.query.page + 1, page.next) if page.next else None
+    before = address(max(call.query.page - 1, 1), page.previous) if page.previous else None
     return DockerHubPage(page.total, following, before, tuple(shown(item) for item in page.items))
 
 

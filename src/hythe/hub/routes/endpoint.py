@@ -3,17 +3,18 @@
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, Generic, TypeVar
-from urllib.parse import urlsplit
+from typing import Annotated, Any, Generic, TypeVar
+from urllib.parse import urlencode, urlsplit
 
 import msgspec
+from msgspec import Meta
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from hythe.hub.actor import HubActor
 from hythe.hub.errors import Refused
-from hythe.hub.page import PAGE_SIZE, Page, Paging
+from hythe.hub.page import MAX_CURSOR_LENGTH, PAGE_SIZE, Page, Paging
 from hythe.hub.routes.parsing import parse_body, parse_fields, read_body
 from hythe.hub.routes.problem_details import MethodNotAllowed, problem_response
 from hythe.hub.routes.repository_addresses import shortest_names_first
@@ -30,22 +31,30 @@ class Nothing(msgspec.Struct, frozen=True):
 
 
 class PageQuery(msgspec.Struct, frozen=True):
-    """The requested page of a list."""
+    """The requested page of a list: its number, or the ``cursor`` that another page of the list gave for it."""
 
     page: int = 1
     page_size: int = PAGE_SIZE
+    cursor: Annotated[str, Meta(max_length=MAX_CURSOR_LENGTH)] = ""
 
     def paging(self) -> Paging:
         """Return the validated paging. Raises Invalid."""
-        return Paging(self.page, self.page_size)
+        return Paging(self.page, self.page_size, self.cursor)
 
 
 class PageReply(msgspec.Struct, Generic[T], frozen=True):
-    """One page of a list of ``total`` items."""
+    """One page of a list of ``total`` items, or more if ``total_exact`` is false.
+
+    ``next`` and ``previous`` are the cursors of the pages around it; empty: there are none. The header ``Link``
+    contains their addresses. ``page`` is null if a cursor was given.
+    """
 
     total: int
-    page: int
+    total_exact: bool
+    page: int | None
     page_size: int
+    next: str
+    previous: str
     items: tuple[T, ...]
 
 
@@ -84,7 +93,9 @@ class Endpoint:
 
 def page_reply(page: Page[Any], items: Iterable[T]) -> PageReply[T]:
     """Return a page with its items in the form of the API."""
-    return PageReply(page.total, page.paging.page, page.paging.page_size, tuple(items))
+    paging = page.paging
+    number = None if paging.cursor else paging.page
+    return PageReply(page.total, page.total_exact, number, paging.page_size, page.next, page.previous, tuple(items))
 
 
 def routes_of(
@@ -120,9 +131,12 @@ class _Answering:
             endpoint = self._methods.get("GET" if request.method == "HEAD" else request.method)
             if endpoint is None:
                 raise MethodNotAllowed(", ".join(self._methods))
-            return encoded(
-                await endpoint.handler(self._hub, await _call(self._hub, endpoint, request)), endpoint.status
+            call = await _call(self._hub, endpoint, request)
+            reply = await endpoint.handler(self._hub, call)
+            headers = (
+                {"Link": links} if isinstance(reply, PageReply) and (links := _links(request, call, reply)) else None
             )
+            return encoded(reply, endpoint.status, headers)
         except Exception as error:
             return self._failure(error)
 
@@ -148,8 +162,16 @@ def _refuse_other_sites(hub: HubServices, request: Request) -> None:
         raise Refused("this request came from another site", "use the hub's own pages")
 
 
-def encoded(value: Any, status: HTTPStatus) -> Response:
+def _links(request: Request, call: ApiRequest[Any, Any], reply: PageReply[Any]) -> str:
+    """Return the addresses of the pages around a page (RFC 8288)."""
+    kept = [(name, value) for name, value in request.query_params.multi_items() if name not in ("page", "cursor")]
+    cursors = {"next": reply.next, "prev": reply.previous}
+    addresses = {rel: urlencode([*kept, ("cursor", cursor)]) for rel, cursor in cursors.items() if cursor}
+    return ", ".join(f'<{call.url}?{query}>; rel="{rel}"' for rel, query in addresses.items())
+
+
+def encoded(value: Any, status: HTTPStatus, headers: Mapping[str, str] | None = None) -> Response:
     """Return a value as a JSON response."""
     if status is HTTPStatus.NO_CONTENT:
         return Response(status_code=status)
-    return Response(msgspec.json.encode(value), status, media_type="application/json")
+    return Response(msgspec.json.encode(value), status, headers, media_type="application/json")

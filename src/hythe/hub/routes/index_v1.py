@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from hythe.hub.actor import ANONYMOUS
 from hythe.hub.errors import Invalid, NotFound, Refused, SignInNeeded, Taken, TooManyAttempts
-from hythe.hub.page import LAST_PAGE, MAX_PAGE_SIZE, PAGE_SIZE, Page, Paging
+from hythe.hub.page import MAX_DEPTH, MAX_PAGE_SIZE, PAGE_SIZE, Page, Paging
 from hythe.hub.repository import Repository
 from hythe.hub.routes.parsing import parse_body, read_body
 from hythe.hub.routes.problem_details import BadRequest
@@ -85,8 +85,8 @@ async def log_in(hub: HubServices, request: Request) -> Response:
 async def search(hub: HubServices, request: Request) -> Response:
     """Respond to ``docker search`` and ``podman search``; without credentials, search public repositories."""
     typed = request.query_params.get("q", "")
-    page = _number(request.query_params.get("page"), 1, LAST_PAGE)
     size = _number(request.query_params.get("n"), PAGE_SIZE, MAX_PAGE_SIZE)
+    page = _number(request.query_params.get("page"), 1, MAX_DEPTH // size)
     actor = await hub.credentials.by_header(request.headers.get("authorization"), _address(request))
     found = await hub.search.find(actor, typed, Paging(page, size))
     return _json(_results(typed, found), HTTPStatus.OK)

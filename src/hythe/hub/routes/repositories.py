@@ -6,7 +6,6 @@ from typing import Any
 
 import msgspec
 
-from hythe.hub.page import PAGE_SIZE, Paging
 from hythe.hub.repositories import NewRepository, RepositoryChange
 from hythe.hub.repository import Repository
 from hythe.hub.routes.endpoint import ApiRequest, Endpoint, Nothing, PageQuery, PageReply, page_reply
@@ -15,12 +14,10 @@ from hythe.hub.service import HubServices
 from hythe.hub.user import Visibility
 
 
-class SearchParameters(msgspec.Struct, frozen=True):
+class SearchParameters(PageQuery, frozen=True):
     """The text to search for, and the requested page of results."""
 
     q: str = ""
-    page: int = 1
-    page_size: int = PAGE_SIZE
 
 
 class RepositorySummary(msgspec.Struct, frozen=True):
@@ -84,7 +81,7 @@ async def _delete(hub: HubServices, call: ApiRequest[Nothing, Nothing]) -> None:
 
 
 async def _search(hub: HubServices, call: ApiRequest[Nothing, SearchParameters]) -> PageReply[RepositorySummary]:
-    page = await hub.search.find(call.actor, call.query.q, Paging(call.query.page, call.query.page_size))
+    page = await hub.search.find(call.actor, call.query.q, call.query.paging())
     return page_reply(page, map(_summary, page.items))
 
 

@@ -57,6 +57,7 @@ _CONTEXT = (
     .join(_owners, _owners.c.id == namespaces.c.user_id, isouter=True)
 )
 
+_OWN_NAMESPACES = select(namespaces.c.id).where(namespaces.c.user_id == bindparam("user_id")).order_by(namespaces.c.id)
 _ADMIN = select(users.c.admin).where(users.c.id == bindparam("user_id"))
 
 PUBLIC: ColumnElement[bool] = hub_repositories.c.visibility == literal_column(f"'{Visibility.PUBLIC.value}'")
@@ -119,6 +120,17 @@ def seen_by(statement: Select[Any], user_id: int | None) -> Select[Any]:
     if user_id is None:
         return statement.where(PUBLIC)
     return statement.where(or_(PUBLIC, namespaces.c.user_id == user_id))
+
+
+async def audiences(session: Session, user_id: int | None) -> tuple[str, ...]:
+    """Return the audiences of catalog entries and search documents that an account belongs to; None: everybody's."""
+    own = await session.rows(_OWN_NAMESPACES, {"user_id": user_id}) if user_id is not None else ()
+    return (Visibility.PUBLIC.value, *(audience(Visibility.PRIVATE, row.id) for row in own))
+
+
+def audience(visibility: Visibility, namespace_id: int) -> str:
+    """Return the audience of a repository. The triggers of migration 0013 use the same texts."""
+    return visibility.value if visibility is Visibility.PUBLIC else f"namespace {namespace_id}"
 
 
 async def visible(

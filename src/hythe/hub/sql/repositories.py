@@ -21,6 +21,7 @@ from hythe.hub.user import Visibility
 
 COLUMNS: tuple[ColumnElement[Any], ...] = (
     hub_repositories.c.repository_id,
+    hub_repositories.c.namespace_id,
     namespaces.c.name.label("namespace"),
     hub_repositories.c.name,
     hub_repositories.c.visibility,
@@ -45,14 +46,16 @@ _ALL = select(*COLUMNS).join_from(hub_repositories, namespaces)
 _BY_ID = _ALL.where(hub_repositories.c.repository_id == bindparam("repository_id"))
 
 
-_CHANGED = (hub_repositories.c.updated_at, hub_repositories.c.repository_id)
-_IN_NAMESPACE = _ALL.where(hub_repositories.c.namespace_id == bindparam("namespace_id"), hub_repositories.c.listed)
-IN_NAMESPACE = SortedList(_IN_NAMESPACE, *_CHANGED, descending=True)
-PUBLIC_IN_NAMESPACE = SortedList(_IN_NAMESPACE.where(PUBLIC), *_CHANGED, descending=True)
+_CHANGED = (hub_repositories.c.updated_at, hub_repositories.c.name)
+_IN_NAMESPACE = (hub_repositories.c.namespace_id == bindparam("namespace_id"), hub_repositories.c.listed)
+IN_NAMESPACE = SortedList(_ALL, *_CHANGED, where=_IN_NAMESPACE, descending=True)
+PUBLIC_IN_NAMESPACE = SortedList(_ALL, *_CHANGED, where=(*_IN_NAMESPACE, PUBLIC), descending=True)
 NEWEST_PUBLIC = SortedList(
-    _ALL.where(hub_repositories.c.listed, PUBLIC),
+    _ALL,
     hub_repositories.c.created_at,
-    hub_repositories.c.repository_id,
+    hub_repositories.c.name,
+    hub_repositories.c.namespace_id,
+    where=(hub_repositories.c.listed, PUBLIC),
     descending=True,
 )
 
@@ -159,9 +162,7 @@ async def owner_of(session: Session, namespace_id: int) -> Owner | None:
     return Owner(row.id, Visibility(row.default_visibility), plan_of(row))
 
 
-async def in_namespace(
-    session: Session, namespace_id: int, paging: Paging, *, only_public: bool
-) -> Page[Repository]:
+async def in_namespace(session: Session, namespace_id: int, paging: Paging, *, only_public: bool) -> Page[Repository]:
     """Return a page of a namespace's repositories, most recently changed first."""
     found = PUBLIC_IN_NAMESPACE if only_public else IN_NAMESPACE
     return await _page(session, found, paging, {"namespace_id": namespace_id})
@@ -182,9 +183,7 @@ async def add_pulls(session: Session, counts: Mapping[int, int]) -> None:
     await session.run(statement, [{"which": which, "more": more} for which, more in sorted(counts.items())])
 
 
-async def _page(
-    session: Session, of: SortedList, paging: Paging, parameters: Mapping[str, Any]
-) -> Page[Repository]:
+async def _page(session: Session, of: SortedList, paging: Paging, parameters: Mapping[str, Any]) -> Page[Repository]:
     found = await of.slice(session, paging, parameters)
     total = await of.total(session, parameters)
     return page_of(found, tuple(map(repository_of, found.rows)), total, paging)

@@ -28,16 +28,27 @@ class Slice(msgspec.Struct, frozen=True):
 class SortedList:
     """The statements of a list, sorted by ``key``, whose columns are unique together and all in one direction."""
 
-    def __init__(self, statement: Select[Any], *key: ColumnElement[Any], descending: bool = False) -> None:
-        """Page through ``statement``, whose rows contain the columns of ``key`` by their names."""
+    def __init__(
+        self,
+        statement: Select[Any],
+        *key: ColumnElement[Any],
+        where: Sequence[ColumnElement[bool]] = (),
+        descending: bool = False,
+    ) -> None:
+        """Page through the rows of ``statement`` that meet ``where``; they contain the columns of ``key`` by name.
+
+        ``where`` names only the table of the key: rows are skipped and counted in an index, without the tables that
+        ``statement`` joins.
+        """
+        statement = statement.where(*where)
         self._names = tuple(column.key or "" for column in key)
         self._types = tuple(_python_type(column) for column in key)
         self._first = _sorted(statement, key, descending=descending)
         self._after = _from(statement, key, descending=descending)
         self._before = _from(statement, key, descending=not descending)
-        keys = statement.with_only_columns(*key, maintain_column_froms=True)
+        keys = select(*key).where(*where)
         self._nth = keys.order_by(*_order(key, descending=descending)).limit(1).offset(bindparam("skipped"))
-        few = keys.limit(bindparam("at_most")).subquery()
+        few = keys.order_by(*_order(key, descending=descending)).limit(bindparam("at_most")).subquery()
         self._count = select(func.count()).select_from(few)
 
     async def slice(self, session: Session, paging: Paging, parameters: Mapping[str, Any]) -> Slice:

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, and_, bindparam, case, func, select, text, tuple_
+from sqlalchemy import ColumnElement, Row, Select, and_, bindparam, case, func, literal_column, select, tuple_
 
 from hythe.database import Session
 from hythe.database.tables.registry import OF_IMAGES, manifests, tags
@@ -32,12 +32,12 @@ _COLUMNS = (
 
 _SAME_MANIFEST = and_(manifests.c.repository_id == tags.c.repository_id, manifests.c.digest == tags.c.digest)
 _OF_REPOSITORY = tags.c.repository_id == bindparam("repository_id")
-_ALL = select(*_COLUMNS).join_from(tags, manifests, _SAME_MANIFEST).where(_OF_REPOSITORY)
-_ONE = _ALL.where(tags.c.name == bindparam("name"))
+_ALL = select(*_COLUMNS).join_from(tags, manifests, _SAME_MANIFEST)
+_ONE = _ALL.where(_OF_REPOSITORY, tags.c.name == bindparam("name"))
 
-_OF_IMAGES = text(OF_IMAGES.replace("name", "tags.name"))
+_OF_IMAGES: ColumnElement[bool] = literal_column(OF_IMAGES.replace("name", "tags.name"))
 _MOVED = (tags.c.moved_at, tags.c.name)
-_RECENT = SortedList(_ALL.where(_OF_IMAGES), *_MOVED, descending=True)
+_RECENT = SortedList(_ALL, *_MOVED, where=(_OF_REPOSITORY, _OF_IMAGES), descending=True)
 
 _START = (datetime.max.replace(tzinfo=UTC), "")
 _END = (datetime.min.replace(tzinfo=UTC), "")
@@ -60,12 +60,12 @@ def _between(*, backwards: bool) -> tuple[Select[Any], Select[Any]]:
 
 
 _BETWEEN = {backwards: _between(backwards=backwards) for backwards in (False, True)}
-_NAMED = _ALL.where(tags.c.name.in_(bindparam("names", expanding=True)))
+_NAMED = _ALL.where(_OF_REPOSITORY, tags.c.name.in_(bindparam("names", expanding=True)))
 
 EXAMINED_AT_ONCE = 20_000
 """Tags whose names one statement compares with a text."""
 
-MAX_EXAMINED = 200_000
+MAX_EXAMINED = 100_000
 """Tags whose names are compared for one page; the next page continues behind them."""
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Row, Select, bindparam, select
+from sqlalchemy import Row, Select, bindparam, func, literal_column, select
 
 from hythe.database import Session
 from hythe.database.tables.registry import manifests, repositories
@@ -16,18 +16,22 @@ from hythe.registry.sql.blobs import batches
 NOTICEABLE_SIZE = 10_000
 """Characters of annotations that take a noticeable time to decode: other tasks run before."""
 
+_REPOSITORY_ID = select(repositories.c.id).where(repositories.c.name == bindparam("repository")).scalar_subquery()
 _SIZES: Select[Any] = (
     select(manifests.c.digest, manifests.c.size)
-    .join(repositories, repositories.c.id == manifests.c.repository_id)
     .where(
-        repositories.c.name == bindparam("repository"),
+        manifests.c.repository_id == _REPOSITORY_ID,
         manifests.c.subject == bindparam("subject"),
         manifests.c.digest > bindparam("after"),
     )
     .order_by(manifests.c.digest)
     .limit(bindparam("limit"))
 )
-_SIZES_OF_TYPE = _SIZES.where(manifests.c.artifact_type == bindparam("artifact_type"))
+# The index contains the beginning of the type. A condition on the whole type would keep SQLite from using it.
+_SIZES_OF_TYPE = _SIZES.where(
+    func.substr(manifests.c.artifact_type, literal_column("1"), literal_column("200")) == bindparam("beginning"),
+    func.substr(manifests.c.artifact_type, literal_column("201")) == bindparam("rest"),
+)
 
 _DESCRIPTORS = (
     select(
@@ -53,7 +57,8 @@ async def sizes_after(
     if artifact_type is None:
         rows = await session.rows(_SIZES, values)
     else:
-        rows = await session.rows(_SIZES_OF_TYPE, {**values, "artifact_type": artifact_type})
+        kind = {"beginning": artifact_type[:200], "rest": artifact_type[200:]}
+        rows = await session.rows(_SIZES_OF_TYPE, values | kind)
     return tuple((row.digest, row.size) for row in rows)
 
 

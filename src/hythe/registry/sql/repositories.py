@@ -7,27 +7,26 @@ SQLite has only one writer and needs no locks.
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, bindparam, exists, select
+from sqlalchemy import Row, bindparam, select
 
 from hythe.database import Session
 from hythe.database.port import insert
-from hythe.database.tables.registry import manifests, repositories, repository_blobs
+from hythe.database.tables.registry import catalog_entries, repositories, repository_blobs
+from hythe.registry.access import Listing
 from hythe.registry.events import RepositoryRef
 
 _BY_NAME = select(repositories).where(repositories.c.name == bindparam("name"))
 _LOCK_SHARED = _BY_NAME.with_for_update(read=True)
 _LOCK_EXCLUSIVE = _BY_NAME.with_for_update()
 _LOCK_EXCLUSIVE_BY_ID = select(repositories).where(repositories.c.id == bindparam("id")).with_for_update()
-_AFTER = (
-    select(repositories.c.name)
-    .where(
-        repositories.c.name > bindparam("after"),
-        repositories.c.deleted_at.is_(None),
-        exists().where(manifests.c.repository_id == repositories.c.id),
-    )
-    .order_by(repositories.c.name)
+_IN_CATALOG = (
+    select(catalog_entries.c.name)
+    .where(catalog_entries.c.name > bindparam("after"))
+    .order_by(catalog_entries.c.name)
     .limit(bindparam("limit"))
 )
+_IN_CATALOG_FOR = _IN_CATALOG.where(catalog_entries.c.audience == bindparam("audience"))
+_IN_CATALOG_NAMED = _IN_CATALOG.where(catalog_entries.c.name.in_(bindparam("names", expanding=True)))
 _CONTAINING = (
     select(repositories.c.name)
     .join(repository_blobs, repository_blobs.c.repository_id == repositories.c.id)
@@ -65,9 +64,15 @@ async def name_of(session: Session, repository_id: int) -> str | None:
     return None if row is None else str(row.name)
 
 
-async def names_after(session: Session, after: str, limit: int) -> tuple[str, ...]:
-    """Return the next names, sorted, of repositories that contain a manifest."""
-    return tuple(row.name for row in await session.rows(_AFTER, {"after": after, "limit": limit}))
+async def in_catalog(session: Session, listing: Listing, after: str, limit: int) -> tuple[str, ...]:
+    """Return the next names, sorted, of listed repositories that contain a manifest."""
+    values = {"after": after, "limit": limit}
+    if listing.audiences is None:
+        return tuple(row.name for row in await session.rows(_IN_CATALOG, values))
+    found = [await session.rows(_IN_CATALOG_FOR, values | {"audience": each}) for each in listing.audiences]
+    if listing.names:
+        found.append(await session.rows(_IN_CATALOG_NAMED, values | {"names": listing.names}))
+    return tuple(sorted({row.name for rows in found for row in rows})[:limit])
 
 
 async def names_containing(session: Session, digest: str, limit: int) -> tuple[str, ...]:

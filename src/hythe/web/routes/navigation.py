@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 import msgspec
 
 from hythe.hub.errors import Invalid
-from hythe.hub.page import Paging
+from hythe.hub.page import MAX_CURSOR_LENGTH, Paging
 from hythe.web.routes.page_request import PageRequest
 
 PAGE_SIZE = 24
@@ -27,16 +27,18 @@ def tabs(current: str, *pages: tuple[str, str]) -> tuple[Tab, ...]:
 
 
 def paging_of(page: PageRequest) -> Paging:
-    """Return the list page that the query asks for; the first one if the number is invalid."""
+    """Return the list page that the query asks for by a number or a cursor; the first one if the number is invalid."""
     number = page.request.query_params.get("page", "1")
+    cursor = page.request.query_params.get("cursor", "")[:MAX_CURSOR_LENGTH]
     try:
-        return Paging(int(number) if number.isascii() and number.isdecimal() and len(number) < 8 else 1, PAGE_SIZE)
+        valid = number.isascii() and number.isdecimal() and len(number) < 8
+        return Paging(int(number) if valid else 1, PAGE_SIZE, cursor)
     except Invalid:
         return Paging(1, PAGE_SIZE)
 
 
-def page_link(path: str, **query: str) -> Callable[[int], str]:
-    """Return a function that maps a page number to its address."""
-    return lambda number: (
-        f"{path}?{urlencode({name: value for name, value in query.items() if value} | {'page': number})}"
+def page_link(path: str, **query: str) -> Callable[[str], str]:
+    """Return a function that maps the cursor of a page to its address."""
+    return lambda cursor: (
+        f"{path}?{urlencode({name: value for name, value in query.items() if value} | {'cursor': cursor})}"
     )
