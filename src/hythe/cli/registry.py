@@ -77,8 +77,7 @@ def _serve(arguments: Namespace) -> int:
     from hythe.settings import InvalidValue, Settings, SettingsError
 
     def read() -> Settings:
-        loaded = load_settings(arguments, {"data": DATA})
-        loaded.require(REGISTRY_CHECKS)
+        loaded = load_settings(arguments, {"data": DATA}, REGISTRY_CHECKS)
         mirrors = " ".join([loaded.settings.mirrors, *arguments.mirror])
         try:
             Upstreams(mirrors, allow_unnamed=True)

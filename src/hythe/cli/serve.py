@@ -27,9 +27,7 @@ def _run(arguments: Namespace) -> int:
     from hythe.server.welcome import hub_welcome
 
     def read() -> Settings:
-        loaded = load_settings(arguments)
-        loaded.require(HUB_CHECKS)
-        return loaded.settings
+        return load_settings(arguments, checks=HUB_CHECKS).settings
 
     settings = read()
     set_up_logging(settings.log_format)

@@ -1,7 +1,8 @@
 """Flags of the server verbs, one per setting, generated from the table of settings."""
 
 from argparse import ArgumentParser, BooleanOptionalAction, Namespace
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 
 from hythe.settings import LoadedSettings, Settings, descriptions, load
 
@@ -46,10 +47,14 @@ def add_setting_flags(parser: ArgumentParser, names: Iterable[str] = Settings.__
             parser.add_argument(flag, metavar=PLACEHOLDERS.get(name, name.rpartition("_")[2].upper()), help=meaning)
 
 
-def load_settings(arguments: Namespace, defaults: Mapping[str, str] | None = None) -> LoadedSettings:
+def load_settings(
+    arguments: Namespace,
+    defaults: Mapping[str, str] | None = None,
+    checks: Mapping[str, Callable[[Settings], object]] = MappingProxyType({}),
+) -> LoadedSettings:
     """Return the settings for a verb with flags from ``add_setting_flags``. Raises SettingsError.
 
-    ``defaults`` are the verb's defaults for settings without a value.
+    ``defaults`` are the verb's defaults for settings without a value; ``checks`` see ``load``.
     """
     given = {name: getattr(arguments, name, None) for name in Settings.__struct_fields__}
-    return load(given, config=arguments.config, defaults=defaults)
+    return load(given, config=arguments.config, defaults=defaults, checks=checks)

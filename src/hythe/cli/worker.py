@@ -59,8 +59,8 @@ def _run(arguments: Namespace) -> int:
     except ModuleNotFoundError as error:
         raise CommandFailed(f"{error.name} is not installed", "pip install 'hythe[worker]'") from error
 
-    loaded = load_settings(arguments)
-    loaded.require({name: FOLDER_CHECKS[name] for name in ("builds_folder", "builds_buildkit_certificates")})
+    checks = {name: FOLDER_CHECKS[name] for name in ("builds_folder", "builds_buildkit_certificates")}
+    loaded = load_settings(arguments, checks=checks)
     try:
         parse_http_url(arguments.url)
     except InvalidValue as error:

@@ -8,7 +8,16 @@ from msgspec import Meta
 
 from hythe.settings.addresses import IPNetwork, parse_listen, parse_networks
 from hythe.settings.validators import parse_allowed_hosts, require_valid
-from hythe.settings.values import ByteCount, Bytes, Count, NotNegative, Positive, Seconds
+from hythe.settings.values import (
+    ByteCount,
+    Bytes,
+    Count,
+    Duration,
+    PositiveByteCount,
+    PositiveCount,
+    PositiveDuration,
+    Seconds,
+)
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,13 +63,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     mirror_age: Annotated[
         int,
         Seconds,
-        NotNegative,
+        Duration,
         Meta(description="Mirrored images that were not pulled for this long are deleted; 0: never."),
     ] = 30 * 86400
     mirror_size: Annotated[
         int,
         Bytes,
-        NotNegative,
+        ByteCount,
         Meta(description="Maximum size of all mirrored images; the least recently pulled are deleted; 0: no limit."),
     ] = 0
     tls_cert: Annotated[str, Meta(description="TLS certificate file (PEM); empty: plain HTTP.")] = ""
@@ -68,7 +77,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     sign_up: Annotated[bool, Meta(description="Whether anyone can create an account.")] = True
     sign_ups_per_address: Annotated[
         int,
-        NotNegative,
+        Count,
         Meta(description="Accounts that one IPv4 address or IPv6 /64 network can create in a day; 0: no limit."),
     ] = 10
     private_repositories: Annotated[
@@ -99,7 +108,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             extra={"masked": "password"},
         ),
     ] = "github+https://github.com bitbucket+https://bitbucket.org gitlab+https://gitlab.com gitea+https://codeberg.org"
-    manifest_size: Annotated[int, Bytes, Positive, Meta(description="Maximum size of a manifest.")] = 4 * 1024 * 1024
+    manifest_size: Annotated[int, Bytes, PositiveByteCount, Meta(description="Maximum size of a manifest.")] = (
+        4 * 1024 * 1024
+    )
     sparse_images: Annotated[
         bool, Meta(description="Whether an image without some of its layers, or platforms, can be pushed.")
     ] = False
@@ -109,36 +120,38 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     grace_period: Annotated[
         int,
         Seconds,
-        NotNegative,
+        Duration,
         Meta(description="How long garbage collection keeps deleted images and blobs that no image uses."),
     ] = 86400
     upload_lifetime: Annotated[
-        int, Seconds, Positive, Meta(description="An unfinished upload expires after this time without data.")
+        int, Seconds, PositiveDuration, Meta(description="An unfinished upload expires after this time without data.")
     ] = 86400
     replaced_lifetime: Annotated[
         int,
         Seconds,
-        NotNegative,
+        Duration,
         Meta(description="How long a manifest is kept after its last tag moved to another one; 0: forever."),
     ] = 0
     garbage_interval: Annotated[
-        int, Seconds, Positive, Meta(description="Interval between garbage collections of the running server.")
+        int, Seconds, PositiveDuration, Meta(description="Interval between garbage collections of the running server.")
     ] = 600
     token_lifetime: Annotated[
-        int, Seconds, Meta(ge=60, description="How long an access token of the token server is valid.")
+        int,
+        Seconds,
+        Meta(ge=60, le=365 * 86400, description="How long an access token of the token server is valid."),
     ] = 300
     idle_timeout: Annotated[
-        int, Seconds, Positive, Meta(description="A connection without a request is closed after this time.")
+        int, Seconds, PositiveDuration, Meta(description="A connection without a request is closed after this time.")
     ] = 75
     stall_timeout: Annotated[
-        int, Seconds, Positive, Meta(description="A transfer is aborted after this time without progress.")
+        int, Seconds, PositiveDuration, Meta(description="A transfer is aborted after this time without progress.")
     ] = 120
     stop_timeout: Annotated[
-        int, Seconds, NotNegative, Meta(description="How long running transfers can continue after SIGTERM.")
+        int, Seconds, Duration, Meta(description="How long running transfers can continue after SIGTERM.")
     ] = 20
     builds_workers: Annotated[
         int,
-        NotNegative,
+        Meta(ge=0, le=1000),
         Meta(description="Builds that hythe serve runs at the same time; 0: none, only separate workers build."),
     ] = 1
     worker_token: Annotated[
@@ -192,29 +205,33 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             pattern="^(off|registry|open)$",
         ),
     ] = "open"
-    builds_processors: Annotated[float, Meta(description="Maximum number of CPU cores of a build.", gt=0)] = 2.0
-    builds_memory: Annotated[int, Bytes, Positive, Meta(description="Maximum memory of a build.")] = 4 << 30
-    builds_processes: Annotated[int, Positive, Meta(description="Maximum number of processes of a build.")] = 2048
-    builds_disk: Annotated[int, Bytes, Positive, Meta(description="Maximum disk space of a build.")] = 20 << 30
+    builds_processors: Annotated[
+        float, Meta(description="Maximum number of CPU cores of a build.", gt=0, le=1_000_000)
+    ] = 2.0
+    builds_memory: Annotated[int, Bytes, PositiveByteCount, Meta(description="Maximum memory of a build.")] = 4 << 30
+    builds_processes: Annotated[int, PositiveCount, Meta(description="Maximum number of processes of a build.")] = 2048
+    builds_disk: Annotated[int, Bytes, PositiveByteCount, Meta(description="Maximum disk space of a build.")] = 20 << 30
     builds_kept_disks: Annotated[
-        int, Bytes, NotNegative, Meta(description="Disk space for what each worker keeps for builds of one account.")
+        int, Bytes, ByteCount, Meta(description="Disk space for what each worker keeps for builds of one account.")
     ] = 20 << 30
-    builds_files: Annotated[int, Positive, Meta(description="Maximum number of files of a build.")] = 1_000_000
-    builds_timeout: Annotated[int, Seconds, Positive, Meta(description="Maximum duration of a build.")] = 3600
+    builds_files: Annotated[int, PositiveCount, Meta(description="Maximum number of files of a build.")] = 1_000_000
+    builds_timeout: Annotated[int, Seconds, PositiveDuration, Meta(description="Maximum duration of a build.")] = 3600
     builds_transfer_rate: Annotated[
         int,
         Bytes,
-        NotNegative,
+        ByteCount,
         Meta(description="Least bytes per second of transfers around a build, over 30 s; 0: no minimum."),
     ] = 10_000
-    builds_log_size: Annotated[int, Bytes, Positive, Meta(description="Maximum size of a build log.")] = 8 << 20
+    builds_log_size: Annotated[int, Bytes, PositiveByteCount, Meta(description="Maximum size of a build log.")] = (
+        8 << 20
+    )
     builds_per_account: Annotated[
-        int, NotNegative, Meta(description="Builds of one account that can run at the same time; 0: no limit.")
+        int, Count, Meta(description="Builds of one account that can run at the same time; 0: no limit.")
     ] = 4
     builds_lease: Annotated[
         int,
         Seconds,
-        Positive,
+        PositiveDuration,
         Meta(description="A build is given to another worker after this time without a heartbeat."),
     ] = 30
     builds_supersede_running: Annotated[

@@ -117,9 +117,19 @@ def require_secret(text: str) -> None:
         raise InvalidValue(text, advice, secret=True)
 
 
+def require_public_url(text: str) -> None:
+    """Return if this is http://HOST[:PORT] or https://.. without a path. Raises InvalidValue."""
+    if parse_http_url(text, path=True).path not in ("", "/"):
+        raise InvalidValue(
+            text,
+            "clients address a registry by its host alone, so a hub cannot be below a path: "
+            "use https://HOST, with a host name or port for the hub alone",
+        )
+
+
 def require_path(text: str) -> None:
     """Return if this can be a path. Raises InvalidValue."""
-    if not text or not text.isprintable() or "://" in text:
+    if not text or not text.isprintable() or "://" in text or text != text.strip():
         raise InvalidValue(text, "use a path such as /srv/hythe")
 
 
@@ -134,7 +144,7 @@ VALIDATORS: Mapping[str, Callable[[str], object]] = MappingProxyType(
     {
         "listen": parse_listen,
         "data": require_path,
-        "public_url": parse_http_url,
+        "public_url": require_public_url,
         "allowed_hosts": parse_allowed_hosts,
         "trusted_proxies": parse_networks,
         "database_url": require_database_url,

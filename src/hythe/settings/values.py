@@ -13,14 +13,19 @@ _PASSWORD_PARAMETER = re.compile(r"(password=)[^&\s]*", re.IGNORECASE)
 _MAX_SHOWN = 200
 """Characters of an invalid value in an error."""
 
-Positive = Meta(ge=1)
+_CENTURY = 100 * 365 * 86400
+"""Seconds. A longer time is a mistake, and could lead to dates that do not exist."""
+
 Seconds = Meta(extra={"units": _SECONDS})
 Bytes = Meta(extra={"units": _BYTES})
-NotNegative = Meta(ge=0)
 Count = Meta(ge=0, le=2**31 - 1)
 """A number that fits into an integer column of the database."""
+PositiveCount = Meta(ge=1, le=2**31 - 1)
 ByteCount = Meta(ge=0, le=2**63 - 1)
 """A number of bytes that fits into a column of the database."""
+PositiveByteCount = Meta(ge=1, le=2**63 - 1)
+Duration = Meta(ge=0, le=_CENTURY)
+PositiveDuration = Meta(ge=1, le=_CENTURY)
 
 
 class SettingsError(ValueError):

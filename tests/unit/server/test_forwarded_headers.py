@@ -1,4 +1,4 @@
-"""Headers of reverse proxies: those of trusted ones count, and for ignored ones the log names the setting that helps."""
+"""Headers of reverse proxies: those of trusted ones count; for ignored ones the log names the setting that helps."""
 
 from __future__ import annotations
 

@@ -119,8 +119,15 @@ INVALID: dict[str, tuple[str, ...]] = {
 VALID: dict[str, tuple[str, ...]] = {
     "listen": ("0.0.0.0:0", ":5000", "[::]:443", "localhost:5000", "host.example.com:65535", "[fe80::1%eth0]:80"),
     "public_url": (
-        *("", "https://hub.example.com", "http://hub", "https://hub.example.com/", "https://hub:8443"),
-        *("HTTPS://Hub.Example.com", "http://10.0.0.5:5000", "http://[::1]:5000", "https://xn--bcher-kva.example"),
+        *(
+            "",
+            "https://hub.example.com",
+            "http://hub",
+            "https://hub:8443",
+            "http://10.0.0.5:5000",
+            "http://[::1]:5000",
+            "https://xn--bcher-kva.example",
+        ),
     ),
     "allowed_hosts": ("", "registry", "a.example *.example.com", "*", "My_Registry"),
     "trusted_proxies": ("", "10.0.0.1", "10.0.0.0/8 ::1 fd00::/8"),
@@ -154,9 +161,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
 
 def check(flags: dict[str, str]) -> LoadedSettings:
     """Load settings and check them like `hythe serve`. Raises SettingsError."""
-    loaded = load({"data": "/tmp", **flags}, {})
-    loaded.require(HUB_CHECKS)
-    return loaded
+    return load({"data": "/tmp", **flags}, {}, checks=HUB_CHECKS)
 
 
 def test_every_free_text_is_validated() -> None:
@@ -213,9 +218,11 @@ def test_all_invalid_settings_are_named_at_once() -> None:
         "mail_from (environment HYTHE_MAIL_FROM): 'me' is invalid: use an address such as hythe@example.com",
     ]
     with pytest.raises(SettingsError) as raised:
-        check({"mirrors": "x.y=z", "forges": "x", "builds_folder": "/etc/passwd"})
+        check({"mirrors": "x.y=z", "forges": "x", "builds_folder": "/etc/passwd", "listen": "x", "sign_up": "x"})
 
-    assert [line.split(" ")[0] for line in str(raised.value).splitlines()] == ["builds_folder", "mirrors", "forges"]
+    assert [line.split(" ")[0] for line in str(raised.value).splitlines()] == [
+        *("sign_up", "listen", "builds_folder", "mirrors", "forges"),
+    ]
 
 
 @pytest.mark.parametrize("value", ["mysql://ann:hush@db/x", "postgres:/ann:hush@db", "x?password=hush", "ann:hu@sh@"])
@@ -289,7 +296,7 @@ def test_a_folder_of_another_user(tmp_path: Path) -> None:
     if pid == 0:
         os.setuid(65534)
         try:
-            load({"data": str(tmp_path / "x")}, {}).require(REGISTRY_CHECKS)
+            load({"data": str(tmp_path / "x")}, {}, checks=REGISTRY_CHECKS)
         except SettingsError as error:
             os._exit(0 if "is not writable" in str(error) or "Permission denied" in str(error) else 2)
         os._exit(1)
