@@ -78,14 +78,10 @@ class CredentialService:
         Raises SignInNeeded, AccountBlocked, TooManyAttempts.
         """
         network = client_network(address)
-        async with self._attempts.turn(network):
-            self._attempts.check(name, network)
-            actor = await self._with_password(name, password, network)
-            if actor is None:
-                self._attempts.failed(name, network)
-                raise SignInNeeded(WRONG_PASSWORD)
-            self._attempts.succeeded(name, network)
-            return actor
+        actor = await self._attempts.attempt(name, network, lambda: self._with_password(name, password, network))
+        if actor is None:
+            raise SignInNeeded(WRONG_PASSWORD)
+        return actor
 
     async def _with_password(self, name: str, password: str, network: str) -> HubActor | None:
         if password.startswith(PREFIX):

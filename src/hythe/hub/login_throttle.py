@@ -1,88 +1,148 @@
-"""Counts failed sign-ins for each account and address, and delays further ones after too many."""
+"""Counts failed sign-ins for each account and network, and delays further ones after too many.
+
+All servers count together. A guess at an account that failed before is counted before the password is checked, so
+guesses that are checked at the same time count, too. The first guess is counted afterwards: a sign-in without failures
+writes nothing.
+
+Counts are in a fixed number of buckets, so the table does not grow with the names and networks of clients. A bucket
+counts one of them, and the last that failed evicts another: nobody waits for a stranger's failures. The installation's
+key decides the buckets, so that clients cannot evict their own failures on purpose.
+"""
 
 import asyncio
-import time
-from collections.abc import Callable
-from typing import TypeAlias, TypeVar
+import hmac
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+from typing import TypeVar
 from weakref import WeakValueDictionary
 
+import msgspec
+
+from hythe.database import Database
 from hythe.hub.errors import TooManyAttempts
+from hythe.hub.sql import failed_logins as store
+from hythe.hub.sql.failed_logins import Counter, CounterKey
 
 MAX_FAILURES = 10
-"""Failures in a row for one account from one address before the client has to wait."""
+"""Failures in a row for one account from one network before the client has to wait."""
 
 MAX_FAILURES_PER_ADDRESS = 1000
-"""Failures from one address within ``WAIT`` for any accounts: more than the typing errors of a whole office."""
+"""Failures from one network within ``WAIT`` for any accounts: more than the typing errors of a whole office."""
 
-WAIT = 300
-"""Seconds after which failures no longer count."""
+WAIT = timedelta(minutes=5)
+"""Time after which failures no longer count: since the last one of an account, since the first one of a network."""
 
-_MAX_COUNTS = 10_000
-"""More than ``MAX_FAILURES_PER_ADDRESS``, so clients cannot evict their failures by failing elsewhere."""
+BUCKETS = 65536
+"""Buckets for accounts, and as many again for networks: accounts cannot evict the count of a network."""
 
 _MAX_KEY_LENGTH = 40
 
-_Count: TypeAlias = tuple[int, float]
-"""Number of failures, and the start of their ``WAIT`` period."""
-
-_NONE: _Count = (0, 0.0)
-_K = TypeVar("_K")
+T = TypeVar("T")
 
 
 class LoginThrottle:
-    """Counts failures in memory, separately on each server. Bounded: the oldest entries are evicted first."""
+    """Counts failures in the database."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, database: Database, key: str, clock: Callable[[], datetime]) -> None:
+        """``key`` is a secret that all servers share."""
+        self._database = database
+        self._key = key.encode()
         self._clock = clock
-        self._failures: dict[tuple[str, str], _Count] = {}
-        self._by_address: dict[str, _Count] = {}
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
-    def turn(self, address: str) -> asyncio.Lock:
-        """Return the lock to hold while a sign-in is checked: many requests from one address wait only for each other.
+    async def attempt(self, account: str, network: str, check: Callable[[], Awaitable[T | None]]) -> T | None:
+        """Return the result of ``check``, which is None for a wrong password; count such a failure.
 
-        Concurrent guesses count like guesses one after the other.
+        Raises TooManyAttempts if this account failed too often from this network, or the network failed too often. Many
+        requests from one network wait for each other on one server.
         """
-        lock = self._turns.get(address)
+        keys = self._keys(account, network)
+        async with self.turn(network):
+            reserved = await self._admit(keys)
+            try:
+                result = await check()
+            except BaseException:
+                if reserved:
+                    await self._take_back(keys)
+                raise
+            if result is None:
+                await self._failed(keys, reserved=reserved)
+            elif reserved:
+                await self._reset(keys)
+            else:
+                # Other servers may have checked as many guesses as are allowed since this one was admitted.
+                await self._require_time(keys)
+            return result
+
+    def turn(self, network: str) -> asyncio.Lock:
+        """Return the lock to hold while a client is served that other requests from its network have to wait for."""
+        lock = self._turns.get(network)
         if lock is None:
-            lock = self._turns[address] = asyncio.Lock()
+            lock = self._turns[network] = asyncio.Lock()
         return lock
 
-    def check(self, account: str, address: str) -> None:
-        """Raise TooManyAttempts if this account failed too often from this address, or the address failed too often."""
-        own = self._failures.get(_key(account, address), _NONE)
-        for (count, since), allowed in (
-            (own, MAX_FAILURES),
-            (self._by_address.get(address, _NONE), MAX_FAILURES_PER_ADDRESS),
-        ):
-            left = since + WAIT - self._clock()
-            if count >= allowed and left > 0:
-                raise TooManyAttempts(max(1, round(left)))
+    def _keys(self, account: str, network: str) -> "_Keys":
+        """Return the counters of a client. The typed name may have any length, so it is cut."""
+        name = account[:_MAX_KEY_LENGTH].encode("utf-8", "surrogatepass")
+        own = hmac.digest(self._key, network.encode("utf-8", "surrogatepass") + b"\0" + name, "sha256")
+        all_accounts = hmac.digest(self._key, network.encode("utf-8", "surrogatepass"), "sha256")
+        return _Keys(
+            CounterKey(int.from_bytes(own[:2]), own[2:18].hex()),
+            CounterKey(BUCKETS + int.from_bytes(all_accounts[:2]), all_accounts[2:18].hex()),
+        )
 
-    def failed(self, account: str, address: str) -> None:
-        """Count a failure."""
+    async def _require_time(self, keys: "_Keys") -> Counter | None:
+        """Return the account's count. Raises TooManyAttempts."""
+        async with self._database.reading() as session:
+            own, network = await store.counters(session, keys.own, keys.network)
         now = self._clock()
-        count, _ = self._recent(self._failures, _key(account, address))
-        _keep(self._failures, _key(account, address), (count + 1, now))
-        count, since = self._recent(self._by_address, address)
-        _keep(self._by_address, address, (count + 1, since))
+        _require_fewer(own, MAX_FAILURES, now)
+        _require_fewer(network, MAX_FAILURES_PER_ADDRESS, now)
+        return own
 
-    def _recent(self, counts: dict[_K, _Count], key: _K) -> _Count:
+    async def _admit(self, keys: "_Keys") -> bool:
+        """Count a guess at an account that failed before; return whether it was counted. Raises TooManyAttempts."""
+        own = await self._require_time(keys)
         now = self._clock()
-        count, since = counts.pop(key, _NONE)
-        return (count, since) if count and now - since <= WAIT else (0, now)
+        if own is None or now - own.at > WAIT:
+            return False
+        async with self._database.writing(durable=False) as session:
+            before = await store.lock(session, keys.own)
+            _require_fewer(before, MAX_FAILURES, now)
+            await store.add(session, keys.own, now, now - WAIT, restart=True)
+        return True
 
-    def succeeded(self, account: str, address: str) -> None:
-        """Reset the account's failures but not the address's, which one valid password must not reset."""
-        self._failures.pop(_key(account, address), None)
+    async def _failed(self, keys: "_Keys", *, reserved: bool) -> None:
+        """Count a failure, unless ``_admit`` did. Raises TooManyAttempts if other guesses used up what is allowed."""
+        now = self._clock()
+        async with self._database.writing(durable=False) as session:
+            count = 0
+            if not reserved:
+                count = await store.add(session, keys.own, now, now - WAIT, restart=True)
+            await store.add(session, keys.network, now, now - WAIT, restart=False)
+        if count > MAX_FAILURES:
+            raise TooManyAttempts(round(WAIT.total_seconds()))
+
+    async def _reset(self, keys: "_Keys") -> None:
+        """Forget the account's failures but not the network's, which one valid password must not reset."""
+        async with self._database.writing(durable=False) as session:
+            await store.reset(session, keys.own)
+
+    async def _take_back(self, keys: "_Keys") -> None:
+        async with self._database.writing(durable=False) as session:
+            await store.take_back(session, keys.own)
 
 
-def _keep(counts: dict[_K, _Count], key: _K, count: _Count) -> None:
-    if len(counts) >= _MAX_COUNTS:
-        del counts[next(iter(counts))]
-    counts[key] = count
+class _Keys(msgspec.Struct, frozen=True):
+    """The counters of an account from a network, and of all accounts from that network."""
+
+    own: CounterKey
+    network: CounterKey
 
 
-def _key(account: str, address: str) -> tuple[str, str]:
-    """Return the key of a count. The typed name may have any length, so it is cut."""
-    return account[:_MAX_KEY_LENGTH], address
+def _require_fewer(counter: Counter | None, allowed: int, now: datetime) -> None:
+    if counter is None or counter.failures < allowed:
+        return
+    left = counter.at + WAIT - now
+    if left > timedelta():
+        raise TooManyAttempts(max(1, round(left.total_seconds())))

@@ -49,6 +49,7 @@ class HubFoundation:
     database: Database
     settings: Settings
     passwords: Passwords
+    attempts: LoginThrottle
     secret_box: SecretBox
     keys: SigningKeys
     credentials: CredentialService
@@ -98,7 +99,8 @@ async def open_foundation(
         secret_box.discard_new_file()
         raise
     passwords = Passwords(hasher=hasher)
-    credentials = CredentialService(database, passwords, LoginThrottle(), AccountThrottle(database, clock), keys, clock)
+    attempts = LoginThrottle(database, secret_box.derive("failed sign-ins"), clock)
+    credentials = CredentialService(database, passwords, attempts, AccountThrottle(database, clock), keys, clock)
     access = HubAccess(database, credentials, clock, settings.public_url, Upstreams(settings.mirrors).names)
     pulls = PullCounter(database)
     listener = HubRegistryListener(access, pulls, clock)
@@ -106,7 +108,18 @@ async def open_foundation(
     background = [asyncio.create_task(pulls.run()), asyncio.create_task(keys.run())]
     try:
         yield HubFoundation(
-            database, settings, passwords, secret_box, keys, credentials, access, pulls, listener, offload, clock
+            database,
+            settings,
+            passwords,
+            attempts,
+            secret_box,
+            keys,
+            credentials,
+            access,
+            pulls,
+            listener,
+            offload,
+            clock,
         )
     finally:
         for task in background:
@@ -133,6 +146,7 @@ def make_hub(
             database,
             access,
             foundation.passwords,
+            foundation.attempts,
             clock,
             sign_up=settings.sign_up,
             sign_up_limit=SignUpLimit(database, settings.sign_ups_per_address, clock),

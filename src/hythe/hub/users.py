@@ -79,6 +79,7 @@ class UserService:
         database: Database,
         access: HubAccess,
         passwords: Passwords,
+        attempts: LoginThrottle,
         clock: Callable[[], datetime],
         *,
         sign_up: bool,
@@ -93,7 +94,7 @@ class UserService:
         self.sign_up_open = sign_up
         self._sign_up_limit = sign_up_limit
         self._plan = plan
-        self._attempts = LoginThrottle()
+        self._attempts = attempts
 
     def apply(self, settings: Settings) -> None:
         """Take over changed settings of sign-ups, and the plan of new accounts."""
@@ -237,12 +238,13 @@ class UserService:
 
     async def _require_password(self, found: StoredCredentials, password: str) -> None:
         """Check the current password, throttled so a stolen session cannot guess it."""
-        async with self._attempts.turn(found.account.name):
-            self._attempts.check(found.account.name, found.account.name)
-            if not await self._passwords.matches(found.account.name, password, found.password_hash):
-                self._attempts.failed(found.account.name, found.account.name)
-                raise Invalid({"current": "is not your password"})
-            self._attempts.succeeded(found.account.name, found.account.name)
+        name = found.account.name
+
+        async def check() -> bool | None:
+            return await self._passwords.matches(name, password, found.password_hash) or None
+
+        if not await self._attempts.attempt(name, f"password of {name}", check):
+            raise Invalid({"current": "is not your password"})
 
     async def list(self, actor: HubActor, paging: Paging) -> Page[User]:
         """Return the accounts by name; for administrators. Raises Refused."""

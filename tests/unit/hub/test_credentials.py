@@ -12,7 +12,7 @@ from hythe.database.tables.hub import personal_tokens
 from hythe.hub.access_token import claims_for
 from hythe.hub.actor import ANONYMOUS, HubActor, Right
 from hythe.hub.errors import Invalid, NotFound, SignInNeeded, TooManyAttempts
-from hythe.hub.login_throttle import MAX_FAILURES, MAX_FAILURES_PER_ADDRESS, WAIT, LoginThrottle
+from hythe.hub.login_throttle import MAX_FAILURES, WAIT
 from hythe.hub.passwords import Passwords
 from hythe.hub.personal_tokens import NewPersonalToken
 from hythe.hub.tokens import REFRESH_LIFETIME, TokenRequest
@@ -317,7 +317,7 @@ def test_too_many_wrong_passwords(services: Services, ann: HubActor) -> None:
     with pytest.raises(TooManyAttempts) as caught:
         services.run(services.hub.credentials.by_password("ann", PASSWORD, "10.0.0.1"))
 
-    assert 0 < caught.value.retry_after <= WAIT
+    assert 0 < caught.value.retry_after <= WAIT.total_seconds()
     assert services.run(services.hub.credentials.by_password("ann", PASSWORD, "10.0.0.2")).name == "ann"
 
 
@@ -379,57 +379,6 @@ def test_names_of_any_length_are_counted(services: Services) -> None:
 
     with pytest.raises(TooManyAttempts):
         services.run(services.hub.credentials.by_password("x" * 100_001, "wrong", "here"))
-
-
-def test_one_address_does_not_guess_at_every_account() -> None:
-    """Failures at many accounts add up; signing in to one's own account resets none of them."""
-    now = 1000.0
-    attempts = LoginThrottle(lambda: now)
-    for number in range(MAX_FAILURES_PER_ADDRESS):
-        attempts.check("ann", "here")
-        attempts.failed(f"name-{number}", "here")
-        attempts.succeeded("own", "here")
-
-    with pytest.raises(TooManyAttempts):
-        attempts.check("ann", "here")
-    attempts.check("ann", "elsewhere")
-    now += WAIT
-    attempts.check("ann", "here")
-
-
-def test_failures_that_are_far_apart_do_not_add_up() -> None:
-    """A machine that tries an old password all day does not lock out everyone at its address."""
-    now = 1000.0
-    attempts = LoginThrottle(lambda: now)
-    delayed = 0
-    for number in range(3 * MAX_FAILURES_PER_ADDRESS):
-        try:
-            attempts.check(f"name-{number}", "here")
-        except TooManyAttempts:
-            delayed += 1
-        attempts.failed(f"name-{number}", "here")
-        now += 1
-
-    assert delayed == 0
-
-
-def test_attempts_are_forgotten() -> None:
-    """Failures expire, and a success resets them."""
-    now = 1000.0
-    attempts = LoginThrottle(lambda: now)
-    for _ in range(MAX_FAILURES):
-        attempts.failed("ann", "here")
-    with pytest.raises(TooManyAttempts):
-        attempts.check("ann", "here")
-
-    now += WAIT
-    attempts.check("ann", "here")
-    attempts.failed("ann", "here")
-    attempts.succeeded("ann", "here")
-
-    for _ in range(MAX_FAILURES - 1):
-        attempts.failed("ann", "here")
-    attempts.check("ann", "here")
 
 
 def test_a_password_once_checked_is_remembered_for_its_hash_alone(services: Services) -> None:
