@@ -135,7 +135,7 @@ class Checkout:
         completed = self._sandbox.run(command, self._on_line, access=self._access, environment=self._environment)
         if completed.code:
             reason = _FAILURES.get(completed.code, f"git exited with {completed.code}")
-            raise BuildFailed(f"{source.place}: {git.url}#{git.ref}: {reason}: see the log")
+            raise BuildFailed(f"{source.place}: {git.without_folder}: {reason}: see the log")
         return self._commit_line
 
     def _on_line(self, line: str) -> None:

@@ -115,7 +115,7 @@ def naming_line(build_input: BuildInput, base: BaseImage) -> Iterator[None]:
         uses = used_images(instructions, build_input.arguments, automatic)
         place = next((f"{each.place}: " for each, used in uses if used == base), "")
         names = [stage.name for stage in stages(instructions, build_input.arguments, automatic) if stage.name]
-        hint = near(base.name.lower(), names) if "/" not in base.name else ""
+        hint = near(base.name.lower(), names).replace("mean", "mean the stage") if "/" not in base.name else ""
         raise BuildFailed(f"{place}{error}{hint}") from error
 
 

@@ -18,16 +18,15 @@ _NOT_STARTED = re.compile(
 _ERROR = re.compile(r'Error: building at STEP "(?:.*?)": (.*)', re.DOTALL)
 _RESOLVING = re.compile(r"Error: resolving step \{Value:.* StartLine:(\d+) EndLine:\d+\}: (.*)", re.DOTALL)
 _OTHER_ERROR = re.compile(r"Error: (?=parsing main Dockerfile|The target|creating build container|[A-Z]+ --from=)(.*)")
-_EXIT = re.compile(r"(?:while running runtime: )?exit status (\d+)")
 _USELESS = re.compile(
     r'time="[^"]*" level=warning msg="(?:missing \\"\w+\\" build argument\. .*|[A-Z]+ is not supported for OCI .*)"'
 )
 _CONTAINER = re.compile(r'^(?:resolving mountpoints|mounting) for container "?[0-9a-f]{64}"?: ')
 _GO_VALUE = re.compile(r" ?&\w+\.\w+\{.*\}")
-_MISSING = re.compile(
-    r'checking on sources under "([^"]*)": (?:copier: stat: \[?"/?(.*?)"\]?: no such file or directory|.*)$'
-)
-_NO_MATCH = re.compile(r'no items matching glob "([^"]*)" copied')
+_STEP_STATUS = re.compile(r'": (?:while running runtime: )?exit status (\d+)$')
+_MISSING = re.compile(r'checking on sources under "[^"]*": .*copier: stat: \[?"/?(.*?)"\]?: no such file or directory$')
+_EXCLUDED = re.compile(r'no items matching glob "([^"]*)" copied')
+_USER = re.compile(r'determining run uid: user: unknown user error looking up user "(.*)"')
 _MAX_HELD = 2
 
 
@@ -78,10 +77,10 @@ class BuildahOutput(BuilderOutput):
             # An earlier one was printed by the step, not by buildah.
             self._show(self._error)
             self._error = [text]
-        elif self._error:
-            self._error.append(text)
         elif _ENDED.fullmatch(text):
             self._ended.append(text)
+        elif self._error:
+            self._error.append(text)
         elif found := _NOT_STARTED.fullmatch(text):
             self._start_problem = found[1]
         elif not (self._is_repeating or _USELESS.fullmatch(text) or self._is_end_of_phase(text)):
@@ -102,10 +101,11 @@ class BuildahOutput(BuilderOutput):
     def reason(self, code: int, last_lines: Sequence[str]) -> str:
         """Return why buildah exited with ``code``; show what is not part of the reason."""
         message = "\n".join(self._error)
-        status = _EXIT.search(message)
         # A step can print the same lines; buildah prints two at most.
         for text in self._ended[:-_MAX_HELD]:
             self.report(text)
+        if status := _STEP_STATUS.search(message):
+            return self._failed_command(int(status[1]))
         if found := _RESOLVING.fullmatch(message):
             self.begin(self._at_line(int(found[1])))
             return self.failed(found[2])
@@ -113,31 +113,27 @@ class BuildahOutput(BuilderOutput):
             return self._reason_of_step(found[1])
         if found := _OTHER_ERROR.fullmatch(message):
             return self.failed(found[1])
-        if status:
-            return self.failed_step(int(status[1]))
         errors = [line for line in last_lines if line.lower().startswith("error")]
         return self.failed(errors[-1]) if errors else f"the build of the Dockerfile exited with {code}: see the log"
 
-    def _reason_of_step(self, message: str) -> str:
-        message = _GO_VALUE.sub("", _CONTAINER.sub("", message))
+    def _failed_command(self, code: int) -> str:
         if self._start_problem:
             return self.failed(f"the program cannot be started: {self._start_problem}")
-        if status := _EXIT.fullmatch(message):
-            killed = any((found := _ENDED.fullmatch(text)) and found[2] == "killed" for text in self._ended)
-            return self.failed_step(int(status[1]), killed=killed)
-        if missing := _MISSING.search(message):
-            return self.failed(self._missing(missing[2] or "a source", in_context=missing[1] == self._context))
-        if missing := _NO_MATCH.search(message):
-            pattern = missing[1].removeprefix(self._context).lstrip("/")
-            return self.failed(self._missing(pattern, in_context=missing[1].startswith(f"{self._context}/")))
-        return self.failed(message)
+        killed = "subprocess exited on killed" in self._ended
+        return self.failed_step(code, killed=killed)
 
-    def _missing(self, path: str, *, in_context: bool) -> str:
+    def _reason_of_step(self, message: str) -> str:
+        message = _GO_VALUE.sub("", _CONTAINER.sub("", message))
         origin = self.current.flag("from") if self.current else []
-        if origin:
-            return f"{path} does not exist in {origin[0]}"
-        where = "the build context" if in_context else "the source"
-        return f"{path} is not in {where}, or .dockerignore excludes it"
+        if missing := _MISSING.search(message):
+            where = f"{origin[0]} (--from)" if origin else "the build context"
+            return self.failed(f"{missing[1]} is not in {where}")
+        if excluded := _EXCLUDED.search(message):
+            path = excluded[1].removeprefix(self._context).lstrip("/")
+            return self.failed(f"{path} is excluded from the build context by .dockerignore")
+        if user := _USER.fullmatch(message):
+            return self.failed(f"the image has no user {user[1]}")
+        return self.failed(message)
 
     def _begin_step(self, step: re.Match[str]) -> None:
         self.flush()

@@ -112,7 +112,7 @@ def _check_form(instruction: Instruction) -> None:
         case "HEALTHCHECK" if words[0].upper() not in ("CMD", "NONE"):
             raise InvalidDockerfile(f"{instruction.place}: HEALTHCHECK needs CMD or NONE, not {words[0]}")
         case "ONBUILD" if words[0].upper() in _CANNOT_TRIGGER or words[0].upper() not in KEYWORDS:
-            hint = near(words[0].upper(), KEYWORDS)
+            hint = "" if words[0].upper() in KEYWORDS else near(words[0].upper(), KEYWORDS)
             raise InvalidDockerfile(f"{instruction.place}: ONBUILD cannot have the instruction {words[0]}{hint}")
 
 

@@ -35,22 +35,18 @@ def require_docker_features(text: str, *, offline: bool) -> None:
 
 def require_buildkit_features(text: str) -> None:
     """Raise InvalidDockerfile at the first line with something that BuildKit is not allowed to do."""
-    _require(text, _privileged, "BuildKit")
+    _require(text, lambda _: iter(()), "BuildKit")
 
 
 def _require(text: str, problems: Callable[[Instruction], Iterator[Problem]], builder: str) -> None:
     for instruction in parse(text):
+        if instruction.keyword == "RUN" and "insecure" in instruction.flag("security"):
+            raise InvalidDockerfile(f"{instruction.place}: RUN --security=insecure is not allowed: remove the flag")
         for what, instead in problems(instruction):
             raise InvalidDockerfile(f"{instruction.place}: {builder} does not support {what}: {instead}")
 
 
-def _privileged(instruction: Instruction) -> Iterator[Problem]:
-    if instruction.keyword == "RUN" and "insecure" in instruction.flag("security"):
-        yield "RUN --security=insecure here", "remove the flag, because no build has more rights than others"
-
-
 def _buildah_problems(instruction: Instruction, version: tuple[int, int]) -> Iterator[Problem]:
-    yield from _privileged(instruction)
     match instruction.keyword:
         case "RUN":
             yield from _buildah_step_problems(instruction)
@@ -80,7 +76,6 @@ def _buildah_copy_problems(instruction: Instruction, version: tuple[int, int]) -
 
 
 def _docker_problems(instruction: Instruction, *, offline: bool) -> Iterator[Problem]:
-    yield from _privileged(instruction)
     keyword = instruction.keyword
     if instruction.heredocs:
         yield "here-documents", f"use {_EITHER}"
