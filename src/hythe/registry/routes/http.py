@@ -219,11 +219,13 @@ async def _send_file(send: Send, part: FilePart) -> None:
 
 
 async def _send_parts(send: Send, body: FileParts) -> None:
+    """Send the parts; others have their turn after each, as small ones are sent without waiting for anything."""
     for piece in body.pieces:
         if isinstance(piece, bytes):
             await send({"type": "http.response.body", "body": piece, "more_body": True, "stop_when_gone": True})
         else:
             await send({**_file_message(piece.path, piece.start, piece.stop), "more_body": True})
+            await asyncio.sleep(0)
     await send({"type": "http.response.body", "body": b""})
 
 

@@ -13,6 +13,9 @@ from hythe.registry.routes.ranges import ByteRange
 MAX_GAP = 64 * 1024
 """Bytes between two ranges that are read and dropped: that is faster than another request to an object store."""
 
+MIN_PIECE_SIZE = 64 * 1024
+"""Bytes to send at once: each of a thousand small parts would cost as much."""
+
 Read: TypeAlias = Callable[[int, int], AsyncIterator[bytes]]
 """Yields the bytes of a blob from an offset up to another."""
 
@@ -30,14 +33,10 @@ class Multipart:
     def __init__(self, ranges: Sequence[ByteRange], size: int) -> None:
         boundary = secrets.token_hex(16)
         self.content_type = f"multipart/byteranges; boundary={boundary}".encode()
-        self._parts = [
-            _Part(
-                b"%b--%b\r\nContent-Type: application/octet-stream\r\nContent-Range: %b\r\n\r\n"
-                % (b"\r\n" if number else b"", boundary.encode(), part.header(size).encode()),
-                part,
-            )
-            for number, part in enumerate(ranges)
-        ]
+        start = f"\r\n--{boundary}\r\nContent-Type: application/octet-stream\r\nContent-Range: "
+        heads = [f"{start}{part.header(size)}\r\n\r\n".encode() for part in ranges]
+        heads[0] = heads[0].removeprefix(b"\r\n")
+        self._parts = list(map(_Part, heads, ranges))
         self._end = b"\r\n--%b--\r\n" % boundary.encode()
 
     def of_file(self, path: Path) -> FileParts:
@@ -53,11 +52,17 @@ class Multipart:
         return Stream(self._pieces(read), contents + len(self._end))
 
     async def _pieces(self, read: Read) -> AsyncIterator[bytes]:
+        joined: list[bytes] = []
+        size = 0
         for parts in _neighbors(self._parts):
             start = parts[0].range.start
             async for piece in _cut(read(start, parts[-1].range.stop), start, parts):
-                yield piece
-        yield self._end
+                joined.append(piece)
+                size += len(piece)
+                if size >= MIN_PIECE_SIZE:
+                    yield b"".join(joined)
+                    joined, size = [], 0
+        yield b"".join([*joined, self._end])
 
 
 def _neighbors(parts: Sequence[_Part]) -> Iterator[list[_Part]]:

@@ -11,8 +11,10 @@ from hythe.oci.errors import ErrorCode, WireError
 MAX_RANGES = 1024
 """Ranges in one request; podman requests as many of a layer's chunks."""
 
+MAX_DIGITS = 18
+"""Digits of a position; larger numbers are no positions in any file."""
+
 _UNIT = re.compile(r"\s*bytes\s*=", re.IGNORECASE)
-_RANGE = re.compile(r"\s*(\d{0,18})\s*-\s*(\d{0,18})\s*")
 _CONTENT_RANGE = re.compile(r"\s*(?:bytes[\s=]+)?(\d{1,18})\s*-\s*(\d{1,18})\s*(?:/\s*(?:\d+|\*)\s*)?", re.IGNORECASE)
 
 
@@ -37,27 +39,27 @@ def parse_ranges(header: str | None, size: int) -> tuple[ByteRange, ...]:
     unit = _UNIT.match(header) if header is not None else None
     if header is None or unit is None or header.count(",") >= MAX_RANGES:
         return ()
-    texts = [text for text in header[unit.end() :].split(",") if text.strip()]
-    matches = [_RANGE.fullmatch(text) for text in texts]
+    texts = [text for text in map(str.strip, header[unit.end() :].split(",")) if text]
     ranges: list[ByteRange] = []
-    for match in matches:
-        if match is None or match[1] == match[2] == "":
+    for text in texts:
+        first, dash, last = text.partition("-")
+        first, last = first.rstrip(), last.lstrip()
+        if not dash or not (first or last) or not _is_position(first) or not _is_position(last):
             return ()
-        if match[1] and match[2] and int(match[2]) < int(match[1]):
+        start = int(first) if first else max(size - int(last), 0)
+        stop = min(int(last) + 1, size) if first and last else size
+        if first and last and int(last) < start:
             raise _unsatisfiable(size)
-        found = _clamped(match[1], match[2], size)
-        if found.start < found.stop:
-            ranges.append(found)
-    if matches and not ranges:
+        if start < stop:
+            ranges.append(ByteRange(start, stop))
+    if texts and not ranges:
         raise _unsatisfiable(size)
     return _without_overlaps(ranges)
 
 
-def _clamped(first: str, last: str, size: int) -> ByteRange:
-    """Return the part of the content, which is empty if the range cannot be satisfied."""
-    if first == "":
-        return ByteRange(max(size - int(last), 0), size)
-    return ByteRange(int(first), min(int(last) + 1, size) if last else size)
+def _is_position(text: str) -> bool:
+    """Return whether the text is empty or a number that a file can have."""
+    return not text or (text.isdecimal() and text.isascii() and len(text) <= MAX_DIGITS)
 
 
 def _without_overlaps(ranges: list[ByteRange]) -> tuple[ByteRange, ...]:
