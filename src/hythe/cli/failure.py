@@ -1,5 +1,6 @@
 """Turn exceptions into error messages and exit codes (docs/exit-codes.md)."""
 
+import errno
 import os
 import sys
 import traceback
@@ -9,6 +10,7 @@ from typing import NamedTuple
 from hythe.cli.command import CommandFailed
 
 INTERRUPTED = 130
+_FULL_HINT = "free space on that disk; 'hythe rm' removes containers, 'hythe rmi' images"
 
 
 class ExitStatus(NamedTuple):
@@ -74,7 +76,12 @@ def report(error: BaseException) -> int:
     if status is None:
         hint = "this is a bug in hythe: run it again with HYTHE_DEBUG=1 and report the output"
         return print_error(f"{type(error).__name__}: {error}", hint, 1)
-    return print_error(message_of(error), getattr(error, "hint", "") or status.hint, status.code)
+    hint = getattr(error, "hint", "") or (_FULL_HINT if _is_disk_full(error) else status.hint)
+    return print_error(message_of(error), hint, status.code)
+
+
+def _is_disk_full(error: BaseException) -> bool:
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def raise_last(errors: Sequence[Exception]) -> None:
@@ -95,6 +102,8 @@ def message_of(error: BaseException) -> str:
     """Return an exception's message; for a system error, the file name and the reason without the number."""
     if not isinstance(error, OSError) or not error.strerror:
         return str(error)
+    if error.filename is None and _is_disk_full(error):
+        return f"cannot write the output: {error.strerror}"
     return f"{error.filename}: {error.strerror}" if error.filename is not None else error.strerror
 
 

@@ -71,7 +71,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         protect_terminal()
     try:
-        return dispatch(list(sys.argv[1:] if arguments is None else arguments))
+        code = dispatch(list(sys.argv[1:] if arguments is None else arguments))
+        sys.stdout.flush()  # so that an error is reported, such as a full disk
+        return code
     except (Exception, KeyboardInterrupt) as error:
         from hythe.cli.failure import report
 

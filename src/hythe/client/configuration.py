@@ -9,8 +9,9 @@ from pathlib import Path
 
 import msgspec
 
-from hythe.client.errors import InvalidConfiguration
-from hythe.client.file_lock import write_atomically
+from hythe.client.disk_space import writing
+from hythe.client.errors import InvalidConfiguration, os_error_message
+from hythe.client.file_lock import replace_user_file
 from hythe.oci.reference import DEFAULT_HOST, is_host
 
 DESCRIPTIONS = {
@@ -59,6 +60,8 @@ def read_configuration_file(path: Path) -> Configuration:
         return msgspec.json.decode(path.read_bytes(), type=Configuration)
     except FileNotFoundError:
         return Configuration()
+    except OSError as error:
+        raise InvalidConfiguration(os_error_message(error), "it must be a file that you can read") from error
     except msgspec.MsgspecError as error:
         raise InvalidConfiguration(
             f"{path}: {error}", "correct it, or remove it and use 'hythe config set KEY VALUE'"
@@ -66,11 +69,12 @@ def read_configuration_file(path: Path) -> Configuration:
 
 
 def write_configuration_file(path: Path, configuration: Configuration) -> None:
-    """Replace the file atomically with the settings that differ from the defaults."""
+    """Replace the file with the settings that differ from the defaults."""
     defaults = msgspec.to_builtins(Configuration())
     fields = {k: v for k, v in msgspec.to_builtins(configuration).items() if v != defaults[k]}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, msgspec.json.format(msgspec.json.encode(fields), indent=2) + b"\n")
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace_user_file(path, msgspec.json.format(msgspec.json.encode(fields), indent=2) + b"\n")
 
 
 def load_configuration(environment: Mapping[str, str] = os.environ) -> Configuration:

@@ -28,8 +28,9 @@ from hythe.client.credentials import (
     match_length,
     server_key,
 )
-from hythe.client.errors import InvalidConfiguration
-from hythe.client.file_lock import locked, write_atomically
+from hythe.client.disk_space import writing
+from hythe.client.errors import InvalidConfiguration, os_error_message
+from hythe.client.file_lock import locked, replace_user_file
 
 
 class CredentialFile(msgspec.Struct, frozen=True):
@@ -136,6 +137,8 @@ def _read(path: Path) -> CredentialFile:
         return _parse(path.read_text(), str(path))
     except UnicodeDecodeError as error:
         raise InvalidConfiguration(f"{path} is not a text file", "move it away and log in again") from error
+    except OSError as error:
+        raise InvalidConfiguration(os_error_message(error), "it must be a file that you can read") from error
 
 
 def _parse(text: str, source: str) -> CredentialFile:
@@ -213,13 +216,15 @@ def _drop(keys: list[str], fields: dict[str, Any]) -> None:
 
 
 def _change(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
-    """Apply ``change`` to the JSON object in a file, under a lock, and replace the file atomically with mode 0600.
+    """Apply ``change`` to the JSON object in a file, under a lock, and replace the file with mode 0600.
 
-    Indented with tabs, like docker does. If the path is a symbolic link, its target is replaced.
+    Indented with tabs, like docker does. If the path is a symbolic link, its target is replaced; a file that cannot
+    be replaced, such as a bind mount in a container, is written in place and keeps its mode.
     """
     path = path.resolve()
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with locked(path.parent):
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with locked(path.parent), writing(path):
         text = path.read_text() if path.exists() else ""
         if text.strip() and not text.lstrip().startswith("{"):
             old = _two_lines(text, str(path))
@@ -227,4 +232,4 @@ def _change(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
         else:
             fields = _decode(text, str(path)) if text.strip() else {}
         change(fields)
-        write_atomically(path, json.dumps(fields, indent="\t", ensure_ascii=False).encode(), 0o600)
+        replace_user_file(path, json.dumps(fields, indent="\t", ensure_ascii=False).encode(), 0o600)

@@ -11,6 +11,9 @@ DOCKER_HUB_KEY = "https://index.docker.io/v1/"
 """The key of docker.io's credentials in Docker's files."""
 
 
+_URL_ALPHABET = str.maketrans("-_", "+/")
+
+
 class Credential(msgspec.Struct, frozen=True):
     """A user name and password, an identity token (refresh token), or a registry token."""
 
@@ -34,12 +37,17 @@ ANONYMOUS = Credential()
 
 
 def decode_pair(text: str) -> tuple[str, str]:
-    """Decode the ``auth`` value of a credential file to user name and password; two empty strings if it is invalid."""
+    """Decode the ``auth`` value of a credential file to user name and password; two empty strings if it is invalid.
+
+    Accepts what people and tools write by hand: without padding, in the alphabet for URLs, with white space.
+    """
+    plain = "".join(text.split()).translate(_URL_ALPHABET).rstrip("=")
     try:
-        name, colon, password = base64.b64decode(text, validate=True).decode().partition(":")
-    except (binascii.Error, UnicodeDecodeError):
+        decoded = base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True).decode()
+    except (binascii.Error, ValueError):
         return "", ""
-    return (name, password.rstrip("\0")) if colon else ("", "")
+    name, colon, password = decoded.rstrip("\0").partition(":")
+    return (name, password) if colon else ("", "")
 
 
 def server_key(host: str) -> str:

@@ -23,6 +23,7 @@ from typing import Any, BinaryIO
 
 import msgspec
 
+from hythe.client.disk_space import TEMPORARY_HINT, in_megabytes, writing
 from hythe.client.errors import ClientError, ContentMismatch
 from hythe.client.image_tree import choose_in_tree, walk_tree
 from hythe.client.layer_compression import compress_layer
@@ -93,16 +94,17 @@ class InvalidArchive(ClientError):
 
 
 def save_archive(path: Path, layout: ImageLayout, images: Sequence[ArchivedImage]) -> None:
-    """Write images to a file, atomically; raises the same errors as ``write_archive``."""
+    """Write images to a file, atomically; raises the same errors as ``write_archive``, and DiskFull."""
     path = path.resolve()
     if path.exists() and not path.is_file():  # do not replace a device or pipe
-        with path.open("wb") as file:
+        with writing(path), path.open("wb") as file:
             write_archive(file, layout, images)
         return
     partial = path.with_name(f".{path.name}.partial")
+    blobs, rows = _contents(layout, images)
     try:
-        with partial.open("wb") as file:
-            write_archive(file, layout, images)
+        with writing(path, content=f"an archive of {in_megabytes(sum(blobs.values()))}"), partial.open("wb") as file:
+            _write(file, layout, images, blobs, rows)
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
@@ -113,8 +115,23 @@ def write_archive(file: BinaryIO, layout: ImageLayout, images: Sequence[Archived
 
     Raises RemoteNotFound for missing blobs, ContentMismatch for damaged ones.
     """
+    _write(file, layout, images, *_contents(layout, images))
+
+
+def _contents(layout: ImageLayout, images: Sequence[ArchivedImage]) -> tuple[dict[Digest, int], list[dict[str, Any]]]:
+    """Return the sizes of the blobs to write, and the rows of manifest.json."""
     blobs: dict[Digest, int] = {}
     rows = [row for image in images if (row := _add(layout, image, blobs))]
+    return blobs, rows
+
+
+def _write(
+    file: BinaryIO,
+    layout: ImageLayout,
+    images: Sequence[ArchivedImage],
+    blobs: dict[Digest, int],
+    rows: list[dict[str, Any]],
+) -> None:
     index = Index(2, OCI_INDEX, tuple(d for image in images for d in _named_descriptors(image))).encode()
     with tarfile.open(fileobj=file, mode="w|", format=tarfile.USTAR_FORMAT, bufsize=CHUNK_SIZE) as archive:
         _add_document(archive, "oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
@@ -236,8 +253,11 @@ def _decompressing() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _spooled(file: BinaryIO) -> Iterator[BinaryIO]:
+    temporary = Path(tempfile.gettempdir())
     with tempfile.TemporaryFile() as spool:
-        shutil.copyfileobj(file, spool, CHUNK_SIZE)
+        with writing(temporary, content="the unpacked archive", hint=TEMPORARY_HINT):
+            shutil.copyfileobj(file, spool, CHUNK_SIZE)
+            spool.flush()
         spool.seek(0)
         yield spool
 

@@ -8,8 +8,8 @@ import msgspec
 
 from hythe.client.blob_stream import BlobSource, BlobStream, FileStream, ResponseStream
 from hythe.client.download import BlobDownload
-from hythe.client.errors import RemoteNotFound
-from hythe.client.layout import DISK_FULL, ImageLayout
+from hythe.client.errors import DiskFull, RemoteNotFound
+from hythe.client.layout import ImageLayout
 from hythe.client.progress import Reporter
 from hythe.client.protocol import RemoteRepository
 from hythe.client.retry import Retries, RetryPolicy
@@ -143,9 +143,10 @@ class LayoutEndpoint:
         """Download one blob. It can be resumed after an error, except on a full disk: then no part stays."""
         retries = Retries(self._policy, self._stopped)
         try:
-            BlobDownload(content, source, self.layout, reporter, retries, self._stopped).run()
+            with self.layout.writing_to_disk(content.size):
+                BlobDownload(content, source, self.layout, reporter, retries, self._stopped).run()
         except Exception as error:
-            if isinstance(error, OSError) and error.errno in DISK_FULL:
+            if isinstance(error, DiskFull):
                 self._disk_full.set()
             if self._disk_full.is_set():  # also because of another blob
                 self.layout.discard_partials()

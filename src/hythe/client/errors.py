@@ -75,8 +75,8 @@ class UnusableFile(ClientError):
     """A local file or folder cannot be read or written."""
 
 
-class DiskFull(UnusableFile):
-    """There is no space left on a disk, or the user's quota is used up."""
+class DiskFull(UnusableFile, OSError):
+    """There is no space left on a disk, or the user's quota is used up; ``errno`` says which."""
 
 
 @contextmanager

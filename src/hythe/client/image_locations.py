@@ -7,13 +7,13 @@ docker-archive:FILE[:NAME]      a file written by 'docker save'
 """
 
 import contextlib
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 
 from hythe.client.client import Client
+from hythe.client.disk_space import TEMPORARY_HINT, temporary_folder
 from hythe.client.docker_archive import ArchivedImage, read_archive, save_archive
 from hythe.client.endpoints import LayoutEndpoint, RegistryEndpoint, StoreEndpoint, TransferDestination, TransferSource
 from hythe.client.errors import ClientError, RemoteNotFound
@@ -25,6 +25,10 @@ from hythe.oci.reference import DEFAULT_TAG, Reference
 KINDS = ("store", "oci", "docker-archive", "docker")
 UNSUPPORTED_KINDS = ("oci-archive", "docker-daemon", "containers-storage")
 """Other kinds that skopeo supports: not the name of an image."""
+
+
+class _TemporaryLayout(ImageLayout):
+    space_hint = TEMPORARY_HINT
 
 
 class ImageLocation(msgspec.Struct, frozen=True):
@@ -72,8 +76,8 @@ def open_source(client: Client, text: str) -> Iterator[TransferSource]:
             layout = ImageLayout(Path(location.path))
             yield LayoutEndpoint(layout, _find(layout, location.name))
         case "docker-archive":
-            with tempfile.TemporaryDirectory(prefix="hythe-") as folder:
-                layout = ImageLayout(Path(folder))
+            with temporary_folder() as folder:
+                layout = _TemporaryLayout(folder)
                 with Path(location.path).open("rb") as file:
                     archived = read_archive(file, layout)
                 yield LayoutEndpoint(layout, _choose(archived, location))
@@ -97,8 +101,8 @@ def open_destination(client: Client, text: str, source: str) -> Iterator[Transfe
             yield LayoutEndpoint(layout, tag=location.name or DEFAULT_TAG, policy=client.policy)
             layout.tidy()
         case "docker-archive":
-            with tempfile.TemporaryDirectory(prefix="hythe-") as folder:
-                endpoint = LayoutEndpoint(ImageLayout(Path(folder)), policy=client.policy)
+            with temporary_folder() as folder:
+                endpoint = LayoutEndpoint(_TemporaryLayout(folder), policy=client.policy)
                 yield endpoint
                 _write(client, endpoint, location)
         case _:

@@ -13,13 +13,14 @@ import io
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
 
 import msgspec
 
+from hythe.client.disk_space import FILE_HINT, in_megabytes, write_error, writing
 from hythe.client.errors import ContentMismatch, InvalidConfiguration, RemoteNotFound
 from hythe.client.file_lock import locked, write_atomically
 from hythe.oci.digest import Digest, new_hasher
@@ -33,9 +34,6 @@ MAX_DOCUMENT_SIZE = 16 << 20
 MAX_INDEX_SIZE = 64 << 20
 """Maximum bytes of a layout's index, which lists every image in it."""
 
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
-"""The errors of a disk or quota that is full."""
-
 _NEW = "new-"
 """How the names of files begin whose digest is not known yet."""
 
@@ -45,7 +43,12 @@ class NotRegularFile(OSError):
 
 
 class ImageLayout:
-    """An image layout in a folder; several processes can use it at the same time."""
+    """An image layout in a folder; several processes can use it at the same time.
+
+    ``space_hint`` tells users what to do if its disk is full.
+    """
+
+    space_hint = FILE_HINT
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -53,10 +56,16 @@ class ImageLayout:
 
     def create(self) -> None:
         """Create the layout if it does not exist."""
-        (self.folder / "blobs" / "sha256").mkdir(parents=True, exist_ok=True)
-        (self.work / "partial").mkdir(parents=True, exist_ok=True)
-        if not (self.folder / "oci-layout").exists():
-            write_atomically(self.folder / "oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
+        with self.writing_to_disk():
+            (self.folder / "blobs" / "sha256").mkdir(parents=True, exist_ok=True)
+            (self.work / "partial").mkdir(parents=True, exist_ok=True)
+            if not (self.folder / "oci-layout").exists():
+                write_atomically(self.folder / "oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
+
+    def writing_to_disk(self, size: int = 0) -> AbstractContextManager[None]:
+        """Name the folder in the error of a full disk, and the ``size`` in bytes of the blob that does not fit."""
+        content = f"a blob of {in_megabytes(size)}" if size else ""
+        return writing(self.folder, content=content, hint=self.space_hint)
 
     def tidy(self) -> None:
         """Remove hythe's working folder unless it has partial downloads: for layouts that other tools read."""
@@ -152,7 +161,8 @@ class ImageLayout:
             yield descriptors
             if tuple(descriptors) != index.manifests or not (self.folder / "index.json").exists():
                 changed = msgspec.structs.replace(index, manifests=tuple(descriptors))
-                write_atomically(self.folder / "index.json", changed.encode())
+                with self.writing_to_disk():
+                    write_atomically(self.folder / "index.json", changed.encode())
 
 
 def open_regular(path: Path) -> BinaryIO:
@@ -186,15 +196,19 @@ class BlobWriter:
         self._algorithm = algorithm
         self._hasher = new_hasher(algorithm)
         self._path = layout.work / "partial" / f"{_NEW}{os.getpid()}-{os.urandom(6).hex()}"
-        self._file = self._path.open("xb", buffering=0)
+        with layout.writing_to_disk():
+            self._file = self._path.open("xb", buffering=0)
         self.size = 0
 
     def write(self, data: bytes | bytearray | memoryview) -> int:
         """Add ``data``; returns its length in bytes."""
         self._hasher.update(data)
         view = memoryview(data).cast("B")
-        while len(view):
-            view = view[self._file.write(view) :]
+        try:
+            while len(view):
+                view = view[self._file.write(view) :]
+        except OSError as error:
+            raise write_error(error, self._layout.folder, hint=self._layout.space_hint) from error
         self.size += memoryview(data).nbytes
         return memoryview(data).nbytes
 
@@ -210,11 +224,12 @@ class BlobWriter:
             raise ContentMismatch(
                 f"content has digest {digest}, expected {expected}", "it was damaged in transfer: try again"
             )
-        os.fsync(self._file.fileno())
-        self._file.close()
         target = self._layout.blob_path(digest)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        self._path.replace(target)
+        with self._layout.writing_to_disk(self.size):
+            os.fsync(self._file.fileno())
+            self._file.close()
+            target.parent.mkdir(parents=True, exist_ok=True)
+            self._path.replace(target)
         return digest
 
     def __enter__(self) -> Self:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import msgspec
 
+from hythe.client.disk_space import STORE_HINT
 from hythe.client.errors import ClientError, RemoteConflict, RemoteNotFound
 from hythe.client.file_lock import locked, locked_if_free, write_atomically
 from hythe.client.image_tree import choose_in_tree
@@ -82,6 +83,8 @@ def default_folder(environment: Mapping[str, str] = os.environ) -> Path:
 
 class LocalStore(ImageLayout):
     """The images of this user on this machine."""
+
+    space_hint = STORE_HINT
 
     def __init__(self, folder: Path | None = None, default_host: str = DEFAULT_HOST) -> None:
         super().__init__(folder or default_folder())
@@ -240,8 +243,9 @@ class LocalStore(ImageLayout):
 
     def pin(self, name: str, digest: Digest) -> None:
         """Keep the image with ``digest`` until ``name`` (a container's ID) is unpinned."""
-        (self.work / "pins").mkdir(parents=True, exist_ok=True)
-        write_atomically(self.work / "pins" / name, str(digest).encode())
+        with self.writing_to_disk():
+            (self.work / "pins").mkdir(parents=True, exist_ok=True)
+            write_atomically(self.work / "pins" / name, str(digest).encode())
 
     def unpin(self, name: str) -> None:
         """Stop keeping the image of ``name``."""

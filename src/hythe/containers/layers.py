@@ -19,6 +19,7 @@ from typing import BinaryIO, cast
 
 from isal import igzip_lib, igzip_threaded
 
+from hythe.client.disk_space import CONTAINERS_HINT, writing
 from hythe.client.file_lock import locked, locked_if_free
 from hythe.client.layout import ImageLayout
 from hythe.containers import linux
@@ -93,9 +94,10 @@ class LayerCache:
                 return
             incoming = self._incoming()
             try:
-                self._unpack_to(incoming, layout, blob, diff_id)
-                linux.sync_file_system(incoming)
-                incoming.rename(target)
+                with writing(self.folder, content="an unpacked layer", hint=CONTAINERS_HINT):
+                    self._unpack_to(incoming, layout, blob, diff_id)
+                    linux.sync_file_system(incoming)
+                    incoming.rename(target)
             except BaseException:
                 remove_tree(incoming)
                 raise

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import stat
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -247,3 +249,92 @@ def test_a_missing_helper_is_an_error(home: Path) -> None:
 
     with pytest.raises(HelperFailed, match="docker-credential-not-installed is not installed"):
         files(home).find("a.io")
+
+
+def test_a_symbolic_link_stays(home: Path) -> None:
+    """Its target is replaced, also if it does not exist yet."""
+    target = home / "elsewhere" / "target.json"
+    config = home / ".docker" / "config.json"
+    config.parent.mkdir()
+    config.symlink_to(target)
+    for user in ("ann", "bob"):
+        files(home).save("h", Credential(user, "secret"))
+
+    assert config.readlink() == target
+    assert files(home).find("h").username == "bob"
+
+
+def test_the_owner_and_a_narrower_mode_stay(home: Path) -> None:
+    """With sudo, a user's file stays the user's; secrets never become readable by others."""
+    path = write(home / ".docker" / "config.json", {"auths": {}})
+    for before, after in ((0o644, 0o600), (0o600, 0o600), (0o400, 0o600)):
+        path.chmod(before)
+        if os.geteuid() == 0:
+            os.chown(path, 1234, 1234)
+        files(home).save("h", ANN)
+
+        assert stat.S_IMODE(path.stat().st_mode) == after
+        assert os.geteuid() != 0 or path.stat().st_uid == 1234
+
+
+@pytest.fixture
+def mount() -> Iterator[Callable[..., None]]:
+    """Run `mount`; everything is unmounted at the end."""
+    targets: list[str] = []
+
+    def run(*arguments: str | Path) -> None:
+        subprocess.run(["mount", *arguments], check=True)
+        targets.append(str(arguments[-1]))
+
+    yield run
+    for target in reversed(targets):
+        subprocess.run(["umount", "--lazy", target], check=False, capture_output=True)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a file")
+@pytest.mark.parametrize("is_read_only", [False, True])
+def test_a_bind_mounted_file_is_written_in_place(home: Path, mount: Callable[..., None], is_read_only: bool) -> None:
+    """As in a container with ``-v config.json:/root/.docker/config.json``, its folder writable or read-only."""
+    outside = write(home / "outside.json", {"credsStore": "", "HttpHeaders": {"x": "y" * 1000}})
+    outside.chmod(0o640)
+    folder = home / ".docker"
+    folder.mkdir()
+    mount("-t", "tmpfs", "tmpfs", folder)
+    write(folder / "config.json", "")
+    mount("--bind", outside, folder / "config.json")
+    if is_read_only:
+        subprocess.run(["mount", "-o", "remount,ro", str(folder)], check=True)
+    files(home).save("h", ANN)
+    files(home).save("other", Credential("bob", "x"))
+    files(home).remove("other")
+
+    fields = json.loads(outside.read_text())
+    assert fields["auths"] == {"h": auth("ann")}
+    assert fields["HttpHeaders"] == {"x": "y" * 1000}
+    assert stat.S_IMODE(outside.stat().st_mode) == 0o640
+    assert [entry.name for entry in folder.iterdir()] == ["config.json"]
+
+
+def test_a_folder_in_place_of_the_file_is_named(home: Path) -> None:
+    """Docker creates one for a bind mount whose source is missing."""
+    path = home / ".docker" / "config.json"
+    path.mkdir(parents=True)
+    with pytest.raises(InvalidConfiguration, match=f"{path}: Is a directory") as caught:
+        files(home).save("h", ANN)
+
+    assert "must be a file" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "pair",
+    ["YW5uOnNlY3JldDE=", "YW5uOnNlY3JldDE", " YW5uOnNl\n\tY3JldDE=\r\n", "YW5uOnNlY3JldDEAAA==", "YW5uOnNlY3JldDE=="],
+)
+def test_pairs_as_people_write_them(home: Path, pair: str) -> None:
+    """Without padding, with white space, with docker's trailing NUL: in config.json and in both .dockercfg."""
+    expected = Credential("ann", "secret1")
+    write(home / ".docker" / "config.json", {"auths": {"one": {"auth": pair}}})
+    write(home / ".dockercfg", {"two": {"auth": pair}})
+
+    assert [files(home).find(host) for host in ("one", "two")] == [expected, expected]
+    (home / ".dockercfg").write_text(f"auth = {' '.join(pair.split())}\nemail = x\n")
+    assert files(home).find("docker.io") == Credential("ann", "secret1", email="x")

@@ -51,6 +51,14 @@ def test_a_password_can_contain_colons() -> None:
     assert decode_pair(Credential("ann", "a:b:c").encoded) == ("ann", "a:b:c")
 
 
+def test_a_pair_in_the_alphabet_for_urls() -> None:
+    """``-`` and ``_`` in place of ``+`` and ``/``, with padding or without."""
+    encoded = Credential("ann", "??>>~~").encoded
+    for text in (encoded, encoded.replace("+", "-").replace("/", "_"), encoded.rstrip("=").replace("/", "_")):
+        assert decode_pair(text) == ("ann", "??>>~~")
+    assert set(encoded) & set("+/")
+
+
 @pytest.mark.parametrize("text", ["", "no base64!", "bm9jb2xvbg==", "/w=="])
 def test_an_invalid_pair_is_anonymous(text: str) -> None:
     """Invalid entries are ignored."""
