@@ -17,19 +17,20 @@ from hythe.database import Database, DatabaseError, Session
 from hythe.database.pacing import STEP_SECONDS, StepSize, paced
 from hythe.registry.clock import Clock
 from hythe.registry.events import RegistryListener, RepositoryRef
-from hythe.registry.garbage_collection import mark_unreferenced
+from hythe.registry.garbage_collection import mark_all_unreferenced
 from hythe.registry.policy import Policy
+from hythe.registry.sql import blobs as blob_store
 from hythe.registry.sql import deletions as store
 from hythe.registry.sql import repositories as repository_store
 
 INLINE_TIME = 0.3
 """Seconds for which a deletion goes on before its response; housekeeping does the rest."""
 
-MAX_STEP = 1000
-"""Maximum rows to delete in one statement."""
+MIN_STEP, MAX_STEP = 20, 400
+"""Rows to delete in one statement: as many as take about STEP_SECONDS."""
 
-REFERRERS_AT_ONCE = 20
-"""Referrers to mark in one transaction: each can have content of its own."""
+DEPENDENTS_AT_ONCE = 20
+"""Manifests and blobs to mark in one transaction: each can have content of its own."""
 
 INTERVAL = 30.0
 """Seconds between two looks for what other processes left."""
@@ -100,7 +101,7 @@ class Deletions:
                 continue
 
     async def finish(self) -> None:
-        """Delete everything that is left of deleted repositories, and mark the referrers of deleted manifests."""
+        """Delete everything that is left of deleted repositories, and mark the dependents of deleted manifests."""
         busy: set[int] = set()
         while pending := set(await self._pending()) - busy:
             for repository_id in sorted(pending):
@@ -109,10 +110,10 @@ class Deletions:
         async with self._database.reading() as session:
             unmarked = await store.unmarked(session)
         database = paced(self._database)
-        for each in unmarked:
+        for repository_id, manifest in unmarked:
             more = True
             while more:
-                more = await self._mark_referrers(database, each.repository_id, each.subject)
+                more = await self._mark_dependents(database, repository_id, manifest)
 
     async def _pending(self) -> tuple[int, ...]:
         async with self._database.reading() as session:
@@ -149,26 +150,26 @@ class Deletions:
         end = perf_counter() + STEP_SECONDS
         free_after = self._clock() + self._policy.grace
         while progress.contents:
-            content, size = progress.contents[0], progress.size.rows
+            content, size = progress.contents[0], max(MIN_STEP, progress.size.rows)
             with progress.size.measured(size):
                 last, count = await content.delete_some(session, repository_id, progress.after, size, free_after)
             progress.advance(last)
-            # Blobs are locked before the usage of the namespace: unlinking more takes another transaction.
-            if perf_counter() > end or (content is store.BLOBS and count == size):
+            # A full statement is a step. For blobs it has to be: they are locked before the usage of the namespace.
+            if perf_counter() > end or count == size:
                 return False
         return True
 
-    async def _mark_referrers(self, database: Database, repository_id: int, subject: str) -> bool:
-        """Mark some referrers of a deleted manifest; return whether there may be more."""
+    async def _mark_dependents(self, database: Database, repository_id: int, manifest: str) -> bool:
+        """Mark some dependents of a deleted or untagged manifest; return whether there may be more."""
         async with database.writing(durable=False) as session:
             if await repository_store.lock_by_id(session, repository_id) is None:
                 return False
-            found = await store.referrers_to_mark(session, repository_id, subject, REFERRERS_AT_ONCE)
-            if found is None:
+            unmarked = await store.dependents_to_mark(session, repository_id, manifest, DEPENDENTS_AT_ONCE)
+            if unmarked is None:
                 return False
-            unmarked, referrers = found
-            for referrer in referrers:
-                await mark_unreferenced(session, repository_id, referrer, unmarked.free_after)
-            more = len(referrers) == REFERRERS_AT_ONCE
-            await store.record_marked(session, repository_id, subject, referrers[-1] if more else "")
-            return more
+            found, digests = unmarked
+            await mark_all_unreferenced(session, repository_id, digests, found.free_after)
+            # Some of them may be blobs.
+            await blob_store.mark_links(session, repository_id, digests, found.free_after, once=True)
+            await store.record_marked(session, found, digests, DEPENDENTS_AT_ONCE)
+            return True

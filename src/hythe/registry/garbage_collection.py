@@ -100,19 +100,28 @@ async def mark_unreferenced(session: Session, repository_id: int, digest: str, f
     """Mark a manifest and everything it alone may keep for examination after ``free_after``.
 
     These are the children of an index, referrers and blobs; garbage collection checks later whether anything else
-    refers to them. Where there are very many referrers, ``Deletions`` marks them later.
+    refers to them. Where these are very many, ``Deletions`` marks them later.
     """
-    level = frozenset({digest})
+    await mark_all_unreferenced(session, repository_id, (digest,), free_after)
+
+
+async def mark_all_unreferenced(
+    session: Session, repository_id: int, digests: Iterable[str], free_after: datetime
+) -> None:
+    """Do the same for several manifests."""
+    level = frozenset(digests)
     reached: set[str] = set()
+    blobs: set[str] = set()
+    large: set[str] = set()
     while level:
         reached |= level
-        found, many = await manifest_store.some_dependents(session, repository_id, level)
-        if many:
-            await deletion_store.mark_referrers_later(session, repository_id, many, free_after)
-        level = found - reached
+        found = await manifest_store.some_dependents(session, repository_id, level)
+        blobs |= found.blobs
+        large |= found.large
+        level = found.manifests - reached
     await manifest_store.mark(session, repository_id, reached, free_after, once=True)
-    blobs = await manifest_store.blobs_of(session, repository_id, reached)
     await blob_store.mark_links(session, repository_id, blobs, free_after, once=True)
+    await deletion_store.mark_dependents_later(session, repository_id, large, free_after)
 
 
 class GarbageCollection:

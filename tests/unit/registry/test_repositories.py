@@ -21,7 +21,7 @@ from hythe.registry.service import RegistryServices
 
 CONTENT = (
     "repositories", "repository_blobs", "tags", "tag_moves", "tag_rules", "manifests", "manifest_blobs",
-    "manifest_children", "mirrored_manifests", "unmarked_referrers",
+    "manifest_children", "mirrored_manifests", "unmarked_dependents",
 )  # fmt: skip
 """Every table with rows of repositories."""
 
@@ -31,6 +31,7 @@ def slowly(monkeypatch: pytest.MonkeyPatch) -> None:
     """Deletions stop before the first step, and every step deletes one row of one table."""
     monkeypatch.setattr(deletions, "INLINE_TIME", 0)
     monkeypatch.setattr(deletions, "STEP_SECONDS", 0)
+    monkeypatch.setattr(deletions, "MIN_STEP", 1)
     monkeypatch.setattr(deletions, "MAX_STEP", 1)
 
 
@@ -76,8 +77,9 @@ def _miscounts(depot: Depot) -> list[Any]:
     return found
 
 
-def test_a_small_repository_leaves_no_row(depot: Depot) -> None:
+def test_a_small_repository_leaves_no_row(depot: Depot, monkeypatch: pytest.MonkeyPatch) -> None:
     """When the deletion returns, nothing of a small repository is left, and nothing of its usage."""
+    monkeypatch.setattr(deletions, "INLINE_TIME", 60)
     _fill(depot, "ann/a", 5)
     depot.run(depot.registry.repositories.delete(ANN, "ann/a"))
 
@@ -170,6 +172,7 @@ def test_another_server_continues(depot: Depot) -> None:
 def test_two_servers_share_the_work(depot: Depot, monkeypatch: pytest.MonkeyPatch) -> None:
     """Several servers that delete at the same time do not get in each other's way, nor in that of pushes."""
     monkeypatch.setattr(deletions, "INLINE_TIME", 0)
+    monkeypatch.setattr(deletions, "MIN_STEP", 1)
     monkeypatch.setattr(deletions, "MAX_STEP", 1)
     for number in range(4):
         _fill(depot, f"ann/a{number}", 3)
@@ -228,6 +231,7 @@ def test_long_names(depot: Depot) -> None:
         for _ in range(2):
             depot.push_image(name, "v0")
             depot.run(depot.registry.repositories.delete(ANN, name))
+    depot.run(depot.registry.deletions.finish())
     assert not any(_counts(depot).values())
 
 

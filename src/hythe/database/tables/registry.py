@@ -3,7 +3,7 @@
     repositories ─┬─ manifests ─┬─ manifest_blobs ──── repository_blobs
                   │             ├─ manifest_children
                   │             └─ mirrored_manifests (fetched from an upstream)
-                  ├─ unmarked_referrers
+                  ├─ unmarked_dependents
                   ├─ tags (each refers to a manifest), tag_moves (their history), tag_rules
                   └─ repository_blobs ──── blobs
     uploads (refer to their repository by name: it may not exist yet)
@@ -172,14 +172,15 @@ manifest_children = Table(
     Index("ix_manifest_children_child", "repository_id", "child"),
 )
 
-# Manifests that were deleted or untagged, and have so many referrers that these are marked later, in steps.
-unmarked_referrers = Table(
-    "unmarked_referrers",
+# Manifests that were deleted or untagged, and have so many dependents that these are marked later, in steps.
+unmarked_dependents = Table(
+    "unmarked_dependents",
     METADATA,
     Column("repository_id", Identity, ForeignKey("repositories.id", ondelete="CASCADE"), primary_key=True),
-    Column("subject", _DIGEST, primary_key=True),
+    Column("manifest", _DIGEST, primary_key=True),
     Column("free_after", Timestamp, nullable=False),
-    Column("marked_to", _DIGEST, nullable=False),  # the last referrer that was marked; empty: none yet
+    Column("listed", Text),  # its blobs and manifests, sorted, separated by spaces; None: its referrers are next
+    Column("marked_to", _DIGEST, nullable=False),  # the last one that was marked; empty: none yet
 )
 
 tags = Table(

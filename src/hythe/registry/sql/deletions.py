@@ -1,16 +1,17 @@
-"""The SQL that deletes the content of deleted repositories in steps, and marks the referrers of deleted manifests.
+"""The SQL that deletes the content of deleted repositories in steps, and marks the dependents of deleted manifests.
 
 A step deletes rows in the order of an index and remembers the last key, so that the next one does not read the rows
 that PostgreSQL keeps for a while after their deletion.
 """
 
 import secrets
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, TypeAlias
 
 import msgspec
-from sqlalchemy import Column, Row, Table, and_, bindparam, delete, select, tuple_, update
+from sqlalchemy import Column, Row, Table, and_, bindparam, delete, select, tuple_, union_all, update
 
 from hythe.database import Session
 from hythe.database.port import insert
@@ -23,7 +24,7 @@ from hythe.database.tables.registry import (
     repository_blobs,
     tag_moves,
     tags,
-    unmarked_referrers,
+    unmarked_dependents,
 )
 from hythe.registry.sql.blobs import mark_some
 from hythe.registry.sql.usage import names_within
@@ -123,7 +124,7 @@ CONTENTS = (
     Content(mirrored_manifests, mirrored_manifests.c.digest),
     Content(manifests, manifests.c.digest),
     Content(tag_moves, tag_moves.c.tag, tag_moves.c.id),
-    Content(unmarked_referrers, unmarked_referrers.c.subject),
+    Content(unmarked_dependents, unmarked_dependents.c.manifest),
 )
 """What a repository contains, in the order of its deletion: no deletion of a row reaches many others."""
 
@@ -168,29 +169,41 @@ async def remove(session: Session, repository_id: int) -> None:
     await session.run(_REMOVE, {"id": repository_id})
 
 
-class UnmarkedReferrers(msgspec.Struct, frozen=True):
-    """A manifest whose referrers after ``marked_to`` are still to be marked."""
+class Unmarked(msgspec.Struct, frozen=True):
+    """A manifest whose dependents after ``marked_to`` are to be marked: what it ``listed``, then its referrers."""
 
     repository_id: int
-    subject: str
+    manifest: str
     free_after: datetime
+    listed: str | None
     marked_to: str
 
 
 _ALL_UNMARKED = (
-    select(unmarked_referrers).order_by(unmarked_referrers.c.repository_id, unmarked_referrers.c.subject).limit(100)
+    select(unmarked_dependents.c.repository_id, unmarked_dependents.c.manifest)
+    .order_by(unmarked_dependents.c.repository_id, unmarked_dependents.c.manifest)
+    .limit(100)
 )
 _IS_UNMARKED = and_(
-    unmarked_referrers.c.repository_id == bindparam("id"), unmarked_referrers.c.subject == bindparam("of")
+    unmarked_dependents.c.repository_id == bindparam("id"), unmarked_dependents.c.manifest == bindparam("of")
 )
-_ONE_UNMARKED = select(unmarked_referrers).where(_IS_UNMARKED)
-_SET_MARKED_TO = update(unmarked_referrers).where(_IS_UNMARKED).values(marked_to=bindparam("to"))
-_END_MARKING = delete(unmarked_referrers).where(_IS_UNMARKED)
+_ONE_UNMARKED = select(unmarked_dependents).where(_IS_UNMARKED)
+_SET_MARKED_TO = update(unmarked_dependents).where(_IS_UNMARKED).values(marked_to=bindparam("to"))
+_BEGIN_REFERRERS = update(unmarked_dependents).where(_IS_UNMARKED).values(marked_to="", listed=None)
+_END_MARKING = delete(unmarked_dependents).where(_IS_UNMARKED)
+_LISTED = union_all(
+    select(manifest_children.c.child.label("digest")).where(
+        manifest_children.c.repository_id == bindparam("id"), manifest_children.c.manifest == bindparam("of")
+    ),
+    select(manifest_blobs.c.blob).where(
+        manifest_blobs.c.repository_id == bindparam("id"), manifest_blobs.c.manifest == bindparam("of")
+    ),
+)
 _REFERRERS = (
     select(manifests.c.digest)
     .where(
         manifests.c.repository_id == bindparam("id"),
-        manifests.c.subject == bindparam("subject"),
+        manifests.c.subject == bindparam("of"),
         manifests.c.digest > bindparam("after"),
     )
     .order_by(manifests.c.digest)
@@ -198,42 +211,48 @@ _REFERRERS = (
 )
 
 
-async def mark_referrers_later(
-    session: Session, repository_id: int, subjects: Sequence[str], free_after: datetime
+async def mark_dependents_later(
+    session: Session, repository_id: int, digests: Iterable[str], free_after: datetime
 ) -> None:
-    """Record that the referrers of these manifests are still to be marked, from the first one on."""
-    statement = insert(session, unmarked_referrers)
+    """Record that the dependents of these manifests are still to be marked, from the first one on."""
+    statement = insert(session, unmarked_dependents)
     again = statement.on_conflict_do_update(
-        index_elements=[unmarked_referrers.c.repository_id, unmarked_referrers.c.subject],
-        set_={"marked_to": "", "free_after": statement.excluded.free_after},
+        index_elements=[unmarked_dependents.c.repository_id, unmarked_dependents.c.manifest],
+        set_={name: statement.excluded[name] for name in ("listed", "marked_to", "free_after")},
     )
-    own = {"repository_id": repository_id, "free_after": free_after, "marked_to": ""}
-    await session.run(again, [{**own, "subject": subject} for subject in sorted(subjects)])
+    for digest in sorted(digests):
+        rows = await session.rows(_LISTED, {"id": repository_id, "of": digest})
+        listed = " ".join(sorted({row.digest for row in rows}))
+        values = {"free_after": free_after, "listed": listed, "marked_to": ""}
+        await session.run(again, [{"repository_id": repository_id, "manifest": digest, **values}])
 
 
-async def unmarked(session: Session) -> tuple[UnmarkedReferrers, ...]:
-    """Return some manifests whose referrers are still to be marked."""
-    rows: Any = await session.rows(_ALL_UNMARKED)
-    return tuple(UnmarkedReferrers(row.repository_id, row.subject, row.free_after, row.marked_to) for row in rows)
+async def unmarked(session: Session) -> tuple[tuple[int, str], ...]:
+    """Return some manifests whose dependents are still to be marked, each with the id of its repository."""
+    return tuple((row.repository_id, row.manifest) for row in await session.rows(_ALL_UNMARKED))
 
 
-async def referrers_to_mark(
-    session: Session, repository_id: int, subject: str, limit: int
-) -> tuple[UnmarkedReferrers, tuple[str, ...]] | None:
-    """Return the next referrers to mark; None if all are. Lock the repository first."""
-    key = {"id": repository_id, "subject": subject}
-    row: Any = await session.row(_ONE_UNMARKED, {"id": repository_id, "of": subject})
+async def dependents_to_mark(
+    session: Session, repository_id: int, manifest: str, limit: int
+) -> tuple[Unmarked, tuple[str, ...]] | None:
+    """Return the next dependents to mark; None if all are. Lock the repository first."""
+    key = {"id": repository_id, "of": manifest}
+    row: Any = await session.row(_ONE_UNMARKED, key)
     if row is None:
         return None
-    found = await session.rows(_REFERRERS, {**key, "after": row.marked_to, "limit": limit})
-    referrers = UnmarkedReferrers(row.repository_id, row.subject, row.free_after, row.marked_to)
-    return referrers, tuple(each.digest for each in found)
+    found = Unmarked(row.repository_id, row.manifest, row.free_after, row.listed, row.marked_to)
+    if found.listed is not None:
+        listed = found.listed.split()
+        first = bisect_right(listed, found.marked_to)
+        return found, tuple(listed[first : first + limit])
+    rows = await session.rows(_REFERRERS, {**key, "after": found.marked_to, "limit": limit})
+    return found, tuple(each.digest for each in rows)
 
 
-async def record_marked(session: Session, repository_id: int, subject: str, to: str) -> None:
-    """Record that the referrers up to ``to`` are marked; empty: all of them."""
-    key = {"id": repository_id, "of": subject}
-    if to:
-        await session.run(_SET_MARKED_TO, {**key, "to": to})
+async def record_marked(session: Session, found: Unmarked, marked: Sequence[str], limit: int) -> None:
+    """Record that these dependents are marked; fewer than ``limit`` are the last of their kind."""
+    key = {"id": found.repository_id, "of": found.manifest}
+    if len(marked) == limit:
+        await session.run(_SET_MARKED_TO, {**key, "to": marked[-1]})
     else:
-        await session.run(_END_MARKING, key)
+        await session.run(_END_MARKING if found.listed is None else _BEGIN_REFERRERS, key)

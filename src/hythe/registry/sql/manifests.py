@@ -1,22 +1,24 @@
 """The SQL of manifests and their references."""
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 import msgspec
-from sqlalchemy import Row, Select, bindparam, delete, select, update
+from sqlalchemy import Column, Executable, Row, Select, Table, bindparam, delete, select, update
 
 from hythe.database import Session
-from hythe.database.port import insert
+from hythe.database.port import Dialect, insert, insert_for
 from hythe.database.tables.registry import manifest_blobs, manifest_children, manifests, repositories, tags
 from hythe.oci.digest import Digest
 from hythe.oci.manifest import Manifest
 from hythe.registry.events import RepositoryRef
 from hythe.registry.sql.blobs import BATCH_SIZE, batches
 
-MAX_REFERRERS = 200
-"""Referrers to mark in the transaction that deletes their subject; more are marked later."""
+MAX_DEPENDENTS = 200
+"""Dependents of one kind to mark in the transaction that deletes a manifest; more are marked later."""
 
 _COLUMNS = select(
     repositories.c.id,
@@ -41,6 +43,15 @@ _DEPTHS = select(manifests.c.digest, manifests.c.index_depth).where(
     manifests.c.digest.in_(bindparam("digests", expanding=True)),
 )
 _REMOVE = delete(manifests).where(*_BY_KEY)
+
+
+def _remove_some(reference: Column[Any]) -> Any:
+    table = reference.table
+    own = (table.c.repository_id == bindparam("repository_id"), table.c.manifest == bindparam("manifest"))
+    return delete(table).where(*own, reference.in_(select(reference).where(*own).limit(BATCH_SIZE)))
+
+
+_REMOVE_REFERENCES = (_remove_some(manifest_children.c.child), _remove_some(manifest_blobs.c.blob))
 _MARK = (
     update(manifests)
     .where(
@@ -50,6 +61,7 @@ _MARK = (
     .values(free_after=bindparam("free_after"))
 )
 _MARK_ONCE = _MARK.where(manifests.c.free_after.is_(None))
+_UNMARK = _MARK.where(manifests.c.free_after.is_not(None))
 _RENEW = (
     update(manifests)
     .where(
@@ -76,7 +88,9 @@ _LISTS = select(manifest_children.c.manifest).where(
     manifest_children.c.manifest.in_(bindparam("indexes", expanding=True)),
     manifest_children.c.child == bindparam("digest"),
 )
-_SOME_REFERRERS = _REFERRERS.limit(MAX_REFERRERS + 1)
+_SOME_REFERRERS = _REFERRERS.limit(MAX_DEPENDENTS + 1)
+_SOME_CHILDREN = _CHILDREN.limit(MAX_DEPENDENTS + 1)
+_SOME_BLOBS = _BLOBS.limit(MAX_DEPENDENTS + 1)
 _TAGGED = (
     select(tags.c.name).where(tags.c.repository_id == bindparam("repository_id"), tags.c.digest == bindparam("digest"))
 ).limit(1)
@@ -182,14 +196,26 @@ async def add(
     own = {"repository_id": repository_id, "manifest": digest}
     if references.blobs:
         rows = [{**own, "blob": blob} for blob in sorted(references.blobs)]
-        await session.run(insert(session, manifest_blobs).on_conflict_do_nothing(), rows)
+        await session.run(_add_references(session.dialect, manifest_blobs), rows)
     if references.children:
         rows = [{**own, "child": child} for child in sorted(references.children)]
-        await session.run(insert(session, manifest_children).on_conflict_do_nothing(), rows)
+        await session.run(_add_references(session.dialect, manifest_children), rows)
+
+
+@cache
+def _add_references(dialect: Dialect, table: Table) -> Executable:
+    """Return the same statement each time: SQLite runs it much faster from the second time on."""
+    return insert_for(dialect, table).on_conflict_do_nothing()
 
 
 async def remove(session: Session, repository_id: int, digest: str) -> bool:
     """Delete a manifest and its tags; return False if it did not exist."""
+    for statement in _REMOVE_REFERENCES:
+        # In steps, between which others can read: an index may list thousands of manifests.
+        deleted = BATCH_SIZE
+        while deleted == BATCH_SIZE:
+            deleted = await session.run(statement, {"repository_id": repository_id, "manifest": digest})
+            await asyncio.sleep(0)
     return await session.run(_REMOVE, {"repository_id": repository_id, "digest": digest}) == 1
 
 
@@ -197,7 +223,7 @@ async def mark(
     session: Session, repository_id: int, digests: Iterable[str], free_after: datetime | None, *, once: bool = False
 ) -> None:
     """Set when manifests may be freed if they are unreferenced; with ``once``, only where nothing is set."""
-    statement = _MARK_ONCE if once else _MARK
+    statement = _UNMARK if free_after is None else _MARK_ONCE if once else _MARK
     for some in batches(digests):
         await session.run(statement, {"repository_id_": repository_id, "digests": some, "free_after": free_after})
 
@@ -207,11 +233,6 @@ async def renew(session: Session, repository_id: int, digest: str, free_after: d
     await session.run(_RENEW, {"repository_id_": repository_id, "digest_": digest, "free_after": free_after})
 
 
-async def blobs_of(session: Session, repository_id: int, digests: Iterable[str]) -> frozenset[str]:
-    """Return the blobs that these manifests refer to."""
-    return await _collected(session, _BLOBS, repository_id, digests, MANIFESTS_AT_ONCE)
-
-
 async def dependents(session: Session, repository_id: int, digests: Iterable[str]) -> frozenset[str]:
     """Return the manifests that these may keep alive: the children of an index, and referrers."""
     roots = list(digests)
@@ -219,24 +240,43 @@ async def dependents(session: Session, repository_id: int, digests: Iterable[str
     return children | await _collected(session, _REFERRERS, repository_id, roots)
 
 
-async def some_dependents(
-    session: Session, repository_id: int, digests: Iterable[str]
-) -> tuple[frozenset[str], tuple[str, ...]]:
-    """Return the same, but not the referrers of manifests with more than MAX_REFERRERS; those manifests too."""
+class Dependents(msgspec.Struct, frozen=True):
+    """What manifests may keep alive: manifests (children of an index, referrers) and blobs.
+
+    ``large`` are those of the manifests that have more than MAX_DEPENDENTS of a kind, which is not included.
+    """
+
+    manifests: frozenset[str]
+    blobs: frozenset[str]
+    large: frozenset[str]
+
+
+async def some_dependents(session: Session, repository_id: int, digests: Iterable[str]) -> Dependents:
+    """Return what these manifests may keep alive, except where that is very much."""
     roots = list(digests)
-    found = set(await _collected(session, _CHILDREN, repository_id, roots, MANIFESTS_AT_ONCE))
-    many: list[str] = []
-    todo = list(batches(roots))
+    large: set[str] = set()
+    kinds = ((_SOME_CHILDREN, MANIFESTS_AT_ONCE), (_SOME_REFERRERS, BATCH_SIZE), (_SOME_BLOBS, MANIFESTS_AT_ONCE))
+    children, referrers, contained = [
+        await _some_collected(session, statement, repository_id, roots, size, large) for statement, size in kinds
+    ]
+    return Dependents(children | referrers, contained, frozenset(large))
+
+
+async def _some_collected(
+    session: Session, statement: Select[Any], repository_id: int, digests: Sequence[str], size: int, large: set[str]
+) -> frozenset[str]:
+    found: set[str] = set()
+    todo = list(batches(digests, size))
     while todo:
         some = todo.pop()
-        rows = await session.rows(_SOME_REFERRERS, {"repository_id": repository_id, "digests": some})
-        if len(rows) <= MAX_REFERRERS:
+        rows = await session.rows(statement, {"repository_id": repository_id, "digests": some})
+        if len(rows) <= MAX_DEPENDENTS:
             found.update(row.digest for row in rows)
         elif len(some) == 1:
-            many.extend(some)
+            large.update(some)
         else:
             todo += batches(some, 1)
-    return frozenset(found), tuple(many)
+    return frozenset(found)
 
 
 async def lists(session: Session, repository_id: int, indexes: Sequence[str], digest: str) -> bool:

@@ -95,18 +95,19 @@ def upgrade() -> None:
         op.add_column(table, sa.Column("deleted_at", _TIMESTAMP))
         op.create_index(f"ix_{table}_deleted_at", table, ["deleted_at"], sqlite_where=deleted, postgresql_where=deleted)
     op.create_table(
-        "unmarked_referrers",
+        "unmarked_dependents",
         sa.Column("repository_id", _IDENTITY, nullable=False),
-        sa.Column("subject", _DIGEST, nullable=False),
+        sa.Column("manifest", _DIGEST, nullable=False),
         sa.Column("free_after", _TIMESTAMP, nullable=False),
+        sa.Column("listed", sa.Text),
         sa.Column("marked_to", _DIGEST, nullable=False),
         sa.ForeignKeyConstraint(
             ["repository_id"],
             ["repositories.id"],
-            name=op.f("fk_unmarked_referrers_repository_id"),
+            name=op.f("fk_unmarked_dependents_repository_id"),
             ondelete="CASCADE",
         ),
-        sa.PrimaryKeyConstraint("repository_id", "subject", name=op.f("pk_unmarked_referrers")),
+        sa.PrimaryKeyConstraint("repository_id", "manifest", name=op.f("pk_unmarked_dependents")),
     )
     triggers = {"sqlite": _SQLITE_TRIGGERS, "postgresql": _POSTGRESQL_TRIGGERS}
     for statement in triggers[op.get_bind().dialect.name]:
