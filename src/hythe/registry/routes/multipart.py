@@ -34,9 +34,9 @@ class Multipart:
         boundary = secrets.token_hex(16)
         self.content_type = f"multipart/byteranges; boundary={boundary}".encode()
         start = f"\r\n--{boundary}\r\nContent-Type: application/octet-stream\r\nContent-Range: "
-        heads = [f"{start}{part.header(size)}\r\n\r\n".encode() for part in ranges]
-        heads[0] = heads[0].removeprefix(b"\r\n")
-        self._parts = list(map(_Part, heads, ranges))
+        headers = [f"{start}{part.header(size)}\r\n\r\n".encode() for part in ranges]
+        headers[0] = headers[0].removeprefix(b"\r\n")
+        self._parts = list(map(_Part, headers, ranges))
         self._end = b"\r\n--%b--\r\n" % boundary.encode()
 
     def of_file(self, path: Path) -> FileParts:
@@ -77,7 +77,7 @@ def _neighbors(parts: Sequence[_Part]) -> Iterator[list[_Part]]:
 
 
 async def _cut(pieces: AsyncIterator[bytes], offset: int, parts: Sequence[_Part]) -> AsyncIterator[bytes]:
-    """Yield the parts with their heads; ``pieces`` are the bytes from ``offset`` to the end of the last part."""
+    """Yield the parts with their headers; ``pieces`` are the bytes from ``offset`` to the end of the last part."""
     left = list(reversed(parts))
     async for piece in pieces:
         stop = offset + len(piece)
