@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
 import pytest
 from tests.builds.forge_hub import NO_WORKER, ForgeHub, forge_hub
+from tests.builds.hand_worker import BY_HAND, HandWorker
 from tests.builds.services import PASSWORD, Services
 from tests.parts.postgresql import PostgresqlServer
 from tests.web.browser import Raw
@@ -184,3 +187,28 @@ def test_an_invalid_configuration_creates_no_repository(idle: Services) -> None:
         status, _ = idle.try_call("POST", "/api/v1/repositories/alice/refused/build-configuration", body)
         assert status == 422
         assert idle.try_call("GET", "/api/v1/repositories/alice/refused")[0] == 404
+
+
+def test_secrets_that_another_key_sealed(start_services: Callable[..., Services]) -> None:
+    """Of an older version, in which each server had its own key: errors say what to do, and builds fail at once."""
+    services = start_services(BY_HAND)
+    path = services.configure("sealed", services.source("sealed"), secrets={"TOKEN": "hush"})
+    where = f"{path}/build-configuration/trigger"
+    trigger = services.call("GET", where)["path"]
+
+    def seal(table: str, column: str) -> None:
+        with closing(sqlite3.connect(services.hub.data / "hythe.db", timeout=30)) as connection, connection:
+            connection.execute(f"UPDATE {table} SET {column} = 'c2VhbGVkIGJ5IGFub3RoZXIga2V5'")
+
+    seal("build_secrets", "sealed")
+    [number] = services.call("POST", trigger, {}, user="")["builds"]
+    assert HandWorker(services.hub.url).claim() is None
+    build = services.call("GET", f"{path}/builds/{number}")
+    assert build["status"] == "failed"
+    assert build["reason"].startswith("a stored secret was sealed with another key than this hub's: enter it again")
+
+    seal("build_configurations", "trigger_token")
+    status, problem = services.try_call("GET", where)
+    assert (status, problem["detail"]) == (409, "a stored secret was sealed with another key than this hub's")
+    assert services.try_call("POST", trigger, {}, user="")[0] == 409
+    assert services.call("POST", where)["path"] != trigger

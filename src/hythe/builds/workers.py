@@ -22,7 +22,7 @@ from hythe.hub.access_token import claims_for
 from hythe.hub.actor import BuildLease, HubActor
 from hythe.hub.errors import SignInNeeded
 from hythe.hub.keys import LONGEST_TOKEN, SigningKeys
-from hythe.hub.secret_box import SecretBox
+from hythe.hub.secret_box import SecretBox, SecretLost
 from hythe.hub.sql import namespaces as namespace_rows
 from hythe.oci.scope import PULL, PUSH, Scope
 from hythe.provenance.envelope import sign
@@ -85,7 +85,16 @@ class WorkerService:
     async def claim(self, claim: Claim) -> Job | None:
         """Return the next build as a job, None if there is none within the requested time."""
         claimed = await self._queue.claim(claim.worker, claim.wait)
-        return await self._job(claimed) if claimed is not None else None
+        if claimed is None:
+            return None
+        try:
+            return await self._job(claimed)
+        except SecretLost as error:
+            # Otherwise the build would be claimed again and again.
+            lease = lease_of(claimed.build.id, claimed.build.fence, claimed.key)
+            reason = f"{error.message}: {error.hint}"
+            await self._queue.finish(lease, BuildOutcome(status="failed", reason=reason))
+            return None
 
     async def _job(self, claimed: ClaimedBuild) -> Job:
         build = claimed.build

@@ -20,7 +20,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import ECKey
 
 from hythe.database import Database, Session
-from hythe.hub.secret_box import KEY_FILE, SecretBox, SecretBoxError
+from hythe.hub.secret_box import KEY_FILE, SecretBox, SecretBoxError, SecretLost
 from hythe.hub.sql import keys as store
 from hythe.hub.sql.keys import StoredKey
 from hythe.periodic import repeat
@@ -74,10 +74,14 @@ async def _require_same_key(session: Session, box: SecretBox) -> None:
     """Return if this is the key of the installation, as far as that is recorded. Raises SecretBoxError."""
     row = await installation_store.find(session)
     if row is not None and row.key_fingerprint not in (None, box.fingerprint):
-        raise SecretBoxError(
-            f"{box.source} is another key than that of this installation: copy {KEY_FILE} from a server that works, "
-            "or set secret_key to its content on every server"
-        )
+        raise _other_key(box)
+
+
+def _other_key(box: SecretBox) -> SecretBoxError:
+    return SecretBoxError(
+        f"{box.source} is another key than that of this installation: copy {KEY_FILE} from a server that works, or from "
+        "a backup, or set secret_key to its content on every server"
+    )
 
 
 class SigningKeys:
@@ -204,7 +208,10 @@ class SigningKeys:
             return known
         if not key.private_key:
             return ECKey.import_key(json.loads(key.public_key or ""))
-        plain = self._secret_box.unseal(SIGNING_KEY, key.private_key) if _is_sealed(key) else key.private_key
+        try:
+            plain = self._secret_box.unseal(SIGNING_KEY, key.private_key) if _is_sealed(key) else key.private_key
+        except SecretLost as error:
+            raise _other_key(self._secret_box) from error
         return ECKey.import_key(json.loads(plain))
 
     def _signing(self, purpose: Purpose) -> str:

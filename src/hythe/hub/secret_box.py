@@ -8,11 +8,13 @@ import base64
 import contextlib
 import hmac
 import secrets
+from http import HTTPStatus
 from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from hythe.hub.errors import HubError
 from hythe.registry.storage.disk import disk_errors, sync_folder, write_file
 from hythe.settings import InvalidValue, SettingsError
 from hythe.settings.validators import SECRET_KEY_SIZE, parse_secret_key
@@ -25,6 +27,18 @@ _NONCE = 12
 
 class SecretBoxError(SettingsError):
     """The installation's key is missing or invalid, or it is another one than the key that sealed a secret."""
+
+
+class SecretLost(HubError):
+    """Another key sealed this secret: an older version of another server, or the installation had another key."""
+
+    status = HTTPStatus.CONFLICT
+
+    def __init__(self) -> None:
+        super().__init__(
+            "a stored secret was sealed with another key than this hub's",
+            "enter it again, or link the account again; the operator may have the other key (docs/operating.md)",
+        )
 
 
 class SecretBox:
@@ -73,15 +87,12 @@ class SecretBox:
         return base64.b64encode(nonce + sealed).decode()
 
     def unseal(self, purpose: str, sealed: str) -> str:
-        """Return the secret. Raises SecretBoxError."""
+        """Return the secret. Raises SecretLost."""
         try:
             content = base64.b64decode(sealed, validate=True)
             return self._cipher.decrypt(content[:_NONCE], content[_NONCE:], purpose.encode()).decode()
         except (InvalidTag, ValueError) as error:
-            raise SecretBoxError(
-                f"cannot open a stored secret: another key sealed it; set secret_key to that key, or restore "
-                f"{KEY_FILE} in the data folder from a backup"
-            ) from error
+            raise SecretLost from error
 
 
 def _decoded(encoded: str, name: str) -> bytes:

@@ -8,7 +8,7 @@ import aiohttp
 from hythe.database import Database
 from hythe.egress.http_session import egress_denial, open_egress_session
 from hythe.egress.policy import EgressPolicy
-from hythe.hub.secret_box import SecretBox, SecretBoxError
+from hythe.hub.secret_box import SecretBox, SecretLost
 from hythe.notifications.mail import Mailer
 from hythe.notifications.sql import webhooks as rows
 from hythe.notifications.webhook import Webhook, WebhookDelivery, signature
@@ -78,5 +78,5 @@ class WebhookSender:
                 headers["X-Hub-Signature-256"] = signature(self._secret_box.unseal(SECRET, webhook.secret), body)
             async with http.post(webhook.url, data=body, headers=headers, allow_redirects=False) as response:
                 return response.status, f"{response.status} {response.reason or ''}".strip()
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError, SecretBoxError) as error:
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError, SecretLost) as error:
             return 0, str(egress_denial(error) or f"{type(error).__name__}: {error}")

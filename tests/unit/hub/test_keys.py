@@ -92,7 +92,7 @@ def test_a_wrong_or_missing_key_creates_no_new_keys(services: Services, settings
         services.run(another_box(services, settings))
 
     wrong = SigningKeys(services.database, SecretBox(b"w" * 32), services.clock)
-    with pytest.raises(SecretBoxError, match="another key sealed it; set secret_key"):
+    with pytest.raises(SecretBoxError, match="secret_key is another key than that of this installation"):
         services.run(wrong.open())
     assert services.run(stored(services.database)) == before
     assert not settings.data_folder.joinpath("secret.key").exists()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from hythe.hub.secret_box import SecretBox, SecretBoxError
+from hythe.hub.secret_box import SecretBox, SecretBoxError, SecretLost
 
 
 def test_a_secret_opens_only_for_its_purpose(tmp_path: Path) -> None:
@@ -14,9 +14,9 @@ def test_a_secret_opens_only_for_its_purpose(tmp_path: Path) -> None:
 
     assert "hush" not in sealed
     assert SecretBox.open(tmp_path).unseal("one", sealed) == "hush"
-    with pytest.raises(SecretBoxError):
+    with pytest.raises(SecretLost):
         SecretBox.open(tmp_path).unseal("two", sealed)
-    with pytest.raises(SecretBoxError):
+    with pytest.raises(SecretLost):
         SecretBox(b"k" * 32).unseal("one", sealed)
 
 

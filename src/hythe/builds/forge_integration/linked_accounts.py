@@ -19,7 +19,7 @@ from hythe.forges.source_ref import ForgeKind, SourceRef
 from hythe.hub.access import HubAccess
 from hythe.hub.actor import HubActor
 from hythe.hub.errors import Invalid, NotFound, Refused
-from hythe.hub.secret_box import SecretBox, SecretBoxError
+from hythe.hub.secret_box import SecretBox, SecretLost
 from hythe.registry.clock import Clock
 
 TOKEN_PURPOSE = "forge token"  # noqa: S105 (the name of a purpose)
@@ -120,7 +120,7 @@ class LinkedAccountService:
     def _unsealed_state(self, user_id: int, state: str) -> _State:
         try:
             started = msgspec.json.decode(self._secret_box.unseal(STATE_PURPOSE, state), type=_State)
-        except (SecretBoxError, msgspec.MsgspecError) as error:
+        except (SecretLost, msgspec.MsgspecError) as error:
             raise Refused("invalid authorization state", "link the account from your account page") from error
         if started.user_id != user_id or started.until < self._clock():
             raise Refused("another user started this authorization, or it expired", "link the account again")
@@ -260,7 +260,7 @@ class LinkedAccountService:
             return await self._oauth(forge).revoke(token)
         except TokenRefused:
             return ""
-        except (ForgeError, ForgeRequestFailed, NotFound, SecretBoxError) as error:
+        except (ForgeError, ForgeRequestFailed, NotFound, SecretLost) as error:
             return f"the token: {error}"
 
     def _forge(self, url: str) -> Forge:
