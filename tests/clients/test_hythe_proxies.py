@@ -13,6 +13,11 @@ from tests.parts.docker_registry import Certificate, DockerRegistry
 from tests.parts.faulty_proxy import FaultyProxy
 from tests.parts.hythe_client import HytheClient
 
+from hythe.client import ClientError, Registry
+from hythe.client.client import Client
+from hythe.client.errors import Unreachable
+from hythe.client.retry import RetryPolicy
+
 pytestmark = pytest.mark.clients
 
 HOST = "registry.test:5000"
@@ -96,3 +101,112 @@ def test_tls_goes_through_a_tunnel(
     assert targets[0] == f"CONNECT {HOST} HTTP/1.1"
     assert refused.returncode == 5
     assert "certificate is not valid for 'registry.test'" in refused.stderr
+
+
+@pytest.fixture
+def refusing() -> Iterator[Callable[[bytes], str]]:
+    """Factory: a proxy that responds to every request with these bytes, and closes; returns its HOST:PORT."""
+    servers: list[socketserver.ThreadingTCPServer] = []
+
+    def start(response: bytes) -> str:
+        class Handler(socketserver.StreamRequestHandler):
+            def handle(self) -> None:
+                while self.rfile.readline().strip():
+                    """The request's head."""
+                self.wfile.write(response)
+
+        server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler)
+        server.daemon_threads = True
+        servers.append(server)
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        return f"127.0.0.1:{server.server_address[1]}"
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+FAST = RetryPolicy(attempts=2, first_delay=0.01, max_delay=0.01)
+
+
+@pytest.mark.parametrize(
+    ("response", "words", "hint"),
+    [
+        (b"HTTP/1.1 403 Forbidden\r\n\r\n", "refuses to connect to registry.test:5000: 403 Forbidden", "NO_PROXY"),
+        (b"HTTP/1.1 502 Bad Gateway\r\n\r\n", "refuses to connect to registry.test:5000: 502 Bad Gateway", "NO_PROXY"),
+        (b"HTTP/1.1 599\r\n\r\n", "refuses to connect to registry.test:5000: 599", "NO_PROXY=registry.test hythe"),
+        (b"HTTP/1.1 407 x\r\n\r\n", "407 Proxy Authentication Required", "write http://USER:PASSWORD@HOST:PORT in"),
+        (
+            b"SSH-2.0-OpenSSH\r\n",
+            "cannot connect to registry.test:5000 through the proxy http://127.0.0.1:",
+            "NO_PROXY",
+        ),
+        (b"", "the connection was closed", "NO_PROXY"),
+    ],
+)
+@pytest.mark.parametrize("variable", ["HTTPS_PROXY", "all_proxy"])
+def test_a_proxy_that_refuses_a_tunnel_is_named(
+    refusing: Callable[[bytes], str],
+    monkeypatch: pytest.MonkeyPatch,
+    response: bytes,
+    words: str,
+    hint: str,
+    variable: str,
+) -> None:
+    """The error is the proxy's, with the variable that sets it, never the registry's."""
+    proxy = refusing(response)
+    monkeypatch.setenv(variable, f"http://{proxy}")
+    with Registry(HOST, client=Client(policy=FAST)) as registry, pytest.raises(Unreachable) as caught:
+        registry.tags("ann/box")
+
+    assert words in str(caught.value)
+    assert f"the proxy http://{proxy} ({variable})" in str(caught.value)
+    assert hint in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [("proxy.invalid:3128", "through the proxy http://proxy.invalid:3128"), ("127.0.0.1:1", "refused")],
+)
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_proxy_that_does_not_respond_is_named(
+    monkeypatch: pytest.MonkeyPatch, address: str, words: str, scheme: str
+) -> None:
+    """A name that does not resolve, a closed port."""
+    monkeypatch.setenv(f"{scheme.upper()}_PROXY", f"http://ann:secret@{address}")
+    client = Client(policy=FAST, plain_http=(HOST,) if scheme == "http" else ())
+    with Registry(HOST, client=client) as registry, pytest.raises(Unreachable, match=words) as caught:
+        registry.tags("ann/box")
+
+    assert f"({scheme.upper()}_PROXY)" in str(caught.value)
+    assert "NO_PROXY=registry.test" in caught.value.hint
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("status", [403, 407, 502])
+def test_a_proxy_that_refuses_plain_http_is_named(
+    refusing: Callable[[bytes], str], monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    """407 is the proxy's own; others may be the registry's, but the hint names the proxy."""
+    page = b"<html>blocked</html>"
+    proxy = refusing(b"HTTP/1.1 %d x\r\nContent-Length: %d\r\n\r\n%b" % (status, len(page), page))
+    monkeypatch.setenv("http_proxy", f"http://{proxy}")
+    client = Client(policy=FAST, plain_http=(HOST,))
+    with Registry(HOST, client=client) as registry, pytest.raises(ClientError) as caught:
+        registry.tags("ann/box")
+
+    assert f"the proxy http://{proxy} (http_proxy)" in f"{caught.value} {caught.value.hint}"
+
+
+def test_the_command_names_the_proxy(hythe: HytheClient) -> None:
+    """With exit code 5."""
+    hythe.env["HTTPS_PROXY"] = "http://127.0.0.1:1"
+    refused = hythe.run("login", "-u", "ann", "--password-stdin", HOST, stdin="secret")
+
+    assert refused.returncode == 5
+    assert (
+        "error: cannot connect to registry.test:5000 through the proxy http://127.0.0.1:1 (HTTPS_PROXY)"
+        in refused.stderr
+    )
+    assert "hint: check HTTPS_PROXY; with NO_PROXY=registry.test hythe connects directly" in refused.stderr

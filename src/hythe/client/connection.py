@@ -7,13 +7,15 @@ and writing release the GIL, and commands start sooner (measurements: docs/perfo
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from http import HTTPStatus
 from socket import IPPROTO_TCP, SHUT_RDWR, TCP_NODELAY, create_connection, socket
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias
 from urllib.parse import SplitResult, urlsplit
 
 from hythe.client.errors import Unreachable
-from hythe.client.http1 import HTTP1Connection, HTTPResponse, InvalidResponse, Socket
+from hythe.client.http1 import HTTP1Connection, HTTPResponse, Socket
+from hythe.client.retry import RETRYABLE_STATUSES
 from hythe.client.tls_and_proxy import Proxy, TLSOptions, is_loopback, proxy_for
 from hythe.client.transfer_rate import MeteredSocket, TooSlow, TransferRate
 
@@ -26,6 +28,7 @@ MAX_RESPONSE_SIZE = 16 << 20
 MAX_ERROR_SIZE = 256 << 10
 """The same for the response to a request that failed."""
 _PORTS = {"http": 80, "https": 443}
+PROXY_LOGIN_REQUIRED = HTTPStatus.PROXY_AUTHENTICATION_REQUIRED
 _READ_SIZE = 1 << 16
 _FIRST_ERROR = 400
 
@@ -215,15 +218,17 @@ class ConnectionPool:
         host, port = parts.hostname or "", parts.port or _PORTS[parts.scheme]
         if self._dial is not None:
             plain = self._dial(host, port)
+        elif proxy:
+            plain = _connect_to_proxy(proxy, parts.netloc)
         else:
-            plain = create_connection(_address(*((proxy.host, proxy.port) if proxy else (host, port))), CONNECT_TIMEOUT)
+            plain = create_connection(_address(host, port), CONNECT_TIMEOUT)
         # Headers and a small body are two packets: Nagle's algorithm would delay the second.
         plain.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
         if parts.scheme == "http":
             return HTTP1Connection(self._metered(plain))
         try:
             if proxy:
-                _open_tunnel(HTTP1Connection(plain), proxy, f"{host}:{port}")
+                _open_tunnel(HTTP1Connection(plain), proxy, parts, port)
             encrypted = self._context(parts.netloc).wrap_socket(plain, server_hostname=host)
             return HTTP1Connection(self._metered(encrypted), encrypted=True)
         except BaseException:
@@ -232,6 +237,10 @@ class ConnectionPool:
 
     def _metered(self, connected: socket) -> Socket:
         return MeteredSocket(connected, self._transfer_rate) if self._transfer_rate else connected
+
+    def proxy(self, url: str) -> Proxy | None:
+        """Return the proxy for a URL; raises InvalidConfiguration."""
+        return self._proxy(_split(url))
 
     def _proxy(self, parts: SplitResult) -> Proxy | None:
         return None if self._dial else proxy_for(parts.scheme, parts.netloc)
@@ -255,7 +264,10 @@ class ConnectionPool:
             proxy = self._proxy(parts) if parts.scheme == "http" else None
             _send_request_head(connection, method, parts, headers, body, proxy)
             _send_body(connection, body)
-            return StreamedResponse(self, key, connection, method)
+            response = StreamedResponse(self, key, connection, method)
+            if proxy and response.status == PROXY_LOGIN_REQUIRED:
+                raise _refused_by_proxy(proxy, parts.netloc, response.status)
+            return response
         except OSError as error:
             self.release(key, connection, False)
             raise self.connection_error(key, error) from error
@@ -286,13 +298,41 @@ def _address(host: str, port: int) -> tuple[Any, int]:
     return (host.encode() if host.isascii() else host), port
 
 
-def _open_tunnel(connection: HTTP1Connection, proxy: Proxy, target: str) -> None:
-    """Open a tunnel to ``HOST:PORT`` through a proxy (RFC 9110, section 9.3.6)."""
+def _connect_to_proxy(proxy: Proxy, target: str) -> socket:
+    try:
+        return create_connection(_address(proxy.host, proxy.port), CONNECT_TIMEOUT)
+    except OSError as error:
+        raise _proxy_error(proxy, target, error) from error
+
+
+def _open_tunnel(connection: HTTP1Connection, proxy: Proxy, parts: SplitResult, port: int) -> None:
+    """Open a tunnel through a proxy to the server of a URL (RFC 9110, section 9.3.6)."""
+    host = parts.hostname or ""
+    target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     authorization = {"Proxy-Authorization": proxy.authorization} if proxy.authorization else {}
-    connection.send_request_head("CONNECT", target, {"Host": target, **authorization})
-    head = connection.read_response_head()
-    if head.status != 200:
-        raise InvalidResponse(f"proxy {proxy.host} returned status {head.status} for CONNECT {target}")
+    try:
+        connection.send_request_head("CONNECT", target, {"Host": target, **authorization})
+        head = connection.read_response_head()
+    except OSError as error:
+        raise _proxy_error(proxy, parts.netloc, error) from error
+    if not 200 <= head.status < 300:
+        raise _refused_by_proxy(proxy, parts.netloc, head.status)
+
+
+def _proxy_error(proxy: Proxy, target: str, error: OSError) -> ConnectionFailed:
+    reason = "timed out" if isinstance(error, TimeoutError) else error.strerror or str(error)
+    return ConnectionFailed(f"cannot connect to {target} through {proxy}: {reason}", proxy.hint(target))
+
+
+def _refused_by_proxy(proxy: Proxy, target: str, status: int) -> ConnectionFailed:
+    """Return the error for a proxy's own response. Only errors of the server behind it may pass after a retry."""
+    phrase = next((known.phrase for known in HTTPStatus if known == status), "")
+    hint = proxy.hint(target)
+    if status == PROXY_LOGIN_REQUIRED:
+        missing = "check the user name and password" if proxy.authorization else "write http://USER:PASSWORD@HOST:PORT"
+        hint = f"{missing} in {proxy.variable}"
+    message = f"{proxy} refuses to connect to {target}: {status} {phrase}".rstrip()
+    return ConnectionFailed(message, hint, permanent=status not in RETRYABLE_STATUSES)
 
 
 def _send_request_head(

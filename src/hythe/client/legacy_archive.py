@@ -61,8 +61,8 @@ class LegacyReader:
         """
         parents = {match[1]: self._parent(match[1]) for name in self._members if (match := _CONFIG.fullmatch(name))}
         names = self._names()
-        heads = [identity for identity in parents if identity not in set(parents.values())]
-        for identity in dict.fromkeys((*names, *heads)):
+        needed = set(parents.values())
+        for identity in dict.fromkeys((*names, *(one for one in parents if one not in needed))):
             yield self._image(identity, parents, tuple(names.get(identity, ())))
 
     def _names(self) -> dict[str, list[str]]:

@@ -21,6 +21,7 @@ DOCKER_HUB = "registry-1.docker.io"
 USER_AGENT = "hythe"
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MAX_REDIRECTS = 5
+_PROXY_STATUSES = frozenset({502, 503, 504})
 
 
 class RegistrySession:
@@ -45,6 +46,12 @@ class RegistrySession:
     def base(self) -> str:
         """The server's root URL, such as ``https://registry-1.docker.io``."""
         return f"{self._scheme or 'http'}://{DOCKER_HUB if self.host == DEFAULT_HOST else self.host}"
+
+    @property
+    def proxy_hint(self) -> str:
+        """What to do if a response may be that of a proxy, which plain HTTP goes through; "" if none is used."""
+        proxy = self._connections.proxy(self.base) if self.base.startswith("http://") else None
+        return f"{proxy} may have refused it: {proxy.hint(self.host)}" if proxy else ""
 
     def stop(self) -> None:
         """Abort all requests and waits."""
@@ -228,6 +235,8 @@ def error_from(response: HTTPResponse, session: RegistrySession, what: str) -> C
             if credential
             else f"log in with 'hythe login {session.host}'"
         )
+        if response.status == 403 and not reason:
+            hint = session.proxy_hint or hint
         return AccessDenied(reason or f"{session.host} refused {what} ({response.status})", hint)
     if response.status == 404:
         message = f"{what} not found" + (f": {reason}" if reason else "")
@@ -239,4 +248,5 @@ def error_from(response: HTTPResponse, session: RegistrySession, what: str) -> C
     if 300 <= response.status < 400 and not reason:
         reason = f"it redirects to {response.headers.get('location', 'nothing')}"
     message = f"{session.host} returned status {response.status} for {what}" + (f": {reason}" if reason else "")
-    return RegistryError(message, status=response.status, code=code, retry_after=response.retry_after)
+    hint = session.proxy_hint if response.status in _PROXY_STATUSES and not reason else ""
+    return RegistryError(message, hint, status=response.status, code=code, retry_after=response.retry_after)

@@ -19,11 +19,20 @@ CERTIFICATE_FOLDERS = ("/etc/hythe/certs.d", "/etc/containers/certs.d", "/etc/do
 
 
 class Proxy(msgspec.Struct, frozen=True):
-    """A proxy; ``authorization`` is the header to send to it, or ""."""
+    """A proxy; ``authorization`` is the header to send to it, or ""; ``variable`` is where the user set it."""
 
     host: str
     port: int
     authorization: str = ""
+    variable: str = ""
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"the proxy http://{host}:{self.port} ({self.variable})"
+
+    def hint(self, target: str) -> str:
+        """Return what to do if the proxy does not let requests to ``HOST:PORT`` through."""
+        return f"check {self.variable}; with NO_PROXY={_bare(target)} hythe connects directly"
 
 
 class TLSOptions(msgspec.Struct, frozen=True):
@@ -94,16 +103,22 @@ def proxy_for(scheme: str, host: str, environment: Mapping[str, str] = os.enviro
     Raises InvalidConfiguration.
     """
     names: Sequence[str] = (f"{scheme}_proxy", f"{scheme.upper()}_PROXY", "all_proxy", "ALL_PROXY")
-    url = next((environment[name] for name in names if environment.get(name)), "")
-    if not url or is_loopback(host) or _is_excepted(host, environment):
+    variable = next((name for name in names if environment.get(name)), "")
+    if not variable or is_loopback(host) or _is_excepted(host, environment):
         return None
-    parts = urlsplit(url if "://" in url else f"http://{url}")
+    url = environment[variable].strip()
+    try:
+        parts = urlsplit(url if "://" in url else f"http://{url}")
+        port = parts.port or 80
+    except ValueError as error:
+        raise InvalidConfiguration(f"{variable} is not a URL", "use http://HOST:PORT") from error
     if parts.scheme != "http" or not parts.hostname:
-        raise InvalidConfiguration(f"unsupported proxy {url!r}", "use http://HOST:PORT")
+        kind = f"proxies with {parts.scheme}:// are not supported" if parts.scheme != "http" else "the host is missing"
+        raise InvalidConfiguration(f"{variable}: {kind}", "use http://HOST:PORT")
     authorization = ""
     if parts.username:
         authorization = f"Basic {Credential(unquote(parts.username), unquote(parts.password or '')).encoded}"
-    return Proxy(parts.hostname, parts.port or 80, authorization)
+    return Proxy(parts.hostname, port, authorization, variable)
 
 
 def _is_excepted(host: str, environment: Mapping[str, str]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from hythe.client.errors import InvalidConfiguration
@@ -62,10 +63,31 @@ def test_proxies_from_the_environment(
     scheme: str, host: str, environment: dict[str, str], expected: Proxy | None
 ) -> None:
     """The same rules as Go's: never a proxy for loopback."""
-    assert proxy_for(scheme, host, environment) == expected
+    found = proxy_for(scheme, host, environment)
+
+    assert (found and msgspec.structs.replace(found, variable="")) == expected
+    assert found is None or found.variable in environment
 
 
 def test_an_unsupported_proxy_is_refused() -> None:
     """An error is better than an unwanted direct connection."""
     with pytest.raises(InvalidConfiguration, match="socks5"):
         proxy_for("https", "docker.io", {"ALL_PROXY": "socks5://proxy:1080"})
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("socks5://u:secret@proxy:1080", "ALL_PROXY: proxies with socks5:// are not supported"),
+        ("https://u:secret@proxy", "ALL_PROXY: proxies with https:// are not supported"),
+        ("http://u:secret@proxy:port", "ALL_PROXY is not a URL"),
+        ("http://u:secret@[::1", "ALL_PROXY is not a URL"),
+        ("http://:secret@", "ALL_PROXY: the host is missing"),
+    ],
+)
+def test_an_invalid_proxy_names_its_variable(value: str, words: str) -> None:
+    """And never shows its password."""
+    with pytest.raises(InvalidConfiguration, match=words) as caught:
+        proxy_for("https", "docker.io", {"ALL_PROXY": value})
+
+    assert "secret" not in str(caught.value) + caught.value.hint
