@@ -16,6 +16,7 @@ from hythe.cli.units import human_size
 from hythe.client.progress import Reporter, TransferState
 from hythe.control_characters import escape_line
 from hythe.oci.manifest import DOCKER_CONFIG, OCI_CONFIG, OCI_EMPTY, Descriptor
+from hythe.unbuffered import write_text
 
 PULL_LABELS = {
     TransferState.WAITING: "Waiting",
@@ -114,7 +115,7 @@ class PlainDisplay(Display):
         if content.digest in self._shown or state is TransferState.RETRYING:
             line = f"{content.parsed_digest.short}: {self._labels[state]} {detail}".rstrip()
             with self._lock:
-                print(escape_line(line), file=self._out, flush=True)
+                write_text(self._out, f"{escape_line(line)}\n")
 
 
 class TerminalDisplay(Display):
@@ -173,8 +174,7 @@ class TerminalDisplay(Display):
         shown = _choose_lines(lines, size.lines - 2)
         text = "".join(f"\x1b[2K{escape_line(line.text(self._labels, size.columns))}\n" for line in shown)
         up = f"\x1b[{self._drawn}A" if self._drawn else ""
-        self._out.write(up + text)
-        self._out.flush()
+        write_text(self._out, up + text)
         self._drawn = len(shown)
 
 
@@ -199,6 +199,7 @@ def make_display(labels: Mapping[TransferState, str], *, quiet: bool, out: TextI
     out = out or sys.stderr
     if quiet:
         return Display()
+    out.flush()  # the display writes past the stream's buffer
     return TerminalDisplay(labels, out) if out.isatty() else PlainDisplay(labels, out)
 
 

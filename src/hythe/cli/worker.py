@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from hythe.cli.command import Command, CommandFailed
 from hythe.cli.setting_flags import add_setting_flags, load_settings
 from hythe.control_characters import escape_line
+from hythe.unbuffered import write_text
 
 if TYPE_CHECKING:
     from hythe.settings import Settings
@@ -124,7 +125,7 @@ def _stop_at_end_of_input(stop: Callable[[], None]) -> None:
 
 
 def _report(text: str) -> None:
-    print(f"worker: {escape_line(text)}", file=sys.stderr, flush=True)
+    write_text(sys.stderr, f"worker: {escape_line(text)}\n")
 
 
 command = Command(_configure, _run, EXAMPLES)

@@ -11,22 +11,25 @@ import signal
 import sys
 import threading
 import time
-from typing import BinaryIO
 from urllib.parse import urlsplit
 
 from hythe.client.client import Client
 from hythe.client.retry import Retries
+from hythe.unbuffered import write_all
 from hythe.worker.attempt import Attempt
 from hythe.worker.build_messages import BuildMessage, Ended, decode_start, encode_message
 from hythe.worker.errors import BuildStopped, LimitReached
 from hythe.worker.hub_api import HubAPI, retry_policy
 
+MAX_MESSAGES = 100
+"""Maximum number of messages to send with one write."""
+
 
 class MessageSender:
     """Writes messages in a thread of its own, so that no signal interrupts the main thread within a message."""
 
-    def __init__(self, output: BinaryIO) -> None:
-        self._output = output
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
         self._queue: queue.SimpleQueue[BuildMessage] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -42,17 +45,17 @@ class MessageSender:
 
     def _run(self) -> None:
         while True:
-            message = self._queue.get()
-            self._output.write(encode_message(message))
-            if self._queue.empty():
-                self._output.flush()
-            if isinstance(message, Ended):
+            messages = [self._queue.get()]
+            while len(messages) < MAX_MESSAGES and not self._queue.empty():
+                messages.append(self._queue.get())
+            write_all(self._descriptor, b"".join(map(encode_message, messages)))
+            if isinstance(messages[-1], Ended):
                 return
 
 
 def main() -> None:
     """Run the build that standard input describes; return at once if it ends without one."""
-    output = os.fdopen(os.dup(1), "wb")
+    output = os.dup(1)
     os.dup2(2, 1)  # what libraries print must not get between the messages
     line = sys.stdin.buffer.readline()
     if not line:
