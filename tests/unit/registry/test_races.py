@@ -11,12 +11,12 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from tests.unit.registry.depot import ANN, image, pieces
+from tests.unit.registry.depot import ANN, image, index, pieces
 
 from hythe.database import open_database
 from hythe.oci.digest import Digest
 from hythe.oci.errors import ErrorCode, WireError
-from hythe.oci.manifest import OCI_MANIFEST
+from hythe.oci.manifest import OCI_INDEX, OCI_MANIFEST
 from hythe.registry.access import Access, Action, Actor, Limits
 from hythe.registry.anonymous import AnonymousAccess
 from hythe.registry.policy import Policy
@@ -105,6 +105,39 @@ async def push_and_delete(registry: RegistryServices, repository: str, rounds: i
             await registry.manifests.delete(ANN, repository, digest)
         elif random.random() < 0.5:
             await registry.tags.delete(ANN, repository, f"t{number % 5}")
+
+
+async def list_and_delete(servers: list[RegistryServices], number: int) -> None:
+    """Push an index of an image by one server while another deletes the image, and one of its blobs."""
+    content = b"%d" % number
+    digest = await push(servers[0], "app", "child", content)
+    await servers[0].tags.delete(ANN, "app", "child")
+    listing = json.dumps(index(digest)).encode()
+
+    results = await asyncio.gather(
+        servers[0].manifests.put(ANN, "app", Digest.of(listing), ("multi",), listing, OCI_INDEX),
+        servers[1].manifests.delete(ANN, "app", digest),
+        servers[1].blobs.delete(ANN, "app", Digest.of(content)),
+        return_exceptions=True,
+    )
+
+    codes = [result.code if isinstance(result, WireError) else None for result in results]
+    assert codes[:2] in ([ErrorCode.MANIFEST_BLOB_UNKNOWN, None], [None, ErrorCode.DENIED]), results
+    if codes[0] is None:
+        assert (await servers[1].manifests.get(ANN, "app", digest)).digest == digest
+        assert await read(servers[1], "app", content) == content
+
+
+def test_no_index_loses_its_image(database_url: str, tmp_path: Path, rounds: Callable[[int, int], int]) -> None:
+    """Either the image is deleted and the index refused, or the deletion is refused, on two servers as on one."""
+
+    async def race() -> None:
+        async with AsyncExitStack() as stack:
+            servers = [await open_server(stack, tmp_path, database_url) for _ in range(2)]
+            for number in range(rounds(10, 500)):
+                await list_and_delete(servers, number)
+
+    asyncio.run(race())
 
 
 @pytest.mark.parametrize("pushers", [4])
