@@ -1,6 +1,6 @@
 """in-toto statements about an image: SLSA provenance v1 (slsa.dev/provenance/v1), and SPDX documents as predicates."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -13,6 +13,7 @@ NO_CACHE = "none"
 """The provenance's ``cache`` of a build that used nothing of earlier builds."""
 LAYERS_PREFIX = "oci-layers:"
 """The URI scheme of layers of earlier builds."""
+_SHA1_LENGTH = 40
 
 
 class BuildFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,7 +90,7 @@ def provenance(build: BuildFacts) -> dict[str, Any]:
                 {"uri": f"git+{build.source_url}", "digest": {"gitCommit": build.commit}},
                 {"uri": f"git+{build.source_url}#{build.dockerfile}", "digest": _digest(build.dockerfile_digest)},
                 *({"uri": f"oci:{name}", "digest": _digest(digest)} for name, digest in build.bases.items()),
-                *({"uri": f"git+{name}", "digest": {"gitCommit": found}} for name, found in build.repositories.items()),
+                *_repositories(build.repositories),
                 *(
                     {"uri": f"{LAYERS_PREFIX}{name}", "digest": _digest(digest), "name": "layers of an earlier build"}
                     for name, digest in build.layers.items()
@@ -105,6 +106,13 @@ def provenance(build: BuildFacts) -> dict[str, Any]:
             },
         },
     }
+
+
+def _repositories(commits: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+    """Yield the repositories of ``ADD``. Only the source has a ``gitCommit``: the hub checks that it is the build's."""
+    for name, commit in commits.items():
+        algorithm = "sha1" if len(commit) == _SHA1_LENGTH else "sha256"
+        yield {"uri": f"git+{name}", "digest": {algorithm: commit}, "name": "git repository of ADD"}
 
 
 def _digest(text: str) -> dict[str, str]:

@@ -60,11 +60,12 @@ g() { git -c core.hooksPath=/dev/null "$@"; }
 g init --quiet --initial-branch=hythe "$folder"
 cd "$folder"
 g remote add origin "$url"
-if g fetch --quiet --depth=1 origin "${ref:-HEAD}"; then
+if errors=$(g fetch --quiet --depth=1 origin "${ref:-HEAD}" 2>&1); then
     ref=FETCH_HEAD
 else
     # Some servers do not send single commits, and none sends an abbreviated one: fetch everything.
     g fetch --quiet origin '+refs/heads/*:refs/remotes/origin/*' '+refs/tags/*:refs/tags/*' || exit 101
+    g rev-parse --verify --quiet "$ref^{commit}" >/dev/null || { printf '%s\n' "$errors"; exit 102; }
 fi
 g checkout --quiet --detach "$ref" || exit 102
 if [ -f .gitmodules ]; then g submodule update --quiet --init --recursive --depth=1 || exit 103; fi
@@ -124,15 +125,16 @@ class Checkout:
     def fetch_added(self, source: SelectedSource, git: GitSource) -> str:
         """Fetch a repository that an ``ADD`` names into GIT_SOURCES, as a submodule would be; return its commit.
 
-        It reaches what submodules reach, with the same credentials, before any code of the source runs. Raises
-        BuildFailed.
+        It reaches what submodules reach, before any code of the source runs. Only a source that is trusted gets the
+        credentials. Raises BuildFailed.
         """
         if not _REF.fullmatch(git.ref):
             raise BuildFailed(f"{source.place}: {git.ref!r} is no branch, tag or commit")
         self._commit_line = ""
         folder = f"/work/{GIT_SOURCES}/{git.key}"
         command = ["sh", "-c", ADD_SCRIPT, "add", clone_url(git.url), git.ref, folder]
-        completed = self._sandbox.run(command, self._on_line, access=self._access, environment=self._environment)
+        environment = self._environment if self._job.trusted else _QUIET | _least_rate(self._job)
+        completed = self._sandbox.run(command, self._on_line, access=self._access, environment=environment)
         if completed.code:
             reason = _FAILURES.get(completed.code, f"git exited with {completed.code}")
             raise BuildFailed(f"{source.place}: {git.without_folder}: {reason}: see the log")

@@ -9,7 +9,7 @@ from hythe.worker.dockerfiles.parsing import Instruction
 from hythe.worker.progress import ProgressReporter
 
 _STEP = re.compile(r"(?:\[(\d+)/\d+\] )?STEP (\d+)/(\d+): (.*)", re.DOTALL)
-_COMMIT = re.compile(r"COMMIT(?: .*)?")
+_COMMIT = re.compile(r"(?:\[\d+/\d+\] )?COMMIT(?: .*)?")
 _ENDED = re.compile(r"subprocess exited (?:with status (\d+)|on (\w+))")
 """buildah's own processes print this about each other when a command has failed, before its error."""
 _NOT_STARTED = re.compile(
@@ -147,10 +147,9 @@ class BuildahOutput(BuilderOutput):
         self._shown.add((stage, number))
         if self._is_repeating:
             return
-        prefix = f"[{stage}/{len(self._stages)}] " if step[1] else ""
-        text = step[4]
-        if instruction is not None and instruction[0].rest != instruction[1].rest:
-            text = f"{instruction[1].keyword} {instruction[1].rest}"
+        prefix = f"[{stage}/{len(self._stages)}] " if len(self._stages) > 1 else ""
+        # buildah names base images and stages by their IDs.
+        text = f"{instruction[1].keyword} {instruction[1].rest}" if instruction is not None else step[4]
         self.report(f"{prefix}STEP {number}/{len(known) or step[3]}: {text}")
 
     def _is_end_of_phase(self, text: str) -> bool:

@@ -93,7 +93,7 @@ class PreparedSources:
             raise BuildFailed(f"{source.place}: {error}") from error
         if not folder.is_dir():
             raise BuildFailed(f"{source.place}: {git.url} has no folder {git.folder}")
-        ignored = PathPatterns([] if source.keep_git_folder else [".git"])
+        ignored = PathPatterns([] if source.keep_git_folder else [".git", "**/.git"])
         selection.add_folder(folder, "", ignored, "")
 
     def _add_url(self, source: SelectedSource, target: Path, name: str) -> None:
