@@ -1,7 +1,7 @@
 """``completion``: shell completion scripts. They call ``hythe completion words`` at each Tab."""
 
-from argparse import REMAINDER, ArgumentParser, Namespace, _SubParsersAction
-from collections.abc import Iterator
+from argparse import ONE_OR_MORE, REMAINDER, ZERO_OR_MORE, Action, ArgumentParser, Namespace, _SubParsersAction
+from collections.abc import Iterator, Sequence
 
 from hythe.cli.command import Command, CommandFailed
 from hythe.cli.main import VERBS, find_verb, load, make_parser
@@ -32,10 +32,12 @@ end
 complete -c hythe -a '(__hythe_words)'
 """,
 }
-_IMAGES = ("IMAGE", "SOURCE", "NAME[:TAG]", "NAME[:TAG|@DIGEST]", "NAME", "REPOSITORY[:TAG]")
-_CONTAINERS = ("CONTAINER",)
-_SERVERS = ("SERVER",)
+_IMAGES = ("IMAGE", "SOURCE", "NAME[:TAG]", "NAME[:TAG|@DIGEST]", "TARGET", "REPOSITORY[:TAG]")
 _LOCATIONS = ("SRC", "DST")
+_RUNNING = ("stop",)
+_NOT_RUNNING = ("start", "rm")
+"""Verbs that act on containers in some states only; ``rm -f`` acts on all."""
+_REPEATED = (ONE_OR_MORE, ZERO_OR_MORE, REMAINDER)
 
 
 def _configure(parser: ArgumentParser) -> None:
@@ -68,7 +70,7 @@ def _verb_names() -> Iterator[str]:
 
 
 def _words_of_verb(before: list[str], current: str) -> Iterator[str]:
-    """Yield flags if the current word begins with a dash, else values of the verb's arguments."""
+    """Yield flags if the current word begins with a dash, else values of the argument at its place."""
     try:
         verb = find_verb(before[0])
     except CommandFailed:
@@ -76,53 +78,102 @@ def _words_of_verb(before: list[str], current: str) -> Iterator[str]:
     if verb.name == "help":
         yield from _verb_names()
         return
-    parser = make_parser(verb, load(verb))
+    parser, typed = make_parser(verb, load(verb)), before[1:]
+    while groups := [action for action in parser._actions if isinstance(action, _SubParsersAction)]:
+        chosen = next((word for word in typed if word in groups[0].choices), None)
+        if chosen is None:
+            yield from groups[0].choices
+            break
+        parser, typed = groups[0].choices[chosen], typed[typed.index(chosen) + 1 :]
     awaiting = next((action for action in parser._actions if before[-1] in action.option_strings), None)
     if awaiting is not None and awaiting.nargs is None:
         yield from map(str, awaiting.choices or ())  # without choices, the shell offers files
         return
-    for action in parser._actions:
-        if isinstance(action, _SubParsersAction):
-            chosen = next((word for word in before[1:] if word in action.choices), None)
-            yield from action.choices if chosen is None else _flags(action.choices[chosen], current)
-            if chosen is not None:
-                yield from _arguments(action.choices[chosen])
-    yield from _flags(parser, current)
-    yield from _arguments(parser)
-
-
-def _flags(parser: ArgumentParser, current: str) -> Iterator[str]:
     if current.startswith("-"):
         yield from (flag for action in parser._actions for flag in action.option_strings)
+    values = _positional_words(parser, typed)
+    action = _action_at(parser, len(values))
+    if action is not None:
+        given = set(values) if action.nargs in _REPEATED else set()
+        yield from (word for word in _values(verb.name, action, typed) if word not in given)
 
 
-def _arguments(parser: ArgumentParser) -> Iterator[str]:
-    for action in parser._actions:
-        if action.option_strings or isinstance(action, _SubParsersAction):
-            continue
-        if action.choices:
-            yield from map(str, action.choices)
-        elif action.metavar in _IMAGES:
-            yield from _image_names()
-        elif action.metavar in _LOCATIONS:
-            yield from (f"store:{name}" for name in _image_names())
-        elif action.metavar in _CONTAINERS:
-            yield from _container_names()
-        elif action.metavar in _SERVERS:
-            yield from _known_servers()
+def _positional_words(parser: ArgumentParser, typed: Sequence[str]) -> list[str]:
+    """Return the words that are neither flags nor their values."""
+    actions = {name: action for action in parser._actions for name in action.option_strings}
+    values: list[str] = []
+    is_value = False
+    for number, word in enumerate(typed):
+        if word == "--":
+            return values + list(typed[number + 1 :])
+        if is_value:
+            is_value = False
+        elif word.startswith("-") and word != "-":
+            action = actions.get(word)
+            is_value = action is not None and action.nargs is None
+        else:
+            values.append(word)
+    return values
 
 
-def _image_names() -> Iterator[str]:
+def _action_at(parser: ArgumentParser, place: int) -> Action | None:
+    """Return the argument that the word at this place, counted without flags, belongs to."""
+    positional = [a for a in parser._actions if not a.option_strings and not isinstance(a, _SubParsersAction)]
+    for number, action in enumerate(positional):
+        if number == place or action.nargs in _REPEATED:
+            return action
+    return None
+
+
+def _values(verb: str, action: Action, typed: Sequence[str]) -> Iterator[str]:
+    """Yield the values of an argument that the verb can act on."""
+    if action.choices:
+        yield from map(str, action.choices)
+    elif action.metavar in _LOCATIONS:
+        yield from (f"store:{name}" for name in _image_names())
+    elif action.metavar == "CONTAINER":
+        yield from _container_names(verb, typed)
+    elif action.metavar == "SERVER":
+        yield from _known_servers()
+    elif verb == "tags":
+        yield from _repository_names()
+    elif verb == "rmi":
+        yield from _image_names(removable=True)
+    elif action.metavar in _IMAGES:
+        yield from _image_names()
+    elif verb == "inspect":
+        yield from _image_names()
+        yield from _container_names(verb, typed)
+
+
+def _image_names(*, removable: bool = False) -> Iterator[str]:
+    """Yield the names of local images; ``removable`` leaves out the only name of an image that a container uses."""
     from hythe.client.client import Client
 
-    for entry in Client().store.entries():
-        yield from (name.familiar() for name in entry.references)
+    store = Client().store
+    used = {str(digest) for digest in store.pins().values()} if removable else set()
+    for entry in store.entries():
+        if len(entry.names) > 1 or entry.descriptor.digest not in used:
+            yield from (name.familiar() for name in entry.references)
 
 
-def _container_names() -> Iterator[str]:
+def _repository_names() -> Iterator[str]:
+    from hythe.client.client import Client
+
+    yield from (name.familiar_name for entry in Client().store.entries() for name in entry.references)
+
+
+def _container_names(verb: str, typed: Sequence[str]) -> Iterator[str]:
+    from hythe.containers.container import ContainerState
     from hythe.containers.store import ContainerStore
 
-    yield from (container.name for container in ContainerStore().all())
+    store = ContainerStore()
+    is_forced = verb == "rm" and bool({"-f", "--force"} & set(typed))
+    for container in store.all():
+        is_running = store.status(container).state is ContainerState.RUNNING
+        if (verb in _RUNNING and not is_running) or (verb in _NOT_RUNNING and is_running and not is_forced):
+            continue
+        yield container.name
 
 
 def _known_servers() -> Iterator[str]:

@@ -91,22 +91,28 @@ def dispatch(arguments: list[str]) -> int:
 
         print(f"hythe {version('hythe')}")
         return 0
-    verb = find_verb(first)
+    verb = find_verb(first, next(iter(arguments[1:]), ""))
     command = load(verb)
     parser = make_parser(verb, command)
     return command.run(parser.parse_args(normalize_switches(parser, arguments[1:])))
 
 
-def find_verb(name: str) -> Verb:
-    """Return the row of the verb ``name``. Raises CommandFailed with the closest verb as a hint."""
+def find_verb(name: str, following: str = "") -> Verb:
+    """Return the row of the verb ``name``. Raises CommandFailed with a hint: what to use instead, or the closest verb.
+
+    ``following`` is the next word of the command line.
+    """
     for verb in VERBS:
         if verb.name == name:
             return verb
     from difflib import get_close_matches
 
-    near = get_close_matches(name, [verb.name for verb in VERBS], 1)
-    hint = f"did you mean 'hythe {near[0]}'?" if near else "'hythe --help' lists all verbs"
-    raise CommandFailed(f"unknown verb {name!r}", hint, USAGE)
+    from hythe.cli.docker_verbs import docker_hint
+
+    names = [verb.name for verb in VERBS]
+    near = get_close_matches(name, names, 1)
+    guess = f"did you mean 'hythe {near[0]}'?" if near else "'hythe --help' lists all verbs"
+    raise CommandFailed(f"unknown verb {name!r}", docker_hint(name, following, names) or guess, USAGE)
 
 
 def load(verb: Verb) -> Command:
