@@ -9,6 +9,8 @@ Databases and blob stores of older versions have no row and no marker: the first
 what the database has recorded.
 """
 
+import asyncio
+import logging
 import secrets
 from datetime import UTC, datetime
 from enum import Enum
@@ -22,6 +24,9 @@ from hythe.settings import SettingsError
 
 SAMPLE_SIZE = 16
 """Recorded blobs to look for in a blob store without a marker; half of them must be there."""
+
+
+log = logging.getLogger(__name__)
 
 
 class Kind(Enum):
@@ -89,6 +94,21 @@ async def require_own_blob_store(database: Database, blobs: BlobStore) -> None:
         raise _other_store(Kind(row.kind), await blobs.marker())
 
 
+async def report_missing_blobs(database: Database, blobs: BlobStore) -> None:
+    """Log a warning if blobs are missing, as after the restore of a database that is newer than the blobs.
+
+    Looks for a few at random, so it finds a large gap, and costs the same for any number of blobs.
+    """
+    digests, missing = await _missing(database, blobs)
+    if missing:
+        log.warning(
+            "%d of %d blobs that were looked up are missing in the blob store: restore them from a backup, and run "
+            "verify, which lists all",
+            len(missing),
+            len(digests),
+        )
+
+
 async def is_new(database: Database) -> bool:
     """Return whether nothing has used this database yet."""
     return await _find(database) is None
@@ -148,17 +168,24 @@ async def _check_blob_store(database: Database, blobs: BlobStore, row: Installat
 
 async def _require_recorded_blobs(database: Database, blobs: BlobStore, row: InstallationRow, kind: Kind) -> None:
     """Return if a blob store without a marker has what the database has recorded. Raises WrongInstallation."""
-    digests = await _sample(database)
-    found = [digest for digest in digests if await blobs.stat(Digest.parse(digest)) is not None]
-    if digests and len(found) * 2 < len(digests):
+    digests, missing = await _missing(database, blobs)
+    if len(missing) * 2 > len(digests):
+        found = len(digests) - len(missing)
         raise WrongInstallation(
-            f"the blob store has {len(found)} of {len(digests)} blobs that were looked up in the database",
+            f"the blob store has {found} of {len(digests)} blobs that were looked up in the database",
             f"correct blob_store or --data, mount the disk, or restore the blobs from a backup; {_adopt(kind)}",
         )
     if not digests and row.blob_store is not None:
         raise _other_store(kind, None)
     if not digests and not await blobs.is_empty():
         raise _unknown_blobs(kind)
+
+
+async def _missing(database: Database, blobs: BlobStore) -> tuple[list[str], list[str]]:
+    """Return recorded blobs at random, and which of them the blob store lacks."""
+    digests = await _sample(database)
+    stored = await asyncio.gather(*(blobs.stat(Digest.parse(digest)) for digest in digests))
+    return digests, [digest for digest, found in zip(digests, stored, strict=True) if found is None]
 
 
 async def _sample(database: Database) -> list[str]:

@@ -14,6 +14,7 @@ from hythe.registry.contents import Contents
 from hythe.registry.deletions import Deletions
 from hythe.registry.events import RegistryListener
 from hythe.registry.garbage_collection import GarbageCollection
+from hythe.registry.installation import report_missing_blobs
 from hythe.registry.manifests import Manifests
 from hythe.registry.mirror.upstreams import Upstreams
 from hythe.registry.policy import Policy
@@ -63,8 +64,9 @@ class RegistryServices:
         self._mirror = mirror
 
     async def try_storage(self) -> None:
-        """Make a request to the blob store. Raises StorageUnavailable if it fails."""
+        """Make requests to the blob store, and report missing blobs. Raises StorageUnavailable if it fails."""
         await self._storage.stat(Digest.of(b""))
+        await report_missing_blobs(self.database, self._storage)
 
     async def run_housekeeping(self) -> None:
         """Run garbage collection repeatedly until cancelled, and delete what deleted repositories contained."""

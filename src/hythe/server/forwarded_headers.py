@@ -1,7 +1,7 @@
 """The headers with which a reverse proxy says who its client is, and whether the client uses TLS.
 
 Anyone can send them, so only those of trusted proxies count. A proxy that is not named in ``trusted_proxies`` is the
-commonest mistake of a setup: links and token realms then begin with http://, and all clients have one address. So the
+commonest mistake of operators: links and token realms then begin with http://, and all clients have one address. So the
 first such request of a peer is logged, with the setting that helps.
 """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, closing
@@ -17,7 +18,7 @@ from tests.unit.registry.depot import GRACE, Clock
 
 from hythe.oci.digest import Digest
 from hythe.registry.anonymous import AnonymousAccess
-from hythe.registry.installation import Kind, WrongInstallation
+from hythe.registry.installation import Kind, WrongInstallation, report_missing_blobs
 from hythe.registry.policy import Policy
 from hythe.registry.service import RegistryServices
 from hythe.registry.storage import open_blob_store
@@ -232,6 +233,33 @@ def test_garbage_collection_stops_if_the_blob_store_changes(run: Run[Any], setti
             assert await stores.blobs.stat(Digest.of(b"theirs")) is not None
 
     run(scenario())
+
+
+def test_a_restore_that_lacks_blobs_is_reported(
+    run: Run[Any], settings: Settings, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A copy of both starts; if the blobs are older than the database, the log says so and what to do."""
+
+    async def look(stores: Stores) -> None:
+        await report_missing_blobs(stores.database, stores.blobs)
+
+    async def push_three(stores: Stores) -> None:
+        for content in (b"1", b"2", b"3"):
+            await push(stores, content)
+
+    run(start(settings, work=push_three))
+    copy = Settings(data=str(tmp_path / "restored"), database_url=settings.database_url)
+    shutil.copytree(settings.data_folder / "blobs", copy.data_folder / "blobs")
+    if not settings.database_url:
+        shutil.copy(settings.data_folder / "hythe.db", copy.data_folder)
+    run(start(copy, work=look))
+    assert caplog.records == []
+
+    next(copy.data_folder.glob("blobs/sha256/*/*")).unlink()
+    run(start(copy, work=look))
+
+    (record,) = caplog.records
+    assert record.message.startswith("1 of 3 blobs that were looked up are missing in the blob store: restore them")
 
 
 def test_a_damaged_database_is_no_new_one(run: Run[Any], tmp_path: Path) -> None:
