@@ -11,7 +11,7 @@ Distribution's ``docs/content/spec/auth/{token,oauth,scope}.md``; RFC 6749; RFC 
 """
 
 from collections.abc import Generator, Sequence
-from urllib.parse import quote, urlencode, urljoin, urlsplit
+from urllib.parse import quote, urlencode, urljoin
 
 import msgspec
 
@@ -19,6 +19,7 @@ from hythe.client.credentials import Credential
 from hythe.client.error_body import error_reason
 from hythe.client.errors import AccessDenied, RegistryError
 from hythe.client.http1 import HTTPRequest, HTTPResponse
+from hythe.client.urls import is_http_url
 from hythe.oci.challenge import Challenge
 from hythe.oci.received_token import InvalidTokenReply, ReceivedToken
 from hythe.oci.scope import Scope, add_scopes
@@ -72,11 +73,7 @@ def _resolved(challenge: Challenge, base: str) -> Challenge:
 
 
 def _has_usable_realm(challenge: Challenge) -> bool:
-    try:
-        parts = urlsplit(challenge.parameters["realm"])
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        return False
+    return is_http_url(challenge.parameters["realm"])
 
 
 def _bearer(challenge: Challenge, credential: Credential, scopes: Sequence[Scope], offline: bool) -> AuthFlow:

@@ -18,6 +18,7 @@ from hythe.client.http1 import HTTP1Connection, HTTPResponse, Socket
 from hythe.client.retry import RETRYABLE_STATUSES
 from hythe.client.tls_and_proxy import Proxy, TLSOptions, is_loopback, proxy_for
 from hythe.client.transfer_rate import MeteredSocket, TooSlow, TransferRate
+from hythe.client.urls import is_http_url
 
 if TYPE_CHECKING:
     from ssl import SSLContext
@@ -278,13 +279,9 @@ class ConnectionPool:
 
 def _split(url: str) -> SplitResult:
     """Split a URL, which may be the server's, without its user information; raises ConnectionFailed."""
-    try:
-        parts = urlsplit(url)
-        usable = parts.scheme in _PORTS and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        usable = False
-    if not usable:
+    if not is_http_url(url):
         raise ConnectionFailed(f"invalid URL: {url[:200]!r}", permanent=True)
+    parts = urlsplit(url)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2])
 
 

@@ -148,12 +148,22 @@ def _parse(text: str, source: str) -> CredentialFile:
     if not text.lstrip().startswith("{"):
         return CredentialFile({DOCKER_HUB_KEY: _two_lines(text, source)})
     fields = _decode(text, source)
-    auths = fields.get("auths") if _is_modern(fields) else fields
-    credentials = {key: _credential(value) for key, value in (auths or {}).items() if isinstance(value, dict)}
-    helpers = fields.get("credHelpers") or {}
+    auths = _object(fields, "auths", source) if _is_modern(fields) else fields
+    credentials = {key: _credential(value) for key, value in auths.items() if isinstance(value, dict)}
+    helpers = _object(fields, "credHelpers", source)
     return CredentialFile(
-        credentials, {str(k): str(v) for k, v in helpers.items()}, str(fields.get("credsStore") or "")
+        credentials,
+        {key: name for key, name in helpers.items() if isinstance(name, str)},
+        str(fields.get("credsStore") or ""),
     )
+
+
+def _object(fields: Mapping[str, Any], name: str, source: str) -> dict[str, Any]:
+    """Return an object in a file, an empty one if it is missing or null; raises InvalidConfiguration."""
+    value = fields.get(name) or {}
+    if not isinstance(value, dict):
+        raise InvalidConfiguration(f"{source}: {name} is not an object", "correct it, or log in again")
+    return value
 
 
 def _is_modern(fields: Mapping[str, Any]) -> bool:
@@ -164,7 +174,7 @@ def _is_modern(fields: Mapping[str, Any]) -> bool:
 def _decode(text: str, source: str) -> dict[str, Any]:
     try:
         fields = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidConfiguration(
             f"{source} is not valid JSON: {error}", "correct it, or move it away and log in again"
         ) from error
@@ -200,7 +210,7 @@ def _entry(credential: Credential) -> dict[str, str]:
 
 
 def _put(fields: dict[str, Any], key: str, entry: dict[str, str]) -> None:
-    fields.setdefault("auths", {})[key] = entry
+    fields["auths"] = {**(fields.get("auths") or {}), key: entry}
 
 
 def _put_legacy(fields: dict[str, Any], key: str, credential: Credential) -> None:
@@ -212,7 +222,7 @@ def _put_legacy(fields: dict[str, Any], key: str, credential: Credential) -> Non
 
 def _drop(keys: list[str], fields: dict[str, Any]) -> None:
     for key in keys:
-        fields.get("auths", fields).pop(key, None)
+        (fields.get("auths") or fields).pop(key, None)
 
 
 def _change(path: Path, change: Callable[[dict[str, Any]], None]) -> None:

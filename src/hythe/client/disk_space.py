@@ -5,10 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from hythe.client.errors import DiskFull, UnusableFile, os_error_message
+from hythe.client.errors import DISK_FULL, DiskFull, UnusableFile, os_error_message
 
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
-"""The errors of a disk or quota that is full."""
 _OF_WRITING = (errno.EROFS, errno.EFBIG)
 """Other errors that only a write can cause."""
 STORE_HINT = "free space: 'hythe rmi' removes images, 'hythe rm' containers; HYTHE_STORE names another folder"

@@ -16,9 +16,13 @@ ClientError                 base class
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from errno import EDQUOT, ENOSPC
 
 from hythe.oci.errors import InvalidDigest, InvalidManifest, InvalidReference, OCIError
 from hythe.oci.scope import InvalidScope
+
+DISK_FULL = (ENOSPC, EDQUOT)
+"""The errors of a disk or quota that is full."""
 
 
 class ClientError(Exception):
@@ -91,6 +95,8 @@ def as_client_errors() -> Iterator[None]:
     except OCIError as error:
         raise InvalidImage(str(error), "the image is damaged: contact its owner") from error
     except OSError as error:
+        if error.errno in DISK_FULL:
+            raise DiskFull(os_error_message(error), "free space on that disk") from error
         raise UnusableFile(os_error_message(error), "check the path and its permissions") from error
 
 

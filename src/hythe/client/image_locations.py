@@ -92,10 +92,11 @@ def open_destination(client: Client, text: str, source: str) -> Iterator[Transfe
     location = ImageLocation.parse(text)
     match location.kind:
         case "store":
+            name = client.reference(location.path).with_default_tag()
+            if name.digest:
+                raise ClientError("cannot copy to a digest reference in the store", "write store:NAME[:TAG]")
             with client.store.writing():
-                yield StoreEndpoint(
-                    client.store, client.reference(location.path).with_default_tag(), policy=client.policy
-                )
+                yield StoreEndpoint(client.store, name, policy=client.policy)
         case "oci":
             layout = ImageLayout(Path(location.path))
             yield LayoutEndpoint(layout, tag=location.name or DEFAULT_TAG, policy=client.policy)

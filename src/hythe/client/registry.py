@@ -10,7 +10,7 @@ from hythe.client.client import Client
 from hythe.client.credentials import Credential
 from hythe.client.errors import ContentMismatch, InvalidName, RemoteNotFound, as_client_errors
 from hythe.client.hub import HubClient, SearchResult
-from hythe.client.image_locations import KINDS, is_store, open_destination, open_source
+from hythe.client.image_locations import KINDS, UNSUPPORTED_KINDS, is_store, open_destination, open_source
 from hythe.client.image_tree import choose_in_tree
 from hythe.client.platforms import choose_image, host_platform, parse_platform, require_host_image
 from hythe.client.progress import Reporter
@@ -173,7 +173,7 @@ class Registry:
     def _location(self, text: str) -> str:
         """Return a location for ``image_locations``: names without a host get this registry's."""
         kind, colon, _ = text.partition(":")
-        if (colon and kind in KINDS) or split_host(text)[0]:
+        if (colon and kind in (*KINDS, *UNSUPPORTED_KINDS)) or split_host(text)[0]:
             return text
         return str(self.reference(text))
 

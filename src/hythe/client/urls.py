@@ -10,19 +10,29 @@ _LINK = re.compile(r"<([^<>]*)>")
 _LINK_PARAMETER = re.compile(r"\s*;\s*([A-Za-z*_-]+)\s*(?:=\s*(?:[\"']([^\"']*)[\"']|([^\s,;\"']*))|(?=[;,]|$)())")
 
 
+def is_http_url(url: str) -> bool:
+    """Whether ``url`` is an absolute HTTP URL that a connection can be opened to."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in _PORTS and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
 def resolve_url(base: str, text: str) -> str:
     """Return the absolute URL of ``text``, which the server at ``base`` sent.
 
     A server behind a proxy that ends TLS can name itself with ``http://``: then TLS is kept. Raises Unreachable for a
     text that is not an HTTP URL, and for another server without TLS if ``base`` uses it.
     """
+    if not is_http_url(base):
+        raise Unreachable(f"{base.partition('://')[2]} is not a valid address", "write HOST[:PORT]")
     try:
         url = urljoin(base, text)
-        here, there = urlsplit(base), urlsplit(url)
-        usable = there.scheme in _PORTS and bool(there.hostname) and there.port != 0
     except ValueError:
-        usable = False
-    if not usable:
+        url = ""
+    here, there = urlsplit(base), urlsplit(url)
+    if not is_http_url(url):
         raise Unreachable(f"the server sent an invalid URL: {text[:200]!r}", "contact the registry's administrator")
     if here.scheme == "https" and there.scheme == "http":
         if there.netloc.lower() != here.netloc.lower():
