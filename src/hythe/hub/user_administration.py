@@ -112,8 +112,9 @@ class UserAdministration:
     async def delete(self, actor: HubActor, name: str, confirmation: str) -> DeletedAccount:
         """Delete an account with everything it has. ``confirmation`` must be its name.
 
-        The account is gone at once, and its repositories are deleted one after the other. The command line waits for
-        the last one, and others for REPLY_TIME; ``run`` of any server continues. Raises NotFound, Refused, Invalid.
+        From then on it exists for no one, and its repositories are deleted one after the other. The command line
+        waits for the last one, and others for REPLY_TIME; ``run`` of any server continues. Raises NotFound, Refused,
+        Invalid.
         """
         contents = await self.contents(actor, name)
         if confirmation != name:

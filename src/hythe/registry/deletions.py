@@ -24,7 +24,7 @@ from hythe.registry.sql import deletions as store
 from hythe.registry.sql import repositories as repository_store
 
 INLINE_TIME = 0.3
-"""Seconds for which a deletion goes on before its response; housekeeping does the rest."""
+"""Seconds that a deletion takes before its response; housekeeping does the rest."""
 
 MIN_STEP, MAX_STEP = 20, 400
 """Rows to delete in one statement: as many as take about STEP_SECONDS."""
@@ -48,7 +48,7 @@ class _Progress:
         self.size = StepSize(MAX_STEP)
 
     def advance(self, last: store.Key | None) -> None:
-        """Go on after a key, or with the next table."""
+        """Continue after a key, or with the next table."""
         if last is not None:
             self.after = last
             return

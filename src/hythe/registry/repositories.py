@@ -69,7 +69,7 @@ class Repositories:
     async def delete(self, actor: Actor, name: str) -> None:
         """Delete the repository with its tags, manifests and blobs. Raises WireError NAME_UNKNOWN.
 
-        It is gone at once, and its name is free; ``Deletions`` deletes what it contained. Blobs that no other
+        From then on it exists for no one, and its name is free; ``Deletions`` deletes its content. Blobs that no other
         repository contains are freed after the grace period.
         """
         await self._access.require(actor, name, Action.DELETE)

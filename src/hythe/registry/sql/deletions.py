@@ -135,12 +135,12 @@ async def mark(session: Session, repository_id: int, name: str, at: datetime) ->
 
 
 def deleted_name(name: str, key: str) -> str:
-    """Return the name of what was the repository ``name``, in the same namespace; ``key`` makes it unique."""
+    """Return the name for the repository ``name`` once it is deleted, in the same namespace, unique by its ``key``."""
     return f"{name.partition('/')[0][:MAX_NAMESPACE_LENGTH]}/-{key}"
 
 
 async def add_deleted(session: Session, name: str, at: datetime) -> int:
-    """Add a deleted repository beside the repository ``name``, to move to it what is to be deleted; return its id."""
+    """Add a deleted repository in the namespace of ``name``, to move to it what is to be deleted; return its id."""
     values = {"name": deleted_name(name, secrets.token_hex(8)), "created_at": at, "deleted_at": at}
     statement = insert(session, repositories).values(values)
     row = await session.row(statement.returning(repositories.c.id))
@@ -160,7 +160,7 @@ async def pending_in(session: Session, namespace: str) -> tuple[int, ...]:
 
 
 async def lock(session: Session, repository_id: int) -> bool:
-    """Lock a deleted repository; return False if it is gone, or another server deletes its content."""
+    """Lock a deleted repository; return False if it no longer exists, or another server deletes its content."""
     return await session.row(_LOCK, {"id": repository_id}) is not None
 
 
