@@ -5,6 +5,7 @@ unknown fields.
 """
 
 import re
+from codecs import BOM_UTF8
 from enum import Enum
 
 import msgspec
@@ -151,6 +152,8 @@ class Manifest(msgspec.Struct, frozen=True):
         """
         if has_too_many_texts(content):
             raise InvalidManifest(f"the manifest has more than {MAX_TEXTS} names and texts: split it up")
+        if content.startswith(BOM_UTF8):
+            raise InvalidManifest("the manifest begins with a byte order mark, which no client reads: write it without")
         try:
             fields = _DECODER.decode(content)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import io
+import json
 import threading
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from tests.unit.client.sample_images import add_image, add_index
+from tests.unit.client.sample_images import add_image, add_index, layer_archive
 
 from hythe.client.client import Client
 from hythe.client.configuration import Configuration
 from hythe.client.credential_files import CredentialFiles
+from hythe.client.docker_archive import read_archive
 from hythe.client.endpoints import LayoutEndpoint
 from hythe.client.errors import ClientError, ContentMismatch, RemoteNotFound
 from hythe.client.image_locations import ImageLocation, open_destination, open_source
@@ -66,6 +69,19 @@ def test_an_image_without_layers_is_copied_as_it_is(source: ImageLayout, target:
     assert copied.manifest.content == manifest
     assert target.read_document(Digest.parse(digest)) == config
     assert ImageConfig.parse(config).rootfs == RootFS()
+
+
+@pytest.mark.parametrize("empty", [None, []])
+def test_an_archived_image_without_layers(target: ImageLayout, empty: list[str] | None) -> None:
+    """The `manifest.json` of `docker save` has Go's empty lists, too."""
+    config = {"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": empty}}
+    rows = [{"Config": "a.json", "RepoTags": empty, "Layers": empty}]
+    files = {"a.json": json.dumps(config).encode(), "manifest.json": json.dumps(rows).encode()}
+
+    (image,) = read_archive(io.BytesIO(layer_archive(files)), target)
+
+    assert target.read_manifest(image.descriptor).layers == ()
+    assert image.names == ()
 
 
 @pytest.mark.parametrize("nothing", ['"manifests":null', '"manifests":null,"mediaType":null', '"manifests":[]'])

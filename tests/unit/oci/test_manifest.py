@@ -145,6 +145,12 @@ def test_nesting_without_end_is_refused() -> None:
         Manifest.parse(b'{"annotations":' + b"[" * 200_000)
 
 
+def test_a_byte_order_mark_is_named() -> None:
+    """Other clients could not read the image; the error says what is wrong."""
+    with pytest.raises(InvalidManifest, match="byte order mark"):
+        Manifest.parse(json.dumps(IMAGE).encode("utf-8-sig"))
+
+
 def test_bytes_stay_as_they_came() -> None:
     """Spaces, order and unknown fields are part of the digest."""
     content = json.dumps(IMAGE | {"unknown": [1, 2]}, indent=3).encode()
