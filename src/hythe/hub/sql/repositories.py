@@ -60,6 +60,12 @@ NEWEST_PUBLIC = SortedList(
 )
 
 
+_REMOVE = tuple(
+    delete(table).where(table.c.repository_id == bindparam("repository_id"))
+    for table in (search_documents, hub_repositories)
+)
+
+
 class Owner(msgspec.Struct, frozen=True):
     """The owner of a namespace, with the plan to enforce."""
 
@@ -107,9 +113,12 @@ async def record_push(session: Session, repository_id: int, at: datetime) -> Non
 
 
 async def index(session: Session, repository_id: int) -> None:
-    """Update the search document of one repository."""
+    """Update the search document of one repository; only public ones have one."""
     repository = await by_id(session, repository_id)
     if repository is None:
+        return
+    if repository.private:
+        await session.run(delete(search_documents).where(search_documents.c.repository_id == repository_id))
         return
     values = {"name": repository.full_name, "description": repository.description}
     statement = upsert(session, search_documents).values(repository_id=repository_id, **values)
@@ -118,8 +127,8 @@ async def index(session: Session, repository_id: int) -> None:
 
 async def remove(session: Session, repository_id: int) -> None:
     """Remove a repository from the index and from search."""
-    await session.run(delete(search_documents).where(search_documents.c.repository_id == repository_id))
-    await session.run(delete(hub_repositories).where(hub_repositories.c.repository_id == repository_id))
+    for statement in _REMOVE:
+        await session.run(statement, {"repository_id": repository_id})
 
 
 def private_count(user_id: ColumnElement[int], at_most: int = MAX_COUNTED) -> ScalarSelect[int]:

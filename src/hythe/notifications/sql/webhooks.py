@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, delete, select, update
+from sqlalchemy import Row, bindparam, delete, select, update
 
 from hythe.database import Session
 from hythe.database.port import insert
@@ -16,6 +16,15 @@ CHAINED = "chained"
 
 DELIVERIES_AT_ONCE = 50
 """Deliveries to delete in one step."""
+
+_OWN = webhooks.c.repository_id == bindparam("id")
+_SOME_DELIVERIES = (
+    select(webhook_deliveries.c.id)
+    .where(webhook_deliveries.c.webhook_id.in_(select(webhooks.c.id).where(_OWN)))
+    .limit(DELIVERIES_AT_ONCE)
+)
+_DELETE_DELIVERIES = delete(webhook_deliveries).where(webhook_deliveries.c.id.in_(bindparam("ids", expanding=True)))
+_DELETE_WEBHOOKS = delete(webhooks).where(_OWN)
 
 
 async def add(session: Session, repository_id: int, new: NewWebhook, sealed: str, now: datetime) -> int:
@@ -48,12 +57,10 @@ async def move_all(session: Session, repository_id: int, deleted_id: int) -> Non
 
 async def delete_some(session: Session, repository_id: int) -> bool:
     """Delete some deliveries of a deleted repository, at last its webhooks; return whether there were any."""
-    own = select(webhooks.c.id).where(webhooks.c.repository_id == repository_id)
-    some = select(webhook_deliveries.c.id).where(webhook_deliveries.c.webhook_id.in_(own)).limit(DELIVERIES_AT_ONCE)
-    ids = [row.id for row in await session.rows(some)]
+    ids = [row.id for row in await session.rows(_SOME_DELIVERIES, {"id": repository_id})]
     if ids:
-        return bool(await session.run(delete(webhook_deliveries).where(webhook_deliveries.c.id.in_(ids))))
-    return bool(await session.run(delete(webhooks).where(webhooks.c.repository_id == repository_id)))
+        return bool(await session.run(_DELETE_DELIVERIES, {"ids": ids}))
+    return bool(await session.run(_DELETE_WEBHOOKS, {"id": repository_id}))
 
 
 async def of_repository(session: Session, repository_id: int) -> list[Webhook]:
