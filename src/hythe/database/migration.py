@@ -9,11 +9,10 @@ from pathlib import Path
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection
-from sqlalchemy.exc import DBAPIError
 
-from hythe.database.port import UnavailableError
 from hythe.database.schema import MIGRATIONS, newest_revision, present_revision
 from hythe.database.sqlite import SQLITE_FILE, make_private, sqlite_engine
+from hythe.database.sqlite_errors import sqlite_errors
 
 UPGRADE_LOCK = 0x68797468
 """PostgreSQL's advisory lock against concurrent upgrades."""
@@ -44,12 +43,10 @@ def _upgrade_sqlite(data: Path) -> None:
     make_private(data)
     engine = sqlite_engine(data / SQLITE_FILE)
     try:
-        with engine.connect() as connection:
+        with sqlite_errors(data / SQLITE_FILE), engine.connect() as connection:
             connection.exec_driver_sql("PRAGMA busy_timeout = 30000")
             connection.exec_driver_sql("BEGIN IMMEDIATE")
             _upgrade(connection)
             connection.exec_driver_sql("COMMIT")
-    except DBAPIError as error:
-        raise UnavailableError(f"cannot use the database in {data}: {error.orig}") from error
     finally:
         engine.dispose()

@@ -7,11 +7,10 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from sqlalchemy.exc import DBAPIError
-
-from hythe.database.port import Database, SchemaError, UnavailableError
+from hythe.database.port import Database, SchemaError
 from hythe.database.schema import newest_revision, present_revision
 from hythe.database.sqlite import SQLITE_FILE, SQLiteDatabase, make_private, sqlite_engine
+from hythe.database.sqlite_errors import sqlite_errors
 
 _ROW_OF = {
     "installation": "SELECT 1 FROM installation LIMIT 1",
@@ -57,11 +56,9 @@ async def _open_sqlite(data: Path) -> Database:
 def _present_in(data: Path) -> str | None:
     engine = sqlite_engine(data / SQLITE_FILE)
     try:
-        with engine.connect() as connection:
+        with sqlite_errors(data / SQLITE_FILE), engine.connect() as connection:
             connection.exec_driver_sql("PRAGMA busy_timeout = 30000")
             return present_revision(connection)
-    except DBAPIError as error:
-        raise UnavailableError(f"cannot use the database in {data}: {error.orig}") from error
     finally:
         engine.dispose()
 

@@ -29,7 +29,14 @@ class DatabaseError(Exception):
 
 
 class UnavailableError(DatabaseError):
-    """The database does not respond, is full, or is not writable."""
+    """The database does not respond, is full, or is not writable.
+
+    ``cause`` is a description for clients, without paths, or "".
+    """
+
+    def __init__(self, message: str, cause: str = "") -> None:
+        super().__init__(message)
+        self.cause = cause
 
 
 class InvalidValueError(DatabaseError):

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeVar
 
+from asyncpg import InterfaceError, InternalClientError, InvalidCachedStatementError
 from sqlalchemy import Connection, Executable, Row, String, bindparam, func, select, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -16,8 +17,21 @@ T = TypeVar("T")
 POOL_SIZE = 10
 """Connections in the pool; as many again may be opened for a burst."""
 
-_UNAVAILABLE = ("40", "53", "57P", "58", "25006", "08")
-"""SQLSTATE classes: serialization failure, no resources, shutdown, system error, read-only, connection."""
+_UNAVAILABLE = ("08", "25006", "26000", "28", "3D000", "40", "53", "55P03", "57P", "58", "XX")
+"""SQLSTATE classes: connection, read-only, lost prepared statement, login refused, no such database, serialization
+failure, no resources, lock not available, shutdown, system error, internal error."""
+
+_REASONS = {
+    "53100": "the disk of the PostgreSQL server is full: free space there",
+    "53300": "PostgreSQL has no free connections: raise its max_connections",
+    "25006": "PostgreSQL is read-only, perhaps a standby: connect to the primary",
+    "XX001": "PostgreSQL found damaged data: look at its log, and restore a backup if necessary",
+    "XX002": "PostgreSQL found a damaged index: look at its log, and rebuild the index",
+}
+"""What to do, by SQLSTATE."""
+
+_LOST = (InterfaceError, InternalClientError)
+"""Errors of asyncpg without SQLSTATE: the connection is closed, or was closed in the middle of something."""
 
 _INVALID_VALUE = "22"
 """SQLSTATE class of invalid values: a NUL character, a text too long, a number out of range."""
@@ -25,7 +39,11 @@ _INVALID_VALUE = "22"
 _CANCELLED = "57014"
 """SQLSTATE of a statement that ``statement_timeout`` has ended."""
 
-_LIMIT_TIME = select(func.set_config("statement_timeout", bindparam("milliseconds", type_=String), True))
+# Long reads depend on their values: a plan for any value could read a thousand times as much.
+_LIMIT_TIME = select(
+    func.set_config("statement_timeout", bindparam("milliseconds", type_=String), True),
+    func.set_config("plan_cache_mode", "force_custom_plan", True),
+)
 _NOT_DURABLE = text("SET LOCAL synchronous_commit = off")
 
 
@@ -112,14 +130,21 @@ def _translated() -> Iterator[None]:
     except (OSError, PoolTimeoutError, OperationalError) as error:
         raise UnavailableError(f"the database does not respond: {error}") from error
     except DBAPIError as error:
-        state = str(getattr(error.orig, "sqlstate", ""))
+        state, cause = str(getattr(error.orig, "sqlstate", "")), error.orig and error.orig.__cause__
         if state == _CANCELLED:
             raise QueryTimeout("the query took longer than its time limit") from error
-        if state.startswith(_INVALID_VALUE):
+        if state.startswith(_INVALID_VALUE) or isinstance(cause, ValueError):
             raise InvalidValueError(f"the database rejected a value: {error.orig}") from error
-        if state.startswith(_UNAVAILABLE):
-            raise UnavailableError(f"the database is temporarily unavailable: {error.orig}") from error
+        if state.startswith(_UNAVAILABLE) or isinstance(cause, (*_LOST, InvalidCachedStatementError)):
+            raise UnavailableError(f"the database is temporarily unavailable: {_reason(error)}") from error
         raise
+    except _LOST as error:
+        raise UnavailableError(f"the database is temporarily unavailable: {error}") from error
+
+
+def _reason(error: DBAPIError) -> str:
+    reason = _REASONS.get(str(getattr(error.orig, "sqlstate", "")), "")
+    return f"{reason} ({error.orig})" if reason else str(error.orig)
 
 
 async def in_transaction(url: str, work: Callable[[Connection], T]) -> T:
@@ -131,7 +156,7 @@ async def in_transaction(url: str, work: Callable[[Connection], T]) -> T:
     except OSError as error:
         raise UnavailableError(f"the database does not respond: {error}") from error
     except DBAPIError as error:
-        raise UnavailableError(f"cannot use the database: {error.orig}") from error
+        raise UnavailableError(f"cannot use the database: {_reason(error)}") from error
     finally:
         await engine.dispose()
 

@@ -7,18 +7,18 @@ A read takes 6 to 35 µs on the loop and 600 µs through a thread. See ``long_re
 import asyncio
 import random
 import sqlite3
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Executable, NullPool, Row, create_engine, event
-from sqlalchemy.exc import OperationalError
 
 from hythe.database.compiled import CompiledStatements
 from hythe.database.long_reads import LongReads, LongReadSession
-from hythe.database.port import Dialect, Parameters, UnavailableError
+from hythe.database.port import Dialect, Parameters
+from hythe.database.sqlite_errors import sqlite_errors
 from hythe.database.syncing import LogSync
 from hythe.database.values import check_values
 
@@ -66,11 +66,11 @@ class SQLiteDatabase:
     @asynccontextmanager
     async def reading(self) -> AsyncIterator["SQLiteSession"]:
         """See Database.reading."""
-        with _translated():
+        with sqlite_errors(self._path):
             session = self._idle.pop() if self._idle else self._open()
             session.turn_ends = perf_counter() + TURN
         try:
-            with _translated():
+            with sqlite_errors(self._path):
                 yield session
         finally:
             self._idle.append(session)
@@ -78,14 +78,14 @@ class SQLiteDatabase:
     @asynccontextmanager
     async def reading_long(self, seconds: float) -> AsyncIterator[LongReadSession]:
         """See Database.reading_long."""
-        with _translated():
+        with sqlite_errors(self._path):
             async with self._long_reads.session(seconds) as session:
                 yield session
 
     @asynccontextmanager
     async def writing(self, *, durable: bool = True) -> AsyncIterator["SQLiteSession"]:
         """See Database.writing."""
-        with _translated():
+        with sqlite_errors(self._path):
             async with self._turn:
                 session = self._writer = self._writer or self._open()
                 await _begin(session.raw)
@@ -104,11 +104,9 @@ class SQLiteDatabase:
 
     def generation(self) -> int | None:
         """See Database.generation. Takes 2 µs, on a connection that never writes."""
-        try:
+        with sqlite_errors(self._path):
             watcher = self._watcher = self._watcher or sqlite3.connect(self._path, isolation_level=None)
             generation: int = watcher.execute("PRAGMA data_version").fetchone()[0]
-        except sqlite3.OperationalError as error:
-            raise UnavailableError(f"the database is temporarily unavailable: {error}") from error
         return generation
 
     async def close(self) -> None:
@@ -237,13 +235,3 @@ def _roll_back(connection: sqlite3.Connection) -> None:
     """Roll back a transaction, unless SQLite already did (as it does on a full disk)."""
     if connection.in_transaction:
         connection.execute("ROLLBACK")
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except OperationalError as error:
-        raise UnavailableError(f"the database is temporarily unavailable: {error.orig}") from error
-    except sqlite3.OperationalError as error:
-        raise UnavailableError(f"the database is temporarily unavailable: {error}") from error

@@ -72,7 +72,7 @@ class LogSync:
         except OSError as error:
             # The kernel reports a failed write only once: the next sync could succeed without having written it.
             self.doubtful = True
-            raise UnavailableError(f"failed to sync the database's log: {error.strerror}") from error
+            raise UnavailableError(f"failed to sync {self._log}: {error.strerror}") from error
 
     def _opened(self) -> int:
         if self.descriptor is None:

@@ -7,7 +7,7 @@ from http import HTTPStatus
 import msgspec
 from starlette.responses import Response
 
-from hythe.database import DatabaseError, InvalidValueError
+from hythe.database import DatabaseError, InvalidValueError, UnavailableError
 from hythe.hub.errors import HubError, Invalid, SignInNeeded, Taken, TooManyAttempts
 from hythe.oci.errors import OCIError, WireError
 
@@ -87,6 +87,8 @@ def known_error(error: Exception) -> HubError | OCIError | DatabaseError:
     """Return the problem that clients see; unexpected errors are logged with a number."""
     if isinstance(error, InvalidValueError):
         return Unstorable()
+    if isinstance(error, DatabaseError):
+        log.error("the database is unavailable: %s", error)
     if isinstance(error, HubError | OCIError | DatabaseError):
         return error
     number = uuid.uuid4().hex[:12]
@@ -102,7 +104,8 @@ def _status(error: HubError | OCIError | DatabaseError) -> HTTPStatus:
 
 def _detail(error: HubError | OCIError | DatabaseError) -> str:
     if isinstance(error, DatabaseError):
-        return "the database is temporarily unavailable"
+        cause = error.cause if isinstance(error, UnavailableError) else ""
+        return f"the database is temporarily unavailable{': ' if cause else ''}{cause}"
     return error.message if isinstance(error, HubError | WireError) else str(error)
 
 
@@ -122,6 +125,8 @@ def _headers(error: Exception) -> dict[str, str]:
             return {"WWW-Authenticate": CHALLENGE}
         case TooManyAttempts():
             return {"Retry-After": str(error.retry_after)}
+        case DatabaseError():
+            return {"Retry-After": "5"}
         case MethodNotAllowed():
             return {"Allow": error.allowed}
         case _:

@@ -112,8 +112,9 @@ def _failure(error: HubError | OCIError | DatabaseError) -> Response:
             return _failure_answer(error.status, ErrorCode.UNSUPPORTED, str(error), "invalid_request")
         case OCIError():
             return _failure_answer(HTTPStatus.BAD_REQUEST, ErrorCode.NAME_INVALID, str(error), "invalid_scope")
+    headers = {"Retry-After": "5"}
     return _failure_answer(
-        HTTPStatus.SERVICE_UNAVAILABLE, ErrorCode.UNAVAILABLE, "try again later", "temporarily_unavailable"
+        HTTPStatus.SERVICE_UNAVAILABLE, ErrorCode.UNAVAILABLE, "try again later", "temporarily_unavailable", headers
     )
 
 

@@ -6,7 +6,7 @@ from http import HTTPStatus
 
 from sqlalchemy.exc import DBAPIError
 
-from hythe.database import DatabaseError, InvalidValueError
+from hythe.database import DatabaseError, InvalidValueError, UnavailableError
 from hythe.oci.challenge import Challenge, parse_challenges
 from hythe.oci.errors import ErrorCode, InvalidDigest, InvalidReference, OCIError, WireError, encode_errors
 from hythe.oci.reference import is_name
@@ -68,6 +68,8 @@ def _failed_part(error: Exception) -> str:
     """Describe the error without paths, addresses or details of the database."""
     if isinstance(error, StorageUnavailable):
         return f"storage, {error.cause}"
+    if isinstance(error, UnavailableError) and error.cause:
+        return f"database, {error.cause}"
     return "database" if isinstance(error, DatabaseError) else "storage"
 
 

@@ -83,7 +83,9 @@ def _error_page(page: PageRequest, error: Exception) -> Response:
             return _render(page, 400, "the request contains a value that is too long, too large or not valid text")
         case UnavailableError():
             log.error("page failed, database unavailable: %s", error)
-            return _render(page, 503)
+            response = _render(page, 503)
+            response.headers["Retry-After"] = "5"
+            return response
     return _render(page, 403, CSRF_FAILED)
 
 
