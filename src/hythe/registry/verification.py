@@ -5,10 +5,15 @@ blob that is intact again, because its file was restored from a backup, is serve
 garbage collection.
 """
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
 from datetime import datetime, timedelta
+from typing import Any
 
 import msgspec
+from sqlalchemy import Row
 
 from hythe.database import Database
 from hythe.oci.digest import Digest
@@ -27,6 +32,9 @@ from hythe.registry.storage.port import BlobMissing, BlobStore
 
 NAMED_REPOSITORIES = 20
 """Maximum number of repositories to name for a damaged blob."""
+
+PARALLEL_READS = 16
+"""Number of blobs that are read at a time; each takes the memory of one piece."""
 
 RECORDING_TIME = timedelta(minutes=10)
 """Bytes this recent may still be recorded, even if garbage collection has no grace period."""
@@ -63,15 +71,16 @@ class Verification:
         self._policy = policy
         self._clock = clock
 
-    async def blobs(self) -> AsyncIterator[Finding]:
+    async def blobs(self) -> AsyncGenerator[Finding, None]:
         """Verify every recorded blob; quarantine a damaged one, then report it."""
         await require_own_blob_store(self._database, self._storage)
         after = ""
         while True:
             async with self._database.reading() as session:
                 rows = await store.blobs_after(session, after)
-            for row in rows:
-                yield await self._check_blob(row.digest, row.size, quarantined=row.quarantined_at is not None)
+            async with aclosing(self._check_blobs(rows)) as findings:
+                async for finding in findings:
+                    yield finding
             if not rows:
                 return
             after = rows[-1].digest
@@ -143,6 +152,22 @@ class Verification:
                 return False
             await garbage_store.mark_unrecorded(session, digest, free_after)
         return True
+
+    async def _check_blobs(self, rows: Sequence[Row[Any]]) -> AsyncGenerator[Finding, None]:
+        """Verify blobs in order, ``PARALLEL_READS`` at a time: an object store takes long to start each response."""
+        waiting: deque[asyncio.Task[Finding]] = deque()
+        try:
+            for row in rows:
+                if len(waiting) == PARALLEL_READS:
+                    yield await waiting.popleft()
+                check = self._check_blob(row.digest, row.size, quarantined=row.quarantined_at is not None)
+                waiting.append(asyncio.create_task(check))
+            while waiting:
+                yield await waiting.popleft()
+        finally:
+            for task in waiting:
+                task.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)
 
     async def _check_blob(self, digest: str, size: int, *, quarantined: bool) -> Finding:
         problem = await self._find_problem(Digest.parse(digest), size)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.unit.registry.depot import ANN, GRACE, Depot, image, pieces
@@ -11,7 +14,7 @@ from tests.unit.registry.depot import ANN, GRACE, Depot, image, pieces
 from hythe.database.tables.registry import manifests
 from hythe.oci.digest import Digest
 from hythe.oci.errors import ErrorCode, WireError
-from hythe.registry.verification import Finding
+from hythe.registry.verification import PARALLEL_READS, Finding
 
 LAYER = b"a layer that will rot"
 
@@ -129,3 +132,39 @@ def test_stray_bytes_are_freed(depot: Depot) -> None:
     assert early == []
     assert [finding.digest for finding in late] == [str(stray)]
     assert not depot.is_stored(b"stray")
+
+
+def test_blobs_are_read_in_parallel_and_reported_in_order(depot: Depot, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bounded number at a time; whoever stops listening stops the reads."""
+    digests = sorted(str(depot.push_blob("ann/app", b"%d" % number)) for number in range(3 * PARALLEL_READS))
+    original = depot.storage.read
+    reading = most = 0
+
+    async def read(digest: Digest, *arguments: Any) -> AsyncIterator[bytes]:
+        nonlocal reading, most
+        reading += 1
+        most = max(most, reading)
+        try:
+            await asyncio.sleep(0.001 if str(digest) > digests[1] else 0.02)  # the first ones take longest
+            async for piece in original(digest, *arguments):
+                yield piece
+        finally:
+            reading -= 1
+
+    monkeypatch.setattr(depot.storage, "read", read)
+
+    async def verify(wanted: int) -> list[str]:
+        found = []
+        findings = depot.registry.verification.blobs()
+        async for finding in findings:
+            assert not finding.problem
+            found.append(finding.digest)
+            if len(found) == wanted:
+                break
+        await findings.aclose()
+        return found
+
+    assert depot.run(verify(10**6)) == digests
+    assert most == PARALLEL_READS
+    assert depot.run(verify(1)) == digests[:1]
+    assert reading == 0
