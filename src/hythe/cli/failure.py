@@ -65,19 +65,24 @@ def report(error: BaseException) -> int:
         # The reader closed the pipe. Point stdout at /dev/null, so that the flush at exit does not fail too.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + 13
+    return print_error(*explain(error))
+
+
+def explain(error: BaseException) -> tuple[str, str, int]:
+    """Return what went wrong, what to do, or "", and the exit code."""
     if isinstance(error, KeyboardInterrupt):
-        return print_error("interrupted", "run the same command again: it continues where it stopped", INTERRUPTED)
+        return "interrupted", "run the same command again: it continues where it stopped", INTERRUPTED
     if isinstance(error, CommandFailed):
-        return print_error(str(error), error.hint, error.code)
+        return str(error), error.hint, error.code
     if isinstance(error, ModuleNotFoundError) and not (error.name or "").startswith("hythe"):
         message = f"the server dependencies are not installed: no module {error.name}"
-        return print_error(message, "pip install 'hythe[server]'", 1)
+        return message, "pip install 'hythe[server]'", 1
     status = exit_status_of(error)
     if status is None:
         hint = "this is a bug in hythe: run it again with HYTHE_DEBUG=1 and report the output"
-        return print_error(f"{type(error).__name__}: {error}", hint, 1)
+        return f"{type(error).__name__}: {error}", hint, 1
     hint = getattr(error, "hint", "") or (_FULL_HINT if _is_disk_full(error) else status.hint)
-    return print_error(message_of(error), hint, status.code)
+    return message_of(error), hint, status.code
 
 
 def _is_disk_full(error: BaseException) -> bool:

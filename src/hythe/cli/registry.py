@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from hythe.cli.command import Command, CommandFailed
 from hythe.cli.environment import ignore_hangup, warn_of_unknown_variables
 from hythe.cli.housekeeping import add_housekeeping
+from hythe.cli.server_report import report_ready, run_logged
 from hythe.cli.setting_flags import add_setting_flags, load_settings
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def _serve(arguments: Namespace) -> int:
     from hythe.server.log import set_up_logging
     from hythe.server.private_registry import serve_registry
     from hythe.server.start_checks import REGISTRY_CHECKS
-    from hythe.server.welcome import registry_welcome
+    from hythe.server.welcome import ready_event, registry_welcome
     from hythe.settings import InvalidValue, Settings, SettingsError
 
     def read() -> Settings:
@@ -90,19 +91,26 @@ def _serve(arguments: Namespace) -> int:
     warn_of_unknown_variables()
 
     def ready(address: tuple[str, int]) -> None:
-        print(registry_welcome(settings, address), flush=True)
+        report_ready(settings.log_format, registry_welcome(settings, address), ready_event(settings, address))
 
-    uvloop.run(serve_registry(settings, arguments.htpasswd, read_only=arguments.read_only, read=read, ready=ready))
-    return 0
+    served = serve_registry(settings, arguments.htpasswd, read_only=arguments.read_only, read=read, ready=ready)
+    return run_logged(settings.log_format, lambda: uvloop.run(served))
 
 
 @asynccontextmanager
-async def _registry(arguments: Namespace) -> AsyncIterator["RegistryServices"]:
+async def _registry(arguments: Namespace, *, new: bool = False) -> AsyncIterator["RegistryServices"]:
+    """Open the registry that the settings name. With ``new``, it does not have to exist yet."""
+    from hythe.database.opening import sqlite_in_use
     from hythe.registry.anonymous import AnonymousAccess
     from hythe.registry.mirror.upstreams import Upstreams
     from hythe.server.private_registry import open_registry
 
     settings = load_settings(arguments, {"data": DATA}).settings
+    if not (new or settings.database_url or sqlite_in_use(settings.data_folder)):
+        raise CommandFailed(
+            f"there is no registry in {settings.data_folder}",
+            "use --data FOLDER with the folder that 'hythe registry serve' prints",
+        )
     async with open_registry(settings, AnonymousAccess(), Upstreams(""), pace=True) as registry:
         yield registry
 
@@ -114,7 +122,7 @@ def _import(arguments: Namespace) -> int:
 
     async def import_all() -> tuple[int, int]:
         imported = rejected = 0
-        async with _registry(arguments) as registry:
+        async with _registry(arguments, new=True) as registry:
             async for manifest in Import(registry, folder).run():
                 name = f"{manifest.repository}@{manifest.digest}" if manifest.digest else manifest.repository
                 reason = f" not imported: {manifest.problem}" if manifest.problem else ""

@@ -5,6 +5,7 @@ from argparse import ArgumentParser, Namespace
 
 from hythe.cli.command import Command
 from hythe.cli.environment import ignore_hangup, warn_of_unknown_variables
+from hythe.cli.server_report import report_ready, run_logged
 from hythe.cli.setting_flags import add_setting_flags, load_settings
 from hythe.settings import Settings
 
@@ -24,7 +25,7 @@ def _run(arguments: Namespace) -> int:
     from hythe.server.hub import serve_hub
     from hythe.server.log import set_up_logging
     from hythe.server.start_checks import HUB_CHECKS
-    from hythe.server.welcome import hub_welcome
+    from hythe.server.welcome import hub_welcome, ready_event
 
     def read() -> Settings:
         return load_settings(arguments, checks=HUB_CHECKS).settings
@@ -34,10 +35,10 @@ def _run(arguments: Namespace) -> int:
     warn_of_unknown_variables()
 
     def ready(address: tuple[str, int]) -> None:
-        print(hub_welcome(settings, address, sys.argv[0]), flush=True)
+        welcome = hub_welcome(settings, address, sys.argv[0])
+        report_ready(settings.log_format, welcome, ready_event(settings, address))
 
-    uvloop.run(serve_hub(settings, read, ready))
-    return 0
+    return run_logged(settings.log_format, lambda: uvloop.run(serve_hub(settings, read, ready)))
 
 
 def _configure(parser: ArgumentParser) -> None:

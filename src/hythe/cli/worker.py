@@ -1,11 +1,13 @@
 """``hythe worker``: runs Trusted Builds for a hub, on this host."""
 
+import json
 import os
 import signal
 import sys
 import threading
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +28,7 @@ SETTINGS = (
     "builds_folder",
     "builds_isolation",
     "builds_first_uid",
+    "log_format",
 )
 FOLDER = "/var/lib/hythe-worker"
 
@@ -46,7 +49,18 @@ def _configure(parser: ArgumentParser) -> None:
 
 
 def _run(arguments: Namespace) -> int:
-    signal.signal(signal.SIGHUP, lambda *_: _report("SIGHUP has no effect: restart the worker to change its settings"))
+    report = _report_json if load_settings(arguments).settings.log_format == "json" else _report
+    try:
+        return _work(arguments, report)
+    except CommandFailed as error:
+        if report is _report:
+            raise
+        report(f"{error}; hint: {error.hint}")
+        return error.code
+
+
+def _work(arguments: Namespace, report: Callable[[str], None]) -> int:
+    signal.signal(signal.SIGHUP, lambda *_: report("SIGHUP has no effect: restart the worker to change its settings"))
     import msgspec
 
     from hythe.settings import InvalidValue, SettingsError
@@ -74,16 +88,16 @@ def _run(arguments: Namespace) -> int:
         raise CommandFailed(str(error), "docs/builds.md lists what builds need from their host") from error
     external = _external_builder(settings)
     isolation = msgspec.structs.replace(isolation, external=external)
-    _report(f"isolation: {isolation}")
+    report(f"isolation: {isolation}")
     for problem in isolation.missing:
-        _report(f"missing: {problem}")
-    available = external is None or _is_available(external)
+        report(f"missing: {problem}")
+    available = external is None or _is_available(external, report)
     if arguments.check:
         return 0 if available else 1
     if not settings.worker_token:
         raise CommandFailed("no worker token", "set HYTHE_WORKER_TOKEN to the worker_token of the hub")
     os.environ.pop("HYTHE_WORKER_TOKEN", None)
-    worker = Worker(arguments.url, settings.worker_token, isolation, _report, concurrency=arguments.concurrency)
+    worker = Worker(arguments.url, settings.worker_token, isolation, report, concurrency=arguments.concurrency)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: worker.stop())
     if arguments.stop_on_eof:
@@ -105,15 +119,15 @@ def _external_builder(settings: "Settings") -> "ExternalBuilder | None":
     return None
 
 
-def _is_available(external: "ExternalBuilder") -> bool:
+def _is_available(external: "ExternalBuilder", report: Callable[[str], None]) -> bool:
     """Report the builder's version, or why it cannot be reached. It can start later: each build connects again."""
     from hythe.worker.builders.selection import version_of
     from hythe.worker.errors import BuildFailed
 
     try:
-        _report(f"builder: {version_of(external)}; it isolates its builds itself, hythe does not: see docs/builds.md")
+        report(f"builder: {version_of(external)}; it isolates its builds itself, hythe does not: see docs/builds.md")
     except BuildFailed as error:
-        _report(f"builder: UNAVAILABLE: {error}")
+        report(f"builder: UNAVAILABLE: {error}")
         return False
     return True
 
@@ -126,6 +140,11 @@ def _stop_at_end_of_input(stop: Callable[[], None]) -> None:
 
 def _report(text: str) -> None:
     write_text(sys.stderr, f"worker: {escape_line(text)}\n")
+
+
+def _report_json(text: str) -> None:
+    line = {"event": f"worker: {text}", "level": "info", "timestamp": datetime.now(UTC).isoformat()}
+    write_text(sys.stderr, f"{json.dumps(line)}\n")
 
 
 command = Command(_configure, _run, EXAMPLES)

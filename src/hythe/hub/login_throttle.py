@@ -5,7 +5,7 @@ guesses that are checked at the same time count, too. The first guess is counted
 writes nothing.
 
 Counts are in a fixed number of buckets, so the table does not grow with the names and networks of clients. A bucket
-counts one of them, and the last that failed evicts another: nobody waits for a stranger's failures. The installation's
+counts one of them, and the last that failed evicts another: no user waits for a stranger's failures. The installation's
 key decides the buckets, so that clients cannot evict their own failures on purpose.
 """
 

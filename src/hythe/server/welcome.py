@@ -37,6 +37,11 @@ def registry_welcome(settings: Settings, address: Address) -> str:
     return REGISTRY.format(url=url, host=_host(url), data=settings.data_folder)
 
 
+def ready_event(settings: Settings, address: Address) -> str:
+    """Return the line of a log that says the same."""
+    return f"ready at {_url(settings, address)}; data in {settings.data_folder}"
+
+
 def _url(settings: Settings, address: Address) -> str:
     if settings.public_url:
         return settings.public_url.rstrip("/")

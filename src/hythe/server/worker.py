@@ -55,7 +55,7 @@ async def _run_once(builds: BuildsServices, url: str) -> int:
     arguments += ["--builds-folder", str(_folder(settings)), "--builds-isolation", settings.builds_isolation]
     arguments += ["--builds-builder", settings.builds_builder, "--builds-buildkit-name", settings.builds_buildkit_name]
     arguments += ["--builds-buildkit-certificates", settings.builds_buildkit_certificates]
-    arguments += ["--builds-first-uid", str(settings.builds_first_uid)]
+    arguments += ["--builds-first-uid", str(settings.builds_first_uid), "--log-format", settings.log_format]
     environment = {**os.environ, "HYTHE_WORKER_TOKEN": builds.worker_token}
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "hythe.cli.main", "worker", *arguments, stdin=asyncio.subprocess.PIPE, env=environment

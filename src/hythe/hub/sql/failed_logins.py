@@ -11,7 +11,7 @@ from hythe.database.tables.hub import failed_logins
 
 
 class CounterKey(msgspec.Struct, frozen=True):
-    """The bucket of a counter, and the hash of what it counts: another hash in the bucket is another counter."""
+    """The bucket of a counter, and the hash of its client: another hash in the bucket is another counter."""
 
     bucket: int
     client: str
