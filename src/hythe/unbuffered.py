@@ -1,6 +1,6 @@
 """Writing from threads that may still run when the process ends.
 
-A thread that a full pipe or a stopped terminal holds up in one of Python's buffers keeps the lock of the buffer. Python
+A thread that a full pipe or a stopped terminal blocks in one of Python's buffers keeps the lock of the buffer. Python
 needs it when it exits: it waits without end, or ends with "Fatal Python error: _enter_buffered_busy". A write to the
 descriptor holds no lock.
 """
