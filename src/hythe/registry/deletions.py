@@ -26,6 +26,9 @@ from hythe.registry.sql import repositories as repository_store
 INLINE_TIME = 0.3
 """Seconds that a deletion takes before its response; housekeeping does the rest."""
 
+PAUSE = 0.025
+"""Seconds between two steps, so that the disk is not busy with them when a push waits for it."""
+
 MIN_STEP, MAX_STEP = 20, 400
 """Rows to delete in one statement: as many as take about STEP_SECONDS."""
 
@@ -128,6 +131,7 @@ class Deletions:
             outcome = await self._step(database, repository_id, progress)
             if outcome is not None:
                 return outcome
+            await asyncio.sleep(PAUSE)
         return False
 
     async def _step(self, database: Database, repository_id: int, progress: _Progress) -> bool | None:

@@ -31,6 +31,7 @@ def slowly(monkeypatch: pytest.MonkeyPatch) -> None:
     """Deletions stop before the first step, and every step deletes one row of one table."""
     monkeypatch.setattr(deletions, "INLINE_TIME", 0)
     monkeypatch.setattr(deletions, "STEP_SECONDS", 0)
+    monkeypatch.setattr(deletions, "PAUSE", 0)
     monkeypatch.setattr(deletions, "MIN_STEP", 1)
     monkeypatch.setattr(deletions, "MAX_STEP", 1)
 
@@ -171,6 +172,7 @@ def test_another_server_continues(depot: Depot) -> None:
 
 def test_two_servers_share_the_work(depot: Depot, monkeypatch: pytest.MonkeyPatch) -> None:
     """Several servers that delete at the same time do not get in each other's way, nor in that of pushes."""
+    monkeypatch.setattr(deletions, "PAUSE", 0)
     monkeypatch.setattr(deletions, "INLINE_TIME", 0)
     monkeypatch.setattr(deletions, "MIN_STEP", 1)
     monkeypatch.setattr(deletions, "MAX_STEP", 1)
