@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from zlib import crc32
 
 import pytest
@@ -97,17 +98,22 @@ def test_every_door_counts(hub: HytheServer, client: RegistryClient, door: str) 
     assert any(reply.status_code == 429 and int(reply.headers["Retry-After"]) > 0 for reply in replies)
 
 
-def test_two_servers_count_together(postgresql_url: str, start_hub: Callable[..., HytheServer]) -> None:
-    """An attacker gains nothing by spreading guesses over the servers of one hub."""
+def test_servers_count_together(postgresql_url: str, start_hub: Callable[..., HytheServer], tmp_path: Path) -> None:
+    """An attacker gains nothing by spreading guesses over the servers of one hub, nor by waiting for a restart."""
     env = {"HYTHE_BUILDS_WORKERS": "0", "HYTHE_SECRET_KEY": "a2tra2tra2tra2tra2tra2tra2tra2tra2tra2tra2s="}
     flags = ["--trusted-proxies", "127.0.0.1"]
-    servers = [start_hub(env=env, arguments=flags, database_url=postgresql_url) for _ in "12"]
+    data = tmp_path / "data"
+    servers = [start_hub(env=env, arguments=flags, database_url=postgresql_url, data=data) for _ in "123"]
     servers[0].create_user("ann", PASSWORD)
     clients = [RegistryClient(server.url) for server in servers]
 
-    statuses = [guess(clients[number % 2], "token", "ann", number) for number in range(40)]
+    from_one = [clients[number % 3].status("GET", "/token", {**basic("ann", "wrong"), **HOME}) for number in range(15)]
+    statuses = [guess(clients[number % 3], "token", "ann", number) for number in range(40)]
+    servers[0].restart()
 
+    assert from_one == [401] * 10 + [429] * 5
     assert statuses.count(401) < 30
+    assert clients[0].status("GET", "/token", {**basic("ann"), **HOME}) == 429
 
 
 def test_names_that_do_not_exist_are_no_different(hub: HytheServer, client: RegistryClient) -> None:
