@@ -172,7 +172,7 @@ async def due(session: Session, now: datetime) -> list[BuildConfiguration]:
     """Return the active configurations whose scheduled time has passed."""
     where = (build_configurations.c.schedule_due <= now, build_configurations.c.active.is_(True))
     return await _read(
-        session, _configurations_with_names().where(*where).order_by(build_configurations.c.id).limit(100)
+        session, _configurations_with_names().where(*where).order_by(build_configurations.c.schedule_due).limit(100)
     )
 
 

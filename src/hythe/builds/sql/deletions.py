@@ -1,8 +1,6 @@
 """Deletes build configurations: they stop at once, and their builds and logs are deleted in small steps."""
 
-from typing import Any
-
-from sqlalchemy import bindparam, delete, select, tuple_, update
+from sqlalchemy import bindparam, delete, select, update
 
 from hythe.database import Session
 from hythe.database.tables.builds import build_configurations, build_log, builds
@@ -25,8 +23,9 @@ _CHUNKS = (
     .where(build_log.c.build_id.in_(bindparam("builds", expanding=True)))
     .limit(CHUNKS_AT_ONCE)
 )
-_KEY: Any = tuple_(build_log.c.build_id, build_log.c.offset)
-_DELETE_CHUNKS = delete(build_log).where(_KEY.in_(bindparam("chunks", expanding=True)))
+_DELETE_CHUNK = delete(build_log).where(
+    build_log.c.build_id == bindparam("build_id_"), build_log.c.offset == bindparam("offset_")
+)
 _DELETE_BUILDS = delete(builds).where(builds.c.id.in_(bindparam("builds", expanding=True)))
 _CONFIGURATION = select(build_configurations.c.id).where(build_configurations.c.repository_id == bindparam("id"))
 _DELETE = delete(build_configurations).where(build_configurations.c.id == bindparam("configuration_id"))
@@ -57,9 +56,10 @@ async def delete_some(session: Session, repository_id: int) -> bool:
     if configuration_id is None:
         return False
     ids = [row.id for row in await session.rows(_BUILDS, {"configuration_id": configuration_id})]
-    chunks = [tuple(row) for row in await session.rows(_CHUNKS, {"builds": ids})] if ids else []
+    chunks = await session.rows(_CHUNKS, {"builds": ids}) if ids else []
     if chunks:
-        await session.run(_DELETE_CHUNKS, {"chunks": chunks})
+        # One by one: SQLite searches the whole table for a list of pairs.
+        await session.run(_DELETE_CHUNK, [{"build_id_": row.build_id, "offset_": row.offset} for row in chunks])
     elif ids:
         await session.run(_DELETE_BUILDS, {"builds": ids})
     else:

@@ -1,6 +1,7 @@
 """SQL of the outbox of commit statuses: one row per build, with the status to send."""
 
 from datetime import datetime
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -51,10 +52,10 @@ async def put(session: Session, queued: QueuedStatus, now: datetime) -> None:
 
 
 async def due(session: Session, now: datetime) -> list[QueuedStatus]:
-    """Return the statuses to send now, in the order of the builds."""
+    """Return some statuses to send now, in the order of the builds."""
     statement = select(forge_statuses).where(forge_statuses.c.due_at <= now)
-    rows = await session.rows(statement.order_by(forge_statuses.c.build_id).limit(BATCH_SIZE))
-    return [_queued(row) for row in rows]
+    rows = await session.rows(statement.order_by(forge_statuses.c.due_at).limit(BATCH_SIZE))
+    return [_queued(row) for row in sorted(rows, key=attrgetter("build_id"))]
 
 
 async def claim(session: Session, queued: QueuedStatus, now: datetime, until: datetime) -> bool:

@@ -3,7 +3,7 @@
 from datetime import datetime
 
 import msgspec
-from sqlalchemy import ColumnElement, and_, func, literal, or_, select, text, update
+from sqlalchemy import ColumnElement, and_, func, literal, literal_column, select, text, update
 
 from hythe.builds.sql.builds import end
 from hythe.builds.status import BuildStatus
@@ -17,6 +17,8 @@ CLAIM_LOCK = 0x6275696C
 
 _QUEUED = BuildStatus.QUEUED.value
 _RUNNING = BuildStatus.RUNNING.value
+# As the index ix_builds_waiting says it: SQLite uses that only for the same words, without parameters.
+_UNFINISHED = builds.c.status.in_([literal_column(f"'{_QUEUED}'"), literal_column(f"'{_RUNNING}'")])
 
 
 class Lease(msgspec.Struct, frozen=True):
@@ -58,13 +60,14 @@ async def candidate(session: Session, now: datetime, per_account: int) -> tuple[
     """
     lost = await session.row(
         select(builds.c.id, builds.c.fence, builds.c.status)
-        .where(builds.c.status == _RUNNING, builds.c.lease_until < now)
+        .where(_UNFINISHED, builds.c.status == _RUNNING, builds.c.lease_until < now)
         .order_by(builds.c.id)
         .limit(1)
     )
     if lost is not None:
         return lost.id, lost.fence, lost.status
-    held = select(builds.c.account, func.count().label("running")).where(builds.c.status == _RUNNING)
+    held = select(builds.c.account, func.count().label("running"))
+    held = held.where(_UNFINISHED, builds.c.status == _RUNNING)
     held_by = held.group_by(builds.c.account).subquery("held")
     other = builds.alias("other")
     busy = (
@@ -77,7 +80,7 @@ async def candidate(session: Session, now: datetime, per_account: int) -> tuple[
     statement = (
         select(builds.c.id, builds.c.fence, builds.c.status)
         .select_from(builds.outerjoin(held_by, held_by.c.account == builds.c.account))
-        .where(builds.c.status == _QUEUED, ~busy, ~blocked)
+        .where(_UNFINISHED, builds.c.status == _QUEUED, ~busy, ~blocked)
         .order_by(running, builds.c.id)
         .limit(1)
     )
@@ -218,7 +221,7 @@ async def _end_unfinished(session: Session, where: ColumnElement[bool], by: str,
     return await end(
         session,
         where,
-        or_(builds.c.status == _QUEUED, builds.c.status == _RUNNING),
+        _UNFINISHED,
         status=BuildStatus.CANCELLED.value,
         cancelled_by=by,
         reason=f"cancelled by {by}",
@@ -230,29 +233,29 @@ async def _end_unfinished(session: Session, where: ColumnElement[bool], by: str,
 
 async def unfinished(session: Session, configuration_id: int) -> list[int]:
     """Return the ids of a configuration's unfinished builds."""
-    wanted = or_(builds.c.status == _QUEUED, builds.c.status == _RUNNING)
     rows = await session.rows(
-        select(builds.c.id).where(builds.c.configuration_id == configuration_id, wanted).order_by(builds.c.id)
+        select(builds.c.id).where(builds.c.configuration_id == configuration_id, _UNFINISHED).order_by(builds.c.id)
     )
     return [row.id for row in rows]
 
 
 async def has_unfinished(session: Session) -> bool:
     """Whether any build is queued or running."""
-    wanted = or_(builds.c.status == _QUEUED, builds.c.status == _RUNNING)
-    return await session.row(select(builds.c.id).where(wanted).limit(1)) is not None
+    return await session.row(select(builds.c.id).where(_UNFINISHED).limit(1)) is not None
 
 
 async def waiting(session: Session, limit: int) -> list[WaitingBuild]:
     """Return queued builds, oldest first."""
-    columns = select(builds.c.id, builds.c.account, builds.c.configuration_id).where(builds.c.status == _QUEUED)
+    columns = select(builds.c.id, builds.c.account, builds.c.configuration_id)
+    columns = columns.where(_UNFINISHED, builds.c.status == _QUEUED)
     rows = await session.rows(columns.order_by(builds.c.id).limit(limit))
     return [WaitingBuild(row.id, row.account, row.configuration_id) for row in rows]
 
 
 async def running_by_account(session: Session) -> dict[str, int]:
     """Return the number of running builds of each account."""
-    statement = select(builds.c.account, func.count().label("running")).where(builds.c.status == _RUNNING)
+    statement = select(builds.c.account, func.count().label("running"))
+    statement = statement.where(_UNFINISHED, builds.c.status == _RUNNING)
     return {row.account: row.running for row in await session.rows(statement.group_by(builds.c.account))}
 
 

@@ -26,7 +26,7 @@ build_configurations = Table(
     Column("source_url", Text, nullable=False),
     Column("forge", String(16), nullable=False),  # github, gitlab, .. or git
     Column("forge_repository", String(255), nullable=False),  # OWNER/NAME at the forge
-    Column("linked_account_id", Identity),  # NULL: a public source
+    Column("linked_account_id", Identity, index=True),  # NULL: a public source
     Column("default_branch", String(250), nullable=False),
     Column("credentials", Text),  # sealed: a deploy key, or USER:PASSWORD
     Column("active", Boolean, nullable=False),

@@ -45,6 +45,8 @@ users = Table(
 
 _deleted = users.c.deleted_at.is_not(None)
 Index("ix_users_deleted_at", users.c.deleted_at, sqlite_where=_deleted, postgresql_where=_deleted)
+_admin = users.c.admin.is_(True)
+Index("ix_users_admins", users.c.id, sqlite_where=_admin, postgresql_where=_admin)
 
 reserved_names = Table(
     "reserved_names",
@@ -142,7 +144,7 @@ _partial_index("ix_hub_repositories_public_created_at", _public, "created_at", "
 for _column in ("name", "stars", "pulls"):
     _partial_index(f"ix_hub_repositories_public_{_column}", _public, _column, "repository_id", *_CONDITION)
 _private = hub_repositories.c.visibility == literal_column("'private'")
-_partial_index("ix_hub_repositories_private", _private, "namespace_id", "visibility")
+_partial_index("ix_hub_repositories_private", _private, "namespace_id", "updated_at", "name", *_CONDITION)
 
 sessions = Table(
     "sessions",

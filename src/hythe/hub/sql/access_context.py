@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, and_, bindparam, literal_column, or_, select, tuple_
+from sqlalchemy import ColumnElement, Row, Select, and_, bindparam, literal_column, or_, select
 
 from hythe.database import Session
 from hythe.database.tables.builds import build_configurations
@@ -140,6 +140,11 @@ async def visible(
     statement = select((namespaces.c.name + "/" + hub_repositories.c.name).label("full")).join_from(
         hub_repositories, namespaces
     )
-    pairs = [tuple(name.split("/", 1)) for name in repositories]
-    query = statement.where(tuple_(namespaces.c.name, hub_repositories.c.name).in_(pairs))
-    return frozenset(row.full for row in await session.rows(query if everything else seen_by(query, user_id)))
+    pairs = [name.split("/", 1) for name in repositories]
+    # Not as pairs: SQLite searches the whole table for a list of those.
+    query = statement.where(
+        namespaces.c.name.in_(sorted({namespace for namespace, _ in pairs})),
+        hub_repositories.c.name.in_(sorted({name for _, name in pairs})),
+    )
+    rows = await session.rows(query if everything else seen_by(query, user_id))
+    return frozenset(row.full for row in rows).intersection(repositories)

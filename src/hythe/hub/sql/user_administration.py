@@ -71,7 +71,7 @@ async def contents(session: Session, name: str) -> AccountContents:
 
 async def lock_active_admins(session: Session) -> frozenset[int]:
     """Return the ids of the administrators that are not blocked; none of them changes until the transaction ends."""
-    active = select(users.c.id).where(users.c.admin, users.c.blocked_at.is_(None)).order_by(users.c.id)
+    active = select(users.c.id).where(users.c.admin.is_(True), users.c.blocked_at.is_(None)).order_by(users.c.id)
     active = active.with_for_update()
     return frozenset(row.id for row in await session.rows(active))
 
@@ -97,7 +97,9 @@ async def set_deleted(session: Session, user_id: int, at: datetime) -> None:
 
 async def deleted_users(session: Session) -> tuple[tuple[int, str], ...]:
     """Return id and name of some deleted accounts that still have a row."""
-    some = select(users.c.id, users.c.name).where(users.c.deleted_at.is_not(None)).order_by(users.c.id).limit(100)
+    some = (
+        select(users.c.id, users.c.name).where(users.c.deleted_at.is_not(None)).order_by(users.c.deleted_at).limit(100)
+    )
     return tuple((row.id, row.name) for row in await session.rows(some))
 
 

@@ -21,6 +21,9 @@ USE_PRECISION = timedelta(hours=1)
 
 DELETE_BATCH_SIZE = 100
 
+SIZE_TIMEOUT = 300.0
+"""Maximum seconds of adding up the sizes of all mirrored blobs."""
+
 log = logging.getLogger(__name__)
 
 
@@ -56,7 +59,7 @@ class MirrorExpiry:
         return deleted
 
     async def _stored_size(self) -> int:
-        async with self._database.reading() as session:
+        async with self._database.reading_long(SIZE_TIMEOUT) as session:
             return await store.size(session)
 
     async def _delete_unused(self, before: datetime, limit: int) -> int:

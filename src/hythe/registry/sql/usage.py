@@ -5,6 +5,7 @@ A namespace is the first component of a repository's name. Triggers keep ``names
 """
 
 from datetime import datetime
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -49,7 +50,7 @@ _IDLE_SESSIONS = (
         uploads.c.touched_at < bindparam("before"),
         uploads.c.digest.is_(None),
     )
-    .order_by(uploads.c.id)
+    .order_by(uploads.c.repository)
     .limit(MAX_IDLE_SESSIONS)
 )
 _LOCKED_USAGE = select(
@@ -84,6 +85,6 @@ async def lock(session: Session, namespace: str, digest: str = "", upload_id: st
 
 
 async def idle_sessions(session: Session, namespace: str, before: datetime) -> tuple[UploadSession, ...]:
-    """Return the namespace's sessions that were last used before ``before`` and are not becoming a blob."""
+    """Return the namespace's sessions that were last used before ``before`` and are not becoming a blob, by id."""
     rows: Any = await session.rows(_IDLE_SESSIONS, {"namespace": namespace, "before": before})
-    return tuple(UploadSession(row.id, row.offset, row.state) for row in rows)
+    return tuple(UploadSession(row.id, row.offset, row.state) for row in sorted(rows, key=attrgetter("id")))

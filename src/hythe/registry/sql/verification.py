@@ -20,8 +20,15 @@ _BLOBS = (
     .limit(200)
 )
 _MANIFESTS = (
-    select(manifests.c.repository_id, manifests.c.digest, manifests.c.content, repositories.c.name)
-    .join(repositories, repositories.c.id == manifests.c.repository_id)
+    select(
+        manifests.c.repository_id,
+        manifests.c.digest,
+        manifests.c.content,
+        select(repositories.c.name)
+        .where(repositories.c.id == manifests.c.repository_id)
+        .scalar_subquery()
+        .label("name"),
+    )
     .where(tuple_(manifests.c.repository_id, manifests.c.digest) > tuple_(bindparam("id"), bindparam("digest")))
     .order_by(manifests.c.repository_id, manifests.c.digest)
     .limit(50)

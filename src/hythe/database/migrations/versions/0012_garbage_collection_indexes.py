@@ -1,5 +1,7 @@
 """Garbage collection finds what is due, and what a dead process was deleting, by indexes in the order it works in.
 
+So do changes of linked accounts their build configurations, and of accounts the other administrators.
+
 Each creation reads its table once, which takes some seconds for ten million rows; writers wait for it on PostgreSQL.
 """
 
@@ -24,6 +26,9 @@ def upgrade() -> None:
         _create_partial_index(f"ix_{table}_due", table, "free_after", key)
         op.drop_index(f"ix_{table}_free_after", table)
     _create_partial_index("ix_blobs_deleting_since", "blobs", "deleting_since", ["digest"])
+    op.create_index("ix_build_configurations_linked_account_id", "build_configurations", ["linked_account_id"])
+    admins = sa.column("admin", sa.Boolean).is_(True)
+    op.create_index("ix_users_admins", "users", ["id"], sqlite_where=admins, postgresql_where=admins)
 
 
 def _create_partial_index(name: str, table: str, column: str, key: list[str]) -> None:

@@ -1,0 +1,100 @@
+"""What statements may do to more rows than they return, with the reasons."""
+
+_REASONS: dict[str, dict[str, tuple[str, ...]]] = {
+    "Sorts the few rows of one account, repository or build configuration.": {
+        "builds.sql.base_image_watch.built_from": ("sorts",),
+        "builds.sql.builds.end": ("sorts",),
+        "builds.sql.builds.last_of_branch": ("sorts",),
+        "builds.sql.builds.latest_results": ("counts", "sorts"),
+        "builds.sql.configurations._rules": ("sorts",),
+        "builds.sql.configurations.trigger_calls": ("sorts",),
+        "builds.sql.linked_accounts.of_user": ("sorts",),
+        "hub.sql.access_context._OWN_NAMESPACES": ("sorts",),
+        "hub.sql.tokens.personal_of_user": ("sorts",),
+        "notifications.sql.webhooks.next_in_chain": ("sorts",),
+        "notifications.sql.webhooks.of_repository": ("sorts",),
+        "registry.sql.repositories._CONTAINING": ("sorts",),
+        "registry.sql.tags._POINTING_AT": ("sorts",),
+        "registry.sql.tags._POINTING_AT_AFTER": ("sorts",),
+        "registry.sql.usage._IDLE_SESSIONS": ("sorts",),
+    },
+    "Examines the builds that wait or run, which limits bound.": {
+        "builds.sql.queue.candidate": ("builds an index", "counts", "sorts"),
+        "builds.sql.queue.running_by_account": ("counts", "sorts"),
+        "builds.sql.queue.unfinished": ("sorts",),
+    },
+    "Examines the days of one account's limit, or the upload sessions of one namespace, which a limit bounds.": {
+        "builds.sql.builds.add": ("counts",),
+        "builds.sql.usage.of_account": ("counts",),
+        "registry.sql.usage._USAGE": ("counts",),
+    },
+    "The table is small: a row for each key, each server's installation, or each network of an account.": {
+        "hub.sql.keys.listed": ("scans signing_keys", "sorts"),
+        "hub.sql.keys.retire_all": ("scans signing_keys",),
+        "hub.sql.sign_in_failures.remember_network": ("sorts",),
+        "registry.sql.installation._SET_BLOB_STORE": ("scans installation",),
+        "registry.sql.installation._SET_KEY_FINGERPRINT": ("scans installation",),
+        "registry.sql.installation._SET_KIND": ("scans installation",),
+    },
+    "Examines what waits for deletion, which is worked off.": {
+        "registry.sql.deletions._ALL_UNMARKED": (
+            "scans unmarked_dependents by sqlite_autoindex_unmarked_dependents_1",
+            "scans unmarked_dependents by pk_unmarked_dependents",
+        ),
+        "registry.sql.deletions._PENDING": ("sorts",),
+        "registry.sql.deletions._PENDING_IN": ("sorts",),
+    },
+    "Stops at the end of the page in the order of an index; PostgreSQL takes a bound limit for a tenth of all.": {
+        "builds.sql.base_image_watch.due": ("sorts",),
+        "builds.sql.configurations._read": ("scans users", "sorts"),
+        "hub.sql.repositories.NEWEST_PUBLIC._after": ("scans build_configurations",),
+        "hub.sql.repositories.NEWEST_PUBLIC._before": ("scans build_configurations",),
+        "hub.sql.repositories.NEWEST_PUBLIC._count": (
+            "scans hub_repositories by ix_hub_repositories_public_created_at",
+        ),
+        "hub.sql.repositories.NEWEST_PUBLIC._first": (
+            "scans build_configurations",
+            "scans hub_repositories by ix_hub_repositories_public_created_at",
+        ),
+        "hub.sql.repositories.NEWEST_PUBLIC._nth": ("scans hub_repositories by ix_hub_repositories_public_created_at",),
+        "hub.sql.users.BY_NAME._count": ("scans users by sqlite_autoindex_users_1", "scans users by uq_users_name"),
+        "hub.sql.users.BY_NAME._first": ("scans users by sqlite_autoindex_users_1", "scans users by uq_users_name"),
+        "hub.sql.users.BY_NAME._nth": ("scans users by sqlite_autoindex_users_1", "scans users by uq_users_name"),
+    },
+    "Runs in a thread on SQLite, with a limit of time.": {
+        "hub.sql.search._page": (
+            "scans hub_repositories by ix_hub_repositories_public_created_at",
+            "scans hub_repositories by ix_hub_repositories_public_pulls",
+            "scans hub_repositories by ix_hub_repositories_public_stars",
+            "scans hub_repositories by uq_hub_repositories_namespace_id_name",
+            "scans namespaces",
+            "scans namespaces by pk_namespaces",
+            "sorts",
+        ),
+        "hub.sql.search_postgresql._LIKENESS": ("sorts",),
+        "hub.sql.search_sqlite._LIKENESS": ("sorts",),
+    },
+    "Runs in a process of its own: hythe admin gc --dry-run, or verify.": {
+        "registry.sql.gc_dry_run._STALE_UPLOADS": ("counts",),
+        "registry.sql.gc_dry_run._UNCLAIMED": ("counts",),
+        "registry.sql.gc_dry_run._USES_BY_MANIFESTS": ("counts",),
+        "registry.sql.gc_dry_run._USES_OF_BLOBS": ("counts",),
+        "registry.sql.usage_check._COMPARED": ("counts", "sorts"),
+        "registry.sql.usage_check._COUNT_BLOBS": ("counts", "sorts"),
+    },
+    "Adds up all mirrored blobs between two deletions of a full mirror; in a thread on SQLite.": {
+        "registry.sql.mirror._SIZE": (
+            "counts",
+            "scans blobs",
+            "scans mirrored_manifests by pk_mirrored_manifests",
+            "scans mirrored_manifests by sqlite_autoindex_mirrored_manifests_1",
+            "scans repository_blobs by pk_repository_blobs",
+        ),
+    },
+    "The one row of a token; without parameters PostgreSQL expects several.": {
+        "hub.sql.tokens._REFRESH_HOLDER": ("scans personal_tokens by pk_personal_tokens", "sorts"),
+    },
+}
+
+ACCEPTED = {name: frozenset(what) for names in _REASONS.values() for name, what in names.items()}
+"""What each statement may do, on either engine."""
