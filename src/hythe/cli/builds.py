@@ -156,7 +156,11 @@ class _Builds:
         content = self._send(method, path, body)
         import msgspec
 
-        return msgspec.json.decode(content) if content else None
+        try:
+            return msgspec.json.decode(content) if content else None
+        except msgspec.MsgspecError as error:
+            hint = "check its address; a proxy in between may have responded instead"
+            raise CommandFailed(f"{self.host} did not return JSON", hint, 5) from error
 
     def _send(self, method: str, path: str, body: Any = None) -> bytes:
         import msgspec
@@ -193,7 +197,12 @@ def _configure_builds(builds: _Builds, arguments: Namespace) -> int:
     if arguments.file:
         import msgspec
 
-        body = msgspec.json.decode(arguments.file.read_bytes())
+        try:
+            body = msgspec.json.decode(arguments.file.read_bytes(), type=dict[str, Any])
+        except msgspec.MsgspecError as error:
+            raise CommandFailed(
+                f"{arguments.file}: {error}", "use a JSON object, as docs/trusted-builds.md shows"
+            ) from error
     elif arguments.source:
         rule = {"source": arguments.branch, "tags": arguments.tags, "dockerfile": arguments.dockerfile}
         source = _linked_source(builds, arguments) if arguments.account else {"url": arguments.source}
@@ -387,13 +396,15 @@ def _print_result(arguments: Namespace, value: Any, text: str) -> int:
 def _error_of(status: int, body: bytes, host: str) -> CommandFailed:
     import msgspec
 
+    from hythe.client.error_body import error_reason
+
     try:
         problem = msgspec.json.decode(body, type=dict[str, Any])
     except msgspec.MsgspecError:
         problem = {}
     hint = str(problem.get("hint") or (f"log in with 'hythe login {host}'" if status in (401, 403, 404) else ""))
     return CommandFailed(
-        str(problem.get("detail") or f"the hub returned HTTP {status}"), hint, {404: 3, 401: 4, 403: 4}.get(status, 1)
+        error_reason(body) or f"the hub returned HTTP {status}", hint, {404: 3, 401: 4, 403: 4}.get(status, 1)
     )
 
 

@@ -1,8 +1,11 @@
 """The worker's client of the hub: claims builds, reports progress and results. Thread-safe."""
 
+from typing import TypeVar
+
 import msgspec
 
 from hythe.client.connection import BytesBody, ConnectionPool
+from hythe.client.error_body import error_reason
 from hythe.client.errors import ClientError, RegistryError
 from hythe.client.http1 import HTTPResponse
 from hythe.client.retry import RETRYABLE_STATUSES, Retries, RetryPolicy
@@ -21,6 +24,8 @@ from hythe.worker.protocol import (
     SignedEnvelope,
     UnsignedStatement,
 )
+
+_Reply = TypeVar("_Reply")
 
 KEY_HEADER = "Hythe-Build-Key"
 FENCE_HEADER = "Hythe-Build-Fence"
@@ -42,34 +47,34 @@ class HubAPI:
         response = self._send("POST", "/api/v1/workers/claim", msgspec.json.encode(claim), {})
         if response.status == 204:
             return None
-        return msgspec.json.decode(_checked(response, "claiming a build").body, type=Job)
+        return _decode(_checked(response, "claiming a build").body, Job)
 
     def unknown_disks(self, kept: DiskKeys) -> DiskKeys:
         """Return those of the worker's kept disks that it should delete."""
         response = self._send("POST", "/api/v1/workers/kept-disks", msgspec.json.encode(kept), {})
-        return msgspec.json.decode(_checked(response, "listing kept disks").body, type=DiskKeys)
+        return _decode(_checked(response, "listing kept disks").body, DiskKeys)
 
     def report_steps(self, job: Job, steps: tuple[BuildStep, ...] | None) -> HeartbeatReply:
         """Send a heartbeat with the steps that changed. Raises JobLost."""
         body = msgspec.json.encode(ProgressReport(steps)) if steps is not None else b""
-        return msgspec.json.decode(self._call(job, "progress", body), type=HeartbeatReply)
+        return _decode(self._call(job, "progress", body), HeartbeatReply)
 
     def log(self, job: Job, offset: int, content: bytes) -> HeartbeatReply:
         """Append to the log at ``offset``. Raises JobLost."""
-        return msgspec.json.decode(self._call(job, f"log?offset={offset}", content), type=HeartbeatReply)
+        return _decode(self._call(job, f"log?offset={offset}", content), HeartbeatReply)
 
     def report_commit(self, job: Job, checked_out: CheckedOutCommit) -> tuple[str, ...]:
         """Report the commit and return the Docker tags. Raises JobLost."""
-        return msgspec.json.decode(self._call(job, "commit", msgspec.json.encode(checked_out)), type=DockerTags).tags
+        return _decode(self._call(job, "commit", msgspec.json.encode(checked_out)), DockerTags).tags
 
     def push_token(self, job: Job, repositories: tuple[str, ...] = ()) -> str:
         """Return a token for the build's repository that can also read those of ``repositories`` that the owner can."""
-        return msgspec.json.decode(self._call(job, "token", msgspec.json.encode(repositories)), type=PushToken).token
+        return _decode(self._call(job, "token", msgspec.json.encode(repositories)), PushToken).token
 
     def sign(self, job: Job, payload: bytes) -> bytes:
         """Return a statement in a DSSE envelope signed by the hub."""
         body = msgspec.json.encode(UnsignedStatement(payload.decode()))
-        return msgspec.json.decode(self._call(job, "sign", body), type=SignedEnvelope).envelope.encode()
+        return _decode(self._call(job, "sign", body), SignedEnvelope).envelope.encode()
 
     def finish(self, job: Job, outcome: BuildOutcome) -> None:
         """End the build. Raises JobLost."""
@@ -105,6 +110,15 @@ def _checked(response: HTTPResponse, action: str) -> HTTPResponse:
     if response.status in LOST_STATUSES:
         raise JobLost("another worker has this build, or it has finished")
     if response.status not in (200, 204):
-        detail = response.body[:300].decode(errors="replace")
-        raise RegistryError(f"the hub returned status {response.status} for {action}: {detail}", status=response.status)
+        reason = error_reason(response.body)
+        message = f"the hub returned status {response.status} for {action}" + (f": {reason}" if reason else "")
+        raise RegistryError(message, status=response.status)
     return response
+
+
+def _decode(content: bytes, kind: type[_Reply]) -> _Reply:
+    """Decode a response. Raises RegistryError if it is not the hub's, but that of a proxy in between, for example."""
+    try:
+        return msgspec.json.decode(content, type=kind)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise RegistryError("invalid response from the hub", "check the hub's address, and any proxy") from error
