@@ -1,6 +1,6 @@
 """Background work that leaves others room: short transactions, and pauses between them.
 
-SQLite has one writer at a time, also among several processes (``hythe admin`` beside a hub). A process whose
+SQLite has one writer at a time, also among several processes (a hub and ``hythe admin``). A process whose
 transactions follow each other without a gap keeps the others waiting for its end.
 """
 

@@ -5,9 +5,8 @@ COMMIT only writes (``synchronous=NORMAL``, which keeps the file consistent in a
 durable commit wait for a sync of the log that started after it. Callers that arrive during a sync share the next one.
 The log is one sequence, so nothing acknowledged can depend on anything unacknowledged.
 
-Regularly the log is copied into the file, so that it starts again. Most of that happens while others write: copying a
-thousand pages and syncing them takes 20 to 100 ms. Writers only wait while the rest is copied, which they added
-meanwhile.
+The log is regularly copied into the file, so that it starts again. Most of that happens while others write: copying
+a thousand pages and syncing them takes 20 to 100 ms. Writers only wait for the copy of pages that were added later.
 """
 
 import asyncio
@@ -26,7 +25,7 @@ CHANGES_BETWEEN_CHECKPOINTS = 1000
 """Number of changed rows after which it is copied earlier: a row of garbage collection writes 2 to 3 pages."""
 
 MAX_GROWTH = 0.5
-"""How much the log may grow while it is copied, in parts of what it has between two copies."""
+"""The part of COMMITS_ or CHANGES_BETWEEN_CHECKPOINTS that may be added while the log is copied."""
 
 COPIES = 2
 """How often the log is copied while others write, before they wait for the rest."""
@@ -127,7 +126,7 @@ class LogSync:
             self._copying = None
 
     def _copy(self) -> bool:
-        """Copy what the log has now; return whether it is empty, because nobody wrote or read during the copy."""
+        """Copy what the log has now; return whether it is empty, because no one wrote or read during the copy."""
         # Pages that cannot be copied now stay in the log; nothing is lost.
         with suppress(sqlite3.OperationalError):
             connection = self._copier_connection = self._copier_connection or _connect(self._database)

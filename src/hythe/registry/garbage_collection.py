@@ -39,7 +39,7 @@ from hythe.registry.sql import gc_dry_run as dry_run_store
 from hythe.registry.sql import manifests as manifest_store
 from hythe.registry.sql import repositories as repository_store
 from hythe.registry.sql import uploads as upload_store
-from hythe.registry.sql.garbage_collection import DuePages, Position
+from hythe.registry.sql.garbage_collection import DuePages, DuePosition
 from hythe.registry.storage.port import BlobStore, StorageError, UploadSession
 
 DOOM_LIFETIME = timedelta(seconds=60)
@@ -75,7 +75,7 @@ class FreedBlob(msgspec.Struct, frozen=True):
 
 
 Report: TypeAlias = Callable[["FreedManifest | FreedBlob"], None]
-"""Is told what was deleted, after each step."""
+"""Called with each deleted manifest and blob."""
 
 
 class Collected(msgspec.Struct, frozen=True):
@@ -244,7 +244,7 @@ class GarbageCollection:
         self, read: DuePages, now: datetime, size: StepSize
     ) -> AsyncIterator[tuple[int, Sequence[str]]]:
         """Yield all that is due, in parts of one repository that make one transaction."""
-        position = Position()
+        position = DuePosition()
         while True:
             async with self._database.reading() as session:
                 page = await read(session, now, position)
@@ -306,7 +306,7 @@ class GarbageCollection:
             raise
 
     async def _undoom_abandoned(self) -> None:
-        now, position = self._clock(), Position()
+        now, position = self._clock(), DuePosition()
         while True:
             async with self._database.reading() as session:
                 page = await store.abandoned(session, now - DOOM_LIFETIME, position)
@@ -318,7 +318,7 @@ class GarbageCollection:
                     await store.undoom(session, some, now - DOOM_LIFETIME, now)
 
     async def _due_blobs(self, now: datetime) -> AsyncIterator[Sequence[str]]:
-        position = Position()
+        position = DuePosition()
         while True:
             async with self._database.reading() as session:
                 page = await store.due_blobs(session, now, position)

@@ -12,7 +12,7 @@ from hythe.database import Session
 from hythe.registry.sql import garbage_collection as garbage_store
 from hythe.registry.sql import gc_dry_run as store
 from hythe.registry.sql import manifests as manifest_store
-from hythe.registry.sql.garbage_collection import Position
+from hythe.registry.sql.garbage_collection import DuePosition
 
 
 class DryRun:
@@ -35,7 +35,7 @@ class DryRun:
     async def _due_content(self, read: garbage_store.DuePages) -> dict[int, set[str]]:
         """Return all due digests of each repository."""
         due: dict[int, set[str]] = defaultdict(set)
-        position = Position()
+        position = DuePosition()
         while page := await read(self._session, self._now, position):
             position = page[-1].position
             for content in page:
@@ -94,7 +94,7 @@ class DryRun:
         """
         due = set(self._unlinked)
         for read, until in ((garbage_store.due_blobs, self._now), (garbage_store.abandoned, doomed_before)):
-            position = Position()
+            position = DuePosition()
             while page := await read(self._session, until, position):
                 position = page[-1]
                 due.update(each.digest for each in page)

@@ -1,6 +1,6 @@
 """The SQL of garbage collection: marked content that is due, and what is unreferenced.
 
-What is due is read in pages, in the order of the partial indexes ``ix_.._due``: a page costs as much as it returns,
+Due rows are read in pages, in the order of the partial indexes ``ix_.._due``: a page costs as much as it returns,
 however much is stored, marked or already deleted.
 """
 
@@ -24,8 +24,8 @@ MAX_WAITING = 1000
 """Up to this number the rows of a table that wait for the end of their grace period are counted."""
 
 
-class Position(msgspec.Struct, frozen=True):
-    """A row in the order of an index of what is due: reading continues after it."""
+class DuePosition(msgspec.Struct, frozen=True):
+    """A row in the order of an index of due rows: reading continues after it."""
 
     at: datetime = datetime.min.replace(tzinfo=UTC)
     repository_id: int = 0
@@ -37,13 +37,13 @@ class DueContent(msgspec.Struct, frozen=True):
 
     repository_id: int
     digest: str
-    position: Position
+    position: DuePosition
 
 
 class DuePages(Protocol):
     """Reads the next page of due content after a position."""
 
-    async def __call__(self, session: Session, now: datetime, after: Position, /) -> tuple[DueContent, ...]:
+    async def __call__(self, session: Session, now: datetime, after: DuePosition, /) -> tuple[DueContent, ...]:
         """Return the next rows."""
 
 
@@ -128,12 +128,12 @@ def _waiting(table: Table) -> Any:
 _WAITING = tuple(_waiting(table) for table in (manifests, repository_blobs, blobs))
 
 
-async def due_manifests(session: Session, now: datetime, after: Position) -> tuple[DueContent, ...]:
+async def due_manifests(session: Session, now: datetime, after: DuePosition) -> tuple[DueContent, ...]:
     """Return the next due manifests of all repositories."""
     return await _due_content(session, _DUE_MANIFESTS, now, after)
 
 
-async def due_links(session: Session, now: datetime, after: Position) -> tuple[DueContent, ...]:
+async def due_links(session: Session, now: datetime, after: DuePosition) -> tuple[DueContent, ...]:
     """Return the next due links of all repositories to blobs."""
     return await _due_content(session, _DUE_LINKS, now, after)
 
@@ -169,11 +169,11 @@ async def remove_links(session: Session, repository_id: int, digests: Iterable[s
         await session.run(_REMOVE_LINKS, {"repository_id": repository_id, "digests": batch})
 
 
-async def due_blobs(session: Session, now: datetime, after: Position) -> tuple[Position, ...]:
+async def due_blobs(session: Session, now: datetime, after: DuePosition) -> tuple[DuePosition, ...]:
     """Return the next due blobs, some of which a process may be deleting: the index alone answers."""
     values = {"now": now, "after_free_after": after.at, "after_digest": after.digest}
     rows = await session.rows(_DUE_BLOBS, values)
-    return tuple(Position(row.free_after, 0, row.digest) for row in rows)
+    return tuple(DuePosition(row.free_after, 0, row.digest) for row in rows)
 
 
 async def usage(session: Session, digests: Sequence[str]) -> Sequence[Row[Any]]:
@@ -205,11 +205,11 @@ async def remove_doomed(session: Session, digests: Sequence[str]) -> None:
     await session.run(_REMOVE_DOOMED, {"digests": digests})
 
 
-async def abandoned(session: Session, before: datetime, after: Position) -> tuple[Position, ...]:
+async def abandoned(session: Session, before: datetime, after: DuePosition) -> tuple[DuePosition, ...]:
     """Return the next blobs that were doomed before ``before``: the process that was deleting them died."""
     values = {"before": before, "after_deleting_since": after.at, "after_digest": after.digest}
     rows = await session.rows(_ABANDONED, values)
-    return tuple(Position(row.deleting_since, 0, row.digest) for row in rows)
+    return tuple(DuePosition(row.deleting_since, 0, row.digest) for row in rows)
 
 
 async def undoom(session: Session, digests: Sequence[str], before: datetime, free_after: datetime) -> int:
@@ -248,11 +248,11 @@ async def waiting(session: Session) -> tuple[int, datetime | None]:
 
 
 async def _due_content(
-    session: Session, statement: Select[Any], now: datetime, after: Position
+    session: Session, statement: Select[Any], now: datetime, after: DuePosition
 ) -> tuple[DueContent, ...]:
     at = {"after_free_after": after.at, "after_repository_id": after.repository_id, "after_digest": after.digest}
     rows = await session.rows(statement, {"now": now, **at})
     return tuple(
-        DueContent(row.repository_id, row.digest, Position(row.free_after, row.repository_id, row.digest))
+        DueContent(row.repository_id, row.digest, DuePosition(row.free_after, row.repository_id, row.digest))
         for row in rows
     )
