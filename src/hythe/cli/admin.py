@@ -192,10 +192,10 @@ async def _registry(arguments: Namespace) -> AsyncIterator["RegistryServices"]:
 
 def _require_hub(settings: "Settings", *, new: bool = False) -> None:
     """Raise CommandFailed if the folder has no hub, instead of creating an empty one."""
-    from hythe.database.sqlite import SQLITE_FILE
+    from hythe.database.opening import sqlite_in_use
 
     folder = settings.data_folder
-    if settings.database_url or (folder / SQLITE_FILE).exists():
+    if settings.database_url or sqlite_in_use(folder):
         return
     if not new:
         raise CommandFailed(

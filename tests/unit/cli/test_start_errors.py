@@ -105,3 +105,39 @@ def test_the_first_start_on_a_new_host_makes_the_data_folder(
 
     assert [path.name for path in data.iterdir()] == ["secret.key"]
     assert data.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("leave", ["nothing", "0 bytes"])
+@pytest.mark.parametrize("verb", ["gc", "verify"])
+@pytest.mark.parametrize("what", ["admin", "registry"])
+def test_maintenance_of_nothing_creates_nothing(
+    what: str, verb: str, leave: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A mistyped folder does not become an installation."""
+    data = tmp_path / "mistyped"
+    if leave == "0 bytes":
+        data.mkdir()
+        (data / "hythe.db").touch()
+
+    code = main([what, verb, "--data", str(data)])
+
+    assert code == 1
+    assert capsys.readouterr().err.startswith(
+        f"error: there is no {'hub' if what == 'admin' else 'registry'} in {data}"
+    )
+    assert not data.exists() or [path.stat().st_size for path in data.iterdir()] == [0]
+
+
+def test_adopting_blobs_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The hint of a refused start names the command; after it, the same start succeeds."""
+    data = ["--data", str(tmp_path)]
+    (tmp_path / "blobs").mkdir()
+    (tmp_path / "blobs/installation").write_text("1234/5678\n")
+
+    assert main(["registry", "serve", *data]) == 2
+    assert "has no database, or an empty one, but there are blobs in" in capsys.readouterr().err
+    assert main(["registry", "adopt-blobs", *data]) == 0
+    assert main(["registry", "gc", *data]) == 0
+    assert main(["admin", "gc", *data]) == 2
+
+    assert "this is the database of a private registry, not of a hub" in capsys.readouterr().err
