@@ -4,13 +4,16 @@ Exact names come first, then names with the typed prefix, official ones before o
 with stars and pulls. A word also matches as a prefix (``cent``) and, if nothing else matches, with a typo.
 """
 
-from hythe.database import Database
+from hythe.database import Database, QueryTimeout, Session
 from hythe.hub.access import HubAccess
 from hythe.hub.actor import HubActor
 from hythe.hub.page import Page, Paging
 from hythe.hub.repository import Repository
-from hythe.hub.search_index import SearchIndex, SearchQuery
+from hythe.hub.search_index import SearchHits, SearchIndex, SearchQuery
 from hythe.hub.sql import search as store
+
+SECONDS = 0.5
+"""Time limit of a full-text search."""
 
 
 class SearchService:
@@ -22,14 +25,28 @@ class SearchService:
         self._index = index
 
     async def find(self, actor: HubActor, typed: str, paging: Paging) -> Page[Repository]:
-        """Return a page of matching repositories that the actor may see; popular ones if nothing was typed."""
+        """Return a page of matching repositories that the actor may see; popular ones if nothing was typed.
+
+        If a full-text search takes too long, the page contains only popular repositories, names with the typed
+        beginning, and the actor's own.
+        """
         query = SearchQuery.parse(typed)
         reader = self._access.reader(actor)
-        async with self._database.reading() as session:
-            if not query.words:
-                items, total = await store.popular(session, reader, paging)
-            else:
-                items, total = await store.ranked(session, self._index.by_words(query), query.text, reader, paging)
-                if not total and (alike := await self._index.by_likeness(session, query)) is not None:
-                    items, total = await store.ranked(session, alike, query.text, reader, paging)
-        return Page(items, total, paging)
+        if query.empty:
+            async with self._database.reading_long(SECONDS) as session:
+                return await store.popular(session, reader, paging)
+        if not query.words:
+            return Page((), 0, paging)
+        try:
+            async with self._database.reading_long(SECONDS) as session:
+                return await self._find(session, query, reader, paging)
+        except QueryTimeout:
+            async with self._database.reading_long(SECONDS) as session:
+                return await store.ranked(session, query, SearchHits(), reader, paging)
+
+    async def _find(self, session: Session, query: SearchQuery, reader: int | None, paging: Paging) -> Page[Repository]:
+        page = await store.ranked(session, query, self._index.by_words(query), reader, paging)
+        if page.total:
+            return page
+        alike = await self._index.by_likeness(session, query)
+        return await store.ranked(session, query, alike, reader, paging) if alike.statements else page

@@ -1,6 +1,8 @@
 """The port of full-text search: what each database implements, and the parsed query."""
 
 import re
+import string
+from collections.abc import Mapping
 from typing import Protocol
 
 import msgspec
@@ -15,23 +17,35 @@ _WORD = re.compile(r"[^\W_]+")
 
 
 class SearchQuery(msgspec.Struct, frozen=True):
-    """What a user typed: the whole text in lower case, and its words."""
+    """What a user typed: the whole text in lower case, and its words. Without words it matches nothing.
+
+    ``empty``: nothing but spaces was typed.
+    """
 
     text: str
     words: tuple[str, ...]
+    empty: bool
 
     @classmethod
     def parse(cls, typed: str) -> "SearchQuery":
         """Return the query for ``typed``; every text is valid."""
-        text = typed[:MAX_QUERY_LENGTH].lower().strip().removeprefix("library/")
-        return cls(text.replace("\0", ""), tuple(_WORD.findall(text)[:MAX_WORDS]))
+        text = typed[:MAX_QUERY_LENGTH].lower().strip(string.whitespace).removeprefix("library/")
+        storable = text.replace("\0", "").encode(errors="ignore").decode()
+        return cls(storable, tuple(_WORD.findall(storable)[:MAX_WORDS]), not text)
+
+
+class SearchHits(msgspec.Struct, frozen=True):
+    """Statements that select ``repository_id``, each at most MAX_CANDIDATES, and the values of their parameters."""
+
+    statements: tuple[Select[tuple[int]], ...] = ()
+    parameters: Mapping[str, str] = {}
 
 
 class SearchIndex(Protocol):
-    """The port of full-text search. Both methods select ``repository_id`` and ``rank`` (from 0; higher is better)."""
+    """The port of full-text search among public repositories. Both methods return the same few statements."""
 
-    def by_words(self, query: SearchQuery) -> Select[tuple[int, float]]:
-        """Select the repositories that contain every word, at least as a prefix, or whose name contains the text."""
+    def by_words(self, query: SearchQuery) -> SearchHits:
+        """Select some repositories that contain every word, at least as a prefix, or whose name contains the text."""
 
-    async def by_likeness(self, session: Session, query: SearchQuery) -> Select[tuple[int, float]] | None:
-        """Select the repositories whose names resemble the text; None if this database cannot tell."""
+    async def by_likeness(self, session: Session, query: SearchQuery) -> SearchHits:
+        """Select the repositories whose names resemble the text; nothing if this database cannot tell."""

@@ -15,8 +15,11 @@ class Tier(IntEnum):
     OTHER = 2
 
 
-NAME_WEIGHT = 8.0
-"""Weight of a word in the name, where a word in the description has weight 1."""
+NAME_RANK = 0.8
+"""The rank of a repository whose name contains every word."""
+
+DESCRIPTION_RANK = 0.4
+"""The rank of a repository that contains some of the words only in its description."""
 
 STARS_HALF = 10.0
 """With this many stars a repository gets half the rank that stars can add."""
@@ -24,11 +27,14 @@ STARS_HALF = 10.0
 PULLS_HALF = 1000.0
 """With this many pulls a repository gets half the rank that pulls can add."""
 
-MAX_CANDIDATES = 2000
-"""Maximum number of text matches to rank, in addition to popular repositories and prefix matches.
+MAX_CANDIDATES = 1000
+"""Maximum number of matches to rank of each kind: of words, of parts of names, of beginnings of names.
 
 It makes a search take about as long on a large hub as on a small one. The total of the results counts the candidates.
 """
+
+MAX_OWN = 5000
+"""Maximum number of an account's private repositories that are compared with the words, latest changes first."""
 
 MAX_SIMILAR = 100
 """Maximum number of repositories to rank by the similarity of their names."""

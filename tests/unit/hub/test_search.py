@@ -1,12 +1,18 @@
 """Search: results, their order and who sees them; equal on both databases."""
 
-from sqlalchemy import text, update
+import string
+from typing import Any
+
+import pytest
+from sqlalchemy import column, func, select, text, update
 from tests.unit.hub.services import Services
 
-from hythe.database.tables.hub import hub_repositories
+from hythe.database.tables.hub import hub_repositories, search_documents
+from hythe.hub import search
 from hythe.hub.actor import ANONYMOUS, HubActor
 from hythe.hub.page import Paging
 from hythe.hub.repositories import NewRepository, RepositoryChange
+from hythe.hub.search_index import SearchHits
 from hythe.hub.user import Visibility
 
 
@@ -135,29 +141,89 @@ def test_pages(services: Services, ann: HubActor) -> None:
     assert len({each.name for page in pages for each in page.items}) == 7
 
 
-def test_anything_can_be_typed(services: Services, ann: HubActor) -> None:
-    """Characters with a meaning in SQL are searched for or ignored, and nothing fails."""
-    make(services, ann, "ann/c-plus", "100% C++ \"quoted\" 'tools'")
+WITHOUT_WORDS = (
+    *string.punctuation,
+    "--",
+    "& |",
+    "()",
+    '""',
+    "\0",
+    "\x1b[31m",
+    "\x1f",
+    "\u200b",
+    "🐳",
+    "🐳🐳",
+    "…",
+    "_" * 500,
+)
+"""Texts without a letter or digit: nothing matches them."""
 
-    for typed in (
-        '"',
-        "'",
-        "%",
-        "_",
-        "*",
-        "a OR b",
-        "NEAR(",
-        "--",
-        "\\",
-        "\0",
-        "(",
-        "name:x",
-        "ä",
-        "日本語",
-        "& |",
-        "x" * 5000,
-    ):
-        found(services, typed)
-    assert found(services, "%") == found(services, "_") == found(services, "")
-    assert found(services, '100% "quoted"') == ["ann/c-plus"]
-    assert found(services, "library/") == found(services, "")
+WITH_WORDS = (
+    "a OR zz",
+    "zz NOT yy",
+    "NEAR(zz",
+    "name:x",
+    "name : x",
+    "zz*",
+    "^zz",
+    "{name}: zz",
+    "zz AND (",
+    "zz\\",
+    "日本語",
+    "x" * 5000,
+    "' OR 1=1 --",
+    "zz%",
+    "z_z",
+    "\ud800zz",
+)
+"""Texts with words that no repository contains, in the syntax of SQL and full-text search."""
+
+
+def test_what_matches_nothing(services: Services, ann: HubActor) -> None:
+    """Punctuation, control characters, emoji and the syntax of databases have no meaning, and nothing fails."""
+    make(services, ann, "ann/c-plus", "100% C++ \"quoted\" 'tools' & more...")
+
+    assert [typed for typed in (*WITHOUT_WORDS, *WITH_WORDS) if found(services, typed)] == []
+    for typed in ('100% "quoted"', "C++", "'tools'", "plus*", "^plus", "tools, quoted!"):
+        assert found(services, typed) == ["ann/c-plus"], typed
+
+
+def test_nothing_typed(services: Services, ann: HubActor) -> None:
+    """An empty text, spaces and the default namespace alone show popular repositories."""
+    make(services, ann, "ann/one")
+
+    assert found(services, "") == found(services, " \t\n") == found(services, "library/") == ["ann/one"]
+
+
+def test_private_repositories_of_others_hide_nothing(
+    services: Services, ann: HubActor, ben: HubActor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many private repositories match, the public ones are found; the full-text search has no private ones."""
+    for number in range(4):
+        make(services, ann, f"ann/thing-{number}", "words", private=True)
+    make(services, ben, "ben/thing", "words")
+    services.run(services.hub.repositories.edit(ann, "ann/thing-0", RepositoryChange(visibility=Visibility.PUBLIC)))
+    services.run(services.hub.repositories.edit(ann, "ann/thing-0", RepositoryChange(visibility=Visibility.PRIVATE)))
+
+    async def documents() -> list[str]:
+        async with services.database.reading() as session:
+            return [row.name for row in await session.rows(select(search_documents.c.name))]
+
+    assert services.run(documents()) == ["ben/thing"]
+    assert found(services, "thing") == found(services, "words") == ["ben/thing"]
+    assert len(found(services, "words", ann)) == 5
+
+
+def test_a_search_that_takes_too_long(services: Services, ann: HubActor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It still finds popular repositories and names with the typed beginning."""
+    make(services, ann, "ann/slow", "a turtle")
+    index = services.hub.search._index
+    never: Any = select(func.max(column("n")).label("repository_id")).select_from(
+        text(
+            "(WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers) SELECT n FROM numbers) AS ns"
+        )
+    )
+    monkeypatch.setattr(index, "by_words", lambda _query: SearchHits((never,)))
+    monkeypatch.setattr(search, "SECONDS", 0.2)
+
+    assert found(services, "slow") == found(services, "turtle") == ["ann/slow"]

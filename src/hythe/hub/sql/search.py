@@ -1,14 +1,19 @@
-"""The search query that both databases share, around each database's full-text search."""
+"""The search query that both databases share, around each database's full-text search.
 
+Every part of it reads a bounded number of rows, in the order of an index, so that a common word costs as much as a rare
+one. The full-text search contains public repositories only: nobody's search reads what others have in private.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
-    CompoundSelect,
-    Float,
     Integer,
     Select,
     and_,
+    bindparam,
     case,
     column,
     desc,
@@ -17,89 +22,144 @@ from sqlalchemy import (
     or_,
     select,
     union,
-    union_all,
 )
 from sqlalchemy import text as sql
 
 from hythe.database import Session
-from hythe.database.tables.hub import hub_repositories, namespaces
-from hythe.hub.page import Paging
+from hythe.database.tables.hub import hub_repositories, namespaces, search_documents
+from hythe.hub.page import Page, Paging, Position
 from hythe.hub.repository import Repository
-from hythe.hub.search_ranking import MAX_CANDIDATES, Tier, popularity
-from hythe.hub.sql.access_context import seen_by
+from hythe.hub.search_index import SearchHits, SearchQuery
+from hythe.hub.search_ranking import (
+    DESCRIPTION_RANK,
+    MAX_CANDIDATES,
+    MAX_OWN,
+    NAME_RANK,
+    Tier,
+    popularity,
+)
+from hythe.hub.sql.access_context import PRIVATE, PUBLIC
 from hythe.hub.sql.repositories import COLUMNS, repository_of
 
-POPULAR = f"""
-SELECT repository_id FROM (
-    SELECT repository_id FROM hub_repositories ORDER BY stars DESC LIMIT {MAX_CANDIDATES // 4}
-) AS loved
-UNION
-SELECT repository_id FROM (
-    SELECT repository_id FROM hub_repositories ORDER BY pulls DESC LIMIT {MAX_CANDIDATES // 4}
-) AS used
-"""  # noqa: S608 (of constants)
-
-Found = tuple[tuple[Repository, ...], int]
+_ID = hub_repositories.c.repository_id
+_LISTED_PUBLIC = (hub_repositories.c.listed, PUBLIC)
+_OWN = select(namespaces.c.id).where(namespaces.c.user_id == bindparam("user_id")).scalar_subquery()
+_FULL_NAME = namespaces.c.name + "/" + hub_repositories.c.name
+_ROWS = select(*COLUMNS).join_from(hub_repositories, namespaces).where(_ID.in_(bindparam("ids", expanding=True)))
 
 
 async def ranked(
-    session: Session, hits: Select[tuple[int, float]], text: str, user_id: int | None, paging: Paging
-) -> Found:
-    """Return a page of ``hits`` that the account may see, best first, and their number."""
-    found = union_all(hits, _beginning(text)).cte("hits").prefix_with("MATERIALIZED")
-    best = (
-        select(found.c.repository_id, func.max(found.c.rank).label("rank")).group_by(found.c.repository_id).subquery()
-    )
-    statement = (
-        select(*COLUMNS, func.count().over().label("total"))
-        .join_from(hub_repositories, namespaces)
-        .join(best, best.c.repository_id == hub_repositories.c.repository_id)
-        .order_by(*_tiers(text), desc(best.c.rank + _popularity()), hub_repositories.c.name, namespaces.c.name)
-    )
-    return await _page(session, seen_by(statement, user_id), paging)
+    session: Session, query: SearchQuery, hits: SearchHits, user_id: int | None, paging: Paging
+) -> Page[Repository]:
+    """Return a page of the matches that the account may see, best first.
+
+    They are ``hits`` of the full-text search, popular repositories, names with the typed beginning, and the account's
+    private repositories.
+    """
+    words = {f"word{number}": f"%{_escaped(word)}%" for number, word in enumerate(query.words)}
+    begun = {f"begun{number}": f"% {_escaped(word)}%" for number, word in enumerate(query.words)}
+    text = {"typed": query.text, "typed_end": query.text + "\U0010ffff", "beginning": f"{_escaped(query.text)}%"}
+    statement = _ranked(hits.statements, len(query.words), signed_in=user_id is not None)
+    return await _page(session, statement, {**words, **begun, **text, **hits.parameters}, user_id, paging)
 
 
-async def popular(session: Session, user_id: int | None, paging: Paging) -> Found:
-    """Return a page of all repositories that the account may see, most popular first, and their number."""
-    statement = (
-        select(*COLUMNS, func.count().over().label("total"))
-        .join_from(hub_repositories, namespaces)
-        .where(hub_repositories.c.listed, hub_repositories.c.repository_id.in_(_well_known()))
-        .order_by(desc(_popularity()), hub_repositories.c.name, namespaces.c.name)
-    )
-    return await _page(session, seen_by(statement, user_id), paging)
+async def popular(session: Session, user_id: int | None, paging: Paging) -> Page[Repository]:
+    """Return a page of the best-known and newest repositories that the account may see, most popular first."""
+    return await _page(session, _best_known(signed_in=user_id is not None), {}, user_id, paging)
 
 
-def hits_of(statement: str, **parameters: str) -> Select[tuple[int, float]]:
-    """Return the rows of a database's full-text statement, as ``repository_id`` and ``rank``."""
-    found = sql(statement).bindparams(**parameters)
-    rows = found.columns(column("repository_id", Integer), column("rank", Float)).subquery("found")
-    return select(rows.c.repository_id, rows.c.rank)
+@cache
+def _ranked(hits: tuple[Select[tuple[int]], ...], words: int, *, signed_in: bool) -> Select[Any]:
+    """Return the statement for searches with this number of words; building one takes some milliseconds."""
+    sources = [*hits, _popular(words), _beginning(*_LISTED_PUBLIC)]
+    if signed_in:
+        sources += [_own_private(words), _beginning(hub_repositories.c.namespace_id == _OWN)]
+    named = and_(*(_like(_FULL_NAME, f"word{number}") for number in range(words)))
+    rank = case((named, NAME_RANK), else_=DESCRIPTION_RANK)
+    return _statement(sources, (*_tiers(), desc(rank + _popularity())), signed_in=signed_in)
 
 
-def _beginning(text: str) -> Select[tuple[int, float]]:
-    """Select the repositories whose names start with the text, by the index of names."""
-    named = and_(hub_repositories.c.name >= text, hub_repositories.c.name < text + "\U0010ffff")
-    rows = select(hub_repositories.c.repository_id, literal(0.0).label("rank")).where(named, hub_repositories.c.listed)
-    found = rows.order_by(hub_repositories.c.name).limit(MAX_CANDIDATES).subquery()
-    return select(found.c.repository_id, found.c.rank)
-
-
-def _well_known() -> CompoundSelect[tuple[int]]:
-    """The repositories with the most stars, the most pulls, and the newest."""
-    number = hub_repositories.c.repository_id
-    parts = [
-        select(number).where(hub_repositories.c.listed).order_by(desc(by)).limit(MAX_CANDIDATES // 2).subquery()
+@cache
+def _best_known(*, signed_in: bool) -> Select[Any]:
+    sources = [
+        _first(select(_ID).where(*_LISTED_PUBLIC).order_by(desc(by)).limit(MAX_CANDIDATES))
         for by in (hub_repositories.c.stars, hub_repositories.c.pulls, hub_repositories.c.created_at)
     ]
-    return union(*(select(part.c.repository_id) for part in parts))
+    if signed_in:
+        own = select(_ID).where(hub_repositories.c.namespace_id == _OWN, hub_repositories.c.listed)
+        sources.append(_first(own.order_by(hub_repositories.c.updated_at.desc()).limit(MAX_CANDIDATES)))
+    return _statement(sources, (desc(_popularity()),), signed_in=signed_in)
 
 
-def _tiers(text: str) -> tuple[ColumnElement[Any], ...]:
+def hits_of(statement: str, at_most: int) -> Select[tuple[int]]:
+    """Return the ``repository_id`` of the first rows of a database's full-text statement."""
+    rows = sql(f"{statement} LIMIT {at_most}").columns(column("repository_id", Integer)).subquery("found")
+    return select(rows.c.repository_id)
+
+
+def _first(statement: Select[tuple[int]]) -> Select[tuple[int]]:
+    """Return the rows of a statement with a limit as a part of a UNION."""
+    rows = statement.subquery()
+    return select(rows.c.repository_id)
+
+
+def _popular(words: int) -> Select[tuple[int]]:
+    """Select those of the repositories with the most stars and pulls that contain the words."""
+    best = union(
+        *(
+            _first(select(_ID).where(*_LISTED_PUBLIC).order_by(desc(by)).limit(MAX_CANDIDATES // 2))
+            for by in (hub_repositories.c.stars, hub_repositories.c.pulls)
+        )
+    ).subquery()
+    documents = select(search_documents.c.repository_id).join(
+        best, best.c.repository_id == search_documents.c.repository_id
+    )
+    return documents.where(*_contains(search_documents.c.name + " " + search_documents.c.description, words))
+
+
+def _beginning(*condition: ColumnElement[bool]) -> Select[tuple[int]]:
+    """Select the repositories whose names start with the text, by the indexes of names."""
+    name = hub_repositories.c.name
+    statement = select(_ID).where(name >= bindparam("typed"), name < bindparam("typed_end"), *condition)
+    return _first(statement.order_by(name).limit(MAX_CANDIDATES))
+
+
+def _own_private(words: int) -> Select[tuple[int]]:
+    """Select those of the account's private repositories that contain the words."""
+    latest = (
+        select(_ID, (hub_repositories.c.name + " " + hub_repositories.c.description).label("text"))
+        .where(hub_repositories.c.namespace_id == _OWN, hub_repositories.c.listed, PRIVATE)
+        .order_by(hub_repositories.c.updated_at.desc(), hub_repositories.c.name.desc())
+        .limit(MAX_OWN)
+        .subquery()
+    )
+    owner = select(namespaces.c.name).where(namespaces.c.user_id == bindparam("user_id")).scalar_subquery()
+    matching = select(latest.c.repository_id).where(*_contains(owner + " " + latest.c.text, words))
+    return _first(matching.limit(MAX_CANDIDATES))
+
+
+def _contains(text: ColumnElement[str], words: int) -> list[ColumnElement[bool]]:
+    """Return whether a text contains words that begin with the typed ones: first the conditions that are fast."""
+    spaced = text
+    for separator in "/-_.":
+        spaced = func.replace(spaced, separator, " ")
+    fast = [_like(text, f"word{number}") for number in range(words)]
+    return [*fast, *(_like(" " + spaced, f"begun{number}") for number in range(words))]
+
+
+def _like(text: ColumnElement[str], parameter: str) -> ColumnElement[bool]:
+    return func.lower(text).like(bindparam(parameter), escape="/")
+
+
+def _escaped(text: str) -> str:
+    return text.replace("/", "//").replace("%", "/%").replace("_", "/_")
+
+
+def _tiers() -> tuple[ColumnElement[Any], ...]:
     """Return the sort keys before the rank: the tier, then official repositories."""
-    name, full = hub_repositories.c.name, namespaces.c.name + "/" + hub_repositories.c.name
-    exact = or_(name == text, full == text)
-    begins = or_(name.startswith(text, autoescape=True), full.startswith(text, autoescape=True))
+    name, typed = hub_repositories.c.name, bindparam("typed", type_=hub_repositories.c.name.type)
+    exact = or_(name == typed, typed == _FULL_NAME)
+    begins = or_(_like(name, "beginning"), _like(_FULL_NAME, "beginning"))
     tier = case((exact, Tier.EXACT_NAME.value), (begins, Tier.NAME_PREFIX.value), else_=Tier.OTHER.value)
     return tier, desc(hub_repositories.c.official)
 
@@ -110,9 +170,51 @@ def _popularity() -> ColumnElement[Any]:
     return added
 
 
-async def _page(session: Session, statement: Select[Any], paging: Paging) -> Found:
-    rows = await session.rows(statement.offset(paging.offset).limit(paging.page_size))
-    if rows or not paging.offset:
-        return tuple(repository_of(row) for row in rows), int(rows[0].total) if rows else 0
-    first = await session.row(statement.limit(1))  # page after the last one
-    return (), int(first.total) if first else 0
+def _statement(
+    sources: Sequence[Select[tuple[int]]], order: Sequence[ColumnElement[Any]], *, signed_in: bool
+) -> Select[Any]:
+    candidates = union(*sources).cte("candidates").prefix_with("MATERIALIZED")
+    seen = or_(PUBLIC, namespaces.c.user_id == bindparam("user_id")) if signed_in else PUBLIC
+    return (
+        select(_ID, func.count().over().label("total"))
+        .select_from(candidates)
+        .join(hub_repositories, candidates.c.repository_id == _ID)
+        .join(namespaces, namespaces.c.id == hub_repositories.c.namespace_id)
+        .where(hub_repositories.c.listed, seen)
+        .order_by(*order, hub_repositories.c.name, namespaces.c.name)
+        .limit(bindparam("page_size"))
+        .offset(bindparam("skipped"))
+    )
+
+
+async def _page(
+    session: Session, statement: Select[Any], parameters: Mapping[str, Any], user_id: int | None, paging: Paging
+) -> Page[Repository]:
+    """Return a page of the results of a statement; its cursors are numbers of results."""
+    offset = _offset(paging)
+    values = {**parameters, "page_size": paging.page_size, "skipped": offset}
+    if user_id is not None:
+        values["user_id"] = user_id
+    rows = await session.rows(statement, values)
+    if not rows and offset:  # page after the last one
+        first = await session.row(statement, {**values, "page_size": 1, "skipped": 0})
+        return Page((), int(first.total) if first else 0, paging)
+    total = int(rows[0].total) if rows else 0
+    by_id = {row.repository_id: row for row in await session.rows(_ROWS, {"ids": [row.repository_id for row in rows]})}
+    end = offset + len(rows)
+    return Page(
+        tuple(repository_of(by_id[row.repository_id]) for row in rows if row.repository_id in by_id),
+        total,
+        paging,
+        next=str(Position(False, (end,))) if end < total else "",
+        previous=str(Position(False, (max(offset - paging.page_size, 0),))) if offset else "",
+        total_exact=total < MAX_CANDIDATES,
+    )
+
+
+def _offset(paging: Paging) -> int:
+    """Return the number of results before a page. Raises Invalid."""
+    if not paging.cursor:
+        return paging.offset
+    (offset,) = Position.parse(paging.cursor, int).key
+    return min(max(int(str(offset)), 0), MAX_CANDIDATES * 10)

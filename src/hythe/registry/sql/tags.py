@@ -31,9 +31,10 @@ _NAMES = (
 )
 _HISTORY = (
     select(tag_moves)
-    .join(repositories, repositories.c.id == tag_moves.c.repository_id)
     .where(
-        repositories.c.name == bindparam("repository"),
+        # A join would keep PostgreSQL from reading the moves in the order of the index.
+        tag_moves.c.repository_id
+        == select(repositories.c.id).where(repositories.c.name == bindparam("repository")).scalar_subquery(),
         tag_moves.c.tag == bindparam("tag"),
         tag_moves.c.id < bindparam("before"),
     )

@@ -1,7 +1,8 @@
 """Lists read pages by indexes, at any depth.
 
 Every index begins with the columns of a list's condition and continues with its sort key; what only some may see has
-partial indexes, so that nobody skips what others have. ``catalog_entries`` are the repositories of the catalog: those
+partial indexes, so that nobody skips what others have. The full-text search has public repositories only, and an index of
+words that begin with a letter. ``catalog_entries`` are the repositories of the catalog: those
 that contain a manifest, by who may list them. Triggers keep them, so that older servers keep them, too.
 
 For a million repositories and ten million tags this takes about a minute; PostgreSQL's writers wait for it.
@@ -141,9 +142,50 @@ EXECUTE FUNCTION set_catalog_audience()
 """,
 )
 
+# Search documents are those of public repositories only: nobody's search reads what others have in private.
+_REMOVE_PRIVATE_DOCUMENTS = """
+DELETE FROM search_documents
+WHERE repository_id IN (SELECT repository_id FROM hub_repositories WHERE visibility = 'private')
+"""
+
+_ADD_WORDS = (
+    "INSERT INTO search_words(rowid, name, description) VALUES (new.repository_id, new.name, new.description); "
+    "INSERT INTO search_trigrams(rowid, name) VALUES (new.repository_id, new.name); "
+)
+_REMOVE_WORDS = (
+    "INSERT INTO search_words(search_words, rowid, name, description) "
+    "VALUES ('delete', old.repository_id, old.name, old.description); "
+    "INSERT INTO search_trigrams(search_trigrams, rowid, name) VALUES ('delete', old.repository_id, old.name); "
+)
+_SQLITE_SEARCH = (
+    "DROP TRIGGER search_documents_added",
+    "DROP TRIGGER search_documents_removed",
+    "DROP TRIGGER search_documents_changed",
+    "DROP TABLE search_words",
+    "DROP TABLE search_trigrams",
+    _REMOVE_PRIVATE_DOCUMENTS,
+    "CREATE VIRTUAL TABLE search_words USING fts5(name, description, content='search_documents', "
+    "content_rowid='repository_id', tokenize='unicode61', prefix='1 2 3 4')",
+    "CREATE VIRTUAL TABLE search_trigrams USING fts5(name, content='search_documents', "
+    "content_rowid='repository_id', tokenize='trigram')",
+    "INSERT INTO search_words(search_words) VALUES ('rebuild')",
+    "INSERT INTO search_trigrams(search_trigrams) VALUES ('rebuild')",
+    f"CREATE TRIGGER search_documents_added AFTER INSERT ON search_documents BEGIN {_ADD_WORDS} END",
+    f"CREATE TRIGGER search_documents_removed AFTER DELETE ON search_documents BEGIN {_REMOVE_WORDS} END",
+    f"CREATE TRIGGER search_documents_changed AFTER UPDATE ON search_documents BEGIN {_REMOVE_WORDS}{_ADD_WORDS} END",
+)
+
+# Older servers use the index on the expression, until a later release drops it.
+_POSTGRESQL_SEARCH = (
+    _REMOVE_PRIVATE_DOCUMENTS,
+    "ALTER TABLE search_documents ADD COLUMN words tsvector GENERATED ALWAYS AS "
+    "(to_tsvector('simple', translate(name || ' ' || description, '/-_.', '    '))) STORED",
+    "CREATE INDEX search_documents_vector ON search_documents USING gin (words)",
+)
+
 
 def upgrade() -> None:
-    """Create indexes and the table of the catalog."""
+    """Create indexes and the table of the catalog, and build the full-text search again."""
     dialect = op.get_bind().dialect.name
     for name, table in _REPLACED:
         op.drop_index(name, table)
@@ -159,7 +201,7 @@ def upgrade() -> None:
     ):
         index = f"ix_hub_repositories_public_{name}"
         _partial(index, "hub_repositories", [*columns, *condition], _PUBLIC[dialect])
-    _partial("ix_hub_repositories_private", "hub_repositories", ["namespace_id", "visibility"], _PRIVATE)
+    _partial("ix_hub_repositories_private", "hub_repositories", [*changed, *condition], _PRIVATE)
     _partial("ix_tags_moved", "tags", ["repository_id", "moved_at", "name"], _OF_IMAGES)
     _partial(
         "ix_forge_deliveries_rejected", "forge_deliveries", ["forge_webhook_id", "id"], "accepted_delivery IS NULL"
@@ -170,6 +212,8 @@ def upgrade() -> None:
         "ix_manifests_subject_type", "manifests", ["repository_id", "subject", kind, "digest"], "subject IS NOT NULL"
     )
     _catalog(dialect)
+    for statement in {"sqlite": _SQLITE_SEARCH, "postgresql": _POSTGRESQL_SEARCH}[dialect]:
+        op.get_bind().exec_driver_sql(statement.strip())
 
 
 def _partial(name: str, table: str, columns: Sequence[Any], where: str) -> None:
