@@ -1,7 +1,7 @@
-"""Deletes many blobs from a local disk: files in several threads, then one sync of each folder.
+"""Deletes many blobs from a local disk: the files in one thread, then one sync of each folder.
 
-One by one, each deletion waits for a sync of its folder; and one thread deletes 2,000 files a second where four delete
-3,000 to 5,000.
+One by one, each deletion waits for a sync of its folder. More threads delete no faster while the event loop runs: they
+take turns with it for Python's lock. With four, it waited twice as long, and a quarter fewer blobs were freed.
 """
 
 import asyncio
@@ -14,9 +14,6 @@ from hythe.oci.digest import Digest
 from hythe.registry.storage.disk import DiskThreads, disk_errors
 from hythe.registry.storage.parallel_sync import ParallelSync
 from hythe.registry.storage.port import StorageError, StorageUnavailable
-
-THREADS = 4
-"""Threads that delete at once; the store has twice as many, so that requests do not wait."""
 
 FILES_AT_ONCE = 50
 """Files to delete in one call of a thread: a cancelled deletion ends after it."""
@@ -39,13 +36,8 @@ class Deletion:
         """Delete blobs durably; return the errors of those that may remain. A missing file is no error."""
         failures: dict[Digest, StorageError] = {}
         ordered = sorted(digests)
-        parts = (ordered[start : start + FILES_AT_ONCE] for start in range(0, len(ordered), FILES_AT_ONCE))
-
-        async def work() -> None:
-            for part in parts:
-                failures.update(await self._threads.run(self._unlink, part))
-
-        await asyncio.gather(*(work() for _ in range(THREADS)))
+        for start in range(0, len(ordered), FILES_AT_ONCE):
+            failures.update(await self._threads.run(self._unlink, ordered[start : start + FILES_AT_ONCE]))
         async with self._syncing:
             for folders in self._by_folder([digest for digest in ordered if digest not in failures]):
                 failures.update(await self._threads.run(self._sync, folders))
