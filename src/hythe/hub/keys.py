@@ -79,8 +79,8 @@ async def _require_same_key(session: Session, box: SecretBox) -> None:
 
 def _other_key(box: SecretBox) -> SecretBoxError:
     return SecretBoxError(
-        f"{box.source} is another key than that of this installation: copy {KEY_FILE} from a server that works, or from "
-        "a backup, or set secret_key to its content on every server"
+        f"{box.source} is another key than that of this installation: copy {KEY_FILE} from a server that works, or "
+        "from a backup, or set secret_key to its content on every server"
     )
 
 

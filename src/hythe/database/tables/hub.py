@@ -135,7 +135,7 @@ def _partial_index(name: str, condition: ColumnElement[bool], *columns: str) -> 
     Index(name, *(hub_repositories.c[each] for each in columns), sqlite_where=condition, postgresql_where=condition)
 
 
-# Lists of what anybody may see, and of what only some may: nobody skips what others have.
+# A list of public repositories reads no private ones, and one of an account reads no others' private ones.
 _public = and_(hub_repositories.c.listed, hub_repositories.c.visibility == literal_column("'public'"))
 _CONDITION = ("listed", "visibility")  # SQLite reads the row if the index does not contain them
 _partial_index("ix_hub_repositories_changed", hub_repositories.c.listed, "namespace_id", "updated_at", "name", "listed")

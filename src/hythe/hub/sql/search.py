@@ -1,7 +1,7 @@
 """The search query that both databases share, around each database's full-text search.
 
 Every part of it reads a bounded number of rows, in the order of an index, so that a common word costs as much as a rare
-one. The full-text search contains public repositories only: nobody's search reads what others have in private.
+one. The full-text search contains public repositories only, so that a search does not read others' private ones.
 """
 
 from collections.abc import Mapping, Sequence

@@ -94,6 +94,7 @@ def _check_flags(instruction: Instruction) -> None:
 
 def _check_form(instruction: Instruction) -> None:
     words = instruction.words or ("",)
+    first = words[0]
     match instruction.keyword:
         case "FROM" if len(words) not in (1, 3) or (len(words) == 3 and words[1].lower() != "as"):
             raise InvalidDockerfile(f"{instruction.place}: FROM has the form FROM IMAGE [AS NAME]")
@@ -103,17 +104,17 @@ def _check_form(instruction: Instruction) -> None:
             )
         case "COPY" | "ADD" if len(words) < 2:
             raise InvalidDockerfile(f"{instruction.place}: {instruction.keyword} needs a source and a destination")
-        case "ENV" | "LABEL" if "=" not in words[0] and len(words) < 2:
+        case "ENV" | "LABEL" if len(words) < 2 and "=" not in first:
             raise InvalidDockerfile(f"{instruction.place}: {instruction.keyword} needs a value: write NAME=VALUE")
-        case "ENV" | "LABEL" | "ARG" if words[0].startswith("="):
+        case "ENV" | "LABEL" | "ARG" if first.startswith("="):
             raise InvalidDockerfile(f"{instruction.place}: {instruction.keyword} has a value without a name")
         case "SHELL" if not instruction.json_words:
             raise InvalidDockerfile(f'{instruction.place}: SHELL needs JSON, such as ["/bin/bash", "-c"]')
-        case "HEALTHCHECK" if words[0].upper() not in ("CMD", "NONE"):
-            raise InvalidDockerfile(f"{instruction.place}: HEALTHCHECK needs CMD or NONE, not {words[0]}")
-        case "ONBUILD" if words[0].upper() in _CANNOT_TRIGGER or words[0].upper() not in KEYWORDS:
-            hint = "" if words[0].upper() in KEYWORDS else near(words[0].upper(), KEYWORDS)
-            raise InvalidDockerfile(f"{instruction.place}: ONBUILD cannot have the instruction {words[0]}{hint}")
+        case "HEALTHCHECK" if first.upper() not in ("CMD", "NONE"):
+            raise InvalidDockerfile(f"{instruction.place}: HEALTHCHECK needs CMD or NONE, not {first}")
+        case "ONBUILD" if first.upper() in _CANNOT_TRIGGER or first.upper() not in KEYWORDS:
+            hint = "" if first.upper() in KEYWORDS else near(first.upper(), KEYWORDS)
+            raise InvalidDockerfile(f"{instruction.place}: ONBUILD cannot have the instruction {first}{hint}")
 
 
 def _warnings(instruction: Instruction) -> list[str]:
