@@ -123,7 +123,7 @@ def seen_by(statement: Select[Any], user_id: int | None) -> Select[Any]:
 
 
 async def audiences(session: Session, user_id: int | None) -> tuple[str, ...]:
-    """Return the audiences of catalog entries and search documents that an account belongs to; None: those of every client."""
+    """Return the audiences of catalog entries and search documents for an account; None: for everyone."""
     own = await session.rows(_OWN_NAMESPACES, {"user_id": user_id}) if user_id is not None else ()
     return (Visibility.PUBLIC.value, *(audience(Visibility.PRIVATE, row.id) for row in own))
 

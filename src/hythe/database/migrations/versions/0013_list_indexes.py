@@ -3,7 +3,8 @@
 Every index begins with the columns of a list's condition and continues with its sort key; public and private
 repositories have partial indexes, so that no list skips those that its reader may not see. The full-text search has
 public repositories only, and an index of words that begin with a letter. ``catalog_entries`` are the repositories of
-the catalog: those that contain a manifest, by who may list them. Triggers keep them, so that older servers keep them, too.
+the catalog: those that contain a manifest, by who may list them. Triggers keep them, also those of older
+servers.
 
 For a million repositories and ten million tags this takes about a minute; PostgreSQL's writers wait for it.
 """
