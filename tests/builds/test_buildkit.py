@@ -134,13 +134,13 @@ def test_a_missing_base_image_fails_the_build(services: Services) -> None:
 
 
 def test_a_failing_step_is_the_reason(services: Services) -> None:
-    """The reason is the last line of buildctl."""
+    """The reason names the line, the instruction and the exit code."""
     path = services.configure("failing", services.source("failing", {"Dockerfile": f"{TINY}RUN echo oh && exit 3\n"}))
 
     build = services.wait(path, services.trigger(path)[0])
 
     assert build["status"] == "failed"
-    assert 'process "/bin/sh -c echo oh && exit 3" did not complete successfully: exit code: 3' in build["reason"]
+    assert build["reason"].startswith("Dockerfile line 3 (RUN echo oh && exit 3) failed with exit code 3")
 
 
 def test_cancelling_ends_buildctl_and_its_processes(services: Services) -> None:

@@ -61,7 +61,7 @@ def test_a_failing_step_fails_the_build(services: Services) -> None:
     build = services.wait(path, services.trigger(path)[0])
 
     assert build["status"] == "failed"
-    assert "exit status 7" in build["reason"]
+    assert "failed with exit code 7; its last output: oh no" in build["reason"]
     assert "oh no" in build["log"]
 
 

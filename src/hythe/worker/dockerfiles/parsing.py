@@ -117,15 +117,17 @@ def escape_of(text: str) -> str:
     return found
 
 
+def directive_count(text: str) -> int:
+    """Return the number of lines at the start that are parser directives."""
+    lines = text.split("\n")
+    return next((number for number, line in enumerate(lines) if not _DIRECTIVE.match(line.strip())), len(lines))
+
+
 def _directives(text: str) -> dict[str, str]:
     """Return the parser directives, which are the first lines."""
-    found: dict[str, str] = {}
-    for line in text.split("\n"):
-        directive = _DIRECTIVE.match(line.strip())
-        if directive is None:
-            break
-        found[directive[1].lower()] = directive[2]
-    return found
+    lines = text.split("\n")[: directive_count(text)]
+    found = (_DIRECTIVE.match(line.strip()) for line in lines)
+    return {directive[1].lower(): directive[2] for directive in found if directive}
 
 
 def stages(

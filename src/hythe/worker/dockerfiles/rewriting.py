@@ -12,7 +12,15 @@ import msgspec
 from hythe.oci.dockerfile_lexer import end_of_variable, expand
 from hythe.worker.dockerfiles.features import SYMBOLIC_MODE
 from hythe.worker.dockerfiles.git_source import GitSource, parse_git_source
-from hythe.worker.dockerfiles.parsing import Heredoc, Instruction, escape_of, filled_in, heredoc_tokens, parse
+from hythe.worker.dockerfiles.parsing import (
+    Heredoc,
+    Instruction,
+    directive_count,
+    escape_of,
+    filled_in,
+    heredoc_tokens,
+    parse,
+)
 from hythe.worker.dockerfiles.stage_scope import StageScope
 from hythe.worker.errors import InvalidDockerfile
 
@@ -131,6 +139,12 @@ class _Rewriting:
 
     def run(self) -> Rewritten:
         lines = [line.rstrip("\r") for line in self._text.split("\n")]
+        if self._escape != "\\":
+            # buildah 1.28 stops at a directive that it does not know, such as check.
+            lines[: directive_count(self._text)] = [
+                f"# escape={self._escape}",
+                *["#"] * (directive_count(self._text) - 1),
+            ]
         instructions = parse(self._text)
         # A step without network needs what came before it from the layer cache, which fetches URLs again.
         self._needs_all_urls = any(self._is_offline(each) for each in instructions)
