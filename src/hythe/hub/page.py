@@ -65,17 +65,15 @@ class Paging(msgspec.Struct, frozen=True):
         problems = {}
         if not 1 <= self.page_size <= MAX_PAGE_SIZE:
             problems["page_size"] = f"must be 1 to {MAX_PAGE_SIZE}"
-        elif not self.cursor and not 1 <= self.page <= self.last_page:
-            problems["page"] = (
-                f"must be 1 to {self.last_page} with {self.page_size} items each: follow the links to the next pages"
-            )
+        if not self.cursor and not 1 <= self.page <= self.last_page:
+            problems["page"] = f"must be 1 to {self.last_page} for this page size: follow the links to the next pages"
         if problems:
             raise Invalid(problems)
 
     @property
     def last_page(self) -> int:
         """The largest page number."""
-        return MAX_DEPTH // self.page_size
+        return MAX_DEPTH // min(max(self.page_size, 1), MAX_PAGE_SIZE)
 
     @property
     def offset(self) -> int:

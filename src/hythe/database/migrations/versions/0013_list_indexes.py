@@ -1,12 +1,12 @@
 """Lists read pages by indexes, at any depth.
 
-Every index begins with the columns of a list's condition and continues with its sort key; public and private
-repositories have partial indexes, so that no list skips those that its reader may not see. The full-text search has
-public repositories only, and an index of words that begin with a letter. ``catalog_entries`` are the repositories of
-the catalog: those that contain a manifest, by who may list them. Triggers keep them, also those of older
-servers.
+Every index begins with the columns of a list's condition and continues with its sort key; what only some may see has
+partial indexes, so that nobody skips what others have. ``catalog_entries`` are the repositories of the catalog: those
+that contain a manifest, by who may list them. Triggers keep them, so that older servers keep them, too. The full-text
+search has public repositories only, and on SQLite an index of single letters.
 
-For a million repositories and ten million tags this takes about a minute; PostgreSQL's writers wait for it.
+For a million repositories and ten million tags this takes one to three minutes, for which PostgreSQL's writers and
+searches wait.
 """
 
 from collections.abc import Sequence
