@@ -217,7 +217,8 @@ class HubFailure(msgspec.Struct, frozen=True):
 def failure_response(error: Exception) -> Response:
     """Return the response for an error in the form of Docker Hub's API."""
     response = problem_response(error)
-    detail = msgspec.json.decode(response.body, type=Problem).detail
+    problem = msgspec.json.decode(response.body, type=Problem)
+    detail = f"{problem.detail}: {problem.hint}" if problem.hint else problem.detail
     headers = {name: value for name, value in response.headers.items() if not name.startswith("content-")}
     body = msgspec.json.encode(HubFailure(detail, detail))
     return Response(body, response.status_code, headers, "application/json")
