@@ -76,7 +76,7 @@ FILES = (
 )
 SETTINGS = (
     Feature("`HEALTHCHECK`", "HEALTHCHECK --interval=5s --retries=2 CMD true"),
-    Feature("`HEALTHCHECK --start-interval`", "HEALTHCHECK --start-interval=5s CMD true", buildah=NO),
+    Feature("`HEALTHCHECK --start-interval`", "HEALTHCHECK --start-interval=5s CMD true", buildah=NO, docker=NO),
     Feature("`ONBUILD`", "ONBUILD RUN echo x"),
     Feature("`SHELL`", 'SHELL ["/bin/sh", "-ec"]\nRUN echo by $0', "by /bin/sh"),
     Feature(
@@ -96,6 +96,7 @@ SETTINGS = (
         "`${x#y}`, `${x%%y}`, `${x/y/z}`, `${x-y}`",
         "ENV t=${OTHER#o}-${OTHER%%1}-${OTHER/o/q}-${none-unset}\nRUN echo $t",
         "1-o-q1-unset",
+        docker=NO,
     ),
     Feature(
         "lower case, comments and empty lines in continued lines", "run echo one \\\n# comment\n\n  two", "one   two"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from tests.builds.dockerfile_features import ALL, CONTEXT, YES, dockerfile
 from tests.builds.services import Services
 from tests.parts.engines import Docker, Dockerd
 
@@ -29,6 +30,17 @@ def test_a_docker_engine_builds(services: Services, docker: Docker) -> None:
     image = f"{services.hub.host}/alice/by-docker"
     docker.ok("pull", image)
     assert docker.ok("run", "--rm", "--network", "none", image) == "hello from a step"
+
+
+def test_dockerfile_features(services: Services) -> None:
+    """The engine builds what the table in docs/builds.md says of it, and each step shows that it worked."""
+    features = [feature for feature in ALL if feature.docker == YES]
+    source = services.source("features-by-docker", {**CONTEXT, "Dockerfile": dockerfile(*features)})
+    path = services.configure("features-by-docker", source, options={"network": "off"})
+
+    log = services.built(path, services.trigger(path)[0])["log"]
+
+    assert [feature.row for feature in features if feature.shown not in log] == []
 
 
 def test_the_network_registry_is_refused(services: Services) -> None:

@@ -1,4 +1,4 @@
-"""What builders print, in their own words, becomes the log and the reason. The lines are those of real builders."""
+"""What builders print becomes the log and the reason. Lines of buildah are captured, others follow documentation."""
 
 from collections.abc import Iterable, Sequence
 
