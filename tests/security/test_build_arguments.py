@@ -127,7 +127,8 @@ def test_imported_variables_become_secrets(services: Services) -> None:
 def test_provenance_has_names_only() -> None:
     """Everyone can read the provenance of a public image."""
     texts = dict.fromkeys(BuildFacts.__struct_fields__, "")
-    lists: dict[str, Any] = {"platforms": (), "tags": (), "hooks": (), "bases": {}, "layers": {}, "number": 1}
+    lists: dict[str, Any] = {"platforms": (), "tags": (), "hooks": (), "number": 1}
+    lists |= {"bases": {}, "layers": {}, "repositories": {}}
     facts = BuildFacts(**{**texts, **lists, "arguments": ["TOKEN"]})
 
     assert provenance(facts)["buildDefinition"]["externalParameters"]["arguments"] == ["TOKEN"]

@@ -71,7 +71,7 @@ def start_slow_checkout(services: Services, proxy: FaultyProxy, timeout: int) ->
     name = f"slow-checkout-{timeout}"
     source = services.source(name)
     source.url = source.url.replace(proxy.upstream, proxy.url)
-    path = services.configure(name, source, {"type": "branch", "source": "main", "tag": "latest", "timeout": timeout})
+    path = services.configure(name, source, {"source": "main", "timeout": timeout})
     proxy.faults.append(Fault(".", times=1000, bytes_per_second=1))
     [number] = services.trigger(path)
     build = f"{path}/builds/{number}"
@@ -83,7 +83,7 @@ def start_hostile(services: Services, name: str, server: str, timeout: int = TIM
     """Start a build that asks the hostile server; return its path in the API once it runs."""
     files = {"Dockerfile": f"FROM {server}/{name}/app:1\n"}
     source = services.source(f"hostile-{name}-{timeout}", files)
-    rule = {"type": "branch", "source": "main", "tag": "latest", "timeout": timeout}
+    rule = {"source": "main", "timeout": timeout}
     path = services.configure(f"hostile-{name}-{timeout}", source, rule)
     [number] = services.trigger(path)
     build = f"{path}/builds/{number}"
@@ -198,7 +198,7 @@ def test_a_push_that_stalls(
         proxy.faults.append(Fault("(PUT|PATCH) .*/blobs/uploads/", times=100, is_silent=True))
         with running_worker(proxy.url, tmp_path / "worker"):
             timeout = 7 if how == "deadline" else 60
-            rule = {"type": "branch", "source": "main", "tag": "latest", "timeout": timeout}
+            rule = {"source": "main", "timeout": timeout}
             path = own.configure("pushed", own.source("pushed"), rule)
             [number] = own.trigger(path)
             build = f"{path}/builds/{number}"
