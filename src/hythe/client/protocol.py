@@ -10,9 +10,10 @@ from hythe.client.connection import BytesBody, RequestBody, StreamedResponse
 from hythe.client.errors import ContentMismatch, RegistryError, as_client_errors
 from hythe.client.http1 import HTTPResponse
 from hythe.client.session import RegistrySession, error_from
-from hythe.client.urls import next_page, resolve_url
+from hythe.client.urls import resolve_url
 from hythe.oci.digest import Digest
 from hythe.oci.errors import InvalidDigest
+from hythe.oci.link import next_page
 from hythe.oci.manifest import MANIFEST_MEDIA_TYPES, Descriptor, Manifest
 from hythe.oci.reference import parse_tag_or_digest
 from hythe.oci.scope import PULL, PUSH, Scope

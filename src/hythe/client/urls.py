@@ -1,13 +1,10 @@
 """URLs that a server sends (``Location``, ``Link``, redirects), and where credentials may follow them."""
 
-import re
 from urllib.parse import urljoin, urlsplit
 
 from hythe.client.errors import Unreachable
 
 _PORTS = {"http": 80, "https": 443}
-_LINK = re.compile(r"<([^<>]*)>")
-_LINK_PARAMETER = re.compile(r"\s*;\s*([A-Za-z*_-]+)\s*(?:=\s*(?:[\"']([^\"']*)[\"']|([^\s,;\"']*))|(?=[;,]|$)())")
 
 
 def is_http_url(url: str) -> bool:
@@ -52,24 +49,3 @@ def is_same_server(url: str, base: str) -> bool:
     if here.scheme == there.scheme:
         return ports[0] == ports[1]
     return (here.scheme, there.scheme) == ("http", "https") and (ports == (80, 443) or here.netloc == there.netloc)
-
-
-def next_page(link: str) -> str:
-    """Return the target of the link with the relation ``next`` in a ``Link`` header, or "" (RFC 8288).
-
-    A link without any relation counts, too, and one without angle brackets.
-    """
-    if "<" not in link:
-        target, _, parameters = link.partition(";")
-        link = f"<{target.strip()}>;{parameters}"
-    position = 0
-    while match := _LINK.search(link, position):
-        position = match.end()
-        relations: list[str] | None = None
-        while parameter := _LINK_PARAMETER.match(link, position):
-            position = parameter.end()
-            if parameter[1].lower() == "rel":
-                relations = [*(relations or ()), *(parameter[2] or parameter[3] or "").lower().split()]
-        if relations is None or "next" in relations:
-            return match[1].strip()
-    return ""

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from hythe.containers.log import LogWriter
 from hythe.containers.terminal import copy_size
+from hythe.unbuffered import write_all
 
 _CHUNK_SIZE = 64 << 10
 _NOT_FORWARDED = {  # signals for hythe itself, or that cannot be caught
@@ -155,14 +156,11 @@ class StreamRelay:
 
 
 def _write_all(descriptor: int, data: bytes) -> bool:
-    view = memoryview(data)
-    while view:
-        try:
-            view = view[os.write(descriptor, view) :]
-        except BlockingIOError:
-            select.select([], [descriptor], [])
-        except OSError:
-            return False
+    """Write all bytes; return whether the reader is still there."""
+    try:
+        write_all(descriptor, data)
+    except OSError:
+        return False
     return True
 
 

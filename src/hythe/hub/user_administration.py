@@ -6,7 +6,6 @@ it would receive the pulls of the old images. Only an administrator can give it 
 """
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -27,6 +26,7 @@ from hythe.hub.sql.user_administration import MAX_COUNTED, AccountContents
 from hythe.hub.user import User
 from hythe.hub.wording import counted
 from hythe.oci.errors import ErrorCode, WireError
+from hythe.periodic import repeat
 from hythe.registry.repositories import Repositories as RegistryRepositories
 from hythe.settings import format_bytes
 
@@ -133,15 +133,7 @@ class UserAdministration:
 
     async def run(self) -> None:
         """Continue the deletions of accounts that other processes or requests began, until cancelled."""
-        while True:
-            self._unfinished.clear()
-            try:
-                await self._finish_all()
-            except Exception:
-                # Catch every error: otherwise the account would stay until the next restart.
-                log.exception("deleting an account failed and will be retried")
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._unfinished.wait(), INTERVAL)
+        await repeat(self._finish_all, INTERVAL, "deletion of accounts", self._unfinished)
 
     async def _finish_all(self) -> None:
         async with self._database.reading() as session:

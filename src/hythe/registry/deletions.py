@@ -15,6 +15,7 @@ from time import perf_counter
 
 from hythe.database import Database, DatabaseError, Session
 from hythe.database.pacing import STEP_SECONDS, StepSize, paced
+from hythe.periodic import repeat
 from hythe.registry.clock import Clock
 from hythe.registry.events import RegistryListener, RepositoryRef
 from hythe.registry.garbage_collection import mark_all_unreferenced
@@ -91,17 +92,7 @@ class Deletions:
 
     async def run(self) -> None:
         """Delete what is left, until cancelled; log failures and retry."""
-        while True:
-            self._wanted.clear()
-            try:
-                await self.finish()
-            except Exception:
-                # Catch every error: otherwise what was deleted would stay until the next restart.
-                log.exception("deleting the content of deleted repositories failed and will be retried")
-            try:
-                await asyncio.wait_for(self._wanted.wait(), INTERVAL)
-            except TimeoutError:
-                continue
+        await repeat(self.finish, INTERVAL, "deletion of repositories", self._wanted)
 
     async def finish(self) -> None:
         """Delete everything that is left of deleted repositories, and mark the dependents of deleted manifests."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hythe.client.errors import Unreachable
-from hythe.client.urls import is_same_server, next_page, resolve_url
+from hythe.client.urls import is_same_server, resolve_url
 
 BASE = "https://registry.example.com/v2/ann/app/blobs/uploads/"
 
@@ -51,26 +51,3 @@ def test_unusable_urls_are_refused(text: str) -> None:
 def test_credentials_stay_at_their_server(url: str, base: str, expected: bool) -> None:
     """TLS may be added, never dropped."""
     assert is_same_server(url, base) is expected
-
-
-@pytest.mark.parametrize(
-    ("link", "target"),
-    [
-        ('</v2/a/tags/list?n=2&last=b>; rel="next"', "/v2/a/tags/list?n=2&last=b"),
-        ("<https://h/x>; rel=next", "https://h/x"),
-        ("<x>;REL='next'", "x"),
-        ('<a>; rel="prev", <b>; title="x, y"; rel="next"', "b"),
-        ('<a,b;c>; rel="prev next"', "a,b;c"),
-        ('<b>; rel="next", <a>; rel="first"', "b"),
-        ("/v2/x?n=1; rel=next", "/v2/x?n=1"),
-        ("<a>", "a"),
-        ('<a>; rel="prev"', ""),
-        ('<a>; rel="nextish"', ""),
-        ("<a>; rel", ""),
-        ("", ""),
-        ("<a", ""),
-    ],
-)
-def test_the_next_page_is_found(link: str, target: str) -> None:
-    """RFC 8288: several links and parameters, quoted or not."""
-    assert next_page(link) == target

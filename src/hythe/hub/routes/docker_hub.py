@@ -17,7 +17,7 @@ from starlette.responses import Response
 from hythe.hub.page import Page
 from hythe.hub.repository import Repository
 from hythe.hub.routes.endpoint import ApiRequest, Endpoint, Nothing, PageQuery
-from hythe.hub.routes.problem_details import Problem, problem_response
+from hythe.hub.routes.problem_details import describe_error
 from hythe.hub.routes.repositories import repository_path
 from hythe.hub.routes.tags import tag_path
 from hythe.hub.service import HubServices
@@ -216,12 +216,9 @@ class HubFailure(msgspec.Struct, frozen=True):
 
 def failure_response(error: Exception) -> Response:
     """Return the response for an error in the form of Docker Hub's API."""
-    response = problem_response(error)
-    problem = msgspec.json.decode(response.body, type=Problem)
+    problem, headers = describe_error(error)
     detail = f"{problem.detail}: {problem.hint}" if problem.hint else problem.detail
-    headers = {name: value for name, value in response.headers.items() if not name.startswith("content-")}
-    body = msgspec.json.encode(HubFailure(detail, detail))
-    return Response(body, response.status_code, headers, "application/json")
+    return Response(msgspec.json.encode(HubFailure(detail, detail)), problem.status, headers, "application/json")
 
 
 def _both(endpoints: Iterable[Endpoint]) -> tuple[Endpoint, ...]:

@@ -70,6 +70,14 @@ class MethodNotAllowed(HubError):
 
 def problem_response(error: Exception) -> Response:
     """Return the response for an error."""
+    problem, headers = describe_error(error)
+    # Send ``type`` even if it has the default value, because clients look for it.
+    body = {"type": problem.type, **msgspec.to_builtins(problem)}
+    return Response(msgspec.json.encode(body), problem.status, headers, MEDIA_TYPE)
+
+
+def describe_error(error: Exception) -> tuple[Problem, dict[str, str]]:
+    """Return what clients are told of an error, and the headers of the response; log an unexpected error."""
     error = known_error(error)
     problem = Problem(
         title=_status(error).phrase,
@@ -78,9 +86,7 @@ def problem_response(error: Exception) -> Response:
         hint=error.hint if isinstance(error, HubError) else "",
         errors=_fields(error),
     )
-    # Send ``type`` even if it has the default value, because clients look for it.
-    body = {"type": problem.type, **msgspec.to_builtins(problem)}
-    return Response(msgspec.json.encode(body), problem.status, _headers(error), MEDIA_TYPE)
+    return problem, _headers(error)
 
 
 def known_error(error: Exception) -> HubError | OCIError | DatabaseError:

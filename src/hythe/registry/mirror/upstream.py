@@ -13,6 +13,7 @@ import msgspec
 from hythe.oci.challenge import Challenge, parse_challenges
 from hythe.oci.digest import Digest
 from hythe.oci.errors import InvalidDigest
+from hythe.oci.link import next_page
 from hythe.oci.manifest import MANIFEST_MEDIA_TYPES
 from hythe.registry.mirror.errors import UpstreamInvalid, UpstreamMissing, UpstreamUnavailable, quote
 from hythe.registry.mirror.pauses import Pauses
@@ -34,7 +35,6 @@ _SCHEMES = {"bearer": 0, "basic": 1}
 """Supported schemes, the best first."""
 
 _TAG = re.compile(r"\w[\w.-]{0,127}", re.ASCII)
-_NEXT_LINK = re.compile(r"<([^>]*)>\s*;[^,]*rel\s*=\s*\"?next\b", re.IGNORECASE)
 
 
 class FetchedManifest(msgspec.Struct, frozen=True):
@@ -137,8 +137,10 @@ class UpstreamRegistry:
     @staticmethod
     def _next_page(links: str, path: str) -> str:
         """Return the path of the next page, or "". Only the link's query counts, so it leads to no other place."""
-        found = _NEXT_LINK.search(links)
-        query = urlsplit(found[1]).query if found is not None else ""
+        try:
+            query = urlsplit(next_page(links)).query
+        except ValueError:
+            return ""
         return f"{path.partition('?')[0]}?{query}" if query else ""
 
     def _url(self, path: str) -> str:
