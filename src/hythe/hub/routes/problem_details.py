@@ -77,7 +77,7 @@ def problem_response(error: Exception) -> Response:
 
 
 def describe_error(error: Exception) -> tuple[Problem, dict[str, str]]:
-    """Return what clients are told of an error, and the headers of the response; log an unexpected error."""
+    """Return the problem that describes an error, and the headers of its response; log an unexpected error."""
     error = known_error(error)
     problem = Problem(
         title=_status(error).phrase,
