@@ -1,0 +1,10 @@
+"""Organizations, teams and collaborators share repositories."""
+
+revision = "0017"
+down_revision = "0016"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Nothing to do yet."""
