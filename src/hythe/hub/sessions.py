@@ -31,16 +31,29 @@ class SessionService:
         self._credentials = credentials
         self._clock = clock
 
-    async def sign_in(self, name: str, password: str, address: str) -> NewSession:
-        """Start a session for a client at ``address``. Raises SignInNeeded, AccountBlocked, TooManyAttempts."""
+    async def check_password(self, name: str, password: str, address: str) -> HubActor:
+        """Return the user with this name and password, the first factor of a sign-in, for a client at ``address``.
+
+        Raises SignInNeeded, AccountBlocked, TooManyAttempts.
+        """
         actor = await self._credentials.by_password(name, password, address)
         if actor.user_id is None or actor.personal_token_id is not None:
             raise SignInNeeded("personal access tokens are for programs", "sign in with your password")
+        return actor
+
+    async def start(self, actor: HubActor, address: str, user_agent: str = "") -> NewSession:
+        """Start a session of a user who gave every factor that their account requires. Raises SignInNeeded."""
+        if actor.user_id is None:
+            raise SignInNeeded("sign in first")
         now = self._clock()
         started = NewSession(new_secret(), actor, now + LIFETIME)
         async with self._database.writing() as session:
             await store.add(session, digest_of(started.token), actor.user_id, now, started.expires_at)
         return started
+
+    async def sign_in(self, name: str, password: str, address: str, user_agent: str = "") -> NewSession:
+        """Check the password and start a session. Raises SignInNeeded, AccountBlocked, TooManyAttempts."""
+        return await self.start(await self.check_password(name, password, address), address, user_agent)
 
     async def bearer(self, name: str, password: str, address: str) -> str:
         """Return a Bearer token for a program: the given personal access token, or a new session's token.
