@@ -11,7 +11,7 @@ from msgspec import Meta
 
 from hythe.builds.build import Build, Cause, QueuePosition, SourceCommit
 from hythe.builds.configuration import BuildConfiguration
-from hythe.builds.configurations import MANAGE, TRIGGER_TOKEN, may_see_values
+from hythe.builds.configurations import TRIGGER_TOKEN
 from hythe.builds.errors import BuildConflict, InvalidBuildConfiguration
 from hythe.builds.queue import BuildQueue
 from hythe.builds.rules import MAX_SOURCE_LENGTH, Rule, RuleMatch, docker_tags, without_values
@@ -22,12 +22,12 @@ from hythe.builds.sql.builds import BuildFilter, NewBuild
 from hythe.builds.sql.configurations import TriggerCall
 from hythe.database import Database, Session
 from hythe.forges.source_ref import SourceRef, SourceType
-from hythe.hub.access import HubAccess
+from hythe.hub.access.actions import HubAction
+from hythe.hub.access.decision import HubAccess
 from hythe.hub.actor import HubActor
 from hythe.hub.errors import NotFound
 from hythe.hub.namespaces import short_name
 from hythe.hub.secret_box import SecretBox
-from hythe.registry.access import Action
 
 _REFUSED_AT_ONCE = (Cause.MANUAL, Cause.RETRY, Cause.TRIGGER)
 """Causes of builds that a request starts: its sender gets an error if they cannot be queued."""
@@ -110,7 +110,7 @@ class BuildService:
         Raises InvalidBuildConfiguration, BuildConflict.
         """
         async with self._database.writing() as session:
-            configuration = await self._allowed(session, actor, repository, MANAGE)
+            configuration = await self._allowed(session, actor, repository, HubAction.START_BUILD)
             _require_active(configuration)
             queued = await self._queue_manual(
                 session, configuration, ref, BuildRequest(cause=Cause.MANUAL, by=actor.name)
@@ -182,7 +182,8 @@ class BuildService:
     async def trigger_token(self, actor: HubActor, repository: str, *, rotate: bool = False) -> str:
         """Return the token of the trigger URL; ``rotate`` replaces it first."""
         async with self._database.writing() as session:
-            configuration = await self._allowed(session, actor, repository, MANAGE)
+            action = HubAction.CONFIGURE_BUILDS if rotate else HubAction.VIEW_BUILD_SETTINGS
+            configuration = await self._allowed(session, actor, repository, action)
             if rotate:
                 sealed = self._secret_box.seal(TRIGGER_TOKEN, secrets.token_urlsafe(24))
                 await configuration_rows.set_trigger_token(session, configuration.id, sealed)
@@ -193,7 +194,7 @@ class BuildService:
     async def trigger_calls(self, actor: HubActor, repository: str) -> list[TriggerCall]:
         """Return the last ten calls of the trigger URL, newest first."""
         async with self._database.reading() as session:
-            configuration = await self._allowed(session, actor, repository, MANAGE)
+            configuration = await self._allowed(session, actor, repository, HubAction.VIEW_BUILD_SETTINGS)
             return await configuration_rows.trigger_calls(session, configuration.id)
 
     async def _is_token(self, session: Session, configuration: BuildConfiguration, token: str) -> bool:
@@ -204,7 +205,7 @@ class BuildService:
         """Return builds of repositories that the actor can read, newest first, without values of build arguments."""
         async with self._database.reading() as session:
             if filters.repository:
-                await self._access.require_repository(actor, filters.repository, Action.PULL, session)
+                await self._access.require_repository(actor, filters.repository, HubAction.VIEW_REPOSITORY, session)
             if filters.repository or actor.operating:
                 found = await rows.find(session, filters)
             else:
@@ -223,7 +224,7 @@ class BuildService:
     async def badge(self, actor: HubActor, repository: str, source_name: str = "") -> Build | None:
         """Return the build that the badge shows."""
         async with self._database.reading() as session:
-            configuration = await self._allowed(session, actor, repository, Action.PULL)
+            configuration = await self._allowed(session, actor, repository, HubAction.VIEW_REPOSITORY)
             return await rows.last_finished(session, configuration.id, source_name)
 
     async def log(self, actor: HubActor, repository: str, number: int, start: int = 0) -> tuple[Build, bytes]:
@@ -235,7 +236,7 @@ class BuildService:
     async def cancel(self, actor: HubActor, repository: str, number: int) -> Build:
         """Cancel a queued build, or stop a running one. Raises BuildConflict if it has finished."""
         async with self._database.writing() as session:
-            await self._access.require_repository(actor, repository, MANAGE, session)
+            await self._access.require_repository(actor, repository, HubAction.CANCEL_BUILD, session)
             build = await self._readable(session, actor, repository, number)
             if not await self._queue.cancel(session, build, actor.name):
                 raise BuildConflict(f"build {number} has already finished: {build.status.value}", "start a new one")
@@ -244,7 +245,7 @@ class BuildService:
     async def retry(self, actor: HubActor, repository: str, number: int) -> Build:
         """Build the same commit by the same rule again. Raises BuildConflict until the build has finished."""
         async with self._database.writing() as session:
-            configuration = await self._allowed(session, actor, repository, MANAGE)
+            configuration = await self._allowed(session, actor, repository, HubAction.START_BUILD)
             build = await self._readable(session, actor, repository, number)
             _require_active(configuration)
             if not build.status.is_over:
@@ -261,13 +262,19 @@ class BuildService:
         return again
 
     async def _readable(self, session: Session, actor: HubActor, repository: str, number: int) -> Build:
-        await self._access.require_repository(actor, repository, Action.PULL, session)
+        await self._access.require_repository(actor, repository, HubAction.VIEW_REPOSITORY, session)
         build = await rows.by_number(session, repository, number)
         if build is None:
             raise NotFound(f"{short_name(repository)} has no build {number}")
-        return build if await may_see_values(self._access, actor, repository, session) else _without_values(build)
+        return (
+            build
+            if await self._access.may(actor, repository, HubAction.VIEW_BUILD_VALUES, session)
+            else _without_values(build)
+        )
 
-    async def _allowed(self, session: Session, actor: HubActor, repository: str, action: Action) -> BuildConfiguration:
+    async def _allowed(
+        self, session: Session, actor: HubActor, repository: str, action: HubAction
+    ) -> BuildConfiguration:
         await self._access.require_repository(actor, repository, action, session)
         configuration = await configuration_rows.by_repository(session, repository)
         if configuration is None:

@@ -28,16 +28,13 @@ from hythe.builds.triggers.schedule import next_due
 from hythe.database import Database, Session
 from hythe.forges.adapters import source_kinds
 from hythe.forges.source_ref import GIT, SourceRef, SourceType
-from hythe.hub.access import HubAccess, reached
+from hythe.hub.access.actions import HubAction
+from hythe.hub.access.decision import HubAccess
 from hythe.hub.actor import HubActor
 from hythe.hub.errors import Invalid, NotFound
 from hythe.hub.namespaces import namespace_of, short_name
 from hythe.hub.secret_box import SecretBox
-from hythe.registry.access import Action
 from hythe.registry.sql import deletions as registry_deletions
-
-MANAGE = Action.DELETE
-"""The permission that managing a build configuration needs. Not PUSH: users cannot push to such a repository."""
 
 FALLBACK_BRANCH = "main"
 MAX_RULES = 50
@@ -84,7 +81,7 @@ class BuildConfigurationService:
         Raises InvalidBuildConfiguration, Invalid, and BuildConflict if the repository has one.
         """
         if not new.source.default_branch:
-            await self._access.require_repository(actor, repository, MANAGE)
+            await self._access.require_repository(actor, repository, HubAction.CONFIGURE_BUILDS)
             new = msgspec.structs.replace(new, source=await self._with_default_branch(new.source))
         checked = _validated(new)
         now = datetime.now(UTC)
@@ -92,7 +89,7 @@ class BuildConfigurationService:
         token = self._secret_box.seal(TRIGGER_TOKEN, secrets.token_urlsafe(24))
         try:
             async with self._database.writing() as session:
-                context = await self._access.require_repository(actor, repository, MANAGE, session)
+                context = await self._access.require_repository(actor, repository, HubAction.CONFIGURE_BUILDS, session)
                 if context.repository_id is None:
                     raise NotFound(f"repository {short_name(repository)!r} not found")
                 await _require_linked_account(session, actor, checked.source)
@@ -115,8 +112,12 @@ class BuildConfigurationService:
         Only who may write to it sees the values of build arguments.
         """
         async with self._database.reading() as session:
-            found = await self._allowed(session, actor, repository, Action.PULL)
-            return found if await may_see_values(self._access, actor, repository, session) else _without_values(found)
+            found = await self._allowed(session, actor, repository, HubAction.VIEW_REPOSITORY)
+            return (
+                found
+                if await self._access.may(actor, repository, HubAction.VIEW_BUILD_VALUES, session)
+                else _without_values(found)
+            )
 
     async def exists(self, actor: HubActor, repository: str) -> bool:
         """Whether the repository has a configuration that the actor can read."""
@@ -126,10 +127,12 @@ class BuildConfigurationService:
             return False
         return True
 
-    async def managed(self, actor: HubActor, repository: str) -> BuildConfiguration:
+    async def managed(
+        self, actor: HubActor, repository: str, action: HubAction = HubAction.VIEW_BUILD_SETTINGS
+    ) -> BuildConfiguration:
         """Return the configuration of a repository that the actor can manage."""
         async with self._database.reading() as session:
-            return await self._allowed(session, actor, repository, MANAGE)
+            return await self._allowed(session, actor, repository, action)
 
     async def of_account(self, actor: HubActor, account: str) -> list[BuildConfiguration]:
         """Return the configurations of a namespace that the actor can read, without the values of build arguments."""
@@ -144,10 +147,10 @@ class BuildConfigurationService:
         Raises InvalidBuildConfiguration, Invalid.
         """
         if changes.source is not None and not changes.source.default_branch:
-            await self._access.require_repository(actor, repository, MANAGE)
+            await self._access.require_repository(actor, repository, HubAction.CONFIGURE_BUILDS)
             changes = msgspec.structs.replace(changes, source=await self._with_default_branch(changes.source))
         async with self._database.writing() as session:
-            configuration = await self._allowed(session, actor, repository, MANAGE)
+            configuration = await self._allowed(session, actor, repository, HubAction.CONFIGURE_BUILDS)
             checked = _without_old_credentials(
                 configuration.source, _validated_changes(changes, configuration.source.default_branch)
             )
@@ -177,7 +180,7 @@ class BuildConfigurationService:
         The registry deletes the builds in steps, as those of a deleted repository.
         """
         async with self._database.writing() as session:
-            configuration = await self._allowed(session, actor, repository, MANAGE)
+            configuration = await self._allowed(session, actor, repository, HubAction.CONFIGURE_BUILDS)
             await rows.change(session, configuration.id, ConfigurationChanges(active=False), None)
             await self._queue.end_all(session, configuration.id, actor.name)
         await self._wait_for_statuses(configuration.id)
@@ -206,7 +209,7 @@ class BuildConfigurationService:
         """Set a build secret. Raises InvalidBuildConfiguration."""
         _check_secret(name, value)
         async with self._database.writing() as session:
-            configuration = await self._allowed(session, actor, repository, MANAGE)
+            configuration = await self._allowed(session, actor, repository, HubAction.CONFIGURE_BUILDS)
             if len((await rows.secrets(session, configuration.id)).keys() - {name}) >= MAX_SECRETS:
                 raise _too_many_secrets()
             await rows.set_secret(session, configuration.id, name, self._secret_box.seal(BUILD_SECRET, value))
@@ -214,28 +217,24 @@ class BuildConfigurationService:
     async def remove_secret(self, actor: HubActor, repository: str, name: str) -> None:
         """Delete a build secret. Raises NotFound."""
         async with self._database.writing() as session:
-            configuration = await self._allowed(session, actor, repository, MANAGE)
+            configuration = await self._allowed(session, actor, repository, HubAction.CONFIGURE_BUILDS)
             if not await rows.remove_secret(session, configuration.id, name):
                 raise NotFound(f"secret {name[:100]!r} not found")
 
     async def secret_names(self, actor: HubActor, repository: str) -> list[str]:
         """Return the names of the build secrets; their values are never returned."""
         async with self._database.reading() as session:
-            configuration = await self._allowed(session, actor, repository, MANAGE)
+            configuration = await self._allowed(session, actor, repository, HubAction.VIEW_BUILD_SETTINGS)
             return sorted(await rows.secrets(session, configuration.id))
 
-    async def _allowed(self, session: Session, actor: HubActor, repository: str, action: Action) -> BuildConfiguration:
+    async def _allowed(
+        self, session: Session, actor: HubActor, repository: str, action: HubAction
+    ) -> BuildConfiguration:
         await self._access.require_repository(actor, repository, action, session)
         configuration = await rows.by_repository(session, repository)
         if configuration is None:
             raise NotFound(f"{short_name(repository)} has no Trusted Builds", "create a build configuration first")
         return configuration
-
-
-async def may_see_values(access: HubAccess, actor: HubActor, repository: str, session: Session) -> bool:
-    """Return whether the actor may write to the repository, and so see the values of its build arguments."""
-    context = await access.context(actor, repository, session)
-    return not {Action.PUSH, MANAGE}.isdisjoint(reached(actor, repository, context))
 
 
 def _without_values(configuration: BuildConfiguration) -> BuildConfiguration:

@@ -8,7 +8,7 @@ from hythe.builds.sql import deletions
 from hythe.builds.sql.queue import Lease
 from hythe.builds.triggers.base_image_watch import BaseImageWatch
 from hythe.database import Session
-from hythe.hub.access import hub_actor
+from hythe.hub.access.decision import hub_actor
 from hythe.oci.errors import ErrorCode, WireError
 from hythe.registry.access import Actor
 from hythe.registry.events import RegistryListener, RepositoryRef, TagMove

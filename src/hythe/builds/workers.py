@@ -17,7 +17,7 @@ from hythe.builds.sql import builds as build_rows
 from hythe.builds.sql import configurations as configuration_rows
 from hythe.builds.sql.queue import Lease, LeaseState
 from hythe.database import Database, Session
-from hythe.hub.access import HubAccess
+from hythe.hub.access.decision import HubAccess
 from hythe.hub.access_token import claims_for
 from hythe.hub.actor import BuildLease, HubActor
 from hythe.hub.errors import SignInNeeded

@@ -7,6 +7,7 @@ import msgspec
 from hythe.hub.actor import HubActor, Right
 from hythe.hub.errors import AccountBlocked, HubError, SignInNeeded
 from hythe.hub.namespaces import NamespaceKind
+from hythe.hub.roles import OrganizationRole, RepositoryRole
 from hythe.hub.user import Visibility
 from hythe.registry.access import UNLIMITED, Limits
 
@@ -25,11 +26,25 @@ class CredentialState(msgspec.Struct, frozen=True):
     expires_at: datetime | None = None
 
 
+class Reader(msgspec.Struct, frozen=True):
+    """Whose repositories lists and search contain, besides public ones; ``user_id`` None: no account's.
+
+    ``nothing``: not even public ones, because the hub shows nothing without signing in.
+    """
+
+    user_id: int | None = None
+    nothing: bool = False
+
+
 class AccessContext(msgspec.Struct, frozen=True):
     """A namespace, a repository and a user; the ids are None where one does not exist or no user is signed in.
 
     ``built``: the repository has Trusted Builds, so only its builds may push to it. ``limits``: of the namespace.
     ``owner_blocked``: the account of the namespace is blocked. ``credential``: None if no user is signed in.
+
+    ``member`` is the user's role in the organization that has the namespace, ``member_role`` what that gives on all of
+    its repositories, and ``granted`` what teams and collaboration give on this one (for one that does not exist: what
+    patterns of teams would give). ``members_create``: members of the organization may create repositories.
     """
 
     namespace: NamespaceKind | None
@@ -43,6 +58,45 @@ class AccessContext(msgspec.Struct, frozen=True):
     limits: Limits = UNLIMITED
     owner_blocked: bool = False
     credential: CredentialState | None = None
+    curator: bool = False
+    member: OrganizationRole | None = None
+    member_role: RepositoryRole | None = None
+    granted: RepositoryRole | None = None
+    members_create: bool = False
+
+    @property
+    def namespace_role(self) -> OrganizationRole | None:
+        """The user's role in the namespace; each user is the owner of their own."""
+        if self.user_id is None:
+            return None
+        match self.namespace:
+            case NamespaceKind.USER:
+                return OrganizationRole.OWNER if self.owner_id == self.user_id else None
+            case NamespaceKind.ORGANIZATION:
+                return self.member
+            case NamespaceKind.CURATED:
+                return OrganizationRole.OWNER if self.admin or self.curator else None
+        return None
+
+    @property
+    def may_create(self) -> bool:
+        """Whether the user may create the repository, which does not exist, or others in the namespace."""
+        role = self.namespace_role
+        if role is None:
+            return self.granted is not None and self.granted >= RepositoryRole.WRITE and self.repository_id is None
+        return role is OrganizationRole.OWNER or self.members_create
+
+    @property
+    def repository_role(self) -> RepositoryRole | None:
+        """The user's role on the repository, regardless of its visibility; who may create it has it to create it."""
+        if self.namespace_role is OrganizationRole.OWNER:
+            return RepositoryRole.ADMIN
+        if self.user_id is None:
+            return None
+        if self.repository_id is None and self.may_create:
+            return RepositoryRole.ADMIN
+        roles = [role for role in (self.granted, self.member_role if self.member else None) if role is not None]
+        return max(roles, default=None)
 
 
 def credential_problem(actor: HubActor, context: AccessContext, now: datetime) -> HubError | None:

@@ -4,6 +4,7 @@ from enum import Enum
 
 import msgspec
 
+from hythe.hub.name_patterns import any_matches
 from hythe.oci.scope import Scope
 from hythe.registry.access import Action, Actor
 
@@ -16,10 +17,15 @@ class Right(Enum):
     READ = "repo:read"
     WRITE = "repo:write"
     DELETE = "repo:delete"
+    BUILDS = "builds"
+    ADMIN = "repo:admin"
     ACCOUNT = "account"
 
 
 EVERY_RIGHT = frozenset(Right)
+
+ROBOT_MARK = "+"
+"""Separates the namespace and the name of a robot."""
 
 RIGHTS = {Action.PULL: Right.READ, Action.PUSH: Right.WRITE, Action.DELETE: Right.DELETE}
 """The right of a credential that each action on a repository requires."""
@@ -37,35 +43,61 @@ class HubActor(Actor, frozen=True):
     """A user, an anonymous client (``user_id`` None) or the operator, with the limits of their credential.
 
     ``admin`` is the account's status at sign-in; ``hub.access`` queries the database where it matters. ``granted`` has
-    the scopes of a token of the token server, which allows nothing else; None means no limit to certain repositories.
+    the scopes of a token of the token server, which allows nothing else; None means no such limit. ``repositories`` has
+    the names or patterns that a personal token or robot is limited to; None: all that its account may use.
     ``build`` is set if the credential belongs to a Trusted Build. ``personal_token_digest`` (empty: none) and
     ``credential_generation`` say what the credential depends on: an access token ends with its personal token, and when
-    the account's generation grows.
+    the account's generation grows. ``session_id`` is the public id of a web session, else empty, and
+    ``password_given`` says that the password came with the request. ``address`` is the client's, and ``credential``
+    describes the credential for the audit log: ``session``, ``password``, ``personal token ci``.
     """
 
     user_id: int | None = None
     admin: bool = False
     rights: frozenset[Right] = EVERY_RIGHT
+    repositories: tuple[str, ...] | None = None
     granted: tuple[Scope, ...] | None = None
     personal_token_id: int | None = None
     personal_token_digest: str = ""
     credential_generation: int = 0
+    session_id: str = ""
+    password_given: bool = False
     operating: bool = False
     build: BuildLease | None = None
+    address: str = ""
+    credential: str = ""
 
     @classmethod
     def operator(cls) -> "HubActor":
         """Return the actor behind ``hythe admin``, who may do everything."""
-        return cls("operator", admin=True, operating=True)
+        return cls("operator", admin=True, operating=True, credential="command line")
 
     @property
     def signed_in(self) -> bool:
         """Return whether the actor is a user."""
         return self.user_id is not None
 
+    @property
+    def account(self) -> str:
+        """The name of the account; ``acme`` for the robot ``acme+ci``."""
+        return self.name.partition(ROBOT_MARK)[0]
+
+    @property
+    def robot(self) -> bool:
+        """Whether the actor is a robot or a CI job, which belongs to a namespace and not to a person."""
+        return ROBOT_MARK in self.name
+
+    def narrowed(self, rights: frozenset[Right], repositories: tuple[str, ...] | None) -> "HubActor":
+        """Return the actor with the present limits of the token that an access token came from."""
+        return msgspec.structs.replace(self, rights=self.rights & rights, repositories=repositories)
+
+    def credential_has(self, right: Right, repository: str) -> bool:
+        """Return whether the credential has a right on a repository, regardless of its holder and of ``granted``."""
+        return right in self.rights and (self.repositories is None or any_matches(self.repositories, repository))
+
     def credential_allows(self, repository: str, action: Action) -> bool:
         """Return whether the credential allows this action, regardless of its holder."""
-        if RIGHTS[action] not in self.rights:
+        if not self.credential_has(RIGHTS[action], repository):
             return False
         return self.granted is None or any(
             action.value in scope.actions

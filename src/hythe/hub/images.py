@@ -2,7 +2,8 @@
 
 import asyncio
 
-from hythe.hub.access import HubAccess
+from hythe.hub.access.actions import HubAction
+from hythe.hub.access.decision import HubAccess
 from hythe.hub.actor import HubActor
 from hythe.hub.errors import NotFound
 from hythe.hub.image import ImageDetails, PlatformImage
@@ -13,7 +14,6 @@ from hythe.oci.digest import Digest
 from hythe.oci.errors import InvalidManifest, WireError
 from hythe.oci.manifest import ManifestKind
 from hythe.offload import OffloadPool
-from hythe.registry.access import Action
 from hythe.registry.blobs import Blobs
 from hythe.registry.manifests import Manifests
 from hythe.registry.sql.manifests import StoredManifest
@@ -37,7 +37,7 @@ class ImageService:
     async def get(self, actor: HubActor, repository: str, reference: str | Digest) -> ImageDetails:
         """Return the image of a tag or digest. Raises NotFound."""
         name = canonical_name(repository)
-        await self._access.require_repository(actor, name, Action.PULL)
+        await self._access.require_repository(actor, name, HubAction.VIEW_REPOSITORY)
         stored, summary = await self._summary(actor, name, reference)
         if summary.kind is ManifestKind.INDEX:
             rows = max(MIN_ROWS, MAX_ROWS // max(1, len(summary.images)))

@@ -30,15 +30,27 @@ _USER_NAME = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 
 
 class NamespaceKind(Enum):
-    """Who may push to a namespace: its user, the administrators, or no one because it mirrors another registry."""
+    """Who may push to a namespace: its user, the members of its organization, the curators, or no one because it
+    mirrors another registry.
+
+    The database calls the namespaces of organizations ``user``, too: the kind of the owner's account tells them apart.
+    """
 
     USER = "user"
+    ORGANIZATION = "organization"
     CURATED = "curated"
     MIRROR = "mirror"
 
 
+class AccountKind(Enum):
+    """What a row of ``users`` is. An organization cannot sign in."""
+
+    USER = "user"
+    ORGANIZATION = "organization"
+
+
 class Namespace(msgspec.Struct, frozen=True):
-    """A namespace; ``user_id`` is its owner's id, if it has an owner."""
+    """A namespace; ``user_id`` is the id of its account, a user or an organization, if it has one."""
 
     id: int
     name: str

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from hythe.database import Session
-from hythe.hub.access import HubAccess, hub_actor
+from hythe.hub.access.decision import HubAccess, hub_actor
 from hythe.hub.errors import Refused, SignInNeeded
 from hythe.hub.pulls import PullCounter
 from hythe.hub.repository_index import enlist

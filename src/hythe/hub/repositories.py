@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 
 from hythe.database import Database, Session
-from hythe.hub.access import HubAccess
+from hythe.hub.access.actions import HubAction
+from hythe.hub.access.decision import HubAccess
 from hythe.hub.actor import HubActor
 from hythe.hub.descriptions import Descriptions
 from hythe.hub.errors import Invalid, NotFound, Taken
@@ -30,7 +31,6 @@ from hythe.hub.sql import namespaces as namespace_store
 from hythe.hub.sql import repositories as store
 from hythe.hub.user import Visibility
 from hythe.hub.validation import Checked, problems_by
-from hythe.registry.access import Action
 from hythe.registry.events import RepositoryRef as MadeRepository
 from hythe.registry.repositories import Repositories as RegistryRepositories
 from hythe.registry.sql import repositories as registry_store
@@ -70,6 +70,13 @@ class RepositoryChange(Checked, frozen=True, omit_defaults=True):
     description: str | msgspec.UnsetType = msgspec.UNSET
     full_description: str | msgspec.UnsetType = msgspec.UNSET
 
+    @property
+    def action(self) -> HubAction:
+        """What the change needs."""
+        if self.visibility is msgspec.UNSET:
+            return HubAction.DESCRIBE_REPOSITORY
+        return HubAction.SET_VISIBILITY
+
     @classmethod
     def problems(cls, values: Mapping[str, Any]) -> dict[str, str]:
         """See Checked."""
@@ -97,10 +104,10 @@ class RepositoryService:
         """Create an empty repository. Raises SignInNeeded, Refused, Taken, Invalid."""
         new.check()
         full_name = f"{new.namespace}/{new.name}"
-        await self._access.require_namespace(actor, full_name)
+        await self._access.require_creation(actor, full_name)
         description = await self._descriptions.render(new.namespace, new.full_description)
         async with self._database.writing() as session:
-            context = await self._access.require_namespace(actor, full_name, session)
+            context = await self._access.require_creation(actor, full_name, session)
             if context.repository_id is not None:
                 raise _taken(full_name)
             made = await _made(session, full_name, self._clock())
@@ -118,9 +125,9 @@ class RepositoryService:
     async def get(self, actor: HubActor, name: str) -> Repository:
         """Return a repository. Raises NotFound, also if the actor may not see it."""
         async with self._database.reading() as session:
-            return await self._readable(session, actor, name, Action.PULL)
+            return await self._readable(session, actor, name, HubAction.VIEW_REPOSITORY)
 
-    async def _readable(self, session: Session, actor: HubActor, name: str, action: Action) -> Repository:
+    async def _readable(self, session: Session, actor: HubActor, name: str, action: HubAction) -> Repository:
         context = await self._access.require_repository(actor, canonical_name(name), action, session)
         found = await store.by_id(session, context.repository_id) if context.repository_id is not None else None
         if found is None:
@@ -134,7 +141,7 @@ class RepositoryService:
         if isinstance(change.full_description, str):
             values |= await self._rendered(actor, name, change.full_description)
         async with self._database.writing() as session:
-            found = await self._readable(session, actor, name, Action.PUSH)
+            found = await self._readable(session, actor, name, change.action)
             visibility = values.get("visibility")
             if visibility is Visibility.PRIVATE and not found.private:
                 context = await self._access.context(actor, found.full_name, session)
@@ -148,25 +155,25 @@ class RepositoryService:
 
     async def _rendered(self, actor: HubActor, name: str, text: str) -> Mapping[str, Any]:
         full_name = canonical_name(name)
-        await self._access.require_repository(actor, full_name, Action.PUSH)
+        await self._access.require_repository(actor, full_name, HubAction.DESCRIBE_REPOSITORY)
         return (await self._descriptions.render(namespace_of(full_name), text)).columns
 
     async def delete(self, actor: HubActor, name: str) -> None:
         """Delete a repository with all its tags and images. Raises NotFound, SignInNeeded, Refused."""
         full_name = canonical_name(name)
-        await self._access.require_repository(actor, full_name, Action.DELETE)
+        await self._access.require_repository(actor, full_name, HubAction.DELETE_REPOSITORY)
         await self._registry.delete(actor, full_name)
 
     async def may_write(self, actor: HubActor, name: str) -> bool:
-        """Return whether the actor may push to and change this repository; pages show controls accordingly."""
-        return await self._access.may(actor, canonical_name(name), Action.PUSH)
+        """Return whether the actor may change this repository; pages show controls accordingly."""
+        return await self._access.may(actor, canonical_name(name), HubAction.DESCRIBE_REPOSITORY)
 
     async def in_namespace(self, actor: HubActor, namespace: str, paging: Paging) -> Page[Repository]:
         """Return a namespace's repositories that the actor may see, most recently changed first. Raises NotFound."""
         async with self._database.reading() as session:
             found = await self._namespace(session, namespace)
             reader = self._access.reader(actor)
-            own = reader is not None and reader == found.user_id
+            own = reader.user_id is not None and reader.user_id == found.user_id
             return await store.in_namespace(session, found.id, paging, only_public=not own)
 
     async def _namespace(self, session: Session, name: str) -> Namespace:

@@ -5,7 +5,8 @@ with stars and pulls. A word also matches as a prefix (``cent``) and, if nothing
 """
 
 from hythe.database import Database, QueryTimeout, Session
-from hythe.hub.access import HubAccess
+from hythe.hub.access.decision import HubAccess
+from hythe.hub.access_context import Reader
 from hythe.hub.actor import HubActor
 from hythe.hub.page import Page, Paging
 from hythe.hub.repository import Repository
@@ -44,7 +45,7 @@ class SearchService:
             async with self._database.reading_long(SECONDS) as session:
                 return await store.ranked(session, query, SearchHits(), reader, paging)
 
-    async def _find(self, session: Session, query: SearchQuery, reader: int | None, paging: Paging) -> Page[Repository]:
+    async def _find(self, session: Session, query: SearchQuery, reader: Reader, paging: Paging) -> Page[Repository]:
         page = await store.ranked(session, query, self._index.by_words(query), reader, paging)
         if page.total:
             return page

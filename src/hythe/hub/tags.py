@@ -6,7 +6,8 @@ from typing import Any
 from sqlalchemy import Row
 
 from hythe.database import Database
-from hythe.hub.access import HubAccess
+from hythe.hub.access.actions import HubAction
+from hythe.hub.access.decision import HubAccess
 from hythe.hub.actor import HubActor
 from hythe.hub.errors import NotFound
 from hythe.hub.image_summary import ManifestSummary, bounded, summarize
@@ -19,7 +20,6 @@ from hythe.oci.digest import Digest
 from hythe.oci.errors import InvalidManifest
 from hythe.oci.manifest import ManifestKind
 from hythe.offload import OffloadPool
-from hythe.registry.access import Action
 from hythe.registry.tags import TagHistoryEntry
 from hythe.registry.tags import Tags as RegistryTags
 
@@ -73,36 +73,38 @@ class TagService:
 
     async def delete(self, actor: HubActor, repository: str, tag: str) -> None:
         """Delete a tag but not its image. Raises NotFound, SignInNeeded, Refused, WireError."""
-        name = await self._allowed(actor, repository, Action.DELETE)
+        name = await self._allowed(actor, repository, HubAction.DELETE_TAG)
         await self._registry.delete(actor, name, tag)
 
     async def history(
         self, actor: HubActor, repository: str, tag: str, before: int | None = None
     ) -> tuple[TagHistoryEntry, ...]:
         """Return a tag's moves before the move with id ``before``, newest first. Raises NotFound."""
-        return await self._registry.history(actor, await self._allowed(actor, repository, Action.PULL), tag, before)
+        name = await self._allowed(actor, repository, HubAction.VIEW_REPOSITORY)
+        return await self._registry.history(actor, name, tag, before)
 
     async def restore(self, actor: HubActor, repository: str, tag: str, digest: Digest) -> None:
         """Point a tag to a digest of its history. Raises NotFound, SignInNeeded, Refused, WireError."""
-        name = await self._allowed(actor, repository, Action.PUSH)
+        name = await self._allowed(actor, repository, HubAction.RESTORE_TAG)
         await self._registry.restore(actor, name, tag, digest)
 
     async def immutable(self, actor: HubActor, repository: str) -> tuple[str, ...]:
         """Return the patterns of immutable tags, which can be set only once. Raises NotFound."""
-        return await self._registry.immutable_patterns(actor, await self._allowed(actor, repository, Action.PULL))
+        name = await self._allowed(actor, repository, HubAction.VIEW_REPOSITORY)
+        return await self._registry.immutable_patterns(actor, name)
 
     async def set_immutable(self, actor: HubActor, repository: str, patterns: tuple[str, ...]) -> None:
         """Replace the patterns of immutable tags. Raises NotFound, SignInNeeded, Refused."""
-        name = await self._allowed(actor, repository, Action.DELETE)
+        name = await self._allowed(actor, repository, HubAction.PROTECT_TAGS)
         await self._registry.set_immutable_patterns(actor, name, patterns)
 
-    async def _allowed(self, actor: HubActor, repository: str, action: Action) -> str:
+    async def _allowed(self, actor: HubActor, repository: str, action: HubAction) -> str:
         name = canonical_name(repository)
         await self._access.require_repository(actor, name, action)
         return name
 
     async def _readable(self, actor: HubActor, name: str) -> int:
-        context = await self._access.require_repository(actor, name, Action.PULL)
+        context = await self._access.require_repository(actor, name, HubAction.VIEW_REPOSITORY)
         if context.repository_id is None:
             raise NotFound(f"repository {name!r} does not exist")
         return context.repository_id

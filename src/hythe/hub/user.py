@@ -9,9 +9,10 @@ from hythe.hub.plan import Plan, PlanUsage
 
 
 class Visibility(Enum):
-    """Who may see a repository."""
+    """Who may see a repository: all, all who are signed in, or those who have a role on it."""
 
     PUBLIC = "public"
+    INTERNAL = "internal"
     PRIVATE = "private"
 
 

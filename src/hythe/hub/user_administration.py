@@ -13,7 +13,8 @@ from datetime import datetime
 import msgspec
 
 from hythe.database import Database, Session
-from hythe.hub.access import HubAccess
+from hythe.hub.access.actions import HubAction
+from hythe.hub.access.decision import HubAccess
 from hythe.hub.account_events import AccountListener
 from hythe.hub.actor import HubActor
 from hythe.hub.errors import Invalid, NotFound, Refused
@@ -75,7 +76,7 @@ class UserAdministration:
 
         Raises NotFound, Refused.
         """
-        await self._access.require_admin(actor)
+        await self._access.require_hub(actor, HubAction.BLOCK_USER)
         async with self._database.writing() as session:
             user = await self._other(session, actor, name)
             if not user.blocked:
@@ -94,7 +95,7 @@ class UserAdministration:
 
         Raises NotFound.
         """
-        await self._access.require_admin(actor)
+        await self._access.require_hub(actor, HubAction.UNBLOCK_USER)
         async with self._database.writing() as session:
             user = await _named(session, name)
             if user.blocked:
@@ -103,7 +104,7 @@ class UserAdministration:
 
     async def contents(self, actor: HubActor, name: str) -> AccountContents:
         """Return what ``delete`` would delete. Raises NotFound."""
-        await self._access.require_admin(actor)
+        await self._access.require_hub(actor, HubAction.DELETE_USER)
         async with self._database.reading() as session:
             await _named(session, name)
         async with self._database.reading_long(COUNT_TIMEOUT) as session:

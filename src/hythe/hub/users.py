@@ -9,7 +9,8 @@ import msgspec
 from sqlalchemy.exc import IntegrityError
 
 from hythe.database import Database
-from hythe.hub.access import HubAccess
+from hythe.hub.access.actions import HubAction
+from hythe.hub.access.decision import HubAccess
 from hythe.hub.actor import HubActor, Right
 from hythe.hub.client_network import client_network
 from hythe.hub.errors import Invalid, NotFound, Refused, Taken
@@ -112,7 +113,7 @@ class UserService:
         if not (self.sign_up_open or by_admin):
             raise Refused("sign-up is disabled on this hub", "ask an administrator for an account")
         if admin:
-            await self._access.require_admin(actor)
+            await self._access.require_hub(actor, HubAction.CREATE_USER)
         new.check()
         if by_admin:
             return await self._add(new, None, admin=admin)
@@ -204,7 +205,7 @@ class UserService:
 
     async def set_plan(self, actor: HubActor, name: str, plan: PlanChange) -> User:
         """Change an account's plan; what it has beyond the new limits stays. Raises Refused, NotFound."""
-        await self._access.require_admin(actor)
+        await self._access.require_hub(actor, HubAction.SET_PLAN)
         user = await self._named(name)
         if user is None:
             raise _unknown(name)
@@ -226,7 +227,7 @@ class UserService:
             self._access.require_account(actor)
             await self._require_password(found, current or "")
         else:
-            await self._access.require_admin(actor)
+            await self._access.require_hub(actor, HubAction.RESET_PASSWORD)
         if problem := password_problem(password):
             raise Invalid({"password": problem})
         password_hash = await self._passwords.hash(password)
@@ -248,7 +249,7 @@ class UserService:
 
     async def list(self, actor: HubActor, paging: Paging) -> Page[User]:
         """Return the accounts by name; for administrators. Raises Refused."""
-        await self._access.require_admin(actor)
+        await self._access.require_hub(actor, HubAction.VIEW_USERS)
         async with self._database.reading() as session:
             return await store.listed(session, paging)
 

@@ -1,7 +1,7 @@
 """Events of the registry: a tag was pushed."""
 
 from hythe.database import Session
-from hythe.hub.access import hub_actor
+from hythe.hub.access.decision import hub_actor
 from hythe.notifications.event import EventKind, NotificationEvent
 from hythe.notifications.outbox import Outbox
 from hythe.notifications.sql import webhooks as rows

@@ -5,6 +5,7 @@ from urllib.parse import urlsplit
 
 from hythe.builds.configurations import BuildConfigurationService
 from hythe.database import Database
+from hythe.hub.access.actions import HubAction
 from hythe.hub.actor import HubActor
 from hythe.hub.errors import NotFound
 from hythe.hub.secret_box import SecretBox
@@ -32,7 +33,7 @@ class WebhookService:
 
     async def add(self, actor: HubActor, repository: str, new: NewWebhook) -> Webhook:
         """Add a webhook. Raises InvalidWebhook."""
-        repository_id = await self._managed(actor, repository)
+        repository_id = await self._managed(actor, repository, HubAction.CONFIGURE_WEBHOOKS)
         parts = urlsplit(new.url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise InvalidWebhook(f"{new.url[:100]!r} is not an http or https URL", "write https://HOST/PATH")
@@ -50,13 +51,13 @@ class WebhookService:
 
     async def of_repository(self, actor: HubActor, repository: str) -> list[Webhook]:
         """Return a repository's webhooks, oldest first."""
-        repository_id = await self._managed(actor, repository)
+        repository_id = await self._managed(actor, repository, HubAction.VIEW_WEBHOOKS)
         async with self._database.reading() as session:
             return await rows.of_repository(session, repository_id)
 
     async def remove(self, actor: HubActor, repository: str, webhook_id: int) -> None:
         """Remove a webhook with its deliveries. Raises NotFound."""
-        configuration = await self._configurations.managed(actor, repository)
+        configuration = await self._configurations.managed(actor, repository, HubAction.CONFIGURE_WEBHOOKS)
         async with self._database.writing() as session:
             # The registry deletes the deliveries in steps, as those of a deleted repository.
             deleted_id = await registry_deletions.add_deleted(session, configuration.repository, datetime.now(UTC))
@@ -65,7 +66,7 @@ class WebhookService:
 
     async def deliveries(self, actor: HubActor, repository: str, webhook_id: int) -> list[WebhookDelivery]:
         """Return the last deliveries of a webhook, newest first. Raises NotFound."""
-        repository_id = await self._managed(actor, repository)
+        repository_id = await self._managed(actor, repository, HubAction.VIEW_WEBHOOKS)
         async with self._database.reading() as session:
             webhook = await rows.by_id(session, webhook_id)
             if webhook is None or webhook.repository_id != repository_id:
@@ -74,7 +75,7 @@ class WebhookService:
 
     async def redeliver(self, actor: HubActor, repository: str, delivery_id: str) -> None:
         """Send a delivery again, now. Raises NotFound."""
-        repository_id = await self._managed(actor, repository)
+        repository_id = await self._managed(actor, repository, HubAction.CONFIGURE_WEBHOOKS)
         async with self._database.writing() as session:
             delivery = await rows.delivery_by_id(session, delivery_id)
             webhook = await rows.by_id(session, delivery.webhook_id) if delivery else None
@@ -99,5 +100,5 @@ class WebhookService:
                 await rows.set_callback_state(session, waiting.id, "")
                 await rows.set_outcome(session, waiting.id, 0, 0, "", datetime.now(UTC))
 
-    async def _managed(self, actor: HubActor, repository: str) -> int:
-        return (await self._configurations.managed(actor, repository)).repository_id
+    async def _managed(self, actor: HubActor, repository: str, action: HubAction) -> int:
+        return (await self._configurations.managed(actor, repository, action)).repository_id

@@ -19,7 +19,16 @@ from hythe.database import SchemaError, open_database
 from hythe.database.migration import upgrade
 from hythe.database.schema import MIGRATIONS, known_revisions, newest_revision
 from hythe.database.sqlite import SQLITE_FILE
-from hythe.database.tables import builds, forges, hub, notifications, registry  # noqa: F401 (fill METADATA)
+from hythe.database.tables import (  # noqa: F401 (fill METADATA)
+    audit,
+    builds,
+    forges,
+    hub,
+    notifications,
+    organizations,
+    registry,
+    sign_in,
+)
 from hythe.database.tables.metadata import METADATA
 
 

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 from tests.unit.hub.services import Services
 
-from hythe.hub.access import allowed
+from hythe.hub.access.decision import allowed
 from hythe.hub.access_context import AccessContext
 from hythe.hub.actor import ANONYMOUS, BuildLease, HubActor, Right
 from hythe.hub.errors import NotFound, Refused, SignInNeeded

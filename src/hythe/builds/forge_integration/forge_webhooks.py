@@ -25,6 +25,7 @@ from hythe.builds.sql.forge_webhooks import ForgeWebhook
 from hythe.database import Database, Session
 from hythe.forges.errors import ForgeError
 from hythe.forges.port import ForgeClient, ForgeRepository
+from hythe.hub.access.actions import HubAction
 from hythe.hub.actor import HubActor
 from hythe.hub.errors import HubError, Invalid, NotFound
 from hythe.hub.namespaces import short_name
@@ -86,7 +87,7 @@ class ForgeWebhookService:
         ``hub_url`` is the hub's URL in the caller's request; the setting ``public_url`` overrides it. Without enough
         permissions, the reply has the values to paste. Raises NotFound, SignInNeeded, Refused, BuildConflict, Invalid.
         """
-        configuration = await self._configurations.managed(actor, repository)
+        configuration = await self._configurations.managed(actor, repository, HubAction.CONFIGURE_BUILDS)
         linked_account_id = configuration.source.linked_account_id
         if linked_account_id is not None:
             await self._linked_accounts.get(actor, linked_account_id)
@@ -171,7 +172,7 @@ class ForgeWebhookService:
 
     async def get(self, actor: HubActor, repository: str) -> ForgeWebhookReply:
         """Return the webhook of a build configuration. Raises NotFound, SignInNeeded, Refused."""
-        found = await self._managed(actor, repository)
+        found = await self._managed(actor, repository, HubAction.VIEW_BUILD_SETTINGS)
         if found is None:
             raise NotFound(f"{short_name(repository)} has no webhook", "install it, or create one to paste")
         webhook, sealed = found
@@ -188,7 +189,7 @@ class ForgeWebhookService:
 
     async def list_deliveries(self, actor: HubActor, repository: str) -> list[ForgeDelivery]:
         """Return the recent deliveries of a build configuration's webhook, newest first."""
-        found = await self._managed(actor, repository)
+        found = await self._managed(actor, repository, HubAction.VIEW_BUILD_SETTINGS)
         if found is None:
             return []
         async with self._database.reading() as session:
@@ -196,12 +197,12 @@ class ForgeWebhookService:
 
     async def remove(self, actor: HubActor, repository: str) -> RemovalReport:
         """Remove a build configuration's webhook and deploy key, here and at the forge."""
-        found = await self._managed(actor, repository)
+        found = await self._managed(actor, repository, HubAction.CONFIGURE_BUILDS)
         return await self._remove(found[0]) if found else RemovalReport()
 
     async def delete_configuration(self, actor: HubActor, repository: str) -> RemovalReport:
         """Delete a build configuration with its builds, then remove its webhook and deploy key."""
-        found = await self._managed(actor, repository)
+        found = await self._managed(actor, repository, HubAction.CONFIGURE_BUILDS)
         # The configuration first: the commit statuses of its cancelled builds need the webhook's row.
         await self._configurations.remove(actor, repository)
         return await self._remove(found[0]) if found else RemovalReport()
@@ -224,9 +225,9 @@ class ForgeWebhookService:
             removed.append(f"the token of {account.login}")
         return RemovalReport(tuple(removed), tuple(remaining))
 
-    async def _managed(self, actor: HubActor, repository: str) -> tuple[ForgeWebhook, str] | None:
+    async def _managed(self, actor: HubActor, repository: str, action: HubAction) -> tuple[ForgeWebhook, str] | None:
         """Return the webhook, with its sealed secret, of a build configuration that the actor can manage."""
-        configuration = await self._configurations.managed(actor, repository)
+        configuration = await self._configurations.managed(actor, repository, action)
         async with self._database.reading() as session:
             return await rows.by_configuration(session, configuration.id)
 

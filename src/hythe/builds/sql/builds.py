@@ -17,6 +17,7 @@ from hythe.database.tables.builds import build_configurations, builds
 from hythe.database.tables.hub import hub_repositories, namespaces
 from hythe.database.tables.registry import repositories
 from hythe.forges.source_ref import SourceRef, SourceType
+from hythe.hub.access_context import Reader
 from hythe.hub.sql.access_context import seen_by
 from hythe.worker.protocol import BuildResult, BuildStep
 
@@ -172,8 +173,8 @@ async def find(session: Session, filters: BuildFilter) -> list[Build]:
     return await _find(session, _builds(), filters)
 
 
-async def find_readable(session: Session, filters: BuildFilter, reader: int | None) -> list[Build]:
-    """Return the matching builds of repositories that the user can read (None: public ones), newest first."""
+async def find_readable(session: Session, filters: BuildFilter, reader: Reader) -> list[Build]:
+    """Return the matching builds of repositories that the reader may read, newest first."""
     joined = _builds().join(hub_repositories, hub_repositories.c.repository_id == repositories.c.id)
     return await _find(session, seen_by(joined.join(namespaces), reader), filters)
 

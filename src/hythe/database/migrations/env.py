@@ -2,7 +2,17 @@
 
 from alembic import context
 
-from hythe.database.tables import builds, forges, hub, notifications, registry  # noqa: F401 (fill METADATA)
+from hythe.database.tables import (  # noqa: F401 (fill METADATA)
+    audit,
+    builds,
+    forges,
+    hub,
+    notifications,
+    organizations,
+    registry,
+    second_factors,
+    sign_in,
+)
 from hythe.database.tables.metadata import METADATA
 
 context.configure(

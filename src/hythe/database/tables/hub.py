@@ -17,20 +17,26 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     and_,
+    false,
     literal_column,
+    true,
 )
 
 from hythe.database.tables.metadata import METADATA, Identity, Timestamp
+
+_VISIBILITY = String(7).with_variant(String(16), "postgresql")
+"""SQLite does not enforce the length, which was widened for ``internal``."""
 
 users = Table(
     "users",
     METADATA,
     Column("id", Identity, primary_key=True),
     Column("name", String(39), nullable=False, unique=True),
-    Column("email", String(254), nullable=False, unique=True),  # lower case
-    Column("password_hash", Text, nullable=False),
+    # Lower case. An organization has none, and ``organization:HEX`` to keep the column unique.
+    Column("email", String(254), nullable=False, unique=True),
+    Column("password_hash", Text, nullable=False),  # empty: no password is right
     Column("admin", Boolean, nullable=False),
-    Column("default_visibility", String(7), nullable=False),  # of repositories that a push creates
+    Column("default_visibility", _VISIBILITY, nullable=False),  # of repositories that a push creates
     # The account's plan (``hub.plan``); NULL: unlimited.
     Column("private_limit", Integer),
     Column("repository_limit", Integer),
@@ -41,6 +47,15 @@ users = Table(
     Column("blocked_at", Timestamp),  # NULL: not blocked
     Column("deleted_at", Timestamp),  # set while its repositories are being deleted, after which the row goes
     Column("credential_generation", BigInteger, nullable=False, server_default="0"),  # access tokens of older ones end
+    Column("email_confirmed_at", Timestamp),  # NULL: nothing shows that the user receives mail at this address
+    # It has a factor in ``tables.second_factors``: its password alone does not sign in.
+    Column("second_factor", Boolean, nullable=False, server_default=false()),
+    Column("curator", Boolean, nullable=False, server_default=false()),  # may push top-level repositories
+    Column("kind", String(16), nullable=False, server_default="user"),  # a value of hub.namespaces.AccountKind
+    # Of an organization: the role of members on all its repositories (hub.roles; 0: none), and its rules.
+    Column("member_role", Integer, nullable=False, server_default="0"),
+    Column("members_create", Boolean, nullable=False, server_default=true()),  # else only owners create repositories
+    Column("require_second_factor", Boolean, nullable=False, server_default=false()),
 )
 
 _deleted = users.c.deleted_at.is_not(None)
@@ -115,7 +130,7 @@ hub_repositories = Table(
     ),
     Column("namespace_id", Identity, ForeignKey("namespaces.id", ondelete="CASCADE"), nullable=False),
     Column("name", String(255), nullable=False),  # without the namespace
-    Column("visibility", String(7), nullable=False),
+    Column("visibility", _VISIBILITY, nullable=False),
     Column("official", Boolean, nullable=False),
     Column("listed", Boolean, nullable=False),  # in lists and search: created by a user, or pushed to at least once
     Column("description", String(100), nullable=False),
@@ -153,6 +168,7 @@ sessions = Table(
     Column("user_id", Identity, ForeignKey("users.id", ondelete="CASCADE"), nullable=False, index=True),
     Column("created_at", Timestamp, nullable=False),
     Column("expires_at", Timestamp, nullable=False, index=True),
+    Column("confirmed_at", Timestamp),  # when the user last gave a factor again; NULL: only when it began
 )
 
 personal_tokens = Table(
@@ -162,11 +178,38 @@ personal_tokens = Table(
     Column("user_id", Identity, ForeignKey("users.id", ondelete="CASCADE"), nullable=False, index=True),
     Column("name", String(100), nullable=False),
     Column("digest", String(64), nullable=False, unique=True),
-    Column("rights", String(200), nullable=False),  # values of ``hub.actor.Right``, separated by spaces
+    # For servers of older versions, which know no limits: what such a server may allow, mostly nothing.
+    Column("rights", String(200), nullable=False),
     Column("created_at", Timestamp, nullable=False),
     Column("expires_at", Timestamp),
     Column("used_at", Timestamp),
+    Column("used_from", String(45)),  # the address of the last use
+    Column("kind", String(16), nullable=False, server_default="personal"),  # hub.personal_token.TokenKind
+    Column("permissions", String(200)),  # hub.actor.Right, separated by spaces; NULL: ``rights`` of an older version
+    Column("limits", Text),  # patterns of repositories, separated by spaces; NULL: all
+    Column("previous_digest", String(64)),  # of the secret before a rotation
+    Column("previous_expires_at", Timestamp),
+    Column("rule_id", Identity),  # the trust rule that this token came from; its rows end with the rule
+    Column("subject", String(255)),  # of the ID token that was exchanged
 )
+Index("ix_personal_tokens_previous_digest", personal_tokens.c.previous_digest, unique=True)
+_named = personal_tokens.c.kind == literal_column("'robot'")
+Index(
+    "ix_personal_tokens_robot",
+    personal_tokens.c.user_id,
+    personal_tokens.c.name,
+    unique=True,
+    sqlite_where=_named,
+    postgresql_where=_named,
+)
+_of_rule = personal_tokens.c.rule_id.is_not(None)
+for _column in ("rule_id", "expires_at"):
+    Index(
+        f"ix_personal_tokens_{_column}",
+        personal_tokens.c[_column],
+        sqlite_where=_of_rule,
+        postgresql_where=_of_rule,
+    )
 
 refresh_tokens = Table(
     "refresh_tokens",

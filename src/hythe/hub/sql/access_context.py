@@ -3,28 +3,72 @@
 from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, and_, bindparam, literal_column, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    CompoundSelect,
+    Row,
+    Select,
+    and_,
+    bindparam,
+    false,
+    func,
+    literal,
+    literal_column,
+    or_,
+    select,
+    union_all,
+)
 
 from hythe.database import Session
 from hythe.database.tables.builds import build_configurations
 from hythe.database.tables.hub import hub_repositories, namespaces, personal_tokens, users
-from hythe.hub.access_context import AccessContext, CredentialState
+from hythe.database.tables.organizations import (
+    collaborators,
+    organization_members,
+    team_grants,
+    team_members,
+    team_repositories,
+    teams,
+)
+from hythe.hub.access_context import AccessContext, CredentialState, Reader
 from hythe.hub.actor import HubActor, Right
-from hythe.hub.namespaces import NamespaceKind
+from hythe.hub.roles import OrganizationRole, RepositoryRole
+from hythe.hub.sql.namespaces import kind_of
 from hythe.hub.user import Visibility
 from hythe.registry.access import UNLIMITED, Limits
 
 _one = select(1).subquery("one")
 _owners = users.alias("owners")
 
+_BY_TEAM = (
+    select(func.max(team_repositories.c.role))
+    .join(team_members, team_members.c.team_id == team_repositories.c.team_id)
+    .where(
+        team_repositories.c.repository_id == hub_repositories.c.repository_id,
+        team_members.c.user_id == users.c.id,
+    )
+)
+# Of a repository that does not exist yet.
+_BY_PATTERN = (
+    select(func.max(team_grants.c.role))
+    .join(teams, teams.c.id == team_grants.c.team_id)
+    .join(team_members, team_members.c.team_id == teams.c.id)
+    .where(
+        hub_repositories.c.repository_id.is_(None),
+        team_members.c.user_id == users.c.id,
+        teams.c.organization_id == namespaces.c.user_id,
+        bindparam("name", type_=hub_repositories.c.name.type).like(team_grants.c.like_pattern, escape="\\"),
+    )
+)
+
 _CONTEXT = (
     select(
         namespaces.c.kind,
-        namespaces.c.id,
-        namespaces.c.user_id,
+        namespaces.c.id.label("namespace_id"),
+        namespaces.c.user_id.label("owner_id"),
         hub_repositories.c.repository_id,
         hub_repositories.c.visibility,
-        users.c.id,
+        users.c.id.label("user_id"),
         users.c.admin,
         select(1)
         .where(build_configurations.c.repository_id == hub_repositories.c.repository_id)
@@ -35,6 +79,14 @@ _CONTEXT = (
         users.c.credential_generation,
         personal_tokens.c.rights,
         personal_tokens.c.expires_at,
+        _owners.c.kind.label("owner_kind"),
+        _owners.c.member_role,
+        _owners.c.members_create,
+        organization_members.c.role.label("member"),
+        users.c.curator,
+        collaborators.c.role.label("collaborator_role"),
+        _BY_TEAM.scalar_subquery().label("team_role"),
+        _BY_PATTERN.scalar_subquery().label("pattern_role"),
         _owners.c.deleted_at.label("owner_deleted_at"),
         _owners.c.blocked_at.label("owner_blocked_at"),
         _owners.c.admin.label("owner_admin"),
@@ -55,12 +107,28 @@ _CONTEXT = (
         isouter=True,
     )
     .join(_owners, _owners.c.id == namespaces.c.user_id, isouter=True)
+    .join(
+        organization_members,
+        and_(
+            organization_members.c.organization_id == namespaces.c.user_id,
+            organization_members.c.user_id == users.c.id,
+        ),
+        isouter=True,
+    )
+    .join(
+        collaborators,
+        and_(
+            collaborators.c.repository_id == hub_repositories.c.repository_id,
+            collaborators.c.user_id == users.c.id,
+        ),
+        isouter=True,
+    )
 )
 
-_OWN_NAMESPACES = select(namespaces.c.id).where(namespaces.c.user_id == bindparam("user_id")).order_by(namespaces.c.id)
 _ADMIN = select(users.c.admin).where(users.c.id == bindparam("user_id"))
 
 PUBLIC: ColumnElement[bool] = hub_repositories.c.visibility == literal_column(f"'{Visibility.PUBLIC.value}'")
+INTERNAL: ColumnElement[bool] = hub_repositories.c.visibility == literal_column(f"'{Visibility.INTERNAL.value}'")
 PRIVATE: ColumnElement[bool] = hub_repositories.c.visibility == literal_column(f"'{Visibility.PRIVATE.value}'")
 """Who may see a repository; literals, because the condition of an index cannot match a parameter."""
 
@@ -83,25 +151,33 @@ async def access_context(session: Session, actor: HubActor, namespace: str, name
 
 
 def _context_of(row: Row[Any], namespace: str) -> AccessContext:
-    kind, namespace_id, owner_id, repository_id, visibility, user_id, admin, built, *more = tuple(row)
-    user_name, blocked_at, generation, rights, expires_at, owner_deleted_at, owner_blocked_at, unlimited, *limits = more
-    if owner_deleted_at is not None:
+    credential = None
+    if row.user_id is not None:
+        blocked = row.blocked_at is not None
+        generation, rights = row.credential_generation, _rights(row.rights)
+        credential = CredentialState(row.user_name, blocked, generation, rights, row.expires_at)
+    if row.owner_deleted_at is not None:
         # Its repositories are being deleted one after the other; until then they look as if they did not exist.
-        kind = namespace_id = owner_id = repository_id = visibility = built = None
+        return AccessContext(None, None, None, None, None, row.user_id, bool(row.admin), credential=credential)
+    limited = not row.owner_admin and (row.storage_limit, row.upload_limit) != (None, None)
+    granted = max((role for role in (row.collaborator_role, row.team_role, row.pattern_role) if role), default=None)
     return AccessContext(
-        NamespaceKind(kind) if kind is not None else None,
-        namespace_id,
-        owner_id,
-        repository_id,
-        Visibility(visibility) if visibility is not None else None,
-        user_id,
-        bool(admin),
-        bool(built),
-        UNLIMITED if unlimited or limits == [None, None] else Limits(namespace, *limits),
-        owner_blocked_at is not None,
-        CredentialState(user_name, blocked_at is not None, generation, _rights(rights), expires_at)
-        if user_id is not None
-        else None,
+        kind_of(row.kind, row.owner_kind) if row.kind is not None else None,
+        row.namespace_id,
+        row.owner_id,
+        row.repository_id,
+        Visibility(row.visibility) if row.visibility is not None else None,
+        row.user_id,
+        bool(row.admin),
+        bool(row.built),
+        Limits(namespace, row.storage_limit, row.upload_limit) if limited else UNLIMITED,
+        row.owner_blocked_at is not None,
+        credential,
+        bool(row.curator),
+        OrganizationRole(row.member) if row.member else None,
+        RepositoryRole(row.member_role) if row.member_role else None,
+        RepositoryRole(granted) if granted else None,
+        bool(row.members_create),
     )
 
 
@@ -115,28 +191,69 @@ async def is_admin(session: Session, user_id: int) -> bool:
     return row is not None and bool(row.admin)
 
 
-def seen_by(statement: Select[Any], user_id: int | None) -> Select[Any]:
-    """Restrict a query over repositories joined with namespaces to those that the account may read."""
-    if user_id is None:
-        return statement.where(PUBLIC)
-    return statement.where(or_(PUBLIC, namespaces.c.user_id == user_id))
+def seen_by(statement: Select[Any], reader: Reader) -> Select[Any]:
+    """Restrict a query over repositories joined with namespaces to those that the reader may read."""
+    if reader.user_id is None:
+        return statement.where(false() if reader.nothing else PUBLIC)
+    return statement.where(
+        or_(
+            PUBLIC,
+            INTERNAL,
+            namespaces.c.user_id == reader.user_id,
+            namespaces.c.id.in_(_shared_namespaces(literal(reader.user_id, users.c.id.type))),
+            hub_repositories.c.repository_id.in_(granted_ids(literal(reader.user_id, users.c.id.type))),
+        )
+    )
 
 
-async def audiences(session: Session, user_id: int | None) -> tuple[str, ...]:
-    """Return the audiences of catalog entries and search documents for an account; None: for everyone."""
-    own = await session.rows(_OWN_NAMESPACES, {"user_id": user_id}) if user_id is not None else ()
-    return (Visibility.PUBLIC.value, *(audience(Visibility.PRIVATE, row.id) for row in own))
+def _shared_namespaces(user_id: ColumnElement[int]) -> Select[Any]:
+    """Return the query of the ids of the organizations' namespaces whose every repository the account may read."""
+    return (
+        select(namespaces.c.id)
+        .join(organization_members, organization_members.c.organization_id == namespaces.c.user_id)
+        .join(_owners, _owners.c.id == namespaces.c.user_id)
+        .where(
+            organization_members.c.user_id == user_id,
+            or_(organization_members.c.role >= OrganizationRole.OWNER.value, _owners.c.member_role > 0),
+        )
+        .correlate(None)
+    )
+
+
+def granted_ids(user_id: ColumnElement[int]) -> CompoundSelect[Any]:
+    """Return the query of the ids of the repositories that the account may read as collaborator or by a team."""
+    return union_all(
+        select(collaborators.c.repository_id).where(collaborators.c.user_id == user_id),
+        select(team_repositories.c.repository_id)
+        .join(team_members, team_members.c.team_id == team_repositories.c.team_id)
+        .where(team_members.c.user_id == user_id),
+    )
+
+
+_USER_ID = bindparam("user_id", type_=users.c.id.type)
+_READ_NAMESPACES = (
+    select(namespaces.c.id).where(namespaces.c.user_id == _USER_ID).union_all(_shared_namespaces(_USER_ID))
+)
+
+
+async def audiences(session: Session, reader: Reader) -> tuple[str, ...]:
+    """Return the audiences of catalog entries for a reader, except of single repositories shared with them."""
+    if reader.user_id is None:
+        return () if reader.nothing else (Visibility.PUBLIC.value,)
+    own = await session.rows(_READ_NAMESPACES, {"user_id": reader.user_id})
+    private = (audience(Visibility.PRIVATE, row.id) for row in own)
+    return (Visibility.PUBLIC.value, Visibility.INTERNAL.value, *private)
 
 
 def audience(visibility: Visibility, namespace_id: int) -> str:
-    """Return the audience of a repository. The triggers of migration 0013 use the same texts."""
-    return visibility.value if visibility is Visibility.PUBLIC else f"namespace {namespace_id}"
+    """Return the audience of a repository. The triggers of migration 0017 use the same texts."""
+    return f"namespace {namespace_id}" if visibility is Visibility.PRIVATE else visibility.value
 
 
 async def visible(
-    session: Session, user_id: int | None, repositories: Collection[str], *, everything: bool
+    session: Session, reader: Reader, repositories: Collection[str], *, everything: bool
 ) -> frozenset[str]:
-    """Return which of the canonical names are repositories that the account may read."""
+    """Return which of the canonical names are repositories that the reader may read."""
     statement = select((namespaces.c.name + "/" + hub_repositories.c.name).label("full")).join_from(
         hub_repositories, namespaces
     )
@@ -146,5 +263,5 @@ async def visible(
         namespaces.c.name.in_(sorted({namespace for namespace, _ in pairs})),
         hub_repositories.c.name.in_(sorted({name for _, name in pairs})),
     )
-    rows = await session.rows(query if everything else seen_by(query, user_id))
+    rows = await session.rows(query if everything else seen_by(query, reader))
     return frozenset(row.full for row in rows).intersection(repositories)

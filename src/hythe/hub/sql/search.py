@@ -27,6 +27,7 @@ from sqlalchemy import text as sql
 
 from hythe.database import Session
 from hythe.database.tables.hub import hub_repositories, namespaces, search_documents
+from hythe.hub.access_context import Reader
 from hythe.hub.page import Page, Paging, Position
 from hythe.hub.repository import Repository
 from hythe.hub.search_index import SearchHits, SearchQuery
@@ -38,7 +39,7 @@ from hythe.hub.search_ranking import (
     Tier,
     popularity,
 )
-from hythe.hub.sql.access_context import PRIVATE, PUBLIC
+from hythe.hub.sql.access_context import INTERNAL, PRIVATE, PUBLIC
 from hythe.hub.sql.repositories import COLUMNS, repository_of
 
 _ID = hub_repositories.c.repository_id
@@ -49,7 +50,7 @@ _ROWS = select(*COLUMNS).join_from(hub_repositories, namespaces).where(_ID.in_(b
 
 
 async def ranked(
-    session: Session, query: SearchQuery, hits: SearchHits, user_id: int | None, paging: Paging
+    session: Session, query: SearchQuery, hits: SearchHits, reader: Reader, paging: Paging
 ) -> Page[Repository]:
     """Return a page of the matches that the account may see, best first.
 
@@ -59,13 +60,13 @@ async def ranked(
     words = {f"word{number}": f"%{_escaped(word)}%" for number, word in enumerate(query.words)}
     begun = {f"begun{number}": f"% {_escaped(word)}%" for number, word in enumerate(query.words)}
     text = {"typed": query.text, "typed_end": query.text + "\U0010ffff", "beginning": f"{_escaped(query.text)}%"}
-    statement = _ranked(hits.statements, len(query.words), signed_in=user_id is not None)
-    return await _page(session, statement, {**words, **begun, **text, **hits.parameters}, user_id, paging)
+    statement = _ranked(hits.statements, len(query.words), signed_in=reader.user_id is not None)
+    return await _page(session, statement, {**words, **begun, **text, **hits.parameters}, reader, paging)
 
 
-async def popular(session: Session, user_id: int | None, paging: Paging) -> Page[Repository]:
+async def popular(session: Session, reader: Reader, paging: Paging) -> Page[Repository]:
     """Return a page of the best-known and newest repositories that the account may see, most popular first."""
-    return await _page(session, _best_known(signed_in=user_id is not None), {}, user_id, paging)
+    return await _page(session, _best_known(signed_in=reader.user_id is not None), {}, reader, paging)
 
 
 @cache
@@ -174,7 +175,7 @@ def _statement(
     sources: Sequence[Select[tuple[int]]], order: Sequence[ColumnElement[Any]], *, signed_in: bool
 ) -> Select[Any]:
     candidates = union(*sources).cte("candidates").prefix_with("MATERIALIZED")
-    seen = or_(PUBLIC, namespaces.c.user_id == bindparam("user_id")) if signed_in else PUBLIC
+    seen = or_(PUBLIC, INTERNAL, namespaces.c.user_id == bindparam("user_id")) if signed_in else PUBLIC
     return (
         select(_ID, func.count().over().label("total"))
         .select_from(candidates)
@@ -188,13 +189,15 @@ def _statement(
 
 
 async def _page(
-    session: Session, statement: Select[Any], parameters: Mapping[str, Any], user_id: int | None, paging: Paging
+    session: Session, statement: Select[Any], parameters: Mapping[str, Any], reader: Reader, paging: Paging
 ) -> Page[Repository]:
     """Return a page of the results of a statement; its cursors are numbers of results."""
     offset = _offset(paging)
     values = {**parameters, "page_size": paging.page_size, "skipped": offset}
-    if user_id is not None:
-        values["user_id"] = user_id
+    if reader.nothing:
+        return Page((), 0, paging)
+    if reader.user_id is not None:
+        values["user_id"] = reader.user_id
     rows = await session.rows(statement, values)
     if not rows and offset:  # page after the last one
         first = await session.row(statement, {**values, "page_size": 1, "skipped": 0})

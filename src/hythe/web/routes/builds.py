@@ -8,9 +8,9 @@ from hythe.builds.routes.live import event_stream, log_response
 from hythe.builds.sql.builds import BuildFilter
 from hythe.builds.status import BuildStatus
 from hythe.forges.source_ref import SourceRef, SourceType
+from hythe.hub.access.actions import HubAction
 from hythe.hub.errors import HubError, NotFound
 from hythe.hub.repository import Repository
-from hythe.registry.access import Action
 from hythe.web.flashes import Flash
 from hythe.web.routes.page_request import PageRequest
 from hythe.web.routes.repositories import repository_of, repository_tabs
@@ -73,7 +73,7 @@ def _filters(page: PageRequest) -> dict[str, str]:
 
 async def may_manage(page: PageRequest, repository: Repository) -> bool:
     """Whether the user may start, cancel and configure builds."""
-    return await page.site.hub.access.may(page.actor, repository.full_name, Action.DELETE)
+    return await page.site.hub.access.may(page.actor, repository.full_name, HubAction.START_BUILD)
 
 
 async def show_build(page: PageRequest) -> Response:

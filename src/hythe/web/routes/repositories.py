@@ -7,13 +7,13 @@ from starlette.responses import Response
 from hythe.builds.build import Build
 from hythe.builds.sql.builds import BuildFilter
 from hythe.builds.status import BuildStatus
+from hythe.hub.access.actions import HubAction
 from hythe.hub.errors import NotFound
 from hythe.hub.image import ImageDetails
 from hythe.hub.page import Paging
 from hythe.hub.repository import Repository
 from hythe.oci.errors import InvalidDigest, InvalidReference
 from hythe.oci.reference import DEFAULT_NAMESPACE, DEFAULT_TAG, Reference
-from hythe.registry.access import Action
 from hythe.web.routes.navigation import Tab, page_link, paging_of, tabs
 from hythe.web.routes.page_request import PageRequest
 from hythe.web.templates import repository_address
@@ -128,7 +128,7 @@ async def _image_page(page: PageRequest, repository: Repository, reference: Refe
         suffix=f"@{reference.digest}" if reference.digest else f":{reference.tag}",
         tag=reference.tag,
         may_restore=restorable,
-        may_delete=await page.site.hub.access.may(page.actor, repository.full_name, Action.DELETE),
+        may_delete=await page.site.hub.access.may(page.actor, repository.full_name, HubAction.DELETE_TAG),
         tabs=await repository_tabs(page, repository, f"{repository_address(repository)}/-/tags"),
     )
 

@@ -2,12 +2,12 @@
 
 from starlette.responses import Response
 
+from hythe.hub.access.actions import HubAction
 from hythe.hub.errors import Invalid, Refused, Taken
 from hythe.hub.repositories import NewRepository, RepositoryChange
 from hythe.hub.repository import DESCRIPTION_LENGTH, Repository
 from hythe.hub.routes.tags import ImmutableTags
 from hythe.oci.reference import DEFAULT_NAMESPACE
-from hythe.registry.access import Action
 from hythe.web.flashes import Flash
 from hythe.web.routes.form import Form, parse_form, parse_values, prefilled
 from hythe.web.routes.page_request import PageRequest
@@ -48,7 +48,7 @@ async def _new_page(page: PageRequest, form: Form, status: int = 200) -> Respons
 async def settings(page: PageRequest) -> Response:
     """Show the settings of a repository, or save them."""
     repository = await repository_of(page)
-    await page.site.hub.access.require_repository(page.actor, repository.full_name, Action.PUSH)
+    await page.site.hub.access.require_repository(page.actor, repository.full_name, HubAction.DESCRIBE_REPOSITORY)
     form = prefilled(
         visibility=repository.visibility.value,
         description=repository.description,
@@ -98,7 +98,7 @@ async def _settings_page(page: PageRequest, repository: Repository, form: Form, 
 async def delete(page: PageRequest) -> Response:
     """Ask for the repository's name, and delete the repository if it was typed."""
     repository = await repository_of(page)
-    await page.site.hub.access.require_repository(page.actor, repository.full_name, Action.DELETE)
+    await page.site.hub.access.require_repository(page.actor, repository.full_name, HubAction.DELETE_REPOSITORY)
     form = Form()
     if page.request.method == "POST":
         form = await page.form()

@@ -2,11 +2,11 @@
 
 from starlette.responses import Response
 
+from hythe.hub.access.actions import HubAction
 from hythe.hub.errors import NotFound
 from hythe.hub.repository import Repository
 from hythe.oci.digest import Digest
 from hythe.oci.errors import InvalidDigest
-from hythe.registry.access import Action
 from hythe.web.flashes import Flash
 from hythe.web.routes.navigation import page_link, paging_of
 from hythe.web.routes.page_request import PageRequest
@@ -33,7 +33,7 @@ async def tags(page: PageRequest) -> Response:
 async def delete_tag(page: PageRequest) -> Response:
     """Ask for confirmation, or delete the tag."""
     repository = await repository_of(page)
-    await page.site.hub.access.require_repository(page.actor, repository.full_name, Action.DELETE)
+    await page.site.hub.access.require_repository(page.actor, repository.full_name, HubAction.DELETE_TAG)
     tag = await page.site.hub.tags.get(page.actor, repository.full_name, page.request.path_params["tag"])
     if page.request.method == "POST":
         await page.form()

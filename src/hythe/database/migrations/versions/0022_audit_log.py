@@ -1,10 +1,31 @@
 """An append-only log records who changed what."""
 
+import sqlalchemy as sa
+from alembic import op
+
 revision = "0022"
 down_revision = "0021"
 branch_labels = None
 depends_on = None
 
+_IDENTITY = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+
 
 def upgrade() -> None:
-    """Nothing to do yet."""
+    """Create the table of the entries."""
+    op.create_table(
+        "audit_entries",
+        sa.Column("id", _IDENTITY, nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("actor", sa.String(255), nullable=False),
+        sa.Column("credential", sa.String(160), nullable=False),
+        sa.Column("address", sa.String(64), nullable=False),
+        sa.Column("action", sa.String(64), nullable=False),
+        sa.Column("namespace", sa.String(39), nullable=False),
+        sa.Column("target", sa.String(300), nullable=False),
+        sa.Column("detail", sa.Text, nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_audit_entries"),
+    )
+    op.create_index("ix_audit_entries_at", "audit_entries", ["at"])
+    for column in ("namespace", "actor", "action"):
+        op.create_index(f"ix_audit_entries_{column}", "audit_entries", [column, "id"])

@@ -9,11 +9,13 @@ from datetime import datetime
 
 from hythe.database import Database, Session
 from hythe.database.read_cache import ReadCache
-from hythe.hub.access_context import AccessContext, credential_problem
-from hythe.hub.actor import RIGHTS, HubActor, Right
+from hythe.hub.access.actions import OF_REGISTRY, REGISTRY_ACTIONS, TABLE, HubAction
+from hythe.hub.access_context import AccessContext, Reader, credential_problem
+from hythe.hub.actor import HubActor, Right
 from hythe.hub.credentials import CredentialService
 from hythe.hub.errors import AccountBlocked, HubError, NotFound, Refused, SignInNeeded, TooManyAttempts
-from hythe.hub.namespaces import NamespaceKind, canonical_name, short_name
+from hythe.hub.namespaces import NamespaceKind, canonical_name, namespace_of, short_name
+from hythe.hub.roles import Everyone, HubRole, OrganizationRole, RepositoryRole
 from hythe.hub.sql import access_context as store
 from hythe.hub.user import Visibility
 from hythe.oci.challenge import Challenge
@@ -34,58 +36,66 @@ TOKEN_PATH = "/token"  # noqa: S105 (a path)
 
 
 def allowed(context: AccessContext) -> frozenset[Action]:
-    """Return what an account may do with the repository in this context, whether or not the repository exists."""
-    if context.namespace is None:
-        return NOTHING
-    if _may_write(context):
-        return EVERYTHING
-    if context.visibility is Visibility.PUBLIC:
-        return frozenset({Action.PULL})
-    return NOTHING
+    """Return what an account's roles allow in the registry, whether or not the repository exists."""
+    role = role_of(context)
+    return REGISTRY_ACTIONS[role] if role is not None else NOTHING
 
 
-def reached(actor: HubActor, repository: str, context: AccessContext) -> frozenset[Action]:
-    """Return what the actor may do with the credential they presented. Reading public repositories needs none."""
-    if actor.operating:
-        return EVERYTHING
-    if actor.build is not None:
-        # The hub wrote the allowed actions into the build's token. Whenever a tag moves, the registry listener checks
-        # that the build still holds its lease.
-        through = frozenset(action for action in Action if actor.credential_allows(repository, action))
-        through = NOTHING if context.owner_blocked else through
-    else:
-        through = frozenset(
-            action for action in allowed(context) if _credential_allows(actor, repository, action, context)
-        )
-    return through | {Action.PULL} if context.visibility is Visibility.PUBLIC else through
+def role_of(context: AccessContext) -> RepositoryRole | None:
+    """Return the account's role on the repository; who sees it may read it."""
+    role = context.repository_role
+    if role is None and (
+        context.visibility is Visibility.PUBLIC
+        or (context.visibility is Visibility.INTERNAL and context.user_id is not None)
+    ):
+        return RepositoryRole.READ
+    return role
 
 
-def _credential_allows(actor: HubActor, repository: str, action: Action, context: AccessContext) -> bool:
-    """Return whether the credential allows this action, as it was issued and as its personal token is now."""
+def allows(context: AccessContext, action: HubAction) -> bool:
+    """Return whether the table of actions allows this to the account, whatever its credential."""
+    match TABLE[action].needs:
+        case RepositoryRole() as needed:
+            role = role_of(context)
+            return role is not None and role >= needed
+        case OrganizationRole() as needed:
+            if action is HubAction.CREATE_REPOSITORY:
+                return context.may_create
+            return context.namespace_role is not None and context.namespace_role >= needed
+        case HubRole.CURATOR:
+            return context.curator or context.admin
+        case HubRole.ADMINISTRATOR:
+            return context.admin
+        case Everyone.ACCOUNT:
+            return context.user_id is not None
+    return True
+
+
+def _limited_rights(actor: HubActor, context: AccessContext) -> frozenset[Right]:
+    """Return the rights of the credential, as it was issued and as its personal token is now."""
     state = context.credential
     if actor.personal_token_digest and state is not None and state.rights is not None:
-        return RIGHTS[action] in state.rights and actor.credential_allows(repository, action)
-    return actor.credential_allows(repository, action)
-
-
-def _may_write(context: AccessContext) -> bool:
-    if context.user_id is None:
-        return False
-    if context.namespace is NamespaceKind.CURATED:
-        return context.admin
-    return context.owner_id == context.user_id
+        return state.rights & actor.rights
+    return actor.rights
 
 
 def write_refusal(context: AccessContext, repository: str) -> str:
     """Explain why an account may not push or delete. Reveals nothing that is not public."""
     namespace, _, _ = repository.partition("/")
-    if context.namespace is None:
-        return f"namespace {namespace!r} does not exist: push to YOUR-NAME/.."
-    if context.namespace is NamespaceKind.MIRROR:
-        return f"{namespace} mirrors another registry: push to that registry"
-    if context.namespace is NamespaceKind.CURATED:
-        return f"{short_name(repository)!r} is a top-level repository: only administrators may push to it"
-    return f"only {namespace} may push to {namespace}/.."
+    match context.namespace:
+        case None:
+            return f"namespace {namespace!r} does not exist: push to YOUR-NAME/.."
+        case NamespaceKind.MIRROR:
+            return f"{namespace} mirrors another registry: push to that registry"
+        case NamespaceKind.CURATED:
+            return f"{short_name(repository)!r} is a top-level repository: only curators may push to it"
+        case NamespaceKind.ORGANIZATION if context.member is None:
+            return f"you are not a member of {namespace}: ask one of its owners to invite you"
+        case NamespaceKind.ORGANIZATION if context.repository_id is None:
+            return f"only owners of {namespace} may create repositories in it: ask one of them"
+        case NamespaceKind.ORGANIZATION:
+            return f"you may not push to {repository}: ask an owner of {namespace} for the role 'write'"
+    return f"only {namespace} and collaborators may push to {namespace}/.."
 
 
 def built_refusal(repository: str) -> str:
@@ -106,9 +116,15 @@ class HubAccess:
         clock: Callable[[], datetime],
         public_url: str = "",
         mirrors: frozenset[str] = frozenset(),
+        *,
+        closed: bool = False,
     ) -> None:
-        """``mirrors`` are namespaces that mirror another registry: everyone may read them, no one may write to them."""
+        """``mirrors`` are namespaces that mirror another registry: everyone may read them, no one may write to them.
+
+        ``closed``: nothing is shown or pulled without signing in.
+        """
         self._mirrors = mirrors
+        self._closed = closed
         self._database = database
         self._credentials = credentials
         self._clock = clock
@@ -137,6 +153,42 @@ class HubAccess:
             except (SignInNeeded, AccountBlocked) as error:
                 raise _wire_error(error) from error
 
+    def reached(self, actor: HubActor, repository: str, context: AccessContext) -> frozenset[Action]:
+        """Return what the actor may do in the registry with the credential that they presented.
+
+        Reading public repositories needs none, unless the hub is closed.
+        """
+        if actor.operating:
+            return EVERYTHING
+        if actor.build is not None:
+            # The hub wrote the allowed actions into the build's token. Whenever a tag moves, the registry listener
+            # checks that the build still holds its lease.
+            through = frozenset(action for action in Action if actor.credential_allows(repository, action))
+            through = NOTHING if context.owner_blocked else through
+        else:
+            rights = _limited_rights(actor, context)
+            through = frozenset(
+                action
+                for action in allowed(context)
+                if TABLE[OF_REGISTRY[action]].right in rights and actor.credential_allows(repository, action)
+            )
+        return through | {Action.PULL} if self._is_public(actor, context) else through
+
+    def _is_public(self, actor: HubActor, context: AccessContext) -> bool:
+        """Return whether the actor may read the repository whatever their roles and credential are."""
+        return context.visibility is Visibility.PUBLIC and (not self._closed or actor.signed_in)
+
+    def permits(self, actor: HubActor, repository: str, context: AccessContext, action: HubAction) -> bool:
+        """Return whether roles and credential allow the actor this action on a repository or in its namespace."""
+        if actor.operating:
+            return True
+        if action in (HubAction.VIEW_REPOSITORY, HubAction.PULL):
+            return Action.PULL in self.reached(actor, repository, context)
+        return actor.build is None and allows(context, action) and self._credential_permits(actor, context, action)
+
+    def _credential_permits(self, actor: HubActor, context: AccessContext, action: HubAction) -> bool:
+        return actor.granted is None and TABLE[action].right in _limited_rights(actor, context)
+
     async def require(self, actor: Actor, repository: str, action: Action) -> Limits:
         """See registry.access.Access."""
         hub_user = hub_actor(actor)
@@ -144,7 +196,7 @@ class HubAccess:
             context = await self.context(hub_user, repository)
         except (SignInNeeded, AccountBlocked) as error:
             raise _wire_error(error) from error
-        if action in reached(hub_user, repository, context):
+        if action in self.reached(hub_user, repository, context):
             if action is Action.PUSH and context.built and hub_user.build is None:
                 raise WireError(ErrorCode.DENIED, built_refusal(repository))
             return context.limits
@@ -166,7 +218,7 @@ class HubAccess:
         named = frozenset(name for name in names if hub_user.credential_allows(name, Action.PULL))
         async with self._database.reading() as session:
             seen = await store.visible(session, self.reader(hub_user), names, everything=hub_user.operating)
-            return seen | await store.visible(session, hub_user.user_id, named - seen, everything=False)
+            return seen | await store.visible(session, self._reads(hub_user), named - seen, everything=False)
 
     async def listing(self, actor: Actor) -> Listing:
         """See registry.access.Access: public repositories, the actor's own, and those that its token names."""
@@ -203,7 +255,8 @@ class HubAccess:
             possible = ("*", "search")
         elif asked.type == "repository" and is_name(asked.name):
             repository = canonical_name(asked.name)
-            possible = [action.value for action in reached(actor, repository, await self.context(actor, repository))]
+            context = await self.context(actor, repository)
+            possible = [action.value for action in self.reached(actor, repository, context)]
             wanted = frozenset(action.value for action in Action) if "*" in asked.actions else asked.actions
         return Scope(asked.type, asked.name, wanted.intersection(possible))
 
@@ -234,41 +287,55 @@ class HubAccess:
         return context
 
     async def require_repository(
-        self, actor: HubActor, repository: str, action: Action, session: Session | None = None
+        self, actor: HubActor, repository: str, action: HubAction, session: Session | None = None
     ) -> AccessContext:
         """Check that the actor may do this with an existing repository. Raises NotFound, SignInNeeded, Refused."""
         context = await self.context(actor, repository, session)
-        if context.repository_id is None or Action.PULL not in reached(actor, repository, context):
+        if context.repository_id is None or not self.permits(actor, repository, context, HubAction.VIEW_REPOSITORY):
             raise NotFound(f"repository {short_name(repository)!r} does not exist")
         self._require_able(actor, context, repository, action)
         return context
 
-    async def may(self, actor: HubActor, repository: str, action: Action) -> bool:
+    async def may(self, actor: HubActor, repository: str, action: HubAction, session: Session | None = None) -> bool:
         """Return whether the actor may do this now and with this credential."""
-        return action in reached(actor, repository, await self.context(actor, repository))
+        return self.permits(actor, repository, await self.context(actor, repository, session), action)
 
-    def reader(self, actor: HubActor) -> int | None:
-        """Return the id of the account whose private repositories lists may show to the actor; None if no account's."""
-        return actor.user_id if may_list(actor) else None
+    def reader(self, actor: HubActor) -> Reader:
+        """Return what lists and search may show to the actor."""
+        return self._reads(actor) if may_list(actor) else Reader(nothing=self._closed and not actor.signed_in)
 
-    async def require_namespace(
-        self, actor: HubActor, repository: str, session: Session | None = None
-    ) -> AccessContext:
+    def _reads(self, actor: HubActor) -> Reader:
+        return Reader(actor.user_id, self._closed and not actor.signed_in)
+
+    async def require_creation(self, actor: HubActor, repository: str, session: Session | None = None) -> AccessContext:
         """Check that the actor may create this repository. Raises SignInNeeded, Refused."""
         context = await self.context(actor, repository, session)
-        self._require_able(actor, context, repository, Action.PUSH)
+        self._require_able(actor, context, repository, HubAction.CREATE_REPOSITORY)
         return context
 
-    def _require_able(self, actor: HubActor, context: AccessContext, repository: str, action: Action) -> None:
-        if actor.build is not None and action is not Action.PULL:
+    async def require_namespace(
+        self, actor: HubActor, namespace: str, action: HubAction, session: Session | None = None
+    ) -> AccessContext:
+        """Check that the actor may do this in an existing namespace. Raises NotFound, SignInNeeded, Refused."""
+        context = await self.context(actor, f"{namespace}/", session)
+        if context.namespace not in (NamespaceKind.USER, NamespaceKind.ORGANIZATION):
+            raise NotFound(f"{namespace!r} is neither a user nor an organization")
+        self._require_able(actor, context, f"{namespace}/", action)
+        return context
+
+    def _require_able(self, actor: HubActor, context: AccessContext, repository: str, action: HubAction) -> None:
+        if actor.build is not None and action not in (HubAction.VIEW_REPOSITORY, HubAction.PULL):
             raise Refused("a build token may only push to the registry")
-        if action in reached(actor, repository, context):
+        if self.permits(actor, repository, context, action):
             return
         if not actor.signed_in:
             raise SignInNeeded("sign in first")
-        if action in allowed(context):
-            raise Refused(f"this token may not {action.value} {short_name(repository)}", "use a token with that right")
-        raise Refused(write_refusal(context, repository))
+        if allows(context, action):
+            raise Refused(
+                f"this token may not do this: {_lower(TABLE[action].meaning)}",
+                f"use a token with the right {TABLE[action].right.value!r}",
+            )
+        raise Refused(refusal(context, repository, action))
 
     def require_signed_in(self, actor: HubActor) -> int:
         """Return the id of the actor's account. Raises SignInNeeded; Refused if the credential is a registry token."""
@@ -280,29 +347,54 @@ class HubAccess:
             )
         return actor.user_id
 
-    def require_account(self, actor: HubActor) -> int:
-        """Return the id of the actor's account if the credential may manage it. Raises SignInNeeded, Refused."""
+    def require_account(self, actor: HubActor, action: HubAction = HubAction.CHANGE_ACCOUNT) -> int:
+        """Return the id of the actor's account if the credential allows the action. Raises SignInNeeded, Refused."""
         user_id = self.require_signed_in(actor)
-        if Right.ACCOUNT not in actor.rights:
+        if TABLE[action].right not in actor.rights:
             raise Refused("this token may not manage the account", "sign in with your password")
         return user_id
 
     async def is_admin(self, actor: HubActor) -> bool:
         """Return whether the actor may administer the hub now and with this credential."""
+        return await self.may_on_hub(actor, HubRole.ADMINISTRATOR)
+
+    async def may_on_hub(self, actor: HubActor, role: HubRole, session: Session | None = None) -> bool:
+        """Return whether the actor has a role on the hub now and with this credential."""
         if actor.operating:
             return True
         if actor.user_id is None or Right.ACCOUNT not in actor.rights or actor.granted is not None:
             return False
-        async with self._database.reading() as session:
-            return await store.is_admin(session, actor.user_id)
+        context = await self.context(actor, "", session)
+        return context.admin or (role is HubRole.CURATOR and context.curator)
 
-    async def require_admin(self, actor: HubActor) -> None:
-        """Check that the actor may administer the hub. Raises SignInNeeded, Refused."""
-        if await self.is_admin(actor):
+    async def require_hub(self, actor: HubActor, action: HubAction, session: Session | None = None) -> None:
+        """Check that the actor may do this on the hub. Raises SignInNeeded, Refused."""
+        role = TABLE[action].needs
+        if not isinstance(role, HubRole):
+            raise TypeError(f"{action.value} needs no role on the hub")
+        if await self.may_on_hub(actor, role, session):
             return
         if not actor.signed_in:
             raise SignInNeeded("sign in first")
-        raise Refused("only administrators may do this")
+        raise Refused(f"only {role.value}s may do this")
+
+
+def refusal(context: AccessContext, repository: str, action: HubAction) -> str:
+    """Explain why the account's roles do not allow an action. Reveals nothing that is not public."""
+    match TABLE[action].needs:
+        case RepositoryRole.ADMIN if context.namespace is NamespaceKind.ORGANIZATION and context.member is not None:
+            return f"this needs the role 'admin' on {repository}: ask an owner of {namespace_of(repository)}"
+        case RepositoryRole.ADMIN if context.repository_role is not None:
+            return f"this needs the role 'admin' on {repository}: ask {namespace_of(repository)}"
+        case OrganizationRole.OWNER:
+            return f"only owners of {namespace_of(repository)} may do this"
+        case OrganizationRole.MEMBER if action is not HubAction.CREATE_REPOSITORY:
+            return f"only members of {namespace_of(repository)} may do this"
+    return write_refusal(context, repository)
+
+
+def _lower(meaning: str) -> str:
+    return meaning[:1].lower() + meaning[1:]
 
 
 def _wire_error(error: HubError) -> WireError:
