@@ -114,7 +114,13 @@ class ForgeAPI:
 
 
 async def fetch(
-    session: aiohttp.ClientSession, method: str, url: URL, title: str, headers: Mapping[str, str], content: bytes | None
+    session: aiohttp.ClientSession,
+    method: str,
+    url: URL,
+    title: str,
+    headers: Mapping[str, str],
+    content: bytes | None,
+    max_size: int = MAX_RESPONSE_SIZE,
 ) -> ApiResponse:
     """Send one request without following redirects. Raises ForgeUnavailable, ForgeError."""
     timeout = aiohttp.ClientTimeout(total=TIMEOUT)
@@ -122,19 +128,19 @@ async def fetch(
         async with session.request(
             method, url, data=content, headers=headers, timeout=timeout, allow_redirects=False
         ) as response:
-            body = await _read(response, title)
+            body = await _read(response, title, max_size)
             return ApiResponse(response.status, {name.lower(): value for name, value in response.headers.items()}, body)
     except (TimeoutError, aiohttp.ClientError, OSError, UnicodeError) as error:
         reason = str(error) or type(error).__name__
         raise ForgeUnavailable(f"cannot connect to {title}: {reason}", RETRY_LATER) from error
 
 
-async def _read(response: aiohttp.ClientResponse, title: str) -> bytes:
+async def _read(response: aiohttp.ClientResponse, title: str, max_size: int) -> bytes:
     body = bytearray()
     async for chunk in response.content.iter_chunked(1 << 16):
         body += chunk
-        if len(body) > MAX_RESPONSE_SIZE:
-            raise ForgeError(f"the response of {title} is larger than {MAX_RESPONSE_SIZE} bytes")
+        if len(body) > max_size:
+            raise ForgeError(f"the response of {title} is larger than {max_size} bytes")
     return bytes(body)
 
 

@@ -98,6 +98,11 @@ def parse_mail_url(text: str) -> SplitResult:
     return _parse_url(text, ("smtp", "smtps"), user_info=True, path=False)
 
 
+def parse_ldap_url(text: str) -> SplitResult:
+    """Return the parts of ldaps://[USER:PASSWORD@]HOST[:PORT][/PATH] or ldap://.."""
+    return _parse_url(text, ("ldaps", "ldap"), user_info=True, path=True)
+
+
 def _parse_url(text: str, schemes: tuple[str, ...], *, user_info: bool, path: bool) -> SplitResult:
     form = f"{schemes[0]}://HOST or {schemes[1]}://HOST"
     scheme, separator, rest = text.partition("://")
