@@ -80,6 +80,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Count,
         Meta(description="Accounts that one IPv4 address or IPv6 /64 network can create in a day; 0: no limit."),
     ] = 10
+    api_requests_per_minute: Annotated[
+        int,
+        Count,
+        Meta(description="Requests to the JSON API that an account, or an anonymous network, can make; 0: no limit."),
+    ] = 1200
     private_repositories: Annotated[
         Annotated[int, Count] | Literal["unlimited"],
         Meta(description="Private repositories that a new account can have: a number, or unlimited."),
@@ -140,6 +145,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Seconds,
         Meta(ge=60, le=365 * 86400, description="How long an access token of the token server is valid."),
     ] = 300
+    token_max_age: Annotated[
+        int,
+        Seconds,
+        Duration,
+        Meta(description="Longest lifetime of new personal tokens and robots; 0: they need not expire."),
+    ] = 0
     idle_timeout: Annotated[
         int, Seconds, PositiveDuration, Meta(description="A connection without a request is closed after this time.")
     ] = 75

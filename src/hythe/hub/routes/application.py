@@ -11,11 +11,21 @@ from starlette.routing import BaseRoute, Match, Route
 from starlette.types import Receive, Scope, Send
 
 from hythe.hub.errors import NotFound
-from hythe.hub.routes import docker_hub, personal_tokens, repositories, tags, users
+from hythe.hub.routes import (
+    docker_hub,
+    personal_tokens,
+    repositories,
+    robots,
+    second_factors,
+    tags,
+    trust_rules,
+    users,
+)
 from hythe.hub.routes import index_v1 as original
 from hythe.hub.routes.description import describe
 from hythe.hub.routes.endpoint import Endpoint, routes_of
 from hythe.hub.routes.problem_details import problem_response
+from hythe.hub.routes.request_rates import RequestRates
 from hythe.hub.routes.token_server import answer_token
 from hythe.hub.service import HubServices
 
@@ -24,6 +34,9 @@ Answering: TypeAlias = Callable[[HubServices, Request], Awaitable[Response]]
 ENDPOINTS: tuple[Endpoint, ...] = (
     *users.ENDPOINTS,
     *personal_tokens.ENDPOINTS,
+    *second_factors.ENDPOINTS,
+    *robots.ENDPOINTS,
+    *trust_rules.ENDPOINTS,
     *tags.ENDPOINTS,  # before repositories, whose names may contain slashes
     *repositories.ENDPOINTS,
 )
@@ -42,12 +55,13 @@ PLAIN: tuple[tuple[str, str, Answering], ...] = (
 
 def routes(hub: HubServices, more: tuple[Endpoint, ...] = ()) -> list[BaseRoute]:
     """Return all routes of the hub for a Starlette application; ``more`` are endpoints of packages above the hub."""
+    rates = RequestRates(hub.settings.api_requests_per_minute)
     table = (*more, *ENDPOINTS)  # last, because repository names may contain slashes
     return [
         *(Route(path, _bound(hub, answering), methods=[method]) for method, path, answering in PLAIN),
         Route("/api/openapi.json", _description(table)),
-        *routes_of(table, hub),
-        *routes_of(docker_hub.ENDPOINTS, hub, docker_hub.failure_response),
+        *routes_of(table, hub, rates),
+        *routes_of(docker_hub.ENDPOINTS, hub, rates, docker_hub.failure_response),
         _NothingElse(("/api/",), problem_response),
         _NothingElse(docker_hub.PREFIXES, docker_hub.failure_response),
     ]

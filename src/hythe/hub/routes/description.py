@@ -14,6 +14,12 @@ from hythe.hub.routes.problem_details import MEDIA_TYPE, Problem
 _PARAMETER = re.compile(r"\{(\w+)(?::path)?\}")
 _TEMPLATE = "#/components/schemas/{name}"
 
+_CONVENTIONS = """\
+Errors are problem details (RFC 9457). Lists have pages of up to 100 items, and cursors for those around them. Each GET \
+has an ETag: `If-None-Match` saves its transfer, and `If-Match` with a PUT, PATCH or DELETE of the same address refuses \
+the change (412) if the resource has changed since. `RateLimit` says how many requests are left.
+"""
+
 
 def describe(endpoints: Iterable[Endpoint]) -> dict[str, Any]:
     """Return the OpenAPI document of these endpoints."""
@@ -29,7 +35,7 @@ def describe(endpoints: Iterable[Endpoint]) -> dict[str, Any]:
         paths.setdefault(path, {})[endpoint.method.lower()] = _operation(endpoint, by_type)
     return {
         "openapi": "3.1.0",
-        "info": {"title": "Hythe", "version": version("hythe")},
+        "info": {"title": "Hythe", "version": version("hythe"), "description": _CONVENTIONS},
         "paths": paths,
         "security": [{}, {"basic": []}, {"bearer": []}],
         "components": {

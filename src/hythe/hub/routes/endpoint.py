@@ -1,7 +1,7 @@
 """An endpoint of the JSON API as a value: it handles requests, and its OpenAPI description is generated from it."""
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Annotated, Any, Generic, TypeVar
 from urllib.parse import urlencode, urlsplit
@@ -12,12 +12,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from hythe.hub.access.actions import HubAction
 from hythe.hub.actor import HubActor
 from hythe.hub.errors import Refused
 from hythe.hub.page import MAX_CURSOR_LENGTH, PAGE_SIZE, Page, Paging
 from hythe.hub.routes.parsing import parse_body, parse_fields, read_body
+from hythe.hub.routes.preconditions import Turns, etag_of, is_unchanged, require_match
 from hythe.hub.routes.problem_details import MethodNotAllowed, problem_response
 from hythe.hub.routes.repository_addresses import shortest_names_first
+from hythe.hub.routes.request_rates import RequestRates
 from hythe.hub.service import HubServices
 from hythe.registry.routes.cross_site import is_cross_site
 
@@ -77,7 +80,8 @@ class ApiRequest(Generic[B, Q]):
 class Endpoint:
     """One method of one path. ``handler`` returns a value of type ``reply``, or None for 204.
 
-    ``lenient``: ignore unknown fields of the body, which another product defines.
+    ``action`` is what it does, as the table of actions names it. ``lenient``: ignore unknown fields of the body, which
+    another product defines.
     """
 
     method: str
@@ -89,6 +93,7 @@ class Endpoint:
     reply: Any = None
     status: HTTPStatus = HTTPStatus.OK
     lenient: bool = False
+    action: HubAction | None = None
 
 
 def page_reply(page: Page[Any], items: Iterable[T]) -> PageReply[T]:
@@ -99,7 +104,10 @@ def page_reply(page: Page[Any], items: Iterable[T]) -> PageReply[T]:
 
 
 def routes_of(
-    endpoints: Iterable[Endpoint], hub: HubServices, failure: Callable[[Exception], Response] = problem_response
+    endpoints: Iterable[Endpoint],
+    hub: HubServices,
+    rates: RequestRates,
+    failure: Callable[[Exception], Response] = problem_response,
 ) -> list[Route]:
     """Return a route for each path with all its methods; ``failure`` makes the responses for errors.
 
@@ -108,7 +116,7 @@ def routes_of(
     by_path: dict[str, dict[str, Endpoint]] = {}
     for endpoint in endpoints:
         by_path.setdefault(endpoint.path, {})[endpoint.method] = endpoint
-    routes = [(path, Route(path, _Answering(methods, hub, failure))) for path, methods in by_path.items()]
+    routes = [(path, Route(path, _Answering(methods, hub, rates, failure))) for path, methods in by_path.items()]
     return shortest_names_first(routes)
 
 
@@ -116,11 +124,17 @@ class _Answering:
     """The ASGI application of one path."""
 
     def __init__(
-        self, methods: Mapping[str, Endpoint], hub: HubServices, failure: Callable[[Exception], Response]
+        self,
+        methods: Mapping[str, Endpoint],
+        hub: HubServices,
+        rates: RequestRates,
+        failure: Callable[[Exception], Response],
     ) -> None:
         self._methods = methods
         self._hub = hub
+        self._rates = rates
         self._failure = failure
+        self._turns = Turns()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         response = await self._answer(Request(scope, receive))
@@ -131,20 +145,50 @@ class _Answering:
             endpoint = self._methods.get("GET" if request.method == "HEAD" else request.method)
             if endpoint is None:
                 raise MethodNotAllowed(", ".join(self._methods))
-            call = await _call(self._hub, endpoint, request)
+            address = request.client.host if request.client else ""
+            actor = await self._hub.credentials.by_header(request.headers.get("authorization"), address)
+            headers = self._rates.count(actor, address)
+            call = await _call(self._hub, endpoint, request, actor, address)
+            if endpoint.method in ("PUT", "PATCH", "DELETE"):
+                async with self._turns.of(request.url.path):
+                    await self._check(request, call)
+                    return encoded(await endpoint.handler(self._hub, call), endpoint.status, headers)
             reply = await endpoint.handler(self._hub, call)
-            headers = (
-                {"Link": links} if isinstance(reply, PageReply) and (links := _links(request, call, reply)) else None
-            )
-            return encoded(reply, endpoint.status, headers)
+            if isinstance(reply, PageReply) and (links := _links(request, call, reply)):
+                headers["Link"] = links
+            response = encoded(reply, endpoint.status, headers)
+            return _conditional(request, response) if endpoint.method == "GET" else response
         except Exception as error:
             return self._failure(error)
 
+    async def _check(self, request: Request, call: ApiRequest[Any, Any]) -> None:
+        """Compare ``If-Match`` with what a GET of the same address returns now. Raises PreconditionFailed."""
+        expected, reading = request.headers.get("if-match"), self._methods.get("GET")
+        if expected is None:
+            return
+        current = ""
+        if reading is not None:
+            query = parse_fields({}, reading.query, strict=False)
+            call = replace(call, query=query, body=Nothing())
+            current = etag_of(msgspec.json.encode(await reading.handler(self._hub, call)))
+        require_match(expected, current)
 
-async def _call(hub: HubServices, endpoint: Endpoint, request: Request) -> ApiRequest[Any, Any]:
+
+def _conditional(request: Request, response: Response) -> Response:
+    """Add an ETag; omit a body that the client has."""
+    etag = etag_of(bytes(response.body))
+    response.headers["ETag"] = etag
+    response.headers["Vary"] = "Authorization"
+    if is_unchanged(request.headers.get("if-none-match", ""), etag):
+        del response.headers["Content-Length"], response.headers["Content-Type"]
+        return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=response.headers)
+    return response
+
+
+async def _call(
+    hub: HubServices, endpoint: Endpoint, request: Request, actor: HubActor, address: str
+) -> ApiRequest[Any, Any]:
     _refuse_other_sites(hub, request)
-    address = request.client.host if request.client else ""
-    actor = await hub.credentials.by_header(request.headers.get("authorization"), address)
     query = parse_fields(dict(request.query_params), endpoint.query, strict=False)
     body = Nothing()
     if endpoint.body is not Nothing:

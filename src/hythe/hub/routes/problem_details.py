@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from hythe.database import DatabaseError, InvalidValueError, UnavailableError
 from hythe.hub.errors import HubError, Invalid, SignInNeeded, Taken, TooManyAttempts
+from hythe.hub.routes.request_rates import TooManyRequests
 from hythe.oci.errors import OCIError, WireError
 
 MEDIA_TYPE = "application/problem+json"
@@ -129,6 +130,8 @@ def _headers(error: Exception) -> dict[str, str]:
     match error:
         case SignInNeeded():
             return {"WWW-Authenticate": CHALLENGE}
+        case TooManyRequests():
+            return {"Retry-After": str(error.retry_after), **error.headers}
         case TooManyAttempts():
             return {"Retry-After": str(error.retry_after)}
         case DatabaseError():

@@ -23,6 +23,7 @@ from hythe.hub.routes import docker_hub
 from hythe.hub.routes.application import ENDPOINTS
 from hythe.hub.routes.endpoint import Endpoint, routes_of
 from hythe.hub.routes.repository_addresses import kept_slashes
+from hythe.hub.routes.request_rates import RequestRates
 from hythe.notifications.routes import webhooks
 from hythe.oci.reference import is_name
 from hythe.registry.routes.routing import RegistryRoute, parse_target
@@ -45,10 +46,10 @@ def _api() -> list[Route]:
         *ENDPOINTS,
     )
     plain = [Route(path, _no_answer, methods=[method]) for method, path, _ in builds.PLAIN if path.startswith("/api")]
-    return [*plain, *routes_of(table, NOTHING)]
+    return [*plain, *routes_of(table, NOTHING, RequestRates(0))]
 
 
-APIS = {"own": _api(), "docker-hub": routes_of(docker_hub.ENDPOINTS, NOTHING)}
+APIS = {"own": _api(), "docker-hub": routes_of(docker_hub.ENDPOINTS, NOTHING, RequestRates(0))}
 WORDS = sorted(
     {word for routes in APIS.values() for route in routes for word in re.findall(r"/([a-z-]+)(?=/|$)", route.path)}
     - {"api", "repositories"}
