@@ -1,0 +1,1 @@
+"""Merkle logs: trees, tiles, signed checkpoints, and the verification of a tag's history. No I/O."""
