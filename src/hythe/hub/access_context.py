@@ -15,7 +15,8 @@ from hythe.registry.access import UNLIMITED, Limits
 class CredentialState(msgspec.Struct, frozen=True):
     """What the access tokens of an account depend on now.
 
-    ``rights`` and ``expires_at`` are those of the personal token that an access token came from; ``rights`` None: it
+    ``rights``, ``repositories`` and ``expires_at`` are those of the personal token that an access token came from, with
+    the secret that it came from; ``rights`` None: it
     was revoked, or there is none.
     """
 
@@ -24,6 +25,7 @@ class CredentialState(msgspec.Struct, frozen=True):
     generation: int
     rights: frozenset[Right] | None = None
     expires_at: datetime | None = None
+    repositories: tuple[str, ...] | None = None
 
 
 class Reader(msgspec.Struct, frozen=True):
@@ -44,7 +46,8 @@ class AccessContext(msgspec.Struct, frozen=True):
 
     ``member`` is the user's role in the organization that has the namespace, ``member_role`` what that gives on all of
     its repositories, and ``granted`` what teams and collaboration give on this one (for one that does not exist: what
-    patterns of teams would give). ``members_create``: members of the organization may create repositories.
+    patterns of teams would give). ``members_create``: members of the organization may create repositories. ``needs_second_factor``: the organization
+    requires a second factor, which the user does not have, so they have no role there.
     """
 
     namespace: NamespaceKind | None
@@ -63,6 +66,7 @@ class AccessContext(msgspec.Struct, frozen=True):
     member_role: RepositoryRole | None = None
     granted: RepositoryRole | None = None
     members_create: bool = False
+    needs_second_factor: bool = False
 
     @property
     def namespace_role(self) -> OrganizationRole | None:
@@ -70,8 +74,8 @@ class AccessContext(msgspec.Struct, frozen=True):
         if self.user_id is None:
             return None
         match self.namespace:
-            case NamespaceKind.USER:
-                return OrganizationRole.OWNER if self.owner_id == self.user_id else None
+            case NamespaceKind.USER | NamespaceKind.ORGANIZATION if self.owner_id == self.user_id:
+                return OrganizationRole.OWNER  # of an organization, this is a robot
             case NamespaceKind.ORGANIZATION:
                 return self.member
             case NamespaceKind.CURATED:
@@ -103,7 +107,7 @@ def credential_problem(actor: HubActor, context: AccessContext, now: datetime) -
     """Return why an account's access token no longer works; None if it does."""
     state = context.credential
     # The name, because SQLite gives the id of the last deleted account to the next one.
-    if state is None or state.name != actor.name:
+    if state is None or state.name != actor.account:
         return SignInNeeded("the account of this token was deleted")
     if state.blocked:
         return AccountBlocked(state.name)

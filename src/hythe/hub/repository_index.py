@@ -6,7 +6,10 @@ from hythe.hub.descriptions import NO_DESCRIPTION, RenderedDescription
 from hythe.hub.errors import Refused
 from hythe.hub.namespaces import HIDDEN_NAMES, NamespaceKind
 from hythe.hub.plans import admit_repository
+from hythe.hub.roles import OrganizationRole, RepositoryRole
+from hythe.hub.sql import collaborators as collaborator_store
 from hythe.hub.sql import repositories as store
+from hythe.hub.sql import team_repositories
 from hythe.hub.user import Visibility
 from hythe.registry.events import RepositoryRef
 
@@ -41,5 +44,15 @@ async def enlist(
         **full_description.columns,
     }
     await store.add(session, repository.id, context.namespace_id, name, values)
+    if context.namespace is NamespaceKind.ORGANIZATION:
+        await _share(session, repository, context)
     if listed:
         await store.index(session, repository.id)
+
+
+async def _share(session: Session, repository: RepositoryRef, context: AccessContext) -> None:
+    """Give teams their roles on an organization's new repository, and its creator the role ``admin``."""
+    await team_repositories.apply_to_new(session, repository.id)
+    person = context.user_id if context.user_id != context.owner_id else None
+    if person is not None and context.namespace_role is not OrganizationRole.OWNER:
+        await collaborator_store.put(session, repository.id, person, RepositoryRole.ADMIN, repository.created_at)

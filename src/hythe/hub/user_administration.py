@@ -13,12 +13,14 @@ from datetime import datetime
 import msgspec
 
 from hythe.database import Database, Session
+from hythe.hub import audit
 from hythe.hub.access.actions import HubAction
 from hythe.hub.access.decision import HubAccess
 from hythe.hub.account_events import AccountListener
 from hythe.hub.actor import HubActor
 from hythe.hub.errors import Invalid, NotFound, Refused
 from hythe.hub.namespaces import could_be_name
+from hythe.hub.sql import organizations as organization_store
 from hythe.hub.sql import sessions as session_store
 from hythe.hub.sql import tokens as token_store
 from hythe.hub.sql import user_administration as store
@@ -118,16 +120,42 @@ class UserAdministration:
         Invalid.
         """
         contents = await self.contents(actor, name)
-        if confirmation != name:
-            raise Invalid({"confirm": f"must be {name}: this deletes {described(contents)}"})
+        _require_confirmation(name, confirmation, contents)
         async with self._database.writing() as session:
             user = await self._other(session, actor, name)
-            await self._block(session, user)
-            await store.set_deleted(session, user.id, self._clock())
-        remaining = await self._clean_up_elsewhere(user.id, name)
+            if organization := await organization_store.solely_owned(session, user.id):
+                raise Refused(
+                    f"{name} is the last owner of the organization {organization}",
+                    "make another member an owner first, or delete the organization",
+                )
+            await self._end(session, actor, HubAction.DELETE_USER, user)
+        return await self._delete(actor, user, contents)
+
+    async def delete_organization(self, actor: HubActor, name: str, confirmation: str) -> DeletedAccount:
+        """Delete an organization with everything it has, for its owners, in the same way.
+
+        Raises NotFound, Refused, Invalid.
+        """
+        await self._access.require_organization(actor, name, HubAction.DELETE_ORGANIZATION)
+        async with self._database.reading_long(COUNT_TIMEOUT) as session:
+            contents = await store.contents(session, name)
+        _require_confirmation(name, confirmation, contents)
+        async with self._database.writing() as session:
+            await self._access.require_organization(actor, name, HubAction.DELETE_ORGANIZATION, session)
+            user = await _named(session, name)
+            await self._end(session, actor, HubAction.DELETE_ORGANIZATION, user)
+        return await self._delete(actor, user, contents)
+
+    async def _end(self, session: Session, actor: HubActor, action: HubAction, user: User) -> None:
+        await self._block(session, user)
+        await store.set_deleted(session, user.id, self._clock())
+        await audit.record(session, actor, action, user.name, namespace=user.name)
+
+    async def _delete(self, actor: HubActor, user: User, contents: AccountContents) -> DeletedAccount:
+        remaining = await self._clean_up_elsewhere(user.id, user.name)
         try:
             async with asyncio.timeout(None if actor.operating else REPLY_TIME):
-                await self._finish(user.id, name)
+                await self._finish(user.id, user.name)
         except TimeoutError:
             self._unfinished.set()
         return DeletedAccount(contents, remaining)
@@ -181,6 +209,11 @@ class UserAdministration:
                 f"{name} is the last administrator", "create another one first: hythe admin create-user NAME --admin"
             )
         return user
+
+
+def _require_confirmation(name: str, confirmation: str, contents: AccountContents) -> None:
+    if confirmation != name:
+        raise Invalid({"confirm": f"must be {name}: this deletes {described(contents)}"})
 
 
 async def _named(session: Session, name: str) -> User:

@@ -75,6 +75,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     tls_cert: Annotated[str, Meta(description="TLS certificate file (PEM); empty: plain HTTP.")] = ""
     tls_key: Annotated[str, Meta(description="Private key file (PEM) of the TLS certificate.")] = ""
     sign_up: Annotated[bool, Meta(description="Whether anyone can create an account.")] = True
+    organizations_by: Annotated[
+        Literal["anyone", "administrators"], Meta(description="Who can create organizations: anyone, or administrators.")
+    ] = "anyone"
+    require_sign_in: Annotated[
+        bool, Meta(description="Whether nothing is shown or pulled without signing in, not even public repositories.")
+    ] = False
     sign_ups_per_address: Annotated[
         int,
         Count,

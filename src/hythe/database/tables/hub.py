@@ -116,6 +116,9 @@ namespaces = Table(
     Column("name", String(39), nullable=False, unique=True),
     Column("kind", String(16), nullable=False),  # user; curated: ``library``, where administrators push
     Column("user_id", Identity, ForeignKey("users.id", ondelete="CASCADE"), index=True),
+    # How often it was renamed on a day (counted from 1970, in UTC), which is limited; NULL: never.
+    Column("renamed_on", Integer),
+    Column("renames", Integer),
 )
 
 hub_repositories = Table(
@@ -158,6 +161,9 @@ _partial_index("ix_hub_repositories_public_changed", _public, "namespace_id", "u
 _partial_index("ix_hub_repositories_public_created_at", _public, "created_at", "name", "namespace_id", *_CONDITION)
 for _column in ("name", "stars", "pulls"):
     _partial_index(f"ix_hub_repositories_public_{_column}", _public, _column, "repository_id", *_CONDITION)
+_internal = and_(hub_repositories.c.listed, hub_repositories.c.visibility == literal_column("'internal'"))
+_partial_index("ix_hub_repositories_internal_changed", _internal, "namespace_id", "updated_at", "name", *_CONDITION)
+_partial_index("ix_hub_repositories_internal_name", _internal, "name", "repository_id", *_CONDITION)
 _private = hub_repositories.c.visibility == literal_column("'private'")
 _partial_index("ix_hub_repositories_private", _private, "namespace_id", "updated_at", "name", *_CONDITION)
 
@@ -169,6 +175,12 @@ sessions = Table(
     Column("created_at", Timestamp, nullable=False),
     Column("expires_at", Timestamp, nullable=False, index=True),
     Column("confirmed_at", Timestamp),  # when the user last gave a factor again; NULL: only when it began
+    Column("public_id", String(16)),  # in lists and addresses; NULL: an older version started it
+    Column("used_at", Timestamp),  # coarse; NULL: not used since an upgrade
+    Column("network", String(43)),  # where it was used last
+    Column("user_agent", String(300)),
+    Index("ix_sessions_public_id", "public_id", unique=True),
+    Index("ix_sessions_user_id_started", "user_id", "created_at", "public_id"),
 )
 
 personal_tokens = Table(

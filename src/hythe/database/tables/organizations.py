@@ -33,11 +33,15 @@ teams = Table(
     METADATA,
     Column("id", Identity, primary_key=True),
     Column("organization_id", Identity, ForeignKey(_USER, ondelete="CASCADE"), nullable=False),
-    Column("name", String(39), nullable=False),
+    Column("name", String(39), nullable=False),  # "-" and the id: being deleted
     Column("description", String(200), nullable=False),
     Column("created_at", Timestamp, nullable=False),
+    # While a changed grant is applied step by step: repositories up to this name are done. NULL: all are.
+    Column("applied_to", String(255)),
     UniqueConstraint("organization_id", "name"),
 )
+_unapplied = teams.c.applied_to.is_not(None)
+Index("ix_teams_unapplied", teams.c.id, sqlite_where=_unapplied, postgresql_where=_unapplied)
 
 team_members = Table(
     "team_members",

@@ -37,7 +37,48 @@ class HubAction(Enum):
     CONFIGURE_WEBHOOKS = "webhook.change"
     # In a namespace
     CREATE_REPOSITORY = "repository.create"
+    VIEW_ROBOTS = "robot.view"
+    CREATE_ROBOT = "robot.create"
+    CHANGE_ROBOT = "robot.change"
+    ROTATE_ROBOT = "robot.rotate"
+    DELETE_ROBOT = "robot.delete"
+    VIEW_TRUST_RULES = "trust-rule.view"
+    CREATE_TRUST_RULE = "trust-rule.create"
+    CHANGE_TRUST_RULE = "trust-rule.change"
+    DELETE_TRUST_RULE = "trust-rule.delete"
+    # With collaborators
+    VIEW_COLLABORATORS = "collaborator.view"
+    INVITE_COLLABORATOR = "collaborator.invite"
+    CHANGE_COLLABORATOR = "collaborator.change-role"
+    REMOVE_COLLABORATOR = "collaborator.remove"
+    LEAVE_REPOSITORY = "collaborator.leave"
+    # With organizations, their members and teams
+    VIEW_OWN_ORGANIZATIONS = "organization.view-own"
+    CREATE_ORGANIZATION = "organization.create"
+    CONVERT_ACCOUNT = "organization.convert-account"
+    VIEW_ORGANIZATION = "organization.view"
+    CHANGE_ORGANIZATION = "organization.change"
+    DELETE_ORGANIZATION = "organization.delete"
+    VIEW_MEMBERS = "member.view"
+    CHANGE_MEMBER = "member.change-role"
+    REMOVE_MEMBER = "member.remove"
+    LEAVE_ORGANIZATION = "member.leave"
+    VIEW_INVITATIONS = "invitation.view"
+    INVITE_MEMBER = "invitation.create"
+    CANCEL_INVITATION = "invitation.cancel"
+    VIEW_OWN_INVITATIONS = "invitation.view-own"
+    ACCEPT_INVITATION = "invitation.accept"
+    DECLINE_INVITATION = "invitation.decline"
+    VIEW_TEAMS = "team.view"
+    CREATE_TEAM = "team.create"
+    CHANGE_TEAM = "team.change"
+    DELETE_TEAM = "team.delete"
+    ADD_TEAM_MEMBER = "team.add-member"
+    REMOVE_TEAM_MEMBER = "team.remove-member"
+    GRANT_TEAM = "team.grant"
+    REVOKE_TEAM_GRANT = "team.revoke-grant"
     # With one's own account
+    VIEW_OWN_REPOSITORIES = "repository.view-own"
     SIGN_UP = "account.create"
     SIGN_IN = "session.start"
     SIGN_OUT = "session.end"
@@ -46,10 +87,20 @@ class HubAction(Enum):
     SET_PASSWORD = "account.set-password"  # noqa: S105 (an action)
     VIEW_TOKENS = "token.view"
     CREATE_TOKEN = "token.create"  # noqa: S105 (an action)
+    CHANGE_TOKEN = "token.change"  # noqa: S105 (an action)
+    ROTATE_TOKEN = "token.rotate"  # noqa: S105 (an action)
     REVOKE_TOKEN = "token.revoke"  # noqa: S105 (an action)
+    REPORT_TOKEN = "token.report"  # noqa: S105 (an action)
+    EXCHANGE_ID_TOKEN = "token.exchange"  # noqa: S105 (an action)
     VIEW_LINKED_ACCOUNTS = "linked-account.view"
     LINK_ACCOUNT = "linked-account.link"
     UNLINK_ACCOUNT = "linked-account.unlink"
+    CONFIRM_SESSION = "session.confirm"
+    VIEW_SECOND_FACTORS = "second-factor.view"
+    ADD_SECOND_FACTOR = "second-factor.add"
+    RENAME_SECOND_FACTOR = "second-factor.rename"
+    REMOVE_SECOND_FACTOR = "second-factor.remove"
+    REPLACE_RECOVERY_CODES = "second-factor.replace-recovery-codes"
     # With the hub
     BROWSE = "hub.browse"
     VIEW_USERS = "user.view"
@@ -59,6 +110,7 @@ class HubAction(Enum):
     BLOCK_USER = "user.block"
     UNBLOCK_USER = "user.unblock"
     DELETE_USER = "user.delete"
+    RESET_SECOND_FACTORS = "user.reset-second-factors"
     RESET_PASSWORD = "user.set-password"  # noqa: S105 (an action)
 
 
@@ -103,6 +155,55 @@ TABLE: dict[HubAction, Rule] = {
     HubAction.VIEW_WEBHOOKS: Rule(RepositoryRole.ADMIN, Right.ADMIN, _READS, "See webhooks and their deliveries"),
     HubAction.CONFIGURE_WEBHOOKS: Rule(RepositoryRole.ADMIN, Right.ADMIN, _CHANGES, "Add, change and remove webhooks"),
     HubAction.CREATE_REPOSITORY: Rule(OrganizationRole.MEMBER, Right.WRITE, _CHANGES, "Create a repository"),
+    HubAction.VIEW_COLLABORATORS: Rule(RepositoryRole.ADMIN, Right.ADMIN, _READS, "See collaborators and invitations"),
+    HubAction.INVITE_COLLABORATOR: Rule(
+        RepositoryRole.ADMIN, Right.ADMIN, _CHANGES, "Add a member of the organization, or invite another user"
+    ),
+    HubAction.CHANGE_COLLABORATOR: Rule(RepositoryRole.ADMIN, Right.ADMIN, _CHANGES, "Change a collaborator's role"),
+    HubAction.REMOVE_COLLABORATOR: Rule(RepositoryRole.ADMIN, Right.ADMIN, _CHANGES, "Remove a collaborator"),
+    HubAction.LEAVE_REPOSITORY: Rule(Everyone.ACCOUNT, Right.ACCOUNT, _CHANGES, "Stop being a collaborator"),
+    HubAction.VIEW_OWN_ORGANIZATIONS: Rule(Everyone.ACCOUNT, Right.READ, _READS, "See one's own organizations"),
+    HubAction.CREATE_ORGANIZATION: Rule(
+        Everyone.ACCOUNT, Right.ACCOUNT, _CHANGES, "Create an organization, if the setting organizations_by allows"
+    ),
+    HubAction.CONVERT_ACCOUNT: Rule(
+        Everyone.ACCOUNT, Right.ACCOUNT, _CHANGES, "Turn one's own account into an organization"
+    ),
+    HubAction.VIEW_ORGANIZATION: Rule(Everyone.ANYONE, Right.READ, _READS, "See that an organization exists"),
+    HubAction.CHANGE_ORGANIZATION: Rule(
+        OrganizationRole.OWNER, Right.ACCOUNT, _CHANGES, "Change the settings of an organization"
+    ),
+    HubAction.DELETE_ORGANIZATION: Rule(OrganizationRole.OWNER, Right.ACCOUNT, _CHANGES, "Delete an organization"),
+    HubAction.VIEW_MEMBERS: Rule(OrganizationRole.MEMBER, Right.READ, _READS, "See members"),
+    HubAction.CHANGE_MEMBER: Rule(OrganizationRole.OWNER, Right.ACCOUNT, _CHANGES, "Change a member's role"),
+    HubAction.REMOVE_MEMBER: Rule(OrganizationRole.OWNER, Right.ACCOUNT, _CHANGES, "Remove a member"),
+    HubAction.LEAVE_ORGANIZATION: Rule(Everyone.ACCOUNT, Right.ACCOUNT, _CHANGES, "Leave an organization"),
+    HubAction.VIEW_INVITATIONS: Rule(OrganizationRole.OWNER, Right.ACCOUNT, _READS, "See pending invitations"),
+    HubAction.INVITE_MEMBER: Rule(OrganizationRole.OWNER, Right.ACCOUNT, _CHANGES, "Invite to an organization"),
+    HubAction.CANCEL_INVITATION: Rule(OrganizationRole.OWNER, Right.ACCOUNT, _CHANGES, "Cancel an invitation"),
+    HubAction.VIEW_OWN_INVITATIONS: Rule(Everyone.ACCOUNT, Right.ACCOUNT, _READS, "See one's own invitations"),
+    HubAction.ACCEPT_INVITATION: Rule(Everyone.ACCOUNT, Right.ACCOUNT, _CHANGES, "Accept an invitation"),
+    HubAction.DECLINE_INVITATION: Rule(Everyone.ACCOUNT, Right.ACCOUNT, _CHANGES, "Decline an invitation"),
+    HubAction.VIEW_TEAMS: Rule(OrganizationRole.MEMBER, Right.READ, _READS, "See teams"),
+    HubAction.CREATE_TEAM: Rule(OrganizationRole.OWNER, Right.ACCOUNT, _CHANGES, "Create a team"),
+    HubAction.CHANGE_TEAM: Rule(OrganizationRole.OWNER, Right.ACCOUNT, _CHANGES, "Rename or describe a team"),
+    HubAction.DELETE_TEAM: Rule(OrganizationRole.OWNER, Right.ACCOUNT, _CHANGES, "Delete a team"),
+    HubAction.ADD_TEAM_MEMBER: Rule(OrganizationRole.OWNER, Right.ACCOUNT, _CHANGES, "Add a member to a team"),
+    HubAction.REMOVE_TEAM_MEMBER: Rule(OrganizationRole.OWNER, Right.ACCOUNT, _CHANGES, "Remove a member from a team"),
+    HubAction.GRANT_TEAM: Rule(OrganizationRole.OWNER, Right.ACCOUNT, _CHANGES, "Give a team a role on repositories"),
+    HubAction.REVOKE_TEAM_GRANT: Rule(OrganizationRole.OWNER, Right.ACCOUNT, _CHANGES, "Take a role from a team"),
+    HubAction.VIEW_OWN_REPOSITORIES: Rule(
+        Everyone.ACCOUNT, Right.READ, _READS, "List the repositories that one has a role on"
+    ),
+    HubAction.VIEW_ROBOTS: Rule(OrganizationRole.OWNER, Right.ACCOUNT, _READS, "See robots"),
+    HubAction.CREATE_ROBOT: Rule(OrganizationRole.OWNER, Right.ACCOUNT, _CHANGES, "Create a robot"),
+    HubAction.CHANGE_ROBOT: Rule(OrganizationRole.OWNER, Right.ACCOUNT, _CHANGES, "Change the limits of a robot"),
+    HubAction.ROTATE_ROBOT: Rule(OrganizationRole.OWNER, Right.ACCOUNT, _CHANGES, "Give a robot a new secret"),
+    HubAction.DELETE_ROBOT: Rule(OrganizationRole.OWNER, Right.ACCOUNT, _CHANGES, "Delete a robot"),
+    HubAction.VIEW_TRUST_RULES: Rule(OrganizationRole.OWNER, Right.ACCOUNT, _READS, "See trust rules"),
+    HubAction.CREATE_TRUST_RULE: Rule(OrganizationRole.OWNER, Right.ACCOUNT, _CHANGES, "Create a trust rule"),
+    HubAction.CHANGE_TRUST_RULE: Rule(OrganizationRole.OWNER, Right.ACCOUNT, _CHANGES, "Change a trust rule"),
+    HubAction.DELETE_TRUST_RULE: Rule(OrganizationRole.OWNER, Right.ACCOUNT, _CHANGES, "Delete a trust rule"),
     HubAction.SIGN_UP: Rule(Everyone.ANYONE, Right.ACCOUNT, _CHANGES, "Create an account"),
     HubAction.SIGN_IN: Rule(Everyone.ANYONE, Right.ACCOUNT, _CHANGES, "Sign in"),
     HubAction.SIGN_OUT: Rule(Everyone.ACCOUNT, Right.ACCOUNT, _CHANGES, "End one's own sessions"),
@@ -111,10 +212,22 @@ TABLE: dict[HubAction, Rule] = {
     HubAction.SET_PASSWORD: Rule(Everyone.ACCOUNT, Right.ACCOUNT, _CHANGES, "Change one's own password"),
     HubAction.VIEW_TOKENS: Rule(Everyone.ACCOUNT, Right.ACCOUNT, _READS, "See one's own tokens"),
     HubAction.CREATE_TOKEN: Rule(Everyone.ACCOUNT, Right.ACCOUNT, _CHANGES, "Create a token"),
+    HubAction.CHANGE_TOKEN: Rule(Everyone.ACCOUNT, Right.ACCOUNT, _CHANGES, "Change the limits of a token"),
+    HubAction.ROTATE_TOKEN: Rule(Everyone.ACCOUNT, Right.ACCOUNT, _CHANGES, "Give a token a new secret"),
     HubAction.REVOKE_TOKEN: Rule(Everyone.ACCOUNT, Right.ACCOUNT, _CHANGES, "Revoke a token"),
+    HubAction.REPORT_TOKEN: Rule(Everyone.ANYONE, Right.ACCOUNT, _CHANGES, "Revoke a leaked token by its secret"),
+    HubAction.EXCHANGE_ID_TOKEN: Rule(
+        Everyone.ANYONE, Right.ACCOUNT, _CHANGES, "Exchange an ID token of a CI job for a token, by a trust rule"
+    ),
     HubAction.VIEW_LINKED_ACCOUNTS: Rule(Everyone.ACCOUNT, Right.ACCOUNT, _READS, "See one's own linked accounts"),
     HubAction.LINK_ACCOUNT: Rule(Everyone.ACCOUNT, Right.ACCOUNT, _CHANGES, "Link an account at a forge"),
     HubAction.UNLINK_ACCOUNT: Rule(Everyone.ACCOUNT, Right.ACCOUNT, _CHANGES, "Unlink an account at a forge"),
+    HubAction.CONFIRM_SESSION: Rule(Everyone.ACCOUNT, Right.ACCOUNT, _CHANGES, "Confirm one's own session"),
+    HubAction.VIEW_SECOND_FACTORS: Rule(Everyone.ACCOUNT, Right.ACCOUNT, _READS, "See one's own second factors"),
+    HubAction.ADD_SECOND_FACTOR: Rule(Everyone.ACCOUNT, Right.ACCOUNT, _CHANGES, "Add a second factor"),
+    HubAction.RENAME_SECOND_FACTOR: Rule(Everyone.ACCOUNT, Right.ACCOUNT, _CHANGES, "Rename a passkey"),
+    HubAction.REMOVE_SECOND_FACTOR: Rule(Everyone.ACCOUNT, Right.ACCOUNT, _CHANGES, "Remove a second factor"),
+    HubAction.REPLACE_RECOVERY_CODES: Rule(Everyone.ACCOUNT, Right.ACCOUNT, _CHANGES, "Replace recovery codes"),
     HubAction.BROWSE: Rule(Everyone.ANYONE, Right.READ, _READS, "Search and browse public repositories"),
     HubAction.VIEW_USERS: Rule(HubRole.ADMINISTRATOR, Right.ACCOUNT, _READS, "List all accounts"),
     HubAction.CREATE_USER: Rule(HubRole.ADMINISTRATOR, Right.ACCOUNT, _CHANGES, "Create an account for somebody"),
@@ -125,6 +238,9 @@ TABLE: dict[HubAction, Rule] = {
     HubAction.BLOCK_USER: Rule(HubRole.ADMINISTRATOR, Right.ACCOUNT, _CHANGES, "Block an account"),
     HubAction.UNBLOCK_USER: Rule(HubRole.ADMINISTRATOR, Right.ACCOUNT, _CHANGES, "Unblock an account"),
     HubAction.DELETE_USER: Rule(HubRole.ADMINISTRATOR, Right.ACCOUNT, _CHANGES, "Delete an account"),
+    HubAction.RESET_SECOND_FACTORS: Rule(
+        HubRole.ADMINISTRATOR, Right.ACCOUNT, _CHANGES, "Remove the second factors of an account"
+    ),
     HubAction.RESET_PASSWORD: Rule(HubRole.ADMINISTRATOR, Right.ACCOUNT, _CHANGES, "Set another account's password"),
 }
 

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from hythe.database import Database, Session
 from hythe.database.read_cache import ReadCache
-from hythe.hub.access.actions import OF_REGISTRY, REGISTRY_ACTIONS, TABLE, HubAction
+from hythe.hub.access.actions import REGISTRY_ACTIONS, TABLE, HubAction
 from hythe.hub.access_context import AccessContext, Reader, credential_problem
 from hythe.hub.actor import HubActor, Right
 from hythe.hub.credentials import CredentialService
@@ -71,12 +71,12 @@ def allows(context: AccessContext, action: HubAction) -> bool:
     return True
 
 
-def _limited_rights(actor: HubActor, context: AccessContext) -> frozenset[Right]:
-    """Return the rights of the credential, as it was issued and as its personal token is now."""
+def present_actor(actor: HubActor, context: AccessContext) -> HubActor:
+    """Return the actor with the limits of their credential, as it was issued and as its personal token is now."""
     state = context.credential
     if actor.personal_token_digest and state is not None and state.rights is not None:
-        return state.rights & actor.rights
-    return actor.rights
+        return actor.narrowed(state.rights, state.repositories)
+    return actor
 
 
 def write_refusal(context: AccessContext, repository: str) -> str:
@@ -89,6 +89,11 @@ def write_refusal(context: AccessContext, repository: str) -> str:
             return f"{namespace} mirrors another registry: push to that registry"
         case NamespaceKind.CURATED:
             return f"{short_name(repository)!r} is a top-level repository: only curators may push to it"
+        case NamespaceKind.ORGANIZATION if context.needs_second_factor:
+            return (
+                f"{namespace} requires two-factor authentication: set it up on your account page, "
+                "then log in with a personal access token"
+            )
         case NamespaceKind.ORGANIZATION if context.member is None:
             return f"you are not a member of {namespace}: ask one of its owners to invite you"
         case NamespaceKind.ORGANIZATION if context.repository_id is None:
@@ -124,11 +129,11 @@ class HubAccess:
         ``closed``: nothing is shown or pulled without signing in.
         """
         self._mirrors = mirrors
-        self._closed = closed
         self._database = database
         self._credentials = credentials
         self._clock = clock
         self._public_url = public_url.rstrip("/")
+        self.closed = closed
         self._contexts: ReadCache[tuple[int | None, str, str], AccessContext] = ReadCache(database, CACHE_SIZE)
 
     async def authenticate(self, authorization: str | None, address: str = "") -> HubActor:
@@ -166,17 +171,13 @@ class HubAccess:
             through = frozenset(action for action in Action if actor.credential_allows(repository, action))
             through = NOTHING if context.owner_blocked else through
         else:
-            rights = _limited_rights(actor, context)
-            through = frozenset(
-                action
-                for action in allowed(context)
-                if TABLE[OF_REGISTRY[action]].right in rights and actor.credential_allows(repository, action)
-            )
+            present = present_actor(actor, context)
+            through = frozenset(action for action in allowed(context) if present.credential_allows(repository, action))
         return through | {Action.PULL} if self._is_public(actor, context) else through
 
     def _is_public(self, actor: HubActor, context: AccessContext) -> bool:
         """Return whether the actor may read the repository whatever their roles and credential are."""
-        return context.visibility is Visibility.PUBLIC and (not self._closed or actor.signed_in)
+        return context.visibility is Visibility.PUBLIC and (not self.closed or actor.signed_in)
 
     def permits(self, actor: HubActor, repository: str, context: AccessContext, action: HubAction) -> bool:
         """Return whether roles and credential allow the actor this action on a repository or in its namespace."""
@@ -184,10 +185,9 @@ class HubAccess:
             return True
         if action in (HubAction.VIEW_REPOSITORY, HubAction.PULL):
             return Action.PULL in self.reached(actor, repository, context)
-        return actor.build is None and allows(context, action) and self._credential_permits(actor, context, action)
-
-    def _credential_permits(self, actor: HubActor, context: AccessContext, action: HubAction) -> bool:
-        return actor.granted is None and TABLE[action].right in _limited_rights(actor, context)
+        if actor.build is not None or actor.granted is not None or not allows(context, action):
+            return False
+        return present_actor(actor, context).credential_has(TABLE[action].right, repository)
 
     async def require(self, actor: Actor, repository: str, action: Action) -> Limits:
         """See registry.access.Access."""
@@ -213,7 +213,7 @@ class HubAccess:
 
     async def visible(self, actor: Actor, repositories: Collection[str]) -> frozenset[str]:
         """See registry.access.Access."""
-        hub_user = hub_actor(actor)
+        hub_user = await self._present(hub_actor(actor))
         names = frozenset(repositories)
         named = frozenset(name for name in names if hub_user.credential_allows(name, Action.PULL))
         async with self._database.reading() as session:
@@ -222,7 +222,7 @@ class HubAccess:
 
     async def listing(self, actor: Actor) -> Listing:
         """See registry.access.Access: public repositories, the actor's own, and those that its token names."""
-        hub_user = hub_actor(actor)
+        hub_user = await self._present(hub_actor(actor))
         if hub_user.operating:
             return EVERYTHING_LISTED
         named = {scope.name for scope in hub_user.granted or () if scope.type == "repository"}
@@ -300,12 +300,25 @@ class HubAccess:
         """Return whether the actor may do this now and with this credential."""
         return self.permits(actor, repository, await self.context(actor, repository, session), action)
 
-    def reader(self, actor: HubActor) -> Reader:
-        """Return what lists and search may show to the actor."""
-        return self._reads(actor) if may_list(actor) else Reader(nothing=self._closed and not actor.signed_in)
+    async def _present(self, actor: HubActor) -> HubActor:
+        """Return the actor of an access token with the present limits of the personal token behind it."""
+        if actor.granted is None or not actor.personal_token_digest:
+            return actor
+        return present_actor(actor, await self.context(actor, ""))
+
+    def reader(self, actor: HubActor, namespace: str = "") -> Reader:
+        """Return what lists and search may show to the actor; ``namespace``: they show only its repositories.
+
+        With a credential that is limited to some repositories, these are public ones, and all of a namespace that the
+        credential has as a whole.
+        """
+        whole = actor.repositories is None or f"{namespace}/*" in actor.repositories
+        if may_list(actor) and whole:
+            return self._reads(actor)
+        return Reader(nothing=self.closed and not actor.signed_in)
 
     def _reads(self, actor: HubActor) -> Reader:
-        return Reader(actor.user_id, self._closed and not actor.signed_in)
+        return Reader(actor.user_id, self.closed and not actor.signed_in)
 
     async def require_creation(self, actor: HubActor, repository: str, session: Session | None = None) -> AccessContext:
         """Check that the actor may create this repository. Raises SignInNeeded, Refused."""
@@ -321,6 +334,16 @@ class HubAccess:
         if context.namespace not in (NamespaceKind.USER, NamespaceKind.ORGANIZATION):
             raise NotFound(f"{namespace!r} is neither a user nor an organization")
         self._require_able(actor, context, f"{namespace}/", action)
+        return context
+
+    async def require_organization(
+        self, actor: HubActor, name: str, action: HubAction, session: Session | None = None
+    ) -> AccessContext:
+        """Check that the actor may do this in an existing organization. Raises NotFound, SignInNeeded, Refused."""
+        context = await self.context(actor, f"{name}/", session)
+        if context.namespace is not NamespaceKind.ORGANIZATION or context.owner_id is None:
+            raise NotFound(f"organization {name!r} does not exist")
+        self._require_able(actor, context, f"{name}/", action)
         return context
 
     def _require_able(self, actor: HubActor, context: AccessContext, repository: str, action: HubAction) -> None:
@@ -341,6 +364,8 @@ class HubAccess:
         """Return the id of the actor's account. Raises SignInNeeded; Refused if the credential is a registry token."""
         if actor.user_id is None:
             raise SignInNeeded("sign in first")
+        if actor.robot:
+            raise Refused("a robot has no account", "sign in as a user")
         if actor.granted is not None:
             raise Refused(
                 "this token works only for the registry", "sign in with your password or a personal access token"
@@ -386,6 +411,8 @@ def refusal(context: AccessContext, repository: str, action: HubAction) -> str:
             return f"this needs the role 'admin' on {repository}: ask an owner of {namespace_of(repository)}"
         case RepositoryRole.ADMIN if context.repository_role is not None:
             return f"this needs the role 'admin' on {repository}: ask {namespace_of(repository)}"
+        case _ if context.needs_second_factor:
+            return write_refusal(context, repository)
         case OrganizationRole.OWNER:
             return f"only owners of {namespace_of(repository)} may do this"
         case OrganizationRole.MEMBER if action is not HubAction.CREATE_REPOSITORY:

@@ -31,9 +31,10 @@ from hythe.database.tables.organizations import (
     teams,
 )
 from hythe.hub.access_context import AccessContext, CredentialState, Reader
-from hythe.hub.actor import HubActor, Right
+from hythe.hub.actor import HubActor
 from hythe.hub.roles import OrganizationRole, RepositoryRole
 from hythe.hub.sql.namespaces import kind_of
+from hythe.hub.sql.token_limits import LIMIT_COLUMNS, limits_of
 from hythe.hub.user import Visibility
 from hythe.registry.access import UNLIMITED, Limits
 
@@ -77,13 +78,17 @@ _CONTEXT = (
         users.c.name.label("user_name"),
         users.c.blocked_at,
         users.c.credential_generation,
-        personal_tokens.c.rights,
+        *LIMIT_COLUMNS,
+        personal_tokens.c.digest.label("token_digest"),
         personal_tokens.c.expires_at,
+        personal_tokens.c.previous_expires_at,
         _owners.c.kind.label("owner_kind"),
         _owners.c.member_role,
         _owners.c.members_create,
         organization_members.c.role.label("member"),
         users.c.curator,
+        users.c.second_factor,
+        _owners.c.require_second_factor,
         collaborators.c.role.label("collaborator_role"),
         _BY_TEAM.scalar_subquery().label("team_role"),
         _BY_PATTERN.scalar_subquery().label("pattern_role"),
@@ -103,7 +108,13 @@ _CONTEXT = (
     .join(users, users.c.id == bindparam("user_id"), isouter=True)
     .join(
         personal_tokens,
-        and_(personal_tokens.c.digest == bindparam("personal_token"), personal_tokens.c.user_id == users.c.id),
+        and_(
+            or_(
+                personal_tokens.c.digest == bindparam("personal_token"),
+                personal_tokens.c.previous_digest == bindparam("personal_token"),
+            ),
+            personal_tokens.c.user_id == users.c.id,
+        ),
         isouter=True,
     )
     .join(_owners, _owners.c.id == namespaces.c.user_id, isouter=True)
@@ -147,20 +158,21 @@ async def access_context(session: Session, actor: HubActor, namespace: str, name
     row = await session.row(_CONTEXT, parameters)
     if row is None:
         raise LookupError("the query returned no row")
-    return _context_of(row, namespace)
+    return _context_of(row, namespace, actor)
 
 
-def _context_of(row: Row[Any], namespace: str) -> AccessContext:
+def _context_of(row: Row[Any], namespace: str, actor: HubActor) -> AccessContext:
     credential = None
     if row.user_id is not None:
-        blocked = row.blocked_at is not None
-        generation, rights = row.credential_generation, _rights(row.rights)
-        credential = CredentialState(row.user_name, blocked, generation, rights, row.expires_at)
+        credential = _credential_state(row, actor.personal_token_digest)
     if row.owner_deleted_at is not None:
         # Its repositories are being deleted one after the other; until then they look as if they did not exist.
         return AccessContext(None, None, None, None, None, row.user_id, bool(row.admin), credential=credential)
     limited = not row.owner_admin and (row.storage_limit, row.upload_limit) != (None, None)
-    granted = max((role for role in (row.collaborator_role, row.team_role, row.pattern_role) if role), default=None)
+    roles = (row.collaborator_role, row.team_role, row.pattern_role)
+    # The organization itself is the account of its robots.
+    lacking = row.user_id not in (None, row.owner_id) and row.require_second_factor and not row.second_factor
+    granted = None if lacking else max((role for role in roles if role), default=None)
     return AccessContext(
         kind_of(row.kind, row.owner_kind) if row.kind is not None else None,
         row.namespace_id,
@@ -174,15 +186,23 @@ def _context_of(row: Row[Any], namespace: str) -> AccessContext:
         row.owner_blocked_at is not None,
         credential,
         bool(row.curator),
-        OrganizationRole(row.member) if row.member else None,
+        OrganizationRole(row.member) if row.member and not lacking else None,
         RepositoryRole(row.member_role) if row.member_role else None,
         RepositoryRole(granted) if granted else None,
         bool(row.members_create),
+        bool(lacking and (row.member or any(roles))),
     )
 
 
-def _rights(text: str | None) -> frozenset[Right] | None:
-    return frozenset(Right(word) for word in text.split()) if text is not None else None
+def _credential_state(row: Row[Any], token_digest: str) -> CredentialState:
+    account = (row.user_name, row.blocked_at is not None, row.credential_generation)
+    if row.token_digest is None:
+        return CredentialState(*account)
+    ends = [row.expires_at]
+    if row.token_digest != token_digest:  # the secret before the last rotation
+        ends.append(row.previous_expires_at)
+    rights, repositories = limits_of(row)
+    return CredentialState(*account, rights, min((end for end in ends if end), default=None), repositories)
 
 
 async def is_admin(session: Session, user_id: int) -> bool:

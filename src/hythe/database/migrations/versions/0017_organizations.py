@@ -69,6 +69,7 @@ END $$
 def upgrade() -> None:
     """Add columns with defaults and empty tables, and let the catalog tell internal repositories from private ones."""
     _columns()
+    _internal()
     _members()
     _teams()
     _invitations()
@@ -87,6 +88,19 @@ def _columns() -> None:
         sa.Column("require_second_factor", sa.Boolean, nullable=False, server_default=sa.false()),
     ):
         op.add_column("users", column)
+
+
+def _internal() -> None:
+    listed = "listed = 1" if op.get_bind().dialect.name == "sqlite" else "listed"
+    internal = sa.text(f"{listed} AND visibility = 'internal'")
+    for name, columns in (("changed", ["namespace_id", "updated_at", "name"]), ("name", ["name", "repository_id"])):
+        op.create_index(
+            f"ix_hub_repositories_internal_{name}",
+            "hub_repositories",
+            [*columns, "listed", "visibility"],
+            sqlite_where=internal,
+            postgresql_where=internal,
+        )
 
 
 def _members() -> None:
@@ -122,10 +136,13 @@ def _teams() -> None:
         sa.Column("name", sa.String(39), nullable=False),
         sa.Column("description", sa.String(200), nullable=False),
         sa.Column("created_at", _TIMESTAMP, nullable=False),
+        sa.Column("applied_to", sa.String(255)),
         _foreign_key("teams", "organization_id", "users.id"),
         sa.PrimaryKeyConstraint("id", name="pk_teams"),
         sa.UniqueConstraint("organization_id", "name", name="uq_teams_organization_id_name"),
     )
+    unapplied = sa.text("applied_to IS NOT NULL")
+    op.create_index("ix_teams_unapplied", "teams", ["id"], sqlite_where=unapplied, postgresql_where=unapplied)
     op.create_table(
         "team_members",
         _reference("team_id"),
