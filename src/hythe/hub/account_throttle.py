@@ -45,10 +45,12 @@ class AccountThrottle:
             _require_time(await store.failures(session, bucket), now)
             await store.add_failure(session, bucket, now, now - FORGOTTEN_AFTER)
 
-    async def succeeded(self, name: str, user_id: int, network: str) -> None:
-        """Take the guess back, because the password was right, and remember the network."""
+    async def succeeded(self, name: str, user_id: int, network: str, *, known: bool = True) -> None:
+        """Take the guess back, because it was right, and remember the network unless the user is not ``known`` yet."""
         async with self._database.writing(durable=False) as session:
             await store.take_back(session, _bucket(name))
+            if not known:
+                return
             await store.remember_network(session, user_id, network, self._clock())
 
 

@@ -3,11 +3,14 @@
 HubError                        root; ``status`` is the HTTP status
 ├── NotFound                    404; also for what the actor may not see
 ├── SignInNeeded                401; missing or wrong credentials
+│   └── SecondFactorNeeded          the password is right, but it alone does not sign in
 ├── Refused                     403; the actor is known but may not do this
-│   └── AccountBlocked              an administrator blocked the account
+│   ├── AccountBlocked              an administrator blocked the account
+│   └── ConfirmationNeeded          the user has to give a password or second factor again
 ├── Taken                       409; the name is in use
 ├── Invalid                     422; names each invalid field
-└── TooManyAttempts             429; retry after ``retry_after`` seconds
+├── TooManyAttempts             429; retry after ``retry_after`` seconds
+└── IssuerUnavailable           502; the keys of an issuer of ID tokens cannot be read
 """
 
 from collections.abc import Mapping
@@ -39,6 +42,20 @@ class SignInNeeded(HubError):
     status = HTTPStatus.UNAUTHORIZED
 
 
+class SecondFactorNeeded(SignInNeeded):
+    """The password is right, and the account has a second factor. ``state`` continues a sign-in; empty: for programs.
+
+    ``url`` is the hub's; the message is what ``docker login`` prints.
+    """
+
+    def __init__(self, url: str = "", state: str = "") -> None:
+        self.state = state
+        super().__init__(
+            "this account has two-factor authentication: log in with a personal access token instead of the password",
+            f"create one at {url}/account/tokens",
+        )
+
+
 class Refused(HubError):
     """The actor may not do this."""
 
@@ -50,6 +67,15 @@ class AccountBlocked(Refused):
 
     def __init__(self, name: str) -> None:
         super().__init__(f"the account {name} is blocked: ask an administrator")
+
+
+class ConfirmationNeeded(Refused):
+    """A session may do this only shortly after the user signed in or confirmed it: it may be stolen."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "confirm that it is you first", "send your password or a code to POST /api/v1/users/me/confirmation"
+        )
 
 
 class Taken(HubError):
@@ -80,3 +106,9 @@ class TooManyAttempts(HubError):
     def __init__(self, retry_after: int, message: str = "too many failed sign-ins", hint: str = "") -> None:
         self.retry_after = retry_after
         super().__init__(message, f"try again in {counted(retry_after, 'second')}{', ' if hint else ''}{hint}")
+
+
+class IssuerUnavailable(HubError):
+    """An ID token cannot be checked, because its issuer does not respond as it must."""
+
+    status = HTTPStatus.BAD_GATEWAY
