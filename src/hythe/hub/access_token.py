@@ -25,7 +25,8 @@ class Grant(msgspec.Struct, frozen=True):
 class Claims(msgspec.Struct, frozen=True, omit_defaults=True):
     """The claims of an access token. ``uid`` is the account's id; None if no user is signed in.
 
-    ``generation`` and ``personal_token``, a digest, are what the token depends on: see HubActor.
+    ``generation`` and ``personal_token``, a digest, are what the token depends on, and ``credential`` is what it was
+    got with: see HubActor.
     """
 
     iss: str
@@ -40,6 +41,7 @@ class Claims(msgspec.Struct, frozen=True, omit_defaults=True):
     build: BuildLease | None = None
     generation: int = 0
     personal_token: str = ""
+    credential: str = ""
 
 
 def claims_for(
@@ -61,6 +63,7 @@ def claims_for(
         actor.build,
         actor.credential_generation,
         actor.personal_token_digest,
+        actor.credential,
     )
     built: dict[str, Any] = msgspec.to_builtins(claims)
     return built
@@ -82,6 +85,7 @@ def actor_of(claims: dict[str, Any]) -> HubActor:
         build=known.build,
         personal_token_digest=known.personal_token,
         credential_generation=known.generation,
+        credential=known.credential,
     )
 
 

@@ -81,6 +81,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     require_sign_in: Annotated[
         bool, Meta(description="Whether nothing is shown or pulled without signing in, not even public repositories.")
     ] = False
+    require_confirmed_email: Annotated[
+        bool, Meta(description="Whether accounts can push and create only after they confirmed their e-mail address.")
+    ] = False
+    session_lifetime: Annotated[
+        int, Seconds, Meta(ge=300, le=365 * 86400, description="How long a browser stays signed in.")
+    ] = 14 * 86400
     sign_ups_per_address: Annotated[
         int,
         Count,
@@ -270,6 +276,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         require_valid(self)
+
+    @property
+    def hub_url(self) -> str:
+        """The URL of the hub for links in messages: ``public_url``, or the address that the hub listens on."""
+        scheme = "https" if self.tls_cert else "http"
+        return self.public_url.rstrip("/") or f"{scheme}://{self.listen}"
 
     @property
     def data_folder(self) -> Path:

@@ -85,6 +85,13 @@ class HubAction(Enum):
     VIEW_ACCOUNT = "account.view"
     CHANGE_ACCOUNT = "account.change"
     SET_PASSWORD = "account.set-password"  # noqa: S105 (an action)
+    REQUEST_PASSWORD_RESET = "account.request-password-reset"  # noqa: S105 (an action)
+    RESET_FORGOTTEN_PASSWORD = "account.reset-password"  # noqa: S105 (an action)
+    REQUEST_CONFIRMATION = "account.request-email-confirmation"
+    REQUEST_EMAIL_CHANGE = "account.request-email-change"
+    CONFIRM_EMAIL = "account.confirm-email"
+    RESTORE_EMAIL = "account.restore-email"
+    VIEW_SESSIONS = "session.view"
     VIEW_TOKENS = "token.view"
     CREATE_TOKEN = "token.create"  # noqa: S105 (an action)
     CHANGE_TOKEN = "token.change"  # noqa: S105 (an action)
@@ -106,6 +113,7 @@ class HubAction(Enum):
     VIEW_USERS = "user.view"
     CREATE_USER = "user.create"
     SET_PLAN = "user.set-plan"
+    SET_EMAIL = "user.set-email"
     VIEW_MAIL = "mail.view"
     BLOCK_USER = "user.block"
     UNBLOCK_USER = "user.unblock"
@@ -210,6 +218,25 @@ TABLE: dict[HubAction, Rule] = {
     HubAction.VIEW_ACCOUNT: Rule(Everyone.ACCOUNT, Right.READ, _READS, "See one's own account"),
     HubAction.CHANGE_ACCOUNT: Rule(Everyone.ACCOUNT, Right.ACCOUNT, _CHANGES, "Change one's own account"),
     HubAction.SET_PASSWORD: Rule(Everyone.ACCOUNT, Right.ACCOUNT, _CHANGES, "Change one's own password"),
+    HubAction.REQUEST_PASSWORD_RESET: Rule(
+        Everyone.ANYONE, Right.ACCOUNT, _READS, "Ask for a link that sets a new password"
+    ),
+    HubAction.RESET_FORGOTTEN_PASSWORD: Rule(
+        Everyone.ANYONE, Right.ACCOUNT, _CHANGES, "Set a new password with the link from an e-mail"
+    ),
+    HubAction.REQUEST_CONFIRMATION: Rule(
+        Everyone.ACCOUNT, Right.ACCOUNT, _READS, "Get the e-mail again that confirms one's own address"
+    ),
+    HubAction.REQUEST_EMAIL_CHANGE: Rule(
+        Everyone.ACCOUNT, Right.ACCOUNT, _CHANGES, "Ask for another e-mail address, which then has to be confirmed"
+    ),
+    HubAction.CONFIRM_EMAIL: Rule(
+        Everyone.ANYONE, Right.ACCOUNT, _CHANGES, "Confirm an e-mail address with the link from an e-mail"
+    ),
+    HubAction.RESTORE_EMAIL: Rule(
+        Everyone.ANYONE, Right.ACCOUNT, _CHANGES, "Restore the e-mail address with the link from an e-mail"
+    ),
+    HubAction.VIEW_SESSIONS: Rule(Everyone.ACCOUNT, Right.ACCOUNT, _READS, "See one's own sessions"),
     HubAction.VIEW_TOKENS: Rule(Everyone.ACCOUNT, Right.ACCOUNT, _READS, "See one's own tokens"),
     HubAction.CREATE_TOKEN: Rule(Everyone.ACCOUNT, Right.ACCOUNT, _CHANGES, "Create a token"),
     HubAction.CHANGE_TOKEN: Rule(Everyone.ACCOUNT, Right.ACCOUNT, _CHANGES, "Change the limits of a token"),
@@ -235,6 +262,9 @@ TABLE: dict[HubAction, Rule] = {
         HubRole.ADMINISTRATOR, Right.ACCOUNT, _READS, "See messages that the hub sends or could not send"
     ),
     HubAction.SET_PLAN: Rule(HubRole.ADMINISTRATOR, Right.ACCOUNT, _CHANGES, "Change an account's plan"),
+    HubAction.SET_EMAIL: Rule(
+        HubRole.ADMINISTRATOR, Right.ACCOUNT, _CHANGES, "Set or confirm another account's e-mail address"
+    ),
     HubAction.BLOCK_USER: Rule(HubRole.ADMINISTRATOR, Right.ACCOUNT, _CHANGES, "Block an account"),
     HubAction.UNBLOCK_USER: Rule(HubRole.ADMINISTRATOR, Right.ACCOUNT, _CHANGES, "Unblock an account"),
     HubAction.DELETE_USER: Rule(HubRole.ADMINISTRATOR, Right.ACCOUNT, _CHANGES, "Delete an account"),

@@ -1,5 +1,6 @@
 """Personal access tokens in the JSON API."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from http import HTTPStatus
 
@@ -7,14 +8,20 @@ import msgspec
 
 from hythe.hub.actor import Right
 from hythe.hub.errors import NotFound
+from hythe.hub.leaked_tokens import LeakReport
 from hythe.hub.personal_token import PersonalToken
-from hythe.hub.personal_tokens import NewPersonalToken
+from hythe.hub.personal_tokens import NewPersonalToken, PersonalTokenChange
 from hythe.hub.routes.endpoint import ApiRequest, Endpoint, Nothing
 from hythe.hub.service import HubServices
+from hythe.hub.token_terms import Rotation
 
 
-class PersonalTokenReply(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A personal access token; ``token``, the secret, is present only in the response that creates it."""
+class PersonalTokenReply(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """A personal access token; ``token``, the secret, is present only in the response that creates or rotates it.
+
+    ``repositories``: the only ones that it is for, or patterns of them; missing: all that you may use.
+    ``previous_expires_at``: until when the secret before the last rotation works.
+    """
 
     id: int
     name: str
@@ -22,6 +29,9 @@ class PersonalTokenReply(msgspec.Struct, frozen=True, omit_defaults=True):
     created_at: datetime
     expires_at: datetime | None
     used_at: datetime | None
+    repositories: tuple[str, ...] | None = None
+    used_from: str = ""
+    previous_expires_at: datetime | None = None
     token: str = ""
 
 
@@ -31,10 +41,21 @@ class TokensReply(msgspec.Struct, frozen=True):
     items: tuple[PersonalTokenReply, ...]
 
 
+class LeakReply(msgspec.Struct, frozen=True):
+    """For each reported token, whether it existed and is now revoked."""
+
+    revoked: tuple[bool, ...]
+
+
 def _shown(token: PersonalToken, secret: str = "") -> PersonalTokenReply:
-    return PersonalTokenReply(
-        token.id, token.name, token.rights, token.created_at, token.expires_at, token.used_at, secret
-    )
+    return PersonalTokenReply(**msgspec.structs.asdict(token), token=secret)
+
+
+def _token_id(path: Mapping[str, str]) -> int:
+    number = path["id"]
+    if not (number.isascii() and number.isdigit() and len(number) < 19):
+        raise NotFound("no such token")
+    return int(number)
 
 
 async def _create(hub: HubServices, call: ApiRequest[NewPersonalToken, Nothing]) -> PersonalTokenReply:
@@ -46,11 +67,25 @@ async def _list(hub: HubServices, call: ApiRequest[Nothing, Nothing]) -> TokensR
     return TokensReply(tuple(_shown(token) for token in await hub.personal_tokens.list(call.actor)))
 
 
+async def _get(hub: HubServices, call: ApiRequest[Nothing, Nothing]) -> PersonalTokenReply:
+    return _shown(await hub.personal_tokens.get(call.actor, _token_id(call.path)))
+
+
+async def _change(hub: HubServices, call: ApiRequest[PersonalTokenChange, Nothing]) -> PersonalTokenReply:
+    return _shown(await hub.personal_tokens.change(call.actor, _token_id(call.path), call.body))
+
+
+async def _rotate(hub: HubServices, call: ApiRequest[Rotation, Nothing]) -> PersonalTokenReply:
+    secret, token = await hub.personal_tokens.rotate(call.actor, _token_id(call.path), call.body)
+    return _shown(token, secret)
+
+
 async def _delete(hub: HubServices, call: ApiRequest[Nothing, Nothing]) -> None:
-    number = call.path["id"]
-    if not (number.isascii() and number.isdigit() and len(number) < 19):
-        raise NotFound("no such token")
-    await hub.personal_tokens.delete(call.actor, int(number))
+    await hub.personal_tokens.delete(call.actor, _token_id(call.path))
+
+
+async def _report(hub: HubServices, call: ApiRequest[LeakReport, Nothing]) -> LeakReply:
+    return LeakReply(await hub.leaked_tokens.report(call.actor, call.body))
 
 
 ENDPOINTS = (
@@ -64,5 +99,30 @@ ENDPOINTS = (
         status=HTTPStatus.CREATED,
     ),
     Endpoint("GET", "/api/v1/tokens", "List your personal access tokens", _list, reply=TokensReply),
+    Endpoint(
+        "POST",
+        "/api/v1/tokens/leaked",
+        "Revoke leaked tokens of any kind by their secrets",
+        _report,
+        body=LeakReport,
+        reply=LeakReply,
+    ),
+    Endpoint("GET", "/api/v1/tokens/{id}", "Get a personal access token", _get, reply=PersonalTokenReply),
+    Endpoint(
+        "PATCH",
+        "/api/v1/tokens/{id}",
+        "Change the name or the limits of a personal access token",
+        _change,
+        body=PersonalTokenChange,
+        reply=PersonalTokenReply,
+    ),
+    Endpoint(
+        "POST",
+        "/api/v1/tokens/{id}/rotate",
+        "Give a personal access token a new secret",
+        _rotate,
+        body=Rotation,
+        reply=PersonalTokenReply,
+    ),
     Endpoint("DELETE", "/api/v1/tokens/{id}", "Revoke a personal access token", _delete, status=HTTPStatus.NO_CONTENT),
 )
