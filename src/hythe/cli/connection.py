@@ -20,3 +20,14 @@ def connected(arguments: Namespace) -> Iterator[Client]:
         yield client
     finally:
         client.close()
+
+
+def hub_host(client: Client, given: str) -> str:
+    """Return the host of the hub that a verb talks to: the given one, or the default registry."""
+    return given or client.configuration.default_registry
+
+
+def add_hub_flags(parser: ArgumentParser) -> None:
+    """Add the flags of verbs that use a hub's JSON API."""
+    parser.add_argument("--host", default="", help="address of the hub (default: the default registry)")
+    add_connection_flags(parser)

@@ -40,6 +40,8 @@ VERBS: tuple[Verb, ...] = (
     Verb("register", "hythe.cli.login:register", "Create an account on a hub", "registries"),
     Verb("login", "hythe.cli.login:login", "Log in to a registry", "registries"),
     Verb("logout", "hythe.cli.login:logout", "Log out from a registry", "registries"),
+    Verb("repo", "hythe.cli.repo:command", "Manage the repositories of a hub", "registries"),
+    Verb("api", "hythe.cli.api:command", "Send a request to a hub's JSON API", "registries"),
     Verb("run", "hythe.cli.run:run", "Create and run a container from an image", "containers"),
     Verb("create", "hythe.cli.run:create", "Create a container without starting it", "containers"),
     Verb("start", "hythe.cli.run:start", "Start stopped containers", "containers"),

@@ -1,0 +1,60 @@
+"""What the verbs ``org``, ``team``, ``repo`` and ``token`` share: their verbs, the hub's address, and results."""
+
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from hythe.cli.command import CommandFailed
+from hythe.cli.connection import add_hub_flags, connected, hub_host
+from hythe.cli.output import add_json_flag, print_json
+from hythe.oci.reference import split_host
+
+if TYPE_CHECKING:
+    from hythe.client.hub_api import HubAPI
+
+Handler: TypeAlias = "Callable[[HubAPI, Namespace], int]"
+
+
+class HubVerbs:
+    """The verbs below a verb, such as ``create`` of ``hythe repo create``."""
+
+    def __init__(self, parser: ArgumentParser) -> None:
+        self._verbs = parser.add_subparsers(title="verbs", dest="verb", required=True, metavar="VERB")
+
+    def add(self, name: str, summary: str, handler: Handler, *, json: bool = False) -> ArgumentParser:
+        """Add a verb; ``json``: with the flag --json (the flags of lists have it, too)."""
+        verb: ArgumentParser = self._verbs.add_parser(name, help=summary, description=f"{summary.capitalize()}.")
+        add_hub_flags(verb)
+        if json:
+            add_json_flag(verb)
+        verb.set_defaults(handler=handler)
+        return verb
+
+    @staticmethod
+    def run(arguments: Namespace) -> int:
+        """Run the chosen verb at the hub that ``--host``, or the host before ``name``, says."""
+        from hythe.client.hub_api import HubAPI
+
+        named, rest = split_host(getattr(arguments, "name", "") or "")
+        if named:
+            arguments.name = rest
+        with connected(arguments) as client:
+            handler: Handler = arguments.handler
+            return handler(HubAPI(client, named or hub_host(client, arguments.host)), arguments)
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """Return namespace and name of a repository. Raises CommandFailed."""
+    namespace, slash, rest = name.partition("/")
+    if not slash:
+        raise CommandFailed(f"{name!r} has no namespace", "use NAMESPACE/NAME", 2)
+    return namespace, rest
+
+
+def print_result(arguments: Namespace, value: Any, message: str) -> int:
+    """Print a value as JSON if asked, else the message; return the exit code."""
+    if arguments.json:
+        print_json(value)
+    else:
+        print(message)
+    return 0

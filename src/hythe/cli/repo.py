@@ -1,0 +1,165 @@
+"""``repo``: list, create, change, rename, transfer and delete the repositories of a hub."""
+
+from argparse import ArgumentParser, Namespace
+from typing import TYPE_CHECKING, Any
+
+from hythe.cli.command import Command, CommandFailed
+from hythe.cli.hub_verbs import HubVerbs, print_result, split_name
+from hythe.cli.output import Column, Row, add_list_flags, print_list
+from hythe.cli.prompts import confirm, is_interactive
+
+if TYPE_CHECKING:
+    from hythe.client.hub_api import HubAPI
+
+COLUMNS = (
+    Column("NAME", "Name"),
+    Column("VISIBILITY", "Visibility"),
+    Column("PULLS", "Pulls"),
+    Column("STARS", "Stars"),
+    Column("UPDATED", "Updated"),
+)
+VISIBILITIES = ("public", "internal", "private")
+
+
+def _configure(parser: ArgumentParser) -> None:
+    verbs = HubVerbs(parser)
+    listing = verbs.add("list", "list repositories, most recently changed first", _list)
+    listing.add_argument("name", metavar="[HOST/]NAMESPACE", nargs="?", default="", help="default: all of yours")
+    listing.add_argument("--limit", type=int, default=100, metavar="N", help="maximum number (default: 100; 0: all)")
+    add_list_flags(listing, quiet="print only names")
+    create = _verb(verbs, "create", "create an empty repository", _create)
+    create.add_argument("--visibility", choices=VISIBILITIES, default="public", help="who may see it")
+    create.add_argument("-d", "--description", default="", help="short description")
+    _verb(verbs, "view", "print a repository as JSON", _view)
+    edit = _verb(verbs, "edit", "change the visibility or the description", _edit)
+    edit.add_argument("--visibility", choices=VISIBILITIES, help="who may see it")
+    edit.add_argument("-d", "--description", help="short description")
+    rename = _verb(verbs, "rename", "rename a repository; pulls of the old name go on working", _rename)
+    rename.add_argument("new", metavar="NEW-NAME", help="new name, without the namespace")
+    transfer = _verb(verbs, "transfer", "hand a repository over to another account", _transfer)
+    transfer.add_argument("receiver", metavar="NAMESPACE", help="user or organization that receives it")
+    delete = _verb(verbs, "delete", "delete a repository with all its images", _delete)
+    delete.add_argument("--yes", action="store_true", help="do not ask for confirmation")
+    _verb(verbs, "collaborators", "list who has a role on a repository", _collaborators, listing=True)
+    add = _verb(verbs, "add-collaborator", "give a user a role on a repository", _add_collaborator)
+    add.add_argument("user", metavar="USER", help="name of the user")
+    add.add_argument("--role", choices=("read", "write", "admin"), default="write", help="default: write")
+    remove = _verb(verbs, "remove-collaborator", "take a user's role on a repository away", _remove_collaborator)
+    remove.add_argument("user", metavar="USER", help="name of the user")
+
+
+def _verb(verbs: HubVerbs, name: str, summary: str, run: Any, *, listing: bool = False) -> ArgumentParser:
+    verb = verbs.add(name, summary, run, json=not listing)
+    verb.add_argument("name", metavar="[HOST/]NAMESPACE/NAME", help="name of the repository")
+    if listing:
+        add_list_flags(verb, quiet="print only names")
+    return verb
+
+
+def _path(name: str) -> str:
+    from hythe.client.hub_api import repository_path
+
+    if "/" not in name:
+        raise CommandFailed(f"{name!r} has no namespace", "use NAMESPACE/NAME", 2)
+    return repository_path(name)
+
+
+def _list(api: "HubAPI", arguments: Namespace) -> int:
+    path = f"/api/v1/repositories/{arguments.name}" if arguments.name else "/api/v1/users/me/repositories"
+    rows = [
+        Row(
+            {
+                "Name": f"{each['namespace']}/{each['name']}",
+                "Visibility": each["visibility"],
+                "Pulls": str(each["pulls"]),
+                "Stars": str(each["stars"]),
+                "Updated": each["updated_at"],
+            },
+            each,
+        )
+        for each in api.items(path, arguments.limit)
+    ]
+    print_list(rows, COLUMNS, arguments, quiet_field="Name")
+    return 0
+
+
+def _create(api: "HubAPI", arguments: Namespace) -> int:
+    namespace, name = split_name(arguments.name)
+    body = {
+        "namespace": namespace,
+        "name": name,
+        "visibility": arguments.visibility,
+        "description": arguments.description,
+    }
+    made = api.call("POST", "/api/v1/repositories", body)
+    return print_result(arguments, made, f"Created {arguments.name}: docker push {api.host}/{arguments.name}")
+
+
+def _view(api: "HubAPI", arguments: Namespace) -> int:
+    arguments.json = True
+    return print_result(arguments, api.call("GET", _path(arguments.name)), "")
+
+
+def _edit(api: "HubAPI", arguments: Namespace) -> int:
+    fields = ("visibility", "description")
+    changes = {name: value for name in fields if (value := getattr(arguments, name)) is not None}
+    if not changes:
+        raise CommandFailed("nothing to change", "use --visibility or --description", 2)
+    return print_result(arguments, api.call("PATCH", _path(arguments.name), changes), f"Changed {arguments.name}")
+
+
+def _rename(api: "HubAPI", arguments: Namespace) -> int:
+    renamed = api.call("POST", f"{_path(arguments.name)}/rename", {"name": arguments.new})
+    namespace, _ = split_name(arguments.name)
+    return print_result(arguments, renamed, f"Renamed {arguments.name} to {namespace}/{arguments.new}")
+
+
+def _transfer(api: "HubAPI", arguments: Namespace) -> int:
+    done = api.call("POST", f"{_path(arguments.name)}/transfer", {"namespace": arguments.receiver})
+    waiting = isinstance(done, dict) and done.get("status") == "pending"
+    said = f"Asked {arguments.receiver} to accept {arguments.name}" if waiting else "Transferred"
+    return print_result(arguments, done, said if waiting else f"{said} {arguments.name} to {arguments.receiver}")
+
+
+def _delete(api: "HubAPI", arguments: Namespace) -> int:
+    if not arguments.yes:
+        if not is_interactive():
+            raise CommandFailed("cannot ask for confirmation without a terminal", "use --yes", 2)
+        if not confirm(f"Delete {arguments.name} with all its images?"):
+            raise CommandFailed("nothing was deleted")
+    api.call("DELETE", _path(arguments.name))
+    return print_result(arguments, None, f"Deleted {arguments.name}")
+
+
+def _collaborators(api: "HubAPI", arguments: Namespace) -> int:
+    columns = (Column("USER", "User"), Column("ROLE", "Role"))
+    found = api.items(f"{_path(arguments.name)}/collaborators")
+    rows = [Row({"User": each["username"], "Role": each["role"]}, each) for each in found]
+    print_list(rows, columns, arguments, quiet_field="User")
+    return 0
+
+
+def _add_collaborator(api: "HubAPI", arguments: Namespace) -> int:
+    path = f"{_path(arguments.name)}/collaborators/{arguments.user}"
+    done = api.call("PUT", path, {"role": arguments.role})
+    return print_result(arguments, done, f"{arguments.user} has the role {arguments.role} on {arguments.name}")
+
+
+def _remove_collaborator(api: "HubAPI", arguments: Namespace) -> int:
+    api.call("DELETE", f"{_path(arguments.name)}/collaborators/{arguments.user}")
+    return print_result(arguments, None, f"{arguments.user} is no longer a collaborator of {arguments.name}")
+
+
+command = Command(
+    _configure,
+    lambda arguments: HubVerbs.run(arguments),
+    """
+hythe repo list
+hythe repo create acme/web --visibility private -d 'Our web site'
+hythe repo edit acme/web --visibility internal
+hythe repo rename acme/web site
+hythe repo transfer ann/tool acme
+hythe repo add-collaborator ann/tool ben --role write
+hythe repo delete hub.example.org/acme/site --yes
+""",
+)
