@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import secrets
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
@@ -11,14 +12,14 @@ from hythe.database import Database
 from hythe.hub.access_context import credential_problem
 from hythe.hub.access_token import actor_of, expiry_of
 from hythe.hub.account_throttle import AccountThrottle
-from hythe.hub.actor import ANONYMOUS, HubActor
+from hythe.hub.actor import ANONYMOUS, ROBOT_MARK, HubActor
 from hythe.hub.client_network import client_network
-from hythe.hub.errors import AccountBlocked, SignInNeeded
+from hythe.hub.errors import AccountBlocked, Invalid, SecondFactorNeeded, SignInNeeded
 from hythe.hub.keys import BadToken, SigningKeys
 from hythe.hub.login_throttle import LoginThrottle
 from hythe.hub.namespaces import could_be_name
 from hythe.hub.passwords import Passwords
-from hythe.hub.personal_token import PREFIX, digest_of
+from hythe.hub.personal_token import PREFIX, TokenKind, could_be_secret, digest_of
 from hythe.hub.sql import sessions as session_store
 from hythe.hub.sql import tokens as token_store
 from hythe.hub.sql import users as user_store
@@ -30,7 +31,17 @@ WRONG_PASSWORD = "incorrect username or password"  # noqa: S105 (a message)
 
 _CACHE_SIZE = 4096
 _USE_PRECISION = timedelta(hours=1)
-"""Record the last use of a personal access token at most this often."""
+"""Record the last use of a session or personal access token at most this often."""
+
+_ADDRESS_PRECISION = timedelta(minutes=1)
+"""Record the use of a personal access token from another address at most this often."""
+
+
+class FirstFactor(msgspec.Struct, frozen=True):
+    """The user who gave a right password or token; ``second_needed``: the account has a second factor, too."""
+
+    actor: HubActor
+    second_needed: bool = False
 
 
 class CredentialService:
@@ -44,6 +55,7 @@ class CredentialService:
         guesses: AccountThrottle,
         keys: SigningKeys,
         clock: Callable[[], datetime],
+        public_url: str = "",
     ) -> None:
         self._database = database
         self._passwords = passwords
@@ -51,6 +63,7 @@ class CredentialService:
         self._guesses = guesses
         self._keys = keys
         self._clock = clock
+        self._public_url = public_url.rstrip("/")
         self._verified: dict[str, tuple[float, HubActor]] = {}
 
     async def by_header(self, authorization: str | None, address: str = "", *, deferred: bool = False) -> HubActor:
@@ -66,38 +79,49 @@ class CredentialService:
             case "basic":
                 return await self.by_password(*_basic(rest), address)
             case "bearer" | "jwt":
-                actor = await self.by_token(rest.strip())
+                actor = await self.by_token(rest.strip(), address)
                 if not deferred:
                     await self.require_current(actor)
                 return actor
         raise SignInNeeded("unsupported Authorization scheme", "use Basic or Bearer")
 
     async def by_password(self, name: str, password: str, address: str = "") -> HubActor:
-        """Return the user for a name with a password or personal access token.
+        """Return the user for a name with a password or personal access token, which no second factor follows.
+
+        Raises SignInNeeded, SecondFactorNeeded, AccountBlocked, TooManyAttempts.
+        """
+        first = await self.by_first_factor(name, password, address)
+        if first.second_needed:
+            raise SecondFactorNeeded(self._public_url)
+        by_token = first.actor.personal_token_id is not None
+        return first.actor if by_token else msgspec.structs.replace(first.actor, password_given=True)
+
+    async def by_first_factor(self, name: str, password: str, address: str = "") -> FirstFactor:
+        """Return the user for a name with a password, which may be only the first factor, or a personal access token.
 
         Raises SignInNeeded, AccountBlocked, TooManyAttempts.
         """
         network = client_network(address)
-        actor = await self._attempts.attempt(name, network, lambda: self._with_password(name, password, network))
-        if actor is None:
+        first = await self._attempts.attempt(name, network, lambda: self._with_password(name, password, network, address))
+        if first is None:
             raise SignInNeeded(WRONG_PASSWORD)
-        return actor
+        return first
 
-    async def _with_password(self, name: str, password: str, network: str) -> HubActor | None:
+    async def _with_password(self, name: str, password: str, network: str, address: str) -> FirstFactor | None:
         if password.startswith(PREFIX):
-            token_holder = await self._by_personal_token(password)
-            return token_holder if token_holder is not None and token_holder.name == name else None
+            token_holder = await self._by_personal_token(password, address)
+            return FirstFactor(token_holder) if token_holder is not None and token_holder.name == name else None
         found = await self._stored(name, network)
         known = found is not None and found.known_network
         if found is not None and known and self._passwords.remembers(name, password, found.password_hash):
-            return actor_of_account(found.account)
+            return FirstFactor(actor_of_account(found.account), found.second_factor)
         if not known:
             await self._guesses.admit(name)
         if not await self._passwords.matches(name, password, found.password_hash if found else None) or found is None:
             return None
         if not known:
-            await self._guesses.succeeded(name, found.account.id, network)
-        return actor_of_account(found.account)
+            await self._guesses.succeeded(name, found.account.id, network, known=not found.second_factor)
+        return FirstFactor(actor_of_account(found.account), found.second_factor)
 
     async def _stored(self, name: str, network: str) -> StoredCredentials | None:
         if not could_be_name(name):
@@ -105,37 +129,66 @@ class CredentialService:
         async with self._database.reading() as session:
             return await user_store.credentials(session, name, network)
 
-    async def by_token(self, token: str) -> HubActor:
+    async def require_password(self, actor: HubActor, password: str) -> None:
+        """Check the password of a signed-in user again, throttled so that a stolen session cannot guess it.
+
+        Raises Invalid, TooManyAttempts.
+        """
+        name = actor.name
+        found = await self._stored(name, "")
+
+        async def check() -> bool | None:
+            return await self._passwords.matches(name, password, found.password_hash if found else None) or None
+
+        if not await self._attempts.attempt(name, f"password of {name}", check):
+            raise Invalid({"current": "is not your password"})
+
+    async def by_token(self, token: str, address: str = "") -> HubActor:
         """Return the holder of this personal access token, access token or session, as it was when it was issued.
 
         Raises SignInNeeded, AccountBlocked.
         """
         if token.startswith(PREFIX):
-            actor = await self._by_personal_token(token)
+            actor = await self._by_personal_token(token, address)
         elif "." not in token:
-            actor = await self.by_session(token)
+            actor = await self.by_session(token, address)
         else:
             actor = await self._by_access_token(token)
+            actor = actor and msgspec.structs.replace(actor, address=address)
         if actor is None:
             raise SignInNeeded("this token is invalid or expired", "get a new one")
         return actor
 
-    async def _by_personal_token(self, token: str) -> HubActor | None:
+    async def _by_personal_token(self, token: str, address: str) -> HubActor | None:
+        if not could_be_secret(token):
+            return None
         now = self._clock()
         async with self._database.reading() as session:
             holder = await token_store.personal_holder(session, digest_of(token), now)
         if holder is None:
             return None
-        if holder.personal_token_id and (holder.used_at is None or now - holder.used_at > _USE_PRECISION):
+        if holder.personal_token_id and _use_is_news(holder, now, address):
             async with self._database.writing(durable=False) as session:
-                await token_store.mark_used(session, holder.personal_token_id, now)
-        return holder_actor(holder)
+                await token_store.mark_used(session, holder.personal_token_id, now, address)
+        return msgspec.structs.replace(holder_actor(holder), address=address)
 
-    async def by_session(self, token: str) -> HubActor | None:
-        """Return the user of this session; None if it ended or does not exist. Raises AccountBlocked."""
+    async def by_session(self, token: str, address: str = "") -> HubActor | None:
+        """Return the user of this session, for a client at ``address``; None if it ended or does not exist.
+
+        Raises AccountBlocked.
+        """
+        now, digest = self._clock(), digest_of(token)
         async with self._database.reading() as session:
-            account = await session_store.account(session, digest_of(token), self._clock())
-        return actor_of_account(account) if account else None
+            holder = await session_store.holder(session, digest, now)
+        if holder is None:
+            return None
+        public_id = holder.public_id or secrets.token_hex(8)
+        if holder.public_id is None or holder.used_at is None or now - holder.used_at > _USE_PRECISION:
+            network = client_network(address) if address else holder.network or ""
+            async with self._database.writing(durable=False) as session:
+                await session_store.mark_used(session, digest, public_id, now, network)
+        actor = actor_of_account(holder.account)
+        return msgspec.structs.replace(actor, session_id=public_id, credential="session", address=address)
 
     async def by_refresh_token(self, token: str) -> HubActor:
         """Return the holder of this refresh token. Raises SignInNeeded, AccountBlocked."""
@@ -174,14 +227,31 @@ class CredentialService:
         return actor
 
 
+def _use_is_news(holder: TokenHolder, now: datetime, address: str) -> bool:
+    """Return whether to record a use: each hour, and sooner from another address."""
+    if holder.used_at is None or now - holder.used_at > _USE_PRECISION:
+        return True
+    return address not in ("", holder.used_from) and now - holder.used_at > _ADDRESS_PRECISION
+
+
 def holder_actor(holder: TokenHolder) -> HubActor:
-    """Return the account that holds a token, limited to the token's rights. Raises AccountBlocked."""
-    return msgspec.structs.replace(
+    """Return the account or robot that holds a token, limited as the token is. Raises AccountBlocked."""
+    actor = msgspec.structs.replace(
         actor_of_account(holder.account),
         rights=holder.rights,
+        repositories=holder.repositories,
         personal_token_id=holder.personal_token_id,
         personal_token_digest=holder.personal_token_digest,
     )
+    match holder.kind:
+        case TokenKind.PERSONAL:
+            return msgspec.structs.replace(actor, credential=f"personal token {holder.name}")
+        case TokenKind.ROBOT | TokenKind.CI:
+            name = f"{actor.name}{ROBOT_MARK}{holder.name}"
+            is_robot = holder.kind is TokenKind.ROBOT
+            credential = "robot token" if is_robot else f"trust rule {holder.name} ({holder.subject})"
+            return msgspec.structs.replace(actor, name=name, admin=False, credential=credential)
+    return actor
 
 
 def actor_of_account(account: Account) -> HubActor:

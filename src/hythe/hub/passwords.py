@@ -11,6 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from argon2 import PasswordHasher
 from argon2.exceptions import Argon2Error, InvalidHashError
 
+from hythe.hub.common_passwords import weakness
+
 PASSWORD_LENGTH = (8, 256)
 """Minimum and maximum number of characters in a new password."""
 
@@ -20,6 +22,14 @@ DEFAULT_HASHER = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=
 _CONCURRENCY = 2
 _CACHE_SIZE = 1024
 _CACHE_SECONDS = 300.0
+
+
+def password_problem(password: str) -> str | None:
+    """Explain why a new password is invalid; None if it is valid. ``Passwords.weakness`` checks more."""
+    shortest, longest = PASSWORD_LENGTH
+    if not shortest <= len(password) <= longest:
+        return f"must have {shortest} to {longest} characters"
+    return None
 
 
 class Passwords:
@@ -32,6 +42,12 @@ class Passwords:
         self._secret = secrets.token_bytes(32)
         self._good_until: dict[bytes, float] = {}
         self._unknown_hash = self._hasher.hash(secrets.token_urlsafe())
+
+    async def weakness(self, password: str, name: str, email: str) -> str | None:
+        """Explain why a new password of an account is easy to guess; None if it is not known to be."""
+        loop = asyncio.get_running_loop()
+        names = (name, email, email.partition("@")[0])
+        return await loop.run_in_executor(self._threads, weakness, password, PASSWORD_LENGTH[0], names)
 
     async def hash(self, password: str) -> str:
         """Return the argon2id hash of ``password``."""

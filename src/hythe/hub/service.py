@@ -9,30 +9,56 @@ from datetime import timedelta
 from argon2 import PasswordHasher
 
 from hythe.database import Database
-from hythe.hub.access import HubAccess
+from hythe.egress.policy import EgressPolicy
+from hythe.hub.access.decision import HubAccess
 from hythe.hub.account_events import AccountListener
 from hythe.hub.account_throttle import AccountThrottle
+from hythe.hub.confirmations import ConfirmationService
+from hythe.hub.collaborators import CollaboratorService
 from hythe.hub.credentials import CredentialService
 from hythe.hub.descriptions import Descriptions
+from hythe.hub.email_addresses import EmailAddresses
+from hythe.hub.factor_checks import FactorChecks
+from hythe.hub.id_tokens import IdTokens
 from hythe.hub.images import ImageService
+from hythe.hub.invitations import Invitations, InvitationService
+from hythe.hub.issuer_keys import IssuerKeys
 from hythe.hub.keys import SigningKeys, open_secret_box
+from hythe.hub.leaked_tokens import LeakedTokenService
 from hythe.hub.login_throttle import LoginThrottle
+from hythe.hub.mail import MailQueue, MailService
+from hythe.hub.mail_links import MailLinks
+from hythe.hub.mailer import Mailer
+from hythe.hub.members import MemberService
+from hythe.hub.organizations import OrganizationService
+from hythe.hub.passkeys import Passkeys
+from hythe.hub.password_resets import PasswordResets
 from hythe.hub.passwords import DEFAULT_HASHER, Passwords
+from hythe.hub.pending_sign_ins import PendingSignIns
 from hythe.hub.personal_tokens import PersonalTokenService
 from hythe.hub.plan import Plan
 from hythe.hub.platforms import Platforms
 from hythe.hub.pulls import PullCounter
 from hythe.hub.registry_listener import HubRegistryListener
 from hythe.hub.repositories import RepositoryService
+from hythe.hub.robots import RobotService
 from hythe.hub.search import SearchService
 from hythe.hub.search_index import SearchIndex
+from hythe.hub.second_factors import SecondFactorService
 from hythe.hub.secret_box import SecretBox, SecretBoxError
 from hythe.hub.sessions import SessionService
+from hythe.hub.sign_in_states import SignInStates
 from hythe.hub.sign_ups import SignUpLimit
 from hythe.hub.sql.search_postgresql import PostgreSQLSearchIndex
 from hythe.hub.sql.search_sqlite import SQLiteSearchIndex
+from hythe.hub.tag_log import TagLogService
+from hythe.hub.tag_log_sequencer import TagLogSequencer
 from hythe.hub.tags import TagService
+from hythe.hub.teams import TeamService
+from hythe.hub.token_exchange import TokenExchange
+from hythe.hub.token_terms import TokenTerms
 from hythe.hub.tokens import TokenService
+from hythe.hub.trust_rules import TrustRuleService
 from hythe.hub.user_administration import UserAdministration
 from hythe.hub.users import UserService
 from hythe.offload import OffloadPool
@@ -58,6 +84,8 @@ class HubFoundation:
     listener: HubRegistryListener
     offload: OffloadPool
     clock: Clock
+    mailer: Mailer
+    mail_queue: MailQueue
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,18 +98,41 @@ class HubServices:
     users: UserService
     administration: UserAdministration
     sessions: SessionService
+    emails: EmailAddresses
+    password_resets: PasswordResets
+    mailer: Mailer
+    mail_queue: MailQueue
+    mail: MailService
+    pending_sign_ins: PendingSignIns
+    second_factors: SecondFactorService
+    confirmations: ConfirmationService
     repositories: RepositoryService
+    collaborators: CollaboratorService
+    organizations: OrganizationService
+    members: MemberService
+    teams: TeamService
+    invitations: InvitationService
     descriptions: Descriptions
     tags: TagService
+    tag_log: TagLogService
+    tag_log_sequencer: TagLogSequencer
     images: ImageService
     search: SearchService
     tokens: TokenService
     personal_tokens: PersonalTokenService
+    robots: RobotService
+    trust_rules: TrustRuleService
+    token_exchange: TokenExchange
+    leaked_tokens: LeakedTokenService
     keys: SigningKeys
 
     def apply(self, settings: Settings) -> None:
         """Take over changed settings."""
         self.users.apply(settings)
+        self.organizations.apply(settings)
+        self.access.closed = settings.require_sign_in
+        self.sessions.apply(settings.session_lifetime)
+        self.mailer.apply(settings)
         self.tokens.apply(settings.token_lifetime)
         self.keys.apply(settings)
 
@@ -100,11 +151,14 @@ async def open_foundation(
         raise
     passwords = Passwords(hasher=hasher)
     attempts = LoginThrottle(database, secret_box.derive("failed sign-ins"), clock)
-    credentials = CredentialService(database, passwords, attempts, AccountThrottle(database, clock), keys, clock)
+    guesses = AccountThrottle(database, clock)
+    credentials = CredentialService(database, passwords, attempts, guesses, keys, clock, settings.public_url)
     access = HubAccess(database, credentials, clock, settings.public_url, Upstreams(settings.mirrors).names)
+    access.closed = settings.require_sign_in
     pulls = PullCounter(database)
     listener = HubRegistryListener(access, pulls, clock)
     offload = OffloadPool()
+    mailer = Mailer(settings)
     background = [asyncio.create_task(pulls.run()), asyncio.create_task(keys.run())]
     try:
         yield HubFoundation(
@@ -120,6 +174,8 @@ async def open_foundation(
             listener,
             offload,
             clock,
+            mailer,
+            MailQueue(database, mailer, clock),
         )
     finally:
         for task in background:
@@ -138,6 +194,13 @@ def make_hub(
     database, access, clock = foundation.database, foundation.access, foundation.clock
     credentials, keys, settings = foundation.credentials, foundation.keys, foundation.settings
     descriptions = Descriptions(database, foundation.offload)
+    administration = UserAdministration(database, access, registry.repositories, account_listeners, clock)
+    sending = Invitations(foundation.mail_queue, clock, settings.public_url)
+    terms = TokenTerms(clock, settings.token_max_age)
+    issuer_keys = IssuerKeys(EgressPolicy.parse(settings.internal_networks))
+    states = SignInStates(foundation.secret_box, clock)
+    pending, factors, confirmations = _second_factors(foundation, states)
+    emails, resets = _email(foundation)
     return HubServices(
         settings=settings,
         access=access,
@@ -145,6 +208,8 @@ def make_hub(
         users=UserService(
             database,
             access,
+            credentials,
+            emails,
             foundation.passwords,
             foundation.attempts,
             clock,
@@ -152,19 +217,64 @@ def make_hub(
             sign_up_limit=SignUpLimit(database, settings.sign_ups_per_address, clock),
             plan=Plan.of(settings),
         ),
-        administration=UserAdministration(database, access, registry.repositories, account_listeners, clock),
-        sessions=SessionService(database, credentials, clock),
+        administration=administration,
+        sessions=SessionService(database, access, credentials, states, clock, settings.session_lifetime),
+        emails=emails,
+        password_resets=resets,
+        mailer=foundation.mailer,
+        mail_queue=foundation.mail_queue,
+        mail=MailService(database, access, foundation.mailer),
+        pending_sign_ins=pending,
+        second_factors=factors,
+        confirmations=confirmations,
         repositories=RepositoryService(database, access, registry.repositories, descriptions, clock),
+        collaborators=CollaboratorService(database, access, sending, clock),
+        organizations=OrganizationService(database, access, administration, clock, settings),
+        members=MemberService(database, access, clock),
+        teams=TeamService(database, access, clock),
+        invitations=InvitationService(database, access, sending, clock),
         descriptions=descriptions,
         tags=TagService(
             database, access, Platforms(registry.blobs, foundation.offload), registry.tags, foundation.offload
         ),
+        tag_log=TagLogService(database, access),
+        tag_log_sequencer=TagLogSequencer(database, foundation.secret_box, settings.public_url),
         images=ImageService(access, registry.manifests, registry.blobs, foundation.offload),
         search=SearchService(database, access, _search_index(database)),
         tokens=TokenService(database, access, credentials, keys, clock, settings.token_lifetime),
-        personal_tokens=PersonalTokenService(database, access, clock),
+        personal_tokens=PersonalTokenService(database, access, clock, terms),
+        robots=RobotService(database, access, clock, terms),
+        trust_rules=TrustRuleService(database, access, clock),
+        token_exchange=TokenExchange(database, IdTokens(issuer_keys, clock), clock, settings.public_url),
+        leaked_tokens=LeakedTokenService(database, None, clock, settings.public_url),
         keys=keys,
     )
+
+
+def _email(foundation: HubFoundation) -> tuple[EmailAddresses, PasswordResets]:
+    database, access, clock, mail = foundation.database, foundation.access, foundation.clock, foundation.mail_queue
+    links = MailLinks(foundation.settings.hub_url, clock)
+    emails = EmailAddresses(database, access, foundation.credentials, mail, links, clock)
+    resets = PasswordResets(database, access, foundation.passwords, foundation.attempts, mail, links, clock)
+    return emails, resets
+
+
+def _second_factors(
+    foundation: HubFoundation, states: SignInStates
+) -> tuple[PendingSignIns, SecondFactorService, ConfirmationService]:
+    database, access, secret_box, clock = (
+        foundation.database,
+        foundation.access,
+        foundation.secret_box,
+        foundation.clock,
+    )
+    passkeys = Passkeys(states, clock)
+    guesses = AccountThrottle(database, clock)
+    checks = FactorChecks(database, foundation.attempts, guesses, secret_box, passkeys, clock)
+    confirmations = ConfirmationService(database, access, foundation.credentials, checks, passkeys, clock)
+    pending = PendingSignIns(database, checks, passkeys, states, clock)
+    factors = SecondFactorService(database, access, confirmations, passkeys, states, secret_box, clock)
+    return pending, factors, confirmations
 
 
 def _search_index(database: Database) -> SearchIndex:

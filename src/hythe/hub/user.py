@@ -28,3 +28,4 @@ class User(msgspec.Struct, frozen=True):
     usage: PlanUsage
     created_at: datetime
     blocked: bool = False
+    email_confirmed: bool = False

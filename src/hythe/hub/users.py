@@ -1,6 +1,5 @@
 """Accounts: sign-up, passwords, and profile changes."""
 
-import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Annotated, Any
@@ -8,33 +7,29 @@ from typing import Annotated, Any
 import msgspec
 from sqlalchemy.exc import IntegrityError
 
-from hythe.database import Database
+from hythe.database import Database, Session
+from hythe.hub import audit
 from hythe.hub.access.actions import HubAction
 from hythe.hub.access.decision import HubAccess
 from hythe.hub.actor import HubActor, Right
 from hythe.hub.client_network import client_network
+from hythe.hub.credentials import CredentialService
+from hythe.hub.email_addresses import EmailAddresses, email_problem
 from hythe.hub.errors import Invalid, NotFound, Refused, Taken
 from hythe.hub.login_throttle import LoginThrottle
 from hythe.hub.namespaces import could_be_name, user_name_problem
 from hythe.hub.page import Page, Paging
-from hythe.hub.passwords import PASSWORD_LENGTH, Passwords
+from hythe.hub.passwords import Passwords, password_problem
 from hythe.hub.plan import Plan, PlanUsage
+from hythe.hub.sessions import sign_out_everywhere
 from hythe.hub.sign_ups import SignUpLimit
 from hythe.hub.sql import namespaces as namespace_store
-from hythe.hub.sql import sessions as session_store
 from hythe.hub.sql import sign_in_failures as failure_store
-from hythe.hub.sql import tokens as token_store
 from hythe.hub.sql import user_administration as administration_store
 from hythe.hub.sql import users as store
-from hythe.hub.sql.users import StoredCredentials
 from hythe.hub.user import User, Visibility
 from hythe.hub.validation import Checked, problems_by
 from hythe.settings import ByteCount, Count, Settings
-
-_LETTER = r"""[^@\s\x00-\x1f\x7f\ud800-\udfff<>()\[\]\\,;:"]"""
-"""Excludes characters with a special meaning in mail headers, where they would change the address."""
-
-_EMAIL = re.compile(f"{_LETTER}{{1,64}}@{_LETTER}{{1,189}}")
 
 
 class NewUser(Checked, frozen=True):
@@ -50,16 +45,10 @@ class NewUser(Checked, frozen=True):
         return problems_by(values, username=user_name_problem, email=email_problem, password=password_problem)
 
 
-class UserChange(Checked, frozen=True, omit_defaults=True):
-    """Changes that users make to their own account; unset fields stay."""
+class UserChange(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Changes that users make to their own account; unset fields stay. See EmailAddresses for the e-mail address."""
 
-    email: str | msgspec.UnsetType = msgspec.UNSET
     default_visibility: Visibility | msgspec.UnsetType = msgspec.UNSET
-
-    @classmethod
-    def problems(cls, values: Mapping[str, Any]) -> dict[str, str]:
-        """See Checked."""
-        return problems_by(values, email=email_problem)
 
 
 class PlanChange(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -79,6 +68,8 @@ class UserService:
         self,
         database: Database,
         access: HubAccess,
+        credentials: CredentialService,
+        emails: EmailAddresses,
         passwords: Passwords,
         attempts: LoginThrottle,
         clock: Callable[[], datetime],
@@ -90,6 +81,8 @@ class UserService:
         """``plan`` is the plan of new accounts."""
         self._database = database
         self._access = access
+        self._credentials = credentials
+        self._emails = emails
         self._passwords = passwords
         self._clock = clock
         self.sign_up_open = sign_up
@@ -114,20 +107,30 @@ class UserService:
             raise Refused("sign-up is disabled on this hub", "ask an administrator for an account")
         if admin:
             await self._access.require_hub(actor, HubAction.CREATE_USER)
-        new.check()
+        await self._check(new)
         if by_admin:
-            return await self._add(new, None, admin=admin)
+            return await self._add(actor, new, None, admin=admin)
         # One after the other, so that concurrent sign-ups of one network do not all hash a password before the last
         # one is refused.
         async with self._attempts.turn(f"sign-up {client_network(address)}"):
             await self._sign_up_limit.check(address)
             if (taken := await self._taken(new)).fields:
                 raise taken
-            user = await self._add(new, address, admin=False)
+            user = await self._add(actor, new, address, admin=False)
         await self._sign_up_limit.forget()
         return user
 
-    async def _add(self, new: NewUser, address: str | None, *, admin: bool) -> User:
+    async def _check(self, new: NewUser) -> None:
+        """Raise Invalid, naming every invalid field."""
+        problems = new.problems(msgspec.structs.asdict(new))
+        if "password" not in problems and (
+            problem := await self._passwords.weakness(new.password, new.username, new.email)
+        ):
+            problems["password"] = problem
+        if problems:
+            raise Invalid(problems)
+
+    async def _add(self, actor: HubActor, new: NewUser, address: str | None, *, admin: bool) -> User:
         """Add an account; ``address`` None: an administrator creates it."""
         password_hash = await self._passwords.hash(new.password)
         try:
@@ -142,14 +145,18 @@ class UserService:
                     at=self._clock(),
                 )
                 await namespace_store.add_for_user(session, user.name, user.id)
+                await _record_creation(session, actor, user, address)
                 # After the insert, which waits for the transaction that deletes an account of this name.
                 if address is None:
                     await administration_store.release_name(session, user.name)
+                    # Administrators know whose address it is.
+                    await store.change(session, user.id, {"email_confirmed_at": self._clock()})
                 elif await administration_store.is_reserved(session, user.name):
                     # The same error as for an existing account.
                     raise _taken_error({"username": "is taken"})
                 else:
                     await self._sign_up_limit.count(session, address)
+                    await self._emails.ask_for_confirmation(session, user)
                     # Guesses at a name that did not exist yet do not slow the first sign-in of its owner.
                     await failure_store.remember_network(session, user.id, client_network(address), self._clock())
         except IntegrityError as error:
@@ -162,7 +169,7 @@ class UserService:
         async with self._database.reading() as session:
             if await store.by_name(session, new.username) or await namespace_store.by_name(session, new.username):
                 fields["username"] = "is taken"
-            if await store.email_in_use(session, new.email.lower()):
+            if await self._emails.is_taken(session, new.email.lower()):
                 fields["email"] = "belongs to another account"
         return _taken_error(fields)
 
@@ -190,17 +197,11 @@ class UserService:
         return user if Right.ACCOUNT in actor.rights else msgspec.structs.replace(user, email="")
 
     async def change_me(self, actor: HubActor, change: UserChange) -> User:
-        """Change the actor's own account and return it. Raises SignInNeeded, Refused, Invalid, Taken."""
+        """Change the actor's own account and return it. Raises SignInNeeded, Refused."""
         user_id = self._access.require_account(actor)
-        change.check()
-        values = _set_fields(change)
-        if "email" in values:
-            values["email"] = values["email"].lower()
-        try:
-            async with self._database.writing() as session:
-                await store.change(session, user_id, values)
-        except IntegrityError as error:
-            raise Taken("that e-mail address is in use", {"email": "belongs to another account"}) from error
+        async with self._database.writing() as session:
+            await store.change(session, user_id, _set_fields(change))
+            await audit.record(session, actor, HubAction.CHANGE_ACCOUNT, actor.name, namespace=actor.name)
         return await self.me(actor)
 
     async def set_plan(self, actor: HubActor, name: str, plan: PlanChange) -> User:
@@ -211,6 +212,7 @@ class UserService:
             raise _unknown(name)
         async with self._database.writing() as session:
             await store.change(session, user.id, _set_fields(plan))
+            await audit.record(session, actor, HubAction.SET_PLAN, name, namespace=name, detail=_set_fields(plan))
         return await self.get(actor, name)
 
     async def set_password(self, actor: HubActor, name: str, password: str, current: str | None = None) -> None:
@@ -219,39 +221,38 @@ class UserService:
         Users must give their ``current`` password; administrators need none for other accounts. Raises NotFound,
         Refused, Invalid, TooManyAttempts.
         """
-        async with self._database.reading() as session:
-            found = await store.credentials(session, name) if could_be_name(name) else None
-        if found is None:
+        user = await self._named(name)
+        if user is None:
             raise _unknown(name)
-        if found.account.id == actor.user_id:
+        if user.id == actor.user_id:
             self._access.require_account(actor)
-            await self._require_password(found, current or "")
+            await self._credentials.require_password(actor, current or "")
         else:
             await self._access.require_hub(actor, HubAction.RESET_PASSWORD)
-        if problem := password_problem(password):
+        problem = password_problem(password) or await self._passwords.weakness(password, user.name, user.email)
+        if problem:
             raise Invalid({"password": problem})
         password_hash = await self._passwords.hash(password)
         async with self._database.writing() as session:
-            await store.change(session, found.account.id, {"password_hash": password_hash})
-            await session_store.remove_of_user(session, found.account.id)
-            await token_store.remove_refresh_of_user(session, found.account.id)
-            await store.end_access_tokens(session, found.account.id)
-
-    async def _require_password(self, found: StoredCredentials, password: str) -> None:
-        """Check the current password, throttled so a stolen session cannot guess it."""
-        name = found.account.name
-
-        async def check() -> bool | None:
-            return await self._passwords.matches(name, password, found.password_hash) or None
-
-        if not await self._attempts.attempt(name, f"password of {name}", check):
-            raise Invalid({"current": "is not your password"})
+            await store.change(session, user.id, {"password_hash": password_hash})
+            await sign_out_everywhere(session, user.id)
+            await self._emails.password_changed(session, user)
+            action = HubAction.SET_PASSWORD if user.id == actor.user_id else HubAction.RESET_PASSWORD
+            await audit.record(session, actor, action, user.name, namespace=user.name)
 
     async def list(self, actor: HubActor, paging: Paging) -> Page[User]:
         """Return the accounts by name; for administrators. Raises Refused."""
         await self._access.require_hub(actor, HubAction.VIEW_USERS)
         async with self._database.reading() as session:
             return await store.listed(session, paging)
+
+
+async def _record_creation(session: Session, actor: HubActor, user: User, address: str | None) -> None:
+    if address is None:
+        await audit.record(session, actor, HubAction.CREATE_USER, user.name, namespace=user.name)
+        return
+    new = HubActor(user.name, user_id=user.id, address=address)
+    await audit.record(session, new, HubAction.SIGN_UP, user.name, namespace=user.name)
 
 
 def _set_fields(change: msgspec.Struct) -> dict[str, Any]:
@@ -264,16 +265,3 @@ def _taken_error(fields: Mapping[str, str]) -> Taken:
 
 def _unknown(name: str) -> NotFound:
     return NotFound(f"user {name!r} does not exist", "'hythe admin list-users' shows all accounts")
-
-
-def password_problem(password: str) -> str | None:
-    """Explain why a new password is invalid; None if it is valid."""
-    shortest, longest = PASSWORD_LENGTH
-    if not shortest <= len(password) <= longest:
-        return f"must have {shortest} to {longest} characters"
-    return None
-
-
-def email_problem(email: str) -> str | None:
-    """Explain why an e-mail address is invalid; None if it is valid."""
-    return None if _EMAIL.fullmatch(email.lower()) else "must be an e-mail address"

@@ -8,8 +8,9 @@ import aiohttp
 from hythe.database import Database
 from hythe.egress.http_session import egress_denial, open_egress_session
 from hythe.egress.policy import EgressPolicy
+from hythe.hub.mailer import Mailer
 from hythe.hub.secret_box import SecretBox, SecretLost
-from hythe.notifications.mail import Mailer
+from hythe.notifications.mail import send_mail
 from hythe.notifications.sql import webhooks as rows
 from hythe.notifications.webhook import Webhook, WebhookDelivery, signature
 from hythe.periodic import repeat
@@ -28,16 +29,12 @@ RETRY_DELAYS = (10, 60, 300, 1800, 7200, 21600)
 class WebhookSender:
     """Sends due deliveries. Several servers can run it at once: each delivery is claimed by one of them."""
 
-    def __init__(self, database: Database, secret_box: SecretBox, settings: Settings) -> None:
+    def __init__(self, database: Database, secret_box: SecretBox, settings: Settings, mailer: Mailer) -> None:
         """Raises SettingsError."""
         self._database = database
         self._secret_box = secret_box
-        self._mailer = Mailer(settings.mail_server, settings.mail_from)
+        self._mailer = mailer
         self._policy = EgressPolicy.parse(settings.internal_networks)
-
-    def apply(self, settings: Settings) -> None:
-        """Take over a changed mail server or sender."""
-        self._mailer = Mailer(settings.mail_server, settings.mail_from)
 
     async def run(self) -> None:
         """Send due deliveries until cancelled."""
@@ -59,7 +56,7 @@ class WebhookSender:
         if webhook is None:
             return
         if webhook.is_mail:
-            status, outcome = await self._mailer.send(webhook.url.removeprefix("mailto:"), delivery)
+            status, outcome = await send_mail(self._mailer, webhook.url.removeprefix("mailto:"), delivery)
         else:
             status, outcome = await self._post(http, webhook, delivery)
         attempts = delivery.attempts + 1

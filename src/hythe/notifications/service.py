@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from hythe.builds.service import BuildsServices
 from hythe.database import Database
+from hythe.hub.mailer import Mailer
 from hythe.notifications.build_listener import NotificationBuildListener
 from hythe.notifications.outbox import Outbox
 from hythe.notifications.registry_listener import NotificationRegistryListener
@@ -22,23 +23,18 @@ class NotificationServices:
     registry_listener: NotificationRegistryListener
 
     def apply(self, settings: Settings) -> None:
-        """Take over a changed mail server or sender."""
-        self.sender.apply(settings)
+        """Take over whether there is a mail server."""
         self.build_listener.apply(mail=bool(settings.mail_server))
 
 
-def make_notifications(database: Database, builds: BuildsServices, settings: Settings) -> NotificationServices:
+def make_notifications(
+    database: Database, builds: BuildsServices, settings: Settings, mailer: Mailer
+) -> NotificationServices:
     """Return the services. Raises SettingsError."""
-    outbox = Outbox(_hub_url(settings))
+    outbox = Outbox(settings.hub_url)
     return NotificationServices(
         webhooks=WebhookService(database, builds.configurations, builds.secret_box),
-        sender=WebhookSender(database, builds.secret_box, settings),
+        sender=WebhookSender(database, builds.secret_box, settings, mailer),
         build_listener=NotificationBuildListener(outbox, mail=bool(settings.mail_server)),
         registry_listener=NotificationRegistryListener(outbox),
     )
-
-
-def _hub_url(settings: Settings) -> str:
-    """Return the URL of the hub for receivers: ``public_url``, or the address that the hub listens on."""
-    scheme = "https" if settings.tls_cert else "http"
-    return settings.public_url or f"{scheme}://{settings.listen}"

@@ -78,7 +78,7 @@ async def open_hub(settings: Settings, *, use_blobs: bool = True, pace: bool = F
         )
         build_listeners: list[BuildListener] = []
         builds = make_builds(foundation, settings, build_listeners, forges.default_branch)
-        notifications = make_notifications(database, builds, settings)
+        notifications = make_notifications(database, builds, settings, foundation.mailer)
         # In this order: the body of a webhook contains the description.
         build_listeners += (
             DescriptionListener(),
@@ -114,6 +114,10 @@ async def serve_hub(settings: Settings, read: Callable[[], Settings], ready: Cal
             background = (
                 services.registry.run_housekeeping(),
                 services.hub.administration.run(),
+                services.hub.mail_queue.run(),
+                services.hub.password_resets.run(),
+                services.hub.teams.run(),
+                services.hub.tag_log_sequencer.run(),
                 services.builds.scheduler.run(),
                 services.builds.base_image_watch.run(),
                 services.notifications.sender.run(),

@@ -24,10 +24,13 @@ from hythe.database.tables import (  # noqa: F401 (fill METADATA)
     builds,
     forges,
     hub,
+    identities,
+    names,
     notifications,
     organizations,
     registry,
     sign_in,
+    tag_log,
 )
 from hythe.database.tables.metadata import METADATA
 

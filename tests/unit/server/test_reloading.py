@@ -52,6 +52,7 @@ EFFECTS: dict[str, tuple[object, Callable[[Services], object], object]] = {
         "new",
     ),
     "sign_up": (False, lambda hub: hub.hub.users.sign_up_open, False),
+    "session_lifetime": (700, lambda hub: hub.hub.sessions._lifetime, 700),
     "sign_ups_per_address": (7, lambda hub: hub.hub.users._sign_up_limit._limit, 7),
     "token_lifetime": (6000, lambda hub: (hub.hub.tokens._lifetime, hub.hub.keys._kept.total_seconds()), (6000, 6030)),
     "private_repositories": (7, lambda hub: hub.hub.users._plan.private_limit, 7),

@@ -7,11 +7,14 @@ from hythe.database.tables import (  # noqa: F401 (fill METADATA)
     builds,
     forges,
     hub,
+    identities,
+    names,
     notifications,
     organizations,
     registry,
     second_factors,
     sign_in,
+    tag_log,
 )
 from hythe.database.tables.metadata import METADATA
 

@@ -26,6 +26,7 @@ _COLUMNS = (
     users.c.default_visibility,
     users.c.created_at,
     users.c.blocked_at,
+    users.c.email_confirmed_at,
     *plan_columns(users),
 )
 _USAGE = select(namespace_usage).where(namespace_usage.c.namespace == users.c.name)
@@ -42,6 +43,7 @@ _ALL = select(
 )
 _BY_NAME = _ALL.where(users.c.name == bindparam("name"), users.c.deleted_at.is_(None))
 BY_NAME = SortedList(_ALL, users.c.name)
+_BY_EMAIL = _ALL.where(users.c.email == bindparam("email"), users.c.deleted_at.is_(None))
 _BY_ID = _ALL.where(users.c.id == bindparam("user_id"))
 ACTOR_COLUMNS = (users.c.id, users.c.name, users.c.admin, users.c.blocked_at, users.c.credential_generation)
 """What becomes an actor."""
@@ -49,11 +51,14 @@ ACTOR_COLUMNS = (users.c.id, users.c.name, users.c.admin, users.c.blocked_at, us
 _CREDENTIALS = select(
     *ACTOR_COLUMNS,
     users.c.password_hash,
+    users.c.second_factor,
     select(1)
     .where(known_networks.c.user_id == users.c.id, known_networks.c.network == bindparam("network"))
     .exists()
     .label("known"),
 ).where(users.c.name == bindparam("name"))
+
+_ACCOUNT = select(*ACTOR_COLUMNS).where(users.c.id == bindparam("user_id"), users.c.deleted_at.is_(None))
 
 
 class Account(msgspec.Struct, frozen=True):
@@ -72,6 +77,7 @@ class StoredCredentials(msgspec.Struct, frozen=True):
     account: Account
     password_hash: str
     known_network: bool
+    second_factor: bool
 
 
 async def add(
@@ -108,6 +114,12 @@ async def by_name(session: Session, name: str) -> User | None:
     return _user(row) if row else None
 
 
+async def by_email(session: Session, email: str) -> User | None:
+    """Return the account with this e-mail address (lower case)."""
+    row = await session.row(_BY_EMAIL, {"email": email, **_today()})
+    return _user(row) if row else None
+
+
 async def by_id(session: Session, user_id: int) -> User | None:
     """Return the account with this id."""
     row = await session.row(_BY_ID, {"user_id": user_id, **_today()})
@@ -117,7 +129,15 @@ async def by_id(session: Session, user_id: int) -> User | None:
 async def credentials(session: Session, name: str, network: str = "") -> StoredCredentials | None:
     """Return the stored credentials of ``name``, for a client in ``network``."""
     row = await session.row(_CREDENTIALS, {"name": name, "network": network})
-    return StoredCredentials(account_of(row), row.password_hash, bool(row.known)) if row else None
+    if row is None:
+        return None
+    return StoredCredentials(account_of(row), row.password_hash, bool(row.known), bool(row.second_factor))
+
+
+async def account(session: Session, user_id: int) -> Account | None:
+    """Return the account with this id."""
+    row = await session.row(_ACCOUNT, {"user_id": user_id})
+    return account_of(row) if row else None
 
 
 def account_of(row: Row[Any]) -> Account:
@@ -166,4 +186,5 @@ def _user(row: Row[Any]) -> User:
         PlanUsage(**{used: getattr(row, used) or 0 for used in PlanUsage.__struct_fields__}),
         row.created_at,
         row.blocked_at is not None,
+        row.email_confirmed_at is not None,
     )

@@ -12,7 +12,7 @@ from starlette.routing import Route
 
 from hythe.hub.actor import ANONYMOUS, HubActor
 from hythe.hub.errors import SignInNeeded
-from hythe.hub.sessions import LIFETIME, NewSession
+from hythe.hub.sessions import NewSession
 from hythe.registry.routes.cross_site import is_cross_site
 from hythe.web import csrf
 from hythe.web.flashes import Flash, text_of
@@ -43,7 +43,7 @@ class PageRequest:
         """Return the page request of the session's user."""
         page = cls(site, request)
         if page.session:
-            page.actor = await site.hub.sessions.actor(page.session)
+            page.actor = await site.hub.sessions.actor(page.session, page.client_address)
         return page
 
     def _cookie(self, name: str) -> str:
@@ -107,6 +107,11 @@ class PageRequest:
         """The client's IP address, used to throttle sign-in attempts."""
         return self.request.client.host if self.request.client else ""
 
+    @property
+    def user_agent(self) -> str:
+        """How the browser describes itself."""
+        return self.request.headers.get("user-agent", "")
+
     def require_account(self) -> None:
         """Raise SignInNeeded, which redirects to the sign-in page, unless the user is signed in."""
         if not self.signed_in:
@@ -145,7 +150,7 @@ class PageRequest:
     def start_session(self, response: Response, started: NewSession) -> Response:
         """Set the session cookie and delete the anonymous one."""
         name = self.site.cookie_name(SESSION_COOKIE, self.request)
-        self._set_cookie(response, name, started.token, int(LIFETIME.total_seconds()))
+        self._set_cookie(response, name, started.token, started.lifetime)
         self._delete_cookie(response, ANONYMOUS_COOKIE)
         return response
 
