@@ -61,7 +61,12 @@ BEGIN
 END $$
 """,
     # For ``internal``. Only the catalog changes: no row is written.
+    "DROP TRIGGER visibility_in_catalog ON hub_repositories",
     "ALTER TABLE hub_repositories ALTER COLUMN visibility TYPE varchar(16)",
+    """
+CREATE TRIGGER visibility_in_catalog AFTER UPDATE OF visibility ON hub_repositories FOR EACH ROW
+EXECUTE FUNCTION set_catalog_audience()
+""",
     "ALTER TABLE users ALTER COLUMN default_visibility TYPE varchar(16)",
 )
 
