@@ -22,6 +22,7 @@ from hythe.builds.sql.builds import BuildFilter, NewBuild
 from hythe.builds.sql.configurations import TriggerCall
 from hythe.database import Database, Session
 from hythe.forges.source_ref import SourceRef, SourceType
+from hythe.hub import audit
 from hythe.hub.access.actions import HubAction
 from hythe.hub.access.decision import HubAccess
 from hythe.hub.actor import HubActor
@@ -116,6 +117,7 @@ class BuildService:
                 session, configuration, ref, BuildRequest(cause=Cause.MANUAL, by=actor.name)
             )
             started = [await _build(session, build_id) for build_id in queued]
+            await _record(session, actor, HubAction.START_BUILD, repository, started)
         self._queue.wake()
         return started
 
@@ -187,6 +189,7 @@ class BuildService:
             if rotate:
                 sealed = self._secret_box.seal(TRIGGER_TOKEN, secrets.token_urlsafe(24))
                 await configuration_rows.set_trigger_token(session, configuration.id, sealed)
+                await audit.record_repository(session, actor, action, repository, change="trigger URL")
             return self._secret_box.unseal(
                 TRIGGER_TOKEN, (await configuration_rows.sealed(session, configuration.id))[1]
             )
@@ -240,6 +243,7 @@ class BuildService:
             build = await self._readable(session, actor, repository, number)
             if not await self._queue.cancel(session, build, actor.name):
                 raise BuildConflict(f"build {number} has already finished: {build.status.value}", "start a new one")
+            await _record(session, actor, HubAction.CANCEL_BUILD, repository, [build])
             return await _build(session, build.id)
 
     async def retry(self, actor: HubActor, repository: str, number: int) -> Build:
@@ -258,6 +262,7 @@ class BuildService:
             request = BuildRequest(cause=Cause.RETRY, by=actor.name, commit=build.commit, trusted=build.trusted)
             queued = await self._queue_rules(session, configuration, [build.rule], build.ref, request)
             again = await _build(session, queued[0])
+            await _record(session, actor, HubAction.START_BUILD, repository, [again])
         self._queue.wake()
         return again
 
@@ -296,6 +301,13 @@ def _require_active(configuration: BuildConfiguration) -> None:
 
 def _without_values(build: Build) -> Build:
     return msgspec.structs.replace(build, rule=without_values(build.rule))
+
+
+async def _record(
+    session: Session, actor: HubActor, action: HubAction, repository: str, builds: Iterable[Build]
+) -> None:
+    for build in builds:
+        await audit.record_repository(session, actor, action, repository, f"#{build.number}", source=build.ref.name)
 
 
 async def _build(session: Session, build_id: int) -> Build:

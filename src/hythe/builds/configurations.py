@@ -28,6 +28,7 @@ from hythe.builds.triggers.schedule import next_due
 from hythe.database import Database, Session
 from hythe.forges.adapters import source_kinds
 from hythe.forges.source_ref import GIT, SourceRef, SourceType
+from hythe.hub import audit
 from hythe.hub.access.actions import HubAction
 from hythe.hub.access.decision import HubAccess
 from hythe.hub.actor import HubActor
@@ -100,6 +101,9 @@ class BuildConfigurationService:
                 await rows.set_due(session, configuration_id, next_due(checked.options.schedule, now))
                 for name, value in new.secrets.items():
                     await rows.set_secret(session, configuration_id, name, self._secret_box.seal(BUILD_SECRET, value))
+                await audit.record_repository(
+                    session, actor, HubAction.CONFIGURE_BUILDS, repository, change="created", source=checked.source.url
+                )
                 return await _by_id(session, configuration_id)
         except IntegrityError as error:
             raise BuildConflict(
@@ -164,6 +168,8 @@ class BuildConfigurationService:
             changed = await _by_id(session, configuration.id)
             due = next_due(changed.options.schedule, datetime.now(UTC)) if changed.active else None
             await rows.set_due(session, configuration.id, due)
+            fields = " ".join(field for field, value in msgspec.structs.asdict(changes).items() if value is not None)
+            await audit.record_repository(session, actor, HubAction.CONFIGURE_BUILDS, repository, change=fields)
             if changes.active is False:
                 await self._queue.cancel_all(session, configuration.id, actor.name)
             return changed
@@ -183,6 +189,7 @@ class BuildConfigurationService:
             configuration = await self._allowed(session, actor, repository, HubAction.CONFIGURE_BUILDS)
             await rows.change(session, configuration.id, ConfigurationChanges(active=False), None)
             await self._queue.end_all(session, configuration.id, actor.name)
+            await audit.record_repository(session, actor, HubAction.CONFIGURE_BUILDS, repository, change="deleted")
         await self._wait_for_statuses(configuration.id)
         async with self._database.writing() as session:
             deleted_id = await registry_deletions.add_deleted(session, configuration.repository, datetime.now(UTC))
@@ -213,6 +220,7 @@ class BuildConfigurationService:
             if len((await rows.secrets(session, configuration.id)).keys() - {name}) >= MAX_SECRETS:
                 raise _too_many_secrets()
             await rows.set_secret(session, configuration.id, name, self._secret_box.seal(BUILD_SECRET, value))
+            await audit.record_repository(session, actor, HubAction.CONFIGURE_BUILDS, repository, secret=name)
 
     async def remove_secret(self, actor: HubActor, repository: str, name: str) -> None:
         """Delete a build secret. Raises NotFound."""
@@ -220,6 +228,7 @@ class BuildConfigurationService:
             configuration = await self._allowed(session, actor, repository, HubAction.CONFIGURE_BUILDS)
             if not await rows.remove_secret(session, configuration.id, name):
                 raise NotFound(f"secret {name[:100]!r} not found")
+            await audit.record_repository(session, actor, HubAction.CONFIGURE_BUILDS, repository, removed_secret=name)
 
     async def secret_names(self, actor: HubActor, repository: str) -> list[str]:
         """Return the names of the build secrets; their values are never returned."""

@@ -12,6 +12,7 @@ import msgspec
 from hythe.database import Session
 from hythe.hub.access.actions import HubAction
 from hythe.hub.actor import HubActor
+from hythe.hub.namespaces import namespace_of, short_name
 from hythe.hub.sql import audit as store
 
 MAX_TARGET = 300
@@ -31,6 +32,19 @@ class AuditEntry(msgspec.Struct, frozen=True):
     namespace: str
     target: str
     detail: dict[str, str]
+
+
+async def record_repository(
+    session: Session,
+    actor: HubActor,
+    action: HubAction,
+    repository: str,
+    part: str = "",
+    **detail: object,
+) -> None:
+    """Add an entry about a repository (canonical name), or about a ``part`` of it, such as ``:1.0`` or ``#7``."""
+    target = f"{short_name(repository)}{part}"
+    await record(session, actor, action, target, namespace=namespace_of(repository), detail=detail)
 
 
 async def record(

@@ -85,7 +85,7 @@ class TagService:
 
     async def restore(self, actor: HubActor, repository: str, tag: str, digest: Digest) -> None:
         """Point a tag to a digest of its history. Raises NotFound, SignInNeeded, Refused, WireError."""
-        name = await self._allowed(actor, repository, HubAction.RESTORE_TAG)
+        name = await self._allowed(actor, repository, HubAction.MOVE_TAG)
         await self._registry.restore(actor, name, tag, digest)
 
     async def immutable(self, actor: HubActor, repository: str) -> tuple[str, ...]:

@@ -83,6 +83,7 @@ class UserAdministration:
             user = await self._other(session, actor, name)
             if not user.blocked:
                 await self._block(session, user)
+                await audit.record(session, actor, HubAction.BLOCK_USER, name)
             return await _named(session, name)
 
     async def _block(self, session: Session, user: User) -> None:
@@ -102,6 +103,7 @@ class UserAdministration:
             user = await _named(session, name)
             if user.blocked:
                 await store.set_blocked(session, user.id, None)
+                await audit.record(session, actor, HubAction.UNBLOCK_USER, name)
             return await _named(session, name)
 
     async def contents(self, actor: HubActor, name: str) -> AccountContents:

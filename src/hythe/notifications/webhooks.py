@@ -4,7 +4,8 @@ from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 from hythe.builds.configurations import BuildConfigurationService
-from hythe.database import Database
+from hythe.database import Database, Session
+from hythe.hub import audit
 from hythe.hub.access.actions import HubAction
 from hythe.hub.actor import HubActor
 from hythe.hub.errors import NotFound
@@ -45,6 +46,7 @@ class WebhookService:
                 raise InvalidWebhook(f"a repository has at most {MAX_WEBHOOKS} webhooks", "remove one first")
             webhook_id = await rows.add(session, repository_id, new, sealed, datetime.now(UTC))
             added = await rows.by_id(session, webhook_id)
+            await _record(session, actor, repository, added=new.url)
         if added is None:
             raise NotFound("this webhook was removed")
         return added
@@ -63,6 +65,7 @@ class WebhookService:
             deleted_id = await registry_deletions.add_deleted(session, configuration.repository, datetime.now(UTC))
             if not await rows.move(session, configuration.repository_id, webhook_id, deleted_id):
                 raise NotFound(f"webhook {webhook_id} not found")
+            await _record(session, actor, repository, removed=webhook_id)
 
     async def deliveries(self, actor: HubActor, repository: str, webhook_id: int) -> list[WebhookDelivery]:
         """Return the last deliveries of a webhook, newest first. Raises NotFound."""
@@ -82,6 +85,7 @@ class WebhookService:
             if delivery is None or webhook is None or webhook.repository_id != repository_id:
                 raise NotFound(f"delivery {delivery_id!r} not found")
             await rows.set_outcome(session, delivery.id, 0, delivery.status, "redelivery requested", datetime.now(UTC))
+            await _record(session, actor, repository, redelivered=delivery.id)
 
     async def record_callback(self, callback: str, body: CallbackBody) -> None:
         """Record a receiver's call of ``callback_url``; success sends the next delivery of the chain.
@@ -102,3 +106,7 @@ class WebhookService:
 
     async def _managed(self, actor: HubActor, repository: str, action: HubAction) -> int:
         return (await self._configurations.managed(actor, repository, action)).repository_id
+
+
+async def _record(session: Session, actor: HubActor, repository: str, **detail: object) -> None:
+    await audit.record_repository(session, actor, HubAction.CONFIGURE_WEBHOOKS, repository, "", **detail)

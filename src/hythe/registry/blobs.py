@@ -151,6 +151,8 @@ class Blobs:
                 raise unknown_blob(digest)
             if self._policy.protect_images:
                 await require_in_no_manifest(session, found.id, str(digest))
+            for listener in self._repositories.listeners:
+                await listener.content_deleted(session, found, digest, actor)
 
     async def _renew(self, repository: str, found: store.FoundBlob, digest: Digest) -> None:
         """Extend the blob's grace period. Raises BLOB_UNKNOWN if garbage collection has just deleted it."""

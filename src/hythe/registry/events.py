@@ -68,5 +68,13 @@ class RegistryListener:
     ) -> None:
         """Tags were set, moved or deleted."""
 
+    async def content_deleted(self, session: Session, repository: RepositoryRef, digest: Digest, actor: Actor) -> None:
+        """An actor deleted a manifest or a blob from the repository."""
+
+    async def immutable_tags_changed(
+        self, session: Session, repository: RepositoryRef, patterns: tuple[str, ...], actor: Actor
+    ) -> None:
+        """The patterns of immutable tags were replaced."""
+
     async def manifest_pulled(self, repository: RepositoryRef, pulled: PulledManifest, actor: Actor) -> None:
         """A manifest was pulled. Called after the response, outside any transaction; must not raise."""

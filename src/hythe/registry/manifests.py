@@ -158,6 +158,8 @@ class Manifests:
         await mark_unreferenced(session, repository.id, str(digest), now + self._policy.grace)
         await store.remove(session, repository.id, str(digest))
         await self._tags.record(session, repository, tuple(TagMove(tag, None, digest, now) for tag in tags), actor)
+        for listener in self._listeners:
+            await listener.content_deleted(session, repository, digest, actor)
 
     async def _references(
         self, session: Session, repository: RepositoryRef, digest: Digest, manifest: Manifest

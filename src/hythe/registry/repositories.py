@@ -25,7 +25,7 @@ class Repositories:
     ) -> None:
         self._database = database
         self._access = access
-        self._listeners = listeners
+        self.listeners = listeners
         self._deletions = deletions
         self._clock = clock
 
@@ -48,7 +48,7 @@ class Repositories:
         repository = await store.lock(session, name, exclusive=True)
         if repository is None:
             raise unknown_name(name)
-        for listener in self._listeners:
+        for listener in self.listeners:
             await listener.repository_created(session, repository, actor)
         return repository
 
@@ -75,7 +75,7 @@ class Repositories:
         await self._access.require(actor, name, Action.DELETE)
         async with self._database.writing() as session:
             repository = await self.lock(session, name)
-            for listener in self._listeners:
+            for listener in self.listeners:
                 await listener.repository_deleted(session, repository, actor)
             # Last: from the usage of the namespace on, nothing else may be locked.
             await deletion_store.mark(session, repository.id, repository.name, self._clock())

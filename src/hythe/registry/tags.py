@@ -125,12 +125,14 @@ class Tags:
                 raise unknown_name(repository)
             return await store.rules(session, found.id)
 
-    async def set_immutable_patterns(self, actor: Actor, repository: str, patterns: Iterable[str]) -> None:
+    async def set_immutable_patterns(self, actor: Actor, repository: str, patterns: tuple[str, ...]) -> None:
         """Replace the patterns of immutable tags."""
         await self._access.require(actor, repository, Action.DELETE)
         async with self._database.writing() as session:
             found = await self._repositories.lock(session, repository)
             await store.set_rules(session, found.id, patterns)
+            for listener in self._listeners:
+                await listener.immutable_tags_changed(session, found, patterns, actor)
 
     async def move(
         self, session: Session, repository: RepositoryRef, tags: Iterable[str], digest: Digest, actor: Actor

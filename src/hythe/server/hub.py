@@ -19,6 +19,7 @@ from hythe.builds.service import BuildsServices, make_builds
 from hythe.database import Database
 from hythe.egress.policy import EgressPolicy
 from hythe.forges.configured import open_forges
+from hythe.hub.audit_listener import AuditListener
 from hythe.hub.routes import application as hub_routes
 from hythe.hub.routes.docker_hub import PREFIXES as DOCKER_HUB_PREFIXES
 from hythe.hub.routes.repository_addresses import kept_slashes
@@ -88,7 +89,12 @@ async def open_hub(settings: Settings, *, use_blobs: bool = True, pace: bool = F
         )
         upstreams = Upstreams(settings.mirrors)
         # Builds first: they refuse tag moves.
-        registry_listeners = (builds.registry_listener, foundation.listener, notifications.registry_listener)
+        registry_listeners = (
+            builds.registry_listener,
+            foundation.listener,
+            AuditListener(),
+            notifications.registry_listener,
+        )
         registry = make_registry(database, blobs, foundation.access, registry_listeners, settings, upstreams)
         stack.push_async_callback(registry.close)
         forge_services = make_forge_services(foundation, builds, forges)

@@ -12,6 +12,7 @@ from tests.unit.hub.services import Clock, Services
 
 from hythe.database import Database
 from hythe.hub.actor import ANONYMOUS, HubActor
+from hythe.hub.audit_listener import AuditListener
 from hythe.hub.service import make_hub, open_foundation
 from hythe.registry.policy import Policy
 from hythe.registry.service import RegistryServices
@@ -39,7 +40,7 @@ def services(run: Run[Any], database: Database, settings: Settings, tmp_path: Pa
         blobs = open_blob_store(tmp_path)
         stack.push_async_callback(blobs.close)
         registry = RegistryServices(
-            database, blobs, foundation.access, (foundation.listener,), Policy.of(settings), clock
+            database, blobs, foundation.access, (foundation.listener, AuditListener()), Policy.of(settings), clock
         )
         return Services(run, database, foundation, registry, make_hub(foundation, registry), clock)
 

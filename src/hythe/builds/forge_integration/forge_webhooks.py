@@ -25,6 +25,7 @@ from hythe.builds.sql.forge_webhooks import ForgeWebhook
 from hythe.database import Database, Session
 from hythe.forges.errors import ForgeError
 from hythe.forges.port import ForgeClient, ForgeRepository
+from hythe.hub import audit
 from hythe.hub.access.actions import HubAction
 from hythe.hub.actor import HubActor
 from hythe.hub.errors import HubError, Invalid, NotFound
@@ -91,7 +92,7 @@ class ForgeWebhookService:
         linked_account_id = configuration.source.linked_account_id
         if linked_account_id is not None:
             await self._linked_accounts.get(actor, linked_account_id)
-        webhook, secret = await self._webhook_row(configuration, _validated_url(self._public_url or hub_url))
+        webhook, secret = await self._webhook_row(actor, configuration, _validated_url(self._public_url or hub_url))
         if linked_account_id is None:
             await self._with_deploy_key(actor, configuration, webhook, None)
         else:
@@ -104,7 +105,9 @@ class ForgeWebhookService:
                 await self._change(webhook.id, problem=str(error)[:MAX_PROBLEM_LENGTH])
         return await self.get(actor, repository)
 
-    async def _webhook_row(self, configuration: BuildConfiguration, hub_url: str) -> tuple[ForgeWebhook, str]:
+    async def _webhook_row(
+        self, actor: HubActor, configuration: BuildConfiguration, hub_url: str
+    ) -> tuple[ForgeWebhook, str]:
         """Return the configuration's webhook with its secret; create it if necessary."""
         source = configuration.source
         webhook = ForgeWebhook(
@@ -128,6 +131,9 @@ class ForgeWebhookService:
                 raise BuildConflict("the build configuration was deleted")
             if found[0].linked_account_id is None and source.linked_account_id is not None:
                 await rows.change(session, found[0].id, linked_account_id=source.linked_account_id)
+            await audit.record_repository(
+                session, actor, HubAction.CONFIGURE_BUILDS, configuration.repository, forge_webhook="installed"
+            )
         return found[0], self._secret_box.unseal(SECRET_PURPOSE, found[1])
 
     async def _with_deploy_key(
@@ -198,7 +204,13 @@ class ForgeWebhookService:
     async def remove(self, actor: HubActor, repository: str) -> RemovalReport:
         """Remove a build configuration's webhook and deploy key, here and at the forge."""
         found = await self._managed(actor, repository, HubAction.CONFIGURE_BUILDS)
-        return await self._remove(found[0]) if found else RemovalReport()
+        if found is None:
+            return RemovalReport()
+        async with self._database.writing() as session:
+            await audit.record_repository(
+                session, actor, HubAction.CONFIGURE_BUILDS, repository, forge_webhook="removed"
+            )
+        return await self._remove(found[0])
 
     async def delete_configuration(self, actor: HubActor, repository: str) -> RemovalReport:
         """Delete a build configuration with its builds, then remove its webhook and deploy key."""
@@ -218,7 +230,7 @@ class ForgeWebhookService:
             report = await self._remove(webhook)
             removed += report.removed
             remaining += report.remaining
-        token = await self._linked_accounts.delete(account)
+        token = await self._linked_accounts.delete(account, actor)
         if token:
             remaining.append(token)
         else:

@@ -10,12 +10,14 @@ import msgspec
 from hythe.builds.forge_integration.errors import ForgeRequestFailed, hub_errors
 from hythe.builds.sql import linked_accounts as rows
 from hythe.builds.sql.linked_accounts import LinkedAccount
-from hythe.database import Database
+from hythe.database import Database, Session
 from hythe.forges.configured import ConfiguredForges
 from hythe.forges.errors import ForgeError, TokenRefused
 from hythe.forges.oauth import ForgeToken, OAuth, authorization_url
 from hythe.forges.port import Forge, ForgeClient, ForgeRepository, RepositoryPage
 from hythe.forges.source_ref import ForgeKind, SourceRef
+from hythe.hub import audit
+from hythe.hub.access.actions import HubAction
 from hythe.hub.access.decision import HubAccess
 from hythe.hub.actor import HubActor
 from hythe.hub.errors import Invalid, NotFound, Refused
@@ -115,7 +117,7 @@ class LinkedAccountService:
             token = await self._oauth(forge).exchange(
                 code, redirect_uri=f"{hub_url}{CALLBACK_PATH}", verifier=started.verifier, now=self._clock()
             )
-            return await self._add(started.user_id, forge, token, oauth=True)
+            return await self._add(actor, started.user_id, forge, token, oauth=True)
 
     def _unsealed_state(self, user_id: int, state: str) -> _State:
         try:
@@ -135,13 +137,15 @@ class LinkedAccountService:
             raise Invalid({"token": "is not an access token: copy it from the forge again"})
         try:
             with hub_errors():
-                return await self._add(user_id, forge, ForgeToken(access=stripped), oauth=False)
+                return await self._add(actor, user_id, forge, ForgeToken(access=stripped), oauth=False)
         except ForgeRequestFailed as error:
             if isinstance(error.cause, TokenRefused):
                 raise Invalid({"token": f"was refused: {error.message}"}) from error
             raise
 
-    async def _add(self, user_id: int, forge: Forge, token: ForgeToken, *, oauth: bool) -> LinkedAccount:
+    async def _add(
+        self, actor: HubActor, user_id: int, forge: Forge, token: ForgeToken, *, oauth: bool
+    ) -> LinkedAccount:
         remote = await forge.client(token.access).account()
         account = LinkedAccount(
             id=0,
@@ -157,6 +161,7 @@ class LinkedAccountService:
         )
         async with self._database.writing() as session:
             linked_account_id = await rows.put(session, account, self._seal(token))
+            await _record(session, actor, HubAction.LINK_ACCOUNT, account)
         return msgspec.structs.replace(account, id=linked_account_id)
 
     async def list_own(self, actor: HubActor) -> list[LinkedAccount]:
@@ -242,7 +247,7 @@ class LinkedAccountService:
             await rows.set_token(session, linked_account_id, self._seal(refreshed))
         return refreshed
 
-    async def delete(self, account: LinkedAccount) -> str:
+    async def delete(self, account: LinkedAccount, actor: HubActor) -> str:
         """Revoke the account's token and delete the account. Return what the user must do at the forge, or "".
 
         Users call ``ForgeWebhookService.unlink``, which removes webhooks and deploy keys first.
@@ -250,6 +255,7 @@ class LinkedAccountService:
         remaining = await self._revoke(account)
         async with self._database.writing() as session:
             await rows.remove(session, account.id)
+            await _record(session, actor, HubAction.UNLINK_ACCOUNT, account)
         return remaining
 
     async def _revoke(self, account: LinkedAccount) -> str:
@@ -284,3 +290,8 @@ def validated_name(name: str) -> str:
     if not valid or len(name) > MAX_NAME_LENGTH or not name.isprintable():
         raise Invalid({"repository": "must be OWNER/NAME, as the forge spells it"})
     return name.strip("/")
+
+
+async def _record(session: Session, actor: HubActor, action: HubAction, account: LinkedAccount) -> None:
+    detail = {"forge": account.url, "login": account.login}
+    await audit.record(session, actor, action, actor.name, namespace=actor.name, detail=detail)

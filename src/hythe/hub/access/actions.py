@@ -23,7 +23,6 @@ class HubAction(Enum):
     DELETE_CONTENT = "repository.delete-content"
     MOVE_TAG = "tag.move"
     DELETE_TAG = "tag.delete"
-    RESTORE_TAG = "tag.restore"
     PROTECT_TAGS = "tag.protect"
     DESCRIBE_REPOSITORY = "repository.describe"
     SET_VISIBILITY = "repository.set-visibility"
@@ -143,12 +142,11 @@ TABLE: dict[HubAction, Rule] = {
     HubAction.VIEW_REPOSITORY: Rule(RepositoryRole.READ, Right.READ, _READS, "See a repository, its tags and builds"),
     HubAction.PULL: Rule(RepositoryRole.READ, Right.READ, _READS, "Pull images"),
     HubAction.PUSH: Rule(RepositoryRole.WRITE, Right.WRITE, _READS, "Push images"),
-    HubAction.MOVE_TAG: Rule(RepositoryRole.WRITE, Right.WRITE, _CHANGES, "Set a tag by a push"),
+    HubAction.MOVE_TAG: Rule(RepositoryRole.WRITE, Right.WRITE, _CHANGES, "Set a tag, by a push or to an earlier image"),
     HubAction.DELETE_CONTENT: Rule(
         RepositoryRole.WRITE, Right.DELETE, _CHANGES, "Delete manifests and layers through the registry"
     ),
     HubAction.DELETE_TAG: Rule(RepositoryRole.WRITE, Right.DELETE, _CHANGES, "Delete a tag"),
-    HubAction.RESTORE_TAG: Rule(RepositoryRole.WRITE, Right.WRITE, _CHANGES, "Move a tag back"),
     HubAction.PROTECT_TAGS: Rule(RepositoryRole.ADMIN, Right.ADMIN, _CHANGES, "Choose which tags are immutable"),
     HubAction.DESCRIBE_REPOSITORY: Rule(RepositoryRole.WRITE, Right.WRITE, _CHANGES, "Change the descriptions"),
     HubAction.SET_VISIBILITY: Rule(RepositoryRole.ADMIN, Right.ADMIN, _CHANGES, "Change who may see a repository"),
