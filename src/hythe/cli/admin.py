@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from getpass import getpass
 from typing import TYPE_CHECKING
 
+from hythe.cli.account_recovery import add_account_recovery
 from hythe.cli.accounts import add_accounts
 from hythe.cli.command import Command, CommandFailed
 from hythe.cli.housekeeping import add_housekeeping
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 EXAMPLES = """\
 hythe admin create-user ann --email ann@example.org --admin
 echo "$PASSWORD" | hythe admin set-password ann --password-stdin
+hythe admin reset-password ann
 hythe admin list-users
 hythe admin set-plan ann --storage 50GiB --repositories 100 --private-repositories 5
 hythe admin block-user mallory
@@ -56,6 +58,7 @@ def _configure(parser: ArgumentParser) -> None:
     list_users.set_defaults(handler=_list_users)
 
     add_accounts(verbs, _with_hub)
+    add_account_recovery(verbs, _with_hub)
 
     rotate_keys = verbs.add_parser("rotate-keys", help="replace the keys that sign access tokens and provenance")
     rotate_keys.set_defaults(handler=_rotate_keys)

@@ -12,12 +12,22 @@ from starlette.types import Receive, Scope, Send
 
 from hythe.hub.errors import NotFound
 from hythe.hub.routes import (
+    collaborators,
     docker_hub,
+    email_addresses,
+    mail,
+    password_resets,
+    invitations,
+    members,
+    organizations,
     personal_tokens,
     repositories,
     robots,
     second_factors,
+    sessions,
+    tag_log,
     tags,
+    teams,
     trust_rules,
     users,
 )
@@ -33,10 +43,20 @@ Answering: TypeAlias = Callable[[HubServices, Request], Awaitable[Response]]
 
 ENDPOINTS: tuple[Endpoint, ...] = (
     *users.ENDPOINTS,
+    *email_addresses.ENDPOINTS,
+    *password_resets.ENDPOINTS,
+    *sessions.ENDPOINTS,
+    *mail.ENDPOINTS,
     *personal_tokens.ENDPOINTS,
     *second_factors.ENDPOINTS,
     *robots.ENDPOINTS,
     *trust_rules.ENDPOINTS,
+    *tag_log.ENDPOINTS,
+    *organizations.ENDPOINTS,
+    *members.ENDPOINTS,
+    *teams.ENDPOINTS,
+    *invitations.ENDPOINTS,
+    *collaborators.ENDPOINTS,
     *tags.ENDPOINTS,  # before repositories, whose names may contain slashes
     *repositories.ENDPOINTS,
 )
@@ -49,8 +69,9 @@ PLAIN: tuple[tuple[str, str, Answering], ...] = (
     ("GET", "/v1/users/", original.log_in),
     ("POST", "/v1/users/", original.sign_up),
     ("GET", "/v1/search", original.search),
+    *tag_log.PLAIN,
 )
-"""APIs of other products, which their clients use."""
+"""APIs of other products, which their clients use, and the tag log in the form of C2SP."""
 
 
 def routes(hub: HubServices, more: tuple[Endpoint, ...] = ()) -> list[BaseRoute]:

@@ -74,6 +74,7 @@ class ApiRequest(Generic[B, Q]):
     body: B
     address: str
     url: str
+    user_agent: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +195,8 @@ async def _call(
     if endpoint.body is not Nothing:
         body = parse_body(await read_body(request), endpoint.body, lenient=endpoint.lenient)
     url = f"{hub.settings.public_url.rstrip('/') or str(request.base_url).rstrip('/')}{request.url.path}"
-    return ApiRequest(actor, request.path_params, query, body, address, url)
+    user_agent = request.headers.get("user-agent", "")
+    return ApiRequest(actor, request.path_params, query, body, address, url, user_agent)
 
 
 def _refuse_other_sites(hub: HubServices, request: Request) -> None:

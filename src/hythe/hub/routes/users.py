@@ -24,6 +24,7 @@ class UserReply(msgspec.Struct, frozen=True, omit_defaults=True):
     admin: bool
     created_at: datetime
     email: str = ""
+    email_confirmed: bool | msgspec.UnsetType = msgspec.UNSET
     default_visibility: Visibility | msgspec.UnsetType = msgspec.UNSET
     private_limit: int | msgspec.UnsetType | None = msgspec.UNSET
     private_count: int | msgspec.UnsetType = msgspec.UNSET
@@ -57,6 +58,7 @@ def _own(user: User) -> UserReply:
         user.admin,
         user.created_at,
         user.email,
+        user.email_confirmed,
         user.default_visibility,
         **msgspec.structs.asdict(user.plan),
         **msgspec.structs.asdict(user.usage),
