@@ -13,6 +13,12 @@ class Flash(Enum):
     REPOSITORY_DELETED = "The repository and all its images have been deleted."
     TAG_DELETED = "Tag deleted."
     TAG_RESTORED = "Tag restored."
+    CONFIRMATION_SENT = "We have sent an e-mail. Open the link in it to confirm the address."
+    EMAIL_CONFIRMED = "Your e-mail address is confirmed."
+    EMAIL_RESTORED = "Your e-mail address is restored. Set a new password with the link in the e-mail that we sent there."
+    PASSWORD_RESET = "Password set. Sign in with it."  # noqa: S105 (no password)
+    SESSION_ENDED = "Session ended."
+    SESSIONS_ENDED = "All your other sessions have ended."
     ACCOUNT_SAVED = "Account settings saved."
     PASSWORD_CHANGED = "Password changed. All your other sessions have been signed out."  # noqa: S105 (no password)
     ACCOUNT_LINKED = "Account linked."
@@ -24,6 +30,8 @@ class Flash(Enum):
     WEBHOOK_RESENT = "The delivery has been queued again."
     BUILD_QUEUED = "Build queued."
     BUILD_CANCELLED = "Cancelling the build."
+    PASSKEY_RENAMED = "Passkey renamed."
+    SECOND_FACTOR_REMOVED = "Removed. It can no longer be used to sign in."
     TOKEN_DELETED = "Token deleted. It can no longer be used to sign in."  # noqa: S105 (no password)
 
 

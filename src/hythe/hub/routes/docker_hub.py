@@ -14,6 +14,8 @@ import msgspec
 from msgspec import Meta
 from starlette.responses import Response
 
+from hythe.hub.access.actions import HubAction
+from hythe.hub.errors import SecondFactorNeeded
 from hythe.hub.page import Page
 from hythe.hub.repository import Repository
 from hythe.hub.routes.endpoint import ApiRequest, Endpoint, Nothing, PageQuery
@@ -42,6 +44,13 @@ class Secret(msgspec.Struct, frozen=True):
 
     identifier: str
     secret: str
+
+
+class SecondFactorLogin(msgspec.Struct, frozen=True):
+    """The token of the failed login, and a code of the account's app or a recovery code."""
+
+    login_2fa_token: str
+    code: str
 
 
 class LoginReply(msgspec.Struct, frozen=True):
@@ -127,11 +136,16 @@ class HubFound(msgspec.Struct, frozen=True):
 
 
 async def _log_in(hub: HubServices, call: ApiRequest[Login, Nothing]) -> LoginReply:
-    return LoginReply(await hub.sessions.bearer(call.body.username, call.body.password, call.address))
+    return LoginReply(await hub.sessions.bearer(call.body.username, call.body.password, call.address, call.user_agent))
 
 
 async def _authorize(hub: HubServices, call: ApiRequest[Secret, Nothing]) -> AuthReply:
-    return AuthReply(await hub.sessions.bearer(call.body.identifier, call.body.secret, call.address))
+    return AuthReply(await hub.sessions.bearer(call.body.identifier, call.body.secret, call.address, call.user_agent))
+
+
+async def _log_in_by_code(hub: HubServices, call: ApiRequest[SecondFactorLogin, Nothing]) -> LoginReply:
+    actor = await hub.pending_sign_ins.by_code(call.body.login_2fa_token, call.body.code, call.address)
+    return LoginReply((await hub.sessions.start(actor, call.address, call.user_agent)).token)
 
 
 async def _repositories(hub: HubServices, call: ApiRequest[Nothing, HubQuery]) -> DockerHubPage[HubRepository]:
@@ -207,18 +221,24 @@ def _found(found: Repository) -> HubFound:
 
 
 class HubFailure(msgspec.Struct, frozen=True):
-    """An error: Docker Hub sends ``message`` for most, and ``detail`` for failed logins. Tools read either."""
+    """An error: Docker Hub sends ``message`` for most, and ``detail`` for failed logins. Tools read either.
+
+    ``login_2fa_token`` continues a login that needs a second factor at ``/v2/users/2fa-login``.
+    """
 
     message: str
     detail: str
     errinfo: dict[str, str] = {}
+    login_2fa_token: str | msgspec.UnsetType = msgspec.UNSET
 
 
 def failure_response(error: Exception) -> Response:
     """Return the response for an error in the form of Docker Hub's API."""
     problem, headers = describe_error(error)
     detail = f"{problem.detail}: {problem.hint}" if problem.hint else problem.detail
-    return Response(msgspec.json.encode(HubFailure(detail, detail)), problem.status, headers, "application/json")
+    state = error.state if isinstance(error, SecondFactorNeeded) else ""
+    body = HubFailure(detail, detail, login_2fa_token=state or msgspec.UNSET)
+    return Response(msgspec.json.encode(body), problem.status, headers, "application/json")
 
 
 def _both(endpoints: Iterable[Endpoint]) -> tuple[Endpoint, ...]:
@@ -231,6 +251,15 @@ _ONE = "/v2/repositories/{namespace}/{name:path}"
 ENDPOINTS = _both(
     (
         Endpoint("POST", "/v2/users/login", "Log in", _log_in, body=Login, reply=LoginReply),
+        Endpoint(
+            "POST",
+            "/v2/users/2fa-login",
+            "Log in by a second factor",
+            _log_in_by_code,
+            body=SecondFactorLogin,
+            reply=LoginReply,
+            action=HubAction.SIGN_IN,
+        ),
         Endpoint("POST", "/v2/auth/token", "Log in", _authorize, body=Secret, reply=AuthReply),
         Endpoint("GET", "/v2/search/repositories", "Search", _search, query=HubQuery, reply=DockerHubPage[HubFound]),
         Endpoint(

@@ -133,7 +133,7 @@ async def _sign_in(hub: HubServices, call: ApiRequest[SignIn, Nothing]) -> Sessi
             hint = "send a code of its authenticator app, or a recovery code, as otp"
             raise SignInNeeded("this account has two-factor authentication", hint) from error
         actor = await hub.pending_sign_ins.by_code(error.state, body.otp, call.address)
-    started = await hub.sessions.start(actor, call.address)
+    started = await hub.sessions.start(actor, call.address, call.user_agent)
     return SessionReply(started.token, started.expires_at)
 
 

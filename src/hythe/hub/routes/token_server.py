@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from hythe.database import DatabaseError
 from hythe.hub.actor import ANONYMOUS
-from hythe.hub.errors import AccountBlocked, HubError, SignInNeeded, TooManyAttempts
+from hythe.hub.errors import AccountBlocked, HubError, SecondFactorNeeded, SignInNeeded, TooManyAttempts
 from hythe.hub.routes.parsing import read_body
 from hythe.hub.routes.problem_details import CHALLENGE, BadRequest, Unforeseen, known_error
 from hythe.hub.service import HubServices
@@ -45,6 +45,10 @@ async def answer_token(hub: HubServices, request: Request) -> Response:
             reply = await _by_form(hub, form, address)
         else:
             reply = await _by_query(hub, request, address)
+    except SecondFactorNeeded as error:
+        # Without the setting public_url, only the request says where the hub is.
+        base = hub.settings.public_url or str(request.base_url)
+        return _failure(SecondFactorNeeded(base.rstrip("/"), error.state))
     except Exception as error:
         return _failure(known_error(error))
     return _json(reply, HTTPStatus.OK, {"Cache-Control": "no-store"})
@@ -96,6 +100,10 @@ def _pairs(body: str) -> dict[str, list[str]]:
 
 def _failure(error: HubError | OCIError | DatabaseError) -> Response:
     match error:
+        case SecondFactorNeeded():
+            headers = {"WWW-Authenticate": CHALLENGE}
+            words = f"{error.message} ({error.hint})"
+            return _failure_answer(error.status, ErrorCode.DENIED, words, "second_factor_needed", headers)
         case SignInNeeded():
             headers = {"WWW-Authenticate": CHALLENGE}
             return _failure_answer(error.status, ErrorCode.UNAUTHORIZED, error.message, "invalid_grant", headers)

@@ -3,13 +3,14 @@
 import logging
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
+from urllib.parse import quote
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
 from hythe.database import InvalidValueError, UnavailableError
-from hythe.hub.errors import HubError, SignInNeeded, TooManyAttempts
+from hythe.hub.errors import ConfirmationNeeded, HubError, SignInNeeded, TooManyAttempts
 from hythe.oci.errors import WireError
 from hythe.web.formatting import sentence
 from hythe.web.routes.form import BadForm
@@ -64,6 +65,8 @@ def _page_request(site: Site, request: Request) -> PageRequest:
 
 def _error_page(page: PageRequest, error: Exception) -> Response:
     match error:
+        case ConfirmationNeeded():
+            return page.redirect(f"/account/confirm?next={quote(_after_confirmation(page), safe='/')}")
         case SignInNeeded():
             return page.redirect(page.sign_in_address)
         case TooManyAttempts():
@@ -87,6 +90,12 @@ def _error_page(page: PageRequest, error: Exception) -> Response:
             response.headers["Retry-After"] = "5"
             return response
     return _render(page, 403, CSRF_FAILED)
+
+
+def _after_confirmation(page: PageRequest) -> str:
+    """Return the page to show after a confirmation: a form has to be sent again from its own page."""
+    path = page.request.url.path
+    return path if page.request.method in ("GET", "HEAD") else "/".join(path.split("/")[:3])
 
 
 def _render(page: PageRequest, status: int, text: str = "") -> Response:

@@ -12,13 +12,15 @@ from starlette.routing import Route
 
 from hythe.hub.actor import ANONYMOUS, HubActor
 from hythe.hub.errors import SignInNeeded
+from hythe.hub.passkeys import RelyingParty
 from hythe.hub.sessions import NewSession
+from hythe.hub.sign_in_states import LIFETIME as PENDING_LIFETIME
 from hythe.registry.routes.cross_site import is_cross_site
 from hythe.web import csrf
 from hythe.web.flashes import Flash, text_of
 from hythe.web.redirects import local_target
 from hythe.web.routes.form import Form, read_form
-from hythe.web.routes.site import ANONYMOUS_COOKIE, FLASH_COOKIE, SESSION_COOKIE, Site
+from hythe.web.routes.site import ANONYMOUS_COOKIE, FLASH_COOKIE, PENDING_COOKIE, SESSION_COOKIE, Site
 
 MAX_ROW_ID = 2**63 - 1
 """The largest row ID that a database can store."""
@@ -102,6 +104,20 @@ class PageRequest:
         self._new_anonymous = secrets.token_urlsafe(32)
         return self._new_anonymous
 
+    def browser_secret(self) -> str:
+        """Return a secret that only this browser has, to which challenges are bound."""
+        return self._csrf_secret or self._start_anonymous()
+
+    @property
+    def pending_sign_in(self) -> str:
+        """The state of a sign-in that waits for a second factor; empty if there is none."""
+        return self._cookie(PENDING_COOKIE)
+
+    @property
+    def relying_party(self) -> RelyingParty:
+        """The hub as passkeys know it."""
+        return RelyingParty.of_url(self.site.url(self.request))
+
     @property
     def client_address(self) -> str:
         """The client's IP address, used to throttle sign-in attempts."""
@@ -152,6 +168,17 @@ class PageRequest:
         name = self.site.cookie_name(SESSION_COOKIE, self.request)
         self._set_cookie(response, name, started.token, started.lifetime)
         self._delete_cookie(response, ANONYMOUS_COOKIE)
+        return response
+
+    def start_pending_sign_in(self, response: Response, state: str) -> Response:
+        """Set the cookie of a sign-in that waits for a second factor."""
+        name = self.site.cookie_name(PENDING_COOKIE, self.request)
+        self._set_cookie(response, name, state, int(PENDING_LIFETIME.total_seconds()))
+        return response
+
+    def end_pending_sign_in(self, response: Response) -> Response:
+        """Delete the cookie of a sign-in that waits for a second factor."""
+        self._delete_cookie(response, PENDING_COOKIE)
         return response
 
     def end_session(self, response: Response) -> Response:

@@ -1,8 +1,19 @@
 """Sign up, sign in and sign out."""
 
+from urllib.parse import quote
+
 from starlette.responses import Response
 
-from hythe.hub.errors import AccountBlocked, HubError, Invalid, Refused, SignInNeeded, Taken, TooManyAttempts
+from hythe.hub.errors import (
+    AccountBlocked,
+    HubError,
+    Invalid,
+    Refused,
+    SecondFactorNeeded,
+    SignInNeeded,
+    Taken,
+    TooManyAttempts,
+)
 from hythe.hub.namespaces import NAME_RULE
 from hythe.hub.passwords import PASSWORD_LENGTH
 from hythe.hub.users import NewUser
@@ -10,6 +21,7 @@ from hythe.web.flashes import Flash
 from hythe.web.redirects import local_target
 from hythe.web.routes.form import Form, prefilled
 from hythe.web.routes.page_request import PageRequest
+from hythe.web.routes.pending_sign_ins import finish_sign_in, passkey_options
 
 
 async def sign_up(page: PageRequest) -> Response:
@@ -28,7 +40,7 @@ async def sign_up(page: PageRequest) -> Response:
         return _sign_up_page(page, form.with_errors(error.fields), error.status)
     except TooManyAttempts as error:
         return _with_retry(_sign_up_page(page, form.with_errors({"": str(error)}), error.status), error)
-    started = await page.site.hub.sessions.sign_in(new.username, new.password, page.client_address)
+    started = await page.site.hub.sessions.sign_in(new.username, new.password, page.client_address, page.user_agent)
     return page.start_session(page.redirect(f"/{new.username}", Flash.WELCOME), started)
 
 
@@ -48,16 +60,22 @@ async def sign_in(page: PageRequest) -> Response:
         target = local_target(page.request.query_params.get("next", "/"))
         if page.signed_in:
             return page.redirect(target)
-        return page.render("sign-in.html", form=prefilled(next=target))
+        return _sign_in_page(page, prefilled(next=target))
     form = await page.form()
     try:
-        started = await page.site.hub.sessions.sign_in(form["username"].strip(), form["password"], page.client_address)
+        actor = await page.site.hub.sessions.check_password(
+            form["username"].strip(), form["password"], page.client_address
+        )
+    except SecondFactorNeeded as error:
+        target = quote(local_target(form["next"]), safe="/")
+        return page.start_pending_sign_in(page.redirect(f"/sign-in/second-factor?next={target}"), error.state)
     except (SignInNeeded, AccountBlocked, TooManyAttempts) as error:
-        return _with_retry(page.render("sign-in.html", error.status, form=form.with_errors({"": str(error)})), error)
-    if page.session:
-        await page.site.hub.sessions.sign_out(page.session)
-    target = local_target(form["next"])
-    return page.start_session(page.redirect(f"/{started.actor.name}" if target == "/" else target), started)
+        return _with_retry(_sign_in_page(page, form.with_errors({"": str(error)}), error.status), error)
+    return await finish_sign_in(page, actor, form["next"])
+
+
+def _sign_in_page(page: PageRequest, form: Form, status: int = 200) -> Response:
+    return page.render("sign-in.html", status, form=form, passkey_options=passkey_options(page))
 
 
 async def sign_out(page: PageRequest) -> Response:

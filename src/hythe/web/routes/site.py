@@ -18,6 +18,9 @@ ANONYMOUS_COOKIE = "hythe_visitor"
 
 FLASH_COOKIE = "hythe_flash"
 
+PENDING_COOKIE = "hythe_pending"
+"""The cookie with the state of a sign-in that waits for a second factor."""
+
 
 @dataclass(frozen=True, slots=True)
 class Site:
