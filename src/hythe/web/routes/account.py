@@ -3,7 +3,7 @@
 from starlette.responses import Response
 
 from hythe.hub.actor import Right
-from hythe.hub.errors import Invalid, Taken
+from hythe.hub.errors import Invalid
 from hythe.hub.passwords import PASSWORD_LENGTH
 from hythe.hub.personal_tokens import NewPersonalToken
 from hythe.hub.users import UserChange
@@ -27,7 +27,10 @@ def account_tabs(current: str) -> tuple[Tab, ...]:
     return tabs(
         current,
         ("/account", "Profile"),
+        ("/account/email", "E-mail"),
         ("/account/password", "Password"),
+        ("/account/sessions", "Sessions"),
+        ("/account/two-factor", "Two-factor"),
         ("/account/tokens", "Personal tokens"),
         ("/account/linked-accounts", "Linked accounts"),
     )
@@ -38,12 +41,12 @@ async def account(page: PageRequest) -> Response:
     page.require_account()
     users = page.site.hub.users
     user = await users.me(page.actor)
-    form = prefilled(email=user.email, default_visibility=user.default_visibility.value)
+    form = prefilled(default_visibility=user.default_visibility.value)
     if page.request.method == "POST":
         form = await page.form()
         try:
-            await users.change_me(page.actor, parse_form(form, UserChange, "email", "default_visibility"))
-        except (Invalid, Taken) as error:
+            await users.change_me(page.actor, parse_form(form, UserChange, "default_visibility"))
+        except Invalid as error:
             form = form.with_errors(error.fields)
         else:
             return page.redirect("/account", Flash.ACCOUNT_SAVED)
@@ -62,7 +65,7 @@ async def password(page: PageRequest) -> Response:
         except Invalid as error:
             form = form.with_errors(error.fields)
         else:
-            started = await page.site.hub.sessions.sign_in(page.name, form["password"], page.client_address)
+            started = await page.site.hub.sessions.start(page.actor, page.client_address, page.user_agent)
             return page.start_session(page.redirect("/account/password", Flash.PASSWORD_CHANGED), started)
     status = 422 if form.errors else 200
     own_tabs = account_tabs("/account/password")
