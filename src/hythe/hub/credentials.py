@@ -5,6 +5,7 @@ import binascii
 import secrets
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import Protocol
 
 import msgspec
 
@@ -24,6 +25,7 @@ from hythe.hub.sql import sessions as session_store
 from hythe.hub.sql import tokens as token_store
 from hythe.hub.sql import users as user_store
 from hythe.hub.sql.access_context import access_context
+from hythe.hub.sql.identities import IdentityHolder
 from hythe.hub.sql.tokens import TokenHolder
 from hythe.hub.sql.users import Account, StoredCredentials
 
@@ -35,6 +37,14 @@ _USE_PRECISION = timedelta(hours=1)
 
 _ADDRESS_PRECISION = timedelta(minutes=1)
 """Record the use of a personal access token from another address at most this often."""
+
+
+class PasswordDirectory(Protocol):
+    """Checks passwords of names that have none here; see DirectorySignIn."""
+
+    async def sign_in(self, name: str, password: str, address: str) -> IdentityHolder | None:
+        """Return the account of the user with this name and password; None if there is no such user."""
+        ...
 
 
 class FirstFactor(msgspec.Struct, frozen=True):
@@ -56,7 +66,9 @@ class CredentialService:
         keys: SigningKeys,
         clock: Callable[[], datetime],
         public_url: str = "",
+        directory: PasswordDirectory | None = None,
     ) -> None:
+        """``directory`` checks the passwords of names that have none here."""
         self._database = database
         self._passwords = passwords
         self._attempts = attempts
@@ -64,6 +76,7 @@ class CredentialService:
         self._keys = keys
         self._clock = clock
         self._public_url = public_url.rstrip("/")
+        self._directory = directory
         self._verified: dict[str, tuple[float, HubActor]] = {}
 
     async def by_header(self, authorization: str | None, address: str = "", *, deferred: bool = False) -> HubActor:
@@ -117,11 +130,16 @@ class CredentialService:
             return FirstFactor(actor_of_account(found.account), found.second_factor)
         if not known:
             await self._guesses.admit(name)
-        if not await self._passwords.matches(name, password, found.password_hash if found else None) or found is None:
+        if self._directory is not None and not (found and found.password_hash):
+            holder: StoredCredentials | IdentityHolder | None = await self._directory.sign_in(name, password, address)
+        else:
+            right = await self._passwords.matches(name, password, found.password_hash if found else None)
+            holder = found if right else None
+        if holder is None:
             return None
         if not known:
-            await self._guesses.succeeded(name, found.account.id, network, known=not found.second_factor)
-        return FirstFactor(actor_of_account(found.account), found.second_factor)
+            await self._guesses.succeeded(name, holder.account.id, network, known=not holder.second_factor)
+        return FirstFactor(actor_of_account(holder.account), holder.second_factor)
 
     async def _stored(self, name: str, network: str) -> StoredCredentials | None:
         if not could_be_name(name):
@@ -138,6 +156,9 @@ class CredentialService:
         found = await self._stored(name, "")
 
         async def check() -> bool | None:
+            if self._directory is not None and not (found and found.password_hash):
+                holder = await self._directory.sign_in(name, password, actor.address)
+                return (holder is not None and holder.account.id == actor.user_id) or None
             return await self._passwords.matches(name, password, found.password_hash if found else None) or None
 
         if not await self._attempts.attempt(name, f"password of {name}", check):

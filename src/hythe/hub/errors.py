@@ -7,6 +7,7 @@ HubError                        root; ``status`` is the HTTP status
 ├── Refused                     403; the actor is known but may not do this
 │   ├── AccountBlocked              an administrator blocked the account
 │   └── ConfirmationNeeded          the user has to give a password or second factor again
+├── Moved                       308; what was asked for has another name now
 ├── Taken                       409; the name is in use
 ├── Invalid                     422; names each invalid field
 ├── TooManyAttempts             429; retry after ``retry_after`` seconds
@@ -78,6 +79,17 @@ class ConfirmationNeeded(Refused):
         )
 
 
+class Moved(HubError):
+    """An account or a repository has another name now, under which the same request works."""
+
+    status = HTTPStatus.PERMANENT_REDIRECT
+
+    def __init__(self, former: str, present: str) -> None:
+        self.former = former
+        self.present = present
+        super().__init__(f"{former} is now {present}", f"use {present}")
+
+
 class Taken(HubError):
     """The name is in use; ``fields`` says which field of the request it is."""
 
@@ -112,3 +124,9 @@ class IssuerUnavailable(HubError):
     """An ID token cannot be checked, because its issuer does not respond as it must."""
 
     status = HTTPStatus.BAD_GATEWAY
+
+
+class ProviderDown(HubError):
+    """An identity provider or the LDAP directory does not respond, or not as its protocol says."""
+
+    status = HTTPStatus.SERVICE_UNAVAILABLE

@@ -17,9 +17,12 @@ from hythe.hub.confirmations import ConfirmationService
 from hythe.hub.collaborators import CollaboratorService
 from hythe.hub.credentials import CredentialService
 from hythe.hub.descriptions import Descriptions
+from hythe.hub.directory_sign_in import DirectorySignIn
 from hythe.hub.email_addresses import EmailAddresses
 from hythe.hub.factor_checks import FactorChecks
 from hythe.hub.id_tokens import IdTokens
+from hythe.hub.identities import IdentityService
+from hythe.hub.identity_accounts import IdentityAccounts
 from hythe.hub.images import ImageService
 from hythe.hub.invitations import Invitations, InvitationService
 from hythe.hub.issuer_keys import IssuerKeys
@@ -61,6 +64,8 @@ from hythe.hub.tokens import TokenService
 from hythe.hub.trust_rules import TrustRuleService
 from hythe.hub.user_administration import UserAdministration
 from hythe.hub.users import UserService
+from hythe.identity_providers.configured import NO_PROVIDERS, IdentityProviders
+from hythe.identity_providers.ldap.directory import Directory, parse_ldap
 from hythe.offload import OffloadPool
 from hythe.registry.clock import Clock, now
 from hythe.registry.mirror.upstreams import Upstreams
@@ -86,6 +91,7 @@ class HubFoundation:
     clock: Clock
     mailer: Mailer
     mail_queue: MailQueue
+    identity_accounts: IdentityAccounts
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +112,7 @@ class HubServices:
     pending_sign_ins: PendingSignIns
     second_factors: SecondFactorService
     confirmations: ConfirmationService
+    identities: IdentityService
     repositories: RepositoryService
     collaborators: CollaboratorService
     organizations: OrganizationService
@@ -129,6 +136,7 @@ class HubServices:
     def apply(self, settings: Settings) -> None:
         """Take over changed settings."""
         self.users.apply(settings)
+        self.identities.accounts.apply(settings)
         self.organizations.apply(settings)
         self.access.closed = settings.require_sign_in
         self.sessions.apply(settings.session_lifetime)
@@ -152,7 +160,18 @@ async def open_foundation(
     passwords = Passwords(hasher=hasher)
     attempts = LoginThrottle(database, secret_box.derive("failed sign-ins"), clock)
     guesses = AccountThrottle(database, clock)
-    credentials = CredentialService(database, passwords, attempts, guesses, keys, clock, settings.public_url)
+    sign_up_limit = SignUpLimit(database, settings.sign_ups_per_address, clock)
+    identity_accounts = IdentityAccounts(database, clock, sign_up_limit, settings)
+    credentials = CredentialService(
+        database,
+        passwords,
+        attempts,
+        guesses,
+        keys,
+        clock,
+        settings.public_url,
+        _directory(settings, identity_accounts),
+    )
     access = HubAccess(database, credentials, clock, settings.public_url, Upstreams(settings.mirrors).names)
     access.closed = settings.require_sign_in
     pulls = PullCounter(database)
@@ -176,6 +195,7 @@ async def open_foundation(
             clock,
             mailer,
             MailQueue(database, mailer, clock),
+            identity_accounts,
         )
     finally:
         for task in background:
@@ -187,8 +207,18 @@ async def open_foundation(
         offload.close()
 
 
+def _directory(settings: Settings, accounts: IdentityAccounts) -> DirectorySignIn | None:
+    if not settings.ldap:
+        return None
+    policy = EgressPolicy.parse(settings.internal_networks)
+    return DirectorySignIn(Directory(parse_ldap(settings.ldap), policy), accounts)
+
+
 def make_hub(
-    foundation: HubFoundation, registry: RegistryServices, account_listeners: Sequence[AccountListener] = ()
+    foundation: HubFoundation,
+    registry: RegistryServices,
+    account_listeners: Sequence[AccountListener] = (),
+    providers: IdentityProviders = NO_PROVIDERS,
 ) -> HubServices:
     """Return the services; all content comes from ``registry``."""
     database, access, clock = foundation.database, foundation.access, foundation.clock
@@ -227,6 +257,17 @@ def make_hub(
         pending_sign_ins=pending,
         second_factors=factors,
         confirmations=confirmations,
+        identities=IdentityService(
+            database,
+            access,
+            confirmations,
+            foundation.identity_accounts,
+            emails,
+            states,
+            foundation.secret_box,
+            providers,
+            clock,
+        ),
         repositories=RepositoryService(database, access, registry.repositories, descriptions, clock),
         collaborators=CollaboratorService(database, access, sending, clock),
         organizations=OrganizationService(database, access, administration, clock, settings),

@@ -136,6 +136,10 @@ class IdentityProviders:
         return next((each for each in self.all if each.issuer == issuer), None)
 
 
+NO_PROVIDERS = IdentityProviders()
+"""The providers of a hub without any."""
+
+
 @asynccontextmanager
 async def open_identity_providers(setting: str, policy: EgressPolicy) -> AsyncIterator[IdentityProviders]:
     """Open the providers of the setting until the block ends.

@@ -24,6 +24,7 @@ from hythe.hub.routes import application as hub_routes
 from hythe.hub.routes.docker_hub import PREFIXES as DOCKER_HUB_PREFIXES
 from hythe.hub.routes.repository_addresses import kept_slashes
 from hythe.hub.service import HubServices, make_hub, open_foundation
+from hythe.identity_providers.configured import open_identity_providers
 from hythe.notifications.routes import webhooks as webhook_routes
 from hythe.notifications.service import NotificationServices, make_notifications
 from hythe.registry.installation import Kind
@@ -102,7 +103,10 @@ async def open_hub(settings: Settings, *, use_blobs: bool = True, pace: bool = F
             BuildAccountListener(builds.queue),
             ForgeAccountListener(forge_services.linked_accounts, forge_services.webhooks),
         )
-        hub = make_hub(foundation, registry, account_listeners)
+        providers = await stack.enter_async_context(
+            open_identity_providers(settings.identity_providers, EgressPolicy.parse(settings.internal_networks))
+        )
+        hub = make_hub(foundation, registry, account_listeners, providers)
         yield Services(settings, database, registry, hub, builds, notifications, forge_services)
 
 

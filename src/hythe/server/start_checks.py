@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from hythe.forges.configured import parse_forges
+from hythe.identity_providers.configured import check_identity_providers
+from hythe.identity_providers.ldap.directory import check_ldap
 from hythe.registry.mirror.upstreams import Upstreams
 from hythe.server.certificate import Certificate
 from hythe.settings import Settings
@@ -15,6 +17,8 @@ HUB_CHECKS: Mapping[str, Callable[[Settings], object]] = MappingProxyType(
         "mirrors": lambda settings: Upstreams(settings.mirrors),
         "tls_cert": Certificate.of,
         "forges": lambda settings: parse_forges(settings.forges),
+        "identity_providers": lambda settings: check_identity_providers(settings.identity_providers),
+        "ldap": lambda settings: check_ldap(settings.ldap),
     }
 )
 """The settings of a hub that are checked when it starts."""

@@ -125,6 +125,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             extra={"masked": "password"},
         ),
     ] = "github+https://github.com bitbucket+https://bitbucket.org gitlab+https://gitlab.com gitea+https://codeberg.org"
+    identity_providers: Annotated[
+        str,
+        Meta(
+            description="Where users can sign in: NAME=oidc+https://CLIENT_ID:SECRET@HOST or NAME=github+.., and options.",
+            extra={"masked": "password"},
+        ),
+    ] = ""
+    ldap: Annotated[
+        str,
+        Meta(
+            description="LDAP directory that checks passwords: ldaps://BIND_DN:PASSWORD@HOST/BASE_DN, and options.",
+            extra={"masked": "password"},
+        ),
+    ] = ""
     manifest_size: Annotated[int, Bytes, PositiveByteCount, Meta(description="Maximum size of a manifest.")] = (
         4 * 1024 * 1024
     )

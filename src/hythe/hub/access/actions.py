@@ -98,6 +98,10 @@ class HubAction(Enum):
     REVOKE_TOKEN = "token.revoke"  # noqa: S105 (an action)
     REPORT_TOKEN = "token.report"  # noqa: S105 (an action)
     EXCHANGE_ID_TOKEN = "token.exchange"  # noqa: S105 (an action)
+    VIEW_IDENTITIES = "identity.view"
+    LINK_IDENTITY = "identity.link"
+    UNLINK_IDENTITY = "identity.unlink"
+    MAP_ADMINISTRATOR = "user.map-administrator"
     VIEW_LINKED_ACCOUNTS = "linked-account.view"
     LINK_ACCOUNT = "linked-account.link"
     UNLINK_ACCOUNT = "linked-account.unlink"
@@ -243,6 +247,12 @@ TABLE: dict[HubAction, Rule] = {
     HubAction.REPORT_TOKEN: Rule(Everyone.ANYONE, Right.ACCOUNT, _CHANGES, "Revoke a leaked token by its secret"),
     HubAction.EXCHANGE_ID_TOKEN: Rule(
         Everyone.ANYONE, Right.ACCOUNT, _CHANGES, "Exchange an ID token of a CI job for a token, by a trust rule"
+    ),
+    HubAction.VIEW_IDENTITIES: Rule(Everyone.ACCOUNT, Right.ACCOUNT, _READS, "See one's own linked identities"),
+    HubAction.LINK_IDENTITY: Rule(Everyone.ACCOUNT, Right.ACCOUNT, _CHANGES, "Link an identity to sign in with"),
+    HubAction.UNLINK_IDENTITY: Rule(Everyone.ACCOUNT, Right.ACCOUNT, _CHANGES, "Unlink an identity"),
+    HubAction.MAP_ADMINISTRATOR: Rule(
+        Everyone.ANYONE, Right.ACCOUNT, _CHANGES, "Become an administrator, or not, by a group of an identity provider"
     ),
     HubAction.VIEW_LINKED_ACCOUNTS: Rule(Everyone.ACCOUNT, Right.ACCOUNT, _READS, "See one's own linked accounts"),
     HubAction.LINK_ACCOUNT: Rule(Everyone.ACCOUNT, Right.ACCOUNT, _CHANGES, "Link an account at a forge"),

@@ -17,6 +17,7 @@ from hythe.hub.sql.sorted_list import SortedList, page_of
 
 _ORGANIZATION = organization_members.c.organization_id == bindparam("organization_id")
 _USER = organization_members.c.user_id == bindparam("user_id")
+_MEMBERSHIP = select(organization_members.c.role).where(_ORGANIZATION, _USER)
 _ALL = select(
     organization_members.c.organization_id,
     organization_members.c.user_id,
@@ -93,6 +94,11 @@ async def by_name(session: Session, organization_id: int, name: str) -> Member |
     """Return the member with this name."""
     row = await session.row(_BY_NAME, {"organization_id": organization_id, "name": name})
     return _member(row) if row else None
+
+
+async def is_member(session: Session, organization_id: int, user_id: int) -> bool:
+    """Return whether a user is a member of an organization."""
+    return await session.row(_MEMBERSHIP, {"organization_id": organization_id, "user_id": user_id}) is not None
 
 
 async def is_last_owner(session: Session, organization_id: int, user_id: int) -> bool:
