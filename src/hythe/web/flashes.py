@@ -22,6 +22,8 @@ class Flash(Enum):
     ACCOUNT_SAVED = "Account settings saved."
     PASSWORD_CHANGED = "Password changed. All your other sessions have been signed out."  # noqa: S105 (no password)
     ACCOUNT_LINKED = "Account linked."
+    IDENTITY_LINKED = "Identity linked. You can sign in with it."
+    IDENTITY_UNLINKED = "Identity unlinked. It can no longer be used to sign in."
     BUILDS_CONFIGURED = "Trusted Builds are configured. The next push starts a build."
     BUILDS_SAVED = "Build configuration saved."
     CREDENTIALS_DELETED = "Source saved. The credentials were for the previous host and have been deleted."

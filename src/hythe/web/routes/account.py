@@ -32,6 +32,7 @@ def account_tabs(current: str) -> tuple[Tab, ...]:
         ("/account/sessions", "Sessions"),
         ("/account/two-factor", "Two-factor"),
         ("/account/tokens", "Personal tokens"),
+        ("/account/identities", "Identities"),
         ("/account/linked-accounts", "Linked accounts"),
     )
 

@@ -12,6 +12,7 @@ from starlette.routing import Route
 
 from hythe.hub.actor import ANONYMOUS, HubActor
 from hythe.hub.errors import SignInNeeded
+from hythe.hub.identities import ProviderOffer
 from hythe.hub.passkeys import RelyingParty
 from hythe.hub.sessions import NewSession
 from hythe.hub.sign_in_states import LIFETIME as PENDING_LIFETIME
@@ -72,6 +73,11 @@ class PageRequest:
     def sign_up_open(self) -> bool:
         """Whether anyone can create an account."""
         return self.site.hub.users.sign_up_open
+
+    @property
+    def identity_offers(self) -> tuple[ProviderOffer, ...]:
+        """The identity providers that users can sign in with."""
+        return self.site.hub.identities.offers
 
     @property
     def flash(self) -> str:
@@ -179,6 +185,20 @@ class PageRequest:
     def end_pending_sign_in(self, response: Response) -> Response:
         """Delete the cookie of a sign-in that waits for a second factor."""
         self._delete_cookie(response, PENDING_COOKIE)
+        return response
+
+    def secret_cookie(self, name: str) -> str:
+        """Return a cookie that ``set_secret_cookie`` set; empty if there is none."""
+        return self._cookie(name)
+
+    def set_secret_cookie(self, response: Response, name: str, value: str, seconds: int) -> Response:
+        """Set a cookie that no script and no other host of the domain can read."""
+        self._set_cookie(response, self.site.cookie_name(name, self.request), value, seconds)
+        return response
+
+    def delete_secret_cookie(self, response: Response, name: str) -> Response:
+        """Delete a cookie that ``set_secret_cookie`` set."""
+        self._delete_cookie(response, name)
         return response
 
     def end_session(self, response: Response) -> Response:

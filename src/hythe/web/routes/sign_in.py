@@ -5,9 +5,9 @@ from urllib.parse import quote
 from starlette.responses import Response
 
 from hythe.hub.errors import (
-    AccountBlocked,
     HubError,
     Invalid,
+    ProviderDown,
     Refused,
     SecondFactorNeeded,
     SignInNeeded,
@@ -69,7 +69,7 @@ async def sign_in(page: PageRequest) -> Response:
     except SecondFactorNeeded as error:
         target = quote(local_target(form["next"]), safe="/")
         return page.start_pending_sign_in(page.redirect(f"/sign-in/second-factor?next={target}"), error.state)
-    except (SignInNeeded, AccountBlocked, TooManyAttempts) as error:
+    except (SignInNeeded, Refused, TooManyAttempts, ProviderDown) as error:
         return _with_retry(_sign_in_page(page, form.with_errors({"": str(error)}), error.status), error)
     return await finish_sign_in(page, actor, form["next"])
 

@@ -16,6 +16,12 @@ SESSION_COOKIE = "hythe_session"
 ANONYMOUS_COOKIE = "hythe_visitor"
 """The cookie to which CSRF tokens are bound before signing in."""
 
+IDENTITY_COOKIE = "hythe_identity"
+"""The cookie of a sign-in at an identity provider that is under way, sealed."""
+
+UNNAMED_COOKIE = "hythe_unnamed"
+"""The cookie of a provider's user who has to choose a name, sealed."""
+
 FLASH_COOKIE = "hythe_flash"
 
 PENDING_COOKIE = "hythe_pending"
