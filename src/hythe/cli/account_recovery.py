@@ -13,14 +13,18 @@ if TYPE_CHECKING:
 
 def add_account_recovery(verbs: Any, with_hub: WithHub) -> None:
     """Add the verbs to those of ``hythe admin``; ``verbs`` is the result of ``add_subparsers``."""
-    reset: ArgumentParser = verbs.add_parser("reset-password", help="print a link with which a user sets a new password")
+    reset: ArgumentParser = verbs.add_parser(
+        "reset-password", help="print a link with which a user sets a new password"
+    )
     reset.add_argument("name", metavar="NAME", help="name of the account")
     reset.set_defaults(handler=lambda arguments: _reset(arguments, with_hub))
     email: ArgumentParser = verbs.add_parser("set-email", help="set or confirm the e-mail address of an account")
     email.add_argument("name", metavar="NAME", help="name of the account")
     email.add_argument("email", metavar="EMAIL", help="e-mail address that belongs to the user")
     email.set_defaults(handler=lambda arguments: _set_email(arguments, with_hub))
-    mail: ArgumentParser = verbs.add_parser("mail", help="list the last e-mail; with its text if there is no mail server")
+    mail: ArgumentParser = verbs.add_parser(
+        "mail", help="list the last e-mail; with its text if there is no mail server"
+    )
     mail.add_argument("--limit", type=int, default=20, metavar="N", help="number of messages (default: 20)")
     mail.set_defaults(handler=lambda arguments: _mail(arguments, with_hub))
     for verb in (reset, email, mail):
