@@ -1,6 +1,6 @@
 """An issuer of ID tokens for CI jobs, with GitHub's endpoint that gives them to a running job.
 
-Written from GitHub's "OpenID Connect reference" and OpenID Connect Discovery. Tests make it misbehave by its attributes.
+Written from GitHub's "OpenID Connect reference" and OpenID Connect Discovery. Tests make it misbehave by its fields.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ confirmation before it sends anything.
 """
 
 from argparse import ArgumentParser, Namespace
+from pathlib import Path
 
 from hythe.cli.command import Command, CommandFailed
 from hythe.cli.connection import add_connection_flags, connected
@@ -22,6 +23,7 @@ from hythe.client.client import Client
 from hythe.client.credentials import Credential, key_target
 from hythe.client.errors import RemoteNotFound
 from hythe.client.hub import HubClient, UsernameStatus
+from hythe.client.id_tokens import exchange_id_token, id_token_of_job
 from hythe.client.login import check_credential
 from hythe.oci.reference import is_host
 
@@ -40,6 +42,18 @@ def _configure_credentials(parser: ArgumentParser) -> None:
     add_connection_flags(parser)
 
 
+def _configure_login(parser: ArgumentParser) -> None:
+    _configure_credentials(parser)
+    parser.add_argument(
+        "--oidc",
+        action="store_true",
+        help="log in with the ID token of this CI job; -u NAMESPACE[+RULE] names whose rule",
+    )
+    parser.add_argument(
+        "--oidc-token-file", default="", metavar="FILE", help="read the ID token from FILE instead, or from stdin (-)"
+    )
+
+
 def _configure_register(parser: ArgumentParser) -> None:
     _configure_credentials(parser)
     parser.add_argument("-e", "--email", default="", help="e-mail address")
@@ -48,9 +62,36 @@ def _configure_register(parser: ArgumentParser) -> None:
 def _login(arguments: Namespace) -> int:
     with connected(arguments) as client:
         host = _host(client, arguments)
+        if arguments.oidc or arguments.oidc_token_file:
+            _login_with_id_token(client, host, arguments)
+            return 0
         credential = _credential_from_flags(arguments) or _prompt_for_credential(client, host, arguments)
         _check_and_save(client, host, credential, arguments)
     return 0
+
+
+def _login_with_id_token(client: Client, host: str, arguments: Namespace) -> None:
+    """Exchange an ID token, and store the short-lived password, which every engine can use."""
+    if not arguments.username:
+        raise CommandFailed("must provide --username with --oidc", "use -u NAMESPACE or -u NAMESPACE+RULE", 2)
+    if arguments.password or arguments.password_stdin:
+        raise CommandFailed("--oidc and a password are mutually exclusive", code=2)
+    token = _read_id_token(arguments.oidc_token_file) if arguments.oidc_token_file else id_token_of_job(host)
+    credential = exchange_id_token(client, host, arguments.username, token)
+    path = client.credentials.save(host, credential, arguments.server, legacy=arguments.legacy_dockercfg)
+    if arguments.json:
+        print_json({"host": host, "username": credential.username, "file": str(path)})
+    else:
+        print("Login Succeeded")
+
+
+def _read_id_token(file: str) -> str:
+    if file == "-":
+        return read_password_from_stdin().strip()
+    try:
+        return Path(file).read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise CommandFailed(f"cannot read the ID token: {error}", "check the file") from error
 
 
 def _host(client: Client, arguments: Namespace) -> str:
@@ -143,12 +184,13 @@ def _logout(arguments: Namespace) -> int:
 
 
 login = Command(
-    _configure_credentials,
+    _configure_login,
     _login,
     """
 hythe login
 hythe login registry.example.com
 hythe login -u ann --password-stdin registry.example.com < password-file
+hythe login --oidc -u acme registry.example.com
 hythe login --legacy-dockercfg https://my-registry.example.com
 """,
 )

@@ -68,8 +68,8 @@ def _request(services: Services, token: str, repository: str, *actions: str) -> 
 
 def test_limits_apply_everywhere_and_at_once(services: Services, ann: HubActor) -> None:
     """A token reaches only its repositories, in the registry, the API and lists; a change also ends access tokens'."""
-    for name in ("ann/web-a", "ann/db"):
-        services.run(services.hub.repositories.create(ann, NewRepository(name, visibility=Visibility.PRIVATE)))
+    for name in ("web-a", "db"):
+        services.run(services.hub.repositories.create(ann, NewRepository("ann", name, visibility=Visibility.PRIVATE)))
     new = NewPersonalToken("ci", PUSH, repositories=("ann/web-*",))
     secret, token = services.run(services.hub.personal_tokens.create(ann, new))
     actor = services.run(services.hub.credentials.by_header(basic("ann", secret), "192.0.2.7"))
@@ -86,7 +86,7 @@ def test_limits_apply_everywhere_and_at_once(services: Services, ann: HubActor) 
     with pytest.raises(NotFound):
         services.run(repositories.get(actor, "ann/db"))
     with pytest.raises(Refused):
-        services.run(repositories.create(actor, NewRepository("ann/other")))
+        services.run(repositories.create(actor, NewRepository("ann", "other")))
     assert services.run(repositories.in_namespace(actor, "ann", Paging())).items == ()
     assert services.run(access.visible(web, ("ann/web-a", "ann/db"))) == {"ann/web-a"}
     [listed] = services.run(services.hub.personal_tokens.list(ann))
@@ -151,12 +151,12 @@ def test_bounds(services: Services, ann: HubActor, monkeypatch: pytest.MonkeyPat
 def test_robots(services: Services, ann: HubActor, ben: HubActor) -> None:
     """A robot acts in its namespace alone, under its own name; its owner manages it and no one else sees it."""
     robots = services.hub.robots
-    services.run(services.hub.repositories.create(ben, NewRepository("ben/app")))
+    services.run(services.hub.repositories.create(ben, NewRepository("ben", "app")))
     secret, robot = services.run(robots.create(ann, "ann", NewRobot("ci", (*PUSH, Right.BUILDS))))
     actor = services.run(services.hub.credentials.by_header(basic("ann+ci", secret)))
 
     services.push(actor, "ann/web")
-    assert services.run(services.hub.repositories.get(ann, "ann/web")).name == "ann/web"
+    assert services.run(services.hub.repositories.get(ann, "ann/web")).namespace == "ann"
     assert robot.repositories == ("ann/*",)
     assert (actor.name, actor.credential, actor.admin) == ("ann+ci", "robot token", False)
     with pytest.raises(SignInNeeded):
@@ -213,7 +213,8 @@ def test_servers_of_two_versions(services: Services, ann: HubActor) -> None:
             await session.run(update(personal_tokens).where(personal_tokens.c.name == "old").values(words))
 
     services.run(add_old())
-    for name, rights, repositories in (("all", tuple(EVERY_RIGHT), None), ("push", PUSH, None), ("web", PUSH, ("a/b",))):
+    made = (("all", tuple(EVERY_RIGHT), None), ("push", PUSH, None), ("web", PUSH, ("a/b",)))
+    for name, rights, repositories in made:
         new = NewPersonalToken(name, rights, repositories=repositories)
         services.run(services.hub.personal_tokens.create(ann, new))
 
