@@ -123,7 +123,7 @@ def test_stranger_may_not_push(people: dict[str, Docker], hub: HytheServer, busy
     done = docker.run("push", name)
 
     assert done.returncode == 1
-    assert "denied: only ann may push to ann/.." in done.stderr
+    assert "denied: only ann and collaborators may push to ann/.." in done.stderr
 
 
 def test_push_without_login(people: dict[str, Docker], hub: HytheServer, busybox_tar: Path) -> None:

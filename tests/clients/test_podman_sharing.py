@@ -123,8 +123,8 @@ def test_refusals_say_why(hub: HytheServer, skopeo: ContainersTool, busybox_layo
     top = skopeo.run("copy", busybox_layout.source(), f"docker://{hub.host}/intruder")
 
     assert other.returncode == top.returncode == 1
-    assert "only ann may push to ann/.." in other.stderr
-    assert "only administrators may push to it" in top.stderr
+    assert "only ann and collaborators may push to ann/.." in other.stderr
+    assert "only curators may push to it" in top.stderr
 
 
 def test_private_is_like_absent(hub: HytheServer, skopeo: ContainersTool, busybox_layout: Layout) -> None:

@@ -4,6 +4,7 @@ import msgspec
 import pytest
 from tests.unit.hub.services import Services
 
+from hythe.hub.access.actions import HubAction
 from hythe.hub.access.decision import allowed
 from hythe.hub.access_context import AccessContext
 from hythe.hub.actor import ANONYMOUS, BuildLease, HubActor, Right
@@ -101,9 +102,9 @@ def test_refused_push_says_why(services: Services, ann: HubActor, ben: HubActor)
     """A signed-in user without access learns who may push; an anonymous client learns to log in."""
     services.push(ann, "ann/app")
 
-    assert refusal(services, ben, "ann/app", Action.PUSH).message == "only ann may push to ann/.."
+    assert refusal(services, ben, "ann/app", Action.PUSH).message == "only ann and collaborators may push to ann/.."
     assert refusal(services, ben, "ann/app", Action.PUSH).code is ErrorCode.DENIED
-    assert "only administrators may push to it" in refusal(services, ben, "library/centos", Action.PUSH).message
+    assert "only curators may push to it" in refusal(services, ben, "library/centos", Action.PUSH).message
     assert "namespace 'ghost' does not exist" in refusal(services, ben, "ghost/app", Action.PUSH).message
     asked = refusal(services, ANONYMOUS, "ann/app", Action.PUSH)
     assert asked.code is ErrorCode.UNAUTHORIZED
@@ -174,13 +175,13 @@ def test_the_token_of_a_build_pushes_and_changes_nothing_else(services: Services
     scope = Scope.repository("ann/app", *(action.value for action in Action))
     build = HubActor("build 1", granted=(scope,), build=BuildLease(1, 1, "key"))
     services.run(services.hub.access.require(build, "ann/app", Action.PUSH))
-    services.run(services.hub.access.require_repository(build, "ann/app", Action.PULL))
+    services.run(services.hub.access.require_repository(build, "ann/app", HubAction.PULL))
 
-    for action in (Action.PUSH, Action.DELETE):
+    for action in set(HubAction) - {HubAction.VIEW_REPOSITORY, HubAction.PULL}:
         with pytest.raises(Refused, match="may only push to the registry"):
             services.run(services.hub.access.require_repository(build, "ann/app", action))
     with pytest.raises(Refused, match="may only push to the registry"):
-        services.run(services.hub.access.require_namespace(build, "ann/other"))
+        services.run(services.hub.access.require_creation(build, "ann/other"))
 
 
 def test_credentials_with_few_rights(services: Services, ann: HubActor) -> None:
@@ -233,8 +234,8 @@ def test_services_ask_the_same(services: Services, ann: HubActor, ben: HubActor)
     for actor in (ben, ANONYMOUS):
         for name in ("ann/secret", "ann/absent"):
             with pytest.raises(NotFound):
-                services.run(services.hub.access.require_repository(actor, name, Action.DELETE))
+                services.run(services.hub.access.require_repository(actor, name, HubAction.DELETE_REPOSITORY))
     with pytest.raises(Refused):
-        services.run(services.hub.access.require_repository(ben, "ann/open", Action.PUSH))
+        services.run(services.hub.access.require_repository(ben, "ann/open", HubAction.DESCRIBE_REPOSITORY))
     with pytest.raises(SignInNeeded):
-        services.run(services.hub.access.require_repository(ANONYMOUS, "ann/open", Action.PUSH))
+        services.run(services.hub.access.require_repository(ANONYMOUS, "ann/open", HubAction.DESCRIBE_REPOSITORY))

@@ -122,7 +122,7 @@ def test_who_may(as_: People) -> None:
 
     assert (anonymous.status_code, ben.status_code) == (401, 403)
     assert anonymous.headers["WWW-Authenticate"].startswith("Basic ")
-    assert ben.json()["detail"] == "only ann may push to ann/.."
+    assert ben.json()["detail"] == "only ann and collaborators may push to ann/.."
     elsewhere = as_("ben").post("/api/v1/repositories", json={"namespace": "ann", "name": "x"})
     assert elsewhere.status_code == 403
 
