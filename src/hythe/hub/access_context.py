@@ -67,6 +67,7 @@ class AccessContext(msgspec.Struct, frozen=True):
     granted: RepositoryRole | None = None
     members_create: bool = False
     needs_second_factor: bool = False
+    email_confirmed: bool = False
 
     @property
     def namespace_role(self) -> OrganizationRole | None:

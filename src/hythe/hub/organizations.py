@@ -94,6 +94,7 @@ class OrganizationService:
     async def create(self, actor: HubActor, new: NewOrganization) -> Organization:
         """Create an organization, whose owner the actor becomes. Raises Invalid, Taken."""
         user_id = self._access.require_account(actor, HubAction.CREATE_ORGANIZATION)
+        await self._access.require_confirmed(actor)
         by_admin = await self._access.is_admin(actor)
         if not (self._by_anyone or by_admin):
             raise Refused("only administrators may create organizations on this hub", "ask one of them")

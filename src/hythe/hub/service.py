@@ -139,6 +139,7 @@ class HubServices:
         self.identities.accounts.apply(settings)
         self.organizations.apply(settings)
         self.access.closed = settings.require_sign_in
+        self.access.confirmed_only = settings.require_confirmed_email
         self.sessions.apply(settings.session_lifetime)
         self.mailer.apply(settings)
         self.tokens.apply(settings.token_lifetime)
@@ -174,6 +175,7 @@ async def open_foundation(
     )
     access = HubAccess(database, credentials, clock, settings.public_url, Upstreams(settings.mirrors).names)
     access.closed = settings.require_sign_in
+    access.confirmed_only = settings.require_confirmed_email
     pulls = PullCounter(database)
     listener = HubRegistryListener(access, pulls, clock)
     offload = OffloadPool()

@@ -9,8 +9,11 @@ from hythe.hub.actor import ANONYMOUS, HubActor
 from hythe.hub.email_addresses import EmailChange, EmailState
 from hythe.hub.errors import Invalid, NotFound, Refused, SignInNeeded, Taken, TooManyAttempts
 from hythe.hub.mail_links import MAX_LINKS, LinkPurpose
+from hythe.hub.organizations import NewOrganization
 from hythe.hub.page import Paging
+from hythe.hub.repositories import NewRepository
 from hythe.hub.users import NewUser
+from hythe.oci.errors import WireError
 
 OPERATOR = HubActor.operator()
 
@@ -136,3 +139,20 @@ def test_administrators_set_an_address(services: Services, ann: HubActor, curato
     sign_up(services)
     services.run(services.hub.emails.set(curator, "eve", "eve@example.com"))
     assert services.run(services.hub.users.get(curator, "eve")).email_confirmed
+
+
+def test_a_hub_can_require_confirmed_addresses(services: Services) -> None:
+    """Accounts sign in and read, but push and create only once they are confirmed."""
+    services.hub.access.confirmed_only = True
+    eve = sign_up(services)
+    new = NewRepository(namespace="eve", name="web")
+    with pytest.raises(WireError, match="confirm your e-mail address"):
+        services.push(eve, "eve/web")
+    with pytest.raises(Refused, match="confirm your e-mail address"):
+        services.run(services.hub.repositories.create(eve, new))
+    with pytest.raises(Refused, match="confirm your e-mail address"):
+        services.run(services.hub.organizations.create(eve, NewOrganization("acme")))
+
+    services.run(services.hub.emails.confirm(secret_of(services, "eve@example.com"), ""))
+    services.push(eve, "eve/web")
+    services.run(services.hub.organizations.create(eve, NewOrganization("acme")))

@@ -10,21 +10,25 @@ from datetime import datetime
 from hythe.database import Database, Session
 from hythe.database.read_cache import ReadCache
 from hythe.hub.access.actions import REGISTRY_ACTIONS, TABLE, HubAction
+from hythe.hub.access.former_names import FormerNames, push_refusal, reserved_refusal
+from hythe.hub.access.refusals import UNCONFIRMED, built_refusal, refusal, wire_error, with_small_letter, write_refusal
 from hythe.hub.access_context import AccessContext, Reader, credential_problem
 from hythe.hub.actor import HubActor, Right
 from hythe.hub.credentials import CredentialService
-from hythe.hub.errors import AccountBlocked, HubError, NotFound, Refused, SignInNeeded, TooManyAttempts
-from hythe.hub.namespaces import NamespaceKind, canonical_name, namespace_of, short_name
+from hythe.hub.errors import AccountBlocked, Moved, NotFound, Refused, SignInNeeded, TooManyAttempts
+from hythe.hub.namespaces import NamespaceKind, canonical_name, short_name
 from hythe.hub.roles import Everyone, HubRole, OrganizationRole, RepositoryRole
 from hythe.hub.sql import access_context as store
+from hythe.hub.sql.former_names import Successor
 from hythe.hub.user import Visibility
 from hythe.oci.challenge import Challenge
 from hythe.oci.errors import ErrorCode, WireError
 from hythe.oci.reference import is_name
 from hythe.oci.scope import Scope
-from hythe.registry.access import EVERYTHING_LISTED, Action, Actor, Limits, Listing
+from hythe.registry.access import EVERYTHING_LISTED, Action, Actor, Limits, Listing, RepositoryRenamed
 
 EVERYTHING = frozenset(Action)
+READING = frozenset({Action.PULL})
 NOTHING: frozenset[Action] = frozenset()
 
 CACHE_SIZE = 4 * 1024 * 1024
@@ -79,38 +83,6 @@ def present_actor(actor: HubActor, context: AccessContext) -> HubActor:
     return actor
 
 
-def write_refusal(context: AccessContext, repository: str) -> str:
-    """Explain why an account may not push or delete. Reveals nothing that is not public."""
-    namespace, _, _ = repository.partition("/")
-    match context.namespace:
-        case None:
-            return f"namespace {namespace!r} does not exist: push to YOUR-NAME/.."
-        case NamespaceKind.MIRROR:
-            return f"{namespace} mirrors another registry: push to that registry"
-        case NamespaceKind.CURATED:
-            return f"{short_name(repository)!r} is a top-level repository: only curators may push to it"
-        case NamespaceKind.ORGANIZATION if context.needs_second_factor:
-            return (
-                f"{namespace} requires two-factor authentication: set it up on your account page, "
-                "then log in with a personal access token"
-            )
-        case NamespaceKind.ORGANIZATION if context.member is None:
-            return f"you are not a member of {namespace}: ask one of its owners to invite you"
-        case NamespaceKind.ORGANIZATION if context.repository_id is None:
-            return f"only owners of {namespace} may create repositories in it: ask one of them"
-        case NamespaceKind.ORGANIZATION:
-            return f"you may not push to {repository}: ask an owner of {namespace} for the role 'write'"
-    return f"only {namespace} and collaborators may push to {namespace}/.."
-
-
-def built_refusal(repository: str) -> str:
-    """Explain why users may not push to a repository with Trusted Builds."""
-    return (
-        f"{short_name(repository)} has Trusted Builds: only its builds may push to it. "
-        "Push to the source repository instead, or delete the build configuration"
-    )
-
-
 class HubAccess:
     """The registry's ``Access`` port, and the access checks of the hub's services."""
 
@@ -134,6 +106,9 @@ class HubAccess:
         self._clock = clock
         self._public_url = public_url.rstrip("/")
         self.closed = closed
+        self.confirmed_only = False
+        """Whether accounts push and create only with a confirmed e-mail address."""
+        self.former_names = FormerNames(database)
         self._contexts: ReadCache[tuple[int | None, str, str], AccessContext] = ReadCache(database, CACHE_SIZE)
 
     async def authenticate(self, authorization: str | None, address: str = "") -> HubActor:
@@ -141,7 +116,7 @@ class HubAccess:
         try:
             return await self._credentials.by_header(authorization, address, deferred=True)
         except (TooManyAttempts, SignInNeeded, AccountBlocked) as error:
-            raise _wire_error(error) from error
+            raise wire_error(error) from error
 
     def canonical(self, repository: str) -> str:
         """See registry.access.Access."""
@@ -156,7 +131,7 @@ class HubAccess:
             try:
                 await self.context(hub_user, "")
             except (SignInNeeded, AccountBlocked) as error:
-                raise _wire_error(error) from error
+                raise wire_error(error) from error
 
     def reached(self, actor: HubActor, repository: str, context: AccessContext) -> frozenset[Action]:
         """Return what the actor may do in the registry with the credential that they presented.
@@ -195,10 +170,14 @@ class HubAccess:
         try:
             context = await self.context(hub_user, repository)
         except (SignInNeeded, AccountBlocked) as error:
-            raise _wire_error(error) from error
+            raise wire_error(error) from error
+        if context.repository_id is None:
+            await self._require_no_former_name(hub_user, repository, context, action)
         if action in self.reached(hub_user, repository, context):
             if action is Action.PUSH and context.built and hub_user.build is None:
                 raise WireError(ErrorCode.DENIED, built_refusal(repository))
+            if action is Action.PUSH and self._lacks_confirmation(hub_user, context):
+                raise WireError(ErrorCode.DENIED, UNCONFIRMED)
             return context.limits
         if action in allowed(context):
             raise self._wider_token_needed(repository, action)
@@ -210,6 +189,45 @@ class HubAccess:
             # podman and skopeo check for existing blobs before a push and stop at this error.
             raise self._wider_token_needed(repository, action, f"{ErrorCode.DENIED.message}: {why}")
         raise WireError(ErrorCode.DENIED, why)
+
+    async def _successor(
+        self, repository: str, context: AccessContext, session: Session | None = None
+    ) -> Successor | None:
+        """Return what the name of no repository refers to now; ``context`` is that of the name itself."""
+        if context.namespace is NamespaceKind.MIRROR:
+            return None
+        return await self.former_names.successor(repository, session)
+
+    async def _renamed(
+        self, actor: HubActor, repository: str, successor: Successor | None, session: Session | None = None
+    ) -> tuple[str, HubActor] | None:
+        """Return name and actor for the repository that had this name, if the actor may see it."""
+        if successor is None or successor.repository is None:
+            return None
+        following = actor.following(repository, successor.repository)
+        present = await self.context(following, successor.repository, session)
+        if not self.permits(following, successor.repository, present, HubAction.VIEW_REPOSITORY):
+            return None
+        return successor.repository, following
+
+    async def _require_no_former_name(
+        self, actor: HubActor, repository: str, context: AccessContext, action: Action
+    ) -> None:
+        """Raise RepositoryRenamed if the actor asks for a repository by its former name, or DENIED if they push."""
+        successor = await self._successor(repository, context)
+        if successor is None:
+            return
+        found = await self._renamed(actor, repository, successor)
+        if found is not None and (action is Action.PULL or actor.build is not None):
+            raise RepositoryRenamed(*found)
+        if action is Action.PULL or not (actor.signed_in or actor.operating):
+            return
+        if found is not None:
+            raise push_refusal(repository, found[0])
+        if successor.repository is None:
+            raise push_refusal(repository, f"{successor.namespace}/{repository.partition('/')[2]}")
+        if action in allowed(context):
+            raise WireError(ErrorCode.DENIED, reserved_refusal(repository))
 
     async def visible(self, actor: Actor, repositories: Collection[str]) -> frozenset[str]:
         """See registry.access.Access."""
@@ -256,7 +274,10 @@ class HubAccess:
         elif asked.type == "repository" and is_name(asked.name):
             repository = canonical_name(asked.name)
             context = await self.context(actor, repository)
-            possible = [action.value for action in self.reached(actor, repository, context)]
+            reached = self.reached(actor, repository, context)
+            if context.repository_id is None and (successor := await self._successor(repository, context)):
+                reached = READING if await self._renamed(actor, repository, successor) else NOTHING
+            possible = [action.value for action in reached]
             wanted = frozenset(action.value for action in Action) if "*" in asked.actions else asked.actions
         return Scope(asked.type, asked.name, wanted.intersection(possible))
 
@@ -291,6 +312,10 @@ class HubAccess:
     ) -> AccessContext:
         """Check that the actor may do this with an existing repository. Raises NotFound, SignInNeeded, Refused."""
         context = await self.context(actor, repository, session)
+        if context.repository_id is None:
+            successor = await self._successor(repository, context, session)
+            if found := await self._renamed(actor, repository, successor, session):
+                raise Moved(short_name(repository), short_name(found[0]))
         if context.repository_id is None or not self.permits(actor, repository, context, HubAction.VIEW_REPOSITORY):
             raise NotFound(f"repository {short_name(repository)!r} does not exist")
         self._require_able(actor, context, repository, action)
@@ -350,15 +375,27 @@ class HubAccess:
         if actor.build is not None and action not in (HubAction.VIEW_REPOSITORY, HubAction.PULL):
             raise Refused("a build token may only push to the registry")
         if self.permits(actor, repository, context, action):
+            if action is HubAction.CREATE_REPOSITORY and self._lacks_confirmation(actor, context):
+                raise Refused(UNCONFIRMED)
             return
         if not actor.signed_in:
             raise SignInNeeded("sign in first")
         if allows(context, action):
             raise Refused(
-                f"this token may not do this: {_lower(TABLE[action].meaning)}",
+                f"this token may not do this: {with_small_letter(TABLE[action].meaning)}",
                 f"use a token with the right {TABLE[action].right.value!r}",
             )
         raise Refused(refusal(context, repository, action))
+
+    def _lacks_confirmation(self, actor: HubActor, context: AccessContext) -> bool:
+        """Return whether a person has to confirm their e-mail address first; builds and robots are no persons."""
+        person = actor.signed_in and actor.build is None and not actor.robot
+        return self.confirmed_only and person and not context.email_confirmed
+
+    async def require_confirmed(self, actor: HubActor) -> None:
+        """Check that the actor's e-mail address is confirmed, if the hub requires it. Raises Refused."""
+        if self.confirmed_only and self._lacks_confirmation(actor, await self.context(actor, "")):
+            raise Refused(UNCONFIRMED)
 
     def require_signed_in(self, actor: HubActor) -> int:
         """Return the id of the actor's account. Raises SignInNeeded; Refused if the credential is a registry token."""
@@ -402,37 +439,6 @@ class HubAccess:
         if not actor.signed_in:
             raise SignInNeeded("sign in first")
         raise Refused(f"only {role.value}s may do this")
-
-
-def refusal(context: AccessContext, repository: str, action: HubAction) -> str:
-    """Explain why the account's roles do not allow an action. Reveals nothing that is not public."""
-    match TABLE[action].needs:
-        case RepositoryRole.ADMIN if context.namespace is NamespaceKind.ORGANIZATION and context.member is not None:
-            return f"this needs the role 'admin' on {repository}: ask an owner of {namespace_of(repository)}"
-        case RepositoryRole.ADMIN if context.repository_role is not None:
-            return f"this needs the role 'admin' on {repository}: ask {namespace_of(repository)}"
-        case _ if context.needs_second_factor:
-            return write_refusal(context, repository)
-        case OrganizationRole.OWNER:
-            return f"only owners of {namespace_of(repository)} may do this"
-        case OrganizationRole.MEMBER if action is not HubAction.CREATE_REPOSITORY:
-            return f"only members of {namespace_of(repository)} may do this"
-    return write_refusal(context, repository)
-
-
-def _lower(meaning: str) -> str:
-    return meaning[:1].lower() + meaning[1:]
-
-
-def _wire_error(error: HubError) -> WireError:
-    """Return the registry's form of a refused credential."""
-    match error:
-        case TooManyAttempts():
-            headers = {"Retry-After": str(error.retry_after)}
-            return WireError(ErrorCode.TOOMANYREQUESTS, str(error), headers=headers)
-        case SignInNeeded():
-            return WireError(ErrorCode.UNAUTHORIZED, str(error))
-    return WireError(ErrorCode.DENIED, str(error))
 
 
 def hub_actor(actor: Actor) -> HubActor:

@@ -88,6 +88,7 @@ _CONTEXT = (
         organization_members.c.role.label("member"),
         users.c.curator,
         users.c.second_factor,
+        users.c.email_confirmed_at,
         _owners.c.require_second_factor,
         collaborators.c.role.label("collaborator_role"),
         _BY_TEAM.scalar_subquery().label("team_role"),
@@ -191,6 +192,7 @@ def _context_of(row: Row[Any], namespace: str, actor: HubActor) -> AccessContext
         RepositoryRole(granted) if granted else None,
         bool(row.members_create),
         bool(lacking and (row.member or any(roles))),
+        row.email_confirmed_at is not None,
     )
 
 
