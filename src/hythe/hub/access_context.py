@@ -87,9 +87,10 @@ class AccessContext(msgspec.Struct, frozen=True):
     def may_create(self) -> bool:
         """Whether the user may create the repository, which does not exist, or others in the namespace."""
         role = self.namespace_role
-        if role is None:
-            return self.granted is not None and self.granted >= RepositoryRole.WRITE and self.repository_id is None
-        return role is OrganizationRole.OWNER or self.members_create
+        if role is OrganizationRole.OWNER or (role is not None and self.members_create):
+            return True
+        # By a pattern of a team.
+        return self.granted is not None and self.granted >= RepositoryRole.WRITE and self.repository_id is None
 
     @property
     def repository_role(self) -> RepositoryRole | None:
@@ -98,8 +99,8 @@ class AccessContext(msgspec.Struct, frozen=True):
             return RepositoryRole.ADMIN
         if self.user_id is None:
             return None
-        if self.repository_id is None and self.may_create:
-            return RepositoryRole.ADMIN
+        if self.repository_id is None:
+            return RepositoryRole.ADMIN if self.may_create else None
         roles = [role for role in (self.granted, self.member_role if self.member else None) if role is not None]
         return max(roles, default=None)
 
@@ -109,7 +110,7 @@ def credential_problem(actor: HubActor, context: AccessContext, now: datetime) -
     state = context.credential
     # The name, because SQLite gives the id of the last deleted account to the next one.
     if state is None or state.name != actor.account:
-        return SignInNeeded("the account of this token was deleted")
+        return SignInNeeded("the account of this token was renamed or deleted", "log in again")
     if state.blocked:
         return AccountBlocked(state.name)
     if state.generation != actor.credential_generation:

@@ -120,9 +120,7 @@ def test_the_last_owner_stays(services: Services, ann: HubActor, ben: HubActor, 
     join(services, ann, ben, MemberWord.OWNER)
 
     async def both_leave() -> list[Any]:
-        return await asyncio.gather(
-            members.leave(ann, "acme"), members.leave(ben, "acme"), return_exceptions=True
-        )
+        return await asyncio.gather(members.leave(ann, "acme"), members.leave(ben, "acme"), return_exceptions=True)
 
     results = services.run(both_leave())
 
