@@ -64,7 +64,7 @@ def test_a_wrong_password_is_refused(visitor: Page, content: Content) -> None:
     visitor.goto(f"{content.url}/sign-in")
     visitor.get_by_label("Username").fill(content.account())
     visitor.get_by_label("Password").fill("wrong")
-    visitor.get_by_role("main").get_by_role("button", name="Sign in").click()
+    visitor.get_by_role("main").get_by_role("button", name="Sign in", exact=True).click()
 
     expect(visitor.get_by_role("alert")).to_contain_text("Incorrect username or password")
     expect(visitor.locator(".menu")).to_have_count(0)
@@ -76,7 +76,7 @@ def test_sign_in_redirects_back(visitor: Page, content: Content) -> None:
     visitor.goto(f"{content.url}/new")
     visitor.get_by_label("Username").fill(owner)
     visitor.get_by_label("Password").fill(PASSWORD)
-    visitor.get_by_role("main").get_by_role("button", name="Sign in").click()
+    visitor.get_by_role("main").get_by_role("button", name="Sign in", exact=True).click()
 
     expect(visitor.get_by_role("heading", level=1)).to_have_text("New repository")
 
@@ -344,3 +344,33 @@ def test_a_personal_token_is_shown_once_and_deleted(visitor: Page, content: Cont
     visitor.get_by_role("button", name="Delete laptop").click()
     expect(visitor.get_by_role("status")).to_contain_text("Token deleted")
     assert httpx2.get(f"{content.url}/token", auth=(name, secret)).status_code == 401
+
+
+def test_robots_and_trust_rules(visitor: Page, content: Content) -> None:
+    """A robot is created, rotated and deleted; a trust rule is created, with its errors beside the fields."""
+    name = content.account()
+    sign_in(visitor, content.url, name)
+    visitor.goto(f"{content.url}/account/robots")
+    visitor.get_by_label("Name", exact=True).fill("ci")
+    visitor.get_by_label("Repositories").fill(f"{name}/web-*")
+    visitor.get_by_role("button", name="Create robot").click()
+    secret = visitor.locator(".alert .command code").inner_text()
+    assert httpx2.get(f"{content.url}/token", auth=(f"{name}+ci", secret)).status_code == 200
+    expect(visitor.get_by_text(f"repo:read, repo:write on {name}/web-*")).to_be_visible()
+    visitor.get_by_text("Rotate", exact=True).click()
+    visitor.get_by_role("button", name="Rotate ci").click()
+    assert visitor.locator(".alert .command code").inner_text() != secret
+    assert httpx2.get(f"{content.url}/token", auth=(f"{name}+ci", secret)).status_code == 401
+    visitor.get_by_role("button", name="Delete ci").click()
+    expect(visitor.get_by_role("status")).to_contain_text("Robot deleted")
+
+    visitor.goto(f"{content.url}/account/trust-rules")
+    visitor.get_by_label("Name", exact=True).fill("deploy")
+    visitor.get_by_label("Subject").fill("repo:acme*")
+    visitor.get_by_role("button", name="Create trust rule").click()
+    expect(visitor.locator("#errors")).to_contain_text("must begin with repo:OWNER/")
+    visitor.get_by_label("Subject").fill("repo:acme/web:*")
+    visitor.get_by_role("button", name="Create trust rule").click()
+    expect(visitor.get_by_role("status")).to_contain_text("Trust rule created")
+    visitor.get_by_role("button", name="Delete deploy").click()
+    expect(visitor.get_by_role("status")).to_contain_text("Trust rule deleted")

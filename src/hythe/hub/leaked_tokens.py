@@ -38,7 +38,7 @@ class LeakedTokenService:
     """Takes reports of leaked tokens."""
 
     def __init__(
-        self, database: Database, mail: MailQueue | None, clock: Callable[[], datetime], public_url: str = ""
+        self, database: Database, mail: MailQueue, clock: Callable[[], datetime], public_url: str = ""
     ) -> None:
         self._database = database
         self._mail = mail
@@ -70,8 +70,6 @@ class LeakedTokenService:
         detail = {"found_at": url} if url else {}
         action = HubAction.REPORT_TOKEN
         await audit.record(session, actor, action, name, namespace=found.account, detail=detail)
-        if self._mail is None:
-            return
         for user_id in await store.people_behind(session, found.user_id):
             user = await user_store.by_id(session, user_id)
             if user is not None:

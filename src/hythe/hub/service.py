@@ -43,6 +43,8 @@ from hythe.hub.plan import Plan
 from hythe.hub.platforms import Platforms
 from hythe.hub.pulls import PullCounter
 from hythe.hub.registry_listener import HubRegistryListener
+from hythe.hub.relocation import Relocation
+from hythe.hub.renames import RenameService
 from hythe.hub.repositories import RepositoryService
 from hythe.hub.robots import RobotService
 from hythe.hub.search import SearchService
@@ -61,6 +63,7 @@ from hythe.hub.teams import TeamService
 from hythe.hub.token_exchange import TokenExchange
 from hythe.hub.token_terms import TokenTerms
 from hythe.hub.tokens import TokenService
+from hythe.hub.transfers import TransferService
 from hythe.hub.trust_rules import TrustRuleService
 from hythe.hub.user_administration import UserAdministration
 from hythe.hub.users import UserService
@@ -114,6 +117,8 @@ class HubServices:
     confirmations: ConfirmationService
     identities: IdentityService
     repositories: RepositoryService
+    renames: RenameService
+    transfers: TransferService
     collaborators: CollaboratorService
     organizations: OrganizationService
     members: MemberService
@@ -233,6 +238,7 @@ def make_hub(
     states = SignInStates(foundation.secret_box, clock)
     pending, factors, confirmations = _second_factors(foundation, states)
     emails, resets = _email(foundation)
+    relocation = Relocation(account_listeners, clock)
     return HubServices(
         settings=settings,
         access=access,
@@ -270,6 +276,8 @@ def make_hub(
             providers,
             clock,
         ),
+        renames=RenameService(database, access, relocation, account_listeners, clock),
+        transfers=TransferService(database, access, relocation, clock),
         repositories=RepositoryService(database, access, registry.repositories, descriptions, clock),
         collaborators=CollaboratorService(database, access, sending, clock),
         organizations=OrganizationService(database, access, administration, clock, settings),
@@ -289,7 +297,7 @@ def make_hub(
         robots=RobotService(database, access, clock, terms),
         trust_rules=TrustRuleService(database, access, clock),
         token_exchange=TokenExchange(database, IdTokens(issuer_keys, clock), clock, settings.public_url),
-        leaked_tokens=LeakedTokenService(database, None, clock, settings.public_url),
+        leaked_tokens=LeakedTokenService(database, foundation.mail_queue, clock, settings.public_url),
         keys=keys,
     )
 

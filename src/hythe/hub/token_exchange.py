@@ -92,7 +92,8 @@ class TokenExchange:
                 f"no trust rule of {request.username!r} names the issuer {token.issuer[:255]!r}",
                 "compare it with the rule: https:// and a slash at the end count",
             )
-        audiences = {self._public_url, f"{self._public_url}/", urlsplit(self._public_url).netloc}
+        host = urlsplit(self._public_url).netloc
+        audiences = {self._public_url, f"{self._public_url}/", host, f"https://{host}"}
         await self._id_tokens.verify(token, audiences, owner_id)
         rule = next((rule for rule in rules if rule.trusts(token.claims)), None)
         if rule is None:

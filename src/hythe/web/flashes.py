@@ -34,6 +34,9 @@ class Flash(Enum):
     BUILD_CANCELLED = "Cancelling the build."
     PASSKEY_RENAMED = "Passkey renamed."
     SECOND_FACTOR_REMOVED = "Removed. It can no longer be used to sign in."
+    ROBOT_DELETED = "Robot deleted. Its token no longer works."
+    TRUST_RULE_CREATED = "Trust rule created."
+    TRUST_RULE_DELETED = "Trust rule deleted. The tokens that it gave no longer work."
     TOKEN_DELETED = "Token deleted. It can no longer be used to sign in."  # noqa: S105 (no password)
 
 

@@ -6,6 +6,7 @@ from http import HTTPStatus
 
 import msgspec
 
+from hythe.hub.access.actions import HubAction
 from hythe.hub.actor import Right
 from hythe.hub.errors import NotFound
 from hythe.hub.leaked_tokens import LeakReport
@@ -94,25 +95,42 @@ ENDPOINTS = (
         "/api/v1/tokens",
         "Create a personal access token",
         _create,
+        action=HubAction.CREATE_TOKEN,
         body=NewPersonalToken,
         reply=PersonalTokenReply,
         status=HTTPStatus.CREATED,
     ),
-    Endpoint("GET", "/api/v1/tokens", "List your personal access tokens", _list, reply=TokensReply),
+    Endpoint(
+        "GET",
+        "/api/v1/tokens",
+        "List your personal access tokens",
+        _list,
+        action=HubAction.VIEW_TOKENS,
+        reply=TokensReply,
+    ),
     Endpoint(
         "POST",
         "/api/v1/tokens/leaked",
         "Revoke leaked tokens of any kind by their secrets",
         _report,
+        action=HubAction.REPORT_TOKEN,
         body=LeakReport,
         reply=LeakReply,
     ),
-    Endpoint("GET", "/api/v1/tokens/{id}", "Get a personal access token", _get, reply=PersonalTokenReply),
+    Endpoint(
+        "GET",
+        "/api/v1/tokens/{id}",
+        "Get a personal access token",
+        _get,
+        action=HubAction.VIEW_TOKENS,
+        reply=PersonalTokenReply,
+    ),
     Endpoint(
         "PATCH",
         "/api/v1/tokens/{id}",
         "Change the name or the limits of a personal access token",
         _change,
+        action=HubAction.CHANGE_TOKEN,
         body=PersonalTokenChange,
         reply=PersonalTokenReply,
     ),
@@ -121,8 +139,16 @@ ENDPOINTS = (
         "/api/v1/tokens/{id}/rotate",
         "Give a personal access token a new secret",
         _rotate,
+        action=HubAction.ROTATE_TOKEN,
         body=Rotation,
         reply=PersonalTokenReply,
     ),
-    Endpoint("DELETE", "/api/v1/tokens/{id}", "Revoke a personal access token", _delete, status=HTTPStatus.NO_CONTENT),
+    Endpoint(
+        "DELETE",
+        "/api/v1/tokens/{id}",
+        "Revoke a personal access token",
+        _delete,
+        action=HubAction.REVOKE_TOKEN,
+        status=HTTPStatus.NO_CONTENT,
+    ),
 )

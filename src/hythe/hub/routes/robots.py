@@ -5,6 +5,7 @@ from http import HTTPStatus
 
 import msgspec
 
+from hythe.hub.access.actions import HubAction
 from hythe.hub.actor import Right
 from hythe.hub.personal_token import PersonalToken
 from hythe.hub.robots import NewRobot, RobotChange, robot_name
@@ -88,10 +89,35 @@ _ALL = "/api/v1/namespaces/{namespace}/robots"
 _ONE = f"{_ALL}/{{robot}}"
 
 ENDPOINTS = (
-    Endpoint("POST", _ALL, "Create a robot", _create, body=NewRobot, reply=RobotReply, status=HTTPStatus.CREATED),
-    Endpoint("GET", _ALL, "List the robots of a namespace", _list, reply=RobotsReply),
-    Endpoint("GET", _ONE, "Get a robot", _get, reply=RobotReply),
-    Endpoint("PATCH", _ONE, "Change the name or the limits of a robot", _change, body=RobotChange, reply=RobotReply),
-    Endpoint("POST", f"{_ONE}/rotate", "Give a robot a new token", _rotate, body=Rotation, reply=RobotReply),
-    Endpoint("DELETE", _ONE, "Delete a robot", _delete, status=HTTPStatus.NO_CONTENT),
+    Endpoint(
+        "POST",
+        _ALL,
+        "Create a robot",
+        _create,
+        action=HubAction.CREATE_ROBOT,
+        body=NewRobot,
+        reply=RobotReply,
+        status=HTTPStatus.CREATED,
+    ),
+    Endpoint("GET", _ALL, "List the robots of a namespace", _list, action=HubAction.VIEW_ROBOTS, reply=RobotsReply),
+    Endpoint("GET", _ONE, "Get a robot", _get, action=HubAction.VIEW_ROBOTS, reply=RobotReply),
+    Endpoint(
+        "PATCH",
+        _ONE,
+        "Change the name or the limits of a robot",
+        _change,
+        action=HubAction.CHANGE_ROBOT,
+        body=RobotChange,
+        reply=RobotReply,
+    ),
+    Endpoint(
+        "POST",
+        f"{_ONE}/rotate",
+        "Give a robot a new token",
+        _rotate,
+        action=HubAction.ROTATE_ROBOT,
+        body=Rotation,
+        reply=RobotReply,
+    ),
+    Endpoint("DELETE", _ONE, "Delete a robot", _delete, action=HubAction.DELETE_ROBOT, status=HTTPStatus.NO_CONTENT),
 )

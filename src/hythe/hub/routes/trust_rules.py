@@ -5,6 +5,7 @@ from http import HTTPStatus
 
 import msgspec
 
+from hythe.hub.access.actions import HubAction
 from hythe.hub.actor import Right
 from hythe.hub.robots import robot_name
 from hythe.hub.routes.endpoint import ApiRequest, Endpoint, Nothing
@@ -80,28 +81,43 @@ ENDPOINTS = (
         _ALL,
         "Create a trust rule",
         _create,
+        action=HubAction.CREATE_TRUST_RULE,
         body=NewTrustRule,
         reply=TrustRuleReply,
         status=HTTPStatus.CREATED,
     ),
-    Endpoint("GET", _ALL, "List the trust rules of a namespace", _list, reply=TrustRulesReply),
-    Endpoint("GET", _ONE, "Get a trust rule", _get, reply=TrustRuleReply),
+    Endpoint(
+        "GET",
+        _ALL,
+        "List the trust rules of a namespace",
+        _list,
+        action=HubAction.VIEW_TRUST_RULES,
+        reply=TrustRulesReply,
+    ),
+    Endpoint("GET", _ONE, "Get a trust rule", _get, action=HubAction.VIEW_TRUST_RULES, reply=TrustRuleReply),
     Endpoint(
         "PATCH",
         _ONE,
         "Change a trust rule; ends the tokens that it gave",
         _change,
+        action=HubAction.CHANGE_TRUST_RULE,
         body=TrustRuleChange,
         reply=TrustRuleReply,
     ),
     Endpoint(
-        "DELETE", _ONE, "Delete a trust rule; ends the tokens that it gave", _delete, status=HTTPStatus.NO_CONTENT
+        "DELETE",
+        _ONE,
+        "Delete a trust rule; ends the tokens that it gave",
+        _delete,
+        action=HubAction.DELETE_TRUST_RULE,
+        status=HTTPStatus.NO_CONTENT,
     ),
     Endpoint(
         "POST",
         "/api/v1/oidc/token",
         "Exchange the ID token of a CI job for a token, by a trust rule (RFC 8693)",
         _exchange,
+        action=HubAction.EXCHANGE_ID_TOKEN,
         body=ExchangeRequest,
         reply=ExchangedToken,
     ),
