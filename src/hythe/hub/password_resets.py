@@ -54,8 +54,8 @@ class PasswordResets:
     async def request(self, account: str, address: str) -> None:
         """Ask for a link for the account with this user name or e-mail address, for a client at ``address``.
 
-        Returns also if there is no such account. Raises Invalid, and TooManyAttempts after many requests from one
-        network; requests for one account are limited without a word.
+        Returns also if the account does not exist. Raises Invalid, and TooManyAttempts after many requests from one
+        network; requests for one account are limited without an error.
         """
         name = account.strip().lower()
         if not could_be_name(name) and email_problem(name):

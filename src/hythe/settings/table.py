@@ -92,6 +92,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Count,
         Meta(description="Accounts that one IPv4 address or IPv6 /64 network can create in a day; 0: no limit."),
     ] = 10
+    audit_retention: Annotated[
+        int,
+        Seconds,
+        Duration,
+        Meta(description="How long entries of the audit log are kept; 0: forever."),
+    ] = 400 * 86400
     api_requests_per_minute: Annotated[
         int,
         Count,
@@ -281,7 +287,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     mail_server: Annotated[
         str,
         Meta(
-            description="Mail server: smtp://USER:PASSWORD@HOST:PORT, or smtps://; empty: no e-mail is sent.",
+            description="Mail server: smtp://USER:PASSWORD@HOST:PORT, or smtps://; empty: administrators read e-mail instead.",
             extra={"masked": "password"},
         ),
     ] = ""
