@@ -6,7 +6,7 @@ Opening a link shows a button, because mail scanners open links; only the button
 from starlette.responses import Response
 
 from hythe.hub.email_addresses import EmailChange
-from hythe.hub.errors import HubError, Invalid, NotFound, Refused, Taken, TooManyAttempts
+from hythe.hub.errors import Invalid, NotFound, Refused, Taken, TooManyAttempts
 from hythe.hub.mail_links import LinkPurpose
 from hythe.web.flashes import Flash
 from hythe.web.routes.account import account_tabs
@@ -77,9 +77,6 @@ async def _open_link(page: PageRequest, *purposes: LinkPurpose) -> Response:
         token = page.request.query_params.get("token", "")
         link = await emails.find(token, *purposes)
     except (NotFound, Taken) as error:
-        return _bad_link(page, error)
-    return page.render("confirm-email.html", email=link.email, token=token, restoring=restoring)
-
-
-def _bad_link(page: PageRequest, error: HubError) -> Response:
-    return page.render("confirm-email.html", error.status, email="", problem=str(error))
+        values = {"email": "", "token": "", "problem": str(error)}
+        return page.render("confirm-email.html", error.status, restoring=restoring, **values)
+    return page.render("confirm-email.html", email=link.email, token=token, problem="", restoring=restoring)
