@@ -14,6 +14,7 @@ from hythe.database import Database, Session
 from hythe.hub import audit
 from hythe.hub.access.actions import HubAction
 from hythe.hub.access.decision import HubAccess
+from hythe.hub.access.former_names import require_not_renamed
 from hythe.hub.actor import HubActor
 from hythe.hub.errors import Invalid, NotFound, Refused, Taken
 from hythe.hub.namespaces import NamespaceKind, could_be_name, user_name_problem
@@ -233,6 +234,7 @@ async def _require_own_second_factor(session: Session, organization_id: int, act
 async def _named(session: Session, name: str) -> Organization:
     found = await store.by_name(session, name) if could_be_name(name) else None
     if found is None:
+        await require_not_renamed(session, name[:39])
         raise _unknown(name)
     return found
 

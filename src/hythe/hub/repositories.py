@@ -8,11 +8,13 @@ from typing import Any
 import msgspec
 
 from hythe.database import Database, Session
+from hythe.hub import audit
 from hythe.hub.access.actions import HubAction
 from hythe.hub.access.decision import HubAccess
+from hythe.hub.access.former_names import require_not_renamed
 from hythe.hub.actor import HubActor
 from hythe.hub.descriptions import Descriptions
-from hythe.hub.errors import Invalid, NotFound, Taken
+from hythe.hub.errors import Invalid, NotFound, Refused, SignInNeeded, Taken
 from hythe.hub.namespaces import (
     Namespace,
     NamespaceKind,
@@ -27,8 +29,10 @@ from hythe.hub.page import Page, Paging
 from hythe.hub.plans import admit_private
 from hythe.hub.repository import DESCRIPTION_LENGTH, FULL_DESCRIPTION_LENGTH, Repository
 from hythe.hub.repository_index import enlist
+from hythe.hub.roles import OrganizationRole
 from hythe.hub.sql import namespaces as namespace_store
 from hythe.hub.sql import repositories as store
+from hythe.hub.sql import repository_lists as list_store
 from hythe.hub.user import Visibility
 from hythe.hub.validation import Checked, problems_by
 from hythe.registry.events import RepositoryRef as MadeRepository
@@ -69,13 +73,6 @@ class RepositoryChange(Checked, frozen=True, omit_defaults=True):
     visibility: Visibility | msgspec.UnsetType = msgspec.UNSET
     description: str | msgspec.UnsetType = msgspec.UNSET
     full_description: str | msgspec.UnsetType = msgspec.UNSET
-
-    @property
-    def action(self) -> HubAction:
-        """What the change needs."""
-        if self.visibility is msgspec.UNSET:
-            return HubAction.DESCRIBE_REPOSITORY
-        return HubAction.SET_VISIBILITY
 
     @classmethod
     def problems(cls, values: Mapping[str, Any]) -> dict[str, str]:
@@ -120,6 +117,13 @@ class RepositoryService:
                 description=new.description.strip(),
                 full_description=description,
             )
+            await audit.record_repository(
+                session,
+                actor,
+                HubAction.CREATE_REPOSITORY,
+                full_name,
+                visibility=new.visibility.value if new.visibility else "default",
+            )
         return await self.get(actor, full_name)
 
     async def get(self, actor: HubActor, name: str) -> Repository:
@@ -141,16 +145,25 @@ class RepositoryService:
         if isinstance(change.full_description, str):
             values |= await self._rendered(actor, name, change.full_description)
         async with self._database.writing() as session:
-            found = await self._readable(session, actor, name, change.action)
-            visibility = values.get("visibility")
-            if visibility is Visibility.PRIVATE and not found.private:
+            found = await self._readable(session, actor, name, HubAction.DESCRIBE_REPOSITORY)
+            visibility = values.get("visibility", found.visibility)
+            if visibility is not found.visibility:
+                await self._access.require_repository(actor, found.full_name, HubAction.SET_VISIBILITY, session)
+                await audit.record_repository(
+                    session, actor, HubAction.SET_VISIBILITY, found.full_name, visibility=visibility.value
+                )
+            if visibility in (Visibility.PRIVATE, Visibility.INTERNAL) and visibility is not found.visibility:
                 context = await self._access.context(actor, found.full_name, session)
                 if context.namespace is NamespaceKind.CURATED:
                     raise Invalid({"visibility": "must be public for a top-level repository"})
-                if context.namespace_id is not None:
+                if context.namespace_id is not None and visibility is Visibility.PRIVATE:
                     await admit_private(session, context.namespace_id)
             await store.change(session, found.id, _columns(values) | {"updated_at": self._clock()})
             await store.index(session, found.id)
+            if described := sorted(values.keys() & {"description", "full_description"}):
+                await audit.record_repository(
+                    session, actor, HubAction.DESCRIBE_REPOSITORY, found.full_name, changed=" ".join(described)
+                )
         return await self.get(actor, name)
 
     async def _rendered(self, actor: HubActor, name: str, text: str) -> Mapping[str, Any]:
@@ -172,13 +185,34 @@ class RepositoryService:
         """Return a namespace's repositories that the actor may see, most recently changed first. Raises NotFound."""
         async with self._database.reading() as session:
             found = await self._namespace(session, namespace)
-            reader = self._access.reader(actor)
-            own = reader.user_id is not None and reader.user_id == found.user_id
-            return await store.in_namespace(session, found.id, paging, only_public=not own)
+            reader = self._access.reader(actor, namespace)
+            if reader.nothing:
+                raise SignInNeeded("sign in first")
+            if reader.user_id is None:
+                return await store.in_namespace(session, found.id, paging, only_public=True)
+            context = await self._access.context(actor, f"{namespace}/", session)
+            whole = context.namespace_role is OrganizationRole.OWNER or (context.member and context.member_role)
+            if whole and found.kind is not NamespaceKind.CURATED:
+                return await store.in_namespace(session, found.id, paging, only_public=False)
+            return await list_store.in_namespace(session, found.id, reader.user_id, paging)
+
+    async def of_actor(self, actor: HubActor, paging: Paging) -> Page[Repository]:
+        """Return the repositories that the actor has a role on, most recently changed first.
+
+        Raises SignInNeeded, Refused.
+        """
+        self._access.require_account(actor, HubAction.VIEW_OWN_REPOSITORIES)
+        reader = self._access.reader(actor)
+        if reader.user_id is None:
+            raise Refused("this token may not list repositories", "use a token with the right 'repo:read'")
+        async with self._database.reading() as session:
+            return await list_store.of_user(session, reader.user_id, paging)
 
     async def _namespace(self, session: Session, name: str) -> Namespace:
         found = await namespace_store.by_name(session, name) if could_be_name(name) else None
         if found is None:
+            if could_be_name(name):
+                await require_not_renamed(session, name)
             raise NotFound(f"user {name!r} does not exist")
         return found
 

@@ -1,13 +1,15 @@
 """Adds a repository to the index, after its first push or when a user creates it."""
 
 from hythe.database import Session
+from hythe.hub.access.former_names import reserved_refusal
 from hythe.hub.access_context import AccessContext
 from hythe.hub.descriptions import NO_DESCRIPTION, RenderedDescription
 from hythe.hub.errors import Refused
-from hythe.hub.namespaces import HIDDEN_NAMES, NamespaceKind
+from hythe.hub.namespaces import HIDDEN_NAMES, NamespaceKind, namespace_of
 from hythe.hub.plans import admit_repository
 from hythe.hub.roles import OrganizationRole, RepositoryRole
 from hythe.hub.sql import collaborators as collaborator_store
+from hythe.hub.sql import former_names as former_store
 from hythe.hub.sql import repositories as store
 from hythe.hub.sql import team_repositories
 from hythe.hub.user import Visibility
@@ -34,6 +36,12 @@ async def enlist(
     if context.namespace is NamespaceKind.CURATED and name in HIDDEN_NAMES:
         raise Refused(f"{name} is an address of Docker Hub's API: no one could pull it", "choose another name")
     allowed = await admit_repository(session, context.namespace_id, visibility)
+    # After the row of the account is locked: its name may have changed since.
+    present, former_holder = await former_store.place(session, context.namespace_id, name)
+    if present != namespace_of(repository.name):
+        raise Refused(f"the namespace of {repository.name} was renamed", f"push to {present}/{name}")
+    if former_holder is not None:
+        raise Refused(reserved_refusal(repository.name))
     values = {
         "visibility": allowed.value,
         "official": context.namespace is NamespaceKind.CURATED,

@@ -8,6 +8,7 @@ from hythe.database import Database, QueryTimeout, Session
 from hythe.hub.access.decision import HubAccess
 from hythe.hub.access_context import Reader
 from hythe.hub.actor import HubActor
+from hythe.hub.errors import SignInNeeded
 from hythe.hub.page import Page, Paging
 from hythe.hub.repository import Repository
 from hythe.hub.search_index import SearchHits, SearchIndex, SearchQuery
@@ -33,6 +34,8 @@ class SearchService:
         """
         query = SearchQuery.parse(typed)
         reader = self._access.reader(actor)
+        if reader.nothing:
+            raise SignInNeeded("this hub shows nothing without signing in")
         if query.empty:
             async with self._database.reading_long(SECONDS) as session:
                 return await store.popular(session, reader, paging)

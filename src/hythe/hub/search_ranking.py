@@ -36,6 +36,9 @@ It makes a search take about as long on a large hub as on a small one. The total
 MAX_OWN = 5000
 """Maximum number of an account's private repositories that are compared with the words, latest changes first."""
 
+MAX_NAMESPACES = 20
+"""Maximum number of namespaces whose private repositories are compared: the account's own and its organizations'."""
+
 MAX_SIMILAR = 100
 """Maximum number of repositories to rank by the similarity of their names."""
 

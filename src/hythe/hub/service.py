@@ -13,8 +13,9 @@ from hythe.egress.policy import EgressPolicy
 from hythe.hub.access.decision import HubAccess
 from hythe.hub.account_events import AccountListener
 from hythe.hub.account_throttle import AccountThrottle
-from hythe.hub.confirmations import ConfirmationService
+from hythe.hub.audit_log import AuditLog
 from hythe.hub.collaborators import CollaboratorService
+from hythe.hub.confirmations import ConfirmationService
 from hythe.hub.credentials import CredentialService
 from hythe.hub.descriptions import Descriptions
 from hythe.hub.directory_sign_in import DirectorySignIn
@@ -104,6 +105,7 @@ class HubServices:
     settings: Settings
     access: HubAccess
     credentials: CredentialService
+    audit_log: AuditLog
     users: UserService
     administration: UserAdministration
     sessions: SessionService
@@ -148,6 +150,7 @@ class HubServices:
         self.sessions.apply(settings.session_lifetime)
         self.mailer.apply(settings)
         self.tokens.apply(settings.token_lifetime)
+        self.audit_log.apply(settings.audit_retention)
         self.keys.apply(settings)
 
 
@@ -241,6 +244,7 @@ def make_hub(
     relocation = Relocation(account_listeners, clock)
     return HubServices(
         settings=settings,
+        audit_log=AuditLog(database, access, clock, settings.audit_retention),
         access=access,
         credentials=credentials,
         users=UserService(

@@ -10,6 +10,7 @@ from typing import Protocol
 import msgspec
 
 from hythe.oci.challenge import Challenge
+from hythe.oci.errors import ErrorCode, WireError
 
 
 class Action(Enum):
@@ -53,6 +54,15 @@ class Listing(msgspec.Struct, frozen=True):
 EVERYTHING_LISTED = Listing()
 
 
+class RepositoryRenamed(WireError):
+    """A repository was asked for by a former name: repeat the request with this name and as this actor."""
+
+    def __init__(self, repository: str, actor: Actor) -> None:
+        self.repository = repository
+        self.actor = actor
+        super().__init__(ErrorCode.NAME_UNKNOWN, detail={"name": repository})
+
+
 class Access(Protocol):
     """Decides who may do what. Every refusal is a WireError that is ready to be sent."""
 
@@ -76,14 +86,17 @@ class Access(Protocol):
 
         Returns the limits of its namespace.
         Raises WireError: UNAUTHORIZED if other credentials may help, DENIED with the reason, or the error for a missing
-        repository if its existence is a secret.
+        repository if its existence is a secret. Raises RepositoryRenamed for a former name.
         """
 
     async def visible(self, actor: Actor, repositories: Collection[str]) -> frozenset[str]:
         """Return which of the repositories ``actor`` may pull (for mounts without ``from``)."""
 
-    async def listing(self, actor: Actor) -> Listing:
-        """Return which repositories the catalog lists for ``actor``: those that it may pull."""
+    async def listing(self, actor: Actor, after: str, limit: int) -> Listing:
+        """Return which repositories the catalog lists for ``actor``: those that it may pull.
+
+        Of repositories that it lists by name, these are the next ``limit`` after ``after``.
+        """
 
     def challenge(self, repository: str | None, actions: Collection[Action], error: str = "") -> Challenge | None:
         """Return the challenge of a 401 response for a repository or the whole registry; None if there is none."""

@@ -30,7 +30,7 @@ class AnonymousAccess:
         """See Access.visible."""
         return frozenset(repositories)
 
-    async def listing(self, actor: Actor) -> Listing:
+    async def listing(self, actor: Actor, after: str, limit: int) -> Listing:
         """See Access.listing."""
         return EVERYTHING_LISTED
 

@@ -20,7 +20,7 @@ class Catalog:
         """Return the repositories after ``after`` that contain a manifest and that ``actor`` may pull."""
         await self._access.enter(actor)
         wanted = min(limit, MAX_PAGE_SIZE) if limit is not None else MAX_PAGE_SIZE
-        listing = await self._access.listing(actor)
+        listing = await self._access.listing(actor, after, wanted + 1)
         async with self._database.reading() as session:
             found = await store.in_catalog(session, listing, after, wanted + 1)
         return NamePage(found[:wanted], 0 < wanted < len(found))

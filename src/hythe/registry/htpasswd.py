@@ -76,7 +76,7 @@ class HtpasswdAccess:
         """See Access.visible."""
         return frozenset(repositories)
 
-    async def listing(self, actor: Actor) -> Listing:
+    async def listing(self, actor: Actor, after: str, limit: int) -> Listing:
         """See Access.listing."""
         return EVERYTHING_LISTED
 

@@ -46,9 +46,9 @@ class ReadOnlyAccess:
         """See Access.visible."""
         return await self._access.visible(actor, repositories)
 
-    async def listing(self, actor: Actor) -> Listing:
+    async def listing(self, actor: Actor, after: str, limit: int) -> Listing:
         """See Access.listing."""
-        return await self._access.listing(actor)
+        return await self._access.listing(actor, after, limit)
 
     def challenge(self, repository: str | None, actions: Collection[Action], error: str = "") -> Challenge | None:
         """See Access.challenge."""

@@ -124,6 +124,8 @@ async def serve_hub(settings: Settings, read: Callable[[], Settings], ready: Cal
             background = (
                 services.registry.run_housekeeping(),
                 services.hub.administration.run(),
+                services.hub.audit_log.run(),
+                services.hub.renames.run(),
                 services.hub.mail_queue.run(),
                 services.hub.password_resets.run(),
                 services.hub.teams.run(),

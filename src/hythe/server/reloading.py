@@ -20,7 +20,7 @@ RELOADED = frozenset(
         *("idle_timeout", "stall_timeout", "stop_timeout"),
         *("mirrors", "mirror_age", "mirror_size", "manifest_size"),
         *("grace_period", "garbage_interval", "upload_lifetime", "replaced_lifetime"),
-        *("sign_up", "sign_ups_per_address", "token_lifetime", "organizations_by", "require_sign_in"),
+        *("sign_up", "sign_ups_per_address", "token_lifetime", "audit_retention", "organizations_by", "require_sign_in"),
         *("session_lifetime", "require_confirmed_email"),
         *("private_repositories", "repositories_per_account", "storage_per_account", "uploads_per_account"),
         *("build_minutes_per_account", "builds_per_account", "builds_lease", "builds_supersede_running"),

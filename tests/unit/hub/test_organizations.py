@@ -15,10 +15,12 @@ from hythe.hub.members import MemberChange
 from hythe.hub.organization import DefaultRole, MemberWord, Organization, RoleWord
 from hythe.hub.organizations import Conversion, NewOrganization, OrganizationChange
 from hythe.hub.page import Paging
-from hythe.hub.repositories import NewRepository
+from hythe.hub.repositories import NewRepository, RepositoryChange
+from hythe.hub.sql import repository_lists
 from hythe.hub.teams import NewGrant, NewTeam
 from hythe.hub.user import Visibility
 from hythe.oci.errors import WireError
+from hythe.oci.scope import Scope
 from hythe.registry.access import Action
 
 PRIVATE, INTERNAL, PUBLIC = Visibility.PRIVATE, Visibility.INTERNAL, Visibility.PUBLIC
@@ -317,3 +319,88 @@ def test_a_required_second_factor(services: Services, ann: HubActor, ben: HubAct
     services.push(ann, "acme/mine", "two")
     with pytest.raises(WireError, match="requires two-factor authentication"):
         services.push(ben, "acme/mine", "three")
+
+
+def names(page: Any) -> list[str]:
+    """Return the names of a page of repositories."""
+    return [repository.name for repository in page.items]
+
+
+def test_lists_show_what_each_reader_may_see(services: Services, ann: HubActor, ben: HubActor) -> None:
+    """A namespace's list, one's own list, search and catalog have public, internal and shared repositories."""
+    create(services, ann)
+    join(services, ann, ben)
+    carl = services.user("carl")
+    for name, visibility in (("open", PUBLIC), ("inside", INTERNAL), ("hidden", PRIVATE), ("shared", PRIVATE)):
+        services.push(ann, f"acme/{name}")
+        services.clock.forward(seconds=1)
+        services.run(services.hub.repositories.edit(ann, f"acme/{name}", RepositoryChange(visibility=visibility)))
+    team(services, ann, "devs", ben)
+    grant(services, ann, "devs", "shared", RoleWord.READ)
+    seen = {
+        ANONYMOUS: ["open"],
+        carl: ["inside", "open"],
+        ben: ["shared", "inside", "open"],
+        ann: ["shared", "hidden", "inside", "open"],
+    }
+
+    for actor, expected in seen.items():
+        listed = services.hub.repositories.in_namespace
+        assert names(services.run(listed(actor, "acme", FIRST))) == expected
+        pages = [services.run(listed(actor, "acme", Paging(page, 1))) for page in range(1, 5)]
+        assert [name for page in pages for name in names(page)] == expected
+        second = services.run(listed(actor, "acme", Paging(1, 1)))
+        if second.next:
+            assert names(services.run(listed(actor, "acme", Paging(page_size=1, cursor=second.next)))) == [expected[1]]
+        assert sorted(names(services.run(services.hub.search.find(actor, "acme", FIRST)))) == sorted(expected)
+        assert sorted(names(services.run(services.hub.search.find(actor, "", FIRST)))) == sorted(expected)
+        catalog = msgspec.structs.replace(actor, granted=(Scope("registry", "catalog", frozenset({"*"})),))
+        found = services.run(services.registry.catalog.names(catalog)).names
+        assert sorted(found) == sorted(f"acme/{name}" for name in expected)
+    own = services.hub.repositories.of_actor
+    assert names(services.run(own(ben, FIRST))) == ["shared"]
+    assert names(services.run(own(ann, FIRST))) == ["shared", "hidden", "inside", "open"]
+    assert names(services.run(own(carl, FIRST))) == []
+
+
+def test_a_user_with_very_many_grants(
+    services: Services, ann: HubActor, ben: HubActor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lists are the same if a walk through the organization's repositories makes them."""
+    monkeypatch.setattr(repository_lists, "FEW", 1)
+    create(services, ann)
+    join(services, ann, ben)
+    for name in ("a", "b", "c"):
+        services.run(services.hub.repositories.create(ann, NewRepository("acme", name, PRIVATE)))
+    services.run(services.hub.repositories.create(ann, NewRepository("ann", "d", PRIVATE)))
+    team(services, ann, "devs", ben)
+    for name in ("a", "b"):
+        grant(services, ann, "devs", name, RoleWord.READ)
+    services.run(services.hub.collaborators.add(ann, "ann/d", NewCollaborator("ben", RoleWord.READ)))
+    (invitation,) = services.run(services.hub.invitations.of_actor(ben, FIRST)).items
+    services.run(services.hub.invitations.accept(ben, invitation.id))
+
+    assert sorted(names(services.run(services.hub.repositories.in_namespace(ben, "acme", FIRST)))) == ["a", "b"]
+    assert sorted(names(services.run(services.hub.repositories.of_actor(ben, FIRST)))) == ["a", "b", "d"]
+
+
+def test_a_closed_hub(services: Services, ann: HubActor, anonymous: HubActor) -> None:
+    """With require_sign_in, anonymous clients and their tokens see and pull nothing."""
+    services.push(ann, "ann/app")
+    access = services.hub.access
+    access.closed = True
+    token = msgspec.structs.replace(anonymous, granted=(Scope.repository("ann/app", "pull"),))
+
+    assert may(services, anonymous, "ann/app") == may(services, token, "ann/app") == set()
+    assert services.run(access.granted(anonymous, Scope.repository("ann/app", "pull"))).actions == frozenset()
+    for actor in (anonymous, token):
+        with pytest.raises(WireError):
+            services.run(access.enter(actor))
+        for call in (
+            services.hub.repositories.in_namespace(actor, "ann", FIRST),
+            services.hub.search.find(actor, "app", FIRST),
+        ):
+            with pytest.raises(SignInNeeded):
+                services.run(call)
+        assert services.run(access.visible(actor, ["ann/app"])) == frozenset()
+    assert may(services, ann, "ann/app") == set(Action)

@@ -9,15 +9,16 @@ from datetime import datetime
 
 from hythe.database import Database, Session
 from hythe.database.read_cache import ReadCache
-from hythe.hub.access.actions import REGISTRY_ACTIONS, TABLE, HubAction
+from hythe.hub.access.actions import TABLE, HubAction
 from hythe.hub.access.former_names import FormerNames, push_refusal, reserved_refusal
 from hythe.hub.access.refusals import UNCONFIRMED, built_refusal, refusal, wire_error, with_small_letter, write_refusal
+from hythe.hub.access.rules import NOTHING, allowed, allows, present_actor
 from hythe.hub.access_context import AccessContext, Reader, credential_problem
 from hythe.hub.actor import HubActor, Right
 from hythe.hub.credentials import CredentialService
 from hythe.hub.errors import AccountBlocked, Moved, NotFound, Refused, SignInNeeded, TooManyAttempts
 from hythe.hub.namespaces import NamespaceKind, canonical_name, short_name
-from hythe.hub.roles import Everyone, HubRole, OrganizationRole, RepositoryRole
+from hythe.hub.roles import Everyone, HubRole
 from hythe.hub.sql import access_context as store
 from hythe.hub.sql.former_names import Successor
 from hythe.hub.user import Visibility
@@ -29,7 +30,6 @@ from hythe.registry.access import EVERYTHING_LISTED, Action, Actor, Limits, List
 
 EVERYTHING = frozenset(Action)
 READING = frozenset({Action.PULL})
-NOTHING: frozenset[Action] = frozenset()
 
 CACHE_SIZE = 4 * 1024 * 1024
 """Bytes of access contexts that stay cached until the next commit; each takes about ``CONTEXT_SIZE``."""
@@ -37,50 +37,6 @@ CACHE_SIZE = 4 * 1024 * 1024
 CONTEXT_SIZE = 900
 
 TOKEN_PATH = "/token"  # noqa: S105 (a path)
-
-
-def allowed(context: AccessContext) -> frozenset[Action]:
-    """Return what an account's roles allow in the registry, whether or not the repository exists."""
-    role = role_of(context)
-    return REGISTRY_ACTIONS[role] if role is not None else NOTHING
-
-
-def role_of(context: AccessContext) -> RepositoryRole | None:
-    """Return the account's role on the repository; who sees it may read it."""
-    role = context.repository_role
-    if role is None and (
-        context.visibility is Visibility.PUBLIC
-        or (context.visibility is Visibility.INTERNAL and context.user_id is not None)
-    ):
-        return RepositoryRole.READ
-    return role
-
-
-def allows(context: AccessContext, action: HubAction) -> bool:
-    """Return whether the table of actions allows this to the account, whatever its credential."""
-    match TABLE[action].needs:
-        case RepositoryRole() as needed:
-            role = role_of(context)
-            return role is not None and role >= needed
-        case OrganizationRole() as needed:
-            if action is HubAction.CREATE_REPOSITORY:
-                return context.may_create
-            return context.namespace_role is not None and context.namespace_role >= needed
-        case HubRole.CURATOR:
-            return context.curator or context.admin
-        case HubRole.ADMINISTRATOR:
-            return context.admin
-        case Everyone.ACCOUNT:
-            return context.user_id is not None
-    return True
-
-
-def present_actor(actor: HubActor, context: AccessContext) -> HubActor:
-    """Return the actor with the limits of their credential, as it was issued and as its personal token is now."""
-    state = context.credential
-    if actor.personal_token_digest and state is not None and state.rights is not None:
-        return actor.narrowed(state.rights, state.repositories)
-    return actor
 
 
 class HubAccess:
@@ -100,7 +56,7 @@ class HubAccess:
 
         ``closed``: nothing is shown or pulled without signing in.
         """
-        self._mirrors = mirrors
+        self.mirrors = mirrors
         self._database = database
         self._credentials = credentials
         self._clock = clock
@@ -127,6 +83,8 @@ class HubAccess:
         hub_user = hub_actor(actor)
         if not hub_user.signed_in and not hub_user.operating and hub_user.granted is None:
             raise WireError(ErrorCode.UNAUTHORIZED)
+        if self.closed and not (hub_user.signed_in or hub_user.operating or hub_user.build is not None):
+            raise WireError(ErrorCode.UNAUTHORIZED, "this hub shows nothing without signing in")
         if hub_user.signed_in:
             try:
                 await self.context(hub_user, "")
@@ -145,6 +103,10 @@ class HubAccess:
             # checks that the build still holds its lease.
             through = frozenset(action for action in Action if actor.credential_allows(repository, action))
             through = NOTHING if context.owner_blocked else through
+            # A build runs for an account of the hub.
+            through |= {Action.PULL} if context.visibility is Visibility.INTERNAL else NOTHING
+        elif self.closed and not actor.signed_in:
+            through = NOTHING
         else:
             present = present_actor(actor, context)
             through = frozenset(action for action in allowed(context) if present.credential_allows(repository, action))
@@ -152,7 +114,9 @@ class HubAccess:
 
     def _is_public(self, actor: HubActor, context: AccessContext) -> bool:
         """Return whether the actor may read the repository whatever their roles and credential are."""
-        return context.visibility is Visibility.PUBLIC and (not self.closed or actor.signed_in)
+        return context.visibility is Visibility.PUBLIC and (
+            not self.closed or actor.signed_in or actor.build is not None
+        )
 
     def permits(self, actor: HubActor, repository: str, context: AccessContext, action: HubAction) -> bool:
         """Return whether roles and credential allow the actor this action on a repository or in its namespace."""
@@ -238,15 +202,18 @@ class HubAccess:
             seen = await store.visible(session, self.reader(hub_user), names, everything=hub_user.operating)
             return seen | await store.visible(session, self._reads(hub_user), named - seen, everything=False)
 
-    async def listing(self, actor: Actor) -> Listing:
-        """See registry.access.Access: public repositories, the actor's own, and those that its token names."""
+    async def listing(self, actor: Actor, after: str, limit: int) -> Listing:
+        """See registry.access.Access: public repositories, the actor's own and shared ones, and those of its token."""
         hub_user = await self._present(hub_actor(actor))
         if hub_user.operating:
             return EVERYTHING_LISTED
         named = {scope.name for scope in hub_user.granted or () if scope.type == "repository"}
         names = tuple(sorted(await self.visible(actor, named))) if named else ()
+        reader = self.reader(hub_user)
         async with self._database.reading() as session:
-            return Listing(await store.audiences(session, self.reader(hub_user)), names)
+            if reader.user_id is not None:
+                names += await store.shared_names(session, reader.user_id, after, limit)
+            return Listing(await store.audiences(session, reader), names)
 
     def challenge(self, repository: str | None, actions: Collection[Action], error: str = "") -> Challenge | None:
         """See registry.access.Access. A relative realm refers to the server that received the request."""
@@ -287,7 +254,7 @@ class HubAccess:
         Raises SignInNeeded or AccountBlocked if the actor's access token no longer works.
         """
         namespace, _, name = repository.partition("/")
-        if namespace in self._mirrors:
+        if namespace in self.mirrors:
             return AccessContext(NamespaceKind.MIRROR, None, None, None, Visibility.PUBLIC, actor.user_id, actor.admin)
         if session is not None:
             return self._checked(actor, await store.access_context(session, actor, namespace, name))
@@ -357,6 +324,7 @@ class HubAccess:
         """Check that the actor may do this in an existing namespace. Raises NotFound, SignInNeeded, Refused."""
         context = await self.context(actor, f"{namespace}/", session)
         if context.namespace not in (NamespaceKind.USER, NamespaceKind.ORGANIZATION):
+            await self._require_not_renamed(namespace, session)
             raise NotFound(f"{namespace!r} is neither a user nor an organization")
         self._require_able(actor, context, f"{namespace}/", action)
         return context
@@ -367,9 +335,16 @@ class HubAccess:
         """Check that the actor may do this in an existing organization. Raises NotFound, SignInNeeded, Refused."""
         context = await self.context(actor, f"{name}/", session)
         if context.namespace is not NamespaceKind.ORGANIZATION or context.owner_id is None:
+            await self._require_not_renamed(name, session)
             raise NotFound(f"organization {name!r} does not exist")
         self._require_able(actor, context, f"{name}/", action)
         return context
+
+    async def _require_not_renamed(self, namespace: str, session: Session | None) -> None:
+        """Raise Moved for the former name of an account."""
+        successor = await self.former_names.successor(f"{namespace}/", session)
+        if successor is not None:
+            raise Moved(namespace, successor.namespace)
 
     def _require_able(self, actor: HubActor, context: AccessContext, repository: str, action: HubAction) -> None:
         if actor.build is not None and action not in (HubAction.VIEW_REPOSITORY, HubAction.PULL):
@@ -415,6 +390,13 @@ class HubAccess:
         if TABLE[action].right not in actor.rights:
             raise Refused("this token may not manage the account", "sign in with your password")
         return user_id
+
+    def require_open(self, actor: HubActor, action: HubAction | None) -> None:
+        """Raise SignInNeeded if the hub shows nothing without signing in, and this is no way to sign in or up."""
+        if not self.closed or actor.signed_in or actor.operating or actor.build is not None:
+            return
+        if action is None or TABLE[action].needs is not Everyone.ANYONE or not TABLE[action].changes:
+            raise SignInNeeded("this hub shows nothing without signing in")
 
     async def is_admin(self, actor: HubActor) -> bool:
         """Return whether the actor may administer the hub now and with this credential."""

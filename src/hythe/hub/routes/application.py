@@ -12,6 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from hythe.hub.errors import NotFound
 from hythe.hub.routes import (
+    audit,
     collaborators,
     docker_hub,
     email_addresses,
@@ -42,6 +43,7 @@ from hythe.hub.service import HubServices
 Answering: TypeAlias = Callable[[HubServices, Request], Awaitable[Response]]
 
 ENDPOINTS: tuple[Endpoint, ...] = (
+    *audit.ENDPOINTS,
     *users.ENDPOINTS,
     *email_addresses.ENDPOINTS,
     *password_resets.ENDPOINTS,

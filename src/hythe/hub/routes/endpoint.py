@@ -79,7 +79,8 @@ class ApiRequest(Generic[B, Q]):
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One method of one path. ``handler`` returns a value of type ``reply``, or None for 204.
+    """One method of one path. ``handler`` returns a value of type ``reply``, None for 204, or a
+    response, which may be a stream.
 
     ``action`` is what it does, as the table of actions names it. ``lenient``: ignore unknown fields of the body, which
     another product defines.
@@ -148,6 +149,7 @@ class _Answering:
                 raise MethodNotAllowed(", ".join(self._methods))
             address = request.client.host if request.client else ""
             actor = await self._hub.credentials.by_header(request.headers.get("authorization"), address)
+            self._hub.access.require_open(actor, endpoint.action)
             headers = self._rates.count(actor, address)
             call = await _call(self._hub, endpoint, request, actor, address)
             if endpoint.method in ("PUT", "PATCH", "DELETE"):
@@ -155,6 +157,9 @@ class _Answering:
                     await self._check(request, call)
                     return encoded(await endpoint.handler(self._hub, call), endpoint.status, headers)
             reply = await endpoint.handler(self._hub, call)
+            if isinstance(reply, Response):
+                reply.headers.update(headers)
+                return reply
             if isinstance(reply, PageReply) and (links := _links(request, call, reply)):
                 headers["Link"] = links
             response = encoded(reply, endpoint.status, headers)

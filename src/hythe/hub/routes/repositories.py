@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from hythe.hub.access.actions import HubAction
 from hythe.hub.repositories import NewRepository, RepositoryChange
 from hythe.hub.repository import Repository
 from hythe.hub.routes.endpoint import ApiRequest, Endpoint, Nothing, PageQuery, PageReply, page_reply
@@ -63,6 +64,11 @@ async def _list(hub: HubServices, call: ApiRequest[Nothing, PageQuery]) -> PageR
     return page_reply(page, map(_summary, page.items))
 
 
+async def _own(hub: HubServices, call: ApiRequest[Nothing, PageQuery]) -> PageReply[RepositorySummary]:
+    page = await hub.repositories.of_actor(call.actor, call.query.paging())
+    return page_reply(page, map(_summary, page.items))
+
+
 async def _newest(hub: HubServices, call: ApiRequest[Nothing, PageQuery]) -> PageReply[RepositorySummary]:
     page = await hub.repositories.newest(call.query.paging())
     return page_reply(page, map(_summary, page.items))
@@ -95,6 +101,15 @@ ENDPOINTS = (
         _search,
         query=SearchParameters,
         reply=PageReply[RepositorySummary],
+    ),
+    Endpoint(
+        "GET",
+        "/api/v1/users/me/repositories",
+        "List the repositories that you have a role on, most recently changed first",
+        _own,
+        query=PageQuery,
+        reply=PageReply[RepositorySummary],
+        action=HubAction.VIEW_OWN_REPOSITORIES,
     ),
     Endpoint(
         "POST",

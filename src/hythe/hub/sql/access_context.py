@@ -40,6 +40,7 @@ from hythe.registry.access import UNLIMITED, Limits
 
 _one = select(1).subquery("one")
 _owners = users.alias("owners")
+_accounts = users.alias("accounts")
 
 _BY_TEAM = (
     select(func.max(team_repositories.c.role))
@@ -217,25 +218,65 @@ def seen_by(statement: Select[Any], reader: Reader) -> Select[Any]:
     """Restrict a query over repositories joined with namespaces to those that the reader may read."""
     if reader.user_id is None:
         return statement.where(false() if reader.nothing else PUBLIC)
-    return statement.where(
-        or_(
-            PUBLIC,
-            INTERNAL,
-            namespaces.c.user_id == reader.user_id,
-            namespaces.c.id.in_(_shared_namespaces(literal(reader.user_id, users.c.id.type))),
-            hub_repositories.c.repository_id.in_(granted_ids(literal(reader.user_id, users.c.id.type))),
-        )
+    return statement.where(seen_by_account(literal(reader.user_id, users.c.id.type)))
+
+
+def seen_by_account(user_id: ColumnElement[int]) -> ColumnElement[bool]:
+    """Return whether an account may read a repository, joined with its namespace."""
+    return or_(
+        PUBLIC,
+        INTERNAL,
+        namespaces.c.user_id == user_id,
+        namespaces.c.id.in_(shared_namespaces(user_id)),
+        is_granted(user_id),
     )
 
 
-def _shared_namespaces(user_id: ColumnElement[int]) -> Select[Any]:
+def has_second_factor(user_id: ColumnElement[int]) -> ColumnElement[bool]:
+    """Return whether the account meets the rule of the namespace's owner about second factors."""
+    return (
+        ~select(1)
+        .where(
+            _owners.c.id == namespaces.c.user_id,
+            _owners.c.require_second_factor.is_(True),
+            _accounts.c.id == user_id,
+            _accounts.c.second_factor.is_(False),
+            _accounts.c.id != _owners.c.id,
+        )
+        .correlate(namespaces)
+        .exists()
+    )
+
+
+def is_granted(user_id: ColumnElement[int]) -> ColumnElement[bool]:
+    """Return whether teams or collaboration share a repository, joined with its namespace, with the account."""
+    collaborates = (
+        select(1)
+        .where(collaborators.c.repository_id == hub_repositories.c.repository_id, collaborators.c.user_id == user_id)
+        .correlate(hub_repositories)
+        .exists()
+    )
+    by_team = (
+        select(1)
+        .select_from(team_repositories)
+        .join(team_members, team_members.c.team_id == team_repositories.c.team_id)
+        .where(team_repositories.c.repository_id == hub_repositories.c.repository_id, team_members.c.user_id == user_id)
+        .correlate(hub_repositories)
+        .exists()
+    )
+    return and_(or_(collaborates, by_team), has_second_factor(user_id))
+
+
+def shared_namespaces(user_id: ColumnElement[int]) -> Select[Any]:
     """Return the query of the ids of the organizations' namespaces whose every repository the account may read."""
     return (
         select(namespaces.c.id)
         .join(organization_members, organization_members.c.organization_id == namespaces.c.user_id)
         .join(_owners, _owners.c.id == namespaces.c.user_id)
+        .join(_accounts, _accounts.c.id == organization_members.c.user_id)
         .where(
             organization_members.c.user_id == user_id,
+            or_(_owners.c.require_second_factor.is_(False), _accounts.c.second_factor.is_(True)),
             or_(organization_members.c.role >= OrganizationRole.OWNER.value, _owners.c.member_role > 0),
         )
         .correlate(None)
@@ -254,7 +295,7 @@ def granted_ids(user_id: ColumnElement[int]) -> CompoundSelect[Any]:
 
 _USER_ID = bindparam("user_id", type_=users.c.id.type)
 _READ_NAMESPACES = (
-    select(namespaces.c.id).where(namespaces.c.user_id == _USER_ID).union_all(_shared_namespaces(_USER_ID))
+    select(namespaces.c.id).where(namespaces.c.user_id == _USER_ID).union_all(shared_namespaces(_USER_ID))
 )
 
 
@@ -270,6 +311,26 @@ async def audiences(session: Session, reader: Reader) -> tuple[str, ...]:
 def audience(visibility: Visibility, namespace_id: int) -> str:
     """Return the audience of a repository. The triggers of migration 0017 use the same texts."""
     return f"namespace {namespace_id}" if visibility is Visibility.PRIVATE else visibility.value
+
+
+_SHARED_NAMES = (
+    select((namespaces.c.name + "/" + hub_repositories.c.name).label("full"))
+    .join_from(hub_repositories, namespaces)
+    .where(
+        hub_repositories.c.repository_id.in_(granted_ids(_USER_ID)),
+        PRIVATE,
+        has_second_factor(_USER_ID),
+        namespaces.c.name + "/" + hub_repositories.c.name > bindparam("after"),
+    )
+    .order_by(literal_column("1"))
+    .limit(bindparam("at_most"))
+)
+
+
+async def shared_names(session: Session, user_id: int, after: str, at_most: int) -> tuple[str, ...]:
+    """Return the next names, sorted, of private repositories that teams or collaboration share with an account."""
+    rows = await session.rows(_SHARED_NAMES, {"user_id": user_id, "after": after, "at_most": at_most})
+    return tuple(row.full for row in rows)
 
 
 async def visible(

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import Any
 
-from sqlalchemy import Row, bindparam, delete, func, literal_column, select, update
+from sqlalchemy import ColumnElement, Row, bindparam, delete, func, literal_column, select, update
 
 from hythe.database import Session
 from hythe.database.tables.forges import linked_accounts
@@ -27,7 +27,7 @@ from hythe.hub.roles import OrganizationRole
 from hythe.hub.sql.sorted_list import SortedList, page_of
 from hythe.hub.user import Visibility
 
-_ORGANIZATION = literal_column(f"'{AccountKind.ORGANIZATION.value}'")
+_ORGANIZATION: ColumnElement[str] = literal_column(f"'{AccountKind.ORGANIZATION.value}'")
 
 _COLUMNS = (
     users.c.id,

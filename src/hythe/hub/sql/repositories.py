@@ -42,16 +42,16 @@ _COUNT_ALL = select(func.count()).select_from(
     .limit(bindparam("at_most"))
     .subquery()
 )
-_ALL = select(*COLUMNS).join_from(hub_repositories, namespaces)
-_BY_ID = _ALL.where(hub_repositories.c.repository_id == bindparam("repository_id"))
+ALL = select(*COLUMNS).join_from(hub_repositories, namespaces)
+_BY_ID = ALL.where(hub_repositories.c.repository_id == bindparam("repository_id"))
 
 
-_CHANGED = (hub_repositories.c.updated_at, hub_repositories.c.name)
+CHANGED = (hub_repositories.c.updated_at, hub_repositories.c.name)
 _IN_NAMESPACE = (hub_repositories.c.namespace_id == bindparam("namespace_id"), hub_repositories.c.listed)
-IN_NAMESPACE = SortedList(_ALL, *_CHANGED, where=_IN_NAMESPACE, descending=True)
-PUBLIC_IN_NAMESPACE = SortedList(_ALL, *_CHANGED, where=(*_IN_NAMESPACE, PUBLIC), descending=True)
+IN_NAMESPACE = SortedList(ALL, *CHANGED, where=_IN_NAMESPACE, descending=True)
+PUBLIC_IN_NAMESPACE = SortedList(ALL, *CHANGED, where=(*_IN_NAMESPACE, PUBLIC), descending=True)
 NEWEST_PUBLIC = SortedList(
-    _ALL,
+    ALL,
     hub_repositories.c.created_at,
     hub_repositories.c.name,
     hub_repositories.c.namespace_id,
@@ -123,6 +123,13 @@ async def index(session: Session, repository_id: int) -> None:
     values = {"name": repository.full_name, "description": repository.description}
     statement = upsert(session, search_documents).values(repository_id=repository_id, **values)
     await session.run(statement.on_conflict_do_update(index_elements=["repository_id"], set_=values))
+
+
+async def index_if_listed(session: Session, repository_id: int) -> None:
+    """Update the search document of a repository that lists show."""
+    row = await session.row(select(hub_repositories.c.listed).where(hub_repositories.c.repository_id == repository_id))
+    if row is not None and row.listed:
+        await index(session, repository_id)
 
 
 async def remove(session: Session, repository_id: int) -> None:

@@ -34,17 +34,32 @@ from hythe.hub.search_index import SearchHits, SearchQuery
 from hythe.hub.search_ranking import (
     DESCRIPTION_RANK,
     MAX_CANDIDATES,
+    MAX_NAMESPACES,
     MAX_OWN,
     NAME_RANK,
     Tier,
     popularity,
 )
-from hythe.hub.sql.access_context import INTERNAL, PRIVATE, PUBLIC
+from hythe.hub.sql.access_context import (
+    INTERNAL,
+    PRIVATE,
+    PUBLIC,
+    granted_ids,
+    seen_by_account,
+    shared_namespaces,
+)
 from hythe.hub.sql.repositories import COLUMNS, repository_of
 
 _ID = hub_repositories.c.repository_id
 _LISTED_PUBLIC = (hub_repositories.c.listed, PUBLIC)
-_OWN = select(namespaces.c.id).where(namespaces.c.user_id == bindparam("user_id")).scalar_subquery()
+_LISTED_INTERNAL = (hub_repositories.c.listed, INTERNAL)
+_USER_ID = bindparam("user_id", type_=namespaces.c.user_id.type)
+_WHOLE = (
+    select(namespaces.c.id)
+    .where(namespaces.c.user_id == _USER_ID)
+    .union_all(shared_namespaces(_USER_ID))
+    .limit(MAX_NAMESPACES)
+)
 _FULL_NAME = namespaces.c.name + "/" + hub_repositories.c.name
 _ROWS = select(*COLUMNS).join_from(hub_repositories, namespaces).where(_ID.in_(bindparam("ids", expanding=True)))
 
@@ -54,42 +69,68 @@ async def ranked(
 ) -> Page[Repository]:
     """Return a page of the matches that the account may see, best first.
 
-    They are ``hits`` of the full-text search, popular repositories, names with the typed beginning, and the account's
-    private repositories.
+    They are ``hits`` of the full-text search, popular repositories, names with the typed beginning, and the private
+    repositories that the account has a role on.
     """
     words = {f"word{number}": f"%{_escaped(word)}%" for number, word in enumerate(query.words)}
     begun = {f"begun{number}": f"% {_escaped(word)}%" for number, word in enumerate(query.words)}
     text = {"typed": query.text, "typed_end": query.text + "\U0010ffff", "beginning": f"{_escaped(query.text)}%"}
-    statement = _ranked(hits.statements, len(query.words), signed_in=reader.user_id is not None)
-    return await _page(session, statement, {**words, **begun, **text, **hits.parameters}, reader, paging)
+    own = await _whole(session, reader)
+    statement = _ranked(hits.statements, len(query.words), None if own is None else len(own))
+    return await _page(
+        session, statement, {**words, **begun, **text, **hits.parameters, **_numbered(own)}, reader, paging
+    )
 
 
 async def popular(session: Session, reader: Reader, paging: Paging) -> Page[Repository]:
     """Return a page of the best-known and newest repositories that the account may see, most popular first."""
-    return await _page(session, _best_known(signed_in=reader.user_id is not None), {}, reader, paging)
+    own = await _whole(session, reader)
+    return await _page(session, _best_known(None if own is None else len(own)), _numbered(own), reader, paging)
+
+
+async def _whole(session: Session, reader: Reader) -> tuple[int, ...] | None:
+    """Return the ids of namespaces in which the account may read everything; None for anonymous clients."""
+    if reader.user_id is None:
+        return None
+    return tuple(int(row.id) for row in await session.rows(_WHOLE, {"user_id": reader.user_id}))
+
+
+def _numbered(ids: tuple[int, ...] | None) -> dict[str, int]:
+    return {f"namespace{number}": each for number, each in enumerate(ids or ())}
 
 
 @cache
-def _ranked(hits: tuple[Select[tuple[int]], ...], words: int, *, signed_in: bool) -> Select[Any]:
-    """Return the statement for searches with this number of words; building one takes some milliseconds."""
+def _ranked(hits: tuple[Select[tuple[int]], ...], words: int, own: int | None) -> Select[Any]:
+    """Return the statement for searches with this number of words, by an account with ``own`` whole namespaces.
+
+    Building one takes some milliseconds. ``own`` None: for anonymous clients.
+    """
     sources = [*hits, _popular(words), _beginning(*_LISTED_PUBLIC)]
-    if signed_in:
-        sources += [_own_private(words), _beginning(hub_repositories.c.namespace_id == _OWN)]
+    if own is not None:
+        sources += [_beginning(*_LISTED_INTERNAL), _granted(words)]
+        for number in range(own):
+            here = hub_repositories.c.namespace_id == bindparam(f"namespace{number}")
+            sources += [_private(words, here, MAX_OWN // own), _beginning(here)]
     named = and_(*(_like(_FULL_NAME, f"word{number}") for number in range(words)))
     rank = case((named, NAME_RANK), else_=DESCRIPTION_RANK)
-    return _statement(sources, (*_tiers(), desc(rank + _popularity())), signed_in=signed_in)
+    return _statement(sources, (*_tiers(), desc(rank + _popularity())), signed_in=own is not None)
 
 
 @cache
-def _best_known(*, signed_in: bool) -> Select[Any]:
+def _best_known(own: int | None) -> Select[Any]:
     sources = [
         _first(select(_ID).where(*_LISTED_PUBLIC).order_by(desc(by)).limit(MAX_CANDIDATES))
         for by in (hub_repositories.c.stars, hub_repositories.c.pulls, hub_repositories.c.created_at)
     ]
-    if signed_in:
-        own = select(_ID).where(hub_repositories.c.namespace_id == _OWN, hub_repositories.c.listed)
-        sources.append(_first(own.order_by(hub_repositories.c.updated_at.desc()).limit(MAX_CANDIDATES)))
-    return _statement(sources, (desc(_popularity()),), signed_in=signed_in)
+    if own is not None:
+        internal = select(_ID).where(*_LISTED_INTERNAL).order_by(hub_repositories.c.name)
+        sources.append(_first(internal.limit(MAX_CANDIDATES)))
+        sources.append(_first(_granted_ids().limit(MAX_CANDIDATES)))
+    for number in range(own or 0):
+        here = (hub_repositories.c.namespace_id == bindparam(f"namespace{number}"), hub_repositories.c.listed)
+        latest = select(_ID).where(*here).order_by(hub_repositories.c.updated_at.desc())
+        sources.append(_first(latest.limit(MAX_CANDIDATES)))
+    return _statement(sources, (desc(_popularity()),), signed_in=own is not None)
 
 
 def hits_of(statement: str, at_most: int) -> Select[tuple[int]]:
@@ -125,17 +166,37 @@ def _beginning(*condition: ColumnElement[bool]) -> Select[tuple[int]]:
     return _first(statement.order_by(name).limit(MAX_CANDIDATES))
 
 
-def _own_private(words: int) -> Select[tuple[int]]:
-    """Select those of the account's private repositories that contain the words."""
+def _private(words: int, here: ColumnElement[bool], at_most: int) -> Select[tuple[int]]:
+    """Select those of a namespace's latest private repositories that contain the words."""
     latest = (
-        select(_ID, (hub_repositories.c.name + " " + hub_repositories.c.description).label("text"))
-        .where(hub_repositories.c.namespace_id == _OWN, hub_repositories.c.listed, PRIVATE)
+        select(_ID)
+        .where(here, hub_repositories.c.listed, PRIVATE)
         .order_by(hub_repositories.c.updated_at.desc(), hub_repositories.c.name.desc())
-        .limit(MAX_OWN)
-        .subquery()
+        .limit(at_most)
     )
-    owner = select(namespaces.c.name).where(namespaces.c.user_id == bindparam("user_id")).scalar_subquery()
-    matching = select(latest.c.repository_id).where(*_contains(owner + " " + latest.c.text, words))
+    return _matching(latest, words)
+
+
+def _granted_ids() -> Select[tuple[int]]:
+    ids = granted_ids(_USER_ID).subquery()
+    return select(ids.c.repository_id)
+
+
+def _granted(words: int) -> Select[tuple[int]]:
+    """Select those of the repositories that are shared with the account that contain the words."""
+    return _matching(_granted_ids().limit(MAX_OWN), words)
+
+
+def _matching(ids: Select[tuple[int]], words: int) -> Select[tuple[int]]:
+    some = ids.subquery()
+    text = _FULL_NAME + " " + hub_repositories.c.description
+    matching = (
+        select(_ID)
+        .select_from(some)
+        .join(hub_repositories, some.c.repository_id == _ID)
+        .join(namespaces, namespaces.c.id == hub_repositories.c.namespace_id)
+        .where(*_contains(text, words))
+    )
     return _first(matching.limit(MAX_CANDIDATES))
 
 
@@ -175,7 +236,7 @@ def _statement(
     sources: Sequence[Select[tuple[int]]], order: Sequence[ColumnElement[Any]], *, signed_in: bool
 ) -> Select[Any]:
     candidates = union(*sources).cte("candidates").prefix_with("MATERIALIZED")
-    seen = or_(PUBLIC, INTERNAL, namespaces.c.user_id == bindparam("user_id")) if signed_in else PUBLIC
+    seen = seen_by_account(_USER_ID) if signed_in else PUBLIC
     return (
         select(_ID, func.count().over().label("total"))
         .select_from(candidates)

@@ -48,6 +48,7 @@ class SortedList:
         self._before = _from(statement, key, descending=not descending)
         keys = select(*key).where(*where)
         self._nth = keys.order_by(*_order(key, descending=descending)).limit(1).offset(bindparam("skipped"))
+        self._keys = keys.order_by(*_order(key, descending=descending)).limit(bindparam("at_most"))
         few = keys.order_by(*_order(key, descending=descending)).limit(bindparam("at_most")).subquery()
         self._count = select(func.count()).select_from(few)
 
@@ -59,13 +60,23 @@ class SortedList:
             if last is None:
                 return Slice((), "", "")
             position = Position(False, self.key_of(last))
-        values = {**parameters, "page_size": paging.page_size + 1}
+        rows = await self.rows(session, position, paging.page_size + 1, parameters)
+        return self.cut(rows, position, paging.page_size)
+
+    async def rows(
+        self, session: Session, position: Position | None, limit: int, parameters: Mapping[str, Any]
+    ) -> Sequence[Row[Any]]:
+        """Return the next rows after a position, or backwards, those before it."""
+        values = {**parameters, "page_size": limit}
         if position is None:
-            rows = await session.rows(self._first, values)
-        else:
-            statement = self._before if position.backwards else self._after
-            rows = await session.rows(statement, {**values, **self.bound(position.key)})
-        return self._cut(rows, position, paging.page_size)
+            return await session.rows(self._first, values)
+        statement = self._before if position.backwards else self._after
+        return await session.rows(statement, {**values, **self.bound(position.key)})
+
+    async def keys(self, session: Session, limit: int, parameters: Mapping[str, Any]) -> list[Key]:
+        """Return the first sort keys."""
+        rows = await session.rows(self._keys, {**parameters, "at_most": limit})
+        return [self.key_of(row) for row in rows]
 
     def position(self, paging: Paging) -> Position | None:
         """Return the position of a cursor. Raises Invalid."""
@@ -85,7 +96,8 @@ class SortedList:
         """Return the sort key of a row."""
         return tuple(getattr(row, name) for name in self._names)
 
-    def _cut(self, rows: Sequence[Row[Any]], position: Position | None, size: int) -> Slice:
+    def cut(self, rows: Sequence[Row[Any]], position: Position | None, size: int) -> Slice:
+        """Return the rows of a page out of one row more, with its cursors."""
         backwards = position is not None and position.backwards
         more, rows = len(rows) > size, rows[:size]
         if backwards:
@@ -95,6 +107,38 @@ class SortedList:
         following = str(Position(False, self.key_of(rows[-1]))) if more or backwards else ""
         preceding = str(Position(True, self.key_of(rows[0]))) if (more if backwards else position) else ""
         return Slice(rows, following, preceding)
+
+
+class MergedList:
+    """Lists in descending order of the same sort key as one. No row is in two of them.
+
+    A page reads a page of each list.
+    """
+
+    def __init__(self, *lists: tuple[SortedList, Mapping[str, Any]]) -> None:
+        """Each list comes with its parameters; there is at least one."""
+        self._lists = lists
+
+    async def slice(self, session: Session, paging: Paging) -> Slice:
+        """Return the rows of a page. Raises Invalid for a cursor of another list."""
+        first, _ = self._lists[0]
+        position = first.position(paging)
+        if position is None and paging.offset:
+            keys = [key for each, values in self._lists for key in await each.keys(session, paging.offset, values)]
+            if len(keys) < paging.offset:
+                return Slice((), "", "")
+            position = Position(False, sorted(keys, reverse=True)[paging.offset - 1])
+        limit = paging.page_size + 1
+        rows = [row for each, values in self._lists for row in await each.rows(session, position, limit, values)]
+        backwards = position is not None and position.backwards
+        rows.sort(key=first.key_of, reverse=not backwards)
+        return first.cut(rows[:limit], position, paging.page_size)
+
+    async def total(self, session: Session) -> tuple[int, bool]:
+        """Return the number of items, counted up to MAX_COUNTED, and whether there are no more."""
+        counted = [await each.total(session, values) for each, values in self._lists]
+        found = sum(count for count, _ in counted)
+        return min(found, MAX_COUNTED), found <= MAX_COUNTED and all(exact for _, exact in counted)
 
 
 def page_of(found: Slice, items: tuple[T, ...], total: tuple[int, bool], paging: Paging) -> Page[T]:

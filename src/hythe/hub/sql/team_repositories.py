@@ -4,7 +4,9 @@ A repository that appears or changes its name gets its rows in the same transact
 the organization's repositories step by step, in the order of their names, however many there are.
 """
 
-from sqlalchemy import and_, bindparam, delete, func, insert, literal, or_, select, update
+from typing import Any
+
+from sqlalchemy import BindParameter, and_, bindparam, delete, func, insert, literal, or_, select, update
 
 from hythe.database import Session
 from hythe.database.tables.hub import hub_repositories, namespaces
@@ -52,7 +54,7 @@ _NEXT = (
     .order_by(hub_repositories.c.name)
     .limit(literal(STEP))
 )
-_IDS = bindparam("ids", expanding=True)
+_IDS: BindParameter[Any] = bindparam("ids", expanding=True)
 _FORGET_SOME = delete(team_repositories).where(
     team_repositories.c.team_id == bindparam("team_id"), team_repositories.c.repository_id.in_(_IDS)
 )

@@ -27,6 +27,10 @@ MAX_ROW_ID = 2**63 - 1
 """The largest row ID that a database can store."""
 
 
+OPEN = ("/sign-", "/reset-password", "/forgot-password", "/confirm-email")
+"""Beginnings of the addresses of pages by which users get in: also if the hub shows nothing without signing in."""
+
+
 class CsrfError(Exception):
     """The form was not submitted from a page of this session."""
 
@@ -227,6 +231,8 @@ def page_route(site: Site, path: str, handler: Handler, *methods: str) -> Route:
         request.state.page = page
         if any(map(_cannot_exist, request.path_params.values())):
             raise HTTPException(404)
+        if not path.startswith(OPEN):
+            site.hub.access.require_open(page.actor, None)
         return await handler(page)
 
     return Route(path, endpoint, methods=list(methods or ("GET",)), name=handler.__name__)

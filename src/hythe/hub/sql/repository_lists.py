@@ -1,0 +1,96 @@
+"""Lists of repositories that a user may see, merged of ranges of indexes.
+
+A user with few grants gets those that they are for; one whose teams have a role on very many repositories gets a walk
+through the organization's repositories, of which then many belong to the list.
+"""
+
+from collections.abc import Collection
+
+from sqlalchemy import bindparam, func, select
+
+from hythe.database import Session
+from hythe.database.tables.hub import hub_repositories, namespaces, users
+from hythe.database.tables.organizations import collaborators, organization_members
+from hythe.hub.page import Page, Paging
+from hythe.hub.repository import Repository
+from hythe.hub.sql.access_context import (
+    INTERNAL,
+    PRIVATE,
+    granted_ids,
+    has_second_factor,
+    is_granted,
+    shared_namespaces,
+)
+from hythe.hub.sql.repositories import ALL, CHANGED, IN_NAMESPACE, PUBLIC_IN_NAMESPACE, repository_of
+from hythe.hub.sql.sorted_list import MergedList, SortedList, page_of
+
+FEW = 1000
+"""Grants of a user that a list may read and sort."""
+
+_USER_ID = bindparam("user_id", type_=users.c.id.type)
+_LISTED = hub_repositories.c.listed
+_HERE = (hub_repositories.c.namespace_id == bindparam("namespace_id"), _LISTED)
+_ELSEWHERE = (hub_repositories.c.namespace_id.not_in(bindparam("excluded", expanding=True)), _LISTED)
+_GRANTED = hub_repositories.c.repository_id.in_(granted_ids(_USER_ID))
+_COLLABORATES = hub_repositories.c.repository_id.in_(
+    select(collaborators.c.repository_id).where(collaborators.c.user_id == _USER_ID)
+)
+
+INTERNAL_IN_NAMESPACE = SortedList(ALL, *CHANGED, where=(*_HERE, INTERNAL), descending=True)
+GRANTED_IN_NAMESPACE = SortedList(ALL, *CHANGED, where=(*_HERE, PRIVATE, _GRANTED), descending=True)
+WALK_OF_GRANTED = SortedList(ALL, *CHANGED, where=(*_HERE, PRIVATE, is_granted(_USER_ID)), descending=True)
+WALK_OF_ROLES = SortedList(ALL, *CHANGED, where=(*_HERE, is_granted(_USER_ID)), descending=True)
+GRANTED_ELSEWHERE = SortedList(
+    ALL, *CHANGED, where=(*_ELSEWHERE, _GRANTED, has_second_factor(_USER_ID)), descending=True
+)
+COLLABORATIONS = SortedList(
+    ALL, *CHANGED, where=(*_ELSEWHERE, _COLLABORATES, has_second_factor(_USER_ID)), descending=True
+)
+
+_COUNT_GRANTED = select(func.count()).select_from(granted_ids(_USER_ID).limit(bindparam("at_most")).subquery())
+_WHOLE = select(namespaces.c.id).where(namespaces.c.user_id == _USER_ID).union_all(shared_namespaces(_USER_ID))
+_MEMBER_OF = (
+    select(namespaces.c.id)
+    .join(organization_members, organization_members.c.organization_id == namespaces.c.user_id)
+    .where(organization_members.c.user_id == _USER_ID)
+)
+
+
+async def in_namespace(session: Session, namespace_id: int, user_id: int, paging: Paging) -> Page[Repository]:
+    """Return a page of a namespace's repositories that a user may see who has no role on all of them.
+
+    These are the public and internal ones, and those that teams or collaboration share with the user.
+    """
+    here = {"namespace_id": namespace_id}
+    granted = GRANTED_IN_NAMESPACE if await _has_few(session, user_id) else WALK_OF_GRANTED
+    return await _page(
+        session,
+        MergedList((PUBLIC_IN_NAMESPACE, here), (INTERNAL_IN_NAMESPACE, here), (granted, {**here, "user_id": user_id})),
+        paging,
+    )
+
+
+async def of_user(session: Session, user_id: int, paging: Paging) -> Page[Repository]:
+    """Return a page of the repositories that a user has a role on, most recently changed first."""
+    whole = [int(row.id) for row in await session.rows(_WHOLE, {"user_id": user_id})]
+    lists = [(IN_NAMESPACE, {"namespace_id": each}) for each in whole]
+    if await _has_few(session, user_id):
+        return await _page(session, MergedList(*lists, (GRANTED_ELSEWHERE, _except(user_id, whole))), paging)
+    member_of = {int(row.id) for row in await session.rows(_MEMBER_OF, {"user_id": user_id})} - set(whole)
+    lists += [(WALK_OF_ROLES, {"namespace_id": each, "user_id": user_id}) for each in sorted(member_of)]
+    others = (COLLABORATIONS, _except(user_id, (*whole, *sorted(member_of))))
+    return await _page(session, MergedList(*lists, others), paging)
+
+
+def _except(user_id: int, excluded: Collection[int]) -> dict[str, object]:
+    return {"user_id": user_id, "excluded": list(excluded)}
+
+
+async def _has_few(session: Session, user_id: int) -> bool:
+    row = await session.row(_COUNT_GRANTED, {"user_id": user_id, "at_most": FEW + 1})
+    return row is None or int(row[0]) <= FEW
+
+
+async def _page(session: Session, of: MergedList, paging: Paging) -> Page[Repository]:
+    found = await of.slice(session, paging)
+    return page_of(found, tuple(map(repository_of, found.rows)), await of.total(session), paging)
