@@ -223,7 +223,7 @@ def _last_secret(services: Services) -> str:
 
 
 def test_invitations_end(services: Services, ann: HubActor, ben: HubActor) -> None:
-    """An invitation can be declined, withdrawn, replaced and expires; only its user can accept; senders have a limit."""
+    """An invitation ends declined, withdrawn, replaced or expired; only its user accepts; senders have a limit."""
     create(services, ann)
     invite = services.hub.invitations.invite
     first = services.run(invite(ann, "acme", NewInvitation("ben")))
