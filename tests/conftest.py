@@ -33,6 +33,8 @@ pytest_plugins = [
     "tests.parts.hub",
     "tests.parts.hythe_client",
     "tests.parts.hythe_containers",
+    "tests.parts.ldap_server",
+    "tests.parts.oidc_provider",
     "tests.parts.postgresql",
     "tests.parts.database",
     "tests.parts.s3",
