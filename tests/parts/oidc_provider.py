@@ -24,6 +24,7 @@ class OpenIDProvider:
     """A running provider."""
 
     port: int
+    hub_port: int
     file: Path
     process: Program
     configuration: dict[str, Any]
@@ -64,15 +65,16 @@ class OpenIDProvider:
 
 @pytest.fixture(scope="module")
 def oidc_provider() -> Iterator[OpenIDProvider]:
-    """A provider without users; it accepts the redirect URIs of a hub at hub.example and on loopback."""
+    """A provider without users, for a hub at hub.example, or on loopback at ``hub_port``; it is called ``company``."""
     if not (MODULES / "oidc-provider").exists():
         pytest.fail("oidc-provider is not installed. hint: run `make .cache/node/.stamp`", pytrace=False)
     with own_folder("oidc") as folder:
-        port = free_port()
+        port, hub_port = free_port(), free_port()
+        hubs = ("https://hub.example", f"http://127.0.0.1:{hub_port}")
         client = {
             "client_id": CLIENT_ID,
             "client_secret": SECRET,
-            "redirect_uris": ["https://hub.example/sign-in/with/company/authorized"],
+            "redirect_uris": [f"{hub}/sign-in/with/company/authorized" for hub in hubs],
         }
         configuration = {"clients": [client], "users": {}}
         file = folder / "configuration.json"
@@ -80,6 +82,6 @@ def oidc_provider() -> Iterator[OpenIDProvider]:
         process = Program([program("node", "nodejs"), SCRIPT, str(port), file, MODULES.parent], folder / "log")
         try:
             process.wait_until(lambda: listening(port))
-            yield OpenIDProvider(port, file, process, configuration)
+            yield OpenIDProvider(port, hub_port, file, process, configuration)
         finally:
             process.kill()
