@@ -1,7 +1,7 @@
 """Groups at an identity provider give membership in teams, and make administrators, as the setting says.
 
-The provider decides about the teams of its setting alone: whoever leaves a group leaves its teams at the next sign-in.
-All other teams stay as they are, and an administrator whom no group made stays one.
+The provider decides about the teams of its setting alone: users who leave a group leave its teams at the next sign-in.
+All other teams stay as they are, and administrators that no group made stay.
 """
 
 import logging
