@@ -19,7 +19,7 @@ class DirectorySignIn:
         self._accounts = accounts
 
     async def sign_in(self, name: str, password: str, address: str) -> IdentityHolder | None:
-        """Return the account of the directory's user with this name and password; None if there is no such user.
+        """Return the account of the directory's user with this name and password; None if no user has both.
 
         Raises ProviderDown, Refused, AccountBlocked, TooManyAttempts.
         """

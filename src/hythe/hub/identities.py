@@ -31,7 +31,7 @@ from hythe.identity_providers.configured import IdentityProviders
 from hythe.identity_providers.errors import IdentityRejected, ProviderUnavailable
 from hythe.identity_providers.external_identity import ExternalIdentity
 from hythe.identity_providers.ldap.directory import ISSUER as LDAP
-from hythe.identity_providers.port import SECRET_SIZE, Authorization, IdentityProvider
+from hythe.identity_providers.port import SECRET_SIZE, AuthorizationRequest, IdentityProvider
 
 LIFETIME = timedelta(minutes=15)
 """How long a user can take at the provider, and to choose a name."""
@@ -159,7 +159,7 @@ class IdentityService:
     async def _begin(self, name: str, hub_url: str, target: str, user_id: int | None) -> Redirection:
         provider = self._provider(name)
         state, nonce, verifier = (secrets.token_urlsafe(SECRET_SIZE) for _ in range(3))
-        authorization = Authorization(
+        authorization = AuthorizationRequest(
             state=state, nonce=nonce, verifier=verifier, redirect_uri=f"{hub_url}{callback_path(name)}"
         )
         with _hub_errors():
@@ -176,12 +176,12 @@ class IdentityService:
     async def complete(self, name: str, response: Mapping[str, str], cookie: str, actor: HubActor) -> Completed:
         """Complete a sign-in with the query of the address that the provider redirected the browser to.
 
-        ``actor`` is the user whom the browser is signed in as, with the client's address. Raises NotFound, Refused,
-        Taken, AccountBlocked, ProviderDown, and SecondFactorNeeded with the state of the sign-in.
+        ``actor`` is the user of the browser's session, if it has one, with the client's address. Raises NotFound,
+        Refused, Taken, AccountBlocked, ProviderDown, and SecondFactorNeeded with the state of the sign-in.
         """
         provider = self._provider(name)
         started = self._started(name, response, cookie)
-        authorization = Authorization(
+        authorization = AuthorizationRequest(
             state=started.state, nonce=started.nonce, verifier=started.verifier, redirect_uri=started.redirect_uri
         )
         if started.user_id is not None and started.user_id != actor.user_id:

@@ -44,7 +44,7 @@ class AccountRules(msgspec.Struct, frozen=True):
         return bool(self.administrators or self.teams)
 
 
-class Options:
+class ProviderOptions:
     """The options of one provider."""
 
     def __init__(self, item: str, text: str, known: Collection[str]) -> None:

@@ -16,10 +16,11 @@ from yarl import URL
 
 from hythe.egress.http_session import open_egress_session
 from hythe.egress.policy import EgressPolicy
-from hythe.identity_providers.account_rules import AccountRules, Options
+from hythe.forges.port import OAuthClient
+from hythe.identity_providers.account_rules import AccountRules, ProviderOptions
 from hythe.identity_providers.github import GitHubProvider
 from hythe.identity_providers.http import ProviderHTTP
-from hythe.identity_providers.oidc import ClaimNames, OAuthClient, OpenIDProvider
+from hythe.identity_providers.oidc import ClaimNames, OpenIDProvider
 from hythe.identity_providers.port import IdentityProvider
 from hythe.settings import InvalidValue
 from hythe.settings.addresses import parse_http_url
@@ -65,7 +66,7 @@ def _parse_item(item: str) -> ProviderSetting:
     if not equals or not plus or kind not in KINDS or not _NAME.fullmatch(name):
         raise InvalidValue(item, f"use {FORM}; NAME has lowercase letters, digits and -", secret=True)
     url, _, text = url.partition("?")
-    options = Options(item, text, OPTIONS)
+    options = ProviderOptions(item, text, OPTIONS)
     try:
         parts = parse_http_url(url, user_info=True, path=True)
     except InvalidValue as error:
@@ -110,9 +111,9 @@ def read_secret(name: str, path: str) -> str:
     try:
         secret = Path(path).read_text().strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise InvalidValue(name, f"the secret file {path} cannot be read: {error}") from error
+        raise InvalidValue(name, f"secret_file {path} cannot be read: {error}") from error
     if not secret:
-        raise InvalidValue(name, f"the secret file {path} is empty")
+        raise InvalidValue(name, f"secret_file {path} is empty")
     return secret
 
 

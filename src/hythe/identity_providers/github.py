@@ -6,12 +6,13 @@ from datetime import datetime
 import msgspec
 
 from hythe.forges.github import GitHubUser
+from hythe.forges.port import OAuthClient
 from hythe.identity_providers.account_rules import AccountRules
 from hythe.identity_providers.errors import ProviderUnavailable
 from hythe.identity_providers.external_identity import ExternalIdentity, groups_of, text_of
 from hythe.identity_providers.http import ProviderHTTP
-from hythe.identity_providers.oidc import OAuthClient, TokenResponse, authorization_uri, code_of, require_issued
-from hythe.identity_providers.port import Authorization
+from hythe.identity_providers.oidc import TokenResponse, authorization_uri, code_of, require_issued
+from hythe.identity_providers.port import AuthorizationRequest
 
 PUBLIC = "https://github.com"
 
@@ -45,13 +46,13 @@ class GitHubProvider:
         self._client = client
         self._api = "https://api.github.com" if url == PUBLIC else f"{url}/api/v3"
 
-    async def authorization_url(self, authorization: Authorization) -> str:
+    async def authorization_url(self, authorization: AuthorizationRequest) -> str:
         """See IdentityProvider."""
         scopes = "read:user user:email read:org" if self.rules.use_groups else "read:user user:email"
         return authorization_uri(f"{self.issuer}/login/oauth/authorize", self._client, scopes, authorization)
 
     async def identify(
-        self, response: Mapping[str, str], authorization: Authorization, now: datetime
+        self, response: Mapping[str, str], authorization: AuthorizationRequest, now: datetime
     ) -> ExternalIdentity:
         """See IdentityProvider."""
         token = await self._exchange(code_of(response, self.title), authorization)
@@ -67,7 +68,7 @@ class GitHubProvider:
             groups=await self._groups(token) if self.rules.use_groups else frozenset(),
         )
 
-    async def _exchange(self, code: str, authorization: Authorization) -> str:
+    async def _exchange(self, code: str, authorization: AuthorizationRequest) -> str:
         form = {
             "client_id": self._client.id,
             "client_secret": self._client.secret,

@@ -10,22 +10,16 @@ import msgspec
 from authlib.oauth2.rfc6749.parameters import prepare_grant_uri
 from authlib.oauth2.rfc7636 import create_s256_code_challenge
 
+from hythe.forges.port import OAuthClient
 from hythe.identity_providers.account_rules import AccountRules
 from hythe.identity_providers.discovery import Issuer, Metadata
 from hythe.identity_providers.errors import IdentityRejected, ProviderUnavailable
 from hythe.identity_providers.external_identity import ExternalIdentity, groups_of, text_of
 from hythe.identity_providers.http import ProviderHTTP
 from hythe.identity_providers.id_token import require_nonce, verified_claims
-from hythe.identity_providers.port import Authorization
+from hythe.identity_providers.port import AuthorizationRequest
 
 MAX_REASON_LENGTH = 200
-
-
-class OAuthClient(msgspec.Struct, frozen=True):
-    """The hub as it is registered at the provider."""
-
-    id: str
-    secret: str = ""
 
 
 class ClaimNames(msgspec.Struct, frozen=True):
@@ -68,7 +62,7 @@ class OpenIDProvider:
         self._claims = claims
         self._issuer = Issuer(http, issuer, title)
 
-    async def authorization_url(self, authorization: Authorization) -> str:
+    async def authorization_url(self, authorization: AuthorizationRequest) -> str:
         """See IdentityProvider."""
         metadata = await self._issuer.metadata()
         if not metadata.authorization_endpoint or not metadata.token_endpoint:
@@ -78,7 +72,7 @@ class OpenIDProvider:
         )
 
     async def identify(
-        self, response: Mapping[str, str], authorization: Authorization, now: datetime
+        self, response: Mapping[str, str], authorization: AuthorizationRequest, now: datetime
     ) -> ExternalIdentity:
         """See IdentityProvider."""
         metadata = await self._issuer.metadata()
@@ -110,7 +104,7 @@ class OpenIDProvider:
         if given != metadata.issuer:
             raise IdentityRejected(f"this response is not from {self.title}")
 
-    async def _exchange(self, metadata: Metadata, code: str, authorization: Authorization) -> TokenResponse:
+    async def _exchange(self, metadata: Metadata, code: str, authorization: AuthorizationRequest) -> TokenResponse:
         form = {
             "grant_type": "authorization_code",
             "code": code,
@@ -144,7 +138,7 @@ class OpenIDProvider:
 
 
 def authorization_uri(
-    endpoint: str, client: OAuthClient, scopes: str, authorization: Authorization, **more: str
+    endpoint: str, client: OAuthClient, scopes: str, authorization: AuthorizationRequest, **more: str
 ) -> str:
     """Return the address of the provider's page, with ``more`` parameters."""
     uri: str = prepare_grant_uri(

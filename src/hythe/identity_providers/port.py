@@ -13,7 +13,7 @@ SECRET_SIZE = 32
 """Bytes of randomness in state, nonce and code verifier."""
 
 
-class Authorization(msgspec.Struct, frozen=True, kw_only=True):
+class AuthorizationRequest(msgspec.Struct, frozen=True, kw_only=True):
     """The secrets of one sign-in, which bind the response to the browser that began it."""
 
     state: str
@@ -36,12 +36,12 @@ class IdentityProvider(Protocol):
     """Identifies the provider: subjects are unique within it."""
     rules: AccountRules
 
-    async def authorization_url(self, authorization: Authorization) -> str:
+    async def authorization_url(self, authorization: AuthorizationRequest) -> str:
         """Return the address at the provider to redirect the browser to."""
         ...
 
     async def identify(
-        self, response: Mapping[str, str], authorization: Authorization, now: datetime
+        self, response: Mapping[str, str], authorization: AuthorizationRequest, now: datetime
     ) -> ExternalIdentity:
         """Return the user, from the query of the address that the provider redirected the browser to.
 

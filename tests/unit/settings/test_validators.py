@@ -75,6 +75,21 @@ INVALID: dict[str, tuple[str, ...]] = {
     ),
     "tls_cert": ("/absent", "a\0b"),
     "tls_key": ("a\0b",),
+    "identity_providers": (
+        *("https://id:secret@x", "a=oidc+https://x", "a=oidc+ftp://id:secret@x", "A=oidc+https://id:secret@x"),
+        *("a=saml+https://id:secret@x", "a=oidc+https://id:secret@x?what=secret", "a=oidc+https://id:secret@x?team=x"),
+        *("a=oidc+https://id:secret@x a=oidc+https://id:secret@y", "a=oidc+https://id@x?secret_file=/absent"),
+    ),
+    "ldap": (
+        *(
+            "ldap.example",
+            "https://cn=x:secret@x/dc=x",
+            "ldaps://x",
+            "ldaps://x/dc=x",
+            "ldaps://cn=x:secret@x/dc=x?what=x",
+        ),
+        *("ldaps://cn=x:secret@x/dc=x?tls=off", "ldaps://cn=x:secret@x/dc=x?ca_file=/absent"),
+    ),
     "forges": (
         *(
             "github.com",
@@ -138,6 +153,13 @@ VALID: dict[str, tuple[str, ...]] = {
     ),
     "blob_store": ("", "s3://bucket", "gs://my_bucket.example/folder/a b", "az://container"),
     "mirrors": ("", "docker.io=https://registry-1.docker.io", "a.b=http://u:p@h:5000/x, c.d=https://h"),
+    "identity_providers": ("", "a=oidc+https://id:s%40@x/realms/y?sign_up=yes b=github+https://id@github.com"),
+    "ldap": (
+        "",
+        "ldaps://cn=x:s%40@x/dc=x",
+        "ldap://cn=x:y@[::1]:3890/dc=x?tls=off",
+        "ldaps://x?template=uid={name},dc=x",
+    ),
     "forges": ("", "gitea+http://localhost:3000/git", "github+https://id:s%40@x github+https://y"),
     "worker_token": ("", "x", "a-B_c/+=.~", "four words make it"),
     "secret_key": ("", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="),
@@ -192,7 +214,7 @@ def test_an_invalid_value_is_named(name: str, value: str) -> None:
     text = str(raised.value)
     assert f"{name} (flag --{name.replace('_', '-')}): " in text
     assert " is invalid: " in text
-    assert "secret" not in text.replace("secret_key (flag --secret-key)", "")
+    assert "secret" not in text.replace("secret_key (flag --secret-key)", "").replace("secret_file", "")
     assert text.isprintable() or (other is not None and text.count("\n") == 1)
 
 

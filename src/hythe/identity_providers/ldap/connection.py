@@ -26,7 +26,7 @@ SUCCESS, SIZE_LIMIT_EXCEEDED, NO_SUCH_OBJECT, INVALID_CREDENTIALS = 0, 4, 32, 49
 WHOLE_SUBTREE, BASE_OBJECT = 2, 0
 
 
-class Entry(msgspec.Struct, frozen=True):
+class DirectoryEntry(msgspec.Struct, frozen=True):
     """An entry of the directory: its name, and its attributes by name in lower case."""
 
     dn: str
@@ -93,7 +93,7 @@ class LDAPConnection:
 
     async def search(
         self, base: str, scope: int, encoded_filter: bytes, attributes: Sequence[str], limit: int
-    ) -> tuple[list[Entry], Result]:
+    ) -> tuple[list[DirectoryEntry], Result]:
         """Return up to ``limit`` entries, and the result. References to other servers are not followed."""
         request = ber.encode(
             _SEARCH,
@@ -107,7 +107,7 @@ class LDAPConnection:
             ber.encode(ber.SEQUENCE, *map(ber.text, attributes)),
         )
         await self._send(request)
-        entries: list[Entry] = []
+        entries: list[DirectoryEntry] = []
         while True:
             operation = await self._receive(_ENTRY, _REFERENCE, _DONE)
             if operation.tag == _DONE:
@@ -209,13 +209,13 @@ def _result(operation: Element) -> Result:
         raise ProviderUnavailable("the LDAP server sent an invalid result") from error
 
 
-def _entry(operation: Element) -> Entry:
+def _entry(operation: Element) -> DirectoryEntry:
     try:
         dn, attributes = operation.children
         pairs = [attribute.children for attribute in attributes.children]
         found = {
             name.content.decode().lower(): tuple(each.content for each in values.children) for name, values in pairs
         }
-        return Entry(dn.content.decode(), found)
+        return DirectoryEntry(dn.content.decode(), found)
     except ValueError as error:
         raise ProviderUnavailable("the LDAP server sent an invalid entry") from error

@@ -13,7 +13,7 @@ from urllib.parse import unquote
 import msgspec
 
 from hythe.egress.policy import EgressPolicy
-from hythe.identity_providers.account_rules import AccountRules, Options
+from hythe.identity_providers.account_rules import AccountRules, ProviderOptions
 from hythe.identity_providers.configured import read_secret
 from hythe.identity_providers.errors import IdentityProviderError, IdentityRejected, ProviderUnavailable
 from hythe.identity_providers.external_identity import MAX_SUBJECT_LENGTH, ExternalIdentity, groups_of, text_of
@@ -24,7 +24,7 @@ from hythe.identity_providers.ldap.connection import (
     SIZE_LIMIT_EXCEEDED,
     SUCCESS,
     WHOLE_SUBTREE,
-    Entry,
+    DirectoryEntry,
     LDAPConnection,
     LDAPServer,
     Result,
@@ -77,7 +77,7 @@ OPTIONS = frozenset(
 def parse_ldap(setting: str) -> DirectorySetting:
     """Return the directory that the setting names. Raises InvalidValue."""
     url, _, text = setting.partition("?")
-    options = Options(setting, text, OPTIONS)
+    options = ProviderOptions(setting, text, OPTIONS)
     try:
         parts = parse_ldap_url(url)
     except InvalidValue as error:
@@ -112,7 +112,7 @@ def parse_ldap(setting: str) -> DirectorySetting:
     return parsed
 
 
-def _require_complete(parsed: DirectorySetting, options: Options, *, implicit: bool) -> None:
+def _require_complete(parsed: DirectorySetting, options: ProviderOptions, *, implicit: bool) -> None:
     if implicit and not parsed.server.tls:
         raise options.invalid("tls=off is for ldap:// only: it sends passwords in clear text")
     if not parsed.template and not (parsed.base and parsed.bind_dn):
@@ -170,7 +170,7 @@ class Directory:
         except OSError as error:
             raise ProviderUnavailable(f"cannot connect to the LDAP directory: {str(error)[:200]}") from error
 
-    async def _authenticated(self, connection: LDAPConnection, name: str, password: str) -> Entry | None:
+    async def _authenticated(self, connection: LDAPConnection, name: str, password: str) -> DirectoryEntry | None:
         """Return the user's entry once the server has accepted the password."""
         setting = self._setting
         if setting.template:
@@ -194,7 +194,7 @@ class Directory:
         setting = self._setting
         return (setting.id_attribute, setting.name_attribute, setting.email_attribute, setting.groups_attribute)
 
-    async def _find(self, connection: LDAPConnection, name: str) -> Entry | None:
+    async def _find(self, connection: LDAPConnection, name: str) -> DirectoryEntry | None:
         """Return the only entry of this name. Two of them are an error: neither can be preferred."""
         wanted = parse_filter(_filled(self._setting.user_filter, name=escape(name)))
         entries, result = await connection.search(self._setting.base, WHOLE_SUBTREE, wanted, self._attributes, 2)
@@ -205,12 +205,12 @@ class Directory:
         _require_success(result)
         return entries[0] if entries else None
 
-    async def _read(self, connection: LDAPConnection, dn: str) -> Entry | None:
+    async def _read(self, connection: LDAPConnection, dn: str) -> DirectoryEntry | None:
         entries, result = await connection.search(dn, BASE_OBJECT, _PRESENT, self._attributes, 1)
         _require_success(result)
         return entries[0] if entries else None
 
-    async def _identity(self, connection: LDAPConnection, entry: Entry) -> ExternalIdentity:
+    async def _identity(self, connection: LDAPConnection, entry: DirectoryEntry) -> ExternalIdentity:
         setting = self._setting
         raw = next(iter(entry.attributes.get(setting.id_attribute.lower(), ())), b"")
         subject = _subject(raw)
@@ -228,7 +228,7 @@ class Directory:
             groups=await self._groups(connection, entry) if setting.rules.use_groups else frozenset(),
         )
 
-    async def _groups(self, connection: LDAPConnection, entry: Entry) -> frozenset[str]:
+    async def _groups(self, connection: LDAPConnection, entry: DirectoryEntry) -> frozenset[str]:
         """Return the names of the user's groups: the whole DN, and its first value, such as ``developers``."""
         names = list(entry.values(self._setting.groups_attribute))
         if self._setting.group_base:

@@ -26,6 +26,6 @@ def upgrade() -> None:
         sa.Column("made_admin", sa.Boolean, nullable=False, server_default=sa.false()),
         sa.ForeignKeyConstraint(["user_id"], ["users.id"], name="fk_identities_user_id", ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("id", name="pk_identities"),
-        sa.UniqueConstraint("issuer", "subject", name="uq_identities_issuer"),
+        sa.UniqueConstraint("issuer", "subject", name="uq_identities_issuer_subject"),
     )
     op.create_index("ix_identities_user_id", "identities", ["user_id"])
