@@ -73,7 +73,7 @@ def ldap_server() -> Iterator[LDAPServer]:
         values = {"folder": folder, "base": BASE, "bind_dn": BIND_DN, "password": BIND_PASSWORD}
         (folder / "slapd.conf").write_text(_CONFIGURATION.format(**values))
         addresses = f"ldap://127.0.0.1:{port} ldaps://127.0.0.1:{tls_port}"
-        command = [program("slapd", "slapd"), "-d", "0", "-f", folder / "slapd.conf", "-h", addresses]
+        command: list[str | Path] = [program("slapd", "slapd"), "-d", "0", "-f", folder / "slapd.conf", "-h", addresses]
         process = Program(command, folder / "log")
         try:
             process.wait_until(lambda: listening(port))
