@@ -31,8 +31,8 @@ def issuer(certificate: Certificate) -> Iterator[CIIssuer]:
 def hub(start_hub: Callable[..., HytheServer], issuer: CIIssuer, certificate: Certificate) -> HytheServer:
     """A hub on which acme trusts the jobs of its repository web on GitHub."""
     address = f"127.0.0.1:{free_port()}"
-    flags = ["--listen", address, "--public-url", f"http://{address}", "--internal-networks", "127.0.0.1"]
-    hub = start_hub(flags, env={"SSL_CERT_FILE": str(certificate.ca)})
+    settings = {"HYTHE_PUBLIC_URL": f"http://{address}", "HYTHE_INTERNAL_NETWORKS": "127.0.0.1"}
+    hub = start_hub(["--listen", address], env={"SSL_CERT_FILE": str(certificate.ca), **settings})
     hub.create_user("acme", PASSWORD)
     rule = {
         "name": "web",

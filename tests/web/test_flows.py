@@ -352,7 +352,7 @@ def test_robots_and_trust_rules(visitor: Page, content: Content) -> None:
     sign_in(visitor, content.url, name)
     visitor.goto(f"{content.url}/account/robots")
     visitor.get_by_label("Name", exact=True).fill("ci")
-    visitor.get_by_label("Repositories").fill(f"{name}/web-*")
+    visitor.get_by_role("textbox", name="Repositories").fill(f"{name}/web-*")
     visitor.get_by_role("button", name="Create robot").click()
     secret = visitor.locator(".alert .command code").inner_text()
     assert httpx2.get(f"{content.url}/token", auth=(f"{name}+ci", secret)).status_code == 200

@@ -9,10 +9,10 @@ from urllib.parse import urlencode, urlsplit
 import msgspec
 
 from hythe.client.client import Client
-from hythe.client.connection import BytesBody
 from hythe.client.credentials import Credential
 from hythe.client.error_body import error_reason
 from hythe.client.errors import AccessDenied, ClientError, RegistryError, Unreachable
+from hythe.client.http1 import HTTPRequest
 from hythe.client.session import error_from
 
 TOKEN_VARIABLE = "HYTHE_ID_TOKEN"  # noqa: S105 (a variable's name)
@@ -85,7 +85,12 @@ def exchange_id_token(client: Client, host: str, username: str, id_token: str) -
         "username": username,
     }
     session = client.session(host, credential=Credential())
-    response = session.request("POST", EXCHANGE_PATH, (), _JSON, BytesBody(msgspec.json.encode(fields)))
+    with session.ping() as stream:  # finds out whether the server speaks TLS
+        stream.read()
+    # As it is: a 401 is about the ID token, and no challenge to answer.
+    response = session.exchange(
+        HTTPRequest("POST", f"{session.base}{EXCHANGE_PATH}", _JSON, msgspec.json.encode(fields))
+    )
     if response.status in (404, 405):
         raise RegistryError(f"{host} does not exchange ID tokens", "log in with a password or token", status=404)
     if response.status in (401, 403, 422):

@@ -124,8 +124,9 @@ class IssuerKeys:
             self._reading.remove(account_id)
 
     async def _read(self, issuer: str) -> tuple[JSONWebKey, ...]:
-        tls = self._tls or await asyncio.to_thread(ssl.create_default_context)
-        self._tls = tls
+        tls = self._tls
+        if tls is None:
+            tls = self._tls = await asyncio.to_thread(ssl.create_default_context)
         async with open_egress_session(self._policy, timeout=aiohttp.ClientTimeout(total=TIMEOUT)) as session:
             discovery = await _document(session, tls, issuer.rstrip("/") + DISCOVERY_PATH, _Discovery)
             if discovery.issuer != issuer:

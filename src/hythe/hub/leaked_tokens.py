@@ -1,4 +1,4 @@
-"""Revokes tokens that were found in public: whoever has a token's secret may end it, such as a secret scanner."""
+"""Revokes tokens that were found in public. Anyone who has the secret of a token can end it, such as a scanner."""
 
 from collections.abc import Callable
 from datetime import datetime

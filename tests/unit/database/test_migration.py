@@ -31,6 +31,7 @@ from hythe.database.tables import (  # noqa: F401 (fill METADATA)
     registry,
     sign_in,
     tag_log,
+    tokens,
 )
 from hythe.database.tables.metadata import METADATA
 

@@ -214,7 +214,7 @@ def test_an_access_token_has_no_more_rights_than_its_personal_token(services: Se
     async def lower() -> None:
         async with services.database.writing() as session:
             own = personal_tokens.c.id == token.id
-            await session.run(update(personal_tokens).where(own).values(rights=Right.READ.value))
+            await session.run(update(personal_tokens).where(own).values(permissions=Right.READ.value))
 
     services.run(lower())
 

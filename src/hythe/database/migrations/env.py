@@ -15,6 +15,7 @@ from hythe.database.tables import (  # noqa: F401 (fill METADATA)
     second_factors,
     sign_in,
     tag_log,
+    tokens,
 )
 from hythe.database.tables.metadata import METADATA
 

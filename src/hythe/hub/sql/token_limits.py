@@ -37,9 +37,10 @@ def words_of(rights: Collection[Right]) -> str:
     return " ".join(right.value for right in Right if right in rights)
 
 
-def rights_of(words: str) -> frozenset[Right]:
+def rights_of(stored: str) -> frozenset[Right]:
     """Return stored rights. Words of a newer version grant nothing here."""
-    return frozenset(right for right in EVERY_RIGHT if right.value in words.split())
+    words = frozenset(stored.split())
+    return frozenset(right for right in EVERY_RIGHT if words.issuperset({right.value}))
 
 
 def stored_rights(old: str, permissions: str | None) -> frozenset[Right]:
