@@ -10,7 +10,7 @@ _REASONS: dict[str, dict[str, tuple[str, ...]]] = {
         "builds.sql.configurations.trigger_calls": ("sorts",),
         "builds.sql.linked_accounts.of_user": ("sorts",),
         "hub.sql.access_context._OWN_NAMESPACES": ("sorts",),
-        "hub.sql.tokens.personal_of_user": ("sorts",),
+        "hub.sql.tokens._NEWEST_FIRST": ("sorts",),
         "notifications.sql.webhooks.next_in_chain": ("sorts",),
         "notifications.sql.webhooks.of_repository": ("sorts",),
         "registry.sql.repositories._CONTAINING": ("sorts",),
@@ -37,6 +37,10 @@ _REASONS: dict[str, dict[str, tuple[str, ...]]] = {
         "registry.sql.installation._SET_KIND": ("scans installation",),
     },
     "Examines what waits for deletion, which is worked off.": {
+        "hub.sql.password_resets.oldest": (
+            "scans password_reset_requests",
+            "scans password_reset_requests by pk_password_reset_requests",
+        ),
         "registry.sql.deletions._ALL_UNMARKED": (
             "scans unmarked_dependents by sqlite_autoindex_unmarked_dependents_1",
             "scans unmarked_dependents by pk_unmarked_dependents",
@@ -47,6 +51,10 @@ _REASONS: dict[str, dict[str, tuple[str, ...]]] = {
     "Stops at the end of the page in the order of an index; PostgreSQL takes a bound limit for a tenth of all.": {
         "builds.sql.base_image_watch.due": ("sorts",),
         "builds.sql.configurations._read": ("scans users", "sorts"),
+        "hub.sql.mail.NEWEST._count": ("scans mail_messages by ix_mail_messages_created_at_id",),
+        "hub.sql.mail.NEWEST._first": ("scans mail_messages by ix_mail_messages_created_at_id",),
+        "hub.sql.mail.NEWEST._keys": ("scans mail_messages by ix_mail_messages_created_at_id",),
+        "hub.sql.mail.NEWEST._nth": ("scans mail_messages by ix_mail_messages_created_at_id",),
         "hub.sql.repositories.NEWEST_PUBLIC._after": ("scans build_configurations",),
         "hub.sql.repositories.NEWEST_PUBLIC._before": ("scans build_configurations",),
         "hub.sql.repositories.NEWEST_PUBLIC._count": (
@@ -90,6 +98,9 @@ _REASONS: dict[str, dict[str, tuple[str, ...]]] = {
             "scans mirrored_manifests by sqlite_autoindex_mirrored_manifests_1",
             "scans repository_blobs by pk_repository_blobs",
         ),
+    },
+    "The few tokens of CI jobs that have not expired; they have two partial indexes, of the same rows.": {
+        "hub.sql.tokens.remove_of_rule": ("scans personal_tokens by ix_personal_tokens_expires_at",),
     },
     "The one row of a token; without parameters PostgreSQL expects several.": {
         "hub.sql.tokens._REFRESH_HOLDER": ("scans personal_tokens by pk_personal_tokens", "sorts"),
