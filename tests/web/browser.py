@@ -14,7 +14,7 @@ def sign_in(page: Page, url: str, name: str, password: str = PASSWORD) -> None:
     page.goto(f"{url}/sign-in")
     page.get_by_label("Username").fill(name)
     page.get_by_label("Password").fill(password)
-    page.get_by_role("main").get_by_role("button", name="Sign in").click()
+    page.get_by_role("main").get_by_role("button", name="Sign in", exact=True).click()
     page.locator(".menu").wait_for()
 
 

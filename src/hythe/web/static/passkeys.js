@@ -57,6 +57,7 @@ const reasons = {
 
 for (const form of document.querySelectorAll("form[data-passkey]")) {
   const note = form.querySelector("[data-passkey-note]");
+  form.querySelector("[data-passkey-off]").remove();
   const show = (text) => {
     note.textContent = text;
     note.hidden = false;
