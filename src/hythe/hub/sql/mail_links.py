@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Row, delete, insert, select
+from sqlalchemy import Row, bindparam, delete, insert, select
 
 from hythe.database import Session
 from hythe.database.tables.sign_in import mail_links
@@ -21,6 +21,15 @@ class StoredLink(msgspec.Struct, frozen=True):
 
 
 _COLUMNS = select(*(mail_links.c[name] for name in StoredLink.__struct_fields__))
+_BY_DIGEST = _COLUMNS.where(
+    mail_links.c.digest == bindparam("digest"),
+    mail_links.c.expires_at > bindparam("now", type_=mail_links.c.expires_at.type),
+)
+_NEWEST = (
+    _COLUMNS.where(mail_links.c.user_id == bindparam("user_id"), mail_links.c.purpose == bindparam("purpose"))
+    .order_by(mail_links.c.created_at.desc())
+    .limit(bindparam("at_most"))
+)
 
 
 async def add(
@@ -33,14 +42,14 @@ async def add(
 
 async def by_digest(session: Session, digest: str, now: datetime) -> StoredLink | None:
     """Return the link whose secret has this digest, unless it has expired."""
-    row = await session.row(_COLUMNS.where(mail_links.c.digest == digest, mail_links.c.expires_at > now))
+    row = await session.row(_BY_DIGEST, {"digest": digest, "now": now})
     return _link(row) if row else None
 
 
 async def newest(session: Session, user_id: int, purpose: str, limit: int) -> list[StoredLink]:
     """Return the newest links of an account with this purpose, newest first."""
-    own = _COLUMNS.where(mail_links.c.user_id == user_id, mail_links.c.purpose == purpose)
-    return [_link(row) for row in await session.rows(own.order_by(mail_links.c.created_at.desc()).limit(limit))]
+    parameters = {"user_id": user_id, "purpose": purpose, "at_most": limit}
+    return [_link(row) for row in await session.rows(_NEWEST, parameters)]
 
 
 async def belongs_to_other(session: Session, email: str, purpose: str, user_id: int, now: datetime) -> bool:
