@@ -49,7 +49,8 @@ class HubActor(Actor, frozen=True):
     ``credential_generation`` say what the credential depends on: an access token ends with its personal token, and when
     the account's generation grows. ``session_id`` is the public id of a web session, else empty, and
     ``password_given`` says that the password came with the request. ``address`` is the client's, and ``credential``
-    describes the credential for the audit log: ``session``, ``password``, ``personal token ci``.
+    describes the credential for the audit log: ``session``, ``password``, ``personal token ci``. ``renamed``: the
+    former and the present name of the repository in the request, if they differ.
     """
 
     user_id: int | None = None
@@ -66,6 +67,7 @@ class HubActor(Actor, frozen=True):
     build: BuildLease | None = None
     address: str = ""
     credential: str = ""
+    renamed: tuple[str, str] | None = None
 
     @classmethod
     def operator(cls) -> "HubActor":
@@ -91,18 +93,35 @@ class HubActor(Actor, frozen=True):
         """Return the actor with the present limits of the token that an access token came from."""
         return msgspec.structs.replace(self, rights=self.rights & rights, repositories=repositories)
 
+    def following(self, former: str, present: str) -> "HubActor":
+        """Return the actor who asked for a repository by its former name."""
+        return msgspec.structs.replace(self, renamed=(former, present))
+
+    def _names(self, repository: str, right: Right) -> tuple[str, ...]:
+        """Return the names of a repository that limits of the credential may have: pulls go on after a rename."""
+        if self.renamed is not None and repository == self.renamed[1] and (right is Right.READ or self.build):
+            return self.renamed
+        return (repository,)
+
     def credential_has(self, right: Right, repository: str) -> bool:
         """Return whether the credential has a right on a repository, regardless of its holder and of ``granted``."""
-        return right in self.rights and (self.repositories is None or any_matches(self.repositories, repository))
+        if right not in self.rights:
+            return False
+        patterns = self.repositories
+        return patterns is None or any(any_matches(patterns, name) for name in self._names(repository, right))
 
     def credential_allows(self, repository: str, action: Action) -> bool:
         """Return whether the credential allows this action, regardless of its holder."""
-        if not self.credential_has(RIGHTS[action], repository):
+        right = RIGHTS[action]
+        if not self.credential_has(right, repository):
             return False
-        return self.granted is None or any(
+        if self.granted is None:
+            return True
+        names = self._names(repository, right)
+        return any(
             action.value in scope.actions
             for scope in self.granted
-            if scope.type == "repository" and scope.name == repository
+            if scope.type == "repository" and scope.name in names
         )
 
 

@@ -21,6 +21,7 @@ from hythe.hub.login_throttle import LoginThrottle
 from hythe.hub.namespaces import could_be_name
 from hythe.hub.passwords import Passwords
 from hythe.hub.personal_token import PREFIX, TokenKind, could_be_secret, digest_of
+from hythe.hub.sql import former_names as former_store
 from hythe.hub.sql import sessions as session_store
 from hythe.hub.sql import tokens as token_store
 from hythe.hub.sql import users as user_store
@@ -48,10 +49,14 @@ class PasswordDirectory(Protocol):
 
 
 class FirstFactor(msgspec.Struct, frozen=True):
-    """The user who gave a right password or token; ``second_needed``: the account has a second factor, too."""
+    """The user who gave a right password or token; ``second_needed``: the account has a second factor, too.
+
+    ``in_directory``: the name and password are those of the LDAP directory, where the user can have another name.
+    """
 
     actor: HubActor
     second_needed: bool = False
+    in_directory: bool = False
 
 
 class CredentialService:
@@ -115,22 +120,32 @@ class CredentialService:
         Raises SignInNeeded, AccountBlocked, TooManyAttempts.
         """
         network = client_network(address)
-        first = await self._attempts.attempt(name, network, lambda: self._with_password(name, password, network, address))
+        first = await self._attempts.attempt(
+            name, network, lambda: self._with_password(name, password, network, address)
+        )
         if first is None:
             raise SignInNeeded(WRONG_PASSWORD)
+        present = first.actor.name
+        if present != name and first.actor.personal_token_id is None and not first.in_directory:
+            raise SignInNeeded(
+                f"the account {name} is now {present}: log in with the new name: docker login -u {present}"
+            )
         return first
 
     async def _with_password(self, name: str, password: str, network: str, address: str) -> FirstFactor | None:
         if password.startswith(PREFIX):
             token_holder = await self._by_personal_token(password, address)
-            return FirstFactor(token_holder) if token_holder is not None and token_holder.name == name else None
+            if token_holder is None or not await self._is_name(name, token_holder.name):
+                return None
+            return FirstFactor(token_holder)
         found = await self._stored(name, network)
         known = found is not None and found.known_network
         if found is not None and known and self._passwords.remembers(name, password, found.password_hash):
             return FirstFactor(actor_of_account(found.account), found.second_factor)
         if not known:
             await self._guesses.admit(name)
-        if self._directory is not None and not (found and found.password_hash):
+        in_directory = self._directory is not None and not (found and found.password_hash)
+        if self._directory is not None and in_directory:
             holder: StoredCredentials | IdentityHolder | None = await self._directory.sign_in(name, password, address)
         else:
             right = await self._passwords.matches(name, password, found.password_hash if found else None)
@@ -139,13 +154,23 @@ class CredentialService:
             return None
         if not known:
             await self._guesses.succeeded(name, holder.account.id, network, known=not holder.second_factor)
-        return FirstFactor(actor_of_account(holder.account), holder.second_factor)
+        return FirstFactor(actor_of_account(holder.account), holder.second_factor, in_directory)
 
     async def _stored(self, name: str, network: str) -> StoredCredentials | None:
         if not could_be_name(name):
             return None
         async with self._database.reading() as session:
-            return await user_store.credentials(session, name, network)
+            found = await user_store.credentials(session, name, network)
+            present = await former_store.account(session, name) if found is None else None
+            return found if present is None else await user_store.credentials(session, present, network)
+
+    async def _is_name(self, name: str, present: str) -> bool:
+        """Return whether the holder of a token has or had this name, also as the name before a robot's."""
+        account, mark, rest = name.partition(ROBOT_MARK)
+        if name == present or not could_be_name(account):
+            return name == present
+        async with self._database.reading() as session:
+            return f"{await former_store.account(session, account)}{mark}{rest}" == present
 
     async def require_password(self, actor: HubActor, password: str) -> None:
         """Check the password of a signed-in user again, throttled so that a stolen session cannot guess it.

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from hythe.database import Database
-from hythe.hub.access import HubAccess
+from hythe.hub.access.decision import HubAccess
 from hythe.hub.access_token import claims_for
 from hythe.hub.actor import HubActor
 from hythe.hub.credentials import CredentialService

@@ -11,6 +11,7 @@ from hythe.database import Database, Session
 from hythe.hub import audit
 from hythe.hub.access.actions import HubAction
 from hythe.hub.access.decision import HubAccess
+from hythe.hub.access.former_names import require_not_renamed
 from hythe.hub.actor import HubActor, Right
 from hythe.hub.client_network import client_network
 from hythe.hub.credentials import CredentialService
@@ -167,7 +168,7 @@ class UserService:
         """Return the error for a taken name or e-mail address; without fields if neither is taken."""
         fields = {}
         async with self._database.reading() as session:
-            if await store.by_name(session, new.username) or await namespace_store.by_name(session, new.username):
+            if await namespace_store.is_used(session, new.username):
                 fields["username"] = "is taken"
             if await self._emails.is_taken(session, new.email.lower()):
                 fields["email"] = "belongs to another account"
@@ -186,7 +187,10 @@ class UserService:
         if not could_be_name(name):
             return None
         async with self._database.reading() as session:
-            return await store.by_name(session, name)
+            found = await store.by_name(session, name)
+            if found is None:
+                await require_not_renamed(session, name)
+            return found
 
     async def me(self, actor: HubActor) -> User:
         """Return the actor's account, with its e-mail address if they may manage it. Raises SignInNeeded, Refused."""

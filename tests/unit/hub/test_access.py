@@ -5,7 +5,7 @@ import pytest
 from tests.unit.hub.services import Services
 
 from hythe.hub.access.actions import HubAction
-from hythe.hub.access.decision import allowed
+from hythe.hub.access.rules import allowed
 from hythe.hub.access_context import AccessContext
 from hythe.hub.actor import ANONYMOUS, BuildLease, HubActor, Right
 from hythe.hub.errors import NotFound, Refused, SignInNeeded

@@ -27,6 +27,11 @@ class HubAction(Enum):
     DESCRIBE_REPOSITORY = "repository.describe"
     SET_VISIBILITY = "repository.set-visibility"
     DELETE_REPOSITORY = "repository.delete"
+    RENAME_REPOSITORY = "repository.rename"
+    TRANSFER_REPOSITORY = "repository.transfer"
+    OFFER_REPOSITORY = "repository.offer"
+    VIEW_TRANSFERS = "repository.view-offer"
+    WITHDRAW_TRANSFER = "repository.withdraw-offer"
     VIEW_BUILD_VALUES = "build.view-values"
     START_BUILD = "build.start"
     CANCEL_BUILD = "build.cancel"
@@ -36,6 +41,13 @@ class HubAction(Enum):
     CONFIGURE_WEBHOOKS = "webhook.change"
     # In a namespace
     CREATE_REPOSITORY = "repository.create"
+    VIEW_NAMESPACE_AUDIT_LOG = "namespace.view-audit"
+    RENAME_ACCOUNT = "namespace.rename"
+    VIEW_REDIRECTS = "redirect.view"
+    END_REDIRECT = "redirect.end"
+    VIEW_OFFERS = "repository.view-offers"
+    ACCEPT_TRANSFER = "repository.accept-offer"
+    DECLINE_TRANSFER = "repository.decline-offer"
     VIEW_ROBOTS = "robot.view"
     CREATE_ROBOT = "robot.create"
     CHANGE_ROBOT = "robot.change"
@@ -116,6 +128,7 @@ class HubAction(Enum):
     VIEW_USERS = "user.view"
     CREATE_USER = "user.create"
     SET_PLAN = "user.set-plan"
+    VIEW_AUDIT_LOG = "audit.view"
     SET_EMAIL = "user.set-email"
     VIEW_MAIL = "mail.view"
     BLOCK_USER = "user.block"
@@ -146,7 +159,9 @@ TABLE: dict[HubAction, Rule] = {
     HubAction.VIEW_REPOSITORY: Rule(RepositoryRole.READ, Right.READ, _READS, "See a repository, its tags and builds"),
     HubAction.PULL: Rule(RepositoryRole.READ, Right.READ, _READS, "Pull images"),
     HubAction.PUSH: Rule(RepositoryRole.WRITE, Right.WRITE, _READS, "Push images"),
-    HubAction.MOVE_TAG: Rule(RepositoryRole.WRITE, Right.WRITE, _CHANGES, "Set a tag, by a push or to an earlier image"),
+    HubAction.MOVE_TAG: Rule(
+        RepositoryRole.WRITE, Right.WRITE, _CHANGES, "Set a tag, by a push or to an earlier image"
+    ),
     HubAction.DELETE_CONTENT: Rule(
         RepositoryRole.WRITE, Right.DELETE, _CHANGES, "Delete manifests and layers through the registry"
     ),
@@ -155,6 +170,17 @@ TABLE: dict[HubAction, Rule] = {
     HubAction.DESCRIBE_REPOSITORY: Rule(RepositoryRole.WRITE, Right.WRITE, _CHANGES, "Change the descriptions"),
     HubAction.SET_VISIBILITY: Rule(RepositoryRole.ADMIN, Right.ADMIN, _CHANGES, "Change who may see a repository"),
     HubAction.DELETE_REPOSITORY: Rule(RepositoryRole.ADMIN, Right.DELETE, _CHANGES, "Delete a repository"),
+    HubAction.RENAME_REPOSITORY: Rule(RepositoryRole.ADMIN, Right.ADMIN, _CHANGES, "Rename a repository"),
+    HubAction.TRANSFER_REPOSITORY: Rule(
+        OrganizationRole.OWNER, Right.ADMIN, _CHANGES, "Transfer a repository to another owner"
+    ),
+    HubAction.OFFER_REPOSITORY: Rule(
+        OrganizationRole.OWNER, Right.ADMIN, _CHANGES, "Offer a repository to another owner, who may accept it"
+    ),
+    HubAction.VIEW_TRANSFERS: Rule(OrganizationRole.OWNER, Right.ADMIN, _READS, "See to whom a repository is offered"),
+    HubAction.WITHDRAW_TRANSFER: Rule(
+        OrganizationRole.OWNER, Right.ADMIN, _CHANGES, "Withdraw the offer of a repository"
+    ),
     HubAction.VIEW_BUILD_VALUES: Rule(RepositoryRole.WRITE, Right.WRITE, _READS, "See the values of build arguments"),
     HubAction.START_BUILD: Rule(RepositoryRole.WRITE, Right.BUILDS, _CHANGES, "Start a build"),
     HubAction.CANCEL_BUILD: Rule(RepositoryRole.WRITE, Right.BUILDS, _CHANGES, "Cancel a build"),
@@ -172,6 +198,14 @@ TABLE: dict[HubAction, Rule] = {
     HubAction.CHANGE_COLLABORATOR: Rule(RepositoryRole.ADMIN, Right.ADMIN, _CHANGES, "Change a collaborator's role"),
     HubAction.REMOVE_COLLABORATOR: Rule(RepositoryRole.ADMIN, Right.ADMIN, _CHANGES, "Remove a collaborator"),
     HubAction.LEAVE_REPOSITORY: Rule(Everyone.ACCOUNT, Right.ACCOUNT, _CHANGES, "Stop being a collaborator"),
+    HubAction.RENAME_ACCOUNT: Rule(
+        OrganizationRole.OWNER, Right.ACCOUNT, _CHANGES, "Rename one's own account, or an organization"
+    ),
+    HubAction.VIEW_REDIRECTS: Rule(OrganizationRole.OWNER, Right.ADMIN, _READS, "See former names"),
+    HubAction.END_REDIRECT: Rule(OrganizationRole.OWNER, Right.ADMIN, _CHANGES, "End the redirect of a former name"),
+    HubAction.VIEW_OFFERS: Rule(OrganizationRole.OWNER, Right.ADMIN, _READS, "See which repositories are offered"),
+    HubAction.ACCEPT_TRANSFER: Rule(OrganizationRole.OWNER, Right.ADMIN, _CHANGES, "Accept an offered repository"),
+    HubAction.DECLINE_TRANSFER: Rule(OrganizationRole.OWNER, Right.ADMIN, _CHANGES, "Decline an offered repository"),
     HubAction.VIEW_OWN_ORGANIZATIONS: Rule(Everyone.ACCOUNT, Right.READ, _READS, "See one's own organizations"),
     HubAction.CREATE_ORGANIZATION: Rule(
         Everyone.ACCOUNT, Right.ACCOUNT, _CHANGES, "Create an organization, if the setting organizations_by allows"
@@ -268,6 +302,10 @@ TABLE: dict[HubAction, Rule] = {
     HubAction.CREATE_USER: Rule(HubRole.ADMINISTRATOR, Right.ACCOUNT, _CHANGES, "Create an account for somebody"),
     HubAction.VIEW_MAIL: Rule(
         HubRole.ADMINISTRATOR, Right.ACCOUNT, _READS, "See messages that the hub sends or could not send"
+    ),
+    HubAction.VIEW_AUDIT_LOG: Rule(HubRole.ADMINISTRATOR, Right.ACCOUNT, _READS, "See the audit log of the hub"),
+    HubAction.VIEW_NAMESPACE_AUDIT_LOG: Rule(
+        OrganizationRole.OWNER, Right.ACCOUNT, _READS, "See the audit log of a namespace"
     ),
     HubAction.SET_PLAN: Rule(HubRole.ADMINISTRATOR, Right.ACCOUNT, _CHANGES, "Change an account's plan"),
     HubAction.SET_EMAIL: Rule(

@@ -40,7 +40,9 @@ def built_refusal(repository: str) -> str:
     )
 
 
-UNCONFIRMED = "confirm your e-mail address first: open the link that we sent to it, or get another one on your account page"
+UNCONFIRMED = (
+    "confirm your e-mail address first: open the link that we sent to it, or get another one on your account page"
+)
 
 
 def refusal(context: AccessContext, repository: str, action: HubAction) -> str:

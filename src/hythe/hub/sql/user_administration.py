@@ -4,12 +4,14 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import ScalarSelect, Select, bindparam, delete, func, insert, literal, select, update
+from sqlalchemy import ScalarSelect, Select, bindparam, delete, func, literal, select, update
 
 from hythe.database import Session
+from hythe.database.port import insert as upsert
 from hythe.database.tables.builds import builds
 from hythe.database.tables.forges import linked_accounts
 from hythe.database.tables.hub import hub_repositories, namespaces, personal_tokens, reserved_names, users
+from hythe.database.tables.names import former_namespaces
 from hythe.database.tables.notifications import webhooks
 from hythe.database.tables.registry import namespace_usage, repositories, tags
 from hythe.registry.sql.usage import names_within
@@ -61,6 +63,13 @@ _CONTENTS = select(
 )
 
 
+_FORMER_NAMES = (
+    select(former_namespaces.c.name)
+    .join(namespaces, namespaces.c.id == former_namespaces.c.namespace_id)
+    .where(namespaces.c.user_id == bindparam("user_id"))
+)
+
+
 async def contents(session: Session, name: str) -> AccountContents:
     """Return what an account has."""
     row = await session.row(_CONTENTS, {"name": name})
@@ -104,9 +113,17 @@ async def deleted_users(session: Session) -> tuple[tuple[int, str], ...]:
 
 
 async def remove(session: Session, user_id: int, name: str, at: datetime) -> None:
-    """Delete an account with its namespace, sessions and tokens, and reserve its name."""
+    """Delete an account with its namespace, sessions and tokens, and reserve its name and former names."""
+    former = await session.rows(_FORMER_NAMES, {"user_id": user_id})
     if await session.run(delete(users).where(users.c.id == user_id)):
-        await session.run(insert(reserved_names).values(name=name, reserved_at=at))
+        for each in (name, *(row.name for row in former)):
+            await reserve_name(session, each, at)
+
+
+async def reserve_name(session: Session, name: str, at: datetime) -> None:
+    """Let only administrators give this name to a new account."""
+    statement = upsert(session, reserved_names).values(name=name, reserved_at=at)
+    await session.run(statement.on_conflict_do_nothing())
 
 
 async def is_reserved(session: Session, name: str) -> bool:

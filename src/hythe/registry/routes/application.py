@@ -8,6 +8,7 @@ from starlette.routing import BaseRoute, Mount, Route
 
 from hythe.oci.errors import InvalidReference
 from hythe.oci.reference import NAME_LENGTH, parse_name
+from hythe.registry.access import RepositoryRenamed
 from hythe.registry.routes import blobs, catalog, manifests, referrers, tags, uploads
 from hythe.registry.routes.error_responses import error_response, method_not_allowed, unknown_path
 from hythe.registry.routes.http import Receive, Request, Response, Scope, Send, find_header, send_response
@@ -83,7 +84,11 @@ class RegistryApplication:
         if handler is None:
             raise method_not_allowed(list(HANDLERS[target.endpoint]))
         repository = "" if target.endpoint in NAMELESS else self._repository(scope, parse_name(target.name))
-        return await handler(self._registry, Request(scope, receive, target, actor, repository))
+        request = Request(scope, receive, target, actor, repository)
+        try:
+            return await handler(self._registry, request)
+        except RepositoryRenamed as renamed:
+            return await handler(self._registry, request.renamed(renamed.actor, renamed.repository))
 
     def _repository(self, scope: Scope, name: str) -> str:
         canonical = self._canonical(scope, name)

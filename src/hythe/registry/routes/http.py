@@ -40,7 +40,7 @@ class Request:
     ``name`` is the repository as the client spelled it, for Location headers; ``repository`` is its canonical name.
     """
 
-    __slots__ = ("_receive", "actor", "method", "name", "repository", "rest", "scope", "target")
+    __slots__ = ("_content", "_receive", "actor", "method", "name", "repository", "rest", "scope", "target")
 
     def __init__(self, scope: Scope, receive: Receive, target: Target, actor: Actor, repository: str) -> None:
         self.scope = scope
@@ -51,6 +51,13 @@ class Request:
         self.rest = target.rest
         self.actor = actor
         self.repository = repository
+        self._content: bytes | None = None
+
+    def renamed(self, actor: Actor, repository: str) -> "Request":
+        """Return the same request for the name that the repository has now."""
+        request = Request(self.scope, self._receive, self.target, actor, repository)
+        request._content = self._content
+        return request
 
     def header(self, name: bytes) -> str | None:
         """Return a header's value; ``name`` is lower case."""
@@ -100,6 +107,8 @@ class Request:
 
     async def whole_body(self, limit: int) -> bytes | None:
         """Return the body; None if it has more than ``limit`` bytes. Raises BodyCut."""
+        if self._content is not None:
+            return self._content
         announced = self.content_length
         if announced is not None and announced > limit:
             return None
@@ -109,7 +118,8 @@ class Request:
             if size > limit:
                 return None
             pieces.append(piece)
-        return b"".join(pieces)
+        self._content = b"".join(pieces)
+        return self._content
 
 
 class FilePart(msgspec.Struct, frozen=True):

@@ -1,0 +1,54 @@
+"""What the table of actions allows to an account, and what is left of it by the credential."""
+
+from hythe.hub.access.actions import REGISTRY_ACTIONS, TABLE, HubAction
+from hythe.hub.access_context import AccessContext
+from hythe.hub.actor import HubActor
+from hythe.hub.roles import Everyone, HubRole, OrganizationRole, RepositoryRole
+from hythe.hub.user import Visibility
+from hythe.registry.access import Action
+
+NOTHING: frozenset[Action] = frozenset()
+
+
+def allowed(context: AccessContext) -> frozenset[Action]:
+    """Return what an account's roles allow in the registry, whether or not the repository exists."""
+    role = role_of(context)
+    return REGISTRY_ACTIONS[role] if role is not None else NOTHING
+
+
+def role_of(context: AccessContext) -> RepositoryRole | None:
+    """Return the account's role on the repository; who sees it may read it."""
+    role = context.repository_role
+    if role is None and (
+        context.visibility is Visibility.PUBLIC
+        or (context.visibility is Visibility.INTERNAL and context.user_id is not None)
+    ):
+        return RepositoryRole.READ
+    return role
+
+
+def allows(context: AccessContext, action: HubAction) -> bool:
+    """Return whether the table of actions allows this to the account, whatever its credential."""
+    match TABLE[action].needs:
+        case RepositoryRole() as needed:
+            role = role_of(context)
+            return role is not None and role >= needed
+        case OrganizationRole() as needed:
+            if action is HubAction.CREATE_REPOSITORY:
+                return context.may_create
+            return context.namespace_role is not None and context.namespace_role >= needed
+        case HubRole.CURATOR:
+            return context.curator or context.admin
+        case HubRole.ADMINISTRATOR:
+            return context.admin
+        case Everyone.ACCOUNT:
+            return context.user_id is not None
+    return True
+
+
+def present_actor(actor: HubActor, context: AccessContext) -> HubActor:
+    """Return the actor with the limits of their credential, as it was issued and as its personal token is now."""
+    state = context.credential
+    if actor.personal_token_digest and state is not None and state.rights is not None:
+        return actor.narrowed(state.rights, state.repositories)
+    return actor

@@ -1,0 +1,196 @@
+"""Renamed accounts and repositories: everything goes on under the old name, except pushes."""
+
+from itertools import pairwise
+
+import pytest
+from msgspec.structs import replace
+from tests.unit.hub.services import PASSWORD, Services
+
+from hythe.hub.actor import ANONYMOUS, HubActor
+from hythe.hub.errors import Invalid, Moved, NotFound, Refused, SignInNeeded, Taken, TooManyAttempts
+from hythe.hub.organizations import NewOrganization
+from hythe.hub.page import Paging
+from hythe.hub.repositories import NewRepository, RepositoryChange
+from hythe.hub.transfers import NewTransfer
+from hythe.hub.user import Visibility
+from hythe.oci.errors import ErrorCode, WireError
+from hythe.oci.scope import Scope
+from hythe.registry.access import Action, RepositoryRenamed
+from hythe.registry.sql import usage_check
+
+
+def _pulled(services: Services, actor: HubActor, name: str, tag: str = "latest") -> str:
+    """Pull as the registry's routes do."""
+    registry = services.registry
+    try:
+        found = services.run(registry.manifests.get(actor, name, tag))
+    except RepositoryRenamed as renamed:
+        found = services.run(registry.manifests.get(renamed.actor, renamed.repository, tag))
+    return str(found.digest)
+
+
+def _refused(services: Services, actor: HubActor, name: str) -> str:
+    with pytest.raises(WireError) as refused:
+        services.push(actor, name)
+    assert refused.value.code is ErrorCode.DENIED
+    return refused.value.message
+
+
+def _assert_counted(services: Services, *namespaces: str) -> None:
+    for namespace in namespaces:
+
+        async def compare(name: str = namespace) -> object:
+            async with services.database.reading() as session:
+                return await usage_check.compare(session, name)
+
+        counted, actual = services.run(compare())
+        assert counted == actual, namespace
+
+
+def test_a_renamed_repository_is_pulled_by_each_name_it_had(services: Services, ann: HubActor) -> None:
+    digest = services.push(ann, "ann/app")
+    assert services.run(services.hub.renames.rename_repository(ann, "ann/app", "web")) == "ann/web"
+    assert services.run(services.hub.renames.rename_repository(ann, "ann/web", "site")) == "ann/site"
+    for name in ("ann/app", "ann/web", "ann/site"):
+        assert _pulled(services, ANONYMOUS, name) == digest
+    assert _refused(services, ann, "ann/app") == "ann/app is now ann/site: push to ann/site"
+    assert services.push(ann, "ann/site") == digest
+    with pytest.raises(Moved, match="ann/site"):
+        services.run(services.hub.repositories.get(ANONYMOUS, "ann/app"))
+    assert services.run(services.hub.repositories.get(ANONYMOUS, "ann/site")).full_name == "ann/site"
+    _assert_counted(services, "ann")
+
+
+def test_renaming_back_and_ending_a_redirect(services: Services, ann: HubActor) -> None:
+    services.push(ann, "ann/app")
+    hub = services.hub
+    services.run(hub.renames.rename_repository(ann, "ann/app", "web"))
+    with pytest.raises(Refused, match="end its redirect first"):
+        services.run(hub.repositories.create(ann, NewRepository("ann", "app")))
+    services.run(hub.renames.rename_repository(ann, "ann/web", "app"))
+    listed = services.run(hub.renames.redirects(ann, "ann", Paging()))
+    assert [(each.name, each.target) for each in listed.items] == [("ann/web", "ann/app")]
+    services.run(hub.renames.end_redirect(ann, "ann/web"))
+    services.push(ann, "ann/web", content=b'{"os":"other"}')
+    with pytest.raises(Taken):
+        services.run(hub.renames.rename_repository(ann, "ann/app", "web"))
+    services.run(hub.renames.rename_repository(ann, "ann/app", "old"))
+    services.run(hub.repositories.delete(ann, "ann/old"))
+    services.run(hub.repositories.create(ann, NewRepository("ann", "app")))
+
+
+def test_a_private_repository_leaves_no_trace(services: Services, ann: HubActor, ben: HubActor) -> None:
+    services.push(ann, "ann/app")
+    services.run(services.hub.repositories.edit(ann, "ann/app", RepositoryChange(visibility=Visibility.PRIVATE)))
+    services.run(services.hub.renames.rename_repository(ann, "ann/app", "secret"))
+    for actor in (ANONYMOUS, ben):
+        with pytest.raises(NotFound):
+            services.run(services.hub.repositories.get(actor, "ann/app"))
+        with pytest.raises(WireError) as refused:
+            services.run(services.foundation.access.require(actor, "ann/app", Action.PULL))
+        assert refused.value.code is ErrorCode.UNAUTHORIZED
+        assert "secret" not in f"{refused.value.detail}{refused.value.headers}"
+        granted = services.run(services.foundation.access.granted(actor, Scope.repository("ann/app", "pull")))
+        assert not granted.actions
+    assert "secret" not in _refused(services, ben, "ann/app")
+
+
+def test_a_token_for_the_old_name_pulls(services: Services, ann: HubActor) -> None:
+    digest = services.push(ann, "ann/app")
+    hub = services.hub
+    services.run(hub.repositories.edit(ann, "ann/app", RepositoryChange(visibility=Visibility.PRIVATE)))
+    services.run(hub.renames.rename_repository(ann, "ann/app", "web"))
+    granted = services.run(services.foundation.access.granted(ann, Scope.repository("ann/app", "pull", "push")))
+    assert granted.actions == {"pull"}
+    holder = replace(ann, granted=(granted,))
+    assert _pulled(services, holder, "ann/app") == digest
+    assert _refused(services, holder, "ann/app") == "ann/app is now ann/web: push to ann/web"
+    with pytest.raises(WireError):
+        _pulled(services, holder, "ann/web")
+    limited = replace(ann, repositories=("ann/app",))
+    assert _pulled(services, limited, "ann/app") == digest
+
+
+def test_a_renamed_account_keeps_everything(services: Services, ann: HubActor, ben: HubActor) -> None:
+    digest = services.push(ann, "ann/app")
+    services.push(ann, "ann/tool", content=b'{"os":"tool"}')
+    hub = services.hub
+    services.run(hub.renames.rename_repository(ann, "ann/tool", "util"))
+    assert services.run(hub.renames.rename_account(ann, "ann", "anna")) == "anna"
+    anna = services.run(hub.credentials.by_password("anna", PASSWORD))
+    for name in ("ann/app", "anna/app"):
+        assert _pulled(services, ANONYMOUS, name) == digest
+    assert _pulled(services, ANONYMOUS, "ann/tool") == _pulled(services, ANONYMOUS, "anna/util")
+    assert _refused(services, anna, "ann/app") == "ann/app is now anna/app: push to anna/app"
+    assert _refused(services, anna, "ann/new") == "ann/new is now anna/new: push to anna/new"
+    services.push(anna, "anna/new")
+    _assert_counted(services, "ann", "anna")
+    with pytest.raises(Moved):
+        services.run(hub.users.get(ben, "ann"))
+    with pytest.raises(SignInNeeded, match="docker login -u anna"):
+        services.run(hub.credentials.by_password("ann", PASSWORD))
+    with pytest.raises(SignInNeeded, match="incorrect"):
+        services.run(hub.credentials.by_password("ann", "wrong horse"))
+    with pytest.raises(Taken):
+        services.user("ann")
+    with pytest.raises(Taken):
+        services.run(hub.organizations.create(ben, NewOrganization("ann")))
+    with pytest.raises(Taken):
+        services.run(hub.renames.rename_account(ben, "ben", "ann"))
+    services.run(hub.renames.follow_all())
+    assert services.run(hub.search.find(ben, "anna", Paging())).total == 3
+    assert services.run(services.registry.catalog.names(ben, "", 10)).names == ("anna/app", "anna/new", "anna/util")
+
+
+def test_an_account_is_renamed_back_and_few_times_a_day(services: Services, ann: HubActor) -> None:
+    digest = services.push(ann, "ann/app")
+    renames = services.hub.renames
+    names = ["ann", "b-one", "b-two", "ann", "b-two", "ann"]
+    for old, new in pairwise(names):
+        actor = services.run(services.hub.credentials.by_password(old, PASSWORD))
+        services.run(renames.rename_account(actor, old, new))
+        assert _pulled(services, ANONYMOUS, "b-one/app" if new != "b-one" else "ann/app") == digest
+    actor = services.run(services.hub.credentials.by_password("ann", PASSWORD))
+    with pytest.raises(TooManyAttempts):
+        services.run(renames.rename_account(actor, "ann", "b-three"))
+    services.run(renames.follow_all())
+    services.run(renames.end_redirect(actor, "b-one"))
+    with pytest.raises(WireError):
+        _pulled(services, ANONYMOUS, "b-one/app")
+    with pytest.raises(Invalid):
+        services.run(renames.rename_account(actor, "ann", "library"))
+
+
+def test_a_transfer_to_an_own_organization_happens_at_once(services: Services, ann: HubActor, ben: HubActor) -> None:
+    digest = services.push(ann, "ann/app")
+    services.push(ann, "ann/same")
+    hub = services.hub
+    services.run(hub.organizations.create(ann, NewOrganization("acme")))
+    done = services.run(hub.transfers.transfer(ann, "ann/app", NewTransfer("acme")))
+    assert (done.repository, done.done) == ("acme/app", True)
+    assert _pulled(services, ANONYMOUS, "ann/app") == digest
+    _assert_counted(services, "ann", "acme")
+    assert _refused(services, ann, "ann/app") == "ann/app is now acme/app: push to acme/app"
+    with pytest.raises(Refused):
+        services.run(hub.transfers.transfer(ben, "acme/app", NewTransfer("ben")))
+
+
+def test_an_offer_is_accepted_declined_or_expires(services: Services, ann: HubActor, ben: HubActor) -> None:
+    services.push(ann, "ann/app")
+    transfers = services.hub.transfers
+    offered = services.run(transfers.transfer(ann, "ann/app", NewTransfer("ben", "mine")))
+    assert not offered.done
+    (offer,) = services.run(transfers.offers_to(ben, "ben", Paging())).items
+    assert (offer.repository, offer.name, offer.requested_by) == ("ann/app", "mine", "ann")
+    with pytest.raises(Refused):
+        services.run(transfers.accept(ann, "ben", offer.repository_id))
+    services.run(transfers.decline(ben, "ben", offer.repository_id))
+    services.run(transfers.transfer(ann, "ann/app", NewTransfer("ben", "mine")))
+    services.clock.forward(days=8)
+    with pytest.raises(NotFound):
+        services.run(transfers.accept(ben, "ben", offer.repository_id))
+    services.run(transfers.transfer(ann, "ann/app", NewTransfer("ben", "mine")))
+    assert services.run(transfers.accept(ben, "ben", offer.repository_id)).repository == "ben/mine"
+    _assert_counted(services, "ann", "ben")
+    with pytest.raises(Moved):
+        services.run(services.hub.repositories.get(ann, "ann/app"))
