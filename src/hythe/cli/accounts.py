@@ -1,4 +1,4 @@
-"""The verbs ``block-user``, ``unblock-user`` and ``delete-user`` of ``hythe admin``; the server can keep running."""
+"""The verbs ``block-user``, ``unblock-user``, ``delete-user`` and ``reset-second-factors`` of ``hythe admin``; the server can keep running."""
 
 from argparse import ArgumentParser, Namespace
 from collections.abc import Awaitable, Callable
@@ -30,7 +30,11 @@ def add_accounts(verbs: Any, with_hub: WithHub) -> None:
     delete: ArgumentParser = verbs.add_parser("delete-user", help="delete an account with everything it has")
     delete.add_argument("--yes", action="store_true", help="do not ask for confirmation")
     delete.set_defaults(handler=lambda arguments: _delete(arguments, with_hub))
-    for verb in (block, unblock, delete):
+    reset: ArgumentParser = verbs.add_parser(
+        "reset-second-factors", help="remove the authenticator app, passkeys and recovery codes of an account"
+    )
+    reset.set_defaults(handler=lambda arguments: _reset_second_factors(arguments, with_hub))
+    for verb in (block, unblock, delete, reset):
         verb.add_argument("name", metavar="NAME", help="name of the account")
         add_setting_flags(verb, DATABASE_FLAGS)
 
@@ -54,6 +58,17 @@ def _unblock(arguments: Namespace, with_hub: WithHub) -> int:
 
     with_hub(arguments, unblock)
     print(f"unblocked {arguments.name}: its password and personal tokens work again")
+    return 0
+
+
+def _reset_second_factors(arguments: Namespace, with_hub: WithHub) -> int:
+    from hythe.hub.actor import HubActor
+
+    async def reset(hub: "HubServices") -> None:
+        await hub.second_factors.reset(HubActor.operator(), arguments.name)
+
+    with_hub(arguments, reset)
+    print(f"removed the second factors of {arguments.name}: its sessions have ended, and the password alone signs in")
     return 0
 
 

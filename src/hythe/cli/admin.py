@@ -28,6 +28,7 @@ hythe admin list-users
 hythe admin set-plan ann --storage 50GiB --repositories 100 --private-repositories 5
 hythe admin block-user mallory
 hythe admin delete-user mallory
+hythe admin reset-second-factors ann
 hythe admin rotate-keys
 hythe admin gc --dry-run
 hythe admin upgrade --database-url postgresql://hythe@db/hythe"""

@@ -1,7 +1,7 @@
 """Sign-ins that wait for a second factor, and sign-ins by passkey alone.
 
 After a right password the client gets a signed state, which is good for nothing but ``by_code`` and ``by_passkey``.
-These return the actor for whom ``SessionService.start`` begins a session.
+These return the actor whose session ``SessionService.start`` then begins.
 """
 
 from collections.abc import Callable

@@ -179,10 +179,11 @@ def test_guesses_are_throttled(account: Account) -> None:
     assert wrong == FREE_FAILURES
 
     assert account.by_code(account.next_code()).name == "ann"
+    for _ in range(MAX_FAILURES):
+        with pytest.raises(WrongCode):
+            account.by_code("000000")
     with pytest.raises(TooManyAttempts):
-        for _ in range(MAX_FAILURES + 1):
-            with pytest.raises(WrongCode):
-                account.by_code("000000")
+        account.by_code("000000")
 
 
 def test_a_password_does_not_make_a_network_known(services: Services, account: Account) -> None:
@@ -333,7 +334,8 @@ def test_a_challenge_works_once_and_for_one_browser(keys: Keys) -> None:
 
 
 @pytest.mark.parametrize(
-    "broken", [{"origin": "https://hub.examp1e.com"}, {"rp_id": "examp1e.com"}, {"sign_count": -1}, {"user_handle": "x"}]
+    "broken",
+    [{"origin": "https://hub.examp1e.com"}, {"rp_id": "examp1e.com"}, {"sign_count": -1}, {"user_handle": "x"}],
 )
 def test_responses_that_are_refused(keys: Keys, broken: dict[str, Any]) -> None:
     """The origin and host of a phishing page, a sign count of a cloned key, and another user's name."""
@@ -362,8 +364,8 @@ def test_a_passkey_of_another_account(services: Services, keys: Keys) -> None:
     with pytest.raises(PasskeyRejected):
         services.run(keys.pending.by_passkey(state, PARTY, json.dumps(other.key.get(shown)), HERE))
     options = plain(services.run(services.hub.confirmations.passkey_options(keys.account.session, PARTY)))
+    response = json.dumps(other.key.get(options))
     with pytest.raises(PasskeyRejected):
-        response = json.dumps(other.key.get(options))
         services.run(services.hub.confirmations.by_passkey(keys.account.session, PARTY, response))
     with pytest.raises(Invalid):
         keys.account.add_passkey(other.key)

@@ -64,7 +64,7 @@ class RecoveryCodesReply(msgspec.Struct, frozen=True):
 
 
 class NewPasskeyBody(msgspec.Struct, frozen=True):
-    """A name, and the JSON form of what ``navigator.credentials.create()`` returned."""
+    """A name, and the JSON form of the result of ``navigator.credentials.create()``."""
 
     name: Annotated[str, Meta(min_length=1, max_length=100)]
     credential: dict[str, Any]
