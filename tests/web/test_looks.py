@@ -50,6 +50,8 @@ OWN = [
     "/account",
     "/account/password",
     "/account/tokens",
+    "/account/robots",
+    "/account/trust-rules",
     "/account/linked-accounts",
     "/new-build",
     "/new-build/docker-hub",
