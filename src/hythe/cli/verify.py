@@ -1,4 +1,7 @@
-"""``hythe verify``: prints the commit that an image was built from, after checking its signatures."""
+"""``hythe verify``: prints the commit that an image was built from, after checking its signatures.
+
+With ``--log`` it checks the moves of a tag in the hub's log instead, which images need no build for.
+"""
 
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
@@ -21,17 +24,49 @@ UNTRUSTED = 6
 EXAMPLES = """\
 hythe verify hub.example.org/alice/app
 hythe verify --key hub.pem hub.example.org/alice/app:1.2
+hythe verify --log hub.example.org/alice/app:1.2
+hythe verify --log --checkpoint friend.txt hub.example.org/alice/app:1.2
 hythe pull --trusted hub.example.org/alice/app"""
 
 
 def _configure(parser: ArgumentParser) -> None:
     parser.add_argument("name", metavar="NAME[:TAG|@DIGEST]", help="the image to check")
     parser.add_argument("--key", type=Path, metavar="FILE", help="the hub's public key (default: fetched from the hub)")
+    parser.add_argument("--log", action="store_true", help="check the tag's history in the hub's log of tag moves")
+    parser.add_argument(
+        "--checkpoint",
+        default="",
+        metavar="FILE|URL",
+        help="with --log: also compare with a checkpoint that someone else saw",
+    )
+    parser.add_argument(
+        "--whole-log", action="store_true", help="with --log: read all entries, and look for moves that were left out"
+    )
     add_json_flag(parser)
     add_connection_flags(parser)
 
 
 def _run(arguments: Namespace) -> int:
+    if arguments.log:
+        return _run_log(arguments)
+    if arguments.checkpoint or arguments.whole_log:
+        raise CommandFailed("--checkpoint and --whole-log belong to --log", "add --log", 2)
+    return _run_origin(arguments)
+
+
+def _run_log(arguments: Namespace) -> int:
+    from hythe.cli.verify_log import print_verdict, verify_log
+
+    with connected(arguments) as client:
+        reference = client.reference(arguments.name)
+        if reference.digest is None:
+            reference = reference.with_default_tag()
+        verdict = verify_log(client, reference, arguments.checkpoint, complete=arguments.whole_log)
+    print_verdict(verdict, as_json=arguments.json)
+    return 0
+
+
+def _run_origin(arguments: Namespace) -> int:
     import msgspec
 
     from hythe.provenance.statement import NO_CACHE

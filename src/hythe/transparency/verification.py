@@ -85,11 +85,11 @@ class TagLogSource(Protocol):
 
 
 def verify_growth(old: Checkpoint, new: Checkpoint, source: TagLogSource) -> None:
-    """Return if the newer of two checkpoints continues the older one. Raises TamperedLog."""
+    """Return if ``new``, which the hub shows now, continues a checkpoint that was seen before. Raises TamperedLog."""
     if old.origin != new.origin:
         raise TamperedLog(f"the checkpoints are of two logs: {old.origin} and {new.origin}")
     if old.size > new.size:
-        old, new = new, old
+        raise TamperedLog(f"the log had {old.size} entries, and now has {new.size}: it was rolled back")
     try:
         proof = source.consistency(old.size, new.size) if 0 < old.size < new.size else []
         verify_consistency(old.size, new.size, old.root, new.root, proof)
