@@ -360,6 +360,7 @@ def test_robots_and_trust_rules(visitor: Page, content: Content) -> None:
     visitor.get_by_text("Rotate", exact=True).click()
     visitor.get_by_role("button", name="Rotate ci").click()
     assert visitor.locator(".alert .command code").inner_text() != secret
+    expect(visitor.get_by_role("searchbox").first).to_have_value("")
     assert httpx2.get(f"{content.url}/token", auth=(f"{name}+ci", secret)).status_code == 401
     visitor.get_by_role("button", name="Delete ci").click()
     expect(visitor.get_by_role("status")).to_contain_text("Robot deleted")

@@ -60,7 +60,7 @@ async def _robots_page(page: PageRequest, form: Form, secret: str = "", robot: s
         422 if form.errors else 200,
         form=form,
         namespace=namespace,
-        query=f"?namespace={quote(namespace)}",
+        address_query=f"?namespace={quote(namespace)}",
         secret=secret,
         robot=robot,
         robots=await service.list(page.actor, namespace),

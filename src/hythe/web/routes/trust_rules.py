@@ -52,7 +52,7 @@ async def _rules_page(page: PageRequest, form: Form) -> Response:
         422 if form.errors else 200,
         form=form,
         namespace=namespace,
-        query=f"?namespace={quote(namespace)}",
+        address_query=f"?namespace={quote(namespace)}",
         rules=await page.site.hub.trust_rules.list(page.actor, namespace),
         audience=page.site.hub.token_exchange.audience,
         rights=ROBOT_RIGHTS,
