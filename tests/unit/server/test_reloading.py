@@ -44,6 +44,7 @@ EFFECTS: dict[str, tuple[object, Callable[[Services], object], object]] = {
     "garbage_interval": (7, lambda hub: hub.registry.garbage._policy.garbage_interval.total_seconds(), 7.0),
     "upload_lifetime": (7, lambda hub: hub.registry.uploads._policy.upload_lifetime.total_seconds(), 7.0),
     "replaced_lifetime": (7, lambda hub: str(hub.registry.tags._policy.replaced_lifetime), "0:00:07"),
+    "audit_retention": (7, lambda hub: hub.hub.audit_log._retention, 7),
     "mirror_age": (7, lambda hub: str(hub.registry._mirror and hub.registry._mirror._policy.mirror_age), "0:00:07"),
     "mirror_size": (7, lambda hub: hub.registry._mirror and hub.registry._mirror._policy.mirror_size, 7),
     "mirrors": (

@@ -1,4 +1,5 @@
-"""The audit log: who changed what, from where and with which credential. Rows are only ever added, until they expire.
+"""The audit log: who changed what, from where and with which credential. A trigger refuses changes; rows are deleted
+when the setting ``audit_retention`` says so.
 
 Names and not ids: entries outlive what they are about, and are about the names of their time.
 """
@@ -21,5 +22,4 @@ audit_entries = Table(
     Column("detail", Text, nullable=False),  # a JSON object
     Index("ix_audit_entries_namespace", "namespace", "id"),
     Index("ix_audit_entries_actor", "actor", "id"),
-    Index("ix_audit_entries_action", "action", "id"),
 )

@@ -23,6 +23,7 @@ from hythe.hub.routes import (
     organizations,
     password_resets,
     personal_tokens,
+    renames,
     repositories,
     robots,
     second_factors,
@@ -61,6 +62,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *teams.ENDPOINTS,
     *invitations.ENDPOINTS,
     *collaborators.ENDPOINTS,
+    *renames.ENDPOINTS,
     *tags.ENDPOINTS,  # before repositories, whose names may contain slashes
     *repositories.ENDPOINTS,
 )

@@ -16,6 +16,7 @@ from hythe.hub.access.actions import HubAction
 from hythe.hub.actor import HubActor
 from hythe.hub.errors import Refused
 from hythe.hub.page import MAX_CURSOR_LENGTH, PAGE_SIZE, Page, Paging
+from hythe.hub.routes.moved import redirect_headers
 from hythe.hub.routes.parsing import parse_body, parse_fields, read_body
 from hythe.hub.routes.preconditions import Turns, etag_of, is_unchanged, require_match
 from hythe.hub.routes.problem_details import MethodNotAllowed, problem_response
@@ -165,7 +166,9 @@ class _Answering:
             response = encoded(reply, endpoint.status, headers)
             return _conditional(request, response) if endpoint.method == "GET" else response
         except Exception as error:
-            return self._failure(error)
+            response = self._failure(error)
+            response.headers.update(redirect_headers(request, error))
+            return response
 
     async def _check(self, request: Request, call: ApiRequest[Any, Any]) -> None:
         """Compare ``If-Match`` with what a GET of the same address returns now. Raises PreconditionFailed."""

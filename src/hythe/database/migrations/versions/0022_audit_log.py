@@ -10,9 +10,31 @@ depends_on = None
 
 _IDENTITY = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 
+_APPEND_ONLY = {
+    "sqlite": (
+        """
+CREATE TRIGGER audit_entries_unchanged BEFORE UPDATE ON audit_entries BEGIN
+    SELECT raise(ABORT, 'entries of the audit log cannot be changed');
+END
+""",
+    ),
+    "postgresql": (
+        """
+CREATE FUNCTION refuse_audit_change() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'entries of the audit log cannot be changed';
+END $$
+""",
+        """
+CREATE TRIGGER audit_entries_unchanged BEFORE UPDATE ON audit_entries FOR EACH STATEMENT
+EXECUTE FUNCTION refuse_audit_change()
+""",
+    ),
+}
+
 
 def upgrade() -> None:
-    """Create the table of the entries."""
+    """Create the table of the entries, which nothing changes."""
     op.create_table(
         "audit_entries",
         sa.Column("id", _IDENTITY, nullable=False),
@@ -27,5 +49,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_audit_entries"),
     )
     op.create_index("ix_audit_entries_at", "audit_entries", ["at"])
-    for column in ("namespace", "actor", "action"):
+    for column in ("namespace", "actor"):
         op.create_index(f"ix_audit_entries_{column}", "audit_entries", [column, "id"])
+    for statement in _APPEND_ONLY[op.get_bind().dialect.name]:
+        op.get_bind().exec_driver_sql(statement.strip())
