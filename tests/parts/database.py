@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import tempfile
+import threading
 from collections.abc import Callable, Coroutine, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,13 +16,44 @@ from tests.parts.postgresql import PostgresqlServer
 
 from hythe.database import Database, open_database
 from hythe.database.migration import upgrade
-from hythe.database.sqlite import SQLITE_FILE
+from hythe.database.sqlite import SQLITE_FILE, make_private
 
 T = TypeVar("T")
 
 Run = Callable[[Coroutine[Any, Any, T]], T]
 
 TEMPLATE = "hythe_template"
+
+
+def upgrade_in_thread(data: Path, database_url: str = "") -> None:
+    """Apply all migrations, also where the caller's thread runs an event loop (Playwright's does)."""
+    failures: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            asyncio.run(upgrade(data, database_url))
+        except BaseException as error:  # raised below
+            failures.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    if failures:
+        raise failures[0]
+
+
+def prepare_folder(data: Path) -> None:
+    """Create a server's data folder with a database that has the current schema, as `hythe admin upgrade` does."""
+    make_private(data)
+    (data / SQLITE_FILE).write_bytes(_migrated_sqlite())
+
+
+@cache
+def _migrated_sqlite() -> bytes:
+    """A SQLite file with the current schema; the migrations run once in a process."""
+    with tempfile.TemporaryDirectory(prefix="hythe-template-") as folder:
+        upgrade_in_thread(Path(folder))
+        return (Path(folder) / SQLITE_FILE).read_bytes()
 
 
 @pytest.fixture
@@ -41,7 +75,7 @@ def postgresql_template(postgresql: PostgresqlServer) -> str:
 def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A SQLite file with the current schema, to be copied."""
     folder = tmp_path_factory.mktemp("template")
-    asyncio.run(upgrade(folder))
+    prepare_folder(folder)
     return folder / SQLITE_FILE
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from tests.parts.database import prepare_folder, upgrade_in_thread
 from tests.parts.process import Program, free_port, has_children, http_answers, listening
 
 HYTHE = Path(sys.executable).parent / "hythe"
@@ -159,7 +160,11 @@ class HytheServer:
 
 @contextlib.contextmanager
 def server_factory(folder: Path, verb: tuple[str, ...]) -> Iterator[Callable[..., HytheServer]]:
-    """Yield a function that starts servers, each in a folder below `folder`; all are stopped at the end."""
+    """Yield a function that starts servers, each in a folder below `folder`; all are stopped at the end.
+
+    Their databases have the current schema already, as after `hythe admin upgrade`: the migrations, a third of the
+    time that a start takes, run once for all servers. With `data` given, the server finds the folder as it is.
+    """
     started: list[HytheServer] = []
     upgraded: set[str] = set()
 
@@ -173,8 +178,10 @@ def server_factory(folder: Path, verb: tuple[str, ...]) -> Iterator[Callable[...
         logs = folder / f"{verb[0]}-{len(started)}"
         logs.mkdir(parents=True)
         server = HytheServer(verb, data or logs / "data", logs, tuple(arguments), database_url, env or {})
-        if database_url is not None and database_url not in upgraded:
-            server.admin("upgrade")
+        if database_url is None and data is None:
+            prepare_folder(server.data)
+        elif database_url is not None and database_url not in upgraded:
+            upgrade_in_thread(server.data, database_url)
             upgraded.add(database_url)
         started.append(server)
         server.start()

@@ -7,6 +7,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from tests.parts.base_images import Layout
@@ -39,9 +40,9 @@ def test_a_hub_has_accounts_on_each_database(hub_on_each_database: HytheServer) 
     assert status(f"{hub.url}/v2/") == 401
 
 
-def test_a_hub_with_a_public_address_stops_with_0(start_hub: Callable[..., HytheServer]) -> None:
-    """Starting also works if the ready line shows a public URL."""
-    hub = start_hub(["--public-url", "https://hub.example.org"])
+def test_a_hub_with_a_public_address_stops_with_0(start_hub: Callable[..., HytheServer], tmp_path: Path) -> None:
+    """Starting also works if the ready line shows a public URL, and without any data."""
+    hub = start_hub(["--public-url", "https://hub.example.org"], data=tmp_path / "not there yet")
 
     assert status(f"{hub.url}/v2/") == 401
     assert hub.stop() == 0
