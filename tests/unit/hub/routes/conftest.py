@@ -32,7 +32,7 @@ def as_(server: HytheServer) -> Iterator[People]:
     def client(name: str) -> httpx2.Client:
         if name not in clients:
             auth = (name, PASSWORD) if name else None
-            clients[name] = httpx2.Client(base_url=server.url, auth=auth, timeout=30)
+            clients[name] = httpx2.Client(base_url=server.url, auth=auth, timeout=30, verify=False)
         return clients[name]
 
     yield client
