@@ -23,12 +23,19 @@ from hythe.hub.errors import (
     SignInNeeded,
     TooManyAttempts,
 )
+from hythe.hub.invitations import NewInvitation
 from hythe.hub.login_throttle import MAX_FAILURES
+from hythe.hub.organization import RoleWord
+from hythe.hub.organizations import NewOrganization, OrganizationChange
+from hythe.hub.page import Paging
 from hythe.hub.passkeys import PasskeyRejected, RelyingParty
 from hythe.hub.pending_sign_ins import WrongCode
 from hythe.hub.personal_tokens import NewPersonalToken
+from hythe.hub.repositories import NewRepository
 from hythe.hub.sign_in_states import StateExpired
+from hythe.hub.teams import NewGrant, NewTeam
 from hythe.hub.tokens import TokenRequest
+from hythe.hub.user import Visibility
 
 PARTY = RelyingParty("https://hub.example.com")
 HERE = "192.0.2.1"
@@ -402,3 +409,31 @@ def test_administrators_reset(services: Services, account: Account, curator: Hub
     assert services.run(services.hub.credentials.by_password("ann", PASSWORD)).name == "ann"
     with pytest.raises(ConfirmationNeeded):
         services.run(account.factors.new_app(account.session, "hub"))
+
+
+def test_an_organization_requires_a_factor(services: Services, account: Account, curator: HubActor) -> None:
+    """A member cannot remove the last one; without one nothing of the organization is shared, in lists neither."""
+    ben, hub, run = Account(services, "ben"), services.hub, services.run
+    account.add_app()
+    ben.add_app()
+    run(hub.organizations.create(account.session, NewOrganization("acme")))
+    invitation = run(hub.invitations.invite(account.session, "acme", NewInvitation("ben")))
+    run(hub.invitations.accept(ben.session, invitation.id))
+    run(hub.organizations.change(account.session, "acme", OrganizationChange(require_second_factor=True)))
+    run(hub.repositories.create(account.session, NewRepository("acme", "secret", visibility=Visibility.PRIVATE)))
+    run(hub.teams.create(account.session, "acme", NewTeam("crew")))
+    run(hub.teams.add_member(account.session, "acme", "crew", "ben"))
+    run(hub.teams.grant(account.session, "acme", "crew", NewGrant("secret", RoleWord.READ)))
+
+    def shared() -> tuple[int, int, int]:
+        access = hub.access.context(ben.session, "acme/secret")
+        reached = len(hub.access.reached(ben.session, "acme/secret", run(access)))
+        in_namespace = len(run(hub.repositories.in_namespace(ben.session, "acme", Paging())).items)
+        return reached, in_namespace, len(run(hub.search.find(ben.session, "secret", Paging())).items)
+
+    assert shared() == (1, 1, 1)
+    with pytest.raises(Refused, match="acme requires"):
+        run(ben.factors.remove_app(ben.session))
+    assert run(ben.factors.get(ben.session)).required_by == ("acme",)
+    run(ben.factors.reset(curator, "ben"))
+    assert shared() == (0, 0, 0)

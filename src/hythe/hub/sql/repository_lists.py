@@ -37,7 +37,9 @@ _COLLABORATES = hub_repositories.c.repository_id.in_(
 )
 
 INTERNAL_IN_NAMESPACE = SortedList(ALL, *CHANGED, where=(*_HERE, INTERNAL), descending=True)
-GRANTED_IN_NAMESPACE = SortedList(ALL, *CHANGED, where=(*_HERE, PRIVATE, _GRANTED), descending=True)
+GRANTED_IN_NAMESPACE = SortedList(
+    ALL, *CHANGED, where=(*_HERE, PRIVATE, _GRANTED, has_second_factor(_USER_ID)), descending=True
+)
 WALK_OF_GRANTED = SortedList(ALL, *CHANGED, where=(*_HERE, PRIVATE, is_granted(_USER_ID)), descending=True)
 WALK_OF_ROLES = SortedList(ALL, *CHANGED, where=(*_HERE, is_granted(_USER_ID)), descending=True)
 GRANTED_ELSEWHERE = SortedList(
