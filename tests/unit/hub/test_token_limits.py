@@ -13,6 +13,7 @@ from hythe.hub.actor import EVERY_RIGHT, HubActor, Right
 from hythe.hub.errors import Invalid, NotFound, Refused, SignInNeeded, Taken
 from hythe.hub.leaked_tokens import LeakedToken, LeakReport
 from hythe.hub.name_patterns import matches, repository_patterns_problem
+from hythe.hub.organizations import NewOrganization
 from hythe.hub.page import Paging
 from hythe.hub.personal_token import TokenKind, could_be_secret, digest_of, new_secret, new_token_secret
 from hythe.hub.personal_tokens import NewPersonalToken, PersonalTokenChange
@@ -228,3 +229,16 @@ def test_servers_of_two_versions(services: Services, ann: HubActor) -> None:
     }
     services.run(add_future_word())
     assert services.run(services.hub.credentials.by_token(old)).rights == {Right.READ}
+
+
+def test_robots_of_an_organization(services: Services, ann: HubActor, ben: HubActor) -> None:
+    """Its owners manage them, and a robot pushes as the organization."""
+    services.run(services.hub.organizations.create(ann, NewOrganization("acme")))
+    secret, _ = services.run(services.hub.robots.create(ann, "acme", NewRobot("ci", PUSH)))
+    actor = services.run(services.hub.credentials.by_header(basic("acme+ci", secret)))
+
+    services.push(actor, "acme/web")
+
+    assert services.run(services.hub.repositories.get(ann, "acme/web")).namespace == "acme"
+    with pytest.raises((NotFound, Refused)):
+        services.run(services.hub.robots.list(ben, "acme"))
