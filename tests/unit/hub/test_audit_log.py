@@ -19,9 +19,9 @@ from hythe.hub.user import Visibility
 from hythe.settings import Settings
 
 
-def entries(services: Services, actor: HubActor, **filters: Any) -> tuple[AuditEntry, ...]:
+def entries(services: Services, reader: HubActor, /, **filters: Any) -> tuple[AuditEntry, ...]:
     """Return the first page of the log."""
-    page = services.run(services.hub.audit_log.entries(actor, AuditFilter(**filters), Paging(page_size=100)))
+    page = services.run(services.hub.audit_log.entries(reader, AuditFilter(**filters), Paging(page_size=100)))
     return tuple(page.items)
 
 
@@ -38,7 +38,8 @@ def test_owners_see_what_happened_in_their_namespace(services: Services, ann: Hu
     moved = next(entry for entry in own if entry.action == "tag.move")
     assert (moved.actor, moved.target, moved.detail["digest"][:7]) == ("ann", "ann/app:latest", "sha256:")
     assert entries(services, curator, namespace="ann") == own
-    assert set(own) <= set(entries(services, curator))
+    every = entries(services, curator)
+    assert all(entry in every for entry in own)
 
 
 def test_it_is_the_owners_alone(services: Services, ann: HubActor, ben: HubActor) -> None:
@@ -99,7 +100,7 @@ def test_no_entry_can_be_changed(services: Services, ann: HubActor) -> None:
 def test_entries_expire(services: Services, ann: HubActor, settings: Settings) -> None:
     """After the time of the setting; with 0 never."""
     services.push(ann, "ann/app")
-    services.clock.forward(days=401)
+    services.clock.forward(days=500)
 
     services.hub.audit_log.apply(0)
     assert services.run(services.hub.audit_log.prune()) == 0
