@@ -10,6 +10,7 @@ _REASONS: dict[str, dict[str, tuple[str, ...]]] = {
         "builds.sql.configurations.trigger_calls": ("sorts",),
         "builds.sql.linked_accounts.of_user": ("sorts",),
         "hub.sql.access_context._OWN_NAMESPACES": ("sorts",),
+        "hub.sql.passkeys._OF_USER": ("sorts",),
         "hub.sql.tokens._NEWEST_FIRST": ("sorts",),
         "notifications.sql.webhooks.next_in_chain": ("sorts",),
         "notifications.sql.webhooks.of_repository": ("sorts",),
