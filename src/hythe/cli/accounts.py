@@ -1,4 +1,4 @@
-"""The verbs ``block-user``, ``unblock-user``, ``delete-user`` and ``reset-second-factors`` of ``hythe admin``; the server can keep running."""
+"""The verbs of ``hythe admin`` that change an existing account; the server can keep running."""
 
 from argparse import ArgumentParser, Namespace
 from collections.abc import Awaitable, Callable
@@ -34,9 +34,26 @@ def add_accounts(verbs: Any, with_hub: WithHub) -> None:
         "reset-second-factors", help="remove the authenticator app, passkeys and recovery codes of an account"
     )
     reset.set_defaults(handler=lambda arguments: _reset_second_factors(arguments, with_hub))
-    for verb in (block, unblock, delete, reset):
+    rename: ArgumentParser = verbs.add_parser(
+        "rename-user", help="rename an account with its repositories; pulls of the old name go on"
+    )
+    rename.set_defaults(handler=lambda arguments: _rename(arguments, with_hub))
+    for verb in (block, unblock, delete, reset, rename):
         verb.add_argument("name", metavar="NAME", help="name of the account")
+        if verb is rename:
+            verb.add_argument("new_name", metavar="NEW-NAME", help="its new name")
         add_setting_flags(verb, DATABASE_FLAGS)
+
+
+def _rename(arguments: Namespace, with_hub: WithHub) -> int:
+    from hythe.hub.actor import HubActor
+
+    async def rename(hub: "HubServices") -> None:
+        await hub.renames.rename_account(HubActor.operator(), arguments.name, arguments.new_name)
+
+    with_hub(arguments, rename)
+    print(f"renamed {arguments.name} to {arguments.new_name}: pulls of the old name go on, pushes need the new one")
+    return 0
 
 
 def _block(arguments: Namespace, with_hub: WithHub) -> int:

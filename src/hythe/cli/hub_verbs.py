@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from hythe.cli.command import CommandFailed
 from hythe.cli.connection import add_hub_flags, connected, hub_host
 from hythe.cli.output import add_json_flag, print_json
+from hythe.cli.prompts import confirm, is_interactive
 from hythe.oci.reference import split_host
 
 if TYPE_CHECKING:
@@ -58,3 +59,13 @@ def print_result(arguments: Namespace, value: Any, message: str) -> int:
     else:
         print(message)
     return 0
+
+
+def require_yes(arguments: Namespace, question: str) -> None:
+    """Ask for confirmation unless the flag --yes is set. Raises CommandFailed if it is not given."""
+    if arguments.yes:
+        return
+    if not is_interactive():
+        raise CommandFailed("cannot ask for confirmation without a terminal", "use --yes", 2)
+    if not confirm(question):
+        raise CommandFailed("nothing was changed")

@@ -4,9 +4,8 @@ from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING, Any
 
 from hythe.cli.command import Command, CommandFailed
-from hythe.cli.hub_verbs import HubVerbs, print_result, split_name
+from hythe.cli.hub_verbs import HubVerbs, print_result, require_yes, split_name
 from hythe.cli.output import Column, Row, add_list_flags, print_list
-from hythe.cli.prompts import confirm, is_interactive
 
 if TYPE_CHECKING:
     from hythe.client.hub_api import HubAPI
@@ -115,18 +114,14 @@ def _rename(api: "HubAPI", arguments: Namespace) -> int:
 
 
 def _transfer(api: "HubAPI", arguments: Namespace) -> int:
-    done = api.call("POST", f"{_path(arguments.name)}/transfer", {"namespace": arguments.receiver})
+    done = api.call("POST", f"{_path(arguments.name)}/transfer", {"to": arguments.receiver})
     waiting = isinstance(done, dict) and done.get("status") == "pending"
     said = f"Asked {arguments.receiver} to accept {arguments.name}" if waiting else "Transferred"
     return print_result(arguments, done, said if waiting else f"{said} {arguments.name} to {arguments.receiver}")
 
 
 def _delete(api: "HubAPI", arguments: Namespace) -> int:
-    if not arguments.yes:
-        if not is_interactive():
-            raise CommandFailed("cannot ask for confirmation without a terminal", "use --yes", 2)
-        if not confirm(f"Delete {arguments.name} with all its images?"):
-            raise CommandFailed("nothing was deleted")
+    require_yes(arguments, f"Delete {arguments.name} with all its images?")
     api.call("DELETE", _path(arguments.name))
     return print_result(arguments, None, f"Deleted {arguments.name}")
 
@@ -140,9 +135,11 @@ def _collaborators(api: "HubAPI", arguments: Namespace) -> int:
 
 
 def _add_collaborator(api: "HubAPI", arguments: Namespace) -> int:
-    path = f"{_path(arguments.name)}/collaborators/{arguments.user}"
-    done = api.call("PUT", path, {"role": arguments.role})
-    return print_result(arguments, done, f"{arguments.user} has the role {arguments.role} on {arguments.name}")
+    body = {"username": arguments.user, "role": arguments.role}
+    done = api.call("POST", f"{_path(arguments.name)}/collaborators", body)
+    invited = isinstance(done, dict) and "expires_at" in done
+    said = f"Invited {arguments.user} to" if invited else f"Gave {arguments.user} the role {arguments.role} on"
+    return print_result(arguments, done, f"{said} {arguments.name}")
 
 
 def _remove_collaborator(api: "HubAPI", arguments: Namespace) -> int:
@@ -152,7 +149,7 @@ def _remove_collaborator(api: "HubAPI", arguments: Namespace) -> int:
 
 command = Command(
     _configure,
-    lambda arguments: HubVerbs.run(arguments),
+    HubVerbs.run,
     """
 hythe repo list
 hythe repo create acme/web --visibility private -d 'Our web site'

@@ -190,7 +190,7 @@ class CredentialService:
             raise Invalid({"current": "is not your password"})
 
     async def by_token(self, token: str, address: str = "") -> HubActor:
-        """Return the holder of this personal access token, access token or session, as it was when it was issued.
+        """Return the holder of this token: personal, access or refresh token, or session, as it was when issued.
 
         Raises SignInNeeded, AccountBlocked.
         """
@@ -198,6 +198,10 @@ class CredentialService:
             actor = await self._by_personal_token(token, address)
         elif "." not in token:
             actor = await self.by_session(token, address)
+            if actor is None:
+                # The identity token of a login, with which `hythe org` and others use the API.
+                login = await self.by_refresh_token(token)
+                actor = msgspec.structs.replace(login, credential="login", address=address)
         else:
             actor = await self._by_access_token(token)
             actor = actor and msgspec.structs.replace(actor, address=address)
