@@ -13,7 +13,7 @@ NAME_RULE = "2 to 39 lowercase letters, digits and '-', with no '-' at either en
 _RESERVED_WORDS = """
 about abuse account accounts admin administrator all anonymous api assets auth badge builds catalog contact
 confirm-email dashboard docs events everyone explore favicon forgot-password healthz help hooks hostmaster hythe
-internal legal livez login
+internal invitations legal livez login
 logout me metrics moderator namespaces new new-build no-reply nobody none noreply null oauth oauth2 official
 operator organizations orgs ping plans policy postmaster pricing privacy public readyz register registry
 repositories repository reset-password root scratch search security session sessions settings setup sign-in sign-out

@@ -7,6 +7,8 @@ class Flash(Enum):
     """The messages by key."""
 
     WELCOME = "Welcome to Hythe! Your repositories will be listed here."
+    INVITATION_ACCEPTED = "Invitation accepted."
+    INVITATION_DECLINED = "Invitation declined."
     SIGNED_OUT = "You have been signed out."
     REPOSITORY_CREATED = "Repository created."
     REPOSITORY_SAVED = "Settings saved."

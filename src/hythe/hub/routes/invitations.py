@@ -1,7 +1,10 @@
 """Invitations in the JSON API."""
 
 from http import HTTPStatus
-from typing import Any
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
 
 from hythe.hub.access.actions import HubAction
 from hythe.hub.collaborator import Invitation
@@ -9,6 +12,12 @@ from hythe.hub.errors import NotFound
 from hythe.hub.invitations import NewInvitation
 from hythe.hub.routes.endpoint import ApiRequest, Endpoint, Nothing, PageQuery, PageReply, page_reply
 from hythe.hub.service import HubServices
+
+
+class InvitationLink(msgspec.Struct, frozen=True):
+    """The secret of a link that was sent by e-mail."""
+
+    token: Annotated[str, Meta(min_length=1, max_length=200)]
 
 
 def _number(call: ApiRequest[Any, Any]) -> int:
@@ -38,6 +47,10 @@ async def _own(hub: HubServices, call: ApiRequest[Nothing, PageQuery]) -> PageRe
 
 async def _accept(hub: HubServices, call: ApiRequest[Nothing, Nothing]) -> Invitation:
     return await hub.invitations.accept(call.actor, _number(call))
+
+
+async def _accept_link(hub: HubServices, call: ApiRequest[InvitationLink, Nothing]) -> Invitation:
+    return await hub.invitations.accept_link(call.actor, call.body.token)
 
 
 async def _decline(hub: HubServices, call: ApiRequest[Nothing, Nothing]) -> None:
@@ -89,6 +102,15 @@ ENDPOINTS = (
         f"{_OWN}/{{id}}/accept",
         "Accept an invitation",
         _accept,
+        reply=Invitation,
+        action=HubAction.ACCEPT_INVITATION,
+    ),
+    Endpoint(
+        "POST",
+        f"{_OWN}/link",
+        "Accept the invitation of a link in an e-mail",
+        _accept_link,
+        body=InvitationLink,
         reply=Invitation,
         action=HubAction.ACCEPT_INVITATION,
     ),

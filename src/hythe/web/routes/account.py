@@ -25,6 +25,8 @@ def account_tabs(current: str) -> tuple[Tab, ...]:
         ("/account/trust-rules", "Keyless CI"),
         ("/account/identities", "Identities"),
         ("/account/linked-accounts", "Linked accounts"),
+        ("/account/organizations", "Organizations"),
+        ("/account/invitations", "Invitations"),
     )
 
 

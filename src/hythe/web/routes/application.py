@@ -5,6 +5,7 @@ from starlette.routing import BaseRoute, Mount
 
 from hythe.builds.forge_integration.service import ForgeServices
 from hythe.builds.service import BuildsServices
+from hythe.hub.invitations import LINK_PATH
 from hythe.hub.service import HubServices
 from hythe.notifications.service import NotificationServices
 from hythe.registry.clock import now
@@ -17,6 +18,7 @@ from hythe.web.routes import (
     docker_hub_import,
     email_addresses,
     identities,
+    invitations,
     linked_accounts,
     new_build,
     password_resets,
@@ -59,6 +61,7 @@ PAGES: tuple[tuple[str, Handler, tuple[str, ...]], ...] = (
     ("/reset-password", password_resets.reset_password, FORM),
     ("/confirm-email", email_addresses.confirm, FORM),
     ("/confirm-email/undo", email_addresses.undo, FORM),
+    (LINK_PATH, invitations.link, FORM),
     ("/account", account.account, FORM),
     ("/account/email", email_addresses.email, FORM),
     ("/account/email/confirmation", email_addresses.send_again, POST),
@@ -85,6 +88,9 @@ PAGES: tuple[tuple[str, Handler, tuple[str, ...]], ...] = (
     ("/account/identities", identities.identities, GET),
     ("/account/identities/{identity:int}/unlink", identities.unlink, POST),
     ("/account/identities/{provider}/link", identities.link, POST),
+    ("/account/invitations", invitations.own_invitations, GET),
+    ("/account/invitations/{invitation:int}/accept", invitations.accept_invitation, POST),
+    ("/account/invitations/{invitation:int}/decline", invitations.decline_invitation, POST),
     ("/account/linked-accounts", linked_accounts.linked_accounts, FORM),
     ("/account/linked-accounts/begin", linked_accounts.begin, GET),
     ("/account/linked-accounts/authorized", linked_accounts.authorized, GET),

@@ -13,6 +13,7 @@ from starlette.routing import Route
 from hythe.hub.actor import ANONYMOUS, HubActor
 from hythe.hub.errors import SignInNeeded
 from hythe.hub.identities import ProviderOffer
+from hythe.hub.invitations import LINK_PATH
 from hythe.hub.passkeys import RelyingParty
 from hythe.hub.sessions import NewSession
 from hythe.hub.sign_in_states import LIFETIME as PENDING_LIFETIME
@@ -27,7 +28,7 @@ MAX_ROW_ID = 2**63 - 1
 """The largest row ID that a database can store."""
 
 
-OPEN = ("/sign-", "/reset-password", "/forgot-password", "/confirm-email")
+OPEN = ("/sign-", "/reset-password", "/forgot-password", "/confirm-email", LINK_PATH)
 """Beginnings of the addresses of pages by which users get in: also if the hub shows nothing without signing in."""
 
 

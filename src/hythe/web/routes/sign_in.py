@@ -26,12 +26,13 @@ from hythe.web.routes.pending_sign_ins import finish_sign_in, passkey_options
 
 async def sign_up(page: PageRequest) -> Response:
     """Show the form, or create the account and sign in."""
+    target = local_target(page.request.query_params.get("next", "/"))
     if page.signed_in:
-        return page.redirect(f"/{page.name}")
+        return page.redirect(f"/{page.name}" if target == "/" else target)
     if not page.sign_up_open:
         raise Refused("sign-up is disabled on this hub", "ask an administrator for an account")
     if page.request.method != "POST":
-        return _sign_up_page(page, Form())
+        return _sign_up_page(page, prefilled(next=target))
     form = await page.form()
     new = NewUser(form["username"].strip(), form["email"].strip(), form["password"])
     try:
@@ -41,7 +42,9 @@ async def sign_up(page: PageRequest) -> Response:
     except TooManyAttempts as error:
         return _with_retry(_sign_up_page(page, form.with_errors({"": str(error)}), error.status), error)
     started = await page.site.hub.sessions.sign_in(new.username, new.password, page.client_address, page.user_agent)
-    return page.start_session(page.redirect(f"/{new.username}", Flash.WELCOME), started)
+    target = local_target(form["next"] or "/")
+    address = f"/{new.username}" if target == "/" else target
+    return page.start_session(page.redirect(address, Flash.WELCOME), started)
 
 
 def _sign_up_page(page: PageRequest, form: Form, status: int = 200) -> Response:
