@@ -209,8 +209,14 @@ def test_account(as_: People) -> None:
     assert as_("").get("/api/v1/users/ghost").status_code == 404
     assert as_("ben").get("/api/v1/users").status_code == 403
     assert as_("curator").get("/api/v1/users").json()["total"] >= 3
-    changed = as_("ben").patch("/api/v1/users/me", json={"email": "Ben2@example.com"})
-    assert changed.json()["email"] == "ben2@example.com"
+    changed = as_("ben").patch("/api/v1/users/me", json={"default_visibility": "private"})
+    assert changed.json()["default_visibility"] == "private"
+    change = {"email": "Ben2@example.com", "current": PASSWORD}
+    pending = as_("ben").put("/api/v1/users/me/email", json=change)
+    assert (pending.status_code, pending.json()["pending"]) == (202, "ben2@example.com")
+    waiting = as_("curator").get("/api/v1/admin/mail").json()["items"]
+    (secret,) = (each["text"].split("?token=")[1].split()[0] for each in waiting if "ben2" in each["recipient"])
+    assert as_("").post("/api/v1/email-addresses/confirm", json={"token": secret}).json()["email"] == "ben2@example.com"
     refused = as_("ben").put("/api/v1/users/me/password", json={"current": "wrong", "password": "another horse"})
     assert refused.status_code == 422
 
