@@ -11,6 +11,7 @@ from hythe.builds.routes import configurations as configurations
 from hythe.builds.routes import live, workers
 from hythe.builds.service import BuildsServices
 from hythe.hub.routes.endpoint import Endpoint
+from hythe.hub.routes.moved import redirect_headers
 from hythe.hub.routes.problem_details import problem_response
 from hythe.hub.service import HubServices
 
@@ -54,6 +55,8 @@ def _bound(
         try:
             return await handler(builds, hub, request)
         except Exception as error:
-            return problem_response(error)
+            response = problem_response(error)
+            response.headers.update(redirect_headers(request, error))
+            return response
 
     return handle

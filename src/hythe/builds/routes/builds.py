@@ -13,6 +13,7 @@ from hythe.builds.service import BuildsServices
 from hythe.builds.sql.builds import BuildFilter
 from hythe.builds.status import BuildStatus
 from hythe.forges.source_ref import SourceRef, SourceType
+from hythe.hub.access.actions import HubAction
 from hythe.hub.errors import NotFound
 from hythe.hub.routes.endpoint import ApiRequest, Endpoint, Nothing
 from hythe.hub.routes.repositories import repository_path
@@ -142,18 +143,54 @@ def _reply(build: Build, position: QueuePosition | None = None) -> BuildReply:
 _BUILDS = "/api/v1/repositories/{namespace}/{name:path}/builds"
 
 TABLE = (
-    ("GET", "/api/v1/builds", "List builds of all repositories", _list, Nothing, BuildsQuery, BuildsReply),
-    ("POST", f"{_BUILDS}/{{number}}/cancel", "Cancel a build", _cancel, Nothing, Nothing, BuildReply),
-    ("POST", f"{_BUILDS}/{{number}}/retry", "Build the same commit again", _retry, Nothing, Nothing, BuildReply),
-    ("GET", f"{_BUILDS}/{{number}}", "Show a build", _get, Nothing, Nothing, BuildReply),
-    ("GET", _BUILDS, "List a repository's builds", _list_repository, Nothing, BuildsQuery, BuildsReply),
-    ("POST", _BUILDS, "Start builds", _start, StartBody, Nothing, StartedReply),
+    (
+        "GET",
+        "/api/v1/builds",
+        "List builds of all repositories",
+        _list,
+        HubAction.BROWSE,
+        Nothing,
+        BuildsQuery,
+        BuildsReply,
+    ),
+    (
+        "POST",
+        f"{_BUILDS}/{{number}}/cancel",
+        "Cancel a build",
+        _cancel,
+        HubAction.CANCEL_BUILD,
+        Nothing,
+        Nothing,
+        BuildReply,
+    ),
+    (
+        "POST",
+        f"{_BUILDS}/{{number}}/retry",
+        "Build the same commit again",
+        _retry,
+        HubAction.START_BUILD,
+        Nothing,
+        Nothing,
+        BuildReply,
+    ),
+    ("GET", f"{_BUILDS}/{{number}}", "Show a build", _get, HubAction.VIEW_REPOSITORY, Nothing, Nothing, BuildReply),
+    (
+        "GET",
+        _BUILDS,
+        "List a repository's builds",
+        _list_repository,
+        HubAction.VIEW_REPOSITORY,
+        Nothing,
+        BuildsQuery,
+        BuildsReply,
+    ),
+    ("POST", _BUILDS, "Start builds", _start, HubAction.START_BUILD, StartBody, Nothing, StartedReply),
 )
 
 
 def endpoints(builds: BuildsServices) -> list[Endpoint]:
     """Return the endpoints of builds."""
     return [
-        Endpoint(method, path, summary, bound(builds, handler), body=body, query=query, reply=reply)
-        for method, path, summary, handler, body, query, reply in TABLE
+        Endpoint(method, path, summary, bound(builds, handler), body=body, query=query, reply=reply, action=action)
+        for method, path, summary, handler, action, body, query, reply in TABLE
     ]

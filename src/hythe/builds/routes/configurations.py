@@ -21,6 +21,7 @@ from hythe.builds.rules import Rule, RulePreview
 from hythe.builds.service import BuildsServices
 from hythe.builds.sql.configurations import TriggerCall
 from hythe.forges.source_ref import SourceRef
+from hythe.hub.access.actions import HubAction
 from hythe.hub.actor import HubActor
 from hythe.hub.errors import NotFound
 from hythe.hub.repositories import NewRepository
@@ -180,16 +181,62 @@ _CONFIGURATION = "/api/v1/repositories/{namespace}/{name:path}/build-configurati
 _CREATED, _NO_CONTENT, _OK = HTTPStatus.CREATED, HTTPStatus.NO_CONTENT, HTTPStatus.OK
 
 TABLE = (
-    ("POST", "/api/v1/build-preview", "Preview what rules would build", _preview, PreviewBody, PreviewReply, _OK),
-    ("GET", f"{_CONFIGURATION}/trigger", "Show the trigger URL", _trigger, Nothing, TriggerReply, _OK),
-    ("POST", f"{_CONFIGURATION}/trigger", "Replace the trigger URL", _rotate_trigger, Nothing, TriggerReply, _OK),
-    ("GET", f"{_CONFIGURATION}/secrets", "List the names of build secrets", _secrets, Nothing, SecretsReply, _OK),
-    ("PUT", f"{_CONFIGURATION}/secrets/{{secret}}", "Set a build secret", _set_secret, SecretBody, None, _NO_CONTENT),
+    (
+        "POST",
+        "/api/v1/build-preview",
+        "Preview what rules would build",
+        _preview,
+        HubAction.BROWSE,
+        PreviewBody,
+        PreviewReply,
+        _OK,
+    ),
+    (
+        "GET",
+        f"{_CONFIGURATION}/trigger",
+        "Show the trigger URL",
+        _trigger,
+        HubAction.VIEW_BUILD_SETTINGS,
+        Nothing,
+        TriggerReply,
+        _OK,
+    ),
+    (
+        "POST",
+        f"{_CONFIGURATION}/trigger",
+        "Replace the trigger URL",
+        _rotate_trigger,
+        HubAction.CONFIGURE_BUILDS,
+        Nothing,
+        TriggerReply,
+        _OK,
+    ),
+    (
+        "GET",
+        f"{_CONFIGURATION}/secrets",
+        "List the names of build secrets",
+        _secrets,
+        HubAction.VIEW_BUILD_SETTINGS,
+        Nothing,
+        SecretsReply,
+        _OK,
+    ),
+    (
+        "PUT",
+        f"{_CONFIGURATION}/secrets/{{secret}}",
+        "Set a build secret",
+        _set_secret,
+        HubAction.CONFIGURE_BUILDS,
+        SecretBody,
+        None,
+        _NO_CONTENT,
+    ),
     (
         "DELETE",
         f"{_CONFIGURATION}/secrets/{{secret}}",
         "Delete a build secret",
         _remove_secret,
+        HubAction.CONFIGURE_BUILDS,
         Nothing,
         None,
         _NO_CONTENT,
@@ -199,6 +246,7 @@ TABLE = (
         f"{_CONFIGURATION}/docker-hub",
         "Create a build configuration from Docker Hub's settings",
         _import,
+        HubAction.CONFIGURE_BUILDS,
         DockerHubBody,
         BuildConfigurationReply,
         _CREATED,
@@ -208,21 +256,41 @@ TABLE = (
         _CONFIGURATION,
         "Create a build configuration",
         _create,
+        HubAction.CONFIGURE_BUILDS,
         BuildConfigurationBody,
         BuildConfigurationReply,
         _CREATED,
     ),
-    ("GET", _CONFIGURATION, "Show the build configuration", _get, Nothing, BuildConfigurationReply, _OK),
+    (
+        "GET",
+        _CONFIGURATION,
+        "Show the build configuration",
+        _get,
+        HubAction.VIEW_REPOSITORY,
+        Nothing,
+        BuildConfigurationReply,
+        _OK,
+    ),
     (
         "PATCH",
         _CONFIGURATION,
         "Change the build configuration",
         _change,
+        HubAction.CONFIGURE_BUILDS,
         ConfigurationChanges,
         BuildConfigurationReply,
         _OK,
     ),
-    ("DELETE", _CONFIGURATION, "Delete the build configuration and its builds", _delete, Nothing, None, _NO_CONTENT),
+    (
+        "DELETE",
+        _CONFIGURATION,
+        "Delete the build configuration and its builds",
+        _delete,
+        HubAction.CONFIGURE_BUILDS,
+        Nothing,
+        None,
+        _NO_CONTENT,
+    ),
 )
 
 
@@ -237,7 +305,8 @@ def endpoints(builds: BuildsServices) -> list[Endpoint]:
             body=body,
             reply=reply,
             status=status,
+            action=action,
             lenient=body is DockerHubBody,  # Docker Hub's own settings have more fields
         )
-        for method, path, summary, handler, body, reply, status in TABLE
+        for method, path, summary, handler, action, body, reply, status in TABLE
     ]

@@ -11,6 +11,7 @@ from hythe.builds.forge_integration.forge_deliveries import MAX_BODY_SIZE, Deliv
 from hythe.builds.forge_integration.forge_webhooks import ForgeWebhookReply, RemovalReport
 from hythe.builds.forge_integration.service import ForgeServices
 from hythe.builds.sql.forge_deliveries import DeliveryOutcome, ForgeDelivery
+from hythe.hub.access.actions import HubAction
 from hythe.hub.errors import HubError
 from hythe.hub.routes.endpoint import ApiRequest, Endpoint, Nothing
 from hythe.hub.routes.problem_details import BadRequest, problem_response
@@ -98,9 +99,21 @@ class ForgeWebhookEndpoints:
         root = "/api/v1/repositories/{namespace}/{name:path}/build-configuration/forge-webhook"
         return (
             Endpoint(
-                "GET", f"{root}/deliveries", "List webhook deliveries", self.deliveries, reply=ForgeDeliveriesReply
+                "GET",
+                f"{root}/deliveries",
+                "List webhook deliveries",
+                self.deliveries,
+                reply=ForgeDeliveriesReply,
+                action=HubAction.VIEW_BUILD_SETTINGS,
             ),
-            Endpoint("GET", root, "Show the webhook and the deploy key", self.show, reply=ForgeWebhookReply),
+            Endpoint(
+                "GET",
+                root,
+                "Show the webhook and the deploy key",
+                self.show,
+                reply=ForgeWebhookReply,
+                action=HubAction.VIEW_BUILD_SETTINGS,
+            ),
             Endpoint(
                 "POST",
                 root,
@@ -108,8 +121,16 @@ class ForgeWebhookEndpoints:
                 self.install,
                 body=InstallBody,
                 reply=ForgeWebhookReply,
+                action=HubAction.CONFIGURE_BUILDS,
             ),
-            Endpoint("DELETE", root, "Remove the webhook and the deploy key", self.remove, reply=RemovalReport),
+            Endpoint(
+                "DELETE",
+                root,
+                "Remove the webhook and the deploy key",
+                self.remove,
+                reply=RemovalReport,
+                action=HubAction.CONFIGURE_BUILDS,
+            ),
         )
 
     async def show(self, _hub: HubServices, call: ApiRequest[Nothing, Nothing]) -> ForgeWebhookReply:

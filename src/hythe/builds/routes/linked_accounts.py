@@ -13,6 +13,7 @@ from hythe.builds.forge_integration.service import ForgeServices
 from hythe.builds.sql.linked_accounts import LinkedAccount
 from hythe.forges.port import ForgeRepository
 from hythe.forges.source_ref import ForgeKind, SourceRef
+from hythe.hub.access.actions import HubAction
 from hythe.hub.errors import NotFound
 from hythe.hub.routes.endpoint import ApiRequest, Endpoint, Nothing
 from hythe.hub.service import HubServices
@@ -94,9 +95,21 @@ class LinkedAccountEndpoints:
         """Return the endpoints."""
         one = "/api/v1/linked-accounts/{id}"
         return (
-            Endpoint("GET", "/api/v1/forges", "List forges", self.forges, reply=ForgesReply),
             Endpoint(
-                "GET", "/api/v1/linked-accounts", "List your linked accounts", self.list, reply=LinkedAccountsReply
+                "GET",
+                "/api/v1/forges",
+                "List forges",
+                self.forges,
+                reply=ForgesReply,
+                action=HubAction.BROWSE,
+            ),
+            Endpoint(
+                "GET",
+                "/api/v1/linked-accounts",
+                "List your linked accounts",
+                self.list,
+                reply=LinkedAccountsReply,
+                action=HubAction.VIEW_LINKED_ACCOUNTS,
             ),
             Endpoint(
                 "POST",
@@ -106,6 +119,7 @@ class LinkedAccountEndpoints:
                 body=TokenBody,
                 reply=LinkedAccountReply,
                 status=HTTPStatus.CREATED,
+                action=HubAction.LINK_ACCOUNT,
             ),
             Endpoint(
                 "GET",
@@ -114,6 +128,7 @@ class LinkedAccountEndpoints:
                 self.repositories,
                 query=RepositoriesQuery,
                 reply=RepositoriesReply,
+                action=HubAction.VIEW_LINKED_ACCOUNTS,
             ),
             Endpoint(
                 "GET",
@@ -122,6 +137,7 @@ class LinkedAccountEndpoints:
                 self.refs,
                 query=RefsQuery,
                 reply=RefsReply,
+                action=HubAction.VIEW_LINKED_ACCOUNTS,
             ),
             Endpoint(
                 "DELETE",
@@ -129,6 +145,7 @@ class LinkedAccountEndpoints:
                 "Unlink an account and remove its webhooks and deploy keys",
                 self.remove,
                 reply=RemovalReport,
+                action=HubAction.UNLINK_ACCOUNT,
             ),
             Endpoint(
                 "GET",
@@ -137,6 +154,7 @@ class LinkedAccountEndpoints:
                 self.git_refs,
                 query=GitURLQuery,
                 reply=RefsReply,
+                action=HubAction.VIEW_LINKED_ACCOUNTS,
             ),
         )
 

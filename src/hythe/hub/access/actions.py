@@ -39,6 +39,7 @@ class HubAction(Enum):
     CONFIGURE_BUILDS = "build-configuration.change"
     VIEW_WEBHOOKS = "webhook.view"
     CONFIGURE_WEBHOOKS = "webhook.change"
+    ANSWER_WEBHOOK = "webhook.answer"
     # In a namespace
     CREATE_REPOSITORY = "repository.create"
     VIEW_NAMESPACE_AUDIT_LOG = "namespace.view-audit"
@@ -136,6 +137,27 @@ class HubAction(Enum):
     DELETE_USER = "user.delete"
     RESET_SECOND_FACTORS = "user.reset-second-factors"
     RESET_PASSWORD = "user.set-password"  # noqa: S105 (an action)
+    SIGN_OUT_USER = "user.sign-out"
+    SET_HUB_ROLE = "user.set-role"
+    OPEN_REPOSITORY = "repository.open"
+    VIEW_TAKEN_DOWN = "repository.view-taken-down"
+    TAKE_DOWN_REPOSITORY = "repository.take-down"
+    RESTORE_REPOSITORY = "repository.restore"
+    REMOVE_REPOSITORY = "repository.remove"
+    HAND_OVER_REPOSITORY = "repository.hand-over"
+    SET_OFFICIAL = "repository.set-official"
+    REPORT_REPOSITORY = "report.create"
+    VIEW_REPORTS = "report.view"
+    CLOSE_REPORT = "report.close"
+    VIEW_BLOCKED = "blocked.view"
+    BLOCK_NAME = "blocked-name.add"
+    UNBLOCK_NAME = "blocked-name.remove"
+    BLOCK_DIGEST = "blocked-digest.add"
+    UNBLOCK_DIGEST = "blocked-digest.remove"
+    VIEW_QUEUE = "queue.view"
+    CANCEL_ANY_BUILD = "queue.cancel-build"
+    VIEW_STORAGE = "storage.view"
+    VIEW_SETTINGS = "settings.view"
 
 
 Needed: TypeAlias = RepositoryRole | OrganizationRole | HubRole | Everyone
@@ -190,6 +212,9 @@ TABLE: dict[HubAction, Rule] = {
     HubAction.CONFIGURE_BUILDS: Rule(RepositoryRole.ADMIN, Right.BUILDS, _CHANGES, "Set up Trusted Builds"),
     HubAction.VIEW_WEBHOOKS: Rule(RepositoryRole.ADMIN, Right.ADMIN, _READS, "See webhooks and their deliveries"),
     HubAction.CONFIGURE_WEBHOOKS: Rule(RepositoryRole.ADMIN, Right.ADMIN, _CHANGES, "Add, change and remove webhooks"),
+    HubAction.ANSWER_WEBHOOK: Rule(
+        Everyone.ANYONE, Right.READ, _READS, "Report the result of a webhook to the secret address in its body"
+    ),
     HubAction.CREATE_REPOSITORY: Rule(OrganizationRole.MEMBER, Right.WRITE, _CHANGES, "Create a repository"),
     HubAction.VIEW_COLLABORATORS: Rule(RepositoryRole.ADMIN, Right.ADMIN, _READS, "See collaborators and invitations"),
     HubAction.INVITE_COLLABORATOR: Rule(
@@ -318,6 +343,49 @@ TABLE: dict[HubAction, Rule] = {
         HubRole.ADMINISTRATOR, Right.ACCOUNT, _CHANGES, "Remove the second factors of an account"
     ),
     HubAction.RESET_PASSWORD: Rule(HubRole.ADMINISTRATOR, Right.ACCOUNT, _CHANGES, "Set another account's password"),
+    HubAction.REPORT_REPOSITORY: Rule(Everyone.ACCOUNT, Right.ACCOUNT, _CHANGES, "Report a repository for abuse"),
+    HubAction.SIGN_OUT_USER: Rule(
+        HubRole.ADMINISTRATOR, Right.ACCOUNT, _CHANGES, "End every session and login of an account"
+    ),
+    HubAction.SET_HUB_ROLE: Rule(
+        HubRole.ADMINISTRATOR, Right.ACCOUNT, _CHANGES, "Make an account a curator or an administrator, or end that"
+    ),
+    HubAction.OPEN_REPOSITORY: Rule(
+        HubRole.ADMINISTRATOR, Right.ACCOUNT, _CHANGES, "Read a private repository of others for an hour"
+    ),
+    HubAction.VIEW_TAKEN_DOWN: Rule(
+        HubRole.ADMINISTRATOR, Right.ACCOUNT, _READS, "See which repositories are taken down"
+    ),
+    HubAction.TAKE_DOWN_REPOSITORY: Rule(HubRole.ADMINISTRATOR, Right.ACCOUNT, _CHANGES, "Take a repository down"),
+    HubAction.RESTORE_REPOSITORY: Rule(
+        HubRole.ADMINISTRATOR, Right.ACCOUNT, _CHANGES, "Restore a repository that was taken down"
+    ),
+    HubAction.REMOVE_REPOSITORY: Rule(HubRole.ADMINISTRATOR, Right.ACCOUNT, _CHANGES, "Delete a repository of others"),
+    HubAction.HAND_OVER_REPOSITORY: Rule(
+        HubRole.ADMINISTRATOR, Right.ACCOUNT, _CHANGES, "Give a repository of others to another owner"
+    ),
+    HubAction.SET_OFFICIAL: Rule(
+        HubRole.ADMINISTRATOR, Right.ACCOUNT, _CHANGES, "Mark a repository as official, or end that"
+    ),
+    HubAction.VIEW_REPORTS: Rule(HubRole.ADMINISTRATOR, Right.ACCOUNT, _READS, "See reports of abuse"),
+    HubAction.CLOSE_REPORT: Rule(
+        HubRole.ADMINISTRATOR, Right.ACCOUNT, _CHANGES, "Resolve or dismiss a report of abuse"
+    ),
+    HubAction.VIEW_BLOCKED: Rule(HubRole.ADMINISTRATOR, Right.ACCOUNT, _READS, "See blocked names and digests"),
+    HubAction.BLOCK_NAME: Rule(
+        HubRole.ADMINISTRATOR, Right.ACCOUNT, _CHANGES, "Block names of new accounts and repositories"
+    ),
+    HubAction.UNBLOCK_NAME: Rule(HubRole.ADMINISTRATOR, Right.ACCOUNT, _CHANGES, "Unblock names"),
+    HubAction.BLOCK_DIGEST: Rule(
+        HubRole.ADMINISTRATOR, Right.ACCOUNT, _CHANGES, "Block a manifest or blob, and delete it everywhere"
+    ),
+    HubAction.UNBLOCK_DIGEST: Rule(HubRole.ADMINISTRATOR, Right.ACCOUNT, _CHANGES, "Unblock a manifest or blob"),
+    HubAction.VIEW_QUEUE: Rule(HubRole.ADMINISTRATOR, Right.ACCOUNT, _READS, "See all queued and running builds"),
+    HubAction.CANCEL_ANY_BUILD: Rule(HubRole.ADMINISTRATOR, Right.ACCOUNT, _CHANGES, "Cancel a build of others"),
+    HubAction.VIEW_STORAGE: Rule(
+        HubRole.ADMINISTRATOR, Right.ACCOUNT, _READS, "See how much storage each namespace uses"
+    ),
+    HubAction.VIEW_SETTINGS: Rule(HubRole.ADMINISTRATOR, Right.ACCOUNT, _READS, "See the settings in force"),
 }
 
 OF_REGISTRY = {

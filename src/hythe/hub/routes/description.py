@@ -15,9 +15,9 @@ _PARAMETER = re.compile(r"\{(\w+)(?::path)?\}")
 _TEMPLATE = "#/components/schemas/{name}"
 
 _CONVENTIONS = """\
-Errors are problem details (RFC 9457). Lists have pages of up to 100 items, and cursors for those around them. Each GET \
-has an ETag: `If-None-Match` saves its transfer, and `If-Match` with a PUT, PATCH or DELETE of the same address refuses \
-the change (412) if the resource has changed since. `RateLimit` says how many requests are left.
+Errors are problem details (RFC 9457). Lists have pages of up to 100 items, and cursors for those around them. Each \
+GET has an ETag: `If-None-Match` saves its transfer, and `If-Match` with a PUT, PATCH or DELETE of the same address \
+refuses the change (412) if the resource has changed since. `RateLimit` says how many requests are left.
 """
 
 

@@ -250,7 +250,15 @@ _ONE = "/v2/repositories/{namespace}/{name:path}"
 
 ENDPOINTS = _both(
     (
-        Endpoint("POST", "/v2/users/login", "Log in", _log_in, body=Login, reply=LoginReply),
+        Endpoint(
+            "POST",
+            "/v2/users/login",
+            "Log in",
+            _log_in,
+            body=Login,
+            reply=LoginReply,
+            action=HubAction.SIGN_IN,
+        ),
         Endpoint(
             "POST",
             "/v2/users/2fa-login",
@@ -260,8 +268,24 @@ ENDPOINTS = _both(
             reply=LoginReply,
             action=HubAction.SIGN_IN,
         ),
-        Endpoint("POST", "/v2/auth/token", "Log in", _authorize, body=Secret, reply=AuthReply),
-        Endpoint("GET", "/v2/search/repositories", "Search", _search, query=HubQuery, reply=DockerHubPage[HubFound]),
+        Endpoint(
+            "POST",
+            "/v2/auth/token",
+            "Log in",
+            _authorize,
+            body=Secret,
+            reply=AuthReply,
+            action=HubAction.SIGN_IN,
+        ),
+        Endpoint(
+            "GET",
+            "/v2/search/repositories",
+            "Search",
+            _search,
+            query=HubQuery,
+            reply=DockerHubPage[HubFound],
+            action=HubAction.BROWSE,
+        ),
         Endpoint(
             "GET",
             "/v2/repositories/{namespace}",
@@ -269,12 +293,49 @@ ENDPOINTS = _both(
             _repositories,
             query=HubQuery,
             reply=DockerHubPage[HubRepository],
+            action=HubAction.BROWSE,
         ),
-        Endpoint("GET", _ONE, "Get a repository", _get, reply=HubRepository),
-        Endpoint("DELETE", _ONE, "Delete a repository", _delete, status=HTTPStatus.ACCEPTED),
-        Endpoint("GET", f"{_ONE}/tags", "List tags", _tags, query=HubQuery, reply=DockerHubPage[HubTag]),
-        Endpoint("GET", f"{_ONE}/tags/{{tag}}", "Get a tag", _get_tag, reply=HubTag),
-        Endpoint("DELETE", f"{_ONE}/tags/{{tag}}", "Delete a tag", _delete_tag, status=HTTPStatus.NO_CONTENT),
+        Endpoint(
+            "GET",
+            _ONE,
+            "Get a repository",
+            _get,
+            reply=HubRepository,
+            action=HubAction.VIEW_REPOSITORY,
+        ),
+        Endpoint(
+            "DELETE",
+            _ONE,
+            "Delete a repository",
+            _delete,
+            status=HTTPStatus.ACCEPTED,
+            action=HubAction.DELETE_REPOSITORY,
+        ),
+        Endpoint(
+            "GET",
+            f"{_ONE}/tags",
+            "List tags",
+            _tags,
+            query=HubQuery,
+            reply=DockerHubPage[HubTag],
+            action=HubAction.VIEW_REPOSITORY,
+        ),
+        Endpoint(
+            "GET",
+            f"{_ONE}/tags/{{tag}}",
+            "Get a tag",
+            _get_tag,
+            reply=HubTag,
+            action=HubAction.VIEW_REPOSITORY,
+        ),
+        Endpoint(
+            "DELETE",
+            f"{_ONE}/tags/{{tag}}",
+            "Delete a tag",
+            _delete_tag,
+            status=HTTPStatus.NO_CONTENT,
+            action=HubAction.DELETE_TAG,
+        ),
     )
 )
 """Not in the OpenAPI document: tools that use these endpoints know Docker Hub's documentation."""

@@ -1,7 +1,7 @@
 """An endpoint of the JSON API as a value: it handles requests, and its OpenAPI description is generated from it."""
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Annotated, Any, Generic, TypeVar
 from urllib.parse import urlencode, urlsplit
@@ -96,7 +96,7 @@ class Endpoint:
     reply: Any = None
     status: HTTPStatus = HTTPStatus.OK
     lenient: bool = False
-    action: HubAction | None = None
+    action: HubAction = field(kw_only=True)
 
 
 def page_reply(page: Page[Any], items: Iterable[T]) -> PageReply[T]:

@@ -101,6 +101,7 @@ ENDPOINTS = (
         _search,
         query=SearchParameters,
         reply=PageReply[RepositorySummary],
+        action=HubAction.BROWSE,
     ),
     Endpoint(
         "GET",
@@ -119,6 +120,7 @@ ENDPOINTS = (
         body=NewRepository,
         reply=RepositoryReply,
         status=HTTPStatus.CREATED,
+        action=HubAction.CREATE_REPOSITORY,
     ),
     Endpoint(
         "GET",
@@ -127,6 +129,7 @@ ENDPOINTS = (
         _newest,
         query=PageQuery,
         reply=PageReply[RepositorySummary],
+        action=HubAction.BROWSE,
     ),
     Endpoint(
         "GET",
@@ -135,14 +138,31 @@ ENDPOINTS = (
         _list,
         query=PageQuery,
         reply=PageReply[RepositorySummary],
+        action=HubAction.BROWSE,
     ),
-    Endpoint("GET", _ONE, "Get a repository", _get, reply=RepositoryReply),
-    Endpoint("PATCH", _ONE, "Update a repository", _change, body=RepositoryChange, reply=RepositoryReply),
+    Endpoint(
+        "GET",
+        _ONE,
+        "Get a repository",
+        _get,
+        reply=RepositoryReply,
+        action=HubAction.VIEW_REPOSITORY,
+    ),
+    Endpoint(
+        "PATCH",
+        _ONE,
+        "Update a repository",
+        _change,
+        body=RepositoryChange,
+        reply=RepositoryReply,
+        action=HubAction.DESCRIBE_REPOSITORY,
+    ),
     Endpoint(
         "DELETE",
         _ONE,
         "Delete a repository with all its images",
         _delete,
         status=HTTPStatus.NO_CONTENT,
+        action=HubAction.DELETE_REPOSITORY,
     ),
 )

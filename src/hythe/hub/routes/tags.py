@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
+from hythe.hub.access.actions import HubAction
 from hythe.hub.errors import NotFound
 from hythe.hub.routes.endpoint import ApiRequest, Endpoint, Nothing, PageQuery, PageReply, page_reply
 from hythe.hub.routes.repositories import repository_path
@@ -106,13 +107,64 @@ _TAG = f"{_TAGS}/{{tag}}"
 _IMMUTABLE = "/api/v1/repositories/{namespace}/{name:path}/immutable-tags"
 
 ENDPOINTS = (
-    Endpoint("GET", f"{_TAG}/history", "List a tag's history", _history, query=HistoryQuery, reply=HistoryReply),
-    Endpoint("POST", f"{_TAG}/restore", "Restore a tag to an earlier digest", _restore, body=Restoring, reply=Tag),
-    Endpoint("GET", _IMMUTABLE, "List the patterns of immutable tags", _immutable, reply=ImmutableTags),
     Endpoint(
-        "PUT", _IMMUTABLE, "Set the patterns of immutable tags", _set_immutable, body=ImmutableTags, reply=ImmutableTags
+        "GET",
+        f"{_TAG}/history",
+        "List a tag's history",
+        _history,
+        query=HistoryQuery,
+        reply=HistoryReply,
+        action=HubAction.VIEW_REPOSITORY,
     ),
-    Endpoint("GET", _TAGS, "List tags, most recently moved first", _list, query=TagsQuery, reply=PageReply[Tag]),
-    Endpoint("GET", _TAG, "Get a tag", _get, reply=Tag),
-    Endpoint("DELETE", _TAG, "Delete a tag but not its image", _delete, status=HTTPStatus.NO_CONTENT),
+    Endpoint(
+        "POST",
+        f"{_TAG}/restore",
+        "Restore a tag to an earlier digest",
+        _restore,
+        body=Restoring,
+        reply=Tag,
+        action=HubAction.MOVE_TAG,
+    ),
+    Endpoint(
+        "GET",
+        _IMMUTABLE,
+        "List the patterns of immutable tags",
+        _immutable,
+        reply=ImmutableTags,
+        action=HubAction.VIEW_REPOSITORY,
+    ),
+    Endpoint(
+        "PUT",
+        _IMMUTABLE,
+        "Set the patterns of immutable tags",
+        _set_immutable,
+        body=ImmutableTags,
+        reply=ImmutableTags,
+        action=HubAction.PROTECT_TAGS,
+    ),
+    Endpoint(
+        "GET",
+        _TAGS,
+        "List tags, most recently moved first",
+        _list,
+        query=TagsQuery,
+        reply=PageReply[Tag],
+        action=HubAction.VIEW_REPOSITORY,
+    ),
+    Endpoint(
+        "GET",
+        _TAG,
+        "Get a tag",
+        _get,
+        reply=Tag,
+        action=HubAction.VIEW_REPOSITORY,
+    ),
+    Endpoint(
+        "DELETE",
+        _TAG,
+        "Delete a tag but not its image",
+        _delete,
+        status=HTTPStatus.NO_CONTENT,
+        action=HubAction.DELETE_TAG,
+    ),
 )

@@ -5,6 +5,7 @@ from http import HTTPStatus
 
 import msgspec
 
+from hythe.hub.access.actions import HubAction
 from hythe.hub.routes.endpoint import ApiRequest, Endpoint, Nothing, PageQuery, PageReply, page_reply
 from hythe.hub.service import HubServices
 from hythe.hub.sql.user_administration import AccountContents
@@ -117,10 +118,42 @@ async def _delete(hub: HubServices, call: ApiRequest[Nothing, DeletionQuery]) ->
 
 
 ENDPOINTS = (
-    Endpoint("POST", "/api/v1/users", "Sign up", _create, body=NewUser, reply=UserReply, status=HTTPStatus.CREATED),
-    Endpoint("GET", "/api/v1/users", "List all accounts", _list, query=PageQuery, reply=PageReply[UserReply]),
-    Endpoint("GET", "/api/v1/users/me", "Get your account", _me, reply=UserReply),
-    Endpoint("PATCH", "/api/v1/users/me", "Update your account", _change_me, body=UserChange, reply=UserReply),
+    Endpoint(
+        "POST",
+        "/api/v1/users",
+        "Sign up",
+        _create,
+        body=NewUser,
+        reply=UserReply,
+        status=HTTPStatus.CREATED,
+        action=HubAction.SIGN_UP,
+    ),
+    Endpoint(
+        "GET",
+        "/api/v1/users",
+        "List all accounts",
+        _list,
+        query=PageQuery,
+        reply=PageReply[UserReply],
+        action=HubAction.VIEW_USERS,
+    ),
+    Endpoint(
+        "GET",
+        "/api/v1/users/me",
+        "Get your account",
+        _me,
+        reply=UserReply,
+        action=HubAction.VIEW_ACCOUNT,
+    ),
+    Endpoint(
+        "PATCH",
+        "/api/v1/users/me",
+        "Update your account",
+        _change_me,
+        body=UserChange,
+        reply=UserReply,
+        action=HubAction.CHANGE_ACCOUNT,
+    ),
     Endpoint(
         "PUT",
         "/api/v1/users/me/password",
@@ -128,8 +161,16 @@ ENDPOINTS = (
         _set_password,
         body=PasswordChange,
         status=HTTPStatus.NO_CONTENT,
+        action=HubAction.SET_PASSWORD,
     ),
-    Endpoint("GET", "/api/v1/users/{username}", "Get an account", _get, reply=UserReply),
+    Endpoint(
+        "GET",
+        "/api/v1/users/{username}",
+        "Get an account",
+        _get,
+        reply=UserReply,
+        action=HubAction.BROWSE,
+    ),
     Endpoint(
         "PATCH",
         "/api/v1/users/{username}",
@@ -137,6 +178,7 @@ ENDPOINTS = (
         _set_plan,
         body=PlanChange,
         reply=UserReply,
+        action=HubAction.SET_PLAN,
     ),
     Endpoint(
         "DELETE",
@@ -145,6 +187,7 @@ ENDPOINTS = (
         _delete,
         query=DeletionQuery,
         reply=DeletedAccount,
+        action=HubAction.DELETE_USER,
     ),
     Endpoint(
         "GET",
@@ -152,9 +195,15 @@ ENDPOINTS = (
         "Count what deleting an account would delete (administrators only)",
         _contents,
         reply=AccountContents,
+        action=HubAction.DELETE_USER,
     ),
     Endpoint(
-        "POST", "/api/v1/users/{username}/block", "Block an account (administrators only)", _block, reply=UserReply
+        "POST",
+        "/api/v1/users/{username}/block",
+        "Block an account (administrators only)",
+        _block,
+        reply=UserReply,
+        action=HubAction.BLOCK_USER,
     ),
     Endpoint(
         "POST",
@@ -162,5 +211,6 @@ ENDPOINTS = (
         "Unblock an account (administrators only)",
         _unblock,
         reply=UserReply,
+        action=HubAction.UNBLOCK_USER,
     ),
 )

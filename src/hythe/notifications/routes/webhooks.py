@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
+from hythe.hub.access.actions import HubAction
 from hythe.hub.errors import NotFound
 from hythe.hub.routes.endpoint import ApiRequest, Endpoint, Nothing
 from hythe.hub.routes.parsing import parse_body, read_body
@@ -111,12 +112,47 @@ def endpoints(service: WebhookService) -> tuple[Endpoint, ...]:
     one = f"{_WEBHOOKS}/{{webhook}}"
     redeliver = f"{_WEBHOOKS}/deliveries/{{delivery}}/redeliver"
     return (
-        Endpoint("GET", f"{one}/deliveries", "List deliveries", handlers.deliveries, reply=WebhookDeliveriesReply),
-        Endpoint("POST", redeliver, "Send a delivery again", handlers.redeliver, status=_NO_CONTENT),
-        Endpoint("DELETE", one, "Remove a webhook", handlers.remove, status=_NO_CONTENT),
-        Endpoint("GET", _WEBHOOKS, "List webhooks", handlers.of_repository, reply=WebhooksReply),
         Endpoint(
-            "POST", _WEBHOOKS, "Add a webhook", handlers.add, NewWebhook, reply=WebhookReply, status=HTTPStatus.CREATED
+            "GET",
+            f"{one}/deliveries",
+            "List deliveries",
+            handlers.deliveries,
+            reply=WebhookDeliveriesReply,
+            action=HubAction.VIEW_WEBHOOKS,
+        ),
+        Endpoint(
+            "POST",
+            redeliver,
+            "Send a delivery again",
+            handlers.redeliver,
+            status=_NO_CONTENT,
+            action=HubAction.CONFIGURE_WEBHOOKS,
+        ),
+        Endpoint(
+            "DELETE",
+            one,
+            "Remove a webhook",
+            handlers.remove,
+            status=_NO_CONTENT,
+            action=HubAction.CONFIGURE_WEBHOOKS,
+        ),
+        Endpoint(
+            "GET",
+            _WEBHOOKS,
+            "List webhooks",
+            handlers.of_repository,
+            reply=WebhooksReply,
+            action=HubAction.VIEW_WEBHOOKS,
+        ),
+        Endpoint(
+            "POST",
+            _WEBHOOKS,
+            "Add a webhook",
+            handlers.add,
+            NewWebhook,
+            reply=WebhookReply,
+            status=HTTPStatus.CREATED,
+            action=HubAction.CONFIGURE_WEBHOOKS,
         ),
     )
 
