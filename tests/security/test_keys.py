@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import shutil
 import sqlite3
 import time
 from collections.abc import Callable
@@ -91,6 +92,14 @@ def test_a_data_folder_of_an_older_version(hub: HytheServer) -> None:
     assert client.send("GET", PEM).text.count("BEGIN PUBLIC KEY") == 1
 
 
+@pytest.fixture(scope="module")
+def data_with_ann(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The data folder of a hub with ann, to be copied."""
+    folder = tmp_path_factory.mktemp("ann")
+    HytheServer(HUB, folder / "data", folder, env=QUIET).create_user("ann", PASSWORD)
+    return folder / "data"
+
+
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
@@ -102,10 +111,11 @@ def test_a_data_folder_of_an_older_version(hub: HytheServer) -> None:
         ("old setting", "the setting builds_key is now called secret_key"),
     ],
 )
-def test_without_the_right_key_the_hub_does_not_start(tmp_path: Path, damage: str, words: str) -> None:
+def test_without_the_right_key_the_hub_does_not_start(
+    data_with_ann: Path, tmp_path: Path, damage: str, words: str
+) -> None:
     """The error names the file or the setting, and the keys in the database stay."""
-    hub = HytheServer(HUB, tmp_path / "data", tmp_path, env=QUIET)
-    hub.create_user("ann", PASSWORD)
+    hub = HytheServer(HUB, shutil.copytree(data_with_ann, tmp_path / "data"), tmp_path, env=QUIET)
     before = rows(hub.data, "SELECT * FROM signing_keys")
     file = hub.data / "secret.key"
     match damage:

@@ -18,7 +18,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from tests.contracts.distribution import Client, digest_of
 from tests.parts.chromium import FLAGS
 from tests.parts.docker_registry import htpasswd
-from tests.parts.hub import HytheServer
+from tests.parts.hub import REGISTRY, HytheServer, server_factory
 from tests.parts.process import program
 
 DOMAINS = ("evil.test", "registry", "deep.evil.test", "registry.local", "evil.internal", "localhost.evil.test")
@@ -106,11 +106,13 @@ class QuietHandler(http.server.SimpleHTTPRequestHandler):
         """Log nothing."""
 
 
-@pytest.fixture
-def registry(private_registry: HytheServer) -> HytheServer:
-    """A registry without passwords that has one image."""
-    fill(Client(private_registry.port))
-    return private_registry
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HytheServer]:
+    """A registry without passwords that has one image; each test compares what is in it before and after."""
+    with server_factory(tmp_path_factory.mktemp("registry"), REGISTRY) as start:
+        server: HytheServer = start()
+        fill(Client(server.port))
+        yield server
 
 
 def fill(client: Client) -> None:
@@ -255,9 +257,9 @@ def test_the_registrys_own_address_works_in_a_browser(registry: HytheServer, pag
 
 
 @pytest.mark.parametrize("host", ["hub.example.com", "hub.example.com:8080", "10.0.0.7", "hub"])
-def test_a_hub_answers_to_every_name(start_hub: Callable[..., HytheServer], host: str) -> None:
+def test_a_hub_answers_to_every_name(shared_hub: HytheServer, host: str) -> None:
     """Accounts and tokens protect a hub, so that any name and any proxy in front of it work without a setting."""
-    assert status(start_hub(), host, "/sign-in") == 200
+    assert status(shared_hub, host, "/sign-in") == 200
 
 
 @pytest.mark.parametrize(

@@ -106,7 +106,7 @@ def hostile_answer(path: str) -> tuple[int, bytes]:
     return 403, json.dumps({"errors": [error], "title": EVERYTHING, "detail": EVERYTHING}).encode()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def hostile_hub() -> Iterator[str]:
     """A registry and hub whose every text is an attack; its address."""
 
@@ -143,10 +143,11 @@ def hostile_hub() -> Iterator[str]:
     server.server_close()
 
 
-@pytest.fixture
-def environment(tmp_path: Path) -> dict[str, str]:
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Folders with an image whose every text is an attack, and a credential helper that says more of them."""
-    store = LocalStore(tmp_path / "store")
+    folder = tmp_path_factory.mktemp("home")
+    store = LocalStore(folder / "store")
     image = add_image(store, {"etc/first": b"1"})
     manifest = msgspec.json.decode(store.read_document(image.parsed_digest), type=ImageManifest)
     config = ImageConfig.parse(store.read_document(Digest.parse(manifest.config.digest)))
@@ -162,18 +163,18 @@ def environment(tmp_path: Path) -> dict[str, str]:
     described = msgspec.structs.replace(manifest.config, digest=str(store.add_document(content)), size=len(content))
     made = msgspec.structs.replace(manifest, config=described).encode()
     store.put(Descriptor(image.media_type, str(store.add_document(made)), len(made)), Reference.parse("evil"))
-    helper = tmp_path / "bin" / "docker-credential-evil"
+    helper = folder / "bin" / "docker-credential-evil"
     helper.parent.mkdir()
-    (tmp_path / "attack").write_text(EVERYTHING)
-    helper.write_text(f"#!/bin/sh\ncat {tmp_path}/attack >&2; exit 1\n")
+    (folder / "attack").write_text(EVERYTHING)
+    helper.write_text(f"#!/bin/sh\ncat {folder}/attack >&2; exit 1\n")
     helper.chmod(0o755)
-    (tmp_path / "docker").mkdir()
-    (tmp_path / "docker" / "config.json").write_text(json.dumps({"credHelpers": {"evil.example": "evil"}}))
+    (folder / "docker").mkdir()
+    (folder / "docker" / "config.json").write_text(json.dumps({"credHelpers": {"evil.example": "evil"}}))
     return {
-        "HOME": str(tmp_path),
-        "HYTHE_STORE": str(tmp_path / "store"),
-        "HYTHE_STATE": str(tmp_path / "state"),
-        "DOCKER_CONFIG": str(tmp_path / "docker"),
+        "HOME": str(folder),
+        "HYTHE_STORE": str(folder / "store"),
+        "HYTHE_STATE": str(folder / "state"),
+        "DOCKER_CONFIG": str(folder / "docker"),
         "PATH": f"{helper.parent}:{os.environ['PATH']}",
         "LANG": "C.UTF-8",
         "COLUMNS": "80",

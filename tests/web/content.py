@@ -53,13 +53,15 @@ class Content:
     def image(
         self,
         repository: str,
-        tag: str = "",
-        *,
+        *tags: str,
         architecture: str = "amd64",
         steps: tuple[str, ...] = (),
         **container: Any,
     ) -> Any:
-        """Push an image with one layer per step, and return its descriptor; ``container`` is its config."""
+        """Push an image with one layer per step, and return its descriptor; ``container`` is its config.
+
+        Without a tag it has only its digest.
+        """
         owner = repository.partition("/")[0]
         layers = [
             self._blob(repository, owner, f"{architecture} {step}".encode(), LAYER) for step in steps or ("COPY",)
@@ -74,7 +76,9 @@ class Content:
         configured = self._blob(repository, owner, json.dumps(config).encode(), CONFIG)
         manifest = {"schemaVersion": 2, "mediaType": MANIFEST, "config": configured, "layers": layers}
         platform = {"architecture": architecture, "os": "linux"}
-        return self._manifest(repository, owner, tag, manifest) | {"platform": platform}
+        for tag in tags or ("",):
+            described = self._manifest(repository, owner, tag, manifest)
+        return described | {"platform": platform}
 
     def index(self, repository: str, tag: str, *architectures: str, **annotations: str) -> Any:
         """Push one image per architecture and an index of them."""

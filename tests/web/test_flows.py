@@ -211,8 +211,7 @@ def test_tags_are_made_immutable(visitor: Page, content: Content) -> None:
 def test_a_tag_is_found_among_many(visitor: Page, content: Content) -> None:
     """If there is more than one page of tags, a filter finds one; no match shows an empty state."""
     name = content.repository(content.account(), "fleet")
-    for number in range(25):
-        content.image(name, f"1.{number}")
+    content.image(name, *(f"1.{number}" for number in range(25)))
     visitor.goto(f"{content.url}/{name}/-/tags")
     visitor.get_by_label("Filter tags").fill("1.7")
     visitor.get_by_role("button", name="Filter").click()
