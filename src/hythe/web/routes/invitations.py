@@ -4,12 +4,16 @@ from urllib.parse import quote
 
 from starlette.responses import Response
 
+from hythe.hub.access.actions import HubAction
 from hythe.hub.collaborator import Invitation
-from hythe.hub.errors import NotFound, Refused
-from hythe.hub.invitations import LINK_PATH
+from hythe.hub.errors import Invalid, NotFound, Refused, Taken, TooManyAttempts
+from hythe.hub.invitations import LINK_PATH, NewInvitation
+from hythe.hub.page import MAX_PAGE_SIZE, Paging
 from hythe.web.flashes import Flash
 from hythe.web.routes.account import account_tabs
+from hythe.web.routes.form import Form, parse_values, prefilled
 from hythe.web.routes.navigation import page_link, paging_of
+from hythe.web.routes.organizations import organization_name, organization_tabs
 from hythe.web.routes.page_request import PageRequest
 
 LONGEST_SECRET = 200
@@ -92,3 +96,50 @@ async def decline_invitation(page: PageRequest) -> Response:
     await page.form()
     await page.site.hub.invitations.decline(page.actor, page.request.path_params["invitation"])
     return page.redirect(OWN, Flash.INVITATION_DECLINED)
+
+
+async def of_organization(page: PageRequest) -> Response:
+    """List the pending invitations to an organization, or invite by user name or e-mail."""
+    name = organization_name(page)
+    await page.site.hub.access.require_organization(page.actor, name, HubAction.VIEW_INVITATIONS)
+    if page.request.method != "POST":
+        return await _organization_page(page, name, prefilled(role="member"))
+    form = await page.form()
+    try:
+        await page.site.hub.invitations.invite(page.actor, name, _new_invitation(form))
+    except (Invalid, Taken) as error:
+        # The form has one field for both.
+        errors = {{"username": "invited", "email": "invited"}.get(key, key): text for key, text in error.fields.items()}
+        return await _organization_page(page, name, form.with_errors(errors))
+    except (Refused, TooManyAttempts) as error:
+        return await _organization_page(page, name, form.with_errors({"": str(error)}))
+    return page.redirect(f"/{quote(name)}/-/invitations", Flash.INVITATION_SENT)
+
+
+def _new_invitation(form: Form) -> NewInvitation:
+    invited = form["invited"].strip()
+    whom = {"email": invited} if "@" in invited else {"username": invited}
+    return parse_values({**whom, "role": form["role"], "team": form["team"]}, NewInvitation)
+
+
+async def _organization_page(page: PageRequest, name: str, form: Form) -> Response:
+    hub = page.site.hub
+    teams = await hub.teams.list(page.actor, name, Paging(page_size=MAX_PAGE_SIZE))
+    return page.render(
+        "organization-invitations.html",
+        422 if form.errors else 200,
+        namespace=name,
+        form=form,
+        teams=[("", "None"), *((each.name, each.name) for each in teams.items)],
+        listing=await hub.invitations.of_organization(page.actor, name, paging_of(page)),
+        page_link=page_link(f"/{quote(name)}/-/invitations"),
+        tabs=await organization_tabs(page, name, "/-/invitations"),
+    )
+
+
+async def cancel_invitation(page: PageRequest) -> Response:
+    """Cancel an invitation to an organization."""
+    await page.form()
+    name = organization_name(page)
+    await page.site.hub.invitations.cancel(page.actor, name, page.request.path_params["invitation"])
+    return page.redirect(f"/{quote(name)}/-/invitations", Flash.INVITATION_CANCELLED)
