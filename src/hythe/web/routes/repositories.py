@@ -10,11 +10,13 @@ from hythe.builds.status import BuildStatus
 from hythe.hub.access.actions import HubAction
 from hythe.hub.errors import NotFound
 from hythe.hub.image import ImageDetails
+from hythe.hub.namespaces import NamespaceKind
 from hythe.hub.page import Paging
 from hythe.hub.repository import Repository
 from hythe.oci.errors import InvalidDigest, InvalidReference
 from hythe.oci.reference import DEFAULT_NAMESPACE, DEFAULT_TAG, Reference
 from hythe.web.routes.navigation import Tab, page_link, paging_of, tabs
+from hythe.web.routes.organizations import organization_tabs
 from hythe.web.routes.page_request import PageRequest
 from hythe.web.templates import repository_address
 
@@ -31,13 +33,19 @@ async def namespace(page: PageRequest) -> Response:
     except NotFound:
         official = await hub.repositories.get(page.actor, name)
         return page.redirect(repository_address(official))
+    context = await hub.access.context(page.actor, f"{name}/")
+    organization = context.namespace is NamespaceKind.ORGANIZATION
     return page.render(
         "namespace.html",
         namespace=name,
         listing=listing,
         official=name == DEFAULT_NAMESPACE,
         own=name == page.name,
+        organization=organization,
+        may_create=context.may_create,
+        needs_second_factor=context.needs_second_factor,
         page_link=page_link(f"/{quote(name)}"),
+        tabs=await organization_tabs(page, name, "") if organization and context.member else (),
     )
 
 
@@ -106,6 +114,8 @@ async def repository_tabs(page: PageRequest, repository: Repository, current: st
         pages.append((f"{own}/-/builds", "Builds"))
     if await page.site.hub.repositories.may_write(page.actor, repository.full_name):
         pages.append((f"{own}/-/settings", "Settings"))
+    if await page.site.hub.access.may(page.actor, repository.full_name, HubAction.VIEW_COLLABORATORS):
+        pages.append((f"{own}/-/collaborators", "Collaborators"))
     return tabs(current, *pages)
 
 
