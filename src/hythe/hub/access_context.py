@@ -48,6 +48,9 @@ class AccessContext(msgspec.Struct, frozen=True):
     its repositories, and ``granted`` what teams and collaboration give on this one (for one that does not exist: what
     patterns of teams would give). ``members_create``: members of the organization may create repositories. ``needs_second_factor``: the organization
     requires a second factor, which the user does not have, so they have no role there.
+
+    ``taken_down``: why an administrator took the repository down; None: it is not. ``opened_until``: the user is an
+    administrator and may read the repository until then.
     """
 
     namespace: NamespaceKind | None
@@ -68,6 +71,8 @@ class AccessContext(msgspec.Struct, frozen=True):
     members_create: bool = False
     needs_second_factor: bool = False
     email_confirmed: bool = False
+    taken_down: str | None = None
+    opened_until: datetime | None = None
 
     @property
     def namespace_role(self) -> OrganizationRole | None:
@@ -82,6 +87,11 @@ class AccessContext(msgspec.Struct, frozen=True):
             case NamespaceKind.CURATED:
                 return OrganizationRole.OWNER if self.admin or self.curator else None
         return None
+
+    @property
+    def withheld(self) -> bool:
+        """Whether the repository is taken down and the user owns it: they see it with the reason, no more."""
+        return self.taken_down is not None and self.namespace_role is OrganizationRole.OWNER
 
     @property
     def may_create(self) -> bool:
@@ -101,8 +111,11 @@ class AccessContext(msgspec.Struct, frozen=True):
             return None
         if self.repository_id is None:
             return RepositoryRole.ADMIN if self.may_create else None
-        roles = [role for role in (self.granted, self.member_role if self.member else None) if role is not None]
-        return max(roles, default=None)
+        opened = RepositoryRole.READ if self.opened_until is not None else None
+        if self.taken_down is not None:
+            return opened
+        roles = [self.granted, self.member_role if self.member else None, opened]
+        return max((role for role in roles if role is not None), default=None)
 
 
 def credential_problem(actor: HubActor, context: AccessContext, now: datetime) -> HubError | None:

@@ -13,6 +13,7 @@ from hythe.egress.policy import EgressPolicy
 from hythe.hub.access.decision import HubAccess
 from hythe.hub.account_events import AccountListener
 from hythe.hub.account_throttle import AccountThrottle
+from hythe.hub.administration import Administration, make_administration
 from hythe.hub.audit_log import AuditLog
 from hythe.hub.collaborators import CollaboratorService
 from hythe.hub.confirmations import ConfirmationService
@@ -108,6 +109,7 @@ class HubServices:
     audit_log: AuditLog
     users: UserService
     administration: UserAdministration
+    hub_administration: Administration
     sessions: SessionService
     emails: EmailAddresses
     password_resets: PasswordResets
@@ -242,6 +244,7 @@ def make_hub(
     pending, factors, confirmations = _second_factors(foundation, states)
     emails, resets = _email(foundation)
     relocation = Relocation(account_listeners, clock)
+    transfers = TransferService(database, access, relocation, clock)
     return HubServices(
         settings=settings,
         audit_log=AuditLog(database, access, clock, settings.audit_retention),
@@ -260,6 +263,7 @@ def make_hub(
             plan=Plan.of(settings),
         ),
         administration=administration,
+        hub_administration=make_administration(database, access, registry, transfers, clock, settings),
         sessions=SessionService(database, access, credentials, states, clock, settings.session_lifetime),
         emails=emails,
         password_resets=resets,
@@ -281,7 +285,7 @@ def make_hub(
             clock,
         ),
         renames=RenameService(database, access, relocation, account_listeners, clock),
-        transfers=TransferService(database, access, relocation, clock),
+        transfers=transfers,
         repositories=RepositoryService(database, access, registry.repositories, descriptions, clock),
         collaborators=CollaboratorService(database, access, sending, clock),
         organizations=OrganizationService(database, access, administration, clock, settings),

@@ -61,18 +61,21 @@ class TransferService:
 
         Raises NotFound, SignInNeeded, Refused, Invalid, Taken.
         """
-        full_name = canonical_name(repository)
         async with self._database.writing() as session:
-            context = await self._access.require_repository(actor, full_name, HubAction.TRANSFER_REPOSITORY, session)
-            target = await self._receiver(session, new.to)
-            name = new.name or full_name.partition("/")[2]
-            if target.id == context.namespace_id:
-                raise Invalid({"to": f"{target.name} has the repository already: rename it instead"})
-            if await self._access.may(actor, f"{target.name}/{name}", HubAction.CREATE_REPOSITORY, session):
-                return await self._finish(session, actor, context, full_name, target, name)
-            if target.name == DEFAULT_NAMESPACE:
-                raise Invalid({"to": "only curators may make a repository top-level"})
-            return await self._offer(session, actor, context, full_name, target, name)
+            return await self.transfer_in(session, actor, canonical_name(repository), new)
+
+    async def transfer_in(self, session: Session, actor: HubActor, full_name: str, new: NewTransfer) -> TransferResult:
+        """Do what ``transfer`` does in the caller's transaction."""
+        context = await self._access.require_repository(actor, full_name, HubAction.TRANSFER_REPOSITORY, session)
+        target = await self._receiver(session, new.to)
+        name = new.name or full_name.partition("/")[2]
+        if target.id == context.namespace_id:
+            raise Invalid({"to": f"{target.name} has the repository already: rename it instead"})
+        if await self._access.may(actor, f"{target.name}/{name}", HubAction.CREATE_REPOSITORY, session):
+            return await self._finish(session, actor, context, full_name, target, name)
+        if target.name == DEFAULT_NAMESPACE:
+            raise Invalid({"to": "only curators may make a repository top-level"})
+        return await self._offer(session, actor, context, full_name, target, name)
 
     async def _receiver(self, session: Session, name: str) -> Namespace:
         found = await namespace_store.by_name(session, name) if could_be_name(name) else None

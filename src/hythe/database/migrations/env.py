@@ -3,6 +3,7 @@
 from alembic import context
 
 from hythe.database.tables import (  # noqa: F401 (fill METADATA)
+    administration,
     audit,
     builds,
     forges,

@@ -145,7 +145,20 @@ hub_repositories = Table(
     Column("created_at", Timestamp, nullable=False),
     Column("updated_at", Timestamp, nullable=False),
     Column("pushed_at", Timestamp),  # NULL: nothing was pushed yet
+    # Taken down by an administrator: then it is private and in no list, and these say what it was before.
+    Column("taken_down_at", Timestamp),
+    Column("taken_down_reason", String(500)),
+    Column("taken_down_visibility", String(16)),
+    Column("taken_down_listed", Boolean),
     UniqueConstraint("namespace_id", "name"),
+)
+_taken_down = hub_repositories.c.taken_down_at.is_not(None)
+Index(
+    "ix_hub_repositories_taken_down",
+    hub_repositories.c.taken_down_at,
+    hub_repositories.c.repository_id,
+    sqlite_where=_taken_down,
+    postgresql_where=_taken_down,
 )
 
 

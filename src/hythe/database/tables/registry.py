@@ -137,6 +137,7 @@ Index(
     sqlite_where=manifests.c.subject.is_not(None),
     postgresql_where=manifests.c.subject.is_not(None),
 )
+Index("ix_manifests_digest", manifests.c.digest, manifests.c.repository_id)  # the repositories with a manifest
 _marked_index("ix_manifests_due", manifests.c.free_after, manifests.c.repository_id, manifests.c.digest)
 Index(
     "ix_manifests_subject_type",

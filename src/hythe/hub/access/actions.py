@@ -39,7 +39,6 @@ class HubAction(Enum):
     CONFIGURE_BUILDS = "build-configuration.change"
     VIEW_WEBHOOKS = "webhook.view"
     CONFIGURE_WEBHOOKS = "webhook.change"
-    ANSWER_WEBHOOK = "webhook.answer"
     # In a namespace
     CREATE_REPOSITORY = "repository.create"
     VIEW_NAMESPACE_AUDIT_LOG = "namespace.view-audit"
@@ -95,6 +94,7 @@ class HubAction(Enum):
     SIGN_IN = "session.start"
     SIGN_OUT = "session.end"
     VIEW_ACCOUNT = "account.view"
+    VIEW_EMAIL = "account.view-email"
     CHANGE_ACCOUNT = "account.change"
     SET_PASSWORD = "account.set-password"  # noqa: S105 (an action)
     REQUEST_PASSWORD_RESET = "account.request-password-reset"  # noqa: S105 (an action)
@@ -212,9 +212,6 @@ TABLE: dict[HubAction, Rule] = {
     HubAction.CONFIGURE_BUILDS: Rule(RepositoryRole.ADMIN, Right.BUILDS, _CHANGES, "Set up Trusted Builds"),
     HubAction.VIEW_WEBHOOKS: Rule(RepositoryRole.ADMIN, Right.ADMIN, _READS, "See webhooks and their deliveries"),
     HubAction.CONFIGURE_WEBHOOKS: Rule(RepositoryRole.ADMIN, Right.ADMIN, _CHANGES, "Add, change and remove webhooks"),
-    HubAction.ANSWER_WEBHOOK: Rule(
-        Everyone.ANYONE, Right.READ, _READS, "Report the result of a webhook to the secret address in its body"
-    ),
     HubAction.CREATE_REPOSITORY: Rule(OrganizationRole.MEMBER, Right.WRITE, _CHANGES, "Create a repository"),
     HubAction.VIEW_COLLABORATORS: Rule(RepositoryRole.ADMIN, Right.ADMIN, _READS, "See collaborators and invitations"),
     HubAction.INVITE_COLLABORATOR: Rule(
@@ -277,6 +274,7 @@ TABLE: dict[HubAction, Rule] = {
     HubAction.SIGN_IN: Rule(Everyone.ANYONE, Right.ACCOUNT, _CHANGES, "Sign in"),
     HubAction.SIGN_OUT: Rule(Everyone.ACCOUNT, Right.ACCOUNT, _CHANGES, "End one's own sessions"),
     HubAction.VIEW_ACCOUNT: Rule(Everyone.ACCOUNT, Right.READ, _READS, "See one's own account"),
+    HubAction.VIEW_EMAIL: Rule(Everyone.ACCOUNT, Right.ACCOUNT, _READS, "See one's own e-mail address"),
     HubAction.CHANGE_ACCOUNT: Rule(Everyone.ACCOUNT, Right.ACCOUNT, _CHANGES, "Change one's own account"),
     HubAction.SET_PASSWORD: Rule(Everyone.ACCOUNT, Right.ACCOUNT, _CHANGES, "Change one's own password"),
     HubAction.REQUEST_PASSWORD_RESET: Rule(

@@ -7,12 +7,22 @@ credential. A resource that the actor may not see looks as if it did not exist.
 from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 
+import msgspec
+
 from hythe.database import Database, Session
 from hythe.database.read_cache import ReadCache
 from hythe.hub.access.actions import TABLE, HubAction
 from hythe.hub.access.former_names import FormerNames, push_refusal, reserved_refusal
-from hythe.hub.access.refusals import UNCONFIRMED, built_refusal, refusal, wire_error, with_small_letter, write_refusal
-from hythe.hub.access.rules import NOTHING, allowed, allows, present_actor
+from hythe.hub.access.refusals import (
+    UNCONFIRMED,
+    built_refusal,
+    refusal,
+    taken_down_refusal,
+    wire_error,
+    with_small_letter,
+    write_refusal,
+)
+from hythe.hub.access.rules import NOTHING, allowed, allows, may_list, present_actor
 from hythe.hub.access_context import AccessContext, Reader, credential_problem
 from hythe.hub.actor import HubActor, Right
 from hythe.hub.credentials import CredentialService
@@ -105,6 +115,7 @@ class HubAccess:
             through = NOTHING if context.owner_blocked else through
             # A build runs for an account of the hub.
             through |= {Action.PULL} if context.visibility is Visibility.INTERNAL else NOTHING
+            through = NOTHING if context.taken_down is not None else through
         elif self.closed and not actor.signed_in:
             through = NOTHING
         else:
@@ -122,7 +133,9 @@ class HubAccess:
         """Return whether roles and credential allow the actor this action on a repository or in its namespace."""
         if actor.operating:
             return True
-        if action in (HubAction.VIEW_REPOSITORY, HubAction.PULL):
+        if context.taken_down is not None and action is not HubAction.VIEW_REPOSITORY and context.opened_until is None:
+            return False
+        if action in (HubAction.VIEW_REPOSITORY, HubAction.PULL) and not context.withheld:
             return Action.PULL in self.reached(actor, repository, context)
         if actor.build is not None or actor.granted is not None or not allows(context, action):
             return False
@@ -135,6 +148,8 @@ class HubAccess:
             context = await self.context(hub_user, repository)
         except (SignInNeeded, AccountBlocked) as error:
             raise wire_error(error) from error
+        if context.withheld and not hub_user.operating:
+            raise WireError(ErrorCode.DENIED, taken_down_refusal(repository, context))
         if context.repository_id is None:
             await self._require_no_former_name(hub_user, repository, context, action)
         if action in self.reached(hub_user, repository, context):
@@ -268,6 +283,8 @@ class HubAccess:
         return self._checked(actor, found)
 
     def _checked(self, actor: HubActor, context: AccessContext) -> AccessContext:
+        if context.opened_until is not None and context.opened_until <= self._clock():
+            context = msgspec.structs.replace(context, opened_until=None)
         if actor.granted is not None and actor.user_id is not None:
             problem = credential_problem(actor, context, self._clock())
             if problem is not None:
@@ -355,6 +372,8 @@ class HubAccess:
             return
         if not actor.signed_in:
             raise SignInNeeded("sign in first")
+        if context.taken_down is not None:
+            raise Refused(taken_down_refusal(repository, context))
         if allows(context, action):
             raise Refused(
                 f"this token may not do this: {with_small_letter(TABLE[action].meaning)}",
@@ -428,10 +447,3 @@ def hub_actor(actor: Actor) -> HubActor:
     if not isinstance(actor, HubActor):
         raise TypeError(f"{actor!r} is not a HubActor")
     return actor
-
-
-def may_list(actor: HubActor) -> bool:
-    """Return whether the credential may list repositories (catalog and search)."""
-    return Right.READ in actor.rights and (
-        actor.granted is None or any(scope.type == "registry" and scope.actions for scope in actor.granted)
-    )

@@ -32,6 +32,11 @@ def write_refusal(context: AccessContext, repository: str) -> str:
     return f"only {namespace} and collaborators may push to {namespace}/.."
 
 
+def taken_down_refusal(repository: str, context: AccessContext) -> str:
+    """Explain to the owners of a repository why they cannot use it."""
+    return f"an administrator took {short_name(repository)} down: {context.taken_down}"
+
+
 def built_refusal(repository: str) -> str:
     """Explain why users may not push to a repository with Trusted Builds."""
     return (

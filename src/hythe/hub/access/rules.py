@@ -2,7 +2,7 @@
 
 from hythe.hub.access.actions import REGISTRY_ACTIONS, TABLE, HubAction
 from hythe.hub.access_context import AccessContext
-from hythe.hub.actor import HubActor
+from hythe.hub.actor import HubActor, Right
 from hythe.hub.roles import Everyone, HubRole, OrganizationRole, RepositoryRole
 from hythe.hub.user import Visibility
 from hythe.registry.access import Action
@@ -12,6 +12,8 @@ NOTHING: frozenset[Action] = frozenset()
 
 def allowed(context: AccessContext) -> frozenset[Action]:
     """Return what an account's roles allow in the registry, whether or not the repository exists."""
+    if context.taken_down is not None and context.opened_until is None:
+        return NOTHING
     role = role_of(context)
     return REGISTRY_ACTIONS[role] if role is not None else NOTHING
 
@@ -52,3 +54,10 @@ def present_actor(actor: HubActor, context: AccessContext) -> HubActor:
     if actor.personal_token_digest and state is not None and state.rights is not None:
         return actor.narrowed(state.rights, state.repositories)
     return actor
+
+
+def may_list(actor: HubActor) -> bool:
+    """Return whether the credential may list repositories (catalog and search)."""
+    return Right.READ in actor.rights and (
+        actor.granted is None or any(scope.type == "registry" and scope.actions for scope in actor.granted)
+    )

@@ -20,6 +20,7 @@ from sqlalchemy import (
 )
 
 from hythe.database import Session
+from hythe.database.tables.administration import administrator_access
 from hythe.database.tables.builds import build_configurations
 from hythe.database.tables.hub import hub_repositories, namespaces, personal_tokens, users
 from hythe.database.tables.organizations import (
@@ -99,6 +100,9 @@ _CONTEXT = (
         _owners.c.admin.label("owner_admin"),
         _owners.c.storage_limit,
         _owners.c.upload_limit,
+        hub_repositories.c.taken_down_at,
+        hub_repositories.c.taken_down_reason,
+        administrator_access.c.until.label("opened_until"),
     )
     .select_from(_one)
     .join(namespaces, namespaces.c.name == bindparam("namespace"), isouter=True)
@@ -136,6 +140,14 @@ _CONTEXT = (
         ),
         isouter=True,
     )
+    .join(
+        administrator_access,
+        and_(
+            administrator_access.c.user_id == users.c.id,
+            administrator_access.c.repository_id == hub_repositories.c.repository_id,
+        ),
+        isouter=True,
+    )
 )
 
 _ADMIN = select(users.c.admin).where(users.c.id == bindparam("user_id"))
@@ -144,6 +156,8 @@ PUBLIC: ColumnElement[bool] = hub_repositories.c.visibility == literal_column(f"
 INTERNAL: ColumnElement[bool] = hub_repositories.c.visibility == literal_column(f"'{Visibility.INTERNAL.value}'")
 PRIVATE: ColumnElement[bool] = hub_repositories.c.visibility == literal_column(f"'{Visibility.PRIVATE.value}'")
 """Who may see a repository; literals, because the condition of an index cannot match a parameter."""
+
+NOT_TAKEN_DOWN: ColumnElement[bool] = hub_repositories.c.taken_down_at.is_(None)
 
 ANONYMOUS_ID = -1
 """The user id of anonymous clients in queries; no row has it."""
@@ -194,6 +208,8 @@ def _context_of(row: Row[Any], namespace: str, actor: HubActor) -> AccessContext
         bool(row.members_create),
         bool(lacking and (row.member or any(roles))),
         row.email_confirmed_at is not None,
+        row.taken_down_reason if row.taken_down_at is not None else None,
+        row.opened_until if row.admin else None,
     )
 
 
@@ -218,7 +234,8 @@ def seen_by(statement: Select[Any], reader: Reader) -> Select[Any]:
     """Restrict a query over repositories joined with namespaces to those that the reader may read."""
     if reader.user_id is None:
         return statement.where(false() if reader.nothing else PUBLIC)
-    return statement.where(seen_by_account(literal(reader.user_id, users.c.id.type)))
+    # Who is not signed in sees only public ones; what is taken down is private.
+    return statement.where(NOT_TAKEN_DOWN, seen_by_account(literal(reader.user_id, users.c.id.type)))
 
 
 def seen_by_account(user_id: ColumnElement[int]) -> ColumnElement[bool]:
@@ -319,6 +336,7 @@ _SHARED_NAMES = (
     .where(
         hub_repositories.c.repository_id.in_(granted_ids(_USER_ID)),
         PRIVATE,
+        NOT_TAKEN_DOWN,
         has_second_factor(_USER_ID),
         namespaces.c.name + "/" + hub_repositories.c.name > bindparam("after"),
     )
