@@ -80,11 +80,12 @@ class Organization(msgspec.Struct, frozen=True):
 
 
 class Membership(msgspec.Struct, frozen=True):
-    """An organization that a user is a member of."""
+    """An organization that a user is a member of. ``may_create``: they may create any repository there."""
 
     organization: str
     role: MemberWord
     joined_at: datetime
+    may_create: bool
 
 
 class Member(msgspec.Struct, frozen=True):

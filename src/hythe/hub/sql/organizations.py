@@ -21,7 +21,7 @@ from hythe.database.tables.organizations import collaborators, invitations, orga
 from hythe.database.tables.second_factors import passkeys, recovery_codes, totp_secrets
 from hythe.database.tables.sign_in import mail_links
 from hythe.hub.namespaces import AccountKind
-from hythe.hub.organization import DefaultRole, Membership, Organization, member_word
+from hythe.hub.organization import DefaultRole, Membership, MemberWord, Organization, member_word
 from hythe.hub.page import Page, Paging
 from hythe.hub.roles import OrganizationRole
 from hythe.hub.sql.sorted_list import SortedList, page_of
@@ -45,14 +45,19 @@ _USER_ID = select(users.c.id).where(
     users.c.name == bindparam("name"), users.c.kind != _ORGANIZATION, users.c.deleted_at.is_(None)
 )
 _LOCK = select(users.c.id).where(users.c.id == bindparam("organization_id")).with_for_update()
+_people = users.alias("people")
 _MEMBERSHIPS = (
     select(
         users.c.name.label("organization"),
+        users.c.members_create,
+        users.c.require_second_factor,
         organization_members.c.organization_id,
         organization_members.c.role,
         organization_members.c.joined_at,
+        _people.c.second_factor,
     )
     .join_from(organization_members, users, users.c.id == organization_members.c.organization_id)
+    .join(_people, _people.c.id == organization_members.c.user_id)
     .where(users.c.deleted_at.is_(None))
 )
 MEMBERSHIPS = SortedList(
@@ -153,8 +158,14 @@ async def memberships(session: Session, user_id: int, paging: Paging) -> Page[Me
     parameters = {"user_id": user_id}
     found = await MEMBERSHIPS.slice(session, paging, parameters)
     total = await MEMBERSHIPS.total(session, parameters)
-    items = tuple(Membership(row.organization, member_word(row.role), row.joined_at) for row in found.rows)
-    return page_of(found, items, total, paging)
+    return page_of(found, tuple(map(_membership, found.rows)), total, paging)
+
+
+def _membership(row: Row[Any]) -> Membership:
+    role = member_word(row.role)
+    has_role = bool(row.second_factor or not row.require_second_factor)
+    may_create = has_role and bool(role is MemberWord.OWNER or row.members_create)
+    return Membership(row.organization, role, row.joined_at, may_create)
 
 
 async def count_of_user(session: Session, user_id: int) -> int:

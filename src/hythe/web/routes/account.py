@@ -16,6 +16,7 @@ def account_tabs(current: str) -> tuple[Tab, ...]:
     return tabs(
         current,
         ("/account", "Profile"),
+        ("/account/names", "Names"),
         ("/account/email", "E-mail"),
         ("/account/password", "Password"),
         ("/account/sessions", "Sessions"),

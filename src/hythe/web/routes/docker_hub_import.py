@@ -10,6 +10,7 @@ from hythe.hub.routes.parsing import parse_body
 from hythe.hub.routes.problem_details import BadRequest
 from hythe.web.routes.form import Form, prefilled, row_id
 from hythe.web.routes.new_build import create_configuration
+from hythe.web.routes.organizations import creatable_namespaces
 from hythe.web.routes.page_request import PageRequest
 
 
@@ -43,4 +44,10 @@ async def _render(page: PageRequest, form: Form) -> Response:
     accounts = await page.site.forges.linked_accounts.list_own(page.actor)
     options = [(str(each.id), each.login, each.url) for each in accounts]
     choices = [("", "None", "For public code. You add the webhook yourself."), *options]
-    return page.render("new-build-docker-hub.html", 422 if form.errors else 200, form=form, accounts=choices)
+    return page.render(
+        "new-build-docker-hub.html",
+        422 if form.errors else 200,
+        form=form,
+        accounts=choices,
+        namespaces=await creatable_namespaces(page, form["namespace"]),
+    )

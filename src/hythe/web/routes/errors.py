@@ -7,10 +7,11 @@ from urllib.parse import quote
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
 from hythe.database import InvalidValueError, UnavailableError
-from hythe.hub.errors import ConfirmationNeeded, HubError, SignInNeeded, TooManyAttempts
+from hythe.hub.errors import ConfirmationNeeded, HubError, Moved, SignInNeeded, TooManyAttempts
+from hythe.hub.routes.moved import moved_location
 from hythe.oci.errors import WireError
 from hythe.web.formatting import sentence
 from hythe.web.routes.form import BadForm
@@ -47,6 +48,8 @@ def handlers(site: Site) -> dict[type[Exception] | int, ErrorHandler]:
     """Return the handler of each kind of exception."""
 
     async def failed(request: Request, error: Exception) -> Response:
+        if isinstance(error, Moved) and (location := moved_location(request, error)):
+            return RedirectResponse(location, error.status, {"Cache-Control": "no-store"})
         return _error_page(_page_request(site, request), error)
 
     async def crashed(request: Request, _: Exception) -> Response:

@@ -17,6 +17,7 @@ from hythe.hub.routes.parsing import parse_fields
 from hythe.web.flashes import Flash
 from hythe.web.routes.form import Form, prefilled, row_id
 from hythe.web.routes.navigation import paging_of
+from hythe.web.routes.organizations import creatable_namespaces
 from hythe.web.routes.page_request import PageRequest
 
 VERSION_TAGS = Rule(source_type=SourceType.TAG, source=r"/^v?([0-9]+(?:\.[0-9]+)*)$/", tags=r"{\1}")
@@ -61,19 +62,19 @@ async def choose_rules(page: PageRequest) -> Response:
     except (ForgeRequestFailed, Invalid) as error:
         return page.render("new-build.html", error.status, accounts=await _accounts(page), problem=str(error))
     if not form.fields:
-        return _rules_page(page, chosen, _default_form(chosen))
+        return await _rules_page(page, chosen, _default_form(chosen))
     try:
         rules = rules_of(form)
         lines = await page.site.builds.configurations.preview(page.actor, rules, chosen.refs)
         if form["action"] != "create":
-            return _rules_page(page, chosen, form, lines)
+            return await _rules_page(page, chosen, form, lines)
         return await create_configuration(
             page, form, NewBuildConfiguration(source=chosen.source, rules=rules, credentials=form["credentials"])
         )
     except (Invalid, Taken) as error:
-        return _rules_page(page, chosen, form.with_errors(error.fields))
+        return await _rules_page(page, chosen, form.with_errors(error.fields))
     except (InvalidBuildConfiguration, BuildConflict, Refused) as error:
-        return _rules_page(page, chosen, form.with_errors({"": str(error)}))
+        return await _rules_page(page, chosen, form.with_errors({"": str(error)}))
 
 
 async def _accounts(page: PageRequest) -> object:
@@ -131,9 +132,12 @@ def rules_of(form: Form) -> tuple[Rule, ...]:
     return (rule, VERSION_TAGS) if form["versions"] else (rule,)
 
 
-def _rules_page(page: PageRequest, chosen: Chosen, form: Form, lines: list[RulePreview] | None = None) -> Response:
+async def _rules_page(
+    page: PageRequest, chosen: Chosen, form: Form, lines: list[RulePreview] | None = None
+) -> Response:
     status = 422 if form.errors else 200
-    return page.render("new-build-rules.html", status, chosen=chosen, form=form, lines=lines)
+    namespaces = await creatable_namespaces(page, form["namespace"])
+    return page.render("new-build-rules.html", status, chosen=chosen, form=form, lines=lines, namespaces=namespaces)
 
 
 async def create_configuration(page: PageRequest, form: Form, configuration: NewBuildConfiguration) -> Response:
@@ -141,11 +145,12 @@ async def create_configuration(page: PageRequest, form: Form, configuration: New
 
     Raises Invalid, InvalidBuildConfiguration, Taken, BuildConflict, Refused.
     """
-    name = form["name"].strip()
+    name, namespace = form["name"].strip(), form["namespace"] or page.name
     new = parse_fields(
-        {"namespace": page.name, "name": name, "visibility": form["visibility"]}, NewRepository, strict=False
+        {"namespace": namespace, "name": name, "visibility": form["visibility"]}, NewRepository, strict=False
     )
-    repository = canonical_name(f"{page.name}/{name}")
+    new.check()
+    repository = canonical_name(f"{namespace}/{name}")
     await configure(page.site.builds, page.site.hub, page.actor, repository, configuration, new.visibility)
     await page.site.forges.webhooks.install(page.actor, repository, page.site.url(page.request))
     return page.redirect(f"/{repository}/-/build-configuration", Flash.BUILDS_CONFIGURED)

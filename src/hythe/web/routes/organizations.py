@@ -9,6 +9,7 @@ from hythe.hub.errors import Invalid, NotFound, Refused, Taken, TooManyAttempts
 from hythe.hub.namespaces import NAME_RULE
 from hythe.hub.organization import Organization
 from hythe.hub.organizations import Conversion, NewOrganization, OrganizationChange
+from hythe.hub.page import MAX_PAGE_SIZE, Paging
 from hythe.hub.roles import OrganizationRole
 from hythe.oci.reference import DEFAULT_NAMESPACE
 from hythe.web.flashes import Flash
@@ -86,6 +87,16 @@ async def convert(page: PageRequest) -> Response:
         else:
             return page.end_session(page.redirect(f"/{page.name}", Flash.ACCOUNT_CONVERTED))
     return page.render("conversion.html", 422 if form.errors else 200, form=form, tabs=account_tabs(OWN))
+
+
+async def creatable_namespaces(page: PageRequest, chosen: str) -> list[tuple[str, str]]:
+    """Return the names, with titles, of the namespaces in which the user may create repositories.
+
+    ``chosen`` is among them if the user is a member there: a pattern of a team may allow some names.
+    """
+    memberships = await page.site.hub.organizations.of_actor(page.actor, Paging(page_size=MAX_PAGE_SIZE))
+    found = [each.organization for each in memberships.items if each.may_create or each.organization == chosen]
+    return [(name, f"{name}/") for name in (page.name, *sorted(found))]
 
 
 def organization_name(page: PageRequest) -> str:

@@ -10,6 +10,7 @@ from hythe.hub.routes.tags import ImmutableTags
 from hythe.oci.reference import DEFAULT_NAMESPACE
 from hythe.web.flashes import Flash
 from hythe.web.routes.form import Form, parse_form, parse_values, prefilled
+from hythe.web.routes.organizations import creatable_namespaces
 from hythe.web.routes.page_request import PageRequest
 from hythe.web.routes.repositories import repository_of, repository_tabs
 from hythe.web.templates import repository_address
@@ -21,8 +22,9 @@ async def new_repository(page: PageRequest) -> Response:
     """Show the form, or create a repository."""
     page.require_account()
     if page.request.method != "POST":
-        user = await page.site.hub.users.me(page.actor)
-        return await _new_page(page, prefilled(visibility=user.default_visibility.value, namespace=page.name))
+        visibility = (await page.site.hub.users.me(page.actor)).default_visibility.value
+        namespace = page.request.query_params.get("namespace", "") or page.name
+        return await _new_page(page, prefilled(visibility=visibility, namespace=namespace))
     form = await page.form()
     try:
         new = parse_form(form, NewRepository, "namespace", "name", *FIELDS)
@@ -35,11 +37,9 @@ async def new_repository(page: PageRequest) -> Response:
 
 
 async def _new_page(page: PageRequest, form: Form, status: int = 200) -> Response:
-    namespaces = [(page.name, f"{page.name}/", "Your own namespace.")]
+    namespaces = await creatable_namespaces(page, form["namespace"])
     if await page.site.hub.access.is_admin(page.actor):
-        namespaces.append(
-            (DEFAULT_NAMESPACE, "Top-level", "An official image of this hub: no namespace in its name, always public.")
-        )
+        namespaces.append((DEFAULT_NAMESPACE, "Top-level: an official image of this hub, always public"))
     return page.render(
         "new-repository.html", status, form=form, namespaces=namespaces, description_length=DESCRIPTION_LENGTH
     )
