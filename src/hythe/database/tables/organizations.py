@@ -64,6 +64,7 @@ team_grants = Table(
     Column("role", Integer, nullable=False),
     UniqueConstraint("team_id", "repository_id"),
     UniqueConstraint("team_id", "pattern"),
+    Index("ix_team_grants_team", "team_id", "id"),
 )
 
 team_repositories = Table(
@@ -94,15 +95,18 @@ invitations = Table(
     METADATA,
     Column("id", Identity, primary_key=True),
     # To an organization, and perhaps one of its teams, or to a repository.
-    Column("organization_id", Identity, ForeignKey(_USER, ondelete="CASCADE"), index=True),
+    Column("organization_id", Identity, ForeignKey(_USER, ondelete="CASCADE")),
     Column("team_id", Identity, ForeignKey(_TEAM, ondelete="SET NULL"), index=True),
-    Column("repository_id", Identity, ForeignKey(_REPOSITORY, ondelete="CASCADE"), index=True),
+    Column("repository_id", Identity, ForeignKey(_REPOSITORY, ondelete="CASCADE")),
     Column("role", Integer, nullable=False),
     # An account, or an e-mail address (lower case) with the SHA-256 of the secret in the message.
-    Column("user_id", Identity, ForeignKey(_USER, ondelete="CASCADE"), index=True),
+    Column("user_id", Identity, ForeignKey(_USER, ondelete="CASCADE")),
     Column("email", String(254)),
     Column("digest", String(64), unique=True),
     Column("invited_by", Identity, ForeignKey(_USER, ondelete="SET NULL"), index=True),
     Column("created_at", Timestamp, nullable=False),
     Column("expires_at", Timestamp, nullable=False, index=True),
+    Index("ix_invitations_organization_id", "organization_id", "id"),
+    Index("ix_invitations_repository_id", "repository_id", "id"),
+    Index("ix_invitations_user_id", "user_id", "id"),
 )

@@ -42,6 +42,7 @@ from hythe.registry.access import UNLIMITED, Limits
 _one = select(1).subquery("one")
 _owners = users.alias("owners")
 _accounts = users.alias("accounts")
+_homes = namespaces.alias("homes")
 
 _BY_TEAM = (
     select(func.max(team_repositories.c.role))
@@ -250,23 +251,21 @@ def seen_by_account(user_id: ColumnElement[int]) -> ColumnElement[bool]:
 
 
 def has_second_factor(user_id: ColumnElement[int]) -> ColumnElement[bool]:
-    """Return whether the account meets the rule of the namespace's owner about second factors."""
-    return (
-        ~select(1)
-        .where(
-            _owners.c.id == namespaces.c.user_id,
-            _owners.c.require_second_factor.is_(True),
-            _accounts.c.id == user_id,
-            _accounts.c.second_factor.is_(False),
-            _accounts.c.id != _owners.c.id,
-        )
-        .correlate(namespaces)
-        .exists()
+    """Return whether the account meets the rule of a repository's owner about second factors."""
+    required = (
+        select(_owners.c.require_second_factor)
+        .join_from(_homes, _owners, _owners.c.id == _homes.c.user_id)
+        .where(_homes.c.id == hub_repositories.c.namespace_id, _owners.c.id != user_id)
+        .correlate(hub_repositories)
+        .scalar_subquery()
     )
+    # Single values, so that no engine reads all owners with the rule.
+    given = select(_accounts.c.second_factor).where(_accounts.c.id == user_id).correlate(None).scalar_subquery()
+    return or_(given.is_(True), func.coalesce(required, false()).is_(False))
 
 
 def is_granted(user_id: ColumnElement[int]) -> ColumnElement[bool]:
-    """Return whether teams or collaboration share a repository, joined with its namespace, with the account."""
+    """Return whether teams or collaboration share a repository with the account."""
     collaborates = (
         select(1)
         .where(collaborators.c.repository_id == hub_repositories.c.repository_id, collaborators.c.user_id == user_id)
@@ -330,12 +329,16 @@ def audience(visibility: Visibility, namespace_id: int) -> str:
     return f"namespace {namespace_id}" if visibility is Visibility.PRIVATE else visibility.value
 
 
+_granted = granted_ids(_USER_ID).subquery()
+_once = select(_granted.c.repository_id).distinct().subquery()
 _SHARED_NAMES = (
     select((namespaces.c.name + "/" + hub_repositories.c.name).label("full"))
-    .join_from(hub_repositories, namespaces)
+    .select_from(_once)
+    .join(hub_repositories, hub_repositories.c.repository_id == _once.c.repository_id)
+    .join(namespaces, namespaces.c.id == hub_repositories.c.namespace_id)
     .where(
-        hub_repositories.c.repository_id.in_(granted_ids(_USER_ID)),
-        PRIVATE,
+        # A parameter, with which no engine reads the index of all private repositories.
+        hub_repositories.c.visibility == Visibility.PRIVATE.value,
         NOT_TAKEN_DOWN,
         has_second_factor(_USER_ID),
         namespaces.c.name + "/" + hub_repositories.c.name > bindparam("after"),

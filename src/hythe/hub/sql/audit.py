@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, bindparam, delete, func, insert, or_, select
+from sqlalchemy import ColumnElement, Row, bindparam, delete, insert, or_, select
 
 from hythe.database import Session
 from hythe.database.tables.audit import audit_entries
 from hythe.hub.page import Page, Paging
-from hythe.hub.sql.sorted_list import SortedList, page_of
+from hythe.hub.sql.sorted_list import MergedList, SortedList, page_of
 
 _ADD = insert(audit_entries)
 
@@ -26,7 +26,7 @@ _FILTERS = (
     _if_given(audit_entries.c.target, "target"),
 )
 _BY_ACTOR = audit_entries.c.actor == bindparam("actor", type_=audit_entries.c.actor.type)
-_IN_NAMESPACES = audit_entries.c.namespace.in_(bindparam("namespaces", expanding=True))
+_IN_NAMESPACE = audit_entries.c.namespace == bindparam("namespace", type_=audit_entries.c.namespace.type)
 
 
 def _list(*where: ColumnElement[bool]) -> SortedList:
@@ -35,13 +35,15 @@ def _list(*where: ColumnElement[bool]) -> SortedList:
 
 OF_HUB = _list()
 OF_ACTOR = _list(_BY_ACTOR)
-OF_NAMESPACES = _list(_IN_NAMESPACES, _if_given(audit_entries.c.actor, "actor"))
-"""In a namespace, which may have had other names."""
+OF_NAMESPACE = _list(_IN_NAMESPACE, _if_given(audit_entries.c.actor, "actor"))
 
-_SINCE = select(func.min(audit_entries.c.id)).where(
-    audit_entries.c.at >= bindparam("at", type_=audit_entries.c.at.type)
+_SINCE = (
+    select(audit_entries.c.id)
+    .where(audit_entries.c.at >= bindparam("at", type_=audit_entries.c.at.type))
+    .order_by(audit_entries.c.at, audit_entries.c.id)
+    .limit(1)
 )
-_LAST = select(func.max(audit_entries.c.id))
+_LAST = select(audit_entries.c.id).order_by(audit_entries.c.id.desc()).limit(1)
 _EXPIRED = (
     select(audit_entries.c.id)
     .where(audit_entries.c.at < bindparam("before", type_=audit_entries.c.at.type))
@@ -59,18 +61,17 @@ async def add(session: Session, values: Mapping[str, Any]) -> None:
 async def listed(
     session: Session, paging: Paging, filters: Mapping[str, Any], namespaces: Sequence[str] | None
 ) -> Page[Row[Any]]:
-    """Return a page of the entries, newest first; ``namespaces`` None: of the whole hub.
+    """Return a page of the entries, newest first; ``namespaces`` has a namespace's names, None: of the whole hub.
 
     ``filters`` has ``actor``, ``action``, ``target`` (empty: any), ``first_id`` and ``end_id``.
     """
-    parameters = dict(filters)
-    if namespaces is not None:
-        chosen = OF_NAMESPACES
-        parameters["namespaces"] = list(namespaces)
+    if namespaces is None:
+        lists = [(OF_ACTOR if filters["actor"] else OF_HUB, filters)]
     else:
-        chosen = OF_ACTOR if filters["actor"] else OF_HUB
-    found = await chosen.slice(session, paging, parameters)
-    return page_of(found, tuple(found.rows), await chosen.total(session, parameters), paging)
+        lists = [(OF_NAMESPACE, {**filters, "namespace": name}) for name in namespaces]
+    chosen = MergedList(*lists)
+    found = await chosen.slice(session, paging)
+    return page_of(found, tuple(found.rows), await chosen.total(session), paging)
 
 
 async def first_since(session: Session, at: datetime) -> int | None:
@@ -82,7 +83,7 @@ async def first_since(session: Session, at: datetime) -> int | None:
 async def last_id(session: Session) -> int:
     """Return the id of the newest entry; 0 if there is none."""
     row = await session.row(_LAST)
-    return int(row[0]) if row and row[0] is not None else 0
+    return int(row[0]) if row else 0
 
 
 async def remove_expired(session: Session, before: datetime, at_most: int) -> int:

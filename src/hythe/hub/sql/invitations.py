@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Row, bindparam, delete, func, insert, select, update
+from sqlalchemy import Row, bindparam, delete, func, insert, select, update
 
 from hythe.database import Session
 from hythe.database.tables.hub import hub_repositories, namespaces, users
@@ -39,15 +39,10 @@ _ALL = (
 )
 
 _PENDING = invitations.c.expires_at > bindparam("now", type_=invitations.c.expires_at.type)
-
-
-def _list(column: ColumnElement[Any]) -> SortedList:
-    return SortedList(_ALL, invitations.c.id, where=(column == bindparam("key"), _PENDING))
-
-
-OF_ORGANIZATION = _list(invitations.c.organization_id)
-OF_REPOSITORY = _list(invitations.c.repository_id)
-OF_USER = _list(invitations.c.user_id)
+_KEY = bindparam("key", type_=invitations.c.id.type)
+OF_ORGANIZATION = SortedList(_ALL, invitations.c.id, where=(invitations.c.organization_id == _KEY, _PENDING))
+OF_REPOSITORY = SortedList(_ALL, invitations.c.id, where=(invitations.c.repository_id == _KEY, _PENDING))
+OF_USER = SortedList(_ALL, invitations.c.id, where=(invitations.c.user_id == _KEY, _PENDING))
 _BY_ID = _ALL.where(invitations.c.id == bindparam("invitation_id"), _PENDING)
 _BY_DIGEST = _ALL.where(invitations.c.digest == bindparam("digest"), _PENDING)
 _EXPIRED = (

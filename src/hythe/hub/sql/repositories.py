@@ -42,16 +42,16 @@ _COUNT_ALL = select(func.count()).select_from(
     .limit(bindparam("at_most"))
     .subquery()
 )
-ALL = select(*COLUMNS).join_from(hub_repositories, namespaces)
-_BY_ID = ALL.where(hub_repositories.c.repository_id == bindparam("repository_id"))
+_ALL = select(*COLUMNS).join_from(hub_repositories, namespaces)
+_BY_ID = _ALL.where(hub_repositories.c.repository_id == bindparam("repository_id"))
 
 
 CHANGED = (hub_repositories.c.updated_at, hub_repositories.c.name)
 _IN_NAMESPACE = (hub_repositories.c.namespace_id == bindparam("namespace_id"), hub_repositories.c.listed)
-IN_NAMESPACE = SortedList(ALL, *CHANGED, where=_IN_NAMESPACE, descending=True)
-PUBLIC_IN_NAMESPACE = SortedList(ALL, *CHANGED, where=(*_IN_NAMESPACE, PUBLIC), descending=True)
+IN_NAMESPACE = SortedList(_ALL, *CHANGED, where=_IN_NAMESPACE, descending=True)
+PUBLIC_IN_NAMESPACE = SortedList(_ALL, *CHANGED, where=(*_IN_NAMESPACE, PUBLIC), descending=True)
 NEWEST_PUBLIC = SortedList(
-    ALL,
+    _ALL,
     hub_repositories.c.created_at,
     hub_repositories.c.name,
     hub_repositories.c.namespace_id,

@@ -21,13 +21,14 @@ from hythe.hub.sql.access_context import (
     is_granted,
     shared_namespaces,
 )
-from hythe.hub.sql.repositories import ALL, CHANGED, IN_NAMESPACE, PUBLIC_IN_NAMESPACE, repository_of
+from hythe.hub.sql.repositories import CHANGED, COLUMNS, IN_NAMESPACE, PUBLIC_IN_NAMESPACE, repository_of
 from hythe.hub.sql.sorted_list import MergedList, SortedList, page_of
 
 FEW = 1000
 """Grants of a user that a list may read and sort."""
 
 _USER_ID = bindparam("user_id", type_=users.c.id.type)
+_ALL = select(*COLUMNS).join_from(hub_repositories, namespaces)
 _LISTED = hub_repositories.c.listed
 _HERE = (hub_repositories.c.namespace_id == bindparam("namespace_id"), _LISTED)
 _ELSEWHERE = (hub_repositories.c.namespace_id.not_in(bindparam("excluded", expanding=True)), _LISTED)
@@ -36,17 +37,17 @@ _COLLABORATES = hub_repositories.c.repository_id.in_(
     select(collaborators.c.repository_id).where(collaborators.c.user_id == _USER_ID)
 )
 
-INTERNAL_IN_NAMESPACE = SortedList(ALL, *CHANGED, where=(*_HERE, INTERNAL), descending=True)
+INTERNAL_IN_NAMESPACE = SortedList(_ALL, *CHANGED, where=(*_HERE, INTERNAL), descending=True)
 GRANTED_IN_NAMESPACE = SortedList(
-    ALL, *CHANGED, where=(*_HERE, PRIVATE, _GRANTED, has_second_factor(_USER_ID)), descending=True
+    _ALL, *CHANGED, where=(*_HERE, PRIVATE, _GRANTED, has_second_factor(_USER_ID)), descending=True
 )
-WALK_OF_GRANTED = SortedList(ALL, *CHANGED, where=(*_HERE, PRIVATE, is_granted(_USER_ID)), descending=True)
-WALK_OF_ROLES = SortedList(ALL, *CHANGED, where=(*_HERE, is_granted(_USER_ID)), descending=True)
+WALK_OF_GRANTED = SortedList(_ALL, *CHANGED, where=(*_HERE, PRIVATE, is_granted(_USER_ID)), descending=True)
+WALK_OF_ROLES = SortedList(_ALL, *CHANGED, where=(*_HERE, is_granted(_USER_ID)), descending=True)
 GRANTED_ELSEWHERE = SortedList(
-    ALL, *CHANGED, where=(*_ELSEWHERE, _GRANTED, has_second_factor(_USER_ID)), descending=True
+    _ALL, *CHANGED, where=(*_ELSEWHERE, _GRANTED, has_second_factor(_USER_ID)), descending=True
 )
 COLLABORATIONS = SortedList(
-    ALL, *CHANGED, where=(*_ELSEWHERE, _COLLABORATES, has_second_factor(_USER_ID)), descending=True
+    _ALL, *CHANGED, where=(*_ELSEWHERE, _COLLABORATES, has_second_factor(_USER_ID)), descending=True
 )
 
 _COUNT_GRANTED = select(func.count()).select_from(granted_ids(_USER_ID).limit(bindparam("at_most")).subquery())

@@ -173,6 +173,7 @@ def _teams() -> None:
         sa.UniqueConstraint("team_id", "pattern", name="uq_team_grants_team_id_pattern"),
     )
     op.create_index("ix_team_grants_repository_id", "team_grants", ["repository_id"])
+    op.create_index("ix_team_grants_team", "team_grants", ["team_id", "id"])
     op.create_table(
         "team_repositories",
         _reference("team_id"),
@@ -207,7 +208,9 @@ def _invitations() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_invitations"),
         sa.UniqueConstraint("digest", name="uq_invitations_digest"),
     )
-    for column in ("organization_id", "team_id", "repository_id", "user_id", "invited_by", "expires_at"):
+    for column in ("organization_id", "repository_id", "user_id"):
+        op.create_index(f"ix_invitations_{column}", "invitations", [column, "id"])
+    for column in ("team_id", "invited_by", "expires_at"):
         op.create_index(f"ix_invitations_{column}", "invitations", [column])
 
 

@@ -48,8 +48,7 @@ def upgrade() -> None:
         sa.Column("detail", sa.Text, nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_audit_entries"),
     )
-    op.create_index("ix_audit_entries_at", "audit_entries", ["at"])
-    for column in ("namespace", "actor"):
+    for column in ("at", "namespace", "actor"):
         op.create_index(f"ix_audit_entries_{column}", "audit_entries", [column, "id"])
     for statement in _APPEND_ONLY[op.get_bind().dialect.name]:
         op.get_bind().exec_driver_sql(statement.strip())
