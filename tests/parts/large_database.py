@@ -21,6 +21,9 @@ KEY = 7
 PRIVATE_KEY = 11
 """The number of a private repository."""
 
+APPLIED_TEAM, DELETED_TEAM = 13, 15
+"""The numbers of teams whose grants are applied to all repositories; one of the teams is being deleted."""
+
 PARENTS = 1000
 
 TEXT = f"s{KEY}"
@@ -53,6 +56,26 @@ _VALUES = {
     "forge_webhooks.configuration_id": "CASE WHEN n % 50 <> 1 THEN n END",
     "forge_deliveries.forge_webhook_id": "CASE WHEN n % 2 = 1 THEN 's7' ELSE 's' || n % 1000 END",
     "forge_deliveries.outcome": "'refused'",
+    "users.kind": "CASE WHEN n % 5 = 2 THEN 'organization' ELSE 'user' END",
+    "users.member_role": "n % 4",
+    "users.require_second_factor": "n % 20 = 2",
+    "users.second_factor": "n % 3 = 0",
+    "organization_members.role": "CASE WHEN n % 20 = 1 THEN 2 ELSE 1 END",
+    "teams.name": f"CASE n WHEN {DELETED_TEAM} THEN '-' ELSE 's' END || n",
+    "teams.applied_to": f"CASE WHEN n = {KEY} THEN '' WHEN n IN ({APPLIED_TEAM}, {DELETED_TEAM}) THEN '~' END",
+    **dict.fromkeys(
+        ("team_grants.role", "team_repositories.role", "collaborators.role", "invitations.role"), "1 + n % 3"
+    ),
+    "team_grants.repository_id": "CASE WHEN n % 20 <> 1 THEN n END",
+    "team_grants.pattern": "CASE WHEN n % 20 = 1 THEN 's' || n END",
+    "team_grants.like_pattern": "CASE WHEN n % 20 = 1 THEN 's' || n || '%' END",
+    **{
+        f"invitations.{name}": f"CASE WHEN n % 50 = {KEY} THEN {KEY} WHEN n % 2 = 0 THEN n % {PARENTS} END"
+        for name in ("organization_id", "team_id", "repository_id", "user_id", "invited_by")
+    },
+    "personal_tokens.kind": "CASE WHEN n % 5 = 1 THEN 'robot' ELSE 'personal' END",
+    "mail_messages.due_at": "CASE WHEN n % 500 = 7 THEN {time} END",
+    "former_namespaces.followed_at": "CASE WHEN n % 500 <> 7 THEN {time} END",
 }
 
 

@@ -211,6 +211,8 @@ class World(NamedTuple):
             hints = typing.get_type_hints(hint)
             fields = msgspec.structs.fields(hint)
             return [hint(**{each.name: self.of(hints[each.name], each.name)[0] for each in fields})]
+        if isinstance(hint, type) and issubclass(hint, tuple):
+            return [hint(*(self.of(each, field)[0] for field, each in typing.get_type_hints(hint).items()))]
         raise TypeError(f"no value of the type {hint}: add one to tests/parts/store_calls.py")
 
 

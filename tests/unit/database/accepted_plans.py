@@ -9,7 +9,10 @@ _REASONS: dict[str, dict[str, tuple[str, ...]]] = {
         "builds.sql.configurations._rules": ("sorts",),
         "builds.sql.configurations.trigger_calls": ("sorts",),
         "builds.sql.linked_accounts.of_user": ("sorts",),
-        "hub.sql.access_context._OWN_NAMESPACES": ("sorts",),
+        "hub.sql.former_names._OF_REPOSITORY": ("sorts",),
+        "hub.sql.former_names._OWN": ("sorts",),
+        "hub.sql.identities._OF_USER": ("sorts",),
+        "hub.sql.organizations._OWNED_LOCK": ("sorts",),
         "hub.sql.passkeys._OF_USER": ("sorts",),
         "hub.sql.tokens._NEWEST_FIRST": ("sorts",),
         "notifications.sql.webhooks.next_in_chain": ("sorts",),
@@ -18,6 +21,25 @@ _REASONS: dict[str, dict[str, tuple[str, ...]]] = {
         "registry.sql.tags._POINTING_AT": ("sorts",),
         "registry.sql.tags._POINTING_AT_AFTER": ("sorts",),
         "registry.sql.usage._IDLE_SESSIONS": ("sorts",),
+    },
+    "Adds up what one user, team or repository has, which limits bound.": {
+        "hub.sql.access_context._CONTEXT": ("counts",),
+        "hub.sql.organizations._COUNT": ("counts",),
+        "hub.sql.second_factors._CODE_COUNT": ("counts",),
+        "hub.sql.team_repositories._APPLY_ONE": ("counts",),
+        "hub.sql.team_repositories._APPLY_SOME": ("counts", "sorts"),
+        "hub.sql.team_repositories._APPLY_TO_NEW": ("counts", "sorts"),
+    },
+    "Adds up the blobs of a repository that moves, and changes their rows.": {
+        "registry.sql.renames._MOVED": ("counts",),
+    },
+    "Sorts the repositories that are shared with one user: one by one, or in lists of at most FEW.": {
+        **{
+            f"hub.sql.repository_lists.{name}._{part}": ("sorts",)
+            for name in ("COLLABORATIONS", "GRANTED_ELSEWHERE", "GRANTED_IN_NAMESPACE")
+            for part in ("after", "before", "count", "first", "keys", "nth")
+        },
+        "hub.sql.access_context._SHARED_NAMES": ("sorts",),
     },
     "Examines the builds that wait or run, which limits bound.": {
         "builds.sql.queue.candidate": ("builds an index", "counts", "sorts"),
@@ -29,7 +51,18 @@ _REASONS: dict[str, dict[str, tuple[str, ...]]] = {
         "builds.sql.usage.of_account": ("counts",),
         "registry.sql.usage._USAGE": ("counts",),
     },
-    "The table is small: a row for each key, each server's installation, or each network of an account.": {
+    "The table is small: a row for each key, each server's installation, each network of an account, or each of at \
+most MAX_PATTERNS patterns.": {
+        "hub.sql.blocked_names._ALL": (
+            "scans blocked_names by pk_blocked_names",
+            "scans blocked_names by sqlite_autoindex_blocked_names_1",
+        ),
+        "hub.sql.blocked_names._COUNT": (
+            "counts",
+            "scans blocked_names by pk_blocked_names",
+            "scans blocked_names by sqlite_autoindex_blocked_names_1",
+        ),
+        "hub.sql.blocked_names._MATCHING": ("scans blocked_names",),
         "hub.sql.keys.listed": ("scans signing_keys", "sorts"),
         "hub.sql.keys.retire_all": ("scans signing_keys",),
         "hub.sql.sign_in_failures.remember_network": ("sorts",),
@@ -52,6 +85,14 @@ _REASONS: dict[str, dict[str, tuple[str, ...]]] = {
     "Stops at the end of the page in the order of an index; PostgreSQL takes a bound limit for a tenth of all.": {
         "builds.sql.base_image_watch.due": ("sorts",),
         "builds.sql.configurations._read": ("scans users", "sorts"),
+        "hub.sql.audit._LAST": ("scans audit_entries", "scans audit_entries by pk_audit_entries"),
+        **{
+            f"hub.sql.blocked_digests.LIST._{part}": (
+                "scans blocked_digests by pk_blocked_digests",
+                "scans blocked_digests by sqlite_autoindex_blocked_digests_1",
+            )
+            for part in ("count", "first", "keys", "nth")
+        },
         "hub.sql.mail.NEWEST._count": ("scans mail_messages by ix_mail_messages_created_at_id",),
         "hub.sql.mail.NEWEST._first": ("scans mail_messages by ix_mail_messages_created_at_id",),
         "hub.sql.mail.NEWEST._keys": ("scans mail_messages by ix_mail_messages_created_at_id",),
@@ -65,13 +106,24 @@ _REASONS: dict[str, dict[str, tuple[str, ...]]] = {
             "scans build_configurations",
             "scans hub_repositories by ix_hub_repositories_public_created_at",
         ),
+        "hub.sql.repositories.NEWEST_PUBLIC._keys": (
+            "scans hub_repositories by ix_hub_repositories_public_created_at",
+        ),
         "hub.sql.repositories.NEWEST_PUBLIC._nth": ("scans hub_repositories by ix_hub_repositories_public_created_at",),
         "hub.sql.users.BY_NAME._count": ("scans users by sqlite_autoindex_users_1", "scans users by uq_users_name"),
         "hub.sql.users.BY_NAME._first": ("scans users by sqlite_autoindex_users_1", "scans users by uq_users_name"),
+        "hub.sql.users.BY_NAME._keys": ("scans users by sqlite_autoindex_users_1", "scans users by uq_users_name"),
         "hub.sql.users.BY_NAME._nth": ("scans users by sqlite_autoindex_users_1", "scans users by uq_users_name"),
+    },
+    "Sorts and completes at most FEW repositories that are shared with one user.": {
+        **{
+            f"hub.sql.repository_lists.GRANTED_ELSEWHERE._{part}": ("scans build_configurations", "sorts")
+            for part in ("after", "before", "first")
+        },
     },
     "Runs in a thread on SQLite, with a limit of time.": {
         "hub.sql.search._page": (
+            "scans hub_repositories by ix_hub_repositories_internal_name",
             "scans hub_repositories by ix_hub_repositories_public_created_at",
             "scans hub_repositories by ix_hub_repositories_public_pulls",
             "scans hub_repositories by ix_hub_repositories_public_stars",

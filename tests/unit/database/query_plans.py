@@ -108,7 +108,16 @@ def compiled(name: str, statement: Executable, dialect: Dialect) -> Statement | 
     return Statement(name, text, (None,) * count)
 
 
-_FEW_ROWS = ("_due", "_deleting_since", "_deleted_at", "_admins", "_waiting")
+_FEW_ROWS = (
+    "_due",
+    "_deleting_since",
+    "_deleted_at",
+    "_admins",
+    "_waiting",
+    "_unfollowed",
+    "_unapplied",
+    "_taken_down",
+)
 """The ends of the names of partial indexes that hold only the rows that are looked for."""
 
 

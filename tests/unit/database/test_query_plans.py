@@ -19,7 +19,7 @@ import psycopg
 import pytest
 from sqlalchemy import ColumnElement, event, text
 from tests.parts import store_calls
-from tests.parts.large_database import KEY, PRIVATE_KEY, TEXT, TIME, fill
+from tests.parts.large_database import APPLIED_TEAM, DELETED_TEAM, KEY, PRIVATE_KEY, TEXT, TIME, fill
 from tests.parts.postgresql import PostgresqlServer
 from tests.unit.database.accepted_plans import ACCEPTED
 from tests.unit.database.query_plans import (
@@ -37,10 +37,12 @@ from hythe.database.port import Dialect
 from hythe.database.postgresql import PostgreSQLSession, postgresql_engine
 from hythe.database.sqlite import SQLITE_FILE, SQLiteSession, sqlite_engine
 from hythe.database.tables.builds import builds
+from hythe.hub.access_context import Reader
 from hythe.hub.page import Paging, Position
 from hythe.hub.search_index import SearchHits, SearchQuery
 from hythe.hub.sql.search_postgresql import PostgreSQLSearchIndex
 from hythe.hub.sql.search_sqlite import SQLiteSearchIndex
+from hythe.transparency.tiles import Tile
 
 ROWS = 5000
 """Rows of each table."""
@@ -69,11 +71,15 @@ GIVEN: dict[Any, list[Any]] = {
         *(Paging(cursor=str(Position(back, key))) for back in (True, False) for key in ((TIME, TEXT), (TEXT,), (KEY,))),
     ],
     ColumnElement: [builds.c.id == KEY],
+    Reader: [Reader(KEY), Reader()],
+    Tile: [Tile(0, KEY)],
+    "hub.sql.tag_log.set_tiles.changed": [{Tile(0, KEY): b"hashes"}],
     "hub.sql.access_context.visible.repositories": [[f"{TEXT}/{TEXT}", "some/other"]],
     "hub.sql.descriptions.save.values": [{"description_html": TEXT}],
     "hub.sql.repositories.index.repository_id": [KEY, PRIVATE_KEY],
     "hub.sql.repositories.add.values": [{"description": TEXT}],
     "hub.sql.repositories.change.values": [{"description": TEXT}],
+    "hub.sql.team_repositories.step.team_id": [KEY, APPLIED_TEAM, DELETED_TEAM],
     "hub.sql.users.change.values": [{"email": TEXT}],
 }
 """Values of types and parameters that cannot be made from their names."""
