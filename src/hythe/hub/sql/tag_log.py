@@ -29,7 +29,6 @@ _WAITING = (
     .limit(bindparam("limit"))
 )
 _REMOVE_WAITING = delete(tag_log_queue).where(tag_log_queue.c.id.in_(bindparam("ids", expanding=True)))
-_IS_WAITING = select(tag_log_queue.c.id).where(tag_log_queue.c.repository_id == bindparam("repository_id")).limit(1)
 _REPOSITORIES = select(tag_log_repositories).where(
     tag_log_repositories.c.repository_id.in_(bindparam("ids", expanding=True))
 )
@@ -149,11 +148,6 @@ async def waiting(session: Session, after: int, limit: int) -> tuple[QueuedEntry
 async def remove_waiting(session: Session, ids: Sequence[int]) -> None:
     """Remove entries from the queue."""
     await session.run(_REMOVE_WAITING, {"ids": ids})
-
-
-async def is_waiting(session: Session, repository_id: int) -> bool:
-    """Return whether an entry about the repository is in the queue."""
-    return await session.row(_IS_WAITING, {"repository_id": repository_id}) is not None
 
 
 async def repositories(session: Session, ids: Collection[int]) -> dict[int, LoggedRepository]:
