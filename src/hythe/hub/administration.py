@@ -5,12 +5,16 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from hythe.database import Database
+from hythe.hub.abuse_reports import AbuseReports
 from hythe.hub.access.decision import HubAccess
+from hythe.hub.accounts import AccountService
 from hythe.hub.administrator_access import AdministratorAccess
+from hythe.hub.blocked_digests import BlockedDigests
+from hythe.hub.blocked_names import BlockedNames
+from hythe.hub.storage import StorageService
 from hythe.hub.takedowns import TakedownService
 from hythe.hub.transfers import TransferService
 from hythe.registry.service import RegistryServices
-from hythe.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +23,11 @@ class Administration:
 
     access: AdministratorAccess
     takedowns: TakedownService
+    reports: AbuseReports
+    blocked_names: BlockedNames
+    blocked_digests: BlockedDigests
+    accounts: AccountService
+    storage: StorageService
 
 
 def make_administration(
@@ -27,10 +36,15 @@ def make_administration(
     registry: RegistryServices,
     transfers: TransferService,
     clock: Callable[[], datetime],
-    settings: Settings,
 ) -> Administration:
     """Return the services of administrators."""
+    takedowns = TakedownService(database, access, registry.repositories, transfers, clock)
     return Administration(
         AdministratorAccess(database, access, clock),
-        TakedownService(database, access, registry.repositories, transfers, clock),
+        takedowns,
+        AbuseReports(database, access, takedowns, clock),
+        BlockedNames(database, access, clock),
+        BlockedDigests(database, access, registry, clock),
+        AccountService(database, access),
+        StorageService(database, access),
     )

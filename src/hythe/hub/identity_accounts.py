@@ -15,6 +15,7 @@ from hythe.database import Database, Session
 from hythe.hub import audit
 from hythe.hub.access.actions import HubAction
 from hythe.hub.actor import HubActor
+from hythe.hub.blocked_names import require_name
 from hythe.hub.client_network import client_network
 from hythe.hub.email_addresses import EmailAddresses, email_problem
 from hythe.hub.errors import AccountBlocked, Invalid, Refused, Taken
@@ -167,6 +168,7 @@ class IdentityAccounts:
         # After the insert, which waits for the transaction that deletes an account of this name.
         if await administration_store.is_reserved(session, user.name):
             raise _taken({"username": "is taken"})
+        await require_name(session, user.name, "username")
         if limited:
             await self._sign_up_limit.count(session, address)
         if new.confirmed:

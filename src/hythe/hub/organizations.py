@@ -16,6 +16,7 @@ from hythe.hub.access.actions import HubAction
 from hythe.hub.access.decision import HubAccess
 from hythe.hub.access.former_names import require_not_renamed
 from hythe.hub.actor import HubActor
+from hythe.hub.blocked_names import require_name
 from hythe.hub.errors import Invalid, NotFound, Refused, Taken
 from hythe.hub.namespaces import NamespaceKind, could_be_name, user_name_problem
 from hythe.hub.organization import DefaultRole, Membership, Organization
@@ -124,6 +125,8 @@ class OrganizationService:
             await administration_store.release_name(session, name)
         elif await administration_store.is_reserved(session, name):
             raise _taken(name)
+        else:
+            await require_name(session, name)
         return await _named(session, name)
 
     async def get(self, actor: HubActor, name: str) -> Organization:

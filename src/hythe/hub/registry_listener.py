@@ -5,13 +5,14 @@ from datetime import datetime
 
 from hythe.database import Session
 from hythe.hub.access.decision import HubAccess, hub_actor
+from hythe.hub.blocked_digests import require_blob, require_manifest
 from hythe.hub.errors import Refused, SignInNeeded
 from hythe.hub.pulls import PullCounter
 from hythe.hub.repository_index import enlist
 from hythe.hub.sql import repositories as store
 from hythe.oci.digest import Digest
 from hythe.oci.errors import ErrorCode, WireError
-from hythe.registry.access import Actor
+from hythe.registry.access import Action, Actor
 from hythe.registry.events import PulledManifest, RegistryListener, RepositoryRef, TagMove
 
 
@@ -27,6 +28,7 @@ class HubRegistryListener(RegistryListener):
         """Add it to the index with the account's default visibility, if the plan allows."""
         try:
             context = await self._access.context(hub_actor(actor), repository.name, session)
+            await self._access.require_no_former_name(hub_actor(actor), repository.name, context, Action.PUSH, session)
             await enlist(session, repository, context, listed=False)
         except (Refused, SignInNeeded) as error:
             raise WireError(ErrorCode.DENIED, str(error)) from error
@@ -39,7 +41,12 @@ class HubRegistryListener(RegistryListener):
         self, session: Session, repository: RepositoryRef, digest: Digest, media_type: str, size: int, actor: Actor
     ) -> None:
         """Record the push. The first push makes the repository appear in lists and search."""
+        await require_manifest(session, repository.id, str(digest))
         await store.record_push(session, repository.id, self._clock())
+
+    async def blob_pushed(self, session: Session, repository: RepositoryRef, digest: Digest, actor: Actor) -> None:
+        """Refuse blocked blobs."""
+        await require_blob(session, str(digest))
 
     async def tags_moved(
         self, session: Session, repository: RepositoryRef, moves: tuple[TagMove, ...], actor: Actor

@@ -9,6 +9,7 @@ from hythe.database import Session
 from hythe.hub.access.former_names import reserved_refusal
 from hythe.hub.access_context import AccessContext
 from hythe.hub.account_events import AccountListener, RepositoryMove
+from hythe.hub.blocked_names import require_repository_name
 from hythe.hub.errors import Invalid, NotFound, Refused, Taken
 from hythe.hub.namespaces import HIDDEN_NAMES, Namespace, NamespaceKind, repository_name_problem, short_name
 from hythe.hub.plans import admit_repository
@@ -42,6 +43,8 @@ class Relocation:
         if new == found.full_name:
             return new
         _check_name(found, target, name)
+        if name != found.name:
+            await require_repository_name(session, name)
         elsewhere = target.id != context.namespace_id
         try:
             if elsewhere:
@@ -49,7 +52,7 @@ class Relocation:
             else:
                 await repository_store.owner_of(session, target.id)
             await self._free(session, target, name, found.id)
-            await registry_renames.rename(session, found.id, found.full_name, new)
+            await registry_renames.rename(session, found.id, new)
             top_level = target.kind is NamespaceKind.CURATED
             await store.move(session, found.id, target.id, name, self._clock(), official=top_level)
         except IntegrityError as error:

@@ -21,6 +21,7 @@ from hythe.hub.access.decision import HubAccess
 from hythe.hub.access.former_names import require_not_renamed
 from hythe.hub.account_events import AccountListener
 from hythe.hub.actor import HubActor
+from hythe.hub.blocked_names import require_name
 from hythe.hub.errors import Invalid, NotFound, Refused, Taken, TooManyAttempts
 from hythe.hub.namespaces import Namespace, canonical_name, could_be_name, namespace_of, short_name, user_name_problem
 from hythe.hub.page import Page, Paging
@@ -43,7 +44,7 @@ DAY = 86_400
 INTERVAL = 30.0
 """Seconds between two looks for accounts that other processes renamed."""
 
-STEP = 50
+STEP = 20
 """Search documents that one transaction of the background work updates."""
 
 Name = Annotated[str, Meta(max_length=255)]
@@ -104,6 +105,8 @@ class RenameService:
                     raise NotFound(f"account {name!r} does not exist")
                 if new == name:
                     return new
+                if not await self._access.is_admin(actor):
+                    await require_name(session, new)
                 await self._rename(session, actor, account, new)
                 detail = {"former": name}
                 await audit.record(session, actor, HubAction.RENAME_ACCOUNT, new, namespace=new, detail=detail)

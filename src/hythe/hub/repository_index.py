@@ -3,6 +3,7 @@
 from hythe.database import Session
 from hythe.hub.access.former_names import reserved_refusal
 from hythe.hub.access_context import AccessContext
+from hythe.hub.blocked_names import require_repository_name
 from hythe.hub.descriptions import NO_DESCRIPTION, RenderedDescription
 from hythe.hub.errors import Refused
 from hythe.hub.namespaces import HIDDEN_NAMES, NamespaceKind, namespace_of
@@ -35,6 +36,7 @@ async def enlist(
     name = repository.name.partition("/")[2]
     if context.namespace is NamespaceKind.CURATED and name in HIDDEN_NAMES:
         raise Refused(f"{name} is an address of Docker Hub's API: no one could pull it", "choose another name")
+    await require_repository_name(session, name)
     allowed = await admit_repository(session, context.namespace_id, visibility)
     # After the row of the account is locked: its name may have changed since.
     present, former_holder = await former_store.place(session, context.namespace_id, name)

@@ -263,7 +263,7 @@ def make_hub(
             plan=Plan.of(settings),
         ),
         administration=administration,
-        hub_administration=make_administration(database, access, registry, transfers, clock, settings),
+        hub_administration=make_administration(database, access, registry, transfers, clock),
         sessions=SessionService(database, access, credentials, states, clock, settings.session_lifetime),
         emails=emails,
         password_resets=resets,

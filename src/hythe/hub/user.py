@@ -29,3 +29,5 @@ class User(msgspec.Struct, frozen=True):
     created_at: datetime
     blocked: bool = False
     email_confirmed: bool = False
+    organization: bool = False
+    curator: bool = False

@@ -13,6 +13,7 @@ from hythe.hub.access.actions import HubAction
 from hythe.hub.access.decision import HubAccess
 from hythe.hub.access.former_names import require_not_renamed
 from hythe.hub.actor import HubActor, Right
+from hythe.hub.blocked_names import require_name
 from hythe.hub.client_network import client_network
 from hythe.hub.credentials import CredentialService
 from hythe.hub.email_addresses import EmailAddresses, email_problem
@@ -156,6 +157,7 @@ class UserService:
                     # The same error as for an existing account.
                     raise _taken_error({"username": "is taken"})
                 else:
+                    await require_name(session, user.name, "username")
                     await self._sign_up_limit.count(session, address)
                     await self._emails.ask_for_confirmation(session, user)
                     # Guesses at a name that did not exist yet do not slow the first sign-in of its owner.
@@ -228,6 +230,8 @@ class UserService:
         user = await self._named(name)
         if user is None:
             raise _unknown(name)
+        if user.organization:
+            raise Refused(f"{name} is an organization, which has no password", "its owners sign in as themselves")
         if user.id == actor.user_id:
             self._access.require_account(actor)
             await self._credentials.require_password(actor, current or "")

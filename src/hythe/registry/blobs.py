@@ -179,6 +179,8 @@ class Blobs:
             async with self._database.writing() as session:
                 target = await self._repositories.get_or_create(session, repository, actor, exclusive=False)
                 await self._link_from(session, target, limits, digest, source)
+                for listener in self._repositories.listeners:
+                    await listener.blob_pushed(session, target, digest, actor)
         except _MountSourceMissing:
             return False
         return True

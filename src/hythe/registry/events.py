@@ -63,6 +63,9 @@ class RegistryListener:
     ) -> None:
         """A manifest of ``size`` bytes was pushed."""
 
+    async def blob_pushed(self, session: Session, repository: RepositoryRef, digest: Digest, actor: Actor) -> None:
+        """A blob was uploaded, or mounted from another repository. Can raise WireError DENIED."""
+
     async def tags_moved(
         self, session: Session, repository: RepositoryRef, moves: tuple[TagMove, ...], actor: Actor
     ) -> None:

@@ -10,6 +10,7 @@ from hythe.registry.access import Access
 from hythe.registry.blobs import Blobs
 from hythe.registry.catalog import Catalog
 from hythe.registry.clock import Clock, now
+from hythe.registry.content_removal import ContentRemoval
 from hythe.registry.contents import Contents
 from hythe.registry.deletions import Deletions
 from hythe.registry.events import RegistryListener
@@ -57,6 +58,7 @@ class RegistryServices:
         self.uploads = Uploads(database, storage, access, self.repositories, quota, policy, clock)
         self.tags = Tags(database, access, listeners, self.repositories, policy, clock)
         self.manifests = Manifests(database, access, listeners, self.repositories, self.tags, quota, policy, clock)
+        self.content_removal = ContentRemoval(database, self.manifests, self.tags, listeners, policy, clock)
         self.referrers = Referrers(database, access)
         self.catalog = Catalog(database, access)
         self.garbage = GarbageCollection(database, storage, policy, clock)

@@ -336,6 +336,8 @@ class Uploads:
         now = self._clock()
         async with self._database.writing() as session:
             target = await self._repositories.get_or_create(session, push.repository, push.actor, exclusive=False)
+            for listener in self._repositories.listeners:
+                await listener.blob_pushed(session, target, digest, push.actor)
             await blob_store.add(session, str(digest), size, now)
             if not reserved:
                 await self._quota.admit_bytes(session, push.limits, size, str(digest), upload.id)

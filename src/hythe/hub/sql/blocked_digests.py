@@ -15,13 +15,15 @@ from hythe.hub.sql.sorted_list import SortedList, page_of
 _DIGEST = bindparam("digest", type_=blocked_digests.c.digest.type)
 LIST = SortedList(select(blocked_digests), blocked_digests.c.digest)
 _ADDED = union_all(
-    select(_DIGEST),
+    select(_DIGEST.label("digest")),
     select(manifest_blobs.c.blob).where(
         manifest_blobs.c.repository_id == bindparam("repository_id"), manifest_blobs.c.manifest == _DIGEST
     ),
-)
+).subquery()
 _OF_MANIFEST = (
-    select(blocked_digests.c.digest, blocked_digests.c.reason).where(blocked_digests.c.digest.in_(_ADDED)).limit(1)
+    select(blocked_digests.c.digest, blocked_digests.c.reason)
+    .join_from(_ADDED, blocked_digests, blocked_digests.c.digest == _ADDED.c.digest)
+    .limit(1)
 )
 _REASON = select(blocked_digests.c.reason).where(blocked_digests.c.digest == _DIGEST)
 _REMOVE = delete(blocked_digests).where(blocked_digests.c.digest == _DIGEST)

@@ -11,6 +11,7 @@ from hythe.database import Session
 from hythe.database.tables.builds import build_usage
 from hythe.database.tables.hub import known_networks, users
 from hythe.database.tables.registry import namespace_usage
+from hythe.hub.namespaces import AccountKind
 from hythe.hub.page import Page, Paging
 from hythe.hub.plan import Plan, PlanUsage, first_build_day
 from hythe.hub.sql.plans import plan_columns, plan_of
@@ -27,6 +28,8 @@ _COLUMNS = (
     users.c.created_at,
     users.c.blocked_at,
     users.c.email_confirmed_at,
+    users.c.kind,
+    users.c.curator,
     *plan_columns(users),
 )
 _USAGE = select(namespace_usage).where(namespace_usage.c.namespace == users.c.name)
@@ -187,4 +190,6 @@ def _user(row: Row[Any]) -> User:
         row.created_at,
         row.blocked_at is not None,
         row.email_confirmed_at is not None,
+        row.kind == AccountKind.ORGANIZATION.value,
+        bool(row.curator),
     )

@@ -1,0 +1,118 @@
+"""Reports of abuse, blocked names and digests, roles on the hub: what administrators do."""
+
+from __future__ import annotations
+
+import pytest
+from tests.unit.hub.services import PASSWORD, Services
+
+from hythe.hub.abuse_reports import Category, NewReport, ReportClosing, ReportState
+from hythe.hub.accounts import RolesChange
+from hythe.hub.actor import ANONYMOUS, HubActor
+from hythe.hub.blocked_digests import NewBlockedDigest
+from hythe.hub.blocked_names import NewBlockedName
+from hythe.hub.errors import Invalid, NotFound, Refused, SignInNeeded, TooManyAttempts
+from hythe.hub.page import Paging
+from hythe.hub.repositories import NewRepository
+from hythe.hub.users import NewUser
+from hythe.oci.digest import Digest
+from hythe.oci.errors import ErrorCode, WireError
+
+REPORT = NewReport(Category.MALWARE, "mines coins")
+
+
+def test_a_report_takes_a_repository_down(services: Services, ann: HubActor, ben: HubActor, curator: HubActor) -> None:
+    """Users report, a bounded number of times a day; only administrators read and close reports."""
+    services.push(ann, "ann/app")
+    reports = services.hub.hub_administration.reports
+    with pytest.raises(SignInNeeded):
+        services.run(reports.report(ANONYMOUS, "ann/app", REPORT))
+    with pytest.raises(NotFound):
+        services.run(reports.report(ben, "ann/other", REPORT))
+    for _ in range(20):
+        services.run(reports.report(ben, "ann/app", REPORT))
+    with pytest.raises(TooManyAttempts):
+        services.run(reports.report(ben, "ann/app", REPORT))
+    with pytest.raises(Refused):
+        services.run(reports.list(ann, ReportState.OPEN, Paging()))
+
+    first, second, *_ = services.run(reports.list(curator, ReportState.OPEN, Paging())).items
+    assert (first.repository, first.reporter, first.text) == ("ann/app", "ben", "mines coins")
+    services.run(reports.close(curator, first.id, ReportClosing(ReportState.RESOLVED, "thanks", "malware")))
+    services.run(reports.close(curator, second.id, ReportClosing(ReportState.DISMISSED, "again")))
+
+    with pytest.raises(Refused, match="closed already: dismissed by curator"):
+        services.run(reports.close(curator, second.id, ReportClosing(ReportState.RESOLVED)))
+    with pytest.raises(NotFound):
+        services.run(services.hub.repositories.get(ben, "ann/app"))
+    (dismissed,) = services.run(reports.list(curator, ReportState.DISMISSED, Paging())).items
+    assert (dismissed.note, dismissed.closed_by) == ("again", "curator")
+
+
+def test_blocked_names_are_for_no_one(services: Services, ann: HubActor, curator: HubActor) -> None:
+    """Neither accounts nor repositories take them, created or pushed; administrators can still give one."""
+    names = services.hub.hub_administration.blocked_names
+    with pytest.raises(Invalid):
+        services.run(names.block(curator, NewBlockedName("*")))
+    services.run(names.block(curator, NewBlockedName("support_*", "phishing")))
+    services.run(names.block(curator, NewBlockedName("*coin*")))
+
+    with pytest.raises(Invalid, match="reserved"):
+        services.run(services.hub.users.create(ANONYMOUS, NewUser("coins", "c@example.com", PASSWORD), "192.0.2.7"))
+    with pytest.raises(Refused, match="reserved on this hub"):
+        services.run(services.hub.repositories.create(ann, NewRepository("ann", "bitcoin")))
+    with pytest.raises(WireError, match="reserved on this hub"):
+        services.push(ann, "ann/bitcoin")
+    services.run(services.hub.repositories.create(ann, NewRepository("ann", "supportx1")))  # _ is no wildcard
+    services.user("coins")
+
+    services.run(names.unblock(curator, "*coin*"))
+    services.push(ann, "ann/bitcoin")
+
+
+def test_a_blocked_digest_is_deleted_everywhere(
+    services: Services, ann: HubActor, ben: HubActor, curator: HubActor
+) -> None:
+    """A manifest, or a blob with the images that contain it; pushes of it are refused until it is unblocked."""
+    bad = Digest.of(b"bad")
+    manifest = services.push(ann, "ann/app", content=b"bad")
+    services.push(ben, "ben/copy", "one", content=b"bad")
+    services.push(ben, "ben/copy", "good", content=b"good")
+    digests = services.hub.hub_administration.blocked_digests
+
+    result = services.run(digests.block(curator, NewBlockedDigest(str(bad), "malware")))
+
+    assert result.repositories == 2
+    assert services.run(services.registry.tags.names(ben, "ben/copy")).names == ("good",)
+    with pytest.raises(WireError):
+        services.run(services.registry.blobs.get(ann, "ann/app", bad))
+    with pytest.raises(WireError, match="blocked") as refused:
+        services.push(ann, "ann/new", content=b"bad")
+    assert refused.value.code is ErrorCode.DENIED
+
+    services.run(digests.unblock(curator, str(bad)))
+    services.run(digests.block(curator, NewBlockedDigest(manifest)))
+    with pytest.raises(WireError, match="blocked"):
+        services.push(ann, "ann/app", content=b"bad")
+    assert [each.digest for each in services.run(digests.list(curator, Paging())).items] == [manifest]
+
+
+def test_roles_on_the_hub(services: Services, ann: HubActor, curator: HubActor) -> None:
+    """Accounts are found by name or address, become curators or administrators, and are signed out."""
+    accounts = services.hub.hub_administration.accounts
+    for beginning in ("an", "ann@"):
+        (found,) = services.run(accounts.find(curator, beginning, Paging())).items
+        assert (found.name, found.curator) == ("ann", False)
+    with pytest.raises(WireError):
+        services.push(ann, "tool")
+
+    services.run(accounts.set_roles(curator, "ann", RolesChange(curator=True)))
+    services.push(ann, "tool")
+    session = services.run(services.hub.sessions.sign_in("ann", PASSWORD, "here"))
+    services.run(accounts.sign_out(curator, "ann"))
+    assert services.run(services.hub.sessions.actor(session.token)) == ANONYMOUS
+
+    with pytest.raises(Refused):
+        services.run(accounts.set_roles(ann, "ann", RolesChange(administrator=True)))
+    with pytest.raises(Refused):
+        services.run(accounts.set_roles(curator, "curator", RolesChange(administrator=False)))
+    assert services.run(services.hub.hub_administration.storage.report(curator)).repositories == 1
