@@ -67,7 +67,7 @@ def could_be_name(text: str) -> bool:
 
 def namespace_problem(text: str) -> str | None:
     """Explain why ``text`` cannot be the name of an existing namespace; None if it can."""
-    return None if could_be_name(text) else "must be your user name"
+    return None if could_be_name(text) else "must be your user name or the name of an organization"
 
 
 def user_name_problem(text: str) -> str | None:
