@@ -143,6 +143,10 @@ most MAX_PATTERNS patterns.": {
         "registry.sql.usage_check._COMPARED": ("counts", "sorts"),
         "registry.sql.usage_check._COUNT_BLOBS": ("counts", "sorts"),
     },
+    "Adds up a row for each namespace, for a report to administrators; an index would cost each push.": {
+        "hub.sql.storage._LARGEST": ("scans namespace_usage", "sorts"),
+        "hub.sql.storage._TOTAL": ("counts", "scans namespace_usage"),
+    },
     "Adds up all mirrored blobs between two deletions of a full mirror; in a thread on SQLite.": {
         "registry.sql.mirror._SIZE": (
             "counts",

@@ -55,7 +55,8 @@ blocked_digests = Table(
     "blocked_digests",
     METADATA,
     # Manifests and blobs that cannot be pushed.
-    Column("digest", String(140), primary_key=True),
+    # Compared with ``manifest_blobs.blob``: with another collation PostgreSQL would not use the index.
+    Column("digest", String(140).with_variant(String(140, collation="C"), "postgresql"), primary_key=True),
     Column("reason", String(500), nullable=False),
     Column("blocked_by", String(255), nullable=False),
     Column("blocked_at", Timestamp, nullable=False),

@@ -10,6 +10,7 @@ depends_on = None
 
 _TIMESTAMP = sa.DateTime(timezone=True)
 _IDENTITY = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+_DIGEST = sa.String(140).with_variant(sa.String(140, collation="C"), "postgresql")
 
 
 def upgrade() -> None:
@@ -86,7 +87,7 @@ def _blocked() -> None:
     )
     op.create_table(
         "blocked_digests",
-        sa.Column("digest", sa.String(140), nullable=False),
+        sa.Column("digest", _DIGEST, nullable=False),
         sa.Column("reason", sa.String(500), nullable=False),
         sa.Column("blocked_by", sa.String(255), nullable=False),
         sa.Column("blocked_at", _TIMESTAMP, nullable=False),
