@@ -33,6 +33,9 @@ from hythe.database.sqlite import SQLITE_FILE
 from hythe.oci.manifest import OCI_CONFIG, OCI_MANIFEST, Descriptor, ImageManifest
 
 SMALL = 2
+BLOCKS = 20
+"""How often the two hubs take turns, so that what else the machine does slows both down."""
+
 USER, PASSWORD, REPOSITORY = "bench", "correct horse", "o1/r2"
 FIRST_ORGANIZATION, FIRST_ACCOUNT = 1_000_000, 2_000_000
 TIME = "'2026-01-01 00:00:00.000000'"
@@ -72,11 +75,14 @@ INSERT INTO team_members (team_id, user_id, added_at) SELECT 4, id, {TIME} FROM 
 def statements(dialect: Dialect, organizations: int) -> Iterator[str]:
     """Yield the statements that fill a database, without its triggers."""
     numbers = {"organizations": 1, "accounts": 5, "teams": 10, "repositories": 50}
-    values = {"organization": FIRST_ORGANIZATION, "account": FIRST_ACCOUNT}
+    values = {"organization": f"{FIRST_ORGANIZATION}", "account": f"{FIRST_ACCOUNT}"}
     on_postgresql = dialect == "postgresql"
-    literals = {"no": "false", "yes": "true", "time": f"{TIME}::timestamptz"} if on_postgresql else {}
+    if on_postgresql:
+        values |= {"no": "false", "yes": "true", "time": f"{TIME}::timestamptz"}
+    else:
+        values |= {"no": "0", "yes": "1", "time": TIME}
     for rows in ROWS.strip().replace("\n    ", " ").splitlines():
-        what, rest = rows.format(**values, **(literals or {"no": 0, "yes": 1, "time": TIME})).split(" ", 1)
+        what, rest = rows.format(**values).split(" ", 1)
         count = numbers[what] * organizations
         table, _, selected = rest.partition(" SELECT ")
         source = (
@@ -186,9 +192,9 @@ def compare(clients: list[Client], rounds: int) -> None:
     """Print the times of both hubs; they take turns."""
     for name in ("token", "push", "pull", "pull_with_new_token", "repositories"):
         found: list[list[float]] = [[], []]
-        for _ in range(5):
+        for _ in range(BLOCKS):
             for times, client in zip(found, clients, strict=True):
-                times.append(median(getattr(client, name), max(1, rounds // 5)))
+                times.append(median(getattr(client, name), max(1, rounds // BLOCKS)))
         small, large = (statistics.median(times) for times in found)
         print(f"  {name:<22} small {small:7.2f} ms   large {large:7.2f} ms   ratio {large / small:.2f}", flush=True)
 
@@ -228,7 +234,7 @@ def measure_postgresql(folder: Path, rounds: int, sizes: list[int]) -> None:
             print(f"  filled with {size:,} organizations in {time.perf_counter() - begun:.0f} s", flush=True)
             hub = start(database_url=url)
             with psycopg.connect(url, autocommit=True) as connection:
-                clients.append(joined(hub, lambda text, to=connection: to.execute(text.encode())))
+                clients.append(joined(hub, connection.cursor().execute))
         compare(clients, rounds)
 
 
