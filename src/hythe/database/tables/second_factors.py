@@ -1,4 +1,4 @@
-"""Second factors of accounts. Which accounts have one is also in ``users.second_factor``, for the check of a password."""
+"""Second factors of accounts. ``users.second_factor`` says for the check of a password which accounts have one."""
 
 from sqlalchemy import BigInteger, Boolean, Column, ForeignKey, String, Table, Text
 
