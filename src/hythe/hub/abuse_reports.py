@@ -55,7 +55,7 @@ class NewReport(msgspec.Struct, frozen=True):
 class ReportClosing(msgspec.Struct, frozen=True, omit_defaults=True):
     """How an administrator closes a report. ``take_down``: why the repository is taken down, too; empty: it is not."""
 
-    state: ReportState
+    outcome: ReportState
     note: Annotated[str, Meta(max_length=MAX_TEXT)] = ""
     take_down: Annotated[str, Meta(max_length=500)] = ""
 
@@ -117,14 +117,14 @@ class AbuseReports:
 
     async def close(self, actor: HubActor, report_id: int, closing: ReportClosing) -> AbuseReport:
         """Resolve or dismiss a report, for administrators. Raises SignInNeeded, Refused, NotFound, Invalid."""
-        if closing.state is ReportState.OPEN:
-            raise Invalid({"state": "must be resolved or dismissed"})
-        if closing.take_down and closing.state is not ReportState.RESOLVED:
+        if closing.outcome is ReportState.OPEN:
+            raise Invalid({"outcome": "must be resolved or dismissed"})
+        if closing.take_down and closing.outcome is not ReportState.RESOLVED:
             raise Invalid({"take_down": "must be empty for a report that is dismissed"})
         await self._access.require_hub(actor, HubAction.CLOSE_REPORT)
         async with self._database.writing() as session:
             found = await _found(session, report_id)
-            state, note = closing.state.value, closing.note.strip()
+            state, note = closing.outcome.value, closing.note.strip()
             if not await store.close(session, report_id, state, note, actor.name, self._clock()):
                 raise Refused(f"this report is closed already: {found.state.value} by {found.closed_by}")
             if closing.take_down:

@@ -11,10 +11,12 @@ from hythe.hub.accounts import AccountService
 from hythe.hub.administrator_access import AdministratorAccess
 from hythe.hub.blocked_digests import BlockedDigests
 from hythe.hub.blocked_names import BlockedNames
+from hythe.hub.settings_in_force import SettingsService
 from hythe.hub.storage import StorageService
 from hythe.hub.takedowns import TakedownService
 from hythe.hub.transfers import TransferService
 from hythe.registry.service import RegistryServices
+from hythe.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,7 @@ class Administration:
     blocked_digests: BlockedDigests
     accounts: AccountService
     storage: StorageService
+    settings: SettingsService
 
 
 def make_administration(
@@ -36,6 +39,7 @@ def make_administration(
     registry: RegistryServices,
     transfers: TransferService,
     clock: Callable[[], datetime],
+    settings: Settings,
 ) -> Administration:
     """Return the services of administrators."""
     takedowns = TakedownService(database, access, registry.repositories, transfers, clock)
@@ -47,4 +51,5 @@ def make_administration(
         BlockedDigests(database, access, registry, clock),
         AccountService(database, access),
         StorageService(database, access),
+        SettingsService(access, settings),
     )

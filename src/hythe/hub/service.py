@@ -154,6 +154,7 @@ class HubServices:
         self.tokens.apply(settings.token_lifetime)
         self.audit_log.apply(settings.audit_retention)
         self.keys.apply(settings)
+        self.hub_administration.settings.apply(settings)
 
 
 @contextlib.asynccontextmanager
@@ -263,7 +264,7 @@ def make_hub(
             plan=Plan.of(settings),
         ),
         administration=administration,
-        hub_administration=make_administration(database, access, registry, transfers, clock),
+        hub_administration=make_administration(database, access, registry, transfers, clock, settings),
         sessions=SessionService(database, access, credentials, states, clock, settings.session_lifetime),
         emails=emails,
         password_resets=resets,

@@ -94,9 +94,9 @@ class TakedownService:
     async def delete(self, actor: HubActor, repository: str, reason: TakedownReason) -> None:
         """Delete a repository with all its content. Raises NotFound, Invalid."""
         full_name = canonical_name(repository)
-        why = reason.checked()
         async with self._database.writing() as session:
             await self._found(session, actor, repository, HubAction.REMOVE_REPOSITORY)
+            why = reason.checked()
             await audit.record_repository(session, actor, HubAction.REMOVE_REPOSITORY, full_name, reason=why)
         await self._registry.delete(as_operator(actor), full_name)
 

@@ -12,6 +12,8 @@ from starlette.types import Receive, Scope, Send
 
 from hythe.hub.errors import NotFound
 from hythe.hub.routes import (
+    abuse_reports,
+    administration,
     audit,
     collaborators,
     docker_hub,
@@ -30,6 +32,7 @@ from hythe.hub.routes import (
     sessions,
     tag_log,
     tags,
+    takedowns,
     teams,
     trust_rules,
     users,
@@ -46,6 +49,9 @@ Answering: TypeAlias = Callable[[HubServices, Request], Awaitable[Response]]
 
 ENDPOINTS: tuple[Endpoint, ...] = (
     *audit.ENDPOINTS,
+    *takedowns.ENDPOINTS,
+    *abuse_reports.ENDPOINTS,
+    *administration.ENDPOINTS,
     *users.ENDPOINTS,
     *email_addresses.ENDPOINTS,
     *password_resets.ENDPOINTS,
