@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from hythe.cli.account_recovery import add_account_recovery
 from hythe.cli.accounts import add_accounts
+from hythe.cli.administration import add_administration
 from hythe.cli.command import Command, CommandFailed
 from hythe.cli.housekeeping import add_housekeeping
 from hythe.cli.plan_limits import PLAN_LIMITS, UNLIMITED
@@ -29,6 +30,10 @@ hythe admin set-plan ann --storage 50GiB --repositories 100 --private-repositori
 hythe admin block-user mallory
 hythe admin delete-user mallory
 hythe admin reset-second-factors ann
+hythe admin take-down mallory/miner --reason "mines coins"
+hythe admin block-digest sha256:4f53..
+hythe admin set-role ann curator
+hythe admin storage
 hythe admin rotate-keys
 hythe admin gc --dry-run
 hythe admin upgrade --database-url postgresql://hythe@db/hythe"""
@@ -60,6 +65,7 @@ def _configure(parser: ArgumentParser) -> None:
 
     add_accounts(verbs, _with_hub)
     add_account_recovery(verbs, _with_hub)
+    add_administration(verbs, _with_hub)
 
     rotate_keys = verbs.add_parser("rotate-keys", help="replace the keys that sign access tokens and provenance")
     rotate_keys.set_defaults(handler=_rotate_keys)
@@ -128,14 +134,15 @@ def _list_users(arguments: Namespace) -> int:
 
     async def show(hub: "HubServices") -> None:
         headings = "".join(f"{limit.heading:<24}" for limit in PLAN_LIMITS)
-        print(f"{'NAME':<40}{'E-MAIL':<36}{'ADMIN':<9}{'BLOCKED':<9}{'CREATED':<12}{headings}".rstrip())
+        print(f"{'NAME':<40}{'E-MAIL':<36}{'ADMIN':<9}{'BLOCKED':<9}{'KIND':<14}{'CREATED':<12}{headings}".rstrip())
         paging: Paging | None = Paging(page_size=MAX_PAGE_SIZE)
         while paging is not None:
             page = await hub.users.list(HubActor.operator(), paging)
             for user in page.items:
                 flags = "".join(f"{'yes' if flag else 'no':<9}" for flag in (user.admin, user.blocked))
                 limits = "".join(f"{limit.shown(user):<24}" for limit in PLAN_LIMITS)
-                print(f"{user.name:<40}{user.email:<36}{flags}{user.created_at:%Y-%m-%d}  {limits}".rstrip())
+                kind, email = ("organization", "-") if user.organization else ("user", user.email)
+                print(f"{user.name:<40}{email:<36}{flags}{kind:<14}{user.created_at:%Y-%m-%d}  {limits}".rstrip())
             paging = Paging(page_size=MAX_PAGE_SIZE, cursor=page.next) if page.next else None
 
     _with_hub(arguments, show)

@@ -20,8 +20,8 @@ from hythe.hub.errors import Invalid, NotFound
 from hythe.hub.page import Page, Paging
 from hythe.hub.sql import blocked_digests as store
 from hythe.hub.sql.blocked_digests import BlockedDigest
-from hythe.oci.digest import Digest, InvalidDigest
-from hythe.oci.errors import ErrorCode, WireError
+from hythe.oci.digest import Digest
+from hythe.oci.errors import ErrorCode, InvalidDigest, WireError
 from hythe.registry.service import RegistryServices
 from hythe.registry.sql import repositories as repository_store
 

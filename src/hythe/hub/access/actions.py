@@ -154,8 +154,6 @@ class HubAction(Enum):
     UNBLOCK_NAME = "blocked-name.remove"
     BLOCK_DIGEST = "blocked-digest.add"
     UNBLOCK_DIGEST = "blocked-digest.remove"
-    VIEW_QUEUE = "queue.view"
-    CANCEL_ANY_BUILD = "queue.cancel-build"
     VIEW_STORAGE = "storage.view"
     VIEW_SETTINGS = "settings.view"
 
@@ -378,8 +376,6 @@ TABLE: dict[HubAction, Rule] = {
         HubRole.ADMINISTRATOR, Right.ACCOUNT, _CHANGES, "Block a manifest or blob, and delete it everywhere"
     ),
     HubAction.UNBLOCK_DIGEST: Rule(HubRole.ADMINISTRATOR, Right.ACCOUNT, _CHANGES, "Unblock a manifest or blob"),
-    HubAction.VIEW_QUEUE: Rule(HubRole.ADMINISTRATOR, Right.ACCOUNT, _READS, "See all queued and running builds"),
-    HubAction.CANCEL_ANY_BUILD: Rule(HubRole.ADMINISTRATOR, Right.ACCOUNT, _CHANGES, "Cancel a build of others"),
     HubAction.VIEW_STORAGE: Rule(
         HubRole.ADMINISTRATOR, Right.ACCOUNT, _READS, "See how much storage each namespace uses"
     ),

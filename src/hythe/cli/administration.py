@@ -1,0 +1,135 @@
+"""The verbs of ``hythe admin`` for repositories, blocked content and roles; the server can keep running."""
+
+from argparse import ArgumentParser, Namespace
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+from hythe.cli.accounts import WithHub
+from hythe.cli.setting_flags import DATABASE_FLAGS, add_setting_flags
+
+if TYPE_CHECKING:
+    from hythe.hub.service import HubServices
+
+Verb = Callable[["HubServices", Namespace], Awaitable[str]]
+"""Does the work of a verb and returns what it prints."""
+
+
+def add_administration(verbs: Any, with_hub: WithHub) -> None:
+    """Add the verbs to those of ``hythe admin``; ``verbs`` is the result of ``add_subparsers``."""
+    take_down = _add(verbs, with_hub, "take-down", "hide a repository from all but its owners", _take_down)
+    restore = _add(verbs, with_hub, "restore", "restore a repository that was taken down", _restore)
+    hand_over = _add(verbs, with_hub, "hand-over", "give a repository to another owner", _hand_over)
+    for verb in (take_down, restore, hand_over):
+        verb.add_argument("repository", metavar="REPOSITORY", help="NAMESPACE/NAME")
+    take_down.add_argument("--reason", required=True, metavar="TEXT", help="why; the owners read it")
+    hand_over.add_argument("to", metavar="OWNER", help="user or organization")
+    block_name = _add(verbs, with_hub, "block-name", "block names of new accounts and repositories", _block_name)
+    block_name.add_argument("pattern", metavar="PATTERN", help="a name; * stands for any text")
+    block_digest = _add(
+        verbs, with_hub, "block-digest", "block a manifest or layer, and delete it from every repository", _block_digest
+    )
+    block_digest.add_argument("digest", metavar="DIGEST", help="such as sha256:4f53...")
+    for verb in (block_name, block_digest):
+        verb.add_argument("--reason", default="", metavar="TEXT", help="why")
+        verb.add_argument("--undo", action="store_true", help="unblock it")
+    sign_out = _add(verbs, with_hub, "sign-out-user", "end every session and login of an account", _sign_out)
+    set_role = _add(verbs, with_hub, "set-role", "make an account a curator or an administrator", _set_role)
+    for verb in (sign_out, set_role):
+        verb.add_argument("name", metavar="NAME", help="name of the account")
+    set_role.add_argument("role", choices=("user", "curator", "administrator"), help="its role on the hub")
+    _add(verbs, with_hub, "storage", "show the storage in use, and the largest namespaces", _storage)
+
+
+def _add(verbs: Any, with_hub: WithHub, name: str, meaning: str, verb: Verb) -> ArgumentParser:
+    parser: ArgumentParser = verbs.add_parser(name, help=meaning)
+
+    def handle(arguments: Namespace) -> int:
+        async def work(hub: "HubServices") -> None:
+            print(await verb(hub, arguments))
+
+        with_hub(arguments, work)
+        return 0
+
+    parser.set_defaults(handler=handle)
+    add_setting_flags(parser, DATABASE_FLAGS)
+    return parser
+
+
+async def _take_down(hub: "HubServices", arguments: Namespace) -> str:
+    from hythe.hub.actor import HubActor
+    from hythe.hub.takedowns import TakedownReason
+
+    reason = TakedownReason(arguments.reason)
+    await hub.hub_administration.takedowns.take_down(HubActor.operator(), arguments.repository, reason)
+    return f"took {arguments.repository} down; 'hythe admin restore {arguments.repository}' restores it"
+
+
+async def _restore(hub: "HubServices", arguments: Namespace) -> str:
+    from hythe.hub.actor import HubActor
+
+    await hub.hub_administration.takedowns.restore(HubActor.operator(), arguments.repository)
+    return f"restored {arguments.repository}"
+
+
+async def _hand_over(hub: "HubServices", arguments: Namespace) -> str:
+    from hythe.hub.actor import HubActor
+    from hythe.hub.transfers import NewTransfer
+
+    new = NewTransfer(arguments.to)
+    result = await hub.hub_administration.takedowns.hand_over(HubActor.operator(), arguments.repository, new)
+    return f"{arguments.repository} is now {result.repository}"
+
+
+async def _block_name(hub: "HubServices", arguments: Namespace) -> str:
+    from hythe.hub.actor import HubActor
+    from hythe.hub.blocked_names import NewBlockedName
+
+    names = hub.hub_administration.blocked_names
+    if arguments.undo:
+        await names.unblock(HubActor.operator(), arguments.pattern)
+        return f"unblocked {arguments.pattern}"
+    await names.block(HubActor.operator(), NewBlockedName(arguments.pattern, arguments.reason))
+    return f"blocked {arguments.pattern}"
+
+
+async def _block_digest(hub: "HubServices", arguments: Namespace) -> str:
+    from hythe.hub.actor import HubActor
+    from hythe.hub.blocked_digests import NewBlockedDigest
+    from hythe.hub.wording import counted
+
+    digests = hub.hub_administration.blocked_digests
+    if arguments.undo:
+        await digests.unblock(HubActor.operator(), arguments.digest)
+        return f"unblocked {arguments.digest}"
+    result = await digests.block(HubActor.operator(), NewBlockedDigest(arguments.digest, arguments.reason))
+    return (
+        f"blocked {arguments.digest}, and deleted it from {counted(result.repositories, 'repository', 'repositories')}"
+    )
+
+
+async def _sign_out(hub: "HubServices", arguments: Namespace) -> str:
+    from hythe.hub.actor import HubActor
+
+    await hub.hub_administration.accounts.sign_out(HubActor.operator(), arguments.name)
+    return f"ended every session and login of {arguments.name}"
+
+
+async def _set_role(hub: "HubServices", arguments: Namespace) -> str:
+    from hythe.hub.accounts import RolesChange
+    from hythe.hub.actor import HubActor
+
+    role = arguments.role
+    change = RolesChange(administrator=role == "administrator", curator=role == "curator")
+    await hub.hub_administration.accounts.set_roles(HubActor.operator(), arguments.name, change)
+    return f"{arguments.name} is now {'an' if role == 'administrator' else 'a'} {role}"
+
+
+async def _storage(hub: "HubServices", _arguments: Namespace) -> str:
+    from hythe.hub.actor import HubActor
+    from hythe.settings import format_bytes
+
+    report = await hub.hub_administration.storage.report(HubActor.operator())
+    rows = [(each.namespace, each.repositories, each.bytes) for each in report.largest]
+    rows.append(("total", report.repositories, report.bytes))
+    lines = [f"{name:<40}{repositories:<14}{format_bytes(size)}" for name, repositories, size in rows]
+    return "\n".join([f"{'NAMESPACE':<40}{'REPOSITORIES':<14}SIZE", *lines])
