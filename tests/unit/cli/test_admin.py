@@ -131,6 +131,27 @@ def test_plans(hub: HytheServer, admin: Callable[..., str], hythe: Callable[...,
     assert hythe(*set_plan, "ben", "--private-repositories", "1").code == 1
 
 
+def test_plan_of_an_organization(shared_hub: HytheServer, admin: Callable[..., str]) -> None:
+    """``set-plan`` takes its name; the private limit counts private repositories only; it has no e-mail address."""
+    shared_hub.create_user("olga", "correct horse")
+    with httpx2.Client(base_url=shared_hub.url, auth=("olga", "correct horse")) as olga:
+        assert olga.post("/api/v1/organizations", json={"name": "olga-works"}).status_code == 201
+        admin(shared_hub, "set-plan", "olga-works", "--private-repositories", "1", "--repositories", "3")
+
+        def create(name: str, visibility: str) -> int:
+            new = {"namespace": "olga-works", "name": name, "visibility": visibility}
+            return olga.post("/api/v1/repositories", json=new).status_code
+
+        statuses = [create(*each) for each in (("a", "private"), ("b", "private"), ("c", "internal"), ("d", "public"))]
+        shown = olga.get("/api/v1/users/olga-works").json()
+
+    assert statuses == [201, 403, 201, 201]
+    assert (shown["kind"], "email" in shown) == ("organization", False)
+    row = listed(admin, shared_hub)["olga-works"]
+    assert row[:5] == ["olga-works", "-", "no", "no", "organization"]
+    assert row[-1] == "1/1"
+
+
 def test_rejected_accounts(shared_hub: HytheServer, admin: Callable[..., str], hythe: Callable[..., Result]) -> None:
     """Errors exit with 1, name every invalid field, and change nothing."""
     create_user(admin, shared_hub, "cid")

@@ -6,6 +6,7 @@ from http import HTTPStatus
 import msgspec
 
 from hythe.hub.access.actions import HubAction
+from hythe.hub.namespaces import AccountKind
 from hythe.hub.routes.endpoint import ApiRequest, Endpoint, Nothing, PageQuery, PageReply, page_reply
 from hythe.hub.service import HubServices
 from hythe.hub.sql.user_administration import AccountContents
@@ -15,8 +16,9 @@ from hythe.hub.users import NewUser, PlanChange, UserChange
 
 
 class UserReply(msgspec.Struct, frozen=True, omit_defaults=True):
-    """An account. Only the user and administrators see the fields from ``email`` on.
+    """An account of a user, or of an organization, which has no e-mail address.
 
+    Only the user and administrators see the fields from ``email`` on.
     A limit of null means unlimited. ``storage_limit`` and ``storage_used`` are in bytes; ``build_limit`` and
     ``build_minutes`` are minutes of builds in the last 30 days.
     """
@@ -24,6 +26,7 @@ class UserReply(msgspec.Struct, frozen=True, omit_defaults=True):
     username: str
     admin: bool
     created_at: datetime
+    kind: AccountKind
     email: str = ""
     email_confirmed: bool | msgspec.UnsetType = msgspec.UNSET
     default_visibility: Visibility | msgspec.UnsetType = msgspec.UNSET
@@ -53,12 +56,22 @@ class PasswordChange(msgspec.Struct, frozen=True):
     password: str
 
 
+def _kind(user: User) -> AccountKind:
+    return AccountKind.ORGANIZATION if user.organization else AccountKind.USER
+
+
+def _email(user: User) -> str:
+    """Return the e-mail address; an organization has a placeholder only."""
+    return "" if user.organization else user.email
+
+
 def _own(user: User) -> UserReply:
     return UserReply(
         user.name,
         user.admin,
         user.created_at,
-        user.email,
+        _kind(user),
+        _email(user),
         user.email_confirmed,
         user.default_visibility,
         **msgspec.structs.asdict(user.plan),
@@ -68,7 +81,7 @@ def _own(user: User) -> UserReply:
 
 
 def _shown(user: User) -> UserReply:
-    return UserReply(user.name, user.admin, user.created_at, user.email)
+    return UserReply(user.name, user.admin, user.created_at, _kind(user), _email(user))
 
 
 async def _create(hub: HubServices, call: ApiRequest[NewUser, Nothing]) -> UserReply:
