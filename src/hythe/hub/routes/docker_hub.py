@@ -1,6 +1,8 @@
-"""The part of Docker Hub's HTTP API that tools still use: login, repositories, tags, search, below ``/v2/``.
+"""The part of Docker Hub's HTTP API that tools still use: login, organizations, repositories, tags, search,
+below ``/v2/``.
 
-``users``, ``auth``, ``repositories`` and ``search`` cannot be namespaces, so no path of the registry is hidden.
+``user``, ``users``, ``auth``, ``repositories`` and ``search`` cannot be namespaces, so no path of the registry is
+hidden.
 """
 
 from collections.abc import Callable, Iterable
@@ -16,6 +18,7 @@ from starlette.responses import Response
 
 from hythe.hub.access.actions import HubAction
 from hythe.hub.errors import SecondFactorNeeded
+from hythe.hub.organization import Membership
 from hythe.hub.page import Page
 from hythe.hub.repository import Repository
 from hythe.hub.routes.endpoint import ApiRequest, Endpoint, Nothing, PageQuery
@@ -28,7 +31,7 @@ from hythe.hub.tag import Tag, TagImage
 T = TypeVar("T")
 V = TypeVar("V")
 
-PREFIXES = ("/v2/users/", "/v2/auth/", "/v2/repositories/", "/v2/search/")
+PREFIXES = ("/v2/user/orgs", "/v2/users/", "/v2/auth/", "/v2/repositories/", "/v2/search/")
 """The hub handles paths with these prefixes, not the registry."""
 
 
@@ -124,6 +127,21 @@ class HubTag(msgspec.Struct, frozen=True):
     tag_status: str = "active"
 
 
+class HubOrganization(msgspec.Struct, frozen=True):
+    """An organization in the form of Docker Hub's API. Hythe has no full names, companies and pictures."""
+
+    id: str
+    orgname: str
+    full_name: str
+    date_joined: datetime
+    company: str = ""
+    location: str = ""
+    type: str = "Organization"
+    gravatar_email: str = ""
+    gravatar_url: str = ""
+    profile_url: str = ""
+
+
 class HubFound(msgspec.Struct, frozen=True):
     """A search result."""
 
@@ -146,6 +164,11 @@ async def _authorize(hub: HubServices, call: ApiRequest[Secret, Nothing]) -> Aut
 async def _log_in_by_code(hub: HubServices, call: ApiRequest[SecondFactorLogin, Nothing]) -> LoginReply:
     actor = await hub.pending_sign_ins.by_code(call.body.login_2fa_token, call.body.code, call.address)
     return LoginReply((await hub.sessions.start(actor, call.address, call.user_agent)).token)
+
+
+async def _organizations(hub: HubServices, call: ApiRequest[Nothing, HubQuery]) -> DockerHubPage[HubOrganization]:
+    page = await hub.organizations.of_actor(call.actor, call.query.paging())
+    return _envelope(call, page, _organization)
 
 
 async def _repositories(hub: HubServices, call: ApiRequest[Nothing, HubQuery]) -> DockerHubPage[HubRepository]:
@@ -203,6 +226,11 @@ def _repository(found: Repository) -> HubRepository:
         found.created_at,
         found.pushed_at,
     )
+
+
+def _organization(found: Membership) -> HubOrganization:
+    name = found.organization
+    return HubOrganization(name, name, name, found.joined_at)
 
 
 def _tag(tag: Tag) -> HubTag:
@@ -276,6 +304,15 @@ ENDPOINTS = _both(
             body=Secret,
             reply=AuthReply,
             action=HubAction.SIGN_IN,
+        ),
+        Endpoint(
+            "GET",
+            "/v2/user/orgs",
+            "List your organizations",
+            _organizations,
+            query=HubQuery,
+            reply=DockerHubPage[HubOrganization],
+            action=HubAction.VIEW_OWN_ORGANIZATIONS,
         ),
         Endpoint(
             "GET",

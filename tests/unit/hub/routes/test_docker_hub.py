@@ -51,6 +51,18 @@ def test_repositories_and_tags(server: HytheServer, as_: People) -> None:
     assert as_("ann").get("/v2/repositories/ann/hub-1/tags/latest/").status_code == 404
 
 
+def test_organizations(as_: People) -> None:
+    """One's own, in the form that ``hub-tool org ls`` reads; no one else's."""
+    assert as_("ben").post("/api/v1/organizations", json={"name": "bens"}).status_code == 201
+
+    own = as_("ben").get("/v2/user/orgs/", params={"page_size": 100, "page": 1}).json()
+
+    assert (own["count"], own["next"]) == (1, None)
+    assert (own["results"][0]["orgname"], own["results"][0]["type"]) == ("bens", "Organization")
+    assert as_("ann").get("/v2/user/orgs").json()["results"] == []
+    assert as_("").get("/v2/user/orgs").status_code == 401
+
+
 def test_search(as_: People) -> None:
     """Errors have the form of Docker Hub's API."""
     new = {"namespace": "ann", "name": "findme", "description": "Find this"}
