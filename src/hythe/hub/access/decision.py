@@ -151,7 +151,7 @@ class HubAccess:
         if context.withheld and not hub_user.operating:
             raise WireError(ErrorCode.DENIED, taken_down_refusal(repository, context))
         if context.repository_id is None:
-            await self._require_no_former_name(hub_user, repository, context, action)
+            await self.require_no_former_name(hub_user, repository, context, action)
         if action in self.reached(hub_user, repository, context):
             if action is Action.PUSH and context.built and hub_user.build is None:
                 raise WireError(ErrorCode.DENIED, built_refusal(repository))
@@ -189,14 +189,14 @@ class HubAccess:
             return None
         return successor.repository, following
 
-    async def _require_no_former_name(
-        self, actor: HubActor, repository: str, context: AccessContext, action: Action
+    async def require_no_former_name(
+        self, actor: HubActor, repository: str, context: AccessContext, action: Action, session: Session | None = None
     ) -> None:
         """Raise RepositoryRenamed if the actor asks for a repository by its former name, or DENIED if they push."""
-        successor = await self._successor(repository, context)
+        successor = await self._successor(repository, context, session)
         if successor is None:
             return
-        found = await self._renamed(actor, repository, successor)
+        found = await self._renamed(actor, repository, successor, session)
         if found is not None and (action is Action.PULL or actor.build is not None):
             raise RepositoryRenamed(*found)
         if action is Action.PULL or not (actor.signed_in or actor.operating):
@@ -414,7 +414,8 @@ class HubAccess:
         """Raise SignInNeeded if the hub shows nothing without signing in, and this is no way to sign in or up."""
         if not self.closed or actor.signed_in or actor.operating or actor.build is not None:
             return
-        if action is None or TABLE[action].needs is not Everyone.ANYONE or not TABLE[action].changes:
+        rule = TABLE[action] if action is not None else None
+        if rule is None or rule.needs is not Everyone.ANYONE or not (rule.changes or rule.right is Right.ACCOUNT):
             raise SignInNeeded("this hub shows nothing without signing in")
 
     async def is_admin(self, actor: HubActor) -> bool:
