@@ -37,6 +37,13 @@ def add_administration(verbs: Any, with_hub: WithHub) -> None:
     for verb in (sign_out, set_role):
         verb.add_argument("name", metavar="NAME", help="name of the account")
     set_role.add_argument("role", choices=("user", "curator", "administrator"), help="its role on the hub")
+    reports = _add(verbs, with_hub, "reports", "list the newest reports of abuse", _reports)
+    reports.add_argument("--state", default="open", choices=("open", "resolved", "dismissed"), help="default: open")
+    close = _add(verbs, with_hub, "close-report", "resolve a report of abuse", _close_report)
+    close.add_argument("report", type=int, metavar="NUMBER", help="number of the report")
+    close.add_argument("--dismiss", action="store_true", help="nothing is wrong")
+    close.add_argument("--note", default="", metavar="TEXT", help="for other administrators")
+    close.add_argument("--take-down", default="", metavar="REASON", help="take the repository down, too")
     _add(verbs, with_hub, "storage", "show the storage in use, and the largest namespaces", _storage)
 
 
@@ -122,6 +129,32 @@ async def _set_role(hub: "HubServices", arguments: Namespace) -> str:
     change = RolesChange(administrator=role == "administrator", curator=role == "curator")
     await hub.hub_administration.accounts.set_roles(HubActor.operator(), arguments.name, change)
     return f"{arguments.name} is now {'an' if role == 'administrator' else 'a'} {role}"
+
+
+async def _reports(hub: "HubServices", arguments: Namespace) -> str:
+    from hythe.hub.abuse_reports import ReportState
+    from hythe.hub.actor import HubActor
+    from hythe.hub.page import MAX_PAGE_SIZE, Paging
+
+    state = ReportState(arguments.state)
+    paging = Paging(page_size=MAX_PAGE_SIZE)
+    page = await hub.hub_administration.reports.list(HubActor.operator(), state, paging)
+    lines = [
+        f"{each.id:<8}{each.created_at:%Y-%m-%d}  {each.category.value:<11}{each.repository}, by {each.reporter}\n"
+        f"        {' '.join(each.text.split())}"
+        for each in page.items
+    ]
+    return "\n".join(lines or [f"no report is {state.value}"])
+
+
+async def _close_report(hub: "HubServices", arguments: Namespace) -> str:
+    from hythe.hub.abuse_reports import ReportClosing, ReportState
+    from hythe.hub.actor import HubActor
+
+    outcome = ReportState.DISMISSED if arguments.dismiss else ReportState.RESOLVED
+    closing = ReportClosing(outcome, arguments.note, arguments.take_down)
+    report = await hub.hub_administration.reports.close(HubActor.operator(), arguments.report, closing)
+    return f"report {report.id} is {report.state.value}"
 
 
 async def _storage(hub: "HubServices", _arguments: Namespace) -> str:

@@ -69,7 +69,7 @@ class BlockedDigests:
         except InvalidDigest as error:
             raise Invalid({"digest": str(error)}) from error
         async with self._database.writing() as session:
-            await store.put(session, str(digest), new.reason.strip(), actor.name, self._clock())
+            await store.put(session, str(digest), new.reason.strip()[:500], actor.name, self._clock())
             await audit.record(session, actor, HubAction.BLOCK_DIGEST, str(digest), detail={"reason": new.reason})
         # From here on no one can push it.
         return BlockingResult(await self._delete_everywhere(actor, digest))

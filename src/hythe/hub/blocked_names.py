@@ -61,7 +61,7 @@ class BlockedNames:
         async with self._database.writing() as session:
             if await store.count(session) >= MAX_PATTERNS:
                 raise Refused(f"there are {MAX_PATTERNS} patterns already", "remove one, or join some with '*'")
-            await store.put(session, pattern, _like(pattern), new.reason.strip(), actor.name, self._clock())
+            await store.put(session, pattern, _like(pattern), new.reason.strip()[:500], actor.name, self._clock())
             await audit.record(session, actor, HubAction.BLOCK_NAME, pattern, detail={"reason": new.reason})
 
     async def unblock(self, actor: HubActor, pattern: str) -> None:

@@ -11,6 +11,7 @@ from hythe.hub.actor import ANONYMOUS, HubActor
 from hythe.hub.blocked_digests import NewBlockedDigest
 from hythe.hub.blocked_names import NewBlockedName
 from hythe.hub.errors import Invalid, NotFound, Refused, SignInNeeded, TooManyAttempts
+from hythe.hub.organizations import NewOrganization
 from hythe.hub.page import Paging
 from hythe.hub.repositories import NewRepository
 from hythe.hub.users import NewUser
@@ -116,3 +117,12 @@ def test_roles_on_the_hub(services: Services, ann: HubActor, curator: HubActor) 
     with pytest.raises(Refused):
         services.run(accounts.set_roles(curator, "curator", RolesChange(administrator=False)))
     assert services.run(services.hub.hub_administration.storage.report(curator)).repositories == 1
+
+
+def test_an_organization_gets_no_password(services: Services, ann: HubActor, curator: HubActor) -> None:
+    """Else it could sign in."""
+    services.run(services.hub.organizations.create(ann, NewOrganization("acme")))
+    with pytest.raises(Refused, match="acme is an organization"):
+        services.run(services.hub.users.set_password(curator, "acme", PASSWORD))
+    with pytest.raises(Refused, match="acme is an organization"):
+        services.run(services.hub.hub_administration.accounts.set_roles(curator, "acme", RolesChange(curator=True)))
