@@ -35,7 +35,7 @@ def add_accounts(verbs: Any, with_hub: WithHub) -> None:
     )
     reset.set_defaults(handler=lambda arguments: _reset_second_factors(arguments, with_hub))
     rename: ArgumentParser = verbs.add_parser(
-        "rename-user", help="rename an account with its repositories; pulls of the old name go on"
+        "rename-user", help="rename an account with its repositories; pulls of the old name continue"
     )
     rename.set_defaults(handler=lambda arguments: _rename(arguments, with_hub))
     for verb in (block, unblock, delete, reset, rename):
@@ -52,7 +52,7 @@ def _rename(arguments: Namespace, with_hub: WithHub) -> int:
         await hub.renames.rename_account(HubActor.operator(), arguments.name, arguments.new_name)
 
     with_hub(arguments, rename)
-    print(f"renamed {arguments.name} to {arguments.new_name}: pulls of the old name go on, pushes need the new one")
+    print(f"renamed {arguments.name} to {arguments.new_name}: pulls of the old name continue, pushes need the new one")
     return 0
 
 

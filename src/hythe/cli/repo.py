@@ -33,7 +33,7 @@ def _configure(parser: ArgumentParser) -> None:
     edit = _verb(verbs, "edit", "change the visibility or the description", _edit)
     edit.add_argument("--visibility", choices=VISIBILITIES, help="who may see it")
     edit.add_argument("-d", "--description", help="short description")
-    rename = _verb(verbs, "rename", "rename a repository; pulls of the old name go on working", _rename)
+    rename = _verb(verbs, "rename", "rename a repository; pulls of the old name keep working", _rename)
     rename.add_argument("new", metavar="NEW-NAME", help="new name, without the namespace")
     transfer = _verb(verbs, "transfer", "hand a repository over to another account", _transfer)
     transfer.add_argument("receiver", metavar="NAMESPACE", help="user or organization that receives it")

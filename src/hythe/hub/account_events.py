@@ -33,7 +33,7 @@ class AccountListener:
         """An account is being renamed, in this transaction: what will happen next has the new name."""
 
     async def follow_rename(self, session: Session, former: str, present: str) -> bool:
-        """Rename some of what has already happened; return whether there was any.
+        """Rename a part of the records of the past; return whether there were any.
 
         Called in one short transaction after the other, until it returns False.
         """

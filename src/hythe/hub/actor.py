@@ -98,7 +98,7 @@ class HubActor(Actor, frozen=True):
         return msgspec.structs.replace(self, renamed=(former, present))
 
     def _names(self, repository: str, right: Right) -> tuple[str, ...]:
-        """Return the names of a repository that limits of the credential may have: pulls go on after a rename."""
+        """Return the names of a repository that limits of the credential may have: pulls continue after a rename."""
         if self.renamed is not None and repository == self.renamed[1] and (right is Right.READ or self.build):
             return self.renamed
         return (repository,)

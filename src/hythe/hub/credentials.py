@@ -44,7 +44,7 @@ class PasswordDirectory(Protocol):
     """Checks passwords of names that have none here; see DirectorySignIn."""
 
     async def sign_in(self, name: str, password: str, address: str) -> IdentityHolder | None:
-        """Return the account of the user with this name and password; None if there is no such user."""
+        """Return the account of the user with this name and password; None if no such user exists."""
         ...
 
 

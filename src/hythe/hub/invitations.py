@@ -1,6 +1,6 @@
 """Invitations to organizations and repositories, by user name or by e-mail.
 
-An invitation by e-mail works for whoever opens its link signed in: with an account that they have, or a new one.
+An invitation by e-mail works for any user who opens its link signed in: with an account that they have, or a new one.
 """
 
 from collections.abc import Callable
@@ -47,7 +47,7 @@ Name = Annotated[str, Meta(max_length=39)]
 
 
 class NewInvitation(msgspec.Struct, frozen=True):
-    """Whom to invite to an organization: a user or an e-mail address. ``team``: also to this team."""
+    """An invitation to an organization, of a user or an e-mail address. ``team``: also to this team."""
 
     username: Name = ""
     email: Annotated[str, Meta(max_length=254)] = ""

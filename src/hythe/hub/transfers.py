@@ -131,7 +131,7 @@ class TransferService:
     async def _offered(self, session: Session, repository_id: int) -> Transfer:
         found = await store.transfer(session, repository_id, self._clock())
         if found is None:
-            raise NotFound("there is no such offer, or it has expired")
+            raise NotFound("the offer does not exist, or it has expired")
         return found
 
     async def offers_to(self, actor: HubActor, namespace: str, paging: Paging) -> Page[Transfer]:
@@ -163,5 +163,5 @@ class TransferService:
         await self._access.require_namespace(actor, namespace, action, session)
         found = await self._offered(session, repository_id)
         if found.to != namespace:
-            raise NotFound("there is no such offer, or it has expired")
+            raise NotFound("the offer does not exist, or it has expired")
         return found

@@ -197,7 +197,7 @@ TABLE: dict[HubAction, Rule] = {
     HubAction.OFFER_REPOSITORY: Rule(
         OrganizationRole.OWNER, Right.ADMIN, _CHANGES, "Offer a repository to another owner, who may accept it"
     ),
-    HubAction.VIEW_TRANSFERS: Rule(OrganizationRole.OWNER, Right.ADMIN, _READS, "See to whom a repository is offered"),
+    HubAction.VIEW_TRANSFERS: Rule(OrganizationRole.OWNER, Right.ADMIN, _READS, "See the offers of a repository"),
     HubAction.WITHDRAW_TRANSFER: Rule(
         OrganizationRole.OWNER, Right.ADMIN, _CHANGES, "Withdraw the offer of a repository"
     ),
@@ -320,7 +320,7 @@ TABLE: dict[HubAction, Rule] = {
     HubAction.REPLACE_RECOVERY_CODES: Rule(Everyone.ACCOUNT, Right.ACCOUNT, _CHANGES, "Replace recovery codes"),
     HubAction.BROWSE: Rule(Everyone.ANYONE, Right.READ, _READS, "Search and browse public repositories"),
     HubAction.VIEW_USERS: Rule(HubRole.ADMINISTRATOR, Right.ACCOUNT, _READS, "List all accounts"),
-    HubAction.CREATE_USER: Rule(HubRole.ADMINISTRATOR, Right.ACCOUNT, _CHANGES, "Create an account for somebody"),
+    HubAction.CREATE_USER: Rule(HubRole.ADMINISTRATOR, Right.ACCOUNT, _CHANGES, "Create an account for another user"),
     HubAction.VIEW_MAIL: Rule(
         HubRole.ADMINISTRATOR, Right.ACCOUNT, _READS, "See messages that the hub sends or could not send"
     ),

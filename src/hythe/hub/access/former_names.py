@@ -1,4 +1,4 @@
-"""Resolves former names: after an account or a repository was renamed, its old name goes on working.
+"""Resolves former names: after an account or a repository was renamed, its old name keeps working.
 
 Only names that do not exist are looked up, with one query, so existing ones cost nothing more.
 """

@@ -1,4 +1,4 @@
-"""Why access is refused, in words that engines print, and the registry's form of refused credentials."""
+"""Why access is refused: messages that engines print, and the registry's form of refused credentials."""
 
 from hythe.hub.access.actions import TABLE, HubAction
 from hythe.hub.access_context import AccessContext

@@ -64,7 +64,7 @@ _RECENT = select(func.count()).select_from(
 
 
 class StoredInvitation(msgspec.Struct, frozen=True):
-    """An invitation with the ids of what it belongs to."""
+    """An invitation with the ids of its organization, repository and team."""
 
     invitation: Invitation
     role: int
@@ -115,8 +115,8 @@ async def end_same(
         if organization_id is not None
         else invitations.c.repository_id == repository_id
     )
-    whom = invitations.c.user_id == user_id if user_id is not None else invitations.c.email == email
-    same = (to, whom, invitations.c.expires_at > now)
+    invited = invitations.c.user_id == user_id if user_id is not None else invitations.c.email == email
+    same = (to, invited, invitations.c.expires_at > now)
     await session.run(update(invitations).where(*same).values(expires_at=now, digest=None))
 
 

@@ -61,7 +61,7 @@ _FORGET_SOME = delete(team_repositories).where(
 _APPLY_SOME = insert(team_repositories).from_select(
     _NAMES, _GRANTED.where(hub_repositories.c.repository_id.in_(_IDS), teams.c.id == bindparam("team_id"))
 )
-_FOREIGN_GRANTS = delete(team_grants).where(
+_GRANTS_OF_OTHERS = delete(team_grants).where(
     team_grants.c.repository_id == bindparam("repository_id"),
     team_grants.c.team_id.not_in(
         select(teams.c.id)
@@ -80,7 +80,7 @@ async def apply_to_new(session: Session, repository_id: int) -> None:
 
 async def apply_to_changed(session: Session, repository_id: int) -> None:
     """Do the same for a repository with another name or owner. Grants of another organization's teams end."""
-    await session.run(_FOREIGN_GRANTS, {"repository_id": repository_id})
+    await session.run(_GRANTS_OF_OTHERS, {"repository_id": repository_id})
     await session.run(_FORGET, {"repository_id": repository_id})
     await session.run(_APPLY_TO_NEW, {"repository_id": repository_id})
 
