@@ -44,6 +44,16 @@ class Content:
         self._send("POST", "/api/v1/repositories", owner, json=sent)
         return f"{owner}/{name}"
 
+    def organization(self, owner: str, name: str, invited: str) -> None:
+        """Create an organization with a team that has a role, and an invitation to an e-mail address."""
+        self._send("POST", "/api/v1/organizations", owner, json={"name": name})
+        path = f"/api/v1/organizations/{name}"
+        self._send("POST", f"{path}/teams", owner, json={"name": "a-team", "description": "d" * 200})
+        grant = {"repositories": "a-rather-long-pattern-of-names-*", "role": "write"}
+        answer = httpx2.put(f"{self.url}{path}/teams/a-team/grants", auth=(owner, PASSWORD), verify=False, json=grant)
+        assert answer.is_success, answer.text
+        self._send("POST", f"{path}/invitations", owner, json={"email": invited})
+
     def builds(self, repository: str, source: str) -> None:
         """Configure Trusted Builds of a repository, which then accepts pushes only from its builds."""
         body = {"source": {"url": source}, "rules": [{"source": "main"}, {"source": "/" + "x" * 200 + "/"}]}

@@ -55,10 +55,15 @@ OWN = [
     "/account/robots",
     "/account/trust-rules",
     "/account/linked-accounts",
+    "/account/organizations",
+    "/account/conversion",
+    "/account/invitations",
+    "/organizations/new",
     "/new-build",
     "/new-build/docker-hub",
 ]
-OF_REPOSITORY = ["", "/-/tags", "/-/settings", "/-/delete", ":latest", ":moved", "/-/tags/latest/delete"]
+OF_REPOSITORY = ["", "/-/tags", "/-/settings", "/-/collaborators", "/-/delete", ":latest", ":moved", "/-/tags/latest/delete"]
+OF_ORGANIZATION = ["", "/-/people", "/-/teams", "/-/teams/a-team", "/-/invitations", "/-/settings"]
 OF_BUILDS = [
     "builds",
     "build-configuration",
@@ -89,14 +94,21 @@ def filled(content: Content) -> tuple[str, str]:
     content.image(name, "moved", Env=["PATH=" + "q" * 200], Labels={"l" * 100: "m" * 200})
     content.repository(owner, "nothing-in-it", "private")
     content.builds(content.repository(owner, "built"), f"http://127.0.0.1:1/{'team' * 30}/app.git")
+    content.organization(owner, organization_of(owner), f"{'invited' * 8}@{'long.' * 10}example.com")
     return owner, name
+
+
+def organization_of(owner: str) -> str:
+    """The name of this owner's organization."""
+    return f"{owner[-4:].strip('-')}-company-with-a-long-name"
 
 
 def pages_of(owner: str, name: str) -> list[str]:
     """Every kind of page, as this owner sees it."""
     own = [*OWN, f"/{owner}", f"/{owner}/nothing-in-it", "/new-build/rules?url=http://127.0.0.1:1/x/y.git"]
     of_builds = [f"/{owner}/built/-/{page}" for page in OF_BUILDS]
-    return [*PUBLIC, *own, *of_builds, *(f"/{name}{page}" for page in OF_REPOSITORY)]
+    of_organization = [f"/{organization_of(owner)}{page}" for page in OF_ORGANIZATION]
+    return [*PUBLIC, *own, *of_organization, *of_builds, *(f"/{name}{page}" for page in OF_REPOSITORY)]
 
 
 def test_no_page_is_wider_than_a_phone(

@@ -37,7 +37,7 @@ async def link(page: PageRequest) -> Response:
         invitation = await invitations.accept_link(page.actor, secret)
     except Refused as error:
         return await _link_page(page, secret, str(error))
-    return page.redirect(_what(invitation), Flash.INVITATION_ACCEPTED)
+    return page.redirect(_offered_address(invitation), Flash.INVITATION_ACCEPTED)
 
 
 async def _link_page(page: PageRequest, secret: str, problem: str = "") -> Response:
@@ -56,8 +56,8 @@ async def _link_page(page: PageRequest, secret: str, problem: str = "") -> Respo
     )
 
 
-def _what(invitation: Invitation) -> str:
-    """Return the address of what the user was invited to."""
+def _offered_address(invitation: Invitation) -> str:
+    """Return the address of the organization or repository."""
     return f"/{quote(invitation.organization or invitation.repository)}"
 
 
@@ -87,7 +87,7 @@ async def accept_invitation(page: PageRequest) -> Response:
         invitation = await page.site.hub.invitations.accept(page.actor, page.request.path_params["invitation"])
     except Refused as error:
         return await _own_page(page, str(error))
-    return page.redirect(_what(invitation), Flash.INVITATION_ACCEPTED)
+    return page.redirect(_offered_address(invitation), Flash.INVITATION_ACCEPTED)
 
 
 async def decline_invitation(page: PageRequest) -> Response:
@@ -118,8 +118,8 @@ async def of_organization(page: PageRequest) -> Response:
 
 def _new_invitation(form: Form) -> NewInvitation:
     invited = form["invited"].strip()
-    whom = {"email": invited} if "@" in invited else {"username": invited}
-    return parse_values({**whom, "role": form["role"], "team": form["team"]}, NewInvitation)
+    invited_as = {"email": invited} if "@" in invited else {"username": invited}
+    return parse_values({**invited_as, "role": form["role"], "team": form["team"]}, NewInvitation)
 
 
 async def _organization_page(page: PageRequest, name: str, form: Form) -> Response:
