@@ -65,7 +65,7 @@ ENDPOINTS = (
         "Get your e-mail address, and the one that waits for confirmation",
         _get,
         reply=EmailState,
-        action=HubAction.VIEW_ACCOUNT,
+        action=HubAction.VIEW_EMAIL,
     ),
     Endpoint(
         "PUT",

@@ -4,6 +4,7 @@ import msgspec
 import pytest
 
 from hythe.builds.routes.configurations import BuildConfigurationBody
+from hythe.hub.access.actions import HubAction
 from hythe.hub.errors import Invalid
 from hythe.hub.routes.description import describe
 from hythe.hub.routes.endpoint import Endpoint
@@ -41,7 +42,7 @@ def test_the_description_says_so(body: type[msgspec.Struct], required: bool) -> 
     async def answer(*_: object) -> None:
         """Do nothing."""
 
-    described = describe([Endpoint("POST", "/x", "Do it", answer, body=body)])
+    described = describe([Endpoint("POST", "/x", "Do it", answer, body=body, action=HubAction.BROWSE)])
 
     assert described["paths"]["/x"]["post"]["requestBody"]["required"] is required
 
