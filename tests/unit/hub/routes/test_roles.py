@@ -85,7 +85,6 @@ VALUES: dict[str, Any] = {
     "confirm": "no",
     "repositories": "app-*",
     "to": "zed",
-    "digest": f"sha256:{'0' * 64}",
     "patterns": ["v*"],
     "namespace": "acme",
     "value": "x",
