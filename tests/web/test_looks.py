@@ -62,7 +62,16 @@ OWN = [
     "/new-build",
     "/new-build/docker-hub",
 ]
-OF_REPOSITORY = ["", "/-/tags", "/-/settings", "/-/collaborators", "/-/delete", ":latest", ":moved", "/-/tags/latest/delete"]
+OF_REPOSITORY = [
+    "",
+    "/-/tags",
+    "/-/settings",
+    "/-/collaborators",
+    "/-/delete",
+    ":latest",
+    ":moved",
+    "/-/tags/latest/delete",
+]
 OF_ORGANIZATION = ["", "/-/people", "/-/teams", "/-/teams/a-team", "/-/invitations", "/-/settings"]
 OF_BUILDS = [
     "builds",
