@@ -37,7 +37,7 @@ async def _close(hub: HubServices, call: ApiRequest[ReportClosing, Nothing]) -> 
 def _report_id(call: ApiRequest[Any, Any]) -> int:
     text = str(call.path["report"])
     if not (text.isascii() and text.isdigit()) or len(text) > 18:
-        raise NotFound("there is no such report")
+        raise NotFound("the report does not exist")
     return int(text)
 
 

@@ -25,7 +25,7 @@ class AccountsQuery(PageQuery, frozen=True):
     q: Annotated[str, Meta(max_length=MAX_BEGINNING)] = ""
 
 
-class BlockedNames(msgspec.Struct, frozen=True):
+class BlockedNameList(msgspec.Struct, frozen=True):
     """All blocked patterns."""
 
     items: tuple[BlockedName, ...]
@@ -50,8 +50,8 @@ async def _set_roles(hub: HubServices, call: ApiRequest[RolesChange, Nothing]) -
     await hub.hub_administration.accounts.set_roles(call.actor, call.path["username"], call.body)
 
 
-async def _names(hub: HubServices, call: ApiRequest[Nothing, Nothing]) -> BlockedNames:
-    return BlockedNames(await hub.hub_administration.blocked_names.list(call.actor))
+async def _names(hub: HubServices, call: ApiRequest[Nothing, Nothing]) -> BlockedNameList:
+    return BlockedNameList(await hub.hub_administration.blocked_names.list(call.actor))
 
 
 async def _block_name(hub: HubServices, call: ApiRequest[NewBlockedName, Nothing]) -> None:
@@ -117,7 +117,7 @@ ENDPOINTS = (
         "/api/v1/admin/blocked-names",
         "List blocked names (administrators only)",
         _names,
-        reply=BlockedNames,
+        reply=BlockedNameList,
         action=HubAction.VIEW_BLOCKED,
     ),
     Endpoint(

@@ -49,14 +49,14 @@ Answering: TypeAlias = Callable[[HubServices, Request], Awaitable[Response]]
 
 ENDPOINTS: tuple[Endpoint, ...] = (
     *audit.ENDPOINTS,
-    *takedowns.ENDPOINTS,
-    *abuse_reports.ENDPOINTS,
-    *administration.ENDPOINTS,
     *users.ENDPOINTS,
     *email_addresses.ENDPOINTS,
     *password_resets.ENDPOINTS,
     *sessions.ENDPOINTS,
     *mail.ENDPOINTS,
+    *takedowns.ENDPOINTS,
+    *abuse_reports.ENDPOINTS,
+    *administration.ENDPOINTS,
     *personal_tokens.ENDPOINTS,
     *second_factors.ENDPOINTS,
     *identities.ENDPOINTS,
