@@ -37,14 +37,14 @@ def _configure(parser: ArgumentParser) -> None:
 
 
 def _run(arguments: Namespace) -> int:
-    from hythe.client.hub_api import HubAPI, api_error
+    from hythe.client.hub_api import JSONAPI, api_error
 
     body = _body(arguments)
     method = arguments.method or ("GET" if body is None else "POST")
     path = arguments.path if arguments.path.startswith("/") else f"/api/v1/{arguments.path}"
     headers = dict(map(_header, arguments.header))
     with connected(arguments) as client:
-        api = HubAPI(client, hub_host(client, arguments.host))
+        api = JSONAPI(client, hub_host(client, arguments.host))
         if arguments.paginate:
             return _print_items(api, path)
         response = api.send(method, path, body, headers)

@@ -11,9 +11,9 @@ from hythe.cli.prompts import confirm, is_interactive
 from hythe.oci.reference import split_host
 
 if TYPE_CHECKING:
-    from hythe.client.hub_api import HubAPI
+    from hythe.client.hub_api import JSONAPI
 
-Handler: TypeAlias = "Callable[[HubAPI, Namespace], int]"
+Handler: TypeAlias = "Callable[[JSONAPI, Namespace], int]"
 
 
 class HubVerbs:
@@ -34,14 +34,14 @@ class HubVerbs:
     @staticmethod
     def run(arguments: Namespace) -> int:
         """Run the chosen verb at the hub that ``--host``, or the host before ``name``, says."""
-        from hythe.client.hub_api import HubAPI
+        from hythe.client.hub_api import JSONAPI
 
         named, rest = split_host(getattr(arguments, "name", "") or "")
         if named:
             arguments.name = rest
         with connected(arguments) as client:
             handler: Handler = arguments.handler
-            return handler(HubAPI(client, named or hub_host(client, arguments.host)), arguments)
+            return handler(JSONAPI(client, named or hub_host(client, arguments.host)), arguments)
 
 
 def split_name(name: str) -> tuple[str, str]:

@@ -8,7 +8,7 @@ from hythe.cli.hub_verbs import HubVerbs, print_result, require_yes
 from hythe.cli.output import Column, Row, add_list_flags, print_list
 
 if TYPE_CHECKING:
-    from hythe.client.hub_api import HubAPI
+    from hythe.client.hub_api import JSONAPI
 
 ROLES = ("member", "owner")
 
@@ -65,7 +65,7 @@ def organization_path(name: str) -> str:
     return f"/api/v1/organizations/{quote(name, safe='')}"
 
 
-def _list(api: "HubAPI", arguments: Namespace) -> int:
+def _list(api: "JSONAPI", arguments: Namespace) -> int:
     rows = [
         Row({"Name": each["organization"], "Role": each["role"]}, each)
         for each in api.items("/api/v1/users/me/organizations")
@@ -74,17 +74,17 @@ def _list(api: "HubAPI", arguments: Namespace) -> int:
     return 0
 
 
-def _create(api: "HubAPI", arguments: Namespace) -> int:
+def _create(api: "JSONAPI", arguments: Namespace) -> int:
     made = api.call("POST", "/api/v1/organizations", {"name": arguments.name})
     return print_result(arguments, made, f"Created {arguments.name}: docker push {api.host}/{arguments.name}/IMAGE")
 
 
-def _view(api: "HubAPI", arguments: Namespace) -> int:
+def _view(api: "JSONAPI", arguments: Namespace) -> int:
     arguments.json = True
     return print_result(arguments, api.call("GET", organization_path(arguments.name)), "")
 
 
-def _edit(api: "HubAPI", arguments: Namespace) -> int:
+def _edit(api: "JSONAPI", arguments: Namespace) -> int:
     chosen = {
         "default_visibility": arguments.default_visibility,
         "member_role": arguments.member_role,
@@ -98,37 +98,37 @@ def _edit(api: "HubAPI", arguments: Namespace) -> int:
     return print_result(arguments, done, f"Changed {arguments.name}")
 
 
-def _members(api: "HubAPI", arguments: Namespace) -> int:
+def _members(api: "JSONAPI", arguments: Namespace) -> int:
     found = api.items(f"{organization_path(arguments.name)}/members")
     rows = [Row({"User": each["username"], "Role": each["role"]}, each) for each in found]
     print_list(rows, (Column("USER", "User"), Column("ROLE", "Role")), arguments, quiet_field="User")
     return 0
 
 
-def _invite(api: "HubAPI", arguments: Namespace) -> int:
+def _invite(api: "JSONAPI", arguments: Namespace) -> int:
     kind = "email" if "@" in arguments.user else "username"
     body = {kind: arguments.user, "role": arguments.role} | ({"team": arguments.team} if arguments.team else {})
     done = api.call("POST", f"{organization_path(arguments.name)}/invitations", body)
     return print_result(arguments, done, f"Invited {arguments.user} to {arguments.name}")
 
 
-def _set_role(api: "HubAPI", arguments: Namespace) -> int:
+def _set_role(api: "JSONAPI", arguments: Namespace) -> int:
     path = f"{organization_path(arguments.name)}/members/{arguments.user}"
     done = api.call("PATCH", path, {"role": arguments.role})
     return print_result(arguments, done, f"{arguments.user} is {arguments.role} of {arguments.name}")
 
 
-def _remove(api: "HubAPI", arguments: Namespace) -> int:
+def _remove(api: "JSONAPI", arguments: Namespace) -> int:
     api.call("DELETE", f"{organization_path(arguments.name)}/members/{arguments.user}")
     return print_result(arguments, None, f"{arguments.user} is no longer a member of {arguments.name}")
 
 
-def _leave(api: "HubAPI", arguments: Namespace) -> int:
+def _leave(api: "JSONAPI", arguments: Namespace) -> int:
     api.call("DELETE", f"/api/v1/users/me/organizations/{arguments.name}")
     return print_result(arguments, None, f"You are no longer a member of {arguments.name}")
 
 
-def _invitations(api: "HubAPI", arguments: Namespace) -> int:
+def _invitations(api: "JSONAPI", arguments: Namespace) -> int:
     columns = (Column("ID", "ID"), Column("TO", "To"), Column("ROLE", "Role"), Column("FROM", "From"))
     rows = [
         Row(
@@ -146,14 +146,14 @@ def _invitations(api: "HubAPI", arguments: Namespace) -> int:
     return 0
 
 
-def _answer(api: "HubAPI", arguments: Namespace) -> int:
+def _answer(api: "JSONAPI", arguments: Namespace) -> int:
     done = api.call("POST", f"/api/v1/invitations/{arguments.id}/{arguments.answer}")
     return print_result(
         arguments, done, f"{arguments.answer.capitalize().removesuffix('e')}ed invitation {arguments.id}"
     )
 
 
-def _delete(api: "HubAPI", arguments: Namespace) -> int:
+def _delete(api: "JSONAPI", arguments: Namespace) -> int:
     require_yes(arguments, f"Delete {arguments.name} with all its repositories?")
     done = api.call("DELETE", f"{organization_path(arguments.name)}?confirm={arguments.name}")
     return print_result(arguments, done, f"Deleted {arguments.name}")

@@ -8,7 +8,7 @@ from hythe.cli.hub_verbs import HubVerbs, print_result, require_yes, split_name
 from hythe.cli.output import Column, Row, add_list_flags, print_list
 
 if TYPE_CHECKING:
-    from hythe.client.hub_api import HubAPI
+    from hythe.client.hub_api import JSONAPI
 
 COLUMNS = (
     Column("NAME", "Name"),
@@ -63,7 +63,7 @@ def _path(name: str) -> str:
     return repository_path(name)
 
 
-def _list(api: "HubAPI", arguments: Namespace) -> int:
+def _list(api: "JSONAPI", arguments: Namespace) -> int:
     path = f"/api/v1/repositories/{arguments.name}" if arguments.name else "/api/v1/users/me/repositories"
     rows = [
         Row(
@@ -82,7 +82,7 @@ def _list(api: "HubAPI", arguments: Namespace) -> int:
     return 0
 
 
-def _create(api: "HubAPI", arguments: Namespace) -> int:
+def _create(api: "JSONAPI", arguments: Namespace) -> int:
     namespace, name = split_name(arguments.name)
     body = {
         "namespace": namespace,
@@ -94,12 +94,12 @@ def _create(api: "HubAPI", arguments: Namespace) -> int:
     return print_result(arguments, made, f"Created {arguments.name}: docker push {api.host}/{arguments.name}")
 
 
-def _view(api: "HubAPI", arguments: Namespace) -> int:
+def _view(api: "JSONAPI", arguments: Namespace) -> int:
     arguments.json = True
     return print_result(arguments, api.call("GET", _path(arguments.name)), "")
 
 
-def _edit(api: "HubAPI", arguments: Namespace) -> int:
+def _edit(api: "JSONAPI", arguments: Namespace) -> int:
     fields = ("visibility", "description")
     changes = {name: value for name in fields if (value := getattr(arguments, name)) is not None}
     if not changes:
@@ -107,26 +107,26 @@ def _edit(api: "HubAPI", arguments: Namespace) -> int:
     return print_result(arguments, api.call("PATCH", _path(arguments.name), changes), f"Changed {arguments.name}")
 
 
-def _rename(api: "HubAPI", arguments: Namespace) -> int:
+def _rename(api: "JSONAPI", arguments: Namespace) -> int:
     renamed = api.call("POST", f"{_path(arguments.name)}/rename", {"name": arguments.new})
     namespace, _ = split_name(arguments.name)
     return print_result(arguments, renamed, f"Renamed {arguments.name} to {namespace}/{arguments.new}")
 
 
-def _transfer(api: "HubAPI", arguments: Namespace) -> int:
+def _transfer(api: "JSONAPI", arguments: Namespace) -> int:
     done = api.call("POST", f"{_path(arguments.name)}/transfer", {"to": arguments.receiver})
     waiting = isinstance(done, dict) and done.get("status") == "pending"
     said = f"Asked {arguments.receiver} to accept {arguments.name}" if waiting else "Transferred"
     return print_result(arguments, done, said if waiting else f"{said} {arguments.name} to {arguments.receiver}")
 
 
-def _delete(api: "HubAPI", arguments: Namespace) -> int:
+def _delete(api: "JSONAPI", arguments: Namespace) -> int:
     require_yes(arguments, f"Delete {arguments.name} with all its images?")
     api.call("DELETE", _path(arguments.name))
     return print_result(arguments, None, f"Deleted {arguments.name}")
 
 
-def _collaborators(api: "HubAPI", arguments: Namespace) -> int:
+def _collaborators(api: "JSONAPI", arguments: Namespace) -> int:
     columns = (Column("USER", "User"), Column("ROLE", "Role"))
     found = api.items(f"{_path(arguments.name)}/collaborators")
     rows = [Row({"User": each["username"], "Role": each["role"]}, each) for each in found]
@@ -134,7 +134,7 @@ def _collaborators(api: "HubAPI", arguments: Namespace) -> int:
     return 0
 
 
-def _add_collaborator(api: "HubAPI", arguments: Namespace) -> int:
+def _add_collaborator(api: "JSONAPI", arguments: Namespace) -> int:
     body = {"username": arguments.user, "role": arguments.role}
     done = api.call("POST", f"{_path(arguments.name)}/collaborators", body)
     invited = isinstance(done, dict) and "expires_at" in done
@@ -142,7 +142,7 @@ def _add_collaborator(api: "HubAPI", arguments: Namespace) -> int:
     return print_result(arguments, done, f"{said} {arguments.name}")
 
 
-def _remove_collaborator(api: "HubAPI", arguments: Namespace) -> int:
+def _remove_collaborator(api: "JSONAPI", arguments: Namespace) -> int:
     api.call("DELETE", f"{_path(arguments.name)}/collaborators/{arguments.user}")
     return print_result(arguments, None, f"{arguments.user} is no longer a collaborator of {arguments.name}")
 

@@ -10,7 +10,7 @@ from hythe.cli.org import organization_path
 from hythe.cli.output import Column, Row, add_list_flags, print_list
 
 if TYPE_CHECKING:
-    from hythe.client.hub_api import HubAPI
+    from hythe.client.hub_api import JSONAPI
 
 
 def _configure(parser: ArgumentParser) -> None:
@@ -57,44 +57,44 @@ def _path(name: str) -> str:
     return f"{organization_path(organization)}/teams/{quote(team, safe='')}"
 
 
-def _list(api: "HubAPI", arguments: Namespace) -> int:
+def _list(api: "JSONAPI", arguments: Namespace) -> int:
     found = api.items(f"{organization_path(arguments.name)}/teams")
     rows = [Row({"Name": each["name"], "Description": each["description"]}, each) for each in found]
     print_list(rows, (Column("NAME", "Name"), Column("DESCRIPTION", "Description")), arguments, quiet_field="Name")
     return 0
 
 
-def _create(api: "HubAPI", arguments: Namespace) -> int:
+def _create(api: "JSONAPI", arguments: Namespace) -> int:
     organization, team = _split(arguments.name)
     body = {"name": team, "description": arguments.description}
     made = api.call("POST", f"{organization_path(organization)}/teams", body)
     return print_result(arguments, made, f"Created team {team} of {organization}")
 
 
-def _delete(api: "HubAPI", arguments: Namespace) -> int:
+def _delete(api: "JSONAPI", arguments: Namespace) -> int:
     require_yes(arguments, f"Delete the team {arguments.name}?")
     api.call("DELETE", _path(arguments.name))
     return print_result(arguments, None, f"Deleted team {arguments.name}")
 
 
-def _members(api: "HubAPI", arguments: Namespace) -> int:
+def _members(api: "JSONAPI", arguments: Namespace) -> int:
     found = api.items(f"{_path(arguments.name)}/members")
     rows = [Row({"User": each["username"]}, each) for each in found]
     print_list(rows, (Column("USER", "User"),), arguments, quiet_field="User")
     return 0
 
 
-def _add(api: "HubAPI", arguments: Namespace) -> int:
+def _add(api: "JSONAPI", arguments: Namespace) -> int:
     done = api.call("PUT", f"{_path(arguments.name)}/members/{arguments.user}")
     return print_result(arguments, done, f"Added {arguments.user} to {arguments.name}")
 
 
-def _remove(api: "HubAPI", arguments: Namespace) -> int:
+def _remove(api: "JSONAPI", arguments: Namespace) -> int:
     api.call("DELETE", f"{_path(arguments.name)}/members/{arguments.user}")
     return print_result(arguments, None, f"Removed {arguments.user} from {arguments.name}")
 
 
-def _grants(api: "HubAPI", arguments: Namespace) -> int:
+def _grants(api: "JSONAPI", arguments: Namespace) -> int:
     found = api.items(f"{_path(arguments.name)}/grants")
     rows = [Row({"Repositories": each["repositories"], "Role": each["role"]}, each) for each in found]
     columns = (Column("REPOSITORIES", "Repositories"), Column("ROLE", "Role"))
@@ -102,13 +102,13 @@ def _grants(api: "HubAPI", arguments: Namespace) -> int:
     return 0
 
 
-def _grant(api: "HubAPI", arguments: Namespace) -> int:
+def _grant(api: "JSONAPI", arguments: Namespace) -> int:
     body = {"repositories": arguments.repositories, "role": arguments.role}
     done = api.call("PUT", f"{_path(arguments.name)}/grants", body)
     return print_result(arguments, done, f"{arguments.name} has the role {arguments.role} on {arguments.repositories}")
 
 
-def _revoke(api: "HubAPI", arguments: Namespace) -> int:
+def _revoke(api: "JSONAPI", arguments: Namespace) -> int:
     query = urlencode({"repositories": arguments.repositories})
     api.call("DELETE", f"{_path(arguments.name)}/grants?{query}")
     return print_result(arguments, None, f"{arguments.name} has no role on {arguments.repositories} any more")

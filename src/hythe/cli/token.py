@@ -8,7 +8,7 @@ from hythe.cli.hub_verbs import HubVerbs, print_result
 from hythe.cli.output import Column, Row, add_list_flags, print_json, print_list, print_message
 
 if TYPE_CHECKING:
-    from hythe.client.hub_api import HubAPI
+    from hythe.client.hub_api import JSONAPI
 
 RIGHTS = {
     "pull": "repo:read",
@@ -57,7 +57,7 @@ def _configure(parser: ArgumentParser) -> None:
         verb.add_argument("id", type=int, metavar="ID", help="id of the token")
 
 
-def _list(api: "HubAPI", arguments: Namespace) -> int:
+def _list(api: "JSONAPI", arguments: Namespace) -> int:
     words = {value: word for word, value in RIGHTS.items()}
     rows = [
         Row(
@@ -77,7 +77,7 @@ def _list(api: "HubAPI", arguments: Namespace) -> int:
     return 0
 
 
-def _create(api: "HubAPI", arguments: Namespace) -> int:
+def _create(api: "JSONAPI", arguments: Namespace) -> int:
     body = {
         "name": arguments.token_name,
         "rights": [RIGHTS[word] for word in arguments.right or ("pull", "push")],
@@ -87,12 +87,12 @@ def _create(api: "HubAPI", arguments: Namespace) -> int:
     return _print_secret(arguments, api.call("POST", "/api/v1/tokens", body))
 
 
-def _rotate(api: "HubAPI", arguments: Namespace) -> int:
+def _rotate(api: "JSONAPI", arguments: Namespace) -> int:
     body = {"overlap_hours": arguments.overlap}
     return _print_secret(arguments, api.call("POST", f"/api/v1/tokens/{arguments.id}/rotate", body))
 
 
-def _revoke(api: "HubAPI", arguments: Namespace) -> int:
+def _revoke(api: "JSONAPI", arguments: Namespace) -> int:
     api.call("DELETE", f"/api/v1/tokens/{arguments.id}")
     return print_result(arguments, None, f"Revoked token {arguments.id}")
 

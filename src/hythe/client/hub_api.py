@@ -15,7 +15,7 @@ MAX_PAGE = 100
 """Items of a page."""
 
 
-class HubAPI:
+class JSONAPI:
     """The JSON API of the hub at a host, as the user whose credentials are stored, or as no user."""
 
     def __init__(self, client: Client, host: str) -> None:

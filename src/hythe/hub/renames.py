@@ -1,4 +1,4 @@
-"""Renames repositories and accounts. The old names go on working for pulls, pages and the API, until they are ended.
+"""Renames repositories and accounts. The old names keep working for pulls, pages and the API, until they are ended.
 
 An account is renamed in one transaction, however many repositories it has: no request sees a part of it, and a crash
 leaves the old name. What only remembers the name, search and finished builds, follows in small steps.
@@ -31,7 +31,7 @@ from hythe.hub.sql import namespaces as namespace_store
 from hythe.hub.sql import renames as store
 from hythe.hub.sql import repositories as repository_store
 from hythe.hub.sql import user_administration as administration_store
-from hythe.hub.sql.former_names import Redirect
+from hythe.hub.sql.former_names import FormerName
 from hythe.hub.sql.renames import Account
 from hythe.periodic import repeat
 from hythe.registry.sql import renames as registry_renames
@@ -75,7 +75,7 @@ class RenameService:
         self._renamed = asyncio.Event()
 
     async def rename_repository(self, actor: HubActor, repository: str, name: str) -> str:
-        """Rename a repository within its namespace and return its full name. Pulls of the old name go on.
+        """Rename a repository within its namespace and return its full name. Pulls of the old name continue.
 
         Raises NotFound, SignInNeeded, Refused, Invalid, Taken.
         """
@@ -151,13 +151,13 @@ class RenameService:
                 raise _taken(new)
             await administration_store.release_name(session, new)
 
-    async def redirects(self, actor: HubActor, namespace: str, paging: Paging) -> Page[Redirect]:
+    async def redirects(self, actor: HubActor, namespace: str, paging: Paging) -> Page[FormerName]:
         """Return the former names of repositories in a namespace, by name. Raises NotFound, Refused."""
         async with self._database.reading() as session:
             found = await self._namespace(session, actor, namespace, HubAction.VIEW_REDIRECTS)
             return await former_store.of_namespace(session, found.id, found.name, paging)
 
-    async def former_accounts(self, actor: HubActor, namespace: str) -> tuple[Redirect, ...]:
+    async def former_accounts(self, actor: HubActor, namespace: str) -> tuple[FormerName, ...]:
         """Return the former names of an account itself. Raises NotFound, Refused."""
         async with self._database.reading() as session:
             found = await self._namespace(session, actor, namespace, HubAction.VIEW_REDIRECTS)

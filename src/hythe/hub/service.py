@@ -2,9 +2,10 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 from argon2 import PasswordHasher
 
@@ -103,6 +104,22 @@ class HubFoundation:
 class HubServices:
     """All services of the hub."""
 
+    collaborators: CollaboratorService
+    organizations: OrganizationService
+    members: MemberService
+    teams: TeamService
+    invitations: InvitationService
+    tags: TagService
+    tag_log: TagLogService
+    tag_log_sequencer: TagLogSequencer
+    images: ImageService
+    search: SearchService
+    tokens: TokenService
+    personal_tokens: PersonalTokenService
+    robots: RobotService
+    trust_rules: TrustRuleService
+    token_exchange: TokenExchange
+    leaked_tokens: LeakedTokenService
     settings: Settings
     access: HubAccess
     credentials: CredentialService
@@ -123,23 +140,7 @@ class HubServices:
     repositories: RepositoryService
     renames: RenameService
     transfers: TransferService
-    collaborators: CollaboratorService
-    organizations: OrganizationService
-    members: MemberService
-    teams: TeamService
-    invitations: InvitationService
     descriptions: Descriptions
-    tags: TagService
-    tag_log: TagLogService
-    tag_log_sequencer: TagLogSequencer
-    images: ImageService
-    search: SearchService
-    tokens: TokenService
-    personal_tokens: PersonalTokenService
-    robots: RobotService
-    trust_rules: TrustRuleService
-    token_exchange: TokenExchange
-    leaked_tokens: LeakedTokenService
     keys: SigningKeys
 
     def apply(self, settings: Settings) -> None:
@@ -162,13 +163,7 @@ async def open_foundation(
     database: Database, settings: Settings, clock: Clock = now, hasher: PasswordHasher = DEFAULT_HASHER
 ) -> AsyncIterator[HubFoundation]:
     """Load or create the signing keys, and count pulls until the block ends. Raises SecretBoxError."""
-    secret_box = await open_secret_box(database, settings)
-    keys = SigningKeys(database, secret_box, clock, timedelta(seconds=settings.token_lifetime))
-    try:
-        await keys.open()
-    except SecretBoxError:
-        secret_box.discard_new_file()
-        raise
+    secret_box, keys = await _open_keys(database, settings, clock)
     passwords = Passwords(hasher=hasher)
     attempts = LoginThrottle(database, secret_box.derive("failed sign-ins"), clock)
     guesses = AccountThrottle(database, clock)
@@ -191,8 +186,7 @@ async def open_foundation(
     listener = HubRegistryListener(access, pulls, clock)
     offload = OffloadPool()
     mailer = Mailer(settings)
-    background = [asyncio.create_task(pulls.run()), asyncio.create_task(keys.run())]
-    try:
+    async with _closing(passwords, offload, pulls.run(), keys.run()):
         yield HubFoundation(
             database,
             settings,
@@ -210,10 +204,31 @@ async def open_foundation(
             MailQueue(database, mailer, clock),
             identity_accounts,
         )
+
+
+async def _open_keys(database: Database, settings: Settings, clock: Clock) -> tuple[SecretBox, SigningKeys]:
+    secret_box = await open_secret_box(database, settings)
+    keys = SigningKeys(database, secret_box, clock, timedelta(seconds=settings.token_lifetime))
+    try:
+        await keys.open()
+    except SecretBoxError:
+        secret_box.discard_new_file()
+        raise
+    return secret_box, keys
+
+
+@contextlib.asynccontextmanager
+async def _closing(
+    passwords: Passwords, offload: OffloadPool, *background: Coroutine[Any, Any, None]
+) -> AsyncIterator[None]:
+    """Run the coroutines until the block ends, then close both pools."""
+    tasks = [asyncio.create_task(each) for each in background]
+    try:
+        yield
     finally:
-        for task in background:
+        for task in tasks:
             task.cancel()
-        for task in background:
+        for task in tasks:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
         passwords.close()
@@ -238,31 +253,20 @@ def make_hub(
     credentials, keys, settings = foundation.credentials, foundation.keys, foundation.settings
     descriptions = Descriptions(database, foundation.offload)
     administration = UserAdministration(database, access, registry.repositories, account_listeners, clock)
-    sending = Invitations(foundation.mail_queue, clock, settings.public_url)
-    terms = TokenTerms(clock, settings.token_max_age)
-    issuer_keys = IssuerKeys(EgressPolicy.parse(settings.internal_networks))
     states = SignInStates(foundation.secret_box, clock)
     pending, factors, confirmations = _second_factors(foundation, states)
     emails, resets = _email(foundation)
     relocation = Relocation(account_listeners, clock)
     transfers = TransferService(database, access, relocation, clock)
     return HubServices(
+        *_organization_services(foundation, administration),
+        *_content_services(foundation, registry),
+        *_token_services(foundation),
         settings=settings,
         audit_log=AuditLog(database, access, clock, settings.audit_retention),
         access=access,
         credentials=credentials,
-        users=UserService(
-            database,
-            access,
-            credentials,
-            emails,
-            foundation.passwords,
-            foundation.attempts,
-            clock,
-            sign_up=settings.sign_up,
-            sign_up_limit=SignUpLimit(database, settings.sign_ups_per_address, clock),
-            plan=Plan.of(settings),
-        ),
+        users=_user_service(foundation, emails),
         administration=administration,
         hub_administration=make_administration(database, access, registry, transfers, clock, settings),
         sessions=SessionService(database, access, credentials, states, clock, settings.session_lifetime),
@@ -274,40 +278,91 @@ def make_hub(
         pending_sign_ins=pending,
         second_factors=factors,
         confirmations=confirmations,
-        identities=IdentityService(
-            database,
-            access,
-            confirmations,
-            foundation.identity_accounts,
-            emails,
-            states,
-            foundation.secret_box,
-            providers,
-            clock,
-        ),
+        identities=_identity_service(foundation, confirmations, emails, states, providers),
         renames=RenameService(database, access, relocation, account_listeners, clock),
         transfers=transfers,
         repositories=RepositoryService(database, access, registry.repositories, descriptions, clock),
-        collaborators=CollaboratorService(database, access, sending, clock),
-        organizations=OrganizationService(database, access, administration, clock, settings),
-        members=MemberService(database, access, clock),
-        teams=TeamService(database, access, clock),
-        invitations=InvitationService(database, access, sending, clock),
         descriptions=descriptions,
-        tags=TagService(
-            database, access, Platforms(registry.blobs, foundation.offload), registry.tags, foundation.offload
-        ),
-        tag_log=TagLogService(database, access),
-        tag_log_sequencer=TagLogSequencer(database, foundation.secret_box, settings.public_url),
-        images=ImageService(access, registry.manifests, registry.blobs, foundation.offload),
-        search=SearchService(database, access, _search_index(database)),
-        tokens=TokenService(database, access, credentials, keys, clock, settings.token_lifetime),
-        personal_tokens=PersonalTokenService(database, access, clock, terms),
-        robots=RobotService(database, access, clock, terms),
-        trust_rules=TrustRuleService(database, access, clock),
-        token_exchange=TokenExchange(database, IdTokens(issuer_keys, clock), clock, settings.public_url),
-        leaked_tokens=LeakedTokenService(database, foundation.mail_queue, clock, settings.public_url),
         keys=keys,
+    )
+
+
+def _organization_services(
+    foundation: HubFoundation, administration: UserAdministration
+) -> tuple[CollaboratorService, OrganizationService, MemberService, TeamService, InvitationService]:
+    database, access, clock, settings = foundation.database, foundation.access, foundation.clock, foundation.settings
+    sending = Invitations(foundation.mail_queue, clock, settings.public_url)
+    return (
+        CollaboratorService(database, access, sending, clock),
+        OrganizationService(database, access, administration, clock, settings),
+        MemberService(database, access, clock),
+        TeamService(database, access, clock),
+        InvitationService(database, access, sending, clock),
+    )
+
+
+def _content_services(
+    foundation: HubFoundation, registry: RegistryServices
+) -> tuple[TagService, TagLogService, TagLogSequencer, ImageService, SearchService]:
+    database, access, offload = foundation.database, foundation.access, foundation.offload
+    return (
+        TagService(database, access, Platforms(registry.blobs, offload), registry.tags, offload),
+        TagLogService(database, access),
+        TagLogSequencer(database, foundation.secret_box, foundation.settings.public_url),
+        ImageService(access, registry.manifests, registry.blobs, offload),
+        SearchService(database, access, _search_index(database)),
+    )
+
+
+def _token_services(
+    foundation: HubFoundation,
+) -> tuple[TokenService, PersonalTokenService, RobotService, TrustRuleService, TokenExchange, LeakedTokenService]:
+    database, access, clock, settings = foundation.database, foundation.access, foundation.clock, foundation.settings
+    terms = TokenTerms(clock, settings.token_max_age)
+    id_tokens = IdTokens(IssuerKeys(EgressPolicy.parse(settings.internal_networks)), clock)
+    return (
+        TokenService(database, access, foundation.credentials, foundation.keys, clock, settings.token_lifetime),
+        PersonalTokenService(database, access, clock, terms),
+        RobotService(database, access, clock, terms),
+        TrustRuleService(database, access, clock),
+        TokenExchange(database, id_tokens, clock, settings.public_url),
+        LeakedTokenService(database, foundation.mail_queue, clock, settings.public_url),
+    )
+
+
+def _user_service(foundation: HubFoundation, emails: EmailAddresses) -> UserService:
+    database, clock, settings = foundation.database, foundation.clock, foundation.settings
+    return UserService(
+        database,
+        foundation.access,
+        foundation.credentials,
+        emails,
+        foundation.passwords,
+        foundation.attempts,
+        clock,
+        sign_up=settings.sign_up,
+        sign_up_limit=SignUpLimit(database, settings.sign_ups_per_address, clock),
+        plan=Plan.of(settings),
+    )
+
+
+def _identity_service(
+    foundation: HubFoundation,
+    confirmations: ConfirmationService,
+    emails: EmailAddresses,
+    states: SignInStates,
+    providers: IdentityProviders,
+) -> IdentityService:
+    return IdentityService(
+        foundation.database,
+        foundation.access,
+        confirmations,
+        foundation.identity_accounts,
+        emails,
+        states,
+        foundation.secret_box,
+        providers,
+        foundation.clock,
     )
 
 

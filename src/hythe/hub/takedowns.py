@@ -24,7 +24,7 @@ from hythe.hub.page import Page, Paging
 from hythe.hub.sql import renames as rename_store
 from hythe.hub.sql import takedowns as store
 from hythe.hub.sql.takedowns import TakenDown
-from hythe.hub.transfers import NewTransfer, TransferResult, TransferService
+from hythe.hub.transfers import NewTransfer, RepositoryTransfer, TransferService
 from hythe.registry.repositories import Repositories as RegistryRepositories
 
 MAX_REASON = 500
@@ -100,7 +100,7 @@ class TakedownService:
             await audit.record_repository(session, actor, HubAction.REMOVE_REPOSITORY, full_name, reason=why)
         await self._registry.delete(as_operator(actor), full_name)
 
-    async def hand_over(self, actor: HubActor, repository: str, new: NewTransfer) -> TransferResult:
+    async def hand_over(self, actor: HubActor, repository: str, new: NewTransfer) -> RepositoryTransfer:
         """Give a repository to another owner at once. Raises NotFound, Refused, Invalid, Taken."""
         full_name = canonical_name(repository)
         async with self._database.reading() as session:

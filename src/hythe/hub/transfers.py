@@ -37,7 +37,7 @@ class NewTransfer(msgspec.Struct, frozen=True):
     name: Annotated[str, Meta(max_length=255)] = ""
 
 
-class TransferResult(msgspec.Struct, frozen=True):
+class RepositoryTransfer(msgspec.Struct, frozen=True):
     """The name that the repository has now or, if it is not ``done``, once the receiver has accepted the offer."""
 
     repository: str
@@ -56,7 +56,7 @@ class TransferService:
         self._relocation = relocation
         self._clock = clock
 
-    async def transfer(self, actor: HubActor, repository: str, new: NewTransfer) -> TransferResult:
+    async def transfer(self, actor: HubActor, repository: str, new: NewTransfer) -> RepositoryTransfer:
         """Give a repository another owner, at once or by an offer.
 
         Raises NotFound, SignInNeeded, Refused, Invalid, Taken.
@@ -64,7 +64,9 @@ class TransferService:
         async with self._database.writing() as session:
             return await self.transfer_in(session, actor, canonical_name(repository), new)
 
-    async def transfer_in(self, session: Session, actor: HubActor, full_name: str, new: NewTransfer) -> TransferResult:
+    async def transfer_in(
+        self, session: Session, actor: HubActor, full_name: str, new: NewTransfer
+    ) -> RepositoryTransfer:
         """Do what ``transfer`` does in the caller's transaction."""
         context = await self._access.require_repository(actor, full_name, HubAction.TRANSFER_REPOSITORY, session)
         target = await self._receiver(session, new.to)
@@ -87,7 +89,7 @@ class TransferService:
 
     async def _finish(
         self, session: Session, actor: HubActor, context: AccessContext, former: str, target: Namespace, name: str
-    ) -> TransferResult:
+    ) -> RepositoryTransfer:
         moved = await self._relocation.move(session, context, target, name, actor.name)
         for namespace in (former.partition("/")[0], target.name):
             await audit.record(
@@ -98,17 +100,17 @@ class TransferService:
                 namespace=namespace,
                 detail={"former": former},
             )
-        return TransferResult(moved, True)
+        return RepositoryTransfer(moved, True)
 
     async def _offer(
         self, session: Session, actor: HubActor, context: AccessContext, full_name: str, target: Namespace, name: str
-    ) -> TransferResult:
+    ) -> RepositoryTransfer:
         now = self._clock()
         await store.remove_expired_transfers(session, now)
         until = now + LIFETIME
         await store.add_transfer(session, context.repository_id or 0, target.id, name, actor.name, now, until)
         await audit.record_repository(session, actor, HubAction.OFFER_REPOSITORY, full_name, to=target.name)
-        return TransferResult(f"{target.name}/{name}", False, until)
+        return RepositoryTransfer(f"{target.name}/{name}", False, until)
 
     async def offer(self, actor: HubActor, repository: str) -> Transfer:
         """Return the offer of a repository. Raises NotFound, SignInNeeded, Refused."""
@@ -140,7 +142,7 @@ class TransferService:
             context = await self._access.require_namespace(actor, namespace, HubAction.VIEW_OFFERS, session)
             return await store.transfers_to(session, context.namespace_id or 0, self._clock(), paging)
 
-    async def accept(self, actor: HubActor, namespace: str, repository_id: int) -> TransferResult:
+    async def accept(self, actor: HubActor, namespace: str, repository_id: int) -> RepositoryTransfer:
         """Accept an offer for an account. Raises NotFound, SignInNeeded, Refused, Invalid, Taken."""
         async with self._database.writing() as session:
             found = await self._offered_to(session, actor, namespace, repository_id, HubAction.ACCEPT_TRANSFER)

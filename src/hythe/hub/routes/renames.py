@@ -9,9 +9,9 @@ from hythe.hub.renames import NewName
 from hythe.hub.routes.endpoint import ApiRequest, Endpoint, Nothing, PageQuery, PageReply, page_reply
 from hythe.hub.routes.repositories import repository_path
 from hythe.hub.service import HubServices
-from hythe.hub.sql.former_names import Redirect
+from hythe.hub.sql.former_names import FormerName
 from hythe.hub.sql.renames import Transfer
-from hythe.hub.transfers import NewTransfer, TransferResult
+from hythe.hub.transfers import NewTransfer, RepositoryTransfer
 
 
 class RenamedReply(msgspec.Struct, frozen=True):
@@ -23,7 +23,7 @@ class RenamedReply(msgspec.Struct, frozen=True):
 class FormerNamesReply(msgspec.Struct, frozen=True):
     """The former names of an account itself."""
 
-    items: tuple[Redirect, ...]
+    items: tuple[FormerName, ...]
 
 
 async def _rename_repository(hub: HubServices, call: ApiRequest[NewName, Nothing]) -> RenamedReply:
@@ -34,7 +34,7 @@ async def _rename_account(hub: HubServices, call: ApiRequest[NewName, Nothing]) 
     return RenamedReply(await hub.renames.rename_account(call.actor, call.path["namespace"], call.body.name))
 
 
-async def _redirects(hub: HubServices, call: ApiRequest[Nothing, PageQuery]) -> PageReply[Redirect]:
+async def _redirects(hub: HubServices, call: ApiRequest[Nothing, PageQuery]) -> PageReply[FormerName]:
     page = await hub.renames.redirects(call.actor, call.path["namespace"], call.query.paging())
     return page_reply(page, page.items)
 
@@ -47,7 +47,7 @@ async def _end_redirect(hub: HubServices, call: ApiRequest[Nothing, Nothing]) ->
     await hub.renames.end_redirect(call.actor, call.path["former"].replace("%2F", "/"))
 
 
-async def _transfer(hub: HubServices, call: ApiRequest[NewTransfer, Nothing]) -> TransferResult:
+async def _transfer(hub: HubServices, call: ApiRequest[NewTransfer, Nothing]) -> RepositoryTransfer:
     return await hub.transfers.transfer(call.actor, repository_path(call), call.body)
 
 
@@ -64,7 +64,7 @@ async def _offers(hub: HubServices, call: ApiRequest[Nothing, PageQuery]) -> Pag
     return page_reply(page, page.items)
 
 
-async def _accept(hub: HubServices, call: ApiRequest[Nothing, Nothing]) -> TransferResult:
+async def _accept(hub: HubServices, call: ApiRequest[Nothing, Nothing]) -> RepositoryTransfer:
     return await hub.transfers.accept(call.actor, call.path["namespace"], int(call.path["repository"]))
 
 
@@ -91,7 +91,7 @@ ENDPOINTS = (
         "Transfer a repository to another owner, or offer it to them",
         _transfer,
         body=NewTransfer,
-        reply=TransferResult,
+        reply=RepositoryTransfer,
         action=HubAction.TRANSFER_REPOSITORY,
     ),
     Endpoint(
@@ -133,7 +133,7 @@ ENDPOINTS = (
         "List the former names of repositories in a namespace",
         _redirects,
         query=PageQuery,
-        reply=PageReply[Redirect],
+        reply=PageReply[FormerName],
         action=HubAction.VIEW_REDIRECTS,
     ),
     Endpoint(
@@ -158,7 +158,7 @@ ENDPOINTS = (
         f"{_NAMESPACE}/offers/{{repository:int}}/accept",
         "Accept an offered repository",
         _accept,
-        reply=TransferResult,
+        reply=RepositoryTransfer,
         action=HubAction.ACCEPT_TRANSFER,
     ),
     Endpoint(

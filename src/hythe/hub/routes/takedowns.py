@@ -13,7 +13,7 @@ from hythe.hub.routes.repositories import repository_path
 from hythe.hub.service import HubServices
 from hythe.hub.sql.takedowns import TakenDown
 from hythe.hub.takedowns import TakedownReason
-from hythe.hub.transfers import NewTransfer, TransferResult
+from hythe.hub.transfers import NewTransfer, RepositoryTransfer
 
 
 class OpeningReason(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -53,7 +53,7 @@ async def _remove(hub: HubServices, call: ApiRequest[TakedownReason, Nothing]) -
     await hub.hub_administration.takedowns.delete(call.actor, repository_path(call), call.body)
 
 
-async def _hand_over(hub: HubServices, call: ApiRequest[NewTransfer, Nothing]) -> TransferResult:
+async def _hand_over(hub: HubServices, call: ApiRequest[NewTransfer, Nothing]) -> RepositoryTransfer:
     return await hub.hub_administration.takedowns.hand_over(call.actor, repository_path(call), call.body)
 
 
@@ -124,7 +124,7 @@ ENDPOINTS = (
         "Give a repository of others to another owner (administrators only)",
         _hand_over,
         body=NewTransfer,
-        reply=TransferResult,
+        reply=RepositoryTransfer,
         action=HubAction.HAND_OVER_REPOSITORY,
     ),
     Endpoint(

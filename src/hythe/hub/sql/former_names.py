@@ -19,7 +19,7 @@ class Successor(msgspec.Struct, frozen=True):
     repository: str | None
 
 
-class Redirect(msgspec.Struct, frozen=True):
+class FormerName(msgspec.Struct, frozen=True):
     """A former name, of a repository or (without ``/``) of the account itself, and where it leads."""
 
     name: str
@@ -51,7 +51,9 @@ _FORMER = (
 )
 _SUCCESSOR = select(
     namespaces.c.name,
-    func.coalesce(_PRESENT.correlate(namespaces).scalar_subquery(), _FORMER.correlate(namespaces).scalar_subquery()),
+    func.coalesce(
+        _PRESENT.correlate(namespaces).scalar_subquery(), _FORMER.correlate(namespaces).scalar_subquery()
+    ).label("repository"),
 ).where(namespaces.c.id == _HELD_BY)
 _ACCOUNT = (
     select(namespaces.c.name, namespaces.c.id, former_namespaces.c.followed_at)
@@ -114,9 +116,9 @@ _OF_REPOSITORY = (
 async def successor(session: Session, namespace: str, name: str) -> Successor | None:
     """Return what NAMESPACE/NAME refers to now; None if neither has another name now."""
     row = await session.row(_SUCCESSOR, {"namespace": namespace, "name": name})
-    if row is None or row[1] == f"{namespace}/{name}" or (row[1] is None and row[0] == namespace):
+    if row is None or row.repository == f"{namespace}/{name}" or (row.repository is None and row.name == namespace):
         return None
-    return Successor(*row)
+    return Successor(row.name, row.repository)
 
 
 async def account(session: Session, name: str) -> str | None:
@@ -171,22 +173,22 @@ async def set_followed(session: Session, name: str, at: datetime) -> None:
     await session.run(update(former_namespaces).where(former_namespaces.c.name == name).values(followed_at=at))
 
 
-async def of_account(session: Session, namespace_id: int, target: str) -> tuple[Redirect, ...]:
+async def of_account(session: Session, namespace_id: int, target: str) -> tuple[FormerName, ...]:
     """Return the former names of an account."""
     rows = await session.rows(_OWN, {"namespace_id": namespace_id})
-    return tuple(Redirect(row.name, target, row.since, row.renamed_by) for row in rows)
+    return tuple(FormerName(row.name, target, row.since, row.renamed_by) for row in rows)
 
 
-async def of_namespace(session: Session, namespace_id: int, namespace: str, paging: Paging) -> Page[Redirect]:
+async def of_namespace(session: Session, namespace_id: int, namespace: str, paging: Paging) -> Page[FormerName]:
     """Return a page of the names that repositories had in a namespace."""
     parameters = {"namespace_id": namespace_id}
     found = await OF_NAMESPACE.slice(session, paging, parameters)
     total = await OF_NAMESPACE.total(session, parameters)
-    items = tuple(Redirect(f"{namespace}/{row.name}", row.target, row.since, row.renamed_by) for row in found.rows)
+    items = tuple(FormerName(f"{namespace}/{row.name}", row.target, row.since, row.renamed_by) for row in found.rows)
     return page_of(found, items, total, paging)
 
 
-async def of_repository(session: Session, repository_id: int, target: str) -> tuple[Redirect, ...]:
+async def of_repository(session: Session, repository_id: int, target: str) -> tuple[FormerName, ...]:
     """Return the names that a repository had."""
     rows = await session.rows(_OF_REPOSITORY, {"repository_id": repository_id})
-    return tuple(Redirect(row.name, target, row.since, row.renamed_by) for row in rows)
+    return tuple(FormerName(row.name, target, row.since, row.renamed_by) for row in rows)
