@@ -121,6 +121,28 @@ class LinkedAccountEndpoints:
                 status=HTTPStatus.CREATED,
                 action=HubAction.LINK_ACCOUNT,
             ),
+            *self._content(one),
+            Endpoint(
+                "DELETE",
+                one,
+                "Unlink an account and remove its webhooks and deploy keys",
+                self.remove,
+                reply=RemovalReport,
+                action=HubAction.UNLINK_ACCOUNT,
+            ),
+            Endpoint(
+                "GET",
+                "/api/v1/git-refs",
+                "List branches and tags of a public git URL",
+                self.git_refs,
+                query=GitURLQuery,
+                reply=RefsReply,
+                action=HubAction.VIEW_LINKED_ACCOUNTS,
+            ),
+        )
+
+    def _content(self, one: str) -> tuple[Endpoint, ...]:
+        return (
             Endpoint(
                 "GET",
                 f"{one}/repositories",
@@ -136,23 +158,6 @@ class LinkedAccountEndpoints:
                 "List branches and tags of a repository at a forge",
                 self.refs,
                 query=RefsQuery,
-                reply=RefsReply,
-                action=HubAction.VIEW_LINKED_ACCOUNTS,
-            ),
-            Endpoint(
-                "DELETE",
-                one,
-                "Unlink an account and remove its webhooks and deploy keys",
-                self.remove,
-                reply=RemovalReport,
-                action=HubAction.UNLINK_ACCOUNT,
-            ),
-            Endpoint(
-                "GET",
-                "/api/v1/git-refs",
-                "List branches and tags of a public git URL",
-                self.git_refs,
-                query=GitURLQuery,
                 reply=RefsReply,
                 action=HubAction.VIEW_LINKED_ACCOUNTS,
             ),

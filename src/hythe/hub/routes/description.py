@@ -11,7 +11,13 @@ from hythe.hub.routes.endpoint import Endpoint, Nothing
 from hythe.hub.routes.parsing import may_be_empty
 from hythe.hub.routes.problem_details import MEDIA_TYPE, Problem
 
-_PARAMETER = re.compile(r"\{(\w+)(?::path)?\}")
+_PARAMETER = re.compile(r"\{(\w+)(?::(path|int))?\}")
+_SCHEMAS: dict[str, dict[str, Any]] = {
+    "": {"type": "string"},
+    "path": {"type": "string"},
+    "int": {"type": "integer", "minimum": 0},
+}
+"""Kind of a path parameter -> its schema."""
 _TEMPLATE = "#/components/schemas/{name}"
 
 _CONVENTIONS = """\
@@ -81,8 +87,8 @@ def _success(endpoint: Endpoint, schemas: dict[str, Any]) -> dict[str, Any]:
 
 def _path_parameters(endpoint: Endpoint) -> list[dict[str, Any]]:
     return [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
-        for name in _PARAMETER.findall(endpoint.path)
+        {"name": name, "in": "path", "required": True, "schema": _SCHEMAS[kind]}
+        for name, kind in _PARAMETER.findall(endpoint.path)
     ]
 
 
