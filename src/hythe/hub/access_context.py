@@ -46,8 +46,9 @@ class AccessContext(msgspec.Struct, frozen=True):
 
     ``member`` is the user's role in the organization that has the namespace, ``member_role`` what that gives on all of
     its repositories, and ``granted`` what teams and collaboration give on this one (for one that does not exist: what
-    patterns of teams would give). ``members_create``: members of the organization may create repositories. ``needs_second_factor``: the organization
-    requires a second factor, which the user does not have, so they have no role there.
+    patterns of teams would give). ``members_create``: members of the organization may create repositories.
+    ``needs_second_factor``: the organization requires a second factor, which the user does not have, so they have no
+    role there.
 
     ``taken_down``: why an administrator took the repository down; None: it is not. ``opened_until``: the user is an
     administrator and may read the repository until then.

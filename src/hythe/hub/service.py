@@ -258,10 +258,13 @@ def make_hub(
     emails, resets = _email(foundation)
     relocation = Relocation(account_listeners, clock)
     transfers = TransferService(database, access, relocation, clock)
-    return HubServices(
+    groups = (
         *_organization_services(foundation, administration),
         *_content_services(foundation, registry),
         *_token_services(foundation),
+    )
+    return HubServices(
+        *groups,
         settings=settings,
         audit_log=AuditLog(database, access, clock, settings.audit_retention),
         access=access,

@@ -76,7 +76,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     tls_key: Annotated[str, Meta(description="Private key file (PEM) of the TLS certificate.")] = ""
     sign_up: Annotated[bool, Meta(description="Whether anyone can create an account.")] = True
     organizations_by: Annotated[
-        Literal["anyone", "administrators"], Meta(description="Who can create organizations: anyone, or administrators.")
+        Literal["anyone", "administrators"], Meta(description="Who can create organizations: anyone or administrators.")
     ] = "anyone"
     require_sign_in: Annotated[
         bool, Meta(description="Whether nothing is shown or pulled without signing in, not even public repositories.")
@@ -134,7 +134,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     identity_providers: Annotated[
         str,
         Meta(
-            description="Where users can sign in: NAME=oidc+https://CLIENT_ID:SECRET@HOST or NAME=github+.., and options.",
+            description="Where users can sign in: NAME=oidc+https://ID:SECRET@HOST or NAME=github+.., and options.",
             extra={"masked": "password"},
         ),
     ] = ""
@@ -287,7 +287,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     mail_server: Annotated[
         str,
         Meta(
-            description="Mail server: smtp://USER:PASSWORD@HOST:PORT, or smtps://; empty: administrators read e-mail instead.",
+            description="Mail server: smtp://USER:PASSWORD@HOST:PORT, or smtps://; empty: administrators see e-mail.",
             extra={"masked": "password"},
         ),
     ] = ""

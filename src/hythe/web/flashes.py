@@ -36,7 +36,7 @@ class Flash(Enum):
     TAG_RESTORED = "Tag restored."
     CONFIRMATION_SENT = "We have sent an e-mail. Open the link in it to confirm the address."
     EMAIL_CONFIRMED = "Your e-mail address is confirmed."
-    EMAIL_RESTORED = "Your e-mail address is restored. Set a new password with the link in the e-mail that we sent there."
+    EMAIL_RESTORED = "Your e-mail address is restored. Set a new password with the link that we sent there."
     PASSWORD_RESET = "Password set. Sign in with it."  # noqa: S105 (no password)
     SESSION_ENDED = "Session ended."
     SESSIONS_ENDED = "All your other sessions have ended."
