@@ -124,6 +124,15 @@ class HubActor(Actor, frozen=True):
             if scope.type == "repository" and scope.name in names
         )
 
+    def credential_covers(self, repository: str, right: Right) -> bool:
+        """Return whether the credential allows what needs this right, regardless of its holder.
+
+        A token of the token server covers a right if it was granted the action that needs it: pull, push or delete.
+        """
+        if self.granted is None:
+            return self.credential_has(right, repository)
+        return any(self.credential_allows(repository, action) for action, needed in RIGHTS.items() if needed is right)
+
 
 ANONYMOUS = HubActor()
 """A client that is not signed in."""

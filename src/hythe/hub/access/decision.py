@@ -137,9 +137,9 @@ class HubAccess:
             return False
         if action in (HubAction.VIEW_REPOSITORY, HubAction.PULL) and not context.withheld:
             return Action.PULL in self.reached(actor, repository, context)
-        if actor.build is not None or actor.granted is not None or not allows(context, action):
+        if actor.build is not None or not allows(context, action):
             return False
-        return present_actor(actor, context).credential_has(TABLE[action].right, repository)
+        return present_actor(actor, context).credential_covers(repository, TABLE[action].right)
 
     async def require(self, actor: Actor, repository: str, action: Action) -> Limits:
         """See registry.access.Access."""
