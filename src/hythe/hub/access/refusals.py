@@ -52,17 +52,18 @@ UNCONFIRMED = (
 
 def refusal(context: AccessContext, repository: str, action: HubAction) -> str:
     """Explain why the account's roles do not allow an action. Reveals nothing that is not public."""
-    match TABLE[action].needs:
-        case RepositoryRole.ADMIN if context.namespace is NamespaceKind.ORGANIZATION and context.member is not None:
-            return f"this needs the role 'admin' on {repository}: ask an owner of {namespace_of(repository)}"
-        case RepositoryRole.ADMIN if context.repository_role is not None:
-            return f"this needs the role 'admin' on {repository}: ask {namespace_of(repository)}"
-        case _ if context.needs_second_factor:
-            return write_refusal(context, repository)
-        case OrganizationRole.OWNER:
-            return f"only owners of {namespace_of(repository)} may do this"
-        case OrganizationRole.MEMBER if action is not HubAction.CREATE_REPOSITORY:
-            return f"only members of {namespace_of(repository)} may do this"
+    needed, namespace = TABLE[action].needs, namespace_of(repository)
+    if isinstance(needed, RepositoryRole):
+        organization = context.namespace is NamespaceKind.ORGANIZATION and context.member is not None
+        if needed is RepositoryRole.ADMIN and (organization or context.repository_role is not None):
+            asked = f"an owner of {namespace}" if organization else namespace
+            return f"this needs the role 'admin' on {repository}: ask {asked}"
+    elif isinstance(needed, OrganizationRole) and not context.needs_second_factor:
+        if needed is OrganizationRole.OWNER:
+            people = f"owners of {namespace}" if context.namespace is NamespaceKind.ORGANIZATION else namespace
+            return f"only {people} may do this"
+        if action is not HubAction.CREATE_REPOSITORY:
+            return f"only members of {namespace} may do this"
     return write_refusal(context, repository)
 
 
