@@ -154,8 +154,8 @@ PRIVATE_PATHS = (
 
 def _answer(reply: httpx2.Response, name: str) -> tuple[Any, ...]:
     """Return status, headers and body of a response without the requested name, the time and the token."""
-    changing = ("date", "ratelimit", "ratelimit-policy")
-    headers = {key: value.replace(name, "NAME") for key, value in reply.headers.items() if key not in changing}
+    same = {key: value for key, value in reply.headers.items() if key != "date" and "ratelimit" not in key}
+    headers = {key: value.replace(name, "NAME") for key, value in same.items()}
     body: Any = reply.text.replace(name, "NAME")
     if reply.headers.get("content-type") == "application/json" and "token" in reply.text:
         body = {key: value for key, value in reply.json().items() if "token" not in key and key != "issued_at"}
