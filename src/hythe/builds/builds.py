@@ -29,6 +29,7 @@ from hythe.hub.actor import HubActor
 from hythe.hub.errors import NotFound
 from hythe.hub.namespaces import short_name
 from hythe.hub.secret_box import SecretBox
+from hythe.hub.sql import former_names
 
 _REFUSED_AT_ONCE = (Cause.MANUAL, Cause.RETRY, Cause.TRIGGER)
 """Causes of builds that a request starts: its sender gets an error if they cannot be queued."""
@@ -153,6 +154,8 @@ class BuildService:
         """
         async with self._database.writing() as session:
             configuration = await configuration_rows.by_repository(session, repository)
+            if configuration is None and (renamed := await former_names.successor(session, *_parts(repository))):
+                configuration = await configuration_rows.by_repository(session, renamed.repository or "")
             if configuration is None or not await self._is_token(session, configuration, token):
                 raise NotFound("unknown trigger URL", "copy the current one from the build configuration")
             queued, outcome = await self._queue_triggered(session, configuration, call)
@@ -285,6 +288,11 @@ class BuildService:
         if configuration is None:
             raise NotFound(f"{short_name(repository)} has no Trusted Builds", "create a build configuration first")
         return configuration
+
+
+def _parts(repository: str) -> tuple[str, str]:
+    namespace, _, name = repository.partition("/")
+    return namespace, name
 
 
 def blocked_account(configuration: BuildConfiguration) -> str:

@@ -38,6 +38,9 @@ class Relocation:
 
         ``context`` is that of the repository. Raises NotFound, Refused, Invalid, Taken.
         """
+        # The accounts first, as renames of accounts do.
+        for namespace_id in sorted({context.namespace_id or 0, target.id}):
+            await repository_store.owner_of(session, namespace_id)
         found = await self._locked(session, context)
         new = f"{target.name}/{name}"
         if new == found.full_name:
@@ -49,8 +52,6 @@ class Relocation:
         try:
             if elsewhere:
                 await self._admit(session, target, found)
-            else:
-                await repository_store.owner_of(session, target.id)
             await self._free(session, target, name, found.id)
             await registry_renames.rename(session, found.id, new)
             top_level = target.kind is NamespaceKind.CURATED

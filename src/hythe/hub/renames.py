@@ -129,13 +129,15 @@ class RenameService:
         if count > RENAMES_PER_DAY and not actor.operating:
             left = DAY - int(now.timestamp()) % DAY
             raise TooManyAttempts(left, f"an account can be renamed {RENAMES_PER_DAY} times a day")
-        # First the row of the account, whose unique name waits for others that want it.
+        # Before the row of the namespace, which pushes lock while they hold a repository.
+        await registry_renames.rename_all(session, account.name, new)
         await store.rename_account(session, account, new, day, count)
+        # After the new name is written, which waits for others that want it.
         await self._take(session, actor, account, new)
         await former_store.keep_account(session, account.namespace_id, account.name, now, actor.name)
         for listener in self._listeners:
             await listener.account_renamed(session, account.name, new)
-        await registry_renames.rename_namespace(session, account.name, new)
+        await registry_renames.rename_usage(session, account.name, new)
 
     async def _take(self, session: Session, actor: HubActor, account: Account, new: str) -> None:
         """Check that no other account has or had the new name; the account itself may have had it."""

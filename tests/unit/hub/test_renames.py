@@ -1,15 +1,20 @@
 """Renamed accounts and repositories: everything goes on under the old name, except pushes."""
 
+import asyncio
 from itertools import pairwise
 
 import pytest
 from msgspec.structs import replace
 from tests.unit.hub.services import PASSWORD, Services
 
+from hythe.database import Session, UnavailableError
+from hythe.hub.account_events import AccountListener
 from hythe.hub.actor import ANONYMOUS, HubActor
 from hythe.hub.errors import Invalid, Moved, NotFound, Refused, SignInNeeded, Taken, TooManyAttempts
 from hythe.hub.organizations import NewOrganization
 from hythe.hub.page import Paging
+from hythe.hub.relocation import Relocation
+from hythe.hub.renames import RenameService
 from hythe.hub.repositories import NewRepository, RepositoryChange
 from hythe.hub.transfers import NewTransfer
 from hythe.hub.user import Visibility
@@ -194,3 +199,51 @@ def test_an_offer_is_accepted_declined_or_expires(services: Services, ann: HubAc
     _assert_counted(services, "ann", "ben")
     with pytest.raises(Moved):
         services.run(services.hub.repositories.get(ann, "ann/app"))
+
+
+class _Crashing(AccountListener):
+    async def account_renamed(self, session: Session, former: str, present: str) -> None:
+        raise ConnectionAbortedError("the process ends here")
+
+
+def test_a_crash_in_the_middle_leaves_the_old_name(services: Services, ann: HubActor) -> None:
+    """No request sees a part of a rename, and it can be repeated."""
+    for number in range(3):
+        services.push(ann, f"ann/app-{number}", content=b'{"os":"%d"}' % number)
+    access, clock = services.foundation.access, services.clock
+    listeners = (_Crashing(),)
+    crashing = RenameService(services.database, access, Relocation(listeners, clock), listeners, clock)
+
+    with pytest.raises((ConnectionAbortedError, UnavailableError)):
+        services.run(crashing.rename_account(ann, "ann", "anna"))
+
+    assert _pulled(services, ANONYMOUS, "ann/app-1")
+    with pytest.raises(WireError):
+        _pulled(services, ANONYMOUS, "anna/app-1")
+    _assert_counted(services, "ann", "anna")
+    services.run(services.hub.renames.rename_account(ann, "ann", "anna"))
+    assert _pulled(services, ANONYMOUS, "anna/app-1") == _pulled(services, ANONYMOUS, "ann/app-1")
+    _assert_counted(services, "ann", "anna")
+
+
+def test_a_push_during_a_rename(services: Services, ann: HubActor) -> None:
+    """Each of concurrent pushes succeeds or is refused naming the new name; nothing is lost or stored twice."""
+    services.push(ann, "ann/app")
+
+    async def push(number: int) -> str:
+        try:
+            await services._push(ann, "ann/app", f"v{number}", b'{"os":"%d"}' % number)
+        except WireError as error:
+            return error.message
+        return ""
+
+    async def both() -> list[str]:
+        renaming = services.hub.renames.rename_account(ann, "ann", "anna")
+        *pushed, _ = await asyncio.gather(push(1), push(2), push(3), renaming, return_exceptions=False)
+        return pushed
+
+    results = services.run(both())
+
+    for number, refusal in enumerate(results, 1):
+        assert "anna/app" in refusal or _pulled(services, ANONYMOUS, "anna/app", f"v{number}")
+    _assert_counted(services, "ann", "anna")

@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 import msgspec
-from sqlalchemy import bindparam, delete, insert, select, update
+from sqlalchemy import Row, bindparam, delete, insert, select, update
 
 from hythe.database import Session
 from hythe.database.tables.hub import hub_repositories, namespaces, users
@@ -45,7 +46,7 @@ _ACCOUNT = (
     )
     .join_from(users, namespaces, namespaces.c.user_id == users.c.id)
     .where(users.c.name == bindparam("name"), users.c.deleted_at.is_(None))
-    .with_for_update(of=users)
+    .with_for_update(of=users, key_share=True)
 )
 _RENAME_USER = update(users).where(users.c.id == bindparam("id_")).values(name=bindparam("name_"))
 _RENAME_NAMESPACE = (
@@ -102,7 +103,7 @@ _REMOVE_TRANSFER = delete(transfers).where(transfers.c.repository_id == bindpara
 async def lock_account(session: Session, name: str) -> Account | None:
     """Return and lock the account with this name."""
     row = await session.row(_ACCOUNT, {"name": name})
-    return None if row is None else Account(*row)
+    return None if row is None else msgspec.convert(row, Account, from_attributes=True)
 
 
 async def rename_account(session: Session, account: Account, name: str, day: int, count: int) -> None:
@@ -143,7 +144,7 @@ async def add_transfer(
 async def transfer(session: Session, repository_id: int, now: datetime) -> Transfer | None:
     """Return the offer of a repository that has not expired."""
     row = await session.row(_TRANSFER, {"repository_id": repository_id, "now": now})
-    return None if row is None else Transfer(*row)
+    return None if row is None else _transfer(row)
 
 
 async def transfers_to(session: Session, namespace_id: int, now: datetime, paging: Paging) -> Page[Transfer]:
@@ -151,7 +152,7 @@ async def transfers_to(session: Session, namespace_id: int, now: datetime, pagin
     parameters = {"namespace_id": namespace_id, "now": now}
     found = await TO_NAMESPACE.slice(session, paging, parameters)
     total = await TO_NAMESPACE.total(session, parameters)
-    return page_of(found, tuple(Transfer(*row[:7]) for row in found.rows), total, paging)
+    return page_of(found, tuple(map(_transfer, found.rows)), total, paging)
 
 
 async def end_transfer(session: Session, repository_id: int) -> bool:
@@ -162,3 +163,7 @@ async def end_transfer(session: Session, repository_id: int) -> bool:
 async def remove_expired_transfers(session: Session, now: datetime) -> None:
     """Delete offers that expired."""
     await session.run(delete(transfers).where(transfers.c.expires_at <= now))
+
+
+def _transfer(row: Row[Any]) -> Transfer:
+    return msgspec.convert(row, Transfer, from_attributes=True)

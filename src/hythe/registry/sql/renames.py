@@ -14,7 +14,6 @@ from hythe.database.tables.registry import (
     namespace_usage,
     repositories,
     repository_blobs,
-    uploads,
 )
 from hythe.registry.sql.usage import names_within
 
@@ -22,10 +21,9 @@ STEP = 500
 """Rows that one statement renames: between two, SQLite lets the event loop run."""
 
 _RENAME = update(repositories).where(repositories.c.id == bindparam("id_")).values(name=bindparam("name_"))
-_RENAME_UPLOADS = update(uploads).where(uploads.c.repository == bindparam("old")).values(repository=bindparam("new"))
-
 _NAMESPACE = bindparam("namespace", type_=repositories.c.name.type)
-_AFTER, _LAST = bindparam("after"), bindparam("last")
+_AFTER: ColumnElement[str] = bindparam("after", type_=Text)
+_LAST: ColumnElement[str] = bindparam("last", type_=Text)
 
 
 def _with_prefix(column: ColumnElement[str]) -> ColumnElement[str]:
@@ -44,11 +42,6 @@ _RENAME_SOME = (
     update(repositories)
     .where(repositories.c.name > _AFTER, repositories.c.name <= _LAST)
     .values(name=_with_prefix(repositories.c.name))
-)
-_RENAME_UPLOADS_WITHIN = (
-    update(uploads)
-    .where(names_within(uploads.c.repository, _NAMESPACE))
-    .values(repository=_with_prefix(uploads.c.repository))
 )
 _REMOVE_EMPTY_USAGE = delete(namespace_usage).where(
     namespace_usage.c.namespace == bindparam("of"), namespace_usage.c.repositories <= 0, namespace_usage.c.bytes <= 0
@@ -119,25 +112,28 @@ _ADD_USAGE = (
 _USED = select(namespace_usage.c.bytes).where(namespace_usage.c.namespace == bindparam("of"))
 
 
-async def rename(session: Session, repository_id: int, old: str, new: str) -> None:
-    """Give a repository a new name, with its upload sessions. Raises IntegrityError if the name is taken."""
+async def rename(session: Session, repository_id: int, new: str) -> None:
+    """Give a repository a new name. Its upload sessions expire. Raises IntegrityError if the name is taken."""
     await session.run(_RENAME, {"id_": repository_id, "name_": new})
-    await session.run(_RENAME_UPLOADS, {"old": old, "new": new})
 
 
-async def rename_namespace(session: Session, old: str, new: str) -> int:
-    """Rename every repository of a namespace, also deleted ones, and what it stores; return their number.
+async def rename_all(session: Session, old: str, new: str) -> int:
+    """Give every repository of a namespace, also deleted ones, its new name; return their number.
 
-    All in the caller's transaction, so that no request sees a part of it. Raises IntegrityError if a name is taken.
+    Raises IntegrityError if a name is taken.
     """
     count = 0
-    prefix = {"new": new, "cut": len(old) + 1}
     after = ""
     while found := await session.rows(_NEXT, {"namespace": old, "after": after}):
         last = found[-1].name
-        count += await session.run(_RENAME_SOME, {"after": after or f"{old}/", "last": last, **prefix})
+        names = {"after": after or f"{old}/", "last": last, "new": new, "cut": len(old) + 1}
+        count += await session.run(_RENAME_SOME, names)
         after = last
-    await session.run(_RENAME_UPLOADS_WITHIN, {"namespace": old, **prefix})
+    return count
+
+
+async def rename_usage(session: Session, old: str, new: str) -> None:
+    """Count under its new name what a namespace stores. Nothing else may be locked afterwards."""
     await session.run(_REMOVE_EMPTY_USAGE, {"of": new})
     await session.run(_RENAME_USAGE, {"old": old, "new": new})
     after = ""
@@ -145,7 +141,6 @@ async def rename_namespace(session: Session, old: str, new: str) -> int:
         last = found[-1].digest
         await session.run(_RENAME_BLOBS, {"old": old, "new": new, "after": after, "last": last})
         after = last
-    return count
 
 
 async def move_usage(session: Session, repository_id: int, old: str, new: str) -> int:
