@@ -116,7 +116,7 @@ def test_curl_may_use_basic(as_: People) -> None:
 
 
 def test_a_pull_token_deletes_nothing(as_: People) -> None:
-    """The token that docker has after a pull can read in the JSON API, and change nothing."""
+    """The token that docker has after a pull can read in the JSON API, and change nothing; others do what they name."""
     new = {"namespace": "ann", "name": "kept", "visibility": "private"}
     assert as_("ann").post("/api/v1/repositories", json=new).status_code == 201
     path = "/api/v1/repositories/ann/kept"
@@ -134,6 +134,10 @@ def test_a_pull_token_deletes_nothing(as_: People) -> None:
     assert tried("PATCH", "repository:ann/kept:pull", json={"visibility": "public"}) == 403
     me = as_("").get("/api/v1/users/me", headers=bearer("repository:ann/kept:pull,push,delete"))
     assert me.status_code == 403
+    writing = "repository:ann/kept:pull,push"
+    assert tried("PATCH", writing, json={"description": "kept"}) == 200
+    assert tried("PATCH", writing, json={"visibility": "public"}) == 403
+    assert tried("DELETE", writing) == 403
     assert tried("DELETE", "repository:ann/kept:pull,push,delete") == 204
 
 
