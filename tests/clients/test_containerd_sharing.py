@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx2
 import pytest
 from tests.parts.base_images import Layout
 from tests.parts.engines import ContainersTool, Tool, clean_environment
@@ -49,3 +50,26 @@ def test_pull_and_push(
 
     assert refused.returncode != 0
     assert image in ctr.ok("images", "ls", "--quiet")
+
+
+def test_pull_of_a_former_name(
+    ctr: Tool, hub: HytheServer, skopeo: ContainersTool, busybox_layout: Layout, tmp_path: Path
+) -> None:
+    """containerd pulls by the name that a repository had; a push is refused."""
+    hub.create_user("ann", PASSWORD)
+    archive = tmp_path / "box.tar"
+    image = f"{hub.host}/ann/box:v1"
+    skopeo.ok("copy", busybox_layout.source(), f"oci-archive:{archive}:latest")
+    ctr.ok("images", "import", "--snapshotter", "native", "--base-name", "box", archive)
+    ctr.ok("images", "tag", "box:latest", image)
+    ann = ("--user", f"ann:{PASSWORD}")
+    ctr.ok("images", "push", "--plain-http", *ann, image)
+    ctr.ok("images", "rm", "--sync", image, "box:latest")
+    address = f"{hub.url}/api/v1/repositories/ann/box/rename"
+    assert httpx2.post(address, json={"name": "crate"}, auth=("ann", PASSWORD)).status_code == 200
+
+    ctr.ok("images", "pull", "--plain-http", "--snapshotter", "native", *ann, image)
+    refused = ctr.run("images", "push", "--plain-http", *ann, f"{hub.host}/ann/box:v2", image)
+
+    assert image in ctr.ok("images", "ls", "--quiet")
+    assert refused.returncode != 0
