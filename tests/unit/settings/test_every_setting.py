@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import get_type_hints
+from typing import Literal, get_origin, get_type_hints
 
 import pytest
 from msgspec import Meta
@@ -18,8 +18,10 @@ NAMES = Settings.__struct_fields__
 NUMBERS = [name for name in NAMES if TYPES[name] is not bool and not isinstance(getattr(Settings(), name), str | bool)]
 NUMBERS += [name for name in NAMES if "unlimited" in str(TYPES[name]) and name not in NUMBERS]
 SWITCHES = [name for name in NAMES if TYPES[name] is bool]
-TEXTS = [name for name in NAMES if TYPES[name] is str]
+LITERALS = [name for name in NAMES if get_origin(TYPES[name]) is Literal]
+TEXTS = [*(name for name in NAMES if TYPES[name] is str), *LITERALS]
 CHOICES = [name for name in TEXTS if any(isinstance(m, Meta) and m.pattern for m in HINTS[name].__metadata__)]
+CHOICES += LITERALS
 PLACES = [name for name in TEXTS if name.endswith(("url", "store", "server", "folder", "certificates", "data"))]
 
 WRONG_NUMBERS = (*("", " ", "x", "-1", "0x10", "1_000", "10XB", "5 parsecs", "1,5", "nan", "inf"), "9" * 40)
