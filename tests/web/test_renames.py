@@ -1,0 +1,42 @@
+"""Renames and transfers on the pages."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import Page, expect
+from tests.web.browser import sign_in
+from tests.web.content import Content
+
+pytestmark = pytest.mark.browser
+
+
+def test_rename_and_transfer_a_repository(visitor: Page, content: Content) -> None:
+    """The old address redirects; an offer is accepted on the receiver's page; a redirect is ended."""
+    owner, receiver = content.account(), content.account()
+    sign_in(visitor, content.url, owner)
+    visitor.goto(f"{content.url}/new")
+    visitor.get_by_label("Name", exact=True).fill("before")
+    visitor.get_by_role("button", name="Create").click()
+    visitor.goto(f"{content.url}/{owner}/before/-/settings")
+    visitor.get_by_role("link", name="Rename").click()
+    visitor.get_by_label("New name").fill("after")
+    visitor.get_by_role("button", name="Rename").click()
+    expect(visitor).to_have_url(f"{content.url}/{owner}/after")
+    visitor.goto(f"{content.url}/{owner}/before/-/tags")
+    expect(visitor).to_have_url(f"{content.url}/{owner}/after/-/tags")
+
+    visitor.goto(f"{content.url}/{owner}/after/-/rename")
+    visitor.get_by_label("New owner").fill(receiver)
+    visitor.get_by_role("button", name="Transfer").click()
+    expect(visitor.get_by_role("status")).to_contain_text("offered")
+    visitor.goto(f"{content.url}/account/names")
+    visitor.get_by_role("button", name=f"End the redirect of {owner}/before").click()
+    expect(visitor.get_by_role("status")).to_contain_text("ended")
+
+    visitor.context.clear_cookies()
+    sign_in(visitor, content.url, receiver)
+    visitor.goto(f"{content.url}/account/names")
+    visitor.get_by_role("button", name=f"Accept {owner}/after").click()
+    expect(visitor.get_by_role("status")).to_contain_text("transferred")
+    visitor.goto(f"{content.url}/{owner}/after")
+    expect(visitor).to_have_url(f"{content.url}/{receiver}/after")
