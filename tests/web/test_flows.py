@@ -291,15 +291,19 @@ def test_a_top_level_repository_is_marked_official(page: Page, content: Content)
 
 
 def test_the_account_is_changed(visitor: Page, content: Content) -> None:
-    """E-mail address and default visibility are saved; the new password signs in."""
+    """The default visibility is saved, a new e-mail address waits for its confirmation, the new password signs in."""
     name = content.account()
     sign_in(visitor, content.url, name)
     visitor.goto(f"{content.url}/account")
-    visitor.get_by_label("E-mail").fill(f"{name}@elsewhere.example")
     visitor.get_by_label("Private").check()
     visitor.get_by_role("button", name="Save", exact=True).click()
-    expect(visitor.get_by_label("E-mail")).to_have_value(f"{name}@elsewhere.example")
     expect(visitor.get_by_label("Private")).to_be_checked()
+
+    visitor.goto(f"{content.url}/account/email")
+    visitor.get_by_label("New address").fill(f"{name}@elsewhere.example")
+    visitor.get_by_label("Current password").fill(PASSWORD)
+    visitor.get_by_role("button", name="Change address").click()
+    expect(visitor.get_by_text(f"{name}@elsewhere.example")).to_be_visible()
 
     visitor.get_by_role("link", name="Password").click()
     visitor.get_by_label("Current password").fill(PASSWORD)
