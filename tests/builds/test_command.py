@@ -24,7 +24,7 @@ def name(forge_hub: ForgeHub, hythe: HytheClient) -> str:
 
 def account_token(forge_hub: ForgeHub) -> str:
     """A personal token that can manage the account."""
-    body = {"name": "builds", "rights": ["account", "repo:read", "repo:write", "repo:delete"]}
+    body = {"name": "builds", "rights": ["account", "repo:read", "repo:write", "repo:delete", "builds", "repo:admin"]}
     return str(forge_hub.call("POST", "/api/v1/tokens", body)["token"])
 
 

@@ -234,7 +234,7 @@ def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         with httpx2.Client(base_url=server.url, timeout=60) as client:
             client.auth = ("ann", PASSWORD)
             tried = Tried(server, client)
-            rights = ["repo:read", "repo:write", "repo:delete", "account"]
+            rights = ["repo:read", "repo:write", "repo:delete", "builds", "repo:admin", "account"]
             tried.token = tried.api("POST", "/tokens", {"name": "all", "rights": rights})["token"]
             client.auth = None
             client.headers["Authorization"] = f"Bearer {tried.token}"

@@ -65,7 +65,7 @@ class RegistryClient:
 
     def personal_token(self, name: str) -> tuple[int, str]:
         """Create a personal token with all rights; return its id and secret."""
-        body = {"name": "ci", "rights": ["repo:read", "repo:write", "repo:delete", "account"]}
+        body = {"name": "ci", "rights": ["repo:read", "repo:write", "repo:delete", "builds", "repo:admin", "account"]}
         response = self.send("POST", "/api/v1/tokens", basic(name), json=body)
         assert response.status_code == 201, response.text
         reply = response.json()
