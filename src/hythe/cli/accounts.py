@@ -4,8 +4,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
-from hythe.cli.command import CommandFailed
-from hythe.cli.prompts import confirm, is_interactive
+from hythe.cli.hub_verbs import require_yes
 from hythe.cli.setting_flags import DATABASE_FLAGS, add_setting_flags
 
 if TYPE_CHECKING:
@@ -98,8 +97,7 @@ def _delete(arguments: Namespace, with_hub: WithHub) -> int:
     async def delete(hub: "HubServices") -> None:
         contents = await hub.administration.contents(HubActor.operator(), name)
         print(f"{name} has {described(contents)}")
-        if not arguments.yes:
-            _require_confirmation(name)
+        require_yes(arguments, f"Delete {name} with all of this?")
         done = await hub.administration.delete(HubActor.operator(), name, name)
         print(f"deleted {name}; only an administrator can create an account with this name again")
         for remaining in done.remaining:
@@ -107,10 +105,3 @@ def _delete(arguments: Namespace, with_hub: WithHub) -> int:
 
     with_hub(arguments, delete)
     return 0
-
-
-def _require_confirmation(name: str) -> None:
-    if not is_interactive():
-        raise CommandFailed("cannot ask for confirmation without a terminal", "use --yes", 2)
-    if not confirm(f"Delete {name} with all of this?"):
-        raise CommandFailed("nothing was deleted")

@@ -151,7 +151,6 @@ _CONTEXT = (
     )
 )
 
-_ADMIN = select(users.c.admin).where(users.c.id == bindparam("user_id"))
 
 PUBLIC: ColumnElement[bool] = hub_repositories.c.visibility == literal_column(f"'{Visibility.PUBLIC.value}'")
 INTERNAL: ColumnElement[bool] = hub_repositories.c.visibility == literal_column(f"'{Visibility.INTERNAL.value}'")
@@ -223,12 +222,6 @@ def _credential_state(row: Row[Any], token_digest: str) -> CredentialState:
         ends.append(row.previous_expires_at)
     rights, repositories = limits_of(row)
     return CredentialState(*account, rights, min((end for end in ends if end), default=None), repositories)
-
-
-async def is_admin(session: Session, user_id: int) -> bool:
-    """Return whether the account is an administrator."""
-    row = await session.row(_ADMIN, {"user_id": user_id})
-    return row is not None and bool(row.admin)
 
 
 def seen_by(statement: Select[Any], reader: Reader) -> Select[Any]:
