@@ -20,7 +20,7 @@ from pathlib import Path
 from tests.parts.process import own_folder
 
 from bench.servers import Server, hythe_hub, request
-from hythe.hub.markdown import render
+from hythe.hub.repositories.markdown import render
 
 USER, PASSWORD = "ann", "correct horse"
 SIZE = 25_000

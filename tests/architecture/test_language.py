@@ -68,7 +68,7 @@ BANNED = {
 """Pattern (whole words, any case) -> what to write in its place."""
 
 EXCEPTIONS: dict[str, tuple[str, ...]] = {
-    "src/hythe/hub/namespaces.py": (r"nobody", r"(?<!io_)setups?(?!\.(?:py|json))"),  # reserved user names
+    "src/hythe/hub/accounts/namespaces.py": (r"nobody", r"(?<!io_)setups?(?!\.(?:py|json))"),  # reserved user names
     "src/hythe/oci/manifest.py": (r"foreign(?! keys?|_keys?|key|_pre_chain)",),  # a part of Docker's media type
     "src/hythe/notifications/sender.py": (r"notices?(?!-)",),  # the purpose that stored secrets are sealed for
 }

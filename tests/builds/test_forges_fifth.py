@@ -37,10 +37,10 @@ from hythe.forges.port import (
 from hythe.forges.rest import RestClient, RestForge
 from hythe.forges.signatures import is_hmac
 from hythe.forges.webhook_format import CommitDetails, HeaderWebhookFormat, parse_body, push_event
+from hythe.hub.accounts.users import NewUser
 from hythe.hub.actor import ANONYMOUS, HubActor
 from hythe.hub.errors import Invalid
-from hythe.hub.repositories import NewRepository
-from hythe.hub.users import NewUser
+from hythe.hub.repositories.repositories import NewRepository
 from hythe.server.hub import Services, open_hub
 from hythe.settings import Settings
 

@@ -3,8 +3,8 @@
 from hythe.builds.queue import BuildQueue
 from hythe.builds.sql import renames
 from hythe.database import Session
-from hythe.hub.account_events import AccountListener, RepositoryMove
-from hythe.hub.user import User
+from hythe.hub.accounts.account_events import AccountListener, RepositoryMove
+from hythe.hub.accounts.user import User
 
 
 class BuildAccountListener(AccountListener):

@@ -22,12 +22,12 @@ from hythe.builds.sql.builds import BuildFilter, NewBuild
 from hythe.builds.sql.configurations import TriggerCall
 from hythe.database import Database, Session
 from hythe.forges.source_ref import SourceRef, SourceType
-from hythe.hub import audit
 from hythe.hub.access.actions import HubAction
 from hythe.hub.access.decision import HubAccess
+from hythe.hub.accounts.namespaces import short_name
 from hythe.hub.actor import HubActor
 from hythe.hub.errors import NotFound
-from hythe.hub.namespaces import short_name
+from hythe.hub.logs import audit
 from hythe.hub.secret_box import SecretBox
 from hythe.hub.sql import former_names
 

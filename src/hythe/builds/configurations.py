@@ -28,12 +28,12 @@ from hythe.builds.triggers.schedule import next_due
 from hythe.database import Database, Session
 from hythe.forges.adapters import source_kinds
 from hythe.forges.source_ref import GIT, SourceRef, SourceType
-from hythe.hub import audit
 from hythe.hub.access.actions import HubAction
 from hythe.hub.access.decision import HubAccess
+from hythe.hub.accounts.namespaces import namespace_of, short_name
 from hythe.hub.actor import HubActor
 from hythe.hub.errors import Invalid, NotFound
-from hythe.hub.namespaces import namespace_of, short_name
+from hythe.hub.logs import audit
 from hythe.hub.secret_box import SecretBox
 from hythe.registry.sql import deletions as registry_deletions
 

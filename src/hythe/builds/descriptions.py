@@ -5,7 +5,7 @@ from hythe.builds.configuration import BuildConfiguration
 from hythe.builds.events import BuildListener
 from hythe.builds.status import BuildStatus
 from hythe.database import Session
-from hythe.hub.repository import FULL_DESCRIPTION_LENGTH
+from hythe.hub.repositories.repository import FULL_DESCRIPTION_LENGTH
 from hythe.hub.sql import repositories as repository_rows
 
 

@@ -13,9 +13,9 @@ from hythe.builds.triggers.base_image_watch import BaseImageWatch
 from hythe.builds.triggers.scheduler import BuildScheduler
 from hythe.builds.workers import WorkerService
 from hythe.forges.configured import forge_hosts
-from hythe.hub.keys import SigningKeys
 from hythe.hub.secret_box import SecretBox
 from hythe.hub.service import HubFoundation
+from hythe.hub.tokens.keys import SigningKeys
 from hythe.settings import Settings
 from hythe.worker.protocol import BuildLimits, Network
 

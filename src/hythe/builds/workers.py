@@ -18,12 +18,12 @@ from hythe.builds.sql import configurations as configuration_rows
 from hythe.builds.sql.queue import Lease, LeaseState
 from hythe.database import Database, Session
 from hythe.hub.access.decision import HubAccess
-from hythe.hub.access_token import claims_for
 from hythe.hub.actor import BuildLease, HubActor
 from hythe.hub.errors import SignInNeeded
-from hythe.hub.keys import LONGEST_TOKEN, SigningKeys
 from hythe.hub.secret_box import SecretBox, SecretLost
 from hythe.hub.sql import namespaces as namespace_rows
+from hythe.hub.tokens.access_token import claims_for
+from hythe.hub.tokens.keys import LONGEST_TOKEN, SigningKeys
 from hythe.oci.scope import PULL, PUSH, Scope
 from hythe.provenance.envelope import sign
 from hythe.worker.protocol import (

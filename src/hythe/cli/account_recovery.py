@@ -7,7 +7,7 @@ from hythe.cli.accounts import WithHub
 from hythe.cli.setting_flags import DATABASE_FLAGS, add_setting_flags
 
 if TYPE_CHECKING:
-    from hythe.hub.mail_message import MailMessage
+    from hythe.hub.mail.mail_message import MailMessage
     from hythe.hub.service import HubServices
 
 

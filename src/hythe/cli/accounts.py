@@ -89,8 +89,8 @@ def _reset_second_factors(arguments: Namespace, with_hub: WithHub) -> int:
 
 
 def _delete(arguments: Namespace, with_hub: WithHub) -> int:
+    from hythe.hub.accounts.user_administration import described
     from hythe.hub.actor import HubActor
-    from hythe.hub.user_administration import described
 
     name: str = arguments.name
 

@@ -87,8 +87,8 @@ def _run(arguments: Namespace) -> int:
 
 
 def _create_user(arguments: Namespace) -> int:
+    from hythe.hub.accounts.users import NewUser
     from hythe.hub.actor import HubActor
-    from hythe.hub.users import NewUser
 
     password = _new_password(arguments)
 
@@ -111,8 +111,8 @@ def _set_password(arguments: Namespace) -> int:
 
 
 def _set_plan(arguments: Namespace) -> int:
+    from hythe.hub.accounts.users import PlanChange
     from hythe.hub.actor import HubActor
-    from hythe.hub.users import PlanChange
 
     given = {limit.field: getattr(arguments, limit.field) for limit in PLAN_LIMITS}
     changed = {field: None if value == UNLIMITED else value for field, value in given.items() if value is not None}

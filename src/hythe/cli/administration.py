@@ -64,7 +64,7 @@ def _add(verbs: Any, with_hub: WithHub, name: str, meaning: str, verb: Verb) -> 
 
 async def _take_down(hub: "HubServices", arguments: Namespace) -> str:
     from hythe.hub.actor import HubActor
-    from hythe.hub.takedowns import TakedownReason
+    from hythe.hub.administration.takedowns import TakedownReason
 
     reason = TakedownReason(arguments.reason)
     await hub.hub_administration.takedowns.take_down(HubActor.operator(), arguments.repository, reason)
@@ -80,7 +80,7 @@ async def _restore(hub: "HubServices", arguments: Namespace) -> str:
 
 async def _hand_over(hub: "HubServices", arguments: Namespace) -> str:
     from hythe.hub.actor import HubActor
-    from hythe.hub.transfers import NewTransfer
+    from hythe.hub.renaming.transfers import NewTransfer
 
     new = NewTransfer(arguments.to)
     result = await hub.hub_administration.takedowns.hand_over(HubActor.operator(), arguments.repository, new)
@@ -89,7 +89,7 @@ async def _hand_over(hub: "HubServices", arguments: Namespace) -> str:
 
 async def _block_name(hub: "HubServices", arguments: Namespace) -> str:
     from hythe.hub.actor import HubActor
-    from hythe.hub.blocked_names import NewBlockedName
+    from hythe.hub.administration.blocked_names import NewBlockedName
 
     names = hub.hub_administration.blocked_names
     if arguments.undo:
@@ -101,7 +101,7 @@ async def _block_name(hub: "HubServices", arguments: Namespace) -> str:
 
 async def _block_digest(hub: "HubServices", arguments: Namespace) -> str:
     from hythe.hub.actor import HubActor
-    from hythe.hub.blocked_digests import NewBlockedDigest
+    from hythe.hub.administration.blocked_digests import NewBlockedDigest
     from hythe.hub.wording import counted
 
     digests = hub.hub_administration.blocked_digests
@@ -122,7 +122,7 @@ async def _sign_out(hub: "HubServices", arguments: Namespace) -> str:
 
 
 async def _set_role(hub: "HubServices", arguments: Namespace) -> str:
-    from hythe.hub.accounts import RolesChange
+    from hythe.hub.accounts.accounts import RolesChange
     from hythe.hub.actor import HubActor
 
     role = arguments.role
@@ -132,8 +132,8 @@ async def _set_role(hub: "HubServices", arguments: Namespace) -> str:
 
 
 async def _reports(hub: "HubServices", arguments: Namespace) -> str:
-    from hythe.hub.abuse_reports import ReportState
     from hythe.hub.actor import HubActor
+    from hythe.hub.administration.abuse_reports import ReportState
     from hythe.hub.page import MAX_PAGE_SIZE, Paging
 
     state = ReportState(arguments.state)
@@ -148,8 +148,8 @@ async def _reports(hub: "HubServices", arguments: Namespace) -> str:
 
 
 async def _close_report(hub: "HubServices", arguments: Namespace) -> str:
-    from hythe.hub.abuse_reports import ReportClosing, ReportState
     from hythe.hub.actor import HubActor
+    from hythe.hub.administration.abuse_reports import ReportClosing, ReportState
 
     outcome = ReportState.DISMISSED if arguments.dismiss else ReportState.RESOLVED
     closing = ReportClosing(outcome, arguments.note, arguments.take_down)

@@ -18,6 +18,7 @@ KNOWN = frozenset(
         *map(variable_of, DESCRIPTIONS),
         "HYTHE_CONFIG",
         "HYTHE_DEBUG",
+        "HYTHE_ID_TOKEN",
         "HYTHE_RUNTIME",
         "HYTHE_STATE",
         "HYTHE_STORE",

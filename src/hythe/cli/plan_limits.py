@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from hythe.settings import format_bytes, parse_bytes
 
 if TYPE_CHECKING:
-    from hythe.hub.user import User
+    from hythe.hub.accounts.user import User
 
 UNLIMITED = "unlimited"
 """The value of a limit that does not limit."""

@@ -4,7 +4,7 @@ from enum import Enum
 
 import msgspec
 
-from hythe.hub.name_patterns import any_matches
+from hythe.hub.organizations.name_patterns import any_matches
 from hythe.oci.scope import Scope
 from hythe.registry.access import Action, Actor
 

@@ -12,64 +12,64 @@ from argon2 import PasswordHasher
 from hythe.database import Database
 from hythe.egress.policy import EgressPolicy
 from hythe.hub.access.decision import HubAccess
-from hythe.hub.account_events import AccountListener
-from hythe.hub.account_throttle import AccountThrottle
-from hythe.hub.administration import Administration, make_administration
-from hythe.hub.audit_log import AuditLog
-from hythe.hub.collaborators import CollaboratorService
-from hythe.hub.confirmations import ConfirmationService
-from hythe.hub.credentials import CredentialService
-from hythe.hub.descriptions import Descriptions
-from hythe.hub.directory_sign_in import DirectorySignIn
-from hythe.hub.email_addresses import EmailAddresses
-from hythe.hub.factor_checks import FactorChecks
-from hythe.hub.id_tokens import IdTokens
-from hythe.hub.identities import IdentityService
-from hythe.hub.identity_accounts import IdentityAccounts
-from hythe.hub.images import ImageService
-from hythe.hub.invitations import Invitations, InvitationService
-from hythe.hub.issuer_keys import IssuerKeys
-from hythe.hub.keys import SigningKeys, open_secret_box
-from hythe.hub.leaked_tokens import LeakedTokenService
-from hythe.hub.login_throttle import LoginThrottle
-from hythe.hub.mail import MailQueue, MailService
-from hythe.hub.mail_links import MailLinks
-from hythe.hub.mailer import Mailer
-from hythe.hub.members import MemberService
-from hythe.hub.organizations import OrganizationService
-from hythe.hub.passkeys import Passkeys
-from hythe.hub.password_resets import PasswordResets
-from hythe.hub.passwords import DEFAULT_HASHER, Passwords
-from hythe.hub.pending_sign_ins import PendingSignIns
-from hythe.hub.personal_tokens import PersonalTokenService
-from hythe.hub.plan import Plan
-from hythe.hub.platforms import Platforms
-from hythe.hub.pulls import PullCounter
-from hythe.hub.registry_listener import HubRegistryListener
-from hythe.hub.relocation import Relocation
-from hythe.hub.renames import RenameService
-from hythe.hub.repositories import RepositoryService
-from hythe.hub.robots import RobotService
-from hythe.hub.search import SearchService
-from hythe.hub.search_index import SearchIndex
-from hythe.hub.second_factors import SecondFactorService
+from hythe.hub.accounts.account_events import AccountListener
+from hythe.hub.accounts.email_addresses import EmailAddresses
+from hythe.hub.accounts.plan import Plan
+from hythe.hub.accounts.sign_ups import SignUpLimit
+from hythe.hub.accounts.user_administration import UserAdministration
+from hythe.hub.accounts.users import UserService
+from hythe.hub.administration.administration import Administration, make_administration
+from hythe.hub.logs.audit_log import AuditLog
+from hythe.hub.logs.tag_log import TagLogService
+from hythe.hub.logs.tag_log_sequencer import TagLogSequencer
+from hythe.hub.mail.mail import MailQueue, MailService
+from hythe.hub.mail.mail_links import MailLinks
+from hythe.hub.mail.mailer import Mailer
+from hythe.hub.organizations.invitations import Invitations, InvitationService
+from hythe.hub.organizations.members import MemberService
+from hythe.hub.organizations.organizations import OrganizationService
+from hythe.hub.organizations.teams import TeamService
+from hythe.hub.renaming.relocation import Relocation
+from hythe.hub.renaming.renames import RenameService
+from hythe.hub.renaming.transfers import TransferService
+from hythe.hub.repositories.collaborators import CollaboratorService
+from hythe.hub.repositories.descriptions import Descriptions
+from hythe.hub.repositories.images import ImageService
+from hythe.hub.repositories.platforms import Platforms
+from hythe.hub.repositories.pulls import PullCounter
+from hythe.hub.repositories.registry_listener import HubRegistryListener
+from hythe.hub.repositories.repositories import RepositoryService
+from hythe.hub.repositories.tags import TagService
+from hythe.hub.search.search import SearchService
+from hythe.hub.search.search_index import SearchIndex
 from hythe.hub.secret_box import SecretBox, SecretBoxError
-from hythe.hub.sessions import SessionService
-from hythe.hub.sign_in_states import SignInStates
-from hythe.hub.sign_ups import SignUpLimit
+from hythe.hub.sign_in.account_throttle import AccountThrottle
+from hythe.hub.sign_in.confirmations import ConfirmationService
+from hythe.hub.sign_in.credentials import CredentialService
+from hythe.hub.sign_in.directory_sign_in import DirectorySignIn
+from hythe.hub.sign_in.factor_checks import FactorChecks
+from hythe.hub.sign_in.identities import IdentityService
+from hythe.hub.sign_in.identity_accounts import IdentityAccounts
+from hythe.hub.sign_in.login_throttle import LoginThrottle
+from hythe.hub.sign_in.passkeys import Passkeys
+from hythe.hub.sign_in.password_resets import PasswordResets
+from hythe.hub.sign_in.passwords import DEFAULT_HASHER, Passwords
+from hythe.hub.sign_in.pending_sign_ins import PendingSignIns
+from hythe.hub.sign_in.second_factors import SecondFactorService
+from hythe.hub.sign_in.sessions import SessionService
+from hythe.hub.sign_in.sign_in_states import SignInStates
 from hythe.hub.sql.search_postgresql import PostgreSQLSearchIndex
 from hythe.hub.sql.search_sqlite import SQLiteSearchIndex
-from hythe.hub.tag_log import TagLogService
-from hythe.hub.tag_log_sequencer import TagLogSequencer
-from hythe.hub.tags import TagService
-from hythe.hub.teams import TeamService
-from hythe.hub.token_exchange import TokenExchange
-from hythe.hub.token_terms import TokenTerms
-from hythe.hub.tokens import TokenService
-from hythe.hub.transfers import TransferService
-from hythe.hub.trust_rules import TrustRuleService
-from hythe.hub.user_administration import UserAdministration
-from hythe.hub.users import UserService
+from hythe.hub.tokens.id_tokens import IdTokens
+from hythe.hub.tokens.issuer_keys import IssuerKeys
+from hythe.hub.tokens.keys import SigningKeys, open_secret_box
+from hythe.hub.tokens.leaked_tokens import LeakedTokenService
+from hythe.hub.tokens.personal_tokens import PersonalTokenService
+from hythe.hub.tokens.robots import RobotService
+from hythe.hub.tokens.token_exchange import TokenExchange
+from hythe.hub.tokens.token_terms import TokenTerms
+from hythe.hub.tokens.tokens import TokenService
+from hythe.hub.tokens.trust_rules import TrustRuleService
 from hythe.identity_providers.configured import NO_PROVIDERS, IdentityProviders
 from hythe.identity_providers.ldap.directory import Directory, parse_ldap
 from hythe.offload import OffloadPool

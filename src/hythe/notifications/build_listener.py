@@ -8,9 +8,9 @@ from hythe.builds.events import BuildListener
 from hythe.builds.sql import builds as build_rows
 from hythe.builds.status import BuildStatus
 from hythe.database import Session
+from hythe.hub.accounts.user import User
 from hythe.hub.sql import namespaces as namespace_rows
 from hythe.hub.sql import users as user_rows
-from hythe.hub.user import User
 from hythe.notifications.event import EventKind, NotificationEvent
 from hythe.notifications.outbox import Outbox
 from hythe.notifications.sql import webhooks as rows

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from hythe.hub.mailer import Mailer, MailFailed
+from hythe.hub.mail.mailer import Mailer, MailFailed
 from hythe.notifications.event import EventKind
 from hythe.notifications.webhook import WebhookDelivery
 

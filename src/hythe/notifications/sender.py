@@ -8,7 +8,7 @@ import aiohttp
 from hythe.database import Database
 from hythe.egress.http_session import egress_denial, open_egress_session
 from hythe.egress.policy import EgressPolicy
-from hythe.hub.mailer import Mailer
+from hythe.hub.mail.mailer import Mailer
 from hythe.hub.secret_box import SecretBox, SecretLost
 from hythe.notifications.mail import send_mail
 from hythe.notifications.sql import webhooks as rows

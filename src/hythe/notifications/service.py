@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from hythe.builds.service import BuildsServices
 from hythe.database import Database
-from hythe.hub.mailer import Mailer
+from hythe.hub.mail.mailer import Mailer
 from hythe.notifications.build_listener import NotificationBuildListener
 from hythe.notifications.outbox import Outbox
 from hythe.notifications.registry_listener import NotificationRegistryListener

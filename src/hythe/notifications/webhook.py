@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from hythe.hub.repository import Repository
+from hythe.hub.repositories.repository import Repository
 from hythe.notifications.event import EventKind, NotificationEvent
 
 

@@ -5,10 +5,10 @@ from urllib.parse import urlsplit
 
 from hythe.builds.configurations import BuildConfigurationService
 from hythe.database import Database, Session
-from hythe.hub import audit
 from hythe.hub.access.actions import HubAction
 from hythe.hub.actor import HubActor
 from hythe.hub.errors import NotFound
+from hythe.hub.logs import audit
 from hythe.hub.secret_box import SecretBox
 from hythe.notifications.errors import InvalidWebhook
 from hythe.notifications.event import EventKind

@@ -19,7 +19,7 @@ from hythe.builds.service import BuildsServices, make_builds
 from hythe.database import Database
 from hythe.egress.policy import EgressPolicy
 from hythe.forges.configured import open_forges
-from hythe.hub.audit_listener import AuditListener
+from hythe.hub.logs.audit_listener import AuditListener
 from hythe.hub.routes import application as hub_routes
 from hythe.hub.routes.docker_hub import PREFIXES as DOCKER_HUB_PREFIXES
 from hythe.hub.routes.repository_addresses import kept_slashes

@@ -10,7 +10,7 @@ from urllib.parse import quote
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from hythe.hub.repository import Repository
+from hythe.hub.repositories.repository import Repository
 from hythe.hub.wording import counted
 from hythe.settings import format_bytes
 from hythe.web.assets import Assets

@@ -16,7 +16,7 @@ from hythe.builds.sql import usage
 from hythe.builds.status import BuildStatus
 from hythe.database import Database
 from hythe.database.tables.builds import build_usage, builds
-from hythe.hub.plan import Plan
+from hythe.hub.accounts.plan import Plan
 from hythe.hub.sql import namespaces, users
 
 

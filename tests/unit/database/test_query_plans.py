@@ -37,9 +37,9 @@ from hythe.database.port import Dialect
 from hythe.database.postgresql import PostgreSQLSession, postgresql_engine
 from hythe.database.sqlite import SQLITE_FILE, SQLiteSession, sqlite_engine
 from hythe.database.tables.builds import builds
-from hythe.hub.access_context import Reader
+from hythe.hub.access.access_context import Reader
 from hythe.hub.page import Paging, Position
-from hythe.hub.search_index import SearchHits, SearchQuery
+from hythe.hub.search.search_index import SearchHits, SearchQuery
 from hythe.hub.sql.search_postgresql import PostgreSQLSearchIndex
 from hythe.hub.sql.search_sqlite import SQLiteSearchIndex
 from hythe.transparency.tiles import Tile

@@ -12,7 +12,7 @@ from tests.unit.hub.services import Clock, Services
 
 from hythe.database import Database
 from hythe.hub.actor import ANONYMOUS, HubActor
-from hythe.hub.audit_listener import AuditListener
+from hythe.hub.logs.audit_listener import AuditListener
 from hythe.hub.service import make_hub, open_foundation
 from hythe.registry.policy import Policy
 from hythe.registry.service import RegistryServices

@@ -8,9 +8,9 @@ from typing import Any
 from tests.parts.database import Run
 
 from hythe.database import Database
+from hythe.hub.accounts.users import NewUser
 from hythe.hub.actor import HubActor
 from hythe.hub.service import HubFoundation, HubServices
-from hythe.hub.users import NewUser
 from hythe.oci.digest import Digest
 from hythe.oci.manifest import OCI_CONFIG, OCI_MANIFEST, Descriptor, ImageManifest
 from hythe.registry.service import RegistryServices

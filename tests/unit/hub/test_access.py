@@ -4,14 +4,14 @@ import msgspec
 import pytest
 from tests.unit.hub.services import Services
 
+from hythe.hub.access.access_context import AccessContext
 from hythe.hub.access.actions import HubAction
 from hythe.hub.access.rules import allowed
-from hythe.hub.access_context import AccessContext
+from hythe.hub.accounts.namespaces import NamespaceKind
+from hythe.hub.accounts.user import Visibility
 from hythe.hub.actor import ANONYMOUS, BuildLease, HubActor, Right
 from hythe.hub.errors import NotFound, Refused, SignInNeeded
-from hythe.hub.namespaces import NamespaceKind
-from hythe.hub.repositories import NewRepository
-from hythe.hub.user import Visibility
+from hythe.hub.repositories.repositories import NewRepository
 from hythe.oci.challenge import parse_challenges
 from hythe.oci.errors import ErrorCode, WireError
 from hythe.oci.scope import Scope

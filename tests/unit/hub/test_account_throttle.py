@@ -6,12 +6,12 @@ import pytest
 from sqlalchemy import text
 from tests.unit.hub.services import PASSWORD, Services
 
-from hythe.hub.account_throttle import FREE_FAILURES, MAX_DELAY
+from hythe.hub.accounts.users import NewUser
 from hythe.hub.actor import ANONYMOUS, HubActor, Right
 from hythe.hub.errors import SignInNeeded, TooManyAttempts
-from hythe.hub.login_throttle import MAX_FAILURES
-from hythe.hub.personal_tokens import NewPersonalToken
-from hythe.hub.users import NewUser
+from hythe.hub.sign_in.account_throttle import FREE_FAILURES, MAX_DELAY
+from hythe.hub.sign_in.login_throttle import MAX_FAILURES
+from hythe.hub.tokens.personal_tokens import NewPersonalToken
 
 
 def guess(services: Services, number: int, name: str = "ann") -> type[Exception]:

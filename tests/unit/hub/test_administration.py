@@ -5,16 +5,16 @@ from __future__ import annotations
 import pytest
 from tests.unit.hub.services import PASSWORD, Services
 
-from hythe.hub.abuse_reports import Category, NewReport, ReportClosing, ReportState
-from hythe.hub.accounts import RolesChange
+from hythe.hub.accounts.accounts import RolesChange
+from hythe.hub.accounts.users import NewUser
 from hythe.hub.actor import ANONYMOUS, HubActor
-from hythe.hub.blocked_digests import NewBlockedDigest
-from hythe.hub.blocked_names import NewBlockedName
+from hythe.hub.administration.abuse_reports import Category, NewReport, ReportClosing, ReportState
+from hythe.hub.administration.blocked_digests import NewBlockedDigest
+from hythe.hub.administration.blocked_names import NewBlockedName
 from hythe.hub.errors import Invalid, NotFound, Refused, SignInNeeded, TooManyAttempts
-from hythe.hub.organizations import NewOrganization
+from hythe.hub.organizations.organizations import NewOrganization
 from hythe.hub.page import Paging
-from hythe.hub.repositories import NewRepository
-from hythe.hub.users import NewUser
+from hythe.hub.repositories.repositories import NewRepository
 from hythe.oci.digest import Digest
 from hythe.oci.errors import ErrorCode, WireError
 

@@ -9,13 +9,13 @@ from tests.unit.hub.services import Services
 
 from hythe.database import DatabaseError
 from hythe.database.tables.audit import audit_entries
+from hythe.hub.accounts.user import Visibility
 from hythe.hub.actor import ANONYMOUS, HubActor
-from hythe.hub.audit import AuditEntry
-from hythe.hub.audit_log import AuditFilter
 from hythe.hub.errors import NotFound, Refused, SignInNeeded
+from hythe.hub.logs.audit import AuditEntry
+from hythe.hub.logs.audit_log import AuditFilter
 from hythe.hub.page import Paging
-from hythe.hub.repositories import NewRepository, RepositoryChange
-from hythe.hub.user import Visibility
+from hythe.hub.repositories.repositories import NewRepository, RepositoryChange
 from hythe.settings import Settings
 
 

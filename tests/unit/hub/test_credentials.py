@@ -9,13 +9,13 @@ from sqlalchemy import update
 from tests.unit.hub.services import PASSWORD, Services
 
 from hythe.database.tables.hub import personal_tokens
-from hythe.hub.access_token import claims_for
 from hythe.hub.actor import ANONYMOUS, HubActor, Right
 from hythe.hub.errors import Invalid, NotFound, SignInNeeded, TooManyAttempts
-from hythe.hub.login_throttle import MAX_FAILURES, WAIT
-from hythe.hub.passwords import Passwords
-from hythe.hub.personal_tokens import NewPersonalToken
-from hythe.hub.tokens import REFRESH_LIFETIME, TokenRequest
+from hythe.hub.sign_in.login_throttle import MAX_FAILURES, WAIT
+from hythe.hub.sign_in.passwords import Passwords
+from hythe.hub.tokens.access_token import claims_for
+from hythe.hub.tokens.personal_tokens import NewPersonalToken
+from hythe.hub.tokens.tokens import REFRESH_LIFETIME, TokenRequest
 from hythe.oci.errors import ErrorCode, WireError
 from hythe.oci.scope import CATALOG, Scope
 from hythe.registry.access import Action

@@ -11,12 +11,12 @@ from sqlalchemy import select, update
 from tests.unit.hub.services import Services
 
 from hythe.database.tables.hub import hub_repositories
+from hythe.hub.accounts.user import Visibility
 from hythe.hub.actor import HubActor
-from hythe.hub.descriptions import MAX_HTML_SIZE
 from hythe.hub.errors import NotFound, Refused
-from hythe.hub.repositories import NewRepository, RepositoryChange
-from hythe.hub.repository import FULL_DESCRIPTION_LENGTH
-from hythe.hub.user import Visibility
+from hythe.hub.repositories.descriptions import MAX_HTML_SIZE
+from hythe.hub.repositories.repositories import NewRepository, RepositoryChange
+from hythe.hub.repositories.repository import FULL_DESCRIPTION_LENGTH
 
 WIDE_TABLE = "|a" * 1500 + "|\n" + "|-" * 1500 + "|\n" + "a\n" * 9000
 HEAVY = {

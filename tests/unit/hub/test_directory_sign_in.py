@@ -15,8 +15,8 @@ from tests.unit.hub.services import PASSWORD, Clock, Services
 
 from hythe.database import Database
 from hythe.hub.actor import HubActor
-from hythe.hub.audit_listener import AuditListener
 from hythe.hub.errors import AccountBlocked, ProviderDown, Refused, SignInNeeded
+from hythe.hub.logs.audit_listener import AuditListener
 from hythe.hub.service import make_hub, open_foundation
 from hythe.registry.policy import Policy
 from hythe.registry.service import RegistryServices

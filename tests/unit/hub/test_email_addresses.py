@@ -5,14 +5,14 @@ import re
 import pytest
 from tests.unit.hub.services import PASSWORD, Services
 
+from hythe.hub.accounts.email_addresses import EmailChange, EmailState
+from hythe.hub.accounts.users import NewUser
 from hythe.hub.actor import ANONYMOUS, HubActor
-from hythe.hub.email_addresses import EmailChange, EmailState
 from hythe.hub.errors import Invalid, NotFound, Refused, SignInNeeded, Taken, TooManyAttempts
-from hythe.hub.mail_links import MAX_LINKS, LinkPurpose
-from hythe.hub.organizations import NewOrganization
+from hythe.hub.mail.mail_links import MAX_LINKS, LinkPurpose
+from hythe.hub.organizations.organizations import NewOrganization
 from hythe.hub.page import Paging
-from hythe.hub.repositories import NewRepository
-from hythe.hub.users import NewUser
+from hythe.hub.repositories.repositories import NewRepository
 from hythe.oci.errors import WireError
 
 OPERATOR = HubActor.operator()

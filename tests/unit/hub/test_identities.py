@@ -24,12 +24,12 @@ from hythe.hub.errors import (
     SignInNeeded,
     Taken,
 )
-from hythe.hub.identities import Completed, IdentityService
-from hythe.hub.identity_accounts import NewAccount
-from hythe.hub.organizations import NewOrganization
+from hythe.hub.organizations.organizations import NewOrganization
+from hythe.hub.organizations.teams import NewTeam
 from hythe.hub.page import Paging
 from hythe.hub.service import make_hub
-from hythe.hub.teams import NewTeam
+from hythe.hub.sign_in.identities import Completed, IdentityService
+from hythe.hub.sign_in.identity_accounts import NewAccount
 from hythe.identity_providers.account_rules import AccountRules
 from hythe.identity_providers.configured import open_identity_providers
 from hythe.identity_providers.external_identity import ExternalIdentity

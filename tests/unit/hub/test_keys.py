@@ -16,10 +16,10 @@ from tests.unit.hub.services import Services
 from hythe.database import Database
 from hythe.hub.actor import HubActor
 from hythe.hub.errors import SignInNeeded
-from hythe.hub.keys import LONGEST_TOKEN, PUBLISHED_FIRST, Purpose, SigningKeys, open_secret_box
 from hythe.hub.secret_box import SecretBox, SecretBoxError
 from hythe.hub.service import open_foundation
-from hythe.hub.tokens import TokenRequest
+from hythe.hub.tokens.keys import LONGEST_TOKEN, PUBLISHED_FIRST, KeyPurpose, SigningKeys, open_secret_box
+from hythe.hub.tokens.tokens import TokenRequest
 from hythe.provenance.envelope import open_envelope, sign
 from hythe.registry.installation import Kind, join_installation
 from hythe.settings import Settings
@@ -58,7 +58,7 @@ def test_private_keys_are_sealed(services: Services) -> None:
 
 def test_plain_keys_of_an_older_version_are_sealed(services: Services, ann: HubActor) -> None:
     """The first start seals the old key, which goes on signing both kinds; two servers can start at once."""
-    key = services.hub.keys._keys[services.hub.keys._signing(Purpose.TOKENS)]
+    key = services.hub.keys._keys[services.hub.keys._signing(KeyPurpose.TOKENS)]
     plain = json.dumps(key.as_dict(private=True))
 
     async def scenario() -> None:

@@ -15,9 +15,9 @@ from tests.unit.hub.services import Clock
 
 from hythe.database import Database, open_database
 from hythe.database.tables.hub import failed_logins
-from hythe.hub import login_throttle
 from hythe.hub.errors import TooManyAttempts
-from hythe.hub.login_throttle import MAX_FAILURES, WAIT, LoginThrottle
+from hythe.hub.sign_in import login_throttle
+from hythe.hub.sign_in.login_throttle import MAX_FAILURES, WAIT, LoginThrottle
 
 KEY = "a key of these tests"
 

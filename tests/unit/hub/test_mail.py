@@ -10,8 +10,8 @@ from tests.unit.hub.services import Services
 
 from hythe.hub.actor import HubActor
 from hythe.hub.errors import Refused
-from hythe.hub.mail import KEPT_FOR, RETRY_DELAYS
-from hythe.hub.mail_message import MailMessage, NewMail, Purpose
+from hythe.hub.mail.mail import KEPT_FOR, RETRY_DELAYS
+from hythe.hub.mail.mail_message import MailMessage, NewMail, Purpose
 from hythe.hub.page import Paging
 from hythe.settings import Settings
 

@@ -7,7 +7,7 @@ import re
 import pytest
 from markupsafe import escape
 
-from hythe.hub.markdown import render
+from hythe.hub.repositories.markdown import render
 
 HARMFUL = [
     "<script>alert(1)</script>",

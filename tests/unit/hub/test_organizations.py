@@ -7,18 +7,18 @@ import msgspec
 import pytest
 from tests.unit.hub.services import Services
 
+from hythe.hub.accounts.user import Visibility
 from hythe.hub.actor import ANONYMOUS, HubActor
-from hythe.hub.collaborators import CollaboratorChange, NewCollaborator
 from hythe.hub.errors import Invalid, NotFound, Refused, SignInNeeded, Taken, TooManyAttempts
-from hythe.hub.invitations import LIMIT, NewInvitation
-from hythe.hub.members import MemberChange
-from hythe.hub.organization import DefaultRole, MemberWord, Organization, RoleWord
-from hythe.hub.organizations import Conversion, NewOrganization, OrganizationChange
+from hythe.hub.organizations.invitations import LIMIT, NewInvitation
+from hythe.hub.organizations.members import MemberChange
+from hythe.hub.organizations.organization import DefaultRole, MemberWord, Organization, RoleWord
+from hythe.hub.organizations.organizations import Conversion, NewOrganization, OrganizationChange
+from hythe.hub.organizations.teams import NewGrant, NewTeam
 from hythe.hub.page import Paging
-from hythe.hub.repositories import NewRepository, RepositoryChange
+from hythe.hub.repositories.collaborators import CollaboratorChange, NewCollaborator
+from hythe.hub.repositories.repositories import NewRepository, RepositoryChange
 from hythe.hub.sql import repository_lists
-from hythe.hub.teams import NewGrant, NewTeam
-from hythe.hub.user import Visibility
 from hythe.oci.errors import WireError
 from hythe.oci.scope import Scope
 from hythe.registry.access import Action

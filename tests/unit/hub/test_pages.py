@@ -4,14 +4,14 @@ import pytest
 from tests.unit.hub.services import Services
 
 from hythe.hub import page as pages
+from hythe.hub.accounts.user import Visibility
 from hythe.hub.actor import ANONYMOUS, HubActor
 from hythe.hub.errors import Invalid
 from hythe.hub.page import Page, Paging
-from hythe.hub.repositories import NewRepository
-from hythe.hub.repository import Repository
+from hythe.hub.repositories.repositories import NewRepository
+from hythe.hub.repositories.repository import Repository
 from hythe.hub.sql import sorted_list
 from hythe.hub.sql import tags as tag_store
-from hythe.hub.user import Visibility
 
 
 def make(services: Services, owner: HubActor, *names: str, visibility: Visibility = Visibility.PUBLIC) -> None:

@@ -4,12 +4,12 @@ import pytest
 from tests.unit.hub.services import PASSWORD, Services
 from tests.unit.hub.test_email_addresses import secret_of, sign_up
 
+from hythe.hub.accounts.users import NewUser
 from hythe.hub.actor import ANONYMOUS, HubActor
 from hythe.hub.errors import Invalid, NotFound, Refused, SignInNeeded, TooManyAttempts
-from hythe.hub.login_throttle import MAX_FAILURES
 from hythe.hub.page import Paging
-from hythe.hub.tokens import TokenRequest
-from hythe.hub.users import NewUser
+from hythe.hub.sign_in.login_throttle import MAX_FAILURES
+from hythe.hub.tokens.tokens import TokenRequest
 
 
 def request(services: Services, account: str, address: str = "192.0.2.1") -> None:

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 from tests.unit.hub.services import Services
 
+from hythe.hub.accounts.plan import PlanUsage
+from hythe.hub.accounts.users import PlanChange
 from hythe.hub.actor import BuildLease, HubActor
 from hythe.hub.errors import Refused
-from hythe.hub.plan import PlanUsage
-from hythe.hub.repositories import NewRepository
-from hythe.hub.users import PlanChange
+from hythe.hub.repositories.repositories import NewRepository
 from hythe.oci.digest import Digest
 from hythe.oci.errors import ErrorCode, WireError
 from hythe.oci.scope import Scope

@@ -9,8 +9,8 @@ from typing import TypeAlias
 import pytest
 from tests.unit.hub.services import Services
 
-from hythe.hub import pulls
 from hythe.hub.actor import ANONYMOUS, HubActor
+from hythe.hub.repositories import pulls
 from hythe.oci.digest import Digest
 from hythe.oci.manifest import OCI_INDEX, OCI_MANIFEST
 from hythe.registry.events import PulledManifest

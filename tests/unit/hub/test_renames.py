@@ -8,16 +8,16 @@ from msgspec.structs import replace
 from tests.unit.hub.services import PASSWORD, Services
 
 from hythe.database import Session, UnavailableError
-from hythe.hub.account_events import AccountListener
+from hythe.hub.accounts.account_events import AccountListener
+from hythe.hub.accounts.user import Visibility
 from hythe.hub.actor import ANONYMOUS, HubActor
 from hythe.hub.errors import Invalid, Moved, NotFound, Refused, SignInNeeded, Taken, TooManyAttempts
-from hythe.hub.organizations import NewOrganization
+from hythe.hub.organizations.organizations import NewOrganization
 from hythe.hub.page import Paging
-from hythe.hub.relocation import Relocation
-from hythe.hub.renames import RenameService
-from hythe.hub.repositories import NewRepository, RepositoryChange
-from hythe.hub.transfers import NewTransfer
-from hythe.hub.user import Visibility
+from hythe.hub.renaming.relocation import Relocation
+from hythe.hub.renaming.renames import RenameService
+from hythe.hub.renaming.transfers import NewTransfer
+from hythe.hub.repositories.repositories import NewRepository, RepositoryChange
 from hythe.oci.errors import ErrorCode, WireError
 from hythe.oci.scope import Scope
 from hythe.registry.access import Action, RepositoryRenamed

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 import pytest
 from tests.unit.hub.services import Services
 
+from hythe.hub.accounts.user import Visibility
+from hythe.hub.accounts.users import PlanChange, UserChange
 from hythe.hub.actor import ANONYMOUS, BuildLease, HubActor
 from hythe.hub.errors import Invalid, NotFound, Refused, SignInNeeded, Taken
-from hythe.hub.image_config import MAX_CONFIG_SIZE
 from hythe.hub.page import Page, Paging
-from hythe.hub.repositories import NewRepository, RepositoryChange
-from hythe.hub.repository import Repository
-from hythe.hub.user import Visibility
-from hythe.hub.users import PlanChange, UserChange
+from hythe.hub.repositories.image_config import MAX_CONFIG_SIZE
+from hythe.hub.repositories.repositories import NewRepository, RepositoryChange
+from hythe.hub.repositories.repository import Repository
 from hythe.oci.digest import Digest
 from hythe.oci.errors import ErrorCode, WireError
 from hythe.registry.events import PulledManifest

@@ -8,12 +8,12 @@ from sqlalchemy import column, func, select, text, update
 from tests.unit.hub.services import Services
 
 from hythe.database.tables.hub import hub_repositories, search_documents
-from hythe.hub import search
+from hythe.hub.accounts.user import Visibility
 from hythe.hub.actor import ANONYMOUS, HubActor
 from hythe.hub.page import Paging
-from hythe.hub.repositories import NewRepository, RepositoryChange
-from hythe.hub.search_index import SearchHits
-from hythe.hub.user import Visibility
+from hythe.hub.repositories.repositories import NewRepository, RepositoryChange
+from hythe.hub.search import search
+from hythe.hub.search.search_index import SearchHits
 
 
 def make(services: Services, actor: HubActor, name: str, description: str = "", *, private: bool = False) -> None:

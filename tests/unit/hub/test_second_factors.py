@@ -11,8 +11,7 @@ import pytest
 from tests.parts.authenticator import Authenticator
 from tests.unit.hub.services import PASSWORD, Services
 
-from hythe.hub import totp
-from hythe.hub.account_throttle import FREE_FAILURES
+from hythe.hub.accounts.user import Visibility
 from hythe.hub.actor import ANONYMOUS, HubActor, Right
 from hythe.hub.errors import (
     ConfirmationNeeded,
@@ -23,19 +22,20 @@ from hythe.hub.errors import (
     SignInNeeded,
     TooManyAttempts,
 )
-from hythe.hub.invitations import NewInvitation
-from hythe.hub.login_throttle import MAX_FAILURES
-from hythe.hub.organization import RoleWord
-from hythe.hub.organizations import NewOrganization, OrganizationChange
+from hythe.hub.organizations.invitations import NewInvitation
+from hythe.hub.organizations.organization import RoleWord
+from hythe.hub.organizations.organizations import NewOrganization, OrganizationChange
+from hythe.hub.organizations.teams import NewGrant, NewTeam
 from hythe.hub.page import Paging
-from hythe.hub.passkeys import PasskeyRejected, RelyingParty
-from hythe.hub.pending_sign_ins import WrongCode
-from hythe.hub.personal_tokens import NewPersonalToken
-from hythe.hub.repositories import NewRepository
-from hythe.hub.sign_in_states import StateExpired
-from hythe.hub.teams import NewGrant, NewTeam
-from hythe.hub.tokens import TokenRequest
-from hythe.hub.user import Visibility
+from hythe.hub.repositories.repositories import NewRepository
+from hythe.hub.sign_in import totp
+from hythe.hub.sign_in.account_throttle import FREE_FAILURES
+from hythe.hub.sign_in.login_throttle import MAX_FAILURES
+from hythe.hub.sign_in.passkeys import PasskeyRejected, RelyingParty
+from hythe.hub.sign_in.pending_sign_ins import WrongCode
+from hythe.hub.sign_in.sign_in_states import StateExpired
+from hythe.hub.tokens.personal_tokens import NewPersonalToken
+from hythe.hub.tokens.tokens import TokenRequest
 
 PARTY = RelyingParty("https://hub.example.com")
 HERE = "192.0.2.1"

@@ -6,7 +6,7 @@ from tests.unit.hub.services import PASSWORD, Services
 from hythe.hub.actor import ANONYMOUS, HubActor
 from hythe.hub.errors import NotFound
 from hythe.hub.page import Paging
-from hythe.hub.session import browser_name
+from hythe.hub.sign_in.session import browser_name
 
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0"
 

@@ -6,9 +6,9 @@ import pytest
 from sqlalchemy import text
 from tests.unit.hub.services import PASSWORD, Services
 
+from hythe.hub.accounts.users import NewUser
 from hythe.hub.actor import ANONYMOUS, HubActor
 from hythe.hub.errors import Taken, TooManyAttempts
-from hythe.hub.users import NewUser
 from hythe.settings import Settings
 
 LIMIT = 10

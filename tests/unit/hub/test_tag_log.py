@@ -13,10 +13,10 @@ from sqlalchemy import delete, text, update
 from tests.unit.hub.services import Services
 
 from hythe.database.tables.tag_log import tag_log, tag_log_entries, tag_log_queue
+from hythe.hub.accounts.user import Visibility
 from hythe.hub.actor import ANONYMOUS, HubActor
 from hythe.hub.errors import Invalid, NotFound
-from hythe.hub.repositories import NewRepository
-from hythe.hub.user import Visibility
+from hythe.hub.repositories.repositories import NewRepository
 from hythe.transparency import tiles, verification
 from hythe.transparency.checkpoint import Checkpoint, open_checkpoint
 from hythe.transparency.entry import Entry, parse_bundle
@@ -179,7 +179,7 @@ def test_changes_of_visibility_keep_the_history(services: Services, ann: HubActo
 
 
 async def _set_visibility(repositories: Any, ann: HubActor, visibility: Visibility) -> None:
-    from hythe.hub.repositories import RepositoryChange
+    from hythe.hub.repositories.repositories import RepositoryChange
 
     await repositories.edit(ann, "ann/app", RepositoryChange(visibility=visibility))
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 from tests.unit.hub.services import Services
 
+from hythe.hub.accounts.user import Visibility
 from hythe.hub.actor import ANONYMOUS, HubActor
-from hythe.hub.audit_log import AuditFilter
+from hythe.hub.administration.takedowns import TakedownReason
 from hythe.hub.errors import NotFound, Refused
+from hythe.hub.logs.audit_log import AuditFilter
 from hythe.hub.page import Paging
-from hythe.hub.repositories import RepositoryChange
-from hythe.hub.takedowns import TakedownReason
-from hythe.hub.transfers import NewTransfer
-from hythe.hub.user import Visibility
+from hythe.hub.renaming.transfers import NewTransfer
+from hythe.hub.repositories.repositories import RepositoryChange
 from hythe.oci.errors import ErrorCode, WireError
 from hythe.registry.access import Action
 

@@ -5,7 +5,7 @@ import json
 import time
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -16,15 +16,15 @@ from tests.unit.hub.services import Services
 from tests.unit.hub.test_credentials import basic
 
 from hythe.egress.policy import EgressPolicy
-from hythe.hub import issuer_keys
 from hythe.hub.actor import HubActor, Right
 from hythe.hub.errors import Invalid, IssuerUnavailable, Refused, SignInNeeded, Taken
-from hythe.hub.id_tokens import IdTokens
-from hythe.hub.issuer_keys import IssuerKeys
-from hythe.hub.repositories import NewRepository
-from hythe.hub.robots import NewRobot
-from hythe.hub.token_exchange import ExchangeRequest, TokenExchange
-from hythe.hub.trust_rules import NewTrustRule, TrustRuleChange
+from hythe.hub.repositories.repositories import NewRepository
+from hythe.hub.tokens.id_tokens import IdTokens
+from hythe.hub.tokens.issuer_keys import IssuerKeys
+from hythe.hub.tokens.robots import NewRobot
+from hythe.hub.tokens.token_exchange import ExchangeRequest, TokenExchange
+from hythe.hub.tokens import issuer_keys
+from hythe.hub.tokens.trust_rules import NewTrustRule, TrustRuleChange
 from hythe.oci.errors import WireError
 
 HUB = "https://hub.example.com"
@@ -103,22 +103,27 @@ WRONG: tuple[tuple[dict[str, Any], type[Exception], str], ...] = (
     ({"sub": "repo:evil/web:ref:refs/heads/main"}, Refused, "subject"),
     ({"repository_owner_id": "66"}, Refused, "claims"),
     ({"iss": "https://evil.example.com"}, Refused, "names the issuer"),
-    ({"exp": int(time.time()) - 61}, SignInNeeded, "has expired"),
-    ({"iat": int(time.time()) + 900}, SignInNeeded, "not valid yet"),
-    ({"nbf": int(time.time()) + 900}, SignInNeeded, "not valid yet"),
-    ({"iat": int(time.time()) - 7 * 3600}, SignInNeeded, "older than 6 hours"),
+    ({"exp": timedelta(seconds=-61)}, SignInNeeded, "has expired"),
+    ({"iat": timedelta(seconds=900)}, SignInNeeded, "not valid yet"),
+    ({"nbf": timedelta(seconds=900)}, SignInNeeded, "not valid yet"),
+    ({"iat": timedelta(seconds=-7 * 3600)}, SignInNeeded, "older than 6 hours"),
     ({"exp": None}, SignInNeeded, "must be a signed JWT"),
     ({"exp": 1e300}, SignInNeeded, "must be a signed JWT"),
 )
+"""Claims (times as distances from now), the error and what its message says."""
 
 
 def test_wrong_claims(exchange: Exchanges, issuer: CIIssuer, ann: HubActor) -> None:
     """Each wrong claim is refused with what is wrong about it; clocks may differ by a minute."""
     exchange.rule(ann, issuer, claims={"repository_owner_id": "65"})
-    for claims, error, message in WRONG:
-        with pytest.raises(error, match=message):
-            exchange(issuer.id_token(HUB, **claims))
     now = int(time.time())
+    for claims, error, message in WRONG:
+        timely = {
+            name: now + int(value.total_seconds()) if isinstance(value, timedelta) else value
+            for name, value in claims.items()
+        }
+        with pytest.raises(error, match=message):
+            exchange(issuer.id_token(HUB, **timely))
     exchange(issuer.id_token(HUB, exp=now - 40))
     exchange(issuer.id_token("hub.example.com", iat=now + 40, nbf=now + 40))
 

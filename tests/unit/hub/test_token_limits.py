@@ -9,19 +9,19 @@ from tests.unit.hub.services import Services
 from tests.unit.hub.test_credentials import basic
 
 from hythe.database.tables.hub import personal_tokens
+from hythe.hub.accounts.user import Visibility
 from hythe.hub.actor import EVERY_RIGHT, HubActor, Right
 from hythe.hub.errors import Invalid, NotFound, Refused, SignInNeeded, Taken
-from hythe.hub.leaked_tokens import LeakedToken, LeakReport
-from hythe.hub.name_patterns import matches, repository_patterns_problem
-from hythe.hub.organizations import NewOrganization
+from hythe.hub.organizations.name_patterns import matches, repository_patterns_problem
+from hythe.hub.organizations.organizations import NewOrganization
 from hythe.hub.page import Paging
-from hythe.hub.personal_token import TokenKind, could_be_secret, digest_of, new_secret, new_token_secret
-from hythe.hub.personal_tokens import NewPersonalToken, PersonalTokenChange
-from hythe.hub.repositories import NewRepository
-from hythe.hub.robots import NewRobot, RobotChange
-from hythe.hub.token_terms import MAX_TOKENS, Rotation, TokenTerms
-from hythe.hub.tokens import TokenRequest
-from hythe.hub.user import Visibility
+from hythe.hub.repositories.repositories import NewRepository
+from hythe.hub.tokens.leaked_tokens import LeakedToken, LeakReport
+from hythe.hub.tokens.personal_token import TokenKind, could_be_secret, digest_of, new_secret, new_token_secret
+from hythe.hub.tokens.personal_tokens import NewPersonalToken, PersonalTokenChange
+from hythe.hub.tokens.robots import NewRobot, RobotChange
+from hythe.hub.tokens.token_terms import MAX_TOKENS, Rotation, TokenTerms
+from hythe.hub.tokens.tokens import TokenRequest
 from hythe.oci.errors import WireError
 from hythe.oci.scope import CATALOG, Scope
 from hythe.registry.access import Action
@@ -136,7 +136,7 @@ def test_rotation(services: Services, ann: HubActor) -> None:
 
 def test_bounds(services: Services, ann: HubActor, monkeypatch: pytest.MonkeyPatch) -> None:
     """The number of tokens has a bound, and a setting limits their lifetime."""
-    monkeypatch.setattr("hythe.hub.personal_tokens.MAX_TOKENS", 1)
+    monkeypatch.setattr("hythe.hub.tokens.personal_tokens.MAX_TOKENS", 1)
     services.run(services.hub.personal_tokens.create(ann, NewPersonalToken("one", PUSH)))
     with pytest.raises(Refused, match="1 tokens"):
         services.run(services.hub.personal_tokens.create(ann, NewPersonalToken("two", PUSH)))

@@ -5,16 +5,16 @@ import asyncio
 import pytest
 from tests.unit.hub.services import PASSWORD, Services
 
-from hythe.hub import user_administration
+from hythe.hub.accounts import user_administration
+from hythe.hub.accounts.user import Visibility
+from hythe.hub.accounts.user_administration import described
+from hythe.hub.accounts.users import NewUser
 from hythe.hub.actor import ANONYMOUS, HubActor, Right
 from hythe.hub.errors import AccountBlocked, Invalid, NotFound, Refused, SignInNeeded, Taken
-from hythe.hub.personal_tokens import NewPersonalToken
-from hythe.hub.repositories import NewRepository
+from hythe.hub.repositories.repositories import NewRepository
 from hythe.hub.sql import user_administration as store
-from hythe.hub.tokens import TokenRequest
-from hythe.hub.user import Visibility
-from hythe.hub.user_administration import described
-from hythe.hub.users import NewUser
+from hythe.hub.tokens.personal_tokens import NewPersonalToken
+from hythe.hub.tokens.tokens import TokenRequest
 from hythe.oci.errors import ErrorCode, WireError
 from hythe.oci.scope import Scope
 from hythe.registry.access import Action

@@ -5,19 +5,19 @@ import pytest
 from tests.unit.hub.services import PASSWORD, Services
 
 from hythe.builds.routes import application as build_routes
+from hythe.hub.accounts.email_addresses import EmailChange, email_problem
+from hythe.hub.accounts.namespaces import user_name_problem
+from hythe.hub.accounts.plan import Plan, PlanUsage
+from hythe.hub.accounts.sign_ups import SignUpLimit
+from hythe.hub.accounts.user import Visibility
+from hythe.hub.accounts.users import NewUser, PlanChange, UserChange, UserService
 from hythe.hub.actor import ANONYMOUS, HubActor, Right
-from hythe.hub.email_addresses import EmailChange, email_problem
 from hythe.hub.errors import Invalid, NotFound, Refused, SignInNeeded, Taken, TooManyAttempts
-from hythe.hub.login_throttle import MAX_FAILURES
-from hythe.hub.namespaces import user_name_problem
 from hythe.hub.page import Paging
-from hythe.hub.personal_tokens import NewPersonalToken
-from hythe.hub.plan import Plan, PlanUsage
 from hythe.hub.routes import application as hub_routes
-from hythe.hub.sign_ups import SignUpLimit
-from hythe.hub.tokens import TokenRequest
-from hythe.hub.user import Visibility
-from hythe.hub.users import NewUser, PlanChange, UserChange, UserService
+from hythe.hub.sign_in.login_throttle import MAX_FAILURES
+from hythe.hub.tokens.personal_tokens import NewPersonalToken
+from hythe.hub.tokens.tokens import TokenRequest
 from hythe.settings import Settings, load
 from hythe.web.routes.application import PAGES
 

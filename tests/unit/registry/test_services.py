@@ -40,7 +40,7 @@ class OwnersAccess(AnonymousAccess):
         """See Access."""
         return frozenset(name for name in repositories if self._may(actor, name, Action.PULL))
 
-    async def listing(self, actor: Actor) -> Listing:
+    async def listing(self, actor: Actor, after: str, limit: int) -> Listing:
         """See Access. The tests set the first component of a name as its audience."""
         return Listing((actor.name, "public"))
 

@@ -2,7 +2,7 @@
 
 from hythe.builds.forge_integration.forge_webhooks import ForgeWebhookService
 from hythe.builds.forge_integration.linked_accounts import LinkedAccountService
-from hythe.hub.account_events import AccountListener
+from hythe.hub.accounts.account_events import AccountListener
 from hythe.hub.actor import HubActor
 from hythe.hub.errors import HubError
 

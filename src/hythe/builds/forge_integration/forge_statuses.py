@@ -16,8 +16,8 @@ from hythe.builds.status import BuildStatus
 from hythe.database import Database, Session
 from hythe.forges.errors import ForgeUnavailable
 from hythe.forges.port import CommitStatus, StatusState
+from hythe.hub.accounts.namespaces import short_name
 from hythe.hub.errors import HubError
-from hythe.hub.namespaces import short_name
 from hythe.periodic import repeat
 from hythe.registry.clock import Clock, now
 

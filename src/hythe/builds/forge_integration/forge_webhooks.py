@@ -25,11 +25,11 @@ from hythe.builds.sql.forge_webhooks import ForgeWebhook
 from hythe.database import Database, Session
 from hythe.forges.errors import ForgeError
 from hythe.forges.port import ForgeClient, ForgeRepository
-from hythe.hub import audit
 from hythe.hub.access.actions import HubAction
+from hythe.hub.accounts.namespaces import short_name
 from hythe.hub.actor import HubActor
 from hythe.hub.errors import HubError, Invalid, NotFound
-from hythe.hub.namespaces import short_name
+from hythe.hub.logs import audit
 from hythe.hub.secret_box import SecretBox
 from hythe.periodic import repeat
 from hythe.registry.clock import Clock

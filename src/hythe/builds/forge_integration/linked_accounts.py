@@ -16,11 +16,11 @@ from hythe.forges.errors import ForgeError, TokenRefused
 from hythe.forges.oauth import ForgeToken, OAuth, authorization_url
 from hythe.forges.port import Forge, ForgeClient, ForgeRepository, RepositoryPage
 from hythe.forges.source_ref import ForgeKind, SourceRef
-from hythe.hub import audit
 from hythe.hub.access.actions import HubAction
 from hythe.hub.access.decision import HubAccess
 from hythe.hub.actor import HubActor
 from hythe.hub.errors import Invalid, NotFound, Refused
+from hythe.hub.logs import audit
 from hythe.hub.secret_box import SecretBox, SecretLost
 from hythe.registry.clock import Clock
 

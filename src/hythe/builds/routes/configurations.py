@@ -22,13 +22,13 @@ from hythe.builds.service import BuildsServices
 from hythe.builds.sql.configurations import TriggerCall
 from hythe.forges.source_ref import SourceRef
 from hythe.hub.access.actions import HubAction
+from hythe.hub.accounts.user import Visibility
 from hythe.hub.actor import HubActor
 from hythe.hub.errors import NotFound
-from hythe.hub.repositories import NewRepository
+from hythe.hub.repositories.repositories import NewRepository
 from hythe.hub.routes.endpoint import ApiRequest, Endpoint, Nothing
 from hythe.hub.routes.repositories import repository_path
 from hythe.hub.service import HubServices
-from hythe.hub.user import Visibility
 
 
 class BuildConfigurationBody(NewBuildConfiguration, frozen=True, kw_only=True):

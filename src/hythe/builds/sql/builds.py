@@ -17,7 +17,7 @@ from hythe.database.tables.builds import build_configurations, builds
 from hythe.database.tables.hub import hub_repositories, namespaces
 from hythe.database.tables.registry import repositories
 from hythe.forges.source_ref import SourceRef, SourceType
-from hythe.hub.access_context import Reader
+from hythe.hub.access.access_context import Reader
 from hythe.hub.sql.access_context import seen_by
 from hythe.worker.protocol import BuildResult, BuildStep
 

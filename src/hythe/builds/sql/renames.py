@@ -6,7 +6,7 @@ from hythe.database import Session
 from hythe.database.tables.builds import build_configurations, build_usage, builds
 from hythe.database.tables.forges import linked_accounts
 from hythe.database.tables.organizations import organization_members
-from hythe.hub.account_events import RepositoryMove
+from hythe.hub.accounts.account_events import RepositoryMove
 
 STEP = 500
 """Finished builds that one statement renames."""

@@ -8,7 +8,7 @@ from sqlalchemy import func, select
 from hythe.database import Session
 from hythe.database.tables.builds import build_usage
 from hythe.database.tables.hub import namespaces, users
-from hythe.hub.plan import BUILD_DAYS, first_build_day
+from hythe.hub.accounts.plan import BUILD_DAYS, first_build_day
 from hythe.hub.sql.plans import plan_columns, plan_of
 
 

@@ -22,7 +22,7 @@ from hythe.client.errors import ClientError
 from hythe.client.protocol import RemoteRepository
 from hythe.client.retry import RetryPolicy
 from hythe.database import Database, Session
-from hythe.hub.namespaces import canonical_name
+from hythe.hub.accounts.namespaces import canonical_name
 from hythe.oci.errors import OCIError
 from hythe.oci.reference import Reference
 from hythe.periodic import repeat

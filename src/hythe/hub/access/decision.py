@@ -11,6 +11,7 @@ import msgspec
 
 from hythe.database import Database, Session
 from hythe.database.read_cache import ReadCache
+from hythe.hub.access.access_context import AccessContext, Reader, credential_problem
 from hythe.hub.access.actions import TABLE, HubAction
 from hythe.hub.access.former_names import FormerNames, push_refusal, reserved_refusal
 from hythe.hub.access.refusals import (
@@ -23,15 +24,14 @@ from hythe.hub.access.refusals import (
     write_refusal,
 )
 from hythe.hub.access.rules import NOTHING, allowed, allows, may_list, present_actor
-from hythe.hub.access_context import AccessContext, Reader, credential_problem
+from hythe.hub.accounts.namespaces import NamespaceKind, canonical_name, short_name
+from hythe.hub.accounts.user import Visibility
 from hythe.hub.actor import HubActor, Right
-from hythe.hub.credentials import CredentialService
 from hythe.hub.errors import AccountBlocked, Moved, NotFound, Refused, SignInNeeded, TooManyAttempts
-from hythe.hub.namespaces import NamespaceKind, canonical_name, short_name
 from hythe.hub.roles import Everyone, HubRole
+from hythe.hub.sign_in.credentials import CredentialService
 from hythe.hub.sql import access_context as store
 from hythe.hub.sql.former_names import Successor
-from hythe.hub.user import Visibility
 from hythe.oci.challenge import Challenge
 from hythe.oci.errors import ErrorCode, WireError
 from hythe.oci.reference import is_name

@@ -5,8 +5,8 @@ Only names that do not exist are looked up, with one query, so existing ones cos
 
 from hythe.database import Database, Session
 from hythe.database.read_cache import ReadCache
+from hythe.hub.accounts.namespaces import short_name
 from hythe.hub.errors import Moved
-from hythe.hub.namespaces import short_name
 from hythe.hub.sql import former_names as store
 from hythe.hub.sql.former_names import Successor
 from hythe.oci.errors import ErrorCode, WireError

@@ -1,9 +1,9 @@
 """Why access is refused: messages that engines print, and the registry's form of refused credentials."""
 
+from hythe.hub.access.access_context import AccessContext
 from hythe.hub.access.actions import TABLE, HubAction
-from hythe.hub.access_context import AccessContext
+from hythe.hub.accounts.namespaces import NamespaceKind, namespace_of, short_name
 from hythe.hub.errors import HubError, SignInNeeded, TooManyAttempts
-from hythe.hub.namespaces import NamespaceKind, namespace_of, short_name
 from hythe.hub.roles import OrganizationRole, RepositoryRole
 from hythe.oci.errors import ErrorCode, WireError
 

@@ -3,8 +3,8 @@
 from http import HTTPStatus
 from typing import Any
 
-from hythe.hub.abuse_reports import AbuseReport, NewReport, ReportClosing, ReportState
 from hythe.hub.access.actions import HubAction
+from hythe.hub.administration.abuse_reports import AbuseReport, NewReport, ReportClosing, ReportState
 from hythe.hub.errors import NotFound
 from hythe.hub.routes.endpoint import ApiRequest, Endpoint, Nothing, PageQuery, PageReply, page_reply
 from hythe.hub.routes.repositories import repository_path

@@ -7,12 +7,12 @@ import msgspec
 from msgspec import Meta
 
 from hythe.hub.access.actions import HubAction
-from hythe.hub.accounts import MAX_BEGINNING, RolesChange
-from hythe.hub.blocked_digests import BlockingResult, NewBlockedDigest
-from hythe.hub.blocked_names import NewBlockedName
+from hythe.hub.accounts.accounts import MAX_BEGINNING, RolesChange
+from hythe.hub.administration.blocked_digests import BlockingResult, NewBlockedDigest
+from hythe.hub.administration.blocked_names import NewBlockedName
+from hythe.hub.administration.settings_in_force import SettingInForce
 from hythe.hub.routes.endpoint import ApiRequest, Endpoint, Nothing, PageQuery, PageReply, page_reply
 from hythe.hub.service import HubServices
-from hythe.hub.settings_in_force import SettingInForce
 from hythe.hub.sql.accounts import Account
 from hythe.hub.sql.blocked_digests import BlockedDigest
 from hythe.hub.sql.blocked_names import BlockedName

@@ -9,8 +9,8 @@ from msgspec import Meta
 from starlette.responses import Response, StreamingResponse
 
 from hythe.hub.access.actions import HubAction
-from hythe.hub.audit import AuditEntry
-from hythe.hub.audit_log import AuditFilter
+from hythe.hub.logs.audit import AuditEntry
+from hythe.hub.logs.audit_log import AuditFilter
 from hythe.hub.page import MAX_CURSOR_LENGTH, PAGE_SIZE, Paging
 from hythe.hub.routes.endpoint import ApiRequest, Endpoint, Nothing, PageReply, page_reply
 from hythe.hub.service import HubServices

@@ -6,9 +6,9 @@ from http import HTTPStatus
 import msgspec
 
 from hythe.hub.access.actions import HubAction
-from hythe.hub.collaborator import Collaborator, Invitation
-from hythe.hub.collaborators import CollaboratorChange, NewCollaborator
-from hythe.hub.organization import RoleWord
+from hythe.hub.organizations.organization import RoleWord
+from hythe.hub.repositories.collaborator import Collaborator, Invitation
+from hythe.hub.repositories.collaborators import CollaboratorChange, NewCollaborator
 from hythe.hub.routes.endpoint import ApiRequest, Endpoint, Nothing, PageQuery, PageReply, page_reply
 from hythe.hub.routes.repositories import repository_path
 from hythe.hub.service import HubServices

@@ -18,15 +18,15 @@ from starlette.responses import Response
 
 from hythe.hub.access.actions import HubAction
 from hythe.hub.errors import SecondFactorNeeded
-from hythe.hub.organization import Membership
+from hythe.hub.organizations.organization import Membership
 from hythe.hub.page import Page
-from hythe.hub.repository import Repository
+from hythe.hub.repositories.repository import Repository
+from hythe.hub.repositories.tag import Tag, TagImage
 from hythe.hub.routes.endpoint import ApiRequest, Endpoint, Nothing, PageQuery
 from hythe.hub.routes.problem_details import describe_error
 from hythe.hub.routes.repositories import repository_path
 from hythe.hub.routes.tags import tag_path
 from hythe.hub.service import HubServices
-from hythe.hub.tag import Tag, TagImage
 
 T = TypeVar("T")
 V = TypeVar("V")

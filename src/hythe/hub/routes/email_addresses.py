@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Meta
 
 from hythe.hub.access.actions import HubAction
-from hythe.hub.email_addresses import EmailChange, EmailState
+from hythe.hub.accounts.email_addresses import EmailChange, EmailState
 from hythe.hub.routes.endpoint import ApiRequest, Endpoint, Nothing
 from hythe.hub.service import HubServices
 

@@ -10,14 +10,14 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from hythe.hub.accounts.users import NewUser
 from hythe.hub.actor import ANONYMOUS
 from hythe.hub.errors import Invalid, NotFound, Refused, SignInNeeded, Taken, TooManyAttempts
 from hythe.hub.page import MAX_DEPTH, MAX_PAGE_SIZE, PAGE_SIZE, Page, Paging
-from hythe.hub.repository import Repository
+from hythe.hub.repositories.repository import Repository
 from hythe.hub.routes.parsing import parse_body, read_body
 from hythe.hub.routes.problem_details import BadRequest
 from hythe.hub.service import HubServices
-from hythe.hub.users import NewUser
 
 EXISTS = "Username or email already exists"
 """Docker compares the body with exactly this text, quotes included, and then tries to log in."""

@@ -7,9 +7,9 @@ import msgspec
 from msgspec import Meta
 
 from hythe.hub.access.actions import HubAction
-from hythe.hub.collaborator import Invitation
 from hythe.hub.errors import NotFound
-from hythe.hub.invitations import NewInvitation
+from hythe.hub.organizations.invitations import NewInvitation
+from hythe.hub.repositories.collaborator import Invitation
 from hythe.hub.routes.endpoint import ApiRequest, Endpoint, Nothing, PageQuery, PageReply, page_reply
 from hythe.hub.service import HubServices
 

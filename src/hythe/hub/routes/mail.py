@@ -1,7 +1,7 @@
 """Queued e-mail in the JSON API."""
 
 from hythe.hub.access.actions import HubAction
-from hythe.hub.mail_message import MailMessage
+from hythe.hub.mail.mail_message import MailMessage
 from hythe.hub.routes.endpoint import ApiRequest, Endpoint, Nothing, PageQuery, PageReply, page_reply
 from hythe.hub.service import HubServices
 

@@ -6,8 +6,8 @@ from http import HTTPStatus
 import msgspec
 
 from hythe.hub.access.actions import HubAction
-from hythe.hub.members import MemberChange
-from hythe.hub.organization import Member, MemberWord
+from hythe.hub.organizations.members import MemberChange
+from hythe.hub.organizations.organization import Member, MemberWord
 from hythe.hub.roles import OrganizationRole
 from hythe.hub.routes.endpoint import ApiRequest, Endpoint, Nothing, PageQuery, PageReply, page_reply
 from hythe.hub.service import HubServices

@@ -5,8 +5,8 @@ from urllib.parse import quote
 
 from starlette.requests import Request
 
+from hythe.hub.accounts.namespaces import canonical_name
 from hythe.hub.errors import Moved
-from hythe.hub.namespaces import canonical_name
 
 
 def moved_location(request: Request, error: Moved) -> str:

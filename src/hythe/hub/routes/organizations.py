@@ -6,14 +6,14 @@ from http import HTTPStatus
 import msgspec
 
 from hythe.hub.access.actions import HubAction
+from hythe.hub.accounts.user import Visibility
+from hythe.hub.accounts.user_administration import DeletedAccount
 from hythe.hub.actor import HubActor
-from hythe.hub.organization import DefaultRole, Membership, MemberWord, Organization, member_word
-from hythe.hub.organizations import Conversion, NewOrganization, OrganizationChange
+from hythe.hub.organizations.organization import DefaultRole, Membership, MemberWord, Organization, member_word
+from hythe.hub.organizations.organizations import Conversion, NewOrganization, OrganizationChange
 from hythe.hub.routes.endpoint import ApiRequest, Endpoint, Nothing, PageQuery, PageReply, page_reply
 from hythe.hub.routes.users import DeletionQuery
 from hythe.hub.service import HubServices
-from hythe.hub.user import Visibility
-from hythe.hub.user_administration import DeletedAccount
 
 
 class OrganizationReply(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -9,12 +9,12 @@ import msgspec
 from hythe.hub.access.actions import HubAction
 from hythe.hub.actor import Right
 from hythe.hub.errors import NotFound
-from hythe.hub.leaked_tokens import LeakReport
-from hythe.hub.personal_token import PersonalToken
-from hythe.hub.personal_tokens import NewPersonalToken, PersonalTokenChange
 from hythe.hub.routes.endpoint import ApiRequest, Endpoint, Nothing
 from hythe.hub.service import HubServices
-from hythe.hub.token_terms import Rotation
+from hythe.hub.tokens.leaked_tokens import LeakReport
+from hythe.hub.tokens.personal_token import PersonalToken
+from hythe.hub.tokens.personal_tokens import NewPersonalToken, PersonalTokenChange
+from hythe.hub.tokens.token_terms import Rotation
 
 
 class PersonalTokenReply(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):

@@ -5,13 +5,13 @@ from http import HTTPStatus
 import msgspec
 
 from hythe.hub.access.actions import HubAction
-from hythe.hub.renames import NewName
+from hythe.hub.renaming.renames import NewName
+from hythe.hub.renaming.transfers import NewTransfer, RepositoryTransfer
 from hythe.hub.routes.endpoint import ApiRequest, Endpoint, Nothing, PageQuery, PageReply, page_reply
 from hythe.hub.routes.repositories import repository_path
 from hythe.hub.service import HubServices
 from hythe.hub.sql.former_names import FormerName
 from hythe.hub.sql.renames import Transfer
-from hythe.hub.transfers import NewTransfer, RepositoryTransfer
 
 
 class RenamedReply(msgspec.Struct, frozen=True):

@@ -7,12 +7,12 @@ from typing import Any
 import msgspec
 
 from hythe.hub.access.actions import HubAction
-from hythe.hub.repositories import NewRepository, RepositoryChange
-from hythe.hub.repository import Repository
+from hythe.hub.accounts.user import Visibility
+from hythe.hub.repositories.repositories import NewRepository, RepositoryChange
+from hythe.hub.repositories.repository import Repository
 from hythe.hub.routes.endpoint import ApiRequest, Endpoint, Nothing, PageQuery, PageReply, page_reply
 from hythe.hub.routes.repository_addresses import name_in_path
 from hythe.hub.service import HubServices
-from hythe.hub.user import Visibility
 
 
 class SearchParameters(PageQuery, frozen=True):

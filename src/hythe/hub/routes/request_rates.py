@@ -10,8 +10,8 @@ from collections import OrderedDict
 from collections.abc import Callable
 
 from hythe.hub.actor import HubActor
-from hythe.hub.client_network import client_network
 from hythe.hub.errors import TooManyAttempts
+from hythe.hub.sign_in.client_network import client_network
 
 WINDOW = 60
 """Seconds within which an empty bucket fills up."""

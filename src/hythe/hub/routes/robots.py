@@ -7,11 +7,11 @@ import msgspec
 
 from hythe.hub.access.actions import HubAction
 from hythe.hub.actor import Right
-from hythe.hub.personal_token import PersonalToken
-from hythe.hub.robots import NewRobot, RobotChange, robot_name
 from hythe.hub.routes.endpoint import ApiRequest, Endpoint, Nothing
 from hythe.hub.service import HubServices
-from hythe.hub.token_terms import Rotation
+from hythe.hub.tokens.personal_token import PersonalToken
+from hythe.hub.tokens.robots import NewRobot, RobotChange, robot_name
+from hythe.hub.tokens.token_terms import Rotation
 
 
 class RobotReply(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):

@@ -10,10 +10,10 @@ from msgspec import Meta
 
 from hythe.hub.access.actions import HubAction
 from hythe.hub.errors import Invalid, NotFound, SecondFactorNeeded, SignInNeeded
-from hythe.hub.passkey import Passkey
-from hythe.hub.passkeys import CreationOptions, RelyingParty, RequestOptions
 from hythe.hub.routes.endpoint import ApiRequest, Endpoint, Nothing
 from hythe.hub.service import HubServices
+from hythe.hub.sign_in.passkey import Passkey
+from hythe.hub.sign_in.passkeys import CreationOptions, RelyingParty, RequestOptions
 
 _ROOT = "/api/v1/users/me/second-factors"
 

@@ -7,7 +7,7 @@ import msgspec
 from hythe.hub.access.actions import HubAction
 from hythe.hub.routes.endpoint import ApiRequest, Endpoint, Nothing, PageQuery, PageReply, page_reply
 from hythe.hub.service import HubServices
-from hythe.hub.session import WebSession
+from hythe.hub.sign_in.session import WebSession
 
 
 class EndedSessions(msgspec.Struct, frozen=True):

@@ -10,11 +10,11 @@ from starlette.responses import Response
 
 from hythe.hub.access.actions import HubAction
 from hythe.hub.errors import NotFound
+from hythe.hub.logs.tag_log_sequencer import PATH
 from hythe.hub.routes.endpoint import ApiRequest, Endpoint, Nothing
 from hythe.hub.routes.repositories import repository_path
 from hythe.hub.routes.tags import tag_path
 from hythe.hub.service import HubServices
-from hythe.hub.tag_log_sequencer import PATH
 from hythe.transparency.tiles import MAX_LEVEL, parse_path
 from hythe.transparency.verification import LogPage
 

@@ -9,10 +9,10 @@ from msgspec import Meta
 
 from hythe.hub.access.actions import HubAction
 from hythe.hub.errors import NotFound
+from hythe.hub.repositories.tag import Tag
 from hythe.hub.routes.endpoint import ApiRequest, Endpoint, Nothing, PageQuery, PageReply, page_reply
 from hythe.hub.routes.repositories import repository_path
 from hythe.hub.service import HubServices
-from hythe.hub.tag import Tag
 from hythe.oci.digest import Digest
 from hythe.oci.errors import InvalidReference
 from hythe.oci.reference import parse_tag

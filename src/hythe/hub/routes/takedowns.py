@@ -7,13 +7,13 @@ import msgspec
 from msgspec import Meta
 
 from hythe.hub.access.actions import HubAction
-from hythe.hub.administrator_access import OpenedRepository
+from hythe.hub.administration.administrator_access import OpenedRepository
+from hythe.hub.administration.takedowns import TakedownReason
+from hythe.hub.renaming.transfers import NewTransfer, RepositoryTransfer
 from hythe.hub.routes.endpoint import ApiRequest, Endpoint, Nothing, PageQuery, PageReply, page_reply
 from hythe.hub.routes.repositories import repository_path
 from hythe.hub.service import HubServices
 from hythe.hub.sql.takedowns import TakenDown
-from hythe.hub.takedowns import TakedownReason
-from hythe.hub.transfers import NewTransfer, RepositoryTransfer
 
 
 class OpeningReason(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -6,11 +6,11 @@ from http import HTTPStatus
 import msgspec
 
 from hythe.hub.access.actions import HubAction
-from hythe.hub.organization import RoleWord
+from hythe.hub.organizations.organization import RoleWord
+from hythe.hub.organizations.team import Team, TeamGrant
+from hythe.hub.organizations.teams import NewGrant, NewTeam, TeamChange
 from hythe.hub.routes.endpoint import ApiRequest, Endpoint, Nothing, PageQuery, PageReply, page_reply
 from hythe.hub.service import HubServices
-from hythe.hub.team import Team, TeamGrant
-from hythe.hub.teams import NewGrant, NewTeam, TeamChange
 
 
 class TeamReply(msgspec.Struct, frozen=True):

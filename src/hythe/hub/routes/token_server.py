@@ -17,7 +17,7 @@ from hythe.hub.errors import AccountBlocked, HubError, SecondFactorNeeded, SignI
 from hythe.hub.routes.parsing import read_body
 from hythe.hub.routes.problem_details import CHALLENGE, BadRequest, Unforeseen, known_error
 from hythe.hub.service import HubServices
-from hythe.hub.tokens import TokenReply, TokenRequest
+from hythe.hub.tokens.tokens import TokenReply, TokenRequest
 from hythe.oci.errors import ErrorCode, ErrorEntry, OCIError
 from hythe.oci.scope import parse_scopes
 

@@ -7,12 +7,12 @@ import msgspec
 
 from hythe.hub.access.actions import HubAction
 from hythe.hub.actor import Right
-from hythe.hub.robots import robot_name
 from hythe.hub.routes.endpoint import ApiRequest, Endpoint, Nothing
 from hythe.hub.service import HubServices
-from hythe.hub.token_exchange import ExchangedToken, ExchangeRequest
-from hythe.hub.trust_rule import TrustRule
-from hythe.hub.trust_rules import NewTrustRule, TrustRuleChange
+from hythe.hub.tokens.robots import robot_name
+from hythe.hub.tokens.token_exchange import ExchangedToken, ExchangeRequest
+from hythe.hub.tokens.trust_rule import TrustRule
+from hythe.hub.tokens.trust_rules import NewTrustRule, TrustRuleChange
 
 
 class TrustRuleReply(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,13 +6,13 @@ from http import HTTPStatus
 import msgspec
 
 from hythe.hub.access.actions import HubAction
-from hythe.hub.namespaces import AccountKind
+from hythe.hub.accounts.namespaces import AccountKind
+from hythe.hub.accounts.user import User, Visibility
+from hythe.hub.accounts.user_administration import DeletedAccount
+from hythe.hub.accounts.users import NewUser, PlanChange, UserChange
 from hythe.hub.routes.endpoint import ApiRequest, Endpoint, Nothing, PageQuery, PageReply, page_reply
 from hythe.hub.service import HubServices
 from hythe.hub.sql.user_administration import AccountContents
-from hythe.hub.user import User, Visibility
-from hythe.hub.user_administration import DeletedAccount
-from hythe.hub.users import NewUser, PlanChange, UserChange
 
 
 class UserReply(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -31,12 +31,12 @@ from hythe.database.tables.organizations import (
     team_repositories,
     teams,
 )
-from hythe.hub.access_context import AccessContext, CredentialState, Reader
+from hythe.hub.access.access_context import AccessContext, CredentialState, Reader
+from hythe.hub.accounts.user import Visibility
 from hythe.hub.actor import HubActor
 from hythe.hub.roles import OrganizationRole, RepositoryRole
 from hythe.hub.sql.namespaces import kind_of
 from hythe.hub.sql.token_limits import LIMIT_COLUMNS, limits_of
-from hythe.hub.user import Visibility
 from hythe.registry.access import UNLIMITED, Limits
 
 _one = select(1).subquery("one")

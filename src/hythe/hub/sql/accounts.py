@@ -9,7 +9,7 @@ from sqlalchemy import bindparam, select, update
 
 from hythe.database import Session
 from hythe.database.tables.hub import users
-from hythe.hub.namespaces import AccountKind
+from hythe.hub.accounts.namespaces import AccountKind
 from hythe.hub.page import Page, Paging
 from hythe.hub.sql.sorted_list import SortedList, page_of
 

@@ -9,9 +9,9 @@ from hythe.database import Session
 from hythe.database.port import insert as upsert
 from hythe.database.tables.hub import users
 from hythe.database.tables.organizations import collaborators
-from hythe.hub.collaborator import Collaborator
-from hythe.hub.organization import role_word
+from hythe.hub.organizations.organization import role_word
 from hythe.hub.page import Page, Paging
+from hythe.hub.repositories.collaborator import Collaborator
 from hythe.hub.roles import RepositoryRole
 from hythe.hub.sql.sorted_list import SortedList, page_of
 

@@ -10,8 +10,8 @@ from sqlalchemy import Row, bindparam, delete, func, insert, select, update
 from hythe.database import Session
 from hythe.database.tables.hub import hub_repositories, namespaces, users
 from hythe.database.tables.organizations import invitations, teams
-from hythe.hub.collaborator import Invitation
 from hythe.hub.page import Page, Paging
+from hythe.hub.repositories.collaborator import Invitation
 from hythe.hub.roles import OrganizationRole, RepositoryRole
 from hythe.hub.sql.sorted_list import SortedList, page_of
 

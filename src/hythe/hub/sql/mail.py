@@ -8,7 +8,7 @@ from sqlalchemy import Row, bindparam, case, delete, insert, select, update
 
 from hythe.database import Session
 from hythe.database.tables.sign_in import mail_messages
-from hythe.hub.mail_message import MailMessage
+from hythe.hub.mail.mail_message import MailMessage
 from hythe.hub.page import Page, Paging
 from hythe.hub.sql.sorted_list import SortedList, page_of
 

@@ -10,7 +10,7 @@ from hythe.database.tables.builds import build_configurations
 from hythe.database.tables.forges import forge_webhooks, linked_accounts
 from hythe.database.tables.hub import hub_repositories, namespaces, users
 from hythe.database.tables.organizations import collaborators, organization_members, team_members, teams
-from hythe.hub.organization import Member, member_word
+from hythe.hub.organizations.organization import Member, member_word
 from hythe.hub.page import Page, Paging
 from hythe.hub.roles import OrganizationRole
 from hythe.hub.sql.sorted_list import SortedList, page_of

@@ -6,7 +6,7 @@ from sqlalchemy.exc import IntegrityError
 from hythe.database import Session
 from hythe.database.tables.hub import namespaces, users
 from hythe.database.tables.names import former_namespaces
-from hythe.hub.namespaces import AccountKind, Namespace, NamespaceKind
+from hythe.hub.accounts.namespaces import AccountKind, Namespace, NamespaceKind
 
 _BY_NAME = (
     select(

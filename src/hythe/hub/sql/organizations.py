@@ -20,12 +20,12 @@ from hythe.database.tables.identities import identities
 from hythe.database.tables.organizations import collaborators, invitations, organization_members
 from hythe.database.tables.second_factors import passkeys, recovery_codes, totp_secrets
 from hythe.database.tables.sign_in import mail_links
-from hythe.hub.namespaces import AccountKind
-from hythe.hub.organization import DefaultRole, Membership, MemberWord, Organization, member_word
+from hythe.hub.accounts.namespaces import AccountKind
+from hythe.hub.accounts.user import Visibility
+from hythe.hub.organizations.organization import DefaultRole, Membership, MemberWord, Organization, member_word
 from hythe.hub.page import Page, Paging
 from hythe.hub.roles import OrganizationRole
 from hythe.hub.sql.sorted_list import SortedList, page_of
-from hythe.hub.user import Visibility
 
 _ORGANIZATION: ColumnElement[str] = literal_column(f"'{AccountKind.ORGANIZATION.value}'")
 

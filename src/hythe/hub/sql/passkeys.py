@@ -9,7 +9,7 @@ from sqlalchemy import Row, bindparam, delete, insert, select, update
 from hythe.database import Session
 from hythe.database.tables.hub import users
 from hythe.database.tables.second_factors import passkeys
-from hythe.hub.passkey import Passkey
+from hythe.hub.sign_in.passkey import Passkey
 from hythe.hub.sql.users import ACTOR_COLUMNS, Account, account_of
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from sqlalchemy import Row, Table
 
-from hythe.hub.plan import Plan
+from hythe.hub.accounts.plan import Plan
 
 
 def plan_columns(users: Table) -> tuple[Any, ...]:

@@ -11,13 +11,13 @@ from hythe.database import Session
 from hythe.database.port import insert as upsert
 from hythe.database.tables.builds import build_configurations
 from hythe.database.tables.hub import hub_repositories, namespaces, search_documents, users
+from hythe.hub.accounts.plan import Plan
+from hythe.hub.accounts.user import Visibility
 from hythe.hub.page import MAX_COUNTED, Page, Paging
-from hythe.hub.plan import Plan
-from hythe.hub.repository import Repository
+from hythe.hub.repositories.repository import Repository
 from hythe.hub.sql.access_context import PRIVATE, PUBLIC
 from hythe.hub.sql.plans import plan_columns, plan_of
 from hythe.hub.sql.sorted_list import SortedList, page_of
-from hythe.hub.user import Visibility
 
 COLUMNS: tuple[ColumnElement[Any], ...] = (
     hub_repositories.c.repository_id,

@@ -12,7 +12,7 @@ from hythe.database import Session
 from hythe.database.tables.hub import hub_repositories, namespaces, users
 from hythe.database.tables.organizations import collaborators, organization_members
 from hythe.hub.page import Page, Paging
-from hythe.hub.repository import Repository
+from hythe.hub.repositories.repository import Repository
 from hythe.hub.sql.access_context import (
     INTERNAL,
     PRIVATE,

@@ -27,11 +27,11 @@ from sqlalchemy import text as sql
 
 from hythe.database import Session
 from hythe.database.tables.hub import hub_repositories, namespaces, search_documents
-from hythe.hub.access_context import Reader
+from hythe.hub.access.access_context import Reader
 from hythe.hub.page import Page, Paging, Position
-from hythe.hub.repository import Repository
-from hythe.hub.search_index import SearchHits, SearchQuery
-from hythe.hub.search_ranking import (
+from hythe.hub.repositories.repository import Repository
+from hythe.hub.search.search_index import SearchHits, SearchQuery
+from hythe.hub.search.search_ranking import (
     DESCRIPTION_RANK,
     MAX_CANDIDATES,
     MAX_NAMESPACES,

@@ -3,8 +3,8 @@
 from sqlalchemy import select, text
 
 from hythe.database import Session
-from hythe.hub.search_index import SearchHits, SearchQuery
-from hythe.hub.search_ranking import MAX_CANDIDATES, MAX_SIMILAR, MIN_SIMILARITY
+from hythe.hub.search.search_index import SearchHits, SearchQuery
+from hythe.hub.search.search_ranking import MAX_CANDIDATES, MAX_SIMILAR, MIN_SIMILARITY
 from hythe.hub.sql.search import hits_of
 
 # The column ``words`` is generated (migration 0013). The planner knows how common a word is: it finds common ones in

@@ -3,8 +3,8 @@
 from itertools import combinations
 
 from hythe.database import Session
-from hythe.hub.search_index import SearchHits, SearchQuery
-from hythe.hub.search_ranking import MAX_CANDIDATES, MAX_SIMILAR
+from hythe.hub.search.search_index import SearchHits, SearchQuery
+from hythe.hub.search.search_ranking import MAX_CANDIDATES, MAX_SIMILAR
 from hythe.hub.sql.search import hits_of
 
 # Without bm25(), which reads every match of a word, and without an order: FTS5 stops at the limit.

@@ -9,7 +9,7 @@ from sqlalchemy import Row, bindparam, delete, func, insert, select, update
 from hythe.database import Session
 from hythe.database.tables.hub import sessions, users
 from hythe.hub.page import Page, Paging
-from hythe.hub.session import WebSession, browser_name
+from hythe.hub.sign_in.session import WebSession, browser_name
 from hythe.hub.sql.sorted_list import SortedList, page_of
 from hythe.hub.sql.users import ACTOR_COLUMNS, Account, account_of
 

@@ -10,10 +10,10 @@ from sqlalchemy import bindparam, select, update
 from hythe.database import Session
 from hythe.database.tables.hub import hub_repositories, namespaces
 from hythe.database.tables.registry import catalog_entries
+from hythe.hub.accounts.user import Visibility
 from hythe.hub.page import Page, Paging
 from hythe.hub.sql.repositories import index
 from hythe.hub.sql.sorted_list import SortedList, page_of
-from hythe.hub.user import Visibility
 
 HIDDEN = "taken down"
 """The audience of the catalog entries of repositories that are taken down: none."""

@@ -10,11 +10,11 @@ from hythe.database import Session
 from hythe.database.port import insert as upsert
 from hythe.database.tables.hub import hub_repositories, users
 from hythe.database.tables.organizations import team_grants, team_members, teams
-from hythe.hub.organization import role_word
+from hythe.hub.organizations.organization import role_word
+from hythe.hub.organizations.team import Team, TeamGrant, TeamMember
 from hythe.hub.page import Page, Paging
 from hythe.hub.roles import RepositoryRole
 from hythe.hub.sql.sorted_list import SortedList, page_of
-from hythe.hub.team import Team, TeamGrant, TeamMember
 
 FIRST_NAME = "0"
 """Names of teams begin with a letter or digit; those of teams that are being deleted sort before them."""

@@ -10,12 +10,12 @@ from sqlalchemy import Row, bindparam, delete, func, insert, or_, select, union_
 from hythe.database import Session
 from hythe.database.tables.hub import personal_tokens, refresh_tokens, users
 from hythe.database.tables.organizations import organization_members
+from hythe.hub.accounts.namespaces import AccountKind
 from hythe.hub.actor import HubActor, Right
-from hythe.hub.namespaces import AccountKind
-from hythe.hub.personal_token import PersonalToken, TokenKind
 from hythe.hub.roles import OrganizationRole
 from hythe.hub.sql.token_limits import LIMIT_COLUMNS, limits_of, old_words, stored_rights, words_of
 from hythe.hub.sql.users import ACTOR_COLUMNS, Account, account_of
+from hythe.hub.tokens.personal_token import PersonalToken, TokenKind
 
 
 class TokenHolder(msgspec.Struct, frozen=True):

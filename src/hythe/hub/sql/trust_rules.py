@@ -10,7 +10,7 @@ from hythe.database import Session
 from hythe.database.tables.tokens import exchanged_id_tokens, trust_rules
 from hythe.hub.actor import Right
 from hythe.hub.sql.token_limits import rights_of, words_of
-from hythe.hub.trust_rule import TrustRule, TrustTerms
+from hythe.hub.tokens.trust_rule import TrustRule, TrustTerms
 
 _RULE = trust_rules.c
 _OF_ACCOUNT = select(trust_rules).where(_RULE.user_id == bindparam("user_id"))

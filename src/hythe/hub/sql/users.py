@@ -11,13 +11,13 @@ from hythe.database import Session
 from hythe.database.tables.builds import build_usage
 from hythe.database.tables.hub import known_networks, users
 from hythe.database.tables.registry import namespace_usage
-from hythe.hub.namespaces import AccountKind
+from hythe.hub.accounts.namespaces import AccountKind
+from hythe.hub.accounts.plan import Plan, PlanUsage, first_build_day
+from hythe.hub.accounts.user import User, Visibility
 from hythe.hub.page import Page, Paging
-from hythe.hub.plan import Plan, PlanUsage, first_build_day
 from hythe.hub.sql.plans import plan_columns, plan_of
 from hythe.hub.sql.repositories import private_count
 from hythe.hub.sql.sorted_list import SortedList, page_of
-from hythe.hub.user import User, Visibility
 from hythe.registry.sql.usage import upload_count
 
 _COLUMNS = (

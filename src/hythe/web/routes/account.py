@@ -2,9 +2,9 @@
 
 from starlette.responses import Response
 
+from hythe.hub.accounts.users import UserChange
 from hythe.hub.errors import Invalid
-from hythe.hub.passwords import PASSWORD_LENGTH
-from hythe.hub.users import UserChange
+from hythe.hub.sign_in.passwords import PASSWORD_LENGTH
 from hythe.web.flashes import Flash
 from hythe.web.routes.form import Form, parse_form, prefilled
 from hythe.web.routes.navigation import Tab, tabs

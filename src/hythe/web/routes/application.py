@@ -5,7 +5,7 @@ from starlette.routing import BaseRoute, Mount
 
 from hythe.builds.forge_integration.service import ForgeServices
 from hythe.builds.service import BuildsServices
-from hythe.hub.invitations import LINK_PATH
+from hythe.hub.organizations.invitations import LINK_PATH
 from hythe.hub.service import HubServices
 from hythe.notifications.service import NotificationServices
 from hythe.registry.clock import now

@@ -10,7 +10,7 @@ from hythe.builds.forge_integration.forge_webhooks import ForgeWebhookReply, Rem
 from hythe.builds.rules import Rule
 from hythe.forges.source_ref import SourceRef
 from hythe.hub.errors import Invalid, NotFound
-from hythe.hub.repository import Repository
+from hythe.hub.repositories.repository import Repository
 from hythe.hub.routes.parsing import parse_fields
 from hythe.web.flashes import Flash
 from hythe.web.routes.form import Form, prefilled

@@ -10,7 +10,7 @@ from hythe.builds.status import BuildStatus
 from hythe.forges.source_ref import SourceRef, SourceType
 from hythe.hub.access.actions import HubAction
 from hythe.hub.errors import HubError, NotFound
-from hythe.hub.repository import Repository
+from hythe.hub.repositories.repository import Repository
 from hythe.web.flashes import Flash
 from hythe.web.routes.page_request import PageRequest
 from hythe.web.routes.repositories import repository_of, repository_tabs

@@ -3,10 +3,10 @@
 from starlette.responses import Response
 
 from hythe.hub.access.actions import HubAction
-from hythe.hub.collaborators import CollaboratorChange, NewCollaborator
 from hythe.hub.errors import Invalid, Refused, TooManyAttempts
 from hythe.hub.page import MAX_PAGE_SIZE, Paging
-from hythe.hub.repository import Repository
+from hythe.hub.repositories.collaborators import CollaboratorChange, NewCollaborator
+from hythe.hub.repositories.repository import Repository
 from hythe.web.flashes import Flash
 from hythe.web.routes.form import Form, parse_form, parse_values, prefilled
 from hythe.web.routes.navigation import page_link, paging_of

@@ -4,8 +4,8 @@ import msgspec
 from starlette.responses import Response
 
 from hythe.hub.errors import Invalid, TooManyAttempts
-from hythe.hub.passkeys import PasskeyRejected
-from hythe.hub.sign_in_states import StateExpired
+from hythe.hub.sign_in.passkeys import PasskeyRejected
+from hythe.hub.sign_in.sign_in_states import StateExpired
 from hythe.web.redirects import local_target
 from hythe.web.routes.form import Form, prefilled
 from hythe.web.routes.page_request import PageRequest

@@ -5,9 +5,9 @@ Opening a link shows a button, because mail scanners open links; only the button
 
 from starlette.responses import Response
 
-from hythe.hub.email_addresses import EmailChange
+from hythe.hub.accounts.email_addresses import EmailChange
 from hythe.hub.errors import Invalid, NotFound, Refused, Taken, TooManyAttempts
-from hythe.hub.mail_links import LinkPurpose
+from hythe.hub.mail.mail_links import LinkPurpose
 from hythe.web.flashes import Flash
 from hythe.web.routes.account import account_tabs
 from hythe.web.routes.form import Form, parse_form

@@ -4,6 +4,7 @@ from urllib.parse import quote
 
 from starlette.responses import RedirectResponse, Response
 
+from hythe.hub.accounts.namespaces import NAME_RULE
 from hythe.hub.actor import HubActor
 from hythe.hub.errors import (
     AccountBlocked,
@@ -17,8 +18,7 @@ from hythe.hub.errors import (
     Taken,
     TooManyAttempts,
 )
-from hythe.hub.identities import LIFETIME, Completed
-from hythe.hub.namespaces import NAME_RULE
+from hythe.hub.sign_in.identities import LIFETIME, Completed
 from hythe.web.flashes import Flash
 from hythe.web.redirects import local_target
 from hythe.web.routes.account import account_tabs

@@ -5,10 +5,10 @@ from urllib.parse import quote
 from starlette.responses import Response
 
 from hythe.hub.access.actions import HubAction
-from hythe.hub.collaborator import Invitation
 from hythe.hub.errors import Invalid, NotFound, Refused, Taken, TooManyAttempts
-from hythe.hub.invitations import LINK_PATH, NewInvitation
+from hythe.hub.organizations.invitations import LINK_PATH, NewInvitation
 from hythe.hub.page import MAX_PAGE_SIZE, Paging
+from hythe.hub.repositories.collaborator import Invitation
 from hythe.web.flashes import Flash
 from hythe.web.routes.account import account_tabs
 from hythe.web.routes.form import Form, parse_values, prefilled

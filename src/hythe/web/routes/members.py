@@ -5,7 +5,7 @@ from urllib.parse import quote
 from starlette.responses import Response
 
 from hythe.hub.errors import Refused
-from hythe.hub.members import MemberChange
+from hythe.hub.organizations.members import MemberChange
 from hythe.hub.roles import OrganizationRole
 from hythe.web.flashes import Flash
 from hythe.web.routes.form import parse_form

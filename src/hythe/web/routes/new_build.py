@@ -10,9 +10,9 @@ from hythe.builds.forge_integration.errors import ForgeRequestFailed
 from hythe.builds.routes.configurations import configure
 from hythe.builds.rules import Rule, RulePreview
 from hythe.forges.source_ref import SourceRef, SourceType
+from hythe.hub.accounts.namespaces import canonical_name
 from hythe.hub.errors import Invalid, Refused, Taken
-from hythe.hub.namespaces import canonical_name
-from hythe.hub.repositories import NewRepository
+from hythe.hub.repositories.repositories import NewRepository
 from hythe.hub.routes.parsing import parse_fields
 from hythe.web.flashes import Flash
 from hythe.web.routes.form import Form, prefilled, row_id

@@ -5,10 +5,10 @@ from urllib.parse import quote
 from starlette.responses import Response
 
 from hythe.hub.access.actions import HubAction
+from hythe.hub.accounts.namespaces import NAME_RULE
 from hythe.hub.errors import Invalid, NotFound, Refused, Taken, TooManyAttempts
-from hythe.hub.namespaces import NAME_RULE
-from hythe.hub.organization import Organization
-from hythe.hub.organizations import Conversion, NewOrganization, OrganizationChange
+from hythe.hub.organizations.organization import Organization
+from hythe.hub.organizations.organizations import Conversion, NewOrganization, OrganizationChange
 from hythe.hub.page import MAX_PAGE_SIZE, Paging
 from hythe.hub.roles import OrganizationRole
 from hythe.oci.reference import DEFAULT_NAMESPACE

@@ -12,11 +12,11 @@ from starlette.routing import Route
 
 from hythe.hub.actor import ANONYMOUS, HubActor
 from hythe.hub.errors import SignInNeeded
-from hythe.hub.identities import ProviderOffer
-from hythe.hub.invitations import LINK_PATH
-from hythe.hub.passkeys import RelyingParty
-from hythe.hub.sessions import NewSession
-from hythe.hub.sign_in_states import LIFETIME as PENDING_LIFETIME
+from hythe.hub.organizations.invitations import LINK_PATH
+from hythe.hub.sign_in.identities import ProviderOffer
+from hythe.hub.sign_in.passkeys import RelyingParty
+from hythe.hub.sign_in.sessions import NewSession
+from hythe.hub.sign_in.sign_in_states import LIFETIME as PENDING_LIFETIME
 from hythe.registry.routes.cross_site import is_cross_site
 from hythe.web import csrf
 from hythe.web.flashes import Flash, text_of

@@ -3,7 +3,7 @@
 from starlette.responses import Response
 
 from hythe.hub.errors import Invalid, NotFound, TooManyAttempts
-from hythe.hub.passwords import PASSWORD_LENGTH
+from hythe.hub.sign_in.passwords import PASSWORD_LENGTH
 from hythe.web.flashes import Flash
 from hythe.web.routes.form import Form
 from hythe.web.routes.page_request import PageRequest

@@ -5,7 +5,7 @@ from starlette.responses import Response
 
 from hythe.hub.actor import HubActor
 from hythe.hub.errors import AccountBlocked, SignInNeeded, TooManyAttempts
-from hythe.hub.sign_in_states import StateExpired
+from hythe.hub.sign_in.sign_in_states import StateExpired
 from hythe.web.redirects import local_target
 from hythe.web.routes.form import Form, prefilled
 from hythe.web.routes.page_request import PageRequest

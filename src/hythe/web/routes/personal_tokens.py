@@ -4,8 +4,8 @@ from starlette.responses import Response
 
 from hythe.hub.actor import Right
 from hythe.hub.errors import Invalid
-from hythe.hub.personal_tokens import NewPersonalToken
-from hythe.hub.token_terms import Rotation
+from hythe.hub.tokens.personal_tokens import NewPersonalToken
+from hythe.hub.tokens.token_terms import Rotation
 from hythe.web.flashes import Flash
 from hythe.web.routes.account import account_tabs
 from hythe.web.routes.form import Form, parse_values

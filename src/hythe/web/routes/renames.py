@@ -8,8 +8,8 @@ from starlette.responses import Response
 from hythe.hub.access.actions import HubAction
 from hythe.hub.errors import Invalid, Refused, Taken, TooManyAttempts
 from hythe.hub.page import Paging
-from hythe.hub.repository import Repository
-from hythe.hub.transfers import NewTransfer
+from hythe.hub.renaming.transfers import NewTransfer
+from hythe.hub.repositories.repository import Repository
 from hythe.web.flashes import Flash
 from hythe.web.routes.account import account_tabs
 from hythe.web.routes.form import Form, prefilled

@@ -8,11 +8,11 @@ from hythe.builds.build import Build
 from hythe.builds.sql.builds import BuildFilter
 from hythe.builds.status import BuildStatus
 from hythe.hub.access.actions import HubAction
+from hythe.hub.accounts.namespaces import NamespaceKind
 from hythe.hub.errors import NotFound
-from hythe.hub.image import ImageDetails
-from hythe.hub.namespaces import NamespaceKind
 from hythe.hub.page import Paging
-from hythe.hub.repository import Repository
+from hythe.hub.repositories.image import ImageDetails
+from hythe.hub.repositories.repository import Repository
 from hythe.oci.errors import InvalidDigest, InvalidReference
 from hythe.oci.reference import DEFAULT_NAMESPACE, DEFAULT_TAG, Reference
 from hythe.web.routes.navigation import Tab, page_link, paging_of, tabs

@@ -4,8 +4,8 @@ from starlette.responses import Response
 
 from hythe.hub.access.actions import HubAction
 from hythe.hub.errors import Invalid, Refused, Taken
-from hythe.hub.repositories import NewRepository, RepositoryChange
-from hythe.hub.repository import DESCRIPTION_LENGTH, Repository
+from hythe.hub.repositories.repositories import NewRepository, RepositoryChange
+from hythe.hub.repositories.repository import DESCRIPTION_LENGTH, Repository
 from hythe.hub.routes.tags import ImmutableTags
 from hythe.oci.reference import DEFAULT_NAMESPACE
 from hythe.web.flashes import Flash

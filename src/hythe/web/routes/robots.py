@@ -5,8 +5,8 @@ from urllib.parse import quote
 from starlette.responses import Response
 
 from hythe.hub.errors import Invalid, Taken
-from hythe.hub.robots import NewRobot
-from hythe.hub.token_terms import Rotation
+from hythe.hub.tokens.robots import NewRobot
+from hythe.hub.tokens.token_terms import Rotation
 from hythe.web.flashes import Flash
 from hythe.web.routes.account import account_tabs
 from hythe.web.routes.form import Form, parse_values

@@ -6,8 +6,8 @@ import msgspec
 from starlette.responses import Response
 
 from hythe.hub.errors import ConfirmationNeeded, Invalid, NotFound, Refused
-from hythe.hub.second_factors import NewApp, qr_code
-from hythe.hub.sign_in_states import StateExpired
+from hythe.hub.sign_in.second_factors import NewApp, qr_code
+from hythe.hub.sign_in.sign_in_states import StateExpired
 from hythe.web.flashes import Flash
 from hythe.web.routes.account import account_tabs
 from hythe.web.routes.form import Form, prefilled

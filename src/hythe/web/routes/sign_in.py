@@ -4,6 +4,8 @@ from urllib.parse import quote
 
 from starlette.responses import Response
 
+from hythe.hub.accounts.namespaces import NAME_RULE
+from hythe.hub.accounts.users import NewUser
 from hythe.hub.errors import (
     HubError,
     Invalid,
@@ -14,9 +16,7 @@ from hythe.hub.errors import (
     Taken,
     TooManyAttempts,
 )
-from hythe.hub.namespaces import NAME_RULE
-from hythe.hub.passwords import PASSWORD_LENGTH
-from hythe.hub.users import NewUser
+from hythe.hub.sign_in.passwords import PASSWORD_LENGTH
 from hythe.web.flashes import Flash
 from hythe.web.redirects import local_target
 from hythe.web.routes.form import Form, prefilled

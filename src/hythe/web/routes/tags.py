@@ -4,7 +4,7 @@ from starlette.responses import Response
 
 from hythe.hub.access.actions import HubAction
 from hythe.hub.errors import NotFound
-from hythe.hub.repository import Repository
+from hythe.hub.repositories.repository import Repository
 from hythe.oci.digest import Digest
 from hythe.oci.errors import InvalidDigest
 from hythe.web.flashes import Flash

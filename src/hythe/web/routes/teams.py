@@ -5,10 +5,10 @@ from urllib.parse import quote, urlencode
 from starlette.responses import Response
 
 from hythe.hub.errors import HubError, Invalid, NotFound, Refused, Taken
+from hythe.hub.organizations.team import TeamGrant
+from hythe.hub.organizations.teams import DESCRIPTION_LENGTH, NewGrant, NewTeam, TeamChange
 from hythe.hub.page import MAX_CURSOR_LENGTH, MAX_PAGE_SIZE, Page, Paging
 from hythe.hub.roles import OrganizationRole
-from hythe.hub.team import TeamGrant
-from hythe.hub.teams import DESCRIPTION_LENGTH, NewGrant, NewTeam, TeamChange
 from hythe.web.flashes import Flash
 from hythe.web.routes.form import Form, parse_form, prefilled
 from hythe.web.routes.navigation import page_link, paging_of

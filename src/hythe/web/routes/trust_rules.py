@@ -5,7 +5,7 @@ from urllib.parse import quote
 from starlette.responses import Response
 
 from hythe.hub.errors import Invalid, Taken
-from hythe.hub.trust_rules import DEFAULT_LIFETIME, NewTrustRule
+from hythe.hub.tokens.trust_rules import DEFAULT_LIFETIME, NewTrustRule
 from hythe.web.flashes import Flash
 from hythe.web.routes.account import account_tabs
 from hythe.web.routes.form import Form, parse_values

@@ -3,7 +3,7 @@
 from starlette.responses import Response
 
 from hythe.hub.errors import Invalid, NotFound
-from hythe.hub.repository import Repository
+from hythe.hub.repositories.repository import Repository
 from hythe.notifications.errors import InvalidWebhook
 from hythe.notifications.event import EventKind
 from hythe.notifications.webhook import NewWebhook

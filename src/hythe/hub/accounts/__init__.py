@@ -1,0 +1,1 @@
+"""Accounts and their limits: users, sign-ups, e-mail addresses, plans; what blocking or deleting an account ends."""

@@ -1,0 +1,1 @@
+"""What administrators and curators do for the whole hub."""

@@ -1,0 +1,55 @@
+"""The services of administrators."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from hythe.database import Database
+from hythe.hub.access.decision import HubAccess
+from hythe.hub.accounts.accounts import AccountService
+from hythe.hub.accounts.storage import StorageService
+from hythe.hub.administration.abuse_reports import AbuseReports
+from hythe.hub.administration.administrator_access import AdministratorAccess
+from hythe.hub.administration.blocked_digests import BlockedDigests
+from hythe.hub.administration.blocked_names import BlockedNames
+from hythe.hub.administration.settings_in_force import SettingsService
+from hythe.hub.administration.takedowns import TakedownService
+from hythe.hub.renaming.transfers import TransferService
+from hythe.registry.service import RegistryServices
+from hythe.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Administration:
+    """All of them, except what is done to accounts (``UserAdministration``)."""
+
+    access: AdministratorAccess
+    takedowns: TakedownService
+    reports: AbuseReports
+    blocked_names: BlockedNames
+    blocked_digests: BlockedDigests
+    accounts: AccountService
+    storage: StorageService
+    settings: SettingsService
+
+
+def make_administration(
+    database: Database,
+    access: HubAccess,
+    registry: RegistryServices,
+    transfers: TransferService,
+    clock: Callable[[], datetime],
+    settings: Settings,
+) -> Administration:
+    """Return the services of administrators."""
+    takedowns = TakedownService(database, access, registry.repositories, transfers, clock)
+    return Administration(
+        AdministratorAccess(database, access, clock),
+        takedowns,
+        AbuseReports(database, access, takedowns, clock),
+        BlockedNames(database, access, clock),
+        BlockedDigests(database, access, registry, clock),
+        AccountService(database, access),
+        StorageService(database, access),
+        SettingsService(access, settings),
+    )

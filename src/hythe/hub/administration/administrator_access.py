@@ -1,0 +1,64 @@
+"""Administrators read repositories of others: for an hour, with an entry in the audit log that the owners see."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+import msgspec
+
+from hythe.database import Database, Session
+from hythe.hub.access.access_context import AccessContext
+from hythe.hub.access.actions import HubAction
+from hythe.hub.access.decision import HubAccess
+from hythe.hub.accounts.namespaces import canonical_name, short_name
+from hythe.hub.actor import HubActor
+from hythe.hub.errors import NotFound
+from hythe.hub.logs import audit
+from hythe.hub.sql import administrator_access as store
+
+LIFETIME = timedelta(hours=1)
+
+
+class OpenedRepository(msgspec.Struct, frozen=True):
+    """A repository that an administrator may read ``until`` then."""
+
+    repository: str
+    until: datetime
+
+
+class AdministratorAccess:
+    """Opens repositories for administrators. Every call raises SignInNeeded or Refused unless one calls."""
+
+    def __init__(self, database: Database, access: HubAccess, clock: Callable[[], datetime]) -> None:
+        self._database = database
+        self._access = access
+        self._clock = clock
+
+    async def open(self, actor: HubActor, repository: str, reason: str = "") -> OpenedRepository:
+        """Give the administrator the role ``read`` for LIFETIME. Raises NotFound."""
+        await self._access.require_hub(actor, HubAction.OPEN_REPOSITORY)
+        full_name = canonical_name(repository)
+        until = self._clock() + LIFETIME
+        async with self._database.writing() as session:
+            context = await existing(self._access, session, full_name)
+            if actor.user_id is not None:
+                await store.put(session, actor.user_id, context.repository_id or 0, until)
+            await audit.record_repository(
+                session, actor, HubAction.OPEN_REPOSITORY, full_name, until=until.isoformat(), reason=reason
+            )
+        return OpenedRepository(short_name(full_name), until)
+
+    async def close(self, actor: HubActor, repository: str) -> None:
+        """End the access early. Raises NotFound."""
+        await self._access.require_hub(actor, HubAction.OPEN_REPOSITORY)
+        async with self._database.writing() as session:
+            context = await existing(self._access, session, canonical_name(repository))
+            if actor.user_id is not None:
+                await store.remove(session, actor.user_id, context.repository_id or 0)
+
+
+async def existing(access: HubAccess, session: Session, repository: str) -> AccessContext:
+    """Return the context of any repository, for administrators. Raises NotFound."""
+    context = await access.context(HubActor.operator(), repository, session)
+    if context.repository_id is None:
+        raise NotFound(f"repository {short_name(repository)!r} does not exist")
+    return context

@@ -1,0 +1,1 @@
+"""What happened: the audit log of changes, and the tamper-evident log of tags."""

@@ -1,0 +1,1 @@
+"""Mail: texts, links, the queue, and its delivery by SMTP."""

@@ -1,0 +1,1 @@
+"""Organizations: members, teams, invitations, and the name patterns that teams and tokens use."""

@@ -1,0 +1,1 @@
+"""New names and owners of accounts and repositories; the old names redirect."""

@@ -1,0 +1,1 @@
+"""Repositories: their images and tags, descriptions, collaborators, and pull counts."""

@@ -1,0 +1,1 @@
+"""Search: how results are ranked, and the index that finds them."""

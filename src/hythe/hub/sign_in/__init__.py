@@ -1,0 +1,1 @@
+"""Signing in: passwords, sessions, second factors, identity providers, and the throttles for guesses."""
