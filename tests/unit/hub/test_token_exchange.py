@@ -19,11 +19,11 @@ from hythe.egress.policy import EgressPolicy
 from hythe.hub.actor import HubActor, Right
 from hythe.hub.errors import Invalid, IssuerUnavailable, Refused, SignInNeeded, Taken
 from hythe.hub.repositories.repositories import NewRepository
+from hythe.hub.tokens import issuer_keys
 from hythe.hub.tokens.id_tokens import IdTokens
 from hythe.hub.tokens.issuer_keys import IssuerKeys
 from hythe.hub.tokens.robots import NewRobot
 from hythe.hub.tokens.token_exchange import ExchangeRequest, TokenExchange
-from hythe.hub.tokens import issuer_keys
 from hythe.hub.tokens.trust_rules import NewTrustRule, TrustRuleChange
 from hythe.oci.errors import WireError
 
