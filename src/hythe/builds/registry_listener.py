@@ -50,7 +50,7 @@ class BuildRegistryListener(RegistryListener):
                 await self._queue.require(session, Lease(lease.build_id, lease.fence, lease.key_digest))
             except LeaseLost as error:
                 raise WireError(ErrorCode.DENIED, f"this build can no longer move tags: {error.message}") from error
-        await self._base_image_watch.tags_moved(session, repository.name, moves)
+        await self._base_image_watch.tags_moved(session, repository, moves)
         for move in moves:
             # Replaced layers are always collected, even if the installation keeps replaced images.
             if move.previous is not None and is_layer_tag(move.tag):

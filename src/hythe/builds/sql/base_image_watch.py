@@ -1,6 +1,6 @@
 """Rows of base images: what the images of a build configuration were last built from."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 
 from sqlalchemy import delete, select, update
@@ -19,10 +19,10 @@ async def replace(session: Session, configuration_id: int, found: Mapping[str, s
         await session.run(insert(session, build_base_images).values(values))
 
 
-async def built_from(session: Session, reference: str) -> list[int]:
-    """Return the ids of the configurations that are built from this image, in ascending order."""
-    statement = select(build_base_images.c.configuration_id).where(build_base_images.c.reference == reference)
-    rows = await session.rows(statement.order_by(build_base_images.c.configuration_id))
+async def built_from(session: Session, references: Collection[str]) -> list[int]:
+    """Return the ids of the configurations that are built from one of these images, in ascending order."""
+    statement = select(build_base_images.c.configuration_id).where(build_base_images.c.reference.in_(references))
+    rows = await session.rows(statement.distinct().order_by(build_base_images.c.configuration_id))
     return [row.configuration_id for row in rows]
 
 

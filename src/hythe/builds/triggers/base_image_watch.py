@@ -5,7 +5,7 @@ time. A link that leads back to the repository it starts from is a loop, and is 
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime, timedelta
 
 from hythe.builds.build import Build, Cause
@@ -23,10 +23,11 @@ from hythe.client.protocol import RemoteRepository
 from hythe.client.retry import RetryPolicy
 from hythe.database import Database, Session
 from hythe.hub.accounts.namespaces import canonical_name
+from hythe.hub.sql import former_names
 from hythe.oci.errors import OCIError
 from hythe.oci.reference import Reference
 from hythe.periodic import repeat
-from hythe.registry.events import TagMove
+from hythe.registry.events import RepositoryRef, TagMove
 
 MAX_LINKS = 50
 """How many links are followed when looking for a loop."""
@@ -59,24 +60,30 @@ class BaseImageWatch(BuildListener):
             digests |= {_key(name, result.registry): digest for name, digest in result.bases.items()}
         await rows.replace(session, configuration.id, digests, datetime.now(UTC))
 
-    async def tags_moved(self, session: Session, repository: str, moves: tuple[TagMove, ...]) -> None:
+    async def tags_moved(self, session: Session, repository: RepositoryRef, moves: tuple[TagMove, ...]) -> None:
         """Queue builds from images of this hub whose tags moved, in the transaction of the move.
 
-        Waiting workers are not woken: they poll every second, and by then the transaction is committed.
+        A Dockerfile can name the repository by a former name. Waiting workers are not woken: they poll every second,
+        and by then the transaction is committed.
         """
-        for move in moves:
-            if move.digest is not None and move.digest != move.previous:
-                await self._rebuild(session, f"{repository}:{move.tag}", repository)
+        moved = [move.tag for move in moves if move.digest is not None and move.digest != move.previous]
+        if not moved:
+            return
+        names = {repository.name, *await former_names.names_of(session, repository.id)}
+        for tag in moved:
+            references = [f"{name}:{tag}" for name in names]
+            await self._rebuild(session, references, f"{repository.name}:{tag}", repository.name)
 
-    async def _rebuild(self, session: Session, reference: str, repository: str) -> int:
+    async def _rebuild(self, session: Session, references: Collection[str], moved: str, repository: str = "") -> int:
+        """Queue the builds from images with these references, which are one image; return how many."""
         queued = 0
-        for configuration_id in await rows.built_from(session, reference):
+        for configuration_id in await rows.built_from(session, references):
             configuration = await configuration_rows.by_id(session, configuration_id)
             if configuration is None or not configuration.active or not configuration.options.base_link:
                 continue
             if repository and await self._is_loop(session, configuration.repository, repository):
                 continue
-            request = BuildRequest(cause=Cause.BASE, by=f"{reference} moved")
+            request = BuildRequest(cause=Cause.BASE, by=f"{moved} moved")
             queued += len(await self._builds.rebuild(session, configuration, request))
         return queued
 
@@ -86,7 +93,7 @@ class BaseImageWatch(BuildListener):
         todo = [base]
         while todo and len(seen) <= MAX_LINKS:
             for reference in await rows.bases_of(session, todo.pop()):
-                name = reference.rpartition(":")[0]
+                name = await _present_name(session, reference.rpartition(":")[0])
                 if name == repository:
                     return True
                 if name not in seen:
@@ -110,7 +117,7 @@ class BaseImageWatch(BuildListener):
             async with self._database.writing() as session:
                 first = await rows.set_checked(session, reference, known, digest or known, datetime.now(UTC))
                 if first and digest and digest != known:
-                    queued += await self._rebuild(session, reference, "")
+                    queued += await self._rebuild(session, (reference,), reference)
         return queued
 
     async def _fetch_digest(self, reference: str, semaphore: asyncio.Semaphore) -> str | None:
@@ -130,6 +137,13 @@ class BaseImageWatch(BuildListener):
             return None
         finally:
             client.close()
+
+
+async def _present_name(session: Session, name: str) -> str:
+    """Return the name that a repository of this hub has now."""
+    namespace, _, rest = name.partition("/")
+    renamed = await former_names.successor(session, namespace, rest)
+    return name if renamed is None or renamed.repository is None else renamed.repository
 
 
 def _key(name: str, own_host: str) -> str:

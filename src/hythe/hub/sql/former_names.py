@@ -3,13 +3,16 @@
 from datetime import datetime
 
 import msgspec
-from sqlalchemy import bindparam, delete, func, insert, select, update
+from sqlalchemy import bindparam, delete, func, insert, literal, select, union_all, update
 
 from hythe.database import Session
 from hythe.database.tables.hub import hub_repositories, namespaces
 from hythe.database.tables.names import former_namespaces, former_repositories
 from hythe.hub.page import Page, Paging
 from hythe.hub.sql.sorted_list import SortedList, page_of
+
+MAX_NAMES = 500
+"""Names of one repository that are looked at."""
 
 
 class Successor(msgspec.Struct, frozen=True):
@@ -100,17 +103,23 @@ _OWN = (
     .order_by(former_namespaces.c.name)
     .limit(100)
 )
-_OF_REPOSITORY = (
-    select(
-        (namespaces.c.name + "/" + former_repositories.c.name).label("name"),
-        former_repositories.c.since,
-        former_repositories.c.renamed_by,
-    )
-    .join_from(former_repositories, namespaces)
-    .where(former_repositories.c.repository_id == bindparam("repository_id"))
-    .order_by(former_repositories.c.since)
-    .limit(100)
-)
+# A repository has had every former name of every namespace in which it is or was.
+_PLACES = union_all(
+    select(hub_repositories.c.namespace_id, hub_repositories.c.name).where(
+        hub_repositories.c.repository_id == bindparam("repository_id")
+    ),
+    select(former_repositories.c.namespace_id, former_repositories.c.name).where(
+        former_repositories.c.repository_id == bindparam("repository_id")
+    ),
+).subquery("places")
+_NAMES = union_all(
+    select((namespaces.c.name + "/" + _PLACES.c.name).label("name")).join_from(
+        _PLACES, namespaces, namespaces.c.id == _PLACES.c.namespace_id
+    ),
+    select((former_namespaces.c.name + "/" + _PLACES.c.name).label("name")).join_from(
+        _PLACES, former_namespaces, former_namespaces.c.namespace_id == _PLACES.c.namespace_id
+    ),
+).limit(literal(MAX_NAMES))
 
 
 async def successor(session: Session, namespace: str, name: str) -> Successor | None:
@@ -188,7 +197,6 @@ async def of_namespace(session: Session, namespace_id: int, namespace: str, pagi
     return page_of(found, items, total, paging)
 
 
-async def of_repository(session: Session, repository_id: int, target: str) -> tuple[FormerName, ...]:
-    """Return the names that a repository had."""
-    rows = await session.rows(_OF_REPOSITORY, {"repository_id": repository_id})
-    return tuple(FormerName(row.name, target, row.since, row.renamed_by) for row in rows)
+async def names_of(session: Session, repository_id: int) -> list[str]:
+    """Return the names under which a repository can be pulled, at most ``MAX_NAMES``: the present and former ones."""
+    return [str(row.name) for row in await session.rows(_NAMES, {"repository_id": repository_id})]

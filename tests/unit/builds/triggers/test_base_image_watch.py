@@ -24,16 +24,17 @@ from hythe.builds.sql.builds import BuildFilter
 from hythe.database import Database
 from hythe.hub.service import open_foundation
 from hythe.oci.digest import Digest
-from hythe.registry.events import TagMove
+from hythe.registry.events import RepositoryRef, TagMove
 from hythe.registry.sql import repositories as repository_rows
 from hythe.settings import Settings
 from hythe.worker.protocol import BuildOutcome, BuildResult
 
 MOVE = TagMove("latest", Digest.of(b"new"), Digest.of(b"old"), datetime.now(UTC))
+BASE = RepositoryRef(0, "alice/base", MOVE.at)
 
 
 async def configure_linked(database: Database, name: str, bases: dict[str, str]) -> BuildConfiguration:
-    """Configure a repository that is built from these images and follows them."""
+    """Configure a repository that is built from these images and follows them; create it if it does not exist."""
     now = datetime.now(UTC)
     new = NewBuildConfiguration(
         source=BuildSource(url="https://git.example/a/b.git"),
@@ -41,7 +42,8 @@ async def configure_linked(database: Database, name: str, bases: dict[str, str])
         options=Options(base_link=True),
     )
     async with database.writing() as session:
-        await repository_rows.create(session, name, now)
+        if await repository_rows.find(session, name) is None:
+            await repository_rows.create(session, name, now)
         made = await repository_rows.find(session, name)
         assert made is not None
         configuration_id = await configuration_rows.add(session, made.id, "alice", new, None, "token", "alice", now)
@@ -73,7 +75,7 @@ def test_a_moved_tag_queues_builds_from_it(database: Database, run: Run[Any], se
             await configure_linked(database, "alice/other", {"alice/base:stable": "sha256:0"})
             same = TagMove("latest", MOVE.previous, MOVE.previous, MOVE.at)
             async with database.writing() as session:
-                await builds.base_image_watch.tags_moved(session, "alice/base", (same, MOVE))
+                await builds.base_image_watch.tags_moved(session, BASE, (same, MOVE))
             return await queued(database, "alice/child"), await queued(database, "alice/other")
 
     assert run(move()) == (["alice/base:latest moved"], [])
@@ -113,7 +115,8 @@ def test_loops_are_not_followed(database: Database, run: Run[Any], settings: Set
             await configure_linked(database, "alice/c", {"alice/b:latest": "sha256:0"})
             async with database.writing() as session:
                 for name in ("alice/a", "alice/b", "alice/c"):
-                    await builds.base_image_watch.tags_moved(session, name, (MOVE,))
+                    repository = RepositoryRef(0, name, MOVE.at)
+                    await builds.base_image_watch.tags_moved(session, repository, (MOVE,))
             return [await queued(database, name) for name in ("alice/a", "alice/b", "alice/c")]
 
     assert run(move()) == [[], [], []]
