@@ -1,10 +1,13 @@
-"""The audit log: who changed what, from where and with which credential. A trigger refuses changes; rows are deleted
-when the setting ``audit_retention`` says so.
+"""The audit log: who changed what, from where and with which credential.
 
-Names and not ids: entries outlive what they are about, and are about the names of their time.
+Triggers refuse changes, and refuse deletions of entries that were written since ``audit_expiry`` says, which the setting
+``audit_retention`` decides.
+
+Entries have names, because they outlive what they are about, and are about the names of their time. Only a namespace
+has an id as well: its owners see its entries under all its names.
 """
 
-from sqlalchemy import Column, Index, String, Table, Text
+from sqlalchemy import Column, Index, Integer, String, Table, Text
 
 from hythe.database.tables.metadata import METADATA, Identity, Timestamp
 
@@ -20,7 +23,21 @@ audit_entries = Table(
     Column("namespace", String(39), nullable=False),  # whose owners may read the entry; empty: only administrators
     Column("target", String(300), nullable=False),  # such as ann/web, ann/web:1.0 or the name of an account
     Column("detail", Text, nullable=False),  # a JSON object
+    # That of ``namespace`` at that time; NULL: none. The namespace may have been deleted, and its id reused.
+    Column("namespace_id", Identity),
+    Column("subject", String(300)),  # ``target`` without what follows a repository's name: ann/web for ann/web:1.0
     Index("ix_audit_entries_at", "at", "id"),
     Index("ix_audit_entries_namespace", "namespace", "id"),
     Index("ix_audit_entries_actor", "actor", "id"),
+    Index("ix_audit_entries_namespace_id", "namespace_id", "id"),
+    Index("ix_audit_entries_namespace_action", "namespace_id", "action", "id"),
+    Index("ix_audit_entries_action", "action", "id"),
+    Index("ix_audit_entries_subject", "subject", "id"),
+)
+
+audit_expiry = Table(
+    "audit_expiry",
+    METADATA,
+    Column("id", Integer, primary_key=True, autoincrement=False),  # 1
+    Column("expired_before", Timestamp, nullable=False),  # older entries may be deleted
 )
