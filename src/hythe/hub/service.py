@@ -257,7 +257,7 @@ def make_hub(
     pending, factors, confirmations = _second_factors(foundation, states)
     emails, resets = _email(foundation)
     relocation = Relocation(account_listeners, clock)
-    transfers = TransferService(database, access, relocation, clock)
+    transfers = TransferService(database, access, relocation, foundation.mail_queue, clock, settings.hub_url)
     groups = (
         *_organization_services(foundation, administration),
         *_content_services(foundation, registry),

@@ -12,11 +12,14 @@ from hythe.hub.accounts.account_events import AccountListener
 from hythe.hub.accounts.user import Visibility
 from hythe.hub.actor import ANONYMOUS, HubActor
 from hythe.hub.errors import Invalid, Moved, NotFound, Refused, SignInNeeded, Taken, TooManyAttempts
+from hythe.hub.mail.mail_message import MailMessage, Purpose
+from hythe.hub.organizations.invitations import NewInvitation
+from hythe.hub.organizations.organization import MemberWord
 from hythe.hub.organizations.organizations import NewOrganization
 from hythe.hub.page import Paging
 from hythe.hub.renaming.relocation import Relocation
 from hythe.hub.renaming.renames import RenameService
-from hythe.hub.renaming.transfers import NewTransfer
+from hythe.hub.renaming.transfers import MAX_MAIL, NewTransfer
 from hythe.hub.repositories.repositories import NewRepository, RepositoryChange
 from hythe.oci.errors import ErrorCode, WireError
 from hythe.oci.scope import Scope
@@ -199,6 +202,45 @@ def test_an_offer_is_accepted_declined_or_expires(services: Services, ann: HubAc
     _assert_counted(services, "ann", "ben")
     with pytest.raises(Moved):
         services.run(services.hub.repositories.get(ann, "ann/app"))
+
+
+def _letters(services: Services) -> list[MailMessage]:
+    found = services.run(services.hub.mail.list(HubActor.operator(), Paging(page_size=100))).items
+    return [each for each in found if each.purpose == Purpose.TRANSFER_OFFERED.value]
+
+
+def test_an_offer_is_told_by_mail(services: Services, ann: HubActor, ben: HubActor) -> None:
+    """A user gets it, or each owner of an organization, and no one when the transfer happens at once."""
+    carol = services.user("carol")
+    services.run(services.hub.organizations.create(ben, NewOrganization("acme")))
+    invitation = NewInvitation(username="carol", role=MemberWord.OWNER)
+    invited = services.run(services.hub.invitations.invite(ben, "acme", invitation))
+    services.run(services.hub.invitations.accept(carol, invited.id))
+    services.push(ann, "ann/app")
+
+    services.run(services.hub.transfers.transfer(ann, "ann/app", NewTransfer("ben", "mine")))
+    (letter,) = _letters(services)
+    assert letter.recipient == "ben@example.com"
+    assert "ann offers the repository ann/app" in letter.text
+    assert "it becomes ben/mine" in letter.text
+    assert letter.text.count("://") == letter.text.count("/account/names\n") == 1
+    services.run(services.hub.transfers.transfer(ann, "ann/app", NewTransfer("acme")))
+    letters = _letters(services)[:2]
+    assert {each.recipient for each in letters} == {"ben@example.com", "carol@example.com"}
+    assert all("your organization acme" in each.text and "/acme/-/names\n" in each.text for each in letters)
+    services.run(services.hub.organizations.create(ann, NewOrganization("own")))
+    services.run(services.hub.transfers.transfer(ann, "ann/app", NewTransfer("own")))
+    assert len(_letters(services)) == 3
+
+
+def test_offers_do_not_flood_a_mailbox(services: Services, ann: HubActor, ben: HubActor) -> None:
+    services.push(ann, "ann/app")
+    for _ in range(MAX_MAIL + 2):
+        services.run(services.hub.transfers.transfer(ann, "ann/app", NewTransfer("ben")))
+    assert len(_letters(services)) == MAX_MAIL
+    services.clock.forward(days=1, seconds=1)
+    services.run(services.hub.transfers.transfer(ann, "ann/app", NewTransfer("ben")))
+    assert len(_letters(services)) == MAX_MAIL + 1
 
 
 class _Crashing(AccountListener):

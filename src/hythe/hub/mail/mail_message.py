@@ -14,6 +14,7 @@ class Purpose(Enum):
     RESET_PASSWORD = "reset-password"  # noqa: S105 (no password)
     PASSWORD_CHANGED = "password-changed"  # noqa: S105 (no password)
     INVITATION = "invitation"
+    TRANSFER_OFFERED = "transfer-offered"
     TOKEN_LEAKED = "token-leaked"  # noqa: S105 (no password)
 
 

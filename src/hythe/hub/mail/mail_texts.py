@@ -3,6 +3,7 @@
 from hythe.hub.accounts.user import User
 from hythe.hub.mail.mail_links import LIFETIMES, LinkPurpose
 from hythe.hub.mail.mail_message import NewMail, Purpose
+from hythe.hub.sql.renames import Transfer
 
 
 def confirm_email(user: User, email: str, host: str, url: str) -> NewMail:
@@ -93,6 +94,25 @@ def token_leaked(user: User, token: str, source: str, host: str) -> NewMail:
         ),
         purpose=Purpose.TOKEN_LEAKED,
         user_id=user.id,
+    )
+
+
+def transfer_offered(user: User, offer: Transfer, host: str, url: str) -> NewMail:
+    """Tell a user that a repository is offered to them, or to an organization that they own; ``url`` is the page."""
+    receiver = "you" if offer.to == user.name else f"your organization {offer.to}"
+    return NewMail(
+        recipient=user.email,
+        subject=f"{offer.requested_by} offers a repository on {host}",
+        text=_letter(
+            user,
+            f"{offer.requested_by} offers the repository {offer.repository} on {host} to {receiver}. "
+            f"If you accept it, it becomes {offer.to}/{offer.name}:",
+            url,
+            f"The offer ends on {offer.expires_at:%Y-%m-%d at %H:%M} UTC. Unless someone accepts it, nothing changes.",
+        ),
+        purpose=Purpose.TRANSFER_OFFERED,
+        user_id=user.id,
+        lifetime=offer.expires_at - offer.created_at,
     )
 
 

@@ -1,7 +1,7 @@
 """Transfers repositories to other owners: at once where the actor may create repositories, else by an offer.
 
-The receiver accepts or declines an offer within ``LIFETIME``. Grants of the former organization's teams and its
-collaborators end. The old name redirects to the new one.
+The receiver gets e-mail, and accepts or declines an offer within ``LIFETIME``. Grants of the former organization's
+teams and its collaborators end. The old name redirects to the new one.
 """
 
 from collections.abc import Callable
@@ -16,18 +16,29 @@ from hythe.hub.access.access_context import AccessContext
 from hythe.hub.access.actions import HubAction
 from hythe.hub.access.decision import HubAccess
 from hythe.hub.access.former_names import require_not_renamed
-from hythe.hub.accounts.namespaces import Namespace, canonical_name, could_be_name, short_name
+from hythe.hub.accounts.namespaces import Namespace, NamespaceKind, canonical_name, could_be_name, short_name
 from hythe.hub.actor import HubActor
 from hythe.hub.errors import Invalid, NotFound
 from hythe.hub.logs import audit
+from hythe.hub.mail.mail import MailQueue
+from hythe.hub.mail.mail_message import Purpose
+from hythe.hub.mail.mail_texts import transfer_offered
 from hythe.hub.page import Page, Paging
 from hythe.hub.renaming.relocation import Relocation
+from hythe.hub.sql import mail as mail_store
 from hythe.hub.sql import namespaces as namespace_store
 from hythe.hub.sql import renames as store
+from hythe.hub.sql import users as user_store
 from hythe.hub.sql.renames import Transfer
+from hythe.hub.sql.tokens import people_behind
 from hythe.oci.reference import DEFAULT_NAMESPACE
 
 LIFETIME = timedelta(days=7)
+
+MAX_MAIL = 10
+"""E-mail about offers that a user gets in ``MAIL_PERIOD``: anyone can offer them something, and withdraw it."""
+
+MAIL_PERIOD = timedelta(days=1)
 
 
 class NewTransfer(msgspec.Struct, frozen=True):
@@ -49,11 +60,19 @@ class TransferService:
     """Transfers and offers of repositories."""
 
     def __init__(
-        self, database: Database, access: HubAccess, relocation: Relocation, clock: Callable[[], datetime]
+        self,
+        database: Database,
+        access: HubAccess,
+        relocation: Relocation,
+        mail: MailQueue,
+        clock: Callable[[], datetime],
+        hub_url: str,
     ) -> None:
         self._database = database
         self._access = access
         self._relocation = relocation
+        self._mail = mail
+        self._hub_url = hub_url.rstrip("/")
         self._clock = clock
 
     async def transfer(self, actor: HubActor, repository: str, new: NewTransfer) -> RepositoryTransfer:
@@ -99,6 +118,7 @@ class TransferService:
                 short_name(moved),
                 namespace=namespace,
                 detail={"former": former},
+                at=self._clock(),
             )
         return RepositoryTransfer(moved, True)
 
@@ -109,8 +129,22 @@ class TransferService:
         await store.remove_expired_transfers(session, now)
         until = now + LIFETIME
         await store.add_transfer(session, context.repository_id or 0, target.id, name, actor.name, now, until)
-        await audit.record_repository(session, actor, HubAction.OFFER_REPOSITORY, full_name, to=target.name)
+        await audit.record_repository(
+            session, actor, HubAction.OFFER_REPOSITORY, full_name, to=target.name, at=self._clock()
+        )
+        await self._tell(session, target, await self._offered(session, context.repository_id or 0))
         return RepositoryTransfer(f"{target.name}/{name}", False, until)
+
+    async def _tell(self, session: Session, target: Namespace, offer: Transfer) -> None:
+        """Queue e-mail to the receiver of an offer: a user, or the owners of an organization."""
+        names = f"/{target.name}/-/names" if target.kind is NamespaceKind.ORGANIZATION else "/account/names"
+        host, url = self._hub_url.partition("://")[2], f"{self._hub_url}{names}"
+        since, purpose = self._clock() - MAIL_PERIOD, Purpose.TRANSFER_OFFERED.value
+        for user_id in await people_behind(session, target.user_id or 0):
+            user = await user_store.by_id(session, user_id)
+            sent = await mail_store.count_recent(session, user_id, purpose, since, MAX_MAIL)
+            if user is not None and user.email and sent < MAX_MAIL:
+                await self._mail.add(session, transfer_offered(user, offer, host, url))
 
     async def offer(self, actor: HubActor, repository: str) -> Transfer:
         """Return the offer of a repository. Raises NotFound, SignInNeeded, Refused."""
@@ -128,7 +162,7 @@ class TransferService:
             context = await self._access.require_repository(actor, full_name, action, session)
             await self._offered(session, context.repository_id or 0)
             await store.end_transfer(session, context.repository_id or 0)
-            await audit.record_repository(session, actor, action, full_name)
+            await audit.record_repository(session, actor, action, full_name, at=self._clock())
 
     async def _offered(self, session: Session, repository_id: int) -> Transfer:
         found = await store.transfer(session, repository_id, self._clock())
@@ -157,7 +191,9 @@ class TransferService:
             found = await self._offered_to(session, actor, namespace, repository_id, HubAction.DECLINE_TRANSFER)
             await store.end_transfer(session, repository_id)
             target = short_name(found.repository)
-            await audit.record(session, actor, HubAction.DECLINE_TRANSFER, target, namespace=namespace)
+            await audit.record(
+                session, actor, HubAction.DECLINE_TRANSFER, target, namespace=namespace, at=self._clock()
+            )
 
     async def _offered_to(
         self, session: Session, actor: HubActor, namespace: str, repository_id: int, action: HubAction

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, bindparam, case, delete, insert, select, update
+from sqlalchemy import Row, bindparam, case, delete, func, insert, select, update
 
 from hythe.database import Session
 from hythe.database.tables.sign_in import mail_messages
@@ -22,6 +22,16 @@ _OLD = (
     .order_by(mail_messages.c.created_at)
     .limit(DELETED_AT_ONCE)
 )
+_RECENT = select(func.count()).select_from(
+    select(mail_messages.c.id)
+    .where(
+        mail_messages.c.user_id == bindparam("user_id"),
+        mail_messages.c.purpose == bindparam("purpose"),
+        mail_messages.c.created_at > bindparam("since", type_=mail_messages.c.created_at.type),
+    )
+    .limit(bindparam("at_most"))
+    .subquery()
+)
 _DELETE = delete(mail_messages).where(mail_messages.c.id.in_(bindparam("ids", expanding=True)))
 
 
@@ -29,6 +39,13 @@ async def add(session: Session, values: Mapping[str, Any], now: datetime, expire
     """Add a message that is due now."""
     more = {"created_at": now, "expires_at": expires_at, "due_at": now, "attempts": 0, "outcome": ""}
     await session.run(insert(mail_messages).values({**values, **more}))
+
+
+async def count_recent(session: Session, user_id: int, purpose: str, since: datetime, at_most: int) -> int:
+    """Return how many messages of one purpose a user was sent since then, counted up to ``at_most``."""
+    values = {"user_id": user_id, "purpose": purpose, "since": since, "at_most": at_most}
+    row = await session.row(_RECENT, values)
+    return int(row[0]) if row else 0
 
 
 async def due(session: Session, now: datetime, limit: int) -> list[MailMessage]:

@@ -167,7 +167,7 @@ async def by_secret(session: Session, digest: str) -> FoundToken | None:
 
 
 async def people_behind(session: Session, account_id: int) -> tuple[int, ...]:
-    """Return the ids of the users who manage an account's credentials: the user, or owners of the organization."""
+    """Return the ids of the users who manage an account, at most 20: the user, or owners of the organization."""
     rows = await session.rows(_PEOPLE_BEHIND, {"account_id": account_id})
     return tuple(row.id for row in rows)
 
