@@ -7,13 +7,11 @@ credential. A resource that the actor may not see looks as if it did not exist.
 from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 
-import msgspec
-
 from hythe.database import Database, Session
-from hythe.database.read_cache import ReadCache
-from hythe.hub.access.access_context import AccessContext, Reader, credential_problem
-from hythe.hub.access.actions import TABLE, HubAction
-from hythe.hub.access.former_names import FormerNames, push_refusal, reserved_refusal
+from hythe.hub.access.access_context import AccessContext, Reader
+from hythe.hub.access.actions import HubAction
+from hythe.hub.access.contexts import AccessContexts
+from hythe.hub.access.former_names import FormerNames
 from hythe.hub.access.refusals import (
     UNCONFIRMED,
     built_refusal,
@@ -24,27 +22,22 @@ from hythe.hub.access.refusals import (
     write_refusal,
 )
 from hythe.hub.access.rules import NOTHING, allowed, allows, may_list, present_actor
+from hythe.hub.access.table import TABLE
 from hythe.hub.accounts.namespaces import NamespaceKind, canonical_name, short_name
 from hythe.hub.accounts.user import Visibility
 from hythe.hub.actor import HubActor, Right
-from hythe.hub.errors import AccountBlocked, Moved, NotFound, Refused, SignInNeeded, TooManyAttempts
-from hythe.hub.roles import Everyone, HubRole
+from hythe.hub.errors import AccountBlocked, NotFound, Refused, SignInNeeded, TooManyAttempts
+from hythe.hub.roles import Everyone, HubRole, OrganizationRole
 from hythe.hub.sign_in.credentials import CredentialService
 from hythe.hub.sql import access_context as store
-from hythe.hub.sql.former_names import Successor
 from hythe.oci.challenge import Challenge
 from hythe.oci.errors import ErrorCode, WireError
 from hythe.oci.reference import is_name
 from hythe.oci.scope import Scope
-from hythe.registry.access import EVERYTHING_LISTED, Action, Actor, Limits, Listing, RepositoryRenamed
+from hythe.registry.access import EVERYTHING_LISTED, Action, Actor, Limits, Listing
 
 EVERYTHING = frozenset(Action)
 READING = frozenset({Action.PULL})
-
-CACHE_SIZE = 4 * 1024 * 1024
-"""Bytes of access contexts that stay cached until the next commit; each takes about ``CONTEXT_SIZE``."""
-
-CONTEXT_SIZE = 900
 
 TOKEN_PATH = "/token"  # noqa: S105 (a path)
 
@@ -69,13 +62,12 @@ class HubAccess:
         self.mirrors = mirrors
         self._database = database
         self._credentials = credentials
-        self._clock = clock
         self._public_url = public_url.rstrip("/")
         self.closed = closed
         self.confirmed_only = False
         """Whether accounts push and create only with a confirmed e-mail address."""
-        self.former_names = FormerNames(database)
-        self._contexts: ReadCache[tuple[int | None, str, str], AccessContext] = ReadCache(database, CACHE_SIZE)
+        self._contexts = AccessContexts(database, clock, mirrors)
+        self.former_names = FormerNames(database, self._contexts, self._may_see)
 
     async def authenticate(self, authorization: str | None, address: str = "") -> HubActor:
         """See registry.access.Access."""
@@ -141,6 +133,9 @@ class HubAccess:
             return False
         return present_actor(actor, context).credential_covers(repository, TABLE[action].right)
 
+    def _may_see(self, actor: HubActor, repository: str, context: AccessContext) -> bool:
+        return self.permits(actor, repository, context, HubAction.VIEW_REPOSITORY)
+
     async def require(self, actor: Actor, repository: str, action: Action) -> Limits:
         """See registry.access.Access."""
         hub_user = hub_actor(actor)
@@ -151,7 +146,7 @@ class HubAccess:
         if context.withheld and not hub_user.operating:
             raise WireError(ErrorCode.DENIED, taken_down_refusal(repository, context))
         if context.repository_id is None:
-            await self.require_no_former_name(hub_user, repository, context, action)
+            await self.former_names.require_none(hub_user, repository, context, action)
         if action in self.reached(hub_user, repository, context):
             if action is Action.PUSH and context.built and hub_user.build is None:
                 raise WireError(ErrorCode.DENIED, built_refusal(repository))
@@ -168,45 +163,6 @@ class HubAccess:
             # podman and skopeo check for existing blobs before a push and stop at this error.
             raise self._wider_token_needed(repository, action, f"{ErrorCode.DENIED.message}: {why}")
         raise WireError(ErrorCode.DENIED, why)
-
-    async def _successor(
-        self, repository: str, context: AccessContext, session: Session | None = None
-    ) -> Successor | None:
-        """Return what the name of no repository refers to now; ``context`` is that of the name itself."""
-        if context.namespace is NamespaceKind.MIRROR:
-            return None
-        return await self.former_names.successor(repository, session)
-
-    async def _renamed(
-        self, actor: HubActor, repository: str, successor: Successor | None, session: Session | None = None
-    ) -> tuple[str, HubActor] | None:
-        """Return name and actor for the repository that had this name, if the actor may see it."""
-        if successor is None or successor.repository is None:
-            return None
-        following = actor.following(repository, successor.repository)
-        present = await self.context(following, successor.repository, session)
-        if not self.permits(following, successor.repository, present, HubAction.VIEW_REPOSITORY):
-            return None
-        return successor.repository, following
-
-    async def require_no_former_name(
-        self, actor: HubActor, repository: str, context: AccessContext, action: Action, session: Session | None = None
-    ) -> None:
-        """Raise RepositoryRenamed if the actor asks for a repository by its former name, or DENIED if they push."""
-        successor = await self._successor(repository, context, session)
-        if successor is None:
-            return
-        found = await self._renamed(actor, repository, successor, session)
-        if found is not None and (action is Action.PULL or actor.build is not None):
-            raise RepositoryRenamed(*found)
-        if action is Action.PULL or not (actor.signed_in or actor.operating):
-            return
-        if found is not None:
-            raise push_refusal(repository, found[0])
-        if successor.repository is None:
-            raise push_refusal(repository, f"{successor.namespace}/{repository.partition('/')[2]}")
-        if action in allowed(context):
-            raise WireError(ErrorCode.DENIED, reserved_refusal(repository))
 
     async def visible(self, actor: Actor, repositories: Collection[str]) -> frozenset[str]:
         """See registry.access.Access."""
@@ -257,39 +213,18 @@ class HubAccess:
             repository = canonical_name(asked.name)
             context = await self.context(actor, repository)
             reached = self.reached(actor, repository, context)
-            if context.repository_id is None and (successor := await self._successor(repository, context)):
-                reached = READING if await self._renamed(actor, repository, successor) else NOTHING
+            if context.repository_id is None:
+                successor = await self.former_names.successor(repository, context)
+                if successor is not None:
+                    renamed = await self.former_names.visible(actor, repository, successor)
+                    reached = READING if renamed else NOTHING
             possible = [action.value for action in reached]
             wanted = frozenset(action.value for action in Action) if "*" in asked.actions else asked.actions
         return Scope(asked.type, asked.name, wanted.intersection(possible))
 
     async def context(self, actor: HubActor, repository: str, session: Session | None = None) -> AccessContext:
-        """Return the current access context of the actor and the repository with this canonical name.
-
-        Raises SignInNeeded or AccountBlocked if the actor's access token no longer works.
-        """
-        namespace, _, name = repository.partition("/")
-        if namespace in self.mirrors:
-            return AccessContext(NamespaceKind.MIRROR, None, None, None, Visibility.PUBLIC, actor.user_id, actor.admin)
-        if session is not None:
-            return self._checked(actor, await store.access_context(session, actor, namespace, name))
-        generation = self._contexts.generation()
-        key = (actor.user_id, actor.personal_token_digest, repository)
-        found = self._contexts.get(key)
-        if found is None:
-            async with self._database.reading() as own:
-                found = await store.access_context(own, actor, namespace, name)
-            self._contexts.keep(generation, key, found, CONTEXT_SIZE)
-        return self._checked(actor, found)
-
-    def _checked(self, actor: HubActor, context: AccessContext) -> AccessContext:
-        if context.opened_until is not None and context.opened_until <= self._clock():
-            context = msgspec.structs.replace(context, opened_until=None)
-        if actor.granted is not None and actor.user_id is not None:
-            problem = credential_problem(actor, context, self._clock())
-            if problem is not None:
-                raise problem
-        return context
+        """See AccessContexts.get."""
+        return await self._contexts.get(actor, repository, session)
 
     async def require_repository(
         self, actor: HubActor, repository: str, action: HubAction, session: Session | None = None
@@ -297,10 +232,8 @@ class HubAccess:
         """Check that the actor may do this with an existing repository. Raises NotFound, SignInNeeded, Refused."""
         context = await self.context(actor, repository, session)
         if context.repository_id is None:
-            successor = await self._successor(repository, context, session)
-            if found := await self._renamed(actor, repository, successor, session):
-                raise Moved(short_name(repository), short_name(found[0]))
-        if context.repository_id is None or not self.permits(actor, repository, context, HubAction.VIEW_REPOSITORY):
+            await self.former_names.require_present(actor, repository, context, session)
+        if context.repository_id is None or not self._may_see(actor, repository, context):
             raise NotFound(f"repository {short_name(repository)!r} does not exist")
         self._require_able(actor, context, repository, action)
         return context
@@ -341,7 +274,7 @@ class HubAccess:
         """Check that the actor may do this in an existing namespace. Raises NotFound, SignInNeeded, Refused."""
         context = await self.context(actor, f"{namespace}/", session)
         if context.namespace not in (NamespaceKind.USER, NamespaceKind.ORGANIZATION):
-            await self._require_not_renamed(namespace, session)
+            await self.former_names.require_present_namespace(namespace, context, session)
             raise NotFound(f"{namespace!r} is neither a user nor an organization")
         self._require_able(actor, context, f"{namespace}/", action)
         return context
@@ -352,16 +285,10 @@ class HubAccess:
         """Check that the actor may do this in an existing organization. Raises NotFound, SignInNeeded, Refused."""
         context = await self.context(actor, f"{name}/", session)
         if context.namespace is not NamespaceKind.ORGANIZATION or context.owner_id is None:
-            await self._require_not_renamed(name, session)
+            await self.former_names.require_present_namespace(name, context, session)
             raise NotFound(f"organization {name!r} does not exist")
         self._require_able(actor, context, f"{name}/", action)
         return context
-
-    async def _require_not_renamed(self, namespace: str, session: Session | None) -> None:
-        """Raise Moved for the former name of an account."""
-        successor = await self.former_names.successor(f"{namespace}/", session)
-        if successor is not None:
-            raise Moved(namespace, successor.namespace)
 
     def _require_able(self, actor: HubActor, context: AccessContext, repository: str, action: HubAction) -> None:
         if actor.build is not None and action not in (HubAction.VIEW_REPOSITORY, HubAction.PULL):
@@ -410,12 +337,21 @@ class HubAccess:
             raise Refused("this token may not manage the account", "sign in with your password")
         return user_id
 
-    def require_open(self, actor: HubActor, action: HubAction | None) -> None:
-        """Raise SignInNeeded if the hub shows nothing without signing in, and this is no way to sign in or up."""
-        if not self.closed or actor.signed_in or actor.operating or actor.build is not None:
+    async def admit(self, actor: HubActor, action: HubAction) -> None:
+        """Check what depends on no repository or namespace, before a route does anything for the actor.
+
+        Raises SignInNeeded if the action needs an account, or the hub shows nothing without signing in and this is no
+        way to sign in or up; Refused if the action needs a role on the hub.
+        """
+        rule = TABLE[action]
+        if isinstance(rule.needs, HubRole):
+            await self.require_hub(actor, action)
+        if actor.signed_in or actor.operating or actor.build is not None:
             return
-        rule = TABLE[action] if action is not None else None
-        if rule is None or rule.needs is not Everyone.ANYONE or not (rule.changes or rule.right is Right.ACCOUNT):
+        if rule.needs is Everyone.ACCOUNT or isinstance(rule.needs, OrganizationRole):
+            raise SignInNeeded("sign in first")
+        enters = rule.needs is Everyone.ANYONE and (rule.changes or rule.right is Right.ACCOUNT)
+        if self.closed and not enters:
             raise SignInNeeded("this hub shows nothing without signing in")
 
     async def is_admin(self, actor: HubActor) -> bool:

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable
 
-from hythe.hub.access.actions import TABLE, HubAction, Needed
+from hythe.hub.access.actions import HubAction
+from hythe.hub.access.table import TABLE, Needed
 from hythe.hub.roles import Everyone, HubRole, OrganizationRole, RepositoryRole
 
 _SECTIONS: tuple[tuple[str, type[Needed]], ...] = (

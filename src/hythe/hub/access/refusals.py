@@ -1,7 +1,8 @@
 """Why access is refused: messages that engines print, and the registry's form of refused credentials."""
 
 from hythe.hub.access.access_context import AccessContext
-from hythe.hub.access.actions import TABLE, HubAction
+from hythe.hub.access.actions import HubAction
+from hythe.hub.access.table import TABLE
 from hythe.hub.accounts.namespaces import NamespaceKind, namespace_of, short_name
 from hythe.hub.errors import HubError, SignInNeeded, TooManyAttempts
 from hythe.hub.roles import OrganizationRole, RepositoryRole

@@ -1,7 +1,8 @@
 """What the table of actions allows to an account, and what is left of it by the credential."""
 
 from hythe.hub.access.access_context import AccessContext
-from hythe.hub.access.actions import REGISTRY_ACTIONS, TABLE, HubAction
+from hythe.hub.access.actions import HubAction
+from hythe.hub.access.table import REGISTRY_ACTIONS, TABLE
 from hythe.hub.accounts.user import Visibility
 from hythe.hub.actor import HubActor, Right
 from hythe.hub.roles import Everyone, HubRole, OrganizationRole, RepositoryRole

@@ -28,7 +28,9 @@ class HubRegistryListener(RegistryListener):
         """Add it to the index with the account's default visibility, if the plan allows."""
         try:
             context = await self._access.context(hub_actor(actor), repository.name, session)
-            await self._access.require_no_former_name(hub_actor(actor), repository.name, context, Action.PUSH, session)
+            await self._access.former_names.require_none(
+                hub_actor(actor), repository.name, context, Action.PUSH, session
+            )
             await enlist(session, repository, context, listed=False)
         except (Refused, SignInNeeded) as error:
             raise WireError(ErrorCode.DENIED, str(error)) from error

@@ -150,7 +150,7 @@ class _Answering:
                 raise MethodNotAllowed(", ".join(self._methods))
             address = request.client.host if request.client else ""
             actor = await self._hub.credentials.by_header(request.headers.get("authorization"), address)
-            self._hub.access.require_open(actor, endpoint.action)
+            await self._hub.access.admit(actor, endpoint.action)
             headers = self._rates.count(actor, address)
             call = await _call(self._hub, endpoint, request, actor, address)
             if endpoint.method in ("PUT", "PATCH", "DELETE"):

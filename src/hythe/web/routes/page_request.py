@@ -1,18 +1,14 @@
 """A request for a page: the user, the session, the form, and the response."""
 
 import secrets
-from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import quote
 
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
-from starlette.routing import Route
 
 from hythe.hub.actor import ANONYMOUS, HubActor
 from hythe.hub.errors import SignInNeeded
-from hythe.hub.organizations.invitations import LINK_PATH
 from hythe.hub.sign_in.identities import ProviderOffer
 from hythe.hub.sign_in.passkeys import RelyingParty
 from hythe.hub.sign_in.sessions import NewSession
@@ -23,13 +19,6 @@ from hythe.web.flashes import Flash, text_of
 from hythe.web.redirects import local_target
 from hythe.web.routes.form import Form, read_form
 from hythe.web.routes.site import ANONYMOUS_COOKIE, FLASH_COOKIE, PENDING_COOKIE, SESSION_COOKIE, Site
-
-MAX_ROW_ID = 2**63 - 1
-"""The largest row ID that a database can store."""
-
-
-OPEN = ("/sign-", "/reset-password", "/forgot-password", "/confirm-email", LINK_PATH)
-"""Beginnings of the addresses of pages by which users get in: also if the hub shows nothing without signing in."""
 
 
 class CsrfError(Exception):
@@ -218,27 +207,3 @@ class PageRequest:
     def _delete_cookie(self, response: Response, name: str) -> None:
         secure = self.site.secure(self.request)
         response.delete_cookie(self.site.cookie_name(name, self.request), secure=secure, httponly=True, samesite="lax")
-
-
-Handler = Callable[[PageRequest], Awaitable[Response]]
-
-
-def page_route(site: Site, path: str, handler: Handler, *methods: str) -> Route:
-    """Return the route of a page; ``routes/errors.py`` turns exceptions of the handler into pages."""
-
-    async def endpoint(request: Request) -> Response:
-        await site.templates.prepare()
-        page = await PageRequest.authenticate(site, request)
-        request.state.page = page
-        if any(map(_cannot_exist, request.path_params.values())):
-            raise HTTPException(404)
-        if not path.startswith(OPEN):
-            site.hub.access.require_open(page.actor, None)
-        return await handler(page)
-
-    return Route(path, endpoint, methods=list(methods or ("GET",)), name=handler.__name__)
-
-
-def _cannot_exist(part: object) -> bool:
-    """Whether no database can store this part of an address."""
-    return part > MAX_ROW_ID if isinstance(part, int) else "\0" in str(part)

@@ -61,9 +61,9 @@ def _reads() -> Iterator[str]:
     for method, path, *_ in (*builds.TABLE, *configurations.TABLE, *hub_routes.PLAIN, *build_routes.PLAIN):
         if method == "GET":
             yield _filled(path)
-    for path, _, methods in PAGES:
-        if "GET" in methods:
-            yield _filled(path)
+    for page in PAGES:
+        if page.get is not None:
+            yield _filled(page.path)
     yield from ("/v2/", "/v2/_catalog", "/v2/ann/app/tags/list", "/v2/ann/app/manifests/latest")
     yield from ("/v1/search?q=app", "/search?q=app", "/api/v1/repositories/ann/app/webhooks", "/api/openapi.json")
 

@@ -1,0 +1,69 @@
+"""A page as a value: its address, its handler, and what it does as the table of actions names it."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from hythe.hub.access.actions import HubAction
+from hythe.hub.routes.declared_route import DeclaredRoute
+from hythe.web.routes.page_request import PageRequest
+from hythe.web.routes.site import Site
+
+Handler: TypeAlias = Callable[[PageRequest], Awaitable[Response]]
+
+MAX_ROW_ID = 2**63 - 1
+"""The largest row ID that a database can store."""
+
+
+@dataclass(frozen=True, slots=True)
+class PageRoute:
+    """A page. ``get`` is what opening it does, ``post`` what submitting its form does; without one: 405.
+
+    A form that does several things has one action for each value of its field ``action``; ``""`` is any other value.
+    """
+
+    path: str
+    handler: Handler
+    get: HubAction | None = None
+    post: HubAction | Mapping[str, HubAction] | None = None
+
+    @property
+    def submits(self) -> Mapping[str, HubAction]:
+        """What submitting the form does, by the value of its field ``action``; empty: there is no form."""
+        if isinstance(self.post, HubAction):
+            return {"": self.post}
+        return self.post or {}
+
+    @property
+    def actions(self) -> Mapping[str, tuple[HubAction, ...]]:
+        """What each method does."""
+        done = {"GET": (self.get,) if self.get else (), "POST": tuple(self.submits.values())}
+        return {method: actions for method, actions in done.items() if actions}
+
+    def route(self, site: Site) -> DeclaredRoute:
+        """Return the route; ``routes/errors.py`` turns exceptions of the handler into pages.
+
+        Who has to sign in first, or to be an administrator, is decided here, and everything else by the services.
+        """
+        actions = self.actions
+
+        async def endpoint(request: Request) -> Response:
+            await site.templates.prepare()
+            page = await PageRequest.authenticate(site, request)
+            request.state.page = page
+            if any(map(_cannot_exist, request.path_params.values())):
+                raise HTTPException(404)
+            for action in actions["POST" if request.method == "POST" else "GET"]:
+                await site.hub.access.admit(page.actor, action)
+            return await self.handler(page)
+
+        return DeclaredRoute(self.path, endpoint, actions, methods=list(actions), name=self.handler.__name__)
+
+
+def _cannot_exist(part: object) -> bool:
+    """Whether no database can store this part of an address."""
+    return part > MAX_ROW_ID if isinstance(part, int) else "\0" in str(part)
