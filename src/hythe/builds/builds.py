@@ -192,7 +192,9 @@ class BuildService:
             if rotate:
                 sealed = self._secret_box.seal(TRIGGER_TOKEN, secrets.token_urlsafe(24))
                 await configuration_rows.set_trigger_token(session, configuration.id, sealed)
-                await audit.record_repository(session, actor, action, repository, change="trigger URL")
+                await audit.record_repository(
+                    session, actor, action, repository, change="trigger URL", at=datetime.now(UTC)
+                )
             return self._secret_box.unseal(
                 TRIGGER_TOKEN, (await configuration_rows.sealed(session, configuration.id))[1]
             )
@@ -314,8 +316,10 @@ def _without_values(build: Build) -> Build:
 async def _record(
     session: Session, actor: HubActor, action: HubAction, repository: str, builds: Iterable[Build]
 ) -> None:
+    now = datetime.now(UTC)
     for build in builds:
-        await audit.record_repository(session, actor, action, repository, f"#{build.number}", source=build.ref.name)
+        part = f"#{build.number}"
+        await audit.record_repository(session, actor, action, repository, part, at=now, source=build.ref.name)
 
 
 async def _build(session: Session, build_id: int) -> Build:

@@ -102,7 +102,13 @@ class BuildConfigurationService:
                 for name, value in new.secrets.items():
                     await rows.set_secret(session, configuration_id, name, self._secret_box.seal(BUILD_SECRET, value))
                 await audit.record_repository(
-                    session, actor, HubAction.CONFIGURE_BUILDS, repository, change="created", source=checked.source.url
+                    session,
+                    actor,
+                    HubAction.CONFIGURE_BUILDS,
+                    repository,
+                    at=now,
+                    change="created",
+                    source=checked.source.url,
                 )
                 return await _by_id(session, configuration_id)
         except IntegrityError as error:
@@ -169,7 +175,9 @@ class BuildConfigurationService:
             due = next_due(changed.options.schedule, datetime.now(UTC)) if changed.active else None
             await rows.set_due(session, configuration.id, due)
             fields = " ".join(field for field, value in msgspec.structs.asdict(changes).items() if value is not None)
-            await audit.record_repository(session, actor, HubAction.CONFIGURE_BUILDS, repository, change=fields)
+            await audit.record_repository(
+                session, actor, HubAction.CONFIGURE_BUILDS, repository, change=fields, at=datetime.now(UTC)
+            )
             if changes.active is False:
                 await self._queue.cancel_all(session, configuration.id, actor.name)
             return changed
@@ -189,7 +197,9 @@ class BuildConfigurationService:
             configuration = await self._allowed(session, actor, repository, HubAction.CONFIGURE_BUILDS)
             await rows.change(session, configuration.id, ConfigurationChanges(active=False), None)
             await self._queue.end_all(session, configuration.id, actor.name)
-            await audit.record_repository(session, actor, HubAction.CONFIGURE_BUILDS, repository, change="deleted")
+            await audit.record_repository(
+                session, actor, HubAction.CONFIGURE_BUILDS, repository, change="deleted", at=datetime.now(UTC)
+            )
         await self._wait_for_statuses(configuration.id)
         async with self._database.writing() as session:
             deleted_id = await registry_deletions.add_deleted(session, configuration.repository, datetime.now(UTC))
@@ -220,7 +230,9 @@ class BuildConfigurationService:
             if len((await rows.secrets(session, configuration.id)).keys() - {name}) >= MAX_SECRETS:
                 raise _too_many_secrets()
             await rows.set_secret(session, configuration.id, name, self._secret_box.seal(BUILD_SECRET, value))
-            await audit.record_repository(session, actor, HubAction.CONFIGURE_BUILDS, repository, secret=name)
+            await audit.record_repository(
+                session, actor, HubAction.CONFIGURE_BUILDS, repository, secret=name, at=datetime.now(UTC)
+            )
 
     async def remove_secret(self, actor: HubActor, repository: str, name: str) -> None:
         """Delete a build secret. Raises NotFound."""
@@ -228,7 +240,9 @@ class BuildConfigurationService:
             configuration = await self._allowed(session, actor, repository, HubAction.CONFIGURE_BUILDS)
             if not await rows.remove_secret(session, configuration.id, name):
                 raise NotFound(f"secret {name[:100]!r} not found")
-            await audit.record_repository(session, actor, HubAction.CONFIGURE_BUILDS, repository, removed_secret=name)
+            await audit.record_repository(
+                session, actor, HubAction.CONFIGURE_BUILDS, repository, removed_secret=name, at=datetime.now(UTC)
+            )
 
     async def secret_names(self, actor: HubActor, repository: str) -> list[str]:
         """Return the names of the build secrets; their values are never returned."""

@@ -109,4 +109,6 @@ class WebhookService:
 
 
 async def _record(session: Session, actor: HubActor, repository: str, **detail: object) -> None:
-    await audit.record_repository(session, actor, HubAction.CONFIGURE_WEBHOOKS, repository, "", **detail)
+    await audit.record_repository(
+        session, actor, HubAction.CONFIGURE_WEBHOOKS, repository, "", at=datetime.now(UTC), **detail
+    )

@@ -93,7 +93,7 @@ async def open_hub(settings: Settings, *, use_blobs: bool = True, pace: bool = F
         registry_listeners = (
             builds.registry_listener,
             foundation.listener,
-            AuditListener(),
+            AuditListener(foundation.clock),
             notifications.registry_listener,
         )
         registry = make_registry(database, blobs, foundation.access, registry_listeners, settings, upstreams)

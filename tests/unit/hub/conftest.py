@@ -40,7 +40,7 @@ def services(run: Run[Any], database: Database, settings: Settings, tmp_path: Pa
         blobs = open_blob_store(tmp_path)
         stack.push_async_callback(blobs.close)
         registry = RegistryServices(
-            database, blobs, foundation.access, (foundation.listener, AuditListener()), Policy.of(settings), clock
+            database, blobs, foundation.access, (foundation.listener, AuditListener(clock)), Policy.of(settings), clock
         )
         return Services(run, database, foundation, registry, make_hub(foundation, registry), clock)
 

@@ -40,7 +40,7 @@ def open_with(
         foundation = await stack.enter_async_context(open_foundation(database, own, clock, CHEAP_HASHER))
         blobs = open_blob_store(tmp_path)
         stack.push_async_callback(blobs.close)
-        listeners = (foundation.listener, AuditListener())
+        listeners = (foundation.listener, AuditListener(clock))
         registry = RegistryServices(database, blobs, foundation.access, listeners, Policy.of(own), clock)
         return Services(run, database, foundation, registry, make_hub(foundation, registry), clock)
 

@@ -132,7 +132,12 @@ class ForgeWebhookService:
             if found[0].linked_account_id is None and source.linked_account_id is not None:
                 await rows.change(session, found[0].id, linked_account_id=source.linked_account_id)
             await audit.record_repository(
-                session, actor, HubAction.CONFIGURE_BUILDS, configuration.repository, forge_webhook="installed"
+                session,
+                actor,
+                HubAction.CONFIGURE_BUILDS,
+                configuration.repository,
+                forge_webhook="installed",
+                at=self._clock(),
             )
         return found[0], self._secret_box.unseal(SECRET_PURPOSE, found[1])
 
@@ -208,7 +213,7 @@ class ForgeWebhookService:
             return RemovalReport()
         async with self._database.writing() as session:
             await audit.record_repository(
-                session, actor, HubAction.CONFIGURE_BUILDS, repository, forge_webhook="removed"
+                session, actor, HubAction.CONFIGURE_BUILDS, repository, forge_webhook="removed", at=self._clock()
             )
         return await self._remove(found[0])
 

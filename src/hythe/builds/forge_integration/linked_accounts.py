@@ -161,7 +161,7 @@ class LinkedAccountService:
         )
         async with self._database.writing() as session:
             linked_account_id = await rows.put(session, account, self._seal(token))
-            await _record(session, actor, HubAction.LINK_ACCOUNT, account)
+            await self._record(session, actor, HubAction.LINK_ACCOUNT, account)
         return msgspec.structs.replace(account, id=linked_account_id)
 
     async def list_own(self, actor: HubActor) -> list[LinkedAccount]:
@@ -255,7 +255,7 @@ class LinkedAccountService:
         remaining = await self._revoke(account)
         async with self._database.writing() as session:
             await rows.remove(session, account.id)
-            await _record(session, actor, HubAction.UNLINK_ACCOUNT, account)
+            await self._record(session, actor, HubAction.UNLINK_ACCOUNT, account)
         return remaining
 
     async def _revoke(self, account: LinkedAccount) -> str:
@@ -282,6 +282,10 @@ class LinkedAccountService:
     def _unseal(self, sealed: str) -> ForgeToken:
         return msgspec.json.decode(self._secret_box.unseal(TOKEN_PURPOSE, sealed), type=ForgeToken)
 
+    async def _record(self, session: Session, actor: HubActor, action: HubAction, account: LinkedAccount) -> None:
+        detail = {"forge": account.url, "login": account.login}
+        await audit.record(session, actor, action, actor.name, at=self._clock(), namespace=actor.name, detail=detail)
+
 
 def validated_name(name: str) -> str:
     """Return a repository's name at a forge (OWNER/NAME, with more parts at GitLab). Raises Invalid."""
@@ -290,8 +294,3 @@ def validated_name(name: str) -> str:
     if not valid or len(name) > MAX_NAME_LENGTH or not name.isprintable():
         raise Invalid({"repository": "must be OWNER/NAME, as the forge spells it"})
     return name.strip("/")
-
-
-async def _record(session: Session, actor: HubActor, action: HubAction, account: LinkedAccount) -> None:
-    detail = {"forge": account.url, "login": account.login}
-    await audit.record(session, actor, action, actor.name, namespace=actor.name, detail=detail)

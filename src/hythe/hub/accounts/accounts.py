@@ -1,5 +1,8 @@
 """Accounts as administrators see them: find, sign out everywhere, and roles on the hub."""
 
+from collections.abc import Callable
+from datetime import datetime
+
 import msgspec
 
 from hythe.database import Database, Session
@@ -30,9 +33,10 @@ class RolesChange(msgspec.Struct, frozen=True, omit_defaults=True):
 class AccountService:
     """All accounts. Every call raises SignInNeeded or Refused unless an administrator calls."""
 
-    def __init__(self, database: Database, access: HubAccess) -> None:
+    def __init__(self, database: Database, access: HubAccess, clock: Callable[[], datetime]) -> None:
         self._database = database
         self._access = access
+        self._clock = clock
 
     async def find(self, actor: HubActor, beginning: str, paging: Paging) -> Page[Account]:
         """Return the accounts whose name begins so or, if there is an ``@`` in it, whose e-mail address does.
@@ -46,13 +50,24 @@ class AccountService:
         async with self._database.reading() as session:
             return await store.beginning_with(session, beginning, paging, by_email="@" in beginning)
 
+    async def get(self, actor: HubActor, name: str) -> Account:
+        """Return an account. Raises NotFound."""
+        await self._access.require_hub(actor, HubAction.VIEW_USERS)
+        async with self._database.reading() as session:
+            found = await store.by_name(session, name) if could_be_name(name) else None
+        if found is None:
+            raise NotFound(f"user {name!r} does not exist")
+        return found
+
     async def sign_out(self, actor: HubActor, name: str) -> None:
         """End every session, refresh token and access token of an account; personal tokens remain. Raises NotFound."""
         await self._access.require_hub(actor, HubAction.SIGN_OUT_USER)
         async with self._database.writing() as session:
             user = await _named(session, name)
             await sign_out_everywhere(session, user.id)
-            await audit.record(session, actor, HubAction.SIGN_OUT_USER, user.name, namespace=user.name)
+            await audit.record(
+                session, actor, HubAction.SIGN_OUT_USER, user.name, at=self._clock(), namespace=user.name
+            )
 
     async def set_roles(self, actor: HubActor, name: str, change: RolesChange) -> None:
         """Make an account an administrator or a curator, or end that. Raises NotFound, Refused."""
@@ -67,8 +82,10 @@ class AccountService:
             if user.admin and not administrator:
                 _require_removable(actor, user, admins)
             await store.set_roles(session, user.id, administrator=administrator, curator=curator)
-            detail = {"administrator": administrator, "curator": curator}
-            await audit.record(session, actor, HubAction.SET_HUB_ROLE, user.name, namespace=user.name, detail=detail)
+            name, detail = user.name, {"administrator": administrator, "curator": curator}
+            await audit.record(
+                session, actor, HubAction.SET_HUB_ROLE, name, at=self._clock(), namespace=name, detail=detail
+            )
 
 
 def _require_removable(actor: HubActor, user: User, admins: frozenset[int]) -> None:

@@ -122,7 +122,9 @@ class EmailAddresses:
                 raise _taken()
             else:
                 await self._ask(session, user, LinkPurpose.CHANGE, email)
-            await audit.record(session, actor, HubAction.REQUEST_EMAIL_CHANGE, user.name, namespace=user.name)
+            await audit.record(
+                session, actor, HubAction.REQUEST_EMAIL_CHANGE, user.name, namespace=user.name, at=self._clock()
+            )
         return await self.state(actor)
 
     async def password_changed(self, session: Session, user: User) -> None:
@@ -149,7 +151,7 @@ class EmailAddresses:
                 elif link.email != user.email:
                     raise NotFound("the account has another e-mail address now")
                 await self._set(session, user, link.email)
-                await record_by_link(session, user, HubAction.CONFIRM_EMAIL, address)
+                await record_by_link(session, user, HubAction.CONFIRM_EMAIL, address, self._clock())
                 return await active_user(session, user.id)
         except IntegrityError as error:
             raise _taken() from error
@@ -182,7 +184,7 @@ class EmailAddresses:
                 url = await self._links.create(session, user.id, LinkPurpose.RESET, link.email)
                 mail = mail_texts.reset_password(user, link.email, self._links.host, url, restored=True)
                 await self._mail.add(session, mail)
-                await record_by_link(session, user, HubAction.RESTORE_EMAIL, address)
+                await record_by_link(session, user, HubAction.RESTORE_EMAIL, address, self._clock())
                 return await active_user(session, user.id)
         except IntegrityError as error:
             raise _taken() from error
@@ -204,17 +206,19 @@ class EmailAddresses:
                     await self._links.remove(session, user.id, *LinkPurpose)
                     await self._mail.add(session, mail_texts.email_changed(user, email, self._links.host, ""))
                 await self._set(session, user, email)
-                await audit.record(session, actor, HubAction.SET_EMAIL, user.name, namespace=user.name)
+                await audit.record(
+                    session, actor, HubAction.SET_EMAIL, user.name, namespace=user.name, at=self._clock()
+                )
                 changed = await user_store.by_id(session, user.id)
                 return changed or user
         except IntegrityError as error:
             raise _taken() from error
 
 
-async def record_by_link(session: Session, user: User, action: HubAction, address: str) -> None:
+async def record_by_link(session: Session, user: User, action: HubAction, address: str, at: datetime) -> None:
     """Record what the holder of a link from an e-mail to ``user`` did, in its transaction."""
     actor = HubActor(user.name, user_id=user.id, credential="link from an e-mail", address=address)
-    await audit.record(session, actor, action, user.name, namespace=user.name)
+    await audit.record(session, actor, action, user.name, at=at, namespace=user.name)
 
 
 async def active_user(session: Session, user_id: int) -> User:

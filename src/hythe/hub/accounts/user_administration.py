@@ -42,6 +42,8 @@ REPLY_TIME = 10.0
 INTERVAL = 30.0
 """Seconds between two looks for deleted accounts that other processes left."""
 
+MAX_BLOCK_REASON = 500
+
 log = logging.getLogger(__name__)
 
 
@@ -73,17 +75,21 @@ class UserAdministration:
         self._clock = clock
         self._unfinished = asyncio.Event()
 
-    async def block(self, actor: HubActor, name: str) -> User:
+    async def block(self, actor: HubActor, name: str, reason: str = "") -> User:
         """Block an account: its credentials stop at once on every server, and its builds are cancelled.
 
-        Raises NotFound, Refused.
+        The audit log has the reason. Raises NotFound, Refused, Invalid.
         """
         await self._access.require_hub(actor, HubAction.BLOCK_USER)
+        reason = " ".join(reason.split())
+        if len(reason) > MAX_BLOCK_REASON:
+            raise Invalid({"reason": f"must have at most {MAX_BLOCK_REASON} characters"})
         async with self._database.writing() as session:
             user = await self._other(session, actor, name)
             if not user.blocked:
                 await self._block(session, user)
-                await audit.record(session, actor, HubAction.BLOCK_USER, name)
+                detail = {"reason": reason} if reason else {}
+                await audit.record(session, actor, HubAction.BLOCK_USER, name, detail=detail, at=self._clock())
             return await _named(session, name)
 
     async def _block(self, session: Session, user: User) -> None:
@@ -103,7 +109,7 @@ class UserAdministration:
             user = await _named(session, name)
             if user.blocked:
                 await store.set_blocked(session, user.id, None)
-                await audit.record(session, actor, HubAction.UNBLOCK_USER, name)
+                await audit.record(session, actor, HubAction.UNBLOCK_USER, name, at=self._clock())
             return await _named(session, name)
 
     async def contents(self, actor: HubActor, name: str) -> AccountContents:
@@ -151,7 +157,7 @@ class UserAdministration:
     async def _end(self, session: Session, actor: HubActor, action: HubAction, user: User) -> None:
         await self._block(session, user)
         await store.set_deleted(session, user.id, self._clock())
-        await audit.record(session, actor, action, user.name, namespace=user.name)
+        await audit.record(session, actor, action, user.name, namespace=user.name, at=self._clock())
 
     async def _delete(self, actor: HubActor, user: User, contents: AccountContents) -> DeletedAccount:
         remaining = await self._clean_up_elsewhere(user.id, user.name)

@@ -147,7 +147,7 @@ class UserService:
                     at=self._clock(),
                 )
                 await namespace_store.add_for_user(session, user.name, user.id)
-                await _record_creation(session, actor, user, address)
+                await _record_creation(session, actor, user, address, self._clock())
                 # After the insert, which waits for the transaction that deletes an account of this name.
                 if address is None:
                     await administration_store.release_name(session, user.name)
@@ -207,7 +207,9 @@ class UserService:
         user_id = self._access.require_account(actor)
         async with self._database.writing() as session:
             await store.change(session, user_id, _set_fields(change))
-            await audit.record(session, actor, HubAction.CHANGE_ACCOUNT, actor.name, namespace=actor.name)
+            await audit.record(
+                session, actor, HubAction.CHANGE_ACCOUNT, actor.name, namespace=actor.name, at=self._clock()
+            )
         return await self.me(actor)
 
     async def set_plan(self, actor: HubActor, name: str, plan: PlanChange) -> User:
@@ -218,7 +220,9 @@ class UserService:
             raise _unknown(name)
         async with self._database.writing() as session:
             await store.change(session, user.id, _set_fields(plan))
-            await audit.record(session, actor, HubAction.SET_PLAN, name, namespace=name, detail=_set_fields(plan))
+            await audit.record(
+                session, actor, HubAction.SET_PLAN, name, namespace=name, detail=_set_fields(plan), at=self._clock()
+            )
         return await self.get(actor, name)
 
     async def set_password(self, actor: HubActor, name: str, password: str, current: str | None = None) -> None:
@@ -246,7 +250,7 @@ class UserService:
             await sign_out_everywhere(session, user.id)
             await self._emails.password_changed(session, user)
             action = HubAction.SET_PASSWORD if user.id == actor.user_id else HubAction.RESET_PASSWORD
-            await audit.record(session, actor, action, user.name, namespace=user.name)
+            await audit.record(session, actor, action, user.name, namespace=user.name, at=self._clock())
 
     async def list(self, actor: HubActor, paging: Paging) -> Page[User]:
         """Return the accounts by name; for administrators. Raises Refused."""
@@ -255,12 +259,12 @@ class UserService:
             return await store.listed(session, paging)
 
 
-async def _record_creation(session: Session, actor: HubActor, user: User, address: str | None) -> None:
+async def _record_creation(session: Session, actor: HubActor, user: User, address: str | None, at: datetime) -> None:
     if address is None:
-        await audit.record(session, actor, HubAction.CREATE_USER, user.name, namespace=user.name)
+        await audit.record(session, actor, HubAction.CREATE_USER, user.name, at=at, namespace=user.name)
         return
     new = HubActor(user.name, user_id=user.id, address=address)
-    await audit.record(session, new, HubAction.SIGN_UP, user.name, namespace=user.name)
+    await audit.record(session, new, HubAction.SIGN_UP, user.name, at=at, namespace=user.name)
 
 
 def _set_fields(change: msgspec.Struct) -> dict[str, Any]:

@@ -100,7 +100,7 @@ class AbuseReports:
             closing = {"state": ReportState.OPEN.value, "note": "", "closed_by": ""}
             await store.add(session, {**values, **closing, "created_at": now})
             # In no namespace: its owners do not learn who reported them.
-            await audit.record(session, actor, HubAction.REPORT_REPOSITORY, short_name(full_name))
+            await audit.record(session, actor, HubAction.REPORT_REPOSITORY, short_name(full_name), at=self._clock())
 
     async def list(self, actor: HubActor, state: ReportState, paging: Paging) -> Page[AbuseReport]:
         """Return the reports in a state, newest first, for administrators. Raises SignInNeeded, Refused."""
@@ -130,7 +130,7 @@ class AbuseReports:
             if closing.take_down:
                 await self._takedowns.take_down_in(session, actor, found.repository, TakedownReason(closing.take_down))
             target, detail = short_name(found.repository), {"report": report_id, "state": state, "note": note}
-            await audit.record(session, actor, HubAction.CLOSE_REPORT, target, detail=detail)
+            await audit.record(session, actor, HubAction.CLOSE_REPORT, target, detail=detail, at=self._clock())
             return await _found(session, report_id)
 
 

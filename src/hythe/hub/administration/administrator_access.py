@@ -43,7 +43,13 @@ class AdministratorAccess:
             if actor.user_id is not None:
                 await store.put(session, actor.user_id, context.repository_id or 0, until)
             await audit.record_repository(
-                session, actor, HubAction.OPEN_REPOSITORY, full_name, until=until.isoformat(), reason=reason
+                session,
+                actor,
+                HubAction.OPEN_REPOSITORY,
+                full_name,
+                until=until.isoformat(),
+                reason=reason,
+                at=self._clock(),
             )
         return OpenedRepository(short_name(full_name), until)
 

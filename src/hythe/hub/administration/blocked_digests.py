@@ -70,7 +70,9 @@ class BlockedDigests:
             raise Invalid({"digest": str(error)}) from error
         async with self._database.writing() as session:
             await store.put(session, str(digest), new.reason.strip()[:500], actor.name, self._clock())
-            await audit.record(session, actor, HubAction.BLOCK_DIGEST, str(digest), detail={"reason": new.reason})
+            await audit.record(
+                session, actor, HubAction.BLOCK_DIGEST, str(digest), detail={"reason": new.reason}, at=self._clock()
+            )
         # From here on no one can push it.
         return BlockingResult(await self._delete_everywhere(actor, digest))
 
@@ -80,7 +82,7 @@ class BlockedDigests:
         async with self._database.writing() as session:
             if not await store.remove(session, digest):
                 raise NotFound(f"{digest[:140]!r} is not blocked")
-            await audit.record(session, actor, HubAction.UNBLOCK_DIGEST, digest)
+            await audit.record(session, actor, HubAction.UNBLOCK_DIGEST, digest, at=self._clock())
 
     async def _delete_everywhere(self, actor: HubActor, digest: Digest) -> int:
         """Delete the content in one short transaction after the other; return from how many repositories."""

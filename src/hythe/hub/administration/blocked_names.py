@@ -62,7 +62,9 @@ class BlockedNames:
             if await store.count(session) >= MAX_PATTERNS:
                 raise Refused(f"there are {MAX_PATTERNS} patterns already", "remove one, or join some with '*'")
             await store.put(session, pattern, _like(pattern), new.reason.strip()[:500], actor.name, self._clock())
-            await audit.record(session, actor, HubAction.BLOCK_NAME, pattern, detail={"reason": new.reason})
+            await audit.record(
+                session, actor, HubAction.BLOCK_NAME, pattern, detail={"reason": new.reason}, at=self._clock()
+            )
 
     async def unblock(self, actor: HubActor, pattern: str) -> None:
         """Remove a pattern. Raises NotFound."""
@@ -70,7 +72,7 @@ class BlockedNames:
         async with self._database.writing() as session:
             if not await store.remove(session, pattern):
                 raise NotFound(f"the pattern {pattern[:MAX_PATTERN]!r} is not blocked")
-            await audit.record(session, actor, HubAction.UNBLOCK_NAME, pattern)
+            await audit.record(session, actor, HubAction.UNBLOCK_NAME, pattern, at=self._clock())
 
 
 async def require_name(session: Session, name: str, field: str = "name") -> None:

@@ -81,7 +81,9 @@ class TakedownService:
         # The receiver of an offer could use it.
         await rename_store.end_transfer(session, repository_id)
         full_name = canonical_name(repository)
-        await audit.record_repository(session, actor, HubAction.TAKE_DOWN_REPOSITORY, full_name, reason=why)
+        await audit.record_repository(
+            session, actor, HubAction.TAKE_DOWN_REPOSITORY, full_name, reason=why, at=self._clock()
+        )
 
     async def restore(self, actor: HubActor, repository: str) -> None:
         """Restore a repository as it was. Raises NotFound, Refused."""
@@ -89,7 +91,9 @@ class TakedownService:
             context = await self._found(session, actor, repository, HubAction.RESTORE_REPOSITORY)
             if not await store.restore(session, context.repository_id or 0):
                 raise Refused(f"{short_name(canonical_name(repository))} is not taken down")
-            await audit.record_repository(session, actor, HubAction.RESTORE_REPOSITORY, canonical_name(repository))
+            await audit.record_repository(
+                session, actor, HubAction.RESTORE_REPOSITORY, canonical_name(repository), at=self._clock()
+            )
 
     async def delete(self, actor: HubActor, repository: str, reason: TakedownReason) -> None:
         """Delete a repository with all its content. Raises NotFound, Invalid."""
@@ -97,7 +101,9 @@ class TakedownService:
         async with self._database.writing() as session:
             await self._found(session, actor, repository, HubAction.REMOVE_REPOSITORY)
             why = reason.checked()
-            await audit.record_repository(session, actor, HubAction.REMOVE_REPOSITORY, full_name, reason=why)
+            await audit.record_repository(
+                session, actor, HubAction.REMOVE_REPOSITORY, full_name, reason=why, at=self._clock()
+            )
         await self._registry.delete(as_operator(actor), full_name)
 
     async def hand_over(self, actor: HubActor, repository: str, new: NewTransfer) -> RepositoryTransfer:
@@ -108,7 +114,9 @@ class TakedownService:
         if context.taken_down is not None:
             raise Refused(f"{short_name(full_name)} is taken down", "restore it first")
         async with self._database.writing() as session:
-            await audit.record_repository(session, actor, HubAction.HAND_OVER_REPOSITORY, full_name, to=new.to)
+            await audit.record_repository(
+                session, actor, HubAction.HAND_OVER_REPOSITORY, full_name, to=new.to, at=self._clock()
+            )
             return await self._transfers.transfer_in(session, as_operator(actor), full_name, new)
 
     async def set_official(self, actor: HubActor, repository: str, *, official: bool) -> None:
@@ -118,7 +126,9 @@ class TakedownService:
             await store.set_official(session, context.repository_id or 0, official=official)
             word = "yes" if official else "no"
             full_name = canonical_name(repository)
-            await audit.record_repository(session, actor, HubAction.SET_OFFICIAL, full_name, official=word)
+            await audit.record_repository(
+                session, actor, HubAction.SET_OFFICIAL, full_name, official=word, at=self._clock()
+            )
 
     async def _found(self, session: Session, actor: HubActor, repository: str, action: HubAction) -> AccessContext:
         await self._access.require_hub(actor, action, session)

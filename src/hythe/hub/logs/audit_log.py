@@ -1,6 +1,7 @@
 """Reads the audit log: owners that of their namespaces, administrators all of it; and deletes what has expired."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -11,16 +12,18 @@ from hythe.database import Database, QueryTimeout, Session
 from hythe.database.pacing import paced
 from hythe.hub.access.actions import HubAction
 from hythe.hub.access.decision import HubAccess
+from hythe.hub.accounts.namespaces import canonical_name, short_name
 from hythe.hub.actor import HubActor
 from hythe.hub.errors import Invalid
-from hythe.hub.logs.audit import AuditEntry
-from hythe.hub.page import MAX_PAGE_SIZE, Page, Paging
+from hythe.hub.logs.audit import AuditEntry, subject_of
+from hythe.hub.page import Page, Paging
 from hythe.hub.sql import audit as store
 from hythe.periodic import repeat
 
 SECONDS = 2.0
 """Time limit of one page: filters read entries that they do not show."""
 
+EXPORTED_AT_ONCE = 500
 PRUNED_AT_ONCE = 500
 INTERVAL = 3600.0
 """Seconds between two deletions of expired entries."""
@@ -29,10 +32,12 @@ INTERVAL = 3600.0
 class AuditFilter(msgspec.Struct, frozen=True, kw_only=True):
     """Which entries: of one ``namespace`` (empty: the whole hub, for administrators), and what they are about.
 
-    ``actor``, ``action`` and ``target`` are exact, ``since`` is inclusive, ``until`` exclusive.
+    ``repository`` finds what happened to a repository and to its parts under this name. ``actor``, ``action`` and
+    ``target`` are exact, ``since`` is inclusive, ``until`` exclusive.
     """
 
     namespace: str = ""
+    repository: str = ""
     actor: str = ""
     action: str = ""
     target: str = ""
@@ -41,7 +46,11 @@ class AuditFilter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AuditLog:
-    """The audit log of the hub."""
+    """The audit log of the hub.
+
+    Owners see what happened in their namespace under all its names, since the account exists; the entries of a
+    repository stay with the namespace that it was in. Administrators also find those of accounts that were deleted.
+    """
 
     def __init__(self, database: Database, access: HubAccess, clock: Callable[[], datetime], retention: int) -> None:
         """Entries are deleted ``retention`` seconds after they were written; 0: never."""
@@ -56,45 +65,60 @@ class AuditLog:
 
     async def entries(self, actor: HubActor, filters: AuditFilter, paging: Paging) -> Page[AuditEntry]:
         """Return a page of the entries, newest first. Raises NotFound, SignInNeeded, Refused, Invalid."""
-        namespaces = await self._namespaces(actor, filters)
-        try:
-            async with self._database.reading_long(SECONDS) as session:
-                values = await self._values(session, filters)
-                page = await store.listed(session, paging, values, namespaces)
-        except QueryTimeout as error:
-            raise Invalid({"since": "must be later, or 'until' earlier: too many entries would be searched"}) from error
+        async with self._reading(actor, filters) as (session, values):
+            page = await store.listed(session, paging, values)
         return Page(tuple(map(_entry, page.items)), page.total, paging, page.next, page.previous, page.total_exact)
 
     async def export(self, actor: HubActor, filters: AuditFilter) -> AsyncIterator[AuditEntry]:
         """Yield all entries, newest first. Raises as ``entries`` does, before the first one."""
-        page = await self.entries(actor, filters, Paging(page_size=MAX_PAGE_SIZE))
+        end: int | None = None
         while True:
-            for entry in page.items:
-                yield entry
-            if not page.next:
+            async with self._reading(actor, filters) as (session, values):
+                end = values["end_id"] if end is None else end
+                rows = await store.entries_before(session, end, EXPORTED_AT_ONCE, values)
+            for row in rows:
+                yield _entry(row)
+            if len(rows) < EXPORTED_AT_ONCE:
                 return
-            page = await self.entries(actor, filters, Paging(page_size=MAX_PAGE_SIZE, cursor=page.next))
+            end = rows[-1].id
 
-    async def _namespaces(self, actor: HubActor, filters: AuditFilter) -> tuple[str, ...] | None:
-        """Return the namespace, if the actor may read its entries; None for the whole hub."""
-        if not filters.namespace:
+    @asynccontextmanager
+    async def _reading(self, actor: HubActor, filters: AuditFilter) -> AsyncIterator[tuple[Session, Mapping[str, Any]]]:
+        """Check access, and open a session for entries with the parameters of the filters."""
+        await self._require(actor, filters.namespace)
+        try:
+            async with self._database.reading_long(SECONDS) as session:
+                yield session, await self._values(session, filters)
+        except QueryTimeout as error:
+            raise Invalid({"since": "must be later, or 'until' earlier: too many entries would be searched"}) from error
+
+    async def _require(self, actor: HubActor, namespace: str) -> None:
+        if not namespace:
             await self._access.require_hub(actor, HubAction.VIEW_AUDIT_LOG)
-            return None
-        if not await self._access.is_admin(actor):
-            await self._access.require_namespace(actor, filters.namespace, HubAction.VIEW_NAMESPACE_AUDIT_LOG)
-        return (filters.namespace,)
+        elif not await self._access.is_admin(actor):
+            await self._access.require_namespace(actor, namespace, HubAction.VIEW_NAMESPACE_AUDIT_LOG)
 
     async def _values(self, session: Session, filters: AuditFilter) -> dict[str, Any]:
         """Return the parameters of the filters; times become ids, in whose order entries are."""
+        owned = await store.owned(session, filters.namespace) if filters.namespace else None
         end = await store.last_id(session) + 1
-        first = await store.first_since(session, filters.since) if filters.since else 0
-        last = await store.first_since(session, filters.until) if filters.until else None
+
+        async def first_since(at: datetime | None, otherwise: int) -> int:
+            found = await store.first_since(session, at) if at is not None else otherwise
+            return end if found is None else found
+
+        repository = short_name(canonical_name(filters.repository)) if filters.repository else ""
         return {
+            "namespace": filters.namespace,
+            "namespace_id": owned.namespace_id if owned is not None else None,
             "actor": filters.actor,
             "action": filters.action,
+            "subject": repository or subject_of(filters.target),
             "target": filters.target,
-            "first_id": end if first is None else first,
-            "end_id": end if last is None else last,
+            "first_id": max(
+                await first_since(filters.since, 0), await first_since(owned.since if owned is not None else None, 0)
+            ),
+            "end_id": await first_since(filters.until, end),
         }
 
     async def run(self) -> None:
@@ -107,6 +131,8 @@ class AuditLog:
             return 0
         before = self._clock() - timedelta(seconds=self._retention)
         database, removed = paced(self._database), 0
+        async with database.writing() as session:
+            await store.allow_deletion(session, before)
         while True:
             async with database.writing() as session:
                 count = await store.remove_expired(session, before, PRUNED_AT_ONCE)

@@ -159,6 +159,7 @@ class InvitationService:
                 f"{organization}/{new.username or email}",
                 namespace=organization,
                 detail={"role": new.role.value},
+                at=self._clock(),
             )
             return (await self._pending(session, invitation_id)).invitation
 
@@ -259,6 +260,7 @@ class InvitationService:
             what,
             namespace=found.namespace,
             detail={"invited": invitation.user or invitation.email, "role": invitation.role},
+            at=self._clock(),
         )
 
     async def _pending(self, session: Session, invitation_id: int) -> StoredInvitation:

@@ -56,6 +56,7 @@ class MemberService:
                 f"{organization}/{name}",
                 namespace=organization,
                 detail={"role": change.role.value},
+                at=self._clock(),
             )
             return await _named(session, organization_id, organization, name)
 
@@ -93,7 +94,9 @@ class MemberService:
     ) -> None:
         await _require_other_owner(session, organization_id, organization, member)
         await store.remove(session, organization_id, member.user_id)
-        await audit.record(session, actor, action, f"{organization}/{member.name}", namespace=organization)
+        await audit.record(
+            session, actor, action, f"{organization}/{member.name}", namespace=organization, at=self._clock()
+        )
 
     async def _locked(self, session: Session, actor: HubActor, organization: str, action: HubAction) -> int:
         """Return the id of an organization that the actor may do this with, locked."""

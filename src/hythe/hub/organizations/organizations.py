@@ -107,7 +107,13 @@ class OrganizationService:
                 organization = await self._add(session, new.name, by_admin=by_admin)
                 await member_store.add(session, organization.id, user_id, OrganizationRole.OWNER, self._clock())
                 await audit.record(
-                    session, actor, HubAction.CREATE_ORGANIZATION, new.name, namespace=new.name, detail={}
+                    session,
+                    actor,
+                    HubAction.CREATE_ORGANIZATION,
+                    new.name,
+                    namespace=new.name,
+                    detail={},
+                    at=self._clock(),
                 )
         except IntegrityError as error:
             raise _taken(new.name) from error
@@ -168,6 +174,7 @@ class OrganizationService:
                     name,
                     namespace=name,
                     detail={field: getattr(value, "value", value) for field, value in values.items()},
+                    at=self._clock(),
                 )
             return await _named(session, name)
 
@@ -209,6 +216,7 @@ class OrganizationService:
                 user.name,
                 namespace=user.name,
                 detail={"owner": conversion.owner},
+                at=self._clock(),
             )
             return await _named(session, user.name)
 

@@ -285,7 +285,9 @@ class TeamService:
     async def _record(
         self, session: Session, actor: HubActor, action: HubAction, organization: str, team: str, **detail: str
     ) -> None:
-        await audit.record(session, actor, action, f"{organization}/{team}", namespace=organization, detail=detail)
+        await audit.record(
+            session, actor, action, f"{organization}/{team}", namespace=organization, detail=detail, at=self._clock()
+        )
 
 
 async def _named(session: Session, organization_id: int, organization: str, name: str) -> Team:

@@ -93,7 +93,9 @@ class RenameService:
             if target is None:
                 raise NotFound(f"repository {short_name(full_name)!r} does not exist")
             new = await self._relocation.move(session, context, target, name, actor.name)
-            await audit.record_repository(session, actor, HubAction.RENAME_REPOSITORY, new, former=full_name)
+            await audit.record_repository(
+                session, actor, HubAction.RENAME_REPOSITORY, new, former=full_name, at=self._clock()
+            )
             return new
 
     async def rename_account(self, actor: HubActor, name: str, new: str) -> str:
@@ -116,7 +118,9 @@ class RenameService:
                     await require_name(session, new)
                 await self._rename(session, actor, account, new)
                 detail = {"former": name}
-                await audit.record(session, actor, HubAction.RENAME_ACCOUNT, new, namespace=new, detail=detail)
+                await audit.record(
+                    session, actor, HubAction.RENAME_ACCOUNT, new, namespace=new, detail=detail, at=self._clock()
+                )
         except IntegrityError as error:
             raise _taken(new) from error
         self._renamed.set()
@@ -200,7 +204,7 @@ class RenameService:
         found = await self._namespace(session, actor, present, HubAction.END_REDIRECT)
         if not await former_store.end_repository(session, found.id, rest):
             raise NotFound(f"{name!r} is no former name of a repository")
-        await audit.record(session, actor, HubAction.END_REDIRECT, name, namespace=found.name)
+        await audit.record(session, actor, HubAction.END_REDIRECT, name, namespace=found.name, at=self._clock())
 
     async def _end_account(self, session: Session, actor: HubActor, name: str) -> None:
         present = await former_store.account(session, name) if could_be_name(name) else None
@@ -212,7 +216,7 @@ class RenameService:
             raise Refused(f"{name} was renamed just now", "try again in a minute")
         await former_store.end_account(session, name)
         await administration_store.reserve_name(session, name, self._clock())
-        await audit.record(session, actor, HubAction.END_REDIRECT, name, namespace=present)
+        await audit.record(session, actor, HubAction.END_REDIRECT, name, namespace=present, at=self._clock())
 
     async def run(self) -> None:
         """Let search and finished builds follow renamed accounts, until cancelled."""

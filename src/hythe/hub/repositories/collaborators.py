@@ -139,7 +139,9 @@ class CollaboratorService:
     ) -> None:
         full_name = canonical_name(repository)
         detail = {"user": name} | ({"role": role} if role else {})
-        await audit.record(session, actor, action, full_name, namespace=namespace_of(full_name), detail=detail)
+        await audit.record(
+            session, actor, action, full_name, namespace=namespace_of(full_name), detail=detail, at=self._clock()
+        )
 
 
 async def _is_member(session: Session, context: AccessContext, name: str) -> bool:

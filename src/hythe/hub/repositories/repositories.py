@@ -123,6 +123,7 @@ class RepositoryService:
                 HubAction.CREATE_REPOSITORY,
                 full_name,
                 visibility=new.visibility.value if new.visibility else "default",
+                at=self._clock(),
             )
         return await self.get(actor, full_name)
 
@@ -150,7 +151,12 @@ class RepositoryService:
             if visibility is not found.visibility:
                 await self._access.require_repository(actor, found.full_name, HubAction.SET_VISIBILITY, session)
                 await audit.record_repository(
-                    session, actor, HubAction.SET_VISIBILITY, found.full_name, visibility=visibility.value
+                    session,
+                    actor,
+                    HubAction.SET_VISIBILITY,
+                    found.full_name,
+                    visibility=visibility.value,
+                    at=self._clock(),
                 )
             if visibility in (Visibility.PRIVATE, Visibility.INTERNAL) and visibility is not found.visibility:
                 context = await self._access.context(actor, found.full_name, session)
@@ -162,7 +168,12 @@ class RepositoryService:
             await store.index(session, found.id)
             if described := sorted(values.keys() & {"description", "full_description"}):
                 await audit.record_repository(
-                    session, actor, HubAction.DESCRIBE_REPOSITORY, found.full_name, changed=" ".join(described)
+                    session,
+                    actor,
+                    HubAction.DESCRIBE_REPOSITORY,
+                    found.full_name,
+                    changed=" ".join(described),
+                    at=self._clock(),
                 )
         return await self.get(actor, name)
 

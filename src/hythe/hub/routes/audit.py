@@ -23,6 +23,7 @@ class AuditQuery(msgspec.Struct, frozen=True):
     """Filters of the audit log; ``namespace`` empty: the whole hub, for administrators."""
 
     namespace: _Text = ""
+    repository: _Text = ""
     actor: _Text = ""
     action: _Text = ""
     target: _Text = ""

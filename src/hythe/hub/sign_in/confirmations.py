@@ -103,7 +103,9 @@ class ConfirmationService:
 
     async def _confirm(self, session: Session, actor: HubActor, user_id: int) -> None:
         await store.confirm(session, user_id, actor.session_id, self._clock())
-        await audit.record(session, actor, HubAction.CONFIRM_SESSION, actor.name, namespace=actor.name)
+        await audit.record(
+            session, actor, HubAction.CONFIRM_SESSION, actor.name, namespace=actor.name, at=self._clock()
+        )
 
     async def _stored(self, actor: HubActor) -> StoredCredentials:
         """Return the account of the actor's session. Raises SignInNeeded, Refused."""

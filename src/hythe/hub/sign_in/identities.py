@@ -290,7 +290,13 @@ class IdentityService:
             await store.remove(session, user_id, identity_id)
             detail = {"issuer": found[identity_id].issuer}
             await audit.record(
-                session, actor, HubAction.UNLINK_IDENTITY, actor.name, namespace=actor.name, detail=detail
+                session,
+                actor,
+                HubAction.UNLINK_IDENTITY,
+                actor.name,
+                namespace=actor.name,
+                detail=detail,
+                at=self._clock(),
             )
 
     def _works(self, issuer: str) -> bool:

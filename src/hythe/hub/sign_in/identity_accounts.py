@@ -131,7 +131,7 @@ class IdentityAccounts:
             subject = (identity.issuer, identity.subject)
             await store.add(session, *subject, user.id, identity.email, self._clock(), used=True)
             signed_up = msgspec.structs.replace(actor, name=user.name, user_id=user.id)
-            await audit.record(session, signed_up, HubAction.SIGN_UP, user.name, namespace=user.name)
+            await audit.record(session, signed_up, HubAction.SIGN_UP, user.name, at=self._clock(), namespace=user.name)
             return user
 
         await self._added(identity, new, add, emails)
@@ -192,7 +192,13 @@ class IdentityAccounts:
                 await store.add(session, *subject, user_id, identity.email, self._clock(), used=False)
                 detail = {"issuer": identity.issuer, "email": identity.email}
                 await audit.record(
-                    session, actor, HubAction.LINK_IDENTITY, actor.name, namespace=actor.name, detail=detail
+                    session,
+                    actor,
+                    HubAction.LINK_IDENTITY,
+                    actor.name,
+                    namespace=actor.name,
+                    detail=detail,
+                    at=self._clock(),
                 )
         except IntegrityError as error:
             raise Taken(

@@ -76,7 +76,7 @@ class GroupMapping:
             action = HubAction.ADD_TEAM_MEMBER if each.should_be else HubAction.REMOVE_TEAM_MEMBER
             where = f"{each.organization}/{each.team.name}"
             detail = {"user": account.name, "by": "groups of the identity provider"}
-            await audit.record(session, by, action, where, namespace=each.organization, detail=detail)
+            await audit.record(session, by, action, where, namespace=each.organization, detail=detail, at=self._clock())
 
     async def _states(
         self, session: Session, user_id: int, identity: ExternalIdentity, rules: AccountRules
@@ -111,7 +111,7 @@ class GroupMapping:
             return
         await store.set_made_admin(session, holder.identity.id, account.id, admin=admin)
         detail = {"administrator": "yes" if admin else "no"}
-        await audit.record(session, by, HubAction.MAP_ADMINISTRATOR, account.name, detail=detail)
+        await audit.record(session, by, HubAction.MAP_ADMINISTRATOR, account.name, detail=detail, at=self._clock())
 
 
 def _wanted_admin(holder: IdentityHolder, identity: ExternalIdentity, rules: AccountRules) -> bool | None:

@@ -110,7 +110,9 @@ class PasswordResets:
             user = await user_store.by_name(session, name) if could_be_name(name) else None
             if user is None or email_problem(user.email):
                 raise NotFound(f"user {name!r} does not exist", "'hythe admin list-users' shows all accounts")
-            await audit.record(session, actor, HubAction.RESET_PASSWORD, user.name, namespace=user.name)
+            await audit.record(
+                session, actor, HubAction.RESET_PASSWORD, user.name, namespace=user.name, at=self._clock()
+            )
             return await self._links.create(session, user.id, LinkPurpose.RESET, "", throttled=False)
 
     async def user(self, secret: str) -> User:
@@ -138,5 +140,5 @@ class PasswordResets:
             await user_store.change(session, user.id, changes)
             await sign_out_everywhere(session, user.id)
             await self._mail.add(session, mail_texts.password_changed(user, self._links.host))
-            await record_by_link(session, user, HubAction.RESET_FORGOTTEN_PASSWORD, address)
+            await record_by_link(session, user, HubAction.RESET_FORGOTTEN_PASSWORD, address, self._clock())
         return user

@@ -145,7 +145,9 @@ class SecondFactorService:
         async with self._database.writing() as session:
             if not await store.has_second_factor(session, user_id):
                 raise Refused("recovery codes need a second factor", "add an authenticator app or a passkey first")
-            await audit.record(session, actor, HubAction.REPLACE_RECOVERY_CODES, actor.name, namespace=actor.name)
+            await audit.record(
+                session, actor, HubAction.REPLACE_RECOVERY_CODES, actor.name, namespace=actor.name, at=self._clock()
+            )
             return await self._replace_codes(session, user_id)
 
     async def passkey_options(self, actor: HubActor, party: RelyingParty) -> CreationOptions:
@@ -188,7 +190,13 @@ class SecondFactorService:
                 raise NotFound(f"you have no passkey with id {passkey_id}")
             detail = {"id": passkey_id, "name": name}
             await audit.record(
-                session, actor, HubAction.RENAME_SECOND_FACTOR, actor.name, namespace=actor.name, detail=detail
+                session,
+                actor,
+                HubAction.RENAME_SECOND_FACTOR,
+                actor.name,
+                namespace=actor.name,
+                detail=detail,
+                at=self._clock(),
             )
 
     async def remove_passkey(self, actor: HubActor, passkey_id: int) -> None:
@@ -216,11 +224,11 @@ class SecondFactorService:
             await store.replace_recovery_codes(session, found.id, ())
             await store.mark(session, found.id)
             await store.end_logins(session, found.id)
-            await audit.record(session, actor, HubAction.RESET_SECOND_FACTORS, name, namespace=name)
+            await audit.record(session, actor, HubAction.RESET_SECOND_FACTORS, name, namespace=name, at=self._clock())
 
     async def _added(self, session: Session, actor: HubActor, user_id: int, factor: str) -> tuple[str, ...]:
         """Turn two-factor authentication on; return recovery codes if the account has none."""
-        await _record(session, actor, HubAction.ADD_SECOND_FACTOR, factor)
+        await self._record(session, actor, HubAction.ADD_SECOND_FACTOR, factor)
         if not await store.has_second_factor(session, user_id):
             await store.mark(session, user_id)
             await store.end_logins(session, user_id, actor.session_id)
@@ -230,7 +238,7 @@ class SecondFactorService:
 
     async def _removed(self, session: Session, actor: HubActor, user_id: int, factor: str) -> None:
         """Turn two-factor authentication off with the last factor. Raises Refused if an organization requires one."""
-        await _record(session, actor, HubAction.REMOVE_SECOND_FACTOR, factor)
+        await self._record(session, actor, HubAction.REMOVE_SECOND_FACTOR, factor)
         if await store.mark(session, user_id):
             return
         if required := await store.requiring(session, user_id):
@@ -246,14 +254,14 @@ class SecondFactorService:
         await store.replace_recovery_codes(session, user_id, digests)
         return codes
 
+    async def _record(self, session: Session, actor: HubActor, action: HubAction, factor: str) -> None:
+        name, detail = actor.name, {"factor": factor}
+        await audit.record(session, actor, action, name, at=self._clock(), namespace=name, detail=detail)
+
 
 async def qr_code(app: NewApp) -> str:
     """Return the QR code of a new app as an SVG element."""
     return await asyncio.to_thread(totp.qr_code, app.uri)
-
-
-async def _record(session: Session, actor: HubActor, action: HubAction, factor: str) -> None:
-    await audit.record(session, actor, action, actor.name, namespace=actor.name, detail={"factor": factor})
 
 
 def _holder(actor: HubActor) -> str:

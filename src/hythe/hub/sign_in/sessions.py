@@ -95,7 +95,9 @@ class SessionService:
         started = NewSession(token, own, row.expires_at, self._lifetime)
         async with self._database.writing() as session:
             await store.add(session, row)
-            await audit.record(session, started.actor, HubAction.SIGN_IN, actor.name, namespace=actor.name)
+            await audit.record(
+                session, started.actor, HubAction.SIGN_IN, actor.name, namespace=actor.name, at=self._clock()
+            )
         return started
 
     async def sign_in(self, name: str, password: str, address: str, user_agent: str = "") -> NewSession:
@@ -125,7 +127,9 @@ class SessionService:
         async with self._database.writing() as session:
             await store.remove(session, digest_of(token))
             if actor.signed_in:
-                await audit.record(session, actor, HubAction.SIGN_OUT, actor.name, namespace=actor.name)
+                await audit.record(
+                    session, actor, HubAction.SIGN_OUT, actor.name, namespace=actor.name, at=self._clock()
+                )
 
     async def list(self, actor: HubActor, paging: Paging) -> Page[WebSession]:
         """Return the actor's sessions, newest first. Raises SignInNeeded, Refused."""
@@ -139,7 +143,7 @@ class SessionService:
         async with self._database.writing() as session:
             if not await store.remove_one(session, user_id, session_id):
                 raise NotFound("you have no such session", "it may have ended already")
-            await audit.record(session, actor, HubAction.SIGN_OUT, actor.name, namespace=actor.name)
+            await audit.record(session, actor, HubAction.SIGN_OUT, actor.name, namespace=actor.name, at=self._clock())
 
     async def revoke_others(self, actor: HubActor) -> int:
         """End all sessions of the actor but the one of this request; return how many. Raises SignInNeeded, Refused."""
@@ -147,7 +151,13 @@ class SessionService:
         async with self._database.writing() as session:
             ended = await store.remove_others(session, user_id, actor.session_id)
             await audit.record(
-                session, actor, HubAction.SIGN_OUT, actor.name, namespace=actor.name, detail={"sessions": ended}
+                session,
+                actor,
+                HubAction.SIGN_OUT,
+                actor.name,
+                namespace=actor.name,
+                detail={"sessions": ended},
+                at=self._clock(),
             )
             return ended
 

@@ -34,6 +34,9 @@ def _between(column: Any) -> tuple[Any, Any]:
 
 BY_NAME = SortedList(select(*_COLUMNS), users.c.name, where=_between(users.c.name))
 BY_EMAIL = SortedList(select(*_COLUMNS), users.c.email, where=_between(users.c.email))
+_NAMED = select(*_COLUMNS).where(
+    users.c.name == bindparam("name", type_=users.c.name.type), users.c.deleted_at.is_(None)
+)
 _SET_ROLES = update(users).where(users.c.id == bindparam("account_id"))
 
 
@@ -58,6 +61,12 @@ async def beginning_with(session: Session, beginning: str, paging: Paging, *, by
     found = await chosen.slice(session, paging, parameters)
     items = tuple(map(_account, found.rows))
     return page_of(found, items, await chosen.total(session, parameters), paging)
+
+
+async def by_name(session: Session, name: str) -> Account | None:
+    """Return the account with this name."""
+    row = await session.row(_NAMED, {"name": name})
+    return _account(row) if row is not None else None
 
 
 def _account(row: Any) -> Account:

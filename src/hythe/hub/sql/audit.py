@@ -4,38 +4,68 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+import msgspec
 from sqlalchemy import ColumnElement, Row, bindparam, delete, insert, or_, select
 
 from hythe.database import Session
-from hythe.database.tables.audit import audit_entries
+from hythe.database.port import insert as upsert
+from hythe.database.tables.audit import audit_entries, audit_expiry
+from hythe.database.tables.hub import namespaces, users
 from hythe.hub.page import Page, Paging
-from hythe.hub.sql.sorted_list import MergedList, SortedList, page_of
-
-_ADD = insert(audit_entries)
+from hythe.hub.sql.sorted_list import SortedList, page_of
 
 
-def _if_given(column: ColumnElement[str], name: str) -> ColumnElement[bool]:
-    given = bindparam(name, type_=column.type)
+class Owned(msgspec.Struct, frozen=True):
+    """A namespace and the time since which its account exists: an earlier one may have had the same id."""
+
+    namespace_id: int
+    since: datetime
+
+
+_ADD = insert(audit_entries).values(
+    namespace_id=select(namespaces.c.id).where(namespaces.c.name == bindparam("owned_by")).scalar_subquery()
+)
+_OWNED = (
+    select(namespaces.c.id, users.c.created_at)
+    .join_from(namespaces, users, users.c.id == namespaces.c.user_id)
+    .where(namespaces.c.name == bindparam("name"))
+)
+
+
+def _equals(column: ColumnElement[Any]) -> ColumnElement[bool]:
+    return column == bindparam(column.key, type_=column.type)
+
+
+def _if_given(column: ColumnElement[str]) -> ColumnElement[bool]:
+    given = bindparam(column.key, type_=column.type)
     return or_(given == "", column == given)
 
 
 _FILTERS = (
     audit_entries.c.id >= bindparam("first_id", type_=audit_entries.c.id.type),
     audit_entries.c.id < bindparam("end_id", type_=audit_entries.c.id.type),
-    _if_given(audit_entries.c.action, "action"),
-    _if_given(audit_entries.c.target, "target"),
+    _if_given(audit_entries.c.target),
 )
-_BY_ACTOR = audit_entries.c.actor == bindparam("actor", type_=audit_entries.c.actor.type)
-_IN_NAMESPACE = audit_entries.c.namespace == bindparam("namespace", type_=audit_entries.c.namespace.type)
 
 
-def _list(*where: ColumnElement[bool]) -> SortedList:
-    return SortedList(select(audit_entries), audit_entries.c.id, where=(*where, *_FILTERS), descending=True)
+def _list(*where: ColumnElement[bool], filtered: Sequence[ColumnElement[str]] = ()) -> SortedList:
+    """Return the list for which an index has the columns of ``where``; entries are read to filter by others."""
+    conditions = (*where, *map(_if_given, filtered), *_FILTERS)
+    return SortedList(select(audit_entries), audit_entries.c.id, where=conditions, descending=True)
 
+
+_ACTOR, _ACTION, _SUBJECT = audit_entries.c.actor, audit_entries.c.action, audit_entries.c.subject
+_IN_NAMESPACE, _NAMED = _equals(audit_entries.c.namespace_id), _equals(audit_entries.c.namespace)
 
 OF_HUB = _list()
-OF_ACTOR = _list(_BY_ACTOR)
-OF_NAMESPACE = _list(_IN_NAMESPACE, _if_given(audit_entries.c.actor, "actor"))
+ABOUT_SUBJECT = _list(_equals(_SUBJECT), filtered=(_ACTOR, _ACTION))
+OF_ACTOR = _list(_equals(_ACTOR), filtered=(_ACTION,))
+OF_ACTION = _list(_equals(_ACTION))
+OF_NAMESPACE = _list(_IN_NAMESPACE, filtered=(_ACTOR,))
+OF_NAMESPACE_ABOUT_SUBJECT = _list(_equals(_SUBJECT), _IN_NAMESPACE, filtered=(_ACTOR, _ACTION))
+OF_NAMESPACE_ACTION = _list(_IN_NAMESPACE, _equals(_ACTION), filtered=(_ACTOR,))
+UNDER_NAME = _list(_NAMED, filtered=(_ACTOR, _ACTION))
+UNDER_NAME_ABOUT_SUBJECT = _list(_equals(_SUBJECT), _NAMED, filtered=(_ACTOR, _ACTION))
 
 _SINCE = (
     select(audit_entries.c.id)
@@ -54,24 +84,45 @@ _REMOVE = delete(audit_entries).where(audit_entries.c.id.in_(_EXPIRED))
 
 
 async def add(session: Session, values: Mapping[str, Any]) -> None:
-    """Add an entry."""
-    await session.run(_ADD, values)
+    """Add an entry; the name ``namespace`` decides to which namespace it belongs from now on."""
+    await session.run(_ADD, {**values, "owned_by": values["namespace"]})
 
 
-async def listed(
-    session: Session, paging: Paging, filters: Mapping[str, Any], namespaces: Sequence[str] | None
-) -> Page[Row[Any]]:
-    """Return a page of the entries, newest first; ``namespaces`` has a namespace's names, None: of the whole hub.
+async def owned(session: Session, namespace: str) -> Owned | None:
+    """Return the namespace of the account that has this name now."""
+    row = await session.row(_OWNED, {"name": namespace})
+    return None if row is None else Owned(row.id, row.created_at)
 
-    ``filters`` has ``actor``, ``action``, ``target`` (empty: any), ``first_id`` and ``end_id``.
+
+async def listed(session: Session, paging: Paging, filters: Mapping[str, Any]) -> Page[Row[Any]]:
+    """Return a page of the entries, newest first.
+
+    ``filters`` has ``namespace_id`` (None: any), ``namespace``, ``actor``, ``action``, ``subject`` and ``target``
+    (empty: any), ``first_id`` and ``end_id``.
     """
-    if namespaces is None:
-        lists = [(OF_ACTOR if filters["actor"] else OF_HUB, filters)]
-    else:
-        lists = [(OF_NAMESPACE, {**filters, "namespace": name}) for name in namespaces]
-    chosen = MergedList(*lists)
-    found = await chosen.slice(session, paging)
-    return page_of(found, tuple(found.rows), await chosen.total(session), paging)
+    chosen = _chosen(filters)
+    found = await chosen.slice(session, paging, filters)
+    return page_of(found, tuple(found.rows), await chosen.total(session, filters), paging)
+
+
+async def entries_before(session: Session, entry_id: int, limit: int, filters: Mapping[str, Any]) -> Sequence[Row[Any]]:
+    """Return the next older entries, newest first, without counting them; ``filters`` as above."""
+    return await _chosen(filters).rows(session, None, limit, {**filters, "end_id": entry_id})
+
+
+def _chosen(filters: Mapping[str, Any]) -> SortedList:
+    """Return the list that reads the fewest entries: about a subject are few, by an actor more, of an action most."""
+    if filters["namespace_id"] is not None:
+        if filters["subject"]:
+            return OF_NAMESPACE_ABOUT_SUBJECT
+        return OF_NAMESPACE_ACTION if filters["action"] else OF_NAMESPACE
+    if filters["namespace"]:
+        return UNDER_NAME_ABOUT_SUBJECT if filters["subject"] else UNDER_NAME
+    if filters["subject"]:
+        return ABOUT_SUBJECT
+    if filters["actor"]:
+        return OF_ACTOR
+    return OF_ACTION if filters["action"] else OF_HUB
 
 
 async def first_since(session: Session, at: datetime) -> int | None:
@@ -84,6 +135,16 @@ async def last_id(session: Session) -> int:
     """Return the id of the newest entry; 0 if there is none."""
     row = await session.row(_LAST)
     return int(row[0]) if row else 0
+
+
+async def allow_deletion(session: Session, before: datetime) -> None:
+    """Let entries be deleted that are older than ``before``; the database refuses to delete others."""
+    statement = upsert(session, audit_expiry).values(id=1, expired_before=before)
+    await session.run(
+        statement.on_conflict_do_update(
+            index_elements=["id"], set_={"expired_before": statement.excluded.expired_before}
+        )
+    )
 
 
 async def remove_expired(session: Session, before: datetime, at_most: int) -> int:

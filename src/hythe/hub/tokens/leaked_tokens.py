@@ -69,7 +69,7 @@ class LeakedTokenService:
         name = found.name if is_personal else robot_name(found.account, found.name)
         detail = {"found_at": url} if url else {}
         action = HubAction.REPORT_TOKEN
-        await audit.record(session, actor, action, name, namespace=found.account, detail=detail)
+        await audit.record(session, actor, action, name, namespace=found.account, detail=detail, at=self._clock())
         for user_id in await store.people_behind(session, found.user_id):
             user = await user_store.by_id(session, user_id)
             if user is not None:

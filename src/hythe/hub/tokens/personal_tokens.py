@@ -78,7 +78,7 @@ class PersonalTokenService:
             if await store.count(session, user_id, TokenKind.PERSONAL, MAX_TOKENS) >= MAX_TOKENS:
                 raise Refused(f"an account can have {MAX_TOKENS} tokens", "revoke those that nothing uses")
             token = await store.add(session, row, self._clock())
-            await _record(session, actor, HubAction.CREATE_TOKEN, token)
+            await self._record(session, actor, HubAction.CREATE_TOKEN, token)
         return secret, token
 
     async def list(self, actor: HubActor) -> tuple[PersonalToken, ...]:
@@ -105,7 +105,7 @@ class PersonalTokenService:
             )
             await store.change(session, token.id, TokenKind.PERSONAL, name, rights, repositories)
             changed = await _found(session, user_id, token_id)
-            await _record(session, actor, HubAction.CHANGE_TOKEN, changed)
+            await self._record(session, actor, HubAction.CHANGE_TOKEN, changed)
             return changed
 
     async def rotate(self, actor: HubActor, token_id: int, rotation: Rotation) -> tuple[str, PersonalToken]:
@@ -114,7 +114,7 @@ class PersonalTokenService:
         async with self._database.writing() as session:
             token = await _found(session, user_id, token_id)
             secret = await rotate(session, token, TokenKind.PERSONAL, rotation, self.terms, self._clock())
-            await _record(session, actor, HubAction.ROTATE_TOKEN, token)
+            await self._record(session, actor, HubAction.ROTATE_TOKEN, token)
             return secret, await _found(session, user_id, token_id)
 
     async def delete(self, actor: HubActor, token_id: int) -> None:
@@ -123,7 +123,11 @@ class PersonalTokenService:
         async with self._database.writing() as session:
             token = await _found(session, user_id, token_id)
             await store.remove(session, user_id, TokenKind.PERSONAL, token_id)
-            await _record(session, actor, HubAction.REVOKE_TOKEN, token)
+            await self._record(session, actor, HubAction.REVOKE_TOKEN, token)
+
+    async def _record(self, session: Session, actor: HubActor, action: HubAction, token: PersonalToken) -> None:
+        detail = token_detail(token)
+        await audit.record(session, actor, action, token.name, at=self._clock(), namespace=actor.account, detail=detail)
 
 
 async def rotate(
@@ -169,8 +173,3 @@ def token_detail(token: PersonalToken) -> dict[str, object]:
         "repositories": "all" if token.repositories is None else " ".join(token.repositories),
         "expires_at": token.expires_at or "never",
     }
-
-
-async def _record(session: Session, actor: HubActor, action: HubAction, token: PersonalToken) -> None:
-    detail = token_detail(token)
-    await audit.record(session, actor, action, token.name, namespace=actor.account, detail=detail)

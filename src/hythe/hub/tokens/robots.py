@@ -87,7 +87,7 @@ class RobotService:
                     raise _taken(namespace, name)
                 row = NewTokenRow(owner_id, TokenKind.ROBOT, name, digest_of(secret), rights, repositories, expires_at)
                 robot = await store.add(session, row, self._clock())
-                await _record(session, actor, HubAction.CREATE_ROBOT, namespace, robot)
+                await self._record(session, actor, HubAction.CREATE_ROBOT, namespace, robot)
         except IntegrityError as error:
             raise _taken(namespace, name) from error
         return secret, robot
@@ -121,7 +121,7 @@ class RobotService:
                     repositories = limits_in(namespace, change.repositories)
                 await store.change(session, robot.id, TokenKind.ROBOT, new_name, rights, repositories)
                 changed = await _found(session, owner_id, namespace, new_name)
-                await _record(session, actor, HubAction.CHANGE_ROBOT, namespace, changed)
+                await self._record(session, actor, HubAction.CHANGE_ROBOT, namespace, changed)
                 return changed
         except IntegrityError as error:
             raise _taken(namespace, new_name) from error
@@ -132,7 +132,7 @@ class RobotService:
             owner_id = await require_owner(self._access, session, actor, namespace, HubAction.ROTATE_ROBOT)
             robot = await _found(session, owner_id, namespace, name)
             secret = await rotate(session, robot, TokenKind.ROBOT, rotation, self.terms, self._clock())
-            await _record(session, actor, HubAction.ROTATE_ROBOT, namespace, robot)
+            await self._record(session, actor, HubAction.ROTATE_ROBOT, namespace, robot)
             return secret, await _found(session, owner_id, namespace, name)
 
     async def delete(self, actor: HubActor, namespace: str, name: str) -> None:
@@ -141,7 +141,13 @@ class RobotService:
             owner_id = await require_owner(self._access, session, actor, namespace, HubAction.DELETE_ROBOT)
             robot = await _found(session, owner_id, namespace, name)
             await store.remove(session, owner_id, TokenKind.ROBOT, robot.id)
-            await _record(session, actor, HubAction.DELETE_ROBOT, namespace, robot)
+            await self._record(session, actor, HubAction.DELETE_ROBOT, namespace, robot)
+
+    async def _record(
+        self, session: Session, actor: HubActor, action: HubAction, namespace: str, robot: PersonalToken
+    ) -> None:
+        target, detail = robot_name(namespace, robot.name), token_detail(robot)
+        await audit.record(session, actor, action, target, at=self._clock(), namespace=namespace, detail=detail)
 
 
 async def require_owner(access: HubAccess, session: Session, actor: HubActor, namespace: str, action: HubAction) -> int:
@@ -183,8 +189,3 @@ async def _found(session: Session, owner_id: int, namespace: str, name: str) -> 
     if robot is None:
         raise NotFound(f"there is no robot {robot_name(namespace, name)!r}")
     return robot
-
-
-async def _record(session: Session, actor: HubActor, action: HubAction, namespace: str, robot: PersonalToken) -> None:
-    detail = token_detail(robot)
-    await audit.record(session, actor, action, robot_name(namespace, robot.name), namespace=namespace, detail=detail)

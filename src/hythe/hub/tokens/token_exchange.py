@@ -144,7 +144,9 @@ class TokenExchange:
                 await self._add(session, row, rule, now)
                 detail = {"subject": token.subject.replace("\0", ""), "expires_at": row.expires_at}
                 action = HubAction.EXCHANGE_ID_TOKEN
-                await audit.record(session, actor, action, actor.name, namespace=namespace, detail=detail)
+                await audit.record(
+                    session, actor, action, actor.name, namespace=namespace, detail=detail, at=self._clock()
+                )
         except IntegrityError as error:
             raise SignInNeeded("this ID token was exchanged before", "request a new one for each login") from error
         return ExchangedToken(

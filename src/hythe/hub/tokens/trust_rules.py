@@ -76,7 +76,7 @@ class TrustRuleService:
                     raise Refused(f"a namespace can have {MAX_RULES} trust rules", "delete those that nothing uses")
                 await _require_free(session, owner_id, namespace, terms.name)
                 await store.add(session, owner_id, terms, self._clock())
-                await _record(session, actor, HubAction.CREATE_TRUST_RULE, namespace, terms)
+                await self._record(session, actor, HubAction.CREATE_TRUST_RULE, namespace, terms)
                 return await _found(session, owner_id, namespace, terms.name)
         except IntegrityError as error:
             raise _taken(namespace, terms.name) from error
@@ -108,7 +108,7 @@ class TrustRuleService:
                 old = {field: getattr(rule, field) for field in TrustTerms.__struct_fields__}
                 terms = _checked(TrustTerms(**old | given))
                 await store.change(session, rule.id, terms)
-                await _record(session, actor, HubAction.CHANGE_TRUST_RULE, namespace, terms)
+                await self._record(session, actor, HubAction.CHANGE_TRUST_RULE, namespace, terms)
                 await token_store.remove_of_rule(session, rule.id)
                 return await _found(session, owner_id, namespace, new_name)
         except IntegrityError as error:
@@ -121,7 +121,19 @@ class TrustRuleService:
             rule = await _found(session, owner_id, namespace, name)
             await token_store.remove_of_rule(session, rule.id)
             await store.remove(session, rule.id)
-            await _record(session, actor, HubAction.DELETE_TRUST_RULE, namespace, rule)
+            await self._record(session, actor, HubAction.DELETE_TRUST_RULE, namespace, rule)
+
+    async def _record(
+        self, session: Session, actor: HubActor, action: HubAction, namespace: str, terms: TrustTerms
+    ) -> None:
+        detail = {
+            "issuer": terms.issuer,
+            "subject": terms.subject,
+            "rights": " ".join(right.value for right in terms.rights),
+            "repositories": " ".join(terms.repositories),
+        }
+        target = robot_name(namespace, terms.name)
+        await audit.record(session, actor, action, target, at=self._clock(), namespace=namespace, detail=detail)
 
 
 def _checked(terms: TrustTerms) -> TrustTerms:
@@ -153,13 +165,3 @@ async def _found(session: Session, owner_id: int, namespace: str, name: str) -> 
     if rule is None:
         raise NotFound(f"{namespace} has no trust rule {name!r}")
     return rule
-
-
-async def _record(session: Session, actor: HubActor, action: HubAction, namespace: str, terms: TrustTerms) -> None:
-    detail = {
-        "issuer": terms.issuer,
-        "subject": terms.subject,
-        "rights": " ".join(right.value for right in terms.rights),
-        "repositories": " ".join(terms.repositories),
-    }
-    await audit.record(session, actor, action, robot_name(namespace, terms.name), namespace=namespace, detail=detail)
