@@ -49,7 +49,7 @@ def make_administration(
         AbuseReports(database, access, takedowns, clock),
         BlockedNames(database, access, clock),
         BlockedDigests(database, access, registry, clock),
-        AccountService(database, access),
+        AccountService(database, access, clock),
         StorageService(database, access),
         SettingsService(access, settings),
     )
