@@ -19,6 +19,7 @@ from hythe.hub.tokens.personal_token import PersonalToken, TokenKind, digest_of,
 from hythe.hub.tokens.token_terms import (
     MAX_TOKENS,
     Days,
+    LimitsChange,
     Patterns,
     Rotation,
     TokenTerms,
@@ -41,12 +42,10 @@ class NewPersonalToken(msgspec.Struct, frozen=True):
     repositories: Patterns | None = None
 
 
-class PersonalTokenChange(msgspec.Struct, frozen=True):
+class PersonalTokenChange(LimitsChange, frozen=True):
     """What to change of a token; its secret stays, and access tokens that came from it are limited at once."""
 
     name: Name | UnsetType = UNSET
-    rights: tuple[Right, ...] | UnsetType = UNSET
-    repositories: Patterns | UnsetType | None = UNSET
 
 
 class PersonalTokenService:

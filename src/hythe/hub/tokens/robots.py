@@ -28,6 +28,7 @@ from hythe.hub.tokens.token_terms import (
     MAX_TOKENS,
     ROBOT_RIGHTS,
     Days,
+    LimitsChange,
     Patterns,
     Rotation,
     TokenTerms,
@@ -49,12 +50,10 @@ class NewRobot(msgspec.Struct, frozen=True):
     expires_in_days: Days | None = None
 
 
-class RobotChange(msgspec.Struct, frozen=True):
+class RobotChange(LimitsChange, frozen=True):
     """What to change of a robot; its secret stays. ``repositories`` None: all of the namespace."""
 
     name: Name | UnsetType = UNSET
-    rights: tuple[Right, ...] | UnsetType = UNSET
-    repositories: Patterns | UnsetType | None = UNSET
 
 
 class RobotService:

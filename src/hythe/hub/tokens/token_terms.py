@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Annotated
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from hythe.hub.actor import EVERY_RIGHT, Right
 from hythe.hub.errors import Invalid
@@ -31,6 +31,13 @@ class Rotation(msgspec.Struct, frozen=True):
 
     overlap_hours: Annotated[int, Meta(ge=0, le=24)] = 0
     expires_in_days: Days | None = None
+
+
+class LimitsChange(msgspec.Struct, frozen=True):
+    """What to change of the limits of a token or a trust rule. ``repositories`` None: all that it can be for."""
+
+    rights: tuple[Right, ...] | UnsetType = UNSET
+    repositories: Patterns | UnsetType | None = UNSET
 
 
 class TokenTerms:

@@ -17,7 +17,7 @@ from hythe.hub.logs import audit
 from hythe.hub.sql import tokens as token_store
 from hythe.hub.sql import trust_rules as store
 from hythe.hub.tokens.robots import Name, checked_name, limits_in, require_owner, robot_name
-from hythe.hub.tokens.token_terms import ROBOT_RIGHTS, Patterns, checked_rights
+from hythe.hub.tokens.token_terms import ROBOT_RIGHTS, LimitsChange, Patterns, checked_rights
 from hythe.hub.tokens.trust_rule import TrustRule, TrustTerms, claims_problem, issuer_problem, subject_problem
 
 MAX_RULES = 50
@@ -44,15 +44,13 @@ class NewTrustRule(msgspec.Struct, frozen=True):
     lifetime_minutes: Minutes = DEFAULT_LIFETIME
 
 
-class TrustRuleChange(msgspec.Struct, frozen=True):
+class TrustRuleChange(LimitsChange, frozen=True):
     """What to change of a rule; tokens that it gave end. ``repositories`` None: all of the namespace."""
 
     name: Name | UnsetType = UNSET
     issuer: Text | UnsetType = UNSET
     subject: Text | UnsetType = UNSET
-    rights: tuple[Right, ...] | UnsetType = UNSET
     claims: dict[str, Text] | UnsetType = UNSET
-    repositories: Patterns | UnsetType | None = UNSET
     lifetime_minutes: Minutes | UnsetType = UNSET
 
 
