@@ -43,6 +43,11 @@ def day(moment: datetime) -> str:
     return f"{moment.day} {moment:%B %Y}"
 
 
+def moment(at: datetime) -> str:
+    """Format a time in UTC to the second: ``2026-11-23 12:00:00``."""
+    return f"{at:%Y-%m-%d %H:%M:%S}"
+
+
 def size(count: int) -> str:
     """Format bytes in powers of 1000, as docker does: ``4.21 MB``."""
     if count < 1000:

@@ -14,7 +14,7 @@ from hythe.hub.repositories.repository import Repository
 from hythe.hub.wording import counted
 from hythe.settings import format_bytes
 from hythe.web.assets import Assets
-from hythe.web.formatting import age, command_line, day, instruction, problem, sentence, size, size_range
+from hythe.web.formatting import age, command_line, day, instruction, moment, problem, sentence, size, size_range
 
 FOLDER = Path(__file__).parent / "templates"
 
@@ -35,9 +35,10 @@ class Templates:
         self._environment.globals["asset"] = assets.address
         self._environment.filters.update(
             address=repository_address,
-            age=lambda moment: _time(moment, age(moment, clock())),
+            age=lambda at: _time(at, age(at, clock())),
             bytes=format_bytes,
-            day=lambda moment: _time(moment, day(moment)),
+            day=lambda at: _time(at, day(at)),
+            moment=lambda at: _time(at, moment(at)),
             command_line=command_line,
             counted=counted,
             instruction=instruction,
@@ -67,7 +68,7 @@ def repository_address(repository: Repository) -> str:
     return f"/{quote(repository.full_name)}"
 
 
-def _time(moment: datetime, text: str) -> Markup:
+def _time(at: datetime, text: str) -> Markup:
     return Markup('<time datetime="{}" title="{}">{}</time>').format(
-        moment.isoformat(timespec="seconds"), f"{moment:%Y-%m-%d %H:%M} UTC", text
+        at.isoformat(timespec="seconds"), f"{at:%Y-%m-%d %H:%M} UTC", text
     )
