@@ -9,6 +9,7 @@ from msgspec import Meta
 from starlette.responses import Response, StreamingResponse
 
 from hythe.hub.access.actions import HubAction
+from hythe.hub.actor import HubActor
 from hythe.hub.logs.audit import AuditEntry
 from hythe.hub.logs.audit_log import AuditFilter
 from hythe.hub.page import MAX_CURSOR_LENGTH, PAGE_SIZE, Paging
@@ -50,9 +51,15 @@ async def _list(hub: HubServices, call: ApiRequest[Nothing, AuditPageQuery]) -> 
 
 
 async def _export(hub: HubServices, call: ApiRequest[Nothing, AuditQuery]) -> Response:
-    entries = hub.audit_log.export(call.actor, call.query.filters())
+    return await json_lines(hub, call.actor, call.query.filters())
+
+
+async def json_lines(hub: HubServices, actor: HubActor, filters: AuditFilter) -> Response:
+    """Return all entries as a file of JSON lines. Raises NotFound, SignInNeeded, Refused, Invalid."""
+    entries = hub.audit_log.export(actor, filters)
     first = await anext(entries, None)  # refusals become responses, not broken streams
-    return StreamingResponse(_lines(first, entries), media_type="application/jsonl")
+    headers = {"Content-Disposition": 'attachment; filename="audit-log.jsonl"'}
+    return StreamingResponse(_lines(first, entries), media_type="application/jsonl", headers=headers)
 
 
 async def _lines(first: AuditEntry | None, entries: AsyncIterator[AuditEntry]) -> AsyncIterator[bytes]:

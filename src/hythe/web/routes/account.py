@@ -28,12 +28,12 @@ def account_tabs(current: str) -> tuple[Tab, ...]:
         ("/account/linked-accounts", "Linked accounts"),
         ("/account/organizations", "Organizations"),
         ("/account/invitations", "Invitations"),
+        ("/account/audit", "Audit log"),
     )
 
 
 async def account(page: PageRequest) -> Response:
     """Show the account, or save changes to it."""
-    page.require_account()
     users = page.site.hub.users
     user = await users.me(page.actor)
     form = prefilled(default_visibility=user.default_visibility.value)
@@ -51,7 +51,6 @@ async def account(page: PageRequest) -> Response:
 
 async def password(page: PageRequest) -> Response:
     """Show the form, or change the password. Only this browser stays signed in, with a new session."""
-    page.require_account()
     form = Form()
     if page.request.method == "POST":
         form = await page.form()

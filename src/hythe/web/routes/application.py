@@ -13,6 +13,7 @@ from hythe.registry.clock import now
 from hythe.web.assets import Assets
 from hythe.web.routes import (
     account,
+    audit,
     build_configuration,
     builds,
     collaborators,
@@ -137,6 +138,8 @@ PAGES: tuple[PageRoute, ...] = (
     PageRoute(
         "/account/conversion", organizations.convert, get=HubAction.CONVERT_ACCOUNT, post=HubAction.CONVERT_ACCOUNT
     ),
+    PageRoute("/account/audit", audit.audit, get=HubAction.VIEW_NAMESPACE_AUDIT_LOG),
+    PageRoute("/account/audit/export", audit.export, get=HubAction.VIEW_NAMESPACE_AUDIT_LOG),
     PageRoute("/account/names", renames.names, get=HubAction.VIEW_REDIRECTS, post=HubAction.RENAME_ACCOUNT),
     PageRoute("/account/names/end", renames.end_redirect, post=HubAction.END_REDIRECT),
     PageRoute(
@@ -192,6 +195,8 @@ PAGES: tuple[PageRoute, ...] = (
     ),
     PageRoute("/{namespace}", repositories.namespace, get=HubAction.BROWSE),
     # No part of a repository name is "-", so these shadow no repository.
+    PageRoute("/{namespace}/-/audit", audit.audit, get=HubAction.VIEW_NAMESPACE_AUDIT_LOG),
+    PageRoute("/{namespace}/-/audit/export", audit.export, get=HubAction.VIEW_NAMESPACE_AUDIT_LOG),
     PageRoute("/{namespace}/-/people", members.people, get=HubAction.VIEW_MEMBERS),
     PageRoute("/{namespace}/-/people/{member}/role", members.change_member, post=HubAction.CHANGE_MEMBER),
     PageRoute("/{namespace}/-/people/{member}/remove", members.remove_member, post=HubAction.REMOVE_MEMBER),

@@ -23,7 +23,6 @@ OWN = "/account/organizations"
 
 async def new_organization(page: PageRequest) -> Response:
     """Show the form, or create an organization."""
-    page.require_account()
     form = Form()
     if page.request.method == "POST":
         form = await page.form()
@@ -42,7 +41,6 @@ async def new_organization(page: PageRequest) -> Response:
 
 async def own_organizations(page: PageRequest) -> Response:
     """List the organizations that the user is a member of."""
-    page.require_account()
     return await _own_page(page)
 
 
@@ -61,7 +59,6 @@ async def _own_page(page: PageRequest, problem: str = "") -> Response:
 
 async def leave_organization(page: PageRequest) -> Response:
     """Leave an organization."""
-    page.require_account()
     await page.form()
     try:
         await page.site.hub.members.leave(page.actor, page.request.path_params["organization"])
@@ -72,7 +69,6 @@ async def leave_organization(page: PageRequest) -> Response:
 
 async def convert(page: PageRequest) -> Response:
     """Show what a conversion means, or turn the user's account into an organization; they are signed out."""
-    page.require_account()
     form = Form()
     if page.request.method == "POST":
         form = await page.form()
@@ -112,7 +108,13 @@ async def organization_tabs(page: PageRequest, name: str, current: str) -> tuple
     if role is not None:
         pages += [(f"{own}/-/people", "People"), (f"{own}/-/teams", "Teams")]
     if role is OrganizationRole.OWNER:
-        pages += [(f"{own}/-/invitations", "Invitations"), (f"{own}/-/settings", "Settings")]
+        owned = (
+            ("invitations", "Invitations"),
+            ("names", "Names"),
+            ("audit", "Audit log"),
+            ("settings", "Settings"),
+        )
+        pages += [(f"{own}/-/{path}", title) for path, title in owned]
     return tabs(f"{own}{current}", *pages)
 
 
